@@ -1,0 +1,10 @@
+/**
+ * @since 0.1.0
+ */
+
+export * as Decision from "./react/Decision.js"
+export * as Events from "./react/Events.js"
+export * as Fault from "./react/Fault.js"
+export * as Recovery from "./react/Recovery.js"
+export * as RetryPolicy from "./react/RetryPolicy.js"
+export * as Strategy from "./react/Strategy.js"

@@ -1,0 +1,84 @@
+/**
+ * What a strategy answers to a failure. However many strategies there are,
+ * these are all the decisions the library knows how to perform.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+
+/**
+ * `A` is what may stand in for the result, `E` how it can end in failure, `R`
+ * what it needs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Decision<A = never, E = never, R = never> = Again | Instead<A, E, R> | GiveUp
+
+/**
+ * Run the same effect again, after a delay.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Again {
+  readonly _tag: "Again"
+  readonly delay: Duration.Duration
+}
+
+/**
+ * Run another effect in its place and take its value.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Instead<out A, out E, out R> {
+  readonly _tag: "Instead"
+  readonly effect: Effect.Effect<A, E, R>
+  /** What to decide if the effect fails; without it its failure is the outcome. */
+  readonly otherwise?: Effect.Effect<Decision<A, E, R>, never, R>
+}
+
+/**
+ * Fail with the original error, or with `RecoveryExhausted` around it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface GiveUp {
+  readonly _tag: "GiveUp"
+  readonly exhausted: boolean
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const again = (delay: Duration.DurationInput = Duration.zero): Again => ({
+  _tag: "Again",
+  delay: Duration.decode(delay)
+})
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const instead = <A, E, R>(effect: Effect.Effect<A, E, R>): Instead<A, E, R> => ({ _tag: "Instead", effect })
+
+/**
+ * The strategy has nothing left to try: fails with `RecoveryExhausted`, or
+ * moves on to the next strategy of a sequence.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const exhausted: GiveUp = { _tag: "GiveUp", exhausted: true }
+
+/**
+ * Final: fails with the original error, whatever strategies would follow.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const abort: GiveUp = { _tag: "GiveUp", exhausted: false }

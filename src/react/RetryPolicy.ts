@@ -1,0 +1,309 @@
+/**
+ * A `RetryPolicy` says when to try again. It is a `Schedule`, so
+ * `Effect.retry(policy)` just works, and it carries a plain description of
+ * itself, so it can be printed, stored and compared.
+ *
+ * `maxRetries: 3` means at most 4 attempts; 0 is legal and means one attempt.
+ * Delays are counted from the failure to the next attempt, and are always
+ * within `[0, maxDelay]`, jitter included.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import type * as Schedule from "effect/Schedule"
+import type { NoInfer } from "effect/Types"
+import type * as Fault from "./Fault.js"
+import * as byCategory_ from "./internal/byCategory.js"
+import * as curve from "./internal/curve.js"
+import { lazyRetry } from "./internal/lazyRetry.js"
+import * as policy_ from "./internal/policy.js"
+
+/**
+ * A schedule of delays with its description. Its input is the failure, its
+ * output the delay before the next attempt.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RetryPolicy extends Schedule.Schedule<Duration.Duration, unknown> {
+  readonly description: Description
+}
+
+/**
+ * What a policy does, as plain data. Durations are milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Description =
+  | {
+      readonly curve: "exponential" | "linear" | "fixed" | "fibonacci" | "custom"
+      readonly maxRetries: number
+      readonly initialDelay: number
+      readonly maxDelay: number
+      readonly factor?: number
+      readonly increment?: number
+      readonly jitter: Jitter
+      readonly maxElapsed: number | undefined
+      readonly honourRetryAfter: boolean
+    }
+  | { readonly curve: "none" }
+  | { readonly curve: "byCategory"; readonly table: Readonly<Record<string, Description>> }
+
+/**
+ * How a delay is spread, so that callers who failed together do not return
+ * together. `d` is the delay of the curve, everything is clamped to
+ * `[0, maxDelay]`:
+ *
+ * - `"none"`: `d`
+ * - `"full"`: uniform in `[0, d]`
+ * - `"equal"`: uniform in `[d / 2, d]`
+ * - `"decorrelated"`: uniform in `[initialDelay, 3 * previous delay]`
+ * - a fraction `f` in `[0, 1]`: uniform in `[d - f * d, d + f * d]`
+ *
+ * The names and formulas are those of Marc Brooker, "Exponential Backoff And
+ * Jitter", AWS Architecture Blog, 2015.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Jitter = "none" | "full" | "equal" | "decorrelated" | number
+
+/**
+ * What every curve understands.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** Retries after the first attempt. Defaults to 3, that is 4 attempts. */
+  readonly maxRetries?: number | undefined
+  /** No delay is longer. Defaults to 60 seconds. */
+  readonly maxDelay?: Duration.DurationInput | undefined
+  /** Defaults to `"none"`. */
+  readonly jitter?: Jitter | undefined
+  /** No retry starts later than this after the first failure. Defaults to no limit. */
+  readonly maxElapsed?: Duration.DurationInput | undefined
+  /**
+   * Whether a wait asked for by the failing side (`Retry-After`) replaces the
+   * delay of the curve, up to `maxDelay`. Defaults to true.
+   */
+  readonly honourRetryAfter?: boolean | undefined
+}
+
+/**
+ * A policy option outside its bounds. Thrown while the policy is built, since
+ * such a policy is a bug of the program, not a failure of its run.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const PolicyInvalid = policy_.PolicyInvalid
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type PolicyInvalid = policy_.PolicyInvalid
+
+/**
+ * Delays grow by a factor: 1 s, 2 s, 4 s by default.
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.fail("offline").pipe(
+ *   Effect.retry(RetryPolicy.exponential({ maxRetries: 5, initialDelay: "10 millis", jitter: "full" }))
+ * )
+ *
+ * Effect.runPromiseExit(program)
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const exponential = (
+  options?: Options & {
+    /** Before the first retry. Defaults to 1 second. */
+    readonly initialDelay?: Duration.DurationInput | undefined
+    /** Defaults to 2. */
+    readonly factor?: number | undefined
+  }
+): RetryPolicy => {
+  const factor = policy_.number("factor", options?.factor ?? 2, 1)
+  const base = policy_.base(options)
+  return policy_.make({ ...base, curve: "exponential", factor }, curve.exponential(base.initialDelay, factor))
+}
+
+/**
+ * Delays grow by a constant: 1 s, 2 s, 3 s by default.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const linear = (
+  options?: Options & {
+    /** Before the first retry. Defaults to 1 second. */
+    readonly initialDelay?: Duration.DurationInput | undefined
+    /** Added at each retry. Defaults to 1 second. */
+    readonly increment?: Duration.DurationInput | undefined
+  }
+): RetryPolicy => {
+  const increment = policy_.millis("increment", options?.increment ?? 1_000)
+  const base = policy_.base(options)
+  return policy_.make({ ...base, curve: "linear", increment }, curve.linear(base.initialDelay, increment))
+}
+
+/**
+ * The same delay each time, 1 second by default.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fixed = (options?: Options & { readonly delay?: Duration.DurationInput | undefined }): RetryPolicy => {
+  const base = policy_.base({ ...options, initialDelay: options?.delay })
+  return policy_.make({ ...base, curve: "fixed" }, curve.fixed(base.initialDelay))
+}
+
+/**
+ * Delays grow like the Fibonacci numbers: 1 s, 1 s, 2 s, 3 s, 5 s, 8 s.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fibonacci = (
+  options?: Options & {
+    /** The unit. Defaults to 1 second. */
+    readonly initialDelay?: Duration.DurationInput | undefined
+  }
+): RetryPolicy => {
+  const base = policy_.base(options)
+  return policy_.make({ ...base, curve: "fibonacci" }, curve.fibonacci(base.initialDelay))
+}
+
+/**
+ * Your own curve: from the number of the retry (0 for the first) to the delay
+ * before it. A delay that is not a number, or a function that throws, counts
+ * as `maxDelay`.
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy } from "effect-recovery"
+ *
+ * const policy = RetryPolicy.custom((retry) => (retry < 2 ? "100 millis" : "5 seconds"), { maxRetries: 6 })
+ * console.log(policy.description.curve) // custom
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const custom = (delay: (retry: number) => Duration.DurationInput, options?: Options): RetryPolicy => {
+  const base = policy_.base({ ...options, initialDelay: 0 })
+  return policy_.make({ ...base, curve: "custom" }, curve.custom(delay, base.maxDelay))
+}
+
+/**
+ * Never tries again.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const none: RetryPolicy = policy_.none
+
+/**
+ * Chooses the policy by the category of each failure. Categories left out
+ * keep their default:
+ *
+ * | category | policy |
+ * |---|---|
+ * | network | exponential, 4 retries from 2 s, at most 30 s |
+ * | timeout | exponential, 5 retries from 1 s, at most 60 s |
+ * | rate-limit | fixed, 10 retries, 60 s or as asked by `Retry-After` |
+ * | unavailable | exponential, 6 retries from 5 s, at most 300 s |
+ * | resource | exponential (factor 3), 2 retries from 5 s, at most 30 s |
+ * | conflict | exponential, 5 retries from 100 ms, at most 5 s, full jitter |
+ * | dependency | exponential, 3 retries from 1 s, at most 30 s |
+ * | unknown, and your own if transient | exponential, 3 retries from 1 s, at most 10 s |
+ * | permission, validation, not-found, corruption, logic, cancelled | none |
+ *
+ * A fault that is not transient is retried only if the table names its
+ * category. Each category counts its own retries.
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy } from "effect-recovery"
+ *
+ * const patient = RetryPolicy.byCategory({
+ *   network: RetryPolicy.exponential({ maxRetries: 10 }),
+ *   unknown: RetryPolicy.none
+ * })
+ * console.log(patient.description.curve) // byCategory
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const byCategory = (table?: { readonly [category in Fault.Category]?: RetryPolicy }): RetryPolicy =>
+  byCategory_.make(defaultTable, table ?? {})
+
+const defaultTable: Readonly<Record<string, RetryPolicy>> = {
+  network: exponential({ maxRetries: 4, initialDelay: "2 seconds", maxDelay: "30 seconds" }),
+  timeout: exponential({ maxRetries: 5, initialDelay: "1 second", maxDelay: "60 seconds" }),
+  "rate-limit": fixed({ maxRetries: 10, delay: "60 seconds", maxDelay: "300 seconds" }),
+  unavailable: exponential({ maxRetries: 6, initialDelay: "5 seconds", maxDelay: "300 seconds" }),
+  resource: exponential({ maxRetries: 2, initialDelay: "5 seconds", maxDelay: "30 seconds", factor: 3 }),
+  conflict: exponential({ maxRetries: 5, initialDelay: "100 millis", maxDelay: "5 seconds", jitter: "full" }),
+  dependency: exponential({ maxRetries: 3, initialDelay: "1 second", maxDelay: "30 seconds" }),
+  unknown: exponential({ maxRetries: 3, initialDelay: "1 second", maxDelay: "10 seconds" }),
+  permission: none,
+  validation: none,
+  "not-found": none,
+  corruption: none,
+  logic: none,
+  cancelled: none
+}
+
+/**
+ * `Effect.retry` that costs nothing until the first failure: no schedule is
+ * started for an effect that succeeds. Delays and attempts are those of
+ * `Effect.retry` with the same schedule; defects and interruption are not
+ * retried. The error that surfaces is the last one.
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const download = Effect.succeed("bytes")
+ *
+ * const program = download.pipe(RetryPolicy.retry(RetryPolicy.exponential()))
+ * Effect.runPromise(program).then(console.log) // bytes
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const retry: {
+  <E, R1>(
+    policy: Schedule.Schedule<unknown, NoInfer<E>, R1>
+  ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | R1>
+  <A, E, R, R1>(
+    self: Effect.Effect<A, E, R>,
+    policy: Schedule.Schedule<unknown, NoInfer<E>, R1>
+  ): Effect.Effect<A, E, R | R1>
+} = dual(2, <A, E, R, R1>(self: Effect.Effect<A, E, R>, policy: Schedule.Schedule<unknown, E, R1>) =>
+  Effect.catchAll(self, lazyRetry(self, policy))
+)
+
+/**
+ * The first `count` delays of a policy, as it would wait after failures
+ * without a category of their own. Jitter is drawn from `Random`.
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export const preview = (policy: RetryPolicy, count: number): Effect.Effect<ReadonlyArray<Duration.Duration>> =>
+  policy_.preview(policy, count)

@@ -1,0 +1,318 @@
+/**
+ * A strategy is a function from a failure to a decision.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { type Pipeable, pipeArguments } from "effect/Pipeable"
+import type * as Schedule from "effect/Schedule"
+import * as ScheduleDecision from "effect/ScheduleDecision"
+import * as ScheduleIntervals from "effect/ScheduleIntervals"
+import type * as Types from "effect/Types"
+import * as Decision from "./Decision.js"
+import type * as Fault from "./Fault.js"
+import * as RetryPolicy from "./RetryPolicy.js"
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: TypeId = "~effect-recovery/Strategy"
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export type TypeId = "~effect-recovery/Strategy"
+
+/**
+ * Answers failures `E`: with a value `A` in place of the result, with failures
+ * `E2`, needing `R`. In `E2`, {@link Original} stands for the error that was
+ * handled and {@link Exhausted} for a `RecoveryExhausted` around it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Strategy<in E, out A = never, out E2 = never, out R = never> extends Pipeable {
+  readonly [TypeId]: {
+    readonly _E: Types.Contravariant<E>
+    readonly _A: Types.Covariant<A>
+    readonly _E2: Types.Covariant<E2>
+    readonly _R: Types.Covariant<R>
+  }
+  /** How it appears in journals, events and tables. */
+  readonly name: string
+  /** Opens the strategy for one recovery; what it remembers between failures lives there. */
+  readonly open: () => Driver<E, A, E2, R>
+}
+
+/**
+ * An open strategy: asked once per failure of the recovery it was opened for.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Driver<in E, out A, out E2, out R> = (
+  failure: Failure<E>
+) => Effect.Effect<Decision.Decision<A, E2, R>, never, R>
+
+/**
+ * What a strategy sees.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Failure<out E> {
+  readonly error: E
+  readonly fault: Fault.Fault
+  readonly cause: Cause.Cause<E>
+  /** The attempt that failed, 1 for the first. */
+  readonly attempt: number
+  /** When it failed, epoch milliseconds. */
+  readonly at: number
+  /** From the first failure of this recovery to this one. */
+  readonly elapsed: Duration.Duration
+}
+
+/**
+ * In a strategy's failures: the error it was asked about.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Original {
+  readonly _: "effect-recovery/Strategy/Original"
+}
+
+/**
+ * In a strategy's failures: `RecoveryExhausted` around the error it was asked
+ * about.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Exhausted {
+  readonly _: "effect-recovery/Strategy/Exhausted"
+}
+
+/**
+ * Any strategy for failures `E`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type For<E> = Strategy<E, unknown, unknown, unknown>
+
+const variance = {
+  _E: (_: never) => _,
+  _A: (_: never) => _,
+  _E2: (_: never) => _,
+  _R: (_: never) => _
+}
+
+const proto = {
+  [TypeId]: variance,
+  pipe() {
+    // biome-ignore lint/complexity/noArguments: the Pipeable contract hands over `arguments`
+    return pipeArguments(this, arguments)
+  }
+}
+
+const fromOpen = <E, A = never, E2 = never, R = never>(
+  name: string,
+  open: () => Driver<E, A, E2, R>
+): Strategy<E, A, E2, R> => Object.assign(Object.create(proto), { name, open })
+
+/**
+ * Your own strategy. An `Again` in its answer puts {@link Exhausted} into its
+ * failures, since every recovery is bounded; so does `Decision.exhausted`.
+ *
+ * @example
+ * ```ts
+ * import { Decision, Recovery, Strategy } from "effect-recovery"
+ * import { Data, Effect } from "effect"
+ *
+ * class Throttled extends Data.TaggedError("Throttled")<{ seconds: number }> {}
+ *
+ * const asTold = Strategy.make("asTold", (failure: Strategy.Failure<Throttled>) =>
+ *   failure.attempt < 5 ? Decision.again(`${failure.error.seconds} seconds`) : Decision.exhausted
+ * )
+ *
+ * const program = Effect.fail(new Throttled({ seconds: 0 })).pipe(Recovery.recover({ Throttled: asTold }))
+ * Effect.runPromiseExit(program).then((exit) => console.log(exit._tag)) // Failure
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <E, A = never, E2 = never, R = never>(
+  name: string,
+  decide: (failure: Failure<E>) => Decision.Decision<A, E2, R> | Effect.Effect<Decision.Decision<A, E2, R>, never, R>
+): Strategy<E, A, E2 | Original | Exhausted, R> =>
+  fromOpen(name, () => (failure) => {
+    const decision = decide(failure)
+    return Effect.isEffect(decision) ? decision : Effect.succeed(decision)
+  })
+
+/**
+ * Run the same effect again, when a schedule says. Defaults to
+ * `RetryPolicy.exponential()`: 3 retries after 1, 2 and 4 seconds. Out of
+ * retries it is exhausted.
+ *
+ * @since 0.1.0
+ * @category strategies
+ */
+export function retry(): Strategy<unknown, never, Exhausted>
+export function retry<E, R>(policy: Schedule.Schedule<unknown, E, R>): Strategy<E, never, Exhausted, R>
+export function retry<E, R>(
+  policy: Schedule.Schedule<unknown, E, R> = RetryPolicy.exponential()
+): Strategy<E, never, Exhausted, R> {
+  return fromOpen("retry", () => openSchedule(policy))
+}
+
+const openSchedule = <E, R>(policy: Schedule.Schedule<unknown, E, R>): Driver<E, never, Exhausted, R> => {
+  let state: unknown = policy.initial
+  return (failure) =>
+    Effect.map(policy.step(failure.at, failure.error, state), ([next, _, decision]) => {
+      state = next
+      if (ScheduleDecision.isDone(decision)) return Decision.exhausted
+      return Decision.again(Math.max(0, ScheduleIntervals.start(decision.intervals) - failure.at))
+    })
+}
+
+/**
+ * Take another way to the result.
+ *
+ * @example
+ * ```ts
+ * import { Recovery, Strategy } from "effect-recovery"
+ * import { Data, Effect } from "effect"
+ *
+ * class Offline extends Data.TaggedError("Offline")<{ path: string }> {}
+ * const download = (path: string) => Effect.fail(new Offline({ path }))
+ * const fromMirror = (path: string) => Effect.succeed(`mirror:${path}`)
+ *
+ * const program = download("a.txt").pipe(
+ *   Recovery.recover({ Offline: Strategy.alternate((error: Offline) => fromMirror(error.path)) })
+ * )
+ * Effect.runPromise(program).then(console.log) // mirror:a.txt
+ * ```
+ *
+ * @since 0.1.0
+ * @category strategies
+ */
+export const alternate = <E, A, E2, R>(
+  path: (error: E, failure: Failure<E>) => Effect.Effect<A, E2, R>
+): Strategy<E, A, E2, R> =>
+  fromOpen(
+    "alternate",
+    () => (failure) => Effect.succeed(Decision.instead(Effect.suspend(() => path(failure.error, failure))))
+  )
+
+/**
+ * Do without the result: take a stand-in value, or none at all.
+ *
+ * @since 0.1.0
+ * @category strategies
+ */
+export const skip: {
+  (): Strategy<unknown, void>
+  <A>(value: A): Strategy<unknown, A>
+} = <A>(value?: A): Strategy<unknown, A | undefined> =>
+  fromOpen("skip", () => () => Effect.succeed(Decision.instead(Effect.succeed(value))))
+
+/**
+ * Fail with the original error. Final: nothing after it in a sequence is
+ * asked.
+ *
+ * @since 0.1.0
+ * @category strategies
+ */
+export const abort: Strategy<unknown, never, Original> = fromOpen<unknown, never, Original>(
+  "abort",
+  () => () => Effect.succeed(Decision.abort)
+)
+
+/**
+ * One strategy after the other: the next is asked when the one before is
+ * exhausted, or when the way it took failed in turn. Only the failures of the
+ * last one surface, and those of an `abort` on the way.
+ *
+ * @example
+ * ```ts
+ * import { Recovery, RetryPolicy, Strategy } from "effect-recovery"
+ * import { Data, Effect } from "effect"
+ *
+ * class Offline extends Data.TaggedError("Offline")<{}> {}
+ * const search: Effect.Effect<ReadonlyArray<string>, Offline> = Effect.fail(new Offline())
+ *
+ * const program = search.pipe(
+ *   Recovery.recover({
+ *     Offline: Strategy.sequence(
+ *       Strategy.retry(RetryPolicy.fixed({ maxRetries: 2, delay: "10 millis" })),
+ *       Strategy.skip([])
+ *     )
+ *   })
+ * )
+ * Effect.runPromise(program).then(console.log) // []
+ * ```
+ *
+ * @since 0.1.0
+ * @category strategies
+ */
+export const sequence = <const S extends readonly [For<never>, ...ReadonlyArray<For<never>>]>(
+  ...strategies: S
+): Strategy<InputOf<S[number]>, ValueOf<S[number]>, SequenceFailure<S>, RequirementsOf<S[number]>> =>
+  // Each driver is only ever handed failures of the common input, which the result type states.
+  fromOpen(strategies.map((strategy) => strategy.name).join(", "), () => openSequence(strategies)) as never
+
+const openSequence = (strategies: ReadonlyArray<For<never>>): Driver<never, unknown, unknown, unknown> => {
+  const drivers = strategies.map((strategy) => strategy.open())
+  let current = 0
+  const ask: Driver<never, unknown, unknown, unknown> = (failure) =>
+    Effect.flatMap(drivers[current]?.(failure) ?? Effect.succeed(Decision.exhausted), (decision) => {
+      if (current >= drivers.length - 1) return Effect.succeed(decision)
+      const next = Effect.suspend(() => {
+        current++
+        return ask(failure)
+      })
+      if (decision._tag === "GiveUp" && decision.exhausted) return next
+      return Effect.succeed(decision._tag === "Instead" ? { ...decision, otherwise: next } : decision)
+    })
+  return ask
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type InputOf<S> = [S] extends [Strategy<infer E, infer _A, infer _E2, infer _R>] ? E : never
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type ValueOf<S> = S extends Strategy<never, infer A, infer _E2, infer _R> ? A : never
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type FailureOf<S> = S extends Strategy<never, infer _A, infer E2, infer _R> ? E2 : never
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type RequirementsOf<S> = S extends Strategy<never, infer _A, infer _E2, infer R> ? R : never
+
+/**
+ * What can surface from a sequence.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SequenceFailure<S extends ReadonlyArray<unknown>> = S extends readonly [...infer Before, infer Last]
+  ? FailureOf<Last> | Extract<FailureOf<Before[number]>, Original>
+  : never

@@ -1,0 +1,98 @@
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import type { Category, Declaration, Fault, Rule, Severity } from "../Fault.js"
+import { fingerprint } from "./fingerprint.js"
+import { declaredKey, makeSubject, read, type Subject } from "./subject.js"
+
+interface Profile {
+  readonly severity: Severity
+  readonly transient: boolean
+}
+
+/** What a category means when a rule says nothing more. */
+const profiles: Readonly<Record<string, Profile>> = {
+  network: { severity: "medium", transient: true },
+  timeout: { severity: "medium", transient: true },
+  "rate-limit": { severity: "low", transient: true },
+  unavailable: { severity: "medium", transient: true },
+  resource: { severity: "high", transient: true },
+  permission: { severity: "high", transient: false },
+  validation: { severity: "medium", transient: false },
+  "not-found": { severity: "medium", transient: false },
+  conflict: { severity: "low", transient: true },
+  corruption: { severity: "critical", transient: false },
+  dependency: { severity: "high", transient: false },
+  logic: { severity: "high", transient: false },
+  cancelled: { severity: "low", transient: false },
+  unknown: { severity: "medium", transient: false }
+}
+
+const otherProfile: Profile = { severity: "medium", transient: false }
+
+const severityOrder: Readonly<Record<Severity, number>> = { low: 0, medium: 1, high: 2, critical: 3 }
+
+export const classify = (failure: unknown, rules: ReadonlyArray<Rule>, now: number): Fault =>
+  Cause.isCause(failure) ? classifyCause(failure, rules, now) : classifyError(failure, Cause.fail(failure), rules, now)
+
+const classifyCause = (cause: Cause.Cause<unknown>, rules: ReadonlyArray<Rule>, now: number): Fault => {
+  const failures = [...Chunk.toReadonlyArray(Cause.failures(cause)), ...Chunk.toReadonlyArray(Cause.defects(cause))]
+  const faults = failures.map((failure) => classifyError(failure, cause, rules, now))
+  return faults.length === 0 ? fromDeclaration(cancelled(cause), noFailure(now), cause) : faults.reduce(worse)
+}
+
+const noFailure = (now: number): Subject => makeSubject("interrupted", now)
+
+const cancelled = (cause: Cause.Cause<unknown>): Declaration =>
+  Cause.isInterrupted(cause) ? { category: "cancelled", confidence: 1 } : { category: "unknown", confidence: 0 }
+
+const worse = (a: Fault, b: Fault): Fault => (severityOrder[b.severity] > severityOrder[a.severity] ? b : a)
+
+const classifyError = (error: unknown, cause: Cause.Cause<unknown>, rules: ReadonlyArray<Rule>, now: number): Fault => {
+  const subject = makeSubject(error, now)
+  const declaration = selfDeclared(error) ?? firstMatch(subject, rules) ?? { category: "unknown", confidence: 0 }
+  return fromDeclaration(declaration, subject, cause)
+}
+
+const selfDeclared = (error: unknown): Declaration | undefined => {
+  const declaration = read(error, declaredKey)
+  const category = read(declaration, "category")
+  if (typeof category !== "string") return undefined
+  // The property is typed by `Fault.declare`; a category is all that is required of it.
+  return { confidence: 1, ...(declaration as Declaration) }
+}
+
+const firstMatch = (subject: Subject, rules: ReadonlyArray<Rule>): Declaration | undefined => {
+  for (const rule of rules) {
+    const declaration = safely(() => rule.match(subject))
+    if (declaration !== undefined) return declaration
+  }
+  return undefined
+}
+
+const safely = <A>(f: () => A): A | undefined => {
+  try {
+    return f()
+  } catch {
+    return undefined
+  }
+}
+
+const fromDeclaration = (declaration: Declaration, subject: Subject, cause: Cause.Cause<unknown>): Fault => {
+  const category: Category = declaration.category
+  const profile = profiles[category] ?? otherProfile
+  const retryAfter = safely(() => Duration.decode(declaration.retryAfter ?? subject.retryAfter ?? Duration.zero))
+  const asked = declaration.retryAfter !== undefined || subject.retryAfter !== undefined
+  return {
+    category,
+    severity: declaration.severity ?? profile.severity,
+    transient: declaration.transient ?? profile.transient,
+    confidence: declaration.confidence ?? 0.9,
+    fingerprint: fingerprint(category, subject.tag ?? subject.name, subject.message),
+    message: subject.message,
+    tag: Option.fromNullable(subject.tag),
+    retryAfter: asked ? Option.fromNullable(retryAfter) : Option.none(),
+    cause
+  }
+}

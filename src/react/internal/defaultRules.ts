@@ -1,0 +1,180 @@
+import type { Category, Declaration, Rule } from "../Fault.js"
+import type { Subject } from "./subject.js"
+
+/** A table is one rule with a constant-time lookup. */
+const table = (
+  name: string,
+  key: (subject: Subject) => string | undefined,
+  entries: Readonly<Record<string, Declaration>>
+): Rule => {
+  const map = new Map(Object.entries(entries))
+  return {
+    name,
+    match: (subject) => {
+      const found = key(subject)
+      return found === undefined ? undefined : map.get(found)
+    }
+  }
+}
+
+const each = (category: Category, keys: ReadonlyArray<string>, more?: Partial<Declaration>) =>
+  Object.fromEntries(keys.map((key) => [key, { ...more, category }]))
+
+const codes: ReadonlyMap<string, Declaration> = new Map(
+  Object.entries<Declaration>({
+    ...each("network", ["ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "EPIPE", "ENOTFOUND", "EAI_AGAIN"]),
+    ...each("network", ["ENETUNREACH", "ENETDOWN", "EHOSTUNREACH", "EHOSTDOWN", "UND_ERR_SOCKET"]),
+    ...each("network", ["CERT_HAS_EXPIRED", "DEPTH_ZERO_SELF_SIGNED_CERT", "SELF_SIGNED_CERT_IN_CHAIN"], {
+      severity: "high",
+      transient: false
+    }),
+    ...each("timeout", ["ETIMEDOUT", "ESOCKETTIMEDOUT", "UND_ERR_CONNECT_TIMEOUT", "UND_ERR_HEADERS_TIMEOUT"]),
+    ...each("timeout", ["UND_ERR_BODY_TIMEOUT"]),
+    ...each("not-found", ["ENOENT", "ENOTDIR"]),
+    ...each("permission", ["EACCES", "EPERM", "EROFS", "SQLITE_PERM", "SQLITE_AUTH"]),
+    ...each("resource", ["ENOSPC", "EMFILE", "ENFILE", "ENOMEM", "EDQUOT", "SQLITE_FULL", "SQLITE_NOMEM"]),
+    ...each("resource", ["53000", "53100", "53200", "53300", "SQLITE_CANTOPEN"]),
+    ...each("conflict", ["EEXIST"], { transient: false }),
+    ...each("conflict", ["40001", "40P01"]),
+    ...each("conflict", ["23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"], { transient: false }),
+    ...each("unavailable", ["EBUSY", "ETXTBSY", "57P01", "57P02", "57P03"]),
+    ...each("cancelled", ["ABORT_ERR", "UND_ERR_ABORTED"]),
+    ...each("dependency", ["ERR_MODULE_NOT_FOUND", "MODULE_NOT_FOUND"]),
+    ...each("logic", ["ERR_INVALID_ARG_TYPE", "ERR_INVALID_ARG_VALUE", "ERR_OUT_OF_RANGE"])
+  })
+)
+
+/** Families of codes, by their start: SQLite's extended result codes and SQLSTATE classes. */
+const codeFamilies: ReadonlyArray<readonly [RegExp, Declaration]> = [
+  [/^SQLITE_(BUSY|LOCKED)/, { category: "unavailable" }],
+  [/^SQLITE_(CORRUPT|NOTADB)/, { category: "corruption" }],
+  [/^SQLITE_READONLY/, { category: "permission" }],
+  [/^SQLITE_IOERR/, { category: "resource" }],
+  [/^SQLITE_CONSTRAINT/, { category: "validation" }],
+  [/^SQLITE_/, { category: "logic" }],
+  [/^08[0-9A-Z]{3}$/, { category: "network" }],
+  [/^28[0-9A-Z]{3}$/, { category: "permission" }],
+  [/^2[23][0-9A-Z]{3}$/, { category: "validation" }],
+  [/^42[0-9A-Z]{3}$/, { category: "logic" }]
+]
+
+const byCode: Rule = {
+  name: "code",
+  match: (subject) => {
+    for (const code of subject.codes) {
+      const found = codes.get(code) ?? codeFamilies.find(([start]) => start.test(code))?.[1]
+      if (found !== undefined) return { confidence: 0.95, ...found }
+    }
+    return undefined
+  }
+}
+
+const byTag = table("tag", (subject) => subject.tag, {
+  ...each("timeout", ["TimeoutException", "AttemptTimeout", "LockTimeout"]),
+  ...each("unavailable", ["CircuitOpen", "LeaseHeld"]),
+  ...each("validation", ["ParseError", "BadArgument"]),
+  ...each("validation", ["HttpBodyError", "RouteNotFound", "InvalidUrl"]),
+  ...each("not-found", ["NoSuchElementException"]),
+  ...each("logic", ["IllegalArgumentException", "StepConflict"]),
+  ...each("conflict", ["LeaseLost"], { transient: false })
+})
+
+/** `SystemError.reason` and `RequestError | ResponseError.reason` of @effect/platform, `ConfigError._op`. */
+const byReason: Rule = (() => {
+  const system = {
+    ...each("conflict", ["AlreadyExists"], { transient: false }),
+    ...each("resource", ["BadResource", "WriteZero"]),
+    ...each("unavailable", ["Busy", "WouldBlock"]),
+    ...each("validation", ["InvalidData", "UnexpectedEof"]),
+    ...each("not-found", ["NotFound"]),
+    ...each("permission", ["PermissionDenied"]),
+    ...each("timeout", ["TimedOut"])
+  }
+  const request = {
+    ...each("network", ["Transport"]),
+    ...each("validation", ["Encode", "InvalidUrl"]),
+    ...each("validation", ["Decode", "EmptyBody"])
+  }
+  const reasons = new Map<string, Readonly<Record<string, Declaration>>>([
+    ["SystemError", system],
+    ["RequestError", request],
+    ["ResponseError", request]
+  ])
+  return {
+    name: "reason",
+    match: (subject) => reasons.get(subject.tag ?? "")?.[subject.reason ?? ""]
+  }
+})()
+
+const statuses = new Map<number, Declaration>([
+  ...[401, 402, 403, 407, 451].map((status) => [status, { category: "permission" }] as const),
+  ...[404, 410].map((status) => [status, { category: "not-found" }] as const),
+  ...[408, 504, 598, 599].map((status) => [status, { category: "timeout" }] as const),
+  ...[409, 412, 423].map((status) => [status, { category: "conflict" }] as const),
+  [425, { category: "unavailable" }],
+  [429, { category: "rate-limit" }],
+  [501, { category: "logic" }],
+  [505, { category: "logic" }],
+  [507, { category: "resource" }]
+])
+
+const byStatus: Rule = {
+  name: "status",
+  match: ({ status }) => {
+    if (status === undefined) return undefined
+    return statuses.get(status) ?? { category: status < 500 ? "validation" : "unavailable" }
+  }
+}
+
+/** Undici says only "fetch failed" and puts the reason into `cause`; without one it is still the network. */
+const fetchFailed: Rule = {
+  name: "fetch failed",
+  match: ({ message, name }) =>
+    name === "TypeError" && message === "fetch failed" ? { category: "network" } : undefined
+}
+
+const byName = table("name", (subject) => subject.name, {
+  ...each("timeout", ["TimeoutError"]),
+  ...each("cancelled", ["AbortError", "InterruptedException"]),
+  ...each("validation", ["SyntaxError", "URIError"]),
+  ...each("logic", ["TypeError", "RangeError", "ReferenceError", "EvalError", "AssertionError"])
+})
+
+const words: ReadonlyArray<readonly [RegExp, Category]> = [
+  [/\b(rate.?limit(ed|ing)?|too many requests|throttl(ed|ing)|quota exceeded)\b/i, "rate-limit"],
+  [/\b(time[ds]? ?out|deadline exceeded)\b/i, "timeout"],
+  [
+    /\b(connection (refused|reset|closed|lost|aborted)|network (error|failure)|socket hang up|broken pipe)\b/i,
+    "network"
+  ],
+  [/\b(host|network|dns|name) (is )?(unreachable|not resolved|resolution failed|lookup failed)\b/i, "network"],
+  [/\b((temporarily |service )unavailable|bad gateway|overloaded|under maintenance)\b/i, "unavailable"],
+  [
+    /\b(no space left|disk (is )?full|out of (memory|disk space)|too many open files|insufficient resources)\b/i,
+    "resource"
+  ],
+  [/\b(permission denied|access denied|unauthori[sz]ed|forbidden|not allowed|invalid credentials)\b/i, "permission"],
+  [/\b(corrupt(ed|ion)?|checksum (mismatch|failed)|digest mismatch|malformed database|bad magic)\b/i, "corruption"],
+  [/\b(cannot find (module|package)|missing dependency|unresolved dependency)\b/i, "dependency"],
+  [/\b(not found|no such (file|entry|key|table)|does not exist)\b/i, "not-found"],
+  [/\b(already exists|duplicate key|version conflict|write conflict)\b/i, "conflict"],
+  [
+    /\b(validation (failed|error)|invalid (value|input|argument|format|schema)|schema (violation|mismatch))\b/i,
+    "validation"
+  ],
+  [/\b(cancel(l)?ed|aborted by (the )?user|interrupted)\b/i, "cancelled"]
+]
+
+const byWords: Rule = {
+  name: "words",
+  match: ({ message }) => {
+    const found = words.find(([pattern]) => pattern.test(message))
+    return found === undefined ? undefined : { category: found[1], confidence: 0.5 }
+  }
+}
+
+/**
+ * By shape before text: codes say more than the wrapper that carries them, a
+ * status more than a class name, and words come last.
+ */
+export const defaultRules: ReadonlyArray<Rule> = [byCode, byStatus, byReason, byTag, fetchFailed, byName, byWords]

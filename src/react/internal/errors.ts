@@ -1,0 +1,95 @@
+import * as Data from "effect/Data"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import type * as Fault from "../Fault.js"
+
+/**
+ * A strategy had nothing left to try. Keeps the last error whole.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RecoveryExhausted<out E> extends Data.TaggedError("RecoveryExhausted")<{
+  readonly error: unknown
+  /** How often the effect was run. */
+  readonly attempts: number
+  /** What was decided on the way, oldest first. */
+  readonly decisions: ReadonlyArray<DecisionTaken>
+  /** What was known of the last error; not kept where the error comes from a journal. */
+  readonly fault?: Fault.Fault | undefined
+}> {
+  declare readonly error: E
+  override get message(): string {
+    return `Gave up after ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}: ${describeError(this.error)}`
+  }
+  /**
+   * The schema of an exhausted recovery, for journals and wires.
+   *
+   * @since 0.1.0
+   */
+  static schema<E, EI, R>(
+    error: Schema.Schema<E, EI, R>
+  ): Schema.Schema<RecoveryExhausted<E>, ExhaustedEncoded<EI>, R> {
+    const encoded = Schema.Struct({
+      _tag: Schema.tag("RecoveryExhausted"),
+      error: error as Schema.Schema<E, EI, R>,
+      attempts: Schema.Number,
+      decisions: Schema.Array(Schema.Struct({ strategy: Schema.String, decision: Schema.String }))
+    })
+    const self = Schema.declare((input): input is RecoveryExhausted<E> => input instanceof RecoveryExhausted)
+    return Schema.transformOrFail(encoded, self, {
+      strict: true,
+      decode: (fields) => ParseResult.succeed(new RecoveryExhausted<E>(fields)),
+      encode: (exhausted) =>
+        ParseResult.succeed({
+          _tag: "RecoveryExhausted" as const,
+          error: exhausted.error,
+          attempts: exhausted.attempts,
+          decisions: exhausted.decisions
+        })
+    }) as Schema.Schema<RecoveryExhausted<E>, ExhaustedEncoded<EI>, R>
+  }
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface ExhaustedEncoded<EI> {
+  readonly _tag: "RecoveryExhausted"
+  readonly error: EI
+  readonly attempts: number
+  readonly decisions: ReadonlyArray<DecisionTaken>
+}
+
+/**
+ * One decision of a recovery.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DecisionTaken {
+  readonly strategy: string
+  readonly decision: string
+}
+
+const describeError = (error: unknown): string =>
+  error instanceof Error && error.message !== "" ? error.message : String(error)
+
+/**
+ * One attempt took longer than it was given, and was stopped.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>("effect-recovery/AttemptTimeout")(
+  "AttemptTimeout",
+  {
+    /** What the attempt was given. */
+    timeout: Schema.DurationFromMillis
+  }
+) {
+  override get message(): string {
+    return `The attempt was stopped after ${this.timeout}; give it a longer timeout or find out what it waits for.`
+  }
+}

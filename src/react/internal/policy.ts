@@ -1,0 +1,161 @@
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
+import * as ScheduleDecision from "effect/ScheduleDecision"
+import * as ScheduleInterval from "effect/ScheduleInterval"
+import type { Description, Jitter, Options, RetryPolicy } from "../RetryPolicy.js"
+import type { Curve } from "./curve.js"
+import { makeSubject } from "./subject.js"
+
+export class PolicyInvalid extends Data.TaggedError("PolicyInvalid")<{
+  readonly option: string
+  readonly value: unknown
+  readonly expected: string
+}> {
+  override get message(): string {
+    return `The retry policy option "${this.option}" is ${String(this.value)}; give ${this.expected}.`
+  }
+}
+
+/** A number that is at least `min`, finite unless it may be infinite. */
+export const number = (option: string, value: number, min: number): number => {
+  if (Number.isFinite(value) && value >= min) return value
+  throw new PolicyInvalid({ option, value, expected: `a finite number of at least ${min}` })
+}
+
+export const millis = (option: string, value: Duration.DurationInput): number => {
+  const decoded = decodeMillis(value)
+  if (Number.isFinite(decoded) && decoded >= 0) return decoded
+  throw new PolicyInvalid({ option, value, expected: `a finite duration such as "2 seconds"` })
+}
+
+const decodeMillis = (value: Duration.DurationInput): number => {
+  // Duration.decode turns negative and NaN numbers into zero: a wrong option would pass unseen.
+  if (typeof value === "number") return value
+  try {
+    return Duration.toMillis(value)
+  } catch {
+    return Number.NaN
+  }
+}
+
+const retries = (value: number): number => {
+  if (value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= 0)) return value
+  throw new PolicyInvalid({ option: "maxRetries", value, expected: "a whole number of at least 0, or Infinity" })
+}
+
+const jitter = (value: Jitter): Jitter => {
+  if (typeof value !== "number" || (value >= 0 && value <= 1)) return value
+  throw new PolicyInvalid({ option: "jitter", value, expected: "a fraction between 0 and 1, or a kind of jitter" })
+}
+
+/** What the curves have in common; durations in milliseconds. */
+export const base = (
+  options: (Options & { readonly initialDelay?: Duration.DurationInput | undefined }) | undefined
+) => {
+  const maxDelay = millis("maxDelay", options?.maxDelay ?? 60_000)
+  return {
+    maxRetries: retries(options?.maxRetries ?? 3),
+    initialDelay: millis("initialDelay", options?.initialDelay ?? 1_000),
+    maxDelay,
+    jitter: jitter(options?.jitter ?? "none"),
+    maxElapsed: options?.maxElapsed === undefined ? undefined : millis("maxElapsed", options.maxElapsed),
+    honourRetryAfter: options?.honourRetryAfter ?? true
+  } as const
+}
+
+type CurveDescription = Extract<Description, { readonly maxRetries: number }>
+
+interface State {
+  readonly retry: number
+  /** When the first failure was seen, epoch milliseconds. */
+  readonly firstAt: number | undefined
+  readonly lastDelay: number
+}
+
+const start: State = { retry: 0, firstAt: undefined, lastDelay: 0 }
+
+export const make = (description: CurveDescription, curve: Curve): RetryPolicy => {
+  const delayOf = jittered(description, curve)
+  const schedule = Schedule.makeWithState(start, (now: number, failure: unknown, state: State) => {
+    if (state.retry >= description.maxRetries) return finished(state)
+    return Effect.map(asked(description, failure, now) ?? delayOf(state), (delay) => {
+      const firstAt = state.firstAt ?? now
+      if (description.maxElapsed !== undefined && now + delay - firstAt > description.maxElapsed) return stop(state)
+      return goOn({ retry: state.retry + 1, firstAt, lastDelay: delay }, now, delay)
+    })
+  })
+  return describe(schedule, description)
+}
+
+type Step<S> = readonly [S, Duration.Duration, ScheduleDecision.ScheduleDecision]
+
+export const stop = <S>(state: S): Step<S> => [state, Duration.zero, ScheduleDecision.done]
+
+const finished = <S>(state: S): Effect.Effect<Step<S>> => Effect.succeed(stop(state))
+
+const goOn = (state: State, now: number, delay: number): Step<State> => [
+  state,
+  Duration.millis(delay),
+  ScheduleDecision.continueWith(ScheduleInterval.after(now + delay))
+]
+
+export const describe = (
+  schedule: Schedule.Schedule<Duration.Duration, unknown>,
+  description: Description
+): RetryPolicy => Object.assign(schedule, { description })
+
+export const none: RetryPolicy = describe(
+  Schedule.makeWithState(undefined, () => finished(undefined)),
+  { curve: "none" }
+)
+
+const asked = (description: CurveDescription, failure: unknown, now: number): Effect.Effect<number> | undefined => {
+  if (!description.honourRetryAfter) return undefined
+  const retryAfter = makeSubject(failure, now).retryAfter
+  return retryAfter === undefined
+    ? undefined
+    : Effect.succeed(clamp(Duration.toMillis(retryAfter), description.maxDelay))
+}
+
+const clamp = (delay: number, max: number): number => (Number.isNaN(delay) ? max : Math.min(max, Math.max(0, delay)))
+
+const jittered = (description: CurveDescription, curve: Curve): ((state: State) => Effect.Effect<number>) => {
+  const { initialDelay, jitter, maxDelay } = description
+  // Clamped before and after: a curve that overflowed must not make the spread NaN.
+  const plain = (state: State) => clamp(curve(state.retry), maxDelay)
+  const spread = (bounds: (state: State) => readonly [number, number]) => (state: State) => {
+    const [low, high] = bounds(state)
+    return Effect.map(Random.next, (random) => clamp(low + random * (high - low), maxDelay))
+  }
+  if (typeof jitter === "number") {
+    return spread((state) => [plain(state) * (1 - jitter), plain(state) * (1 + jitter)])
+  }
+  switch (jitter) {
+    case "none":
+      return (state) => Effect.succeed(plain(state))
+    case "full":
+      return spread((state) => [0, plain(state)])
+    case "equal":
+      return spread((state) => [plain(state) / 2, plain(state)])
+    case "decorrelated":
+      return spread((state) => [initialDelay, Math.max(initialDelay, 3 * (state.lastDelay || initialDelay))])
+  }
+}
+
+export const preview = Effect.fn("RetryPolicy.preview")(function* (policy: RetryPolicy, count: number) {
+  const delays: Array<Duration.Duration> = []
+  let state: unknown = policy.initial
+  let now = 0
+  while (delays.length < count) {
+    const [next, delay, decision] = yield* policy.step(now, Option.none(), state)
+    if (ScheduleDecision.isDone(decision)) break
+    delays.push(delay)
+    now += Duration.toMillis(delay)
+    state = next
+  }
+  return delays
+})

@@ -1,0 +1,122 @@
+import * as Duration from "effect/Duration"
+
+/** Under this key an error class says what it is; public as `Fault.declared`. */
+export const declaredKey: unique symbol = Symbol.for("effect-recovery/Fault/declared")
+
+/**
+ * What a rule sees of a failure. Every field was read without letting the
+ * failing value throw.
+ */
+export interface Subject {
+  readonly error: unknown
+  /** `_tag`, if the error has one. */
+  readonly tag: string | undefined
+  /** `name`, if the error has one. */
+  readonly name: string | undefined
+  /** `reason`, if it is a string: what @effect/platform errors discriminate by. */
+  readonly reason: string | undefined
+  /** String `code`s of the error and of what caused it, outermost first. */
+  readonly codes: ReadonlyArray<string>
+  /** HTTP status of the error or of its response. */
+  readonly status: number | undefined
+  /** At most 2,000 characters. */
+  readonly message: string
+  readonly retryAfter: Duration.Duration | undefined
+}
+
+/** Deep enough for every wrapper seen in practice, and an end for cyclic causes. */
+const maxCauseDepth = 8
+const maxMessageLength = 2_000
+
+/** Reads a property of anything; getters and proxies may throw. */
+export const read = (value: unknown, key: PropertyKey): unknown => {
+  if ((typeof value !== "object" && typeof value !== "function") || value === null) return undefined
+  try {
+    // Any object may be indexed at run time; the result stays unknown.
+    return (value as Record<PropertyKey, unknown>)[key]
+  } catch {
+    return undefined
+  }
+}
+
+const readString = (value: unknown, key: PropertyKey): string | undefined => {
+  const given = read(value, key)
+  return typeof given === "string" ? given : undefined
+}
+
+export const tagOf = (error: unknown): string | undefined => readString(error, "_tag")
+
+export const makeSubject = (error: unknown, now: number): Subject => {
+  const chain = causeChain(error)
+  return {
+    error,
+    tag: tagOf(error),
+    name: readString(error, "name"),
+    reason: readString(error, "reason"),
+    codes: chain.flatMap((link) => readString(link, "code") ?? []),
+    status: firstDefined(chain, readStatus),
+    message: messageOf(error),
+    retryAfter: firstDefined(chain, (link) => readRetryAfter(link, now))
+  }
+}
+
+const causeChain = (error: unknown): ReadonlyArray<unknown> => {
+  const chain: Array<unknown> = []
+  let link = error
+  while (link !== undefined && link !== null && chain.length < maxCauseDepth && !chain.includes(link)) {
+    chain.push(link)
+    link = read(link, "cause")
+  }
+  return chain
+}
+
+const firstDefined = <A>(links: ReadonlyArray<unknown>, f: (link: unknown) => A | undefined): A | undefined => {
+  for (const link of links) {
+    const found = f(link)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+const readStatus = (error: unknown): number | undefined => {
+  const candidates = [read(error, "status"), read(error, "statusCode"), read(read(error, "response"), "status")]
+  return candidates.find((value): value is number => typeof value === "number" && value >= 400 && value <= 599)
+}
+
+const readRetryAfter = (error: unknown, now: number): Duration.Duration | undefined => {
+  const own = read(error, "retryAfter")
+  if (Duration.isDuration(own)) return own
+  const header = own ?? readHeader(read(read(error, "response"), "headers"), "retry-after")
+  return typeof header === "number" || typeof header === "string" ? parseRetryAfter(header, now) : undefined
+}
+
+const readHeader = (headers: unknown, name: string): unknown => {
+  const get = read(headers, "get")
+  if (typeof get !== "function") return read(headers, name)
+  try {
+    return get.call(headers, name)
+  } catch {
+    return undefined
+  }
+}
+
+/** Seconds or an HTTP date (RFC 9110, section 10.2.3). */
+export const parseRetryAfter = (value: number | string, now: number): Duration.Duration | undefined => {
+  const seconds = typeof value === "string" && value.trim() === "" ? Number.NaN : Number(value)
+  if (Number.isFinite(seconds)) return seconds >= 0 ? Duration.seconds(seconds) : undefined
+  const date = typeof value === "string" ? Date.parse(value) : Number.NaN
+  return Number.isNaN(date) ? undefined : Duration.millis(Math.max(0, date - now))
+}
+
+export const messageOf = (error: unknown): string => {
+  const message = typeof error === "string" ? error : (readString(error, "message") ?? stringify(error))
+  return message.length > maxMessageLength ? message.slice(0, maxMessageLength) : message
+}
+
+const stringify = (value: unknown): string => {
+  try {
+    return String(value)
+  } catch {
+    return "a value that cannot be shown"
+  }
+}

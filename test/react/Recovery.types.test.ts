@@ -1,0 +1,122 @@
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import { pipe } from "effect/Function"
+import { Decision, Recovery, RetryPolicy, Strategy } from "effect-recovery"
+import { describe, expectTypeOf, it } from "vitest"
+
+class Offline extends Data.TaggedError("Offline")<{ readonly host: string }> {}
+class NotFound extends Data.TaggedError("NotFound")<{ readonly path: string }> {}
+class Denied extends Data.TaggedError("Denied")<{}> {}
+class MirrorDown extends Data.TaggedError("MirrorDown")<{}> {}
+class Mirror extends Context.Tag("Mirror")<Mirror, { readonly url: string }>() {}
+
+declare const download: Effect.Effect<string, Offline | NotFound | Denied>
+declare const fromMirror: Effect.Effect<number, MirrorDown, Mirror>
+
+describe("Recovery.recover, in types", () => {
+  it("an exhausted retry leaves RecoveryExhausted of its own tag", () => {
+    const program = download.pipe(Recovery.recover({ Offline: Strategy.retry() }))
+    expectTypeOf(program).toEqualTypeOf<
+      Effect.Effect<string, NotFound | Denied | Recovery.RecoveryExhausted<Offline>, never>
+    >()
+  })
+
+  it("a skipped tag leaves, and its stand-in widens the value", () => {
+    const program = download.pipe(Recovery.recover({ NotFound: Strategy.skip(404) }))
+    expectTypeOf(program).toEqualTypeOf<Effect.Effect<string | number, Offline | Denied, never>>()
+  })
+
+  it("an alternate brings its own value, error and requirements", () => {
+    const program = download.pipe(Recovery.recover({ Offline: Strategy.alternate(() => fromMirror) }))
+    expectTypeOf(program).toEqualTypeOf<Effect.Effect<string | number, NotFound | Denied | MirrorDown, Mirror>>()
+  })
+
+  it("an alternate sees the error of its tag", () => {
+    download.pipe(
+      Recovery.recover({
+        Offline: Strategy.alternate((error, failure) => {
+          expectTypeOf(error).toEqualTypeOf<Offline>()
+          expectTypeOf(failure.error).toEqualTypeOf<Offline>()
+          return Effect.succeed(error.host)
+        })
+      })
+    )
+  })
+
+  it("an aborted tag stays", () => {
+    const program = download.pipe(Recovery.recover({ Denied: Strategy.abort }))
+    expectTypeOf(program).toEqualTypeOf<Effect.Effect<string, Offline | NotFound | Denied, never>>()
+  })
+
+  it("of a sequence only the last failures surface, and an abort on the way", () => {
+    const toValue = download.pipe(
+      Recovery.recover({
+        Offline: Strategy.sequence(
+          Strategy.retry(),
+          Strategy.alternate(() => fromMirror),
+          Strategy.skip(true)
+        )
+      })
+    )
+    expectTypeOf(toValue).toEqualTypeOf<Effect.Effect<string | number | boolean, NotFound | Denied, Mirror>>()
+
+    const toAlternate = download.pipe(
+      Recovery.recover({
+        Offline: Strategy.sequence(
+          Strategy.retry(),
+          Strategy.alternate(() => fromMirror)
+        )
+      })
+    )
+    expectTypeOf(toAlternate).toEqualTypeOf<Effect.Effect<string | number, NotFound | Denied | MirrorDown, Mirror>>()
+
+    const toOriginal = download.pipe(Recovery.recover({ Offline: Strategy.sequence(Strategy.retry(), Strategy.abort) }))
+    expectTypeOf(toOriginal).toEqualTypeOf<Effect.Effect<string, Offline | NotFound | Denied, never>>()
+  })
+
+  it("several tags at once", () => {
+    const program = pipe(
+      download,
+      Recovery.recover({ Offline: Strategy.retry(), NotFound: Strategy.skip(null), Denied: Strategy.abort })
+    )
+    expectTypeOf(program).toEqualTypeOf<
+      Effect.Effect<string | null, Denied | Recovery.RecoveryExhausted<Offline>, never>
+    >()
+  })
+
+  it("data-first reads the same", () => {
+    const program = Recovery.recover(download, { Offline: Strategy.skip(0) })
+    expectTypeOf(program).toEqualTypeOf<Effect.Effect<string | number, NotFound | Denied, never>>()
+  })
+
+  it("a user's own strategy is typed by its decisions", () => {
+    const own = Strategy.make("own", (failure: Strategy.Failure<Offline>) =>
+      failure.attempt < 3 ? Decision.again("1 second") : Decision.instead(fromMirror)
+    )
+    const program = download.pipe(Recovery.recover({ Offline: own }))
+    expectTypeOf(program).toEqualTypeOf<
+      Effect.Effect<
+        string | number,
+        Offline | NotFound | Denied | MirrorDown | Recovery.RecoveryExhausted<Offline>,
+        Mirror
+      >
+    >()
+  })
+
+  it("a misspelt tag does not compile", () => {
+    // @ts-expect-error there is no tag Ofline
+    download.pipe(Recovery.recover({ Ofline: Strategy.retry() }))
+    // @ts-expect-error nor here
+    Recovery.recover(download, { Offline: Strategy.retry(), NotFnd: Strategy.skip() })
+  })
+
+  it("a strategy for another error does not compile", () => {
+    // @ts-expect-error the strategy takes NotFound, the tag is Offline
+    download.pipe(Recovery.recover({ Offline: Strategy.alternate((error: NotFound) => Effect.succeed(error.path)) }))
+  })
+
+  it("a policy for a narrower error does not compile", () => {
+    expectTypeOf(download.pipe(RetryPolicy.retry(RetryPolicy.exponential()))).toEqualTypeOf<typeof download>()
+  })
+})

@@ -1,0 +1,92 @@
+/**
+ * What can keep a run from going on, apart from the program's own errors.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Schema from "effect/Schema"
+import type { LeaseHeld, LeaseLost, StorageError } from "../storage/StorageError.js"
+
+/**
+ * Everything `Workflow.execute` can fail with besides the workflow's own
+ * errors. None of them can be caught inside the run: the run stops, and can be
+ * executed again.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type RunError = StorageError | LeaseHeld | LeaseLost | RunMismatch | JournalError | StepConflict
+
+/**
+ * The id belongs to a run of another workflow or with another input. Nothing
+ * was changed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RunMismatch extends Data.TaggedError("RunMismatch")<{
+  readonly run: string
+  readonly field: "workflow" | "input"
+  readonly recorded: string
+  readonly given: string
+}> {
+  override get message(): string {
+    return `Run "${this.run}" was started with ${this.field} ${shorten(this.recorded)}, not ${shorten(this.given)}. Use another run id, or execute it with the recorded ${this.field}.`
+  }
+}
+
+/**
+ * Something could not be written to the journal or read back from it. What is
+ * recorded stays as it is; mend the schema and execute the run again.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class JournalError extends Data.TaggedError("JournalError")<{
+  readonly reason: "Encode" | "Decode"
+  readonly run: string
+  /** The record, such as `success of step "charge"`. */
+  readonly record: string
+  readonly cause: unknown
+}> {
+  override get message(): string {
+    const verb = this.reason === "Encode" ? "be written to" : "be read from"
+    const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    return `The ${this.record} of run "${this.run}" cannot ${verb} the journal: ${cause}. Mend the schema so that it fits, then execute the run again.`
+  }
+}
+
+/**
+ * Two steps of one name ran at the same time, so their results could not be
+ * told apart when the run is resumed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class StepConflict extends Data.TaggedError("StepConflict")<{ readonly run: string; readonly step: string }> {
+  override get message(): string {
+    return `Step "${this.step}" of run "${this.run}" was started while it was still running. Give concurrent steps different names, or put each into its own Workflow.section(name, index).`
+  }
+}
+
+/**
+ * A step with `onAmbiguous: "fail"` had started when its process ended, so
+ * nobody knows whether it happened. It was not run again.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class StepAmbiguous extends Schema.TaggedError<StepAmbiguous>("effect-recovery/StepAmbiguous")("StepAmbiguous", {
+  run: Schema.String,
+  step: Schema.String,
+  /** The attempt that was cut short. */
+  attempt: Schema.Number,
+  /** When it started, epoch milliseconds. */
+  startedAt: Schema.Number
+}) {
+  override get message(): string {
+    return `Step "${this.step}" of run "${this.run}" was started at ${new Date(this.startedAt).toISOString()} and cut short; it may or may not have happened. Find out, then go on from what you found.`
+  }
+}
+
+const shorten = (text: string): string => (text.length > 200 ? `${text.slice(0, 200)}…` : text)

@@ -1,0 +1,232 @@
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
+import type * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
+import type * as Recovery from "../react/Recovery.js"
+import type * as Strategy from "../react/Strategy.js"
+import type { Run } from "./internal/liveRun.js"
+import { Current as CurrentTag, type Definition, define, runStep } from "./internal/runStep.js"
+import { StepAmbiguous } from "./RunError.js"
+
+export {
+  /**
+   * A step had started when its process ended, and is not to be run again.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  StepAmbiguous
+}
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: TypeId = "~effect-recovery/Step"
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export type TypeId = "~effect-recovery/Step"
+
+/**
+ * A step is an Effect: compose it, map it, run it concurrently with others of
+ * different names.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Step<out A, out E, out R> extends Effect.Effect<A, E, R | Run> {
+  readonly [TypeId]: TypeId
+  readonly name: string
+}
+
+/**
+ * What a step may know about itself while it runs.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Current extends CurrentTag {}
+
+/**
+ * What to do with a step that had started when its process ended:
+ *
+ * - `"rerun"`: run it again; it should be idempotent. The record shows that it
+ *   was ambiguous.
+ * - `"fail"`: fail with `StepAmbiguous`, at most once.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type OnAmbiguous = "rerun" | "fail"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<
+  Success extends Schema.Schema.Any,
+  Error extends Schema.Schema.All,
+  Ambiguous extends OnAmbiguous,
+  Timeout extends Duration.DurationInput | undefined,
+  Handlers,
+  R2
+> {
+  /** How the result is written to the journal. Defaults to `Schema.Void`. */
+  readonly success?: Success
+  /** How its errors are written. Defaults to `Schema.Never`: a step that cannot fail. */
+  readonly error?: Error
+  /** Defaults to `"rerun"`. */
+  readonly onAmbiguous?: Ambiguous
+  /** For each attempt. Adds `AttemptTimeout` to the errors; the work is interrupted. */
+  readonly timeout?: Timeout
+  /**
+   * Strategies by tag, as for `Recovery.recover`. Attempts, and the time of the
+   * next one, are journaled: a crash neither resets nor shortens them.
+   */
+  readonly recover?: Handlers
+  /** For the errors `recover` does not name. The last error surfaces as it is. */
+  readonly retry?: Schedule.Schedule<unknown, Schema.Schema.Type<Error> | Errors<never, Ambiguous, Timeout>, R2>
+  /**
+   * Whether the step fails the run when the journal cannot be written
+   * (`"required"`, the default) or goes on unrecorded (`"best-effort"`).
+   */
+  readonly durability?: "required" | "best-effort"
+}
+
+/**
+ * What an attempt of a step can fail with.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Errors<E, Ambiguous, Timeout> =
+  | E
+  | (Timeout extends undefined ? never : Recovery.AttemptTimeout)
+  | (Ambiguous extends "fail" ? StepAmbiguous : never)
+
+/**
+ * Strategies whose values and errors the step's schemas can write.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Cases<Raw, A, E> = {
+  readonly [Tag in Recovery.Tags<Raw>]?: Strategy.Strategy<
+    Extract<Raw, { readonly _tag: Tag }>,
+    A,
+    E | Strategy.Original | Strategy.Exhausted,
+    unknown
+  >
+}
+
+/**
+ * Makes a step. Define it once, at the top of a module: with `run` a function
+ * the step takes its argument when it is used.
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy, Step, Strategy } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * class Declined extends Schema.TaggedError<Declined>()("Declined", { reason: Schema.String }) {}
+ * class GatewayDown extends Schema.TaggedError<GatewayDown>()("GatewayDown", {}) {}
+ *
+ * declare const gateway: {
+ *   charge: (amount: number) => Effect.Effect<{ receipt: string }, Declined | GatewayDown>
+ * }
+ *
+ * // (amount: number) => Step<{ receipt: string }, Declined | RecoveryExhausted<GatewayDown>, never>
+ * const charge = Step.make("charge", {
+ *   success: Schema.Struct({ receipt: Schema.String }),
+ *   error: Schema.Union(Declined, GatewayDown),
+ *   run: (amount: number) => gateway.charge(amount),
+ *   recover: { GatewayDown: Strategy.retry(RetryPolicy.exponential()) }
+ * })
+ *
+ * console.log(typeof charge) // function
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: {
+  <
+    Input,
+    R,
+    Success extends Schema.Schema.Any = typeof Schema.Void,
+    Error extends Schema.Schema.All = typeof Schema.Never,
+    Ambiguous extends OnAmbiguous = "rerun",
+    Timeout extends Duration.DurationInput | undefined = undefined,
+    const Handlers extends Cases<
+      Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>,
+      Schema.Schema.Type<Success>,
+      Schema.Schema.Type<Error>
+    > &
+      Recovery.NoOthers<Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>, Handlers> = {},
+    R2 = never
+  >(
+    name: string,
+    options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2> & {
+      readonly run: (input: Input) => Effect.Effect<Schema.Schema.Type<Success>, Schema.Schema.Type<Error>, R>
+    }
+  ): (
+    input: Input
+  ) => Step<
+    Schema.Schema.Type<Success>,
+    Recovery.Residual<Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>, Handlers>,
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>>
+  >
+  <
+    R,
+    Success extends Schema.Schema.Any = typeof Schema.Void,
+    Error extends Schema.Schema.All = typeof Schema.Never,
+    Ambiguous extends OnAmbiguous = "rerun",
+    Timeout extends Duration.DurationInput | undefined = undefined,
+    const Handlers extends Cases<
+      Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>,
+      Schema.Schema.Type<Success>,
+      Schema.Schema.Type<Error>
+    > &
+      Recovery.NoOthers<Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>, Handlers> = {},
+    R2 = never
+  >(
+    name: string,
+    options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2> & {
+      readonly run: Effect.Effect<Schema.Schema.Type<Success>, Schema.Schema.Type<Error>, R>
+    }
+  ): Step<
+    Schema.Schema.Type<Success>,
+    Recovery.Residual<Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>, Handlers>,
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>>
+  >
+} = (name: string, options: Parameters<typeof define>[1]): never => {
+  const definition = define(name, options)
+  const made =
+    typeof options.run === "function" ? (input: unknown) => step(definition, input) : step(definition, undefined)
+  // The overloads state what the definition's schemas and strategies make of A, E and R.
+  return made as never
+}
+
+type Needs<Success, Error, R> = Exclude<
+  R | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>,
+  Current | Run
+>
+
+const step = (definition: Definition, input: unknown): Step<unknown, unknown, unknown> =>
+  Object.assign(Object.create(proto), { name: definition.name, definition, input })
+
+interface Prototype {
+  readonly definition: Definition
+  readonly input: unknown
+}
+
+const proto = {
+  ...Effectable.CommitPrototype,
+  [TypeId]: TypeId,
+  commit(this: Prototype) {
+    return runStep(this.definition, this.input)
+  }
+}

@@ -1,0 +1,299 @@
+/**
+ * A workflow is a program of steps whose runs survive their process: executing
+ * a run again goes on where it stopped, with completed steps answered from the
+ * journal.
+ *
+ * Outside of steps a workflow should do nothing but decide: its body is run
+ * again at every resume.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { AttemptTimeout, RecoveryExhausted } from "../react/Recovery.js"
+import type * as Storage from "../storage/Storage.js"
+import { type Definition, execute as executeRun } from "./internal/execute.js"
+import { escape, Run as RunTag } from "./internal/liveRun.js"
+import * as status_ from "./internal/runStatus.js"
+import { JournalError, type RunError, RunMismatch, type StepAmbiguous, StepConflict } from "./RunError.js"
+
+export {
+  /**
+   * Something could not be written to the journal or read back from it.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  JournalError,
+  /**
+   * Everything `execute` can fail with besides the workflow's own errors.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  type RunError,
+  /**
+   * The id belongs to a run of another workflow or with another input.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  RunMismatch,
+  /**
+   * Two steps of one name ran at the same time.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  StepConflict
+}
+
+/**
+ * The run a fiber belongs to.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export const Run: typeof RunTag = RunTag
+/**
+ * @since 0.1.0
+ * @category services
+ */
+export type Run = RunTag
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Workflow<in Input, out A, out E, out R> {
+  readonly name: string
+  readonly version: string
+  /** @internal */
+  readonly definition: Definition<Input, A, E, R>
+}
+
+/**
+ * What the body of a workflow may fail with: the errors of its schema, and
+ * what recoveries and steps make of them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Failure<E> = E | AttemptTimeout | StepAmbiguous | RecoveryExhausted<E | AttemptTimeout | StepAmbiguous>
+
+/**
+ * Defines a workflow: its schemas, and its body as a function of the input.
+ *
+ * @example
+ * ```ts
+ * import { Step, Storage, Workflow } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * const shout = Step.make("shout", {
+ *   success: Schema.String,
+ *   run: (text: string) => Effect.succeed(text.toUpperCase())
+ * })
+ *
+ * const Greet = Workflow.make(
+ *   "greet",
+ *   { input: Schema.String, success: Schema.String },
+ *   (name) => Effect.map(shout(name), (loud) => `Hello ${loud}`)
+ * )
+ *
+ * Workflow.execute(Greet, { id: "greet-1", input: "Ada" }).pipe(
+ *   Effect.provide(Storage.layerMemory),
+ *   Effect.runPromise
+ * ).then(console.log) // Hello ADA
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <
+  A extends Schema.Schema.Type<Success>,
+  E extends Failure<Schema.Schema.Type<Error>>,
+  R,
+  Input extends Schema.Schema.Any = typeof Schema.Void,
+  Success extends Schema.Schema.Any = typeof Schema.Void,
+  Error extends Schema.Schema.All = typeof Schema.Never
+>(
+  name: string,
+  options: {
+    /** Defaults to `Schema.Void`. */
+    readonly input?: Input
+    /** Defaults to `Schema.Void`. */
+    readonly success?: Success
+    /** The program's own errors. Defaults to `Schema.Never`. */
+    readonly error?: Error
+    /** Recorded with every run. Defaults to "1". */
+    readonly version?: string
+  },
+  body: (input: Schema.Schema.Type<Input>) => Effect.Effect<A, E, R>
+): Workflow<
+  Schema.Schema.Type<Input>,
+  Schema.Schema.Type<Success>,
+  E,
+  Exclude<R, Run> | Schema.Schema.Context<Input> | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>
+> => {
+  const version = options.version ?? "1"
+  const definition = {
+    name,
+    version,
+    input: options.input ?? Schema.Void,
+    success: options.success ?? Schema.Void,
+    error: options.error ?? Schema.Never,
+    body
+  }
+  // The schemas were given for just these types; `Run` is provided by `execute`.
+  return { name, version, definition: definition as never }
+}
+
+/**
+ * Starts the run, resumes it, or returns its recorded outcome: whatever it
+ * takes to have the result of run `id`. Executing the same run again is
+ * always safe.
+ *
+ * Fails with the workflow's own errors, or with a `RunError`: then the run has
+ * stopped, nothing that was recorded is lost, and it can be executed again. A
+ * defect or an interruption stops it just so.
+ *
+ * @since 0.1.0
+ * @category execution
+ */
+export const execute: <Input, A, E, R>(
+  workflow: Workflow<Input, A, E, R>,
+  run: {
+    /** Names the run for good; choose what identifies the job, such as an order number. */
+    readonly id: string
+    readonly input: Input
+    /** Recorded when the run starts, to find it by. */
+    readonly labels?: Readonly<Record<string, string>> | undefined
+  }
+) => Effect.Effect<A, E | RunError, R | Storage.Storage> = Effect.fn("Workflow.execute")(function* (workflow, run) {
+  yield* Effect.annotateCurrentSpan({ workflow: workflow.name, run: run.id })
+  return yield* executeRun(workflow.definition, run)
+})
+
+/**
+ * Puts the steps inside under a name, and a number: for loops, and for steps
+ * of one name that run concurrently.
+ *
+ * @example
+ * ```ts
+ * import { Step, Workflow } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * const resize = Step.make("resize", {
+ *   success: Schema.Number,
+ *   run: (width: number) => Effect.succeed(width / 2)
+ * })
+ *
+ * export const Thumbnails = Workflow.make(
+ *   "thumbnails",
+ *   { input: Schema.Array(Schema.Number), success: Schema.Array(Schema.Number) },
+ *   (widths) =>
+ *     Effect.forEach(widths, (width, i) => resize(width).pipe(Workflow.section("image", i)), { concurrency: 4 })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const section =
+  (name: string, index?: number) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Run> | Run> =>
+    Effect.flatMap(RunTag, (run) => {
+      const path = `${run.section}${escape(name)}${index === undefined ? "" : `[${index}]`}/`
+      return Effect.provideService(self, RunTag, { ...run, section: path })
+    })
+
+/**
+ * How a run stands, and each of its steps.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunStatus extends RunSummary {
+  /** In the order they were first started. */
+  readonly steps: ReadonlyArray<StepStatus>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunSummary {
+  readonly id: string
+  readonly workflow: string
+  readonly version: string
+  /**
+   * `running`: a process advances it. `stopped`: it has no outcome and no
+   * process; executing it goes on.
+   */
+  readonly status: Storage.Status
+  readonly labels: Readonly<Record<string, string>>
+  readonly createdAt: Date
+  readonly finishedAt: Option.Option<Date>
+  /** Who advances it. */
+  readonly owner: Option.Option<string>
+  /** How often it was started or resumed. */
+  readonly executions: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface StepStatus {
+  readonly key: string
+  /** `started` without a running process means that nobody knows whether it happened. */
+  readonly status: "started" | "waiting" | "completed" | "failed"
+  readonly attempts: number
+  readonly startedAt: Date
+  readonly updatedAt: Date
+  /** When the next attempt is due, for a step that waits. */
+  readonly nextAttemptAt: Option.Option<Date>
+  /** Attempts of which nobody knows whether they happened. */
+  readonly ambiguous: ReadonlyArray<number>
+}
+
+/**
+ * There is no run with this id.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const RunNotFound = status_.RunNotFound
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type RunNotFound = status_.RunNotFound
+
+/**
+ * Reads how a run stands. Starts nothing and changes nothing.
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export const status: (
+  id: string
+) => Effect.Effect<RunStatus, RunNotFound | JournalError | Storage.StorageError, Storage.Storage> = Effect.fn(
+  "Workflow.status"
+)(status_.status)
+
+/**
+ * Lists runs, newest first.
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export const list: (query?: {
+  readonly workflow?: string | Workflow<never, unknown, unknown, unknown> | undefined
+  readonly status?: Storage.Status | undefined
+  /** Defaults to 100. */
+  readonly limit?: number | undefined
+}) => Effect.Effect<ReadonlyArray<RunSummary>, Storage.StorageError, Storage.Storage> = Effect.fn("Workflow.list")(
+  status_.list
+)

@@ -1,0 +1,100 @@
+import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import { globalValue } from "effect/GlobalValue"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { AttemptTimeout, RecoveryExhausted } from "../../react/internal/errors.js"
+import { StepAmbiguous } from "../RunError.js"
+import { Defect } from "./defect.js"
+
+/** JSON text for a value; `undefined` for the undefined value, which JSON does not know. */
+export interface Codec<A> {
+  readonly encode: (value: A) => Effect.Effect<string | undefined, unknown, unknown>
+  readonly decode: (text: string | undefined) => Effect.Effect<A, unknown, unknown>
+}
+
+type AnySchema = Schema.Schema<unknown, unknown, unknown>
+
+const make = <A>(schema: AnySchema): Codec<A> => {
+  const encode = ParseResult.encode(schema)
+  const decode = ParseResult.decodeUnknown(schema)
+  return {
+    encode: (value) => Effect.flatMap(encode(value), toText),
+    // The schema decodes to A; here it is only known as some schema.
+    decode: (text) => Effect.flatMap(fromText(text), (json) => decode(json) as Effect.Effect<A, unknown, unknown>)
+  }
+}
+
+const toText = (json: unknown): Effect.Effect<string | undefined, unknown> => {
+  if (json === undefined) return Effect.succeed(undefined)
+  try {
+    const text = JSON.stringify(json)
+    // JSON writes NaN and Infinity as null; only a text with a null can hide one.
+    if (text.includes("null")) JSON.stringify(json, refuseNonFinite)
+    return Effect.succeed(text)
+  } catch (cause) {
+    return Effect.fail(cause)
+  }
+}
+
+const refuseNonFinite = (key: string, value: unknown): unknown => {
+  if (typeof value !== "number" || Number.isFinite(value)) return value
+  throw new RangeError(`${value} at ${key === "" ? "the top" : `"${key}"`} has no JSON form`)
+}
+
+const fromText = (text: string | undefined): Effect.Effect<unknown, unknown> => {
+  if (text === undefined) return Effect.succeed(undefined)
+  try {
+    return Effect.succeed(JSON.parse(text))
+  } catch (cause) {
+    return Effect.fail(cause)
+  }
+}
+
+const memoised = <A>(
+  name: string,
+  build: (schema: AnySchema) => Codec<A>
+): ((schema: Schema.Schema.All) => Codec<A>) => {
+  const cache = globalValue(`effect-recovery/codec/${name}`, () => new WeakMap<object, Codec<A>>())
+  return (schema) => {
+    const known = cache.get(schema)
+    if (known !== undefined) return known
+    // `Schema.All` admits `never` in its parameters; encoding and decoding only ever see matching values.
+    const codec = build(schema as AnySchema)
+    cache.set(schema, codec)
+    return codec
+  }
+}
+
+/** What a step or workflow can fail with: its own errors and those a recovery adds. */
+const failureOf = (error: AnySchema): AnySchema => {
+  const raw = Schema.Union(error, AttemptTimeout, StepAmbiguous)
+  return Schema.Union(raw, RecoveryExhausted.schema(raw)) as AnySchema
+}
+
+/** For the value of a step, a workflow's input and its result. */
+export const valueCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoised("value", make)
+
+/** For one error. */
+export const errorCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoised("error", (error) =>
+  make(failureOf(error))
+)
+
+/** For everything that went wrong. Building it is slow, so it waits for the first failure. */
+export const causeCodec: (schema: Schema.Schema.All) => Codec<Cause.Cause<unknown>> = memoised("cause", (error) =>
+  make(Schema.Cause({ error: failureOf(error), defect: Defect }) as AnySchema)
+)
+
+/** One text per value, whatever the order of its keys. */
+export const canonical = (text: string | undefined): string =>
+  text === undefined ? "" : JSON.stringify(sortKeys(JSON.parse(text)))
+
+const sortKeys = (json: unknown): unknown => {
+  if (Array.isArray(json)) return json.map(sortKeys)
+  if (typeof json !== "object" || json === null) return json
+  return Object.fromEntries(
+    Object.entries(json)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, value]) => [key, sortKeys(value)])
+  )
+}

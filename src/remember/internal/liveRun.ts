@@ -1,0 +1,91 @@
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Events from "../../react/Events.js"
+import type { Lease, LeaseLost, Service, StorageError } from "../../storage/Storage.js"
+import { type JournalError, type RunError, StepConflict } from "../RunError.js"
+import type { Kind, StepRecord } from "./journal.js"
+
+/** One execution of a run in this process. */
+export interface LiveRun {
+  readonly id: string
+  readonly workflow: string
+  readonly lease: Lease
+  readonly storage: Service
+  /** What the journal knew when the execution began; never changed. */
+  readonly steps: ReadonlyMap<string, StepRecord>
+  /** How often each step name has been used, by section. */
+  readonly occurrences: Map<string, number>
+  readonly running: Set<string>
+  readonly observer: ((event: Events.Event) => Effect.Effect<void>) | undefined
+  lastSeq: number
+  /** Why the run may not go on. Set once; every step after it stops. */
+  stopped: RunError | undefined
+}
+
+/** What a fiber inside a run can see of it. */
+export interface RunService {
+  readonly id: string
+  readonly workflow: string
+  /** The sections around this point, as they stand in step keys. */
+  readonly section: string
+  /** @internal */
+  readonly live: LiveRun
+}
+
+export class Run extends Context.Tag("effect-recovery/Run")<Run, RunService>() {}
+
+/**
+ * Ends the run from within. It is a defect only to pass the program's error
+ * handlers: `execute` turns it back into the typed error it carries.
+ */
+class RunStopped extends Error {
+  constructor(error: RunError) {
+    super(`the run stopped: ${error.message}`)
+    this.name = "RunStopped"
+  }
+}
+
+export const stop = (live: LiveRun, error: RunError): Effect.Effect<never> =>
+  Effect.suspend(() => {
+    live.stopped ??= error
+    return Effect.failCause(Cause.die(new RunStopped(live.stopped)))
+  })
+
+/** Appends a line; whatever keeps it from the journal stops the run. */
+export const append = (live: LiveRun, kind: Kind, step: string, attempt: number, at: number, payload?: string) =>
+  Effect.catchAll(tryAppend(live, kind, step, attempt, at, payload), (error) => stop(live, error))
+
+export const tryAppend = (
+  live: LiveRun,
+  kind: Kind,
+  step: string,
+  attempt: number,
+  at: number,
+  payload: string | undefined
+): Effect.Effect<void, StorageError | LeaseLost> =>
+  live.storage.append(live.lease, { seq: ++live.lastSeq, kind, step, attempt, at, payload })
+
+/** The key of the next use of a step name, or the conflict it would make. */
+export const enter = (run: RunService, name: string): string | StepConflict => {
+  const live = run.live
+  const base = run.section + escape(name)
+  if (live.running.has(base)) return new StepConflict({ run: live.id, step: base })
+  const occurrence = (live.occurrences.get(base) ?? 0) + 1
+  live.occurrences.set(base, occurrence)
+  live.running.add(base)
+  return occurrence === 1 ? base : `${base}#${occurrence}`
+}
+
+export const leave = (run: RunService, name: string): void => {
+  run.live.running.delete(run.section + escape(name))
+}
+
+/** Keeps names apart from the punctuation of keys. */
+export const escape = (name: string): string =>
+  /[%/#[\]]/.test(name) ? name.replace(/[%/#[\]]/g, encodeURIComponent) : name
+
+export const emit = (live: LiveRun, event: () => Events.Event): Effect.Effect<void> =>
+  live.observer === undefined ? Effect.void : live.observer(event())
+
+export type { JournalError }

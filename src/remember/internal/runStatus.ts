@@ -1,0 +1,60 @@
+import * as Data from "effect/Data"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { statusOf } from "../../storage/internal/status.js"
+import * as Storage from "../../storage/Storage.js"
+import type { RunStatus, RunSummary, StepStatus, Workflow } from "../Workflow.js"
+import { readJournal, type StepRecord } from "./journal.js"
+
+export class RunNotFound extends Data.TaggedError("RunNotFound")<{ readonly run: string }> {
+  override get message(): string {
+    return `There is no run "${this.run}" in this storage. Workflow.list shows what there is.`
+  }
+}
+
+export const status = function* (id: string) {
+  const storage = yield* Storage.Storage
+  const found = yield* storage.find(id)
+  if (Option.isNone(found)) return yield* new RunNotFound({ run: id })
+  const steps = readJournal(id, yield* storage.journal(found.value.key))
+  if (!(steps instanceof Map)) return yield* steps
+  const now = yield* storage.now
+  return { ...summary(found.value, now), steps: [...steps.values()].map(stepStatus) } satisfies RunStatus
+}
+
+export const list = function* (query?: {
+  readonly workflow?: string | Workflow<never, unknown, unknown, unknown> | undefined
+  readonly status?: Storage.Status | undefined
+  readonly limit?: number | undefined
+}) {
+  const storage = yield* Storage.Storage
+  const workflow = typeof query?.workflow === "object" ? query.workflow.name : query?.workflow
+  const runs = yield* storage.list({ ...query, workflow })
+  const now = yield* storage.now
+  return runs.map((run) => summary(run, now))
+}
+
+const summary = (run: Storage.Run, now: number): RunSummary => ({
+  id: run.id,
+  workflow: run.workflow,
+  version: run.version,
+  status: statusOf(run, now),
+  labels: run.labels,
+  createdAt: new Date(run.createdAt),
+  finishedAt: Option.map(Option.fromNullable(run.outcome), (outcome) => new Date(outcome.at)),
+  owner: statusOf(run, now) === "running" ? Option.fromNullable(run.owner) : Option.none(),
+  executions: run.token
+})
+
+const decodeNext = Schema.decodeUnknownOption(Schema.parseJson(Schema.Struct({ next: Schema.Number })))
+
+const stepStatus = (record: StepRecord): StepStatus => ({
+  key: record.step,
+  status: record.status,
+  attempts: record.attempts,
+  startedAt: new Date(record.startedAt),
+  updatedAt: new Date(record.updatedAt),
+  nextAttemptAt:
+    record.status === "waiting" ? Option.map(decodeNext(record.payload), ({ next }) => new Date(next)) : Option.none(),
+  ambiguous: record.ambiguous
+})

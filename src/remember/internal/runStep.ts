@@ -1,0 +1,313 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as Events from "../../react/Events.js"
+import * as Fault from "../../react/Fault.js"
+import { AttemptTimeout } from "../../react/internal/errors.js"
+import { type PastFailure, type Plan, performFrom } from "../../react/internal/perform.js"
+import { planByTag } from "../../react/Recovery.js"
+import * as Strategy from "../../react/Strategy.js"
+import { JournalError, StepAmbiguous, StepConflict } from "../RunError.js"
+import { type Codec, causeCodec, errorCodec, valueCodec } from "./codec.js"
+import type { StepRecord } from "./journal.js"
+import * as live_ from "./liveRun.js"
+
+export interface StepInfo {
+  readonly run: string
+  /** The step's key in the journal: its name with sections and occurrence. */
+  readonly key: string
+  /** 1 for the first. */
+  readonly attempt: number
+  /** The same for every attempt of this step in this run, and for no other step. */
+  readonly idempotencyKey: string
+}
+
+export class CurrentTag extends Context.Tag("effect-recovery/Step/Current")<CurrentTag, StepInfo>() {}
+export { CurrentTag as Current }
+
+type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+
+/** What is known of a step before it is used; built once. */
+export interface Definition {
+  readonly name: string
+  readonly success: Codec<unknown>
+  readonly error: Schema.Schema.All
+  readonly run: (input: unknown) => AnyEffect
+  readonly plan: Plan | undefined
+  readonly onAmbiguous: "rerun" | "fail"
+  readonly bestEffort: boolean
+}
+
+export const define = (
+  name: string,
+  options: {
+    readonly run: AnyEffect | ((input: never) => AnyEffect)
+    readonly success?: Schema.Schema.Any
+    readonly error?: Schema.Schema.All
+    readonly onAmbiguous?: "rerun" | "fail"
+    readonly timeout?: Duration.DurationInput | undefined
+    readonly recover?: object
+    readonly retry?: Schedule.Schedule<unknown, never, unknown>
+    readonly durability?: "required" | "best-effort"
+  }
+): Definition => {
+  const own = options.run
+  const run = typeof own === "function" ? own : () => own
+  return {
+    name,
+    success: valueCodec(options.success ?? Schema.Void),
+    error: options.error ?? Schema.Never,
+    // The public types hand over the input the function was written for.
+    run: options.timeout === undefined ? (run as Definition["run"]) : timed(run as Definition["run"], options.timeout),
+    plan: planOf(options.recover, options.retry),
+    onAmbiguous: options.onAmbiguous ?? "rerun",
+    bestEffort: options.durability === "best-effort"
+  }
+}
+
+const timed = (run: Definition["run"], timeout: Duration.DurationInput): Definition["run"] => {
+  const duration = Duration.decode(timeout)
+  const onTimeout = () => new AttemptTimeout({ timeout: duration })
+  return (input) =>
+    Effect.timeoutFail(
+      Effect.suspend(() => run(input)),
+      { duration, onTimeout }
+    )
+}
+
+/** Strategies by tag first; a bare schedule retries the rest and lets the last error surface. */
+const planOf = (recover: object | undefined, retry: Schedule.Schedule<unknown, never, unknown> | undefined) => {
+  const byTag = recover === undefined ? undefined : planByTag(recover)
+  if (retry === undefined) return byTag
+  const rest = Strategy.sequence(Strategy.retry(retry), Strategy.abort)
+  const plan: Plan = (error) => {
+    const named = byTag?.(error)
+    // At most once means that no schedule runs an ambiguous step again.
+    return named ?? (error instanceof StepAmbiguous ? undefined : ["*", rest])
+  }
+  return plan
+}
+
+export const runStep = (definition: Definition, input: unknown): AnyEffect =>
+  Effect.flatMap(live_.Run, (run) => {
+    const live = run.live
+    if (live.stopped !== undefined) return live_.stop(live, live.stopped)
+    const key = live_.enter(run, definition.name)
+    if (key instanceof StepConflict) return live_.stop(live, key)
+    const use: Use = { live, definition, input, key, record: live.steps.get(key) }
+    const answered = use.record?.status === "completed" || use.record?.status === "failed"
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.exit(answered ? answer(use, use.record) : restore(attempts(use))), (exit) => {
+        live_.leave(run, definition.name)
+        return answered ? exit : settle(use, exit)
+      })
+    )
+  })
+
+/** One use of a step within a run. */
+interface Use {
+  readonly live: live_.LiveRun
+  readonly definition: Definition
+  readonly input: unknown
+  readonly key: string
+  readonly record: StepRecord | undefined
+  attempt?: number
+}
+
+const sourceOf = (use: Use): Events.Source => ({ run: use.live.id, step: use.key })
+
+const journalError = (use: Use, reason: "Encode" | "Decode", what: string) => (cause: unknown) =>
+  live_.stop(use.live, new JournalError({ reason, run: use.live.id, record: `${what} of step "${use.key}"`, cause }))
+
+// ---- answered from the journal
+
+const answer = (use: Use, record: StepRecord): AnyEffect =>
+  Effect.zipRight(
+    live_.emit(use.live, () => ({ _tag: "StepAnswered", source: sourceOf(use), attempts: record.attempts })),
+    record.status === "completed" ? answerValue(use, record) : answerCause(use, record)
+  )
+
+const answerValue = (use: Use, record: StepRecord): AnyEffect =>
+  Effect.catchAll(use.definition.success.decode(record.payload), journalError(use, "Decode", "success"))
+
+const answerCause = (use: Use, record: StepRecord): AnyEffect =>
+  Effect.flatMap(
+    Effect.catchAll(causeCodec(use.definition.error).decode(record.payload), journalError(use, "Decode", "error")),
+    Effect.failCause
+  )
+
+// ---- run
+
+const attempts = (use: Use): AnyEffect => {
+  const { plan } = use.definition
+  if (use.record !== undefined) return resumed(use, use.record)
+  return plan === undefined
+    ? attempt(use, 1)
+    : performFrom(1, (number) => attempt(use, number), plan, performOptions(use, []))
+}
+
+/** The start marker is on stable storage before the effect begins. */
+const attempt = (use: Use, number: number): AnyEffect =>
+  Effect.zipRight(
+    started(use, number),
+    Effect.provideService(
+      Effect.suspend(() => use.definition.run(use.input)),
+      CurrentTag,
+      infoOf(use, number)
+    )
+  )
+
+const started = (use: Use, number: number): Effect.Effect<void> => {
+  use.attempt = number
+  const marker = Effect.flatMap(Clock.currentTimeMillis, (now) => append(use, "AttemptStarted", number, now))
+  return Effect.zipRight(
+    Effect.uninterruptible(marker),
+    live_.emit(use.live, () => ({ _tag: "AttemptStarted", source: sourceOf(use), attempt: number }))
+  )
+}
+
+const infoOf = (use: Use, attempt: number): StepInfo => ({
+  run: use.live.id,
+  key: use.key,
+  attempt,
+  idempotencyKey: `${use.live.workflow}/${use.live.id}/${use.key}`
+})
+
+/** With best effort a storage in trouble is reported and the program goes on. */
+const append = (
+  use: Use,
+  kind: Parameters<typeof live_.append>[1],
+  number: number,
+  at: number,
+  payload?: string
+): Effect.Effect<void> =>
+  use.definition.bestEffort
+    ? Effect.catchAll(live_.tryAppend(use.live, kind, use.key, number, at, payload), (error) =>
+        error._tag === "LeaseLost"
+          ? live_.stop(use.live, error)
+          : Effect.logWarning(`effect-recovery: step "${use.key}" goes on without its journal`, error)
+      )
+    : live_.append(use.live, kind, use.key, number, at, payload)
+
+const performOptions = (use: Use, past: ReadonlyArray<PastFailure>) => ({
+  source: sourceOf(use),
+  past,
+  onAgain: (failure: Strategy.Failure<unknown>, delay: Duration.Duration) =>
+    Effect.uninterruptible(attemptFailed(use, failure, delay))
+})
+
+const attemptFailed = (use: Use, failure: Strategy.Failure<unknown>, delay: Duration.Duration): Effect.Effect<void> =>
+  Effect.flatMap(Effect.catchAll(encodeError(use, failure.error), journalError(use, "Encode", "error")), (error) => {
+    const { cause: _, ...fault } = failure.fault
+    const next = failure.at + Duration.toMillis(delay)
+    return append(use, "AttemptFailed", failure.attempt, failure.at, JSON.stringify({ next, fault, error }))
+  }) as Effect.Effect<void>
+
+const encodeError = (use: Use, error: unknown) =>
+  Effect.map(errorCodec(use.definition.error).encode(error), (text) => (text === undefined ? null : JSON.parse(text)))
+
+// ---- resumed
+
+const resumed = (use: Use, record: StepRecord): AnyEffect => {
+  const begin = record.status === "waiting" ? goOnWaiting(use, record) : afterAmbiguous(use, record)
+  return Effect.flatMap(pastOf(use, record), (past) => {
+    const first = record.attempts + 1
+    const again = (number: number) =>
+      number === first ? Effect.zipRight(begin, attempt(use, number)) : attempt(use, number)
+    const { plan } = use.definition
+    return plan === undefined ? again(first) : performFrom(first, again, plan, performOptions(use, past))
+  })
+}
+
+const Wait = Schema.parseJson(Schema.Struct({ next: Schema.Number, error: Schema.Unknown }))
+const decodeWait = Schema.decodeUnknown(Wait)
+
+/** The next attempt was due at a moment, and that moment still stands. */
+const goOnWaiting = (use: Use, record: StepRecord): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { next } = yield* Effect.catchAll(decodeWait(record.payload), journalError(use, "Decode", "wait"))
+    const delay = Duration.millis(Math.max(0, next - (yield* Clock.currentTimeMillis)))
+    const attempt = record.attempts + 1
+    yield* live_.emit(use.live, () => ({ _tag: "BackoffResumed", source: sourceOf(use), attempt, delay }))
+    yield* Effect.sleep(delay)
+  })
+
+/** Started and nothing more: nobody knows whether it happened. The record shows what was done about it. */
+const afterAmbiguous = (use: Use, record: StepRecord): Effect.Effect<void, StepAmbiguous> =>
+  Effect.gen(function* () {
+    const { onAmbiguous } = use.definition
+    use.attempt = record.attempts
+    const now = yield* Clock.currentTimeMillis
+    yield* append(use, "StepAmbiguous", record.attempts, now, JSON.stringify({ onAmbiguous }))
+    yield* live_.emit(use.live, () => ({
+      _tag: "StepAmbiguous",
+      source: sourceOf(use),
+      attempt: record.attempts,
+      onAmbiguous
+    }))
+    if (onAmbiguous === "rerun") return
+    const { attempts, startedAt } = record
+    yield* new StepAmbiguous({ run: use.live.id, step: use.key, attempt: attempts, startedAt })
+  })
+
+/** The failures this recovery has already answered, as their own classes. */
+const pastOf = (use: Use, record: StepRecord): Effect.Effect<ReadonlyArray<PastFailure>, unknown, unknown> =>
+  Effect.forEach(record.past, (entry) =>
+    Effect.catchAll(
+      Effect.gen(function* () {
+        const { error } = yield* decodeWait(entry.payload)
+        const decoded = yield* errorCodec(use.definition.error).decode(JSON.stringify(error))
+        return { error: decoded, attempt: entry.attempt, at: entry.at }
+      }),
+      journalError(use, "Decode", "error")
+    )
+  )
+
+// ---- settled
+
+const settle = (use: Use, exit: Exit.Exit<unknown, unknown>): AnyEffect => {
+  if (use.live.stopped !== undefined) return live_.stop(use.live, use.live.stopped)
+  if (Exit.isSuccess(exit)) return completed(use, exit.value)
+  if (Cause.isDie(exit.cause)) return died(use, exit.cause)
+  return Cause.isFailure(exit.cause) ? failed(use, exit.cause) : exit
+}
+
+const completed = (use: Use, value: unknown): AnyEffect =>
+  Effect.flatMap(
+    Effect.catchAll(use.definition.success.encode(value), journalError(use, "Encode", "success")),
+    (payload) => Effect.as(finish(use, "StepCompleted", payload), value)
+  )
+
+const finish = (use: Use, kind: "StepCompleted", payload: string | undefined): Effect.Effect<void> => {
+  const attempts = use.attempt ?? 1
+  return Effect.zipRight(
+    Effect.flatMap(Clock.currentTimeMillis, (now) => append(use, kind, attempts, now, payload)),
+    live_.emit(use.live, () => ({ _tag: kind, source: sourceOf(use), attempts }))
+  )
+}
+
+const failed = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
+  Effect.gen(function* () {
+    const codec = causeCodec(use.definition.error)
+    const payload = yield* Effect.catchAll(codec.encode(cause), journalError(use, "Encode", "error"))
+    const attempts = use.attempt ?? 1
+    yield* append(use, "StepFailed", attempts, yield* Clock.currentTimeMillis, payload)
+    if (use.live.observer !== undefined) {
+      const fault = yield* Fault.classify(cause)
+      yield* live_.emit(use.live, () => ({ _tag: "StepFailed", source: sourceOf(use), attempts, fault }))
+    }
+    return yield* Effect.failCause(cause)
+  })
+
+/** A defect is a bug: it is on record, and the step stays open until the program is mended. */
+const died = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
+  Effect.gen(function* () {
+    const payload = yield* Effect.orElseSucceed(causeCodec(Schema.Unknown).encode(cause), () => undefined)
+    yield* append(use, "AttemptDied", use.attempt ?? 1, yield* Clock.currentTimeMillis, payload)
+    return yield* Effect.failCause(cause)
+  })

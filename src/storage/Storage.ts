@@ -1,0 +1,284 @@
+/**
+ * Where runs and their journals are kept. Two levels: the `Store`, a handful
+ * of plain operations over strings that each backend implements, and the
+ * `Storage` service built on any of them, which keeps leases alive.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import { makeLeases } from "./internal/leases.js"
+import { makeMemoryStore } from "./internal/memoryStore.js"
+import { LeaseHeld, LeaseLost, type Reason, StorageError } from "./StorageError.js"
+
+export {
+  /**
+   * Another process advances the run, so this one may not.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  LeaseHeld,
+  /**
+   * This process lost the right to advance the run.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  LeaseLost,
+  /**
+   * What went wrong with the storage.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  type Reason,
+  /**
+   * The storage could not do what it was asked.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  StorageError
+}
+
+/**
+ * One run as it is stored. Times are epoch milliseconds of the storage's
+ * clock, texts are JSON.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Run {
+  /** What the storage calls the run; short, and stable for its life. */
+  readonly key: number
+  readonly id: string
+  readonly workflow: string
+  readonly version: string
+  readonly input: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly createdAt: number
+  /** The fencing token of the latest lease; the first lease has 1. */
+  readonly token: number
+  /** Who holds the lease, if anybody does. */
+  readonly owner: string | undefined
+  readonly leaseUntil: number | undefined
+  readonly outcome: Outcome | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Outcome {
+  readonly status: "completed" | "failed"
+  readonly exit: string
+  readonly at: number
+}
+
+/**
+ * One line of a run's journal. The storage does not look into it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Entry {
+  /** Its place in the journal of its run, without meaning beyond the order. */
+  readonly seq: number
+  readonly kind: string
+  readonly step: string
+  readonly attempt: number
+  readonly at: number
+  readonly payload: string | undefined
+}
+
+/**
+ * The right to advance a run. Whoever acquired later has the higher token.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Lease {
+  readonly key: number
+  readonly run: string
+  readonly token: number
+  /** Unique to this acquisition. */
+  readonly owner: string
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface OpenRequest {
+  readonly id: string
+  readonly workflow: string
+  readonly version: string
+  readonly input: string
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/**
+ * What `open` found, and whether the caller may go on:
+ *
+ * - `Created`: the run is new and leased to the caller
+ * - `Claimed`: the run had stopped and is leased to the caller
+ * - `Held`: somebody else holds the lease
+ * - `Finished`: the run has an outcome
+ * - `Different`: the run belongs to another workflow or input; nothing changed
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Opened =
+  | { readonly _tag: "Created" | "Claimed"; readonly run: Run; readonly lease: Lease }
+  | { readonly _tag: "Held" | "Finished" | "Different"; readonly run: Run }
+
+/**
+ * Which runs to list. Newest first.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Query {
+  readonly workflow?: string | undefined
+  /** `stopped` runs have no outcome and no living lease. */
+  readonly status?: Status | undefined
+  /** Defaults to 100. */
+  readonly limit?: number | undefined
+  /** Only runs created before the one with this key: pass the last of a page to get the next. */
+  readonly before?: number | undefined
+}
+
+/**
+ * How a run stands.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Status = "running" | "stopped" | "completed" | "failed"
+
+/**
+ * What a backend implements. Every operation happens entirely or not at all,
+ * and is on stable storage (as far as the backend's durability goes) when it
+ * has answered. Lease times are judged by the storage's clock alone.
+ *
+ * A store must pass the contract suite in `test/storage/contract.ts`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Store {
+  /**
+   * Creates the run, or claims it if it has no outcome and its lease is
+   * released, expired or of an owner known to be gone.
+   */
+  readonly open: (request: OpenRequest, owner: string, leaseMillis: number) => Effect.Effect<Opened, StorageError>
+  /** Appends to the journal, unless the lease was taken over. */
+  readonly append: (lease: Lease, entry: Entry) => Effect.Effect<void, StorageError | LeaseLost>
+  /** Records the outcome unless there is one, ends the lease, and answers with the recorded one. */
+  readonly finish: (lease: Lease, outcome: Omit<Outcome, "at">) => Effect.Effect<Outcome, StorageError | LeaseLost>
+  /** Prolongs leases and answers with those that are lost. */
+  readonly renew: (
+    leases: ReadonlyArray<Lease>,
+    leaseMillis: number
+  ) => Effect.Effect<ReadonlyArray<Lease>, StorageError>
+  /** Ends the lease this owner has on the run; a lease of anybody else is left alone. */
+  readonly release: (run: string, owner: string) => Effect.Effect<void, StorageError>
+  readonly find: (id: string) => Effect.Effect<Option.Option<Run>, StorageError>
+  /** The journal in order. */
+  readonly journal: (key: number) => Effect.Effect<ReadonlyArray<Entry>, StorageError>
+  readonly list: (query: Query) => Effect.Effect<ReadonlyArray<Run>, StorageError>
+  /** The storage's clock, epoch milliseconds. */
+  readonly now: Effect.Effect<number>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service extends Omit<Store, "open" | "renew" | "release"> {
+  /** Interrupted on the way, it leaves no lease behind. */
+  readonly open: (request: OpenRequest) => Effect.Effect<Opened, StorageError>
+  /** Gives the lease back, if it can: one that cannot be given back runs out. */
+  readonly release: (lease: Lease) => Effect.Effect<void>
+  /**
+   * Renews the lease in the background until the answer is called. `onLost`
+   * is called once if the lease is lost.
+   */
+  readonly keep: (lease: Lease, onLost: (error: LeaseLost) => void) => () => void
+}
+
+/**
+ * @since 0.1.0
+ * @category services
+ */
+export class Storage extends Context.Tag("effect-recovery/Storage")<Storage, Service>() {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** How this process appears to others. Must be unique to this service. */
+  readonly owner: string
+  /**
+   * For how long a run stays with a process that no longer renews its lease.
+   * Renewed at a third of it. Defaults to 30 seconds.
+   */
+  readonly lease?: Duration.DurationInput | undefined
+}
+
+/**
+ * Builds the service over a store.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (store: Store, options: Options): Effect.Effect<Service, never, Scope.Scope> => {
+  const leaseMillis = Duration.toMillis(options.lease ?? "30 seconds")
+  let acquisitions = 0
+  const release = (run: string, owner: string) => Effect.ignore(store.release(run, owner))
+  const open: Service["open"] = (request) =>
+    Effect.suspend(() => {
+      const owner = `${options.owner}/${++acquisitions}`
+      return Effect.onInterrupt(store.open(request, owner, leaseMillis), () => release(request.id, owner))
+    })
+  return Effect.map(makeLeases(store, leaseMillis), (keep) => ({
+    open,
+    append: store.append,
+    finish: store.finish,
+    release: (lease) => release(lease.run, lease.owner),
+    find: store.find,
+    journal: store.journal,
+    list: store.list,
+    now: store.now,
+    keep
+  }))
+}
+
+/**
+ * Keeps everything in memory, as long as the layer lives. The same program is
+ * durable with the SQLite layer of `effect-recovery/sqlite`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMemory: Layer.Layer<Storage> = Layer.scoped(
+  Storage,
+  Effect.flatMap(Random.nextIntBetween(0, 2 ** 31), (nonce) => make(makeMemoryStore(), { owner: `memory-${nonce}` }))
+)
+
+/**
+ * An empty store in memory, to build several services over one: what several
+ * processes are to a file.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const memoryStore: () => Store = makeMemoryStore

@@ -1,0 +1,108 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Entry, Lease, Opened, OpenRequest, Outcome, Query, Run, Store } from "../Storage.js"
+import { LeaseLost } from "../StorageError.js"
+import { statusOf } from "./status.js"
+
+interface Stored {
+  run: Run
+  readonly journal: Array<Entry>
+}
+
+export const makeMemoryStore = (): Store => {
+  const byId = new Map<string, Stored>()
+  const byKey = new Map<number, Stored>()
+
+  const create = (request: OpenRequest, owner: string, now: number, leaseMillis: number): Opened => {
+    const key = byKey.size + 1
+    const run: Run = {
+      ...request,
+      key,
+      createdAt: now,
+      token: 1,
+      owner,
+      leaseUntil: now + leaseMillis,
+      outcome: undefined
+    }
+    const stored: Stored = { run, journal: [] }
+    byId.set(run.id, stored)
+    byKey.set(key, stored)
+    return { _tag: "Created", run, lease: leaseOf(run, owner) }
+  }
+
+  const claim = (stored: Stored, owner: string, now: number, leaseMillis: number): Opened => {
+    stored.run = { ...stored.run, token: stored.run.token + 1, owner, leaseUntil: now + leaseMillis }
+    return { _tag: "Claimed", run: stored.run, lease: leaseOf(stored.run, owner) }
+  }
+
+  const open = (request: OpenRequest, owner: string, now: number, leaseMillis: number): Opened => {
+    const stored = byId.get(request.id)
+    if (stored === undefined) return create(request, owner, now, leaseMillis)
+    const run = stored.run
+    if (run.workflow !== request.workflow || run.input !== request.input) return { _tag: "Different", run }
+    if (run.outcome !== undefined) return { _tag: "Finished", run }
+    if (statusOf(run, now) === "running") return { _tag: "Held", run }
+    return claim(stored, owner, now, leaseMillis)
+  }
+
+  /** The run, if the lease is still the latest. */
+  const leased = (lease: Lease): Stored | undefined => {
+    const stored = byKey.get(lease.key)
+    return stored?.run.token === lease.token ? stored : undefined
+  }
+
+  const finish = (lease: Lease, outcome: Omit<Outcome, "at">, now: number) => {
+    const recorded = byKey.get(lease.key)?.run.outcome
+    if (recorded !== undefined) return Effect.succeed(recorded)
+    const stored = leased(lease)
+    if (stored === undefined) return lost(lease)
+    const own: Outcome = { ...outcome, at: now }
+    stored.run = { ...stored.run, outcome: own, owner: undefined, leaseUntil: undefined }
+    return Effect.succeed(own)
+  }
+
+  const renew = (lease: Lease, until: number): boolean => {
+    const stored = leased(lease)
+    if (stored === undefined) return false
+    stored.run = { ...stored.run, leaseUntil: until }
+    return true
+  }
+
+  return {
+    now: Clock.currentTimeMillis,
+    open: (request, owner, leaseMillis) =>
+      Effect.map(Clock.currentTimeMillis, (now) => open(request, owner, now, leaseMillis)),
+    append: (lease, entry) =>
+      Effect.suspend(() => {
+        const stored = leased(lease)
+        if (stored === undefined) return lost(lease)
+        stored.journal.push(entry)
+        return Effect.void
+      }),
+    finish: (lease, outcome) => Effect.flatMap(Clock.currentTimeMillis, (now) => finish(lease, outcome, now)),
+    renew: (leases, leaseMillis) =>
+      Effect.map(Clock.currentTimeMillis, (now) => leases.filter((lease) => !renew(lease, now + leaseMillis))),
+    release: (run, owner) =>
+      Effect.sync(() => {
+        const stored = byId.get(run)
+        if (stored?.run.owner === owner) stored.run = { ...stored.run, owner: undefined, leaseUntil: undefined }
+      }),
+    find: (id) => Effect.sync(() => Option.map(Option.fromNullable(byId.get(id)), ({ run }) => run)),
+    journal: (key) => Effect.sync(() => [...(byKey.get(key)?.journal ?? [])]),
+    list: (query) => Effect.map(Clock.currentTimeMillis, (now) => list([...byKey.values()], query, now))
+  }
+}
+
+const leaseOf = (run: Run, owner: string): Lease => ({ key: run.key, run: run.id, token: run.token, owner })
+
+const lost = (lease: Lease) => Effect.fail(new LeaseLost({ run: lease.run, token: lease.token }))
+
+const list = (all: ReadonlyArray<Stored>, query: Query, now: number): ReadonlyArray<Run> =>
+  all
+    .map(({ run }) => run)
+    .filter((run) => query.workflow === undefined || run.workflow === query.workflow)
+    .filter((run) => query.status === undefined || statusOf(run, now) === query.status)
+    .filter((run) => query.before === undefined || run.key < query.before)
+    .reverse()
+    .slice(0, query.limit ?? 100)

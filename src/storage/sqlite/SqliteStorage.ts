@@ -1,0 +1,72 @@
+/**
+ * Runs and journals in a SQLite file. Several processes may share the file;
+ * all of them must run on one host.
+ *
+ * @since 0.1.0
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Storage from "../Storage.js"
+import type { StorageError } from "../StorageError.js"
+import { migrate } from "./migrations.js"
+import { isGone, makeOwner } from "./owner.js"
+import * as SqliteClient from "./SqliteClient.js"
+import { makeSqliteStore } from "./SqliteStore.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends SqliteClient.Options {
+  /**
+   * For how long a run stays with a process that no longer answers. A process
+   * that has died on this host gives its runs free at once. Defaults to 30
+   * seconds.
+   */
+  readonly lease?: Duration.DurationInput | undefined
+}
+
+/**
+ * Opens the file, creates or migrates its tables, and keeps leases alive.
+ *
+ * @example
+ * ```ts
+ * import { Storage } from "effect-recovery"
+ * import { SqliteStorage } from "effect-recovery/sqlite"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const storage = yield* Storage.Storage
+ *   const runs = yield* storage.list({})
+ *   return runs.length
+ * })
+ *
+ * program.pipe(Effect.provide(SqliteStorage.layer({ filename: ":memory:" })), Effect.runPromise).then(console.log) // 0
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<Storage.Storage, StorageError> =>
+  Layer.provide(layerClient({ lease: options.lease }), SqliteClient.layer(options))
+
+/**
+ * The same over a client that the program uses too.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerClient = (options?: {
+  readonly lease?: Duration.DurationInput | undefined
+}): Layer.Layer<Storage.Storage, StorageError, SqliteClient.SqliteClient> =>
+  Layer.scoped(
+    Storage.Storage,
+    Effect.gen(function* () {
+      const { database, sql, writer } = yield* SqliteClient.SqliteClient
+      yield* Effect.provideService(migrate, SqlClient.SqlClient, sql)
+      const owner = yield* makeOwner
+      return yield* Storage.make(makeSqliteStore({ database, writer, isGone }), { owner, lease: options?.lease })
+    })
+  )

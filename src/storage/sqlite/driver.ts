@@ -1,0 +1,78 @@
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { StorageError } from "../StorageError.js"
+import { toStorageError } from "./errors.js"
+
+/** What is used of better-sqlite3; its own types stay out of the public declarations. */
+export interface Database {
+  readonly inTransaction: boolean
+  readonly prepare: (sql: string) => Statement
+  readonly pragma: (source: string) => unknown
+  readonly exec: (sql: string) => unknown
+  readonly close: () => unknown
+}
+
+export interface Statement {
+  readonly reader: boolean
+  readonly run: (...params: ReadonlyArray<unknown>) => {
+    readonly changes: number
+    readonly lastInsertRowid: number | bigint
+  }
+  readonly get: (...params: ReadonlyArray<unknown>) => unknown
+  readonly all: (...params: ReadonlyArray<unknown>) => ReadonlyArray<unknown>
+  readonly raw: (toggle: boolean) => Statement
+  readonly safeIntegers: (toggle: boolean) => Statement
+}
+
+type Constructor = new (filename: string, options: { readonly timeout: number }) => Database
+
+export interface OpenOptions {
+  readonly filename: string
+  readonly durability: Durability
+}
+
+/**
+ * What a commit survives: `power-loss` waits for the disk at every commit,
+ * `process-crash` leaves the last moments to the operating system.
+ */
+export type Durability = "power-loss" | "process-crash"
+
+const load: Effect.Effect<Constructor, StorageError> = Effect.tryPromise({
+  // A variable keeps bundlers and type checkers from wanting a client that memory users do not install.
+  try: () => import(client) as Promise<{ readonly default: Constructor }>,
+  catch: (cause) => new StorageError({ reason: "ClientMissing", operation: "Loading better-sqlite3", cause })
+}).pipe(Effect.map((module) => module.default))
+
+const client: string = "better-sqlite3"
+
+/**
+ * Opens the file and closes it with the scope. `timeout: 0`: SQLite's own busy
+ * handler would block the event loop; whoever writes waits by a policy.
+ */
+export const open = (options: OpenOptions): Effect.Effect<Database, StorageError, Scope.Scope> =>
+  Effect.flatMap(load, (Sqlite) =>
+    Effect.acquireRelease(
+      Effect.try({
+        try: () => new Sqlite(options.filename, { timeout: 0 }),
+        catch: (cause) => cannotOpen(options.filename, cause)
+      }),
+      (database) => Effect.sync(() => database.close())
+    )
+  )
+
+/** A missing folder is a plain TypeError, a missing binding an Error of the loader. */
+const cannotOpen = (filename: string, cause: unknown): StorageError => {
+  const operation = `Opening ${filename}`
+  if (cause instanceof Error && /bindings file|NODE_MODULE_VERSION|\.node'/.test(cause.message)) {
+    return new StorageError({ reason: "ClientMissing", operation, cause })
+  }
+  if (cause instanceof TypeError) return new StorageError({ reason: "CannotOpen", operation, cause })
+  return toStorageError(operation)(cause)
+}
+
+/** Waits are the caller's: switching to WAL needs the file for itself for a moment. */
+export const configure = (database: Database, options: OpenOptions): void => {
+  database.pragma("journal_mode = WAL")
+  database.pragma(`synchronous = ${options.durability === "power-loss" ? "FULL" : "NORMAL"}`)
+  database.pragma("foreign_keys = ON")
+}

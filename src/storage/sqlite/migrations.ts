@@ -1,0 +1,84 @@
+import * as Migrator from "@effect/sql/Migrator"
+import * as SqlClient from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import { StorageError } from "../StorageError.js"
+import { toStorageError } from "./errors.js"
+
+/**
+ * Every change of the tables, by number; a landed one is never edited.
+ *
+ * The journal is a plain append: rows of all runs lie behind one another, so a
+ * group commit touches few pages. `(run, seq)` finds the rows of one run.
+ */
+const migrations = {
+  "1_runs_and_journal": Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    yield* sql`CREATE TABLE recovery_runs (
+      key INTEGER PRIMARY KEY AUTOINCREMENT,
+      id TEXT NOT NULL UNIQUE,
+      workflow TEXT NOT NULL,
+      version TEXT NOT NULL,
+      input TEXT NOT NULL,
+      labels TEXT NOT NULL,
+      created_at INTEGER NOT NULL,
+      token INTEGER NOT NULL,
+      owner TEXT,
+      lease_until INTEGER,
+      status TEXT CHECK (status IN ('completed', 'failed')),
+      exit TEXT,
+      finished_at INTEGER
+    )`
+    yield* sql`CREATE INDEX recovery_runs_workflow ON recovery_runs (workflow, key)`
+    yield* sql`CREATE INDEX recovery_runs_open ON recovery_runs (lease_until) WHERE status IS NULL`
+    yield* sql`CREATE TABLE recovery_journal (
+      run INTEGER NOT NULL REFERENCES recovery_runs (key),
+      seq INTEGER NOT NULL,
+      kind TEXT NOT NULL,
+      step TEXT NOT NULL,
+      attempt INTEGER NOT NULL,
+      at INTEGER NOT NULL,
+      payload TEXT
+    )`
+    yield* sql`CREATE UNIQUE INDEX recovery_journal_run ON recovery_journal (run, seq)`
+  })
+}
+
+const table = "effect_recovery_migrations"
+
+const newest = Math.max(...Object.keys(migrations).map((name) => Number.parseInt(name, 10)))
+
+const refuseNewer = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const [row] = yield* sql<{ readonly version: number }>`SELECT MAX(migration_id) AS version FROM ${sql(table)}`
+  const version = row?.version ?? 0
+  if (version <= newest) return
+  yield* new StorageError({
+    reason: "Version",
+    operation: `The file has tables of version ${version}, this library knows ${newest}`
+  })
+})
+
+/**
+ * Brings the tables up to date. Two processes that start at once queue up at
+ * BEGIN IMMEDIATE, and the second finds nothing left to do.
+ */
+export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(migrations), table }).pipe(
+  Effect.zipRight(refuseNewer),
+  Effect.withTracerEnabled(false),
+  // The stock migrator dies of a failing migration; a foreign table of the same name is enough for that.
+  Effect.catchAllDefect((defect) => Effect.fail(migrationFailed(defect))),
+  Effect.catchTags({
+    SqlError: (error) => Effect.fail(migrationFailed(error)),
+    MigrationError: (error) => Effect.fail(migrationFailed(error))
+  })
+)
+
+const migrationFailed = (error: unknown): StorageError =>
+  error instanceof StorageError ? error : toStorageError("Migrating the tables")(rootCause(error))
+
+/** Under the wrappers lies what SQLite said. */
+const rootCause = (error: unknown): unknown => {
+  const isWrapper = error instanceof SqlError || error instanceof Migrator.MigrationError
+  return isWrapper && error.cause !== undefined ? rootCause(error.cause) : error
+}

@@ -1,0 +1,275 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as RetryPolicy from "../../react/RetryPolicy.js"
+import { StorageError } from "../StorageError.js"
+import type { Database } from "./driver.js"
+import { isBusy, toStorageError } from "./errors.js"
+
+/**
+ * The one way to the connection: first in, first out, and whoever waits can
+ * be interrupted. Jobs that wait together share one transaction and so one
+ * fsync (group commit); a permit hands the whole connection to one effect.
+ */
+export interface Writer {
+  /**
+   * Runs a synchronous job inside a transaction. It is answered after the
+   * commit. A job may be run more than once, and must leave nothing behind but
+   * rows.
+   */
+  readonly write: <A>(operation: string, job: () => A) => Effect.Effect<A, StorageError>
+  /** Runs a synchronous read as soon as nobody holds the connection. */
+  readonly read: <A>(operation: string, job: () => A) => Effect.Effect<A, StorageError>
+  /** Waits for the connection and keeps it until the scope ends. */
+  readonly permit: Effect.Effect<void, StorageError, Scope.Scope>
+  /** Runs a statement that may find the database busy, while holding a permit. */
+  readonly patiently: <A>(operation: string, statement: () => A) => Effect.Effect<A, StorageError>
+}
+
+interface Waiting {
+  readonly kind: "write" | "read" | "permit"
+  readonly operation: string
+  readonly job: () => unknown
+  readonly resume: (effect: Effect.Effect<unknown, StorageError>) => void
+  readonly since: number
+  cancelled: boolean
+}
+
+/** `idle`: nothing waits. `due`: a turn is scheduled. `busy`: the file is another's. `held`: a permit is out. */
+type State = "idle" | "due" | "busy" | "held" | "closed"
+
+const heldTooLong = new Error("a transaction of this very process did not end in time; it may wait for this statement")
+
+/** Large enough to share an fsync, small enough to let others in. */
+const maxBatch = 512
+
+const busyPolicy = (busyMillis: number) =>
+  RetryPolicy.exponential({
+    maxRetries: Number.POSITIVE_INFINITY,
+    initialDelay: 1,
+    maxDelay: 50,
+    jitter: "equal",
+    maxElapsed: busyMillis
+  })
+
+export const makeWriter = Effect.fnUntraced(function* (database: Database, busyTimeout: Duration.DurationInput) {
+  const busyMillis = Duration.toMillis(busyTimeout)
+  const policy = busyPolicy(busyMillis)
+  const begin = database.prepare("BEGIN IMMEDIATE")
+  const commit = database.prepare("COMMIT")
+  const clock = yield* Effect.clock
+  const fork = yield* FiberSet.makeRuntime<never>()
+  const queue: Array<Waiting> = []
+  let state: State = "idle"
+  let watching = false
+  /** Who was handed the connection, until the permit ends. */
+  let holder: Waiting | undefined
+  /** What waits for a busy file. */
+  let blocked: ReadonlyArray<Waiting> = []
+
+  const settle = (waiting: Waiting, effect: Effect.Effect<unknown, StorageError>) => {
+    if (!waiting.cancelled) waiting.resume(effect)
+  }
+
+  /** After the current turn of the event loop: whoever becomes ready in it joins the batch. */
+  const schedule = () => {
+    if (state !== "idle" || queue.length === 0) return
+    state = "due"
+    setImmediate(turn)
+  }
+
+  const turn = () => {
+    if (state !== "due") return
+    state = "idle"
+    const batch = nextBatch()
+    if (batch.length === 0) return
+    if (batch[0]?.kind === "permit") return grant(batch[0])
+    attempt(batch)
+  }
+
+  /** What waits at the head and can be answered together. */
+  const nextBatch = (): Array<Waiting> => {
+    const batch: Array<Waiting> = []
+    while (queue.length > 0 && batch.length < maxBatch) {
+      const head = queue[0] as Waiting
+      if (head.cancelled) queue.shift()
+      else if (batch.length > 0 && (head.kind === "permit" || head.kind !== batch[0]?.kind)) break
+      else {
+        batch.push(head)
+        queue.shift()
+        if (head.kind === "permit") break
+      }
+    }
+    return batch
+  }
+
+  const grant = (waiting: Waiting) => {
+    state = "held"
+    holder = waiting
+    watch()
+    settle(waiting, Effect.void)
+  }
+
+  const release = () => {
+    holder = undefined
+    if (state === "held") state = "idle"
+    schedule()
+  }
+
+  const attempt = (batch: Array<Waiting>) => {
+    try {
+      run(batch)
+    } catch (cause) {
+      if (isBusy(cause)) return waitWhileBusy(batch)
+      failAll(batch, cause)
+    }
+    schedule()
+  }
+
+  const waitWhileBusy = (batch: Array<Waiting>) => {
+    state = "busy"
+    blocked = batch
+    const again = whileBusy(() => run(batch.filter(({ cancelled }) => !cancelled)))
+    const untilFree = Effect.catchAll(again, (cause) => Effect.sync(() => failAll(batch, cause)))
+    fork(Effect.zipRight(untilFree, Effect.sync(free)))
+  }
+
+  const free = () => {
+    blocked = []
+    if (state === "busy") state = "idle"
+    schedule()
+  }
+
+  const failAll = (batch: ReadonlyArray<Waiting>, cause: unknown) => {
+    for (const waiting of batch) settle(waiting, Effect.fail(toStorageError(waiting.operation)(cause)))
+  }
+
+  /** Fails with what the statement threw: at once, or when the file stayed busy for too long. */
+  const whileBusy = <A>(statement: () => A): Effect.Effect<A, unknown> =>
+    RetryPolicy.retry(Effect.try({ try: statement, catch: (cause) => cause }), Schedule.whileInput(policy, isBusy))
+
+  const run = (batch: ReadonlyArray<Waiting>) => {
+    if (batch[0]?.kind === "read") return runReads(batch)
+    const answers = runTogether(batch)
+    if (answers === undefined) return runApart(batch)
+    batch.forEach((waiting, i) => {
+      settle(waiting, Effect.succeed(answers[i]))
+    })
+  }
+
+  const runReads = (batch: ReadonlyArray<Waiting>) => {
+    for (const waiting of batch) settle(waiting, Effect.succeed(waiting.job()))
+  }
+
+  /** All jobs in one transaction, or nothing and undefined if one of them is refused. */
+  const runTogether = (batch: ReadonlyArray<Waiting>): ReadonlyArray<unknown> | undefined => {
+    if (batch.length === 0) return []
+    begin.run()
+    try {
+      const answers = batch.map((waiting) => waiting.job())
+      commit.run()
+      return answers
+    } catch (cause) {
+      rollback()
+      if (isBusy(cause) || batch.length === 1) throw cause
+      return undefined
+    }
+  }
+
+  /** One job spoiled the transaction for the others: each gets its own. */
+  const runApart = (batch: ReadonlyArray<Waiting>) => {
+    for (const waiting of batch) {
+      try {
+        settle(waiting, Effect.succeed(runTogether([waiting])?.[0]))
+      } catch (cause) {
+        settle(waiting, Effect.fail(toStorageError(waiting.operation)(cause)))
+      }
+    }
+  }
+
+  /** Checked: SQLite rolls back by itself on some errors, and a second ROLLBACK would hide the first. */
+  const rollback = () => {
+    if (database.inTransaction) database.exec("ROLLBACK")
+  }
+
+  /** While a permit is out, nobody waits longer than for a busy file. */
+  const watch = () => {
+    if (watching || state !== "held") return
+    watching = true
+    const look = Effect.zipRight(Effect.sleep(busyMillis / 4), Effect.sync(expire))
+    fork(Effect.zipRight(Effect.repeat(look, { while: () => state === "held" }), Effect.sync(unwatch)))
+  }
+
+  const unwatch = () => {
+    watching = false
+    watch()
+  }
+
+  const expire = () => {
+    const limit = clock.unsafeCurrentTimeMillis() - busyMillis
+    for (const waiting of queue) {
+      if (waiting.cancelled || waiting.since > limit || state !== "held") continue
+      settle(
+        waiting,
+        Effect.fail(new StorageError({ reason: "Busy", operation: waiting.operation, cause: heldTooLong }))
+      )
+      waiting.cancelled = true
+    }
+  }
+
+  const enqueue = <A>(kind: Waiting["kind"], operation: string, job: () => A): Effect.Effect<A, StorageError> =>
+    Effect.async<A, StorageError>((resume) => {
+      if (state === "closed") return resume(Effect.fail(new StorageError({ reason: "Closed", operation })))
+      // What is resumed with is what the job returned.
+      const answer = resume as Waiting["resume"]
+      const waiting: Waiting = {
+        kind,
+        operation,
+        job,
+        resume: answer,
+        since: clock.unsafeCurrentTimeMillis(),
+        cancelled: false
+      }
+      queue.push(waiting)
+      schedule()
+      return Effect.sync(() => {
+        waiting.cancelled = true
+        // Interrupted between being handed the connection and taking it.
+        if (holder === waiting) release()
+      })
+    })
+
+  const read = <A>(operation: string, job: () => A): Effect.Effect<A, StorageError> =>
+    Effect.suspend(() => {
+      if (state === "held" || state === "closed") return enqueue("read", operation, job)
+      try {
+        return Effect.succeed(job())
+      } catch (cause) {
+        return isBusy(cause) ? enqueue("read", operation, job) : Effect.fail(toStorageError(operation)(cause))
+      }
+    })
+
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      state = "closed"
+      for (const waiting of [...blocked, ...queue.splice(0)]) {
+        settle(waiting, Effect.fail(new StorageError({ reason: "Closed", operation: waiting.operation })))
+      }
+    })
+  )
+
+  const writer: Writer = {
+    write: (operation, job) => enqueue("write", operation, job),
+    read,
+    patiently: (operation, statement) => Effect.mapError(whileBusy(statement), toStorageError(operation)),
+    permit: Effect.uninterruptibleMask((restore) =>
+      Effect.zipRight(
+        restore(enqueue("permit", "Waiting for the connection", () => undefined)),
+        Effect.addFinalizer(() => Effect.sync(release))
+      )
+    )
+  }
+  return writer
+})

@@ -86,7 +86,7 @@ export interface Options<
    * Strategies by tag, as for `Recovery.recover`. Attempts, and the time of the
    * next one, are journaled: a crash neither resets nor shortens them.
    */
-  readonly recover?: Handlers
+  readonly recover?: Handlers & Recovery.NoOthers<Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>, Handlers>
   /** For the errors `recover` does not name. The last error surfaces as it is. */
   readonly retry?: Schedule.Schedule<unknown, Schema.Schema.Type<Error> | Errors<never, Ambiguous, Timeout>, R2>
   /**
@@ -164,8 +164,7 @@ export const make: {
       Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>,
       Schema.Schema.Type<Success>,
       Schema.Schema.Type<Error>
-    > &
-      Recovery.NoOthers<Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>, Handlers> = {},
+    > = {},
     R2 = never
   >(
     name: string,
@@ -189,8 +188,7 @@ export const make: {
       Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>,
       Schema.Schema.Type<Success>,
       Schema.Schema.Type<Error>
-    > &
-      Recovery.NoOthers<Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>, Handlers> = {},
+    > = {},
     R2 = never
   >(
     name: string,

@@ -137,7 +137,9 @@ export interface OpenRequest {
  */
 export type Opened =
   | { readonly _tag: "Created" | "Claimed"; readonly run: Run; readonly lease: Lease }
-  | { readonly _tag: "Held" | "Finished" | "Different"; readonly run: Run }
+  | { readonly _tag: "Held"; readonly run: Run }
+  | { readonly _tag: "Finished"; readonly run: Run }
+  | { readonly _tag: "Different"; readonly run: Run }
 
 /**
  * Which runs to list. Newest first.

@@ -63,7 +63,7 @@ const held = (run: Storage.Run) =>
 
 // ---- opening
 
-type Open = Exclude<Storage.Opened, { readonly run: Storage.Run; readonly _tag: "Different" }>
+type Open = Exclude<Storage.Opened, { readonly _tag: "Different" }>
 
 const open = Effect.fnUntraced(function* (
   storage: Storage.Service,

@@ -79,7 +79,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 })
 
 const acquirer = (writer: Writer, connection: Connection): SqlConnection.Connection.Acquirer =>
-  Effect.as(Effect.mapError(writer.permit, toSqlError), connection)
+  Effect.uninterruptibleMask((restore) =>
+    Effect.zipRight(
+      Effect.mapError(restore(writer.acquire), toSqlError),
+      Effect.as(
+        Effect.addFinalizer(() => writer.release),
+        connection
+      )
+    )
+  )
 
 const toSqlError = (error: StorageError): SqlError => new SqlError({ cause: error, message: error.message })
 

@@ -1,7 +1,7 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Connection } from "./connection.js"
@@ -34,11 +34,12 @@ const makeLevel = (connection: Connection, depth: number): Level => {
     })
 
   const own: Connection = {
-    execute: (...args) => guard(connection.execute(...args)),
-    executeRaw: (...args) => guard(connection.executeRaw(...args)),
-    executeValues: (...args) => guard(connection.executeValues(...args)),
-    executeUnprepared: (...args) => guard(connection.executeUnprepared(...args)),
-    executeStream: (...args) => Stream.unwrap(Effect.as(guard(Effect.void), connection.executeStream(...args)))
+    execute: (sql, params, transform) => guard(connection.execute(sql, params, transform)),
+    executeRaw: (sql, params) => guard(connection.executeRaw(sql, params)),
+    executeValues: (sql, params) => guard(connection.executeValues(sql, params)),
+    executeUnprepared: (sql, params, transform) => guard(connection.executeUnprepared(sql, params, transform)),
+    executeStream: (sql, params, transform) =>
+      Stream.unwrap(Effect.as(guard(Effect.void), connection.executeStream(sql, params, transform)))
   }
 
   const level: Level = {
@@ -66,39 +67,38 @@ export const withTransaction =
   (database: Database, writer: Writer, connection: Connection) =>
   <R, E, A>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     Effect.flatMap(Effect.serviceOption(SqlClient.TransactionConnection), (current) => {
-      const outer = Option.flatMapNullable(current, ([outer]) => levels.get(outer))
-      return Option.isSome(outer)
-        ? savepoint(database, connection, outer.value, self)
-        : topLevel(database, writer, connection, self)
+      const outer = Option.isSome(current) ? levels.get(current.value[0]) : undefined
+      return outer === undefined
+        ? topLevel(database, writer, connection, self)
+        : savepoint(database, connection, outer, self)
     })
 
 const run = (connection: Connection, sql: string) => Effect.asVoid(connection.executeUnprepared(sql, [], undefined))
 
-const within = <A, E, R>(level: Level, self: Effect.Effect<A, E, R>) =>
+/** Only the connection is put into the context: a Scope in `R` stays the caller's. */
+const within = <A, E, R>(level: Level, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.ensuring(
-    Effect.provideService(self, SqlClient.TransactionConnection, [level.connection, level.depth]),
+    Effect.mapInputContext(self, (context: Context.Context<R>) =>
+      Context.add(context, SqlClient.TransactionConnection, [level.connection, level.depth] as const)
+    ),
     level.close
   )
 
-const topLevel = <A, E, R>(database: Database, writer: Writer, connection: Connection, self: Effect.Effect<A, E, R>) =>
-  Effect.scoped(
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        yield* Effect.mapError(restore(writer.permit), (cause) => new SqlError({ cause, message: cause.message }))
-        // Waiting for a busy file happens here, where it can still be interrupted.
-        yield* restore(run(connection, "BEGIN IMMEDIATE")).pipe(
-          Effect.onInterrupt(() => rollback(database, connection))
-        )
-        const exit = yield* Effect.exit(restore(within(makeLevel(connection, 0), self)))
-        if (Exit.isFailure(exit)) {
-          yield* rollback(database, connection)
-          return yield* exit
-        }
-        yield* Effect.tapError(run(connection, "COMMIT"), () => rollback(database, connection))
-        return exit.value
-      })
-    )
-  )
+const topLevel = <A, E, R>(
+  database: Database,
+  writer: Writer,
+  connection: Connection,
+  self: Effect.Effect<A, E, R>
+) => {
+  const undo = rollback(database, connection)
+  return Effect.uninterruptibleMask((restore) => {
+    const acquire = Effect.mapError(restore(writer.acquire), (cause) => new SqlError({ cause, message: cause.message }))
+    // Waiting for a busy file happens here, where it can still be interrupted.
+    const begin = Effect.onInterrupt(restore(run(connection, "BEGIN IMMEDIATE")), () => undo)
+    const body = bracket(restore(within(makeLevel(connection, 0), self)), run(connection, "COMMIT"), undo)
+    return Effect.zipRight(acquire, Effect.ensuring(Effect.zipRight(begin, body), writer.release))
+  })
+}
 
 const savepoint = <A, E, R>(database: Database, connection: Connection, outer: Level, self: Effect.Effect<A, E, R>) => {
   const name = `recovery_${outer.depth + 1}`
@@ -107,20 +107,30 @@ const savepoint = <A, E, R>(database: Database, connection: Connection, outer: L
       ? Effect.ignore(Effect.zipRight(run(connection, `ROLLBACK TO ${name}`), run(connection, `RELEASE ${name}`)))
       : Effect.void
   )
-  const nested = Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      yield* run(connection, `SAVEPOINT ${name}`)
-      const exit = yield* Effect.exit(restore(within(makeLevel(connection, outer.depth + 1), self)))
-      if (Exit.isFailure(exit)) {
-        yield* undo
-        return yield* exit
-      }
-      yield* Effect.tapError(run(connection, `RELEASE ${name}`), () => undo)
-      return exit.value
-    })
-  )
+  const nested = Effect.uninterruptibleMask((restore) => {
+    const body = restore(within(makeLevel(connection, outer.depth + 1), self))
+    return Effect.zipRight(
+      run(connection, `SAVEPOINT ${name}`),
+      bracket(body, run(connection, `RELEASE ${name}`), undo)
+    )
+  })
   return outer.exclusively(nested)
 }
+
+/** Ends what was begun, in one way or the other. A failing end is undone and fails the whole. */
+const bracket = <A, E, R>(
+  body: Effect.Effect<A, E, R>,
+  end: Effect.Effect<void, SqlError>,
+  undo: Effect.Effect<void>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.matchCauseEffect(body, {
+    onFailure: (cause) => Effect.zipRight(undo, Effect.failCause(cause)),
+    onSuccess: (value) =>
+      Effect.as(
+        Effect.tapError(end, () => undo),
+        value
+      )
+  })
 
 /** Checked: on some errors SQLite has rolled back already, and complaining would hide the first error. */
 const rollback = (database: Database, connection: Connection): Effect.Effect<void> =>

@@ -2,7 +2,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
 import * as RetryPolicy from "../../react/RetryPolicy.js"
 import { StorageError } from "../StorageError.js"
 import type { Database } from "./driver.js"
@@ -22,8 +21,9 @@ export interface Writer {
   readonly write: <A>(operation: string, job: () => A) => Effect.Effect<A, StorageError>
   /** Runs a synchronous read as soon as nobody holds the connection. */
   readonly read: <A>(operation: string, job: () => A) => Effect.Effect<A, StorageError>
-  /** Waits for the connection and keeps it until the scope ends. */
-  readonly permit: Effect.Effect<void, StorageError, Scope.Scope>
+  /** Waits for the connection. Whoever got it must `release` it. */
+  readonly acquire: Effect.Effect<void, StorageError>
+  readonly release: Effect.Effect<void>
   /** Runs a statement that may find the database busy, while holding a permit. */
   readonly patiently: <A>(operation: string, statement: () => A) => Effect.Effect<A, StorageError>
 }
@@ -264,12 +264,8 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
     write: (operation, job) => enqueue("write", operation, job),
     read,
     patiently: (operation, statement) => Effect.mapError(whileBusy(statement), toStorageError(operation)),
-    permit: Effect.uninterruptibleMask((restore) =>
-      Effect.zipRight(
-        restore(enqueue("permit", "Waiting for the connection", () => undefined)),
-        Effect.addFinalizer(() => Effect.sync(release))
-      )
-    )
+    acquire: enqueue("permit", "Waiting for the connection", () => undefined),
+    release: Effect.sync(release)
   }
   return writer
 })

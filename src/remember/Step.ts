@@ -6,7 +6,7 @@ import type * as Schema from "effect/Schema"
 import type * as Recovery from "../react/Recovery.js"
 import type * as Strategy from "../react/Strategy.js"
 import type { Run } from "./internal/liveRun.js"
-import { Current as CurrentTag, type Definition, define, runStep } from "./internal/runStep.js"
+import { type Attempt as AttemptInfo, type Definition, define, runStep } from "./internal/runStep.js"
 import { StepAmbiguous } from "./RunError.js"
 
 export {
@@ -43,12 +43,13 @@ export interface Step<out A, out E, out R> extends Effect.Effect<A, E, R | Run> 
 }
 
 /**
- * What a step may know about itself while it runs.
+ * What an attempt may know about itself: the second argument of `run`. Its
+ * `idempotencyKey` is what to hand to a system that removes duplicates.
  *
  * @since 0.1.0
- * @category services
+ * @category models
  */
-export class Current extends CurrentTag {}
+export interface Attempt extends AttemptInfo {}
 
 /**
  * What to do with a step that had started when its process ended:
@@ -169,7 +170,10 @@ export const make: {
   >(
     name: string,
     options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2> & {
-      readonly run: (input: Input) => Effect.Effect<Schema.Schema.Type<Success>, Schema.Schema.Type<Error>, R>
+      readonly run: (
+        input: Input,
+        attempt: Attempt
+      ) => Effect.Effect<Schema.Schema.Type<Success>, Schema.Schema.Type<Error>, R>
     }
   ): (
     input: Input
@@ -208,10 +212,7 @@ export const make: {
   return made as never
 }
 
-type Needs<Success, Error, R> = Exclude<
-  R | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>,
-  Current | Run
->
+type Needs<Success, Error, R> = Exclude<R | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>, Run>
 
 const step = (definition: Definition, input: unknown): Step<unknown, unknown, unknown> =>
   Object.assign(Object.create(proto), { name: definition.name, definition, input })

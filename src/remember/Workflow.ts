@@ -16,6 +16,7 @@ import type * as Storage from "../storage/Storage.js"
 import { type Definition, execute as executeRun } from "./internal/execute.js"
 import { escape, Run as RunTag } from "./internal/liveRun.js"
 import * as status_ from "./internal/runStatus.js"
+import { traced } from "./internal/traced.js"
 import { JournalError, type RunError, RunMismatch, type StepAmbiguous, StepConflict } from "./RunError.js"
 
 export {
@@ -170,10 +171,8 @@ export const execute: <Input, A, E, R>(
     /** Recorded when the run starts, to find it by. */
     readonly labels?: Readonly<Record<string, string>> | undefined
   }
-) => Effect.Effect<A, E | RunError, R | Storage.Storage> = Effect.fn("Workflow.execute")(function* (workflow, run) {
-  yield* Effect.annotateCurrentSpan({ workflow: workflow.name, run: run.id })
-  return yield* executeRun(workflow.definition, run)
-})
+) => Effect.Effect<A, E | RunError, R | Storage.Storage> = (workflow, run) =>
+  traced("Workflow.execute", () => ({ workflow: workflow.name, run: run.id }), executeRun(workflow.definition, run))
 
 /**
  * Puts the steps inside under a name, and a number: for loops, and for steps

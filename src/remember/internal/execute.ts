@@ -134,12 +134,13 @@ const advance = (
   { lastSeq, steps }: Journal,
   restore: Restore
 ) =>
-  Effect.flatMap(Events.Observer, (observer) => {
+  Effect.zipWith(Events.Observer, Effect.clock, (observer, clock) => {
     const live: LiveRun = {
       id,
       workflow: definition.name,
       lease,
       storage,
+      clock,
       steps,
       occurrences: new Map(),
       running: new Set(),
@@ -155,7 +156,7 @@ const advance = (
       runFenced(live, restore(inside), restore)
     )
     return Effect.flatMap(running, (exit) => settle(live, definition, exit))
-  })
+  }).pipe(Effect.flatten)
 
 const began = (live: LiveRun): Events.Event => {
   const { id: run, steps, workflow } = live
@@ -175,10 +176,14 @@ const runFenced = <R>(live: LiveRun, body: Effect.Effect<unknown, unknown, R>, r
       live.stopped ??= error
       fiber.unsafeInterruptAsFork(FiberId.none)
     })
-    return Effect.ensuring(
-      Effect.onInterrupt(restore(Fiber.await(fiber)), () => Fiber.interrupt(fiber)),
-      Effect.sync(letGo)
-    ).pipe(Effect.exit, Effect.map(Exit.flatten))
+    return Effect.matchCauseEffect(restore(Fiber.await(fiber)), {
+      onSuccess: (exit) => {
+        letGo()
+        return Effect.succeed(exit)
+      },
+      // Only the caller's interruption ends the wait early; the body ends before the lease does.
+      onFailure: () => Effect.tap(Fiber.interrupt(fiber), () => Effect.sync(letGo))
+    })
   })
 
 // ---- settling

@@ -1,9 +1,10 @@
 import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Events from "../../react/Events.js"
 import type { Lease, LeaseLost, Service, StorageError } from "../../storage/Storage.js"
-import { type JournalError, type RunError, StepConflict } from "../RunError.js"
+import { type RunError, StepConflict } from "../RunError.js"
 import type { Kind, StepRecord } from "./journal.js"
 
 /** One execution of a run in this process. */
@@ -12,6 +13,7 @@ export interface LiveRun {
   readonly workflow: string
   readonly lease: Lease
   readonly storage: Service
+  readonly clock: Clock.Clock
   /** What the journal knew when the execution began; never changed. */
   readonly steps: ReadonlyMap<string, StepRecord>
   /** How often each step name has been used, by section. */
@@ -53,16 +55,16 @@ export const stop = (live: LiveRun, error: RunError): Effect.Effect<never> =>
   })
 
 /** Appends a line; whatever keeps it from the journal stops the run. */
-export const append = (live: LiveRun, kind: Kind, step: string, attempt: number, at: number, payload?: string) =>
-  Effect.catchAll(tryAppend(live, kind, step, attempt, at, payload), (error) => stop(live, error))
+export const append = (live: LiveRun, kind: Kind, step: string, attempt: number, payload?: string, at?: number) =>
+  Effect.catchAll(tryAppend(live, kind, step, attempt, payload, at), (error) => stop(live, error))
 
 export const tryAppend = (
   live: LiveRun,
   kind: Kind,
   step: string,
   attempt: number,
-  at: number,
-  payload: string | undefined
+  payload: string | undefined,
+  at = live.clock.unsafeCurrentTimeMillis()
 ): Effect.Effect<void, StorageError | LeaseLost> =>
   live.storage.append(live.lease, { seq: ++live.lastSeq, kind, step, attempt, at, payload })
 
@@ -88,4 +90,5 @@ export const escape = (name: string): string =>
 export const emit = (live: LiveRun, event: () => Events.Event): Effect.Effect<void> =>
   live.observer === undefined ? Effect.void : live.observer(event())
 
-export type { JournalError }
+export const andEmit = <A>(live: LiveRun, self: Effect.Effect<A>, event: () => Events.Event): Effect.Effect<A> =>
+  live.observer === undefined ? self : Effect.tap(self, () => emit(live, event))

@@ -1,6 +1,5 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -16,19 +15,18 @@ import { JournalError, StepAmbiguous, StepConflict } from "../RunError.js"
 import { type Codec, causeCodec, errorCodec, valueCodec } from "./codec.js"
 import type { StepRecord } from "./journal.js"
 import * as live_ from "./liveRun.js"
+import { traced } from "./traced.js"
 
-export interface StepInfo {
+/** What an attempt may know about itself. */
+export interface Attempt {
   readonly run: string
   /** The step's key in the journal: its name with sections and occurrence. */
-  readonly key: string
+  readonly step: string
   /** 1 for the first. */
-  readonly attempt: number
+  readonly number: number
   /** The same for every attempt of this step in this run, and for no other step. */
   readonly idempotencyKey: string
 }
-
-export class CurrentTag extends Context.Tag("effect-recovery/Step/Current")<CurrentTag, StepInfo>() {}
-export { CurrentTag as Current }
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
@@ -37,7 +35,7 @@ export interface Definition {
   readonly name: string
   readonly success: Codec<unknown>
   readonly error: Schema.Schema.All
-  readonly run: (input: unknown) => AnyEffect
+  readonly run: (input: unknown, attempt: Attempt) => AnyEffect
   readonly plan: Plan | undefined
   readonly onAmbiguous: "rerun" | "fail"
   readonly bestEffort: boolean
@@ -46,7 +44,7 @@ export interface Definition {
 export const define = (
   name: string,
   options: {
-    readonly run: AnyEffect | ((input: never) => AnyEffect)
+    readonly run: AnyEffect | ((input: never, attempt: Attempt) => AnyEffect)
     readonly success?: Schema.Schema.Any
     readonly error?: Schema.Schema.All
     readonly onAmbiguous?: "rerun" | "fail"
@@ -73,9 +71,9 @@ export const define = (
 const timed = (run: Definition["run"], timeout: Duration.DurationInput): Definition["run"] => {
   const duration = Duration.decode(timeout)
   const onTimeout = () => new AttemptTimeout({ timeout: duration })
-  return (input) =>
+  return (input, attempt) =>
     Effect.timeoutFail(
-      Effect.suspend(() => run(input)),
+      Effect.suspend(() => run(input, attempt)),
       { duration, onTimeout }
     )
 }
@@ -155,26 +153,26 @@ const attempts = (use: Use): AnyEffect => {
 const attempt = (use: Use, number: number): AnyEffect =>
   Effect.zipRight(
     started(use, number),
-    Effect.provideService(
-      Effect.suspend(() => use.definition.run(use.input)),
-      CurrentTag,
-      infoOf(use, number)
+    traced(
+      use.definition.name,
+      () => ({ run: use.live.id, step: use.key, attempt: number }),
+      Effect.suspend(() => use.definition.run(use.input, attemptOf(use, number)))
     )
   )
 
 const started = (use: Use, number: number): Effect.Effect<void> => {
   use.attempt = number
-  const marker = Effect.flatMap(Clock.currentTimeMillis, (now) => append(use, "AttemptStarted", number, now))
-  return Effect.zipRight(
-    Effect.uninterruptible(marker),
-    live_.emit(use.live, () => ({ _tag: "AttemptStarted", source: sourceOf(use), attempt: number }))
-  )
+  return live_.andEmit(use.live, Effect.uninterruptible(append(use, "AttemptStarted", number)), () => ({
+    _tag: "AttemptStarted",
+    source: sourceOf(use),
+    attempt: number
+  }))
 }
 
-const infoOf = (use: Use, attempt: number): StepInfo => ({
+const attemptOf = (use: Use, number: number): Attempt => ({
   run: use.live.id,
-  key: use.key,
-  attempt,
+  step: use.key,
+  number,
   idempotencyKey: `${use.live.workflow}/${use.live.id}/${use.key}`
 })
 
@@ -183,16 +181,16 @@ const append = (
   use: Use,
   kind: Parameters<typeof live_.append>[1],
   number: number,
-  at: number,
-  payload?: string
+  payload?: string,
+  at?: number
 ): Effect.Effect<void> =>
   use.definition.bestEffort
-    ? Effect.catchAll(live_.tryAppend(use.live, kind, use.key, number, at, payload), (error) =>
+    ? Effect.catchAll(live_.tryAppend(use.live, kind, use.key, number, payload, at), (error) =>
         error._tag === "LeaseLost"
           ? live_.stop(use.live, error)
           : Effect.logWarning(`effect-recovery: step "${use.key}" goes on without its journal`, error)
       )
-    : live_.append(use.live, kind, use.key, number, at, payload)
+    : live_.append(use.live, kind, use.key, number, payload, at)
 
 const performOptions = (use: Use, past: ReadonlyArray<PastFailure>) => ({
   source: sourceOf(use),
@@ -205,7 +203,7 @@ const attemptFailed = (use: Use, failure: Strategy.Failure<unknown>, delay: Dura
   Effect.flatMap(Effect.catchAll(encodeError(use, failure.error), journalError(use, "Encode", "error")), (error) => {
     const { cause: _, ...fault } = failure.fault
     const next = failure.at + Duration.toMillis(delay)
-    return append(use, "AttemptFailed", failure.attempt, failure.at, JSON.stringify({ next, fault, error }))
+    return append(use, "AttemptFailed", failure.attempt, JSON.stringify({ next, fault, error }), failure.at)
   }) as Effect.Effect<void>
 
 const encodeError = (use: Use, error: unknown) =>
@@ -242,8 +240,7 @@ const afterAmbiguous = (use: Use, record: StepRecord): Effect.Effect<void, StepA
   Effect.gen(function* () {
     const { onAmbiguous } = use.definition
     use.attempt = record.attempts
-    const now = yield* Clock.currentTimeMillis
-    yield* append(use, "StepAmbiguous", record.attempts, now, JSON.stringify({ onAmbiguous }))
+    yield* append(use, "StepAmbiguous", record.attempts, JSON.stringify({ onAmbiguous }))
     yield* live_.emit(use.live, () => ({
       _tag: "StepAmbiguous",
       source: sourceOf(use),
@@ -280,23 +277,19 @@ const settle = (use: Use, exit: Exit.Exit<unknown, unknown>): AnyEffect => {
 const completed = (use: Use, value: unknown): AnyEffect =>
   Effect.flatMap(
     Effect.catchAll(use.definition.success.encode(value), journalError(use, "Encode", "success")),
-    (payload) => Effect.as(finish(use, "StepCompleted", payload), value)
+    (payload) => {
+      const attempts = use.attempt ?? 1
+      const recorded = Effect.as(append(use, "StepCompleted", attempts, payload), value)
+      return live_.andEmit(use.live, recorded, () => ({ _tag: "StepCompleted", source: sourceOf(use), attempts }))
+    }
   )
-
-const finish = (use: Use, kind: "StepCompleted", payload: string | undefined): Effect.Effect<void> => {
-  const attempts = use.attempt ?? 1
-  return Effect.zipRight(
-    Effect.flatMap(Clock.currentTimeMillis, (now) => append(use, kind, attempts, now, payload)),
-    live_.emit(use.live, () => ({ _tag: kind, source: sourceOf(use), attempts }))
-  )
-}
 
 const failed = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
   Effect.gen(function* () {
     const codec = causeCodec(use.definition.error)
     const payload = yield* Effect.catchAll(codec.encode(cause), journalError(use, "Encode", "error"))
     const attempts = use.attempt ?? 1
-    yield* append(use, "StepFailed", attempts, yield* Clock.currentTimeMillis, payload)
+    yield* append(use, "StepFailed", attempts, payload)
     if (use.live.observer !== undefined) {
       const fault = yield* Fault.classify(cause)
       yield* live_.emit(use.live, () => ({ _tag: "StepFailed", source: sourceOf(use), attempts, fault }))
@@ -308,6 +301,6 @@ const failed = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
 const died = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
   Effect.gen(function* () {
     const payload = yield* Effect.orElseSucceed(causeCodec(Schema.Unknown).encode(cause), () => undefined)
-    yield* append(use, "AttemptDied", use.attempt ?? 1, yield* Clock.currentTimeMillis, payload)
+    yield* append(use, "AttemptDied", use.attempt ?? 1, payload)
     return yield* Effect.failCause(cause)
   })

@@ -26,8 +26,11 @@ export interface Options {
 export const makeSqliteStore = ({ database, isGone, writer }: Options): Store => {
   const sql = prepareStatements(database)
 
-  const write = <A>(operation: string, job: (now: number) => A): Effect.Effect<A, StorageError> =>
-    Effect.clockWith((clock) => writer.write(operation, () => job(clock.unsafeCurrentTimeMillis())))
+  /** The leases given out and not ended, by owner: with one of them, no write can hope for company. */
+  const leases = new Set<string>()
+
+  const write = <A>(operation: string, job: (now: number) => A, alone: boolean): Effect.Effect<A, StorageError> =>
+    Effect.clockWith((clock) => writer.write(operation, () => job(clock.unsafeCurrentTimeMillis()), alone))
 
   const open = (request: OpenRequest, owner: string, leaseMillis: number, now: number): Opened => {
     const { id, input, labels, version, workflow } = request
@@ -66,22 +69,39 @@ export const makeSqliteStore = ({ database, isGone, writer }: Options): Store =>
 
   return {
     now: Clock.currentTimeMillis,
-    open: (request, owner, leaseMillis) => write("Opening a run", (now) => open(request, owner, leaseMillis, now)),
+    open: (request, owner, leaseMillis) =>
+      Effect.suspend(() =>
+        Effect.tap(
+          write("Opening a run", (now) => open(request, owner, leaseMillis, now), leases.size === 0),
+          ({ _tag }) => {
+            if (_tag === "Created" || _tag === "Claimed") leases.add(owner)
+          }
+        )
+      ),
     append: (lease, entry) =>
       Effect.flatMap(
-        writer.write("Appending to the journal", () => append(lease, entry)),
+        writer.write("Appending to the journal", () => append(lease, entry), leases.size <= 1),
         (appended) => (appended ? Effect.void : Effect.fail(lost(lease)))
       ),
     finish: (lease, outcome) =>
       Effect.flatMap(
-        write("Recording an outcome", (now) => finish(lease, outcome, now)),
-        (recorded) => (recorded === undefined ? Effect.fail(lost(lease)) : Effect.succeed(recorded))
+        write("Recording an outcome", (now) => finish(lease, outcome, now), leases.size <= 1),
+        (recorded) => {
+          leases.delete(lease.owner)
+          return recorded === undefined ? Effect.fail(lost(lease)) : Effect.succeed(recorded)
+        }
       ),
-    renew: (leases, leaseMillis) =>
-      write("Renewing leases", (now) =>
-        leases.filter((lease) => sql.renewLease.run(now + leaseMillis, lease.key, lease.token).changes === 0)
+    renew: (held, leaseMillis) =>
+      write(
+        "Renewing leases",
+        (now) => held.filter((lease) => sql.renewLease.run(now + leaseMillis, lease.key, lease.token).changes === 0),
+        false
       ),
-    release: (run, owner) => Effect.asVoid(writer.write("Releasing a lease", () => sql.releaseLease.run(run, owner))),
+    release: (run, owner) =>
+      Effect.suspend(() => {
+        leases.delete(owner)
+        return Effect.asVoid(writer.write("Releasing a lease", () => sql.releaseLease.run(run, owner)))
+      }),
     find: (id) =>
       writer.read("Finding a run", () =>
         Option.map(Option.fromNullable(sql.findRun.get(id) as RunRow | undefined), toRun)

@@ -1,6 +1,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Schedule from "effect/Schedule"
 import * as RetryPolicy from "../../react/RetryPolicy.js"
 import { StorageError } from "../StorageError.js"
@@ -16,9 +17,10 @@ export interface Writer {
   /**
    * Runs a synchronous job inside a transaction. It is answered after the
    * commit. A job may be run more than once, and must leave nothing behind but
-   * rows.
+   * rows. With `alone` the caller knows of nobody who could join it, and need
+   * not wait for company.
    */
-  readonly write: <A>(operation: string, job: () => A) => Effect.Effect<A, StorageError>
+  readonly write: <A>(operation: string, job: () => A, alone?: boolean) => Effect.Effect<A, StorageError>
   /** Runs a synchronous read as soon as nobody holds the connection. */
   readonly read: <A>(operation: string, job: () => A) => Effect.Effect<A, StorageError>
   /** Waits for the connection. Whoever got it must `release` it. */
@@ -45,6 +47,8 @@ const heldTooLong = new Error("a transaction of this very process did not end in
 /** Large enough to share an fsync, small enough to let others in. */
 const maxBatch = 512
 
+const maxInOneTurn = 16
+
 const busyPolicy = (busyMillis: number) =>
   RetryPolicy.exponential({
     maxRetries: Number.POSITIVE_INFINITY,
@@ -64,6 +68,8 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
   const queue: Array<Waiting> = []
   let state: State = "idle"
   let watching = false
+  /** Writes without waiting since the event loop last had its turn. */
+  let inOneTurn = 0
   /** Who was handed the connection, until the permit ends. */
   let holder: Waiting | undefined
   /** What waits for a busy file. */
@@ -220,26 +226,56 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
   }
 
   const enqueue = <A>(kind: Waiting["kind"], operation: string, job: () => A): Effect.Effect<A, StorageError> =>
-    Effect.async<A, StorageError>((resume) => {
-      if (state === "closed") return resume(Effect.fail(new StorageError({ reason: "Closed", operation })))
-      // What is resumed with is what the job returned.
-      const answer = resume as Waiting["resume"]
-      const waiting: Waiting = {
-        kind,
-        operation,
-        job,
-        resume: answer,
-        since: clock.unsafeCurrentTimeMillis(),
-        cancelled: false
-      }
-      queue.push(waiting)
-      schedule()
-      return Effect.sync(() => {
-        waiting.cancelled = true
-        // Interrupted between being handed the connection and taking it.
-        if (holder === waiting) release()
-      })
+    Effect.withFiberRuntime((_, { runtimeFlags }) =>
+      RuntimeFlags.interruptible(runtimeFlags)
+        ? Effect.async((resume) => cancel(push(kind, operation, job, resume)))
+        : Effect.async((resume) => void push(kind, operation, job, resume))
+    )
+
+  const push = <A>(
+    kind: Waiting["kind"],
+    operation: string,
+    job: () => A,
+    resume: (effect: Effect.Effect<A, StorageError>) => void
+  ): Waiting => {
+    // What is resumed with is what the job returned.
+    const answer = resume as Waiting["resume"]
+    const since = clock.unsafeCurrentTimeMillis()
+    const waiting: Waiting = { kind, operation, job, resume: answer, since, cancelled: false }
+    if (state === "closed") settle(waiting, Effect.fail(new StorageError({ reason: "Closed", operation })))
+    else queue.push(waiting)
+    schedule()
+    return waiting
+  }
+
+  const cancel = (waiting: Waiting) =>
+    Effect.sync(() => {
+      waiting.cancelled = true
+      // Interrupted between being handed the connection and taking it.
+      if (holder === waiting) release()
     })
+
+  const write: Writer["write"] = (operation, job, alone = false) =>
+    alone ? Effect.suspend(() => writeAlone(operation, job)) : enqueue("write", operation, job)
+
+  /** At once if nobody waits; now and then the long way, so that the event loop gets its turn. */
+  const writeAlone = <A>(operation: string, job: () => A): Effect.Effect<A, StorageError> => {
+    if (state !== "idle" || ++inOneTurn > maxInOneTurn) return enqueue("write", operation, job)
+    if (inOneTurn === 1) setImmediate(newTurn)
+    try {
+      begin.run()
+      const answer = job()
+      commit.run()
+      return Effect.succeed(answer)
+    } catch (cause) {
+      rollback()
+      return isBusy(cause) ? enqueue("write", operation, job) : Effect.fail(toStorageError(operation)(cause))
+    }
+  }
+
+  const newTurn = () => {
+    inOneTurn = 0
+  }
 
   const read = <A>(operation: string, job: () => A): Effect.Effect<A, StorageError> =>
     Effect.suspend(() => {
@@ -261,7 +297,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
   )
 
   const writer: Writer = {
-    write: (operation, job) => enqueue("write", operation, job),
+    write,
     read,
     patiently: (operation, statement) => Effect.mapError(whileBusy(statement), toStorageError(operation)),
     acquire: enqueue("permit", "Waiting for the connection", () => undefined),

@@ -18,6 +18,7 @@ export const makeMemoryStore = (): Store => {
     const key = byKey.size + 1
     const run: Run = {
       ...request,
+      labels: { ...request.labels },
       key,
       createdAt: now,
       token: 1,

@@ -1,0 +1,49 @@
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { Storage } from "effect-recovery"
+import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
+import { makeSqliteStore } from "../../src/storage/sqlite/SqliteStore.js"
+import { temporaryFile } from "./files.js"
+
+/**
+ * One place that keeps runs, and as many processes on it as a test wants: a
+ * second `join` is what a second process would see.
+ */
+export interface Place {
+  readonly store: Storage.Store
+  readonly join: (lease?: Duration.DurationInput) => Layer.Layer<Storage.Storage, Storage.StorageError>
+}
+
+export interface Backend {
+  readonly name: string
+  readonly make: Effect.Effect<Place, unknown, Scope.Scope>
+}
+
+let processes = 0
+
+export const memory: Backend = {
+  name: "memory",
+  make: Effect.sync(() => {
+    const store = Storage.memoryStore()
+    const join: Place["join"] = (lease) =>
+      Layer.scoped(Storage.Storage, Storage.make(store, { owner: `process-${++processes}`, lease }))
+    return { store, join }
+  })
+}
+
+export const sqlite: Backend = {
+  name: "sqlite",
+  make: Effect.gen(function* () {
+    const filename = yield* temporaryFile("runs.db")
+    const options = { filename, durability: "process-crash" } as const
+    const join: Place["join"] = (lease) => SqliteStorage.layer({ ...options, lease })
+    yield* Layer.build(join())
+    const client = yield* Effect.map(Layer.build(SqliteClient.layer(options)), (context) => context)
+    const { database, writer } = yield* Effect.provide(SqliteClient.SqliteClient, client)
+    return { store: makeSqliteStore({ database, writer, isGone: () => false }), join }
+  })
+}
+
+export const backends: ReadonlyArray<Backend> = [memory, sqlite]

@@ -11,8 +11,8 @@ class Denied extends Data.TaggedError("Denied")<{}> {}
 class MirrorDown extends Data.TaggedError("MirrorDown")<{}> {}
 class Mirror extends Context.Tag("Mirror")<Mirror, { readonly url: string }>() {}
 
-declare const download: Effect.Effect<string, Offline | NotFound | Denied>
-declare const fromMirror: Effect.Effect<number, MirrorDown, Mirror>
+const download: Effect.Effect<string, Offline | NotFound | Denied> = Effect.fail(new Denied())
+const fromMirror: Effect.Effect<number, MirrorDown, Mirror> = Effect.fail(new MirrorDown())
 
 describe("Recovery.recover, in types", () => {
   it("an exhausted retry leaves RecoveryExhausted of its own tag", () => {

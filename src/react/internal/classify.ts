@@ -34,7 +34,10 @@ const otherProfile: Profile = { severity: "medium", transient: false }
 const severityOrder: Readonly<Record<Severity, number>> = { low: 0, medium: 1, high: 2, critical: 3 }
 
 export const classify = (failure: unknown, rules: ReadonlyArray<Rule>, now: number): Fault =>
-  Cause.isCause(failure) ? classifyCause(failure, rules, now) : classifyError(failure, Cause.fail(failure), rules, now)
+  isCause(failure) ? classifyCause(failure, rules, now) : classifyError(failure, Cause.fail(failure), rules, now)
+
+/** Even asking throws for a revoked proxy. */
+const isCause = (failure: unknown): failure is Cause.Cause<unknown> => safely(() => Cause.isCause(failure)) === true
 
 const classifyCause = (cause: Cause.Cause<unknown>, rules: ReadonlyArray<Rule>, now: number): Fault => {
   const failures = [...Chunk.toReadonlyArray(Cause.failures(cause)), ...Chunk.toReadonlyArray(Cause.defects(cause))]
@@ -60,7 +63,7 @@ const selfDeclared = (error: unknown): Declaration | undefined => {
   const category = read(declaration, "category")
   if (typeof category !== "string") return undefined
   // The property is typed by `Fault.declare`; a category is all that is required of it.
-  return { confidence: 1, ...(declaration as Declaration) }
+  return safely(() => ({ confidence: 1, ...(declaration as Declaration) })) ?? { category, confidence: 1 }
 }
 
 const firstMatch = (subject: Subject, rules: ReadonlyArray<Rule>): Declaration | undefined => {

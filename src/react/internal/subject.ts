@@ -85,9 +85,17 @@ const readStatus = (error: unknown): number | undefined => {
 
 const readRetryAfter = (error: unknown, now: number): Duration.Duration | undefined => {
   const own = read(error, "retryAfter")
-  if (Duration.isDuration(own)) return own
+  if (isDuration(own)) return own
   const header = own ?? readHeader(read(read(error, "response"), "headers"), "retry-after")
   return typeof header === "number" || typeof header === "string" ? parseRetryAfter(header, now) : undefined
+}
+
+const isDuration = (value: unknown): value is Duration.Duration => {
+  try {
+    return Duration.isDuration(value)
+  } catch {
+    return false
+  }
 }
 
 const readHeader = (headers: unknown, name: string): unknown => {

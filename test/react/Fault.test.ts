@@ -1,0 +1,265 @@
+import * as PlatformError from "@effect/platform/Error"
+import * as Headers from "@effect/platform/Headers"
+import * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import { SqlError } from "@effect/sql/SqlError"
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as FastCheck from "effect/FastCheck"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { Fault, Recovery } from "effect-recovery"
+
+const classify = (failure: unknown) => Effect.runSync(Fault.classify(failure))
+
+const coded = (code: string, message = "") => Object.assign(new Error(message), { code })
+
+const request = HttpClientRequest.get("http://localhost/a")
+const response = (status: number, headers: Record<string, string> = {}) =>
+  new HttpClientError.ResponseError({
+    request,
+    response: HttpClientResponse.fromWeb(request, new Response(null, { status, headers })),
+    reason: "StatusCode"
+  })
+
+const parseError = Either.getOrThrow(Either.flip(Schema.decodeUnknownEither(Schema.Number)("x")))
+
+describe("Fault.classify", () => {
+  const rows: ReadonlyArray<readonly [string, unknown, Fault.Category]> = [
+    ["a refused connection", coded("ECONNREFUSED"), "network"],
+    ["what lies behind fetch failed", new TypeError("fetch failed", { cause: coded("ECONNREFUSED") }), "network"],
+    ["fetch failed without a cause", new TypeError("fetch failed"), "network"],
+    ["a name that does not resolve", coded("ENOTFOUND"), "network"],
+    [
+      "a timeout deep in the chain",
+      new Error("a", { cause: new Error("b", { cause: coded("ETIMEDOUT") }) }),
+      "timeout"
+    ],
+    ["an undici timeout", coded("UND_ERR_HEADERS_TIMEOUT"), "timeout"],
+    ["Effect's timeout", new Cause.TimeoutException(), "timeout"],
+    ["our own timeout", new Recovery.AttemptTimeout({ timeout: Duration.seconds(1) }), "timeout"],
+    ["a missing file", coded("ENOENT"), "not-found"],
+    ["a full disk", coded("ENOSPC"), "resource"],
+    ["a forbidden file", coded("EACCES"), "permission"],
+    ["status 429", { status: 429 }, "rate-limit"],
+    ["status 503", { statusCode: 503 }, "unavailable"],
+    ["status 500", { response: { status: 500 } }, "unavailable"],
+    ["status 504", { status: 504 }, "timeout"],
+    ["status 401", { status: 401 }, "permission"],
+    ["status 404", { status: 404 }, "not-found"],
+    ["status 409", { status: 409 }, "conflict"],
+    ["status 422", { status: 422 }, "validation"],
+    ["a platform response", response(503), "unavailable"],
+    ["a platform transport error", new HttpClientError.RequestError({ request, reason: "Transport" }), "network"],
+    [
+      "a platform transport error with a code behind it",
+      new HttpClientError.RequestError({ request, reason: "Transport", cause: coded("ETIMEDOUT") }),
+      "timeout"
+    ],
+    [
+      "a platform system error",
+      new PlatformError.SystemError({ module: "FileSystem", method: "open", reason: "PermissionDenied" }),
+      "permission"
+    ],
+    ["a busy database", new SqlError({ cause: coded("SQLITE_BUSY_SNAPSHOT") }), "unavailable"],
+    ["a damaged database", new SqlError({ cause: coded("SQLITE_CORRUPT") }), "corruption"],
+    ["a serialization failure", new SqlError({ cause: coded("40001") }), "conflict"],
+    ["a duplicate key", new SqlError({ cause: coded("23505") }), "conflict"],
+    ["a lost database connection", new SqlError({ cause: coded("08006") }), "network"],
+    ["a parse error", parseError, "validation"],
+    ["nothing found", new Cause.NoSuchElementException(), "not-found"],
+    ["an abort signal", new DOMException("stop", "AbortError"), "cancelled"],
+    ["a signal's timeout", new DOMException("slow", "TimeoutError"), "timeout"],
+    ["a bug", new TypeError("x is not a function"), "logic"],
+    ["a failed JSON.parse", new SyntaxError("Unexpected token"), "validation"],
+    ["words, last", new Error("the connection was closed, connection reset by peer"), "network"],
+    ["a string", "Too Many Requests", "rate-limit"],
+    ["words inside other words do not count", new Error("failed to generate: boom, timeouts=0"), "unknown"],
+    ["no idea", new Error("hm"), "unknown"],
+    ["undefined", undefined, "unknown"],
+    ["null", null, "unknown"]
+  ]
+  for (const [title, error, category] of rows) {
+    it(`${title} is ${category}`, () => {
+      assert.strictEqual(classify(error).category, category)
+    })
+  }
+
+  it("shape outweighs text, and text is less sure", () => {
+    const fault = classify(Object.assign(coded("ENOENT"), { message: "connection refused, timed out" }))
+    assert.strictEqual(fault.category, "not-found")
+    assert.strictEqual(fault.confidence, 0.95)
+    assert.strictEqual(classify("timed out").confidence, 0.5)
+    assert.strictEqual(classify("hm").confidence, 0)
+  })
+
+  it("an error class may declare what it is", () => {
+    class Quota extends Data.TaggedError("Quota")<{ readonly code: string }> {
+      readonly [Fault.declared] = Fault.declare({ category: "rate-limit", severity: "high", retryAfter: "1 hour" })
+    }
+    const fault = classify(new Quota({ code: "ENOENT" }))
+    assert.strictEqual(fault.category, "rate-limit")
+    assert.strictEqual(fault.severity, "high")
+    assert.strictEqual(fault.confidence, 1)
+    assert.isTrue(fault.transient)
+    assert.deepStrictEqual(fault.retryAfter, Option.some(Duration.hours(1)))
+    assert.deepStrictEqual(fault.tag, Option.some("Quota"))
+  })
+
+  it("a user's rules come first, and one that throws is passed over", () => {
+    const rules = Fault.layer(
+      Fault.when(
+        "broken",
+        () => {
+          throw new Error("bug")
+        },
+        { category: "logic" }
+      ),
+      Fault.code("E_SHOP_*", { category: "conflict" }),
+      Fault.status(503, { category: "maintenance", transient: true }),
+      Fault.message(/\bledger\b/gi, { category: "ledger" }),
+      Fault.instanceOf(RangeError, { category: "validation" })
+    )
+    const fault = (error: unknown) => Effect.runSync(Effect.provide(Fault.classify(error), rules))
+    assert.strictEqual(fault(coded("E_SHOP_LOCK")).category, "conflict")
+    assert.strictEqual(fault({ status: 503 }).category, "maintenance")
+    for (let i = 0; i < 3; i++) assert.strictEqual(fault("the ledger is closed").category, "ledger")
+    assert.strictEqual(fault(new RangeError("x")).category, "validation")
+    assert.strictEqual(fault({ status: 404 }).category, "not-found")
+  })
+
+  it("reads Retry-After from headers in any of their forms", () => {
+    const wait = (error: unknown) => classify(error).retryAfter
+    assert.deepStrictEqual(wait(response(429, { "retry-after": "7" })), Option.some(Duration.seconds(7)))
+    const headers = Headers.fromInput({ "Retry-After": "8" })
+    assert.deepStrictEqual(wait({ response: { status: 503, headers } }), Option.some(Duration.seconds(8)))
+    const web = { status: 503, headers: new globalThis.Headers({ "retry-after": "9" }) }
+    assert.deepStrictEqual(wait({ response: web }), Option.some(Duration.seconds(9)))
+    assert.deepStrictEqual(wait(response(503)), Option.none())
+  })
+
+  describe("of a Cause", () => {
+    it("the worst of several failures counts", () => {
+      const cause = Cause.parallel(
+        Cause.fail({ status: 429 }),
+        Cause.sequential(Cause.fail(coded("ECONNRESET")), Cause.die(new TypeError("bug")))
+      )
+      const fault = classify(cause)
+      assert.strictEqual(fault.category, "logic")
+      assert.strictEqual(fault.cause, cause)
+    })
+    it("interruption alone is cancelled, beside a failure it does not count", () => {
+      assert.strictEqual(classify(Cause.interrupt(FiberId.none)).category, "cancelled")
+      const both = Cause.parallel(Cause.interrupt(FiberId.none), Cause.fail({ status: 503 }))
+      assert.strictEqual(classify(both).category, "unavailable")
+    })
+    it("an empty cause is unknown", () => {
+      assert.strictEqual(classify(Cause.empty).category, "unknown")
+    })
+  })
+
+  describe("the fingerprint", () => {
+    const print = (message: string) => classify(new Error(message)).fingerprint
+    it("is the same for failures that differ in numbers, ids, paths and quoted text", () => {
+      assert.strictEqual(
+        print(`job 17 of "nightly" failed at /srv/a/b.txt, id 6a0e3d9e-7a0c-4e55-9d3e-0a4b1d9a7c11`),
+        print(`job 4 of "weekly" failed at /home/x/y/z.log, id 11111111-2222-3333-4444-555555555555`)
+      )
+    })
+    it("differs for different failures and categories", () => {
+      assert.notStrictEqual(print("cannot open the door"), print("cannot open the window"))
+      assert.notStrictEqual(classify({ status: 503 }).fingerprint, classify({ status: 404 }).fingerprint)
+    })
+  })
+
+  describe("is total", () => {
+    const hostile: ReadonlyArray<readonly [string, () => unknown]> = [
+      [
+        "getters that throw",
+        () =>
+          Object.defineProperties(
+            {},
+            Object.fromEntries(
+              ["_tag", "name", "code", "status", "message", "cause", "retryAfter", "response", "reason"].map((key) => [
+                key,
+                {
+                  get: () => {
+                    throw new Error(key)
+                  }
+                }
+              ])
+            )
+          )
+      ],
+      [
+        "a proxy that throws at everything",
+        () =>
+          new Proxy(
+            {},
+            {
+              get: () => {
+                throw new Error("no")
+              },
+              has: () => {
+                throw new Error("no")
+              },
+              getPrototypeOf: () => {
+                throw new Error("no")
+              }
+            }
+          )
+      ],
+      [
+        "a cyclic cause",
+        () => {
+          const error: { cause?: unknown; message: string } = { message: "loop" }
+          error.cause = error
+          return error
+        }
+      ],
+      ["a message of ten megabytes", () => new Error("a1 /b/c ".repeat(1_250_000))],
+      [
+        "a revoked proxy",
+        () => {
+          const { proxy, revoke } = Proxy.revocable({}, {})
+          revoke()
+          return proxy
+        }
+      ],
+      ["an object without a prototype", () => Object.create(null)],
+      ["a symbol", () => Symbol("x")],
+      ["a function", () => () => 1]
+    ]
+    for (const [title, make] of hostile) {
+      it(title, () => {
+        const fault = classify(make())
+        assert.isString(fault.category)
+        assert.isAtMost(fault.message.length, 2_000)
+      })
+    }
+
+    it.effect.prop(
+      "any value is classified, twice the same",
+      { value: FastCheck.anything({ withNullPrototype: true, withBigInt: true, withDate: true }) },
+      ({ value }) =>
+        Effect.gen(function* () {
+          const fault = yield* Fault.classify(value)
+          assert.isTrue(["low", "medium", "high", "critical"].includes(fault.severity))
+          assert.isTrue(fault.confidence >= 0 && fault.confidence <= 1)
+          assert.strictEqual((yield* Fault.classify(value)).fingerprint, fault.fingerprint)
+        })
+    )
+
+    it.effect.prop("any text, as message, code and tag", { text: FastCheck.string() }, ({ text }) =>
+      Effect.map(Fault.classify({ _tag: text, code: text, message: text, name: text, reason: text }), (fault) => {
+        assert.isString(fault.fingerprint)
+      })
+    )
+  })
+})

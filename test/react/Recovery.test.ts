@@ -1,0 +1,260 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Ref from "effect/Ref"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/TestClock"
+import { Decision, Events, Recovery, RetryPolicy, Strategy } from "effect-recovery"
+
+class Offline extends Data.TaggedError("Offline")<{ readonly n: number }> {}
+class NotFound extends Data.TaggedError("NotFound")<{ readonly path: string }> {}
+
+/** Fails with the given errors in turn, then succeeds with the number of calls. */
+const failing = <E>(...errors: ReadonlyArray<E>) =>
+  Effect.map(Ref.make(0), (calls) => ({
+    calls: Ref.get(calls),
+    effect: Effect.flatMap(
+      Ref.updateAndGet(calls, (n) => n + 1),
+      (n): Effect.Effect<number, E> => {
+        const error = errors[n - 1]
+        return error === undefined ? Effect.succeed(n) : Effect.fail(error)
+      }
+    )
+  }))
+
+const offline = (times: number) => Array.from({ length: times }, (_, i) => new Offline({ n: i + 1 }))
+
+const atOnce = (maxRetries: number) => Strategy.retry(RetryPolicy.fixed({ maxRetries, delay: 0 }))
+
+describe("Recovery.recover", () => {
+  it.effect("retries until it works", () =>
+    Effect.gen(function* () {
+      const { effect } = yield* failing(...offline(3))
+      assert.strictEqual(yield* effect.pipe(Recovery.recover({ Offline: atOnce(3) })), 4)
+    })
+  )
+
+  it.effect("an exhausted retry tells everything", () =>
+    Effect.gen(function* () {
+      const { calls, effect } = yield* failing(...offline(9))
+      const error = yield* Effect.flip(effect.pipe(Recovery.recover({ Offline: atOnce(2) })))
+      assert.instanceOf(error, Recovery.RecoveryExhausted)
+      assert.strictEqual(yield* calls, 3)
+      assert.strictEqual(error.attempts, 3)
+      assert.strictEqual(error.error.n, 3)
+      assert.strictEqual(error.fault?.category, "unknown")
+      assert.deepStrictEqual(error.decisions, [
+        { strategy: "retry", decision: "Again" },
+        { strategy: "retry", decision: "Again" },
+        { strategy: "retry", decision: "GiveUp" }
+      ])
+      assert.include(error.message, "3 attempts")
+    })
+  )
+
+  it.effect("waits as its policy says", () =>
+    Effect.gen(function* () {
+      const { effect } = yield* failing(...offline(3))
+      const recovered = effect.pipe(Recovery.recover({ Offline: Strategy.retry() }))
+      const fiber = yield* Effect.fork(Effect.zipRight(recovered, Clock.currentTimeMillis))
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* Fiber.join(fiber), 7_000)
+    })
+  )
+
+  it.effect("chooses the strategy anew for every failure, and each tag counts its own", () =>
+    Effect.gen(function* () {
+      const { calls, effect } = yield* failing<Offline | NotFound>(
+        new Offline({ n: 1 }),
+        new NotFound({ path: "a" }),
+        new Offline({ n: 2 }),
+        new NotFound({ path: "b" }),
+        new NotFound({ path: "c" })
+      )
+      const error = yield* Effect.flip(effect.pipe(Recovery.recover({ Offline: atOnce(2), NotFound: atOnce(2) })))
+      assert.strictEqual(error.error._tag, "NotFound")
+      assert.strictEqual(yield* calls, 5)
+    })
+  )
+
+  it.effect("passes other tags, defects and interruption", () =>
+    Effect.gen(function* () {
+      const handlers = { Offline: Strategy.skip("skipped") }
+      const other: Effect.Effect<never, Offline | NotFound> = Effect.fail(new NotFound({ path: "a" }))
+      assert.instanceOf(yield* Effect.flip(other.pipe(Recovery.recover(handlers))), NotFound)
+      const defect: Effect.Effect<never, Offline> = Effect.die("bug")
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(defect.pipe(Recovery.recover(handlers)))))
+      const both: Effect.Effect<never, Offline> = Effect.failCause(
+        Cause.parallel(Cause.fail(new Offline({ n: 1 })), Cause.die("bug"))
+      )
+      const exit = yield* Effect.exit(both.pipe(Recovery.recover(handlers)))
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+      const interrupted: Effect.Effect<never, Offline> = Effect.interrupt
+      assert.isTrue(Exit.isInterrupted(yield* Effect.exit(interrupted.pipe(Recovery.recover(handlers)))))
+    })
+  )
+
+  it.effect("abort is final: one call, the original error with its cause", () =>
+    Effect.gen(function* () {
+      const { calls, effect } = yield* failing(...offline(5))
+      const error = yield* Effect.flip(
+        effect.pipe(Recovery.recover({ Offline: Strategy.sequence(Strategy.abort, Strategy.skip(0)) }))
+      )
+      assert.instanceOf(error, Offline)
+      assert.strictEqual(yield* calls, 1)
+    })
+  )
+
+  it.effect("a sequence goes on when a strategy is exhausted or its way failed", () =>
+    Effect.gen(function* () {
+      const { calls, effect } = yield* failing(...offline(99))
+      const seen: Array<string> = []
+      const way = (name: string) =>
+        Strategy.alternate((error: Offline) => {
+          seen.push(`${name} after ${error.n}`)
+          return Effect.fail(new NotFound({ path: name }))
+        })
+      const result = yield* effect.pipe(
+        Recovery.recover({
+          Offline: Strategy.sequence(atOnce(2), way("mirror"), way("cache"), atOnce(1), Strategy.skip("nothing"))
+        })
+      )
+      assert.strictEqual(result, "nothing")
+      assert.deepStrictEqual(seen, ["mirror after 3", "cache after 3"])
+      assert.strictEqual(yield* calls, 4)
+    })
+  )
+
+  it.effect("a failing last alternate surfaces as it is", () =>
+    Effect.gen(function* () {
+      const { effect } = yield* failing(...offline(9))
+      const way = Strategy.alternate(() => Effect.fail(new NotFound({ path: "mirror" })))
+      const error = yield* Effect.flip(effect.pipe(Recovery.recover({ Offline: Strategy.sequence(atOnce(1), way) })))
+      assert.instanceOf(error, NotFound)
+    })
+  )
+
+  it.effect("no recovery loops without bound", () =>
+    Effect.gen(function* () {
+      const { calls, effect } = yield* failing(...offline(100_000))
+      const stubborn = Strategy.make("stubborn", (_: Strategy.Failure<Offline>) => Decision.again())
+      const byCount = yield* Effect.flip(effect.pipe(Recovery.recover({ Offline: stubborn })))
+      assert.instanceOf(byCount, Recovery.RecoveryExhausted)
+      assert.strictEqual(yield* calls, 1_001)
+      const slow = Strategy.make("slow", (_: Strategy.Failure<Offline>) => Decision.again("1 second"))
+      const fiber = yield* Effect.fork(
+        Effect.flip(effect.pipe(Recovery.recover({ Offline: slow }, { maxElapsed: "10 seconds" })))
+      )
+      yield* TestClock.adjust("1 minute")
+      assert.instanceOf(yield* Fiber.join(fiber), Recovery.RecoveryExhausted)
+      assert.strictEqual(yield* calls, 1_001 + 11)
+    })
+  )
+
+  it.effect("one recovered effect may run many times at once: each run has its own retries", () =>
+    Effect.gen(function* () {
+      const strategy = atOnce(2)
+      const run = Effect.gen(function* () {
+        const { effect } = yield* failing(...offline(2))
+        const slow = Effect.zipRight(Effect.yieldNow(), effect)
+        return yield* slow.pipe(Recovery.recover({ Offline: strategy }))
+      })
+      const results = yield* Effect.all(
+        Array.from({ length: 50 }, () => run),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(new Set(results), new Set([3]))
+    })
+  )
+
+  it.effect("interruption during a backoff ends it at once", () =>
+    Effect.gen(function* () {
+      const { calls, effect } = yield* failing(...offline(9))
+      const fiber = yield* Effect.fork(effect.pipe(Recovery.recover({ Offline: Strategy.retry() })))
+      yield* TestClock.adjust("500 millis")
+      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* calls, 1)
+    })
+  )
+
+  it.effect("an observer sees every decision and can neither fail nor delay the outcome by failing", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const { effect } = yield* failing(...offline(2))
+      const observer = Events.layer((event) => {
+        if (event._tag === "Decided") {
+          seen.push(`${event.source.recovery} ${event.attempt} ${event.strategy} ${event.decision}`)
+        }
+        return seen.length === 1 ? Effect.die("observer bug") : Effect.void
+      })
+      const program = effect.pipe(
+        Recovery.recover({ Offline: atOnce(2) }, { name: "download" }),
+        Effect.provide(observer)
+      )
+      assert.strictEqual(yield* program, 3)
+      assert.deepStrictEqual(seen, ["download 1 retry Again", "download 2 retry Again"])
+    })
+  )
+
+  it.effect("a strategy that dies is a bug, and shows as one", () =>
+    Effect.gen(function* () {
+      const { effect } = yield* failing(...offline(2))
+      const broken = Strategy.make("broken", (_: Strategy.Failure<Offline>): Decision.Again => {
+        throw new Error("strategy bug")
+      })
+      const exit = yield* Effect.exit(effect.pipe(Recovery.recover({ Offline: broken })))
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+    })
+  )
+})
+
+describe("Recovery.attemptTimeout", () => {
+  it.effect("stops the work and says how long it had", () =>
+    Effect.gen(function* () {
+      const stopped = yield* Ref.make(false)
+      const work = Effect.onInterrupt(Effect.never, () => Ref.set(stopped, true))
+      const fiber = yield* Effect.fork(Effect.flip(work.pipe(Recovery.attemptTimeout("5 seconds"))))
+      yield* TestClock.adjust("5 seconds")
+      const error = yield* Fiber.join(fiber)
+      assert.instanceOf(error, Recovery.AttemptTimeout)
+      assert.include(error.message, "5s")
+      assert.isTrue(yield* Ref.get(stopped))
+    })
+  )
+
+  it.effect("counts each attempt by itself when it is inside the retry", () =>
+    Effect.gen(function* () {
+      const program = Effect.never.pipe(
+        Recovery.attemptTimeout("5 seconds"),
+        Recovery.recover({ AttemptTimeout: Strategy.retry(RetryPolicy.fixed({ maxRetries: 2 })) })
+      )
+      const fiber = yield* Effect.fork(Effect.flip(program))
+      yield* TestClock.adjust("16 seconds")
+      assert.isNull(fiber.unsafePoll())
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Fiber.join(fiber)).attempts, 3)
+    })
+  )
+})
+
+describe("RecoveryExhausted.schema", () => {
+  it.effect("comes back as its class, with the error as its own", () =>
+    Effect.gen(function* () {
+      class Down extends Schema.TaggedError<Down>()("Down", { since: Schema.Number }) {}
+      const schema = Recovery.RecoveryExhausted.schema(Down)
+      const decisions = [{ strategy: "retry", decision: "Again" }]
+      const encoded = yield* Schema.encode(schema)(
+        new Recovery.RecoveryExhausted<Down>({ error: new Down({ since: 5 }), attempts: 2, decisions })
+      )
+      const decoded = yield* Schema.decodeUnknown(schema)(JSON.parse(JSON.stringify(encoded)))
+      assert.instanceOf(decoded, Recovery.RecoveryExhausted)
+      assert.instanceOf(decoded.error, Down)
+      assert.deepStrictEqual(decoded.decisions, decisions)
+    })
+  )
+})

@@ -1,0 +1,104 @@
+import * as childProcess from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import * as readline from "node:readline"
+import { fileURLToPath } from "node:url"
+import * as esbuild from "esbuild"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+/**
+ * Bundles a program of this folder with the library, so that a child starts in
+ * a fraction of the time. Lies inside the repository for the native client to
+ * be found.
+ */
+export const bundle = async (entry: string): Promise<string> => {
+  const outfile = path.join(
+    root,
+    "node_modules/.cache/effect-recovery",
+    `${path.basename(entry, ".ts")}-${process.pid}.mjs`
+  )
+  await esbuild.build({
+    entryPoints: [fileURLToPath(new URL(`../process/${entry}`, import.meta.url))],
+    outfile,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    external: ["better-sqlite3"],
+    alias: {
+      "effect-recovery": path.join(root, "src/index.ts"),
+      "effect-recovery/sqlite": path.join(root, "src/sqlite.ts")
+    },
+    banner: { js: "import { createRequire as __cr } from 'node:module'; const require = __cr(import.meta.url);" }
+  })
+  return outfile
+}
+
+/** A child process whose lines are awaited one by one. */
+export class Child {
+  readonly lines: Array<string> = []
+  readonly exited: Promise<number | string>
+  private readonly process: childProcess.ChildProcess
+  private waiting: Array<{
+    readonly test: (line: string) => boolean
+    readonly resolve: (line: string) => void
+    readonly reject: (error: Error) => void
+  }> = []
+  private stderr = ""
+
+  constructor(program: string, args: ReadonlyArray<string>) {
+    this.process = childProcess.spawn(process.execPath, [program, ...args], { stdio: ["pipe", "pipe", "pipe"] })
+    readline.createInterface({ input: this.process.stdout as NodeJS.ReadableStream }).on("line", (line) => {
+      this.lines.push(line)
+      this.waiting = this.waiting.filter((waiter) => !waiter.test(line) || void waiter.resolve(line))
+    })
+    this.process.stderr?.on("data", (data) => {
+      this.stderr += data
+    })
+    this.exited = new Promise((resolve) => {
+      this.process.on("close", (code, signal) => {
+        for (const { reject } of this.waiting) reject(new Error(`the child ended (${code ?? signal}): ${this.stderr}`))
+        resolve(code ?? signal ?? "unknown")
+      })
+    })
+  }
+
+  /** The first line, past or future, that passes the test. */
+  line(test: (line: string) => boolean): Promise<string> {
+    const seen = this.lines.find(test)
+    if (seen !== undefined) return Promise.resolve(seen)
+    return new Promise((resolve, reject) => this.waiting.push({ test, resolve, reject }))
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.process.kill(signal)
+  }
+
+  say(line: string): void {
+    this.process.stdin?.write(`${line}\n`)
+  }
+
+  async end(): Promise<number | string> {
+    this.process.stdin?.end()
+    return this.exited
+  }
+
+  get errors(): string {
+    return this.stderr
+  }
+}
+
+export const temporaryFolder = (): string => fs.mkdtempSync(path.join(os.tmpdir(), "effect-recovery-"))
+
+/** A small seeded generator (mulberry32), so that a failing run can be run again. */
+export const seeded = (seed: number) => {
+  let state = seed
+  return (below: number): number => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 4294967296) * below)
+  }
+}

@@ -8,6 +8,7 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Random from "effect/Random"
@@ -245,7 +246,11 @@ export interface Options {
 export const make = (store: Store, options: Options): Effect.Effect<Service, never, Scope.Scope> => {
   const leaseMillis = Duration.toMillis(options.lease ?? "30 seconds")
   let acquisitions = 0
-  const release = (run: string, owner: string) => Effect.ignore(store.release(run, owner))
+  // Who stops should leave nothing behind, but not hang on a busy file for it: the rest is done in the background.
+  const release = (run: string, owner: string) =>
+    Effect.flatMap(Effect.forkDaemon(Effect.ignore(store.release(run, owner))), (fiber) =>
+      Effect.asVoid(Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), "1 second"))
+    )
   const open: Service["open"] = (request) =>
     Effect.suspend(() => {
       const owner = `${options.owner}/${++acquisitions}`

@@ -1,0 +1,201 @@
+import * as fs from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import Database from "better-sqlite3"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { Step, type Storage, Workflow } from "effect-recovery"
+import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
+import { temporaryFile } from "../support/files.js"
+
+const ok = Workflow.make("ok", { success: Schema.String }, () =>
+  Step.make("step", { success: Schema.String, run: Effect.succeed("done") })
+)
+
+const execute = (id: string) => Workflow.execute(ok, { id, input: undefined })
+
+const failure = (options: SqliteStorage.Options, id = "run") =>
+  Effect.flip(Effect.provide(execute(id), SqliteStorage.layer(options)))
+
+const reasonOf = (error: unknown): Storage.Reason | undefined =>
+  typeof error === "object" && error !== null && "reason" in error ? (error.reason as Storage.Reason) : undefined
+
+describe("a database in trouble", () => {
+  it.scopedLive("locked by another process for too long: Busy, and nothing is blocked meanwhile", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      yield* Effect.provide(execute("before"), SqliteStorage.layer({ filename }))
+      const other = new Database(filename)
+      other.exec("BEGIN IMMEDIATE")
+      let turns = 0
+      const ticking = setInterval(() => turns++, 5)
+      const error = yield* failure({ filename, busyTimeout: "300 millis" })
+      clearInterval(ticking)
+      assert.strictEqual(reasonOf(error), "Busy")
+      assert.isAbove(turns, 10)
+      other.exec("ROLLBACK")
+      other.close()
+      assert.strictEqual(yield* Effect.provide(execute("run"), SqliteStorage.layer({ filename })), "done")
+    })
+  )
+
+  it.scopedLive("locked for a while: waits, and goes on when it is free", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      const storage = yield* Layer.build(SqliteStorage.layer({ filename }))
+      const other = new Database(filename)
+      other.exec("BEGIN IMMEDIATE")
+      const fiber = yield* Effect.fork(Effect.provide(execute("run"), storage))
+      yield* Effect.sleep("30 millis")
+      assert.isNull(fiber.unsafePoll())
+      other.exec("COMMIT")
+      other.close()
+      assert.strictEqual(yield* Fiber.join(fiber), "done")
+    })
+  )
+
+  it.scopedLive("waiting for a locked file can be interrupted", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      const storage = yield* Layer.build(SqliteStorage.layer({ filename }))
+      const other = new Database(filename)
+      other.exec("BEGIN IMMEDIATE")
+      const started = Date.now()
+      const result = yield* Effect.timeoutOption(Effect.provide(execute("run"), storage), "50 millis")
+      assert.strictEqual(result._tag, "None")
+      assert.isBelow(Date.now() - started, 5_000)
+      other.exec("ROLLBACK")
+      other.close()
+      assert.strictEqual(yield* Effect.provide(execute("run"), storage), "done")
+    })
+  )
+
+  it.scopedLive("read-only: typed, and what was recorded stays", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      const client = yield* Layer.build(SqliteClient.layer({ filename }))
+      const storage = yield* Layer.build(Layer.provide(SqliteStorage.layerClient(), Layer.succeedContext(client)))
+      yield* Effect.provide(execute("before"), storage)
+      Context.get(client, SqliteClient.SqliteClient).database.pragma("query_only = ON")
+      const error = yield* Effect.flip(Effect.provide(execute("run"), storage))
+      assert.strictEqual(reasonOf(error), "ReadOnly")
+      assert.include(String(error), "writable")
+      assert.strictEqual((yield* Effect.provide(Workflow.status("before"), storage)).status, "completed")
+    })
+  )
+
+  it.scopedLive("full: typed, nothing recorded is lost, and it goes on when there is room", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      const client = yield* Layer.build(SqliteClient.layer({ filename }))
+      const storage = yield* Layer.build(Layer.provide(SqliteStorage.layerClient(), Layer.succeedContext(client)))
+      const { database } = Context.get(client, SqliteClient.SqliteClient)
+      let size = 10
+      const calls: Array<string> = []
+      const fill = Step.make("fill", {
+        success: Schema.String,
+        run: (n: number) =>
+          Effect.sync(() => {
+            calls.push(`fill ${n}`)
+            return "x".repeat(n === 1 ? 10 : size)
+          })
+      })
+      const workflow = Workflow.make("fill", { success: Schema.Number }, () =>
+        Effect.zipWith(fill(1), fill(2), (a, b) => a.length + b.length)
+      )
+      database.pragma("max_page_count = 40")
+      size = 1_000_000
+      const run = Effect.provide(Workflow.execute(workflow, { id: "run", input: undefined }), storage)
+      const error = yield* Effect.flip(run)
+      assert.strictEqual(reasonOf(error), "Full")
+      database.pragma("max_page_count = 100000")
+      assert.strictEqual(yield* run, 1_000_010)
+      assert.deepStrictEqual(calls, ["fill 1", "fill 2", "fill 2"])
+    })
+  )
+
+  it.scopedLive("corrupt: typed, and the file is left as it was", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      const rubbish = Buffer.from("this is no database at all ".repeat(100))
+      fs.writeFileSync(filename, rubbish)
+      const error = yield* failure({ filename })
+      assert.strictEqual(reasonOf(error), "Corrupt")
+      assert.include(String(error), "backup")
+      assert.isTrue(fs.readFileSync(filename).equals(rubbish))
+    })
+  )
+
+  it.scopedLive("of a newer version: typed, and nothing is changed", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      yield* Effect.provide(execute("run"), SqliteStorage.layer({ filename }))
+      const other = new Database(filename)
+      other.exec("INSERT INTO effect_recovery_migrations (migration_id, name) VALUES (999, 'from the future')")
+      other.close()
+      const error = yield* failure({ filename }, "other")
+      assert.strictEqual(reasonOf(error), "Version")
+      assert.include(String(error), "999")
+    })
+  )
+
+  it.scopedLive("with a table of the same name from elsewhere: typed", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      const other = new Database(filename)
+      other.exec("CREATE TABLE recovery_runs (something TEXT)")
+      other.close()
+      assert.strictEqual(reasonOf(yield* failure({ filename })), "Rejected")
+    })
+  )
+
+  it.scopedLive("damaged rows: typed, naming the record", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      let broken = true
+      const workflow = Workflow.make("w", { success: Schema.Number }, () =>
+        Step.make("measure", { success: Schema.Number, run: Effect.succeed(7) }).pipe(
+          Effect.tap(() => (broken ? Effect.die("bug") : Effect.void))
+        )
+      )
+      const run = Effect.provide(
+        Workflow.execute(workflow, { id: "run", input: undefined }),
+        SqliteStorage.layer({ filename })
+      )
+      yield* Effect.exit(run)
+      broken = false
+      const other = new Database(filename)
+      other.exec("UPDATE recovery_journal SET payload = '{half' WHERE kind = 'StepCompleted'")
+      const error = yield* Effect.flip(run)
+      assert.strictEqual(error._tag, "JournalError")
+      assert.include(error.message, `success of step "measure"`)
+      other.exec("UPDATE recovery_journal SET payload = '7' WHERE kind = 'StepCompleted'")
+      other.close()
+      assert.strictEqual(yield* run, 7)
+    })
+  )
+
+  it.scopedLive("used after its layer has ended: Closed", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      const context = yield* Effect.scoped(Layer.build(SqliteStorage.layer({ filename })))
+      const error = yield* Effect.flip(Effect.provide(execute("run"), context))
+      assert.strictEqual(reasonOf(error), "Closed")
+    })
+  )
+
+  it.scopedLive("a waiting step and its journal do not deadlock in a user's transaction", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      const client = yield* Layer.build(SqliteClient.layer({ filename, busyTimeout: "200 millis" }))
+      const storage = yield* Layer.build(Layer.provide(SqliteStorage.layerClient(), Layer.succeedContext(client)))
+      const { sql } = Context.get(client, SqliteClient.SqliteClient)
+      const error = yield* Effect.flip(sql.withTransaction(Effect.provide(execute("run"), storage)))
+      assert.strictEqual(reasonOf(error), "Busy")
+      assert.include(String(error), "did not end in time")
+      assert.strictEqual(yield* Effect.provide(execute("run"), storage), "done")
+    })
+  )
+})

@@ -14,7 +14,7 @@ import type * as Effect from "effect/Effect"
  * @since 0.1.0
  * @category models
  */
-export type Decision<A = never, E = never, R = never> = Again | Instead<A, E, R> | GiveUp
+export type Decision<A = never, E = never, R = never> = Again<A, E, R> | Instead<A, E, R> | GiveUp
 
 /**
  * Run the same effect again, after a delay.
@@ -22,9 +22,11 @@ export type Decision<A = never, E = never, R = never> = Again | Instead<A, E, R>
  * @since 0.1.0
  * @category models
  */
-export interface Again {
+export interface Again<out A = never, out E = never, out R = never> {
   readonly _tag: "Again"
   readonly delay: Duration.Duration
+  /** What to decide if the bounds of the recovery do not allow it; without it the recovery is exhausted. */
+  readonly otherwise?: Effect.Effect<Decision<A, E, R>, never, R>
 }
 
 /**

@@ -54,6 +54,14 @@ export type Tags<E> = E extends { readonly _tag: infer Tag extends string } ? Ta
 export type Cases<E> = { readonly [Tag in Tags<E>]?: Strategy.For<Extract<E, { readonly _tag: Tag }>> }
 
 /**
+ * The errors in `E` that may have a tag.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type WithTag<E, Tag> = E extends { readonly _tag: infer T } ? (Tag extends T ? E : never) : never
+
+/**
  * Refuses keys that are not tags of `E`.
  *
  * @since 0.1.0
@@ -61,7 +69,7 @@ export type Cases<E> = { readonly [Tag in Tags<E>]?: Strategy.For<Extract<E, { r
  */
 export type NoOthers<E, Handlers> = unknown extends E
   ? unknown
-  : { readonly [Tag in Exclude<keyof Handlers, Tags<E>>]: never }
+  : { readonly [Tag in Exclude<keyof Handlers, Extract<E, { readonly _tag: string }>["_tag"]>]: never }
 
 /**
  * The values strategies may put in place of a result.
@@ -69,7 +77,7 @@ export type NoOthers<E, Handlers> = unknown extends E
  * @since 0.1.0
  * @category models
  */
-export type Values<Handlers> = { [Tag in keyof Handlers]: Strategy.ValueOf<Handlers[Tag]> }[keyof Handlers]
+export type Values<Handlers> = { [Tag in keyof Handlers]-?: Strategy.ValueOf<Handlers[Tag]> }[keyof Handlers]
 
 /**
  * What strategies need.
@@ -78,7 +86,7 @@ export type Values<Handlers> = { [Tag in keyof Handlers]: Strategy.ValueOf<Handl
  * @category models
  */
 export type Requirements<Handlers> = {
-  [Tag in keyof Handlers]: Strategy.RequirementsOf<Handlers[Tag]>
+  [Tag in keyof Handlers]-?: Strategy.RequirementsOf<Handlers[Tag]>
 }[keyof Handlers]
 
 /**
@@ -90,7 +98,9 @@ export type Requirements<Handlers> = {
 export type Residual<E, Handlers> =
   | Exclude<E, { readonly _tag: keyof Handlers }>
   | {
-      [Tag in keyof Handlers]: Resolve<Strategy.FailureOf<Handlers[Tag]>, Extract<E, { readonly _tag: Tag }>>
+      [Tag in keyof Handlers]-?:
+        | (undefined extends Handlers[Tag] ? WithTag<E, Tag> : never)
+        | Resolve<Strategy.FailureOf<Handlers[Tag]>, WithTag<E, Tag>>
     }[keyof Handlers]
 
 type Resolve<Failure, E> = Failure extends Strategy.Original
@@ -170,6 +180,7 @@ export const planByTag = (handlers: object): Plan => {
   return (error) => {
     const tag = tagOf(error)
     const strategy = tag === undefined ? undefined : own.get(tag)
+    // A handler that is left out at run time leaves its tag alone.
     return tag === undefined || strategy === undefined ? undefined : [tag, strategy]
   }
 }

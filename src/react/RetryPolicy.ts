@@ -164,7 +164,7 @@ export const linear = (
  * @category constructors
  */
 export const fixed = (options?: Options & { readonly delay?: Duration.DurationInput | undefined }): RetryPolicy => {
-  const base = policy_.base({ ...options, initialDelay: options?.delay })
+  const base = policy_.base({ ...options, initialDelay: options?.delay }, "delay")
   return policy_.make({ ...base, curve: "fixed" }, curve.fixed(base.initialDelay))
 }
 

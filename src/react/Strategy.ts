@@ -4,7 +4,8 @@
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import type * as Schedule from "effect/Schedule"
@@ -270,18 +271,36 @@ export const sequence = <const S extends readonly [For<never>, ...ReadonlyArray<
 const openSequence = (strategies: ReadonlyArray<For<never>>): Driver<never, unknown, unknown, unknown> => {
   const drivers = strategies.map((strategy) => strategy.open())
   let current = 0
+
   const ask: Driver<never, unknown, unknown, unknown> = (failure) =>
-    Effect.flatMap(drivers[current]?.(failure) ?? Effect.succeed(Decision.exhausted), (decision) => {
-      if (current >= drivers.length - 1) return Effect.succeed(decision)
-      const next = Effect.suspend(() => {
-        current++
-        return ask(failure)
-      })
-      if (decision._tag === "GiveUp" && decision.exhausted) return next
-      return Effect.succeed(decision._tag === "Instead" ? { ...decision, otherwise: next } : decision)
+    Effect.flatMap(drivers[current]?.(failure) ?? Effect.succeed(Decision.exhausted), (decision) =>
+      route(decision, failure)
+    )
+
+  const route = (decision: AnyDecision, failure: Failure<never>): Effect.Effect<AnyDecision, never, unknown> => {
+    if (current >= drivers.length - 1) return Effect.succeed(decision)
+    const next = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      current++
+      return ask(later(failure, now))
     })
+    if (decision._tag === "GiveUp") return decision.exhausted ? next : Effect.succeed(decision)
+    // A nested sequence goes through all of its own ways first.
+    const inner = decision.otherwise
+    const otherwise = inner === undefined ? next : Effect.flatMap(inner, (other) => route(other, failure))
+    return Effect.succeed({ ...decision, otherwise })
+  }
+
   return ask
 }
+
+type AnyDecision = Decision.Decision<unknown, unknown, unknown>
+
+/** The same failure, seen after another way has taken its time. */
+const later = <E>(failure: Failure<E>, now: number): Failure<E> => ({
+  ...failure,
+  at: now,
+  elapsed: Duration.sum(failure.elapsed, Duration.millis(now - failure.at))
+})
 
 /**
  * @since 0.1.0
@@ -315,4 +334,4 @@ export type RequirementsOf<S> = S extends Strategy<never, infer _A, infer _E2, i
  */
 export type SequenceFailure<S extends ReadonlyArray<unknown>> = S extends readonly [...infer Before, infer Last]
   ? FailureOf<Last> | Extract<FailureOf<Before[number]>, Original>
-  : never
+  : FailureOf<S[number]>

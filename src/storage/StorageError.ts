@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import * as Fault from "../react/Fault.js"
 
 /**
  * What went wrong with the storage:
@@ -49,6 +50,19 @@ const advice: Readonly<Record<Reason, string>> = {
     "This is most likely a defect of effect-recovery or a table of the same name from elsewhere; please report it."
 }
 
+const faults: Readonly<Record<Reason, Fault.Declaration>> = {
+  Busy: { category: "unavailable" },
+  ReadOnly: { category: "permission" },
+  Full: { category: "resource" },
+  Corrupt: { category: "corruption" },
+  Version: { category: "validation", severity: "high" },
+  CannotOpen: { category: "not-found" },
+  ClientMissing: { category: "dependency" },
+  Closed: { category: "logic" },
+  Io: { category: "resource" },
+  Rejected: { category: "logic" }
+}
+
 /**
  * The storage could not do what it was asked. What was recorded before is
  * intact.
@@ -62,6 +76,10 @@ export class StorageError extends Data.TaggedError("StorageError")<{
   readonly operation: string
   readonly cause?: unknown
 }> {
+  /** How policies and statistics see it. */
+  get [Fault.declared](): Fault.Declaration {
+    return faults[this.reason]
+  }
   override get message(): string {
     const cause = this.cause instanceof Error ? ` (${this.cause.message})` : ""
     return `${this.operation}: ${this.reason}${cause}. ${advice[this.reason]}`

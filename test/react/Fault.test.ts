@@ -30,6 +30,9 @@ const response = (status: number, headers: Record<string, string> = {}) =>
 
 const parseError = Either.getOrThrow(Either.flip(Schema.decodeUnknownEither(Schema.Number)("x")))
 
+const exhausted = (error: unknown) =>
+  new Recovery.RecoveryExhausted({ error, attempts: 1, decisions: [], fault: Effect.runSync(Fault.classify(error)) })
+
 describe("Fault.classify", () => {
   const rows: ReadonlyArray<readonly [string, unknown, Fault.Category]> = [
     ["a refused connection", coded("ECONNREFUSED"), "network"],
@@ -81,6 +84,21 @@ describe("Fault.classify", () => {
     ["words, last", new Error("the connection was closed, connection reset by peer"), "network"],
     ["a string", "Too Many Requests", "rate-limit"],
     ["words inside other words do not count", new Error("failed to generate: boom, timeouts=0"), "unknown"],
+    ["what a promise wraps", new Cause.UnknownException(new DOMException("slow", "TimeoutError")), "timeout"],
+    ["what a domain error wraps", Object.assign(new Error("x"), { cause: new Cause.TimeoutException() }), "timeout"],
+    ["Chromium's failed fetch", new TypeError("Failed to fetch"), "network"],
+    ["Safari's failed fetch", new TypeError("Load failed"), "network"],
+    [
+      "an abort by a timeout signal",
+      Object.assign(coded("ABORT_ERR"), { name: "AbortError", cause: new DOMException("slow", "TimeoutError") }),
+      "timeout"
+    ],
+    ["the first of Promise.any's errors", new AggregateError([coded("ECONNREFUSED"), coded("ENOENT")]), "network"],
+    ["a refused privilege", coded("42501"), "permission"],
+    ["a lock not available", coded("55P03"), "unavailable"],
+    ["an address in use", coded("EADDRINUSE"), "conflict"],
+    ["a prototype's name as reason", { _tag: "SystemError", reason: "toString" }, "unknown"],
+    ["an exhausted recovery of a refusal", exhausted({ status: 403 }), "permission"],
     ["no idea", new Error("hm"), "unknown"],
     ["undefined", undefined, "unknown"],
     ["null", null, "unknown"]
@@ -110,6 +128,14 @@ describe("Fault.classify", () => {
     assert.isTrue(fault.transient)
     assert.deepStrictEqual(fault.retryAfter, Option.some(Duration.hours(1)))
     assert.deepStrictEqual(fault.tag, Option.some("Quota"))
+  })
+
+  it("a declaration that makes no sense is taken for what does", () => {
+    const odd = { [Fault.declared]: { category: "constructor", severity: "toString", transient: 1, confidence: 7 } }
+    const fault = classify(odd)
+    assert.strictEqual(fault.severity, "medium")
+    assert.strictEqual(fault.confidence, 1)
+    assert.isFalse(fault.transient)
   })
 
   it("a user's rules come first, and one that throws is passed over", () => {
@@ -171,6 +197,13 @@ describe("Fault.classify", () => {
         print(`job 17 of "nightly" failed at /srv/a/b.txt, id 6a0e3d9e-7a0c-4e55-9d3e-0a4b1d9a7c11`),
         print(`job 4 of "weekly" failed at /home/x/y/z.log, id 11111111-2222-3333-4444-555555555555`)
       )
+    })
+    it("is not misled by apostrophes, units of length and single folders", () => {
+      assert.strictEqual(print("can't read 'a'"), print("can't read 'b'"))
+      assert.strictEqual(print("server9 refused"), print("server10 refused"))
+      assert.strictEqual(print("took 9999999 ms"), print("took 10000000 ms"))
+      assert.strictEqual(print("cannot open /tmp"), print("cannot open /var"))
+      assert.strictEqual(print("cannot open src/a.ts"), print("cannot open src/b.ts"))
     })
     it("differs for different failures and categories", () => {
       assert.notStrictEqual(print("cannot open the door"), print("cannot open the window"))

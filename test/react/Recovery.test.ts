@@ -155,6 +155,53 @@ describe("Recovery.recover", () => {
     })
   )
 
+  it.effect("bounds stop a loop, never a decision that ends it", () =>
+    Effect.gen(function* () {
+      const { effect } = yield* failing(...offline(99))
+      const forever = Strategy.retry(RetryPolicy.fixed({ maxRetries: Number.POSITIVE_INFINITY, delay: 0 }))
+      const bounded = effect.pipe(
+        Recovery.recover({ Offline: Strategy.sequence(forever, Strategy.skip("enough")) }, { maxDecisions: 5 })
+      )
+      assert.strictEqual(yield* bounded, "enough")
+      const { calls, effect: other } = yield* failing(...offline(99))
+      const none = other.pipe(Recovery.recover({ Offline: forever }, { maxDecisions: Number.NaN }))
+      assert.instanceOf(yield* Effect.flip(none), Recovery.RecoveryExhausted)
+      assert.strictEqual(yield* calls, 1)
+    })
+  )
+
+  it.effect("a sequence inside a sequence goes through its own ways first, and its abort stays final", () =>
+    Effect.gen(function* () {
+      const { effect } = yield* failing(...offline(99))
+      const broken = Strategy.alternate(() => Effect.fail(new NotFound({ path: "mirror" })))
+      const nested = <A, E>(last: Strategy.Strategy<unknown, A, E>) =>
+        Strategy.sequence(Strategy.sequence(broken, last), Strategy.skip("outer"))
+      assert.strictEqual(yield* effect.pipe(Recovery.recover({ Offline: nested(Strategy.skip("inner")) })), "inner")
+      const aborted = effect.pipe(Recovery.recover({ Offline: nested(Strategy.abort) }))
+      assert.instanceOf(yield* Effect.flip(aborted), Offline)
+    })
+  )
+
+  it.effect("a failure beside a defect does not surface as a failure its type denies", () =>
+    Effect.gen(function* () {
+      const self: Effect.Effect<never, Offline> = Effect.ensuring(Effect.fail(new Offline({ n: 1 })), Effect.die("bug"))
+      const exit = yield* Effect.exit(self.pipe(Recovery.recover({ Offline: Strategy.skip(1) })))
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause) && !Cause.isFailure(exit.cause))
+      assert.isTrue(Exit.isFailure(exit) && Cause.pretty(exit.cause).includes("Offline"))
+    })
+  )
+
+  it.effect("a slow observer does not prolong the wait", () =>
+    Effect.gen(function* () {
+      const { effect } = yield* failing(...offline(1))
+      const slow = Events.layer(() => Effect.sleep("600 millis"))
+      const recovered = effect.pipe(Recovery.recover({ Offline: Strategy.retry() }), Effect.provide(slow))
+      const fiber = yield* Effect.fork(Effect.zipRight(recovered, Clock.currentTimeMillis))
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* Fiber.join(fiber), 1_000)
+    })
+  )
+
   it.effect("one recovered effect may run many times at once: each run has its own retries", () =>
     Effect.gen(function* () {
       const strategy = atOnce(2)

@@ -104,6 +104,18 @@ describe("Recovery.recover, in types", () => {
     >()
   })
 
+  it("a handler that may be missing leaves its tag in the type", () => {
+    const handlers: { readonly Offline?: Strategy.Strategy<unknown, number> } = {}
+    const program = Recovery.recover(download, handlers)
+    expectTypeOf(program).toEqualTypeOf<Effect.Effect<string | number, Offline | NotFound | Denied, never>>()
+  })
+
+  it("an error whose tag is a union leaves only as a whole", () => {
+    const self: Effect.Effect<string, { readonly _tag: "A" | "B" }> = Effect.succeed("")
+    const program = Recovery.recover(self, { A: Strategy.abort, B: Strategy.abort })
+    expectTypeOf(program).toEqualTypeOf<Effect.Effect<string, { readonly _tag: "A" | "B" }, never>>()
+  })
+
   it("a misspelt tag does not compile", () => {
     // @ts-expect-error there is no tag Ofline
     download.pipe(Recovery.recover({ Ofline: Strategy.retry() }))

@@ -180,6 +180,15 @@ describe("RetryPolicy", () => {
         assert.deepStrictEqual(yield* relative(times(date)), seconds(0, 12))
       })
     )
+    it.effect("may be declared by the error class", () =>
+      Effect.gen(function* () {
+        class Quota extends Data.TaggedError("Quota")<{}> {
+          readonly [Fault.declared] = Fault.declare({ category: "rate-limit", retryAfter: "5 seconds" })
+        }
+        const policy = RetryPolicy.fixed({ maxRetries: 1 })
+        assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.retry(policy), () => new Quota()), seconds(0, 5))
+      })
+    )
     it.effect("never exceeds the cap, and can be ignored", () =>
       Effect.gen(function* () {
         assert.deepStrictEqual(yield* times(1e9), seconds(0, 60))
@@ -188,7 +197,7 @@ describe("RetryPolicy", () => {
     )
     it.effect("is passed over when it makes no sense", () =>
       Effect.gen(function* () {
-        for (const nonsense of ["soon", "", Number.NaN, -5, {}, null]) {
+        for (const nonsense of ["soon", "", "60,", "retry in 5", "1-2", "0x10", Number.NaN, -5, {}, null]) {
           assert.deepStrictEqual(yield* relative(times(nonsense)), seconds(0, 1))
         }
       })
@@ -238,6 +247,13 @@ describe("RetryPolicy", () => {
         assert.strictEqual(yield* Effect.provide(attempts({ _tag: "Flaky" }), rules), 3)
       })
     )
+    it.effect("a category left undefined keeps its default", () =>
+      Effect.gen(function* () {
+        const policy = RetryPolicy.byCategory({ permission: undefined } as never)
+        const times = yield* attemptTimes(RetryPolicy.retry(policy), () => ({ status: 403 }))
+        assert.strictEqual(times.length, 1)
+      })
+    )
     it.effect("counts each category by itself", () =>
       Effect.gen(function* () {
         const policy = RetryPolicy.byCategory({
@@ -252,10 +268,29 @@ describe("RetryPolicy", () => {
     )
   })
 
+  it.effect("tells each attempt its number, as Effect.retry does", () =>
+    Effect.gen(function* () {
+      const numbers = (retry: (self: Effect.Effect<never, string>) => Effect.Effect<never, string>) =>
+        Effect.gen(function* () {
+          const seen: Array<number> = []
+          const attempt = Effect.flatMap(Schedule.CurrentIterationMetadata, ({ recurrence }) => {
+            seen.push(recurrence)
+            return Effect.fail("no")
+          })
+          yield* Effect.exit(retry(attempt))
+          return seen
+        })
+      const policy = RetryPolicy.fixed({ maxRetries: 3, delay: 0 })
+      assert.deepStrictEqual(yield* numbers(RetryPolicy.retry(policy)), yield* numbers(Effect.retry(policy)))
+    })
+  )
+
   it("refuses options that make no sense, by name", () => {
     const refused: ReadonlyArray<readonly [string, () => unknown]> = [
       ["maxRetries", () => RetryPolicy.fixed({ maxRetries: -1 })],
       ["maxRetries", () => RetryPolicy.fixed({ maxRetries: 1.5 })],
+      ["delay", () => RetryPolicy.fixed({ delay: -1 })],
+      ["initialDelay", () => RetryPolicy.exponential({ initialDelay: "-5 seconds" as never })],
       ["maxRetries", () => RetryPolicy.fixed({ maxRetries: Number.NaN })],
       ["initialDelay", () => RetryPolicy.exponential({ initialDelay: -1 })],
       ["initialDelay", () => RetryPolicy.exponential({ initialDelay: Number.NaN })],
@@ -285,7 +320,8 @@ describe("RetryPolicy", () => {
           },
           { maxDelay: "3 seconds" }
         ),
-        RetryPolicy.custom(() => "rubbish" as never, { maxDelay: "3 seconds" })
+        RetryPolicy.custom(() => "rubbish" as never, { maxDelay: "3 seconds" }),
+        RetryPolicy.custom(() => Number.NaN, { maxDelay: "3 seconds" })
       ]
       for (const policy of policies) {
         assert.deepStrictEqual(millis(yield* RetryPolicy.preview(policy, 5)), seconds(3, 3, 3))

@@ -5,22 +5,24 @@ import type { RetryPolicy } from "../RetryPolicy.js"
 import * as policy_ from "./policy.js"
 
 /** Where each category's own policy stands; a category not seen yet is absent. */
-type State = Readonly<Record<string, unknown>>
+type State = ReadonlyMap<string, unknown>
 
 type Table = { readonly [category in Fault.Category]?: RetryPolicy }
 
 export const make = (defaults: Readonly<Record<string, RetryPolicy>>, table: Table): RetryPolicy => {
-  const policies: Readonly<Record<string, RetryPolicy | undefined>> = { ...defaults, ...table }
+  const own = new Map(entriesOf(table))
+  const policies = new Map([...entriesOf(defaults), ...own])
   const policyFor = (fault: Fault.Fault): RetryPolicy => {
-    if (!fault.transient && fault.category !== "unknown" && !isExplicit(table, fault)) return policy_.none
-    return policies[fault.category] ?? policies["unknown"] ?? policy_.none
+    // A category the user names is retried even if its faults are not transient by default.
+    const may = fault.transient || own.has(fault.category) || isUnclassified(fault)
+    return may ? (policies.get(fault.category) ?? policies.get("unknown") ?? policy_.none) : policy_.none
   }
-  const schedule = Schedule.makeWithState<State, unknown, Duration, never>({}, (now, failure, state) =>
+  const schedule = Schedule.makeWithState<State, unknown, Duration, never>(new Map(), (now, failure, state) =>
     Effect.flatMap(Fault.classify(failure), (fault) => {
       const policy = policyFor(fault)
-      const own = fault.category in state ? state[fault.category] : policy.initial
-      return Effect.map(policy.step(now, failure, own), ([next, delay, decision]) => [
-        { ...state, [fault.category]: next },
+      const position = state.has(fault.category) ? state.get(fault.category) : policy.initial
+      return Effect.map(policy.step(now, failure, position), ([next, delay, decision]) => [
+        new Map(state).set(fault.category, next),
         delay,
         decision
       ])
@@ -31,12 +33,11 @@ export const make = (defaults: Readonly<Record<string, RetryPolicy>>, table: Tab
 
 type Duration = ReturnType<typeof policy_.stop>[1]
 
-/** A category the user names is retried even if its faults are not transient by default. */
-const isExplicit = (table: Table, fault: Fault.Fault): boolean => Object.hasOwn(table, fault.category)
+/** Nothing is known of the failure, so nothing speaks against trying. */
+const isUnclassified = (fault: Fault.Fault): boolean => fault.category === "unknown" && fault.confidence === 0
 
-const descriptions = (policies: Readonly<Record<string, RetryPolicy | undefined>>) =>
-  Object.fromEntries(
-    Object.entries(policies).flatMap(([category, policy]) =>
-      policy === undefined ? [] : [[category, policy.description]]
-    )
-  )
+const entriesOf = (table: Table): ReadonlyArray<readonly [string, RetryPolicy]> =>
+  Object.entries(table).flatMap(([category, policy]) => (policy === undefined ? [] : [[category, policy] as const]))
+
+const descriptions = (policies: ReadonlyMap<string, RetryPolicy>) =>
+  Object.fromEntries([...policies].map(([category, policy]) => [category, policy.description]))

@@ -54,17 +54,39 @@ const worse = (a: Fault, b: Fault): Fault => (severityOrder[b.severity] > severi
 
 const classifyError = (error: unknown, cause: Cause.Cause<unknown>, rules: ReadonlyArray<Rule>, now: number): Fault => {
   const subject = makeSubject(error, now)
-  const declaration = selfDeclared(error) ?? firstMatch(subject, rules) ?? { category: "unknown", confidence: 0 }
-  return fromDeclaration(declaration, subject, cause)
+  return fromDeclaration(declarationOf(subject, rules, now), subject, cause)
 }
 
+/** Of the error itself, or of what it wraps if nothing is known of the wrapper. */
+const declarationOf = (subject: Subject, rules: ReadonlyArray<Rule>, now: number): Declaration => {
+  for (const link of subject.chain) {
+    const declaration =
+      selfDeclared(link) ?? firstMatch(link === subject.error ? subject : makeSubject(link, now), rules)
+    if (declaration !== undefined) return declaration
+  }
+  return { category: "unknown", confidence: 0 }
+}
+
+/** Field by field, since a declaration may come from anywhere. */
 const selfDeclared = (error: unknown): Declaration | undefined => {
   const declaration = read(error, declaredKey)
   const category = read(declaration, "category")
   if (typeof category !== "string") return undefined
-  // The property is typed by `Fault.declare`; a category is all that is required of it.
-  return safely(() => ({ confidence: 1, ...(declaration as Declaration) })) ?? { category, confidence: 1 }
+  const { confidence, retryAfter, severity, transient } = Object.fromEntries(
+    ["confidence", "retryAfter", "severity", "transient"].map((key) => [key, read(declaration, key)])
+  )
+  return {
+    category,
+    severity: isSeverity(severity) ? severity : undefined,
+    transient: typeof transient === "boolean" ? transient : undefined,
+    confidence: typeof confidence === "number" && confidence >= 0 && confidence <= 1 ? confidence : 1,
+    // Anything that is no duration is passed over when it is decoded.
+    retryAfter: retryAfter as Declaration["retryAfter"]
+  }
 }
+
+const isSeverity = (value: unknown): value is Severity =>
+  typeof value === "string" && Object.hasOwn(severityOrder, value)
 
 const firstMatch = (subject: Subject, rules: ReadonlyArray<Rule>): Declaration | undefined => {
   for (const rule of rules) {
@@ -84,9 +106,9 @@ const safely = <A>(f: () => A): A | undefined => {
 
 const fromDeclaration = (declaration: Declaration, subject: Subject, cause: Cause.Cause<unknown>): Fault => {
   const category: Category = declaration.category
-  const profile = profiles[category] ?? otherProfile
-  const retryAfter = safely(() => Duration.decode(declaration.retryAfter ?? subject.retryAfter ?? Duration.zero))
-  const asked = declaration.retryAfter !== undefined || subject.retryAfter !== undefined
+  const profile = (Object.hasOwn(profiles, category) ? profiles[category] : undefined) ?? otherProfile
+  const declared = declaration.retryAfter
+  const asked = declared === undefined ? undefined : safely(() => Duration.decode(declared))
   return {
     category,
     severity: declaration.severity ?? profile.severity,
@@ -95,7 +117,7 @@ const fromDeclaration = (declaration: Declaration, subject: Subject, cause: Caus
     fingerprint: fingerprint(category, subject.tag ?? subject.name, subject.message),
     message: subject.message,
     tag: Option.fromNullable(subject.tag),
-    retryAfter: asked ? Option.fromNullable(retryAfter) : Option.none(),
+    retryAfter: Option.fromNullable(asked ?? subject.retryAfter),
     cause
   }
 }

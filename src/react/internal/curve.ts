@@ -6,7 +6,7 @@ export type Curve = (retry: number) => number
 export const exponential =
   (initial: number, factor: number): Curve =>
   (retry) =>
-    initial * factor ** retry
+    initial === 0 ? 0 : initial * factor ** retry
 
 export const linear =
   (initial: number, increment: number): Curve =>
@@ -30,7 +30,9 @@ export const custom =
   (delay: (retry: number) => Duration.DurationInput, fallback: number): Curve =>
   (retry) => {
     try {
-      return Duration.toMillis(delay(retry))
+      const given = delay(retry)
+      // Duration turns NaN into zero, which would be a hot loop.
+      return typeof given === "number" ? given : Duration.toMillis(given)
     } catch {
       return fallback
     }

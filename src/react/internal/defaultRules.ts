@@ -1,5 +1,5 @@
 import type { Category, Declaration, Rule } from "../Fault.js"
-import type { Subject } from "./subject.js"
+import { read, type Subject } from "./subject.js"
 
 /** A table is one rule with a constant-time lookup. */
 const table = (
@@ -24,6 +24,11 @@ const codes: ReadonlyMap<string, Declaration> = new Map(
   Object.entries<Declaration>({
     ...each("network", ["ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "EPIPE", "ENOTFOUND", "EAI_AGAIN"]),
     ...each("network", ["ENETUNREACH", "ENETDOWN", "EHOSTUNREACH", "EHOSTDOWN", "UND_ERR_SOCKET"]),
+    ...each("network", ["UND_ERR_CLOSED", "UND_ERR_DESTROYED", "ERR_STREAM_PREMATURE_CLOSE", "ERR_NETWORK"]),
+    ...each("network", ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", "ERR_TLS_CERT_ALTNAME_INVALID"], {
+      severity: "high",
+      transient: false
+    }),
     ...each("network", ["CERT_HAS_EXPIRED", "DEPTH_ZERO_SELF_SIGNED_CERT", "SELF_SIGNED_CERT_IN_CHAIN"], {
       severity: "high",
       transient: false
@@ -33,8 +38,13 @@ const codes: ReadonlyMap<string, Declaration> = new Map(
     ...each("not-found", ["ENOENT", "ENOTDIR"]),
     ...each("permission", ["EACCES", "EPERM", "EROFS", "SQLITE_PERM", "SQLITE_AUTH"]),
     ...each("resource", ["ENOSPC", "EMFILE", "ENFILE", "ENOMEM", "EDQUOT", "SQLITE_FULL", "SQLITE_NOMEM"]),
-    ...each("resource", ["53000", "53100", "53200", "53300", "SQLITE_CANTOPEN"]),
-    ...each("conflict", ["EEXIST"], { transient: false }),
+    ...each("resource", ["53000", "53100", "53200", "53300"]),
+    ...each("conflict", ["EEXIST", "ENOTEMPTY", "EADDRINUSE"], { transient: false }),
+    ...each("validation", ["EISDIR", "ERR_INVALID_URL"]),
+    ...each("unavailable", ["EAGAIN", "55P03", "SQLITE_PROTOCOL"]),
+    ...each("resource", ["EIO", "53400"]),
+    ...each("permission", ["42501", "25006"]),
+    ...each("cancelled", ["57014", "SQLITE_INTERRUPT"]),
     ...each("conflict", ["40001", "40P01"]),
     ...each("conflict", ["23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"], { transient: false }),
     ...each("unavailable", ["EBUSY", "ETXTBSY", "57P01", "57P02", "57P03"]),
@@ -49,13 +59,14 @@ const codeFamilies: ReadonlyArray<readonly [RegExp, Declaration]> = [
   [/^SQLITE_(BUSY|LOCKED)/, { category: "unavailable" }],
   [/^SQLITE_(CORRUPT|NOTADB)/, { category: "corruption" }],
   [/^SQLITE_READONLY/, { category: "permission" }],
-  [/^SQLITE_IOERR/, { category: "resource" }],
+  [/^SQLITE_(IOERR|CANTOPEN)/, { category: "resource" }],
   [/^SQLITE_CONSTRAINT/, { category: "validation" }],
   [/^SQLITE_/, { category: "logic" }],
   [/^08[0-9A-Z]{3}$/, { category: "network" }],
   [/^28[0-9A-Z]{3}$/, { category: "permission" }],
   [/^2[23][0-9A-Z]{3}$/, { category: "validation" }],
-  [/^42[0-9A-Z]{3}$/, { category: "logic" }]
+  [/^42[0-9A-Z]{3}$/, { category: "logic" }],
+  [/^XX[0-9A-Z]{3}$/, { category: "corruption" }]
 ]
 
 const byCode: Rule = {
@@ -73,10 +84,10 @@ const byTag = table("tag", (subject) => subject.tag, {
   ...each("timeout", ["TimeoutException", "AttemptTimeout", "LockTimeout"]),
   ...each("unavailable", ["CircuitOpen", "LeaseHeld"]),
   ...each("validation", ["ParseError", "BadArgument"]),
-  ...each("validation", ["HttpBodyError", "RouteNotFound", "InvalidUrl"]),
-  ...each("not-found", ["NoSuchElementException"]),
+  ...each("validation", ["HttpBodyError", "ConfigError", "JournalError", "RunMismatch"]),
+  ...each("not-found", ["NoSuchElementException", "RouteNotFound", "RunNotFound"]),
   ...each("logic", ["IllegalArgumentException", "StepConflict"]),
-  ...each("conflict", ["LeaseLost"], { transient: false })
+  ...each("conflict", ["LeaseLost", "StepAmbiguous"], { transient: false })
 })
 
 /** `SystemError.reason` and `RequestError | ResponseError.reason` of @effect/platform, `ConfigError._op`. */
@@ -98,11 +109,15 @@ const byReason: Rule = (() => {
   const reasons = new Map<string, Readonly<Record<string, Declaration>>>([
     ["SystemError", system],
     ["RequestError", request],
-    ["ResponseError", request]
+    ["ResponseError", request],
+    ["SocketError", { ...each("timeout", ["OpenTimeout"]), ...each("network", ["Open", "Write", "Read", "Close"]) }]
   ])
   return {
     name: "reason",
-    match: (subject) => reasons.get(subject.tag ?? "")?.[subject.reason ?? ""]
+    match: ({ reason = "", tag = "" }) => {
+      const table = reasons.get(tag)
+      return table !== undefined && Object.hasOwn(table, reason) ? table[reason] : undefined
+    }
   }
 })()
 
@@ -110,7 +125,8 @@ const statuses = new Map<number, Declaration>([
   ...[401, 402, 403, 407, 451].map((status) => [status, { category: "permission" }] as const),
   ...[404, 410].map((status) => [status, { category: "not-found" }] as const),
   ...[408, 504, 598, 599].map((status) => [status, { category: "timeout" }] as const),
-  ...[409, 412, 423].map((status) => [status, { category: "conflict" }] as const),
+  ...[409, 423].map((status) => [status, { category: "conflict" }] as const),
+  [412, { category: "conflict", transient: false }],
   [425, { category: "unavailable" }],
   [429, { category: "rate-limit" }],
   [501, { category: "logic" }],
@@ -126,11 +142,20 @@ const byStatus: Rule = {
   }
 }
 
-/** Undici says only "fetch failed" and puts the reason into `cause`; without one it is still the network. */
+/** Every runtime words it in its own way, all of them as a TypeError; what undici means stands in `cause`. */
+const fetchMessages = /^(fetch failed|failed to fetch|load failed|networkerror when attempting to fetch resource\.?)$/i
+
 const fetchFailed: Rule = {
   name: "fetch failed",
   match: ({ message, name }) =>
-    name === "TypeError" && message === "fetch failed" ? { category: "network" } : undefined
+    name === "TypeError" && fetchMessages.test(message) ? { category: "network" } : undefined
+}
+
+/** Node wraps the reason of a signal into an AbortError, also when the reason is a timeout. */
+const abortedByTimeout: Rule = {
+  name: "aborted by timeout",
+  match: ({ chain }) =>
+    chain.some((link) => read(link, "name") === "TimeoutError") ? { category: "timeout" } : undefined
 }
 
 const byName = table("name", (subject) => subject.name, {
@@ -153,7 +178,7 @@ const words: ReadonlyArray<readonly [RegExp, Category]> = [
     /\b(no space left|disk (is )?full|out of (memory|disk space)|too many open files|insufficient resources)\b/i,
     "resource"
   ],
-  [/\b(permission denied|access denied|unauthori[sz]ed|forbidden|not allowed|invalid credentials)\b/i, "permission"],
+  [/\b(permission denied|access denied|unauthori[sz]ed|forbidden|invalid credentials)\b/i, "permission"],
   [/\b(corrupt(ed|ion)?|checksum (mismatch|failed)|digest mismatch|malformed database|bad magic)\b/i, "corruption"],
   [/\b(cannot find (module|package)|missing dependency|unresolved dependency)\b/i, "dependency"],
   [/\b(not found|no such (file|entry|key|table)|does not exist)\b/i, "not-found"],
@@ -177,4 +202,13 @@ const byWords: Rule = {
  * By shape before text: codes say more than the wrapper that carries them, a
  * status more than a class name, and words come last.
  */
-export const defaultRules: ReadonlyArray<Rule> = [byCode, byStatus, byReason, byTag, fetchFailed, byName, byWords]
+export const defaultRules: ReadonlyArray<Rule> = [
+  abortedByTimeout,
+  byCode,
+  byStatus,
+  byReason,
+  byTag,
+  fetchFailed,
+  byName,
+  byWords
+]

@@ -2,6 +2,8 @@ import * as Data from "effect/Data"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type * as Fault from "../Fault.js"
+import type { Declaration } from "../Fault.js"
+import { declaredKey, messageOf } from "./subject.js"
 
 /**
  * A strategy had nothing left to try. Keeps the last error whole.
@@ -19,8 +21,14 @@ export class RecoveryExhausted<out E> extends Data.TaggedError("RecoveryExhauste
   readonly fault?: Fault.Fault | undefined
 }> {
   declare readonly error: E
+  /** As bad as what it gave up on, and no more worth repeating. */
+  get [declaredKey](): Declaration | undefined {
+    return this.fault === undefined
+      ? undefined
+      : { category: this.fault.category, severity: this.fault.severity, transient: false }
+  }
   override get message(): string {
-    return `Gave up after ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}: ${describeError(this.error)}`
+    return `Gave up after ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}: ${messageOf(this.error)}`
   }
   /**
    * The schema of an exhausted recovery, for journals and wires.
@@ -72,9 +80,6 @@ export interface DecisionTaken {
   readonly strategy: string
   readonly decision: string
 }
-
-const describeError = (error: unknown): string =>
-  error instanceof Error && error.message !== "" ? error.message : String(error)
 
 /**
  * One attempt took longer than it was given, and was stopped.

@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import type * as Decision from "../Decision.js"
 import * as Events from "../Events.js"
 import * as Fault from "../Fault.js"
@@ -67,6 +68,8 @@ interface Session {
   firstAt: number | undefined
 }
 
+const lowest = Random.fixed([0])
+
 const openSession = Effect.fnUntraced(function* (plan: Plan, options: Options) {
   const session: Session = { plan, options, drivers: new Map(), decisions: [], firstAt: undefined }
   for (const past of options.past ?? []) yield* replay(session, past)
@@ -79,7 +82,8 @@ const replay = Effect.fnUntraced(function* (session: Session, past: PastFailure)
   if (found === undefined) return
   const fault = yield* Fault.classify(past.error)
   const failure = makeFailure(session, past, fault, Cause.fail(past.error))
-  let decision: AnyDecision | undefined = yield* driverFor(session, found)(failure)
+  // The lowest draw of jitter is at most the recorded one, so what was an Again is one again.
+  let decision: AnyDecision | undefined = yield* Effect.withRandom(driverFor(session, found)(failure), lowest)
   // What was recorded is an Again: if another way was tried before it, it failed.
   while (decision?._tag === "Instead") decision = decision.otherwise && (yield* decision.otherwise)
   take(session, found[1], "Again")
@@ -94,22 +98,30 @@ const answer = (
   const error = recoverable(cause)
   const found = Option.isSome(error) ? session.plan(error.value) : undefined
   if (Option.isNone(error) || found === undefined) return Effect.failCause(cause)
+  if (Cause.isDie(cause)) return Effect.failCause(asDefect(cause))
   return Effect.flatMap(fail(session, number, error.value, cause), (failure) => {
     const settle = (decision: AnyDecision): Effect.Effect<unknown, unknown, unknown> => {
-      const bounded = withinLimits(session, failure, decision)
-      take(session, found[1], bounded._tag)
+      if (decision._tag === "Again" && !withinLimits(session, failure, decision)) {
+        return Effect.flatMap(decision.otherwise ?? Effect.succeed(exhausted), settle)
+      }
+      take(session, found[1], decision._tag)
       return Effect.zipRight(
-        announce(session, failure, found[1], bounded),
-        outcome(session, attempt, failure, bounded, settle)
+        announce(session, failure, found[1], decision),
+        outcome(session, attempt, failure, decision, settle)
       )
     }
     return Effect.flatMap(driverFor(session, found)(failure), settle)
   })
 }
 
-/** Typed failures are answered; a defect beside one is a bug and passes, interruption passes. */
-const recoverable = (cause: Cause.Cause<unknown>): Option.Option<unknown> =>
-  Option.isSome(Cause.dieOption(cause)) ? Option.none() : Cause.failureOption(cause)
+/** Typed failures are answered; interruption passes. */
+const recoverable = (cause: Cause.Cause<unknown>): Option.Option<unknown> => Cause.failureOption(cause)
+
+/**
+ * A defect beside a failure is a bug and passes. The failure goes with it as a
+ * defect: its tag has left the type, so nobody further out expects it.
+ */
+const asDefect = (cause: Cause.Cause<unknown>): Cause.Cause<never> => Cause.flatMap(cause, (error) => Cause.die(error))
 
 const fail = Effect.fnUntraced(function* (
   session: Session,
@@ -143,12 +155,16 @@ const driverFor = (session: Session, [key, strategy]: readonly [string, Strategy
 
 const exhausted: Decision.GiveUp = { _tag: "GiveUp", exhausted: true }
 
-const withinLimits = (session: Session, failure: Strategy.Failure<unknown>, decision: AnyDecision): AnyDecision => {
-  const limits = session.options.limits
-  if (session.decisions.length >= (limits?.maxDecisions ?? 1_000)) return exhausted
-  if (decision._tag !== "Again" || limits?.maxElapsed === undefined) return decision
-  const until = Duration.sum(failure.elapsed, decision.delay)
-  return Duration.greaterThan(until, limits.maxElapsed) ? exhausted : decision
+/** Only running again can go on for ever; every other decision ends the recovery. */
+const withinLimits = (
+  session: Session,
+  failure: Strategy.Failure<unknown>,
+  again: Decision.Again<unknown, unknown, unknown>
+) => {
+  const { maxDecisions = 1_000, maxElapsed } = session.options.limits ?? {}
+  // Written so that NaN allows nothing.
+  if (!(session.decisions.length < maxDecisions)) return false
+  return maxElapsed === undefined || Duration.lessThanOrEqualTo(Duration.sum(failure.elapsed, again.delay), maxElapsed)
 }
 
 const take = (session: Session, strategy: Strategy.For<never>, decision: AnyDecision["_tag"]): void => {
@@ -183,7 +199,7 @@ const outcome = (
       const next = failure.attempt + 1
       const wait = Effect.zipRight(
         session.options.onAgain?.(failure, decision.delay) ?? Effect.void,
-        Effect.sleep(decision.delay)
+        sleepUntil(failure.at + Duration.toMillis(decision.delay))
       )
       return Effect.zipRight(
         wait,
@@ -194,13 +210,21 @@ const outcome = (
       const otherwise = decision.otherwise
       if (otherwise === undefined) return decision.effect
       return Effect.catchAllCause(decision.effect, (cause) =>
-        Option.isSome(recoverable(cause)) ? Effect.flatMap(otherwise, settle) : Effect.failCause(cause)
+        Option.isNone(recoverable(cause))
+          ? Effect.failCause(cause)
+          : Cause.isDie(cause)
+            ? Effect.failCause(asDefect(cause))
+            : Effect.flatMap(otherwise, settle)
       )
     }
     case "GiveUp":
       return decision.exhausted ? Effect.fail(exhaustion(session, failure)) : Effect.failCause(failure.cause)
   }
 }
+
+/** Delays count from the failure, whatever was done since. */
+const sleepUntil = (time: number): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(Math.max(0, time - now)))
 
 const exhaustion = (session: Session, failure: Strategy.Failure<unknown>): RecoveryExhausted<unknown> =>
   new RecoveryExhausted({

@@ -6,9 +6,9 @@ import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
+import * as Fault from "../Fault.js"
 import type { Description, Jitter, Options, RetryPolicy } from "../RetryPolicy.js"
 import type { Curve } from "./curve.js"
-import { makeSubject } from "./subject.js"
 
 export class PolicyInvalid extends Data.TaggedError("PolicyInvalid")<{
   readonly option: string
@@ -35,6 +35,7 @@ export const millis = (option: string, value: Duration.DurationInput): number =>
 const decodeMillis = (value: Duration.DurationInput): number => {
   // Duration.decode turns negative and NaN numbers into zero: a wrong option would pass unseen.
   if (typeof value === "number") return value
+  if (typeof value === "string" && value.startsWith("-")) return Number.NaN
   try {
     return Duration.toMillis(value)
   } catch {
@@ -54,12 +55,13 @@ const jitter = (value: Jitter): Jitter => {
 
 /** What the curves have in common; durations in milliseconds. */
 export const base = (
-  options: (Options & { readonly initialDelay?: Duration.DurationInput | undefined }) | undefined
+  options: (Options & { readonly initialDelay?: Duration.DurationInput | undefined }) | undefined,
+  nameOfDelay = "initialDelay"
 ) => {
   const maxDelay = millis("maxDelay", options?.maxDelay ?? 60_000)
   return {
     maxRetries: retries(options?.maxRetries ?? 3),
-    initialDelay: millis("initialDelay", options?.initialDelay ?? 1_000),
+    initialDelay: millis(nameOfDelay, options?.initialDelay ?? 1_000),
     maxDelay,
     jitter: jitter(options?.jitter ?? "none"),
     maxElapsed: options?.maxElapsed === undefined ? undefined : millis("maxElapsed", options.maxElapsed),
@@ -82,7 +84,10 @@ export const make = (description: CurveDescription, curve: Curve): RetryPolicy =
   const delayOf = jittered(description, curve)
   const schedule = Schedule.makeWithState(start, (now: number, failure: unknown, state: State) => {
     if (state.retry >= description.maxRetries) return finished(state)
-    return Effect.map(asked(description, failure, now) ?? delayOf(state), (delay) => {
+    const wanted = Effect.flatMap(asked(description, failure), (asked) =>
+      asked === undefined ? delayOf(state) : Effect.succeed(asked)
+    )
+    return Effect.map(wanted, (delay) => {
       const firstAt = state.firstAt ?? now
       if (description.maxElapsed !== undefined && now + delay - firstAt > description.maxElapsed) return stop(state)
       return goOn({ retry: state.retry + 1, firstAt, lastDelay: delay }, now, delay)
@@ -113,18 +118,19 @@ export const none: RetryPolicy = describe(
   { curve: "none" }
 )
 
-const asked = (description: CurveDescription, failure: unknown, now: number): Effect.Effect<number> | undefined => {
-  if (!description.honourRetryAfter) return undefined
-  const retryAfter = makeSubject(failure, now).retryAfter
-  return retryAfter === undefined
-    ? undefined
-    : Effect.succeed(clamp(Duration.toMillis(retryAfter), description.maxDelay))
-}
+/** What the failing side asked for, on the error itself, by its declaration or by a rule. */
+const asked = (description: CurveDescription, failure: unknown): Effect.Effect<number | undefined> =>
+  description.honourRetryAfter
+    ? Effect.map(Fault.classify(failure), ({ retryAfter }) =>
+        Option.isNone(retryAfter) ? undefined : clamp(Duration.toMillis(retryAfter.value), description.maxDelay)
+      )
+    : Effect.succeed(undefined)
 
 const clamp = (delay: number, max: number): number => (Number.isNaN(delay) ? max : Math.min(max, Math.max(0, delay)))
 
 const jittered = (description: CurveDescription, curve: Curve): ((state: State) => Effect.Effect<number>) => {
-  const { initialDelay, jitter, maxDelay } = description
+  const { jitter, maxDelay } = description
+  const initialDelay = description.curve === "custom" ? clamp(curve(0), maxDelay) : description.initialDelay
   // Clamped before and after: a curve that overflowed must not make the spread NaN.
   const plain = (state: State) => clamp(curve(state.retry), maxDelay)
   const spread = (bounds: (state: State) => readonly [number, number]) => (state: State) => {

@@ -9,6 +9,8 @@ export const declaredKey: unique symbol = Symbol.for("effect-recovery/Fault/decl
  */
 export interface Subject {
   readonly error: unknown
+  /** The error and what caused it, outermost first. */
+  readonly chain: ReadonlyArray<unknown>
   /** `_tag`, if the error has one. */
   readonly tag: string | undefined
   /** `name`, if the error has one. */
@@ -50,6 +52,7 @@ export const makeSubject = (error: unknown, now: number): Subject => {
   const chain = causeChain(error)
   return {
     error,
+    chain,
     tag: tagOf(error),
     name: readString(error, "name"),
     reason: readString(error, "reason"),
@@ -65,10 +68,13 @@ const causeChain = (error: unknown): ReadonlyArray<unknown> => {
   let link = error
   while (link !== undefined && link !== null && chain.length < maxCauseDepth && !chain.includes(link)) {
     chain.push(link)
-    link = read(link, "cause")
+    // `Promise.any` rejects with the errors of all, none of them the cause.
+    link = read(link, "cause") ?? readFirst(read(link, "errors"))
   }
-  return chain
+  return chain.length === 0 ? [error] : chain
 }
+
+const readFirst = (list: unknown): unknown => (Array.isArray(list) ? list[0] : undefined)
 
 const firstDefined = <A>(links: ReadonlyArray<unknown>, f: (link: unknown) => A | undefined): A | undefined => {
   for (const link of links) {
@@ -86,7 +92,10 @@ const readStatus = (error: unknown): number | undefined => {
 const readRetryAfter = (error: unknown, now: number): Duration.Duration | undefined => {
   const own = read(error, "retryAfter")
   if (isDuration(own)) return own
-  const header = own ?? readHeader(read(read(error, "response"), "headers"), "retry-after")
+  const header =
+    own ??
+    readHeader(read(read(error, "response"), "headers"), "retry-after") ??
+    readHeader(read(error, "headers"), "retry-after")
   return typeof header === "number" || typeof header === "string" ? parseRetryAfter(header, now) : undefined
 }
 
@@ -100,7 +109,7 @@ const isDuration = (value: unknown): value is Duration.Duration => {
 
 const readHeader = (headers: unknown, name: string): unknown => {
   const get = read(headers, "get")
-  if (typeof get !== "function") return read(headers, name)
+  if (typeof get !== "function") return read(headers, name) ?? read(headers, "Retry-After")
   try {
     return get.call(headers, name)
   } catch {
@@ -110,9 +119,10 @@ const readHeader = (headers: unknown, name: string): unknown => {
 
 /** Seconds or an HTTP date (RFC 9110, section 10.2.3). */
 export const parseRetryAfter = (value: number | string, now: number): Duration.Duration | undefined => {
-  const seconds = typeof value === "string" && value.trim() === "" ? Number.NaN : Number(value)
-  if (Number.isFinite(seconds)) return seconds >= 0 ? Duration.seconds(seconds) : undefined
-  const date = typeof value === "string" ? Date.parse(value) : Number.NaN
+  if (typeof value === "number") return value >= 0 && Number.isFinite(value) ? Duration.seconds(value) : undefined
+  if (/^\s*\d{1,12}(\.\d+)?\s*$/.test(value)) return Duration.seconds(Number(value))
+  // Date.parse sees a date in almost anything; only the forms the RFC and ISO 8601 know are taken.
+  const date = /GMT\s*$|^\d{4}-\d\d-\d\dT/.test(value) ? Date.parse(value) : Number.NaN
   return Number.isNaN(date) ? undefined : Duration.millis(Math.max(0, date - now))
 }
 

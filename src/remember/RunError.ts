@@ -57,15 +57,15 @@ export class JournalError extends Data.TaggedError("JournalError")<{
 }
 
 /**
- * Two steps of one name ran at the same time, so their results could not be
- * told apart when the run is resumed.
+ * A step was used by two fibers whose order is not certain, so its results
+ * could not be told apart when the run is resumed.
  *
  * @since 0.1.0
  * @category errors
  */
 export class StepConflict extends Data.TaggedError("StepConflict")<{ readonly run: string; readonly step: string }> {
   override get message(): string {
-    return `Step "${this.step}" of run "${this.run}" was started while it was still running. Give concurrent steps different names, or put each into its own Workflow.section(name, index).`
+    return `Step "${this.step}" of run "${this.run}" was used by concurrent fibers. Give concurrent steps different names, or put each into its own Workflow.section(name, index).`
   }
 }
 

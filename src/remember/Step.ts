@@ -212,7 +212,21 @@ export const make: {
   return made as never
 }
 
-type Needs<Success, Error, R> = Exclude<R | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>, Run>
+/** A run that uses a step needs something nobody can provide: the journal could not tell the two apart. */
+type Needs<Success, Error, R> =
+  | Exclude<R | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>, Run>
+  | (Run extends R ? StepInsideStep : never)
+
+/**
+ * Needed by a step whose `run` or strategies use another step. Nothing
+ * provides it: compose steps in the workflow instead.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StepInsideStep {
+  readonly _: "a step cannot use a step: compose them in the workflow"
+}
 
 const step = (definition: Definition, input: unknown): Step<unknown, unknown, unknown> =>
   Object.assign(Object.create(proto), { name: definition.name, definition, input })

@@ -202,12 +202,23 @@ export interface Store {
 }
 
 /**
+ * What `Effect.uninterruptibleMask` hands out.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/**
  * @since 0.1.0
  * @category models
  */
 export interface Service extends Omit<Store, "open" | "renew" | "release"> {
-  /** Interrupted on the way, it leaves no lease behind. */
-  readonly open: (request: OpenRequest) => Effect.Effect<Opened, StorageError>
+  /**
+   * Interrupted on the way, it leaves no lease behind. Call it where nothing
+   * can interrupt, with the `restore` of that region for the wait.
+   */
+  readonly open: (request: OpenRequest, restore: Restore) => Effect.Effect<Opened, StorageError>
   /** Gives the lease back, if it can: one that cannot be given back runs out. */
   readonly release: (lease: Lease) => Effect.Effect<void>
   /**
@@ -251,10 +262,10 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
     Effect.flatMap(Effect.forkDaemon(Effect.ignore(store.release(run, owner))), (fiber) =>
       Effect.asVoid(Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), "1 second"))
     )
-  const open: Service["open"] = (request) =>
+  const open: Service["open"] = (request, restore) =>
     Effect.suspend(() => {
       const owner = `${options.owner}/${++acquisitions}`
-      return Effect.onInterrupt(store.open(request, owner, leaseMillis), () => release(request.id, owner))
+      return Effect.onInterrupt(restore(store.open(request, owner, leaseMillis)), () => release(request.id, owner))
     })
   return Effect.map(makeLeases(store, leaseMillis), (keep) => ({
     open,

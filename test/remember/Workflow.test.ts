@@ -271,6 +271,117 @@ for (const backend of backends) {
         assert.deepStrictEqual(keys.sort(), ["image[10]/resize", "image[20]/resize"])
       }))
 
+    test("branches that come one after the other by chance are refused too", (place) =>
+      Effect.gen(function* () {
+        const gate = yield* Deferred.make<void>()
+        const step = Step.make("x", { success: Schema.String, run: (value: string) => Effect.succeed(value) })
+        const workflow = Workflow.make("w", { success: Schema.Array(Schema.String) }, () =>
+          Effect.all(
+            [
+              Effect.zipRight(Deferred.await(gate), step("A")),
+              Effect.tap(step("B"), Deferred.succeed(gate, undefined))
+            ],
+            {
+              concurrency: 2
+            }
+          )
+        )
+        const error = yield* as(place)(Effect.flip(Workflow.execute(workflow, { id: "run", input: undefined })))
+        assert.strictEqual(error._tag, "StepConflict")
+      }))
+
+    test("forks that are joined, and attempts that were interrupted, keep an order", (place) =>
+      Effect.gen(function* () {
+        let first = true
+        const step = Step.make("x", {
+          success: Schema.String,
+          run: (value: string) =>
+            Effect.suspend(() => (first && value === "slow" ? Effect.never : Effect.succeed(value)))
+        })
+        const workflow = Workflow.make("w", { success: Schema.Array(Schema.String) }, () =>
+          Effect.gen(function* () {
+            const a = yield* step("a")
+            const b = yield* Effect.flatMap(Effect.fork(step("b")), Fiber.join)
+            const c = yield* Effect.timeoutTo(step("slow"), {
+              duration: "1 second",
+              onTimeout: () => "gone",
+              onSuccess: (x) => x
+            })
+            first = false
+            const d = yield* Effect.timeout(step("d"), "1 second").pipe(Effect.orDie)
+            return [a, b, c, d]
+          })
+        )
+        const execute = as(place)(Workflow.execute(workflow, { id: "run", input: undefined }))
+        const fiber = yield* Effect.fork(execute)
+        yield* settled(() => false)
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* Fiber.join(fiber), ["a", "b", "gone", "d"])
+        const keys = (yield* as(place)(Workflow.status("run"))).steps.map(({ key }) => key)
+        assert.deepStrictEqual(keys, ["x", "x#2", "x#3", "x#4"])
+      }))
+
+    test("a step that outlives its run cannot write into its journal", (place) =>
+      Effect.gen(function* () {
+        const gate = yield* Deferred.make<void>()
+        const done = yield* Deferred.make<void>()
+        const step = Step.make("late", { run: Effect.void })
+        const late = Effect.zipRight(Deferred.await(gate), step).pipe(
+          Effect.exit,
+          Effect.zipRight(Deferred.succeed(done, undefined))
+        )
+        const workflow = Workflow.make("w", {}, () => Effect.asVoid(Effect.forkDaemon(late)))
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const context = yield* Layer.build(place.join())
+            yield* Effect.provide(Workflow.execute(workflow, { id: "run", input: undefined }), context)
+            yield* Deferred.succeed(gate, undefined)
+            yield* Deferred.await(done)
+            assert.deepStrictEqual((yield* Effect.provide(Workflow.status("run"), context)).steps, [])
+          })
+        )
+      }))
+
+    test("an ambiguous step that a strategy runs again keeps its numbers", (place) =>
+      Effect.gen(function* () {
+        const started = yield* Deferred.make<void>()
+        let hang = true
+        const numbers: Array<number> = []
+        const step = Step.make("ship", {
+          onAmbiguous: "fail",
+          run: (_: undefined, attempt) =>
+            Effect.suspend(() => {
+              numbers.push(attempt.number)
+              return hang ? Effect.zipRight(Deferred.succeed(started, undefined), Effect.never) : Effect.void
+            }),
+          recover: { StepAmbiguous: Strategy.retry(RetryPolicy.fixed({ delay: 0 })) }
+        })
+        const workflow = Workflow.make("w", {}, () => step(undefined))
+        const execute = as(place)(Workflow.execute(workflow, { id: "run", input: undefined }))
+        const fiber = yield* Effect.fork(execute)
+        yield* Deferred.await(started)
+        yield* Fiber.interrupt(fiber)
+        hang = false
+        const second = yield* Effect.fork(execute)
+        yield* settled(() => false)
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(second)
+        assert.deepStrictEqual(numbers, [1, 2])
+        const [status] = (yield* as(place)(Workflow.status("run"))).steps
+        assert.deepStrictEqual([status?.attempts, status?.ambiguous], [2, [1]])
+      }))
+
+    test("an undefined element has no JSON form, and is not written as null", (place) =>
+      Effect.gen(function* () {
+        const schema = Schema.Array(Schema.UndefinedOr(Schema.Number))
+        const workflow = Workflow.make("w", { success: schema }, () =>
+          Step.make("list", { success: schema, run: Effect.succeed([1, undefined]) })
+        )
+        const error = yield* as(place)(Effect.flip(Workflow.execute(workflow, { id: "run", input: undefined })))
+        assert.isTrue(error._tag === "JournalError" && error.reason === "Encode")
+        assert.include(error.message, "undefined at")
+      }))
+
     test("names may hold any character", (place) =>
       Effect.gen(function* () {
         const names = ["a/b", "a#2", "x[1]", "100%", "🙂", ""]

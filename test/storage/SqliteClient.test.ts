@@ -8,9 +8,10 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { SqliteClient } from "effect-recovery/sqlite"
+import { Workflow } from "effect-recovery"
+import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { temporaryFile, temporaryFolder } from "../support/files.js"
 
 /**
@@ -221,6 +222,105 @@ describe("SqliteClient", () => {
       assert.include(error.message, "has ended")
       assert.deepStrictEqual(yield* numbers(sql), [])
     }))
+
+  test("12, nested: a late nested transaction neither writes into another's nor destroys it", (sql) =>
+    Effect.gen(function* () {
+      const go = yield* Deferred.make<void>()
+      const late = yield* sql.withTransaction(
+        Effect.forkDaemon(Effect.zipRight(Deferred.await(go), sql.withTransaction(sql`INSERT INTO t VALUES (1, NULL)`)))
+      )
+      yield* sql.withTransaction(
+        sql.withTransaction(
+          Effect.gen(function* () {
+            yield* sql`INSERT INTO t VALUES (2, NULL)`
+            yield* Deferred.succeed(go, undefined)
+            yield* Effect.exit(Fiber.join(late))
+          })
+        )
+      )
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(late)))
+      assert.deepStrictEqual(yield* numbers(sql), [2])
+    }))
+
+  test("a body that catches an automatic rollback does not go on by itself", (sql) =>
+    Effect.gen(function* () {
+      yield* sql`INSERT INTO t VALUES (1, NULL)`
+      const body = Effect.gen(function* () {
+        yield* sql`INSERT INTO t VALUES (2, NULL)`
+        yield* Effect.ignore(sql`INSERT OR ROLLBACK INTO t VALUES (1, NULL)`)
+        yield* sql`INSERT INTO t VALUES (3, NULL)`
+      })
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(sql.withTransaction(body))))
+      assert.deepStrictEqual(yield* numbers(sql), [1])
+    }))
+
+  test(
+    "a nested transaction and a statement that wait for one another end with an error",
+    (sql) =>
+      Effect.gen(function* () {
+        const nested = yield* Deferred.make<void>()
+        const program = sql.withTransaction(
+          Effect.gen(function* () {
+            const fiber = yield* Effect.fork(
+              Effect.zipRight(Deferred.await(nested), sql`INSERT INTO t VALUES (1, NULL)`)
+            )
+            yield* sql.withTransaction(Effect.zipRight(Deferred.succeed(nested, undefined), Fiber.join(fiber)))
+          })
+        )
+        const error = yield* Effect.flip(program)
+        assert.include(error.message, "did not end in time")
+      }),
+    { busyTimeout: "200 millis" }
+  )
+
+  test("a stream gives the connection back before its rows are used", (sql) =>
+    Effect.gen(function* () {
+      yield* sql`INSERT INTO t VALUES (1, NULL)`
+      yield* Stream.runForEach(
+        sql<{ n: number }>`SELECT n FROM t`.stream,
+        ({ n }) => sql`INSERT INTO t VALUES (${n + 1}, NULL)`
+      )
+      assert.deepStrictEqual(yield* numbers(sql), [1, 2])
+    }))
+
+  it.scopedLive("transactions of two clients on two files do not mix", () =>
+    Effect.gen(function* () {
+      const connect = Effect.gen(function* () {
+        const filename = yield* temporaryFile("test.db")
+        const context = yield* Layer.build(SqliteClient.layer({ filename, durability: "process-crash" }))
+        const sql = yield* Effect.provide(SqlClient.SqlClient, context)
+        yield* sql`CREATE TABLE t (n INTEGER PRIMARY KEY)`
+        return sql
+      })
+      const a = yield* connect
+      const b = yield* connect
+      yield* Effect.exit(
+        a.withTransaction(
+          Effect.zipRight(
+            b.withTransaction(b`INSERT INTO t VALUES (1)`),
+            Effect.zipRight(a`INSERT INTO t VALUES (1)`, Effect.fail("no"))
+          )
+        )
+      )
+      assert.deepStrictEqual(yield* numbers(a), [])
+      assert.deepStrictEqual(yield* numbers(b), [1])
+    })
+  )
+
+  it.scopedLive("a layer built where nothing can interrupt closes all the same", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("test.db")
+      const scope = yield* Scope.make()
+      yield* Effect.uninterruptible(
+        Effect.gen(function* () {
+          const layer = SqliteStorage.layer({ filename, busyTimeout: "60 seconds" })
+          const context = yield* Layer.buildWithScope(layer, scope)
+          yield* Effect.provide(Workflow.list(), context)
+        })
+      )
+      yield* Scope.close(scope, Exit.void)
+    })
+  )
 
   test(
     "13: a statement that waits for its own transaction ends with an error instead of never",

@@ -151,6 +151,17 @@ describe("a database in trouble", () => {
     })
   )
 
+  it.scopedLive("with a table missing behind an intact version: typed", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      yield* Effect.provide(execute("run"), SqliteStorage.layer({ filename }))
+      const other = new Database(filename)
+      other.exec("DROP TABLE recovery_journal")
+      other.close()
+      assert.strictEqual(reasonOf(yield* failure({ filename })), "Rejected")
+    })
+  )
+
   it.scopedLive("damaged rows: typed, naming the record", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")

@@ -146,6 +146,23 @@ export const storageContract = (name: string, make: MakeStore) =>
         assert.strictEqual((yield* store.journal(current.key)).length, 2)
       }))
 
+    test("takes nothing more from a lease that was released or has ended", (store) =>
+      Effect.gen(function* () {
+        const released = opened(yield* open(store, "released", "a"))
+        yield* store.release("released", "a")
+        const finished = opened(yield* open(store, "finished", "a"))
+        yield* store.finish(finished, { status: "completed", exit: "" })
+        for (const lease of [released, finished]) {
+          assert.strictEqual((yield* Effect.flip(store.append(lease, entry(1))))._tag, "LeaseLost")
+          assert.deepStrictEqual(yield* store.renew([lease], 30_000), [lease])
+        }
+        assert.strictEqual(
+          (yield* Effect.flip(store.finish(released, { status: "failed", exit: "" })))._tag,
+          "LeaseLost"
+        )
+        assert.strictEqual((yield* open(store, "released", "b"))._tag, "Claimed")
+      }))
+
     test("the first outcome is the outcome, and the late one adopts it", (store) =>
       Effect.gen(function* () {
         const old = opened(yield* open(store, "run-1", "a"))

@@ -1,4 +1,5 @@
 import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type * as Fault from "../Fault.js"
@@ -95,6 +96,6 @@ export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>("effect-r
   }
 ) {
   override get message(): string {
-    return `The attempt was stopped after ${this.timeout}; give it a longer timeout or find out what it waits for.`
+    return `The attempt was stopped after ${Duration.format(this.timeout)}; give it a longer timeout or find out what it waits for.`
   }
 }

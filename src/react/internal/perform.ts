@@ -105,9 +105,10 @@ const answer = (
         return Effect.flatMap(decision.otherwise ?? Effect.succeed(exhausted), settle)
       }
       take(session, found[1], decision._tag)
-      return Effect.zipRight(
-        announce(session, failure, found[1], decision),
-        outcome(session, attempt, failure, decision, settle)
+      // Told when it is on record, so that who watches knows what a crash would leave.
+      return record(session, failure, decision).pipe(
+        Effect.zipRight(announce(session, failure, found[1], decision)),
+        Effect.zipRight(outcome(session, attempt, failure, decision, settle))
       )
     }
     return Effect.flatMap(driverFor(session, found)(failure), settle)
@@ -171,6 +172,9 @@ const take = (session: Session, strategy: Strategy.For<never>, decision: AnyDeci
   session.decisions.push({ strategy: strategy.name, decision })
 }
 
+const record = (session: Session, failure: Strategy.Failure<unknown>, decision: AnyDecision): Effect.Effect<void> =>
+  (decision._tag === "Again" ? session.options.onAgain?.(failure, decision.delay) : undefined) ?? Effect.void
+
 const announce = (
   session: Session,
   failure: Strategy.Failure<unknown>,
@@ -197,10 +201,7 @@ const outcome = (
   switch (decision._tag) {
     case "Again": {
       const next = failure.attempt + 1
-      const wait = Effect.zipRight(
-        session.options.onAgain?.(failure, decision.delay) ?? Effect.void,
-        sleepUntil(failure.at + Duration.toMillis(decision.delay))
-      )
+      const wait = sleepUntil(failure.at + Duration.toMillis(decision.delay))
       return Effect.zipRight(
         wait,
         Effect.catchAllCause(attempt(next), (cause) => answer(session, attempt, next, cause))

@@ -1,7 +1,6 @@
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import { globalValue } from "effect/GlobalValue"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { AttemptTimeout, RecoveryExhausted } from "../../react/internal/errors.js"
 import { StepAmbiguous } from "../RunError.js"
@@ -16,8 +15,8 @@ export interface Codec<A> {
 type AnySchema = Schema.Schema<unknown, unknown, unknown>
 
 const make = <A>(schema: AnySchema): Codec<A> => {
-  const encode = ParseResult.encode(schema)
-  const decode = ParseResult.decodeUnknown(schema)
+  const encode = Schema.encode(schema)
+  const decode = Schema.decodeUnknown(schema)
   return {
     encode: (value) => Effect.flatMap(encode(value), toText),
     // The schema decodes to A; here it is only known as some schema.
@@ -29,16 +28,17 @@ const toText = (json: unknown): Effect.Effect<string | undefined, unknown> => {
   if (json === undefined) return Effect.succeed(undefined)
   try {
     const text = JSON.stringify(json)
-    // JSON writes NaN and Infinity as null; only a text with a null can hide one.
-    if (text.includes("null")) JSON.stringify(json, refuseNonFinite)
+    // JSON writes NaN, Infinity and undefined elements as null; only a text with a null can hide one.
+    if (text.includes("null")) JSON.stringify(json, refuseLossy)
     return Effect.succeed(text)
   } catch (cause) {
     return Effect.fail(cause)
   }
 }
 
-const refuseNonFinite = (key: string, value: unknown): unknown => {
-  if (typeof value !== "number" || Number.isFinite(value)) return value
+function refuseLossy(this: unknown, key: string, value: unknown): unknown {
+  const lossy = typeof value === "number" ? !Number.isFinite(value) : value === undefined && Array.isArray(this)
+  if (!lossy) return value
   throw new RangeError(`${value} at ${key === "" ? "the top" : `"${key}"`} has no JSON form`)
 }
 

@@ -3,10 +3,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
 import type * as Schema from "effect/Schema"
 import * as Events from "../../react/Events.js"
 import * as Storage from "../../storage/Storage.js"
 import { JournalError, type RunError, RunMismatch } from "../RunError.js"
+import * as Branch from "./branch.js"
 import { canonical, causeCodec, valueCodec } from "./codec.js"
 import { readJournal, type StepRecord } from "./journal.js"
 import { emit, type LiveRun, Run } from "./liveRun.js"
@@ -42,7 +44,7 @@ export const execute = <Input, A, E, R>(
 const executeIn = (storage: Storage.Service, definition: AnyDefinition, request: Request<unknown>) =>
   // Between getting the lease and keeping it nothing may come.
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(restore(open(storage, definition, request)), (opened) => {
+    Effect.flatMap(open(storage, definition, request, restore), (opened) => {
       switch (opened._tag) {
         case "Finished":
           return restore(adopt(definition, request.id, opened.run.outcome as Storage.Outcome))
@@ -68,23 +70,24 @@ type Open = Exclude<Storage.Opened, { readonly _tag: "Different" }>
 const open = Effect.fnUntraced(function* (
   storage: Storage.Service,
   definition: AnyDefinition,
-  { id, input, labels = {} }: Request<unknown>
+  { id, input, labels = {} }: Request<unknown>,
+  restore: Storage.Restore
 ) {
-  const text = yield* encodeInput(definition, id, input)
+  const text = yield* restore(encodeInput(definition, id, input))
   const wanted = { id, workflow: definition.name, version: definition.version, labels }
-  const opened = yield* storage.open({ ...wanted, input: text })
+  const opened = yield* storage.open({ ...wanted, input: text }, restore)
   if (!isDifferent(opened)) return opened
   const recorded = opened.run
   if (recorded.workflow !== definition.name) {
     return yield* new RunMismatch({ run: id, field: "workflow", recorded: recorded.workflow, given: definition.name })
   }
   // The schema may write the same input in another way than when the run was started.
-  const rewritten = yield* rewriteInput(definition, id, recorded.input)
+  const rewritten = yield* restore(rewriteInput(definition, id, recorded.input))
   if (rewritten !== text) {
     return yield* new RunMismatch({ run: id, field: "input", recorded: recorded.input, given: text })
   }
   // Opened with the recorded text it cannot be different again.
-  return (yield* storage.open({ ...wanted, input: recorded.input })) as Open
+  return (yield* storage.open({ ...wanted, input: recorded.input }, restore)) as Open
 })
 
 const isDifferent = (opened: Storage.Opened): opened is Exclude<Storage.Opened, Open> => opened._tag === "Different"
@@ -124,15 +127,13 @@ const readSteps = (storage: Storage.Service, lease: Storage.Lease): Effect.Effec
     () => storage.release(lease)
   )
 
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
 const advance = (
   storage: Storage.Service,
   definition: AnyDefinition,
   { id, input }: Request<unknown>,
   lease: Storage.Lease,
   { lastSeq, steps }: Journal,
-  restore: Restore
+  restore: Storage.Restore
 ) =>
   Effect.zipWith(Events.Observer, Effect.clock, (observer, clock) => {
     const live: LiveRun = {
@@ -142,14 +143,17 @@ const advance = (
       storage,
       clock,
       steps,
-      occurrences: new Map(),
+      uses: new Map(),
       running: new Set(),
       observer: observer === undefined ? undefined : Events.emit,
       lastSeq,
       stopped: undefined
     }
     // The input was encoded by the definition's own schema, so it is of the type the body takes.
-    const body = Effect.suspend(() => definition.body(input as never))
+    const body = Effect.zipRight(
+      FiberRef.set(Branch.current, Branch.makeRoot()),
+      Effect.suspend(() => definition.body(input as never))
+    )
     const inside = Effect.provideService(body, Run, { id, workflow: live.workflow, section: "", live })
     const running = Effect.zipRight(
       emit(live, () => began(live)),
@@ -170,7 +174,7 @@ const began = (live: LiveRun): Events.Event => {
  * Runs the body in a fiber of its own, so that losing the lease can interrupt
  * it without interrupting the caller.
  */
-const runFenced = <R>(live: LiveRun, body: Effect.Effect<unknown, unknown, R>, restore: Restore) =>
+const runFenced = <R>(live: LiveRun, body: Effect.Effect<unknown, unknown, R>, restore: Storage.Restore) =>
   Effect.flatMap(Effect.fork(body), (fiber) => {
     const letGo = live.storage.keep(live.lease, (error) => {
       live.stopped ??= error

@@ -49,8 +49,12 @@ const add = (known: StepRecord | undefined, kind: Kind, entry: Entry): StepRecor
   updatedAt: entry.at,
   payload: entry.payload,
   past: kind === "AttemptFailed" ? [...(known?.past ?? []), entry] : (known?.past ?? []),
-  ambiguous: kind === "StepAmbiguous" ? [...(known?.ambiguous ?? []), entry.attempt] : (known?.ambiguous ?? [])
+  ambiguous: kind === "StepAmbiguous" ? withAttempt(known?.ambiguous ?? [], entry.attempt) : (known?.ambiguous ?? [])
 })
+
+/** A process that ends again before it has run the attempt finds the same one. */
+const withAttempt = (attempts: ReadonlyArray<number>, attempt: number): ReadonlyArray<number> =>
+  attempts.includes(attempt) ? attempts : [...attempts, attempt]
 
 /** The steps a journal tells of, in the order they were first started. */
 export const readJournal = (run: string, entries: ReadonlyArray<Entry>): Map<string, StepRecord> | JournalError => {

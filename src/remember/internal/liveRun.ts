@@ -2,9 +2,11 @@ import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type * as Events from "../../react/Events.js"
 import type { Lease, LeaseLost, Service, StorageError } from "../../storage/Storage.js"
 import { type RunError, StepConflict } from "../RunError.js"
+import * as Branch from "./branch.js"
 import type { Kind, StepRecord } from "./journal.js"
 
 /** One execution of a run in this process. */
@@ -16,8 +18,8 @@ export interface LiveRun {
   readonly clock: Clock.Clock
   /** What the journal knew when the execution began; never changed. */
   readonly steps: ReadonlyMap<string, StepRecord>
-  /** How often each step name has been used, by section. */
-  readonly occurrences: Map<string, number>
+  /** The uses of each step name, by section. */
+  readonly uses: Map<string, { count: number; last: Branch.Use }>
   readonly running: Set<string>
   readonly observer: ((event: Events.Event) => Effect.Effect<void>) | undefined
   lastSeq: number
@@ -69,18 +71,35 @@ export const tryAppend = (
   live.storage.append(live.lease, { seq: ++live.lastSeq, kind, step, attempt, at, payload })
 
 /** The key of the next use of a step name, or the conflict it would make. */
-export const enter = (run: RunService, name: string): string | StepConflict => {
+export const enter = (
+  run: RunService,
+  name: string,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>
+): string | StepConflict => {
   const live = run.live
   const base = run.section + escape(name)
-  if (live.running.has(base)) return new StepConflict({ run: live.id, step: base })
-  const occurrence = (live.occurrences.get(base) ?? 0) + 1
-  live.occurrences.set(base, occurrence)
+  const branch = fiber.getFiberRef(Branch.current) ?? Branch.makeRoot()
+  const last = { branch, at: branch.time, interrupted: false }
+  const known = live.uses.get(base)
+  if (known === undefined) {
+    live.uses.set(base, { count: 1, last })
+    live.running.add(base)
+    return base
+  }
+  if (live.running.has(base) || !Branch.isBefore(known.last, branch)) {
+    return new StepConflict({ run: live.id, step: base })
+  }
+  known.count++
+  known.last = last
   live.running.add(base)
-  return occurrence === 1 ? base : `${base}#${occurrence}`
+  return `${base}#${known.count}`
 }
 
-export const leave = (run: RunService, name: string): void => {
-  run.live.running.delete(run.section + escape(name))
+export const leave = (run: RunService, name: string, interrupted: boolean): void => {
+  const base = run.section + escape(name)
+  run.live.running.delete(base)
+  const known = run.live.uses.get(base)
+  if (known !== undefined) known.last.interrupted = interrupted
 }
 
 /** Keeps names apart from the punctuation of keys. */

@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Events from "../../react/Events.js"
@@ -11,7 +12,8 @@ import { AttemptTimeout } from "../../react/internal/errors.js"
 import { type PastFailure, type Plan, performFrom } from "../../react/internal/perform.js"
 import { planByTag } from "../../react/Recovery.js"
 import * as Strategy from "../../react/Strategy.js"
-import { JournalError, StepAmbiguous, StepConflict } from "../RunError.js"
+import type { Restore } from "../../storage/Storage.js"
+import { JournalError, type RunError, StepAmbiguous, StepConflict } from "../RunError.js"
 import { type Codec, causeCodec, errorCodec, valueCodec } from "./codec.js"
 import type { StepRecord } from "./journal.js"
 import * as live_ from "./liveRun.js"
@@ -92,20 +94,24 @@ const planOf = (recover: object | undefined, retry: Schedule.Schedule<unknown, n
 }
 
 export const runStep = (definition: Definition, input: unknown): AnyEffect =>
-  Effect.flatMap(live_.Run, (run) => {
-    const live = run.live
-    if (live.stopped !== undefined) return live_.stop(live, live.stopped)
-    const key = live_.enter(run, definition.name)
-    if (key instanceof StepConflict) return live_.stop(live, key)
-    const use: Use = { live, definition, input, key, record: live.steps.get(key) }
-    const answered = use.record?.status === "completed" || use.record?.status === "failed"
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(Effect.exit(answered ? answer(use, use.record) : restore(attempts(use))), (exit) => {
-        live_.leave(run, definition.name)
+  Effect.flatMap(live_.Run, (run) =>
+    uninterruptibleMask((restore, fiber) => {
+      const live = run.live
+      if (live.stopped !== undefined) return live_.stop(live, live.stopped)
+      const key = live_.enter(run, definition.name, fiber)
+      if (key instanceof StepConflict) return live_.stop(live, key)
+      const use: Use = { live, definition, input, key, record: live.steps.get(key) }
+      const answered = use.record?.status === "completed" || use.record?.status === "failed"
+      return Effect.flatMap(Effect.exit(answered ? answer(use, use.record) : restore(attempts(use))), (exit) => {
+        live_.leave(run, definition.name, Exit.isInterrupted(exit))
         return answered ? exit : settle(use, exit)
       })
-    )
-  })
+    })
+  )
+
+const uninterruptibleMask = (
+  f: (restore: Restore, fiber: Fiber.RuntimeFiber<unknown, unknown>) => AnyEffect
+): AnyEffect => Effect.uninterruptibleMask((restore) => Effect.withFiberRuntime((fiber) => f(restore, fiber)))
 
 /** One use of a step within a run. */
 interface Use {
@@ -218,14 +224,17 @@ const encodeError = (use: Use, error: unknown) =>
 // ---- resumed
 
 const resumed = (use: Use, record: StepRecord): AnyEffect => {
-  const begin = record.status === "waiting" ? goOnWaiting(use, record) : afterAmbiguous(use, record)
-  return Effect.flatMap(pastOf(use, record), (past) => {
-    const first = record.attempts + 1
-    const again = (number: number) =>
-      number === first ? Effect.zipRight(begin, attempt(use, number)) : attempt(use, number)
-    const { plan } = use.definition
-    return plan === undefined ? again(first) : performFrom(first, again, plan, performOptions(use, past))
-  })
+  const { onAmbiguous, plan } = use.definition
+  const waits = record.status === "waiting"
+  const begin = waits ? goOnWaiting(use, record) : afterAmbiguous(use, record)
+  // At most once: the failure is that of the attempt that was cut short, and none is begun.
+  const failsAtOnce = !waits && onAmbiguous === "fail"
+  const first = failsAtOnce ? record.attempts : record.attempts + 1
+  const beginFirst = failsAtOnce ? begin : Effect.zipRight(begin, attempt(use, first))
+  const go = (number: number) => (number === first ? beginFirst : attempt(use, number))
+  return Effect.flatMap(pastOf(use, record), (past) =>
+    plan === undefined ? go(first) : performFrom(first, go, plan, performOptions(use, past))
+  )
 }
 
 const Wait = Schema.parseJson(Schema.Struct({ next: Schema.Number, error: Schema.Unknown }))
@@ -274,10 +283,21 @@ const pastOf = (use: Use, record: StepRecord): Effect.Effect<ReadonlyArray<PastF
 // ---- settled
 
 const settle = (use: Use, exit: Exit.Exit<unknown, unknown>): AnyEffect => {
-  if (use.live.stopped !== undefined) return live_.stop(use.live, use.live.stopped)
+  if (use.live.stopped !== undefined) return stopped(use, use.live.stopped, exit)
   if (Exit.isSuccess(exit)) return completed(use, exit.value)
   if (Cause.isDie(exit.cause)) return died(use, exit.cause)
   return Cause.isFailure(exit.cause) ? failed(use, exit.cause) : exit
+}
+
+/** The run may not go on, but what was done is done: it is recorded if it still can be. */
+const stopped = (use: Use, error: RunError, exit: Exit.Exit<unknown, unknown>): AnyEffect => {
+  const recorded =
+    Exit.isSuccess(exit) && (error._tag === "StepConflict" || error._tag === "JournalError")
+      ? Effect.flatMap(use.definition.success.encode(exit.value), (payload) =>
+          live_.tryAppend(use.live, "StepCompleted", use.key, use.attempt ?? 1, payload)
+        )
+      : Effect.void
+  return Effect.zipRight(Effect.ignore(recorded), live_.stop(use.live, error))
 }
 
 const completed = (use: Use, value: unknown): AnyEffect =>

@@ -46,7 +46,7 @@ export const makeLeases = Effect.fnUntraced(function* (store: Store, leaseMillis
     held.size === 0 ? Effect.void : Effect.catchTag(renewAll, "StorageError", () => loseExpired)
   )
 
-  yield* Effect.forkScoped(Effect.forever(Effect.zipRight(Effect.sleep(leaseMillis / 3), beat)))
+  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.zipRight(Effect.sleep(leaseMillis / 3), beat))))
 
   const clock = yield* Effect.clock
   const keep: Service["keep"] = (lease, onLost) => {

@@ -47,10 +47,10 @@ export const makeMemoryStore = (): Store => {
     return claim(stored, owner, now, leaseMillis)
   }
 
-  /** The run, if the lease is still the latest. */
+  /** The run, if the lease is the latest and was neither released nor ended by an outcome. */
   const leased = (lease: Lease): Stored | undefined => {
     const stored = byKey.get(lease.key)
-    return stored?.run.token === lease.token ? stored : undefined
+    return stored?.run.token === lease.token && stored.run.owner === lease.owner ? stored : undefined
   }
 
   const finish = (lease: Lease, outcome: Omit<Outcome, "at">, now: number) => {

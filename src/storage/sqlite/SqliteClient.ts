@@ -12,9 +12,10 @@ import type * as SqlConnection from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import type { StorageError } from "../StorageError.js"
 import { type Connection, makeConnection } from "./connection.js"
 import * as driver from "./driver.js"
@@ -65,7 +66,8 @@ export interface Service {
 export const make = Effect.fnUntraced(function* (options: Options) {
   const opened = { filename: options.filename, durability: options.durability ?? "power-loss" } as const
   const database = yield* driver.open(opened)
-  const writer = yield* makeWriter(database, options.busyTimeout ?? "30 seconds")
+  const busyMillis = Duration.toMillis(options.busyTimeout ?? "30 seconds")
+  const writer = yield* makeWriter(database, busyMillis)
   yield* writer.patiently(`Opening ${options.filename}`, () => driver.configure(database, opened))
   const connection = makeConnection(database, writer)
   const client = yield* SqlClient.make({
@@ -74,19 +76,29 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     compiler: Statement.makeCompilerSqlite(),
     spanAttributes: [["db.system.name", "sqlite"]]
   })
-  const sql = Object.assign(client, { withTransaction: withTransaction(database, writer, connection) })
+  const sql = Object.assign(client, { withTransaction: withTransaction({ database, writer, connection, busyMillis }) })
   return { sql, filename: options.filename, database, writer } satisfies Service
 })
 
+/** A stream gives the connection back with its last row, before anybody has looked at the first. */
 const acquirer = (writer: Writer, connection: Connection): SqlConnection.Connection.Acquirer =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.zipRight(
-      Effect.mapError(restore(writer.acquire), toSqlError),
-      Effect.as(
-        Effect.addFinalizer(() => writer.release),
-        connection
+    Effect.flatMap(Effect.mapError(restore(writer.acquire), toSqlError), () => {
+      let held = true
+      const release = Effect.suspend(() => {
+        const due = held
+        held = false
+        return due ? writer.release : Effect.void
+      })
+      const executeStream: Connection["executeStream"] = (sql, params, transform) =>
+        Stream.unwrap(
+          Effect.map(Effect.ensuring(connection.execute(sql, params, transform), release), Stream.fromIterable)
+        )
+      return Effect.as(
+        Effect.addFinalizer(() => release),
+        { ...connection, executeStream }
       )
-    )
+    })
   )
 
 const toSqlError = (error: StorageError): SqlError => new SqlError({ cause: error, message: error.message })

@@ -67,6 +67,9 @@ export const layerClient = (options?: {
       const { database, sql, writer } = yield* SqliteClient.SqliteClient
       yield* Effect.provideService(migrate, SqlClient.SqlClient, sql)
       const owner = yield* makeOwner
-      return yield* Storage.make(makeSqliteStore({ database, writer, isGone }), { owner, lease: options?.lease })
+      const store = yield* writer.patiently("Preparing the storage", () =>
+        makeSqliteStore({ database, writer, isGone })
+      )
+      return yield* Storage.make(store, { owner, lease: options?.lease })
     })
   )

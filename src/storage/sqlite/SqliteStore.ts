@@ -56,14 +56,16 @@ export const makeSqliteStore = ({ database, isGone, writer }: Options): Store =>
 
   /** The recorded outcome, or nothing if the lease was taken over and there is none yet. */
   const finish = (lease: Lease, outcome: Omit<Outcome, "at">, now: number): Outcome | undefined => {
-    const finished = sql.finishRun.run(outcome.status, outcome.exit, now, lease.key, lease.token)
+    const finished = sql.finishRun.run(outcome.status, outcome.exit, now, lease.key, lease.token, lease.owner)
     if (finished.changes === 1) return { ...outcome, at: now }
     return toRun(sql.findRun.get(lease.run) as RunRow).outcome
   }
 
   const append = (lease: Lease, entry: Entry): boolean =>
-    sql.append.run(entry.seq, entry.kind, entry.step, entry.attempt, entry.at, entry.payload, lease.key, lease.token)
-      .changes === 1
+    sql.append.run(
+      ...[entry.seq, entry.kind, entry.step, entry.attempt, entry.at, entry.payload],
+      ...[lease.key, lease.token, lease.owner]
+    ).changes === 1
 
   const lost = (lease: Lease) => new LeaseLost({ run: lease.run, token: lease.token })
 
@@ -94,7 +96,10 @@ export const makeSqliteStore = ({ database, isGone, writer }: Options): Store =>
     renew: (held, leaseMillis) =>
       write(
         "Renewing leases",
-        (now) => held.filter((lease) => sql.renewLease.run(now + leaseMillis, lease.key, lease.token).changes === 0),
+        (now) =>
+          held.filter(
+            (lease) => sql.renewLease.run(now + leaseMillis, lease.key, lease.token, lease.owner).changes === 0
+          ),
         false
       ),
     release: (run, owner) =>

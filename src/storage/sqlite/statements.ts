@@ -12,17 +12,17 @@ export const prepareStatements = (database: Database) => ({
   claimRun: database.prepare(`UPDATE recovery_runs SET token = ?, owner = ?, lease_until = ? WHERE key = ?`),
   finishRun: database.prepare(
     `UPDATE recovery_runs SET status = ?, exit = ?, finished_at = ?, owner = NULL, lease_until = NULL
-     WHERE key = ? AND token = ? AND status IS NULL`
+     WHERE key = ? AND token = ? AND owner = ? AND status IS NULL`
   ),
   renewLease: database.prepare(
-    `UPDATE recovery_runs SET lease_until = ? WHERE key = ? AND token = ? AND status IS NULL`
+    `UPDATE recovery_runs SET lease_until = ? WHERE key = ? AND token = ? AND owner = ? AND status IS NULL`
   ),
   releaseLease: database.prepare(
     `UPDATE recovery_runs SET owner = NULL, lease_until = NULL WHERE id = ? AND owner = ?`
   ),
   append: database.prepare(
     `INSERT INTO recovery_journal (run, seq, kind, step, attempt, at, payload)
-     SELECT key, ?, ?, ?, ?, ?, ? FROM recovery_runs WHERE key = ? AND token = ?`
+     SELECT key, ?, ?, ?, ?, ?, ? FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`
   ),
   journal: database.prepare(
     `SELECT seq, kind, step, attempt, at, payload FROM recovery_journal WHERE run = ? ORDER BY seq`

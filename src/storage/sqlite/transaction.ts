@@ -8,30 +8,58 @@ import type { Connection } from "./connection.js"
 import type { Database } from "./driver.js"
 import type { Writer } from "./writer.js"
 
+interface Client {
+  readonly database: Database
+  readonly writer: Writer
+  readonly connection: Connection
+  /** For how long anything waits, milliseconds. */
+  readonly busyMillis: number
+}
+
 /**
- * The connection of one transaction. It ends with the transaction, and while
- * a nested one runs the statements of its siblings wait: SQLite has one stack
- * of savepoints.
+ * The connection of one transaction, nested or not. It ends with the
+ * transaction, and while a nested one runs the statements of its siblings
+ * wait: SQLite has one stack of savepoints.
  */
 interface Level {
+  readonly client: Client
   readonly connection: Connection
   readonly depth: number
-  readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  readonly isOpen: () => boolean
+  readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
   readonly close: Effect.Effect<void>
 }
 
+/** By the connection they hand out, which is what @effect/sql keeps in the context. */
 const levels = new WeakMap<Connection, Level>()
 
-const makeLevel = (connection: Connection, depth: number): Level => {
+const ended = new SqlError({
+  message: "The transaction this statement was started in has ended; join the fiber before the transaction does."
+})
+
+const makeLevel = (client: Client, parent: Level | undefined): Level => {
+  const { busyMillis, connection, database } = client
   const semaphore = Effect.unsafeMakeSemaphore(1)
   let nested = 0
   let closed = false
 
+  // Also closed if SQLite has rolled back by itself: what follows would be on its own.
+  const isOpen = () => !closed && (parent?.isOpen() ?? true) && database.inTransaction
+
+  const whileOpen = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+    Effect.suspend((): Effect.Effect<A, E | SqlError, R> => (isOpen() ? effect : Effect.fail(ended)))
+
+  /** Waits for the nested transactions of siblings, but not for ever: they may wait for this very statement. */
+  const inTurn = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.zipRight(
+        Effect.timeoutFail(restore(semaphore.take(1)), { duration: busyMillis, onTimeout: () => blocked }),
+        Effect.ensuring(restore(whileOpen(effect)), semaphore.release(1))
+      )
+    )
+
   const guard = <A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-    Effect.suspend(() => {
-      if (closed) return Effect.fail(new SqlError({ message: ended }))
-      return nested === 0 ? statement : semaphore.withPermits(1)(statement)
-    })
+    Effect.suspend(() => (nested === 0 ? whileOpen(statement) : inTurn(statement)))
 
   const own: Connection = {
     execute: (sql, params, transform) => guard(connection.execute(sql, params, transform)),
@@ -39,17 +67,19 @@ const makeLevel = (connection: Connection, depth: number): Level => {
     executeValues: (sql, params) => guard(connection.executeValues(sql, params)),
     executeUnprepared: (sql, params, transform) => guard(connection.executeUnprepared(sql, params, transform)),
     executeStream: (sql, params, transform) =>
-      Stream.unwrap(Effect.as(guard(Effect.void), connection.executeStream(sql, params, transform)))
+      Stream.unwrap(Effect.map(own.execute(sql, params, transform), Stream.fromIterable))
   }
 
   const level: Level = {
+    client,
     connection: own,
-    depth,
+    depth: parent === undefined ? 0 : parent.depth + 1,
+    isOpen,
     exclusively: (effect) =>
       Effect.suspend(() => {
         nested++
         return Effect.ensuring(
-          semaphore.withPermits(1)(effect),
+          inTurn(effect),
           Effect.sync(() => nested--)
         )
       }),
@@ -61,16 +91,17 @@ const makeLevel = (connection: Connection, depth: number): Level => {
   return level
 }
 
-const ended = "The transaction this statement was started in has ended; join the fiber before the transaction does."
+const blocked = new SqlError({
+  message: "A nested transaction did not end in time; it may wait for the very statement that waits for it."
+})
 
 export const withTransaction =
-  (database: Database, writer: Writer, connection: Connection) =>
+  (client: Client) =>
   <R, E, A>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     Effect.flatMap(Effect.serviceOption(SqlClient.TransactionConnection), (current) => {
       const outer = Option.isSome(current) ? levels.get(current.value[0]) : undefined
-      return outer === undefined
-        ? topLevel(database, writer, connection, self)
-        : savepoint(database, connection, outer, self)
+      // The transaction around may be of another client, on another file.
+      return outer?.client.database === client.database ? savepoint(outer, self) : topLevel(client, self)
     })
 
 const run = (connection: Connection, sql: string) => Effect.asVoid(connection.executeUnprepared(sql, [], undefined))
@@ -84,35 +115,33 @@ const within = <A, E, R>(level: Level, self: Effect.Effect<A, E, R>): Effect.Eff
     level.close
   )
 
-const topLevel = <A, E, R>(
-  database: Database,
-  writer: Writer,
-  connection: Connection,
-  self: Effect.Effect<A, E, R>
-) => {
-  const undo = rollback(database, connection)
+const topLevel = <A, E, R>(client: Client, self: Effect.Effect<A, E, R>) => {
+  const { connection, database, writer } = client
+  // Checked: on some errors SQLite has rolled back already, and complaining would hide the first error.
+  const undo = Effect.suspend(() => (database.inTransaction ? Effect.ignore(run(connection, "ROLLBACK")) : Effect.void))
   return Effect.uninterruptibleMask((restore) => {
     const acquire = Effect.mapError(restore(writer.acquire), (cause) => new SqlError({ cause, message: cause.message }))
     // Waiting for a busy file happens here, where it can still be interrupted.
     const begin = Effect.onInterrupt(restore(run(connection, "BEGIN IMMEDIATE")), () => undo)
-    const body = bracket(restore(within(makeLevel(connection, 0), self)), run(connection, "COMMIT"), undo)
+    const body = bracket(
+      restore(Effect.suspend(() => within(makeLevel(client, undefined), self))),
+      run(connection, "COMMIT"),
+      undo
+    )
     return Effect.zipRight(acquire, Effect.ensuring(Effect.zipRight(begin, body), writer.release))
   })
 }
 
-const savepoint = <A, E, R>(database: Database, connection: Connection, outer: Level, self: Effect.Effect<A, E, R>) => {
-  const name = `recovery_${outer.depth + 1}`
-  const undo = Effect.suspend(() =>
-    database.inTransaction
-      ? Effect.ignore(Effect.zipRight(run(connection, `ROLLBACK TO ${name}`), run(connection, `RELEASE ${name}`)))
-      : Effect.void
-  )
+const savepoint = <A, E, R>(outer: Level, self: Effect.Effect<A, E, R>) => {
+  const { client, depth } = outer
+  const name = `recovery_${depth + 1}`
+  // Once the outer transaction has ended, a savepoint of this name would be somebody else's.
+  const inside = (sql: string) =>
+    Effect.suspend(() => (outer.isOpen() ? run(client.connection, sql) : Effect.fail(ended)))
+  const undo = Effect.ignore(Effect.zipRight(inside(`ROLLBACK TO ${name}`), inside(`RELEASE ${name}`)))
   const nested = Effect.uninterruptibleMask((restore) => {
-    const body = restore(within(makeLevel(connection, outer.depth + 1), self))
-    return Effect.zipRight(
-      run(connection, `SAVEPOINT ${name}`),
-      bracket(body, run(connection, `RELEASE ${name}`), undo)
-    )
+    const body = restore(Effect.suspend(() => within(makeLevel(client, outer), self)))
+    return Effect.zipRight(inside(`SAVEPOINT ${name}`), bracket(body, inside(`RELEASE ${name}`), undo))
   })
   return outer.exclusively(nested)
 }
@@ -131,7 +160,3 @@ const bracket = <A, E, R>(
         value
       )
   })
-
-/** Checked: on some errors SQLite has rolled back already, and complaining would hide the first error. */
-const rollback = (database: Database, connection: Connection): Effect.Effect<void> =>
-  Effect.suspend(() => (database.inTransaction ? Effect.ignore(run(connection, "ROLLBACK")) : Effect.void))

@@ -1,4 +1,3 @@
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as RuntimeFlags from "effect/RuntimeFlags"
@@ -36,7 +35,8 @@ interface Waiting {
   readonly job: () => unknown
   readonly resume: (effect: Effect.Effect<unknown, StorageError>) => void
   readonly since: number
-  cancelled: boolean
+  /** Interrupted, or answered. */
+  over: boolean
 }
 
 /** `idle`: nothing waits. `due`: a turn is scheduled. `busy`: the file is another's. `held`: a permit is out. */
@@ -58,8 +58,7 @@ const busyPolicy = (busyMillis: number) =>
     maxElapsed: busyMillis
   })
 
-export const makeWriter = Effect.fnUntraced(function* (database: Database, busyTimeout: Duration.DurationInput) {
-  const busyMillis = Duration.toMillis(busyTimeout)
+export const makeWriter = Effect.fnUntraced(function* (database: Database, busyMillis: number) {
   const policy = busyPolicy(busyMillis)
   const begin = database.prepare("BEGIN IMMEDIATE")
   const commit = database.prepare("COMMIT")
@@ -76,7 +75,9 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
   let blocked: ReadonlyArray<Waiting> = []
 
   const settle = (waiting: Waiting, effect: Effect.Effect<unknown, StorageError>) => {
-    if (!waiting.cancelled) waiting.resume(effect)
+    if (waiting.over) return
+    waiting.over = true
+    waiting.resume(effect)
   }
 
   /** After the current turn of the event loop: whoever becomes ready in it joins the batch. */
@@ -100,7 +101,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
     const batch: Array<Waiting> = []
     while (queue.length > 0 && batch.length < maxBatch) {
       const head = queue[0] as Waiting
-      if (head.cancelled) queue.shift()
+      if (head.over) queue.shift()
       else if (batch.length > 0 && (head.kind === "permit" || head.kind !== batch[0]?.kind)) break
       else {
         batch.push(head)
@@ -120,6 +121,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
 
   const release = () => {
     holder = undefined
+    rollback()
     if (state === "held") state = "idle"
     schedule()
   }
@@ -137,9 +139,9 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
   const waitWhileBusy = (batch: Array<Waiting>) => {
     state = "busy"
     blocked = batch
-    const again = whileBusy(() => run(batch.filter(({ cancelled }) => !cancelled)))
+    const again = whileBusy(() => run(batch.filter(({ over }) => !over)))
     const untilFree = Effect.catchAll(again, (cause) => Effect.sync(() => failAll(batch, cause)))
-    fork(Effect.zipRight(untilFree, Effect.sync(free)))
+    fork(Effect.interruptible(Effect.zipRight(untilFree, Effect.sync(free))))
   }
 
   const free = () => {
@@ -166,12 +168,19 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
   }
 
   const runReads = (batch: ReadonlyArray<Waiting>) => {
-    for (const waiting of batch) settle(waiting, Effect.succeed(waiting.job()))
+    for (const waiting of batch) {
+      try {
+        settle(waiting, Effect.succeed(waiting.job()))
+      } catch (cause) {
+        refuse(waiting, cause)
+      }
+    }
   }
 
   /** All jobs in one transaction, or nothing and undefined if one of them is refused. */
   const runTogether = (batch: ReadonlyArray<Waiting>): ReadonlyArray<unknown> | undefined => {
     if (batch.length === 0) return []
+    rollback()
     begin.run()
     try {
       const answers = batch.map((waiting) => waiting.job())
@@ -190,22 +199,33 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
       try {
         settle(waiting, Effect.succeed(runTogether([waiting])?.[0]))
       } catch (cause) {
-        settle(waiting, Effect.fail(toStorageError(waiting.operation)(cause)))
+        refuse(waiting, cause)
       }
     }
   }
 
+  /** A busy file is no answer: whoever has none yet waits on. */
+  const refuse = (waiting: Waiting, cause: unknown) => {
+    if (isBusy(cause)) throw cause
+    settle(waiting, Effect.fail(toStorageError(waiting.operation)(cause)))
+  }
+
   /** Checked: SQLite rolls back by itself on some errors, and a second ROLLBACK would hide the first. */
   const rollback = () => {
-    if (database.inTransaction) database.exec("ROLLBACK")
+    try {
+      if (database.inTransaction) database.exec("ROLLBACK")
+    } catch {
+      // The error that led here says more, and the next BEGIN looks again.
+    }
   }
 
   /** While a permit is out, nobody waits longer than for a busy file. */
   const watch = () => {
     if (watching || state !== "held") return
     watching = true
-    const look = Effect.zipRight(Effect.sleep(busyMillis / 4), Effect.sync(expire))
-    fork(Effect.zipRight(Effect.repeat(look, { while: () => state === "held" }), Effect.sync(unwatch)))
+    const look = Effect.zipRight(Effect.sleep(Math.max(10, busyMillis / 4)), Effect.sync(expire))
+    const watching_ = Effect.repeat(look, { while: () => state === "held" })
+    fork(Effect.interruptible(Effect.zipRight(watching_, Effect.sync(unwatch))))
   }
 
   const unwatch = () => {
@@ -216,12 +236,12 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
   const expire = () => {
     const limit = clock.unsafeCurrentTimeMillis() - busyMillis
     for (const waiting of queue) {
-      if (waiting.cancelled || waiting.since > limit || state !== "held") continue
+      if (waiting.over || waiting.since > limit || state !== "held") continue
       settle(
         waiting,
         Effect.fail(new StorageError({ reason: "Busy", operation: waiting.operation, cause: heldTooLong }))
       )
-      waiting.cancelled = true
+      waiting.over = true
     }
   }
 
@@ -241,7 +261,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
     // What is resumed with is what the job returned.
     const answer = resume as Waiting["resume"]
     const since = clock.unsafeCurrentTimeMillis()
-    const waiting: Waiting = { kind, operation, job, resume: answer, since, cancelled: false }
+    const waiting: Waiting = { kind, operation, job, resume: answer, since, over: false }
     if (state === "closed") settle(waiting, Effect.fail(new StorageError({ reason: "Closed", operation })))
     else queue.push(waiting)
     schedule()
@@ -250,7 +270,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
 
   const cancel = (waiting: Waiting) =>
     Effect.sync(() => {
-      waiting.cancelled = true
+      waiting.over = true
       // Interrupted between being handed the connection and taking it.
       if (holder === waiting) release()
     })
@@ -263,6 +283,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyT
     if (state !== "idle" || ++inOneTurn > maxInOneTurn) return enqueue("write", operation, job)
     if (inOneTurn === 1) setImmediate(newTurn)
     try {
+      rollback()
       begin.run()
       const answer = job()
       commit.run()

@@ -87,7 +87,7 @@ export const causeCodec: (schema: Schema.Schema.All) => Codec<Cause.Cause<unknow
 
 /** One text per value, whatever the order of its keys. */
 export const canonical = (text: string | undefined): string =>
-  text === undefined ? "" : JSON.stringify(sortKeys(JSON.parse(text)))
+  text === undefined ? "" : /^[[{]/.test(text) ? JSON.stringify(sortKeys(JSON.parse(text))) : text
 
 const sortKeys = (json: unknown): unknown => {
   if (Array.isArray(json)) return json.map(sortKeys)

@@ -169,12 +169,7 @@ const attempt = (use: Use, number: number): AnyEffect =>
 const started = (use: Use, number: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     use.attempt = number
-    const marked = Effect.zipRight(
-      Effect.uninterruptible(append(use, "AttemptStarted", number)),
-      // A storage may answer at once. A fiber that uses the same name meanwhile must still be seen to.
-      Effect.yieldNow()
-    )
-    return live_.andEmit(use.live, marked, () => ({
+    return live_.andEmit(use.live, Effect.uninterruptible(append(use, "AttemptStarted", number)), () => ({
       _tag: "AttemptStarted",
       source: sourceOf(use),
       attempt: number

@@ -61,11 +61,8 @@ export const makeSqliteStore = ({ database, isGone, writer }: Options): Store =>
     return toRun(sql.findRun.get(lease.run) as RunRow).outcome
   }
 
-  const append = (lease: Lease, entry: Entry): boolean =>
-    sql.append.run(
-      ...[entry.seq, entry.kind, entry.step, entry.attempt, entry.at, entry.payload],
-      ...[lease.key, lease.token, lease.owner]
-    ).changes === 1
+  const append = (lease: Lease, { at, attempt, kind, payload, seq, step }: Entry): boolean =>
+    sql.append.run(seq, kind, step, attempt, at, payload, lease.key, lease.token, lease.owner).changes === 1
 
   const lost = (lease: Lease) => new LeaseLost({ run: lease.run, token: lease.token })
 

@@ -1,4 +1,5 @@
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -11,7 +12,7 @@ import { JournalError, type RunError, RunMismatch } from "../RunError.js"
 import * as Branch from "./branch.js"
 import { canonical, causeCodec, valueCodec } from "./codec.js"
 import { readJournal, type StepRecord } from "./journal.js"
-import { emit, type LiveRun, Run } from "./liveRun.js"
+import { emit, type LiveRun, Run, type RunService } from "./liveRun.js"
 
 export interface Definition<in Input, out A, out E, out R> {
   readonly name: string
@@ -27,6 +28,8 @@ interface Request<Input> {
   readonly input: Input
   readonly labels?: Readonly<Record<string, string>> | undefined
 }
+
+type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
 type AnyDefinition = Definition<never, unknown, unknown, unknown>
 
@@ -150,17 +153,23 @@ const advance = (
       stopped: undefined
     }
     // The input was encoded by the definition's own schema, so it is of the type the body takes.
-    const body = Effect.zipRight(
-      FiberRef.set(Branch.current, Branch.makeRoot()),
-      Effect.suspend(() => definition.body(input as never))
-    )
-    const inside = Effect.provideService(body, Run, { id, workflow: live.workflow, section: "", live })
+    const body = Effect.suspend(() => definition.body(input as never))
+    const inside = within({ id, workflow: live.workflow, section: "", live }, body)
     const running = Effect.zipRight(
       emit(live, () => began(live)),
       runFenced(live, restore(inside), restore)
     )
     return Effect.flatMap(running, (exit) => settle(live, definition, exit))
   }).pipe(Effect.flatten)
+
+/** In a fiber of its own, so nothing has to be put back. */
+const within = (run: RunService, body: AnyEffect): AnyEffect =>
+  Effect.withFiberRuntime((fiber) =>
+    Effect.zipRight(
+      FiberRef.set(FiberRef.currentContext, Context.add(fiber.currentContext, Run, run)),
+      Effect.zipRight(FiberRef.set(Branch.current, Branch.makeRoot()), body)
+    )
+  )
 
 const began = (live: LiveRun): Events.Event => {
   const { id: run, steps, workflow } = live

@@ -3,7 +3,6 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Events from "../../react/Events.js"
@@ -17,7 +16,7 @@ import { JournalError, type RunError, StepAmbiguous, StepConflict } from "../Run
 import { type Codec, causeCodec, errorCodec, valueCodec } from "./codec.js"
 import type { StepRecord } from "./journal.js"
 import * as live_ from "./liveRun.js"
-import { traced } from "./traced.js"
+import { isTraced, withSpan } from "./traced.js"
 
 /** What an attempt may know about itself. */
 export interface Attempt {
@@ -95,23 +94,41 @@ const planOf = (recover: object | undefined, retry: Schedule.Schedule<unknown, n
 
 export const runStep = (definition: Definition, input: unknown): AnyEffect =>
   Effect.flatMap(live_.Run, (run) =>
-    uninterruptibleMask((restore, fiber) => {
-      const live = run.live
-      if (live.stopped !== undefined) return live_.stop(live, live.stopped)
-      const key = live_.enter(run, definition.name, fiber)
-      if (key instanceof StepConflict) return live_.stop(live, key)
-      const use: Use = { live, definition, input, key, record: live.steps.get(key) }
-      const answered = use.record?.status === "completed" || use.record?.status === "failed"
-      return Effect.flatMap(Effect.exit(answered ? answer(use, use.record) : restore(attempts(use))), (exit) => {
-        live_.leave(run, definition.name, Exit.isInterrupted(exit))
-        return answered ? exit : settle(use, exit)
+    Effect.uninterruptibleMask((restore) =>
+      Effect.withFiberRuntime((fiber) => {
+        const live = run.live
+        if (live.stopped !== undefined) return live_.stop(live, live.stopped)
+        const key = live_.enter(run, definition.name, fiber)
+        if (key instanceof StepConflict) return live_.stop(live, key)
+        const use: Use = { live, definition, input, key, record: live.steps.get(key), traced: isTraced(fiber) }
+        const end = (interrupted: boolean) => live_.leave(run, definition.name, interrupted)
+        return isAnswered(use.record) ? answered(use, use.record, end) : fresh(use, restore, end)
       })
-    })
+    )
   )
 
-const uninterruptibleMask = (
-  f: (restore: Restore, fiber: Fiber.RuntimeFiber<unknown, unknown>) => AnyEffect
-): AnyEffect => Effect.uninterruptibleMask((restore) => Effect.withFiberRuntime((fiber) => f(restore, fiber)))
+const isAnswered = (record: StepRecord | undefined): record is StepRecord =>
+  record?.status === "completed" || record?.status === "failed"
+
+type End = (interrupted: boolean) => void
+
+const answered = (use: Use, record: StepRecord, end: End): AnyEffect =>
+  Effect.ensuring(
+    answer(use, record),
+    Effect.sync(() => end(false))
+  )
+
+const fresh = (use: Use, restore: Restore, end: End): AnyEffect =>
+  Effect.matchCauseEffect(attempts(use, restore), {
+    onSuccess: (value) => {
+      end(false)
+      return settle(use, Exit.succeed(value))
+    },
+    onFailure: (cause) => {
+      end(Cause.isInterrupted(cause))
+      return settle(use, Exit.failCause(cause))
+    }
+  })
 
 /** One use of a step within a run. */
 interface Use {
@@ -120,6 +137,7 @@ interface Use {
   readonly input: unknown
   readonly key: string
   readonly record: StepRecord | undefined
+  readonly traced: boolean
   attempt?: number
 }
 
@@ -147,29 +165,26 @@ const answerCause = (use: Use, record: StepRecord): AnyEffect =>
 
 // ---- run
 
-const attempts = (use: Use): AnyEffect => {
+const attempts = (use: Use, restore: Restore): AnyEffect => {
   const { plan } = use.definition
-  if (use.record !== undefined) return resumed(use, use.record)
-  return plan === undefined
-    ? attempt(use, 1)
-    : performFrom(1, (number) => attempt(use, number), plan, performOptions(use, []))
+  if (use.record !== undefined) return restore(resumed(use, use.record))
+  if (plan === undefined) return Effect.zipRight(started(use, 1), restore(body(use, 1)))
+  return restore(performFrom(1, (number) => attempt(use, number), plan, performOptions(use, [])))
+}
+
+const attempt = (use: Use, number: number): AnyEffect =>
+  Effect.zipRight(Effect.uninterruptible(started(use, number)), body(use, number))
+
+const body = (use: Use, number: number): AnyEffect => {
+  const run = Effect.suspend(() => use.definition.run(use.input, attemptOf(use, number)))
+  return use.traced ? withSpan(use.definition.name, { run: use.live.id, step: use.key, attempt: number }, run) : run
 }
 
 /** The start marker is on stable storage before the effect begins. */
-const attempt = (use: Use, number: number): AnyEffect =>
-  Effect.zipRight(
-    started(use, number),
-    traced(
-      use.definition.name,
-      () => ({ run: use.live.id, step: use.key, attempt: number }),
-      Effect.suspend(() => use.definition.run(use.input, attemptOf(use, number)))
-    )
-  )
-
 const started = (use: Use, number: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     use.attempt = number
-    return live_.andEmit(use.live, Effect.uninterruptible(append(use, "AttemptStarted", number)), () => ({
+    return live_.andEmit(use.live, append(use, "AttemptStarted", number), () => ({
       _tag: "AttemptStarted",
       source: sourceOf(use),
       attempt: number

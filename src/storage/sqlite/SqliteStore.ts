@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { statusOf } from "../internal/status.js"
 import type { Entry, Lease, Opened, OpenRequest, Outcome, Query, Run, Store } from "../Storage.js"
-import { LeaseLost, type StorageError } from "../StorageError.js"
+import { LeaseLost } from "../StorageError.js"
 import type { Database } from "./driver.js"
 import { prepareStatements } from "./statements.js"
 import type { Writer } from "./writer.js"
@@ -29,8 +29,10 @@ export const makeSqliteStore = ({ database, isGone, writer }: Options): Store =>
   /** The leases given out and not ended, by owner: with one of them, no write can hope for company. */
   const leases = new Set<string>()
 
-  const write = <A>(operation: string, job: (now: number) => A, alone: boolean): Effect.Effect<A, StorageError> =>
+  const write = <A, E>(operation: string, job: (now: number) => Effect.Effect<A, E>, alone: boolean) =>
     Effect.clockWith((clock) => writer.write(operation, () => job(clock.unsafeCurrentTimeMillis()), alone))
+
+  const read = <A>(operation: string, rows: () => A) => writer.read(operation, () => Effect.succeed(rows()))
 
   const open = (request: OpenRequest, owner: string, leaseMillis: number, now: number): Opened => {
     const { id, input, labels, version, workflow } = request
@@ -54,65 +56,57 @@ export const makeSqliteStore = ({ database, isGone, writer }: Options): Store =>
     return { _tag: "Claimed", run, lease: leaseOf(run, owner) }
   }
 
-  /** The recorded outcome, or nothing if the lease was taken over and there is none yet. */
-  const finish = (lease: Lease, outcome: Omit<Outcome, "at">, now: number): Outcome | undefined => {
+  const finish = (lease: Lease, outcome: Omit<Outcome, "at">, now: number) => {
     const finished = sql.finishRun.run(outcome.status, outcome.exit, now, lease.key, lease.token, lease.owner)
-    if (finished.changes === 1) return { ...outcome, at: now }
-    return toRun(sql.findRun.get(lease.run) as RunRow).outcome
+    if (finished.changes === 1) return Effect.succeed({ ...outcome, at: now })
+    const recorded = toRun(sql.findRun.get(lease.run) as RunRow).outcome
+    return recorded === undefined ? Effect.fail(lost(lease)) : Effect.succeed(recorded)
   }
 
-  const append = (lease: Lease, { at, attempt, kind, payload, seq, step }: Entry): boolean =>
-    sql.append.run(seq, kind, step, attempt, at, payload, lease.key, lease.token, lease.owner).changes === 1
-
   const lost = (lease: Lease) => new LeaseLost({ run: lease.run, token: lease.token })
+
+  const append = (lease: Lease, { at, attempt, kind, payload, seq, step }: Entry) =>
+    sql.append.run(seq, kind, step, attempt, at, payload, lease.key, lease.token, lease.owner).changes === 1
+      ? Effect.void
+      : Effect.fail(lost(lease))
+
+  const renew = (held: ReadonlyArray<Lease>, until: number) =>
+    held.filter((lease) => sql.renewLease.run(until, lease.key, lease.token, lease.owner).changes === 0)
 
   return {
     now: Clock.currentTimeMillis,
     open: (request, owner, leaseMillis) =>
       Effect.suspend(() =>
         Effect.tap(
-          write("Opening a run", (now) => open(request, owner, leaseMillis, now), leases.size === 0),
+          write("Opening a run", (now) => Effect.succeed(open(request, owner, leaseMillis, now)), leases.size === 0),
           ({ _tag }) => {
             if (_tag === "Created" || _tag === "Claimed") leases.add(owner)
           }
         )
       ),
-    append: (lease, entry) =>
-      Effect.flatMap(
-        writer.write("Appending to the journal", () => append(lease, entry), leases.size <= 1),
-        (appended) => (appended ? Effect.void : Effect.fail(lost(lease)))
-      ),
+    append: (lease, entry) => writer.write("Appending to the journal", () => append(lease, entry), leases.size <= 1),
     finish: (lease, outcome) =>
-      Effect.flatMap(
-        write("Recording an outcome", (now) => finish(lease, outcome, now), leases.size <= 1),
-        (recorded) => {
-          leases.delete(lease.owner)
-          return recorded === undefined ? Effect.fail(lost(lease)) : Effect.succeed(recorded)
-        }
-      ),
+      Effect.suspend(() => {
+        const alone = leases.size <= 1
+        leases.delete(lease.owner)
+        return write("Recording an outcome", (now) => finish(lease, outcome, now), alone)
+      }),
     renew: (held, leaseMillis) =>
-      write(
-        "Renewing leases",
-        (now) =>
-          held.filter(
-            (lease) => sql.renewLease.run(now + leaseMillis, lease.key, lease.token, lease.owner).changes === 0
-          ),
-        false
-      ),
+      write("Renewing leases", (now) => Effect.succeed(renew(held, now + leaseMillis)), false),
     release: (run, owner) =>
       Effect.suspend(() => {
         leases.delete(owner)
-        return Effect.asVoid(writer.write("Releasing a lease", () => sql.releaseLease.run(run, owner)))
+        return writer.write("Releasing a lease", () => {
+          sql.releaseLease.run(run, owner)
+          return Effect.void
+        })
       }),
     find: (id) =>
-      writer.read("Finding a run", () =>
-        Option.map(Option.fromNullable(sql.findRun.get(id) as RunRow | undefined), toRun)
-      ),
-    journal: (key) =>
-      writer.read("Reading a journal", () => (sql.journal.all(key) as ReadonlyArray<EntryRow>).map(toEntry)),
+      read("Finding a run", () => Option.map(Option.fromNullable(sql.findRun.get(id) as RunRow | undefined), toRun)),
+    journal: (key) => read("Reading a journal", () => (sql.journal.all(key) as ReadonlyArray<EntryRow>).map(toEntry)),
     list: (query) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        writer.read("Listing runs", () => (sql.list.all(listParams(query, now)) as ReadonlyArray<RunRow>).map(toRun))
+        read("Listing runs", () => (sql.list.all(listParams(query, now)) as ReadonlyArray<RunRow>).map(toRun))
       )
   }
 }

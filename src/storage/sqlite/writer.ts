@@ -15,13 +15,17 @@ import { isBusy, toStorageError } from "./errors.js"
 export interface Writer {
   /**
    * Runs a synchronous job inside a transaction. It is answered after the
-   * commit. A job may be run more than once, and must leave nothing behind but
+   * commit, with the effect the job returned. A job may be run more than once, and must leave nothing behind but
    * rows. With `alone` the caller knows of nobody who could join it, and need
    * not wait for company.
    */
-  readonly write: <A>(operation: string, job: () => A, alone?: boolean) => Effect.Effect<A, StorageError>
+  readonly write: <A, E>(
+    operation: string,
+    job: () => Effect.Effect<A, E>,
+    alone?: boolean
+  ) => Effect.Effect<A, E | StorageError>
   /** Runs a synchronous read as soon as nobody holds the connection. */
-  readonly read: <A>(operation: string, job: () => A) => Effect.Effect<A, StorageError>
+  readonly read: <A>(operation: string, job: () => Effect.Effect<A>) => Effect.Effect<A, StorageError>
   /** Waits for the connection. Whoever got it must `release` it. */
   readonly acquire: Effect.Effect<void, StorageError>
   readonly release: Effect.Effect<void>
@@ -32,12 +36,14 @@ export interface Writer {
 interface Waiting {
   readonly kind: "write" | "read" | "permit"
   readonly operation: string
-  readonly job: () => unknown
-  readonly resume: (effect: Effect.Effect<unknown, StorageError>) => void
+  readonly job: () => Answer
+  readonly resume: (effect: Answer) => void
   readonly since: number
   /** Interrupted, or answered. */
   over: boolean
 }
+
+type Answer = Effect.Effect<unknown, unknown>
 
 /** `idle`: nothing waits. `due`: a turn is scheduled. `busy`: the file is another's. `held`: a permit is out. */
 type State = "idle" | "due" | "busy" | "held" | "closed"
@@ -74,7 +80,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
   /** What waits for a busy file. */
   let blocked: ReadonlyArray<Waiting> = []
 
-  const settle = (waiting: Waiting, effect: Effect.Effect<unknown, StorageError>) => {
+  const settle = (waiting: Waiting, effect: Answer) => {
     if (waiting.over) return
     waiting.over = true
     waiting.resume(effect)
@@ -163,14 +169,14 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
     const answers = runTogether(batch)
     if (answers === undefined) return runApart(batch)
     batch.forEach((waiting, i) => {
-      settle(waiting, Effect.succeed(answers[i]))
+      settle(waiting, answers[i] as Answer)
     })
   }
 
   const runReads = (batch: ReadonlyArray<Waiting>) => {
     for (const waiting of batch) {
       try {
-        settle(waiting, Effect.succeed(waiting.job()))
+        settle(waiting, waiting.job())
       } catch (cause) {
         refuse(waiting, cause)
       }
@@ -178,7 +184,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
   }
 
   /** All jobs in one transaction, or nothing and undefined if one of them is refused. */
-  const runTogether = (batch: ReadonlyArray<Waiting>): ReadonlyArray<unknown> | undefined => {
+  const runTogether = (batch: ReadonlyArray<Waiting>): ReadonlyArray<Answer> | undefined => {
     if (batch.length === 0) return []
     rollback()
     begin.run()
@@ -197,7 +203,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
   const runApart = (batch: ReadonlyArray<Waiting>) => {
     for (const waiting of batch) {
       try {
-        settle(waiting, Effect.succeed(runTogether([waiting])?.[0]))
+        settle(waiting, runTogether([waiting])?.[0] as Answer)
       } catch (cause) {
         refuse(waiting, cause)
       }
@@ -245,18 +251,22 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
     }
   }
 
-  const enqueue = <A>(kind: Waiting["kind"], operation: string, job: () => A): Effect.Effect<A, StorageError> =>
+  const enqueue = <A, E>(
+    kind: Waiting["kind"],
+    operation: string,
+    job: () => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | StorageError> =>
     Effect.withFiberRuntime((_, { runtimeFlags }) =>
       RuntimeFlags.interruptible(runtimeFlags)
         ? Effect.async((resume) => cancel(push(kind, operation, job, resume)))
         : Effect.async((resume) => void push(kind, operation, job, resume))
     )
 
-  const push = <A>(
+  const push = <A, E>(
     kind: Waiting["kind"],
     operation: string,
-    job: () => A,
-    resume: (effect: Effect.Effect<A, StorageError>) => void
+    job: () => Effect.Effect<A, E>,
+    resume: (effect: Effect.Effect<A, E | StorageError>) => void
   ): Waiting => {
     // What is resumed with is what the job returned.
     const answer = resume as Waiting["resume"]
@@ -279,7 +289,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
     alone ? Effect.suspend(() => writeAlone(operation, job)) : enqueue("write", operation, job)
 
   /** At once if nobody waits; now and then the long way, so that the event loop gets its turn. */
-  const writeAlone = <A>(operation: string, job: () => A): Effect.Effect<A, StorageError> => {
+  const writeAlone = <A, E>(operation: string, job: () => Effect.Effect<A, E>): Effect.Effect<A, E | StorageError> => {
     if (state !== "idle" || ++inOneTurn > maxInOneTurn) return enqueue("write", operation, job)
     if (inOneTurn === 1) setImmediate(newTurn)
     try {
@@ -287,7 +297,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
       begin.run()
       const answer = job()
       commit.run()
-      return Effect.succeed(answer)
+      return answer
     } catch (cause) {
       rollback()
       return isBusy(cause) ? enqueue("write", operation, job) : Effect.fail(toStorageError(operation)(cause))
@@ -298,11 +308,11 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
     inOneTurn = 0
   }
 
-  const read = <A>(operation: string, job: () => A): Effect.Effect<A, StorageError> =>
+  const read: Writer["read"] = (operation, job) =>
     Effect.suspend(() => {
       if (state === "held" || state === "closed") return enqueue("read", operation, job)
       try {
-        return Effect.succeed(job())
+        return job()
       } catch (cause) {
         return isBusy(cause) ? enqueue("read", operation, job) : Effect.fail(toStorageError(operation)(cause))
       }
@@ -321,7 +331,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
     write,
     read,
     patiently: (operation, statement) => Effect.mapError(whileBusy(statement), toStorageError(operation)),
-    acquire: enqueue("permit", "Waiting for the connection", () => undefined),
+    acquire: enqueue("permit", "Waiting for the connection", () => Effect.void),
     release: Effect.sync(release)
   }
   return writer

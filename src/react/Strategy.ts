@@ -164,13 +164,12 @@ export const make = <E, A = never, E2 = never, R = never>(
  * @since 0.1.0
  * @category strategies
  */
-export function retry(): Strategy<unknown, never, Exhausted>
-export function retry<E, R>(policy: Schedule.Schedule<unknown, E, R>): Strategy<E, never, Exhausted, R>
-export function retry<E, R>(
-  policy: Schedule.Schedule<unknown, E, R> = RetryPolicy.exponential()
-): Strategy<E, never, Exhausted, R> {
-  return fromOpen("retry", () => openSchedule(policy))
-}
+export const retry: {
+  (): Strategy<unknown, never, Exhausted>
+  <E, R>(policy: Schedule.Schedule<unknown, E, R>): Strategy<E, never, Exhausted, R>
+} = (policy: Schedule.Schedule<unknown, never, unknown> = RetryPolicy.exponential()): never =>
+  // The strategy takes and needs what its policy does; the default takes any failure and needs nothing.
+  fromOpen("retry", () => openSchedule(policy)) as never
 
 const openSchedule = <E, R>(policy: Schedule.Schedule<unknown, E, R>): Driver<E, never, Exhausted, R> => {
   let state: unknown = policy.initial

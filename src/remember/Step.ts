@@ -1,3 +1,9 @@
+/**
+ * A step is a named unit of a run whose result is journaled: when the run is
+ * executed again, a completed step answers from the journal and is not run.
+ *
+ * @since 0.1.0
+ */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"

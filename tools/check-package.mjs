@@ -1,0 +1,26 @@
+// Packs the package as it would be published and holds it against publint and
+// "are the types wrong". Needs a build.
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+const folder = mkdtempSync(join(tmpdir(), "effect-recovery-pack-"))
+const run = (command, args) => execFileSync(command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] })
+
+try {
+  const pack = ["pack", "--json", "--ignore-scripts", "--loglevel", "error", "--pack-destination", folder]
+  const [{ filename, files, size }] = JSON.parse(run("npm", pack))
+  const tarball = join(folder, filename)
+  const leaked = files.filter(({ path }) => /^(test|bench|tools|examples)\//.test(path))
+  if (leaked.length > 0) throw new Error(`the package holds ${leaked.map(({ path }) => path).join(", ")}`)
+  process.stdout.write(run(join("node_modules", ".bin", "publint"), [tarball, "--strict"]))
+  // ESM only: Node 20.19 and later can require it.
+  process.stdout.write(run(join("node_modules", ".bin", "attw"), [tarball, "--profile", "esm-only"]))
+  console.log(`${filename}: ${files.length} files, ${(size / 1024).toFixed(0)} kB`)
+} catch (error) {
+  console.error(error.stdout ?? error.message)
+  process.exitCode = 1
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}

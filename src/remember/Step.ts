@@ -93,9 +93,9 @@ export interface Options<
    * Strategies by tag, as for `Recovery.recover`. Attempts, and the time of the
    * next one, are journaled: a crash neither resets nor shortens them.
    */
-  readonly recover?: Handlers & Recovery.NoOthers<Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>, Handlers>
+  readonly recover?: Handlers & Recovery.NoOthers<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>
   /** For the errors `recover` does not name. The last error surfaces as it is. */
-  readonly retry?: Schedule.Schedule<unknown, Schema.Schema.Type<Error> | Errors<never, Ambiguous, Timeout>, R2>
+  readonly retry?: Schedule.Schedule<unknown, Error["Type"] | Errors<never, Ambiguous, Timeout>, R2>
   /**
    * Whether the step fails the run when the journal cannot be written
    * (`"required"`, the default) or goes on unrecorded (`"best-effort"`).
@@ -167,25 +167,18 @@ export const make: {
     Error extends Schema.Schema.All = typeof Schema.Never,
     Ambiguous extends OnAmbiguous = "rerun",
     Timeout extends Duration.DurationInput | undefined = undefined,
-    const Handlers extends Cases<
-      Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>,
-      Schema.Schema.Type<Success>,
-      Schema.Schema.Type<Error>
-    > = {},
+    const Handlers extends Cases<Errors<Error["Type"], Ambiguous, Timeout>, Success["Type"], Error["Type"]> = {},
     R2 = never
   >(
     name: string,
     options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2> & {
-      readonly run: (
-        input: Input,
-        attempt: Attempt
-      ) => Effect.Effect<Schema.Schema.Type<Success>, Schema.Schema.Type<Error>, R>
+      readonly run: (input: Input, attempt: Attempt) => Effect.Effect<Success["Type"], Error["Type"], R>
     }
   ): (
     input: Input
   ) => Step<
-    Schema.Schema.Type<Success>,
-    Recovery.Residual<Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>, Handlers>,
+    Success["Type"],
+    Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
     Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>>
   >
   <
@@ -194,20 +187,16 @@ export const make: {
     Error extends Schema.Schema.All = typeof Schema.Never,
     Ambiguous extends OnAmbiguous = "rerun",
     Timeout extends Duration.DurationInput | undefined = undefined,
-    const Handlers extends Cases<
-      Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>,
-      Schema.Schema.Type<Success>,
-      Schema.Schema.Type<Error>
-    > = {},
+    const Handlers extends Cases<Errors<Error["Type"], Ambiguous, Timeout>, Success["Type"], Error["Type"]> = {},
     R2 = never
   >(
     name: string,
     options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2> & {
-      readonly run: Effect.Effect<Schema.Schema.Type<Success>, Schema.Schema.Type<Error>, R>
+      readonly run: Effect.Effect<Success["Type"], Error["Type"], R>
     }
   ): Step<
-    Schema.Schema.Type<Success>,
-    Recovery.Residual<Errors<Schema.Schema.Type<Error>, Ambiguous, Timeout>, Handlers>,
+    Success["Type"],
+    Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
     Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>>
   >
 } = (name: string, options: Parameters<typeof define>[1]): never => {

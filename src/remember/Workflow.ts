@@ -112,8 +112,8 @@ export type Failure<E> = E | AttemptTimeout | StepAmbiguous | RecoveryExhausted<
  * @category constructors
  */
 export const make = <
-  A extends Schema.Schema.Type<Success>,
-  E extends Failure<Schema.Schema.Type<Error>>,
+  A extends Success["Type"],
+  E extends Failure<Error["Type"]>,
   R,
   Input extends Schema.Schema.Any = typeof Schema.Void,
   Success extends Schema.Schema.Any = typeof Schema.Void,
@@ -130,10 +130,10 @@ export const make = <
     /** Recorded with every run. Defaults to "1". */
     readonly version?: string
   },
-  body: (input: Schema.Schema.Type<Input>) => Effect.Effect<A, E, R>
+  body: (input: Input["Type"]) => Effect.Effect<A, E, R>
 ): Workflow<
-  Schema.Schema.Type<Input>,
-  Schema.Schema.Type<Success>,
+  Input["Type"],
+  Success["Type"],
   E,
   Exclude<R, Run> | Schema.Schema.Context<Input> | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>
 > => {

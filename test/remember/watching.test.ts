@@ -1,0 +1,87 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
+import { Events, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
+
+class Offline extends Schema.TaggedError<Offline>()("Offline", {}) {}
+
+let broken = true
+let failures = 1
+
+const flaky = Step.make("flaky", {
+  error: Offline,
+  run: Effect.suspend(() => (failures-- > 0 ? Effect.fail(new Offline()) : Effect.void)),
+  recover: { Offline: Strategy.retry(RetryPolicy.fixed({ delay: 0 })) }
+})
+const last = Step.make("last", { run: Effect.suspend(() => (broken ? Effect.die("bug") : Effect.void)) })
+const workflow = Workflow.make("w", { error: Offline }, () => Effect.zipRight(flaky, last))
+const execute = Workflow.execute(workflow, { id: "run", input: undefined })
+
+describe("watching", () => {
+  it.scopedLive("an observer is told of everything, in order", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const observer = Events.layer((event) =>
+        Effect.sync(() => void seen.push([event._tag, event.source.step].filter(Boolean).join(" ")))
+      )
+      const storage = yield* Layer.build(Storage.layerMemory)
+      const watched = execute.pipe(Effect.provide(observer), Effect.provide(storage))
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(watched)))
+      broken = false
+      yield* watched
+      assert.deepStrictEqual(seen, [
+        "RunStarted",
+        "AttemptStarted flaky",
+        "Decided flaky",
+        "AttemptStarted flaky",
+        "StepCompleted flaky",
+        "AttemptStarted last",
+        "RunStopped",
+        "RunResumed",
+        "StepAnswered flaky",
+        "StepAmbiguous last",
+        "AttemptStarted last",
+        "StepCompleted last",
+        "RunFinished"
+      ])
+    })
+  )
+
+  it.live("a traced program sees runs and attempts as spans, another none", () =>
+    Effect.gen(function* () {
+      const names: Array<string> = []
+      const own = Tracer.make({
+        span: (name, parent, context, links, startTime, kind) => {
+          names.push(name)
+          const span: Tracer.Span = {
+            _tag: "Span",
+            spanId: String(names.length),
+            traceId: "trace",
+            name,
+            parent,
+            context,
+            links,
+            kind,
+            sampled: true,
+            status: { _tag: "Started", startTime },
+            attributes: new Map(),
+            end: () => {},
+            attribute: () => {},
+            event: () => {},
+            addLinks: () => {}
+          }
+          return span
+        },
+        context: (f) => f()
+      })
+      const program = Effect.provide(execute, Storage.layerMemory)
+      yield* program
+      assert.deepStrictEqual(names, [])
+      yield* Effect.withTracer(program, own)
+      assert.deepStrictEqual(names, ["Workflow.execute", "flaky", "last"])
+    })
+  )
+})

@@ -81,7 +81,7 @@ export interface Options<
   Handlers,
   R2
 > {
-  /** How the result is written to the journal. Defaults to `Schema.Void`. */
+  /** How the result is written to the journal. Without it the step returns nothing. */
   readonly success?: Success
   /** How its errors are written. Defaults to `Schema.Never`: a step that cannot fail. */
   readonly error?: Error

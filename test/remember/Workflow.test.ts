@@ -85,6 +85,24 @@ for (const backend of backends) {
         assert.strictEqual(ledger.of("ship"), 1)
       }))
 
+    test("without a schema a step returns nothing, the first time and after", (place) =>
+      Effect.gen(function* () {
+        let broken = true
+        const seen: Array<unknown> = []
+        const step = Step.make("number", { run: Effect.succeed(42) })
+        const workflow = Workflow.make("w", {}, () =>
+          Effect.flatMap(step, (value) => {
+            seen.push(value)
+            return broken ? Effect.die("bug") : Effect.void
+          })
+        )
+        const execute = as(place)(Workflow.execute(workflow, { id: "run", input: undefined }))
+        yield* Effect.exit(execute)
+        broken = false
+        yield* execute
+        assert.deepStrictEqual(seen, [undefined, undefined])
+      }))
+
     test("a domain error ends the run and comes back as its class", (place) =>
       Effect.gen(function* () {
         const charge = Step.make("charge", { error: Declined, run: Effect.fail(new Declined({ reason: "limit" })) })

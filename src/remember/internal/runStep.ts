@@ -56,7 +56,10 @@ export const define = (
   }
 ): Definition => {
   const own = options.run
-  const run = typeof own === "function" ? own : () => own
+  const given = typeof own === "function" ? own : () => own
+  // What the journal does not keep the first run does not see either.
+  const run: typeof given =
+    options.success === undefined ? (input, attempt) => Effect.asVoid(given(input, attempt)) : given
   return {
     name,
     success: valueCodec(options.success ?? Schema.Void),

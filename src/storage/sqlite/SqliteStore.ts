@@ -63,6 +63,18 @@ export const makeSqliteStore = ({ database, isGone, writer }: Options): Store =>
     return recorded === undefined ? Effect.fail(lost(lease)) : Effect.succeed(recorded)
   }
 
+  /** The lease of a process that is gone has ended, whatever it says. */
+  const toLiving = (row: RunRow): Run => {
+    const run = toRun(row)
+    return run.owner !== undefined && isGone(run.owner) ? { ...run, owner: undefined, leaseUntil: undefined } : run
+  }
+
+  const list = (query: Query, now: number): ReadonlyArray<Run> => {
+    const runs = (sql.list.all(listParams(query)) as ReadonlyArray<RunRow>).map(toLiving)
+    if (!isOpenStatus(query.status)) return runs
+    return runs.filter((run) => statusOf(run, now) === query.status).slice(0, query.limit ?? 100)
+  }
+
   const lost = (lease: Lease) => new LeaseLost({ run: lease.run, token: lease.token })
 
   const append = (lease: Lease, { at, attempt, kind, payload, seq, step }: Entry) =>
@@ -102,24 +114,27 @@ export const makeSqliteStore = ({ database, isGone, writer }: Options): Store =>
         })
       }),
     find: (id) =>
-      read("Finding a run", () => Option.map(Option.fromNullable(sql.findRun.get(id) as RunRow | undefined), toRun)),
+      read("Finding a run", () => Option.map(Option.fromNullable(sql.findRun.get(id) as RunRow | undefined), toLiving)),
     journal: (key) => read("Reading a journal", () => (sql.journal.all(key) as ReadonlyArray<EntryRow>).map(toEntry)),
-    list: (query) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        read("Listing runs", () => (sql.list.all(listParams(query, now)) as ReadonlyArray<RunRow>).map(toRun))
-      )
+    list: (query) => Effect.flatMap(Clock.currentTimeMillis, (now) => read("Listing runs", () => list(query, now)))
   }
 }
 
 const leaseOf = (run: Run, owner: string): Lease => ({ key: run.key, run: run.id, token: run.token, owner })
 
-const listParams = (query: Query, now: number) => ({
-  workflow: query.workflow ?? null,
-  status: query.status ?? null,
-  before: query.before ?? null,
-  limit: query.limit ?? 100,
-  now
-})
+/** Whether a run without an outcome is running only its lease and its owner can tell, row by row. */
+const isOpenStatus = (status: Query["status"]): boolean => status === "running" || status === "stopped"
+
+const listParams = (query: Query) => {
+  const open = isOpenStatus(query.status)
+  return {
+    workflow: query.workflow ?? null,
+    status: open ? null : (query.status ?? null),
+    open: open ? 1 : 0,
+    before: query.before ?? null,
+    limit: open ? -1 : (query.limit ?? 100)
+  }
+}
 
 interface RunRow {
   readonly key: number

@@ -31,7 +31,8 @@ export const prepareStatements = (database: Database) => ({
     `SELECT ${columns} FROM recovery_runs
      WHERE ($workflow IS NULL OR workflow = $workflow)
        AND ($before IS NULL OR key < $before)
-       AND ($status IS NULL OR $status = COALESCE(status, IIF(lease_until > $now, 'running', 'stopped')))
+       AND ($status IS NULL OR status = $status)
+       AND (NOT $open OR status IS NULL)
      ORDER BY key DESC LIMIT $limit`
   )
 })

@@ -95,14 +95,14 @@ const check = (server: PackageServer) =>
       journal.filter((entry) => entry.step === step && entry.kind === "StepCompleted").length
     say()
     table([
-      ["step", "status", "completed", "attempts", "unclear", "seconds"],
+      ["step", "status", "completed", "attempts", "unclear", "took"],
       ...status.steps.map((step) => [
         step.key,
         step.status,
         completions(step.key) === 1 ? "once" : `${completions(step.key)} times`,
         String(step.attempts),
         step.ambiguous.length === 0 ? "" : `attempt ${step.ambiguous.join(", ")}`,
-        ((step.updatedAt.getTime() - step.startedAt.getTime()) / 1000).toFixed(2)
+        `${((step.updatedAt.getTime() - step.startedAt.getTime()) / 1000).toFixed(2)} s`
       ])
     ])
     say()
@@ -134,8 +134,9 @@ const program = Effect.gen(function* () {
   fs.rmSync(folder, { recursive: true, force: true })
   fs.mkdirSync(folder, { recursive: true })
   say(bold("effect-recovery: the main job"))
-  say("This package is packed, verified and uploaded in chunks to a server that is busy, resets")
-  say("connections or answers too late by turns. The worker is killed twice and started again.")
+  say("This package is packed, verified and uploaded in chunks to a server that is")
+  say("busy, resets connections or answers too late by turns. The worker is killed")
+  say("twice and started again on the same SQLite file.")
   say()
   const server = yield* startServer(seed)
   for (const [i, kill] of kills.entries()) {

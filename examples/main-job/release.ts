@@ -143,10 +143,10 @@ const send = (request: HttpClientRequest.HttpClientRequest) =>
 const toUploadFailed = (error: HttpClientError.HttpClientError): UploadFailed => {
   if (error._tag === "ResponseError") {
     const { headers, status } = error.response
-    return new UploadFailed({ message: `the server answered ${status}`, status, retryAfter: headers["retry-after"] })
+    return new UploadFailed({ message: `status ${status}`, status, retryAfter: headers["retry-after"] })
   }
   const code = codeBehind(error)
-  return new UploadFailed({ message: code === undefined ? error.message : `the connection broke (${code})`, code })
+  return new UploadFailed({ message: code === undefined ? error.message : code, code })
 }
 
 const codeBehind = (error: unknown): string | undefined => {

@@ -25,7 +25,7 @@ export const note = (text: string): void => {
 
 export const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
 
-const name = (report: Report): string => (report.step ?? "").padEnd(18)
+const name = (report: Report): string => (report.step ?? "").padEnd(17)
 
 /** The line for an event, or nothing where the next one says more. */
 export const describe = (report: Report): string | undefined => {
@@ -36,17 +36,17 @@ export const describe = (report: Report): string | undefined => {
     case "RunResumed":
       return cyan(`the run goes on: ${report.answered} steps are in its journal`)
     case "StepCompleted":
-      return `${green("done    ")}  ${name(report)}${dim(attempt)}`
+      return `${green("done    ")}${name(report)}${dim(attempt)}`
     case "StepAnswered":
-      return `${cyan("journal ")}  ${name(report)}${dim("not run again")}`
+      return `${cyan("journal ")}${name(report)}${dim("not run again")}`
     case "StepAmbiguous":
-      return `${yellow("unclear ")}  ${name(report)}${attempt} was cut short; it is idempotent, so it runs again`
+      return `${yellow("unclear ")}${name(report)}${attempt} was cut short; it runs again`
     case "BackoffResumed":
-      return `${cyan("waiting ")}  ${name(report)}${attempt} stays due as it was, in ${seconds(report.delay ?? 0)}`
+      return `${cyan("waiting ")}${name(report)}${attempt} stays due in ${seconds(report.delay ?? 0)}`
     case "Decided":
-      return `${yellow("fault   ")}  ${name(report)}${attempt}: ${report.category}, ${brief(report.message)}${again(report)}`
+      return `${yellow("fault   ")}${name(report)}#${report.attempt} ${report.category}, ${brief(report.message)}${again(report)}`
     case "StepFailed":
-      return `${red("failed  ")}  ${name(report)}${attempt}: ${report.category}, ${brief(report.message)}`
+      return `${red("failed  ")}${name(report)}${attempt}: ${report.category}, ${brief(report.message)}`
     case "RunFinished":
       return bold(`the run is ${report.message}`)
     case "RunStopped":
@@ -59,7 +59,8 @@ export const describe = (report: Report): string | undefined => {
 const again = (report: Report): string =>
   report.decision === "Again" ? `; again in ${seconds(report.delay ?? 0)}` : ` (${report.decision})`
 
-const brief = (message = ""): string => message.replace(/[;.].*/s, "")
+/** What fits on a line: the first clause, without what every attempt begins with. */
+const brief = (message = ""): string => message.replace(/[;.].*/s, "").replace("The attempt was ", "")
 
 /** Columns as wide as their widest cell. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): void => {

@@ -249,7 +249,9 @@ export interface StepStatus {
   /** `started` without a running process means that nobody knows whether it happened. */
   readonly status: "started" | "waiting" | "completed" | "failed"
   readonly attempts: number
+  /** When its latest attempt started. */
   readonly startedAt: Date
+  /** When the journal last heard of it. */
   readonly updatedAt: Date
   /** When the next attempt is due, for a step that waits. */
   readonly nextAttemptAt: Option.Option<Date>

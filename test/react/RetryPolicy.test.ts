@@ -42,6 +42,11 @@ describe("RetryPolicy", () => {
         RetryPolicy.exponential({ maxRetries: 4, initialDelay: "2 seconds", factor: 3, maxDelay: "10 seconds" }),
         seconds(0, 2, 8, 18, 28)
       ],
+      [
+        "a pipeline's 30, 60, 120, 240, 300 s",
+        RetryPolicy.exponential({ maxRetries: 5, initialDelay: "30 seconds", maxDelay: "5 minutes" }),
+        seconds(0, 30, 90, 210, 450, 750)
+      ],
       ["linear by default 1, 2, 3 s", RetryPolicy.linear(), seconds(0, 1, 3, 6)],
       [
         "linear with increment",

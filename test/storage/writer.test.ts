@@ -1,0 +1,141 @@
+import { assert, describe, it } from "@effect/vitest"
+import Database from "better-sqlite3"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import { makeWriter, type Writer } from "../../src/storage/sqlite/writer.js"
+import { temporaryFile } from "../support/files.js"
+
+interface Bench {
+  readonly writer: Writer
+  readonly insert: (n: number) => () => Effect.Effect<number>
+  readonly numbers: () => ReadonlyArray<number>
+  /** Transactions begun so far. */
+  readonly begun: () => number
+}
+
+const makeBench = (busyMillis = 5_000): Effect.Effect<Bench, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const filename = yield* temporaryFile("test.db")
+    const database = yield* Effect.acquireRelease(
+      Effect.sync(() => new Database(filename, { timeout: 0 })),
+      (database) => Effect.sync(() => database.close())
+    )
+    database.pragma("journal_mode = WAL")
+    database.exec("CREATE TABLE t (n INTEGER PRIMARY KEY)")
+    let begun = 0
+    const counted = new Proxy(database, {
+      get: (target, key) => {
+        const value = Reflect.get(target, key)
+        if (key !== "prepare") return typeof value === "function" ? value.bind(target) : value
+        return (sql: string) => {
+          const statement = target.prepare(sql)
+          if (!sql.startsWith("BEGIN")) return statement
+          return {
+            run: () => {
+              begun++
+              return statement.run()
+            }
+          }
+        }
+      }
+    })
+    const writer = yield* makeWriter(counted as never, busyMillis)
+    const insert = database.prepare("INSERT INTO t VALUES (?)")
+    const numbers = database.prepare("SELECT n FROM t ORDER BY n").pluck()
+    return {
+      writer,
+      insert: (n) => () => {
+        insert.run(n)
+        return Effect.succeed(n)
+      },
+      numbers: () => numbers.all() as ReadonlyArray<number>,
+      begun: () => begun
+    }
+  })
+
+const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
+
+describe("the SQLite writer", () => {
+  it.scopedLive("writes that wait together share one transaction, and each is answered with its own", () =>
+    Effect.gen(function* () {
+      const { begun, insert, numbers, writer } = yield* makeBench()
+      const answers = yield* Effect.forEach(upTo(50), (n) => writer.write("insert", insert(n)), {
+        concurrency: "unbounded"
+      })
+      assert.deepStrictEqual(answers, upTo(50))
+      assert.deepStrictEqual(numbers(), upTo(50))
+      assert.isAtMost(begun(), 2)
+    })
+  )
+
+  it.scopedLive("a lone write waits for nobody", () =>
+    Effect.gen(function* () {
+      const { begun, insert, numbers, writer } = yield* makeBench()
+      const fiber = Effect.runFork(writer.write("insert", insert(1), true))
+      assert.deepStrictEqual(numbers(), [1])
+      assert.strictEqual(begun(), 1)
+      assert.strictEqual(yield* Fiber.join(fiber), 1)
+    })
+  )
+
+  it.scopedLive("a refused write fails alone", () =>
+    Effect.gen(function* () {
+      const { insert, numbers, writer } = yield* makeBench()
+      const jobs = [1, 2, 2, 3].map((n) => Effect.exit(writer.write("insert", insert(n))))
+      const exits = yield* Effect.all(jobs, { concurrency: "unbounded" })
+      assert.deepStrictEqual(exits.map(Exit.isSuccess), [true, true, false, true])
+      assert.deepStrictEqual(numbers(), [1, 2, 3])
+    })
+  )
+
+  it.scopedLive("a refused write beside a file that gets busy: everybody still gets their own answer", () =>
+    Effect.gen(function* () {
+      const { insert, numbers, writer } = yield* makeBench()
+      let tries = 0
+      /** Refused with the others; when each is tried alone, the file is busy for a while. */
+      const refused = () => {
+        const code = ++tries >= 2 && tries <= 4 ? "SQLITE_BUSY" : "SQLITE_CONSTRAINT"
+        throw Object.assign(new Error(code), { code })
+      }
+      const jobs = [insert(1), refused, insert(2)].map((job) => Effect.exit(writer.write("insert", job)))
+      const exits = yield* Effect.all(jobs, { concurrency: "unbounded" })
+      assert.deepStrictEqual(exits.map(Exit.isSuccess), [true, false, true])
+      assert.deepStrictEqual(numbers(), [1, 2])
+    })
+  )
+
+  it.scopedLive("a failing read fails alone", () =>
+    Effect.gen(function* () {
+      const { numbers, writer } = yield* makeBench()
+      yield* writer.acquire
+      const reads = [
+        () => Effect.succeed(numbers()),
+        () => {
+          throw new Error("no")
+        },
+        () => Effect.succeed(numbers())
+      ]
+      const fibers = yield* Effect.forEach(reads, (read) => Effect.fork(Effect.exit(writer.read("read", read))))
+      yield* Effect.yieldNow()
+      yield* writer.release
+      const exits = yield* Effect.forEach(fibers, Fiber.join)
+      assert.deepStrictEqual(exits.map(Exit.isSuccess), [true, false, true])
+    })
+  )
+
+  it.scopedLive("an interrupted write that has not begun never happens", () =>
+    Effect.gen(function* () {
+      const { insert, numbers, writer } = yield* makeBench()
+      yield* writer.acquire
+      const waiting = yield* Effect.fork(writer.write("insert", insert(1)))
+      const staying = yield* Effect.fork(writer.write("insert", insert(2)))
+      yield* Effect.yieldNow()
+      yield* Fiber.interrupt(waiting)
+      yield* writer.release
+      yield* Fiber.join(staying)
+      assert.deepStrictEqual(numbers(), [2])
+    })
+  )
+})

@@ -11,8 +11,9 @@ import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Recovery from "../react/Recovery.js"
 import type * as Strategy from "../react/Strategy.js"
+import { type Attempt as AttemptInfo, type Definition, define } from "./internal/definition.js"
 import type { Run } from "./internal/liveRun.js"
-import { type Attempt as AttemptInfo, type Definition, define, runStep } from "./internal/runStep.js"
+import { runStep } from "./internal/runStep.js"
 import { StepAmbiguous } from "./RunError.js"
 
 export {

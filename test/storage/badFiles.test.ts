@@ -19,6 +19,9 @@ const execute = (id: string) => Workflow.execute(ok, { id, input: undefined })
 const failure = (options: SqliteStorage.Options, id = "run") =>
   Effect.flip(Effect.provide(execute(id), SqliteStorage.layer(options)))
 
+/** One turn of the event loop. */
+const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
+
 const reasonOf = (error: unknown): Storage.Reason | undefined =>
   typeof error === "object" && error !== null && "reason" in error ? (error.reason as Storage.Reason) : undefined
 
@@ -48,7 +51,7 @@ describe("a database in trouble", () => {
       const other = new Database(filename)
       other.exec("BEGIN IMMEDIATE")
       const fiber = yield* Effect.fork(Effect.provide(execute("run"), storage))
-      yield* Effect.sleep("30 millis")
+      for (let i = 0; i < 50; i++) yield* turn
       assert.isNull(fiber.unsafePoll())
       other.exec("COMMIT")
       other.close()

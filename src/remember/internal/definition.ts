@@ -1,0 +1,87 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import { AttemptTimeout } from "../../react/internal/errors.js"
+import type { Plan } from "../../react/internal/perform.js"
+import { planByTag } from "../../react/Recovery.js"
+import * as Strategy from "../../react/Strategy.js"
+import { StepAmbiguous } from "../RunError.js"
+import { type Codec, valueCodec } from "./codec.js"
+
+/** What an attempt may know about itself. */
+export interface Attempt {
+  readonly run: string
+  /** The step's key in the journal: its name with sections and occurrence. */
+  readonly step: string
+  /** 1 for the first. */
+  readonly number: number
+  /** The same for every attempt of this step in this run, and for no other step. */
+  readonly idempotencyKey: string
+}
+
+export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+
+/** What is known of a step before it is used; built once. */
+export interface Definition {
+  readonly name: string
+  readonly success: Codec<unknown>
+  readonly error: Schema.Schema.All
+  readonly run: (input: unknown, attempt: Attempt) => AnyEffect
+  readonly plan: Plan | undefined
+  readonly onAmbiguous: "rerun" | "fail"
+  readonly bestEffort: boolean
+}
+
+export const define = (
+  name: string,
+  options: {
+    readonly run: AnyEffect | ((input: never, attempt: Attempt) => AnyEffect)
+    readonly success?: Schema.Schema.Any
+    readonly error?: Schema.Schema.All
+    readonly onAmbiguous?: "rerun" | "fail"
+    readonly timeout?: Duration.DurationInput | undefined
+    readonly recover?: object
+    readonly retry?: Schedule.Schedule<unknown, never, unknown>
+    readonly durability?: "required" | "best-effort"
+  }
+): Definition => {
+  const own = options.run
+  const given = typeof own === "function" ? own : () => own
+  // What the journal does not keep the first run does not see either.
+  const run: typeof given =
+    options.success === undefined ? (input, attempt) => Effect.asVoid(given(input, attempt)) : given
+  return {
+    name,
+    success: valueCodec(options.success ?? Schema.Void),
+    error: options.error ?? Schema.Never,
+    // The public types hand over the input the function was written for.
+    run: options.timeout === undefined ? (run as Definition["run"]) : timed(run as Definition["run"], options.timeout),
+    plan: planOf(options.recover, options.retry),
+    onAmbiguous: options.onAmbiguous ?? "rerun",
+    bestEffort: options.durability === "best-effort"
+  }
+}
+
+const timed = (run: Definition["run"], timeout: Duration.DurationInput): Definition["run"] => {
+  const duration = Duration.decode(timeout)
+  const onTimeout = () => new AttemptTimeout({ timeout: duration })
+  return (input, attempt) =>
+    Effect.timeoutFail(
+      Effect.suspend(() => run(input, attempt)),
+      { duration, onTimeout }
+    )
+}
+
+/** Strategies by tag first; a bare schedule retries the rest and lets the last error surface. */
+const planOf = (recover: object | undefined, retry: Schedule.Schedule<unknown, never, unknown> | undefined) => {
+  const byTag = recover === undefined ? undefined : planByTag(recover)
+  if (retry === undefined) return byTag
+  const rest = Strategy.sequence(Strategy.retry(retry), Strategy.abort)
+  const plan: Plan = (error) => {
+    const named = byTag?.(error)
+    // At most once means that no schedule runs an ambiguous step again.
+    return named ?? (error instanceof StepAmbiguous ? undefined : ["*", rest])
+  }
+  return plan
+}

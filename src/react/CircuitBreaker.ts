@@ -72,12 +72,13 @@ export interface Snapshot {
  * @category errors
  */
 export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
-  readonly name: string
+  /** Its name. */
+  readonly breaker: string
   /** Until the next call has a chance. */
   readonly retryAfter: Duration.Duration
 }> {
   override get message(): string {
-    return `The circuit breaker "${this.name}" is open; try again in ${Duration.format(this.retryAfter)}.`
+    return `The circuit breaker "${this.breaker}" is open; try again in ${Duration.format(this.retryAfter)}.`
   }
 }
 
@@ -93,12 +94,17 @@ export interface Options {
   readonly resetAfter?: Duration.DurationInput | undefined
   /** Calls let through at once while half-open; all of them must succeed. Defaults to 1. */
   readonly probes?: number | undefined
-  /** Which faults count. Defaults to transient ones; interruption never counts. */
+  /**
+   * Which faults count. Defaults to transient ones: a failure nothing is known
+   * of does not count, so declare your errors, give rules, or count them all
+   * with `() => true`. Interruption never counts.
+   */
   readonly counts?: ((fault: Fault.Fault) => boolean) | undefined
 }
 
 /**
- * Makes a breaker. Keep it where all callers of the protected system share
+ * Makes a breaker; an option that makes no sense is a defect that names it.
+ * Keep it where all callers of the protected system share
  * it, such as in a Layer.
  *
  * @example
@@ -149,7 +155,7 @@ export const protect: {
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, { breaker, name }: CircuitBreaker): Effect.Effect<A, E | CircuitOpen, R> => {
     const refuse = Effect.suspend(() =>
-      Effect.fail(new CircuitOpen({ name, retryAfter: Duration.millis(breaker.waitMillis()) }))
+      Effect.fail(new CircuitOpen({ breaker: name, retryAfter: Duration.millis(breaker.waitMillis()) }))
     )
     return breaker.protect(self, refuse)
   }

@@ -44,7 +44,7 @@ export type Event =
   | { readonly _tag: "RunResumed"; readonly source: Source; readonly workflow: string; readonly answered: number }
   /** The outcome of a run is on record. */
   | { readonly _tag: "RunFinished"; readonly source: Source; readonly outcome: "completed" | "failed" }
-  /** A run ended without an outcome and can be executed again. */
+  /** A run ended without an outcome and can be executed again; with the step that died, if one has. */
   | { readonly _tag: "RunStopped"; readonly source: Source; readonly reason: string }
   | { readonly _tag: "AttemptStarted"; readonly source: Source; readonly attempt: number }
   /** A step was not run: its result was in the journal. */

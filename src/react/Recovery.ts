@@ -69,7 +69,12 @@ export type WithTag<E, Tag> = E extends { readonly _tag: infer T } ? (Tag extend
  */
 export type NoOthers<E, Handlers> = unknown extends E
   ? unknown
-  : { readonly [Tag in Exclude<keyof Handlers, Extract<E, { readonly _tag: string }>["_tag"]>]: never }
+  : {
+      readonly [Tag in Exclude<
+        keyof Handlers,
+        Extract<E, { readonly _tag: string }>["_tag"]
+      >]: "this is not a tag of the errors"
+    }
 
 /**
  * The values strategies may put in place of a result.

@@ -31,7 +31,9 @@ export class RunMismatch extends Data.TaggedError("RunMismatch")<{
   readonly given: string
 }> {
   override get message(): string {
-    return `Run "${this.run}" was started with ${this.field} ${shorten(this.recorded)}, not ${shorten(this.given)}. Use another run id, or execute it with the recorded ${this.field}.`
+    // Inputs may hold what does not belong into a log; they are in the fields.
+    const what = this.field === "workflow" ? `workflow "${this.recorded}", not "${this.given}"` : "another input"
+    return `Run "${this.run}" was started with ${what}. Use another run id, or execute it with the recorded ${this.field} (compare the fields recorded and given).`
   }
 }
 
@@ -52,7 +54,8 @@ export class JournalError extends Data.TaggedError("JournalError")<{
   override get message(): string {
     const verb = this.reason === "Encode" ? "be written to" : "be read from"
     const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
-    return `The ${this.record} of run "${this.run}" cannot ${verb} the journal: ${cause}. Mend the schema so that it fits, then execute the run again.`
+    const cure = this.record === "input" ? "Give an input that fits the schema" : "Mend the schema so that it fits"
+    return `The ${this.record} of run "${this.run}" cannot ${verb} the journal: ${cause}. ${cure}, then execute the run again.`
   }
 }
 
@@ -88,5 +91,3 @@ export class StepAmbiguous extends Schema.TaggedError<StepAmbiguous>("effect-rec
     return `Step "${this.step}" of run "${this.run}" was started at ${new Date(this.startedAt).toISOString()} and cut short; it may or may not have happened. Find out, then go on from what you found.`
   }
 }
-
-const shorten = (text: string): string => (text.length > 200 ? `${text.slice(0, 200)}…` : text)

@@ -82,7 +82,7 @@ export interface Options<
   Handlers,
   R2
 > {
-  /** How the result is written to the journal. Without it the step returns nothing. */
+  /** How the result is written to the journal. Without it the step returns nothing, whatever `run` returns. */
   readonly success?: Success
   /** How its errors are written. Defaults to `Schema.Never`: a step that cannot fail. */
   readonly error?: Error
@@ -162,8 +162,8 @@ export type Cases<Raw, A, E> = {
  */
 export const make: {
   <
-    Input,
     R,
+    Input = void,
     Success extends Schema.Schema.Any = typeof Schema.Void,
     Error extends Schema.Schema.All = typeof Schema.Never,
     Ambiguous extends OnAmbiguous = "rerun",

@@ -164,15 +164,29 @@ export const make = <
  */
 export const execute: <Input, A, E, R>(
   workflow: Workflow<Input, A, E, R>,
-  run: {
-    /** Names the run for good; choose what identifies the job, such as an order number. */
-    readonly id: string
-    readonly input: Input
-    /** Recorded when the run starts, to find it by. */
-    readonly labels?: Readonly<Record<string, string>> | undefined
-  }
-) => Effect.Effect<A, E | RunError, R | Storage.Storage> = (workflow, run) =>
-  traced("Workflow.execute", () => ({ workflow: workflow.name, run: run.id }), executeRun(workflow.definition, run))
+  run: Request<Input>
+) => Effect.Effect<A, E | RunError, R | Storage.Storage> = (workflow, run) => {
+  // An input that is missing is one that may be undefined; `Request` has made sure of that.
+  const request = { id: run.id, labels: run.labels, input: run.input as never }
+  return traced(
+    "Workflow.execute",
+    () => ({ workflow: workflow.name, run: run.id }),
+    executeRun(workflow.definition, request)
+  )
+}
+
+/**
+ * Which run to execute.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Request<Input> = {
+  /** Names the run for good; choose what identifies the job, such as an order number. */
+  readonly id: string
+  /** Recorded when the run starts, to find it by. */
+  readonly labels?: Readonly<Record<string, string>> | undefined
+} & (undefined extends Input ? { readonly input?: Input } : { readonly input: Input })
 
 /**
  * Puts the steps inside under a name, and a number: for loops, and for steps

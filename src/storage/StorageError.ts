@@ -43,7 +43,7 @@ const advice: Readonly<Record<Reason, string>> = {
   Version: "Use the version of effect-recovery that wrote it, or a newer one; it was not changed.",
   CannotOpen: "Check that the folder exists and may be written.",
   ClientMissing:
-    "Install it with `npm install better-sqlite3`. It is compiled on installation unless a prebuilt binary can be downloaded: that needs python3, make and a C++ compiler (Debian: apt-get install python3 make g++; macOS: xcode-select --install).",
+    "Install it with `npm install better-sqlite3@12`. It is compiled on installation unless a prebuilt binary can be downloaded: that needs python3, make and a C++ compiler (Debian: apt-get install python3 make g++; macOS: xcode-select --install).",
   Closed: "The scope of the storage layer has ended; keep it open as long as runs are executed.",
   Io: "Check the disk, then execute again. What was recorded before is intact.",
   Rejected:

@@ -36,6 +36,7 @@ describe("CircuitBreaker", () => {
       const error = yield* Effect.flip(call.pipe(CircuitBreaker.protect(breaker)))
       assert.isTrue(isOpen(error) && Duration.equals(error.retryAfter, "20 seconds"))
       assert.include(error.message, "20s")
+      assert.include(String(error), "CircuitOpen")
       assert.isFalse(called)
     })
   )
@@ -89,6 +90,15 @@ describe("CircuitBreaker", () => {
       }
       yield* Effect.void.pipe(CircuitBreaker.protect(breaker))
       assert.strictEqual((yield* breaker.snapshot).state, "closed")
+    })
+  )
+
+  it.effect("a retry around a breaker that is not open does not spin", () =>
+    Effect.gen(function* () {
+      const breaker = yield* make()
+      yield* breaker.isolate
+      const error = yield* Effect.flip(Effect.void.pipe(CircuitBreaker.protect(breaker)))
+      assert.isTrue(isOpen(error) && Duration.equals(error.retryAfter, "30 seconds"))
     })
   )
 

@@ -52,7 +52,7 @@ describe("Recovery.recover", () => {
         { strategy: "retry", decision: "Again" },
         { strategy: "retry", decision: "GiveUp" }
       ])
-      assert.include(error.message, "3 attempts")
+      assert.strictEqual(error.message, "Gave up after 3 attempts: Offline")
     })
   )
 

@@ -24,6 +24,15 @@ describe("Step.make, in types", () => {
     expectTypeOf(step).toEqualTypeOf<(input: number) => Step.Step<number, never, never>>()
   })
 
+  it("a function without parameters needs no argument, a workflow without input none either", () => {
+    const step = Step.make("tick", { run: () => Effect.void })
+    expectTypeOf(step()).toEqualTypeOf<Step.Step<void, never, never>>()
+    const workflow = Workflow.make("w", {}, () => step())
+    expectTypeOf(Workflow.execute(workflow, { id: "1" })).toExtend<
+      Effect.Effect<void, Workflow.RunError, Storage.Storage>
+    >()
+  })
+
   it("without schemas it returns nothing and cannot fail", () => {
     expectTypeOf(Step.make("log", { run: Effect.void })).toEqualTypeOf<Step.Step<void, never, never>>()
     expectTypeOf(Step.make("result", { run: Effect.succeed(1) })).toEqualTypeOf<Step.Step<void, never, never>>()

@@ -339,6 +339,59 @@ for (const backend of backends) {
         assert.deepStrictEqual(keys, ["x", "x#2", "x#3", "x#4"])
       }))
 
+    test("what ended before the next was forked keeps an order: timeouts, failures, whole batches tried again", (place) =>
+      Effect.gen(function* () {
+        let broken = true
+        let failures = 2
+        const step = Step.make("x", {
+          success: Schema.Number,
+          error: Offline,
+          run: (n: number) =>
+            Effect.suspend(() => (failures-- > 0 ? Effect.fail(new Offline({ host: "a" })) : Effect.succeed(n)))
+        })
+        const batch = Effect.forEach([1, 2, 3], (n) => step(n).pipe(Workflow.section("item", n)), { concurrency: 3 })
+        const workflow = Workflow.make("w", { success: Schema.Array(Schema.Number), error: Offline }, () =>
+          Effect.gen(function* () {
+            const again = yield* Effect.retry(
+              Effect.timeout(step(0), "1 second").pipe(Effect.catchTag("TimeoutException", Effect.die)),
+              { times: 5 }
+            )
+            const joined = yield* Effect.fork(step(7)).pipe(Effect.flatMap(Fiber.await), Effect.flatten)
+            failures = broken ? 1 : 0
+            const all = yield* Effect.retry(batch, { times: 5 })
+            if (broken) yield* Effect.die("bug")
+            return [again, joined, ...all]
+          })
+        )
+        const execute = as(place)(Workflow.execute(workflow, { id: "run" }))
+        const exit = yield* Effect.exit(execute)
+        assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause), String(exit))
+        broken = false
+        assert.deepStrictEqual(yield* execute, [0, 7, 1, 2, 3])
+      }))
+
+    test("a race whose loser was interrupted is still a race", (place) =>
+      Effect.gen(function* () {
+        const gate = yield* Deferred.make<void>()
+        const step = Step.make("x", {
+          success: Schema.String,
+          run: (value: string) => (value === "A" ? Effect.never : Effect.succeed(value))
+        })
+        const workflow = Workflow.make("w", { success: Schema.String }, () =>
+          Effect.race(
+            Effect.zipRight(
+              Effect.timeoutOption(step("A"), "1 second"),
+              Effect.zipRight(Deferred.succeed(gate, undefined), Effect.never)
+            ),
+            Effect.zipRight(Deferred.await(gate), step("B"))
+          )
+        )
+        const fiber = yield* Effect.fork(as(place)(Effect.flip(Workflow.execute(workflow, { id: "run" }))))
+        yield* settled(() => false)
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* Fiber.join(fiber))._tag, "StepConflict")
+      }))
+
     test("a step that outlives its run cannot write into its journal", (place) =>
       Effect.gen(function* () {
         const gate = yield* Deferred.make<void>()

@@ -39,7 +39,7 @@ describe("watching", () => {
         "AttemptStarted flaky",
         "StepCompleted flaky",
         "AttemptStarted last",
-        "RunStopped",
+        "RunStopped last",
         "RunResumed",
         "StepAnswered flaky",
         "StepAmbiguous last",

@@ -273,6 +273,32 @@ describe("SqliteClient", () => {
     { busyTimeout: "200 millis" }
   )
 
+  test(
+    "a wait that was given up, even where nothing can interrupt it, leaves the turn to others",
+    (sql) =>
+      Effect.gen(function* () {
+        const nested = yield* Deferred.make<void>()
+        const end = yield* Deferred.make<void>()
+        const program = sql.withTransaction(
+          Effect.gen(function* () {
+            const fiber = yield* Effect.fork(
+              sql.withTransaction(Effect.zipRight(Deferred.succeed(nested, undefined), Deferred.await(end)))
+            )
+            yield* Deferred.await(nested)
+            const late = yield* Effect.exit(Effect.uninterruptible(sql`INSERT INTO t VALUES (1, NULL)`))
+            assert.isTrue(Exit.isFailure(late))
+            yield* Deferred.succeed(end, undefined)
+            yield* Fiber.join(fiber)
+            yield* sql.withTransaction(sql`INSERT INTO t VALUES (2, NULL)`)
+            yield* sql`INSERT INTO t VALUES (3, NULL)`
+          })
+        )
+        yield* program
+        assert.deepStrictEqual(yield* numbers(sql), [2, 3])
+      }),
+    { busyTimeout: "100 millis" }
+  )
+
   test("a stream gives the connection back before its rows are used", (sql) =>
     Effect.gen(function* () {
       yield* sql`INSERT INTO t VALUES (1, NULL)`

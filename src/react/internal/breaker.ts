@@ -31,10 +31,14 @@ export class Breaker {
   }
 
   protect<A, E, R, E2>(self: Effect.Effect<A, E, R>, refuse: Effect.Effect<never, E2>): Effect.Effect<A, E | E2, R> {
-    return Effect.suspend((): Effect.Effect<A, E | E2, R> => {
-      if (this.state === "closed") return this.call(self)
-      return this.admitProbe() ? this.probe(self) : refuse
-    })
+    // A probe is admitted where nothing can interrupt, or its place would be lost between here and there.
+    const guarded = Effect.uninterruptibleMask((restore) =>
+      Effect.suspend((): Effect.Effect<A, E | E2, R> => {
+        if (this.state === "closed") return restore(this.call(self))
+        return this.admitProbe() ? this.probe(restore(self)) : refuse
+      })
+    )
+    return Effect.suspend(() => (this.state === "closed" ? this.call(self) : guarded))
   }
 
   private call<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
@@ -83,15 +87,13 @@ export class Breaker {
   /** Whatever ends the probe, its place is given back or its verdict counted. */
   private probe<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const epoch = this.epoch
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.matchCauseEffect(restore(self), {
-        onFailure: (cause) => Effect.zipRight(this.probeFailed(cause, epoch), Effect.failCause(cause)),
-        onSuccess: (value) => {
-          this.probePassed(epoch)
-          return Effect.succeed(value)
-        }
-      })
-    )
+    return Effect.matchCauseEffect(self, {
+      onFailure: (cause) => Effect.zipRight(this.probeFailed(cause, epoch), Effect.failCause(cause)),
+      onSuccess: (value) => {
+        this.probePassed(epoch)
+        return Effect.succeed(value)
+      }
+    })
   }
 
   private probeFailed(cause: Cause.Cause<unknown>, epoch: number): Effect.Effect<void> {
@@ -120,9 +122,9 @@ export class Breaker {
     this.failures = 0
   }
 
-  /** Until a call has a chance; nobody knows when an isolated breaker is reset. */
+  /** Until a call has a chance. While probes are out, or isolated, nobody knows: another period is a fair guess. */
   waitMillis(): number {
-    return this.state === "open" ? Math.max(0, this.retryAt - this.now()) : 0
+    return this.state === "open" ? Math.max(0, this.retryAt - this.now()) : this.settings.resetMillis
   }
 
   snapshot(): Snapshot {

@@ -4,7 +4,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type * as Fault from "../Fault.js"
 import type { Declaration } from "../Fault.js"
-import { declaredKey, messageOf } from "./subject.js"
+import { declaredKey, messageOf, tagOf } from "./subject.js"
 
 /**
  * A strategy had nothing left to try. Keeps the last error whole.
@@ -29,7 +29,9 @@ export class RecoveryExhausted<out E> extends Data.TaggedError("RecoveryExhauste
       : { category: this.fault.category, severity: this.fault.severity, transient: false }
   }
   override get message(): string {
-    return `Gave up after ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}: ${messageOf(this.error)}`
+    const tag = tagOf(this.error)
+    const what = tag === undefined || tag === messageOf(this.error) ? "" : ` on ${tag}`
+    return `Gave up${what} after ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}: ${messageOf(this.error)}`
   }
   /**
    * The schema of an exhausted recovery, for journals and wires.

@@ -16,7 +16,7 @@ export class PolicyInvalid extends Data.TaggedError("PolicyInvalid")<{
   readonly expected: string
 }> {
   override get message(): string {
-    return `The retry policy option "${this.option}" is ${String(this.value)}; give ${this.expected}.`
+    return `The option "${this.option}" is ${String(this.value)}; give ${this.expected}.`
   }
 }
 

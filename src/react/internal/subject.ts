@@ -126,10 +126,18 @@ export const parseRetryAfter = (value: number | string, now: number): Duration.D
   return Number.isNaN(date) ? undefined : Duration.millis(Math.max(0, date - now))
 }
 
+/** The first message on the way down the causes; an error without one is at least called by its tag. */
 export const messageOf = (error: unknown): string => {
-  const message = typeof error === "string" ? error : (readString(error, "message") ?? stringify(error))
+  const message = typeof error === "string" ? error : (firstDefined(causeChain(error), ownMessage) ?? nameOf(error))
   return message.length > maxMessageLength ? message.slice(0, maxMessageLength) : message
 }
+
+const ownMessage = (error: unknown): string | undefined => {
+  const message = typeof error === "string" ? error : readString(error, "message")
+  return message === "" ? undefined : message
+}
+
+const nameOf = (error: unknown): string => tagOf(error) ?? readString(error, "name") ?? stringify(error)
 
 const stringify = (value: unknown): string => {
   try {

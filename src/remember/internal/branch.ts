@@ -1,63 +1,102 @@
+import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 
 /**
- * A fiber's place among the fibers of its run. Occurrences of a step name are
- * counted in the order of their use, so two uses are only told apart at every
- * resume if their order is certain: by being in one fiber, or by forks and
- * joins between them. Two branches that merely happened to come one after the
- * other may come the other way round next time.
+ * A fiber's place among the fibers of its run. Uses of a step name are counted
+ * in their order, so two uses may only follow one another if they do so in
+ * every execution: in one fiber, before a fork, or after the fiber of the first
+ * has ended. Two branches that ran side by side and merely happened to come one
+ * after the other may come the other way round next time.
  */
 export interface Branch {
-  readonly parent: Moment | undefined
-  joined: Moment | undefined
-  /** Counts the forks and joins this branch has seen. */
-  time: number
+  readonly root: Root
+  readonly parent: Branch | undefined
+  readonly forkedAt: number
+  endedAt: number | undefined
+  watched: boolean
 }
 
-interface Moment {
+/** Counts forks, uses and ends, in the order they happen. */
+interface Root {
+  tick: number
+}
+
+/** A use of a step name. */
+export interface Use {
   readonly branch: Branch
   readonly at: number
 }
 
-/** A use of a step name. */
-export interface Use extends Moment {
-  /** Who was interrupted joins nobody: the loser of a timeout, say, before its next attempt. */
-  interrupted: boolean
-}
+const make = (root: Root, parent: Branch | undefined): Branch => ({
+  root,
+  parent,
+  forkedAt: ++root.tick,
+  endedAt: undefined,
+  watched: false
+})
 
-export const makeRoot = (): Branch => ({ parent: undefined, joined: undefined, time: 0 })
-
-const fork = (branch: Branch | undefined): Branch | undefined =>
-  branch && { parent: { branch, at: ++branch.time }, joined: undefined, time: 0 }
-
-const join = (into: Branch | undefined, branch: Branch | undefined): Branch | undefined => {
-  if (into !== undefined && branch !== undefined && into !== branch) branch.joined = { branch: into, at: into.time++ }
-  return into
-}
+export const makeRoot = (): Branch => make({ tick: 0 }, undefined)
 
 /** Undefined outside of runs, where it costs nothing. */
 export const current: FiberRef.FiberRef<Branch | undefined> = globalValue("effect-recovery/Branch", () =>
-  FiberRef.unsafeMake<Branch | undefined>(undefined, { fork, join })
+  FiberRef.unsafeMake<Branch | undefined>(undefined, {
+    fork: (branch) => branch && make(branch.root, branch),
+    join: (into) => into
+  })
 )
 
-/** Whether a use is certain to come before the present of a branch. */
-export const isBefore = (use: Use, present: Branch): boolean => {
-  let moment: Moment | undefined = use
-  while (moment !== undefined) {
-    if (isInPast(moment, present)) return true
-    moment = moment.branch.joined
-  }
-  return use.interrupted
+/** A fiber that was started from outside, with the run's context but none of its fibers above it. */
+const strangers = new WeakMap<object, Branch>()
+
+const branchOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>, last: Use | undefined): Branch => {
+  const known = fiber.getFiberRef(current) ?? strangers.get(fiber)
+  if (known !== undefined) return known
+  const stranger = make(last?.branch.root ?? { tick: 0 }, undefined)
+  strangers.set(fiber, stranger)
+  return stranger
 }
 
-const isInPast = (moment: Moment, present: Branch): boolean => {
-  let branch: Branch | undefined = present
-  let before = Number.POSITIVE_INFINITY
-  while (branch !== undefined) {
-    if (branch === moment.branch) return moment.at < before
-    before = branch.parent?.at ?? 0
-    branch = branch.parent?.branch
+/** The use a fiber makes now; `last` is the one before it, of the same name. */
+export const use = (fiber: Fiber.RuntimeFiber<unknown, unknown>, last: Use | undefined): Use => {
+  const branch = branchOf(fiber, last)
+  if (!branch.watched) {
+    branch.watched = true
+    fiber.addObserver(() => {
+      branch.endedAt = ++branch.root.tick
+    })
   }
-  return false
+  return { branch, at: ++branch.root.tick }
+}
+
+/** Whether a use is certain to come before another. */
+export const isBefore = (first: Use, second: Use): boolean => {
+  const { below, found } = descend(second.branch, first.branch)
+  // In the same fiber, or in one above it: before it was forked.
+  if (found) return below === undefined || first.at < below.forkedAt
+  const endedAt = first.branch.endedAt
+  if (endedAt === undefined) return false
+  const common = nearest(first.branch, second.branch)
+  // In a fiber below, which has ended; or in one beside, which had ended before this one was forked.
+  return common === second.branch || endedAt < (descend(second.branch, common).below ?? second.branch).forkedAt
+}
+
+/** Goes up from a branch to one above it; `below` is the last one before it on the way. */
+const descend = (
+  from: Branch,
+  to: Branch | undefined
+): { readonly found: boolean; readonly below: Branch | undefined } => {
+  let below: Branch | undefined
+  let branch: Branch | undefined = from
+  while (branch !== undefined && branch !== to) {
+    below = branch
+    branch = branch.parent
+  }
+  return { found: branch !== undefined, below }
+}
+
+const nearest = (a: Branch, b: Branch): Branch | undefined => {
+  let branch: Branch | undefined = a
+  while (branch !== undefined && !descend(b, branch).found) branch = branch.parent
+  return branch
 }

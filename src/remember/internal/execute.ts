@@ -150,6 +150,8 @@ const advance = (
       running: new Set(),
       observer: observer === undefined ? undefined : Events.emit,
       lastSeq,
+      halt: () => {},
+      diedIn: undefined,
       stopped: undefined
     }
     // The input was encoded by the definition's own schema, so it is of the type the body takes.
@@ -185,9 +187,10 @@ const began = (live: LiveRun): Events.Event => {
  */
 const runFenced = <R>(live: LiveRun, body: Effect.Effect<unknown, unknown, R>, restore: Storage.Restore) =>
   Effect.flatMap(Effect.fork(body), (fiber) => {
+    live.halt = () => fiber.unsafeInterruptAsFork(FiberId.none)
     const letGo = live.storage.keep(live.lease, (error) => {
       live.stopped ??= error
-      fiber.unsafeInterruptAsFork(FiberId.none)
+      live.halt()
     })
     return Effect.matchCauseEffect(restore(Fiber.await(fiber)), {
       onSuccess: (exit) => {
@@ -214,7 +217,7 @@ const stopped = <A, E>(live: LiveRun, result: Effect.Effect<A, E>, reason: strin
   Effect.zipRight(
     Effect.zipRight(
       live.storage.release(live.lease),
-      emit(live, () => ({ _tag: "RunStopped", source: { run: live.id }, reason }))
+      emit(live, () => ({ _tag: "RunStopped", source: { run: live.id, step: live.diedIn }, reason }))
     ),
     result
   )

@@ -19,10 +19,14 @@ export interface LiveRun {
   /** What the journal knew when the execution began; never changed. */
   readonly steps: ReadonlyMap<string, StepRecord>
   /** The uses of each step name, by section. */
-  readonly uses: Map<string, { count: number; last: Branch.Use }>
+  readonly uses: Map<string, { readonly count: number; readonly last: Branch.Use }>
   readonly running: Set<string>
   readonly observer: ((event: Events.Event) => Effect.Effect<void>) | undefined
   lastSeq: number
+  /** Ends the body, wherever it waits: a race, say, would go on without the branch that stopped. */
+  halt: () => void
+  /** The step that died last, if any has. */
+  diedIn: string | undefined
   /** Why the run may not go on. Set once; every step after it stops. */
   stopped: RunError | undefined
 }
@@ -53,6 +57,7 @@ class RunStopped extends Error {
 export const stop = (live: LiveRun, error: RunError): Effect.Effect<never> =>
   Effect.suspend(() => {
     live.stopped ??= error
+    live.halt()
     return Effect.failCause(Cause.die(new RunStopped(live.stopped)))
   })
 
@@ -78,28 +83,19 @@ export const enter = (
 ): string | StepConflict => {
   const live = run.live
   const base = run.section + escape(name)
-  const branch = fiber.getFiberRef(Branch.current) ?? Branch.makeRoot()
-  const last = { branch, at: branch.time, interrupted: false }
   const known = live.uses.get(base)
-  if (known === undefined) {
-    live.uses.set(base, { count: 1, last })
-    live.running.add(base)
-    return base
-  }
-  if (live.running.has(base) || !Branch.isBefore(known.last, branch)) {
+  const use = Branch.use(fiber, known?.last)
+  if (known !== undefined && (live.running.has(base) || !Branch.isBefore(known.last, use))) {
     return new StepConflict({ run: live.id, step: base })
   }
-  known.count++
-  known.last = last
+  const count = (known?.count ?? 0) + 1
+  live.uses.set(base, { count, last: use })
   live.running.add(base)
-  return `${base}#${known.count}`
+  return count === 1 ? base : `${base}#${count}`
 }
 
-export const leave = (run: RunService, name: string, interrupted: boolean): void => {
-  const base = run.section + escape(name)
-  run.live.running.delete(base)
-  const known = run.live.uses.get(base)
-  if (known !== undefined) known.last.interrupted = interrupted
+export const leave = (run: RunService, name: string): void => {
+  run.live.running.delete(run.section + escape(name))
 }
 
 /** Keeps names apart from the punctuation of keys. */

@@ -1,4 +1,3 @@
-import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -24,7 +23,7 @@ export const runStep = (definition: Definition, input: unknown): AnyEffect =>
         const key = live_.enter(run, definition.name, fiber)
         if (key instanceof StepConflict) return live_.stop(live, key)
         const use: Use = { live, definition, input, key, record: live.steps.get(key), traced: isTraced(fiber) }
-        const end = (interrupted: boolean) => live_.leave(run, definition.name, interrupted)
+        const end = () => live_.leave(run, definition.name)
         return isAnswered(use.record) ? answered(use, use.record, end) : fresh(use, restore, end)
       })
     )
@@ -33,22 +32,19 @@ export const runStep = (definition: Definition, input: unknown): AnyEffect =>
 const isAnswered = (record: StepRecord | undefined): record is StepRecord =>
   record?.status === "completed" || record?.status === "failed"
 
-type End = (interrupted: boolean) => void
+type End = () => void
 
 const answered = (use: Use, record: StepRecord, end: End): AnyEffect =>
-  Effect.ensuring(
-    answer(use, record),
-    Effect.sync(() => end(false))
-  )
+  Effect.ensuring(answer(use, record), Effect.sync(end))
 
 const fresh = (use: Use, restore: Restore, end: End): AnyEffect =>
   Effect.matchCauseEffect(attempts(use, restore), {
     onSuccess: (value) => {
-      end(false)
+      end()
       return settle(use, Exit.succeed(value))
     },
     onFailure: (cause) => {
-      end(Cause.isInterrupted(cause))
+      end()
       return settle(use, Exit.failCause(cause))
     }
   })

@@ -54,6 +54,7 @@ const failed = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
 /** A defect is a bug: it is on record, and the step stays open until the program is mended. */
 const died = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
   Effect.gen(function* () {
+    use.live.diedIn = use.key
     const payload = yield* Effect.orElseSucceed(causeCodec(Schema.Unknown).encode(cause), () => undefined)
     yield* append(use, "AttemptDied", use.attempt ?? 1, payload)
     return yield* Effect.failCause(cause)

@@ -52,10 +52,19 @@ const makeLevel = (client: Client, parent: Level | undefined): Level => {
   /** Waits for the nested transactions of siblings, but not for ever: they may wait for this very statement. */
   const inTurn = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.zipRight(
-        Effect.timeoutFail(restore(semaphore.take(1)), { duration: busyMillis, onTimeout: () => blocked }),
-        Effect.ensuring(restore(whileOpen(effect)), semaphore.release(1))
-      )
+      Effect.suspend(() => {
+        let taken = false
+        const take = Effect.zipRight(
+          Effect.interruptible(semaphore.take(1)),
+          Effect.sync(() => {
+            taken = true
+          })
+        )
+        const inTime = Effect.timeoutFail(take, { duration: busyMillis, onTimeout: () => blocked })
+        // Also if the turn came at the moment the wait was given up.
+        const giveBack = Effect.suspend(() => (taken ? semaphore.release(1) : Effect.void))
+        return Effect.ensuring(Effect.zipRight(inTime, restore(whileOpen(effect))), giveBack)
+      })
     )
 
   const guard = <A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
@@ -76,13 +85,11 @@ const makeLevel = (client: Client, parent: Level | undefined): Level => {
     depth: parent === undefined ? 0 : parent.depth + 1,
     isOpen,
     exclusively: (effect) =>
-      Effect.suspend(() => {
-        nested++
-        return Effect.ensuring(
-          inTurn(effect),
-          Effect.sync(() => nested--)
-        )
-      }),
+      Effect.acquireUseRelease(
+        Effect.sync(() => nested++),
+        () => inTurn(effect),
+        () => Effect.sync(() => nested--)
+      ),
     close: Effect.sync(() => {
       closed = true
     })

@@ -77,6 +77,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
   let inOneTurn = 0
   /** Who was handed the connection, until the permit ends. */
   let holder: Waiting | undefined
+  let heldSince = 0
   /** What waits for a busy file. */
   let blocked: ReadonlyArray<Waiting> = []
 
@@ -121,6 +122,7 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
   const grant = (waiting: Waiting) => {
     state = "held"
     holder = waiting
+    heldSince = clock.unsafeCurrentTimeMillis()
     watch()
     settle(waiting, Effect.void)
   }
@@ -241,6 +243,8 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
 
   const expire = () => {
     const limit = clock.unsafeCurrentTimeMillis() - busyMillis
+    // Who waits behind many short permits is not stuck.
+    if (heldSince > limit) return
     for (const waiting of queue) {
       if (waiting.over || waiting.since > limit || state !== "held") continue
       settle(

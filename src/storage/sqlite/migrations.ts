@@ -9,7 +9,8 @@ import { toStorageError } from "./errors.js"
  * Every change of the tables, by number; a landed one is never edited.
  *
  * The journal is a plain append: rows of all runs lie behind one another, so a
- * group commit touches few pages. `(run, seq)` finds the rows of one run.
+ * group commit touches few pages. `(run, seq)` finds the rows of one run. No
+ * index is kept for which no statement asks: each costs every run a write.
  */
 const migrations = {
   "1_runs_and_journal": Effect.gen(function* () {
@@ -29,8 +30,6 @@ const migrations = {
       exit TEXT,
       finished_at INTEGER
     )`
-    yield* sql`CREATE INDEX recovery_runs_workflow ON recovery_runs (workflow, key)`
-    yield* sql`CREATE INDEX recovery_runs_open ON recovery_runs (lease_until) WHERE status IS NULL`
     yield* sql`CREATE TABLE recovery_journal (
       run INTEGER NOT NULL REFERENCES recovery_runs (key),
       seq INTEGER NOT NULL,

@@ -1,3 +1,4 @@
+import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as Effect from "effect/Effect"
@@ -29,10 +30,12 @@ const namespaceOf = (): string => {
   }
 }
 
-const host = [os.hostname(), readText("/proc/sys/kernel/random/boot_id"), namespaceOf()]
-  .filter((part) => part !== "")
-  .join("|")
-  .replaceAll("/", "_")
+/** Short, since every run carries it: the host's name for people, the rest as a digest. */
+const host = `${os.hostname().replaceAll("/", "_")}-${crypto
+  .createHash("sha256")
+  .update([os.hostname(), readText("/proc/sys/kernel/random/boot_id"), namespaceOf()].join("\n"))
+  .digest("hex")
+  .slice(0, 12)}`
 
 /** When a process started, in ticks since boot: tells a process from a later one with its number. Linux only. */
 const startOf = (pid: number): string | undefined => {

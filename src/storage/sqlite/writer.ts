@@ -232,8 +232,8 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
     if (watching || state !== "held") return
     watching = true
     const look = Effect.zipRight(Effect.sleep(Math.max(10, busyMillis / 4)), Effect.sync(expire))
-    const watching_ = Effect.repeat(look, { while: () => state === "held" })
-    fork(Effect.interruptible(Effect.zipRight(watching_, Effect.sync(unwatch))))
+    const whileHeld = Effect.repeat(look, { while: () => state === "held" })
+    fork(Effect.interruptible(Effect.zipRight(whileHeld, Effect.sync(unwatch))))
   }
 
   const unwatch = () => {

@@ -4,7 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import type * as Decision from "../Decision.js"
+import * as Decision from "../Decision.js"
 import * as Events from "../Events.js"
 import * as Fault from "../Fault.js"
 import type * as Strategy from "../Strategy.js"
@@ -95,14 +95,14 @@ const answer = (
   number: number,
   cause: Cause.Cause<unknown>
 ): Effect.Effect<unknown, unknown, unknown> => {
-  const error = recoverable(cause)
+  const error = Cause.failureOption(cause)
   const found = Option.isSome(error) ? session.plan(error.value) : undefined
   if (Option.isNone(error) || found === undefined) return Effect.failCause(cause)
   if (Cause.isDie(cause)) return Effect.failCause(asDefect(cause))
   return Effect.flatMap(fail(session, number, error.value, cause), (failure) => {
     const settle = (decision: AnyDecision): Effect.Effect<unknown, unknown, unknown> => {
       if (decision._tag === "Again" && !withinLimits(session, failure, decision)) {
-        return Effect.flatMap(decision.otherwise ?? Effect.succeed(exhausted), settle)
+        return Effect.flatMap(decision.otherwise ?? Effect.succeed(Decision.exhausted), settle)
       }
       take(session, found[1], decision._tag)
       // Told when it is on record, so that who watches knows what a crash would leave.
@@ -114,9 +114,6 @@ const answer = (
     return Effect.flatMap(driverFor(session, found)(failure), settle)
   })
 }
-
-/** Typed failures are answered; interruption passes. */
-const recoverable = (cause: Cause.Cause<unknown>): Option.Option<unknown> => Cause.failureOption(cause)
 
 /**
  * A defect beside a failure is a bug and passes. The failure goes with it as a
@@ -153,8 +150,6 @@ const driverFor = (session: Session, [key, strategy]: readonly [string, Strategy
   session.drivers.set(key, driver)
   return driver
 }
-
-const exhausted: Decision.GiveUp = { _tag: "GiveUp", exhausted: true }
 
 /** Only running again can go on for ever; every other decision ends the recovery. */
 const withinLimits = (
@@ -211,11 +206,9 @@ const outcome = (
       const otherwise = decision.otherwise
       if (otherwise === undefined) return decision.effect
       return Effect.catchAllCause(decision.effect, (cause) =>
-        Option.isNone(recoverable(cause))
-          ? Effect.failCause(cause)
-          : Cause.isDie(cause)
-            ? Effect.failCause(asDefect(cause))
-            : Effect.flatMap(otherwise, settle)
+        Cause.isFailure(cause) && !Cause.isDie(cause)
+          ? Effect.flatMap(otherwise, settle)
+          : Effect.failCause(asDefect(cause))
       )
     }
     case "GiveUp":

@@ -118,7 +118,7 @@ const readHeader = (headers: unknown, name: string): unknown => {
 }
 
 /** Seconds or an HTTP date (RFC 9110, section 10.2.3). */
-export const parseRetryAfter = (value: number | string, now: number): Duration.Duration | undefined => {
+const parseRetryAfter = (value: number | string, now: number): Duration.Duration | undefined => {
   if (typeof value === "number") return value >= 0 && Number.isFinite(value) ? Duration.seconds(value) : undefined
   if (/^\s*\d{1,12}(\.\d+)?\s*$/.test(value)) return Duration.seconds(Number(value))
   // Date.parse sees a date in almost anything; only the forms the RFC and ISO 8601 know are taken.

@@ -14,7 +14,7 @@ const reasons: ReadonlyArray<readonly [start: string, reason: Reason]> = [
   ["SQLITE_NOMEM", "Io"]
 ]
 
-export const codeOf = (cause: unknown): string =>
+const codeOf = (cause: unknown): string =>
   typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" ? cause.code : ""
 
 export const isBusy = (cause: unknown): boolean => {

@@ -188,16 +188,24 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
   /** All jobs in one transaction, or nothing and undefined if one of them is refused. */
   const runTogether = (batch: ReadonlyArray<Waiting>): ReadonlyArray<Answer> | undefined => {
     if (batch.length === 0) return []
+    try {
+      return inTransaction(() => batch.map((waiting) => waiting.job()))
+    } catch (cause) {
+      if (isBusy(cause) || batch.length === 1) throw cause
+      return undefined
+    }
+  }
+
+  const inTransaction = <A>(body: () => A): A => {
     rollback()
     begin.run()
     try {
-      const answers = batch.map((waiting) => waiting.job())
+      const answer = body()
       commit.run()
-      return answers
+      return answer
     } catch (cause) {
       rollback()
-      if (isBusy(cause) || batch.length === 1) throw cause
-      return undefined
+      throw cause
     }
   }
 
@@ -251,7 +259,6 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
         waiting,
         Effect.fail(new StorageError({ reason: "Busy", operation: waiting.operation, cause: heldTooLong }))
       )
-      waiting.over = true
     }
   }
 
@@ -297,13 +304,8 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
     if (state !== "idle" || ++inOneTurn > maxInOneTurn) return enqueue("write", operation, job)
     if (inOneTurn === 1) setImmediate(newTurn)
     try {
-      rollback()
-      begin.run()
-      const answer = job()
-      commit.run()
-      return answer
+      return inTransaction(job)
     } catch (cause) {
-      rollback()
       return isBusy(cause) ? enqueue("write", operation, job) : Effect.fail(toStorageError(operation)(cause))
     }
   }

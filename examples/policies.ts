@@ -13,7 +13,11 @@ const lazy = download.pipe(RetryPolicy.retry(RetryPolicy.byCategory({ network: R
 
 // Everything at once: each attempt is timed, asked of the breaker, and tried again.
 const guarded = Effect.gen(function* () {
-  const breaker = yield* CircuitBreaker.make({ name: "downloads", failures: 3, resetAfter: "30 seconds" })
+  const breaker = yield* CircuitBreaker.make({
+    name: "downloads",
+    trip: CircuitBreaker.consecutive({ failures: 3 }),
+    resetAfter: "30 seconds"
+  })
   return yield* download.pipe(
     Recovery.attemptTimeout("5 seconds"),
     CircuitBreaker.protect(breaker),

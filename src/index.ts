@@ -2,6 +2,7 @@
  * @since 0.1.0
  */
 
+export * as Bulkhead from "./react/Bulkhead.js"
 export * as CircuitBreaker from "./react/CircuitBreaker.js"
 export * as Decision from "./react/Decision.js"
 export * as Events from "./react/Events.js"

@@ -44,9 +44,9 @@ const toReport = (event: Events.Event): Report => {
       return { ...base, answered: event.answered }
     case "RunStopped":
       return { ...base, message: event.reason }
-    case "RunStarted":
-      return base
     case "RunFinished":
       return { ...base, message: event.outcome }
+    default:
+      return base
   }
 }

@@ -6,13 +6,29 @@
  *
  * @since 0.1.0
  */
-import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import type * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
 import type * as Fault from "./Fault.js"
-import { Breaker } from "./internal/breaker.js"
-import { millis, number } from "./internal/policy.js"
+import type { Breaker } from "./internal/breaker.js"
+import * as breakers from "./internal/breakers.js"
+import { CircuitOpen } from "./internal/errors.js"
+import { millis, share, whole } from "./internal/policy.js"
+import * as trip_ from "./internal/trip.js"
+
+export {
+  /**
+   * The breaker refused the call; it was not made. A schema class, so that a
+   * durable step can have it among its errors.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  CircuitOpen
+}
 
 /**
  * @since 0.1.0
@@ -32,8 +48,10 @@ export type TypeId = "~effect-recovery/CircuitBreaker"
 export interface CircuitBreaker {
   readonly [TypeId]: TypeId
   readonly name: string
-  /** How it stands, without moving it. */
+  /** How it stands, without moving it; give it to {@link Options} to go on from there. */
   readonly snapshot: Effect.Effect<Snapshot>
+  /** Every change of state from now on. */
+  readonly changes: Stream.Stream<Change>
   /** Refuses every call until `reset`. */
   readonly isolate: Effect.Effect<void>
   /** Closes it and forgets what it counted. */
@@ -43,7 +61,7 @@ export interface CircuitBreaker {
 }
 
 /**
- * - `closed`: calls pass, failures are counted
+ * - `closed`: calls pass, their outcomes are counted
  * - `open`: calls are refused until the reset time is over
  * - `half-open`: as many calls as there are probes pass, the rest is refused
  * - `isolated`: calls are refused until somebody resets it
@@ -51,35 +69,119 @@ export interface CircuitBreaker {
  * @since 0.1.0
  * @category models
  */
-export type State = "closed" | "open" | "half-open" | "isolated"
+export const State = Schema.Literal("closed", "open", "half-open", "isolated")
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type State = typeof State.Type
+
+const Window_ = Schema.Struct({ calls: Schema.Number, failures: Schema.Number, slow: Schema.Number })
+
+/**
+ * What was counted in the window of the trip condition. Of a breaker that
+ * counts failures in a row, `calls` and `failures` are both their number.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Window extends Schema.Schema.Type<typeof Window_> {}
+
+/**
+ * How a breaker stands, as plain data: encode it to keep it across restarts.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Snapshot = Schema.Struct({
+  state: State,
+  /** Times it opened since it was last closed. */
+  openings: Schema.Number,
+  /** When an open breaker lets probes through, epoch milliseconds. */
+  retryAt: Schema.optional(Schema.Number),
+  window: Window_,
+  /** What its trip condition remembers, in the condition's own form. */
+  memory: Schema.Array(Schema.Number)
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Snapshot extends Schema.Schema.Type<typeof Snapshot> {}
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface Snapshot {
-  readonly state: State
-  /** In a row, up to now. */
-  readonly failures: number
-  /** When an open breaker lets probes through, epoch milliseconds. */
-  readonly retryAt: number | undefined
+export type ChangeReason =
+  | "failures"
+  | "slow calls"
+  | "the reset time is over"
+  | "a probe failed"
+  | "a probe was slow"
+  | "the probes came back well"
+  | "isolated"
+  | "reset"
+
+/**
+ * A change of state.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Change {
+  readonly breaker: string
+  readonly from: State
+  readonly to: State
+  /** Epoch milliseconds. */
+  readonly at: number
+  readonly reason: ChangeReason
+  /** The last failure, if one opened it. */
+  readonly fault: Fault.Fault | undefined
 }
 
 /**
- * The breaker refused the call; it was not made.
+ * When to open. The constructors are {@link consecutive}, {@link countWindow},
+ * {@link timeWindow}, {@link slowCalls} and {@link anyOf}; your own is an
+ * object of this shape.
  *
  * @since 0.1.0
- * @category errors
+ * @category models
  */
-export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
-  /** Its name. */
-  readonly breaker: string
-  /** Until the next call has a chance. */
-  readonly retryAfter: Duration.Duration
-}> {
-  override get message(): string {
-    return `The circuit breaker "${this.breaker}" is open; try again in ${Duration.format(this.retryAfter)}.`
-  }
+export interface Trip {
+  /** What it is, as plain data. */
+  readonly description: TripDescription
+  /** Whether `record` needs the time of the call; a breaker that does not is faster. */
+  readonly timed: boolean
+  /** Opens it for one breaker; what it counts lives there. */
+  readonly open: () => TripState
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type TripDescription = { readonly kind: string } & {
+  readonly [option: string]: number | string | ReadonlyArray<TripDescription>
+}
+
+/**
+ * What an open trip condition knows. Times are epoch milliseconds, lengths
+ * milliseconds; both are 0 unless the trip is `timed`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TripState {
+  /** Takes the outcome of a call and says whether the breaker opens now. */
+  readonly record: (outcome: "success" | "failure", now: number, millis: number) => boolean
+  /** Whether a probe that took so long counts as failed. */
+  readonly isSlow: (millis: number) => boolean
+  readonly window: (now: number) => Window
+  readonly clear: () => void
+  /** What it remembers, for a snapshot, and back; what it cannot read it passes over. */
+  readonly save: (now: number) => ReadonlyArray<number>
+  readonly load: (saved: ReadonlyArray<number>) => void
 }
 
 /**
@@ -87,20 +189,135 @@ export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
  * @category models
  */
 export interface Options {
+  /** How it is called in errors, events and metrics. */
   readonly name: string
-  /** Failures in a row that open it. Defaults to 5. */
-  readonly failures?: number | undefined
-  /** How long it stays open. Defaults to 300 seconds. */
-  readonly resetAfter?: Duration.DurationInput | undefined
+  /** When to open. Defaults to 5 failures in a row. */
+  readonly trip?: Trip | undefined
+  /**
+   * How long it stays open. Defaults to 300 seconds. A schedule makes it grow
+   * with each opening that follows on a failed probe; one that ends keeps its
+   * last delay, and it begins anew once the breaker was closed.
+   */
+  readonly resetAfter?: Duration.DurationInput | Schedule.Schedule<unknown, unknown> | undefined
   /** Calls let through at once while half-open; all of them must succeed. Defaults to 1. */
   readonly probes?: number | undefined
   /**
    * Which faults count. Defaults to transient ones: a failure nothing is known
    * of does not count, so declare your errors, give rules, or count them all
-   * with `() => true`. Interruption never counts.
+   * with `() => true`. Interruption never counts. What does not count is as if
+   * it had not been called, except for a probe: a refusal is an answer.
    */
   readonly counts?: ((fault: Fault.Fault) => boolean) | undefined
+  /**
+   * `"protect"` refuses calls, `"observe"` lets every call through and only
+   * reports what it would have done: try a breaker before it bites. Defaults
+   * to `"protect"`.
+   */
+  readonly mode?: "protect" | "observe" | undefined
+  /** Go on from where another one stood. */
+  readonly restore?: Snapshot | undefined
 }
+
+/**
+ * Opens after failures in a row.
+ *
+ * @since 0.1.0
+ * @category trip conditions
+ */
+export const consecutive = (options?: {
+  /** Defaults to 5. */
+  readonly failures?: number | undefined
+}): Trip => trip_.consecutive(whole("failures", options?.failures ?? 5, 1))
+
+/**
+ * Opens when of the last `size` calls a share has failed. The formula is that
+ * of a count-based sliding window: failures / calls >= failureRate, once there
+ * are `minimum` calls.
+ *
+ * @since 0.1.0
+ * @category trip conditions
+ */
+export const countWindow = (options?: {
+  /** Calls that are remembered. Defaults to 100. */
+  readonly size?: number | undefined
+  /** Share of failed calls that opens it, above 0 and at most 1. Defaults to 0.5. */
+  readonly failureRate?: number | undefined
+  /** Calls below which it never opens. Defaults to 10. */
+  readonly minimum?: number | undefined
+}): Trip => {
+  const size = whole("size", options?.size ?? 100, 1, 1_000_000)
+  const minimum = whole("minimum", options?.minimum ?? Math.min(10, size), 1, size)
+  return trip_.countWindow(size, { rate: share("failureRate", options?.failureRate ?? 0.5), minimum })
+}
+
+/**
+ * Opens when of the calls of the last while a share has failed. The window
+ * slides in steps of a tenth of its length.
+ *
+ * @since 0.1.0
+ * @category trip conditions
+ */
+export const timeWindow = (options?: {
+  /** Defaults to 60 seconds. */
+  readonly window?: Duration.DurationInput | undefined
+  /** Share of failed calls that opens it, above 0 and at most 1. Defaults to 0.5. */
+  readonly failureRate?: number | undefined
+  /** Calls in the window below which it never opens. Defaults to 10. */
+  readonly minimum?: number | undefined
+}): Trip =>
+  trip_.timed({
+    kind: "timeWindow",
+    windowMillis: positive("window", options?.window ?? "60 seconds"),
+    slowMillis: 0,
+    rate: share("failureRate", options?.failureRate ?? 0.5),
+    minimum: whole("minimum", options?.minimum ?? 10, 1)
+  })
+
+/**
+ * Opens when of the calls of the last while a share was slow, however they
+ * ended. A call that never ends is never counted: give it a timeout.
+ *
+ * @since 0.1.0
+ * @category trip conditions
+ */
+export const slowCalls = (options: {
+  /** A call that takes longer is slow. */
+  readonly slowerThan: Duration.DurationInput
+  /** Share of slow calls that opens it, above 0 and at most 1. Defaults to 0.5. */
+  readonly slowRate?: number | undefined
+  /** Defaults to 60 seconds. */
+  readonly window?: Duration.DurationInput | undefined
+  /** Calls in the window below which it never opens. Defaults to 10. */
+  readonly minimum?: number | undefined
+}): Trip =>
+  trip_.timed({
+    kind: "slowCalls",
+    windowMillis: positive("window", options.window ?? "60 seconds"),
+    slowMillis: positive("slowerThan", options.slowerThan),
+    rate: share("slowRate", options.slowRate ?? 0.5),
+    minimum: whole("minimum", options.minimum ?? 10, 1)
+  })
+
+/**
+ * Opens when one of several conditions is met.
+ *
+ * @example
+ * ```ts
+ * import { CircuitBreaker } from "effect-recovery"
+ *
+ * const trip = CircuitBreaker.anyOf(
+ *   CircuitBreaker.consecutive({ failures: 10 }),
+ *   CircuitBreaker.slowCalls({ slowerThan: "2 seconds" })
+ * )
+ * console.log(trip.description.kind) // anyOf
+ * ```
+ *
+ * @since 0.1.0
+ * @category trip conditions
+ */
+export const anyOf = (...trips: readonly [Trip, ...ReadonlyArray<Trip>]): Trip => trip_.anyOf(trips)
+
+const positive = (option: string, value: Duration.DurationInput): number => millis(option, value, 1)
 
 /**
  * Makes a breaker; an option that makes no sense is a defect that names it.
@@ -113,7 +330,11 @@ export interface Options {
  * import { Effect } from "effect"
  *
  * const program = Effect.gen(function* () {
- *   const breaker = yield* CircuitBreaker.make({ name: "rates", failures: 3, resetAfter: "30 seconds" })
+ *   const breaker = yield* CircuitBreaker.make({
+ *     name: "rates",
+ *     trip: CircuitBreaker.consecutive({ failures: 3 }),
+ *     resetAfter: "30 seconds"
+ *   })
  *   const rates = Effect.succeed(1.08)
  *   // Asked before every attempt.
  *   return yield* rates.pipe(CircuitBreaker.protect(breaker), RetryPolicy.retry(RetryPolicy.exponential()))
@@ -124,23 +345,7 @@ export interface Options {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: Options): Effect.Effect<CircuitBreaker> =>
-  Effect.map(Effect.clock, (clock) => {
-    const breaker = new Breaker(clock, {
-      failures: number("failures", options.failures ?? 5, 1),
-      resetMillis: millis("resetAfter", options.resetAfter ?? "300 seconds"),
-      probes: number("probes", options.probes ?? 1, 1),
-      counts: options.counts ?? ((fault) => fault.transient)
-    })
-    return {
-      [TypeId]: TypeId,
-      name: options.name,
-      breaker,
-      snapshot: Effect.sync(() => breaker.snapshot()),
-      isolate: Effect.sync(() => breaker.isolate()),
-      reset: Effect.sync(() => breaker.reset())
-    }
-  })
+export const make = (options: Options): Effect.Effect<CircuitBreaker> => breakers.make(options)
 
 /**
  * Runs the effect if the breaker lets it.
@@ -153,10 +358,73 @@ export const protect: {
   <A, E, R>(self: Effect.Effect<A, E, R>, breaker: CircuitBreaker): Effect.Effect<A, E | CircuitOpen, R>
 } = dual(
   2,
-  <A, E, R>(self: Effect.Effect<A, E, R>, { breaker, name }: CircuitBreaker): Effect.Effect<A, E | CircuitOpen, R> => {
-    const refuse = Effect.suspend(() =>
-      Effect.fail(new CircuitOpen({ breaker: name, retryAfter: Duration.millis(breaker.waitMillis()) }))
-    )
-    return breaker.protect(self, refuse)
-  }
+  <A, E, R>(self: Effect.Effect<A, E, R>, { breaker }: CircuitBreaker): Effect.Effect<A, E | CircuitOpen, R> =>
+    breaker.protect(self)
+)
+
+/**
+ * A breaker for each key: one per host, tenant or model.
+ *
+ * @since 0.1.0
+ * @category keyed
+ */
+export interface Keyed {
+  readonly name: string
+  /** The breaker of a key, made when it is first asked for. */
+  readonly get: (key: string) => Effect.Effect<CircuitBreaker>
+  /** How the known keys stand. */
+  readonly snapshot: Effect.Effect<ReadonlyMap<string, Snapshot>>
+  /** Every change of state of every key's breaker from now on; `breaker` is `name/key`. */
+  readonly changes: Stream.Stream<Change>
+  /** @internal */
+  readonly breakerFor: (key: string) => Breaker
+}
+
+/**
+ * @since 0.1.0
+ * @category keyed
+ */
+export interface KeyedOptions extends Omit<Options, "restore"> {
+  /**
+   * Keys remembered at once. Defaults to 1,000. Beyond, the key not used for
+   * the longest time is forgotten, those with nothing to remember first.
+   */
+  readonly maxKeys?: number | undefined
+}
+
+/**
+ * Makes a group of breakers, one for each key. Metrics carry the name of the
+ * group, not the keys.
+ *
+ * @example
+ * ```ts
+ * import { CircuitBreaker } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const hosts = yield* CircuitBreaker.keyed({ name: "hosts", maxKeys: 100 })
+ *   const get = (url: URL) =>
+ *     Effect.succeed(`from ${url.host}`).pipe(CircuitBreaker.protectKey(hosts, url.host))
+ *   return yield* get(new URL("https://a.example/rates"))
+ * })
+ * Effect.runPromise(program).then(console.log) // from a.example
+ * ```
+ *
+ * @since 0.1.0
+ * @category keyed
+ */
+export const keyed = (options: KeyedOptions): Effect.Effect<Keyed> => breakers.keyed(options)
+
+/**
+ * Runs the effect if the breaker of the key lets it.
+ *
+ * @since 0.1.0
+ * @category keyed
+ */
+export const protectKey: {
+  (keyed: Keyed, key: string): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, keyed: Keyed, key: string): Effect.Effect<A, E | CircuitOpen, R>
+} = dual(3, <A, E, R>(self: Effect.Effect<A, E, R>, keyed: Keyed, key: string) =>
+  // Asked for at each call: between two of them the group may have forgotten the key.
+  Effect.suspend(() => keyed.breakerFor(key).protect(self))
 )

@@ -8,7 +8,10 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import type { Change } from "./CircuitBreaker.js"
 import type * as Fault from "./Fault.js"
+import { EventHub } from "./internal/eventHub.js"
 
 /**
  * Where an event comes from. Outside of a run only `recovery` is known, and
@@ -22,6 +25,19 @@ export interface Source {
   readonly run?: string | undefined
   readonly step?: string | undefined
 }
+
+/**
+ * How a recovery ended:
+ *
+ * - `recovered`: there is a value after all
+ * - `exhausted`: the strategy had nothing left to try
+ * - `failed`: another failure surfaced, such as the original one after an abort
+ * - `interrupted`: somebody stopped it
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Outcome = "recovered" | "exhausted" | "failed" | "interrupted"
 
 /**
  * @since 0.1.0
@@ -39,6 +55,18 @@ export type Event =
       /** Until the next attempt, for `Again`. */
       readonly delay: Duration.Duration
     }
+  /** A recovery came to an end: the failure was answered, or it surfaced. */
+  | {
+      readonly _tag: "RecoveryEnded"
+      readonly source: Source
+      readonly outcome: Outcome
+      /** How often the effect was run. */
+      readonly attempts: number
+      /** From the first failure. */
+      readonly elapsed: Duration.Duration
+    }
+  /** A circuit breaker opened, closed, or lets probes through. */
+  | { readonly _tag: "BreakerChanged"; readonly source: Source; readonly change: Change }
   | { readonly _tag: "RunStarted"; readonly source: Source; readonly workflow: string }
   /** A run that had stopped goes on; `answered` steps are in its journal. */
   | { readonly _tag: "RunResumed"; readonly source: Source; readonly workflow: string; readonly answered: number }
@@ -102,13 +130,80 @@ export const layer = (observer: (event: Event) => Effect.Effect<void>): Layer.La
   Layer.succeed(Observer, observer)
 
 /**
- * Hands an event to the observer, if there is one.
+ * Where {@link stream} reads. One for the whole process, unless
+ * {@link layerHub} gives a part of it its own.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Hub extends Context.Reference<Hub>()("effect-recovery/Events/Hub", {
+  defaultValue: (): EventHub => new EventHub()
+}) {}
+
+/**
+ * Gives the program a hub of its own, so that its events do not mix with those
+ * of others in the process.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerHub: Layer.Layer<never> = Layer.sync(Hub, () => new EventHub())
+
+/**
+ * Every event from now on. Nobody waits for a reader: one that is more than
+ * 1,024 events behind misses the oldest of them.
+ *
+ * @example
+ * ```ts
+ * import { Events, Recovery, Strategy } from "effect-recovery"
+ * import { Data, Effect, Fiber, Stream } from "effect"
+ *
+ * class Offline extends Data.TaggedError("Offline")<{}> {}
+ *
+ * const program = Effect.gen(function* () {
+ *   const first = yield* Effect.fork(Stream.runHead(Events.stream))
+ *   yield* Effect.yieldNow()
+ *   yield* Effect.fail(new Offline()).pipe(Recovery.recover({ Offline: Strategy.skip() }))
+ *   return yield* Fiber.join(first)
+ * }).pipe(Effect.provide(Events.layerHub))
+ * Effect.runPromise(program).then((event) => console.log(event._tag)) // Some
+ * ```
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const stream: Stream.Stream<Event> = Stream.unwrapScoped(Effect.flatMap(Hub, (hub) => hub.subscribe))
+
+/**
+ * Whoever watches the present program.
+ *
+ * @internal
+ */
+export interface Watch {
+  /** Whether anybody does; the event need not be made if not. */
+  readonly isOn: () => boolean
+  readonly emit: (event: Event) => Effect.Effect<void>
+}
+
+/**
+ * @internal
+ */
+export const watch: Effect.Effect<Watch> = Effect.zipWith(Hub, Observer, (hub, observer) => ({
+  isOn: () => observer !== undefined || hub.isRead,
+  emit: (event) => {
+    hub.publish(event)
+    return observer === undefined ? Effect.void : notify(observer, event)
+  }
+}))
+
+/**
+ * Hands an event to the observer, if there is one, and to the readers of
+ * {@link stream}.
  *
  * @since 0.1.0
  * @category emitting
  */
-export const emit = (event: Event): Effect.Effect<void> =>
-  Effect.flatMap(Observer, (observer) => (observer === undefined ? Effect.void : notify(observer, event)))
+export const emit = (event: Event): Effect.Effect<void> => Effect.flatMap(watch, ({ emit }) => emit(event))
 
 const notify = (observer: (event: Event) => Effect.Effect<void>, event: Event): Effect.Effect<void> =>
   Effect.catchAllCause(

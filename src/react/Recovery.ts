@@ -8,8 +8,10 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import { attemptTimeout as attemptTimeout_ } from "./internal/attemptTimeout.js"
 import { AttemptTimeout, type DecisionTaken, RecoveryExhausted } from "./internal/errors.js"
 import { type Limits, type Plan, perform } from "./internal/perform.js"
+import { millis } from "./internal/policy.js"
 import { tagOf } from "./internal/subject.js"
 import type * as Strategy from "./Strategy.js"
 
@@ -213,6 +215,6 @@ export const attemptTimeout: {
   (timeout: Duration.DurationInput): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | AttemptTimeout, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput): Effect.Effect<A, E | AttemptTimeout, R>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput) => {
-  const given = Duration.decode(timeout)
-  return Effect.timeoutFail(self, { duration: given, onTimeout: () => new AttemptTimeout({ timeout: given }) })
+  // A timeout that makes no sense is a bug of the program, and throws while the program is put together.
+  return attemptTimeout_(self, Duration.millis(millis("timeout", timeout)))
 })

@@ -10,7 +10,12 @@ const down = { status: 503 }
 const refusal = { status: 403 }
 
 const make = (options?: Partial<CircuitBreaker.Options>) =>
-  CircuitBreaker.make({ name: "rates", failures: 3, resetAfter: "30 seconds", ...options })
+  CircuitBreaker.make({
+    name: "rates",
+    trip: CircuitBreaker.consecutive({ failures: 3 }),
+    resetAfter: "30 seconds",
+    ...options
+  })
 
 const failWith = (breaker: CircuitBreaker.CircuitBreaker, error: unknown) =>
   Effect.flip(Effect.fail(error).pipe(CircuitBreaker.protect(breaker)))
@@ -26,7 +31,7 @@ describe("CircuitBreaker", () => {
       yield* failWith(breaker, down)
       yield* failWith(breaker, down)
       assert.strictEqual(yield* Effect.succeed(1).pipe(CircuitBreaker.protect(breaker)), 1)
-      assert.strictEqual((yield* breaker.snapshot).failures, 0)
+      assert.strictEqual((yield* breaker.snapshot).window.failures, 0)
       yield* trip(breaker)
       yield* TestClock.adjust("10 seconds")
       let called = false
@@ -46,7 +51,8 @@ describe("CircuitBreaker", () => {
       const breaker = yield* make()
       for (let i = 0; i < 10; i++) yield* failWith(breaker, refusal)
       yield* Effect.exit(Effect.interrupt.pipe(CircuitBreaker.protect(breaker)))
-      assert.deepStrictEqual(yield* breaker.snapshot, { state: "closed", failures: 0, retryAt: undefined })
+      const { state, window } = yield* breaker.snapshot
+      assert.deepStrictEqual([state, window.failures], ["closed", 0])
     })
   )
 
@@ -73,7 +79,8 @@ describe("CircuitBreaker", () => {
       yield* trip(breaker)
       yield* TestClock.adjust("30 seconds")
       yield* failWith(breaker, down)
-      assert.deepStrictEqual(yield* breaker.snapshot, { state: "open", failures: 3, retryAt: 60_000 })
+      const { openings, retryAt, state } = yield* breaker.snapshot
+      assert.deepStrictEqual([state, openings, retryAt], ["open", 2, 60_000])
     })
   )
 

@@ -1,138 +1,255 @@
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { Snapshot, State } from "../CircuitBreaker.js"
+import type * as PubSub from "effect/PubSub"
+import type { Change, ChangeReason, Snapshot, State, TripState } from "../CircuitBreaker.js"
+import * as Events from "../Events.js"
 import * as Fault from "../Fault.js"
+import { CircuitOpen } from "./errors.js"
+import type { forBreaker } from "./meters.js"
+import type { OpenTime } from "./openTime.js"
+import { withoutStack } from "./withoutStack.js"
 
-interface Settings {
-  readonly failures: number
-  readonly resetMillis: number
+export interface Settings {
+  readonly name: string
+  readonly clock: Clock.Clock
+  readonly trip: TripState
+  /** Whether the trip wants to know when a call was made and how long it took. */
+  readonly timed: boolean
+  readonly openTime: OpenTime
   readonly probes: number
+  readonly observes: boolean
   readonly counts: (fault: Fault.Fault) => boolean
+  readonly meters: ReturnType<typeof forBreaker>
+  readonly hub: PubSub.PubSub<Change>
 }
 
 /** Plain fields, since every call passes here; single-threaded JavaScript makes each method atomic. */
 export class Breaker {
   private state: State = "closed"
-  private failures = 0
   private retryAt = 0
+  /** Times it opened since it was last closed. */
+  private openings = 0
   /** Probes on their way, and those that came back well. */
   private probing = 0
   private recovered = 0
   /** Calls from before the last change of state do not speak for the present one. */
   private epoch = 0
 
-  private readonly clock: Clock.Clock
+  /** Refusals of one millisecond are one value: a system that is down is asked thousands of times a second. */
+  private refusal: Effect.Effect<never, CircuitOpen> | undefined
+  private refusedFor = 0
+
   private readonly settings: Settings
 
-  constructor(clock: Clock.Clock, settings: Settings) {
-    this.clock = clock
+  constructor(settings: Settings) {
     this.settings = settings
   }
 
-  protect<A, E, R, E2>(self: Effect.Effect<A, E, R>, refuse: Effect.Effect<never, E2>): Effect.Effect<A, E | E2, R> {
+  protect<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CircuitOpen, R> {
     // A probe is admitted where nothing can interrupt, or its place would be lost between here and there.
     const guarded = Effect.uninterruptibleMask((restore) =>
-      Effect.suspend((): Effect.Effect<A, E | E2, R> => {
+      Effect.suspend((): Effect.Effect<A, E | CircuitOpen, R> => {
         if (this.state === "closed") return restore(this.call(self))
-        return this.admitProbe() ? this.probe(restore(self)) : refuse
+        const change = this.halfOpen()
+        const admitted = this.admitProbe()
+        const answer = admitted ? this.probe(self, restore) : this.turnAway(restore(self))
+        return change === undefined ? answer : Effect.zipRight(this.tell(change), answer)
       })
     )
-    return Effect.suspend(() => (this.state === "closed" ? this.call(self) : guarded))
+    return Effect.suspend(() => {
+      if (this.state === "closed") return this.call(self)
+      return this.settings.observes || this.mayProbe() ? guarded : this.refuse()
+    })
   }
 
   private call<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const epoch = this.epoch
+    const startedAt = this.settings.timed ? this.now() : 0
     return Effect.matchCauseEffect(self, {
-      onFailure: (cause) => this.failed(cause, epoch),
+      onFailure: (cause) => this.failed(cause, epoch, startedAt),
       onSuccess: (value) => {
-        if (epoch === this.epoch) this.failures = 0
-        return Effect.succeed(value)
+        this.settings.meters.success()
+        const tripped = epoch === this.epoch && this.record("success", startedAt)
+        return tripped ? Effect.as(this.opened("slow calls"), value) : Effect.succeed(value)
       }
     })
   }
 
-  private failed<E>(cause: Cause.Cause<E>, epoch: number): Effect.Effect<never, E> {
+  private failed<E>(cause: Cause.Cause<E>, epoch: number, startedAt: number): Effect.Effect<never, E> {
     if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause)
-    return Effect.flatMap(Fault.classify(cause), (fault) => {
-      if (epoch === this.epoch && this.settings.counts(fault)) this.count()
-      return Effect.failCause(cause)
+    const judged = Effect.flatMap(Fault.classify(cause), (fault) => {
+      if (!this.settings.counts(fault)) return Effect.void
+      this.settings.meters.failure()
+      const tripped = epoch === this.epoch && this.record("failure", startedAt)
+      return tripped ? this.opened("failures", fault) : Effect.void
     })
+    return Effect.zipRight(Effect.uninterruptible(judged), Effect.failCause(cause))
   }
 
-  private count(): void {
-    this.failures++
-    if (this.failures >= this.settings.failures) this.open()
+  private record(outcome: "success" | "failure", startedAt: number): boolean {
+    const now = this.settings.timed ? this.now() : 0
+    return this.settings.trip.record(outcome, now, now - startedAt)
   }
 
-  private open(): void {
-    this.move("open")
-    this.retryAt = this.now() + this.settings.resetMillis
+  private opened(reason: ChangeReason, fault?: Fault.Fault): Effect.Effect<void> {
+    const change = this.open(reason, fault)
+    return Effect.zipRight(this.settings.openTime.advance(change.at), this.tell(change))
   }
 
-  private move(state: State): void {
-    this.state = state
+  private open(reason: ChangeReason, fault?: Fault.Fault): Change {
+    this.openings++
+    this.retryAt = this.now() + this.settings.openTime.millis
+    return this.move("open", reason, fault)
+  }
+
+  private move(to: State, reason: ChangeReason, fault?: Fault.Fault): Change {
+    const { hub, meters, name } = this.settings
+    const change: Change = { breaker: name, from: this.state, to, at: this.now(), reason, fault }
+    this.state = to
     this.epoch++
     this.probing = 0
     this.recovered = 0
+    meters.changed(to)
+    hub.unsafeOffer(change)
+    return change
+  }
+
+  private tell(change: Change): Effect.Effect<void> {
+    return Events.emit({ _tag: "BreakerChanged", source: {}, change })
+  }
+
+  private mayProbe(): boolean {
+    if (this.state === "open") return this.now() >= this.retryAt
+    return this.state === "half-open" && this.probing + this.recovered < this.settings.probes
+  }
+
+  private halfOpen(): Change | undefined {
+    return this.state === "open" && this.now() >= this.retryAt
+      ? this.move("half-open", "the reset time is over")
+      : undefined
   }
 
   private admitProbe(): boolean {
-    if (this.state === "open" && this.now() >= this.retryAt) this.move("half-open")
-    if (this.state !== "half-open" || this.probing + this.recovered >= this.settings.probes) return false
+    if (this.state !== "half-open" || !this.mayProbe()) return false
     this.probing++
     return true
   }
 
   /** Whatever ends the probe, its place is given back or its verdict counted. */
-  private probe<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+  private probe<A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    restore: <B, E1, R1>(effect: Effect.Effect<B, E1, R1>) => Effect.Effect<B, E1, R1>
+  ): Effect.Effect<A, E, R> {
     const epoch = this.epoch
-    return Effect.matchCauseEffect(self, {
+    const startedAt = this.now()
+    return Effect.matchCauseEffect(restore(self), {
       onFailure: (cause) => Effect.zipRight(this.probeFailed(cause, epoch), Effect.failCause(cause)),
       onSuccess: (value) => {
-        this.probePassed(epoch)
-        return Effect.succeed(value)
+        this.settings.meters.success()
+        return Effect.as(this.probeAnswered(epoch, this.now() - startedAt), value)
       }
     })
   }
 
   private probeFailed(cause: Cause.Cause<unknown>, epoch: number): Effect.Effect<void> {
-    return Effect.map(Fault.classify(cause), (fault) => {
-      if (epoch !== this.epoch) return
-      if (Cause.isInterruptedOnly(cause)) this.probing--
-      else if (this.settings.counts(fault)) this.open()
+    if (Cause.isInterruptedOnly(cause)) {
+      if (epoch === this.epoch) this.probing--
+      return Effect.void
+    }
+    return Effect.flatMap(Fault.classify(cause), (fault) => {
       // The system answered, if only with a refusal: it is there again.
-      else this.probePassed(epoch)
+      if (!this.settings.counts(fault)) return this.probeAnswered(epoch, 0)
+      this.settings.meters.failure()
+      return epoch === this.epoch ? this.opened("a probe failed", fault) : Effect.void
     })
   }
 
-  private probePassed(epoch: number): void {
-    if (epoch !== this.epoch) return
+  private probeAnswered(epoch: number, millis: number): Effect.Effect<void> {
+    if (epoch !== this.epoch) return Effect.void
+    if (this.settings.trip.isSlow(millis)) return this.opened("a probe was slow")
     this.probing--
     this.recovered++
-    if (this.recovered >= this.settings.probes) this.reset()
+    return this.recovered < this.settings.probes ? Effect.void : this.tell(this.close("the probes came back well"))
   }
 
-  isolate(): void {
-    this.move("isolated")
+  private close(reason: ChangeReason): Change {
+    this.openings = 0
+    this.settings.openTime.reset()
+    this.settings.trip.clear()
+    return this.move("closed", reason)
   }
 
-  reset(): void {
-    this.move("closed")
-    this.failures = 0
+  readonly isolate: Effect.Effect<void> = Effect.suspend(() => this.tell(this.move("isolated", "isolated")))
+
+  readonly reset: Effect.Effect<void> = Effect.suspend(() => this.tell(this.close("reset")))
+
+  /** An observing breaker only counts whom it would have refused. */
+  private turnAway<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CircuitOpen, R> {
+    if (!this.settings.observes) return this.refuse()
+    this.settings.meters.refused()
+    return self
+  }
+
+  private refuse(): Effect.Effect<never, CircuitOpen> {
+    this.settings.meters.refused()
+    const millis = this.waitMillis()
+    if (this.refusal === undefined || millis !== this.refusedFor) {
+      this.refusedFor = millis
+      this.refusal = this.makeRefusal(Duration.millis(millis))
+    }
+    return this.refusal
+  }
+
+  private makeRefusal(retryAfter: Duration.Duration): Effect.Effect<never, CircuitOpen> {
+    return Effect.fail(withoutStack(() => new CircuitOpen({ breaker: this.settings.name, retryAfter })))
   }
 
   /** Until a call has a chance. While probes are out, or isolated, nobody knows: another period is a fair guess. */
-  waitMillis(): number {
-    return this.state === "open" ? Math.max(0, this.retryAt - this.now()) : this.settings.resetMillis
+  private waitMillis(): number {
+    return this.state === "open" ? Math.max(0, this.retryAt - this.now()) : this.settings.openTime.millis
+  }
+
+  /** At rest it knows nothing that a new one would not. */
+  get isAtRest(): boolean {
+    return this.state === "closed" && this.settings.trip.window(this.now()).failures === 0
   }
 
   snapshot(): Snapshot {
-    const retryAt = this.state === "open" ? this.retryAt : undefined
-    return { state: this.state, failures: this.failures, retryAt }
+    const { trip } = this.settings
+    const now = this.now()
+    return {
+      state: this.state,
+      openings: this.openings,
+      ...(this.state === "open" ? { retryAt: this.retryAt } : {}),
+      window: trip.window(now),
+      memory: trip.save(now)
+    }
+  }
+
+  /** A half-open breaker comes back open and due: its probes have died with their process. */
+  restore(snapshot: Snapshot): Effect.Effect<void> {
+    const { openTime, trip } = this.settings
+    const now = this.now()
+    trip.load(snapshot.memory)
+    this.openings = snapshot.openings
+    const wasOpen = snapshot.state === "open" || snapshot.state === "half-open"
+    this.state = wasOpen ? "open" : snapshot.state
+    // Every opening that is remembered takes the schedule one step further; none of them takes longer than a short walk.
+    const steps = Math.min(snapshot.openings, maxRestoredOpenings)
+    return Effect.map(
+      Effect.forEach(Array.from({ length: Math.max(0, steps - 1) }), () => openTime.advance(now), { discard: true }),
+      () => {
+        // A clock that was wrong once must not keep it open for longer than it would be by itself.
+        this.retryAt = Math.min(snapshot.state === "open" ? (snapshot.retryAt ?? now) : now, now + openTime.millis)
+      }
+    ).pipe(Effect.zipRight(wasOpen ? openTime.advance(now) : Effect.void))
   }
 
   private now(): number {
-    return this.clock.unsafeCurrentTimeMillis()
+    return this.settings.clock.unsafeCurrentTimeMillis()
   }
 }
+
+const maxRestoredOpenings = 100

@@ -6,6 +6,15 @@ import type * as Fault from "../Fault.js"
 import type { Declaration } from "../Fault.js"
 import { declaredKey, messageOf, tagOf } from "./subject.js"
 
+/** A schema class would check each refusal it makes, and refusals are made by the thousand; so only its codec does. */
+function asSchema<A extends Fields, Fields extends object, I>(
+  fields: Schema.Schema<Fields, I>,
+  is: (u: unknown) => u is A,
+  make: (fields: Fields) => A
+): Schema.Schema<A, I> {
+  return Schema.transform(fields, Schema.declare(is), { strict: true, decode: make, encode: (self) => self })
+}
+
 /**
  * A strategy had nothing left to try. Keeps the last error whole.
  *
@@ -82,6 +91,89 @@ export interface ExhaustedEncoded<EI> {
 export interface DecisionTaken {
   readonly strategy: string
   readonly decision: string
+}
+
+/**
+ * The breaker refused the call; it was not made.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
+  /** Its name. */
+  readonly breaker: string
+  /** Until the next call has a chance. */
+  readonly retryAfter: Duration.Duration
+}> {
+  override get message(): string {
+    return `The circuit breaker "${this.breaker}" is open; try again in ${Duration.format(this.retryAfter)}.`
+  }
+  /**
+   * For the errors of a durable step, and for wires.
+   *
+   * @since 0.1.0
+   */
+  static readonly schema: Schema.Schema<CircuitOpen, CircuitOpenEncoded> = asSchema(
+    Schema.TaggedStruct("CircuitOpen", { breaker: Schema.String, retryAfter: Schema.DurationFromMillis }),
+    (u): u is CircuitOpen => u instanceof CircuitOpen,
+    (fields) => new CircuitOpen(fields)
+  )
+}
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export interface CircuitOpenEncoded {
+  readonly _tag: "CircuitOpen"
+  readonly breaker: string
+  /** Milliseconds. */
+  readonly retryAfter: number
+}
+
+/**
+ * The bulkhead had no place for the call, neither to run nor to wait; it was
+ * not made.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class BulkheadFull extends Data.TaggedError("BulkheadFull")<{
+  /** Its name. */
+  readonly bulkhead: string
+  /** Calls at once. */
+  readonly maxConcurrent: number
+  /** Calls that may wait. */
+  readonly maxQueue: number
+}> {
+  override get message(): string {
+    return `The bulkhead "${this.bulkhead}" is full: ${this.maxConcurrent} calls run and ${this.maxQueue} wait; try again later, or give it more places.`
+  }
+  /**
+   * For the errors of a durable step, and for wires.
+   *
+   * @since 0.1.0
+   */
+  static readonly schema: Schema.Schema<BulkheadFull, BulkheadFullEncoded> = asSchema(
+    Schema.TaggedStruct("BulkheadFull", {
+      bulkhead: Schema.String,
+      maxConcurrent: Schema.Number,
+      maxQueue: Schema.Number
+    }),
+    (u): u is BulkheadFull => u instanceof BulkheadFull,
+    (fields) => new BulkheadFull(fields)
+  )
+}
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export interface BulkheadFullEncoded {
+  readonly _tag: "BulkheadFull"
+  readonly bulkhead: string
+  readonly maxConcurrent: number
+  readonly maxQueue: number
 }
 
 /**

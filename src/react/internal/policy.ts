@@ -26,10 +26,24 @@ export const number = (option: string, value: number, min: number): number => {
   throw new PolicyInvalid({ option, value, expected: `a finite number of at least ${min}` })
 }
 
-export const millis = (option: string, value: Duration.DurationInput): number => {
+/** A whole number between two bounds. */
+export const whole = (option: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): number => {
+  if (Number.isInteger(value) && value >= min && value <= max) return value
+  const bounds = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
+  throw new PolicyInvalid({ option, value, expected: `a whole number ${bounds}` })
+}
+
+/** A part of a whole that is not nothing. */
+export const share = (option: string, value: number): number => {
+  if (value > 0 && value <= 1) return value
+  throw new PolicyInvalid({ option, value, expected: "a share above 0 and at most 1" })
+}
+
+export const millis = (option: string, value: Duration.DurationInput, min = 0): number => {
   const decoded = decodeMillis(value)
-  if (Number.isFinite(decoded) && decoded >= 0) return decoded
-  throw new PolicyInvalid({ option, value, expected: `a finite duration such as "2 seconds"` })
+  if (Number.isFinite(decoded) && decoded >= min) return decoded
+  const bound = min === 0 ? "" : ` of at least ${min} ms`
+  throw new PolicyInvalid({ option, value, expected: `a finite duration${bound} such as "2 seconds"` })
 }
 
 const decodeMillis = (value: Duration.DurationInput): number => {

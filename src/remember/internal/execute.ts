@@ -138,7 +138,7 @@ const advance = (
   { lastSeq, steps }: Journal,
   restore: Storage.Restore
 ) =>
-  Effect.zipWith(Events.Observer, Effect.clock, (observer, clock) => {
+  Effect.zipWith(Events.watch, Effect.clock, (watch, clock) => {
     const live: LiveRun = {
       id,
       workflow: definition.name,
@@ -148,7 +148,7 @@ const advance = (
       steps,
       uses: new Map(),
       running: new Set(),
-      observer: observer === undefined ? undefined : Events.emit,
+      watch,
       lastSeq,
       halt: () => {},
       diedIn: undefined,

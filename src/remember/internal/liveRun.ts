@@ -21,7 +21,7 @@ export interface LiveRun {
   /** The uses of each step name, by section. */
   readonly uses: Map<string, { readonly count: number; readonly last: Branch.Use }>
   readonly running: Set<string>
-  readonly observer: ((event: Events.Event) => Effect.Effect<void>) | undefined
+  readonly watch: Events.Watch
   lastSeq: number
   /** Ends the body, wherever it waits: a race, say, would go on without the branch that stopped. */
   halt: () => void
@@ -103,7 +103,7 @@ export const escape = (name: string): string =>
   /[%/#[\]]/.test(name) ? name.replace(/[%/#[\]]/g, encodeURIComponent) : name
 
 export const emit = (live: LiveRun, event: () => Events.Event): Effect.Effect<void> =>
-  live.observer === undefined ? Effect.void : live.observer(event())
+  live.watch.isOn() ? live.watch.emit(event()) : Effect.void
 
 export const andEmit = <A>(live: LiveRun, self: Effect.Effect<A>, event: () => Events.Event): Effect.Effect<A> =>
-  live.observer === undefined ? self : Effect.tap(self, () => emit(live, event))
+  live.watch.isOn() ? Effect.tap(self, () => emit(live, event)) : self

@@ -44,7 +44,7 @@ const failed = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
     const payload = yield* Effect.catchAll(codec.encode(cause), journalError(use, "Encode", "error"))
     const attempts = use.attempt ?? 1
     yield* append(use, "StepFailed", attempts, payload)
-    if (use.live.observer !== undefined) {
+    if (use.live.watch.isOn()) {
       const fault = yield* Fault.classify(cause)
       yield* live_.emit(use.live, () => ({ _tag: "StepFailed", source: sourceOf(use), attempts, fault }))
     }

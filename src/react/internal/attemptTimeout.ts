@@ -1,0 +1,91 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import { AttemptTimeout } from "./errors.js"
+
+const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
+
+/**
+ * Effect.timeout races two fibers, which costs four times as much. Here the
+ * work is started at once in one fiber; if it does not end at once, a timer is
+ * set, and only if that rings is anything else done.
+ */
+export const attemptTimeout = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  timeout: Duration.Duration
+): Effect.Effect<A, E | AttemptTimeout, R> => {
+  const millis = Duration.toMillis(timeout)
+  const rings = Symbol("rings")
+  return Effect.uninterruptibleMask((restore) =>
+    Effect.withFiberRuntime<A, E | AttemptTimeout, R>((parent, { runtimeFlags }) => {
+      const child = Runtime.runFork(
+        Runtime.make({
+          // The fiber runs an effect that needs R, so its context has it.
+          context: parent.currentContext as Context.Context<R>,
+          fiberRefs: parent.getFiberRefs(),
+          runtimeFlags
+        }),
+        restore(self)
+      )
+      const done = child.unsafePoll()
+      if (done !== null) return join(child, done)
+      const first = Effect.async<Exit.Exit<A, E> | typeof rings>((resume) => {
+        const stop = after(parent, millis, () => resume(Effect.succeed(rings)))
+        child.addObserver((exit) => {
+          stop()
+          resume(Effect.succeed(exit))
+        })
+      })
+      return Effect.matchCauseEffect(restore(first), {
+        onFailure: (cause) =>
+          Effect.flatMap(Fiber.interrupt(child), (exit) => Effect.failCause(withDefects(cause, exit))),
+        onSuccess: (result) => {
+          if (result !== rings) return join(child, result)
+          return Effect.flatMap(Fiber.interrupt(child), (exit) => rung(child, exit, timeout))
+        }
+      })
+    })
+  )
+}
+
+/** What the work has changed for its fiber, it has changed for ours, as it would have without a timeout. */
+const join = <A, E>(child: Fiber.RuntimeFiber<A, E>, exit: Exit.Exit<A, E>): Effect.Effect<A, E> =>
+  Exit.isSuccess(exit) ? Effect.zipRight(child.inheritAll, exit) : exit
+
+/** Work that cannot be stopped and ends well all the same has happened: to fail would make it happen twice. */
+const rung = <A, E>(
+  child: Fiber.RuntimeFiber<A, E>,
+  exit: Exit.Exit<A, E>,
+  timeout: Duration.Duration
+): Effect.Effect<A, E | AttemptTimeout> =>
+  Exit.isSuccess(exit)
+    ? join(child, exit)
+    : Effect.failCause(withDefects(Cause.fail(new AttemptTimeout({ timeout })), exit))
+
+/** A finalizer that dies on the way out is a bug, and bugs are not hidden. */
+const withDefects = <E>(cause: Cause.Cause<E>, exit: Exit.Exit<unknown, unknown>): Cause.Cause<E> => {
+  const defects = Exit.isFailure(exit) ? Cause.keepDefects(exit.cause) : Option.none()
+  return Option.isSome(defects) ? Cause.sequential(cause, defects.value) : cause
+}
+
+/** Calls back once the fiber's clock says so; answers how to prevent it. */
+const after = (fiber: Fiber.RuntimeFiber<unknown, unknown>, millis: number, ring: () => void): (() => void) => {
+  const clock = Context.get(fiber.getFiberRef(DefaultServices.currentServices), Clock.Clock)
+  if (clock === liveClock) {
+    // Longer than a timer can wait: it would ring at once.
+    if (millis > maxTimerMillis) return () => {}
+    const timer = setTimeout(ring, millis)
+    return () => clearTimeout(timer)
+  }
+  const sleeper = Effect.runFork(Effect.zipRight(clock.sleep(Duration.millis(millis)), Effect.sync(ring)))
+  return () => sleeper.unsafeInterruptAsFork(fiber.id())
+}
+
+const maxTimerMillis = 2 ** 31 - 1

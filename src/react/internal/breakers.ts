@@ -1,0 +1,90 @@
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import * as Stream from "effect/Stream"
+import type { Change, CircuitBreaker, Keyed, KeyedOptions, Options } from "../CircuitBreaker.js"
+import { Breaker } from "./breaker.js"
+import * as meters from "./meters.js"
+import { prepare } from "./openTime.js"
+import { PolicyInvalid, whole } from "./policy.js"
+import * as trip_ from "./trip.js"
+
+/** Checks the options once; what it answers makes breakers that differ in their name only. */
+const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, isGroup: boolean) {
+  const clock: Clock.Clock = yield* Effect.clock
+  const openTime = yield* prepare(options.resetAfter ?? "300 seconds", clock.unsafeCurrentTimeMillis())
+  const trip = options.trip ?? trip_.consecutive(5)
+  const mode = options.mode ?? "protect"
+  if (mode !== "protect" && mode !== "observe") {
+    throw new PolicyInvalid({ option: "mode", value: mode, expected: `"protect" or "observe"` })
+  }
+  // Unbounded, but changes are few: a breaker makes two in each reset time.
+  const hub = yield* PubSub.unbounded<Change>()
+  const common = {
+    clock,
+    timed: trip.timed,
+    probes: whole("probes", options.probes ?? 1, 1),
+    observes: mode === "observe",
+    counts: options.counts ?? ((fault) => fault.transient),
+    meters: meters.forBreaker(options.name, isGroup),
+    hub
+  } as const
+  return {
+    changes: Stream.fromPubSub(hub),
+    breaker: (name: string) => new Breaker({ ...common, name, trip: trip.open(), openTime: openTime() })
+  }
+})
+
+const wrap = (name: string, breaker: Breaker, changes: Stream.Stream<Change>): CircuitBreaker => ({
+  "~effect-recovery/CircuitBreaker": "~effect-recovery/CircuitBreaker",
+  name,
+  breaker,
+  snapshot: Effect.sync(() => breaker.snapshot()),
+  changes,
+  isolate: breaker.isolate,
+  reset: breaker.reset
+})
+
+export const make = Effect.fnUntraced(function* ({ restore, ...options }: Options) {
+  const { breaker, changes } = yield* factory(options, false)
+  const made = breaker(options.name)
+  if (restore !== undefined) yield* made.restore(restore)
+  return wrap(options.name, made, changes)
+})
+
+export const keyed = Effect.fnUntraced(function* (options: KeyedOptions) {
+  const maxKeys = whole("maxKeys", options.maxKeys ?? 1_000, 1)
+  const { breaker, changes } = yield* factory(options, true)
+  // A Map keeps the order of insertion: the least recently used key comes first.
+  const known = new Map<string, Breaker>()
+  const forgetOne = () => {
+    for (const [key, candidate] of known) if (candidate.isAtRest) return known.delete(key)
+    const [oldest] = known.keys()
+    return oldest !== undefined && known.delete(oldest)
+  }
+  const breakerFor = (key: string): Breaker => {
+    let found = known.get(key)
+    if (found !== undefined) known.delete(key)
+    else {
+      if (known.size >= maxKeys) forgetOne()
+      found = breaker(`${options.name}/${key}`)
+    }
+    known.set(key, found)
+    return found
+  }
+  const group: Keyed = {
+    name: options.name,
+    breakerFor,
+    changes,
+    get: (key) =>
+      Effect.sync(() =>
+        wrap(
+          `${options.name}/${key}`,
+          breakerFor(key),
+          Stream.filter(changes, (change) => change.breaker === `${options.name}/${key}`)
+        )
+      ),
+    snapshot: Effect.sync(() => new Map([...known].map(([key, breaker]) => [key, breaker.snapshot()])))
+  }
+  return group
+})

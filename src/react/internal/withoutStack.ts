@@ -1,0 +1,13 @@
+/**
+ * Makes an error without a stack: a refusal is an answer, made thousands of
+ * times a second when a system is down, and where it was made is no news.
+ */
+export const withoutStack = <E extends Error>(make: () => E): E => {
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = 0
+  try {
+    return make()
+  } finally {
+    Error.stackTraceLimit = limit
+  }
+}

@@ -6,6 +6,7 @@
  */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import type { RetryBudget } from "./RetryBudget.js"
 
 /**
  * `A` is what may stand in for the result, `E` how it can end in failure, `R`
@@ -25,6 +26,8 @@ export type Decision<A = never, E = never, R = never> = Again<A, E, R> | Instead
 export interface Again<out A = never, out E = never, out R = never> {
   readonly _tag: "Again"
   readonly delay: Duration.Duration
+  /** What the attempt is paid from when it starts; if there is no token, `otherwise` is decided. */
+  readonly budget?: RetryBudget | undefined
   /** What to decide if the bounds of the recovery do not allow it; without it the recovery is exhausted. */
   readonly otherwise?: Effect.Effect<Decision<A, E, R>, never, R>
 }

@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as classify_ from "./internal/classify.js"
 import { defaultRules } from "./internal/defaultRules.js"
+import { rulesPipeline as pipelineRules } from "./internal/pipelineRules.js"
 import { declaredKey, type Subject } from "./internal/subject.js"
 
 /**
@@ -172,6 +173,30 @@ export const layer = (...rules: ReadonlyArray<Rule>): Layer.Layer<never> =>
   Layer.succeed(Rules, [...rules, ...defaultRules])
 
 /**
+ * Rules for build and deployment pipelines: the categories `linting`,
+ * `formatting`, `testing`, `build`, `deployment`, `dependency`, `timeout` and
+ * `infrastructure`, with the severity the words ask for, `medium` if they ask
+ * for none. They read the message and, if the error has them, its `job` and
+ * the end of its `logs`. A critical word is never outweighed by a minor one.
+ *
+ * @example
+ * ```ts
+ * import { Fault } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const fault = Fault.classify({ job: "unit", logs: "12 tests failed\nwarning: deprecated" }).pipe(
+ *   Effect.provide(Fault.layer(...Fault.rulesPipeline)),
+ *   Effect.runSync
+ * )
+ * console.log(fault.category, fault.severity) // testing medium
+ * ```
+ *
+ * @since 0.1.0
+ * @category rules
+ */
+export const rulesPipeline: ReadonlyArray<Rule> = pipelineRules
+
+/**
  * Classifies an error, a defect or a whole `Cause`. Never fails: a value no
  * rule knows is `unknown`, a rule that throws is passed over, a value whose
  * getters throw is read around. Of a `Cause` with several failures the worst
@@ -181,7 +206,18 @@ export const layer = (...rules: ReadonlyArray<Rule>): Layer.Layer<never> =>
  * @category classification
  */
 export const classify = (failure: unknown): Effect.Effect<Fault> =>
-  Effect.zipWith(Rules, Clock.currentTimeMillis, (rules, now) => classify_.classify(failure, rules, now))
+  Effect.map(classifier(undefined), (classify) => classify(failure))
+
+/**
+ * Classifies at this moment, with rules of one's own before those in force.
+ *
+ * @internal
+ */
+export const classifier = (own: ReadonlyArray<Rule> | undefined): Effect.Effect<(failure: unknown) => Fault> =>
+  Effect.zipWith(Rules, Clock.currentTimeMillis, (inForce, now) => {
+    const rules = own === undefined ? inForce : [...own, ...inForce]
+    return (failure) => classify_.classify(failure, rules, now)
+  })
 
 /**
  * Matches errors whose `_tag` (or `name`) is the given one.

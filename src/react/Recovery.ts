@@ -5,16 +5,35 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import type * as Stream from "effect/Stream"
+import * as Events from "./Events.js"
+import type * as Fault from "./Fault.js"
 import { attemptTimeout as attemptTimeout_ } from "./internal/attemptTimeout.js"
 import { AttemptTimeout, type DecisionTaken, RecoveryExhausted } from "./internal/errors.js"
-import { type Limits, type Plan, perform } from "./internal/perform.js"
-import { millis } from "./internal/policy.js"
-import { tagOf } from "./internal/subject.js"
+import { lazyRetry } from "./internal/lazyRetry.js"
+import type { Named } from "./internal/named.js"
+import * as named_ from "./internal/named.js"
+import { type Hooks, type Limits, type Plan, perform } from "./internal/perform.js"
+import * as plans from "./internal/plans.js"
+import { checkTimeout } from "./internal/policy.js"
+import type { Recoverable, RecoverableOptions } from "./internal/recoverable.js"
+import * as recoverable_ from "./internal/recoverable.js"
+import * as RetryPolicy from "./RetryPolicy.js"
 import type * as Strategy from "./Strategy.js"
 
+export type { Alternate, Alternates, Named } from "./internal/named.js"
+export type {
+  AttemptError,
+  Recoverable,
+  RecoverableError,
+  RecoverableOptions,
+  RecoverableRequirements,
+  RecoverableValue
+} from "./internal/recoverable.js"
+export type { Hooks, Report } from "./internal/session.js"
 export {
   /**
    * One attempt took longer than it was given, and was stopped.
@@ -107,22 +126,17 @@ export type Residual<E, Handlers> =
   | {
       [Tag in keyof Handlers]-?:
         | (undefined extends Handlers[Tag] ? WithTag<E, Tag> : never)
-        | Resolve<Strategy.FailureOf<Handlers[Tag]>, WithTag<E, Tag>>
+        | Strategy.Resolve<Strategy.FailureOf<Handlers[Tag]>, WithTag<E, Tag>>
     }[keyof Handlers]
-
-type Resolve<Failure, E> = Failure extends Strategy.Original
-  ? E
-  : Failure extends Strategy.Exhausted
-    ? RecoveryExhausted<E>
-    : Failure
 
 /**
  * @since 0.1.0
  * @category models
  */
 export interface Options extends Limits {
-  /** How the recovery is called in events. */
+  /** How the recovery is called in events and metrics. */
   readonly name?: string | undefined
+  readonly hooks?: Hooks | undefined
 }
 
 /**
@@ -173,24 +187,200 @@ export const recover: {
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(self: Effect.Effect<A, E, R>, handlers: Cases<E>, options?: Options) =>
     // The overloads state what the plan makes of A, E and R; `perform` itself works on unknown.
-    perform(self, planByTag(handlers), { limits: options, source: { recovery: options?.name } }) as never
+    perform(self, planByTag(handlers), optionsOf(options)) as never
 )
+
+const optionsOf = (options: Options | undefined) => ({
+  limits: options,
+  name: options?.name,
+  hooks: options?.hooks,
+  source: { recovery: options?.name }
+})
 
 /**
  * The plan behind {@link recover}.
  *
  * @internal
  */
-export const planByTag = (handlers: object): Plan => {
-  // `Cases` holds nothing but strategies; the tag decides which of them takes the error.
-  const own = new Map(Object.entries(handlers) as ReadonlyArray<readonly [string, Strategy.For<never>]>)
-  return (error) => {
-    const tag = tagOf(error)
-    const strategy = tag === undefined ? undefined : own.get(tag)
-    // A handler that is left out at run time leaves its tag alone.
-    return tag === undefined || strategy === undefined ? undefined : [tag, strategy]
-  }
+export const planByTag: (handlers: object) => Plan = plans.byTag
+
+/**
+ * Strategies for categories of faults; `otherwise` takes the rest.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type CategoryCases<E> = { readonly [category in Fault.Category | "otherwise"]?: Strategy.For<E> }
+
+/**
+ * The errors that are left after the handlers of categories had their say.
+ * Which category an error has is known only when it is there, so it stays,
+ * unless there is an `otherwise`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type CategoryResidual<E, Handlers> =
+  | (Handlers extends { readonly otherwise: Strategy.For<never> } ? never : E)
+  | { [Key in keyof Handlers]-?: Strategy.Resolve<Strategy.FailureOf<Handlers[Key]>, E> }[keyof Handlers]
+
+/**
+ * Answers failures by the category of their fault; errors need no tag. What
+ * {@link recover} says of bounds, defects and interruption holds here too.
+ *
+ * @example
+ * ```ts
+ * import { Recovery, RetryPolicy, Strategy } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const search: Effect.Effect<ReadonlyArray<string>, { readonly status: number }> = Effect.fail({ status: 404 })
+ *
+ * // Effect<ReadonlyArray<string>, { status: number } | RecoveryExhausted<{ status: number }>>
+ * const program = search.pipe(
+ *   Recovery.recoverCategory({
+ *     unavailable: Strategy.retry(RetryPolicy.exponential()),
+ *     "not-found": Strategy.skip([])
+ *   })
+ * )
+ * Effect.runPromise(program).then(console.log) // []
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const recoverCategory: {
+  <E, const Handlers extends CategoryCases<E>>(
+    handlers: Handlers,
+    options?: Options
+  ): <A, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A | Values<Handlers>, CategoryResidual<E, Handlers>, R | Requirements<Handlers>>
+  <A, E, R, const Handlers extends CategoryCases<E>>(
+    self: Effect.Effect<A, E, R>,
+    handlers: Handlers,
+    options?: Options
+  ): Effect.Effect<A | Values<Handlers>, CategoryResidual<E, Handlers>, R | Requirements<Handlers>>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(self: Effect.Effect<A, E, R>, handlers: CategoryCases<E>, options?: Options) =>
+    // As for `recover`.
+    perform(self, plans.byCategory(handlers), optionsOf(options)) as never
+)
+
+/**
+ * One call for the common case: retries of what may go away by itself, a
+ * timeout for each attempt, a breaker of its own that is asked before each
+ * attempt, and what to do when all of that was not enough.
+ *
+ * | option | default |
+ * |---|---|
+ * | `retry` | 3 retries after 1, 2 and 4 seconds, at most 60 |
+ * | `timeout` | none |
+ * | `breaker` | 5 failures in a row open it for 300 seconds |
+ * | `bulkhead`, `budget`, `strategy`, `rules`, `hooks` | none |
+ *
+ * @example
+ * ```ts
+ * import { Recovery, Strategy } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const resilient = yield* Recovery.recoverable({
+ *     name: "rates",
+ *     timeout: "2 seconds",
+ *     strategy: Strategy.skip(1)
+ *   })
+ *   // Effect<number>: whatever happens, there is a rate.
+ *   return yield* resilient((signal) => Promise.resolve(1.08))
+ * })
+ * Effect.runPromise(program).then(console.log) // 1.08
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const recoverable = <const O extends RecoverableOptions>(options: O): Effect.Effect<Recoverable<O>> =>
+  recoverable_.make(options)
+
+/**
+ * Answers failures as the `RecoveryPolicy` in force says for this name, for
+ * the category of the failure, or for the rest.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const auto: (
+  name: string,
+  options?: AutoOptions
+) => <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | RecoveryExhausted<E>, R> = named_.auto
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface AutoOptions extends Limits {
+  readonly hooks?: Hooks | undefined
 }
+
+/**
+ * Gives a function of effects a name. Its failures are answered as by
+ * {@link auto}, and `RecoveryPolicy.layerAlternates` may register other ways
+ * to its result.
+ *
+ * @example
+ * ```ts
+ * import { Recovery } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const summarize = Recovery.named("summarize", (text: string) => Effect.succeed(text.slice(0, 5)))
+ *
+ * Effect.runPromise(summarize("a long story")).then(console.log) // a lon
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const named: <Args extends ReadonlyArray<unknown>, A, E, R>(
+  name: string,
+  effect: (...args: Args) => Effect.Effect<A, E, R>,
+  options?: AutoOptions
+) => Named<Args, A, E, R> = named_.named
+
+/**
+ * What happens in recoveries and runs, from now on; see `Events.stream`.
+ *
+ * @since 0.1.0
+ * @category observing
+ */
+export const events: Stream.Stream<Events.Event> = Events.stream
+
+/**
+ * Runs the effect again as `RetryPolicy.Current` says: 3 retries after 1, 2
+ * and 4 seconds, unless a layer says otherwise. The error that surfaces is the
+ * last one.
+ *
+ * @example
+ * ```ts
+ * import { Recovery, RetryPolicy } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * let attempts = 0
+ * const flaky = Effect.suspend(() => (++attempts < 3 ? Effect.fail("not yet") : Effect.succeed(attempts)))
+ *
+ * const program = flaky.pipe(
+ *   Recovery.retry,
+ *   Effect.provide(RetryPolicy.layer(RetryPolicy.fixed({ delay: "1 millis" })))
+ * )
+ * Effect.runPromise(program).then(console.log) // 3
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const retry = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.catchAll(self, (error) =>
+    Effect.flatMap(RetryPolicy.Current, (policy) => lazyRetry<A, E, R, never>(self, policy)(error))
+  )
 
 /**
  * Gives each attempt its time. Put it inside the retry, so that every attempt
@@ -216,5 +406,5 @@ export const attemptTimeout: {
   <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput): Effect.Effect<A, E | AttemptTimeout, R>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput) => {
   // A timeout that makes no sense is a bug of the program, and throws while the program is put together.
-  return attemptTimeout_(self, Duration.millis(millis("timeout", timeout)))
+  return attemptTimeout_(self, checkTimeout(timeout))
 })

@@ -9,9 +9,13 @@
  *
  * @since 0.1.0
  */
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import type { NoInfer } from "effect/Types"
 import type * as Fault from "./Fault.js"
@@ -19,6 +23,8 @@ import * as byCategory_ from "./internal/byCategory.js"
 import * as curve from "./internal/curve.js"
 import { lazyRetry } from "./internal/lazyRetry.js"
 import * as policy_ from "./internal/policy.js"
+import * as policyConfig from "./internal/policyConfig.js"
+import type { RetryBudget } from "./RetryBudget.js"
 
 /**
  * A schedule of delays with its description. Its input is the failure, its
@@ -80,7 +86,7 @@ export type Jitter = "none" | "full" | "equal" | "decorrelated" | number
 export interface Options {
   /** Retries after the first attempt. Defaults to 3, that is 4 attempts. */
   readonly maxRetries?: number | undefined
-  /** No delay is longer. Defaults to 60 seconds. */
+  /** No delay is longer. Defaults to 60 seconds, or to the first delay if that is longer. */
   readonly maxDelay?: Duration.DurationInput | undefined
   /** Defaults to `"none"`. */
   readonly jitter?: Jitter | undefined
@@ -288,15 +294,147 @@ const defaultTable: Readonly<Record<string, RetryPolicy>> = {
  */
 export const retry: {
   <E, R1>(
-    policy: Schedule.Schedule<unknown, NoInfer<E>, R1>
+    policy: Schedule.Schedule<unknown, NoInfer<E>, R1>,
+    options?: RetryOptions
   ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | R1>
   <A, E, R, R1>(
     self: Effect.Effect<A, E, R>,
-    policy: Schedule.Schedule<unknown, NoInfer<E>, R1>
+    policy: Schedule.Schedule<unknown, NoInfer<E>, R1>,
+    options?: RetryOptions
   ): Effect.Effect<A, E, R | R1>
-} = dual(2, <A, E, R, R1>(self: Effect.Effect<A, E, R>, policy: Schedule.Schedule<unknown, E, R1>) =>
-  Effect.catchAll(self, lazyRetry(self, policy))
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R, R1>(self: Effect.Effect<A, E, R>, policy: Schedule.Schedule<unknown, E, R1>, options?: RetryOptions) => {
+    const budget = options?.budget
+    const retried = Effect.catchAll(self, lazyRetry(self, policy, budget?.tokens))
+    return budget === undefined ? retried : budget.tokens.earn(retried)
+  }
 )
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RetryOptions {
+  /** Shared by callers; a retry it has no token for is not made, and the error surfaces as it is. */
+  readonly budget?: RetryBudget | undefined
+}
+
+/**
+ * The policy of {@link Recovery.retry}, and of whatever else names no policy
+ * of its own. Defaults to {@link exponential}`()`: 3 retries after 1, 2 and 4
+ * seconds.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Current extends Context.Reference<Current>()("effect-recovery/RetryPolicy/Current", {
+  defaultValue: (): RetryPolicy => exponential()
+}) {}
+
+/**
+ * Changes the policy of everything that names none; tests provide
+ * `RetryPolicy.layer(RetryPolicy.none)`.
+ *
+ * @example
+ * ```ts
+ * import { Recovery, RetryPolicy } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const download = Effect.succeed("bytes")
+ *
+ * const program = download.pipe(
+ *   Recovery.retry,
+ *   Effect.provide(RetryPolicy.layer(RetryPolicy.exponential({ maxRetries: 8, jitter: "full" })))
+ * )
+ * Effect.runPromise(program).then(console.log) // bytes
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (policy: RetryPolicy): Layer.Layer<never> => Layer.succeed(Current, policy)
+
+/**
+ * The policy of everything that names none, from the configuration.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (config_: Config.Config<RetryPolicy> = config()): Layer.Layer<never, ConfigError> =>
+  Layer.effect(Current, config_)
+
+/**
+ * Reads a policy from the configuration; what is not there keeps its default,
+ * what makes no sense is a `ConfigError` that names the setting.
+ *
+ * | setting | meaning | default |
+ * |---|---|---|
+ * | `CURVE` | exponential, linear, fixed, fibonacci, byCategory or none | exponential |
+ * | `MAX_RETRIES` | retries after the first attempt | 3 |
+ * | `INITIAL_DELAY` | such as `500 millis`; for `fixed` the delay | 1 second |
+ * | `MAX_DELAY` | | 60 seconds |
+ * | `FACTOR` | of `exponential` | 2 |
+ * | `INCREMENT` | of `linear` | 1 second |
+ * | `JITTER` | none, full, equal, decorrelated, or a fraction | none |
+ * | `MAX_ELAPSED` | | no limit |
+ * | `HONOUR_RETRY_AFTER` | | true |
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy } from "effect-recovery"
+ * import { Config, ConfigProvider, Effect } from "effect"
+ *
+ * // Environment variables DOWNLOAD_RETRY_MAX_RETRIES, DOWNLOAD_RETRY_JITTER and so on
+ * const policy = Config.nested(RetryPolicy.config(), "DOWNLOAD_RETRY")
+ *
+ * const provider = ConfigProvider.fromMap(
+ *   new Map([["DOWNLOAD_RETRY_MAX_RETRIES", "7"]]),
+ *   { pathDelim: "_" }
+ * )
+ * const { description } = Effect.runSync(Effect.withConfigProvider(policy, provider))
+ * console.log(description) // curve exponential, maxRetries 7, initialDelay 1000 and so on
+ * ```
+ *
+ * @since 0.1.0
+ * @category config
+ */
+export const config = (): Config.Config<RetryPolicy> => fromConfig
+
+const fromConfig = policyConfig.config(({ curve, ...options }) => {
+  switch (curve) {
+    case "exponential":
+      return exponential(options)
+    case "linear":
+      return linear(options)
+    case "fixed":
+      return fixed({ ...options, delay: options.initialDelay })
+    case "fibonacci":
+      return fibonacci(options)
+    case "byCategory":
+      return byCategory()
+    case "none":
+      return none
+  }
+})
+
+/**
+ * Policies with a name, from what the field uses.
+ *
+ * | preset | retries | delays |
+ * |---|---|---|
+ * | `default` | 3 | 1, 2, 4 s, at most 30 s, 10 % jitter |
+ * | `aggressive` | 5 | 0.5, 1, 2, 4, 8 s, at most 60 s, 10 % jitter |
+ * | `conservative` | 2 | 2, 3 s, at most 10 s, no jitter |
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const presets: Readonly<Record<"default" | "aggressive" | "conservative", RetryPolicy>> = {
+  default: exponential({ maxDelay: "30 seconds", jitter: 0.1 }),
+  aggressive: exponential({ maxRetries: 5, initialDelay: "500 millis", jitter: 0.1 }),
+  conservative: exponential({ maxRetries: 2, initialDelay: "2 seconds", factor: 1.5, maxDelay: "10 seconds" })
+}
 
 /**
  * The first `count` delays of a policy, as it would wait after failures

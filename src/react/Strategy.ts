@@ -14,6 +14,8 @@ import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import type * as Types from "effect/Types"
 import * as Decision from "./Decision.js"
 import type * as Fault from "./Fault.js"
+import type { RecoveryExhausted } from "./internal/errors.js"
+import type { RetryBudget } from "./RetryBudget.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 
 /**
@@ -46,6 +48,8 @@ export interface Strategy<in E, out A = never, out E2 = never, out R = never> ex
   readonly name: string
   /** Opens the strategy for one recovery; what it remembers between failures lives there. */
   readonly open: () => Driver<E, A, E2, R>
+  /** What its retries are paid from. */
+  readonly budgets: ReadonlyArray<RetryBudget>
 }
 
 /**
@@ -120,10 +124,14 @@ const proto = {
   }
 }
 
-const fromOpen = <E, A = never, E2 = never, R = never>(
+/**
+ * @internal
+ */
+export const fromOpen = <E, A = never, E2 = never, R = never>(
   name: string,
-  open: () => Driver<E, A, E2, R>
-): Strategy<E, A, E2, R> => Object.assign(Object.create(proto), { name, open })
+  open: () => Driver<E, A, E2, R>,
+  budgets: ReadonlyArray<RetryBudget> = []
+): Strategy<E, A, E2, R> => Object.assign(Object.create(proto), { name, open, budgets })
 
 /**
  * Your own strategy. An `Again` in its answer puts {@link Exhausted} into its
@@ -166,18 +174,28 @@ export const make = <E, A = never, E2 = never, R = never>(
  */
 export const retry: {
   (): Strategy<unknown, never, Exhausted>
-  <E, R>(policy: Schedule.Schedule<unknown, E, R>): Strategy<E, never, Exhausted, R>
-} = (policy: Schedule.Schedule<unknown, never, unknown> = RetryPolicy.exponential()): never =>
+  <E, R>(policy: Schedule.Schedule<unknown, E, R>, options?: RetryPolicy.RetryOptions): Strategy<E, never, Exhausted, R>
+} = (
+  policy: Schedule.Schedule<unknown, never, unknown> = RetryPolicy.exponential(),
+  { budget }: RetryPolicy.RetryOptions = {}
+): never =>
   // The strategy takes and needs what its policy does; the default takes any failure and needs nothing.
-  fromOpen("retry", () => openSchedule(policy)) as never
+  fromOpen("retry", () => openSchedule(policy, budget), budget === undefined ? [] : [budget]) as never
 
-const openSchedule = <E, R>(policy: Schedule.Schedule<unknown, E, R>): Driver<E, never, Exhausted, R> => {
+/**
+ * @internal
+ */
+export const openSchedule = <E, R>(
+  policy: Schedule.Schedule<unknown, E, R>,
+  budget: RetryBudget | undefined
+): Driver<E, never, Exhausted, R> => {
   let state: unknown = policy.initial
   return (failure) =>
     Effect.map(policy.step(failure.at, failure.error, state), ([next, _, decision]) => {
       state = next
       if (ScheduleDecision.isDone(decision)) return Decision.exhausted
-      return Decision.again(Math.max(0, ScheduleIntervals.start(decision.intervals) - failure.at))
+      const again = Decision.again(Math.max(0, ScheduleIntervals.start(decision.intervals) - failure.at))
+      return budget === undefined ? again : { ...again, budget }
     })
 }
 
@@ -265,7 +283,11 @@ export const sequence = <const S extends readonly [For<never>, ...ReadonlyArray<
   ...strategies: S
 ): Strategy<InputOf<S[number]>, ValueOf<S[number]>, SequenceFailure<S>, RequirementsOf<S[number]>> =>
   // Each driver is only ever handed failures of the common input, which the result type states.
-  fromOpen(strategies.map((strategy) => strategy.name).join(", "), () => openSequence(strategies)) as never
+  fromOpen(
+    strategies.map((strategy) => strategy.name).join(", "),
+    () => openSequence(strategies),
+    strategies.flatMap((strategy) => strategy.budgets)
+  ) as never
 
 const openSequence = (strategies: ReadonlyArray<For<never>>): Driver<never, unknown, unknown, unknown> => {
   const drivers = strategies.map((strategy) => strategy.open())
@@ -324,6 +346,18 @@ export type FailureOf<S> = S extends Strategy<never, infer _A, infer E2, infer _
  * @category models
  */
 export type RequirementsOf<S> = S extends Strategy<never, infer _A, infer _E2, infer R> ? R : never
+
+/**
+ * What a strategy's failure is once it is known which error it was asked about.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Resolve<Failure, E> = Failure extends Original
+  ? E
+  : Failure extends Exhausted
+    ? RecoveryExhausted<E>
+    : Failure
 
 /**
  * What can surface from a sequence.

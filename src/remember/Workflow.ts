@@ -11,12 +11,12 @@
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { traced } from "../react/internal/traced.js"
 import type { AttemptTimeout, RecoveryExhausted } from "../react/Recovery.js"
 import type * as Storage from "../storage/Storage.js"
 import { type Definition, execute as executeRun } from "./internal/execute.js"
 import { escape, Run as RunTag } from "./internal/liveRun.js"
 import * as status_ from "./internal/runStatus.js"
-import { traced } from "./internal/traced.js"
 import { JournalError, type RunError, RunMismatch, type StepAmbiguous, StepConflict } from "./RunError.js"
 
 export {

@@ -194,7 +194,7 @@ describe("Recovery.recover", () => {
   it.effect("a slow observer does not prolong the wait", () =>
     Effect.gen(function* () {
       const { effect } = yield* failing(...offline(1))
-      const slow = Events.layer(() => Effect.sleep("600 millis"))
+      const slow = Events.layer(({ _tag }) => (_tag === "Decided" ? Effect.sleep("600 millis") : Effect.void))
       const recovered = effect.pipe(Recovery.recover({ Offline: Strategy.retry() }), Effect.provide(slow))
       const fiber = yield* Effect.fork(Effect.zipRight(recovered, Clock.currentTimeMillis))
       yield* TestClock.adjust("1 hour")

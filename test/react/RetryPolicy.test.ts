@@ -342,8 +342,9 @@ describe("RetryPolicy", () => {
       maxDelay: FastCheck.nat({ max: 100_000 }),
       jitter: FastCheck.constantFrom<Array<RetryPolicy.Jitter>>("none", "full", "equal", "decorrelated", 0, 0.3, 1)
     },
-    (options) =>
+    (given) =>
       Effect.gen(function* () {
+        const options = { ...given, maxDelay: Math.max(given.maxDelay, given.initialDelay) }
         for (const make of [RetryPolicy.exponential, RetryPolicy.linear, RetryPolicy.fibonacci]) {
           const delays = millis(yield* RetryPolicy.preview(make(options), 50))
           assert.strictEqual(delays.length, options.maxRetries)

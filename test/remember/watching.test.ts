@@ -37,6 +37,7 @@ describe("watching", () => {
         "AttemptStarted flaky",
         "Decided flaky",
         "AttemptStarted flaky",
+        "RecoveryEnded flaky",
         "StepCompleted flaky",
         "AttemptStarted last",
         "RunStopped last",

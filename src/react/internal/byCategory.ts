@@ -34,7 +34,7 @@ export const make = (defaults: Readonly<Record<string, RetryPolicy>>, table: Tab
 type Duration = ReturnType<typeof policy_.stop>[1]
 
 /** Nothing is known of the failure, so nothing speaks against trying. */
-const isUnclassified = (fault: Fault.Fault): boolean => fault.category === "unknown" && fault.confidence === 0
+export const isUnclassified = (fault: Fault.Fault): boolean => fault.category === "unknown" && fault.confidence === 0
 
 const entriesOf = (table: Table): ReadonlyArray<readonly [string, RetryPolicy]> =>
   Object.entries(table).flatMap(([category, policy]) => (policy === undefined ? [] : [[category, policy] as const]))

@@ -2,36 +2,10 @@ import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
-import type { Category, Declaration, Fault, Rule, Severity } from "../Fault.js"
+import type { Category, Declaration, Fault, Rule } from "../Fault.js"
+import { isSeverity, profileOf, severer } from "./categories.js"
 import { fingerprint } from "./fingerprint.js"
 import { declaredKey, makeSubject, read, type Subject } from "./subject.js"
-
-interface Profile {
-  readonly severity: Severity
-  readonly transient: boolean
-}
-
-/** What a category means when a rule says nothing more. */
-const profiles: Readonly<Record<string, Profile>> = {
-  network: { severity: "medium", transient: true },
-  timeout: { severity: "medium", transient: true },
-  "rate-limit": { severity: "low", transient: true },
-  unavailable: { severity: "medium", transient: true },
-  resource: { severity: "high", transient: true },
-  permission: { severity: "high", transient: false },
-  validation: { severity: "medium", transient: false },
-  "not-found": { severity: "medium", transient: false },
-  conflict: { severity: "low", transient: true },
-  corruption: { severity: "critical", transient: false },
-  dependency: { severity: "high", transient: false },
-  logic: { severity: "high", transient: false },
-  cancelled: { severity: "low", transient: false },
-  unknown: { severity: "medium", transient: false }
-}
-
-const otherProfile: Profile = { severity: "medium", transient: false }
-
-const severityOrder: Readonly<Record<Severity, number>> = { low: 0, medium: 1, high: 2, critical: 3 }
 
 export const classify = (failure: unknown, rules: ReadonlyArray<Rule>, now: number): Fault =>
   isCause(failure) ? classifyCause(failure, rules, now) : classifyError(failure, Cause.fail(failure), rules, now)
@@ -50,7 +24,7 @@ const noFailure = (now: number): Subject => makeSubject("interrupted", now)
 const cancelled = (cause: Cause.Cause<unknown>): Declaration =>
   Cause.isInterrupted(cause) ? { category: "cancelled", confidence: 1 } : { category: "unknown", confidence: 0 }
 
-const worse = (a: Fault, b: Fault): Fault => (severityOrder[b.severity] > severityOrder[a.severity] ? b : a)
+const worse = (a: Fault, b: Fault): Fault => (severer(a.severity, b.severity) === a.severity ? a : b)
 
 const classifyError = (error: unknown, cause: Cause.Cause<unknown>, rules: ReadonlyArray<Rule>, now: number): Fault => {
   const subject = makeSubject(error, now)
@@ -85,9 +59,6 @@ const selfDeclared = (error: unknown): Declaration | undefined => {
   }
 }
 
-const isSeverity = (value: unknown): value is Severity =>
-  typeof value === "string" && Object.hasOwn(severityOrder, value)
-
 const firstMatch = (subject: Subject, rules: ReadonlyArray<Rule>): Declaration | undefined => {
   for (const rule of rules) {
     const declaration = safely(() => rule.match(subject))
@@ -106,7 +77,7 @@ const safely = <A>(f: () => A): A | undefined => {
 
 const fromDeclaration = (declaration: Declaration, subject: Subject, cause: Cause.Cause<unknown>): Fault => {
   const category: Category = declaration.category
-  const profile = (Object.hasOwn(profiles, category) ? profiles[category] : undefined) ?? otherProfile
+  const profile = profileOf(category)
   const declared = declaration.retryAfter
   const asked = declared === undefined ? undefined : safely(() => Duration.decode(declared))
   return {

@@ -5,82 +5,47 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Decision from "../Decision.js"
-import * as Events from "../Events.js"
 import * as Fault from "../Fault.js"
+import type * as RetryBudget from "../RetryBudget.js"
 import type * as Strategy from "../Strategy.js"
-import { type DecisionTaken, RecoveryExhausted } from "./errors.js"
+import { RecoveryExhausted } from "./errors.js"
+import type { AnyDecision, AnyDriver, Found, Options, PastFailure, Plan, Session } from "./session.js"
+import * as session_ from "./session.js"
 
-/**
- * Finds the strategy for an error, under the key that tells apart what each
- * strategy remembers.
- */
-export type Plan = (error: unknown) => readonly [key: string, strategy: Strategy.For<never>] | undefined
+export type { Hooks, Limits, Options, PastFailure, Plan, Report } from "./session.js"
 
-export interface Limits {
-  /** Decisions of one recovery. Defaults to 1,000. */
-  readonly maxDecisions?: number | undefined
-  /** From the first failure. Defaults to no limit. */
-  readonly maxElapsed?: Duration.DurationInput | undefined
-}
-
-/** A failure that was answered with `Again` before this process took over. */
-export interface PastFailure {
-  readonly error: unknown
-  readonly attempt: number
-  readonly at: number
-}
-
-export interface Options {
-  readonly source: Events.Source
-  readonly limits?: Limits | undefined
-  readonly past?: ReadonlyArray<PastFailure> | undefined
-  /** Called with every `Again` before its delay; what it does decides how durable the wait is. */
-  readonly onAgain?: ((failure: Strategy.Failure<unknown>, delay: Duration.Duration) => Effect.Effect<void>) | undefined
-}
-
-type AnyDecision = Decision.Decision<unknown, unknown, unknown>
-type AnyDriver = Strategy.Driver<never, unknown, unknown, unknown>
+type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+type Attempt = (number: number) => AnyEffect
 
 /** Runs `self` under a plan. Nothing is allocated until the first failure. */
-export const perform = (
-  self: Effect.Effect<unknown, unknown, unknown>,
-  plan: Plan,
-  options: Options
-): Effect.Effect<unknown, unknown, unknown> => performFrom(1, () => self, plan, options)
+export const perform = (self: AnyEffect, plan: Plan, options: Options): AnyEffect =>
+  performFrom(1, () => self, plan, options)
 
 /** The same for attempts that know their number; `first` is the one to begin with. */
-export const performFrom = (
-  first: number,
-  attempt: (number: number) => Effect.Effect<unknown, unknown, unknown>,
-  plan: Plan,
-  options: Options
-): Effect.Effect<unknown, unknown, unknown> =>
-  Effect.catchAllCause(attempt(first), (cause) =>
-    Effect.flatMap(openSession(plan, options), (session) => answer(session, attempt, first, cause))
+export const performFrom = (first: number, attempt: Attempt, plan: Plan, options: Options): AnyEffect =>
+  Effect.catchAllCause(earning(plan.budgets, attempt(first)), (cause) =>
+    Effect.flatMap(openSession(plan, options, first), (session) =>
+      Effect.onExit(answer(session, attempt, first, cause), (exit) => session_.ended(session, exit))
+    )
   )
 
-/** What one recovery knows: the open strategies and what they have decided. */
-interface Session {
-  readonly plan: Plan
-  readonly options: Options
-  readonly drivers: Map<string, AnyDriver>
-  readonly decisions: Array<DecisionTaken>
-  firstAt: number | undefined
-}
+const earning = (budgets: ReadonlyArray<RetryBudget.RetryBudget>, self: AnyEffect): AnyEffect =>
+  budgets.reduce((earned, { tokens }) => tokens.earn(earned), self)
 
 const lowest = Random.fixed([0])
 
-const openSession = Effect.fnUntraced(function* (plan: Plan, options: Options) {
-  const session: Session = { plan, options, drivers: new Map(), decisions: [], firstAt: undefined }
+const openSession = Effect.fnUntraced(function* (plan: Plan, options: Options, first: number) {
+  const session = session_.make(plan, options, first)
   for (const past of options.past ?? []) yield* replay(session, past)
   return session
 })
 
 /** Brings the strategies to where they stood, by asking them what they were asked. */
 const replay = Effect.fnUntraced(function* (session: Session, past: PastFailure) {
-  const found = session.plan(past.error)
+  const classify = yield* Fault.classifier(session.options.rules)
+  const fault = classify(past.error)
+  const found = session.plan.find(past.error, () => fault)
   if (found === undefined) return
-  const fault = yield* Fault.classify(past.error)
   const failure = makeFailure(session, past, fault, Cause.fail(past.error))
   // The lowest draw of jitter is at most the recorded one, so what was an Again is one again.
   let decision: AnyDecision | undefined = yield* Effect.withRandom(driverFor(session, found)(failure), lowest)
@@ -89,30 +54,38 @@ const replay = Effect.fnUntraced(function* (session: Session, past: PastFailure)
   take(session, found[1], "Again")
 })
 
-const answer = (
-  session: Session,
-  attempt: (number: number) => Effect.Effect<unknown, unknown, unknown>,
-  number: number,
-  cause: Cause.Cause<unknown>
-): Effect.Effect<unknown, unknown, unknown> => {
+const answer = (session: Session, attempt: Attempt, number: number, cause: Cause.Cause<unknown>): AnyEffect => {
   const error = Cause.failureOption(cause)
-  const found = Option.isSome(error) ? session.plan(error.value) : undefined
-  if (Option.isNone(error) || found === undefined) return Effect.failCause(cause)
-  if (Cause.isDie(cause)) return Effect.failCause(asDefect(cause))
-  return Effect.flatMap(fail(session, number, error.value, cause), (failure) => {
-    const settle = (decision: AnyDecision): Effect.Effect<unknown, unknown, unknown> => {
-      if (decision._tag === "Again" && !withinLimits(session, failure, decision)) {
-        return Effect.flatMap(decision.otherwise ?? Effect.succeed(Decision.exhausted), settle)
-      }
-      take(session, found[1], decision._tag)
-      // Told when it is on record, so that who watches knows what a crash would leave.
-      return record(session, failure, decision).pipe(
-        Effect.zipRight(announce(session, failure, found[1], decision)),
-        Effect.zipRight(outcome(session, attempt, failure, decision, settle))
-      )
+  if (Option.isNone(error)) return Effect.failCause(cause)
+  return Effect.flatMap(Fault.classifier(session.options.rules), (classify) => {
+    let made: Fault.Fault | undefined
+    const fault = () => {
+      made ??= classify(error.value)
+      return made
     }
-    return Effect.flatMap(driverFor(session, found)(failure), settle)
+    const found = session.plan.find(error.value, fault)
+    if (found === undefined) return Effect.failCause(cause)
+    if (Cause.isDie(cause)) return Effect.failCause(asDefect(cause))
+    return Effect.flatMap(Clock.currentTimeMillis, (at) => {
+      const failure = makeFailure(session, { error: error.value, attempt: number, at }, { ...fault(), cause }, cause)
+      return Effect.zipRight(session_.asked(session, failure), ask(session, attempt, failure, found))
+    })
   })
+}
+
+const ask = (session: Session, attempt: Attempt, failure: Strategy.Failure<never>, found: Found): AnyEffect => {
+  const settle = (decision: AnyDecision): AnyEffect => {
+    if (decision._tag === "Again" && !withinLimits(session, failure, decision)) return otherwise(decision)
+    take(session, found[1], decision._tag)
+    // Told when it is on record, so that who watches knows what a crash would leave.
+    return record(session, failure, decision).pipe(
+      Effect.zipRight(session_.decided(session, failure, found[1], decision)),
+      Effect.zipRight(outcome(session, attempt, failure, decision, settle, otherwise))
+    )
+  }
+  const otherwise = (decision: Decision.Again<unknown, unknown, unknown>): AnyEffect =>
+    Effect.flatMap(decision.otherwise ?? Effect.succeed(Decision.exhausted), settle)
+  return Effect.flatMap(driverFor(session, found)(failure), settle)
 }
 
 /**
@@ -120,17 +93,6 @@ const answer = (
  * defect: its tag has left the type, so nobody further out expects it.
  */
 const asDefect = (cause: Cause.Cause<unknown>): Cause.Cause<never> => Cause.flatMap(cause, (error) => Cause.die(error))
-
-const fail = Effect.fnUntraced(function* (
-  session: Session,
-  attempt: number,
-  error: unknown,
-  cause: Cause.Cause<unknown>
-) {
-  const fault = yield* Fault.classify(error)
-  const at = yield* Clock.currentTimeMillis
-  return makeFailure(session, { error, attempt, at }, { ...fault, cause }, cause)
-})
 
 const makeFailure = (
   session: Session,
@@ -143,7 +105,7 @@ const makeFailure = (
   return { error, fault, cause, attempt, at, elapsed: Duration.millis(at - session.firstAt) } as Strategy.Failure<never>
 }
 
-const driverFor = (session: Session, [key, strategy]: readonly [string, Strategy.For<never>]): AnyDriver => {
+const driverFor = (session: Session, [key, strategy]: Found): AnyDriver => {
   const open = session.drivers.get(key)
   if (open !== undefined) return open
   const driver = strategy.open()
@@ -170,37 +132,25 @@ const take = (session: Session, strategy: Strategy.For<never>, decision: AnyDeci
 const record = (session: Session, failure: Strategy.Failure<unknown>, decision: AnyDecision): Effect.Effect<void> =>
   (decision._tag === "Again" ? session.options.onAgain?.(failure, decision.delay) : undefined) ?? Effect.void
 
-const announce = (
-  session: Session,
-  failure: Strategy.Failure<unknown>,
-  strategy: Strategy.For<never>,
-  decision: AnyDecision
-): Effect.Effect<void> =>
-  Events.emit({
-    _tag: "Decided",
-    source: session.options.source,
-    attempt: failure.attempt,
-    fault: failure.fault,
-    strategy: strategy.name,
-    decision: decision._tag,
-    delay: decision._tag === "Again" ? decision.delay : Duration.zero
-  })
-
 const outcome = (
   session: Session,
-  attempt: (number: number) => Effect.Effect<unknown, unknown, unknown>,
+  attempt: Attempt,
   failure: Strategy.Failure<unknown>,
   decision: AnyDecision,
-  settle: (decision: AnyDecision) => Effect.Effect<unknown, unknown, unknown>
-): Effect.Effect<unknown, unknown, unknown> => {
+  settle: (decision: AnyDecision) => AnyEffect,
+  instead: (decision: Decision.Again<unknown, unknown, unknown>) => AnyEffect
+): AnyEffect => {
   switch (decision._tag) {
     case "Again": {
-      const next = failure.attempt + 1
-      const wait = sleepUntil(failure.at + Duration.toMillis(decision.delay))
-      return Effect.zipRight(
-        wait,
-        Effect.catchAllCause(attempt(next), (cause) => answer(session, attempt, next, cause))
-      )
+      const again = Effect.suspend(() => {
+        // Paid for when it starts: a retry that was only planned has cost the system nothing.
+        if (decision.budget?.tokens.spend() === false) return instead(decision)
+        session.attempts = failure.attempt + 1
+        return Effect.catchAllCause(attempt(session.attempts), (cause) =>
+          answer(session, attempt, session.attempts, cause)
+        )
+      })
+      return Effect.zipRight(sleepUntil(failure.at + Duration.toMillis(decision.delay)), again)
     }
     case "Instead": {
       const otherwise = decision.otherwise

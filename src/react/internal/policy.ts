@@ -46,6 +46,10 @@ export const millis = (option: string, value: Duration.DurationInput, min = 0): 
   throw new PolicyInvalid({ option, value, expected: `a finite duration${bound} such as "2 seconds"` })
 }
 
+/** Checked while the program is put together; a timeout of nothing would stop everything. */
+export const checkTimeout = (value: Duration.DurationInput): Duration.Duration =>
+  Duration.millis(millis("timeout", value, 1))
+
 const decodeMillis = (value: Duration.DurationInput): number => {
   // Duration.decode turns negative and NaN numbers into zero: a wrong option would pass unseen.
   if (typeof value === "number") return value
@@ -67,15 +71,21 @@ const jitter = (value: Jitter): Jitter => {
   throw new PolicyInvalid({ option: "jitter", value, expected: "a fraction between 0 and 1, or a kind of jitter" })
 }
 
+const maxOf = (options: Options | undefined): number => millis("maxDelay", options?.maxDelay ?? 60_000)
+
 /** What the curves have in common; durations in milliseconds. */
 export const base = (
   options: (Options & { readonly initialDelay?: Duration.DurationInput | undefined }) | undefined,
   nameOfDelay = "initialDelay"
 ) => {
-  const maxDelay = millis("maxDelay", options?.maxDelay ?? 60_000)
+  const initialDelay = millis(nameOfDelay, options?.initialDelay ?? Math.min(1_000, maxOf(options)))
+  const maxDelay = options?.maxDelay === undefined ? Math.max(60_000, initialDelay) : maxOf(options)
+  if (initialDelay > maxDelay) {
+    throw new PolicyInvalid({ option: nameOfDelay, value: initialDelay, expected: `at most maxDelay, ${maxDelay} ms` })
+  }
   return {
     maxRetries: retries(options?.maxRetries ?? 3),
-    initialDelay: millis(nameOfDelay, options?.initialDelay ?? 1_000),
+    initialDelay,
     maxDelay,
     jitter: jitter(options?.jitter ?? "none"),
     maxElapsed: options?.maxElapsed === undefined ? undefined : millis("maxElapsed", options.maxElapsed),

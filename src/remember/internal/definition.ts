@@ -1,9 +1,10 @@
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { AttemptTimeout } from "../../react/internal/errors.js"
+import { attemptTimeout } from "../../react/internal/attemptTimeout.js"
 import type { Plan } from "../../react/internal/perform.js"
+import { checkTimeout } from "../../react/internal/policy.js"
 import { planByTag } from "../../react/Recovery.js"
 import * as Strategy from "../../react/Strategy.js"
 import { StepAmbiguous } from "../RunError.js"
@@ -64,24 +65,25 @@ export const define = (
 }
 
 const timed = (run: Definition["run"], timeout: Duration.DurationInput): Definition["run"] => {
-  const duration = Duration.decode(timeout)
-  const onTimeout = () => new AttemptTimeout({ timeout: duration })
+  const duration = checkTimeout(timeout)
   return (input, attempt) =>
-    Effect.timeoutFail(
+    attemptTimeout(
       Effect.suspend(() => run(input, attempt)),
-      { duration, onTimeout }
+      duration
     )
 }
 
 /** Strategies by tag first; a bare schedule retries the rest and lets the last error surface. */
-const planOf = (recover: object | undefined, retry: Schedule.Schedule<unknown, never, unknown> | undefined) => {
+const planOf = (
+  recover: object | undefined,
+  retry: Schedule.Schedule<unknown, never, unknown> | undefined
+): Plan | undefined => {
   const byTag = recover === undefined ? undefined : planByTag(recover)
   if (retry === undefined) return byTag
   const rest = Strategy.sequence(Strategy.retry(retry), Strategy.abort)
-  const plan: Plan = (error) => {
-    const named = byTag?.(error)
+  return {
+    budgets: byTag?.budgets ?? [],
     // At most once means that no schedule runs an ambiguous step again.
-    return named ?? (error instanceof StepAmbiguous ? undefined : ["*", rest])
+    find: (error, fault) => byTag?.find(error, fault) ?? (error instanceof StepAmbiguous ? undefined : ["*", rest])
   }
-  return plan
 }

@@ -2,6 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { type PastFailure, performFrom } from "../../react/internal/perform.js"
+import { isTraced, withSpan } from "../../react/internal/traced.js"
 import type * as Strategy from "../../react/Strategy.js"
 import type { Restore } from "../../storage/Storage.js"
 import { StepConflict } from "../RunError.js"
@@ -12,7 +13,6 @@ import * as live_ from "./liveRun.js"
 import { afterAmbiguous, goOnWaiting, pastOf } from "./resumeStep.js"
 import { settle } from "./settleStep.js"
 import { append, journalError, sourceOf, type Use } from "./stepUse.js"
-import { isTraced, withSpan } from "./traced.js"
 
 export const runStep = (definition: Definition, input: unknown): AnyEffect =>
   Effect.flatMap(live_.Run, (run) =>
@@ -99,6 +99,7 @@ const attemptOf = (use: Use, number: number): Attempt => ({
 
 const performOptions = (use: Use, past: ReadonlyArray<PastFailure>) => ({
   source: sourceOf(use),
+  name: use.definition.name,
   past,
   onAgain: (failure: Strategy.Failure<unknown>, delay: Duration.Duration) =>
     Effect.uninterruptible(attemptFailed(use, failure, delay))

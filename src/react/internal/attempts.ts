@@ -1,0 +1,45 @@
+import * as Effect from "effect/Effect"
+import type * as Schedule from "effect/Schedule"
+import * as Decision from "../Decision.js"
+import type * as Fault from "../Fault.js"
+import type { RetryBudget } from "../RetryBudget.js"
+import * as Strategy from "../Strategy.js"
+import { isUnclassified } from "./byCategory.js"
+import { CircuitOpen } from "./errors.js"
+
+interface Settings {
+  readonly policy: Schedule.Schedule<unknown, unknown>
+  readonly budget?: RetryBudget | undefined
+  /** What to do with a failure that running again cannot mend. */
+  readonly refused: "abort" | "exhausted"
+}
+
+/**
+ * Retries what may go away by itself: transient faults, and those nothing is
+ * known of. A policy by category knows better and is asked about all of them.
+ * An open breaker has said when to come again, so the waiting ends there.
+ */
+export const attempts = ({
+  budget,
+  policy,
+  refused
+}: Settings): Strategy.Strategy<unknown, never, Strategy.Original | Strategy.Exhausted> => {
+  const decides = "description" in policy && isByCategory(policy.description)
+  const open = (): Strategy.Driver<unknown, never, Strategy.Original | Strategy.Exhausted, never> => {
+    const ask = Strategy.openSchedule(policy, budget)
+    const refusal = refused === "abort" ? Decision.abort : Decision.exhausted
+    return (failure) => {
+      const may = isWorthwhile(failure.fault)
+      if (failure.error instanceof CircuitOpen || !(may || decides)) return Effect.succeed(refusal)
+      return Effect.map(ask(failure), (decision) =>
+        decision._tag === "GiveUp" && !may && failure.attempt === 1 ? refusal : decision
+      )
+    }
+  }
+  return Strategy.fromOpen("retry", open, budget === undefined ? [] : [budget])
+}
+
+const isWorthwhile = (fault: Fault.Fault): boolean => fault.transient || isUnclassified(fault)
+
+const isByCategory = (description: unknown): boolean =>
+  typeof description === "object" && description !== null && "table" in description

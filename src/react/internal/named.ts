@@ -1,0 +1,140 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as RecoveryPolicy from "../RecoveryPolicy.js"
+import * as RetryPolicy from "../RetryPolicy.js"
+import * as Strategy from "../Strategy.js"
+import { attempts } from "./attempts.js"
+import type { RecoveryExhausted } from "./errors.js"
+import { perform } from "./perform.js"
+import * as plans from "./plans.js"
+import type { Hooks, Limits } from "./session.js"
+import { traced } from "./traced.js"
+
+/**
+ * An effect with a name: how its failures are answered is up to the
+ * `RecoveryPolicy` it runs with, and layers may register other ways to its
+ * result.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Named<Args extends ReadonlyArray<unknown>, A, E, R> {
+  (...args: Args): Effect.Effect<A, E | RecoveryExhausted<E>, R>
+  readonly name: string
+  /** Where its alternates are looked up. */
+  readonly alternates: Context.Tag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>
+}
+
+/**
+ * Another way to the result of a named effect: its arguments, and then the
+ * failure that led here.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Alternate<Args extends ReadonlyArray<unknown>, A, E, R = never> = (
+  ...args: [...Args, failure: Strategy.Failure<E>]
+) => Effect.Effect<A, E, R>
+
+/**
+ * The alternates of one named effect, in an environment.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Alternates {
+  readonly _: "effect-recovery/Recovery/Alternates"
+}
+
+export interface Options extends Limits {
+  readonly hooks?: Hooks | undefined
+}
+
+const byDefault = RetryPolicy.byCategory()
+const lastOfAll = attempts({ policy: byDefault, refused: "abort" })
+const beforeAlternates = attempts({ policy: byDefault, refused: "exhausted" })
+
+/** The strategy of the policy in force; each category has its own memory. */
+const byPolicy = (name: string, otherwise: RecoveryPolicy.AnyStrategy): RecoveryPolicy.AnyStrategy =>
+  Strategy.fromOpen(`auto(${name})`, () => {
+    const drivers = new Map<RecoveryPolicy.AnyStrategy, ReturnType<RecoveryPolicy.AnyStrategy["open"]>>()
+    return (failure) =>
+      Effect.flatMap(RecoveryPolicy.Current, ({ categories = {}, names = {}, otherwise: rest = otherwise }) => {
+        const strategy = own(names, name) ?? own(categories, failure.fault.category) ?? rest
+        const driver = drivers.get(strategy) ?? strategy.open()
+        drivers.set(strategy, driver)
+        return driver(failure)
+      })
+  })
+
+const own = <A>(table: { readonly [key: string]: A | undefined }, key: string): A | undefined =>
+  Object.hasOwn(table, key) ? table[key] : undefined
+
+const run = <A, E, R>(
+  name: string,
+  self: Effect.Effect<A, E, R>,
+  strategy: Strategy.For<never>,
+  options: Options | undefined
+): Effect.Effect<A, E | RecoveryExhausted<E>, R> => {
+  const recovered = perform(self, plans.always(strategy), {
+    source: { recovery: name },
+    name,
+    limits: options,
+    hooks: options?.hooks
+  })
+  // The strategies give values of A if any, and fail with the error itself or exhausted.
+  return traced(`Recovery.${name}`, () => ({}), recovered) as Effect.Effect<A, E | RecoveryExhausted<E>, R>
+}
+
+export const auto = (name: string, options?: Options) => {
+  const strategy = byPolicy(name, lastOfAll)
+  return <A, E, R>(self: Effect.Effect<A, E, R>) => run(name, self, strategy, options)
+}
+
+let count = 0
+
+export const named = <Args extends ReadonlyArray<unknown>, A, E, R>(
+  name: string,
+  effect: (...args: Args) => Effect.Effect<A, E, R>,
+  options?: Options
+): Named<Args, A, E, R> => {
+  // Two effects of one name have types of their own, and so must have alternates of their own.
+  const alternates = Context.GenericTag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>(
+    `effect-recovery/Recovery/Alternates/${name}/${count++}`
+  )
+  const call = (...args: Args) =>
+    run(
+      name,
+      Effect.suspend(() => effect(...args)),
+      withAlternates(name, alternates, args),
+      options
+    )
+  return Object.defineProperty(Object.assign(call, { alternates }), "name", { value: name })
+}
+
+/** Which alternates there are is looked up at the first failure. */
+const withAlternates = <Args extends ReadonlyArray<unknown>, A, E>(
+  name: string,
+  tag: Context.Tag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>,
+  args: Args
+): Strategy.Strategy<E, A, E | Strategy.Original | Strategy.Exhausted> =>
+  Strategy.fromOpen(`auto(${name})`, () => {
+    let driver: Strategy.Driver<E, A, E | Strategy.Original | Strategy.Exhausted, never> | undefined
+    const open = Effect.contextWith((context: Context.Context<never>) => {
+      const found = Context.getOption(context, tag)
+      const alternates = found._tag === "Some" ? found.value : []
+      if (alternates.length === 0) return byPolicy(name, lastOfAll).open()
+      const others = alternates.map((alternate) =>
+        Strategy.alternate((_: E, failure: Strategy.Failure<E>) => alternate(...args, failure))
+      )
+      // The alternates give values of A and fail with E, as their type says.
+      return Strategy.sequence(byPolicy(name, beforeAlternates), ...others).open() as NonNullable<typeof driver>
+    })
+    return (failure) => {
+      if (driver !== undefined) return driver(failure)
+      return Effect.flatMap(open, (opened) => {
+        driver = opened
+        return opened(failure)
+      })
+    }
+  })

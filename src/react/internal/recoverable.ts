@@ -1,0 +1,169 @@
+import type * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Schedule from "effect/Schedule"
+import * as Bulkhead from "../Bulkhead.js"
+import * as CircuitBreaker from "../CircuitBreaker.js"
+import type * as Fault from "../Fault.js"
+import type { RetryBudget } from "../RetryBudget.js"
+import * as RetryPolicy from "../RetryPolicy.js"
+import * as Strategy from "../Strategy.js"
+import { attempts } from "./attempts.js"
+import { attemptTimeout } from "./attemptTimeout.js"
+import type { AttemptTimeout, BulkheadFull, CircuitOpen, RecoveryExhausted } from "./errors.js"
+import { perform } from "./perform.js"
+import * as plans from "./plans.js"
+import { checkTimeout } from "./policy.js"
+import type { Hooks, Limits } from "./session.js"
+import { traced } from "./traced.js"
+
+/**
+ * What one call needs to survive.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RecoverableOptions extends Limits {
+  /** How it is called in errors, events, metrics and spans. */
+  readonly name: string
+  /**
+   * When to try again. Defaults to `RetryPolicy.exponential()`: 3 retries
+   * after 1, 2 and 4 seconds. Only faults that are transient, or of which
+   * nothing is known, are retried; `RetryPolicy.byCategory()` decides for all.
+   */
+  readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
+  /** What each attempt is given. Defaults to no limit. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /**
+   * Asked before each attempt. Defaults to one of its own: 5 failures in a
+   * row open it for 300 seconds. Give a breaker to share it, options to
+   * change it, `false` to have none.
+   */
+  readonly breaker?: CircuitBreaker.CircuitBreaker | Omit<CircuitBreaker.Options, "name"> | false | undefined
+  /** Bounds the calls on their way. Defaults to none. */
+  readonly bulkhead?: Bulkhead.Bulkhead | Omit<Bulkhead.Options, "name"> | undefined
+  /** What retries are paid from. Defaults to none. */
+  readonly budget?: RetryBudget | undefined
+  /** What to do when there is no further attempt. Defaults to letting the failure surface. */
+  readonly strategy?: Strategy.Strategy<unknown, unknown, unknown, unknown> | undefined
+  /** Classify its failures; asked before the rules in force. */
+  readonly rules?: ReadonlyArray<Fault.Rule> | undefined
+  readonly hooks?: Hooks | undefined
+}
+
+/**
+ * Makes work survive: an effect, or a function that returns a value or a
+ * promise and is handed a signal that is aborted when nobody waits any more.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Recoverable<out O extends RecoverableOptions> {
+  <A, E, R>(
+    work: Effect.Effect<A, E, R>
+  ): Effect.Effect<A | RecoverableValue<O>, RecoverableError<E, O>, R | RecoverableRequirements<O>>
+  <A>(
+    work: (signal: AbortSignal) => A
+  ): Effect.Effect<
+    Awaited<A> | RecoverableValue<O>,
+    RecoverableError<Cause.UnknownException, O>,
+    RecoverableRequirements<O>
+  >
+  /** The one that is asked, unless there is none. */
+  readonly breaker: O extends { readonly breaker: false } ? undefined : CircuitBreaker.CircuitBreaker
+  readonly bulkhead: O extends { readonly bulkhead: object } ? Bulkhead.Bulkhead : undefined
+}
+
+type Given<O, Key extends PropertyKey> = O extends { readonly [K in Key]: infer Value }
+  ? Exclude<Value, undefined>
+  : never
+
+/**
+ * What one attempt may fail with.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type AttemptError<E, O> =
+  | E
+  | (O extends { readonly breaker: false } ? never : CircuitOpen)
+  | ([Given<O, "timeout">] extends [never] ? never : AttemptTimeout)
+
+/**
+ * What is left to surface.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type RecoverableError<E, O> =
+  | ([Given<O, "strategy">] extends [never]
+      ? AttemptError<E, O> | RecoveryExhausted<AttemptError<E, O>>
+      : Strategy.Resolve<Strategy.FailureOf<Given<O, "strategy">>, AttemptError<E, O>>)
+  | ([Given<O, "bulkhead">] extends [never] ? never : BulkheadFull)
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type RecoverableValue<O> = Strategy.ValueOf<Given<O, "strategy">>
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type RecoverableRequirements<O> = Strategy.RequirementsOf<Given<O, "strategy">>
+
+type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+
+export const make = <const O extends RecoverableOptions>(options: O): Effect.Effect<Recoverable<O>> =>
+  Effect.gen(function* () {
+    const breaker = yield* breakerOf(options)
+    const bulkhead = yield* bulkheadOf(options)
+    const timeout = options.timeout === undefined ? undefined : checkTimeout(options.timeout)
+    const plan = plans.always(strategyOf(options))
+    const performOptions = {
+      source: { recovery: options.name },
+      name: options.name,
+      limits: options,
+      hooks: options.hooks,
+      rules: options.rules
+    }
+    // From the inside out, and in this order everywhere: timeout, breaker, retry and strategy, bulkhead.
+    const protect = (work: AnyEffect | ((signal: AbortSignal) => unknown)): AnyEffect => {
+      const self = Effect.isEffect(work) ? work : fromFunction(work)
+      const timed = timeout === undefined ? self : attemptTimeout(self, timeout)
+      const guarded = breaker === undefined ? timed : CircuitBreaker.protect(timed, breaker)
+      const recovered = perform(guarded, plan, performOptions)
+      const bounded = bulkhead === undefined ? recovered : Bulkhead.protect(recovered, bulkhead)
+      return traced(`Recovery.${options.name}`, () => ({}), bounded)
+    }
+    // The interface says what the options make of A, E and R; in here all of them are unknown.
+    return Object.assign(protect, { breaker, bulkhead }) as unknown as Recoverable<O>
+  })
+
+const breakerOf = ({
+  breaker = {},
+  name
+}: RecoverableOptions): Effect.Effect<CircuitBreaker.CircuitBreaker | undefined> => {
+  if (breaker === false) return Effect.succeed(undefined)
+  return CircuitBreaker.TypeId in breaker ? Effect.succeed(breaker) : CircuitBreaker.make({ ...breaker, name })
+}
+
+const bulkheadOf = ({ bulkhead, name }: RecoverableOptions): Effect.Effect<Bulkhead.Bulkhead | undefined> => {
+  if (bulkhead === undefined) return Effect.succeed(undefined)
+  return Bulkhead.TypeId in bulkhead ? Effect.succeed(bulkhead) : Bulkhead.make({ ...bulkhead, name })
+}
+
+/** A failure no attempt can mend goes on to the strategy, or surfaces as it is if there is none. */
+const strategyOf = ({
+  budget,
+  retry = RetryPolicy.exponential(),
+  strategy
+}: RecoverableOptions): Strategy.For<never> =>
+  strategy === undefined
+    ? attempts({ policy: retry, budget, refused: "abort" })
+    : Strategy.sequence(attempts({ policy: retry, budget, refused: "exhausted" }), strategy)
+
+/** Started in a microtask of its own, so that a function that throws and one whose promise fails are alike. */
+const fromFunction = (work: (signal: AbortSignal) => unknown): Effect.Effect<unknown, Cause.UnknownException> =>
+  Effect.tryPromise(async (signal) => work(signal))

@@ -1,0 +1,176 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Decision from "../Decision.js"
+import * as Events from "../Events.js"
+import type * as Fault from "../Fault.js"
+import type * as RetryBudget from "../RetryBudget.js"
+import type * as Strategy from "../Strategy.js"
+import { type DecisionTaken, RecoveryExhausted } from "./errors.js"
+import * as meters from "./meters.js"
+
+/** Which strategy takes which error. */
+export interface Plan {
+  /**
+   * Finds the strategy for an error, under the key that tells apart what each
+   * strategy remembers. The fault is made when it is asked for.
+   */
+  readonly find: (error: unknown, fault: () => Fault.Fault) => Found | undefined
+  /** What retries are paid from; first attempts earn for them. */
+  readonly budgets: ReadonlyArray<RetryBudget.RetryBudget>
+}
+
+export type Found = readonly [key: string, strategy: Strategy.For<never>]
+
+export interface Limits {
+  /** Decisions of one recovery. Defaults to 1,000. */
+  readonly maxDecisions?: number | undefined
+  /** From the first failure. Defaults to no limit. */
+  readonly maxElapsed?: Duration.DurationInput | undefined
+}
+
+/**
+ * What to run beside a recovery. A hook never changes the outcome: what it
+ * fails or dies with is logged.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Hooks {
+  /** A failure was classified, and a strategy is asked about it. */
+  readonly onFault?: ((failure: Strategy.Failure<unknown>) => Effect.Effect<unknown, unknown>) | undefined
+  /** The strategy has answered. */
+  readonly onDecision?:
+    | ((failure: Strategy.Failure<unknown>, decision: AnyDecision) => Effect.Effect<unknown, unknown>)
+    | undefined
+  /** The recovery came to an end. */
+  readonly onOutcome?: ((report: Report) => Effect.Effect<unknown, unknown>) | undefined
+}
+
+/**
+ * How a recovery ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Report {
+  readonly outcome: Events.Outcome
+  /** How often the effect was run. */
+  readonly attempts: number
+  /** From the first failure. */
+  readonly elapsed: Duration.Duration
+  readonly exit: Exit.Exit<unknown, unknown>
+}
+
+/** A failure that was answered with `Again` before this process took over. */
+export interface PastFailure {
+  readonly error: unknown
+  readonly attempt: number
+  readonly at: number
+}
+
+export interface Options {
+  readonly source: Events.Source
+  /** How it is called in metrics. */
+  readonly name?: string | undefined
+  readonly limits?: Limits | undefined
+  readonly hooks?: Hooks | undefined
+  /** Asked before the rules in force. */
+  readonly rules?: ReadonlyArray<Fault.Rule> | undefined
+  readonly past?: ReadonlyArray<PastFailure> | undefined
+  /** Called with every `Again` before its delay; what it does decides how durable the wait is. */
+  readonly onAgain?: ((failure: Strategy.Failure<unknown>, delay: Duration.Duration) => Effect.Effect<void>) | undefined
+}
+
+export type AnyDecision = Decision.Decision<unknown, unknown, unknown>
+export type AnyDriver = Strategy.Driver<never, unknown, unknown, unknown>
+
+/** What one recovery knows: the open strategies and what they have decided. */
+export interface Session {
+  readonly plan: Plan
+  readonly options: Options
+  readonly meters: ReturnType<typeof meters.forRecovery>
+  readonly drivers: Map<string, AnyDriver>
+  readonly decisions: Array<DecisionTaken>
+  firstAt: number | undefined
+  /** The last attempt that was begun. */
+  attempts: number
+}
+
+export const make = (plan: Plan, options: Options, first: number): Session => ({
+  plan,
+  options,
+  meters: meters.forRecovery(options.name),
+  drivers: new Map(),
+  decisions: [],
+  firstAt: undefined,
+  attempts: first
+})
+
+export const asked = (session: Session, failure: Strategy.Failure<unknown>): Effect.Effect<void> => {
+  session.meters.fault(failure.fault.category)
+  return beside("onFault", session.options.hooks?.onFault?.bind(undefined, failure))
+}
+
+export const decided = (
+  session: Session,
+  failure: Strategy.Failure<unknown>,
+  strategy: Strategy.For<never>,
+  decision: AnyDecision
+): Effect.Effect<void> => {
+  session.meters.decision(strategy.name, decision._tag)
+  const event: Events.Event = {
+    _tag: "Decided",
+    source: session.options.source,
+    attempt: failure.attempt,
+    fault: failure.fault,
+    strategy: strategy.name,
+    decision: decision._tag,
+    delay: decision._tag === "Again" ? decision.delay : Duration.zero
+  }
+  const hook = beside("onDecision", session.options.hooks?.onDecision?.bind(undefined, failure, decision))
+  return Events.emit(event).pipe(Effect.zipRight(onSpan(event)), Effect.zipRight(hook))
+}
+
+/** Whoever traces sees in the span of the moment what was decided, and why. */
+const onSpan = (event: Extract<Events.Event, { readonly _tag: "Decided" }>): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) => {
+    const span = fiber.currentSpan
+    if (span?._tag !== "Span") return Effect.void
+    const { attempt, decision, delay, fault, strategy } = event
+    const attributes = { attempt, strategy, decision, delay: Duration.toMillis(delay), category: fault.category }
+    return Effect.map(Clock.currentTimeNanos, (now) => span.event("recovery.decision", now, attributes))
+  })
+
+export const ended = (session: Session, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+  const { attempts, firstAt, meters, options } = session
+  // No strategy was asked: this was no recovery.
+  if (firstAt === undefined) return Effect.void
+  return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const outcome = outcomeOf(session, exit)
+    const elapsed = Duration.millis(now - firstAt)
+    meters.ended(outcome)
+    return Effect.zipRight(
+      Events.emit({ _tag: "RecoveryEnded", source: options.source, outcome, attempts, elapsed }),
+      beside("onOutcome", options.hooks?.onOutcome?.bind(undefined, { outcome, attempts, elapsed, exit }))
+    )
+  })
+}
+
+const outcomeOf = (session: Session, exit: Exit.Exit<unknown, unknown>): Events.Outcome => {
+  if (Exit.isSuccess(exit)) return "recovered"
+  if (Cause.isInterruptedOnly(exit.cause)) return "interrupted"
+  const error = Cause.failureOption(exit.cause)
+  // An exhausted recovery further in would have decisions of its own.
+  const isOurs = error._tag === "Some" && error.value instanceof RecoveryExhausted
+  return isOurs && error.value.decisions === session.decisions ? "exhausted" : "failed"
+}
+
+const beside = (name: keyof Hooks, hook: (() => Effect.Effect<unknown, unknown>) | undefined): Effect.Effect<void> =>
+  hook === undefined
+    ? Effect.void
+    : Effect.catchAllCause(Effect.asVoid(Effect.suspend(hook)), (cause) =>
+        Effect.logWarning(`effect-recovery: the hook ${name} failed; the recovery goes on`, cause)
+      )

@@ -229,22 +229,23 @@ export class Breaker {
   }
 
   /** A half-open breaker comes back open and due: its probes have died with their process. */
-  restore(snapshot: Snapshot): Effect.Effect<void> {
+  restore({ memory, openings, retryAt, state }: Snapshot): Effect.Effect<void> {
     const { openTime, trip } = this.settings
     const now = this.now()
-    trip.load(snapshot.memory)
-    this.openings = snapshot.openings
-    const wasOpen = snapshot.state === "open" || snapshot.state === "half-open"
-    this.state = wasOpen ? "open" : snapshot.state
-    // Every opening that is remembered takes the schedule one step further; none of them takes longer than a short walk.
-    const steps = Math.min(snapshot.openings, maxRestoredOpenings)
-    return Effect.map(
-      Effect.forEach(Array.from({ length: Math.max(0, steps - 1) }), () => openTime.advance(now), { discard: true }),
-      () => {
-        // A clock that was wrong once must not keep it open for longer than it would be by itself.
-        this.retryAt = Math.min(snapshot.state === "open" ? (snapshot.retryAt ?? now) : now, now + openTime.millis)
-      }
-    ).pipe(Effect.zipRight(wasOpen ? openTime.advance(now) : Effect.void))
+    trip.load(memory)
+    this.openings = isCount(openings) ? openings : 0
+    this.state = state === "half-open" ? "open" : state
+    const dueAt = state === "open" && retryAt !== undefined && Number.isFinite(retryAt) ? retryAt : now
+    // Each opening that is remembered takes the schedule one step further, but for the present one.
+    const steps = Math.max(0, Math.min(this.openings, maxRestoredOpenings) - 1)
+    const advance = openTime.advance(now)
+    const catchUp = Effect.forEach(Array.from({ length: steps }), () => advance, { discard: true })
+    const open = Effect.suspend(() => {
+      // A clock that was wrong once must not keep it open for longer than it would be by itself.
+      this.retryAt = Math.min(dueAt, now + openTime.millis)
+      return advance
+    })
+    return this.state === "open" ? Effect.zipRight(catchUp, open) : Effect.void
   }
 
   private now(): number {
@@ -252,4 +253,7 @@ export class Breaker {
   }
 }
 
+/** No schedule of open times is worth following for longer. */
 const maxRestoredOpenings = 100
+
+const isCount = (value: number): boolean => Number.isInteger(value) && value >= 0

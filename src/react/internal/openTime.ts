@@ -35,10 +35,13 @@ export class OpenTime {
 
   /** To be run after each opening. */
   advance(now: number): Effect.Effect<void> {
-    if (this.schedule === undefined) return Effect.void
-    return Effect.map(step(this.schedule, now, this.position.state), (next) => {
-      if (next !== undefined) this.position = next
-    })
+    const { schedule } = this
+    if (schedule === undefined) return Effect.void
+    return Effect.suspend(() =>
+      Effect.map(step(schedule, now, this.position.state), (next) => {
+        if (next !== undefined) this.position = next
+      })
+    )
   }
 
   reset(): void {

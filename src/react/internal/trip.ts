@@ -29,7 +29,7 @@ export const consecutive = (failures: number): Trip => ({
       },
       save: () => [inARow],
       load: ([saved = 0]) => {
-        if (isCount(saved)) inARow = Math.min(saved, failures - 1)
+        if (isCount(saved)) inARow = saved
       }
     }
   }

@@ -1,0 +1,366 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Chunk from "effect/Chunk"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
+import { CircuitBreaker, Events, RetryPolicy } from "effect-recovery"
+import { metric } from "../support/watch.js"
+
+const down = { status: 503 }
+
+const make = (options?: Partial<CircuitBreaker.Options>) =>
+  CircuitBreaker.make({
+    name: "rates",
+    trip: CircuitBreaker.consecutive({ failures: 2 }),
+    resetAfter: "30 seconds",
+    ...options
+  })
+
+const fail = (breaker: CircuitBreaker.CircuitBreaker) =>
+  Effect.flip(Effect.fail(down).pipe(CircuitBreaker.protect(breaker)))
+
+const trip = (breaker: CircuitBreaker.CircuitBreaker) => Effect.repeatN(fail(breaker), 1)
+
+const stateOf = (breaker: CircuitBreaker.CircuitBreaker) => Effect.map(breaker.snapshot, ({ state }) => state)
+
+const isRefused = (result: Either.Either<unknown, unknown>) =>
+  Either.isLeft(result) && result.left instanceof CircuitBreaker.CircuitOpen
+
+describe("trip conditions", () => {
+  it.effect("the default is 5 failures in a row, and 300 seconds", () =>
+    Effect.gen(function* () {
+      const breaker = yield* CircuitBreaker.make({ name: "default" })
+      yield* Effect.repeatN(fail(breaker), 3)
+      assert.strictEqual(yield* stateOf(breaker), "closed")
+      yield* fail(breaker)
+      assert.deepInclude(yield* breaker.snapshot, { state: "open", retryAt: 300_000 })
+    })
+  )
+
+  it.effect("any of several opens it", () =>
+    Effect.gen(function* () {
+      const any = CircuitBreaker.anyOf(
+        CircuitBreaker.consecutive({ failures: 100 }),
+        CircuitBreaker.countWindow({ size: 4, failureRate: 0.5, minimum: 4 })
+      )
+      const breaker = yield* make({ trip: any })
+      yield* Effect.succeed(1).pipe(CircuitBreaker.protect(breaker), Effect.repeatN(1))
+      yield* fail(breaker)
+      assert.strictEqual(yield* stateOf(breaker), "closed")
+      yield* fail(breaker)
+      assert.strictEqual(yield* stateOf(breaker), "open")
+    })
+  )
+
+  it.effect("a condition of one's own", () =>
+    Effect.gen(function* () {
+      let failures = 0
+      const own: CircuitBreaker.Trip = {
+        description: { kind: "every third failure" },
+        timed: false,
+        open: () => ({
+          record: (outcome) => outcome === "failure" && ++failures % 3 === 0,
+          isSlow: () => false,
+          window: () => ({ calls: failures, failures, slow: 0 }),
+          clear: () => {},
+          save: () => [],
+          load: () => {}
+        })
+      }
+      const breaker = yield* make({ trip: own })
+      yield* Effect.repeatN(fail(breaker), 2)
+      assert.strictEqual(yield* stateOf(breaker), "open")
+    })
+  )
+})
+
+describe("the open time", () => {
+  it.effect("grows with each failed probe, and begins anew after a recovery", () =>
+    Effect.gen(function* () {
+      const resetAfter = RetryPolicy.exponential({ initialDelay: "10 seconds", maxDelay: "30 seconds", maxRetries: 3 })
+      const breaker = yield* make({ resetAfter })
+      const waits: Array<number> = []
+      const wait = Effect.gen(function* () {
+        const error = yield* fail(breaker)
+        assert.isTrue(error instanceof CircuitBreaker.CircuitOpen)
+        if (!(error instanceof CircuitBreaker.CircuitOpen)) return
+        waits.push(Duration.toSeconds(error.retryAfter))
+        yield* TestClock.adjust(error.retryAfter)
+      })
+      yield* trip(breaker)
+      for (let i = 0; i < 4; i++) {
+        yield* wait
+        yield* fail(breaker)
+      }
+      assert.deepStrictEqual(waits, [10, 20, 30, 30])
+      yield* wait
+      yield* Effect.void.pipe(CircuitBreaker.protect(breaker))
+      yield* trip(breaker)
+      yield* wait
+      assert.deepStrictEqual(waits, [10, 20, 30, 30, 30, 10])
+    })
+  )
+})
+
+describe("observing", () => {
+  it.effect("refuses nobody, and reports what it would have done", () =>
+    Effect.gen(function* () {
+      const breaker = yield* make({ name: "observed", mode: "observe" })
+      for (let i = 0; i < 5; i++) assert.deepStrictEqual(yield* fail(breaker), down)
+      assert.strictEqual(yield* stateOf(breaker), "open")
+      assert.strictEqual(yield* metric("breaker_calls", { breaker: "observed", result: "refused" }), 3)
+      yield* TestClock.adjust("30 seconds")
+      yield* Effect.void.pipe(CircuitBreaker.protect(breaker))
+      assert.strictEqual(yield* stateOf(breaker), "closed")
+    })
+  )
+
+  it.effect("changes are a stream, with their reasons", () =>
+    Effect.gen(function* () {
+      const breaker = yield* make()
+      const changes = yield* Effect.fork(Stream.runCollect(Stream.take(breaker.changes, 7)))
+      yield* Effect.yieldNow()
+      yield* trip(breaker)
+      yield* TestClock.adjust("30 seconds")
+      yield* fail(breaker)
+      yield* TestClock.adjust("30 seconds")
+      yield* Effect.void.pipe(CircuitBreaker.protect(breaker))
+      yield* breaker.isolate
+      yield* breaker.reset
+      const seen = Chunk.toReadonlyArray(yield* Fiber.join(changes)).map(({ reason, to }) => [to, reason])
+      assert.deepStrictEqual(seen, [
+        ["open", "failures"],
+        ["half-open", "the reset time is over"],
+        ["open", "a probe failed"],
+        ["half-open", "the reset time is over"],
+        ["closed", "the probes came back well"],
+        ["isolated", "isolated"],
+        ["closed", "reset"]
+      ])
+    })
+  )
+
+  it.effect("changes are events and metrics too", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const observer = Events.layer((event) =>
+        Effect.sync(() => {
+          if (event._tag === "BreakerChanged") seen.push(`${event.change.breaker} ${event.change.to}`)
+        })
+      )
+      const breaker = yield* make({ name: "metered" })
+      yield* trip(breaker).pipe(Effect.provide(observer))
+      yield* fail(breaker)
+      assert.deepStrictEqual(seen, ["metered open"])
+      assert.strictEqual(yield* metric("breaker_calls", { breaker: "metered", result: "failure" }), 2)
+      assert.strictEqual(yield* metric("breaker_calls", { breaker: "metered", result: "refused" }), 1)
+      assert.strictEqual(yield* metric("breaker_changes", { breaker: "metered", to: "open" }), 1)
+      assert.strictEqual(yield* metric("breaker_state", { breaker: "metered" }), 2)
+    })
+  )
+})
+
+describe("snapshots", () => {
+  const json = Schema.parseJson(CircuitBreaker.Snapshot)
+  const overAWire = (snapshot: CircuitBreaker.Snapshot) =>
+    Effect.flatMap(Schema.encode(json)(snapshot), Schema.decode(json))
+
+  it.effect("an open breaker goes on being open where it was, and its open time goes on growing", () =>
+    Effect.gen(function* () {
+      const options = { resetAfter: RetryPolicy.exponential({ initialDelay: "10 seconds", maxDelay: "40 seconds" }) }
+      const before = yield* make(options)
+      yield* trip(before)
+      yield* TestClock.adjust("10 seconds")
+      yield* fail(before)
+      const after = yield* make({ ...options, restore: yield* overAWire(yield* before.snapshot) })
+      assert.deepStrictEqual(yield* after.snapshot, yield* before.snapshot)
+      yield* TestClock.adjust("19 seconds")
+      assert.isTrue((yield* fail(after)) instanceof CircuitBreaker.CircuitOpen)
+      yield* TestClock.adjust("1 second")
+      yield* fail(after)
+      assert.deepInclude(yield* after.snapshot, { state: "open", openings: 3, retryAt: 70_000 })
+    })
+  )
+
+  for (const [name, trip_] of Object.entries({
+    consecutive: CircuitBreaker.consecutive({ failures: 3 }),
+    countWindow: CircuitBreaker.countWindow({ size: 3, failureRate: 1, minimum: 3 }),
+    timeWindow: CircuitBreaker.timeWindow({ failureRate: 1, minimum: 3 }),
+    anyOf: CircuitBreaker.anyOf(
+      CircuitBreaker.slowCalls({ slowerThan: 1 }),
+      CircuitBreaker.consecutive({ failures: 3 })
+    )
+  })) {
+    it.effect(`what was counted is not forgotten, and shared with nobody: ${name}`, () =>
+      Effect.gen(function* () {
+        const before = yield* make({ trip: trip_ })
+        yield* trip(before)
+        const snapshot = yield* before.snapshot
+        yield* fail(before)
+        const after = yield* make({ trip: trip_, restore: yield* overAWire(snapshot) })
+        assert.deepStrictEqual(yield* after.snapshot, snapshot)
+        assert.strictEqual(yield* stateOf(after), "closed")
+        yield* fail(after)
+        assert.strictEqual(yield* stateOf(after), "open")
+      })
+    )
+  }
+
+  it.effect("a half-open breaker comes back open and due", () =>
+    Effect.gen(function* () {
+      const before = yield* make()
+      yield* trip(before)
+      yield* TestClock.adjust("30 seconds")
+      const probe = yield* Effect.fork(Effect.never.pipe(CircuitBreaker.protect(before)))
+      yield* Effect.yieldNow()
+      const snapshot = yield* before.snapshot
+      yield* Fiber.interrupt(probe)
+      assert.strictEqual(snapshot.state, "half-open")
+      const after = yield* make({ restore: snapshot })
+      yield* Effect.void.pipe(CircuitBreaker.protect(after))
+      assert.strictEqual(yield* stateOf(after), "closed")
+    })
+  )
+
+  it.effect("nonsense does no harm", () =>
+    Effect.gen(function* () {
+      const nonsense: ReadonlyArray<Partial<CircuitBreaker.Snapshot>> = [
+        { state: "open", retryAt: 1e15, openings: -5 },
+        { state: "open", retryAt: Number.NaN, openings: Number.NaN },
+        { state: "closed", memory: [Number.NaN, -1, 1e300, 0.5] },
+        { state: "closed", memory: [1e9] },
+        { state: "half-open", openings: 1e9 }
+      ]
+      const empty: CircuitBreaker.Snapshot = {
+        state: "closed",
+        openings: 0,
+        window: { calls: 0, failures: 0, slow: 0 },
+        memory: []
+      }
+      for (const trip of [undefined, CircuitBreaker.countWindow(), CircuitBreaker.timeWindow()]) {
+        for (const restore of nonsense) {
+          const breaker = yield* make({ trip, restore: { ...empty, ...restore } })
+          yield* TestClock.adjust("30 seconds")
+          assert.isTrue(Exit.isSuccess(yield* Effect.exit(CircuitBreaker.protect(Effect.void, breaker))))
+          assert.strictEqual(yield* stateOf(breaker), "closed")
+        }
+      }
+    })
+  )
+})
+
+describe("keyed breakers", () => {
+  it.effect("one key does not know of the other", () =>
+    Effect.gen(function* () {
+      const hosts = yield* CircuitBreaker.keyed({ name: "hosts", trip: CircuitBreaker.consecutive({ failures: 1 }) })
+      const call = (host: string, end: Effect.Effect<void, unknown>) =>
+        Effect.either(end.pipe(CircuitBreaker.protectKey(hosts, host)))
+      yield* call("a", Effect.fail(down))
+      const refused = yield* call("a", Effect.void)
+      assert.isTrue(isRefused(refused) && String(refused).includes("hosts/a"))
+      assert.isTrue(Either.isRight(yield* call("b", Effect.void)))
+      const states = [...(yield* hosts.snapshot)].map(([key, { state }]) => [key, state])
+      assert.deepStrictEqual(states, [
+        ["a", "open"],
+        ["b", "closed"]
+      ])
+      yield* (yield* hosts.get("a")).reset
+      assert.isTrue(Either.isRight(yield* call("a", Effect.void)))
+    })
+  )
+
+  it.effect("is bounded, and forgets those first that have nothing to remember", () =>
+    Effect.gen(function* () {
+      const hosts = yield* CircuitBreaker.keyed({
+        name: "bounded",
+        maxKeys: 3,
+        trip: CircuitBreaker.consecutive({ failures: 1 })
+      })
+      const call = (host: string, end: Effect.Effect<void, unknown>) =>
+        Effect.either(end.pipe(CircuitBreaker.protectKey(hosts, host)))
+      yield* call("down", Effect.fail(down))
+      for (let i = 0; i < 100; i++) yield* call(`host ${i}`, Effect.void)
+      assert.deepStrictEqual([...(yield* hosts.snapshot).keys()], ["down", "host 98", "host 99"])
+      assert.isTrue(isRefused(yield* call("down", Effect.void)))
+    })
+  )
+})
+
+describe("1,000 callers of a half-open breaker", () => {
+  for (const seed of [1, 2, 3, 4, 5]) {
+    it.effect(`exactly the probes pass, and interrupting any at any point leaks nothing (seed ${seed})`, () =>
+      Effect.gen(function* () {
+        const probes = 1 + (seed % 3)
+        const breaker = yield* make({ probes })
+        yield* trip(breaker)
+        yield* TestClock.adjust("30 seconds")
+        for (let round = 0; round < 5; round++) {
+          const gate = yield* Deferred.make<void>()
+          let inside = 0
+          let most = 0
+          const work = Effect.acquireUseRelease(
+            Effect.sync(() => {
+              most = Math.max(most, ++inside)
+            }),
+            () => Deferred.await(gate),
+            () => Effect.sync(() => void inside--)
+          )
+          const fibers: Array<Fiber.RuntimeFiber<Either.Either<void, unknown>>> = []
+          for (let i = 0; i < 1_000; i++) {
+            const yields = yield* Random.nextIntBetween(0, 4)
+            const call = Effect.repeatN(Effect.yieldNow(), yields).pipe(
+              Effect.zipRight(Effect.either(work.pipe(CircuitBreaker.protect(breaker))))
+            )
+            fibers.push(yield* Effect.fork(call))
+            if ((yield* Random.nextIntBetween(0, 10)) === 0) {
+              const victim = fibers[yield* Random.nextIntBetween(0, fibers.length)]
+              if (victim !== undefined) yield* Fiber.interruptFork(victim)
+            }
+          }
+          yield* Effect.repeatN(Effect.yieldNow(), 10)
+          assert.isAtMost(most, probes)
+          yield* Effect.forEach(fibers, Fiber.interrupt, { discard: true })
+          assert.strictEqual(inside, 0)
+        }
+        const last = yield* Effect.forEach(Array.from({ length: 1_000 }), () =>
+          Effect.fork(Effect.either(Effect.yieldNow().pipe(CircuitBreaker.protect(breaker))))
+        )
+        const results = yield* Effect.forEach(last, Fiber.join)
+        assert.strictEqual(results.filter(Either.isRight).length, probes)
+        assert.strictEqual(yield* stateOf(breaker), "closed")
+      }).pipe(Effect.withRandom(Random.make(seed)))
+    )
+  }
+})
+
+describe("options that make no sense", () => {
+  const cases: ReadonlyArray<readonly [option: string, build: () => unknown]> = [
+    ["failures", () => CircuitBreaker.consecutive({ failures: 0 })],
+    ["failures", () => CircuitBreaker.consecutive({ failures: 1.5 })],
+    ["size", () => CircuitBreaker.countWindow({ size: Number.NaN })],
+    ["failureRate", () => CircuitBreaker.countWindow({ failureRate: 0 })],
+    ["failureRate", () => CircuitBreaker.timeWindow({ failureRate: 1.1 })],
+    ["minimum", () => CircuitBreaker.countWindow({ size: 5, minimum: 6 })],
+    ["window", () => CircuitBreaker.timeWindow({ window: 0 })],
+    ["window", () => CircuitBreaker.timeWindow({ window: Number.POSITIVE_INFINITY })],
+    ["slowerThan", () => CircuitBreaker.slowCalls({ slowerThan: -1 })],
+    ["slowRate", () => CircuitBreaker.slowCalls({ slowerThan: 1, slowRate: Number.NaN })],
+    ["resetAfter", () => Effect.runSync(make({ resetAfter: Number.NaN }))],
+    ["resetAfter", () => Effect.runSync(make({ resetAfter: RetryPolicy.none }))],
+    ["probes", () => Effect.runSync(make({ probes: 0 }))],
+    ["mode", () => Effect.runSync(make({ mode: "watch" as never }))],
+    ["maxKeys", () => Effect.runSync(CircuitBreaker.keyed({ name: "x", maxKeys: -1 }))]
+  ]
+  for (const [i, [option, build]] of cases.entries()) {
+    it(`are refused by name: ${option} (${i})`, () => {
+      assert.throws(build, `The option "${option}"`)
+    })
+  }
+})

@@ -1,0 +1,16 @@
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+
+/** The count of a counter or gauge, by its name and tags; 0 if there is none yet. */
+export const metric = (name: string, tags: Readonly<Record<string, string>>): Effect.Effect<number> =>
+  Effect.map(Metric.snapshot, (pairs) => {
+    const found = pairs.find(
+      ({ metricKey }) =>
+        metricKey.name === `effect_recovery_${name}` &&
+        metricKey.tags.length === Object.keys(tags).length &&
+        metricKey.tags.every(({ key, value }) => tags[key] === value)
+    )
+    const state: object | undefined = found?.metricState
+    if (state === undefined) return 0
+    return "count" in state ? Number(state.count) : "value" in state ? Number(state.value) : Number.NaN
+  })

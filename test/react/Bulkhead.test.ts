@@ -87,14 +87,14 @@ describe("Bulkhead", () => {
   it.effect("who is interrupted between being handed a place and taking it passes it on", () =>
     Effect.gen(function* () {
       const bulkhead = yield* make({ maxQueue: 2 })
-      const gate = yield* Deferred.make<void>()
-      const first = yield* start(Deferred.await(gate).pipe(Bulkhead.protect(bulkhead)))
+      const gate = yield* Deferred.make<Fiber.Fiber<never, unknown>>()
+      const leaving = Deferred.await(gate).pipe(Bulkhead.protect(bulkhead))
+      // It hands its place over and goes on, in its own turn, to stop whom it handed it to.
+      const first = yield* start(Effect.flatMap(leaving, Fiber.interruptFork))
       const second = yield* start(Effect.never.pipe(Bulkhead.protect(bulkhead)))
       const third = yield* start(Effect.succeed("third").pipe(Bulkhead.protect(bulkhead)))
-      // The first call ends in this very turn and resumes the second, which is stopped before its own turn.
-      Deferred.unsafeDone(gate, Effect.void)
+      yield* Deferred.succeed(gate, second)
       yield* Fiber.join(first)
-      yield* Fiber.interrupt(second)
       assert.strictEqual(yield* Fiber.join(third), "third")
       assert.deepStrictEqual(yield* bulkhead.snapshot, { running: 0, waiting: 0 })
     })

@@ -1,0 +1,112 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/TestClock"
+import { Recovery, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
+import { metric } from "../support/watch.js"
+
+const offline = { _tag: "Offline" } as const
+const policy = RetryPolicy.fixed({ maxRetries: 10, delay: "1 second" })
+
+const make = (options?: Partial<RetryBudget.Options>) =>
+  RetryBudget.make({ name: "budget", capacity: 5, ratio: 0, perSecond: 0, ...options })
+
+/** Runs it to its end, however long its waits are. */
+const toTheEnd = <A, E>(self: Effect.Effect<A, E>) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.fork(self)
+    yield* TestClock.adjust("1 day")
+    return yield* Fiber.await(fiber)
+  })
+
+const counting = () => {
+  const calls = { made: 0 }
+  const effect = Effect.suspend(() => {
+    calls.made++
+    return Effect.fail(offline)
+  })
+  return { calls, effect }
+}
+
+describe("RetryBudget", () => {
+  it.effect("all callers together make no more retries than it has tokens, and the error surfaces as it is", () =>
+    Effect.gen(function* () {
+      const budget = yield* make({ name: "shared" })
+      const { calls, effect } = counting()
+      const callers = Array.from({ length: 4 }, () => effect.pipe(RetryPolicy.retry(policy, { budget })))
+      const exit = yield* toTheEnd(Effect.all(callers.map(Effect.flip), { concurrency: "unbounded" }))
+      assert.deepStrictEqual(yield* exit, [offline, offline, offline, offline])
+      assert.strictEqual(calls.made, 4 + 5)
+      assert.deepStrictEqual(yield* budget.snapshot, { tokens: 0, spent: 5, refused: 4 })
+      assert.strictEqual(yield* metric("budget_refused", { budget: "shared" }), 4)
+    })
+  )
+
+  it.effect("a strategy out of budget is exhausted, or moves on", () =>
+    Effect.gen(function* () {
+      const budget = yield* make({ capacity: 2 })
+      const { calls, effect } = counting()
+      const retry = Strategy.retry(policy, { budget })
+      const exit = yield* toTheEnd(effect.pipe(Recovery.recover({ Offline: retry })))
+      const error = yield* Effect.flip(exit)
+      assert.strictEqual(error._tag, "RecoveryExhausted")
+      assert.strictEqual(error.attempts, 3)
+      assert.strictEqual(calls.made, 3)
+      const recovered = effect.pipe(Recovery.recover({ Offline: Strategy.sequence(retry, Strategy.skip("stand-in")) }))
+      assert.strictEqual(yield* yield* toTheEnd(recovered), "stand-in")
+      assert.strictEqual(calls.made, 4)
+    })
+  )
+
+  it.effect("is paid when the retry starts: interrupted in the backoff it costs nothing", () =>
+    Effect.gen(function* () {
+      const budget = yield* make()
+      const { effect } = counting()
+      const forms: ReadonlyArray<Effect.Effect<never, unknown>> = [
+        effect.pipe(RetryPolicy.retry(policy, { budget })),
+        effect.pipe(Recovery.recover({ Offline: Strategy.retry(policy, { budget }) }))
+      ]
+      for (const retried of forms) {
+        const fiber = yield* Effect.fork(retried)
+        yield* TestClock.adjust("999 millis")
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual((yield* budget.snapshot).spent, 0)
+      }
+    })
+  )
+
+  it.effect("first attempts earn, and so does time, up to the capacity", () =>
+    Effect.gen(function* () {
+      const budget = yield* make({ ratio: 0.25, perSecond: 0.5 })
+      const { effect } = counting()
+      yield* toTheEnd(effect.pipe(RetryPolicy.retry(RetryPolicy.fixed({ maxRetries: 5, delay: 0 }), { budget })))
+      yield* TestClock.adjust("1 day")
+      assert.strictEqual((yield* budget.snapshot).tokens, 5)
+      const spend = Effect.exit(
+        effect.pipe(RetryPolicy.retry(RetryPolicy.fixed({ maxRetries: 5, delay: 0 }), { budget }))
+      )
+      yield* spend
+      assert.strictEqual((yield* budget.snapshot).tokens, 0)
+      const healthy = Effect.void.pipe(RetryPolicy.retry(policy, { budget }))
+      const recovered = Effect.void.pipe(
+        Effect.zipRight(Effect.fail(offline).pipe(Effect.when(() => false))),
+        Recovery.recover({ Offline: Strategy.retry(policy, { budget }) })
+      )
+      yield* Effect.repeatN(healthy, 3)
+      assert.strictEqual((yield* budget.snapshot).tokens, 1)
+      yield* Effect.repeatN(recovered, 3)
+      assert.strictEqual((yield* budget.snapshot).tokens, 2)
+      yield* TestClock.adjust("4 seconds")
+      assert.strictEqual((yield* budget.snapshot).tokens, 4)
+    })
+  )
+
+  it("options that make no sense are refused by name", () => {
+    const build = (options: Partial<RetryBudget.Options>) => () => Effect.runSync(make(options))
+    assert.throws(build({ ratio: 1.1 }), `"ratio"`)
+    assert.throws(build({ ratio: Number.NaN }), `"ratio"`)
+    assert.throws(build({ perSecond: -1 }), `"perSecond"`)
+    assert.throws(build({ perSecond: Number.POSITIVE_INFINITY }), `"perSecond"`)
+    assert.throws(build({ capacity: 0 }), `"capacity"`)
+  })
+})

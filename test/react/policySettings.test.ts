@@ -1,0 +1,158 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/TestClock"
+import { Recovery, RetryPolicy } from "effect-recovery"
+
+const from = (settings: Readonly<Record<string, string>>) =>
+  Effect.withConfigProvider(
+    RetryPolicy.config(),
+    ConfigProvider.fromMap(new Map(Object.entries(settings)), { pathDelim: "_" })
+  )
+
+const delaysOf = (policy: RetryPolicy.RetryPolicy) =>
+  Effect.map(RetryPolicy.preview(policy, 10), (delays) => delays.map(Duration.toMillis))
+
+describe("RetryPolicy.config", () => {
+  it.effect("with nothing set it is the default policy", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual((yield* from({})).description, RetryPolicy.exponential().description)
+    })
+  )
+
+  it.effect("every setting arrives", () =>
+    Effect.gen(function* () {
+      const { description } = yield* from({
+        CURVE: "exponential",
+        MAX_RETRIES: "7",
+        INITIAL_DELAY: "500 millis",
+        MAX_DELAY: "2 minutes",
+        FACTOR: "3",
+        JITTER: "full",
+        MAX_ELAPSED: "1 hour",
+        HONOUR_RETRY_AFTER: "false"
+      })
+      assert.deepStrictEqual(description, {
+        curve: "exponential",
+        maxRetries: 7,
+        initialDelay: 500,
+        maxDelay: 120_000,
+        factor: 3,
+        jitter: "full",
+        maxElapsed: 3_600_000,
+        honourRetryAfter: false
+      })
+      const linear = yield* from({ CURVE: "linear", INCREMENT: "2 seconds", JITTER: "0" })
+      assert.deepStrictEqual(yield* delaysOf(linear), [1_000, 3_000, 5_000])
+      assert.deepStrictEqual(
+        yield* delaysOf(yield* from({ CURVE: "fixed", INITIAL_DELAY: "5 seconds", MAX_RETRIES: "2" })),
+        [5_000, 5_000]
+      )
+      assert.deepStrictEqual(
+        yield* delaysOf(yield* from({ CURVE: "fibonacci", MAX_RETRIES: "4" })),
+        [1e3, 1e3, 2e3, 3e3]
+      )
+      assert.strictEqual((yield* from({ CURVE: "byCategory" })).description.curve, "byCategory")
+      assert.deepStrictEqual(yield* delaysOf(yield* from({ CURVE: "none", MAX_RETRIES: "9" })), [])
+    })
+  )
+
+  it.effect("nested, it reads environment variables with a prefix", () =>
+    Effect.gen(function* () {
+      process.env["TEST_DOWNLOAD_RETRY_MAX_RETRIES"] = "9"
+      const policy = yield* Config.nested(RetryPolicy.config(), "TEST_DOWNLOAD_RETRY").pipe(
+        Effect.withConfigProvider(ConfigProvider.fromEnv())
+      )
+      delete process.env["TEST_DOWNLOAD_RETRY_MAX_RETRIES"]
+      assert.deepInclude(policy.description, { maxRetries: 9 })
+    })
+  )
+
+  const wrong: ReadonlyArray<readonly [setting: string, settings: Readonly<Record<string, string>>]> = [
+    ["CURVE", { CURVE: "custom" }],
+    ["MAX_RETRIES", { MAX_RETRIES: "-1" }],
+    ["MAX_RETRIES", { MAX_RETRIES: "1.5" }],
+    ["MAX_RETRIES", { MAX_RETRIES: "many" }],
+    ["MAX_RETRIES", { MAX_RETRIES: "NaN" }],
+    ["INITIAL_DELAY", { INITIAL_DELAY: "soon" }],
+    ["INITIAL_DELAY", { INITIAL_DELAY: "infinity" }],
+    ["INITIAL_DELAY", { INITIAL_DELAY: "2 minutes", MAX_DELAY: "1 minute" }],
+    ["INITIAL_DELAY", { CURVE: "fixed", INITIAL_DELAY: "2 minutes", MAX_DELAY: "1 minute" }],
+    ["FACTOR", { FACTOR: "0.5" }],
+    ["FACTOR", { FACTOR: "Infinity" }],
+    ["FACTOR", { CURVE: "fixed", FACTOR: "2" }],
+    ["INCREMENT", { INCREMENT: "1 second" }],
+    ["JITTER", { JITTER: "some" }],
+    ["JITTER", { JITTER: "" }],
+    ["JITTER", { JITTER: "1.5" }],
+    ["MAX_RETRIES", { CURVE: "byCategory", MAX_RETRIES: "3" }],
+    ["HONOUR_RETRY_AFTER", { HONOUR_RETRY_AFTER: "maybe" }]
+  ]
+  for (const [setting, settings] of wrong) {
+    it.effect(`refuses ${JSON.stringify(settings)}, typed and by name`, () =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(from(settings))
+        assert.isTrue(ConfigError.isConfigError(error))
+        assert.include(String(error), setting)
+      })
+    )
+  }
+})
+
+describe("RetryPolicy.Current", () => {
+  const waits = <R>(
+    provided: (self: Effect.Effect<void, string>) => Effect.Effect<void, string | ConfigError.ConfigError, R>
+  ) =>
+    Effect.gen(function* () {
+      const times: Array<number> = []
+      const failing = Effect.flatMap(Effect.clock, (clock) => {
+        times.push(clock.unsafeCurrentTimeMillis())
+        return Effect.fail("down")
+      })
+      const fiber = yield* Effect.fork(Effect.flip(provided(Recovery.retry(failing))))
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* Fiber.join(fiber), "down")
+      return times.slice(1).map((time, i) => time - (times[i] ?? 0))
+    })
+
+  it.effect("without a layer, Recovery.retry makes 4 attempts that wait 1, 2 and 4 seconds", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* waits((self) => self), [1_000, 2_000, 4_000])
+    })
+  )
+
+  it.effect("a layer changes it, from code or from the configuration", () =>
+    Effect.gen(function* () {
+      const fixed = RetryPolicy.layer(RetryPolicy.fixed({ maxRetries: 2, delay: 10 }))
+      assert.deepStrictEqual(yield* waits(Effect.provide(fixed)), [10, 10])
+      assert.deepStrictEqual(yield* waits(Effect.provide(RetryPolicy.layer(RetryPolicy.none))), [])
+      const provider = ConfigProvider.fromMap(new Map([["MAX_RETRIES", "1"]]))
+      const configured = (self: Effect.Effect<void, string>) =>
+        self.pipe(Effect.provide(RetryPolicy.layerConfig()), Effect.withConfigProvider(provider))
+      assert.deepStrictEqual(yield* waits(configured), [1_000])
+    })
+  )
+
+  it.effect("the presets", () =>
+    Effect.gen(function* () {
+      const { aggressive, conservative, default: standard } = RetryPolicy.presets
+      assert.deepStrictEqual(yield* delaysOf(conservative), [2_000, 3_000])
+      assert.deepInclude(standard.description, { maxRetries: 3, initialDelay: 1_000, maxDelay: 30_000, jitter: 0.1 })
+      assert.deepInclude(aggressive.description, { maxRetries: 5, initialDelay: 500, maxDelay: 60_000, jitter: 0.1 })
+    })
+  )
+
+  it.effect("a first delay longer than the default limit raises it; longer than a given limit it is refused", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* delaysOf(RetryPolicy.fixed({ maxRetries: 1, delay: "5 minutes" })), [300_000])
+      const build = () => RetryPolicy.exponential({ initialDelay: "5 minutes", maxDelay: "1 minute" })
+      assert.throws(build, `The option "initialDelay"`)
+      const short = RetryPolicy.exponential({ maxRetries: 2, maxDelay: "100 millis" })
+      assert.deepStrictEqual(yield* delaysOf(short), [100, 100])
+    })
+  )
+})

@@ -18,7 +18,7 @@ import type { Named } from "./internal/named.js"
 import * as named_ from "./internal/named.js"
 import { type Hooks, type Limits, type Plan, perform } from "./internal/perform.js"
 import * as plans from "./internal/plans.js"
-import { checkTimeout } from "./internal/policy.js"
+import { checkLimits, checkTimeout } from "./internal/policy.js"
 import type { Recoverable, RecoverableOptions } from "./internal/recoverable.js"
 import * as recoverable_ from "./internal/recoverable.js"
 import * as RetryPolicy from "./RetryPolicy.js"
@@ -191,7 +191,7 @@ export const recover: {
 )
 
 const optionsOf = (options: Options | undefined) => ({
-  limits: options,
+  limits: checkLimits(options),
   name: options?.name,
   hooks: options?.hooks,
   source: { recovery: options?.name }

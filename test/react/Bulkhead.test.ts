@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import { Bulkhead } from "effect-recovery"
@@ -87,10 +88,12 @@ describe("Bulkhead", () => {
   it.effect("who is interrupted between being handed a place and taking it passes it on", () =>
     Effect.gen(function* () {
       const bulkhead = yield* make({ maxQueue: 2 })
-      const gate = yield* Deferred.make<Fiber.Fiber<never, unknown>>()
+      const gate = yield* Deferred.make<Fiber.RuntimeFiber<never, unknown>>()
       const leaving = Deferred.await(gate).pipe(Bulkhead.protect(bulkhead))
       // It hands its place over and goes on, in its own turn, to stop whom it handed it to.
-      const first = yield* start(Effect.flatMap(leaving, Fiber.interruptFork))
+      const stop = (fiber: Fiber.RuntimeFiber<never, unknown>) =>
+        Effect.sync(() => fiber.unsafeInterruptAsFork(FiberId.none))
+      const first = yield* start(Effect.flatMap(leaving, stop))
       const second = yield* start(Effect.never.pipe(Bulkhead.protect(bulkhead)))
       const third = yield* start(Effect.succeed("third").pipe(Bulkhead.protect(bulkhead)))
       yield* Deferred.succeed(gate, second)

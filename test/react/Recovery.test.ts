@@ -164,11 +164,21 @@ describe("Recovery.recover", () => {
       )
       assert.strictEqual(yield* bounded, "enough")
       const { calls, effect: other } = yield* failing(...offline(99))
-      const none = other.pipe(Recovery.recover({ Offline: forever }, { maxDecisions: Number.NaN }))
+      const none = other.pipe(Recovery.recover({ Offline: forever }, { maxDecisions: 0 }))
       assert.instanceOf(yield* Effect.flip(none), Recovery.RecoveryExhausted)
       assert.strictEqual(yield* calls, 1)
     })
   )
+
+  it("bounds that make no sense, or none at all, are refused by name", () => {
+    const build = (options: Recovery.Options) => () => Recovery.recover(Effect.void, {}, options)
+    for (const maxDecisions of [Number.NaN, -1, 1.5, Number.POSITIVE_INFINITY]) {
+      assert.throws(build({ maxDecisions }), `"maxDecisions"`)
+    }
+    for (const maxElapsed of [Number.NaN, -1, Number.POSITIVE_INFINITY]) {
+      assert.throws(build({ maxElapsed }), `"maxElapsed"`)
+    }
+  })
 
   it.effect("a sequence inside a sequence goes through its own ways first, and its abort stays final", () =>
     Effect.gen(function* () {

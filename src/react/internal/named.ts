@@ -7,6 +7,7 @@ import { attempts } from "./attempts.js"
 import type { RecoveryExhausted } from "./errors.js"
 import { perform } from "./perform.js"
 import * as plans from "./plans.js"
+import { checkLimits } from "./policy.js"
 import type { Hooks, Limits } from "./session.js"
 import { traced } from "./traced.js"
 
@@ -79,7 +80,7 @@ const run = <A, E, R>(
   const recovered = perform(self, plans.always(strategy), {
     source: { recovery: name },
     name,
-    limits: options,
+    limits: checkLimits(options),
     hooks: options?.hooks
   })
   // The strategies give values of A if any, and fail with the error itself or exhausted.

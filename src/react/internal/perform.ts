@@ -120,8 +120,7 @@ const withinLimits = (
   again: Decision.Again<unknown, unknown, unknown>
 ) => {
   const { maxDecisions = 1_000, maxElapsed } = session.options.limits ?? {}
-  // Written so that NaN allows nothing.
-  if (!(session.decisions.length < maxDecisions)) return false
+  if (session.decisions.length >= maxDecisions) return false
   return maxElapsed === undefined || Duration.lessThanOrEqualTo(Duration.sum(failure.elapsed, again.delay), maxElapsed)
 }
 

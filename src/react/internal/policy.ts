@@ -9,6 +9,7 @@ import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as Fault from "../Fault.js"
 import type { Description, Jitter, Options, RetryPolicy } from "../RetryPolicy.js"
 import type { Curve } from "./curve.js"
+import type { Limits } from "./session.js"
 
 export class PolicyInvalid extends Data.TaggedError("PolicyInvalid")<{
   readonly option: string
@@ -49,6 +50,12 @@ export const millis = (option: string, value: Duration.DurationInput, min = 0): 
 /** Checked while the program is put together; a timeout of nothing would stop everything. */
 export const checkTimeout = (value: Duration.DurationInput): Duration.Duration =>
   Duration.millis(millis("timeout", value, 1))
+
+export const checkLimits = <L extends Limits>(limits: L | undefined): L | undefined => {
+  if (limits?.maxDecisions !== undefined) whole("maxDecisions", limits.maxDecisions, 0)
+  if (limits?.maxElapsed !== undefined) millis("maxElapsed", limits.maxElapsed)
+  return limits
+}
 
 const decodeMillis = (value: Duration.DurationInput): number => {
   // Duration.decode turns negative and NaN numbers into zero: a wrong option would pass unseen.

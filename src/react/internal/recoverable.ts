@@ -13,7 +13,7 @@ import { attemptTimeout } from "./attemptTimeout.js"
 import type { AttemptTimeout, BulkheadFull, CircuitOpen, RecoveryExhausted } from "./errors.js"
 import { perform } from "./perform.js"
 import * as plans from "./plans.js"
-import { checkTimeout } from "./policy.js"
+import { checkLimits, checkTimeout } from "./policy.js"
 import type { Hooks, Limits } from "./session.js"
 import { traced } from "./traced.js"
 
@@ -124,7 +124,7 @@ export const make = <const O extends RecoverableOptions>(options: O): Effect.Eff
     const performOptions = {
       source: { recovery: options.name },
       name: options.name,
-      limits: options,
+      limits: checkLimits(options),
       hooks: options.hooks,
       rules: options.rules
     }

@@ -1,0 +1,192 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as TestClock from "effect/TestClock"
+import { Fault, Recovery, RecoveryPolicy, RetryPolicy, Strategy } from "effect-recovery"
+import { expectTypeOf } from "vitest"
+
+class Offline extends Data.TaggedError("Offline")<{}> {
+  readonly [Fault.declared] = Fault.declare({ category: "network" })
+}
+class Denied extends Data.TaggedError("Denied")<{}> {
+  readonly [Fault.declared] = Fault.declare({ category: "permission" })
+}
+type Failure = Offline | Denied
+
+const counting = (error: Failure) => {
+  const calls = { made: 0 }
+  const effect: Effect.Effect<string, Failure> = Effect.suspend(() => {
+    calls.made++
+    return Effect.fail(error)
+  })
+  return { calls, effect }
+}
+
+const toTheEnd = <A, E>(self: Effect.Effect<A, E>) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.fork(self)
+    yield* TestClock.adjust("1 day")
+    return yield* Fiber.await(fiber)
+  })
+
+const times = (maxRetries: number) => Strategy.retry(RetryPolicy.fixed({ maxRetries, delay: 1 }))
+
+describe("Recovery.auto", () => {
+  it.effect("by name, then by category, then the rest", () =>
+    Effect.gen(function* () {
+      const policy = RecoveryPolicy.layer({
+        names: { special: times(1) },
+        categories: { network: times(2) },
+        otherwise: times(3)
+      })
+      const attempts = (name: string, error: Failure) =>
+        Effect.gen(function* () {
+          const { calls, effect } = counting(error)
+          yield* toTheEnd(effect.pipe(Recovery.auto(name), Effect.provide(policy)))
+          return calls.made
+        })
+      assert.strictEqual(yield* attempts("special", new Offline()), 2)
+      assert.strictEqual(yield* attempts("other", new Offline()), 3)
+      assert.strictEqual(yield* attempts("other", new Denied()), 4)
+      assert.strictEqual(yield* attempts("toString", new Denied()), 4)
+    })
+  )
+
+  it.effect("without a policy: by the table of categories, and what will not go away surfaces at once", () =>
+    Effect.gen(function* () {
+      const offline = counting(new Offline())
+      const exhausted = yield* Effect.flip(yield* toTheEnd(offline.effect.pipe(Recovery.auto("a"))))
+      assert.deepInclude(exhausted, { _tag: "RecoveryExhausted", attempts: 5 })
+      const denied = counting(new Denied())
+      assert.deepStrictEqual(yield* toTheEnd(denied.effect.pipe(Recovery.auto("a"))), Exit.fail(new Denied()))
+      assert.strictEqual(denied.calls.made, 1)
+    })
+  )
+
+  it.effect("chosen anew for every failure; each strategy keeps its own count", () =>
+    Effect.gen(function* () {
+      let calls = 0
+      const both = Effect.suspend(() => Effect.fail(++calls % 2 === 1 ? new Offline() : new Denied()))
+      const policy = RecoveryPolicy.layer({ categories: { network: times(2), permission: times(5) } })
+      yield* toTheEnd(both.pipe(Recovery.auto("a"), Effect.provide(policy)))
+      assert.strictEqual(calls, 5)
+    })
+  )
+
+  it.effect("abort is final", () =>
+    Effect.gen(function* () {
+      const policy = RecoveryPolicy.layer({ otherwise: Strategy.abort })
+      const { calls, effect } = counting(new Offline())
+      assert.deepStrictEqual(
+        yield* toTheEnd(effect.pipe(Recovery.auto("a"), Effect.provide(policy))),
+        Exit.fail(new Offline())
+      )
+      assert.strictEqual(calls.made, 1)
+    })
+  )
+
+  it("a strategy that gives a value, or needs something, cannot stand for any effect", () => {
+    // @ts-expect-error whose value would it be?
+    RecoveryPolicy.layer({ otherwise: Strategy.skip(1) })
+    // @ts-expect-error the alternate's error is nobody's
+    RecoveryPolicy.layer({ names: { a: Strategy.alternate(() => Effect.fail("other")) } })
+  })
+})
+
+describe("Recovery.named", () => {
+  const atOnce = RecoveryPolicy.layer({ otherwise: Strategy.retry(RetryPolicy.none) })
+
+  it.effect("without alternates it is auto", () =>
+    Effect.gen(function* () {
+      const { calls, effect } = counting(new Denied())
+      const rate = Recovery.named("rate", (_currency: string) => effect)
+      assert.strictEqual(rate.name, "rate")
+      assert.deepStrictEqual(yield* toTheEnd(rate("EUR")), Exit.fail(new Denied()))
+      assert.strictEqual(calls.made, 1)
+    })
+  )
+
+  it.effect("alternates are tried in their order, with the arguments and the failure", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const rate = Recovery.named("rate", (currency: string, day: number) =>
+        Effect.flatMap(
+          Effect.sync(() => seen.push(`primary ${currency} ${day}`)),
+          () => counting(new Denied()).effect
+        )
+      )
+      const alternates = RecoveryPolicy.layerAlternates(
+        rate,
+        (currency, day, failure) => {
+          seen.push(`first ${currency} ${day} ${failure.error._tag}`)
+          return Effect.fail(new Offline())
+        },
+        (currency) => {
+          seen.push(`second ${currency}`)
+          return Effect.succeed("from the second")
+        }
+      )
+      const program = rate("EUR", 7).pipe(Effect.provide(alternates))
+      // Also for what retrying could not mend: that is what alternates are for.
+      assert.deepStrictEqual(yield* toTheEnd(program), Exit.succeed("from the second"))
+      assert.deepStrictEqual(seen, ["primary EUR 7", "first EUR 7 Denied", "second EUR"])
+    })
+  )
+
+  it.effect("the strategy of the policy comes first, and its abort is final", () =>
+    Effect.gen(function* () {
+      const { calls, effect } = counting(new Offline())
+      const rate = Recovery.named("rate", () => effect)
+      const alternates = RecoveryPolicy.layerAlternates(rate, () => Effect.succeed("stand-in"))
+      const retried = rate().pipe(Effect.provide([alternates, RecoveryPolicy.layer({ names: { rate: times(2) } })]))
+      assert.deepStrictEqual(yield* toTheEnd(retried), Exit.succeed("stand-in"))
+      assert.strictEqual(calls.made, 3)
+      const aborted = rate().pipe(
+        Effect.provide([alternates, RecoveryPolicy.layer({ categories: { network: Strategy.abort } })])
+      )
+      assert.deepStrictEqual(yield* toTheEnd(aborted), Exit.fail(new Offline()))
+    })
+  )
+
+  it.effect("alternates are built with what their layer is given", () =>
+    Effect.gen(function* () {
+      class Cache extends Context.Tag("Cache")<Cache, string>() {}
+      const rate = Recovery.named("rate", () => counting(new Offline()).effect)
+      const alternates = RecoveryPolicy.layerAlternates(rate, () => Cache)
+      expectTypeOf(alternates).toEqualTypeOf<Layer.Layer<never, never, Cache>>()
+      const program = rate().pipe(Effect.provide([Layer.provide(alternates, Layer.succeed(Cache, "cached")), atOnce]))
+      assert.deepStrictEqual(yield* toTheEnd(program), Exit.succeed("cached"))
+    })
+  )
+
+  it.effect("two effects of one name do not share alternates", () =>
+    Effect.gen(function* () {
+      const one = Recovery.named("same", () => counting(new Offline()).effect)
+      const other = Recovery.named("same", () => counting(new Denied()).effect)
+      const alternates = RecoveryPolicy.layerAlternates(one, () => Effect.succeed("one's"))
+      const provided = Effect.provide([alternates, atOnce])
+      assert.deepStrictEqual(yield* toTheEnd(provided(one())), Exit.succeed("one's"))
+      assert.isTrue(Exit.isFailure(yield* toTheEnd(provided(other()))))
+    })
+  )
+
+  it("alternates are typed by the definition they stand in for", () => {
+    const rate = Recovery.named(
+      "rate",
+      (currency: string): Effect.Effect<number, Offline> => Effect.succeed(currency.length)
+    )
+    expectTypeOf(rate("EUR")).toEqualTypeOf<
+      Effect.Effect<number, Offline | Recovery.RecoveryExhausted<Offline>, never>
+    >()
+    // @ts-expect-error a text is no rate
+    RecoveryPolicy.layerAlternates(rate, () => Effect.succeed("text"))
+    // @ts-expect-error an error the definition does not have
+    RecoveryPolicy.layerAlternates(rate, () => Effect.fail(new Denied()))
+    // @ts-expect-error an argument the definition does not have
+    RecoveryPolicy.layerAlternates(rate, (_currency: number) => Effect.succeed(1))
+  })
+})

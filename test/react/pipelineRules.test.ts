@@ -1,0 +1,85 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { Fault } from "effect-recovery"
+
+const classify = (failure: unknown) =>
+  Fault.classify(failure).pipe(Effect.provide(Fault.layer(...Fault.rulesPipeline)), Effect.runSync)
+
+describe("Fault.rulesPipeline", () => {
+  const categories: Readonly<Record<string, ReadonlyArray<string>>> = {
+    linting: [
+      "flake8 found 3 errors",
+      "eslint: 1 error",
+      "SyntaxError-like: syntax error near }",
+      "import of 'x' not found",
+      "undefined name 'y'"
+    ],
+    formatting: ["black would reformat 2 files", "prettier check failed", "formatting check failed"],
+    testing: ["3 tests failed", "AssertionError: 1 != 2", "pytest failed with code 1", "coverage failed: 79 %"],
+    build: ["build failed", "compilation error in a.ts", "webpack failed", "docker build failed"],
+    deployment: ["deployment failed", "deploy error", "push to main failed", "registry error 500"],
+    dependency: [
+      "dependency left-pad not found",
+      "npm install failed",
+      "pip install failed",
+      "requirements not satisfied"
+    ],
+    timeout: ["job hit its timeout", "deadline exceeded"],
+    infrastructure: ["infrastructure error", "network error", "connection refused", "service unavailable"]
+  }
+  for (const [category, texts] of Object.entries(categories)) {
+    for (const text of texts) {
+      it(`${category}: ${text}`, () => assert.strictEqual(classify(new Error(text)).category, category))
+    }
+  }
+
+  it("words inside other words do not count", () => {
+    assert.strictEqual(classify(new Error("the latest failedover contestant")).category, "unknown")
+    assert.strictEqual(classify(new Error("rebuild failedness")).category, "unknown")
+    assert.strictEqual(classify(new Error("forewarnings ignored")).severity, "medium")
+  })
+
+  const severities: ReadonlyArray<readonly [severity: Fault.Severity, text: string]> = [
+    ["critical", "deployment blocked, 3 tests failed, warning: slow"],
+    ["critical", "minor style issue; security vulnerability in x"],
+    ["critical", "production is down"],
+    ["critical", "warning\ncritical error"],
+    ["high", "all tests failed with a warning"],
+    ["high", "main branch is broken: build failed"],
+    ["medium", "2 tests failed, 1 warning"],
+    ["medium", "npm install failed"],
+    ["low", "eslint error: only a minor issue"]
+  ]
+  for (const [severity, text] of severities) {
+    it(`${severity}: ${text.replace("\n", " ")}`, () =>
+      assert.strictEqual(classify(new Error(text)).severity, severity))
+  }
+
+  it("reads the name of the job and the end of the logs", () => {
+    const logs = `${"ok\n".repeat(100_000)}4 tests failed`
+    assert.strictEqual(classify({ job: "unit", logs }).category, "testing")
+    assert.strictEqual(classify({ job: "deployment", message: "exit code 1: failed" }).category, "unknown")
+  })
+
+  it("what its words do not name is classified as everywhere, and a word may only make it worse", () => {
+    const reset = Object.assign(new Error("warning"), { code: "ECONNRESET" })
+    assert.deepInclude(classify(reset), { category: "network", severity: "medium", transient: true })
+    const worse = Object.assign(new Error("production went down"), { code: "ECONNRESET" })
+    assert.deepInclude(classify(worse), { category: "network", severity: "critical" })
+    assert.deepInclude(classify(new Error("plain")), { category: "unknown", confidence: 0 })
+  })
+
+  it("only infrastructure and timeouts go away by themselves", () => {
+    const transient = Object.entries(categories).filter(([, [text]]) => classify(new Error(text)).transient)
+    assert.deepStrictEqual(
+      transient.map(([category]) => category),
+      ["timeout", "infrastructure"]
+    )
+  })
+
+  it("long logs do not take long", () => {
+    const start = performance.now()
+    classify({ logs: "import dependency tests eslint ".repeat(100_000), message: "import ".repeat(10_000) })
+    assert.isBelow(performance.now() - start, 1_000)
+  })
+})

@@ -16,7 +16,7 @@ import type * as Fault from "./Fault.js"
 import type { Breaker } from "./internal/breaker.js"
 import * as breakers from "./internal/breakers.js"
 import { CircuitOpen } from "./internal/errors.js"
-import { millis, share, whole } from "./internal/policy.js"
+import { millis, PolicyInvalid, share, whole } from "./internal/policy.js"
 import * as trip_ from "./internal/trip.js"
 
 export {
@@ -79,8 +79,9 @@ export type State = typeof State.Type
 const Window_ = Schema.Struct({ calls: Schema.Number, failures: Schema.Number, slow: Schema.Number })
 
 /**
- * What was counted in the window of the trip condition. Of a breaker that
- * counts failures in a row, `calls` and `failures` are both their number.
+ * What was counted in the window of the trip condition. Of one that counts
+ * failures in a row, `calls` and `failures` are both their number; of several,
+ * these are the largest numbers of any.
  *
  * @since 0.1.0
  * @category models
@@ -114,8 +115,7 @@ export interface Snapshot extends Schema.Schema.Type<typeof Snapshot> {}
  * @category models
  */
 export type ChangeReason =
-  | "failures"
-  | "slow calls"
+  | "tripped"
   | "the reset time is over"
   | "a probe failed"
   | "a probe was slow"
@@ -167,13 +167,13 @@ export type TripDescription = { readonly kind: string } & {
 
 /**
  * What an open trip condition knows. Times are epoch milliseconds, lengths
- * milliseconds; both are 0 unless the trip is `timed`.
+ * milliseconds.
  *
  * @since 0.1.0
  * @category models
  */
 export interface TripState {
-  /** Takes the outcome of a call and says whether the breaker opens now. */
+  /** Takes the outcome of a call and says whether the breaker opens now. Both numbers are 0 unless the trip is `timed`. */
   readonly record: (outcome: "success" | "failure", now: number, millis: number) => boolean
   /** Whether a probe that took so long counts as failed. */
   readonly isSlow: (millis: number) => boolean
@@ -196,16 +196,23 @@ export interface Options {
   /**
    * How long it stays open. Defaults to 300 seconds. A schedule makes it grow
    * with each opening that follows on a failed probe; one that ends keeps its
-   * last delay, and it begins anew once the breaker was closed.
+   * last delay, and it begins anew once the breaker was closed. The time the
+   * schedule sees is that of its own delays, so those that go by the calendar
+   * do not fit.
    */
   readonly resetAfter?: Duration.DurationInput | Schedule.Schedule<unknown, unknown> | undefined
-  /** Calls let through at once while half-open; all of them must succeed. Defaults to 1. */
+  /**
+   * Calls let through at once while half-open; all of them must succeed.
+   * Defaults to 1. One that never ends keeps the breaker half-open: give the
+   * call a timeout.
+   */
   readonly probes?: number | undefined
   /**
    * Which faults count. Defaults to transient ones: a failure nothing is known
    * of does not count, so declare your errors, give rules, or count them all
-   * with `() => true`. Interruption never counts. What does not count is as if
-   * it had not been called, except for a probe: a refusal is an answer.
+   * with `() => true`. Interruption never counts, nor does what another breaker
+   * or a bulkhead refused. What does not count is as if it had not been
+   * called, except for a probe: there, a typed failure is an answer.
    */
   readonly counts?: ((fault: Fault.Fault) => boolean) | undefined
   /**
@@ -230,9 +237,9 @@ export const consecutive = (options?: {
 }): Trip => trip_.consecutive(whole("failures", options?.failures ?? 5, 1))
 
 /**
- * Opens when of the last `size` calls a share has failed. The formula is that
- * of a count-based sliding window: failures / calls >= failureRate, once there
- * are `minimum` calls.
+ * Opens when of the last `size` calls a share has failed: when a call fails,
+ * there are at least `minimum` calls, and failures / calls >= failureRate. A
+ * success never opens it.
  *
  * @since 0.1.0
  * @category trip conditions
@@ -251,8 +258,8 @@ export const countWindow = (options?: {
 }
 
 /**
- * Opens when of the calls of the last while a share has failed. The window
- * slides in steps of a tenth of its length.
+ * Opens when of the calls of the last while a share has failed, in the way of
+ * {@link countWindow}. The window slides in steps of a tenth of its length.
  *
  * @since 0.1.0
  * @category trip conditions
@@ -274,8 +281,9 @@ export const timeWindow = (options?: {
   })
 
 /**
- * Opens when of the calls of the last while a share was slow, however they
- * ended. A call that never ends is never counted: give it a timeout.
+ * Opens when of the calls of the last while a share was slow, of those that
+ * succeeded and those whose failure counts. A call that never ends is never
+ * counted: give it a timeout.
  *
  * @since 0.1.0
  * @category trip conditions
@@ -345,7 +353,19 @@ const positive = (option: string, value: Duration.DurationInput): number => mill
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: Options): Effect.Effect<CircuitBreaker> => breakers.make(options)
+export const make = (options: Options): Effect.Effect<CircuitBreaker> =>
+  Effect.suspend(() => {
+    if (options.restore !== undefined && !isSnapshot(options.restore)) throw new PolicyInvalid(notASnapshot(options))
+    return breakers.make(options)
+  })
+
+const isSnapshot = Schema.is(Snapshot)
+
+const notASnapshot = ({ restore }: Options) => ({
+  option: "restore",
+  value: restore,
+  expected: "a snapshot; decode what was stored with CircuitBreaker.Snapshot"
+})
 
 /**
  * Runs the effect if the breaker lets it.

@@ -6,6 +6,7 @@
  */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import { toMillis } from "./internal/curve.js"
 import type { RetryBudget } from "./RetryBudget.js"
 
 /**
@@ -57,13 +58,16 @@ export interface GiveUp {
 }
 
 /**
+ * Run the same effect again after a delay. One that is not a finite number,
+ * such as that of a field the error does not have, counts as 60 seconds.
+ *
  * @since 0.1.0
  * @category constructors
  */
-export const again = (delay: Duration.DurationInput = Duration.zero): Again => ({
-  _tag: "Again",
-  delay: Duration.decode(delay)
-})
+export const again = (delay: Duration.DurationInput = Duration.zero): Again => {
+  const given = toMillis(delay)
+  return { _tag: "Again", delay: Duration.millis(Number.isFinite(given) ? Math.max(0, given) : 60_000) }
+}
 
 /**
  * @since 0.1.0

@@ -176,8 +176,10 @@ export const layer = (...rules: ReadonlyArray<Rule>): Layer.Layer<never> =>
  * Rules for build and deployment pipelines: the categories `linting`,
  * `formatting`, `testing`, `build`, `deployment`, `dependency`, `timeout` and
  * `infrastructure`, with the severity the words ask for, `medium` if they ask
- * for none. They read the message and, if the error has them, its `job` and
- * the end of its `logs`. A critical word is never outweighed by a minor one.
+ * for none. They read the messages and, if the error has them, its `job` and
+ * the end of its `logs`. A critical word is never outweighed by a minor one,
+ * and what failed in a build or a deployment is never low. Put rules of your
+ * own before them.
  *
  * @example
  * ```ts

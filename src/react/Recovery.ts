@@ -88,14 +88,21 @@ export type WithTag<E, Tag> = E extends { readonly _tag: infer T } ? (Tag extend
  * @since 0.1.0
  * @category models
  */
-export type NoOthers<E, Handlers> = unknown extends E
-  ? unknown
-  : {
-      readonly [Tag in Exclude<
-        keyof Handlers,
-        Extract<E, { readonly _tag: string }>["_tag"]
-      >]: "this is not a tag of the errors"
-    }
+export type NoOthers<E, Handlers> = unknown extends E ? unknown : NotTags<E, Handlers>
+
+type NotTags<E, Handlers> = {
+  readonly [Tag in Exclude<
+    keyof Handlers,
+    Extract<E, { readonly _tag: string }>["_tag"]
+  >]: "this is not a tag of the errors"
+}
+
+/**
+ * The same for a constraint: there, `unknown` would not be resolved while `E`
+ * is not known, as inside a function that is generic in its errors.
+ */
+// biome-ignore lint/complexity/noBannedTypes: no properties at all is what is meant
+type OnlyTags<E, Handlers> = unknown extends E ? {} : NotTags<E, Handlers>
 
 /**
  * The values strategies may put in place of a result.
@@ -172,13 +179,13 @@ export interface Options extends Limits {
  * @category combinators
  */
 export const recover: {
-  <E, const Handlers extends Cases<E> & NoOthers<E, Handlers>>(
+  <E, const Handlers extends Cases<E> & OnlyTags<E, Handlers>>(
     handlers: Handlers,
     options?: Options
   ): <A, R>(
     self: Effect.Effect<A, E, R>
   ) => Effect.Effect<A | Values<Handlers>, Residual<E, Handlers>, R | Requirements<Handlers>>
-  <A, E, R, const Handlers extends Cases<E> & NoOthers<E, Handlers>>(
+  <A, E, R, const Handlers extends Cases<E> & OnlyTags<E, Handlers>>(
     self: Effect.Effect<A, E, R>,
     handlers: Handlers,
     options?: Options

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Fault from "./Fault.js"
 import type { Alternate, Named } from "./internal/named.js"
+import type { RetryBudget } from "./RetryBudget.js"
 import type * as Strategy from "./Strategy.js"
 
 /**
@@ -77,9 +78,9 @@ export const layer = (policy: RecoveryPolicy): Layer.Layer<never> => Layer.succe
 
 /**
  * Registers other ways to the result of a named effect, in the order to try
- * them: once its strategy is exhausted, the first is asked, and so on. They take
- * its arguments and then the failure, give its values and fail, if at all, with
- * its errors. A second layer for the same effect replaces the
+ * them: once its strategy is exhausted, the first is asked, and so on. They are
+ * functions of the same form: of its arguments, to its values, failing, if at
+ * all, with its errors. A second layer for the same effect replaces the
  * first.
  *
  * @example
@@ -100,17 +101,43 @@ export const layer = (policy: RecoveryPolicy): Layer.Layer<never> => Layer.succe
  * @since 0.1.0
  * @category layers
  */
-export const layerAlternates = <Args extends ReadonlyArray<unknown>, A, E, R, R2 = never>(
+export const layerAlternates = <
+  Args extends ReadonlyArray<unknown>,
+  A,
+  E,
+  R,
+  Alternates extends readonly [Alternate<Args, A, E, unknown>, ...ReadonlyArray<Alternate<Args, A, E, unknown>>]
+>(
   named: Named<Args, A, E, R>,
-  ...alternates: readonly [Alternate<Args, A, E, R2>, ...ReadonlyArray<Alternate<Args, A, E, R2>>]
-): Layer.Layer<never, never, R2> =>
+  ...alternates: Alternates
+): Layer.Layer<never, never, Effect.Effect.Context<ReturnType<Alternates[number]>>> =>
   Layer.effect(
     named.alternates,
-    Effect.map(Effect.context<R2>(), (context) =>
-      alternates.map(
-        (alternate): Alternate<Args, A, E> =>
-          (...args) =>
-            Effect.provide(alternate(...args), context)
-      )
+    Effect.map(Effect.context<Effect.Effect.Context<ReturnType<Alternates[number]>>>(), (built) =>
+      alternates.map((alternate): Alternate<Args, A, E> => {
+        // What any of them needs is, by its definition, the context the layer is built in.
+        const path = alternate as Alternate<Args, A, E, Effect.Effect.Context<ReturnType<Alternates[number]>>>
+        // Over it comes what the call runs with, such as its span.
+        return (...args) =>
+          Effect.mapInputContext(path(...args), (call: Context.Context<never>) => Context.merge(built, call))
+      })
     )
   )
+
+/**
+ * What the retries of a named effect may be paid from.
+ *
+ * @internal
+ */
+export const budgetsOf = (policy: RecoveryPolicy, name: string): ReadonlyArray<RetryBudget> => {
+  if (policy.names !== undefined && Object.hasOwn(policy.names, name)) return policy.names[name]?.budgets ?? []
+  const known = general.get(policy)
+  if (known !== undefined) return known
+  const strategies = [...Object.values(policy.categories ?? {}), policy.otherwise]
+  const budgets = [...new Set(strategies.flatMap((strategy) => strategy?.budgets ?? []))]
+  general.set(policy, budgets)
+  return budgets
+}
+
+/** Asked at each call, so put together once. */
+const general = new WeakMap<RecoveryPolicy, ReadonlyArray<RetryBudget>>()

@@ -347,6 +347,9 @@ export type FailureOf<S> = S extends Strategy<never, infer _A, infer E2, infer _
  */
 export type RequirementsOf<S> = S extends Strategy<never, infer _A, infer _E2, infer R> ? R : never
 
+/** Of a strategy whose failures are not known, an abort may come too. */
+type Aborts<Failure> = unknown extends Failure ? unknown : Extract<Failure, Original>
+
 /**
  * What a strategy's failure is once it is known which error it was asked about.
  *
@@ -366,5 +369,5 @@ export type Resolve<Failure, E> = Failure extends Original
  * @category models
  */
 export type SequenceFailure<S extends ReadonlyArray<unknown>> = S extends readonly [...infer Before, infer Last]
-  ? FailureOf<Last> | Extract<FailureOf<Before[number]>, Original>
+  ? FailureOf<Last> | Aborts<FailureOf<Before[number]>>
   : FailureOf<S[number]>

@@ -198,8 +198,8 @@ describe("Recovery.recoverable", () => {
   it.effect("functions, sync and async, that give, throw and reject", () =>
     Effect.gen(function* () {
       const resilient = yield* Recovery.recoverable({ name: "functions", retry: RetryPolicy.none })
-      assert.strictEqual(yield* resilient(() => 1), 1)
-      assert.strictEqual(yield* resilient(async () => 2), 2)
+      assert.strictEqual(yield* resilient.try(() => 1), 1)
+      assert.strictEqual(yield* resilient.try(async () => 2), 2)
       const error = new Error("no")
       for (const work of [
         () => Promise.reject(error),
@@ -207,7 +207,7 @@ describe("Recovery.recoverable", () => {
           throw error
         }
       ]) {
-        const failure = yield* Effect.flip(resilient(work))
+        const failure = yield* Effect.flip(resilient.try(work))
         assert.isTrue(failure._tag === "RecoveryExhausted" && failure.error._tag === "UnknownException")
         assert.isTrue(
           failure._tag === "RecoveryExhausted" &&
@@ -216,8 +216,11 @@ describe("Recovery.recoverable", () => {
         )
       }
       const refused = Object.assign(new Error("no"), { code: "EACCES" })
-      const denied = yield* Effect.flip(resilient(() => Promise.reject(refused)))
+      const denied = yield* Effect.flip(resilient.try(() => Promise.reject(refused)))
       assert.strictEqual(denied._tag, "UnknownException")
+      assert.strictEqual(denied.message, "no")
+      const exit = yield* Effect.exit(resilient.try(() => Effect.succeed(1)))
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
     })
   )
 
@@ -227,9 +230,9 @@ describe("Recovery.recoverable", () => {
       const aborted: Array<string> = []
       const hang = (name: string) => (signal: AbortSignal) =>
         new Promise<never>(() => signal.addEventListener("abort", () => void aborted.push(name)))
-      yield* Effect.flip(resilient(hang("timeout")))
+      yield* Effect.flip(resilient.try(hang("timeout")))
       const patient = yield* Recovery.recoverable({ name: "signal" })
-      const fiber = yield* Effect.fork(patient(hang("interrupt")))
+      const fiber = yield* Effect.fork(patient.try(hang("interrupt")))
       yield* Effect.yieldNow()
       yield* Effect.promise(() => Promise.resolve())
       yield* Fiber.interrupt(fiber)
@@ -270,8 +273,26 @@ describe("Recovery.recoverable", () => {
     >()
     const skipping = Effect.map(
       Recovery.recoverable({ name: "a", strategy: Strategy.skip(1), bulkhead: { maxQueue: 1 } }),
-      (made) => made(() => Promise.resolve("text"))
+      (made) => made.try(() => Promise.resolve("text"))
     )
+    const maybe = (flag: boolean) =>
+      Effect.map(
+        Recovery.recoverable({ name: "a", breaker: flag ? {} : false, strategy: flag ? Strategy.skip(1) : undefined }),
+        (made) => {
+          expectTypeOf(made.breaker).toEqualTypeOf<CircuitBreaker.CircuitBreaker | undefined>()
+          return Effect.fail(new Denied()).pipe(made)
+        }
+      )
+    expectTypeOf<Effect.Effect.Success<ReturnType<typeof maybe>>>().toEqualTypeOf<
+      Effect.Effect<
+        number,
+        Denied | CircuitBreaker.CircuitOpen | Recovery.RecoveryExhausted<Denied | CircuitBreaker.CircuitOpen>,
+        never
+      >
+    >()
+    const wide = (options: Recovery.RecoverableOptions) =>
+      Effect.flatMap(Recovery.recoverable(options), (made) => made(Effect.succeed(1)))
+    expectTypeOf<Effect.Effect.Error<ReturnType<typeof wide>>>().toEqualTypeOf<unknown>()
     expectTypeOf<Effect.Effect.Success<typeof skipping>>().toEqualTypeOf<
       Effect.Effect<string | number, Bulkhead.BulkheadFull, never>
     >()

@@ -6,7 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/TestClock"
-import { Fault, Recovery, RecoveryPolicy, RetryPolicy, Strategy } from "effect-recovery"
+import { Fault, Recovery, RecoveryPolicy, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
 import { expectTypeOf } from "vitest"
 
 class Offline extends Data.TaggedError("Offline")<{}> {
@@ -89,6 +89,35 @@ describe("Recovery.auto", () => {
     })
   )
 
+  it.effect("one strategy for two categories has a memory for each", () =>
+    Effect.gen(function* () {
+      let calls = 0
+      const both = Effect.suspend(() => Effect.fail(++calls % 2 === 1 ? new Offline() : new Denied()))
+      const twice = times(2)
+      const policy = RecoveryPolicy.layer({ categories: { network: twice, permission: twice } })
+      yield* toTheEnd(both.pipe(Recovery.auto("a"), Effect.provide(policy)))
+      assert.strictEqual(calls, 5)
+    })
+  )
+
+  it.effect("first attempts earn for the budgets of their policy", () =>
+    Effect.gen(function* () {
+      const budget = yield* RetryBudget.make({ name: "policy", capacity: 4, ratio: 0.5, perSecond: 0 })
+      const retry = Strategy.retry(RetryPolicy.fixed({ maxRetries: 4, delay: 1 }), { budget })
+      const policy = RecoveryPolicy.layer({
+        names: { special: Strategy.abort },
+        categories: { network: retry },
+        otherwise: retry
+      })
+      yield* toTheEnd(counting(new Offline()).effect.pipe(Recovery.auto("a"), Effect.provide(policy)))
+      assert.strictEqual((yield* budget.snapshot).tokens, 0)
+      yield* Effect.void.pipe(Recovery.auto("a"), Effect.provide(policy), Effect.repeatN(2))
+      assert.strictEqual((yield* budget.snapshot).tokens, 1.5)
+      yield* Effect.void.pipe(Recovery.auto("special"), Effect.provide(policy))
+      assert.strictEqual((yield* budget.snapshot).tokens, 1.5)
+    })
+  )
+
   it("a strategy that gives a value, or needs something, cannot stand for any effect", () => {
     // @ts-expect-error whose value would it be?
     RecoveryPolicy.layer({ otherwise: Strategy.skip(1) })
@@ -110,7 +139,7 @@ describe("Recovery.named", () => {
     })
   )
 
-  it.effect("alternates are tried in their order, with the arguments and the failure", () =>
+  it.effect("alternates are tried in their order, with the arguments of the call", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const rate = Recovery.named("rate", (currency: string, day: number) =>
@@ -121,8 +150,8 @@ describe("Recovery.named", () => {
       )
       const alternates = RecoveryPolicy.layerAlternates(
         rate,
-        (currency, day, failure) => {
-          seen.push(`first ${currency} ${day} ${failure.error._tag}`)
+        (currency, day) => {
+          seen.push(`first ${currency} ${day}`)
           return Effect.fail(new Offline())
         },
         (currency) => {
@@ -133,7 +162,7 @@ describe("Recovery.named", () => {
       const program = rate("EUR", 7).pipe(Effect.provide(alternates))
       // Also for what retrying could not mend: that is what alternates are for.
       assert.deepStrictEqual(yield* toTheEnd(program), Exit.succeed("from the second"))
-      assert.deepStrictEqual(seen, ["primary EUR 7", "first EUR 7 Denied", "second EUR"])
+      assert.deepStrictEqual(seen, ["primary EUR 7", "first EUR 7", "second EUR"])
     })
   )
 
@@ -158,8 +187,26 @@ describe("Recovery.named", () => {
       const rate = Recovery.named("rate", () => counting(new Offline()).effect)
       const alternates = RecoveryPolicy.layerAlternates(rate, () => Cache)
       expectTypeOf(alternates).toEqualTypeOf<Layer.Layer<never, never, Cache>>()
+      class Other extends Context.Tag("Other")<Other, string>() {}
+      const two = RecoveryPolicy.layerAlternates(
+        rate,
+        () => Cache,
+        () => Other
+      )
+      expectTypeOf(two).toEqualTypeOf<Layer.Layer<never, never, Cache | Other>>()
       const program = rate().pipe(Effect.provide([Layer.provide(alternates, Layer.succeed(Cache, "cached")), atOnce]))
       assert.deepStrictEqual(yield* toTheEnd(program), Exit.succeed("cached"))
+    })
+  )
+
+  it.effect("alternates run in the span of their call", () =>
+    Effect.gen(function* () {
+      const rate = Recovery.named("rate", () => counting(new Denied()).effect)
+      const alternates = RecoveryPolicy.layerAlternates(rate, () =>
+        Effect.map(Effect.orDie(Effect.currentParentSpan), (span) => (span._tag === "Span" ? span.name : "external"))
+      )
+      const program = rate().pipe(Effect.withSpan("request"), Effect.provide([alternates, atOnce]))
+      assert.deepStrictEqual(yield* toTheEnd(program), Exit.succeed("Recovery.rate"))
     })
   )
 

@@ -85,10 +85,31 @@ describe("Recovery.attemptTimeout", () => {
       const write = Effect.as(Effect.sleep(5_000), "written")
       assert.deepStrictEqual(yield* elapse(Effect.uninterruptible(timed(write)), 5_000), Exit.succeed("written"))
       const failing = Effect.zipRight(Effect.sleep(5_000), Effect.fail("no"))
-      const error = yield* Effect.flip(yield* elapse(Effect.uninterruptible(timed(failing)), 5_000))
-      assert.isTrue(error instanceof Recovery.AttemptTimeout)
+      assert.deepStrictEqual(yield* elapse(Effect.uninterruptible(timed(failing)), 5_000), Exit.fail("no"))
+      const dying = Effect.zipRight(Effect.sleep(5_000), Effect.die("bug"))
+      const exit = yield* elapse(Effect.uninterruptible(timed(dying)), 5_000)
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause) && Cause.isFailure(exit.cause))
     })
   )
+
+  it.effect("interruption reaches what can be interrupted in a caller that cannot", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.fork(
+        Effect.uninterruptibleMask((restore) =>
+          restore(Effect.sleep("1 hour")).pipe(Recovery.attemptTimeout("2 hours"))
+        )
+      )
+      yield* Effect.yieldNow()
+      const exit = yield* Fiber.interrupt(fiber)
+      assert.isTrue(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))
+    })
+  )
+
+  it("is as deep as one likes", () => {
+    let self: Effect.Effect<number, Recovery.AttemptTimeout> = Effect.succeed(1)
+    for (let i = 0; i < 2_000; i++) self = Recovery.attemptTimeout(self, "1 hour")
+    return Effect.runPromise(self).then((value) => assert.strictEqual(value, 1))
+  })
 
   it.effect("a finalizer that dies is not hidden", () =>
     Effect.gen(function* () {

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -7,10 +8,11 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
-import { CircuitBreaker, Events, RetryPolicy } from "effect-recovery"
+import { Bulkhead, CircuitBreaker, Events, RetryPolicy } from "effect-recovery"
 import { metric } from "../support/watch.js"
 
 const down = { status: 503 }
@@ -109,6 +111,141 @@ describe("the open time", () => {
   )
 })
 
+describe("the open time of other schedules", () => {
+  const openFor = (resetAfter: CircuitBreaker.Options["resetAfter"]) =>
+    Effect.gen(function* () {
+      const breaker = yield* make({ resetAfter, trip: CircuitBreaker.consecutive({ failures: 1 }) })
+      const times: Array<number> = []
+      // The service is hours old when it opens first.
+      yield* TestClock.adjust("5 hours")
+      for (let i = 0; i < 4; i++) {
+        yield* fail(breaker)
+        const { retryAt = Number.NaN } = yield* breaker.snapshot
+        const now = (yield* Effect.clock).unsafeCurrentTimeMillis()
+        times.push(retryAt - now)
+        yield* TestClock.adjust(retryAt - now)
+      }
+      return times
+    })
+
+  it.effect("counts from the first opening, not from when the breaker was made", () =>
+    Effect.gen(function* () {
+      const growing = RetryPolicy.exponential({ maxElapsed: "1 hour" })
+      assert.deepStrictEqual(yield* openFor(growing), [1_000, 2_000, 4_000, 4_000])
+      const upTo = Schedule.exponential("1 second").pipe(Schedule.upTo("4 seconds"))
+      assert.deepStrictEqual(yield* openFor(upTo), [1_000, 2_000, 4_000, 4_000])
+      assert.deepStrictEqual(yield* openFor(Schedule.fixed("1 minute")), [60_000, 60_000, 60_000, 60_000])
+      assert.deepStrictEqual(yield* openFor("7 seconds"), [7_000, 7_000, 7_000, 7_000])
+    })
+  )
+
+  it.effect("jitter tells apart the keys of a group, and one opening from the next", () =>
+    Effect.gen(function* () {
+      const resetAfter = RetryPolicy.exponential({ initialDelay: "60 seconds", jitter: "full" })
+      const trip = CircuitBreaker.consecutive({ failures: 1 })
+      const hosts = yield* CircuitBreaker.keyed({ name: "jittered", resetAfter, trip })
+      const times = new Set<number | undefined>()
+      for (const key of ["a", "b", "c"]) {
+        const breaker = yield* hosts.get(key)
+        yield* fail(breaker)
+        times.add((yield* breaker.snapshot).retryAt)
+        yield* breaker.reset
+        yield* fail(breaker)
+        times.add((yield* breaker.snapshot).retryAt)
+      }
+      assert.strictEqual(times.size, 6)
+    })
+  )
+
+  it.effect("a clock that is set back does not keep it open", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(1e12)
+      const breaker = yield* make()
+      yield* trip(breaker)
+      yield* TestClock.setTime(1e12 - 86_400_000)
+      const error = yield* fail(breaker)
+      assert.isTrue(error instanceof CircuitBreaker.CircuitOpen && Duration.equals(error.retryAfter, "30 seconds"))
+      yield* TestClock.adjust("30 seconds")
+      yield* Effect.void.pipe(CircuitBreaker.protect(breaker))
+      assert.strictEqual(yield* stateOf(breaker), "closed")
+    })
+  )
+})
+
+describe("what is no verdict", () => {
+  const halfOpen = (options?: Partial<CircuitBreaker.Options>) =>
+    Effect.tap(make(options), (breaker) => Effect.zipRight(trip(breaker), TestClock.adjust("30 seconds")))
+
+  const boom = () => {
+    throw new Error("a bug of its own")
+  }
+
+  it.effect("a probe whose judgement is a bug gives its place back, and keeps its failure", () =>
+    Effect.gen(function* () {
+      let broken = false
+      const breaker = yield* halfOpen({ counts: (fault) => (broken ? boom() : fault.transient) })
+      broken = true
+      const exit = yield* Effect.exit(Effect.fail(down).pipe(CircuitBreaker.protect(breaker)))
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause) && Cause.isFailure(exit.cause))
+      broken = false
+      yield* Effect.void.pipe(CircuitBreaker.protect(breaker))
+      assert.strictEqual(yield* stateOf(breaker), "closed")
+      broken = true
+      const closed = yield* Effect.exit(Effect.fail(down).pipe(CircuitBreaker.protect(breaker)))
+      assert.isTrue(Exit.isFailure(closed) && Cause.isDie(closed.cause) && Cause.isFailure(closed.cause))
+    })
+  )
+
+  it.effect("nor a defect, a refusal further in, or an interruption whose finalizer died", () =>
+    Effect.gen(function* () {
+      const breaker = yield* halfOpen()
+      const refusal = new Bulkhead.BulkheadFull({ bulkhead: "inner", maxConcurrent: 1, maxQueue: 0 })
+      for (const end of [Effect.die("bug"), Effect.fail(refusal)]) {
+        yield* Effect.exit(end.pipe(CircuitBreaker.protect(breaker)))
+        assert.strictEqual(yield* stateOf(breaker), "half-open")
+      }
+      const dying = Effect.never.pipe(Effect.onInterrupt(() => Effect.die("finalizer")))
+      const fiber = yield* Effect.fork(dying.pipe(CircuitBreaker.protect(breaker)))
+      yield* Effect.yieldNow()
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(yield* stateOf(breaker), "half-open")
+      yield* Effect.void.pipe(CircuitBreaker.protect(breaker))
+      assert.strictEqual(yield* stateOf(breaker), "closed")
+    })
+  )
+
+  it.effect("a slow observer is not a slow probe, and can be interrupted", () =>
+    Effect.gen(function* () {
+      const trip_ = CircuitBreaker.anyOf(
+        CircuitBreaker.consecutive({ failures: 2 }),
+        CircuitBreaker.slowCalls({ slowerThan: "1 second" })
+      )
+      const breaker = yield* halfOpen({ trip: trip_ })
+      const slow = Events.layer(() => Effect.sleep("5 seconds"))
+      const probe = yield* Effect.fork(Effect.void.pipe(CircuitBreaker.protect(breaker), Effect.provide(slow)))
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(probe)
+      assert.strictEqual(yield* stateOf(breaker), "closed")
+      const never = Events.layer(() => Effect.never)
+      const hanging = yield* Effect.fork(trip(breaker).pipe(Effect.provide(never)))
+      yield* Effect.repeatN(Effect.yieldNow(), 20)
+      yield* Fiber.interrupt(hanging)
+      assert.strictEqual(yield* stateOf(breaker), "open")
+    })
+  )
+
+  it.effect("to reset what is closed, or isolate what is isolated, is no change", () =>
+    Effect.gen(function* () {
+      const breaker = yield* make({ name: "unchanged" })
+      yield* breaker.reset
+      yield* breaker.isolate
+      yield* breaker.isolate
+      assert.strictEqual(yield* metric("breaker_changes", { breaker: "unchanged", to: "closed" }), 0)
+      assert.strictEqual(yield* metric("breaker_changes", { breaker: "unchanged", to: "isolated" }), 1)
+    })
+  )
+})
+
 describe("observing", () => {
   it.effect("refuses nobody, and reports what it would have done", () =>
     Effect.gen(function* () {
@@ -136,7 +273,7 @@ describe("observing", () => {
       yield* breaker.reset
       const seen = Chunk.toReadonlyArray(yield* Fiber.join(changes)).map(({ reason, to }) => [to, reason])
       assert.deepStrictEqual(seen, [
-        ["open", "failures"],
+        ["open", "tripped"],
         ["half-open", "the reset time is over"],
         ["open", "a probe failed"],
         ["half-open", "the reset time is over"],
@@ -234,6 +371,7 @@ describe("snapshots", () => {
       const nonsense: ReadonlyArray<Partial<CircuitBreaker.Snapshot>> = [
         { state: "open", retryAt: 1e15, openings: -5 },
         { state: "open", retryAt: Number.NaN, openings: Number.NaN },
+        { state: "open", openings: 0.5 },
         { state: "closed", memory: [Number.NaN, -1, 1e300, 0.5] },
         { state: "closed", memory: [1e9] },
         { state: "half-open", openings: 1e9 }
@@ -289,6 +427,21 @@ describe("keyed breakers", () => {
       for (let i = 0; i < 100; i++) yield* call(`host ${i}`, Effect.void)
       assert.deepStrictEqual([...(yield* hosts.snapshot).keys()], ["down", "host 98", "host 99"])
       assert.isTrue(isRefused(yield* call("down", Effect.void)))
+    })
+  )
+
+  it.effect("what has been slow, or failed for any of several conditions, is something to remember", () =>
+    Effect.gen(function* () {
+      const trip_ = CircuitBreaker.anyOf(
+        CircuitBreaker.consecutive({ failures: 2 }),
+        CircuitBreaker.slowCalls({ slowerThan: "1 second" })
+      )
+      const hosts = yield* CircuitBreaker.keyed({ name: "remembered", maxKeys: 2, trip: trip_ })
+      const slow = yield* Effect.fork(Effect.sleep("2 seconds").pipe(CircuitBreaker.protectKey(hosts, "slow")))
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(slow)
+      for (const key of ["idle", "other"]) yield* Effect.void.pipe(CircuitBreaker.protectKey(hosts, key))
+      assert.deepStrictEqual([...(yield* hosts.snapshot).keys()], ["slow", "other"])
     })
   )
 })
@@ -355,6 +508,11 @@ describe("options that make no sense", () => {
     ["resetAfter", () => Effect.runSync(make({ resetAfter: Number.NaN }))],
     ["resetAfter", () => Effect.runSync(make({ resetAfter: RetryPolicy.none }))],
     ["probes", () => Effect.runSync(make({ probes: 0 }))],
+    ["resetAfter", () => Effect.runSync(make({ resetAfter: Schedule.spaced(Duration.infinity) }))],
+    ["resetAfter", () => Effect.runSync(make({ resetAfter: -5n }))],
+    ["resetAfter", () => Effect.runSync(make({ resetAfter: [-5, 0] }))],
+    ["restore", () => Effect.runSync(make({ restore: { state: "broken" } as never }))],
+    ["restore", () => Effect.runSync(make({ restore: JSON.parse(`{ "state": "closed", "memory": null }`) }))],
     ["mode", () => Effect.runSync(make({ mode: "watch" as never }))],
     ["maxKeys", () => Effect.runSync(CircuitBreaker.keyed({ name: "x", maxKeys: -1 }))]
   ]

@@ -10,22 +10,35 @@ describe("Fault.rulesPipeline", () => {
     linting: [
       "flake8 found 3 errors",
       "eslint: 1 error",
-      "SyntaxError-like: syntax error near }",
+      "syntax error near }",
+      "SyntaxError: Unexpected token",
       "import of 'x' not found",
       "undefined name 'y'"
     ],
     formatting: ["black would reformat 2 files", "prettier check failed", "formatting check failed"],
-    testing: ["3 tests failed", "AssertionError: 1 != 2", "pytest failed with code 1", "coverage failed: 79 %"],
+    testing: [
+      "3 tests failed",
+      "test_login failed",
+      "\u001b[31mtests failed\u001b[0m",
+      "AssertionError: 1 != 2",
+      "pytest failed with code 1",
+      "coverage failed: 79 %"
+    ],
     build: ["build failed", "compilation error in a.ts", "webpack failed", "docker build failed"],
-    deployment: ["deployment failed", "deploy error", "push to main failed", "registry error 500"],
+    deployment: ["deployment failed", "deployment error", "deploy error", "push to main failed", "registry error 500"],
     dependency: [
       "dependency left-pad not found",
       "npm install failed",
       "pip install failed",
       "requirements not satisfied"
     ],
-    timeout: ["job hit its timeout", "deadline exceeded"],
-    infrastructure: ["infrastructure error", "network error", "connection refused", "service unavailable"]
+    timeout: ["job hit its timeout", "deadline was exceeded", "the step timed-out"],
+    infrastructure: [
+      "infrastructure error",
+      "network error",
+      "the connection was refused",
+      "service is temporarily unavailable"
+    ]
   }
   for (const [category, texts] of Object.entries(categories)) {
     for (const text of texts) {
@@ -37,6 +50,24 @@ describe("Fault.rulesPipeline", () => {
     assert.strictEqual(classify(new Error("the latest failedover contestant")).category, "unknown")
     assert.strictEqual(classify(new Error("rebuild failedness")).category, "unknown")
     assert.strictEqual(classify(new Error("forewarnings ignored")).severity, "medium")
+    assert.strictEqual(classify({ logs: `latest failed${" ".repeat(4_989)}` }).category, "unknown")
+    assert.strictEqual(classify({ logs: "ran with --timeout 30 and stopped" }).category, "unknown")
+  })
+
+  it("what was not found, or is denied, does not count", () => {
+    for (const text of [
+      "0 tests failed",
+      "tests passed, 0 failures",
+      "compilation completed, 0 errors",
+      "no security vulnerabilities found",
+      "0 security vulnerabilities",
+      "non-critical error",
+      "production: build slowed down",
+      "deployment was not blocked"
+    ]) {
+      assert.deepInclude(classify(new Error(text)), { category: "unknown", severity: "medium" }, text)
+    }
+    assert.strictEqual(classify(new Error("eslint: 0 errors, 0 warnings\npush failed")).category, "deployment")
   })
 
   const severities: ReadonlyArray<readonly [severity: Fault.Severity, text: string]> = [
@@ -44,7 +75,10 @@ describe("Fault.rulesPipeline", () => {
     ["critical", "minor style issue; security vulnerability in x"],
     ["critical", "production is down"],
     ["critical", "warning\ncritical error"],
+    ["critical", "2 critical errors"],
     ["high", "all tests failed with a warning"],
+    ["high", "all 12 tests failed"],
+    ["medium", "deployment failed\nwarning: deprecated"],
     ["high", "main branch is broken: build failed"],
     ["medium", "2 tests failed, 1 warning"],
     ["medium", "npm install failed"],
@@ -58,7 +92,18 @@ describe("Fault.rulesPipeline", () => {
   it("reads the name of the job and the end of the logs", () => {
     const logs = `${"ok\n".repeat(100_000)}4 tests failed`
     assert.strictEqual(classify({ job: "unit", logs }).category, "testing")
-    assert.strictEqual(classify({ job: "deployment", message: "exit code 1: failed" }).category, "unknown")
+    assert.strictEqual(classify({ job: "deployment", message: "exit code 1: failed" }).category, "deployment")
+    assert.strictEqual(classify({ job: "eslint", logs: "checked\n3 errors" }).category, "linting")
+    assert.strictEqual(classify(new Error(`${"x".repeat(9_000)}\ndeployment failed`)).category, "deployment")
+  })
+
+  it("reads the messages of the causes", () => {
+    const error = new Error("build failed", { cause: new Error("critical error") })
+    assert.deepInclude(classify(error), { category: "build", severity: "critical" })
+    const wrapped = new Error("all tests have failed us, see cause", { cause: { code: "ECONNRESET" } })
+    assert.deepInclude(classify(wrapped), { category: "testing" })
+    const minor = new Error("a minor issue", { cause: { code: "ECONNRESET" } })
+    assert.deepInclude(classify(minor), { category: "network", transient: true })
   })
 
   it("what its words do not name is classified as everywhere, and a word may only make it worse", () => {

@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import type * as RuntimeFlags from "effect/RuntimeFlags"
 import { AttemptTimeout } from "./errors.js"
 
 const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
@@ -25,17 +26,10 @@ export const attemptTimeout = <A, E, R>(
   const rings = Symbol("rings")
   return Effect.uninterruptibleMask((restore) =>
     Effect.withFiberRuntime<A, E | AttemptTimeout, R>((parent, { runtimeFlags }) => {
-      const child = Runtime.runFork(
-        Runtime.make({
-          // The fiber runs an effect that needs R, so its context has it.
-          context: parent.currentContext as Context.Context<R>,
-          fiberRefs: parent.getFiberRefs(),
-          runtimeFlags
-        }),
-        restore(self)
-      )
+      const child = start(parent, runtimeFlags, restore(self))
       const done = child.unsafePoll()
       if (done !== null) return join(child, done)
+      adopt(parent, child)
       const first = Effect.async<Exit.Exit<A, E> | typeof rings>((resume) => {
         const stop = after(parent, millis, () => resume(Effect.succeed(rings)))
         child.addObserver((exit) => {
@@ -55,17 +49,52 @@ export const attemptTimeout = <A, E, R>(
   )
 }
 
+/** Work inside of work starts on the same stack, which has an end. */
+const maxDepth = 100
+let depth = 0
+
+const start = <A, E, R>(
+  parent: Fiber.RuntimeFiber<unknown, unknown>,
+  runtimeFlags: RuntimeFlags.RuntimeFlags,
+  self: Effect.Effect<A, E, R>
+): Fiber.RuntimeFiber<A, E> => {
+  const runtime = Runtime.make({
+    // The fiber runs an effect that needs R, so its context has it.
+    context: parent.currentContext as Context.Context<R>,
+    fiberRefs: parent.getFiberRefs(),
+    runtimeFlags
+  })
+  depth++
+  try {
+    return Runtime.runFork(runtime, self, { immediate: depth < maxDepth })
+  } finally {
+    depth--
+  }
+}
+
+/** What the runtime's fibers have for those they fork; not in their interface, so asked for and not assumed. */
+interface Family {
+  readonly addChild?: (child: Fiber.RuntimeFiber<unknown, unknown>) => void
+  readonly removeChild?: (child: Fiber.RuntimeFiber<unknown, unknown>) => void
+}
+
+/** Whoever interrupts a fiber interrupts its children, even while the fiber itself cannot be: so is the work. */
+const adopt = <A, E>(parent: Fiber.RuntimeFiber<unknown, unknown> & Family, child: Fiber.RuntimeFiber<A, E>): void => {
+  parent.addChild?.(child)
+  child.addObserver(() => parent.removeChild?.(child))
+}
+
 /** What the work has changed for its fiber, it has changed for ours, as it would have without a timeout. */
 const join = <A, E>(child: Fiber.RuntimeFiber<A, E>, exit: Exit.Exit<A, E>): Effect.Effect<A, E> =>
   Exit.isSuccess(exit) ? Effect.zipRight(child.inheritAll, exit) : exit
 
-/** Work that cannot be stopped and ends well all the same has happened: to fail would make it happen twice. */
+/** Where nothing can be stopped, what comes too late has happened all the same: the answer is worth more than the bell. */
 const rung = <A, E>(
   child: Fiber.RuntimeFiber<A, E>,
   exit: Exit.Exit<A, E>,
   timeout: Duration.Duration
 ): Effect.Effect<A, E | AttemptTimeout> =>
-  Exit.isSuccess(exit)
+  Exit.isSuccess(exit) || Cause.isFailure(exit.cause)
     ? join(child, exit)
     : Effect.failCause(withDefects(Cause.fail(new AttemptTimeout({ timeout })), exit))
 

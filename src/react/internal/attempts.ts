@@ -28,12 +28,17 @@ export const attempts = ({
   const open = (): Strategy.Driver<unknown, never, Strategy.Original | Strategy.Exhausted, never> => {
     const ask = Strategy.openSchedule(policy, budget)
     const refusal = refused === "abort" ? Decision.abort : Decision.exhausted
+    const retried = new Set<Fault.Category>()
     return (failure) => {
+      const { category } = failure.fault
       const may = isWorthwhile(failure.fault)
       if (failure.error instanceof CircuitOpen || !(may || decides)) return Effect.succeed(refusal)
-      return Effect.map(ask(failure), (decision) =>
-        decision._tag === "GiveUp" && !may && failure.attempt === 1 ? refusal : decision
-      )
+      return Effect.map(ask(failure), (decision) => {
+        if (decision._tag === "Again") retried.add(category)
+        // The table has no retries for it: it was refused, and did not run out of them.
+        else if (!may && !retried.has(category)) return refusal
+        return decision
+      })
     }
   }
   return Strategy.fromOpen("retry", open, budget === undefined ? [] : [budget])

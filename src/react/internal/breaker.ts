@@ -6,7 +6,7 @@ import type * as PubSub from "effect/PubSub"
 import type { Change, ChangeReason, Snapshot, State, TripState } from "../CircuitBreaker.js"
 import * as Events from "../Events.js"
 import * as Fault from "../Fault.js"
-import { CircuitOpen } from "./errors.js"
+import { BulkheadFull, CircuitOpen } from "./errors.js"
 import type { forBreaker } from "./meters.js"
 import type { OpenTime } from "./openTime.js"
 import { withoutStack } from "./withoutStack.js"
@@ -25,16 +25,23 @@ export interface Settings {
   readonly hub: PubSub.PubSub<Change>
 }
 
+type Rules = ReadonlyArray<Fault.Rule> | undefined
+
+const classify = (cause: Cause.Cause<unknown>, rules: Rules): Effect.Effect<Fault.Fault> =>
+  Effect.map(Fault.classifier(rules), (classify) => classify(cause))
+
 /** Plain fields, since every call passes here; single-threaded JavaScript makes each method atomic. */
 export class Breaker {
   private state: State = "closed"
   private retryAt = 0
+  /** What it was opened for. */
+  private openMillis = 0
   /** Times it opened since it was last closed. */
   private openings = 0
   /** Probes on their way, and those that came back well. */
   private probing = 0
   private recovered = 0
-  /** Calls from before the last change of state do not speak for the present one. */
+  /** Calls from before the last change of state, or the last reset, do not speak for the present one. */
   private epoch = 0
 
   /** Refusals of one millisecond are one value: a system that is down is asked thousands of times a second. */
@@ -47,61 +54,62 @@ export class Breaker {
     this.settings = settings
   }
 
-  protect<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CircuitOpen, R> {
+  /** With rules that are asked before those in force about what counts. */
+  protect<A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    rules?: ReadonlyArray<Fault.Rule>
+  ): Effect.Effect<A, E | CircuitOpen, R> {
     // A probe is admitted where nothing can interrupt, or its place would be lost between here and there.
     const guarded = Effect.uninterruptibleMask((restore) =>
       Effect.suspend((): Effect.Effect<A, E | CircuitOpen, R> => {
-        if (this.state === "closed") return restore(this.call(self))
+        if (this.state === "closed") return restore(this.call(self, rules))
         const change = this.halfOpen()
-        const admitted = this.admitProbe()
-        const answer = admitted ? this.probe(self, restore) : this.turnAway(restore(self))
-        return change === undefined ? answer : Effect.zipRight(this.tell(change), answer)
+        if (this.admitProbe()) return this.probe(self, restore, rules, change)
+        const answer = restore(this.turnAway(self))
+        return change === undefined ? answer : Effect.zipRight(restore(this.tell(change)), answer)
       })
     )
     return Effect.suspend(() => {
-      if (this.state === "closed") return this.call(self)
+      if (this.state === "closed") return this.call(self, rules)
       return this.settings.observes || this.mayProbe() ? guarded : this.refuse()
     })
   }
 
-  private call<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+  private call<A, E, R>(self: Effect.Effect<A, E, R>, rules: Rules): Effect.Effect<A, E, R> {
     const epoch = this.epoch
     const startedAt = this.settings.timed ? this.now() : 0
     return Effect.matchCauseEffect(self, {
-      onFailure: (cause) => this.failed(cause, epoch, startedAt),
+      onFailure: (cause) => this.failed(cause, rules, epoch, startedAt),
       onSuccess: (value) => {
         this.settings.meters.success()
-        const tripped = epoch === this.epoch && this.record("success", startedAt)
-        return tripped ? Effect.as(this.opened("slow calls"), value) : Effect.succeed(value)
+        if (!this.trips("success", epoch, startedAt)) return Effect.succeed(value)
+        const opened = Effect.uninterruptible(this.opened("tripped"))
+        return Effect.as(Effect.flatMap(opened, tell(this)), value)
       }
     })
   }
 
-  private failed<E>(cause: Cause.Cause<E>, epoch: number, startedAt: number): Effect.Effect<never, E> {
-    if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause)
-    const judged = Effect.flatMap(Fault.classify(cause), (fault) => {
-      if (!this.settings.counts(fault)) return Effect.void
+  private failed<E>(cause: Cause.Cause<E>, rules: Rules, epoch: number, startedAt: number): Effect.Effect<never, E> {
+    if (isInterruption(cause) || isRefusal(cause)) return Effect.failCause(cause)
+    const judged = Effect.flatMap(classify(cause, rules), (fault) => {
+      if (!this.settings.counts(fault)) return unchanged
       this.settings.meters.failure()
-      const tripped = epoch === this.epoch && this.record("failure", startedAt)
-      return tripped ? this.opened("failures", fault) : Effect.void
+      return this.trips("failure", epoch, startedAt) ? this.opened("tripped", fault) : unchanged
     })
-    return Effect.zipRight(Effect.uninterruptible(judged), Effect.failCause(cause))
+    return after(Effect.flatMap(Effect.uninterruptible(judged), tell(this)), cause)
   }
 
-  private record(outcome: "success" | "failure", startedAt: number): boolean {
+  private trips(outcome: "success" | "failure", epoch: number, startedAt: number): boolean {
+    if (epoch !== this.epoch) return false
     const now = this.settings.timed ? this.now() : 0
     return this.settings.trip.record(outcome, now, now - startedAt)
   }
 
-  private opened(reason: ChangeReason, fault?: Fault.Fault): Effect.Effect<void> {
-    const change = this.open(reason, fault)
-    return Effect.zipRight(this.settings.openTime.advance(change.at), this.tell(change))
-  }
-
-  private open(reason: ChangeReason, fault?: Fault.Fault): Change {
+  private opened(reason: ChangeReason, fault?: Fault.Fault): Effect.Effect<Change> {
     this.openings++
-    this.retryAt = this.now() + this.settings.openTime.millis
-    return this.move("open", reason, fault)
+    this.openMillis = this.settings.openTime.millis
+    this.retryAt = this.now() + this.openMillis
+    return Effect.as(this.settings.openTime.advance, this.move("open", reason, fault))
   }
 
   private move(to: State, reason: ChangeReason, fault?: Fault.Fault): Change {
@@ -116,19 +124,28 @@ export class Breaker {
     return change
   }
 
-  private tell(change: Change): Effect.Effect<void> {
-    return Events.emit({ _tag: "BreakerChanged", source: {}, change })
+  tell(change: Change | undefined): Effect.Effect<void> {
+    return change === undefined ? Effect.void : Events.emit({ _tag: "BreakerChanged", source: {}, change })
   }
 
   private mayProbe(): boolean {
-    if (this.state === "open") return this.now() >= this.retryAt
+    if (this.state === "open") return this.isDue()
     return this.state === "half-open" && this.probing + this.recovered < this.settings.probes
   }
 
+  private isDue(): boolean {
+    return this.untilDue() === 0
+  }
+
+  /** A clock that was set back must not keep it open for longer than it was opened for. */
+  private untilDue(): number {
+    const now = this.now()
+    if (this.retryAt - now > this.openMillis) this.retryAt = now + this.openMillis
+    return Math.max(0, this.retryAt - now)
+  }
+
   private halfOpen(): Change | undefined {
-    return this.state === "open" && this.now() >= this.retryAt
-      ? this.move("half-open", "the reset time is over")
-      : undefined
+    return this.state === "open" && this.isDue() ? this.move("half-open", "the reset time is over") : undefined
   }
 
   private admitProbe(): boolean {
@@ -140,38 +157,63 @@ export class Breaker {
   /** Whatever ends the probe, its place is given back or its verdict counted. */
   private probe<A, E, R>(
     self: Effect.Effect<A, E, R>,
-    restore: <B, E1, R1>(effect: Effect.Effect<B, E1, R1>) => Effect.Effect<B, E1, R1>
+    restore: <B, E1, R1>(effect: Effect.Effect<B, E1, R1>) => Effect.Effect<B, E1, R1>,
+    rules: Rules,
+    change: Change | undefined
   ): Effect.Effect<A, E, R> {
     const epoch = this.epoch
-    const startedAt = this.now()
-    return Effect.matchCauseEffect(restore(self), {
-      onFailure: (cause) => Effect.zipRight(this.probeFailed(cause, epoch), Effect.failCause(cause)),
+    let startedAt = 0
+    // Timed from here on: an observer of the change before it may take as long as it likes.
+    const work = Effect.suspend(() => {
+      startedAt = this.now()
+      return self
+    })
+    return Effect.matchCauseEffect(restore(change === undefined ? work : Effect.zipRight(this.tell(change), work)), {
+      onFailure: (cause) => {
+        const judged = Effect.onError(this.probeFailed(cause, rules, epoch), () => this.giveBack(epoch))
+        return after(
+          Effect.flatMap(judged, (changed) => restore(this.tell(changed))),
+          cause
+        )
+      },
       onSuccess: (value) => {
         this.settings.meters.success()
-        return Effect.as(this.probeAnswered(epoch, this.now() - startedAt), value)
+        const judged = Effect.suspend(() => this.probeAnswered(epoch, this.now() - startedAt))
+        const told = Effect.flatMap(
+          Effect.onError(judged, () => this.giveBack(epoch)),
+          (changed) => restore(this.tell(changed))
+        )
+        return Effect.as(told, value)
       }
     })
   }
 
-  private probeFailed(cause: Cause.Cause<unknown>, epoch: number): Effect.Effect<void> {
-    if (Cause.isInterruptedOnly(cause)) {
+  /** Nothing was learned: somebody else may try. */
+  private giveBack(epoch: number): Effect.Effect<undefined> {
+    return Effect.sync(() => {
       if (epoch === this.epoch) this.probing--
-      return Effect.void
-    }
-    return Effect.flatMap(Fault.classify(cause), (fault) => {
-      // The system answered, if only with a refusal: it is there again.
-      if (!this.settings.counts(fault)) return this.probeAnswered(epoch, 0)
-      this.settings.meters.failure()
-      return epoch === this.epoch ? this.opened("a probe failed", fault) : Effect.void
+      return undefined
     })
   }
 
-  private probeAnswered(epoch: number, millis: number): Effect.Effect<void> {
-    if (epoch !== this.epoch) return Effect.void
+  private probeFailed(cause: Cause.Cause<unknown>, rules: Rules, epoch: number): Effect.Effect<Change | undefined> {
+    if (isInterruption(cause) || isRefusal(cause)) return this.giveBack(epoch)
+    return Effect.flatMap(classify(cause, rules), (fault) => {
+      if (this.settings.counts(fault)) {
+        this.settings.meters.failure()
+        return epoch === this.epoch ? this.opened("a probe failed", fault) : unchanged
+      }
+      // The system answered, if only with a refusal: it is there again. Of a bug nobody knows where it happened.
+      return Cause.isFailure(cause) ? this.probeAnswered(epoch, 0) : this.giveBack(epoch)
+    })
+  }
+
+  private probeAnswered(epoch: number, millis: number): Effect.Effect<Change | undefined> {
+    if (epoch !== this.epoch) return unchanged
     if (this.settings.trip.isSlow(millis)) return this.opened("a probe was slow")
     this.probing--
     this.recovered++
-    return this.recovered < this.settings.probes ? Effect.void : this.tell(this.close("the probes came back well"))
+    return this.recovered < this.settings.probes ? unchanged : Effect.succeed(this.close("the probes came back well"))
   }
 
   private close(reason: ChangeReason): Change {
@@ -181,9 +223,16 @@ export class Breaker {
     return this.move("closed", reason)
   }
 
-  readonly isolate: Effect.Effect<void> = Effect.suspend(() => this.tell(this.move("isolated", "isolated")))
+  readonly isolate: Effect.Effect<void> = Effect.suspend(() =>
+    this.state === "isolated" ? Effect.void : this.tell(this.move("isolated", "isolated"))
+  )
 
-  readonly reset: Effect.Effect<void> = Effect.suspend(() => this.tell(this.close("reset")))
+  readonly reset: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.state !== "closed") return this.tell(this.close("reset"))
+    this.settings.trip.clear()
+    this.epoch++
+    return Effect.void
+  })
 
   /** An observing breaker only counts whom it would have refused. */
   private turnAway<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CircuitOpen, R> {
@@ -208,12 +257,13 @@ export class Breaker {
 
   /** Until a call has a chance. While probes are out, or isolated, nobody knows: another period is a fair guess. */
   private waitMillis(): number {
-    return this.state === "open" ? Math.max(0, this.retryAt - this.now()) : this.settings.openTime.millis
+    return this.state === "open" ? this.untilDue() : this.settings.openTime.millis
   }
 
   /** At rest it knows nothing that a new one would not. */
   get isAtRest(): boolean {
-    return this.state === "closed" && this.settings.trip.window(this.now()).failures === 0
+    const { failures, slow } = this.settings.trip.window(this.now())
+    return this.state === "closed" && failures === 0 && slow === 0
   }
 
   snapshot(): Snapshot {
@@ -230,20 +280,20 @@ export class Breaker {
 
   /** A half-open breaker comes back open and due: its probes have died with their process. */
   restore({ memory, openings, retryAt, state }: Snapshot): Effect.Effect<void> {
-    const { openTime, trip } = this.settings
+    const { meters, openTime, trip } = this.settings
     const now = this.now()
     trip.load(memory)
-    this.openings = isCount(openings) ? openings : 0
+    this.openings = Number.isInteger(openings) && openings >= 0 ? openings : 0
     this.state = state === "half-open" ? "open" : state
-    const dueAt = state === "open" && retryAt !== undefined && Number.isFinite(retryAt) ? retryAt : now
+    this.retryAt = state === "open" && retryAt !== undefined && Number.isFinite(retryAt) ? retryAt : now
+    meters.state(this.state)
     // Each opening that is remembered takes the schedule one step further, but for the present one.
     const steps = Math.max(0, Math.min(this.openings, maxRestoredOpenings) - 1)
-    const advance = openTime.advance(now)
-    const catchUp = Effect.forEach(Array.from({ length: steps }), () => advance, { discard: true })
+    const catchUp = Effect.forEach(Array.from({ length: steps }), () => openTime.advance, { discard: true })
     const open = Effect.suspend(() => {
-      // A clock that was wrong once must not keep it open for longer than it would be by itself.
-      this.retryAt = Math.min(dueAt, now + openTime.millis)
-      return advance
+      this.openMillis = openTime.millis
+      this.untilDue()
+      return openTime.advance
     })
     return this.state === "open" ? Effect.zipRight(catchUp, open) : Effect.void
   }
@@ -256,4 +306,22 @@ export class Breaker {
 /** No schedule of open times is worth following for longer. */
 const maxRestoredOpenings = 100
 
-const isCount = (value: number): boolean => Number.isInteger(value) && value >= 0
+const unchanged: Effect.Effect<Change | undefined> = Effect.succeed(undefined)
+
+const tell = (breaker: Breaker) => (change: Change | undefined) => breaker.tell(change)
+
+/** The failure of the call is not lost to a bug in what judges it. */
+const after = <E>(judged: Effect.Effect<void>, cause: Cause.Cause<E>): Effect.Effect<never, E> =>
+  Effect.matchCauseEffect(judged, {
+    onFailure: (bug) => Effect.failCause(Cause.sequential(cause, bug)),
+    onSuccess: () => Effect.failCause(cause)
+  })
+
+/** Also one whose finalizers died: whoever was interrupted has no answer to count. */
+const isInterruption = (cause: Cause.Cause<unknown>): boolean => Cause.isInterrupted(cause) && !Cause.isFailure(cause)
+
+/** The call was never made. */
+const isRefusal = (cause: Cause.Cause<unknown>): boolean => {
+  const error = Cause.failureOption(cause)
+  return error._tag === "Some" && (error.value instanceof CircuitOpen || error.value instanceof BulkheadFull)
+}

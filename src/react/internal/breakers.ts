@@ -12,7 +12,7 @@ import * as trip_ from "./trip.js"
 /** Checks the options once; what it answers makes breakers that differ in their name only. */
 const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, isGroup: boolean) {
   const clock: Clock.Clock = yield* Effect.clock
-  const openTime = yield* prepare(options.resetAfter ?? "300 seconds", clock.unsafeCurrentTimeMillis())
+  const openTime = yield* prepare(options.resetAfter ?? "300 seconds")
   const trip = options.trip ?? trip_.consecutive(5)
   const mode = options.mode ?? "protect"
   if (mode !== "protect" && mode !== "observe") {

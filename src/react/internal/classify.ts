@@ -32,7 +32,7 @@ const classifyError = (error: unknown, cause: Cause.Cause<unknown>, rules: Reado
 }
 
 /** Of the error itself, or of what it wraps if nothing is known of the wrapper. */
-const declarationOf = (subject: Subject, rules: ReadonlyArray<Rule>, now: number): Declaration => {
+export const declarationOf = (subject: Subject, rules: ReadonlyArray<Rule>, now: number): Declaration => {
   for (const link of subject.chain) {
     const declaration =
       selfDeclared(link) ?? firstMatch(link === subject.error ? subject : makeSubject(link, now), rules)
@@ -75,11 +75,18 @@ const safely = <A>(f: () => A): A | undefined => {
   }
 }
 
+const decode = (input: Duration.DurationInput): Duration.Duration => {
+  const duration = Duration.decode(input)
+  // Throws for what only looks like one.
+  Duration.toMillis(duration)
+  return duration
+}
+
 const fromDeclaration = (declaration: Declaration, subject: Subject, cause: Cause.Cause<unknown>): Fault => {
   const category: Category = declaration.category
   const profile = profileOf(category)
   const declared = declaration.retryAfter
-  const asked = declared === undefined ? undefined : safely(() => Duration.decode(declared))
+  const asked = declared === undefined ? undefined : safely(() => decode(declared))
   return {
     category,
     severity: declaration.severity ?? profile.severity,

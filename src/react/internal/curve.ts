@@ -30,10 +30,21 @@ export const custom =
   (delay: (retry: number) => Duration.DurationInput, fallback: number): Curve =>
   (retry) => {
     try {
-      const given = delay(retry)
-      // Duration turns NaN into zero, which would be a hot loop.
-      return typeof given === "number" ? given : Duration.toMillis(given)
+      return toMillis(delay(retry))
     } catch {
       return fallback
     }
   }
+
+/** Duration itself turns NaN and what is negative into zero, which would be a hot loop, or a wrong option unseen. */
+export const toMillis = (value: Duration.DurationInput): number => {
+  if (typeof value === "number") return value
+  if (typeof value === "bigint") return Number(value) / 1e6
+  if (Array.isArray(value)) return value.some((part) => !(part >= 0)) ? Number.NaN : Duration.toMillis(value)
+  if (typeof value === "string" && value.trimStart().startsWith("-")) return Number.NaN
+  try {
+    return Duration.toMillis(value)
+  } catch {
+    return Number.NaN
+  }
+}

@@ -82,7 +82,7 @@ const byCode: Rule = {
 
 const byTag = table("tag", (subject) => subject.tag, {
   ...each("timeout", ["TimeoutException", "AttemptTimeout", "LockTimeout"]),
-  ...each("unavailable", ["CircuitOpen", "LeaseHeld"]),
+  ...each("unavailable", ["CircuitOpen", "BulkheadFull", "LeaseHeld"]),
   ...each("validation", ["ParseError", "BadArgument"]),
   ...each("validation", ["HttpBodyError", "ConfigError", "JournalError", "RunMismatch"]),
   ...each("not-found", ["NoSuchElementException", "RouteNotFound", "RunNotFound"]),

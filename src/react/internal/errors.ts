@@ -1,5 +1,6 @@
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type * as Fault from "../Fault.js"
@@ -32,15 +33,16 @@ export class RecoveryExhausted<out E> extends Data.TaggedError("RecoveryExhauste
 }> {
   declare readonly error: E
   /** As bad as what it gave up on, and no more worth repeating. */
-  get [declaredKey](): Declaration | undefined {
-    return this.fault === undefined
-      ? undefined
-      : { category: this.fault.category, severity: this.fault.severity, transient: false }
+  get [declaredKey](): Declaration {
+    const { category = "unknown", retryAfter, severity } = this.fault ?? {}
+    const asked = retryAfter === undefined ? undefined : Option.getOrUndefined(retryAfter)
+    return { category, severity, transient: false, retryAfter: asked }
   }
   override get message(): string {
     const tag = tagOf(this.error)
-    const what = tag === undefined || tag === messageOf(this.error) ? "" : ` on ${tag}`
-    return `Gave up${what} after ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}: ${messageOf(this.error)}`
+    const message = messageOf(this.error)
+    const what = tag === undefined || tag === message ? "" : ` on ${tag}`
+    return `Gave up${what} after ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}: ${message}`
   }
   /**
    * The schema of an exhausted recovery, for journals and wires.

@@ -2,7 +2,8 @@
 const variable: ReadonlyArray<readonly [RegExp, string]> = [
   [/\bhttps?:\/\/[^\s"'<>]+/g, "<url>"],
   [/\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g, "<id>"],
-  [/(?:[a-z]:)?[\w.@+-]*(?:[\\/][\w.@+-]+)+[\\/]?/g, "<path>"],
+  // Begins where a word begins, or a long word without a slash would be gone through from each of its letters.
+  [/(?<![\w.@+-])(?:[a-z]:)?[\w.@+-]*(?:[\\/][\w.@+-]+)+[\\/]?/g, "<path>"],
   [/"[^"]*"|(?<!\w)'[^']*'(?!\w)|`[^`]*`/g, "<text>"],
   [/\b(?:0x)?[0-9a-f]*\d[0-9a-f]*\b/g, "<n>"],
   [/\d+/g, "<n>"]

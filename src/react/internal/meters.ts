@@ -32,14 +32,19 @@ const states = { closed: 0, "half-open": 1, open: 2, isolated: 3 } as const
 
 /** Of one breaker, or of all breakers of a keyed group, whose keys would be too many tags. */
 export const forBreaker = (breaker: string, isGroup: boolean) => {
-  const state = Metric.fromMetricKey(MetricKey.taggedWithLabels(breakerState, labels({ breaker })))
+  const gauge = isGroup
+    ? undefined
+    : Metric.fromMetricKey(MetricKey.taggedWithLabels(breakerState, labels({ breaker })))
+  const state = (to: keyof typeof states) => gauge?.unsafeUpdate(states[to], [])
+  state("closed")
   return {
+    state,
     success: breakerCalls({ breaker, result: "success" }),
     failure: breakerCalls({ breaker, result: "failure" }),
     refused: breakerCalls({ breaker, result: "refused" }),
     changed: (to: keyof typeof states) => {
       breakerChanges({ breaker, to })()
-      if (!isGroup) state.unsafeUpdate(states[to], [])
+      state(to)
     }
   }
 }

@@ -27,15 +27,12 @@ export interface Named<Args extends ReadonlyArray<unknown>, A, E, R> {
 }
 
 /**
- * Another way to the result of a named effect: its arguments, and then the
- * failure that led here.
+ * Another way to the result of a named effect: a function of the same form.
  *
  * @since 0.1.0
  * @category models
  */
-export type Alternate<Args extends ReadonlyArray<unknown>, A, E, R = never> = (
-  ...args: [...Args, failure: Strategy.Failure<E>]
-) => Effect.Effect<A, E, R>
+export type Alternate<Args extends ReadonlyArray<unknown>, A, E, R = never> = (...args: Args) => Effect.Effect<A, E, R>
 
 /**
  * The alternates of one named effect, in an environment.
@@ -55,18 +52,30 @@ const byDefault = RetryPolicy.byCategory()
 const lastOfAll = attempts({ policy: byDefault, refused: "abort" })
 const beforeAlternates = attempts({ policy: byDefault, refused: "exhausted" })
 
-/** The strategy of the policy in force; each category has its own memory. */
+/** The strategy of the policy in force; each entry of the policy has its own memory. */
 const byPolicy = (name: string, otherwise: RecoveryPolicy.AnyStrategy): RecoveryPolicy.AnyStrategy =>
   Strategy.fromOpen(`auto(${name})`, () => {
-    const drivers = new Map<RecoveryPolicy.AnyStrategy, ReturnType<RecoveryPolicy.AnyStrategy["open"]>>()
+    const drivers = new Map<string, ReturnType<RecoveryPolicy.AnyStrategy["open"]>>()
     return (failure) =>
-      Effect.flatMap(RecoveryPolicy.Current, ({ categories = {}, names = {}, otherwise: rest = otherwise }) => {
-        const strategy = own(names, name) ?? own(categories, failure.fault.category) ?? rest
-        const driver = drivers.get(strategy) ?? strategy.open()
-        drivers.set(strategy, driver)
+      Effect.flatMap(RecoveryPolicy.Current, (policy) => {
+        const [key, strategy] = entryOf(policy, name, failure.fault.category) ?? ["otherwise", otherwise]
+        const driver = drivers.get(key) ?? strategy.open()
+        drivers.set(key, driver)
         return driver(failure)
       })
   })
+
+const entryOf = (
+  { categories = {}, names = {}, otherwise }: RecoveryPolicy.RecoveryPolicy,
+  name: string,
+  category: string
+): readonly [key: string, strategy: RecoveryPolicy.AnyStrategy] | undefined => {
+  const byName = own(names, name)
+  if (byName !== undefined) return ["name", byName]
+  const byCategory = own(categories, category)
+  if (byCategory !== undefined) return [`category ${category}`, byCategory]
+  return otherwise === undefined ? undefined : ["otherwise", otherwise]
+}
 
 const own = <A>(table: { readonly [key: string]: A | undefined }, key: string): A | undefined =>
   Object.hasOwn(table, key) ? table[key] : undefined
@@ -83,8 +92,11 @@ const run = <A, E, R>(
     limits: checkLimits(options),
     hooks: options?.hooks
   })
+  const earned = Effect.flatMap(RecoveryPolicy.Current, (policy) =>
+    RecoveryPolicy.budgetsOf(policy, name).reduce((earning, { tokens }) => tokens.earn(earning), recovered)
+  )
   // The strategies give values of A if any, and fail with the error itself or exhausted.
-  return traced(`Recovery.${name}`, () => ({}), recovered) as Effect.Effect<A, E | RecoveryExhausted<E>, R>
+  return traced(`Recovery.${name}`, () => ({}), earned) as Effect.Effect<A, E | RecoveryExhausted<E>, R>
 }
 
 export const auto = (name: string, options?: Options) => {
@@ -125,9 +137,7 @@ const withAlternates = <Args extends ReadonlyArray<unknown>, A, E>(
       const found = Context.getOption(context, tag)
       const alternates = found._tag === "Some" ? found.value : []
       if (alternates.length === 0) return byPolicy(name, lastOfAll).open()
-      const others = alternates.map((alternate) =>
-        Strategy.alternate((_: E, failure: Strategy.Failure<E>) => alternate(...args, failure))
-      )
+      const others = alternates.map((alternate) => Strategy.alternate((_: E) => alternate(...args)))
       // The alternates give values of A and fail with E, as their type says.
       return Strategy.sequence(byPolicy(name, beforeAlternates), ...others).open() as NonNullable<typeof driver>
     })

@@ -5,71 +5,84 @@ import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import { millis, PolicyInvalid } from "./policy.js"
 
-/** A schedule that ends keeps its last delay. */
+/** One delay of the schedule, and where it stands after it. Its time is that of the delays alone, and begins at 0. */
 interface Position {
   readonly millis: number
+  readonly at: number
   readonly state: unknown
 }
 
-type Growing = Schedule.Schedule<unknown, unknown>
+/** What the breakers made of the same options share. */
+interface Shared {
+  readonly schedule: Schedule.Schedule<unknown, unknown> | undefined
+  /** Drawn anew after each opening, so that jitter tells apart those who open first. */
+  first: Position
+}
 
 /**
- * How long a breaker stays open, the next time being known beforehand: opening
- * must happen at once, and a schedule is asked by an effect.
+ * How long a breaker stays open. Opening must happen at once and a schedule is
+ * asked by an effect, so the next time is known beforehand.
  */
 export class OpenTime {
-  private position: Position
+  private position: Position | undefined
 
-  private readonly first: Position
-  private readonly schedule: Growing | undefined
+  private readonly shared: Shared
 
-  constructor(first: Position, schedule: Growing | undefined) {
-    this.first = first
-    this.position = first
-    this.schedule = schedule
+  constructor(shared: Shared) {
+    this.shared = shared
   }
 
   get millis(): number {
-    return this.position.millis
+    return (this.position ?? this.shared.first).millis
   }
 
   /** To be run after each opening. */
-  advance(now: number): Effect.Effect<void> {
-    const { schedule } = this
+  get advance(): Effect.Effect<void> {
+    const { schedule } = this.shared
     if (schedule === undefined) return Effect.void
-    return Effect.suspend(() =>
-      Effect.map(step(schedule, now, this.position.state), (next) => {
-        if (next !== undefined) this.position = next
-      })
+    return Effect.flatMap(
+      Effect.sync(() => ({ before: this.position, used: this.position ?? this.shared.first })),
+      ({ before, used }) =>
+        Effect.zipWith(step(schedule, used.at, used.state), firstOf(schedule), (next, first) => {
+          if (first !== undefined) this.shared.first = first
+          // Closed meanwhile: it begins anew.
+          if (this.position === before) this.position = next ?? used
+        })
     )
   }
 
   reset(): void {
-    this.position = this.first
+    this.position = undefined
   }
 }
 
-const step = (schedule: Growing, now: number, state: unknown): Effect.Effect<Position | undefined> =>
-  Effect.map(schedule.step(now, undefined, state), ([next, _, decision]) =>
-    ScheduleDecision.isDone(decision)
-      ? undefined
-      : { millis: Math.max(0, ScheduleIntervals.start(decision.intervals) - now), state: next }
-  )
+type Growing = Schedule.Schedule<unknown, unknown>
 
-/** Asks the schedule once; every breaker made of the answer starts the same. */
-export const prepare = (resetAfter: Duration.DurationInput | Growing, now: number): Effect.Effect<() => OpenTime> => {
+/** Nothing, if the schedule ends or would wait for ever: the last delay stays. */
+const step = (schedule: Growing, at: number, state: unknown): Effect.Effect<Position | undefined> =>
+  Effect.map(schedule.step(at, undefined, state), ([next, _, decision]) => {
+    if (ScheduleDecision.isDone(decision)) return undefined
+    const millis = Math.max(0, ScheduleIntervals.start(decision.intervals) - at)
+    return Number.isFinite(millis) ? { millis, at: at + millis, state: next } : undefined
+  })
+
+const firstOf = (schedule: Growing) => step(schedule, 0, schedule.initial)
+
+/** Checks the option, and makes what gives each breaker its open time. */
+export const prepare = (resetAfter: Duration.DurationInput | Growing): Effect.Effect<() => OpenTime> => {
   if (!Schedule.isSchedule(resetAfter)) {
-    const fixed = { millis: millis("resetAfter", resetAfter), state: undefined }
-    return Effect.succeed(() => new OpenTime(fixed, undefined))
+    const first = { millis: millis("resetAfter", resetAfter), at: 0, state: undefined }
+    return Effect.succeed(() => new OpenTime({ schedule: undefined, first }))
   }
-  return Effect.map(step(resetAfter, now, resetAfter.initial), (first) => {
+  return Effect.map(firstOf(resetAfter), (first) => {
     if (first === undefined) {
       throw new PolicyInvalid({
         option: "resetAfter",
-        value: "a schedule without a delay",
-        expected: "one that recurs"
+        value: "this schedule",
+        expected: "one with a finite first delay"
       })
     }
-    return () => new OpenTime(first, resetAfter)
+    const shared: Shared = { schedule: resetAfter, first }
+    return () => new OpenTime(shared)
   })
 }

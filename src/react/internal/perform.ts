@@ -23,7 +23,8 @@ export const perform = (self: AnyEffect, plan: Plan, options: Options): AnyEffec
 
 /** The same for attempts that know their number; `first` is the one to begin with. */
 export const performFrom = (first: number, attempt: Attempt, plan: Plan, options: Options): AnyEffect =>
-  Effect.catchAllCause(earning(plan.budgets, attempt(first)), (cause) =>
+  // An attempt that is not the first was earned for by the one that was.
+  Effect.catchAllCause(earning(first === 1 ? plan.budgets : [], attempt(first)), (cause) =>
     Effect.flatMap(openSession(plan, options, first), (session) =>
       Effect.onExit(answer(session, attempt, first, cause), (exit) => session_.ended(session, exit))
     )
@@ -47,12 +48,26 @@ const replay = Effect.fnUntraced(function* (session: Session, past: PastFailure)
   const found = session.plan.find(past.error, () => fault)
   if (found === undefined) return
   const failure = makeFailure(session, past, fault, Cause.fail(past.error))
+  // Twice the same attempt: what was decided first did not come about, such as a retry without a token.
+  const other = session.replayed?.attempt === past.attempt ? session.replayed.decision?.otherwise : undefined
   // The lowest draw of jitter is at most the recorded one, so what was an Again is one again.
-  let decision: AnyDecision | undefined = yield* Effect.withRandom(driverFor(session, found)(failure), lowest)
+  let decision: Replayed = yield* Effect.withRandom(
+    other ?? withRules(session, driverFor(session, found)(failure)),
+    lowest
+  )
   // What was recorded is an Again: if another way was tried before it, it failed.
   while (decision?._tag === "Instead") decision = decision.otherwise && (yield* decision.otherwise)
+  session.replayed = { attempt: past.attempt, decision: decision?._tag === "Again" ? decision : undefined }
   take(session, found[1], "Again")
 })
+
+type Replayed = AnyDecision | undefined
+
+/** A recovery's own rules hold for whoever classifies its failures, but not for the work. */
+const withRules = <A, E, R>({ options: { rules } }: Session, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  rules === undefined
+    ? self
+    : Effect.flatMap(Fault.Rules, (inForce) => Effect.provideService(self, Fault.Rules, [...rules, ...inForce]))
 
 const answer = (session: Session, attempt: Attempt, number: number, cause: Cause.Cause<unknown>): AnyEffect => {
   const error = Cause.failureOption(cause)
@@ -74,19 +89,33 @@ const answer = (session: Session, attempt: Attempt, number: number, cause: Cause
 }
 
 const ask = (session: Session, attempt: Attempt, failure: Strategy.Failure<never>, found: Found): AnyEffect => {
-  const settle = (decision: AnyDecision): AnyEffect => {
-    if (decision._tag === "Again" && !withinLimits(session, failure, decision)) return otherwise(decision)
+  /** A decision counts from the moment it was asked for: that of the failure, or that of a way that came to nothing. */
+  const settle = (decision: AnyDecision, asked: Strategy.Failure<never>): AnyEffect => {
+    if (!withinCount(session, decision)) return settle(Decision.exhausted, asked)
+    if (decision._tag === "Again" && !withinLimits(session, asked, decision)) return otherwise(decision)
     take(session, found[1], decision._tag)
     // Told when it is on record, so that who watches knows what a crash would leave.
-    return record(session, failure, decision).pipe(
-      Effect.zipRight(session_.decided(session, failure, found[1], decision)),
-      Effect.zipRight(outcome(session, attempt, failure, decision, settle, otherwise))
+    return record(session, asked, decision).pipe(
+      Effect.zipRight(session_.decided(session, asked, found[1], decision)),
+      Effect.zipRight(outcome(session, attempt, asked, decision, otherwise))
     )
   }
-  const otherwise = (decision: Decision.Again<unknown, unknown, unknown>): AnyEffect =>
-    Effect.flatMap(decision.otherwise ?? Effect.succeed(Decision.exhausted), settle)
-  return Effect.flatMap(driverFor(session, found)(failure), settle)
+  const otherwise = (decision: Otherwise): AnyEffect =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.flatMap(decision.otherwise ?? Effect.succeed(Decision.exhausted), (next) =>
+        settle(next, seenAt(failure, now))
+      )
+    )
+  return Effect.flatMap(withRules(session, driverFor(session, found)(failure)), (decision) => settle(decision, failure))
 }
+
+type Otherwise = Decision.Again<unknown, unknown, unknown> | Decision.Instead<unknown, unknown, unknown>
+
+const seenAt = (failure: Strategy.Failure<never>, now: number): Strategy.Failure<never> => ({
+  ...failure,
+  at: now,
+  elapsed: Duration.sum(failure.elapsed, Duration.millis(now - failure.at))
+})
 
 /**
  * A defect beside a failure is a bug and passes. The failure goes with it as a
@@ -113,7 +142,15 @@ const driverFor = (session: Session, [key, strategy]: Found): AnyDriver => {
   return driver
 }
 
-/** Only running again can go on for ever; every other decision ends the recovery. */
+/** Ways that lead to further ways end too, if not as soon: each recovery may try all of those that were meant. */
+const maxWays = 100
+
+const withinCount = (session: Session, decision: AnyDecision): boolean => {
+  const { maxDecisions = 1_000 } = session.options.limits ?? {}
+  return decision._tag === "GiveUp" || ++session.settled <= maxDecisions + maxWays
+}
+
+/** Only running again can go on for ever; every other decision ends the recovery, or leads to another way. */
 const withinLimits = (
   session: Session,
   failure: Strategy.Failure<unknown>,
@@ -136,14 +173,13 @@ const outcome = (
   attempt: Attempt,
   failure: Strategy.Failure<unknown>,
   decision: AnyDecision,
-  settle: (decision: AnyDecision) => AnyEffect,
-  instead: (decision: Decision.Again<unknown, unknown, unknown>) => AnyEffect
+  otherwise: (decision: Otherwise) => AnyEffect
 ): AnyEffect => {
   switch (decision._tag) {
     case "Again": {
       const again = Effect.suspend(() => {
         // Paid for when it starts: a retry that was only planned has cost the system nothing.
-        if (decision.budget?.tokens.spend() === false) return instead(decision)
+        if (decision.budget?.tokens.spend() === false) return otherwise(decision)
         session.attempts = failure.attempt + 1
         return Effect.catchAllCause(attempt(session.attempts), (cause) =>
           answer(session, attempt, session.attempts, cause)
@@ -152,12 +188,9 @@ const outcome = (
       return Effect.zipRight(sleepUntil(failure.at + Duration.toMillis(decision.delay)), again)
     }
     case "Instead": {
-      const otherwise = decision.otherwise
-      if (otherwise === undefined) return decision.effect
+      if (decision.otherwise === undefined) return decision.effect
       return Effect.catchAllCause(decision.effect, (cause) =>
-        Cause.isFailure(cause) && !Cause.isDie(cause)
-          ? Effect.flatMap(otherwise, settle)
-          : Effect.failCause(asDefect(cause))
+        Cause.isFailure(cause) && !Cause.isDie(cause) ? otherwise(decision) : Effect.failCause(asDefect(cause))
       )
     }
     case "GiveUp":

@@ -1,24 +1,28 @@
 import type { Declaration, Rule, Severity } from "../Fault.js"
 import { profileOf, severer } from "./categories.js"
+import { declarationOf } from "./classify.js"
 import { defaultRules } from "./defaultRules.js"
 import { read, type Subject } from "./subject.js"
 
+/** None of it was found, or it was said not to be so: `0 errors`, `no tests`, `not blocked`, `non-critical`. */
+const denied = "(?<!\\b(?:0|no|zero|not|without)\\s+)(?<!\\bnon-)"
+
 /** Words with anything of the same line between them, each on its boundaries. */
 const inOrder = (...words: ReadonlyArray<string>): RegExp =>
-  new RegExp(words.map((word) => `\\b(?:${word})\\b`).join("[^\\n]{0,200}?"), "i")
+  new RegExp(words.map((word) => `${denied}\\b(?:${word})\\b`).join("[^\\n]{0,500}?"), "i")
 
-const failed = "failed|failure|failures"
-const error = "errors?"
+const failed = "failed|failing|failures?"
+const errors = "errors?"
 
 /** The first category with a match counts, so their order matters: a failing test says more than the build around it. */
 const categories: ReadonlyArray<readonly [category: string, patterns: ReadonlyArray<RegExp>]> = [
   [
     "linting",
     [
-      inOrder("flake8|pylint|eslint|ruff|biome|tslint|stylelint", `${error}|${failed}`),
-      inOrder("syntax error"),
-      inOrder("import", "not found"),
-      inOrder("undefined name")
+      inOrder("flake8|pylint|eslint|ruff|biome|tslint|stylelint", `${errors}|${failed}`),
+      inOrder("syntax ?errors?"),
+      inOrder("imports?", "not found"),
+      inOrder("undefined names?")
     ]
   ],
   [
@@ -27,29 +31,38 @@ const categories: ReadonlyArray<readonly [category: string, patterns: ReadonlyAr
   ],
   [
     "testing",
-    [inOrder("tests?", failed), inOrder("assertion ?error"), inOrder("pytest|jest|vitest|mocha|coverage", failed)]
+    [
+      inOrder("tests?(?:_\\w+)?", failed),
+      inOrder("assertion ?errors?"),
+      inOrder("pytest|jest|vitest|mocha|coverage", failed)
+    ]
   ],
-  ["build", [inOrder("build", failed), inOrder("compilation", error), inOrder("webpack", failed)]],
+  ["build", [inOrder("build", failed), inOrder("compilation", errors), inOrder("webpack", failed)]],
   [
     "deployment",
-    [inOrder("deployment", failed), inOrder("deploy", error), inOrder("push", failed), inOrder("registry", error)]
+    [
+      inOrder("deployment", failed),
+      inOrder("deploy(?:ment)?", errors),
+      inOrder("push", failed),
+      inOrder("registry", errors)
+    ]
   ],
   [
     "dependency",
     [
       inOrder("dependency|dependencies", "not found"),
-      inOrder("(?:npm|pip|yarn|pnpm) (?:install|ci)", failed),
+      inOrder("npm|pip3?|yarn|pnpm", "install|ci", failed),
       inOrder("requirements?", "not satisfied")
     ]
   ],
-  ["timeout", [inOrder("time(?:d )?-?out"), inOrder("deadline exceeded")]],
+  ["timeout", [/(?<![\w-])time[ds]?[- ]?outs?\b/i, inOrder("deadline (?:was )?exceeded")]],
   [
     "infrastructure",
     [
-      inOrder("infrastructure", error),
-      inOrder("network", error),
-      inOrder("connection refused"),
-      inOrder("service unavailable")
+      inOrder("infrastructure", errors),
+      inOrder("network", errors),
+      inOrder("connection (?:was )?refused"),
+      inOrder("service (?:is |was )?(?:temporarily )?unavailable")
     ]
   ]
 ]
@@ -60,8 +73,8 @@ const severities: ReadonlyArray<readonly [severity: Severity, patterns: Readonly
     "critical",
     [
       inOrder("security vulnerabilit(?:y|ies)"),
-      inOrder("critical error"),
-      inOrder("production", "down"),
+      inOrder("critical errors?"),
+      inOrder("production(?: \\w+)? (?:is |was |went |goes )?down"),
       inOrder("deployment", "blocked")
     ]
   ],
@@ -69,12 +82,12 @@ const severities: ReadonlyArray<readonly [severity: Severity, patterns: Readonly
     "high",
     [
       inOrder("build", "completely failed"),
-      inOrder("all tests", "failed"),
+      inOrder("all (?:\\d+ )?tests (?:have )?failed"),
       inOrder("main branch", "broken"),
-      inOrder("blocking", "dependency")
+      inOrder("blocking", "dependency|dependencies")
     ]
   ],
-  ["medium", [inOrder("tests?", "failed"), inOrder("linting|formatting|documentation", error)]],
+  ["medium", [inOrder("tests?", failed), inOrder("linting|formatting|documentation", errors)]],
   ["low", [inOrder("warnings?"), inOrder("minor|style", "issues?")]]
 ]
 
@@ -83,29 +96,49 @@ const firstWith = <A extends string>(
   text: string
 ): A | undefined => table.find(([, patterns]) => patterns.some((pattern) => pattern.test(text)))?.[0]
 
-const maxLogs = 5_000
+const maxText = 5_000
+const maxLines = 100
 
-/** What a pipeline says of a failure: its message, the name of the job and the end of its logs. */
-const textOf = ({ error, message }: Subject): string => {
-  const lines = [read(error, "job"), message, read(error, "logs")]
-  return lines.flatMap((line) => (typeof line === "string" ? line.slice(-maxLogs) : [])).join("\n")
+/** What terminals are told about colours, which would join the words around it. */
+const colours = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, "g")
+
+/** The end of a text, from a whole word on: what went wrong stands last. */
+const endOf = (text: unknown): string => {
+  if (typeof text !== "string") return ""
+  const plain = text.slice(-2 * maxText).replace(colours, "")
+  return plain.length > maxText ? plain.slice(-maxText).replace(/^\S*/, "") : plain
+}
+
+/** What a pipeline says of a failure: its messages, and the end of its logs, each line of them with the name of the job. */
+const textOf = ({ chain, error, message }: Subject): string => {
+  const job = endOf(read(error, "job"))
+  const logs = endOf(read(error, "logs"))
+  const lines = [
+    ...chain.map((link) => endOf(read(link, "message"))),
+    endOf(message),
+    ...logs.split("\n").slice(-maxLines)
+  ]
+  return lines.map((line) => `${job} ${line}`).join("\n")
 }
 
 const transient: ReadonlySet<string> = new Set(["infrastructure", "timeout"])
 
-const known = (subject: Subject): Declaration | undefined => {
-  for (const rule of defaultRules) {
-    const declaration = rule.match(subject)
-    if (declaration !== undefined) return declaration
-  }
-  return undefined
-}
+/** Where something minor is all there can be. A build or a deployment that failed has failed. */
+const mayBeLow: ReadonlySet<string> = new Set(["linting", "formatting"])
 
-/** What the words of pipelines do not name is classified as everywhere; how bad it is, they may still say. */
-const declarationOf = (category: string | undefined, subject: Subject): Declaration =>
-  category === undefined
-    ? (known(subject) ?? { category: "unknown", confidence: 0.5 })
-    : { category, confidence: 0.6, severity: "medium", transient: transient.has(category) }
+const inPipeline = (category: string, severity: Severity = "medium"): Declaration => ({
+  category,
+  confidence: 0.6,
+  severity: severity === "low" && !mayBeLow.has(category) ? "medium" : severity,
+  transient: transient.has(category)
+})
+
+/** What the words of pipelines do not name is classified as everywhere; they may only make it worse. */
+const elsewhere = (subject: Subject, severity: Severity): Declaration => {
+  const declaration = declarationOf(subject, defaultRules, 0)
+  const own = declaration.severity ?? profileOf(declaration.category).severity
+  return { ...declaration, severity: severer(own, severity) }
+}
 
 const pipeline: Rule = {
   name: "pipeline",
@@ -113,12 +146,9 @@ const pipeline: Rule = {
     const text = textOf(subject)
     const category = firstWith(categories, text)
     const severity = firstWith(severities, text)
-    if (category === undefined && severity === undefined) return undefined
-    const declaration = declarationOf(category, subject)
-    const given = declaration.severity ?? profileOf(declaration.category).severity
-    // Words lower only what no more than words had said.
-    const own = category === undefined ? severer(given, severity ?? given) : (severity ?? given)
-    return { ...declaration, severity: own }
+    if (category !== undefined) return inPipeline(category, severity)
+    // A minor word by itself says nothing the other rules would not.
+    return severity === undefined || severity === "low" ? undefined : elsewhere(subject, severity)
   }
 }
 

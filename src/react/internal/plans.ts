@@ -11,7 +11,10 @@ const tableOf = (handlers: object): Table => {
   return new Map(entries.flatMap(([key, strategy]) => (strategy === undefined ? [] : [[key, strategy] as const])))
 }
 
-const budgetsOf = (table: Table): Plan["budgets"] => [...new Set([...table.values()].flatMap(({ budgets }) => budgets))]
+/** Each budget once, however many strategies are paid from it. */
+const budgetsOf = (strategies: Iterable<Strategy.For<never>>): Plan["budgets"] => [
+  ...new Set([...strategies].flatMap(({ budgets }) => budgets))
+]
 
 const found = (table: Table, key: string | undefined): Found | undefined => {
   const strategy = key === undefined ? undefined : table.get(key)
@@ -20,18 +23,18 @@ const found = (table: Table, key: string | undefined): Found | undefined => {
 
 export const byTag = (handlers: object): Plan => {
   const table = tableOf(handlers)
-  return { budgets: budgetsOf(table), find: (error) => found(table, tagOf(error)) }
+  return { budgets: budgetsOf(table.values()), find: (error) => found(table, tagOf(error)) }
 }
 
 export const byCategory = (handlers: object): Plan => {
   const table = tableOf(handlers)
   return {
-    budgets: budgetsOf(table),
+    budgets: budgetsOf(table.values()),
     find: (_, fault) => found(table, fault().category) ?? found(table, "otherwise")
   }
 }
 
 export const always = (strategy: Strategy.For<never>): Plan => ({
-  budgets: strategy.budgets,
+  budgets: budgetsOf([strategy]),
   find: () => ["*", strategy]
 })

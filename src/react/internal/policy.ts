@@ -8,7 +8,7 @@ import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as Fault from "../Fault.js"
 import type { Description, Jitter, Options, RetryPolicy } from "../RetryPolicy.js"
-import type { Curve } from "./curve.js"
+import { type Curve, toMillis } from "./curve.js"
 import type { Limits } from "./session.js"
 
 export class PolicyInvalid extends Data.TaggedError("PolicyInvalid")<{
@@ -41,7 +41,7 @@ export const share = (option: string, value: number): number => {
 }
 
 export const millis = (option: string, value: Duration.DurationInput, min = 0): number => {
-  const decoded = decodeMillis(value)
+  const decoded = toMillis(value)
   if (Number.isFinite(decoded) && decoded >= min) return decoded
   const bound = min === 0 ? "" : ` of at least ${min} ms`
   throw new PolicyInvalid({ option, value, expected: `a finite duration${bound} such as "2 seconds"` })
@@ -55,17 +55,6 @@ export const checkLimits = <L extends Limits>(limits: L | undefined): L | undefi
   if (limits?.maxDecisions !== undefined) whole("maxDecisions", limits.maxDecisions, 0)
   if (limits?.maxElapsed !== undefined) millis("maxElapsed", limits.maxElapsed)
   return limits
-}
-
-const decodeMillis = (value: Duration.DurationInput): number => {
-  // Duration.decode turns negative and NaN numbers into zero: a wrong option would pass unseen.
-  if (typeof value === "number") return value
-  if (typeof value === "string" && value.startsWith("-")) return Number.NaN
-  try {
-    return Duration.toMillis(value)
-  } catch {
-    return Number.NaN
-  }
 }
 
 const retries = (value: number): number => {

@@ -1,6 +1,6 @@
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type { Jitter, RetryPolicy } from "../RetryPolicy.js"
@@ -25,26 +25,40 @@ type Curve = (typeof curves)[number]
 const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
   Config.map(Config.option(config), Option.getOrUndefined)
 
+const invalid = (text: string, expected: string) =>
+  Either.left(ConfigError.InvalidData([], `Expected ${expected}, but got "${text}"`))
+
+/** Config's own reads a blank as 0, and a negative duration as none. */
+const number = (name: string): Config.Config<number> =>
+  Config.mapOrFail(Config.string(name), (text) => {
+    const value = text.trim() === "" ? Number.NaN : Number(text)
+    return Number.isNaN(value) ? invalid(text, "a number") : Either.right(value)
+  })
+
+const duration = (name: string): Config.Config<Duration.Duration> =>
+  Config.mapOrFail(Config.string(name), (text) => {
+    const decoded = text.includes("-") ? Option.none() : Duration.decodeUnknown(text.trim())
+    return Option.isNone(decoded) ? invalid(text, `a duration such as "2 seconds"`) : Either.right(decoded.value)
+  })
+
 const jitters: ReadonlyArray<Jitter> = ["none", "full", "equal", "decorrelated"]
 
 const jitter = Config.mapOrFail(Config.string("JITTER"), (text): Either.Either<Jitter, ConfigError.ConfigError> => {
   const kind = jitters.find((jitter) => jitter === text.trim())
   if (kind !== undefined) return Either.right(kind)
   const fraction = text.trim() === "" ? Number.NaN : Number(text)
-  return Number.isNaN(fraction)
-    ? Either.left(ConfigError.InvalidData([], `Expected ${jitters.join(", ")} or a fraction, but got "${text}"`))
-    : Either.right(fraction)
+  return Number.isNaN(fraction) ? invalid(text, `${jitters.join(", ")} or a fraction`) : Either.right(fraction)
 })
 
 const settings: Config.Config<Settings> = Config.all({
   curve: Config.withDefault(Config.literal(...curves)("CURVE"), "exponential"),
-  maxRetries: optional(Config.number("MAX_RETRIES")),
-  initialDelay: optional(Config.duration("INITIAL_DELAY")),
-  maxDelay: optional(Config.duration("MAX_DELAY")),
-  factor: optional(Config.number("FACTOR")),
-  increment: optional(Config.duration("INCREMENT")),
+  maxRetries: optional(number("MAX_RETRIES")),
+  initialDelay: optional(duration("INITIAL_DELAY")),
+  maxDelay: optional(duration("MAX_DELAY")),
+  factor: optional(number("FACTOR")),
+  increment: optional(duration("INCREMENT")),
   jitter: optional(jitter),
-  maxElapsed: optional(Config.duration("MAX_ELAPSED")),
+  maxElapsed: optional(duration("MAX_ELAPSED")),
   honourRetryAfter: optional(Config.boolean("HONOUR_RETRY_AFTER"))
 })
 

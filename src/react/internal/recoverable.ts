@@ -1,4 +1,4 @@
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
@@ -15,6 +15,7 @@ import { perform } from "./perform.js"
 import * as plans from "./plans.js"
 import { checkLimits, checkTimeout } from "./policy.js"
 import type { Hooks, Limits } from "./session.js"
+import { messageOf } from "./subject.js"
 import { traced } from "./traced.js"
 
 /**
@@ -52,31 +53,39 @@ export interface RecoverableOptions extends Limits {
 }
 
 /**
- * Makes work survive: an effect, or a function that returns a value or a
- * promise and is handed a signal that is aborted when nobody waits any more.
+ * Makes work survive.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Recoverable<out O extends RecoverableOptions> {
+export interface Recoverable<O extends RecoverableOptions> {
   <A, E, R>(
-    work: Effect.Effect<A, E, R>
+    self: Effect.Effect<A, E, R>
   ): Effect.Effect<A | RecoverableValue<O>, RecoverableError<E, O>, R | RecoverableRequirements<O>>
-  <A>(
+  /**
+   * The same for a function that returns a value or a promise. Its signal is
+   * aborted when its time is over, or when nobody waits for it any more.
+   */
+  readonly try: <A>(
     work: (signal: AbortSignal) => A
-  ): Effect.Effect<
+  ) => Effect.Effect<
     Awaited<A> | RecoverableValue<O>,
     RecoverableError<Cause.UnknownException, O>,
     RecoverableRequirements<O>
   >
   /** The one that is asked, unless there is none. */
-  readonly breaker: O extends { readonly breaker: false } ? undefined : CircuitBreaker.CircuitBreaker
-  readonly bulkhead: O extends { readonly bulkhead: object } ? Bulkhead.Bulkhead : undefined
+  readonly breaker:
+    | ([Exclude<Option<O, "breaker">, false>] extends [never] ? never : CircuitBreaker.CircuitBreaker)
+    | (false extends Option<O, "breaker"> ? undefined : never)
+  readonly bulkhead:
+    | ([Given<O, "bulkhead">] extends [never] ? never : Bulkhead.Bulkhead)
+    | (undefined extends Option<O, "bulkhead"> ? undefined : never)
 }
 
-type Given<O, Key extends PropertyKey> = O extends { readonly [K in Key]: infer Value }
-  ? Exclude<Value, undefined>
-  : never
+/** What may stand under a key: undefined, if it may be left out. */
+type Option<O, Key extends keyof RecoverableOptions> = Key extends keyof O ? O[Key] : undefined
+
+type Given<O, Key extends keyof RecoverableOptions> = Exclude<Option<O, Key>, undefined>
 
 /**
  * What one attempt may fail with.
@@ -86,7 +95,7 @@ type Given<O, Key extends PropertyKey> = O extends { readonly [K in Key]: infer 
  */
 export type AttemptError<E, O> =
   | E
-  | (O extends { readonly breaker: false } ? never : CircuitOpen)
+  | ([Exclude<Option<O, "breaker">, false>] extends [never] ? never : CircuitOpen)
   | ([Given<O, "timeout">] extends [never] ? never : AttemptTimeout)
 
 /**
@@ -96,9 +105,8 @@ export type AttemptError<E, O> =
  * @category models
  */
 export type RecoverableError<E, O> =
-  | ([Given<O, "strategy">] extends [never]
-      ? AttemptError<E, O> | RecoveryExhausted<AttemptError<E, O>>
-      : Strategy.Resolve<Strategy.FailureOf<Given<O, "strategy">>, AttemptError<E, O>>)
+  | (undefined extends Option<O, "strategy"> ? AttemptError<E, O> | RecoveryExhausted<AttemptError<E, O>> : never)
+  | Strategy.Resolve<Strategy.FailureOf<Given<O, "strategy">>, AttemptError<E, O>>
   | ([Given<O, "bulkhead">] extends [never] ? never : BulkheadFull)
 
 /**
@@ -129,16 +137,16 @@ export const make = <const O extends RecoverableOptions>(options: O): Effect.Eff
       rules: options.rules
     }
     // From the inside out, and in this order everywhere: timeout, breaker, retry and strategy, bulkhead.
-    const protect = (work: AnyEffect | ((signal: AbortSignal) => unknown)): AnyEffect => {
-      const self = Effect.isEffect(work) ? work : fromFunction(work)
+    const protect = (self: AnyEffect): AnyEffect => {
       const timed = timeout === undefined ? self : attemptTimeout(self, timeout)
-      const guarded = breaker === undefined ? timed : CircuitBreaker.protect(timed, breaker)
+      const guarded = breaker === undefined ? timed : breaker.breaker.protect(timed, options.rules)
       const recovered = perform(guarded, plan, performOptions)
       const bounded = bulkhead === undefined ? recovered : Bulkhead.protect(recovered, bulkhead)
       return traced(`Recovery.${options.name}`, () => ({}), bounded)
     }
     // The interface says what the options make of A, E and R; in here all of them are unknown.
-    return Object.assign(protect, { breaker, bulkhead }) as unknown as Recoverable<O>
+    const fromWork = (work: (signal: AbortSignal) => unknown) => protect(fromFunction(work))
+    return Object.assign(protect, { try: fromWork, breaker, bulkhead }) as unknown as Recoverable<O>
   })
 
 const breakerOf = ({
@@ -166,4 +174,13 @@ const strategyOf = ({
 
 /** Started in a microtask of its own, so that a function that throws and one whose promise fails are alike. */
 const fromFunction = (work: (signal: AbortSignal) => unknown): Effect.Effect<unknown, Cause.UnknownException> =>
-  Effect.tryPromise(async (signal) => work(signal))
+  Effect.flatMap(
+    Effect.tryPromise({
+      try: async (signal) => work(signal),
+      catch: (error) => new Cause.UnknownException(error, messageOf(error))
+    }),
+    (value) =>
+      Effect.isEffect(value)
+        ? Effect.dieMessage("The function returned an effect, which nobody would run; give the effect itself.")
+        : Effect.succeed(value)
+  )

@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import type * as Decision from "../Decision.js"
 import * as Events from "../Events.js"
 import type * as Fault from "../Fault.js"
@@ -25,15 +26,16 @@ export interface Plan {
 export type Found = readonly [key: string, strategy: Strategy.For<never>]
 
 export interface Limits {
-  /** Decisions of one recovery. Defaults to 1,000. */
+  /** Decisions of one recovery, a finite number. Defaults to 1,000. */
   readonly maxDecisions?: number | undefined
-  /** From the first failure. Defaults to no limit. */
+  /** From the first failure; leave it out to have no limit. */
   readonly maxElapsed?: Duration.DurationInput | undefined
 }
 
 /**
- * What to run beside a recovery. A hook never changes the outcome: what it
- * fails or dies with is logged.
+ * What to run beside a recovery, in its fiber. A hook never changes the
+ * outcome: what it fails or dies with is logged. The recovery waits for it, so
+ * give one that may hang a timeout.
  *
  * @since 0.1.0
  * @category models
@@ -97,7 +99,13 @@ export interface Session {
   firstAt: number | undefined
   /** The last attempt that was begun. */
   attempts: number
+  /** Decisions, and those that did not come about. */
+  settled: number
+  /** The last failure from before, and what was decided then. */
+  replayed: { readonly attempt: number; readonly decision: AnyAgain | undefined } | undefined
 }
+
+type AnyAgain = Decision.Again<unknown, unknown, unknown>
 
 export const make = (plan: Plan, options: Options, first: number): Session => ({
   plan,
@@ -106,12 +114,14 @@ export const make = (plan: Plan, options: Options, first: number): Session => ({
   drivers: new Map(),
   decisions: [],
   firstAt: undefined,
-  attempts: first
+  attempts: first,
+  settled: 0,
+  replayed: undefined
 })
 
 export const asked = (session: Session, failure: Strategy.Failure<unknown>): Effect.Effect<void> => {
   session.meters.fault(failure.fault.category)
-  return beside("onFault", session.options.hooks?.onFault?.bind(undefined, failure))
+  return beside(session, "onFault", (hooks) => hooks.onFault?.(failure))
 }
 
 export const decided = (
@@ -130,7 +140,7 @@ export const decided = (
     decision: decision._tag,
     delay: decision._tag === "Again" ? decision.delay : Duration.zero
   }
-  const hook = beside("onDecision", session.options.hooks?.onDecision?.bind(undefined, failure, decision))
+  const hook = beside(session, "onDecision", (hooks) => hooks.onDecision?.(failure, decision))
   return Events.emit(event).pipe(Effect.zipRight(onSpan(event)), Effect.zipRight(hook))
 }
 
@@ -154,7 +164,7 @@ export const ended = (session: Session, exit: Exit.Exit<unknown, unknown>): Effe
     meters.ended(outcome)
     return Effect.zipRight(
       Events.emit({ _tag: "RecoveryEnded", source: options.source, outcome, attempts, elapsed }),
-      beside("onOutcome", options.hooks?.onOutcome?.bind(undefined, { outcome, attempts, elapsed, exit }))
+      whileWaited(beside(session, "onOutcome", (hooks) => hooks.onOutcome?.({ outcome, attempts, elapsed, exit })))
     )
   })
 }
@@ -168,9 +178,19 @@ const outcomeOf = (session: Session, exit: Exit.Exit<unknown, unknown>): Events.
   return isOurs && error.value.decisions === session.decisions ? "exhausted" : "failed"
 }
 
-const beside = (name: keyof Hooks, hook: (() => Effect.Effect<unknown, unknown>) | undefined): Effect.Effect<void> =>
-  hook === undefined
+const beside = (
+  { options: { hooks } }: Session,
+  name: keyof Hooks,
+  run: (hooks: Hooks) => Effect.Effect<unknown, unknown> | undefined
+): Effect.Effect<void> =>
+  hooks?.[name] === undefined
     ? Effect.void
-    : Effect.catchAllCause(Effect.asVoid(Effect.suspend(hook)), (cause) =>
+    : Effect.catchAllCause(Effect.asVoid(Effect.suspend(() => run(hooks) ?? Effect.void)), (cause) =>
         Effect.logWarning(`effect-recovery: the hook ${name} failed; the recovery goes on`, cause)
       )
+
+/** Where nothing can interrupt, a hook that hangs must not hold the one who stops waiting for it. */
+const whileWaited = (hook: Effect.Effect<void>): Effect.Effect<void> =>
+  hook === Effect.void
+    ? hook
+    : Effect.flatMap(Effect.forkDaemon(Effect.interruptible(hook)), (fiber) => Effect.interruptible(Fiber.join(fiber)))

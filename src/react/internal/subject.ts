@@ -74,7 +74,16 @@ const causeChain = (error: unknown): ReadonlyArray<unknown> => {
   return chain.length === 0 ? [error] : chain
 }
 
-const readFirst = (list: unknown): unknown => (Array.isArray(list) ? list[0] : undefined)
+const readFirst = (list: unknown): unknown => (isArray(list) ? read(list, 0) : undefined)
+
+/** Even asking throws for a revoked proxy. */
+const isArray = (value: unknown): boolean => {
+  try {
+    return Array.isArray(value)
+  } catch {
+    return false
+  }
+}
 
 const firstDefined = <A>(links: ReadonlyArray<unknown>, f: (link: unknown) => A | undefined): A | undefined => {
   for (const link of links) {
@@ -101,7 +110,8 @@ const readRetryAfter = (error: unknown, now: number): Duration.Duration | undefi
 
 const isDuration = (value: unknown): value is Duration.Duration => {
   try {
-    return Duration.isDuration(value)
+    // What only looks like one has no length.
+    return Duration.isDuration(value) && Duration.toMillis(value) >= 0
   } catch {
     return false
   }
@@ -133,6 +143,8 @@ export const messageOf = (error: unknown): string => {
 }
 
 const ownMessage = (error: unknown): string | undefined => {
+  // What Effect wraps an unknown rejection in says the same of all of them; what it wraps says more.
+  if (tagOf(error) === "UnknownException" && read(error, "cause") !== undefined) return undefined
   const message = typeof error === "string" ? error : readString(error, "message")
   return message === "" ? undefined : message
 }
@@ -141,7 +153,8 @@ const nameOf = (error: unknown): string => tagOf(error) ?? readString(error, "na
 
 const stringify = (value: unknown): string => {
   try {
-    return String(value)
+    // Lists may be as long as they like.
+    return isArray(value) || ArrayBuffer.isView(value) ? "a list" : String(value)
   } catch {
     return "a value that cannot be shown"
   }

@@ -38,12 +38,13 @@ export class Tokens {
   /** Whether a retry may start. */
   spend(): boolean {
     this.fill()
-    if (this.tokens < 1) {
+    // Ten tenths are less than one whole.
+    if (this.tokens < 1 - 1e-9) {
       this.refused++
       this.settings.meters.refused()
       return false
     }
-    this.tokens--
+    this.tokens = Math.max(0, this.tokens - 1)
     this.spent++
     return true
   }

@@ -172,7 +172,14 @@ export const anyOf = (trips: ReadonlyArray<Trip>): Trip => ({
       record: (outcome, now, millis) =>
         states.reduce((tripped, state) => state.record(outcome, now, millis) || tripped, false),
       isSlow: (millis) => states.some((state) => state.isSlow(millis)),
-      window: (now) => states[0]?.window(now) ?? { calls: 0, failures: 0, slow: 0 },
+      window: (now) =>
+        states
+          .map((state) => state.window(now))
+          .reduce((a, b) => ({
+            calls: Math.max(a.calls, b.calls),
+            failures: Math.max(a.failures, b.failures),
+            slow: Math.max(a.slow, b.slow)
+          })),
       clear: () => {
         for (const state of states) state.clear()
       },

@@ -24,16 +24,93 @@ import * as recoverable_ from "./internal/recoverable.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import type * as Strategy from "./Strategy.js"
 
-export type { Alternate, Alternates, Named } from "./internal/named.js"
 export type {
+  /**
+   * Another way to the result of a named effect: a function of the same form.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Alternate,
+  /**
+   * The alternates of one named effect, in an environment.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Alternates,
+  /**
+   * An effect with a name: how its failures are answered is up to the
+   * `RecoveryPolicy` it runs with, and layers may register other ways to its
+   * result.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Named
+} from "./internal/named.js"
+export type {
+  /**
+   * What one attempt of a recoverable may fail with.
+   *
+   * @since 0.1.0
+   * @category models
+   */
   AttemptError,
+  /**
+   * Makes work survive.
+   *
+   * @since 0.1.0
+   * @category models
+   */
   Recoverable,
+  /**
+   * What is left to surface from a recoverable.
+   *
+   * @since 0.1.0
+   * @category models
+   */
   RecoverableError,
+  /**
+   * What one call needs to survive.
+   *
+   * @since 0.1.0
+   * @category models
+   */
   RecoverableOptions,
+  /**
+   * What a recoverable's strategy needs.
+   *
+   * @since 0.1.0
+   * @category models
+   */
   RecoverableRequirements,
+  /**
+   * What a recoverable's strategy may give in place of a result.
+   *
+   * @since 0.1.0
+   * @category models
+   */
   RecoverableValue
 } from "./internal/recoverable.js"
-export type { Hooks, Report } from "./internal/session.js"
+export type {
+  /**
+   * What to run beside a recovery, in its fiber. A hook never changes the
+   * outcome: what it fails or dies with is logged. The recovery waits for it,
+   * so give one that may hang a timeout.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Hooks,
+  /**
+   * How a recovery ended.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Report
+} from "./internal/session.js"
 export {
   /**
    * One attempt took longer than it was given, and was stopped.
@@ -101,7 +178,6 @@ type NotTags<E, Handlers> = {
  * The same for a constraint: there, `unknown` would not be resolved while `E`
  * is not known, as inside a function that is generic in its errors.
  */
-// biome-ignore lint/complexity/noBannedTypes: no properties at all is what is meant
 type OnlyTags<E, Handlers> = unknown extends E ? {} : NotTags<E, Handlers>
 
 /**
@@ -298,7 +374,7 @@ export const recoverCategory: {
  *     strategy: Strategy.skip(1)
  *   })
  *   // Effect<number>: whatever happens, there is a rate.
- *   return yield* resilient((signal) => Promise.resolve(1.08))
+ *   return yield* resilient.try(async (_signal) => 1.08)
  * })
  * Effect.runPromise(program).then(console.log) // 1.08
  * ```

@@ -61,14 +61,18 @@ describe("the engine", () => {
   it.effect("ways that lead to themselves come to an end", () =>
     Effect.gen(function* () {
       let asked = 0
+      const ask = <A>(decision: A) => {
+        asked++
+        return Effect.succeed(decision)
+      }
       const again: Decision.Again = {
         ...Decision.again("1 hour"),
-        otherwise: Effect.suspend(() => (asked++, Effect.succeed(again)))
+        otherwise: Effect.suspend(() => ask(again))
       }
       const instead: Decision.Instead<never, string, never> = {
         _tag: "Instead",
         effect: Effect.fail("no"),
-        otherwise: Effect.suspend(() => (asked++, Effect.succeed(instead)))
+        otherwise: Effect.suspend(() => ask(instead))
       }
       for (const decision of [again, instead]) {
         asked = 0

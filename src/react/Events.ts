@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Change } from "./CircuitBreaker.js"
 import type * as Fault from "./Fault.js"
@@ -150,29 +151,40 @@ export class Hub extends Context.Reference<Hub>()("effect-recovery/Events/Hub", 
 export const layerHub: Layer.Layer<never> = Layer.sync(Hub, () => new EventHub())
 
 /**
- * Every event from now on. Nobody waits for a reader: one that is more than
- * 1,024 events behind misses the oldest of them.
+ * Begins to read: every event after this effect is in the stream, until its
+ * scope closes. Nobody waits for a reader: one that is more than 1,024 events
+ * behind misses the oldest of them.
  *
  * @example
  * ```ts
  * import { Events, Recovery, Strategy } from "effect-recovery"
- * import { Data, Effect, Fiber, Stream } from "effect"
+ * import { Data, Effect, Stream } from "effect"
  *
  * class Offline extends Data.TaggedError("Offline")<{}> {}
  *
  * const program = Effect.gen(function* () {
- *   const first = yield* Effect.fork(Stream.runHead(Events.stream))
- *   yield* Effect.yieldNow()
+ *   const events = yield* Events.subscribe
  *   yield* Effect.fail(new Offline()).pipe(Recovery.recover({ Offline: Strategy.skip() }))
- *   return yield* Fiber.join(first)
- * }).pipe(Effect.provide(Events.layerHub))
- * Effect.runPromise(program).then((event) => console.log(event._tag)) // Some
+ *   return yield* Stream.runCollect(Stream.take(events, 2))
+ * }).pipe(Effect.scoped, Effect.provide(Events.layerHub))
+ * Effect.runPromise(program).then((seen) => console.log([...seen].map(({ _tag }) => _tag))) // [ 'Decided', 'RecoveryEnded' ]
  * ```
  *
  * @since 0.1.0
  * @category reading
  */
-export const stream: Stream.Stream<Event> = Stream.unwrapScoped(Effect.flatMap(Hub, (hub) => hub.subscribe))
+export const subscribe: Effect.Effect<Stream.Stream<Event>, never, Scope.Scope> = Effect.flatMap(
+  Hub,
+  (hub) => hub.subscribe
+)
+
+/**
+ * The same as a stream of its own, which begins when it is run.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const stream: Stream.Stream<Event> = Stream.unwrapScoped(subscribe)
 
 /**
  * Whoever watches the present program.

@@ -1,0 +1,159 @@
+import * as http from "node:http"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { CutOff, download, type Progress, Refused } from "../examples/download.js"
+import * as fallbackModel from "../examples/fallback-model.js"
+import * as keyedBreaker from "../examples/keyed-breaker.js"
+import * as bulkhead from "../examples/policies/bulkhead.js"
+import * as circuitBreaker from "../examples/policies/circuit-breaker.js"
+import * as faults from "../examples/policies/faults.js"
+import * as observing from "../examples/policies/observing.js"
+import * as limits from "../examples/policies/rate-limit-and-hedging.js"
+import * as recoverable from "../examples/policies/recoverable.js"
+import * as recovery from "../examples/policies/recovery.js"
+import * as recoveryPolicy from "../examples/policies/recovery-policy.js"
+import * as retry from "../examples/policies/retry.js"
+import * as retryBudget from "../examples/policies/retry-budget.js"
+import * as timeout from "../examples/policies/timeout.js"
+import * as retryPipeline from "../examples/retry-pipeline.js"
+
+describe("the examples do what they say", () => {
+  const cases: Readonly<Record<string, readonly [program: Effect.Effect<unknown, unknown>, result: unknown]>> = {
+    "retry-pipeline": [retryPipeline.program, "TEXT"],
+    "fallback-model": [
+      fallbackModel.program,
+      {
+        short: "small: A short s",
+        long: "no model: A story that is longer than the small model can take.",
+        calls: [6, 2]
+      }
+    ],
+    "keyed-breaker": [
+      keyedBreaker.program,
+      {
+        results: ["HostDown", "text of up.example", "HostDown", "CircuitOpen", "text of up.example"],
+        states: ["down.example open", "up.example closed"]
+      }
+    ],
+    "policies/faults": [
+      faults.program,
+      ["rate-limit, may pass", "conflict, may pass", "network, may pass", "rate-limit, may pass", "unknown"]
+    ],
+    "policies/retry": [retry.program, { attempts: [3, 3, 3, 3], configured: "exponential", delays: 3 }],
+    "policies/retry-budget": [retryBudget.program, { fewRetries: true, refused: true }],
+    "policies/circuit-breaker": [
+      circuitBreaker.program,
+      ["Down", "Down", "Down", "Down", "CircuitOpen", "CircuitOpen"]
+    ],
+    "policies/bulkhead": [
+      bulkhead.program,
+      {
+        made: 5,
+        refused: 5,
+        why: `The bulkhead "thumbnails" is full: 2 calls run and 3 wait; try again later, or give it more places.`
+      }
+    ],
+    "policies/timeout": [timeout.program, { rate: 1.08, attempts: 2, stopped: 1 }],
+    "policies/rate-limit-and-hedging": [limits.program, [1.08, "from the second call"]],
+    "policies/recovery": [recovery.program, { file: "a.txt from the mirror", attempts: 4, missing: "" }],
+    "policies/recoverable": [recoverable.program, { euro: 1.08, unknown: 1, calls: 4 }],
+    "policies/recovery-policy": [recoveryPolicy.program, { failure: "Offline", charges: 1, balance: 42, reads: 3 }],
+    "policies/observing": [
+      observing.program,
+      { events: ["Again network", "Again network", "RecoveryEnded"], noted: ["recovered after 3"] }
+    ]
+  }
+  for (const [name, [program, result]] of Object.entries(cases)) {
+    it.live(name, () => Effect.map(program, (given) => assert.deepStrictEqual(given, result)))
+  }
+})
+
+describe("examples/download", () => {
+  const file = Buffer.from(Array.from({ length: 100_000 }, (_, i) => i % 251))
+
+  /** Cuts each connection after a while, as often as told. */
+  const serve = (options: { readonly cuts: number; readonly ranges: boolean; readonly changed?: boolean }) =>
+    Effect.acquireRelease(
+      Effect.async<{ readonly url: string; readonly ranges: Array<string | undefined>; readonly server: http.Server }>(
+        (resume) => {
+          const ranges: Array<string | undefined> = []
+          let cuts = options.cuts
+          let changed = options.changed === true
+          const server = http.createServer((request, response) => {
+            ranges.push(request.headers.range)
+            const asked = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0)
+            if (changed && asked > 0) {
+              changed = false
+              response.writeHead(416).end()
+              return
+            }
+            const from = options.ranges ? asked : 0
+            response.writeHead(from > 0 ? 206 : 200, { "content-length": file.length - from })
+            if (cuts-- > 0)
+              response.write(file.subarray(from, from + 30_000), () => setImmediate(() => response.destroy()))
+            else response.end(file.subarray(from))
+          })
+          server.listen(0, "127.0.0.1", () => {
+            const address = server.address()
+            const port = typeof address === "object" && address !== null ? address.port : 0
+            resume(Effect.succeed({ url: `http://127.0.0.1:${port}/`, ranges, server }))
+          })
+        }
+      ),
+      ({ server }) =>
+        Effect.async<void>((resume) => {
+          server.closeAllConnections()
+          server.close(() => resume(Effect.void))
+        })
+    )
+
+  it.scopedLive("goes on at the byte where it was cut off, and shows its progress", () =>
+    Effect.gen(function* () {
+      const { ranges, url } = yield* serve({ cuts: 2, ranges: true })
+      const seen: Array<Progress> = []
+      const got = yield* download(url, (progress) => void seen.push(progress))
+      assert.isTrue(got.equals(file))
+      assert.strictEqual(ranges.length, 3)
+      assert.strictEqual(ranges[0], undefined)
+      assert.isTrue(ranges.slice(1).every((range) => /^bytes=[1-9]\d*-$/.test(range ?? "")))
+      const received = seen.map((progress) => progress.received)
+      assert.deepStrictEqual(
+        received,
+        [...received].sort((a, b) => a - b)
+      )
+      assert.deepInclude(seen.at(-1), { attempt: 3, received: file.length })
+    })
+  )
+
+  it.scopedLive("begins again where the server does not know ranges, or the file has changed", () =>
+    Effect.gen(function* () {
+      for (const options of [
+        { cuts: 1, ranges: false },
+        { cuts: 1, ranges: true, changed: true }
+      ]) {
+        const { url } = yield* serve(options)
+        assert.isTrue((yield* download(url, () => {})).equals(file))
+      }
+    })
+  )
+
+  it.scopedLive("what is refused is not tried again; what is gone for good is exhausted", () =>
+    Effect.gen(function* () {
+      const { server, url } = yield* serve({ cuts: 0, ranges: true })
+      const refused = yield* Effect.flip(
+        Effect.sync(() => {
+          server.removeAllListeners("request")
+          server.on("request", (_, response: http.ServerResponse) => response.writeHead(403).end())
+        }).pipe(Effect.zipRight(download(url, () => {})))
+      )
+      assert.isTrue(refused instanceof Refused && refused.status === 403)
+      server.closeAllConnections()
+      yield* Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
+      const exit = yield* Effect.exit(download(url, () => {}))
+      assert.isTrue(Exit.isFailure(exit))
+      const gone = yield* Effect.flip(exit)
+      assert.isTrue(gone._tag === "RecoveryExhausted" && gone.attempts === 11 && gone.error instanceof CutOff)
+    })
+  )
+})

@@ -6,12 +6,15 @@ const read = (file: string) => fs.readFileSync(new URL(file, root), "utf8")
 
 /** Code blocks that say which file they come from. */
 const blocks = (document: string) =>
-  [...read(document).matchAll(/<!-- (examples\/[\w-]+\.ts) -->\n```ts\n([\s\S]*?)```/g)].map(
+  [...read(document).matchAll(/<!-- (examples\/[\w/-]+\.ts) -->\n```ts\n([\s\S]*?)```/g)].map(
     ([, file = "", code = ""]) => ({ file, code })
   )
 
+const pages = fs.readdirSync(new URL("docs/policies/", root)).map((page) => `docs/policies/${page}`)
+const withCode = pages.filter((page) => page !== "docs/policies/README.md")
+
 describe("the documents", () => {
-  for (const document of ["README.md", "docs/GUIDE.md"]) {
+  for (const document of ["README.md", "docs/GUIDE.md", ...withCode]) {
     it(`${document} shows the examples as they are compiled`, () => {
       const found = blocks(document)
       assert.isAbove(found.length, 0)
@@ -20,12 +23,35 @@ describe("the documents", () => {
   }
 
   it("link only to files that exist", () => {
-    for (const document of ["README.md", "docs/GUIDE.md", "docs/ARCHITECTURE.md", "docs/FEATURES.md"]) {
+    for (const document of ["README.md", "docs/GUIDE.md", "docs/ARCHITECTURE.md", "docs/FEATURES.md", ...pages]) {
       const folder = new URL(document, root)
       for (const [, link = ""] of read(document).matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)) {
         assert.isTrue(fs.existsSync(new URL(link, folder)), `${document}: ${link}`)
       }
     }
+  })
+
+  for (const page of withCode) {
+    it(`${page} says what a page on a policy says`, () => {
+      const headings = [...read(page).matchAll(/^## (.+)$/gm)].map(([, heading]) => heading)
+      if (!page.includes("rate-limit") && !page.includes("observing")) assert.include(headings, "What happens when")
+      if (!page.includes("rate-limit")) assert.include(headings, "What not to do")
+    })
+  }
+
+  it("each page is on the list of pages", () => {
+    for (const page of withCode) assert.include(read("docs/policies/README.md"), page.replace("docs/policies/", ""))
+  })
+
+  it("the metrics that are documented are those there are", () => {
+    const documented = [...read("docs/policies/observing.md").matchAll(/`(effect_recovery_\w+)`/g)].map(
+      ([, name]) => name
+    )
+    const source = read("src/react/internal/meters.ts")
+    const there = [...source.matchAll(/counter\("(\w+)"|gauge\("effect_recovery_(\w+)"/g)].map(
+      ([, counter, gauge]) => `effect_recovery_${counter ?? gauge}`
+    )
+    assert.deepStrictEqual(documented.sort(), there.sort())
   })
 
   it("the feature map names only modules and tests that exist", () => {

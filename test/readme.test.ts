@@ -47,7 +47,7 @@ describe("the documents", () => {
     const documented = [...read("docs/policies/observing.md").matchAll(/`(effect_recovery_\w+)`/g)].map(
       ([, name]) => name
     )
-    const source = read("src/react/internal/meters.ts")
+    const source = read("src/react/internal/watch/meters.ts")
     const there = [...source.matchAll(/counter\("(\w+)"|gauge\("effect_recovery_(\w+)"/g)].map(
       ([, counter, gauge]) => `effect_recovery_${counter ?? gauge}`
     )

@@ -8,9 +8,9 @@
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import { BulkheadFull } from "./internal/errors.js"
-import * as meters from "./internal/meters.js"
-import { Places } from "./internal/places.js"
-import { whole } from "./internal/policy.js"
+import { Places } from "./internal/guard/places.js"
+import { whole } from "./internal/retry/policy.js"
+import * as meters from "./internal/watch/meters.js"
 
 export {
   /**

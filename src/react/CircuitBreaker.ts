@@ -13,11 +13,11 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type * as Fault from "./Fault.js"
-import type { Breaker } from "./internal/breaker.js"
-import * as breakers from "./internal/breakers.js"
 import { CircuitOpen } from "./internal/errors.js"
-import { millis, PolicyInvalid, share, whole } from "./internal/policy.js"
-import * as trip_ from "./internal/trip.js"
+import type { Breaker } from "./internal/guard/breaker.js"
+import * as breakers from "./internal/guard/breakers.js"
+import * as trip_ from "./internal/guard/trip.js"
+import { millis, PolicyInvalid, share, whole } from "./internal/retry/policy.js"
 
 export {
   /**

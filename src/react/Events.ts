@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Change } from "./CircuitBreaker.js"
 import type * as Fault from "./Fault.js"
-import { EventHub } from "./internal/eventHub.js"
+import { EventHub } from "./internal/watch/eventHub.js"
 
 /**
  * Where an event comes from. Outside of a run only `recovery` is known, and

@@ -12,10 +12,10 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
-import * as classify_ from "./internal/classify.js"
-import { defaultRules } from "./internal/defaultRules.js"
-import { rulesPipeline as pipelineRules } from "./internal/pipelineRules.js"
-import { declaredKey, type Subject } from "./internal/subject.js"
+import * as classify_ from "./internal/fault/classify.js"
+import { defaultRules } from "./internal/fault/defaultRules.js"
+import { rulesPipeline as pipelineRules } from "./internal/fault/pipelineRules.js"
+import { declaredKey, type Subject } from "./internal/fault/subject.js"
 
 /**
  * What kind of failure this is. The set is open: a domain adds its own names

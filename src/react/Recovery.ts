@@ -11,16 +11,16 @@ import { dual } from "effect/Function"
 import type * as Stream from "effect/Stream"
 import * as Events from "./Events.js"
 import type * as Fault from "./Fault.js"
-import { attemptTimeout as attemptTimeout_ } from "./internal/attemptTimeout.js"
 import { AttemptTimeout, type DecisionTaken, RecoveryExhausted } from "./internal/errors.js"
-import { lazyRetry } from "./internal/lazyRetry.js"
-import type { Named } from "./internal/named.js"
-import * as named_ from "./internal/named.js"
-import { type Hooks, type Limits, type Plan, perform } from "./internal/perform.js"
-import * as plans from "./internal/plans.js"
-import { checkLimits, checkTimeout } from "./internal/policy.js"
-import type { Recoverable, RecoverableOptions } from "./internal/recoverable.js"
-import * as recoverable_ from "./internal/recoverable.js"
+import { attemptTimeout as attemptTimeout_ } from "./internal/guard/attemptTimeout.js"
+import type { Named } from "./internal/recovery/named.js"
+import * as named_ from "./internal/recovery/named.js"
+import { type Hooks, type Limits, type Plan, perform } from "./internal/recovery/perform.js"
+import * as plans from "./internal/recovery/plans.js"
+import type { Recoverable, RecoverableOptions } from "./internal/recovery/recoverable.js"
+import * as recoverable_ from "./internal/recovery/recoverable.js"
+import { lazyRetry } from "./internal/retry/lazyRetry.js"
+import { checkLimits, checkTimeout } from "./internal/retry/policy.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import type * as Strategy from "./Strategy.js"
 
@@ -48,7 +48,7 @@ export type {
    * @category models
    */
   Named
-} from "./internal/named.js"
+} from "./internal/recovery/named.js"
 export type {
   /**
    * What one attempt of a recoverable may fail with.
@@ -92,7 +92,7 @@ export type {
    * @category models
    */
   RecoverableValue
-} from "./internal/recoverable.js"
+} from "./internal/recovery/recoverable.js"
 export type {
   /**
    * What to run beside a recovery, in its fiber. A hook never changes the
@@ -110,7 +110,7 @@ export type {
    * @category models
    */
   Report
-} from "./internal/session.js"
+} from "./internal/recovery/session.js"
 export {
   /**
    * One attempt took longer than it was given, and was stopped.

@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Fault from "./Fault.js"
-import type { Alternate, Named } from "./internal/named.js"
+import type { Alternate, Named } from "./internal/recovery/named.js"
 import type { RetryBudget } from "./RetryBudget.js"
 import type * as Strategy from "./Strategy.js"
 

@@ -10,9 +10,9 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as meters from "./internal/meters.js"
-import { number, PolicyInvalid, whole } from "./internal/policy.js"
-import { Tokens } from "./internal/tokens.js"
+import { number, PolicyInvalid, whole } from "./internal/retry/policy.js"
+import { Tokens } from "./internal/retry/tokens.js"
+import * as meters from "./internal/watch/meters.js"
 
 /**
  * @since 0.1.0

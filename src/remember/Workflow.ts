@@ -11,7 +11,7 @@
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { traced } from "../react/internal/traced.js"
+import { traced } from "../react/internal/watch/traced.js"
 import type { AttemptTimeout, RecoveryExhausted } from "../react/Recovery.js"
 import type * as Storage from "../storage/Storage.js"
 import { type Definition, execute as executeRun } from "./internal/execute.js"

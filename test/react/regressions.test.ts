@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import { type CircuitBreaker, Decision, Fault, Recovery, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
 import { expectTypeOf } from "vitest"
-import { performFrom } from "../../src/react/internal/perform.js"
+import { performFrom } from "../../src/react/internal/recovery/perform.js"
 
 class Offline extends Data.TaggedError("Offline")<{}> {}
 

@@ -5,7 +5,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type * as Fault from "../Fault.js"
 import type { Declaration } from "../Fault.js"
-import { declaredKey, messageOf, tagOf } from "./subject.js"
+import { declaredKey, messageOf, tagOf } from "./fault/subject.js"
 
 /** A schema class would check each refusal it makes, and refusals are made by the thousand; so only its codec does. */
 function asSchema<A extends Fields, Fields extends object, I>(

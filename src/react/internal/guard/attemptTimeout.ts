@@ -9,7 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as RuntimeFlags from "effect/RuntimeFlags"
-import { AttemptTimeout } from "./errors.js"
+import { AttemptTimeout } from "../errors.js"
 
 const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 

@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Event } from "../Events.js"
+import type { Event } from "../../Events.js"
 
 const capacity = 1_024
 

@@ -3,7 +3,7 @@ import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import type { Jitter, RetryPolicy } from "../RetryPolicy.js"
+import type { Jitter, RetryPolicy } from "../../RetryPolicy.js"
 import { PolicyInvalid } from "./policy.js"
 
 /** What stands in the configuration; what does not is undefined. */

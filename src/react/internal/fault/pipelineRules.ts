@@ -1,4 +1,4 @@
-import type { Declaration, Rule, Severity } from "../Fault.js"
+import type { Declaration, Rule, Severity } from "../../Fault.js"
 import { profileOf, severer } from "./categories.js"
 import { declarationOf } from "./classify.js"
 import { defaultRules } from "./defaultRules.js"

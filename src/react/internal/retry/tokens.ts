@@ -1,7 +1,7 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type { Snapshot } from "../RetryBudget.js"
-import type { forBudget } from "./meters.js"
+import type { Snapshot } from "../../RetryBudget.js"
+import type { forBudget } from "../watch/meters.js"
 
 interface Settings {
   readonly clock: Clock.Clock

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
-import type { Snapshot } from "../Bulkhead.js"
-import { BulkheadFull } from "./errors.js"
-import type { forBulkhead } from "./meters.js"
+import type { Snapshot } from "../../Bulkhead.js"
+import { BulkheadFull } from "../errors.js"
+import type { forBulkhead } from "../watch/meters.js"
 import { withoutStack } from "./withoutStack.js"
 
 interface Settings {

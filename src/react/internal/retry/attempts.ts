@@ -1,11 +1,11 @@
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
-import * as Decision from "../Decision.js"
-import type * as Fault from "../Fault.js"
-import type { RetryBudget } from "../RetryBudget.js"
-import * as Strategy from "../Strategy.js"
+import * as Decision from "../../Decision.js"
+import type * as Fault from "../../Fault.js"
+import type { RetryBudget } from "../../RetryBudget.js"
+import * as Strategy from "../../Strategy.js"
+import { CircuitOpen } from "../errors.js"
 import { isUnclassified } from "./byCategory.js"
-import { CircuitOpen } from "./errors.js"
 
 interface Settings {
   readonly policy: Schedule.Schedule<unknown, unknown>

@@ -1,4 +1,4 @@
-import type { Trip, TripState, Window } from "../CircuitBreaker.js"
+import type { Trip, TripState, Window } from "../../CircuitBreaker.js"
 
 interface Rate {
   /** Share of the calls, 0 to 1. */

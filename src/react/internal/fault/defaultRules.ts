@@ -1,4 +1,4 @@
-import type { Category, Declaration, Rule } from "../Fault.js"
+import type { Category, Declaration, Rule } from "../../Fault.js"
 import { read, type Subject } from "./subject.js"
 
 /** A table is one rule with a constant-time lookup. */

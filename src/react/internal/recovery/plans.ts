@@ -1,6 +1,6 @@
-import type * as Strategy from "../Strategy.js"
+import type * as Strategy from "../../Strategy.js"
+import { tagOf } from "../fault/subject.js"
 import type { Found, Plan } from "./session.js"
-import { tagOf } from "./subject.js"
 
 type Table = ReadonlyMap<string, Strategy.For<never>>
 

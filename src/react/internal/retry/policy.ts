@@ -6,10 +6,10 @@ import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
-import * as Fault from "../Fault.js"
-import type { Description, Jitter, Options, RetryPolicy } from "../RetryPolicy.js"
+import * as Fault from "../../Fault.js"
+import type { Description, Jitter, Options, RetryPolicy } from "../../RetryPolicy.js"
+import type { Limits } from "../recovery/session.js"
 import { type Curve, toMillis } from "./curve.js"
-import type { Limits } from "./session.js"
 
 export class PolicyInvalid extends Data.TaggedError("PolicyInvalid")<{
   readonly option: string

@@ -1,15 +1,15 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as RecoveryPolicy from "../RecoveryPolicy.js"
-import * as RetryPolicy from "../RetryPolicy.js"
-import * as Strategy from "../Strategy.js"
-import { attempts } from "./attempts.js"
-import type { RecoveryExhausted } from "./errors.js"
+import * as RecoveryPolicy from "../../RecoveryPolicy.js"
+import * as RetryPolicy from "../../RetryPolicy.js"
+import * as Strategy from "../../Strategy.js"
+import type { RecoveryExhausted } from "../errors.js"
+import { attempts } from "../retry/attempts.js"
+import { checkLimits } from "../retry/policy.js"
+import { traced } from "../watch/traced.js"
 import { perform } from "./perform.js"
 import * as plans from "./plans.js"
-import { checkLimits } from "./policy.js"
 import type { Hooks, Limits } from "./session.js"
-import { traced } from "./traced.js"
 
 /**
  * An effect with a name: how its failures are answered is up to the

@@ -1,4 +1,4 @@
-import type { Category, Severity } from "../Fault.js"
+import type { Category, Severity } from "../../Fault.js"
 
 export interface Profile {
   readonly severity: Severity

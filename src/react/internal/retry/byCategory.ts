@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import * as Fault from "../Fault.js"
-import type { RetryPolicy } from "../RetryPolicy.js"
+import * as Fault from "../../Fault.js"
+import type { RetryPolicy } from "../../RetryPolicy.js"
 import * as policy_ from "./policy.js"
 
 /** Where each category's own policy stands; a category not seen yet is absent. */

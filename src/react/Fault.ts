@@ -5,13 +5,14 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import * as classify_ from "./internal/fault/classify.js"
 import { defaultRules } from "./internal/fault/defaultRules.js"
 import { rulesPipeline as pipelineRules } from "./internal/fault/pipelineRules.js"
@@ -200,7 +201,7 @@ export const rulesPipeline: ReadonlyArray<Rule> = pipelineRules
 
 /**
  * Classifies an error, a defect or a whole `Cause`. Never fails: a value no
- * rule knows is `unknown`, a rule that throws is passed over, a value whose
+ * rule knows is `unknown`, a rule that throws is logged and passed over, a value whose
  * getters throw is read around. Of a `Cause` with several failures the worst
  * counts; interruption alone is `cancelled`.
  *
@@ -216,10 +217,17 @@ export const classify = (failure: unknown): Effect.Effect<Fault> =>
  * @internal
  */
 export const classifier = (own: ReadonlyArray<Rule> | undefined): Effect.Effect<(failure: unknown) => Fault> =>
-  Effect.zipWith(Rules, Clock.currentTimeMillis, (inForce, now) => {
-    const rules = own === undefined ? inForce : [...own, ...inForce]
-    return (failure) => classify_.classify(failure, rules, now)
-  })
+  Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
+    Effect.zipWith(Rules, Clock.currentTimeMillis, (inForce, now) => {
+      const rules = own === undefined ? inForce : [...own, ...inForce]
+      const broken = (rule: Rule, error: unknown) => {
+        const runtime = Runtime.make({ context: fiber.currentContext, fiberRefs: fiber.getFiberRefs(), runtimeFlags })
+        const message = `effect-recovery: the rule "${rule.name}" threw; it was passed over`
+        Runtime.runFork(runtime, Effect.logWarning(message, Cause.die(error)))
+      }
+      return (failure) => classify_.classify(failure, { rules, now, broken })
+    })
+  )
 
 /**
  * Matches errors whose `_tag` (or `name`) is the given one.

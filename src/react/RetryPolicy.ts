@@ -192,8 +192,8 @@ export const fibonacci = (
 
 /**
  * Your own curve: from the number of the retry (0 for the first) to the delay
- * before it. A delay that is not a number, or a function that throws, counts
- * as `maxDelay`.
+ * before it. A delay that is not a number counts as `maxDelay`; so does a
+ * function that throws, and that is logged.
  *
  * @example
  * ```ts
@@ -208,7 +208,7 @@ export const fibonacci = (
  */
 export const custom = (delay: (retry: number) => Duration.DurationInput, options?: Options): RetryPolicy => {
   const base = policy_.base({ ...options, initialDelay: 0 })
-  return policy_.make({ ...base, curve: "custom" }, curve.custom(delay, base.maxDelay))
+  return policy_.make({ ...base, curve: "custom" }, curve.custom(delay))
 }
 
 /**

@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as TestClock from "effect/TestClock"
 import { type CircuitBreaker, Decision, Fault, Recovery, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
 import { expectTypeOf } from "vitest"
@@ -255,6 +256,40 @@ describe("classification", () => {
     for (let i = 0; i < 100; i++) Effect.runSync(Fault.classify(new Error(message)))
     assert.isBelow(performance.now() - start, 200)
   })
+})
+
+describe("what users hand in and is broken", () => {
+  it.effect("is on record, and the recovery goes on", () =>
+    Effect.gen(function* () {
+      const logged: Array<string> = []
+      const logger = Logger.make(
+        ({ message }) => void logged.push(String(Array.isArray(message) ? message[0] : message))
+      )
+      const boom = () => {
+        throw new Error("boom")
+      }
+      const { calls, effect } = failing()
+      const policy = RetryPolicy.custom(boom, { maxRetries: 1, maxDelay: "3 seconds", honourRetryAfter: false })
+      const hooks: Recovery.Hooks = { onFault: boom }
+      const program = effect.pipe(
+        Recovery.recoverCategory({ otherwise: Strategy.retry(policy) }, { hooks }),
+        Effect.provide([
+          Fault.layer(Fault.when("mine", boom, { category: "logic" })),
+          Logger.replace(Logger.defaultLogger, logger)
+        ])
+      )
+      yield* toTheEnd(program)
+      assert.deepStrictEqual(calls.slice(1), [(calls[0] ?? 0) + 3_000])
+      assert.deepStrictEqual(
+        new Set(logged),
+        new Set([
+          `effect-recovery: the rule "mine" threw; it was passed over`,
+          "effect-recovery: the hook onFault failed; the recovery goes on",
+          "effect-recovery: a delay function threw; the longest delay is taken"
+        ])
+      )
+    })
+  )
 })
 
 describe("types", () => {

@@ -7,16 +7,25 @@ import { isSeverity, profileOf, severer } from "./categories.js"
 import { fingerprint } from "./fingerprint.js"
 import { declaredKey, makeSubject, read, type Subject } from "./subject.js"
 
-export const classify = (failure: unknown, rules: ReadonlyArray<Rule>, now: number): Fault =>
-  isCause(failure) ? classifyCause(failure, rules, now) : classifyError(failure, Cause.fail(failure), rules, now)
+/** By what a failure is judged. */
+export interface Law {
+  readonly rules: ReadonlyArray<Rule>
+  /** Epoch milliseconds, for dates that say when to come again. */
+  readonly now: number
+  /** Told of a rule that throws; it is passed over. */
+  readonly broken: (rule: Rule, error: unknown) => void
+}
+
+export const classify = (failure: unknown, law: Law): Fault =>
+  isCause(failure) ? classifyCause(failure, law) : classifyError(failure, Cause.fail(failure), law)
 
 /** Even asking throws for a revoked proxy. */
 const isCause = (failure: unknown): failure is Cause.Cause<unknown> => safely(() => Cause.isCause(failure)) === true
 
-const classifyCause = (cause: Cause.Cause<unknown>, rules: ReadonlyArray<Rule>, now: number): Fault => {
+const classifyCause = (cause: Cause.Cause<unknown>, law: Law): Fault => {
   const failures = [...Chunk.toReadonlyArray(Cause.failures(cause)), ...Chunk.toReadonlyArray(Cause.defects(cause))]
-  const faults = failures.map((failure) => classifyError(failure, cause, rules, now))
-  return faults.length === 0 ? fromDeclaration(cancelled(cause), noFailure(now), cause) : faults.reduce(worse)
+  const faults = failures.map((failure) => classifyError(failure, cause, law))
+  return faults.length === 0 ? fromDeclaration(cancelled(cause), noFailure(law.now), cause) : faults.reduce(worse)
 }
 
 const noFailure = (now: number): Subject => makeSubject("interrupted", now)
@@ -26,16 +35,16 @@ const cancelled = (cause: Cause.Cause<unknown>): Declaration =>
 
 const worse = (a: Fault, b: Fault): Fault => (severer(a.severity, b.severity) === a.severity ? a : b)
 
-const classifyError = (error: unknown, cause: Cause.Cause<unknown>, rules: ReadonlyArray<Rule>, now: number): Fault => {
-  const subject = makeSubject(error, now)
-  return fromDeclaration(declarationOf(subject, rules, now), subject, cause)
+const classifyError = (error: unknown, cause: Cause.Cause<unknown>, law: Law): Fault => {
+  const subject = makeSubject(error, law.now)
+  return fromDeclaration(declarationOf(subject, law), subject, cause)
 }
 
 /** Of the error itself, or of what it wraps if nothing is known of the wrapper. */
-export const declarationOf = (subject: Subject, rules: ReadonlyArray<Rule>, now: number): Declaration => {
+export const declarationOf = (subject: Subject, law: Law): Declaration => {
   for (const link of subject.chain) {
     const declaration =
-      selfDeclared(link) ?? firstMatch(link === subject.error ? subject : makeSubject(link, now), rules)
+      selfDeclared(link) ?? firstMatch(link === subject.error ? subject : makeSubject(link, law.now), law)
     if (declaration !== undefined) return declaration
   }
   return { category: "unknown", confidence: 0 }
@@ -59,10 +68,14 @@ const selfDeclared = (error: unknown): Declaration | undefined => {
   }
 }
 
-const firstMatch = (subject: Subject, rules: ReadonlyArray<Rule>): Declaration | undefined => {
+const firstMatch = (subject: Subject, { broken, rules }: Law): Declaration | undefined => {
   for (const rule of rules) {
-    const declaration = safely(() => rule.match(subject))
-    if (declaration !== undefined) return declaration
+    try {
+      const declaration = rule.match(subject)
+      if (declaration !== undefined) return declaration
+    } catch (error) {
+      broken(rule, error)
+    }
   }
   return undefined
 }

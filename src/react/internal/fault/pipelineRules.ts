@@ -133,9 +133,11 @@ const inPipeline = (category: string, severity: Severity = "medium"): Declaratio
   transient: transient.has(category)
 })
 
+const builtIn = { rules: defaultRules, now: 0, broken: () => {} }
+
 /** What the words of pipelines do not name is classified as everywhere; they may only make it worse. */
 const elsewhere = (subject: Subject, severity: Severity): Declaration => {
-  const declaration = declarationOf(subject, defaultRules, 0)
+  const declaration = declarationOf(subject, builtIn)
   const own = declaration.severity ?? profileOf(declaration.category).severity
   return { ...declaration, severity: severer(own, severity) }
 }

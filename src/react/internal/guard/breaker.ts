@@ -5,10 +5,11 @@ import * as Effect from "effect/Effect"
 import type * as PubSub from "effect/PubSub"
 import type { Change, ChangeReason, Snapshot, State, TripState } from "../../CircuitBreaker.js"
 import * as Events from "../../Events.js"
-import * as Fault from "../../Fault.js"
-import { BulkheadFull, CircuitOpen } from "../errors.js"
+import type * as Fault from "../../Fault.js"
+import { CircuitOpen } from "../errors.js"
 import type { forBreaker } from "../watch/meters.js"
 import type { OpenTime } from "./openTime.js"
+import { after, classify, isInterruption, isRefusal, type Rules } from "./verdict.js"
 import { withoutStack } from "./withoutStack.js"
 
 export interface Settings {
@@ -24,11 +25,6 @@ export interface Settings {
   readonly meters: ReturnType<typeof forBreaker>
   readonly hub: PubSub.PubSub<Change>
 }
-
-type Rules = ReadonlyArray<Fault.Rule> | undefined
-
-const classify = (cause: Cause.Cause<unknown>, rules: Rules): Effect.Effect<Fault.Fault> =>
-  Effect.map(Fault.classifier(rules), (classify) => classify(cause))
 
 /** Plain fields, since every call passes here; single-threaded JavaScript makes each method atomic. */
 export class Breaker {
@@ -309,19 +305,3 @@ const maxRestoredOpenings = 100
 const unchanged: Effect.Effect<Change | undefined> = Effect.succeed(undefined)
 
 const tell = (breaker: Breaker) => (change: Change | undefined) => breaker.tell(change)
-
-/** The failure of the call is not lost to a bug in what judges it. */
-const after = <E>(judged: Effect.Effect<void>, cause: Cause.Cause<E>): Effect.Effect<never, E> =>
-  Effect.matchCauseEffect(judged, {
-    onFailure: (bug) => Effect.failCause(Cause.sequential(cause, bug)),
-    onSuccess: () => Effect.failCause(cause)
-  })
-
-/** Also one whose finalizers died: whoever was interrupted has no answer to count. */
-const isInterruption = (cause: Cause.Cause<unknown>): boolean => Cause.isInterrupted(cause) && !Cause.isFailure(cause)
-
-/** The call was never made. */
-const isRefusal = (cause: Cause.Cause<unknown>): boolean => {
-  const error = Cause.failureOption(cause)
-  return error._tag === "Some" && (error.value instanceof CircuitOpen || error.value instanceof BulkheadFull)
-}

@@ -26,15 +26,11 @@ export const fibonacci =
     return unit * a
   }
 
+/** May throw: what a user's function does is up to the user. */
 export const custom =
-  (delay: (retry: number) => Duration.DurationInput, fallback: number): Curve =>
-  (retry) => {
-    try {
-      return toMillis(delay(retry))
-    } catch {
-      return fallback
-    }
-  }
+  (delay: (retry: number) => Duration.DurationInput): Curve =>
+  (retry) =>
+    toMillis(delay(retry))
 
 /** Duration itself turns NaN and what is negative into zero, which would be a hot loop, or a wrong option unseen. */
 export const toMillis = (value: Duration.DurationInput): number => {

@@ -1,3 +1,4 @@
+import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -150,25 +151,39 @@ const clamp = (delay: number, max: number): number => (Number.isNaN(delay) ? max
 
 const jittered = (description: CurveDescription, curve: Curve): ((state: State) => Effect.Effect<number>) => {
   const { jitter, maxDelay } = description
-  const initialDelay = description.curve === "custom" ? clamp(curve(0), maxDelay) : description.initialDelay
   // Clamped before and after: a curve that overflowed must not make the spread NaN.
-  const plain = (state: State) => clamp(curve(state.retry), maxDelay)
+  const plain = (retry: number) => clamp(curve(retry), maxDelay)
+  const initialDelay = () => (description.curve === "custom" ? plain(0) : description.initialDelay)
   const spread = (bounds: (state: State) => readonly [number, number]) => (state: State) => {
     const [low, high] = bounds(state)
     return Effect.map(Random.next, (random) => clamp(low + random * (high - low), maxDelay))
   }
+  const surely = (delayOf: (state: State) => Effect.Effect<number>) => (state: State) =>
+    Effect.catchAllDefect(
+      Effect.suspend(() => delayOf(state)),
+      (defect) =>
+        Effect.as(
+          Effect.logWarning("effect-recovery: a delay function threw; the longest delay is taken", Cause.die(defect)),
+          maxDelay
+        )
+    )
   if (typeof jitter === "number") {
-    return spread((state) => [plain(state) * (1 - jitter), plain(state) * (1 + jitter)])
+    return surely(spread(({ retry }) => [plain(retry) * (1 - jitter), plain(retry) * (1 + jitter)]))
   }
   switch (jitter) {
     case "none":
-      return (state) => Effect.succeed(plain(state))
+      return surely(({ retry }) => Effect.succeed(plain(retry)))
     case "full":
-      return spread((state) => [0, plain(state)])
+      return surely(spread(({ retry }) => [0, plain(retry)]))
     case "equal":
-      return spread((state) => [plain(state) / 2, plain(state)])
+      return surely(spread(({ retry }) => [plain(retry) / 2, plain(retry)]))
     case "decorrelated":
-      return spread((state) => [initialDelay, Math.max(initialDelay, 3 * (state.lastDelay || initialDelay))])
+      return surely(
+        spread(({ lastDelay }) => {
+          const first = initialDelay()
+          return [first, Math.max(first, 3 * (lastDelay || first))]
+        })
+      )
   }
 }
 

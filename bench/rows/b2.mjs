@@ -13,6 +13,8 @@ import { atBoundary, awaited, inFiber } from "./calls.mjs"
 
 const ignore = () => {}
 
+// At the Promise boundary `Effect.runPromise(Effect.void)` is the floor: it alone takes a third of what the peers do.
+
 /** Few, since some of the peers take milliseconds for each. */
 const repeats = 300
 
@@ -56,6 +58,7 @@ export const run = async () => {
     {
       "ours: refused": inFiber(refused),
       "ours: refused, runPromise": atBoundary(refused),
+      "Effect.void, runPromise": atBoundary(Effect.void),
       "cockatiel: refused": awaited(() => theirs.execute(async () => 1).catch(ignore)),
       "opossum: refused": awaited(() => opossum.fire().catch(ignore)),
       "ours: three failures": each(() => Effect.runPromise(ownRetry)),

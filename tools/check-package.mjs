@@ -1,12 +1,23 @@
 // Packs the package as it would be published and holds it against publint and
 // "are the types wrong". Needs a build.
 import { execFileSync } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 
 const folder = mkdtempSync(join(tmpdir(), "effect-recovery-pack-"))
 const run = (command, args) => execFileSync(command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] })
+
+/** What users compile against, without skipping a line of it: what is stripped must not be named elsewhere. */
+const checkDeclarations = (tarball) => {
+  run("tar", ["-xzf", tarball, "-C", folder])
+  const root = join(folder, "package")
+  symlinkSync(resolve("node_modules"), join(root, "node_modules"))
+  const options = ["--noEmit", "--strict", "--skipLibCheck", "false", "--target", "es2022", "--module", "nodenext"]
+  const types = ["--types", "node", "--exactOptionalPropertyTypes"]
+  const files = ["index", "sqlite"].map((door) => join(root, "dist", `${door}.d.ts`))
+  run("node", [join("node_modules", "typescript", "bin", "tsc"), ...options, ...types, ...files])
+}
 
 try {
   const pack = ["pack", "--json", "--ignore-scripts", "--loglevel", "error", "--pack-destination", folder]
@@ -17,6 +28,7 @@ try {
   process.stdout.write(run(join("node_modules", ".bin", "publint"), [tarball, "--strict"]))
   // ESM only: Node 20.19 and later can require it.
   process.stdout.write(run(join("node_modules", ".bin", "attw"), [tarball, "--profile", "esm-only"]))
+  checkDeclarations(tarball)
   console.log(`${filename}: ${files.length} files, ${(size / 1024).toFixed(0)} kB`)
 } catch (error) {
   console.error(error.stdout ?? error.message)

@@ -1,5 +1,5 @@
 import { Context, Effect, Layer } from "effect"
-import { CircuitBreaker, Recovery, RetryPolicy, Strategy } from "effect-recovery"
+import { type Bulkhead, CircuitBreaker, Recovery, RetryPolicy, Strategy } from "effect-recovery"
 
 /** One for the whole service: its breaker and its places are shared by all callers. */
 const makeGuard = Recovery.recoverable({
@@ -13,7 +13,7 @@ const makeGuard = Recovery.recoverable({
 
 class Rates extends Context.Tag("Rates")<
   Rates,
-  { readonly of: (currency: string) => Effect.Effect<number, unknown> }
+  { readonly of: (currency: string) => Effect.Effect<number, Bulkhead.BulkheadFull> }
 >() {
   static readonly layer = (get: (url: string, signal: AbortSignal) => Promise<number>) =>
     Layer.effect(

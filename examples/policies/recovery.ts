@@ -20,7 +20,7 @@ const asTold = Strategy.make("asTold", ({ attempt, error }: Strategy.Failure<Thr
   attempt < 5 ? Decision.again(`${error.seconds} seconds`) : Decision.exhausted
 )
 
-// Effect<string, RecoveryExhausted<Throttled>>: Offline and NotFound are answered, whatever happens.
+// Effect<string, Throttled | RecoveryExhausted<Throttled>>: Offline and NotFound are answered, whatever happens.
 const recovered = (path: string) =>
   download(path).pipe(
     Recovery.recover({

@@ -1,4 +1,4 @@
-import { Config, Data, Effect } from "effect"
+import { Data, Effect } from "effect"
 import { Fault, Recovery, RetryPolicy } from "effect-recovery"
 
 class Offline extends Data.TaggedError("Offline")<{}> {
@@ -23,7 +23,7 @@ const byKind = flaky().pipe(
 )
 
 // and a pipeline may leave it to the layer it runs with, or to DOWNLOAD_RETRY_MAX_RETRIES and its like.
-const policy = Config.nested(RetryPolicy.config(), "DOWNLOAD_RETRY")
+const policy = RetryPolicy.config("DOWNLOAD_RETRY")
 const provided = flaky().pipe(
   Recovery.retry,
   Effect.provide(RetryPolicy.layer(RetryPolicy.linear({ initialDelay: "10 millis", increment: "10 millis" })))

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as Fault from "./Fault.js"
 import { CircuitOpen } from "./internal/errors.js"
@@ -50,8 +51,10 @@ export interface CircuitBreaker {
   readonly name: string
   /** How it stands, without moving it; give it to {@link Options} to go on from there. */
   readonly snapshot: Effect.Effect<Snapshot>
-  /** Every change of state from now on. */
+  /** Every change of state, from when the stream is run and has begun. */
   readonly changes: Stream.Stream<Change>
+  /** The same, from this effect on, until its scope closes. */
+  readonly subscribe: Effect.Effect<Stream.Stream<Change>, never, Scope.Scope>
   /** Refuses every call until `reset`. */
   readonly isolate: Effect.Effect<void>
   /** Closes it and forgets what it counted. */
@@ -130,7 +133,10 @@ export type ChangeReason =
  * @category models
  */
 export interface Change {
+  /** Its name; in a group `name/key`. */
   readonly breaker: string
+  /** In a group. */
+  readonly key: string | undefined
   readonly from: State
   readonly to: State
   /** Epoch milliseconds. */
@@ -394,8 +400,10 @@ export interface Keyed {
   readonly get: (key: string) => Effect.Effect<CircuitBreaker>
   /** How the known keys stand. */
   readonly snapshot: Effect.Effect<ReadonlyMap<string, Snapshot>>
-  /** Every change of state of every key's breaker from now on; `breaker` is `name/key`. */
+  /** Every change of state of every key's breaker, from when the stream is run and has begun. */
   readonly changes: Stream.Stream<Change>
+  /** The same, from this effect on, until its scope closes. */
+  readonly subscribe: Effect.Effect<Stream.Stream<Change>, never, Scope.Scope>
   /** @internal */
   readonly breakerFor: (key: string) => Breaker
 }

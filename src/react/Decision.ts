@@ -27,6 +27,8 @@ export type Decision<A = never, E = never, R = never> = Again<A, E, R> | Instead
 export interface Again<out A = never, out E = never, out R = never> {
   readonly _tag: "Again"
   readonly delay: Duration.Duration
+  /** Which strategy of a sequence has decided. */
+  readonly by?: string | undefined
   /** What the attempt is paid from when it starts; if there is no token, `otherwise` is decided. */
   readonly budget?: RetryBudget | undefined
   /** What to decide if the bounds of the recovery do not allow it; without it the recovery is exhausted. */
@@ -42,6 +44,8 @@ export interface Again<out A = never, out E = never, out R = never> {
 export interface Instead<out A, out E, out R> {
   readonly _tag: "Instead"
   readonly effect: Effect.Effect<A, E, R>
+  /** Which strategy of a sequence has decided. */
+  readonly by?: string | undefined
   /** What to decide if the effect fails; without it its failure is the outcome. */
   readonly otherwise?: Effect.Effect<Decision<A, E, R>, never, R>
 }
@@ -55,6 +59,8 @@ export interface Instead<out A, out E, out R> {
 export interface GiveUp {
   readonly _tag: "GiveUp"
   readonly exhausted: boolean
+  /** Which strategy of a sequence has decided. */
+  readonly by?: string | undefined
 }
 
 /**

@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Change } from "./CircuitBreaker.js"
 import type * as Fault from "./Fault.js"
-import { EventHub } from "./internal/watch/eventHub.js"
+import { EventHub, type Watch } from "./internal/watch/eventHub.js"
 
 /**
  * Where an event comes from. Outside of a run only `recovery` is known, and
@@ -61,7 +61,7 @@ export type Event =
       readonly _tag: "RecoveryEnded"
       readonly source: Source
       readonly outcome: Outcome
-      /** How often the effect was run. */
+      /** How often it was tried, also where a breaker refused the call. */
       readonly attempts: number
       /** From the first failure. */
       readonly elapsed: Duration.Duration
@@ -121,7 +121,7 @@ export class Observer extends Context.Reference<Observer>()("effect-recovery/Eve
  *   Recovery.recover({ Offline: Strategy.skip() }),
  *   Effect.provide(Events.layer((event) => Console.log(event._tag)))
  * )
- * Effect.runPromise(program) // Decided
+ * Effect.runPromise(program) // Decided, RecoveryEnded
  * ```
  *
  * @since 0.1.0
@@ -185,17 +185,6 @@ export const subscribe: Effect.Effect<Stream.Stream<Event>, never, Scope.Scope> 
  * @category reading
  */
 export const stream: Stream.Stream<Event> = Stream.unwrapScoped(subscribe)
-
-/**
- * Whoever watches the present program.
- *
- * @internal
- */
-export interface Watch {
-  /** Whether anybody does; the event need not be made if not. */
-  readonly isOn: () => boolean
-  readonly emit: (event: Event) => Effect.Effect<void>
-}
 
 /**
  * @internal

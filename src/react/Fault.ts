@@ -151,7 +151,9 @@ export class Rules extends Context.Reference<Rules>()("effect-recovery/Fault/Rul
 }) {}
 
 /**
- * Puts rules before the built-in ones.
+ * Puts rules before those in force: the built-in ones, and those of a layer
+ * around it. Give all rules of one place to one layer: of two layers side by
+ * side, one takes the other's place.
  *
  * @example
  * ```ts
@@ -171,7 +173,10 @@ export class Rules extends Context.Reference<Rules>()("effect-recovery/Fault/Rul
  * @category layers
  */
 export const layer = (...rules: ReadonlyArray<Rule>): Layer.Layer<never> =>
-  Layer.succeed(Rules, [...rules, ...defaultRules])
+  Layer.effect(
+    Rules,
+    Effect.map(Rules, (inForce) => [...rules, ...inForce])
+  )
 
 /**
  * Rules for build and deployment pipelines: the categories `linting`,

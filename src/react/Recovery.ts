@@ -9,6 +9,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Stream from "effect/Stream"
+import type { NoInfer } from "effect/Types"
 import * as Events from "./Events.js"
 import type * as Fault from "./Fault.js"
 import { AttemptTimeout, type DecisionTaken, RecoveryExhausted } from "./internal/errors.js"
@@ -17,7 +18,7 @@ import type { Named } from "./internal/recovery/named.js"
 import * as named_ from "./internal/recovery/named.js"
 import { type Hooks, type Limits, type Plan, perform } from "./internal/recovery/perform.js"
 import * as plans from "./internal/recovery/plans.js"
-import type { Recoverable, RecoverableOptions } from "./internal/recovery/recoverable.js"
+import type { NoOtherOptions, Recoverable, RecoverableOptions } from "./internal/recovery/recoverable.js"
 import * as recoverable_ from "./internal/recovery/recoverable.js"
 import { lazyRetry } from "./internal/retry/lazyRetry.js"
 import { checkLimits, checkTimeout } from "./internal/retry/policy.js"
@@ -57,6 +58,13 @@ export type {
    * @category models
    */
   AttemptError,
+  /**
+   * Refuses options there are not.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  NoOtherOptions,
   /**
    * Makes work survive.
    *
@@ -171,7 +179,7 @@ type NotTags<E, Handlers> = {
   readonly [Tag in Exclude<
     keyof Handlers,
     Extract<E, { readonly _tag: string }>["_tag"]
-  >]: "this is not a tag of the errors"
+  >]: `no error has this tag; there are: ${Tags<E>}`
 }
 
 /**
@@ -255,17 +263,36 @@ export interface Options extends Limits {
  * @category combinators
  */
 export const recover: {
+  // The errors are inferred from the effect alone: an annotation of the result says nothing of what was handled.
   <E, const Handlers extends Cases<E> & OnlyTags<E, Handlers>>(
     handlers: Handlers,
     options?: Options
   ): <A, R>(
     self: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A | Values<Handlers>, Residual<E, Handlers>, R | Requirements<Handlers>>
+  ) => Effect.Effect<
+    A | { [Tag in keyof Handlers]-?: Strategy.ValueOf<Handlers[Tag]> }[keyof Handlers],
+    | Exclude<NoInfer<E>, { readonly _tag: keyof Handlers }>
+    | {
+        [Tag in keyof Handlers]-?:
+          | (undefined extends Handlers[Tag] ? WithTag<NoInfer<E>, Tag> : never)
+          | Strategy.Resolve<Strategy.FailureOf<Handlers[Tag]>, WithTag<NoInfer<E>, Tag>>
+      }[keyof Handlers],
+    R | { [Tag in keyof Handlers]-?: Strategy.RequirementsOf<Handlers[Tag]> }[keyof Handlers]
+  >
   <A, E, R, const Handlers extends Cases<E> & OnlyTags<E, Handlers>>(
     self: Effect.Effect<A, E, R>,
     handlers: Handlers,
     options?: Options
-  ): Effect.Effect<A | Values<Handlers>, Residual<E, Handlers>, R | Requirements<Handlers>>
+  ): Effect.Effect<
+    A | { [Tag in keyof Handlers]-?: Strategy.ValueOf<Handlers[Tag]> }[keyof Handlers],
+    | Exclude<NoInfer<E>, { readonly _tag: keyof Handlers }>
+    | {
+        [Tag in keyof Handlers]-?:
+          | (undefined extends Handlers[Tag] ? WithTag<NoInfer<E>, Tag> : never)
+          | Strategy.Resolve<Strategy.FailureOf<Handlers[Tag]>, WithTag<NoInfer<E>, Tag>>
+      }[keyof Handlers],
+    R | { [Tag in keyof Handlers]-?: Strategy.RequirementsOf<Handlers[Tag]> }[keyof Handlers]
+  >
 } = dual(
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(self: Effect.Effect<A, E, R>, handlers: Cases<E>, options?: Options) =>
@@ -337,12 +364,12 @@ export const recoverCategory: {
     options?: Options
   ): <A, R>(
     self: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A | Values<Handlers>, CategoryResidual<E, Handlers>, R | Requirements<Handlers>>
+  ) => Effect.Effect<A | Values<Handlers>, CategoryResidual<NoInfer<E>, Handlers>, R | Requirements<Handlers>>
   <A, E, R, const Handlers extends CategoryCases<E>>(
     self: Effect.Effect<A, E, R>,
     handlers: Handlers,
     options?: Options
-  ): Effect.Effect<A | Values<Handlers>, CategoryResidual<E, Handlers>, R | Requirements<Handlers>>
+  ): Effect.Effect<A | Values<Handlers>, CategoryResidual<NoInfer<E>, Handlers>, R | Requirements<Handlers>>
 } = dual(
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(self: Effect.Effect<A, E, R>, handlers: CategoryCases<E>, options?: Options) =>
@@ -382,8 +409,11 @@ export const recoverCategory: {
  * @since 0.1.0
  * @category constructors
  */
-export const recoverable = <const O extends RecoverableOptions>(options: O): Effect.Effect<Recoverable<O>> =>
-  recoverable_.make(options)
+export const recoverable = <const O extends RecoverableOptions>(
+  options: O & NoOtherOptions<O>
+): Effect.Effect<Recoverable<O>> =>
+  // What is refused is not there.
+  recoverable_.make<O>(options)
 
 /**
  * Answers failures as the `RecoveryPolicy` in force says for this name, for
@@ -395,7 +425,7 @@ export const recoverable = <const O extends RecoverableOptions>(options: O): Eff
 export const auto: (
   name: string,
   options?: AutoOptions
-) => <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | RecoveryExhausted<E>, R> = named_.auto
+) => <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R> = named_.auto
 
 /**
  * @since 0.1.0

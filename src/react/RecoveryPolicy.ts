@@ -49,7 +49,8 @@ export class Current extends Context.Reference<Current>()("effect-recovery/Recov
 }) {}
 
 /**
- * Provides a policy.
+ * Provides a policy. What it does not name is answered by that of a layer
+ * around it, so that an `abort` out there still holds in here.
  *
  * @example
  * ```ts
@@ -74,14 +75,21 @@ export class Current extends Context.Reference<Current>()("effect-recovery/Recov
  * @since 0.1.0
  * @category layers
  */
-export const layer = (policy: RecoveryPolicy): Layer.Layer<never> => Layer.succeed(Current, policy)
+export const layer = (policy: RecoveryPolicy): Layer.Layer<never> =>
+  Layer.effect(
+    Current,
+    Effect.map(Current, (around) => ({
+      names: { ...around.names, ...policy.names },
+      categories: { ...around.categories, ...policy.categories },
+      otherwise: policy.otherwise ?? around.otherwise
+    }))
+  )
 
 /**
  * Registers other ways to the result of a named effect, in the order to try
  * them: once its strategy is exhausted, the first is asked, and so on. They are
  * functions of the same form: of its arguments, to its values, failing, if at
- * all, with its errors. A second layer for the same effect replaces the
- * first.
+ * all, with its errors. A second layer for the same effect takes the place of the first.
  *
  * @example
  * ```ts

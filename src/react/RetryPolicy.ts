@@ -9,7 +9,7 @@
  *
  * @since 0.1.0
  */
-import type * as Config from "effect/Config"
+import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -321,8 +321,8 @@ export interface RetryOptions {
 }
 
 /**
- * The policy of {@link Recovery.retry}, and of whatever else names no policy
- * of its own. Defaults to {@link exponential}`()`: 3 retries after 1, 2 and 4
+ * The policy of whatever names none of its own: `Recovery.retry`,
+ * `Strategy.retry()` and `Recovery.recoverable`. Defaults to {@link exponential}`()`: 3 retries after 1, 2 and 4
  * seconds.
  *
  * @since 0.1.0
@@ -356,16 +356,16 @@ export class Current extends Context.Reference<Current>()("effect-recovery/Retry
 export const layer = (policy: RetryPolicy): Layer.Layer<never> => Layer.succeed(Current, policy)
 
 /**
- * The policy of everything that names none, from the configuration.
+ * The policy of everything that names none, from the configuration; see
+ * {@link config}.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (config_: Config.Config<RetryPolicy> = config()): Layer.Layer<never, ConfigError> =>
-  Layer.effect(Current, config_)
+export const layerConfig = (prefix?: string): Layer.Layer<never, ConfigError> => Layer.effect(Current, config(prefix))
 
 /**
- * Reads a policy from the configuration; what is not there keeps its default,
+ * Reads a policy from the configuration, under a prefix; what is not there keeps its default,
  * what makes no sense is a `ConfigError` that names the setting.
  *
  * | setting | meaning | default |
@@ -383,10 +383,10 @@ export const layerConfig = (config_: Config.Config<RetryPolicy> = config()): Lay
  * @example
  * ```ts
  * import { RetryPolicy } from "effect-recovery"
- * import { Config, ConfigProvider, Effect } from "effect"
+ * import { ConfigProvider, Effect } from "effect"
  *
  * // Environment variables DOWNLOAD_RETRY_MAX_RETRIES, DOWNLOAD_RETRY_JITTER and so on
- * const policy = Config.nested(RetryPolicy.config(), "DOWNLOAD_RETRY")
+ * const policy = RetryPolicy.config("DOWNLOAD_RETRY")
  *
  * const provider = ConfigProvider.fromMap(
  *   new Map([["DOWNLOAD_RETRY_MAX_RETRIES", "7"]]),
@@ -399,7 +399,8 @@ export const layerConfig = (config_: Config.Config<RetryPolicy> = config()): Lay
  * @since 0.1.0
  * @category config
  */
-export const config = (): Config.Config<RetryPolicy> => fromConfig
+export const config = (prefix?: string): Config.Config<RetryPolicy> =>
+  prefix === undefined ? fromConfig : Config.nested(fromConfig, prefix)
 
 const fromConfig = policyConfig.config(({ curve, ...options }) => {
   switch (curve) {

@@ -166,8 +166,8 @@ export const make = <E, A = never, E2 = never, R = never>(
 
 /**
  * Run the same effect again, when a schedule says. Defaults to
- * `RetryPolicy.exponential()`: 3 retries after 1, 2 and 4 seconds. Out of
- * retries it is exhausted.
+ * `RetryPolicy.Current`: 3 retries after 1, 2 and 4 seconds, unless a layer
+ * says otherwise. Out of retries it is exhausted.
  *
  * @since 0.1.0
  * @category strategies
@@ -175,12 +175,29 @@ export const make = <E, A = never, E2 = never, R = never>(
 export const retry: {
   (): Strategy<unknown, never, Exhausted>
   <E, R>(policy: Schedule.Schedule<unknown, E, R>, options?: RetryPolicy.RetryOptions): Strategy<E, never, Exhausted, R>
-} = (
-  policy: Schedule.Schedule<unknown, never, unknown> = RetryPolicy.exponential(),
-  { budget }: RetryPolicy.RetryOptions = {}
-): never =>
+} = (policy?: Schedule.Schedule<unknown, never, unknown>, { budget }: RetryPolicy.RetryOptions = {}): never =>
   // The strategy takes and needs what its policy does; the default takes any failure and needs nothing.
-  fromOpen("retry", () => openSchedule(policy, budget), budget === undefined ? [] : [budget]) as never
+  fromOpen(
+    "retry",
+    () => (policy === undefined ? openCurrent(budget) : openSchedule(policy, budget)),
+    budget === undefined ? [] : [budget]
+  ) as never
+
+/**
+ * The policy in force at the first failure.
+ *
+ * @internal
+ */
+export const openCurrent = (budget: RetryBudget | undefined): Driver<unknown, never, Exhausted, never> => {
+  let driver: Driver<unknown, never, Exhausted, never> | undefined
+  return (failure) => {
+    if (driver !== undefined) return driver(failure)
+    return Effect.flatMap(RetryPolicy.Current, (policy) => {
+      driver = openSchedule(policy, budget)
+      return driver(failure)
+    })
+  }
+}
 
 /**
  * @internal
@@ -293,10 +310,12 @@ const openSequence = (strategies: ReadonlyArray<For<never>>): Driver<never, unkn
   const drivers = strategies.map((strategy) => strategy.open())
   let current = 0
 
-  const ask: Driver<never, unknown, unknown, unknown> = (failure) =>
-    Effect.flatMap(drivers[current]?.(failure) ?? Effect.succeed(Decision.exhausted), (decision) =>
-      route(decision, failure)
+  const ask: Driver<never, unknown, unknown, unknown> = (failure) => {
+    const by = strategies[current]?.name
+    return Effect.flatMap(drivers[current]?.(failure) ?? Effect.succeed(Decision.exhausted), (decision) =>
+      route(by === undefined || decision.by !== undefined ? decision : { ...decision, by }, failure)
     )
+  }
 
   const route = (decision: AnyDecision, failure: Failure<never>): Effect.Effect<AnyDecision, never, unknown> => {
     if (current >= drivers.length - 1) return Effect.succeed(decision)
@@ -356,11 +375,15 @@ type Aborts<Failure> = unknown extends Failure ? unknown : Extract<Failure, Orig
  * @since 0.1.0
  * @category models
  */
-export type Resolve<Failure, E> = Failure extends Original
-  ? E
-  : Failure extends Exhausted
-    ? RecoveryExhausted<E>
-    : Failure
+export type Resolve<Failure, E> = Failure extends Original ? E : Failure extends Exhausted ? ExhaustedOf<E> : Failure
+
+/**
+ * What cannot fail cannot be exhausted either.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ExhaustedOf<E> = [E] extends [never] ? never : RecoveryExhausted<E>
 
 /**
  * What can surface from a sequence.

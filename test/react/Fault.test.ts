@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as FiberId from "effect/FiberId"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Fault, Recovery } from "effect-recovery"
@@ -152,7 +153,8 @@ describe("Fault.classify", () => {
       Fault.message(/\bledger\b/gi, { category: "ledger" }),
       Fault.instanceOf(RangeError, { category: "validation" })
     )
-    const fault = (error: unknown) => Effect.runSync(Effect.provide(Fault.classify(error), rules))
+    const fault = (error: unknown) =>
+      Fault.classify(error).pipe(Effect.provide([rules, Logger.remove(Logger.defaultLogger)]), Effect.runSync)
     assert.strictEqual(fault(coded("E_SHOP_LOCK")).category, "conflict")
     assert.strictEqual(fault({ status: 503 }).category, "maintenance")
     for (let i = 0; i < 3; i++) assert.strictEqual(fault("the ledger is closed").category, "ledger")

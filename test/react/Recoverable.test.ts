@@ -219,6 +219,7 @@ describe("Recovery.recoverable", () => {
       const denied = yield* Effect.flip(resilient.try(() => Promise.reject(refused)))
       assert.strictEqual(denied._tag, "UnknownException")
       assert.strictEqual(denied.message, "no")
+      // @ts-expect-error nobody would run it
       const exit = yield* Effect.exit(resilient.try(() => Effect.succeed(1)))
       assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
     })
@@ -297,6 +298,38 @@ describe("Recovery.recoverable", () => {
       Effect.Effect<string | number, Bulkhead.BulkheadFull, never>
     >()
   })
+
+  it("what cannot fail cannot be exhausted; what is no option does not compile", () => {
+    const safe = Effect.map(Recovery.recoverable({ name: "x", breaker: false }), (made) => made(Effect.succeed(1)))
+    expectTypeOf<Effect.Effect.Success<typeof safe>>().toEqualTypeOf<Effect.Effect<number, never, never>>()
+    expectTypeOf(Effect.succeed(1).pipe(Recovery.auto("x"))).toEqualTypeOf<Effect.Effect<number, never, never>>()
+    // @ts-expect-error it is called timeout
+    const misspelt = Recovery.recoverable({ name: "x", timeot: "1 second" })
+    assert.isTrue(Effect.isEffect(misspelt))
+  })
+
+  it.effect("without a policy of its own it uses the one in force", () =>
+    Effect.gen(function* () {
+      const once = RetryPolicy.layer(RetryPolicy.fixed({ maxRetries: 1, delay: 5 }))
+      const resilient = yield* Recovery.recoverable({ name: "in-force" })
+      const one = failing(9, offline)
+      yield* toTheEnd(resilientFlip(resilient(one.effect)).pipe(Effect.provide(once)))
+      const other = failing(9, offline)
+      const recovered = other.effect.pipe(Recovery.recover({ Offline: Strategy.retry() }), Effect.provide(once))
+      yield* toTheEnd(resilientFlip(recovered))
+      assert.deepStrictEqual([one.waits(), other.waits()], [[5], [5]])
+    })
+  )
+
+  it.effect("its budget may be made with it", () =>
+    Effect.gen(function* () {
+      const budget = { capacity: 1, ratio: 0, perSecond: 0 }
+      const resilient = yield* Recovery.recoverable({ name: "own-budget", budget })
+      const { calls, effect } = failing(9, offline)
+      yield* toTheEnd(resilientFlip(resilient(effect)))
+      assert.strictEqual(calls.length, 2)
+    })
+  )
 
   it("options that make no sense are defects that name them", () => {
     const build = (options: Partial<Recovery.RecoverableOptions>) => () =>

@@ -131,4 +131,20 @@ describe("Recovery.recover, in types", () => {
   it("a policy for a narrower error does not compile", () => {
     expectTypeOf(download.pipe(RetryPolicy.retry(RetryPolicy.exponential()))).toEqualTypeOf<typeof download>()
   })
+
+  it("an annotation of the result does not change what is inferred", () => {
+    const annotated: Effect.Effect<string, NotFound | Denied> = download.pipe(
+      Recovery.recover({ Offline: Strategy.skip("") })
+    )
+    // @ts-expect-error RecoveryExhausted<Offline> is missing
+    const missing: Effect.Effect<string, NotFound | Denied> = download.pipe(
+      Recovery.recover({ Offline: Strategy.retry() })
+    )
+    const category: Effect.Effect<string, Offline | NotFound | Denied> = download.pipe(
+      Recovery.recoverCategory({ network: Strategy.skip("") })
+    )
+    expectTypeOf(
+      Effect.isEffect(annotated) && Effect.isEffect(missing) && Effect.isEffect(category)
+    ).toEqualTypeOf<boolean>()
+  })
 })

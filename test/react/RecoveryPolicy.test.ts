@@ -118,6 +118,22 @@ describe("Recovery.auto", () => {
     })
   )
 
+  it.effect("an inner policy adds to the one around it", () =>
+    Effect.gen(function* () {
+      const outer = RecoveryPolicy.layer({ names: { charge: Strategy.abort }, otherwise: times(1) })
+      const inner = RecoveryPolicy.layer({ categories: { network: times(3) } })
+      const attempts = (name: string, error: Failure) =>
+        Effect.gen(function* () {
+          const { calls, effect } = counting(error)
+          yield* toTheEnd(effect.pipe(Recovery.auto(name), Effect.provide(inner), Effect.provide(outer)))
+          return calls.made
+        })
+      assert.strictEqual(yield* attempts("charge", new Offline()), 1)
+      assert.strictEqual(yield* attempts("other", new Offline()), 4)
+      assert.strictEqual(yield* attempts("other", new Denied()), 2)
+    })
+  )
+
   it("a strategy that gives a value, or needs something, cannot stand for any effect", () => {
     // @ts-expect-error whose value would it be?
     RecoveryPolicy.layer({ otherwise: Strategy.skip(1) })

@@ -259,11 +259,10 @@ describe("observing", () => {
     })
   )
 
-  it.effect("changes are a stream, with their reasons", () =>
+  it.scoped("changes are a stream, with their reasons", () =>
     Effect.gen(function* () {
       const breaker = yield* make()
-      const changes = yield* Effect.fork(Stream.runCollect(Stream.take(breaker.changes, 7)))
-      yield* Effect.yieldNow()
+      const changes = yield* breaker.subscribe
       yield* trip(breaker)
       yield* TestClock.adjust("30 seconds")
       yield* fail(breaker)
@@ -271,7 +270,10 @@ describe("observing", () => {
       yield* Effect.void.pipe(CircuitBreaker.protect(breaker))
       yield* breaker.isolate
       yield* breaker.reset
-      const seen = Chunk.toReadonlyArray(yield* Fiber.join(changes)).map(({ reason, to }) => [to, reason])
+      const seen = Chunk.toReadonlyArray(yield* Stream.runCollect(Stream.take(changes, 7))).map(({ reason, to }) => [
+        to,
+        reason
+      ])
       assert.deepStrictEqual(seen, [
         ["open", "tripped"],
         ["half-open", "the reset time is over"],
@@ -395,7 +397,7 @@ describe("snapshots", () => {
 })
 
 describe("keyed breakers", () => {
-  it.effect("one key does not know of the other", () =>
+  it.scoped("one key does not know of the other", () =>
     Effect.gen(function* () {
       const hosts = yield* CircuitBreaker.keyed({ name: "hosts", trip: CircuitBreaker.consecutive({ failures: 1 }) })
       const call = (host: string, end: Effect.Effect<void, unknown>) =>
@@ -404,10 +406,24 @@ describe("keyed breakers", () => {
       const refused = yield* call("a", Effect.void)
       assert.isTrue(isRefused(refused) && String(refused).includes("hosts/a"))
       assert.isTrue(Either.isRight(yield* call("b", Effect.void)))
+      const isolated = yield* hosts.get("c")
+      const changes = yield* hosts.subscribe
+      const own = yield* isolated.subscribe
+      yield* (yield* hosts.get("d")).isolate
+      yield* isolated.isolate
+      const keys = Chunk.toReadonlyArray(yield* Stream.runCollect(Stream.take(changes, 2))).map(({ key }) => key)
+      assert.deepStrictEqual(keys, ["d", "c"])
+      assert.strictEqual(Chunk.unsafeHead(yield* Stream.runCollect(Stream.take(own, 1))).key, "c")
+      const refusal = yield* Effect.flip(Effect.void.pipe(CircuitBreaker.protectKey(hosts, "c")))
+      assert.strictEqual(refusal.state, "isolated")
+      assert.include(refusal.message, "until it is reset")
+      for (const key of ["c", "d"]) yield* (yield* hosts.get(key)).reset
       const states = [...(yield* hosts.snapshot)].map(([key, { state }]) => [key, state])
       assert.deepStrictEqual(states, [
         ["a", "open"],
-        ["b", "closed"]
+        ["b", "closed"],
+        ["c", "closed"],
+        ["d", "closed"]
       ])
       yield* (yield* hosts.get("a")).reset
       assert.isTrue(Either.isRight(yield* call("a", Effect.void)))

@@ -7,7 +7,16 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as TestClock from "effect/TestClock"
-import { type CircuitBreaker, Decision, Fault, Recovery, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
+import {
+  type CircuitBreaker,
+  Decision,
+  Events,
+  Fault,
+  Recovery,
+  RetryBudget,
+  RetryPolicy,
+  Strategy
+} from "effect-recovery"
 import { expectTypeOf } from "vitest"
 import { performFrom } from "../../src/react/internal/recovery/perform.js"
 
@@ -45,6 +54,25 @@ describe("the engine", () => {
       const bounded = Recovery.recover({ Offline: Strategy.sequence(slowly, retry) }, { maxElapsed: "12 seconds" })
       yield* toTheEnd(other.effect.pipe(bounded))
       assert.strictEqual(other.calls.length, 1)
+    })
+  )
+
+  it.effect("of a sequence it is known who has decided", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const strategy = Strategy.sequence(Strategy.retry(RetryPolicy.fixed({ maxRetries: 1, delay: 1 })), Strategy.abort)
+      const watched = failing().effect.pipe(
+        Recovery.recover({ Offline: strategy }),
+        Effect.provide(
+          Events.layer((event) =>
+            Effect.sync(() => {
+              if (event._tag === "Decided") seen.push(`${event.strategy} ${event.decision}`)
+            })
+          )
+        )
+      )
+      yield* toTheEnd(watched)
+      assert.deepStrictEqual(seen, ["retry Again", "abort GiveUp"])
     })
   )
 
@@ -214,6 +242,11 @@ describe("an exhausted recovery", () => {
       assert.strictEqual(calls.length, 1)
     })
   )
+
+  it("has what it gave up on as its cause", () => {
+    const error = new Error("down")
+    assert.strictEqual(new Recovery.RecoveryExhausted({ error, attempts: 1, decisions: [] }).cause, error)
+  })
 
   it("has a message, however deep it is", () => {
     let error: Recovery.RecoveryExhausted<unknown> | Error = new Error("down")

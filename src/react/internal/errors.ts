@@ -16,22 +16,30 @@ function asSchema<A extends Fields, Fields extends object, I>(
   return Schema.transform(fields, Schema.declare(is), { strict: true, decode: make, encode: (self) => self })
 }
 
+/** Its fields. */
+class Exhausted extends Data.TaggedError("RecoveryExhausted")<{
+  readonly error: unknown
+  /** How often it was tried, also where a breaker refused the call. */
+  readonly attempts: number
+  /** What was decided on the way, oldest first. */
+  readonly decisions: ReadonlyArray<DecisionTaken>
+  /** What was known of the last error; not kept where the error comes from a journal. */
+  readonly fault?: Fault.Fault | undefined
+}> {}
+
 /**
  * A strategy had nothing left to try. Keeps the last error whole.
  *
  * @since 0.1.0
  * @category errors
  */
-export class RecoveryExhausted<out E> extends Data.TaggedError("RecoveryExhausted")<{
-  readonly error: unknown
-  /** How often the effect was run. */
-  readonly attempts: number
-  /** What was decided on the way, oldest first. */
-  readonly decisions: ReadonlyArray<DecisionTaken>
-  /** What was known of the last error; not kept where the error comes from a journal. */
-  readonly fault?: Fault.Fault | undefined
-}> {
+export class RecoveryExhausted<out E> extends Exhausted {
   declare readonly error: E
+  constructor(props: ConstructorParameters<typeof Exhausted>[0]) {
+    super(props)
+    // For whoever prints it: the error it gave up on stands behind it.
+    Object.defineProperty(this, "cause", { value: props.error, enumerable: false, configurable: true })
+  }
   /** As bad as what it gave up on, and no more worth repeating. */
   get [declaredKey](): Declaration {
     const { category = "unknown", retryAfter, severity } = this.fault ?? {}
@@ -104,11 +112,16 @@ export interface DecisionTaken {
 export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
   /** Its name. */
   readonly breaker: string
-  /** Until the next call has a chance. */
+  /** `isolated`: by hand, until it is reset. */
+  readonly state: "open" | "half-open" | "isolated"
+  /** Until the next call has a chance; a guess while it is half-open or isolated. */
   readonly retryAfter: Duration.Duration
 }> {
   override get message(): string {
-    return `The circuit breaker "${this.breaker}" is open; try again in ${Duration.format(this.retryAfter)}.`
+    const breaker = `The circuit breaker "${this.breaker}"`
+    if (this.state === "isolated") return `${breaker} is isolated; calls are refused until it is reset.`
+    const what = this.state === "open" ? "is open" : "is being probed"
+    return `${breaker} ${what}; try again in ${Duration.format(this.retryAfter)}.`
   }
   /**
    * For the errors of a durable step, and for wires.
@@ -116,7 +129,11 @@ export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
    * @since 0.1.0
    */
   static readonly schema: Schema.Schema<CircuitOpen, CircuitOpenEncoded> = asSchema(
-    Schema.TaggedStruct("CircuitOpen", { breaker: Schema.String, retryAfter: Schema.DurationFromMillis }),
+    Schema.TaggedStruct("CircuitOpen", {
+      breaker: Schema.String,
+      state: Schema.Literal("open", "half-open", "isolated"),
+      retryAfter: Schema.DurationFromMillis
+    }),
     (u): u is CircuitOpen => u instanceof CircuitOpen,
     (fields) => new CircuitOpen(fields)
   )
@@ -129,6 +146,7 @@ export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
 export interface CircuitOpenEncoded {
   readonly _tag: "CircuitOpen"
   readonly breaker: string
+  readonly state: "open" | "half-open" | "isolated"
   /** Milliseconds. */
   readonly retryAfter: number
 }

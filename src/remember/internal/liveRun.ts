@@ -4,6 +4,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Events from "../../react/Events.js"
+import type { Watch } from "../../react/internal/watch/eventHub.js"
 import type { Lease, LeaseLost, Service, StorageError } from "../../storage/Storage.js"
 import { type RunError, StepConflict } from "../RunError.js"
 import * as Branch from "./branch.js"
@@ -21,7 +22,7 @@ export interface LiveRun {
   /** The uses of each step name, by section. */
   readonly uses: Map<string, { readonly count: number; readonly last: Branch.Use }>
   readonly running: Set<string>
-  readonly watch: Events.Watch
+  readonly watch: Watch
   lastSeq: number
   /** Ends the body, wherever it waits: a race, say, would go on without the branch that stopped. */
   halt: () => void

@@ -14,6 +14,8 @@ import { withoutStack } from "./withoutStack.js"
 
 export interface Settings {
   readonly name: string
+  /** In a group. */
+  readonly key: string | undefined
   readonly clock: Clock.Clock
   readonly trip: TripState
   /** Whether the trip wants to know when a call was made and how long it took. */
@@ -110,11 +112,20 @@ export class Breaker {
 
   private move(to: State, reason: ChangeReason, fault?: Fault.Fault): Change {
     const { hub, meters, name } = this.settings
-    const change: Change = { breaker: name, from: this.state, to, at: this.now(), reason, fault }
+    const change: Change = {
+      breaker: name,
+      key: this.settings.key,
+      from: this.state,
+      to,
+      at: this.now(),
+      reason,
+      fault
+    }
     this.state = to
     this.epoch++
     this.probing = 0
     this.recovered = 0
+    this.refusal = undefined
     meters.changed(to)
     hub.unsafeOffer(change)
     return change
@@ -248,7 +259,9 @@ export class Breaker {
   }
 
   private makeRefusal(retryAfter: Duration.Duration): Effect.Effect<never, CircuitOpen> {
-    return Effect.fail(withoutStack(() => new CircuitOpen({ breaker: this.settings.name, retryAfter })))
+    // Of a closed breaker nobody is refused.
+    const state = this.state === "closed" ? "open" : this.state
+    return Effect.fail(withoutStack(() => new CircuitOpen({ breaker: this.settings.name, state, retryAfter })))
   }
 
   /** Until a call has a chance. While probes are out, or isolated, nobody knows: another period is a fair guess. */

@@ -31,30 +31,37 @@ const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, 
   } as const
   return {
     changes: Stream.fromPubSub(hub),
-    breaker: (name: string) => new Breaker({ ...common, name, trip: trip.open(), openTime: openTime() })
+    subscribe: Stream.fromPubSub(hub, { scoped: true }),
+    breaker: (name: string, key?: string) =>
+      new Breaker({ ...common, name, key, trip: trip.open(), openTime: openTime() })
   }
 })
 
-const wrap = (name: string, breaker: Breaker, changes: Stream.Stream<Change>): CircuitBreaker => ({
+const wrap = (
+  name: string,
+  breaker: Breaker,
+  { changes, subscribe }: Pick<CircuitBreaker, "changes" | "subscribe">
+): CircuitBreaker => ({
   "~effect-recovery/CircuitBreaker": "~effect-recovery/CircuitBreaker",
   name,
   breaker,
   snapshot: Effect.sync(() => breaker.snapshot()),
   changes,
+  subscribe,
   isolate: breaker.isolate,
   reset: breaker.reset
 })
 
 export const make = Effect.fnUntraced(function* ({ restore, ...options }: Options) {
-  const { breaker, changes } = yield* factory(options, false)
+  const { breaker, ...watched } = yield* factory(options, false)
   const made = breaker(options.name)
   if (restore !== undefined) yield* made.restore(restore)
-  return wrap(options.name, made, changes)
+  return wrap(options.name, made, watched)
 })
 
 export const keyed = Effect.fnUntraced(function* (options: KeyedOptions) {
   const maxKeys = whole("maxKeys", options.maxKeys ?? 1_000, 1)
-  const { breaker, changes } = yield* factory(options, true)
+  const { breaker, changes, subscribe } = yield* factory(options, true)
   // A Map keeps the order of insertion: the least recently used key comes first.
   const known = new Map<string, Breaker>()
   const forgetOne = () => {
@@ -67,7 +74,7 @@ export const keyed = Effect.fnUntraced(function* (options: KeyedOptions) {
     if (found !== undefined) known.delete(key)
     else {
       if (known.size >= maxKeys) forgetOne()
-      found = breaker(`${options.name}/${key}`)
+      found = breaker(`${options.name}/${key}`, key)
     }
     known.set(key, found)
     return found
@@ -76,14 +83,15 @@ export const keyed = Effect.fnUntraced(function* (options: KeyedOptions) {
     name: options.name,
     breakerFor,
     changes,
+    subscribe,
     get: (key) =>
-      Effect.sync(() =>
-        wrap(
-          `${options.name}/${key}`,
-          breakerFor(key),
-          Stream.filter(changes, (change) => change.breaker === `${options.name}/${key}`)
-        )
-      ),
+      Effect.sync(() => {
+        const own = (all: Stream.Stream<Change>) => Stream.filter(all, (change) => change.key === key)
+        return wrap(`${options.name}/${key}`, breakerFor(key), {
+          changes: own(changes),
+          subscribe: Effect.map(subscribe, own)
+        })
+      }),
     snapshot: Effect.sync(() => new Map([...known].map(([key, breaker]) => [key, breaker.snapshot()])))
   }
   return group

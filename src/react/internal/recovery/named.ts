@@ -3,7 +3,6 @@ import * as Effect from "effect/Effect"
 import * as RecoveryPolicy from "../../RecoveryPolicy.js"
 import * as RetryPolicy from "../../RetryPolicy.js"
 import * as Strategy from "../../Strategy.js"
-import type { RecoveryExhausted } from "../errors.js"
 import { attempts } from "../retry/attempts.js"
 import { checkLimits } from "../retry/policy.js"
 import { traced } from "../watch/traced.js"
@@ -20,7 +19,7 @@ import type { Hooks, Limits } from "./session.js"
  * @category models
  */
 export interface Named<Args extends ReadonlyArray<unknown>, A, E, R> {
-  (...args: Args): Effect.Effect<A, E | RecoveryExhausted<E>, R>
+  (...args: Args): Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
   readonly name: string
   /** Where its alternates are looked up. */
   readonly alternates: Context.Tag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>
@@ -85,7 +84,7 @@ const run = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   strategy: Strategy.For<never>,
   options: Options | undefined
-): Effect.Effect<A, E | RecoveryExhausted<E>, R> => {
+): Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R> => {
   const recovered = perform(self, plans.always(strategy), {
     source: { recovery: name },
     name,
@@ -96,7 +95,7 @@ const run = <A, E, R>(
     RecoveryPolicy.budgetsOf(policy, name).reduce((earning, { tokens }) => tokens.earn(earning), recovered)
   )
   // The strategies give values of A if any, and fail with the error itself or exhausted.
-  return traced(`Recovery.${name}`, () => ({}), earned) as Effect.Effect<A, E | RecoveryExhausted<E>, R>
+  return traced(`Recovery.${name}`, () => ({}), earned) as Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
 }
 
 export const auto = (name: string, options?: Options) => {

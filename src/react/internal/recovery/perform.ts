@@ -58,7 +58,7 @@ const replay = Effect.fnUntraced(function* (session: Session, past: PastFailure)
   // What was recorded is an Again: if another way was tried before it, it failed.
   while (decision?._tag === "Instead") decision = decision.otherwise && (yield* decision.otherwise)
   session.replayed = { attempt: past.attempt, decision: decision?._tag === "Again" ? decision : undefined }
-  take(session, found[1], "Again")
+  take(session, decision?.by ?? found[1].name, "Again")
 })
 
 type Replayed = AnyDecision | undefined
@@ -93,7 +93,7 @@ const ask = (session: Session, attempt: Attempt, failure: Strategy.Failure<never
   const settle = (decision: AnyDecision, asked: Strategy.Failure<never>): AnyEffect => {
     if (!withinCount(session, decision)) return settle(Decision.exhausted, asked)
     if (decision._tag === "Again" && !withinLimits(session, asked, decision)) return otherwise(decision)
-    take(session, found[1], decision._tag)
+    take(session, decision.by ?? found[1].name, decision._tag)
     // Told when it is on record, so that who watches knows what a crash would leave.
     return record(session, asked, decision).pipe(
       Effect.zipRight(session_.decided(session, asked, found[1], decision)),
@@ -161,8 +161,8 @@ const withinLimits = (
   return maxElapsed === undefined || Duration.lessThanOrEqualTo(Duration.sum(failure.elapsed, again.delay), maxElapsed)
 }
 
-const take = (session: Session, strategy: Strategy.For<never>, decision: AnyDecision["_tag"]): void => {
-  session.decisions.push({ strategy: strategy.name, decision })
+const take = (session: Session, strategy: string, decision: AnyDecision["_tag"]): void => {
+  session.decisions.push({ strategy, decision })
 }
 
 const record = (session: Session, failure: Strategy.Failure<unknown>, decision: AnyDecision): Effect.Effect<void> =>

@@ -5,10 +5,9 @@ import type * as Schedule from "effect/Schedule"
 import * as Bulkhead from "../../Bulkhead.js"
 import * as CircuitBreaker from "../../CircuitBreaker.js"
 import type * as Fault from "../../Fault.js"
-import type { RetryBudget } from "../../RetryBudget.js"
-import * as RetryPolicy from "../../RetryPolicy.js"
+import * as RetryBudget from "../../RetryBudget.js"
 import * as Strategy from "../../Strategy.js"
-import type { AttemptTimeout, BulkheadFull, CircuitOpen, RecoveryExhausted } from "../errors.js"
+import type { AttemptTimeout, BulkheadFull, CircuitOpen } from "../errors.js"
 import { messageOf } from "../fault/subject.js"
 import { attemptTimeout } from "../guard/attemptTimeout.js"
 import { attempts } from "../retry/attempts.js"
@@ -28,8 +27,8 @@ export interface RecoverableOptions extends Limits {
   /** How it is called in errors, events, metrics and spans. */
   readonly name: string
   /**
-   * When to try again. Defaults to `RetryPolicy.exponential()`: 3 retries
-   * after 1, 2 and 4 seconds. Only faults that are transient, or of which
+   * When to try again. Defaults to `RetryPolicy.Current`: 3 retries after 1,
+   * 2 and 4 seconds, unless a layer says otherwise. Only faults that are transient, or of which
    * nothing is known, are retried; `RetryPolicy.byCategory()` decides for all.
    */
   readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
@@ -44,7 +43,7 @@ export interface RecoverableOptions extends Limits {
   /** Bounds the calls on their way. Defaults to none. */
   readonly bulkhead?: Bulkhead.Bulkhead | Omit<Bulkhead.Options, "name"> | undefined
   /** What retries are paid from. Defaults to none. */
-  readonly budget?: RetryBudget | undefined
+  readonly budget?: RetryBudget.RetryBudget | Omit<RetryBudget.Options, "name"> | undefined
   /** What to do when there is no further attempt. Defaults to letting the failure surface. */
   readonly strategy?: Strategy.Strategy<unknown, unknown, unknown, unknown> | undefined
   /** Classify its failures; asked before the rules in force. */
@@ -67,7 +66,7 @@ export interface Recoverable<O extends RecoverableOptions> {
    * aborted when its time is over, or when nobody waits for it any more.
    */
   readonly try: <A>(
-    work: (signal: AbortSignal) => A
+    work: (signal: AbortSignal) => A extends Effect.Effect<unknown, unknown, unknown> ? never : A
   ) => Effect.Effect<
     Awaited<A> | RecoverableValue<O>,
     RecoverableError<Cause.UnknownException, O>,
@@ -80,6 +79,16 @@ export interface Recoverable<O extends RecoverableOptions> {
   readonly bulkhead:
     | ([Given<O, "bulkhead">] extends [never] ? never : Bulkhead.Bulkhead)
     | (undefined extends Option<O, "bulkhead"> ? undefined : never)
+}
+
+/**
+ * Refuses options there are not.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type NoOtherOptions<O> = {
+  readonly [Key in Exclude<keyof O, keyof RecoverableOptions>]: "there is no such option"
 }
 
 /** What may stand under a key: undefined, if it may be left out. */
@@ -105,7 +114,7 @@ export type AttemptError<E, O> =
  * @category models
  */
 export type RecoverableError<E, O> =
-  | (undefined extends Option<O, "strategy"> ? AttemptError<E, O> | RecoveryExhausted<AttemptError<E, O>> : never)
+  | (undefined extends Option<O, "strategy"> ? AttemptError<E, O> | Strategy.ExhaustedOf<AttemptError<E, O>> : never)
   | Strategy.Resolve<Strategy.FailureOf<Given<O, "strategy">>, AttemptError<E, O>>
   | ([Given<O, "bulkhead">] extends [never] ? never : BulkheadFull)
 
@@ -127,8 +136,9 @@ export const make = <const O extends RecoverableOptions>(options: O): Effect.Eff
   Effect.gen(function* () {
     const breaker = yield* breakerOf(options)
     const bulkhead = yield* bulkheadOf(options)
+    const budget = yield* budgetOf(options)
     const timeout = options.timeout === undefined ? undefined : checkTimeout(options.timeout)
-    const plan = plans.always(strategyOf(options))
+    const plan = plans.always(strategyOf(options, budget))
     const performOptions = {
       source: { recovery: options.name },
       name: options.name,
@@ -162,12 +172,16 @@ const bulkheadOf = ({ bulkhead, name }: RecoverableOptions): Effect.Effect<Bulkh
   return Bulkhead.TypeId in bulkhead ? Effect.succeed(bulkhead) : Bulkhead.make({ ...bulkhead, name })
 }
 
+const budgetOf = ({ budget, name }: RecoverableOptions): Effect.Effect<RetryBudget.RetryBudget | undefined> => {
+  if (budget === undefined) return Effect.succeed(undefined)
+  return RetryBudget.TypeId in budget ? Effect.succeed(budget) : RetryBudget.make({ ...budget, name })
+}
+
 /** A failure no attempt can mend goes on to the strategy, or surfaces as it is if there is none. */
-const strategyOf = ({
-  budget,
-  retry = RetryPolicy.exponential(),
-  strategy
-}: RecoverableOptions): Strategy.For<never> =>
+const strategyOf = (
+  { retry, strategy }: RecoverableOptions,
+  budget: RetryBudget.RetryBudget | undefined
+): Strategy.For<never> =>
   strategy === undefined
     ? attempts({ policy: retry, budget, refused: "abort" })
     : Strategy.sequence(attempts({ policy: retry, budget, refused: "exhausted" }), strategy)

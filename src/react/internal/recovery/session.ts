@@ -59,7 +59,7 @@ export interface Hooks {
  */
 export interface Report {
   readonly outcome: Events.Outcome
-  /** How often the effect was run. */
+  /** How often it was tried, also where a breaker refused the call. */
   readonly attempts: number
   /** From the first failure. */
   readonly elapsed: Duration.Duration
@@ -130,13 +130,14 @@ export const decided = (
   strategy: Strategy.For<never>,
   decision: AnyDecision
 ): Effect.Effect<void> => {
-  session.meters.decision(strategy.name, decision._tag)
+  const name = decision.by ?? strategy.name
+  session.meters.decision(name, decision._tag)
   const event: Events.Event = {
     _tag: "Decided",
     source: session.options.source,
     attempt: failure.attempt,
     fault: failure.fault,
-    strategy: strategy.name,
+    strategy: name,
     decision: decision._tag,
     delay: decision._tag === "Again" ? decision.delay : Duration.zero
   }

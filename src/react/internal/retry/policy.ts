@@ -32,7 +32,7 @@ export const number = (option: string, value: number, min: number): number => {
 export const whole = (option: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): number => {
   if (Number.isInteger(value) && value >= min && value <= max) return value
   const bounds = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
-  throw new PolicyInvalid({ option, value, expected: `a whole number ${bounds}` })
+  throw new PolicyInvalid({ option, value, expected: `a finite whole number ${bounds}` })
 }
 
 /** A part of a whole that is not nothing. */

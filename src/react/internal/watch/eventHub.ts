@@ -4,6 +4,13 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Event } from "../../Events.js"
 
+/** Whoever watches the present program. */
+export interface Watch {
+  /** Whether anybody does; the event need not be made if not. */
+  readonly isOn: () => boolean
+  readonly emit: (event: Event) => Effect.Effect<void>
+}
+
 const capacity = 1_024
 
 /** A hub that knows whether anybody reads it, so that nothing is made for nobody. */

@@ -191,10 +191,11 @@ export const stream: Stream.Stream<Event> = Stream.unwrapScoped(subscribe)
  */
 export const watch: Effect.Effect<Watch> = Effect.zipWith(Hub, Observer, (hub, observer) => ({
   isOn: () => observer !== undefined || hub.isRead,
-  emit: (event) => {
-    hub.publish(event)
-    return observer === undefined ? Effect.void : notify(observer, event)
-  }
+  emit: (event) =>
+    Effect.suspend(() => {
+      hub.publish(event)
+      return observer === undefined ? Effect.void : notify(observer, event)
+    })
 }))
 
 /**

@@ -8,6 +8,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Tracer from "effect/Tracer"
 import type * as Fault from "./Fault.js"
 import type { Alternate, Named } from "./internal/recovery/named.js"
 import type { RetryBudget } from "./RetryBudget.js"
@@ -125,9 +126,10 @@ export const layerAlternates = <
       alternates.map((alternate): Alternate<Args, A, E> => {
         // What any of them needs is, by its definition, the context the layer is built in.
         const path = alternate as Alternate<Args, A, E, Effect.Effect.Context<ReturnType<Alternates[number]>>>
-        // Over it comes what the call runs with, such as its span.
+        // What the layer was given is the alternate's own; the span is that of the call.
+        const own = Context.omit(Tracer.ParentSpan)(built) as typeof built
         return (...args) =>
-          Effect.mapInputContext(path(...args), (call: Context.Context<never>) => Context.merge(built, call))
+          Effect.mapInputContext(path(...args), (call: Context.Context<never>) => Context.merge(call, own))
       })
     )
   )
@@ -138,7 +140,8 @@ export const layerAlternates = <
  * @internal
  */
 export const budgetsOf = (policy: RecoveryPolicy, name: string): ReadonlyArray<RetryBudget> => {
-  if (policy.names !== undefined && Object.hasOwn(policy.names, name)) return policy.names[name]?.budgets ?? []
+  const named = policy.names !== undefined && Object.hasOwn(policy.names, name) ? policy.names[name] : undefined
+  if (named !== undefined) return named.budgets
   const known = general.get(policy)
   if (known !== undefined) return known
   const strategies = [...Object.values(policy.categories ?? {}), policy.otherwise]

@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { Bulkhead, CircuitBreaker, Events, Fault, Recovery, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
@@ -220,8 +221,10 @@ describe("Recovery.recoverable", () => {
       assert.strictEqual(denied._tag, "UnknownException")
       assert.strictEqual(denied.message, "no")
       // @ts-expect-error nobody would run it
-      const exit = yield* Effect.exit(resilient.try(() => Effect.succeed(1)))
-      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+      assert.isTrue(Effect.isEffect(yield* resilient.try(() => Effect.succeed(1))))
+      // Values that could be run as effects are values all the same.
+      assert.deepStrictEqual(yield* resilient.try(() => Option.some(1)), Option.some(1))
+      assert.deepStrictEqual(yield* resilient.try(async () => Exit.fail("no")), Exit.fail("no"))
     })
   )
 

@@ -215,6 +215,21 @@ describe("Recovery.named", () => {
     })
   )
 
+  it.effect("what the layer of the alternates was given is theirs, whatever the call has", () =>
+    Effect.gen(function* () {
+      class Db extends Context.Tag("Db")<Db, string>() {}
+      const rate = Recovery.named("rate", () =>
+        Effect.flatMap(Db, (db) => (db === "primary" ? Effect.fail(new Denied()) : Effect.succeed(db)))
+      )
+      const fallback = Layer.provide(
+        RecoveryPolicy.layerAlternates(rate, () => Db),
+        Layer.succeed(Db, "replica")
+      )
+      const program = rate().pipe(Effect.provide([fallback, Layer.succeed(Db, "primary")]))
+      assert.deepStrictEqual(yield* toTheEnd(program), Exit.succeed("replica"))
+    })
+  )
+
   it.effect("alternates run in the span of their call", () =>
     Effect.gen(function* () {
       const rate = Recovery.named("rate", () => counting(new Denied()).effect)

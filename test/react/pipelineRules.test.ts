@@ -54,6 +54,12 @@ describe("Fault.rulesPipeline", () => {
     assert.strictEqual(classify({ logs: "ran with --timeout 30 and stopped" }).category, "unknown")
   })
 
+  it("versions and what was attempted deny nothing", () => {
+    for (const text of ["build 1.0 failed", "release 2.0 build failed", "npm could not install react: failed"]) {
+      assert.notStrictEqual(classify(new Error(text)).category, "unknown", text)
+    }
+  })
+
   it("what was not found, or is denied, does not count", () => {
     for (const text of [
       "0 tests failed",
@@ -125,6 +131,7 @@ describe("Fault.rulesPipeline", () => {
   it("long logs do not take long", () => {
     const start = performance.now()
     classify({ logs: "import dependency tests eslint ".repeat(100_000), message: "import ".repeat(10_000) })
+    classify({ job: "npm ci ".repeat(700), logs: "npm ci ".repeat(700).concat("\n").repeat(20) })
     assert.isBelow(performance.now() - start, 1_000)
   })
 })

@@ -6,17 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
-import {
-  type CircuitBreaker,
-  Decision,
-  Events,
-  Fault,
-  Recovery,
-  RetryBudget,
-  RetryPolicy,
-  Strategy
-} from "effect-recovery"
+import { CircuitBreaker, Decision, Events, Fault, Recovery, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
 import { expectTypeOf } from "vitest"
 import { performFrom } from "../../src/react/internal/recovery/perform.js"
 
@@ -132,6 +124,88 @@ describe("the engine", () => {
       yield* Effect.repeatN(Effect.yieldNow(), 10)
       assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
     })
+  )
+
+  it.effect("nor does it open a region that cannot be interrupted", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const hooks: Recovery.Hooks = { onOutcome: () => Effect.void }
+      const save = failing().effect.pipe(Recovery.recover({ Offline: Strategy.skip(1) }, { hooks }))
+      const closing = Effect.zipRight(
+        save,
+        Effect.sync(() => seen.push("closed"))
+      )
+      const fiber = yield* Effect.fork(Effect.ensuring(Effect.never, closing))
+      yield* Effect.yieldNow()
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(seen, ["closed"])
+    })
+  )
+
+  it.effect("an observer that never ends holds nobody either", () =>
+    Effect.gen(function* () {
+      const never = Events.layer(({ _tag }) => (_tag === "RecoveryEnded" ? Effect.never : Effect.void))
+      const recovered = failing().effect.pipe(Recovery.recover({ Offline: Strategy.skip(1) }), Effect.provide(never))
+      const fiber = yield* Effect.fork(recovered)
+      yield* Effect.repeatN(Effect.yieldNow(), 20)
+      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+    })
+  )
+
+  it.effect("own rules hold for the ways after the first", () =>
+    Effect.gen(function* () {
+      const byKind = Strategy.retry(
+        RetryPolicy.byCategory({ mine: RetryPolicy.fixed({ maxRetries: 2, delay: 1 }), unknown: RetryPolicy.none })
+      )
+      const resilient = yield* Recovery.recoverable({
+        name: "ways",
+        breaker: false,
+        retry: RetryPolicy.none,
+        rules: [Fault.tag("Offline", { category: "mine", transient: true })],
+        strategy: Strategy.sequence(
+          Strategy.alternate(() => Effect.fail("no")),
+          byKind
+        )
+      })
+      const { calls, effect } = failing()
+      yield* toTheEnd(resilient(effect))
+      assert.strictEqual(calls.length, 3)
+    })
+  )
+
+  it.effect("a way after the first is led again by the time it was asked then", () =>
+    Effect.gen(function* () {
+      const bounded = Strategy.retry(RetryPolicy.fixed({ maxRetries: 100, delay: 30, maxElapsed: 200, jitter: "full" }))
+      const strategy = Strategy.sequence(Strategy.retry(RetryPolicy.fixed({ maxRetries: 1, delay: 10 })), bounded)
+      const plan = { find: () => ["*", strategy] as const, budgets: [] }
+      const error = new Offline()
+      const past = [
+        { error, attempt: 1, at: 0 },
+        { error, attempt: 2, at: 10 },
+        { error, attempt: 3, at: 40 }
+      ]
+      yield* TestClock.adjust("1 hour")
+      const { calls, effect } = failing()
+      const exit = yield* toTheEnd(needingNothing(performFrom(4, () => effect, plan, { source: {}, past })))
+      assert.instanceOf(yield* Effect.flip(exit), Recovery.RecoveryExhausted)
+      assert.strictEqual(calls.length, 1)
+    })
+  )
+
+  it.scoped("a subscription may be read piece by piece", () =>
+    Effect.gen(function* () {
+      const events = yield* Events.subscribe
+      const breaker = yield* CircuitBreaker.make({ name: "pieces" })
+      const changes = yield* breaker.subscribe
+      yield* breaker.isolate
+      yield* breaker.reset
+      for (const to of ["isolated", "closed"] as const) {
+        const [event] = yield* Stream.runCollect(Stream.take(events, 1))
+        assert.isTrue(event?._tag === "BreakerChanged" && event.change.to === to)
+        const [change] = yield* Stream.runCollect(Stream.take(changes, 1))
+        assert.strictEqual(change?.to, to)
+      }
+    }).pipe(Effect.provide(Events.layerHub))
   )
 
   it.effect("hooks may be methods", () =>

@@ -4,12 +4,19 @@ import { declarationOf } from "./classify.js"
 import { defaultRules } from "./defaultRules.js"
 import { read, type Subject } from "./subject.js"
 
-/** None of it was found, or it was said not to be so: `0 errors`, `no tests`, `not blocked`, `non-critical`. */
-const denied = "(?<!\\b(?:0|no|zero|not|without)\\s+)(?<!\\bnon-)"
+/** None of it was found: `0 errors`, `no tests`. */
+const none = "(?<!(?:(?<![\\w.#-])0|\\b(?:no|zero))\\s+)"
+/** It did not happen: `not blocked`, `without errors`, `non-critical`. */
+const denied = "(?<!\\b(?:not|without)\\s+)(?<!\\bnon-)"
 
 /** Words with anything of the same line between them, each on its boundaries. */
-const inOrder = (...words: ReadonlyArray<string>): RegExp =>
-  new RegExp(words.map((word) => `${denied}\\b(?:${word})\\b`).join("[^\\n]{0,500}?"), "i")
+const inOrder = (...words: ReadonlyArray<string>): RegExp => {
+  // Three words are looked for from each first one to each second one: not too far.
+  const gap = `[^\\n]{0,${words.length > 2 ? 100 : 500}}?`
+  const last = words.length - 1
+  // What was not done may have been attempted: only the last word, which says what happened, can be denied.
+  return new RegExp(words.map((word, i) => `${none}${i === last ? denied : ""}\\b(?:${word})\\b`).join(gap), "i")
+}
 
 const failed = "failed|failing|failures?"
 const errors = "errors?"
@@ -98,6 +105,9 @@ const firstWith = <A extends string>(
 
 const maxText = 5_000
 const maxLines = 100
+const maxJob = 200
+/** Of all together. */
+const maxAll = 20_000
 
 /** What terminals are told about colours, which would join the words around it. */
 const colours = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, "g")
@@ -111,14 +121,17 @@ const endOf = (text: unknown): string => {
 
 /** What a pipeline says of a failure: its messages, and the end of its logs, each line of them with the name of the job. */
 const textOf = ({ chain, error, message }: Subject): string => {
-  const job = endOf(read(error, "job"))
+  const job = endOf(read(error, "job")).slice(0, maxJob)
   const logs = endOf(read(error, "logs"))
   const lines = [
     ...chain.map((link) => endOf(read(link, "message"))),
     endOf(message),
     ...logs.split("\n").slice(-maxLines)
   ]
-  return lines.map((line) => `${job} ${line}`).join("\n")
+  return lines
+    .map((line) => `${job} ${line}`)
+    .join("\n")
+    .slice(-maxAll)
 }
 
 const transient: ReadonlySet<string> = new Set(["infrastructure", "timeout"])

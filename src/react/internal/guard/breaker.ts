@@ -81,8 +81,9 @@ export class Breaker {
       onSuccess: (value) => {
         this.settings.meters.success()
         if (!this.trips("success", epoch, startedAt)) return Effect.succeed(value)
-        const opened = Effect.uninterruptible(this.opened("tripped"))
-        return Effect.as(Effect.flatMap(opened, tell(this)), value)
+        // Opened where nothing can interrupt, or not at all: then the next call finds the condition met.
+        const opened = Effect.suspend(() => (epoch === this.epoch ? this.opened("tripped") : unchanged))
+        return Effect.as(Effect.flatMap(Effect.uninterruptible(opened), tell(this)), value)
       }
     })
   }

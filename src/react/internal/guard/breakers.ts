@@ -4,6 +4,7 @@ import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import type { Change, CircuitBreaker, Keyed, KeyedOptions, Options } from "../../CircuitBreaker.js"
 import { PolicyInvalid, whole } from "../retry/policy.js"
+import { subscription } from "../watch/eventHub.js"
 import * as meters from "../watch/meters.js"
 import { Breaker } from "./breaker.js"
 import { prepare } from "./openTime.js"
@@ -31,7 +32,7 @@ const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, 
   } as const
   return {
     changes: Stream.fromPubSub(hub),
-    subscribe: Stream.fromPubSub(hub, { scoped: true }),
+    subscribe: subscription(hub),
     breaker: (name: string, key?: string) =>
       new Breaker({ ...common, name, key, trip: trip.open(), openTime: openTime() })
   }

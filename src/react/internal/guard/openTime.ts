@@ -25,6 +25,7 @@ interface Shared {
  */
 export class OpenTime {
   private position: Position | undefined
+  private resets = 0
 
   private readonly shared: Shared
 
@@ -41,17 +42,18 @@ export class OpenTime {
     const { schedule } = this.shared
     if (schedule === undefined) return Effect.void
     return Effect.flatMap(
-      Effect.sync(() => ({ before: this.position, used: this.position ?? this.shared.first })),
+      Effect.sync(() => ({ before: this.resets, used: this.position ?? this.shared.first })),
       ({ before, used }) =>
         Effect.zipWith(step(schedule, used.at, used.state), firstOf(schedule), (next, first) => {
           if (first !== undefined) this.shared.first = first
           // Closed meanwhile: it begins anew.
-          if (this.position === before) this.position = next ?? used
+          if (this.resets === before) this.position = next ?? used
         })
     )
   }
 
   reset(): void {
+    this.resets++
     this.position = undefined
   }
 }

@@ -26,7 +26,11 @@ export const performFrom = (first: number, attempt: Attempt, plan: Plan, options
   // An attempt that is not the first was earned for by the one that was.
   Effect.catchAllCause(earning(first === 1 ? plan.budgets : [], attempt(first)), (cause) =>
     Effect.flatMap(openSession(plan, options, first), (session) =>
-      Effect.onExit(answer(session, attempt, first, cause), (exit) => session_.ended(session, exit))
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(Effect.exit(restore(answer(session, attempt, first, cause))), (exit) =>
+          Effect.zipRight(session_.ended(session, exit, restore), exit)
+        )
+      )
     )
   )
 
@@ -50,18 +54,31 @@ const replay = Effect.fnUntraced(function* (session: Session, past: PastFailure)
   const failure = makeFailure(session, past, fault, Cause.fail(past.error))
   // Twice the same attempt: what was decided first did not come about, such as a retry without a token.
   const other = session.replayed?.attempt === past.attempt ? session.replayed.decision?.otherwise : undefined
-  // The lowest draw of jitter is at most the recorded one, so what was an Again is one again.
-  let decision: Replayed = yield* Effect.withRandom(
-    other ?? withRules(session, driverFor(session, found)(failure)),
-    lowest
+  const clock = yield* Effect.clock
+  const decision = yield* withRules(session, asRecorded(other ?? driverFor(session, found)(failure))).pipe(
+    // The lowest draw of jitter is at most the recorded one, so what was an Again is one again.
+    Effect.withRandom(lowest),
+    // And it was then: later ways count from the time they were asked.
+    Effect.withClock(stoppedAt(clock, past.at))
   )
-  // What was recorded is an Again: if another way was tried before it, it failed.
-  while (decision?._tag === "Instead") decision = decision.otherwise && (yield* decision.otherwise)
   session.replayed = { attempt: past.attempt, decision: decision?._tag === "Again" ? decision : undefined }
   take(session, decision?.by ?? found[1].name, "Again")
 })
 
-type Replayed = AnyDecision | undefined
+/** What was recorded is an Again: if another way was tried before it, it failed. */
+const asRecorded = <R>(
+  decided: Effect.Effect<AnyDecision, never, R>
+): Effect.Effect<AnyDecision | undefined, never, unknown> =>
+  Effect.flatMap(decided, (decision) => {
+    if (decision._tag !== "Instead") return Effect.succeed(decision)
+    return decision.otherwise === undefined ? Effect.succeed(undefined) : asRecorded(decision.otherwise)
+  })
+
+const stoppedAt = (clock: Clock.Clock, millis: number): Clock.Clock =>
+  Object.assign(Object.create(clock), {
+    currentTimeMillis: Effect.succeed(millis),
+    unsafeCurrentTimeMillis: () => millis
+  })
 
 /** A recovery's own rules hold for whoever classifies its failures, but not for the work. */
 const withRules = <A, E, R>({ options: { rules } }: Session, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -102,7 +119,7 @@ const ask = (session: Session, attempt: Attempt, failure: Strategy.Failure<never
   }
   const otherwise = (decision: Otherwise): AnyEffect =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.flatMap(decision.otherwise ?? Effect.succeed(Decision.exhausted), (next) =>
+      Effect.flatMap(withRules(session, decision.otherwise ?? Effect.succeed(Decision.exhausted)), (next) =>
         settle(next, seenAt(failure, now))
       )
     )

@@ -1,6 +1,9 @@
 import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
+import type * as Exit from "effect/Exit"
+import type * as Option_ from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import * as Bulkhead from "../../Bulkhead.js"
 import * as CircuitBreaker from "../../CircuitBreaker.js"
@@ -66,7 +69,7 @@ export interface Recoverable<O extends RecoverableOptions> {
    * aborted when its time is over, or when nobody waits for it any more.
    */
   readonly try: <A>(
-    work: (signal: AbortSignal) => A extends Effect.Effect<unknown, unknown, unknown> ? never : A
+    work: (signal: AbortSignal) => NotToBeRun<A>
   ) => Effect.Effect<
     Awaited<A> | RecoverableValue<O>,
     RecoverableError<Cause.UnknownException, O>,
@@ -91,8 +94,19 @@ export type NoOtherOptions<O> = {
   readonly [Key in Exclude<keyof O, keyof RecoverableOptions>]: "there is no such option"
 }
 
+/** An effect is handed over itself: nobody would run one that a function returns. */
+type NotToBeRun<A> = A extends Option_.Option<unknown> | Either.Either<unknown, unknown> | Exit.Exit<unknown, unknown>
+  ? A
+  : A extends Effect.Effect<unknown, unknown, unknown>
+    ? never
+    : A
+
 /** What may stand under a key: undefined, if it may be left out. */
-type Option<O, Key extends keyof RecoverableOptions> = Key extends keyof O ? O[Key] : undefined
+type Option<O, Key extends keyof RecoverableOptions> = O extends unknown
+  ? Key extends keyof O
+    ? O[Key]
+    : undefined
+  : never
 
 type Given<O, Key extends keyof RecoverableOptions> = Exclude<Option<O, Key>, undefined>
 
@@ -188,13 +202,7 @@ const strategyOf = (
 
 /** Started in a microtask of its own, so that a function that throws and one whose promise fails are alike. */
 const fromFunction = (work: (signal: AbortSignal) => unknown): Effect.Effect<unknown, Cause.UnknownException> =>
-  Effect.flatMap(
-    Effect.tryPromise({
-      try: async (signal) => work(signal),
-      catch: (error) => new Cause.UnknownException(error, messageOf(error))
-    }),
-    (value) =>
-      Effect.isEffect(value)
-        ? Effect.dieMessage("The function returned an effect, which nobody would run; give the effect itself.")
-        : Effect.succeed(value)
-  )
+  Effect.tryPromise({
+    try: async (signal) => work(signal),
+    catch: (error) => new Cause.UnknownException(error, messageOf(error))
+  })

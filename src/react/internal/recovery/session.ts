@@ -47,7 +47,7 @@ export interface Hooks {
   readonly onDecision?:
     | ((failure: Strategy.Failure<unknown>, decision: AnyDecision) => Effect.Effect<unknown, unknown>)
     | undefined
-  /** The recovery came to an end. */
+  /** The recovery came to an end. Of one that was interrupted nobody waits for it. */
   readonly onOutcome?: ((report: Report) => Effect.Effect<unknown, unknown>) | undefined
 }
 
@@ -155,18 +155,25 @@ const onSpan = (event: Extract<Events.Event, { readonly _tag: "Decided" }>): Eff
     return Effect.map(Clock.currentTimeNanos, (now) => span.event("recovery.decision", now, attributes))
   })
 
-export const ended = (session: Session, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+/** Called where nothing can interrupt: whoever is told gets a fiber of its own, and is waited for as the caller could be. */
+export const ended = (
+  session: Session,
+  exit: Exit.Exit<unknown, unknown>,
+  restore: (waiting: Effect.Effect<void>) => Effect.Effect<void>
+): Effect.Effect<void> => {
   const { attempts, firstAt, meters, options } = session
   // No strategy was asked: this was no recovery.
   if (firstAt === undefined) return Effect.void
-  return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+  return Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Events.watch), ([now, watch]) => {
     const outcome = outcomeOf(session, exit)
     const elapsed = Duration.millis(now - firstAt)
     meters.ended(outcome)
-    return Effect.zipRight(
-      Events.emit({ _tag: "RecoveryEnded", source: options.source, outcome, attempts, elapsed }),
-      whileWaited(beside(session, "onOutcome", (hooks) => hooks.onOutcome?.({ outcome, attempts, elapsed, exit })))
+    if (!watch.isOn() && options.hooks?.onOutcome === undefined) return Effect.void
+    const told = Effect.zipRight(
+      watch.emit({ _tag: "RecoveryEnded", source: options.source, outcome, attempts, elapsed }),
+      beside(session, "onOutcome", (hooks) => hooks.onOutcome?.({ outcome, attempts, elapsed, exit }))
     )
+    return Effect.flatMap(Effect.forkDaemon(Effect.interruptible(told)), (fiber) => restore(Fiber.join(fiber)))
   })
 }
 
@@ -189,9 +196,3 @@ const beside = (
     : Effect.catchAllCause(Effect.asVoid(Effect.suspend(() => run(hooks) ?? Effect.void)), (cause) =>
         Effect.logWarning(`effect-recovery: the hook ${name} failed; the recovery goes on`, cause)
       )
-
-/** Where nothing can interrupt, a hook that hangs must not hold the one who stops waiting for it. */
-const whileWaited = (hook: Effect.Effect<void>): Effect.Effect<void> =>
-  hook === Effect.void
-    ? hook
-    : Effect.flatMap(Effect.forkDaemon(Effect.interruptible(hook)), (fiber) => Effect.interruptible(Fiber.join(fiber)))

@@ -11,6 +11,10 @@ export interface Watch {
   readonly emit: (event: Event) => Effect.Effect<void>
 }
 
+/** A stream that may be read piece by piece; what comes between two readings waits for the second. */
+export const subscription = <A>(hub: PubSub.PubSub<A>): Effect.Effect<Stream.Stream<A>, never, Scope.Scope> =>
+  Effect.map(PubSub.subscribe(hub), (queue) => Stream.fromQueue(queue, { maxChunkSize: 1 }))
+
 const capacity = 1_024
 
 /** A hub that knows whether anybody reads it, so that nothing is made for nobody. */
@@ -37,6 +41,6 @@ export class EventHub {
           this.readers--
         })
     ),
-    Effect.suspend(() => Stream.fromPubSub(this.pubsub, { scoped: true }))
+    Effect.suspend(() => subscription(this.pubsub))
   )
 }

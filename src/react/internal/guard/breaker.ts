@@ -2,6 +2,7 @@ import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as PubSub from "effect/PubSub"
 import type { Change, ChangeReason, Snapshot, State, TripState } from "../../CircuitBreaker.js"
 import * as Events from "../../Events.js"
@@ -262,7 +263,8 @@ export class Breaker {
   private makeRefusal(retryAfter: Duration.Duration): Effect.Effect<never, CircuitOpen> {
     // Of a closed breaker nobody is refused.
     const state = this.state === "closed" ? "open" : this.state
-    return Effect.fail(withoutStack(() => new CircuitOpen({ breaker: this.settings.name, state, retryAfter })))
+    // As an exit, it is done: Effect.fail would look for the span of the moment each time.
+    return Exit.fail(withoutStack(() => new CircuitOpen({ breaker: this.settings.name, state, retryAfter })))
   }
 
   /** Until a call has a chance. While probes are out, or isolated, nobody knows: another period is a fair guess. */

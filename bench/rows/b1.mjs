@@ -1,6 +1,6 @@
 /**
- * B1: what policies add to work that succeeds. In one fiber against an async
- * function awaited, and both as promises.
+ * B1: what policies add to work that succeeds, in one fiber, against those of
+ * others around an async function that is awaited.
  */
 import asyncRetry from "async-retry"
 import { bulkhead, ConsecutiveBreaker, circuitBreaker, ExponentialBackoff, handleAll, retry, wrap } from "cockatiel"
@@ -10,7 +10,7 @@ import Opossum from "opossum"
 import pRetry from "p-retry"
 import { Bulkhead, CircuitBreaker, RetryPolicy } from "../../dist/index.js"
 import { goal, interleave } from "../harness.mjs"
-import { added, atBoundary, awaited, inFiber, rowsOf, work, workEffect } from "./calls.mjs"
+import { added, awaited, inFiber, rowsOf, work } from "./calls.mjs"
 
 export const run = async () => {
   const effect = Effect.sync(() => 1)
@@ -43,17 +43,13 @@ export const run = async () => {
       "cockatiel: bulkhead": awaited(() => theirBulkhead.execute(work)),
       "opossum: breaker": awaited(() => opossum.fire()),
       "p-retry": awaited(() => pRetry(work, { retries: 3 })),
-      "async-retry": awaited(() => asyncRetry(work, { retries: 3 })),
-      "bare runPromise": atBoundary(workEffect),
-      "ours: breaker + retry, runPromise": atBoundary(guard(workEffect)),
-      "ours: bulkhead, runPromise": atBoundary(workEffect.pipe(Bulkhead.protect(places)))
+      "async-retry": awaited(() => asyncRetry(work, { retries: 3 }))
     },
     7
   )
   opossum.shutdown()
   const ours = added(ns, "ours: breaker + retry", "bare effect")
   const cockatiel = added(ns, "cockatiel: breaker + retry", "bare await")
-  const boundary = added(ns, "ours: breaker + retry, runPromise", "bare runPromise")
   const effectRetry = added(ns, "Effect.retry", "bare effect")
   const permits = added(ns, "Effect semaphore", "bare effect") / added(ns, "ours: bulkhead", "bare effect")
   return {
@@ -76,15 +72,10 @@ export const run = async () => {
         "opossum: breaker",
         "p-retry",
         "async-retry"
-      ]),
-      ...rowsOf(ns, "bare runPromise", ["ours: breaker + retry, runPromise", "ours: bulkhead, runPromise"])
+      ])
     ],
     goals: [
       goal(`added cost at most cockatiel's: ${ours.toFixed(0)} against ${cockatiel.toFixed(0)} ns`, ours <= cockatiel),
-      goal(
-        `the same at the Promise boundary: ${boundary.toFixed(0)} against ${cockatiel.toFixed(0)} ns`,
-        boundary <= cockatiel
-      ),
       goal(`10x under Effect.retry: ${(effectRetry / ours).toFixed(1)}x`, effectRetry / ours >= 10),
       goal(`the bulkhead is cheaper than a semaphore: ${permits.toFixed(1)}x`, permits > 1)
     ],

@@ -264,6 +264,7 @@ export interface Options extends Limits {
  */
 export const recover: {
   // The errors are inferred from the effect alone: an annotation of the result says nothing of what was handled.
+  // Both results are written out, where `Residual` would say the same, because editors then show what is left.
   <E, const Handlers extends Cases<E> & OnlyTags<E, Handlers>>(
     handlers: Handlers,
     options?: Options

@@ -188,13 +188,21 @@ export const retry: {
  *
  * @internal
  */
-export const openCurrent = (budget: RetryBudget | undefined): Driver<unknown, never, Exhausted, never> => {
-  let driver: Driver<unknown, never, Exhausted, never> | undefined
+export const openCurrent = (budget: RetryBudget | undefined): Driver<unknown, never, Exhausted, never> =>
+  openLate(Effect.map(RetryPolicy.Current, (policy) => openSchedule(policy, budget)))
+
+/**
+ * A driver that is opened at its first failure, by what is in force then.
+ *
+ * @internal
+ */
+export const openLate = <E, A, E2, R>(open: Effect.Effect<Driver<E, A, E2, R>, never, R>): Driver<E, A, E2, R> => {
+  let driver: Driver<E, A, E2, R> | undefined
   return (failure) => {
     if (driver !== undefined) return driver(failure)
-    return Effect.flatMap(RetryPolicy.Current, (policy) => {
-      driver = openSchedule(policy, budget)
-      return driver(failure)
+    return Effect.flatMap(open, (opened) => {
+      driver = opened
+      return opened(failure)
     })
   }
 }
@@ -335,8 +343,12 @@ const openSequence = (strategies: ReadonlyArray<For<never>>): Driver<never, unkn
 
 type AnyDecision = Decision.Decision<unknown, unknown, unknown>
 
-/** The same failure, seen after another way has taken its time. */
-const later = <E>(failure: Failure<E>, now: number): Failure<E> => ({
+/**
+ * The same failure, seen after another way has taken its time.
+ *
+ * @internal
+ */
+export const later = <E>(failure: Failure<E>, now: number): Failure<E> => ({
   ...failure,
   at: now,
   elapsed: Duration.sum(failure.elapsed, Duration.millis(now - failure.at))

@@ -16,7 +16,7 @@ function asSchema<A extends Fields, Fields extends object, I>(
   return Schema.transform(fields, Schema.declare(is), { strict: true, decode: make, encode: (self) => self })
 }
 
-/** Its fields. */
+/** A generic class cannot extend an expression that knows its parameter; so its fields stand apart. */
 class Exhausted extends Data.TaggedError("RecoveryExhausted")<{
   readonly error: unknown
   /** How often it was tried, also where a breaker refused the call. */

@@ -65,7 +65,7 @@ export class Breaker {
         const change = this.halfOpen()
         if (this.admitProbe()) return this.probe(self, restore, rules, change)
         const answer = restore(this.turnAway(self))
-        return change === undefined ? answer : Effect.zipRight(restore(this.tell(change)), answer)
+        return change === undefined ? answer : Effect.zipRight(restore(tell(change)), answer)
       })
     )
     return Effect.suspend(() => {
@@ -84,7 +84,7 @@ export class Breaker {
         if (!this.trips("success", epoch, startedAt)) return Effect.succeed(value)
         // Opened where nothing can interrupt, or not at all: then the next call finds the condition met.
         const opened = Effect.suspend(() => (epoch === this.epoch ? this.opened("tripped") : unchanged))
-        return Effect.as(Effect.flatMap(Effect.uninterruptible(opened), tell(this)), value)
+        return Effect.as(Effect.flatMap(Effect.uninterruptible(opened), tell), value)
       }
     })
   }
@@ -96,7 +96,7 @@ export class Breaker {
       this.settings.meters.failure()
       return this.trips("failure", epoch, startedAt) ? this.opened("tripped", fault) : unchanged
     })
-    return after(Effect.flatMap(Effect.uninterruptible(judged), tell(this)), cause)
+    return after(Effect.flatMap(Effect.uninterruptible(judged), tell), cause)
   }
 
   private trips(outcome: "success" | "failure", epoch: number, startedAt: number): boolean {
@@ -131,10 +131,6 @@ export class Breaker {
     meters.changed(to)
     hub.unsafeOffer(change)
     return change
-  }
-
-  tell(change: Change | undefined): Effect.Effect<void> {
-    return change === undefined ? Effect.void : Events.emit({ _tag: "BreakerChanged", source: {}, change })
   }
 
   private mayProbe(): boolean {
@@ -177,11 +173,11 @@ export class Breaker {
       startedAt = this.now()
       return self
     })
-    return Effect.matchCauseEffect(restore(change === undefined ? work : Effect.zipRight(this.tell(change), work)), {
+    return Effect.matchCauseEffect(restore(change === undefined ? work : Effect.zipRight(tell(change), work)), {
       onFailure: (cause) => {
         const judged = Effect.onError(this.probeFailed(cause, rules, epoch), () => this.giveBack(epoch))
         return after(
-          Effect.flatMap(judged, (changed) => restore(this.tell(changed))),
+          Effect.flatMap(judged, (changed) => restore(tell(changed))),
           cause
         )
       },
@@ -190,7 +186,7 @@ export class Breaker {
         const judged = Effect.suspend(() => this.probeAnswered(epoch, this.now() - startedAt))
         const told = Effect.flatMap(
           Effect.onError(judged, () => this.giveBack(epoch)),
-          (changed) => restore(this.tell(changed))
+          (changed) => restore(tell(changed))
         )
         return Effect.as(told, value)
       }
@@ -233,11 +229,11 @@ export class Breaker {
   }
 
   readonly isolate: Effect.Effect<void> = Effect.suspend(() =>
-    this.state === "isolated" ? Effect.void : this.tell(this.move("isolated", "isolated"))
+    this.state === "isolated" ? Effect.void : tell(this.move("isolated", "isolated"))
   )
 
   readonly reset: Effect.Effect<void> = Effect.suspend(() => {
-    if (this.state !== "closed") return this.tell(this.close("reset"))
+    if (this.state !== "closed") return tell(this.close("reset"))
     this.settings.trip.clear()
     this.epoch++
     return Effect.void
@@ -320,4 +316,5 @@ const maxRestoredOpenings = 100
 
 const unchanged: Effect.Effect<Change | undefined> = Effect.succeed(undefined)
 
-const tell = (breaker: Breaker) => (change: Change | undefined) => breaker.tell(change)
+const tell = (change: Change | undefined): Effect.Effect<void> =>
+  change === undefined ? Effect.void : Events.emit({ _tag: "BreakerChanged", source: {}, change })

@@ -6,7 +6,7 @@ import * as Strategy from "../../Strategy.js"
 import { attempts } from "../retry/attempts.js"
 import { checkLimits } from "../retry/policy.js"
 import { traced } from "../watch/traced.js"
-import { perform } from "./perform.js"
+import { earning, perform } from "./perform.js"
 import * as plans from "./plans.js"
 import type { Hooks, Limits } from "./session.js"
 
@@ -79,28 +79,31 @@ const entryOf = (
 const own = <A>(table: { readonly [key: string]: A | undefined }, key: string): A | undefined =>
   Object.hasOwn(table, key) ? table[key] : undefined
 
+/** What does not change from call to call. */
+const settingsOf = (name: string, options: Options | undefined) => ({
+  source: { recovery: name },
+  name,
+  limits: checkLimits(options),
+  hooks: options?.hooks
+})
+
 const run = <A, E, R>(
-  name: string,
   self: Effect.Effect<A, E, R>,
   strategy: Strategy.For<never>,
-  options: Options | undefined
+  settings: ReturnType<typeof settingsOf>
 ): Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R> => {
-  const recovered = perform(self, plans.always(strategy), {
-    source: { recovery: name },
-    name,
-    limits: checkLimits(options),
-    hooks: options?.hooks
-  })
+  const recovered = perform(self, plans.always(strategy), settings)
   const earned = Effect.flatMap(RecoveryPolicy.Current, (policy) =>
-    RecoveryPolicy.budgetsOf(policy, name).reduce((earning, { tokens }) => tokens.earn(earning), recovered)
+    earning(RecoveryPolicy.budgetsOf(policy, settings.name), recovered)
   )
   // The strategies give values of A if any, and fail with the error itself or exhausted.
-  return traced(`Recovery.${name}`, () => ({}), earned) as Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
+  return traced(`Recovery.${settings.name}`, () => ({}), earned) as Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
 }
 
 export const auto = (name: string, options?: Options) => {
   const strategy = byPolicy(name, lastOfAll)
-  return <A, E, R>(self: Effect.Effect<A, E, R>) => run(name, self, strategy, options)
+  const settings = settingsOf(name, options)
+  return <A, E, R>(self: Effect.Effect<A, E, R>) => run(self, strategy, settings)
 }
 
 let count = 0
@@ -114,12 +117,12 @@ export const named = <Args extends ReadonlyArray<unknown>, A, E, R>(
   const alternates = Context.GenericTag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>(
     `effect-recovery/Recovery/Alternates/${name}/${count++}`
   )
+  const settings = settingsOf(name, options)
   const call = (...args: Args) =>
     run(
-      name,
       Effect.suspend(() => effect(...args)),
       withAlternates(name, alternates, args),
-      options
+      settings
     )
   return Object.defineProperty(Object.assign(call, { alternates }), "name", { value: name })
 }
@@ -130,21 +133,17 @@ const withAlternates = <Args extends ReadonlyArray<unknown>, A, E>(
   tag: Context.Tag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>,
   args: Args
 ): Strategy.Strategy<E, A, E | Strategy.Original | Strategy.Exhausted> =>
-  Strategy.fromOpen(`auto(${name})`, () => {
-    let driver: Strategy.Driver<E, A, E | Strategy.Original | Strategy.Exhausted, never> | undefined
-    const open = Effect.contextWith((context: Context.Context<never>) => {
-      const found = Context.getOption(context, tag)
-      const alternates = found._tag === "Some" ? found.value : []
-      if (alternates.length === 0) return byPolicy(name, lastOfAll).open()
-      const others = alternates.map((alternate) => Strategy.alternate((_: E) => alternate(...args)))
-      // The alternates give values of A and fail with E, as their type says.
-      return Strategy.sequence(byPolicy(name, beforeAlternates), ...others).open() as NonNullable<typeof driver>
-    })
-    return (failure) => {
-      if (driver !== undefined) return driver(failure)
-      return Effect.flatMap(open, (opened) => {
-        driver = opened
-        return opened(failure)
+  Strategy.fromOpen(`auto(${name})`, () =>
+    Strategy.openLate(
+      Effect.contextWith((context: Context.Context<never>) => {
+        const found = Context.getOption(context, tag)
+        const alternates = found._tag === "Some" ? found.value : []
+        if (alternates.length === 0) return byPolicy(name, lastOfAll).open()
+        const others = alternates.map((alternate) => Strategy.alternate((_: E) => alternate(...args)))
+        // The alternates give values of A and fail with E, as their type says.
+        return Strategy.sequence(byPolicy(name, beforeAlternates), ...others).open() as Driver<A, E>
       })
-    }
-  })
+    )
+  )
+
+type Driver<A, E> = Strategy.Driver<E, A, E | Strategy.Original | Strategy.Exhausted, never>

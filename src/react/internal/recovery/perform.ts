@@ -7,7 +7,7 @@ import * as Random from "effect/Random"
 import * as Decision from "../../Decision.js"
 import * as Fault from "../../Fault.js"
 import type * as RetryBudget from "../../RetryBudget.js"
-import type * as Strategy from "../../Strategy.js"
+import * as Strategy from "../../Strategy.js"
 import { RecoveryExhausted } from "../errors.js"
 import type { AnyDecision, AnyDriver, Found, Options, PastFailure, Plan, Session } from "./session.js"
 import * as session_ from "./session.js"
@@ -34,7 +34,8 @@ export const performFrom = (first: number, attempt: Attempt, plan: Plan, options
     )
   )
 
-const earning = (budgets: ReadonlyArray<RetryBudget.RetryBudget>, self: AnyEffect): AnyEffect =>
+/** First attempts earn for the retries of all. */
+export const earning = (budgets: ReadonlyArray<RetryBudget.RetryBudget>, self: AnyEffect): AnyEffect =>
   budgets.reduce((earned, { tokens }) => tokens.earn(earned), self)
 
 const lowest = Random.fixed([0])
@@ -120,19 +121,13 @@ const ask = (session: Session, attempt: Attempt, failure: Strategy.Failure<never
   const otherwise = (decision: Otherwise): AnyEffect =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
       Effect.flatMap(withRules(session, decision.otherwise ?? Effect.succeed(Decision.exhausted)), (next) =>
-        settle(next, seenAt(failure, now))
+        settle(next, Strategy.later(failure, now))
       )
     )
   return Effect.flatMap(withRules(session, driverFor(session, found)(failure)), (decision) => settle(decision, failure))
 }
 
 type Otherwise = Decision.Again<unknown, unknown, unknown> | Decision.Instead<unknown, unknown, unknown>
-
-const seenAt = (failure: Strategy.Failure<never>, now: number): Strategy.Failure<never> => ({
-  ...failure,
-  at: now,
-  elapsed: Duration.sum(failure.elapsed, Duration.millis(now - failure.at))
-})
 
 /**
  * A defect beside a failure is a bug and passes. The failure goes with it as a
@@ -162,9 +157,10 @@ const driverFor = (session: Session, [key, strategy]: Found): AnyDriver => {
 /** Ways that lead to further ways end too, if not as soon: each recovery may try all of those that were meant. */
 const maxWays = 100
 
+const maxDecisionsOf = ({ options }: Session): number => options.limits?.maxDecisions ?? 1_000
+
 const withinCount = (session: Session, decision: AnyDecision): boolean => {
-  const { maxDecisions = 1_000 } = session.options.limits ?? {}
-  return decision._tag === "GiveUp" || ++session.settled <= maxDecisions + maxWays
+  return decision._tag === "GiveUp" || ++session.settled <= maxDecisionsOf(session) + maxWays
 }
 
 /** Only running again can go on for ever; every other decision ends the recovery, or leads to another way. */
@@ -173,8 +169,8 @@ const withinLimits = (
   failure: Strategy.Failure<unknown>,
   again: Decision.Again<unknown, unknown, unknown>
 ) => {
-  const { maxDecisions = 1_000, maxElapsed } = session.options.limits ?? {}
-  if (session.decisions.length >= maxDecisions) return false
+  if (session.decisions.length >= maxDecisionsOf(session)) return false
+  const maxElapsed = session.options.limits?.maxElapsed
   return maxElapsed === undefined || Duration.lessThanOrEqualTo(Duration.sum(failure.elapsed, again.delay), maxElapsed)
 }
 

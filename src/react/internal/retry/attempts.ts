@@ -26,11 +26,12 @@ export const attempts = ({
   policy,
   refused
 }: Settings): Strategy.Strategy<unknown, never, Strategy.Original | Strategy.Exhausted> => {
-  const open = (): Strategy.Driver<unknown, never, Strategy.Original | Strategy.Exhausted, never> => {
-    let ask: Ask | undefined
-    const refusal = refused === "abort" ? Decision.abort : Decision.exhausted
+  const refusal = refused === "abort" ? Decision.abort : Decision.exhausted
+  const openWith = (policy: Schedule.Schedule<unknown, unknown>): Driver => {
+    const decides = isByCategory(policy)
+    const driver = Strategy.openSchedule(policy, budget)
     const retried = new Set<Fault.Category>()
-    const asked = (failure: Strategy.Failure<unknown>, { decides, driver }: Ask) => {
+    return (failure) => {
       const { category } = failure.fault
       const may = isWorthwhile(failure.fault)
       if (failure.error instanceof CircuitOpen || !(may || decides)) return Effect.succeed(refusal)
@@ -41,24 +42,15 @@ export const attempts = ({
         return decision
       })
     }
-    return (failure) => {
-      if (ask !== undefined) return asked(failure, ask)
-      const inForce = policy === undefined ? RetryPolicy.Current : Effect.succeed(policy)
-      return Effect.flatMap(inForce, (policy) => {
-        ask = { decides: isByCategory(policy), driver: Strategy.openSchedule(policy, budget) }
-        return asked(failure, ask)
-      })
-    }
   }
+  const open = () =>
+    policy === undefined ? Strategy.openLate(Effect.map(RetryPolicy.Current, openWith)) : openWith(policy)
   return Strategy.fromOpen("retry", open, budget === undefined ? [] : [budget])
 }
 
 const isWorthwhile = (fault: Fault.Fault): boolean => fault.transient || isUnclassified(fault)
 
-interface Ask {
-  readonly decides: boolean
-  readonly driver: Strategy.Driver<unknown, never, Strategy.Exhausted, never>
-}
+type Driver = Strategy.Driver<unknown, never, Strategy.Original | Strategy.Exhausted, never>
 
 const isByCategory = (policy: Schedule.Schedule<unknown, unknown>): boolean =>
   "description" in policy &&

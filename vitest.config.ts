@@ -7,7 +7,8 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^effect-recovery$/, replacement: src("index.ts") },
-      { find: /^effect-recovery\/sqlite$/, replacement: src("sqlite.ts") }
+      { find: /^effect-recovery\/sqlite$/, replacement: src("sqlite.ts") },
+      { find: /^effect-recovery\/testing$/, replacement: src("testing.ts") }
     ]
   },
   test: {

@@ -16,7 +16,7 @@ import type { RetryBudget } from "./RetryBudget.js"
  * @since 0.1.0
  * @category models
  */
-export type Decision<A = never, E = never, R = never> = Again<A, E, R> | Instead<A, E, R> | GiveUp
+export type Decision<A = never, E = never, R = never> = Again<A, E, R> | Instead<A, E, R> | Rewind<A, E, R> | GiveUp
 
 /**
  * Run the same effect again, after a delay.
@@ -29,6 +29,8 @@ export interface Again<out A = never, out E = never, out R = never> {
   readonly delay: Duration.Duration
   /** Which strategy of a sequence has decided. */
   readonly by?: string | undefined
+  /** What to change before the attempt, such as parameters; put on record with the decision. */
+  readonly patch?: Effect.Effect<void, never, R> | undefined
   /** What the attempt is paid from when it starts; if there is no token, `otherwise` is decided. */
   readonly budget?: RetryBudget | undefined
   /** What to decide if the bounds of the recovery do not allow it; without it the recovery is exhausted. */
@@ -49,6 +51,47 @@ export interface Instead<out A, out E, out R> {
   /** What to decide if the effect fails; without it its failure is the outcome. */
   readonly otherwise?: Effect.Effect<Decision<A, E, R>, never, R>
 }
+
+/**
+ * Compensate and forget everything a run has done after a point, then run on
+ * from there. Needs a run around it.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Rewind<out A = never, out E = never, out R = never> {
+  readonly _tag: "Rewind"
+  /** Begins the rewind: the run is left, and comes back by way of its journal. */
+  readonly begin: Effect.Effect<never, never, R>
+  /** Which strategy of a sequence has decided. */
+  readonly by?: string | undefined
+  /** What to decide if the bounds of the recovery do not allow it; without it the recovery is exhausted. */
+  readonly otherwise?: Effect.Effect<Decision<A, E, R>, never, R>
+}
+
+/**
+ * Where a run can be rewound to:
+ *
+ * - `Start`: its very beginning
+ * - `Step`: just before the latest use of a step, by name or by key
+ * - `Iteration`: the start of the innermost `Workflow.section` with a number
+ * - `Transaction`: the start of the innermost transaction
+ * - `Checkpoint`: just after the newest checkpoint, of this name if one is given
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Point =
+  | { readonly _tag: "Start" }
+  | { readonly _tag: "Step"; readonly step: string }
+  | { readonly _tag: "Iteration" }
+  | { readonly _tag: "Transaction" }
+  | {
+      readonly _tag: "Checkpoint"
+      readonly name?: string | undefined
+      /** Pass over those that do not pass their checks. */
+      readonly valid?: boolean | undefined
+    }
 
 /**
  * Fail with the original error, or with `RecoveryExhausted` around it.

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -52,7 +53,7 @@ export type Event =
       readonly attempt: number
       readonly fault: Fault.Fault
       readonly strategy: string
-      readonly decision: "Again" | "Instead" | "GiveUp"
+      readonly decision: "Again" | "Instead" | "Rewind" | "GiveUp"
       /** Until the next attempt, for `Again`. */
       readonly delay: Duration.Duration
     }
@@ -80,6 +81,24 @@ export type Event =
   | { readonly _tag: "StepAnswered"; readonly source: Source; readonly attempts: number }
   | { readonly _tag: "StepCompleted"; readonly source: Source; readonly attempts: number }
   | { readonly _tag: "StepFailed"; readonly source: Source; readonly attempts: number; readonly fault: Fault.Fault }
+  /** A transaction undoes what it has done, or goes on doing so after a crash. */
+  | {
+      readonly _tag: "RollbackStarted"
+      readonly source: Source
+      readonly transaction: string
+      readonly reason: "failed" | "interrupted" | "died" | "stopped"
+    }
+  /** The rollback came to an end; not `clean` if a compensation failed or a pivot stood in the way. */
+  | { readonly _tag: "RollbackEnded"; readonly source: Source; readonly transaction: string; readonly clean: boolean }
+  | { readonly _tag: "UndoCompleted"; readonly source: Source; readonly attempts: number }
+  | {
+      readonly _tag: "UndoFailed"
+      readonly source: Source
+      readonly attempts: number
+      readonly cause: Cause.Cause<unknown>
+    }
+  /** Everything after a point of the run was compensated and is forgotten; the run goes on from there. */
+  | { readonly _tag: "RunRewound"; readonly source: Source; readonly point: string; readonly by: string }
   /** A step had started when its process ended; nobody knows whether it happened. */
   | {
       readonly _tag: "StepAmbiguous"

@@ -14,9 +14,34 @@ import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import type * as Types from "effect/Types"
 import * as Decision from "./Decision.js"
 import type * as Fault from "./Fault.js"
-import type { RecoveryExhausted } from "./internal/errors.js"
+import { type RecoveryExhausted, RewindRefused } from "./internal/errors.js"
+import { Rewinder as RewinderTag } from "./internal/recovery/rewinder.js"
 import type { RetryBudget } from "./RetryBudget.js"
 import * as RetryPolicy from "./RetryPolicy.js"
+
+export {
+  /**
+   * A rewind that cannot be made: there is no such point, or something stands
+   * in the way.
+   *
+   * @since 0.2.0
+   * @category errors
+   */
+  RewindRefused
+}
+
+/**
+ * What can be rewound: the run around. Workflows provide it.
+ *
+ * @since 0.2.0
+ * @category services
+ */
+export const Rewinder: typeof RewinderTag = RewinderTag
+/**
+ * @since 0.2.0
+ * @category services
+ */
+export type Rewinder = RewinderTag
 
 /**
  * @since 0.1.0
@@ -276,6 +301,168 @@ export const abort: Strategy<unknown, never, Original> = fromOpen<unknown, never
   "abort",
   () => () => Effect.succeed(Decision.abort)
 )
+
+/**
+ * How often a strategy may rewind its run.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface RewindOptions {
+  /**
+   * How often this recovery may rewind the run, counted in its journal. Then
+   * it is exhausted. Defaults to 3.
+   */
+  readonly times?: number | undefined
+}
+
+/**
+ * A step or a checkpoint, or its name.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Named = string | { readonly name: string }
+
+const nameOf = (named: Named): string => (typeof named === "string" ? named : named.name)
+
+/** Strategies that rewind the run differ in where to. */
+type Rewinding<R = never> = Strategy<unknown, never, Exhausted | RewindRefused, Rewinder | R>
+
+const rewinding = <R = never>(
+  strategy: string,
+  point: Decision.Point,
+  { times = 3 }: RewindOptions = {},
+  accepts?: Checked<R>["isValid"]
+): Rewinding<R> => {
+  if (!(Number.isInteger(times) && times >= 0)) {
+    throw new RangeError(`Strategy.${strategy}: times must be a whole number from 0 on, not ${times}`)
+  }
+  return fromOpen(strategy, () => (failure: Failure<unknown>) => {
+    const reason = failure.fault.message
+    return Effect.flatMap(Rewinder, ({ plan }) => plan({ strategy, point, times, reason, accepts }))
+  })
+}
+
+/**
+ * Something that can tell whether one of its checkpoints may be used.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Checked<out R = never> {
+  readonly name: string
+  readonly isValid: (id: string) => Effect.Effect<boolean, never, R>
+}
+
+/**
+ * Begin the run again: everything it has done is compensated, last first, and
+ * forgotten. Its journal keeps it.
+ *
+ * @since 0.2.0
+ * @category rewinding
+ */
+export const restart = (options?: RewindOptions): Rewinding => rewinding("restart", { _tag: "Start" }, options)
+
+/**
+ * Go back to just before the latest use of a step, looked for in the section
+ * around and outwards, and run on from there. What was done since is
+ * compensated, last first, and forgotten.
+ *
+ * Fails with `RewindRefused` if there is no such step, if a pivot lies
+ * between, or if the step lies in a transaction that was rolled back.
+ *
+ * @since 0.2.0
+ * @category rewinding
+ */
+export const restartFrom = (step: Named, options?: RewindOptions): Rewinding =>
+  rewinding("restartFrom", { _tag: "Step", step: nameOf(step) }, options)
+
+/**
+ * Begin the innermost `Workflow.section` with a number again. What it has done
+ * is compensated, last first, and forgotten; what runs beside it goes on.
+ *
+ * @since 0.2.0
+ * @category rewinding
+ */
+export const restartIteration = (options?: RewindOptions): Rewinding =>
+  rewinding("restartIteration", { _tag: "Iteration" }, options)
+
+/**
+ * Undo the transaction around and run it again; with a checkpoint, undo what
+ * was done after its newest one and run on from there.
+ *
+ * @since 0.2.0
+ * @category rewinding
+ */
+export const rollback = (to?: Named, options?: RewindOptions): Rewinding =>
+  rewinding("rollback", to === undefined ? { _tag: "Transaction" } : { _tag: "Checkpoint", name: nameOf(to) }, options)
+
+/**
+ * Go back to the newest good checkpoint and run on from there: of the one that
+ * is given, by all of its checks, or else of any that is whole. What was done
+ * since is compensated, last first, and forgotten.
+ *
+ * @since 0.2.0
+ * @category rewinding
+ */
+export const resume = <R = never>(checkpoint?: Checked<R>, options?: RewindOptions): Rewinding<R> =>
+  rewinding("resume", { _tag: "Checkpoint", name: checkpoint?.name, valid: true }, options, checkpoint?.isValid)
+
+/**
+ * Parameters that a strategy can change.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Patchable<in out P, out R = never> {
+  readonly name: string
+  readonly patch: (change: (current: P) => P) => Effect.Effect<void, never, R>
+}
+
+/**
+ * Run again with other parameters: the change is on record with the failure it
+ * answers. Defaults to one retry, at once.
+ *
+ * @example
+ * ```ts
+ * import { Parameters, RetryPolicy, Step, Strategy } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * class OutOfMemory extends Schema.TaggedError<OutOfMemory>()("OutOfMemory", {}) {}
+ * declare const generate: (batch: number) => Effect.Effect<string, OutOfMemory>
+ *
+ * const Model = Parameters.make("model", Schema.Struct({ batch: Schema.Number }), { batch: 8 })
+ *
+ * export const generation = Step.make("generation", {
+ *   success: Schema.String,
+ *   error: OutOfMemory,
+ *   run: Effect.flatMap(Model.get, ({ batch }) => generate(batch)),
+ *   recover: {
+ *     OutOfMemory: Strategy.modify(Model, ({ batch }) => ({ batch: batch / 2 }), RetryPolicy.fixed({ maxRetries: 3, delay: 0 }))
+ *   }
+ * })
+ * ```
+ *
+ * @since 0.2.0
+ * @category strategies
+ */
+export const modify = <P, E = unknown, R = never, R2 = never>(
+  parameters: Patchable<P, R>,
+  change: (current: P, error: E, failure: Failure<E>) => P,
+  policy: Schedule.Schedule<unknown, E, R2> = RetryPolicy.fixed({ maxRetries: 1, delay: 0 })
+): Strategy<E, never, Exhausted, R | R2> =>
+  fromOpen("modify", () => {
+    const driver = openSchedule(policy, undefined)
+    return (failure: Failure<E>) =>
+      Effect.map(
+        driver(failure),
+        (decision): Decision.Decision<never, Exhausted, R | R2> =>
+          decision._tag === "Again"
+            ? { ...decision, patch: parameters.patch((current) => change(current, failure.error, failure)) }
+            : decision
+      )
+  })
 
 /**
  * One strategy after the other: the next is asked when the one before is

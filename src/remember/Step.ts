@@ -7,13 +7,15 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
+import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Recovery from "../react/Recovery.js"
 import type * as Strategy from "../react/Strategy.js"
-import { type Attempt as AttemptInfo, type Definition, define } from "./internal/definition.js"
-import type { Run } from "./internal/liveRun.js"
-import { runStep } from "./internal/runStep.js"
+import type { Run } from "./internal/run/liveRun.js"
+import { type Attempt as AttemptInfo, type Definition, define } from "./internal/step/definition.js"
+import { runStep } from "./internal/step/runStep.js"
+import type { Transaction } from "./internal/undo/service.js"
 import { StepAmbiguous } from "./RunError.js"
 
 export {
@@ -80,7 +82,9 @@ export interface Options<
   Ambiguous extends OnAmbiguous,
   Timeout extends Duration.DurationInput | undefined,
   Handlers,
-  R2
+  R2,
+  Input = never,
+  R3 = never
 > {
   /** How the result is written to the journal. Without it the step returns nothing, whatever `run` returns. */
   readonly success?: Success
@@ -102,6 +106,62 @@ export interface Options<
    * (`"required"`, the default) or goes on unrecorded (`"best-effort"`).
    */
   readonly durability?: "required" | "best-effort"
+  /**
+   * How the step is undone, if the transaction around it fails or a rewind
+   * passes it. Registered before the step runs, so it is also asked to undo a
+   * step that failed, or of which nobody knows what it did: then there is no
+   * `output`. Its time is a minute, and it is retried by
+   * `RetryPolicy.Current`, unless it says otherwise.
+   */
+  readonly compensate?: Compensation<Success["Type"], Input, R3>
+  /**
+   * Cannot be undone: once it has happened, or may have, nothing before it is
+   * undone any more.
+   */
+  readonly pivot?: boolean
+}
+
+/**
+ * What a compensation is told.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ToUndo<out A, out Input> {
+  readonly input: Input
+  /** What the step returned; nothing, if it failed or was cut short. */
+  readonly output: Option.Option<A>
+  /** That of the step, for systems that remove duplicates. */
+  readonly idempotencyKey: string
+  /** 1 for the first. */
+  readonly attempt: number
+}
+
+/**
+ * How to undo, and if it is to differ from the default, how often and how
+ * long.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Compensation<A, Input, R> =
+  | ((toUndo: ToUndo<A, Input>) => Effect.Effect<unknown, unknown, R>)
+  | {
+      readonly undo: (toUndo: ToUndo<A, Input>) => Effect.Effect<unknown, unknown, R>
+      /** Defaults to `RetryPolicy.Current`. */
+      readonly retry?: Schedule.Schedule<unknown, unknown, R> | undefined
+      /** For each attempt. Defaults to a minute. */
+      readonly timeout?: Duration.DurationInput | undefined
+    }
+
+/**
+ * There is no compensation, so there need be no transaction.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface NoCompensation {
+  readonly _: "the step has no compensation"
 }
 
 /**
@@ -125,7 +185,7 @@ export type Cases<Raw, A, E> = {
   readonly [Tag in Recovery.Tags<Raw>]?: Strategy.Strategy<
     Extract<Raw, { readonly _tag: Tag }>,
     A,
-    E | Strategy.Original | Strategy.Exhausted,
+    E | Strategy.Original | Strategy.Exhausted | Strategy.RewindRefused,
     unknown
   >
 }
@@ -169,10 +229,11 @@ export const make: {
     Ambiguous extends OnAmbiguous = "rerun",
     Timeout extends Duration.DurationInput | undefined = undefined,
     const Handlers extends Cases<Errors<Error["Type"], Ambiguous, Timeout>, Success["Type"], Error["Type"]> = {},
-    R2 = never
+    R2 = never,
+    R3 = NoCompensation
   >(
     name: string,
-    options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2> & {
+    options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2, Input, R3> & {
       readonly run: (input: Input, attempt: Attempt) => Effect.Effect<Success["Type"], Error["Type"], R>
     }
   ): (
@@ -180,7 +241,7 @@ export const make: {
   ) => Step<
     Success["Type"],
     Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
-    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>>
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>, R3>
   >
   <
     R,
@@ -189,29 +250,51 @@ export const make: {
     Ambiguous extends OnAmbiguous = "rerun",
     Timeout extends Duration.DurationInput | undefined = undefined,
     const Handlers extends Cases<Errors<Error["Type"], Ambiguous, Timeout>, Success["Type"], Error["Type"]> = {},
-    R2 = never
+    R2 = never,
+    R3 = NoCompensation
   >(
     name: string,
-    options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2> & {
+    options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2, void, R3> & {
       readonly run: Effect.Effect<Success["Type"], Error["Type"], R>
     }
   ): Step<
     Success["Type"],
     Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
-    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>>
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>, R3>
   >
-} = (name: string, options: Parameters<typeof define>[1]): never => {
-  const definition = define(name, options)
+} = (name: string, options: Parameters<typeof define>[1]): never => makeFrom(define(name, options), options.run)
+
+const makeFrom = (definition: Definition, run: unknown): never => {
   const made =
-    typeof options.run === "function" ? (input: unknown) => step(definition, input) : step(definition, undefined)
+    typeof run === "function"
+      ? Object.defineProperty((input: unknown) => step(definition, input), "name", { value: definition.name })
+      : step(definition, undefined)
   // The overloads state what the definition's schemas and strategies make of A, E and R.
   return made as never
 }
 
+/**
+ * A step that does nothing but read and write the program's own tables: its
+ * rows and its result are committed together, so it happens exactly once and
+ * is never ambiguous.
+ *
+ * Needs the storage over the program's own client
+ * (`SqliteStorage.layerClient`), with which `run` must do all it does: what
+ * else it does may happen twice. Keep it short; other writers wait. On a
+ * storage without a database, such as the one in memory, it is a step like any
+ * other.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const transactional: typeof make = (name: string, options: Parameters<typeof define>[1]): never =>
+  makeFrom(define(name, options, true), options.run)
+
 /** A run that uses a step needs something nobody can provide: the journal could not tell the two apart. */
-type Needs<Success, Error, R> =
+type Needs<Success, Error, R, R3> =
   | Exclude<R | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>, Run>
-  | (Run extends R ? StepInsideStep : never)
+  | (Run extends R | R3 ? StepInsideStep : never)
+  | (NoCompensation extends R3 ? never : Exclude<R3, Run> | Transaction)
 
 /**
  * Needed by a step whose `run` or strategies use another step. Nothing

@@ -11,13 +11,26 @@
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type { Point } from "../react/Decision.js"
 import { traced } from "../react/internal/watch/traced.js"
 import type { AttemptTimeout, RecoveryExhausted } from "../react/Recovery.js"
+import type * as Strategy from "../react/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
-import { type Definition, execute as executeRun } from "./internal/execute.js"
-import { escape, Run as RunTag } from "./internal/liveRun.js"
-import * as status_ from "./internal/runStatus.js"
-import { JournalError, type RunError, RunMismatch, type StepAmbiguous, StepConflict } from "./RunError.js"
+import * as fork_ from "./internal/rewind/fork.js"
+import { inputOf, rewindRun } from "./internal/rewind/fromOutside.js"
+import { type Definition, execute as executeRun } from "./internal/run/execute.js"
+import { escape, Run as RunTag } from "./internal/run/liveRun.js"
+import * as status_ from "./internal/run/runStatus.js"
+import {
+  JournalError,
+  RewindFailed,
+  type RollbackFailed,
+  type RunError,
+  RunMismatch,
+  type StepAmbiguous,
+  StepConflict
+} from "./RunError.js"
+import type * as State from "./State.js"
 
 export {
   /**
@@ -27,6 +40,13 @@ export {
    * @category errors
    */
   JournalError,
+  /**
+   * A rewind could not compensate what it passes.
+   *
+   * @since 0.2.0
+   * @category errors
+   */
+  RewindFailed,
   /**
    * Everything `execute` can fail with besides the workflow's own errors.
    *
@@ -81,7 +101,17 @@ export interface Workflow<in Input, out A, out E, out R> {
  * @since 0.1.0
  * @category models
  */
-export type Failure<E> = E | AttemptTimeout | StepAmbiguous | RecoveryExhausted<E | AttemptTimeout | StepAmbiguous>
+export type Failure<E> = StepFailure<E> | RollbackFailed<Failure<E>> | RecoveryExhausted<Failure<E>>
+
+/**
+ * What a step may fail with.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type StepFailure<E> = Plain<E> | RecoveryExhausted<Plain<E>>
+
+type Plain<E> = E | AttemptTimeout | StepAmbiguous | Strategy.RewindRefused
 
 /**
  * Defines a workflow: its schemas, and its body as a function of the input.
@@ -135,7 +165,10 @@ export const make = <
   Input["Type"],
   Success["Type"],
   E,
-  Exclude<R, Run> | Schema.Schema.Context<Input> | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>
+  | Exclude<R, Run | Strategy.Rewinder | State.Cells>
+  | Schema.Schema.Context<Input>
+  | Schema.Schema.Context<Success>
+  | Schema.Schema.Context<Error>
 > => {
   const version = options.version ?? "1"
   const definition = {
@@ -189,6 +222,118 @@ export type Request<Input> = {
 } & (undefined extends Input ? { readonly input?: Input } : { readonly input: Input })
 
 /**
+ * Executes a run that exists, with the input it was started with.
+ *
+ * @since 0.2.0
+ * @category execution
+ */
+export const resume = <Input, A, E, R>(
+  workflow: Workflow<Input, A, E, R>,
+  id: string
+): Effect.Effect<A, E | RunError | RunNotFound, R | Storage.Storage> =>
+  Effect.flatMap(inputOf(workflow.definition, id), (input) =>
+    // It was written by the workflow's own schema.
+    execute(workflow, { id, input } as unknown as Request<Input>)
+  ) as Effect.Effect<A, E | RunError | RunNotFound, R | Storage.Storage>
+
+/**
+ * The points a run can be rewound to or forked at: see `Decision.Point`.
+ *
+ * @since 0.2.0
+ * @category points
+ */
+export const fromStart: Point = { _tag: "Start" }
+
+/**
+ * Just before the latest use of a step, by its name or its key.
+ *
+ * @since 0.2.0
+ * @category points
+ */
+export const beforeStep = (step: Strategy.Named): Point => ({
+  _tag: "Step",
+  step: typeof step === "string" ? step : step.name
+})
+
+/**
+ * Just after the newest checkpoint, of this name if one is given.
+ *
+ * @since 0.2.0
+ * @category points
+ */
+export const afterCheckpoint = (checkpoint?: Strategy.Named): Point => ({
+  _tag: "Checkpoint",
+  name: typeof checkpoint === "object" ? checkpoint.name : checkpoint
+})
+
+/**
+ * Rewinds a run from outside: what it has done after a point is compensated,
+ * last first, and forgotten; its journal keeps it. An outcome it had goes to
+ * its journal too. The run is left at the point: `execute` or `resume` goes on
+ * from there.
+ *
+ * Fails with `RewindRefused`, and changes nothing, if there is no such point or
+ * something stands in the way; with `RewindFailed` if a compensation fails.
+ *
+ * @example
+ * ```ts
+ * import { Storage, Workflow } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * declare const Order: Workflow.Workflow<string, void, never, never>
+ *
+ * export const shipAgain = (id: string) =>
+ *   Workflow.rewind(Order, id, Workflow.beforeStep("ship")).pipe(
+ *     Effect.zipRight(Workflow.resume(Order, id)),
+ *     Effect.provide(Storage.layerMemory)
+ *   )
+ * ```
+ *
+ * @since 0.2.0
+ * @category execution
+ */
+export const rewind = <Input, A, E, R>(
+  workflow: Workflow<Input, A, E, R>,
+  id: string,
+  to: Point
+): Effect.Effect<void, RunError | RunNotFound | Strategy.RewindRefused, R | Storage.Storage> =>
+  // The body's own needs are those of the workflow.
+  Effect.asVoid(rewindRun(workflow.definition, id, to)) as Effect.Effect<
+    void,
+    RunError | RunNotFound | Strategy.RewindRefused,
+    R | Storage.Storage
+  >
+
+/**
+ * Makes a new run that has done what another one had done up to a point. The
+ * other one is only read, and nothing is undone. The new run is left there:
+ * `execute` or `resume` goes on.
+ *
+ * @since 0.2.0
+ * @category execution
+ */
+export const fork: (
+  id: string,
+  options: { readonly as: string; readonly to: Point }
+) => Effect.Effect<void, RunError | RunNotFound | RunExists | Strategy.RewindRefused, Storage.Storage> = (
+  id,
+  { as, to }
+) => fork_.forkRun(id, as, to)
+
+/**
+ * There is a run with the id a fork was to have.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export const RunExists = fork_.RunExists
+/**
+ * @since 0.2.0
+ * @category errors
+ */
+export type RunExists = fork_.RunExists
+
+/**
  * Puts the steps inside under a name, and a number: for loops, and for steps
  * of one name that run concurrently.
  *
@@ -228,8 +373,42 @@ export const section =
  * @category models
  */
 export interface RunStatus extends RunSummary {
-  /** In the order they were first started. */
+  /** In the order they were first started; without those a rewind has made forgotten. */
   readonly steps: ReadonlyArray<StepStatus>
+  /** Transactions that were rolled back, or are to be. */
+  readonly rollbacks: ReadonlyArray<RollbackStatus>
+  /** Oldest first. */
+  readonly rewinds: ReadonlyArray<RewindStatus>
+  /** A rewind that was begun and has not ended: executing the run goes on with it. */
+  readonly rewinding: Option.Option<RewindStatus>
+}
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface RollbackStatus {
+  /** Its section. */
+  readonly transaction: string
+  /** `started`: some of it is still to be undone. `failed`: some of it could not be. */
+  readonly status: "started" | "completed" | "failed"
+  /** What began it: it `failed`, was `interrupted`, `died` of a defect, or its run was `stopped`. */
+  readonly reason: string
+  readonly updatedAt: Date
+}
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface RewindStatus {
+  readonly at: Date
+  /** The strategy and where it was asked, or who rewound it from outside. */
+  readonly by: string
+  /** Where to, in words. */
+  readonly point: string
+  /** The failure that led to it. */
+  readonly reason: string
 }
 
 /**
@@ -263,6 +442,8 @@ export interface StepStatus {
   /** `started` without a running process means that nobody knows whether it happened. */
   readonly status: "started" | "waiting" | "completed" | "failed"
   readonly attempts: number
+  /** How its compensation stands, once there was a reason for it. */
+  readonly compensation: Option.Option<"registered" | "started" | "completed" | "failed">
   /** When its latest attempt started. */
   readonly startedAt: Date
   /** When the journal last heard of it. */

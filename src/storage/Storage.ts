@@ -99,6 +99,102 @@ export interface Entry {
 }
 
 /**
+ * A snapshot as it is stored: of a checkpoint, or of a value that is shared by
+ * all runs. The storage does not look into it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Snapshot {
+  /** The storage's own number, which rises and is never used again. */
+  readonly key: number
+  /** The run it belongs to; `undefined` for one that belongs to none. */
+  readonly run: string | undefined
+  /** Where in the run it was taken: the step, or the section. */
+  readonly step: string
+  /** The last line of the run's journal when it was taken. */
+  readonly seq: number
+  readonly name: string
+  readonly kind: string
+  /** The version of its schema. */
+  readonly version: number
+  /** What tells its schema apart from others of the same version. */
+  readonly schema: string
+  /** Of the canonical state, before compression. */
+  readonly digest: string
+  /** Of the canonical state, in UTF-8 bytes. */
+  readonly size: number
+  /** How the state is written, such as `json` or `deflate`. */
+  readonly encoding: string
+  readonly labels: Readonly<Record<string, string>>
+  /** What else was recorded with it, JSON. */
+  readonly about: string
+  readonly at: number
+  /** Whether the run was rewound to before it since. */
+  readonly rewound: boolean
+}
+
+/**
+ * A snapshot with its state.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FullSnapshot extends Snapshot {
+  readonly state: string | Uint8Array
+}
+
+/**
+ * Which snapshots to read. Newest first.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SnapshotQuery {
+  /** Of this run; `null` for those of no run; leave it out for all. */
+  readonly run?: string | null | undefined
+  readonly name?: string | undefined
+  readonly kind?: string | undefined
+  /** Only those with all of these labels. */
+  readonly labels?: Readonly<Record<string, string>> | undefined
+  /** Only those before the one with this key. */
+  readonly before?: number | undefined
+  /** Only those taken before this time. */
+  readonly takenBefore?: number | undefined
+  /** Whether to tell of those a rewind has passed, too. Defaults to false. */
+  readonly rewound?: boolean | undefined
+  /** Defaults to 100. */
+  readonly limit?: number | undefined
+}
+
+/**
+ * What a save must find, and what goes with it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SaveOptions {
+  /** Whose run it belongs to; refused if the lease was taken over. */
+  readonly lease?: Lease | undefined
+  /** The line of the journal that is written with it; it is told the snapshot's key. */
+  readonly entry?: ((key: number) => Entry) | undefined
+  /** Saved only if this is the newest of its run and name; 0 for none. */
+  readonly after?: number | undefined
+}
+
+/**
+ * Which part of a run's journal a rewind makes forgotten: what came after a
+ * line, for steps whose key begins with `within`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Rewound {
+  readonly after: number
+  readonly within: string
+}
+
+/**
  * The right to advance a run. Whoever acquired later has the higher token.
  *
  * @since 0.1.0
@@ -182,8 +278,28 @@ export interface Store {
    * released, expired or of an owner known to be gone.
    */
   readonly open: (request: OpenRequest, owner: string, leaseMillis: number) => Effect.Effect<Opened, StorageError>
-  /** Appends to the journal, unless the lease was taken over. */
-  readonly append: (lease: Lease, entry: Entry) => Effect.Effect<void, StorageError | LeaseLost>
+  /** Appends lines to the journal, all of them or none, unless the lease was taken over. */
+  readonly append: (lease: Lease, entries: ReadonlyArray<Entry>) => Effect.Effect<void, StorageError | LeaseLost>
+  /**
+   * Runs what the caller does with the storage's own database, and appends
+   * the entries it answers with: both are committed, or neither.
+   */
+  readonly transactional: <A, E, R>(
+    lease: Lease,
+    body: Effect.Effect<readonly [A, ReadonlyArray<Entry>], E, R>
+  ) => Effect.Effect<A, E | StorageError | LeaseLost, R>
+  /** Appends a line and marks the snapshots it makes forgotten. */
+  readonly rewind: (lease: Lease, entry: Entry, rewound: Rewound) => Effect.Effect<void, StorageError | LeaseLost>
+  /**
+   * Takes the outcome from a run, appends the entry and leases the run to the
+   * caller; nothing, if the run is no longer as it was found.
+   */
+  readonly reopen: (
+    found: Run,
+    entry: Entry,
+    owner: string,
+    leaseMillis: number
+  ) => Effect.Effect<Option.Option<Lease>, StorageError>
   /** Records the outcome unless there is one, ends the lease, and answers with the recorded one. */
   readonly finish: (lease: Lease, outcome: Omit<Outcome, "at">) => Effect.Effect<Outcome, StorageError | LeaseLost>
   /** Prolongs leases and answers with those that are lost. */
@@ -197,6 +313,18 @@ export interface Store {
   /** The journal in order. */
   readonly journal: (key: number) => Effect.Effect<ReadonlyArray<Entry>, StorageError>
   readonly list: (query: Query) => Effect.Effect<ReadonlyArray<Run>, StorageError>
+  /** Saves a snapshot and answers with its key; nothing, if it was to follow another one. */
+  readonly save: (
+    snapshot: Omit<FullSnapshot, "key" | "rewound">,
+    options: SaveOptions
+  ) => Effect.Effect<Option.Option<number>, StorageError | LeaseLost>
+  /** Snapshots without their states. */
+  readonly snapshots: (query: SnapshotQuery) => Effect.Effect<ReadonlyArray<Snapshot>, StorageError>
+  /** The newest of these, with its state. */
+  readonly newest: (query: SnapshotQuery) => Effect.Effect<Option.Option<FullSnapshot>, StorageError>
+  readonly snapshot: (key: number) => Effect.Effect<Option.Option<FullSnapshot>, StorageError>
+  /** Removes snapshots and answers with how many there were. */
+  readonly remove: (keys: ReadonlyArray<number>) => Effect.Effect<number, StorageError>
   /** The storage's clock, epoch milliseconds. */
   readonly now: Effect.Effect<number>
 }
@@ -213,12 +341,14 @@ export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect
  * @since 0.1.0
  * @category models
  */
-export interface Service extends Omit<Store, "open" | "renew" | "release"> {
+export interface Service extends Omit<Store, "open" | "renew" | "release" | "reopen"> {
   /**
    * Interrupted on the way, it leaves no lease behind. Call it where nothing
    * can interrupt, with the `restore` of that region for the wait.
    */
   readonly open: (request: OpenRequest, restore: Restore) => Effect.Effect<Opened, StorageError>
+  /** As `open`, for a run that has an outcome. */
+  readonly reopen: (found: Run, entry: Entry, restore: Restore) => Effect.Effect<Option.Option<Lease>, StorageError>
   /** Gives the lease back, if it can: one that cannot be given back runs out. */
   readonly release: (lease: Lease) => Effect.Effect<void>
   /**
@@ -262,20 +392,21 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
     Effect.flatMap(Effect.forkDaemon(Effect.ignore(store.release(run, owner))), (fiber) =>
       Effect.asVoid(Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), "1 second"))
     )
-  const open: Service["open"] = (request, restore) =>
+  const acquire = <A>(
+    run: string,
+    restore: Restore,
+    take: (owner: string) => Effect.Effect<A, StorageError>
+  ): Effect.Effect<A, StorageError> =>
     Effect.suspend(() => {
       const owner = `${options.owner}/${++acquisitions}`
-      return Effect.onInterrupt(restore(store.open(request, owner, leaseMillis)), () => release(request.id, owner))
+      return Effect.onInterrupt(restore(take(owner)), () => release(run, owner))
     })
   return Effect.map(makeLeases(store, leaseMillis), (keep) => ({
-    open,
-    append: store.append,
-    finish: store.finish,
+    ...store,
+    open: (request, restore) => acquire(request.id, restore, (owner) => store.open(request, owner, leaseMillis)),
+    reopen: (found, entry, restore) =>
+      acquire(found.id, restore, (owner) => store.reopen(found, entry, owner, leaseMillis)),
     release: (lease) => release(lease.run, lease.owner),
-    find: store.find,
-    journal: store.journal,
-    list: store.list,
-    now: store.now,
     keep
   }))
 }

@@ -18,6 +18,7 @@ import * as Fault from "../react/Fault.js"
  * - `ClientMissing`: the database client is not installed
  * - `Closed`: the storage's scope has ended
  * - `Io`: reading or writing failed below the database
+ * - `Client`: a step was to commit together with rows of another database
  * - `Rejected`: the database refused a statement
  *
  * @since 0.1.0
@@ -33,6 +34,7 @@ export type Reason =
   | "ClientMissing"
   | "Closed"
   | "Io"
+  | "Client"
   | "Rejected"
 
 const advice: Readonly<Record<Reason, string>> = {
@@ -46,6 +48,8 @@ const advice: Readonly<Record<Reason, string>> = {
     "Install it with `npm install better-sqlite3@12`. It is compiled on installation unless a prebuilt binary can be downloaded: that needs python3, make and a C++ compiler (Debian: apt-get install python3 make g++; macOS: xcode-select --install).",
   Closed: "The scope of the storage layer has ended; keep it open as long as runs are executed.",
   Io: "Check the disk, then execute again. What was recorded before is intact.",
+  Client:
+    "Use the storage over the program's own client (SqliteStorage.layerClient over SqliteClient.layer), and use the step outside of sql.withTransaction.",
   Rejected:
     "This is most likely a defect of effect-recovery or a table of the same name from elsewhere; please report it."
 }
@@ -60,6 +64,7 @@ const faults: Readonly<Record<Reason, Fault.Declaration>> = {
   ClientMissing: { category: "dependency" },
   Closed: { category: "logic" },
   Io: { category: "resource" },
+  Client: { category: "logic" },
   Rejected: { category: "logic" }
 }
 

@@ -1,10 +1,11 @@
+import { describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { Testing } from "effect-recovery/testing"
 import { backends } from "../support/storages.js"
-import { storageContract } from "./contract.js"
 
 for (const backend of backends) {
-  storageContract(
-    backend.name,
-    Effect.map(backend.make, ({ store }) => store)
-  )
+  describe(`${backend.name}: the storage contract`, () => {
+    const checks = Testing.storageContract(Effect.map(backend.make, ({ store }) => store))
+    for (const { check, name } of checks) it.live(name, () => check)
+  })
 }

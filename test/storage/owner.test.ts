@@ -39,10 +39,13 @@ describe("the owner of a lease", () => {
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       const client = yield* Layer.build(SqliteClient.layer({ filename }))
-      const { database, writer } = Context.get(client, SqliteClient.SqliteClient)
+      const { database, sql, writer } = Context.get(client, SqliteClient.SqliteClient)
       const storage = yield* Layer.build(Layer.provide(SqliteStorage.layerClient(), Layer.succeedContext(client)))
       const owner = replacePid(yield* makeOwner, deadPid())
-      const dead = yield* Storage.make(makeSqliteStore({ database, writer, isGone }), { owner, lease: "1 hour" })
+      const dead = yield* Storage.make(makeSqliteStore({ client: sql, database, writer, isGone }), {
+        owner,
+        lease: "1 hour"
+      })
       const request = { id: "run", workflow: "w", version: "1", input: "", labels: {} }
       yield* Effect.uninterruptibleMask((restore) => dead.open(request, restore))
       const look = Effect.all([

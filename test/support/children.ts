@@ -29,7 +29,8 @@ export const bundle = async (entry: string): Promise<string> => {
     external: ["better-sqlite3"],
     alias: {
       "effect-recovery": path.join(root, "src/index.ts"),
-      "effect-recovery/sqlite": path.join(root, "src/sqlite.ts")
+      "effect-recovery/sqlite": path.join(root, "src/sqlite.ts"),
+      "effect-recovery/testing": path.join(root, "src/testing.ts")
     },
     banner: { js: "import { createRequire as __cr } from 'node:module'; const require = __cr(import.meta.url);" }
   })

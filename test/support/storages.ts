@@ -41,8 +41,8 @@ export const sqlite: Backend = {
     const join: Place["join"] = (lease) => SqliteStorage.layer({ ...options, lease })
     yield* Layer.build(join())
     const client = yield* Effect.map(Layer.build(SqliteClient.layer(options)), (context) => context)
-    const { database, writer } = yield* Effect.provide(SqliteClient.SqliteClient, client)
-    return { store: makeSqliteStore({ database, writer, isGone: () => false }), join }
+    const { database, sql, writer } = yield* Effect.provide(SqliteClient.SqliteClient, client)
+    return { store: makeSqliteStore({ client: sql, database, writer, isGone: () => false }), join }
   })
 }
 

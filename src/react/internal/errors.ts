@@ -213,3 +213,34 @@ export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>("effect-r
     return `The attempt was stopped after ${Duration.format(this.timeout)}; give it a longer timeout or find out what it waits for.`
   }
 }
+
+/**
+ * A rewind that cannot be made. Nothing was changed.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class RewindRefused extends Schema.TaggedError<RewindRefused>("effect-recovery/RewindRefused")("RewindRefused", {
+  run: Schema.String,
+  /** Where to, in words, such as `step "charge"`. */
+  point: Schema.String,
+  /**
+   * - `Unknown`: the run has no such point
+   * - `Pivot`: what lies between cannot be undone
+   * - `Compensated`: the point lies in a transaction that was rolled back
+   * - `Invalid`: the checkpoint did not pass its checks
+   */
+  reason: Schema.Literal("Unknown", "Pivot", "Compensated", "Invalid"),
+  /** What stands in the way, such as the key of the pivot. */
+  detail: Schema.String
+}) {
+  override get message(): string {
+    const advice = {
+      Unknown: "Workflow.status shows the steps and points there are.",
+      Pivot: `"${this.detail}" cannot be undone; rewind to a point after it, or settle it by hand.`,
+      Compensated: `It lies in "${this.detail}", which was rolled back; rewind to before that.`,
+      Invalid: this.detail
+    }[this.reason]
+    return `Run "${this.run}" cannot be rewound to ${this.point} (${this.reason}). ${advice}`
+  }
+}

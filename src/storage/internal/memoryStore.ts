@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Entry, Lease, Opened, OpenRequest, Outcome, Query, Run, Store } from "../Storage.js"
 import { LeaseLost } from "../StorageError.js"
+import { makeMemorySnapshots } from "./memorySnapshots.js"
 import { statusOf } from "./status.js"
 
 interface Stored {
@@ -13,6 +14,7 @@ interface Stored {
 export const makeMemoryStore = (): Store => {
   const byId = new Map<string, Stored>()
   const byKey = new Map<number, Stored>()
+  const snapshots = makeMemorySnapshots()
 
   const create = (request: OpenRequest, owner: string, now: number, leaseMillis: number): Opened => {
     const key = byKey.size + 1
@@ -70,17 +72,52 @@ export const makeMemoryStore = (): Store => {
     return true
   }
 
+  /** Runs a synchronous write for whoever holds the lease. */
+  const fenced = <A>(lease: Lease, write: (stored: Stored) => A) =>
+    Effect.suspend(() => {
+      const stored = leased(lease)
+      return stored === undefined ? lost(lease) : Effect.succeed(write(stored))
+    })
+
+  const append = (lease: Lease, entries: ReadonlyArray<Entry>) =>
+    fenced(lease, ({ journal }) => {
+      for (const entry of entries) journal.push(entry)
+    })
+
   return {
     now: Clock.currentTimeMillis,
     open: (request, owner, leaseMillis) =>
       Effect.map(Clock.currentTimeMillis, (now) => open(request, owner, now, leaseMillis)),
-    append: (lease, entry) =>
-      Effect.suspend(() => {
-        const stored = leased(lease)
-        if (stored === undefined) return lost(lease)
-        stored.journal.push(entry)
-        return Effect.void
+    append,
+    // Nothing here survives the process, so there is nothing to commit together.
+    transactional: (lease, body) =>
+      Effect.flatMap(body, ([value, entries]) => Effect.as(append(lease, entries), value)),
+    rewind: (lease, entry, rewound) =>
+      fenced(lease, ({ journal, run }) => {
+        journal.push(entry)
+        snapshots.markRewound(run.id, rewound)
       }),
+    reopen: (found, entry, owner, leaseMillis) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        const stored = byKey.get(found.key)
+        if (stored?.run.outcome === undefined || stored.run.token !== found.token) return Option.none()
+        stored.journal.push(entry)
+        stored.run = { ...stored.run, outcome: undefined }
+        const opened = claim(stored, owner, now, leaseMillis)
+        return "lease" in opened ? Option.some(opened.lease) : Option.none()
+      }),
+    save: (snapshot, { after, entry, lease }) =>
+      Effect.suspend(() => {
+        const stored = lease === undefined ? undefined : leased(lease)
+        if (lease !== undefined && stored === undefined) return lost(lease)
+        const key = snapshots.save(snapshot, after)
+        if (key !== undefined && entry !== undefined) stored?.journal.push(entry(key))
+        return Effect.succeed(Option.fromNullable(key))
+      }),
+    snapshots: (query) => Effect.sync(() => snapshots.list(query).map(({ state: _, ...snapshot }) => snapshot)),
+    newest: (query) => Effect.sync(() => Option.fromNullable(snapshots.list({ ...query, limit: 1 })[0])),
+    snapshot: (key) => Effect.sync(() => Option.fromNullable(snapshots.get(key))),
+    remove: (keys) => Effect.sync(() => snapshots.remove(keys)),
     finish: (lease, outcome) => Effect.flatMap(Clock.currentTimeMillis, (now) => finish(lease, outcome, now)),
     renew: (leases, leaseMillis) =>
       Effect.map(Clock.currentTimeMillis, (now) => leases.filter((lease) => !renew(lease, now + leaseMillis))),

@@ -68,7 +68,7 @@ export const layerClient = (options?: {
       yield* Effect.provideService(migrate, SqlClient.SqlClient, sql)
       const owner = yield* makeOwner
       const store = yield* writer.patiently("Preparing the storage", () =>
-        makeSqliteStore({ database, writer, isGone })
+        makeSqliteStore({ client: sql, database, writer, isGone })
       )
       return yield* Storage.make(store, { owner, lease: options?.lease })
     })

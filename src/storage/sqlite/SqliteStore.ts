@@ -1,3 +1,4 @@
+import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -5,12 +6,15 @@ import { statusOf } from "../internal/status.js"
 import type { Entry, Lease, Opened, OpenRequest, Outcome, Query, Run, Store } from "../Storage.js"
 import { LeaseLost } from "../StorageError.js"
 import type { Database } from "./driver.js"
+import { makeSqliteSnapshots } from "./snapshots.js"
 import { prepareStatements } from "./statements.js"
+import { makeTransactional } from "./transactional.js"
 import type { Writer } from "./writer.js"
 
 export interface Options {
   readonly database: Database
   readonly writer: Writer
+  readonly client: SqlClient.SqlClient
   /** Whether the process behind an owner is known to be gone, so that its leases need not run out. */
   readonly isGone: (owner: string) => boolean
 }
@@ -23,8 +27,9 @@ export interface Options {
  * The clock is the host's: SQLite has none of its own, and all processes on
  * one file share the host.
  */
-export const makeSqliteStore = ({ database, isGone, writer }: Options): Store => {
+export const makeSqliteStore = ({ client, database, isGone, writer }: Options): Store => {
   const sql = prepareStatements(database)
+  const snapshots = makeSqliteSnapshots(database)
 
   /** The leases given out and not ended, by owner: with one of them, no write can hope for company. */
   const leases = new Set<string>()
@@ -77,10 +82,31 @@ export const makeSqliteStore = ({ database, isGone, writer }: Options): Store =>
 
   const lost = (lease: Lease) => new LeaseLost({ run: lease.run, token: lease.token })
 
-  const append = (lease: Lease, { at, attempt, kind, payload, seq, step }: Entry) =>
+  const insert = (lease: Lease, { at, attempt, kind, payload, seq, step }: Entry): boolean =>
     sql.append.run(seq, kind, step, attempt, at, payload, lease.key, lease.token, lease.owner).changes === 1
-      ? Effect.void
-      : Effect.fail(lost(lease))
+
+  /** The first line says whether the lease still holds, for all of them. */
+  const append = (lease: Lease, entries: ReadonlyArray<Entry>): Effect.Effect<void, LeaseLost> =>
+    entries.every((entry) => insert(lease, entry)) ? Effect.void : Effect.fail(lost(lease))
+
+  const reopen = (found: Run, entry: Entry, owner: string, leaseUntil: number): Option.Option<Lease> => {
+    if (sql.reopenRun.run(owner, leaseUntil, found.key, found.token).changes === 0) return Option.none()
+    const lease = { key: found.key, run: found.id, token: found.token + 1, owner }
+    insert(lease, entry)
+    return Option.some(lease)
+  }
+
+  const save: (...args: Parameters<Store["save"]>) => Effect.Effect<Option.Option<number>, LeaseLost> = (
+    snapshot,
+    { after, entry, lease }
+  ) => {
+    if (lease !== undefined && sql.isLeased.get(lease.key, lease.token, lease.owner) === undefined) {
+      return Effect.fail(lost(lease))
+    }
+    const key = snapshots.save(snapshot, after)
+    if (key !== undefined && lease !== undefined && entry !== undefined) insert(lease, entry(key))
+    return Effect.succeed(Option.fromNullable(key))
+  }
 
   const renew = (held: ReadonlyArray<Lease>, until: number) =>
     held.filter((lease) => sql.renewLease.run(until, lease.key, lease.token, lease.owner).changes === 0)
@@ -96,7 +122,23 @@ export const makeSqliteStore = ({ database, isGone, writer }: Options): Store =>
           }
         )
       ),
-    append: (lease, entry) => writer.write("Appending to the journal", () => append(lease, entry), leases.size <= 1),
+    append: (lease, entries) =>
+      writer.write("Appending to the journal", () => append(lease, entries), leases.size <= 1),
+    transactional: makeTransactional(client, database, append),
+    rewind: (lease, entry, rewound) =>
+      writer.write("Rewinding a run", () =>
+        Effect.tap(append(lease, [entry]), () => Effect.sync(() => snapshots.markRewound(lease.run, rewound)))
+      ),
+    reopen: (found, entry, owner, leaseMillis) =>
+      Effect.tap(
+        write("Opening a finished run", (now) => Effect.succeed(reopen(found, entry, owner, now + leaseMillis)), false),
+        (lease) => Effect.sync(() => Option.isSome(lease) && leases.add(owner))
+      ),
+    save: (snapshot, options) => writer.write("Saving a snapshot", () => save(snapshot, options), leases.size <= 1),
+    snapshots: (query) => read("Listing snapshots", () => snapshots.list(query)),
+    newest: (query) => read("Reading a snapshot", () => Option.fromNullable(snapshots.newest(query))),
+    snapshot: (key) => read("Reading a snapshot", () => Option.fromNullable(snapshots.get(key))),
+    remove: (keys) => writer.write("Removing snapshots", () => Effect.succeed(snapshots.remove(keys))),
     finish: (lease, outcome) =>
       Effect.suspend(() => {
         const alone = leases.size <= 1

@@ -40,6 +40,29 @@ const migrations = {
       payload TEXT
     )`
     yield* sql`CREATE UNIQUE INDEX recovery_journal_run ON recovery_journal (run, seq)`
+  }),
+  // AUTOINCREMENT: the key of a snapshot that was removed must never name another one.
+  "0002_snapshots": Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    yield* sql`CREATE TABLE recovery_snapshots (
+      key INTEGER PRIMARY KEY AUTOINCREMENT,
+      run TEXT,
+      step TEXT NOT NULL,
+      seq INTEGER NOT NULL,
+      name TEXT NOT NULL,
+      kind TEXT NOT NULL,
+      version INTEGER NOT NULL,
+      schema TEXT NOT NULL,
+      digest TEXT NOT NULL,
+      size INTEGER NOT NULL,
+      encoding TEXT NOT NULL,
+      labels TEXT NOT NULL,
+      about TEXT NOT NULL,
+      at INTEGER NOT NULL,
+      rewound INTEGER NOT NULL,
+      state BLOB NOT NULL
+    )`
+    yield* sql`CREATE INDEX recovery_snapshots_run ON recovery_snapshots (run, name)`
   })
 }
 

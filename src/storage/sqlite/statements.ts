@@ -27,6 +27,11 @@ export const prepareStatements = (database: Database) => ({
   journal: database.prepare(
     `SELECT seq, kind, step, attempt, at, payload FROM recovery_journal WHERE run = ? ORDER BY seq`
   ),
+  reopenRun: database.prepare(
+    `UPDATE recovery_runs SET status = NULL, exit = NULL, finished_at = NULL, token = token + 1, owner = ?, lease_until = ?
+     WHERE key = ? AND token = ? AND status IS NOT NULL`
+  ),
+  isLeased: database.prepare(`SELECT 1 FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`),
   list: database.prepare(
     `SELECT ${columns} FROM recovery_runs
      WHERE ($workflow IS NULL OR workflow = $workflow)

@@ -71,7 +71,7 @@ const asRecorded = <R>(
   decided: Effect.Effect<AnyDecision, never, R>
 ): Effect.Effect<AnyDecision | undefined, never, unknown> =>
   Effect.flatMap(decided, (decision) => {
-    if (decision._tag !== "Instead") return Effect.succeed(decision)
+    if (decision._tag !== "Instead" && decision._tag !== "Rewind") return Effect.succeed(decision)
     return decision.otherwise === undefined ? Effect.succeed(undefined) : asRecorded(decision.otherwise)
   })
 
@@ -96,6 +96,7 @@ const answer = (session: Session, attempt: Attempt, number: number, cause: Cause
       made ??= classify(error.value)
       return made
     }
+    session.options.onFailure?.()
     const found = session.plan.find(error.value, fault)
     if (found === undefined) return Effect.failCause(cause)
     if (Cause.isDie(cause)) return Effect.failCause(asDefect(cause))
@@ -127,7 +128,7 @@ const ask = (session: Session, attempt: Attempt, failure: Strategy.Failure<never
   return Effect.flatMap(withRules(session, driverFor(session, found)(failure)), (decision) => settle(decision, failure))
 }
 
-type Otherwise = Decision.Again<unknown, unknown, unknown> | Decision.Instead<unknown, unknown, unknown>
+type Otherwise = Exclude<AnyDecision, Decision.GiveUp>
 
 /**
  * A defect beside a failure is a bug and passes. The failure goes with it as a
@@ -178,8 +179,15 @@ const take = (session: Session, strategy: string, decision: AnyDecision["_tag"])
   session.decisions.push({ strategy, decision })
 }
 
-const record = (session: Session, failure: Strategy.Failure<unknown>, decision: AnyDecision): Effect.Effect<void> =>
-  (decision._tag === "Again" ? session.options.onAgain?.(failure, decision.delay) : undefined) ?? Effect.void
+const record = (
+  { options }: Session,
+  failure: Strategy.Failure<unknown>,
+  decision: AnyDecision
+): Effect.Effect<void, never, unknown> => {
+  if (decision._tag !== "Again") return Effect.void
+  const recorded = options.onAgain?.(failure, decision.delay) ?? Effect.void
+  return decision.patch === undefined ? recorded : Effect.zipRight(decision.patch, recorded)
+}
 
 const outcome = (
   session: Session,
@@ -206,6 +214,8 @@ const outcome = (
         Cause.isFailure(cause) && !Cause.isDie(cause) ? otherwise(decision) : Effect.failCause(asDefect(cause))
       )
     }
+    case "Rewind":
+      return decision.begin
     case "GiveUp":
       return decision.exhausted ? Effect.fail(exhaustion(session, failure)) : Effect.failCause(failure.cause)
   }

@@ -82,6 +82,8 @@ export interface Options {
   /** Asked before the rules in force. */
   readonly rules?: ReadonlyArray<Fault.Rule> | undefined
   readonly past?: ReadonlyArray<PastFailure> | undefined
+  /** Called with every failed attempt, before anybody is asked about it. */
+  readonly onFailure?: (() => void) | undefined
   /** Called with every `Again` before its delay; what it does decides how durable the wait is. */
   readonly onAgain?: ((failure: Strategy.Failure<unknown>, delay: Duration.Duration) => Effect.Effect<void>) | undefined
 }

@@ -1,10 +1,11 @@
 import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { statusOf } from "../../storage/internal/status.js"
-import * as Storage from "../../storage/Storage.js"
-import type { RunStatus, RunSummary, StepStatus, Workflow } from "../Workflow.js"
-import { readJournal, type StepRecord } from "./journal.js"
+import { statusOf } from "../../../storage/internal/status.js"
+import * as Storage from "../../../storage/Storage.js"
+import type { RewindStatus, RollbackStatus, RunStatus, RunSummary, StepStatus, Workflow } from "../../Workflow.js"
+import { type Journal, type RollbackRecord, readJournal, type StepRecord } from "../journal/journal.js"
+import type { RewindRecord } from "../journal/rewindLine.js"
 
 export class RunNotFound extends Data.TaggedError("RunNotFound")<{ readonly run: string }> {
   override get message(): string {
@@ -16,10 +17,16 @@ export const status = function* (id: string) {
   const storage = yield* Storage.Storage
   const found = yield* storage.find(id)
   if (Option.isNone(found)) return yield* new RunNotFound({ run: id })
-  const steps = readJournal(id, yield* storage.journal(found.value.key))
-  if (!(steps instanceof Map)) return yield* steps
+  const journal = readJournal(id, yield* storage.journal(found.value.key))
+  if (!("steps" in journal)) return yield* journal
   const now = yield* storage.now
-  return { ...summary(found.value, now), steps: [...steps.values()].map(stepStatus) } satisfies RunStatus
+  return {
+    ...summary(found.value, now),
+    steps: [...journal.steps.values()].map((record) => stepStatus(record, journal)),
+    rollbacks: [...journal.rollbacks.values()].map(rollbackStatus),
+    rewinds: journal.rewinds.map(rewindStatus),
+    rewinding: Option.map(Option.fromNullable(journal.rewinding), rewindStatus)
+  } satisfies RunStatus
 }
 
 export const list = function* (query?: {
@@ -48,9 +55,24 @@ const summary = (run: Storage.Run, now: number): RunSummary => ({
 
 const decodeNext = Schema.decodeUnknownOption(Schema.parseJson(Schema.Struct({ next: Schema.Number })))
 
-const stepStatus = (record: StepRecord): StepStatus => ({
+const rewindStatus = ({ at, by, point, reason }: RewindRecord): RewindStatus => ({
+  at: new Date(at),
+  by,
+  point,
+  reason
+})
+
+const rollbackStatus = ({ reason, section, status, updatedAt }: RollbackRecord): RollbackStatus => ({
+  transaction: section,
+  status,
+  reason,
+  updatedAt: new Date(updatedAt)
+})
+
+const stepStatus = (record: StepRecord, journal: Journal): StepStatus => ({
   key: record.step,
   status: record.status,
+  compensation: Option.map(Option.fromNullable(journal.undos.get(record.step)), ({ status }) => status),
   attempts: record.attempts,
   startedAt: new Date(record.startedAt),
   updatedAt: new Date(record.updatedAt),

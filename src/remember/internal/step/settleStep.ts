@@ -1,13 +1,15 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Fault from "../../react/Fault.js"
-import type { RunError } from "../RunError.js"
-import { causeCodec } from "./codec.js"
+import * as Fault from "../../../react/Fault.js"
+import type { RunError } from "../../RunError.js"
+import { causeCodec } from "../journal/codec.js"
+import * as live_ from "../run/liveRun.js"
 import type { AnyEffect } from "./definition.js"
-import * as live_ from "./liveRun.js"
 import { append, journalError, sourceOf, type Use } from "./stepUse.js"
+import { forgetPivot } from "./undoStep.js"
 
 /** What a step came to, on record before the program sees it. */
 export const settle = (use: Use, exit: Exit.Exit<unknown, unknown>): AnyEffect => {
@@ -22,13 +24,25 @@ const stopped = (use: Use, error: RunError, exit: Exit.Exit<unknown, unknown>): 
   const recorded =
     Exit.isSuccess(exit) && (error._tag === "StepConflict" || error._tag === "JournalError")
       ? Effect.flatMap(use.definition.success.encode(exit.value), (payload) =>
-          live_.tryAppend(use.live, "StepCompleted", use.key, use.attempt ?? 1, payload)
+          live_.tryAppend(use.live, [live_.nextEntry(use.live, "StepCompleted", use.key, use.attempt ?? 1, payload)])
         )
       : Effect.void
   return Effect.zipRight(Effect.ignore(recorded), live_.stop(use.live, error))
 }
 
-const completed = (use: Use, value: unknown): AnyEffect =>
+const completed = (use: Use, value: unknown): AnyEffect => {
+  use.output.value = Option.some(value)
+  return use.committed === true ? told(use, value) : recordValue(use, value)
+}
+
+/** It was committed already, together with rows. */
+const told = (use: Use, value: unknown): AnyEffect =>
+  Effect.as(
+    live_.emit(use.live, () => ({ _tag: "StepCompleted", source: sourceOf(use), attempts: use.attempt ?? 1 })),
+    value
+  )
+
+const recordValue = (use: Use, value: unknown): AnyEffect =>
   Effect.flatMap(
     Effect.catchAll(use.definition.success.encode(value), journalError(use, "Encode", "success")),
     (payload) => {
@@ -43,6 +57,8 @@ const failed = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
     const codec = causeCodec(use.definition.error)
     const payload = yield* Effect.catchAll(codec.encode(cause), journalError(use, "Encode", "error"))
     const attempts = use.attempt ?? 1
+    use.writes.length = 0
+    forgetPivot(use)
     yield* append(use, "StepFailed", attempts, payload)
     if (use.live.watch.isOn()) {
       const fault = yield* Fault.classify(cause)
@@ -55,6 +71,7 @@ const failed = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
 const died = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
   Effect.gen(function* () {
     use.live.diedIn = use.key
+    use.writes.length = 0
     const payload = yield* Effect.orElseSucceed(causeCodec(Schema.Unknown).encode(cause), () => undefined)
     yield* append(use, "AttemptDied", use.attempt ?? 1, payload)
     return yield* Effect.failCause(cause)

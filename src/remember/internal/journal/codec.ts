@@ -2,9 +2,10 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import { globalValue } from "effect/GlobalValue"
 import * as Schema from "effect/Schema"
-import { AttemptTimeout, RecoveryExhausted } from "../../react/internal/errors.js"
-import { StepAmbiguous } from "../RunError.js"
+import { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../../../react/internal/errors.js"
+import { StepAmbiguous } from "../../RunError.js"
 import { Defect } from "./defect.js"
+import { rollbackFailed } from "./rollbackFailed.js"
 
 /** JSON text for a value; `undefined` for the undefined value, which JSON does not know. */
 export interface Codec<A> {
@@ -66,24 +67,39 @@ const memoised = <A>(
   }
 }
 
-/** What a step or workflow can fail with: its own errors and those a recovery adds. */
-const failureOf = (error: AnySchema): AnySchema => {
-  const raw = Schema.Union(error, AttemptTimeout, StepAmbiguous)
+/** What a step can fail with: its own errors and those a recovery adds. */
+const stepFailure = (error: AnySchema): AnySchema => {
+  const raw = Schema.Union(error, AttemptTimeout, StepAmbiguous, RewindRefused)
   return Schema.Union(raw, RecoveryExhausted.schema(raw)) as AnySchema
+}
+
+/** And a workflow: those of rollbacks and recoveries, inside of one another as transactions can be. */
+const failureOf = (error: AnySchema): AnySchema => {
+  const inside = Schema.suspend((): AnySchema => all)
+  const all = Schema.Union(stepFailure(error), rollbackFailed(inside), RecoveryExhausted.schema(inside)) as AnySchema
+  return all
 }
 
 /** For the value of a step, a workflow's input and its result. */
 export const valueCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoised("value", make)
 
-/** For one error. */
+/** For one error of a step. */
 export const errorCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoised("error", (error) =>
-  make(failureOf(error))
+  make(stepFailure(error))
 )
 
 /** For everything that went wrong. Building it is slow, so it waits for the first failure. */
 export const causeCodec: (schema: Schema.Schema.All) => Codec<Cause.Cause<unknown>> = memoised("cause", (error) =>
   make(Schema.Cause({ error: failureOf(error), defect: Defect }) as AnySchema)
 )
+
+let undo: Codec<Cause.Cause<unknown>> | undefined
+
+/** For everything that went wrong with a compensation; its errors have no schema. */
+export const undoCodec = (): Codec<Cause.Cause<unknown>> => {
+  undo ??= make(Schema.Cause({ error: Defect, defect: Defect }) as AnySchema)
+  return undo
+}
 
 /** One text per value, whatever the order of its keys. */
 export const canonical = (text: string | undefined): string =>

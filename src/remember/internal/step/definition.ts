@@ -1,14 +1,16 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { attemptTimeout } from "../../react/internal/guard/attemptTimeout.js"
-import type { Plan } from "../../react/internal/recovery/perform.js"
-import { checkTimeout } from "../../react/internal/retry/policy.js"
-import { planByTag } from "../../react/Recovery.js"
-import * as Strategy from "../../react/Strategy.js"
-import { StepAmbiguous } from "../RunError.js"
-import { type Codec, valueCodec } from "./codec.js"
+import { attemptTimeout } from "../../../react/internal/guard/attemptTimeout.js"
+import type { Plan } from "../../../react/internal/recovery/perform.js"
+import { checkTimeout } from "../../../react/internal/retry/policy.js"
+import { planByTag } from "../../../react/Recovery.js"
+import * as Strategy from "../../../react/Strategy.js"
+import { StepAmbiguous } from "../../RunError.js"
+import { type Codec, valueCodec } from "../journal/codec.js"
+import { settingsOf, type UndoSettings } from "../undo/settings.js"
 
 /** What an attempt may know about itself. */
 export interface Attempt {
@@ -32,7 +34,33 @@ export interface Definition {
   readonly plan: Plan | undefined
   readonly onAmbiguous: "rerun" | "fail"
   readonly bestEffort: boolean
+  readonly compensate: Compensate | undefined
+  readonly pivot: boolean
+  /** Its result and the program's own rows are committed together. */
+  readonly transactional: boolean
 }
+
+/** How a step is undone. */
+export interface Compensate {
+  readonly undo: (toUndo: ToUndoStep) => AnyEffect
+  readonly settings: UndoSettings
+}
+
+interface ToUndoStep {
+  readonly input: never
+  readonly output: Option.Option<never>
+  readonly idempotencyKey: string
+  readonly attempt: number
+}
+
+/** A function, or a function with settings. */
+export type CompensateOption =
+  | Compensate["undo"]
+  | {
+      readonly undo: Compensate["undo"]
+      readonly retry?: Schedule.Schedule<unknown, never, unknown> | undefined
+      readonly timeout?: Duration.DurationInput | undefined
+    }
 
 export const define = (
   name: string,
@@ -45,8 +73,14 @@ export const define = (
     readonly recover?: object
     readonly retry?: Schedule.Schedule<unknown, never, unknown>
     readonly durability?: "required" | "best-effort"
-  }
+    readonly compensate?: CompensateOption
+    readonly pivot?: boolean
+  },
+  transactional = false
 ): Definition => {
+  if (options.pivot === true && options.compensate !== undefined) {
+    throw new Error(`step "${name}" is a pivot, so it cannot have a compensation: leave one of the two out`)
+  }
   const own = options.run
   const given = typeof own === "function" ? own : () => own
   // What the journal does not keep the first run does not see either.
@@ -60,8 +94,18 @@ export const define = (
     run: options.timeout === undefined ? (run as Definition["run"]) : timed(run as Definition["run"], options.timeout),
     plan: planOf(options.recover, options.retry),
     onAmbiguous: options.onAmbiguous ?? "rerun",
-    bestEffort: options.durability === "best-effort"
+    bestEffort: options.durability === "best-effort",
+    compensate: compensateOf(options.compensate),
+    pivot: options.pivot === true,
+    transactional
   }
+}
+
+const compensateOf = (option: CompensateOption | undefined): Compensate | undefined => {
+  if (option === undefined) return undefined
+  // What the schedule needs is in the context the compensation runs in.
+  const { retry = undefined, timeout = undefined, undo } = typeof option === "function" ? { undo: option } : option
+  return { undo, settings: settingsOf({ retry: retry as Schedule.Schedule<unknown, never> | undefined, timeout }) }
 }
 
 const timed = (run: Definition["run"], timeout: Duration.DurationInput): Definition["run"] => {

@@ -3,26 +3,39 @@ import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import type * as Events from "../../react/Events.js"
-import type { Watch } from "../../react/internal/watch/eventHub.js"
-import type { Lease, LeaseLost, Service, StorageError } from "../../storage/Storage.js"
-import { type RunError, StepConflict } from "../RunError.js"
+import type * as Schema from "effect/Schema"
+import type * as Events from "../../../react/Events.js"
+import type { Watch } from "../../../react/internal/watch/eventHub.js"
+import type { Entry, Lease, LeaseLost, Service, StorageError } from "../../../storage/Storage.js"
+import { type RunError, StepConflict } from "../../RunError.js"
+import type { Journal, Kind } from "../journal/journal.js"
+import type { Cells } from "../state/cells.js"
+import type { Fault } from "../step/injected.js"
+import type { UndoLog } from "../undo/undoLog.js"
 import * as Branch from "./branch.js"
-import type { Kind, StepRecord } from "./journal.js"
+import type { Replays } from "./replays.js"
 
 /** One execution of a run in this process. */
 export interface LiveRun {
   readonly id: string
   readonly workflow: string
+  /** What the workflow itself can fail with. */
+  readonly error: Schema.Schema.All
   readonly lease: Lease
   readonly storage: Service
   readonly clock: Clock.Clock
-  /** What the journal knew when the execution began; never changed. */
-  readonly steps: ReadonlyMap<string, StepRecord>
+  /** What the journal knew when the execution began. Only a transaction that begins anew forgets its own part. */
+  readonly journal: Journal
+  /** The compensations of what this run has done. */
+  readonly undoLog: UndoLog
+  readonly cells: Cells
+  readonly replays: Replays
   /** The uses of each step name, by section. */
   readonly uses: Map<string, { readonly count: number; readonly last: Branch.Use }>
   readonly running: Set<string>
   readonly watch: Watch
+  /** What a test lets go wrong. */
+  readonly fault: Fault | undefined
   lastSeq: number
   /** Ends the body, wherever it waits: a race, say, would go on without the branch that stopped. */
   halt: () => void
@@ -30,6 +43,10 @@ export interface LiveRun {
   diedIn: string | undefined
   /** Why the run may not go on. Set once; every step after it stops. */
   stopped: RunError | undefined
+  /** A rewind was decided: the body ends, and what it leaves undone is the rewind's business. */
+  rewinding: boolean
+  /** Whoever executes the run has interrupted it. */
+  interrupted: boolean
 }
 
 /** What a fiber inside a run can see of it. */
@@ -38,6 +55,8 @@ export interface RunService {
   readonly workflow: string
   /** The sections around this point, as they stand in step keys. */
   readonly section: string
+  /** The section of the innermost transaction. */
+  readonly transaction: string | undefined
   /** @internal */
   readonly live: LiveRun
 }
@@ -62,19 +81,30 @@ export const stop = (live: LiveRun, error: RunError): Effect.Effect<never> =>
     return Effect.failCause(Cause.die(new RunStopped(live.stopped)))
   })
 
-/** Appends a line; whatever keeps it from the journal stops the run. */
-export const append = (live: LiveRun, kind: Kind, step: string, attempt: number, payload?: string, at?: number) =>
-  Effect.catchAll(tryAppend(live, kind, step, attempt, payload, at), (error) => stop(live, error))
+/** Whether the body is on its way out, for reasons that are no failures of the program. */
+export const isEnding = (live: LiveRun): boolean => live.stopped !== undefined || live.rewinding
 
-export const tryAppend = (
+/** The next line of the journal. Its place is taken when it is made. */
+export const nextEntry = (
   live: LiveRun,
   kind: Kind,
   step: string,
   attempt: number,
-  payload: string | undefined,
+  payload?: string,
   at = live.clock.unsafeCurrentTimeMillis()
-): Effect.Effect<void, StorageError | LeaseLost> =>
-  live.storage.append(live.lease, { seq: ++live.lastSeq, kind, step, attempt, at, payload })
+): Entry => ({ seq: ++live.lastSeq, kind, step, attempt, at, payload })
+
+/** Appends a line; whatever keeps it from the journal stops the run. */
+export const append = (live: LiveRun, kind: Kind, step: string, attempt: number, payload?: string, at?: number) =>
+  appendAll(live, [nextEntry(live, kind, step, attempt, payload, at)])
+
+export const appendAll = (live: LiveRun, entries: ReadonlyArray<Entry>): Effect.Effect<void> =>
+  Effect.catchAll(live.storage.append(live.lease, entries), (error) => stop(live, error))
+
+export const tryAppend = (
+  live: LiveRun,
+  entries: ReadonlyArray<Entry>
+): Effect.Effect<void, StorageError | LeaseLost> => live.storage.append(live.lease, entries)
 
 /** The key of the next use of a step name, or the conflict it would make. */
 export const enter = (
@@ -102,6 +132,12 @@ export const leave = (run: RunService, name: string): void => {
 /** Keeps names apart from the punctuation of keys. */
 export const escape = (name: string): string =>
   /[%/#[\]]/.test(name) ? name.replace(/[%/#[\]]/g, encodeURIComponent) : name
+
+/** The same for every attempt of what has this key, until a rewind makes it a new one. */
+export const idempotencyKey = (live: LiveRun, key: string): string => {
+  const epoch = live.journal.epochs.get(key)
+  return `${live.workflow}/${live.id}/${key}${epoch === undefined ? "" : `~${epoch + 1}`}`
+}
 
 export const emit = (live: LiveRun, event: () => Events.Event): Effect.Effect<void> =>
   live.watch.isOn() ? live.watch.emit(event()) : Effect.void

@@ -5,13 +5,23 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
+import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
-import * as Events from "../../react/Events.js"
-import * as Storage from "../../storage/Storage.js"
-import { JournalError, type RunError, RunMismatch } from "../RunError.js"
+import * as Events from "../../../react/Events.js"
+import { Rewinder } from "../../../react/internal/recovery/rewinder.js"
+import * as Storage from "../../../storage/Storage.js"
+import { JournalError, RewindFailed, type RunError, RunMismatch } from "../../RunError.js"
+import { canonical, causeCodec, valueCodec } from "../journal/codec.js"
+import { emptyJournal, type Journal, readJournal } from "../journal/journal.js"
+import type { RewindRecord } from "../journal/rewindLine.js"
+import { performRewind } from "../rewind/perform.js"
+import { makeRewinder } from "../rewind/rewinder.js"
+import * as Cells from "../state/cells.js"
+import { CellsTag, cellsOf } from "../state/service.js"
+import { isAnswered } from "../step/answerStep.js"
+import { Injected } from "../step/injected.js"
+import { isClean } from "../undo/rollback.js"
 import * as Branch from "./branch.js"
-import { canonical, causeCodec, valueCodec } from "./codec.js"
-import { readJournal, type StepRecord } from "./journal.js"
 import { emit, type LiveRun, Run, type RunService } from "./liveRun.js"
 
 export interface Definition<in Input, out A, out E, out R> {
@@ -31,7 +41,7 @@ interface Request<Input> {
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
-type AnyDefinition = Definition<never, unknown, unknown, unknown>
+export type AnyDefinition = Definition<never, unknown, unknown, unknown>
 
 export const execute = <Input, A, E, R>(
   definition: Definition<Input, A, E, R>,
@@ -54,7 +64,7 @@ const executeIn = (storage: Storage.Service, definition: AnyDefinition, request:
         case "Held":
           return Effect.fail(held(opened.run))
         case "Created":
-          return advance(storage, definition, request, opened.lease, { steps: new Map(), lastSeq: 0 }, restore)
+          return advance(storage, definition, request, opened.lease, emptyJournal(), restore)
         case "Claimed":
           return Effect.flatMap(readSteps(storage, opened.lease), (journal) =>
             advance(storage, definition, request, opened.lease, journal, restore)
@@ -63,7 +73,7 @@ const executeIn = (storage: Storage.Service, definition: AnyDefinition, request:
     })
   )
 
-const held = (run: Storage.Run) =>
+export const held = (run: Storage.Run) =>
   new Storage.LeaseHeld({ run: run.id, owner: run.owner ?? "nobody", until: run.leaseUntil ?? 0 })
 
 // ---- opening
@@ -114,68 +124,111 @@ const rewriteInput = (definition: AnyDefinition, run: string, recorded: string) 
 
 // ---- advancing
 
-interface Journal {
-  readonly steps: ReadonlyMap<string, StepRecord>
-  readonly lastSeq: number
-}
-
-const readSteps = (storage: Storage.Service, lease: Storage.Lease): Effect.Effect<Journal, RunError> =>
+export const readSteps = (storage: Storage.Service, lease: Storage.Lease): Effect.Effect<Journal, RunError> =>
   Effect.onError(
     Effect.flatMap(storage.journal(lease.key), (entries) => {
-      const steps = readJournal(lease.run, entries)
-      return steps instanceof Map
-        ? Effect.succeed({ steps, lastSeq: entries[entries.length - 1]?.seq ?? 0 })
-        : Effect.fail(steps)
+      const journal = readJournal(lease.run, entries)
+      return "steps" in journal ? Effect.succeed(journal) : Effect.fail(journal)
     }),
     () => storage.release(lease)
   )
 
+/** Runs the body, and again after each rewind. */
 const advance = (
   storage: Storage.Service,
   definition: AnyDefinition,
-  { id, input }: Request<unknown>,
+  request: Request<unknown>,
   lease: Storage.Lease,
-  { lastSeq, steps }: Journal,
+  journal: Journal,
   restore: Storage.Restore
-) =>
-  Effect.zipWith(Events.watch, Effect.clock, (watch, clock) => {
-    const live: LiveRun = {
-      id,
-      workflow: definition.name,
-      lease,
-      storage,
-      clock,
-      steps,
-      uses: new Map(),
-      running: new Set(),
-      watch,
-      lastSeq,
-      halt: () => {},
-      diedIn: undefined,
-      stopped: undefined
-    }
-    // The input was encoded by the definition's own schema, so it is of the type the body takes.
-    const body = Effect.suspend(() => definition.body(input as never))
-    const inside = within({ id, workflow: live.workflow, section: "", live }, body)
-    const running = Effect.zipRight(
-      emit(live, () => began(live)),
-      runFenced(live, restore(inside), restore)
+): AnyEffect =>
+  Effect.flatMap(makeLive(storage, definition, request.id, lease, journal), (live) => {
+    const body = restore(bodyOf(live, definition, request.input))
+    const { rewinding } = journal
+    const pass =
+      rewinding === undefined
+        ? Effect.zipRight(
+            emit(live, () => began(live)),
+            runFenced(live, body, restore, Fiber.await)
+          )
+        : rewind(live, rewinding, body, restore)
+    return Effect.flatMap(pass, (exit) =>
+      isToGoOn(live, rewinding, exit)
+        ? Effect.flatMap(readSteps(storage, lease), (next) =>
+            advance(storage, definition, request, lease, next, restore)
+          )
+        : settle(live, definition, exit)
     )
-    return Effect.flatMap(running, (exit) => settle(live, definition, exit))
-  }).pipe(Effect.flatten)
+  })
 
-/** In a fiber of its own, so nothing has to be put back. */
-const within = (run: RunService, body: AnyEffect): AnyEffect =>
-  Effect.withFiberRuntime((fiber) =>
-    Effect.zipRight(
-      FiberRef.set(FiberRef.currentContext, Context.add(fiber.currentContext, Run, run)),
-      Effect.zipRight(FiberRef.set(Branch.current, Branch.makeRoot()), body)
-    )
+/** It was rewound, or is to be: the journal says what is left. */
+const isToGoOn = (live: LiveRun, rewinding: RewindRecord | undefined, exit: Exit.Exit<unknown, unknown>): boolean =>
+  live.stopped === undefined && !live.interrupted && (rewinding === undefined ? live.rewinding : Exit.isSuccess(exit))
+
+/** A rewind that was begun, here or in a process that has ended. */
+export const rewind = (
+  live: LiveRun,
+  record: RewindRecord,
+  body: AnyEffect,
+  restore: Storage.Restore
+): Effect.Effect<Exit.Exit<unknown, unknown>, never, unknown> =>
+  runFenced(live, body, restore, (fiber) =>
+    Effect.map(performRewind(live, record, fiber), (undone) => {
+      const { id: run } = live
+      if (!isClean(undone)) live.stopped ??= new RewindFailed({ run, point: record.point, ...undone })
+      return Exit.void
+    })
   )
 
+export const makeLive = (
+  storage: Storage.Service,
+  definition: AnyDefinition,
+  id: string,
+  lease: Storage.Lease,
+  journal: Journal
+): Effect.Effect<LiveRun> =>
+  Effect.map(Effect.all([Events.watch, Effect.clock, Effect.serviceOption(Injected)]), ([watch, clock, fault]) => ({
+    id,
+    workflow: definition.name,
+    error: definition.error,
+    lease,
+    storage,
+    clock,
+    journal,
+    undoLog: new Map(),
+    cells: Cells.make(journal),
+    replays: new Set(),
+    uses: new Map(),
+    running: new Set(),
+    watch,
+    fault: Option.getOrUndefined(fault),
+    lastSeq: journal.lastSeq,
+    halt: () => {},
+    diedIn: undefined,
+    stopped: undefined,
+    rewinding: false,
+    interrupted: false
+  }))
+
+/** The body with the run around it. In a fiber of its own, so nothing has to be put back. */
+export const bodyOf = (live: LiveRun, definition: AnyDefinition, input: unknown): AnyEffect => {
+  const run: RunService = { id: live.id, workflow: live.workflow, section: "", transaction: undefined, live }
+  const services = Context.make(Run, run).pipe(
+    Context.add(Rewinder, makeRewinder(live)),
+    Context.add(CellsTag, cellsOf(live))
+  )
+  return Effect.withFiberRuntime((fiber) =>
+    FiberRef.set(FiberRef.currentContext, Context.merge(fiber.currentContext, services)).pipe(
+      Effect.zipRight(FiberRef.set(Branch.current, Branch.makeRoot())),
+      // The input was encoded by the definition's own schema, so it is of the type the body takes.
+      Effect.zipRight(Effect.suspend(() => definition.body(input as never)))
+    )
+  )
+}
+
 const began = (live: LiveRun): Events.Event => {
-  const { id: run, steps, workflow } = live
-  const answered = [...steps.values()].filter(({ status }) => status === "completed" || status === "failed").length
+  const { id: run, journal, workflow } = live
+  const answered = [...journal.steps.values()].filter(isAnswered).length
   return live.lease.token === 1
     ? { _tag: "RunStarted", source: { run }, workflow }
     : { _tag: "RunResumed", source: { run }, workflow, answered }
@@ -183,22 +236,30 @@ const began = (live: LiveRun): Events.Event => {
 
 /**
  * Runs the body in a fiber of its own, so that losing the lease can interrupt
- * it without interrupting the caller.
+ * it without interrupting the caller, and waits for what is made of it.
  */
-const runFenced = <R>(live: LiveRun, body: Effect.Effect<unknown, unknown, R>, restore: Storage.Restore) =>
+const runFenced = (
+  live: LiveRun,
+  body: AnyEffect,
+  restore: Storage.Restore,
+  wait: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => Effect.Effect<Exit.Exit<unknown, unknown>>
+): Effect.Effect<Exit.Exit<unknown, unknown>, never, unknown> =>
   Effect.flatMap(Effect.fork(body), (fiber) => {
     live.halt = () => fiber.unsafeInterruptAsFork(FiberId.none)
     const letGo = live.storage.keep(live.lease, (error) => {
       live.stopped ??= error
       live.halt()
     })
-    return Effect.matchCauseEffect(restore(Fiber.await(fiber)), {
+    return Effect.matchCauseEffect(restore(wait(fiber)), {
       onSuccess: (exit) => {
         letGo()
         return Effect.succeed(exit)
       },
       // Only the caller's interruption ends the wait early; the body ends before the lease does.
-      onFailure: () => Effect.tap(Fiber.interrupt(fiber), () => Effect.sync(letGo))
+      onFailure: () => {
+        live.interrupted = true
+        return Effect.tap(Fiber.interrupt(fiber), () => Effect.sync(letGo))
+      }
     })
   })
 
@@ -213,7 +274,7 @@ const settle = (live: LiveRun, definition: AnyDefinition, exit: Exit.Exit<unknow
 }
 
 /** No outcome: the lease goes back, and whoever executes the run next goes on. */
-const stopped = <A, E>(live: LiveRun, result: Effect.Effect<A, E>, reason: string) =>
+export const stopped = <A, E>(live: LiveRun, result: Effect.Effect<A, E>, reason: string) =>
   Effect.zipRight(
     Effect.zipRight(
       live.storage.release(live.lease),

@@ -15,6 +15,8 @@ export interface Branch {
   readonly forkedAt: number
   endedAt: number | undefined
   watched: boolean
+  /** The step, or the compensation, this fiber works for at the moment. */
+  step: string | undefined
 }
 
 /** Counts forks, uses and ends, in the order they happen. */
@@ -33,7 +35,8 @@ const make = (root: Root, parent: Branch | undefined): Branch => ({
   parent,
   forkedAt: ++root.tick,
   endedAt: undefined,
-  watched: false
+  watched: false,
+  step: parent?.step
 })
 
 export const makeRoot = (): Branch => make({ tick: 0 }, undefined)
@@ -56,6 +59,20 @@ const branchOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>, last: Use | undef
   strangers.set(fiber, stranger)
   return stranger
 }
+
+/** Says what a fiber works for from now on, and answers with how to take it back. */
+export const working = (fiber: Fiber.RuntimeFiber<unknown, unknown>, step: string): (() => void) => {
+  const branch = branchOf(fiber, undefined)
+  const before = branch.step
+  branch.step = step
+  return () => {
+    branch.step = before
+  }
+}
+
+/** The step or compensation a fiber works for, if it is inside of one. */
+export const stepOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): string | undefined =>
+  (fiber.getFiberRef(current) ?? strangers.get(fiber))?.step
 
 /** The use a fiber makes now; `last` is the one before it, of the same name. */
 export const use = (fiber: Fiber.RuntimeFiber<unknown, unknown>, last: Use | undefined): Use => {

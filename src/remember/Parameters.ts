@@ -1,0 +1,48 @@
+/**
+ * Parameters are settings of a program that a strategy may change before the
+ * next attempt: a smaller batch, a lower temperature, a longer timeout. The
+ * program only reads them. Each change is in the journal, with the failure it
+ * answers.
+ *
+ * @since 0.2.0
+ */
+import type * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
+import type { Patchable } from "../react/Strategy.js"
+import type { Cells, Past } from "./State.js"
+import * as State from "./State.js"
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface Parameters<in out A, out R = never> extends Patchable<A, Cells | R> {
+  /** As they are now. */
+  readonly get: Effect.Effect<A, never, Cells | R>
+  /** What they were changed to, newest first. */
+  readonly history: (limit?: number) => Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R>
+}
+
+/**
+ * Parameters of a run. `Strategy.modify` changes them; outside of a run
+ * `State.layer` holds them.
+ *
+ * @example
+ * ```ts
+ * import { Parameters } from "effect-recovery"
+ * import { Schema } from "effect"
+ *
+ * export const Model = Parameters.make(
+ *   "model",
+ *   Schema.Struct({ temperature: Schema.Number, maxTokens: Schema.Number }),
+ *   { temperature: 0.7, maxTokens: 2_000 }
+ * )
+ * ```
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>, initial: NoInfer<A>): Parameters<A, R> => {
+  const state = State.make(`parameters.${name}`, schema, initial)
+  return { name, get: state.get, history: state.history, patch: state.update }
+}

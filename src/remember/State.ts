@@ -1,0 +1,430 @@
+/**
+ * A state is a typed cell of a run. What is written to it is in the journal:
+ * a resume reads it again, a rollback or a rewind puts it back as it was, and
+ * no other run ever sees it, unless it is shared by all.
+ *
+ * What a step writes counts once the step has completed, together with its
+ * result: an attempt that fails or is cut short has written nothing.
+ *
+ * @since 0.2.0
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type * as Types from "effect/Types"
+import * as Storage from "../storage/Storage.js"
+import { readJournal } from "./internal/journal/journal.js"
+import { RunNotFound } from "./internal/run/runStatus.js"
+import * as cell_ from "./internal/state/cell.js"
+import { cellsOfJournal } from "./internal/state/cells.js"
+import { CellsTag, volatileCells } from "./internal/state/service.js"
+import type { JournalError } from "./RunError.js"
+
+/**
+ * What holds the cells: the run around, or {@link layer}.
+ *
+ * @since 0.2.0
+ * @category services
+ */
+export const Cells: typeof CellsTag = CellsTag
+/**
+ * @since 0.2.0
+ * @category services
+ */
+export type Cells = CellsTag
+
+/**
+ * @since 0.2.0
+ * @category type ids
+ */
+export const TypeId: TypeId = "~effect-recovery/State"
+/**
+ * @since 0.2.0
+ * @category type ids
+ */
+export type TypeId = "~effect-recovery/State"
+
+/**
+ * @since 0.2.0
+ * @category type ids
+ */
+export interface Marker<out A, out R> {
+  readonly _A: Types.Covariant<A>
+  readonly _R: Types.Covariant<R>
+}
+
+/**
+ * A cell that can be read.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ReadOnly<out A, out R = never> {
+  readonly [TypeId]: Marker<A, R>
+  readonly name: string
+  readonly get: Effect.Effect<A, never, Cells | R>
+  /** The value, and what becomes of it in this process. */
+  readonly changes: Stream.Stream<A, never, Cells | R>
+  /** What it was given, newest first; at most 100 values, or as many as asked for. */
+  readonly history: (limit?: number) => Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R>
+  /** @internal */
+  readonly cell: cell_.Cell<unknown>
+  /** Not shown to others: neither exported nor read from outside. */
+  readonly isPrivate: boolean
+}
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface Past<out A> {
+  readonly value: A
+  readonly at: Date
+}
+
+/**
+ * A cell that can be read and written; `E` is `StateRejected` if it has a
+ * validator.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface State<in out A, out E = never, out R = never> extends ReadOnly<A, R> {
+  readonly [TypeId]: Marker<A, R> & { readonly _W: Types.Contravariant<A>; readonly _E: Types.Covariant<E> }
+  readonly set: (value: A) => Effect.Effect<void, E, Cells | R>
+  readonly update: (change: (current: A) => A) => Effect.Effect<void, E, Cells | R>
+  /** As if it had never been written. */
+  readonly reset: Effect.Effect<void, E, Cells | R>
+}
+
+/**
+ * A validator has refused a value. The cell has kept the one it had.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class StateRejected extends Schema.TaggedError<StateRejected>("effect-recovery/StateRejected")("StateRejected", {
+  state: Schema.String,
+  /** What the validator said. */
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `State "${this.state}" did not take the value: ${this.reason}. It has kept the one it had.`
+  }
+}
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface Change<out A> {
+  readonly previous: A
+  readonly next: A
+}
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface Options<in out A, out R = never> {
+  /**
+   * Whose it is. `workflow`, the default: the run's. `local`: that of the
+   * `Workflow.section` it is used in. `global`: all runs' of the storage; no
+   * rollback touches it, and what a step writes to it counts at once.
+   */
+  readonly scope?: "local" | "workflow" | "global" | undefined
+  /** After this time it has its initial value again. Defaults to for ever. */
+  readonly ttl?: Duration.DurationInput | undefined
+  /** Neither exported nor read from outside. Defaults to false. */
+  readonly private?: boolean | undefined
+  /** Before each change, also one that is then refused. */
+  readonly before?: ((change: Change<A>) => Effect.Effect<void, never, R>) | undefined
+  /** After each change. Not run again when a resume reads the change from the journal. */
+  readonly after?: ((change: Change<A>) => Effect.Effect<void, never, R>) | undefined
+}
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface Validated<in A> {
+  /** Why a value is refused; `undefined` lets it pass. */
+  readonly validate: (next: A, previous: A) => string | undefined
+}
+
+/**
+ * A cell of a run, defined once, at the top of a module.
+ *
+ * @example
+ * ```ts
+ * import { State, Step, Storage, Workflow } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * const Done = State.make("done", Schema.Number, 0)
+ *
+ * const work = Step.make("work", { run: Done.update((n) => n + 1) })
+ *
+ * const Job = Workflow.make("job", { success: Schema.Number }, () =>
+ *   Effect.repeatN(work, 2).pipe(Effect.zipRight(Done.get))
+ * )
+ *
+ * Workflow.execute(Job, { id: "1" }).pipe(
+ *   Effect.provide(Storage.layerMemory),
+ *   Effect.runPromise
+ * ).then(console.log) // 3
+ * ```
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make: {
+  <A, I, R, R2 = never>(
+    name: string,
+    schema: Schema.Schema<A, I, R>,
+    initial: NoInfer<A>,
+    options: Options<NoInfer<A>, R2> & { readonly readOnly: true }
+  ): ReadOnly<A, R>
+  <A, I, R, R2 = never>(
+    name: string,
+    schema: Schema.Schema<A, I, R>,
+    initial: NoInfer<A>,
+    options: Options<NoInfer<A>, R2> & Validated<NoInfer<A>>
+  ): State<A, StateRejected, R | R2>
+  <A, I, R, R2 = never>(
+    name: string,
+    schema: Schema.Schema<A, I, R>,
+    initial: NoInfer<A>,
+    options?: Options<NoInfer<A>, R2>
+  ): State<A, never, R | R2>
+} = <A, I, R, R2>(
+  name: string,
+  schema: Schema.Schema<A, I, R>,
+  initial: A,
+  options: Options<A, R2> & Partial<Validated<A>> = {}
+): never => {
+  const { scope = "workflow", ttl } = options
+  const cell = cell_.makeCell(schema, { name, scope }, initial, ttl)
+  const writing = (change: (current: A) => A) => write<A, R, R2>(cell, options, change)
+  const state: State<A, StateRejected, R | R2> = {
+    [TypeId]: variance,
+    name,
+    cell: cell as cell_.Cell<unknown>,
+    isPrivate: options.private === true,
+    get: cell_.get<A, R>(cell),
+    set: (value) => writing(() => value),
+    update: writing,
+    reset: writing(() => initial),
+    changes: changesOf<A, R>(cell),
+    history: (limit = 100) => historyOf<A, R>(cell, limit)
+  }
+  // The overloads say which of this the options allow.
+  return state as never
+}
+
+const variance = {
+  _A: (_: never) => _,
+  _W: (_: unknown) => {},
+  _E: (_: never) => _,
+  _R: (_: never) => _
+}
+
+const write = <A, R, R2>(
+  cell: cell_.Cell<A>,
+  { after, before, validate }: Options<A, R2> & Partial<Validated<A>>,
+  change: (current: A) => A
+): Effect.Effect<void, StateRejected, Cells | R | R2> =>
+  Effect.suspend(() => {
+    let made: Change<A> | undefined
+    const next = (previous: A): Effect.Effect<A, StateRejected, R2> =>
+      Effect.suspend(() => {
+        const wanted = { previous, next: change(previous) }
+        const reason = () => validate?.(wanted.next, previous)
+        const checked = Effect.suspend(() => {
+          const refused = reason()
+          if (refused !== undefined)
+            return Effect.fail(new StateRejected({ state: cell.address.name, reason: refused }))
+          made = wanted
+          return Effect.succeed(wanted.next)
+        })
+        return before === undefined ? checked : Effect.zipRight(before(wanted), checked)
+      })
+    const written = cell_.write<A, StateRejected, R, R2>(cell, next)
+    if (after === undefined) return written
+    // A change that was read from the journal was made by an earlier process.
+    return Effect.tap(written, () => (made === undefined ? Effect.void : after(made)))
+  })
+
+const changesOf = <A, R>(cell: cell_.Cell<A>): Stream.Stream<A, never, Cells | R> =>
+  Stream.unwrapScoped(
+    Effect.gen(function* () {
+      const cells = yield* CellsTag
+      const changed = Stream.asyncPush<void>((emit) =>
+        Effect.acquireRelease(
+          cells.listen(cell.address, () => emit.single(undefined)),
+          (stop) => Effect.sync(stop)
+        )
+      )
+      return Stream.mapEffect(Stream.concat(Stream.make(undefined), changed), () => cell_.get<A, R>(cell))
+    })
+  )
+
+const historyOf = <A, R>(cell: cell_.Cell<A>, limit: number): Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R> =>
+  Effect.flatMap(CellsTag, (cells) =>
+    Effect.flatMap(cells.history(cell.address, limit), (all) =>
+      Effect.forEach(all, (written) =>
+        Effect.map(cell_.decode<A, R>({ ...cell, ttl: undefined }, written), (value) => ({
+          value,
+          at: new Date(written.at)
+        }))
+      )
+    )
+  )
+
+/**
+ * Cells without a run: they live as long as the layer.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Cells> = Layer.sync(CellsTag, volatileCells)
+
+/**
+ * Several cells as one.
+ *
+ * @since 0.2.0
+ * @category groups
+ */
+export interface Group<S extends Members> {
+  readonly get: Effect.Effect<{ readonly [K in keyof S]: ValueOf<S[K]> }, never, Cells | RequirementsOf<S[keyof S]>>
+  /** Writes those that are given. */
+  readonly set: (
+    values: { readonly [K in keyof S]?: ValueOf<S[K]> }
+  ) => Effect.Effect<void, ErrorOf<S[keyof S]>, Cells | RequirementsOf<S[keyof S]>>
+  readonly reset: Effect.Effect<void, ErrorOf<S[keyof S]>, Cells | RequirementsOf<S[keyof S]>>
+  /** All that are not private, as JSON. */
+  readonly exportJson: Effect.Effect<string, never, Cells | RequirementsOf<S[keyof S]>>
+  /** Takes what `exportJson` gave: all of it, or nothing. Cells it does not name keep their value. */
+  readonly importJson: (
+    json: string
+  ) => Effect.Effect<void, StateRejected | ErrorOf<S[keyof S]>, Cells | RequirementsOf<S[keyof S]>>
+}
+
+/**
+ * @since 0.2.0
+ * @category groups
+ */
+export interface Members {
+  // biome-ignore lint/suspicious/noExplicitAny: a cell takes and gives what it holds, so no one type is above all
+  readonly [name: string]: State<any, unknown, unknown>
+}
+
+/**
+ * @since 0.2.0
+ * @category groups
+ */
+export type ValueOf<S> = S extends { readonly [TypeId]: { readonly _A: Types.Covariant<infer A> } } ? A : never
+
+/**
+ * @since 0.2.0
+ * @category groups
+ */
+export type ErrorOf<S> = S extends { readonly [TypeId]: { readonly _E: Types.Covariant<infer E> } } ? E : never
+
+/**
+ * @since 0.2.0
+ * @category groups
+ */
+export type RequirementsOf<S> = S extends { readonly [TypeId]: { readonly _R: Types.Covariant<infer R> } } ? R : never
+
+/**
+ * Reads, writes, exports and imports several cells together.
+ *
+ * @since 0.2.0
+ * @category groups
+ */
+export const group = <const S extends Members>(members: S): Group<S> => {
+  const entries = Object.entries(members) as ReadonlyArray<
+    readonly [keyof S & string, State<unknown, unknown, unknown>]
+  >
+  const shown = entries.filter(([, state]) => !state.isPrivate)
+  const setAll = (values: Readonly<Record<string, unknown>>) =>
+    Effect.forEach(
+      entries.filter(([name]) => Object.hasOwn(values, name)),
+      ([name, state]) => state.set(values[name]),
+      { discard: true }
+    )
+  const made: Group<Members> = {
+    get: Effect.map(
+      Effect.forEach(entries, ([name, { get }]) => Effect.map(get, (value) => [name, value] as const)),
+      (values) => Object.fromEntries(values)
+    ),
+    set: setAll,
+    reset: Effect.forEach(entries, ([, { reset }]) => reset, { discard: true }),
+    exportJson: Effect.map(
+      Effect.forEach(shown, ([name, { cell, get }]) =>
+        Effect.map(
+          Effect.flatMap(get, (value) => cell_.encode(cell, value)),
+          (text) => [name, text === undefined ? null : JSON.parse(text)] as const
+        )
+      ),
+      (values) => JSON.stringify(Object.fromEntries(values))
+    ),
+    importJson: (json) =>
+      Effect.flatMap(
+        Effect.try({ try: () => toRecord(JSON.parse(json)), catch: (cause) => rejected("the import", cause) }),
+        (record) =>
+          Effect.flatMap(
+            Effect.forEach(
+              shown.filter(([name]) => Object.hasOwn(record, name)),
+              ([name, { cell }]) =>
+                Effect.map(
+                  Effect.mapError(cell.codec.decode(JSON.stringify(record[name])), (cause) => rejected(name, cause)),
+                  (value) => [name, value] as const
+                )
+            ),
+            (values) => setAll(Object.fromEntries(values))
+          )
+      )
+  }
+  // Each member's own types say what its values, errors and needs are.
+  return made as unknown as Group<S>
+}
+
+const toRecord = (json: unknown): Readonly<Record<string, unknown>> => {
+  if (typeof json !== "object" || json === null || Array.isArray(json)) throw new Error("it is no JSON object")
+  return json as Readonly<Record<string, unknown>>
+}
+
+const rejected = (state: string, cause: unknown) =>
+  new StateRejected({ state, reason: cause instanceof Error ? cause.message : String(cause) })
+
+/**
+ * Reads a cell of any run from outside, as its journal has it; nothing, if it
+ * was never written or is private. For a cell with scope `workflow`.
+ *
+ * @since 0.2.0
+ * @category inspection
+ */
+export const read = <S extends ReadOnly<unknown, unknown>>(
+  state: S,
+  run: string
+): Effect.Effect<
+  Option.Option<ValueOf<S>>,
+  RunNotFound | JournalError | Storage.StorageError,
+  Storage.Storage | RequirementsOf<S>
+> =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const found = yield* storage.find(run)
+    if (Option.isNone(found)) return yield* new RunNotFound({ run })
+    const journal = readJournal(run, yield* storage.journal(found.value.key))
+    if (!("steps" in journal)) return yield* journal
+    const written = cellsOfJournal(journal).writes(state.name).at(-1)
+    if (written === undefined || state.isPrivate) return Option.none()
+    // The cell is the one its own constructor made for its value.
+    const cell = state.cell as cell_.Cell<ValueOf<S>>
+    return Option.some(yield* cell_.decode<ValueOf<S>, RequirementsOf<S>>(cell, written))
+  })

@@ -1,0 +1,66 @@
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type * as Decision from "../../../react/Decision.js"
+import { RewindRefused } from "../../../react/internal/errors.js"
+import * as Storage from "../../../storage/Storage.js"
+import type { Journal } from "../journal/journal.js"
+import { readSteps } from "../run/execute.js"
+import { findRun, journalOf, locate } from "./fromOutside.js"
+import { keysIn } from "./points.js"
+
+/** There is a run with the id a fork was to have. */
+export class RunExists extends Data.TaggedError("RunExists")<{ readonly run: string }> {
+  override get message(): string {
+    return `There is a run "${this.run}" already. Fork to another id.`
+  }
+}
+
+/**
+ * A new run that has done what another one had done up to a point. The other
+ * one is only read.
+ */
+export const forkRun = (id: string, as: string, point: Decision.Point) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const storage = yield* Storage.Storage
+      const run = yield* restore(findRun(storage, id))
+      const journal = yield* restore(journalOf(storage, run))
+      const place = locate(id, journal, point)
+      // Nothing is undone, so nothing stands in the way but that there is no such point.
+      if (place instanceof RewindRefused) return yield* place
+      const all = yield* restore(storage.journal(run.key))
+      const kept = keep(all, journal, keysIn(journal, place), place)
+      const { input, labels, version, workflow } = run
+      const opened = yield* storage.open({ id: as, workflow, version, input, labels }, restore)
+      if (opened._tag !== "Created" && opened._tag !== "Claimed") return yield* new RunExists({ run: as })
+      const made = yield* readSteps(storage, opened.lease)
+      // A fork that was cut short left a run without a line.
+      if (made.lastSeq > 0) {
+        yield* storage.release(opened.lease)
+        return yield* new RunExists({ run: as })
+      }
+      const at = yield* storage.now
+      const payload = JSON.stringify({ run: id, point: place.point })
+      const line = { seq: 1, kind: "RunForked", step: "", attempt: 0, at, payload }
+      const copied = kept.map((entry, i) => ({ ...entry, seq: i + 2 }))
+      yield* Effect.ensuring(storage.append(opened.lease, [line, ...copied]), storage.release(opened.lease))
+    })
+  )
+
+/** The lines of what is neither forgotten by an earlier rewind nor lies after the point. */
+const keep = (
+  entries: ReadonlyArray<Storage.Entry>,
+  journal: Journal,
+  gone: ReadonlySet<string>,
+  { after, within }: Storage.Rewound
+): ReadonlyArray<Storage.Entry> => {
+  const isKnown = ({ seq, step }: Storage.Entry) => {
+    const order = journal.steps.get(step)?.order ?? journal.undos.get(step)?.order ?? journal.rollbacks.get(step)?.order
+    if (order !== undefined) return seq >= order && !gone.has(step)
+    const recorded = journal.recorded.get(step)
+    return recorded?.seq === seq
+  }
+  const isBefore = ({ seq, step }: Storage.Entry) => seq <= after || !step.startsWith(within)
+  const runLines = new Set(["RewindStarted", "Rewound", "RunReopened", "RunForked"])
+  return entries.filter((entry) => !runLines.has(entry.kind) && isKnown(entry) && isBefore(entry))
+}

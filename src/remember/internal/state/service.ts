@@ -1,0 +1,175 @@
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { StepConflict } from "../../RunError.js"
+import { emptyJournal } from "../journal/journal.js"
+import * as Branch from "../run/branch.js"
+import * as live_ from "../run/liveRun.js"
+import * as Replays from "../run/replays.js"
+import { type Cells, decodeWrite, encodeWrite, make as makeCells, type Write } from "./cells.js"
+import { globalCells, nameOf } from "./global.js"
+
+/** Which cell, and whose. */
+export interface Address {
+  readonly name: string
+  readonly scope: "local" | "workflow" | "global"
+}
+
+/** A value a cell was given, as text. */
+export interface Written {
+  readonly text: string | undefined
+  readonly at: number
+}
+
+/** What to write, by what is there. */
+export type Next<E, R> = (current: Written | undefined) => Effect.Effect<string | undefined, E, R>
+
+/** The cells a program can see. */
+export interface CellsService {
+  /** Newest first; without any, the cell has its initial value. */
+  readonly history: (address: Address, limit: number) => Effect.Effect<ReadonlyArray<Written>>
+  readonly write: <E, R>(address: Address, next: Next<E, R>) => Effect.Effect<Written, E, R>
+  /** Calls back with every change made through this run or layer. */
+  readonly listen: (address: Address, listener: () => void) => Effect.Effect<() => void>
+}
+
+export class CellsTag extends Context.Tag("effect-recovery/Cells")<CellsTag, CellsService>() {}
+
+/** Cells of a program without a run: as long as they are held. */
+export const volatileCells = (): CellsService => {
+  const cells = makeCells(emptyJournal())
+  let seq = 0
+  return {
+    history: ({ name }, limit) => Effect.sync(() => newestFirst(cells.writes(name), limit)),
+    write: ({ name }, next) =>
+      Effect.flatMap(Clock.currentTimeMillis, (at) =>
+        Effect.map(
+          Effect.suspend(() => next(cells.writes(name).at(-1))),
+          (text) => {
+            const write = { seq: ++seq, key: name, text, at }
+            cells.apply(name, write)
+            return write
+          }
+        )
+      ),
+    listen: ({ name }, listener) => Effect.sync(() => cells.listen(name, listener))
+  }
+}
+
+const newestFirst = (writes: ReadonlyArray<Write>, limit: number): ReadonlyArray<Written> =>
+  writes.slice(-limit).reverse()
+
+/** The cells of a run: in its journal, and put back by whatever undoes a part of it. */
+export const cellsOf = (live: live_.LiveRun): CellsService => {
+  const shared = globalCells(live)
+  return {
+    history: (address, limit) =>
+      address.scope === "global"
+        ? shared.history(address.name, limit)
+        : here((run, step) => {
+            const cell = cellOf(run, address)
+            const pending = (workingOf(live.cells, step) ?? []).filter((write) => write.cell === cell)
+            return Effect.succeed(
+              [...pending.toReversed(), ...newestFirst(live.cells.writes(cell), limit)].slice(0, limit)
+            )
+          }),
+    write: (address, next) =>
+      here((run, step) => {
+        const working = workingOf(live.cells, step)
+        if (working !== undefined) return inStep(live, cellOf(run, address), next, working, address, shared)
+        return inBody(live, run, address, next, shared)
+      }),
+    listen: (address, listener) => here((run) => Effect.succeed(live.cells.listen(cellOf(run, address), listener)))
+  }
+}
+
+const here = <A, E, R>(
+  use: (run: live_.RunService, step: string | undefined) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime((fiber) =>
+    use(
+      // Cells of a run are only provided together with the run.
+      Context.get(fiber.currentContext as Context.Context<live_.Run>, live_.Run),
+      Branch.stepOf(fiber)
+    )
+  )
+
+const cellOf = (run: live_.RunService, { name, scope }: Address): string => {
+  if (scope === "global") return nameOf(name)
+  return scope === "local" ? run.section + live_.escape(name) : live_.escape(name)
+}
+
+const workingOf = ({ working }: Cells, step: string | undefined) => (step === undefined ? undefined : working.get(step))
+
+type Shared = ReturnType<typeof globalCells>
+
+/** Recorded with the result of the step, and dropped if it has none. */
+const inStep = <E, R>(
+  { cells, clock }: live_.LiveRun,
+  cell: string,
+  next: Next<E, R>,
+  working: NonNullable<ReturnType<typeof workingOf>>,
+  address: Address,
+  shared: Shared
+): Effect.Effect<Written, E, R> =>
+  address.scope === "global"
+    ? shared.write(address.name, next, undefined)
+    : Effect.map(
+        Effect.suspend(() => next(working.findLast((write) => write.cell === cell) ?? cells.writes(cell).at(-1))),
+        (text) => {
+          const write = { cell, text, at: clock.unsafeCurrentTimeMillis() }
+          working.push(write)
+          return write
+        }
+      )
+
+/** A line of its own: when the body runs again it is told what was written then. */
+const inBody = <E, R>(
+  live: live_.LiveRun,
+  run: live_.RunService,
+  address: Address,
+  next: Next<E, R>,
+  shared: Shared
+): Effect.Effect<Written, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.withFiberRuntime((fiber) => {
+      if (live.stopped !== undefined) return live_.stop(live, live.stopped)
+      const name = `@${address.name}`
+      const key = live_.enter(run, name, fiber)
+      if (key instanceof StepConflict) return live_.stop(live, key)
+      const cell = cellOf(run, address)
+      const known = live.journal.recorded.get(key)
+      if (known !== undefined) {
+        live_.leave(run, name)
+        const { write } = decodeWrite(known)
+        if (address.scope !== "global") live.cells.apply(cell, write)
+        return Effect.succeed(write)
+      }
+      const replay = Replays.find(live.replays, key)
+      const checked: Next<E, R> = (current) => {
+        const text = restore(next(current))
+        // What was refused then is refused again; what is new is not begun.
+        return replay === undefined ? text : Effect.zipRight(text, restore(Replays.park(replay, false)))
+      }
+      const written =
+        address.scope === "global"
+          ? shared.write(address.name, checked, key)
+          : Effect.flatMap(
+              Effect.suspend(() => checked(live.cells.writes(cell).at(-1))),
+              (text) => record(live, cell, key, text)
+            )
+      return Effect.ensuring(
+        written,
+        Effect.sync(() => live_.leave(run, name))
+      )
+    })
+  )
+
+const record = (live: live_.LiveRun, cell: string, key: string, text: string | undefined): Effect.Effect<Write> => {
+  const entry = live_.nextEntry(live, "StateSet", key, 0, encodeWrite({ cell, text }))
+  const write = { seq: entry.seq, key, text, at: entry.at }
+  return Effect.map(live_.appendAll(live, [entry]), () => {
+    live.cells.apply(cell, write)
+    return write
+  })
+}

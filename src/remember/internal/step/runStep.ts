@@ -1,0 +1,190 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { type PastFailure, performFrom } from "../../../react/internal/recovery/perform.js"
+import { isTraced, withSpan } from "../../../react/internal/watch/traced.js"
+import type * as Strategy from "../../../react/Strategy.js"
+import type { Restore } from "../../../storage/Storage.js"
+import { StepConflict } from "../../RunError.js"
+import { errorCodec } from "../journal/codec.js"
+import { pivotPayload, type StepRecord } from "../journal/journal.js"
+import * as Branch from "../run/branch.js"
+import * as live_ from "../run/liveRun.js"
+import * as Replays from "../run/replays.js"
+import { noOutput } from "../undo/undoLog.js"
+import { answer, isAnswered } from "./answerStep.js"
+import type { AnyEffect, Attempt, Definition } from "./definition.js"
+import { afterAmbiguous, goOnWaiting, pastOf } from "./resumeStep.js"
+import { settle } from "./settleStep.js"
+import { append, appendEntry, journalError, sourceOf, type Use } from "./stepUse.js"
+import { transactional } from "./transactional.js"
+import { canBeUndone, registerUndo } from "./undoStep.js"
+
+export const runStep = (definition: Definition, input: unknown): AnyEffect =>
+  Effect.flatMap(live_.Run, (run) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.withFiberRuntime((fiber) => {
+        const live = run.live
+        if (live.stopped !== undefined) return live_.stop(live, live.stopped)
+        const around = Branch.stepOf(fiber)
+        if (around !== undefined) return Effect.die(new StepInsideStep(definition.name, around))
+        const key = live_.enter(run, definition.name, fiber)
+        if (key instanceof StepConflict) return live_.stop(live, key)
+        const use = makeUse(live, definition, input, key, fiber)
+        const end = () => live_.leave(run, definition.name)
+        if (isAnswered(use.record)) return Effect.ensuring(answer(use, use.record), Effect.sync(end))
+        const replay = Replays.find(live.replays, key)
+        return replay === undefined ? fresh(use, fiber, restore, end) : restore(parked(use, replay))
+      })
+    )
+  )
+
+const makeUse = (
+  live: live_.LiveRun,
+  definition: Definition,
+  input: unknown,
+  key: string,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>
+): Use => ({
+  live,
+  definition,
+  input,
+  key,
+  record: live.journal.steps.get(key),
+  traced: isTraced(fiber),
+  context: fiber.currentContext,
+  output: noOutput(),
+  writes: []
+})
+
+/** The types refuse it, but a cast may hide it. */
+class StepInsideStep extends Error {
+  constructor(step: string, around: string) {
+    super(
+      `step "${step}" is used inside of "${around}": the journal could not tell them apart; compose them in the workflow`
+    )
+    this.name = "StepInsideStep"
+  }
+}
+
+/** The run is only replayed here: what was begun is known to its compensation, and nothing is begun. */
+const parked = (use: Use, replay: Replays.Replay): AnyEffect =>
+  Effect.suspend(() => {
+    if (use.record !== undefined) registerUndo(use, use.record.order)
+    Replays.meet(use.live.replays, use.key)
+    return Replays.park(replay, use.record !== undefined)
+  })
+
+const fresh = (
+  use: Use,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  restore: Restore,
+  leave: () => void
+): AnyEffect => {
+  const { cells } = use.live
+  const rest = Branch.working(fiber, use.key)
+  cells.working.set(use.key, use.writes)
+  const end = () => {
+    leave()
+    rest()
+    cells.working.delete(use.key)
+  }
+  return Effect.matchCauseEffect(attempts(use, restore), {
+    onSuccess: (value) => {
+      end()
+      return settle(use, Exit.succeed(value))
+    },
+    onFailure: (cause) => {
+      end()
+      return settle(use, Exit.failCause(cause))
+    }
+  })
+}
+
+const attempts = (use: Use, restore: Restore): AnyEffect => {
+  const { plan } = use.definition
+  if (use.record !== undefined) {
+    registerUndo(use, use.record.order)
+    use.live.cells.meet(use.key)
+    Replays.meet(use.live.replays, use.key)
+    return restore(resumed(use, use.record))
+  }
+  if (plan === undefined) return Effect.zipRight(started(use, 1), restore(body(use, 1)))
+  return restore(performFrom(1, (number) => attempt(use, number), plan, performOptions(use, [])))
+}
+
+const attempt = (use: Use, number: number): AnyEffect =>
+  Effect.zipRight(Effect.uninterruptible(started(use, number)), body(use, number))
+
+const body = (use: Use, number: number): AnyEffect => {
+  const run = Effect.suspend(() => {
+    const attempt = attemptOf(use, number)
+    const work = () => use.definition.run(use.input, attempt)
+    const { fault } = use.live
+    return fault === undefined ? work() : Effect.zipRight(fault(use.definition.name, attempt), Effect.suspend(work))
+  })
+  const whole = use.definition.transactional ? transactional(use, number, run) : run
+  return use.traced ? withSpan(use.definition.name, { run: use.live.id, step: use.key, attempt: number }, whole) : whole
+}
+
+/** The start marker is on stable storage before the effect begins, and with it that there is something to undo. */
+const started = (use: Use, number: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    use.attempt = number
+    const { pivot, transactional } = use.definition
+    // What is committed together with its own line needs none before it: it happened, or it did not.
+    if (transactional) return Effect.void
+    const entry = live_.nextEntry(use.live, "AttemptStarted", use.key, number, pivot ? pivotPayload : undefined)
+    const marked = appendEntry(use, entry)
+    const registered = canBeUndone(use) ? Effect.tap(marked, () => registerUndo(use, entry.seq)) : marked
+    return live_.andEmit(use.live, registered, () => ({
+      _tag: "AttemptStarted",
+      source: sourceOf(use),
+      attempt: number
+    }))
+  })
+
+const attemptOf = (use: Use, number: number): Attempt => ({
+  run: use.live.id,
+  step: use.key,
+  number,
+  idempotencyKey: live_.idempotencyKey(use.live, use.key)
+})
+
+const performOptions = (use: Use, past: ReadonlyArray<PastFailure>) => ({
+  source: sourceOf(use),
+  name: use.definition.name,
+  past,
+  // What the attempt has written does not hold, since it came to nothing.
+  onFailure: () => {
+    use.writes.length = 0
+  },
+  onAgain: (failure: Strategy.Failure<unknown>, delay: Duration.Duration) =>
+    Effect.uninterruptible(attemptFailed(use, failure, delay))
+})
+
+const attemptFailed = (use: Use, failure: Strategy.Failure<unknown>, delay: Duration.Duration): Effect.Effect<void> =>
+  Effect.flatMap(Effect.catchAll(encodeError(use, failure.error), journalError(use, "Encode", "error")), (error) => {
+    const { cause: _, ...fault } = failure.fault
+    // For ever has no JSON form.
+    const next = Math.min(failure.at + Duration.toMillis(delay), Number.MAX_SAFE_INTEGER)
+    return append(use, "AttemptFailed", failure.attempt, JSON.stringify({ next, fault, error }), failure.at)
+  }) as Effect.Effect<void>
+
+const encodeError = (use: Use, error: unknown) =>
+  Effect.map(errorCodec(use.definition.error).encode(error), (text) => (text === undefined ? null : JSON.parse(text)))
+
+const resumed = (use: Use, record: StepRecord): AnyEffect => {
+  const { onAmbiguous, plan } = use.definition
+  const waits = record.status === "waiting"
+  const begin = waits ? goOnWaiting(use, record) : afterAmbiguous(use, record)
+  // At most once: the failure is that of the attempt that was cut short, and none is begun.
+  const failsAtOnce = !waits && onAmbiguous === "fail"
+  const first = failsAtOnce ? record.attempts : record.attempts + 1
+  const beginFirst = failsAtOnce ? begin : Effect.zipRight(begin, attempt(use, first))
+  const go = (number: number) => (number === first ? beginFirst : attempt(use, number))
+  return Effect.flatMap(pastOf(use, record), (past) =>
+    plan === undefined ? go(first) : performFrom(first, go, plan, performOptions(use, past))
+  )
+}

@@ -1,0 +1,87 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { StepConflict } from "../../RunError.js"
+import * as Branch from "../run/branch.js"
+import * as live_ from "../run/liveRun.js"
+import * as Replays from "../run/replays.js"
+import type { AnyUndo, TransactionService } from "./service.js"
+import type { UndoSettings } from "./settings.js"
+import { noOutput, type Output } from "./undoLog.js"
+
+/** Registers compensations in the journal of a run, under keys of the section. */
+export const registering = (run: live_.RunService): TransactionService => ({
+  memory: undefined,
+  compensated: <A, E, R>(name: string, self: Effect.Effect<A, E, R>, undo: AnyUndo, settings: UndoSettings) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.withFiberRuntime<A, E, R>((fiber) => {
+        const { live } = run
+        if (live.stopped !== undefined) return live_.stop(live, live.stopped)
+        // The work may have sections of its own around it, inside of the transaction's.
+        const here = Context.getOption(fiber.currentContext, live_.Run)
+        const current = Option.isSome(here) ? here.value : run
+        const key = live_.enter(current, name, fiber)
+        if (key instanceof StepConflict) return live_.stop(live, key)
+        const known = live.journal.undos.has(key)
+        const replay = known ? undefined : Replays.find(live.replays, key)
+        if (replay !== undefined) return restore(Replays.park(replay, false))
+        const output = noOutput()
+        const entry = known ? undefined : live_.nextEntry(live, "UndoRegistered", key, 0)
+        const order = entry?.seq ?? 0
+        const context = fiber.currentContext
+        const registered = Effect.map(entry === undefined ? Effect.void : live_.appendAll(live, [entry]), () => {
+          register(live, { key, order, undo, settings, output, pivot: false, context })
+          Replays.meet(live.replays, key)
+        })
+        const work = Effect.map(restore(self), (value) => {
+          output.value = Option.some(value)
+          return value
+        })
+        return Effect.ensuring(
+          Effect.zipRight(registered, work),
+          Effect.sync(() => live_.leave(current, name))
+        )
+      })
+    )
+})
+
+interface Registration {
+  readonly key: string
+  readonly order: number
+  readonly undo: AnyUndo | undefined
+  readonly settings: UndoSettings
+  readonly output: Output
+  readonly pivot: boolean
+  readonly context: Context.Context<never>
+}
+
+/** What is to be undone, and by what, is known from here on. */
+export const register = (live: live_.LiveRun, registration: Registration): void => {
+  const { context, key, output, pivot, settings, undo } = registration
+  const record = live.journal.undos.get(key)
+  const run = (attempt: number) =>
+    Effect.withFiberRuntime<unknown, unknown>((fiber) => {
+      // In here steps are not steps of the run, and nothing is written to its journal.
+      Branch.working(fiber, key)
+      const toUndo = {
+        output: output.value as Option.Option<never>,
+        idempotencyKey: live_.idempotencyKey(live, key),
+        attempt
+      }
+      // The types of the step say what it takes and needs; both are here.
+      return Effect.provide(
+        Effect.suspend(() => undo?.(toUndo) ?? Effect.void),
+        context
+      ) as Effect.Effect<unknown, unknown>
+    })
+  const order = live.journal.undos.get(key)?.order ?? live.journal.steps.get(key)?.order ?? registration.order
+  live.undoLog.set(key, {
+    key,
+    order,
+    pivot,
+    run,
+    settings,
+    attempts: record?.attempts ?? 0,
+    done: record?.status === "completed"
+  })
+}

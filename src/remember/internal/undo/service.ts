@@ -1,0 +1,36 @@
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type { UndoSettings } from "./settings.js"
+import type { UndoLog } from "./undoLog.js"
+
+/** What a compensation is told. */
+export interface ToUndo<out A> {
+  readonly output: Option.Option<A>
+  readonly idempotencyKey: string
+  readonly attempt: number
+}
+
+/** An undo whose needs are known only to its types. */
+export type AnyUndo = (toUndo: ToUndo<never>) => Effect.Effect<unknown, unknown, unknown>
+
+export interface TransactionService {
+  /** Registers the compensation, then runs the work. */
+  readonly compensated: <A, E, R>(
+    name: string,
+    self: Effect.Effect<A, E, R>,
+    undo: AnyUndo,
+    settings: UndoSettings
+  ) => Effect.Effect<A, E, R>
+  /** What there is of it without a run. */
+  readonly memory: Memory | undefined
+}
+
+/** A transaction without a run: everything it knows is here. */
+export interface Memory {
+  readonly log: UndoLog
+  readonly path: string
+  readonly counter: { next: number }
+}
+
+export class Transaction extends Context.Tag("effect-recovery/Transaction")<Transaction, TransactionService>() {}

@@ -1,0 +1,64 @@
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Entry, Lease, Store } from "../Storage.js"
+import { type LeaseLost, StorageError } from "../StorageError.js"
+import type { Database } from "./driver.js"
+import { toStorageError } from "./errors.js"
+
+const operation = "Committing a step with the program's own rows"
+
+/** Sets what the body fails with apart from what the transaction fails with: both may be a SqlError. */
+interface BodyFailed<E> {
+  readonly _tag: "BodyFailed"
+  readonly error: E
+}
+
+/** The program's rows and the line of the journal, in one commit. */
+export const makeTransactional = (
+  client: SqlClient.SqlClient,
+  database: Database,
+  append: (lease: Lease, entries: ReadonlyArray<Entry>) => Effect.Effect<void, LeaseLost>
+): Store["transactional"] => {
+  const record = <A>(
+    lease: Lease,
+    [value, entries]: readonly [A, ReadonlyArray<Entry>]
+  ): Effect.Effect<A, StorageError | LeaseLost> =>
+    // SQLite rolls back by itself on some errors: then the line would be on record without the rows.
+    database.inTransaction
+      ? Effect.as(append(lease, entries), value)
+      : Effect.fail(new StorageError({ reason: "Rejected", operation, cause: new Error("the transaction is gone") }))
+
+  return <A, E, R>(lease: Lease, body: Effect.Effect<readonly [A, ReadonlyArray<Entry>], E, R>) => {
+    const marked = Effect.mapError(body, (error): BodyFailed<E> => ({ _tag: "BodyFailed", error }))
+    const whole = Effect.provideService(
+      Effect.flatMap(marked, (result) => record(lease, result)),
+      SqlClient.SqlClient,
+      client
+    )
+    const committed: Effect.Effect<A, E | StorageError | LeaseLost, R> = Effect.mapError(
+      client.withTransaction(whole),
+      (error) => (error._tag === "BodyFailed" ? error.error : error._tag === "SqlError" ? toStorage(error) : error)
+    ) as Effect.Effect<A, E | StorageError | LeaseLost, R> // what needs the client has it: R is what the caller gives
+    return Effect.flatMap(Effect.context<never>(), (context) => {
+      const problem = problemOf(context, client)
+      return problem === undefined
+        ? committed
+        : Effect.fail(new StorageError({ reason: "Client", operation, cause: problem }))
+    })
+  }
+}
+
+const toStorage = (error: SqlError): StorageError =>
+  error.cause instanceof StorageError ? error.cause : toStorageError(operation)(error.cause ?? error)
+
+const problemOf = (context: Context.Context<never>, client: SqlClient.SqlClient): Error | undefined => {
+  const given = Context.getOption(context, SqlClient.SqlClient)
+  if (Option.isSome(given) && given.value !== client) {
+    return new Error("the SqlClient in the environment is not that of the storage")
+  }
+  const outer = Context.getOption(context, SqlClient.TransactionConnection)
+  return Option.isSome(outer) ? new Error("a transaction is open around the step") : undefined
+}

@@ -1,0 +1,117 @@
+/**
+ * What really happened in the world outside: each effect and each undo, as the
+ * services of a test note it. It outlives the processes that are killed.
+ *
+ * @since 0.2.0
+ */
+
+import * as fs from "node:fs"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Branch from "../remember/internal/run/branch.js"
+
+/**
+ * One thing that happened.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Line {
+  /** How the test calls it. */
+  readonly effect: string
+  readonly kind: "done" | "undone"
+  /** The step it happened in, if it was one of a run. */
+  readonly step: string | undefined
+}
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface Service {
+  readonly add: (line: Line) => Effect.Effect<void>
+  readonly lines: Effect.Effect<ReadonlyArray<Line>>
+}
+
+/**
+ * @since 0.2.0
+ * @category services
+ */
+export class Ledger extends Context.Tag("effect-recovery/testing/Ledger")<Ledger, Service>() {}
+
+/**
+ * Notes that an effect happened.
+ *
+ * @since 0.2.0
+ * @category notes
+ */
+export const done = (effect: string): Effect.Effect<void, never, Ledger> => note("done", effect)
+
+/**
+ * Notes that an effect was undone.
+ *
+ * @since 0.2.0
+ * @category notes
+ */
+export const undone = (effect: string): Effect.Effect<void, never, Ledger> => note("undone", effect)
+
+const note = (kind: Line["kind"], effect: string): Effect.Effect<void, never, Ledger> =>
+  Effect.withFiberRuntime((fiber) =>
+    Effect.flatMap(Ledger, (ledger) => ledger.add({ effect, kind, step: Branch.stepOf(fiber) }))
+  )
+
+/**
+ * @since 0.2.0
+ * @category notes
+ */
+export const lines: Effect.Effect<ReadonlyArray<Line>, never, Ledger> = Effect.flatMap(Ledger, (ledger) => ledger.lines)
+
+/**
+ * A ledger in memory.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make: Effect.Effect<Service> = Effect.sync(() => {
+  const all: Array<Line> = []
+  return {
+    add: (line) => Effect.sync(() => void all.push(line)),
+    lines: Effect.sync(() => [...all])
+  }
+})
+
+/**
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Ledger> = Layer.effect(Ledger, make)
+
+/**
+ * A ledger in a file, a line of JSON for each entry, on disk before anybody
+ * goes on: it is right even if the process is killed the moment after.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerFile = (path: string): Layer.Layer<Ledger> =>
+  Layer.succeed(Ledger, {
+    add: (line) =>
+      Effect.sync(() => {
+        const file = fs.openSync(path, "a")
+        fs.writeSync(file, `${JSON.stringify(line)}\n`)
+        fs.fsyncSync(file)
+        fs.closeSync(file)
+      }),
+    lines: Effect.sync(() => readFile(path))
+  })
+
+/** What a ledger's file says; an empty ledger has none. */
+const readFile = (path: string): ReadonlyArray<Line> => {
+  if (!fs.existsSync(path)) return []
+  const text = fs.readFileSync(path, "utf8")
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line))
+}

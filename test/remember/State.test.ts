@@ -1,0 +1,285 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
+import { Parameters, RetryPolicy, State, Step, Strategy, Transaction, Workflow } from "effect-recovery"
+import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
+import { backends } from "../support/storages.js"
+
+class Failed extends Schema.TaggedError<Failed>()("Failed", {}) {}
+
+const Count = State.make("count", Schema.Number, 0)
+const Seen = State.make("seen", Schema.mutable(Schema.Array(Schema.String)), [])
+
+describe("State without a run", () => {
+  it.effect("is read, written, updated and reset", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* Count.get, 0)
+      yield* Count.set(5)
+      yield* Count.update((n) => n + 1)
+      assert.strictEqual(yield* Count.get, 6)
+      yield* Count.reset
+      assert.strictEqual(yield* Count.get, 0)
+      const values = (yield* Count.history()).map(({ value }) => value)
+      assert.deepStrictEqual(values, [0, 6, 5])
+      assert.strictEqual((yield* Count.history(1)).length, 1)
+    }).pipe(Effect.provide(State.layer))
+  )
+
+  it.effect("nobody shares what it holds", () =>
+    Effect.gen(function* () {
+      const mine = ["a"]
+      yield* Seen.set(mine)
+      mine.push("b")
+      const read = yield* Seen.get
+      read.push("c")
+      assert.deepStrictEqual(yield* Seen.get, ["a"])
+      yield* Seen.reset
+      ;(yield* Seen.get).push("d")
+      assert.deepStrictEqual(yield* Seen.get, [])
+    }).pipe(Effect.provide(State.layer))
+  )
+
+  it.effect("an expired value is the initial one", () =>
+    Effect.gen(function* () {
+      const Token = State.make("token", Schema.NullOr(Schema.String), null, { ttl: "1 minute" })
+      yield* Token.set("secret")
+      yield* TestClock.adjust("59 seconds")
+      assert.strictEqual(yield* Token.get, "secret")
+      yield* TestClock.adjust("1 second")
+      assert.isNull(yield* Token.get)
+    }).pipe(Effect.provide(State.layer))
+  )
+
+  it.effect("a validator refuses with its reason; hooks see what was wanted and what was done", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const Age = State.make("age", Schema.Number, 1, {
+        validate: (next, previous) => (next < previous ? `${next} is less than ${previous}` : undefined),
+        before: ({ next, previous }) => Effect.sync(() => void log.push(`before ${previous} ${next}`)),
+        after: ({ next, previous }) => Effect.sync(() => void log.push(`after ${previous} ${next}`))
+      })
+      yield* Age.set(3)
+      const error = yield* Effect.flip(Age.set(2))
+      assert.deepStrictEqual(error, new State.StateRejected({ state: "age", reason: "2 is less than 3" }))
+      assert.strictEqual(yield* Age.get, 3)
+      assert.deepStrictEqual(log, ["before 1 3", "after 1 3", "before 3 2"])
+    }).pipe(Effect.provide(State.layer))
+  )
+
+  it.effect("changes tell the value and what becomes of it", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.fork(Stream.runCollect(Stream.take(Count.changes, 3)))
+      yield* Effect.repeatN(Effect.yieldNow(), 50)
+      yield* Count.set(1)
+      yield* Effect.repeatN(Effect.yieldNow(), 50)
+      yield* Count.set(2)
+      assert.deepStrictEqual(Chunk.toReadonlyArray(yield* Fiber.join(fiber)), [0, 1, 2])
+    }).pipe(Effect.provide(State.layer))
+  )
+
+  it.effect("a group reads and writes together, and goes out and in as JSON without what is private", () =>
+    Effect.gen(function* () {
+      const Secret = State.make("secret", Schema.String, "", { private: true })
+      const When = State.make("when", Schema.Date, new Date(0))
+      const all = State.group({ count: Count, secret: Secret, when: When })
+      yield* all.set({ count: 2, secret: "x" })
+      assert.deepStrictEqual(yield* all.get, { count: 2, secret: "x", when: new Date(0) })
+      const json = yield* all.exportJson
+      assert.deepStrictEqual(JSON.parse(json), { count: 2, when: "1970-01-01T00:00:00.000Z" })
+      yield* all.reset
+      yield* all.importJson(json)
+      assert.deepStrictEqual(yield* all.get, { count: 2, secret: "", when: new Date(0) })
+      for (const bad of ["[]", "{", `{"count":"two"}`]) {
+        assert.strictEqual((yield* Effect.flip(all.importJson(bad)))._tag, "StateRejected")
+      }
+      yield* all.importJson(`{"count":7,"other":1}`)
+      assert.strictEqual(yield* Count.get, 7)
+    }).pipe(Effect.provide(State.layer))
+  )
+
+  it("a read-only cell cannot be written", () => {
+    const Limit = State.make("limit", Schema.Number, 10, { readOnly: true })
+    // @ts-expect-error there is no set
+    void Limit.set
+  })
+})
+
+for (const backend of backends) {
+  const store = Effect.map(backend.make, (place) => place.store)
+
+  describe(`${backend.name}: State of a run`, () => {
+    it.scoped("a failed transaction puts it back; another run never sees it", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const body = Effect.gen(function* () {
+          yield* Count.set(1)
+          yield* Seen.set(["kept"])
+          const failing = Count.set(2).pipe(
+            Effect.zipRight(Seen.update((seen) => [...seen, "lost"])),
+            Effect.zipRight(Effect.fail(new Failed()))
+          )
+          yield* Effect.ignore(Transaction.run(failing))
+          return [yield* Count.get, ...(yield* Seen.get)].join(" ")
+        })
+        const workflow = Workflow.make("state", { success: Schema.String, input: Schema.Boolean }, (write) =>
+          write ? body : Effect.map(Count.get, String)
+        )
+        const run = (id: string, input: boolean) =>
+          Effect.provide(Workflow.execute(workflow, { id, input }), place.join())
+        assert.strictEqual(yield* run("1", true), "1 kept")
+        assert.strictEqual(yield* run("2", false), "0")
+        assert.deepStrictEqual(yield* Effect.provide(State.read(Count, "1"), place.join()), Option.some(1))
+        assert.deepStrictEqual(yield* Effect.provide(State.read(Count, "2"), place.join()), Option.none())
+      })
+    )
+
+    it.scoped("what a step writes counts with its result, and not if it fails", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        let attempts = 0
+        const flaky = Step.make("flaky", {
+          error: Failed,
+          run: Effect.gen(function* () {
+            yield* Count.update((n) => n + 1)
+            yield* Count.update((n) => n + 1)
+            if (++attempts < 3) yield* new Failed()
+          }),
+          retry: RetryPolicy.fixed({ maxRetries: 3, delay: 0 })
+        })
+        const broken = Step.make("broken", {
+          error: Failed,
+          run: Effect.zipRight(Count.set(99), Effect.fail(new Failed()))
+        })
+        const workflow = Workflow.make("state", { success: Schema.Number, error: Failed }, () =>
+          flaky.pipe(Effect.zipRight(Effect.ignore(broken)), Effect.zipRight(Count.get))
+        )
+        const run = Effect.provide(Workflow.execute(workflow, { id: "1" }), place.join())
+        assert.strictEqual(yield* run, 2)
+      })
+    )
+
+    it.live("survives a crash anywhere, exactly", () =>
+      Effect.gen(function* () {
+        const step = (name: string) =>
+          Step.make(name, {
+            run: Effect.zipRight(
+              Ledger.done(name),
+              Seen.update((seen) => [...seen, name])
+            )
+          })
+        const workflow = Workflow.make("state", { success: Schema.String, error: Failed }, () =>
+          Effect.gen(function* () {
+            yield* step("a")
+            yield* Count.update((n) => n + 1)
+            const lost = Count.update((n) => n + 10).pipe(Effect.zipRight(step("lost")), Effect.zipRight(new Failed()))
+            const undone = Step.make("undone", {
+              run: Ledger.done("undone"),
+              compensate: () => Ledger.undone("undone")
+            })
+            yield* Effect.ignore(Transaction.run(Effect.zipRight(undone, lost)))
+            yield* step("b")
+            yield* Count.update((n) => n + 100)
+            return `${yield* Count.get} ${(yield* Seen.get).join(",")}`
+          })
+        )
+        const card = yield* Testing.crashEverywhere(workflow, { input: undefined, store })
+        assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
+      })
+    )
+
+    it.scoped("local cells belong to their section, global ones to all runs", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const Local = State.make("local", Schema.Number, 0, { scope: "local" })
+        const Total = State.make("total", Schema.Number, 0, { scope: "global" })
+        const item = Local.update((n) => n + 1).pipe(
+          Effect.zipRight(Local.update((n) => n + 1)),
+          Effect.zipRight(Total.update((n) => n + 1)),
+          Effect.zipRight(Local.get)
+        )
+        const workflow = Workflow.make("state", { success: Schema.Array(Schema.Number) }, () =>
+          Effect.forEach([0, 1], (i) => Workflow.section("item", i)(item)).pipe(
+            Effect.zipWith(Total.get, (local, total) => [...local, total])
+          )
+        )
+        const run = (id: string) => Effect.provide(Workflow.execute(workflow, { id }), place.join())
+        assert.deepStrictEqual(yield* run("1"), [2, 2, 2])
+        assert.deepStrictEqual(yield* run("2"), [2, 2, 4])
+        assert.deepStrictEqual(yield* run("1"), [2, 2, 2])
+        const values = yield* Effect.forEach([3, 4, 5, 6], (id) => run(String(id)), { concurrency: 4 })
+        assert.strictEqual(Math.max(...values.map((value) => value[2] ?? 0)), 12)
+      })
+    )
+
+    it.live("global cells are written once, wherever a process ends", () =>
+      Effect.gen(function* () {
+        const Total = State.make("total", Schema.Number, 0, { scope: "global" })
+        const workflow = Workflow.make("total", { success: Schema.Number }, () =>
+          Effect.zipRight(
+            Effect.repeatN(
+              Total.update((n) => n + 1),
+              2
+            ),
+            Total.get
+          )
+        )
+        const card = yield* Testing.crashEverywhere(workflow, { input: undefined, store })
+        assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
+      })
+    )
+
+    it.scoped("parameters are changed by a strategy, for the next attempt and for good", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const Model = Parameters.make("model", Schema.Struct({ batch: Schema.Number }), { batch: 8 })
+        const tried: Array<number> = []
+        const generate = Step.make("generate", {
+          success: Schema.Number,
+          error: Failed,
+          run: Effect.flatMap(Model.get, ({ batch }) => {
+            tried.push(batch)
+            return batch > 2 ? Effect.fail(new Failed()) : Effect.succeed(batch)
+          }),
+          recover: {
+            Failed: Strategy.modify(
+              Model,
+              ({ batch }) => ({ batch: batch / 2 }),
+              RetryPolicy.fixed({ maxRetries: 3, delay: 0 })
+            )
+          }
+        })
+        const workflow = Workflow.make("model", { success: Schema.Array(Schema.Number), error: Failed }, () =>
+          Effect.zipWith(generate, Model.get, (batch, now) => [batch, now.batch])
+        )
+        const run = Effect.provide(Workflow.execute(workflow, { id: "1" }), place.join())
+        assert.deepStrictEqual(yield* run, [2, 2])
+        assert.deepStrictEqual(tried, [8, 4, 2])
+      })
+    )
+
+    it.live("and survive a crash anywhere", () =>
+      Effect.gen(function* () {
+        const Model = Parameters.make("model", Schema.Number, 8)
+        const generate = Step.make("generate", {
+          error: Failed,
+          run: Effect.flatMap(Model.get, (batch) =>
+            Effect.zipRight(Ledger.done(`batch ${batch}`), batch > 2 ? Effect.fail(new Failed()) : Effect.void)
+          ),
+          recover: {
+            Failed: Strategy.modify(Model, (batch) => batch / 2, RetryPolicy.fixed({ maxRetries: 3, delay: 1_000 }))
+          }
+        })
+        const workflow = Workflow.make("model", { success: Schema.Number, error: Failed }, () =>
+          Effect.zipRight(generate, Model.get)
+        )
+        const card = yield* Testing.crashEverywhere(workflow, { input: undefined, store })
+        assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
+      })
+    )
+  })
+}

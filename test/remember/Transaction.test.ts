@@ -1,0 +1,235 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as TestClock from "effect/TestClock"
+import { RetryPolicy, Transaction } from "effect-recovery"
+
+class Boom extends Data.TaggedError("Boom")<{}> {}
+class Late extends Data.TaggedError("Late")<{}> {}
+
+/** A log of what was done and undone. */
+const makeLog = () => {
+  const log: Array<string> = []
+  const say = (line: string) => Effect.sync(() => void log.push(line))
+  const work = (name: string) =>
+    say(name).pipe(
+      Effect.as(name),
+      Transaction.withCompensation(({ output }) => say(`undo ${Option.getOrElse(output, () => `half ${name}`)}`))
+    )
+  return { log, say, work }
+}
+
+const quick = RetryPolicy.layer(RetryPolicy.none)
+
+describe("Transaction without a run", () => {
+  it.effect("a success undoes nothing", () =>
+    Effect.gen(function* () {
+      const { log, work } = makeLog()
+      const value = yield* Transaction.run(Effect.zipRight(work("a"), work("b")))
+      assert.strictEqual(value, "b")
+      assert.deepStrictEqual(log, ["a", "b"])
+    })
+  )
+
+  it.effect("a failure undoes in reverse, and surfaces as it was", () =>
+    Effect.gen(function* () {
+      const { log, work } = makeLog()
+      const exit = yield* Effect.exit(
+        Transaction.run(Effect.zipRight(Effect.zipRight(work("a"), work("b")), Effect.fail(new Boom())))
+      )
+      assert.deepStrictEqual(exit, Exit.fail(new Boom()))
+      assert.deepStrictEqual(log, ["a", "b", "undo b", "undo a"])
+    })
+  )
+
+  it.effect("what failed half-way is undone too, without an output", () =>
+    Effect.gen(function* () {
+      const { log, say, work } = makeLog()
+      const half = Effect.zipRight(say("b"), Effect.fail(new Boom())).pipe(
+        Transaction.withCompensation(({ attempt, output }) => say(`undo b ${Option.isNone(output)} ${attempt}`))
+      )
+      yield* Effect.flip(Transaction.run(Effect.zipRight(work("a"), half)))
+      assert.deepStrictEqual(log, ["a", "b", "undo b true 1", "undo a"])
+    })
+  )
+
+  it.effect("interruption is a failure, and cannot cut the rollback short", () =>
+    Effect.gen(function* () {
+      const { log, say, work } = makeLog()
+      const gate = yield* Deferred.make<void>()
+      const undoing = yield* Deferred.make<void>()
+      const slow = Transaction.withCompensation(work("b"), () =>
+        Deferred.succeed(undoing, undefined).pipe(
+          Effect.zipRight(Deferred.await(gate)),
+          Effect.zipRight(say("slow undo"))
+        )
+      )
+      const fiber = yield* Effect.fork(Transaction.run(Effect.zipRight(slow, Effect.never)))
+      while (log.length === 0) yield* Effect.yieldNow()
+      yield* Fiber.interruptFork(fiber)
+      yield* Deferred.await(undoing)
+      yield* Fiber.interruptFork(fiber)
+      yield* Deferred.succeed(gate, undefined)
+      const exit = yield* Fiber.await(fiber)
+      assert.isTrue(Exit.isInterrupted(exit))
+      assert.deepStrictEqual(log, ["b", "undo b", "slow undo"])
+    })
+  )
+
+  it.effect("a defect rolls back and stays a defect", () =>
+    Effect.gen(function* () {
+      const { log, work } = makeLog()
+      const exit = yield* Effect.exit(Transaction.run(Effect.zipRight(work("a"), Effect.die("bug"))))
+      assert.deepStrictEqual(exit, Exit.die("bug"))
+      assert.deepStrictEqual(log, ["a", "undo a"])
+    })
+  )
+
+  it.effect("a compensation that fails does not stop the others, nor hide the original error", () =>
+    Effect.gen(function* () {
+      const { log, work } = makeLog()
+      const bad = Effect.succeed(1).pipe(Transaction.withCompensation(() => Effect.fail(new Late()), { name: "bad" }))
+      const dies = Effect.succeed(1).pipe(Transaction.withCompensation(() => Effect.die("bug"), { name: "dies" }))
+      const program = work("a").pipe(
+        Effect.zipRight(bad),
+        Effect.zipRight(work("b")),
+        Effect.zipRight(dies),
+        Effect.zipRight(Effect.fail(new Boom())),
+        Transaction.run()
+      )
+      const error = yield* Effect.flip(Effect.provide(program, quick))
+      assert.instanceOf(error, Transaction.RollbackFailed)
+      if (error._tag !== "RollbackFailed") return
+      assert.deepStrictEqual(error.error, new Boom())
+      assert.deepStrictEqual(error.original, Cause.fail(new Boom()))
+      assert.strictEqual(error.failures.length, 2)
+      assert.deepStrictEqual(
+        error.failures.map(({ cause }) => Cause.squash(cause)),
+        ["bug", new Late()]
+      )
+      assert.match(error.message, /bad#/)
+      assert.deepStrictEqual(log, ["a", "b", "undo b", "undo a"])
+    })
+  )
+
+  it.effect("a compensation has its own retries, by default those in force", () =>
+    Effect.gen(function* () {
+      let times = 0
+      const undo = Effect.suspend(() => (++times < 4 ? Effect.fail(new Late()) : Effect.void))
+      const program = Effect.void.pipe(
+        Transaction.withCompensation(({ attempt }) =>
+          Effect.zipRight(
+            Effect.sync(() => assert.strictEqual(attempt, times + 1)),
+            undo
+          )
+        ),
+        Effect.zipRight(Effect.fail(new Boom())),
+        Transaction.run()
+      )
+      const fiber = yield* Effect.fork(Effect.flip(program))
+      yield* TestClock.adjust("1 second")
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(times, 3)
+      yield* TestClock.adjust("4 seconds")
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "Boom")
+      assert.strictEqual(times, 4)
+    })
+  )
+
+  it.effect("a compensation that hangs is given a minute", () =>
+    Effect.gen(function* () {
+      const { log, work } = makeLog()
+      const hangs = Effect.void.pipe(Transaction.withCompensation(() => Effect.never, { retry: RetryPolicy.none }))
+      const program = Transaction.run(work("a").pipe(Effect.zipRight(hangs), Effect.zipRight(Effect.fail(new Boom()))))
+      const fiber = yield* Effect.fork(Effect.flip(program))
+      yield* TestClock.adjust("59 seconds")
+      assert.isNull(fiber.unsafePoll())
+      yield* TestClock.adjust("1 second")
+      const error = yield* Fiber.join(fiber)
+      assert.strictEqual(error._tag, "RollbackFailed")
+      assert.deepStrictEqual(log, ["a", "undo a"])
+    })
+  )
+
+  it.effect("a compensation that interrupts itself has failed", () =>
+    Effect.gen(function* () {
+      const { log, work } = makeLog()
+      const odd = Effect.void.pipe(Transaction.withCompensation(() => Effect.interrupt))
+      const program = Transaction.run(work("a").pipe(Effect.zipRight(odd), Effect.zipRight(Effect.fail(new Boom()))))
+      const error = yield* Effect.flip(Effect.provide(program, quick))
+      assert.strictEqual(error._tag, "RollbackFailed")
+      assert.deepStrictEqual(log, ["a", "undo a"])
+    })
+  )
+
+  it.effect("an inner transaction hands its compensations to the outer one", () =>
+    Effect.gen(function* () {
+      const { log, work } = makeLog()
+      const inner = Transaction.run(Effect.zipRight(work("b"), work("c")))
+      const program = work("a").pipe(
+        Effect.zipRight(inner),
+        Effect.zipRight(Effect.fail(new Boom())),
+        Transaction.run()
+      )
+      yield* Effect.flip(program)
+      assert.deepStrictEqual(log, ["a", "b", "c", "undo c", "undo b", "undo a"])
+    })
+  )
+
+  it.effect("an inner failure that is handled undoes the inner part alone, and once", () =>
+    Effect.gen(function* () {
+      const { log, work } = makeLog()
+      const inner = work("b").pipe(Effect.zipRight(Effect.fail(new Late())), Transaction.run(), Effect.ignore)
+      const outer = work("a").pipe(Effect.zipRight(inner), Effect.zipRight(work("c")))
+      yield* Effect.flip(Transaction.run(Effect.zipRight(outer, Effect.fail(new Boom()))))
+      assert.deepStrictEqual(log, ["a", "b", "undo b", "c", "undo c", "undo a"])
+    })
+  )
+
+  it.effect("rollbackWhen chooses the errors; the outer transaction still can undo", () =>
+    Effect.gen(function* () {
+      const { log, work } = makeLog()
+      const inner = work("a").pipe(
+        Effect.zipRight(Effect.fail(new Late())),
+        Transaction.run({ rollbackWhen: (error) => error._tag !== "Late" })
+      )
+      const first = yield* Effect.flip(inner)
+      assert.strictEqual(first._tag, "Late")
+      assert.deepStrictEqual(log, ["a"])
+      yield* Effect.flip(Transaction.run(inner))
+      assert.deepStrictEqual(log, ["a", "a", "undo a"])
+    })
+  )
+
+  it.effect("concurrent work is undone in the reverse of the order it was registered in", () =>
+    Effect.gen(function* () {
+      const { log, work } = makeLog()
+      const all = Effect.all([work("a"), work("b"), work("c")], { concurrency: 3 })
+      yield* Effect.flip(Transaction.run(Effect.zipRight(all, Effect.fail(new Boom()))))
+      assert.deepStrictEqual(log, ["a", "b", "c", "undo c", "undo b", "undo a"])
+    })
+  )
+
+  it.effect("what was interrupted keeps telling so when its rollback fails", () =>
+    Effect.gen(function* () {
+      const started = yield* Deferred.make<void>()
+      const program = Deferred.succeed(started, undefined).pipe(
+        Transaction.withCompensation(() => Effect.fail(new Late())),
+        Effect.zipRight(Effect.never),
+        Transaction.run(),
+        Effect.provide(quick)
+      )
+      const fiber = yield* Effect.fork(program)
+      yield* Deferred.await(started)
+      const exit = yield* Fiber.interrupt(fiber)
+      assert.isTrue(Exit.isInterrupted(exit))
+      const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
+      assert.strictEqual(Option.getOrThrow(error)._tag, "RollbackFailed")
+    })
+  )
+})

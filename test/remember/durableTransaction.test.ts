@@ -1,0 +1,228 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { Recovery, RetryPolicy, Step, Strategy, Transaction, Workflow } from "effect-recovery"
+import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
+import { backends } from "../support/storages.js"
+
+class NoStock extends Schema.TaggedError<NoStock>()("NoStock", {}) {}
+
+/** A step that notes what it does, and its undo. */
+const noted = (name: string) =>
+  Step.make(name, {
+    success: Schema.String,
+    run: Effect.as(Ledger.done(name), `${name} output`),
+    compensate: ({ output }) => Ledger.undone(`${name}${Option.isSome(output) ? "" : " half"}`)
+  })
+
+const failing = Step.make("failing", {
+  error: NoStock,
+  run: Effect.zipRight(Ledger.done("failing"), Effect.fail(new NoStock()))
+})
+
+const saga = Workflow.make("saga", { error: NoStock }, () =>
+  Effect.forEach(["one", "two", "three", "four", "five"], (name) => noted(name), { discard: true }).pipe(
+    Effect.zipRight(failing),
+    Transaction.run()
+  )
+)
+
+const quick = RetryPolicy.layer(RetryPolicy.none)
+
+const linesOf = (ledger: Ledger.Service) =>
+  Effect.map(ledger.lines, (lines) => lines.map(({ effect, kind }) => (kind === "done" ? effect : `undo ${effect}`)))
+
+for (const backend of backends) {
+  const store = Effect.map(backend.make, (place) => place.store)
+
+  describe(`${backend.name}: transactions of a run`, () => {
+    it.scoped("a failure undoes in reverse and is the outcome; executing again undoes nothing", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const ledger = yield* Ledger.make
+        const layer = Layer.merge(place.join(), Layer.succeed(Ledger.Ledger, ledger))
+        const run = Effect.provide(Effect.flip(Workflow.execute(saga, { id: "1" })), layer)
+        assert.deepStrictEqual(yield* run, new NoStock())
+        const expected = ["one", "two", "three", "four", "five", "failing"]
+        const undos = ["undo five", "undo four", "undo three", "undo two", "undo one"]
+        assert.deepStrictEqual(yield* linesOf(ledger), [...expected, ...undos])
+        assert.deepStrictEqual(yield* run, new NoStock())
+        assert.strictEqual((yield* ledger.lines).length, 11)
+        const status = yield* Effect.provide(Workflow.status("1"), place.join())
+        assert.deepStrictEqual(
+          status.rollbacks.map(({ reason, status }) => `${reason} ${status}`),
+          ["failed completed"]
+        )
+        assert.deepStrictEqual(
+          status.steps.map(({ compensation }) => Option.getOrElse(compensation, () => "none")),
+          ["completed", "completed", "completed", "completed", "completed", "none"]
+        )
+      })
+    )
+
+    it.live("a saga is rolled back whole, wherever a process ends", () =>
+      Effect.gen(function* () {
+        const card = yield* Testing.crashEverywhere(saga, { input: undefined, store })
+        assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
+        // Opened, 6 steps, the rollback with its 5 compensations, the outcome; before and after each.
+        assert.strictEqual(card.crashes, 2 * (1 + 12 + 1 + 10 + 1 + 1))
+        assert.isAbove(card.ambiguous, 0)
+      })
+    )
+
+    it.live("so are nested, handled, retried and concurrent ones", () =>
+      Effect.gen(function* () {
+        const inner = noted("inner").pipe(Effect.zipRight(failing), Transaction.run({ name: "inner" }))
+        const body = Effect.gen(function* () {
+          yield* noted("first")
+          yield* Effect.catchTag(inner, "NoStock", () => noted("instead"))
+          yield* Effect.all(
+            [1, 2].map((i) =>
+              Effect.zipRight(noted(`a${i}`), noted(`b${i}`)).pipe(Transaction.run({ name: `side${i}` }))
+            ),
+            { concurrency: 2 }
+          )
+          yield* failing
+        })
+        const workflow = Workflow.make("nested", { error: NoStock, success: Schema.String }, () =>
+          body.pipe(
+            Transaction.run(),
+            Recovery.recover({ NoStock: Strategy.retry(RetryPolicy.fixed({ maxRetries: 1, delay: "5 seconds" })) }),
+            Effect.as("never"),
+            Effect.catchTag("RecoveryExhausted", () => Effect.succeed("given up"))
+          )
+        )
+        const card = yield* Testing.crashEverywhere(workflow, { input: undefined, store })
+        assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
+      })
+    )
+
+    it.scoped("a pivot stands in the way; what comes after it is undone", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const ledger = yield* Ledger.make
+        const pivot = Step.make("ship", { run: Ledger.done("ship"), pivot: true })
+        const body = noted("before").pipe(
+          Effect.zipRight(pivot),
+          Effect.zipRight(noted("after")),
+          Effect.zipRight(failing)
+        )
+        const workflow = Workflow.make("pivot", { error: NoStock }, () => Transaction.run(body, { name: "order" }))
+        const layer = Layer.merge(place.join(), Layer.succeed(Ledger.Ledger, ledger))
+        const run = Effect.provide(Effect.flip(Workflow.execute(workflow, { id: "1" })), layer)
+        for (const error of [yield* run, yield* run]) {
+          assert.instanceOf(error, Transaction.RollbackFailed)
+          if (error._tag !== "RollbackFailed") return
+          assert.deepStrictEqual(error.error, new NoStock())
+          assert.deepStrictEqual(error.remaining, ["order/before"])
+          assert.strictEqual(error.pivot, "order/ship")
+          assert.deepStrictEqual(error.failures, [])
+        }
+        assert.deepStrictEqual(yield* linesOf(ledger), ["before", "ship", "after", "failing", "undo after"])
+      })
+    )
+
+    it.scoped("a pivot that failed has not happened", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const ledger = yield* Ledger.make
+        const pivot = Step.make("ship", { error: NoStock, run: Effect.fail(new NoStock()), pivot: true })
+        const workflow = Workflow.make("pivot", { error: NoStock }, () =>
+          Transaction.run(Effect.zipRight(noted("before"), pivot))
+        )
+        const layer = Layer.merge(place.join(), Layer.succeed(Ledger.Ledger, ledger))
+        const error = yield* Effect.provide(Effect.flip(Workflow.execute(workflow, { id: "1" })), layer)
+        assert.deepStrictEqual(error, new NoStock())
+        assert.deepStrictEqual(yield* linesOf(ledger), ["before", "undo before"])
+      })
+    )
+
+    it.scoped("a compensation that failed is in the outcome, read back as it was", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const bad = Step.make("bad", { run: Effect.void, compensate: () => Effect.fail(new Error("no refund")) })
+        const workflow = Workflow.make("bad", { error: NoStock }, () =>
+          Transaction.run(Effect.zipRight(bad, Effect.fail(new NoStock())))
+        )
+        const layer = Layer.merge(place.join(), quick)
+        const run = Effect.provide(Effect.flip(Workflow.execute(workflow, { id: "1" })), layer)
+        for (const error of [yield* run, yield* run]) {
+          if (error._tag !== "RollbackFailed") return assert.fail(error._tag)
+          assert.deepStrictEqual(error.error, new NoStock())
+          assert.strictEqual(error.failures[0]?.undo, "transaction/bad")
+          const squashed = Cause.squash(error.failures[0]?.cause ?? Cause.empty)
+          assert.strictEqual(squashed instanceof Error ? squashed.message : "", "no refund")
+        }
+      })
+    )
+
+    it.scoped("an interrupted run rolls back, and begins the transaction anew", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const ledger = yield* Ledger.make
+        let hang = true
+        const slow = Step.make("slow", {
+          run: Effect.suspend(() => (hang ? Effect.never : Ledger.done("slow"))),
+          compensate: () => Ledger.undone("slow")
+        })
+        const keys: Array<string> = []
+        const keyed = Step.make("keyed", {
+          run: (_: number, { idempotencyKey }) => Effect.sync(() => void keys.push(idempotencyKey)),
+          compensate: ({ idempotencyKey }) => Effect.sync(() => void keys.push(`undo ${idempotencyKey}`))
+        })
+        const workflow = Workflow.make("interrupted", {}, () =>
+          noted("one").pipe(Effect.zipRight(keyed(0)), Effect.zipRight(slow), Transaction.run())
+        )
+        const layer = Layer.merge(place.join(), Layer.succeed(Ledger.Ledger, ledger))
+        const run = Effect.provide(Workflow.execute(workflow, { id: "1" }), layer)
+        const fiber = yield* Effect.fork(run)
+        while (keys.length === 0) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
+        assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+        assert.deepStrictEqual(yield* linesOf(ledger), ["one", "undo slow", "undo one"])
+        hang = false
+        yield* run
+        assert.deepStrictEqual(yield* linesOf(ledger), ["one", "undo slow", "undo one", "one", "slow"])
+        const [first, undo, second] = keys
+        assert.strictEqual(undo, `undo ${first}`)
+        assert.notStrictEqual(second, first)
+      })
+    )
+
+    it.scoped("a defect rolls back; mended, the transaction begins anew", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const ledger = yield* Ledger.make
+        let bug = true
+        const workflow = Workflow.make("bug", { success: Schema.String }, () =>
+          noted("one").pipe(
+            Effect.zipRight(Effect.suspend(() => (bug ? Effect.die("bug") : Effect.succeed("fine")))),
+            Transaction.run()
+          )
+        )
+        const layer = Layer.merge(place.join(), Layer.succeed(Ledger.Ledger, ledger))
+        const run = Effect.provide(Workflow.execute(workflow, { id: "1" }), layer)
+        assert.deepStrictEqual(yield* Effect.exit(run), Exit.die("bug"))
+        bug = false
+        assert.strictEqual(yield* run, "fine")
+        assert.deepStrictEqual(yield* linesOf(ledger), ["one", "undo one", "one"])
+      })
+    )
+
+    it.live("compensations without a step are journaled as well", () =>
+      Effect.gen(function* () {
+        const wrapped = Transaction.withCompensation(noted("inside"), () => Ledger.undone("outside"), { name: "wrap" })
+        const workflow = Workflow.make("wrapped", { error: NoStock }, () =>
+          Transaction.run(Effect.zipRight(wrapped, failing))
+        )
+        const card = yield* Testing.crashEverywhere(workflow, { input: undefined, store })
+        assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
+      })
+    )
+  })
+}

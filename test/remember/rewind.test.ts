@@ -1,0 +1,294 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { Recovery, RetryPolicy, State, Step, Strategy, Transaction, Workflow } from "effect-recovery"
+import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
+import { backends } from "../support/storages.js"
+
+class Bad extends Schema.TaggedError<Bad>()("Bad", {}) {}
+
+const noted = (name: string) => Step.make(name, { run: Ledger.done(name), compensate: () => Ledger.undone(name) })
+
+/** Fails as often as it says, over all processes. */
+const failing = (name: string, times: number) =>
+  Step.make(name, {
+    error: Bad,
+    run: Effect.gen(function* () {
+      const before = (yield* Ledger.lines).filter(({ effect }) => effect === name).length
+      yield* Ledger.done(name)
+      if (before < times) yield* new Bad()
+    })
+  })
+
+const linesOf = (ledger: Ledger.Service) =>
+  Effect.map(ledger.lines, (lines) => lines.map(({ effect, kind }) => (kind === "done" ? effect : `undo ${effect}`)))
+
+for (const backend of backends) {
+  const store = Effect.map(backend.make, (place) => place.store)
+
+  const setup = Effect.gen(function* () {
+    const place = yield* backend.make
+    const ledger = yield* Ledger.make
+    const layer = Layer.mergeAll(
+      place.join(),
+      Layer.succeed(Ledger.Ledger, ledger),
+      RetryPolicy.layer(RetryPolicy.none)
+    )
+    return { place, ledger, layer, lines: linesOf(ledger) }
+  })
+
+  describe(`${backend.name}: rewinding`, () => {
+    it.scoped("restart undoes everything in reverse and begins again; after three times it is exhausted", () =>
+      Effect.gen(function* () {
+        const { layer, lines } = yield* setup
+        const make = (times: number) =>
+          Workflow.make(`restart${times}`, { error: Bad, success: Schema.String }, () =>
+            Transaction.run(Effect.zipRight(noted("a"), noted("b"))).pipe(
+              Effect.zipRight(failing(`c${times}`, times)),
+              Recovery.recover({ Bad: Strategy.restart() }),
+              Effect.as("fine")
+            )
+          )
+        const run = (times: number) =>
+          Effect.exit(Effect.provide(Workflow.execute(make(times), { id: `${times}` }), layer))
+        assert.deepStrictEqual(yield* run(1), Exit.succeed("fine"))
+        assert.deepStrictEqual(yield* lines, ["a", "b", "c1", "undo b", "undo a", "a", "b", "c1"])
+        const exit = yield* run(9)
+        assert.isTrue(Exit.isFailure(exit))
+        assert.strictEqual((yield* lines).filter((line) => line === "c9").length, 4)
+        const status = yield* Effect.provide(Workflow.status("9"), layer)
+        assert.strictEqual(status.rewinds.length, 3)
+        assert.strictEqual(status.rewinds[0]?.by, "restart of the run")
+      })
+    )
+
+    it.scoped("restartFrom cannot go into a transaction that was rolled back, but to before it", () =>
+      Effect.gen(function* () {
+        const { layer, lines } = yield* setup
+        const make = (name: string, from: string) =>
+          Workflow.make(name, { error: Bad, success: Schema.String }, () =>
+            Effect.zipRight(noted("a"), failing(name, 1)).pipe(
+              Transaction.run(),
+              Effect.zipRight(Effect.void),
+              (body) => Effect.zipRight(Step.make("first", { run: Ledger.done("first") }), body),
+              Recovery.recover({ Bad: Strategy.restartFrom(from) }),
+              Effect.as("fine"),
+              Effect.catchTag("RewindRefused", ({ detail, reason }) => Effect.succeed(`${reason} ${detail}`))
+            )
+          )
+        const into = make("into", "transaction/into")
+        assert.strictEqual(
+          yield* Effect.provide(Workflow.execute(into, { id: "1" }), layer),
+          "Compensated transaction/"
+        )
+        assert.strictEqual(yield* Effect.provide(Workflow.execute(make("to", "first"), { id: "2" }), layer), "fine")
+        assert.deepStrictEqual((yield* lines).slice(4), ["first", "a", "to", "undo a", "first", "a", "to"])
+      })
+    )
+
+    it.scoped("a step's own strategy rewinds before the transaction around has failed", () =>
+      Effect.gen(function* () {
+        const { layer, lines } = yield* setup
+        const check = Step.make("check", {
+          error: Bad,
+          run: Effect.flatMap(Ledger.lines, (lines) =>
+            lines.filter(({ effect }) => effect === "c").length < 2 ? Effect.fail(new Bad()) : Effect.void
+          ),
+          recover: { Bad: Strategy.restartFrom(noted("b")) }
+        })
+        const workflow = Workflow.make("from", { error: Bad }, () =>
+          Transaction.run(
+            noted("a").pipe(Effect.zipRight(noted("b")), Effect.zipRight(noted("c")), Effect.zipRight(check))
+          )
+        )
+        yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), layer)
+        assert.deepStrictEqual(yield* lines, ["a", "b", "c", "undo c", "undo b", "b", "c"])
+      })
+    )
+
+    it.scoped("restartIteration begins its iteration again, and leaves what runs beside it alone", () =>
+      Effect.gen(function* () {
+        const { layer, ledger } = yield* setup
+        const item = (i: number) =>
+          Effect.gen(function* () {
+            yield* noted(`start${i}`)
+            yield* Recovery.recover(failing(`work${i}`, i === 1 ? 2 : 0), { Bad: Strategy.restartIteration() })
+          }).pipe(Transaction.run(), Workflow.section("item", i))
+        const workflow = Workflow.make("items", { error: Bad }, () =>
+          Effect.forEach([0, 1, 2], item, { concurrency: 3, discard: true })
+        )
+        yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), layer)
+        const count = (effect: string, kind: string) =>
+          Effect.map(ledger.lines, (all) => all.filter((line) => line.effect === effect && line.kind === kind).length)
+        assert.deepStrictEqual(
+          yield* Effect.all(["start0", "start1", "start2", "work1"].map((name) => count(name, "done"))),
+          [1, 3, 1, 3]
+        )
+        assert.deepStrictEqual(
+          yield* Effect.all(["start0", "start1", "start2"].map((name) => count(name, "undone"))),
+          [0, 2, 0]
+        )
+      })
+    )
+
+    it.scoped("rollback runs the transaction again; State is as it was", () =>
+      Effect.gen(function* () {
+        const { layer, lines } = yield* setup
+        const Count = State.make("count", Schema.Number, 0)
+        const body = Effect.gen(function* () {
+          yield* Count.update((n) => n + 1)
+          const inside = Effect.gen(function* () {
+            yield* Count.update((n) => n + 10)
+            yield* noted("a")
+            yield* Recovery.recover(failing("b", 2), { Bad: Strategy.rollback() })
+          })
+          yield* Transaction.run(inside)
+          return yield* Count.get
+        })
+        const workflow = Workflow.make("rollback", { error: Bad, success: Schema.Number }, () => body)
+        assert.strictEqual(yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), layer), 11)
+        assert.deepStrictEqual(yield* lines, ["a", "b", "undo a", "a", "b", "undo a", "a", "b"])
+      })
+    )
+
+    it.scoped("refuses points there are not, pivots and what was rolled back, and the next strategy is asked", () =>
+      Effect.gen(function* () {
+        const { layer } = yield* setup
+        const pivot = Step.make("pivot", { run: Effect.void, pivot: true })
+        const rolledBack = noted("inside").pipe(
+          Effect.zipRight(noted("later")),
+          Effect.zipRight(Effect.fail(new Bad())),
+          Transaction.run({ name: "gone" }),
+          Effect.ignore
+        )
+        let id = 0
+        const check = (
+          strategy: Strategy.Strategy<Bad, never, Strategy.RewindRefused | Strategy.Exhausted, Strategy.Rewinder>
+        ) =>
+          Workflow.make("refused", { error: Bad, success: Schema.String }, () =>
+            noted("start").pipe(
+              Effect.zipRight(pivot),
+              Effect.zipRight(rolledBack),
+              Effect.zipRight(Workflow.section("end")(failing(`end${id}`, 1))),
+              Transaction.run({ name: "t", rollbackWhen: () => false }),
+              Recovery.recover({ Bad: strategy }),
+              Effect.as("fine"),
+              Effect.catchTag("RewindRefused", ({ detail, reason }) => Effect.succeed(`${reason} ${detail}`))
+            )
+          )
+        const run = (strategy: Parameters<typeof check>[0]) => {
+          id++
+          return Effect.provide(Workflow.execute(check(strategy), { id: `${id}` }), layer)
+        }
+        assert.strictEqual(yield* run(Strategy.restartFrom("nothing")), "Unknown ")
+        assert.strictEqual(yield* run(Strategy.restartIteration()), "Unknown ")
+        assert.strictEqual(yield* run(Strategy.resume()), "Unknown ")
+        assert.strictEqual(yield* run(Strategy.restart()), "Pivot t/pivot")
+        assert.strictEqual(yield* run(Strategy.restartFrom("t/gone/later")), "Compensated t/gone/")
+        assert.strictEqual(
+          yield* run(Strategy.sequence(Strategy.restart(), Strategy.restartFrom("t/end/end6"))),
+          "fine"
+        )
+      })
+    )
+
+    it.live("a rewind is made once, wherever a process ends", () =>
+      Effect.gen(function* () {
+        const workflow = Workflow.make("rewind", { error: Bad, success: Schema.String }, () =>
+          Transaction.run(Effect.zipRight(noted("a"), noted("b"))).pipe(
+            Effect.zipRight(failing("c", 1)),
+            Recovery.recover({ Bad: Strategy.restartFrom("transaction/b") }),
+            Effect.zipRight(Transaction.run(noted("d"))),
+            Effect.as("fine")
+          )
+        )
+        const card = yield* Testing.crashEverywhere(workflow, { input: undefined, store })
+        // The failing step counts its own failures, so one of which nobody knows may save a rewind.
+        assert.deepStrictEqual([card.undosDoubled, card.outcomes], [[], []], Scorecard.format(card))
+        assert.deepStrictEqual(
+          card.lost.filter(({ what }) => !what.startsWith("b") && !what.startsWith("c")),
+          []
+        )
+      })
+    )
+
+    it.scoped("from outside: back to a step, with an outcome or without, and on from there", () =>
+      Effect.gen(function* () {
+        const { layer, lines } = yield* setup
+        const workflow = Workflow.make(
+          "outside",
+          { error: Bad, input: Schema.String, success: Schema.String },
+          (input) =>
+            Effect.all([noted("a"), noted("b"), noted("c")], { discard: true }).pipe(
+              Transaction.run(),
+              Effect.as(input)
+            )
+        )
+        yield* Effect.provide(Workflow.execute(workflow, { id: "1", input: "x" }), layer)
+        yield* Effect.provide(Workflow.rewind(workflow, "1", Workflow.beforeStep("transaction/b")), layer)
+        assert.deepStrictEqual(yield* lines, ["a", "b", "c", "undo c", "undo b"])
+        const status = yield* Effect.provide(Workflow.status("1"), layer)
+        assert.strictEqual(status.status, "stopped")
+        assert.deepStrictEqual(
+          status.steps.map(({ key }) => key),
+          ["transaction/a"]
+        )
+        assert.strictEqual(yield* Effect.provide(Workflow.resume(workflow, "1"), layer), "x")
+        assert.deepStrictEqual(yield* lines, ["a", "b", "c", "undo c", "undo b", "b", "c"])
+        const unknown = yield* Effect.provide(
+          Effect.flip(Workflow.rewind(workflow, "1", Workflow.beforeStep("nothing"))),
+          layer
+        )
+        assert.strictEqual(unknown._tag, "RewindRefused")
+        assert.strictEqual((yield* Effect.provide(Workflow.status("1"), layer)).status, "completed")
+        const nobody = yield* Effect.provide(Effect.flip(Workflow.rewind(workflow, "2", Workflow.fromStart)), layer)
+        assert.strictEqual(nobody._tag, "RunNotFound")
+      })
+    )
+
+    it.scoped("a rewind whose compensation fails stops half-way, and goes on when it is mended", () =>
+      Effect.gen(function* () {
+        const { layer, ledger, lines } = yield* setup
+        let broken = true
+        const stubborn = Step.make("stubborn", {
+          run: Ledger.done("stubborn"),
+          compensate: () => (broken ? Effect.fail("no") : Ledger.undone("stubborn"))
+        })
+        const workflow = Workflow.make("half", { success: Schema.String }, () =>
+          Transaction.run(Effect.all([noted("a"), stubborn, noted("b")], { discard: true })).pipe(Effect.as("fine"))
+        )
+        const run = Effect.provide(Workflow.execute(workflow, { id: "1" }), layer)
+        yield* run
+        const error = yield* Effect.provide(Effect.flip(Workflow.rewind(workflow, "1", Workflow.fromStart)), layer)
+        if (error._tag !== "RewindFailed") return assert.fail(error._tag)
+        assert.strictEqual(error.failures[0]?.undo, "transaction/stubborn")
+        assert.deepStrictEqual(yield* lines, ["a", "stubborn", "b", "undo b", "undo a"])
+        assert.strictEqual((yield* Effect.flip(run))._tag, "RewindFailed")
+        assert.isTrue(Option.isSome((yield* Effect.provide(Workflow.status("1"), layer)).rewinding))
+        broken = false
+        assert.strictEqual(yield* run, "fine")
+        assert.deepStrictEqual((yield* lines).slice(5), ["undo stubborn", "a", "stubborn", "b"])
+        assert.strictEqual((yield* ledger.lines).length, 9)
+      })
+    )
+
+    it.scoped("a fork has done what the other had done, and goes its own way", () =>
+      Effect.gen(function* () {
+        const { layer, lines } = yield* setup
+        const workflow = Workflow.make("fork", { success: Schema.String }, () =>
+          Effect.all([noted("a"), noted("b"), noted("c")], { discard: true }).pipe(Transaction.run(), Effect.as("fine"))
+        )
+        yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), layer)
+        const fork = Workflow.fork("1", { as: "2", to: Workflow.beforeStep("transaction/c") })
+        yield* Effect.provide(fork, layer)
+        assert.strictEqual(yield* Effect.provide(Workflow.resume(workflow, "2"), layer), "fine")
+        assert.deepStrictEqual(yield* lines, ["a", "b", "c", "c"])
+        assert.strictEqual((yield* Effect.provide(Effect.flip(fork), layer))._tag, "RunExists")
+        assert.strictEqual((yield* Effect.provide(Workflow.status("1"), layer)).status, "completed")
+      })
+    )
+  })
+}

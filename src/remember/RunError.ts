@@ -7,7 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { LeaseHeld, LeaseLost, StorageError } from "../storage/StorageError.js"
+import { type LeaseHeld, type LeaseLost, StorageError } from "../storage/StorageError.js"
 
 /**
  * Everything `Workflow.execute` can fail with besides the workflow's own
@@ -18,6 +18,15 @@ import type { LeaseHeld, LeaseLost, StorageError } from "../storage/StorageError
  * @category errors
  */
 export type RunError = StorageError | LeaseHeld | LeaseLost | RunMismatch | JournalError | StepConflict | RewindFailed
+
+/**
+ * What a step or a workflow may fail with beside its own errors, because it
+ * never surfaces there: it stops the run, and `execute` fails with it.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export type Machinery = StorageError | JournalError
 
 /**
  * The id belongs to a run of another workflow or with another input. Nothing
@@ -48,7 +57,8 @@ export class RunMismatch extends Data.TaggedError("RunMismatch")<{
  */
 export class JournalError extends Data.TaggedError("JournalError")<{
   readonly reason: "Encode" | "Decode"
-  readonly run: string
+  /** Undefined for what belongs to no run. */
+  readonly run: string | undefined
   /** The record, such as `success of step "charge"`. */
   readonly record: string
   readonly cause: unknown
@@ -57,6 +67,7 @@ export class JournalError extends Data.TaggedError("JournalError")<{
     const verb = this.reason === "Encode" ? "be written to" : "be read from"
     const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
     const cure = this.record === "input" ? "Give an input that fits the schema" : "Mend the schema so that it fits"
+    if (this.run === undefined) return `The ${this.record} cannot ${verb} the storage: ${cause}. ${cure}.`
     return `The ${this.record} of run "${this.run}" cannot ${verb} the journal: ${cause}. ${cure}, then execute the run again.`
   }
 }
@@ -128,13 +139,22 @@ class Unrolled extends Data.TaggedError("RollbackFailed")<{
  * @category errors
  */
 export class RollbackFailed<out E> extends Unrolled {
+  /**
+   * Everything that went wrong before the rollback.
+   *
+   * @since 0.2.0
+   */
   declare readonly original: Cause.Cause<E>
   constructor(props: ConstructorParameters<typeof Unrolled>[0]) {
     super(props)
     // For whoever prints it: the error it began with stands behind it.
     Object.defineProperty(this, "cause", { value: Cause.squash(props.original), enumerable: false, configurable: true })
   }
-  /** The original error; undefined if the transaction was interrupted or died. */
+  /**
+   * The original error; undefined if the transaction was interrupted or died.
+   *
+   * @since 0.2.0
+   */
   get error(): E | undefined {
     return Option.getOrUndefined(Cause.failureOption(this.original))
   }
@@ -173,4 +193,12 @@ export class RewindFailed extends Data.TaggedError("RewindFailed")<{
     const what = failed.length === 0 ? `"${this.pivot}" cannot be undone` : `not compensated: ${failed.join(", ")}`
     return `Run "${this.run}" could not be rewound to ${this.point}: ${what}. Mend what keeps the compensations from working, then execute the run again: it goes on with the rewind.`
   }
+}
+
+/**
+ * @internal
+ */
+export const machineryOf = (cause: Cause.Cause<unknown>): Machinery | undefined => {
+  const error = Option.getOrUndefined(Cause.failureOption(cause))
+  return error instanceof StorageError || error instanceof JournalError ? error : undefined
 }

@@ -16,7 +16,7 @@ import type { Run } from "./internal/run/liveRun.js"
 import { type Attempt as AttemptInfo, type Definition, define } from "./internal/step/definition.js"
 import { runStep } from "./internal/step/runStep.js"
 import type { Transaction } from "./internal/undo/service.js"
-import { StepAmbiguous } from "./RunError.js"
+import { type Machinery, StepAmbiguous } from "./RunError.js"
 
 export {
   /**
@@ -234,7 +234,7 @@ export const make: {
   >(
     name: string,
     options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2, Input, R3> & {
-      readonly run: (input: Input, attempt: Attempt) => Effect.Effect<Success["Type"], Error["Type"], R>
+      readonly run: (input: Input, attempt: Attempt) => Effect.Effect<Success["Type"], Error["Type"] | Machinery, R>
     }
   ): (
     input: Input
@@ -255,7 +255,7 @@ export const make: {
   >(
     name: string,
     options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2, void, R3> & {
-      readonly run: Effect.Effect<Success["Type"], Error["Type"], R>
+      readonly run: Effect.Effect<Success["Type"], Error["Type"] | Machinery, R>
     }
   ): Step<
     Success["Type"],

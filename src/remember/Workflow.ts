@@ -23,6 +23,7 @@ import { escape, Run as RunTag } from "./internal/run/liveRun.js"
 import * as status_ from "./internal/run/runStatus.js"
 import {
   JournalError,
+  type Machinery,
   RewindFailed,
   type RollbackFailed,
   type RunError,
@@ -101,7 +102,10 @@ export interface Workflow<in Input, out A, out E, out R> {
  * @since 0.1.0
  * @category models
  */
-export type Failure<E> = StepFailure<E> | RollbackFailed<Failure<E>> | RecoveryExhausted<Failure<E>>
+export type Failure<E> =
+  | StepFailure<E>
+  | RollbackFailed<Failure<E> | Machinery>
+  | RecoveryExhausted<Failure<E> | Machinery>
 
 /**
  * What a step may fail with.
@@ -143,7 +147,7 @@ type Plain<E> = E | AttemptTimeout | StepAmbiguous | Strategy.RewindRefused
  */
 export const make = <
   A extends Success["Type"],
-  E extends Failure<Error["Type"]>,
+  E extends Failure<Error["Type"]> | Machinery,
   R,
   Input extends Schema.Schema.Any = typeof Schema.Void,
   Success extends Schema.Schema.Any = typeof Schema.Void,

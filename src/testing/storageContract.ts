@@ -1,3 +1,8 @@
+/**
+ * What every storage must do.
+ *
+ * @since 0.2.0
+ */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as TestContext from "effect/TestContext"

@@ -10,7 +10,7 @@ import type * as Schema from "effect/Schema"
 import * as Events from "../../../react/Events.js"
 import { Rewinder } from "../../../react/internal/recovery/rewinder.js"
 import * as Storage from "../../../storage/Storage.js"
-import { JournalError, RewindFailed, type RunError, RunMismatch } from "../../RunError.js"
+import { JournalError, machineryOf, RewindFailed, type RunError, RunMismatch } from "../../RunError.js"
 import { canonical, causeCodec, valueCodec } from "../journal/codec.js"
 import { emptyJournal, type Journal, readJournal } from "../journal/journal.js"
 import type { RewindRecord } from "../journal/rewindLine.js"
@@ -268,6 +268,8 @@ const runFenced = (
 const settle = (live: LiveRun, definition: AnyDefinition, exit: Exit.Exit<unknown, unknown>) => {
   if (live.stopped !== undefined) return stopped(live, Effect.fail(live.stopped), live.stopped._tag)
   if (Exit.isSuccess(exit)) return completed(live, definition, exit.value)
+  const machinery = machineryOf(exit.cause)
+  if (machinery !== undefined) return stopped(live, Effect.fail(machinery), machinery._tag)
   return Cause.isFailure(exit.cause) && !Cause.isDie(exit.cause)
     ? failed(live, definition, exit.cause)
     : stopped(live, exit, Cause.isDie(exit.cause) ? "a defect" : "interruption")

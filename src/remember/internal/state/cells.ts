@@ -1,3 +1,4 @@
+import * as Effect from "effect/Effect"
 import type { Entry } from "../../../storage/Storage.js"
 import type { Journal } from "../journal/journal.js"
 import type { LiveRun } from "../run/liveRun.js"
@@ -28,6 +29,8 @@ export interface Cells {
   readonly isWritten: (section: string) => boolean
   /** Takes back what was written within a section. */
   readonly revert: (section: string) => void
+  /** Answers with how to put a cell back as it is now. */
+  readonly mark: (cell: string) => Effect.Effect<void>
   /** What an earlier process recorded as written by this step holds from now on. */
   readonly meet: (step: string) => void
   /** The lines for what a step has written, which holds from now on. */
@@ -70,6 +73,13 @@ export const make = (journal: Journal): Cells => {
         all.set(cell, kept)
         tell(cell)
       }
+    },
+    mark: (cell) => {
+      const writes = [...(all.get(cell) ?? [])]
+      return Effect.sync(() => {
+        all.set(cell, writes)
+        tell(cell)
+      })
     },
     meet: (step) => {
       for (const { cell, write } of recorded.get(step) ?? []) apply(cell, write)

@@ -29,6 +29,8 @@ export interface CellsService {
   /** Newest first; without any, the cell has its initial value. */
   readonly history: (address: Address, limit: number) => Effect.Effect<ReadonlyArray<Written>>
   readonly write: <E, R>(address: Address, next: Next<E, R>) => Effect.Effect<Written, E, R>
+  /** Answers with how to put the cell back as it is now. */
+  readonly mark: (address: Address) => Effect.Effect<Effect.Effect<void>>
   /** Calls back with every change made through this run or layer. */
   readonly listen: (address: Address, listener: () => void) => Effect.Effect<() => void>
 }
@@ -52,6 +54,7 @@ export const volatileCells = (): CellsService => {
           }
         )
       ),
+    mark: ({ name }) => Effect.sync(() => cells.mark(name)),
     listen: ({ name }, listener) => Effect.sync(() => cells.listen(name, listener))
   }
 }
@@ -70,7 +73,7 @@ export const cellsOf = (live: live_.LiveRun): CellsService => {
             const cell = cellOf(run, address)
             const pending = (workingOf(live.cells, step) ?? []).filter((write) => write.cell === cell)
             return Effect.succeed(
-              [...pending.toReversed(), ...newestFirst(live.cells.writes(cell), limit)].slice(0, limit)
+              [...[...pending].reverse(), ...newestFirst(live.cells.writes(cell), limit)].slice(0, limit)
             )
           }),
     write: (address, next) =>
@@ -79,6 +82,9 @@ export const cellsOf = (live: live_.LiveRun): CellsService => {
         if (working !== undefined) return inStep(live, cellOf(run, address), next, working, address, shared)
         return inBody(live, run, address, next, shared)
       }),
+    // What all runs share is not put back by one of them.
+    mark: (address) =>
+      here((run) => Effect.succeed(address.scope === "global" ? Effect.void : live.cells.mark(cellOf(run, address)))),
     listen: (address, listener) => here((run) => Effect.succeed(live.cells.listen(cellOf(run, address), listener)))
   }
 }
@@ -115,7 +121,7 @@ const inStep = <E, R>(
   address.scope === "global"
     ? shared.write(address.name, next, undefined)
     : Effect.map(
-        Effect.suspend(() => next(working.findLast((write) => write.cell === cell) ?? cells.writes(cell).at(-1))),
+        Effect.suspend(() => next(working.filter((write) => write.cell === cell).at(-1) ?? cells.writes(cell).at(-1))),
         (text) => {
           const write = { cell, text, at: clock.unsafeCurrentTimeMillis() }
           working.push(write)

@@ -4,7 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Fault from "../../../react/Fault.js"
-import type { RunError } from "../../RunError.js"
+import { machineryOf, type RunError } from "../../RunError.js"
 import { causeCodec } from "../journal/codec.js"
 import * as live_ from "../run/liveRun.js"
 import type { AnyEffect } from "./definition.js"
@@ -52,7 +52,12 @@ const recordValue = (use: Use, value: unknown): AnyEffect =>
     }
   )
 
-const failed = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
+const failed = (use: Use, cause: Cause.Cause<unknown>): AnyEffect => {
+  const machinery = machineryOf(cause)
+  return machinery === undefined ? recordFailure(use, cause) : live_.stop(use.live, machinery)
+}
+
+const recordFailure = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
   Effect.gen(function* () {
     const codec = causeCodec(use.definition.error)
     const payload = yield* Effect.catchAll(codec.encode(cause), journalError(use, "Encode", "error"))

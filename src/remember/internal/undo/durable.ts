@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type { Restore } from "../../../storage/Storage.js"
-import { StepConflict, type UndoFailure } from "../../RunError.js"
+import { machineryOf, StepConflict, type UndoFailure } from "../../RunError.js"
 import { undoCodec } from "../journal/codec.js"
 import { forget, type RollbackRecord } from "../journal/journal.js"
 import { encodeRewind } from "../journal/rewindLine.js"
@@ -67,6 +67,8 @@ const begin = (use: Use): AnyEffect =>
 const fresh = (use: Use): AnyEffect =>
   Effect.flatMap(Effect.exit(use.restore(use.inside)), (exit) => {
     const { live, options, section } = use
+    const machinery = Exit.isSuccess(exit) ? undefined : machineryOf(exit.cause)
+    if (machinery !== undefined) return live_.stop(live, machinery)
     if (Exit.isSuccess(exit) || live_.isEnding(live) || !options.rollsBack(exit.cause)) return exit
     const undos = pending(live.undoLog, section)
     const reason = reasonOf(live, exit.cause)

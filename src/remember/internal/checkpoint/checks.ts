@@ -1,0 +1,103 @@
+import * as Effect from "effect/Effect"
+import type { FullSnapshot } from "../../../storage/Storage.js"
+import type { Check, Info } from "../../Checkpoint.js"
+import type { Problem } from "../../CheckpointError.js"
+import { NoMigration, type StateCodec, textOf } from "./state.js"
+
+/** Severities of the checks that are always made. */
+export const defaults: Readonly<Record<string, Problem["severity"]>> = {
+  integrity: "error",
+  version: "error",
+  schema: "error",
+  run: "error",
+  state: "warning",
+  environment: "warning",
+  artifacts: "warning",
+  dependencies: "error"
+}
+
+export interface CheckOptions {
+  readonly codec: StateCodec
+  readonly checks: ReadonlyArray<Check<unknown>>
+  readonly severities: Readonly<Record<string, Problem["severity"]>>
+  /** The run it is restored in. */
+  readonly run: string | undefined
+}
+
+export interface Checked {
+  readonly problems: ReadonlyArray<Problem>
+  readonly state: unknown
+}
+
+/** Everything that is wrong, errors first, and the state as far as it can be read. */
+export const check = (
+  snapshot: FullSnapshot,
+  info: Info,
+  options: CheckOptions
+): Effect.Effect<Checked, never, unknown> =>
+  Effect.gen(function* () {
+    const read = yield* readState(snapshot, options)
+    const found = yield* Effect.forEach(options.checks, (check) =>
+      Effect.map(check.check(info), (findings) =>
+        findings.map((finding) => ({ check: check.name, severity: check.severity, ...finding }))
+      )
+    )
+    const all = [...read.problems, ...foreign(info, options.run), ...unchecked(info, options.checks), ...found.flat()]
+    const problems = all.map((problem) => ({ ...problem, severity: severityOf(problem, options) }))
+    return { state: read.state, problems: [...bySeverity(problems, "error"), ...bySeverity(problems, "warning")] }
+  })
+
+const bySeverity = (problems: ReadonlyArray<Problem>, severity: Problem["severity"]) =>
+  problems.filter((problem) => problem.severity === severity)
+
+const severityOf = (problem: Problem, { severities }: CheckOptions): Problem["severity"] =>
+  (Object.hasOwn(severities, problem.check) ? severities[problem.check] : undefined) ?? problem.severity
+
+export const problem = (check: string, subject: string, message: string): Problem => ({
+  check,
+  severity: defaults[check] ?? "error",
+  subject,
+  message
+})
+
+/** Its bytes first, then what they say. */
+export const readState = (snapshot: FullSnapshot, { codec }: Pick<CheckOptions, "codec">) =>
+  Effect.flatMap(Effect.either(textOf(snapshot)), (text) => {
+    if (text._tag === "Left") return Effect.succeed(unreadable("integrity", text.left.message))
+    return Effect.match(codec.decode(text.right, snapshot), {
+      onFailure: (cause) =>
+        cause instanceof NoMigration
+          ? unreadable("version", cause.message)
+          : unreadable("schema", cause instanceof Error ? cause.message : String(cause)),
+      onSuccess: (state) => ({ state, problems: isEmpty(text.right) ? [problem("state", "state", "it is empty")] : [] })
+    })
+  })
+
+const unreadable = (check: string, message: string) => ({
+  state: undefined,
+  problems: [problem(check, "state", message)]
+})
+
+const isEmpty = (text: string): boolean => text === "" || text === "{}" || text === "[]" || text === "null"
+
+const foreign = ({ run }: Info, here: string | undefined): ReadonlyArray<Problem> =>
+  here === undefined || run === undefined || run === here
+    ? []
+    : [problem("run", run, `it belongs to another run than "${here}"`)]
+
+/** What was recorded and nobody looks at is told, not passed over. */
+const unchecked = (info: Info, checks: ReadonlyArray<Check<unknown>>): ReadonlyArray<Problem> => {
+  const names = new Set(checks.map(({ name }) => name))
+  const probed = new Set(checks.flatMap(({ covers }) => covers ?? []))
+  return [
+    ...(Object.keys(info.environment).length > 0 && !names.has("environment")
+      ? [problem("environment", "environment", "it was recorded, but there is no check for it")]
+      : []),
+    ...(info.artifacts.length > 0 && !names.has("artifacts")
+      ? [problem("artifacts", "artifacts", "they were recorded, but there is no check for them")]
+      : []),
+    ...info.dependencies
+      .filter((dependency) => !probed.has(dependency))
+      .map((dependency) => problem("dependencies", dependency, "there is no check for it"))
+  ]
+}

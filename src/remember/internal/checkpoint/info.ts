@@ -1,0 +1,55 @@
+import type { FullSnapshot, Snapshot } from "../../../storage/Storage.js"
+import type { Info, SaveOptions } from "../../Checkpoint.js"
+import type { Written } from "./state.js"
+
+type New = Omit<FullSnapshot, "key" | "rewound" | "run" | "step" | "seq">
+
+/** What is recorded beside the state, and decides nothing in the storage. */
+type About = Pick<Info, "environment" | "dependencies" | "artifacts" | "metadata">
+
+const nothing = "{}"
+
+export const newSnapshot = (
+  { at, kind, name }: Pick<New, "name" | "kind" | "at">,
+  written: Written,
+  given: SaveOptions
+): New => ({
+  ...written,
+  name,
+  at,
+  kind: given.kind ?? kind,
+  labels: given.labels ?? {},
+  about: aboutOf(given)
+})
+
+const aboutOf = ({ artifacts, dependencies, environment, metadata }: SaveOptions): string => {
+  if ((artifacts ?? dependencies ?? environment ?? metadata) === undefined) return nothing
+  const files = artifacts?.map((artifact) => (typeof artifact === "string" ? { path: artifact } : artifact))
+  return JSON.stringify({ environment, dependencies, artifacts: files, metadata })
+}
+
+export const infoOf = (snapshot: Snapshot): Info => {
+  const { at, digest, key, kind, labels, name, rewound, run, size, step, version } = snapshot
+  const known = { id: String(key), name, kind, version, run, step, at: new Date(at), size, digest, labels, rewound }
+  return { ...known, ...toAbout(snapshot.about) }
+}
+
+/** Damaged, it says nothing; the state has a digest of its own. */
+const toAbout = (text: string): About => {
+  const { artifacts = [], dependencies = [], environment = {}, metadata = {} } = text === nothing ? {} : parse(text)
+  return { artifacts, dependencies, environment, metadata }
+}
+
+const parse = (text: string): Partial<About> => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return { metadata: { damaged: text } }
+  }
+}
+
+/** As it is in the journal. */
+export const toInfo = (text: string): Info => {
+  const info: Info = JSON.parse(text)
+  return { ...info, run: info.run, at: new Date(info.at) }
+}

@@ -1,0 +1,61 @@
+import * as Effect from "effect/Effect"
+
+/** What hashing and compression are there, without importing any: this door opens in browsers too. */
+interface Builtins {
+  readonly crypto: { readonly hash: (algorithm: "sha256", data: string, encoding: "hex") => string } | undefined
+  readonly zlib:
+    | {
+        readonly deflateRawSync: (data: string, options: { readonly level: number }) => Uint8Array
+        readonly inflateRawSync: (data: Uint8Array) => Uint8Array
+      }
+    | undefined
+}
+
+interface Host {
+  readonly getBuiltinModule?: (name: string) => unknown
+}
+
+const builtins: Builtins = (() => {
+  const host = (globalThis as { readonly process?: Host }).process
+  // Node's own modules have these functions from version 20.16 on, and getBuiltinModule too.
+  return {
+    crypto: host?.getBuiltinModule?.("node:crypto") as Builtins["crypto"],
+    zlib: host?.getBuiltinModule?.("node:zlib") as Builtins["zlib"]
+  }
+})()
+
+/** SHA-256, in hexadecimal. */
+export const digest = (text: string): Effect.Effect<string> =>
+  Effect.suspend(() =>
+    builtins.crypto === undefined
+      ? Effect.map(
+          Effect.promise(() => crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
+          (hash) => [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("")
+        )
+      : Effect.succeed(builtins.crypto.hash("sha256", text, "hex"))
+  )
+
+/** The lowest level: what it leaves on the table is less than what the higher ones take in time. */
+const level = 1
+
+export const deflate = (text: string): Effect.Effect<Uint8Array> =>
+  Effect.suspend(() =>
+    builtins.zlib === undefined
+      ? through(new TextEncoder().encode(text), new CompressionStream("deflate-raw"))
+      : Effect.succeed(builtins.zlib.deflateRawSync(text, { level }))
+  )
+
+/** Dies of bytes that are no compressed text. */
+export const inflate = (bytes: Uint8Array): Effect.Effect<string, unknown> =>
+  Effect.suspend(() => {
+    const { zlib } = builtins
+    return zlib === undefined
+      ? through(bytes, new DecompressionStream("deflate-raw"))
+      : Effect.try(() => zlib.inflateRawSync(bytes))
+  }).pipe(Effect.map((text) => new TextDecoder().decode(text)))
+
+const through = (bytes: Uint8Array, stream: CompressionStream | DecompressionStream): Effect.Effect<Uint8Array> =>
+  Effect.promise(async () => {
+    const source = new Blob([bytes.slice()]).stream().pipeThrough(stream)
+    return new Uint8Array(await new Response(source).arrayBuffer())
+  })

@@ -1,0 +1,69 @@
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as State from "../../State.js"
+import * as Branch from "../run/branch.js"
+import { CellsTag } from "../state/service.js"
+
+/** Takes a snapshot, and puts it back unless the scope succeeds. */
+export const scoped = (
+  what: Ref.Ref<unknown> | State.ReadOnly<unknown, unknown>,
+  schema?: Schema.Schema<unknown, unknown, unknown>
+): Effect.Effect<void, never, unknown> =>
+  Effect.uninterruptible(
+    Effect.flatMap("cell" in what ? markOf(what) : snapshotOf(what, schema), (restore) =>
+      Effect.addFinalizer((exit) => (Exit.isSuccess(exit) ? Effect.void : restore))
+    )
+  )
+
+const markOf = ({ cell }: State.ReadOnly<unknown, unknown>): Effect.Effect<Effect.Effect<void>, never, CellsTag> =>
+  Effect.flatMap(CellsTag, (cells) => cells.mark(cell.address))
+
+const snapshotOf = (
+  ref: Ref.Ref<unknown>,
+  schema: Schema.Schema<unknown, unknown, unknown> | undefined
+): Effect.Effect<Effect.Effect<void>, never, unknown> =>
+  Effect.flatMap(Ref.get(ref), (value) => {
+    if (schema === undefined) return Effect.succeed(Ref.set(ref, value))
+    // Written and read by one schema: what goes in comes out, and shares nothing with it.
+    return Effect.map(
+      Effect.zip(Effect.context<unknown>(), Effect.orDie(Schema.encode(schema)(value))),
+      ([context, json]) => {
+        const text = JSON.stringify(json)
+        const read = Effect.orDie(Schema.decodeUnknown(schema)(text === undefined ? undefined : JSON.parse(text)))
+        return Effect.provide(
+          Effect.flatMap(read, (copy) => Ref.set(ref, copy)),
+          context
+        ) as Effect.Effect<void>
+      }
+    )
+  })
+
+/**
+ * In the background, and at last when the scope closes. What comes by the
+ * clock has no place among what a run is told again, so it counts as a step.
+ */
+export const saveEvery = <S, E, R, R2>(
+  name: string,
+  state: Effect.Effect<S, E, R>,
+  interval: Duration.DurationInput,
+  save: (state: S) => Effect.Effect<unknown, unknown, R2>
+): Effect.Effect<void, never, R | R2 | Scope.Scope> => {
+  const once = Effect.withFiberRuntime<void, never, R | R2>((fiber) => {
+    const rest = Branch.working(fiber, Branch.stepOf(fiber) ?? `${name} in the background`)
+    return Effect.flatMap(state, save).pipe(
+      Effect.catchAllCause((cause) => Effect.logWarning(`effect-recovery: checkpoint "${name}" was not saved`, cause)),
+      Effect.asVoid,
+      Effect.ensuring(Effect.sync(rest))
+    )
+  })
+  // Registered first, so that it comes last: after the background has stopped.
+  return Effect.addFinalizer(() => once).pipe(
+    Effect.zipRight(Effect.forkScoped(Effect.schedule(once, Schedule.spaced(interval)))),
+    Effect.asVoid
+  )
+}

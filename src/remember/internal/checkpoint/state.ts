@@ -1,0 +1,148 @@
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { FullSnapshot } from "../../../storage/Storage.js"
+import { canonicalText, shapeOf } from "./canonical.js"
+import { deflate, digest, inflate } from "./platform.js"
+
+/** A state as it is stored. */
+export type Written = Pick<FullSnapshot, "state" | "size" | "digest" | "encoding" | "schema" | "version">
+
+/** How the states of one checkpoint are written and read; built once. */
+export interface StateCodec {
+  readonly version: number
+  readonly encode: (state: unknown) => Effect.Effect<Written, unknown, unknown>
+  /** For a text whose digest is right. */
+  readonly decode: (
+    text: string,
+    written: Pick<Written, "schema" | "version">
+  ) => Effect.Effect<unknown, unknown, unknown>
+}
+
+/** From one version to the next. */
+export interface Migration {
+  readonly from: Schema.Schema.All
+  readonly to: Schema.Schema.All
+  readonly migrate: (state: never) => unknown
+}
+
+export interface CodecOptions {
+  readonly schema: Schema.Schema.All
+  readonly version: number
+  readonly migrations: Readonly<Record<number, Migration>>
+  /** Bytes above which a state is compressed. */
+  readonly compressAbove: number
+}
+
+type AnySchema = Schema.Schema<unknown, unknown, unknown>
+
+export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecOptions): StateCodec => {
+  // `Schema.All` admits `never` in its parameters; encoding and decoding only ever see matching values.
+  const given = schema as AnySchema
+  const { isPlain, keys } = shapeOf(given.ast)
+  const toJson = isPlain ? Effect.succeed : Schema.encode(given)
+  const fromJson = Schema.decodeUnknown(given)
+  // Two schemas of one form read the same; only this form is compared.
+  const form = `${isPlain ? "plain" : "mapped"} ${given.ast}`
+
+  const pack = (text: string): Effect.Effect<Written> =>
+    Effect.flatMap(digest(text), (hash) => {
+      const written = { digest: hash, schema: fingerprint(form), version, size: byteLength(text) }
+      const plain = { ...written, state: text, encoding: "json" }
+      if (text.length <= compressAbove) return Effect.succeed(plain)
+      return Effect.map(deflate(text), (bytes) =>
+        bytes.length < text.length ? { ...written, state: bytes, encoding: "deflate" } : plain
+      )
+    })
+
+  return {
+    version,
+    encode: (state) =>
+      Effect.flatMap(toJson(state), (json) =>
+        Effect.flatMap(Effect.try({ try: () => canonicalText(json, keys), catch: (cause) => cause }), pack)
+      ),
+    decode: (text, written) =>
+      Effect.flatMap(parse(text), (json) => {
+        if (written.version === version) {
+          // Written by this very schema, and not changed since: it is what it was.
+          return isPlain && written.schema === fingerprint(form) ? Effect.succeed(json) : fromJson(json)
+        }
+        return Effect.flatMap(migrate(json, written.version, version, migrations), fromJson)
+      })
+  }
+}
+
+const parse = (text: string): Effect.Effect<unknown, unknown> =>
+  text === "" ? Effect.succeed(undefined) : Effect.try({ try: () => JSON.parse(text), catch: (cause) => cause })
+
+/** No digest: it only has to tell forms apart that were met by one name and version. */
+const fingerprint = (form: string): string => {
+  const known = fingerprints.get(form)
+  if (known !== undefined) return known
+  // FNV-1a, twice with other seeds: http://www.isthe.com/chongo/tech/comp/fnv/
+  const made = [0x811c9dc5, 0x01000193]
+    .map((seed) => {
+      let hash = seed
+      for (let i = 0; i < form.length; i++) hash = Math.imul(hash ^ form.charCodeAt(i), 0x01000193)
+      return (hash >>> 0).toString(16).padStart(8, "0")
+    })
+    .join("")
+  fingerprints.set(form, made)
+  return made
+}
+
+const fingerprints = new Map<string, string>()
+
+const byteLength = (text: string): number => (isAscii.test(text) ? text.length : new TextEncoder().encode(text).length)
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII is meant
+const isAscii = /^[\x00-\x7f]*$/
+
+/** There is no way from an older version to the one that is asked for. */
+export class NoMigration extends Error {
+  readonly _tag = "NoMigration"
+}
+
+const migrate = (
+  json: unknown,
+  from: number,
+  to: number,
+  migrations: Readonly<Record<number, Migration>>
+): Effect.Effect<unknown, unknown, unknown> => {
+  if (from === to) return Effect.succeed(json)
+  const step = migrations[from]
+  if (step === undefined) {
+    const why =
+      from > to
+        ? `it was written by version ${from}, this program knows ${to}: use a newer program`
+        : `there is no migration from version ${from}: add one to the checkpoint's migrations`
+    return Effect.fail(new NoMigration(why))
+  }
+  return Schema.decodeUnknown(step.from as AnySchema)(json).pipe(
+    Effect.flatMap((state) => Effect.try({ try: () => step.migrate(state as never), catch: (cause) => cause })),
+    Effect.flatMap(Schema.encode(step.to as AnySchema)),
+    Effect.flatMap((next) => migrate(next, from + 1, to, migrations))
+  )
+}
+
+/** The text of a snapshot, or why it is not what was written. */
+export const textOf = ({ digest: expected, encoding, state }: FullSnapshot): Effect.Effect<string, Damaged> =>
+  Effect.flatMap(
+    Effect.mapError(unpack(encoding, state), (cause) => new Damaged("its bytes cannot be read", { cause })),
+    (text) =>
+      Effect.flatMap(digest(text), (actual) =>
+        actual === expected
+          ? Effect.succeed(text)
+          : Effect.fail(new Damaged(`its digest is ${actual.slice(0, 12)}…, not ${expected.slice(0, 12)}…`))
+      )
+  )
+
+export class Damaged extends Error {
+  readonly _tag = "Damaged"
+}
+
+const unpack = (encoding: string, state: string | Uint8Array): Effect.Effect<string, unknown> => {
+  if (encoding === "json") return Effect.succeed(typeof state === "string" ? state : new TextDecoder().decode(state))
+  return encoding === "deflate" && typeof state !== "string"
+    ? inflate(state)
+    : Effect.fail(new Error(`states written as "${encoding}" are not known to this version of effect-recovery`))
+}

@@ -40,9 +40,11 @@ export const shapeOf = (ast: AST.AST): Shape => {
         isClosed = false
         return
       case "Suspend":
-        return visit(node.f())
+        visit(node.f())
+        return
       case "Union":
-        return node.types.forEach(visit)
+        for (const type of node.types) visit(type)
+        return
       case "TupleType":
         for (const { type } of [...node.elements, ...node.rest]) visit(type)
         return

@@ -5,10 +5,9 @@
  *
  * @since 0.2.0
  */
-import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -18,10 +17,45 @@ import type { Attempt } from "../remember/internal/step/definition.js"
 import { Injected } from "../remember/internal/step/injected.js"
 import * as Workflow from "../remember/Workflow.js"
 import * as Storage from "../storage/Storage.js"
-import { type CrashPoint, crashingStore, describe } from "./internal/crashing.js"
+import { type CrashPoint, crashingStore, describe, makeCrasher } from "./internal/crashing.js"
+import { describeExit, runId } from "./internal/observe.js"
 import { type Stuck, settle } from "./internal/patience.js"
 import * as Ledger from "./Ledger.js"
 import * as Scorecard from "./Scorecard.js"
+
+export {
+  /**
+   * A child ended otherwise than it was to.
+   *
+   * @since 0.2.0
+   * @category crashes
+   */
+  ChildFailed,
+  /**
+   * @since 0.2.0
+   * @category crashes
+   */
+  type ChildOptions,
+  /**
+   * The program of the processes that `killEverywhere` kills.
+   *
+   * @since 0.2.0
+   * @category crashes
+   */
+  child,
+  /**
+   * @since 0.2.0
+   * @category crashes
+   */
+  type KillOptions,
+  /**
+   * As `crashEverywhere`, with real processes and a real SIGKILL.
+   *
+   * @since 0.2.0
+   * @category crashes
+   */
+  killEverywhere
+} from "./killEverywhere.js"
 
 export {
   /**
@@ -140,8 +174,6 @@ export const crashEverywhere = <Input, A, E, R, E2 = never>(
     return card
   }).pipe(Effect.provide(TestContext.TestContext))
 
-const runId = "crash-everywhere"
-
 /** One run, killed at a point if there is one and taken over by another process. */
 const observe = <Input, A, E, R, E2>(
   workflow: Workflow.Workflow<Input, A, E, R>,
@@ -152,8 +184,8 @@ const observe = <Input, A, E, R, E2>(
     Effect.gen(function* () {
       const store = yield* options.store ?? Effect.sync(Storage.memoryStore)
       const ledger = yield* Ledger.make
-      const first = crashingStore(store, point, Effect.never)
-      const exit = yield* live(workflow, options, ledger, first.store, first.isDead, "first")
+      const first = makeCrasher(point, Effect.never)
+      const exit = yield* live(workflow, options, ledger, crashingStore(store, first), first.isDead, "first")
       const last = exit ?? (yield* live(workflow, options, ledger, store, () => false, "second"))
       const run = Option.getOrThrow(yield* store.find(runId))
       return {
@@ -193,9 +225,3 @@ const live = <Input, A, E, R, E2>(
   })
 
 const patience = Schedule.spaced("5 seconds")
-
-const describeExit = (exit: Exit.Exit<unknown, unknown>): string =>
-  Exit.match(exit, {
-    onSuccess: (value) => `success ${JSON.stringify(value) ?? "undefined"}`,
-    onFailure: (cause) => `failure ${Cause.pretty(cause).split("\n")[0]}`
-  })

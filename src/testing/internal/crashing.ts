@@ -10,48 +10,63 @@ export interface CrashPoint {
 
 export const describe = ({ when, write }: CrashPoint): string => `${when} write ${write}`
 
-/** Whether an operation leaves something behind; renewing a lease changes nothing a run could see. */
-type Write = "open" | "append" | "transactional" | "rewind" | "reopen" | "finish" | "save" | "remove"
+/** Lets operations through until one of them is the point, and nothing after it. */
+export interface Crasher {
+  /** For an operation that leaves something behind. */
+  readonly write: <A, E, R>(operation: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** For any other: nothing a dead process asks is answered. */
+  readonly other: <A, E, R>(operation: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  readonly writes: () => number
+  readonly isDead: () => boolean
+}
 
-/** Runs `crash` instead of, or right after, one durable write. */
-export const crashingStore = (
-  store: Storage.Store,
-  point: CrashPoint | undefined,
-  crash: Effect.Effect<never>
-): { readonly store: Storage.Store; readonly writes: () => number; readonly isDead: () => boolean } => {
+export const makeCrasher = (point: CrashPoint | undefined, crash: Effect.Effect<never>): Crasher => {
   let writes = 0
   let dead = false
   const die = Effect.suspend(() => {
     dead = true
     return crash
   })
-  const guard = <A, E, R>(write: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.suspend(() => {
-      if (dead) return Effect.never
-      if (++writes !== point?.write) return write
-      return point.when === "before" ? die : Effect.zipRight(write, die)
-    })
-  /** Nothing a dead process asks is answered. */
-  const alive = <A, E, R>(read: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.suspend(() => (dead ? Effect.never : read))
-  const guarded: Pick<Storage.Store, Write> = {
-    open: (...args) => guard(store.open(...args)),
-    append: (...args) => guard(store.append(...args)),
-    transactional: (lease, body) => guard(store.transactional(lease, body)),
-    rewind: (...args) => guard(store.rewind(...args)),
-    reopen: (...args) => guard(store.reopen(...args)),
-    finish: (...args) => guard(store.finish(...args)),
-    save: (...args) => guard(store.save(...args)),
-    remove: (...args) => guard(store.remove(...args))
-  }
   return {
     writes: () => writes,
     isDead: () => dead,
-    store: {
-      ...store,
-      ...guarded,
-      renew: (...args) => alive(store.renew(...args)),
-      release: (...args) => alive(store.release(...args))
-    }
+    other: (operation) => Effect.suspend(() => (dead ? Effect.never : operation)),
+    write: (operation) =>
+      Effect.suspend(() => {
+        if (dead) return Effect.never
+        if (++writes !== point?.write) return operation
+        return point.when === "before" ? die : Effect.zipRight(operation, die)
+      })
   }
 }
+
+/** What a store and the service over it have in common, and leaves something behind. */
+type Written = "append" | "transactional" | "rewind" | "finish" | "save" | "remove"
+
+const writing = <S extends Pick<Storage.Store, Written>>(on: S, { write }: Crasher): Pick<Storage.Store, Written> => ({
+  append: (...args) => write(on.append(...args)),
+  transactional: (lease, body) => write(on.transactional(lease, body)),
+  rewind: (...args) => write(on.rewind(...args)),
+  finish: (...args) => write(on.finish(...args)),
+  save: (...args) => write(on.save(...args)),
+  remove: (...args) => write(on.remove(...args))
+})
+
+/** A store of a process that ends at a point. Renewing a lease changes nothing a run could see. */
+export const crashingStore = (store: Storage.Store, crasher: Crasher): Storage.Store => ({
+  ...store,
+  ...writing(store, crasher),
+  open: (...args) => crasher.write(store.open(...args)),
+  reopen: (...args) => crasher.write(store.reopen(...args)),
+  renew: (...args) => crasher.other(store.renew(...args)),
+  release: (...args) => crasher.other(store.release(...args))
+})
+
+/** The same for the service over a store. */
+export const crashingService = (service: Storage.Service, crasher: Crasher): Storage.Service => ({
+  ...service,
+  ...writing(service, crasher),
+  open: (...args) => crasher.write(service.open(...args)),
+  reopen: (...args) => crasher.write(service.reopen(...args)),
+  release: (...args) => crasher.other(service.release(...args))
+})

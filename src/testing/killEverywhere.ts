@@ -1,0 +1,162 @@
+/**
+ * Crashes with real processes and a real SIGKILL.
+ *
+ * @since 0.2.0
+ */
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Workflow from "../remember/Workflow.js"
+import * as Storage from "../storage/Storage.js"
+import { crashVariable, type Ended, folderVariable, runChild } from "./internal/children.js"
+import { type CrashPoint, crashingService, describe, makeCrasher } from "./internal/crashing.js"
+import { describeExit, runId } from "./internal/observe.js"
+import * as Ledger from "./Ledger.js"
+import * as Scorecard from "./Scorecard.js"
+
+/**
+ * @since 0.2.0
+ * @category crashes
+ */
+export interface ChildOptions<Input, R, E2, P> {
+  readonly input: Input
+  /** The storage of the processes, kept in this folder; with its client, if the workflow uses that too. */
+  readonly storage: (folder: string) => Layer.Layer<Storage.Storage | P, E2>
+  /** What else the workflow needs. */
+  readonly services?: Layer.Layer<Exclude<R, Ledger.Ledger | P>, E2, Ledger.Ledger | Storage.Storage | P> | undefined
+}
+
+/**
+ * The program of the processes that {@link killEverywhere} kills: executes the
+ * workflow with a ledger on disk, and sends itself a SIGKILL where it was
+ * told to. Run it in a file of its own, with `Effect.runPromise`.
+ *
+ * @since 0.2.0
+ * @category crashes
+ */
+export const child = <Input, A, E, R, E2 = never, P = never>(
+  workflow: Workflow.Workflow<Input, A, E, R>,
+  { input, services, storage }: ChildOptions<Input, R, E2, P>
+): Effect.Effect<void, E2> =>
+  Effect.suspend(() => {
+    const folder = process.env[folderVariable] ?? "."
+    const crasher = makeCrasher(
+      pointFrom(process.env[crashVariable]),
+      Effect.zipRight(
+        Effect.sync(() => process.kill(process.pid, "SIGKILL")),
+        Effect.never
+      )
+    )
+    const crashing = Layer.map(storage(folder), (context) =>
+      Context.add(context, Storage.Storage, crashingService(Context.get(context, Storage.Storage), crasher))
+    )
+    // Without services the workflow needs nothing but the ledger.
+    const needs = (services ?? Layer.empty) as Layer.Layer<R, E2, Ledger.Ledger | Storage.Storage | P>
+    const ledger = Ledger.layerFile(path.join(folder, "ledger.jsonl"))
+    const all = Layer.provideMerge(needs, Layer.merge(crashing, ledger))
+    // The request of a workflow without an input may leave it out; this one never does.
+    const request = { id: runId, input } as unknown as Workflow.Request<Input>
+    const execute = Effect.exit(Workflow.execute(workflow, request)) as Effect.Effect<
+      Exit.Exit<A, unknown>,
+      never,
+      R | Storage.Storage
+    >
+    return Effect.flatMap(Effect.provide(execute, all), (exit) =>
+      Effect.sync(() => fs.writeFileSync(path.join(folder, "outcome"), describeExit(exit)))
+    )
+  })
+
+/**
+ * @since 0.2.0
+ * @category crashes
+ */
+export interface KillOptions<E2> {
+  /** The compiled program that runs {@link child}. */
+  readonly program: string
+  readonly args?: ReadonlyArray<string> | undefined
+  /** The storage of the processes, to read what they left behind. */
+  readonly storage: (folder: string) => Layer.Layer<Storage.Storage, E2>
+  /** Processes at a time. Defaults to 2. */
+  readonly concurrency?: number | undefined
+}
+
+/**
+ * As `Testing.crashEverywhere`, with real processes: for each durable write one
+ * is killed by a SIGKILL right before it, and one right after it. Another
+ * process takes over, and what came of it is compared with an undisturbed run.
+ *
+ * @since 0.2.0
+ * @category crashes
+ */
+export const killEverywhere = <E2>(
+  options: KillOptions<E2>
+): Effect.Effect<Scorecard.Scorecard, E2 | ChildFailed | Storage.StorageError> =>
+  Effect.gen(function* () {
+    const undisturbed = yield* observe(options, undefined)
+    let card = Scorecard.empty
+    const { concurrency = 2 } = options
+    for (let first = 1; ; first += concurrency) {
+      const points = Array.from({ length: concurrency }, (_, i) => first + i).flatMap((write) => [
+        { write, when: "before" as const },
+        { write, when: "after" as const }
+      ])
+      const observed = yield* Effect.forEach(points, (point) => observe(options, point), { concurrency })
+      for (const [i, observation] of observed.entries()) {
+        const point = points[i]
+        if (point !== undefined && observation.killed) {
+          card = Scorecard.add(card, describe(point), undisturbed, observation)
+        }
+      }
+      if (observed.some(({ killed }) => !killed)) return card
+    }
+  })
+
+/** A child ended otherwise than by its end or by the SIGKILL it was to get. */
+export class ChildFailed extends Error {
+  readonly _tag = "ChildFailed"
+}
+
+const observe = <E2>(options: KillOptions<E2>, point: CrashPoint | undefined) =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "effect-recovery-kill-"))),
+    (folder) =>
+      Effect.gen(function* () {
+        const crash: Record<string, string> = point === undefined ? {} : { [crashVariable]: describe(point) }
+        const first = yield* run(options, { [folderVariable]: folder, ...crash })
+        const killed = first.signal === "SIGKILL"
+        if (killed) yield* run(options, { [folderVariable]: folder })
+        return { killed, ...(yield* read(options, folder)) }
+      }),
+    (folder) => Effect.sync(() => fs.rmSync(folder, { recursive: true, force: true }))
+  )
+
+const run = (
+  { args = [], program }: Pick<KillOptions<never>, "args" | "program">,
+  env: Readonly<Record<string, string>>
+) =>
+  Effect.flatMap(runChild(program, args, env), (ended): Effect.Effect<Ended, ChildFailed> => {
+    const expected = ended.code === 0 || (ended.signal === "SIGKILL" && crashVariable in env)
+    return expected ? Effect.succeed(ended) : Effect.fail(new ChildFailed(`the child failed: ${ended.errors}`))
+  })
+
+const read = <E2>(
+  { storage }: KillOptions<E2>,
+  folder: string
+): Effect.Effect<Scorecard.Observation, E2 | Storage.StorageError> =>
+  Effect.gen(function* () {
+    const service = yield* Storage.Storage
+    const found = yield* service.find(runId)
+    const journal = Option.isNone(found) ? [] : yield* service.journal(found.value.key)
+    const ledger = yield* Effect.provide(Ledger.lines, Ledger.layerFile(path.join(folder, "ledger.jsonl")))
+    return { outcome: fs.readFileSync(path.join(folder, "outcome"), "utf8"), ledger, journal }
+  }).pipe(Effect.provide(storage(folder)))
+
+const pointFrom = (text: string | undefined): CrashPoint | undefined => {
+  const found = /^(before|after) write (\d+)$/.exec(text ?? "")
+  return found === null ? undefined : { when: found[1] as CrashPoint["when"], write: Number(found[2]) }
+}

@@ -1,0 +1,55 @@
+/** Transfers in the program's own tables, each in one commit with its line of the journal; killed wherever its parent says. */
+import * as fs from "node:fs"
+import * as SqlClient from "@effect/sql/SqlClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { Step, Workflow } from "effect-recovery"
+import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
+import { Ledger, Testing } from "effect-recovery/testing"
+
+/** In the middle of this transfer, between its rows and their commit, the first process ends. */
+const endsInside = Number(process.argv[2] ?? 0)
+const folder = process.env["RECOVERY_TESTING_FOLDER"] ?? "."
+
+const transfer = Step.transactional("transfer", {
+  success: Schema.Number,
+  run: (amount: number) =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`UPDATE accounts SET balance = balance - ${amount} WHERE name = 'ada'`
+      if (amount === endsInside && !fs.existsSync(`${folder}/ended`)) {
+        fs.writeFileSync(`${folder}/ended`, "")
+        process.kill(process.pid, "SIGKILL")
+        yield* Effect.never
+      }
+      yield* sql`UPDATE accounts SET balance = balance + ${amount} WHERE name = 'bob'`
+      const [row] = yield* sql<{ readonly balance: number }>`SELECT balance FROM accounts WHERE name = 'bob'`
+      return row?.balance ?? 0
+    }).pipe(Effect.orDie)
+})
+
+const Transfers = Workflow.make("transfers", { success: Schema.Array(Schema.Number) }, () =>
+  Effect.forEach([1, 10, 100], (amount) => transfer(amount)).pipe(
+    // What the tables say at the end, noted for the parent to compare.
+    Effect.tap((balances) => Step.make("note", { run: Ledger.done(`balances ${balances.join(" ")}`) }))
+  )
+)
+
+const tables = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    yield* sql`CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, balance INTEGER NOT NULL)`
+    yield* sql`INSERT INTO accounts VALUES ('ada', 1000), ('bob', 0) ON CONFLICT DO NOTHING`
+  }).pipe(Effect.orDie)
+)
+
+Effect.runPromise(
+  Testing.child(Transfers, {
+    input: undefined,
+    storage: (folder) => {
+      const client = SqliteClient.layer({ filename: `${folder}/runs.db` })
+      return SqliteStorage.layerClient().pipe(Layer.provideMerge(Layer.provideMerge(tables, client)))
+    }
+  })
+)

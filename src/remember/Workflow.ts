@@ -42,6 +42,14 @@ export {
    */
   JournalError,
   /**
+   * What a step or a workflow may fail with beside its own errors: it stops
+   * the run.
+   *
+   * @since 0.2.0
+   * @category errors
+   */
+  type Machinery,
+  /**
    * A rewind could not compensate what it passes.
    *
    * @since 0.2.0

@@ -41,11 +41,10 @@ const migrations = {
     )`
     yield* sql`CREATE UNIQUE INDEX recovery_journal_run ON recovery_journal (run, seq)`
   }),
-  // AUTOINCREMENT: the key of a snapshot that was removed must never name another one.
   "0002_snapshots": Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     yield* sql`CREATE TABLE recovery_snapshots (
-      key INTEGER PRIMARY KEY AUTOINCREMENT,
+      key INTEGER PRIMARY KEY,
       run TEXT,
       step TEXT NOT NULL,
       seq INTEGER NOT NULL,

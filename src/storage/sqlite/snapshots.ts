@@ -3,6 +3,9 @@ import type { Database, Statement } from "./driver.js"
 
 const about = "key, run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, rewound"
 
+/** Programs have few shapes of queries; whoever makes them up as they go must not fill the memory. */
+const maxQueries = 100
+
 type Row = Omit<Snapshot, "run" | "labels" | "rewound"> & {
   readonly run: string | null
   readonly labels: string
@@ -15,9 +18,10 @@ type FullRow = Row & { readonly state: string | Uint8Array }
 export const makeSqliteSnapshots = (database: Database) => {
   const insert = database.prepare(
     `INSERT INTO recovery_snapshots
-       (run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, rewound, state)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)`
+       (key, run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, rewound, state)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)`
   )
+  const newestKey = database.prepare("SELECT max(key) AS key FROM recovery_snapshots")
   const lastKey = database.prepare(
     "SELECT key FROM recovery_snapshots WHERE run IS ? AND name = ? AND NOT rewound ORDER BY key DESC LIMIT 1"
   )
@@ -29,13 +33,26 @@ export const makeSqliteSnapshots = (database: Database) => {
   )
   const queries = new Map<string, Statement>()
 
-  const all = (columns: string, query: SnapshotQuery): ReadonlyArray<unknown> => {
+  /**
+   * Rises with the clock, and never names another snapshot, also when the newest one was removed: AUTOINCREMENT does the
+   * same for a quarter of an insert's time.
+   */
+  const nextKey = (at: number): number => {
+    const { key } = newestKey.get() as { readonly key: number | null }
+    return Math.max((key ?? 0) + 1, (lastGiven = Math.max(lastGiven + 1, Math.floor(at) * 1_000)))
+  }
+  let lastGiven = 0
+
+  const prepared = (columns: string, query: SnapshotQuery) => {
     const { conditions, params } = filter(query)
     const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`
-    const text = `SELECT ${columns} FROM recovery_snapshots ${where} ORDER BY key DESC LIMIT ?`
+    // A limit that is bound costs three times as much: SQLite plans such a statement again at each use.
+    const limit = Math.max(0, Math.trunc(query.limit ?? 100)) || 0
+    const text = `SELECT ${columns} FROM recovery_snapshots ${where} ORDER BY key DESC LIMIT ${limit}`
     const statement = queries.get(text) ?? database.prepare(text)
+    if (queries.size >= maxQueries) queries.clear()
     queries.set(text, statement)
-    return statement.all(...params, query.limit ?? 100)
+    return { statement, params }
   }
 
   return {
@@ -46,14 +63,19 @@ export const makeSqliteSnapshots = (database: Database) => {
         const last = lastKey.get(run, name) as { readonly key: number } | undefined
         if ((last?.key ?? 0) !== after) return undefined
       }
-      const what = [run, step, seq, name, kind, version, schema, digest, size, encoding]
-      const result = insert.run(...what, JSON.stringify(snapshot.labels), snapshot.about, snapshot.at, state)
-      return Number(result.lastInsertRowid)
+      const { about, at } = snapshot
+      const labels = labelsOf(snapshot.labels)
+      const key = nextKey(at)
+      insert.run(key, run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, state)
+      return key
     },
-    list: (query: SnapshotQuery): ReadonlyArray<Snapshot> =>
-      (all(about, query) as ReadonlyArray<Row>).map((row) => toSnapshot(row)),
+    list: (query: SnapshotQuery): ReadonlyArray<Snapshot> => {
+      const { params, statement } = prepared(about, query)
+      return (statement.all(...params) as ReadonlyArray<Row>).map((row) => toSnapshot(row))
+    },
     newest: (query: SnapshotQuery): FullSnapshot | undefined => {
-      const [row] = all(`${about}, state`, { ...query, limit: 1 }) as ReadonlyArray<FullRow>
+      const { params, statement } = prepared(`${about}, state`, { ...query, limit: 1 })
+      const row = statement.get(...params) as FullRow | undefined
       return row && toSnapshot(row)
     },
     get: (key: number): FullSnapshot | undefined => {
@@ -88,9 +110,26 @@ const filter = (query: SnapshotQuery) => {
   }
 }
 
+const none = {}
+
+const labelsOf = (labels: Readonly<Record<string, string>>): string => {
+  for (const _ in labels) return JSON.stringify(labels)
+  return "{}"
+}
+
+/** Labels describe and decide nothing, so damaged ones must not keep a state from being read. */
+const toLabels = (text: string): Readonly<Record<string, string>> => {
+  if (text === "{}") return none
+  try {
+    return JSON.parse(text)
+  } catch {
+    return { damaged: text }
+  }
+}
+
 const toSnapshot = <R extends Row>(row: R): Omit<R, keyof Row> & Snapshot => ({
   ...row,
   run: row.run ?? undefined,
-  labels: JSON.parse(row.labels),
+  labels: toLabels(row.labels),
   rewound: row.rewound === 1
 })

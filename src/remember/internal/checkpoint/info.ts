@@ -1,5 +1,6 @@
 import type { FullSnapshot, Snapshot } from "../../../storage/Storage.js"
 import type { Info, SaveOptions } from "../../Checkpoint.js"
+import type { Place } from "./place.js"
 import type { Written } from "./state.js"
 
 type New = Omit<FullSnapshot, "key" | "rewound" | "run" | "step" | "seq">
@@ -26,6 +27,13 @@ const aboutOf = ({ artifacts, dependencies, environment, metadata }: SaveOptions
   if ((artifacts ?? dependencies ?? environment ?? metadata) === undefined) return nothing
   const files = artifacts?.map((artifact) => (typeof artifact === "string" ? { path: artifact } : artifact))
   return JSON.stringify({ environment, dependencies, artifacts: files, metadata })
+}
+
+/** What a snapshot that is saved there will be known as, once it has a key. */
+export const infoAt = (place: Place, snapshot: New): ((key: number) => Info) => {
+  const step = place._tag === "Outside" ? "" : place._tag === "Body" ? place.key : place.step
+  const run = place._tag === "Outside" ? undefined : place.run.id
+  return (key) => infoOf({ ...snapshot, key, run, step, seq: 0, rewound: false })
 }
 
 export const infoOf = (snapshot: Snapshot): Info => {

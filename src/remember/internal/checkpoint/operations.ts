@@ -5,11 +5,11 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Storage from "../../../storage/Storage.js"
 import type { Checkpoint, Info, Options, Query, SaveOptions } from "../../Checkpoint.js"
-import { CheckpointInvalid, CheckpointNotFound } from "../../CheckpointError.js"
+import { CheckpointInvalid, CheckpointNotFound, type Problem } from "../../CheckpointError.js"
 import { JournalError } from "../../RunError.js"
 import { type Checked, check, readState } from "./checks.js"
 import * as cleanup_ from "./cleanup.js"
-import { infoOf, newSnapshot, toInfo } from "./info.js"
+import { infoAt, infoOf, newSnapshot, toInfo } from "./info.js"
 import { inPlace, orStop, type Place, recordIn, runOf, saveIn } from "./place.js"
 import { saveEvery } from "./scoped.js"
 import { makeCodec, type Written } from "./state.js"
@@ -43,25 +43,23 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
     // What the schema needs is in the type of `save`.
     Effect.mapError(codec.encode(state), unwritable(place)) as Effect.Effect<Written, JournalError>
 
-  const saveAt = (place: Place, state: unknown, given: SaveOptions) =>
-    Effect.gen(function* () {
-      if (place._tag === "Body" && place.known !== undefined) return toInfo(place.known)
-      const storage = yield* Storage.Storage
-      const written = yield* orStop(place, encoded(place, state))
-      const at = yield* Clock.currentTimeMillis
-      const snapshot = newSnapshot({ name, kind, at }, written, given)
-      let info = infoOf({ ...snapshot, key: 0, run: undefined, step: "", seq: 0, rewound: false })
-      const withKey = (key: number): Info => ({
-        ...info,
-        id: String(key),
-        run: runOf(place)?.id,
-        step: place._tag === "Body" ? place.key : place._tag === "Step" ? place.step : ""
+  // Written without generators: saving and reading the newest are what programs do all the time.
+  const saveAt = (place: Place, state: unknown, given: SaveOptions) => {
+    if (place._tag === "Body" && place.known !== undefined) return Effect.succeed(toInfo(place.known))
+    return Effect.flatMap(orStop(place, encoded(place, state)), (written) =>
+      Effect.flatMap(Effect.zip(Storage.Storage, Clock.currentTimeMillis), ([storage, at]) => {
+        const snapshot = newSnapshot({ name, kind, at }, written, given)
+        const info = infoAt(place, snapshot)
+        const saved = Effect.map(
+          saveIn(storage, place, snapshot, (key) => JSON.stringify(info(key))),
+          info
+        )
+        return retention === undefined
+          ? saved
+          : Effect.tap(saved, (info) => orStop(place, cleanup_.trim(storage, info, retention)))
       })
-      const key = yield* saveIn(storage, place, snapshot, (key) => JSON.stringify(withKey(key)))
-      info = withKey(key)
-      if (retention !== undefined) yield* orStop(place, cleanup_.trim(storage, info, retention))
-      return info
-    })
+    )
+  }
 
   const queryAt = (place: Place, { before, kind, labels, limit, rewound, run }: Query = {}): Storage.SnapshotQuery => ({
     name,
@@ -94,29 +92,31 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
       ? Effect.fail(new CheckpointInvalid({ id: info.id, checkpoint: name, problems }))
       : Effect.succeed({ ...info, state, warnings: problems })
 
+  const newest = (place: Place, query: Query) =>
+    Effect.flatMap(Storage.Storage, (storage) => orStop(place, storage.newest(queryAt(place, query))))
+
   /** In the body of a run the answer is put on record, so that a resume reads the same one. */
-  const latest = (place: Place, query: Query) =>
-    Effect.gen(function* () {
-      const storage = yield* Storage.Storage
-      const known = place._tag === "Body" ? place.known : undefined
-      const found =
-        known === undefined
-          ? yield* orStop(place, storage.newest(queryAt(place, query)))
-          : known === "null"
-            ? Option.none()
-            : Option.some(yield* find(place, JSON.parse(known)))
-      if (known === undefined) {
-        const id = Option.match(found, { onNone: () => null, onSome: ({ key }) => String(key) })
-        yield* recordIn(place, "CheckpointRead", JSON.stringify(id))
-      }
-      if (Option.isNone(found)) return Option.none()
-      const read = yield* readState(found.value, { codec })
-      const problems = read.problems.map((problem) => ({
-        ...problem,
-        severity: severities[problem.check] ?? problem.severity
-      }))
-      return Option.some(yield* restored({ state: read.state, problems, info: infoOf(found.value) }))
+  const found = (place: Place, query: Query) => {
+    if (place._tag !== "Body") return newest(place, query)
+    if (place.known === "null") return Effect.succeedNone
+    if (place.known !== undefined) return Effect.asSome(find(place, JSON.parse(place.known)))
+    return Effect.tap(newest(place, query), (answer) => {
+      const id = Option.isNone(answer) ? null : String(answer.value.key)
+      return recordIn(place, "CheckpointRead", JSON.stringify(id))
     })
+  }
+
+  const graded = (problems: ReadonlyArray<Problem>) =>
+    problems.map((problem) => ({ ...problem, severity: severities[problem.check] ?? problem.severity }))
+
+  const latest = (place: Place, query: Query) =>
+    Effect.flatMap(found(place, query), (answer) =>
+      Option.isNone(answer)
+        ? Effect.succeedNone
+        : Effect.flatMap(readState(answer.value, { codec }), ({ problems, state }) =>
+            Effect.asSome(restored({ state, problems: graded(problems), info: infoOf(answer.value) }))
+          )
+    )
 
   const stats = (place: Place, query: Query) =>
     Effect.flatMap(Storage.Storage, (storage) => orStop(place, cleanup_.stats(storage, queryAt(place, query))))

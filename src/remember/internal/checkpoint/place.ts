@@ -20,14 +20,23 @@ export type Place =
  * has been here: then it is told what that one was told.
  */
 export const inPlace = <A, E, R>(name: string, use: (place: Place) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime((fiber) => {
+    const around = Context.getOption(fiber.currentContext, live_.Run)
+    if (Option.isNone(around)) return use(outside)
+    const step = Branch.stepOf(fiber)
+    return step === undefined ? inBody(around.value, name, use) : use({ _tag: "Step", run: around.value, step })
+  })
+
+const outside: Place = { _tag: "Outside" }
+
+const inBody = <A, E, R>(
+  run: live_.RunService,
+  name: string,
+  use: (place: Place) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.withFiberRuntime((fiber) => {
-      const around = Context.getOption(fiber.currentContext, live_.Run)
-      if (Option.isNone(around)) return restore(use({ _tag: "Outside" }))
-      const run = around.value
       const { live } = run
-      const step = Branch.stepOf(fiber)
-      if (step !== undefined) return restore(use({ _tag: "Step", run, step }))
       if (live.stopped !== undefined) return live_.stop(live, live.stopped)
       const key = live_.enter(run, name, fiber)
       if (key instanceof StepConflict) return live_.stop(live, key)

@@ -39,58 +39,63 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
   // `Schema.All` admits `never` in its parameters; encoding and decoding only ever see matching values.
   const given = schema as AnySchema
   const { isPlain, keys } = shapeOf(given.ast)
-  const toJson = isPlain ? Effect.succeed : Schema.encode(given)
+  const toJson = Schema.encode(given)
   const fromJson = Schema.decodeUnknown(given)
   // Two schemas of one form read the same; only this form is compared.
   const form = `${isPlain ? "plain" : "mapped"} ${given.ast}`
 
+  const schemaForm = fingerprint(form)
+
   const pack = (text: string): Effect.Effect<Written> =>
     Effect.flatMap(digest(text), (hash) => {
-      const written = { digest: hash, schema: fingerprint(form), version, size: byteLength(text) }
-      const plain = { ...written, state: text, encoding: "json" }
-      if (text.length <= compressAbove) return Effect.succeed(plain)
+      const written = { digest: hash, schema: schemaForm, version, size: byteLength(text) }
+      if (text.length <= compressAbove) return Effect.succeed({ ...written, state: text, encoding: "json" })
       return Effect.map(deflate(text), (bytes) =>
-        bytes.length < text.length ? { ...written, state: bytes, encoding: "deflate" } : plain
+        bytes.length < text.length
+          ? { ...written, state: bytes, encoding: "deflate" }
+          : { ...written, state: text, encoding: "json" }
       )
     })
 
+  const toText = (json: unknown): Effect.Effect<Written, unknown> => {
+    try {
+      return pack(canonicalText(json, keys))
+    } catch (cause) {
+      return Effect.fail(cause)
+    }
+  }
+
   return {
     version,
-    encode: (state) =>
-      Effect.flatMap(toJson(state), (json) =>
-        Effect.flatMap(Effect.try({ try: () => canonicalText(json, keys), catch: (cause) => cause }), pack)
-      ),
-    decode: (text, written) =>
-      Effect.flatMap(parse(text), (json) => {
-        if (written.version === version) {
-          // Written by this very schema, and not changed since: it is what it was.
-          return isPlain && written.schema === fingerprint(form) ? Effect.succeed(json) : fromJson(json)
-        }
+    encode: isPlain ? (state) => Effect.suspend(() => toText(state)) : (state) => Effect.flatMap(toJson(state), toText),
+    decode: (text, written) => {
+      let json: unknown
+      try {
+        json = text === "" ? undefined : JSON.parse(text)
+      } catch (cause) {
+        return Effect.fail(cause)
+      }
+      if (written.version !== version) {
         return Effect.flatMap(migrate(json, written.version, version, migrations), fromJson)
-      })
+      }
+      // Written by this very schema, and not changed since: it is what it was.
+      return isPlain && written.schema === schemaForm ? Effect.succeed(json) : fromJson(json)
+    }
   }
 }
 
-const parse = (text: string): Effect.Effect<unknown, unknown> =>
-  text === "" ? Effect.succeed(undefined) : Effect.try({ try: () => JSON.parse(text), catch: (cause) => cause })
-
-/** No digest: it only has to tell forms apart that were met by one name and version. */
-const fingerprint = (form: string): string => {
-  const known = fingerprints.get(form)
-  if (known !== undefined) return known
-  // FNV-1a, twice with other seeds: http://www.isthe.com/chongo/tech/comp/fnv/
-  const made = [0x811c9dc5, 0x01000193]
+/**
+ * No digest: it only has to tell forms apart that were met by one name and
+ * version. FNV-1a, twice with other seeds: http://www.isthe.com/chongo/tech/comp/fnv/
+ */
+const fingerprint = (form: string): string =>
+  [0x811c9dc5, 0x01000193]
     .map((seed) => {
       let hash = seed
       for (let i = 0; i < form.length; i++) hash = Math.imul(hash ^ form.charCodeAt(i), 0x01000193)
       return (hash >>> 0).toString(16).padStart(8, "0")
     })
     .join("")
-  fingerprints.set(form, made)
-  return made
-}
-
-const fingerprints = new Map<string, string>()
 
 const byteLength = (text: string): number => (isAscii.test(text) ? text.length : new TextEncoder().encode(text).length)
 
@@ -126,23 +131,22 @@ const migrate = (
 
 /** The text of a snapshot, or why it is not what was written. */
 export const textOf = ({ digest: expected, encoding, state }: FullSnapshot): Effect.Effect<string, Damaged> =>
-  Effect.flatMap(
-    Effect.mapError(unpack(encoding, state), (cause) => new Damaged("its bytes cannot be read", { cause })),
-    (text) =>
-      Effect.flatMap(digest(text), (actual) =>
-        actual === expected
-          ? Effect.succeed(text)
-          : Effect.fail(new Damaged(`its digest is ${actual.slice(0, 12)}…, not ${expected.slice(0, 12)}…`))
-      )
+  Effect.flatMap(unpack(encoding, state), (text) =>
+    Effect.flatMap(digest(text), (actual) =>
+      actual === expected
+        ? Effect.succeed(text)
+        : Effect.fail(new Damaged(`its digest is ${actual.slice(0, 12)}…, not ${expected.slice(0, 12)}…`))
+    )
   )
 
 export class Damaged extends Error {
   readonly _tag = "Damaged"
 }
 
-const unpack = (encoding: string, state: string | Uint8Array): Effect.Effect<string, unknown> => {
+const unpack = (encoding: string, state: string | Uint8Array): Effect.Effect<string, Damaged> => {
   if (encoding === "json") return Effect.succeed(typeof state === "string" ? state : new TextDecoder().decode(state))
-  return encoding === "deflate" && typeof state !== "string"
-    ? inflate(state)
-    : Effect.fail(new Error(`states written as "${encoding}" are not known to this version of effect-recovery`))
+  if (encoding !== "deflate" || typeof state === "string") {
+    return Effect.fail(new Damaged(`states written as "${encoding}" are not known to this version of effect-recovery`))
+  }
+  return Effect.mapError(inflate(state), (cause) => new Damaged("its bytes cannot be read", { cause }))
 }

@@ -1,0 +1,90 @@
+/**
+ * B3: checkpoints of one state per second, saved and read back as the newest,
+ * against LangGraph's SqliteSaver: WAL and synchronous=NORMAL for both, one
+ * state in which 1 % changes from save to save. Ours checks its digest. Every
+ * engine runs in a process of its own.
+ */
+import * as childProcess from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as readline from "node:readline"
+import { fileURLToPath } from "node:url"
+import { goal, interleave, temporaryFolder } from "../harness.mjs"
+
+const rounds = 5
+const program = fileURLToPath(new URL("./b3-child.mjs", import.meta.url))
+
+const sizes = [
+  { name: "1 KB", items: 10, saves: 2_000, loads: 4_000 },
+  { name: "100 KB", items: 1_050, saves: 200, loads: 300 }
+]
+
+const engines = ["ours", "langgraph"]
+
+/** Lets a child measure: answers with how often per second. */
+const start = (engine, filename) => {
+  const child = childProcess.spawn(process.execPath, [program, engine, filename], { stdio: ["pipe", "pipe", "inherit"] })
+  const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  return {
+    perSecond: (what, items, count) => async () => {
+      child.stdin.write(`${what} ${items} ${count}\n`)
+      return Number((await lines.next()).value)
+    },
+    close: () => child.stdin.end()
+  }
+}
+
+const bytesOf = (folder, engine) =>
+  fs
+    .readdirSync(folder)
+    .filter((name) => name.startsWith(engine))
+    .reduce((bytes, name) => bytes + fs.statSync(path.join(folder, name)).size, 0)
+
+const measure = async ({ items, loads, saves }) => {
+  const folder = temporaryFolder()
+  const children = Object.fromEntries(engines.map((engine) => [engine, start(engine, path.join(folder, `${engine}.db`))]))
+  const candidates = engines.flatMap((engine) => [
+    [`${engine} save`, children[engine].perSecond("save", items, saves)],
+    [`${engine} load`, children[engine].perSecond("load", items, loads)]
+  ])
+  const values = await interleave(Object.fromEntries(candidates), rounds)
+  for (const child of Object.values(children)) child.close()
+  fs.rmSync(folder, { recursive: true, force: true })
+  return values
+}
+
+/** What 3,000 saves leave on disk. */
+const disk = async ({ items }) => {
+  const folder = temporaryFolder()
+  const bytes = {}
+  for (const engine of engines) {
+    const child = start(engine, path.join(folder, `${engine}.db`))
+    await child.perSecond("save", items, 3_000)()
+    await child.perSecond("flush", items, 0)()
+    child.close()
+    bytes[engine] = bytesOf(folder, engine)
+  }
+  fs.rmSync(folder, { recursive: true, force: true })
+  return bytes
+}
+
+export const run = async () => {
+  const table = [["", "save /s", "load /s", "bytes after 3,000"]]
+  const goals = []
+  const values = {}
+  for (const size of sizes) {
+    const measured = await measure(size)
+    const bytes = await disk(size)
+    values[size.name] = { ...measured, bytes }
+    for (const engine of engines) {
+      const save = measured[`${engine} save`].median
+      const load = measured[`${engine} load`].median
+      const row = [save.toFixed(0), load.toFixed(0), `${(bytes[engine] / 1e6).toFixed(1)} MB`]
+      table.push([`${size.name} ${engine === "ours" ? "ours" : "SqliteSaver"}`, ...row])
+    }
+    const ratio = (what) => measured[`ours ${what}`].median / measured[`langgraph ${what}`].median
+    goals.push(goal(`${size.name}: saves ${ratio("save").toFixed(2)}x SqliteSaver, 2x wanted`, ratio("save") >= 2))
+    goals.push(goal(`${size.name}: loads ${ratio("load").toFixed(2)}x SqliteSaver, 3x wanted`, ratio("load") >= 3))
+  }
+  return { title: "B3  checkpoints of one thread, NORMAL, digest checked (ours)", table, goals, values }
+}

@@ -3,12 +3,22 @@ import * as readline from "node:readline"
 
 const [engine, filename] = process.argv.slice(2)
 
-const item = (i) => ({ id: `file-${i}`, size: i * 37, done: i % 2 === 0, tags: ["a", "b"], note: `${"lorem ipsum ".repeat(2)}${i}` })
+const item = (i) => ({
+  id: `file-${i}`,
+  size: i * 37,
+  done: i % 2 === 0,
+  tags: ["a", "b"],
+  note: `${"lorem ipsum ".repeat(2)}${i}`
+})
 
 /** One percent of it changes from one save to the next. */
 const states = new Map()
 const stateOf = (items, n) => {
-  const state = states.get(items) ?? { files_processed: 0, total: items, items: Array.from({ length: items }, (_, i) => item(i)) }
+  const state = states.get(items) ?? {
+    files_processed: 0,
+    total: items,
+    items: Array.from({ length: items }, (_, i) => item(i))
+  }
   states.set(items, state)
   state.files_processed = n
   for (let i = 0; i < Math.max(1, items / 100); i++) {
@@ -68,7 +78,13 @@ async function ours() {
   const run = Runtime.runPromise(runtime)
   const { database } = await run(SqliteClient.SqliteClient)
   return {
-    save: (items, count, next) => run(Effect.repeatN(Effect.suspend(() => of(items).save(next())), count - 1)),
+    save: (items, count, next) =>
+      run(
+        Effect.repeatN(
+          Effect.suspend(() => of(items).save(next())),
+          count - 1
+        )
+      ),
     load: (items, count) =>
       run(
         Effect.repeatN(

@@ -23,7 +23,9 @@ const engines = ["ours", "langgraph"]
 
 /** Lets a child measure: answers with how often per second. */
 const start = (engine, filename) => {
-  const child = childProcess.spawn(process.execPath, [program, engine, filename], { stdio: ["pipe", "pipe", "inherit"] })
+  const child = childProcess.spawn(process.execPath, [program, engine, filename], {
+    stdio: ["pipe", "pipe", "inherit"]
+  })
   const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   return {
     perSecond: (what, items, count) => async () => {
@@ -42,7 +44,9 @@ const bytesOf = (folder, engine) =>
 
 const measure = async ({ items, loads, saves }) => {
   const folder = temporaryFolder()
-  const children = Object.fromEntries(engines.map((engine) => [engine, start(engine, path.join(folder, `${engine}.db`))]))
+  const children = Object.fromEntries(
+    engines.map((engine) => [engine, start(engine, path.join(folder, `${engine}.db`))])
+  )
   const candidates = engines.flatMap((engine) => [
     [`${engine} save`, children[engine].perSecond("save", items, saves)],
     [`${engine} load`, children[engine].perSecond("load", items, loads)]

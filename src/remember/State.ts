@@ -17,10 +17,11 @@ import * as Stream from "effect/Stream"
 import type * as Types from "effect/Types"
 import * as Storage from "../storage/Storage.js"
 import { readJournal } from "./internal/journal/journal.js"
+import { escape } from "./internal/run/liveRun.js"
 import { RunNotFound } from "./internal/run/runStatus.js"
 import * as cell_ from "./internal/state/cell.js"
 import { cellsOfJournal } from "./internal/state/cells.js"
-import { CellsTag, volatileCells } from "./internal/state/service.js"
+import { CellsTag, volatileCells, type Written } from "./internal/state/service.js"
 import type { JournalError } from "./RunError.js"
 
 /**
@@ -74,6 +75,8 @@ export interface ReadOnly<out A, out R = never> {
   readonly cell: cell_.Cell<unknown>
   /** Not shown to others: neither exported nor read from outside. */
   readonly isPrivate: boolean
+  /** @internal */
+  readonly refusal: (next: unknown) => Effect.Effect<string | undefined, never, Cells | R>
 }
 
 /**
@@ -213,6 +216,9 @@ export const make: {
     name,
     cell: cell as cell_.Cell<unknown>,
     isPrivate: options.private === true,
+    refusal: (next) =>
+      // Asked with what the cell's own schema has read.
+      Effect.map(cell_.get<A, R>(cell), (previous) => options.validate?.(next as A, previous)),
     get: cell_.get<A, R>(cell),
     set: (value) => writing(() => value),
     update: writing,
@@ -258,16 +264,19 @@ const write = <A, R, R2>(
   })
 
 const changesOf = <A, R>(cell: cell_.Cell<A>): Stream.Stream<A, never, Cells | R> =>
-  Stream.unwrapScoped(
-    Effect.gen(function* () {
-      const cells = yield* CellsTag
-      const changed = Stream.asyncPush<void>((emit) =>
+  Stream.unwrap(
+    Effect.map(CellsTag, (cells) => {
+      // Listened to before it is read, so that nothing is lost between the two.
+      const written = Stream.asyncPush<Written | undefined>((emit) =>
         Effect.acquireRelease(
-          cells.listen(cell.address, () => emit.single(undefined)),
+          Effect.zipLeft(
+            cells.listen(cell.address, (written) => emit.single(written)),
+            Effect.map(cells.history(cell.address, 1), ([written]) => emit.single(written))
+          ),
           (stop) => Effect.sync(stop)
         )
       )
-      return Stream.mapEffect(Stream.concat(Stream.make(undefined), changed), () => cell_.get<A, R>(cell))
+      return Stream.mapEffect(written, (written) => cell_.decode<A, R>(cell, written))
     })
   )
 
@@ -367,7 +376,7 @@ export const group = <const S extends Members>(members: S): Group<S> => {
       Effect.forEach(shown, ([name, { cell, get }]) =>
         Effect.map(
           Effect.flatMap(get, (value) => cell_.encode(cell, value)),
-          (text) => [name, text === undefined ? null : JSON.parse(text)] as const
+          (text) => [name, text === undefined ? undefined : JSON.parse(text)] as const
         )
       ),
       (values) => JSON.stringify(Object.fromEntries(values))
@@ -379,10 +388,14 @@ export const group = <const S extends Members>(members: S): Group<S> => {
           Effect.flatMap(
             Effect.forEach(
               shown.filter(([name]) => Object.hasOwn(record, name)),
-              ([name, { cell }]) =>
-                Effect.map(
-                  Effect.mapError(cell.codec.decode(JSON.stringify(record[name])), (cause) => rejected(name, cause)),
-                  (value) => [name, value] as const
+              ([name, { cell, refusal }]) =>
+                Effect.mapError(cell.codec.decode(JSON.stringify(record[name])), (cause) => rejected(name, cause)).pipe(
+                  Effect.tap((value) =>
+                    Effect.flatMap(refusal(value), (reason) =>
+                      reason === undefined ? Effect.void : Effect.fail(new StateRejected({ state: name, reason }))
+                    )
+                  ),
+                  Effect.map((value) => [name, value] as const)
                 )
             ),
             (values) => setAll(Object.fromEntries(values))
@@ -422,9 +435,9 @@ export const read = <S extends ReadOnly<unknown, unknown>>(
     if (Option.isNone(found)) return yield* new RunNotFound({ run })
     const journal = readJournal(run, yield* storage.journal(found.value.key))
     if (!("steps" in journal)) return yield* journal
-    const written = cellsOfJournal(journal).writes(state.name).at(-1)
+    const written = cellsOfJournal(journal).writes(escape(state.name)).at(-1)
     if (written === undefined || state.isPrivate) return Option.none()
     // The cell is the one its own constructor made for its value.
     const cell = state.cell as cell_.Cell<ValueOf<S>>
-    return Option.some(yield* cell_.decode<ValueOf<S>, RequirementsOf<S>>(cell, written))
+    return Option.some(yield* cell_.read<ValueOf<S>, RequirementsOf<S>>(cell, written, run))
   })

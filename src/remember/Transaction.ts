@@ -135,8 +135,13 @@ export const run: {
 const rollsBack = (rollbackWhen: Options<never>["rollbackWhen"]) => (cause: Cause.Cause<unknown>) => {
   const error = Cause.failureOption(cause)
   if (rollbackWhen === undefined || Option.isNone(error) || Cause.isDie(cause)) return true
-  // The cause is that of the effect the predicate was written for.
-  return rollbackWhen(error.value as never)
+  try {
+    // The cause is that of the effect the predicate was written for.
+    return rollbackWhen(error.value as never)
+  } catch {
+    // One that cannot tell must not leave things half done.
+    return true
+  }
 }
 
 /**

@@ -155,6 +155,8 @@ export interface SnapshotQuery {
   readonly run?: string | null | undefined
   readonly name?: string | undefined
   readonly kind?: string | undefined
+  /** Not of this kind. */
+  readonly except?: string | undefined
   /** Only those with all of these labels. */
   readonly labels?: Readonly<Record<string, string>> | undefined
   /** Only those before the one with this key. */

@@ -18,7 +18,7 @@ import { Injected } from "../remember/internal/step/injected.js"
 import * as Workflow from "../remember/Workflow.js"
 import * as Storage from "../storage/Storage.js"
 import { type CrashPoint, crashingStore, describe, makeCrasher } from "./internal/crashing.js"
-import { describeExit, runId } from "./internal/observe.js"
+import { outcomeOf, runId } from "./internal/observe.js"
 import { type Stuck, settle } from "./internal/patience.js"
 import * as Ledger from "./Ledger.js"
 import * as Scorecard from "./Scorecard.js"
@@ -185,12 +185,14 @@ const observe = <Input, A, E, R, E2>(
       const store = yield* options.store ?? Effect.sync(Storage.memoryStore)
       const ledger = yield* Ledger.make
       const first = makeCrasher(point, Effect.never)
-      const exit = yield* live(workflow, options, ledger, crashingStore(store, first), first.isDead, "first")
+      // What a dead process does is not done.
+      const dying: Ledger.Service = { ...ledger, add: (line) => first.other(ledger.add(line)) }
+      const exit = yield* live(workflow, options, dying, crashingStore(store, first), first.isDead, "first")
       const last = exit ?? (yield* live(workflow, options, ledger, store, () => false, "second"))
       const run = Option.getOrThrow(yield* store.find(runId))
       return {
         crashed: first.isDead(),
-        outcome: last === undefined ? "none" : describeExit(last),
+        outcome: outcomeOf(run, last),
         ledger: yield* ledger.lines,
         journal: yield* store.journal(run.key)
       }

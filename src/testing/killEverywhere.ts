@@ -153,7 +153,9 @@ const read = <E2>(
     const found = yield* service.find(runId)
     const journal = Option.isNone(found) ? [] : yield* service.journal(found.value.key)
     const ledger = yield* Effect.provide(Ledger.lines, Ledger.layerFile(path.join(folder, "ledger.jsonl")))
-    return { outcome: fs.readFileSync(path.join(folder, "outcome"), "utf8"), ledger, journal }
+    const described = fs.readFileSync(path.join(folder, "outcome"), "utf8")
+    const recorded = Option.getOrUndefined(found)?.outcome
+    return { outcome: recorded === undefined ? described : `${recorded.status} ${recorded.exit}`, ledger, journal }
   }).pipe(Effect.provide(storage(folder)))
 
 const pointFrom = (text: string | undefined): CrashPoint | undefined => {

@@ -61,7 +61,7 @@ for (const backend of backends) {
         assert.strictEqual((yield* lines).filter((line) => line === "c9").length, 4)
         const status = yield* Effect.provide(Workflow.status("9"), layer)
         assert.strictEqual(status.rewinds.length, 3)
-        assert.strictEqual(status.rewinds[0]?.by, "restart of the run")
+        assert.strictEqual(status.rewinds[0]?.by, "restart to the start of the run")
       })
     )
 

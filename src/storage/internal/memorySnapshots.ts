@@ -1,4 +1,5 @@
 import type { FullSnapshot, Rewound, SnapshotQuery } from "../Storage.js"
+import { limitOf } from "./status.js"
 
 /** Snapshots by key, oldest first. */
 export const makeMemorySnapshots = () => {
@@ -9,7 +10,7 @@ export const makeMemorySnapshots = () => {
     [...all.values()]
       .reverse()
       .filter((snapshot) => matches(snapshot, query))
-      .slice(0, query.limit ?? 100)
+      .slice(0, limitOf(query))
 
   const save = (snapshot: Omit<FullSnapshot, "key" | "rewound">, after: number | undefined): number | undefined => {
     if (after !== undefined) {
@@ -46,6 +47,7 @@ const matches = (snapshot: FullSnapshot, query: SnapshotQuery): boolean =>
   (query.run === undefined || (snapshot.run ?? null) === query.run) &&
   (query.name === undefined || snapshot.name === query.name) &&
   (query.kind === undefined || snapshot.kind === query.kind) &&
+  (query.except === undefined || snapshot.kind !== query.except) &&
   (query.before === undefined || snapshot.key < query.before) &&
   (query.takenBefore === undefined || snapshot.at < query.takenBefore) &&
   (query.rewound === true || !snapshot.rewound) &&

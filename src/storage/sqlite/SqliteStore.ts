@@ -8,7 +8,7 @@ import { LeaseLost } from "../StorageError.js"
 import type { Database } from "./driver.js"
 import { makeSqliteSnapshots } from "./snapshots.js"
 import { prepareStatements } from "./statements.js"
-import { makeTransactional } from "./transactional.js"
+import { makeTransactional, refuseInside } from "./transactional.js"
 import type { Writer } from "./writer.js"
 
 export interface Options {
@@ -111,7 +111,7 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
   const renew = (held: ReadonlyArray<Lease>, until: number) =>
     held.filter((lease) => sql.renewLease.run(until, lease.key, lease.token, lease.owner).changes === 0)
 
-  return {
+  const store: Store = {
     now: Clock.currentTimeMillis,
     open: (request, owner, leaseMillis) =>
       Effect.suspend(() =>
@@ -160,6 +160,7 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
     journal: (key) => read("Reading a journal", () => (sql.journal.all(key) as ReadonlyArray<EntryRow>).map(toEntry)),
     list: (query) => Effect.flatMap(Clock.currentTimeMillis, (now) => read("Listing runs", () => list(query, now)))
   }
+  return refuseInside(store, client)
 }
 
 const leaseOf = (run: Run, owner: string): Lease => ({ key: run.key, run: run.id, token: run.token, owner })

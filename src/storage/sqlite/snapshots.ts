@@ -1,3 +1,4 @@
+import { limitOf } from "../internal/status.js"
 import type { FullSnapshot, Rewound, Snapshot, SnapshotQuery } from "../Storage.js"
 import type { Database, Statement } from "./driver.js"
 
@@ -37,18 +38,18 @@ export const makeSqliteSnapshots = (database: Database) => {
    * Rises with the clock, and never names another snapshot, also when the newest one was removed: AUTOINCREMENT does the
    * same for a quarter of an insert's time.
    */
+  let lastGiven = 0
   const nextKey = (at: number): number => {
     const { key } = newestKey.get() as { readonly key: number | null }
-    return Math.max((key ?? 0) + 1, (lastGiven = Math.max(lastGiven + 1, Math.floor(at) * 1_000)))
+    lastGiven = Math.max(lastGiven + 1, (key ?? 0) + 1, Math.floor(at) * 1_000)
+    return lastGiven
   }
-  let lastGiven = 0
 
   const prepared = (columns: string, query: SnapshotQuery) => {
     const { conditions, params } = filter(query)
     const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`
     // A limit that is bound costs three times as much: SQLite plans such a statement again at each use.
-    const limit = Math.max(0, Math.trunc(query.limit ?? 100)) || 0
-    const text = `SELECT ${columns} FROM recovery_snapshots ${where} ORDER BY key DESC LIMIT ${limit}`
+    const text = `SELECT ${columns} FROM recovery_snapshots ${where} ORDER BY key DESC LIMIT ${limitOf(query)}`
     const statement = queries.get(text) ?? database.prepare(text)
     if (queries.size >= maxQueries) queries.clear()
     queries.set(text, statement)
@@ -95,6 +96,7 @@ const filter = (query: SnapshotQuery) => {
     ["run IS ?", query.run],
     ["name = ?", query.name],
     ["kind = ?", query.kind],
+    ["kind <> ?", query.except],
     ["key < ?", query.before],
     ["at < ?", query.takenBefore]
   ]
@@ -103,7 +105,10 @@ const filter = (query: SnapshotQuery) => {
   return {
     conditions: [
       ...used.map(([condition]) => condition),
-      ...labels.map(() => "EXISTS (SELECT 1 FROM json_each(labels) label WHERE label.key = ? AND label.value = ?)"),
+      ...labels.map(
+        () =>
+          "EXISTS (SELECT 1 FROM json_each(iif(json_valid(labels), labels, '{}')) label WHERE label.key = ? AND label.value = ?)"
+      ),
       ...(query.rewound === true ? [] : ["NOT rewound"])
     ],
     params: [...used.map(([, value]) => value), ...labels.flat()]

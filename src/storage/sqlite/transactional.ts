@@ -54,6 +54,45 @@ export const makeTransactional = (
 const toStorage = (error: SqlError): StorageError =>
   error.cause instanceof StorageError ? error.cause : toStorageError(operation)(error.cause ?? error)
 
+/**
+ * While the program writes its own rows the connection is taken: whoever asks
+ * the storage from in there would wait for itself.
+ */
+export const refuseInside = (store: Store, client: SqlClient.SqlClient): Store => {
+  const outside =
+    <Args extends ReadonlyArray<unknown>, A, E, R>(operation: (...args: Args) => Effect.Effect<A, E, R>) =>
+    (...args: Args): Effect.Effect<A, E | StorageError, R> =>
+      Effect.withFiberRuntime((fiber) =>
+        fiber.currentContext.unsafeMap.has(SqlClient.TransactionConnection.key) && isOwn(fiber.currentContext, client)
+          ? Effect.fail(new StorageError({ reason: "Client", operation: "Asking the storage", cause: asked }))
+          : operation(...args)
+      )
+  return {
+    ...store,
+    open: outside(store.open),
+    append: outside(store.append),
+    rewind: outside(store.rewind),
+    reopen: outside(store.reopen),
+    finish: outside(store.finish),
+    find: outside(store.find),
+    journal: outside(store.journal),
+    list: outside(store.list),
+    save: outside(store.save),
+    snapshots: outside(store.snapshots),
+    newest: outside(store.newest),
+    snapshot: outside(store.snapshot),
+    remove: outside(store.remove)
+  }
+}
+
+const asked = new Error(
+  "inside of a transaction of the storage's own client only SQL can be used: save checkpoints and write shared State before or after it"
+)
+
+/** The transaction around may be of another client, on another file. */
+const isOwn = (context: Context.Context<never>, client: SqlClient.SqlClient): boolean =>
+  Option.getOrUndefined(Context.getOption(context, SqlClient.SqlClient)) === client
+
 const problemOf = (context: Context.Context<never>, client: SqlClient.SqlClient): Error | undefined => {
   const given = Context.getOption(context, SqlClient.SqlClient)
   if (Option.isSome(given) && given.value !== client) {

@@ -82,6 +82,63 @@ export const snapshotContract: Readonly<Record<string, Check>> = {
       assert.equal((yield* store.snapshots({ run: null, name: "progress" }))[0]?.key, second)
     }),
 
+  "what is expected before a save is the newest of its own run and name, without what was rewound": (store) =>
+    Effect.gen(function* () {
+      const lease = opened(yield* open(store, "run-1", "a"))
+      const kept = yield* save(store, { seq: 1 }, { lease })
+      yield* save(store, { seq: 5 }, { lease })
+      yield* save(store, { run: "run-2" })
+      yield* store.rewind(lease, entry(6), { after: 1, within: "" })
+      const refused = yield* store.save(snapshot(), { lease, after: 0, entry: () => entry(7) })
+      assert.ok(Option.isNone(refused))
+      assert.equal((yield* store.journal(lease.key)).length, 1)
+      assert.ok(Option.isSome(yield* store.save(snapshot(), { lease, after: kept })))
+    }),
+
+  "refuses the save of a lease that was taken over, with a line or without": (store) =>
+    Effect.gen(function* () {
+      const lease = opened(yield* open(store, "run-1", "a"))
+      yield* TestClock.adjust("30 seconds")
+      yield* open(store, "run-1", "b")
+      assert.equal((yield* Effect.flip(store.save(snapshot(), { lease })))._tag, "LeaseLost")
+      assert.deepEqual(yield* store.snapshots({}), [])
+    }),
+
+  "the newest is found by the same query as all of them": (store) =>
+    Effect.gen(function* () {
+      const lease = opened(yield* open(store, "run-1", "a"))
+      const one = yield* save(store, { at: 1, kind: "auto", labels: { a: "1", b: "1" } })
+      const two = yield* save(store, { at: 2, labels: { a: "1", b: "2" }, seq: 9 })
+      const three = yield* save(store, { at: 3, run: undefined })
+      yield* store.rewind(lease, entry(10), { after: 8, within: "" })
+      const queries: ReadonlyArray<readonly [Storage.SnapshotQuery, number]> = [
+        [{ run: null }, three],
+        [{ run: "run-1" }, one],
+        [{ run: "run-1", rewound: true }, two],
+        [{ kind: "auto" }, one],
+        [{ except: "manual" }, one],
+        [{ labels: { a: "1", b: "1" } }, one],
+        [{ labels: { a: "1", b: "2" }, rewound: true }, two],
+        [{ before: three }, one],
+        [{ takenBefore: 3 }, one]
+      ]
+      for (const [query, key] of queries) {
+        assert.equal(Option.getOrThrow(yield* store.newest(query)).key, key, JSON.stringify(query))
+        assert.equal((yield* store.snapshots(query))[0]?.key, key, JSON.stringify(query))
+      }
+    }),
+
+  "lists a hundred unless it is asked for more, and takes any limit": (store) =>
+    Effect.gen(function* () {
+      yield* Effect.forEach(Array.from({ length: 120 }), () => save(store, { state: "" }), { discard: true })
+      const count = (limit?: number) => Effect.map(store.snapshots({ limit }), ({ length }) => length)
+      assert.deepEqual(
+        yield* Effect.all([count(), count(110), count(Infinity), count(Number.NaN), count(-1), count(2.9)]),
+        [100, 110, 120, 100, 0, 2]
+      )
+      assert.equal(Option.getOrThrow(yield* store.newest({})).state, "")
+    }),
+
   "of many who save after one snapshot, one does": (store) =>
     Effect.gen(function* () {
       const first = yield* save(store, { run: undefined })

@@ -101,11 +101,14 @@ export const interpret = (program: Program): Outcome => {
         if (!records.has(`${key}!`)) add(`${key}!`, "checkpoint")
         return
       case "Transaction":
-        return transact(node, `${key}/`)
+        transact(node, `${key}/`)
+        return
       case "Step":
-        return step(node, key)
+        step(node, key)
+        return
       case "Rewind":
-        return rewind(node, key, section, transaction)
+        rewind(node, key, section, transaction)
+        return
     }
   }
 
@@ -115,7 +118,10 @@ export const interpret = (program: Program): Outcome => {
 
   const step = (node: Node & { readonly _tag: "Step" }, key: string) => {
     const known = records.get(key)
-    if (known !== undefined && known.outcome !== "half") return answer(known)
+    if (known !== undefined && known.outcome !== "half") {
+      answer(known)
+      return
+    }
     const record =
       known ??
       add(key, "step", {
@@ -200,7 +206,10 @@ export const interpret = (program: Program): Outcome => {
     transaction: string | undefined
   ): void => {
     const known = records.get(key)
-    if (known !== undefined) return answer(known)
+    if (known !== undefined) {
+      answer(known)
+      return
+    }
     const record = add(key, "step", { outcome: "half" })
     ledger.push(`begin ${node.name}`)
     if (failedOnce.has(node.name)) {

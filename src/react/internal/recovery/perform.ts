@@ -211,7 +211,12 @@ const outcome = (
     case "Instead": {
       if (decision.otherwise === undefined) return decision.effect
       return Effect.catchAllCause(decision.effect, (cause) =>
-        Cause.isFailure(cause) && !Cause.isDie(cause) ? otherwise(decision) : Effect.failCause(asDefect(cause))
+        Cause.isFailure(cause) && !Cause.isDie(cause)
+          ? Effect.suspend(() => {
+              session.options.onFailure?.()
+              return otherwise(decision)
+            })
+          : Effect.failCause(asDefect(cause))
       )
     }
     case "Rewind":

@@ -7,6 +7,8 @@ import type * as AST from "effect/SchemaAST"
  * the digest and the schema are those they were written with.
  */
 export interface Shape {
+  /** Tells schemas of different forms apart; annotations are no part of it. */
+  readonly form: string
   readonly isPlain: boolean
   /** All names a value can have in it, in order; undefined if there may be others. */
   readonly keys: ReadonlyArray<string> | undefined
@@ -14,58 +16,69 @@ export interface Shape {
 
 export const shapeOf = (ast: AST.AST): Shape => {
   const keys = new Set<string>()
-  const seen = new Set<AST.AST>()
+  const seen = new Map<AST.AST, number>()
   let isPlain = true
   let isClosed = true
 
-  const visit = (node: AST.AST): void => {
-    if (seen.has(node)) return
-    seen.add(node)
+  const notPlain = (what: string) => {
+    isPlain = false
+    return what
+  }
+
+  const all = (nodes: ReadonlyArray<AST.AST>): string => nodes.map(visit).join(",")
+
+  const property = ({ isOptional, name, type }: AST.PropertySignature): string => {
+    if (typeof name === "symbol") return notPlain("symbol")
+    keys.add(String(name))
+    return `${JSON.stringify(name)}${isOptional ? "?" : ""}:${visit(type)}`
+  }
+
+  const visit = (node: AST.AST): string => {
+    const known = seen.get(node)
+    // A schema may lead back to itself.
+    if (known !== undefined) return `^${known}`
     switch (node._tag) {
+      case "Literal":
+        return typeof node.literal === "bigint" ? notPlain("bigint") : JSON.stringify(node.literal)
+      case "Enums":
+        return `enum ${JSON.stringify(node.enums)}`
+      case "TemplateLiteral":
+        return `template ${node}`
       case "StringKeyword":
       case "NumberKeyword":
       case "BooleanKeyword":
       case "UndefinedKeyword":
       case "VoidKeyword":
       case "NeverKeyword":
-      case "Enums":
-      case "TemplateLiteral":
-        return
-      case "Literal":
-        if (typeof node.literal === "bigint") isPlain = false
-        return
+        return node._tag
       case "UnknownKeyword":
       case "AnyKeyword":
       case "ObjectKeyword":
         isClosed = false
-        return
+        return node._tag
       case "Suspend":
-        visit(node.f())
-        return
+        seen.set(node, seen.size)
+        return visit(node.f())
       case "Union":
-        for (const type of node.types) visit(type)
-        return
-      case "TupleType":
-        for (const { type } of [...node.elements, ...node.rest]) visit(type)
-        return
-      case "TypeLiteral":
-        for (const { name, type } of node.propertySignatures) {
-          if (typeof name === "symbol") isPlain = false
-          else keys.add(String(name))
-          visit(type)
-        }
-        for (const { type } of node.indexSignatures) {
-          isClosed = false
-          visit(type)
-        }
-        return
+        return `(${node.types.map(visit).join("|")})`
+      case "TupleType": {
+        const elements = node.elements.map(({ isOptional, type }) => `${visit(type)}${isOptional ? "?" : ""}`)
+        return `[${elements.join(",")};${all(node.rest.map(({ type }) => type))}]`
+      }
+      case "TypeLiteral": {
+        seen.set(node, seen.size)
+        const properties = node.propertySignatures.map(property)
+        if (node.indexSignatures.length > 0) isClosed = false
+        const index = node.indexSignatures.map(({ parameter, type }) => `${visit(parameter)}:${visit(type)}`)
+        return `{${properties.join(",")};${index.join(",")}}`
+      }
       default:
-        isPlain = false
+        return notPlain(node._tag)
     }
   }
 
-  visit(ast)
-  return { isPlain, keys: isClosed && isPlain ? [...keys].sort() : undefined }
+  const form = visit(ast)
+  return { form, isPlain, keys: isClosed && isPlain ? [...keys].sort() : undefined }
 }
 
 /**
@@ -82,17 +95,25 @@ export const canonicalText = (json: unknown, keys: ReadonlyArray<string> | undef
 
 function refuseLossy(this: unknown, key: string, value: unknown): unknown {
   const lossy = typeof value === "number" ? !Number.isFinite(value) : value === undefined && Array.isArray(this)
-  if (lossy) throw new RangeError(`${value} at ${key === "" ? "the top" : `"${key}"`} has no JSON form`)
+  if (lossy) throw noJson(value, key)
   return value
 }
 
-const sorted = (json: unknown): unknown => {
+const noJson = (value: unknown, key: string) =>
+  new RangeError(`${String(value)} at ${key === "" ? "the top" : `"${key}"`} has no JSON form`)
+
+/** What JSON would write as something else is refused: it would not come back as it was. */
+const sorted = (json: unknown, key = ""): unknown => {
+  if (typeof json === "function" || typeof json === "symbol" || typeof json === "bigint") throw noJson(json, key)
   if (typeof json !== "object" || json === null) return json
-  if ("toJSON" in json && typeof json.toJSON === "function") return json
-  if (Array.isArray(json)) return json.map(sorted)
+  if (Array.isArray(json)) return json.map((item, i) => sorted(item, `${key}[${i}]`))
+  const prototype = Object.getPrototypeOf(json)
+  if ((prototype !== null && prototype !== Object.prototype) || "toJSON" in json) throw noJson(nameOf(json), key)
   return Object.fromEntries(
     Object.entries(json)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, value]) => [key, sorted(value)])
+      .map(([name, value]) => [name, sorted(value, name)])
   )
 }
+
+const nameOf = (value: object): string => `a ${value.constructor?.name ?? "value"}`

@@ -1,6 +1,7 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { FullSnapshot } from "../../../storage/Storage.js"
-import type { Check, Info } from "../../Checkpoint.js"
+import type { Check, Finding, Info } from "../../Checkpoint.js"
 import type { Problem } from "../../CheckpointError.js"
 import { NoMigration, type StateCodec, textOf } from "./state.js"
 
@@ -38,7 +39,7 @@ export const check = (
   Effect.gen(function* () {
     const read = yield* readState(snapshot, options)
     const found = yield* Effect.forEach(options.checks, (check) =>
-      Effect.map(check.check(info), (findings) =>
+      Effect.map(findingsOf(check, info), (findings) =>
         findings.map((finding) => ({ check: check.name, severity: check.severity, ...finding }))
       )
     )
@@ -46,6 +47,25 @@ export const check = (
     const problems = all.map((problem) => ({ ...problem, severity: severityOf(problem, options) }))
     return { state: read.state, problems: [...bySeverity(problems, "error"), ...bySeverity(problems, "warning")] }
   })
+
+/** A check that dies or hangs has found something too, and must not hide what others find. */
+const findingsOf = (check: Check<unknown>, info: Info): Effect.Effect<ReadonlyArray<Finding>, never, unknown> =>
+  Effect.suspend(() => check.check(info)).pipe(
+    Effect.catchAllCause((cause) =>
+      Cause.isInterruptedOnly(cause)
+        ? Effect.failCause(cause)
+        : Effect.succeed([{ subject: check.name, message: `the check failed: ${messageOf(Cause.squash(cause))}` }])
+    ),
+    Effect.timeoutTo({
+      duration: patience,
+      onSuccess: (findings) => findings,
+      onTimeout: () => [{ subject: check.name, message: "the check did not end within 30 seconds" }]
+    })
+  )
+
+const patience = "30 seconds"
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 const bySeverity = (problems: ReadonlyArray<Problem>, severity: Problem["severity"]) =>
   problems.filter((problem) => problem.severity === severity)
@@ -64,11 +84,11 @@ export const problem = (check: string, subject: string, message: string): Proble
 export const readState = (snapshot: FullSnapshot, { codec }: Pick<CheckOptions, "codec">) =>
   Effect.flatMap(Effect.either(textOf(snapshot)), (text) => {
     if (text._tag === "Left") return Effect.succeed(unreadable("integrity", text.left.message))
-    return Effect.match(codec.decode(text.right, snapshot), {
-      onFailure: (cause) =>
-        cause instanceof NoMigration
-          ? unreadable("version", cause.message)
-          : unreadable("schema", cause instanceof Error ? cause.message : String(cause)),
+    return Effect.matchCause(codec.decode(text.right, snapshot), {
+      onFailure: (cause) => {
+        const error = Cause.squash(cause)
+        return unreadable(error instanceof NoMigration ? "version" : "schema", messageOf(error))
+      },
       onSuccess: (state) => ({ state, problems: isEmpty(text.right) ? [problem("state", "state", "it is empty")] : [] })
     })
   })

@@ -4,28 +4,25 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Service, Snapshot, SnapshotQuery, StorageError } from "../../../storage/Storage.js"
 import type { Info, Query, Retention, Stats } from "../../Checkpoint.js"
+import { escape } from "../run/liveRun.js"
+import { sharedKind } from "../state/global.js"
 import { isWhole } from "./whole.js"
-
-/** What is kept under this kind is a value shared by runs, and no checkpoint. */
-const isCheckpoint = ({ kind }: Snapshot): boolean => kind !== "state"
 
 export const all = (
   storage: Service,
   { before, kind, labels, limit, name, rewound, run }: Query & { readonly name?: string | undefined }
 ): Effect.Effect<ReadonlyArray<Snapshot>, StorageError> =>
-  Effect.map(
-    storage.snapshots({
-      run: run === "any" ? undefined : run,
-      name,
-      kind,
-      labels,
-      rewound,
-      limit,
-      before: typeof before === "string" ? Number(before) : undefined,
-      takenBefore: before instanceof Date ? before.getTime() : undefined
-    }),
-    (found) => found.filter(isCheckpoint)
-  )
+  storage.snapshots({
+    except: sharedKind,
+    run: run === "any" ? undefined : run,
+    name,
+    kind,
+    labels,
+    rewound,
+    limit,
+    before: typeof before === "string" ? Number(before) : undefined,
+    takenBefore: before instanceof Date ? before.getTime() : undefined
+  })
 
 const page = 1_000
 
@@ -40,8 +37,8 @@ const fold = <A>(
     let known = initial
     let before = query.before
     for (;;) {
-      const found = yield* storage.snapshots({ ...query, before, limit: page })
-      for (const snapshot of found) if (isCheckpoint(snapshot)) known = add(known, snapshot)
+      const found = yield* storage.snapshots({ ...query, except: sharedKind, before, limit: page })
+      for (const snapshot of found) known = add(known, snapshot)
       before = found.at(-1)?.key
       if (found.length < page) return known
     }
@@ -77,6 +74,20 @@ export const stats = (storage: Service, query: SnapshotQuery): Effect.Effect<Sta
   }))
 }
 
+/** Refuses what no one can have meant. */
+export const checkRetention = (name: string, { keep, maxAge }: Retention): Retention => {
+  if (keep !== undefined && keep !== Infinity && !(Number.isInteger(keep) && keep >= 1)) {
+    throw new RangeError(`Checkpoint "${name}": keep must be a whole number from 1 on, not ${keep}`)
+  }
+  return { keep: keep === Infinity ? undefined : keep, maxAge }
+}
+
+/** Saved in the body of a run, under a key of its own: its journal refers to it as long as it has no outcome. */
+const isInBody = ({ name, step }: Snapshot): boolean => {
+  const key = step.slice(step.lastIndexOf("/") + 1)
+  return key === `${escape(name)}!` || key.startsWith(`${escape(name)}!#`)
+}
+
 /** With each save: what its own run has too many of. The one just saved is the newest, and stays. */
 export const trim = (
   storage: Service,
@@ -85,7 +96,8 @@ export const trim = (
 ): Effect.Effect<void, StorageError> =>
   Effect.gen(function* () {
     const limit = keep === undefined ? page : Math.max(1, keep) + 20
-    const found = yield* storage.snapshots({ run: run ?? null, name, limit, rewound: true })
+    const all = yield* storage.snapshots({ run: run ?? null, name, limit })
+    const found = all.filter((snapshot) => !isInBody(snapshot))
     const oldest = yield* oldestAllowed(maxAge)
     const excess = found.filter(({ at }, i) => i > 0 && (i >= (keep ?? Infinity) || at < oldest))
     if (excess.length > 0) yield* storage.remove(excess.map(({ key }) => key))

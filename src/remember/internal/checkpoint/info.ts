@@ -1,5 +1,8 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import type { FullSnapshot, Snapshot } from "../../../storage/Storage.js"
-import type { Info, SaveOptions } from "../../Checkpoint.js"
+import type { Info, SaveOptions, Stats, Validity } from "../../Checkpoint.js"
 import type { Place } from "./place.js"
 import type { Written } from "./state.js"
 
@@ -23,6 +26,10 @@ export const newSnapshot = (
   about: aboutOf(given)
 })
 
+/** What cannot be written is found before anything is. */
+export const checkAbout = (given: SaveOptions): Effect.Effect<void, unknown> =>
+  given.metadata === undefined ? Effect.void : Effect.try({ try: () => void aboutOf(given), catch: (cause) => cause })
+
 const aboutOf = ({ artifacts, dependencies, environment, metadata }: SaveOptions): string => {
   if ((artifacts ?? dependencies ?? environment ?? metadata) === undefined) return nothing
   const files = artifacts?.map((artifact) => (typeof artifact === "string" ? { path: artifact } : artifact))
@@ -44,20 +51,57 @@ export const infoOf = (snapshot: Snapshot): Info => {
 
 /** Damaged, it says nothing; the state has a digest of its own. */
 const toAbout = (text: string): About => {
-  const { artifacts = [], dependencies = [], environment = {}, metadata = {} } = text === nothing ? {} : parse(text)
-  return { artifacts, dependencies, environment, metadata }
-}
-
-const parse = (text: string): Partial<About> => {
+  if (text === nothing) return { artifacts: [], dependencies: [], environment: {}, metadata: {} }
   try {
-    return JSON.parse(text)
+    return readAbout(text)
   } catch {
-    return { metadata: { damaged: text } }
+    return { artifacts: [], dependencies: [], environment: {}, metadata: { damaged: text } }
   }
 }
+
+const readAbout = Schema.decodeUnknownSync(
+  Schema.parseJson(
+    Schema.Struct({
+      artifacts: Schema.optionalWith(
+        Schema.Array(
+          Schema.Struct({
+            path: Schema.String,
+            size: Schema.optional(Schema.Number),
+            digest: Schema.optional(Schema.String)
+          })
+        ),
+        { default: () => [] }
+      ),
+      dependencies: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] }),
+      environment: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), {
+        default: () => ({})
+      }),
+      metadata: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.Unknown }), {
+        default: () => ({})
+      })
+    })
+  )
+)
 
 /** As it is in the journal. */
 export const toInfo = (text: string): Info => {
   const info: Info = JSON.parse(text)
   return { ...info, run: info.run, at: new Date(info.at) }
+}
+
+export const toInfos = (text: string): ReadonlyArray<Info> => {
+  const all: ReadonlyArray<Info> = JSON.parse(text)
+  return all.map((info) => ({ ...info, run: info.run, at: new Date(info.at) }))
+}
+
+export const toStats = (text: string): Stats => {
+  const stats = JSON.parse(text)
+  const dateOf = ({ value }: { readonly value?: string }) =>
+    value === undefined ? Option.none() : Option.some(new Date(value))
+  return { ...stats, oldest: dateOf(stats.oldest), newest: dateOf(stats.newest) }
+}
+
+export const toValidity = (text: string): Validity => {
+  const validity: Validity = JSON.parse(text)
+  return { ...validity, checkedAt: new Date(validity.checkedAt) }
 }

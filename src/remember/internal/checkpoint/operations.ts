@@ -9,8 +9,8 @@ import { CheckpointInvalid, CheckpointNotFound, type Problem } from "../../Check
 import { JournalError } from "../../RunError.js"
 import { type Checked, check, readState } from "./checks.js"
 import * as cleanup_ from "./cleanup.js"
-import { infoAt, infoOf, newSnapshot, toInfo } from "./info.js"
-import { inPlace, orStop, type Place, recordIn, runOf, saveIn } from "./place.js"
+import { checkAbout, infoAt, infoOf, newSnapshot, toInfo, toInfos, toStats, toValidity } from "./info.js"
+import { beside, inPlace, orStop, type Place, recalled, recordIn, runOf, saveIn } from "./place.js"
 import { saveEvery } from "./scoped.js"
 import { makeCodec, type Written } from "./state.js"
 
@@ -22,7 +22,8 @@ type Self = Checkpoint<unknown, unknown, unknown>
 
 /** What a checkpoint can do, by its options; what they need is in its public type. */
 export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
-  const { checks = [], kind = "manual", retention, severities = {}, version = 1 } = options
+  const { checks = [], kind = "manual", severities = {}, version = 1 } = options
+  const retention = options.retention && cleanup_.checkRetention(name, options.retention)
   const migrations = Object.fromEntries(
     Object.entries(options.migrations ?? {}).map(([from, { migration }]) => [Number(from), migration])
   )
@@ -39,14 +40,17 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
     (cause: unknown): JournalError =>
       new JournalError({ reason: "Encode", run: runOf(place)?.id, record: `state of checkpoint "${name}"`, cause })
 
-  const encoded = (place: Place, state: unknown) =>
+  const encoded = (place: Place, state: unknown, given: SaveOptions) =>
     // What the schema needs is in the type of `save`.
-    Effect.mapError(codec.encode(state), unwritable(place)) as Effect.Effect<Written, JournalError>
+    Effect.mapError(Effect.zipRight(checkAbout(given), codec.encode(state)), unwritable(place)) as Effect.Effect<
+      Written,
+      JournalError
+    >
 
   // Written without generators: saving and reading the newest are what programs do all the time.
   const saveAt = (place: Place, state: unknown, given: SaveOptions) => {
     if (place._tag === "Body" && place.known !== undefined) return Effect.succeed(toInfo(place.known))
-    return Effect.flatMap(orStop(place, encoded(place, state)), (written) =>
+    return Effect.flatMap(orStop(place, encoded(place, state, given)), (written) =>
       Effect.flatMap(Effect.zip(Storage.Storage, Clock.currentTimeMillis), ([storage, at]) => {
         const snapshot = newSnapshot({ name, kind, at }, written, given)
         const info = infoAt(place, snapshot)
@@ -119,17 +123,30 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
     )
 
   const stats = (place: Place, query: Query) =>
-    Effect.flatMap(Storage.Storage, (storage) => orStop(place, cleanup_.stats(storage, queryAt(place, query))))
-
-  const validate = (id: string) =>
-    inPlace(`${name}?`, (place) =>
-      Effect.zipWith(checked(place, id), Clock.currentTimeMillis, ({ problems }, now) => ({
-        isValid: !problems.some(({ severity }) => severity === "error"),
-        errors: problems.filter(({ severity }) => severity === "error"),
-        warnings: problems.filter(({ severity }) => severity === "warning"),
-        checkedAt: new Date(now)
-      }))
+    recalled(
+      place,
+      toStats,
+      Effect.flatMap(Storage.Storage, (storage) => orStop(place, cleanup_.stats(storage, queryAt(place, query))))
     )
+
+  const list = (place: Place, query: Query | undefined) =>
+    recalled(
+      place,
+      toInfos,
+      Effect.flatMap(Storage.Storage, (storage) =>
+        Effect.map(orStop(place, storage.snapshots(queryAt(place, query))), (all) => all.map(infoOf))
+      )
+    )
+
+  const validate = (id: string) => inPlace(`${name}?`, (place) => recalled(place, toValidity, validity(place, id)))
+
+  const validity = (place: Place, id: string) =>
+    Effect.zipWith(checked(place, id), Clock.currentTimeMillis, ({ problems }, now) => ({
+      isValid: !problems.some(({ severity }) => severity === "error"),
+      errors: problems.filter(({ severity }) => severity === "error"),
+      warnings: problems.filter(({ severity }) => severity === "warning"),
+      checkedAt: new Date(now)
+    }))
 
   const self: Self = {
     name,
@@ -153,13 +170,9 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
     saveEvery: (state, interval, given) =>
       saveEvery(name, state, interval, (value) => self.save(value, { kind: "auto", ...given })),
     latest: (query = {}) => inPlace(`${name}?`, (place) => latest(place, query)),
-    list: (query) =>
-      inPlace(`${name}?`, (place) =>
-        Effect.flatMap(Storage.Storage, (storage) =>
-          Effect.map(orStop(place, storage.snapshots(queryAt(place, query))), (all) => all.map(infoOf))
-        )
-      ),
-    restore: (id) => inPlace(`${name}?`, (place) => Effect.flatMap(checked(place, id), restored)),
+    list: (query) => inPlace(`${name}?`, (place) => list(place, query)),
+    // What is under an id never changes, so there is nothing to put on record.
+    restore: (id) => beside((place) => Effect.flatMap(checked(place, id), restored)),
     validate,
     isValid: (id) =>
       Effect.orElseSucceed(

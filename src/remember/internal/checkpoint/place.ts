@@ -29,6 +29,24 @@ export const inPlace = <A, E, R>(name: string, use: (place: Place) => Effect.Eff
 
 const outside: Place = { _tag: "Outside" }
 
+/** The same for what a resume may ask again, since the answer is the same: nothing is put on record. */
+export const beside = <A, E, R>(use: (place: Place) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime((fiber) => {
+    const around = Context.getOption(fiber.currentContext, live_.Run)
+    return use(Option.isNone(around) ? outside : { _tag: "Step", run: around.value, step: "" })
+  })
+
+/** In the body of a run an answer is put on record, and told again when the run is resumed. */
+export const recalled = <A, E, R>(
+  place: Place,
+  read: (text: string) => A,
+  ask: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  if (place._tag !== "Body") return ask
+  if (place.known !== undefined) return Effect.succeed(read(place.known))
+  return Effect.tap(ask, (answer) => recordIn(place, "CheckpointRead", JSON.stringify(answer)))
+}
+
 const inBody = <A, E, R>(
   run: live_.RunService,
   name: string,
@@ -41,11 +59,10 @@ const inBody = <A, E, R>(
       const key = live_.enter(run, name, fiber)
       if (key instanceof StepConflict) return live_.stop(live, key)
       const known = live.journal.recorded.get(key)
-      const replay = known === undefined ? Replays.find(live.replays, key) : undefined
-      const there =
-        replay === undefined
-          ? restore(use({ _tag: "Body", run, key, known: known?.payload }))
-          : restore(Replays.park(replay, false))
+      const parks = known === undefined && (live.rewinding || Replays.find(live.replays, key) !== undefined)
+      const there = parks
+        ? Replays.park(live.replays, key, false)
+        : restore(use({ _tag: "Body", run, key, known: known?.payload }))
       return Effect.ensuring(
         there,
         Effect.sync(() => live_.leave(run, name))

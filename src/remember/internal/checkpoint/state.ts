@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { FullSnapshot } from "../../../storage/Storage.js"
-import { canonicalText, shapeOf } from "./canonical.js"
+import { canonicalText, type Shape, shapeOf } from "./canonical.js"
 import { deflate, digest, inflate } from "./platform.js"
 
 /** A state as it is stored. */
@@ -38,18 +38,22 @@ type AnySchema = Schema.Schema<unknown, unknown, unknown>
 export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecOptions): StateCodec => {
   // `Schema.All` admits `never` in its parameters; encoding and decoding only ever see matching values.
   const given = schema as AnySchema
-  const { isPlain, keys } = shapeOf(given.ast)
+  // Late, since a schema may refer to one that is defined after it.
+  let shape: (Shape & { readonly print: string }) | undefined
+  const shapeNow = () => {
+    if (shape === undefined) {
+      const made = shapeOf(given.ast)
+      shape = { ...made, print: fingerprint(`${made.isPlain ? "plain" : "mapped"} ${made.form}`) }
+    }
+    return shape
+  }
   const toJson = Schema.encode(given)
   const fromJson = Schema.decodeUnknown(given)
-  // Two schemas of one form read the same; only this form is compared.
-  const form = `${isPlain ? "plain" : "mapped"} ${given.ast}`
-
-  const schemaForm = fingerprint(form)
 
   const pack = (text: string): Effect.Effect<Written> =>
     Effect.flatMap(digest(text), (hash) => {
-      const written = { digest: hash, schema: schemaForm, version, size: byteLength(text) }
-      if (text.length <= compressAbove) return Effect.succeed({ ...written, state: text, encoding: "json" })
+      const written = { digest: hash, schema: shapeNow().print, version, size: byteLength(text) }
+      if (written.size <= compressAbove) return Effect.succeed({ ...written, state: text, encoding: "json" })
       return Effect.map(deflate(text), (bytes) =>
         bytes.length < text.length
           ? { ...written, state: bytes, encoding: "deflate" }
@@ -59,7 +63,7 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
 
   const toText = (json: unknown): Effect.Effect<Written, unknown> => {
     try {
-      return pack(canonicalText(json, keys))
+      return pack(canonicalText(json, shapeNow().keys))
     } catch (cause) {
       return Effect.fail(cause)
     }
@@ -67,7 +71,8 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
 
   return {
     version,
-    encode: isPlain ? (state) => Effect.suspend(() => toText(state)) : (state) => Effect.flatMap(toJson(state), toText),
+    encode: (state) =>
+      Effect.suspend(() => (shapeNow().isPlain ? toText(state) : Effect.flatMap(toJson(state), toText))),
     decode: (text, written) => {
       let json: unknown
       try {
@@ -79,7 +84,7 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
         return Effect.flatMap(migrate(json, written.version, version, migrations), fromJson)
       }
       // Written by this very schema, and not changed since: it is what it was.
-      return isPlain && written.schema === schemaForm ? Effect.succeed(json) : fromJson(json)
+      return shapeNow().isPlain && written.schema === shapeNow().print ? Effect.succeed(json) : fromJson(json)
     }
   }
 }
@@ -144,8 +149,8 @@ export class Damaged extends Error {
 }
 
 const unpack = (encoding: string, state: string | Uint8Array): Effect.Effect<string, Damaged> => {
-  if (encoding === "json") return Effect.succeed(typeof state === "string" ? state : new TextDecoder().decode(state))
-  if (encoding !== "deflate" || typeof state === "string") {
+  if (encoding === "json" && typeof state === "string") return Effect.succeed(state)
+  if (encoding !== "deflate" || !(state instanceof Uint8Array)) {
     return Effect.fail(new Damaged(`states written as "${encoding}" are not known to this version of effect-recovery`))
   }
   return Effect.mapError(inflate(state), (cause) => new Damaged("its bytes cannot be read", { cause }))

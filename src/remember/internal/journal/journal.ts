@@ -1,5 +1,6 @@
 import type { Entry, Rewound } from "../../../storage/Storage.js"
 import { JournalError } from "../../RunError.js"
+import type { Known } from "../run/replays.js"
 import { decodeRewind, type RewindRecord } from "./rewindLine.js"
 
 /**
@@ -57,6 +58,8 @@ export interface StepRecord {
   readonly ambiguous: ReadonlyArray<number>
   /** It cannot be undone. */
   readonly pivot: boolean
+  /** It has a compensation. */
+  readonly undo: boolean
 }
 
 /** What the journal knows of one compensation. */
@@ -159,12 +162,30 @@ const foldStep =
       past: kind === "AttemptFailed" ? [...(known?.past ?? []), entry] : (known?.past ?? []),
       ambiguous:
         kind === "StepAmbiguous" ? withAttempt(known?.ambiguous ?? [], entry.attempt) : (known?.ambiguous ?? []),
-      pivot: known?.pivot ?? (kind === "AttemptStarted" && entry.payload === pivotPayload)
+      pivot: known?.pivot ?? (kind === "AttemptStarted" && entry.payload === pivotPayload),
+      undo: known?.undo ?? (kind === "AttemptStarted" && entry.payload === undoPayload)
     })
   }
 
-/** What the first line of a pivot says. */
+/** What the first line of a pivot says, and of a step that can be undone. */
 export const pivotPayload = `{"pivot":true}`
+export const undoPayload = `{"undo":true}`
+
+/** Everything that can be met again, and whether a rollback needs it. */
+export const knownOf = (journal: Journal): ReadonlyArray<readonly [key: string, known: Known]> => {
+  const { rollbacks, steps, undos } = journal
+  // What was rolled back whole answers with its failure, and nobody comes by its steps again.
+  const gone = [...rollbacks.values()].filter(({ status }) => status === "completed").map(({ section }) => section)
+  const isThere = (key: string) => !gone.some((section) => key.startsWith(section))
+  const isOpen = (key: string) => undos.get(key)?.status !== "completed"
+  const ofSteps = [...steps.values()].map(
+    ({ order, step, undo }) => [step, { order, isNeeded: undo && isOpen(step) }] as const
+  )
+  const ofUndos = [...undos.values()]
+    .filter(({ key }) => !steps.has(key))
+    .map(({ key, order }) => [key, { order, isNeeded: isOpen(key) }] as const)
+  return [...ofSteps, ...ofUndos].filter(([key]) => isThere(key))
+}
 
 /** A process that ends again before it has run the attempt finds the same one. */
 const withAttempt = (attempts: ReadonlyArray<number>, attempt: number): ReadonlyArray<number> =>

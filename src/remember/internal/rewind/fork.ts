@@ -1,12 +1,12 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Decision from "../../../react/Decision.js"
 import { RewindRefused } from "../../../react/internal/errors.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Journal } from "../journal/journal.js"
 import { readSteps } from "../run/execute.js"
 import { findRun, journalOf, locate } from "./fromOutside.js"
-import { keysIn } from "./points.js"
 
 /** There is a run with the id a fork was to have. */
 export class RunExists extends Data.TaggedError("RunExists")<{ readonly run: string }> {
@@ -29,7 +29,11 @@ export const forkRun = (id: string, as: string, point: Decision.Point) =>
       // Nothing is undone, so nothing stands in the way but that there is no such point.
       if (place instanceof RewindRefused) return yield* place
       const all = yield* restore(storage.journal(run.key))
-      const kept = keep(all, journal, keysIn(journal, place), place)
+      // What could not be undone was done: only the lines of the steps themselves count.
+      const after = [...journal.steps.values()].filter(
+        ({ lastSeq, step }) => lastSeq > place.after && step.startsWith(place.within)
+      )
+      const kept = keep(all, journal, new Set(after.map(({ step }) => step)), place)
       const { input, labels, version, workflow } = run
       const opened = yield* storage.open({ id: as, workflow, version, input, labels }, restore)
       if (opened._tag !== "Created" && opened._tag !== "Claimed") return yield* new RunExists({ run: as })
@@ -42,10 +46,43 @@ export const forkRun = (id: string, as: string, point: Decision.Point) =>
       const at = yield* storage.now
       const payload = JSON.stringify({ run: id, point: place.point })
       const line = { seq: 1, kind: "RunForked", step: "", attempt: 0, at, payload }
-      const copied = kept.map((entry, i) => ({ ...entry, seq: i + 2 }))
-      yield* Effect.ensuring(storage.append(opened.lease, [line, ...copied]), storage.release(opened.lease))
+      const { lease } = opened
+      const ids = yield* Effect.onError(copySnapshots(storage, id, lease, kept, place), () => storage.release(lease))
+      const copied = kept.map((entry, i) => ({ ...rename(entry, ids, as), seq: i + 2 }))
+      yield* Effect.ensuring(storage.append(lease, [line, ...copied]), storage.release(lease))
     })
   )
+
+/** The new ids of the checkpoints the new run has from the other one. */
+const copySnapshots = (
+  storage: Storage.Service,
+  from: string,
+  lease: Storage.Lease,
+  kept: ReadonlyArray<Storage.Entry>,
+  { after, within }: Storage.Rewound
+) =>
+  Effect.gen(function* () {
+    const ids = new Map<string, string>()
+    const all = yield* storage.snapshots({ run: from, limit: Number.MAX_SAFE_INTEGER })
+    const isKept = ({ seq, step }: Storage.Snapshot) => seq <= after || !step.startsWith(within)
+    for (const { key } of all.filter(isKept).reverse()) {
+      const found = yield* storage.snapshot(key)
+      if (Option.isNone(found)) continue
+      const seq = 1 + kept.filter((entry) => entry.seq <= found.value.seq).length
+      const saved = yield* storage.save({ ...found.value, run: lease.run, seq }, { lease })
+      if (Option.isSome(saved)) ids.set(String(key), String(saved.value))
+    }
+    return ids
+  })
+
+/** A line about a checkpoint, with the id and the run it has now. */
+const rename = (entry: Storage.Entry, ids: ReadonlyMap<string, string>, run: string): Storage.Entry => {
+  if (entry.kind !== "CheckpointSaved" && entry.kind !== "CheckpointRead") return entry
+  const told = JSON.parse(entry.payload ?? "null")
+  if (typeof told === "string") return { ...entry, payload: JSON.stringify(ids.get(told) ?? told) }
+  if (typeof told?.id !== "string") return entry
+  return { ...entry, payload: JSON.stringify({ ...told, id: ids.get(told.id) ?? told.id, run }) }
+}
 
 /** The lines of what is neither forgotten by an earlier rewind nor lies after the point. */
 const keep = (

@@ -1,6 +1,6 @@
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { knownOf } from "../journal/journal.js"
 import type { RewindRecord } from "../journal/rewindLine.js"
 import { encodeRewind } from "../journal/rewindLine.js"
 import * as live_ from "../run/liveRun.js"
@@ -22,11 +22,25 @@ export const performRewind = (
     const keys = keysIn(live.journal, rewind)
     // What ends from here on ends for the rewind's sake.
     live.rewinding = true
-    const replay = Replays.make("", keys)
+    const replay = Replays.make("", knownOf(live.journal))
+    // What lies before the point is answered, and need not be met for the rewind's sake.
+    for (const key of [...replay.missing.keys()]) {
+      if (!keys.has(key)) replay.missing.set(key, { order: replay.missing.get(key)?.order ?? 0, isNeeded: false })
+    }
     live.replays.add(replay)
-    yield* Effect.raceFirst(Deferred.await(replay.met), Fiber.await(body))
-    const undone = yield* rollback(live.undoLog, { within: rewind.within, only: keys }, journaled(live))
+    yield* Replays.settle(replay, body)
+    const scope = { within: rewind.within, only: keys }
+    const first = yield* rollback(live.undoLog, scope, journaled(live))
     yield* Fiber.interrupt(body)
+    // A finalizer of the body may have met more.
+    const failed = new Set(first.failures.map(({ undo }) => undo))
+    const left = new Set([...keys].filter((key) => !failed.has(key)))
+    const late = yield* rollback(live.undoLog, { within: rewind.within, only: left }, journaled(live))
+    const undone: Undone = {
+      failures: [...first.failures, ...late.failures],
+      remaining: [...first.remaining, ...late.remaining, ...Replays.neededOf(replay)],
+      pivot: first.pivot ?? late.pivot
+    }
     if (isClean(undone) && live.stopped === undefined) yield* recordEnd(live, rewind)
     return undone
   })

@@ -8,15 +8,16 @@ import { type Journal, readJournal } from "../journal/journal.js"
 import { encodeRewind } from "../journal/rewindLine.js"
 import * as Branch from "../run/branch.js"
 import * as live_ from "../run/liveRun.js"
+import * as Replays from "../run/replays.js"
 import { describe, obstacle, type Place, placesOf } from "./points.js"
 
 /** What strategies rewind: this run. */
 export const makeRewinder = (live: live_.LiveRun): RewinderService => ({
   plan: <R>(request: RewindRequest<R>) =>
     Effect.withFiberRuntime<Decision.Decision<never, RewindRefused>, never, R>((fiber) => {
-      if (live_.isEnding(live)) return Effect.never
+      if (live_.isEnding(live)) return Replays.never
       const run = Context.get(fiber.currentContext as Context.Context<live_.Run>, live_.Run)
-      const by = `${request.strategy} of ${Branch.stepOf(fiber) ?? (run.section === "" ? "the run" : run.section)}`
+      const by = `${request.strategy} to ${describe(request.point)} of ${Branch.stepOf(fiber) ?? (run.section === "" ? "the run" : run.section)}`
       return Effect.gen(function* () {
         const journal = yield* current(live)
         const made = journal.rewinds.filter((rewind) => rewind.by === by).length
@@ -74,4 +75,4 @@ const begin = (
       const payload = encodeRewind({ begun: entry.seq, after, within, by, point, reason })
       return Effect.map(live_.appendAll(live, [{ ...entry, payload }]), () => live.halt())
     })
-  ).pipe(Effect.zipRight(Effect.never))
+  ).pipe(Effect.zipRight(Replays.never))

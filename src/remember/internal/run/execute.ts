@@ -1,5 +1,6 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -12,7 +13,7 @@ import { Rewinder } from "../../../react/internal/recovery/rewinder.js"
 import * as Storage from "../../../storage/Storage.js"
 import { JournalError, machineryOf, RewindFailed, type RunError, RunMismatch } from "../../RunError.js"
 import { canonical, causeCodec, valueCodec } from "../journal/codec.js"
-import { emptyJournal, type Journal, readJournal } from "../journal/journal.js"
+import { emptyJournal, type Journal, knownOf, readJournal } from "../journal/journal.js"
 import type { RewindRecord } from "../journal/rewindLine.js"
 import { performRewind } from "../rewind/perform.js"
 import { makeRewinder } from "../rewind/rewinder.js"
@@ -152,14 +153,23 @@ const advance = (
             runFenced(live, body, restore, Fiber.await)
           )
         : rewind(live, rewinding, body, restore)
-    return Effect.flatMap(pass, (exit) =>
-      isToGoOn(live, rewinding, exit)
-        ? Effect.flatMap(readSteps(storage, lease), (next) =>
-            advance(storage, definition, request, lease, next, restore)
-          )
-        : settle(live, definition, exit)
-    )
+    return Effect.flatMap(Effect.zipLeft(pass, closed(live)), (exit) => {
+      if (isToGoOn(live, rewinding, exit)) {
+        live.over = true
+        return Effect.flatMap(readSteps(storage, lease), (next) =>
+          advance(storage, definition, request, lease, next, restore)
+        )
+      }
+      // What a body that was only replayed came to is no outcome.
+      return rewinding === undefined || live.stopped !== undefined
+        ? settle(live, definition, exit)
+        : stopped(live, Effect.interrupt, "interruption")
+    })
   })
+
+/** A transaction of a fiber nobody waits for may be in the middle of its rollback. */
+const closed = (live: LiveRun): Effect.Effect<void> =>
+  Effect.suspend(() => Effect.forEach([...live.open], Deferred.await, { discard: true }))
 
 /** It was rewound, or is to be: the journal says what is left. */
 const isToGoOn = (live: LiveRun, rewinding: RewindRecord | undefined, exit: Exit.Exit<unknown, unknown>): boolean =>
@@ -207,6 +217,9 @@ export const makeLive = (
     diedIn: undefined,
     stopped: undefined,
     rewinding: false,
+    open: new Set(),
+    closed: new Set(),
+    over: false,
     interrupted: false
   }))
 
@@ -267,12 +280,28 @@ const runFenced = (
 
 const settle = (live: LiveRun, definition: AnyDefinition, exit: Exit.Exit<unknown, unknown>) => {
   if (live.stopped !== undefined) return stopped(live, Effect.fail(live.stopped), live.stopped._tag)
+  const open = openRollback(live)
+  if (open !== undefined && !live.interrupted) return stopped(live, Effect.fail(open), open._tag)
   if (Exit.isSuccess(exit)) return completed(live, definition, exit.value)
   const machinery = machineryOf(exit.cause)
   if (machinery !== undefined) return stopped(live, Effect.fail(machinery), machinery._tag)
   return Cause.isFailure(exit.cause) && !Cause.isDie(exit.cause)
     ? failed(live, definition, exit.cause)
     : stopped(live, exit, Cause.isDie(exit.cause) ? "a defect" : "interruption")
+}
+
+/** A rollback an earlier process had begun, which the program did not come by again: no outcome before it has ended. */
+const openRollback = (live: LiveRun): RewindFailed | undefined => {
+  const { closed, id: run, journal } = live
+  for (const { section, status } of journal.rollbacks.values()) {
+    if (status !== "started" || closed.has(section)) continue
+    const remaining = knownOf(journal).flatMap(([key, { isNeeded }]) =>
+      isNeeded && key.startsWith(section) ? [key] : []
+    )
+    const point = `the start of transaction "${section}"`
+    if (remaining.length > 0) return new RewindFailed({ run, point, failures: [], remaining, pivot: undefined })
+  }
+  return undefined
 }
 
 /** No outcome: the lease goes back, and whoever executes the run next goes on. */

@@ -1,8 +1,10 @@
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import type * as Schema from "effect/Schema"
 import type * as Events from "../../../react/Events.js"
 import type { Watch } from "../../../react/internal/watch/eventHub.js"
@@ -45,6 +47,12 @@ export interface LiveRun {
   stopped: RunError | undefined
   /** A rewind was decided: the body ends, and what it leaves undone is the rewind's business. */
   rewinding: boolean
+  /** The transactions that are being rolled back now. The run does not end before they have. */
+  readonly open: Set<Deferred.Deferred<void>>
+  /** The sections of those that have ended. */
+  readonly closed: Set<string>
+  /** Another pass over the body has begun: what is left of this one is too late. */
+  over: boolean
   /** Whoever executes the run has interrupted it. */
   interrupted: boolean
 }
@@ -99,12 +107,27 @@ export const append = (live: LiveRun, kind: Kind, step: string, attempt: number,
   appendAll(live, [nextEntry(live, kind, step, attempt, payload, at)])
 
 export const appendAll = (live: LiveRun, entries: ReadonlyArray<Entry>): Effect.Effect<void> =>
-  Effect.catchAll(live.storage.append(live.lease, entries), (error) => stop(live, error))
+  Effect.catchAll(tryAppend(live, entries), (error) => stop(live, error))
+
+/** The run waits for what this does before it ends. */
+export const whileOpen = <A, E, R>(live: LiveRun, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const open = Deferred.unsafeMake<void>(FiberId.none)
+    live.open.add(open)
+    return Effect.ensuring(
+      self,
+      Effect.suspend(() => {
+        live.open.delete(open)
+        return Deferred.succeed(open, undefined)
+      })
+    )
+  })
 
 export const tryAppend = (
   live: LiveRun,
   entries: ReadonlyArray<Entry>
-): Effect.Effect<void, StorageError | LeaseLost> => live.storage.append(live.lease, entries)
+): Effect.Effect<void, StorageError | LeaseLost> =>
+  live.over ? Effect.interruptible(Effect.never) : live.storage.append(live.lease, entries)
 
 /** The key of the next use of a step name, or the conflict it would make. */
 export const enter = (

@@ -36,9 +36,10 @@ const orStop =
   (cause: unknown): Effect.Effect<never> =>
     Effect.withFiberRuntime((fiber) => {
       const run = Context.getOption(fiber.currentContext, Run)
-      if (Option.isNone(run)) return Effect.die(cause)
+      const record = `state "${address.name}"`
+      if (Option.isNone(run)) return Effect.die(new JournalError({ reason, run: undefined, record, cause }))
       const { id, live } = run.value
-      return stop(live, new JournalError({ reason, run: id, record: `state "${address.name}"`, cause }))
+      return stop(live, new JournalError({ reason, run: id, record, cause }))
     })
 
 /** Decoded anew each time, so that nobody shares it; and so is the initial value. */
@@ -51,6 +52,14 @@ export const decode = <A, R>(cell: Cell<A>, written: Written | undefined): Effec
       Effect.catchAll(cell.codec.decode(text), orStop(cell, "Decode"))
     ) as Effect.Effect<A, never, R>
   })
+
+/** The same for who looks at a run from outside. */
+export const read = <A, R>(cell: Cell<A>, { text }: Written, run: string): Effect.Effect<A, JournalError, R> =>
+  // What the schema needs is in the type of the cell's operations.
+  Effect.mapError(
+    cell.codec.decode(text),
+    (cause) => new JournalError({ reason: "Decode", run, record: `state "${cell.address.name}"`, cause })
+  ) as Effect.Effect<A, JournalError, R>
 
 export const encode = <A, R>(cell: Cell<A>, value: A): Effect.Effect<string | undefined, never, R> =>
   Effect.catchAll(cell.codec.encode(value), orStop(cell, "Encode")) as Effect.Effect<string | undefined, never, R>

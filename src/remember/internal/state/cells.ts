@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import type { Entry } from "../../../storage/Storage.js"
+import type { Entry, Restore } from "../../../storage/Storage.js"
 import type { Journal } from "../journal/journal.js"
 import type { LiveRun } from "../run/liveRun.js"
 import { nextEntry } from "../run/liveRun.js"
@@ -19,6 +19,15 @@ export interface PendingWrite {
   readonly cell: string
   readonly text: string | undefined
   readonly at: number
+  /** The newest write it was made from. */
+  readonly base: number
+  /** How to make it again, if another step has written meanwhile. */
+  readonly next: (current: Past | undefined) => Effect.Effect<string | undefined, unknown>
+}
+
+interface Past {
+  readonly text: string | undefined
+  readonly at: number
 }
 
 /** The cells of a run: what was written, in the order of the journal. */
@@ -29,27 +38,32 @@ export interface Cells {
   readonly isWritten: (section: string) => boolean
   /** Takes back what was written within a section. */
   readonly revert: (section: string) => void
-  /** Answers with how to put a cell back as it is now. */
-  readonly mark: (cell: string) => Effect.Effect<void>
+  /** One change of a cell after the other: the next one is made from what the one before has left. */
+  readonly alone: <A, E, R>(cell: string, change: Effect.Effect<A, E, R>, restore?: Restore) => Effect.Effect<A, E, R>
   /** What an earlier process recorded as written by this step holds from now on. */
   readonly meet: (step: string) => void
   /** The lines for what a step has written, which holds from now on. */
   readonly commit: (live: LiveRun, step: string, pending: Array<PendingWrite>) => ReadonlyArray<Entry>
+  /** Makes what a step has written again where others have written since; to be called right before `commit`. */
+  readonly rebase: (pending: Array<PendingWrite>) => Effect.Effect<void, unknown>
   /** What the steps that run now have written; by key. */
   readonly working: Map<string, Array<PendingWrite>>
   /** A cell that is kept elsewhere has changed. */
-  readonly tell: (cell: string) => void
+  readonly tell: (cell: string, written: Past) => void
   /** Calls back with every change of a cell; answers how to stop it. */
-  readonly listen: (cell: string, listener: () => void) => () => void
+  readonly listen: (cell: string, listener: Listener) => () => void
 }
+
+type Listener = (written: Past | undefined) => void
 
 export const make = (journal: Journal): Cells => {
   const all = new Map<string, Array<Write>>()
-  const listeners = new Map<string, Set<() => void>>()
+  const listeners = new Map<string, Set<Listener>>()
+  const turns = new Map<string, Effect.Semaphore>()
   const recorded = byStep(journal)
 
-  const tell = (cell: string) => {
-    for (const listener of listeners.get(cell) ?? []) listener()
+  const tell = (cell: string, written: Past | undefined = all.get(cell)?.at(-1)) => {
+    for (const listener of listeners.get(cell) ?? []) listener(written)
   }
 
   const apply = (cell: string, write: Write) => {
@@ -74,13 +88,15 @@ export const make = (journal: Journal): Cells => {
         tell(cell)
       }
     },
-    mark: (cell) => {
-      const writes = [...(all.get(cell) ?? [])]
-      return Effect.sync(() => {
-        all.set(cell, writes)
-        tell(cell)
-      })
-    },
+    alone: (cell, change, restore = (effect) => effect) =>
+      Effect.suspend(() => {
+        const known = turns.get(cell) ?? Effect.unsafeMakeSemaphore(1)
+        turns.set(cell, known)
+        return Effect.uninterruptibleMask((mine) => {
+          const take = Effect.zipRight(restore(mine(known.take(1))), Effect.void)
+          return Effect.zipRight(take, Effect.ensuring(mine(change), known.release(1)))
+        })
+      }),
     meet: (step) => {
       for (const { cell, write } of recorded.get(step) ?? []) apply(cell, write)
     },
@@ -91,9 +107,26 @@ export const make = (journal: Journal): Cells => {
         apply(cell, { seq: entry.seq, key, text, at })
         return entry
       }),
+    rebase: (pending) =>
+      Effect.gen(function* () {
+        for (;;) {
+          const moved = pending.findIndex(({ base, cell }) => (all.get(cell)?.at(-1)?.seq ?? 0) !== base)
+          const first = pending[moved]
+          if (first === undefined) return
+          const { cell } = first
+          let current: Past | undefined = all.get(cell)?.at(-1)
+          const base = all.get(cell)?.at(-1)?.seq ?? 0
+          for (const [i, write] of pending.entries()) {
+            if (write.cell !== cell) continue
+            const text: string | undefined = yield* write.next(current)
+            current = { text, at: write.at }
+            pending[i] = { ...write, text, base }
+          }
+        }
+      }),
     working: new Map(),
     listen: (cell, listener) => {
-      const known = listeners.get(cell) ?? new Set()
+      const known = listeners.get(cell) ?? new Set<Listener>()
       listeners.set(cell, known.add(listener))
       return () => known.delete(listener)
     }

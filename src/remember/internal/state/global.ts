@@ -8,6 +8,9 @@ import type { Next, Written } from "./service.js"
 /** More than anybody looks back. */
 const kept = 100
 
+/** How often this process has written each cell. */
+const writesOf = new Map<string, number>()
+
 /**
  * Cells shared by all runs of a storage. Each value is a snapshot that belongs
  * to no run, saved only if it follows the one it was made from.
@@ -35,23 +38,26 @@ export const globalCells = (live: live_.LiveRun) => {
         })
         return Effect.flatMap(orStop(saved), (key) =>
           // Somebody else was quicker: what is to be written follows what they wrote.
-          Option.isNone(key) ? write(name, next, entry?.step) : Effect.as(wasSaved(name, key.value), { text, at })
+          Option.isNone(key) ? write(name, next, entry?.step) : Effect.as(wasSaved(name, { text, at }), { text, at })
         )
       })
     })
 
-  const wasSaved = (name: string, key: number): Effect.Effect<void> => {
-    live.cells.tell(nameOf(name))
-    return trim(name, key)
+  const wasSaved = (name: string, written: Written): Effect.Effect<void> => {
+    live.cells.tell(nameOf(name), written)
+    return trim(name)
   }
 
   /** Now and then; nobody needs it at once. */
-  const trim = (name: string, key: number): Effect.Effect<void> =>
-    key % 20 !== 0
+  const trim = (name: string): Effect.Effect<void> => {
+    const count = (writesOf.get(name) ?? 0) + 1
+    writesOf.set(name, count)
+    return count % 20 !== 0
       ? Effect.void
       : Effect.flatMap(orStop(storage.snapshots({ run: null, name: nameOf(name), limit: 10 * kept })), (all) =>
           Effect.asVoid(orStop(storage.remove(all.slice(kept).map(({ key }) => key))))
         )
+  }
 
   const history = (name: string, limit: number): Effect.Effect<ReadonlyArray<Written>> =>
     Effect.flatMap(orStop(storage.snapshots({ run: null, name: nameOf(name), limit })), (all) =>
@@ -64,6 +70,9 @@ export const globalCells = (live: live_.LiveRun) => {
   return { write, history }
 }
 
+/** What is kept under this kind is a value shared by runs, and no checkpoint. */
+export const sharedKind = "effect-recovery/state"
+
 export const nameOf = (cell: string): string => `state/${cell}`
 
 const writtenOf = ({ at, state }: FullSnapshot): Written => ({ text: state === "" ? undefined : String(state), at })
@@ -73,7 +82,7 @@ const toSnapshot = (cell: string, text = "", at: number): Omit<FullSnapshot, "ke
   step: "",
   seq: 0,
   name: nameOf(cell),
-  kind: "state",
+  kind: sharedKind,
   version: 1,
   schema: "",
   digest: "",

@@ -6,7 +6,7 @@ import { emptyJournal } from "../journal/journal.js"
 import * as Branch from "../run/branch.js"
 import * as live_ from "../run/liveRun.js"
 import * as Replays from "../run/replays.js"
-import { type Cells, decodeWrite, encodeWrite, make as makeCells, type Write } from "./cells.js"
+import { type Cells, decodeWrite, encodeWrite, make as makeCells, type PendingWrite, type Write } from "./cells.js"
 import { globalCells, nameOf } from "./global.js"
 
 /** Which cell, and whose. */
@@ -29,10 +29,10 @@ export interface CellsService {
   /** Newest first; without any, the cell has its initial value. */
   readonly history: (address: Address, limit: number) => Effect.Effect<ReadonlyArray<Written>>
   readonly write: <E, R>(address: Address, next: Next<E, R>) => Effect.Effect<Written, E, R>
-  /** Answers with how to put the cell back as it is now. */
-  readonly mark: (address: Address) => Effect.Effect<Effect.Effect<void>>
+  /** Whether the run around ends for reasons of its own: then nothing is to be put back. */
+  readonly isEnding: Effect.Effect<boolean>
   /** Calls back with every change made through this run or layer. */
-  readonly listen: (address: Address, listener: () => void) => Effect.Effect<() => void>
+  readonly listen: (address: Address, listener: (written: Written | undefined) => void) => Effect.Effect<() => void>
 }
 
 export class CellsTag extends Context.Tag("effect-recovery/Cells")<CellsTag, CellsService>() {}
@@ -44,23 +44,26 @@ export const volatileCells = (): CellsService => {
   return {
     history: ({ name }, limit) => Effect.sync(() => newestFirst(cells.writes(name), limit)),
     write: ({ name }, next) =>
-      Effect.flatMap(Clock.currentTimeMillis, (at) =>
-        Effect.map(
-          Effect.suspend(() => next(cells.writes(name).at(-1))),
-          (text) => {
-            const write = { seq: ++seq, key: name, text, at }
-            cells.apply(name, write)
-            return write
-          }
+      cells.alone(
+        name,
+        Effect.flatMap(Clock.currentTimeMillis, (at) =>
+          Effect.map(
+            Effect.suspend(() => next(cells.writes(name).at(-1))),
+            (text) => {
+              const write = { seq: ++seq, key: name, text, at }
+              cells.apply(name, write)
+              return write
+            }
+          )
         )
       ),
-    mark: ({ name }) => Effect.sync(() => cells.mark(name)),
+    isEnding: Effect.succeed(false),
     listen: ({ name }, listener) => Effect.sync(() => cells.listen(name, listener))
   }
 }
 
 const newestFirst = (writes: ReadonlyArray<Write>, limit: number): ReadonlyArray<Written> =>
-  writes.slice(-limit).reverse()
+  limit <= 0 ? [] : writes.slice(-limit).reverse()
 
 /** The cells of a run: in its journal, and put back by whatever undoes a part of it. */
 export const cellsOf = (live: live_.LiveRun): CellsService => {
@@ -82,9 +85,7 @@ export const cellsOf = (live: live_.LiveRun): CellsService => {
         if (working !== undefined) return inStep(live, cellOf(run, address), next, working, address, shared)
         return inBody(live, run, address, next, shared)
       }),
-    // What all runs share is not put back by one of them.
-    mark: (address) =>
-      here((run) => Effect.succeed(address.scope === "global" ? Effect.void : live.cells.mark(cellOf(run, address)))),
+    isEnding: Effect.sync(() => live_.isEnding(live) || live.interrupted),
     listen: (address, listener) => here((run) => Effect.succeed(live.cells.listen(cellOf(run, address), listener)))
   }
 }
@@ -120,14 +121,23 @@ const inStep = <E, R>(
 ): Effect.Effect<Written, E, R> =>
   address.scope === "global"
     ? shared.write(address.name, next, undefined)
-    : Effect.map(
-        Effect.suspend(() => next(working.filter((write) => write.cell === cell).at(-1) ?? cells.writes(cell).at(-1))),
-        (text) => {
-          const write = { cell, text, at: clock.unsafeCurrentTimeMillis() }
-          working.push(write)
-          return write
-        }
+    : cells.alone(
+        cell,
+        Effect.map(
+          Effect.suspend(() => next(currentIn(cells, working, cell))),
+          (text) => {
+            const base = cells.writes(cell).at(-1)?.seq ?? 0
+            // Handed over as it is: what it needs is here.
+            const again = next as PendingWrite["next"]
+            const write = { cell, text, at: clock.unsafeCurrentTimeMillis(), base, next: again }
+            working.push(write)
+            return write
+          }
+        )
       )
+
+const currentIn = (cells: Cells, working: ReadonlyArray<PendingWrite>, cell: string): Written | undefined =>
+  working.filter((write) => write.cell === cell).at(-1) ?? cells.writes(cell).at(-1)
 
 /** A line of its own: when the body runs again it is told what was written then. */
 const inBody = <E, R>(
@@ -151,18 +161,22 @@ const inBody = <E, R>(
         if (address.scope !== "global") live.cells.apply(cell, write)
         return Effect.succeed(write)
       }
-      const replay = Replays.find(live.replays, key)
+      const parks = live.rewinding || Replays.find(live.replays, key) !== undefined
       const checked: Next<E, R> = (current) => {
         const text = restore(next(current))
         // What was refused then is refused again; what is new is not begun.
-        return replay === undefined ? text : Effect.zipRight(text, restore(Replays.park(replay, false)))
+        return parks ? Effect.zipRight(text, Replays.park(live.replays, key, false)) : text
       }
       const written =
         address.scope === "global"
           ? shared.write(address.name, checked, key)
-          : Effect.flatMap(
-              Effect.suspend(() => checked(live.cells.writes(cell).at(-1))),
-              (text) => record(live, cell, key, text)
+          : live.cells.alone(
+              cell,
+              Effect.flatMap(
+                Effect.suspend(() => checked(live.cells.writes(cell).at(-1))),
+                (text) => record(live, cell, key, text)
+              ),
+              restore
             )
       return Effect.ensuring(
         written,

@@ -19,21 +19,25 @@ export const answer = (use: Use, record: StepRecord): AnyEffect =>
   )
 
 const answerValue = (use: Use, record: StepRecord): AnyEffect =>
-  Effect.map(
+  Effect.flatMap(
     Effect.catchAll(use.definition.success.decode(record.payload), journalError(use, "Decode", "success")),
     (value) => {
       use.output.value = Option.some(value)
       known(use, record)
-      return value
+      return Effect.as(inTurn(use, record), value)
     }
   )
+
+/** Known at once; told when it is its turn. */
+const inTurn = ({ key, live }: Use, { lastSeq }: StepRecord): Effect.Effect<void> =>
+  live.replays.size === 0 ? Effect.void : Replays.inTurn(live.replays, key, lastSeq)
 
 const answerCause = (use: Use, record: StepRecord): AnyEffect =>
   Effect.flatMap(
     Effect.catchAll(causeCodec(use.definition.error).decode(record.payload), journalError(use, "Decode", "error")),
     (cause) => {
       known(use, record)
-      return Effect.failCause(cause)
+      return Effect.zipRight(inTurn(use, record), Effect.failCause(cause))
     }
   )
 

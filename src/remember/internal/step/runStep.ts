@@ -8,7 +8,7 @@ import type * as Strategy from "../../../react/Strategy.js"
 import type { Restore } from "../../../storage/Storage.js"
 import { StepConflict } from "../../RunError.js"
 import { errorCodec } from "../journal/codec.js"
-import { pivotPayload, type StepRecord } from "../journal/journal.js"
+import { pivotPayload, type StepRecord, undoPayload } from "../journal/journal.js"
 import * as Branch from "../run/branch.js"
 import * as live_ from "../run/liveRun.js"
 import * as Replays from "../run/replays.js"
@@ -34,8 +34,9 @@ export const runStep = (definition: Definition, input: unknown): AnyEffect =>
         const use = makeUse(live, definition, input, key, fiber)
         const end = () => live_.leave(run, definition.name)
         if (isAnswered(use.record)) return Effect.ensuring(answer(use, use.record), Effect.sync(end))
-        const replay = Replays.find(live.replays, key)
-        return replay === undefined ? fresh(use, fiber, restore, end) : restore(parked(use, replay))
+        // A run that is about to be rewound begins nothing more.
+        const parks = live.rewinding || Replays.find(live.replays, key) !== undefined
+        return parks ? Effect.ensuring(parked(use), Effect.sync(end)) : fresh(use, fiber, restore, end)
       })
     )
   )
@@ -69,11 +70,13 @@ class StepInsideStep extends Error {
 }
 
 /** The run is only replayed here: what was begun is known to its compensation, and nothing is begun. */
-const parked = (use: Use, replay: Replays.Replay): AnyEffect =>
+const parked = (use: Use): AnyEffect =>
   Effect.suspend(() => {
-    if (use.record !== undefined) registerUndo(use, use.record.order)
-    Replays.meet(use.live.replays, use.key)
-    return Replays.park(replay, use.record !== undefined)
+    const { key, live, record } = use
+    const known = record ?? live.journal.undos.get(key)
+    if (known !== undefined && !use.definition.transactional) registerUndo(use, known.order)
+    Replays.meet(live.replays, key)
+    return Replays.park(live.replays, key, known !== undefined)
   })
 
 const fresh = (
@@ -104,8 +107,10 @@ const fresh = (
 
 const attempts = (use: Use, restore: Restore): AnyEffect => {
   const { plan } = use.definition
-  if (use.record !== undefined) {
-    registerUndo(use, use.record.order)
+  // What is committed together with its own line and has none did not happen: there is nothing to go on from.
+  const isAsNew = use.definition.transactional && use.record?.status === "started"
+  if (use.record !== undefined && !isAsNew) {
+    if (!use.definition.transactional) registerUndo(use, use.record.order)
     use.live.cells.meet(use.key)
     Replays.meet(use.live.replays, use.key)
     return restore(resumed(use, use.record))
@@ -132,10 +137,11 @@ const body = (use: Use, number: number): AnyEffect => {
 const started = (use: Use, number: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     use.attempt = number
-    const { pivot, transactional } = use.definition
+    const { compensate, pivot, transactional } = use.definition
     // What is committed together with its own line needs none before it: it happened, or it did not.
     if (transactional) return Effect.void
-    const entry = live_.nextEntry(use.live, "AttemptStarted", use.key, number, pivot ? pivotPayload : undefined)
+    const payload = pivot ? pivotPayload : compensate === undefined ? undefined : undoPayload
+    const entry = live_.nextEntry(use.live, "AttemptStarted", use.key, number, payload)
     const marked = appendEntry(use, entry)
     const registered = canBeUndone(use) ? Effect.tap(marked, () => registerUndo(use, entry.seq)) : marked
     return live_.andEmit(use.live, registered, () => ({

@@ -47,7 +47,10 @@ const recordValue = (use: Use, value: unknown): AnyEffect =>
     Effect.catchAll(use.definition.success.encode(value), journalError(use, "Encode", "success")),
     (payload) => {
       const attempts = use.attempt ?? 1
-      const recorded = Effect.as(append(use, "StepCompleted", attempts, payload), value)
+      const recorded = Effect.as(
+        rebased(use, () => append(use, "StepCompleted", attempts, payload)),
+        value
+      )
       return live_.andEmit(use.live, recorded, () => ({ _tag: "StepCompleted", source: sourceOf(use), attempts }))
     }
   )
@@ -56,6 +59,12 @@ const failed = (use: Use, cause: Cause.Cause<unknown>): AnyEffect => {
   const machinery = machineryOf(cause)
   return machinery === undefined ? recordFailure(use, cause) : live_.stop(use.live, machinery)
 }
+
+/** What it has written to State follows what others have written meanwhile. */
+const rebased = (use: Use, record: () => Effect.Effect<void>): Effect.Effect<void> =>
+  use.writes.length === 0
+    ? record()
+    : Effect.flatMap(Effect.catchAll(use.live.cells.rebase(use.writes), journalError(use, "Encode", "state")), record)
 
 const recordFailure = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
   Effect.gen(function* () {

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { pivotPayload, undoPayload } from "../journal/journal.js"
 import { nextEntry, stop } from "../run/liveRun.js"
 import type { AnyEffect } from "./definition.js"
 import { journalError, type Use } from "./stepUse.js"
@@ -13,12 +14,15 @@ export const transactional = (use: Use, number: number, run: AnyEffect): AnyEffe
       Effect.map(
         Effect.catchAll(definition.success.encode(value), journalError(use, "Encode", "success")),
         (payload) => {
+          const { compensate, pivot } = definition
+          const mark = pivot ? pivotPayload : compensate === undefined ? undefined : undoPayload
+          const marked = mark === undefined ? [] : [nextEntry(live, "AttemptStarted", key, number, mark)]
           const entry = nextEntry(live, "StepCompleted", key, number, payload)
           use.committed = true
           use.output.value = Option.some(value)
           // Here, and not after the commit: what comes between must find it.
           registerUndo(use, entry.seq)
-          return [value, [entry, ...live.cells.commit(live, key, use.writes)]] as const
+          return [value, [...marked, entry, ...live.cells.commit(live, key, use.writes)]] as const
         }
       )
     )

@@ -4,10 +4,11 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import type { Restore } from "../../../storage/Storage.js"
 import { machineryOf, StepConflict, type UndoFailure } from "../../RunError.js"
-import { undoCodec } from "../journal/codec.js"
-import { forget, type RollbackRecord } from "../journal/journal.js"
+import { causeCodec, undoCodec } from "../journal/codec.js"
+import { forget, knownOf, type RollbackRecord } from "../journal/journal.js"
 import { encodeRewind } from "../journal/rewindLine.js"
 import * as live_ from "../run/liveRun.js"
 import * as Replays from "../run/replays.js"
@@ -20,7 +21,7 @@ import { pending } from "./undoLog.js"
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
-/** Why a transaction is rolled back. After `died` and `stopped` the run goes on later, and the transaction begins anew. */
+/** Why a transaction is rolled back. After `stopped` the run goes on later, and the transaction begins anew. */
 type Reason = "failed" | "interrupted" | "died" | "stopped"
 
 /** One use of a transaction within a run. */
@@ -59,8 +60,16 @@ export const durable = (
 
 const begin = (use: Use): AnyEffect =>
   Effect.suspend(() => {
-    const record = use.live.journal.rollbacks.get(use.section)
+    const { live, section } = use
+    if (live.rewinding && !live.replays.size) return Replays.never
+    const record = live.journal.rollbacks.get(section)
     if (record === undefined) return fresh(use)
+    // Somebody further out undoes all of it; here it is only met.
+    if (live.rewinding)
+      return Effect.ensuring(
+        met(use),
+        Effect.sync(() => live.cells.revert(section))
+      )
     return record.status === "started" ? goOn(use, record) : again(use, record)
   })
 
@@ -73,11 +82,16 @@ const fresh = (use: Use): AnyEffect =>
     const undos = pending(live.undoLog, section)
     const reason = reasonOf(live, exit.cause)
     // The run goes on later; with nothing to undo from where it was, and past a pivot there is only forward.
-    if (isLater(reason) && (undos.length === 0 || undos.some(({ pivot }) => pivot))) return exit
-    if (undos.length === 0) return Effect.zipRight(revertAlone(use, reason), exit)
-    return Effect.zipRight(
-      live_.append(live, "RollbackStarted", section, 0, JSON.stringify({ reason })),
-      Effect.flatMap(undo(use, reason), (undone) => ended(use, reason, exit.cause, undone))
+    if (reason === "stopped" && (undos.length === 0 || undos.some(({ pivot }) => pivot))) return exit
+    if (undos.length === 0) return Effect.zipRight(revertAlone(use, reason, exit.cause), exit)
+    return live_.whileOpen(
+      live,
+      Effect.flatMap(encodeCause(use, exit.cause), (cause) =>
+        Effect.zipRight(
+          live_.append(live, "RollbackStarted", section, 0, JSON.stringify({ reason, cause })),
+          Effect.flatMap(undo(use, reason), (undone) => ended(use, reason, exit.cause, undone))
+        )
+      )
     )
   })
 
@@ -87,13 +101,16 @@ const reasonOf = (live: live_.LiveRun, cause: Cause.Cause<unknown>): Reason => {
   return live.interrupted ? "stopped" : "interrupted"
 }
 
-const isLater = (reason: string): boolean => reason === "died" || reason === "stopped"
+/** For a process that takes over: it fails as this one did. What the workflow cannot write it finds out again. */
+const encodeCause = ({ live }: Use, cause: Cause.Cause<unknown>): Effect.Effect<string | undefined> =>
+  // The workflow's schema needs what the workflow needs, and that is here.
+  Effect.orElseSucceed(causeCodec(live.error).encode(cause), () => undefined) as Effect.Effect<string | undefined>
 
 /** State is put back; who looks from outside must see that it was. */
-const revertAlone = (use: Use, reason: Reason) =>
+const revertAlone = (use: Use, reason: Reason, cause: Cause.Cause<unknown>) =>
   Effect.suspend(() =>
     use.live.cells.isWritten(use.section)
-      ? Effect.zipRight(recordEnd(use, reason, { failures: [], remaining: [], pivot: undefined }), revert(use))
+      ? Effect.zipRight(recordEnd(use, reason, cause, { failures: [], remaining: [], pivot: undefined }), revert(use))
       : Effect.void
   )
 
@@ -115,31 +132,49 @@ const undo = (use: Use, reason: Reason): Effect.Effect<Undone> => {
 
 /** What the rollback came to, on record before the program sees it. */
 const ended = (use: Use, reason: Reason, cause: Cause.Cause<unknown>, undone: Undone): AnyEffect => {
-  if (!isLater(reason)) return Effect.zipRight(recordEnd(use, reason, undone), fail(use, cause, undone))
+  if (reason !== "stopped") {
+    return Effect.zipRight(recordEnd(use, reason, cause, undone), Effect.failCause(causeOf(use.section, cause, undone)))
+  }
   // Not clean: the rest is tried again when the run is executed again.
   return Effect.zipRight(isClean(undone) ? forgetAll(use, reason) : Effect.void, Effect.failCause(cause))
 }
 
-const recordEnd = ({ live, section }: Use, reason: Reason, undone: Undone): Effect.Effect<void> => {
-  const { pivot = null, remaining } = undone
-  const payload = JSON.stringify({ reason, remaining, pivot })
-  return live_.append(live, isClean(undone) ? "RolledBack" : "RollbackFailed", section, 0, payload)
+const recordEnd = (use: Use, reason: Reason, cause: Cause.Cause<unknown>, undone: Undone): Effect.Effect<void> => {
+  const { live, section } = use
+  return Effect.flatMap(Effect.zip(encodeCause(use, cause), encodeUndone(undone)), ([cause, undone]) =>
+    live_.append(
+      live,
+      undone.failures.length === 0 && undone.pivot === null && undone.remaining.length === 0
+        ? "RolledBack"
+        : "RollbackFailed",
+      section,
+      0,
+      JSON.stringify({ reason, cause, ...undone })
+    )
+  ).pipe(Effect.tap(() => Effect.sync(() => live.closed.add(section))))
 }
 
-const fail = (use: Use, cause: Cause.Cause<unknown>, undone: Undone) =>
-  Effect.failCause(causeOf(use.section, cause, undone))
+const encodeUndone = ({ failures, pivot, remaining }: Undone) =>
+  Effect.map(
+    Effect.forEach(failures, ({ cause, undo }) =>
+      // A defect has a form for everything, so this cannot fail.
+      Effect.map(Effect.orDie(undoCodec().encode(cause) as Encoded), (cause) => ({ undo, cause }))
+    ),
+    (failures) => ({ failures, pivot: pivot ?? null, remaining })
+  )
+
+type Encoded = Effect.Effect<string | undefined, unknown>
 
 /** Everything was undone: the transaction begins anew, when the run is executed again or at once. */
 const forgetAll = ({ live, section }: Use, reason: string): Effect.Effect<void> => {
   const rewound = { after: 0, within: section }
   const point = `the start of transaction "${section}"`
   const payload = encodeRewind({ ...rewound, begun: 0, by: section, point, reason })
+  const entry = live_.nextEntry(live, "Rewound", "", 0, payload)
   return Effect.zipRight(
-    Effect.catchAll(
-      live.storage.rewind(live.lease, live_.nextEntry(live, "Rewound", "", 0, payload), rewound),
-      (error) => live_.stop(live, error)
-    ),
+    Effect.catchAll(live.storage.rewind(live.lease, entry, rewound), (error) => live_.stop(live, error)),
     Effect.sync(() => {
+      live.closed.add(section)
       forget(live.journal, rewound)
       for (const keys of [live.uses, live.undoLog]) {
         for (const key of keys.keys()) if (key.startsWith(section)) keys.delete(key)
@@ -151,48 +186,123 @@ const forgetAll = ({ live, section }: Use, reason: string): Effect.Effect<void> 
 
 // ---- what the journal knows of it already
 
-/** The transaction was rolled back: it is replayed up to its failure, and nothing is undone twice. */
+/** What a line about a rollback says. */
+interface Told {
+  readonly cause: Cause.Cause<unknown> | undefined
+  readonly undone: Undone
+}
+
+const toldBy = (use: Use, { payload }: RollbackRecord): Effect.Effect<Told> =>
+  Effect.gen(function* () {
+    const { cause, failures = [], pivot, remaining = [] } = JSON.parse(payload ?? "{}")
+    const decoded = typeof cause === "string" ? yield* decodeCause(use, cause) : undefined
+    const known: Array<UndoFailure> = []
+    for (const { cause, undo } of failures) known.push({ undo, cause: yield* Effect.orDie(decodeUndo(cause)) })
+    return { cause: decoded, undone: { failures: known, remaining, pivot: pivot ?? undefined } }
+  })
+
+const decodeUndo = (text: string) => undoCodec().decode(text) as Effect.Effect<Cause.Cause<unknown>, unknown>
+
+const decodeCause = ({ live }: Use, text: string): Effect.Effect<Cause.Cause<unknown> | undefined> =>
+  Effect.orElseSucceed(causeCodec(live.error).decode(text), () => undefined) as Effect.Effect<
+    Cause.Cause<unknown> | undefined
+  >
+
+/**
+ * The transaction was rolled back, and nothing is undone twice. It fails as it
+ * did; only what can fail in another way by now, being mended, is replayed.
+ */
 const again = (use: Use, record: RollbackRecord): AnyEffect =>
-  replaying(use, (replay) => {
-    const beyond = Effect.as(Deferred.await(replay.beyond), undefined)
-    return Effect.flatMap(Effect.raceFirst(Effect.exit(use.inside), beyond), (exit) => {
-      if (exit === undefined || Exit.isSuccess(exit)) return Effect.succeed(undefined)
-      return Effect.map(undoneOf(use, record), (undone) => ({ cause: exit.cause, undone }))
-    })
-  }).pipe(
-    Effect.flatMap((known) =>
-      known === undefined
+  Effect.flatMap(toldBy(use, record), ({ cause, undone }) => {
+    if (record.reason === "interrupted") return Effect.zipRight(revert(use), Replays.never)
+    if (cause !== undefined && record.reason !== "died") {
+      // What could not be undone is met again, for a transaction around to try once more.
+      const meeting = isClean(undone) ? Effect.void : met(use)
+      return Effect.zipRight(
+        Effect.zipRight(meeting, revert(use)),
+        Effect.failCause(causeOf(use.section, cause, undone))
+      )
+    }
+    return Effect.flatMap(replayToEnd(use), (exit) =>
+      exit === undefined || Exit.isSuccess(exit)
         ? anew(use, "the program takes another way than before")
-        : Effect.zipRight(revert(use), fail(use, known.cause, known.undone))
+        : Effect.zipRight(revert(use), Effect.failCause(causeOf(use.section, exit.cause, undone)))
+    )
+  })
+
+/** Up to the end of the body, or to something that is new. */
+const replayToEnd = (use: Use) =>
+  replaying(use, (replay) =>
+    // What is raced must be interruptible, or the race waits for its loser.
+    Effect.interruptible(Effect.raceFirst(Effect.exit(use.inside), Effect.as(Deferred.await(replay.beyond), undefined)))
+  )
+
+/** Meets what there is, and leaves it. */
+const met = (use: Use): Effect.Effect<void, never, unknown> =>
+  replaying(use, (replay) =>
+    Effect.flatMap(Effect.fork(Effect.interruptible(use.inside)), (body) =>
+      Effect.ensuring(Effect.interruptible(Replays.settle(replay, body)), Fiber.interrupt(body))
     )
   )
 
 /** Its process ended in the middle: what is left is undone, while the body waits where it was. */
 const goOn = (use: Use, record: RollbackRecord): AnyEffect =>
-  Effect.flatMap(
-    replaying(use, (replay) =>
-      Effect.flatMap(Effect.fork(use.inside), (fiber) =>
-        Effect.flatMap(
-          Effect.onInterrupt(meet(replay, fiber), () => Fiber.interrupt(fiber)),
-          (exit) =>
-            Effect.flatMap(undo(use, record.reason as Reason), (undone) =>
-              Effect.as(exit === undefined ? Fiber.interrupt(fiber) : Effect.void, { exit, undone })
-            )
-        )
-      )
-    ),
-    ({ exit, undone }) => {
-      // It failed by itself as it had before: that is its failure.
-      if (exit !== undefined && Exit.isFailure(exit)) return ended(use, "failed", exit.cause, undone)
-      if (!isClean(undone)) return ended(use, "failed", lostCause(record), undone)
-      return anew(use, record.reason)
-    }
+  live_.whileOpen(
+    use.live,
+    Effect.flatMap(
+      Effect.zip(toldBy(use, record), Effect.exit(undoMet(use, record))),
+      ([{ cause }, exit]): AnyEffect => {
+        if (Exit.isFailure(exit)) return exit
+        const { exit: natural, undone } = exit.value
+        // It failed as it had before: as is on record, or by itself.
+        const failed = cause ?? (natural !== undefined && Exit.isFailure(natural) ? natural.cause : undefined)
+        if (record.reason === "interrupted" && isClean(undone)) {
+          return Effect.zipRight(
+            recordEnd(use, "interrupted", Cause.interrupt(FiberId.none), undone),
+            use.restore(Replays.never)
+          )
+        }
+        if (failed !== undefined && record.reason !== "stopped")
+          return ended(use, record.reason as Reason, failed, undone)
+        return isClean(undone) ? anew(use, record.reason) : ended(use, "failed", failed ?? lostCause(record), undone)
+      }
+    )
   )
 
-const lostCause = ({ reason, section }: RollbackRecord) =>
-  Cause.die(
-    new Error(`transaction "${section}" was ${reason === "died" ? "ended by a defect" : reason} in an earlier process`)
+/** Whoever interrupts it does not keep it from being undone: it has failed long ago. */
+const undoMet = (use: Use, record: RollbackRecord) =>
+  replaying(use, (replay) =>
+    Effect.flatMap(Effect.fork(Effect.interruptible(use.inside)), (body) =>
+      Effect.gen(function* () {
+        yield* Effect.exit(Effect.interruptible(Replays.settle(replay, body)))
+        yield* Replays.turns(body, () => false)
+        const natural = body.unsafePoll() ?? undefined
+        const undone = yield* undo(use, record.reason as Reason)
+        yield* Fiber.interrupt(body)
+        // A finalizer of the body may have met more.
+        const late = yield* rollback(
+          use.live.undoLog,
+          { within: use.section, only: untried(use, undone) },
+          journaled(use.live)
+        )
+        const remaining = [...undone.remaining, ...late.remaining, ...Replays.neededOf(replay)]
+        const failures = [...undone.failures, ...late.failures]
+        return { exit: natural, undone: { failures, remaining, pivot: undone.pivot ?? late.pivot } }
+      })
+    )
   )
+
+const untried = ({ live, section }: Use, { failures }: Undone): ReadonlySet<string> => {
+  const failed = new Set(failures.map(({ undo }) => undo))
+  return new Set(
+    pending(live.undoLog, section)
+      .map(({ key }) => key)
+      .filter((key) => !failed.has(key))
+  )
+}
+
+const lostCause = ({ reason, section }: RollbackRecord) =>
+  Cause.die(new Error(`transaction "${section}" was ${reason} in an earlier process`))
 
 const anew = (use: Use, reason: string): AnyEffect =>
   Effect.zipRight(
@@ -202,44 +312,14 @@ const anew = (use: Use, reason: string): AnyEffect =>
 
 /** Nothing is begun within the section while this runs. */
 const replaying = <A, E, R>(
-  { live, restore, section }: Use,
+  { live, section }: Use,
   body: (replay: Replays.Replay) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
-    const { steps, undos } = live.journal
-    const replay = Replays.make(section, [...steps.keys(), ...undos.keys()])
+    const replay = Replays.make(section, knownOf(live.journal))
     live.replays.add(replay)
     return Effect.ensuring(
-      restore(body(replay)),
+      body(replay),
       Effect.sync(() => live.replays.delete(replay))
     )
-  })
-
-/** Waits until everything was met; answers with the exit of a body that ended by then. */
-const meet = (replay: Replays.Replay, fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
-  Effect.zipRight(
-    Effect.raceFirst(Deferred.await(replay.met), Fiber.await(fiber)),
-    // What was met last may be the very failure: a body that needs nobody else to end gets the turns for it.
-    Effect.repeat(Effect.sync(() => fiber.unsafePoll() ?? undefined).pipe(Effect.zipLeft(Effect.yieldNow())), {
-      until: (exit) => exit !== undefined,
-      times: graceTurns
-    })
-  ).pipe(Effect.map(() => fiber.unsafePoll() ?? undefined))
-
-const graceTurns = 200
-
-const undoneOf = ({ live, section }: Use, record: RollbackRecord): Effect.Effect<Undone> =>
-  Effect.gen(function* () {
-    const { pivot = null, remaining = [] } = JSON.parse(record.payload ?? "{}")
-    const failures: Array<UndoFailure> = []
-    if (record.status === "completed") return { failures, remaining, pivot: pivot ?? undefined }
-    const failed = [...live.journal.undos.values()].filter(
-      ({ key, status }) => status === "failed" && key.startsWith(section)
-    )
-    for (const { key, payload } of failed) {
-      // Whatever was written by the codec can be read by it.
-      const cause = yield* Effect.orDie(undoCodec().decode(payload) as Effect.Effect<Cause.Cause<unknown>, unknown>)
-      failures.push({ undo: key, cause })
-    }
-    return { failures, remaining, pivot: pivot ?? undefined }
   })

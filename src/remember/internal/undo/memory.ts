@@ -78,6 +78,6 @@ const register = ({ counter, log, path }: Memory, name: string, undo: AnyUndo, s
         Effect.suspend(() => undo({ output: output.value as Option.Option<never>, idempotencyKey: key, attempt })),
         context
       ) as Effect.Effect<unknown, unknown>
-    log.set(key, { key, order, pivot: false, run, settings, attempts: 0, done: false })
+    log.set(key, { key, order, pivot: false, run, settings, attempts: 0, done: false, running: undefined })
     return output
   })

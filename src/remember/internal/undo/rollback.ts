@@ -1,7 +1,9 @@
 import type * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import type { UndoFailure } from "../../RunError.js"
 import { withSettings } from "./settings.js"
 import { pending, type Undo, type UndoLog } from "./undoLog.js"
@@ -22,12 +24,13 @@ export const noRecorder: Recorder = {
 /** What a rollback came to. */
 export interface Undone {
   readonly failures: ReadonlyArray<UndoFailure>
-  /** What was not tried, since a pivot stands in the way. */
+  /** What was not tried: a pivot stands in the way, or the program did not come by it again. */
   readonly remaining: ReadonlyArray<string>
   readonly pivot: string | undefined
 }
 
-export const isClean = ({ failures, pivot }: Undone): boolean => failures.length === 0 && pivot === undefined
+export const isClean = ({ failures, pivot, remaining }: Undone): boolean =>
+  failures.length === 0 && pivot === undefined && remaining.length === 0
 
 export interface Scope {
   readonly within: string
@@ -42,20 +45,36 @@ export interface Scope {
 export const rollback = (log: UndoLog, { only, within }: Scope, recorder: Recorder): Effect.Effect<Undone> =>
   Effect.uninterruptible(
     Effect.gen(function* () {
-      const undos = pending(log, within, only)
-      const barrier = undos.findIndex(({ pivot }) => pivot)
-      const reachable = barrier === -1 ? undos : undos.slice(0, barrier)
       const failures: Array<UndoFailure> = []
-      for (const undo of reachable) {
+      const tried = new Set<string>()
+      for (;;) {
+        // Read anew each time: a fiber that was not waited for may have done something more meanwhile.
+        const undos = pending(log, within, only).filter(({ key }) => !tried.has(key))
+        const undo = undos[0]
+        if (undo === undefined) return { failures, remaining: [], pivot: undefined }
+        if (undo.pivot) return { failures, remaining: undos.slice(1).map(({ key }) => key), pivot: undo.key }
+        tried.add(undo.key)
         const exit = yield* perform(undo, recorder)
         if (Exit.isFailure(exit)) failures.push({ undo: undo.key, cause: exit.cause })
       }
-      const remaining = barrier === -1 ? [] : undos.slice(barrier + 1).map(({ key }) => key)
-      return { failures, remaining, pivot: undos[barrier]?.key }
     })
   )
 
+/** Once, however many rollbacks want it at the same time. */
 const perform = (undo: Undo, recorder: Recorder): Effect.Effect<Exit.Exit<unknown, unknown>> =>
+  Effect.suspend(() => {
+    if (undo.running !== undefined) return Deferred.await(undo.running)
+    const running = Deferred.unsafeMake<Exit.Exit<unknown, unknown>>(FiberId.none)
+    undo.running = running
+    return Effect.onExit(performAlone(undo, recorder), (exit) =>
+      Effect.suspend(() => {
+        undo.running = undefined
+        return Deferred.done(running, exit)
+      })
+    )
+  })
+
+const performAlone = (undo: Undo, recorder: Recorder): Effect.Effect<Exit.Exit<unknown, unknown>> =>
   Effect.gen(function* () {
     undo.attempts++
     yield* recorder.started(undo)

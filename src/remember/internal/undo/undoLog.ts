@@ -1,4 +1,6 @@
+import type * as Deferred from "effect/Deferred"
 import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { UndoSettings } from "./settings.js"
 
@@ -18,6 +20,8 @@ export interface Undo {
   /** Tries so far, in this process and before. */
   attempts: number
   done: boolean
+  /** Runs now, for somebody; who else wants it undone waits for that. */
+  running: Deferred.Deferred<Exit.Exit<unknown, unknown>> | undefined
 }
 
 /** What the work came to, told to its compensation. */

@@ -17,6 +17,11 @@ import * as retry from "../examples/policies/retry.js"
 import * as retryBudget from "../examples/policies/retry-budget.js"
 import * as timeout from "../examples/policies/timeout.js"
 import * as retryPipeline from "../examples/retry-pipeline.js"
+import * as crashTest from "../examples/transactions/crash-test.js"
+import * as longLoop from "../examples/transactions/long-loop.js"
+import * as moneyTransfer from "../examples/transactions/money-transfer.js"
+import * as orderSaga from "../examples/transactions/order-saga.js"
+import * as withoutStorage from "../examples/transactions/without-storage.js"
 
 describe("the examples do what they say", () => {
   const cases: Readonly<Record<string, readonly [program: Effect.Effect<unknown, unknown>, result: unknown]>> = {
@@ -59,6 +64,27 @@ describe("the examples do what they say", () => {
     "policies/recovery": [recovery.program, { file: "a.txt from the mirror", attempts: 4, missing: "" }],
     "policies/recoverable": [recoverable.program, { euro: 1.08, unknown: 1, calls: 4 }],
     "policies/recovery-policy": [recoveryPolicy.program, { failure: "Offline", charges: 1, balance: 42, reads: 3 }],
+    "transactions/without-storage": [
+      withoutStorage.program,
+      ["folder created", "account created", "account removed", "folder removed"]
+    ],
+    "transactions/money-transfer": [moneyTransfer.program, { refused: "Overdrawn", balances: [30, 70] }],
+    "transactions/order-saga": [
+      orderSaga.program,
+      {
+        began: "OutOfStock",
+        failed: ["transaction/charge"],
+        log: ["reserved book", "charged 30", "refund failed", "refund failed", "released book", "refunded receipt 17"]
+      }
+    ],
+    "transactions/long-loop": [longLoop.program, { lastAttempt: 300, processed: 1_000, kept: 3 }],
+    "transactions/crash-test": [
+      crashTest.program,
+      [
+        { crashes: 20, clean: true },
+        { crashes: 20, clean: true }
+      ]
+    ],
     "policies/observing": [
       observing.program,
       { events: ["Again network", "Again network", "RecoveryEnded"], noted: ["recovered after 3"] }

@@ -10,8 +10,10 @@ const blocks = (document: string) =>
     ([, file = "", code = ""]) => ({ file, code })
   )
 
-const pages = fs.readdirSync(new URL("docs/policies/", root)).map((page) => `docs/policies/${page}`)
-const withCode = pages.filter((page) => page !== "docs/policies/README.md")
+const pagesOf = (folder: string) => fs.readdirSync(new URL(folder, root)).map((page) => `${folder}${page}`)
+const policies = pagesOf("docs/policies/").filter((page) => page !== "docs/policies/README.md")
+const withCode = [...policies, ...pagesOf("docs/durable/")]
+const pages = [...withCode, "docs/policies/README.md"]
 
 describe("the documents", () => {
   for (const document of ["README.md", "docs/GUIDE.md", ...withCode]) {
@@ -34,13 +36,14 @@ describe("the documents", () => {
   for (const page of withCode) {
     it(`${page} says what a page on a policy says`, () => {
       const headings = [...read(page).matchAll(/^## (.+)$/gm)].map(([, heading]) => heading)
-      if (!page.includes("rate-limit") && !page.includes("observing")) assert.include(headings, "What happens when")
+      const noTable = ["rate-limit", "observing", "crashes"]
+      if (!noTable.some((name) => page.includes(name))) assert.include(headings, "What happens when")
       if (!page.includes("rate-limit")) assert.include(headings, "What not to do")
     })
   }
 
   it("each page is on the list of pages", () => {
-    for (const page of withCode) assert.include(read("docs/policies/README.md"), page.replace("docs/policies/", ""))
+    for (const page of policies) assert.include(read("docs/policies/README.md"), page.replace("docs/policies/", ""))
   })
 
   it("the metrics that are documented are those there are", () => {

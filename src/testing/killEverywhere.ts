@@ -7,6 +7,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -116,9 +117,19 @@ export const killEverywhere = <E2>(
     }
   })
 
-/** A child ended otherwise than by its end or by the SIGKILL it was to get. */
-export class ChildFailed extends Error {
-  readonly _tag = "ChildFailed"
+/**
+ * A child ended otherwise than by its end or by the SIGKILL it was to get.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class ChildFailed extends Data.TaggedError("ChildFailed")<{
+  /** What it wrote to its error output. */
+  readonly errors: string
+}> {
+  override get message(): string {
+    return `The child failed: ${this.errors}`
+  }
 }
 
 const observe = <E2>(options: KillOptions<E2>, point: CrashPoint | undefined) =>
@@ -141,7 +152,7 @@ const run = (
 ) =>
   Effect.flatMap(runChild(program, args, env), (ended): Effect.Effect<Ended, ChildFailed> => {
     const expected = ended.code === 0 || (ended.signal === "SIGKILL" && crashVariable in env)
-    return expected ? Effect.succeed(ended) : Effect.fail(new ChildFailed(`the child failed: ${ended.errors}`))
+    return expected ? Effect.succeed(ended) : Effect.fail(new ChildFailed({ errors: ended.errors }))
   })
 
 const read = <E2>(

@@ -8,6 +8,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import * as Storage from "../Storage.js"
 import type { StorageError } from "../StorageError.js"
 import { migrate } from "./migrations.js"
@@ -64,12 +65,27 @@ export const layerClient = (options?: {
   Layer.scoped(
     Storage.Storage,
     Effect.gen(function* () {
-      const { database, sql, writer } = yield* SqliteClient.SqliteClient
-      yield* Effect.provideService(migrate, SqlClient.SqlClient, sql)
+      const store = yield* prepare
       const owner = yield* makeOwner
-      const store = yield* writer.patiently("Preparing the storage", () =>
-        makeSqliteStore({ client: sql, database, writer, isGone })
-      )
       return yield* Storage.make(store, { owner, lease: options?.lease })
     })
   )
+
+/** Creates or migrates the tables. */
+const prepare = Effect.gen(function* () {
+  const { database, sql, writer } = yield* SqliteClient.SqliteClient
+  yield* Effect.provideService(migrate, SqlClient.SqlClient, sql)
+  return yield* writer.patiently("Preparing the storage", () =>
+    makeSqliteStore({ client: sql, database, writer, isGone })
+  )
+})
+
+/**
+ * The store alone, without the service that keeps leases alive: what
+ * `Testing.crashEverywhere` and `Testing.storageContract` take.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const store = (options: SqliteClient.Options): Effect.Effect<Storage.Store, StorageError, Scope.Scope> =>
+  Effect.flatMap(Layer.build(SqliteClient.layer(options)), (client) => Effect.provide(prepare, client))

@@ -184,13 +184,19 @@ export class RewindFailed extends Data.TaggedError("RewindFailed")<{
   /** Where to, in words. */
   readonly point: string
   readonly failures: ReadonlyArray<UndoFailure>
-  /** What was not compensated, since a pivot stands before it. */
+  /** What was not compensated: a pivot stands before it, or the program did not come by it again. */
   readonly remaining: ReadonlyArray<string>
   readonly pivot: string | undefined
 }> {
   override get message(): string {
     const failed = this.failures.map(({ cause, undo }) => `"${undo}" (${messageOf(Cause.squash(cause))})`)
-    const what = failed.length === 0 ? `"${this.pivot}" cannot be undone` : `not compensated: ${failed.join(", ")}`
+    const left = this.remaining.map((key) => `"${key}"`)
+    const parts = [
+      this.pivot === undefined ? [] : [`"${this.pivot}" cannot be undone`],
+      failed.length === 0 ? [] : [`the compensation of ${failed.join(", ")} failed`],
+      left.length === 0 ? [] : [`not compensated, since the program did not come by them again: ${left.join(", ")}`]
+    ]
+    const what = parts.flat().join("; ")
     return `Run "${this.run}" could not be rewound to ${this.point}: ${what}. Mend what keeps the compensations from working, then execute the run again: it goes on with the rewind.`
   }
 }

@@ -18,6 +18,7 @@ import * as Fault from "../react/Fault.js"
  * - `ClientMissing`: the database client is not installed
  * - `Closed`: the storage's scope has ended
  * - `Io`: reading or writing failed below the database
+ * - `Constraint`: rows a step committed with its result break a constraint of the program's tables
  * - `Client`: a step was to commit together with rows of another database
  * - `Rejected`: the database refused a statement
  *
@@ -34,6 +35,7 @@ export type Reason =
   | "ClientMissing"
   | "Closed"
   | "Io"
+  | "Constraint"
   | "Client"
   | "Rejected"
 
@@ -48,6 +50,7 @@ const advice: Readonly<Record<Reason, string>> = {
     "Install it with `npm install better-sqlite3@12`. It is compiled on installation unless a prebuilt binary can be downloaded: that needs python3, make and a C++ compiler (Debian: apt-get install python3 make g++; macOS: xcode-select --install).",
   Closed: "The scope of the storage layer has ended; keep it open as long as runs are executed.",
   Io: "Check the disk, then execute again. What was recorded before is intact.",
+  Constraint: "Nothing was committed. Mend what the step writes, or its tables, then execute the run again.",
   Client:
     "Use the storage over the program's own client (SqliteStorage.layerClient over SqliteClient.layer), and use the step outside of sql.withTransaction.",
   Rejected:
@@ -64,6 +67,7 @@ const faults: Readonly<Record<Reason, Fault.Declaration>> = {
   ClientMissing: { category: "dependency" },
   Closed: { category: "logic" },
   Io: { category: "resource" },
+  Constraint: { category: "conflict" },
   Client: { category: "logic" },
   Rejected: { category: "logic" }
 }

@@ -52,7 +52,14 @@ export const makeTransactional = (
 }
 
 const toStorage = (error: SqlError): StorageError =>
-  error.cause instanceof StorageError ? error.cause : toStorageError(operation)(error.cause ?? error)
+  error.cause instanceof StorageError ? error.cause : ofProgram(toStorageError(operation)(error.cause ?? error))
+
+/** Some constraints are looked at only when everything is committed; they are those of the program's tables. */
+const ofProgram = (error: StorageError): StorageError => {
+  const { cause, operation } = error
+  const isConstraint = cause instanceof Error && "code" in cause && String(cause.code).startsWith("SQLITE_CONSTRAINT")
+  return isConstraint ? new StorageError({ reason: "Constraint", operation, cause }) : error
+}
 
 /**
  * While the program writes its own rows the connection is taken: whoever asks

@@ -110,6 +110,7 @@ export const snapshotContract: Readonly<Record<string, Check>> = {
       const one = yield* save(store, { at: 1, kind: "auto", labels: { a: "1", b: "1" } })
       const two = yield* save(store, { at: 2, labels: { a: "1", b: "2" }, seq: 9 })
       const three = yield* save(store, { at: 3, run: undefined })
+      yield* save(store, { at: 4, run: "run-2" })
       yield* store.rewind(lease, entry(10), { after: 8, within: "" })
       const queries: ReadonlyArray<readonly [Storage.SnapshotQuery, number]> = [
         [{ run: null }, three],
@@ -118,6 +119,7 @@ export const snapshotContract: Readonly<Record<string, Check>> = {
         [{ kind: "auto" }, one],
         [{ except: "manual" }, one],
         [{ labels: { a: "1", b: "1" } }, one],
+        [{ labels: { a: "1", b: "1" }, rewound: true }, one],
         [{ labels: { a: "1", b: "2" }, rewound: true }, two],
         [{ before: three }, one],
         [{ takenBefore: 3 }, one]

@@ -84,7 +84,8 @@ export const problem = (check: string, subject: string, message: string): Proble
 export const readState = (snapshot: FullSnapshot, { codec }: Pick<CheckOptions, "codec">) =>
   Effect.flatMap(Effect.either(textOf(snapshot)), (text) => {
     if (text._tag === "Left") return Effect.succeed(unreadable("integrity", text.left.message))
-    return Effect.matchCause(codec.decode(text.right, snapshot), {
+    const decoded = Effect.suspend(() => codec.decode(text.right, snapshot))
+    return Effect.matchCause(decoded, {
       onFailure: (cause) => {
         const error = Cause.squash(cause)
         return unreadable(error instanceof NoMigration ? "version" : "schema", messageOf(error))

@@ -101,7 +101,7 @@ export const toStats = (text: string): Stats => {
   return { ...stats, oldest: dateOf(stats.oldest), newest: dateOf(stats.newest) }
 }
 
-export const toValidity = (text: string): Validity => {
-  const validity: Validity = JSON.parse(text)
-  return { ...validity, checkedAt: new Date(validity.checkedAt) }
+export const toValidity = (text: string): Validity | null => {
+  const validity: Validity | null = JSON.parse(text)
+  return validity && { ...validity, checkedAt: new Date(validity.checkedAt) }
 }

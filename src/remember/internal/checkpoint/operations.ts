@@ -138,7 +138,18 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
       )
     )
 
-  const validate = (id: string) => inPlace(`${name}?`, (place) => recalled(place, toValidity, validity(place, id)))
+  const validate = (id: string) =>
+    inPlace(`${name}?`, (place) =>
+      Effect.flatMap(
+        // That there is none is an answer, too.
+        recalled(
+          place,
+          toValidity,
+          Effect.catchTag(validity(place, id), "CheckpointNotFound", () => Effect.succeed(null))
+        ),
+        (answer) => (answer === null ? Effect.fail(notFound(id)) : Effect.succeed(answer))
+      )
+    )
 
   const validity = (place: Place, id: string) =>
     Effect.zipWith(checked(place, id), Clock.currentTimeMillis, ({ problems }, now) => ({

@@ -47,8 +47,8 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
     }
     return shape
   }
-  const toJson = Schema.encode(given)
-  const fromJson = Schema.decodeUnknown(given)
+  const toJson = late(() => Schema.encode(given))
+  const fromJson = late(() => Schema.decodeUnknown(given))
 
   const pack = (text: string): Effect.Effect<Written> =>
     Effect.flatMap(digest(text), (hash) => {
@@ -106,6 +106,15 @@ const byteLength = (text: string): number => (isAscii.test(text) ? text.length :
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII is meant
 const isAscii = /^[\x00-\x7f]*$/
+
+/** Made at its first use. */
+const late = <A, B>(make: () => (a: A) => B): ((a: A) => B) => {
+  let made: ((a: A) => B) | undefined
+  return (a) => {
+    made ??= make()
+    return made(a)
+  }
+}
 
 /** There is no way from an older version to the one that is asked for. */
 export class NoMigration extends Error {

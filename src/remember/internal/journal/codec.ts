@@ -16,12 +16,20 @@ export interface Codec<A> {
 type AnySchema = Schema.Schema<unknown, unknown, unknown>
 
 const make = <A>(schema: AnySchema): Codec<A> => {
-  const encode = Schema.encode(schema)
-  const decode = Schema.decodeUnknown(schema)
+  // At their first use, since a schema may refer to one that is defined after it.
+  let encode: ReturnType<typeof Schema.encode<unknown, unknown, unknown>> | undefined
+  let decode: ReturnType<typeof Schema.decodeUnknown<unknown, unknown, unknown>> | undefined
   return {
-    encode: (value) => Effect.flatMap(encode(value), toText),
-    // The schema decodes to A; here it is only known as some schema.
-    decode: (text) => Effect.flatMap(fromText(text), (json) => decode(json) as Effect.Effect<A, unknown, unknown>)
+    encode: (value) => {
+      encode ??= Schema.encode(schema)
+      return Effect.flatMap(encode(value), toText)
+    },
+    decode: (text) => {
+      decode ??= Schema.decodeUnknown(schema)
+      const read = decode
+      // The schema decodes to A; here it is only known as some schema.
+      return Effect.flatMap(fromText(text), (json) => read(json) as Effect.Effect<A, unknown, unknown>)
+    }
   }
 }
 

@@ -103,7 +103,8 @@ export const park = (replays: Replays, key: string, isKnown: boolean): Effect.Ef
     for (const replay of replays) {
       if (!key.startsWith(replay.within)) continue
       replay.parked++
-      if (!isKnown) Deferred.unsafeDone(replay.beyond, Effect.void)
+      // An open step with nothing left to meet is as far as anybody ever came.
+      if (!isKnown || replay.missing.size === 0) Deferred.unsafeDone(replay.beyond, Effect.void)
       tell(replay)
     }
     return never

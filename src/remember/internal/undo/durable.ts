@@ -64,13 +64,17 @@ const begin = (use: Use): AnyEffect =>
     if (live.rewinding && !live.replays.size) return Replays.never
     const record = live.journal.rollbacks.get(section)
     if (record === undefined) return fresh(use)
-    // Somebody further out undoes all of it; here it is only met.
-    if (live.rewinding)
-      return Effect.ensuring(
-        met(use),
-        Effect.sync(() => live.cells.revert(section))
-      )
+    if (live.rewinding) return onlyMet(use, record)
     return record.status === "started" ? goOn(use, record) : again(use, record)
+  })
+
+/** Somebody further out undoes all of it; here it is met, and ends as it had ended. */
+const onlyMet = (use: Use, record: RollbackRecord): AnyEffect =>
+  Effect.flatMap(toldBy(use, record), ({ cause, undone }) => {
+    const meeting = record.status === "completed" ? Effect.void : met(use)
+    const hasFailed = record.status !== "started" && record.reason !== "interrupted"
+    const end = hasFailed && cause !== undefined ? Effect.failCause(causeOf(use.section, cause, undone)) : Replays.never
+    return Effect.zipRight(Effect.zipRight(meeting, revert(use)), end)
   })
 
 const fresh = (use: Use): AnyEffect =>
@@ -80,20 +84,34 @@ const fresh = (use: Use): AnyEffect =>
     if (machinery !== undefined) return live_.stop(live, machinery)
     if (Exit.isSuccess(exit) || live_.isEnding(live) || !options.rollsBack(exit.cause)) return exit
     const undos = pending(live.undoLog, section)
+    const isEmpty = undos.length === 0 && unmet(use).length === 0
     const reason = reasonOf(live, exit.cause)
     // The run goes on later; with nothing to undo from where it was, and past a pivot there is only forward.
-    if (reason === "stopped" && (undos.length === 0 || undos.some(({ pivot }) => pivot))) return exit
-    if (undos.length === 0) return Effect.zipRight(revertAlone(use, reason, exit.cause), exit)
+    if (reason === "stopped" && (isEmpty || undos.some(({ pivot }) => pivot))) return exit
+    if (isEmpty) return Effect.zipRight(revertAlone(use, reason, exit.cause), exit)
     return live_.whileOpen(
       live,
       Effect.flatMap(encodeCause(use, exit.cause), (cause) =>
         Effect.zipRight(
           live_.append(live, "RollbackStarted", section, 0, JSON.stringify({ reason, cause })),
-          Effect.flatMap(undo(use, reason), (undone) => ended(use, reason, exit.cause, undone))
+          Effect.flatMap(undoAll(use, reason), (undone) => ended(use, reason, exit.cause, undone))
         )
       )
     )
   })
+
+/** What an earlier process had begun and this one did not come by, such as the loser of a race. */
+const unmet = ({ live, section }: Use): ReadonlyArray<string> =>
+  knownOf(live.journal).flatMap(([key, { isNeeded }]) =>
+    isNeeded && key.startsWith(section) && !live.undoLog.has(key) ? [key] : []
+  )
+
+/** What was not met yet is met first, in a replay in the order of the journal. */
+const undoAll = (use: Use, reason: Reason): Effect.Effect<Undone, never, unknown> => {
+  if (unmet(use).length === 0) return undo(use, reason)
+  for (const key of use.live.uses.keys()) if (key.startsWith(use.section)) use.live.uses.delete(key)
+  return Effect.map(undoMet(use, reason), ({ undone }) => undone)
+}
 
 const reasonOf = (live: live_.LiveRun, cause: Cause.Cause<unknown>): Reason => {
   if (Cause.isDie(cause)) return "died"
@@ -250,7 +268,7 @@ const goOn = (use: Use, record: RollbackRecord): AnyEffect =>
   live_.whileOpen(
     use.live,
     Effect.flatMap(
-      Effect.zip(toldBy(use, record), Effect.exit(undoMet(use, record))),
+      Effect.zip(toldBy(use, record), Effect.exit(undoMet(use, record.reason as Reason))),
       ([{ cause }, exit]): AnyEffect => {
         if (Exit.isFailure(exit)) return exit
         const { exit: natural, undone } = exit.value
@@ -270,14 +288,14 @@ const goOn = (use: Use, record: RollbackRecord): AnyEffect =>
   )
 
 /** Whoever interrupts it does not keep it from being undone: it has failed long ago. */
-const undoMet = (use: Use, record: RollbackRecord) =>
+const undoMet = (use: Use, reason: Reason) =>
   replaying(use, (replay) =>
     Effect.flatMap(Effect.fork(Effect.interruptible(use.inside)), (body) =>
       Effect.gen(function* () {
         yield* Effect.exit(Effect.interruptible(Replays.settle(replay, body)))
         yield* Replays.turns(body, () => false)
         const natural = body.unsafePoll() ?? undefined
-        const undone = yield* undo(use, record.reason as Reason)
+        const undone = yield* undo(use, reason)
         yield* Fiber.interrupt(body)
         // A finalizer of the body may have met more.
         const late = yield* rollback(

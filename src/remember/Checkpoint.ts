@@ -392,9 +392,27 @@ export const environment = <E, R>(
 
 /**
  * Looks whether the recorded artifacts are there, with their size and digest
- * if those were recorded. `inspect` tells what there is under a path;
- * `Artifact` of `effect-recovery/files` does for files. A warning, unless it
- * says otherwise.
+ * if those were recorded. `inspect` tells what there is under a path: a file,
+ * or whatever paths mean to the program. A warning, unless it says otherwise.
+ *
+ * @example
+ * ```ts
+ * import { FileSystem } from "@effect/platform"
+ * import { Checkpoint } from "effect-recovery"
+ * import { Effect, Option, Schema } from "effect"
+ *
+ * const sizeOf = (path: string) =>
+ *   Effect.gen(function* () {
+ *     const fs = yield* FileSystem.FileSystem
+ *     if (!(yield* fs.exists(path))) return Option.none()
+ *     return Option.some({ size: Number((yield* fs.stat(path)).size) })
+ *   })
+ *
+ * export const Build = Checkpoint.make("build", {
+ *   schema: Schema.Struct({ target: Schema.String }),
+ *   checks: [Checkpoint.artifacts(sizeOf)]
+ * })
+ * ```
  *
  * @since 0.2.0
  * @category checks

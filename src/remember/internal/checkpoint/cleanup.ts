@@ -8,21 +8,25 @@ import { escape } from "../run/liveRun.js"
 import { sharedKind } from "../state/global.js"
 import { isWhole } from "./whole.js"
 
+/** A query as the storage takes it; `run` is the one that is meant without a word. */
+export const toQuery = (
+  { before, kind, labels, limit, rewound, run }: Query,
+  own: string | null | undefined
+): SnapshotQuery => ({
+  run: run === "any" ? undefined : (run ?? own),
+  kind,
+  labels,
+  limit,
+  rewound,
+  before: typeof before === "string" ? Number(before) : undefined,
+  takenBefore: before instanceof Date ? before.getTime() : undefined
+})
+
 export const all = (
   storage: Service,
-  { before, kind, labels, limit, name, rewound, run }: Query & { readonly name?: string | undefined }
+  query: Query & { readonly name?: string | undefined }
 ): Effect.Effect<ReadonlyArray<Snapshot>, StorageError> =>
-  storage.snapshots({
-    except: sharedKind,
-    run: run === "any" ? undefined : run,
-    name,
-    kind,
-    labels,
-    rewound,
-    limit,
-    before: typeof before === "string" ? Number(before) : undefined,
-    takenBefore: before instanceof Date ? before.getTime() : undefined
-  })
+  storage.snapshots({ ...toQuery(query, undefined), name: query.name, except: sharedKind })
 
 const page = 1_000
 

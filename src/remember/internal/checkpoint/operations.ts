@@ -65,15 +65,9 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
     )
   }
 
-  const queryAt = (place: Place, { before, kind, labels, limit, rewound, run }: Query = {}): Storage.SnapshotQuery => ({
-    name,
-    run: run === "any" ? undefined : (run ?? runOf(place)?.id ?? null),
-    kind,
-    labels,
-    limit,
-    rewound,
-    before: typeof before === "string" ? Number(before) : undefined,
-    takenBefore: before instanceof Date ? before.getTime() : undefined
+  const queryAt = (place: Place, query: Query = {}): Storage.SnapshotQuery => ({
+    ...cleanup_.toQuery(query, runOf(place)?.id ?? null),
+    name
   })
 
   const find = (place: Place, id: string) =>

@@ -1,38 +1,30 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import type { Restore } from "../../../storage/Storage.js"
-import { machineryOf, StepConflict, type UndoFailure } from "../../RunError.js"
-import { causeCodec, undoCodec } from "../journal/codec.js"
-import { forget, knownOf, type RollbackRecord } from "../journal/journal.js"
-import { encodeRewind } from "../journal/rewindLine.js"
+import { machineryOf, StepConflict } from "../../RunError.js"
+import type { RollbackRecord } from "../journal/journal.js"
 import * as live_ from "../run/liveRun.js"
 import * as Replays from "../run/replays.js"
-import { journaled } from "./journaled.js"
 import { causeOf, type Options } from "./memory.js"
 import { registering } from "./register.js"
-import { isClean, rollback, type Undone } from "./rollback.js"
+import { isClean } from "./rollback.js"
+import { met, replayToEnd, undoAll, undoMet, unmet } from "./rollbackReplay.js"
+import {
+  type AnyEffect,
+  encodeCause,
+  ended,
+  forgetAll,
+  type Reason,
+  recordEnd,
+  revert,
+  toldBy,
+  type Use
+} from "./rollbackUse.js"
 import { Transaction } from "./service.js"
 import { pending } from "./undoLog.js"
-
-type AnyEffect = Effect.Effect<unknown, unknown, unknown>
-
-/** Why a transaction is rolled back. After `stopped` the run goes on later, and the transaction begins anew. */
-type Reason = "failed" | "interrupted" | "died" | "stopped"
-
-/** One use of a transaction within a run. */
-interface Use {
-  readonly live: live_.LiveRun
-  readonly section: string
-  readonly options: Options
-  /** The transaction's body, with the section around it. */
-  readonly inside: AnyEffect
-  readonly restore: Restore
-}
 
 /** A transaction of a run: every registration and every compensation is on record, so a crash only pauses it. */
 export const durable = (
@@ -100,29 +92,11 @@ const fresh = (use: Use): AnyEffect =>
     )
   })
 
-/** What an earlier process had begun and this one did not come by, such as the loser of a race. */
-const unmet = ({ live, section }: Use): ReadonlyArray<string> =>
-  knownOf(live.journal).flatMap(([key, { isNeeded }]) =>
-    isNeeded && key.startsWith(section) && !live.undoLog.has(key) ? [key] : []
-  )
-
-/** What was not met yet is met first, in a replay in the order of the journal. */
-const undoAll = (use: Use, reason: Reason): Effect.Effect<Undone, never, unknown> => {
-  if (unmet(use).length === 0) return undo(use, reason)
-  for (const key of use.live.uses.keys()) if (key.startsWith(use.section)) use.live.uses.delete(key)
-  return Effect.map(undoMet(use, reason), ({ undone }) => undone)
-}
-
 const reasonOf = (live: live_.LiveRun, cause: Cause.Cause<unknown>): Reason => {
   if (Cause.isDie(cause)) return "died"
   if (Cause.isFailure(cause)) return "failed"
   return live.interrupted ? "stopped" : "interrupted"
 }
-
-/** For a process that takes over: it fails as this one did. What the workflow cannot write it finds out again. */
-const encodeCause = ({ live }: Use, cause: Cause.Cause<unknown>): Effect.Effect<string | undefined> =>
-  // The workflow's schema needs what the workflow needs, and that is here.
-  Effect.orElseSucceed(causeCodec(live.error).encode(cause), () => undefined) as Effect.Effect<string | undefined>
 
 /** State is put back; who looks from outside must see that it was. */
 const revertAlone = (use: Use, reason: Reason, cause: Cause.Cause<unknown>) =>
@@ -131,100 +105,6 @@ const revertAlone = (use: Use, reason: Reason, cause: Cause.Cause<unknown>) =>
       ? Effect.zipRight(recordEnd(use, reason, cause, { failures: [], remaining: [], pivot: undefined }), revert(use))
       : Effect.void
   )
-
-const revert = ({ live, section }: Use) => Effect.sync(() => live.cells.revert(section))
-
-const undo = (use: Use, reason: Reason): Effect.Effect<Undone> => {
-  const { live, section } = use
-  const source = { run: live.id, step: section }
-  return live_
-    .emit(live, () => ({ _tag: "RollbackStarted", source, transaction: section, reason }))
-    .pipe(
-      Effect.zipRight(revert(use)),
-      Effect.zipRight(rollback(live.undoLog, { within: section }, journaled(live))),
-      Effect.tap((undone) =>
-        live_.emit(live, () => ({ _tag: "RollbackEnded", source, transaction: section, clean: isClean(undone) }))
-      )
-    )
-}
-
-/** What the rollback came to, on record before the program sees it. */
-const ended = (use: Use, reason: Reason, cause: Cause.Cause<unknown>, undone: Undone): AnyEffect => {
-  if (reason !== "stopped") {
-    return Effect.zipRight(recordEnd(use, reason, cause, undone), Effect.failCause(causeOf(use.section, cause, undone)))
-  }
-  // Not clean: the rest is tried again when the run is executed again.
-  return Effect.zipRight(isClean(undone) ? forgetAll(use, reason) : Effect.void, Effect.failCause(cause))
-}
-
-const recordEnd = (use: Use, reason: Reason, cause: Cause.Cause<unknown>, undone: Undone): Effect.Effect<void> => {
-  const { live, section } = use
-  return Effect.flatMap(Effect.zip(encodeCause(use, cause), encodeUndone(undone)), ([cause, undone]) =>
-    live_.append(
-      live,
-      undone.failures.length === 0 && undone.pivot === null && undone.remaining.length === 0
-        ? "RolledBack"
-        : "RollbackFailed",
-      section,
-      0,
-      JSON.stringify({ reason, cause, ...undone })
-    )
-  ).pipe(Effect.tap(() => Effect.sync(() => live.closed.add(section))))
-}
-
-const encodeUndone = ({ failures, pivot, remaining }: Undone) =>
-  Effect.map(
-    Effect.forEach(failures, ({ cause, undo }) =>
-      // A defect has a form for everything, so this cannot fail.
-      Effect.map(Effect.orDie(undoCodec().encode(cause) as Encoded), (cause) => ({ undo, cause }))
-    ),
-    (failures) => ({ failures, pivot: pivot ?? null, remaining })
-  )
-
-type Encoded = Effect.Effect<string | undefined, unknown>
-
-/** Everything was undone: the transaction begins anew, when the run is executed again or at once. */
-const forgetAll = ({ live, section }: Use, reason: string): Effect.Effect<void> => {
-  const rewound = { after: 0, within: section }
-  const point = `the start of transaction "${section}"`
-  const payload = encodeRewind({ ...rewound, begun: 0, by: section, point, reason })
-  const entry = live_.nextEntry(live, "Rewound", "", 0, payload)
-  return Effect.zipRight(
-    Effect.catchAll(live.storage.rewind(live.lease, entry, rewound), (error) => live_.stop(live, error)),
-    Effect.sync(() => {
-      live.closed.add(section)
-      forget(live.journal, rewound)
-      for (const keys of [live.uses, live.undoLog]) {
-        for (const key of keys.keys()) if (key.startsWith(section)) keys.delete(key)
-      }
-      live.cells.revert(section)
-    })
-  )
-}
-
-// ---- what the journal knows of it already
-
-/** What a line about a rollback says. */
-interface Told {
-  readonly cause: Cause.Cause<unknown> | undefined
-  readonly undone: Undone
-}
-
-const toldBy = (use: Use, { payload }: RollbackRecord): Effect.Effect<Told> =>
-  Effect.gen(function* () {
-    const { cause, failures = [], pivot, remaining = [] } = JSON.parse(payload ?? "{}")
-    const decoded = typeof cause === "string" ? yield* decodeCause(use, cause) : undefined
-    const known: Array<UndoFailure> = []
-    for (const { cause, undo } of failures) known.push({ undo, cause: yield* Effect.orDie(decodeUndo(cause)) })
-    return { cause: decoded, undone: { failures: known, remaining, pivot: pivot ?? undefined } }
-  })
-
-const decodeUndo = (text: string) => undoCodec().decode(text) as Effect.Effect<Cause.Cause<unknown>, unknown>
-
-const decodeCause = ({ live }: Use, text: string): Effect.Effect<Cause.Cause<unknown> | undefined> =>
-  Effect.orElseSucceed(causeCodec(live.error).decode(text), () => undefined) as Effect.Effect<
-    Cause.Cause<unknown> | undefined
-  >
 
 /**
  * The transaction was rolled back, and nothing is undone twice. It fails as it
@@ -247,21 +127,6 @@ const again = (use: Use, record: RollbackRecord): AnyEffect =>
         : Effect.zipRight(revert(use), Effect.failCause(causeOf(use.section, exit.cause, undone)))
     )
   })
-
-/** Up to the end of the body, or to something that is new. */
-const replayToEnd = (use: Use) =>
-  replaying(use, (replay) =>
-    // What is raced must be interruptible, or the race waits for its loser.
-    Effect.interruptible(Effect.raceFirst(Effect.exit(use.inside), Effect.as(Deferred.await(replay.beyond), undefined)))
-  )
-
-/** Meets what there is, and leaves it. */
-const met = (use: Use): Effect.Effect<void, never, unknown> =>
-  replaying(use, (replay) =>
-    Effect.flatMap(Effect.fork(Effect.interruptible(use.inside)), (body) =>
-      Effect.ensuring(Effect.interruptible(Replays.settle(replay, body)), Fiber.interrupt(body))
-    )
-  )
 
 /** Its process ended in the middle: what is left is undone, while the body waits where it was. */
 const goOn = (use: Use, record: RollbackRecord): AnyEffect =>
@@ -287,38 +152,6 @@ const goOn = (use: Use, record: RollbackRecord): AnyEffect =>
     )
   )
 
-/** Whoever interrupts it does not keep it from being undone: it has failed long ago. */
-const undoMet = (use: Use, reason: Reason) =>
-  replaying(use, (replay) =>
-    Effect.flatMap(Effect.fork(Effect.interruptible(use.inside)), (body) =>
-      Effect.gen(function* () {
-        yield* Effect.exit(Effect.interruptible(Replays.settle(replay, body)))
-        yield* Replays.turns(body, () => false)
-        const natural = body.unsafePoll() ?? undefined
-        const undone = yield* undo(use, reason)
-        yield* Fiber.interrupt(body)
-        // A finalizer of the body may have met more.
-        const late = yield* rollback(
-          use.live.undoLog,
-          { within: use.section, only: untried(use, undone) },
-          journaled(use.live)
-        )
-        const remaining = [...undone.remaining, ...late.remaining, ...Replays.neededOf(replay)]
-        const failures = [...undone.failures, ...late.failures]
-        return { exit: natural, undone: { failures, remaining, pivot: undone.pivot ?? late.pivot } }
-      })
-    )
-  )
-
-const untried = ({ live, section }: Use, { failures }: Undone): ReadonlySet<string> => {
-  const failed = new Set(failures.map(({ undo }) => undo))
-  return new Set(
-    pending(live.undoLog, section)
-      .map(({ key }) => key)
-      .filter((key) => !failed.has(key))
-  )
-}
-
 const lostCause = ({ reason, section }: RollbackRecord) =>
   Cause.die(new Error(`transaction "${section}" was ${reason} in an earlier process`))
 
@@ -327,17 +160,3 @@ const anew = (use: Use, reason: string): AnyEffect =>
     forgetAll(use, reason),
     Effect.suspend(() => fresh(use))
   )
-
-/** Nothing is begun within the section while this runs. */
-const replaying = <A, E, R>(
-  { live, section }: Use,
-  body: (replay: Replays.Replay) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
-    const replay = Replays.make(section, knownOf(live.journal))
-    live.replays.add(replay)
-    return Effect.ensuring(
-      body(replay),
-      Effect.sync(() => live.replays.delete(replay))
-    )
-  })

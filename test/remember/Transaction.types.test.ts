@@ -1,0 +1,125 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import {
+  Checkpoint,
+  Parameters,
+  RetryPolicy,
+  State,
+  Step,
+  type Storage,
+  Strategy,
+  Transaction,
+  Workflow
+} from "effect-recovery"
+import { describe, expectTypeOf, it } from "vitest"
+
+class Bad extends Schema.TaggedError<Bad>()("Bad", {}) {}
+class Gateway extends Context.Tag("Gateway")<
+  Gateway,
+  { readonly refund: (key: string) => Effect.Effect<void, Bad> }
+>() {}
+
+const charge = Step.make("charge", {
+  success: Schema.Number,
+  run: (amount: number) => Effect.succeed(amount),
+  compensate: ({ idempotencyKey, input, output }) => {
+    expectTypeOf(input).toEqualTypeOf<number>()
+    expectTypeOf(output).toEqualTypeOf<Option.Option<number>>()
+    return Effect.flatMap(Gateway, ({ refund }) => refund(idempotencyKey))
+  }
+})
+
+describe("the types of transactions", () => {
+  it("a step that can be undone needs what its undo needs, and a transaction", () => {
+    expectTypeOf(charge(1)).toMatchTypeOf<
+      Effect.Effect<number, never, Gateway | Transaction.Transaction | Workflow.Run>
+    >()
+    // @ts-expect-error Transaction is missing
+    const withoutTransaction: Effect.Effect<number, never, Gateway | Workflow.Run> = charge(1)
+    void withoutTransaction
+    const whole = Transaction.run(Effect.zipRight(charge(1), new Bad()))
+    expectTypeOf(whole).toEqualTypeOf<
+      Effect.Effect<never, Bad | Transaction.RollbackFailed<Bad>, Gateway | Workflow.Run>
+    >()
+  })
+
+  it("what an undo fails with is not the error of the transaction, but in RollbackFailed", () => {
+    const undone = Effect.succeed(1).pipe(Transaction.withCompensation(() => Effect.fail("no")))
+    expectTypeOf(Transaction.run(undone)).toEqualTypeOf<
+      Effect.Effect<number, Transaction.RollbackFailed<never>, never>
+    >()
+  })
+
+  it("rollbackWhen sees the errors of the transaction", () => {
+    Effect.fail(new Bad()).pipe(
+      Transaction.run({
+        rollbackWhen: (error) => {
+          expectTypeOf(error).toEqualTypeOf<Bad>()
+          return true
+        }
+      })
+    )
+  })
+
+  it("a workflow takes the failures of transactions, nested or not", () => {
+    const inner = Transaction.run(Effect.zipRight(charge(1), new Bad()), { name: "inner" })
+    const workflow = Workflow.make("nested", { error: Bad }, () => Transaction.run(inner))
+    expectTypeOf(Workflow.execute(workflow, { id: "1" })).toMatchTypeOf<
+      Effect.Effect<
+        void,
+        | Bad
+        | Transaction.RollbackFailed<Bad>
+        | Transaction.RollbackFailed<Bad | Transaction.RollbackFailed<Bad>>
+        | Workflow.RunError,
+        Gateway | Storage.Storage
+      >
+    >()
+  })
+
+  it("strategies that rewind need a run, which workflows are", () => {
+    const step = Step.make("step", { error: Bad, run: new Bad(), recover: { Bad: Strategy.restart() } })
+    const workflow = Workflow.make("rewinds", { error: Bad }, () => step)
+    expectTypeOf(Workflow.execute(workflow, { id: "1" })).toMatchTypeOf<Effect.Effect<void, unknown, Storage.Storage>>()
+    const Model = Parameters.make("model", Schema.Number, 1)
+    Step.make("patched", {
+      error: Bad,
+      run: new Bad(),
+      recover: { Bad: Strategy.modify(Model, (n) => n + 1, RetryPolicy.none) }
+    })
+    // @ts-expect-error the parameters are a number
+    Strategy.modify(Model, () => "one")
+  })
+
+  it("a state is read and written as what it is", () => {
+    const Count = State.make("count", Schema.NumberFromString, 0)
+    expectTypeOf(Count.get).toEqualTypeOf<Effect.Effect<number, never, State.Cells>>()
+    expectTypeOf(Count.set(1)).toEqualTypeOf<Effect.Effect<void, never, State.Cells>>()
+    const Checked = State.make("checked", Schema.Number, 0, { validate: () => undefined })
+    expectTypeOf(Checked.set(1)).toEqualTypeOf<Effect.Effect<void, State.StateRejected, State.Cells>>()
+    // @ts-expect-error it is a number
+    Count.set("1")
+  })
+
+  it("a checkpoint gives back what was saved, and needs what its checks need", () => {
+    const Progress = Checkpoint.make("progress", {
+      schema: Schema.Struct({ done: Schema.Number }),
+      checks: [
+        Checkpoint.dependency(
+          "gateway",
+          Effect.flatMap(Gateway, ({ refund }) => refund(""))
+        )
+      ]
+    })
+    expectTypeOf(Progress.restore("1")).toEqualTypeOf<
+      Effect.Effect<
+        Checkpoint.Restored<{ readonly done: number }>,
+        Checkpoint.CheckpointNotFound | Checkpoint.CheckpointInvalid | Storage.StorageError | Workflow.JournalError,
+        Storage.Storage | Gateway
+      >
+    >()
+    // @ts-expect-error done is missing
+    Progress.save({})
+  })
+})

@@ -366,7 +366,8 @@ export const restart = (options?: RewindOptions): Rewinding => rewinding("restar
 
 /**
  * Go back to just before the latest use of a step, looked for in the section
- * around and outwards, and run on from there. What was done since is
+ * around, then outwards, then anywhere, and run on from there. Hand over the
+ * step itself: a misspelt name is found out only when it is needed. What was done since is
  * compensated, last first, and forgotten.
  *
  * Fails with `RewindRefused` if there is no such step, if a pivot lies
@@ -439,7 +440,7 @@ export interface Patchable<in out P, out R = never> {
  *   error: OutOfMemory,
  *   run: Effect.flatMap(Model.get, ({ batch }) => generate(batch)),
  *   recover: {
- *     OutOfMemory: Strategy.modify(Model, ({ batch }) => ({ batch: batch / 2 }), RetryPolicy.fixed({ maxRetries: 3, delay: 0 }))
+ *     OutOfMemory: Strategy.modify(Model, ({ batch }, _: OutOfMemory) => ({ batch: batch / 2 }), RetryPolicy.fixed({ maxRetries: 3, delay: 0 }))
  *   }
  * })
  * ```
@@ -450,7 +451,7 @@ export interface Patchable<in out P, out R = never> {
 export const modify = <P, E = unknown, R = never, R2 = never>(
   parameters: Patchable<P, R>,
   change: (current: P, error: E, failure: Failure<E>) => P,
-  policy: Schedule.Schedule<unknown, E, R2> = RetryPolicy.fixed({ maxRetries: 1, delay: 0 })
+  policy: Schedule.Schedule<unknown, NoInfer<E>, R2> = RetryPolicy.fixed({ maxRetries: 1, delay: 0 })
 ): Strategy<E, never, Exhausted, R | R2> =>
   fromOpen("modify", () => {
     const driver = openSchedule(policy, undefined)

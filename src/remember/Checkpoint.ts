@@ -362,7 +362,7 @@ export const make = <S, I, R, RC = never, RM = never>(
 export const migration = <A, AI, R1, B, BI, R2>(
   from: Schema.Schema<A, AI, R1>,
   to: Schema.Schema<B, BI, R2>,
-  migrate: (state: A) => B
+  migrate: (state: A) => NoInfer<B>
 ): Migration<R1 | R2> => ({ _R: (_) => _, migration: { from, to, migrate } })
 
 /**

@@ -257,7 +257,7 @@ export const resume = <Input, A, E, R>(
 export const fromStart: Point = { _tag: "Start" }
 
 /**
- * Just before the latest use of a step, by its name or its key.
+ * Just before the latest use of a step, by its key or, wherever it is, by its name.
  *
  * @since 0.2.0
  * @category points

@@ -6,12 +6,14 @@
  * @since 0.2.0
  */
 import type * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/TestClock"
 import * as TestContext from "effect/TestContext"
 import type { Attempt } from "../remember/internal/step/definition.js"
 import { Injected } from "../remember/internal/step/injected.js"
@@ -160,9 +162,11 @@ export interface CrashOptions<Input, R, E2> {
 export const crashEverywhere = <Input, A, E, R, E2 = never>(
   workflow: Workflow.Workflow<Input, A, E, R>,
   options: CrashOptions<Input, R, E2>
-): Effect.Effect<Scorecard.Scorecard, E2 | Stuck | Storage.StorageError> =>
+): Effect.Effect<Scorecard.Scorecard, E2 | NoOutcome | Stuck | Storage.StorageError> =>
   Effect.gen(function* () {
     const undisturbed = yield* observe(workflow, options, undefined)
+    // Nothing would ever differ from a run that does not work at all.
+    if (!undisturbed.finished) return yield* new NoOutcome({ outcome: undisturbed.outcome })
     let card = Scorecard.empty
     for (const when of ["before", "after"] as const) {
       for (let write = 1; ; write++) {
@@ -174,12 +178,31 @@ export const crashEverywhere = <Input, A, E, R, E2 = never>(
     return card
   }).pipe(Effect.provide(TestContext.TestContext))
 
+/**
+ * The workflow does not end even if nobody disturbs it, so there is nothing to
+ * compare with: it dies, or a service is missing.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class NoOutcome extends Data.TaggedError("NoOutcome")<{
+  /** What its execution came to. */
+  readonly outcome: string
+}> {
+  override get message(): string {
+    return `The workflow has no outcome even if nobody disturbs it: ${this.outcome}. Make it work first; are its services provided?`
+  }
+}
+
 /** One run, killed at a point if there is one and taken over by another process. */
 const observe = <Input, A, E, R, E2>(
   workflow: Workflow.Workflow<Input, A, E, R>,
   options: CrashOptions<Input, R, E2>,
   point: CrashPoint | undefined
-): Effect.Effect<Scorecard.Observation & { readonly crashed: boolean }, E2 | Stuck | Storage.StorageError> =>
+): Effect.Effect<
+  Scorecard.Observation & { readonly crashed: boolean; readonly finished: boolean },
+  E2 | Stuck | Storage.StorageError
+> =>
   Effect.scoped(
     Effect.gen(function* () {
       const store = yield* options.store ?? Effect.sync(Storage.memoryStore)
@@ -188,10 +211,13 @@ const observe = <Input, A, E, R, E2>(
       // What a dead process does is not done.
       const dying: Ledger.Service = { ...ledger, add: (line) => first.other(ledger.add(line)) }
       const exit = yield* live(workflow, options, dying, crashingStore(store, first), first.isDead, "first")
+      // A dead process renews nothing: after its lease another one takes over.
+      if (exit === undefined) yield* TestClock.adjust(options.lease ?? 30_000)
       const last = exit ?? (yield* live(workflow, options, ledger, store, () => false, "second"))
       const run = Option.getOrThrow(yield* store.find(runId))
       return {
         crashed: first.isDead(),
+        finished: run.outcome !== undefined,
         outcome: outcomeOf(run, last),
         ledger: yield* ledger.lines,
         journal: yield* store.journal(run.key)

@@ -16,7 +16,7 @@ import * as Workflow from "../remember/Workflow.js"
 import * as Storage from "../storage/Storage.js"
 import { crashVariable, type Ended, folderVariable, runChild } from "./internal/children.js"
 import { type CrashPoint, crashingService, describe, makeCrasher } from "./internal/crashing.js"
-import { describeExit, runId } from "./internal/observe.js"
+import { comparable, describeExit, runId } from "./internal/observe.js"
 import * as Ledger from "./Ledger.js"
 import * as Scorecard from "./Scorecard.js"
 
@@ -166,7 +166,11 @@ const read = <E2>(
     const ledger = yield* Effect.provide(Ledger.lines, Ledger.layerFile(path.join(folder, "ledger.jsonl")))
     const described = fs.readFileSync(path.join(folder, "outcome"), "utf8")
     const recorded = Option.getOrUndefined(found)?.outcome
-    return { outcome: recorded === undefined ? described : `${recorded.status} ${recorded.exit}`, ledger, journal }
+    return {
+      outcome: recorded === undefined ? described : comparable(`${recorded.status} ${recorded.exit}`),
+      ledger,
+      journal
+    }
   }).pipe(Effect.provide(storage(folder)))
 
 const pointFrom = (text: string | undefined): CrashPoint | undefined => {

@@ -184,7 +184,9 @@ export const interpret = (program: Program): Outcome => {
       const found = records.get(within + to.step)
       if (found?.type === "step") return { after: found.order - 1, within }
     }
-    return undefined
+    const { step } = to
+    const anywhere = [...records.values()].find(({ key, type }) => type === "step" && key.endsWith(`/${step}`))
+    return anywhere && { after: anywhere.order - 1, within: "" }
   }
 
   const obstacle = ({ after, within }: { readonly after: number; readonly within: string }): string | undefined => {

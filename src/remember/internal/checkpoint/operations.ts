@@ -20,6 +20,20 @@ type AnyOptions = Omit<Options<unknown, unknown, unknown, unknown, unknown>, "sc
 
 type Self = Checkpoint<unknown, unknown, unknown>
 
+/** From the oldest version there is a migration for, there must be one for each up to the newest. */
+const checkMigrations = (name: string, version: number, from: ReadonlyArray<number>): void => {
+  const oldest = Math.min(version, ...from)
+  for (let older = oldest; older < version; older++) {
+    if (!from.includes(older)) {
+      throw new RangeError(`Checkpoint "${name}": there is a migration from version ${oldest}, but none from ${older}`)
+    }
+  }
+  const beyond = from.find((older) => older >= version)
+  if (beyond !== undefined) {
+    throw new RangeError(`Checkpoint "${name}" has version ${version}, so there is nothing to migrate from ${beyond}`)
+  }
+}
+
 /** What a checkpoint can do, by its options; what they need is in its public type. */
 export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
   const { checks = [], kind = "manual", severities = {}, version = 1 } = options
@@ -27,6 +41,7 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
   const migrations = Object.fromEntries(
     Object.entries(options.migrations ?? {}).map(([from, { migration }]) => [Number(from), migration])
   )
+  checkMigrations(name, version, Object.keys(migrations).map(Number))
   const codec = makeCodec({
     schema: options.schema,
     version,

@@ -38,7 +38,7 @@ export const performRewind = (
     const late = yield* rollback(live.undoLog, { within: rewind.within, only: left }, journaled(live))
     const undone: Undone = {
       failures: [...first.failures, ...late.failures],
-      remaining: [...first.remaining, ...late.remaining, ...Replays.neededOf(replay)],
+      remaining: [...new Set([...first.remaining, ...late.remaining, ...Replays.neededOf(replay)])],
       pivot: first.pivot ?? late.pivot
     }
     if (isClean(undone) && live.stopped === undefined) yield* recordEnd(live, rewind)

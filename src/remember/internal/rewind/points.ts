@@ -67,10 +67,14 @@ const stepPlaces = (journal: Journal, name: string, { section }: Here): Readonly
     if (last !== undefined)
       return [{ after: last.order - 1, within, point: `step "${last.step}"`, checkpoint: undefined }]
   }
-  const exact = journal.steps.get(name)
-  return exact === undefined
+  const inSection = `/${escape(name)}`
+  const anywhere = [...journal.steps.values()].filter(
+    ({ step }) => step.endsWith(inSection) || step.includes(`${inSection}#`)
+  )
+  const found = journal.steps.get(name) ?? anywhere.sort((a, b) => b.order - a.order)[0]
+  return found === undefined
     ? []
-    : [{ after: exact.order - 1, within: "", point: `step "${name}"`, checkpoint: undefined }]
+    : [{ after: found.order - 1, within: "", point: `step "${found.step}"`, checkpoint: undefined }]
 }
 
 const checkpointPlaces = (journal: Journal, name: string | undefined, { section }: Here): ReadonlyArray<Place> => {

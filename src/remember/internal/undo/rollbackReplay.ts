@@ -52,7 +52,7 @@ export const undoMet = (use: Use, reason: Reason) =>
           { within: use.section, only: untried(use, undone) },
           journaled(use.live)
         )
-        const remaining = [...undone.remaining, ...late.remaining, ...Replays.neededOf(replay)]
+        const remaining = [...new Set([...undone.remaining, ...late.remaining, ...Replays.neededOf(replay)])]
         const failures = [...undone.failures, ...late.failures]
         return { exit: natural, undone: { failures, remaining, pivot: undone.pivot ?? late.pivot } }
       })

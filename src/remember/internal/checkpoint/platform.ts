@@ -2,10 +2,12 @@ import * as Effect from "effect/Effect"
 
 /** What hashing and compression are there, without importing any: this door opens in browsers too. */
 interface Builtins {
-  readonly crypto: { readonly hash: (algorithm: "sha256", data: string, encoding: "hex") => string } | undefined
+  readonly crypto:
+    | { readonly hash: (algorithm: "sha256", data: string | Uint8Array, encoding: "hex") => string }
+    | undefined
   readonly zlib:
     | {
-        readonly deflateRawSync: (data: string, options: { readonly level: number }) => Uint8Array
+        readonly deflateRawSync: (data: Uint8Array, options: { readonly level: number }) => Uint8Array
         readonly inflateRawSync: (data: Uint8Array) => Uint8Array
       }
     | undefined
@@ -24,12 +26,16 @@ const builtins: Builtins = (() => {
   }
 })()
 
+const encoder = new TextEncoder()
+
+export const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text)
+
 /** SHA-256, in hexadecimal. */
-export const digest = (text: string): Effect.Effect<string> =>
+export const digest = (text: string | Uint8Array): Effect.Effect<string> =>
   Effect.suspend(() =>
     builtins.crypto === undefined
       ? Effect.map(
-          Effect.promise(() => crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
+          Effect.promise(() => crypto.subtle.digest("SHA-256", typeof text === "string" ? utf8(text) : text.slice())),
           (hash) => [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("")
         )
       : Effect.succeed(builtins.crypto.hash("sha256", text, "hex"))
@@ -38,11 +44,11 @@ export const digest = (text: string): Effect.Effect<string> =>
 /** The lowest level: what it leaves on the table is less than what the higher ones take in time. */
 const level = 1
 
-export const deflate = (text: string): Effect.Effect<Uint8Array> =>
+export const deflate = (bytes: Uint8Array): Effect.Effect<Uint8Array> =>
   Effect.suspend(() =>
     builtins.zlib === undefined
-      ? through(new TextEncoder().encode(text), new CompressionStream("deflate-raw"))
-      : Effect.succeed(builtins.zlib.deflateRawSync(text, { level }))
+      ? through(bytes, new CompressionStream("deflate-raw"))
+      : Effect.succeed(builtins.zlib.deflateRawSync(bytes, { level }))
   )
 
 /** Dies of bytes that are no compressed text. */

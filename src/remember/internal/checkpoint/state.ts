@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { FullSnapshot } from "../../../storage/Storage.js"
 import { canonicalText, type Shape, shapeOf } from "./canonical.js"
-import { deflate, digest, inflate } from "./platform.js"
+import { deflate, digest, inflate, utf8 } from "./platform.js"
 
 /** A state as it is stored. */
 export type Written = Pick<FullSnapshot, "state" | "size" | "digest" | "encoding" | "schema" | "version">
@@ -50,16 +50,19 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
   const toJson = late(() => Schema.encode(given))
   const fromJson = late(() => Schema.decodeUnknown(given))
 
-  const pack = (text: string): Effect.Effect<Written> =>
-    Effect.flatMap(digest(text), (hash) => {
-      const written = { digest: hash, schema: shapeNow().print, version, size: byteLength(text) }
+  const pack = (text: string): Effect.Effect<Written> => {
+    const { print } = shapeNow()
+    const bytes = utf8(text)
+    return Effect.flatMap(digest(bytes), (hash) => {
+      const written = { digest: hash, schema: print, version, size: bytes.length }
       if (written.size <= compressAbove) return Effect.succeed({ ...written, state: text, encoding: "json" })
-      return Effect.map(deflate(text), (bytes) =>
-        bytes.length < text.length
-          ? { ...written, state: bytes, encoding: "deflate" }
+      return Effect.map(deflate(bytes), (deflated) =>
+        deflated.length < bytes.length
+          ? { ...written, state: deflated, encoding: "deflate" }
           : { ...written, state: text, encoding: "json" }
       )
     })
+  }
 
   const toText = (json: unknown): Effect.Effect<Written, unknown> => {
     try {
@@ -101,11 +104,6 @@ const fingerprint = (form: string): string =>
       return (hash >>> 0).toString(16).padStart(8, "0")
     })
     .join("")
-
-const byteLength = (text: string): number => (isAscii.test(text) ? text.length : new TextEncoder().encode(text).length)
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII is meant
-const isAscii = /^[\x00-\x7f]*$/
 
 /** Made at its first use. */
 const late = <A, B>(make: () => (a: A) => B): ((a: A) => B) => {

@@ -166,8 +166,12 @@ for (const backend of backends) {
         const place = yield* backend.make
         const ledger = yield* Ledger.make
         let hang = true
+        let isHanging = false
         const slow = Step.make("slow", {
-          run: Effect.suspend(() => (hang ? Effect.never : Ledger.done("slow"))),
+          run: Effect.suspend(() => {
+            isHanging = hang
+            return hang ? Effect.never : Ledger.done("slow")
+          }),
           compensate: () => Ledger.undone("slow")
         })
         const keys: Array<string> = []
@@ -181,8 +185,7 @@ for (const backend of backends) {
         const layer = Layer.merge(place.join(), Layer.succeed(Ledger.Ledger, ledger))
         const run = Effect.provide(Workflow.execute(workflow, { id: "1" }), layer)
         const fiber = yield* Effect.fork(run)
-        while (keys.length === 0) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-        yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
+        while (!isHanging) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
         assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
         assert.deepStrictEqual(yield* linesOf(ledger), ["one", "undo slow", "undo one"])
         hang = false

@@ -130,27 +130,36 @@ const again = (use: Use, record: RollbackRecord): AnyEffect =>
 
 /** Its process ended in the middle: what is left is undone, while the body waits where it was. */
 const goOn = (use: Use, record: RollbackRecord): AnyEffect =>
-  live_.whileOpen(
-    use.live,
-    Effect.flatMap(
-      Effect.zip(toldBy(use, record), Effect.exit(undoMet(use, record.reason as Reason))),
-      ([{ cause }, exit]): AnyEffect => {
-        if (Exit.isFailure(exit)) return exit
-        const { exit: natural, undone } = exit.value
-        // It failed as it had before: as is on record, or by itself.
-        const failed = cause ?? (natural !== undefined && Exit.isFailure(natural) ? natural.cause : undefined)
-        if (record.reason === "interrupted" && isClean(undone)) {
-          return Effect.zipRight(
-            recordEnd(use, "interrupted", Cause.interrupt(FiberId.none), undone),
-            use.restore(Replays.never)
-          )
-        }
-        if (failed !== undefined && record.reason !== "stopped")
-          return ended(use, record.reason as Reason, failed, undone)
-        return isClean(undone) ? anew(use, record.reason) : ended(use, "failed", failed ?? lostCause(record), undone)
-      }
+  Effect.flatten(
+    live_.whileOpen(
+      use.live,
+      Effect.flatMap(
+        Effect.zip(toldBy(use, record), Effect.exit(undoMet(use, record.reason as Reason))),
+        ([{ cause }, exit]) => (Exit.isFailure(exit) ? Effect.succeed(exit) : after(use, record, cause, exit.value))
+      )
     )
   )
+
+/** What the transaction comes to once it was undone; it is run when the rollback is no longer open. */
+const after = (
+  use: Use,
+  record: RollbackRecord,
+  cause: Cause.Cause<unknown> | undefined,
+  { exit: natural, undone }: Effect.Effect.Success<ReturnType<typeof undoMet>>
+): Effect.Effect<AnyEffect, never, unknown> => {
+  // It failed as it had before: as is on record, or by itself.
+  const failed = cause ?? (natural !== undefined && Exit.isFailure(natural) ? natural.cause : undefined)
+  if (record.reason === "interrupted" && isClean(undone)) {
+    const end = recordEnd(use, "interrupted", Cause.interrupt(FiberId.none), undone)
+    return Effect.as(end, use.restore(Replays.never))
+  }
+  if (failed !== undefined && record.reason !== "stopped") {
+    return Effect.exit(ended(use, record.reason as Reason, failed, undone))
+  }
+  return isClean(undone)
+    ? Effect.succeed(anew(use, record.reason))
+    : Effect.exit(ended(use, "failed", failed ?? lostCause(record), undone))
+}
 
 const lostCause = ({ reason, section }: RollbackRecord) =>
   Cause.die(new Error(`transaction "${section}" was ${reason} in an earlier process`))

@@ -16,7 +16,12 @@ import type { RetryBudget } from "./RetryBudget.js"
  * @since 0.1.0
  * @category models
  */
-export type Decision<A = never, E = never, R = never> = Again<A, E, R> | Instead<A, E, R> | Rewind<A, E, R> | GiveUp
+export type Decision<A = never, E = never, R = never> =
+  | Again<A, E, R>
+  | Instead<A, E, R>
+  | Rewind<A, E, R>
+  | HandOver<A, E, R>
+  | GiveUp
 
 /**
  * Run the same effect again, after a delay.
@@ -67,6 +72,22 @@ export interface Rewind<out A = never, out E = never, out R = never> {
   readonly by?: string | undefined
   /** What to decide if the bounds of the recovery do not allow it; without it the recovery is exhausted. */
   readonly otherwise?: Effect.Effect<Decision<A, E, R>, never, R>
+}
+
+/**
+ * Stop, durably, until a person or another system answers. Needs a run around
+ * it.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface HandOver<out A = never, out E = never, out R = never> {
+  readonly _tag: "HandOver"
+  readonly question: string
+  /** Asks, waits, and makes a decision of the answer. */
+  readonly ask: Effect.Effect<Decision<A, E, R>, never, R>
+  /** Which strategy of a sequence has decided. */
+  readonly by?: string | undefined
 }
 
 /**

@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Change } from "./CircuitBreaker.js"
@@ -53,7 +54,7 @@ export type Event =
       readonly attempt: number
       readonly fault: Fault.Fault
       readonly strategy: string
-      readonly decision: "Again" | "Instead" | "Rewind" | "GiveUp"
+      readonly decision: "Again" | "Instead" | "Rewind" | "HandOver" | "GiveUp"
       /** Until the next attempt, for `Again`. */
       readonly delay: Duration.Duration
     }
@@ -74,6 +75,30 @@ export type Event =
   | { readonly _tag: "RunResumed"; readonly source: Source; readonly workflow: string; readonly answered: number }
   /** The outcome of a run is on record. */
   | { readonly _tag: "RunFinished"; readonly source: Source; readonly outcome: "completed" | "failed" }
+  /** A run waits for a time or for somebody: it goes on when it is executed after that. */
+  | {
+      readonly _tag: "RunSuspended"
+      readonly source: Source
+      /** When it can go on by itself. */
+      readonly until: Option.Option<Date>
+    }
+  /** Somebody, or some system, was asked something or is waited for. */
+  | {
+      readonly _tag: "WaitStarted"
+      readonly source: Source
+      readonly kind: "sleep" | "signal" | "question"
+      /** What is asked, or the name of the signal. */
+      readonly about: string
+      /** Who is to answer. */
+      readonly to: Option.Option<string>
+    }
+  /** It is over: `answered`, or its time had come. */
+  | {
+      readonly _tag: "WaitEnded"
+      readonly source: Source
+      readonly kind: "sleep" | "signal" | "question"
+      readonly answered: boolean
+    }
   /** A run ended without an outcome and can be executed again; with the step that died, if one has. */
   | { readonly _tag: "RunStopped"; readonly source: Source; readonly reason: string }
   | { readonly _tag: "AttemptStarted"; readonly source: Source; readonly attempt: number }
@@ -104,7 +129,7 @@ export type Event =
       readonly _tag: "StepAmbiguous"
       readonly source: Source
       readonly attempt: number
-      readonly onAmbiguous: "rerun" | "fail"
+      readonly onAmbiguous: "rerun" | "fail" | "ask" | "probe"
     }
   /** A step goes on waiting for an attempt that was due before its process ended. */
   | {

@@ -7,14 +7,17 @@ import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import type * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
+import type * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
 import * as Decision from "./Decision.js"
 import type * as Fault from "./Fault.js"
 import { type RecoveryExhausted, RewindRefused } from "./internal/errors.js"
+import { Asker as AskerTag, type Settable } from "./internal/recovery/asker.js"
 import { Rewinder as RewinderTag } from "./internal/recovery/rewinder.js"
 import type { RetryBudget } from "./RetryBudget.js"
 import * as RetryPolicy from "./RetryPolicy.js"
@@ -42,6 +45,19 @@ export const Rewinder: typeof RewinderTag = RewinderTag
  * @category services
  */
 export type Rewinder = RewinderTag
+
+/**
+ * Who takes questions: the run around. Workflows provide it.
+ *
+ * @since 0.3.0
+ * @category services
+ */
+export const Asker: typeof AskerTag = AskerTag
+/**
+ * @since 0.3.0
+ * @category services
+ */
+export type Asker = AskerTag
 
 /**
  * @since 0.1.0
@@ -466,6 +482,98 @@ export const modify = <P, E = unknown, R = never, R2 = never>(
   })
 
 /**
+ * What to ask, and what the answer may be besides retry, a value, rewind and
+ * abort.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface ManualOptions<Answer extends Schema.Schema.Any = never, SA = never, R = never, E = unknown> {
+  /** In words, for whoever is to answer. Defaults to the message of the failure. */
+  readonly question?: string | ((failure: Failure<E>) => string) | undefined
+  /** Who is to answer, such as a person or a team. */
+  readonly to?: string | undefined
+  /** Parameters that an answer may change before the next attempt. */
+  readonly parameters?: Settable<R> | ReadonlyArray<Settable<R>> | undefined
+  /** What takes the place of the result if it is skipped. Without it only a result of nothing can be. */
+  readonly skip?: SA | undefined
+  /** How a value is read that is given as the answer. Defaults to the schema of the step around. */
+  readonly answer?: Answer | undefined
+}
+
+const handingOver =
+  (strategy: string) =>
+  <E, R>({
+    answer,
+    parameters = [],
+    question,
+    skip: standIn,
+    to
+  }: ManualOptions<Schema.Schema.Any, unknown, R, E>): Strategy<E, never, Original, AskerTag | R> =>
+    fromOpen(strategy, () => (failure: Failure<E>) => {
+      const text = (typeof question === "function" ? question(failure) : question) ?? failure.fault.message
+      const request = {
+        strategy,
+        question: text,
+        to,
+        failure,
+        parameters: Array.isArray(parameters) ? parameters : [parameters],
+        standIn: standIn === undefined ? Option.none() : Option.some(standIn),
+        schema: answer
+      }
+      return Effect.map(AskerTag, ({ ask }) => ({ _tag: "HandOver" as const, question: text, ask: ask(request) }))
+    }) as never
+
+/**
+ * Hand the failure over to a person: the run stops, durably, and `execute`
+ * ends with `RunSuspended`. `Workflow.resolve` answers with a retry, a retry
+ * with other parameters, a value, a skip, a rewind or an abort, and whoever
+ * executes the run then goes on. An answer that does not fit is refused, and
+ * asked for again.
+ *
+ * @example
+ * ```ts
+ * import { Step, Strategy } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * class Declined extends Schema.TaggedError<Declined>()("Declined", { reason: Schema.String }) {}
+ * declare const gateway: { charge: (amount: number) => Effect.Effect<string, Declined> }
+ *
+ * export const charge = Step.make("charge", {
+ *   success: Schema.String,
+ *   error: Declined,
+ *   run: (amount: number) => gateway.charge(amount),
+ *   recover: { Declined: Strategy.manual("The card was declined. Charge again, or enter a receipt?") }
+ * })
+ * ```
+ *
+ * @since 0.3.0
+ * @category strategies
+ */
+export const manual: {
+  (question?: string): Strategy<unknown, never, Original, Asker>
+  <Answer extends Schema.Schema.Any = never, SA = never, R = never, E = unknown>(
+    options: ManualOptions<Answer, SA, R, E>
+  ): Strategy<E, NoInfer<Answer["Type"] | SA>, Original, NoInfer<Asker | R | Schema.Schema.Context<Answer>>>
+} = (options: string | ManualOptions<Schema.Schema.Any, unknown, unknown, never> = {}): never =>
+  // The overloads say what the options make of the strategy.
+  handingOver("manual")(typeof options === "string" ? { question: options } : options) as never
+
+/**
+ * As `manual`, for when those at hand are not to decide: the question goes to
+ * somebody, who stands in the record.
+ *
+ * @since 0.3.0
+ * @category strategies
+ */
+export const escalate = <Answer extends Schema.Schema.Any = never, SA = never, R = never, E = unknown>(
+  to: string,
+  options: Omit<ManualOptions<Answer, SA, R, E>, "to"> = {}
+): Strategy<E, NoInfer<Answer["Type"] | SA>, Original, NoInfer<Asker | R | Schema.Schema.Context<Answer>>> =>
+  // As above.
+  handingOver("escalate")<E, R>({ ...options, to } as ManualOptions<Schema.Schema.Any, unknown, R, E>) as never
+
+/**
  * One strategy after the other: the next is asked when the one before is
  * exhausted, or when the way it took failed in turn. Only the failures of the
  * last one surface, and those of an `abort` on the way.
@@ -520,6 +628,8 @@ const openSequence = (strategies: ReadonlyArray<For<never>>): Driver<never, unkn
       return ask(later(failure, now))
     })
     if (decision._tag === "GiveUp") return decision.exhausted ? next : Effect.succeed(decision)
+    // Whoever was asked has the last word.
+    if (decision._tag === "HandOver") return Effect.succeed(decision)
     // A nested sequence goes through all of its own ways first.
     const inner = decision.otherwise
     const otherwise = inner === undefined ? next : Effect.flatMap(inner, (other) => route(other, failure))

@@ -6,8 +6,9 @@
  *
  * @since 0.2.0
  */
-import type * as Effect from "effect/Effect"
-import type * as Schema from "effect/Schema"
+import * as Effect from "effect/Effect"
+import type { ParseError } from "effect/ParseResult"
+import * as Schema from "effect/Schema"
 import type { Patchable } from "../react/Strategy.js"
 import type { Cells, Past } from "./State.js"
 import * as State from "./State.js"
@@ -21,6 +22,10 @@ export interface Parameters<in out A, out R = never> extends Patchable<A, Cells 
   readonly get: Effect.Effect<A, never, Cells | R>
   /** What they were changed to, newest first. */
   readonly history: (limit?: number) => Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R>
+  /** Reads new parameters and answers with what sets them, for a person's answer to `Strategy.manual`. */
+  readonly set: (json: unknown) => Effect.Effect<Effect.Effect<void, never, Cells | R>, ParseError, R>
+  /** As `set` reads them. */
+  readonly encode: (parameters: A) => Effect.Effect<unknown, ParseError, R>
 }
 
 /**
@@ -44,5 +49,13 @@ export interface Parameters<in out A, out R = never> extends Patchable<A, Cells 
  */
 export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>, initial: NoInfer<A>): Parameters<A, R> => {
   const state = State.make(`parameters.${name}`, schema, initial)
-  return { name, get: state.get, history: state.history, patch: state.update }
+  const decode = Schema.decodeUnknown(schema)
+  return {
+    name,
+    get: state.get,
+    history: state.history,
+    patch: state.update,
+    set: (json) => Effect.map(decode(json), (parameters) => state.set(parameters)),
+    encode: Schema.encode(schema)
+  }
 }

@@ -17,7 +17,95 @@ import { type LeaseHeld, type LeaseLost, StorageError } from "../storage/Storage
  * @since 0.1.0
  * @category errors
  */
-export type RunError = StorageError | LeaseHeld | LeaseLost | RunMismatch | JournalError | StepConflict | RewindFailed
+export type RunError =
+  | StorageError
+  | LeaseHeld
+  | LeaseLost
+  | RunMismatch
+  | JournalError
+  | StepConflict
+  | RewindFailed
+  | ReplayMismatch
+  | RunSuspended
+
+/**
+ * Something a suspended run waits for.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export const Waiting = Schema.Struct({
+  /** How a question is answered: `Workflow.resolve(run, answer, { question: id })`. */
+  id: Schema.String,
+  kind: Schema.Literal("sleep", "signal", "question"),
+  /** What is asked, the name of the signal, or of the sleep. */
+  about: Schema.String,
+  /** Who is to answer. */
+  to: Schema.OptionFromNullOr(Schema.String),
+  /** The failure behind a question. */
+  fault: Schema.OptionFromNullOr(Schema.Struct({ category: Schema.String, message: Schema.String })),
+  /** The parameters an answer may change. */
+  parameters: Schema.Array(Schema.String),
+  /** Why the answer before this question was refused. */
+  refused: Schema.OptionFromNullOr(Schema.String),
+  since: Schema.Date,
+  /** When it is over by itself. */
+  until: Schema.OptionFromNullOr(Schema.Date)
+})
+/**
+ * @since 0.3.0
+ * @category models
+ */
+export type Waiting = typeof Waiting.Type
+
+/**
+ * The run waits for somebody, or for a time, and nothing else of it goes on.
+ * It holds no process meanwhile. Execute it again, or leave it to a worker.
+ *
+ * @since 0.3.0
+ * @category errors
+ */
+export class RunSuspended extends Data.TaggedError("RunSuspended")<{
+  readonly run: string
+  /** What for. Nothing, if its process was told to leave. */
+  readonly waits: ReadonlyArray<Waiting>
+  /** When it can go on by itself. */
+  readonly until: Option.Option<Date>
+}> {
+  override get message(): string {
+    const what = this.waits.map(({ about, id, kind }) =>
+      kind === "question" ? `an answer to "${about}" (question "${id}")` : `the ${kind} "${about}"`
+    )
+    const until = Option.match(this.until, { onNone: () => "", onSome: (date) => ` until ${date.toISOString()}` })
+    const cure = this.waits.some(({ kind }) => kind === "question") ? " Answer with Workflow.resolve;" : ""
+    return `Run "${this.run}" waits${what.length === 0 ? "" : ` for ${what.join(", ")}`}${until}.${cure} it goes on when it is executed again, or by a worker.`
+  }
+}
+
+/**
+ * The program takes another way than the journal of its run: it was changed,
+ * or decides by something that is not recorded. Nothing was run in its place.
+ *
+ * @since 0.3.0
+ * @category errors
+ */
+export class ReplayMismatch extends Data.TaggedError("ReplayMismatch")<{
+  readonly run: string
+  /**
+   * - `Missing`: the program passed by what the journal has here
+   * - `Unexpected`: the program asks for something new where the journal has something else
+   * - `Shape`: the same name, but another schema or another thing
+   */
+  readonly reason: "Missing" | "Unexpected" | "Shape"
+  /** What the journal has. */
+  readonly recorded: string
+  /** What the program came to. */
+  readonly found: string
+}> {
+  override get message(): string {
+    return `Run "${this.run}" does not fit its journal: there it has ${this.recorded}, the program comes to ${this.found}. Put changed code behind Workflow.patched, or execute the run with the version it was started with.`
+  }
+}
 
 /**
  * What a step or a workflow may fail with beside its own errors, because it
@@ -207,4 +295,16 @@ export class RewindFailed extends Data.TaggedError("RewindFailed")<{
 export const machineryOf = (cause: Cause.Cause<unknown>): Machinery | undefined => {
   const error = Option.getOrUndefined(Cause.failureOption(cause))
   return error instanceof StorageError || error instanceof JournalError ? error : undefined
+}
+
+/**
+ * There is no run with this id.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RunNotFound extends Data.TaggedError("RunNotFound")<{ readonly run: string }> {
+  override get message(): string {
+    return `There is no run "${this.run}" in this storage. Workflow.list shows what there is.`
+  }
 }

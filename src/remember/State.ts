@@ -16,13 +16,12 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Types from "effect/Types"
 import * as Storage from "../storage/Storage.js"
-import { readJournal } from "./internal/journal/journal.js"
+import { loadJournal } from "./internal/journal/journal.js"
 import { escape } from "./internal/run/liveRun.js"
-import { RunNotFound } from "./internal/run/runStatus.js"
 import * as cell_ from "./internal/state/cell.js"
 import { cellsOfJournal } from "./internal/state/cells.js"
 import { CellsTag, volatileCells, type Written } from "./internal/state/service.js"
-import type { JournalError } from "./RunError.js"
+import { type JournalError, RunNotFound } from "./RunError.js"
 
 /**
  * What holds the cells: the run around, or {@link layer}.
@@ -433,8 +432,7 @@ export const read = <S extends ReadOnly<unknown, unknown>>(
     const storage = yield* Storage.Storage
     const found = yield* storage.find(run)
     if (Option.isNone(found)) return yield* new RunNotFound({ run })
-    const journal = readJournal(run, yield* storage.journal(found.value.key))
-    if (!("steps" in journal)) return yield* journal
+    const journal = yield* loadJournal(storage, found.value)
     const written = cellsOfJournal(journal).writes(escape(state.name)).at(-1)
     if (written === undefined || state.isPrivate) return Option.none()
     // The cell is the one its own constructor made for its value.

@@ -13,7 +13,7 @@ import type * as Schema from "effect/Schema"
 import type * as Recovery from "../react/Recovery.js"
 import type * as Strategy from "../react/Strategy.js"
 import type { Run } from "./internal/run/liveRun.js"
-import { type Attempt as AttemptInfo, type Definition, define } from "./internal/step/definition.js"
+import { type Attempt as AttemptInfo, type Definition, define, definitionKey } from "./internal/step/definition.js"
 import { runStep } from "./internal/step/runStep.js"
 import type { Transaction } from "./internal/undo/service.js"
 import { type Machinery, StepAmbiguous } from "./RunError.js"
@@ -66,11 +66,15 @@ export interface Attempt extends AttemptInfo {}
  * - `"rerun"`: run it again; it should be idempotent. The record shows that it
  *   was ambiguous.
  * - `"fail"`: fail with `StepAmbiguous`, at most once.
+ * - `"ask"`: ask somebody, as `Strategy.manual` does; an abort fails with
+ *   `StepAmbiguous`.
+ *
+ * A `probe` finds out instead.
  *
  * @since 0.1.0
  * @category models
  */
-export type OnAmbiguous = "rerun" | "fail"
+export type OnAmbiguous = "rerun" | "fail" | "ask"
 
 /**
  * @since 0.1.0
@@ -84,7 +88,8 @@ export interface Options<
   Handlers,
   R2,
   Input = never,
-  R3 = never
+  R3 = never,
+  R4 = never
 > {
   /** How the result is written to the journal. Without it the step returns nothing, whatever `run` returns. */
   readonly success?: Success
@@ -92,6 +97,16 @@ export interface Options<
   readonly error?: Error
   /** Defaults to `"rerun"`. */
   readonly onAmbiguous?: Ambiguous
+  /**
+   * Finds out whether a step that had started when its process ended has
+   * happened, such as by its idempotency key. With a value it has, and that is
+   * its result; with none it is run again. As long as the probe fails, nothing
+   * is run.
+   */
+  readonly probe?: (
+    input: Input,
+    attempt: Attempt
+  ) => Effect.Effect<Option.Option<Success["Type"]>, Error["Type"] | Machinery, R4>
   /** For each attempt. Adds `AttemptTimeout` to the errors; the work is interrupted. */
   readonly timeout?: Timeout
   /**
@@ -173,7 +188,7 @@ export interface NoCompensation {
 export type Errors<E, Ambiguous, Timeout> =
   | E
   | (Timeout extends undefined ? never : Recovery.AttemptTimeout)
-  | (Ambiguous extends "fail" ? StepAmbiguous : never)
+  | (Ambiguous extends "fail" | "ask" ? StepAmbiguous : never)
 
 /**
  * Strategies whose values and errors the step's schemas can write.
@@ -230,10 +245,11 @@ export const make: {
     Timeout extends Duration.DurationInput | undefined = undefined,
     const Handlers extends Cases<Errors<Error["Type"], Ambiguous, Timeout>, Success["Type"], Error["Type"]> = {},
     R2 = never,
-    R3 = NoCompensation
+    R3 = NoCompensation,
+    R4 = never
   >(
     name: string,
-    options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2, Input, R3> & {
+    options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2, Input, R3, R4> & {
       readonly run: (input: Input, attempt: Attempt) => Effect.Effect<Success["Type"], Error["Type"] | Machinery, R>
     }
   ): (
@@ -241,7 +257,7 @@ export const make: {
   ) => Step<
     Success["Type"],
     Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
-    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>, R3>
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3>
   >
   <
     R,
@@ -251,23 +267,27 @@ export const make: {
     Timeout extends Duration.DurationInput | undefined = undefined,
     const Handlers extends Cases<Errors<Error["Type"], Ambiguous, Timeout>, Success["Type"], Error["Type"]> = {},
     R2 = never,
-    R3 = NoCompensation
+    R3 = NoCompensation,
+    R4 = never
   >(
     name: string,
-    options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2, void, R3> & {
+    options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2, void, R3, R4> & {
       readonly run: Effect.Effect<Success["Type"], Error["Type"] | Machinery, R>
     }
   ): Step<
     Success["Type"],
     Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
-    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>, R3>
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3>
   >
 } = (name: string, options: Parameters<typeof define>[1]): never => makeFrom(define(name, options), options.run)
 
 const makeFrom = (definition: Definition, run: unknown): never => {
   const made =
     typeof run === "function"
-      ? Object.defineProperty((input: unknown) => step(definition, input), "name", { value: definition.name })
+      ? Object.defineProperties((input: unknown) => step(definition, input), {
+          name: { value: definition.name },
+          [definitionKey]: { value: definition }
+        })
       : step(definition, undefined)
   // The overloads state what the definition's schemas and strategies make of A, E and R.
   return made as never

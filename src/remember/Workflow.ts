@@ -8,7 +8,9 @@
  *
  * @since 0.1.0
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Point } from "../react/Decision.js"
@@ -16,22 +18,31 @@ import { traced } from "../react/internal/watch/traced.js"
 import type { AttemptTimeout, RecoveryExhausted } from "../react/Recovery.js"
 import type * as Strategy from "../react/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
+import * as Answer from "./Answer.js"
 import * as fork_ from "./internal/rewind/fork.js"
 import { inputOf, rewindRun } from "./internal/rewind/fromOutside.js"
-import { type Definition, execute as executeRun } from "./internal/run/execute.js"
+import { type Definition, execute as executeRun, join as join_, start as start_ } from "./internal/run/execute.js"
 import { escape, Run as RunTag } from "./internal/run/liveRun.js"
+import { patched as patched_ } from "./internal/run/patched.js"
 import * as status_ from "./internal/run/runStatus.js"
+import { NotOpen, resolve as resolve_ } from "./internal/wait/resolve.js"
+import { wait } from "./internal/wait/wait.js"
 import {
   JournalError,
   type Machinery,
+  ReplayMismatch,
   RewindFailed,
   type RollbackFailed,
   type RunError,
   RunMismatch,
+  RunNotFound as RunNotFoundError,
+  RunSuspended,
   type StepAmbiguous,
-  StepConflict
+  StepConflict,
+  type Waiting
 } from "./RunError.js"
 import type * as State from "./State.js"
+import * as Worker from "./Worker.js"
 
 export {
   /**
@@ -49,6 +60,20 @@ export {
    * @category errors
    */
   type Machinery,
+  /**
+   * There is nothing to answer, or no more.
+   *
+   * @since 0.3.0
+   * @category errors
+   */
+  NotOpen,
+  /**
+   * The program takes another way than the journal of its run.
+   *
+   * @since 0.3.0
+   * @category errors
+   */
+  ReplayMismatch,
   /**
    * A rewind could not compensate what it passes.
    *
@@ -71,12 +96,26 @@ export {
    */
   RunMismatch,
   /**
+   * The run waits for somebody, or for a time.
+   *
+   * @since 0.3.0
+   * @category errors
+   */
+  RunSuspended,
+  /**
    * Two steps of one name ran at the same time.
    *
    * @since 0.1.0
    * @category errors
    */
-  StepConflict
+  StepConflict,
+  /**
+   * Something a suspended run waits for.
+   *
+   * @since 0.3.0
+   * @category models
+   */
+  type Waiting
 }
 
 /**
@@ -177,7 +216,7 @@ export const make = <
   Input["Type"],
   Success["Type"],
   E,
-  | Exclude<R, Run | Strategy.Rewinder | State.Cells>
+  | Exclude<R, Run | Strategy.Rewinder | Strategy.Asker | State.Cells>
   | Schema.Schema.Context<Input>
   | Schema.Schema.Context<Success>
   | Schema.Schema.Context<Error>
@@ -346,6 +385,127 @@ export const RunExists = fork_.RunExists
 export type RunExists = fork_.RunExists
 
 /**
+ * Puts a run on record without executing it, for a {@link worker}. One that
+ * exists already is left as it is.
+ *
+ * @since 0.3.0
+ * @category execution
+ */
+export const start: <Input, A, E, R>(
+  workflow: Workflow<Input, A, E, R>,
+  run: Request<Input>
+) => Effect.Effect<void, RunMismatch | JournalError | Storage.StorageError, Storage.Storage> = (workflow, run) =>
+  // As for `execute`. Nobody else holds what is only put on record.
+  start_(workflow.definition, { id: run.id, labels: run.labels, input: run.input as never }) as Effect.Effect<
+    void,
+    RunMismatch | JournalError | Storage.StorageError,
+    Storage.Storage
+  >
+
+/**
+ * Waits until a run has its outcome, whoever executes it, and answers with it.
+ * Executes nothing.
+ *
+ * @since 0.3.0
+ * @category execution
+ */
+export const join = <Input, A, E, R>(
+  workflow: Workflow<Input, A, E, R>,
+  id: string
+): Effect.Effect<A, E | RunNotFoundError | RunMismatch | JournalError | Storage.StorageError, R | Storage.Storage> =>
+  // It is read by the workflow's own schemas.
+  join_(workflow.definition, id) as Effect.Effect<
+    A,
+    E | RunNotFoundError | RunMismatch | JournalError | Storage.StorageError,
+    R | Storage.Storage
+  >
+
+/**
+ * A worker for these workflows, with the settings of {@link Worker.layer}'s
+ * defaults.
+ *
+ * @since 0.3.0
+ * @category layers
+ */
+export const worker = <const W extends ReadonlyArray<Workflow<never, unknown, unknown, unknown>>>(
+  ...workflows: W
+): Layer.Layer<Worker.Worker, Worker.DuplicateWorkflow, Storage.Storage | Worker.Requirements<W[number]>> =>
+  Worker.layer(workflows)
+
+/**
+ * Answers a question a suspended run asks: the only one that is open, or the
+ * one that is named. The first answer counts. Whoever executes the run next,
+ * or a worker, goes on with it; an answer that does not fit is refused then,
+ * and asked for again.
+ *
+ * @example
+ * ```ts
+ * import { Answer, Storage, Workflow } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * export const chargeAgain = (order: string) =>
+ *   Workflow.resolve(order, Answer.from({ by: "ada", note: "card replaced" })(Answer.retry)).pipe(
+ *     Effect.provide(Storage.layerMemory)
+ *   )
+ * ```
+ *
+ * @since 0.3.0
+ * @category answering
+ */
+export const resolve: <R>(
+  run: string,
+  answer: Answer.Answer<R>,
+  options?: {
+    /** The id of the question, as `RunSuspended` and `Workflow.list` tell it. */
+    readonly question?: string | undefined
+  }
+) => Effect.Effect<void, RunNotFoundError | NotOpen | JournalError | Storage.StorageError, Storage.Storage | R> =
+  Effect.fn("Workflow.resolve")(function* (run, answer, { question } = {}) {
+    yield* resolve_(run, yield* Answer.encode(run, answer), question)
+  })
+
+/**
+ * Sleeps, durably: the time stands, whatever becomes of the process. Whoever
+ * called `execute` waits for it; a worker leaves a run that sleeps for long.
+ *
+ * @since 0.3.0
+ * @category combinators
+ */
+export const sleep = (
+  duration: Duration.DurationInput,
+  options?: {
+    /** Tells sleeps of concurrent fibers apart. Defaults to "sleep". */
+    readonly name?: string | undefined
+  }
+): Effect.Effect<void, never, Run> => {
+  const name = options?.name ?? "sleep"
+  return Effect.asVoid(wait({ name, kind: "sleep", about: name, millis: Duration.toMillis(duration) }))
+}
+
+/**
+ * Guards changed code for runs that are under way: `true` for those that come
+ * here for the first time, `false` for those whose journal goes on from here,
+ * since the code before the change wrote it. What was answered once stands for
+ * the whole run.
+ *
+ * @example
+ * ```ts
+ * import { Workflow } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * declare const charge: Effect.Effect<void>
+ * declare const chargeAndNotify: Effect.Effect<void>
+ *
+ * export const pay = () =>
+ *   Effect.flatMap(Workflow.patched("notify"), (isNew) => (isNew ? chargeAndNotify : charge))
+ * ```
+ *
+ * @since 0.3.0
+ * @category versions
+ */
+export const patched: (name: string) => Effect.Effect<boolean, never, Run> = patched_
+
+/**
  * Puts the steps inside under a name, and a number: for loops, and for steps
  * of one name that run concurrently.
  *
@@ -387,12 +547,33 @@ export const section =
 export interface RunStatus extends RunSummary {
   /** In the order they were first started; without those a rewind has made forgotten. */
   readonly steps: ReadonlyArray<StepStatus>
+  /** What it waits for, or has waited for. */
+  readonly waits: ReadonlyArray<WaitStatus>
   /** Transactions that were rolled back, or are to be. */
   readonly rollbacks: ReadonlyArray<RollbackStatus>
   /** Oldest first. */
   readonly rewinds: ReadonlyArray<RewindStatus>
   /** A rewind that was begun and has not ended: executing the run goes on with it. */
   readonly rewinding: Option.Option<RewindStatus>
+}
+
+/**
+ * @since 0.3.0
+ * @category models
+ */
+export interface WaitStatus {
+  /** By which a question is answered. */
+  readonly id: string
+  readonly kind: "sleep" | "signal" | "question"
+  /** What is asked, the name of the signal, or of the sleep. */
+  readonly about: string
+  readonly to: Option.Option<string>
+  readonly startedAt: Date
+  /** When it is over by itself. */
+  readonly until: Option.Option<Date>
+  readonly endedAt: Option.Option<Date>
+  /** Whether there was an answer, and it was accepted. */
+  readonly answered: boolean
 }
 
 /**
@@ -432,8 +613,9 @@ export interface RunSummary {
   readonly workflow: string
   readonly version: string
   /**
-   * `running`: a process advances it. `stopped`: it has no outcome and no
-   * process; executing it goes on.
+   * `running`: a process advances it. `suspended`: it waits for a time or for
+   * somebody. `stopped`: it has no outcome and no process; executing it goes
+   * on.
    */
   readonly status: Storage.Status
   readonly labels: Readonly<Record<string, string>>
@@ -443,6 +625,10 @@ export interface RunSummary {
   readonly owner: Option.Option<string>
   /** How often it was started or resumed. */
   readonly executions: number
+  /** What a suspended run waits for. */
+  readonly waiting: ReadonlyArray<Waiting>
+  /** From when on it can go on; nothing if it waits for somebody, or has ended. */
+  readonly dueAt: Option.Option<Date>
 }
 
 /**
@@ -451,8 +637,8 @@ export interface RunSummary {
  */
 export interface StepStatus {
   readonly key: string
-  /** `started` without a running process means that nobody knows whether it happened. */
-  readonly status: "started" | "waiting" | "completed" | "failed"
+  /** `waiting`: for its next attempt. `asked`: for an answer. `started` without a running process means that nobody knows whether it happened. */
+  readonly status: "started" | "waiting" | "asked" | "completed" | "failed"
   readonly attempts: number
   /** How its compensation stands, once there was a reason for it. */
   readonly compensation: Option.Option<"registered" | "started" | "completed" | "failed">
@@ -472,12 +658,12 @@ export interface StepStatus {
  * @since 0.1.0
  * @category errors
  */
-export const RunNotFound = status_.RunNotFound
+export const RunNotFound = RunNotFoundError
 /**
  * @since 0.1.0
  * @category errors
  */
-export type RunNotFound = status_.RunNotFound
+export type RunNotFound = RunNotFoundError
 
 /**
  * Reads how a run stands. Starts nothing and changes nothing.

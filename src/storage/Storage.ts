@@ -69,7 +69,86 @@ export interface Run {
   /** Who holds the lease, if anybody does. */
   readonly owner: string | undefined
   readonly leaseUntil: number | undefined
+  /** From when on somebody should go on with it; `untilSignalled` for one that waits for a signal. */
+  readonly dueAt: number
+  /** What it waits for, as its process left it. */
+  readonly waiting: string | undefined
   readonly outcome: Outcome | undefined
+}
+
+/**
+ * The due time of a run that only a signal brings on.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export const untilSignalled: number = Number.MAX_SAFE_INTEGER
+
+/**
+ * Something a run was told from outside. The storage does not look into it.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface Signal {
+  /** What it answers. The first one counts. */
+  readonly key: string
+  readonly payload: string
+  readonly at: number
+}
+
+/**
+ * What became of a signal: `Taken` if there was one of its key already.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export type Signalled = "Sent" | "Taken" | "Finished" | "Unknown"
+
+/**
+ * How a run is left that waits.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface Suspension {
+  /** When it is due by itself. */
+  readonly dueAt: number
+  /** What it waits for, JSON; nothing for a run that was only left. */
+  readonly waiting?: string | undefined
+  /** How many signals it knows of: if there are more, it is due at once. */
+  readonly signals: number
+}
+
+/**
+ * Which open runs are due, oldest first.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface DueQuery {
+  readonly workflow: string
+  readonly version: string
+  readonly limit: number
+}
+
+/**
+ * How many open runs of one workflow nobody advances.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface Backlog {
+  readonly workflow: string
+  readonly version: string
+  /** Those that are due. */
+  readonly due: number
+  /** Those that wait. */
+  readonly waiting: number
+  /** Since when the oldest of them is due. */
+  readonly oldest: number | undefined
+  /** When the next of those that wait is due by itself. */
+  readonly next: number | undefined
 }
 
 /**
@@ -96,6 +175,8 @@ export interface Entry {
   readonly attempt: number
   readonly at: number
   readonly payload: string | undefined
+  /** The payload was longer than the reader wanted; `payload` fetches it. */
+  readonly omitted?: true | undefined
 }
 
 /**
@@ -220,6 +301,8 @@ export interface OpenRequest {
   readonly version: string
   readonly input: string
   readonly labels: Readonly<Record<string, string>>
+  /** Leaves a run alone that is not due. */
+  readonly onlyDue?: boolean | undefined
 }
 
 /**
@@ -229,6 +312,7 @@ export interface OpenRequest {
  * - `Claimed`: the run had stopped and is leased to the caller
  * - `Held`: somebody else holds the lease
  * - `Finished`: the run has an outcome
+ * - `Waiting`: the run is not due, and only a due one was wanted
  * - `Different`: the run belongs to another workflow or input; nothing changed
  *
  * @since 0.1.0
@@ -237,6 +321,7 @@ export interface OpenRequest {
 export type Opened =
   | { readonly _tag: "Created" | "Claimed"; readonly run: Run; readonly lease: Lease }
   | { readonly _tag: "Held"; readonly run: Run }
+  | { readonly _tag: "Waiting"; readonly run: Run }
   | { readonly _tag: "Finished"; readonly run: Run }
   | { readonly _tag: "Different"; readonly run: Run }
 
@@ -248,7 +333,7 @@ export type Opened =
  */
 export interface Query {
   readonly workflow?: string | undefined
-  /** `stopped` runs have no outcome and no living lease. */
+  /** `stopped` and `suspended` runs have no outcome and no living lease; the latter wait for something. */
   readonly status?: Status | undefined
   /** Defaults to 100. */
   readonly limit?: number | undefined
@@ -257,12 +342,13 @@ export interface Query {
 }
 
 /**
- * How a run stands.
+ * How a run stands: `suspended` if it waits for a time or a signal, `stopped`
+ * if it could go on.
  *
  * @since 0.1.0
  * @category models
  */
-export type Status = "running" | "stopped" | "completed" | "failed"
+export type Status = "running" | "suspended" | "stopped" | "completed" | "failed"
 
 /**
  * What a backend implements. Every operation happens entirely or not at all,
@@ -311,9 +397,21 @@ export interface Store {
   ) => Effect.Effect<ReadonlyArray<Lease>, StorageError>
   /** Ends the lease this owner has on the run; a lease of anybody else is left alone. */
   readonly release: (run: string, owner: string) => Effect.Effect<void, StorageError>
+  /** Ends the lease of a run that waits. */
+  readonly suspend: (lease: Lease, suspension: Suspension) => Effect.Effect<void, StorageError | LeaseLost>
+  /** Tells a run something, unless it was told so already, and makes it due. */
+  readonly signal: (run: string, key: string, payload: string) => Effect.Effect<Signalled, StorageError>
+  /** What a run was told, oldest first. */
+  readonly signals: (key: number) => Effect.Effect<ReadonlyArray<Signal>, StorageError>
+  /** Open runs that are due and that nobody advances, oldest first. */
+  readonly due: (query: DueQuery) => Effect.Effect<ReadonlyArray<Run>, StorageError>
+  /** The open runs nobody advances, counted. */
+  readonly backlog: Effect.Effect<ReadonlyArray<Backlog>, StorageError>
   readonly find: (id: string) => Effect.Effect<Option.Option<Run>, StorageError>
-  /** The journal in order. */
-  readonly journal: (key: number) => Effect.Effect<ReadonlyArray<Entry>, StorageError>
+  /** The journal in order; payloads of more characters than `longest` are left out. */
+  readonly journal: (key: number, longest?: number) => Effect.Effect<ReadonlyArray<Entry>, StorageError>
+  /** The payload of one line. */
+  readonly payload: (key: number, seq: number) => Effect.Effect<string | undefined, StorageError>
   readonly list: (query: Query) => Effect.Effect<ReadonlyArray<Run>, StorageError>
   /** Saves a snapshot and answers with its key; nothing, if it was to follow another one. */
   readonly save: (
@@ -358,6 +456,8 @@ export interface Service extends Omit<Store, "open" | "renew" | "release" | "reo
    * is called once if the lease is lost.
    */
   readonly keep: (lease: Lease, onLost: (error: LeaseLost) => void) => () => void
+  /** Calls back when this process has told, left or ended a run, until the answer is called. */
+  readonly onChange: (listener: (run: string) => void) => () => void
 }
 
 /**
@@ -389,9 +489,14 @@ export interface Options {
 export const make = (store: Store, options: Options): Effect.Effect<Service, never, Scope.Scope> => {
   const leaseMillis = Duration.toMillis(options.lease ?? "30 seconds")
   let acquisitions = 0
+  const listeners = new Set<(run: string) => void>()
+  const tell = (run: string) =>
+    Effect.sync(() => {
+      for (const listener of [...listeners]) listener(run)
+    })
   // Who stops should leave nothing behind, but not hang on a busy file for it: the rest is done in the background.
   const release = (run: string, owner: string) =>
-    Effect.flatMap(Effect.forkDaemon(Effect.ignore(store.release(run, owner))), (fiber) =>
+    Effect.flatMap(Effect.forkDaemon(Effect.zipRight(Effect.ignore(store.release(run, owner)), tell(run))), (fiber) =>
       Effect.asVoid(Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), "1 second"))
     )
   const acquire = <A>(
@@ -409,7 +514,14 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
     reopen: (found, entry, restore) =>
       acquire(found.id, restore, (owner) => store.reopen(found, entry, owner, leaseMillis)),
     release: (lease) => release(lease.run, lease.owner),
-    keep
+    suspend: (lease, suspension) => Effect.zipLeft(store.suspend(lease, suspension), tell(lease.run)),
+    signal: (run, key, payload) => Effect.zipLeft(store.signal(run, key, payload), tell(run)),
+    finish: (lease, outcome) => Effect.zipLeft(store.finish(lease, outcome), tell(lease.run)),
+    keep,
+    onChange: (listener) => {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    }
   }))
 }
 

@@ -625,7 +625,7 @@ for (const backend of backends) {
         yield* Effect.exit(as(place)(Workflow.execute(numbers, { id: "run", input: undefined })))
         broken = false
         const error = yield* as(place)(Effect.flip(Workflow.execute(texts, { id: "run", input: undefined })))
-        assert.isTrue(error._tag === "JournalError" && error.reason === "Decode")
+        assert.isTrue(error._tag === "ReplayMismatch" && error.reason === "Shape")
         assert.include(error.message, `success of step "measure"`)
         assert.strictEqual(yield* as(place)(Workflow.execute(numbers, { id: "run", input: undefined })), "measured 7")
       }))

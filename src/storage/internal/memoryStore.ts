@@ -1,14 +1,29 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Entry, Lease, Opened, OpenRequest, Outcome, Query, Run, Store } from "../Storage.js"
+import type {
+  Backlog,
+  DueQuery,
+  Entry,
+  Lease,
+  Opened,
+  OpenRequest,
+  Outcome,
+  Query,
+  Run,
+  Signal,
+  Signalled,
+  Store,
+  Suspension
+} from "../Storage.js"
 import { LeaseLost } from "../StorageError.js"
 import { makeMemorySnapshots } from "./memorySnapshots.js"
-import { statusOf } from "./status.js"
+import { dueSince, statusOf } from "./status.js"
 
 interface Stored {
   run: Run
   readonly journal: Array<Entry>
+  readonly signals: Array<Signal>
 }
 
 export const makeMemoryStore = (): Store => {
@@ -18,24 +33,31 @@ export const makeMemoryStore = (): Store => {
 
   const create = (request: OpenRequest, owner: string, now: number, leaseMillis: number): Opened => {
     const key = byKey.size + 1
+    const { id, input, version, workflow } = request
     const run: Run = {
-      ...request,
+      id,
+      workflow,
+      version,
+      input,
       labels: { ...request.labels },
       key,
       createdAt: now,
       token: 1,
       owner,
       leaseUntil: now + leaseMillis,
+      dueAt: now,
+      waiting: undefined,
       outcome: undefined
     }
-    const stored: Stored = { run, journal: [] }
+    const stored: Stored = { run, journal: [], signals: [] }
     byId.set(run.id, stored)
     byKey.set(key, stored)
     return { _tag: "Created", run, lease: leaseOf(run, owner) }
   }
 
   const claim = (stored: Stored, owner: string, now: number, leaseMillis: number): Opened => {
-    stored.run = { ...stored.run, token: stored.run.token + 1, owner, leaseUntil: now + leaseMillis }
+    const token = stored.run.token + 1
+    stored.run = { ...stored.run, token, owner, leaseUntil: now + leaseMillis, dueAt: now, waiting: undefined }
     return { _tag: "Claimed", run: stored.run, lease: leaseOf(stored.run, owner) }
   }
 
@@ -46,6 +68,7 @@ export const makeMemoryStore = (): Store => {
     if (run.workflow !== request.workflow || run.input !== request.input) return { _tag: "Different", run }
     if (run.outcome !== undefined) return { _tag: "Finished", run }
     if (statusOf(run, now) === "running") return { _tag: "Held", run }
+    if (request.onlyDue === true && run.dueAt > now) return { _tag: "Waiting", run }
     return claim(stored, owner, now, leaseMillis)
   }
 
@@ -84,8 +107,29 @@ export const makeMemoryStore = (): Store => {
       for (const entry of entries) journal.push(entry)
     })
 
+  const signal = (id: string, key: string, payload: string, now: number): Signalled => {
+    const stored = byId.get(id)
+    if (stored === undefined) return "Unknown"
+    if (stored.run.outcome !== undefined) return "Finished"
+    if (stored.signals.some((known) => known.key === key)) return "Taken"
+    stored.signals.push({ key, payload, at: now })
+    stored.run = { ...stored.run, dueAt: Math.min(stored.run.dueAt, now) }
+    return "Sent"
+  }
+
+  const suspend = (lease: Lease, { dueAt, signals, waiting }: Suspension, now: number) =>
+    fenced(lease, (stored) => {
+      const due = stored.signals.length > signals ? now : dueAt
+      stored.run = { ...stored.run, owner: undefined, leaseUntil: undefined, dueAt: due, waiting }
+    })
+
   return {
     now: Clock.currentTimeMillis,
+    suspend: (lease, suspension) => Effect.flatMap(Clock.currentTimeMillis, (now) => suspend(lease, suspension, now)),
+    signal: (run, key, payload) => Effect.map(Clock.currentTimeMillis, (now) => signal(run, key, payload, now)),
+    signals: (key) => Effect.sync(() => [...(byKey.get(key)?.signals ?? [])]),
+    due: (query) => Effect.map(Clock.currentTimeMillis, (now) => due(openRuns(byKey, now), query, now)),
+    backlog: Effect.map(Clock.currentTimeMillis, (now) => backlogOf(openRuns(byKey, now), now)),
     open: (request, owner, leaseMillis) =>
       Effect.map(Clock.currentTimeMillis, (now) => open(request, owner, now, leaseMillis)),
     append,
@@ -127,9 +171,44 @@ export const makeMemoryStore = (): Store => {
         if (stored?.run.owner === owner) stored.run = { ...stored.run, owner: undefined, leaseUntil: undefined }
       }),
     find: (id) => Effect.sync(() => Option.map(Option.fromNullable(byId.get(id)), ({ run }) => run)),
-    journal: (key) => Effect.sync(() => [...(byKey.get(key)?.journal ?? [])]),
+    journal: (key, longest) =>
+      Effect.sync(() => (byKey.get(key)?.journal ?? []).map((entry) => shorten(entry, longest))),
+    payload: (key, seq) => Effect.sync(() => byKey.get(key)?.journal.find((entry) => entry.seq === seq)?.payload),
     list: (query) => Effect.map(Clock.currentTimeMillis, (now) => list([...byKey.values()], query, now))
   }
+}
+
+const shorten = (entry: Entry, longest: number | undefined): Entry =>
+  longest === undefined || (entry.payload?.length ?? 0) <= longest
+    ? entry
+    : { ...entry, payload: undefined, omitted: true }
+
+/** Without an outcome, and nobody advances them. */
+const openRuns = (byKey: ReadonlyMap<number, Stored>, now: number): ReadonlyArray<Run> =>
+  [...byKey.values()]
+    .map(({ run }) => run)
+    .filter((run) => run.outcome === undefined && statusOf(run, now) !== "running")
+
+const due = (open: ReadonlyArray<Run>, { limit, version, workflow }: DueQuery, now: number): ReadonlyArray<Run> =>
+  open
+    .filter((run) => run.workflow === workflow && run.version === version && run.dueAt <= now)
+    .sort((a, b) => a.dueAt - b.dueAt)
+    .slice(0, limit)
+
+const backlogOf = (open: ReadonlyArray<Run>, now: number): ReadonlyArray<Backlog> => {
+  const groups = new Map<string, Backlog>()
+  for (const run of open) {
+    const { version, workflow } = run
+    const name = JSON.stringify([workflow, version])
+    const known = groups.get(name) ?? { workflow, version, due: 0, waiting: 0, oldest: undefined, next: undefined }
+    groups.set(
+      name,
+      run.dueAt <= now
+        ? { ...known, due: known.due + 1, oldest: Math.min(known.oldest ?? now, dueSince(run)) }
+        : { ...known, waiting: known.waiting + 1, next: Math.min(known.next ?? run.dueAt, run.dueAt) }
+    )
+  }
+  return [...groups.values()]
 }
 
 const leaseOf = (run: Run, owner: string): Lease => ({ key: run.key, run: run.id, token: run.token, owner })

@@ -3,7 +3,21 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { statusOf } from "../internal/status.js"
-import type { Entry, Lease, Opened, OpenRequest, Outcome, Query, Run, Store } from "../Storage.js"
+import type {
+  Backlog,
+  DueQuery,
+  Entry,
+  Lease,
+  Opened,
+  OpenRequest,
+  Outcome,
+  Query,
+  Run,
+  Signal,
+  Signalled,
+  Store,
+  Suspension
+} from "../Storage.js"
 import { LeaseLost } from "../StorageError.js"
 import type { Database } from "./driver.js"
 import { makeSqliteSnapshots } from "./snapshots.js"
@@ -42,22 +56,24 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
   const open = (request: OpenRequest, owner: string, leaseMillis: number, now: number): Opened => {
     const { id, input, labels, version, workflow } = request
     const until = now + leaseMillis
-    const inserted = sql.insertRun.run(id, workflow, version, input, JSON.stringify(labels), now, owner, until)
+    const inserted = sql.insertRun.run(id, workflow, version, input, JSON.stringify(labels), now, now, owner, until)
     if (inserted.changes === 1) {
       const key = Number(inserted.lastInsertRowid)
-      const run: Run = { ...request, key, createdAt: now, token: 1, owner, leaseUntil: until, outcome: undefined }
+      const since = { createdAt: now, token: 1, owner, leaseUntil: until, dueAt: now, waiting: undefined }
+      const run: Run = { id, workflow, version, input, labels, key, ...since, outcome: undefined }
       return { _tag: "Created", run, lease: leaseOf(run, owner) }
     }
     const run = toRun(sql.findRun.get(id) as RunRow)
     if (run.workflow !== workflow || run.input !== input) return { _tag: "Different", run }
     if (run.outcome !== undefined) return { _tag: "Finished", run }
     const held = statusOf(run, now) === "running" && run.owner !== undefined && !isGone(run.owner)
-    return held ? { _tag: "Held", run } : claim(run, owner, until)
+    if (held) return { _tag: "Held", run }
+    return request.onlyDue === true && run.dueAt > now ? { _tag: "Waiting", run } : claim(run, owner, until, now)
   }
 
-  const claim = (stopped: Run, owner: string, leaseUntil: number): Opened => {
-    const run: Run = { ...stopped, token: stopped.token + 1, owner, leaseUntil }
-    sql.claimRun.run(run.token, owner, leaseUntil, run.key)
+  const claim = (stopped: Run, owner: string, leaseUntil: number, now: number): Opened => {
+    const run: Run = { ...stopped, token: stopped.token + 1, owner, leaseUntil, dueAt: now, waiting: undefined }
+    sql.claimRun.run(run.token, owner, leaseUntil, now, run.key)
     return { _tag: "Claimed", run, lease: leaseOf(run, owner) }
   }
 
@@ -89,8 +105,8 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
   const append = (lease: Lease, entries: ReadonlyArray<Entry>): Effect.Effect<void, LeaseLost> =>
     entries.every((entry) => insert(lease, entry)) ? Effect.void : Effect.fail(lost(lease))
 
-  const reopen = (found: Run, entry: Entry, owner: string, leaseUntil: number): Option.Option<Lease> => {
-    if (sql.reopenRun.run(owner, leaseUntil, found.key, found.token).changes === 0) return Option.none()
+  const reopen = (found: Run, entry: Entry, owner: string, now: number, leaseMillis: number): Option.Option<Lease> => {
+    if (sql.reopenRun.run(owner, now + leaseMillis, now, found.key, found.token).changes === 0) return Option.none()
     const lease = { key: found.key, run: found.id, token: found.token + 1, owner }
     insert(lease, entry)
     return Option.some(lease)
@@ -110,6 +126,44 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
 
   const renew = (held: ReadonlyArray<Lease>, until: number) =>
     held.filter((lease) => sql.renewLease.run(until, lease.key, lease.token, lease.owner).changes === 0)
+
+  const suspend = (lease: Lease, { dueAt, signals, waiting }: Suspension, now: number) =>
+    sql.suspendRun.run(waiting ?? null, signals, now, dueAt, lease.key, lease.token, lease.owner).changes === 1
+      ? Effect.void
+      : Effect.fail(lost(lease))
+
+  const signal = (id: string, key: string, payload: string, now: number): Signalled => {
+    const row = sql.findRun.get(id) as RunRow | undefined
+    if (row === undefined) return "Unknown"
+    if (row.status !== null) return "Finished"
+    if (sql.insertSignal.run(row.key, key, payload, now).changes === 0) return "Taken"
+    sql.wakeRun.run(now, row.key, now)
+    return "Sent"
+  }
+
+  /** Those that run are passed over, unless their process is gone. */
+  const due = ({ limit, version, workflow }: DueQuery, now: number): ReadonlyArray<Run> => {
+    const found: Array<Run> = []
+    if (limit <= 0) return found
+    for (const row of sql.due.iterate(workflow, version, now)) {
+      const run = toLiving(row as RunRow)
+      if (statusOf(run, now) === "running") continue
+      if (found.push(run) >= limit) break
+    }
+    return found
+  }
+
+  const backlog = (now: number): ReadonlyArray<Backlog> =>
+    (sql.backlog.all({ now }) as ReadonlyArray<BacklogRow>).map((row) => ({
+      ...row,
+      oldest: row.oldest ?? undefined,
+      next: row.next ?? undefined
+    }))
+
+  const journal = (run: number, longest: number | undefined): ReadonlyArray<Entry> =>
+    longest === undefined
+      ? (sql.journal.all(run) as ReadonlyArray<EntryRow>).map(toEntry)
+      : (sql.shortJournal.all({ run, longest }) as ReadonlyArray<EntryRow>).map(toEntry)
 
   const store: Store = {
     now: Clock.currentTimeMillis,
@@ -131,7 +185,7 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
       ),
     reopen: (found, entry, owner, leaseMillis) =>
       Effect.tap(
-        write("Opening a finished run", (now) => Effect.succeed(reopen(found, entry, owner, now + leaseMillis)), false),
+        write("Opening a finished run", (now) => Effect.succeed(reopen(found, entry, owner, now, leaseMillis)), false),
         (lease) => Effect.sync(() => Option.isSome(lease) && leases.add(owner))
       ),
     save: (snapshot, options) => writer.write("Saving a snapshot", () => save(snapshot, options), leases.size <= 1),
@@ -157,7 +211,20 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
       }),
     find: (id) =>
       read("Finding a run", () => Option.map(Option.fromNullable(sql.findRun.get(id) as RunRow | undefined), toLiving)),
-    journal: (key) => read("Reading a journal", () => (sql.journal.all(key) as ReadonlyArray<EntryRow>).map(toEntry)),
+    journal: (key, longest) => read("Reading a journal", () => journal(key, longest)),
+    payload: (key, seq) =>
+      read("Reading a journal", () => (sql.payload.get(key, seq) as EntryRow | undefined)?.payload ?? undefined),
+    suspend: (lease, suspension) =>
+      Effect.suspend(() => {
+        const alone = leases.size <= 1
+        leases.delete(lease.owner)
+        return write("Suspending a run", (now) => suspend(lease, suspension, now), alone)
+      }),
+    signal: (run, key, payload) =>
+      write("Signalling a run", (now) => Effect.succeed(signal(run, key, payload, now)), false),
+    signals: (key) => read("Reading signals", () => sql.signals.all(key) as ReadonlyArray<Signal>),
+    due: (query) => Effect.flatMap(Clock.currentTimeMillis, (now) => read("Finding due runs", () => due(query, now))),
+    backlog: Effect.flatMap(Clock.currentTimeMillis, (now) => read("Counting open runs", () => backlog(now))),
     list: (query) => Effect.flatMap(Clock.currentTimeMillis, (now) => read("Listing runs", () => list(query, now)))
   }
   return refuseInside(store, client)
@@ -166,7 +233,8 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
 const leaseOf = (run: Run, owner: string): Lease => ({ key: run.key, run: run.id, token: run.token, owner })
 
 /** Whether a run without an outcome is running only its lease and its owner can tell, row by row. */
-const isOpenStatus = (status: Query["status"]): boolean => status === "running" || status === "stopped"
+const isOpenStatus = (status: Query["status"]): boolean =>
+  status === "running" || status === "stopped" || status === "suspended"
 
 const listParams = (query: Query) => {
   const open = isOpenStatus(query.status)
@@ -190,6 +258,8 @@ interface RunRow {
   readonly token: number
   readonly owner: string | null
   readonly lease_until: number | null
+  readonly due_at: number
+  readonly waiting: string | null
   readonly status: "completed" | "failed" | null
   readonly exit: string | null
   readonly finished_at: number | null
@@ -206,6 +276,8 @@ const toRun = (row: RunRow): Run => ({
   token: row.token,
   owner: row.owner ?? undefined,
   leaseUntil: row.lease_until ?? undefined,
+  dueAt: row.due_at,
+  waiting: row.waiting ?? undefined,
   outcome: row.status === null ? undefined : { status: row.status, exit: row.exit ?? "", at: row.finished_at ?? 0 }
 })
 
@@ -225,6 +297,15 @@ interface EntryRow {
   readonly attempt: number
   readonly at: number
   readonly payload: string | null
+  readonly omitted?: number | null
 }
 
-const toEntry = (row: EntryRow): Entry => ({ ...row, payload: row.payload ?? undefined })
+interface BacklogRow extends Omit<Backlog, "oldest" | "next"> {
+  readonly oldest: number | null
+  readonly next: number | null
+}
+
+const toEntry = ({ omitted, ...row }: EntryRow): Entry => {
+  const entry = { ...row, payload: row.payload ?? undefined }
+  return omitted === 1 ? { ...entry, omitted: true } : entry
+}

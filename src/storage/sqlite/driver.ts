@@ -20,6 +20,7 @@ export interface Statement {
   }
   readonly get: (...params: ReadonlyArray<unknown>) => unknown
   readonly all: (...params: ReadonlyArray<unknown>) => ReadonlyArray<unknown>
+  readonly iterate: (...params: ReadonlyArray<unknown>) => Iterable<unknown>
   readonly raw: (toggle: boolean) => Statement
   readonly safeIntegers: (toggle: boolean) => Statement
 }

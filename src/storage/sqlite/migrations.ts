@@ -62,6 +62,19 @@ const migrations = {
       state BLOB NOT NULL
     )`
     yield* sql`CREATE INDEX recovery_snapshots_run ON recovery_snapshots (run, name)`
+  }),
+  "0003_waiting": Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    yield* sql`ALTER TABLE recovery_runs ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0`
+    yield* sql`ALTER TABLE recovery_runs ADD COLUMN waiting TEXT`
+    yield* sql`CREATE INDEX recovery_runs_due ON recovery_runs (workflow, version, due_at) WHERE status IS NULL`
+    yield* sql`CREATE TABLE recovery_signals (
+      run INTEGER NOT NULL REFERENCES recovery_runs (key),
+      key TEXT NOT NULL,
+      payload TEXT NOT NULL,
+      at INTEGER NOT NULL,
+      UNIQUE (run, key)
+    )`
   })
 }
 

@@ -1,15 +1,17 @@
 import type { Database } from "./driver.js"
 
-const columns = `key, id, workflow, version, input, labels, created_at, token, owner, lease_until, status, exit, finished_at`
+const columns = `key, id, workflow, version, input, labels, created_at, token, owner, lease_until, due_at, waiting, status, exit, finished_at`
 
 /** Prepared once per connection. The ones that change a run are fenced by its token. */
 export const prepareStatements = (database: Database) => ({
   insertRun: database.prepare(
-    `INSERT INTO recovery_runs (id, workflow, version, input, labels, created_at, token, owner, lease_until)
-     VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (id) DO NOTHING`
+    `INSERT INTO recovery_runs (id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until)
+     VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (id) DO NOTHING`
   ),
   findRun: database.prepare(`SELECT ${columns} FROM recovery_runs WHERE id = ?`),
-  claimRun: database.prepare(`UPDATE recovery_runs SET token = ?, owner = ?, lease_until = ? WHERE key = ?`),
+  claimRun: database.prepare(
+    `UPDATE recovery_runs SET token = ?, owner = ?, lease_until = ?, due_at = ?, waiting = NULL WHERE key = ?`
+  ),
   finishRun: database.prepare(
     `UPDATE recovery_runs SET status = ?, exit = ?, finished_at = ?, owner = NULL, lease_until = NULL
      WHERE key = ? AND token = ? AND owner = ? AND status IS NULL`
@@ -20,6 +22,29 @@ export const prepareStatements = (database: Database) => ({
   releaseLease: database.prepare(
     `UPDATE recovery_runs SET owner = NULL, lease_until = NULL WHERE id = ? AND owner = ?`
   ),
+  suspendRun: database.prepare(
+    `UPDATE recovery_runs SET owner = NULL, lease_until = NULL, waiting = ?,
+       due_at = CASE WHEN (SELECT COUNT(*) FROM recovery_signals WHERE run = key) > ? THEN ? ELSE ? END
+     WHERE key = ? AND token = ? AND owner = ? AND status IS NULL`
+  ),
+  insertSignal: database.prepare(
+    `INSERT INTO recovery_signals (run, key, payload, at) VALUES (?, ?, ?, ?) ON CONFLICT (run, key) DO NOTHING`
+  ),
+  wakeRun: database.prepare(`UPDATE recovery_runs SET due_at = ? WHERE key = ? AND due_at > ?`),
+  signals: database.prepare(`SELECT key, payload, at FROM recovery_signals WHERE run = ? ORDER BY rowid`),
+  due: database.prepare(
+    `SELECT ${columns} FROM recovery_runs INDEXED BY recovery_runs_due
+     WHERE status IS NULL AND workflow = ? AND version = ? AND due_at <= ? ORDER BY due_at`
+  ),
+  backlog: database.prepare(
+    `SELECT workflow, version,
+       COUNT(*) FILTER (WHERE due_at <= $now) AS due,
+       COUNT(*) FILTER (WHERE due_at > $now) AS waiting,
+       MIN(MAX(due_at, COALESCE(lease_until, 0))) FILTER (WHERE due_at <= $now) AS oldest,
+       MIN(due_at) FILTER (WHERE due_at > $now) AS next
+     FROM recovery_runs WHERE status IS NULL AND (lease_until IS NULL OR lease_until <= $now)
+     GROUP BY workflow, version`
+  ),
   append: database.prepare(
     `INSERT INTO recovery_journal (run, seq, kind, step, attempt, at, payload)
      SELECT key, ?, ?, ?, ?, ?, ? FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`
@@ -27,8 +52,14 @@ export const prepareStatements = (database: Database) => ({
   journal: database.prepare(
     `SELECT seq, kind, step, attempt, at, payload FROM recovery_journal WHERE run = ? ORDER BY seq`
   ),
+  shortJournal: database.prepare(
+    `SELECT seq, kind, step, attempt, at, CASE WHEN LENGTH(payload) > $longest THEN NULL ELSE payload END AS payload,
+       LENGTH(payload) > $longest AS omitted
+     FROM recovery_journal WHERE run = $run ORDER BY seq`
+  ),
+  payload: database.prepare(`SELECT payload FROM recovery_journal WHERE run = ? AND seq = ?`),
   reopenRun: database.prepare(
-    `UPDATE recovery_runs SET status = NULL, exit = NULL, finished_at = NULL, token = token + 1, owner = ?, lease_until = ?
+    `UPDATE recovery_runs SET status = NULL, exit = NULL, finished_at = NULL, token = token + 1, owner = ?, lease_until = ?, due_at = ?
      WHERE key = ? AND token = ? AND status IS NOT NULL`
   ),
   isLeased: database.prepare(`SELECT 1 FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`),

@@ -20,6 +20,8 @@ export const runContract: Readonly<Record<string, Check>> = {
         token: 1,
         owner: "a",
         leaseUntil: 35_000,
+        dueAt: 5_000,
+        waiting: undefined,
         outcome: undefined
       })
       assert.deepStrictEqual(opened(result), { key: run.key, run: "run-1", token: 1, owner: "a" })

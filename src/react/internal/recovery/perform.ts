@@ -71,6 +71,8 @@ const asRecorded = <R>(
   decided: Effect.Effect<AnyDecision, never, R>
 ): Effect.Effect<AnyDecision | undefined, never, unknown> =>
   Effect.flatMap(decided, (decision) => {
+    // Its answer is on record too, or the recovery would not have gone on.
+    if (decision._tag === "HandOver") return asRecorded(decision.ask)
     if (decision._tag !== "Instead" && decision._tag !== "Rewind") return Effect.succeed(decision)
     return decision.otherwise === undefined ? Effect.succeed(undefined) : asRecorded(decision.otherwise)
   })
@@ -116,9 +118,16 @@ const ask = (session: Session, attempt: Attempt, failure: Strategy.Failure<never
     // Told when it is on record, so that who watches knows what a crash would leave.
     return record(session, asked, decision).pipe(
       Effect.zipRight(session_.decided(session, asked, found[1], decision)),
-      Effect.zipRight(outcome(session, attempt, asked, decision, otherwise))
+      Effect.zipRight(
+        decision._tag === "HandOver" ? handOver(decision, asked) : outcome(session, attempt, asked, decision, otherwise)
+      )
     )
   }
+  /** However long the answer takes, it is not the recovery's time. */
+  const handOver = (decision: AnyHandOver, asked: Strategy.Failure<never>): AnyEffect =>
+    Effect.flatMap(withRules(session, decision.ask), (next) =>
+      Effect.flatMap(Clock.currentTimeMillis, (at) => settle({ by: decision.by, ...next }, { ...asked, at }))
+    )
   const otherwise = (decision: Otherwise): AnyEffect =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
       Effect.flatMap(withRules(session, decision.otherwise ?? Effect.succeed(Decision.exhausted)), (next) =>
@@ -128,7 +137,8 @@ const ask = (session: Session, attempt: Attempt, failure: Strategy.Failure<never
   return Effect.flatMap(withRules(session, driverFor(session, found)(failure)), (decision) => settle(decision, failure))
 }
 
-type Otherwise = Exclude<AnyDecision, Decision.GiveUp>
+type AnyHandOver = Decision.HandOver<unknown, unknown, unknown>
+type Otherwise = Exclude<AnyDecision, Decision.GiveUp | AnyHandOver>
 
 /**
  * A defect beside a failure is a bug and passes. The failure goes with it as a
@@ -193,7 +203,7 @@ const outcome = (
   session: Session,
   attempt: Attempt,
   failure: Strategy.Failure<unknown>,
-  decision: AnyDecision,
+  decision: Exclude<AnyDecision, AnyHandOver>,
   otherwise: (decision: Otherwise) => AnyEffect
 ): AnyEffect => {
   switch (decision._tag) {

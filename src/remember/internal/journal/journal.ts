@@ -1,7 +1,9 @@
-import type { Entry, Rewound } from "../../../storage/Storage.js"
+import * as Effect from "effect/Effect"
+import type { Entry, Rewound, Service, StorageError } from "../../../storage/Storage.js"
 import { JournalError } from "../../RunError.js"
 import type { Known } from "../run/replays.js"
 import { decodeRewind, type RewindRecord } from "./rewindLine.js"
+import { decodeEnd, decodeWait, type WaitEnd, type WaitLine } from "./waitLine.js"
 
 /**
  * The lines of a journal. About a step:
@@ -9,6 +11,7 @@ import { decodeRewind, type RewindRecord } from "./rewindLine.js"
  * - `AttemptStarted`: written before an attempt; without a line after it the
  *   process ended meanwhile and nobody knows whether the attempt happened
  * - `AttemptFailed`: a strategy said Again; with the error and when to go on
+ * - `AttemptAsked`: a strategy handed over; with the error, beside the question
  * - `AttemptDied`: the attempt ended in a defect; the step is still open
  * - `StepAmbiguous`: a started-only attempt was found, and what was done
  * - `StepCompleted`, `StepFailed`: the result, final
@@ -16,6 +19,7 @@ import { decodeRewind, type RewindRecord } from "./rewindLine.js"
 export type StepKind =
   | "AttemptStarted"
   | "AttemptFailed"
+  | "AttemptAsked"
   | "AttemptDied"
   | "StepAmbiguous"
   | "StepCompleted"
@@ -31,18 +35,21 @@ export type UndoKind = "UndoRegistered" | "UndoStarted" | "UndoCompleted" | "Und
 /** About a transaction, under its section. */
 export type RollbackKind = "RollbackStarted" | "RolledBack" | "RollbackFailed"
 
+/** About something the run waits for, and how that ended. */
+export type WaitKind = "WaitStarted" | "WaitEnded"
+
 /** What the body was told, to be told again. */
-export type RecordedKind = "StateSet" | "CheckpointSaved" | "CheckpointRead"
+export type RecordedKind = "StateSet" | "CheckpointSaved" | "CheckpointRead" | "Patched"
 
 /** About the run as a whole. */
 export type RunKind = "RewindStarted" | "Rewound" | "RunReopened" | "RunForked"
 
-export type Kind = StepKind | UndoKind | RollbackKind | RecordedKind | RunKind
+export type Kind = StepKind | UndoKind | RollbackKind | WaitKind | RecordedKind | RunKind
 
 /** What the journal knows of one step. */
 export interface StepRecord {
   readonly step: string
-  readonly status: "started" | "waiting" | "completed" | "failed"
+  readonly status: "started" | "waiting" | "asked" | "completed" | "failed"
   /** The number of the latest attempt. */
   readonly attempts: number
   /** Its place in the journal: that of its first line. */
@@ -52,6 +59,8 @@ export interface StepRecord {
   readonly updatedAt: number
   /** Encoded result of a step that is completed or failed; encoded wait of one that waits. */
   readonly payload: string | undefined
+  /** The result is long, and still in the storage. */
+  readonly omitted: boolean
   /** Attempts answered with Again, oldest first. */
   readonly past: ReadonlyArray<Entry>
   /** Attempts of which nobody knows whether they happened. */
@@ -60,6 +69,19 @@ export interface StepRecord {
   readonly pivot: boolean
   /** It has a compensation. */
   readonly undo: boolean
+  /** An attempt was cut short, and nobody has found out since whether it happened. */
+  readonly unsure: boolean
+  /** It was used by the body's own fiber, so its place among the others is certain. */
+  readonly root: boolean
+}
+
+/** What the journal knows of something the run waits for, or has waited for. */
+export interface WaitRecord extends WaitLine {
+  readonly key: string
+  readonly order: number
+  readonly lastSeq: number
+  readonly startedAt: number
+  readonly end: (WaitEnd & { readonly at: number }) | undefined
 }
 
 /** What the journal knows of one compensation. */
@@ -91,6 +113,7 @@ export interface Journal {
   readonly steps: Map<string, StepRecord>
   readonly undos: Map<string, UndoRecord>
   readonly rollbacks: Map<string, RollbackRecord>
+  readonly waits: Map<string, WaitRecord>
   readonly recorded: Map<string, Entry>
   /** How often a key was forgotten. */
   readonly epochs: Map<string, number>
@@ -104,6 +127,7 @@ export const emptyJournal = (): Journal => ({
   steps: new Map(),
   undos: new Map(),
   rollbacks: new Map(),
+  waits: new Map(),
   recorded: new Map(),
   epochs: new Map(),
   rewinds: [],
@@ -127,11 +151,37 @@ export const readJournal = (run: string, entries: ReadonlyArray<Entry>): Journal
   return journal
 }
 
+/**
+ * Reads a journal without the long results of its steps: they are fetched when
+ * they are told, and a run of any length takes no more memory than its keys.
+ */
+export const loadJournal = (
+  storage: Pick<Service, "journal" | "payload">,
+  run: { readonly id: string; readonly key: number }
+): Effect.Effect<Journal, StorageError | JournalError> =>
+  Effect.gen(function* () {
+    const entries = yield* storage.journal(run.key, longest)
+    const lines = entries.some(isWanted)
+      ? yield* Effect.forEach(entries, (entry) =>
+          isWanted(entry)
+            ? Effect.map(storage.payload(run.key, entry.seq), (payload) => ({ ...entry, payload, omitted: undefined }))
+            : Effect.succeed(entry)
+        )
+      : entries
+    const journal = readJournal(run.id, lines)
+    return "steps" in journal ? journal : yield* journal
+  })
+
+const longest = 256
+
+const isWanted = ({ kind, omitted }: Entry): boolean =>
+  omitted === true && kind !== "StepCompleted" && kind !== "StepFailed"
+
 /** Forgets what a rewind covers; what is forgotten is still in the storage. */
 export const forget = (journal: Journal, { after, within }: Rewound): void => {
   const covers = (key: string, { lastSeq }: { readonly lastSeq: number }) => lastSeq > after && key.startsWith(within)
   const gone = new Set<string>()
-  for (const map of [journal.steps, journal.undos, journal.rollbacks]) {
+  for (const map of [journal.steps, journal.undos, journal.rollbacks, journal.waits]) {
     for (const [key, record] of map) {
       if (!covers(key, record)) continue
       map.delete(key)
@@ -159,17 +209,30 @@ const foldStep =
       startedAt: kind === "AttemptStarted" ? entry.at : (known?.startedAt ?? entry.at),
       updatedAt: entry.at,
       payload: entry.payload,
+      omitted: entry.omitted === true,
       past: kind === "AttemptFailed" ? [...(known?.past ?? []), entry] : (known?.past ?? []),
       ambiguous:
         kind === "StepAmbiguous" ? withAttempt(known?.ambiguous ?? [], entry.attempt) : (known?.ambiguous ?? []),
-      pivot: known?.pivot ?? (kind === "AttemptStarted" && entry.payload === pivotPayload),
-      undo: known?.undo ?? (kind === "AttemptStarted" && entry.payload === undoPayload)
+      pivot: known?.pivot ?? (kind === "AttemptStarted" && entry.payload?.includes(`"pivot"`) === true),
+      undo: known?.undo ?? (kind === "AttemptStarted" && entry.payload?.includes(`"undo"`) === true),
+      unsure: kind === "StepAmbiguous" || (kind !== "AttemptStarted" && known?.unsure === true),
+      root: known?.root ?? (kind === "AttemptStarted" && entry.payload?.includes(`"root"`) === true)
     })
   }
 
-/** What the first line of a pivot says, and of a step that can be undone. */
-export const pivotPayload = `{"pivot":true}`
-export const undoPayload = `{"undo":true}`
+/** What the first line of a step says: that it is a pivot, or can be undone, and that its order is certain. */
+export const markOf = (step: { readonly pivot: boolean; readonly undo: boolean; readonly root: boolean }) =>
+  step.pivot
+    ? step.root
+      ? `{"pivot":true,"root":true}`
+      : `{"pivot":true}`
+    : step.undo
+      ? step.root
+        ? `{"undo":true,"root":true}`
+        : `{"undo":true}`
+      : step.root
+        ? `{"root":true}`
+        : undefined
 
 /** Everything that can be met again, and whether a rollback needs it. */
 export const knownOf = (journal: Journal): ReadonlyArray<readonly [key: string, known: Known]> => {
@@ -216,6 +279,18 @@ const foldRollback =
 
 const reasonOf = (payload: string | undefined): string => JSON.parse(payload ?? "{}").reason ?? "failed"
 
+const startWait: Fold = ({ waits }, entry) => {
+  const { at: startedAt, seq, step: key } = entry
+  waits.set(key, { ...decodeWait(entry), key, order: seq, lastSeq: seq, startedAt, end: undefined })
+}
+
+const endWait: Fold = ({ waits }, entry) => {
+  const { at, seq, step: key } = entry
+  const known = waits.get(key)
+  if (known === undefined) throw new Error(`nothing of the key "${key}" was waited for`)
+  waits.set(key, { ...known, lastSeq: seq, end: { ...decodeEnd(entry), at } })
+}
+
 const foldRecorded: Fold = ({ recorded }, entry) => {
   recorded.set(entry.step, entry)
 }
@@ -223,6 +298,7 @@ const foldRecorded: Fold = ({ recorded }, entry) => {
 const folds: Readonly<Record<Kind, Fold>> = {
   AttemptStarted: foldStep("AttemptStarted", "started"),
   AttemptFailed: foldStep("AttemptFailed", "waiting"),
+  AttemptAsked: foldStep("AttemptAsked", "asked"),
   AttemptDied: foldStep("AttemptDied", "started"),
   StepAmbiguous: foldStep("StepAmbiguous", "started"),
   StepCompleted: foldStep("StepCompleted", "completed"),
@@ -234,9 +310,12 @@ const folds: Readonly<Record<Kind, Fold>> = {
   RollbackStarted: foldRollback("started"),
   RolledBack: foldRollback("completed"),
   RollbackFailed: foldRollback("failed"),
+  WaitStarted: startWait,
+  WaitEnded: endWait,
   StateSet: foldRecorded,
   CheckpointSaved: foldRecorded,
   CheckpointRead: foldRecorded,
+  Patched: foldRecorded,
   RewindStarted: (journal, entry) => {
     journal.rewinding = decodeRewind(entry)
   },

@@ -3,13 +3,12 @@ import * as Option from "effect/Option"
 import type * as Decision from "../../../react/Decision.js"
 import { RewindRefused } from "../../../react/internal/errors.js"
 import * as Storage from "../../../storage/Storage.js"
-import { JournalError, type RunError, RunMismatch } from "../../RunError.js"
+import { JournalError, type RunError, RunMismatch, RunNotFound } from "../../RunError.js"
 import { valueCodec } from "../journal/codec.js"
-import { type Journal, readJournal } from "../journal/journal.js"
+import { type Journal, loadJournal } from "../journal/journal.js"
 import { encodeRewind } from "../journal/rewindLine.js"
 import { type AnyDefinition, bodyOf, held, makeLive, readSteps, rewind, stopped } from "../run/execute.js"
 import { nextEntry } from "../run/liveRun.js"
-import { RunNotFound } from "../run/runStatus.js"
 import { describe, obstacle, type Place, placesOf } from "./points.js"
 
 const outside = { section: "", transaction: undefined }
@@ -30,10 +29,7 @@ export const findRun = (storage: Storage.Service, id: string) =>
   )
 
 export const journalOf = (storage: Storage.Service, run: Storage.Run): Effect.Effect<Journal, RunError> =>
-  Effect.flatMap(storage.journal(run.key), (entries) => {
-    const journal = readJournal(run.id, entries)
-    return "steps" in journal ? Effect.succeed(journal) : Effect.fail(journal)
-  })
+  loadJournal(storage, run)
 
 /** Takes the run, whether it has an outcome or not. */
 const take = (storage: Storage.Service, run: Storage.Run, journal: Journal, restore: Storage.Restore) =>
@@ -69,7 +65,7 @@ export const rewindRun = (
         const known = yield* restore(journalOf(storage, run))
         const refused = locate(id, known, point)
         if (refused instanceof RewindRefused) return yield* refused
-        const input = yield* restore(decodeInput(definition, run))
+        const input = yield* restore(inputOfRun(definition, run))
         const lease = yield* take(storage, run, known, restore)
         const journal = yield* readSteps(storage, lease)
         const live = yield* makeLive(storage, definition, id, lease, journal)
@@ -93,7 +89,7 @@ export const rewindRun = (
       }) as Effect.Effect<unknown, RunError | RunNotFound | RewindRefused, unknown>
   )
 
-const decodeInput = (definition: AnyDefinition, { id, input }: Storage.Run) =>
+export const inputOfRun = (definition: AnyDefinition, { id, input }: Storage.Run) =>
   Effect.mapError(
     valueCodec(definition.input).decode(input === "" ? undefined : input),
     (cause) => new JournalError({ reason: "Decode", run: id, record: "input", cause })
@@ -107,5 +103,5 @@ export const inputOf = (definition: AnyDefinition, id: string) =>
     if (run.workflow !== definition.name) {
       return yield* new RunMismatch({ run: id, field: "workflow", recorded: run.workflow, given: definition.name })
     }
-    return yield* decodeInput(definition, run)
+    return yield* inputOfRun(definition, run)
   })

@@ -4,7 +4,7 @@ import * as Decision from "../../../react/Decision.js"
 import { RewindRefused } from "../../../react/internal/errors.js"
 import type { RewinderService, RewindRequest } from "../../../react/internal/recovery/rewinder.js"
 import { isWhole } from "../checkpoint/whole.js"
-import { type Journal, readJournal } from "../journal/journal.js"
+import { type Journal, loadJournal } from "../journal/journal.js"
 import { encodeRewind } from "../journal/rewindLine.js"
 import * as Branch from "../run/branch.js"
 import * as live_ from "../run/liveRun.js"
@@ -31,13 +31,7 @@ export const makeRewinder = (live: live_.LiveRun): RewinderService => ({
 
 /** The journal as it stands now, with what this execution has written. */
 const current = (live: live_.LiveRun): Effect.Effect<Journal> =>
-  Effect.flatMap(
-    Effect.catchAll(live.storage.journal(live.lease.key), (error) => live_.stop(live, error)),
-    (entries) => {
-      const journal = readJournal(live.id, entries)
-      return "steps" in journal ? Effect.succeed(journal) : live_.stop(live, journal)
-    }
-  )
+  Effect.catchAll(loadJournal(live.storage, { id: live.id, key: live.lease.key }), (error) => live_.stop(live, error))
 
 const find = <R>(
   live: live_.LiveRun,

@@ -9,11 +9,20 @@ import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Events from "../../../react/Events.js"
+import { Asker } from "../../../react/internal/recovery/asker.js"
 import { Rewinder } from "../../../react/internal/recovery/rewinder.js"
 import * as Storage from "../../../storage/Storage.js"
-import { JournalError, machineryOf, RewindFailed, type RunError, RunMismatch } from "../../RunError.js"
+import {
+  JournalError,
+  machineryOf,
+  RewindFailed,
+  type RunError,
+  RunMismatch,
+  RunNotFound,
+  type RunSuspended
+} from "../../RunError.js"
 import { canonical, causeCodec, valueCodec } from "../journal/codec.js"
-import { emptyJournal, type Journal, knownOf, readJournal } from "../journal/journal.js"
+import { emptyJournal, type Journal, knownOf, loadJournal } from "../journal/journal.js"
 import type { RewindRecord } from "../journal/rewindLine.js"
 import { performRewind } from "../rewind/perform.js"
 import { makeRewinder } from "../rewind/rewinder.js"
@@ -22,8 +31,12 @@ import { CellsTag, cellsOf } from "../state/service.js"
 import { isAnswered } from "../step/answerStep.js"
 import { Injected } from "../step/injected.js"
 import { isClean } from "../undo/rollback.js"
+import { makeAsker } from "../wait/asker.js"
+import { waitingOf } from "../wait/waiting.js"
+import { makeWaits, unwatch } from "../wait/waits.js"
 import * as Branch from "./branch.js"
-import { emit, type LiveRun, Run, type RunService } from "./liveRun.js"
+import { byCaller, emit, type How, type LiveRun, Run, type RunService } from "./liveRun.js"
+import { orderOf, unmetAtEnd } from "./order.js"
 
 export interface Definition<in Input, out A, out E, out R> {
   readonly name: string
@@ -46,29 +59,31 @@ export type AnyDefinition = Definition<never, unknown, unknown, unknown>
 
 export const execute = <Input, A, E, R>(
   definition: Definition<Input, A, E, R>,
-  request: Request<Input>
+  request: Request<Input>,
+  how: How = byCaller
 ): Effect.Effect<A, E | RunError, R | Storage.Storage> =>
   // Values pass through the definition's own schemas on every way, so they are of its types.
-  Effect.flatMap(Storage.Storage, (storage) => executeIn(storage, definition, request)) as Effect.Effect<
+  Effect.flatMap(Storage.Storage, (storage) => executeIn(storage, definition, request, how)) as Effect.Effect<
     A,
     E | RunError,
     R | Storage.Storage
   >
 
-const executeIn = (storage: Storage.Service, definition: AnyDefinition, request: Request<unknown>) =>
+const executeIn = (storage: Storage.Service, definition: AnyDefinition, request: Request<unknown>, how: How) =>
   // Between getting the lease and keeping it nothing may come.
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(open(storage, definition, request, restore), (opened) => {
+    Effect.flatMap(open(storage, definition, request, restore, how.onlyDue), (opened) => {
       switch (opened._tag) {
         case "Finished":
           return restore(adopt(definition, request.id, opened.run.outcome as Storage.Outcome))
         case "Held":
+        case "Waiting":
           return Effect.fail(held(opened.run))
         case "Created":
-          return advance(storage, definition, request, opened.lease, emptyJournal(), restore)
+          return advance(storage, definition, request, opened.lease, emptyJournal(), restore, how)
         case "Claimed":
           return Effect.flatMap(readSteps(storage, opened.lease), (journal) =>
-            advance(storage, definition, request, opened.lease, journal, restore)
+            advance(storage, definition, request, opened.lease, journal, restore, how)
           )
       }
     })
@@ -85,10 +100,11 @@ const open = Effect.fnUntraced(function* (
   storage: Storage.Service,
   definition: AnyDefinition,
   { id, input, labels = {} }: Request<unknown>,
-  restore: Storage.Restore
+  restore: Storage.Restore,
+  onlyDue: boolean
 ) {
   const text = yield* restore(encodeInput(definition, id, input))
-  const wanted = { id, workflow: definition.name, version: definition.version, labels }
+  const wanted = { id, workflow: definition.name, version: definition.version, labels, onlyDue }
   const opened = yield* storage.open({ ...wanted, input: text }, restore)
   if (!isDifferent(opened)) return opened
   const recorded = opened.run
@@ -103,6 +119,53 @@ const open = Effect.fnUntraced(function* (
   // Opened with the recorded text it cannot be different again.
   return (yield* storage.open({ ...wanted, input: recorded.input }, restore)) as Open
 })
+
+/** Puts a run on record for whoever executes it. */
+export const start = (definition: AnyDefinition, request: Request<unknown>) =>
+  Effect.flatMap(Storage.Storage, (storage) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(open(storage, definition, request, restore, true), (opened) => {
+        if (!("lease" in opened)) return Effect.void
+        const { lease, run } = opened
+        // As long as nobody has it, it is due.
+        const left = storage.suspend(lease, { dueAt: run.dueAt, signals: Number.MAX_SAFE_INTEGER })
+        return Effect.catchTag(left, "LeaseLost", () => Effect.void)
+      })
+    )
+  ) as Effect.Effect<void, RunError, Storage.Storage>
+
+/** Waits until the outcome of a run is on record, whoever executes it. */
+export const join = (definition: AnyDefinition, id: string): Effect.Effect<unknown, unknown, unknown> =>
+  Effect.flatMap(Storage.Storage, (storage) =>
+    Effect.suspend(() => {
+      let changed = Deferred.unsafeMake<void>(FiberId.none)
+      const unlisten = storage.onChange((run) => {
+        if (run !== id) return
+        Deferred.unsafeDone(changed, Effect.void)
+        changed = Deferred.unsafeMake<void>(FiberId.none)
+      })
+      const look: (pause: number) => AnyEffect = (pause) =>
+        Effect.suspend(() => {
+          const next = changed
+          return Effect.flatMap(storage.find(id), (found): AnyEffect => {
+            if (Option.isNone(found)) return new RunNotFound({ run: id })
+            const { outcome, workflow } = found.value
+            if (workflow !== definition.name) {
+              return new RunMismatch({ run: id, field: "workflow", recorded: workflow, given: definition.name })
+            }
+            if (outcome !== undefined) return adopt(definition, id, outcome)
+            return Effect.zipRight(
+              Effect.raceFirst(Deferred.await(next), Effect.sleep(pause)),
+              look(Math.min(pause * 2, longestPause))
+            )
+          })
+        })
+      return Effect.ensuring(look(20), Effect.sync(unlisten))
+    })
+  )
+
+/** Other processes tell nobody: they are looked for. */
+const longestPause = 1_000
 
 const isDifferent = (opened: Storage.Opened): opened is Exclude<Storage.Opened, Open> => opened._tag === "Different"
 
@@ -126,13 +189,7 @@ const rewriteInput = (definition: AnyDefinition, run: string, recorded: string) 
 // ---- advancing
 
 export const readSteps = (storage: Storage.Service, lease: Storage.Lease): Effect.Effect<Journal, RunError> =>
-  Effect.onError(
-    Effect.flatMap(storage.journal(lease.key), (entries) => {
-      const journal = readJournal(lease.run, entries)
-      return "steps" in journal ? Effect.succeed(journal) : Effect.fail(journal)
-    }),
-    () => storage.release(lease)
-  )
+  Effect.onError(loadJournal(storage, { id: lease.run, key: lease.key }), () => storage.release(lease))
 
 /** Runs the body, and again after each rewind. */
 const advance = (
@@ -141,9 +198,10 @@ const advance = (
   request: Request<unknown>,
   lease: Storage.Lease,
   journal: Journal,
-  restore: Storage.Restore
+  restore: Storage.Restore,
+  how: How
 ): AnyEffect =>
-  Effect.flatMap(makeLive(storage, definition, request.id, lease, journal), (live) => {
+  Effect.flatMap(makeLive(storage, definition, request.id, lease, journal, how), (live) => {
     const body = restore(bodyOf(live, definition, request.input))
     const { rewinding } = journal
     const pass =
@@ -157,7 +215,7 @@ const advance = (
       if (isToGoOn(live, rewinding, exit)) {
         live.over = true
         return Effect.flatMap(readSteps(storage, lease), (next) =>
-          advance(storage, definition, request, lease, next, restore)
+          advance(storage, definition, request, lease, next, restore, how)
         )
       }
       // What a body that was only replayed came to is no outcome.
@@ -195,7 +253,8 @@ export const makeLive = (
   definition: AnyDefinition,
   id: string,
   lease: Storage.Lease,
-  journal: Journal
+  journal: Journal,
+  how: How = byCaller
 ): Effect.Effect<LiveRun> =>
   Effect.map(Effect.all([Events.watch, Effect.clock, Effect.serviceOption(Injected)]), ([watch, clock, fault]) => ({
     id,
@@ -208,6 +267,10 @@ export const makeLive = (
     undoLog: new Map(),
     cells: Cells.make(journal),
     replays: new Set(),
+    order: orderOf(journal),
+    how,
+    waits: makeWaits(),
+    asking: new Map(),
     uses: new Map(),
     running: new Set(),
     watch,
@@ -228,6 +291,7 @@ export const bodyOf = (live: LiveRun, definition: AnyDefinition, input: unknown)
   const run: RunService = { id: live.id, workflow: live.workflow, section: "", transaction: undefined, live }
   const services = Context.make(Run, run).pipe(
     Context.add(Rewinder, makeRewinder(live)),
+    Context.add(Asker, makeAsker(live)),
     Context.add(CellsTag, cellsOf(live))
   )
   return Effect.withFiberRuntime((fiber) =>
@@ -266,12 +330,18 @@ const runFenced = (
     return Effect.matchCauseEffect(restore(wait(fiber)), {
       onSuccess: (exit) => {
         letGo()
+        unwatch(live)
         return Effect.succeed(exit)
       },
       // Only the caller's interruption ends the wait early; the body ends before the lease does.
       onFailure: () => {
         live.interrupted = true
-        return Effect.tap(Fiber.interrupt(fiber), () => Effect.sync(letGo))
+        return Effect.tap(Fiber.interrupt(fiber), () =>
+          Effect.sync(() => {
+            letGo()
+            unwatch(live)
+          })
+        )
       }
     })
   })
@@ -282,13 +352,17 @@ const settle = (live: LiveRun, definition: AnyDefinition, exit: Exit.Exit<unknow
   if (live.stopped !== undefined) return stopped(live, Effect.fail(live.stopped), live.stopped._tag)
   const open = openRollback(live)
   if (open !== undefined && !live.interrupted) return stopped(live, Effect.fail(open), open._tag)
+  const unmet = Exit.isSuccess(exit) || isTyped(exit.cause) ? unmetAtEnd(live) : undefined
+  if (unmet !== undefined && !live.interrupted) return stopped(live, Effect.fail(unmet), unmet._tag)
   if (Exit.isSuccess(exit)) return completed(live, definition, exit.value)
   const machinery = machineryOf(exit.cause)
   if (machinery !== undefined) return stopped(live, Effect.fail(machinery), machinery._tag)
-  return Cause.isFailure(exit.cause) && !Cause.isDie(exit.cause)
+  return isTyped(exit.cause)
     ? failed(live, definition, exit.cause)
     : stopped(live, exit, Cause.isDie(exit.cause) ? "a defect" : "interruption")
 }
+
+const isTyped = (cause: Cause.Cause<unknown>): boolean => Cause.isFailure(cause) && !Cause.isDie(cause)
 
 /** A rollback an earlier process had begun, which the program did not come by again: no outcome before it has ended. */
 const openRollback = (live: LiveRun): RewindFailed | undefined => {
@@ -305,14 +379,41 @@ const openRollback = (live: LiveRun): RewindFailed | undefined => {
 }
 
 /** No outcome: the lease goes back, and whoever executes the run next goes on. */
-export const stopped = <A, E>(live: LiveRun, result: Effect.Effect<A, E>, reason: string) =>
+export const stopped = <A, E>(
+  live: LiveRun,
+  result: Effect.Effect<A, E>,
+  reason: string
+): Effect.Effect<A, E | RunError> => {
+  const end = live.stopped?._tag === "RunSuspended" ? suspended(live, live.stopped) : released(live, reason)
+  return Effect.zipRight(end, result)
+}
+
+const released = (live: LiveRun, reason: string) =>
   Effect.zipRight(
-    Effect.zipRight(
-      live.storage.release(live.lease),
-      emit(live, () => ({ _tag: "RunStopped", source: { run: live.id, step: live.diedIn }, reason }))
-    ),
-    result
+    putOff(live, reason),
+    emit(live, () => ({ _tag: "RunStopped", source: { run: live.id, step: live.diedIn }, reason }))
   )
+
+/** Whoever executes it again and again wants it not before long. */
+const putOff = ({ clock, how, id, lease, storage }: LiveRun, reason: string): Effect.Effect<void> => {
+  const millis = how.putOff(id, reason)
+  if (millis === undefined) return storage.release(lease)
+  const suspension = { dueAt: clock.unsafeCurrentTimeMillis() + millis, signals: Number.MAX_SAFE_INTEGER }
+  return Effect.catchAll(storage.suspend(lease, suspension), () => storage.release(lease))
+}
+
+/** Left in a way that it is found again: when its time has come, or when it was told something. */
+const suspended = (live: LiveRun, { until, waits }: RunSuspended) => {
+  const suspension = {
+    dueAt: Option.match(until, { onNone: () => Storage.untilSignalled, onSome: (date) => date.getTime() }),
+    waiting: waitingOf(waits),
+    signals: live.waits.seen
+  }
+  return Effect.zipRight(
+    Effect.tapError(live.storage.suspend(live.lease, suspension), () => live.storage.release(live.lease)),
+    emit(live, () => ({ _tag: "RunSuspended", source: { run: live.id }, until }))
+  )
+}
 
 const completed = (live: LiveRun, definition: AnyDefinition, value: unknown) =>
   Effect.matchEffect(valueCodec(definition.success).encode(value), {

@@ -9,12 +9,15 @@ import type * as Schema from "effect/Schema"
 import type * as Events from "../../../react/Events.js"
 import type { Watch } from "../../../react/internal/watch/eventHub.js"
 import type { Entry, Lease, LeaseLost, Service, StorageError } from "../../../storage/Storage.js"
-import { type RunError, StepConflict } from "../../RunError.js"
+import { JournalError, type RunError, StepConflict } from "../../RunError.js"
 import type { Journal, Kind } from "../journal/journal.js"
 import type { Cells } from "../state/cells.js"
 import type { Fault } from "../step/injected.js"
+import type { Use } from "../step/stepUse.js"
 import type { UndoLog } from "../undo/undoLog.js"
+import type { Waits } from "../wait/waits.js"
 import * as Branch from "./branch.js"
+import type { Order } from "./order.js"
 import type { Replays } from "./replays.js"
 
 /** One execution of a run in this process. */
@@ -32,6 +35,11 @@ export interface LiveRun {
   readonly undoLog: UndoLog
   readonly cells: Cells
   readonly replays: Replays
+  readonly order: Order
+  readonly how: How
+  readonly waits: Waits
+  /** The steps that can ask somebody, by key. */
+  readonly asking: Map<string, Asking>
   /** The uses of each step name, by section. */
   readonly uses: Map<string, { readonly count: number; readonly last: Branch.Use }>
   readonly running: Set<string>
@@ -55,6 +63,33 @@ export interface LiveRun {
   over: boolean
   /** Whoever executes the run has interrupted it. */
   interrupted: boolean
+}
+
+/** Who executes a run, and what that means for its waits. */
+export interface How {
+  /** For how long a sleep may keep the run in memory, in milliseconds. */
+  readonly patience: number
+  /** Whether this process is to stop: then nothing more is begun. */
+  readonly isLeaving: () => boolean
+  /** Leaves the run alone unless it is due. */
+  readonly onlyDue: boolean
+  /** For how long a run that has stopped is to be left alone, in milliseconds. */
+  readonly putOff: (run: string, reason: string) => number | undefined
+}
+
+/** Whoever called wants the result, and waits for sleeps. */
+export const byCaller: How = {
+  patience: Number.POSITIVE_INFINITY,
+  isLeaving: () => false,
+  onlyDue: false,
+  putOff: () => undefined
+}
+
+/** A step that can ask somebody. */
+export interface Asking {
+  readonly step: Use
+  /** How many questions it has come to. */
+  questions: number
 }
 
 /** What a fiber inside a run can see of it. */
@@ -88,6 +123,9 @@ export const stop = (live: LiveRun, error: RunError): Effect.Effect<never> =>
     live.halt()
     return Effect.failCause(Cause.die(new RunStopped(live.stopped)))
   })
+
+export const unwritable = (live: LiveRun, record: string, cause: unknown): JournalError =>
+  new JournalError({ reason: "Encode", run: live.id, record, cause })
 
 /** Whether the body is on its way out, for reasons that are no failures of the program. */
 export const isEnding = (live: LiveRun): boolean => live.stopped !== undefined || live.rewinding

@@ -1,28 +1,32 @@
-import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { statusOf } from "../../../storage/internal/status.js"
 import * as Storage from "../../../storage/Storage.js"
-import type { RewindStatus, RollbackStatus, RunStatus, RunSummary, StepStatus, Workflow } from "../../Workflow.js"
-import { type Journal, type RollbackRecord, readJournal, type StepRecord } from "../journal/journal.js"
+import { RunNotFound } from "../../RunError.js"
+import type {
+  RewindStatus,
+  RollbackStatus,
+  RunStatus,
+  RunSummary,
+  StepStatus,
+  WaitStatus,
+  Workflow
+} from "../../Workflow.js"
+import { type Journal, loadJournal, type RollbackRecord, type StepRecord, type WaitRecord } from "../journal/journal.js"
 import type { RewindRecord } from "../journal/rewindLine.js"
-
-export class RunNotFound extends Data.TaggedError("RunNotFound")<{ readonly run: string }> {
-  override get message(): string {
-    return `There is no run "${this.run}" in this storage. Workflow.list shows what there is.`
-  }
-}
+import { idOf } from "../wait/waitId.js"
+import { readWaiting } from "../wait/waiting.js"
 
 export const status = function* (id: string) {
   const storage = yield* Storage.Storage
   const found = yield* storage.find(id)
   if (Option.isNone(found)) return yield* new RunNotFound({ run: id })
-  const journal = readJournal(id, yield* storage.journal(found.value.key))
-  if (!("steps" in journal)) return yield* journal
+  const journal = yield* loadJournal(storage, found.value)
   const now = yield* storage.now
   return {
     ...summary(found.value, now),
     steps: [...journal.steps.values()].map((record) => stepStatus(record, journal)),
+    waits: [...journal.waits.values()].map((record) => waitStatus(record, journal)),
     rollbacks: [...journal.rollbacks.values()].map(rollbackStatus),
     rewinds: journal.rewinds.map(rewindStatus),
     rewinding: Option.map(Option.fromNullable(journal.rewinding), rewindStatus)
@@ -50,7 +54,21 @@ const summary = (run: Storage.Run, now: number): RunSummary => ({
   createdAt: new Date(run.createdAt),
   finishedAt: Option.map(Option.fromNullable(run.outcome), (outcome) => new Date(outcome.at)),
   owner: statusOf(run, now) === "running" ? Option.fromNullable(run.owner) : Option.none(),
-  executions: run.token
+  executions: run.token,
+  waiting: run.outcome === undefined ? readWaiting(run.waiting) : [],
+  dueAt:
+    run.outcome !== undefined || run.dueAt === Storage.untilSignalled ? Option.none() : Option.some(new Date(run.dueAt))
+})
+
+const waitStatus = ({ about, end, key, kind, startedAt, to, until }: WaitRecord, journal: Journal): WaitStatus => ({
+  id: idOf(journal, key),
+  kind,
+  about,
+  to: Option.fromNullable(to),
+  startedAt: new Date(startedAt),
+  until: Option.map(Option.fromNullable(until), (millis) => new Date(millis)),
+  endedAt: Option.map(Option.fromNullable(end), ({ at }) => new Date(at)),
+  answered: end?.payload !== undefined && end.refused === undefined
 })
 
 const decodeNext = Schema.decodeUnknownOption(Schema.parseJson(Schema.Struct({ next: Schema.Number })))

@@ -1,5 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import { ReplayMismatch } from "../../RunError.js"
 import { causeCodec } from "../journal/codec.js"
 import type { StepRecord } from "../journal/journal.js"
 import * as live_ from "../run/liveRun.js"
@@ -20,7 +22,9 @@ export const answer = (use: Use, record: StepRecord): AnyEffect =>
 
 const answerValue = (use: Use, record: StepRecord): AnyEffect =>
   Effect.flatMap(
-    Effect.catchAll(use.definition.success.decode(record.payload), journalError(use, "Decode", "success")),
+    Effect.flatMap(payloadOf(use, record), (text) =>
+      Effect.catchAll(use.definition.success.decode(text), unfit(use, "success", text))
+    ),
     (value) => {
       use.output.value = Option.some(value)
       known(use, record)
@@ -32,9 +36,31 @@ const answerValue = (use: Use, record: StepRecord): AnyEffect =>
 const inTurn = ({ key, live }: Use, { lastSeq }: StepRecord): Effect.Effect<void> =>
   live.replays.size === 0 ? Effect.void : Replays.inTurn(live.replays, key, lastSeq)
 
+/** Long results are in the storage until they are told. */
+const payloadOf = ({ live }: Use, { lastSeq, omitted, payload }: StepRecord): Effect.Effect<string | undefined> =>
+  omitted
+    ? Effect.catchAll(live.storage.payload(live.lease.key, lastSeq), (error) => live_.stop(live, error))
+    : Effect.succeed(payload)
+
+/** What is no JSON is damaged; what does not fit the schema was written by another one. */
+const unfit = (use: Use, what: "success" | "error", text: string | undefined) => (cause: unknown) =>
+  ParseResult.isParseError(cause)
+    ? live_.stop(
+        use.live,
+        new ReplayMismatch({
+          run: use.live.id,
+          reason: "Shape",
+          recorded: `${what} of step "${use.key}": ${(text ?? "nothing").slice(0, 200)}`,
+          found: `another schema: ${cause.message}`
+        })
+      )
+    : journalError(use, "Decode", what)(cause)
+
 const answerCause = (use: Use, record: StepRecord): AnyEffect =>
   Effect.flatMap(
-    Effect.catchAll(causeCodec(use.definition.error).decode(record.payload), journalError(use, "Decode", "error")),
+    Effect.flatMap(payloadOf(use, record), (text) =>
+      Effect.catchAll(causeCodec(use.definition.error).decode(text), unfit(use, "error", text))
+    ),
     (cause) => {
       known(use, record)
       return Effect.zipRight(inTurn(use, record), Effect.failCause(cause))

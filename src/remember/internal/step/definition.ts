@@ -32,12 +32,28 @@ export interface Definition {
   readonly error: Schema.Schema.All
   readonly run: (input: unknown, attempt: Attempt) => AnyEffect
   readonly plan: Plan | undefined
-  readonly onAmbiguous: "rerun" | "fail"
+  readonly onAmbiguous: "rerun" | "fail" | "ask" | "probe"
+  readonly probe: Probe | undefined
   readonly bestEffort: boolean
   readonly compensate: Compensate | undefined
   readonly pivot: boolean
   /** Its result and the program's own rows are committed together. */
   readonly transactional: boolean
+}
+
+/** Finds out whether an attempt that was cut short has happened, and what it came to. */
+export type Probe = (input: unknown, attempt: Attempt) => Effect.Effect<Option.Option<unknown>, unknown, unknown>
+
+/** Where a step that takes an argument keeps its definition. */
+export const definitionKey: unique symbol = Symbol.for("effect-recovery/Step/definition")
+
+/** How a step's result is written. */
+export const codecOf = (step: object): Codec<unknown> => {
+  // Only `Step.make` makes steps: a value has its definition, a function has it under the key.
+  const made = step as { readonly definition?: Definition; readonly [definitionKey]?: Definition }
+  const definition = made[definitionKey] ?? made.definition
+  if (definition === undefined) throw new TypeError("this is no step: give what Step.make has made")
+  return definition.success
 }
 
 /** How a step is undone. */
@@ -52,6 +68,8 @@ interface ToUndoStep {
   readonly idempotencyKey: string
   readonly attempt: number
 }
+
+type ProbeOption = (input: never, attempt: Attempt) => Effect.Effect<Option.Option<unknown>, unknown, unknown>
 
 /** A function, or a function with settings. */
 export type CompensateOption =
@@ -68,7 +86,8 @@ export const define = (
     readonly run: AnyEffect | ((input: never, attempt: Attempt) => AnyEffect)
     readonly success?: Schema.Schema.Any
     readonly error?: Schema.Schema.All
-    readonly onAmbiguous?: "rerun" | "fail"
+    readonly onAmbiguous?: "rerun" | "fail" | "ask"
+    readonly probe?: ProbeOption
     readonly timeout?: Duration.DurationInput | undefined
     readonly recover?: object
     readonly retry?: Schedule.Schedule<unknown, never, unknown>
@@ -81,6 +100,9 @@ export const define = (
   if (options.pivot === true && options.compensate !== undefined) {
     throw new Error(`step "${name}" is a pivot, so it cannot have a compensation: leave one of the two out`)
   }
+  if (options.probe !== undefined && options.onAmbiguous !== undefined) {
+    throw new Error(`step "${name}" has a probe, which finds out what happened: leave onAmbiguous out`)
+  }
   const own = options.run
   const given = typeof own === "function" ? own : () => own
   // What the journal does not keep the first run does not see either.
@@ -92,8 +114,10 @@ export const define = (
     error: options.error ?? Schema.Never,
     // The public types hand over the input the function was written for.
     run: options.timeout === undefined ? (run as Definition["run"]) : timed(run as Definition["run"], options.timeout),
-    plan: planOf(options.recover, options.retry),
-    onAmbiguous: options.onAmbiguous ?? "rerun",
+    plan: planOf(options.recover, options.retry, options.onAmbiguous === "ask"),
+    onAmbiguous: options.probe === undefined ? (options.onAmbiguous ?? "rerun") : "probe",
+    // The public types hand over the input it was written for.
+    probe: options.probe as Probe | undefined,
     bestEffort: options.durability === "best-effort",
     compensate: compensateOf(options.compensate),
     pivot: options.pivot === true,
@@ -120,9 +144,11 @@ const timed = (run: Definition["run"], timeout: Duration.DurationInput): Definit
 /** Strategies by tag first; a bare schedule retries the rest and lets the last error surface. */
 const planOf = (
   recover: object | undefined,
-  retry: Schedule.Schedule<unknown, never, unknown> | undefined
+  retry: Schedule.Schedule<unknown, never, unknown> | undefined,
+  asks: boolean
 ): Plan | undefined => {
-  const byTag = recover === undefined ? undefined : planByTag(recover)
+  const given = recover === undefined ? undefined : planByTag(recover)
+  const byTag = asks ? orAsk(given) : given
   if (retry === undefined) return byTag
   const rest = Strategy.sequence(Strategy.retry(retry), Strategy.abort)
   return {
@@ -131,3 +157,12 @@ const planOf = (
     find: (error, fault) => byTag?.find(error, fault) ?? (error instanceof StepAmbiguous ? undefined : ["*", rest])
   }
 }
+
+/** What nobody knows somebody is asked, unless the program has a strategy for it. */
+const orAsk = (given: Plan | undefined): Plan => ({
+  budgets: given?.budgets ?? [],
+  find: (error, fault) =>
+    given?.find(error, fault) ?? (error instanceof StepAmbiguous ? ["StepAmbiguous", whatHappened] : undefined)
+})
+
+const whatHappened = Strategy.manual()

@@ -7,10 +7,36 @@ import { StepAmbiguous } from "../../RunError.js"
 import { errorCodec } from "../journal/codec.js"
 import type { StepRecord } from "../journal/journal.js"
 import * as live_ from "../run/liveRun.js"
+import { parkedOf } from "../wait/wait.js"
+import * as Waits from "../wait/waits.js"
 import { append, journalError, sourceOf, type Use } from "./stepUse.js"
 
 const Wait = Schema.parseJson(Schema.Struct({ next: Schema.Number, error: Schema.Unknown }))
 const decodeWait = Schema.decodeUnknown(Wait)
+
+/** The failure somebody was asked about, or is. */
+export const failedBefore = (use: Use, record: StepRecord): Effect.Effect<never, unknown, unknown> =>
+  Effect.suspend(() => {
+    use.attempt = record.attempts
+    const error = Effect.flatMap(decodeWait(record.payload), (line) =>
+      errorCodec(use.definition.error).decode(JSON.stringify(line.error))
+    )
+    return Effect.flatMap(Effect.catchAll(error, journalError(use, "Decode", "error")), Effect.fail)
+  })
+
+/** For long enough to leave the process for it, the run waits, and not this fiber. */
+export const restUntil = (use: Use, next: number): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const { key, live, record } = use
+    if (next - now <= live.how.patience) return Effect.sleep(Math.max(0, next - now))
+    const waiting = {
+      kind: "sleep",
+      about: `retry of ${use.definition.name}`,
+      until: next,
+      startedAt: record?.updatedAt ?? now
+    } as const
+    return Effect.asVoid(Waits.resting(live, Waits.park(live, `${key}!`, parkedOf(live, key, waiting))))
+  })
 
 /** The next attempt was due at a moment, and that moment still stands. */
 export const goOnWaiting = (use: Use, record: StepRecord): Effect.Effect<void> =>
@@ -19,7 +45,7 @@ export const goOnWaiting = (use: Use, record: StepRecord): Effect.Effect<void> =
     const delay = Duration.millis(Math.max(0, next - (yield* Clock.currentTimeMillis)))
     const attempt = record.attempts + 1
     yield* live_.emit(use.live, () => ({ _tag: "BackoffResumed", source: sourceOf(use), attempt, delay }))
-    yield* Effect.sleep(delay)
+    yield* restUntil(use, next)
   })
 
 /** Started and nothing more: nobody knows whether it happened. The record shows what was done about it. */
@@ -34,7 +60,7 @@ export const afterAmbiguous = (use: Use, record: StepRecord): Effect.Effect<void
       attempt: record.attempts,
       onAmbiguous
     }))
-    if (onAmbiguous === "rerun") return
+    if (onAmbiguous === "rerun" || onAmbiguous === "probe") return
     const { attempts, startedAt } = record
     yield* new StepAmbiguous({ run: use.live.id, step: use.key, attempt: attempts, startedAt })
   })

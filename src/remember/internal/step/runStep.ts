@@ -2,20 +2,23 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import { type PastFailure, performFrom } from "../../../react/internal/recovery/perform.js"
 import { isTraced, withSpan } from "../../../react/internal/watch/traced.js"
 import type * as Strategy from "../../../react/Strategy.js"
 import type { Restore } from "../../../storage/Storage.js"
 import { StepConflict } from "../../RunError.js"
 import { errorCodec } from "../journal/codec.js"
-import { pivotPayload, type StepRecord, undoPayload } from "../journal/journal.js"
+import { markOf, type StepRecord } from "../journal/journal.js"
 import * as Branch from "../run/branch.js"
 import * as live_ from "../run/liveRun.js"
+import * as Order from "../run/order.js"
 import * as Replays from "../run/replays.js"
 import { noOutput } from "../undo/undoLog.js"
+import * as Waits from "../wait/waits.js"
 import { answer, isAnswered } from "./answerStep.js"
 import type { AnyEffect, Attempt, Definition } from "./definition.js"
-import { afterAmbiguous, goOnWaiting, pastOf } from "./resumeStep.js"
+import { afterAmbiguous, failedBefore, goOnWaiting, pastOf, restUntil } from "./resumeStep.js"
 import { settle } from "./settleStep.js"
 import { append, appendEntry, journalError, sourceOf, type Use } from "./stepUse.js"
 import { transactional } from "./transactional.js"
@@ -33,10 +36,13 @@ export const runStep = (definition: Definition, input: unknown): AnyEffect =>
         if (key instanceof StepConflict) return live_.stop(live, key)
         const use = makeUse(live, definition, input, key, fiber)
         const end = () => live_.leave(run, definition.name)
+        const mismatch = checkOrder(use)
+        if (mismatch !== undefined) return Effect.ensuring(live_.stop(live, mismatch), Effect.sync(end))
         if (isAnswered(use.record)) return Effect.ensuring(answer(use, use.record), Effect.sync(end))
         // A run that is about to be rewound begins nothing more.
         const parks = live.rewinding || Replays.find(live.replays, key) !== undefined
-        return parks ? Effect.ensuring(parked(use), Effect.sync(end)) : fresh(use, fiber, restore, end)
+        if (parks) return Effect.ensuring(parked(use), Effect.sync(end))
+        return live.how.isLeaving() ? Effect.ensuring(left(use), Effect.sync(end)) : fresh(use, fiber, restore, end)
       })
     )
   )
@@ -54,10 +60,24 @@ const makeUse = (
   key,
   record: live.journal.steps.get(key),
   traced: isTraced(fiber),
+  root: Order.isRoot(fiber) && !live.interrupted,
   context: fiber.currentContext,
   output: noOutput(),
   writes: []
 })
+
+/** A step that is only recorded if it can be may be missing from the journal. */
+const checkOrder = ({ definition, key, live, record, root }: Use) =>
+  root && live.replays.size === 0 && !live.rewinding && !(record === undefined && definition.bestEffort)
+    ? Order.meet(live, key, record !== undefined)
+    : undefined
+
+/** Its process is to stop: the run is left before the step, for another one to go on. */
+const left = ({ key, live }: Use): AnyEffect =>
+  Effect.zipRight(
+    Waits.park(live, key, { kind: "sleep", signal: undefined, until: undefined, waiting: undefined }),
+    Replays.never
+  )
 
 /** The types refuse it, but a cast may hide it. */
 class StepInsideStep extends Error {
@@ -87,11 +107,16 @@ const fresh = (
 ): AnyEffect => {
   const { cells } = use.live
   const rest = Branch.working(fiber, use.key)
+  const { plan } = use.definition
+  Waits.begin(use.live)
+  if (plan !== undefined) use.live.asking.set(use.key, { step: use, questions: 0 })
   cells.working.set(use.key, use.writes)
   const end = () => {
     leave()
     rest()
     cells.working.delete(use.key)
+    if (plan !== undefined) use.live.asking.delete(use.key)
+    Waits.end(use.live)
   }
   return Effect.matchCauseEffect(attempts(use, restore), {
     onSuccess: (value) => {
@@ -140,7 +165,7 @@ const started = (use: Use, number: number): Effect.Effect<void> =>
     const { compensate, pivot, transactional } = use.definition
     // What is committed together with its own line needs none before it: it happened, or it did not.
     if (transactional) return Effect.void
-    const payload = pivot ? pivotPayload : compensate === undefined ? undefined : undoPayload
+    const payload = markOf({ pivot, undo: compensate !== undefined, root: use.root })
     const entry = live_.nextEntry(use.live, "AttemptStarted", use.key, number, payload)
     const marked = appendEntry(use, entry)
     const registered = canBeUndone(use) ? Effect.tap(marked, () => registerUndo(use, entry.seq)) : marked
@@ -166,8 +191,11 @@ const performOptions = (use: Use, past: ReadonlyArray<PastFailure>) => ({
   onFailure: () => {
     use.writes.length = 0
   },
-  onAgain: (failure: Strategy.Failure<unknown>, delay: Duration.Duration) =>
-    Effect.uninterruptible(attemptFailed(use, failure, delay))
+  onAgain: (failure: Strategy.Failure<unknown>, delay: Duration.Duration) => {
+    const recorded = Effect.uninterruptible(attemptFailed(use, failure, delay))
+    const next = failure.at + Duration.toMillis(delay)
+    return Duration.toMillis(delay) > use.live.how.patience ? Effect.zipRight(recorded, restUntil(use, next)) : recorded
+  }
 })
 
 const attemptFailed = (use: Use, failure: Strategy.Failure<unknown>, delay: Duration.Duration): Effect.Effect<void> =>
@@ -183,14 +211,40 @@ const encodeError = (use: Use, error: unknown) =>
 
 const resumed = (use: Use, record: StepRecord): AnyEffect => {
   const { onAmbiguous, plan } = use.definition
-  const waits = record.status === "waiting"
-  const begin = waits ? goOnWaiting(use, record) : afterAmbiguous(use, record)
-  // At most once: the failure is that of the attempt that was cut short, and none is begun.
-  const failsAtOnce = !waits && onAmbiguous === "fail"
+  const { status } = record
+  const begin =
+    status === "waiting"
+      ? goOnWaiting(use, record)
+      : status === "asked"
+        ? failedBefore(use, record)
+        : afterAmbiguous(use, record)
+  // The failure is that of the attempt that was asked about or cut short, and none is begun.
+  const failsAtOnce = status === "asked" || (status === "started" && (onAmbiguous === "fail" || onAmbiguous === "ask"))
   const first = failsAtOnce ? record.attempts : record.attempts + 1
-  const beginFirst = failsAtOnce ? begin : Effect.zipRight(begin, attempt(use, first))
-  const go = (number: number) => (number === first ? beginFirst : attempt(use, number))
+  const run = onAmbiguous === "probe" && (status === "started" || record.unsure) ? probing(use) : attempt
+  const beginFirst = failsAtOnce ? begin : Effect.zipRight(begin, run(use, first))
+  const go = (number: number) => (number === first ? beginFirst : run(use, number))
   return Effect.flatMap(pastOf(use, record), (past) =>
     plan === undefined ? go(first) : performFrom(first, go, plan, performOptions(use, past))
   )
+}
+
+/** Whether it has happened the world outside knows. As long as it has not said, nothing is run. */
+const probing = ({ definition: { probe } }: Use): typeof attempt => {
+  let isUnsure = true
+  return (use, number) =>
+    Effect.suspend(() =>
+      isUnsure && probe !== undefined
+        ? Effect.flatMap(
+            probe(use.input, attemptOf(use, number)),
+            Option.match({
+              onNone: () => {
+                isUnsure = false
+                return attempt(use, number)
+              },
+              onSome: Effect.succeed
+            })
+          )
+        : attempt(use, number)
+    )
 }

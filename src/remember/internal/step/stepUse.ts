@@ -17,6 +17,8 @@ export interface Use {
   readonly key: string
   readonly record: StepRecord | undefined
   readonly traced: boolean
+  /** It is used by the body's own fiber. */
+  readonly root: boolean
   /** What its compensation needs. */
   readonly context: Context.Context<never>
   /** What its compensation is told. */

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { pivotPayload, undoPayload } from "../journal/journal.js"
+import { markOf } from "../journal/journal.js"
 import { nextEntry, stop } from "../run/liveRun.js"
 import type { AnyEffect } from "./definition.js"
 import { journalError, type Use } from "./stepUse.js"
@@ -15,7 +15,7 @@ export const transactional = (use: Use, number: number, run: AnyEffect): AnyEffe
         Effect.catchAll(definition.success.encode(value), journalError(use, "Encode", "success")),
         (payload) => {
           const { compensate, pivot } = definition
-          const mark = pivot ? pivotPayload : compensate === undefined ? undefined : undoPayload
+          const mark = markOf({ pivot, undo: compensate !== undefined, root: false })
           const marked = mark === undefined ? [] : [nextEntry(live, "AttemptStarted", key, number, mark)]
           const entry = nextEntry(live, "StepCompleted", key, number, payload)
           use.committed = true

@@ -22,6 +22,7 @@ import * as Answer from "./Answer.js"
 import * as fork_ from "./internal/rewind/fork.js"
 import { inputOf, rewindRun } from "./internal/rewind/fromOutside.js"
 import { type Definition, execute as executeRun, join as join_, start as start_ } from "./internal/run/execute.js"
+import * as history_ from "./internal/run/history.js"
 import { escape, Run as RunTag } from "./internal/run/liveRun.js"
 import { patched as patched_ } from "./internal/run/patched.js"
 import * as status_ from "./internal/run/runStatus.js"
@@ -504,6 +505,30 @@ export const sleep = (
  * @category versions
  */
 export const patched: (name: string) => Effect.Effect<boolean, never, Run> = patched_
+
+/**
+ * A run with its whole journal, as JSON can hold it: `Testing.replay` shows
+ * whether changed code still fits it.
+ *
+ * @since 0.3.0
+ * @category versions
+ */
+export const History = history_.History
+/**
+ * @since 0.3.0
+ * @category versions
+ */
+export type History = history_.History
+
+/**
+ * Exports a run, for the tests of a change. It holds the input and the results
+ * of the steps.
+ *
+ * @since 0.3.0
+ * @category versions
+ */
+export const history: (id: string) => Effect.Effect<History, RunNotFoundError | Storage.StorageError, Storage.Storage> =
+  history_.history
 
 /**
  * Puts the steps inside under a name, and a number: for loops, and for steps

@@ -15,6 +15,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import * as TestContext from "effect/TestContext"
+import { type Replayed as ReplayedHistory, replay as replayHistory } from "../remember/internal/run/history.js"
 import type { Attempt } from "../remember/internal/step/definition.js"
 import { Injected } from "../remember/internal/step/injected.js"
 import * as Workflow from "../remember/Workflow.js"
@@ -68,6 +69,47 @@ export {
    */
   storageContract
 } from "./storageContract.js"
+
+/**
+ * Runs a workflow against the exported journal of a run (`Workflow.history`),
+ * for a test of changed code. No step is run and nothing is written. Fails
+ * with `ReplayMismatch` where the program takes another way than the journal.
+ *
+ * @example
+ * ```ts
+ * import { Step, Storage, Workflow } from "effect-recovery"
+ * import { Testing } from "effect-recovery/testing"
+ * import { Effect, Schema } from "effect"
+ *
+ * const step = (name: string) => Step.make(name, { success: Schema.String, run: Effect.succeed(name) })
+ * const before = Workflow.make("flow", { success: Schema.String }, () => step("fetch"))
+ * const after = Workflow.make("flow", { success: Schema.String }, () => step("load"))
+ *
+ * Effect.gen(function* () {
+ *   yield* Workflow.execute(before, { id: "1" })
+ *   const history = yield* Workflow.history("1")
+ *   console.log(yield* Testing.replay(before, history)) // { answered: 1, end: 'completed' }
+ *   console.log((yield* Effect.flip(Testing.replay(after, history)))._tag) // ReplayMismatch
+ * }).pipe(Effect.provide(Storage.layerMemory), Effect.runPromise)
+ * ```
+ *
+ * @since 0.3.0
+ * @category replaying
+ */
+export const replay = <Input, A, E, R>(
+  workflow: Workflow.Workflow<Input, A, E, R>,
+  history: Workflow.History
+): Effect.Effect<Replayed, Workflow.RunError, R> =>
+  // The body needs what the workflow needs.
+  replayHistory(workflow.definition, history) as Effect.Effect<Replayed, Workflow.RunError, R>
+
+/**
+ * How far a program came with a journal.
+ *
+ * @since 0.3.0
+ * @category replaying
+ */
+export interface Replayed extends ReplayedHistory {}
 
 /**
  * Goes wrong in place of a step's attempts: by step name, the errors of its
@@ -143,6 +185,10 @@ export interface CrashOptions<Input, R, E2> {
   readonly store?: Effect.Effect<Storage.Store, E2, Scope.Scope> | undefined
   /** Of the processes. Defaults to 30 seconds. */
   readonly lease?: number | undefined
+  /** Answers a run that waits, as somebody outside would; then it is executed again. */
+  readonly onSuspended?:
+    | ((suspended: Workflow.RunSuspended) => Effect.Effect<void, unknown, Storage.Storage>)
+    | undefined
 }
 
 /**
@@ -228,7 +274,7 @@ const observe = <Input, A, E, R, E2>(
 /** One process. */
 const live = <Input, A, E, R, E2>(
   workflow: Workflow.Workflow<Input, A, E, R>,
-  { input, lease = 30_000, services }: CrashOptions<Input, R, E2>,
+  { input, lease = 30_000, onSuspended, services }: CrashOptions<Input, R, E2>,
   ledger: Ledger.Service,
   store: Storage.Store,
   isDead: () => boolean,
@@ -242,7 +288,8 @@ const live = <Input, A, E, R, E2>(
     const context = yield* Layer.build(all)
     // The request of a workflow without an input may leave it out; this one never does.
     const request = { id: runId, input } as unknown as Workflow.Request<Input>
-    const program = Effect.retry(Workflow.execute(workflow, request), {
+    const answered = answering(Workflow.execute(workflow, request), onSuspended)
+    const program = Effect.retry(answered, {
       while: (error) => typeof error === "object" && error !== null && "_tag" in error && error._tag === "LeaseHeld",
       schedule: patience
     })
@@ -253,3 +300,18 @@ const live = <Input, A, E, R, E2>(
   })
 
 const patience = Schedule.spaced("5 seconds")
+
+/** Executes again after each answer; what was answered before is answered no more. */
+const answering = <A, E, R>(
+  execute: Effect.Effect<A, E, R>,
+  onSuspended: CrashOptions<never, never, never>["onSuspended"]
+): Effect.Effect<A, E, R | Storage.Storage> =>
+  onSuspended === undefined
+    ? execute
+    : Effect.catchAll(
+        execute,
+        (error): Effect.Effect<A, E, R | Storage.Storage> =>
+          error instanceof Workflow.RunSuspended
+            ? Effect.zipRight(Effect.ignore(onSuspended(error)), answering(execute, onSuspended))
+            : Effect.fail(error)
+      )

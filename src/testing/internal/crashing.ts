@@ -41,13 +41,14 @@ export const makeCrasher = (point: CrashPoint | undefined, crash: Effect.Effect<
 }
 
 /** What a store and the service over it have in common, and leaves something behind. */
-type Written = "append" | "transactional" | "rewind" | "finish" | "save" | "remove"
+type Written = "append" | "transactional" | "rewind" | "finish" | "suspend" | "save" | "remove"
 
 const writing = <S extends Pick<Storage.Store, Written>>(on: S, { write }: Crasher): Pick<Storage.Store, Written> => ({
   append: (...args) => write(on.append(...args)),
   transactional: (lease, body) => write(on.transactional(lease, body)),
   rewind: (...args) => write(on.rewind(...args)),
   finish: (...args) => write(on.finish(...args)),
+  suspend: (...args) => write(on.suspend(...args)),
   save: (...args) => write(on.save(...args)),
   remove: (...args) => write(on.remove(...args))
 })

@@ -75,6 +75,8 @@ export interface How {
   readonly onlyDue: boolean
   /** For how long a run that has stopped is to be left alone, in milliseconds. */
   readonly putOff: (run: string, reason: string) => number | undefined
+  /** Nothing is executed: it is only looked whether the program fits its journal. */
+  readonly isReplay: boolean
 }
 
 /** Whoever called wants the result, and waits for sleeps. */
@@ -82,7 +84,8 @@ export const byCaller: How = {
   patience: Number.POSITIVE_INFINITY,
   isLeaving: () => false,
   onlyDue: false,
-  putOff: () => undefined
+  putOff: () => undefined,
+  isReplay: false
 }
 
 /** A step that can ask somebody. */

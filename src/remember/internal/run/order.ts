@@ -2,6 +2,7 @@ import type * as Fiber from "effect/Fiber"
 import { ReplayMismatch } from "../../RunError.js"
 import type { Journal } from "../journal/journal.js"
 import * as Branch from "./branch.js"
+import type { LiveRun } from "./liveRun.js"
 
 /**
  * The steps and waits of the body's own fiber, in their order. What other
@@ -29,6 +30,10 @@ export const isRoot = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean => 
   const branch = fiber.getFiberRef(Branch.current)
   return branch !== undefined && branch.parent === undefined
 }
+
+/** A rollback or a rewind replays a part of the body, and names itself what it does not come by. */
+export const isChecked = ({ how, replays, rewinding }: LiveRun): boolean =>
+  how.isReplay || (replays.size === 0 && !rewinding)
 
 interface Replayed {
   readonly id: string

@@ -68,7 +68,7 @@ const makeUse = (
 
 /** A step that is only recorded if it can be may be missing from the journal. */
 const checkOrder = ({ definition, key, live, record, root }: Use) =>
-  root && live.replays.size === 0 && !live.rewinding && !(record === undefined && definition.bestEffort)
+  root && Order.isChecked(live) && !(record === undefined && definition.bestEffort)
     ? Order.meet(live, key, record !== undefined)
     : undefined
 

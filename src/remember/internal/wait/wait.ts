@@ -54,7 +54,7 @@ const waitAt = (
   fiber: Fiber.RuntimeFiber<unknown, unknown>
 ): Effect.Effect<WaitEnd> => {
   const record = live.journal.waits.get(key)
-  const isRoot = Order.isRoot(fiber) && live.replays.size === 0 && !live.rewinding
+  const isRoot = Order.isRoot(fiber) && Order.isChecked(live)
   const mismatch = (isRoot ? Order.meet(live, key, record !== undefined) : undefined) ?? otherThan(live, record, toWait)
   if (mismatch !== undefined) return live_.stop(live, mismatch)
   if (record?.end !== undefined) return Effect.as(Replays.inTurn(live.replays, key, record.lastSeq), record.end)

@@ -81,6 +81,7 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     patience: settings.patience,
     isLeaving: () => state.leaving,
     onlyDue: true,
+    isReplay: false,
     putOff: (run, reason) => {
       if (state.leaving) return undefined
       const times = (state.stuck.get(run)?.times ?? 0) + 1

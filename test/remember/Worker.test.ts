@@ -1,0 +1,243 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/TestClock"
+import { Answer, RetryPolicy, Signal, Step, Strategy, Worker, Workflow } from "effect-recovery"
+import { Ledger } from "effect-recovery/testing"
+import { backends } from "../support/storages.js"
+
+class Flaky extends Schema.TaggedError<Flaky>()("Flaky", {}) {}
+
+const Go = Signal.make("go", Schema.Number)
+
+/** What a worker does takes turns of the event loop, and no time. */
+const until = <E, R>(condition: Effect.Effect<boolean, E, R>) =>
+  Effect.repeat(
+    Effect.zipRight(
+      Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1))),
+      condition
+    ),
+    { until: (isTrue) => isTrue, times: 4_000 }
+  )
+
+for (const backend of backends) {
+  const setup = Effect.gen(function* () {
+    const place = yield* backend.make
+    const ledger = yield* Ledger.make
+    const base = Layer.merge(Layer.succeed(Ledger.Ledger, ledger), RetryPolicy.layer(RetryPolicy.none))
+    /** A process with a worker. */
+    const process = <W extends ReadonlyArray<Workflow.Workflow<never, unknown, unknown, Ledger.Ledger>>>(
+      workflows: W,
+      options?: Worker.Options
+    ) => Worker.layer(workflows, options).pipe(Layer.provideMerge(place.join("10 days")), Layer.provideMerge(base))
+    const lines = Effect.map(ledger.lines, (all) => all.map(({ effect }) => effect))
+    return { place, process, lines, outside: Layer.merge(place.join("10 days"), base) }
+  })
+
+  describe(`${backend.name}: a worker`, () => {
+    it.scoped("takes what was put on record, oldest first, and no more at once than it may", () =>
+      Effect.gen(function* () {
+        const { lines, process } = yield* setup
+        let running = 0
+        let most = 0
+        const work = Step.make("work", {
+          run: (name: string) =>
+            Effect.gen(function* () {
+              most = Math.max(most, ++running)
+              yield* Ledger.done(name)
+              yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1)))
+              running--
+            })
+        })
+        const Job = Workflow.make("job", { input: Schema.String }, (name) => work(name))
+        yield* Effect.gen(function* () {
+          const names = Array.from({ length: 20 }, (_, i) => `job-${i}`)
+          yield* Effect.forEach(names, (name) =>
+            Effect.zipRight(TestClock.adjust("1 second"), Workflow.start(Job, { id: name, input: name }))
+          )
+          yield* Effect.forEach(names, (name) => Workflow.join(Job, name), { concurrency: "unbounded" })
+          assert.deepStrictEqual(yield* lines, names)
+          assert.isAtMost(most, 3)
+          // Again: nothing is done twice.
+          yield* Workflow.start(Job, { id: "job-0", input: "job-0" })
+          assert.strictEqual((yield* lines).length, 20)
+        }).pipe(Effect.provide(process([Job], { concurrency: 3 })))
+      })
+    )
+
+    it.scoped("goes on after a signal, an answer, a sleep and a backoff, from another process too", () =>
+      Effect.gen(function* () {
+        const { lines, outside, process } = yield* setup
+        const Flow = Workflow.make("flow", { success: Schema.Number, error: Flaky }, () =>
+          Effect.gen(function* () {
+            const number = yield* Go.wait()
+            yield* Workflow.sleep("1 hour")
+            yield* Step.make("flaky", {
+              error: Flaky,
+              run: (_: undefined, { number: attempt }) =>
+                Effect.zipRight(Ledger.done(`flaky ${attempt}`), attempt < 3 ? Effect.fail(new Flaky()) : Effect.void),
+              retry: RetryPolicy.fixed({ maxRetries: 2, delay: "30 minutes", jitter: "none" })
+            })(undefined)
+            return yield* Step.make("asked", {
+              success: Schema.Number,
+              error: Flaky,
+              run: Effect.fail(new Flaky()),
+              recover: { Flaky: Strategy.manual("how many?") }
+            }).pipe(Effect.map((answer) => answer + number))
+          })
+        )
+        yield* Effect.gen(function* () {
+          const suspended = (n: number) =>
+            until(Effect.map(Workflow.list({ status: "suspended" }), (runs) => runs.length === n))
+          const worker = yield* Worker.Worker
+          yield* Workflow.start(Flow, { id: "1" })
+          yield* suspended(1)
+          yield* Effect.provide(Go.send("1", 30), outside)
+          yield* TestClock.adjust("1 minute")
+          yield* until(Effect.map(Workflow.status("1"), ({ waits }) => waits.length === 2))
+          yield* suspended(1)
+          assert.strictEqual((yield* worker.health).running.length, 0)
+          yield* TestClock.adjust("1 hour")
+          yield* until(Effect.map(lines, (all) => all.includes("flaky 1")))
+          yield* suspended(1)
+          yield* TestClock.adjust("30 minutes")
+          yield* until(Effect.map(lines, (all) => all.includes("flaky 2")))
+          yield* suspended(1)
+          yield* TestClock.adjust("30 minutes")
+          yield* until(
+            Effect.map(Workflow.list({ status: "suspended" }), (runs) => runs[0]?.waiting[0]?.about === "how many?")
+          )
+          yield* Effect.provide(Workflow.resolve("1", Answer.json(12)), outside)
+          yield* TestClock.adjust("1 minute")
+          assert.strictEqual(yield* Workflow.join(Flow, "1"), 42)
+          assert.deepStrictEqual(yield* lines, ["flaky 1", "flaky 2", "flaky 3"])
+        }).pipe(Effect.provide(process([Flow], { sweep: "1 minute" })))
+      })
+    )
+
+    it.scoped("leaves alone what it does not know, and says so", () =>
+      Effect.gen(function* () {
+        const { process } = yield* setup
+        const other = Workflow.make("other", {}, () => Effect.void)
+        const known = Workflow.make("known", {}, () => Effect.void)
+        const newer = Workflow.make("known", { version: "2" }, () => Effect.void)
+        yield* Effect.gen(function* () {
+          yield* Workflow.start(other, { id: "a" })
+          yield* Workflow.start(newer, { id: "b" })
+          yield* Workflow.start(known, { id: "c" })
+          yield* Workflow.join(known, "c")
+          const health = yield* Effect.flatMap(Worker.Worker, (worker) => worker.health)
+          assert.deepStrictEqual(
+            [...health.unclaimed].sort((x, y) => (x.workflow < y.workflow ? 1 : -1)),
+            [
+              { workflow: "other", version: "1", runs: 1 },
+              { workflow: "known", version: "2", runs: 1 }
+            ]
+          )
+          assert.strictEqual(health.status, "ok")
+          assert.strictEqual((yield* Workflow.status("b")).status, "stopped")
+        }).pipe(Effect.provide(process([known])))
+        yield* Workflow.join(newer, "b").pipe(Effect.provide(process([known, newer])))
+      })
+    )
+
+    it.scoped("two workflows of one name and version are refused", () =>
+      Effect.gen(function* () {
+        const { process } = yield* setup
+        const one = Workflow.make("one", {}, () => Effect.void)
+        const error = yield* Effect.flip(
+          Effect.scoped(Layer.build(process([one, Workflow.make("one", {}, () => Effect.void)])))
+        )
+        assert.isTrue("_tag" in error && error._tag === "DuplicateWorkflow")
+      })
+    )
+
+    it.scoped("tries a run that dies again later, and later each time, and reports it", () =>
+      Effect.gen(function* () {
+        const { process } = yield* setup
+        let times = 0
+        let broken = true
+        const Bug = Workflow.make("bug", {}, () =>
+          Effect.suspend(() => {
+            times++
+            return broken ? Effect.die(new Error("a bug")) : Effect.void
+          })
+        )
+        yield* Effect.gen(function* () {
+          const worker = yield* Worker.Worker
+          yield* Workflow.start(Bug, { id: "1" })
+          yield* until(Effect.map(worker.health, ({ stuck }) => stuck.length === 1))
+          assert.strictEqual(times, 1)
+          yield* TestClock.adjust("5 seconds")
+          yield* until(Effect.map(worker.health, ({ stuck }) => stuck[0]?.times === 2))
+          yield* TestClock.adjust("9 seconds")
+          yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
+          assert.strictEqual(times, 2)
+          assert.include((yield* worker.health).stuck[0]?.reason, "a bug")
+          broken = false
+          yield* TestClock.adjust("2 seconds")
+          yield* Workflow.join(Bug, "1")
+          assert.strictEqual(times, 3)
+          assert.deepStrictEqual((yield* worker.health).stuck, [])
+        }).pipe(Effect.provide(process([Bug])))
+      })
+    )
+
+    it.scoped("closed, it ends its steps, begins no other, and gives its runs back", () =>
+      Effect.gen(function* () {
+        const { lines, outside, process } = yield* setup
+        const gate = yield* Deferred.make<void>()
+        const Flow = Workflow.make("flow", {}, () =>
+          Effect.gen(function* () {
+            yield* Step.make("first", { run: Effect.zipRight(Ledger.done("first"), Deferred.await(gate)) })
+            yield* Step.make("second", { run: Ledger.done("second") })
+          })
+        )
+        const worker = yield* Effect.forkScoped(Layer.launch(process([Flow])))
+        yield* Effect.provide(Workflow.start(Flow, { id: "1" }), outside)
+        yield* TestClock.adjust("1 second")
+        yield* until(Effect.map(lines, (all) => all.length === 1))
+        const closing = yield* Effect.fork(Fiber.interrupt(worker))
+        yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
+        yield* Deferred.succeed(gate, undefined)
+        yield* Fiber.join(closing)
+        const status = yield* Effect.provide(Workflow.status("1"), outside)
+        assert.deepStrictEqual(
+          status.steps.map(({ key, status }) => [key, status]),
+          [["first", "completed"]]
+        )
+        assert.strictEqual(status.status, "stopped")
+        yield* Effect.provide(Workflow.join(Flow, "1"), process([Flow]))
+        assert.deepStrictEqual(yield* lines, ["first", "second"])
+      })
+    )
+
+    it.scoped("calls itself stalled while a run has been due for too long", () =>
+      Effect.gen(function* () {
+        const { process } = yield* setup
+        const gate = yield* Deferred.make<void>()
+        const Slow = Workflow.make("slow", {}, () => Step.make("wait", { run: Deferred.await(gate) }))
+        yield* Effect.gen(function* () {
+          const worker = yield* Worker.Worker
+          yield* Workflow.start(Slow, { id: "1" })
+          yield* Workflow.start(Slow, { id: "2" })
+          yield* until(Effect.map(worker.health, ({ running }) => running.length === 1))
+          assert.strictEqual((yield* worker.health).status, "ok")
+          yield* TestClock.adjust("2 minutes")
+          yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 10)))
+          const health = yield* worker.health
+          assert.strictEqual(health.status, "stalled")
+          assert.isTrue(Option.exists(health.oldestDue, (age) => Duration.toMillis(age) >= 119_000))
+          yield* Deferred.succeed(gate, undefined)
+          yield* Workflow.join(Slow, "2")
+          assert.strictEqual((yield* worker.health).status, "ok")
+        }).pipe(Effect.provide(process([Slow], { concurrency: 1 })))
+      })
+    )
+  })
+}

@@ -308,3 +308,41 @@ export class RunNotFound extends Data.TaggedError("RunNotFound")<{ readonly run:
     return `There is no run "${this.run}" in this storage. Workflow.list shows what there is.`
   }
 }
+
+/** As for `RollbackFailed`: a generic class cannot extend an expression that knows its parameter. */
+class Ungraphed extends Data.TaggedError("GraphFailed")<{
+  readonly graph: string
+  /** The nodes that failed. */
+  readonly failures: ReadonlyArray<{ readonly node: string; readonly error: unknown }>
+  /** The nodes that were not run, and the one that failed before them. */
+  readonly skipped: ReadonlyArray<{ readonly node: string; readonly because: string }>
+  /** What the others made, as their schemas write it: `Graph.partial` reads it. */
+  readonly outputs: Readonly<Record<string, unknown>>
+}> {}
+
+/**
+ * Nodes of a graph failed. Those that do not come after them have come to
+ * their end.
+ *
+ * @since 0.3.0
+ * @category errors
+ */
+export class GraphFailed<out E> extends Ungraphed {
+  /**
+   * The nodes that failed.
+   *
+   * @since 0.3.0
+   */
+  declare readonly failures: ReadonlyArray<{ readonly node: string; readonly error: E }>
+  constructor(props: ConstructorParameters<typeof Ungraphed>[0]) {
+    super(props)
+    // For whoever prints it: the first error stands behind it.
+    Object.defineProperty(this, "cause", { value: props.failures[0]?.error, enumerable: false, configurable: true })
+  }
+  override get message(): string {
+    const failed = this.failures.map(({ error, node }) => `"${node}" (${messageOf(error)})`).join(", ")
+    const skipped = this.skipped.map(({ node }) => `"${node}"`).join(", ")
+    const done = Object.keys(this.outputs).length
+    return `Graph "${this.graph}" failed at ${failed}. ${skipped === "" ? "" : `Not run: ${skipped}. `}${done} of its nodes came to their end.`
+  }
+}

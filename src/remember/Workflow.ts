@@ -29,6 +29,7 @@ import * as status_ from "./internal/run/runStatus.js"
 import { NotOpen, resolve as resolve_ } from "./internal/wait/resolve.js"
 import { wait } from "./internal/wait/wait.js"
 import {
+  type GraphFailed,
   JournalError,
   type Machinery,
   ReplayMismatch,
@@ -153,6 +154,7 @@ export interface Workflow<in Input, out A, out E, out R> {
 export type Failure<E> =
   | StepFailure<E>
   | RollbackFailed<Failure<E> | Machinery>
+  | GraphFailed<Failure<E> | Machinery>
   | RecoveryExhausted<Failure<E> | Machinery>
 
 /**

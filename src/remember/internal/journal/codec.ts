@@ -5,6 +5,7 @@ import * as Schema from "effect/Schema"
 import { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../../../react/internal/errors.js"
 import { StepAmbiguous } from "../../RunError.js"
 import { Defect } from "./defect.js"
+import { graphFailed } from "./graphFailed.js"
 import { rollbackFailed } from "./rollbackFailed.js"
 
 /** JSON text for a value; `undefined` for the undefined value, which JSON does not know. */
@@ -84,7 +85,12 @@ const stepFailure = (error: AnySchema): AnySchema => {
 /** And a workflow: those of rollbacks and recoveries, inside of one another as transactions can be. */
 const failureOf = (error: AnySchema): AnySchema => {
   const inside = Schema.suspend((): AnySchema => all)
-  const all = Schema.Union(stepFailure(error), rollbackFailed(inside), RecoveryExhausted.schema(inside)) as AnySchema
+  const all = Schema.Union(
+    stepFailure(error),
+    rollbackFailed(inside),
+    graphFailed(inside),
+    RecoveryExhausted.schema(inside)
+  ) as AnySchema
   return all
 }
 

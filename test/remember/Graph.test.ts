@@ -225,4 +225,3 @@ describe("making a graph", () => {
     ])
   })
 })
-

@@ -52,6 +52,36 @@ export type {
 } from "./internal/recovery/named.js"
 export type {
   /**
+   * Which operation a recorded call belongs to.
+   *
+   * @since 0.3.0
+   * @category models
+   */
+  Operation,
+  /**
+   * Keeps what calls come to: `Operation.persist` makes one.
+   *
+   * @since 0.3.0
+   * @category models
+   */
+  Persist,
+  /**
+   * One call of a recoverable, to be recorded.
+   *
+   * @since 0.3.0
+   * @category models
+   */
+  Recorded
+} from "./internal/recovery/persist.js"
+export type {
+  /**
+   * Which operation a call belongs to; nothing unless it is recorded.
+   *
+   * @since 0.3.0
+   * @category models
+   */
+  At,
+  /**
    * What one attempt of a recoverable may fail with.
    *
    * @since 0.1.0
@@ -389,6 +419,7 @@ export const recoverCategory: {
  * | `timeout` | none |
  * | `breaker` | 5 failures in a row open it for 300 seconds |
  * | `bulkhead`, `budget`, `strategy`, `rules`, `hooks` | none |
+ * | `persist` | none: nothing is recorded |
  *
  * @example
  * ```ts

@@ -17,6 +17,7 @@ import { attempts } from "../retry/attempts.js"
 import { checkLimits, checkTimeout } from "../retry/policy.js"
 import { traced } from "../watch/traced.js"
 import { perform } from "./perform.js"
+import type { Operation, Persist, Recorded } from "./persist.js"
 import * as plans from "./plans.js"
 import type { Hooks, Limits } from "./session.js"
 
@@ -52,6 +53,13 @@ export interface RecoverableOptions extends Limits {
   /** Classify its failures; asked before the rules in force. */
   readonly rules?: ReadonlyArray<Fault.Rule> | undefined
   readonly hooks?: Hooks | undefined
+  /**
+   * Record each operation by its id: finished, it answers with what it came
+   * to; interrupted, it goes on with its attempt count. Made by
+   * `Operation.persist`. Each call then says which operation it is. Defaults to
+   * none.
+   */
+  readonly persist?: Persist<never, never, unknown, unknown> | undefined
 }
 
 /**
@@ -61,15 +69,17 @@ export interface RecoverableOptions extends Limits {
  * @category models
  */
 export interface Recoverable<O extends RecoverableOptions> {
-  <A, E, R>(
-    self: Effect.Effect<A, E, R>
+  <A extends PersistedValue<O>, E extends PersistedError<O>, R>(
+    self: Effect.Effect<A, E, R>,
+    ...at: At<O>
   ): Effect.Effect<A | RecoverableValue<O>, RecoverableError<E, O>, R | RecoverableRequirements<O>>
   /**
    * The same for a function that returns a value or a promise. Its signal is
    * aborted when its time is over, or when nobody waits for it any more.
    */
   readonly try: <A>(
-    work: (signal: AbortSignal) => NotToBeRun<A>
+    work: (signal: AbortSignal) => NotToBeRun<A>,
+    ...at: At<O>
   ) => Effect.Effect<
     Awaited<A> | RecoverableValue<O>,
     RecoverableError<Cause.UnknownException, O>,
@@ -131,6 +141,27 @@ export type RecoverableError<E, O> =
   | (undefined extends Option<O, "strategy"> ? AttemptError<E, O> | Strategy.ExhaustedOf<AttemptError<E, O>> : never)
   | Strategy.Resolve<Strategy.FailureOf<Given<O, "strategy">>, AttemptError<E, O>>
   | ([Given<O, "bulkhead">] extends [never] ? never : BulkheadFull)
+  | RecordError<Given<O, "persist">>
+
+/**
+ * Which operation a call belongs to; nothing unless it is recorded.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export type At<O> = [Given<O, "persist">] extends [never]
+  ? []
+  : undefined extends Option<O, "persist">
+    ? [operation?: Operation]
+    : [operation: Operation]
+
+/** What can be recorded; anything, if nothing is. */
+type PersistedValue<O> = undefined extends Option<O, "persist"> ? unknown : RecordedValue<Given<O, "persist">>
+type PersistedError<O> = undefined extends Option<O, "persist"> ? unknown : RecordedError<Given<O, "persist">>
+type RecordedValue<P> = P extends Persist<infer A, never, unknown, unknown> ? A : never
+type RecordedError<P> = P extends Persist<never, infer E, unknown, unknown> ? E : never
+type RecordError<P> = P extends Persist<never, never, infer E2, unknown> ? E2 : never
+type RecordRequirements<P> = P extends Persist<never, never, unknown, infer R> ? R : never
 
 /**
  * @since 0.1.0
@@ -142,7 +173,9 @@ export type RecoverableValue<O> = Strategy.ValueOf<Given<O, "strategy">>
  * @since 0.1.0
  * @category models
  */
-export type RecoverableRequirements<O> = Strategy.RequirementsOf<Given<O, "strategy">>
+export type RecoverableRequirements<O> =
+  | Strategy.RequirementsOf<Given<O, "strategy">>
+  | RecordRequirements<Given<O, "persist">>
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
@@ -161,17 +194,29 @@ export const make = <const O extends RecoverableOptions>(options: O): Effect.Eff
       rules: options.rules
     }
     // From the inside out, and in this order everywhere: timeout, breaker, retry and strategy, bulkhead.
-    const protect = (self: AnyEffect): AnyEffect => {
+    const protect = (self: AnyEffect, operation?: Operation): AnyEffect => {
       const timed = timeout === undefined ? self : attemptTimeout(self, timeout)
       const guarded = breaker === undefined ? timed : breaker.breaker.protect(timed, options.rules)
-      const recovered = perform(guarded, plan, performOptions)
+      const recovered =
+        options.persist === undefined || operation === undefined
+          ? perform(guarded, plan, performOptions)
+          : record(options.persist, {
+              ...operation,
+              name: options.name,
+              plan,
+              options: performOptions,
+              attempt: guarded
+            })
       const bounded = bulkhead === undefined ? recovered : Bulkhead.protect(recovered, bulkhead)
       return traced(`Recovery.${options.name}`, () => ({}), bounded)
     }
     // The interface says what the options make of A, E and R; in here all of them are unknown.
-    const fromWork = (work: (signal: AbortSignal) => unknown) => protect(fromFunction(work))
+    const fromWork = (work: (signal: AbortSignal) => unknown, operation?: Operation) =>
+      protect(fromFunction(work), operation)
     return Object.assign(protect, { try: fromWork, breaker, bulkhead }) as unknown as Recoverable<O>
   })
+
+const record = ({ record }: Persist<never, never, unknown, unknown>, call: Recorded): AnyEffect => record(call)
 
 const breakerOf = ({
   breaker = {},

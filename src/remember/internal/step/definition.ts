@@ -4,7 +4,7 @@ import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { attemptTimeout } from "../../../react/internal/guard/attemptTimeout.js"
-import type { Plan } from "../../../react/internal/recovery/perform.js"
+import type { Options as PerformOptions, Plan } from "../../../react/internal/recovery/perform.js"
 import { checkTimeout } from "../../../react/internal/retry/policy.js"
 import { planByTag } from "../../../react/Recovery.js"
 import * as Strategy from "../../../react/Strategy.js"
@@ -39,6 +39,8 @@ export interface Definition {
   readonly pivot: boolean
   /** Its result and the program's own rows are committed together. */
   readonly transactional: boolean
+  /** The bounds and hooks of a recovery it stands for. */
+  readonly recovery?: Pick<PerformOptions, "limits" | "hooks" | "rules"> | undefined
 }
 
 /** Finds out whether an attempt that was cut short has happened, and what it came to. */

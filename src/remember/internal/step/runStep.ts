@@ -184,6 +184,7 @@ const attemptOf = (use: Use, number: number): Attempt => ({
 })
 
 const performOptions = (use: Use, past: ReadonlyArray<PastFailure>) => ({
+  ...use.definition.recovery,
   source: sourceOf(use),
   name: use.definition.name,
   past,

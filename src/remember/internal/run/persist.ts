@@ -1,0 +1,32 @@
+import * as Cause from "effect/Cause"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { CircuitOpen } from "../../../react/internal/errors.js"
+import type { Recorded } from "../../../react/internal/recovery/persist.js"
+import { Defect } from "../journal/defect.js"
+import { define } from "../step/definition.js"
+import { runStep } from "../step/runStep.js"
+import { execute } from "./execute.js"
+
+/** What a promise was rejected with. */
+const Rejected = Schema.transform(
+  Schema.Struct({ _tag: Schema.tag("UnknownException"), error: Defect }),
+  Schema.declare((input): input is Cause.UnknownException => input instanceof Cause.UnknownException),
+  {
+    strict: true,
+    decode: ({ error }) => new Cause.UnknownException(error),
+    encode: ({ error }) => ({ _tag: "UnknownException" as const, error })
+  }
+)
+
+/** An operation is a run with one step: the attempts of the recoverable are those of the step. */
+export const persist = (success: Schema.Schema.Any, ownError: Schema.Schema.All) => {
+  const error = Schema.Union(ownError, CircuitOpen.schema, Rejected) as Schema.Schema.All
+  return ({ attempt, id, labels, name, options, plan }: Recorded): Effect.Effect<unknown, unknown, unknown> => {
+    const step = { ...define(name, { success, error, run: attempt }), plan, recovery: options }
+    const body = () => runStep(step, undefined)
+    const workflow = { name, version: "1", input: Schema.Void, success, error, body }
+    // The step needs what the attempt needs, and the run provides the rest.
+    return execute(workflow as never, { id: `${name}/${id}`, input: undefined, labels })
+  }
+}

@@ -1,0 +1,102 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/TestClock"
+import { Checkpoint, Operation, Recovery, RecoveryPolicy, RetryPolicy, Strategy, Workflow } from "effect-recovery"
+import { backends } from "../support/storages.js"
+
+class Down extends Schema.TaggedError<Down>()("Down", {}) {}
+
+for (const backend of backends) {
+  const setup = Effect.map(backend.make, (place) => place.join("10 days"))
+
+  describe(`${backend.name}: recorded operations`, () => {
+    it.scoped("finished, they answer with what is recorded; interrupted, they go on with their attempt count", () =>
+      Effect.gen(function* () {
+        const layer = yield* setup
+        let calls = 0
+        const work = (succeedsAt: number) =>
+          Effect.suspend(() => (++calls >= succeedsAt ? Effect.succeed(`call ${calls}`) : Effect.fail(new Down())))
+        yield* Effect.gen(function* () {
+          const make = Recovery.recoverable({
+            name: "download",
+            retry: RetryPolicy.fixed({ maxRetries: 3, delay: "1 minute", jitter: "none" }),
+            breaker: false,
+            persist: Operation.persist({ success: Schema.String, error: Down })
+          })
+          // The first process ends in its first backoff.
+          const first = yield* make
+          const fiber = yield* Effect.fork(first(work(4), { id: "a" }))
+          yield* Effect.repeat(
+            Effect.promise(() => new Promise((done) => setTimeout(done, 1))),
+            { until: () => calls === 1, times: 100 }
+          )
+          yield* Effect.promise(() => new Promise((done) => setTimeout(done, 10)))
+          yield* Fiber.interrupt(fiber)
+          const status = yield* Workflow.status("download/a")
+          assert.strictEqual(status.steps[0]?.status, "waiting")
+          const second = yield* make
+          const going = yield* Effect.fork(second(work(4), { id: "a" }))
+          for (let i = 0; i < 4; i++) {
+            yield* Effect.promise(() => new Promise((done) => setTimeout(done, 10)))
+            yield* TestClock.adjust("1 minute")
+          }
+          assert.strictEqual(yield* Fiber.join(going), "call 4")
+          assert.strictEqual((yield* Workflow.status("download/a")).steps[0]?.attempts, 4)
+          // Finished: nothing is called again.
+          assert.strictEqual(yield* second(work(4), { id: "a" }), "call 4")
+          assert.strictEqual(calls, 4)
+          const rejected = yield* make
+          const promise = rejected.try(async () => Promise.reject<string>(new Error("no")), { id: "b" })
+          const failing = yield* Effect.fork(Effect.exit(promise))
+          for (let i = 0; i < 4; i++) {
+            yield* Effect.promise(() => new Promise((done) => setTimeout(done, 10)))
+            yield* TestClock.adjust("1 minute")
+          }
+          assert.isTrue(Exit.isFailure(yield* Fiber.join(failing)))
+          // The failure is recorded too.
+          assert.isTrue(Exit.isFailure(yield* Effect.exit(promise)))
+        }).pipe(Effect.provide(layer))
+      })
+    )
+
+    it.scoped("withRecovery answers by policy and saves when it is due", () =>
+      Effect.gen(function* () {
+        const layer = yield* setup
+        const Progress = Checkpoint.make("progress", { schema: Schema.Struct({ done: Schema.Number }) })
+        let done = 0
+        let fails = 1
+        const load = Effect.suspend(() => {
+          done++
+          return fails-- > 0 ? Effect.fail(new Down()) : Effect.succeed(done)
+        })
+        const recovered = load.pipe(
+          Operation.withRecovery("import", "load", {
+            checkpoint: { of: Progress, state: Effect.sync(() => ({ done })), interval: "5 minutes" }
+          })
+        )
+        yield* Effect.gen(function* () {
+          assert.strictEqual(yield* recovered, 2)
+          assert.strictEqual(yield* recovered, 3)
+          yield* TestClock.adjust("5 minutes")
+          assert.strictEqual(yield* recovered, 4)
+          const saved = yield* Progress.list()
+          assert.deepStrictEqual(
+            saved.map(({ labels }) => labels),
+            [
+              { workflow: "import", step: "load" },
+              { workflow: "import", step: "load" }
+            ]
+          )
+        }).pipe(
+          Effect.provide(
+            RecoveryPolicy.layer({ names: { load: Strategy.retry(RetryPolicy.fixed({ maxRetries: 1, delay: 0 })) } })
+          ),
+          Effect.provide(layer)
+        )
+      })
+    )
+  })
+}

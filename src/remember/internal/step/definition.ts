@@ -21,6 +21,12 @@ export interface Attempt {
   readonly number: number
   /** The same for every attempt of this step in this run, and for no other step. */
   readonly idempotencyKey: string
+  /**
+   * The fencing token of this execution of the run: higher for each that takes
+   * over. A system that refuses a lower one than it has seen is safe from a
+   * process that was paused past its lease.
+   */
+  readonly token: number
 }
 
 export type AnyEffect = Effect.Effect<unknown, unknown, unknown>

@@ -180,7 +180,8 @@ const attemptOf = (use: Use, number: number): Attempt => ({
   run: use.live.id,
   step: use.key,
   number,
-  idempotencyKey: live_.idempotencyKey(use.live, use.key)
+  idempotencyKey: live_.idempotencyKey(use.live, use.key),
+  token: use.live.lease.token
 })
 
 const performOptions = (use: Use, past: ReadonlyArray<PastFailure>) => ({

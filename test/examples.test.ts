@@ -22,6 +22,11 @@ import * as longLoop from "../examples/transactions/long-loop.js"
 import * as moneyTransfer from "../examples/transactions/money-transfer.js"
 import * as orderSaga from "../examples/transactions/order-saga.js"
 import * as withoutStorage from "../examples/transactions/without-storage.js"
+import * as agent from "../examples/workflows/agent-with-approval.js"
+import * as jobs from "../examples/workflows/background-jobs.js"
+import * as ci from "../examples/workflows/ci-pipeline.js"
+import * as llmChain from "../examples/workflows/llm-chain.js"
+import * as progress from "../examples/workflows/progress-websocket.js"
 
 describe("the examples do what they say", () => {
   const cases: Readonly<Record<string, readonly [program: Effect.Effect<unknown, unknown>, result: unknown]>> = {
@@ -76,6 +81,31 @@ describe("the examples do what they say", () => {
         failed: ["transaction/charge"],
         log: ["reserved book", "charged 30", "refund failed", "refund failed", "released book", "refunded receipt 17"]
       }
+    ],
+    "workflows/ci-pipeline": [
+      ci.program,
+      {
+        waiting: "RunSuspended",
+        asked: true,
+        result: { lint: 2, test: 120, deploy: "c0ffee, approved by ada" },
+        testRuns: 3
+      }
+    ],
+    "workflows/agent-with-approval": [
+      agent.program,
+      {
+        outcomes: ["sent, approved by carol", "dropped by carol"],
+        sent: ["Dear Ada, we are sorry. (apology/ticket-7/send)"]
+      }
+    ],
+    "workflows/llm-chain": [
+      llmChain.program,
+      { text: "Tea, like a hug in a cup!", iterations: 2, calls: 3, steps: 10 }
+    ],
+    "workflows/background-jobs": [jobs.program, { done: ["cats.raw at 640", "dogs.raw at 640"], worked: 5, again: 0 }],
+    "workflows/progress-websocket": [
+      progress.program,
+      ["done: part-1", "trying again: Reset", "trying again: Reset", "done: part-2", "done: part-3", "completed"]
     ],
     "transactions/long-loop": [longLoop.program, { lastAttempt: 300, processed: 1_000, kept: 3 }],
     "transactions/crash-test": [

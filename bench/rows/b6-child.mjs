@@ -1,9 +1,9 @@
 /** One process of B6: makes a run of many steps and stops before its end, or resumes it and tells what that took. */
 import * as fs from "node:fs"
-import { Step, Workflow } from "../../dist/index.js"
-import { SqliteStorage } from "../../dist/sqlite.js"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { Step, Workflow } from "../../dist/index.js"
+import { SqliteStorage } from "../../dist/sqlite.js"
 
 const [filename, mode, countText, sizeText] = process.argv.slice(2)
 const count = Number(countText)

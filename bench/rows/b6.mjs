@@ -55,7 +55,11 @@ export const run = async () => {
     title: "B6  resume of a run with many completed steps, in a new process",
     table: [
       ["", "median", "per 1,000 steps"],
-      ...counts.map((count) => [`${count} steps`, `${times[count].median.toFixed(0)} ms`, `${per(count).toFixed(1)} ms`]),
+      ...counts.map((count) => [
+        `${count} steps`,
+        `${times[count].median.toFixed(0)} ms`,
+        `${per(count).toFixed(1)} ms`
+      ]),
       ["", "heap at most, above the start", "results in all"],
       ...sizes.map((size) => [
         `10000 results of ${size} B`,

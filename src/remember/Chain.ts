@@ -10,12 +10,16 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
+import type * as Strategy from "../react/Strategy.js"
 import * as Storage from "../storage/Storage.js"
 import type { CheckpointInvalid, CheckpointNotFound } from "./CheckpointError.js"
 import * as body_ from "./internal/chain/body.js"
 import { bottlenecksOf, historyOf } from "./internal/chain/look.js"
 import { Verdict as VerdictSchema } from "./internal/chain/models.js"
 import type { JournalError, Machinery, RunError, RunNotFound } from "./RunError.js"
+import type * as State from "./State.js"
+import type * as Step from "./Step.js"
+import type { Transaction } from "./Transaction.js"
 import * as Workflow from "./Workflow.js"
 
 /**
@@ -85,15 +89,13 @@ export interface Result<out Text> {
 }
 
 /**
- * A part of a chain: an effect, or a `Step` where it is to have a recovery, a
- * timeout or a compensation of its own.
+ * What a part of a chain answers with: an effect, or a `Step` where it is to
+ * have a recovery, a timeout or a compensation of its own.
  *
  * @since 0.3.0
  * @category models
  */
-export type Part<in Args extends ReadonlyArray<unknown>, out A, out E, out R> = (
-  ...args: Args
-) => Effect.Effect<A, E, R>
+export type Part<A> = Effect.Effect<A, unknown, unknown>
 
 /**
  * @since 0.3.0
@@ -103,8 +105,10 @@ export interface Options<
   Input extends Schema.Schema.Any,
   Text extends Schema.Schema.Any,
   Error extends Schema.Schema.All,
-  E,
-  R
+  Generate extends Part<Text["Type"]>,
+  Retrieve extends Readonly<Record<string, Part<string>>>,
+  Validate extends Readonly<Record<string, Part<Verdict>>>,
+  Criticize extends Readonly<Record<string, Part<string>>>
 > {
   /** What it is asked, such as a prompt. */
   readonly input: Input
@@ -115,16 +119,22 @@ export interface Options<
   /** Recorded with every run. Defaults to "1". */
   readonly version?: string | undefined
   /** Run side by side, before the first text. */
-  readonly retrieve?: Readonly<Record<string, Part<[input: Input["Type"]], string, E, R>>> | undefined
-  readonly generate: Part<[context: Context<Input["Type"], Text["Type"]>], Text["Type"], E, R>
+  readonly retrieve?: { readonly [Name in keyof Retrieve]: (input: Input["Type"]) => Retrieve[Name] }
+  readonly generate: (context: Context<Input["Type"], Text["Type"]>) => Generate
   /** Run side by side on each text. Without any, every text is good. */
-  readonly validate?:
-    | Readonly<Record<string, Part<[text: Text["Type"], context: Context<Input["Type"], Text["Type"]>], Verdict, E, R>>>
-    | undefined
+  readonly validate?: {
+    readonly [Name in keyof Validate]: (
+      text: Text["Type"],
+      context: Context<Input["Type"], Text["Type"]>
+    ) => Validate[Name]
+  }
   /** Run side by side on a text that is not good; what they say goes to the next iteration. */
-  readonly criticize?:
-    | Readonly<Record<string, Part<[text: Text["Type"], context: Context<Input["Type"], Text["Type"]>], string, E, R>>>
-    | undefined
+  readonly criticize?: {
+    readonly [Name in keyof Criticize]: (
+      text: Text["Type"],
+      context: Context<Input["Type"], Text["Type"]>
+    ) => Criticize[Name]
+  }
   /** How many texts it makes at most. Defaults to 3. */
   readonly maxIterations?: number | undefined
   /**
@@ -133,6 +143,30 @@ export interface Options<
    */
   readonly alwaysCriticize?: boolean | undefined
 }
+
+/**
+ * What the parts of a chain may fail with.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export type ErrorOf<P> = P extends Effect.Effect<unknown, infer E, unknown> ? E : never
+
+/**
+ * What the parts of a chain need. One that uses a step and is none itself
+ * needs what nobody provides: the step would be inside of another one.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export type RequirementsOf<P> =
+  P extends Step.Step<unknown, unknown, infer R>
+    ? Exclude<R, Workflow.Run>
+    : P extends Effect.Effect<unknown, unknown, infer R>
+      ? Workflow.Run extends R
+        ? Step.StepInsideStep | Exclude<R, Workflow.Run>
+        : R
+      : never
 
 /**
  * @since 0.3.0
@@ -219,7 +253,8 @@ export interface Bottleneck {
 }
 
 /**
- * Defines a chain, once, at the top of a module.
+ * Defines a chain, once, at the top of a module. What a part has for a
+ * compensation is for rewinds; a chain that fails undoes nothing.
  *
  * @example
  * ```ts
@@ -243,17 +278,23 @@ export interface Bottleneck {
 export const make = <
   Input extends Schema.Schema.Any,
   Text extends Schema.Schema.Any,
-  E extends Workflow.Failure<Error["Type"]> | Machinery,
-  R,
-  Error extends Schema.Schema.All = typeof Schema.Never
+  Generate extends Part<Text["Type"]>,
+  Error extends Schema.Schema.All = typeof Schema.Never,
+  Retrieve extends Readonly<Record<string, Part<string>>> = {},
+  Validate extends Readonly<Record<string, Part<Verdict>>> = {},
+  Criticize extends Readonly<Record<string, Part<string>>> = {}
 >(
   name: string,
-  options: Options<Input, Text, Error, E, R>
-): Chain<
+  options: Options<Input, Text, Error, Generate, Retrieve, Validate, Criticize>
+): Made<
+  Error["Type"],
   Input["Type"],
   Text["Type"],
-  E,
-  | Exclude<R, Workflow.Run>
+  ErrorOf<PartsOf<Generate, Retrieve, Validate, Criticize>>,
+  | Exclude<
+      RequirementsOf<PartsOf<Generate, Retrieve, Validate, Criticize>>,
+      Strategy.Rewinder | Strategy.Asker | State.Cells | Transaction
+    >
   | Schema.Schema.Context<Input>
   | Schema.Schema.Context<Text>
   | Schema.Schema.Context<Error>
@@ -263,7 +304,7 @@ export const make = <
   if (!(Number.isInteger(maxIterations) && maxIterations >= 1)) {
     throw new RangeError(`Chain.make: maxIterations must be a whole number from 1 on, not ${maxIterations}`)
   }
-  const parts = body_.partsOf(name, options)
+  const parts = body_.partsOf(name, options as never)
   const workflow = Workflow.make(
     name,
     {
@@ -276,7 +317,7 @@ export const make = <
   )
   const runWithRecovery = (input: unknown, request: { readonly id: string }) =>
     Workflow.execute(workflow, { ...request, input } as never)
-  // The options say what the parts take, make, fail with and need.
+  // The options say what the parts take, make, fail with and need; the errors were seen to fit the schema.
   return {
     name,
     workflow,
@@ -289,3 +330,19 @@ export const make = <
     bottlenecks: bottlenecksOf
   } as never
 }
+
+type PartsOf<Generate, Retrieve, Validate, Criticize> =
+  | Generate
+  | Retrieve[keyof Retrieve]
+  | Validate[keyof Validate]
+  | Criticize[keyof Criticize]
+
+/**
+ * A chain, unless its parts have errors that its schema cannot write.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export type Made<Error, Input, Text, E, R> = [E] extends [Workflow.Failure<Error> | Machinery]
+  ? Chain<Input, Text, E, R>
+  : { readonly refused: "the schema in error does not have all errors of the parts" }

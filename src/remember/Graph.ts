@@ -14,6 +14,7 @@ import { decodeOutputs } from "./internal/graph/outputs.js"
 import { runGraph } from "./internal/graph/runGraph.js"
 import { sortNodes } from "./internal/graph/sort.js"
 import type { Run } from "./internal/run/liveRun.js"
+import { definitionOf } from "./internal/step/definition.js"
 import type { GraphFailed } from "./RunError.js"
 import type { Step } from "./Step.js"
 import type { RunStatus } from "./Workflow.js"
@@ -78,9 +79,12 @@ export type RequirementsOf<N> = N extends Node<unknown, unknown, infer R, never>
  * @category models
  */
 export type InputsOf<Nodes> = Types.Simplify<
-  Types.UnionToIntersection<
-    { [Name in keyof Nodes]: Nodes[Name] extends Node<unknown, unknown, unknown, infer In> ? In : never }[keyof Nodes]
-  >
+  // As parameters, since a node without inputs must add nothing.
+  {
+    [Name in keyof Nodes]: Nodes[Name] extends Node<unknown, unknown, unknown, infer In> ? (inputs: In) => void : never
+  }[keyof Nodes] extends (inputs: infer All) => void
+    ? All
+    : never
 >
 
 /**
@@ -107,14 +111,20 @@ export const node: {
   <A, E, R>(step: Step<A, E, R>): Node<A, E, R>
   <const After extends Readonly<Record<string, AnyNode>>, A, E, R>(
     after: After,
-    step: ((outputs: Outputs<After>) => Step<A, E, R>) | Step<A, E, R>
+    step: ((outputs: Outputs<After>) => Step<A, E, R>) | (() => Step<A, E, R>) | Step<A, E, R>
   ): Node<A, E | ErrorOf<After[keyof After]>, R | RequirementsOf<After[keyof After]>, InputsOf<After>>
 } = (first: object, second?: unknown): never => {
   const after = second === undefined ? {} : first
   const step = (second ?? first) as { readonly name: string }
+  if (!isStep(step)) {
+    throw new TypeError("Graph.node takes what Step.make has made; a function around it would hide the step's name")
+  }
   // The overloads tie the step's argument to what the nodes before it make.
   return { name: step.name, after, step: typeof step === "function" ? step : () => step, made: step } as never
 }
+
+/** What hands over a node's step is made of it alone. */
+const isStep = (made: object): boolean => definitionOf(made) !== undefined
 
 /**
  * @since 0.3.0
@@ -202,7 +212,7 @@ export const make = <const Nodes extends Readonly<Record<string, AnyNode>>>(
 export type RunOptions<In> = {
   /** How many nodes at once. Defaults to all that can. */
   readonly concurrency?: number | "unbounded" | undefined
-} & (unknown extends In ? { readonly inputs?: undefined } : { readonly inputs: In })
+} & ([keyof In] extends [never] ? { readonly inputs?: undefined } : { readonly inputs: In })
 
 /**
  * Runs a graph in the body of a workflow. A node that fails, after what its
@@ -215,7 +225,7 @@ export type RunOptions<In> = {
  */
 export const run = <const Nodes extends Readonly<Record<string, AnyNode>>>(
   graph: Graph<Nodes>,
-  ...[options]: unknown extends InputsOf<Nodes>
+  ...[options]: [keyof InputsOf<Nodes>] extends [never]
     ? [options?: RunOptions<unknown>]
     : [options: RunOptions<InputsOf<Nodes>>]
 ): Effect.Effect<
@@ -237,7 +247,10 @@ export const partial = <const Nodes extends Readonly<Record<string, AnyNode>>>(
   failed: GraphFailed<unknown>
 ): Effect.Effect<Partial<Outputs<Nodes>>, ParseResult.ParseError> =>
   // They were written by the steps' own schemas.
-  decodeOutputs(graph.nodes, failed.outputs) as Effect.Effect<Partial<Outputs<Nodes>>, ParseResult.ParseError>
+  decodeOutputs(graph.nodes, failed.completed, failed.outputs) as Effect.Effect<
+    Partial<Outputs<Nodes>>,
+    ParseResult.ParseError
+  >
 
 /**
  * The graph as a Mermaid flowchart; with the status of a run, how each node

@@ -316,7 +316,9 @@ class Ungraphed extends Data.TaggedError("GraphFailed")<{
   readonly failures: ReadonlyArray<{ readonly node: string; readonly error: unknown }>
   /** The nodes that were not run, and the one that failed before them. */
   readonly skipped: ReadonlyArray<{ readonly node: string; readonly because: string }>
-  /** What the others made, as their schemas write it: `Graph.partial` reads it. */
+  /** The nodes that came to their end. */
+  readonly completed: ReadonlyArray<string>
+  /** What they made, as their schemas write it, unless it is nothing: `Graph.partial` reads it. */
   readonly outputs: Readonly<Record<string, unknown>>
 }> {}
 
@@ -342,7 +344,7 @@ export class GraphFailed<out E> extends Ungraphed {
   override get message(): string {
     const failed = this.failures.map(({ error, node }) => `"${node}" (${messageOf(error)})`).join(", ")
     const skipped = this.skipped.map(({ node }) => `"${node}"`).join(", ")
-    const done = Object.keys(this.outputs).length
+    const done = this.completed.length
     return `Graph "${this.graph}" failed at ${failed}. ${skipped === "" ? "" : `Not run: ${skipped}. `}${done} of its nodes came to their end.`
   }
 }

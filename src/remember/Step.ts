@@ -257,7 +257,7 @@ export const make: {
   ) => Step<
     Success["Type"],
     Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
-    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3>
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>
   >
   <
     R,
@@ -277,7 +277,7 @@ export const make: {
   ): Step<
     Success["Type"],
     Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
-    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3>
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>
   >
 } = (name: string, options: Parameters<typeof define>[1]): never => makeFrom(define(name, options), options.run)
 
@@ -311,10 +311,23 @@ export const transactional: typeof make = (name: string, options: Parameters<typ
   makeFrom(define(name, options, true), options.run)
 
 /** A run that uses a step needs something nobody can provide: the journal could not tell the two apart. */
-type Needs<Success, Error, R, R3> =
+type Needs<Success, Error, R, R3, Own> =
   | Exclude<R | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>, Run>
   | (Run extends R | R3 ? StepInsideStep : never)
-  | (NoCompensation extends R3 ? never : Exclude<R3, Run> | Transaction)
+  | (Strategy.Asker extends Own | R3 ? AskedInsideStep : never)
+  | (NoCompensation extends R3 ? never : Exclude<R3, Run | Strategy.Asker> | Transaction)
+
+/**
+ * Needed by a step whose `run` or compensation asks somebody. Nothing provides
+ * it: nobody can wait there for the answer. Let the step's own `recover` ask,
+ * or a strategy around the step.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface AskedInsideStep {
+  readonly _: "a step cannot ask while it runs: put the strategy into its recover, or around it"
+}
 
 /**
  * Needed by a step whose `run` or strategies use another step. Nothing

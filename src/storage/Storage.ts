@@ -301,8 +301,8 @@ export interface OpenRequest {
   readonly version: string
   readonly input: string
   readonly labels: Readonly<Record<string, string>>
-  /** Leaves a run alone that is not due. */
-  readonly onlyDue?: boolean | undefined
+  /** Leaves a run alone that is not `due`, or that is not `new`. */
+  readonly only?: "due" | "new" | undefined
 }
 
 /**
@@ -312,7 +312,7 @@ export interface OpenRequest {
  * - `Claimed`: the run had stopped and is leased to the caller
  * - `Held`: somebody else holds the lease
  * - `Finished`: the run has an outcome
- * - `Waiting`: the run is not due, and only a due one was wanted
+ * - `Waiting`: the run is not due or not new, and only such a one was wanted
  * - `Different`: the run belongs to another workflow or input; nothing changed
  *
  * @since 0.1.0

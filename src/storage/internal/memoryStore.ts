@@ -57,7 +57,14 @@ export const makeMemoryStore = (): Store => {
 
   const claim = (stored: Stored, owner: string, now: number, leaseMillis: number): Opened => {
     const token = stored.run.token + 1
-    stored.run = { ...stored.run, token, owner, leaseUntil: now + leaseMillis, dueAt: now, waiting: undefined }
+    stored.run = {
+      ...stored.run,
+      token,
+      owner,
+      leaseUntil: now + leaseMillis,
+      dueAt: Math.min(stored.run.dueAt, now),
+      waiting: undefined
+    }
     return { _tag: "Claimed", run: stored.run, lease: leaseOf(stored.run, owner) }
   }
 
@@ -68,7 +75,7 @@ export const makeMemoryStore = (): Store => {
     if (run.workflow !== request.workflow || run.input !== request.input) return { _tag: "Different", run }
     if (run.outcome !== undefined) return { _tag: "Finished", run }
     if (statusOf(run, now) === "running") return { _tag: "Held", run }
-    if (request.onlyDue === true && run.dueAt > now) return { _tag: "Waiting", run }
+    if (isLeft(request, run, now)) return { _tag: "Waiting", run }
     return claim(stored, owner, now, leaseMillis)
   }
 
@@ -177,6 +184,9 @@ export const makeMemoryStore = (): Store => {
     list: (query) => Effect.map(Clock.currentTimeMillis, (now) => list([...byKey.values()], query, now))
   }
 }
+
+const isLeft = ({ only }: OpenRequest, { dueAt }: Run, now: number): boolean =>
+  only === "new" || (only === "due" && dueAt > now)
 
 const shorten = (entry: Entry, longest: number | undefined): Entry =>
   longest === undefined || (entry.payload?.length ?? 0) <= longest

@@ -68,12 +68,15 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
     if (run.outcome !== undefined) return { _tag: "Finished", run }
     const held = statusOf(run, now) === "running" && run.owner !== undefined && !isGone(run.owner)
     if (held) return { _tag: "Held", run }
-    return request.onlyDue === true && run.dueAt > now ? { _tag: "Waiting", run } : claim(run, owner, until, now)
+    const isLeft = request.only === "new" || (request.only === "due" && run.dueAt > now)
+    return isLeft ? { _tag: "Waiting", run } : claim(run, owner, until, now)
   }
 
   const claim = (stopped: Run, owner: string, leaseUntil: number, now: number): Opened => {
-    const run: Run = { ...stopped, token: stopped.token + 1, owner, leaseUntil, dueAt: now, waiting: undefined }
-    sql.claimRun.run(run.token, owner, leaseUntil, now, run.key)
+    // A clock that is put back makes nothing due later than it was.
+    const dueAt = Math.min(stopped.dueAt, now)
+    const run: Run = { ...stopped, token: stopped.token + 1, owner, leaseUntil, dueAt, waiting: undefined }
+    sql.claimRun.run(run.token, owner, leaseUntil, dueAt, run.key)
     return { _tag: "Claimed", run, lease: leaseOf(run, owner) }
   }
 

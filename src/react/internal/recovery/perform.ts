@@ -9,6 +9,7 @@ import * as Fault from "../../Fault.js"
 import type * as RetryBudget from "../../RetryBudget.js"
 import * as Strategy from "../../Strategy.js"
 import { RecoveryExhausted } from "../errors.js"
+import { longSleep } from "../retry/longSleep.js"
 import type { AnyDecision, AnyDriver, Found, Options, PastFailure, Plan, Session } from "./session.js"
 import * as session_ from "./session.js"
 
@@ -41,6 +42,7 @@ export const earning = (budgets: ReadonlyArray<RetryBudget.RetryBudget>, self: A
 const lowest = Random.fixed([0])
 
 const openSession = Effect.fnUntraced(function* (plan: Plan, options: Options, first: number) {
+  options.onFailure?.()
   const session = session_.make(plan, options, first)
   for (const past of options.past ?? []) yield* replay(session, past)
   return session
@@ -238,7 +240,7 @@ const outcome = (
 
 /** Delays count from the failure, whatever was done since. */
 const sleepUntil = (time: number): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(Math.max(0, time - now)))
+  Effect.flatMap(Clock.currentTimeMillis, (now) => longSleep(time - now))
 
 const exhaustion = (session: Session, failure: Strategy.Failure<unknown>): RecoveryExhausted<unknown> =>
   new RecoveryExhausted({

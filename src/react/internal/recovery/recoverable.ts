@@ -16,9 +16,11 @@ import { attemptTimeout } from "../guard/attemptTimeout.js"
 import { attempts } from "../retry/attempts.js"
 import { checkLimits, checkTimeout } from "../retry/policy.js"
 import { traced } from "../watch/traced.js"
+import type { Asker } from "./asker.js"
 import { perform } from "./perform.js"
 import type { Operation, Persist, Recorded } from "./persist.js"
 import * as plans from "./plans.js"
+import type { Rewinder } from "./rewinder.js"
 import type { Hooks, Limits } from "./session.js"
 
 /**
@@ -79,7 +81,7 @@ export interface Recoverable<O extends RecoverableOptions> {
    */
   readonly try: <A>(
     work: (signal: AbortSignal) => NotToBeRun<A>,
-    ...at: At<O>
+    ...at: Awaited<A> extends PersistedValue<O> ? At<O> : [refused: "what the work returns cannot be recorded"]
   ) => Effect.Effect<
     Awaited<A> | RecoverableValue<O>,
     RecoverableError<Cause.UnknownException, O>,
@@ -174,7 +176,11 @@ export type RecoverableValue<O> = Strategy.ValueOf<Given<O, "strategy">>
  * @category models
  */
 export type RecoverableRequirements<O> =
-  | Strategy.RequirementsOf<Given<O, "strategy">>
+  // A recorded operation has a run, which can be asked about and rewound.
+  | Exclude<
+      Strategy.RequirementsOf<Given<O, "strategy">>,
+      [Given<O, "persist">] extends [never] ? never : Asker | Rewinder
+    >
   | RecordRequirements<Given<O, "persist">>
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
@@ -197,16 +203,13 @@ export const make = <const O extends RecoverableOptions>(options: O): Effect.Eff
     const protect = (self: AnyEffect, operation?: Operation): AnyEffect => {
       const timed = timeout === undefined ? self : attemptTimeout(self, timeout)
       const guarded = breaker === undefined ? timed : breaker.breaker.protect(timed, options.rules)
-      const recovered =
-        options.persist === undefined || operation === undefined
-          ? perform(guarded, plan, performOptions)
-          : record(options.persist, {
-              ...operation,
-              name: options.name,
-              plan,
-              options: performOptions,
-              attempt: guarded
-            })
+      if (options.persist !== undefined && operation !== undefined) {
+        // An operation that has ended needs no place: the bulkhead is around its attempts.
+        const attempt = bulkhead === undefined ? guarded : Bulkhead.protect(guarded, bulkhead)
+        const { name } = options
+        return record(options.persist, { ...operation, name, plan, options: performOptions, attempt })
+      }
+      const recovered = perform(guarded, plan, performOptions)
       const bounded = bulkhead === undefined ? recovered : Bulkhead.protect(recovered, bulkhead)
       return traced(`Recovery.${options.name}`, () => ({}), bounded)
     }

@@ -1,12 +1,12 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import type { ChainStep, Context, Part, Result } from "../../Chain.js"
+import type { ChainStep, Context, Result } from "../../Chain.js"
 import * as Checkpoint from "../../Checkpoint.js"
 import * as Step from "../../Step.js"
 import * as Workflow from "../../Workflow.js"
 import { Texts, Verdict, Verdicts } from "./models.js"
 
-type AnyPart = Part<ReadonlyArray<never>, unknown, unknown, unknown>
+type AnyPart = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, unknown, unknown>
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
 interface AnyOptions {

@@ -8,6 +8,7 @@ import type { RecordedKind } from "../journal/journal.js"
 import * as Branch from "../run/branch.js"
 import * as live_ from "../run/liveRun.js"
 import * as Replays from "../run/replays.js"
+import * as Waits from "../wait/waits.js"
 
 /** Where a checkpoint is saved or read: in the body of a run, in one of its steps, or outside. */
 export type Place =
@@ -62,7 +63,7 @@ const inBody = <A, E, R>(
       const parks = known === undefined && (live.rewinding || Replays.find(live.replays, key) !== undefined)
       const there = parks
         ? Replays.park(live.replays, key, false)
-        : restore(use({ _tag: "Body", run, key, known: known?.payload }))
+        : restore(Waits.working(live, use({ _tag: "Body", run, key, known: known?.payload })))
       return Effect.ensuring(
         there,
         Effect.sync(() => live_.leave(run, name))

@@ -1,6 +1,7 @@
 import type { AnyNode, Graph } from "../../Graph.js"
 import type { RunStatus, StepStatus } from "../../Workflow.js"
 import { escape } from "../run/liveRun.js"
+import { graphMark } from "./runGraph.js"
 
 const colours = {
   completed: "fill:#d3f9d8,stroke:#2b8a3e,color:#1b1b1b",
@@ -33,8 +34,9 @@ export const mermaidOf = (
 
 /** The latest use of the node's step within the graph's section. */
 const stepOf = ({ steps }: RunStatus, graph: string, { name }: AnyNode): StepStatus | undefined => {
-  const key = `${escape(graph)}/${escape(name)}`
-  return steps.filter((step) => step.key === key || step.key.endsWith(`/${key}`)).at(-1)
+  const key = `${escape(graph)}${graphMark}/${escape(name)}`
+  const plain = (used: string) => `/${used}`.replace(/#\d+(?=\/|$)/g, "")
+  return steps.filter((step) => plain(step.key).endsWith(`/${key}`)).at(-1)
 }
 
 const labelOf = ({ name }: AnyNode, step: StepStatus | undefined): string =>

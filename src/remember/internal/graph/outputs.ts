@@ -14,19 +14,23 @@ export const encodeOutputs = (nodes: ReadonlyArray<AnyNode>, values: ReadonlyMap
       values.has(node) && codec(node) !== undefined
         ? Effect.match(codec(node)?.encode(values.get(node)) ?? Effect.succeed(undefined), {
             onFailure: () => [],
-            onSuccess: (text) => [[node.name, text === undefined ? null : JSON.parse(text)] as const]
+            onSuccess: (text) => (text === undefined ? [] : [[node.name, JSON.parse(text)] as const])
           })
         : Effect.succeed([])
     ),
     (pairs): Json => Object.fromEntries(pairs.flat())
   )
 
-export const decodeOutputs = (nodes: Readonly<Record<string, AnyNode>>, outputs: Json) =>
+export const decodeOutputs = (
+  nodes: Readonly<Record<string, AnyNode>>,
+  completed: ReadonlyArray<string>,
+  outputs: Json
+) =>
   Effect.map(
     Effect.forEach(Object.entries(nodes), ([name, node]) =>
-      Object.hasOwn(outputs, node.name)
+      completed.includes(node.name)
         ? Effect.map(
-            codec(node)?.decode(outputs[node.name] === null ? undefined : JSON.stringify(outputs[node.name])) ??
+            codec(node)?.decode(Object.hasOwn(outputs, node.name) ? JSON.stringify(outputs[node.name]) : undefined) ??
               Effect.succeed(undefined),
             (value) => [[name, value] as const]
           )

@@ -3,8 +3,9 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { AnyNode, Graph } from "../../Graph.js"
-import { GraphFailed, ReplayMismatch } from "../../RunError.js"
+import { GraphFailed, ReplayMismatch, StepConflict } from "../../RunError.js"
 import * as live_ from "../run/liveRun.js"
+import type { Permit } from "../wait/waits.js"
 import { encodeOutputs } from "./outputs.js"
 
 interface Options {
@@ -24,12 +25,28 @@ export const runGraph = (
   graph: Graph<Readonly<Record<string, AnyNode>>>,
   { concurrency = "unbounded", inputs = {} }: Options = {}
 ): Effect.Effect<unknown, unknown, unknown> =>
-  Effect.flatMap(live_.Run, (run) => {
-    const section = `${run.section}${live_.escape(graph.name)}/`
-    const mismatch = unknownNode(run.live, section, graph)
-    if (mismatch !== undefined) return live_.stop(run.live, mismatch)
-    return Effect.provideService(runNodes(graph, concurrency, inputs), live_.Run, { ...run, section })
-  })
+  Effect.flatMap(live_.Run, (run) =>
+    Effect.withFiberRuntime((fiber) => {
+      if (concurrency !== "unbounded" && !(Number.isInteger(concurrency) && concurrency >= 1)) {
+        return Effect.die(
+          new RangeError(`Graph.run: concurrency must be a whole number from 1 on, or "unbounded", not ${concurrency}`)
+        )
+      }
+      // Each use of the graph has a section of its own, which no other name can produce.
+      const use = live_.enter(run, graph.name, fiber, graphMark)
+      if (use instanceof StepConflict) return live_.stop(run.live, use)
+      const section = `${use}/`
+      const mismatch = unknownNode(run.live, section, graph)
+      if (mismatch !== undefined) return live_.stop(run.live, mismatch)
+      return Effect.ensuring(
+        Effect.provideService(runNodes(graph, concurrency, inputs), live_.Run, { ...run, section }),
+        Effect.sync(() => live_.leave(run, graph.name, graphMark))
+      )
+    })
+  )
+
+/** Names cannot hold it: brackets are escaped in them. */
+export const graphMark = "[graph]"
 
 /** Nodes run side by side, so their order says nothing; but one the journal has must be one of the graph. */
 const unknownNode = (
@@ -95,9 +112,14 @@ const runNode = (
     if (node.step === undefined) return { _tag: "Done", value: inputs[node.name] }
     const { step } = node
     // The node's own type says that its step takes what those before it make.
-    const exit = yield* permits.withPermits(1)(Effect.exit(Effect.suspend(() => step(outputs as never))))
+    const work = Effect.exit(Effect.suspend(() => step(outputs as never)))
+    const exit = yield* permits.withPermits(1)(withPermit(work, { release: permits.release(1), take: permits.take(1) }))
     return Exit.isSuccess(exit) ? { _tag: "Done", value: exit.value } : { _tag: "Failed", cause: exit.cause }
   })
+
+/** A node that waits lets others work meanwhile. */
+const withPermit = <A, E, R>(self: Effect.Effect<A, E, R>, permit: Permit): Effect.Effect<A, E, R | live_.Run> =>
+  Effect.flatMap(live_.Run, (run) => Effect.provideService(self, live_.Run, { ...run, permit }))
 
 /** All of them have ended, whatever the others came to. */
 const settle = (graph: Graph<Readonly<Record<string, AnyNode>>>, ended: ReadonlyMap<AnyNode, Ended>) =>
@@ -117,6 +139,7 @@ const settle = (graph: Graph<Readonly<Record<string, AnyNode>>>, ended: Readonly
       skipped: [...ended].flatMap(([node, one]) =>
         one._tag === "Skipped" ? [{ node: node.name, because: one.because }] : []
       ),
+      completed: [...done.keys()].filter(({ step }) => step !== undefined).map(({ name }) => name),
       outputs: yield* encodeOutputs(graph.all, done)
     })
   })

@@ -10,17 +10,19 @@ export const graphFailed = (error: AnySchema): AnySchema => {
     graph: Schema.String,
     failures: Schema.Array(Schema.Struct({ node: Schema.String, error })),
     skipped: Schema.Array(Schema.Struct({ node: Schema.String, because: Schema.String })),
+    completed: Schema.Array(Schema.String),
     outputs: Schema.Record({ key: Schema.String, value: Schema.Unknown })
   })
   const self = Schema.declare((input): input is GraphFailed<unknown> => input instanceof GraphFailed)
   return Schema.transform(fields, self, {
     strict: true,
     decode: (props) => new GraphFailed(props),
-    encode: ({ failures, graph, outputs, skipped }) => ({
+    encode: ({ completed, failures, graph, outputs, skipped }) => ({
       _tag: "GraphFailed" as const,
       graph,
       failures: failures.map(({ error, node }) => ({ node, error })),
       skipped,
+      completed,
       outputs
     })
   }) as AnySchema

@@ -188,6 +188,12 @@ export const forget = (journal: Journal, { after, within }: Rewound): void => {
       gone.add(key)
     }
   }
+  // A question is forgotten with the step that has asked it.
+  for (const key of [...journal.waits.keys()]) {
+    const asked = key.slice(0, key.lastIndexOf("?"))
+    if (!gone.has(asked) || !journal.waits.delete(key)) continue
+    gone.add(key)
+  }
   for (const [key, { seq }] of journal.recorded) {
     if (covers(key, { lastSeq: seq })) journal.recorded.delete(key)
   }

@@ -30,10 +30,13 @@ export const forkRun = (id: string, as: string, point: Decision.Point) =>
       if (place instanceof RewindRefused) return yield* place
       const all = yield* restore(storage.journal(run.key))
       // What could not be undone was done: only the lines of the steps themselves count.
-      const after = [...journal.steps.values()].filter(
-        ({ lastSeq, step }) => lastSeq > place.after && step.startsWith(place.within)
+      const after = [...journal.steps.entries(), ...journal.waits.entries()].filter(
+        ([key, { lastSeq }]) => lastSeq > place.after && key.startsWith(place.within)
       )
-      const kept = keep(all, journal, new Set(after.map(({ step }) => step)), place)
+      const gone = new Set(after.map(([key]) => key))
+      // A question goes with the step that has asked it.
+      for (const key of journal.waits.keys()) if (gone.has(key.slice(0, key.lastIndexOf("?")))) gone.add(key)
+      const kept = keep(all, journal, gone, place)
       const { input, labels, version, workflow } = run
       const opened = yield* storage.open({ id: as, workflow, version, input, labels }, restore)
       if (opened._tag !== "Created" && opened._tag !== "Claimed") return yield* new RunExists({ run: as })
@@ -92,7 +95,11 @@ const keep = (
   { after, within }: Storage.Rewound
 ): ReadonlyArray<Storage.Entry> => {
   const isKnown = ({ seq, step }: Storage.Entry) => {
-    const order = journal.steps.get(step)?.order ?? journal.undos.get(step)?.order ?? journal.rollbacks.get(step)?.order
+    const order =
+      journal.steps.get(step)?.order ??
+      journal.waits.get(step)?.order ??
+      journal.undos.get(step)?.order ??
+      journal.rollbacks.get(step)?.order
     if (order !== undefined) return seq >= order && !gone.has(step)
     const recorded = journal.recorded.get(step)
     return recorded?.seq === seq

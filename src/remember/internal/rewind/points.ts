@@ -113,9 +113,9 @@ export const obstacle = (
   place: Place
 ): { readonly reason: "Pivot" | "Compensated"; readonly detail: string } | undefined => {
   const keys = keysIn(journal, place)
-  for (const { pivot, status, step } of journal.steps.values()) {
+  for (const { pivot, status, step, unsure } of journal.steps.values()) {
     // One that was begun and not ended may have happened.
-    if (pivot && status !== "failed" && keys.has(step)) return { reason: "Pivot", detail: step }
+    if (pivot && (status !== "failed" || unsure) && keys.has(step)) return { reason: "Pivot", detail: step }
   }
   for (const { lastSeq, section } of journal.rollbacks.values()) {
     const isForgotten = lastSeq > place.after && section.startsWith(place.within)

@@ -35,6 +35,7 @@ import { makeAsker } from "../wait/asker.js"
 import { waitingOf } from "../wait/waiting.js"
 import { makeWaits, unwatch } from "../wait/waits.js"
 import * as Branch from "./branch.js"
+import { makeInOrder } from "./inOrder.js"
 import { byCaller, emit, type How, type LiveRun, Run, type RunService } from "./liveRun.js"
 import { orderOf, unmetAtEnd } from "./order.js"
 
@@ -72,7 +73,7 @@ export const execute = <Input, A, E, R>(
 const executeIn = (storage: Storage.Service, definition: AnyDefinition, request: Request<unknown>, how: How) =>
   // Between getting the lease and keeping it nothing may come.
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(open(storage, definition, request, restore, how.onlyDue), (opened) => {
+    Effect.flatMap(open(storage, definition, request, restore, how.onlyDue ? "due" : undefined), (opened) => {
       switch (opened._tag) {
         case "Finished":
           return restore(adopt(definition, request.id, opened.run.outcome as Storage.Outcome))
@@ -101,10 +102,10 @@ const open = Effect.fnUntraced(function* (
   definition: AnyDefinition,
   { id, input, labels = {} }: Request<unknown>,
   restore: Storage.Restore,
-  onlyDue: boolean
+  only?: "due" | "new"
 ) {
   const text = yield* restore(encodeInput(definition, id, input))
-  const wanted = { id, workflow: definition.name, version: definition.version, labels, onlyDue }
+  const wanted = { id, workflow: definition.name, version: definition.version, labels, only }
   const opened = yield* storage.open({ ...wanted, input: text }, restore)
   if (!isDifferent(opened)) return opened
   const recorded = opened.run
@@ -124,7 +125,7 @@ const open = Effect.fnUntraced(function* (
 export const start = (definition: AnyDefinition, request: Request<unknown>) =>
   Effect.flatMap(Storage.Storage, (storage) =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(open(storage, definition, request, restore, true), (opened) => {
+      Effect.flatMap(open(storage, definition, request, restore, "new"), (opened) => {
         if (!("lease" in opened)) return Effect.void
         const { lease, run } = opened
         // As long as nobody has it, it is due.
@@ -268,6 +269,7 @@ export const makeLive = (
     cells: Cells.make(journal),
     replays: new Set(),
     order: orderOf(journal),
+    inOrder: makeInOrder(),
     how,
     waits: makeWaits(),
     asking: new Map(),
@@ -306,7 +308,7 @@ export const bodyOf = (live: LiveRun, definition: AnyDefinition, input: unknown)
 const began = (live: LiveRun): Events.Event => {
   const { id: run, journal, workflow } = live
   const answered = [...journal.steps.values()].filter(isAnswered).length
-  return live.lease.token === 1
+  return journal.lastSeq === 0
     ? { _tag: "RunStarted", source: { run }, workflow }
     : { _tag: "RunResumed", source: { run }, workflow, answered }
 }
@@ -410,7 +412,7 @@ const suspended = (live: LiveRun, { until, waits }: RunSuspended) => {
     signals: live.waits.seen
   }
   return Effect.zipRight(
-    Effect.tapError(live.storage.suspend(live.lease, suspension), () => live.storage.release(live.lease)),
+    Effect.onError(live.storage.suspend(live.lease, suspension), () => live.storage.release(live.lease)),
     emit(live, () => ({ _tag: "RunSuspended", source: { run: live.id }, until }))
   )
 }

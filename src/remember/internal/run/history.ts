@@ -1,4 +1,4 @@
-import * as Deferred from "effect/Deferred"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -80,7 +80,9 @@ export const replay = (definition: AnyDefinition, { journal, run }: History) =>
       const live = yield* makeLive(storage, definition, run.id, opened.lease, known, how)
       const exit = yield* replayed(live, bodyOf(live, definition, input))
       if (live.stopped !== undefined) return yield* live.stopped
-      if (exit === undefined) return { answered: answeredOf(live), end: "open" } satisfies Replayed
+      // A defect leaves a run open, as it does when it is executed.
+      if (exit === undefined || (Exit.isFailure(exit) && Cause.isDie(exit.cause)))
+        return { answered: answeredOf(live), end: "open" } satisfies Replayed
       const mismatch = unmetAtEnd(live) ?? (yield* otherOutcome(definition, run, exit))
       if (mismatch !== undefined) return yield* mismatch
       return { answered: answeredOf(live), end: Exit.isSuccess(exit) ? "completed" : "failed" } satisfies Replayed
@@ -93,20 +95,19 @@ const answeredOf = ({ journal, replays }: LiveRun): number => {
     .length
 }
 
-/** Up to the end of the body, or to something that is new. */
+/** Up to the end of the body, or as far as the journal goes. */
 const replayed = (live: LiveRun, body: Effect.Effect<unknown, unknown, unknown>) =>
   Effect.gen(function* () {
     const replay = Replays.make("", knownOf(live.journal))
     live.replays.add(replay)
     const fiber = yield* Effect.fork(body)
     live.halt = () => fiber.unsafeInterruptAsFork(FiberId.none)
-    const ended = Effect.map(Fiber.await(fiber), Option.some)
-    const beyond = Effect.as(Deferred.await(replay.beyond), Option.none<Exit.Exit<unknown, unknown>>())
-    const exit = yield* Effect.raceFirst(ended, beyond)
-    // Its other fibers come as far as they come by themselves.
-    if (Option.isNone(exit)) yield* Replays.turns(fiber, () => false)
+    yield* Replays.settle(replay, fiber)
+    // What needs nobody else comes to its end by itself.
+    yield* Replays.turns(fiber, () => false)
+    const exit = fiber.unsafePoll()
     yield* Fiber.interrupt(fiber)
-    return Option.getOrUndefined(exit)
+    return exit ?? undefined
   })
 
 /** A run that has ended ends with the same status, and with the same value. */

@@ -15,8 +15,9 @@ import type { Cells } from "../state/cells.js"
 import type { Fault } from "../step/injected.js"
 import type { Use } from "../step/stepUse.js"
 import type { UndoLog } from "../undo/undoLog.js"
-import type { Waits } from "../wait/waits.js"
+import * as Waits from "../wait/waits.js"
 import * as Branch from "./branch.js"
+import type { InOrder } from "./inOrder.js"
 import type { Order } from "./order.js"
 import type { Replays } from "./replays.js"
 
@@ -36,8 +37,9 @@ export interface LiveRun {
   readonly cells: Cells
   readonly replays: Replays
   readonly order: Order
+  readonly inOrder: InOrder
   readonly how: How
-  readonly waits: Waits
+  readonly waits: Waits.Waits
   /** The steps that can ask somebody, by key. */
   readonly asking: Map<string, Asking>
   /** The uses of each step name, by section. */
@@ -103,6 +105,8 @@ export interface RunService {
   readonly section: string
   /** The section of the innermost transaction. */
   readonly transaction: string | undefined
+  /** @internal What a node of a graph holds while it works. */
+  readonly permit?: Waits.Permit | undefined
   /** @internal */
   readonly live: LiveRun
 }
@@ -148,7 +152,10 @@ export const append = (live: LiveRun, kind: Kind, step: string, attempt: number,
   appendAll(live, [nextEntry(live, kind, step, attempt, payload, at)])
 
 export const appendAll = (live: LiveRun, entries: ReadonlyArray<Entry>): Effect.Effect<void> =>
-  Effect.catchAll(tryAppend(live, entries), (error) => stop(live, error))
+  Waits.working(
+    live,
+    Effect.catchAll(tryAppend(live, entries), (error) => stop(live, error))
+  )
 
 /** The run waits for what this does before it ends. */
 export const whileOpen = <A, E, R>(live: LiveRun, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -174,10 +181,11 @@ export const tryAppend = (
 export const enter = (
   run: RunService,
   name: string,
-  fiber: Fiber.RuntimeFiber<unknown, unknown>
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  mark = ""
 ): string | StepConflict => {
   const live = run.live
-  const base = run.section + escape(name)
+  const base = run.section + escape(name) + mark
   const known = live.uses.get(base)
   const use = Branch.use(fiber, known?.last)
   if (known !== undefined && (live.running.has(base) || !Branch.isBefore(known.last, use))) {
@@ -189,8 +197,8 @@ export const enter = (
   return count === 1 ? base : `${base}#${count}`
 }
 
-export const leave = (run: RunService, name: string): void => {
-  run.live.running.delete(run.section + escape(name))
+export const leave = (run: RunService, name: string, mark = ""): void => {
+  run.live.running.delete(run.section + escape(name) + mark)
 }
 
 /** Keeps names apart from the punctuation of keys. */

@@ -1,4 +1,5 @@
 import type * as Fiber from "effect/Fiber"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import { ReplayMismatch } from "../../RunError.js"
 import type { Journal } from "../journal/journal.js"
 import * as Branch from "./branch.js"
@@ -11,29 +12,43 @@ import type { LiveRun } from "./liveRun.js"
  */
 export interface Order {
   readonly keys: ReadonlyArray<string>
-  /** How many of them were met. */
-  met: number
+  /** Those before this one are done with. */
+  next: number
+  /** All that this execution has come by, whichever fiber did. */
+  readonly met: Set<string>
 }
 
 export const orderOf = (journal: Journal): Order => {
   // What was rolled back may be passed by: its transaction answers for it.
   const sections = [...journal.rollbacks.keys()]
-  const keys = [...journal.steps.entries(), ...journal.waits.entries()]
-    .filter(([key, { root }]) => root === true && !sections.some((section) => key.startsWith(section)))
+  const all = [...journal.steps.entries(), ...journal.waits.entries()]
+  const steps = [...journal.steps.values()].filter(({ status }) => status !== "completed" && status !== "failed")
+  const waits = [...journal.waits.values()].filter(({ end }) => end === undefined)
+  // What is still open may end otherwise than before, and nothing after it is certain.
+  const last = Math.min(...[...steps, ...waits].map(({ order }) => order))
+  const keys = all
+    .filter(([key, { order, root }]) => root === true && order <= last && !sections.some((one) => key.startsWith(one)))
     .sort(([, a], [, b]) => a.order - b.order)
     .map(([key]) => key)
-  return { keys, met: 0 }
+  return { keys, next: 0, met: new Set() }
 }
 
-/** Whether a fiber is the body's own, on its way through the body. */
-export const isRoot = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean => {
+/**
+ * Whether a fiber is the body's own, on its way through the body. Where nothing
+ * can interrupt it may be in a finalizer, which a later execution need not come by.
+ */
+export const isRoot = (
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  flags: RuntimeFlags.RuntimeFlags,
+  live: Pick<LiveRun, "interrupted">
+): boolean => {
   const branch = fiber.getFiberRef(Branch.current)
-  return branch !== undefined && branch.parent === undefined
+  const isOwn = branch !== undefined && branch.parent === undefined
+  return isOwn && RuntimeFlags.interruptible(flags) && !live.interrupted
 }
 
 /** A rollback or a rewind replays a part of the body, and names itself what it does not come by. */
-export const isChecked = ({ how, replays, rewinding }: LiveRun): boolean =>
-  how.isReplay || (replays.size === 0 && !rewinding)
+const isChecked = ({ how, replays, rewinding }: LiveRun): boolean => how.isReplay || (replays.size === 0 && !rewinding)
 
 interface Replayed {
   readonly id: string
@@ -43,24 +58,34 @@ interface Replayed {
 
 /** The next one in the journal that was not met; a transaction that begins anew has forgotten its own. */
 const next = ({ journal, order }: Replayed): string | undefined => {
-  while (order.met < order.keys.length) {
-    const key = order.keys[order.met] as string
-    if (journal.steps.has(key) || journal.waits.has(key)) return key
-    order.met++
+  while (order.next < order.keys.length) {
+    const key = order.keys[order.next] as string
+    if (!order.met.has(key) && (journal.steps.has(key) || journal.waits.has(key))) return key
+    order.next++
   }
   return undefined
 }
 
-/** The program has come to a step or a wait of its own fiber: is it the one the journal has here? */
-export const meet = (live: Replayed, key: string, isKnown: boolean): ReplayMismatch | undefined => {
+/** From here on the program may take another way than its journal, for good reasons. */
+export const giveUp = ({ order }: Pick<LiveRun, "order">): void => {
+  order.next = order.keys.length
+}
+
+/**
+ * The program has come to a step or a wait. Only what would be begun by its own
+ * fiber, while the journal has something else there, is refused: an answer does
+ * no harm, and what was passed by is found out in the end.
+ */
+export const meet = (
+  live: LiveRun,
+  key: string,
+  { isAnswered, isRoot }: { readonly isAnswered: boolean; readonly isRoot: boolean }
+): ReplayMismatch | undefined => {
+  live.order.met.add(key)
+  if (!isRoot || isAnswered || !isChecked(live)) return undefined
   const recorded = next(live)
   if (recorded === undefined) return undefined
-  if (recorded === key) {
-    live.order.met++
-    return undefined
-  }
-  // Known, but of another fiber when it was written; or met before.
-  if (isKnown && !live.order.keys.includes(key, live.order.met)) return undefined
+  const isKnown = live.journal.steps.has(key) || live.journal.waits.has(key)
   return new ReplayMismatch({ run: live.id, reason: isKnown ? "Missing" : "Unexpected", recorded, found: key })
 }
 
@@ -72,9 +97,14 @@ export const unmetAtEnd = (live: Replayed): ReplayMismatch | undefined => {
     : new ReplayMismatch({ run: live.id, reason: "Missing", recorded, found: "the end of the workflow" })
 }
 
-/** Whether the journal goes on from here: the program is only repeating what an earlier execution did. */
-export const isBehind = (live: Replayed, fiber: Fiber.RuntimeFiber<unknown, unknown>, section: string): boolean => {
-  if (isRoot(fiber)) return next(live) !== undefined
-  const isOpen = (key: string) => key.startsWith(section)
-  return [...live.journal.steps.keys(), ...live.journal.waits.keys()].some(isOpen)
+/**
+ * Whether an earlier execution has been further than this one: then it was the
+ * code of then that did what comes now. What was rolled back counts until its
+ * transaction was met.
+ */
+export const isBehind = ({ journal, order: { met } }: LiveRun): boolean => {
+  const passed = [...journal.rollbacks.keys()].filter((section) => met.has(section))
+  return [...journal.steps.keys(), ...journal.waits.keys()].some(
+    (key) => !met.has(key) && !passed.some((section) => key.startsWith(section))
+  )
 }

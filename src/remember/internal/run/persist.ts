@@ -1,12 +1,15 @@
 import * as Cause from "effect/Cause"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { CircuitOpen } from "../../../react/internal/errors.js"
+import { BulkheadFull, CircuitOpen, RecoveryExhausted } from "../../../react/internal/errors.js"
 import type { Recorded } from "../../../react/internal/recovery/persist.js"
 import { Defect } from "../journal/defect.js"
 import { define } from "../step/definition.js"
 import { runStep } from "../step/runStep.js"
+import { LeftOpen } from "../step/settleStep.js"
 import { execute } from "./execute.js"
+import { escape } from "./liveRun.js"
 
 /** What a promise was rejected with. */
 const Rejected = Schema.transform(
@@ -21,12 +24,22 @@ const Rejected = Schema.transform(
 
 /** An operation is a run with one step: the attempts of the recoverable are those of the step. */
 export const persist = (success: Schema.Schema.Any, ownError: Schema.Schema.All) => {
-  const error = Schema.Union(ownError, CircuitOpen.schema, Rejected) as Schema.Schema.All
+  const error = Schema.Union(ownError, CircuitOpen.schema, BulkheadFull.schema, Rejected) as Schema.Schema.All
   return ({ attempt, id, labels, name, options, plan }: Recorded): Effect.Effect<unknown, unknown, unknown> => {
-    const step = { ...define(name, { success, error, run: attempt }), plan, recovery: options }
+    const made = define(name, { success, error, run: attempt })
+    const step = { ...made, plan, recovery: options, leavesOpen: isRefusal }
     const body = () => runStep(step, undefined)
     const workflow = { name, version: "1", input: Schema.Void, success, error, body }
     // The step needs what the attempt needs, and the run provides the rest.
-    return execute(workflow as never, { id: `${name}/${id}`, input: undefined, labels })
+    const run = execute(workflow as never, { id: `${escape(name)}/${id}`, input: undefined, labels })
+    return Effect.catchSomeDefect(run, (defect) =>
+      defect instanceof LeftOpen ? Option.some(Effect.fail(defect.error)) : Option.none()
+    )
   }
 }
+
+/** The work was not done, so it has no outcome: once the breaker has closed it can be. */
+const isRefusal = (error: unknown): boolean =>
+  error instanceof CircuitOpen ||
+  error instanceof BulkheadFull ||
+  (error instanceof RecoveryExhausted && isRefusal(error.error))

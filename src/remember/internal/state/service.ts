@@ -5,6 +5,7 @@ import { StepConflict } from "../../RunError.js"
 import { emptyJournal } from "../journal/journal.js"
 import * as Branch from "../run/branch.js"
 import * as live_ from "../run/liveRun.js"
+import { giveUp } from "../run/order.js"
 import * as Replays from "../run/replays.js"
 import { type Cells, decodeWrite, encodeWrite, make as makeCells, type PendingWrite, type Write } from "./cells.js"
 import { globalCells, nameOf } from "./global.js"
@@ -71,7 +72,11 @@ export const cellsOf = (live: live_.LiveRun): CellsService => {
   return {
     history: (address, limit) =>
       address.scope === "global"
-        ? shared.history(address.name, limit)
+        ? // What others write decides where the program goes from here.
+          Effect.suspend(() => {
+            giveUp(live)
+            return shared.history(address.name, limit)
+          })
         : here((run, step) => {
             const cell = cellOf(run, address)
             const pending = (workingOf(live.cells, step) ?? []).filter((write) => write.cell === cell)

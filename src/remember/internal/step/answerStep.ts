@@ -4,8 +4,10 @@ import * as ParseResult from "effect/ParseResult"
 import { ReplayMismatch } from "../../RunError.js"
 import { causeCodec } from "../journal/codec.js"
 import type { StepRecord } from "../journal/journal.js"
+import { inOrder } from "../run/inOrder.js"
 import * as live_ from "../run/liveRun.js"
 import * as Replays from "../run/replays.js"
+import * as Waits from "../wait/waits.js"
 import type { AnyEffect } from "./definition.js"
 import { journalError, sourceOf, type Use } from "./stepUse.js"
 import { registerUndo } from "./undoStep.js"
@@ -33,13 +35,18 @@ const answerValue = (use: Use, record: StepRecord): AnyEffect =>
   )
 
 /** Known at once; told when it is its turn. */
-const inTurn = ({ key, live }: Use, { lastSeq }: StepRecord): Effect.Effect<void> =>
-  live.replays.size === 0 ? Effect.void : Replays.inTurn(live.replays, key, lastSeq)
+const inTurn = ({ key, live, root }: Use, { lastSeq }: StepRecord): Effect.Effect<void> => {
+  if (live.replays.size > 0) return Replays.inTurn(live.replays, key, lastSeq)
+  return root ? Effect.void : inOrder(live.inOrder, lastSeq)
+}
 
 /** Long results are in the storage until they are told. */
 const payloadOf = ({ live }: Use, { lastSeq, omitted, payload }: StepRecord): Effect.Effect<string | undefined> =>
   omitted
-    ? Effect.catchAll(live.storage.payload(live.lease.key, lastSeq), (error) => live_.stop(live, error))
+    ? Waits.working(
+        live,
+        Effect.catchAll(live.storage.payload(live.lease.key, lastSeq), (error) => live_.stop(live, error))
+      )
     : Effect.succeed(payload)
 
 /** What is no JSON is damaged; what does not fit the schema was written by another one. */
@@ -69,7 +76,7 @@ const answerCause = (use: Use, record: StepRecord): AnyEffect =>
 
 const known = (use: Use, record: StepRecord): void => {
   // A pivot that failed has not happened.
-  if (!(use.definition.pivot && record.status === "failed")) registerUndo(use, record.order)
+  if (!(use.definition.pivot && record.status === "failed" && !record.unsure)) registerUndo(use, record.order)
   use.live.cells.meet(use.key)
   Replays.meet(use.live.replays, use.key)
 }

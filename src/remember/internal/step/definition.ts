@@ -45,6 +45,8 @@ export interface Definition {
   readonly pivot: boolean
   /** Its result and the program's own rows are committed together. */
   readonly transactional: boolean
+  /** Failures that are no result: the run stops, and the step is run again. */
+  readonly leavesOpen?: ((error: unknown) => boolean) | undefined
   /** The bounds and hooks of a recovery it stands for. */
   readonly recovery?: Pick<PerformOptions, "limits" | "hooks" | "rules"> | undefined
 }
@@ -55,11 +57,16 @@ export type Probe = (input: unknown, attempt: Attempt) => Effect.Effect<Option.O
 /** Where a step that takes an argument keeps its definition. */
 export const definitionKey: unique symbol = Symbol.for("effect-recovery/Step/definition")
 
-/** How a step's result is written. */
-export const codecOf = (step: object): Codec<unknown> => {
+/** What `Step.make` was given. */
+export const definitionOf = (step: object): Definition | undefined => {
   // Only `Step.make` makes steps: a value has its definition, a function has it under the key.
   const made = step as { readonly definition?: Definition; readonly [definitionKey]?: Definition }
-  const definition = made[definitionKey] ?? made.definition
+  return made[definitionKey] ?? made.definition
+}
+
+/** How its result is written. */
+export const codecOf = (step: object): Codec<unknown> => {
+  const definition = definitionOf(step)
   if (definition === undefined) throw new TypeError("this is no step: give what Step.make has made")
   return definition.success
 }

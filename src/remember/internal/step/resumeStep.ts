@@ -3,11 +3,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { PastFailure } from "../../../react/internal/recovery/perform.js"
+import { longSleep } from "../../../react/internal/retry/longSleep.js"
 import { StepAmbiguous } from "../../RunError.js"
 import { errorCodec } from "../journal/codec.js"
 import type { StepRecord } from "../journal/journal.js"
 import * as live_ from "../run/liveRun.js"
-import { parkedOf } from "../wait/wait.js"
+import { atMost, parkedOf } from "../wait/wait.js"
 import * as Waits from "../wait/waits.js"
 import { append, journalError, sourceOf, type Use } from "./stepUse.js"
 
@@ -28,14 +29,14 @@ export const failedBefore = (use: Use, record: StepRecord): Effect.Effect<never,
 export const restUntil = (use: Use, next: number): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const { key, live, record } = use
-    if (next - now <= live.how.patience) return Effect.sleep(Math.max(0, next - now))
+    if (next - now <= live.how.patience) return longSleep(next - now)
     const waiting = {
       kind: "sleep",
       about: `retry of ${use.definition.name}`,
-      until: next,
+      until: atMost(next),
       startedAt: record?.updatedAt ?? now
     } as const
-    return Effect.asVoid(Waits.resting(live, Waits.park(live, `${key}!`, parkedOf(live, key, waiting))))
+    return Effect.asVoid(Waits.resting(live, use.permit, Waits.park(live, `${key}!`, parkedOf(live, key, waiting))))
   })
 
 /** The next attempt was due at a moment, and that moment still stands. */

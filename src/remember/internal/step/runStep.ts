@@ -25,16 +25,16 @@ import { transactional } from "./transactional.js"
 import { canBeUndone, registerUndo } from "./undoStep.js"
 
 export const runStep = (definition: Definition, input: unknown): AnyEffect =>
-  Effect.flatMap(live_.Run, (run) =>
+  Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.withFiberRuntime((fiber) => {
+      Effect.flatMap(live_.Run, (run) => {
         const live = run.live
         if (live.stopped !== undefined) return live_.stop(live, live.stopped)
         const around = Branch.stepOf(fiber)
         if (around !== undefined) return Effect.die(new StepInsideStep(definition.name, around))
         const key = live_.enter(run, definition.name, fiber)
         if (key instanceof StepConflict) return live_.stop(live, key)
-        const use = makeUse(live, definition, input, key, fiber)
+        const use = makeUse(run, definition, input, key, fiber, Order.isRoot(fiber, runtimeFlags, live))
         const end = () => live_.leave(run, definition.name)
         const mismatch = checkOrder(use)
         if (mismatch !== undefined) return Effect.ensuring(live_.stop(live, mismatch), Effect.sync(end))
@@ -47,30 +47,36 @@ export const runStep = (definition: Definition, input: unknown): AnyEffect =>
     )
   )
 
+/** An attempt was cut short, and nobody has found out whether it happened. */
+const isUnsure = (record: StepRecord | undefined): boolean => record?.status === "started" || record?.unsure === true
+
 const makeUse = (
-  live: live_.LiveRun,
+  { live, permit }: live_.RunService,
   definition: Definition,
   input: unknown,
   key: string,
-  fiber: Fiber.RuntimeFiber<unknown, unknown>
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  root: boolean
 ): Use => ({
   live,
+  permit,
   definition,
   input,
   key,
   record: live.journal.steps.get(key),
+  isUnsure: isUnsure(live.journal.steps.get(key)),
   traced: isTraced(fiber),
-  root: Order.isRoot(fiber) && !live.interrupted,
+  root,
   context: fiber.currentContext,
   output: noOutput(),
   writes: []
 })
 
-/** A step that is only recorded if it can be may be missing from the journal. */
-const checkOrder = ({ definition, key, live, record, root }: Use) =>
-  root && Order.isChecked(live) && !(record === undefined && definition.bestEffort)
-    ? Order.meet(live, key, record !== undefined)
-    : undefined
+const checkOrder = ({ definition, key, live, record, root }: Use) => {
+  // One that is only recorded if it can be may have come to anything.
+  if (definition.bestEffort && !isAnswered(record)) Order.giveUp(live)
+  return Order.meet(live, key, { isAnswered: isAnswered(record), isRoot: root })
+}
 
 /** Its process is to stop: the run is left before the step, for another one to go on. */
 const left = ({ key, live }: Use): AnyEffect =>
@@ -116,17 +122,18 @@ const fresh = (
     rest()
     cells.working.delete(use.key)
     if (plan !== undefined) use.live.asking.delete(use.key)
-    Waits.end(use.live)
+  }
+  const settled = (exit: Exit.Exit<unknown, unknown>) => {
+    end()
+    // What it came to is on record before the run is left.
+    return Effect.ensuring(
+      settle(use, exit),
+      Effect.sync(() => Waits.end(use.live))
+    )
   }
   return Effect.matchCauseEffect(attempts(use, restore), {
-    onSuccess: (value) => {
-      end()
-      return settle(use, Exit.succeed(value))
-    },
-    onFailure: (cause) => {
-      end()
-      return settle(use, Exit.failCause(cause))
-    }
+    onSuccess: (value) => settled(Exit.succeed(value)),
+    onFailure: (cause) => settled(Exit.failCause(cause))
   })
 }
 
@@ -162,6 +169,8 @@ const body = (use: Use, number: number): AnyEffect => {
 const started = (use: Use, number: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     use.attempt = number
+    use.isRunning = true
+    use.isUnsure = false
     const { compensate, pivot, transactional } = use.definition
     // What is committed together with its own line needs none before it: it happened, or it did not.
     if (transactional) return Effect.void
@@ -191,6 +200,7 @@ const performOptions = (use: Use, past: ReadonlyArray<PastFailure>) => ({
   past,
   // What the attempt has written does not hold, since it came to nothing.
   onFailure: () => {
+    use.isRunning = false
     use.writes.length = 0
   },
   onAgain: (failure: Strategy.Failure<unknown>, delay: Duration.Duration) => {
@@ -214,6 +224,7 @@ const encodeError = (use: Use, error: unknown) =>
 const resumed = (use: Use, record: StepRecord): AnyEffect => {
   const { onAmbiguous, plan } = use.definition
   const { status } = record
+  use.attempt = record.attempts
   const begin =
     status === "waiting"
       ? goOnWaiting(use, record)

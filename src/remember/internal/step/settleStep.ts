@@ -55,8 +55,20 @@ const recordValue = (use: Use, value: unknown): AnyEffect =>
     }
   )
 
+/** A failure that says nothing about the work, on its way out of the run. */
+export class LeftOpen extends Error {
+  readonly error: unknown
+  constructor(error: unknown) {
+    super("the step was refused, and is still open")
+    this.name = "LeftOpen"
+    this.error = error
+  }
+}
+
 const failed = (use: Use, cause: Cause.Cause<unknown>): AnyEffect => {
   const machinery = machineryOf(cause)
+  const error = Option.getOrUndefined(Cause.failureOption(cause))
+  if (use.definition.leavesOpen?.(error) === true) return died(use, Cause.die(new LeftOpen(error)))
   return machinery === undefined ? recordFailure(use, cause) : live_.stop(use.live, machinery)
 }
 
@@ -72,7 +84,8 @@ const recordFailure = (use: Use, cause: Cause.Cause<unknown>): AnyEffect =>
     const payload = yield* Effect.catchAll(codec.encode(cause), journalError(use, "Encode", "error"))
     const attempts = use.attempt ?? 1
     use.writes.length = 0
-    forgetPivot(use)
+    // What may have happened stands in the way like what has.
+    if (!use.isUnsure) forgetPivot(use)
     yield* append(use, "StepFailed", attempts, payload)
     if (use.live.watch.isOn()) {
       const fault = yield* Fault.classify(cause)

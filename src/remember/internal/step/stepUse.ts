@@ -7,6 +7,7 @@ import type { Kind, StepRecord } from "../journal/journal.js"
 import * as live_ from "../run/liveRun.js"
 import type { PendingWrite } from "../state/cells.js"
 import type { Output } from "../undo/undoLog.js"
+import type { Permit } from "../wait/waits.js"
 import type { Definition } from "./definition.js"
 
 /** One use of a step within a run. */
@@ -24,6 +25,12 @@ export interface Use {
   /** What its compensation is told. */
   readonly output: Output
   attempt?: number
+  /** An attempt was cut short, and nobody has found out whether it happened. */
+  isUnsure: boolean
+  /** An attempt of it is under way. */
+  isRunning?: boolean
+  /** What a node of a graph holds while it works. */
+  readonly permit: Permit | undefined
   /** Its result was committed together with rows. */
   committed?: boolean
   /** What it has written to State, to be recorded with what it comes to. */
@@ -48,7 +55,7 @@ export const appendEntry = (use: Use, entry: Entry): Effect.Effect<void> => {
           ? live_.stop(use.live, error)
           : Effect.logWarning(`effect-recovery: step "${use.key}" goes on without its journal`, error)
       )
-    : live_.appendAll(use.live, entries)
+    : Effect.catchAll(live_.tryAppend(use.live, entries), (error) => live_.stop(use.live, error))
 }
 
 /** What a step writes is the run's once it is recorded with what the step came to. */

@@ -39,6 +39,7 @@ export const durable = (
     const key = live_.enter(run, options.name, fiber)
     if (key instanceof StepConflict) return live_.stop(live, key)
     const section = `${key}/`
+    live.order.met.add(section)
     const within: live_.RunService = { ...run, section, transaction: section }
     const inside = Effect.mapInputContext(self, (context: Context.Context<unknown>) =>
       context.pipe(Context.add(live_.Run, within), Context.add(Transaction, registering(within)))

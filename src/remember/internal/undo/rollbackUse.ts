@@ -6,6 +6,7 @@ import { causeCodec, undoCodec } from "../journal/codec.js"
 import { forget, type RollbackRecord } from "../journal/journal.js"
 import { encodeRewind } from "../journal/rewindLine.js"
 import * as live_ from "../run/liveRun.js"
+import { giveUp } from "../run/order.js"
 import { journaled } from "./journaled.js"
 import { causeOf, type Options } from "./memory.js"
 import { isClean, rollback, type Undone } from "./rollback.js"
@@ -97,6 +98,8 @@ export const forgetAll = ({ live, section }: Use, reason: string): Effect.Effect
     Effect.sync(() => {
       live.closed.add(section)
       forget(live.journal, rewound)
+      // It may take another way this time, and so may what comes after it.
+      giveUp(live)
       for (const keys of [live.uses, live.undoLog]) {
         for (const key of keys.keys()) if (key.startsWith(section)) keys.delete(key)
       }

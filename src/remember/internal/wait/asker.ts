@@ -26,11 +26,24 @@ export const makeAsker = (live: live_.LiveRun): AskerService => ({
       const run = Context.get(fiber.currentContext as Context.Context<live_.Run>, live_.Run)
       const step = Branch.stepOf(fiber)
       const asking = step === undefined ? undefined : live.asking.get(step)
+      // Only the step itself can ask, about an attempt that has failed.
+      if (step !== undefined && (asking === undefined || asking.step.isRunning)) {
+        return Effect.die(new AskedInsideStep(request.question, step))
+      }
       const question: Question = { live, request, run, asking, fiber }
       // What the request needs is in the context of whoever asks.
       return ask(question, undefined) as Effect.Effect<Decision.Decision<unknown, never, R>, never, R>
     })
 })
+
+class AskedInsideStep extends Error {
+  constructor(question: string, around: string) {
+    super(
+      `"${question}" is asked inside of "${around}", where nobody can wait for the answer: put the strategy into the step's own recover, or around the step`
+    )
+    this.name = "AskedInsideStep"
+  }
+}
 
 interface Question {
   readonly live: live_.LiveRun
@@ -67,8 +80,9 @@ const answered = (
   key: string,
   refused: string | undefined
 ): Effect.Effect<Outcome, never, unknown> => {
-  const { asking, live } = question
+  const { live } = question
   const record = live.journal.waits.get(key)
+  live.order.met.add(key)
   if (record?.end?.refused !== undefined) return Effect.succeed({ refused: record.end.refused })
   if (record?.end !== undefined) {
     return Effect.zipRight(
@@ -83,14 +97,22 @@ const answered = (
   const waiting = Effect.flatMap(
     record === undefined ? start(question, key, refused) : Effect.succeed(record),
     (line) =>
-      Effect.flatMap(Waits.park(live, key, { ...parkedOf(live, key, line), signal: idOf(live.journal, key) }), (end) =>
-        Effect.flatMap(read(question, end.payload), (outcome) =>
-          Effect.as(ended(live, key, line, "refused" in outcome ? { ...end, refused: outcome.refused } : end), outcome)
-        )
+      Effect.flatMap(
+        rest(question, Waits.park(live, key, { ...parkedOf(live, key, line), signal: idOf(live.journal, key) })),
+        (end) =>
+          Effect.flatMap(read(question, end.payload), (outcome) =>
+            Effect.as(
+              ended(live, key, line, "refused" in outcome ? { ...end, refused: outcome.refused } : end),
+              outcome
+            )
+          )
       )
   )
-  return Effect.uninterruptible(asking === undefined ? waiting : Waits.resting(live, waiting))
+  return Effect.uninterruptible(waiting)
 }
+
+const rest = <A>({ asking, live, run }: Question, self: Effect.Effect<A>): Effect.Effect<A> =>
+  asking === undefined ? self : Waits.resting(live, run.permit, self)
 
 type Started = WaitLine & { readonly startedAt: number }
 

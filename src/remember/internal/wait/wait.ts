@@ -1,11 +1,11 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { ReplayMismatch, StepConflict, type Waiting } from "../../RunError.js"
 import type { WaitRecord } from "../journal/journal.js"
 import { encodeEnd, encodeWait, type WaitEnd, type WaitLine } from "../journal/waitLine.js"
 import * as Branch from "../run/branch.js"
+import { inOrder } from "../run/inOrder.js"
 import * as live_ from "../run/liveRun.js"
 import * as Order from "../run/order.js"
 import * as Replays from "../run/replays.js"
@@ -23,9 +23,9 @@ export interface ToWait {
 
 /** Waits in the body of a workflow: begun once, however often the run is resumed. */
 export const wait = (toWait: ToWait): Effect.Effect<WaitEnd, never, live_.Run> =>
-  Effect.flatMap(live_.Run, (run) =>
+  Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
     Effect.uninterruptible(
-      Effect.withFiberRuntime<WaitEnd, never, never>((fiber) => {
+      Effect.flatMap(live_.Run, (run): Effect.Effect<WaitEnd> => {
         const { live } = run
         if (live.stopped !== undefined) return live_.stop(live, live.stopped)
         const around = Branch.stepOf(fiber)
@@ -33,7 +33,7 @@ export const wait = (toWait: ToWait): Effect.Effect<WaitEnd, never, live_.Run> =
         const key = live_.enter(run, toWait.name, fiber)
         if (key instanceof StepConflict) return live_.stop(live, key)
         return Effect.ensuring(
-          waitAt(live, key, toWait, fiber),
+          waitAt(live, key, toWait, Order.isRoot(fiber, runtimeFlags, live)),
           Effect.sync(() => live_.leave(run, toWait.name))
         )
       })
@@ -47,27 +47,26 @@ class WaitInsideStep extends Error {
   }
 }
 
-const waitAt = (
-  live: live_.LiveRun,
-  key: string,
-  toWait: ToWait,
-  fiber: Fiber.RuntimeFiber<unknown, unknown>
-): Effect.Effect<WaitEnd> => {
+const waitAt = (live: live_.LiveRun, key: string, toWait: ToWait, isRoot: boolean): Effect.Effect<WaitEnd> => {
   const record = live.journal.waits.get(key)
-  const isRoot = Order.isRoot(fiber) && Order.isChecked(live)
-  const mismatch = (isRoot ? Order.meet(live, key, record !== undefined) : undefined) ?? otherThan(live, record, toWait)
+  const isAnswered = record?.end !== undefined
+  const mismatch = otherThan(live, record, toWait) ?? Order.meet(live, key, { isAnswered, isRoot })
   if (mismatch !== undefined) return live_.stop(live, mismatch)
-  if (record?.end !== undefined) return Effect.as(Replays.inTurn(live.replays, key, record.lastSeq), record.end)
+  if (record?.end !== undefined) return Effect.as(inTurn(live, record, isRoot), record.end)
   if (live.rewinding || Replays.find(live.replays, key) !== undefined) {
     return Replays.park(live.replays, key, record !== undefined)
   }
-  return Effect.flatMap(
-    record === undefined ? start(live, key, toWait, isRoot && !live.interrupted) : Effect.succeed(record),
-    (line) =>
-      Effect.flatMap(Waits.park(live, key, parkedOf(live, key, line)), (end) =>
-        Effect.as(ended(live, key, line, end), end)
-      )
+  return Effect.flatMap(record === undefined ? start(live, key, toWait, isRoot) : Effect.succeed(record), (line) =>
+    Effect.flatMap(Waits.park(live, key, parkedOf(live, key, line)), (end) =>
+      Effect.as(ended(live, key, line, end), end)
+    )
   )
+}
+
+/** What was told is told again, in the order of the journal. */
+const inTurn = (live: live_.LiveRun, { key, lastSeq }: WaitRecord, isRoot: boolean): Effect.Effect<void> => {
+  if (live.replays.size > 0) return Replays.inTurn(live.replays, key, lastSeq)
+  return isRoot ? Effect.void : inOrder(live.inOrder, lastSeq)
 }
 
 /** The name and the place are the same, but not what is waited for. */
@@ -81,6 +80,11 @@ const otherThan = (live: live_.LiveRun, record: WaitRecord | undefined, { about,
         found: `${kind} "${about}"`
       })
 
+/** Beyond the last date there is, it is for ever. */
+export const atMost = (time: number): number | undefined => (time <= lastDate ? time : undefined)
+
+const lastDate = 8.64e15
+
 type Started = WaitLine & { readonly startedAt: number }
 
 const start = (
@@ -90,8 +94,7 @@ const start = (
   root: boolean
 ): Effect.Effect<Started> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    // For ever has no JSON form.
-    const until = millis === undefined ? undefined : Math.min(now + millis, Number.MAX_SAFE_INTEGER)
+    const until = millis === undefined ? undefined : atMost(now + millis)
     return begin(live, key, { kind, about, signal, until, root: root || undefined }, now)
   })
 

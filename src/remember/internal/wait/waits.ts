@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
+import { longSleep } from "../../../react/internal/retry/longSleep.js"
 import type { Signal } from "../../../storage/Storage.js"
 import { RunSuspended, type Waiting } from "../../RunError.js"
 import type { WaitEnd } from "../journal/waitLine.js"
@@ -23,6 +24,8 @@ export interface Waits {
   changed: Deferred.Deferred<void>
   watcher: Fiber.RuntimeFiber<void> | undefined
   unlisten: () => void
+  /** The body has ended: who waits now waits for nothing. */
+  isOver: boolean
 }
 
 /** A fiber of the body that can only go on by a signal, or when a time has come. */
@@ -44,7 +47,8 @@ export const makeWaits = (): Waits => ({
   tick: 0,
   changed: Deferred.unsafeMake(FiberId.none),
   watcher: undefined,
-  unlisten: () => {}
+  unlisten: () => {},
+  isOver: false
 })
 
 /** Something happened: whoever waits for that looks again. */
@@ -64,14 +68,37 @@ export const end = (live: LiveRun): void => {
   if (live.waits.parked.size > 0) touch(live)
 }
 
-/** What a step waits for is not its work. */
-export const resting = <A, E, R>(live: LiveRun, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+/** What a fiber of the body does beside its steps: the run is not left in the middle of it. */
+export const working = <A, E, R>(live: LiveRun, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    begin(live)
+    return Effect.ensuring(
+      self,
+      Effect.sync(() => end(live))
+    )
+  })
+
+/** What a node of a graph holds while it works. */
+export interface Permit {
+  readonly release: Effect.Effect<unknown>
+  readonly take: Effect.Effect<unknown>
+}
+
+/** What a step waits for is not its work, and keeps no other node from working. */
+export const resting = <A, E, R>(
+  live: LiveRun,
+  permit: Permit | undefined,
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
     end(live)
-    return Effect.ensuring(
+    const rested = Effect.ensuring(
       self,
       Effect.sync(() => begin(live))
     )
+    return permit === undefined
+      ? rested
+      : Effect.zipRight(permit.release, Effect.ensuring(rested, Effect.uninterruptible(permit.take)))
   })
 
 type ToPark = Omit<Parked, "answer">
@@ -104,7 +131,7 @@ export const park = (live: LiveRun, key: string, wait: ToPark): Effect.Effect<Wa
 const elapsed = (live: LiveRun, { signal }: ToPark, until: number): Effect.Effect<WaitEnd> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>
     Effect.zipRight(
-      Effect.sleep(Math.max(0, until - now)),
+      longSleep(until - now),
       signal === undefined
         ? Effect.succeed({})
         : Effect.map(refresh(live), () => {
@@ -117,11 +144,12 @@ const elapsed = (live: LiveRun, { signal }: ToPark, until: number): Effect.Effec
 /** Reads what the run was told meanwhile. */
 const refresh = (live: LiveRun): Effect.Effect<void> =>
   Effect.matchEffect(live.storage.signals(live.lease.key), {
-    onFailure: (error) =>
-      Effect.sync(() => {
-        live.stopped ??= error
-        live.halt()
-      }),
+    onFailure: (error) => {
+      live.stopped ??= error
+      live.halt()
+      // Nobody goes on from here as if there had been nothing to read.
+      return Effect.interruptible(Effect.never)
+    },
     onSuccess: (signals) =>
       Effect.sync(() => {
         live.waits.seen = signals.length
@@ -144,7 +172,7 @@ const isIdle = (live: LiveRun, now: number): boolean => {
 const watch = (live: LiveRun): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { waits } = live
-    if (waits.watcher !== undefined) return Effect.void
+    if (waits.watcher !== undefined || waits.isOver) return Effect.void
     waits.unlisten = live.storage.onChange((run) => {
       if (run === live.id) touch(live)
     })
@@ -154,6 +182,7 @@ const watch = (live: LiveRun): Effect.Effect<void> =>
   })
 
 export const unwatch = ({ waits }: LiveRun): void => {
+  waits.isOver = true
   waits.unlisten()
   waits.watcher?.unsafeInterruptAsFork(FiberId.none)
 }

@@ -5,7 +5,7 @@ import * as Option from "effect/Option"
 import type * as Storage from "../../../storage/Storage.js"
 import type { Health } from "../../Worker.js"
 import type { AnyDefinition } from "../run/execute.js"
-import type { Settings, WorkerState } from "./worker.js"
+import { hasEnded, type Settings, type WorkerState } from "./worker.js"
 
 /** Looks at the storage, not only at itself: a worker that is alive and takes nothing is not well. */
 export const healthOf = (
@@ -16,6 +16,10 @@ export const healthOf = (
 ): Effect.Effect<Health, Storage.StorageError> =>
   Effect.gen(function* () {
     const backlog = yield* storage.backlog
+    // Somebody else may have brought it to its end.
+    for (const run of [...state.stuck.keys()]) {
+      if (yield* hasEnded(storage, run)) state.stuck.delete(run)
+    }
     const now = yield* Clock.currentTimeMillis
     const isKnown = ({ version, workflow }: Storage.Backlog) =>
       definitions.some((one) => one.name === workflow && one.version === version)

@@ -97,6 +97,8 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
   const take = (definition: AnyDefinition, run: Storage.Run) => {
     const { id, workflow } = run
     state.running.set(id, { workflow, since: run.dueAt })
+    const stuck = state.stuck.get(id)
+    if (stuck !== undefined) state.stuck.set(id, { ...stuck, isCounted: false })
     const whole = Effect.flatMap(Effect.exit(executeRun(definition, run, how)), (exit) =>
       settle(storage, state, run, exit)
     )
@@ -183,17 +185,22 @@ const settle = (
   exit: Exit.Exit<unknown, unknown>
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
-    if (Exit.isSuccess(exit) || isNoTrouble(exit.cause) || state.leaving) return void state.stuck.delete(id)
-    const found = yield* Effect.option(storage.find(id))
-    const run = Option.getOrUndefined(Option.flatten(found))
-    if (run?.outcome !== undefined) return void state.stuck.delete(id)
-    // It stopped before it had begun: then nobody has counted it.
     const counted = state.stuck.get(id)
+    const isFine = Exit.isSuccess(exit) || isNoTrouble(exit.cause)
+    if (state.leaving || (counted?.isCounted !== true && isFine)) return void state.stuck.delete(id)
+    if (Exit.isSuccess(exit) || (yield* hasEnded(storage, id))) return void state.stuck.delete(id)
+    // One that stopped before it had begun nobody has counted.
+    const times = counted?.isCounted === true ? counted.times : (counted?.times ?? 0) + 1
     const reason = Cause.pretty(exit.cause).split("\n")[0] ?? "unknown"
     const now = yield* Clock.currentTimeMillis
-    const times = counted?.isCounted === true ? counted.times : (counted?.times ?? 0) + 1
     state.stuck.set(id, { workflow, times, reason, at: now, notBefore: now + backoff(times), isCounted: false })
   })
+
+export const hasEnded = (storage: Storage.Service, id: string): Effect.Effect<boolean> =>
+  Effect.orElseSucceed(
+    Effect.map(storage.find(id), (found) => Option.exists(found, ({ outcome }) => outcome !== undefined)),
+    () => false
+  )
 
 /** Somebody else had it, or the run waits: nothing is wrong with it. */
 const isNoTrouble = (cause: Cause.Cause<unknown>): boolean => {

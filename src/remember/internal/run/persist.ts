@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { BulkheadFull, CircuitOpen, RecoveryExhausted } from "../../../react/internal/errors.js"
+import type { Plan } from "../../../react/internal/recovery/perform.js"
 import type { Recorded } from "../../../react/internal/recovery/persist.js"
 import { Defect } from "../journal/defect.js"
 import { define } from "../step/definition.js"
@@ -27,7 +28,7 @@ export const persist = (success: Schema.Schema.Any, ownError: Schema.Schema.All)
   const error = Schema.Union(ownError, CircuitOpen.schema, BulkheadFull.schema, Rejected) as Schema.Schema.All
   return ({ attempt, id, labels, name, options, plan }: Recorded): Effect.Effect<unknown, unknown, unknown> => {
     const made = define(name, { success, error, run: attempt })
-    const step = { ...made, plan, recovery: options, leavesOpen: isRefusal }
+    const step = { ...made, plan: beside(plan), recovery: options, leavesOpen: isRefusal }
     const body = () => runStep(step, undefined)
     const workflow = { name, version: "1", input: Schema.Void, success, error, body }
     // The step needs what the attempt needs, and the run provides the rest.
@@ -37,6 +38,12 @@ export const persist = (success: Schema.Schema.Any, ownError: Schema.Schema.All)
     )
   }
 }
+
+/** For a place nobody has to recover: whoever asks again later may find one. */
+const beside = (plan: Plan): Plan => ({
+  ...plan,
+  find: (error, fault) => (error instanceof BulkheadFull ? undefined : plan.find(error, fault))
+})
 
 /** The work was not done, so it has no outcome: once the breaker has closed it can be. */
 const isRefusal = (error: unknown): boolean =>

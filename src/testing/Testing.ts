@@ -14,7 +14,6 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
-import * as TestContext from "effect/TestContext"
 import { type Replayed as ReplayedHistory, replay as replayHistory } from "../remember/internal/run/history.js"
 import type { Attempt } from "../remember/internal/step/definition.js"
 import { Injected } from "../remember/internal/step/injected.js"
@@ -23,6 +22,7 @@ import * as Storage from "../storage/Storage.js"
 import { type CrashPoint, crashingStore, describe, makeCrasher } from "./internal/crashing.js"
 import { outcomeOf, runId } from "./internal/observe.js"
 import { type Stuck, settle } from "./internal/patience.js"
+import { underTestClock } from "./internal/underTestClock.js"
 import * as Ledger from "./Ledger.js"
 import * as Scorecard from "./Scorecard.js"
 
@@ -222,7 +222,7 @@ export const crashEverywhere = <Input, A, E, R, E2 = never>(
       }
     }
     return card
-  }).pipe(Effect.provide(TestContext.TestContext))
+  }).pipe(underTestClock)
 
 /**
  * The workflow does not end even if nobody disturbs it, so there is nothing to

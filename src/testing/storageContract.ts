@@ -5,10 +5,10 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as TestContext from "effect/TestContext"
 import type * as Storage from "../storage/Storage.js"
 import { runContract } from "./internal/runContract.js"
 import { snapshotContract } from "./internal/snapshotContract.js"
+import { underTestClock } from "./internal/underTestClock.js"
 
 /**
  * One thing a storage must do.
@@ -44,5 +44,5 @@ export interface ContractCheck {
 export const storageContract = <E>(make: Effect.Effect<Storage.Store, E, Scope.Scope>): ReadonlyArray<ContractCheck> =>
   Object.entries({ ...runContract, ...snapshotContract }).map(([name, check]) => ({
     name,
-    check: Effect.flatMap(make, check).pipe(Effect.scoped, Effect.provide(TestContext.TestContext))
+    check: Effect.flatMap(make, check).pipe(Effect.scoped, underTestClock)
   }))

@@ -478,3 +478,12 @@ describe("workers", () => {
     })
   )
 })
+
+describe("testing", () => {
+  it.live("a crash test leaves no test clock behind", () =>
+    Effect.gen(function* () {
+      yield* Testing.crashEverywhere(flow(Effect.void), { input: undefined })
+      yield* Effect.sleep("1 millis")
+    })
+  )
+})

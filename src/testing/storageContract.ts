@@ -9,6 +9,7 @@ import type * as Storage from "../storage/Storage.js"
 import { runContract } from "./internal/runContract.js"
 import { snapshotContract } from "./internal/snapshotContract.js"
 import { underTestClock } from "./internal/underTestClock.js"
+import { waitContract } from "./internal/waitContract.js"
 
 /**
  * One thing a storage must do.
@@ -42,7 +43,7 @@ export interface ContractCheck {
  * @category storage
  */
 export const storageContract = <E>(make: Effect.Effect<Storage.Store, E, Scope.Scope>): ReadonlyArray<ContractCheck> =>
-  Object.entries({ ...runContract, ...snapshotContract }).map(([name, check]) => ({
+  Object.entries({ ...runContract, ...snapshotContract, ...waitContract }).map(([name, check]) => ({
     name,
     check: Effect.flatMap(make, check).pipe(Effect.scoped, underTestClock)
   }))

@@ -24,7 +24,7 @@ export const prepareStatements = (database: Database) => ({
   ),
   suspendRun: database.prepare(
     `UPDATE recovery_runs SET owner = NULL, lease_until = NULL, waiting = ?,
-       due_at = CASE WHEN (SELECT COUNT(*) FROM recovery_signals WHERE run = key) > ? THEN ? ELSE ? END
+       due_at = CASE WHEN (SELECT COUNT(*) FROM recovery_signals WHERE run = recovery_runs.key) > ? THEN ? ELSE ? END
      WHERE key = ? AND token = ? AND owner = ? AND status IS NULL`
   ),
   insertSignal: database.prepare(

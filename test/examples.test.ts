@@ -27,6 +27,7 @@ import * as jobs from "../examples/workflows/background-jobs.js"
 import * as ci from "../examples/workflows/ci-pipeline.js"
 import * as llmChain from "../examples/workflows/llm-chain.js"
 import * as progress from "../examples/workflows/progress-websocket.js"
+import * as versions from "../examples/workflows/versions.js"
 
 describe("the examples do what they say", () => {
   const cases: Readonly<Record<string, readonly [program: Effect.Effect<unknown, unknown>, result: unknown]>> = {
@@ -103,6 +104,7 @@ describe("the examples do what they say", () => {
       { text: "Tea, like a hug in a cup!", iterations: 2, calls: 3, steps: 10 }
     ],
     "workflows/background-jobs": [jobs.program, { done: ["cats.raw at 640", "dogs.raw at 640"], worked: 5, again: 0 }],
+    "workflows/versions": [versions.program, { fits: "open", misfit: "ReplayMismatch", registered: 1, done: 7 }],
     "workflows/progress-websocket": [
       progress.program,
       ["done: part-1", "trying again: Reset", "trying again: Reset", "done: part-2", "done: part-3", "completed"]

@@ -16,6 +16,7 @@ import type { CheckpointInvalid, CheckpointNotFound } from "./CheckpointError.js
 import * as body_ from "./internal/chain/body.js"
 import { bottlenecksOf, historyOf } from "./internal/chain/look.js"
 import { Verdict as VerdictSchema } from "./internal/chain/models.js"
+import { suggest } from "./internal/chain/suggest.js"
 import type { JournalError, Machinery, RunError, RunNotFound } from "./RunError.js"
 import type * as State from "./State.js"
 import type * as Step from "./Step.js"
@@ -194,6 +195,18 @@ export interface Chain<in Input, out Text, out E, out R> {
     CheckpointInvalid | CheckpointNotFound | JournalError | Storage.StorageError,
     Storage.Storage | R
   >
+  /**
+   * What could be done about a failure of a run, best first; nothing for a run
+   * of which no checkpoint was kept. Only a proposal: nothing is done.
+   */
+  readonly suggestions: (
+    id: string,
+    error: unknown
+  ) => Effect.Effect<
+    ReadonlyArray<Suggestion>,
+    CheckpointInvalid | CheckpointNotFound | JournalError | Storage.StorageError,
+    Storage.Storage | R
+  >
   /** Its slowest parts, slowest first. */
   readonly bottlenecks: (
     id: string,
@@ -239,6 +252,31 @@ export interface Moment<out Text> {
   readonly at: Date
   /** The id of the checkpoint. */
   readonly checkpoint: string
+}
+
+/**
+ * What could be done about a failure.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface Suggestion {
+  readonly strategy:
+    | "retry"
+    | "modify"
+    | "skip"
+    | "restartIteration"
+    | "restartFrom generate"
+    | "restartFrom validate"
+    | "restart"
+  /** Why, in words. */
+  readonly reason: string
+  /** What to change, for `modify`. */
+  readonly parameters: Readonly<Record<string, string | number | boolean>>
+  /** How well the strategy fits the failure, 0 to 1. The list is ordered by it. */
+  readonly confidence: number
+  /** How often it led to a good end: of this chain's latest runs, if one of them has tried it. */
+  readonly estimatedSuccess: number
 }
 
 /**
@@ -327,6 +365,7 @@ export const make = <
         Effect.provide(runWithRecovery(input, { id: `${name}-${id.toString(36)}` }), Storage.layerMemory)
       ),
     history: (id: string) => historyOf(parts, id),
+    suggestions: (id: string, error: unknown) => suggest(parts, id, error),
     bottlenecks: bottlenecksOf
   } as never
 }

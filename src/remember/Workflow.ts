@@ -21,6 +21,7 @@ import type * as Storage from "../storage/Storage.js"
 import * as Answer from "./Answer.js"
 import * as fork_ from "./internal/rewind/fork.js"
 import { inputOf, rewindRun } from "./internal/rewind/fromOutside.js"
+import * as cleanup_ from "./internal/run/cleanup.js"
 import { type Definition, execute as executeRun, join as join_, start as start_ } from "./internal/run/execute.js"
 import * as history_ from "./internal/run/history.js"
 import { escape, Run as RunTag } from "./internal/run/liveRun.js"
@@ -718,3 +719,61 @@ export const list: (query?: {
 }) => Effect.Effect<ReadonlyArray<RunSummary>, Storage.StorageError, Storage.Storage> = Effect.fn("Workflow.list")(
   status_.list
 )
+
+/**
+ * How many runs of a workflow stand alike.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface RunCount {
+  readonly workflow: string
+  readonly status: Storage.Status
+  readonly runs: number
+  /** When the first of them was created. */
+  readonly oldest: Date
+  /** When the last of them was created. */
+  readonly newest: Date
+}
+
+/**
+ * Counts all runs, by workflow and status.
+ *
+ * @since 0.3.0
+ * @category inspection
+ */
+export const stats: Effect.Effect<ReadonlyArray<RunCount>, Storage.StorageError, Storage.Storage> = cleanup_.stats
+
+/**
+ * Removes a run with its journal, signals and checkpoints. One without an
+ * outcome is left alone, and answered with `false`.
+ *
+ * @since 0.3.0
+ * @category removing
+ */
+export const remove: (id: string) => Effect.Effect<boolean, RunNotFoundError | Storage.StorageError, Storage.Storage> =
+  Effect.fn("Workflow.remove")(cleanup_.removeRun)
+
+/**
+ * Removes runs that ended longer ago than this, and answers with how many
+ * there were. Nothing else ever removes a run.
+ *
+ * @example
+ * ```ts
+ * import { Storage, Workflow } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * Workflow.cleanup({ olderThan: "7 days" }).pipe(
+ *   Effect.provide(Storage.layerMemory),
+ *   Effect.runPromise
+ * ).then(console.log) // 0
+ * ```
+ *
+ * @since 0.3.0
+ * @category removing
+ */
+export const cleanup = (options: {
+  readonly olderThan: Duration.DurationInput
+  readonly workflow?: string | undefined
+}): Effect.Effect<number, Storage.StorageError, Storage.Storage> =>
+  cleanup_.cleanup(options.olderThan, options.workflow)

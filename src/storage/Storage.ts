@@ -133,6 +133,22 @@ export interface DueQuery {
 }
 
 /**
+ * How many runs of one workflow stand alike.
+ *
+ * @since 0.3.0
+ * @category models
+ */
+export interface RunCount {
+  readonly workflow: string
+  readonly status: Status
+  readonly runs: number
+  /** When the first of them was created. */
+  readonly oldest: number
+  /** When the last of them was created. */
+  readonly newest: number
+}
+
+/**
  * How many open runs of one workflow nobody advances.
  *
  * @since 0.3.0
@@ -413,6 +429,13 @@ export interface Store {
   /** The payload of one line. */
   readonly payload: (key: number, seq: number) => Effect.Effect<string | undefined, StorageError>
   readonly list: (query: Query) => Effect.Effect<ReadonlyArray<Run>, StorageError>
+  /**
+   * Removes runs that have an outcome, with their journals, signals and
+   * snapshots, and answers with how many there were. Others are left alone.
+   */
+  readonly removeRuns: (keys: ReadonlyArray<number>) => Effect.Effect<number, StorageError>
+  /** All runs, counted. */
+  readonly countRuns: Effect.Effect<ReadonlyArray<RunCount>, StorageError>
   /** Saves a snapshot and answers with its key; nothing, if it was to follow another one. */
   readonly save: (
     snapshot: Omit<FullSnapshot, "key" | "rewound">,

@@ -258,5 +258,81 @@ for (const backend of backends) {
         }).pipe(Effect.provide(layer))
       })
     )
+
+    it.scoped("suggests what could be done, best first, and by the shape of the failure", () =>
+      Effect.gen(function* () {
+        const { layer } = yield* setup
+        class Busy extends Schema.TaggedError<Busy>()("Busy", { status: Schema.Number }) {}
+        const failing = (at: string, from: number, error: Busy = new Busy({ status: 429 })) =>
+          Chain.make(`failing at ${at}`, {
+            input: Schema.Void,
+            text: Schema.String,
+            error: Busy,
+            generate: ({ iteration }) =>
+              at === "generate" && iteration >= from ? Effect.fail(error) : Effect.succeed("text"),
+            validate: {
+              v: (_, { iteration }) =>
+                at === "validate" && iteration >= from ? Effect.fail(error) : Effect.succeed(Chain.failed("no"))
+            },
+            criticize: { c: () => Effect.succeed("better") }
+          })
+        yield* Effect.gen(function* () {
+          const offered = (chain: ReturnType<typeof failing>, error: unknown) =>
+            Effect.gen(function* () {
+              yield* Effect.exit(chain.runWithRecovery(undefined, { id: chain.name }))
+              const all = yield* chain.suggestions(chain.name, error)
+              return all.map(({ confidence, estimatedSuccess, strategy }) => [strategy, confidence, estimatedSuccess])
+            })
+          const busy = new Busy({ status: 429 })
+          assert.deepStrictEqual(yield* offered(failing("generate", 1), new Error("Failed to generate text: boom")), [
+            ["retry", 0.6, 0.5],
+            ["restart", 0.3, 0.9]
+          ])
+          assert.deepStrictEqual(yield* offered(failing("validate", 2), busy), [
+            ["modify", 0.8, 0.7],
+            ["restartIteration", 0.7, 0.6],
+            ["retry", 0.6, 0.5],
+            ["restartFrom generate", 0.5, 0.6],
+            ["restartFrom validate", 0.45, 0.5],
+            ["skip", 0.4, 0.3],
+            ["restart", 0.3, 0.9]
+          ])
+          const [first] = yield* failing("validate", 2).suggestions("failing at validate", busy)
+          assert.deepStrictEqual(first?.parameters, { retryDelay: "5 seconds", maxRetries: 3 })
+          // Nothing was kept of a run there is not.
+          assert.deepStrictEqual(yield* failing("validate", 2).suggestions("nobody", busy), [])
+        }).pipe(Effect.provide(layer))
+      })
+    )
+
+    it.scoped("what was tried in the latest runs informs the next suggestion", () =>
+      Effect.gen(function* () {
+        const { layer } = yield* setup
+        let fails = 1
+        const chain = Chain.make("flaky", {
+          input: Schema.Void,
+          text: Schema.String,
+          error: Overloaded,
+          generate: Step.make("model", {
+            success: Schema.String,
+            error: Overloaded,
+            run: (_: unknown) =>
+              Effect.suspend(() => (fails-- > 0 ? Effect.fail(new Overloaded()) : Effect.succeed("text"))),
+            recover: { Overloaded: Strategy.retry(RetryPolicy.fixed({ maxRetries: 1, delay: 0 })) }
+          })
+        })
+        yield* Effect.gen(function* () {
+          yield* chain.runWithRecovery(undefined, { id: "good" })
+          const rate = Effect.map(
+            chain.suggestions("good", new Overloaded()),
+            (all) => all.find(({ strategy }) => strategy === "retry")?.estimatedSuccess
+          )
+          assert.strictEqual(yield* rate, 1)
+          fails = 2
+          yield* Effect.exit(chain.runWithRecovery(undefined, { id: "bad" }))
+          assert.strictEqual(yield* rate, 0.5)
+        }).pipe(Effect.provide(layer))
+      })
+    )
   })
 }

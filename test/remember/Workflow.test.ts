@@ -630,6 +630,35 @@ for (const backend of backends) {
         assert.strictEqual(yield* as(place)(Workflow.execute(numbers, { id: "run", input: undefined })), "measured 7")
       }))
 
+    test("runs are counted and cleaned up; those without an outcome stay", (place) =>
+      Effect.gen(function* () {
+        const quick = Workflow.make("quick", {}, () => Effect.void)
+        const open = Workflow.make("open", {}, () => Effect.die("a bug"))
+        yield* as(place)(
+          Effect.gen(function* () {
+            yield* Workflow.execute(quick, { id: "old" })
+            yield* Effect.exit(Workflow.execute(open, { id: "open" }))
+            yield* TestClock.adjust("8 minutes")
+            yield* Workflow.execute(quick, { id: "new" })
+            const counts = (yield* Workflow.stats).map(({ runs, status, workflow }) => [workflow, status, runs])
+            assert.sameDeepMembers(counts, [
+              ["quick", "completed", 2],
+              ["open", "stopped", 1]
+            ])
+            assert.strictEqual(yield* Workflow.cleanup({ olderThan: "7 minutes", workflow: "other" }), 0)
+            assert.strictEqual(yield* Workflow.cleanup({ olderThan: "7 minutes" }), 1)
+            assert.strictEqual((yield* Effect.flip(Workflow.status("old")))._tag, "RunNotFound")
+            assert.strictEqual(yield* Workflow.remove("open"), false)
+            assert.strictEqual(yield* Workflow.remove("new"), true)
+            assert.strictEqual((yield* Effect.flip(Workflow.remove("new")))._tag, "RunNotFound")
+            assert.deepStrictEqual(
+              (yield* Workflow.list()).map(({ id }) => id),
+              ["open"]
+            )
+          })
+        )
+      }))
+
     test("a journal line of a kind from the future is an error, never skipped", (place) =>
       Effect.gen(function* () {
         const workflow = Workflow.make("w", {}, () => Effect.void)

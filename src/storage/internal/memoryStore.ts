@@ -11,6 +11,7 @@ import type {
   Outcome,
   Query,
   Run,
+  RunCount,
   Signal,
   Signalled,
   Store,
@@ -30,9 +31,10 @@ export const makeMemoryStore = (): Store => {
   const byId = new Map<string, Stored>()
   const byKey = new Map<number, Stored>()
   const snapshots = makeMemorySnapshots()
+  let lastKey = 0
 
   const create = (request: OpenRequest, owner: string, now: number, leaseMillis: number): Opened => {
-    const key = byKey.size + 1
+    const key = ++lastKey
     const { id, input, version, workflow } = request
     const run: Run = {
       id,
@@ -130,6 +132,14 @@ export const makeMemoryStore = (): Store => {
       stored.run = { ...stored.run, owner: undefined, leaseUntil: undefined, dueAt: due, waiting }
     })
 
+  const remove = (key: number): boolean => {
+    const stored = byKey.get(key)
+    if (stored?.run.outcome === undefined) return false
+    const { id } = stored.run
+    snapshots.remove(snapshots.list({ run: id, rewound: true, limit: Number.MAX_SAFE_INTEGER }).map((one) => one.key))
+    return byKey.delete(key) && byId.delete(id)
+  }
+
   return {
     now: Clock.currentTimeMillis,
     suspend: (lease, suspension) => Effect.flatMap(Clock.currentTimeMillis, (now) => suspend(lease, suspension, now)),
@@ -181,12 +191,27 @@ export const makeMemoryStore = (): Store => {
     journal: (key, longest) =>
       Effect.sync(() => (byKey.get(key)?.journal ?? []).map((entry) => shorten(entry, longest))),
     payload: (key, seq) => Effect.sync(() => byKey.get(key)?.journal.find((entry) => entry.seq === seq)?.payload),
+    removeRuns: (keys) => Effect.sync(() => keys.filter(remove).length),
+    countRuns: Effect.map(Clock.currentTimeMillis, (now) => countsOf([...byKey.values()], now)),
     list: (query) => Effect.map(Clock.currentTimeMillis, (now) => list([...byKey.values()], query, now))
   }
 }
 
 const isLeft = ({ only }: OpenRequest, { dueAt }: Run, now: number): boolean =>
   only === "new" || (only === "due" && dueAt > now)
+
+const countsOf = (all: ReadonlyArray<Stored>, now: number): ReadonlyArray<RunCount> => {
+  const groups = new Map<string, RunCount>()
+  for (const { run } of all) {
+    const { createdAt, workflow } = run
+    const status = statusOf(run, now)
+    const name = JSON.stringify([workflow, status])
+    const known = groups.get(name) ?? { workflow, status, runs: 0, oldest: createdAt, newest: createdAt }
+    const oldest = Math.min(known.oldest, createdAt)
+    groups.set(name, { ...known, runs: known.runs + 1, oldest, newest: Math.max(known.newest, createdAt) })
+  }
+  return [...groups.values()]
+}
 
 const shorten = (entry: Entry, longest: number | undefined): Entry =>
   longest === undefined || (entry.payload?.length ?? 0) <= longest

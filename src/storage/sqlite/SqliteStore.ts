@@ -13,6 +13,7 @@ import type {
   Outcome,
   Query,
   Run,
+  RunCount,
   Signal,
   Signalled,
   Store,
@@ -163,6 +164,25 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
       next: row.next ?? undefined
     }))
 
+  const removeRun = (key: number): boolean => {
+    const row = sql.removableRun.get(key) as { readonly id: string } | undefined
+    if (row === undefined) return false
+    sql.removeJournal.run(key)
+    sql.removeSignals.run(key)
+    sql.removeSnapshots.run(row.id)
+    sql.removeRun.run(key)
+    return true
+  }
+
+  const countRuns = (now: number): ReadonlyArray<RunCount> =>
+    (sql.countRuns.all({ now }) as ReadonlyArray<CountRow>).map(({ newest, oldest, runs, state, workflow }) => ({
+      workflow,
+      status: state,
+      runs,
+      oldest,
+      newest
+    }))
+
   const journal = (run: number, longest: number | undefined): ReadonlyArray<Entry> =>
     longest === undefined
       ? (sql.journal.all(run) as ReadonlyArray<EntryRow>).map(toEntry)
@@ -228,6 +248,9 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
     signals: (key) => read("Reading signals", () => sql.signals.all(key) as ReadonlyArray<Signal>),
     due: (query) => Effect.flatMap(Clock.currentTimeMillis, (now) => read("Finding due runs", () => due(query, now))),
     backlog: Effect.flatMap(Clock.currentTimeMillis, (now) => read("Counting open runs", () => backlog(now))),
+    removeRuns: (keys) =>
+      writer.write("Removing runs", () => Effect.succeed(keys.filter((key) => removeRun(key)).length)),
+    countRuns: Effect.flatMap(Clock.currentTimeMillis, (now) => read("Counting runs", () => countRuns(now))),
     list: (query) => Effect.flatMap(Clock.currentTimeMillis, (now) => read("Listing runs", () => list(query, now)))
   }
   return refuseInside(store, client)
@@ -301,6 +324,10 @@ interface EntryRow {
   readonly at: number
   readonly payload: string | null
   readonly omitted?: number | null
+}
+
+interface CountRow extends Omit<RunCount, "status"> {
+  readonly state: RunCount["status"]
 }
 
 interface BacklogRow extends Omit<Backlog, "oldest" | "next"> {

@@ -45,6 +45,17 @@ export const prepareStatements = (database: Database) => ({
      FROM recovery_runs WHERE status IS NULL AND (lease_until IS NULL OR lease_until <= $now)
      GROUP BY workflow, version`
   ),
+  removableRun: database.prepare(`SELECT id FROM recovery_runs WHERE key = ? AND status IS NOT NULL`),
+  removeJournal: database.prepare(`DELETE FROM recovery_journal WHERE run = ?`),
+  removeSignals: database.prepare(`DELETE FROM recovery_signals WHERE run = ?`),
+  removeSnapshots: database.prepare(`DELETE FROM recovery_snapshots WHERE run = ?`),
+  removeRun: database.prepare(`DELETE FROM recovery_runs WHERE key = ?`),
+  countRuns: database.prepare(
+    `SELECT workflow, COUNT(*) AS runs, MIN(created_at) AS oldest, MAX(created_at) AS newest,
+       CASE WHEN status IS NOT NULL THEN status WHEN lease_until > $now THEN 'running'
+         WHEN due_at > $now THEN 'suspended' ELSE 'stopped' END AS state
+     FROM recovery_runs GROUP BY workflow, state`
+  ),
   append: database.prepare(
     `INSERT INTO recovery_journal (run, seq, kind, step, attempt, at, payload)
      SELECT key, ?, ?, ?, ?, ?, ? FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`

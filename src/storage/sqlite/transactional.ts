@@ -85,6 +85,7 @@ export const refuseInside = (store: Store, client: SqlClient.SqlClient): Store =
     signals: outside(store.signals),
     due: outside(store.due),
     payload: outside(store.payload),
+    removeRuns: outside(store.removeRuns),
     finish: outside(store.finish),
     find: outside(store.find),
     journal: outside(store.journal),

@@ -145,5 +145,34 @@ export const waitContract: Readonly<Record<string, Check>> = {
       assert.strictEqual(yield* store.payload(lease.key, 3), undefined)
       assert.strictEqual(yield* store.payload(lease.key, 9), undefined)
       assert.strictEqual((yield* store.journal(lease.key))[1]?.payload, long)
+    }),
+
+  "runs are counted, and only those with an outcome are removed, with all that is theirs": (store) =>
+    Effect.gen(function* () {
+      const done = opened(yield* open(store, "done", "a"))
+      yield* store.append(done, [entry(1)])
+      yield* store.signal("done", "go", "1")
+      yield* store.finish(done, { status: "completed", exit: "" })
+      yield* TestClock.adjust("1 second")
+      const waiting = opened(yield* open(store, "waiting", "a"))
+      yield* store.suspend(waiting, { dueAt: Storage.untilSignalled, signals: 0 })
+      const running = opened(yield* open(store, "running", "a"))
+      const counts = [...(yield* store.countRuns)].sort((x, y) => (x.status < y.status ? -1 : 1))
+      assert.deepStrictEqual(counts, [
+        { workflow: "checkout", status: "completed", runs: 1, oldest: 0, newest: 0 },
+        { workflow: "checkout", status: "running", runs: 1, oldest: 1_000, newest: 1_000 },
+        { workflow: "checkout", status: "suspended", runs: 1, oldest: 1_000, newest: 1_000 }
+      ])
+      assert.strictEqual(yield* store.removeRuns([done.key, waiting.key, running.key, 999]), 1)
+      assert.deepStrictEqual(yield* store.find("done"), Option.none())
+      assert.deepStrictEqual([yield* store.journal(done.key), yield* store.signals(done.key)], [[], []])
+      assert.deepStrictEqual(
+        (yield* store.list({})).map(({ id }) => id),
+        ["running", "waiting"]
+      )
+      // The id is free again, and what was is not found by it.
+      const again = opened(yield* open(store, "done", "b"))
+      assert.notStrictEqual(again.key, done.key)
+      assert.deepStrictEqual(yield* store.journal(again.key), [])
     })
 }

@@ -1,0 +1,124 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Fault from "../../../react/Fault.js"
+import type { ChainStep, Suggestion } from "../../Chain.js"
+import * as Workflow from "../../Workflow.js"
+import type { Parts } from "./body.js"
+import { historyOf } from "./look.js"
+
+/** What a failure of this kind asks to be changed; by its shape, so that no word in a message is taken for another. */
+const hints: Readonly<Record<string, Suggestion["parameters"]>> = {
+  timeout: { maxIterations: 2, timeout: "60 seconds" },
+  "rate-limit": { retryDelay: "5 seconds", maxRetries: 3 },
+  resource: { batchSize: 1, maxContextLength: 2_000 },
+  validation: { strict: false, allowPartialResults: true }
+}
+
+const inCheck: ReadonlySet<ChainStep> = new Set(["pre_validation", "validation", "pre_criticism", "criticism"])
+
+/** How often runs of this chain came to a good end in which something of the kind was done; of the latest ones. */
+const latest = 20
+
+interface Seen {
+  readonly retried: number
+  readonly rewound: number
+}
+
+export const suggest = (parts: Parts, run: string, error: unknown) =>
+  Effect.gen(function* () {
+    const moments = yield* historyOf(parts, run)
+    const last = moments.at(-1)
+    // Nothing was kept of it, so there is nothing to say.
+    if (last === undefined) return []
+    const fault = yield* Fault.classify(error)
+    const [retried, rewound] = yield* successes(parts.name)
+    const all: ReadonlyArray<Suggestion | undefined> = [
+      hint(fault.category),
+      last.iteration > 1
+        ? {
+            strategy: "restartIteration",
+            reason: `Iteration ${last.iteration} failed at ${last.step}; the ones before it came to their end.`,
+            parameters: {},
+            confidence: 0.7,
+            estimatedSuccess: rewound ?? 0.6
+          }
+        : undefined,
+      {
+        strategy: "retry",
+        reason: `${last.step} may succeed when it is run again: ${fault.message}`,
+        parameters: {},
+        confidence: 0.6,
+        estimatedSuccess: retried ?? 0.5
+      },
+      ...(inCheck.has(last.step) ? afterGeneration(last.step) : []),
+      {
+        strategy: "restart",
+        reason: "When nothing else has helped: begin the chain again.",
+        parameters: {},
+        confidence: 0.3,
+        estimatedSuccess: 0.9
+      }
+    ]
+    return all.filter((one) => one !== undefined).sort((a, b) => b.confidence - a.confidence)
+  })
+
+const hint = (category: string): Suggestion | undefined => {
+  const parameters = Object.hasOwn(hints, category) ? hints[category] : undefined
+  return parameters === undefined
+    ? undefined
+    : {
+        strategy: "modify",
+        reason: `A failure of the category ${category} may not come again with other parameters.`,
+        parameters,
+        confidence: 0.8,
+        estimatedSuccess: 0.7
+      }
+}
+
+/** There is a text: it can be made again, judged again, or taken as it is. */
+const afterGeneration = (step: ChainStep): ReadonlyArray<Suggestion> => [
+  {
+    strategy: "restartFrom generate",
+    reason: `The text may be what ${step} fails at: make another one.`,
+    parameters: {},
+    confidence: 0.5,
+    estimatedSuccess: 0.6
+  },
+  {
+    strategy: "restartFrom validate",
+    reason: "Judge the same text again.",
+    parameters: {},
+    confidence: 0.45,
+    estimatedSuccess: 0.5
+  },
+  {
+    strategy: "skip",
+    reason: `Take the text as it is, without ${step}.`,
+    parameters: {},
+    confidence: 0.4,
+    estimatedSuccess: 0.3
+  }
+]
+
+/** How the latest runs of the chain ended in which something was retried, and in which something was rewound. */
+const successes = (workflow: string) =>
+  Effect.gen(function* () {
+    const runs = yield* Workflow.list({ workflow, limit: latest })
+    const ended = runs.filter(({ status }) => status === "completed" || status === "failed")
+    const seen = yield* Effect.forEach(ended, ({ id, status }) =>
+      Effect.map(Effect.option(Workflow.status(id)), (found) => ({
+        isGood: status === "completed",
+        ...Option.match(found, { onNone: (): Seen => ({ retried: 0, rewound: 0 }), onSome: seenIn })
+      }))
+    )
+    const rate = (of: keyof Seen) => {
+      const all = seen.filter((one) => one[of] > 0)
+      return all.length === 0 ? undefined : all.filter(({ isGood }) => isGood).length / all.length
+    }
+    return [rate("retried"), rate("rewound")] as const
+  })
+
+const seenIn = ({ rewinds, steps }: Workflow.RunStatus): Seen => ({
+  retried: steps.filter(({ attempts }) => attempts > 1).length,
+  rewound: rewinds.length
+})

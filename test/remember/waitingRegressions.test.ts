@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -302,6 +303,117 @@ describe("replaying", () => {
         assert.strictEqual(error._tag, "RollbackFailed")
       }).pipe(Effect.provide(layer))
       assert.deepStrictEqual(yield* lines, ["x"])
+    })
+  )
+})
+
+describe("fibers side by side, resumed", () => {
+  const slow = (name: string, millis: number) =>
+    Step.make(name, { success: Schema.String, run: Effect.zipRight(turn(millis), Effect.as(Ledger.done(name), name)) })
+
+  /** Each waits at its end, so that it is resumed: nothing may be lost, begun again, or told otherwise. */
+  const shapes: Readonly<Record<string, Body>> = {
+    "a forked fiber that is cut short, with steps in its finalizer": Effect.gen(function* () {
+      const fiber = yield* Effect.fork(
+        Effect.acquireUseRelease(
+          a,
+          () => Effect.never,
+          () => Effect.zipRight(b, c)
+        )
+      )
+      yield* slow("r", 20)
+      yield* Fiber.interrupt(fiber)
+    }),
+    "a forked fiber that has ended before it is cut short": Effect.gen(function* () {
+      const fiber = yield* Effect.fork(Effect.zipRight(a, b))
+      yield* slow("r", 20)
+      const exit = yield* Fiber.interrupt(fiber)
+      yield* noted(Exit.isSuccess(exit) ? "ended" : "cut")
+    }),
+    "the loser of a race, with steps in its finalizer": Effect.race(
+      slow("w", 40),
+      Effect.acquireUseRelease(
+        a,
+        () => Effect.never,
+        () => Effect.zipRight(b, c)
+      )
+    ),
+    "the loser of a race that cannot be cut short": Effect.race(
+      slow("w", 10),
+      Effect.uninterruptible(Effect.zipRight(slow("a", 40), Effect.zipRight(b, c)))
+    ),
+    "a race whose winner lies deep": Effect.gen(function* () {
+      const winner = Effect.raceFirst(
+        Effect.raceFirst(Effect.raceFirst(Effect.as(slow("a", 10), "a"), Effect.never), Effect.never),
+        Effect.never
+      ).pipe(Effect.timeout("1 hour"), Effect.timeout("2 hours"), Effect.orDie)
+      const loser = Effect.zipRight(Effect.uninterruptible(slow("b", 40)), Effect.as(slow("bb", 1_000), "b"))
+      yield* noted(`won ${yield* Effect.raceAll([winner, loser])}`)
+    }),
+    "patched after a fork": Effect.gen(function* () {
+      const fiber = yield* Effect.fork(Effect.all([a, b, c]))
+      yield* slow("r", 20)
+      yield* fiber
+      yield* noted((yield* Workflow.patched("p")) ? "new" : "old")
+    })
+  }
+  for (const [name, shape] of Object.entries(shapes)) {
+    it.scopedLive(name, () =>
+      Effect.gen(function* () {
+        const { layer, lines } = yield* setup()
+        let isPatched = false
+        const waiting = flow(
+          Effect.gen(function* () {
+            yield* shape
+            yield* Go.wait()
+            isPatched = yield* Workflow.patched("at the end")
+          })
+        )
+        yield* Effect.gen(function* () {
+          const first = yield* Effect.flip(Workflow.execute(waiting, { id: "1" }))
+          assert.strictEqual(first._tag, "RunSuspended")
+          const told = yield* lines
+          const steps = (yield* Workflow.status("1")).steps.map(({ key, status }) => [key, status])
+          yield* Go.send("1", 1)
+          yield* Workflow.execute(waiting, { id: "1" })
+          assert.deepStrictEqual(yield* lines, told)
+          assert.deepStrictEqual(
+            (yield* Workflow.status("1")).steps.map(({ key, status }) => [key, status]),
+            steps
+          )
+          assert.isTrue(isPatched)
+        }).pipe(Effect.provide(layer))
+      })
+    )
+  }
+
+  it.scoped("patched is asked for the first time after a question was answered", () =>
+    Effect.gen(function* () {
+      const { layer } = yield* setup()
+      const asks = Step.make("q", {
+        success: Schema.Number,
+        error: Bad,
+        run: new Bad(),
+        recover: { Bad: Strategy.manual() }
+      })
+      let isFirst = true
+      let isNew = false
+      const asking = Workflow.make("flow", { error: Bad }, () =>
+        Effect.gen(function* () {
+          yield* asks
+          if (isFirst) yield* Effect.die("stopped")
+          isNew = yield* Workflow.patched("p")
+        })
+      )
+      yield* Effect.gen(function* () {
+        const run = Effect.exit(Workflow.execute(asking, { id: "1" }))
+        yield* run
+        yield* Workflow.resolve("1", Answer.json(1))
+        yield* run
+        isFirst = false
+        yield* run
+        assert.isTrue(isNew)
+      }).pipe(Effect.provide(layer))
     })
   )
 })

@@ -95,9 +95,15 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
   }
 
   const list = (query: Query, now: number): ReadonlyArray<Run> => {
-    const runs = (sql.list.all(listParams(query)) as ReadonlyArray<RunRow>).map(toLiving)
-    if (!isOpenStatus(query.status)) return runs
-    return runs.filter((run) => statusOf(run, now) === query.status).slice(0, query.limit ?? 100)
+    const params = listParams(query)
+    if (!isOpenStatus(query.status)) return (sql.list.all(params) as ReadonlyArray<RunRow>).map(toLiving)
+    const found: Array<Run> = []
+    const limit = query.limit ?? 100
+    for (const row of limit <= 0 ? [] : sql.list.iterate(params)) {
+      const run = toLiving(row as RunRow)
+      if (statusOf(run, now) === query.status && found.push(run) >= limit) break
+    }
+    return found
   }
 
   const lost = (lease: Lease) => new LeaseLost({ run: lease.run, token: lease.token })

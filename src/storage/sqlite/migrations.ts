@@ -66,6 +66,7 @@ const migrations = {
   "0003_waiting": Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     yield* sql`ALTER TABLE recovery_runs ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0`
+    yield* sql`UPDATE recovery_runs SET due_at = created_at`
     yield* sql`ALTER TABLE recovery_runs ADD COLUMN waiting TEXT`
     yield* sql`CREATE INDEX recovery_runs_due ON recovery_runs (workflow, version, due_at) WHERE status IS NULL`
     yield* sql`CREATE TABLE recovery_signals (

@@ -130,7 +130,8 @@ export const start = (definition: AnyDefinition, request: Request<unknown>) =>
         const { lease, run } = opened
         // As long as nobody has it, it is due.
         const left = storage.suspend(lease, { dueAt: run.dueAt, signals: Number.MAX_SAFE_INTEGER })
-        return Effect.catchTag(left, "LeaseLost", () => Effect.void)
+        const orReleased = Effect.onError(left, () => storage.release(lease))
+        return Effect.catchTag(orReleased, "LeaseLost", () => Effect.void)
       })
     )
   ) as Effect.Effect<void, RunError, Storage.Storage>
@@ -140,11 +141,13 @@ export const join = (definition: AnyDefinition, id: string): Effect.Effect<unkno
   Effect.flatMap(Storage.Storage, (storage) =>
     Effect.suspend(() => {
       let changed = Deferred.unsafeMake<void>(FiberId.none)
-      const unlisten = storage.onChange((run) => {
-        if (run !== id) return
-        Deferred.unsafeDone(changed, Effect.void)
-        changed = Deferred.unsafeMake<void>(FiberId.none)
-      })
+      const listen = Effect.sync(() =>
+        storage.onChange((run) => {
+          if (run !== id) return
+          Deferred.unsafeDone(changed, Effect.void)
+          changed = Deferred.unsafeMake<void>(FiberId.none)
+        })
+      )
       const look: (pause: number) => AnyEffect = (pause) =>
         Effect.suspend(() => {
           const next = changed
@@ -161,7 +164,11 @@ export const join = (definition: AnyDefinition, id: string): Effect.Effect<unkno
             )
           })
         })
-      return Effect.ensuring(look(20), Effect.sync(unlisten))
+      return Effect.acquireUseRelease(
+        listen,
+        () => look(20),
+        (unlisten) => Effect.sync(unlisten)
+      )
     })
   )
 

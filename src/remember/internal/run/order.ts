@@ -16,6 +16,8 @@ export interface Order {
   next: number
   /** All that this execution has come by, whichever fiber did. */
   readonly met: Set<string>
+  /** The first line at which anything of another fiber ended. */
+  readonly beside: number
 }
 
 export const orderOf = (journal: Journal): Order => {
@@ -30,7 +32,8 @@ export const orderOf = (journal: Journal): Order => {
     .filter(([key, { order, root }]) => root === true && order <= last && !sections.some((one) => key.startsWith(one)))
     .sort(([, a], [, b]) => a.order - b.order)
     .map(([key]) => key)
-  return { keys, next: 0, met: new Set() }
+  const beside = Math.min(...all.filter(([, { root }]) => root !== true).map(([, { lastSeq }]) => lastSeq))
+  return { keys, next: 0, met: new Set(), beside }
 }
 
 /**
@@ -104,7 +107,13 @@ export const unmetAtEnd = (live: Replayed): ReplayMismatch | undefined => {
  */
 export const isBehind = ({ journal, order: { met } }: LiveRun): boolean => {
   const passed = [...journal.rollbacks.keys()].filter((section) => met.has(section))
+  // A step that is answered does not ask again.
+  const isMet = (key: string) => met.has(key) || met.has(key.slice(0, key.lastIndexOf("?")))
   return [...journal.steps.keys(), ...journal.waits.keys()].some(
-    (key) => !met.has(key) && !passed.some((section) => key.startsWith(section))
+    (key) => !isMet(key) && !passed.some((section) => key.startsWith(section))
   )
 }
+
+/** Whether an answer of this line is to wait for its turn: other fibers had come to something by then. */
+export const waitsForOthers = ({ order }: Pick<LiveRun, "order">, isRoot: boolean, seq: number): boolean =>
+  !isRoot || order.beside < seq

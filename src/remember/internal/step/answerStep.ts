@@ -6,6 +6,7 @@ import { causeCodec } from "../journal/codec.js"
 import type { StepRecord } from "../journal/journal.js"
 import { inOrder } from "../run/inOrder.js"
 import * as live_ from "../run/liveRun.js"
+import { waitsForOthers } from "../run/order.js"
 import * as Replays from "../run/replays.js"
 import * as Waits from "../wait/waits.js"
 import type { AnyEffect } from "./definition.js"
@@ -35,9 +36,9 @@ const answerValue = (use: Use, record: StepRecord): AnyEffect =>
   )
 
 /** Known at once; told when it is its turn. */
-const inTurn = ({ key, live, root }: Use, { lastSeq }: StepRecord): Effect.Effect<void> => {
+const inTurn = ({ isInterruptible, key, live, root }: Use, { lastSeq }: StepRecord): Effect.Effect<void> => {
   if (live.replays.size > 0) return Replays.inTurn(live.replays, key, lastSeq)
-  return root ? Effect.void : inOrder(live.inOrder, lastSeq)
+  return waitsForOthers(live, root, lastSeq) ? inOrder(live.inOrder, lastSeq, isInterruptible) : Effect.void
 }
 
 /** Long results are in the storage until they are told. */

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import { type PastFailure, performFrom } from "../../../react/internal/recovery/perform.js"
 import { isTraced, withSpan } from "../../../react/internal/watch/traced.js"
 import type * as Strategy from "../../../react/Strategy.js"
@@ -34,7 +35,7 @@ export const runStep = (definition: Definition, input: unknown): AnyEffect =>
         if (around !== undefined) return Effect.die(new StepInsideStep(definition.name, around))
         const key = live_.enter(run, definition.name, fiber)
         if (key instanceof StepConflict) return live_.stop(live, key)
-        const use = makeUse(run, definition, input, key, fiber, Order.isRoot(fiber, runtimeFlags, live))
+        const use = makeUse(run, definition, input, key, fiber, runtimeFlags)
         const end = () => live_.leave(run, definition.name)
         const mismatch = checkOrder(use)
         if (mismatch !== undefined) return Effect.ensuring(live_.stop(live, mismatch), Effect.sync(end))
@@ -56,7 +57,7 @@ const makeUse = (
   input: unknown,
   key: string,
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
-  root: boolean
+  flags: RuntimeFlags.RuntimeFlags
 ): Use => ({
   live,
   permit,
@@ -66,7 +67,8 @@ const makeUse = (
   record: live.journal.steps.get(key),
   isUnsure: isUnsure(live.journal.steps.get(key)),
   traced: isTraced(fiber),
-  root,
+  isInterruptible: RuntimeFlags.interruptible(flags),
+  root: Order.isRoot(fiber, flags, live),
   context: fiber.currentContext,
   output: noOutput(),
   writes: []
@@ -79,11 +81,11 @@ const checkOrder = ({ definition, key, live, record, root }: Use) => {
 }
 
 /** Its process is to stop: the run is left before the step, for another one to go on. */
-const left = ({ key, live }: Use): AnyEffect =>
-  Effect.zipRight(
-    Waits.park(live, key, { kind: "sleep", signal: undefined, until: undefined, waiting: undefined }),
-    Replays.never
-  )
+const left = ({ key, live, permit }: Use): AnyEffect => {
+  const parked = Waits.park(live, key, { kind: "sleep", signal: undefined, until: undefined, waiting: undefined })
+  // Nobody comes back from here, so its place is for whoever has still to end.
+  return Effect.zipRight(permit?.release ?? Effect.void, Effect.zipRight(parked, Replays.never))
+}
 
 /** The types refuse it, but a cast may hide it. */
 class StepInsideStep extends Error {

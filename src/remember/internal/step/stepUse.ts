@@ -18,6 +18,8 @@ export interface Use {
   readonly key: string
   readonly record: StepRecord | undefined
   readonly traced: boolean
+  /** Whether it can be interrupted where it is used. */
+  readonly isInterruptible: boolean
   /** It is used by the body's own fiber. */
   readonly root: boolean
   /** What its compensation needs. */

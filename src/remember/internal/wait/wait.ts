@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import { ReplayMismatch, StepConflict, type Waiting } from "../../RunError.js"
 import type { WaitRecord } from "../journal/journal.js"
 import { encodeEnd, encodeWait, type WaitEnd, type WaitLine } from "../journal/waitLine.js"
@@ -33,7 +34,7 @@ export const wait = (toWait: ToWait): Effect.Effect<WaitEnd, never, live_.Run> =
         const key = live_.enter(run, toWait.name, fiber)
         if (key instanceof StepConflict) return live_.stop(live, key)
         return Effect.ensuring(
-          waitAt(live, key, toWait, Order.isRoot(fiber, runtimeFlags, live)),
+          waitAt(live, key, toWait, Order.isRoot(fiber, runtimeFlags, live), RuntimeFlags.interruptible(runtimeFlags)),
           Effect.sync(() => live_.leave(run, toWait.name))
         )
       })
@@ -47,12 +48,18 @@ class WaitInsideStep extends Error {
   }
 }
 
-const waitAt = (live: live_.LiveRun, key: string, toWait: ToWait, isRoot: boolean): Effect.Effect<WaitEnd> => {
+const waitAt = (
+  live: live_.LiveRun,
+  key: string,
+  toWait: ToWait,
+  isRoot: boolean,
+  isInterruptible: boolean
+): Effect.Effect<WaitEnd> => {
   const record = live.journal.waits.get(key)
   const isAnswered = record?.end !== undefined
   const mismatch = otherThan(live, record, toWait) ?? Order.meet(live, key, { isAnswered, isRoot })
   if (mismatch !== undefined) return live_.stop(live, mismatch)
-  if (record?.end !== undefined) return Effect.as(inTurn(live, record, isRoot), record.end)
+  if (record?.end !== undefined) return Effect.as(inTurn(live, record, isRoot, isInterruptible), record.end)
   if (live.rewinding || Replays.find(live.replays, key) !== undefined) {
     return Replays.park(live.replays, key, record !== undefined)
   }
@@ -64,9 +71,14 @@ const waitAt = (live: live_.LiveRun, key: string, toWait: ToWait, isRoot: boolea
 }
 
 /** What was told is told again, in the order of the journal. */
-const inTurn = (live: live_.LiveRun, { key, lastSeq }: WaitRecord, isRoot: boolean): Effect.Effect<void> => {
+const inTurn = (
+  live: live_.LiveRun,
+  { key, lastSeq }: WaitRecord,
+  isRoot: boolean,
+  isInterruptible: boolean
+): Effect.Effect<void> => {
   if (live.replays.size > 0) return Replays.inTurn(live.replays, key, lastSeq)
-  return isRoot ? Effect.void : inOrder(live.inOrder, lastSeq)
+  return Order.waitsForOthers(live, isRoot, lastSeq) ? inOrder(live.inOrder, lastSeq, isInterruptible) : Effect.void
 }
 
 /** The name and the place are the same, but not what is waited for. */

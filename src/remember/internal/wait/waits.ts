@@ -8,6 +8,7 @@ import { longSleep } from "../../../react/internal/retry/longSleep.js"
 import type { Signal } from "../../../storage/Storage.js"
 import { RunSuspended, type Waiting } from "../../RunError.js"
 import type { WaitEnd } from "../journal/waitLine.js"
+import { inOrder } from "../run/inOrder.js"
 import type { LiveRun } from "../run/liveRun.js"
 
 /** What an execution waits for, and what of it still goes on by itself. */
@@ -70,13 +71,11 @@ export const end = (live: LiveRun): void => {
 
 /** What a fiber of the body does beside its steps: the run is not left in the middle of it. */
 export const working = <A, E, R>(live: LiveRun, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
-    begin(live)
-    return Effect.ensuring(
-      self,
-      Effect.sync(() => end(live))
-    )
-  })
+  Effect.acquireUseRelease(
+    Effect.sync(() => begin(live)),
+    () => self,
+    () => Effect.sync(() => end(live))
+  )
 
 /** What a node of a graph holds while it works. */
 export interface Permit {
@@ -90,16 +89,18 @@ export const resting = <A, E, R>(
   permit: Permit | undefined,
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
-    end(live)
-    const rested = Effect.ensuring(
-      self,
-      Effect.sync(() => begin(live))
-    )
-    return permit === undefined
-      ? rested
-      : Effect.zipRight(permit.release, Effect.ensuring(rested, Effect.uninterruptible(permit.take)))
-  })
+  Effect.acquireUseRelease(
+    Effect.zipRight(
+      Effect.sync(() => end(live)),
+      permit?.release ?? Effect.void
+    ),
+    () => self,
+    () =>
+      Effect.zipRight(
+        Effect.sync(() => begin(live)),
+        permit?.take ?? Effect.void
+      )
+  )
 
 type ToPark = Omit<Parked, "answer">
 
@@ -111,19 +112,22 @@ export const park = (live: LiveRun, key: string, wait: ToPark): Effect.Effect<Wa
   Effect.suspend(() => {
     const { parked } = live.waits
     const mine: Parked = { ...wait, answer: Deferred.unsafeMake(FiberId.none) }
-    parked.set(key, mine)
-    touch(live)
     const told = Effect.map(Deferred.await(mine.answer), ({ payload }): WaitEnd => ({ payload }))
     const whole = wait.until === undefined ? told : Effect.raceFirst(told, elapsed(live, wait, wait.until))
-    return Effect.zipRight(
-      watch(live),
-      Effect.ensuring(
-        Effect.interruptible(whole),
+    // What ends now ends after all that is in the journal.
+    const turn = live.journal.lastSeq === 0 ? Effect.void : inOrder(live.inOrder, Number.POSITIVE_INFINITY)
+    return Effect.acquireUseRelease(
+      Effect.suspend(() => {
+        parked.set(key, mine)
+        touch(live)
+        return watch(live)
+      }),
+      () => Effect.interruptible(Effect.zipRight(turn, whole)),
+      () =>
         Effect.sync(() => {
           parked.delete(key)
           touch(live)
         })
-      )
     )
   })
 

@@ -25,6 +25,7 @@ import * as withoutStorage from "../examples/transactions/without-storage.js"
 import * as agent from "../examples/workflows/agent-with-approval.js"
 import * as jobs from "../examples/workflows/background-jobs.js"
 import * as ci from "../examples/workflows/ci-pipeline.js"
+import * as declinedCard from "../examples/workflows/declined-card.js"
 import * as llmChain from "../examples/workflows/llm-chain.js"
 import * as progress from "../examples/workflows/progress-websocket.js"
 import * as versions from "../examples/workflows/versions.js"
@@ -97,6 +98,15 @@ describe("the examples do what they say", () => {
       {
         outcomes: ["sent, approved by carol", "dropped by carol"],
         sent: ["Dear Ada, we are sorry. (apology/ticket-7/send)"]
+      }
+    ],
+    "workflows/declined-card": [
+      declinedCard.program,
+      {
+        asked: ["charge?1 The card was declined (expired). What now?"],
+        again: "30 with 4711",
+        value: "paid in cash",
+        skipped: "on the house"
       }
     ],
     "workflows/llm-chain": [

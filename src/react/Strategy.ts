@@ -489,7 +489,7 @@ export const modify = <P, E = unknown, R = never, R2 = never>(
  * @category models
  */
 export interface ManualOptions<Answer extends Schema.Schema.Any = never, SA = never, R = never, E = unknown> {
-  /** In words, for whoever is to answer. Defaults to the message of the failure. */
+  /** In words, for whoever is to answer. Defaults to the name and the message of the failure. */
   readonly question?: string | ((failure: Failure<E>) => string) | undefined
   /** Who is to answer, such as a person or a team. */
   readonly to?: string | undefined
@@ -501,6 +501,13 @@ export interface ManualOptions<Answer extends Schema.Schema.Any = never, SA = ne
   readonly answer?: Answer | undefined
 }
 
+/** Messages of tagged errors tell their fields, and not which error it is. */
+const describe = ({ message, tag }: Fault.Fault): string =>
+  Option.match(tag, {
+    onNone: () => message,
+    onSome: (name) => (message.includes(name) ? message : /\w/.test(message) ? `${name}: ${message}` : name)
+  })
+
 const handingOver =
   (strategy: string) =>
   <E, R>({
@@ -511,7 +518,7 @@ const handingOver =
     to
   }: ManualOptions<Schema.Schema.Any, unknown, R, E>): Strategy<E, never, Original, AskerTag | R> =>
     fromOpen(strategy, () => (failure: Failure<E>) => {
-      const text = (typeof question === "function" ? question(failure) : question) ?? failure.fault.message
+      const text = (typeof question === "function" ? question(failure) : question) ?? describe(failure.fault)
       const request = {
         strategy,
         question: text,

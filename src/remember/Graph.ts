@@ -155,7 +155,7 @@ export class GraphInvalid extends Data.TaggedError("GraphInvalid")<{
     const names = this.nodes.map((name) => `"${name}"`)
     const messages = {
       Cycle: `its nodes go round in a circle: ${names.join(" after ")}. Take one of these out`,
-      Duplicate: `two of its nodes are called ${names.join(", ")}. Give each step a name of its own`,
+      Duplicate: `two of its nodes are called ${names.join(", ")}. Give each step and input a name of its own`,
       Empty: "it has no nodes"
     }
     return `Graph "${this.graph}" cannot be made: ${messages[this.reason]}.`

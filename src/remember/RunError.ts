@@ -43,7 +43,14 @@ export const Waiting = Schema.Struct({
   /** Who is to answer. */
   to: Schema.OptionFromNullOr(Schema.String),
   /** The failure behind a question. */
-  fault: Schema.OptionFromNullOr(Schema.Struct({ category: Schema.String, message: Schema.String })),
+  fault: Schema.OptionFromNullOr(
+    Schema.Struct({
+      category: Schema.String,
+      message: Schema.String,
+      /** Which error it was. */
+      tag: Schema.optional(Schema.String)
+    })
+  ),
   /** The parameters an answer may change. */
   parameters: Schema.Array(Schema.String),
   /** Why the answer before this question was refused. */
@@ -77,8 +84,10 @@ export class RunSuspended extends Data.TaggedError("RunSuspended")<{
       kind === "question" ? `an answer to "${about}" (question "${id}")` : `the ${kind} "${about}"`
     )
     const until = Option.match(this.until, { onNone: () => "", onSome: (date) => ` until ${date.toISOString()}` })
-    const cure = this.waits.some(({ kind }) => kind === "question") ? " Answer with Workflow.resolve;" : ""
-    return `Run "${this.run}" waits${what.length === 0 ? "" : ` for ${what.join(", ")}`}${until}.${cure} it goes on when it is executed again, or by a worker.`
+    const refused = this.waits.flatMap(({ refused }) => Option.toArray(refused))
+    const why = refused.map((reason) => ` The last answer was refused: ${reason}.`).join("")
+    const cure = this.waits.some(({ kind }) => kind === "question") ? "Answer with Workflow.resolve; it" : "It"
+    return `Run "${this.run}" waits${what.length === 0 ? "" : ` for ${what.join(", ")}`}${until}.${why} ${cure} goes on when it is executed again, or by a worker.`
   }
 }
 

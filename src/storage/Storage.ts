@@ -358,8 +358,9 @@ export interface Query {
 }
 
 /**
- * How a run stands: `suspended` if it waits for a time or a signal, `stopped`
- * if it could go on.
+ * How a run stands: `suspended` if it waits for a time or a signal, or was put
+ * off since it stops whenever it is executed; `stopped` if it could go on, or
+ * was never begun.
  *
  * @since 0.1.0
  * @category models

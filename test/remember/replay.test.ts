@@ -131,8 +131,12 @@ for (const backend of backends) {
           assert.deepStrictEqual(yield* Testing.replay(open, second), { answered: 1, end: "open" })
           const renamed = yield* Effect.flip(Testing.replay(flow(Effect.all([a, c])), kept))
           assert.strictEqual(renamed._tag, "ReplayMismatch")
-          const longer = yield* Testing.replay(flow(Effect.all([a, b, c])), kept)
-          assert.strictEqual(longer.end, "open")
+          for (const changed of [[a, b, c], [b, a], [b], [a]]) {
+            const misfit = yield* Effect.flip(Testing.replay(flow(Effect.all(changed)), kept))
+            assert.strictEqual(misfit._tag, "ReplayMismatch")
+          }
+          const dropped = yield* Effect.flip(Testing.replay(flow(Effect.all([Go.wait(), b])), second))
+          assert.strictEqual(dropped._tag, "ReplayMismatch")
         }).pipe(Effect.provide(layer))
         assert.deepStrictEqual(yield* lines, ["a", "b", "a"])
       })

@@ -45,7 +45,7 @@ export const suggest = (parts: Parts, run: string, error: unknown) =>
         : undefined,
       {
         strategy: "retry",
-        reason: `${last.step} may succeed when it is run again: ${fault.message}`,
+        reason: `What comes after ${last.step} may succeed when it is run again: ${fault.message}`,
         parameters: {},
         confidence: 0.6,
         estimatedSuccess: retried ?? 0.5

@@ -14,7 +14,9 @@ const Line = Schema.parseJson(
     /** Who is to answer. */
     to: Schema.optional(Schema.String),
     /** The failure behind a question. */
-    fault: Schema.optional(Schema.Struct({ category: Schema.String, message: Schema.String })),
+    fault: Schema.optional(
+      Schema.Struct({ category: Schema.String, message: Schema.String, tag: Schema.optional(Schema.String) })
+    ),
     /** The parameters an answer may change. */
     parameters: Schema.optional(Schema.Array(Schema.String)),
     /** Why the answer before was refused. */

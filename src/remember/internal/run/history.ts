@@ -81,6 +81,7 @@ export const replay = (definition: AnyDefinition, { journal, run }: History) =>
       const exit = yield* replayed(live, bodyOf(live, definition, input))
       if (live.stopped !== undefined) return yield* live.stopped
       // A defect leaves a run open, as it does when it is executed.
+      if (run.outcome !== undefined && exit === undefined) return yield* beyondTheEnd(run)
       if (exit === undefined || (Exit.isFailure(exit) && Cause.isDie(exit.cause)))
         return { answered: answeredOf(live), end: "open" } satisfies Replayed
       const mismatch = unmetAtEnd(live) ?? (yield* otherOutcome(definition, run, exit))
@@ -88,6 +89,15 @@ export const replay = (definition: AnyDefinition, { journal, run }: History) =>
       return { answered: answeredOf(live), end: Exit.isSuccess(exit) ? "completed" : "failed" } satisfies Replayed
     })
   ) as Effect.Effect<Replayed, RunError, unknown>
+
+/** The run has ended, and the program wants more of it. */
+const beyondTheEnd = ({ id, outcome }: History["run"]) =>
+  new ReplayMismatch({
+    run: id,
+    reason: "Unexpected",
+    recorded: `the end of the run, ${outcome?.status}`,
+    found: "something after it"
+  })
 
 const answeredOf = ({ journal, replays }: LiveRun): number => {
   const [replay] = replays

@@ -77,15 +77,18 @@ export const giveUp = ({ order }: Pick<LiveRun, "order">): void => {
 /**
  * The program has come to a step or a wait. Only what would be begun by its own
  * fiber, while the journal has something else there, is refused: an answer does
- * no harm, and what was passed by is found out in the end.
+ * no harm, and what was passed by is found out in the end. Where nothing is
+ * executed at all it is refused at once.
  */
 export const meet = (
   live: LiveRun,
   key: string,
   { isAnswered, isRoot }: { readonly isAnswered: boolean; readonly isRoot: boolean }
 ): ReplayMismatch | undefined => {
+  const isFirst = !live.order.met.has(key) && next(live) === key
   live.order.met.add(key)
-  if (!isRoot || isAnswered || !isChecked(live)) return undefined
+  if (isFirst) return undefined
+  if (!isRoot || (isAnswered && !live.how.isReplay) || !isChecked(live)) return undefined
   const recorded = next(live)
   if (recorded === undefined) return undefined
   const isKnown = live.journal.steps.has(key) || live.journal.waits.has(key)

@@ -125,11 +125,12 @@ const start = (
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const { failure, parameters, question, to } = request
     const { category, message } = failure.fault
+    const tag = Option.getOrUndefined(failure.fault.tag)
     const line: WaitLine = {
       kind: "question",
       about: question,
       to,
-      fault: { category, message },
+      fault: { category, message, tag },
       parameters: parameters.map(({ name }) => name),
       refused
     }

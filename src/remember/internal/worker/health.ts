@@ -37,7 +37,7 @@ export const healthOf = (
       running: [...state.running].map(([run, { since, workflow }]) => ({ run, workflow, since: new Date(since) })),
       concurrency,
       due: known.reduce((sum, { due }) => sum + due, 0),
-      waiting: known.reduce((sum, { waiting }) => sum + waiting, 0),
+      waiting: Math.max(0, known.reduce((sum, { waiting }) => sum + waiting, 0) - state.stuck.size),
       oldestDue,
       stuck: [...state.stuck].map(([run, { at, notBefore, reason, times, workflow }]) => ({
         run,

@@ -518,6 +518,12 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
     Effect.sync(() => {
       for (const listener of [...listeners]) listener(run)
     })
+  /** Nothing is paid for nobody. */
+  const andTell = <A, E>(self: Effect.Effect<A, E>, run: string): Effect.Effect<A, E> =>
+    Effect.map(self, (value) => {
+      for (const listener of listeners.size === 0 ? [] : [...listeners]) listener(run)
+      return value
+    })
   // Who stops should leave nothing behind, but not hang on a busy file for it: the rest is done in the background.
   const release = (run: string, owner: string) =>
     Effect.flatMap(Effect.forkDaemon(Effect.zipRight(Effect.ignore(store.release(run, owner)), tell(run))), (fiber) =>
@@ -538,9 +544,9 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
     reopen: (found, entry, restore) =>
       acquire(found.id, restore, (owner) => store.reopen(found, entry, owner, leaseMillis)),
     release: (lease) => release(lease.run, lease.owner),
-    suspend: (lease, suspension) => Effect.zipLeft(store.suspend(lease, suspension), tell(lease.run)),
+    suspend: (lease, suspension) => andTell(store.suspend(lease, suspension), lease.run),
     signal: (run, key, payload) => Effect.zipLeft(store.signal(run, key, payload), tell(run)),
-    finish: (lease, outcome) => Effect.zipLeft(store.finish(lease, outcome), tell(lease.run)),
+    finish: (lease, outcome) => andTell(store.finish(lease, outcome), lease.run),
     keep,
     onChange: (listener) => {
       listeners.add(listener)

@@ -21,6 +21,7 @@ export interface Order {
 }
 
 export const orderOf = (journal: Journal): Order => {
+  if (journal.lastSeq === 0) return { keys: [], next: 0, met: new Set(), beside: Number.POSITIVE_INFINITY }
   // What was rolled back may be passed by: its transaction answers for it.
   const sections = [...journal.rollbacks.keys()]
   const all = [...journal.steps.entries(), ...journal.waits.entries()]
@@ -85,6 +86,8 @@ export const meet = (
   key: string,
   { isAnswered, isRoot }: { readonly isAnswered: boolean; readonly isRoot: boolean }
 ): ReplayMismatch | undefined => {
+  // A new run has nothing to fit.
+  if (live.journal.lastSeq === 0) return undefined
   const isFirst = !live.order.met.has(key) && next(live) === key
   live.order.met.add(key)
   if (isFirst) return undefined

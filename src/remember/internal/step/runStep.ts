@@ -128,10 +128,16 @@ const fresh = (
   const settled = (exit: Exit.Exit<unknown, unknown>) => {
     end()
     // What it came to is on record before the run is left.
-    return Effect.ensuring(
-      settle(use, exit),
-      Effect.sync(() => Waits.end(use.live))
-    )
+    return Effect.matchCauseEffect(settle(use, exit), {
+      onSuccess: (value) => {
+        Waits.end(use.live)
+        return Effect.succeed(value)
+      },
+      onFailure: (cause) => {
+        Waits.end(use.live)
+        return Effect.failCause(cause)
+      }
+    })
   }
   return Effect.matchCauseEffect(attempts(use, restore), {
     onSuccess: (value) => settled(Exit.succeed(value)),

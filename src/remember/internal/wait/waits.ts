@@ -22,7 +22,8 @@ export interface Waits {
   seen: number
   /** Counts what happens, to tell whether something has. */
   tick: number
-  changed: Deferred.Deferred<void>
+  /** Completes with the next thing that happens, if somebody waits for that. */
+  changed: Deferred.Deferred<void> | undefined
   watcher: Fiber.RuntimeFiber<void> | undefined
   unlisten: () => void
   /** The body has ended: who waits now waits for nothing. */
@@ -46,7 +47,7 @@ export const makeWaits = (): Waits => ({
   signals: new Map(),
   seen: 0,
   tick: 0,
-  changed: Deferred.unsafeMake(FiberId.none),
+  changed: undefined,
   watcher: undefined,
   unlisten: () => {},
   isOver: false
@@ -56,8 +57,8 @@ export const makeWaits = (): Waits => ({
 const touch = ({ waits }: LiveRun): void => {
   waits.tick++
   const { changed } = waits
-  waits.changed = Deferred.unsafeMake(FiberId.none)
-  Deferred.unsafeDone(changed, Effect.void)
+  waits.changed = undefined
+  if (changed !== undefined) Deferred.unsafeDone(changed, Effect.void)
 }
 
 export const begin = (live: LiveRun): void => {
@@ -195,19 +196,21 @@ const look = (live: LiveRun): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { waits } = live
     while (live.stopped === undefined && !live.rewinding) {
-      const { changed, tick } = waits
+      const { tick } = waits
       yield* refresh(live)
       deliver(live)
       // The body goes as far as it goes by itself.
       yield* turns
       const now = yield* Clock.currentTimeMillis
       if (waits.tick === tick && isIdle(live, now)) return suspend(live, now)
-      if (waits.tick === tick) yield* nextLook(live, changed)
+      if (waits.tick === tick) yield* nextLook(live)
     }
   })
 
 /** What other processes tell the run while it goes on nobody hears: it is looked for. */
-const nextLook = ({ how, waits }: LiveRun, changed: Deferred.Deferred<void>): Effect.Effect<void> => {
+const nextLook = ({ how, waits }: LiveRun): Effect.Effect<void> => {
+  const changed = waits.changed ?? Deferred.unsafeMake<void>(FiberId.none)
+  waits.changed = changed
   const canBeTold = [...waits.parked.values()].some(({ signal }) => signal !== undefined)
   const heard = Deferred.await(changed)
   return canBeTold || Number.isFinite(how.patience) ? Effect.raceFirst(heard, Effect.sleep("1 second")) : heard

@@ -529,6 +529,7 @@ const handingOver =
         schema: answer
       }
       return Effect.map(AskerTag, ({ ask }) => ({ _tag: "HandOver" as const, question: text, ask: ask(request) }))
+      // A value comes from the stand-in or is read by the schema; the constructors say so in their types.
     }) as never
 
 /**

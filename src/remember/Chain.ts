@@ -342,6 +342,7 @@ export const make = <
   if (!(Number.isInteger(maxIterations) && maxIterations >= 1)) {
     throw new RangeError(`Chain.make: maxIterations must be a whole number from 1 on, not ${maxIterations}`)
   }
+  // In there the parts are any effects; what is made of them here has their types.
   const parts = body_.partsOf(name, options as never)
   const workflow = Workflow.make(
     name,

@@ -163,8 +163,6 @@ export interface Backlog {
   readonly waiting: number
   /** Since when the oldest of them is due. */
   readonly oldest: number | undefined
-  /** When the next of those that wait is due by itself. */
-  readonly next: number | undefined
 }
 
 /**

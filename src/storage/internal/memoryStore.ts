@@ -235,12 +235,12 @@ const backlogOf = (open: ReadonlyArray<Run>, now: number): ReadonlyArray<Backlog
   for (const run of open) {
     const { version, workflow } = run
     const name = JSON.stringify([workflow, version])
-    const known = groups.get(name) ?? { workflow, version, due: 0, waiting: 0, oldest: undefined, next: undefined }
+    const known = groups.get(name) ?? { workflow, version, due: 0, waiting: 0, oldest: undefined }
     groups.set(
       name,
       run.dueAt <= now
         ? { ...known, due: known.due + 1, oldest: Math.min(known.oldest ?? now, dueSince(run)) }
-        : { ...known, waiting: known.waiting + 1, next: Math.min(known.next ?? run.dueAt, run.dueAt) }
+        : { ...known, waiting: known.waiting + 1 }
     )
   }
   return [...groups.values()]

@@ -166,8 +166,7 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
   const backlog = (now: number): ReadonlyArray<Backlog> =>
     (sql.backlog.all({ now }) as ReadonlyArray<BacklogRow>).map((row) => ({
       ...row,
-      oldest: row.oldest ?? undefined,
-      next: row.next ?? undefined
+      oldest: row.oldest ?? undefined
     }))
 
   const removeRun = (key: number): boolean => {
@@ -336,9 +335,8 @@ interface CountRow extends Omit<RunCount, "status"> {
   readonly state: RunCount["status"]
 }
 
-interface BacklogRow extends Omit<Backlog, "oldest" | "next"> {
+interface BacklogRow extends Omit<Backlog, "oldest"> {
   readonly oldest: number | null
-  readonly next: number | null
 }
 
 const toEntry = ({ omitted, ...row }: EntryRow): Entry => {

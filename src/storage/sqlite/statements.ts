@@ -40,8 +40,7 @@ export const prepareStatements = (database: Database) => ({
     `SELECT workflow, version,
        COUNT(*) FILTER (WHERE due_at <= $now) AS due,
        COUNT(*) FILTER (WHERE due_at > $now) AS waiting,
-       MIN(MAX(due_at, COALESCE(lease_until, 0))) FILTER (WHERE due_at <= $now) AS oldest,
-       MIN(due_at) FILTER (WHERE due_at > $now) AS next
+       MIN(MAX(due_at, COALESCE(lease_until, 0))) FILTER (WHERE due_at <= $now) AS oldest
      FROM recovery_runs WHERE status IS NULL AND (lease_until IS NULL OR lease_until <= $now)
      GROUP BY workflow, version`
   ),

@@ -72,18 +72,22 @@ export const replay = (definition: AnyDefinition, { journal, run }: History) =>
       const opened = yield* storage.open(run, (effect) => effect)
       // A new run in a store of its own is always created.
       if (opened._tag !== "Created") return yield* Effect.die("the store was not empty")
-      const entries = journal.map((entry) => ({ ...entry, payload: entry.payload }))
-      yield* storage.append(opened.lease, entries)
+      // JSON drops what is undefined.
+      yield* storage.append(
+        opened.lease,
+        journal.map((entry) => ({ ...entry, payload: entry.payload }))
+      )
       const input = yield* inputOfRun(definition, opened.run)
       const known = yield* readSteps(storage, opened.lease)
       const how = { ...byCaller, isReplay: true }
       const live = yield* makeLive(storage, definition, run.id, opened.lease, known, how)
       const exit = yield* replayed(live, bodyOf(live, definition, input))
       if (live.stopped !== undefined) return yield* live.stopped
-      // A defect leaves a run open, as it does when it is executed.
       if (run.outcome !== undefined && exit === undefined) return yield* beyondTheEnd(run)
-      if (exit === undefined || (Exit.isFailure(exit) && Cause.isDie(exit.cause)))
+      // A defect leaves a run open, as it does when it is executed.
+      if (exit === undefined || (Exit.isFailure(exit) && Cause.isDie(exit.cause))) {
         return { answered: answeredOf(live), end: "open" } satisfies Replayed
+      }
       const mismatch = unmetAtEnd(live) ?? (yield* otherOutcome(definition, run, exit))
       if (mismatch !== undefined) return yield* mismatch
       return { answered: answeredOf(live), end: Exit.isSuccess(exit) ? "completed" : "failed" } satisfies Replayed

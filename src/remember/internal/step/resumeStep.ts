@@ -16,14 +16,12 @@ const Wait = Schema.parseJson(Schema.Struct({ next: Schema.Number, error: Schema
 const decodeWait = Schema.decodeUnknown(Wait)
 
 /** The failure somebody was asked about, or is. */
-export const failedBefore = (use: Use, record: StepRecord): Effect.Effect<never, unknown, unknown> =>
-  Effect.suspend(() => {
-    use.attempt = record.attempts
-    const error = Effect.flatMap(decodeWait(record.payload), (line) =>
-      errorCodec(use.definition.error).decode(JSON.stringify(line.error))
-    )
-    return Effect.flatMap(Effect.catchAll(error, journalError(use, "Decode", "error")), Effect.fail)
-  })
+export const failedBefore = (use: Use, record: StepRecord): Effect.Effect<never, unknown, unknown> => {
+  const error = Effect.flatMap(decodeWait(record.payload), (line) =>
+    errorCodec(use.definition.error).decode(JSON.stringify(line.error))
+  )
+  return Effect.flatMap(Effect.catchAll(error, journalError(use, "Decode", "error")), Effect.fail)
+}
 
 /** For long enough to leave the process for it, the run waits, and not this fiber. */
 export const restUntil = (use: Use, next: number): Effect.Effect<void> =>
@@ -53,7 +51,6 @@ export const goOnWaiting = (use: Use, record: StepRecord): Effect.Effect<void> =
 export const afterAmbiguous = (use: Use, record: StepRecord): Effect.Effect<void, StepAmbiguous> =>
   Effect.gen(function* () {
     const { onAmbiguous } = use.definition
-    use.attempt = record.attempts
     yield* append(use, "StepAmbiguous", record.attempts, JSON.stringify({ onAmbiguous }))
     yield* live_.emit(use.live, () => ({
       _tag: "StepAmbiguous",

@@ -306,6 +306,47 @@ export interface Lease {
 }
 
 /**
+ * Who holds a name, or held it last. Times are epoch milliseconds of the
+ * storage's clock.
+ *
+ * @since 0.4.0
+ * @category models
+ */
+export interface LockRow {
+  readonly name: string
+  /** Of whoever acquired it last. */
+  readonly token: number
+  /** Nobody, if it was given back. */
+  readonly owner: string | undefined
+  /** When it was acquired, or given back. */
+  readonly since: number
+  readonly leaseUntil: number | undefined
+}
+
+/**
+ * A lock that was acquired.
+ *
+ * @since 0.4.0
+ * @category models
+ */
+export interface LockLease {
+  readonly name: string
+  readonly token: number
+  /** Unique to this acquisition. */
+  readonly owner: string
+}
+
+/**
+ * What came of asking for a lock.
+ *
+ * @since 0.4.0
+ * @category models
+ */
+export type Locked =
+  | { readonly _tag: "Locked"; readonly lease: LockLease }
+  | { readonly _tag: "Held"; readonly row: LockRow }
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -447,6 +488,18 @@ export interface Store {
   readonly snapshot: (key: number) => Effect.Effect<Option.Option<FullSnapshot>, StorageError>
   /** Removes snapshots and answers with how many there were. */
   readonly remove: (keys: ReadonlyArray<number>) => Effect.Effect<number, StorageError>
+  /** Leases a name to the owner, unless the lease of somebody else lives. The token rises each time. */
+  readonly lock: (name: string, owner: string, leaseMillis: number) => Effect.Effect<Locked, StorageError>
+  /** Prolongs a lock; false, if it is lost. */
+  readonly renewLock: (lease: LockLease, leaseMillis: number) => Effect.Effect<boolean, StorageError>
+  /** Gives back the lock this owner has; false, if it has none by now. */
+  readonly unlock: (name: string, owner: string) => Effect.Effect<boolean, StorageError>
+  /** Who holds a name, or held it last. */
+  readonly findLock: (name: string) => Effect.Effect<Option.Option<LockRow>, StorageError>
+  /** All names that were ever locked and not removed, by name. */
+  readonly locks: Effect.Effect<ReadonlyArray<LockRow>, StorageError>
+  /** Forgets the names nobody holds that were not used since, and answers with how many there were. */
+  readonly removeLocks: (unusedSince: number) => Effect.Effect<number, StorageError>
   /** The storage's clock, epoch milliseconds. */
   readonly now: Effect.Effect<number>
 }
@@ -464,6 +517,10 @@ export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect
  * @category models
  */
 export interface Service extends Omit<Store, "open" | "renew" | "release" | "reopen"> {
+  /** How this process appears to others. */
+  readonly owner: string
+  /** For how long a lease lives that nobody renews, in milliseconds. */
+  readonly leaseMillis: number
   /**
    * Interrupted on the way, it leaves no lease behind. Call it where nothing
    * can interrupt, with the `restore` of that region for the wait.
@@ -538,6 +595,8 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
     })
   return Effect.map(makeLeases(store, leaseMillis), (keep) => ({
     ...store,
+    owner: options.owner,
+    leaseMillis,
     open: (request, restore) => acquire(request.id, restore, (owner) => store.open(request, owner, leaseMillis)),
     reopen: (found, entry, restore) =>
       acquire(found.id, restore, (owner) => store.reopen(found, entry, owner, leaseMillis)),

@@ -18,6 +18,7 @@ import type {
   Suspension
 } from "../Storage.js"
 import { LeaseLost } from "../StorageError.js"
+import { makeMemoryLocks } from "./memoryLocks.js"
 import { makeMemorySnapshots } from "./memorySnapshots.js"
 import { dueSince, statusOf } from "./status.js"
 
@@ -31,6 +32,7 @@ export const makeMemoryStore = (): Store => {
   const byId = new Map<string, Stored>()
   const byKey = new Map<number, Stored>()
   const snapshots = makeMemorySnapshots()
+  const locks = makeMemoryLocks()
   let lastKey = 0
 
   const create = (request: OpenRequest, owner: string, now: number, leaseMillis: number): Opened => {
@@ -191,6 +193,14 @@ export const makeMemoryStore = (): Store => {
     journal: (key, longest) =>
       Effect.sync(() => (byKey.get(key)?.journal ?? []).map((entry) => shorten(entry, longest))),
     payload: (key, seq) => Effect.sync(() => byKey.get(key)?.journal.find((entry) => entry.seq === seq)?.payload),
+    lock: (name, owner, leaseMillis) =>
+      Effect.map(Clock.currentTimeMillis, (now) => locks.lock(name, owner, now, leaseMillis)),
+    renewLock: (lease, leaseMillis) =>
+      Effect.map(Clock.currentTimeMillis, (now) => locks.renew(lease, now + leaseMillis)),
+    unlock: (name, owner) => Effect.map(Clock.currentTimeMillis, (now) => locks.unlock(name, owner, now)),
+    findLock: (name) => Effect.sync(() => Option.fromNullable(locks.find(name))),
+    locks: Effect.sync(locks.list),
+    removeLocks: (unusedSince) => Effect.map(Clock.currentTimeMillis, (now) => locks.remove(unusedSince, now)),
     removeRuns: (keys) => Effect.sync(() => keys.filter(remove).length),
     countRuns: Effect.map(Clock.currentTimeMillis, (now) => countsOf([...byKey.values()], now)),
     list: (query) => Effect.map(Clock.currentTimeMillis, (now) => list([...byKey.values()], query, now))

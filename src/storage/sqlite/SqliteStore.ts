@@ -21,6 +21,7 @@ import type {
 } from "../Storage.js"
 import { LeaseLost } from "../StorageError.js"
 import type { Database } from "./driver.js"
+import { makeSqliteLocks } from "./locks.js"
 import { makeSqliteSnapshots } from "./snapshots.js"
 import { prepareStatements } from "./statements.js"
 import { makeTransactional, refuseInside } from "./transactional.js"
@@ -45,6 +46,7 @@ export interface Options {
 export const makeSqliteStore = ({ client, database, isGone, writer }: Options): Store => {
   const sql = prepareStatements(database)
   const snapshots = makeSqliteSnapshots(database)
+  const locks = makeSqliteLocks(database, isGone)
 
   /** The leases given out and not ended, by owner: with one of them, no write can hope for company. */
   const leases = new Set<string>()
@@ -253,6 +255,16 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
     signals: (key) => read("Reading signals", () => sql.signals.all(key) as ReadonlyArray<Signal>),
     due: (query) => Effect.flatMap(Clock.currentTimeMillis, (now) => read("Finding due runs", () => due(query, now))),
     backlog: Effect.flatMap(Clock.currentTimeMillis, (now) => read("Counting open runs", () => backlog(now))),
+    lock: (name, owner, leaseMillis) =>
+      write("Acquiring a lock", (now) => Effect.succeed(locks.lock(name, owner, now, leaseMillis)), false),
+    renewLock: (lease, leaseMillis) =>
+      write("Renewing a lock", (now) => Effect.succeed(locks.renew(lease, now + leaseMillis)), false),
+    unlock: (name, owner) =>
+      write("Giving a lock back", (now) => Effect.succeed(locks.unlock(name, owner, now)), false),
+    findLock: (name) => read("Finding a lock", () => Option.fromNullable(locks.find(name))),
+    locks: read("Listing locks", locks.list),
+    removeLocks: (unusedSince) =>
+      write("Removing locks", (now) => Effect.succeed(locks.remove(unusedSince, now)), false),
     removeRuns: (keys) =>
       writer.write("Removing runs", () => Effect.succeed(keys.filter((key) => removeRun(key)).length)),
     countRuns: Effect.flatMap(Clock.currentTimeMillis, (now) => read("Counting runs", () => countRuns(now))),

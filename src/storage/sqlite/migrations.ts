@@ -76,6 +76,16 @@ const migrations = {
       at INTEGER NOT NULL,
       UNIQUE (run, key)
     )`
+  }),
+  "0004_locks": Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    yield* sql`CREATE TABLE recovery_locks (
+      name TEXT PRIMARY KEY,
+      token INTEGER NOT NULL,
+      owner TEXT,
+      since INTEGER NOT NULL,
+      lease_until INTEGER
+    ) WITHOUT ROWID`
   })
 }
 

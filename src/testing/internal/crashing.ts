@@ -53,12 +53,22 @@ const writing = <S extends Pick<Storage.Store, Written>>(on: S, { write }: Crash
   remove: (...args) => write(on.remove(...args))
 })
 
+type Locking = Pick<Storage.Store, "lock" | "renewLock" | "unlock">
+
+/** A lock is no record of what a run did; but a dead process gives none back. */
+const locking = (on: Locking, { other }: Crasher): Locking => ({
+  lock: (...args) => other(on.lock(...args)),
+  renewLock: (...args) => other(on.renewLock(...args)),
+  unlock: (...args) => other(on.unlock(...args))
+})
+
 /** A store of a process that ends at a point. Renewing a lease changes nothing a run could see. */
 export const crashingStore = (store: Storage.Store, crasher: Crasher): Storage.Store => ({
   ...store,
   ...writing(store, crasher),
   open: (...args) => crasher.write(store.open(...args)),
   reopen: (...args) => crasher.write(store.reopen(...args)),
+  ...locking(store, crasher),
   renew: (...args) => crasher.other(store.renew(...args)),
   release: (...args) => crasher.other(store.release(...args))
 })
@@ -67,6 +77,7 @@ export const crashingStore = (store: Storage.Store, crasher: Crasher): Storage.S
 export const crashingService = (service: Storage.Service, crasher: Crasher): Storage.Service => ({
   ...service,
   ...writing(service, crasher),
+  ...locking(service, crasher),
   open: (...args) => crasher.write(service.open(...args)),
   reopen: (...args) => crasher.write(service.reopen(...args)),
   release: (...args) => crasher.other(service.release(...args))

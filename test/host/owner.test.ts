@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Storage, Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
-import { isGone, makeOwner } from "../../src/storage/sqlite/owner.js"
+import { isGone, makeOwner } from "../../src/host/owner.js"
 import { makeSqliteStore } from "../../src/storage/sqlite/SqliteStore.js"
 import { temporaryFile } from "../support/files.js"
 

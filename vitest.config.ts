@@ -7,6 +7,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^effect-recovery$/, replacement: src("index.ts") },
+      { find: /^effect-recovery\/files$/, replacement: src("files.ts") },
       { find: /^effect-recovery\/sqlite$/, replacement: src("sqlite.ts") },
       { find: /^effect-recovery\/testing$/, replacement: src("testing.ts") }
     ]

@@ -11,8 +11,16 @@ import * as Random from "effect/Random"
  */
 export const makeOwner: Effect.Effect<string> = Effect.map(
   Random.nextIntBetween(0, 2 ** 31),
-  (nonce) => `${host}/${process.pid}@${startOf(process.pid) ?? "?"}/${nonce.toString(36)}`
+  (nonce) => `${self()}/${nonce.toString(36)}`
 )
+
+let own: string | undefined
+
+/** This process alone, whoever in it asks: `host/pid@start`. */
+export const self = (): string => {
+  own ??= `${host}/${process.pid}@${startOf(process.pid) ?? "?"}`
+  return own
+}
 
 const readText = (path: string): string => {
   try {

@@ -26,9 +26,10 @@ export const bundle = async (entry: string): Promise<string> => {
     platform: "node",
     format: "esm",
     target: "node20",
-    external: ["better-sqlite3"],
+    external: ["better-sqlite3", "fs-native-extensions"],
     alias: {
       "effect-recovery": path.join(root, "src/index.ts"),
+      "effect-recovery/files": path.join(root, "src/files.ts"),
       "effect-recovery/sqlite": path.join(root, "src/sqlite.ts"),
       "effect-recovery/testing": path.join(root, "src/testing.ts")
     },

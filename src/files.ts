@@ -1,0 +1,7 @@
+/**
+ * @since 0.4.0
+ */
+
+export * as AtomicFile from "./files/AtomicFile.js"
+export * as DirectoryLock from "./files/DirectoryLock.js"
+export * as FileLock from "./files/FileLock.js"

@@ -1,0 +1,80 @@
+import * as fs from "node:fs"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+
+/** One call of the operating system. */
+export type Call<A> = Effect.Effect<A, NodeJS.ErrnoException>
+
+/**
+ * What is asked of the file system, a method for each call of the operating
+ * system: so tests can stand between any two of them, and end a process there.
+ */
+export interface Calls {
+  readonly open: (path: string, flags: string, mode?: number) => Call<number>
+  readonly close: (file: number) => Call<void>
+  readonly write: (file: number, bytes: Uint8Array) => Call<number>
+  readonly sync: (file: number) => Call<void>
+  readonly fchmod: (file: number, mode: number) => Call<void>
+  readonly fchown: (file: number, uid: number, gid: number) => Call<void>
+  readonly rename: (from: string, to: string) => Call<void>
+  readonly link: (from: string, to: string) => Call<void>
+  readonly unlink: (path: string) => Call<void>
+  readonly mkdir: (path: string, mode?: number) => Call<void>
+  readonly rmdir: (path: string) => Call<void>
+  /** Refuses to overwrite. */
+  readonly copyFile: (from: string, to: string) => Call<void>
+  readonly symlink: (target: string, path: string) => Call<void>
+  readonly chmod: (path: string, mode: number) => Call<void>
+  readonly chown: (path: string, uid: number, gid: number) => Call<void>
+  readonly utimes: (path: string, accessed: Date, modified: Date) => Call<void>
+  readonly readFile: (path: string) => Call<Buffer>
+  readonly readdir: (path: string) => Call<ReadonlyArray<string>>
+  readonly readlink: (path: string) => Call<string>
+  readonly realpath: (path: string) => Call<string>
+  /** Nothing, if nothing is there. */
+  readonly lstat: (path: string) => Call<fs.Stats | undefined>
+}
+
+const call = <A>(run: (done: (error: NodeJS.ErrnoException | null, value: A) => void) => void): Call<A> =>
+  Effect.async((resume) => {
+    try {
+      run((error, value) => resume(error === null ? Effect.succeed(value) : Effect.fail(error)))
+    } catch (error) {
+      // Node throws at once only what is wrong with the arguments, as an error with a code.
+      resume(Effect.fail(error as NodeJS.ErrnoException))
+    }
+  })
+
+export const nodeCalls: Calls = {
+  open: (path, flags, mode) => call((done) => fs.open(path, flags, mode, done)),
+  close: (file) => call((done) => fs.close(file, (error) => done(error ?? null, undefined))),
+  write: (file, bytes) => call((done) => fs.write(file, bytes, done)),
+  sync: (file) => call((done) => fs.fsync(file, (error) => done(error, undefined))),
+  fchmod: (file, mode) => call((done) => fs.fchmod(file, mode, (error) => done(error, undefined))),
+  fchown: (file, uid, gid) => call((done) => fs.fchown(file, uid, gid, (error) => done(error, undefined))),
+  rename: (from, to) => call((done) => fs.rename(from, to, (error) => done(error, undefined))),
+  link: (from, to) => call((done) => fs.link(from, to, (error) => done(error, undefined))),
+  unlink: (path) => call((done) => fs.unlink(path, (error) => done(error, undefined))),
+  mkdir: (path, mode) => call((done) => fs.mkdir(path, { mode }, (error) => done(error, undefined))),
+  rmdir: (path) => call((done) => fs.rmdir(path, (error) => done(error, undefined))),
+  copyFile: (from, to) =>
+    call((done) => fs.copyFile(from, to, fs.constants.COPYFILE_EXCL, (error) => done(error, undefined))),
+  symlink: (target, path) => call((done) => fs.symlink(target, path, (error) => done(error, undefined))),
+  chmod: (path, mode) => call((done) => fs.chmod(path, mode, (error) => done(error, undefined))),
+  chown: (path, uid, gid) => call((done) => fs.lchown(path, uid, gid, (error) => done(error, undefined))),
+  utimes: (path, accessed, modified) =>
+    call((done) => fs.utimes(path, accessed, modified, (error) => done(error, undefined))),
+  readFile: (path) => call((done) => fs.readFile(path, done)),
+  readdir: (path) => call((done) => fs.readdir(path, done)),
+  readlink: (path) => call((done) => fs.readlink(path, done)),
+  realpath: (path) => call((done) => fs.realpath.native(path, done)),
+  lstat: (path) =>
+    call((done) =>
+      fs.lstat(path, (error, stats) => (error?.code === "ENOENT" ? done(null, undefined) : done(error, stats)))
+    )
+}
+
+/** The calls in force: those of Node, unless a test stands between. */
+export class CurrentCalls extends Context.Reference<CurrentCalls>()("effect-recovery/files/Calls", {
+  defaultValue: () => nodeCalls
+}) {}

@@ -1,0 +1,133 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import { FileError } from "../../FileError.js"
+import { type Call, type Calls, CurrentCalls } from "./calls.js"
+import { unless } from "./errors.js"
+import { temporaryName } from "./names.js"
+
+/**
+ * What a change survives:
+ *
+ * - `power-loss`: it is on disk when the effect has succeeded
+ * - `ordered`: after a power cut the file is the old one or the new one, whole
+ * - `process-crash`: the same after the end of the process; a power cut may leave an empty file
+ */
+export type Durability = "power-loss" | "ordered" | "process-crash"
+
+export interface Target {
+  /** Behind symbolic links, whether it exists or not. */
+  readonly path: string
+  readonly stats: fs.Stats | undefined
+}
+
+export interface NewFile {
+  readonly durability: Durability
+  /** Of a file that is new. Without it the umask decides. */
+  readonly mode: number | undefined
+  /** Whether it must keep the owner of the file it replaces. */
+  readonly owner: boolean
+}
+
+/** Follows symbolic links to where the file is, or would be. */
+export const locate = (given: string): Effect.Effect<Target, NodeJS.ErrnoException | FileError> =>
+  Effect.flatMap(CurrentCalls, (calls) => follow(calls, path.resolve(given), 0))
+
+const follow = (calls: Calls, at: string, links: number): Call<Target> =>
+  Effect.flatMap(calls.lstat(at), (stats): Call<Target> => {
+    if (stats?.isSymbolicLink() !== true) return Effect.succeed({ path: at, stats })
+    if (links >= 40) return Effect.fail(Object.assign(new Error("too many symbolic links"), { code: "ELOOP" }))
+    return Effect.flatMap(calls.readlink(at), (to) => follow(calls, path.resolve(path.dirname(at), to), links + 1))
+  })
+
+export const refuseOther = (operation: string, { path, stats }: Target): Effect.Effect<void, FileError> =>
+  stats === undefined || stats.isFile()
+    ? Effect.void
+    : Effect.fail(new FileError({ reason: "NotAFile", operation, path }))
+
+/** One write may take less than it was given. */
+export const writeAll = (calls: Calls, file: number, bytes: Uint8Array): Call<void> =>
+  Effect.flatMap(calls.write(file, bytes), (written) => {
+    if (written >= bytes.length) return Effect.void
+    return written > 0 ? writeAll(calls, file, bytes.subarray(written)) : Effect.fail(new Error("nothing was written"))
+  })
+
+const ownerError = (cause: unknown) =>
+  Object.assign(new Error("the owner cannot be kept", { cause }), { code: "EOWNER" })
+
+/** Gives a new file the mode and the owner of the one it takes the place of. */
+const dress = (calls: Calls, file: number, like: fs.Stats | undefined, { mode, owner }: NewFile): Call<void> =>
+  Effect.suspend(() => {
+    const now = fs.fstatSync(file)
+    const wanted = like === undefined ? mode : like.mode & 0o7777
+    const differs = like !== undefined && (like.uid !== now.uid || like.gid !== now.gid)
+    const chown = differs
+      ? Effect.catchAll(calls.fchown(file, like.uid, like.gid), (cause) =>
+          owner ? Effect.fail(ownerError(cause)) : Effect.void
+        )
+      : Effect.void
+    // Second: a change of the owner takes the set-user-id away.
+    const chmod =
+      wanted !== undefined && (differs || (now.mode & 0o7777) !== wanted) ? calls.fchmod(file, wanted) : Effect.void
+    return Effect.zipRight(chown, chmod)
+  })
+
+/** Writes a file that nobody knows yet, as it is to be seen later. */
+export const writeNew = (
+  calls: Calls,
+  at: string,
+  content: (file: number) => Call<void>,
+  like: fs.Stats | undefined,
+  options: NewFile
+): Call<void> =>
+  Effect.flatMap(calls.open(at, "wx", like === undefined ? (options.mode ?? 0o666) : like.mode & 0o777), (file) =>
+    Effect.zipRight(
+      Effect.zipRight(content(file), dress(calls, file, like, options)),
+      options.durability === "process-crash" ? Effect.void : calls.sync(file)
+    ).pipe(
+      Effect.matchEffect({
+        onFailure: (error) => Effect.zipRight(Effect.ignore(calls.close(file)), Effect.fail(error)),
+        onSuccess: () => calls.close(file)
+      }),
+      Effect.onError(() => Effect.ignore(calls.unlink(at)))
+    )
+  )
+
+const patience = 20
+
+/** Virus scanners and the like keep a file busy for a moment; on Windows it is called a lack of permission. */
+export const rename = (calls: Calls, from: string, to: string, tries = 1): Call<void> =>
+  Effect.catchAll(calls.rename(from, to), (error) => {
+    const passes = error.code === "EBUSY" || (process.platform === "win32" && /^(EPERM|EACCES)$/.test(error.code ?? ""))
+    if (!passes || tries >= patience) return Effect.fail(error)
+    return Effect.flatMap(Random.next, (random) =>
+      Effect.zipRight(Effect.sleep(tries * 5 * (1 + random)), rename(calls, from, to, tries + 1))
+    )
+  })
+
+/** Puts names on disk, as `sync` puts contents there. */
+export const syncFolder = (calls: Calls, folder: string): Call<void> => {
+  const synced = Effect.flatMap(calls.open(folder, "r"), (file) =>
+    Effect.ensuring(calls.sync(file), Effect.ignore(calls.close(file)))
+  )
+  // Windows does not know of it.
+  return process.platform === "win32" ? unless(synced, ["EPERM", "EISDIR", "EACCES"], undefined) : synced
+}
+
+/** The file is the old one until it is the new one: written aside, and renamed into place. */
+export const replace = (
+  target: Target,
+  content: (file: number, calls: Calls) => Call<void>,
+  options: NewFile
+): Call<void> =>
+  Effect.uninterruptible(
+    Effect.flatMap(CurrentCalls, (calls) => {
+      const folder = path.dirname(target.path)
+      const aside = path.join(folder, temporaryName(path.basename(target.path)))
+      const written = writeNew(calls, aside, (file) => content(file, calls), target.stats, options)
+      const renamed = Effect.onError(rename(calls, aside, target.path), () => Effect.ignore(calls.unlink(aside)))
+      const replaced = Effect.zipRight(written, renamed)
+      return options.durability === "power-loss" ? Effect.zipLeft(replaced, syncFolder(calls, folder)) : replaced
+    })
+  )

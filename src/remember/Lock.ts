@@ -100,7 +100,7 @@ export const resource = (path: string): Name => ({ kind: "resource", id: path })
  * @category models
  */
 export interface Options {
-  /** How long to wait for whoever holds it. Defaults to 30 seconds; `"infinity"` waits for ever. */
+  /** How long to wait for whoever holds it. Defaults to 30 seconds; `Duration.infinity` waits for ever. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 

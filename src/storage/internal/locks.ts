@@ -8,3 +8,7 @@ export const nextToken = (last: number, now: number): number => Math.max(last + 
 
 export const isHeld = ({ leaseUntil, owner }: LockRow, now: number): boolean =>
   owner !== undefined && leaseUntil !== undefined && leaseUntil > now
+
+/** The next token is made of the time alone then, and must not be one that was given out. */
+export const isUnused = (row: LockRow, since: number, now: number): boolean =>
+  !isHeld(row, now) && row.since < since && row.token < now

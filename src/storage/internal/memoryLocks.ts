@@ -1,5 +1,5 @@
 import type { Locked, LockLease, LockRow } from "../Storage.js"
-import { isHeld, nextToken } from "./locks.js"
+import { isHeld, isUnused, nextToken } from "./locks.js"
 
 /** Locks by name. */
 export const makeMemoryLocks = () => {
@@ -29,6 +29,6 @@ export const makeMemoryLocks = () => {
     find: (name: string) => all.get(name),
     list: () => [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
     remove: (unusedSince: number, now: number) =>
-      [...all.values()].filter((row) => !isHeld(row, now) && row.since < unusedSince && all.delete(row.name)).length
+      [...all.values()].filter((row) => isUnused(row, unusedSince, now) && all.delete(row.name)).length
   }
 }

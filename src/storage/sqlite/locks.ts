@@ -1,4 +1,4 @@
-import { isHeld, nextToken } from "../internal/locks.js"
+import { isHeld, isUnused, nextToken } from "../internal/locks.js"
 import type { Locked, LockLease, LockRow } from "../Storage.js"
 import type { Database } from "./driver.js"
 
@@ -57,7 +57,7 @@ export const makeSqliteLocks = (database: Database, isGone: (owner: string) => b
       const unused = list
         .all()
         .map(toLiving)
-        .filter((row) => !isHeld(row, now) && row.since < unusedSince)
+        .filter((row) => isUnused(row, unusedSince, now))
       for (const { name } of unused) remove.run(name)
       return unused.length
     }

@@ -1,12 +1,12 @@
 import * as path from "node:path"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { isGone, self } from "../../../host/owner.js"
+import { isGone } from "../../../host/owner.js"
 import * as Lock from "../../../remember/Lock.js"
 import type { LockError, LockStatus } from "../../../remember/LockError.js"
 import { type Call, type Calls, CurrentCalls } from "../system/calls.js"
 import { unless } from "../system/errors.js"
-import { isLeftover, temporaryName } from "../system/names.js"
+import { isLeftover, temporaryName, uniqueOwner } from "../system/names.js"
 import { foreign, placeOf, placesIn, toLockError } from "./places.js"
 import { formatState, parseState, type State } from "./state.js"
 
@@ -28,7 +28,6 @@ export const directoryDriver = ({ folder, poll, stale }: Options): Lock.Driver =
   const staleNanos = BigInt(Math.ceil(Duration.toMillis(stale) * 1e6))
   /** Since when each holder was seen with its present heartbeat. */
   const seen = new Map<string, { readonly name: string; readonly since: bigint }>()
-  let acquisitions = 0
 
   /** Whoever does not renew while somebody looks on for so long is taken for dead. */
   const isStale = (at: string, state: State, now: bigint): boolean => {
@@ -41,7 +40,7 @@ export const directoryDriver = ({ folder, poll, stale }: Options): Lock.Driver =
   }
 
   const attempt = (at: string, lock: string, calls: Calls): Call<Lock.Attempt> => {
-    const owner = `${self()}/${++acquisitions}`
+    const owner = uniqueOwner()
     const tryOnce = (tries: number): Call<Lock.Attempt> =>
       Effect.flatMap(read(calls, at), (state) =>
         Effect.clockWith((clock) => {
@@ -85,12 +84,14 @@ export const directoryDriver = ({ folder, poll, stale }: Options): Lock.Driver =
     }
   }
 
-  const removeUnused = (calls: Calls, at: string, before: number): Call<boolean> =>
+  const removeUnused = (calls: Calls, at: string, before: number, now: number): Call<boolean> =>
     Effect.gen(function* () {
       const state = yield* read(calls, at)
       if (state === undefined || state.owner !== undefined || state.since >= before) return false
+      // The next token is made of the time alone, and must not be one that was given out.
+      if (state.token >= now) return false
       // Acquired, so that nobody has it while it goes.
-      const ours: State = { ...state, owner: `${self()}/${++acquisitions}` }
+      const ours: State = { ...state, owner: uniqueOwner() }
       if (!(yield* change(calls, at, state, ours))) return false
       const aside = path.join(path.dirname(at), temporaryName(path.basename(at)))
       yield* calls.rename(at, aside)
@@ -114,9 +115,9 @@ export const directoryDriver = ({ folder, poll, stale }: Options): Lock.Driver =
       Effect.clockWith((clock) =>
         asked("all", folder, (calls) =>
           Effect.gen(function* () {
-            const before = clock.unsafeCurrentTimeMillis() - olderThan
+            const now = clock.unsafeCurrentTimeMillis()
             const places = yield* placesIn(calls, folder)
-            const removed = yield* Effect.filter(places, ({ at }) => removeUnused(calls, at, before))
+            const removed = yield* Effect.filter(places, ({ at }) => removeUnused(calls, at, now - olderThan, now))
             yield* removeLeftovers(calls, folder)
             return removed.length
           })

@@ -2,10 +2,10 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { self } from "../../../host/owner.js"
 import * as Lock from "../../../remember/Lock.js"
 import type { LockError } from "../../../remember/LockError.js"
 import { CurrentCalls } from "../system/calls.js"
+import { uniqueOwner } from "../system/names.js"
 import type { Native } from "./native.js"
 import { foreign, placeOf, placesIn, toLockError } from "./places.js"
 import { parseRecord, type Record, statusOf } from "./record.js"
@@ -21,8 +21,6 @@ export interface Options {
  * of them is shorter than the way there, and a lock is on a local disk.
  */
 export const osDriver = (native: Native, { folder, heartbeat, poll }: Options): Lock.Driver => {
-  let acquisitions = 0
-
   const attempt = (at: string, lock: string, now: number): Lock.Attempt => {
     for (;;) {
       const file = openLock(at)
@@ -44,7 +42,7 @@ export const osDriver = (native: Native, { folder, heartbeat, poll }: Options): 
 
   const grip = (file: number, at: string, lock: string, now: number): Lock.Grip => {
     const token = Lock.nextToken(readRecord(file)?.token ?? 0, now)
-    writeRecord(file, { token, since: now, owner: `${self()}/${++acquisitions}` })
+    writeRecord(file, { token, since: now, owner: uniqueOwner() })
     return {
       token,
       renew: tried(lock, at, () => isCurrent(file, at)),
@@ -65,8 +63,8 @@ export const osDriver = (native: Native, { folder, heartbeat, poll }: Options): 
     list: all(folder, (places) => places.map(({ at, lock }) => look(at, lock))),
     cleanup: (olderThan) =>
       Effect.clockWith((clock) => {
-        const before = clock.unsafeCurrentTimeMillis() - olderThan
-        return all(folder, (places) => places.filter(({ at }) => removeUnused(native, at, before)).length)
+        const now = clock.unsafeCurrentTimeMillis()
+        return all(folder, (places) => places.filter(({ at }) => removeUnused(native, at, now - olderThan, now)).length)
       }),
     heartbeat,
     // Nobody takes it over: only the file can be gone, and that is certain.
@@ -160,10 +158,12 @@ const look = (at: string, lock: string) => {
 }
 
 /** Removes the file of a lock while it is held: whoever opened it before finds that it is gone, and makes a new one. */
-const removeUnused = (native: Native, at: string, before: number): boolean => {
+const removeUnused = (native: Native, at: string, before: number, now: number): boolean => {
   const file = fs.openSync(at, fs.constants.O_RDWR | (fs.constants.O_NOFOLLOW ?? 0))
   try {
     if (fs.fstatSync(file).mtimeMs >= before || !native.tryLock(file) || !isCurrent(file, at)) return false
+    // The next token is made of the time alone, and must not be one that was given out.
+    if ((readRecord(file)?.token ?? 0) >= now) return false
     fs.unlinkSync(at)
     return true
   } finally {

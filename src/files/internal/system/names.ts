@@ -30,17 +30,21 @@ export const decodeName = (name: string): string => {
 
 let made = 0
 
-/** This process in a file name. A host has no `+` and no `~` in its name. */
-export const ownTag = (): string => self().replace("/", "+")
+/** Threads of one process have one number and each a copy of this module. */
+const nonce = crypto.randomBytes(4).toString("hex")
+
+/** Never the same again, in whatever thread: `host/pid@start/number`. */
+export const uniqueOwner = (): string => `${self()}/${nonce}-${++made}`
 
 /** A name beside the one it will take the place of, which says who made it. */
 export const temporaryName = (base: string): string => {
   const encoded = encodeName(base).slice(0, longest)
-  return `.${encoded.replace(/~.*$/, "")}~${ownTag()}~${++made}.tmp`
+  // A host has no `+` and no `~` in its name.
+  return `.${encoded.replace(/~.*$/, "")}~${uniqueOwner().replaceAll("/", "+")}.tmp`
 }
 
 /** Whether it is a temporary name of a process that is known to be gone. */
 export const isLeftover = (name: string): boolean => {
-  const [, tag] = /^\.[^~]*~([^~]+)~\d+\.tmp$/.exec(name) ?? []
-  return tag !== undefined && isGone(tag.replace("+", "/"))
+  const [, tag] = /^\.[^~]*~([^~]+)\.tmp$/.exec(name) ?? []
+  return tag !== undefined && isGone(tag.replaceAll("+", "/"))
 }

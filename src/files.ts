@@ -5,3 +5,4 @@
 export * as AtomicFile from "./files/AtomicFile.js"
 export * as DirectoryLock from "./files/DirectoryLock.js"
 export * as FileLock from "./files/FileLock.js"
+export * as FileTransaction from "./files/FileTransaction.js"

@@ -16,7 +16,7 @@ import { directoryDriver } from "./internal/lock/directoryDriver.js"
 export interface Options {
   /**
    * Where the locks are, a folder for each: `<folder>/task/<id>.lock`. It is made when it is needed. The lock of a
-   * resource is beside it: `.<name>.lock`. Everybody who is to be kept out must use the same folder.
+   * resource is called by the path from here to there. Everybody who is to be kept out must use the same folder.
    */
   readonly folder: string
   /**

@@ -21,7 +21,7 @@ import { osDriver } from "./internal/lock/osDriver.js"
 export interface Options {
   /**
    * Where the locks are, a file for each: `<folder>/task/<id>.lock`. It is made when it is needed. The lock of a
-   * resource is beside it: `.<name>.lock`. Everybody who is to be kept out must use the same folder.
+   * resource is called by the path from here to there. Everybody who is to be kept out must use the same folder.
    */
   readonly folder: string
   /** The longest wait between two attempts, while another process has the lock. Defaults to 20 milliseconds. */

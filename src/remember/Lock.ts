@@ -268,8 +268,7 @@ export const status = (name: Name | string): Effect.Effect<LockStatus, LockError
   Effect.flatMap(Lock, (locks) => locks.status(name))
 
 /**
- * All locks there are traces of, by name. Locks of resources that a layer
- * keeps beside them are not among them.
+ * All locks there are traces of, by name.
  *
  * @since 0.4.0
  * @category accessors

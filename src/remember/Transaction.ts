@@ -6,7 +6,6 @@
  *
  * @since 0.2.0
  */
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,6 +16,7 @@ import * as Branch from "./internal/run/branch.js"
 import { Run } from "./internal/run/liveRun.js"
 import { durable } from "./internal/undo/durable.js"
 import { inMemory } from "./internal/undo/memory.js"
+import { rollsBack } from "./internal/undo/rollsBack.js"
 import { type AnyUndo, Transaction as Tag, type ToUndo as ToUndoOf } from "./internal/undo/service.js"
 import { settingsOf } from "./internal/undo/settings.js"
 import { RollbackFailed, type UndoFailure } from "./RunError.js"
@@ -131,18 +131,6 @@ export const run: {
     })
   }
 )
-
-const rollsBack = (rollbackWhen: Options<never>["rollbackWhen"]) => (cause: Cause.Cause<unknown>) => {
-  const error = Cause.failureOption(cause)
-  if (rollbackWhen === undefined || Option.isNone(error) || Cause.isDie(cause)) return true
-  try {
-    // The cause is that of the effect the predicate was written for.
-    return rollbackWhen(error.value as never)
-  } catch {
-    // One that cannot tell must not leave things half done.
-    return true
-  }
-}
 
 /**
  * What a compensation is told.

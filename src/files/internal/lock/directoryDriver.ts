@@ -7,7 +7,7 @@ import type { LockError, LockStatus } from "../../../remember/LockError.js"
 import { type Call, type Calls, CurrentCalls } from "../system/calls.js"
 import { unless } from "../system/errors.js"
 import { isLeftover, temporaryName, uniqueOwner } from "../system/names.js"
-import { foreign, placeOf, placesIn, toLockError } from "./places.js"
+import { foreign, makeFolders, placesIn, placesOf, toLockError } from "./places.js"
 import { formatState, parseState, type State } from "./state.js"
 
 export interface Options {
@@ -100,7 +100,7 @@ export const directoryDriver = ({ folder, poll, stale }: Options): Lock.Driver =
     })
 
   return {
-    keyOf: (name) => placeOf(folder, name),
+    keyOf: placesOf(folder),
     attempt: (at, name) => asked(Lock.format(name), at, (calls) => attempt(at, Lock.format(name), calls)),
     status: (at, name) =>
       asked(Lock.format(name), at, (calls) =>
@@ -186,13 +186,6 @@ const create = (calls: Calls, at: string, now: number): Call<void> =>
   })
 
 const isMissing = ({ code }: NodeJS.ErrnoException): boolean => code === "ENOENT"
-
-const makeFolders = (calls: Calls, folder: string): Call<void> =>
-  Effect.catchAll(calls.mkdir(folder), (error): Call<void> => {
-    if (error.code === "EEXIST") return Effect.void
-    if (error.code !== "ENOENT" || path.dirname(folder) === folder) return Effect.fail(error)
-    return Effect.zipRight(makeFolders(calls, path.dirname(folder)), unless(calls.mkdir(folder), ["EEXIST"], undefined))
-  })
 
 /** A folder of plain files. */
 const removeFolder = (calls: Calls, folder: string): Call<void> =>

@@ -7,7 +7,7 @@ import type { LockError } from "../../../remember/LockError.js"
 import { CurrentCalls } from "../system/calls.js"
 import { uniqueOwner } from "../system/names.js"
 import type { Native } from "./native.js"
-import { foreign, placeOf, placesIn, toLockError } from "./places.js"
+import { foreign, placesIn, placesOf, toLockError } from "./places.js"
 import { parseRecord, type Record, statusOf } from "./record.js"
 
 export interface Options {
@@ -53,7 +53,7 @@ export const osDriver = (native: Native, { folder, heartbeat, poll }: Options): 
   }
 
   return {
-    keyOf: (name) => placeOf(folder, name),
+    keyOf: placesOf(folder),
     attempt: (at, name) =>
       Effect.clockWith((clock) => {
         const lock = Lock.format(name)

@@ -10,23 +10,51 @@ import { locate } from "../system/replace.js"
 
 const suffix = ".lock"
 
-/** Where the lock of a name is: by kind in the folder, or beside the resource. */
-export const placeOf = (folder: string, name: Lock.Name): Effect.Effect<string, LockError> => {
-  if (name.kind !== "resource") {
-    return Effect.succeed(path.join(path.resolve(folder), encodeName(name.kind), `${encodeName(name.id)}${suffix}`))
-  }
-  return Effect.map(canonical(name.id), (found) =>
-    path.join(path.dirname(found), `.${encodeName(path.basename(found))}${suffix}`)
-  ).pipe(Effect.mapError(toLockError(Lock.format(name), name.id)))
+/**
+ * Where the locks of a folder are: `<folder>/<kind>/<id>.lock`. A resource is
+ * called by its path from there, so that hosts that mount a share at different
+ * places call it the same.
+ */
+export const placesOf = (given: string) => {
+  const folder = path.resolve(given)
+  /** Behind symbolic links; found out once, since it has to be there for that. */
+  let real: string | undefined
+  const realFolder = Effect.suspend(
+    (): Call<string> =>
+      real !== undefined
+        ? Effect.succeed(real)
+        : Effect.flatMap(CurrentCalls, (calls) =>
+            Effect.tap(Effect.zipRight(makeFolders(calls, folder), calls.realpath(folder)), (found) =>
+              Effect.sync(() => {
+                real = found
+              })
+            )
+          )
+  )
+  const at = (kind: string, id: string) => path.join(folder, encodeName(kind), `${encodeName(id)}${suffix}`)
+  return (name: Lock.Name): Effect.Effect<string, LockError> =>
+    name.kind !== "resource"
+      ? Effect.succeed(at(name.kind, name.id))
+      : Effect.zipWith(realFolder, canonical(name.id), (from, to) => at("resource", path.relative(from, to))).pipe(
+          Effect.mapError(toLockError(Lock.format(name), name.id))
+        )
 }
 
-/** However it is written: one file has one path. */
+/** However it is written: one file has one path, whether it exists or not. */
 const canonical = (given: string): Effect.Effect<string, NodeJS.ErrnoException | FileError> =>
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
     const target = yield* locate(given)
     const folder = yield* unless(calls.realpath(path.dirname(target.path)), ["ENOENT"], path.dirname(target.path))
     return path.join(folder, path.basename(target.path))
+  })
+
+/** Makes a folder, and those it lies in. */
+export const makeFolders = (calls: Calls, folder: string): Call<void> =>
+  Effect.catchAll(calls.mkdir(folder), (error): Call<void> => {
+    if (error.code === "EEXIST") return Effect.void
+    if (error.code !== "ENOENT" || path.dirname(folder) === folder) return Effect.fail(error)
+    return Effect.zipRight(makeFolders(calls, path.dirname(folder)), unless(calls.mkdir(folder), ["EEXIST"], undefined))
   })
 
 /** The name of the lock at a place in the folder. */

@@ -14,6 +14,7 @@ export interface Calls {
   readonly close: (file: number) => Call<void>
   readonly write: (file: number, bytes: Uint8Array) => Call<number>
   readonly sync: (file: number) => Call<void>
+  readonly truncate: (file: number, length: number) => Call<void>
   readonly fchmod: (file: number, mode: number) => Call<void>
   readonly fchown: (file: number, uid: number, gid: number) => Call<void>
   readonly rename: (from: string, to: string) => Call<void>
@@ -50,6 +51,7 @@ export const nodeCalls: Calls = {
   close: (file) => call((done) => fs.close(file, (error) => done(error ?? null, undefined))),
   write: (file, bytes) => call((done) => fs.write(file, bytes, done)),
   sync: (file) => call((done) => fs.fsync(file, (error) => done(error, undefined))),
+  truncate: (file, length) => call((done) => fs.ftruncate(file, length, (error) => done(error, undefined))),
   fchmod: (file, mode) => call((done) => fs.fchmod(file, mode, (error) => done(error, undefined))),
   fchown: (file, uid, gid) => call((done) => fs.fchown(file, uid, gid, (error) => done(error, undefined))),
   rename: (from, to) => call((done) => fs.rename(from, to, (error) => done(error, undefined))),

@@ -23,15 +23,24 @@ export const inMemory = <A, E, R>(
   Effect.uninterruptibleMask((restore) =>
     Effect.suspend(() => {
       const memory = within(name, outer)
+      const end = outer === undefined ? endOf(memory) : () => Effect.void
       const inside = Effect.provideService(self, Transaction, serviceOf(memory))
-      return Effect.flatMap(Effect.exit(restore(inside)), (exit) => {
-        if (Exit.isSuccess(exit) || !rollsBack(exit.cause)) return exit
-        return Effect.flatMap(rollback(memory.log, { within: memory.path }, noRecorder), (undone) =>
-          Effect.failCause(causeOf(memory.path, exit.cause, undone))
+      const undo = (cause: Cause.Cause<E>) =>
+        Effect.flatMap(rollback(memory.log, { within: memory.path }, noRecorder), (undone) =>
+          Effect.zipRight(end(false), Effect.failCause(causeOf(memory.path, cause, undone)))
         )
-      })
+      return Effect.flatMap(Effect.exit(restore(inside)), (exit) =>
+        Exit.isSuccess(exit) || !rollsBack(exit.cause)
+          ? Effect.zipRight(Effect.catchAllCause(end(true), undo), exit)
+          : undo(exit.cause)
+      )
     })
   )
+
+const endOf =
+  ({ ends }: Memory) =>
+  (kept: boolean): Effect.Effect<void> =>
+    Effect.forEach(ends, (end) => end(kept), { discard: true })
 
 /** What is left to say after a rollback: the original error, alone or with what went wrong beside it. */
 export const causeOf = <E>(
@@ -50,8 +59,8 @@ export const causeOf = <E>(
 const interruptor = (cause: Cause.Cause<unknown>) => [...Cause.interruptors(cause)][0] ?? FiberId.none
 
 const within = (name: string, outer: Memory | undefined): Memory => {
-  const { counter, log, path } = outer ?? { counter: { next: 1 }, log: new Map(), path: "" }
-  return { counter, log, path: `${path}${name}#${counter.next++}/` }
+  const { counter, ends, log, path } = outer ?? { counter: { next: 1 }, ends: [], log: new Map(), path: "" }
+  return { counter, ends, log, path: `${path}${name}#${counter.next++}/` }
 }
 
 const serviceOf = (memory: Memory): TransactionService => ({

@@ -26,11 +26,18 @@ export interface TransactionService {
   readonly memory: Memory | undefined
 }
 
-/** A transaction without a run: everything it knows is here. */
+/** A transaction without a run: everything it knows is here. The log and what goes with it are those of the outermost one. */
 export interface Memory {
   readonly log: UndoLog
   readonly path: string
   readonly counter: { next: number }
+  readonly ends: Array<End>
 }
+
+/**
+ * What is left to do when the outermost transaction has ended: told whether
+ * what was done stays done. If it dies of that, everything is rolled back.
+ */
+export type End = (kept: boolean) => Effect.Effect<void>
 
 export class Transaction extends Context.Tag("effect-recovery/Transaction")<Transaction, TransactionService>() {}

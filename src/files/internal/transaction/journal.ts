@@ -1,0 +1,147 @@
+import * as crypto from "node:crypto"
+import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import { FileError } from "../../FileError.js"
+import { type Call, type Calls, CurrentCalls } from "../system/calls.js"
+import { type Durability, rename, syncFolder, writeAll } from "../system/replace.js"
+import { removeTree } from "../system/tree.js"
+
+/**
+ * A change that is about to be made. Paths are those within the root. What
+ * belongs to it lies beside the journal: `<n>.old` is what was there,
+ * `<n>.new` what will be.
+ */
+export type Entry =
+  /** `<n>.new` takes the place of a file. */
+  | { readonly kind: "replace"; readonly n: number; readonly path: string }
+  /** `<n>.new` is put where nothing was. */
+  | { readonly kind: "create"; readonly n: number; readonly path: string }
+  /** What is there becomes `<n>.old`. */
+  | { readonly kind: "remove"; readonly n: number; readonly path: string }
+  | { readonly kind: "move"; readonly n: number; readonly path: string; readonly to: string }
+  /** The program will change it in its own way; `<n>.old` is a copy, if it existed. */
+  | { readonly kind: "protect"; readonly n: number; readonly path: string; readonly existed: boolean }
+
+type Line = Entry | { readonly kind: "undone"; readonly n: number }
+
+const journalFolder = ".file-transaction"
+const doneFolder = ".file-transaction.done"
+const journalFile = "journal"
+
+/** Where a root keeps the journal of its transaction. */
+export const folderOf = (root: string): string => path.join(root, journalFolder)
+
+const doneOf = (root: string): string => path.join(root, doneFolder)
+
+/** Whether a name directly under the root is ours. */
+export const isOurs = (name: string): boolean => name.startsWith(journalFolder)
+
+export const oldOf = (root: string, n: number): string => path.join(folderOf(root), `${n}.old`)
+export const newOf = (root: string, n: number): string => path.join(folderOf(root), `${n}.new`)
+
+const checksum = (text: string): string => crypto.createHash("sha256").update(text).digest("hex").slice(0, 16)
+
+const encode = (line: Line): Uint8Array => {
+  const text = JSON.stringify(line)
+  return Buffer.from(`${checksum(text)} ${text}\n`)
+}
+
+/** The intents of a transaction, on disk before what they intend. */
+export interface Journal {
+  readonly record: (line: Line) => Call<void>
+  /** It has nothing more to say: what was done stays done from here on, or everything was undone. */
+  readonly close: Call<void>
+}
+
+/** Makes the folder and the journal in it, empty. */
+export const create = (calls: Calls, root: string, durability: Durability): Call<Journal> =>
+  Effect.gen(function* () {
+    const folder = folderOf(root)
+    const durable = durability !== "process-crash"
+    yield* calls.mkdir(folder, 0o700)
+    const file = yield* calls.open(path.join(folder, journalFile), "ax", 0o600)
+    let length = 0
+    let broken: NodeJS.ErrnoException | undefined
+    /** Half a line must not stand between two whole ones. */
+    const cutOff = Effect.suspend(() =>
+      Effect.catchAll(calls.truncate(file, length), (error) =>
+        Effect.sync(() => {
+          broken = error
+        })
+      )
+    )
+    const append = (bytes: Uint8Array): Call<void> =>
+      Effect.suspend(() =>
+        broken !== undefined
+          ? Effect.fail(broken)
+          : Effect.map(
+              Effect.tapError(writeAll(calls, file, bytes), () => cutOff),
+              () => {
+                length += bytes.length
+              }
+            )
+      )
+    if (durable) yield* syncFolder(calls, root)
+    const close = Effect.gen(function* () {
+      yield* rename(calls, folder, doneOf(root))
+      if (durable) {
+        // Nobody may be told that it is done while a power cut can still undo it.
+        yield* Effect.onError(syncFolder(calls, root), () => Effect.ignore(calls.rename(doneOf(root), folder)))
+      }
+      yield* Effect.ignore(calls.close(file))
+      // What is left of it is removed at the next opening.
+      yield* Effect.ignore(removeTree(calls, doneOf(root)))
+    })
+    return {
+      record: (line) =>
+        Effect.zipRight(
+          append(encode(line)),
+          durable ? Effect.zipRight(calls.sync(file), syncFolder(calls, folder)) : Effect.void
+        ),
+      close
+    }
+  })
+
+/** The intents a dead process has left, newest first; none, if its transaction had ended. */
+export const readLeft = (
+  root: string
+): Effect.Effect<ReadonlyArray<Entry> | undefined, NodeJS.ErrnoException | FileError> =>
+  Effect.gen(function* () {
+    const calls = yield* CurrentCalls
+    if ((yield* calls.lstat(doneOf(root))) !== undefined) yield* removeTree(calls, doneOf(root))
+    if ((yield* calls.lstat(folderOf(root))) === undefined) return undefined
+    const at = path.join(folderOf(root), journalFile)
+    // Its process ended before it had written anything.
+    if ((yield* calls.lstat(at)) === undefined) return []
+    return yield* parse(at, (yield* calls.readFile(at)).toString("utf8"))
+  })
+
+/** Ends the transaction of a dead process, of which nothing is left to undo. */
+export const closeLeft = (root: string): Call<void> =>
+  Effect.gen(function* () {
+    const calls = yield* CurrentCalls
+    yield* rename(calls, folderOf(root), doneOf(root))
+    yield* syncFolder(calls, root)
+    yield* removeTree(calls, doneOf(root))
+  })
+
+const parse = (at: string, text: string): Effect.Effect<ReadonlyArray<Entry>, FileError> => {
+  const lines = text.split("\n")
+  // A last line without its end was cut off while it was written, so what it intends was not begun.
+  lines.pop()
+  const entries = new Map<number, Entry>()
+  for (const [i, line] of lines.entries()) {
+    const json = line.slice(17)
+    if (checksum(json) !== line.slice(0, 16)) {
+      const cause = new Error(
+        `line ${i + 1} is not what was written; ${path.dirname(at)} holds what the files were before`
+      )
+      return Effect.fail(new FileError({ reason: "Damaged", operation: "Reading the journal", path: at, cause }))
+    }
+    // The checksum says that we wrote it.
+    const intent = JSON.parse(json) as Line
+    if (intent.kind === "undone") entries.delete(intent.n)
+    else entries.set(intent.n, intent)
+  }
+  return Effect.succeed([...entries.values()].reverse())
+}

@@ -1,6 +1,7 @@
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import { type Call, type Calls, CurrentCalls } from "../system/calls.js"
+import { unless } from "../system/errors.js"
 import { rename, syncFolder } from "../system/replace.js"
 import { removeTree } from "../system/tree.js"
 import { type Entry, folderOf, newOf, oldOf } from "./journal.js"
@@ -13,8 +14,10 @@ import { type Entry, folderOf, newOf, oldOf } from "./journal.js"
 export const undoEntry = (root: string, entry: Entry): Call<void> =>
   Effect.flatMap(CurrentCalls, (calls) =>
     Effect.zipRight(
+      // Each kind has the undo of its own entries.
       undos[entry.kind](calls, root, entry as never),
-      syncFolder(calls, path.dirname(path.join(root, entry.path)))
+      // A folder that was made by the transaction may be gone already.
+      unless(syncFolder(calls, path.dirname(path.join(root, entry.path))), ["ENOENT"], undefined)
     )
   )
 

@@ -1,0 +1,88 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type { Lock } from "effect-recovery"
+import { FileLock, FileTransaction } from "effect-recovery/files"
+import { CurrentCalls } from "../../src/files/internal/system/calls.js"
+import { type CrashPoint, crashingCalls } from "../support/crashingCalls.js"
+import { temporaryFolder } from "../support/files.js"
+import { changeFiles, prepareFiles } from "../support/fiveFiles.js"
+import { treeOf } from "../support/tree.js"
+
+const endings: Readonly<Record<string, Effect.Effect<void, unknown, FileTransaction.FileTransaction>>> = {
+  commits: changeFiles,
+  "rolls back": Effect.zipRight(changeFiles, Effect.fail("no"))
+}
+
+/** A process of its own: it has its own locks, since those of a dead one are free. */
+const inProcess = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(temporaryFolder, (folder) => Effect.provide(self, FileLock.layer({ folder })))
+
+/** Runs a program in a process that ends at the point, or when the program says so, and answers with its calls. */
+const until = <A, E>(
+  point: CrashPoint | undefined,
+  program: (crash: Effect.Effect<never>) => Effect.Effect<A, E, Lock.Lock>
+) =>
+  Effect.async<number>((resume) => {
+    // Nobody waits for it any more, and nothing of it goes on.
+    const crash = Effect.zipRight(
+      Effect.sync(() => resume(Effect.succeed(0))),
+      Effect.never
+    )
+    const { calls, made } = crashingCalls(point, crash)
+    const run = program(crash).pipe(inProcess, Effect.exit, Effect.scoped, Effect.provideService(CurrentCalls, calls))
+    Effect.runFork(Effect.map(run, () => resume(Effect.succeed(made.length))))
+  })
+
+const prepared = Effect.map(temporaryFolder, (folder) => {
+  const root = fs.realpathSync(folder)
+  prepareFiles(root)
+  return { root, before: treeOf(root) }
+})
+
+describe("a transaction over five files whose process ends", () => {
+  for (const [name, change] of Object.entries(endings)) {
+    it.live(`at any system call, when it ${name}: all old or all new, and nothing left behind`, () =>
+      Effect.gen(function* () {
+        const undisturbed = yield* prepared
+        const calls = yield* until(undefined, () => FileTransaction.run(change, undisturbed.root))
+        const after = treeOf(undisturbed.root)
+        assert.isAbove(calls, 30)
+        const outcomes = new Set<string>()
+        for (let call = 1; call <= calls; call++) {
+          for (const when of ["before", "half"] as const) {
+            const { before, root } = yield* prepared
+            yield* until({ call, when }, () => FileTransaction.run(change, root))
+            yield* inProcess(FileTransaction.recover(root))
+            const found = treeOf(root)
+            const isOld = JSON.stringify(found) === JSON.stringify(before)
+            assert.deepStrictEqual(found, isOld ? before : after, `${when} call ${call}`)
+            outcomes.add(isOld ? "old" : "new")
+            fs.rmSync(root, { recursive: true })
+          }
+        }
+        assert.deepStrictEqual([...outcomes].sort(), name === "commits" ? ["new", "old"] : ["old"])
+      }).pipe(Effect.scoped)
+    )
+  }
+
+  it.live("at any system call of the recovery, too: the next one finishes it", () =>
+    Effect.gen(function* () {
+      const broken = Effect.tap(prepared, ({ root }) =>
+        until(undefined, (crash) => FileTransaction.run(Effect.zipRight(changeFiles, crash), root))
+      )
+      const first = yield* broken
+      assert.isTrue(fs.existsSync(path.join(first.root, ".file-transaction")))
+      const calls = yield* until(undefined, () => FileTransaction.recover(first.root))
+      assert.deepStrictEqual(treeOf(first.root), first.before)
+      assert.isAbove(calls, 10)
+      for (let call = 1; call <= calls; call++) {
+        const { before, root } = yield* broken
+        yield* until({ call, when: "before" }, () => FileTransaction.recover(root))
+        yield* inProcess(FileTransaction.recover(root))
+        assert.deepStrictEqual(treeOf(root), before, `call ${call}`)
+      }
+    }).pipe(Effect.scoped)
+  )
+})

@@ -1,0 +1,65 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import { FileLock, FileTransaction } from "effect-recovery/files"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { bundle, Child, temporaryFolder } from "../support/children.js"
+import { prepareFiles } from "../support/fiveFiles.js"
+import { treeOf } from "../support/tree.js"
+
+describe("a process killed at every system call of a transaction over five files", () => {
+  let program: string
+  const folder = fs.realpathSync(temporaryFolder())
+
+  beforeAll(async () => {
+    program = await bundle("fiveFiles.ts")
+  })
+  afterAll(() => {
+    fs.rmSync(folder, { recursive: true })
+    fs.rmSync(program)
+  })
+
+  const prepare = (name: string) => {
+    const root = path.join(folder, name)
+    fs.mkdirSync(root)
+    prepareFiles(root)
+    return root
+  }
+
+  const recover = (root: string, locks: string) =>
+    Effect.runPromise(FileTransaction.recover(root).pipe(Effect.provide(FileLock.layer({ folder: locks }))))
+
+  for (const ending of ["commits", "rolls-back"]) {
+    it(`that ${ending}: all old or all new, no leftovers, permissions unchanged`, async () => {
+      const locks = path.join(folder, "locks")
+      const undisturbed = prepare(`${ending}-undisturbed`)
+      const before = treeOf(undisturbed)
+      const first = new Child(program, [undisturbed, locks, ending])
+      const calls = Number((await first.line((line) => line.startsWith("calls "))).slice(6))
+      await first.exited
+      const after = treeOf(undisturbed)
+      assert.isAbove(calls, 30)
+      const counts = { old: 0, new: 0 }
+
+      const killedAt = async (call: number, when: string) => {
+        const root = prepare(`${ending}-${call}-${when}`)
+        const child = new Child(program, [root, locks, ending, String(call), when])
+        assert.strictEqual(await child.exited, "SIGKILL", child.errors)
+        // The lock of the dead process is free: nobody waits here.
+        await recover(root, locks)
+        const found = treeOf(root)
+        const isOld = JSON.stringify(found) === JSON.stringify(before)
+        assert.deepStrictEqual(found, isOld ? before : after, `${when} call ${call}`)
+        counts[isOld ? "old" : "new"]++
+      }
+      const points = Array.from({ length: calls }, (_, i) => i + 1)
+      const work = points.map((call) => () => killedAt(call, call % 3 === 0 ? "half" : "before"))
+      const worker = async () => {
+        for (let next = work.shift(); next !== undefined; next = work.shift()) await next()
+      }
+      await Promise.all([worker(), worker()])
+      assert.strictEqual(counts.old + counts.new, calls)
+      assert.isTrue(ending === "commits" ? counts.new > 0 && counts.old > 20 : counts.new === 0)
+    })
+  }
+})

@@ -1,0 +1,55 @@
+import * as Effect from "effect/Effect"
+import { type Call, type Calls, nodeCalls } from "../../src/files/internal/system/calls.js"
+
+/** Where a process ends: at one of the calls that change something, before it, after it, or in the middle of a write. */
+export interface CrashPoint {
+  /** 1 for the first. */
+  readonly call: number
+  readonly when: "before" | "half" | "after"
+}
+
+/** The calls of a process that ends at a point; without one, they are only counted. */
+export const crashingCalls = (point: CrashPoint | undefined, crash: Effect.Effect<never>) => {
+  const made: Array<string> = []
+  let dead = false
+  const die = Effect.suspend(() => {
+    dead = true
+    return crash
+  })
+  /** Nothing a dead process asks is answered. */
+  const asked = <A>(call: Call<A>): Call<A> => Effect.suspend(() => (dead ? Effect.never : call))
+  const changing = <A>(name: string, call: Call<A>, half: Call<unknown> = call): Call<A> =>
+    Effect.suspend(() => {
+      if (dead) return Effect.never
+      if (made.push(name) !== point?.call) return call
+      if (point.when === "before") return die
+      return Effect.zipRight(point.when === "half" ? half : call, die)
+    })
+  const calls: Calls = {
+    open: (path, flags, mode) =>
+      flags === "r" ? asked(nodeCalls.open(path, flags)) : changing(`open ${path}`, nodeCalls.open(path, flags, mode)),
+    write: (file, bytes) =>
+      changing("write", nodeCalls.write(file, bytes), nodeCalls.write(file, bytes.subarray(0, bytes.length >> 1))),
+    close: (file) => asked(nodeCalls.close(file)),
+    sync: (file) => asked(nodeCalls.sync(file)),
+    truncate: (file, length) => changing("truncate", nodeCalls.truncate(file, length)),
+    fchmod: (file, mode) => changing("fchmod", nodeCalls.fchmod(file, mode)),
+    fchown: (file, uid, gid) => changing("fchown", nodeCalls.fchown(file, uid, gid)),
+    rename: (from, to) => changing(`rename ${from} ${to}`, nodeCalls.rename(from, to)),
+    link: (from, to) => changing(`link ${from} ${to}`, nodeCalls.link(from, to)),
+    unlink: (path) => changing(`unlink ${path}`, nodeCalls.unlink(path)),
+    mkdir: (path, mode) => changing(`mkdir ${path}`, nodeCalls.mkdir(path, mode)),
+    rmdir: (path) => changing(`rmdir ${path}`, nodeCalls.rmdir(path)),
+    copyFile: (from, to) => changing(`copyFile ${from} ${to}`, nodeCalls.copyFile(from, to)),
+    symlink: (target, path) => changing(`symlink ${path}`, nodeCalls.symlink(target, path)),
+    chmod: (path, mode) => changing(`chmod ${path}`, nodeCalls.chmod(path, mode)),
+    chown: (path, uid, gid) => changing(`chown ${path}`, nodeCalls.chown(path, uid, gid)),
+    utimes: (path, accessed, modified) => changing(`utimes ${path}`, nodeCalls.utimes(path, accessed, modified)),
+    readFile: (path) => asked(nodeCalls.readFile(path)),
+    readdir: (path) => asked(nodeCalls.readdir(path)),
+    readlink: (path) => asked(nodeCalls.readlink(path)),
+    realpath: (path) => asked(nodeCalls.realpath(path)),
+    lstat: (path) => asked(nodeCalls.lstat(path))
+  }
+  return { calls, made }
+}

@@ -1,0 +1,91 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { bundle, Child, seeded, temporaryFolder } from "../support/children.js"
+
+const processes = 8
+const each = Number(process.env["RECOVERY_INCREMENTS"] ?? 250)
+const kills = Number(process.env["RECOVERY_INCREMENT_KILLS"] ?? 24)
+
+const countIn = (folder: string): number => JSON.parse(fs.readFileSync(path.join(folder, "counter.json"), "utf8")).count
+
+describe("many processes and one number in a file", () => {
+  let program: string
+  const folders: Array<string> = []
+
+  beforeAll(async () => {
+    program = await bundle("increments.ts")
+  })
+  afterAll(() => {
+    for (const folder of folders) fs.rmSync(folder, { recursive: true })
+    fs.rmSync(program)
+  })
+
+  const prepare = () => {
+    const folder = temporaryFolder()
+    folders.push(folder)
+    fs.writeFileSync(path.join(folder, "counter.json"), JSON.stringify({ count: 0, padding: "x".repeat(2_000) }))
+    return folder
+  }
+
+  /** Somebody who reads all the time, and finds nothing amiss. */
+  const startReader = async (folder: string) => {
+    const reader = new Child(program, ["read", "", folder])
+    await reader.line((line) => line === "ready")
+    return async () => {
+      assert.strictEqual(await reader.end(), 0, reader.errors)
+      assert.isAbove(Number(reader.lines.at(-1)?.slice(6)), 10)
+    }
+  }
+
+  const cases = [
+    ["lock", "file"],
+    ["lock", "directory"],
+    ["lock", "storage"],
+    ["update", "file"]
+  ] as const
+
+  for (const [what, kind] of cases) {
+    const name = what === "update" ? "AtomicFile.update" : `a lock (${kind})`
+
+    it(`${name}: ${processes} processes x ${each} increments, none lost`, async () => {
+      const folder = prepare()
+      const endReader = await startReader(folder)
+      const children = Array.from({ length: processes }, () => new Child(program, [what, kind, folder, String(each)]))
+      for (const child of children) assert.strictEqual(await child.exited, 0, child.errors)
+      assert.strictEqual(countIn(folder), processes * each)
+      await endReader()
+    })
+
+    it(`${name}: killed at random, nothing that was reported as done is lost`, async () => {
+      const folder = prepare()
+      const endReader = await startReader(folder)
+      const random = seeded(20261125)
+      let reported = 0
+      let killed = 0
+      /** One place for a process: as often as it is killed, another one comes. */
+      const place = async () => {
+        for (;;) {
+          const isLast = killed >= kills
+          if (!isLast) killed++
+          const child = new Child(program, [what, kind, folder, "20"])
+          if (!isLast) {
+            const after = random(20)
+            await child.line(() => child.lines.length > after).catch(() => {})
+            child.signal("SIGKILL")
+          }
+          const end = await child.exited
+          if (isLast) assert.strictEqual(end, 0, child.errors)
+          reported += child.lines.filter((line) => line === "done").length
+          if (isLast) return
+        }
+      }
+      await Promise.all(Array.from({ length: processes }, place))
+      const count = countIn(folder)
+      assert.isAtLeast(count, reported)
+      // Whoever is killed may have written what it had no time to report.
+      assert.isAtMost(count, reported + kills)
+      await endReader()
+    })
+  }
+})

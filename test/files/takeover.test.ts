@@ -1,0 +1,160 @@
+import * as childProcess from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { Lock } from "effect-recovery"
+import { DirectoryLock } from "effect-recovery/files"
+import { directoryDriver } from "../../src/files/internal/lock/directoryDriver.js"
+import { type Call, type Calls, CurrentCalls, nodeCalls } from "../../src/files/internal/system/calls.js"
+import { self } from "../../src/host/owner.js"
+import { seeded } from "../support/children.js"
+import { temporaryFolder } from "../support/files.js"
+
+const racers = 20
+const rounds = Number(process.env["RECOVERY_TAKEOVER_ROUNDS"] ?? 500)
+
+/** The calls of Node, with a pause of random length before and after each of them. */
+const delayed = (random: (below: number) => number): Calls => {
+  const pause = Effect.suspend(() => {
+    const turns = random(8)
+    if (turns === 0) return Effect.void
+    return Effect.async<void>((resume) => {
+      const wait = (left: number): void => void setImmediate(() => (left === 0 ? resume(Effect.void) : wait(left - 1)))
+      wait(turns)
+    })
+  })
+  const slow =
+    <Args extends ReadonlyArray<unknown>, A>(call: (...args: Args) => Call<A>) =>
+    (...args: Args): Call<A> =>
+      Effect.zipLeft(Effect.zipRight(pause, call(...args)), pause)
+  // Each call becomes one of the same kind.
+  return Object.fromEntries(
+    Object.entries(nodeCalls).map(([name, call]) => [name, slow(call as never)])
+  ) as unknown as Calls
+}
+
+const ended = () => Number(childProcess.execFileSync(process.execPath, ["-e", "console.log(process.pid)"]).toString())
+
+const name = Lock.task("T-1")
+const placeIn = (folder: string) => path.join(folder, "task", "T-1.lock")
+
+/** A lock that somebody acquired and left. */
+const leave = (folder: string, owner: string, token: number) => {
+  fs.mkdirSync(placeIn(folder), { recursive: true })
+  fs.writeFileSync(path.join(placeIn(folder), `held~${token}~0~${owner.replaceAll("/", "+")}~3`), "")
+}
+
+/** As many processes as race. */
+const services = (folder: string, stale: Duration.DurationInput) =>
+  Effect.forEach(Array.from({ length: racers }), () =>
+    Effect.map(Layer.build(DirectoryLock.layer({ folder, stale })), Context.get(Lock.Lock))
+  )
+
+/** Everybody asks once; whoever gets the lock keeps it until all have asked. */
+const race = (locks: ReadonlyArray<Lock.Service>) =>
+  Effect.scoped(
+    Effect.map(
+      Effect.forEach(locks, (one) => one.acquireIfAvailable(name), { concurrency: "unbounded" }),
+      (results) => results.filter(Option.isSome).map(({ value }) => value)
+    )
+  )
+
+describe("taking over a lock", () => {
+  it.live(`of a dead process: ${racers} racers, one winner, ${rounds} times`, () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const locks = yield* services(folder, "1 hour")
+      const calls = delayed(seeded(20261125))
+      const dead = self().replace(/\/\d+@/, `/${ended()}@`)
+      for (let round = 1; round <= rounds; round++) {
+        leave(folder, `${dead}/x`, round)
+        const winners = yield* Effect.provideService(race(locks), CurrentCalls, calls)
+        assert.strictEqual(winners.length, 1, `round ${round}`)
+        assert.isAbove(winners[0]?.token ?? 0, round)
+        assert.strictEqual(fs.readdirSync(placeIn(folder)).length, 1)
+        fs.rmSync(placeIn(folder), { recursive: true })
+      }
+      // Nothing is left of those who lost.
+      assert.deepStrictEqual(fs.readdirSync(path.join(folder, "task")), [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("that nobody has made yet: one winner, too", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const locks = yield* services(folder, "1 hour")
+      const calls = delayed(seeded(4711))
+      for (let round = 1; round <= rounds / 5; round++) {
+        const winners = yield* Effect.provideService(race(locks), CurrentCalls, calls)
+        assert.strictEqual(winners.length, 1, `round ${round}`)
+        fs.rmSync(placeIn(folder), { recursive: true })
+      }
+      assert.deepStrictEqual(fs.readdirSync(path.join(folder, "task")), [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("of a holder on another host: only after it was seen without a heartbeat for long enough", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      leave(folder, "elsewhere-0123/1@1/x", Number.MAX_SAFE_INTEGER - 10)
+      const [first, second] = yield* services(folder, "200 millis")
+      const asked = (one: Lock.Service | undefined) =>
+        one === undefined ? Effect.succeedNone : Effect.scoped(one.acquireIfAvailable(name))
+      assert.isTrue(Option.isNone(yield* asked(first)))
+      const status = yield* (first as Lock.Service).status(name)
+      assert.deepInclude(status, { state: "held", owner: "elsewhere-0123/1@1/x" })
+      // Whoever waits gets it, and no sooner than that.
+      const started = performance.now()
+      const token = yield* (first as Lock.Service).withLock(
+        Effect.map(Lock.Held, (held) => held.token),
+        name
+      )
+      assert.isAbove(performance.now() - started, 150)
+      // A token from the future is followed by the next one.
+      assert.strictEqual(token, Number.MAX_SAFE_INTEGER - 9)
+      assert.isTrue(Option.isSome(yield* asked(second)))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("of a holder that was only slow: it keeps the lock, or is told, and never are there two", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const random = seeded(1)
+      const calls = delayed(random)
+      const outcomes = new Set<string>()
+      for (let round = 1; round <= rounds / 5; round++) {
+        // Of another host, as far as the racers know: they have to look on for a while.
+        const holder = directoryDriver({ folder, stale: "1 hour", poll: 1 })
+        const key = yield* holder.keyOf(name)
+        const attempt = yield* holder.attempt(key, name, (wait) => wait)
+        assert.isTrue(attempt._tag === "Acquired")
+        if (attempt._tag !== "Acquired") return
+        const disguise = fs.readdirSync(placeIn(folder))[0] ?? ""
+        const driver = directoryDriver({ folder, stale: 0, poll: 1 })
+        // Seen once, and as old as it must be: the next attempt takes it over.
+        yield* driver.attempt(key, name, (wait) => wait)
+        assert.deepStrictEqual(fs.readdirSync(placeIn(folder)), [disguise])
+        const [renewed, taken] = yield* Effect.all([attempt.grip.renew, driver.attempt(key, name, (wait) => wait)], {
+          concurrency: "unbounded"
+        }).pipe(Effect.provideService(CurrentCalls, calls))
+        const isTaken = taken._tag === "Acquired"
+        assert.strictEqual(fs.readdirSync(placeIn(folder)).length, 1)
+        // Renewed before it was taken, the holder does not know yet; asked again it does.
+        if (!isTaken) assert.isTrue(renewed)
+        else {
+          assert.isFalse(yield* attempt.grip.renew)
+          assert.isFalse(yield* attempt.grip.release)
+          assert.isTrue(yield* taken.grip.release)
+        }
+        if (!isTaken) assert.isTrue(yield* attempt.grip.release)
+        outcomes.add(`${renewed} ${isTaken}`)
+      }
+      assert.includeMembers([...outcomes], ["true false", "false true"])
+    }).pipe(Effect.scoped)
+  )
+})

@@ -3,6 +3,7 @@
  */
 
 export * as AtomicFile from "./files/AtomicFile.js"
+export * as Backup from "./files/Backup.js"
 export * as DirectoryLock from "./files/DirectoryLock.js"
 export * as FileLock from "./files/FileLock.js"
 export * as FileTransaction from "./files/FileTransaction.js"

@@ -9,7 +9,7 @@ import * as path_ from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Lock from "../remember/Lock.js"
-import type { FileError } from "./FileError.js"
+import { FileError, type FileReason } from "./FileError.js"
 import { type Call, type Calls, CurrentCalls } from "./internal/system/calls.js"
 import { doing, unless } from "./internal/system/errors.js"
 import { isLeftover } from "./internal/system/names.js"
@@ -22,6 +22,23 @@ import {
   type Target,
   writeAll
 } from "./internal/system/replace.js"
+
+export {
+  /**
+   * A file could not be read or changed.
+   *
+   * @since 0.4.0
+   * @category errors
+   */
+  FileError,
+  /**
+   * What went wrong with a file.
+   *
+   * @since 0.4.0
+   * @category models
+   */
+  type FileReason
+}
 
 /**
  * What a change survives once its effect has succeeded:

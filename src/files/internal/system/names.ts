@@ -33,8 +33,11 @@ let made = 0
 /** Threads of one process have one number and each a copy of this module. */
 const nonce = crypto.randomBytes(4).toString("hex")
 
-/** Never the same again, in whatever thread: `host/pid@start/number`. */
-export const uniqueOwner = (): string => `${self()}/${nonce}-${++made}`
+/** Never the same again, in whatever thread of this process. */
+export const uniqueName = (): string => `${nonce}-${++made}`
+
+/** The same for all processes: `host/pid@start/name`. */
+export const uniqueOwner = (): string => `${self()}/${uniqueName()}`
 
 /** A name beside the one it will take the place of, which says who made it. */
 export const temporaryName = (base: string): string => {

@@ -22,6 +22,9 @@ export interface Target {
   readonly stats: fs.Stats | undefined
 }
 
+/** Whose permissions and owner a file is to have. */
+export type Like = Pick<fs.Stats, "mode" | "uid" | "gid">
+
 export interface NewFile {
   readonly durability: Durability
   /** Of a file that is new. Without it the umask decides. */
@@ -57,7 +60,7 @@ const ownerError = (cause: unknown) =>
   Object.assign(new Error("the owner cannot be kept", { cause }), { code: "EOWNER" })
 
 /** Gives a new file the mode and the owner of the one it takes the place of. */
-const dress = (calls: Calls, file: number, like: fs.Stats | undefined, { mode, owner }: NewFile): Call<void> =>
+const dress = (calls: Calls, file: number, like: Like | undefined, { mode, owner }: NewFile): Call<void> =>
   Effect.suspend(() => {
     const now = fs.fstatSync(file)
     const wanted = like === undefined ? mode : like.mode & 0o7777
@@ -78,7 +81,7 @@ export const writeNew = (
   calls: Calls,
   at: string,
   content: (file: number) => Call<void>,
-  like: fs.Stats | undefined,
+  like: Like | undefined,
   options: NewFile
 ): Call<void> =>
   Effect.flatMap(calls.open(at, "wx", like === undefined ? (options.mode ?? 0o666) : like.mode & 0o777), (file) =>
@@ -117,7 +120,7 @@ export const syncFolder = (calls: Calls, folder: string): Call<void> => {
 
 /** The file is the old one until it is the new one: written aside, and renamed into place. */
 export const replace = (
-  target: Target,
+  target: { readonly path: string; readonly stats: Like | undefined },
   content: (file: number, calls: Calls) => Call<void>,
   options: NewFile
 ): Call<void> =>

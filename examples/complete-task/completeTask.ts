@@ -1,0 +1,96 @@
+import { Clock, Effect, Option, Schema } from "effect"
+import { Lock, RetryPolicy } from "effect-recovery"
+import { Backup, FileTransaction } from "effect-recovery/files"
+
+// What is not named here stays as it is.
+const anything = { key: Schema.String, value: Schema.Unknown }
+const Task = Schema.Struct(
+  { task_id: Schema.String, status: Schema.String, completed_at: Schema.optional(Schema.String) },
+  anything
+)
+const Outbox = Schema.Struct({ tasks: Schema.Array(Task) }, anything)
+
+// Progress is kept in one of two forms: by agent, or as a list.
+const Count = Schema.Struct({ completed: Schema.Number }, anything)
+const ByAgent = Schema.Record({ key: Schema.String, value: Count })
+const List = Schema.Array(Schema.Struct({ agent: Schema.String, completed: Schema.Number }, anything))
+const Progress = Schema.Union(List, ByAgent)
+
+const json = <A, I>(schema: Schema.Schema<A, I>) => {
+  const text = Schema.parseJson(schema, { space: 2 })
+  return { decode: Schema.decode(text), encode: Schema.encode(text) }
+}
+const outboxes = json(Outbox)
+const progresses = json(Progress)
+
+export class UnknownTask extends Schema.TaggedError<UnknownTask>()("UnknownTask", { task: Schema.String }) {}
+
+/** Any text as the name of a file, and of no other folder. */
+const fileName = (id: string) => encodeURIComponent(id).replaceAll(".", "%2E")
+
+export interface Completion {
+  readonly agent: string
+  readonly task: string
+  /** Taken as it is: nothing in it is a command to anybody. */
+  readonly message: string
+}
+
+const count = (progress: typeof Progress.Type, agent: string): typeof Progress.Type => {
+  if (!Array.isArray(progress)) {
+    const byAgent = progress as typeof ByAgent.Type
+    return { ...byAgent, [agent]: { ...byAgent[agent], completed: (byAgent[agent]?.completed ?? 0) + 1 } }
+  }
+  const list = progress as typeof List.Type
+  return list.some((entry) => entry.agent === agent)
+    ? list.map((entry) => (entry.agent === agent ? { ...entry, completed: entry.completed + 1 } : entry))
+    : [...list, { agent, completed: 1 }]
+}
+
+/** If it fails, the rest stands: a nested transaction undoes its own part. */
+const countCompletion = (root: string, agent: string) =>
+  FileTransaction.update("progress.json", (text) =>
+    progresses
+      .decode(Option.getOrElse(text, () => "{}"))
+      .pipe(Effect.flatMap((progress) => progresses.encode(count(progress, agent))))
+  ).pipe(
+    FileTransaction.run(root),
+    Effect.as(true),
+    Effect.catchAll((error) => Effect.as(Effect.logWarning("progress was not counted", error), false))
+  )
+
+const complete = (root: string, { agent, message, task }: Completion) =>
+  Effect.gen(function* () {
+    const folder = `postbox/${fileName(agent)}`
+    const outbox = yield* Effect.flatMap(FileTransaction.read(`${folder}/outbox.json`), outboxes.decode)
+    const found = outbox.tasks.find(({ task_id }) => task_id === task)
+    if (found === undefined) return yield* new UnknownTask({ task })
+    // Done before, by a start that was killed after it, or by somebody who asked twice.
+    if (found.status === "completed") return "completed before" as const
+
+    // Whatever becomes of it, a person can look at what was there.
+    yield* Backup.take(`${root}/${folder}/outbox.json`, { label: task })
+    yield* Backup.expire(`${root}/${folder}/outbox.json`, { keep: 5 })
+
+    const completed_at = new Date(yield* Clock.currentTimeMillis).toISOString()
+    const done = { status: "completed", completed_at, completion_message: message }
+    const tasks = outbox.tasks.map((one) => (one.task_id === task ? { ...one, ...done } : one))
+    yield* FileTransaction.write(`${folder}/outbox.json`, yield* outboxes.encode({ ...outbox, tasks }))
+    yield* FileTransaction.makeDirectory(`${folder}/completed`)
+    const record = JSON.stringify({ task_id: task, agent, completed_at, message }, null, 2)
+    yield* FileTransaction.write(`${folder}/completed/${fileName(task)}_completion.json`, record)
+    return (yield* countCompletion(root, agent)) ? ("completed" as const) : ("completed, not counted" as const)
+  })
+
+/**
+ * Marks the task in its agent's outbox, writes a completion record and counts
+ * it, all or nothing; three tries, two seconds apart, for what may pass.
+ */
+export const completeTask = (root: string, completion: Completion) =>
+  complete(root, completion).pipe(
+    FileTransaction.run(root),
+    Effect.retry({
+      schedule: RetryPolicy.fixed({ maxRetries: 2, delay: "2 seconds" }),
+      while: (error) => error._tag === "LockTimeout" || error._tag === "LockLost"
+    }),
+    Lock.withLock(Lock.task(completion.task))
+  )

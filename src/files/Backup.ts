@@ -1,0 +1,252 @@
+/**
+ * Copies of a file as it was: taken before a change, listed, put back, and
+ * removed when they are old.
+ *
+ * @since 0.4.0
+ */
+import * as crypto from "node:crypto"
+import * as path_ from "node:path"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { cleanup } from "./AtomicFile.js"
+import { FileError } from "./FileError.js"
+import { type Call, type Calls, CurrentCalls } from "./internal/system/calls.js"
+import { doing, unless } from "./internal/system/errors.js"
+import { uniqueName } from "./internal/system/names.js"
+import { locate, refuseOther, replace, syncFolder, writeAll } from "./internal/system/replace.js"
+
+const Record = Schema.Struct({
+  /** The file it is a copy of. */
+  path: Schema.String,
+  takenAt: Schema.Date,
+  /** What it was taken for. */
+  label: Schema.optional(Schema.String),
+  /** Nothing, if there was no file. */
+  content: Schema.NullOr(
+    Schema.Struct({
+      size: Schema.Number,
+      /** SHA-256, in hexadecimal. */
+      digest: Schema.String,
+      mode: Schema.Number,
+      uid: Schema.Number,
+      gid: Schema.Number
+    })
+  )
+})
+
+/**
+ * A copy of a file. `content` is `null` if there was no file: to put that back
+ * is to remove it.
+ *
+ * @since 0.4.0
+ * @category models
+ */
+export interface Backup extends Schema.Schema.Type<typeof Record> {
+  /** Begins with the time, so that the newest is the last one by name. */
+  readonly id: string
+  /** Where its bytes are: `<id>.data`, beside its record. */
+  readonly folder: string
+}
+
+/**
+ * @since 0.4.0
+ * @category models
+ */
+export interface Options {
+  /** Where the backups of the file are. Defaults to a hidden folder beside it: `.<name>.backups`. */
+  readonly folder?: string | undefined
+}
+
+/**
+ * Keeps a copy of the file as it is now, on disk. That there is none is kept too.
+ *
+ * @example
+ * ```ts
+ * import { AtomicFile, Backup } from "effect-recovery/files"
+ * import { Effect } from "effect"
+ * import * as fs from "node:fs"
+ * import * as os from "node:os"
+ *
+ * const file = `${fs.mkdtempSync(`${os.tmpdir()}/example-`)}/outbox.json`
+ *
+ * const program = Effect.gen(function* () {
+ *   yield* AtomicFile.write(file, "[1]")
+ *   const backup = yield* Backup.take(file, { label: "TASK-165J" })
+ *   yield* AtomicFile.write(file, "[1, 2")
+ *   yield* Backup.restore(backup)
+ *   return fs.readFileSync(file, "utf8")
+ * })
+ *
+ * Effect.runPromise(program).then(console.log) // [1]
+ * ```
+ *
+ * @since 0.4.0
+ * @category constructors
+ */
+export const take = (
+  path: string,
+  options?: Options & { readonly label?: string | undefined }
+): Effect.Effect<Backup, FileError> =>
+  Effect.gen(function* () {
+    const calls = yield* CurrentCalls
+    const target = yield* locate(path)
+    yield* refuseOther("Backing up", target)
+    const folder = folderOf(target.path, options)
+    yield* unless(calls.mkdir(folder, 0o700), ["EEXIST"], undefined)
+    const bytes = target.stats === undefined ? undefined : yield* calls.readFile(target.path)
+    const takenAt = new Date(yield* Clock.currentTimeMillis)
+    const id = `${takenAt.toISOString().replaceAll(":", ".")}-${uniqueName()}`
+    const { gid = 0, mode = 0, uid = 0 } = target.stats ?? {}
+    const content =
+      bytes === undefined ? null : { size: bytes.length, digest: digestOf(bytes), mode: mode & 0o7777, uid, gid }
+    const record = { path: target.path, takenAt, label: options?.label, content }
+    // The record is last: what it tells of is there.
+    if (bytes !== undefined) yield* put(path_.join(folder, `${id}.data`), bytes)
+    yield* put(path_.join(folder, `${id}.json`), Buffer.from(yield* Effect.orDie(encode(record))))
+    return { ...record, id, folder }
+  }).pipe(doing("Backing up", path), Effect.uninterruptible)
+
+const encode = Schema.encode(Schema.parseJson(Record))
+const decode = Schema.decodeUnknown(Schema.parseJson(Record))
+
+const folderOf = (path: string, options: Options | undefined): string =>
+  options?.folder ?? path_.join(path_.dirname(path), `.${path_.basename(path)}.backups`)
+
+const digestOf = (bytes: Uint8Array): string => crypto.createHash("sha256").update(bytes).digest("hex")
+
+/** Nobody but this user reads it: the file may be secret. */
+const put = (at: string, bytes: Uint8Array): Call<void> =>
+  replace({ path: at, stats: undefined }, (file, calls) => writeAll(calls, file, bytes), {
+    durability: "power-loss",
+    mode: 0o600,
+    owner: true
+  })
+
+/**
+ * The backups of a file, newest first. Their bytes are not read.
+ *
+ * @since 0.4.0
+ * @category accessors
+ */
+export const list = (
+  path: string,
+  options?: Options & { readonly label?: string | undefined }
+): Effect.Effect<ReadonlyArray<Backup>, FileError> =>
+  Effect.gen(function* () {
+    const calls = yield* CurrentCalls
+    const target = yield* locate(path)
+    const folder = folderOf(target.path, options)
+    const names = yield* unless(calls.readdir(folder), ["ENOENT"], [])
+    const ids = names.flatMap((name) => (name.endsWith(".json") ? [name.slice(0, -5)] : [])).sort()
+    const all = yield* Effect.forEach(ids.reverse(), (id) => read(calls, folder, id))
+    return all.filter((backup) => backup.path === target.path && isLabelled(backup, options?.label))
+  }).pipe(doing("Listing the backups of", path))
+
+const isLabelled = ({ label }: Backup, wanted: string | undefined): boolean => wanted === undefined || wanted === label
+
+const read = (calls: Calls, folder: string, id: string): Effect.Effect<Backup, NodeJS.ErrnoException | FileError> => {
+  const at = path_.join(folder, `${id}.json`)
+  return Effect.flatMap(calls.readFile(at), (bytes) =>
+    Effect.mapBoth(decode(bytes.toString("utf8")), {
+      onSuccess: (record): Backup => ({ ...record, id, folder }),
+      onFailure: (cause) => new FileError({ reason: "Damaged", operation: "Reading the backup", path: at, cause })
+    })
+  )
+}
+
+/**
+ * Makes the file what it was, with its permissions and its owner. A backup
+ * whose bytes were changed is refused. The backup stays.
+ *
+ * Where others change the file meanwhile, do it under its lock:
+ * `Backup.restore(backup).pipe(Lock.withLock(Lock.resource(backup.path)))`.
+ *
+ * @since 0.4.0
+ * @category execution
+ */
+export const restore = (
+  { content, folder, id, path }: Backup,
+  options?: { readonly owner?: boolean | undefined }
+): Effect.Effect<void, FileError> =>
+  Effect.gen(function* () {
+    const calls = yield* CurrentCalls
+    const target = yield* locate(path)
+    yield* refuseOther("Restoring", target)
+    if (content === null) {
+      yield* unless(calls.unlink(target.path), ["ENOENT"], undefined)
+      return yield* syncFolder(calls, path_.dirname(target.path))
+    }
+    const at = path_.join(folder, `${id}.data`)
+    const bytes = yield* calls.readFile(at)
+    if (digestOf(bytes) !== content.digest) {
+      return yield* new FileError({ reason: "Damaged", operation: "Restoring from", path: at })
+    }
+    yield* replace({ path: target.path, stats: content }, (file) => writeAll(calls, file, bytes), {
+      durability: "power-loss",
+      mode: undefined,
+      owner: options?.owner ?? true
+    })
+  }).pipe(doing("Restoring", path), Effect.uninterruptible)
+
+/**
+ * Which backups may go: those that are older, and those of which there are
+ * enough newer ones.
+ *
+ * @since 0.4.0
+ * @category models
+ */
+export interface Retention extends Options {
+  readonly olderThan?: Duration.DurationInput | undefined
+  /** How many of the newest stay. */
+  readonly keep?: number | undefined
+}
+
+/**
+ * Removes backups of a file, and answers with how many. The newest one always
+ * stays.
+ *
+ * @since 0.4.0
+ * @category execution
+ */
+export const expire = (path: string, retention: Retention): Effect.Effect<number, FileError> =>
+  Effect.gen(function* () {
+    const calls = yield* CurrentCalls
+    const all = yield* list(path, retention)
+    const now = yield* Clock.currentTimeMillis
+    const before = retention.olderThan === undefined ? undefined : now - Duration.toMillis(retention.olderThan)
+    const keep = Math.max(1, retention.keep ?? Number.POSITIVE_INFINITY)
+    const old = all.filter(
+      ({ takenAt }, newer) => newer >= keep || (newer > 0 && before !== undefined && takenAt.getTime() < before)
+    )
+    for (const { folder, id } of old) {
+      // The record first: without it the bytes mean nothing, and not the other way round.
+      for (const name of [`${id}.json`, `${id}.data`]) {
+        yield* unless(calls.unlink(path_.join(folder, name)), ["ENOENT"], undefined)
+      }
+    }
+    const folder = all[0]?.folder
+    if (folder !== undefined) yield* removeIncomplete(calls, folder, now)
+    return old.length
+  }).pipe(doing("Expiring the backups of", path))
+
+const hour = 3_600_000
+
+/** What a process left that was killed in the middle of taking or expiring one. */
+const removeIncomplete = (
+  calls: Calls,
+  folder: string,
+  now: number
+): Effect.Effect<void, NodeJS.ErrnoException | FileError> =>
+  Effect.gen(function* () {
+    yield* cleanup(folder)
+    const names = new Set(yield* calls.readdir(folder))
+    for (const name of names) {
+      if (!name.endsWith(".data") || names.has(name.replace(/data$/, "json"))) continue
+      const stats = yield* calls.lstat(path_.join(folder, name))
+      // Somebody may be taking it at this moment.
+      if (stats !== undefined && now - stats.mtimeMs > hour)
+        yield* unless(calls.unlink(path_.join(folder, name)), ["ENOENT"], undefined)
+    }
+  })

@@ -1,0 +1,107 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/TestClock"
+import { AtomicFile, Backup } from "effect-recovery/files"
+import { temporaryFolder } from "../support/files.js"
+
+const inFolder = <A, E>(use: (file: string, folder: string) => Effect.Effect<A, E>) =>
+  Effect.scoped(
+    Effect.flatMap(temporaryFolder, (folder) => use(path.join(fs.realpathSync(folder), "outbox.json"), folder))
+  )
+
+const day = 86_400_000
+
+describe("Backup", () => {
+  it.effect("brings back the content, the permissions, and that there was nothing", () =>
+    inFolder((file, folder) =>
+      Effect.gen(function* () {
+        const absent = yield* Backup.take(file)
+        fs.writeFileSync(file, "old \0 bytes")
+        fs.chmodSync(file, 0o640)
+        fs.symlinkSync("outbox.json", path.join(folder, "link"))
+        const backup = yield* Backup.take(path.join(folder, "link"), { label: "TASK-1" })
+        assert.strictEqual(backup.path, file)
+        yield* AtomicFile.write(file, "new")
+        fs.chmodSync(file, 0o600)
+        yield* Backup.restore(backup)
+        assert.strictEqual(fs.readFileSync(file, "utf8"), "old \0 bytes")
+        assert.strictEqual(fs.statSync(file).mode & 0o7777, 0o640)
+        yield* Backup.restore(absent)
+        assert.isFalse(fs.existsSync(file))
+        yield* Backup.restore(absent)
+        yield* Backup.restore(backup)
+        assert.strictEqual(fs.readFileSync(file, "utf8"), "old \0 bytes")
+      })
+    )
+  )
+
+  it.effect("is listed newest first, by label, and found by another process", () =>
+    inFolder((file, folder) =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* Backup.list(file), [])
+        const taken: Array<Backup.Backup> = []
+        for (const label of ["a", "b", "a"]) {
+          yield* TestClock.adjust("1 second")
+          yield* AtomicFile.write(file, label)
+          taken.push(yield* Backup.take(file, { label }))
+        }
+        assert.deepStrictEqual(yield* Backup.list(file), [...taken].reverse())
+        assert.deepStrictEqual(
+          (yield* Backup.list(file, { label: "a" })).map(({ id }) => id),
+          [taken[2]?.id, taken[0]?.id]
+        )
+        // A folder may hold the backups of several files.
+        const shared = path.join(folder, "backups")
+        yield* Backup.take(file, { folder: shared })
+        const other = path.join(folder, "other")
+        yield* Backup.take(other, { folder: shared })
+        assert.strictEqual((yield* Backup.list(other, { folder: shared })).length, 1)
+        assert.deepStrictEqual((yield* Backup.list(file)).length, 3)
+      })
+    )
+  )
+
+  it.effect("expires by age and by number, and the newest never", () =>
+    inFolder((file) =>
+      Effect.gen(function* () {
+        for (let i = 0; i < 6; i++) {
+          yield* AtomicFile.write(file, String(i))
+          yield* Backup.take(file)
+          yield* TestClock.adjust(day)
+        }
+        const left = Effect.map(Backup.list(file), (all) => all.length)
+        assert.strictEqual(yield* Backup.expire(file, {}), 0)
+        assert.strictEqual(yield* Backup.expire(file, { keep: 4 }), 2)
+        assert.strictEqual(yield* Backup.expire(file, { olderThan: "3 days" }), 1)
+        assert.strictEqual(yield* left, 3)
+        assert.strictEqual(yield* Backup.expire(file, { olderThan: 0, keep: 0 }), 2)
+        const [newest] = yield* Backup.list(file)
+        yield* Backup.restore(newest as Backup.Backup)
+        assert.strictEqual(fs.readFileSync(file, "utf8"), "5")
+        assert.strictEqual(fs.readdirSync(`${path.dirname(file)}/.outbox.json.backups`).length, 2)
+      })
+    )
+  )
+
+  it.effect("what was changed or cut off is refused by its name", () =>
+    inFolder((file) =>
+      Effect.gen(function* () {
+        yield* AtomicFile.write(file, "old")
+        const backup = yield* Backup.take(file)
+        const data = path.join(backup.folder, `${backup.id}.data`)
+        fs.writeFileSync(data, "older")
+        const changed = yield* Effect.flip(Backup.restore(backup))
+        assert.isTrue(changed.reason === "Damaged" && changed.path === data, String(changed))
+        assert.strictEqual(fs.readFileSync(file, "utf8"), "old")
+        fs.rmSync(data)
+        assert.strictEqual((yield* Effect.flip(Backup.restore(backup))).reason, "NotFound")
+        fs.writeFileSync(path.join(backup.folder, `${backup.id}.json`), `{"path":`)
+        const damaged = yield* Effect.flip(Backup.list(file))
+        assert.isTrue(damaged.reason === "Damaged" && damaged.path.endsWith(`${backup.id}.json`), String(damaged))
+        assert.strictEqual((yield* Effect.flip(Backup.take(path.dirname(file)))).reason, "NotAFile")
+      })
+    )
+  )
+})

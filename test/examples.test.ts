@@ -4,6 +4,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { CutOff, download, type Progress, Refused } from "../examples/download.js"
 import * as fallbackModel from "../examples/fallback-model.js"
+import * as files from "../examples/files/files.js"
+import * as locks from "../examples/files/locks.js"
+import * as fileTransactions from "../examples/files/transactions.js"
 import * as keyedBreaker from "../examples/keyed-breaker.js"
 import * as bulkhead from "../examples/policies/bulkhead.js"
 import * as circuitBreaker from "../examples/policies/circuit-breaker.js"
@@ -118,6 +121,20 @@ describe("the examples do what they say", () => {
     "workflows/progress-websocket": [
       progress.program,
       ["done: part-1", "trying again: Reset", "trying again: Reset", "done: part-2", "done: part-3", "completed"]
+    ],
+    "files/locks": [
+      locks.program,
+      Array.from({ length: 3 }, () => ({ lock: "task/nightly-report", hasToken: true }))
+    ],
+    "files/files": [files.program, `{"theme":"dark","visits":10}`],
+    "files/transactions": [
+      fileTransactions.program,
+      {
+        errors: ["LinterFailed", "LinterFailed"],
+        log: ["announced", "taken back"],
+        untouched: ["draft.md", "index.md"],
+        published: ["index.md", "posts"]
+      }
     ],
     "transactions/long-loop": [longLoop.program, { lastAttempt: 300, processed: 1_000, kept: 3 }],
     "transactions/crash-test": [

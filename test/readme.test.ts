@@ -12,7 +12,7 @@ const blocks = (document: string) =>
 
 const pagesOf = (folder: string) => fs.readdirSync(new URL(folder, root)).map((page) => `${folder}${page}`)
 const policies = pagesOf("docs/policies/").filter((page) => page !== "docs/policies/README.md")
-const withCode = [...policies, ...pagesOf("docs/durable/")]
+const withCode = [...policies, ...pagesOf("docs/durable/"), ...pagesOf("docs/files/")]
 const pages = [...withCode, "docs/policies/README.md"]
 
 describe("the documents", () => {

@@ -130,7 +130,7 @@ export type Failure<E> = E | TransactionError | Lock.LockLost | RollbackFailed<E
  * const publish = Effect.gen(function* () {
  *   yield* FileTransaction.makeDirectory("posts")
  *   yield* FileTransaction.write("posts/1.md", "# Hello")
- *   yield* FileTransaction.write("index.md", "- [Hello](posts/1.md)")
+ *   yield* FileTransaction.write("index.md", "- Hello: posts/1.md")
  *   yield* Effect.fail("the linter says no")
  * }).pipe(FileTransaction.run(root))
  *

@@ -122,10 +122,7 @@ describe("the examples do what they say", () => {
       progress.program,
       ["done: part-1", "trying again: Reset", "trying again: Reset", "done: part-2", "done: part-3", "completed"]
     ],
-    "files/locks": [
-      locks.program,
-      Array.from({ length: 3 }, () => ({ lock: "task/nightly-report", hasToken: true }))
-    ],
+    "files/locks": [locks.program, Array.from({ length: 3 }, () => ({ lock: "task/nightly-report", hasToken: true }))],
     "files/files": [files.program, `{"theme":"dark","visits":10}`],
     "files/transactions": [
       fileTransactions.program,

@@ -186,7 +186,8 @@ const racers = 20
 const race = async (attempt) => {
   let left = racers
   let holders = 0
-  let millis = Number.NaN
+  // For ever, if nobody gets it: that happens too, when two remove the lock of the holder that died.
+  let millis = Number.POSITIVE_INFINITY
   const tried = new events.EventEmitter()
   const all = events.once(tried, "all")
   const answer = () => {
@@ -226,12 +227,13 @@ const ownRacers = (kind) => {
 
 const peerRacers = () => {
   const folder = temporaryFolder()
-  const file = path.join(folder, "locked")
-  const lock = `${file}.lock`
+  let races = 0
   return {
     race: async () => {
+      // A new one each time: a racer that failed may still be removing the last one.
+      const file = path.join(folder, `locked-${++races}`)
+      const lock = `${file}.lock`
       // As a holder leaves it that died a minute ago.
-      fs.rmSync(lock, { recursive: true, force: true })
       fs.mkdirSync(lock)
       const past = new Date(Date.now() - 60_000)
       fs.utimesSync(lock, past, past)

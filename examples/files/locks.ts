@@ -1,6 +1,6 @@
 import * as fs from "node:fs"
 import * as os from "node:os"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { Lock, Storage } from "effect-recovery"
 import { DirectoryLock, FileLock } from "effect-recovery/files"
 
@@ -21,6 +21,6 @@ const unlessBusy = saveReport.pipe(Lock.withLockIfAvailable(Lock.task("nightly-r
 // The program does not say which kind of lock it is; a layer does.
 const onThisMachine = nightly.pipe(Effect.provide(FileLock.layer({ folder })))
 const onAShare = nightly.pipe(Effect.provide(DirectoryLock.layer({ folder: `${folder}/share` })))
-const inTheStorage = unlessBusy.pipe(Effect.provide(Lock.layerStorage()), Effect.provide(Storage.layerMemory))
+const inTheStorage = unlessBusy.pipe(Effect.provide(Layer.provide(Lock.layerStorage(), Storage.layerMemory)))
 
 export const program = Effect.all([onThisMachine, onAShare, Effect.flatten(inTheStorage)])

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Lock from "../../../remember/Lock.js"
 import { LockError, type LockReason } from "../../../remember/LockError.js"
 import { FileError } from "../../FileError.js"
-import { type Call, type Calls, CurrentCalls } from "../system/calls.js"
+import { type Call, type Calls, CurrentCalls, errno } from "../system/calls.js"
 import { unless } from "../system/errors.js"
 import { decodeName, encodeName } from "../system/names.js"
 import { locate } from "../system/replace.js"
@@ -111,4 +111,4 @@ export const toLockError =
   }
 
 /** Something that is no lock stands in its place. */
-export const foreign = (what: string): NodeJS.ErrnoException => Object.assign(new Error(what), { code: "EFOREIGN" })
+export const foreign = (what: string): NodeJS.ErrnoException => errno("EFOREIGN", what)

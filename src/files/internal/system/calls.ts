@@ -5,6 +5,10 @@ import * as Effect from "effect/Effect"
 /** One call of the operating system. */
 export type Call<A> = Effect.Effect<A, NodeJS.ErrnoException>
 
+/** What a call would have failed with, had the operating system found it out. */
+export const errno = (code: string, message: string, cause?: unknown): NodeJS.ErrnoException =>
+  Object.assign(new Error(message, { cause }), { code })
+
 /**
  * What is asked of the file system, a method for each call of the operating
  * system: so tests can stand between any two of them, and end a process there.

@@ -3,7 +3,7 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { FileError } from "../../FileError.js"
-import { type Call, type Calls, CurrentCalls } from "./calls.js"
+import { type Call, type Calls, CurrentCalls, errno } from "./calls.js"
 import { unless } from "./errors.js"
 import { temporaryName } from "./names.js"
 
@@ -40,7 +40,7 @@ export const locate = (given: string): Effect.Effect<Target, NodeJS.ErrnoExcepti
 const follow = (calls: Calls, at: string, links: number): Call<Target> =>
   Effect.flatMap(calls.lstat(at), (stats): Call<Target> => {
     if (stats?.isSymbolicLink() !== true) return Effect.succeed({ path: at, stats })
-    if (links >= 40) return Effect.fail(Object.assign(new Error("too many symbolic links"), { code: "ELOOP" }))
+    if (links >= 40) return Effect.fail(errno("ELOOP", "too many symbolic links"))
     return Effect.flatMap(calls.readlink(at), (to) => follow(calls, path.resolve(path.dirname(at), to), links + 1))
   })
 
@@ -53,11 +53,10 @@ export const refuseOther = (operation: string, { path, stats }: Target): Effect.
 export const writeAll = (calls: Calls, file: number, bytes: Uint8Array): Call<void> =>
   Effect.flatMap(calls.write(file, bytes), (written) => {
     if (written >= bytes.length) return Effect.void
-    return written > 0 ? writeAll(calls, file, bytes.subarray(written)) : Effect.fail(new Error("nothing was written"))
+    return written > 0
+      ? writeAll(calls, file, bytes.subarray(written))
+      : Effect.fail(errno("EIO", "nothing was written"))
   })
-
-const ownerError = (cause: unknown) =>
-  Object.assign(new Error("the owner cannot be kept", { cause }), { code: "EOWNER" })
 
 /** Gives a new file the mode and the owner of the one it takes the place of. */
 const dress = (calls: Calls, file: number, like: Like | undefined, { mode, owner }: NewFile): Call<void> =>
@@ -67,7 +66,7 @@ const dress = (calls: Calls, file: number, like: Like | undefined, { mode, owner
     const differs = like !== undefined && (like.uid !== now.uid || like.gid !== now.gid)
     const chown = differs
       ? Effect.catchAll(calls.fchown(file, like.uid, like.gid), (cause) =>
-          owner ? Effect.fail(ownerError(cause)) : Effect.void
+          owner ? Effect.fail(errno("EOWNER", "the owner cannot be kept", cause)) : Effect.void
         )
       : Effect.void
     // Second: a change of the owner takes the set-user-id away.

@@ -1,7 +1,7 @@
 import type * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
-import type { Call, Calls } from "./calls.js"
+import { type Call, type Calls, errno } from "./calls.js"
 import { unless } from "./errors.js"
 
 /** Removes a file, or a folder with everything in it. What is not there is no failure. */
@@ -22,7 +22,7 @@ export const copyTree = (calls: Calls, from: string, to: string, stats: fs.Stats
   if (stats.isSymbolicLink()) return Effect.flatMap(calls.readlink(from), (target) => calls.symlink(target, to))
   if (stats.isFile()) return Effect.zipRight(copyFile(calls, from, to), like(calls, to, stats))
   if (!stats.isDirectory()) {
-    return Effect.fail(Object.assign(new Error(`${from} is neither a file nor a folder`), { code: "ENOTDIR" }))
+    return Effect.fail(errno("ENOTDIR", `${from} is neither a file nor a folder`))
   }
   return Effect.gen(function* () {
     yield* calls.mkdir(to, 0o700)

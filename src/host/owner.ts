@@ -38,10 +38,19 @@ const namespaceOf = (): string => {
   }
 }
 
+/** Two hosts may have one name. Where no boot can be told from another, the network cards tell them apart. */
+const bootOrMachine = (): string =>
+  readText("/proc/sys/kernel/random/boot_id") ||
+  Object.values(os.networkInterfaces())
+    .flatMap((cards) => cards ?? [])
+    .flatMap(({ internal, mac }) => (internal ? [] : [mac]))
+    .sort()
+    .join()
+
 /** Short, since every run carries it: the host's name for people, the rest as a digest. */
-const host = `${os.hostname().replaceAll("/", "_")}-${crypto
+const host = `${os.hostname().replace(/[/~+]/g, "_")}-${crypto
   .createHash("sha256")
-  .update([os.hostname(), readText("/proc/sys/kernel/random/boot_id"), namespaceOf()].join("\n"))
+  .update([os.hostname(), bootOrMachine(), namespaceOf()].join("\n"))
   .digest("hex")
   .slice(0, 12)}`
 

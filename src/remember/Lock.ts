@@ -16,6 +16,7 @@ import type * as Scope from "effect/Scope"
 import { nextToken as nextToken_ } from "../storage/internal/locks.js"
 import * as Storage from "../storage/Storage.js"
 import { type HeldLock as HeldLock_, Held as HeldTag } from "./internal/lock/held.js"
+import * as names from "./internal/lock/names.js"
 import * as service from "./internal/lock/service.js"
 import { storageDriver } from "./internal/lock/storageDriver.js"
 import { LockError, LockLost, type LockReason, type LockStatus, LockTimeout } from "./LockError.js"
@@ -362,7 +363,7 @@ export const nextToken: (last: number, now: number) => number = nextToken_
  * @since 0.4.0
  * @category drivers
  */
-export const format = (name: Name | string): string => service.format(name)
+export const format = (name: Name | string): string => names.format(name)
 
 /**
  * @since 0.4.0

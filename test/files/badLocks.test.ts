@@ -133,17 +133,23 @@ describe("records that cannot be trusted", () => {
         for (const record of [
           "",
           "{",
-          "null",
-          "[]",
+          `{"tok`,
+          `{"token":12`,
+          "\0".repeat(512),
           `{"token":"x","since":0}`,
           `{"token":1e300,"since":0}`,
           `{"token":5,"since":0,"owner":"${gone}"}\n`,
           `{"token":5,"since":0,"owner":"${self()}/1"}\n`,
-          `{"token":5,"since":99999999999999,"owner":"elsewhere/1@1/1"}\n`,
-          "x".repeat(100_000)
+          `{"token":5,"since":99999999999999,"owner":"elsewhere/1@1/1"}\n`
         ]) {
           fs.writeFileSync(placeIn(folder), record)
           assert.isNumber(yield* attempt("FileLock", folder), record.slice(0, 80))
+        }
+        // What was never one of ours is somebody's file.
+        for (const content of ["null", "# yarn lockfile v1", "x".repeat(100_000)]) {
+          fs.writeFileSync(placeIn(folder), content)
+          assert.strictEqual(yield* attempt("FileLock", folder), "Foreign")
+          assert.strictEqual(fs.readFileSync(placeIn(folder), "utf8"), content)
         }
       })
     )
@@ -160,6 +166,8 @@ describe("records that cannot be trusted", () => {
           [["lock_info.json"], "Foreign"],
           [["held~5"], "Foreign"],
           [["held~x~0~a~0"], "Foreign"],
+          [["free~007~0"], "Foreign"],
+          [[`free~${Number.MAX_SAFE_INTEGER}~0`], "Foreign"],
           [["free~7~0"], "token"],
           [["free~7~0", "notes.txt"], "token"],
           [[owned(gone)], "token"],

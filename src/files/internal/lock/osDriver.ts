@@ -1,14 +1,15 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
+import type * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Lock from "../../../remember/Lock.js"
-import type { LockError } from "../../../remember/LockError.js"
+import type { LockError, LockStatus } from "../../../remember/LockError.js"
 import { CurrentCalls } from "../system/calls.js"
 import { uniqueOwner } from "../system/names.js"
 import type { Native } from "./native.js"
-import { foreign, placesIn, placesOf, toLockError } from "./places.js"
-import { parseRecord, type Record, statusOf } from "./record.js"
+import { foreign, type Place, placesIn, placesOf, toLockError } from "./places.js"
+import { beginning, parseRecord, type Record, statusOf } from "./record.js"
 
 export interface Options {
   readonly folder: string
@@ -20,8 +21,10 @@ export interface Options {
  * Locks of the operating system. These calls are not handed to a thread: each
  * of them is shorter than the way there, and a lock is on a local disk.
  */
-export const osDriver = (native: Native, { folder, heartbeat, poll }: Options): Lock.Driver => {
-  const attempt = (at: string, lock: string, now: number): Lock.Attempt => {
+export const osDriver = (native: Native, { folder: given, heartbeat, poll }: Options): Lock.Driver => {
+  const folder = path.resolve(given)
+
+  const attempt = (at: string, lock: string, clock: Clock.Clock): Lock.Attempt => {
     for (;;) {
       const file = openLock(at)
       try {
@@ -30,7 +33,7 @@ export const osDriver = (native: Native, { folder, heartbeat, poll }: Options): 
           fs.closeSync(file)
           return { _tag: "Busy", status: { ...status, state: "held" } }
         }
-        if (isCurrent(file, at)) return { _tag: "Acquired", grip: grip(file, at, lock, now) }
+        if (isCurrent(file, at)) return { _tag: "Acquired", grip: grip(file, at, lock, clock) }
         // Somebody removed the file between our opening and locking it: the lock is with the new one.
         fs.closeSync(file)
       } catch (error) {
@@ -40,15 +43,16 @@ export const osDriver = (native: Native, { folder, heartbeat, poll }: Options): 
     }
   }
 
-  const grip = (file: number, at: string, lock: string, now: number): Lock.Grip => {
-    const token = Lock.nextToken(readRecord(file)?.token ?? 0, now)
+  const grip = (file: number, at: string, lock: string, clock: Clock.Clock): Lock.Grip => {
+    const last = readRecord(file)?.token ?? 0
+    // Not before the lock is there: somebody else may have had it meanwhile.
+    const now = clock.unsafeCurrentTimeMillis()
+    const token = Lock.nextToken(last, now)
     writeRecord(file, { token, since: now, owner: uniqueOwner() })
     return {
       token,
       renew: tried(lock, at, () => isCurrent(file, at)),
-      release: Effect.clockWith((clock) =>
-        tried(lock, at, () => release(file, at, token, clock.unsafeCurrentTimeMillis()))
-      )
+      release: tried(lock, at, () => release(file, at, token, clock.unsafeCurrentTimeMillis()))
     }
   }
 
@@ -57,14 +61,15 @@ export const osDriver = (native: Native, { folder, heartbeat, poll }: Options): 
     attempt: (at, name) =>
       Effect.clockWith((clock) => {
         const lock = Lock.format(name)
-        return tried(lock, at, () => attempt(at, lock, clock.unsafeCurrentTimeMillis()))
+        return tried(lock, at, () => attempt(at, lock, clock))
       }),
     status: (at, name) => tried(Lock.format(name), at, () => look(at, Lock.format(name))),
-    list: all(folder, (places) => places.map(({ at, lock }) => look(at, lock))),
+    list: all(folder, (places) => places.flatMap(({ at, lock }) => skipForeign(() => [look(at, lock)], []))),
     cleanup: (olderThan) =>
       Effect.clockWith((clock) => {
         const now = clock.unsafeCurrentTimeMillis()
-        return all(folder, (places) => places.filter(({ at }) => removeUnused(native, at, now - olderThan, now)).length)
+        const isRemoved = ({ at }: Place) => skipForeign(() => removeUnused(native, at, now - olderThan, now), false)
+        return all(folder, (places) => places.filter(isRemoved).length)
       }),
     heartbeat,
     // Nobody takes it over: only the file can be gone, and that is certain.
@@ -77,46 +82,74 @@ const tried = <A>(lock: string, at: string, run: () => A): Effect.Effect<A, Lock
   // Whatever is thrown comes from the file system.
   Effect.try({ try: run, catch: (cause) => toLockError(lock, at)(cause as NodeJS.ErrnoException) })
 
-const all = <A>(
-  folder: string,
-  use: (places: ReadonlyArray<{ readonly lock: string; readonly at: string }>) => A
-): Effect.Effect<A, LockError> =>
+const all = <A>(folder: string, use: (places: ReadonlyArray<Place>) => A): Effect.Effect<A, LockError> =>
   Effect.flatMap(CurrentCalls, (calls) =>
     Effect.flatMap(Effect.mapError(placesIn(calls, folder), toLockError("all", folder)), (places) =>
       tried("all", folder, () => use(places))
     )
   )
 
-// A link could lead to a file of somebody else's. Windows has no such flag.
-const flags = fs.constants.O_RDWR | fs.constants.O_CREAT | (fs.constants.O_NOFOLLOW ?? 0)
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? ""
 
-const openLock = (at: string): number => {
-  const open = () => fs.openSync(at, flags, 0o666)
-  let file: number
+/** What is no lock, or was removed in this moment, is none of the folder's. */
+const skipForeign = <A>(use: () => A, instead: A): A => {
   try {
-    file = open()
+    return use()
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
-    fs.mkdirSync(path.dirname(at), { recursive: true })
-    file = open()
+    if (/^(EFOREIGN|EISDIR|ELOOP|ENXIO|ENOENT)$/.test(codeOf(error))) return instead
+    throw error
   }
+}
+
+// A link could lead to a file of somebody else's, and a pipe would keep us waiting. Windows has no such flags.
+const careful = (fs.constants.O_NOFOLLOW ?? 0) | (fs.constants.O_NONBLOCK ?? 0)
+
+const openFile = (at: string, flags: number): number => {
+  const file = fs.openSync(at, flags | careful, 0o666)
   if (fs.fstatSync(file).isFile()) return file
   fs.closeSync(file)
   throw foreign("it is no file")
 }
 
+const openLock = (at: string): number => {
+  const open = () => openFile(at, fs.constants.O_RDWR | fs.constants.O_CREAT)
+  try {
+    return open()
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw error
+    fs.mkdirSync(path.dirname(at), { recursive: true })
+    return open()
+  }
+}
+
 /** Whether the path still leads to the file that is open. */
 const isCurrent = (file: number, at: string): boolean => {
-  const there = fs.statSync(at, { throwIfNoEntry: false })
-  const ours = fs.fstatSync(file)
-  return there !== undefined && there.ino === ours.ino && there.dev === ours.dev
+  try {
+    const there = fs.statSync(at, { throwIfNoEntry: false })
+    const ours = fs.fstatSync(file)
+    return there !== undefined && there.ino === ours.ino && there.dev === ours.dev
+  } catch (error) {
+    if (/^(ENOTDIR|ELOOP)$/.test(codeOf(error))) return false
+    throw error
+  }
 }
 
 const longest = 1024
 
+/** None, if the file is empty or was cut off while it was written; a file of somebody else's is refused. */
 const readRecord = (file: number): Record | undefined => {
   const buffer = Buffer.alloc(longest)
-  return parseRecord(buffer.toString("utf8", 0, fs.readSync(file, buffer, 0, longest, 0)))
+  let length: number
+  try {
+    length = fs.readSync(file, buffer, 0, longest, 0)
+  } catch (error) {
+    // Windows lets nobody read what somebody else has locked.
+    if (codeOf(error) === "EBUSY") return undefined
+    throw error
+  }
+  const text = buffer.toString("utf8", 0, length).replace(/\0+$/, "")
+  if (!text.startsWith(beginning) && !beginning.startsWith(text)) throw foreign("it is a file of somebody else's")
+  return parseRecord(text)
 }
 
 const writeRecord = (file: number, record: Record): void => {
@@ -142,12 +175,12 @@ const release = (file: number, at: string, token: number, now: number): boolean 
   }
 }
 
-const look = (at: string, lock: string) => {
+const look = (at: string, lock: string): LockStatus => {
   let file: number
   try {
-    file = fs.openSync(at, fs.constants.O_RDONLY | (fs.constants.O_NOFOLLOW ?? 0))
+    file = openFile(at, fs.constants.O_RDONLY)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return statusOf(lock, undefined)
+    if (codeOf(error) === "ENOENT") return statusOf(lock, undefined)
     throw error
   }
   try {
@@ -159,7 +192,7 @@ const look = (at: string, lock: string) => {
 
 /** Removes the file of a lock while it is held: whoever opened it before finds that it is gone, and makes a new one. */
 const removeUnused = (native: Native, at: string, before: number, now: number): boolean => {
-  const file = fs.openSync(at, fs.constants.O_RDWR | (fs.constants.O_NOFOLLOW ?? 0))
+  const file = openFile(at, fs.constants.O_RDWR)
   try {
     if (fs.fstatSync(file).mtimeMs >= before || !native.tryLock(file) || !isCurrent(file, at)) return false
     // The next token is made of the time alone, and must not be one that was given out.

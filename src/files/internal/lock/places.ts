@@ -6,7 +6,7 @@ import { FileError } from "../../FileError.js"
 import { type Call, type Calls, CurrentCalls, errno } from "../system/calls.js"
 import { unless } from "../system/errors.js"
 import { decodeName, encodeName } from "../system/names.js"
-import { locate } from "../system/replace.js"
+import { locate, realFolder } from "../system/replace.js"
 
 const suffix = ".lock"
 
@@ -15,8 +15,7 @@ const suffix = ".lock"
  * called by its path from there, so that hosts that mount a share at different
  * places call it the same.
  */
-export const placesOf = (given: string) => {
-  const folder = path.resolve(given)
+export const placesOf = (folder: string) => {
   /** Behind symbolic links; found out once, since it has to be there for that. */
   let real: string | undefined
   const realFolder = Effect.suspend(
@@ -45,8 +44,7 @@ const canonical = (given: string): Effect.Effect<string, NodeJS.ErrnoException |
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
     const target = yield* locate(given)
-    const folder = yield* unless(calls.realpath(path.dirname(target.path)), ["ENOENT"], path.dirname(target.path))
-    return path.join(folder, path.basename(target.path))
+    return path.join(yield* realFolder(calls, path.dirname(target.path)), path.basename(target.path))
   })
 
 /** Makes a folder, and those it lies in. */
@@ -63,20 +61,21 @@ export const nameAt = (kind: string, file: string): string =>
 
 const isLock = (file: string): boolean => file.endsWith(suffix) && !file.startsWith(".")
 
+export interface Place {
+  readonly lock: string
+  readonly at: string
+}
+
 /** The places of all locks of a folder; none, if there is no folder yet. */
-export const placesIn = (
-  calls: Calls,
-  folder: string
-): Call<ReadonlyArray<{ readonly lock: string; readonly at: string }>> =>
+export const placesIn = (calls: Calls, folder: string): Call<ReadonlyArray<Place>> =>
   Effect.gen(function* () {
-    const root = path.resolve(folder)
-    const kinds = yield* unless(calls.readdir(root), ["ENOENT"], [])
+    const kinds = yield* unless(calls.readdir(folder), ["ENOENT"], [])
     const found = yield* Effect.forEach([...kinds].sort(), (kind) =>
-      Effect.map(unless(calls.readdir(path.join(root, kind)), ["ENOENT", "ENOTDIR"], []), (files) =>
+      Effect.map(unless(calls.readdir(path.join(folder, kind)), ["ENOENT", "ENOTDIR"], []), (files) =>
         [...files]
           .sort()
           .filter(isLock)
-          .map((file) => ({ lock: nameAt(kind, file), at: path.join(root, kind, file) }))
+          .map((file) => ({ lock: nameAt(kind, file), at: path.join(folder, kind, file) }))
       )
     )
     return found.flat()
@@ -92,8 +91,6 @@ const reasons: Readonly<Record<string, LockReason>> = {
   EROFS: "Permission",
   ENOSPC: "Full",
   EDQUOT: "Full",
-  EMFILE: "Full",
-  ENFILE: "Full",
   EISDIR: "Foreign",
   ELOOP: "Foreign",
   EFOREIGN: "Foreign",

@@ -8,6 +8,9 @@ export interface Record {
   readonly owner?: string
 }
 
+/** How each record begins, so that other files are not taken for one. */
+export const beginning = `{"token":`
+
 /** The first line counts: behind it may be the rest of a longer one. */
 export const parseRecord = (text: string): Record | undefined => {
   try {

@@ -13,7 +13,13 @@ export interface State {
 export const formatState = ({ beat, owner, since, token }: State): string =>
   owner === undefined ? `free~${token}~${since}` : `held~${token}~${since}~${owner.replaceAll("/", "+")}~${beat}`
 
+/** What could not have been written by us is none. */
 export const parseState = (name: string): State | undefined => {
+  const state = parse(name)
+  return state !== undefined && state.token < Number.MAX_SAFE_INTEGER && formatState(state) === name ? state : undefined
+}
+
+const parse = (name: string): State | undefined => {
   const [, free, freeSince] = /^free~(\d+)~(\d+)$/.exec(name) ?? []
   if (free !== undefined) return { token: Number(free), since: Number(freeSince), owner: undefined, beat: 0 }
   const [, token, since, owner, beat] = /^held~(\d+)~(\d+)~([^~]+)~(\d+)$/.exec(name) ?? []

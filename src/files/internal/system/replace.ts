@@ -35,13 +35,35 @@ export interface NewFile {
 
 /** Follows symbolic links to where the file is, or would be. */
 export const locate = (given: string): Effect.Effect<Target, NodeJS.ErrnoException | FileError> =>
-  Effect.flatMap(CurrentCalls, (calls) => follow(calls, path.resolve(given), 0))
+  Effect.flatMap(CurrentCalls, (calls) =>
+    Effect.flatMap(absolute(calls, process.cwd(), given), (at) => follow(calls, at, 0))
+  )
+
+/** What is behind links, as far as it exists, and the rest as it is written. */
+export const realFolder = (calls: Calls, at: string): Call<string> =>
+  Effect.catchAll(calls.realpath(at), (error) =>
+    error.code === "ENOENT" && path.dirname(at) !== at
+      ? Effect.map(realFolder(calls, path.dirname(at)), (folder) => path.join(folder, path.basename(at)))
+      : Effect.fail(error)
+  )
+
+/** The folder above a link is not the one above its name: `..` is left to the operating system. */
+const absolute = (calls: Calls, from: string, given: string): Call<string> => {
+  if (!/(^|[/\\])\.\.([/\\]|$)/.test(given)) return Effect.succeed(path.resolve(from, given))
+  const whole = path.isAbsolute(given) ? given : `${from}/${given}`
+  const name = path.basename(whole)
+  return name === ".."
+    ? realFolder(calls, whole)
+    : Effect.map(realFolder(calls, path.dirname(whole)), (folder) => path.join(folder, name))
+}
 
 const follow = (calls: Calls, at: string, links: number): Call<Target> =>
   Effect.flatMap(calls.lstat(at), (stats): Call<Target> => {
     if (stats?.isSymbolicLink() !== true) return Effect.succeed({ path: at, stats })
     if (links >= 40) return Effect.fail(errno("ELOOP", "too many symbolic links"))
-    return Effect.flatMap(calls.readlink(at), (to) => follow(calls, path.resolve(path.dirname(at), to), links + 1))
+    return Effect.flatMap(Effect.zip(calls.readlink(at), realFolder(calls, path.dirname(at))), ([to, folder]) =>
+      Effect.flatMap(absolute(calls, folder, to), (next) => follow(calls, next, links + 1))
+    )
   })
 
 export const refuseOther = (operation: string, { path, stats }: Target): Effect.Effect<void, FileError> =>

@@ -7,12 +7,13 @@ import type * as Storage from "../../../storage/Storage.js"
 import type { StorageError } from "../../../storage/StorageError.js"
 import type { Attempt, Driver, Grip } from "../../Lock.js"
 import { LockError, type LockStatus } from "../../LockError.js"
-import { format } from "./service.js"
+import { format } from "./names.js"
+
+/** Of all drivers of this process: several may share a storage. */
+let acquisitions = 0
 
 /** Locks as leases in the storage. */
 export const storageDriver = (storage: Storage.Service, poll: Duration.DurationInput): Driver => {
-  let acquisitions = 0
-
   const gripOf = (lease: Storage.LockLease): Grip => ({
     token: lease.token,
     renew: ofLock(lease.name, storage.renewLock(lease, storage.leaseMillis)),
@@ -34,7 +35,10 @@ export const storageDriver = (storage: Storage.Service, poll: Duration.DurationI
                 : { _tag: "Busy", status: toStatus(locked.row, true) }
           ),
           // Whoever cannot tell whether it has the lock must not keep it.
-          Effect.onExit((exit) => (Exit.isFailure(exit) ? Effect.ignore(storage.unlock(lock, owner)) : Effect.void)),
+          // A busy file is not waited for: whoever was interrupted goes at once.
+          Effect.onExit((exit) =>
+            Exit.isFailure(exit) ? Effect.forkDaemon(Effect.ignore(storage.unlock(lock, owner))) : Effect.void
+          ),
           (attempt) => ofLock(lock, attempt)
         )
       }),
@@ -62,7 +66,8 @@ export const storageDriver = (storage: Storage.Service, poll: Duration.DurationI
         Effect.flatMap(storage.now, (now) => storage.removeLocks(now - olderThan))
       ),
     heartbeat: storage.leaseMillis / 3,
-    patience: storage.leaseMillis,
+    // Gives up before anybody else may acquire it.
+    patience: (storage.leaseMillis * 5) / 6,
     poll
   }
 }

@@ -277,7 +277,7 @@ for (const kind of kinds) {
     it.live("a lock that is lost interrupts what it protects, and says so", () =>
       inFolder((join, folder) =>
         Effect.gen(function* () {
-          const locks = yield* join("100 millis")
+          const locks = yield* join("2 seconds")
           let interrupted = false
           const protectedWork = Effect.zipRight(kind.steal(folder, Lock.task("T-1")), Effect.never).pipe(
             Effect.onInterrupt(() =>

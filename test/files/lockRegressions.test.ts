@@ -11,6 +11,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as TestClock from "effect/TestClock"
 import { Lock, Storage } from "effect-recovery"
 import { AtomicFile, DirectoryLock, FileLock } from "effect-recovery/files"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
@@ -183,7 +184,7 @@ describe("defects of locks that were found", () => {
   it.scopedLive("a rename whose answer got lost costs nobody the lock", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
-      const locks = yield* build(DirectoryLock.layer({ folder, stale: "80 millis" }))
+      const locks = yield* build(DirectoryLock.layer({ folder }))
       let lose = 0
       // It is made, and said not to be.
       const rename: Calls["rename"] = (from, to) =>
@@ -193,8 +194,6 @@ describe("defects of locks that were found", () => {
       yield* Effect.gen(function* () {
         const { check } = yield* Lock.Held
         for (let i = 0; i < 20; i++) yield* check
-        yield* Effect.sleep("200 millis")
-        yield* check
       }).pipe((work) => locks.withLock(work, name), Effect.provideService(CurrentCalls, { ...nodeCalls, rename }))
       assert.strictEqual((yield* locks.status(name)).state, "free")
     })
@@ -277,34 +276,46 @@ describe("defects of locks that were found", () => {
     })
   )
 
-  it.live("a loss is told in time, though the renewal hangs, and nothing waits for that", () =>
+  it.effect("a loss is told in time, though the renewal hangs, and nothing waits for that", () =>
     Effect.gen(function* () {
       const locks = Lock.make(driver({ renew: Effect.never, release: Effect.never }))
-      const started = performance.now()
-      const error = yield* Effect.flip(locks.withLock(Effect.never, name))
-      assert.isTrue(error instanceof Lock.LockLost)
-      assert.isBelow(performance.now() - started, 1_000)
+      const isIn = yield* Deferred.make<void>()
+      const holding = yield* Effect.fork(
+        locks.withLock(Effect.zipRight(Deferred.succeed(isIn, undefined), Effect.never), name)
+      )
+      yield* Deferred.await(isIn)
+      yield* TestClock.adjust("60 millis")
+      assert.isTrue((yield* Effect.flip(Fiber.join(holding))) instanceof Lock.LockLost)
     })
   )
 
-  it.live("a check that cannot be answered is no loss, and one that was answered counts as a heartbeat", () =>
+  it.effect("a check that cannot be answered is no loss, and one that was answered counts as a heartbeat", () =>
     Effect.gen(function* () {
       const cannot = Effect.fail(new Lock.LockError({ reason: "Io", lock: "task/T-1" }))
-      const failing = Lock.make(driver({ renew: cannot }, { patience: "10 seconds" }))
+      const failing = Lock.make(driver({ renew: cannot }))
       yield* failing.withLock(
         Effect.flatMap(Lock.Held, ({ check }) => Effect.replicateEffect(check, 5)),
         name
       )
-      let beats = 0
-      // Every other renewal fails: the heartbeats, say; the checks between them do not.
-      const renew = Effect.suspend(() => (beats++ % 2 === 0 ? Effect.succeed(true) : cannot))
-      const locks = Lock.make(driver({ renew }, { heartbeat: "10 millis", patience: "100 millis" }))
-      yield* locks.withLock(
-        Effect.flatMap(Lock.Held, ({ check }) =>
-          Effect.forEach(Array.from({ length: 20 }), () => Effect.zipRight(check, Effect.sleep("10 millis")))
-        ),
-        name
+      // Heartbeats fail, and the checks between them do not.
+      let isCheck = false
+      const renew = Effect.suspend(() => (isCheck ? Effect.succeed(true) : cannot))
+      const locks = Lock.make(driver({ renew }))
+      const checked = Effect.flatMap(Lock.Held, ({ check }) =>
+        Effect.suspend(() => {
+          isCheck = true
+          return Effect.ensuring(
+            check,
+            Effect.sync(() => {
+              isCheck = false
+            })
+          )
+        })
       )
+      const everySo = Effect.replicateEffect(Effect.zipRight(checked, Effect.sleep("30 millis")), 20)
+      const holding = yield* Effect.fork(locks.withLock(everySo, name))
+      yield* Effect.replicateEffect(TestClock.adjust("10 millis"), 60)
+      yield* Fiber.join(holding)
     })
   )
 

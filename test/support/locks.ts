@@ -1,6 +1,6 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Lock, Lock as LockModule, Storage } from "effect-recovery"
@@ -68,7 +68,11 @@ const sqlite: Kind = {
 
 const file: Kind = {
   name: "FileLock",
-  join: (folder, lease) => FileLock.layer({ folder: path.join(folder, "locks"), heartbeat: lease ?? "5 seconds" }),
+  join: (folder, lease) =>
+    FileLock.layer({
+      folder: path.join(folder, "locks"),
+      heartbeat: lease === undefined ? "5 seconds" : Duration.times(lease, 1 / 4)
+    }),
   steal: (folder, lock) => Effect.sync(() => fs.rmSync(placeOf(folder, lock)))
 }
 

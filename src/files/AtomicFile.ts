@@ -14,6 +14,7 @@ import { type Call, type Calls, CurrentCalls } from "./internal/system/calls.js"
 import { doing, unless } from "./internal/system/errors.js"
 import { isLeftover } from "./internal/system/names.js"
 import {
+  bytesOf,
   type Durability as Durability_,
   locate,
   type NewFile,
@@ -114,13 +115,8 @@ const writing = "Writing"
 const put = (target: Target, content: string | Uint8Array, options: Options | undefined) =>
   Effect.zipRight(
     refuseOther(writing, target),
-    replace(target, (file, calls) => writeAll(calls, file, toBytes(content)), optionsOf(options))
+    replace(target, (file, calls) => writeAll(calls, file, bytesOf(content)), optionsOf(options))
   )
-
-const encoder = new TextEncoder()
-
-const toBytes = (content: string | Uint8Array): Uint8Array =>
-  typeof content === "string" ? encoder.encode(content) : content
 
 /**
  * Reads the file, lets the effect make a new content of it, and writes that,
@@ -226,7 +222,7 @@ export const append = (
         (file, calls) =>
           Effect.zipRight(
             target.stats === undefined ? Effect.void : copyInto(calls, target.path, file),
-            writeAll(calls, file, toBytes(content))
+            writeAll(calls, file, bytesOf(content))
           ),
         optionsOf(options)
       )

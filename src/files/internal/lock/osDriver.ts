@@ -28,14 +28,14 @@ export const osDriver = (native: Native, { folder: given, heartbeat, poll }: Opt
     for (;;) {
       const file = openLock(at)
       try {
-        if (!native.tryLock(file)) {
+        if (!native.tryLock(file.descriptor)) {
           const status = statusOf(lock, readRecord(file))
-          fs.closeSync(file)
+          fs.closeSync(file.descriptor)
           return { _tag: "Busy", status: { ...status, state: "held" } }
         }
         if (isCurrent(file, at)) return { _tag: "Acquired", grip: grip(file, at, lock, clock) }
         // Somebody removed the file between our opening and locking it: the lock is with the new one.
-        fs.closeSync(file)
+        fs.closeSync(file.descriptor)
       } catch (error) {
         closeQuietly(file)
         throw error
@@ -43,7 +43,7 @@ export const osDriver = (native: Native, { folder: given, heartbeat, poll }: Opt
     }
   }
 
-  const grip = (file: number, at: string, lock: string, clock: Clock.Clock): Lock.Grip => {
+  const grip = (file: Open, at: string, lock: string, clock: Clock.Clock): Lock.Grip => {
     const last = readRecord(file)?.token ?? 0
     // Not before the lock is there: somebody else may have had it meanwhile.
     const now = clock.unsafeCurrentTimeMillis()
@@ -104,14 +104,23 @@ const skipForeign = <A>(use: () => A, instead: A): A => {
 // A link could lead to a file of somebody else's, and a pipe would keep us waiting. Windows has no such flags.
 const careful = (fs.constants.O_NOFOLLOW ?? 0) | (fs.constants.O_NONBLOCK ?? 0)
 
-const openFile = (at: string, flags: number): number => {
-  const file = fs.openSync(at, flags | careful, 0o666)
-  if (fs.fstatSync(file).isFile()) return file
-  fs.closeSync(file)
+/** A file that is open, and which one it is. */
+interface Open {
+  readonly descriptor: number
+  readonly ino: number
+  readonly dev: number
+  readonly mtimeMs: number
+}
+
+const openFile = (at: string, flags: number): Open => {
+  const descriptor = fs.openSync(at, flags | careful, 0o666)
+  const stats = fs.fstatSync(descriptor)
+  if (stats.isFile()) return { descriptor, ino: stats.ino, dev: stats.dev, mtimeMs: stats.mtimeMs }
+  fs.closeSync(descriptor)
   throw foreign("it is no file")
 }
 
-const openLock = (at: string): number => {
+const openLock = (at: string): Open => {
   const open = () => openFile(at, fs.constants.O_RDWR | fs.constants.O_CREAT)
   try {
     return open()
@@ -123,11 +132,10 @@ const openLock = (at: string): number => {
 }
 
 /** Whether the path still leads to the file that is open. */
-const isCurrent = (file: number, at: string): boolean => {
+const isCurrent = ({ dev, ino }: Open, at: string): boolean => {
   try {
     const there = fs.statSync(at, { throwIfNoEntry: false })
-    const ours = fs.fstatSync(file)
-    return there !== undefined && there.ino === ours.ino && there.dev === ours.dev
+    return there !== undefined && there.ino === ino && there.dev === dev
   } catch (error) {
     if (/^(ENOTDIR|ELOOP)$/.test(codeOf(error))) return false
     throw error
@@ -137,11 +145,11 @@ const isCurrent = (file: number, at: string): boolean => {
 const longest = 1024
 
 /** None, if the file is empty or was cut off while it was written; a file of somebody else's is refused. */
-const readRecord = (file: number): Record | undefined => {
+const readRecord = ({ descriptor }: Open): Record | undefined => {
   const buffer = Buffer.alloc(longest)
   let length: number
   try {
-    length = fs.readSync(file, buffer, 0, longest, 0)
+    length = fs.readSync(descriptor, buffer, 0, longest, 0)
   } catch (error) {
     // Windows lets nobody read what somebody else has locked.
     if (codeOf(error) === "EBUSY") return undefined
@@ -152,20 +160,20 @@ const readRecord = (file: number): Record | undefined => {
   return parseRecord(text)
 }
 
-const writeRecord = (file: number, record: Record): void => {
-  fs.writeSync(file, `${JSON.stringify(record)}\n`, 0)
+const writeRecord = ({ descriptor }: Open, record: Record): void => {
+  fs.writeSync(descriptor, `${JSON.stringify(record)}\n`, 0)
 }
 
-const closeQuietly = (file: number): void => {
+const closeQuietly = ({ descriptor }: Open): void => {
   try {
-    fs.closeSync(file)
+    fs.closeSync(descriptor)
   } catch {
     // It was closed before, or is beyond help: the first error says more.
   }
 }
 
 /** Closing the file gives the lock back, whatever happened to the rest. */
-const release = (file: number, at: string, token: number, now: number): boolean => {
+const release = (file: Open, at: string, token: number, now: number): boolean => {
   try {
     const ours = isCurrent(file, at)
     writeRecord(file, { token, since: now })
@@ -176,7 +184,7 @@ const release = (file: number, at: string, token: number, now: number): boolean 
 }
 
 const look = (at: string, lock: string): LockStatus => {
-  let file: number
+  let file: Open
   try {
     file = openFile(at, fs.constants.O_RDONLY)
   } catch (error) {
@@ -194,7 +202,7 @@ const look = (at: string, lock: string): LockStatus => {
 const removeUnused = (native: Native, at: string, before: number, now: number): boolean => {
   const file = openFile(at, fs.constants.O_RDWR)
   try {
-    if (fs.fstatSync(file).mtimeMs >= before || !native.tryLock(file) || !isCurrent(file, at)) return false
+    if (file.mtimeMs >= before || !native.tryLock(file.descriptor) || !isCurrent(file, at)) return false
     // The next token is made of the time alone, and must not be one that was given out.
     if ((readRecord(file)?.token ?? 0) >= now) return false
     fs.unlinkSync(at)

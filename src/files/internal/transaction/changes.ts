@@ -9,7 +9,7 @@ import { FileError } from "../../FileError.js"
 import type { Operations, TransactionError } from "../../FileTransaction.js"
 import { type Call, CurrentCalls } from "../system/calls.js"
 import { doing, unless } from "../system/errors.js"
-import { locate, refuseOther, rename, type Target, writeAll, writeNew } from "../system/replace.js"
+import { bytesOf, locate, refuseOther, rename, type Target, writeAll, writeNew } from "../system/replace.js"
 import { copyTree } from "../system/tree.js"
 import { type Entry, newOf, oldOf } from "./journal.js"
 import type { Opened } from "./opened.js"
@@ -23,7 +23,6 @@ interface Noted {
 // A file that is busy is waited for where it is renamed; of what else can go wrong nothing passes by itself.
 const settings = settingsOf({ retry: RetryPolicy.none })
 
-const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
 /** What can be done in a transaction: each change is registered with it before it is made. */
@@ -80,10 +79,9 @@ export const operations = (opened: Opened, transaction: TransactionService): Ope
             yield* opened.ready
             const calls = yield* CurrentCalls
             const n = opened.next()
-            const bytes = typeof content === "string" ? encoder.encode(content) : content
             const { durability } = opened.settings
             const put = { durability, mode: options?.mode, owner: options?.owner ?? true }
-            yield* writeNew(calls, newOf(root, n), (file) => writeAll(calls, file, bytes), target.stats, put)
+            yield* writeNew(calls, newOf(root, n), (file) => writeAll(calls, file, bytesOf(content)), target.stats, put)
             const kind = target.stats === undefined ? "create" : "replace"
             if (target.stats !== undefined) yield* keep(target, n)
             yield* note({ kind, n, path: opened.relative(target.path) }, rename(calls, newOf(root, n), target.path))
@@ -102,7 +100,7 @@ export const operations = (opened: Opened, transaction: TransactionService): Ope
       )
     )
 
-  const bytesOf = (given: string) =>
+  const contentOf = (given: string) =>
     Effect.flatMap(found(given, true), ({ path: at }) =>
       Effect.flatMap(CurrentCalls, (calls) =>
         unless(Effect.asSome(calls.readFile(at)), ["ENOENT"], Option.none())
@@ -110,7 +108,7 @@ export const operations = (opened: Opened, transaction: TransactionService): Ope
     )
 
   const readBytes: Operations["readBytes"] = (given) =>
-    Effect.flatMap(opened.oneByOne(bytesOf(given)), (bytes) =>
+    Effect.flatMap(opened.oneByOne(contentOf(given)), (bytes) =>
       Option.match(bytes, {
         onNone: () => Effect.fail(new FileError({ reason: "NotFound", operation: "Reading", path: given })),
         onSome: Effect.succeed
@@ -222,7 +220,7 @@ export const operations = (opened: Opened, transaction: TransactionService): Ope
     readBytes,
     read: (given) => Effect.map(readBytes(given), (bytes) => decoder.decode(bytes)),
     update: (given, f, options) =>
-      Effect.flatMap(opened.oneByOne(bytesOf(given)), (bytes) =>
+      Effect.flatMap(opened.oneByOne(contentOf(given)), (bytes) =>
         Effect.tap(f(Option.map(bytes, (found) => decoder.decode(found))), (content) => write(given, content, options))
       ),
     remove,

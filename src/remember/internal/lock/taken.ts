@@ -50,8 +50,10 @@ export const take = ({ grip, heartbeat, key, leave, name, patience, since }: ToT
   Effect.gen(function* () {
     const clock = yield* Effect.clock
     const lost = yield* Deferred.make<never, LockLost>()
-    const error = new LockLost({ lock: format(name), token: grip.token })
-    const lose = Deferred.fail(lost, error)
+    const lock = format(name)
+    /** Made when it is needed: an error takes as long as a lock of the operating system. */
+    const error = () => new LockLost({ lock, token: grip.token })
+    const lose = Effect.suspend(() => Deferred.fail(lost, error()))
     const oneByOne = Effect.unsafeMakeSemaphore(1).withPermits(1)
     let renewed = since
 
@@ -83,7 +85,7 @@ export const take = ({ grip, heartbeat, key, leave, name, patience, since }: ToT
 
     const check = Effect.flatMap(
       Effect.suspend(() => (taken.over ? Effect.succeed(false) : Effect.uninterruptible(renew))),
-      (ours) => (ours ? Effect.void : Effect.zipRight(lose, Effect.fail(error)))
+      (ours) => (ours ? Effect.void : Effect.zipRight(lose, Effect.failSync(error)))
     )
 
     const giveBack = Effect.zipRight(
@@ -111,7 +113,7 @@ export const take = ({ grip, heartbeat, key, leave, name, patience, since }: ToT
       return ours && !wasLost
     })
 
-    const held = { lock: format(name), token: grip.token, check, lost: Deferred.await(lost) }
+    const held = { lock, token: grip.token, check, lost: Deferred.await(lost) }
     const taken: Taken = { key, held, over: false, release }
     yield* FiberRef.update(mine, (all) => [...living(all), taken])
     return taken

@@ -14,26 +14,42 @@ import { AttemptTimeout } from "../errors.js"
 const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 
 /**
- * Effect.timeout races two fibers, which costs four times as much. Here the
- * work is started at once in one fiber; if it does not end at once, a timer is
- * set, and only if that rings is anything else done.
+ * Effect.timeout races two fibers, which costs four times as much. Here a timer
+ * is set for work that does not end at once, and only if that rings is anything
+ * else done.
  */
 export const attemptTimeout = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   timeout: Duration.Duration
 ): Effect.Effect<A, E | AttemptTimeout, R> => {
   const millis = Duration.toMillis(timeout)
+  return stoppedBy(
+    self,
+    (parent, ring) => after(parent, millis, ring),
+    () => new AttemptTimeout({ timeout })
+  )
+}
+
+/**
+ * Runs the work in a fiber of its own, started at once, and interrupts it if
+ * what was armed rings before it has ended. Arming answers how to disarm.
+ */
+export const stoppedBy = <A, E, R, E2>(
+  self: Effect.Effect<A, E, R>,
+  arm: (parent: Fiber.RuntimeFiber<unknown, unknown>, ring: () => void) => () => void,
+  stopped: () => E2
+): Effect.Effect<A, E | E2, R> => {
   const rings = Symbol("rings")
   return Effect.uninterruptibleMask((restore) =>
-    Effect.withFiberRuntime<A, E | AttemptTimeout, R>((parent, { runtimeFlags }) => {
+    Effect.withFiberRuntime<A, E | E2, R>((parent, { runtimeFlags }) => {
       const child = start(parent, runtimeFlags, restore(self))
       const done = child.unsafePoll()
       if (done !== null) return join(child, done)
       adopt(parent, child)
       const first = Effect.async<Exit.Exit<A, E> | typeof rings>((resume) => {
-        const stop = after(parent, millis, () => resume(Effect.succeed(rings)))
+        const disarm = arm(parent, () => resume(Effect.succeed(rings)))
         child.addObserver((exit) => {
-          stop()
+          disarm()
           resume(Effect.succeed(exit))
         })
       })
@@ -42,7 +58,7 @@ export const attemptTimeout = <A, E, R>(
           Effect.flatMap(Fiber.interrupt(child), (exit) => Effect.failCause(withDefects(cause, exit))),
         onSuccess: (result) => {
           if (result !== rings) return join(child, result)
-          return Effect.flatMap(Fiber.interrupt(child), (exit) => rung(child, exit, timeout))
+          return Effect.flatMap(Fiber.interrupt(child), (exit) => rung(child, exit, stopped))
         }
       })
     })
@@ -89,14 +105,14 @@ const join = <A, E>(child: Fiber.RuntimeFiber<A, E>, exit: Exit.Exit<A, E>): Eff
   Exit.isSuccess(exit) ? Effect.zipRight(child.inheritAll, exit) : exit
 
 /** Where nothing can be stopped, what comes too late has happened all the same: the answer is worth more than the bell. */
-const rung = <A, E>(
+const rung = <A, E, E2>(
   child: Fiber.RuntimeFiber<A, E>,
   exit: Exit.Exit<A, E>,
-  timeout: Duration.Duration
-): Effect.Effect<A, E | AttemptTimeout> =>
+  stopped: () => E2
+): Effect.Effect<A, E | E2> =>
   Exit.isSuccess(exit) || Cause.isFailure(exit.cause)
     ? join(child, exit)
-    : Effect.failCause(withDefects(Cause.fail(new AttemptTimeout({ timeout })), exit))
+    : Effect.failCause(withDefects(Cause.fail(stopped()), exit))
 
 /** A finalizer that dies on the way out is a bug, and bugs are not hidden. */
 const withDefects = <E>(cause: Cause.Cause<E>, exit: Exit.Exit<unknown, unknown>): Cause.Cause<E> => {
@@ -105,7 +121,7 @@ const withDefects = <E>(cause: Cause.Cause<E>, exit: Exit.Exit<unknown, unknown>
 }
 
 /** Calls back once the fiber's clock says so; answers how to prevent it. */
-const after = (fiber: Fiber.RuntimeFiber<unknown, unknown>, millis: number, ring: () => void): (() => void) => {
+export const after = (fiber: Fiber.RuntimeFiber<unknown, unknown>, millis: number, ring: () => void): (() => void) => {
   const clock = Context.get(fiber.getFiberRef(DefaultServices.currentServices), Clock.Clock)
   if (clock === liveClock) {
     // Longer than a timer can wait: it would ring at once.

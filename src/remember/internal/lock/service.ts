@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import { stoppedBy } from "../../../react/internal/guard/attemptTimeout.js"
 import { Line } from "../../../react/internal/guard/line.js"
 import type { Restore } from "../../../storage/Storage.js"
 import type { Driver, Grip, Name, Options, Service } from "../../Lock.js"
@@ -102,15 +103,12 @@ export const make = (driver: Driver): Service => {
       Effect.catchTag("LockTimeout", () => Effect.succeedNone)
     )
 
-  /** The effect while it holds the lock. */
-  const during = <A, E, R>(self: Effect.Effect<A, E, R>, { held, release }: Taken, restore: Restore) => {
-    const inside = Effect.provideService(self, Held, held)
-    // Whoever runs this where nothing can interrupt must not wait for the loss.
-    const raced = Effect.raceFirst(inside, Effect.interruptible(held.lost))
-    return Effect.flatMap(Effect.exit(restore(raced)), (exit) =>
-      Effect.flatMap(release, (ours) =>
-        Exit.isSuccess(exit) && !ours ? Effect.fail(new LockLost({ lock: held.lock, token: held.token })) : exit
-      )
+  /** The effect while it holds the lock, stopped when that is lost. */
+  const during = <A, E, R>(self: Effect.Effect<A, E, R>, { held, onLost, release }: Taken, restore: Restore) => {
+    const lost = () => new LockLost({ lock: held.lock, token: held.token })
+    const inside = stoppedBy(Effect.provideService(self, Held, held), (_, ring) => onLost(ring), lost)
+    return Effect.flatMap(Effect.exit(restore(inside)), (exit) =>
+      Effect.flatMap(release, (ours) => (Exit.isSuccess(exit) && !ours ? Effect.failSync(lost) : exit))
     )
   }
 

@@ -1,9 +1,13 @@
-import type * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
+import * as Runtime from "effect/Runtime"
+import * as Schedule from "effect/Schedule"
+import { after } from "../../../react/internal/guard/attemptTimeout.js"
 import type { Grip, HeldLock, Name } from "../../Lock.js"
 import { LockError, LockLost } from "../../LockError.js"
 import { format } from "./names.js"
@@ -12,6 +16,8 @@ import { format } from "./names.js"
 export interface Taken {
   readonly key: string
   readonly held: HeldLock
+  /** Calls back if it is lost; answers how to prevent it. */
+  readonly onLost: (listener: () => void) => () => void
   over: boolean
   /** Whether it was still held. */
   readonly release: Effect.Effect<boolean>
@@ -46,14 +52,32 @@ export interface ToTake {
   readonly leave: () => void
 }
 
+/** Who wants to know of a loss, and whether there was one. */
+class Loss {
+  private readonly listeners = new Set<() => void>()
+  isTold = false
+
+  readonly tell = (): void => {
+    if (this.isTold) return
+    this.isTold = true
+    for (const listener of [...this.listeners]) listener()
+  }
+
+  /** Calls back once, at once if it is known; answers how to prevent it. */
+  readonly onTold = (listener: () => void): (() => void) => {
+    if (this.isTold) listener()
+    else this.listeners.add(listener)
+    return () => void this.listeners.delete(listener)
+  }
+}
+
+/** Nothing is paid for heartbeats before the first of them is due: most locks are given back by then. */
 export const take = ({ grip, heartbeat, key, leave, name, patience, since }: ToTake): Effect.Effect<Taken> =>
-  Effect.gen(function* () {
-    const clock = yield* Effect.clock
-    const lost = yield* Deferred.make<never, LockLost>()
+  Effect.withFiberRuntime((fiber) => {
+    const clock = Context.get(fiber.getFiberRef(DefaultServices.currentServices), Clock.Clock)
     const lock = format(name)
-    /** Made when it is needed: an error takes as long as a lock of the operating system. */
     const error = () => new LockLost({ lock, token: grip.token })
-    const lose = Effect.suspend(() => Deferred.fail(lost, error()))
+    const loss = new Loss()
     const oneByOne = Effect.unsafeMakeSemaphore(1).withPermits(1)
     let renewed = since
 
@@ -71,52 +95,87 @@ export const take = ({ grip, heartbeat, key, leave, name, patience, since }: ToT
       })
     )
     // Not cut short: half a heartbeat could look like the loss of the lock.
-    const beat = Effect.zipRight(Effect.sleep(heartbeat), Effect.uninterruptible(renew))
-    const beats = Effect.zipRight(Effect.repeat(beat, { while: (ours) => ours }), lose)
+    const beats = Effect.repeat(Effect.uninterruptible(renew), {
+      while: (ours) => ours,
+      schedule: Schedule.spaced(heartbeat)
+    }).pipe(Effect.zipRight(Effect.sync(loss.tell)))
 
     /** A renewal may take for ever, and the lock is lost all the same. */
-    const watch: Effect.Effect<unknown> = Effect.suspend(() => {
+    const watch: Effect.Effect<void> = Effect.suspend(() => {
       const left = patience - millisSince(renewed, clock)
-      return left <= 0 ? lose : Effect.zipRight(Effect.sleep(left), watch)
+      return left <= 0 ? Effect.sync(loss.tell) : Effect.zipRight(Effect.sleep(left), watch)
     })
 
-    const beating = yield* Effect.forkDaemon(Effect.interruptible(beats))
-    const watching = Number.isFinite(patience) ? yield* Effect.forkDaemon(Effect.interruptible(watch)) : undefined
+    const runtime = Runtime.make({
+      context: Context.empty(),
+      fiberRefs: fiber.getFiberRefs(),
+      runtimeFlags: Runtime.defaultRuntimeFlags
+    })
+    const fork = <A>(effect: Effect.Effect<A>) => Runtime.runFork(runtime, effect)
+    let beating: Fiber.Fiber<unknown> = Fiber.void
+    let watching: Fiber.RuntimeFiber<unknown> | undefined
+    const keepWatch = () => {
+      if (Number.isFinite(patience)) watching ??= fork(watch)
+    }
+    const disarm = after(fiber, heartbeat, () => {
+      beating = fork(beats)
+      keepWatch()
+    })
 
     const check = Effect.flatMap(
       Effect.suspend(() => (taken.over ? Effect.succeed(false) : Effect.uninterruptible(renew))),
-      (ours) => (ours ? Effect.void : Effect.zipRight(lose, Effect.failSync(error)))
+      (ours) => {
+        if (ours) return Effect.void
+        loss.tell()
+        return Effect.failSync(error)
+      }
     )
 
-    const giveBack = Effect.zipRight(
-      Fiber.interrupt(beating),
+    const giveBack = Effect.suspend(() => {
+      disarm()
       // One that cannot be given back runs out, or ends with its process.
-      Effect.orElseSucceed(oneByOne(grip.release), () => true)
-    )
-    // A lock that is lost is not waited for: it may hang for the same reason.
-    const givenBack =
-      watching === undefined
-        ? giveBack
-        : Effect.flatMap(Effect.forkDaemon(giveBack), (giving) =>
-            Effect.raceFirst(
-              Effect.interruptible(Fiber.join(giving)),
-              Effect.interruptible(Effect.catchAll(Deferred.await(lost), () => Effect.succeed(false)))
-            )
-          )
-    const release = Effect.gen(function* () {
-      const wasLost = yield* Deferred.isDone(lost)
-      const ours = yield* givenBack
-      taken.over = true
-      leave()
-      if (watching !== undefined) yield* Fiber.interruptFork(watching)
-      yield* FiberRef.update(mine, living)
-      return ours && !wasLost
+      return Effect.zipRight(
+        Fiber.interrupt(beating),
+        Effect.orElseSucceed(oneByOne(grip.release), () => true)
+      )
+    })
+    /** A lock that is lost is not waited for: it may hang for the same reason. */
+    const unlessLost = Effect.suspend(() => {
+      keepWatch()
+      const giving = fork(giveBack)
+      return Effect.async<boolean>((resume) => {
+        const forget = loss.onTold(() => resume(Effect.succeed(false)))
+        giving.addObserver((exit) => {
+          forget()
+          resume(exit)
+        })
+      })
+    })
+    const release = Effect.suspend(() => {
+      const wasLost = loss.isTold
+      return Effect.flatMap(Number.isFinite(patience) ? unlessLost : giveBack, (ours) => {
+        taken.over = true
+        leave()
+        watching?.unsafeInterruptAsFork(fiber.id())
+        return Effect.as(FiberRef.update(mine, living), ours && !wasLost)
+      })
     })
 
-    const held = { lock, token: grip.token, check, lost: Deferred.await(lost) }
-    const taken: Taken = { key, held, over: false, release }
-    yield* FiberRef.update(mine, (all) => [...living(all), taken])
-    return taken
+    const lost = Effect.async<never, LockLost>((resume) => {
+      const forget = loss.onTold(() => resume(Effect.failSync(error)))
+      return Effect.sync(forget)
+    })
+    const taken: Taken = {
+      key,
+      held: { lock, token: grip.token, check, lost },
+      onLost: loss.onTold,
+      over: false,
+      release
+    }
+    return Effect.as(
+      FiberRef.update(mine, (all) => [...living(all), taken]),
+      taken
+    )
   })
 
 /** By a clock that nobody puts back. */

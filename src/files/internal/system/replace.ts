@@ -76,11 +76,11 @@ export const bytesOf = (content: string | Uint8Array): Uint8Array =>
   typeof content === "string" ? Buffer.from(content) : content
 
 /** One write may take less than it was given. */
-export const writeAll = (calls: Calls, file: number, bytes: Uint8Array): Call<void> =>
-  Effect.flatMap(calls.write(file, bytes), (written) => {
+export const writeAll = (calls: Calls, file: number, bytes: Uint8Array, position?: number): Call<void> =>
+  Effect.flatMap(calls.write(file, bytes, position), (written) => {
     if (written >= bytes.length) return Effect.void
     return written > 0
-      ? writeAll(calls, file, bytes.subarray(written))
+      ? writeAll(calls, file, bytes.subarray(written), position === undefined ? undefined : position + written)
       : Effect.fail(errno("EIO", "nothing was written"))
   })
 

@@ -13,7 +13,7 @@ import { bytesOf, locate, refuseOther, rename, type Target, writeAll, writeNew }
 import { copyTree } from "../system/tree.js"
 import { type Entry, newOf, oldOf } from "./journal.js"
 import type { Opened } from "./opened.js"
-import { undoEntry } from "./undo.js"
+import { refuseMeeting, undoEntry } from "./undo.js"
 
 /** What undoes a change knows of it: nothing, until it is on record. */
 interface Noted {
@@ -33,9 +33,12 @@ export const operations = (opened: Opened, transaction: TransactionService): Ope
     Effect.flatMap(opened.isLost, (lost) => {
       if (entry === undefined || lost || !opened.pending.has(entry.n)) return Effect.void
       if (opened.isOver) return committed(entry.path)
-      return Effect.zipRight(undoEntry(root, entry), opened.undone(entry.n)).pipe(
-        doing(`Undoing (${entry.kind})`, entry.path)
-      )
+      return Effect.zipRight(
+        refuseMeeting(entry, opened.stuck),
+        Effect.zipRight(undoEntry(root, entry), opened.undone(entry.n)).pipe(
+          doing(`Undoing (${entry.kind})`, entry.path)
+        )
+      ).pipe(Effect.tapError(() => Effect.sync(() => opened.stuck.push(entry))))
     })
 
   /** The lock of a link is that of what it leads to. */

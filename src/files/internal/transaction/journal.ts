@@ -22,8 +22,6 @@ export type Entry =
   /** The program will change it in its own way; `<n>.old` is a copy, if it existed. */
   | { readonly kind: "protect"; readonly n: number; readonly path: string; readonly existed: boolean }
 
-type Line = Entry | { readonly kind: "undone"; readonly n: number }
-
 const journalFolder = ".file-transaction"
 const doneFolder = ".file-transaction.done"
 const journalFile = "journal"
@@ -41,14 +39,35 @@ export const newOf = (root: string, n: number): string => path.join(folderOf(roo
 
 const checksum = (text: string): string => crypto.createHash("sha256").update(text).digest("hex").slice(0, 16)
 
-const encode = (line: Line): Uint8Array => {
-  const text = JSON.stringify(line)
-  return Buffer.from(`${checksum(text)} ${text}\n`)
+/** A line begins with the mark of what is intended, which one byte changes to that of what is undone. */
+const [intended, undone] = ["+", "-"]
+
+const encode = (entry: Entry): Uint8Array => {
+  const text = JSON.stringify(entry)
+  return Buffer.from(`${intended}${checksum(text)} ${text}\n`)
 }
+
+const mark = (calls: Calls, file: number, offset: number): Call<void> =>
+  writeAll(calls, file, Buffer.from(undone), offset)
+
+/** An intent a dead process has left, and where it stands in the journal. */
+export interface Left {
+  readonly entry: Entry
+  readonly offset: number
+}
+
+/** So that nobody undoes it again, whatever has happened since to what it was about. */
+export const markLeft = (root: string, { offset }: Left): Call<void> =>
+  Effect.flatMap(CurrentCalls, (calls) =>
+    Effect.flatMap(calls.open(path.join(folderOf(root), journalFile), "r+"), (file) =>
+      Effect.ensuring(Effect.zipRight(mark(calls, file, offset), calls.sync(file)), Effect.ignore(calls.close(file)))
+    )
+  )
 
 /** The intents of a transaction, on disk before what they intend. */
 export interface Journal {
-  readonly record: (line: Line) => Call<void>
+  readonly record: (entry: Entry) => Call<void>
+  readonly undone: (n: number) => Call<void>
   /** It has nothing more to say: what was done stays done from here on, or everything was undone. */
   readonly close: Call<void>
 }
@@ -59,8 +78,9 @@ export const create = (calls: Calls, root: string, durability: Durability): Call
     const folder = folderOf(root)
     const durable = durability !== "process-crash"
     yield* calls.mkdir(folder, 0o700)
-    const file = yield* calls.open(path.join(folder, journalFile), "ax", 0o600)
+    const file = yield* calls.open(path.join(folder, journalFile), "wx", 0o600)
     let length = 0
+    const offsets = new Map<number, number>()
     let broken: NodeJS.ErrnoException | undefined
     /** Half a line must not stand between two whole ones. */
     const cutOff = Effect.suspend(() =>
@@ -75,7 +95,7 @@ export const create = (calls: Calls, root: string, durability: Durability): Call
         broken !== undefined
           ? Effect.fail(broken)
           : Effect.map(
-              Effect.tapError(writeAll(calls, file, bytes), () => cutOff),
+              Effect.tapError(writeAll(calls, file, bytes, length), () => cutOff),
               () => {
                 length += bytes.length
               }
@@ -93,11 +113,21 @@ export const create = (calls: Calls, root: string, durability: Durability): Call
       yield* Effect.ignore(removeTree(calls, doneOf(root)))
     })
     return {
-      record: (line) =>
+      record: (entry) =>
         Effect.zipRight(
-          append(encode(line)),
+          Effect.suspend(() => {
+            offsets.set(entry.n, length)
+            return append(encode(entry))
+          }),
           durable ? Effect.zipRight(calls.sync(file), syncFolder(calls, folder)) : Effect.void
         ),
+      undone: (n) =>
+        Effect.suspend(() => {
+          const offset = offsets.get(n)
+          // One that could not be put on record whole was cut off again.
+          if (offset === undefined || offset >= length) return Effect.void
+          return Effect.zipRight(mark(calls, file, offset), durable ? calls.sync(file) : Effect.void)
+        }),
       close
     }
   })
@@ -105,7 +135,7 @@ export const create = (calls: Calls, root: string, durability: Durability): Call
 /** The intents a dead process has left, newest first; none, if its transaction had ended. */
 export const readLeft = (
   root: string
-): Effect.Effect<ReadonlyArray<Entry> | undefined, NodeJS.ErrnoException | FileError> =>
+): Effect.Effect<ReadonlyArray<Left> | undefined, NodeJS.ErrnoException | FileError> =>
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
     if ((yield* calls.lstat(doneOf(root))) !== undefined) yield* removeTree(calls, doneOf(root))
@@ -125,23 +155,24 @@ export const closeLeft = (root: string): Call<void> =>
     yield* removeTree(calls, doneOf(root))
   })
 
-const parse = (at: string, text: string): Effect.Effect<ReadonlyArray<Entry>, FileError> => {
+const parse = (at: string, text: string): Effect.Effect<ReadonlyArray<Left>, FileError> => {
   const lines = text.split("\n")
   // A last line without its end was cut off while it was written, so what it intends was not begun.
   lines.pop()
-  const entries = new Map<number, Entry>()
+  const entries: Array<Left> = []
+  let offset = 0
   for (const [i, line] of lines.entries()) {
-    const json = line.slice(17)
-    if (checksum(json) !== line.slice(0, 16)) {
+    const json = line.slice(18)
+    const isMarked = line.startsWith(intended) || line.startsWith(undone)
+    if (!isMarked || checksum(json) !== line.slice(1, 17)) {
       const cause = new Error(
         `line ${i + 1} is not what was written; ${path.dirname(at)} holds what the files were before`
       )
       return Effect.fail(new FileError({ reason: "Damaged", operation: "Reading the journal", path: at, cause }))
     }
     // The checksum says that we wrote it.
-    const intent = JSON.parse(json) as Line
-    if (intent.kind === "undone") entries.delete(intent.n)
-    else entries.set(intent.n, intent)
+    if (line.startsWith(intended)) entries.push({ entry: JSON.parse(json) as Entry, offset })
+    offset += Buffer.byteLength(line) + 1
   }
-  return Effect.succeed([...entries.values()].reverse())
+  return Effect.succeed(entries.reverse())
 }

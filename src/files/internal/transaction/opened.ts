@@ -122,12 +122,16 @@ export class Opened {
     })
   }
 
-  /** If that cannot be put on record, whoever recovers undoes it once more, and finds nothing to do. */
-  undone(n: number): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.pending.delete(n)
-      return this.journal === undefined ? Effect.void : Effect.ignore(this.journal.record({ kind: "undone", n }))
-    })
+  /** One that could not be undone: what stands upon it is left alone, too. */
+  readonly stuck: Array<Entry> = []
+
+  undone(n: number): Effect.Effect<void, NodeJS.ErrnoException> {
+    return Effect.suspend(() =>
+      Effect.zipRight(
+        this.journal === undefined ? Effect.void : this.journal.undone(n),
+        Effect.sync(() => this.pending.delete(n))
+      )
+    )
   }
 
   /** What was done stays done. Before it has succeeded everything can be undone. */

@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
 import type { FileError } from "../../FileError.js"
 import { doing } from "../system/errors.js"
-import { closeLeft, readLeft } from "./journal.js"
-import { undoEntry } from "./undo.js"
+import { closeLeft, type Entry, markLeft, readLeft } from "./journal.js"
+import { refuseMeeting, undoEntry } from "./undo.js"
 
 /**
  * Undoes the transaction of a process that ended in the middle, newest change
@@ -15,8 +15,14 @@ export const recover = (root: string): Effect.Effect<boolean, FileError> =>
       const left = yield* readLeft(root).pipe(doing("Recovering the transaction of", root))
       if (left === undefined) return false
       // One that cannot be undone does not keep the others from it.
-      const [failures] = yield* Effect.partition(left, (entry) =>
-        undoEntry(root, entry).pipe(doing(`Undoing (${entry.kind})`, entry.path))
+      const stuck: Array<Entry> = []
+      const [failures] = yield* Effect.partition(left, (one) =>
+        Effect.zipRight(
+          refuseMeeting(one.entry, stuck),
+          Effect.zipRight(undoEntry(root, one.entry), markLeft(root, one)).pipe(
+            doing(`Undoing (${one.entry.kind})`, one.entry.path)
+          )
+        ).pipe(Effect.tapError(() => Effect.sync(() => stuck.push(one.entry))))
       )
       if (failures[0] !== undefined) return yield* failures[0]
       yield* closeLeft(root).pipe(doing("Recovering the transaction of", root))

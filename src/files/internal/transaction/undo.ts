@@ -1,5 +1,6 @@
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
+import { FileError } from "../../FileError.js"
 import { type Call, type Calls, CurrentCalls } from "../system/calls.js"
 import { unless } from "../system/errors.js"
 import { rename, syncFolder } from "../system/replace.js"
@@ -20,6 +21,24 @@ export const undoEntry = (root: string, entry: Entry): Call<void> =>
       unless(syncFolder(calls, path.dirname(path.join(root, entry.path))), ["ENOENT"], undefined)
     )
   )
+
+const placesOf = (entry: Entry) => (entry.kind === "move" ? [entry.path, entry.to] : [entry.path])
+
+/** What a newer change that could not be undone stands upon cannot be undone either. */
+export const refuseMeeting = (entry: Entry, stuck: ReadonlyArray<Entry>): Effect.Effect<void, FileError> => {
+  const meets = (a: string, b: string) => a === b || a.startsWith(`${b}${path.sep}`) || b.startsWith(`${a}${path.sep}`)
+  const first = stuck.find((one) => placesOf(one).some((a) => placesOf(entry).some((b) => meets(a, b))))
+  return first === undefined
+    ? Effect.void
+    : Effect.fail(
+        new FileError({
+          reason: "Busy",
+          operation: "Undoing",
+          path: entry.path,
+          cause: new Error(`a newer change of ${first.path} was not undone`)
+        })
+      )
+}
 
 type Undo<Kind> = (calls: Calls, root: string, entry: Extract<Entry, { readonly kind: Kind }>) => Call<void>
 
@@ -61,10 +80,11 @@ const undos: { readonly [Kind in Entry["kind"]]: Undo<Kind> } = {
   protect: (calls, root, { existed, n, path: at }) =>
     Effect.gen(function* () {
       const place = path.join(root, at)
-      if (existed && !(yield* exists(calls, oldOf(root, n)))) return
+      const old = yield* calls.lstat(oldOf(root, n))
+      if (existed && old === undefined) return
       const stats = yield* calls.lstat(place)
       // A folder cannot be renamed over; a file can.
-      if (stats !== undefined && (!existed || stats.isDirectory())) {
+      if (stats !== undefined && (!existed || stats.isDirectory() || old?.isDirectory() === true)) {
         const aside = path.join(folderOf(root), `${n}.undone`)
         yield* removeTree(calls, aside)
         yield* rename(calls, place, aside)

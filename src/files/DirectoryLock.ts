@@ -21,7 +21,7 @@ export interface Options {
   readonly folder: string
   /**
    * After how long without a heartbeat a holder is taken for dead, by whoever waits for the lock. A quarter of it is
-   * the time between heartbeats, so it should be much longer than the file system ever hangs. All who use the folder
+   * the time between heartbeats, so it should be much longer than the file system, or a process, ever hangs. All who use the folder
    * should say the same. A process that has died on the same host is known to be dead at once. Defaults to 30 seconds.
    */
   readonly stale?: Duration.DurationInput | undefined

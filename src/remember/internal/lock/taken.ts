@@ -107,7 +107,7 @@ export const take = ({ grip, heartbeat, key, leave, name, patience, since }: ToT
     })
 
     const runtime = Runtime.make({
-      context: Context.empty(),
+      context: fiber.currentContext,
       fiberRefs: fiber.getFiberRefs(),
       runtimeFlags: Runtime.defaultRuntimeFlags
     })

@@ -14,7 +14,6 @@ import { type Call, type Calls, CurrentCalls } from "./internal/system/calls.js"
 import { doing, unless } from "./internal/system/errors.js"
 import { isLeftover } from "./internal/system/names.js"
 import {
-  bytesOf,
   type Durability as Durability_,
   locate,
   type NewFile,
@@ -115,7 +114,7 @@ const writing = "Writing"
 const put = (target: Target, content: string | Uint8Array, options: Options | undefined) =>
   Effect.zipRight(
     refuseOther(writing, target),
-    replace(target, (file, calls) => writeAll(calls, file, bytesOf(content)), optionsOf(options))
+    replace(target, (file, calls) => writeAll(calls, file, content), optionsOf(options))
   )
 
 /**
@@ -222,7 +221,7 @@ export const append = (
         (file, calls) =>
           Effect.zipRight(
             target.stats === undefined ? Effect.void : copyInto(calls, target.path, file),
-            writeAll(calls, file, bytesOf(content))
+            writeAll(calls, file, content)
           ),
         optionsOf(options)
       )

@@ -140,13 +140,13 @@ describe("AtomicFile.write", () => {
       Effect.gen(function* () {
         const file = path.join(folder, "file")
         let busy = 3
-        yield* AtomicFile.write(file, "0123456789").pipe(
+        yield* AtomicFile.write(file, "0ü2🙂456789").pipe(
           withCalls({
-            write: (to, bytes) => nodeCalls.write(to, bytes.subarray(0, 3)),
+            write: (to, content) => nodeCalls.write(to, Buffer.from(content as string).subarray(0, 3)),
             rename: (from, to) => (busy-- > 0 ? failing("EBUSY")() : nodeCalls.rename(from, to))
           })
         )
-        assert.strictEqual(fs.readFileSync(file, "utf8"), "0123456789")
+        assert.strictEqual(fs.readFileSync(file, "utf8"), "0ü2🙂456789")
         const nothing = yield* Effect.flip(
           AtomicFile.write(file, "x").pipe(withCalls({ write: () => Effect.succeed(0) }))
         )

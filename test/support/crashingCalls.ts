@@ -28,12 +28,11 @@ export const crashingCalls = (point: CrashPoint | undefined, crash: Effect.Effec
   const calls: Calls = {
     open: (path, flags, mode) =>
       flags === "r" ? asked(nodeCalls.open(path, flags)) : changing(`open ${path}`, nodeCalls.open(path, flags, mode)),
-    write: (file, bytes, position) =>
-      changing(
-        "write",
-        nodeCalls.write(file, bytes, position),
-        nodeCalls.write(file, bytes.subarray(0, bytes.length >> 1), position)
-      ),
+    write: (file, content, position) => {
+      const bytes = Buffer.from(content as string)
+      const half = bytes.subarray(0, bytes.length >> 1)
+      return changing("write", nodeCalls.write(file, content, position), nodeCalls.write(file, half, position))
+    },
     close: (file) => asked(nodeCalls.close(file)),
     sync: (file) => asked(nodeCalls.sync(file)),
     truncate: (file, length) => changing("truncate", nodeCalls.truncate(file, length)),

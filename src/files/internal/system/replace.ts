@@ -71,14 +71,14 @@ export const refuseOther = (operation: string, { path, stats }: Target): Effect.
     ? Effect.void
     : Effect.fail(new FileError({ reason: "NotAFile", operation, path }))
 
-/** Not by a TextEncoder, which takes twenty times as long for a megabyte. */
-export const bytesOf = (content: string | Uint8Array): Uint8Array =>
-  typeof content === "string" ? Buffer.from(content) : content
-
-/** One write may take less than it was given. */
-export const writeAll = (calls: Calls, file: number, bytes: Uint8Array, position?: number): Call<void> =>
-  Effect.flatMap(calls.write(file, bytes, position), (written) => {
-    if (written >= bytes.length) return Effect.void
+/**
+ * One write may take less than it was given. A text is handed over as it is:
+ * new memory for its bytes would take longer than writing them.
+ */
+export const writeAll = (calls: Calls, file: number, content: Uint8Array | string, position?: number): Call<void> =>
+  Effect.flatMap(calls.write(file, content, position), (written) => {
+    if (written >= Buffer.byteLength(content)) return Effect.void
+    const bytes = typeof content === "string" ? Buffer.from(content) : content
     return written > 0
       ? writeAll(calls, file, bytes.subarray(written), position === undefined ? undefined : position + written)
       : Effect.fail(errno("EIO", "nothing was written"))

@@ -9,7 +9,7 @@ import { FileError } from "../../FileError.js"
 import type { Operations, TransactionError } from "../../FileTransaction.js"
 import { type Call, CurrentCalls } from "../system/calls.js"
 import { doing, unless } from "../system/errors.js"
-import { bytesOf, locate, refuseOther, rename, type Target, writeAll, writeNew } from "../system/replace.js"
+import { locate, refuseOther, rename, type Target, writeAll, writeNew } from "../system/replace.js"
 import { copyTree } from "../system/tree.js"
 import { type Entry, newOf, oldOf } from "./journal.js"
 import type { Opened } from "./opened.js"
@@ -84,7 +84,7 @@ export const operations = (opened: Opened, transaction: TransactionService): Ope
             const n = opened.next()
             const { durability } = opened.settings
             const put = { durability, mode: options?.mode, owner: options?.owner ?? true }
-            yield* writeNew(calls, newOf(root, n), (file) => writeAll(calls, file, bytesOf(content)), target.stats, put)
+            yield* writeNew(calls, newOf(root, n), (file) => writeAll(calls, file, content), target.stats, put)
             const kind = target.stats === undefined ? "create" : "replace"
             if (target.stats !== undefined) yield* keep(target, n)
             yield* note({ kind, n, path: opened.relative(target.path) }, rename(calls, newOf(root, n), target.path))

@@ -10,8 +10,8 @@ import { describe, expectTypeOf, it } from "vitest"
 class Bad extends Data.TaggedError("Bad")<{}> {}
 class Gateway extends Context.Tag("Gateway")<Gateway, {}>() {}
 
-declare const work: Effect.Effect<number, Bad, Gateway>
-declare const protectedWork: Effect.Effect<number, Bad, Gateway | Lock.Held>
+const work: Effect.Effect<number, Bad, Gateway> = Effect.succeed(1)
+const protectedWork: Effect.Effect<number, Bad, Gateway | Lock.Held> = work
 
 type LockFailure = Lock.LockTimeout | Lock.LockLost | Lock.LockError
 

@@ -34,6 +34,12 @@ const elsewhere = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
 const name = Lock.task("T-1")
 const placeIn = (folder: string) => path.join(folder, "task", "T-1.lock")
 
+/** A lock is removed only when the time alone makes higher tokens. */
+const later = (locks: Lock.Service) =>
+  Effect.flatMap(locks.status(name), ({ token }) =>
+    Effect.repeat(Effect.yieldNow(), { until: () => Date.now() > token })
+  )
+
 /** A driver without a file system, whose parts a test decides. */
 const driver = (grip: Partial<Lock.Grip>, more?: Partial<Lock.Driver>): Lock.Driver => ({
   keyOf: (lock) => Effect.succeed(Lock.format(lock)),
@@ -140,9 +146,7 @@ describe("defects of locks that were found", () => {
         yield* locks.withLock(Effect.void, name)
         const names = Effect.map(locks.list, (all) => all.map(({ lock }) => lock))
         assert.deepStrictEqual(yield* names, ["task/T-1"])
-        // Removed only when the time alone makes higher tokens.
-        const { token } = yield* locks.status(name)
-        yield* Effect.repeat(Effect.yieldNow(), { until: () => Date.now() > token })
+        yield* later(locks)
         assert.strictEqual(yield* locks.cleanup(-1000), 1)
         assert.deepStrictEqual(fs.readdirSync(path.join(folder, "web")).sort(), [
           "link.lock",
@@ -248,16 +252,18 @@ describe("defects of locks that were found", () => {
         yield* build(DirectoryLock.layer({ folder }))
       ]
       yield* locks.withLock(Effect.void, name)
+      yield* later(locks)
       const isIn = yield* Deferred.make<void>()
       const gate = yield* Deferred.make<void>()
       // Somebody acquires it between the look and the removal.
+      let holding: Fiber.Fiber<void, unknown> = Fiber.void
       const rename: Calls["rename"] = (from, to) =>
         Effect.zipRight(
-          Effect.sync(() =>
-            Effect.runFork(
+          Effect.sync(() => {
+            holding = Effect.runFork(
               locks.withLock(Effect.zipRight(Deferred.succeed(isIn, undefined), Deferred.await(gate)), name)
             )
-          ),
+          }),
           Effect.zipRight(Deferred.await(isIn), nodeCalls.rename(from, to))
         )
       const removed = yield* Effect.provideService(other.cleanup(-1000), CurrentCalls, { ...nodeCalls, rename })
@@ -265,6 +271,7 @@ describe("defects of locks that were found", () => {
       assert.strictEqual((yield* other.status(name)).state, "held")
       assert.isTrue(Option.isNone(yield* other.withLockIfAvailable(Effect.void, name)))
       yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(holding)
       // The lock of a dead process goes, too.
       const gone = self()
         .replace(/\/\d+@/, "/999999999@")

@@ -15,9 +15,10 @@ const worker = Worker.layer([Job], { concurrency: 8, sweep: "50 millis", patienc
 )
 
 const program = Effect.gen(function* () {
-  fs.writeSync(1, "works\n")
   yield* Effect.async<void>((resume) => {
     process.on("SIGTERM", () => resume(Effect.void))
+    // Whoever reads this may send the signal.
+    fs.writeSync(1, "works\n")
   })
 }).pipe(Effect.provide(worker))
 

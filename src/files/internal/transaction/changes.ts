@@ -17,7 +17,7 @@ import { refuseMeeting, undoEntry } from "./undo.js"
 
 /** What undoes a change knows of it: nothing, until it is on record. */
 interface Noted {
-  entry: Entry | undefined
+  readonly entries: Array<Entry>
 }
 
 // A file that is busy is waited for where it is renamed; of what else can go wrong nothing passes by itself.
@@ -29,9 +29,12 @@ const decoder = new TextDecoder()
 export const operations = (opened: Opened, transaction: TransactionService): Operations => {
   const { root } = opened
 
-  const undo = ({ entry }: Noted): Effect.Effect<void, FileError> =>
+  const undo = ({ entries }: Noted): Effect.Effect<void, FileError> =>
+    Effect.forEach([...entries], undoOne, { discard: true })
+
+  const undoOne = (entry: Entry): Effect.Effect<void, FileError> =>
     Effect.flatMap(opened.isLost, (lost) => {
-      if (entry === undefined || lost || !opened.pending.has(entry.n)) return Effect.void
+      if (lost || !opened.pending.has(entry.n)) return Effect.void
       if (opened.isOver) return committed(entry.path)
       return Effect.zipRight(
         refuseMeeting(entry, opened.stuck),
@@ -56,13 +59,18 @@ export const operations = (opened: Opened, transaction: TransactionService): Ope
     ) => Effect.Effect<void, NodeJS.ErrnoException | FileError>
   ): Effect.Effect<void, TransactionError> =>
     Effect.suspend(() => {
-      const noted: Noted = { entry: undefined }
+      const noted: Noted = { entries: [] }
       const note = (entry: Entry, change: Call<void>) =>
         Effect.suspend(() => {
-          noted.entry = entry
+          noted.entries.unshift(entry)
           return opened.change(entry, change)
         })
-      const made = make(note).pipe(doing(what, given), Effect.uninterruptible)
+      // What has failed is undone at once: what it has kept is the file itself, and must not change with it.
+      const made = make(note).pipe(
+        doing(what, given),
+        Effect.tapError(() => Effect.ignore(undo(noted))),
+        Effect.uninterruptible
+      )
       const alive = Effect.flatMap(opened.isLost, (lost) => (lost ? Effect.never : made))
       return transaction.compensated(`${what} ${given}`, alive, () => undo(noted), settings)
     })
@@ -144,19 +152,16 @@ export const operations = (opened: Opened, transaction: TransactionService): Ope
           if (from.stats.isDirectory() || !to.stats.isFile()) {
             return yield* new FileError({ reason: "Exists", operation: "Moving to", path: destination })
           }
-          // What is there goes first, as if it were removed; nobody sees that, since a link keeps it.
-          yield* changing("Replacing", destination, (note) =>
-            Effect.gen(function* () {
-              yield* opened.ready
-              const n = opened.next()
-              yield* keep(to, n)
-              yield* note({ kind: "replace", n, path: opened.relative(to.path) }, Effect.void)
-            })
-          )
         }
         yield* changing("Moving", given, (note) =>
           Effect.gen(function* () {
             yield* opened.ready
+            // What is there goes first, as if it were removed; nobody sees that, since a link keeps it.
+            if (to.stats !== undefined) {
+              const n = opened.next()
+              yield* keep(to, n)
+              yield* note({ kind: "replace", n, path: opened.relative(to.path) }, Effect.void)
+            }
             const calls = yield* CurrentCalls
             opened.touched.add(path.dirname(to.path))
             const entry = { kind: "move", n: opened.next(), path: opened.relative(from.path) } as const

@@ -44,10 +44,15 @@ type Undo<Kind> = (calls: Calls, root: string, entry: Extract<Entry, { readonly 
 
 const exists = (calls: Calls, at: string): Call<boolean> => Effect.map(calls.lstat(at), (stats) => stats !== undefined)
 
-/** If both are names of one file, nothing was changed, and nothing happens. */
+/** If both are names of one file, nothing was changed, and a rename does nothing: then the second name goes. */
 const putBack: Undo<"replace"> = (calls, root, { n, path: at }) =>
   Effect.flatMap(exists(calls, oldOf(root, n)), (kept) =>
-    kept ? rename(calls, oldOf(root, n), path.join(root, at)) : Effect.void
+    kept
+      ? Effect.zipRight(
+          rename(calls, oldOf(root, n), path.join(root, at)),
+          Effect.flatMap(exists(calls, oldOf(root, n)), (still) => (still ? calls.unlink(oldOf(root, n)) : Effect.void))
+        )
+      : Effect.void
   )
 
 const undos: { readonly [Kind in Entry["kind"]]: Undo<Kind> } = {

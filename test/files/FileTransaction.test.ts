@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { type Lock, Transaction } from "effect-recovery"
 import { FileLock, FileTransaction } from "effect-recovery/files"
+import { type Calls, CurrentCalls, nodeCalls } from "../../src/files/internal/system/calls.js"
 import { temporaryFolder } from "../support/files.js"
 import { treeOf } from "../support/tree.js"
 
@@ -310,6 +311,25 @@ describe("FileTransaction", () => {
           const secret = yield* FileTransaction.protect("secret")
           fs.rmSync(secret)
           fs.mkdirSync(secret)
+          return yield* Effect.fail("no")
+        }).pipe(FileTransaction.run(root), Effect.flip)
+        assert.deepStrictEqual(treeOf(root), before)
+      })
+    )
+  )
+
+  it.live("a write that fails and is caught leaves no second name behind that could change with the file", () =>
+    inRoot((root, before) =>
+      Effect.gen(function* () {
+        let made = 0
+        const rename: Calls["rename"] = (from, to) =>
+          made++ === 0
+            ? Effect.fail(Object.assign(new Error("ENOSPC"), { code: "ENOSPC" }))
+            : nodeCalls.rename(from, to)
+        yield* Effect.gen(function* () {
+          const failing = FileTransaction.write("index.md", "new")
+          yield* Effect.flip(Effect.provideService(failing, CurrentCalls, { ...nodeCalls, rename }))
+          fs.writeFileSync(yield* FileTransaction.protect("index.md"), "in place")
           return yield* Effect.fail("no")
         }).pipe(FileTransaction.run(root), Effect.flip)
         assert.deepStrictEqual(treeOf(root), before)

@@ -111,10 +111,15 @@ export const write = (path: string, content: string | Uint8Array, options?: Opti
 
 const writing = "Writing"
 
-const put = (target: Target, content: string | Uint8Array, options: Options | undefined) =>
+const put = <E = never>(
+  target: Target,
+  content: string | Uint8Array,
+  options: Options | undefined,
+  last: Effect.Effect<void, E> = Effect.void
+) =>
   Effect.zipRight(
     refuseOther(writing, target),
-    replace(target, (file, calls) => writeAll(calls, file, content), optionsOf(options))
+    replace(target, (file, calls) => writeAll(calls, file, content), optionsOf(options), last)
   )
 
 /**
@@ -156,7 +161,7 @@ export const update = <E, R>(
   Exclude<R, Lock.Held> | Lock.Lock
 > => change(path, (bytes) => f(Option.map(bytes, (found) => decoder.decode(found))), options)
 
-const decoder = new TextDecoder()
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
 /**
  * As {@link update}, for files that are no text.
@@ -179,26 +184,43 @@ const change = <A extends string | Uint8Array, E, R>(
   f: (current: Option.Option<Uint8Array>) => Effect.Effect<A, E, R>,
   options: UpdateOptions | undefined
 ) =>
-  locked(path, options, (target) =>
-    Effect.flatMap(readIfAny(target.path).pipe(doing("Reading", target.path)), (bytes) =>
-      Effect.tap(f(bytes), (content) => put(target, content, options).pipe(doing("Updating", target.path)))
+  locked(path, options, (target, check) =>
+    Effect.flatMap(readIfAny(target).pipe(doing("Reading", target.path)), (bytes) =>
+      Effect.tap(f(bytes), (content) => put(target, content, options, check).pipe(doing("Updating", target.path)))
     )
   )
 
-const readIfAny = (path: string): Call<Option.Option<Uint8Array>> =>
-  Effect.flatMap(CurrentCalls, (calls) => unless(Effect.asSome(calls.readFile(path)), ["ENOENT"], Option.none()))
+const readIfAny = (target: Target): Effect.Effect<Option.Option<Uint8Array>, NodeJS.ErrnoException | FileError> =>
+  Effect.zipRight(
+    // Reading a pipe would wait for somebody to write to it.
+    refuseOther("Reading", target),
+    Effect.flatMap(CurrentCalls, (calls) =>
+      unless(Effect.asSome(calls.readFile(target.path)), ["ENOENT"], Option.none())
+    )
+  )
 
-/** Where the link leads is looked up again under the lock: it may have changed while we waited. */
+/** Where the link leads is looked up again under the lock: if it has changed while we waited, it was the wrong one. */
 const locked = <A, E, R>(
   path: string,
   options: UpdateOptions | undefined,
-  use: (target: Target) => Effect.Effect<A, E, R>
-) =>
-  Effect.flatMap(locate(path).pipe(doing("Finding", path)), (before) =>
-    Effect.flatMap(locate(before.path).pipe(doing("Finding", path)), use).pipe(
-      Lock.withLock(Lock.resource(before.path), { timeout: options?.timeout })
+  use: (target: Target, check: Effect.Effect<void, Lock.LockLost>) => Effect.Effect<A, E, R>
+): Effect.Effect<
+  A,
+  E | FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError,
+  Exclude<R, Lock.Held> | Lock.Lock
+> => {
+  const find = locate(path).pipe(doing("Finding", path))
+  return Effect.flatMap(find, (before) =>
+    Effect.gen(function* () {
+      const { check } = yield* Lock.Held
+      const target = yield* find
+      return target.path === before.path ? Option.some(yield* use(target, check)) : Option.none()
+    }).pipe(
+      Lock.withLock(Lock.resource(before.path), { timeout: options?.timeout }),
+      Effect.flatMap(Option.match({ onNone: () => locked(path, options, use), onSome: Effect.succeed }))
     )
   )
+}
 
 /**
  * Adds to the end of the file, entirely or not at all, while it holds the lock
@@ -213,7 +235,7 @@ export const append = (
   content: string | Uint8Array,
   options?: UpdateOptions
 ): Effect.Effect<void, FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError, Lock.Lock> =>
-  locked(path, options, (target) =>
+  locked(path, options, (target, check) =>
     Effect.zipRight(
       refuseOther("Appending to", target),
       replace(
@@ -223,7 +245,8 @@ export const append = (
             target.stats === undefined ? Effect.void : copyInto(calls, target.path, file),
             writeAll(calls, file, content)
           ),
-        optionsOf(options)
+        optionsOf(options),
+        check
       )
     ).pipe(doing("Appending to", target.path))
   )

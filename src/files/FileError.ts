@@ -21,6 +21,7 @@ import * as Fault from "../react/Fault.js"
  * - `Outside`: the path leads out of the root of the transaction, or into its journal
  * - `OtherDevice`: it lies on another file system than the root of the transaction
  * - `Damaged`: what a journal or a backup says is not what was written
+ * - `Ended`: the transaction is over, and somebody it did not wait for still wants to change something
  * - `Path`: no path at all, or one that is too long
  * - `Io`: reading or writing failed
  *
@@ -40,6 +41,7 @@ export type FileReason =
   | "Outside"
   | "OtherDevice"
   | "Damaged"
+  | "Ended"
   | "Path"
   | "Io"
 
@@ -56,6 +58,7 @@ const advice: Readonly<Record<FileReason, string>> = {
   Outside: "Choose a root that holds all files of the transaction.",
   OtherDevice: "Choose a root on the file system of the files.",
   Damaged: "Look at it before anything else is done; nothing was changed because of it.",
+  Ended: "Wait for the fiber inside of the transaction; nothing was changed.",
   Path: "Mend the path.",
   Io: "Check the disk, then try again."
 }
@@ -73,6 +76,7 @@ const faults: Readonly<Record<FileReason, Fault.Declaration>> = {
   Outside: { category: "validation" },
   OtherDevice: { category: "validation" },
   Damaged: { category: "corruption" },
+  Ended: { category: "logic" },
   Path: { category: "validation" },
   Io: { category: "resource" }
 }

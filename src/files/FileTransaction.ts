@@ -17,7 +17,7 @@ import type { Durability } from "./AtomicFile.js"
 import type { FileError } from "./FileError.js"
 import { doing } from "./internal/system/errors.js"
 import { within } from "./internal/transaction/join.js"
-import { readLeft } from "./internal/transaction/journal.js"
+import { isLeft } from "./internal/transaction/journal.js"
 import { open, realRoot, rootLock } from "./internal/transaction/opened.js"
 import { recover as recoverRoot } from "./internal/transaction/recover.js"
 
@@ -27,7 +27,7 @@ import { recover as recoverRoot } from "./internal/transaction/recover.js"
  * @since 0.4.0
  * @category errors
  */
-export type TransactionError = FileError | Lock.LockTimeout | Lock.LockError
+export type TransactionError = FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError
 
 /**
  * @since 0.4.0
@@ -89,7 +89,7 @@ export interface Options<in E> {
   /** How long to wait for each lock. Defaults to 30 seconds. */
   readonly timeout?: Lock.Options["timeout"]
   /** Which errors undo the changes. Defaults to all of them. Defects and interruption always do. */
-  readonly rollbackWhen?: ((error: E | TransactionError | Lock.LockLost) => boolean) | undefined
+  readonly rollbackWhen?: ((error: E | TransactionError) => boolean) | undefined
 }
 
 /**
@@ -98,7 +98,7 @@ export interface Options<in E> {
  * @since 0.4.0
  * @category errors
  */
-export type Failure<E> = E | TransactionError | Lock.LockLost | RollbackFailed<E | TransactionError | Lock.LockLost>
+export type Failure<E> = E | TransactionError | RollbackFailed<E | TransactionError>
 
 /**
  * Runs a transaction over the files and folders under a root. One transaction
@@ -188,13 +188,15 @@ export const recover = (
   root: string,
   options?: Lock.Options
 ): Effect.Effect<boolean, FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError, Lock.Lock> =>
-  Effect.flatMap(realRoot(root), (real) =>
-    Effect.flatMap(Lock.Lock, (locks) =>
-      Effect.flatMap(readLeft(real).pipe(doing("Recovering the transaction of", root)), (left) =>
-        left === undefined ? Effect.succeed(false) : locks.withLock(recoverRoot(real), rootLock(real), options)
-      )
+  Effect.gen(function* () {
+    const real = yield* realRoot(root)
+    if (!(yield* isLeft(real).pipe(doing("Recovering the transaction of", root)))) return false
+    const locks = yield* Lock.Lock
+    const recovered = Effect.uninterruptibleMask((restore) =>
+      recoverRoot(real, (name) => restore(locks.acquire(name, options)))
     )
-  )
+    return yield* locks.withLock(recovered, rootLock(real), options)
+  })
 
 /**
  * Reads a file, and keeps others from changing it until the transaction has ended.

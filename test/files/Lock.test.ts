@@ -264,7 +264,8 @@ for (const kind of kinds) {
               assert.isAtMost(Math.abs((status.since ?? 0) - Date.now()), 5_000)
               assert.deepStrictEqual(yield* states, ["task/T-1 held", "task/T-2 free"])
               assert.strictEqual(yield* other.cleanup("1 minute"), 0)
-              assert.strictEqual(yield* other.cleanup(-1000), 1)
+              // One that was given back in this very millisecond is not old yet.
+              yield* Effect.repeat(other.cleanup(0), { until: (removed) => removed === 1 })
               assert.deepStrictEqual(yield* states, ["task/T-1 held"])
             }),
             Lock.task("T-1")

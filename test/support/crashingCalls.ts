@@ -50,6 +50,7 @@ export const crashingCalls = (point: CrashPoint | undefined, crash: Effect.Effec
     utimes: (path, accessed, modified) => changing(`utimes ${path}`, nodeCalls.utimes(path, accessed, modified)),
     readFile: (path) => asked(nodeCalls.readFile(path)),
     readdir: (path) => asked(nodeCalls.readdir(path)),
+    entries: (path) => asked(nodeCalls.entries(path)),
     readlink: (path) => asked(nodeCalls.readlink(path)),
     realpath: (path) => asked(nodeCalls.realpath(path)),
     lstat: (path) => asked(nodeCalls.lstat(path))

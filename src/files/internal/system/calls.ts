@@ -1,9 +1,13 @@
+import { isUtf8 } from "node:buffer"
 import * as fs from "node:fs"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 
 /** One call of the operating system. */
 export type Call<A> = Effect.Effect<A, NodeJS.ErrnoException>
+
+/** Bytes, if it is no text. */
+export type Path = string | Buffer
 
 /** What a call would have failed with, had the operating system found it out. */
 export const errno = (code: string, message: string, cause?: unknown): NodeJS.ErrnoException =>
@@ -14,7 +18,7 @@ export const errno = (code: string, message: string, cause?: unknown): NodeJS.Er
  * system: so tests can stand between any two of them, and end a process there.
  */
 export interface Calls {
-  readonly open: (path: string, flags: string, mode?: number) => Call<number>
+  readonly open: (path: Path, flags: string, mode?: number) => Call<number>
   readonly close: (file: number) => Call<void>
   /** Answers with how many bytes it took. Without a position it goes on where it was. */
   readonly write: (file: number, content: Uint8Array | string, position?: number | undefined) => Call<number>
@@ -22,23 +26,27 @@ export interface Calls {
   readonly truncate: (file: number, length: number) => Call<void>
   readonly fchmod: (file: number, mode: number) => Call<void>
   readonly fchown: (file: number, uid: number, gid: number) => Call<void>
-  readonly rename: (from: string, to: string) => Call<void>
+  readonly rename: (from: Path, to: Path) => Call<void>
   readonly link: (from: string, to: string) => Call<void>
-  readonly unlink: (path: string) => Call<void>
-  readonly mkdir: (path: string, mode?: number) => Call<void>
-  readonly rmdir: (path: string) => Call<void>
+  readonly unlink: (path: Path) => Call<void>
+  readonly mkdir: (path: Path, mode?: number) => Call<void>
+  readonly rmdir: (path: Path) => Call<void>
   /** Refuses to overwrite. */
-  readonly copyFile: (from: string, to: string) => Call<void>
-  readonly symlink: (target: string, path: string) => Call<void>
-  readonly chmod: (path: string, mode: number) => Call<void>
-  readonly chown: (path: string, uid: number, gid: number) => Call<void>
-  readonly utimes: (path: string, accessed: Date, modified: Date) => Call<void>
+  readonly copyFile: (from: Path, to: Path) => Call<void>
+  readonly symlink: (target: Path, path: Path) => Call<void>
+  readonly chmod: (path: Path, mode: number) => Call<void>
+  /** Of a link, not of what it leads to. */
+  readonly chown: (path: Path, uid: number, gid: number) => Call<void>
+  /** In seconds. */
+  readonly utimes: (path: Path, accessed: number, modified: number) => Call<void>
   readonly readFile: (path: string) => Call<Buffer>
   readonly readdir: (path: string) => Call<ReadonlyArray<string>>
-  readonly readlink: (path: string) => Call<string>
+  /** The names as they are on disk. */
+  readonly entries: (path: Path) => Call<ReadonlyArray<Path>>
+  readonly readlink: (path: Path) => Call<Path>
   readonly realpath: (path: string) => Call<string>
   /** Nothing, if nothing is there. */
-  readonly lstat: (path: string) => Call<fs.Stats | undefined>
+  readonly lstat: (path: Path) => Call<fs.Stats | undefined>
 }
 
 const call = <A>(run: (done: (error: NodeJS.ErrnoException | null, value: A) => void) => void): Call<A> =>
@@ -50,6 +58,8 @@ const call = <A>(run: (done: (error: NodeJS.ErrnoException | null, value: A) => 
       resume(Effect.fail(error as NodeJS.ErrnoException))
     }
   })
+
+const toPath = (bytes: Buffer): Path => (isUtf8(bytes) ? bytes.toString("utf8") : bytes)
 
 export const nodeCalls: Calls = {
   open: (path, flags, mode) => call((done) => fs.open(path, flags, mode, done)),
@@ -78,7 +88,8 @@ export const nodeCalls: Calls = {
     call((done) => fs.utimes(path, accessed, modified, (error) => done(error, undefined))),
   readFile: (path) => call((done) => fs.readFile(path, done)),
   readdir: (path) => call((done) => fs.readdir(path, done)),
-  readlink: (path) => call((done) => fs.readlink(path, done)),
+  entries: (path) => call((done) => fs.readdir(path, "buffer", (error, names) => done(error, names?.map(toPath)))),
+  readlink: (path) => call((done) => fs.readlink(path, "buffer", (error, to) => done(error, to && toPath(to)))),
   realpath: (path) => call((done) => fs.realpath.native(path, done)),
   lstat: (path) =>
     call((done) =>

@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { FileError } from "../../FileError.js"
 import { type Call, type Calls, CurrentCalls, errno } from "./calls.js"
-import { unless } from "./errors.js"
 import { temporaryName } from "./names.js"
 
 /**
@@ -62,7 +61,7 @@ const follow = (calls: Calls, at: string, links: number): Call<Target> =>
     if (stats?.isSymbolicLink() !== true) return Effect.succeed({ path: at, stats })
     if (links >= 40) return Effect.fail(errno("ELOOP", "too many symbolic links"))
     return Effect.flatMap(Effect.zip(calls.readlink(at), realFolder(calls, path.dirname(at))), ([to, folder]) =>
-      Effect.flatMap(absolute(calls, folder, to), (next) => follow(calls, next, links + 1))
+      Effect.flatMap(absolute(calls, folder, to.toString()), (next) => follow(calls, next, links + 1))
     )
   })
 
@@ -84,21 +83,26 @@ export const writeAll = (calls: Calls, file: number, content: Uint8Array | strin
       : Effect.fail(errno("EIO", "nothing was written"))
   })
 
+/** Until it has its owner nobody else may read what is in it. */
+const modeOf = (like: Like): number =>
+  like.uid === process.geteuid?.() && like.gid === process.getegid?.() ? like.mode & 0o777 : like.mode & 0o700
+
 /** Gives a new file the mode and the owner of the one it takes the place of. */
 const dress = (calls: Calls, file: number, like: Like | undefined, { mode, owner }: NewFile): Call<void> =>
   Effect.suspend(() => {
     const now = fs.fstatSync(file)
     const wanted = like === undefined ? mode : like.mode & 0o7777
     const differs = like !== undefined && (like.uid !== now.uid || like.gid !== now.gid)
-    const chown = differs
-      ? Effect.catchAll(calls.fchown(file, like.uid, like.gid), (cause) =>
-          owner ? Effect.fail(errno("EOWNER", "the owner cannot be kept", cause)) : Effect.void
-        )
-      : Effect.void
-    // Second: a change of the owner takes the set-user-id away.
-    const chmod =
-      wanted !== undefined && (differs || (now.mode & 0o7777) !== wanted) ? calls.fchmod(file, wanted) : Effect.void
-    return Effect.zipRight(chown, chmod)
+    if (!differs) {
+      return wanted !== undefined && (now.mode & 0o7777) !== wanted ? calls.fchmod(file, wanted) : Effect.void
+    }
+    // The mode comes second: a change of the owner takes the set-user-id away.
+    return Effect.matchEffect(calls.fchown(file, like.uid, like.gid), {
+      onSuccess: () => calls.fchmod(file, like.mode & 0o7777),
+      // What ran as its owner must not run as this user.
+      onFailure: (cause) =>
+        owner ? Effect.fail(errno("EOWNER", "the owner cannot be kept", cause)) : calls.fchmod(file, like.mode & 0o1777)
+    })
   })
 
 /** Writes a file that nobody knows yet, as it is to be seen later. */
@@ -109,7 +113,7 @@ export const writeNew = (
   like: Like | undefined,
   options: NewFile
 ): Call<void> =>
-  Effect.flatMap(calls.open(at, "wx", like === undefined ? (options.mode ?? 0o666) : like.mode & 0o777), (file) =>
+  Effect.flatMap(calls.open(at, "wx", like === undefined ? (options.mode ?? 0o666) : modeOf(like)), (file) =>
     Effect.zipRight(
       Effect.zipRight(content(file), dress(calls, file, like, options)),
       options.durability === "process-crash" ? Effect.void : calls.sync(file)
@@ -135,27 +139,43 @@ export const rename = (calls: Calls, from: string, to: string, tries = 1): Call<
   })
 
 /** Puts names on disk, as `sync` puts contents there. */
-export const syncFolder = (calls: Calls, folder: string): Call<void> => {
-  const synced = Effect.flatMap(calls.open(folder, "r"), (file) =>
-    Effect.ensuring(calls.sync(file), Effect.ignore(calls.close(file)))
-  )
-  // Windows does not know of it.
-  return process.platform === "win32" ? unless(synced, ["EPERM", "EISDIR", "EACCES"], undefined) : synced
-}
+export const syncFolder = (calls: Calls, folder: string): Call<void> => withFolder(calls, folder, (sync) => sync)
 
-/** The file is the old one until it is the new one: written aside, and renamed into place. */
-export const replace = (
+/** Opens the folder first: one that cannot be put on disk must be known before anything in it is changed. */
+const withFolder = <E>(
+  calls: Calls,
+  folder: string,
+  use: (sync: Call<void>) => Effect.Effect<void, E>
+): Effect.Effect<void, NodeJS.ErrnoException | E> =>
+  // Windows does not know of it.
+  process.platform === "win32"
+    ? use(Effect.void)
+    : Effect.flatMap(calls.open(folder, "r"), (file) =>
+        Effect.ensuring(use(calls.sync(file)), Effect.ignore(calls.close(file)))
+      )
+
+/**
+ * The file is the old one until it is the new one: written aside, and renamed
+ * into place, if nothing speaks against it at the last moment.
+ */
+export const replace = <E = never>(
   target: { readonly path: string; readonly stats: Like | undefined },
   content: (file: number, calls: Calls) => Call<void>,
-  options: NewFile
-): Call<void> =>
+  options: NewFile,
+  last: Effect.Effect<void, E> = Effect.void
+): Effect.Effect<void, NodeJS.ErrnoException | E> =>
   Effect.uninterruptible(
     Effect.flatMap(CurrentCalls, (calls) => {
       const folder = path.dirname(target.path)
       const aside = path.join(folder, temporaryName(path.basename(target.path)))
       const written = writeNew(calls, aside, (file) => content(file, calls), target.stats, options)
-      const renamed = Effect.onError(rename(calls, aside, target.path), () => Effect.ignore(calls.unlink(aside)))
-      const replaced = Effect.zipRight(written, renamed)
-      return options.durability === "power-loss" ? Effect.zipLeft(replaced, syncFolder(calls, folder)) : replaced
+      const renamed = Effect.zipRight(last, rename(calls, aside, target.path))
+      const replaced = Effect.zipRight(
+        written,
+        Effect.onError(renamed, () => Effect.ignore(calls.unlink(aside)))
+      )
+      return options.durability === "power-loss"
+        ? withFolder(calls, folder, (sync) => Effect.zipRight(replaced, sync))
+        : replaced
     })
   )

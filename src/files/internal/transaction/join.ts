@@ -1,12 +1,15 @@
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { inMemory } from "../../../remember/internal/undo/memory.js"
 import { rollsBack } from "../../../remember/internal/undo/rollsBack.js"
-import { type Memory, Transaction } from "../../../remember/internal/undo/service.js"
+import { type InMemory, type Memory, Transaction } from "../../../remember/internal/undo/service.js"
 import type { UndoLog } from "../../../remember/internal/undo/undoLog.js"
-import type * as Lock from "../../../remember/Lock.js"
+import * as Lock from "../../../remember/Lock.js"
+import { RollbackFailed } from "../../../remember/RunError.js"
 import type { Restore } from "../../../storage/Storage.js"
-import type { FileError } from "../../FileError.js"
+import { FileError } from "../../FileError.js"
 import type { Failure, Operations, TransactionError } from "../../FileTransaction.js"
 import { operations } from "./changes.js"
 import { type Opened, realRoot } from "./opened.js"
@@ -35,38 +38,50 @@ const openedIn = (memory: Memory, root: string, open: Open) => {
       Effect.suspend(() => {
         const known = opened.get(root)
         if (known !== undefined) return Effect.succeed(known)
-        return Effect.tap(open(root, restore), (fresh) =>
-          Effect.sync(() => {
-            opened.set(root, fresh)
-            memory.ends.push((kept) => fresh.end(kept))
-          })
-        )
+        return Effect.flatMap(open(root, restore), (fresh) => {
+          // It has ended while we waited: nobody would ever close this one.
+          if (memory.part.living === undefined) return Effect.zipRight(fresh.end(false), ended(root))
+          opened.set(root, fresh)
+          memory.ends.push((kept) => fresh.end(kept))
+          return Effect.succeed(fresh)
+        })
       })
     )
   )
 }
 
+const ended = (root: string) =>
+  Effect.fail(new FileError({ reason: "Ended", operation: "Opening the root", path: root }))
+
 /** Runs the body in a transaction of its own, or as a part of the one around. */
 export const within = <A, E, R>(
   given: string,
-  rollbackWhen: ((error: E | TransactionError | Lock.LockLost) => boolean) | undefined,
+  rollbackWhen: ((error: E | TransactionError) => boolean) | undefined,
   open: Open,
   body: (opened: Opened, operations: Operations) => Effect.Effect<A, E | Lock.LockLost, R>
 ): Effect.Effect<A, Failure<E>, Exclude<R, Transaction>> =>
   Effect.withFiberRuntime((fiber) => {
-    const around = Context.getOption(fiber.currentContext, Transaction)
-    // A transaction of a run has none: there a step is undone by its own compensation.
-    const outer = around._tag === "Some" ? around.value.memory : undefined
-    const inside = Effect.flatMap(Transaction, (transaction) =>
-      Effect.gen(function* () {
-        // It is the one we have just begun, and that one is in memory.
-        const memory = transaction.memory as Memory
-        const opened = yield* openedIn(memory, yield* realRoot(given), open)
-        const value = yield* body(opened, operations(opened, transaction))
-        // Here its failure is an error, and still undoes everything.
-        if (outer === undefined) yield* Effect.uninterruptible(opened.commit)
-        return value
-      })
-    )
-    return inMemory(inside, { name: "files", rollsBack: rollsBack(rollbackWhen) }, outer)
+    let root: Opened | undefined
+    const inside = Effect.gen(function* () {
+      // It is the one that begins here, and that one is in memory.
+      const transaction = (yield* Transaction) as InMemory
+      root = yield* openedIn(transaction.memory, yield* realRoot(given), open)
+      return yield* body(root, operations(root, transaction))
+    })
+    const commit = Effect.suspend(() => root?.commit ?? Effect.void)
+    // A transaction of a run has no memory: there a step is undone by its own compensation.
+    const around = Option.map(Context.getOption(fiber.currentContext, Transaction), ({ memory }) => memory)
+    const options = { name: "files", rollsBack: rollsBack(rollbackWhen) }
+    return Effect.mapError(inMemory(inside, options, Option.getOrUndefined(around), commit), unlessLost)
   })
+
+/** With its lock it has lost the right to undo anything, and that alone is no failure of the rollback. */
+const unlessLost = <E>(error: E): E => {
+  if (!(error instanceof RollbackFailed)) return error
+  const { error: original, failures, pivot, remaining } = error
+  const isAll = failures.every(({ cause }) => Option.exists(Cause.failureOption(cause), isLost))
+  // What it began with is one of the errors of the effect, as the failure itself is.
+  return isLost(original) && isAll && pivot === undefined && remaining.length === 0 ? (original as E) : error
+}
+
+const isLost = (error: unknown): boolean => error instanceof Lock.LockLost

@@ -2,38 +2,50 @@ import * as path from "node:path"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Lock from "../../../remember/Lock.js"
 import type { Restore } from "../../../storage/Storage.js"
 import { FileError } from "../../FileError.js"
 import { CurrentCalls } from "../system/calls.js"
 import { doing, unless } from "../system/errors.js"
-import { type Durability, locate, syncFolder, type Target } from "../system/replace.js"
+import { type Durability, locate, realFolder, syncFolder, type Target } from "../system/replace.js"
+import { syncTree } from "../system/tree.js"
+import { Claims } from "./claims.js"
 import { create, type Entry, folderOf, isOurs, type Journal } from "./journal.js"
 import { recover } from "./recover.js"
+import { placesOf } from "./undo.js"
 
 export interface Settings {
   readonly durability: Durability
   readonly timeout: Lock.Options["timeout"]
 }
 
+type ChangeError = NodeJS.ErrnoException | FileError | Lock.LockLost
+
 /** The transaction of a root, from its opening to the end of the outermost transaction. */
 export class Opened {
   private journal: Journal | undefined
-  private readonly held = new Set<string>()
+  private readonly held = new Map<string, Lock.HeldLock>()
   /** Folders in which names were changed. */
   readonly touched = new Set<string>()
+  /** What the program changes in its own way. */
+  readonly handedOut = new Set<string>()
   /** What was intended and is not undone. */
   readonly pending = new Set<number>()
+  /** One that could not be undone: what stands upon it is left alone, too. */
+  readonly stuck: Array<Entry> = []
+  readonly claims = new Claims()
   private last = 0
-  private over = false
+  private state: "open" | "committed" | "over" = "open"
   /** One change after the other, in the order of the journal. */
   readonly oneByOne = Effect.unsafeMakeSemaphore(1).withPermits(1)
+  private readonly lockOneByOne = Effect.unsafeMakeSemaphore(1).withPermits(1)
 
   readonly root: string
   readonly settings: Settings
   readonly lost: Deferred.Deferred<never, Lock.LockLost>
-  private readonly locks: Lock.Service
+  readonly locks: Lock.Service
   private readonly scope: Scope.CloseableScope
 
   constructor(
@@ -51,25 +63,57 @@ export class Opened {
   }
 
   /** Takes a lock until the end; that it is lost is the end of the whole. */
-  lock(name: Lock.Name, restore: Restore = (wait) => wait): Effect.Effect<void, Lock.LockTimeout | Lock.LockError> {
+  lock(name: Lock.Name): Effect.Effect<void, Lock.LockTimeout | Lock.LockError> {
     const key = Lock.format(name)
-    if (this.held.has(key)) return Effect.void
-    const acquired = restore(Scope.extend(this.locks.acquire(name, { timeout: this.settings.timeout }), this.scope))
-    return Effect.flatMap(acquired, ({ lost }) => {
-      this.held.add(key)
-      const watch = Effect.catchAll(lost, (error) => Deferred.fail(this.lost, error))
-      return Effect.asVoid(Effect.forkIn(Effect.interruptible(watch), this.scope))
-    })
+    const take = Effect.suspend(() => (this.held.has(key) ? Effect.void : this.acquire(key, name)))
+    return this.lockOneByOne(take)
   }
 
-  /** Whoever lost the lock must not touch anything: it is the next one's. */
-  get isLost(): Effect.Effect<boolean> {
-    return Deferred.isDone(this.lost)
+  private acquire(key: string, name: Lock.Name): Effect.Effect<void, Lock.LockTimeout | Lock.LockError> {
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.gen(this, function* () {
+        const scope = yield* Scope.make()
+        const acquired = Scope.extend(this.locks.acquire(name, { timeout: this.settings.timeout }), scope)
+        // Interrupted when it had just been acquired, nobody would know that it is held.
+        const held = yield* Effect.onError(restore(acquired), () => Scope.close(scope, Exit.void))
+        yield* Scope.addFinalizer(this.scope, Scope.close(scope, Exit.void))
+        this.held.set(key, held)
+        const watch = Effect.catchAll(held.lost, (error) => Deferred.fail(this.lost, error))
+        yield* Effect.forkIn(Effect.interruptible(watch), scope)
+      })
+    )
   }
 
-  get isOver(): boolean {
-    return this.over
+  /** Whoever lost a lock must not touch anything: it is the next one's. So this asks at the last moment. */
+  private check(names: Iterable<string>): Effect.Effect<void, Lock.LockLost> {
+    const known = Effect.flatMap(
+      Deferred.poll(this.lost),
+      Option.getOrElse(() => Effect.void)
+    )
+    const asked = Effect.forEach(names, (name) => this.held.get(name)?.check ?? Effect.void, { discard: true })
+    return Effect.zipRight(
+      known,
+      Effect.tapError(asked, (error) => Deferred.fail(this.lost, error))
+    )
   }
+
+  /** Asks for the locks of the root and of what the entry is about. */
+  checkFor(entry?: Entry): Effect.Effect<void, Lock.LockLost> {
+    const places = entry === undefined ? [] : placesOf(entry)
+    const names = places.map((place) => Lock.resource(path.join(this.root, place)))
+    return this.check([rootLock(this.root), ...names].map(Lock.format))
+  }
+
+  get isCommitted(): boolean {
+    return this.state === "committed"
+  }
+
+  /** Nobody would undo what is done after the end, and the locks are not held any more. */
+  readonly refuseEnded: Effect.Effect<void, FileError> = Effect.suspend(() =>
+    this.state === "open"
+      ? Effect.void
+      : Effect.fail(new FileError({ reason: "Ended", operation: "Changing", path: this.root }))
+  )
 
   private refuseOutside(at: string, given: string): Effect.Effect<void, FileError> {
     const [first = ""] = path.relative(this.root, at).split(path.sep)
@@ -81,11 +125,14 @@ export class Opened {
   /** Where a path leads to, if that is within the root. */
   inside(given: string, follow: boolean): Effect.Effect<Target, FileError> {
     return Effect.gen(this, function* () {
+      yield* this.refuseEnded
       const calls = yield* CurrentCalls
       const at = path.resolve(this.root, given)
-      yield* this.refuseOutside(at, given)
       const target = follow ? yield* locate(at) : { path: at, stats: yield* calls.lstat(at) }
-      const folder = yield* calls.realpath(path.dirname(target.path))
+      const folder = yield* Effect.tapError(calls.realpath(path.dirname(target.path)), () =>
+        // That it leads out is said also of what does not exist.
+        Effect.flatMap(realFolder(calls, target.path), (real) => this.refuseOutside(real, given))
+      )
       const real = path.join(folder, path.basename(target.path))
       yield* this.refuseOutside(real, given)
       return { path: real, stats: target.stats }
@@ -101,7 +148,7 @@ export class Opened {
   }
 
   /** The journal is made for the first change: a transaction that only reads leaves no trace. */
-  readonly ready: Effect.Effect<Journal, NodeJS.ErrnoException> = Effect.suspend(() =>
+  readonly ready: Effect.Effect<Journal, ChangeError> = Effect.suspend(() =>
     this.journal !== undefined
       ? Effect.succeed(this.journal)
       : Effect.flatMap(CurrentCalls, (calls) =>
@@ -114,16 +161,13 @@ export class Opened {
   )
 
   /** Puts the intent on record, and then makes the change. */
-  change(entry: Entry, make: Effect.Effect<void, NodeJS.ErrnoException>): Effect.Effect<void, NodeJS.ErrnoException> {
-    return Effect.flatMap(this.ready, (journal) => {
+  change(entry: Entry, make: Effect.Effect<void, NodeJS.ErrnoException>): Effect.Effect<void, ChangeError> {
+    return Effect.flatMap(Effect.zipRight(this.checkFor(entry), this.ready), (journal) => {
       this.pending.add(entry.n)
       this.touched.add(path.dirname(path.join(this.root, entry.path)))
       return Effect.zipRight(journal.record(entry), make)
     })
   }
-
-  /** One that could not be undone: what stands upon it is left alone, too. */
-  readonly stuck: Array<Entry> = []
 
   undone(n: number): Effect.Effect<void, NodeJS.ErrnoException> {
     return Effect.suspend(() =>
@@ -135,31 +179,49 @@ export class Opened {
   }
 
   /** What was done stays done. Before it has succeeded everything can be undone. */
-  readonly commit: Effect.Effect<void, FileError> = Effect.suspend(() => {
-    const { journal, settings, touched } = this
-    if (journal === undefined || this.over) return Effect.void
+  readonly commit: Effect.Effect<void, FileError | Lock.LockLost> = this.oneByOne(
+    Effect.suspend(() => {
+      const { journal } = this
+      if (journal === undefined || this.state !== "open") return Effect.void
+      return Effect.gen(this, function* () {
+        yield* this.check(this.held.keys())
+        if (this.settings.durability !== "process-crash") yield* this.sync
+        yield* this.check(this.held.keys())
+        yield* journal.close
+        this.state = "committed"
+      }).pipe(doing("Committing the transaction of", this.root))
+    })
+  )
+
+  private get sync(): Effect.Effect<void, NodeJS.ErrnoException> {
     return Effect.gen(this, function* () {
       const calls = yield* CurrentCalls
-      const folders = settings.durability === "process-crash" ? [] : touched
+      for (const at of this.handedOut) yield* syncTree(calls, at)
       // A folder that was removed or moved since has nothing to say any more.
-      for (const folder of folders) yield* unless(syncFolder(calls, folder), ["ENOENT", "ENOTDIR"], undefined)
-      yield* journal.close
-      this.over = true
-    }).pipe(doing("Committing the transaction of", this.root))
-  })
+      for (const folder of this.touched) yield* unless(syncFolder(calls, folder), ["ENOENT", "ENOTDIR"], undefined)
+    })
+  }
 
   /** After the outermost transaction: commits, or closes what was undone, and gives the locks back. */
   end(kept: boolean): Effect.Effect<void> {
-    const settle = Effect.flatMap(this.isLost, (lost) => {
-      if (lost) return Effect.void
-      if (kept) return Effect.orDie(this.commit)
-      // What could not be undone stays on record, for the next one who opens the root.
-      return this.journal === undefined || this.over || this.pending.size > 0
-        ? Effect.void
-        : Effect.ignore(this.journal.close)
-    })
     // While something can still fail the locks are needed for undoing it.
-    return Effect.zipRight(settle, Scope.close(this.scope, Exit.void))
+    const settled = kept ? Effect.orDie(this.commit) : this.oneByOne(this.leave)
+    const over = Effect.suspend(() => {
+      if (this.state === "open") this.state = "over"
+      return Scope.close(this.scope, Exit.void)
+    })
+    return Effect.zipRight(settled, over)
+  }
+
+  /** What could not be undone stays on record, for the next one who opens the root. */
+  private get leave(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { journal } = this
+      if (journal === undefined || this.state !== "open") return Effect.void
+      this.state = "over"
+      if (this.pending.size > 0) return journal.leave
+      return Effect.catchAll(Effect.zipRight(this.checkFor(), journal.close), () => journal.leave)
+    })
   }
 }
 
@@ -177,9 +239,10 @@ export const open = (
     const scope = yield* Scope.make()
     const lost = yield* Deferred.make<never, Lock.LockLost>()
     const opened = new Opened(root, settings, locks, scope, lost)
-    const locked = Effect.zipRight(opened.lock(rootLock(root), restore), recover(root))
+    const acquire = (name: Lock.Name) => restore(locks.acquire(name, { timeout: settings.timeout }))
+    const recovered = Effect.zipRight(restore(opened.lock(rootLock(root))), recover(root, acquire))
     return yield* Effect.as(
-      Effect.onError(locked, () => Scope.close(scope, Exit.void)),
+      Effect.onError(recovered, () => Scope.close(scope, Exit.void)),
       opened
     )
   })

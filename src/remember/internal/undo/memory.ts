@@ -4,8 +4,9 @@ import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import { RollbackFailed } from "../../RunError.js"
+import { Part } from "./part.js"
 import { isClean, noRecorder, rollback, type Undone } from "./rollback.js"
-import { type AnyUndo, type Memory, Transaction, type TransactionService } from "./service.js"
+import { type AnyUndo, type InMemory, type Memory, Transaction } from "./service.js"
 import type { UndoSettings } from "./settings.js"
 import { noOutput } from "./undoLog.js"
 
@@ -14,28 +15,44 @@ export interface Options {
   readonly rollsBack: (cause: Cause.Cause<unknown>) => boolean
 }
 
-/** A transaction without a run: the scope of its fiber, and nothing that survives the process. */
-export const inMemory = <A, E, R>(
+/**
+ * A transaction without a run: the scope of its fiber, and nothing that
+ * survives the process. Committing is the last thing of the outermost one that
+ * can still fail, and then everything is undone.
+ */
+export const inMemory = <A, E, R, E2 = never>(
   self: Effect.Effect<A, E, R>,
   { name, rollsBack }: Options,
-  outer: Memory | undefined
-): Effect.Effect<A, E | RollbackFailed<E>, Exclude<R, Transaction>> =>
+  around: Memory | undefined,
+  commit: Effect.Effect<void, E2> = Effect.void
+): Effect.Effect<A, E | E2 | RollbackFailed<E | E2>, Exclude<R, Transaction>> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.suspend(() => {
+      const outer = living(around)
       const memory = within(name, outer)
       const end = outer === undefined ? endOf(memory) : () => Effect.void
       const inside = Effect.provideService(self, Transaction, serviceOf(memory))
-      const undo = (cause: Cause.Cause<E>) =>
-        Effect.flatMap(rollback(memory.log, { within: memory.path }, noRecorder), (undone) =>
-          Effect.zipRight(end(false), Effect.failCause(causeOf(memory.path, cause, undone)))
-        )
-      return Effect.flatMap(Effect.exit(restore(inside)), (exit) =>
-        Exit.isSuccess(exit) || !rollsBack(exit.cause)
-          ? Effect.zipRight(Effect.catchAllCause(end(true), undo), exit)
-          : undo(exit.cause)
-      )
+      const undo = (cause: Cause.Cause<E | E2>) =>
+        Effect.flatMap(rollback(memory.log, { within: memory.path }, noRecorder), (undone) => {
+          memory.part.end()
+          return Effect.zipRight(end(false), Effect.failCause(causeOf(memory.path, cause, undone)))
+        })
+      const keep = Effect.suspend(() => {
+        memory.part.end()
+        return outer === undefined ? Effect.zipRight(commit, end(true)) : Effect.void
+      })
+      return Effect.flatMap(Effect.exit(restore(inside)), (exit) => {
+        if (Exit.isFailure(exit) && rollsBack(exit.cause)) return undo(exit.cause)
+        const failed = (cause: Cause.Cause<E2>) =>
+          undo(Exit.isSuccess(exit) ? cause : Cause.sequential<E, E2>(exit.cause, cause))
+        return Effect.matchCauseEffect(keep, { onFailure: failed, onSuccess: () => exit })
+      })
     })
   )
+
+/** One that has ended has nobody left who would undo, or end, what a fiber begins that it did not wait for. */
+export const living = (memory: Memory | undefined): Memory | undefined =>
+  memory?.part.living === undefined ? undefined : memory
 
 const endOf =
   ({ ends }: Memory) =>
@@ -60,10 +77,13 @@ const interruptor = (cause: Cause.Cause<unknown>) => [...Cause.interruptors(caus
 
 const within = (name: string, outer: Memory | undefined): Memory => {
   const { counter, ends, log, path } = outer ?? { counter: { next: 1 }, ends: [], log: new Map(), path: "" }
-  return { counter, ends, log, path: `${path}${name}#${counter.next++}/` }
+  return { counter, ends, log, path: `${path}${name}#${counter.next++}/`, part: new Part(outer?.part) }
 }
 
-const serviceOf = (memory: Memory): TransactionService => ({
+/** A part that has no undos of its own: only others wait for its end. */
+export const partOf = (memory: Memory): Memory => ({ ...memory, part: new Part(memory.part) })
+
+export const serviceOf = (memory: Memory): InMemory => ({
   memory,
   compensated: (name, self, undo, settings) =>
     Effect.uninterruptibleMask((restore) =>

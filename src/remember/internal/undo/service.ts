@@ -1,6 +1,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import type { Part } from "./part.js"
 import type { UndoSettings } from "./settings.js"
 import type { UndoLog } from "./undoLog.js"
 
@@ -26,12 +27,18 @@ export interface TransactionService {
   readonly memory: Memory | undefined
 }
 
+/** One without a run. */
+export interface InMemory extends TransactionService {
+  readonly memory: Memory
+}
+
 /** A transaction without a run: everything it knows is here. The log and what goes with it are those of the outermost one. */
 export interface Memory {
   readonly log: UndoLog
   readonly path: string
   readonly counter: { next: number }
   readonly ends: Array<End>
+  readonly part: Part
 }
 
 /**

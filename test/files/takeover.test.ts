@@ -139,9 +139,16 @@ describe("taking over a lock", () => {
         // Seen once, and as old as it must be: the next attempt takes it over.
         yield* driver.attempt(key, name, (wait) => wait)
         assert.deepStrictEqual(fs.readdirSync(placeIn(folder)), [disguise])
-        const [renewed, taken] = yield* Effect.all([attempt.grip.renew, driver.attempt(key, name, (wait) => wait)], {
-          concurrency: "unbounded"
-        }).pipe(Effect.provideService(CurrentCalls, calls))
+        const { renew } = attempt.grip
+        const take = driver.attempt(key, name, (wait) => wait)
+        // One before the other, the other before the one, and at the same time: only the last is left to chance.
+        const orders = [
+          Effect.all([renew, take]),
+          Effect.map(Effect.all([take, renew]), ([taken, renewed]) => [renewed, taken] as const),
+          Effect.all([renew, take], { concurrency: "unbounded" })
+        ] as const
+        const order = orders[round % 3] ?? orders[2]
+        const [renewed, taken] = yield* Effect.provideService(order, CurrentCalls, calls)
         const isTaken = taken._tag === "Acquired"
         assert.strictEqual(fs.readdirSync(placeIn(folder)).length, 1)
         // Renewed before it was taken, the holder does not know yet; asked again it does.

@@ -75,6 +75,7 @@ export const operations = (opened: Opened, begun: InMemory): Operations => {
         Effect.tap(f(Option.map(bytes, (found) => decoder.decode(found))), (content) => write(given, content, options))
       )
       return updated.pipe(
+        // What it needs stays the same: the transaction is in its context already, or is asked for by nobody.
         Effect.mapInputContext((context: Context.Context<never>) =>
           Context.add(context, Transaction, serviceOf(inner))
         ) as (self: typeof updated) => typeof updated,

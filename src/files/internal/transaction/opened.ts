@@ -184,8 +184,8 @@ export class Opened {
       const { journal } = this
       if (journal === undefined || this.state !== "open") return Effect.void
       return Effect.gen(this, function* () {
-        yield* this.check(this.held.keys())
         if (this.settings.durability !== "process-crash") yield* this.sync
+        // Directly before nothing can be undone any more: putting things on disk takes a while, and changes nothing.
         yield* this.check(this.held.keys())
         yield* journal.close
         this.state = "committed"

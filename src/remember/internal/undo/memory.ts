@@ -51,7 +51,7 @@ export const inMemory = <A, E, R, E2 = never>(
   )
 
 /** One that has ended has nobody left who would undo, or end, what a fiber begins that it did not wait for. */
-export const living = (memory: Memory | undefined): Memory | undefined =>
+const living = (memory: Memory | undefined): Memory | undefined =>
   memory?.part.living === undefined ? undefined : memory
 
 const endOf =

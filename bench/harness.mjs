@@ -18,12 +18,16 @@ export const seconds = async (run) => {
 
 /**
  * Measures candidates in turn, round by round, so that a machine that slows
- * down slows all of them. The first round warms up and does not count.
+ * down slows all of them. Each round begins with another one, since who comes
+ * first finds other caches than who follows. The first round warms up and does
+ * not count.
  */
 export const interleave = async (candidates, rounds) => {
-  const values = Object.fromEntries(Object.keys(candidates).map((name) => [name, []]))
+  const entries = Object.entries(candidates)
+  const values = Object.fromEntries(entries.map(([name]) => [name, []]))
   for (let round = 0; round <= rounds; round++) {
-    for (const [name, measure] of Object.entries(candidates)) {
+    const first = round % entries.length
+    for (const [name, measure] of [...entries.slice(first), ...entries.slice(0, first)]) {
       const value = await measure()
       if (round > 0) values[name].push(value)
     }

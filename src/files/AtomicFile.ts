@@ -19,9 +19,9 @@ import {
   type NewFile,
   refuseOther,
   replace,
-  type Target,
-  writeAll
+  type Target
 } from "./internal/system/replace.js"
+import { writeAll } from "./internal/system/write.js"
 
 export {
   /**

@@ -15,7 +15,8 @@ import { FileError } from "./FileError.js"
 import { type Call, type Calls, CurrentCalls } from "./internal/system/calls.js"
 import { doing, unless } from "./internal/system/errors.js"
 import { uniqueName } from "./internal/system/names.js"
-import { locate, refuseOther, replace, syncFolder, writeAll } from "./internal/system/replace.js"
+import { locate, refuseOther, replace, syncFolder } from "./internal/system/replace.js"
+import { writeAll } from "./internal/system/write.js"
 
 const Record = Schema.Struct({
   /** The file it is a copy of. */

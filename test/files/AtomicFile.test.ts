@@ -27,7 +27,7 @@ describe("AtomicFile.write", () => {
         const file = path.join(folder, "file")
         for (const content of ["one", "", "ü🙂\n", "x".repeat(3_000_000), Uint8Array.of(0, 255, 128)]) {
           yield* AtomicFile.write(file, content)
-          assert.isTrue(fs.readFileSync(file).equals(Buffer.from(content as string)))
+          assert.isTrue(fs.readFileSync(file).equals(Buffer.from(content)))
         }
         assert.deepStrictEqual(fs.readdirSync(folder), ["file"])
       })
@@ -142,7 +142,7 @@ describe("AtomicFile.write", () => {
         let busy = 3
         yield* AtomicFile.write(file, "0ü2🙂456789").pipe(
           withCalls({
-            write: (to, content) => nodeCalls.write(to, Buffer.from(content as string).subarray(0, 3)),
+            write: (to, content) => nodeCalls.write(to, Buffer.from(content).subarray(0, 3)),
             rename: (from, to) => (busy-- > 0 ? failing("EBUSY")() : nodeCalls.rename(from, to))
           })
         )
@@ -151,6 +151,25 @@ describe("AtomicFile.write", () => {
           AtomicFile.write(file, "x").pipe(withCalls({ write: () => Effect.succeed(0) }))
         )
         assert.strictEqual(nothing.reason, "Io")
+      })
+    )
+  )
+
+  it.live("writes long texts piece by piece, and several of them at once", () =>
+    inFolder((folder) =>
+      Effect.gen(function* () {
+        // Three bytes a letter: the ends of the pieces fall within letters and pairs.
+        const texts = ["ü🙂€x", "€", "🙂x"].map((part) => part.repeat(700_000))
+        yield* Effect.forEach(
+          texts,
+          (text, i) =>
+            AtomicFile.write(path.join(folder, `${i}`), text).pipe(
+              withCalls({ write: (to, content) => nodeCalls.write(to, content.subarray(0, 300_001)) })
+            ),
+          { concurrency: "unbounded" }
+        )
+        const written = texts.map((_, i) => fs.readFileSync(path.join(folder, `${i}`), "utf8"))
+        assert.isTrue(written.every((text, i) => text === texts[i]))
       })
     )
   )

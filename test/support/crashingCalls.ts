@@ -29,8 +29,7 @@ export const crashingCalls = (point: CrashPoint | undefined, crash: Effect.Effec
     open: (path, flags, mode) =>
       flags === "r" ? asked(nodeCalls.open(path, flags)) : changing(`open ${path}`, nodeCalls.open(path, flags, mode)),
     write: (file, content, position) => {
-      const bytes = Buffer.from(content as string)
-      const half = bytes.subarray(0, bytes.length >> 1)
+      const half = content.subarray(0, content.length >> 1)
       return changing("write", nodeCalls.write(file, content, position), nodeCalls.write(file, half, position))
     },
     close: (file) => asked(nodeCalls.close(file)),

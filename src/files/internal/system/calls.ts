@@ -21,7 +21,7 @@ export interface Calls {
   readonly open: (path: Path, flags: string, mode?: number) => Call<number>
   readonly close: (file: number) => Call<void>
   /** Answers with how many bytes it took. Without a position it goes on where it was. */
-  readonly write: (file: number, content: Uint8Array | string, position?: number | undefined) => Call<number>
+  readonly write: (file: number, content: Uint8Array, position?: number | undefined) => Call<number>
   readonly sync: (file: number) => Call<void>
   readonly truncate: (file: number, length: number) => Call<void>
   readonly fchmod: (file: number, mode: number) => Call<void>
@@ -65,11 +65,7 @@ export const nodeCalls: Calls = {
   open: (path, flags, mode) => call((done) => fs.open(path, flags, mode, done)),
   close: (file) => call((done) => fs.close(file, (error) => done(error ?? null, undefined))),
   write: (file, content, position) =>
-    call((done) =>
-      typeof content === "string"
-        ? fs.write(file, content, position ?? null, "utf8", done)
-        : fs.write(file, content, 0, content.length, position ?? null, done)
-    ),
+    call((done) => fs.write(file, content, 0, content.length, position ?? null, done)),
   sync: (file) => call((done) => fs.fsync(file, (error) => done(error, undefined))),
   truncate: (file, length) => call((done) => fs.ftruncate(file, length, (error) => done(error, undefined))),
   fchmod: (file, mode) => call((done) => fs.fchmod(file, mode, (error) => done(error, undefined))),

@@ -70,19 +70,6 @@ export const refuseOther = (operation: string, { path, stats }: Target): Effect.
     ? Effect.void
     : Effect.fail(new FileError({ reason: "NotAFile", operation, path }))
 
-/**
- * One write may take less than it was given. A text is handed over as it is:
- * new memory for its bytes would take longer than writing them.
- */
-export const writeAll = (calls: Calls, file: number, content: Uint8Array | string, position?: number): Call<void> =>
-  Effect.flatMap(calls.write(file, content, position), (written) => {
-    if (written >= Buffer.byteLength(content)) return Effect.void
-    const bytes = typeof content === "string" ? Buffer.from(content) : content
-    return written > 0
-      ? writeAll(calls, file, bytes.subarray(written), position === undefined ? undefined : position + written)
-      : Effect.fail(errno("EIO", "nothing was written"))
-  })
-
 /** Until it has its owner nobody else may read what is in it. */
 const modeOf = (like: Like): number =>
   like.uid === process.geteuid?.() && like.gid === process.getegid?.() ? like.mode & 0o777 : like.mode & 0o700

@@ -6,8 +6,9 @@ import * as Schema from "effect/Schema"
 import { FileError } from "../../FileError.js"
 import { type Call, type Calls, CurrentCalls } from "../system/calls.js"
 import { uniqueName } from "../system/names.js"
-import { type Durability, rename, syncFolder, writeAll } from "../system/replace.js"
+import { type Durability, rename, syncFolder } from "../system/replace.js"
 import { removeTree } from "../system/tree.js"
+import { writeAll } from "../system/write.js"
 
 const isWithin = (at: string): boolean => {
   const [first = ""] = at.split(path.sep)

@@ -347,6 +347,81 @@ export type Locked =
   | { readonly _tag: "Held"; readonly row: LockRow }
 
 /**
+ * Something kept about failures and how they were answered. The storage does
+ * not look into it. Times are epoch milliseconds of the storage's clock.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface RecordRow {
+  /** The storage's own number, which rises. */
+  readonly key: number
+  /** What it is a record of, such as `failure`. */
+  readonly kind: string
+  /** Unique among those of its kind. */
+  readonly id: string
+  /** What it belongs to, such as the run that failed; empty for nothing. */
+  readonly subject: string
+  /** Whose it is, such as a repository; empty for nobody's. */
+  readonly scope: string
+  readonly status: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly at: number
+  readonly updatedAt: number
+  /** One more with each change; the first is 1. */
+  readonly revision: number
+  readonly body: string
+}
+
+/**
+ * How a record is to be. The `revision` is that of the one it takes the place
+ * of; 0 for a new one.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export type RecordWrite = Omit<RecordRow, "key" | "at" | "updatedAt">
+
+/**
+ * How much to add to a counter; one that does not exist begins at 0.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Count {
+  readonly name: string
+  readonly add: number
+}
+
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface Counter {
+  readonly name: string
+  readonly value: number
+}
+
+/**
+ * Which records to read. Newest first.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface RecordQuery {
+  readonly kind: string
+  readonly subject?: string | undefined
+  readonly scope?: string | undefined
+  readonly status?: string | undefined
+  /** Only those before the one with this key: pass the last of a page to get the next. */
+  readonly before?: number | undefined
+  /** Only those that were not changed since this time. */
+  readonly unchangedSince?: number | undefined
+  /** Defaults to 100. */
+  readonly limit?: number | undefined
+}
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -500,6 +575,22 @@ export interface Store {
   readonly locks: Effect.Effect<ReadonlyArray<LockRow>, StorageError>
   /** Forgets the names nobody holds that were not used since, and answers with how many there were. */
   readonly removeLocks: (unusedSince: number) => Effect.Effect<number, StorageError>
+  /**
+   * Writes a record and adds to counters, both or neither; nothing, if the
+   * record is no longer of the revision it was found with, or exists already.
+   */
+  readonly write: (
+    record: RecordWrite,
+    counts: ReadonlyArray<Count>
+  ) => Effect.Effect<Option.Option<RecordRow>, StorageError>
+  readonly findRecord: (kind: string, id: string) => Effect.Effect<Option.Option<RecordRow>, StorageError>
+  readonly records: (query: RecordQuery) => Effect.Effect<ReadonlyArray<RecordRow>, StorageError>
+  /** Removes records and answers with how many there were. Counters stay as they are. */
+  readonly removeRecords: (keys: ReadonlyArray<number>) => Effect.Effect<number, StorageError>
+  /** Adds to counters. */
+  readonly count: (counts: ReadonlyArray<Count>) => Effect.Effect<void, StorageError>
+  /** The counters whose names begin with a text, by name; those that stand at 0 are left out. */
+  readonly counters: (prefix: string) => Effect.Effect<ReadonlyArray<Counter>, StorageError>
   /** The storage's clock, epoch milliseconds. */
   readonly now: Effect.Effect<number>
 }

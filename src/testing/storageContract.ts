@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Storage from "../storage/Storage.js"
 import { lockContract } from "./internal/lockContract.js"
+import { recordContract } from "./internal/recordContract.js"
 import { runContract } from "./internal/runContract.js"
 import { snapshotContract } from "./internal/snapshotContract.js"
 import { underTestClock } from "./internal/underTestClock.js"
@@ -44,7 +45,9 @@ export interface ContractCheck {
  * @category storage
  */
 export const storageContract = <E>(make: Effect.Effect<Storage.Store, E, Scope.Scope>): ReadonlyArray<ContractCheck> =>
-  Object.entries({ ...runContract, ...snapshotContract, ...waitContract, ...lockContract }).map(([name, check]) => ({
-    name,
-    check: Effect.flatMap(make, check).pipe(Effect.scoped, underTestClock)
-  }))
+  Object.entries({ ...runContract, ...snapshotContract, ...waitContract, ...lockContract, ...recordContract }).map(
+    ([name, check]) => ({
+      name,
+      check: Effect.flatMap(make, check).pipe(Effect.scoped, underTestClock)
+    })
+  )

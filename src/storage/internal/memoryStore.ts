@@ -19,6 +19,7 @@ import type {
 } from "../Storage.js"
 import { LeaseLost } from "../StorageError.js"
 import { makeMemoryLocks } from "./memoryLocks.js"
+import { makeMemoryRecords } from "./memoryRecords.js"
 import { makeMemorySnapshots } from "./memorySnapshots.js"
 import { dueSince, statusOf } from "./status.js"
 
@@ -33,6 +34,7 @@ export const makeMemoryStore = (): Store => {
   const byKey = new Map<number, Stored>()
   const snapshots = makeMemorySnapshots()
   const locks = makeMemoryLocks()
+  const records = makeMemoryRecords()
   let lastKey = 0
 
   const create = (request: OpenRequest, owner: string, now: number, leaseMillis: number): Opened => {
@@ -201,6 +203,13 @@ export const makeMemoryStore = (): Store => {
     findLock: (name) => Effect.sync(() => Option.fromNullable(locks.find(name))),
     locks: Effect.sync(locks.list),
     removeLocks: (unusedSince) => Effect.map(Clock.currentTimeMillis, (now) => locks.remove(unusedSince, now)),
+    write: (record, counts) =>
+      Effect.map(Clock.currentTimeMillis, (now) => Option.fromNullable(records.write(record, counts, now))),
+    findRecord: (kind, id) => Effect.sync(() => Option.fromNullable(records.find(kind, id))),
+    records: (query) => Effect.sync(() => records.list(query)),
+    removeRecords: (keys) => Effect.sync(() => records.remove(keys)),
+    count: (counts) => Effect.sync(() => records.count(counts)),
+    counters: (prefix) => Effect.sync(() => records.counters(prefix)),
     removeRuns: (keys) => Effect.sync(() => keys.filter(remove).length),
     countRuns: Effect.map(Clock.currentTimeMillis, (now) => countsOf([...byKey.values()], now)),
     list: (query) => Effect.map(Clock.currentTimeMillis, (now) => list([...byKey.values()], query, now))

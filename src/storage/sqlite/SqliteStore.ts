@@ -21,7 +21,9 @@ import type {
 } from "../Storage.js"
 import { LeaseLost } from "../StorageError.js"
 import type { Database } from "./driver.js"
+import { toLabels } from "./labels.js"
 import { makeSqliteLocks } from "./locks.js"
+import { makeSqliteRecords } from "./records.js"
 import { makeSqliteSnapshots } from "./snapshots.js"
 import { prepareStatements } from "./statements.js"
 import { makeTransactional, refuseInside } from "./transactional.js"
@@ -47,6 +49,7 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
   const sql = prepareStatements(database)
   const snapshots = makeSqliteSnapshots(database)
   const locks = makeSqliteLocks(database, isGone)
+  const records = makeSqliteRecords(database)
 
   /** The leases given out and not ended, by owner: with one of them, no write can hope for company. */
   const leases = new Set<string>()
@@ -265,6 +268,17 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
     locks: read("Listing locks", locks.list),
     removeLocks: (unusedSince) =>
       write("Removing locks", (now) => Effect.succeed(locks.remove(unusedSince, now)), false),
+    write: (record, counts) =>
+      write(
+        "Writing a record",
+        (now) => Effect.succeed(Option.fromNullable(records.write(record, counts, now))),
+        false
+      ),
+    findRecord: (kind, id) => read("Finding a record", () => Option.fromNullable(records.find(kind, id))),
+    records: (query) => read("Listing records", () => records.list(query)),
+    removeRecords: (keys) => writer.write("Removing records", () => Effect.sync(() => records.remove(keys))),
+    count: (counts) => writer.write("Counting", () => Effect.sync(() => records.count(counts))),
+    counters: (prefix) => read("Reading counters", () => records.counters(prefix)),
     removeRuns: (keys) =>
       writer.write("Removing runs", () => Effect.succeed(keys.filter((key) => removeRun(key)).length)),
     countRuns: Effect.flatMap(Clock.currentTimeMillis, (now) => read("Counting runs", () => countRuns(now))),
@@ -323,15 +337,6 @@ const toRun = (row: RunRow): Run => ({
   waiting: row.waiting ?? undefined,
   outcome: row.status === null ? undefined : { status: row.status, exit: row.exit ?? "", at: row.finished_at ?? 0 }
 })
-
-/** Labels describe and decide nothing, so damaged ones must not keep a run from going on. */
-const toLabels = (text: string): Readonly<Record<string, string>> => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return { damaged: text }
-  }
-}
 
 interface EntryRow {
   readonly seq: number

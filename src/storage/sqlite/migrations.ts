@@ -86,6 +86,29 @@ const migrations = {
       since INTEGER NOT NULL,
       lease_until INTEGER
     ) WITHOUT ROWID`
+  }),
+  "0005_records": Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    yield* sql`CREATE TABLE recovery_records (
+      key INTEGER PRIMARY KEY AUTOINCREMENT,
+      kind TEXT NOT NULL,
+      id TEXT NOT NULL,
+      subject TEXT NOT NULL,
+      scope TEXT NOT NULL,
+      status TEXT NOT NULL,
+      labels TEXT NOT NULL,
+      at INTEGER NOT NULL,
+      updated_at INTEGER NOT NULL,
+      revision INTEGER NOT NULL,
+      body TEXT NOT NULL,
+      UNIQUE (kind, id)
+    )`
+    // Each ends with the key, so that a page of the newest is read and nothing sorted.
+    yield* sql`CREATE INDEX recovery_records_kind ON recovery_records (kind)`
+    yield* sql`CREATE INDEX recovery_records_subject ON recovery_records (kind, subject)`
+    yield* sql`CREATE INDEX recovery_records_scope ON recovery_records (kind, scope)`
+    yield* sql`CREATE INDEX recovery_records_status ON recovery_records (kind, status)`
+    yield* sql`CREATE TABLE recovery_counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID`
   })
 }
 

@@ -1,6 +1,7 @@
 import { limitOf } from "../internal/status.js"
 import type { FullSnapshot, Rewound, Snapshot, SnapshotQuery } from "../Storage.js"
 import type { Database, Statement } from "./driver.js"
+import { toLabels } from "./labels.js"
 
 const about = "key, run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, rewound"
 
@@ -115,21 +116,9 @@ const filter = (query: SnapshotQuery) => {
   }
 }
 
-const none = {}
-
 const labelsOf = (labels: Readonly<Record<string, string>>): string => {
   for (const _ in labels) return JSON.stringify(labels)
   return "{}"
-}
-
-/** Labels describe and decide nothing, so damaged ones must not keep a state from being read. */
-const toLabels = (text: string): Readonly<Record<string, string>> => {
-  if (text === "{}") return none
-  try {
-    return JSON.parse(text)
-  } catch {
-    return { damaged: text }
-  }
 }
 
 const toSnapshot = <R extends Row>(row: R): Omit<R, keyof Row> & Snapshot => ({

@@ -14,6 +14,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Change } from "./CircuitBreaker.js"
 import type * as Fault from "./Fault.js"
+import type { DecisionTaken } from "./internal/errors.js"
 import { EventHub, type Watch } from "./internal/watch/eventHub.js"
 
 /**
@@ -67,6 +68,10 @@ export type Event =
       readonly attempts: number
       /** From the first failure. */
       readonly elapsed: Duration.Duration
+      /** The last failure it was about. */
+      readonly fault: Fault.Fault
+      /** What was decided, by which strategy, oldest first. */
+      readonly decisions: ReadonlyArray<DecisionTaken>
     }
   /** A circuit breaker opened, closed, or lets probes through. */
   | { readonly _tag: "BreakerChanged"; readonly source: Source; readonly change: Change }
@@ -74,7 +79,14 @@ export type Event =
   /** A run that had stopped goes on; `answered` steps are in its journal. */
   | { readonly _tag: "RunResumed"; readonly source: Source; readonly workflow: string; readonly answered: number }
   /** The outcome of a run is on record. */
-  | { readonly _tag: "RunFinished"; readonly source: Source; readonly outcome: "completed" | "failed" }
+  | {
+      readonly _tag: "RunFinished"
+      readonly source: Source
+      readonly workflow: string
+      readonly outcome: "completed" | "failed"
+      /** What this process saw it fail with. */
+      readonly cause: Option.Option<Cause.Cause<unknown>>
+    }
   /** A run waits for a time or for somebody: it goes on when it is executed after that. */
   | {
       readonly _tag: "RunSuspended"

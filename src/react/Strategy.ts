@@ -5,6 +5,7 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -15,6 +16,7 @@ import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import type * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
 import * as Decision from "./Decision.js"
+import type { Source } from "./Events.js"
 import type * as Fault from "./Fault.js"
 import { type RecoveryExhausted, RewindRefused } from "./internal/errors.js"
 import { Asker as AskerTag, type Settable } from "./internal/recovery/asker.js"
@@ -113,6 +115,8 @@ export interface Failure<out E> {
   readonly error: E
   readonly fault: Fault.Fault
   readonly cause: Cause.Cause<E>
+  /** Where it failed. */
+  readonly source: Source
   /** The attempt that failed, 1 for the first. */
   readonly attempt: number
   /** When it failed, epoch milliseconds. */
@@ -648,6 +652,90 @@ const openSequence = (strategies: ReadonlyArray<For<never>>): Driver<never, unkn
 }
 
 type AnyDecision = Decision.Decision<unknown, unknown, unknown>
+
+/**
+ * Orders the names of strategies, the most promising first. Names it does not
+ * know it leaves out: they are tried last.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export type Rank = (failure: Failure<unknown>, names: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>>
+
+/**
+ * Who orders the strategies of {@link auto}. Without one they are tried as they
+ * are written; `Insights.layer` of `effect-recovery/operate` goes by what has
+ * helped before.
+ *
+ * @since 0.5.0
+ * @category services
+ */
+export class Ranking extends Context.Reference<Ranking>()("effect-recovery/Strategy/Ranking", {
+  defaultValue: (): Rank | undefined => undefined
+}) {}
+
+/**
+ * Tries the most promising strategy first, and the next when it has nothing
+ * left to try. What is promising, `Insights.layer` learns from what became of
+ * earlier recoveries; without it the order is the one they are written in.
+ *
+ * A failure of another category than those before is ranked anew.
+ *
+ * @example
+ * ```ts
+ * import { Recovery, RetryPolicy, Strategy } from "effect-recovery"
+ * import { Data, Effect } from "effect"
+ *
+ * class Offline extends Data.TaggedError("Offline")<{}> {}
+ * const search: Effect.Effect<string, Offline> = Effect.fail(new Offline())
+ *
+ * const program = search.pipe(
+ *   Recovery.recover({
+ *     Offline: Strategy.auto({
+ *       retry: Strategy.retry(RetryPolicy.fixed({ maxRetries: 2, delay: "10 millis" })),
+ *       mirror: Strategy.alternate(() => Effect.succeed("from the mirror"))
+ *     })
+ *   })
+ * )
+ * Effect.runPromise(program).then(console.log) // from the mirror
+ * ```
+ *
+ * @since 0.5.0
+ * @category strategies
+ */
+export const auto = <const S extends Readonly<Record<string, For<never>>>>(
+  strategies: S
+): Strategy<InputOf<S[keyof S]>, ValueOf<S[keyof S]>, FailureOf<S[keyof S]>, RequirementsOf<S[keyof S]>> =>
+  // Each driver is only ever handed failures of the common input, which the result type states.
+  fromOpen(
+    "auto",
+    () => openAuto(strategies),
+    Object.values(strategies).flatMap(({ budgets }) => budgets)
+  ) as never
+
+const openAuto = (strategies: Readonly<Record<string, For<never>>>): Driver<never, unknown, unknown, unknown> => {
+  const names = Object.keys(strategies)
+  const byCategory = new Map<string, Driver<never, unknown, unknown, unknown>>()
+  const open = (order: ReadonlyArray<string>) =>
+    openSequence(
+      [...new Set([...order.filter((name) => names.includes(name)), ...names])].flatMap((name) => {
+        const strategy = strategies[name]
+        return strategy === undefined ? [] : [fromOpen(name, strategy.open) as For<never>]
+      })
+    )
+  return (failure) => {
+    const { category } = failure.fault
+    const opened = byCategory.get(category)
+    if (opened !== undefined) return opened(failure)
+    return Effect.flatMap(Ranking, (rank) =>
+      Effect.flatMap(rank === undefined ? Effect.succeed(names) : rank(failure, names), (order) => {
+        const driver = open(order)
+        byCategory.set(category, driver)
+        return driver(failure)
+      })
+    )
+  }
+}
 
 /**
  * The same failure, seen after another way has taken its time.

@@ -155,8 +155,18 @@ const makeFailure = (
   cause: Cause.Cause<unknown>
 ): Strategy.Failure<never> => {
   session.firstAt ??= at
+  session.fault = fault
   // The plan found the strategy by this very error, so it is of the type the strategy takes.
-  return { error, fault, cause, attempt, at, elapsed: Duration.millis(at - session.firstAt) } as Strategy.Failure<never>
+  const { source } = session.options
+  return {
+    error,
+    fault,
+    cause,
+    source,
+    attempt,
+    at,
+    elapsed: Duration.millis(at - session.firstAt)
+  } as Strategy.Failure<never>
 }
 
 const driverFor = (session: Session, [key, strategy]: Found): AnyDriver => {

@@ -99,6 +99,8 @@ export interface Session {
   readonly drivers: Map<string, AnyDriver>
   readonly decisions: Array<DecisionTaken>
   firstAt: number | undefined
+  /** The last failure. */
+  fault: Fault.Fault | undefined
   /** The last attempt that was begun. */
   attempts: number
   /** Decisions, and those that did not come about. */
@@ -116,6 +118,7 @@ export const make = (plan: Plan, options: Options, first: number): Session => ({
   drivers: new Map(),
   decisions: [],
   firstAt: undefined,
+  fault: undefined,
   attempts: first,
   settled: 0,
   replayed: undefined
@@ -163,16 +166,16 @@ export const ended = (
   exit: Exit.Exit<unknown, unknown>,
   restore: (waiting: Effect.Effect<void>) => Effect.Effect<void>
 ): Effect.Effect<void> => {
-  const { attempts, firstAt, meters, options } = session
+  const { attempts, decisions, fault, firstAt, meters, options } = session
   // No strategy was asked: this was no recovery.
-  if (firstAt === undefined) return Effect.void
+  if (firstAt === undefined || fault === undefined) return Effect.void
   return Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Events.watch), ([now, watch]) => {
     const outcome = outcomeOf(session, exit)
     const elapsed = Duration.millis(now - firstAt)
     meters.ended(outcome)
     if (!watch.isOn() && options.hooks?.onOutcome === undefined) return Effect.void
     const told = Effect.zipRight(
-      watch.emit({ _tag: "RecoveryEnded", source: options.source, outcome, attempts, elapsed }),
+      watch.emit({ _tag: "RecoveryEnded", source: options.source, outcome, attempts, elapsed, fault, decisions }),
       beside(session, "onOutcome", (hooks) => hooks.onOutcome?.({ outcome, attempts, elapsed, exit }))
     )
     return Effect.flatMap(Effect.forkDaemon(Effect.interruptible(told)), (fiber) => restore(Fiber.join(fiber)))

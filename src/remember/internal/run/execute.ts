@@ -427,13 +427,13 @@ const suspended = (live: LiveRun, { until, waits }: RunSuspended) => {
 const completed = (live: LiveRun, definition: AnyDefinition, value: unknown) =>
   Effect.matchEffect(valueCodec(definition.success).encode(value), {
     onFailure: (cause) => unwritable(live, "success", cause),
-    onSuccess: (text) => record(live, definition, "completed", text ?? "", Effect.succeed(value))
+    onSuccess: (text) => record(live, definition, "completed", text ?? "", Effect.succeed(value), Option.none())
   })
 
 const failed = (live: LiveRun, definition: AnyDefinition, cause: Cause.Cause<unknown>) =>
   Effect.matchEffect(causeCodec(definition.error).encode(cause), {
     onFailure: (issue) => unwritable(live, "error", issue),
-    onSuccess: (text) => record(live, definition, "failed", text ?? "", Effect.failCause(cause))
+    onSuccess: (text) => record(live, definition, "failed", text ?? "", Effect.failCause(cause), Option.some(cause))
   })
 
 const unwritable = (live: LiveRun, record: string, cause: unknown) =>
@@ -445,13 +445,20 @@ const record = (
   definition: AnyDefinition,
   status: Storage.Outcome["status"],
   exit: string,
-  own: Effect.Effect<unknown, unknown>
+  own: Effect.Effect<unknown, unknown>,
+  cause: Option.Option<Cause.Cause<unknown>>
 ) =>
   Effect.matchEffect(live.storage.finish(live.lease, { status, exit }), {
     onFailure: (error) => stopped(live, Effect.fail(error), error._tag),
     onSuccess: (recorded) =>
       Effect.zipRight(
-        emit(live, () => ({ _tag: "RunFinished", source: { run: live.id }, outcome: recorded.status })),
+        emit(live, () => ({
+          _tag: "RunFinished",
+          source: { run: live.id },
+          workflow: definition.name,
+          outcome: recorded.status,
+          cause
+        })),
         recorded.status === status && recorded.exit === exit ? own : adopt(definition, live.id, recorded)
       )
   })

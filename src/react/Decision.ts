@@ -97,7 +97,7 @@ export interface HandOver<out A = never, out E = never, out R = never> {
  * - `Step`: just before the latest use of a step, by name or by key
  * - `Iteration`: the start of the innermost `Workflow.section` with a number
  * - `Transaction`: the start of the innermost transaction
- * - `Checkpoint`: just after the newest checkpoint, of this name if one is given
+ * - `Checkpoint`: just after the newest checkpoint, of this name or with this id if one is given
  *
  * @since 0.2.0
  * @category models
@@ -110,6 +110,8 @@ export type Point =
   | {
       readonly _tag: "Checkpoint"
       readonly name?: string | undefined
+      /** Only this one. */
+      readonly id?: string | undefined
       /** Pass over those that do not pass their checks. */
       readonly valid?: boolean | undefined
     }

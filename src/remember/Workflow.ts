@@ -322,6 +322,14 @@ export const afterCheckpoint = (checkpoint?: Strategy.Named): Point => ({
 })
 
 /**
+ * Just after the checkpoint with this id.
+ *
+ * @since 0.5.0
+ * @category points
+ */
+export const atCheckpoint = (id: string): Point => ({ _tag: "Checkpoint", id })
+
+/**
  * Rewinds a run from outside: what it has done after a point is compensated,
  * last first, and forgotten; its journal keeps it. An outcome it had goes to
  * its journal too. The run is left at the point: `execute` or `resume` goes on

@@ -4,15 +4,8 @@ import * as Fault from "../../../react/Fault.js"
 import type { ChainStep, Suggestion } from "../../Chain.js"
 import * as Workflow from "../../Workflow.js"
 import type { Parts } from "./body.js"
+import { hints } from "./hints.js"
 import { historyOf } from "./look.js"
-
-/** What a failure of this kind asks to be changed; by its shape, so that no word in a message is taken for another. */
-const hints: Readonly<Record<string, Suggestion["parameters"]>> = {
-  timeout: { maxIterations: 2, timeout: "60 seconds" },
-  "rate-limit": { retryDelay: "5 seconds", maxRetries: 3 },
-  resource: { batchSize: 1, maxContextLength: 2_000 },
-  validation: { strict: false, allowPartialResults: true }
-}
 
 const inCheck: ReadonlySet<ChainStep> = new Set(["pre_validation", "validation", "pre_criticism", "criticism"])
 

@@ -28,7 +28,7 @@ export const placesOf = (journal: Journal, point: Decision.Point, here: Here): R
     case "Step":
       return stepPlaces(journal, point.step, here)
     case "Checkpoint":
-      return checkpointPlaces(journal, point.name, here)
+      return checkpointPlaces(journal, point, here)
   }
 }
 
@@ -44,7 +44,7 @@ export const describe = (point: Decision.Point): string => {
     case "Step":
       return `step "${point.step}"`
     case "Checkpoint":
-      return point.name === undefined ? "a checkpoint" : `a checkpoint "${point.name}"`
+      return `a checkpoint${point.name === undefined ? "" : ` "${point.name}"`}${point.id === undefined ? "" : ` (${point.id})`}`
   }
 }
 
@@ -77,11 +77,13 @@ const stepPlaces = (journal: Journal, name: string, { section }: Here): Readonly
     : [{ after: found.order - 1, within: "", point: `step "${found.step}"`, checkpoint: undefined }]
 }
 
-const checkpointPlaces = (journal: Journal, name: string | undefined, { section }: Here): ReadonlyArray<Place> => {
+type CheckpointPoint = Extract<Decision.Point, { readonly _tag: "Checkpoint" }>
+
+const checkpointPlaces = (journal: Journal, { id, name }: CheckpointPoint, { section }: Here): ReadonlyArray<Place> => {
   const saved = [...journal.recorded.values()]
     .filter(({ kind }) => kind === "CheckpointSaved")
     .map((entry) => ({ ...(JSON.parse(entry.payload ?? "{}") as Saved), key: entry.step, seq: entry.seq }))
-    .filter((saved) => name === undefined || saved.name === name)
+    .filter((saved) => (name === undefined || saved.name === name) && (id === undefined || saved.id === id))
     .sort((a, b) => b.seq - a.seq)
   const within = outwards(section).find((section) => saved.some(({ key }) => key.startsWith(section)))
   return saved

@@ -1,0 +1,8 @@
+/**
+ * @since 0.5.0
+ */
+
+export * as FailureRecord from "./operate/FailureRecord.js"
+export * as Insights from "./operate/Insights.js"
+export * as OperateError from "./operate/OperateError.js"
+export * as RecoveryRecord from "./operate/RecoveryRecord.js"

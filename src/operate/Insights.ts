@@ -1,0 +1,222 @@
+/**
+ * What is learned from failures and recoveries: which way out is the most
+ * promising, how often each has led to a good end, and how things stand.
+ *
+ * @since 0.5.0
+ */
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import * as Events from "../react/Events.js"
+import * as Strategy from "../react/Strategy.js"
+import * as Storage from "../storage/Storage.js"
+import type { FailureRecord } from "./FailureRecord.js"
+import { makeObserver } from "./internal/insights/observer.js"
+import { makeQueue } from "./internal/insights/queue.js"
+import { rankBy } from "./internal/insights/rank.js"
+import { statisticsOf } from "./internal/insights/statistics.js"
+import * as suggest_ from "./internal/insights/suggest.js"
+import { findFailure } from "./internal/records/find.js"
+import type { FailureNotFound, RecordDamaged } from "./OperateError.js"
+
+/**
+ * What could be done about a failure.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Suggestion {
+  /** `retry`, `resume`, `rollback` and `restart` are what `RecoveryManager.initiate` can do by itself. */
+  readonly strategy: string
+  /** Why, in words. */
+  readonly reason: string
+  /** What to change, for `modify`; the checkpoint, for `resume` and `rollback`. */
+  readonly parameters: Readonly<Record<string, string | number | boolean>>
+  /** How well it fits, 0 to 1. The list is ordered by it. */
+  readonly confidence: number
+  /** How likely it leads to a good end, 0 to 1. */
+  readonly estimatedSuccess: number
+  /** On how many recoveries both rest; 0 for what is only believed. */
+  readonly cases: number
+}
+
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface Rate {
+  readonly successful: number
+  /** Of those that have ended. */
+  readonly total: number
+  /** 0 to 1; nothing if none has ended. */
+  readonly successRate: Option.Option<number>
+}
+
+/**
+ * Durations, from a histogram: percentiles are right within a tenth.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Times {
+  readonly count: number
+  readonly mean: Duration.Duration
+  readonly p50: Duration.Duration
+  readonly p95: Duration.Duration
+  readonly p99: Duration.Duration
+}
+
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface Day {
+  /** Such as `2026-11-26`, in UTC. */
+  readonly day: string
+  readonly failures: number
+  readonly recovered: number
+  readonly unrecovered: number
+}
+
+/**
+ * The last three days against the four before: `worse` with a fifth more
+ * failures a day, `better` with a fifth less.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export type Trend = "better" | "steady" | "worse"
+
+/**
+ * Of the last seven days: `excellent` if at least 95 % were recovered and at
+ * most 2 were not, `good` from 85 % and 5, `fair` from 70 % and 10.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export type Health = "excellent" | "good" | "fair" | "poor"
+
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface Statistics {
+  readonly recoveries: Rate
+  readonly failures: number
+  readonly openFailures: number
+  /** By the strategy a recovery ended with. */
+  readonly byType: Readonly<Record<string, Rate>>
+  /** By each strategy that was tried. */
+  readonly byStrategy: Readonly<Record<string, Rate>>
+  readonly byCategory: Readonly<Record<string, Readonly<Record<string, Rate>>>>
+  readonly byStep: Readonly<Record<string, Readonly<Record<string, Rate>>>>
+  /** The ten categories with most failures. */
+  readonly frequentCategories: ReadonlyArray<{ readonly name: string; readonly count: number }>
+  /** The ten fingerprints with most failures. */
+  readonly frequentErrors: ReadonlyArray<{ readonly name: string; readonly count: number }>
+  readonly timeToRecover: Option.Option<Times>
+  /** The ten steps that took most of the time in all. */
+  readonly steps: ReadonlyArray<{ readonly step: string } & Times>
+  /** The last 30 days, oldest first. */
+  readonly days: ReadonlyArray<Day>
+  readonly trend: Trend
+  readonly health: Health
+}
+
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface Service {
+  /** Waits until all that has happened until now is on record. */
+  readonly settled: Effect.Effect<void>
+}
+
+/**
+ * @since 0.5.0
+ * @category services
+ */
+export class Insights extends Context.Tag("effect-recovery/Insights")<Insights, Service>() {}
+
+/**
+ * Puts on record what the program it is provided to recovers from and fails
+ * with, and ranks the strategies of `Strategy.auto` by it.
+ *
+ * Nothing waits for a record: it is written in the background, at once, and at
+ * last when the layer closes. A process that is killed loses those of its last
+ * moments. A storage in trouble is reported once per record and changes
+ * nothing for the program.
+ *
+ * It watches by way of `Events.Observer`: an `Events.layer` further in sees the
+ * events in its place.
+ *
+ * @example
+ * ```ts
+ * import { Recovery, Storage, Strategy } from "effect-recovery"
+ * import { Insights } from "effect-recovery/operate"
+ * import { Data, Effect, Layer } from "effect"
+ *
+ * class Offline extends Data.TaggedError("Offline")<{}> {}
+ * const search: Effect.Effect<string, Offline> = Effect.fail(new Offline())
+ *
+ * const program = Effect.gen(function* () {
+ *   yield* search.pipe(Recovery.recover({ Offline: Strategy.auto({ skip: Strategy.skip("nothing") }) }))
+ *   yield* Effect.flatMap(Insights.Insights, ({ settled }) => settled)
+ *   const { byStrategy } = yield* Insights.statistics
+ *   return byStrategy.skip?.successful
+ * })
+ *
+ * const layer = Insights.layer.pipe(Layer.provideMerge(Storage.layerMemory))
+ * program.pipe(Effect.provide(layer), Effect.runPromise).then(console.log) // 1
+ * ```
+ *
+ * @since 0.5.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Insights, never, Storage.Storage> = Layer.scopedContext(
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const outer = yield* Events.Observer
+    const { hand, settled } = yield* makeQueue(storage)
+    const own = makeObserver(hand)
+    const observer = (event: Events.Event) =>
+      Effect.zipRight(own(event), outer === undefined ? Effect.void : outer(event))
+    return Context.make(Insights, { settled }).pipe(
+      Context.add(Events.Observer, observer),
+      Context.add(Strategy.Ranking, rankBy(storage))
+    )
+  })
+)
+
+/**
+ * What could be done about a failure, the most promising first.
+ *
+ * Confidence and estimated success are `(4 * prior + successes) / (4 + trials)`
+ * over what each strategy came to before: among failures of the category, then
+ * at this step, then with this fingerprint, where what is known in the wider
+ * place is the prior in the narrower one.
+ *
+ * @since 0.5.0
+ * @category reading
+ */
+export const suggest = (
+  failure: string | FailureRecord
+): Effect.Effect<ReadonlyArray<Suggestion>, FailureNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
+  Effect.flatMap(Storage.Storage, (storage) =>
+    Effect.flatMap(typeof failure === "string" ? findFailure(failure) : Effect.succeed(failure), (found) =>
+      suggest_.suggest(storage, found)
+    )
+  )
+
+/**
+ * How failures and recoveries stand. Costs the same however many there are.
+ *
+ * @since 0.5.0
+ * @category reading
+ */
+export const statistics: Effect.Effect<Statistics, Storage.StorageError, Storage.Storage> = Effect.flatMap(
+  Storage.Storage,
+  statisticsOf
+)

@@ -1,0 +1,97 @@
+/**
+ * The failures of records and recoveries that are asked for.
+ *
+ * @since 0.5.0
+ */
+import * as Data from "effect/Data"
+import * as Fault from "../react/Fault.js"
+
+/**
+ * There is no failure with this id.
+ *
+ * @since 0.5.0
+ * @category errors
+ */
+export class FailureNotFound extends Data.TaggedError("FailureNotFound")<{ readonly failure: string }> {
+  override get message(): string {
+    return `There is no failure "${this.failure}" on record: the id is another one, or it was cleaned up. RecoveryManager.failures lists them.`
+  }
+}
+
+/**
+ * There is no recovery with this id.
+ *
+ * @since 0.5.0
+ * @category errors
+ */
+export class RecoveryNotFound extends Data.TaggedError("RecoveryNotFound")<{ readonly recovery: string }> {
+  override get message(): string {
+    return `There is no recovery "${this.recovery}" on record: the id is another one, or it was cleaned up. RecoveryManager.recoveries lists them.`
+  }
+}
+
+/**
+ * A record that cannot be read. It was not changed.
+ *
+ * @since 0.5.0
+ * @category errors
+ */
+export class RecordDamaged extends Data.TaggedError("RecordDamaged")<{
+  readonly kind: string
+  readonly id: string
+  readonly cause: unknown
+}> {
+  get [Fault.declared](): Fault.Declaration {
+    return { category: "corruption" }
+  }
+  override get message(): string {
+    return `The ${this.kind} "${this.id}" cannot be read: its record was damaged, or written by a newer version. It was not changed.`
+  }
+}
+
+/**
+ * Somebody is recovering this failure already.
+ *
+ * @since 0.5.0
+ * @category errors
+ */
+export class RecoveryUnderWay extends Data.TaggedError("RecoveryUnderWay")<{
+  readonly failure: string
+  /** Who recovers it. */
+  readonly owner: string
+}> {
+  get [Fault.declared](): Fault.Declaration {
+    return { category: "conflict" }
+  }
+  override get message(): string {
+    return `Failure "${this.failure}" is being recovered by ${this.owner}. Wait for it, and look at its status.`
+  }
+}
+
+const advice = {
+  Resolved: "It was resolved already: there is nothing to recover.",
+  NoRun: "It belongs to no run. Give RecoveryManager.layer an action of this type for failures outside of runs.",
+  UnknownRun: "Its run is not in this storage any more.",
+  UnknownWorkflow: "Its workflow was not given to RecoveryManager.layer.",
+  Completed: "Its run has completed since.",
+  NoCheckpoint: "There is no checkpoint of its run from before the failure. Retry or restart it instead.",
+  Limit: "It was retried as often as it may be. Rewind the run, answer it by hand, or raise maxRetries."
+} as const
+
+/**
+ * A recovery that cannot be made. Nothing was changed.
+ *
+ * @since 0.5.0
+ * @category errors
+ */
+export class RecoveryRefused extends Data.TaggedError("RecoveryRefused")<{
+  readonly failure: string
+  readonly reason: keyof typeof advice
+}> {
+  get [Fault.declared](): Fault.Declaration {
+    return { category: "validation" }
+  }
+  override get message(): string {
+    return `Failure "${this.failure}" cannot be recovered so. ${advice[this.reason]}`
+  }
+}

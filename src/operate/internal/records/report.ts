@@ -1,0 +1,88 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Fault from "../../../react/Fault.js"
+import type { Status } from "../../RecoveryRecord.js"
+import { placeOf } from "../insights/place.js"
+import { endedCounts, failureCounts, learnedCounts, type Met, statusCounts, timeCounts } from "./counts.js"
+import { type FailureDetails, failures, newId, type RecoveryDetails, recoveries, scopeOf } from "./records.js"
+
+export interface Place {
+  readonly run?: string | undefined
+  readonly workflow?: string | undefined
+  readonly step?: string | undefined
+  readonly recovery?: string | undefined
+}
+
+export interface NewFailure extends Place {
+  readonly fault: Fault.Fault
+  readonly labels: Readonly<Record<string, string>>
+  readonly log?: string | undefined
+  readonly id?: string | undefined
+}
+
+/** The end of a log is what tells; its beginning may be as long as it likes. */
+const longestLog = 5_000
+const longestMessage = 2_000
+
+export const cutMessage = (text: string): string =>
+  text.length > longestMessage ? `${text.slice(0, longestMessage - 1)}…` : text
+
+/** Puts a failure on record; nothing, if there is one of the id. */
+export const recordFailure = ({ fault, id, labels, log, ...place }: NewFailure) =>
+  Effect.gen(function* () {
+    const at = yield* Clock.currentTimeMillis
+    const details: FailureDetails = {
+      ...place,
+      tag: Option.getOrUndefined(fault.tag),
+      message: cutMessage(fault.message),
+      category: fault.category,
+      severity: fault.severity,
+      transient: fault.transient,
+      confidence: fault.confidence,
+      fingerprint: fault.fingerprint,
+      retries: 0,
+      log: log?.slice(-longestLog)
+    }
+    const { category, fingerprint } = fault
+    const writing = { id: id ?? (yield* newId("failure")), subject: place.run ?? "", status: "open", labels, details }
+    return yield* failures.write(writing, failureCounts({ scope: scopeOf(labels), category, fingerprint, at }))
+  })
+
+/** A way that was taken, and whether it led to a good end. */
+export interface Way {
+  readonly strategy: string
+  readonly isGood: boolean
+}
+
+export interface Ended {
+  readonly details: RecoveryDetails
+  readonly labels: Readonly<Record<string, string>>
+  readonly status: Extract<Status, "completed" | "failed" | "cancelled">
+  readonly millis: number
+  readonly ways: ReadonlyArray<Way>
+}
+
+export const metIn = (details: RecoveryDetails): Met => ({
+  category: details.category,
+  fingerprint: details.fingerprint,
+  place: placeOf(details)
+})
+
+/** What a recovery that has ended adds to the counters. */
+export const countsOfEnd = (at: number, { details, labels, millis, status, ways }: Ended, from: Status | undefined) => [
+  ...statusCounts(scopeOf(labels), details.type, from, status),
+  ...(status === "cancelled" ? [] : endedCounts(at, status === "completed", millis)),
+  ...ways.flatMap(({ isGood, strategy }) => learnedCounts(metIn(details), strategy, isGood))
+]
+
+/** Puts a recovery on record that a program has made by itself. */
+export const recordEnded = (ended: Ended) =>
+  Effect.gen(function* () {
+    const { details, labels, status } = ended
+    const at = yield* Clock.currentTimeMillis
+    const writing = { id: yield* newId("recovery"), subject: details.failure ?? "", status, labels, details }
+    return yield* recoveries.write(writing, countsOfEnd(at, ended, undefined))
+  })
+
+export const stepCounts = (step: string, millis: number) => timeCounts(["step", step], millis)

@@ -1,0 +1,209 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Data, Duration, Effect, Layer, Option, Random, Schema, TestClock } from "effect"
+import { Recovery, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
+import { Insights } from "effect-recovery/operate"
+import { backends } from "../support/storages.js"
+
+class Offline extends Data.TaggedError("Offline")<{ readonly host: string }> {}
+
+const settled = Effect.flatMap(Insights.Insights, ({ settled }) => settled)
+
+describe.each(backends)("Insights on $name", ({ make }) => {
+  const check = <A, E>(name: string, effect: Effect.Effect<A, E, Insights.Insights | Storage.Storage>) =>
+    it.scoped(name, () =>
+      Effect.flatMap(make, ({ join }) => Effect.provide(effect, Insights.layer.pipe(Layer.provideMerge(join()))))
+    )
+
+  check(
+    "puts on record what was recovered, by which strategy, and what was not",
+    Effect.gen(function* () {
+      let fails = 2
+      const flaky = Effect.suspend(() => (fails-- > 0 ? new Offline({ host: "a" }) : Effect.succeed("up")))
+      const retried = flaky.pipe(
+        Recovery.recover({ Offline: Strategy.retry(RetryPolicy.fixed({ maxRetries: 3, delay: 0 })) }, { name: "ping" })
+      )
+      assert.strictEqual(yield* retried, "up")
+      const both = Strategy.sequence(
+        Strategy.retry(RetryPolicy.fixed({ maxRetries: 1, delay: 0 })),
+        Strategy.skip("without")
+      )
+      const skipped = Effect.fail(new Offline({ host: "b" })).pipe(Recovery.recover({ Offline: both }))
+      assert.strictEqual(yield* skipped, "without")
+      yield* Effect.flip(Effect.fail(new Offline({ host: "c" })).pipe(Recovery.recover({ Offline: Strategy.abort })))
+      yield* settled
+      const statistics = yield* Insights.statistics
+      assert.deepStrictEqual(statistics.recoveries, { successful: 2, total: 3, successRate: Option.some(2 / 3) })
+      assert.deepStrictEqual(statistics.byStrategy, {
+        retry: { successful: 1, total: 2, successRate: Option.some(0.5) },
+        skip: { successful: 1, total: 1, successRate: Option.some(1) }
+      })
+      assert.strictEqual(statistics.failures, 1)
+      assert.strictEqual(statistics.openFailures, 1)
+      assert.deepStrictEqual(statistics.byStep.ping, {
+        retry: { successful: 1, total: 1, successRate: Option.some(1) }
+      })
+      assert.deepStrictEqual(
+        Option.map(statistics.timeToRecover, ({ count }) => count),
+        Option.some(2)
+      )
+    })
+  )
+
+  check(
+    "puts a run that failed on record, with its step, its labels, and what could be done",
+    Effect.gen(function* () {
+      const charge = Step.make("charge", {
+        error: Schema.String,
+        run: () => Effect.fail("Request timed out after 30000 ms")
+      })
+      const Order = Workflow.make("order", { error: Schema.String }, () => Workflow.section("try", 2)(charge()))
+      yield* Effect.flip(Workflow.execute(Order, { id: "o1", labels: { repository: "shop" } }))
+      yield* settled
+      const storage = yield* Storage.Storage
+      const [row] = yield* storage.records({ kind: "failure", subject: "o1" })
+      assert.strictEqual(row?.scope, "shop")
+      const suggestions = yield* Insights.suggest(row?.id ?? "")
+      assert.deepStrictEqual(
+        suggestions.map(({ cases, confidence, strategy }) => [strategy, confidence, cases]),
+        [
+          ["modify", 0.8, 0],
+          ["restartIteration", 0.7, 0],
+          ["retry", 0.6, 0],
+          ["restart", 0.3, 0]
+        ]
+      )
+      assert.deepStrictEqual(suggestions[0]?.parameters, { maxIterations: 2, timeout: "60 seconds" })
+      const unknown = yield* Effect.flip(Insights.suggest("nothing"))
+      assert.strictEqual(unknown._tag, "FailureNotFound")
+    })
+  )
+
+  check(
+    "what was learned of a fingerprint counts most, then of the step, then of the category",
+    Effect.gen(function* () {
+      const fail = (host: string) =>
+        Effect.fail(new Offline({ host })).pipe(
+          Recovery.recover(
+            { Offline: Strategy.auto({ retry: Strategy.abort, skip: Strategy.skip("x") }) },
+            { name: "p" }
+          )
+        )
+      // Aborts are no tries, so they teach nothing; the skips do.
+      for (let i = 0; i < 8; i++) yield* Effect.exit(fail("a"))
+      yield* settled
+      const before = yield* Insights.statistics
+      assert.deepStrictEqual(before.byStrategy, {})
+      yield* Effect.fail(new Offline({ host: "a" })).pipe(
+        Recovery.recover({ Offline: Strategy.auto({ skip: Strategy.skip("x") }) }, { name: "p" }),
+        Effect.repeatN(7)
+      )
+      yield* settled
+      // Three times as many cases as the prior of 0.4 counts for: once for each of category, step and fingerprint.
+      const expected = [1, 2, 3].reduce((prior) => (4 * prior + 8) / 12, 0.4)
+      assert.isAbove(expected, 0.9)
+      // Now skip is more promising than retry.
+      assert.strictEqual(yield* fail("a"), "x")
+    })
+  )
+
+  check(
+    "tells how long steps take, the slowest in all first",
+    Effect.gen(function* () {
+      const slow = Step.make("slow", { run: () => Effect.sleep("2 seconds") })
+      const quick = Step.make("quick", { run: () => Effect.sleep("10 millis") })
+      const Job = Workflow.make("job", {}, () => Effect.zipRight(slow(), quick()))
+      const runs = Effect.forEach(["1", "2", "3"], (id) => Workflow.execute(Job, { id }), { discard: true })
+      const fiber = yield* Effect.fork(runs)
+      for (let i = 0; i < 12; i++) {
+        yield* TestClock.adjust("1 second")
+        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      }
+      yield* fiber
+      yield* settled
+      const { steps } = yield* Insights.statistics
+      assert.deepStrictEqual(
+        steps.map(({ count, step }) => [step, count]),
+        [
+          ["slow", 3],
+          ["quick", 3]
+        ]
+      )
+      const p50 = Duration.toMillis(steps[0]?.p50 ?? 0)
+      assert.isTrue(p50 > 1_800 && p50 < 3_300, `${p50}`)
+    })
+  )
+})
+
+describe("Strategy.auto with Insights", () => {
+  const ways = ["modify", "restartIteration", "retry", "restartFrom", "skip", "restart"]
+  const fixed = "modify"
+
+  class Failed extends Data.TaggedError("Failed")<{ readonly message: string; readonly status: number }> {}
+
+  /** One category of failure: what each way really comes to, and what each policy has won with it. */
+  const makeCase = (status: number) =>
+    Effect.map(
+      Effect.forEach(ways, (way) => Effect.map(Random.next, (chance) => ({ way, chance }))),
+      (chances) => ({
+        error: new Failed({ message: `status ${status}`, status }),
+        chances,
+        best: chances.reduce((a, b) => (b.chance > a.chance ? b : a)).way
+      })
+    )
+
+  /** One recovery: which way was tried first, and whether it, or any, was the right one. */
+  const recover = (error: Failed, lucky: ReadonlySet<string>) =>
+    Effect.gen(function* () {
+      const tried: Array<string> = []
+      const strategies = Object.fromEntries(
+        ways.map((way) => [
+          way,
+          Strategy.alternate(() =>
+            Effect.suspend(() => {
+              tried.push(way)
+              return lucky.has(way) ? Effect.succeed(way) : Effect.fail(error)
+            })
+          )
+        ])
+      )
+      const recovered = Effect.fail(error).pipe(
+        Recovery.recover({ Failed: Strategy.auto(strategies) }, { name: "work" })
+      )
+      const { _tag } = yield* Effect.exit(recovered)
+      yield* settled
+      return { recovered: _tag === "Success", first: lucky.has(tried[0] ?? "") }
+    })
+
+  const simulate = (seed: number) =>
+    Effect.gen(function* () {
+      const cases = yield* Effect.forEach([429, 503, 404, 409], makeCase)
+      const won = { recovered: 0, first: 0, fixed: 0, best: 0 }
+      for (let i = 0; i < 150; i++) {
+        for (const { best, chances, error } of cases) {
+          const drawn = yield* Effect.filter(chances, ({ chance }) => Effect.map(Random.next, (n) => n < chance))
+          const lucky = new Set(drawn.map(({ way }) => way))
+          const result = yield* recover(error, lucky)
+          if (i < 50) continue
+          won.recovered += Number(result.recovered)
+          won.first += Number(result.first)
+          won.fixed += Number(lucky.has(fixed))
+          won.best += Number(lucky.has(best))
+        }
+      }
+      return won
+    }).pipe(Effect.withRandom(Random.make(seed)))
+
+  it.effect("after 200 recoveries comes to 95 % of the best fixed choice, and never below the fixed order", () =>
+    Effect.gen(function* () {
+      const shares: Array<number> = []
+      for (let seed = 1; seed <= 8; seed++) {
+        const won = yield* Effect.provide(simulate(seed), Insights.layer.pipe(Layer.provideMerge(Storage.layerMemory)))
+        assert.isAtLeast(won.recovered, won.best, `seed ${seed}`)
+        // Also by the first way alone, without those that follow when it comes to nothing.
+        assert.isAtLeast(won.first, won.fixed, `seed ${seed}`)
+        shares.push(won.first / won.best)
+      }
+      assert.isAtLeast(shares.reduce((sum, share) => sum + share) / shares.length, 0.95)
+    })
+  )
+})

@@ -5,4 +5,5 @@
 export * as FailureRecord from "./operate/FailureRecord.js"
 export * as Insights from "./operate/Insights.js"
 export * as OperateError from "./operate/OperateError.js"
+export * as RecoveryManager from "./operate/RecoveryManager.js"
 export * as RecoveryRecord from "./operate/RecoveryRecord.js"

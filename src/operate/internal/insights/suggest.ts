@@ -48,7 +48,7 @@ const relatedTo = (failure: FailureRecord, run: string) =>
     const { commit, repository } = failure.labels
     const labels = repository === undefined ? undefined : { repository }
     const newest = yield* Checkpoint.list({ run: "any", labels, limit: looked })
-    const [before] = yield* Checkpoint.list({ run, before: failure.detectedAt, limit: 1 })
+    const [before] = yield* Checkpoint.list({ run, before: new Date(failure.detectedAt.getTime() + 1), limit: 1 })
     const isRelated = (info: Checkpoint.Info) =>
       info.run === run || (commit !== undefined && info.labels.commit === commit)
     return { related: newest.filter(isRelated).length, before: before?.id } satisfies Related

@@ -54,9 +54,10 @@ const make = <D, I>(kind: string, details: Schema.Schema<D, I>) => {
     /** Nothing, if it is no longer as it was found. */
     write: ({ details, revision = 0, ...given }: Writing<D>, counts: ReadonlyArray<Storage.Count>) =>
       Effect.flatMap(Storage.Storage, (storage) =>
-        Effect.map(
+        Effect.flatMap(
           storage.write({ ...given, kind, revision, scope: scopeOf(given.labels), body: encode(details) }, counts),
-          Option.map(({ body: _, ...row }): Stored<D> => ({ ...row, details }))
+          // What was encoded a moment ago can be decoded.
+          Option.match({ onNone: () => Effect.succeedNone, onSome: (row) => Effect.asSome(Effect.orDie(read(row))) })
         )
       )
   }

@@ -1,0 +1,32 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Fault from "../../../react/Fault.js"
+import { CheckpointNotFound } from "../../../remember/CheckpointError.js"
+import { infoOf } from "../../../remember/internal/checkpoint/info.js"
+import * as Storage from "../../../storage/Storage.js"
+import { FailureNotFound } from "../../OperateError.js"
+import { failures } from "../records/records.js"
+import { recordFailure } from "../records/report.js"
+import { initiate, type Manager } from "./initiate.js"
+
+/**
+ * Of the run's newest open failure; if it has none, the wish to go back is put
+ * on record as one, so that what was done about it has something to belong to.
+ */
+export const rollbackTo = (manager: Manager, checkpoint: string, reason: string) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const found = yield* storage.snapshot(Number(checkpoint))
+    if (Option.isNone(found)) return yield* new CheckpointNotFound({ id: checkpoint, checkpoint: "any" })
+    const { labels, run } = infoOf(found.value)
+    const [open] = run === undefined ? [] : yield* failures.list({ subject: run, status: "open", limit: 1 })
+    const failure = open ?? (yield* wish(run, labels, reason))
+    return yield* initiate(manager, failure.id, "rollback", { checkpoint, reason })
+  })
+
+const wish = (run: string | undefined, labels: Readonly<Record<string, string>>, reason: string) =>
+  Effect.gen(function* () {
+    const fault = yield* Fault.classify(new Error(`Rolled back by hand: ${reason}`))
+    const written = yield* recordFailure({ run, fault, labels })
+    return Option.isSome(written) ? written.value : yield* new FailureNotFound({ failure: "" })
+  })

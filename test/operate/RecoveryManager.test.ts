@@ -1,0 +1,385 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/TestClock"
+import { Checkpoint, Fault, Step, Storage, Transaction, Workflow } from "effect-recovery"
+import { Insights, RecoveryManager } from "effect-recovery/operate"
+import { backends } from "../support/storages.js"
+
+/** What the steps of the workflow meet. */
+class World extends Context.Tag("World")<
+  World,
+  { failing: string | undefined; gate: Deferred.Deferred<void> | undefined; readonly done: Array<string> }
+>() {}
+
+const Progress = Checkpoint.make("progress", {
+  schema: Schema.Struct({ stage: Schema.String }),
+  checks: [Checkpoint.environment(Effect.map(World, ({ failing }) => ({ node: failing === "moved" ? "21" : "20" })))]
+})
+
+const stage = (name: string) =>
+  Step.make(name, {
+    error: Schema.String,
+    run: () =>
+      Effect.gen(function* () {
+        const world = yield* World
+        if (world.gate !== undefined) yield* Deferred.await(world.gate)
+        if (world.failing === name) yield* Effect.fail(`${name}: build failed`)
+        world.done.push(name)
+      }),
+    compensate: () => Effect.map(World, ({ done }) => void done.push(`undo ${name}`))
+  })
+
+const [checkout, compile, publish] = [stage("checkout"), stage("compile"), stage("publish")]
+
+const Release = Workflow.make("release", { error: Schema.String }, () =>
+  Effect.gen(function* () {
+    yield* checkout()
+    yield* Progress.save({ stage: "checkout" }, { environment: { node: "20" }, labels: { repository: "shop" } })
+    yield* compile()
+    yield* publish()
+    // What is done stays when a later step fails: an operator decides.
+  }).pipe(Transaction.run({ rollbackWhen: () => false }))
+)
+
+const labels = { repository: "shop", commit: "abc" }
+
+const settled = Effect.flatMap(Insights.Insights, ({ settled }) => settled)
+
+/** A run that fails at a step, and the failure that is on record of it. */
+const failAt = (step: string, id = "r1") =>
+  Effect.gen(function* () {
+    const world = yield* World
+    world.failing = step
+    yield* Effect.flip(Workflow.execute(Release, { id, labels }))
+    world.failing = undefined
+    yield* settled
+    const [failure] = yield* RecoveryManager.failures({ run: id })
+    return failure ?? (yield* Effect.die("no failure on record"))
+  })
+
+describe.each(backends)("RecoveryManager on $name", ({ make }) => {
+  const started: Array<string> = []
+  const operate = (storage: Layer.Layer<Storage.Storage, Storage.StorageError>) => {
+    const manager = RecoveryManager.layer({
+      workflows: [Release],
+      checkpoints: [Progress],
+      maxRetries: 2,
+      timeout: "10 minutes",
+      actions: { retry: (failure) => Effect.sync(() => void started.push(failure.id)) },
+      fixes: { build: () => Effect.sync(() => void started.push("mended")) },
+      hooks: {
+        before: (_, type) => Effect.sync(() => void started.push(`before ${type}`)),
+        after: ({ status }) => Effect.sync(() => void started.push(`after ${status}`)),
+        onAbort: () => Effect.die("what a hook dies of changes nothing")
+      }
+    })
+    const world = Layer.sync(World, () => ({ failing: undefined, gate: undefined, done: [] }))
+    const rules = Fault.layer(...Fault.rulesPipeline)
+    return Layer.merge(manager, Insights.layer).pipe(Layer.provideMerge(Layer.mergeAll(storage, world, rules)))
+  }
+  type All = World | Storage.Storage | RecoveryManager.RecoveryManager | Insights.Insights
+  const test = <A, E>(name: string, body: Effect.Effect<A, E, All>) =>
+    it.scoped(
+      name,
+      (): Effect.Effect<A, unknown, Scope.Scope> =>
+        Effect.flatMap(make, ({ join }) => {
+          started.length = 0
+          return Effect.provide(body, operate(join()))
+        })
+    )
+
+  test(
+    "retries a run from the step that failed, and has it on record",
+    Effect.gen(function* () {
+      const failure = yield* failAt("compile")
+      assert.strictEqual(failure.category, "build")
+      assert.strictEqual(failure.workflow, "release")
+      assert.strictEqual(failure.step, "transaction/compile")
+      assert.deepStrictEqual(failure.labels, labels)
+      const recovery = yield* RecoveryManager.initiate(failure.id, "retry", { reason: "the mirror is back" })
+      assert.strictEqual(recovery.status, "completed")
+      assert.deepStrictEqual(
+        recovery.progress.map(({ status, step }) => [step, status]),
+        recovery.plan.map((step) => [step, "completed"])
+      )
+      assert.deepStrictEqual(recovery.plan, [
+        "analyze_failure_cause",
+        "check_retry_limits",
+        "apply_failure_specific_fixes",
+        "trigger_workflow_retry",
+        "check_build_dependencies",
+        "monitor_retry_execution",
+        "validate_success"
+      ])
+      assert.strictEqual(recovery.reason, "the mirror is back")
+      const { done } = yield* World
+      // Nothing that was done is done again.
+      assert.deepStrictEqual(done, ["checkout", "undo compile", "compile", "publish"])
+      assert.deepStrictEqual(started, ["before retry", "mended", "after completed"])
+      const after = yield* RecoveryManager.failure(failure.id)
+      assert.strictEqual(after.status, "resolved")
+      assert.strictEqual(after.resolvedBy, recovery.id)
+      // Its history stays, whatever is changed about the failure.
+      assert.deepStrictEqual(yield* RecoveryManager.recoveries({ failure: failure.id }), [recovery])
+      const again = yield* Effect.flip(RecoveryManager.initiate(failure.id))
+      assert.strictEqual(again._tag === "RecoveryRefused" && again.reason, "Resolved")
+      const { byStrategy } = yield* Insights.statistics
+      assert.deepStrictEqual(byStrategy.retry, { successful: 1, total: 1, successRate: Option.some(1) })
+    })
+  )
+
+  test(
+    "resumes a build from its checkpoint when it is left to choose, after its checks",
+    Effect.gen(function* () {
+      const failure = yield* failAt("publish")
+      const [best] = yield* Insights.suggest(failure)
+      assert.strictEqual(best?.strategy, "resume")
+      const world = yield* World
+      world.failing = "moved"
+      const recovery = yield* RecoveryManager.initiate(failure.id)
+      assert.strictEqual(recovery.status, "completed")
+      assert.strictEqual(recovery.type, "resume")
+      assert.strictEqual(recovery.target, `${best?.parameters.checkpoint}`)
+      assert.isTrue(recovery.validation?.is_valid)
+      assert.strictEqual(recovery.validation?.warnings.length, 1)
+      assert.isDefined(recovery.preRecoveryCheckpoint)
+      const environment = recovery.progress.find(({ step }) => step === "restore_environment_context")
+      assert.match(environment?.detail ?? "", /node/)
+      assert.deepStrictEqual(world.done, ["checkout", "compile", "undo publish", "undo compile", "compile", "publish"])
+    })
+  )
+
+  test(
+    "rolls back to a checkpoint and leaves the run there",
+    Effect.gen(function* () {
+      yield* failAt("publish")
+      const [point] = yield* Progress.list({ run: "r1" })
+      const recovery = yield* RecoveryManager.rollback(point?.id ?? "", "manual_fix")
+      assert.deepStrictEqual([recovery.type, recovery.status, recovery.reason], ["rollback", "completed", "manual_fix"])
+      const { done } = yield* World
+      assert.deepStrictEqual(done, ["checkout", "compile", "undo publish", "undo compile"])
+      assert.strictEqual((yield* Workflow.status("r1")).status, "stopped")
+      yield* Workflow.resume(Release, "r1")
+      assert.deepStrictEqual(done.slice(4), ["compile", "publish"])
+      const unknown = yield* Effect.flip(RecoveryManager.rollback("no such checkpoint"))
+      assert.strictEqual(unknown._tag, "CheckpointNotFound")
+    })
+  )
+
+  test(
+    "restarts a run from its start",
+    Effect.gen(function* () {
+      const failure = yield* failAt("publish")
+      const recovery = yield* RecoveryManager.initiate(failure.id, "restart")
+      assert.strictEqual(recovery.status, "completed")
+      const { done } = yield* World
+      assert.deepStrictEqual(done.slice(-3), ["checkout", "compile", "publish"])
+    })
+  )
+
+  test(
+    "one that fails has its final status, its reason, and counts against the limit",
+    Effect.gen(function* () {
+      const failure = yield* failAt("compile")
+      const world = yield* World
+      world.failing = "compile"
+      const first = yield* RecoveryManager.initiate(failure.id, "retry")
+      assert.strictEqual(first.status, "failed")
+      assert.match(first.error ?? "", /compile: build failed/)
+      assert.strictEqual(first.progress.at(-1)?.step, "monitor_retry_execution")
+      assert.strictEqual(first.progress.at(-1)?.status, "failed")
+      assert.strictEqual((yield* RecoveryManager.initiate(failure.id, "retry")).status, "failed")
+      const refused = yield* Effect.flip(RecoveryManager.initiate(failure.id, "retry"))
+      assert.strictEqual(refused._tag === "RecoveryRefused" && refused.reason, "Limit")
+      assert.strictEqual((yield* RecoveryManager.recoveries({ failure: failure.id })).length, 2)
+      assert.strictEqual((yield* RecoveryManager.failure(failure.id)).status, "open")
+    })
+  )
+
+  test(
+    "a checkpoint that was damaged is never gone back to",
+    Effect.gen(function* () {
+      const failure = yield* failAt("publish")
+      const storage = yield* Storage.Storage
+      const [point] = yield* Progress.list({ run: "r1" })
+      const whole = Option.getOrThrow(yield* storage.snapshot(Number(point?.id)))
+      const { key: _, rewound: __, ...rest } = whole
+      yield* storage.remove([whole.key])
+      yield* storage.save({ ...rest, state: `{"stage":"forged"}` }, {})
+      const recovery = yield* RecoveryManager.initiate(failure.id, "resume")
+      assert.strictEqual(recovery.status, "failed")
+      assert.isTrue(recovery.corruptionDetected)
+      assert.isFalse(recovery.validation?.is_valid)
+      const { done } = yield* World
+      assert.deepStrictEqual(done, ["checkout", "compile"])
+    })
+  )
+
+  test(
+    "of many who recover a failure at once, one does",
+    Effect.gen(function* () {
+      const failure = yield* failAt("compile")
+      const world = yield* World
+      world.gate = yield* Deferred.make<void>()
+      const first = yield* Effect.fork(RecoveryManager.initiate(failure.id, "retry"))
+      const underWay = RecoveryManager.recoveries({ failure: failure.id, status: "in_progress" })
+      const waiting = Effect.repeat(
+        Effect.zipLeft(
+          underWay,
+          Effect.promise(() => new Promise(setImmediate))
+        ),
+        {
+          until: ([recovery]) => recovery?.progress.at(-1)?.step === "monitor_retry_execution"
+        }
+      )
+      yield* waiting
+      const others = yield* Effect.forEach([1, 2, 3], () => Effect.flip(RecoveryManager.initiate(failure.id)), {
+        concurrency: "unbounded"
+      })
+      assert.deepStrictEqual(
+        others.map(({ _tag }) => _tag),
+        ["RecoveryUnderWay", "RecoveryUnderWay", "RecoveryUnderWay"]
+      )
+      assert.strictEqual((yield* RecoveryManager.dashboard("shop")).recovery_summary.in_progress_recoveries, 1)
+      // One that is under way is not swept.
+      assert.strictEqual(yield* RecoveryManager.sweep, 0)
+      yield* Fiber.interrupt(first)
+      const [cancelled] = yield* RecoveryManager.recoveries({ failure: failure.id })
+      assert.strictEqual(cancelled?.status, "cancelled")
+      assert.strictEqual((yield* RecoveryManager.dashboard("shop")).recovery_summary.in_progress_recoveries, 0)
+    })
+  )
+
+  test(
+    "one that takes too long is ended",
+    Effect.gen(function* () {
+      const failure = yield* failAt("compile")
+      const world = yield* World
+      world.gate = yield* Deferred.make<void>()
+      const fiber = yield* Effect.fork(RecoveryManager.initiate(failure.id, "retry"))
+      yield* Effect.repeat(
+        Effect.zipRight(
+          TestClock.adjust("1 minute"),
+          Effect.promise(() => new Promise(setImmediate))
+        ),
+        { until: () => Effect.map(Fiber.poll(fiber), Option.isSome) }
+      )
+      const recovery = yield* fiber
+      assert.strictEqual(recovery.status, "failed")
+      assert.match(recovery.error ?? "", /longer than 10m/)
+    })
+  )
+
+  test(
+    "failures outside of runs are reported, recovered by an action, and refused without one",
+    Effect.gen(function* () {
+      const failure = yield* RecoveryManager.report(new Error("flake8 error: E501 line too long"), {
+        id: "failure_123",
+        labels,
+        log: `${"x".repeat(9_000)} the end`
+      })
+      assert.strictEqual(failure.category, "linting")
+      assert.strictEqual(failure.log?.length, 5_000)
+      assert.isTrue(failure.log?.endsWith(" the end"))
+      // The first report of an id stands.
+      const same = yield* RecoveryManager.report(new Error("something else"), { id: "failure_123" })
+      assert.deepStrictEqual(same, failure)
+      const refused = yield* Effect.flip(RecoveryManager.initiate("failure_123", "restart"))
+      assert.strictEqual(refused._tag === "RecoveryRefused" && refused.reason, "NoRun")
+      const recovery = yield* RecoveryManager.initiate("failure_123")
+      assert.deepStrictEqual([recovery.type, recovery.status], ["retry", "completed"])
+      assert.include(started, "failure_123")
+      const unknown = yield* Effect.flip(RecoveryManager.initiate("failure_124"))
+      assert.strictEqual(unknown._tag, "FailureNotFound")
+      const byHand = yield* RecoveryManager.report("disk full")
+      yield* RecoveryManager.resolve(byHand.id, "ada")
+      const resolved = yield* RecoveryManager.resolve(byHand.id, "bob")
+      assert.deepStrictEqual([resolved.status, resolved.resolvedBy], ["resolved", "ada"])
+      assert.strictEqual((yield* Insights.statistics).openFailures, 0)
+    })
+  )
+
+  test(
+    "a run that was finished or removed since, or that nobody knows, is refused",
+    Effect.gen(function* () {
+      const failure = yield* failAt("compile")
+      const refusal = (id: string) =>
+        Effect.map(Effect.flip(RecoveryManager.initiate(id, "retry")), (error) =>
+          error._tag === "RecoveryRefused" ? error.reason : error._tag
+        )
+      const Other = Workflow.make("other", { error: Schema.String }, () => Effect.fail("no"))
+      yield* Effect.flip(Workflow.execute(Other, { id: "r2" }))
+      yield* settled
+      const [other] = yield* RecoveryManager.failures({ run: "r2" })
+      assert.strictEqual(yield* refusal(other?.id ?? ""), "UnknownWorkflow")
+      yield* Workflow.rewind(Release, "r1", Workflow.beforeStep("compile"))
+      yield* Workflow.resume(Release, "r1")
+      assert.strictEqual(yield* refusal(failure.id), "Completed")
+      yield* Workflow.remove("r1")
+      assert.strictEqual(yield* refusal(failure.id), "UnknownRun")
+      assert.deepStrictEqual(yield* RecoveryManager.recoveries(), [])
+    })
+  )
+
+  test(
+    "what was left by a process that ended is swept, and can be recovered again",
+    Effect.gen(function* () {
+      const failure = yield* failAt("compile")
+      const storage = yield* Storage.Storage
+      yield* RecoveryManager.initiate(failure.id, "retry").pipe(Effect.zipRight(RecoveryManager.failure(failure.id)))
+      // As a process that was killed in the middle would have left it.
+      const row = Option.getOrThrow(
+        yield* storage.findRecord("recovery", (yield* RecoveryManager.recoveries())[0]?.id ?? "")
+      )
+      const left = { ...row, id: "recovery_left", status: "in_progress", revision: 0 }
+      yield* storage.write(left, [{ name: "recoveries/shop/retry/in_progress", add: 1 }])
+      assert.strictEqual(yield* RecoveryManager.sweep, 1)
+      assert.strictEqual(yield* RecoveryManager.sweep, 0)
+      const swept = yield* RecoveryManager.status("recovery_left")
+      assert.strictEqual(swept.status, "failed")
+      assert.match(swept.error ?? "", /process ended/)
+      const { recovery_summary } = yield* RecoveryManager.dashboard()
+      assert.deepStrictEqual(recovery_summary, {
+        total_recoveries: 2,
+        successful_recoveries: 1,
+        failed_recoveries: 1,
+        in_progress_recoveries: 0,
+        success_rate: 50
+      })
+    })
+  )
+
+  test(
+    "old records are removed once they are final, and the statistics stay",
+    Effect.gen(function* () {
+      const first = yield* failAt("compile", "r1")
+      yield* failAt("compile", "r2")
+      yield* RecoveryManager.initiate(first.id, "retry")
+      yield* TestClock.adjust("3 minutes")
+      assert.strictEqual(yield* RecoveryManager.cleanup({ olderThan: "4 minutes" }), 0)
+      assert.strictEqual(yield* RecoveryManager.cleanup({ olderThan: "2 minutes" }), 2)
+      assert.strictEqual((yield* RecoveryManager.failures()).length, 1)
+      assert.strictEqual((yield* Insights.statistics).recoveries.total, 1)
+    })
+  )
+
+  test(
+    "a record that was damaged is named, and nothing is skipped in silence",
+    Effect.gen(function* () {
+      const storage = yield* Storage.Storage
+      const row = { kind: "failure", id: "bad", subject: "", scope: "", status: "open", labels: {}, revision: 0 }
+      yield* storage.write({ ...row, body: `{"message":` }, [])
+      const damaged = yield* Effect.flip(RecoveryManager.failure("bad"))
+      assert.strictEqual(damaged._tag, "RecordDamaged")
+      assert.match(damaged.message, /failure "bad"/)
+      assert.strictEqual((yield* Effect.flip(RecoveryManager.failures()))._tag, "RecordDamaged")
+    })
+  )
+})

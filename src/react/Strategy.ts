@@ -675,6 +675,17 @@ export class Ranking extends Context.Reference<Ranking>()("effect-recovery/Strat
 }) {}
 
 /**
+ * Any strategy. It says nothing of the failures it takes, so that each is of
+ * the type it would have by itself.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Candidate extends Pick<For<never>, "name" | "budgets"> {
+  readonly [TypeId]: unknown
+}
+
+/**
  * Tries the most promising strategy first, and the next when it has nothing
  * left to try. What is promising, `Insights.layer` learns from what became of
  * earlier recoveries; without it the order is the one they are written in.
@@ -703,13 +714,13 @@ export class Ranking extends Context.Reference<Ranking>()("effect-recovery/Strat
  * @since 0.5.0
  * @category strategies
  */
-export const auto = <const S extends Readonly<Record<string, For<never>>>>(
+export const auto = <const S extends Readonly<Record<string, Candidate>>>(
   strategies: S
 ): Strategy<InputOf<S[keyof S]>, ValueOf<S[keyof S]>, FailureOf<S[keyof S]>, RequirementsOf<S[keyof S]>> =>
-  // Each driver is only ever handed failures of the common input, which the result type states.
+  // What has the type id is a strategy, and is only ever handed failures of the common input, which the result type states.
   fromOpen(
     "auto",
-    () => openAuto(strategies),
+    () => openAuto(strategies as never),
     Object.values(strategies).flatMap(({ budgets }) => budgets)
   ) as never
 

@@ -123,6 +123,31 @@ describe("Recovery.recover, in types", () => {
     Recovery.recover(download, { Offline: Strategy.retry(), NotFnd: Strategy.skip() })
   })
 
+  it("of strategies that are ranked any may be the last", () => {
+    const program = download.pipe(
+      Recovery.recover({
+        Offline: Strategy.auto({
+          retry: Strategy.retry(RetryPolicy.fixed({ maxRetries: 2 })),
+          mirror: Strategy.alternate((error: Offline) => Effect.as(fromMirror, error.host.length)),
+          skip: Strategy.skip(null)
+        })
+      })
+    )
+    expectTypeOf(program).toEqualTypeOf<
+      Effect.Effect<
+        string | number | null,
+        NotFound | Denied | MirrorDown | Recovery.RecoveryExhausted<Offline>,
+        Mirror
+      >
+    >()
+    download.pipe(
+      // @ts-expect-error: one of them takes another error
+      Recovery.recover({ Denied: Strategy.auto({ mirror: Strategy.alternate((_: Offline) => fromMirror) }) })
+    )
+    // @ts-expect-error: that is no strategy
+    Strategy.auto({ retry: RetryPolicy.fixed() })
+  })
+
   it("a strategy for another error does not compile", () => {
     // @ts-expect-error the strategy takes NotFound, the tag is Offline
     download.pipe(Recovery.recover({ Offline: Strategy.alternate((error: NotFound) => Effect.succeed(error.path)) }))

@@ -5,5 +5,6 @@
 export * as FailureRecord from "./operate/FailureRecord.js"
 export * as Insights from "./operate/Insights.js"
 export * as OperateError from "./operate/OperateError.js"
+export * as Operator from "./operate/Operator.js"
 export * as RecoveryManager from "./operate/RecoveryManager.js"
 export * as RecoveryRecord from "./operate/RecoveryRecord.js"

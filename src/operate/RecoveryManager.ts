@@ -10,7 +10,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Fault from "../react/Fault.js"
 import type * as Checkpoint from "../remember/Checkpoint.js"
 import type { CheckpointNotFound } from "../remember/CheckpointError.js"
 import * as Lock from "../remember/Lock.js"
@@ -21,10 +20,11 @@ import { dashboardOf } from "./internal/manage/dashboard.js"
 import { initiate as initiate_, type Manager, resolveFailure } from "./internal/manage/initiate.js"
 import type { AnyWorkflow } from "./internal/manage/perform.js"
 import type { RecoveryType as RecoveryType_ } from "./internal/manage/plans.js"
-import { rollbackTo } from "./internal/manage/rollback.js"
+import { rollbackTo, validateById } from "./internal/manage/rollback.js"
 import { cleanupRecords, sweepAll } from "./internal/manage/sweep.js"
 import type { AnyCheckpoint } from "./internal/manage/target.js"
 import { findFailure, findRecovery } from "./internal/records/find.js"
+import { classifyWithLog } from "./internal/records/log.js"
 import { failures as failures_, recoveries as recoveries_, toFailure, toRecovery } from "./internal/records/records.js"
 import { recordFailure } from "./internal/records/report.js"
 import type {
@@ -34,7 +34,7 @@ import type {
   RecoveryRefused,
   RecoveryUnderWay
 } from "./OperateError.js"
-import type { RecoveryRecord, Status } from "./RecoveryRecord.js"
+import type { RecoveryRecord, Status, Validation } from "./RecoveryRecord.js"
 
 /**
  * What can be done about a failure on request:
@@ -82,8 +82,10 @@ export interface Hooks {
 export interface Options {
   /** The workflows whose runs it may recover. */
   readonly workflows?: ReadonlyArray<AnyWorkflow> | undefined
-  /** Checkpoints whose own checks are to be run before they are used; of others only the bytes are checked. */
+  /** Checkpoints whose own checks are to be run before they are used. */
   readonly checkpoints?: ReadonlyArray<AnyCheckpoint> | undefined
+  /** What to look at before a checkpoint is used whose definition was not given, beside its bytes. */
+  readonly checks?: ReadonlyArray<Checkpoint.Check<unknown>> | undefined
   /** What recovers failures that belong to no run. */
   readonly actions?: Partial<Readonly<Record<RecoveryType, Action>>> | undefined
   /** What mends failures of a category before they are tried again, such as a formatter. */
@@ -121,6 +123,8 @@ export interface Service {
     type: RecoveryType | "auto",
     options: InitiateOptions
   ) => Effect.Effect<RecoveryRecord, Refusal | RecoveryNotFound>
+  /** Runs the checks of a checkpoint. */
+  readonly validate: (checkpoint: string) => Effect.Effect<Validation, CheckpointNotFound | Storage.StorageError>
   readonly rollback: (
     checkpoint: string,
     reason: string
@@ -137,6 +141,7 @@ export class RecoveryManager extends Context.Tag("effect-recovery/RecoveryManage
 type RequirementsOf<O extends Options> =
   | (O["workflows"] extends ReadonlyArray<infer W> ? Worker.Requirements<W> : never)
   | (O["checkpoints"] extends ReadonlyArray<infer C> ? ValidationRequirements<C> : never)
+  | (O["checks"] extends ReadonlyArray<Checkpoint.Check<infer R>> ? R : never)
   | ActionRequirements<O["actions"]>
   | ActionRequirements<O["fixes"]>
 
@@ -196,6 +201,7 @@ export const layer = <const O extends Options>(
       const manager: Manager = {
         workflows: given.workflows ?? [],
         checkpoints: given.checkpoints ?? [],
+        checks: given.checks ?? [],
         actions: given.actions ?? {},
         fixes: given.fixes ?? {},
         maxRetries: given.maxRetries ?? 3,
@@ -208,6 +214,7 @@ export const layer = <const O extends Options>(
       const all = Context.merge(context, locks) as Context.Context<unknown>
       const service: Service = {
         initiate: (failure, type, how) => Effect.provide(initiate_(manager, failure, type, how), all),
+        validate: (checkpoint) => Effect.provide(validateById(manager, checkpoint), all),
         rollback: (checkpoint, reason) => Effect.provide(rollbackTo(manager, checkpoint, reason), all)
       }
       return service
@@ -247,6 +254,18 @@ export const rollback = (
   Effect.flatMap(RecoveryManager, (manager) => manager.rollback(checkpoint, reason))
 
 /**
+ * Looks whether a checkpoint may be used: its bytes, and the checks of its
+ * definition, or of the layer if its definition was not given.
+ *
+ * @since 0.5.0
+ * @category reading
+ */
+export const validate = (
+  checkpoint: string
+): Effect.Effect<Validation, CheckpointNotFound | Storage.StorageError, RecoveryManager> =>
+  Effect.flatMap(RecoveryManager, (manager) => manager.validate(checkpoint))
+
+/**
  * What goes with a failure that is reported.
  *
  * @since 0.5.0
@@ -260,7 +279,7 @@ export interface Report {
   readonly step?: string | undefined
   /** Such as repository and commit. */
   readonly labels?: Readonly<Record<string, string>> | undefined
-  /** What was printed; its last 5,000 characters are kept. */
+  /** What was printed. It is classified too, and tells the message of a failure without one; its last 5,000 characters are kept. */
   readonly log?: string | undefined
 }
 
@@ -276,7 +295,7 @@ export const report = (
   { labels = {}, ...more }: Report = {}
 ): Effect.Effect<FailureRecord, RecordDamaged | FailureNotFound | Storage.StorageError, Storage.Storage> =>
   Effect.gen(function* () {
-    const fault = yield* Fault.classify(failure)
+    const fault = yield* classifyWithLog(failure, more.log)
     const written = yield* recordFailure({ fault, labels, ...more })
     return Option.isSome(written) ? toFailure(written.value) : yield* findFailure(more.id ?? "")
   })

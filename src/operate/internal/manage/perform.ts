@@ -8,13 +8,14 @@ import type { FailureRecord } from "../../FailureRecord.js"
 import type { Action } from "../../RecoveryManager.js"
 import { extraOf, type RecoveryType } from "./plans.js"
 import { note, type Open, step } from "./progress.js"
-import { type AnyCheckpoint, candidatesOf, type Validated, validate } from "./target.js"
+import { type AnyCheck, type AnyCheckpoint, candidatesOf, type Validated, validate } from "./target.js"
 
 export type AnyWorkflow = Workflow.Workflow<never, unknown, unknown, unknown>
 
 export interface Settings {
   readonly workflows: ReadonlyArray<AnyWorkflow>
   readonly checkpoints: ReadonlyArray<AnyCheckpoint>
+  readonly checks: ReadonlyArray<AnyCheck>
   readonly actions: Partial<Readonly<Record<RecoveryType, Action>>>
   readonly fixes: Readonly<Record<string, (failure: FailureRecord) => Effect.Effect<unknown, unknown, unknown>>>
   readonly maxRetries: number
@@ -185,7 +186,7 @@ const findTarget = (job: Job, name: string) =>
     let found: { readonly info: Checkpoint.Info; readonly validated: Validated } | undefined
     const look = Effect.gen(function* () {
       for (const info of yield* candidatesOf(failure, workflow !== undefined, checkpoint)) {
-        const validated = yield* validate(settings.checkpoints, info)
+        const validated = yield* validate(settings.checkpoints, settings.checks, info)
         if (found === undefined || validated.validation.is_valid) found = { info, validated }
         if (validated.validation.is_valid) break
       }

@@ -3,11 +3,33 @@ import * as Option from "effect/Option"
 import * as Fault from "../../../react/Fault.js"
 import { CheckpointNotFound } from "../../../remember/CheckpointError.js"
 import { infoOf } from "../../../remember/internal/checkpoint/info.js"
+import { JournalError } from "../../../remember/RunError.js"
 import * as Storage from "../../../storage/Storage.js"
 import { FailureNotFound } from "../../OperateError.js"
 import { failures } from "../records/records.js"
 import { recordFailure } from "../records/report.js"
 import { initiate, type Manager } from "./initiate.js"
+import { validate } from "./target.js"
+
+/** By its id, whatever its name. */
+export const findCheckpoint = (id: string) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const key = Number(id)
+    const found = Number.isSafeInteger(key) ? yield* storage.snapshot(key) : Option.none()
+    return Option.isSome(found) ? infoOf(found.value) : yield* new CheckpointNotFound({ id, checkpoint: "any" })
+  })
+
+export const validateById = ({ checkpoints, checks }: Manager, id: string) =>
+  Effect.flatMap(findCheckpoint(id), (info) =>
+    Effect.map(validate(checkpoints, checks, info), ({ validation }) => validation)
+  ).pipe(
+    Effect.catchIf(
+      (error): error is JournalError => error instanceof JournalError,
+      // Outside of a run nothing is read from a journal.
+      (error) => Effect.die(error)
+    )
+  )
 
 /**
  * Of the run's newest open failure; if it has none, the wish to go back is put
@@ -15,10 +37,7 @@ import { initiate, type Manager } from "./initiate.js"
  */
 export const rollbackTo = (manager: Manager, checkpoint: string, reason: string) =>
   Effect.gen(function* () {
-    const storage = yield* Storage.Storage
-    const found = yield* storage.snapshot(Number(checkpoint))
-    if (Option.isNone(found)) return yield* new CheckpointNotFound({ id: checkpoint, checkpoint: "any" })
-    const { labels, run } = infoOf(found.value)
+    const { labels, run } = yield* findCheckpoint(checkpoint)
     const [open] = run === undefined ? [] : yield* failures.list({ subject: run, status: "open", limit: 1 })
     const failure = open ?? (yield* wish(run, labels, reason))
     return yield* initiate(manager, failure.id, "rollback", { checkpoint, reason })

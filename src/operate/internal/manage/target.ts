@@ -42,26 +42,49 @@ const tries = 10
 const pick = (labels: Readonly<Record<string, string>>, names: ReadonlyArray<string>) =>
   Object.fromEntries(Object.entries(labels).filter(([name]) => names.includes(name)))
 
-/** By its own checks, or, where its definition was not given, by its bytes alone. */
-export const validate = (definitions: ReadonlyArray<AnyCheckpoint>, info: Checkpoint.Info) => {
+export type AnyCheck = Checkpoint.Check<unknown>
+
+/** By its own checks, or, where its definition was not given, by its bytes and these. */
+export const validate = (
+  definitions: ReadonlyArray<AnyCheckpoint>,
+  checks: ReadonlyArray<AnyCheck>,
+  info: Checkpoint.Info
+) => {
   const definition = definitions.find(({ name }) => name === info.name)
-  const validity = definition === undefined ? byBytes(info) : definition.validate(info.id)
+  const validity = definition === undefined ? byBytes(info, checks) : definition.validate(info.id)
   return Effect.map(validity, toValidated)
 }
 
-const byBytes = (info: Checkpoint.Info) =>
+const byBytes = (info: Checkpoint.Info, checks: ReadonlyArray<AnyCheck>) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
-    const whole = yield* isWhole(storage, info.id)
+    const isSound = yield* isWhole(storage, info.id)
+    const found = yield* Effect.forEach(checks, ({ check, name, severity }) =>
+      Effect.map(check(info), (findings) => findings.map((finding) => ({ check: name, severity, ...finding })))
+    )
+    const problems: ReadonlyArray<Checkpoint.Problem> = [
+      ...(isSound ? [] : [problem("integrity", "error", info.id, "its bytes are not those that were saved")]),
+      ...(info.size <= emptyState ? [problem("state", "warning", info.name, "it is empty")] : []),
+      ...(Object.keys(info.environment).length === 0
+        ? [problem("environment", "warning", info.name, "none was recorded")]
+        : []),
+      ...found.flat()
+    ]
+    const errors = problems.filter(({ severity }) => severity === "error")
+    const warnings = problems.filter(({ severity }) => severity === "warning")
     const checkedAt = new Date(yield* Clock.currentTimeMillis)
-    const problem = {
-      check: "integrity",
-      severity: "error" as const,
-      subject: info.id,
-      message: "its bytes are not those that were saved"
-    }
-    return { isValid: whole, errors: whole ? [] : [problem], warnings: [], checkedAt } satisfies Checkpoint.Validity
+    return { isValid: errors.length === 0, errors, warnings, checkedAt } satisfies Checkpoint.Validity
   })
+
+/** `{}`, `[]` or `""`. */
+const emptyState = 2
+
+const problem = (
+  check: string,
+  severity: Checkpoint.Problem["severity"],
+  subject: string,
+  message: string
+): Checkpoint.Problem => ({ check, severity, subject, message })
 
 const inLine = ({ check, message, subject }: Checkpoint.Problem): string => `${check} ${subject}: ${message}`
 

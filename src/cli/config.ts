@@ -1,0 +1,106 @@
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { pathToFileURL } from "node:url"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Operator from "../operate/Operator.js"
+import * as Checkpoint from "../remember/Checkpoint.js"
+import * as SqliteStorage from "../storage/sqlite/SqliteStorage.js"
+import { Ended, exitCodes } from "./exit.js"
+
+const names = ["recovery.config.ts", "recovery.config.mts", "recovery.config.js", "recovery.config.mjs"]
+
+export interface Given {
+  readonly config: Option.Option<string>
+  readonly database: Option.Option<string>
+}
+
+/** Where things are kept, in words, and who answers. */
+export interface Opened {
+  readonly where: string
+  readonly operator: Operator.Operator
+}
+
+const refuse = (message: string) => new Ended({ code: exitCodes.Config, tag: "Config", message })
+
+/** The file that was named, or the nearest one in this folder and those above it. */
+const findConfig = ({ config, database }: Given): Effect.Effect<string | undefined, Ended> => {
+  if (Option.isSome(config)) {
+    const file = path.resolve(config.value)
+    return fs.existsSync(file) ? Effect.succeed(file) : refuse(`There is no configuration at ${file}.`)
+  }
+  if (Option.isSome(database)) return Effect.succeed(undefined)
+  for (let folder = process.cwd(); ; folder = path.dirname(folder)) {
+    const found = names.map((name) => path.join(folder, name)).find((file) => fs.existsSync(file))
+    if (found !== undefined) return Effect.succeed(found)
+    if (path.dirname(folder) === folder) return Effect.succeed(undefined)
+  }
+}
+
+interface Loader {
+  readonly createJiti: (from: string) => { readonly import: (file: string) => Promise<unknown> }
+}
+
+/** TypeScript needs a loader that programs with plain JavaScript need not install. */
+const loader: string = "jiti"
+
+const load = (file: string): Effect.Effect<unknown, Ended> =>
+  Effect.tryPromise({
+    try: async () => {
+      if (!/\.m?ts$/.test(file)) return await import(pathToFileURL(file).href)
+      const jiti = (await import(loader).catch(() => undefined)) as Loader | undefined
+      if (jiti === undefined)
+        throw new Error("TypeScript is read by jiti: npm install jiti, or write recovery.config.mjs")
+      return await jiti.createJiti(pathToFileURL(file).href).import(file)
+    },
+    catch: (cause) => refuse(`${file} cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`)
+  })
+
+const isOpener = (value: unknown): value is () => Operator.Operator => typeof value === "function"
+
+const fromConfig = (file: string): Effect.Effect<Opened, Ended> =>
+  Effect.flatMap(load(file), (module) => {
+    const exported = typeof module === "object" && module !== null && "default" in module ? module.default : undefined
+    if (!isOpener(exported)) return refuse(`${file} must export default Operator.define({ storage, … }).`)
+    return Effect.try({
+      try: () => ({ where: file, operator: exported() }),
+      catch: (cause) => refuse(`${file} has thrown: ${cause instanceof Error ? cause.message : String(cause)}`)
+    })
+  })
+
+/** `$RECOVERY_DATABASE`, or a file of the user's. */
+const defaultDatabase = (): string =>
+  process.env.RECOVERY_DATABASE ??
+  path.join(process.env.XDG_DATA_HOME ?? path.join(os.homedir(), ".local", "share"), "effect-recovery", "recovery.db")
+
+const sizeOf = (file: string) =>
+  Effect.sync(() =>
+    Option.map(Option.fromNullable(fs.statSync(file, { throwIfNoEntry: false })), ({ size }) => ({ size }))
+  )
+
+/** Without a configuration nothing can be executed, but everything looked at and written down. */
+const fromDatabase = ({ database }: Given): Effect.Effect<Opened, Ended> =>
+  Effect.try({
+    try: () => {
+      const filename = path.resolve(Option.getOrElse(database, defaultDatabase))
+      fs.mkdirSync(path.dirname(filename), { recursive: true })
+      const open = Operator.define({
+        storage: SqliteStorage.layer({ filename }),
+        checks: [Checkpoint.artifacts(sizeOf)]
+      })
+      return { where: filename, operator: open() }
+    },
+    catch: (cause) =>
+      new Ended({
+        code: exitCodes.Storage,
+        tag: "Storage",
+        message: `The database cannot be opened: ${cause instanceof Error ? cause.message : String(cause)}`
+      })
+  })
+
+export const open = (given: Given) =>
+  Effect.acquireRelease(
+    Effect.flatMap(findConfig(given), (file) => (file === undefined ? fromDatabase(given) : fromConfig(file))),
+    ({ operator }) => Effect.promise(() => operator.close())
+  )

@@ -1,0 +1,52 @@
+#!/usr/bin/env node
+import * as CliConfig from "@effect/cli/CliConfig"
+import * as Command from "@effect/cli/Command"
+import * as ValidationError from "@effect/cli/ValidationError"
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import { recovery } from "./commands.js"
+import { Ended, exitCodes } from "./exit.js"
+
+declare const VERSION: string
+
+const run = Command.run(recovery, { name: "recovery", version: VERSION })
+
+/** The parser prints what is wrong with the command line by itself. */
+const codeOf = (cause: Cause.Cause<unknown>): number => {
+  const error = Cause.squash(cause)
+  if (ValidationError.isValidationError(error)) return exitCodes.Usage
+  const ended =
+    error instanceof Ended ? error : new Ended({ code: exitCodes.Defect, tag: "Defect", message: Cause.pretty(cause) })
+  process.stderr.write(
+    process.argv.includes("--json")
+      ? `${JSON.stringify({ error: { tag: ended.tag, message: ended.message } })}\n`
+      : `recovery: ${ended.message}\n`
+  )
+  return ended.code
+}
+
+const program = run(process.argv).pipe(
+  Effect.provide(Layer.merge(NodeContext.layer, CliConfig.layer({ showBuiltIns: false })))
+)
+
+/** By the number of the signal, as shells have it. */
+let signalled: number | undefined
+
+const fiber = Effect.runFork(program)
+for (const [signal, number] of [
+  ["SIGINT", 2],
+  ["SIGTERM", 15]
+] as const) {
+  process.once(signal, () => {
+    signalled = 128 + number
+    Effect.runFork(Fiber.interrupt(fiber))
+  })
+}
+
+fiber.addObserver((exit) => {
+  process.exitCode = signalled ?? (Exit.isSuccess(exit) ? 0 : codeOf(exit.cause))
+})

@@ -4,12 +4,16 @@ import * as Command from "@effect/cli/Command"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as Cause from "effect/Cause"
+import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { recovery } from "./commands.js"
+import { plainConsole } from "./console.js"
 import { Ended, exitCodes } from "./exit.js"
+import { overview } from "./render/overview.js"
+import { screenOf } from "./render/table.js"
 
 declare const VERSION: string
 
@@ -29,7 +33,16 @@ const codeOf = (cause: Cause.Cause<unknown>): number => {
   return ended.code
 }
 
-const program = run(process.argv).pipe(
+const asked = process.argv.slice(2)
+
+/** The parser's own overview needs 300 columns. */
+const isOverview = asked.length === 0 || (asked.length === 1 && /^(?:-h|--help|help)$/.test(asked[0] ?? ""))
+
+const screen = screenOf(process.stdout)
+
+const answered = Effect.suspend(() => (isOverview ? Console.log(overview(screen)) : run(process.argv)))
+
+const program = Console.consoleWith((console) => Effect.withConsole(answered, plainConsole(console, screen))).pipe(
   Effect.provide(Layer.merge(NodeContext.layer, CliConfig.layer({ showBuiltIns: false })))
 )
 

@@ -14,7 +14,7 @@ import * as Fault from "../react/Fault.js"
  */
 export class FailureNotFound extends Data.TaggedError("FailureNotFound")<{ readonly failure: string }> {
   override get message(): string {
-    return `There is no failure "${this.failure}" on record: the id is another one, or it was cleaned up. RecoveryManager.failures lists them.`
+    return `There is no failure "${this.failure}" on record: the id is another one, or it was cleaned up. List the failures to see what there is.`
   }
 }
 
@@ -26,7 +26,7 @@ export class FailureNotFound extends Data.TaggedError("FailureNotFound")<{ reado
  */
 export class RecoveryNotFound extends Data.TaggedError("RecoveryNotFound")<{ readonly recovery: string }> {
   override get message(): string {
-    return `There is no recovery "${this.recovery}" on record: the id is another one, or it was cleaned up. RecoveryManager.recoveries lists them.`
+    return `There is no recovery "${this.recovery}" on record: the id is another one, or it was cleaned up. List the recoveries to see what there is.`
   }
 }
 
@@ -70,9 +70,10 @@ export class RecoveryUnderWay extends Data.TaggedError("RecoveryUnderWay")<{
 
 const advice = {
   Resolved: "It was resolved already: there is nothing to recover.",
-  NoRun: "It belongs to no run. Give RecoveryManager.layer an action of this type for failures outside of runs.",
+  NoRun:
+    "It belongs to no run, and there is no action of this type for such failures: give one to RecoveryManager.layer, or to recovery.config.ts.",
   UnknownRun: "Its run is not in this storage any more.",
-  UnknownWorkflow: "Its workflow was not given to RecoveryManager.layer.",
+  UnknownWorkflow: "Its workflow is not known here: give it to RecoveryManager.layer, or to recovery.config.ts.",
   Completed: "Its run has completed since.",
   NoCheckpoint: "There is no checkpoint of its run from before the failure. Retry or restart it instead.",
   Limit: "It was retried as often as it may be. Rewind the run, answer it by hand, or raise maxRetries."

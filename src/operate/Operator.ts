@@ -7,6 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Fault from "../react/Fault.js"
 import type * as Storage from "../storage/Storage.js"
@@ -129,6 +130,9 @@ export interface Options extends RecoveryManager.Options {
   readonly layer?: Layer.Layer<never, unknown> | Layer.Layer<unknown, unknown> | undefined
 }
 
+/** What is printed is the answer. */
+const logToStderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))
+
 /**
  * What `recovery.config.ts` exports: where things are kept, and what can be
  * recovered. Nothing is opened until something is asked.
@@ -155,7 +159,7 @@ export const define =
   (options: Options): (() => Operator) =>
   () => {
     const { layer: more = Layer.empty, storage, ...manager } = options
-    const base = Layer.merge(storage, Fault.layer(...Fault.rulesPipeline))
+    const base = Layer.mergeAll(storage, Fault.layer(...Fault.rulesPipeline), logToStderr)
     const layer = Layer.merge(RecoveryManager.layer(manager), Insights.layer).pipe(
       Layer.provideMerge(Layer.merge(base, more))
       // What the workflows need is in `more`; if it is not, they die of that, as any program would.

@@ -1,7 +1,7 @@
 import * as Options from "@effect/cli/Options"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import type { Request } from "../operate/Operator.js"
+import type { Operator, Reply, Request } from "../operate/Operator.js"
 import { type Given, open } from "./config.js"
 import { Ended, endedBy, exitCodes } from "./exit.js"
 import { type Screen, screenOf } from "./render/table.js"
@@ -24,6 +24,21 @@ export interface Common extends Given {
   readonly json: boolean
 }
 
+/** Interrupted, it waits until what was begun is in its final state: nothing may be closed before. */
+const answerOf = (operator: Operator, request: Request): Effect.Effect<Reply> =>
+  Effect.async((resume) => {
+    const controller = new AbortController()
+    const reply = operator.ask(request, { signal: controller.signal })
+    reply.then(
+      (value) => resume(Effect.succeed(value)),
+      (error) => resume(Effect.die(error))
+    )
+    return Effect.promise(() => {
+      controller.abort()
+      return reply.catch(() => undefined)
+    })
+  })
+
 /** Asks, prints the answer, and tells people where it comes from. */
 export const ask = (
   given: Common,
@@ -33,7 +48,7 @@ export const ask = (
 ) =>
   Effect.gen(function* () {
     const { operator, where } = yield* open(given)
-    const reply = yield* Effect.promise((signal) => operator.ask(request, { signal }))
+    const reply = yield* answerOf(operator, request)
     if (!reply.ok) return yield* endedBy(reply)
     yield* Console.log(given.json ? JSON.stringify(reply.value, null, 2) : view(screenOf(process.stdout), reply.value))
     if (!given.json && process.stdout.isTTY) yield* Console.error(`(${where})`)

@@ -78,9 +78,24 @@ export const table = (
   ].join("\n")
 }
 
-/** One thing, a line for each of its parts. */
+/** One thing, a line for each of its parts; what is long goes on below. */
 export const record = (screen: Screen, names: ReadonlyArray<string>, values: ReadonlyArray<unknown>): string => {
   const shown = names.map((name, i) => [name, plain(values[i])] as const).filter(([, value]) => value !== "")
   const width = Math.max(0, ...shown.map(([name]) => name.length))
-  return shown.map(([name, value]) => `${bold(screen, name.padEnd(width))}  ${paint(screen, value)}`).join("\n")
+  const room = screen.width === undefined ? undefined : Math.max(narrowest, screen.width - width - gap)
+  return shown
+    .map(([name, value]) => {
+      const [first = "", ...rest] = wrap(value, room).map((line) => paint(screen, line))
+      const more = rest.map((line) => `\n${" ".repeat(width + gap)}${line}`).join("")
+      return `${bold(screen, name.padEnd(width))}${" ".repeat(gap)}${first}${more}`
+    })
+    .join("\n")
+}
+
+/** Between words where it can. */
+const wrap = (text: string, room: number | undefined): ReadonlyArray<string> => {
+  if (room === undefined || text.length <= room) return [text]
+  const space = text.lastIndexOf(" ", room)
+  const end = space > 0 ? space : room
+  return [text.slice(0, end), ...wrap(text.slice(end).trimStart(), room)]
 }

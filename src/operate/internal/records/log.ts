@@ -1,4 +1,6 @@
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Fault from "../../../react/Fault.js"
 
 /** A log may be as long as it likes: only its end is looked at. */
@@ -14,8 +16,8 @@ export const messageIn = (log: string): string => {
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => line !== "")
-  const found = lines.slice(-100).findLast((line) => errorLike.test(line)) ?? lines.at(-1)
-  return (found ?? "It failed, and said nothing.").slice(0, longest)
+  const found = Arr.findLast(lines.slice(-100), (line) => errorLike.test(line))
+  return Option.getOrElse(found, () => lines.at(-1) ?? "It failed, and said nothing.").slice(0, longest)
 }
 
 /** The log says what kind of failure it was; equal failures are told by their message alone. */

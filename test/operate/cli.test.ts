@@ -1,0 +1,360 @@
+import { execFile, spawn } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { Step, Storage, Strategy, Workflow } from "effect-recovery"
+import { RecoveryManager } from "effect-recovery/operate"
+import { SqliteStorage } from "effect-recovery/sqlite"
+import { beforeAll } from "vitest"
+import { temporaryFolder } from "../support/files.js"
+
+class Declined extends Schema.TaggedError<Declined>()("Declined", {}) {}
+
+/** As it is published. */
+const binary = path.resolve("dist/recovery.mjs")
+
+const exec = (file: string, args: ReadonlyArray<string>, options: Parameters<typeof execFile>[2] = {}) =>
+  Effect.async<{ readonly code: number; readonly stdout: string; readonly stderr: string }>((resume) => {
+    const child = execFile(file, args, { ...options, encoding: "utf8" }, (_, stdout, stderr) =>
+      resume(Effect.succeed({ code: child.exitCode ?? -1, stdout: `${stdout}`, stderr: `${stderr}` }))
+    )
+    return Effect.sync(() => child.kill("SIGKILL"))
+  })
+
+beforeAll(async () => {
+  const built = await Effect.runPromise(exec(process.execPath, ["tools/bundle-cli.mjs"]))
+  assert.strictEqual(built.code, 0, built.stderr)
+})
+
+interface Place {
+  readonly folder: string
+  readonly database: string
+  readonly storage: Layer.Layer<Storage.Storage, Storage.StorageError>
+  /** Runs a command on the database. */
+  readonly cli: (
+    ...args: ReadonlyArray<string>
+  ) => Effect.Effect<{ readonly code: number; readonly stdout: string; readonly stderr: string }>
+  /** Runs a command and reads its JSON. */
+  // biome-ignore lint/suspicious/noExplicitAny: what it prints is what the tests look at
+  readonly json: (...args: ReadonlyArray<string>) => Effect.Effect<any>
+}
+
+const inPlace = (body: (place: Place) => Effect.Effect<void, unknown>) =>
+  Effect.gen(function* () {
+    const folder = yield* temporaryFolder
+    const database = path.join(folder, "recovery.db")
+    const env = { ...process.env, NO_COLOR: "1", COLUMNS: "" }
+    const cli: Place["cli"] = (...args) =>
+      exec(process.execPath, [binary, ...args, ...(args.includes("--config") ? [] : ["--database", database])], {
+        cwd: folder,
+        env
+      })
+    const json: Place["json"] = (...args) =>
+      Effect.map(cli(...args, "--json"), ({ code, stderr, stdout }) => {
+        assert.strictEqual(code, 0, stderr)
+        return JSON.parse(stdout)
+      })
+    yield* body({ folder, database, cli, json, storage: SqliteStorage.layer({ filename: database }) })
+  }).pipe(Effect.scoped)
+
+const test = (name: string, body: (place: Place) => Effect.Effect<void, unknown>) =>
+  it.live(name, () => inPlace(body), 60_000)
+
+describe("recovery, the command line", () => {
+  test("seed 001's five commands and its numbers come out of a real database", ({ cli, json, storage }) =>
+    Effect.gen(function* () {
+      const repository = "repo/name"
+      const saved = yield* json(
+        ...["create-checkpoint", "--repository", repository, "--workflow-name", "CI", "--run-id", "run_123"],
+        ...["--commit-sha", "abc123", "--checkpoint-type", "job", "--checkpoint-name", "tests_passed"],
+        ...["--state", `{"files":45}`, "--environment", "node=20"]
+      )
+      assert.strictEqual(saved.kind, "job")
+      assert.deepStrictEqual(saved.labels, { repository, workflow: "CI", run: "run_123", commit: "abc123" })
+      /** What becomes of the recoveries, by type. */
+      const plan = {
+        retry: { completed: 27, failed: 2, running: 1 },
+        resume: { completed: 8, failed: 1, running: 1 },
+        rollback: { completed: 3, failed: 2, running: 0 }
+      } as const
+      const act = (failure: { readonly message: string }) =>
+        failure.message === "completed" ? Effect.void : failure.message === "failed" ? Effect.fail("no") : Effect.never
+      const manager = RecoveryManager.layer({ actions: { retry: act, resume: act, rollback: act } })
+      yield* Effect.gen(function* () {
+        const recover = (type: keyof typeof plan, how: string) =>
+          Effect.gen(function* () {
+            const labels = { repository, commit: "abc123" }
+            const { id } = yield* RecoveryManager.report(how, { labels })
+            return yield* RecoveryManager.initiate(id, type)
+          })
+        for (const type of ["retry", "resume", "rollback"] as const) {
+          for (let i = 0; i < plan[type].completed; i++) yield* recover(type, "completed")
+          for (let i = 0; i < plan[type].failed; i++) yield* recover(type, "failed")
+        }
+        const running = yield* Effect.fork(
+          Effect.all([recover("retry", "running"), recover("resume", "running")], { concurrency: 2 })
+        )
+        const dashboard = Effect.map(RecoveryManager.dashboard(repository), (one) => one.recovery_summary)
+        const turn = Effect.promise(() => new Promise(setImmediate))
+        yield* Effect.repeat(Effect.zipLeft(dashboard, turn), {
+          until: (summary) => summary.in_progress_recoveries === 2
+        })
+        const shown = yield* json("dashboard", "--repository", repository)
+        assert.deepStrictEqual(shown.recovery_summary, {
+          total_recoveries: 45,
+          successful_recoveries: 38,
+          failed_recoveries: 5,
+          in_progress_recoveries: 2,
+          success_rate: 84.44
+        })
+        assert.deepStrictEqual(shown.recovery_by_type, {
+          retry: { total: 30, successful: 27 },
+          resume: { total: 10, successful: 8 },
+          rollback: { total: 5, successful: 3 }
+        })
+        assert.strictEqual(shown.recent_recoveries.length, 10)
+        assert.strictEqual(shown.checkpoint_status[0].name, "before_recovery")
+        const text = (yield* cli("dashboard", "--repository", repository)).stdout
+        assert.match(text, /84\.44 %/)
+        assert.match(text, /retry +27 +30/)
+        const other = yield* json("dashboard", "--repository", "another")
+        assert.strictEqual(other.recovery_summary.total_recoveries, 0)
+        const [newest] = shown.recent_recoveries
+        const one = yield* json("status", "--recovery-id", newest.id)
+        assert.strictEqual(one.status, "in_progress")
+        assert.match((yield* cli("status", "--recovery-id", newest.id)).stdout, /monitor/)
+        // Another process is told that it is being recovered.
+        const busy = yield* cli("initiate", "--failure-id", one.failure, "--type", "retry")
+        assert.strictEqual(busy.code, 4)
+        yield* Fiber.interrupt(running)
+      }).pipe(Effect.provide(Layer.provideMerge(manager, storage)))
+      const refused = yield* cli("rollback", "--checkpoint-id", saved.id, "--reason", "manual_fix")
+      assert.strictEqual(refused.code, 4)
+      assert.match(refused.stderr, /no action of this type/)
+    }))
+
+  test("a configuration names the workflows, so that a run is really recovered", ({
+    database,
+    folder,
+    json,
+    cli,
+    storage
+  }) =>
+    Effect.gen(function* () {
+      const source = path.resolve("src")
+      fs.writeFileSync(
+        path.join(folder, "recovery.config.ts"),
+        `
+import * as fs from "node:fs"
+import { Effect, Schema } from "effect"
+import { Step, Workflow } from "${source}/index.ts"
+import { Operator } from "${source}/operate.ts"
+import { SqliteStorage } from "${source}/sqlite.ts"
+
+const deploy = Step.make("deploy", {
+  error: Schema.String,
+  run: Effect.suspend(() => (fs.existsSync("up") ? Effect.void : Effect.fail("connection refused")))
+})
+export const Release = Workflow.make("release", { error: Schema.String }, () => deploy)
+export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON.stringify(database)} }), workflows: [Release] })
+`
+      )
+      fs.symlinkSync(path.resolve("node_modules"), path.join(folder, "node_modules"))
+      const config = ["--config", path.join(folder, "recovery.config.ts")]
+      const Release = Workflow.make("release", { error: Schema.String }, () => Effect.fail("connection refused"))
+      yield* Effect.provide(Effect.flip(Workflow.execute(Release, { id: "v1" })), storage)
+      yield* json("report", "--failure-id", "f1", "--message", "connection refused", "--run-id", "v1")
+      assert.strictEqual((yield* json("failures", "f1")).category, "infrastructure")
+      const [run] = yield* json("runs", "--limit", "5")
+      assert.deepStrictEqual([run.id, run.status], ["v1", "failed"])
+      const first = yield* cli("initiate", "--failure-id", "f1", "--json", ...config)
+      assert.strictEqual(first.code, 1)
+      assert.strictEqual(JSON.parse(first.stdout).status, "failed")
+      fs.writeFileSync(path.join(folder, "up"), "")
+      const [one, two] = yield* Effect.all(
+        [cli("initiate", "--failure-id", "f1", ...config), cli("initiate", "--failure-id", "f1", ...config)],
+        { concurrency: 2 }
+      )
+      // One of them recovers it; the other is told that it is under way, or done.
+      assert.deepStrictEqual([one.code, two.code].sort(), [0, 4], one.stderr + two.stderr)
+      const again = yield* json("runs", "v1")
+      assert.strictEqual(again.status, "completed")
+      assert.strictEqual((yield* json("failures", "f1")).status, "resolved")
+      const suggested = yield* json("suggest", "--failure-id", "f1")
+      assert.strictEqual(suggested[0].cases > 0, true)
+      const statistics = yield* json("stats")
+      assert.deepStrictEqual(statistics.byStrategy.retry, { successful: 1, total: 2, successRate: 0.5 })
+    }))
+
+  test("checkpoints are created, listed, shown, validated and deleted", ({ cli, database, folder, json }) =>
+    Effect.gen(function* () {
+      const artifact = path.join(folder, "build.tar")
+      fs.writeFileSync(artifact, "bytes")
+      const fields = ["--repository", "shop", "--workflow-name", "CI", "--run-id", "r1", "--commit-sha", "abc"]
+      const made = yield* json("checkpoint", "create", ...fields, "--checkpoint-name", "built", "--artifact", artifact)
+      assert.deepStrictEqual(
+        (yield* json("checkpoint", "list", "--repository", "shop")).map((one: { id: string }) => one.id),
+        [made.id]
+      )
+      assert.deepStrictEqual(yield* json("checkpoint", "list", "--repository", "blog"), [])
+      assert.strictEqual((yield* json("checkpoint", "show", made.id)).name, "built")
+      fs.rmSync(artifact)
+      const validity = yield* json("checkpoint", "validate", made.id)
+      assert.isTrue(validity.is_valid)
+      assert.strictEqual(validity.warnings.length, 3, JSON.stringify(validity))
+      yield* Effect.gen(function* () {
+        const storage = yield* Storage.Storage
+        const whole = yield* Effect.flatten(storage.snapshot(Number(made.id)))
+        const { key: _, rewound: __, ...rest } = whole
+        yield* storage.save({ ...rest, state: `{"forged":1}` }, {})
+      }).pipe(Effect.provide(SqliteStorage.layer({ filename: database })))
+      const [forged] = yield* json("checkpoint", "list")
+      const invalid = yield* cli("checkpoint", "validate", forged.id)
+      assert.strictEqual(invalid.code, 1)
+      assert.match(invalid.stdout, /integrity/)
+      assert.strictEqual((yield* cli("checkpoint", "delete", made.id)).code, 0)
+      assert.strictEqual((yield* cli("checkpoint", "show", made.id)).code, 3)
+      const bad = yield* cli("checkpoint", "create", ...fields, "--checkpoint-name", "x", "--state", "{")
+      assert.strictEqual(bad.code, 2)
+    }))
+
+  test("failures are reported with their logs, however long, and resolved by hand", ({ cli, folder, json }) =>
+    Effect.gen(function* () {
+      const log = path.join(folder, "job.log")
+      const file = fs.openSync(log, "w")
+      fs.ftruncateSync(file, 200 * 1024 * 1024)
+      fs.closeSync(file)
+      fs.appendFileSync(log, "\nrunning flake8\nsrc/a.py:1:80: flake8 error: E501 line too long\ndone\n")
+      const started = performance.now()
+      const failure = yield* json(
+        "report",
+        "--log",
+        log,
+        "--repository",
+        "shop",
+        "--commit-sha",
+        "abc",
+        "--label",
+        "job=lint"
+      )
+      assert.isBelow(performance.now() - started, 20_000)
+      assert.deepStrictEqual(
+        [failure.category, failure.message, failure.labels],
+        [
+          "linting",
+          "src/a.py:1:80: flake8 error: E501 line too long",
+          { job: "lint", repository: "shop", commit: "abc" }
+        ]
+      )
+      const hostile = yield* cli("report", "--message", "\u001b[2J\u001b[31mfailed\u0007\u202e")
+      for (const control of ["\u001b", "\u0007", "\u202e"]) assert.notInclude(hostile.stdout, control)
+      const open = yield* json("failures", "--status", "open", "--repository", "shop")
+      assert.strictEqual(open.length, 1)
+      assert.strictEqual((yield* json("resolve", "--failure-id", failure.id, "--by", "ada")).resolvedBy, "ada")
+      assert.deepStrictEqual(yield* json("failures", "--status", "open", "--repository", "shop"), [])
+      assert.strictEqual((yield* json("cleanup", "--older-than", "1 millis")).records, 1)
+      assert.strictEqual((yield* cli("cleanup", "--older-than", "soon")).code, 2)
+      assert.strictEqual((yield* cli("resolve")).code, 2)
+      assert.strictEqual((yield* cli("report")).code, 2)
+      assert.strictEqual((yield* cli("report", "--log", path.join(folder, "no.log"))).code, 2)
+      assert.deepStrictEqual(yield* json("locks"), [])
+    }))
+
+  test("a run that asks is answered", ({ cli, json, storage }) =>
+    Effect.gen(function* () {
+      const pay = Step.make("pay", {
+        error: Declined,
+        run: Effect.fail(new Declined()),
+        recover: { Declined: Strategy.manual({ question: "The card was declined. What now?" }) }
+      })
+      const Order = Workflow.make("order", { error: Declined }, () => pay)
+      yield* Effect.provide(Effect.exit(Workflow.execute(Order, { id: "o1" })), storage)
+      const [run] = yield* json("runs", "--status", "suspended")
+      assert.strictEqual(run.waiting[0].about, "The card was declined. What now?")
+      assert.match((yield* cli("runs", "o1")).stdout, /question/)
+      assert.strictEqual((yield* cli("resolve", "--run-id", "o1", "--answer", "abort", "--note", "no card")).code, 0)
+      const nobody = yield* cli("resolve", "--run-id", "nobody", "--answer", "abort")
+      assert.strictEqual(nobody.code, 3)
+    }))
+
+  test("what is wrong has a message, an exit code, and changes nothing", ({ cli, database, folder }) =>
+    Effect.gen(function* () {
+      const codes = (...args: ReadonlyArray<string>) => Effect.map(cli(...args), ({ code }) => code)
+      assert.strictEqual(yield* codes("status", "--recovery-id", "nope"), 3)
+      assert.strictEqual(yield* codes("suggest", "--failure-id", "nope"), 3)
+      assert.strictEqual(yield* codes("rollback", "--checkpoint-id", "failure_1"), 3)
+      assert.strictEqual(yield* codes("runs", "nope"), 3)
+      assert.strictEqual(yield* codes("initiate"), 2)
+      assert.strictEqual(yield* codes("initiate", "--failure-id", "x", "--type", "explode"), 2)
+      assert.strictEqual(yield* codes("no-such-command"), 2)
+      const missing = yield* cli("dashboard", "--config", path.join(folder, "none.mjs"), "--json")
+      assert.strictEqual(missing.code, 6)
+      assert.strictEqual(missing.stdout, "")
+      assert.strictEqual(JSON.parse(missing.stderr).error.tag, "Config")
+      const throwing = path.join(folder, "recovery.config.mjs")
+      fs.writeFileSync(throwing, `throw new Error("not today")`)
+      const thrown = yield* cli("dashboard", "--config", throwing)
+      assert.strictEqual(thrown.code, 6)
+      assert.match(thrown.stderr, /not today/)
+      fs.writeFileSync(throwing, `export default 42`)
+      assert.match((yield* cli("dashboard", "--config", throwing)).stderr, /must export default/)
+      fs.writeFileSync(path.join(folder, "text.db"), "this is no database, but a text that is long enough")
+      const noDatabase = yield* exec(process.execPath, [
+        binary,
+        "dashboard",
+        "--database",
+        path.join(folder, "text.db")
+      ])
+      assert.strictEqual(noDatabase.code, 5)
+      const { default: Sqlite } = yield* Effect.promise(() => import("better-sqlite3"))
+      const file = new Sqlite(database)
+      file.exec("INSERT INTO effect_recovery_migrations (migration_id, name) VALUES (9999, 'newer')")
+      file.close()
+      const newer = yield* cli("dashboard")
+      assert.strictEqual(newer.code, 5)
+      assert.match(newer.stderr, /newer one/)
+    }))
+
+  test("fits a terminal of 40 columns, and has an overview", ({ folder, json, database }) =>
+    Effect.gen(function* () {
+      yield* json("report", "--message", "x".repeat(300), "--repository", "a/very/long/name")
+      const narrow = yield* exec(process.execPath, [binary, "failures", "--database", database], {
+        cwd: folder,
+        env: { ...process.env, COLUMNS: "40", NO_COLOR: "1" }
+      })
+      const overview = yield* exec(process.execPath, [binary])
+      for (const command of ["dashboard", "initiate", "exit codes"])
+        assert.include(overview.stdout.toLowerCase(), command)
+      assert.isAtMost(Math.max(...narrow.stdout.split("\n").map((line) => [...line].length)), 40)
+    }))
+
+  test("interrupted, a recovery is cancelled and on record", ({ database, folder, json, storage }) =>
+    Effect.gen(function* () {
+      const source = path.resolve("src")
+      const config = path.join(folder, "recovery.config.ts")
+      fs.writeFileSync(
+        config,
+        `
+import { Effect } from "effect"
+import { Operator } from "${source}/operate.ts"
+import { SqliteStorage } from "${source}/sqlite.ts"
+const retry = () => Effect.zipRight(Effect.sync(() => process.stderr.write("started")), Effect.never)
+export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON.stringify(database)} }), actions: { retry } })
+`
+      )
+      fs.symlinkSync(path.resolve("node_modules"), path.join(folder, "node_modules"))
+      yield* json("report", "--failure-id", "f1", "--message", "connection refused")
+      const child = spawn(process.execPath, [binary, "initiate", "--failure-id", "f1", "--config", config], {
+        cwd: folder
+      })
+      const closed = new Promise<number | null>((resolve) => child.once("close", resolve))
+      child.stderr.on("data", (chunk) => `${chunk}`.includes("started") && child.kill("SIGINT"))
+      assert.strictEqual(yield* Effect.promise(() => closed), 130)
+      const [recovery] = yield* Effect.provide(RecoveryManager.recoveries({ failure: "f1" }), storage)
+      assert.strictEqual(recovery?.status, "cancelled")
+    }))
+})

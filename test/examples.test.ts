@@ -8,6 +8,8 @@ import * as files from "../examples/files/files.js"
 import * as locks from "../examples/files/locks.js"
 import * as fileTransactions from "../examples/files/transactions.js"
 import * as keyedBreaker from "../examples/keyed-breaker.js"
+import * as insights from "../examples/operate/insights.js"
+import * as recoveries from "../examples/operate/recoveries.js"
 import * as bulkhead from "../examples/policies/bulkhead.js"
 import * as circuitBreaker from "../examples/policies/circuit-breaker.js"
 import * as faults from "../examples/policies/faults.js"
@@ -51,6 +53,24 @@ describe("the examples do what they say", () => {
         states: ["down.example open", "up.example closed"]
       }
     ],
+    "operate/recoveries": [
+      recoveries.program,
+      {
+        suggested: ["retry", "restart"],
+        steps: [
+          "analyze_failure_cause",
+          "check_retry_limits",
+          "apply_failure_specific_fixes",
+          "trigger_workflow_retry",
+          "monitor_retry_execution",
+          "validate_success"
+        ],
+        done: ["compile", "publish", "rerun lint"],
+        lint: ["linting", "src/app.py:7: flake8 error: E501 line too long", "completed"],
+        successRate: 100
+      }
+    ],
+    "operate/insights": [insights.program, { first: 3, later: 1, skipped: 5, retried: 0 }],
     "policies/faults": [
       faults.program,
       ["rate-limit, may pass", "conflict, may pass", "network, may pass", "rate-limit, may pass", "unknown"]

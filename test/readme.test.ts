@@ -6,13 +6,13 @@ const read = (file: string) => fs.readFileSync(new URL(file, root), "utf8")
 
 /** Code blocks that say which file they come from. */
 const blocks = (document: string) =>
-  [...read(document).matchAll(/<!-- (examples\/[\w/-]+\.ts) -->\n```ts\n([\s\S]*?)```/g)].map(
+  [...read(document).matchAll(/<!-- (examples\/[\w/.-]+\.ts) -->\n```ts\n([\s\S]*?)```/g)].map(
     ([, file = "", code = ""]) => ({ file, code })
   )
 
 const pagesOf = (folder: string) => fs.readdirSync(new URL(folder, root)).map((page) => `${folder}${page}`)
 const policies = pagesOf("docs/policies/").filter((page) => page !== "docs/policies/README.md")
-const withCode = [...policies, ...pagesOf("docs/durable/"), ...pagesOf("docs/files/")]
+const withCode = [...policies, ...pagesOf("docs/durable/"), ...pagesOf("docs/files/"), ...pagesOf("docs/operate/")]
 const pages = [...withCode, "docs/policies/README.md"]
 
 describe("the documents", () => {

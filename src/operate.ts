@@ -2,6 +2,8 @@
  * @since 0.5.0
  */
 
+export * as Escalation from "./operate/Escalation.js"
+export * as EscalationRecord from "./operate/EscalationRecord.js"
 export * as FailureRecord from "./operate/FailureRecord.js"
 export * as Insights from "./operate/Insights.js"
 export * as OperateError from "./operate/OperateError.js"

@@ -272,6 +272,37 @@ const resolve = Command.make(
     })
 ).pipe(Command.withDescription("Close a failure, or answer the question of a run"))
 
+const one = (view: typeof views.escalations) => (screen: Parameters<typeof view>[0], value: unknown) =>
+  view(screen, [value])
+
+const escalations = Command.make(
+  "escalations",
+  {
+    ...common,
+    status: Options.choice("status", ["open", "acknowledged", "resolved"] as const).pipe(
+      Options.withDescription("Only those that stand so"),
+      Options.optional
+    ),
+    acknowledge: optional("acknowledge", "The id of one that somebody looks at"),
+    resolve: optional("resolve", "The id of one that is dealt with"),
+    by: optional("by", "Who; the user, if it is left out"),
+    note: optional("note", "Why, for the record"),
+    limit
+  },
+  (given) => {
+    const by = maybe(given.by) ?? me()
+    const [acknowledged, resolved] = [maybe(given.acknowledge), maybe(given.resolve)]
+    if (acknowledged !== undefined) {
+      return ask(given, { _tag: "Acknowledge", escalation: acknowledged, by }, one(views.escalations))
+    }
+    if (resolved !== undefined) {
+      const request = { _tag: "ResolveEscalation", escalation: resolved, by, note: maybe(given.note) } as const
+      return ask(given, request, one(views.escalations))
+    }
+    return ask(given, { _tag: "Escalations", status: maybe(given.status), limit: given.limit }, views.escalations)
+  }
+).pipe(Command.withDescription("What somebody should look at; acknowledge and resolve it"))
+
 const stats = Command.make("stats", common, (given) => ask(given, { _tag: "Statistics" }, views.statistics)).pipe(
   Command.withDescription("Health, trend, success rates, frequent errors, slow steps")
 )
@@ -305,6 +336,7 @@ export const recovery = Command.make("recovery").pipe(
     report,
     suggest,
     resolve,
+    escalations,
     stats,
     cleanup,
     locks

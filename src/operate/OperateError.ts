@@ -31,6 +31,18 @@ export class RecoveryNotFound extends Data.TaggedError("RecoveryNotFound")<{ rea
 }
 
 /**
+ * There is no escalation with this id.
+ *
+ * @since 0.5.0
+ * @category errors
+ */
+export class EscalationNotFound extends Data.TaggedError("EscalationNotFound")<{ readonly escalation: string }> {
+  override get message(): string {
+    return `There is no escalation "${this.escalation}" on record. List the escalations to see what there is.`
+  }
+}
+
+/**
  * A record that cannot be read. It was not changed.
  *
  * @since 0.5.0

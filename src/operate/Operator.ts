@@ -11,6 +11,7 @@ import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Fault from "../react/Fault.js"
 import type * as Storage from "../storage/Storage.js"
+import type { EscalationRecord } from "./EscalationRecord.js"
 import * as Insights from "./Insights.js"
 import { answer } from "./internal/operator/answer.js"
 import { refusalOf } from "./internal/operator/refusal.js"
@@ -81,6 +82,18 @@ export type Request =
       readonly answer: "retry" | "skip" | "abort" | "value"
       readonly value?: unknown
       readonly question?: string | undefined
+      readonly by: string
+      readonly note?: string | undefined
+    }
+  | {
+      readonly _tag: "Escalations"
+      readonly status?: EscalationRecord["status"] | undefined
+      readonly limit?: number | undefined
+    }
+  | { readonly _tag: "Acknowledge"; readonly escalation: string; readonly by: string }
+  | {
+      readonly _tag: "ResolveEscalation"
+      readonly escalation: string
       readonly by: string
       readonly note?: string | undefined
     }

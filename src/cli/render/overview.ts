@@ -12,6 +12,7 @@ const commands: ReadonlyArray<readonly [name: string, about: string]> = [
   ["runs", "runs of workflows, or one run with its steps"],
   ["checkpoint", "create, list, show, validate, delete"],
   ["create-checkpoint", "the same as checkpoint create"],
+  ["escalations", "what somebody should look at; acknowledge and resolve it"],
   ["stats", "health, trend, success rates, slow steps"],
   ["locks", "locks in the storage, and who holds them"],
   ["cleanup", "remove what is old and has ended"]

@@ -252,6 +252,16 @@ export const statistics = (screen: Screen, value: Json): string => {
   ].join("\n\n")
 }
 
+export const escalations = (screen: Screen, value: Json): string =>
+  rows(screen, value, "no escalations", {
+    escalation: of("id"),
+    level: of("level"),
+    status: of("status"),
+    raised: (row) => time(at(row, "raisedAt")),
+    by: (row) => at(row, "resolvedBy") ?? at(row, "acknowledgedBy"),
+    message: of("message")
+  })
+
 export const locks = (screen: Screen, value: Json): string =>
   rows(screen, value, "no locks", { lock: of("lock"), state: of("state"), token: of("token"), owner: of("owner") })
 

@@ -6,6 +6,7 @@ import * as Checkpoint from "../../../remember/Checkpoint.js"
 import * as Lock from "../../../remember/Lock.js"
 import * as Workflow from "../../../remember/Workflow.js"
 import * as Storage from "../../../storage/Storage.js"
+import * as Escalation from "../../Escalation.js"
 import * as Insights from "../../Insights.js"
 import type { Request } from "../../Operator.js"
 import * as RecoveryManager from "../../RecoveryManager.js"
@@ -55,6 +56,12 @@ const dispatch = (request: Request): Effect.Effect<unknown, unknown, Needs> => {
       return RecoveryManager.resolve(request.failure, request.by)
     case "Answer":
       return resolve(request)
+    case "Escalations":
+      return Escalation.list(request)
+    case "Acknowledge":
+      return Escalation.acknowledge(request.escalation, request.by)
+    case "ResolveEscalation":
+      return Escalation.resolve(request.escalation, request.by, request.note)
     case "Statistics":
       return Insights.statistics
     case "Cleanup":

@@ -6,6 +6,7 @@ type Refusal = Extract<Reply, { readonly ok: false }>
 const kinds: Readonly<Record<string, Refusal["kind"]>> = {
   FailureNotFound: "NotFound",
   RecoveryNotFound: "NotFound",
+  EscalationNotFound: "NotFound",
   CheckpointNotFound: "NotFound",
   RunNotFound: "NotFound",
   RecoveryRefused: "Refused",

@@ -3,6 +3,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Storage from "../../../storage/Storage.js"
+import * as EscalationRecord from "../../EscalationRecord.js"
 import * as FailureRecord from "../../FailureRecord.js"
 import { RecordDamaged } from "../../OperateError.js"
 import * as RecoveryRecord from "../../RecoveryRecord.js"
@@ -66,8 +67,11 @@ const make = <D, I>(kind: string, details: Schema.Schema<D, I>) => {
 export type FailureDetails = typeof FailureRecord.Details.Type
 export type RecoveryDetails = typeof RecoveryRecord.Details.Type
 
+export type EscalationDetails = typeof EscalationRecord.Details.Type
+
 export const failures = make("failure", FailureRecord.Details)
 export const recoveries = make("recovery", RecoveryRecord.Details)
+export const escalations = make("escalation", EscalationRecord.Details)
 
 /** Only the library writes these rows, with these statuses. */
 export const toFailure = ({ at, details, id, labels, status, updatedAt }: Stored<FailureDetails>) => ({
@@ -87,6 +91,17 @@ export const toRecovery = ({ at, details, id, labels, status, updatedAt }: Store
   labels,
   status: isStatus(status) ? status : ("failed" as const),
   startedAt: new Date(at),
+  updatedAt: new Date(updatedAt)
+})
+
+const isEscalationStatus = Schema.is(EscalationRecord.Status)
+
+export const toEscalation = ({ at, details, id, labels, status, updatedAt }: Stored<EscalationDetails>) => ({
+  ...details,
+  id,
+  labels,
+  status: isEscalationStatus(status) ? status : ("open" as const),
+  raisedAt: new Date(at),
   updatedAt: new Date(updatedAt)
 })
 

@@ -1,0 +1,174 @@
+import * as crypto from "node:crypto"
+import * as http from "node:http"
+import type { AddressInfo } from "node:net"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/TestClock"
+import type { Storage } from "effect-recovery"
+import { Escalation, type EscalationRecord, RecoveryManager } from "effect-recovery/operate"
+import { backends } from "../support/storages.js"
+
+const report = (times: number, message = "disk full", job = "build") =>
+  Effect.repeatN(RecoveryManager.report(new Error(message), { labels: { repository: "shop", job } }), times - 1)
+
+const check = Effect.flatMap(Escalation.Escalation, (escalation) => escalation.check)
+
+describe.each(backends)("Escalation on $name", ({ make }) => {
+  const told: Array<EscalationRecord.EscalationRecord> = []
+  const test = <A, E>(name: string, body: Effect.Effect<A, E, Escalation.Escalation | Storage.Storage>) =>
+    it.scoped(
+      name,
+      (): Effect.Effect<A, unknown, Scope.Scope> =>
+        Effect.flatMap(make, ({ join }) => {
+          told.length = 0
+          const layer = Escalation.layer({
+            sinks: [
+              (escalation) => Effect.sync(() => void told.push(escalation)),
+              () => Effect.die("a sink that dies")
+            ],
+            interval: "1 hour"
+          })
+          return Effect.provide(body, layer.pipe(Layer.provideMerge(join())))
+        })
+    )
+
+  test(
+    "five open failures of one kind within a day are escalated once, and again after six hours",
+    Effect.gen(function* () {
+      yield* report(4)
+      yield* report(4, "disk full", "test")
+      assert.deepStrictEqual(yield* check, [])
+      yield* report(1)
+      const [escalation] = yield* check
+      assert.deepStrictEqual(
+        [escalation?.level, escalation?.group, escalation?.failures.length, escalation?.labels],
+        ["human", "resource build", 5, { repository: "shop", job: "build" }]
+      )
+      assert.deepStrictEqual(told, [escalation])
+      yield* report(1)
+      assert.deepStrictEqual(yield* check, [])
+      yield* Escalation.acknowledge(escalation?.id ?? "", "ada")
+      assert.deepStrictEqual(yield* check, [])
+      yield* TestClock.adjust("361 minutes")
+      const all = yield* Escalation.list()
+      assert.deepStrictEqual(
+        all.map(({ failures, status }) => [status, failures.length]),
+        [
+          ["open", 6],
+          ["acknowledged", 5]
+        ]
+      )
+      // By itself, from time to time.
+      assert.strictEqual(told.length, 2)
+    })
+  )
+
+  test(
+    "what was dealt with calls for no other escalation until there are new failures",
+    Effect.gen(function* () {
+      yield* report(5)
+      const [escalation] = yield* check
+      const resolved = yield* Escalation.resolve(escalation?.id ?? "", "ada", "more disks")
+      assert.deepStrictEqual([resolved.status, resolved.resolvedBy, resolved.note], ["resolved", "ada", "more disks"])
+      assert.strictEqual((yield* Escalation.acknowledge(resolved.id, "bob")).status, "resolved")
+      assert.deepStrictEqual(yield* check, [])
+      yield* TestClock.adjust("1 millis")
+      yield* report(4)
+      assert.deepStrictEqual(yield* check, [])
+      yield* report(1)
+      assert.strictEqual((yield* check)[0]?.failures.length, 5)
+      const unknown = yield* Effect.flip(Escalation.resolve("none", "ada"))
+      assert.strictEqual(unknown._tag, "EscalationNotFound")
+    })
+  )
+
+  test(
+    "of many who look at once, one raises it and tells of it",
+    Effect.gen(function* () {
+      yield* report(5)
+      const raised = yield* Effect.all([check, check, check, check], { concurrency: "unbounded" })
+      assert.strictEqual(raised.flat().length, 1)
+      assert.strictEqual(told.length, 1)
+    })
+  )
+
+  test(
+    "failures that are old or resolved do not count",
+    Effect.gen(function* () {
+      yield* report(4)
+      const one = yield* RecoveryManager.report(new Error("disk full"), { labels: { job: "build" } })
+      yield* RecoveryManager.resolve(one.id, "ada")
+      assert.deepStrictEqual(yield* check, [])
+    })
+  )
+})
+
+describe("Escalation.webhook", () => {
+  /** Answers with these statuses, one after the other. */
+  const server = (statuses: Array<number>) =>
+    Effect.acquireRelease(
+      Effect.promise(async () => {
+        const requests: Array<{ readonly body: string; readonly signature: unknown }> = []
+        const listening = http.createServer((request, response) => {
+          const chunks: Array<Buffer> = []
+          request.on("data", (chunk) => chunks.push(chunk))
+          request.on("end", () => {
+            requests.push({
+              body: Buffer.concat(chunks).toString("utf8"),
+              signature: request.headers["x-recovery-signature"]
+            })
+            response.writeHead(statuses.shift() ?? 204, { location: "http://127.0.0.1:1/elsewhere" }).end()
+          })
+        })
+        await new Promise<void>((resolve) => listening.listen(0, "127.0.0.1", resolve))
+        const { port } = listening.address() as AddressInfo
+        return { listening, requests, url: `http://127.0.0.1:${port}/` }
+      }),
+      ({ listening }) => Effect.sync(() => listening.close())
+    )
+
+  const escalation: EscalationRecord.EscalationRecord = {
+    id: "escalation_1",
+    status: "open",
+    labels: {},
+    raisedAt: new Date(0),
+    updatedAt: new Date(0),
+    rule: "repeated",
+    group: "resource",
+    level: "human",
+    message: "5 failures of resource, such as: ünlesbar",
+    failures: ["f1"],
+    categories: ["resource"],
+    severities: ["high"]
+  }
+
+  it.scopedLive("is signed over its bytes", () =>
+    Effect.gen(function* () {
+      const { requests, url } = yield* server([])
+      yield* Escalation.webhook({ url, secret: "s3cret" })(escalation)
+      const [request] = requests
+      const expected = crypto
+        .createHmac("sha256", "s3cret")
+        .update(request?.body ?? "")
+        .digest("hex")
+      assert.strictEqual(request?.signature, `sha256=${expected}`)
+      assert.strictEqual(JSON.parse(request?.body ?? "").message, escalation.message)
+    })
+  )
+
+  it.scopedLive(
+    "is tried again where the other side is in trouble, and not where it refuses or sends elsewhere",
+    () =>
+      Effect.gen(function* () {
+        const again = yield* server([503, 204])
+        yield* Escalation.webhook({ url: again.url })(escalation)
+        assert.strictEqual(again.requests.length, 2)
+        const refusing = yield* server([401, 204])
+        yield* Effect.flip(Escalation.webhook({ url: refusing.url })(escalation))
+        assert.strictEqual(refusing.requests.length, 1)
+      }),
+    30_000
+  )
+})

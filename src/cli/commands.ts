@@ -18,7 +18,15 @@ const optional = (name: string, description: string) => Options.optional(text(na
 const repository = optional("repository", "Only of this repository")
 const limit = Options.integer("limit").pipe(Options.withDescription("How many at most"), Options.withDefault(50))
 const usage = (message: string) => new Ended({ code: exitCodes.Usage, tag: "Usage", message })
-const me = () => os.userInfo().username
+
+/** In a container the user may have no name. */
+const me = (): string => {
+  try {
+    return os.userInfo().username
+  } catch {
+    return process.env.USER ?? "somebody"
+  }
+}
 
 const dashboard = Command.make("dashboard", { ...common, repository }, (given) =>
   ask(given, { _tag: "Dashboard", repository: maybe(given.repository) }, views.dashboard)
@@ -91,15 +99,15 @@ const fields = {
   dependencies: text("dependency", "A system it relies on").pipe(Options.repeated)
 }
 
-const readState = (given: string) =>
+const readJson = (option: string, given: string) =>
   Effect.try({
     try: (): unknown => JSON.parse(given.startsWith("@") ? fs.readFileSync(given.slice(1), "utf8") : given),
-    catch: (cause) => usage(`--state must be JSON: ${cause instanceof Error ? cause.message : String(cause)}`)
+    catch: (cause) => usage(`${option} must be JSON: ${cause instanceof Error ? cause.message : String(cause)}`)
   })
 
 const create = (name: string) =>
   Command.make(name, fields, (given) =>
-    Effect.flatMap(readState(given.state), (state) =>
+    Effect.flatMap(readJson("--state", given.state), (state) =>
       ask(
         given,
         {
@@ -253,7 +261,7 @@ const resolve = Command.make(
       Options.withDescription("The answer to its question"),
       Options.optional
     ),
-    value: optional("value", "With --answer value: the value, as JSON"),
+    value: optional("value", "With --answer value: the value, as JSON, or @FILE"),
     question: optional("question", "Which question, if there are several"),
     by: optional("by", "Who answers; the user, if it is left out"),
     note: optional("note", "Why, for the record")
@@ -266,7 +274,7 @@ const resolve = Command.make(
       if (run === undefined || answer === undefined) {
         return yield* usage("resolve needs --failure-id, or --run-id and --answer.")
       }
-      const value = answer === "value" ? yield* readState(maybe(given.value) ?? "") : undefined
+      const value = answer === "value" ? yield* readJson("--value", maybe(given.value) ?? "") : undefined
       const more = { value, question: maybe(given.question), note: maybe(given.note) }
       yield* ask(given, { _tag: "Answer", run, answer, by, ...more }, () => `${run} was told: ${answer}`)
     })
@@ -312,7 +320,7 @@ const cleanup = Command.make(
   { ...common, age: text("older-than", "Such as 30 days").pipe(Options.withDefault("30 days")) },
   (given) =>
     Effect.flatMap(Effect.try(() => Duration.decode(given.age as Duration.DurationInput)).pipe(Effect.option), (age) =>
-      Option.isNone(age)
+      Option.isNone(age) || !(Duration.toMillis(age.value) > 0)
         ? Effect.fail(usage(`--older-than must be a duration such as "30 days", not "${given.age}".`))
         : ask(given, { _tag: "Cleanup", olderThanMillis: Duration.toMillis(age.value) }, views.cleanup)
     )

@@ -71,8 +71,8 @@ const fromConfig = (file: string): Effect.Effect<Opened, Ended> =>
 
 /** `$RECOVERY_DATABASE`, or a file of the user's. */
 const defaultDatabase = (): string =>
-  process.env.RECOVERY_DATABASE ??
-  path.join(process.env.XDG_DATA_HOME ?? path.join(os.homedir(), ".local", "share"), "effect-recovery", "recovery.db")
+  process.env.RECOVERY_DATABASE ||
+  path.join(process.env.XDG_DATA_HOME || path.join(os.homedir(), ".local", "share"), "effect-recovery", "recovery.db")
 
 const sizeOf = (file: string) =>
   Effect.sync(() =>

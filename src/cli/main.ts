@@ -13,7 +13,7 @@ import { recovery } from "./commands.js"
 import { plainConsole } from "./console.js"
 import { Ended, exitCodes } from "./exit.js"
 import { overview } from "./render/overview.js"
-import { screenOf } from "./render/table.js"
+import { plain, screenOf } from "./render/table.js"
 
 declare const VERSION: string
 
@@ -28,7 +28,7 @@ const codeOf = (cause: Cause.Cause<unknown>): number => {
   process.stderr.write(
     process.argv.includes("--json")
       ? `${JSON.stringify({ error: { tag: ended.tag, message: ended.message } })}\n`
-      : `recovery: ${ended.message}\n`
+      : `recovery: ${ended.message.split("\n").map(plain).join("\n")}\n`
   )
   return ended.code
 }

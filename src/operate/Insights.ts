@@ -211,7 +211,8 @@ export const suggest = (
   )
 
 /**
- * How failures and recoveries stand. Costs the same however many there are.
+ * How failures and recoveries stand. Costs the same however many there are; it
+ * grows with how many different steps and failures there were.
  *
  * @since 0.5.0
  * @category reading

@@ -80,19 +80,27 @@ export class RecoveryUnderWay extends Data.TaggedError("RecoveryUnderWay")<{
   }
 }
 
+/**
+ * What was asked makes no sense. Nothing was changed.
+ *
+ * @since 0.5.0
+ * @category errors
+ */
+export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{ readonly message: string }> {}
+
 const advice = {
   Resolved: "It was resolved already: there is nothing to recover.",
   NoRun:
     "It belongs to no run, and there is no action of this type for such failures: give one to RecoveryManager.layer, or to recovery.config.ts.",
   UnknownRun: "Its run is not in this storage any more.",
   UnknownWorkflow: "Its workflow is not known here: give it to RecoveryManager.layer, or to recovery.config.ts.",
-  Completed: "Its run has completed since.",
+  Completed: "Its run has completed since, so it was resolved.",
   NoCheckpoint: "There is no checkpoint of its run from before the failure. Retry or restart it instead.",
   Limit: "It was retried as often as it may be. Rewind the run, answer it by hand, or raise maxRetries."
 } as const
 
 /**
- * A recovery that cannot be made. Nothing was changed.
+ * A recovery that cannot be made. No run was changed.
  *
  * @since 0.5.0
  * @category errors

@@ -17,7 +17,7 @@ import type * as Worker from "../remember/Worker.js"
 import type * as Storage from "../storage/Storage.js"
 import type { FailureRecord } from "./FailureRecord.js"
 import { dashboardOf } from "./internal/manage/dashboard.js"
-import { initiate as initiate_, type Manager, resolveFailure } from "./internal/manage/initiate.js"
+import { initiate as initiate_, type Manager } from "./internal/manage/initiate.js"
 import type { AnyWorkflow } from "./internal/manage/perform.js"
 import type { RecoveryType as RecoveryType_ } from "./internal/manage/plans.js"
 import { rollbackTo, validateById } from "./internal/manage/rollback.js"
@@ -27,6 +27,7 @@ import { findFailure, findRecovery } from "./internal/records/find.js"
 import { classifyWithLog } from "./internal/records/log.js"
 import { failures as failures_, recoveries as recoveries_, toFailure, toRecovery } from "./internal/records/records.js"
 import { recordFailure } from "./internal/records/report.js"
+import { resolveFailure } from "./internal/records/resolve.js"
 import type {
   FailureNotFound,
   RecordDamaged,

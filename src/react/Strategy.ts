@@ -690,7 +690,9 @@ export interface Candidate extends Pick<For<never>, "name" | "budgets"> {
  * left to try. What is promising, `Insights.layer` learns from what became of
  * earlier recoveries; without it the order is the one they are written in.
  *
- * A failure of another category than those before is ranked anew.
+ * A failure of another category than those before is ranked anew, and so is
+ * one of a step whose process ended meanwhile: what the others had come to by
+ * then may count against another one.
  *
  * @example
  * ```ts

@@ -28,14 +28,15 @@ describe.each(backends)("Escalation on $name", ({ make }) => {
               (escalation) => Effect.sync(() => void told.push(escalation)),
               () => Effect.die("a sink that dies")
             ],
-            interval: "1 hour"
+            rules: [Escalation.rule({ cooldown: "20 minutes" })],
+            interval: "30 minutes"
           })
           return Effect.provide(body, layer.pipe(Layer.provideMerge(join())))
         })
     )
 
   test(
-    "five open failures of one kind within a day are escalated once, and again after six hours",
+    "five open failures of one kind within a day are escalated once, and again after the cool-down",
     Effect.gen(function* () {
       yield* report(4)
       yield* report(4, "disk full", "test")
@@ -51,7 +52,7 @@ describe.each(backends)("Escalation on $name", ({ make }) => {
       assert.deepStrictEqual(yield* check, [])
       yield* Escalation.acknowledge(escalation?.id ?? "", "ada")
       assert.deepStrictEqual(yield* check, [])
-      yield* TestClock.adjust("361 minutes")
+      yield* TestClock.adjust("31 minutes")
       const all = yield* Escalation.list()
       assert.deepStrictEqual(
         all.map(({ failures, status }) => [status, failures.length]),

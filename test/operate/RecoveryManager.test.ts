@@ -75,7 +75,10 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       actions: { retry: (failure) => Effect.sync(() => void started.push(failure.id)) },
       fixes: { build: () => Effect.sync(() => void started.push("mended")) },
       hooks: {
-        before: (_, type) => Effect.sync(() => void started.push(`before ${type}`)),
+        before: (_, type) => {
+          started.push(`before ${type}`)
+          throw new Error("what a hook throws changes nothing")
+        },
         after: ({ status }) => Effect.sync(() => void started.push(`after ${status}`)),
         onAbort: () => Effect.die("what a hook dies of changes nothing")
       }
@@ -321,9 +324,16 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       assert.strictEqual(yield* refusal(other?.id ?? ""), "UnknownWorkflow")
       yield* Workflow.rewind(Release, "r1", Workflow.beforeStep("compile"))
       yield* Workflow.resume(Release, "r1")
-      assert.strictEqual(yield* refusal(failure.id), "Completed")
-      yield* Workflow.remove("r1")
-      assert.strictEqual(yield* refusal(failure.id), "UnknownRun")
+      yield* settled
+      // Its run has come to a good end without the manager.
+      assert.strictEqual(yield* refusal(failure.id), "Resolved")
+      assert.strictEqual((yield* RecoveryManager.failure(failure.id)).resolvedBy, "its run")
+      const late = yield* RecoveryManager.report(new Error("seen too late"), { run: "r1" })
+      assert.strictEqual(yield* refusal(late.id), "Completed")
+      assert.strictEqual(yield* refusal(late.id), "Resolved")
+      const gone = yield* failAt("compile", "r3")
+      yield* Workflow.remove("r3")
+      assert.strictEqual(yield* refusal(gone.id), "UnknownRun")
       assert.deepStrictEqual(yield* RecoveryManager.recoveries(), [])
     })
   )
@@ -380,6 +390,93 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       assert.strictEqual(damaged._tag, "RecordDamaged")
       assert.match(damaged.message, /failure "bad"/)
       assert.strictEqual((yield* Effect.flip(RecoveryManager.failures()))._tag, "RecordDamaged")
+    })
+  )
+
+  test(
+    "a run that fails again and again is one failure, and is retried no more often than it may be",
+    Effect.gen(function* () {
+      const failure = yield* failAt("compile")
+      const world = yield* World
+      world.failing = "compile"
+      yield* RecoveryManager.initiate(failure.id, "retry")
+      yield* settled
+      assert.strictEqual((yield* RecoveryManager.failures({ run: "r1" })).length, 1)
+      assert.strictEqual((yield* RecoveryManager.failure(failure.id)).retries, 1)
+      yield* RecoveryManager.initiate(failure.id, "retry")
+      world.failing = undefined
+      // At its limit there is something else to do.
+      const recovery = yield* RecoveryManager.initiate(failure.id)
+      assert.notStrictEqual(recovery.type, "retry")
+      assert.strictEqual(recovery.status, "completed")
+      yield* settled
+      const { byStrategy, openFailures } = yield* Insights.statistics
+      assert.strictEqual(openFailures, 0)
+      assert.notProperty(byStrategy, "Workflow.rewind")
+    })
+  )
+
+  test(
+    "a rollback that is refused leaves nothing behind, and a completed run can be rolled back",
+    Effect.gen(function* () {
+      const storage = yield* Storage.Storage
+      yield* Workflow.execute(Release, { id: "r1", labels })
+      const [point] = yield* Progress.list({ run: "r1" })
+      const recovery = yield* RecoveryManager.rollback(point?.id ?? "")
+      assert.strictEqual(recovery.status, "completed")
+      assert.strictEqual((yield* Workflow.status("r1")).status, "stopped")
+      const before = yield* RecoveryManager.failures()
+      const info = yield* Progress.save({ stage: "outside" })
+      const refused = yield* Effect.flip(RecoveryManager.rollback(info.id))
+      assert.strictEqual(refused._tag === "RecoveryRefused" && refused.reason, "NoRun")
+      for (const id of ["0x1", " 1 ", "1e0", "nope"]) {
+        assert.strictEqual((yield* Effect.flip(RecoveryManager.rollback(id)))._tag, "CheckpointNotFound")
+      }
+      assert.deepStrictEqual(yield* RecoveryManager.failures(), before)
+      yield* Effect.flip(RecoveryManager.initiate("nobody"))
+      assert.isFalse((yield* storage.locks).some(({ name }) => name.includes("nobody")))
+    })
+  )
+
+  test(
+    "wherever it is interrupted, a recovery comes to a final status, and the counters with it",
+    Effect.gen(function* () {
+      for (let turns = 0; turns < 80; turns++) {
+        const { id } = yield* RecoveryManager.report("linting", { labels })
+        const fiber = yield* Effect.fork(RecoveryManager.initiate(id, "retry"))
+        for (let i = 0; i < turns; i++) yield* Effect.yieldNow()
+        yield* Fiber.interrupt(fiber)
+        const open = yield* RecoveryManager.recoveries({ status: "in_progress" })
+        assert.deepStrictEqual(open, [], `after ${turns} turns`)
+      }
+      const { recovery_summary } = yield* RecoveryManager.dashboard()
+      assert.strictEqual(recovery_summary.in_progress_recoveries, 0)
+      assert.strictEqual(recovery_summary.total_recoveries, (yield* RecoveryManager.recoveries()).length)
+    })
+  )
+
+  test(
+    "a recovery that was only begun is swept without a trace in the counters",
+    Effect.gen(function* () {
+      const storage = yield* Storage.Storage
+      const failure = yield* failAt("compile")
+      yield* RecoveryManager.initiate(failure.id, "retry")
+      const [recovery] = yield* RecoveryManager.recoveries()
+      const row = Option.getOrThrow(yield* storage.findRecord("recovery", recovery?.id ?? ""))
+      yield* storage.write({ ...row, id: "left", status: "pending", revision: 0 }, [
+        { name: "recoveries/shop/retry/pending", add: 1 }
+      ])
+      // One that cannot be read stands in nobody's way.
+      yield* storage.write({ ...row, id: "damaged", status: "in_progress", body: "{", revision: 0 }, [])
+      assert.strictEqual(yield* RecoveryManager.sweep, 1)
+      const { recovery_summary } = yield* RecoveryManager.dashboard()
+      assert.deepStrictEqual(recovery_summary, {
+        total_recoveries: 2,
+        successful_recoveries: 1,
+        failed_recoveries: 1,
+        in_progress_recoveries: 0,
+        success_rate: 50
+      })
     })
   )
 })

@@ -257,7 +257,9 @@ export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON
       assert.strictEqual((yield* json("resolve", "--failure-id", failure.id, "--by", "ada")).resolvedBy, "ada")
       assert.deepStrictEqual(yield* json("failures", "--status", "open", "--repository", "shop"), [])
       assert.strictEqual((yield* json("cleanup", "--older-than", "1 millis")).records, 1)
-      assert.strictEqual((yield* cli("cleanup", "--older-than", "soon")).code, 2)
+      for (const age of ["soon", "-30 days", "0 days"]) {
+        assert.strictEqual((yield* cli("cleanup", `--older-than=${age}`)).code, 2, age)
+      }
       assert.strictEqual((yield* cli("resolve")).code, 2)
       assert.strictEqual((yield* cli("report")).code, 2)
       assert.strictEqual((yield* cli("report", "--log", path.join(folder, "no.log"))).code, 2)

@@ -37,7 +37,8 @@ const colours: Readonly<Record<string, number>> = {
 
 /** A word that says how something stands. */
 const paint = ({ colour }: Screen, cell: string): string => {
-  const code = colours[cell.trim()]
+  const word = cell.trim()
+  const code = Object.hasOwn(colours, word) ? colours[word] : undefined
   return colour && code !== undefined ? `\u001b[${code}m${cell}\u001b[39m` : cell
 }
 
@@ -94,8 +95,14 @@ export const record = (screen: Screen, names: ReadonlyArray<string>, values: Rea
 
 /** Between words where it can. */
 const wrap = (text: string, room: number | undefined): ReadonlyArray<string> => {
-  if (room === undefined || text.length <= room) return [text]
-  const space = text.lastIndexOf(" ", room)
-  const end = space > 0 ? space : room
-  return [text.slice(0, end), ...wrap(text.slice(end).trimStart(), room)]
+  if (room === undefined) return [text]
+  const lines: Array<string> = []
+  let rest = text
+  while (rest.length > room) {
+    const space = rest.lastIndexOf(" ", room)
+    const end = space > 0 ? space : room
+    lines.push(rest.slice(0, end))
+    rest = rest.slice(end).trimStart()
+  }
+  return [...lines, rest]
 }

@@ -6,7 +6,9 @@ import type * as Events from "../../../react/Events.js"
 import * as Fault from "../../../react/Fault.js"
 import * as Storage from "../../../storage/Storage.js"
 import { learnedCounts } from "../records/counts.js"
-import { cutMessage, recordEnded, recordFailure, stepCounts, type Way } from "../records/report.js"
+import { failures } from "../records/records.js"
+import { cutMessage, recordEnded, recordFailure, stepCounts, updateFailure, type Way } from "../records/report.js"
+import { byItsRun, resolveAllOf } from "../records/resolve.js"
 import { placeOf } from "./place.js"
 
 type Of<T extends Events.Event["_tag"]> = Extract<Events.Event, { readonly _tag: T }>
@@ -55,11 +57,17 @@ export const makeObserver = (hand: (task: Task) => Effect.Effect<void>) => {
   const runFinished = ({ cause, outcome, source: { run = "" }, workflow }: Of<"RunFinished">) =>
     Effect.suspend(() => {
       const last = lastFault.get(run)
-      const ways = (rewound.get(run) ?? []).map((strategy): Way => ({ strategy, isGood: outcome === "completed" }))
+      const back = rewound.get(run)
+      const ways = (back ?? [])
+        .filter((by) => by !== "Workflow.rewind")
+        .map((strategy): Way => ({ strategy, isGood: outcome === "completed" }))
       lastFault.delete(run)
       rewound.delete(run)
-      const learned = last === undefined ? Effect.void : hand(learn(last, ways))
-      if (outcome === "completed") return learned
+      const learned = last === undefined || ways.length === 0 ? Effect.void : hand(learn(last, ways))
+      // One that was never taken back cannot have failed before.
+      if (outcome === "completed") {
+        return back === undefined ? learned : Effect.zipRight(learned, hand(resolveAllOf(run, byItsRun)))
+      }
       return Effect.zipRight(learned, hand(runFailed(run, workflow, last, cause)))
     })
 
@@ -146,6 +154,9 @@ const learn = (last: { readonly step: string; readonly fault: Fault.Fault }, way
   return count(ways.flatMap(({ isGood, strategy }) => learnedCounts(met, strategy, isGood)))
 }
 
+const isSame = (step: Fault.Fault, run: Fault.Fault): boolean =>
+  step.fingerprint === run.fingerprint || run.message.includes(step.message)
+
 const runFailed = (
   run: string,
   workflow: string,
@@ -154,6 +165,11 @@ const runFailed = (
 ): Task =>
   Effect.gen(function* () {
     const labels = yield* labelsOf(run)
-    const fault = last?.fault ?? (yield* Fault.classify(Option.getOrElse(cause, () => "The run has failed")))
-    yield* recordFailure({ run, workflow, step: last?.step, fault, labels })
+    const own = yield* Fault.classify(Option.getOrElse(cause, () => "The run has failed"))
+    // A step that failed may have been handled, and the run have failed of something else.
+    const isOfStep = last !== undefined && (Option.isNone(cause) || isSame(last.fault, own))
+    const place = { run, workflow, step: isOfStep ? last.step : undefined }
+    const failing = { ...place, fault: isOfStep ? last.fault : own, labels }
+    const [open] = yield* failures.list({ subject: run, status: "open", limit: 1 })
+    yield* open === undefined ? recordFailure(failing) : updateFailure(open, failing)
   })

@@ -120,7 +120,7 @@ const lastDays = (counters: Counters, now: number, count: number): ReadonlyArray
 }
 
 const average = (days: ReadonlyArray<Day>): number =>
-  days.reduce((sum, { failures, unrecovered }) => sum + failures + unrecovered, 0) / Math.max(1, days.length)
+  days.reduce((sum, { failures }) => sum + failures, 0) / Math.max(1, days.length)
 
 /** The last three days against the four before. */
 const trendOf = (days: ReadonlyArray<Day>): Trend => {

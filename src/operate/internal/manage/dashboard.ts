@@ -14,7 +14,7 @@ export const dashboardOf = (repository: string | undefined) =>
     const labels = repository === undefined ? undefined : { repository }
     const within = repository === undefined ? "" : `${nameOf(repository)}/`
     const counters = yield* storage.counters(`recoveries/${within}`)
-    const latest = yield* recoveries.list({ scope: repository, limit: recent })
+    const latest = yield* recoveries.readable({ scope: repository, limit: recent })
     const checkpoints = yield* Checkpoint.list({ run: "any", labels, limit: recent })
     const counts = counters.map(({ name, value }) => {
       const [, , type = "", status = ""] = partsOf(name)

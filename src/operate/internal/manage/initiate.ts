@@ -7,19 +7,13 @@ import * as Option from "effect/Option"
 import * as Lock from "../../../remember/Lock.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
-import { type RecordDamaged, RecoveryRefused, RecoveryUnderWay } from "../../OperateError.js"
+import { RecoveryRefused, RecoveryUnderWay } from "../../OperateError.js"
 import type { Hooks, InitiateOptions } from "../../RecoveryManager.js"
 import { suggest } from "../insights/suggest.js"
-import { resolvedCounts } from "../records/counts.js"
 import { findFailure, findRecovery } from "../records/find.js"
-import {
-  type FailureDetails,
-  failures,
-  newId,
-  type RecoveryDetails,
-  recoveries,
-  type Stored
-} from "../records/records.js"
+import { newId, type RecoveryDetails, recoveries, toRecovery } from "../records/records.js"
+import { cutMessage } from "../records/report.js"
+import { byItsRun, countRetry, resolveRun } from "../records/resolve.js"
 import { type AnyWorkflow, type Job, PlanFailed, perform, type Settings } from "./perform.js"
 import { planOf, type RecoveryType } from "./plans.js"
 import { begin, countsAtEnd, end, inWords } from "./progress.js"
@@ -34,6 +28,10 @@ const isType = (strategy: string): strategy is RecoveryType => types.has(strateg
 
 /** One recovery of a failure at a time, whoever asks for it and in which process. */
 export const initiate = (manager: Manager, id: string, type: RecoveryType | "auto", options: InitiateOptions) =>
+  // An id nobody knows must leave no lock behind.
+  Effect.zipRight(findFailure(id), locked(manager, id, type, options))
+
+const locked = (manager: Manager, id: string, type: RecoveryType | "auto", options: InitiateOptions) =>
   recover(manager, id, type, options).pipe(
     Lock.withLock({ kind: "failure", id }, { timeout: 0 }),
     Effect.catchTags({
@@ -44,7 +42,13 @@ export const initiate = (manager: Manager, id: string, type: RecoveryType | "aut
         error.cause instanceof Storage.StorageError
           ? Effect.fail(error.cause)
           : Effect.fail(new RecoveryUnderWay({ failure: id, owner: "this fiber" })),
-      LockLost: () => Effect.fail(new RecoveryUnderWay({ failure: id, owner: "another process" }))
+      // It may have come to its end all the same.
+      LockLost: () =>
+        Effect.flatMap(recoveries.readable({ subject: id, limit: 1 }), ([last]) =>
+          last === undefined || last.status === "in_progress"
+            ? Effect.fail(new RecoveryUnderWay({ failure: id, owner: "another process" }))
+            : Effect.succeed(toRecovery(last))
+        )
     })
   )
 
@@ -54,23 +58,34 @@ const recover = (manager: Manager, id: string, type: RecoveryType | "auto", opti
     yield* sweepOf(id)
     if (failure.status === "resolved") return yield* new RecoveryRefused({ failure: id, reason: "Resolved" })
     const wanted = type === "auto" ? yield* choose(manager, failure) : type
-    const workflow = yield* workflowOf(manager, failure, wanted)
+    const workflow = yield* Effect.tapError(
+      workflowOf(manager, failure, wanted, options.checkpoint !== undefined),
+      (error) =>
+        error._tag === "RecoveryRefused" && error.reason === "Completed" ? resolveRun(failure, byItsRun) : Effect.void
+    )
     if (wanted === "retry" && failure.retries >= manager.maxRetries) {
       return yield* new RecoveryRefused({ failure: id, reason: "Limit" })
     }
     const details = newDetails(failure, wanted, options)
-    const open = yield* Effect.mapError(begin(yield* newId("recovery"), failure.labels, details), (error) =>
+    const beginning = Effect.mapError(begin(yield* newId("recovery"), failure.labels, details), (error) =>
       error._tag === "Overtaken" ? new RecoveryUnderWay({ failure: id, owner: "another process" }) : error
     )
-    const job: Job = {
-      settings: manager,
-      open,
-      failure,
-      workflow,
-      run: failure.run ?? "",
-      checkpoint: options.checkpoint
-    }
-    return yield* execute(manager, wanted, job)
+    return yield* Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        // Counted before it is tried: one that kills its process counts, too.
+        if (wanted === "retry") yield* countRetry(id)
+        const { checkpoint } = options
+        const job: Job = {
+          settings: manager,
+          open: yield* beginning,
+          failure,
+          workflow,
+          run: failure.run ?? "",
+          checkpoint
+        }
+        return yield* execute(manager, wanted, job, restore)
+      })
+    )
   })
 
 const newDetails = (failure: FailureRecord, type: RecoveryType, { reason }: InitiateOptions): RecoveryDetails => ({
@@ -95,8 +110,9 @@ const choose = (manager: Manager, failure: FailureRecord) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const suggestions = yield* suggest(storage, failure)
-    const isPossible = (strategy: string) =>
-      isType(strategy) && (failure.run !== undefined || manager.actions[strategy] !== undefined)
+    const isPossible = (strategy: RecoveryType) =>
+      (failure.run !== undefined || manager.actions[strategy] !== undefined) &&
+      (strategy !== "retry" || failure.retries < manager.maxRetries)
     return (
       suggestions
         .map(({ strategy }) => strategy)
@@ -105,10 +121,12 @@ const choose = (manager: Manager, failure: FailureRecord) =>
     )
   })
 
-const workflowOf = (
+/** What runs it; nothing for a failure of no run that an action recovers. */
+export const workflowOf = (
   manager: Manager,
-  failure: FailureRecord,
-  type: RecoveryType
+  failure: Pick<FailureRecord, "id" | "run">,
+  type: RecoveryType,
+  isCompletedToo: boolean
 ): Effect.Effect<AnyWorkflow | undefined, RecoveryRefused | Storage.StorageError, Storage.Storage> =>
   Effect.gen(function* () {
     const refuse = (reason: RecoveryRefused["reason"]) => new RecoveryRefused({ failure: failure.id, reason })
@@ -119,96 +137,63 @@ const workflowOf = (
     const found = yield* storage.find(failure.run)
     if (Option.isNone(found)) return yield* refuse("UnknownRun")
     const { outcome, version, workflow } = found.value
-    if (outcome?.status === "completed") return yield* refuse("Completed")
+    if (outcome?.status === "completed" && !isCompletedToo) return yield* refuse("Completed")
     const named = manager.workflows.filter(({ name }) => name === workflow)
     return named.find((one) => one.version === version) ?? named[0] ?? (yield* refuse("UnknownWorkflow"))
   })
 
 /** Whatever happens, the recovery has its final status when this is over. */
-const execute = (manager: Manager, type: RecoveryType, job: Job) =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      const { failure, open } = job
-      const { id } = yield* open.current
-      yield* beside("before", manager.hooks.before?.(failure, type))
-      const timeout = new PlanFailed({ message: `It took longer than ${Duration.format(manager.timeout)}.` })
-      const bounded = Effect.timeoutFail(perform(type, job), { duration: manager.timeout, onTimeout: () => timeout })
-      const exit = yield* Effect.exit(restore(bounded))
-      // Who has ended it in the meantime has the last word.
-      yield* Effect.catchTag(conclude(type, job, exit), "Overtaken", () => Effect.void)
-      const record = yield* findRecovery(id)
-      yield* beside("after", manager.hooks.after?.(record))
-      if (record.status !== "completed") yield* beside("onAbort", manager.hooks.onAbort?.(record))
-      if (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)) return yield* Effect.interrupt
-      return record
-    })
-  )
+const execute = (manager: Manager, type: RecoveryType, job: Job, restore: Storage.Restore) =>
+  Effect.gen(function* () {
+    const { failure, open } = job
+    const { id } = yield* open.current
+    yield* beside("before", () => manager.hooks.before?.(failure, type))
+    const timeout = new PlanFailed({ message: `It took longer than ${Duration.format(manager.timeout)}.` })
+    const bounded = Effect.timeoutFail(perform(type, job), { duration: manager.timeout, onTimeout: () => timeout })
+    const exit = yield* Effect.exit(restore(bounded))
+    // Who has ended it in the meantime has the last word.
+    yield* Effect.catchTag(conclude(job, exit), "Overtaken", () => Effect.void)
+    const record = yield* findRecovery(id)
+    yield* beside("after", () => manager.hooks.after?.(record))
+    if (record.status !== "completed") yield* beside("onAbort", () => manager.hooks.onAbort?.(record))
+    if (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)) return yield* Effect.interrupt
+    return record
+  })
 
-const conclude = (type: RecoveryType, { failure, open }: Job, exit: Exit.Exit<unknown, unknown>) =>
+const conclude = ({ failure, open }: Job, exit: Exit.Exit<unknown, unknown>) =>
   Effect.gen(function* () {
     const { id } = yield* open.current
     if (Exit.isSuccess(exit)) {
-      yield* end(open, "completed", undefined)
-      return yield* resolveFailure(failure.id, id)
+      // Killed in between, the failure is resolved, and the recovery is swept.
+      yield* resolveRun(failure, id)
+      return yield* end(open, "completed", undefined)
     }
-    if (type === "retry") yield* countRetry(failure.id)
-    yield* end(open, Cause.isInterruptedOnly(exit.cause) ? "cancelled" : "failed", inWords(exit.cause))
+    const status = Cause.isInterruptedOnly(exit.cause) ? "cancelled" : "failed"
+    yield* end(open, status, cutMessage(inWords(exit.cause)))
   })
-
-/** Tries again while somebody else changes it. */
-const change = (
-  id: string,
-  more: (found: Stored<FailureDetails>) => Partial<Stored<FailureDetails>> | undefined,
-  counts: (found: Stored<FailureDetails>) => ReadonlyArray<Storage.Count>
-): Effect.Effect<void, Storage.StorageError | RecordDamaged, Storage.Storage> =>
-  Effect.gen(function* () {
-    const found = Option.getOrUndefined(yield* failures.find(id))
-    const changed = found && more(found)
-    if (found === undefined || changed === undefined) return
-    const { details, labels, revision, status, subject } = { ...found, ...changed }
-    const written = yield* failures.write({ id, subject, labels, revision, status, details }, counts(found))
-    if (Option.isNone(written)) yield* change(id, more, counts)
-  })
-
-/** An open failure becomes a resolved one, once. */
-export const resolveFailure = (id: string, by: string) =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    change(
-      id,
-      ({ details, status }) =>
-        status === "resolved"
-          ? undefined
-          : { status: "resolved", details: { ...details, resolvedBy: by, resolvedAt: new Date(now) } },
-      ({ scope }) => resolvedCounts(scope)
-    )
-  )
-
-const countRetry = (id: string) =>
-  change(
-    id,
-    ({ details }) => ({ details: { ...details, retries: details.retries + 1 } }),
-    () => []
-  )
 
 /** What is still open of a failure nobody recovers was left by a process that ended. */
 export const sweepOf = (failure: string) =>
   Effect.gen(function* () {
-    const all = yield* recoveries.list({ subject: failure })
+    const all = yield* recoveries.readable({ subject: failure })
     const left = all.filter(({ status }) => status === "pending" || status === "in_progress")
     const now = yield* Clock.currentTimeMillis
+    let swept = 0
     for (const stored of left) {
       const { details, id, labels, revision, subject } = stored
       const error = "Its process ended before it did."
       const more = { ...details, error, completedAt: new Date(now) }
       const counts = countsAtEnd(stored, now, "failed")
-      yield* recoveries.write({ id, subject, labels, revision, status: "failed", details: more }, counts)
+      const written = yield* recoveries.write(
+        { id, subject, labels, revision, status: "failed", details: more },
+        counts
+      )
+      if (Option.isSome(written)) swept++
     }
-    return left.length
+    return swept
   })
 
-const beside = (name: string, hook: Effect.Effect<unknown, unknown> | undefined) =>
-  hook === undefined
-    ? Effect.void
-    : Effect.catchAllCause(Effect.asVoid(Effect.interruptible(hook)), (cause) =>
-        Effect.logWarning(`effect-recovery: the hook ${name} failed; the recovery goes on`, cause)
-      )
+const beside = (name: string, hook: () => Effect.Effect<unknown, unknown> | undefined) =>
+  Effect.catchAllCause(Effect.asVoid(Effect.interruptible(Effect.suspend(() => hook() ?? Effect.void))), (cause) =>
+    Effect.logWarning(`effect-recovery: the hook ${name} failed; the recovery goes on`, cause)
+  )

@@ -8,7 +8,7 @@ import type { FailureRecord } from "../../FailureRecord.js"
 import type { Action } from "../../RecoveryManager.js"
 import { extraOf, type RecoveryType } from "./plans.js"
 import { note, type Open, step } from "./progress.js"
-import { type AnyCheck, type AnyCheckpoint, candidatesOf, type Validated, validate } from "./target.js"
+import { type AnyCheck, type AnyCheckpoint, candidatesOf, failurePoint, type Validated, validate } from "./target.js"
 
 export type AnyWorkflow = Workflow.Workflow<never, unknown, unknown, unknown>
 
@@ -215,7 +215,7 @@ const found = ({ warnings }: Validated, check: string) => {
 
 /** What is known of a failure before anything is done about it. */
 export const BeforeRecovery = Checkpoint.make("before_recovery", {
-  kind: "failure_point",
+  kind: failurePoint,
   schema: Schema.Struct({
     failure: Schema.String,
     run: Schema.optional(Schema.String),

@@ -25,13 +25,10 @@ export const begin = Effect.fnUntraced(function* (
 ) {
   const scope = scopeOf(labels)
   const given = { id, subject: details.failure ?? "", labels, details }
-  const pending = yield* recoveries.write(
-    { ...given, status: "pending" },
-    statusCounts(scope, details.type, undefined, "pending")
-  )
-  if (Option.isNone(pending)) return yield* Effect.fail(new Overtaken())
-  const open: Open = { current: yield* Ref.make(pending.value) }
-  yield* change(open, {}, "in_progress", statusCounts(scope, details.type, "pending", "in_progress"))
+  const counts = statusCounts(scope, details.type, undefined, "in_progress")
+  const begun = yield* recoveries.write({ ...given, status: "in_progress" }, counts)
+  if (Option.isNone(begun)) return yield* Effect.fail(new Overtaken())
+  const open: Open = { current: yield* Ref.make(begun.value) }
   return open
 })
 
@@ -47,7 +44,8 @@ const change = (
     const written = yield* recoveries.write(writing, counts)
     if (Option.isNone(written)) return yield* Effect.fail(new Overtaken())
     yield* Ref.set(current, written.value)
-  })
+    // What is known of the record must not fall behind it.
+  }).pipe(Effect.uninterruptible)
 
 export const note = (open: Open, more: Partial<RecoveryDetails>) => change(open, more, "in_progress")
 
@@ -82,11 +80,15 @@ export const end = (open: Open, status: "completed" | "failed" | "cancelled", er
 
 /** What is counted when a recovery is given its final status. */
 export const countsAtEnd = (
-  { at, details, labels }: Stored<RecoveryDetails>,
+  { at, details, labels, status: from }: Stored<RecoveryDetails>,
   now: number,
   status: "completed" | "failed" | "cancelled"
 ) => {
   const ways: ReadonlyArray<Way> =
     status === "cancelled" ? [] : [{ strategy: details.type, isGood: status === "completed" }]
-  return countsOfEnd(now, { details, labels, status, millis: now - at, ways }, "in_progress")
+  return countsOfEnd(
+    now,
+    { details, labels, status, millis: now - at, ways },
+    from === "pending" ? from : "in_progress"
+  )
 }

@@ -1,24 +1,12 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Fault from "../../../react/Fault.js"
-import { CheckpointNotFound } from "../../../remember/CheckpointError.js"
-import { infoOf } from "../../../remember/internal/checkpoint/info.js"
 import { JournalError } from "../../../remember/RunError.js"
-import * as Storage from "../../../storage/Storage.js"
 import { FailureNotFound } from "../../OperateError.js"
 import { failures } from "../records/records.js"
 import { recordFailure } from "../records/report.js"
-import { initiate, type Manager } from "./initiate.js"
-import { validate } from "./target.js"
-
-/** By its id, whatever its name. */
-export const findCheckpoint = (id: string) =>
-  Effect.gen(function* () {
-    const storage = yield* Storage.Storage
-    const key = Number(id)
-    const found = Number.isSafeInteger(key) ? yield* storage.snapshot(key) : Option.none()
-    return Option.isSome(found) ? infoOf(found.value) : yield* new CheckpointNotFound({ id, checkpoint: "any" })
-  })
+import { initiate, type Manager, workflowOf } from "./initiate.js"
+import { findCheckpoint, validate } from "./target.js"
 
 export const validateById = ({ checkpoints, checks }: Manager, id: string) =>
   Effect.flatMap(findCheckpoint(id), (info) =>
@@ -39,6 +27,8 @@ export const rollbackTo = (manager: Manager, checkpoint: string, reason: string)
   Effect.gen(function* () {
     const { labels, run } = yield* findCheckpoint(checkpoint)
     const [open] = run === undefined ? [] : yield* failures.list({ subject: run, status: "open", limit: 1 })
+    // Refused before anything is on record.
+    yield* workflowOf(manager, { id: open?.id ?? "", run }, "rollback", true)
     const failure = open ?? (yield* wish(run, labels, reason))
     return yield* initiate(manager, failure.id, "rollback", { checkpoint, reason })
   })

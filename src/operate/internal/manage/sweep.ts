@@ -8,8 +8,8 @@ import { sweepOf } from "./initiate.js"
 /** A failure whose lock nobody holds is recovered by nobody. */
 export const sweepAll = Effect.gen(function* () {
   const left = [
-    ...(yield* recoveries.list({ status: "in_progress", limit: all })),
-    ...(yield* recoveries.list({ status: "pending", limit: all }))
+    ...(yield* recoveries.readable({ status: "in_progress", limit: all })),
+    ...(yield* recoveries.readable({ status: "pending", limit: all }))
   ]
   const failures = [...new Set(left.map(({ subject }) => subject))]
   const swept = yield* Effect.forEach(failures, (id) =>

@@ -1,7 +1,11 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Checkpoint from "../../../remember/Checkpoint.js"
+import { CheckpointNotFound } from "../../../remember/CheckpointError.js"
+import { infoOf } from "../../../remember/internal/checkpoint/info.js"
 import { isWhole } from "../../../remember/internal/checkpoint/whole.js"
+import { sharedKind } from "../../../remember/internal/state/global.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import type { Validation } from "../../RecoveryRecord.js"
@@ -16,25 +20,39 @@ export interface Validated {
   readonly errors: ReadonlyArray<Checkpoint.Problem>
 }
 
+/** By its id, whatever its name. */
+export const findCheckpoint = (id: string) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const key = Number(id)
+    const found = String(key) === id ? yield* storage.snapshot(key) : Option.none()
+    // A value that runs share is kept as a snapshot, too, and is no checkpoint.
+    return Option.isSome(found) && found.value.kind !== sharedKind
+      ? infoOf(found.value)
+      : yield* new CheckpointNotFound({ id, checkpoint: "any" })
+  })
+
 /**
  * Checkpoints of the failure's run, or of its repository and commit, newest
  * first: the one that was asked for, or those from before it.
  */
-export const candidatesOf = (
-  { detectedAt, labels, run }: FailureRecord,
-  inRun: boolean,
-  wanted: string | undefined
-) => {
-  // One of the same millisecond came before it: a failure is the last thing that happens.
-  const before = wanted === undefined ? new Date(detectedAt.getTime() + 1) : undefined
-  const all =
-    inRun && run !== undefined
-      ? Checkpoint.list({ run, before })
-      : Checkpoint.list({ run: "any", before, labels: pick(labels, ["repository", "commit"]) })
-  return Effect.map(all, (found) =>
-    wanted === undefined ? found.slice(0, tries) : found.filter(({ id }) => id === wanted)
-  )
-}
+export const candidatesOf = ({ detectedAt, labels, run }: FailureRecord, inRun: boolean, wanted: string | undefined) =>
+  Effect.gen(function* () {
+    if (wanted !== undefined) {
+      const info = yield* findCheckpoint(wanted)
+      return inRun && info.run !== run ? [] : [info]
+    }
+    // One of the same millisecond came before it: a failure is the last thing that happens.
+    const before = new Date(detectedAt.getTime() + 1)
+    if (inRun && run !== undefined) return (yield* Checkpoint.list({ run, before })).slice(0, tries)
+    const known = pick(labels, ["repository", "commit"])
+    if (Object.keys(known).length === 0) return []
+    const all = yield* Checkpoint.list({ before, labels: known })
+    // What was saved of failures is nothing to go back to.
+    return all.filter(({ kind }) => kind !== failurePoint).slice(0, tries)
+  })
+
+export const failurePoint = "failure_point"
 
 /** How many are looked at for one that is valid. */
 const tries = 10

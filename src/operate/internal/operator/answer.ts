@@ -8,9 +8,10 @@ import * as Workflow from "../../../remember/Workflow.js"
 import * as Storage from "../../../storage/Storage.js"
 import * as Escalation from "../../Escalation.js"
 import * as Insights from "../../Insights.js"
+import { InvalidRequest } from "../../OperateError.js"
 import type { Request } from "../../Operator.js"
 import * as RecoveryManager from "../../RecoveryManager.js"
-import { findCheckpoint } from "../manage/rollback.js"
+import { findCheckpoint } from "../manage/target.js"
 import { toJson } from "./json.js"
 
 type Of<T extends Request["_tag"]> = Extract<Request, { readonly _tag: T }>
@@ -97,6 +98,8 @@ const resolve = ({ answer, by, note, question, run, value }: Of<"Answer">) => {
 
 const cleanup = ({ olderThanMillis }: Of<"Cleanup">) =>
   Effect.gen(function* () {
+    // What is not older than nothing is everything.
+    if (!(olderThanMillis > 0)) return yield* new InvalidRequest({ message: "The age must be more than nothing." })
     const olderThan = Duration.millis(olderThanMillis)
     const swept = yield* RecoveryManager.sweep
     const records = yield* RecoveryManager.cleanup({ olderThan })

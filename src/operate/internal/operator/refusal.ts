@@ -12,6 +12,7 @@ const kinds: Readonly<Record<string, Refusal["kind"]>> = {
   RecoveryRefused: "Refused",
   RecoveryUnderWay: "Refused",
   NotOpen: "Refused",
+  InvalidRequest: "Refused",
   RewindRefused: "Refused",
   StorageError: "Storage",
   RecordDamaged: "Storage",
@@ -24,7 +25,13 @@ const isTagged = (error: unknown): error is { readonly _tag: string; readonly me
 export const refusalOf = (cause: Cause.Cause<unknown>): Refusal => {
   const error = Cause.squash(cause)
   const kind = Cause.isInterruptedOnly(cause) ? "Failed" : Cause.isFailure(cause) ? "Failed" : "Defect"
-  if (isTagged(error)) return { ok: false, kind: kinds[error._tag] ?? kind, tag: error._tag, message: error.message }
+  if (isTagged(error))
+    return {
+      ok: false,
+      kind: (Object.hasOwn(kinds, error._tag) ? kinds[error._tag] : undefined) ?? kind,
+      tag: error._tag,
+      message: error.message
+    }
   const message = Cause.isInterruptedOnly(cause) ? "It was interrupted." : Cause.pretty(cause)
   return { ok: false, kind, tag: kind, message }
 }

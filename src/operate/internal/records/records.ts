@@ -52,6 +52,21 @@ const make = <D, I>(kind: string, details: Schema.Schema<D, I>) => {
       Effect.flatMap(Storage.Storage, (storage) =>
         Effect.flatMap(storage.records({ kind, ...query }), (rows) => Effect.forEach(rows, read))
       ),
+    /** Without those that cannot be read, which are named in the log: what must be done about all must not stop at them. */
+    readable: (query: Omit<Storage.RecordQuery, "kind">) =>
+      Effect.flatMap(Storage.Storage, (storage) =>
+        Effect.map(
+          Effect.flatMap(storage.records({ kind, ...query }), (rows) =>
+            Effect.forEach(rows, (row) =>
+              Effect.matchEffect(read(row), {
+                onFailure: (error) => Effect.as(Effect.logWarning(error.message), Option.none<Stored<D>>()),
+                onSuccess: (stored) => Effect.succeedSome(stored)
+              })
+            )
+          ),
+          (all) => all.flatMap(Option.toArray)
+        )
+      ),
     /** Nothing, if it is no longer as it was found. */
     write: ({ details, revision = 0, ...given }: Writing<D>, counts: ReadonlyArray<Storage.Count>) =>
       Effect.flatMap(Storage.Storage, (storage) =>

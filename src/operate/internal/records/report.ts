@@ -5,7 +5,15 @@ import type * as Fault from "../../../react/Fault.js"
 import type { Status } from "../../RecoveryRecord.js"
 import { placeOf } from "../insights/place.js"
 import { endedCounts, failureCounts, learnedCounts, type Met, statusCounts, timeCounts } from "./counts.js"
-import { type FailureDetails, failures, newId, type RecoveryDetails, recoveries, scopeOf } from "./records.js"
+import {
+  type FailureDetails,
+  failures,
+  newId,
+  type RecoveryDetails,
+  recoveries,
+  type Stored,
+  scopeOf
+} from "./records.js"
 
 export interface Place {
   readonly run?: string | undefined
@@ -28,26 +36,39 @@ const longestMessage = 2_000
 export const cutMessage = (text: string): string =>
   text.length > longestMessage ? `${text.slice(0, longestMessage - 1)}…` : text
 
+const detailsOf = ({ fault, log, recovery, run, step, workflow }: NewFailure): FailureDetails => ({
+  run: run === "" ? undefined : run,
+  workflow,
+  step,
+  recovery,
+  tag: Option.getOrUndefined(fault.tag),
+  message: cutMessage(fault.message),
+  category: fault.category,
+  severity: fault.severity,
+  transient: fault.transient,
+  confidence: fault.confidence,
+  fingerprint: fault.fingerprint,
+  retries: 0,
+  log: log?.slice(-longestLog)
+})
+
 /** Puts a failure on record; nothing, if there is one of the id. */
-export const recordFailure = ({ fault, id, labels, log, ...place }: NewFailure) =>
+export const recordFailure = (failing: NewFailure) =>
   Effect.gen(function* () {
+    const { fault, id, labels } = failing
     const at = yield* Clock.currentTimeMillis
-    const details: FailureDetails = {
-      ...place,
-      tag: Option.getOrUndefined(fault.tag),
-      message: cutMessage(fault.message),
-      category: fault.category,
-      severity: fault.severity,
-      transient: fault.transient,
-      confidence: fault.confidence,
-      fingerprint: fault.fingerprint,
-      retries: 0,
-      log: log?.slice(-longestLog)
-    }
+    const details = detailsOf(failing)
     const { category, fingerprint } = fault
-    const writing = { id: id ?? (yield* newId("failure")), subject: place.run ?? "", status: "open", labels, details }
+    const writing = { id: id ?? (yield* newId("failure")), subject: details.run ?? "", status: "open", labels, details }
     return yield* failures.write(writing, failureCounts({ scope: scopeOf(labels), category, fingerprint, at }))
   })
+
+/** A run that has failed again is one failure still, which is now known better. Whoever changes it meanwhile knows more. */
+export const updateFailure = (open: Stored<FailureDetails>, failing: NewFailure) => {
+  const { id, labels, revision, status, subject } = open
+  const { log, retries } = open.details
+  return failures.write({ id, labels, revision, status, subject, details: { ...detailsOf(failing), log, retries } }, [])
+}
 
 /** A way that was taken, and whether it led to a good end. */
 export interface Way {

@@ -8,6 +8,7 @@ import * as files from "../examples/files/files.js"
 import * as locks from "../examples/files/locks.js"
 import * as fileTransactions from "../examples/files/transactions.js"
 import * as keyedBreaker from "../examples/keyed-breaker.js"
+import * as escalation from "../examples/operate/escalation.js"
 import * as insights from "../examples/operate/insights.js"
 import * as recoveries from "../examples/operate/recoveries.js"
 import * as bulkhead from "../examples/policies/bulkhead.js"
@@ -68,6 +69,15 @@ describe("the examples do what they say", () => {
         done: ["compile", "publish", "rerun lint"],
         lint: ["linting", "src/app.py:7: flake8 error: E501 line too long", "completed"],
         successRate: 100
+      }
+    ],
+    "operate/escalation": [
+      escalation.program,
+      {
+        told: ["human: 3 failures of resource build within 1h, such as: disk full"],
+        group: "resource build",
+        status: "resolved",
+        again: []
       }
     ],
     "operate/insights": [insights.program, { first: 3, later: 1, skipped: 5, retried: 0 }],

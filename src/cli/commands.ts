@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { ask, common, unlessCompleted } from "./ask.js"
+import { execCommand } from "./exec/command.js"
 import { Ended, exitCodes } from "./exit.js"
 import { readLog } from "./readLog.js"
 import * as views from "./render/views.js"
@@ -347,6 +348,7 @@ export const recovery = Command.make("recovery").pipe(
     escalations,
     stats,
     cleanup,
-    locks
+    locks,
+    execCommand
   ])
 )

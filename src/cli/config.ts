@@ -79,17 +79,13 @@ const sizeOf = (file: string) =>
     Option.map(Option.fromNullable(fs.statSync(file, { throwIfNoEntry: false })), ({ size }) => ({ size }))
   )
 
-/** Without a configuration nothing can be executed, but everything looked at and written down. */
-const fromDatabase = ({ database }: Given): Effect.Effect<Opened, Ended> =>
+/** Its file, in a folder that exists. */
+export const databaseOf = (given: Option.Option<string>): Effect.Effect<string, Ended> =>
   Effect.try({
     try: () => {
-      const filename = path.resolve(Option.getOrElse(database, defaultDatabase))
+      const filename = path.resolve(Option.getOrElse(given, defaultDatabase))
       fs.mkdirSync(path.dirname(filename), { recursive: true })
-      const open = Operator.define({
-        storage: SqliteStorage.layer({ filename }),
-        checks: [Checkpoint.artifacts(sizeOf)]
-      })
-      return { where: filename, operator: open() }
+      return filename
     },
     catch: (cause) =>
       new Ended({
@@ -97,6 +93,16 @@ const fromDatabase = ({ database }: Given): Effect.Effect<Opened, Ended> =>
         tag: "Storage",
         message: `The database cannot be opened: ${cause instanceof Error ? cause.message : String(cause)}`
       })
+  })
+
+/** Without a configuration nothing can be executed, but everything looked at and written down. */
+const fromDatabase = ({ database }: Given): Effect.Effect<Opened, Ended> =>
+  Effect.map(databaseOf(database), (filename) => {
+    const open = Operator.define({
+      storage: SqliteStorage.layer({ filename }),
+      checks: [Checkpoint.artifacts(sizeOf)]
+    })
+    return { where: filename, operator: open() }
   })
 
 export const open = (given: Given) =>

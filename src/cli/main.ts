@@ -11,9 +11,11 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { recovery } from "./commands.js"
 import { plainConsole } from "./console.js"
+import { Rest } from "./exec/command.js"
 import { Ended, exitCodes } from "./exit.js"
 import { overview } from "./render/overview.js"
 import { plain, screenOf } from "./render/table.js"
+import { receive } from "./signals.js"
 
 declare const VERSION: string
 
@@ -26,7 +28,7 @@ const codeOf = (cause: Cause.Cause<unknown>): number => {
   const ended =
     error instanceof Ended ? error : new Ended({ code: exitCodes.Defect, tag: "Defect", message: Cause.pretty(cause) })
   process.stderr.write(
-    process.argv.includes("--json")
+    own.includes("--json")
       ? `${JSON.stringify({ error: { tag: ended.tag, message: ended.message } })}\n`
       : `recovery: ${ended.message.split("\n").map(plain).join("\n")}\n`
   )
@@ -40,7 +42,13 @@ const isOverview = asked.length === 0 || (asked.length === 1 && /^(?:-h|--help|h
 
 const screen = screenOf(process.stdout)
 
-const answered = Effect.suspend(() => (isOverview ? Console.log(overview(screen)) : run(process.argv)))
+/** What stands behind `--` is somebody else's. */
+const end = process.argv.indexOf("--")
+const [own, rest] = end < 0 ? [process.argv, []] : [process.argv.slice(0, end), process.argv.slice(end + 1)]
+
+const answered = Effect.suspend(() => (isOverview ? Console.log(overview(screen)) : run(own))).pipe(
+  Effect.provideService(Rest, rest)
+)
 
 const program = Console.consoleWith((console) => Effect.withConsole(answered, plainConsole(console, screen))).pipe(
   Effect.provide(Layer.merge(NodeContext.layer, CliConfig.layer({ showBuiltIns: false })))
@@ -56,6 +64,7 @@ for (const [signal, number] of [
 ] as const) {
   process.once(signal, () => {
     signalled = 128 + number
+    receive(signal)
     Effect.runFork(Fiber.interrupt(fiber))
   })
 }

@@ -43,16 +43,21 @@ interface Place {
   readonly json: (...args: ReadonlyArray<string>) => Effect.Effect<any>
 }
 
+/** What stands behind `--` is another command's. */
+const onDatabase = (args: ReadonlyArray<string>, database: string): ReadonlyArray<string> => {
+  if (args.includes("--config")) return args
+  const end = args.indexOf("--")
+  const [own, rest] = end < 0 ? [args, []] : [args.slice(0, end), args.slice(end)]
+  return [...own, "--database", database, ...rest]
+}
+
 const inPlace = (body: (place: Place) => Effect.Effect<void, unknown>) =>
   Effect.gen(function* () {
     const folder = yield* temporaryFolder
     const database = path.join(folder, "recovery.db")
     const env = { ...process.env, NO_COLOR: "1", COLUMNS: "" }
     const cli: Place["cli"] = (...args) =>
-      exec(process.execPath, [binary, ...args, ...(args.includes("--config") ? [] : ["--database", database])], {
-        cwd: folder,
-        env
-      })
+      exec(process.execPath, [binary, ...onDatabase(args, database)], { cwd: folder, env })
     const json: Place["json"] = (...args) =>
       Effect.map(cli(...args, "--json"), ({ code, stderr, stdout }) => {
         assert.strictEqual(code, 0, stderr)
@@ -359,4 +364,145 @@ export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON
       const [recovery] = yield* Effect.provide(RecoveryManager.recoveries({ failure: "f1" }), storage)
       assert.strictEqual(recovery?.status, "cancelled")
     }))
+})
+
+describe("recovery exec, which replaces seed 004's script for any command", () => {
+  const quick = ["--delay", "20ms"]
+
+  test("passes output and exit codes through, tries again, and puts files back when it fails in the end", ({
+    cli,
+    folder,
+    json
+  }) =>
+    Effect.gen(function* () {
+      const file = path.join(folder, "tasks.json")
+      fs.writeFileSync(file, "[]", { mode: 0o640 })
+      const failing = "echo out; echo err >&2; echo broken >> tasks.json; echo x >> made; exit 3"
+      const options = [...quick, "--retries", "2", "--backup", "tasks.json", "--backup", "made"]
+      const failed = yield* cli("exec", ...options, "--", "sh", "-c", failing)
+      assert.deepStrictEqual([failed.code, failed.stdout], [3, "out\nout\nout\n"])
+      assert.match(failed.stderr, /attempt 3 of 3 in 20ms/)
+      assert.strictEqual(fs.readFileSync(file, "utf8"), "[]")
+      assert.strictEqual(fs.statSync(file).mode & 0o777, 0o640)
+      assert.isFalse(fs.existsSync(path.join(folder, "made")))
+      const script = "echo x >> tries; test $(wc -l < tries) -ge 2 && echo done > tasks.json"
+      const recovered = yield* cli("exec", ...options, "--", "sh", "-c", script)
+      assert.strictEqual(recovered.code, 0, recovered.stderr)
+      assert.strictEqual(fs.readFileSync(file, "utf8"), "done\n")
+      // Everything is on record.
+      const recoveries = yield* json("status")
+      assert.deepStrictEqual(
+        recoveries.map((one: { type: string; status: string }) => [one.type, one.status]),
+        [
+          ["retry", "completed"],
+          ["retry", "failed"]
+        ]
+      )
+      assert.strictEqual((yield* json("failures")).length, 1)
+      const { byStrategy } = yield* json("stats")
+      assert.deepStrictEqual(byStrategy.retry, { successful: 1, total: 2, successRate: 0.5 })
+    }))
+
+  test("tries again only what is worth it, and ends what takes too long", ({ cli }) =>
+    Effect.gen(function* () {
+      const codes = (...args: ReadonlyArray<string>) => Effect.map(cli("exec", ...quick, ...args), ({ code }) => code)
+      const once = yield* cli("exec", ...quick, "--retry-on", "75", "--", "sh", "-c", "echo tried; exit 3")
+      assert.deepStrictEqual([once.code, once.stdout], [3, "tried\n"])
+      const twice = yield* cli(
+        "exec",
+        ...quick,
+        "--retries",
+        "1",
+        "--retry-on",
+        "3,75",
+        "--",
+        "sh",
+        "-c",
+        "echo tried; exit 75"
+      )
+      assert.deepStrictEqual([twice.code, twice.stdout], [75, "tried\ntried\n"])
+      assert.strictEqual(yield* codes("--retries", "0", "--timeout", "100ms", "--", "sleep", "30"), 124)
+      assert.strictEqual(yield* codes("--retries", "0", "--", "no-such-command"), 127)
+      assert.strictEqual(yield* codes("--retries", "0", "--", "/"), 126)
+      assert.strictEqual(yield* codes("--retries", "0", "--", "sh", "-c", "kill -9 $$"), 137)
+      assert.strictEqual(yield* codes("--timeout", "soon", "--", "true"), 2)
+      assert.strictEqual(yield* codes("--retry-on", "x", "--", "true"), 2)
+      assert.strictEqual(yield* codes(), 2)
+    }))
+
+  test("a task is done once; one that failed is begun again", ({ cli, folder }) =>
+    Effect.gen(function* () {
+      const task = (...more: ReadonlyArray<string>) =>
+        cli("exec", "--retries", "0", "--task", "T-1", ...more, "--", "sh", "-c", "echo x >> done; test -e up")
+      const done = () => fs.readFileSync(path.join(folder, "done"), "utf8").length / 2
+      assert.strictEqual((yield* task()).code, 1)
+      fs.writeFileSync(path.join(folder, "up"), "")
+      assert.strictEqual((yield* task()).code, 0)
+      assert.strictEqual((yield* task()).code, 0)
+      assert.strictEqual(done(), 2)
+      assert.strictEqual((yield* task("--again", "refuse")).code, 4)
+      assert.strictEqual((yield* task("--again", "run")).code, 0)
+      assert.strictEqual(done(), 3)
+      const other = yield* cli("exec", "--task", "T-1", "--", "true")
+      assert.strictEqual(other.code, 0)
+      const changed = yield* cli("exec", "--task", "T-1", "--again", "run", "--", "true")
+      assert.strictEqual(changed.code, 4)
+    }))
+
+  /** Starts a command that says when it runs, and waits for that. */
+  const starting = (folder: string, ...args: ReadonlyArray<string>) =>
+    Effect.acquireRelease(
+      Effect.promise(
+        () =>
+          new Promise<ReturnType<typeof spawn>>((resolve) => {
+            const child = spawn(process.execPath, [binary, "exec", ...args], {
+              cwd: folder,
+              stdio: ["ignore", "pipe", "inherit"]
+            })
+            child.stdout.once("data", () => resolve(child))
+          })
+      ),
+      (child) => Effect.sync(() => child.kill("SIGKILL"))
+    )
+
+  const closed = (child: ReturnType<typeof spawn>) =>
+    Effect.promise(() => new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code))))
+
+  test("one at a time holds a lock, and a signal is passed on", ({ cli, database, folder }) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const script = "trap 'echo told > told; exit 0' TERM; echo started; while :; do sleep 0.05; done"
+        const child = yield* starting(folder, "--database", database, "--lock", "deploy", "--", "sh", "-c", script)
+        const busy = yield* cli("exec", "--lock", "deploy", "--lock-timeout", "100ms", "--", "true")
+        assert.strictEqual(busy.code, 4)
+        const ended = yield* Effect.fork(closed(child))
+        yield* Effect.yieldNow()
+        child.kill("SIGTERM")
+        assert.strictEqual(yield* ended, 143)
+        assert.strictEqual(fs.readFileSync(path.join(folder, "told"), "utf8"), "told\n")
+        assert.strictEqual((yield* cli("exec", "--lock", "deploy", "--", "true")).code, 0)
+      })
+    ))
+
+  test("killed in the middle, the next start puts the files back and does the task anew", ({ cli, database, folder }) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const file = path.join(folder, "tasks.json")
+        fs.writeFileSync(file, "old\n")
+        const script =
+          "cat tasks.json >> seen; echo half >> tasks.json; echo started; until test -e up; do sleep 0.05; done"
+        const args = ["--task", "T-1", "--backup", "tasks.json", "--", "sh", "-c", script]
+        const child = yield* starting(folder, "--database", database, ...args)
+        const ended = yield* Effect.fork(closed(child))
+        yield* Effect.yieldNow()
+        child.kill("SIGKILL")
+        yield* ended
+        assert.strictEqual(fs.readFileSync(file, "utf8"), "old\nhalf\n")
+        fs.writeFileSync(path.join(folder, "up"), "")
+        const again = yield* cli("exec", ...args)
+        assert.strictEqual(again.code, 0, again.stderr)
+        assert.strictEqual(fs.readFileSync(path.join(folder, "seen"), "utf8"), "old\nold\n")
+        assert.strictEqual(fs.readFileSync(file, "utf8"), "old\nhalf\n")
+      })
+    ))
 })

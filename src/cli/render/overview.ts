@@ -9,6 +9,7 @@ const commands: ReadonlyArray<readonly [name: string, about: string]> = [
   ["rollback", "take a run back to a checkpoint"],
   ["resolve", "close a failure, or answer the question of a run"],
   ["report", "put a failure on record"],
+  ["exec -- COMMAND", "run a command with retries, a lock, and files that return"],
   ["runs", "runs of workflows, or one run with its steps"],
   ["checkpoint", "create, list, show, validate, delete"],
   ["create-checkpoint", "the same as checkpoint create"],

@@ -333,6 +333,14 @@ export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON
         cwd: folder,
         env: { ...process.env, COLUMNS: "40", NO_COLOR: "1" }
       })
+      const [failure] = yield* json("failures")
+      const wide = yield* exec(process.execPath, [binary, "failures", "--database", database], {
+        cwd: folder,
+        env: { ...process.env, COLUMNS: "90", NO_COLOR: "1" }
+      })
+      // What a row is called is never cut.
+      assert.include(wide.stdout.split("\n")[1], failure.id)
+      assert.isAtMost(Math.max(...wide.stdout.split("\n").map((line) => [...line].length)), 90)
       const overview = yield* exec(process.execPath, [binary])
       for (const command of ["dashboard", "initiate", "exit codes"])
         assert.include(overview.stdout.toLowerCase(), command)

@@ -46,14 +46,14 @@ const gap = 2
 
 const narrowest = 8
 
-/** The widest columns give way first. */
+/** The widest columns give way first, but for the one by which a row is named: half of an id is of no use. */
 const widthsFor = (natural: ReadonlyArray<number>, width: number | undefined): ReadonlyArray<number> | undefined => {
   const widths = [...natural]
   const total = () => widths.reduce((sum, one) => sum + one + gap, -gap)
   while (width !== undefined && total() > width) {
-    const widest = Math.max(...widths)
+    const widest = Math.max(...widths.slice(1))
     if (widest <= narrowest) return undefined
-    widths[widths.indexOf(widest)] = widest - 1
+    widths[widths.indexOf(widest, 1)] = widest - 1
   }
   return widths
 }

@@ -48,8 +48,8 @@ export interface Post {
 /** Tried again as failures of its kind are; a refusal for good is not. */
 export const post = ({ body, secret, timeout, url }: Post) =>
   Effect.gen(function* () {
-    const signature = secret === undefined ? {} : { "x-recovery-signature": `sha256=${yield* sign(secret, body)}` }
-    const headers = { "content-type": "application/json", ...signature }
+    const headers: Record<string, string> = { "content-type": "application/json" }
+    if (secret !== undefined) headers["x-recovery-signature"] = `sha256=${yield* sign(secret, body)}`
     const once = Effect.tryPromise({
       try: (signal) => fetch(url, { method: "POST", headers, body, signal, redirect: "error" }),
       catch: (cause) => new WebhookUnreachable({ url, cause })

@@ -8,6 +8,7 @@ import * as files from "../examples/files/files.js"
 import * as locks from "../examples/files/locks.js"
 import * as fileTransactions from "../examples/files/transactions.js"
 import * as keyedBreaker from "../examples/keyed-breaker.js"
+import * as ciMonitor from "../examples/operate/ci-monitor.js"
 import * as escalation from "../examples/operate/escalation.js"
 import * as insights from "../examples/operate/insights.js"
 import * as recoveries from "../examples/operate/recoveries.js"
@@ -69,6 +70,20 @@ describe("the examples do what they say", () => {
         done: ["compile", "publish", "rerun lint"],
         lint: ["linting", "src/app.py:7: flake8 error: E501 line too long", "completed"],
         successRate: 100
+      }
+    ],
+    "operate/ci-monitor": [
+      ciMonitor.program,
+      {
+        answers: [
+          "infrastructure medium: completed",
+          "linting medium: completed",
+          "deployment critical: failed, critical",
+          "nothing to do",
+          "refused: 400"
+        ],
+        rerun: [1, 2, 3],
+        successRate: 66.67
       }
     ],
     "operate/escalation": [

@@ -1,0 +1,127 @@
+/**
+ * Every recovery and every failed run as a flat record, for a log that other
+ * programs read.
+ *
+ * @since 0.5.0
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Events from "../react/Events.js"
+import * as Fault from "../react/Fault.js"
+
+/**
+ * One line of the log, as JSON has it.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Entry {
+  readonly timestamp: string
+  readonly event: "recovery" | "run_failed"
+  readonly success: boolean
+  /** The last strategy that was tried. */
+  readonly strategy: string | null
+  readonly outcome: Events.Outcome | "failed"
+  readonly run: string | null
+  readonly workflow: string | null
+  readonly step: string | null
+  readonly recovery: string | null
+  readonly error_type: string | null
+  readonly error_message: string
+  readonly category: string
+  readonly severity: Fault.Severity
+  readonly fingerprint: string
+  readonly attempts: number
+  /** From the first failure. */
+  readonly elapsed_ms: number
+}
+
+/**
+ * Hands each entry on, such as to `JsonLog.make(path).append` of
+ * `effect-recovery/files`. What that fails with is logged, and changes nothing.
+ * An observer that is provided further out sees the events, too.
+ *
+ * @example
+ * ```ts
+ * import { Recovery, Strategy } from "effect-recovery"
+ * import { RecoveryLog } from "effect-recovery/operate"
+ * import { Console, Data, Effect } from "effect"
+ *
+ * class Offline extends Data.TaggedError("Offline")<{}> {}
+ *
+ * const program = Effect.fail(new Offline()).pipe(
+ *   Recovery.recover({ Offline: Strategy.skip() }, { name: "search" }),
+ *   Effect.provide(RecoveryLog.layer(({ recovery, strategy }) => Console.log(recovery, strategy)))
+ * )
+ * Effect.runPromise(program) // search skip
+ * ```
+ *
+ * @since 0.5.0
+ * @category layers
+ */
+export const layer = (write: (entry: Entry) => Effect.Effect<unknown, unknown>): Layer.Layer<never> =>
+  Layer.effect(
+    Events.Observer,
+    Effect.map(Events.Observer, (outer) => (event: Events.Event) => {
+      const written = Effect.flatMap(entryOf(event), (entry) => (entry === undefined ? Effect.void : write(entry)))
+      const safe = Effect.catchAllCause(Effect.asVoid(written), (cause) =>
+        Effect.logWarning("effect-recovery: an entry of the recovery log is lost", cause)
+      )
+      return outer === undefined ? safe : Effect.zipRight(safe, outer(event))
+    })
+  )
+
+const entryOf = (event: Events.Event): Effect.Effect<Entry | undefined> => {
+  if (event._tag === "RecoveryEnded") return recoveryEntry(event)
+  return event._tag === "RunFinished" && event.outcome === "failed" ? runEntry(event) : Effect.succeed(undefined)
+}
+
+type Of<T extends Events.Event["_tag"]> = Extract<Events.Event, { readonly _tag: T }>
+
+const recoveryEntry = ({ attempts, decisions, elapsed, fault, outcome, source }: Of<"RecoveryEnded">) =>
+  Effect.map(Clock.currentTimeMillis, (now): Entry => {
+    const tried = decisions.filter(({ decision }) => decision !== "GiveUp")
+    const success = outcome === "recovered"
+    const strategy = tried.at(-1)?.strategy ?? null
+    const elapsed_ms = Duration.toMillis(elapsed)
+    return {
+      ...about("recovery", now, fault, source),
+      success,
+      outcome,
+      strategy,
+      attempts,
+      elapsed_ms,
+      workflow: null
+    }
+  })
+
+const runEntry = ({ cause, source, workflow }: Of<"RunFinished">) =>
+  Effect.zipWith(
+    Clock.currentTimeMillis,
+    Fault.classify(Option.getOrElse(cause, () => "The run has failed")),
+    (now, fault): Entry => ({
+      ...about("run_failed", now, fault, source),
+      success: false,
+      outcome: "failed",
+      strategy: null,
+      attempts: 1,
+      elapsed_ms: 0,
+      workflow
+    })
+  )
+
+const about = (event: Entry["event"], now: number, fault: Fault.Fault, source: Events.Source) => ({
+  timestamp: new Date(now).toISOString(),
+  event,
+  run: source.run ?? null,
+  step: source.step ?? null,
+  recovery: source.recovery ?? null,
+  error_type: Option.getOrNull(fault.tag),
+  error_message: fault.message,
+  category: fault.category,
+  severity: fault.severity,
+  fingerprint: fault.fingerprint
+})

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Events from "../react/Events.js"
 import * as Fault from "../react/Fault.js"
 import type * as Storage from "../storage/Storage.js"
 import type { EscalationRecord } from "./EscalationRecord.js"
@@ -173,7 +174,8 @@ export const define =
   () => {
     const { layer: more = Layer.empty, storage, ...manager } = options
     const base = Layer.mergeAll(storage, Fault.layer(...Fault.rulesPipeline), logToStderr)
-    const layer = Layer.merge(RecoveryManager.layer(manager), Insights.layer).pipe(
+    const watching = Layer.provide(Insights.layer, Events.layerDebug)
+    const layer = Layer.merge(RecoveryManager.layer(manager), watching).pipe(
       Layer.provideMerge(Layer.merge(base, more))
       // What the workflows need is in `more`; if it is not, they die of that, as any program would.
     ) as Layer.Layer<RecoveryManager.RecoveryManager | Insights.Insights | Storage.Storage, unknown>

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -16,6 +17,7 @@ import type { Change } from "./CircuitBreaker.js"
 import type * as Fault from "./Fault.js"
 import type { DecisionTaken } from "./internal/errors.js"
 import { EventHub, type Watch } from "./internal/watch/eventHub.js"
+import { inWords as inWords_ } from "./internal/watch/inWords.js"
 
 /**
  * Where an event comes from. Outside of a run only `recovery` is known, and
@@ -185,6 +187,31 @@ export class Observer extends Context.Reference<Observer>()("effect-recovery/Eve
  */
 export const layer = (observer: (event: Event) => Effect.Effect<void>): Layer.Layer<never> =>
   Layer.succeed(Observer, observer)
+
+/**
+ * An event as a person reads it, in one line.
+ *
+ * @since 0.5.0
+ * @category reading
+ */
+export const inWords: (event: Event) => string = inWords_
+
+/**
+ * Logs every event in words if `RECOVERY_DEBUG` is set, and does nothing
+ * otherwise. An observer that is provided further out sees them, too.
+ *
+ * @since 0.5.0
+ * @category layers
+ */
+export const layerDebug: Layer.Layer<never> = Layer.effect(
+  Observer,
+  Effect.zipWith(
+    Effect.orElseSucceed(Config.boolean("RECOVERY_DEBUG"), () => false),
+    Observer,
+    (isOn, outer) =>
+      isOn ? (event: Event) => Effect.zipRight(Effect.logInfo(inWords_(event)), outer?.(event) ?? Effect.void) : outer
+  )
+)
 
 /**
  * Where {@link stream} reads. One for the whole process, unless

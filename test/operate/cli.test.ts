@@ -7,7 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Step, Storage, Strategy, Workflow } from "effect-recovery"
-import { RecoveryManager } from "effect-recovery/operate"
+import { Escalation, RecoveryManager } from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { beforeAll } from "vitest"
 import { temporaryFolder } from "../support/files.js"
@@ -227,7 +227,7 @@ export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON
       assert.strictEqual(bad.code, 2)
     }))
 
-  test("failures are reported with their logs, however long, and resolved by hand", ({ cli, folder, json }) =>
+  test("failures are reported with their logs, however long, and resolved by hand", ({ cli, folder, json, storage }) =>
     Effect.gen(function* () {
       const log = path.join(folder, "job.log")
       const file = fs.openSync(log, "w")
@@ -269,6 +269,19 @@ export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON
       assert.strictEqual((yield* cli("report")).code, 2)
       assert.strictEqual((yield* cli("report", "--log", path.join(folder, "no.log"))).code, 2)
       assert.deepStrictEqual(yield* json("locks"), [])
+      assert.deepStrictEqual(yield* json("escalations"), [])
+      assert.strictEqual((yield* cli("escalations", "--acknowledge", "none")).code, 3)
+      yield* Effect.gen(function* () {
+        for (let i = 0; i < 5; i++) yield* RecoveryManager.report(new Error("disk full"))
+        yield* Effect.flatMap(Escalation.Escalation, ({ check }) => check)
+      }).pipe(Effect.provide(Escalation.layer({ sinks: [] }).pipe(Layer.provideMerge(storage))))
+      const [raised] = yield* json("escalations", "--status", "open")
+      assert.strictEqual(raised.level, "human")
+      assert.strictEqual((yield* json("escalations", "--acknowledge", raised.id, "--by", "ada")).acknowledgedBy, "ada")
+      assert.strictEqual(
+        (yield* json("escalations", "--resolve", raised.id, "--note", "more disks")).status,
+        "resolved"
+      )
     }))
 
   test("a run that asks is answered", ({ cli, json, storage }) =>
@@ -397,6 +410,13 @@ describe("recovery exec, which replaces seed 004's script for any command", () =
       const recovered = yield* cli("exec", ...options, "--", "sh", "-c", script)
       assert.strictEqual(recovered.code, 0, recovered.stderr)
       assert.strictEqual(fs.readFileSync(file, "utf8"), "done\n")
+      const debugged = yield* exec(
+        process.execPath,
+        [binary, "exec", "--database", path.join(folder, "other.db"), ...options, "--", "sh", "-c", "echo out; exit 4"],
+        { cwd: folder, env: { ...process.env, RECOVERY_DEBUG: "1" } }
+      )
+      assert.match(debugged.stderr, /attempt 1 has failed: sh has ended with exit code 4/)
+      assert.strictEqual(debugged.stdout, "out\nout\nout\n")
       // Everything is on record.
       const recoveries = yield* json("status")
       assert.deepStrictEqual(

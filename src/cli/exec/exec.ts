@@ -3,12 +3,14 @@ import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as FileTransaction from "../../files/FileTransaction.js"
 import * as Insights from "../../operate/Insights.js"
 import * as Decision from "../../react/Decision.js"
+import * as Events from "../../react/Events.js"
 import * as Strategy from "../../react/Strategy.js"
 import * as Lock from "../../remember/Lock.js"
 import * as Step from "../../remember/Step.js"
@@ -104,8 +106,10 @@ export const exec = (options: Options) => {
     const name = lock ?? task
     yield* name === undefined ? kept : Lock.withLock(kept, { kind: "exec", id: name }, { timeout: lockTimeout })
   })
-  const layer = Layer.merge(Insights.layer, Lock.layerStorage()).pipe(
-    Layer.provideMerge(SqliteStorage.layer({ filename }))
+  const layer = Layer.merge(Layer.provide(Insights.layer, Events.layerDebug), Lock.layerStorage()).pipe(
+    Layer.provideMerge(SqliteStorage.layer({ filename })),
+    // What is printed is the command's.
+    Layer.provideMerge(Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)))
   )
   return program.pipe(Effect.provide(layer), Effect.mapError(toEnded))
 }

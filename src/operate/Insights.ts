@@ -149,9 +149,6 @@ export class Insights extends Context.Tag("effect-recovery/Insights")<Insights, 
  * moments. A storage in trouble is reported once per record and changes
  * nothing for the program.
  *
- * It watches by way of `Events.Observer`: an `Events.layer` further in sees the
- * events in its place.
- *
  * @example
  * ```ts
  * import { Recovery, Storage, Strategy } from "effect-recovery"
@@ -178,11 +175,8 @@ export class Insights extends Context.Tag("effect-recovery/Insights")<Insights, 
 export const layer: Layer.Layer<Insights, never, Storage.Storage> = Layer.scopedContext(
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
-    const outer = yield* Events.Observer
     const { hand, settled } = yield* makeQueue(storage)
-    const own = makeObserver(hand)
-    const observer = (event: Events.Event) =>
-      Effect.zipRight(own(event), outer === undefined ? Effect.void : outer(event))
+    const observer = yield* Events.beside(makeObserver(hand))
     return Context.make(Insights, { settled }).pipe(
       Context.add(Events.Observer, observer),
       Context.add(Strategy.Ranking, rankBy(storage))

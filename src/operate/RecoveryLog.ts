@@ -7,7 +7,7 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Events from "../react/Events.js"
 import * as Fault from "../react/Fault.js"
@@ -42,7 +42,6 @@ export interface Entry {
 /**
  * Hands each entry on, such as to `JsonLog.make(path).append` of
  * `effect-recovery/files`. What that fails with is logged, and changes nothing.
- * An observer that is provided further out sees the events, too.
  *
  * @example
  * ```ts
@@ -63,15 +62,11 @@ export interface Entry {
  * @category layers
  */
 export const layer = (write: (entry: Entry) => Effect.Effect<unknown, unknown>): Layer.Layer<never> =>
-  Layer.effect(
-    Events.Observer,
-    Effect.map(Events.Observer, (outer) => (event: Events.Event) => {
-      const written = Effect.flatMap(entryOf(event), (entry) => (entry === undefined ? Effect.void : write(entry)))
-      const safe = Effect.catchAllCause(Effect.asVoid(written), (cause) =>
-        Effect.logWarning("effect-recovery: an entry of the recovery log is lost", cause)
-      )
-      return outer === undefined ? safe : Effect.zipRight(safe, outer(event))
-    })
+  Events.layer((event) =>
+    Effect.catchAllCause(
+      Effect.flatMap(entryOf(event), (entry) => (entry === undefined ? Effect.void : Effect.asVoid(write(entry)))),
+      (cause) => Effect.logWarning("effect-recovery: an entry of the recovery log is lost", cause)
+    )
   )
 
 const entryOf = (event: Events.Event): Effect.Effect<Entry | undefined> => {

@@ -198,7 +198,7 @@ export const layer = <const O extends Options>(
   Layer.scoped(
     RecoveryManager,
     Effect.gen(function* () {
-      const given = options as Options
+      const given: Options = options
       const manager: Manager = {
         workflows: given.workflows ?? [],
         checkpoints: given.checkpoints ?? [],

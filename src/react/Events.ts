@@ -166,7 +166,7 @@ export class Observer extends Context.Reference<Observer>()("effect-recovery/Eve
 }) {}
 
 /**
- * Provides an observer.
+ * Provides an observer. One that is provided further out sees the events, too.
  *
  * @example
  * ```ts
@@ -186,7 +186,17 @@ export class Observer extends Context.Reference<Observer>()("effect-recovery/Eve
  * @category layers
  */
 export const layer = (observer: (event: Event) => Effect.Effect<void>): Layer.Layer<never> =>
-  Layer.succeed(Observer, observer)
+  Layer.effect(Observer, beside(observer))
+
+/**
+ * An observer, and the one there is further out.
+ *
+ * @internal
+ */
+export const beside = (own: (event: Event) => Effect.Effect<void>): Effect.Effect<typeof own> =>
+  Effect.map(Observer, (outer) =>
+    outer === undefined ? own : (event) => Effect.zipRight(notify(own, event), outer(event))
+  )
 
 /**
  * An event as a person reads it, in one line.
@@ -198,18 +208,15 @@ export const inWords: (event: Event) => string = inWords_
 
 /**
  * Logs every event in words if `RECOVERY_DEBUG` is set, and does nothing
- * otherwise. An observer that is provided further out sees them, too.
+ * otherwise.
  *
  * @since 0.5.0
  * @category layers
  */
-export const layerDebug: Layer.Layer<never> = Layer.effect(
-  Observer,
-  Effect.zipWith(
+export const layerDebug: Layer.Layer<never> = Layer.unwrapEffect(
+  Effect.map(
     Effect.orElseSucceed(Config.boolean("RECOVERY_DEBUG"), () => false),
-    Observer,
-    (isOn, outer) =>
-      isOn ? (event: Event) => Effect.zipRight(Effect.logInfo(inWords_(event)), outer?.(event) ?? Effect.void) : outer
+    (isOn) => (isOn ? layer((event) => Effect.logInfo(inWords_(event))) : Layer.empty)
   )
 )
 

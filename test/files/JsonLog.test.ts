@@ -66,6 +66,8 @@ describe("JsonLog", () => {
         const full = { ...nodeCalls, write: () => Effect.fail(errno("ENOSPC", "no space left on device")) }
         const error = yield* Effect.flip(log.append({ n: 3 }).pipe(Effect.provideService(CurrentCalls, full)))
         assert.strictEqual(error._tag, "FileError")
+        const nothing = { ...nodeCalls, write: () => Effect.succeed(0) }
+        yield* Effect.flip(log.append({ n: 3 }).pipe(Effect.provideService(CurrentCalls, nothing)))
       })
     )
   )

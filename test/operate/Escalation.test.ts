@@ -160,7 +160,7 @@ describe("Escalation.webhook", () => {
   )
 
   it.scopedLive(
-    "is tried again where the other side is in trouble, and not where it refuses or sends elsewhere",
+    "is tried again where the other side is in trouble, and not where it refuses",
     () =>
       Effect.gen(function* () {
         const again = yield* server([503, 204])

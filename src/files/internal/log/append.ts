@@ -2,6 +2,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import type { Call, Calls } from "../system/calls.js"
+import { writeAll } from "../system/write.js"
 
 /** Appends a line, and answers with how long the file is then. */
 export const append = (calls: Calls, file: string, line: string, mode: number): Call<number> =>
@@ -10,16 +11,11 @@ export const append = (calls: Calls, file: string, line: string, mode: number): 
       Effect.suspend(() => {
         const { size } = fs.fstatSync(opened)
         const bytes = Buffer.from(endsInLine(opened, size) ? line : `\n${line}`)
-        return Effect.as(writeWhole(calls, opened, bytes), size + bytes.length)
+        // One call, so that the lines of several processes do not mix, unless a full disk cuts it off.
+        return Effect.as(writeAll(calls, opened, bytes), size + bytes.length)
       }),
       Effect.ignore(calls.close(opened))
     )
-  )
-
-/** In one call, so that the lines of several processes do not mix; what a full disk has cut off is gone on with. */
-const writeWhole = (calls: Calls, file: number, bytes: Uint8Array): Call<void> =>
-  Effect.flatMap(calls.write(file, bytes), (written) =>
-    written >= bytes.length ? Effect.void : writeWhole(calls, file, bytes.subarray(written))
   )
 
 const endsInLine = (file: number, size: number): boolean => {

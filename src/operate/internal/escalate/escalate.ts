@@ -7,7 +7,7 @@ import * as Storage from "../../../storage/Storage.js"
 import type { Rule } from "../../Escalation.js"
 import type { EscalationRecord } from "../../EscalationRecord.js"
 import type { FailureRecord } from "../../FailureRecord.js"
-import { EscalationNotFound, type RecordDamaged } from "../../OperateError.js"
+import { EscalationNotFound } from "../../OperateError.js"
 import {
   type EscalationDetails,
   escalations,
@@ -31,7 +31,8 @@ export const raise = (rules: ReadonlyArray<Rule>) =>
       const recent = open.filter(({ detectedAt }) => detectedAt.getTime() > now - Duration.toMillis(rule.window))
       const groups = Object.entries(Arr.groupBy(recent, rule.group))
       for (const [group, members] of groups) {
-        if (group === "") continue
+        // Nothing is read for those that are too few.
+        if (group === "" || members.length < rule.threshold) continue
         const found = yield* raiseFor(rule, group, members, now)
         if (Option.isSome(found)) raised.push(toEscalation(found.value))
       }
@@ -81,18 +82,14 @@ const labelsOf = (members: ReadonlyArray<FailureRecord>): Readonly<Record<string
     )
   )
 
-/** Changes an escalation that is not resolved; tries again while somebody else changes it. */
-export const settle = (
-  id: string,
-  status: "acknowledged" | "resolved",
-  more: Partial<EscalationDetails>
-): Effect.Effect<EscalationRecord, EscalationNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  Effect.gen(function* () {
-    const found = yield* escalations.find(id)
-    if (Option.isNone(found)) return yield* new EscalationNotFound({ escalation: id })
-    if (found.value.status === "resolved") return toEscalation(found.value)
-    const { details, labels, revision, subject } = found.value
-    const writing = { id, subject, labels, revision, status, details: { ...details, ...more } }
-    const written = yield* escalations.write(writing, [])
-    return Option.isSome(written) ? toEscalation(written.value) : yield* settle(id, status, more)
-  })
+/** Changes an escalation, unless it is resolved. */
+export const settle = (id: string, status: "acknowledged" | "resolved", more: Partial<EscalationDetails>) =>
+  Effect.flatMap(
+    escalations.update(id, (found) =>
+      found.status === "resolved" ? undefined : { status, details: { ...found.details, ...more } }
+    ),
+    Option.match({
+      onNone: () => Effect.fail(new EscalationNotFound({ escalation: id })),
+      onSome: (stored) => Effect.succeed(toEscalation(stored))
+    })
+  )

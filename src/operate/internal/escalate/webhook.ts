@@ -6,7 +6,7 @@ import * as Recovery from "../../../react/Recovery.js"
 import * as RetryPolicy from "../../../react/RetryPolicy.js"
 
 /** The other side did not take it; what it answered says whether it is worth another try. */
-export class WebhookRefused extends Data.TaggedError("WebhookRefused")<{
+class WebhookRefused extends Data.TaggedError("WebhookRefused")<{
   readonly url: string
   readonly status: number
 }> {

@@ -37,17 +37,43 @@ const make = <D, I>(kind: string, details: Schema.Schema<D, I>) => {
       onSuccess: (details) => ({ ...row, details })
     })
 
+  const find = (id: string) =>
+    Effect.flatMap(Storage.Storage, (storage) =>
+      Effect.flatMap(
+        storage.findRecord(kind, id),
+        Option.match({ onNone: () => Effect.succeedNone, onSome: (row) => Effect.asSome(read(row)) })
+      )
+    )
+
+  /** Nothing, if it is no longer as it was found. */
+  const write = ({ details, revision = 0, ...given }: Writing<D>, counts: ReadonlyArray<Storage.Count>) =>
+    Effect.flatMap(Storage.Storage, (storage) =>
+      Effect.flatMap(
+        storage.write({ ...given, kind, revision, scope: scopeOf(given.labels), body: encode(details) }, counts),
+        // What was encoded a moment ago can be decoded.
+        Option.match({ onNone: () => Effect.succeedNone, onSome: (row) => Effect.asSome(Effect.orDie(read(row))) })
+      )
+    )
+
+  /** Answers with how it stands then, if there is one; tries again while somebody else changes it. */
+  const update = (
+    id: string,
+    more: (found: Stored<D>) => Pick<Partial<Writing<D>>, "status" | "details"> | undefined,
+    counts: (found: Stored<D>) => ReadonlyArray<Storage.Count> = () => []
+  ): Effect.Effect<Option.Option<Stored<D>>, Storage.StorageError | RecordDamaged, Storage.Storage> =>
+    Effect.gen(function* () {
+      const found = yield* find(id)
+      const changed = Option.flatMapNullable(found, more)
+      if (Option.isNone(found) || Option.isNone(changed)) return found
+      const { details, labels, revision, status, subject } = { ...found.value, ...changed.value }
+      const written = yield* write({ id, subject, labels, revision, status, details }, counts(found.value))
+      return Option.isSome(written) ? written : yield* update(id, more, counts)
+    })
+
   return {
-    find: (id: string) =>
-      Effect.flatMap(Storage.Storage, (storage) =>
-        Effect.flatMap(
-          storage.findRecord(kind, id),
-          Option.match({
-            onNone: () => Effect.succeedNone,
-            onSome: (row) => Effect.asSome(read(row))
-          })
-        )
-      ),
+    find,
+    write,
+    update,
     list: (query: Omit<Storage.RecordQuery, "kind">) =>
       Effect.flatMap(Storage.Storage, (storage) =>
         Effect.flatMap(storage.records({ kind, ...query }), (rows) => Effect.forEach(rows, read))
@@ -65,15 +91,6 @@ const make = <D, I>(kind: string, details: Schema.Schema<D, I>) => {
             )
           ),
           (all) => all.flatMap(Option.toArray)
-        )
-      ),
-    /** Nothing, if it is no longer as it was found. */
-    write: ({ details, revision = 0, ...given }: Writing<D>, counts: ReadonlyArray<Storage.Count>) =>
-      Effect.flatMap(Storage.Storage, (storage) =>
-        Effect.flatMap(
-          storage.write({ ...given, kind, revision, scope: scopeOf(given.labels), body: encode(details) }, counts),
-          // What was encoded a moment ago can be decoded.
-          Option.match({ onNone: () => Effect.succeedNone, onSome: (row) => Effect.asSome(Effect.orDie(read(row))) })
         )
       )
   }

@@ -1,26 +1,8 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import type * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
-import type { RecordDamaged } from "../../OperateError.js"
 import { resolvedCounts } from "./counts.js"
-import { type FailureDetails, failures, type Stored } from "./records.js"
-
-/** Tries again while somebody else changes it. */
-const change = (
-  id: string,
-  more: (found: Stored<FailureDetails>) => Partial<Stored<FailureDetails>> | undefined,
-  counts: (found: Stored<FailureDetails>) => ReadonlyArray<Storage.Count>
-): Effect.Effect<void, Storage.StorageError | RecordDamaged, Storage.Storage> =>
-  Effect.gen(function* () {
-    const found = Option.getOrUndefined(yield* failures.find(id))
-    const changed = found && more(found)
-    if (found === undefined || changed === undefined) return
-    const { details, labels, revision, status, subject } = { ...found, ...changed }
-    const written = yield* failures.write({ id, subject, labels, revision, status, details }, counts(found))
-    if (Option.isNone(written)) yield* change(id, more, counts)
-  })
+import { failures } from "./records.js"
 
 /** Whoever only saw that the run has completed does not know what has brought it about. */
 export const byItsRun = "its run"
@@ -28,7 +10,7 @@ export const byItsRun = "its run"
 /** An open failure becomes a resolved one, once. */
 export const resolveFailure = (id: string, by: string) =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    change(
+    failures.update(
       id,
       ({ details, status }) => {
         const isResolved = status === "resolved"
@@ -53,8 +35,4 @@ export const resolveAllOf = (run: string, by: string) =>
   )
 
 export const countRetry = (id: string) =>
-  change(
-    id,
-    ({ details }) => ({ details: { ...details, retries: details.retries + 1 } }),
-    () => []
-  )
+  failures.update(id, ({ details }) => ({ details: { ...details, retries: details.retries + 1 } }))

@@ -7,6 +7,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^effect-recovery$/, replacement: src("index.ts") },
+      { find: /^effect-recovery\/dashboard$/, replacement: src("dashboard.ts") },
       { find: /^effect-recovery\/files$/, replacement: src("files.ts") },
       { find: /^effect-recovery\/operate$/, replacement: src("operate.ts") },
       { find: /^effect-recovery\/sqlite$/, replacement: src("sqlite.ts") },
@@ -15,6 +16,7 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
+    globalSetup: ["test/support/built.ts"],
     testTimeout: 60_000,
     pool: "forks"
   }

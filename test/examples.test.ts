@@ -9,6 +9,7 @@ import * as locks from "../examples/files/locks.js"
 import * as fileTransactions from "../examples/files/transactions.js"
 import * as keyedBreaker from "../examples/keyed-breaker.js"
 import * as ciMonitor from "../examples/operate/ci-monitor.js"
+import * as dashboard from "../examples/operate/dashboard.js"
 import * as escalation from "../examples/operate/escalation.js"
 import * as insights from "../examples/operate/insights.js"
 import * as recoveries from "../examples/operate/recoveries.js"
@@ -95,6 +96,7 @@ describe("the examples do what they say", () => {
         again: []
       }
     ],
+    "operate/dashboard": [dashboard.program, { suggested: "retry", status: "completed", hasToken: true }],
     "operate/insights": [insights.program, { first: 3, later: 1, skipped: 5, retried: 0 }],
     "policies/faults": [
       faults.program,

@@ -15,7 +15,7 @@ const checkDeclarations = (tarball) => {
   symlinkSync(resolve("node_modules"), join(root, "node_modules"))
   const options = ["--noEmit", "--strict", "--skipLibCheck", "false", "--target", "es2022", "--module", "nodenext"]
   const types = ["--types", "node", "--exactOptionalPropertyTypes"]
-  const files = ["index", "files", "sqlite"].map((door) => join(root, "dist", `${door}.d.ts`))
+  const files = ["index", "dashboard", "files", "operate", "sqlite"].map((door) => join(root, "dist", `${door}.d.ts`))
   run("node", [join("node_modules", "typescript", "bin", "tsc"), ...options, ...types, ...files])
 }
 

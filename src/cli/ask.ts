@@ -1,7 +1,7 @@
 import * as Options from "@effect/cli/Options"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import type { Operator, Reply, Request } from "../operate/Operator.js"
+import * as Operator from "../operate/Operator.js"
 import { type Given, open } from "./config.js"
 import { Ended, endedBy, exitCodes } from "./exit.js"
 import { type Screen, screenOf } from "./render/table.js"
@@ -17,6 +17,9 @@ export const common = {
   database: Options.text("database").pipe(
     Options.withDescription("The SQLite file, where there is no configuration; else $RECOVERY_DATABASE"),
     Options.optional
+  ),
+  readonly: Options.boolean("read-only").pipe(
+    Options.withDescription("Change nothing: for a copy of a database, which is opened without a configuration")
   )
 }
 
@@ -24,31 +27,22 @@ export interface Common extends Given {
   readonly json: boolean
 }
 
-/** Interrupted, it waits until what was begun is in its final state: nothing may be closed before. */
-const answerOf = (operator: Operator, request: Request): Effect.Effect<Reply> =>
-  Effect.async((resume) => {
-    const controller = new AbortController()
-    const reply = operator.ask(request, { signal: controller.signal })
-    reply.then(
-      (value) => resume(Effect.succeed(value)),
-      (error) => resume(Effect.die(error))
-    )
-    return Effect.promise(() => {
-      controller.abort()
-      return reply.catch(() => undefined)
-    })
-  })
+const refuseWriting = ({ readonly }: Common, request: Operator.Request) =>
+  readonly && !Operator.isReading(request)
+    ? new Ended({ code: exitCodes.Refused, tag: "ReadOnly", message: "With --read-only nothing can be changed." })
+    : Effect.void
 
 /** Asks, prints the answer, and tells people where it comes from. */
 export const ask = (
   given: Common,
-  request: Request,
+  request: Operator.Request,
   view: (screen: Screen, value: unknown) => string,
   failed: (value: unknown) => string | undefined = () => undefined
 ) =>
   Effect.gen(function* () {
+    yield* refuseWriting(given, request)
     const { operator, where } = yield* open(given)
-    const reply = yield* answerOf(operator, request)
+    const reply = yield* Operator.ask(operator, request)
     if (!reply.ok) return yield* endedBy(reply)
     yield* Console.log(given.json ? JSON.stringify(reply.value, null, 2) : view(screenOf(process.stdout), reply.value))
     if (!given.json && process.stdout.isTTY) yield* Console.error(`(${where})`)

@@ -18,6 +18,7 @@ const text = (name: string, description: string) => Options.text(name).pipe(Opti
 const optional = (name: string, description: string) => Options.optional(text(name, description))
 const repository = optional("repository", "Only of this repository")
 const limit = Options.integer("limit").pipe(Options.withDescription("How many at most"), Options.withDefault(50))
+const load = <M>(module: () => Promise<M>) => Effect.promise(module)
 const usage = (message: string) => new Ended({ code: exitCodes.Usage, tag: "Usage", message })
 
 /** In a container the user may have no name. */
@@ -29,9 +30,44 @@ const me = (): string => {
   }
 }
 
-const dashboard = Command.make("dashboard", { ...common, repository }, (given) =>
-  ask(given, { _tag: "Dashboard", repository: maybe(given.repository) }, views.dashboard)
-).pipe(Command.withDescription("How recoveries stand, and the latest of them"))
+const dashboard = Command.make(
+  "dashboard",
+  {
+    ...common,
+    repository,
+    watch: Options.boolean("watch").pipe(
+      Options.withDescription("Show it as it changes; with --json a line each time")
+    ),
+    web: Options.boolean("web").pipe(Options.withDescription("Serve it as a page")),
+    port: Options.integer("port").pipe(
+      Options.withDescription("With --web: where to listen; 0 takes a port that is free"),
+      Options.withDefault(4780)
+    ),
+    host: text("host", "With --web: on which address to listen").pipe(Options.withDefault("127.0.0.1")),
+    names: text("allow-host", "With --web: a name it may be reached by, beside localhost and numbers").pipe(
+      Options.repeated
+    ),
+    openReads: Options.boolean("open-reads").pipe(
+      Options.withDescription("With --web: whoever reaches it may read; acting takes the token still")
+    )
+  },
+  (given) => {
+    if (given.web && given.watch) return usage("dashboard takes --watch or --web, not both.")
+    // Most commands need neither, and each takes its time to load.
+    if (given.web)
+      return Effect.flatMap(
+        load(() => import("./dashboard/web.js")),
+        ({ web }) => web(given, given)
+      )
+    if (given.watch) {
+      return Effect.flatMap(
+        load(() => import("./dashboard/watch.js")),
+        ({ watch }) => watch(given, maybe(given.repository))
+      )
+    }
+    return ask(given, { _tag: "Dashboard", repository: maybe(given.repository) }, views.dashboard)
+  }
+).pipe(Command.withDescription("How recoveries stand, and the latest of them: once, live, or as a page"))
 
 const status = Command.make(
   "status",

@@ -14,6 +14,7 @@ const names = ["recovery.config.ts", "recovery.config.mts", "recovery.config.js"
 export interface Given {
   readonly config: Option.Option<string>
   readonly database: Option.Option<string>
+  readonly readonly: boolean
 }
 
 /** Where things are kept, in words, and who answers. */
@@ -25,12 +26,13 @@ export interface Opened {
 const refuse = (message: string) => new Ended({ code: exitCodes.Config, tag: "Config", message })
 
 /** The file that was named, or the nearest one in this folder and those above it. */
-const findConfig = ({ config, database }: Given): Effect.Effect<string | undefined, Ended> => {
+const findConfig = ({ config, database, readonly }: Given): Effect.Effect<string | undefined, Ended> => {
+  if (Option.isSome(config) && readonly) return refuse("--read-only reads a database, and takes no --config.")
   if (Option.isSome(config)) {
     const file = path.resolve(config.value)
     return fs.existsSync(file) ? Effect.succeed(file) : refuse(`There is no configuration at ${file}.`)
   }
-  if (Option.isSome(database)) return Effect.succeed(undefined)
+  if (Option.isSome(database) || readonly) return Effect.succeed(undefined)
   for (let folder = process.cwd(); ; folder = path.dirname(folder)) {
     const found = names.map((name) => path.join(folder, name)).find((file) => fs.existsSync(file))
     if (found !== undefined) return Effect.succeed(found)
@@ -80,11 +82,11 @@ const sizeOf = (file: string) =>
   )
 
 /** Its file, in a folder that exists. */
-export const databaseOf = (given: Option.Option<string>): Effect.Effect<string, Ended> =>
+export const databaseOf = (given: Option.Option<string>, readonly = false): Effect.Effect<string, Ended> =>
   Effect.try({
     try: () => {
       const filename = path.resolve(Option.getOrElse(given, defaultDatabase))
-      fs.mkdirSync(path.dirname(filename), { recursive: true })
+      if (!readonly) fs.mkdirSync(path.dirname(filename), { recursive: true })
       return filename
     },
     catch: (cause) =>
@@ -96,10 +98,10 @@ export const databaseOf = (given: Option.Option<string>): Effect.Effect<string, 
   })
 
 /** Without a configuration nothing can be executed, but everything looked at and written down. */
-const fromDatabase = ({ database }: Given): Effect.Effect<Opened, Ended> =>
-  Effect.map(databaseOf(database), (filename) => {
+const fromDatabase = ({ database, readonly }: Given): Effect.Effect<Opened, Ended> =>
+  Effect.map(databaseOf(database, readonly), (filename) => {
     const open = Operator.define({
-      storage: SqliteStorage.layer({ filename }),
+      storage: SqliteStorage.layer({ filename, readonly }),
       checks: [Checkpoint.artifacts(sizeOf)]
     })
     return { where: filename, operator: open() }

@@ -32,7 +32,10 @@ export const Status = Schema.Literal("open", "acknowledged", "resolved")
 export type Status = typeof Status.Type
 
 /**
- * @internal
+ * What is known of an escalation beside its id and its status.
+ *
+ * @since 0.5.0
+ * @category models
  */
 export const Details = Schema.Struct({
   /** The rule that called for it. */

@@ -10,7 +10,8 @@ const Optional = Schema.optional(Schema.String)
 /**
  * What is known of a failure beside its place and its status.
  *
- * @internal
+ * @since 0.5.0
+ * @category models
  */
 export const Details = Schema.Struct({
   /** The run that failed, if it was one. */

@@ -5,10 +5,15 @@
  *
  * @since 0.5.0
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Runtime from "effect/Runtime"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import * as Events from "../react/Events.js"
 import * as Fault from "../react/Fault.js"
 import type * as Storage from "../storage/Storage.js"
@@ -23,6 +28,7 @@ import * as RecoveryManager from "./RecoveryManager.js"
  * @category models
  */
 export type Request =
+  | { readonly _tag: "Overview"; readonly repository?: string | undefined }
   | { readonly _tag: "Dashboard"; readonly repository?: string | undefined }
   | { readonly _tag: "Recovery"; readonly id: string }
   | {
@@ -65,6 +71,7 @@ export type Request =
       readonly limit?: number | undefined
     }
   | { readonly _tag: "Run"; readonly id: string }
+  | { readonly _tag: "Timeline"; readonly id: string; readonly limit?: number | undefined }
   | ({ readonly _tag: "Failures" } & RecoveryManager.FailureQuery)
   | { readonly _tag: "Failure"; readonly id: string }
   | {
@@ -144,6 +151,28 @@ export interface Options extends RecoveryManager.Options {
   readonly layer?: Layer.Layer<never, unknown> | Layer.Layer<unknown, unknown> | undefined
 }
 
+/** Those that change something. */
+const writing: ReadonlySet<Request["_tag"]> = new Set([
+  "Initiate",
+  "Rollback",
+  "CreateCheckpoint",
+  "DeleteCheckpoint",
+  "Report",
+  "Resolve",
+  "Answer",
+  "Acknowledge",
+  "ResolveEscalation",
+  "Cleanup"
+])
+
+/**
+ * Whether a request changes nothing.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export const isReading = (request: Request): boolean => !writing.has(request._tag)
+
 /** What is printed is the answer. */
 const logToStderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))
 
@@ -181,10 +210,71 @@ export const define =
     ) as Layer.Layer<RecoveryManager.RecoveryManager | Insights.Insights | Storage.Storage, unknown>
     const runtime = ManagedRuntime.make(layer)
     return {
-      ask: (request, options) =>
-        runtime
-          .runPromiseExit(answer(request), options)
-          .then((exit): Reply => (exit._tag === "Success" ? { ok: true, value: exit.value } : refusalOf(exit.cause))),
+      ask: (request, options) => runtime.runPromiseExit(answer(request), options).then(replyOf),
       close: () => Effect.runPromise(runtime.disposeEffect)
     }
   }
+
+const replyOf = (exit: Exit.Exit<unknown, unknown>): Reply =>
+  Exit.isSuccess(exit) ? { ok: true, value: exit.value } : refusalOf(exit.cause)
+
+/**
+ * An operator over the services a program has: for a dashboard inside of it.
+ * Closing it closes nothing.
+ *
+ * @since 0.5.0
+ * @category constructors
+ */
+export const make: Effect.Effect<
+  Operator,
+  never,
+  RecoveryManager.RecoveryManager | Insights.Insights | Storage.Storage
+> = Effect.map(
+  Effect.runtime<RecoveryManager.RecoveryManager | Insights.Insights | Storage.Storage>(),
+  (runtime): Operator => ({
+    ask: (request, options) =>
+      Runtime.runPromiseExit(runtime)(answer(request), options?.signal && { signal: options.signal }).then(replyOf),
+    close: () => Promise.resolve()
+  })
+)
+
+/**
+ * Asks. Interrupted, it waits until what was begun is in its final state.
+ *
+ * @since 0.5.0
+ * @category asking
+ */
+export const ask = (operator: Operator, request: Request): Effect.Effect<Reply> =>
+  Effect.async((resume) => {
+    const controller = new AbortController()
+    const reply = operator.ask(request, { signal: controller.signal })
+    reply.then(
+      (value) => resume(Effect.succeed(value)),
+      (error) => resume(Effect.die(error))
+    )
+    return Effect.promise(() => {
+      controller.abort()
+      return reply.catch(() => undefined)
+    })
+  })
+
+/**
+ * Asks again and again, and tells each answer that is another one than that
+ * before it.
+ *
+ * @since 0.5.0
+ * @category asking
+ */
+export const changes = (
+  operator: Operator,
+  request: Request,
+  options: {
+    /** How long to wait after an answer. Defaults to a second. */
+    readonly every?: Duration.DurationInput | undefined
+  } = {}
+): Stream.Stream<Reply> =>
+  Stream.repeatEffectWithSchedule(ask(operator, request), Schedule.spaced(options.every ?? "1 second")).pipe(
+    Stream.map((reply) => [reply, JSON.stringify(reply)] as const),
+    Stream.changesWith(([, before], [, after]) => before === after),
+    Stream.map(([reply]) => reply)
+  )

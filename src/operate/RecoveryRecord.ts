@@ -58,7 +58,10 @@ export const Status = Schema.Literal("pending", "in_progress", "completed", "fai
 export type Status = typeof Status.Type
 
 /**
- * @internal
+ * What is known of a recovery beside its id and its status.
+ *
+ * @since 0.5.0
+ * @category models
  */
 export const Details = Schema.Struct({
   /** The strategy, such as `retry`. */

@@ -44,7 +44,8 @@ const advice: Readonly<Record<Reason, string>> = {
   ReadOnly: "Make the database file and its folder writable for this user, then execute again.",
   Full: "Free some space, then execute again. What was recorded before is intact.",
   Corrupt: "Restore the file from a backup, or point the storage at another file; it was not changed.",
-  Version: "Use the version of effect-recovery that wrote it, or a newer one; it was not changed.",
+  Version:
+    "Tables of a newer version need the effect-recovery that wrote them; older ones are brought up to date when the file is opened for writing. It was not changed.",
   CannotOpen: "Check that the folder exists and may be written.",
   ClientMissing:
     "Install it with `npm install better-sqlite3@12`. It is compiled on installation unless a prebuilt binary can be downloaded: that needs python3, make and a C++ compiler (Debian: apt-get install python3 make g++; macOS: xcode-select --install).",

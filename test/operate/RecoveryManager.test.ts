@@ -80,7 +80,11 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
           throw new Error("what a hook throws changes nothing")
         },
         after: ({ status }) => Effect.sync(() => void started.push(`after ${status}`)),
-        onAbort: () => Effect.die("what a hook dies of changes nothing")
+        onAbort: ({ status }) =>
+          Effect.zipRight(
+            Effect.sync(() => void started.push(`abort ${status}`)),
+            Effect.die("!")
+          )
       }
     })
     const world = Layer.sync(World, () => ({ failing: undefined, gate: undefined, done: [] }))
@@ -256,6 +260,8 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       yield* Fiber.interrupt(first)
       const [cancelled] = yield* RecoveryManager.recoveries({ failure: failure.id })
       assert.strictEqual(cancelled?.status, "cancelled")
+      // Whoever was to be told is told of that, too.
+      assert.deepStrictEqual(started.slice(-2), ["after cancelled", "abort cancelled"])
       assert.strictEqual((yield* RecoveryManager.dashboard("shop")).recovery_summary.in_progress_recoveries, 0)
     })
   )

@@ -1,6 +1,7 @@
 import { execFile, spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as readline from "node:readline"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -9,7 +10,6 @@ import * as Schema from "effect/Schema"
 import { Step, Storage, Strategy, Workflow } from "effect-recovery"
 import { Escalation, RecoveryManager } from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
-import { beforeAll } from "vitest"
 import { temporaryFolder } from "../support/files.js"
 
 class Declined extends Schema.TaggedError<Declined>()("Declined", {}) {}
@@ -24,11 +24,6 @@ const exec = (file: string, args: ReadonlyArray<string>, options: Parameters<typ
     )
     return Effect.sync(() => child.kill("SIGKILL"))
   })
-
-beforeAll(async () => {
-  const built = await Effect.runPromise(exec(process.execPath, ["tools/bundle-cli.mjs"]))
-  assert.strictEqual(built.code, 0, built.stderr)
-})
 
 interface Place {
   readonly folder: string
@@ -68,6 +63,9 @@ const inPlace = (body: (place: Place) => Effect.Effect<void, unknown>) =>
 
 const test = (name: string, body: (place: Place) => Effect.Effect<void, unknown>) =>
   it.live(name, () => inPlace(body), 60_000)
+
+const closed = (child: ReturnType<typeof spawn>) =>
+  Effect.promise(() => new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code))))
 
 describe("recovery, the command line", () => {
   test("seed 001's five commands and its numbers come out of a real database", ({ cli, json, storage }) =>
@@ -336,7 +334,7 @@ export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON
       file.close()
       const newer = yield* cli("dashboard")
       assert.strictEqual(newer.code, 5)
-      assert.match(newer.stderr, /newer one/)
+      assert.match(newer.stderr, /newer version/)
     }))
 
   test("fits a terminal of 40 columns, and has an overview", ({ folder, json, database }) =>
@@ -493,9 +491,6 @@ describe("recovery exec, which replaces seed 004's script for any command", () =
       (child) => Effect.sync(() => child.kill("SIGKILL"))
     )
 
-  const closed = (child: ReturnType<typeof spawn>) =>
-    Effect.promise(() => new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code))))
-
   test("one at a time holds a lock, and a signal is passed on", ({ cli, database, folder }) =>
     Effect.scoped(
       Effect.gen(function* () {
@@ -533,4 +528,122 @@ describe("recovery exec, which replaces seed 004's script for any command", () =
         assert.strictEqual(fs.readFileSync(file, "utf8"), "old\nhalf\n")
       })
     ))
+})
+
+describe("recovery dashboard", () => {
+  test("dashboard --watch tells how things stand, and again when they change", ({ database, folder, storage }) =>
+    Effect.gen(function* () {
+      const child = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          spawn(process.execPath, [binary, "dashboard", "--watch", "--json", "--database", database], { cwd: folder })
+        ),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      )
+      const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+      const next = Effect.promise(async () => JSON.parse((await lines.next()).value ?? "null"))
+      assert.strictEqual((yield* next).statistics.failures, 0)
+      yield* Effect.provide(RecoveryManager.report("timeout"), storage)
+      const changed = yield* next
+      assert.strictEqual(changed.statistics.failures, 1)
+      assert.strictEqual(changed.failures[0].message, "timeout")
+      const ended = yield* Effect.fork(closed(child))
+      yield* Effect.yieldNow()
+      child.kill("SIGINT")
+      assert.strictEqual(yield* ended, 130)
+    }).pipe(Effect.scoped))
+
+  it.live.skipIf(process.platform !== "linux")("dashboard --watch fills a terminal, and leaves it as it was", () =>
+    inPlace(({ database, storage }) =>
+      Effect.gen(function* () {
+        yield* Effect.provide(RecoveryManager.report(`timeout \u001b[31m${"long ".repeat(100)}`), storage)
+        const watching = `${process.execPath} ${binary} dashboard --watch --database ${database}`
+        const child = yield* Effect.acquireRelease(
+          Effect.sync(() => spawn("script", ["-qfec", `stty rows 12 cols 40; ${watching}`, "/dev/null"])),
+          (child) => Effect.sync(() => child.kill("SIGKILL"))
+        )
+        let shown = ""
+        yield* Effect.promise(
+          () =>
+            new Promise<void>((resolve) =>
+              child.stdout.on("data", (data) => {
+                shown += data
+                if (shown.includes("open failures 1")) resolve()
+              })
+            )
+        )
+        const ended = yield* Effect.fork(closed(child))
+        yield* Effect.yieldNow()
+        child.stdin.write("q")
+        assert.strictEqual(yield* ended, 0)
+        assert.include(shown, "\u001b[?1049h")
+        const screen = shown.slice(shown.indexOf("\u001b[H"), shown.indexOf("\u001b[J"))
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is meant
+        const lines = screen.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, "").split(/\r?\n/)
+        assert.isAtMost(lines.length, 12)
+        assert.isAtMost(Math.max(...lines.map(({ length }) => length)), 40)
+        assert.notInclude(screen, "\u001b[31mlong")
+        assert.isTrue(shown.endsWith("\u001b[?25h\u001b[?1049l"), JSON.stringify(shown.slice(-40)))
+      }).pipe(Effect.scoped)
+    )
+  )
+
+  test("dashboard --web says where it listens, and why it cannot", ({ cli, database, folder }) =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* cli("dashboard", "--web", "--watch")).code, 2)
+      const child = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          spawn(process.execPath, [binary, "dashboard", "--web", "--port", "0", "--database", database], {
+            cwd: folder,
+            env: { ...process.env, RECOVERY_DASHBOARD_TOKEN: "chosen" }
+          })
+        ),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      )
+      let shown = ""
+      const link = yield* Effect.promise(
+        () =>
+          new Promise<URL>((resolve) =>
+            child.stdout.on("data", (data) => {
+              shown += data
+              const found = /http:\S+/.exec(shown)?.[0]
+              if (found !== undefined) resolve(new URL(found))
+            })
+          )
+      )
+      assert.strictEqual(link.hash, "#token=chosen")
+      const answer = yield* Effect.promise(() =>
+        fetch(`${link.origin}/api/about`, { headers: { authorization: "Bearer chosen" } })
+      )
+      assert.deepStrictEqual(yield* Effect.promise(() => answer.json()), { readonly: false, where: database })
+      const busy = yield* cli("dashboard", "--web", "--port", link.port)
+      assert.strictEqual(busy.code, 4)
+      assert.match(busy.stderr, /EADDRINUSE.*--port 0/)
+      const ended = yield* Effect.fork(closed(child))
+      yield* Effect.yieldNow()
+      child.kill("SIGTERM")
+      assert.strictEqual(yield* ended, 143)
+    }).pipe(Effect.scoped))
+
+  test("--read-only changes nothing, not even to bring a database up to date", ({ cli, database, json, storage }) =>
+    Effect.gen(function* () {
+      const none = yield* cli("stats", "--read-only")
+      assert.strictEqual(none.code, 5, none.stderr)
+      assert.isFalse(fs.existsSync(database))
+      yield* Effect.provide(RecoveryManager.report("timeout", { id: "f1" }), storage)
+      const before = fs.readFileSync(database)
+      assert.strictEqual((yield* json("failures", "f1", "--read-only")).message, "timeout")
+      const refused = yield* cli("resolve", "--failure-id", "f1", "--read-only")
+      assert.strictEqual(refused.code, 4)
+      assert.strictEqual((yield* cli("stats", "--read-only", "--config", "recovery.config.ts")).code, 6)
+      assert.isTrue(before.equals(fs.readFileSync(database)))
+      const { default: Sqlite } = yield* Effect.promise(() => import("better-sqlite3"))
+      const file = new Sqlite(database)
+      file.exec("DELETE FROM effect_recovery_migrations WHERE migration_id = 5")
+      file.close()
+      const old = yield* cli("stats", "--read-only")
+      assert.strictEqual(old.code, 5)
+      assert.match(old.stderr, /tables of version 4/)
+      fs.writeFileSync(database, "no database at all, but a text that is longer than its head")
+      assert.strictEqual((yield* cli("stats", "--read-only")).code, 5)
+    }))
 })

@@ -2,6 +2,8 @@ import { bold, type Screen } from "./table.js"
 
 const commands: ReadonlyArray<readonly [name: string, about: string]> = [
   ["dashboard", "how recoveries stand, and the latest of them"],
+  ["dashboard --watch", "the same, live"],
+  ["dashboard --web", "the same, as a page"],
   ["status", "how a recovery stands, step by step"],
   ["failures", "failures on record, or one of them"],
   ["suggest", "what could be done about a failure"],
@@ -44,7 +46,8 @@ export const overview = (screen: Screen): string =>
       ["--help", "its options"],
       ["--json", "print JSON, for scripts"],
       ["--config FILE", "instead of the nearest recovery.config.ts, .mts, .js or .mjs"],
-      ["--database FILE", "a SQLite file, without a configuration; else $RECOVERY_DATABASE"]
+      ["--database FILE", "a SQLite file, without a configuration; else $RECOVERY_DATABASE"],
+      ["--read-only", "change nothing: for a copy of a database"]
     ])}`,
     `${bold(screen, "Exit codes")}\n${lines(exits)}`,
     "recovery --completions bash|zsh|fish prints completions for a shell."

@@ -222,8 +222,63 @@ const millis = (value: Json): string => {
       : `${(value / 60_000).toFixed(1)} min`
 }
 
-export const statistics = (screen: Screen, value: Json): string => {
+/** What statistics come to. */
+const standingOf = (screen: Screen, value: Json): string => {
   const ttr = at(value, "timeToRecover")
+  return record(
+    screen,
+    ["health", "trend", "failures", "open", "recoveries", "success rate", "time to recover"],
+    [
+      at(value, "health"),
+      at(value, "trend"),
+      at(value, "failures"),
+      at(value, "openFailures"),
+      at(value, "recoveries", "total"),
+      percent(at(value, "recoveries", "successRate")),
+      ttr === null ? "" : `${millis(at(ttr, "mean"))}, 95 % within ${millis(at(ttr, "p95"))}`
+    ]
+  )
+}
+
+/** The numbers of an overview. */
+export const standing = (screen: Screen, value: Json): string => {
+  const statistics = at(value, "statistics")
+  const summary = at(value, "dashboard", "recovery_summary")
+  const ttr = at(statistics, "timeToRecover", "mean")
+  const numbers = [
+    `health ${at(statistics, "health")}`,
+    `trend ${at(statistics, "trend")}`,
+    `recoveries ${at(summary, "total_recoveries")}`,
+    `success ${Number(at(summary, "success_rate") ?? 0).toFixed(2)} %`,
+    `in progress ${at(summary, "in_progress_recoveries")}`,
+    `open failures ${at(statistics, "openFailures")}`,
+    ...(typeof ttr === "number" ? [`time to recover ${millis(ttr)}`] : [])
+  ]
+  return paragraph(numbers.map(plain), "   ", screen.width)
+}
+
+/** Side by side as far as there is room. */
+const paragraph = (parts: ReadonlyArray<string>, between: string, width: number | undefined): string => {
+  const lines: Array<string> = []
+  for (const part of parts) {
+    const last = lines.at(-1)
+    const longer = last === undefined ? part : last + between + part
+    if (last !== undefined && (width === undefined || longer.length <= width)) lines[lines.length - 1] = longer
+    else lines.push(part)
+  }
+  return lines.join("\n")
+}
+
+export const questions = (screen: Screen, value: Json): string =>
+  rows(screen, value, "no questions", {
+    run: of("run"),
+    question: of("id"),
+    asked: (row) => time(at(row, "since")),
+    for: of("to"),
+    about: of("about")
+  })
+
+export const statistics = (screen: Screen, value: Json): string => {
   const steps = rows(screen, at(value, "steps"), "", {
     step: of("step"),
     times: of("count"),
@@ -233,19 +288,7 @@ export const statistics = (screen: Screen, value: Json): string => {
   })
   const frequent = rows(screen, at(value, "frequentErrors"), "", { fingerprint: of("name"), failures: of("count") })
   return [
-    record(
-      screen,
-      ["health", "trend", "failures", "open", "recoveries", "success rate", "time to recover"],
-      [
-        at(value, "health"),
-        at(value, "trend"),
-        at(value, "failures"),
-        at(value, "openFailures"),
-        at(value, "recoveries", "total"),
-        percent(at(value, "recoveries", "successRate")),
-        ttr === null ? "" : `${millis(at(ttr, "mean"))}, 95 % within ${millis(at(ttr, "p95"))}`
-      ]
-    ),
+    standingOf(screen, value),
     ...rates(screen, "By strategy", at(value, "byStrategy")),
     ...(frequent === "" ? [] : [section(screen, "Most frequent", frequent)]),
     ...(steps === "" ? [] : [section(screen, "Steps that take most", steps)])

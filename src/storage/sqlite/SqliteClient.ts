@@ -36,6 +36,11 @@ export interface Options {
   readonly durability?: driver.Durability | undefined
   /** How long to wait for a file another process writes to. Defaults to 30 seconds. */
   readonly busyTimeout?: Duration.DurationInput | undefined
+  /**
+   * Opens a file that exists, and changes nothing in it: for a copy. Whatever
+   * would write fails with `ReadOnly`. Defaults to false.
+   */
+  readonly readonly?: boolean | undefined
 }
 
 /**
@@ -53,6 +58,7 @@ export class SqliteClient extends Context.Tag("effect-recovery/SqliteClient")<Sq
 export interface Service {
   readonly sql: SqlClient.SqlClient
   readonly filename: string
+  readonly readonly: boolean
   /** @internal */
   readonly database: driver.Database
   /** @internal */
@@ -64,11 +70,12 @@ export interface Service {
  * @category constructors
  */
 export const make = Effect.fnUntraced(function* (options: Options) {
-  const opened = { filename: options.filename, durability: options.durability ?? "power-loss" } as const
+  const { filename, durability = "power-loss", readonly = false } = options
+  const opened = { filename, durability, readonly }
   const database = yield* driver.open(opened)
   const busyMillis = Duration.toMillis(options.busyTimeout ?? "30 seconds")
   const writer = yield* makeWriter(database, busyMillis)
-  yield* writer.patiently(`Opening ${options.filename}`, () => driver.configure(database, opened))
+  yield* writer.patiently(`Opening ${filename}`, () => driver.configure(database, opened))
   const connection = makeConnection(database, writer)
   const client = yield* SqlClient.make({
     acquirer: acquirer(writer, connection),
@@ -77,7 +84,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     spanAttributes: [["db.system.name", "sqlite"]]
   })
   const sql = Object.assign(client, { withTransaction: withTransaction({ database, writer, connection, busyMillis }) })
-  return { sql, filename: options.filename, database, writer } satisfies Service
+  return { sql, filename, readonly, database, writer } satisfies Service
 })
 
 /** A stream gives the connection back with its last row, before anybody has looked at the first. */

@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import { isGone, makeOwner } from "../../host/owner.js"
 import * as Storage from "../Storage.js"
 import type { StorageError } from "../StorageError.js"
-import { migrate } from "./migrations.js"
+import { migrate, upToDate } from "./migrations.js"
 import * as SqliteClient from "./SqliteClient.js"
 import { makeSqliteStore } from "./SqliteStore.js"
 
@@ -71,10 +71,10 @@ export const layerClient = (options?: {
     })
   )
 
-/** Creates or migrates the tables. */
+/** Creates or migrates the tables; where nothing may be changed, they must be there. */
 const prepare = Effect.gen(function* () {
-  const { database, sql, writer } = yield* SqliteClient.SqliteClient
-  yield* Effect.provideService(migrate, SqlClient.SqlClient, sql)
+  const { database, readonly, sql, writer } = yield* SqliteClient.SqliteClient
+  yield* Effect.provideService(readonly ? upToDate : migrate, SqlClient.SqlClient, sql)
   return yield* writer.patiently("Preparing the storage", () =>
     makeSqliteStore({ client: sql, database, writer, isGone })
   )

@@ -100,11 +100,13 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
   }
 
   const list = (query: Query, now: number): ReadonlyArray<Run> => {
-    const params = listParams(query)
-    if (!isOpenStatus(query.status)) return (sql.list.all(params) as ReadonlyArray<RunRow>).map(toLiving)
-    const found: Array<Run> = []
     const limit = query.limit ?? 100
-    for (const row of limit <= 0 ? [] : sql.list.iterate(params)) {
+    const page = { workflow: query.workflow ?? null, before: query.before ?? null }
+    if (!isOpenStatus(query.status)) {
+      return (sql.list.all({ ...page, status: query.status ?? null, limit }) as ReadonlyArray<RunRow>).map(toLiving)
+    }
+    const found: Array<Run> = []
+    for (const row of limit <= 0 ? [] : sql.listOpen.iterate(page)) {
       const run = toLiving(row as RunRow)
       if (statusOf(run, now) === query.status && found.push(run) >= limit) break
     }
@@ -292,17 +294,6 @@ const leaseOf = (run: Run, owner: string): Lease => ({ key: run.key, run: run.id
 /** Whether a run without an outcome is running only its lease and its owner can tell, row by row. */
 const isOpenStatus = (status: Query["status"]): boolean =>
   status === "running" || status === "stopped" || status === "suspended"
-
-const listParams = (query: Query) => {
-  const open = isOpenStatus(query.status)
-  return {
-    workflow: query.workflow ?? null,
-    status: open ? null : (query.status ?? null),
-    open: open ? 1 : 0,
-    before: query.before ?? null,
-    limit: open ? -1 : (query.limit ?? 100)
-  }
-}
 
 interface RunRow {
   readonly key: number

@@ -25,11 +25,15 @@ export interface Statement {
   readonly safeIntegers: (toggle: boolean) => Statement
 }
 
-type Constructor = new (filename: string, options: { readonly timeout: number }) => Database
+type Constructor = new (
+  filename: string,
+  options: { readonly timeout: number; readonly readonly: boolean; readonly fileMustExist: boolean }
+) => Database
 
 export interface OpenOptions {
   readonly filename: string
   readonly durability: Durability
+  readonly readonly: boolean
 }
 
 /**
@@ -50,12 +54,12 @@ const client: string = "better-sqlite3"
  * Opens the file and closes it with the scope. `timeout: 0`: SQLite's own busy
  * handler would block the event loop; whoever writes waits by a policy.
  */
-export const open = (options: OpenOptions): Effect.Effect<Database, StorageError, Scope.Scope> =>
+export const open = ({ filename, readonly }: OpenOptions): Effect.Effect<Database, StorageError, Scope.Scope> =>
   Effect.flatMap(load, (Sqlite) =>
     Effect.acquireRelease(
       Effect.try({
-        try: () => new Sqlite(options.filename, { timeout: 0 }),
-        catch: (cause) => cannotOpen(options.filename, cause)
+        try: () => new Sqlite(filename, { timeout: 0, readonly, fileMustExist: readonly }),
+        catch: (cause) => cannotOpen(filename, cause)
       }),
       (database) => Effect.sync(() => database.close())
     )
@@ -73,6 +77,11 @@ const cannotOpen = (filename: string, cause: unknown): StorageError => {
 
 /** Waits are the caller's: switching to WAL needs the file for itself for a moment. */
 export const configure = (database: Database, options: OpenOptions): void => {
+  if (options.readonly) {
+    // Reads, so that a file that is none of SQLite's says so here.
+    database.pragma("schema_version")
+    return
+  }
   database.pragma("journal_mode = WAL")
   database.pragma(`synchronous = ${options.durability === "power-loss" ? "FULL" : "NORMAL"}`)
   database.pragma("foreign_keys = ON")

@@ -116,16 +116,19 @@ const table = "effect_recovery_migrations"
 
 const newest = Math.max(...Object.keys(migrations).map((name) => Number.parseInt(name, 10)))
 
-const refuseNewer = Effect.gen(function* () {
+const versionOf = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const [row] = yield* sql<{ readonly version: number }>`SELECT MAX(migration_id) AS version FROM ${sql(table)}`
-  const version = row?.version ?? 0
-  if (version <= newest) return
-  yield* new StorageError({
+  return row?.version ?? 0
+})
+
+const refuse = (version: number) =>
+  new StorageError({
     reason: "Version",
     operation: `The file has tables of version ${version}, this library knows ${newest}`
   })
-})
+
+const refuseNewer = Effect.filterOrFail(versionOf, (version) => version <= newest, refuse)
 
 /**
  * Brings the tables up to date. Two processes that start at once queue up at
@@ -140,6 +143,18 @@ export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(migration
     SqlError: (error) => Effect.fail(migrationFailed(error)),
     MigrationError: (error) => Effect.fail(migrationFailed(error))
   })
+)
+
+/** For a file that must not be changed: one that is not up to date cannot be read. */
+export const upToDate = versionOf.pipe(
+  // There is no such table, so it was never used for this.
+  Effect.catchIf(
+    (error) => /no such table/.test(String(rootCause(error))),
+    () => Effect.succeed(0)
+  ),
+  Effect.mapError((error) => toStorageError("Reading the version of the tables")(rootCause(error))),
+  Effect.filterOrFail((version) => version === newest, refuse),
+  Effect.withTracerEnabled(false)
 )
 
 const migrationFailed = (error: unknown): StorageError =>

@@ -78,7 +78,14 @@ export const prepareStatements = (database: Database) => ({
      WHERE ($workflow IS NULL OR workflow = $workflow)
        AND ($before IS NULL OR key < $before)
        AND ($status IS NULL OR status = $status)
-       AND (NOT $open OR status IS NULL)
      ORDER BY key DESC LIMIT $limit`
+  ),
+  // Open runs are few among many; without being told, SQLite goes through all of them to spare itself the sorting.
+  listOpen: database.prepare(
+    `SELECT ${columns} FROM recovery_runs INDEXED BY recovery_runs_due
+     WHERE status IS NULL
+       AND ($workflow IS NULL OR workflow = $workflow)
+       AND ($before IS NULL OR key < $before)
+     ORDER BY key DESC`
   )
 })

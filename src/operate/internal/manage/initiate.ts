@@ -154,9 +154,10 @@ const execute = (manager: Manager, type: RecoveryType, job: Job, restore: Storag
     // Who has ended it in the meantime has the last word.
     yield* Effect.catchTag(conclude(job, exit), "Overtaken", () => Effect.void)
     const record = yield* findRecovery(id)
-    yield* beside("after", () => manager.hooks.after?.(record))
-    if (record.status !== "completed") yield* beside("onAbort", () => manager.hooks.onAbort?.(record))
-    if (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)) return yield* Effect.interrupt
+    const isCancelled = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
+    yield* beside("after", () => manager.hooks.after?.(record), isCancelled)
+    if (record.status !== "completed") yield* beside("onAbort", () => manager.hooks.onAbort?.(record), isCancelled)
+    if (isCancelled) return yield* Effect.interrupt
     return record
   })
 
@@ -193,7 +194,15 @@ export const sweepOf = (failure: string) =>
     return swept
   })
 
-const beside = (name: string, hook: () => Effect.Effect<unknown, unknown> | undefined) =>
-  Effect.catchAllCause(Effect.asVoid(Effect.interruptible(Effect.suspend(() => hook() ?? Effect.void))), (cause) =>
+/** So long may a hook keep waiting those who have cancelled. */
+const longestFarewell = Duration.seconds(10)
+
+const beside = (name: string, hook: () => Effect.Effect<unknown, unknown> | undefined, isCancelled = false) => {
+  const run = Effect.interruptible(Effect.suspend(() => hook() ?? Effect.void))
+  // In a fiber of its own: one that was interrupted runs nothing that may be.
+  const late = () => `It took longer than ${Duration.format(longestFarewell)}.`
+  const told = isCancelled ? Effect.timeoutFail(run, { duration: longestFarewell, onTimeout: late }) : run
+  return Effect.catchAllCause(Effect.asVoid(told), (cause) =>
     Effect.logWarning(`effect-recovery: the hook ${name} failed; the recovery goes on`, cause)
   )
+}

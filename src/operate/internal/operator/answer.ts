@@ -10,7 +10,9 @@ import * as Escalation from "../../Escalation.js"
 import * as Insights from "../../Insights.js"
 import { InvalidRequest } from "../../OperateError.js"
 import type { Request } from "../../Operator.js"
+import { overview } from "../../Overview.js"
 import * as RecoveryManager from "../../RecoveryManager.js"
+import * as Timeline from "../../Timeline.js"
 import { findCheckpoint } from "../manage/target.js"
 import { toJson } from "./json.js"
 
@@ -21,6 +23,8 @@ export const answer = (request: Request) => Effect.map(dispatch(request), toJson
 
 const dispatch = (request: Request): Effect.Effect<unknown, unknown, Needs> => {
   switch (request._tag) {
+    case "Overview":
+      return overview(request.repository)
     case "Dashboard":
       return RecoveryManager.dashboard(request.repository)
     case "Recovery":
@@ -45,6 +49,8 @@ const dispatch = (request: Request): Effect.Effect<unknown, unknown, Needs> => {
       return Workflow.list(request)
     case "Run":
       return Workflow.status(request.id)
+    case "Timeline":
+      return Timeline.ofRun(request.id, request)
     case "Failures":
       return RecoveryManager.failures(request)
     case "Failure":

@@ -69,16 +69,15 @@ const codeFamilies: ReadonlyArray<readonly [RegExp, Declaration]> = [
   [/^XX[0-9A-Z]{3}$/, { category: "corruption" }]
 ]
 
-const byCode: Rule = {
-  name: "code",
-  match: (subject) => {
-    for (const code of subject.codes) {
-      const found = codes.get(code) ?? codeFamilies.find(([start]) => start.test(code))?.[1]
-      if (found !== undefined) return { confidence: 0.95, ...found }
-    }
-    return undefined
+const byFirst = (all: Iterable<string>, confidence: number): Declaration | undefined => {
+  for (const code of all) {
+    const found = codes.get(code) ?? codeFamilies.find(([start]) => start.test(code))?.[1]
+    if (found !== undefined) return { confidence, ...found }
   }
+  return undefined
 }
+
+const byCode: Rule = { name: "code", match: (subject) => byFirst(subject.codes, 0.95) }
 
 const byTag = table("tag", (subject) => subject.tag, {
   ...each("timeout", ["TimeoutException", "AttemptTimeout", "LockTimeout"]),
@@ -198,6 +197,14 @@ const byWords: Rule = {
   }
 }
 
+const spelledCode = /\b(?:E[A-Z]{3,}|EAI_AGAIN|(?:UND_ERR|ERR|SQLITE|CERT)_[A-Z_]+)\b/g
+
+/** What was logged or sent on as text has its code in its message alone. */
+const bySpelledCode: Rule = {
+  name: "code in words",
+  match: ({ message }) => byFirst(message.match(spelledCode) ?? [], 0.7)
+}
+
 /**
  * By shape before text: codes say more than the wrapper that carries them, a
  * status more than a class name, and words come last.
@@ -210,5 +217,6 @@ export const defaultRules: ReadonlyArray<Rule> = [
   byTag,
   fetchFailed,
   byName,
+  bySpelledCode,
   byWords
 ]

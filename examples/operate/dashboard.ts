@@ -1,0 +1,44 @@
+import { createServer } from "node:http"
+import { FetchHttpClient, HttpApiClient, HttpClient, HttpClientRequest } from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
+import { Effect, Layer, Redacted, Schema } from "effect"
+import { Step, Storage, Workflow } from "effect-recovery"
+import { Dashboard, DashboardApi } from "effect-recovery/dashboard"
+import { Insights, RecoveryManager } from "effect-recovery/operate"
+
+let isUp = false
+const deploy = Step.make("deploy", {
+  error: Schema.String,
+  run: () => (isUp ? Effect.void : Effect.fail("connection refused"))
+})
+const Release = Workflow.make("release", { error: Schema.String }, () => deploy())
+
+// A program that serves the page of its own runs. Without `port: 0` it is http://127.0.0.1:4780.
+const recovery = Layer.merge(Insights.layer, RecoveryManager.layer({ workflows: [Release] }))
+const server = NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })
+const layer = Dashboard.layer({ where: "releases" }).pipe(
+  Layer.provide(server),
+  Layer.provideMerge(recovery),
+  Layer.provideMerge(Storage.layerMemory)
+)
+
+// What the page does, a program can do by the same API.
+const recoverOverHttp = Effect.gen(function* () {
+  const { token, url } = yield* Dashboard.Dashboard
+  const { actions, reads } = yield* HttpApiClient.make(DashboardApi.DashboardApi, {
+    baseUrl: url,
+    transformClient: HttpClient.mapRequest(HttpClientRequest.bearerToken(token))
+  })
+  const { failures } = yield* reads.overview({ urlParams: {} })
+  const id = failures[0]?.id ?? ""
+  const suggestions = yield* reads.suggestions({ path: { id } })
+  const { status } = yield* actions.initiate({ path: { id }, payload: { type: "auto" } })
+  return { suggested: suggestions[0]?.strategy, status, hasToken: Redacted.value(token).length > 20 }
+}).pipe(Effect.provide(FetchHttpClient.layer))
+
+export const program = Effect.gen(function* () {
+  yield* Effect.ignore(Workflow.execute(Release, { id: "v1" }))
+  yield* Effect.flatMap(Insights.Insights, ({ settled }) => settled)
+  isUp = true
+  return yield* recoverOverHttp
+}).pipe(Effect.provide(layer))

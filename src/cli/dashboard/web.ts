@@ -1,0 +1,59 @@
+import { createServer } from "node:http"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Console from "effect/Console"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Dashboard from "../../dashboard/Dashboard.js"
+import type { Common } from "../ask.js"
+import { open } from "../config.js"
+import { Ended, exitCodes } from "../exit.js"
+
+export interface Web {
+  readonly host: string
+  readonly port: number
+  readonly openReads: boolean
+  readonly names: ReadonlyArray<string>
+}
+
+/** Beside this file, once it is one with all others. */
+const page = new URL("./dashboard/page/", import.meta.url)
+
+const cannotListen =
+  ({ host, port }: Web) =>
+  (error: { readonly cause: unknown }) => {
+    const why = error.cause instanceof Error ? error.cause.message : String(error.cause)
+    const message = `The dashboard cannot listen on ${host}:${port}: ${why}. With --port 0 it takes a port that is free.`
+    return new Ended({ code: exitCodes.Refused, tag: "CannotListen", message })
+  }
+
+/** Somebody else may have chosen it, for a scraper that reads the metrics. */
+const tokenOf = (): Redacted.Redacted<string> | undefined => {
+  const given = process.env.RECOVERY_DASHBOARD_TOKEN
+  return given === undefined || given === "" ? undefined : Redacted.make(given)
+}
+
+/** Serves the page until it is interrupted. */
+export const web = (given: Common, options: Web) =>
+  Effect.gen(function* () {
+    const { operator, where } = yield* open(given)
+    const { host, names, openReads, port } = options
+    const layer = Dashboard.layerOperator(operator, {
+      token: tokenOf(),
+      reads: openReads ? "open" : "token",
+      readonly: given.readonly,
+      hosts: names,
+      where,
+      page
+    })
+    const server = NodeHttpServer.layer(createServer, { host, port })
+    const context = yield* Effect.mapError(Layer.build(Layer.provide(layer, server)), cannotListen(options))
+    const { link, token, url } = Context.get(context, Dashboard.Dashboard)
+    yield* given.json
+      ? Console.log(JSON.stringify({ url, token: Redacted.value(token), where }))
+      : Console.log(
+          `The dashboard of ${where}:\n\n  ${Redacted.value(link)}\n\nThe link holds the token: whoever has it may act.`
+        )
+    return yield* Effect.never
+  }).pipe(Effect.scoped)

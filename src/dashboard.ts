@@ -1,0 +1,8 @@
+/**
+ * @since 0.5.0
+ */
+
+export * as Dashboard from "./dashboard/Dashboard.js"
+export * as DashboardApi from "./dashboard/DashboardApi.js"
+export * as DashboardError from "./dashboard/DashboardError.js"
+export * as Model from "./dashboard/Model.js"

@@ -1,0 +1,114 @@
+import { h, svg } from "./dom.js"
+import { millis, time, words } from "./format.js"
+import type { Moment, Timeline } from "./model.js"
+
+interface Bar {
+  readonly from: number
+  readonly to: number
+  readonly kind: string
+  readonly title: string
+}
+
+const ends: Readonly<Record<string, string>> = {
+  StepCompleted: "good",
+  StepFailed: "bad",
+  AttemptFailed: "bad",
+  AttemptAsked: "bad",
+  AttemptDied: "bad",
+  UndoCompleted: "undone",
+  UndoFailed: "bad",
+  WaitEnded: "wait"
+}
+
+const begins: ReadonlySet<string> = new Set(["AttemptStarted", "UndoStarted", "WaitStarted"])
+
+const millisOf = (iso: string): number => new Date(iso).getTime()
+
+/** What of a step took its time, one bar each; what has not ended goes on until now. */
+const barsOf = (moments: ReadonlyArray<Moment>, end: number): ReadonlyArray<Bar> => {
+  const bars: Array<Bar> = []
+  let open: Moment | undefined
+  const close = (begin: Moment, to: number, kind: string, how: string) => {
+    const from = millisOf(begin.at)
+    const attempt = begin.attempt > 0 ? ` ${begin.attempt}` : ""
+    const what = words(begin.kind.replace("Started", "")) + attempt
+    bars.push({ from, to, kind, title: `${what}: ${how}, ${millis(to - from)}` })
+  }
+  for (const moment of moments) {
+    if (begins.has(moment.kind)) {
+      if (open !== undefined) close(open, millisOf(moment.at), "unsure", "nobody knows")
+      open = moment
+    } else if (open !== undefined && moment.kind in ends) {
+      close(open, millisOf(moment.at), ends[moment.kind] ?? "unsure", words(moment.kind).toLowerCase())
+      open = undefined
+    }
+  }
+  if (open !== undefined) close(open, end, open.kind === "WaitStarted" ? "wait" : "going", "not ended")
+  return bars
+}
+
+const grouped = (moments: ReadonlyArray<Moment>): ReadonlyArray<readonly [string, ReadonlyArray<Moment>]> => {
+  const groups = new Map<string, Array<Moment>>()
+  for (const moment of moments) {
+    if (moment.step === "") continue
+    groups.set(moment.step, [...(groups.get(moment.step) ?? []), moment])
+  }
+  return [...groups]
+}
+
+const width = 600
+const least = 3
+
+/** The attempts, waits and compensations of a run beside one another, and when it was taken back. */
+export const gantt = ({ createdAt, moments, outcome }: Timeline): Node => {
+  const rows = grouped(moments).filter(([, of]) => of.some(({ kind }) => begins.has(kind)))
+  const start = millisOf(moments[0]?.at ?? createdAt)
+  const latest = millisOf(outcome?.at ?? moments.at(-1)?.at ?? createdAt)
+  const end = Math.max(start + 1, outcome === undefined ? Math.max(latest, Date.now()) : latest)
+  const x = (at: number) => ((at - start) / (end - start)) * (width - least)
+  const rewinds = moments.filter(({ kind }) => kind === "Rewound" || kind === "RewindStarted")
+  const lines = rewinds.map((moment) =>
+    svg(
+      "line",
+      { class: "rewind", x1: x(millisOf(moment.at)), x2: x(millisOf(moment.at)), y1: 0, y2: 14 },
+      svg("title", {}, `${words(moment.kind)} at ${time(moment.at)}`)
+    )
+  )
+  const row = ([step, of]: readonly [string, ReadonlyArray<Moment>]) =>
+    h(
+      "li",
+      {},
+      h("span", { class: "name", title: step }, step),
+      svg(
+        "svg",
+        {
+          viewBox: `0 0 ${width} 14`,
+          preserveAspectRatio: "none",
+          role: "img",
+          "aria-label": `${step}: ${barsOf(of, end)
+            .map(({ title }) => title)
+            .join("; ")}`
+        },
+        ...barsOf(of, end).map(({ from, kind, title, to }) =>
+          svg(
+            "rect",
+            {
+              class: kind,
+              x: x(from).toFixed(1),
+              y: 2,
+              height: 10,
+              width: Math.max(least, x(to) - x(from)).toFixed(1)
+            },
+            svg("title", {}, title)
+          )
+        ),
+        ...lines.map((line) => line.cloneNode(true))
+      )
+    )
+  return h(
+    "figure",
+    { class: "gantt" },
+    h("ul", { class: "bars" }, ...rows.map(row)),
+    h("figcaption", {}, `${millis(end - start)} from ${time(new Date(start).toISOString())}`)
+  )
+}

@@ -1,0 +1,127 @@
+import { h } from "../dom.js"
+import { percent } from "../format.js"
+import type { Failure, Overview, Recovery, Suggestion } from "../model.js"
+import { button, chip, empty, facts, link, panel, table, when } from "../parts.js"
+
+export const failures = ({ failures }: Overview, current: string | undefined): Node =>
+  panel(
+    "Open failures, newest first",
+    table(
+      ["Failure", "Severity", "Category", "Run", "Detected", "Message"],
+      failures.map(({ category, detectedAt, id, message, run, severity }) => ({
+        href: link("failures", id),
+        name: id,
+        isCurrent: id === current,
+        cells: [chip(severity), category, run ?? "", when(detectedAt), message]
+      })),
+      "Nothing is open."
+    )
+  )
+
+export interface Known {
+  readonly failure: Failure
+  readonly suggestions: ReadonlyArray<Suggestion>
+  readonly recoveries: ReadonlyArray<Recovery>
+}
+
+/** The strategies that can be carried out on request; the others are advice. */
+const doable: Readonly<Record<string, string | undefined>> = {
+  retry: "",
+  resume: "",
+  rollback: "What was done since the checkpoint is undone, and the run is left there.",
+  restart: "Everything it has done is undone, and it begins again."
+}
+
+const suggestion =
+  ({ id }: Failure, canAct: boolean) =>
+  (one: Suggestion) => {
+    const warning = doable[one.strategy]
+    return h(
+      "li",
+      {},
+      h("b", {}, one.strategy),
+      h("meter", { min: 0, max: 1, value: one.confidence, title: `confidence ${percent(one.confidence)}` }),
+      h(
+        "span",
+        { class: "quiet" },
+        `confidence ${percent(one.confidence)}, success ${percent(one.estimatedSuccess)}, ${one.cases === 0 ? "never tried" : `${one.cases} cases`}`
+      ),
+      h(
+        "p",
+        {},
+        one.reason,
+        ...Object.entries(one.parameters).map(([name, value]) => h("code", {}, ` ${name}=${value}`))
+      ),
+      canAct && warning !== undefined
+        ? initiate(id, one.strategy, warning === "" ? undefined : `${one.strategy}? ${warning}`)
+        : null
+    )
+  }
+
+const initiate = (failure: string, type: string, ask?: string) =>
+  button({
+    label: `Do it: ${type}`,
+    path: `/failures/${encodeURIComponent(failure)}/recoveries`,
+    payload: () => ({ type, reason: "from the dashboard" }),
+    // As the API says.
+    done: (answer) => endOf(answer as Recovery),
+    ask
+  })
+
+const endOf = ({ error, id, status, type }: Recovery): string =>
+  `${type} is ${status}${error === undefined ? "" : `: ${error}`} (${id})`
+
+export const failure = ({ failure, recoveries, suggestions }: Known, canAct: boolean): ReadonlyArray<Node> => {
+  const labels = Object.entries(failure.labels).map(([name, value]) => `${name}=${value}`)
+  const isOpen = failure.status === "open"
+  return [
+    panel(
+      `Failure ${failure.id}`,
+      facts({
+        Status: chip(failure.status),
+        Message: failure.message,
+        Severity: chip(failure.severity),
+        Category: `${failure.category}, ${percent(failure.confidence)} sure`,
+        Run: failure.run === undefined ? undefined : h("a", { href: link("runs", failure.run) }, failure.run),
+        Workflow: failure.workflow,
+        Step: failure.step,
+        Labels: labels.join(", "),
+        Fingerprint: failure.fingerprint,
+        Detected: when(failure.detectedAt),
+        Retries: failure.retries,
+        "Resolved by": failure.resolvedBy
+      }),
+      ...(failure.log === undefined
+        ? []
+        : [h("details", { "data-key": "log" }, h("summary", {}, "Log"), h("pre", {}, failure.log))]),
+      ...(canAct && isOpen
+        ? [
+            button({
+              label: "It was mended by hand",
+              path: `/failures/${encodeURIComponent(failure.id)}/resolve`,
+              payload: () => ({}),
+              done: () => `${failure.id} is resolved.`
+            })
+          ]
+        : [])
+    ),
+    panel(
+      "What could be done",
+      suggestions.length === 0
+        ? empty("Nothing comes to mind.")
+        : h("ol", { class: "suggestions" }, ...suggestions.map(suggestion(failure, canAct && isOpen)))
+    ),
+    panel(
+      "What was done",
+      table(
+        ["Recovery", "Type", "Status", "Started"],
+        recoveries.map(({ id, startedAt, status, type }) => ({
+          href: link("recoveries", id),
+          name: id,
+          cells: [type, chip(status), when(startedAt)]
+        })),
+        "Nothing yet."
+      )
+    )
+  ]
+}

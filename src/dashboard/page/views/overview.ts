@@ -1,0 +1,129 @@
+import * as charts from "../charts.js"
+import { h } from "../dom.js"
+import { millis, words } from "../format.js"
+import type { Overview, Recovery } from "../model.js"
+import { chip, empty, facts, link, panel, table, when } from "../parts.js"
+
+const tile = (name: string, value: string | number, kind = "") =>
+  h("div", { class: `tile ${kind}` }, h("dt", {}, name), h("dd", {}, value))
+
+const tiles = ({ dashboard, escalations, questions, statistics }: Overview) => {
+  const summary = dashboard.recovery_summary
+  const { health, openFailures, timeToRecover, trend } = statistics
+  return h(
+    "dl",
+    { class: "tiles" },
+    tile("Health", words(health), health),
+    tile("Trend", words(trend), trend),
+    tile("Recoveries", summary.total_recoveries),
+    tile("Success rate", `${summary.success_rate.toFixed(2)} %`),
+    tile("In progress", summary.in_progress_recoveries),
+    tile("Open failures", openFailures, openFailures > 0 ? "bad" : ""),
+    tile("Questions", questions.length, questions.length > 0 ? "attention" : ""),
+    tile("Escalations", escalations.length, escalations.length > 0 ? "attention" : ""),
+    tile("Time to recover", timeToRecover === null ? "–" : `${millis(timeToRecover.mean)}`)
+  )
+}
+
+const types = (all: Overview["dashboard"]["recovery_by_type"]) =>
+  Object.keys(all).length === 0
+    ? empty("No recoveries yet.")
+    : facts(
+        Object.fromEntries(
+          Object.entries(all).map(([type, { successful, total }]) => [type, `${successful} of ${total}`])
+        )
+      )
+
+const recoveries = (all: ReadonlyArray<Recovery>) =>
+  table(
+    ["Recovery", "Type", "Status", "Of", "Started", "Message"],
+    all.map(({ failure, id, message, run, startedAt, status, type }) => ({
+      href: link("recoveries", id),
+      name: id,
+      cells: [type, chip(status), run ?? failure ?? "", when(startedAt), message]
+    })),
+    "No recoveries yet."
+  )
+
+const checkpoints = (all: Overview["dashboard"]["checkpoint_status"]) =>
+  all.length === 0
+    ? empty("No checkpoints yet.")
+    : h(
+        "ul",
+        { class: "plain" },
+        ...all.map(({ at, id, kind, name, run }) =>
+          h(
+            "li",
+            {},
+            `${name} `,
+            h("span", { class: "quiet" }, `#${id}, ${kind}${run === undefined ? "" : `, ${run}`}, `, when(at))
+          )
+        )
+      )
+
+const frequent = (all: Overview["statistics"]["frequentErrors"]) =>
+  all.length === 0 ? empty("No failures yet.") : facts(Object.fromEntries(all.map(({ count, name }) => [name, count])))
+
+export const overview = (now: Overview): ReadonlyArray<Node> => {
+  const { dashboard, statistics } = now
+  return [
+    tiles(now),
+    h(
+      "div",
+      { class: "grid" },
+      panel("Recovered, day by day", charts.days(statistics.days)),
+      panel("By strategy", charts.strategies(statistics.byStrategy)),
+      panel("Steps that take most", charts.durations(statistics.steps)),
+      panel("By type", types(dashboard.recovery_by_type)),
+      panel("Most frequent", frequent(statistics.frequentErrors)),
+      panel("Newest checkpoints", checkpoints(dashboard.checkpoint_status))
+    ),
+    panel("Latest recoveries", recoveries(dashboard.recent_recoveries))
+  ]
+}
+
+export const recovery = (found: Recovery): ReadonlyArray<Node> => [
+  panel(
+    `Recovery ${found.id}`,
+    facts({
+      Status: chip(found.status),
+      Type: found.type,
+      By: found.by,
+      Failure:
+        found.failure === undefined ? undefined : h("a", { href: link("failures", found.failure) }, found.failure),
+      Run: found.run === undefined ? undefined : h("a", { href: link("runs", found.run) }, found.run),
+      Step: found.step,
+      Category: found.category,
+      Message: found.message,
+      Attempts: found.attempts,
+      Target: found.target,
+      Reason: found.reason,
+      Error: found.error,
+      Started: when(found.startedAt),
+      Ended: when(found.completedAt)
+    })
+  ),
+  panel(
+    "Progress",
+    found.progress.length === 0
+      ? empty("It was made by the program itself.")
+      : h(
+          "ol",
+          { class: "plain" },
+          ...found.progress.map(({ detail, endedAt, startedAt, status, step }) =>
+            h(
+              "li",
+              {},
+              chip(status),
+              ` ${words(step)} `,
+              h(
+                "span",
+                { class: "quiet" },
+                endedAt === undefined ? "" : millis(new Date(endedAt).getTime() - new Date(startedAt).getTime()),
+                detail === undefined ? "" : ` ${detail}`
+              )
+            )
+          )
+        )
+  )
+]

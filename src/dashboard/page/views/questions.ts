@@ -1,0 +1,64 @@
+import { h } from "../dom.js"
+import { time } from "../format.js"
+import type { Overview, Question } from "../model.js"
+import { button, empty, facts, link, panel, when } from "../parts.js"
+
+/** The text of a field, and nothing for an empty one. */
+const textOf = (field: HTMLInputElement | HTMLTextAreaElement): string | undefined => field.value.trim() || undefined
+
+const answers = ({ id, run }: Question) => {
+  const key = `${run} ${id}`
+  const note = h("input", { type: "text", name: "note", "data-key": `note ${key}`, maxlength: 1_000 })
+  const value = h("textarea", { name: "value", rows: 2, "data-key": `value ${key}`, spellcheck: "false" })
+  const answer = (
+    label: string,
+    kind: string,
+    more: () => Readonly<Record<string, unknown>> = () => ({}),
+    ask?: string
+  ) =>
+    button({
+      label,
+      path: `/runs/${encodeURIComponent(run)}/answers`,
+      payload: () => ({ answer: kind, question: id, note: textOf(note), ...more() }),
+      done: () => `${run} was told: ${label.toLowerCase()}. A worker, or whoever executes it next, goes on with it.`,
+      ask
+    })
+  return h(
+    "div",
+    { class: "answers" },
+    h("label", {}, "Note for the record", note),
+    h(
+      "div",
+      { class: "buttons" },
+      answer("Retry", "retry"),
+      answer("Skip", "skip"),
+      answer("Abort", "abort", undefined, `Abort ${run}? It fails for good.`)
+    ),
+    h(
+      "details",
+      { "data-key": `details ${key}` },
+      h("summary", {}, "Answer with a value"),
+      h("label", {}, "As JSON", value),
+      answer("Answer", "value", () => ({ value: JSON.parse(value.value) as unknown }))
+    )
+  )
+}
+
+export const question = (one: Question, canAct: boolean): Node =>
+  panel(
+    one.about,
+    facts({
+      Run: h("a", { href: link("runs", one.run) }, one.run),
+      Workflow: one.workflow,
+      For: one.to,
+      Failure: one.fault === null ? undefined : `${one.fault.category}: ${one.fault.message}`,
+      Parameters: one.parameters.join(", "),
+      Refused: one.refused,
+      Asked: when(one.since),
+      Until: one.until === null ? undefined : time(one.until)
+    }),
+    ...(canAct ? [answers(one)] : [])
+  )
+
+export const questions = ({ questions }: Overview, canAct: boolean): ReadonlyArray<Node> =>
+  questions.length === 0 ? [empty("Nobody asks anything.")] : questions.map((one) => question(one, canAct))

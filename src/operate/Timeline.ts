@@ -1,0 +1,123 @@
+/**
+ * What became of a run, moment by moment: its attempts, waits, rollbacks and
+ * rewinds, as its journal has them.
+ *
+ * @since 0.5.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { RunNotFound } from "../remember/RunError.js"
+import * as Storage from "../storage/Storage.js"
+
+/**
+ * One line of a journal.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export const Moment = Schema.Struct({
+  /** Its place in the journal. */
+  seq: Schema.Number,
+  at: Schema.Date,
+  /** Such as `AttemptStarted`, `StepCompleted`, `WaitStarted`, `Rewound`. */
+  kind: Schema.String,
+  /** The step, wait or transaction, with its sections; empty for the run as a whole. */
+  step: Schema.String,
+  /** Counts from 1; 0 where there is none. */
+  attempt: Schema.Number,
+  /** What went wrong, what was waited for, or where it went back to, as the journal keeps it; short ones alone. */
+  detail: Schema.optional(Schema.String)
+})
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface Moment extends Schema.Schema.Type<typeof Moment> {}
+
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export const Timeline = Schema.Struct({
+  run: Schema.String,
+  workflow: Schema.String,
+  labels: Schema.Record({ key: Schema.String, value: Schema.String }),
+  createdAt: Schema.Date,
+  /** How it ended; nothing, if it has not. */
+  outcome: Schema.optional(Schema.Struct({ status: Schema.Literal("completed", "failed"), at: Schema.Date })),
+  /** How many of the oldest are left out. */
+  omitted: Schema.Number,
+  /** Oldest first. */
+  moments: Schema.Array(Moment)
+})
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface Timeline extends Schema.Schema.Type<typeof Timeline> {}
+
+/** Results of steps are nobody's business but the program's. */
+const told =
+  /^(?:AttemptFailed|AttemptAsked|AttemptDied|StepFailed|StepAmbiguous|UndoFailed|Wait|Rollback|Rewind|Rewound|Run)/
+
+const longestDetail = 2_000
+
+/**
+ * Reads it, the newest moments if there are many. Results of steps are not in
+ * it.
+ *
+ * @example
+ * ```ts
+ * import { Step, Storage, Workflow } from "effect-recovery"
+ * import { Timeline } from "effect-recovery/operate"
+ * import { Effect } from "effect"
+ *
+ * const greet = Step.make("greet", { run: Effect.log("hello") })
+ * const Morning = Workflow.make("morning", {}, () => greet)
+ *
+ * const program = Effect.gen(function* () {
+ *   yield* Workflow.execute(Morning, { id: "monday" })
+ *   const { moments } = yield* Timeline.ofRun("monday")
+ *   return moments.map(({ kind }) => kind)
+ * })
+ * program.pipe(Effect.provide(Storage.layerMemory), Effect.runPromise).then(console.log)
+ * // [ 'AttemptStarted', 'StepCompleted' ]
+ * ```
+ *
+ * @since 0.5.0
+ * @category reading
+ */
+export const ofRun = (
+  id: string,
+  options: {
+    /** Defaults to 1,000. */
+    readonly limit?: number | undefined
+  } = {}
+): Effect.Effect<Timeline, RunNotFound | Storage.StorageError, Storage.Storage> =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const found = yield* storage.find(id)
+    if (Option.isNone(found)) return yield* new RunNotFound({ run: id })
+    const { createdAt, key, labels, outcome, workflow } = found.value
+    const journal = yield* storage.journal(key, longestDetail)
+    const shown = journal.slice(-(options.limit ?? 1_000))
+    return {
+      run: id,
+      workflow,
+      labels,
+      createdAt: new Date(createdAt),
+      outcome: outcome && { status: outcome.status, at: new Date(outcome.at) },
+      omitted: journal.length - shown.length,
+      moments: shown.map(toMoment)
+    }
+  })
+
+const toMoment = ({ at, attempt, kind, payload, seq, step }: Storage.Entry): Moment => ({
+  seq,
+  at: new Date(at),
+  kind,
+  step,
+  attempt,
+  detail: told.test(kind) ? payload : undefined
+})

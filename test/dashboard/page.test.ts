@@ -1,0 +1,280 @@
+import { spawn } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as readline from "node:readline"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { RetryPolicy, Step, type Storage, Strategy, Workflow } from "effect-recovery"
+import { Escalation, Insights, RecoveryManager } from "effect-recovery/operate"
+import { SqliteStorage } from "effect-recovery/sqlite"
+import { type Browser, type BrowserContextOptions, chromium } from "playwright-core"
+import { temporaryFolder } from "../support/files.js"
+
+const executable = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(fs.existsSync)
+
+/** Whoever has no browser can work on the rest; where everything is tested, one must be there. */
+const isSkipped = executable === undefined && process.env.CI === undefined
+
+/** In every text that comes from a program. */
+const hostile = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`
+
+class Declined extends Schema.TaggedError<Declined>()("Declined", {}) {
+  override get message() {
+    return `The card was declined ${hostile}`
+  }
+}
+
+const world = { isUp: false, isDeclined: true }
+
+const prepare = Step.make("prepare", {
+  error: Declined,
+  run: () => (world.isUp ? Effect.void : new Declined()),
+  recover: { Declined: Strategy.retry(RetryPolicy.fixed({ delay: "20 millis", maxRetries: 1 })) }
+})
+const pay = Step.make("pay", {
+  error: Declined,
+  run: () => (world.isDeclined ? new Declined() : Effect.void),
+  recover: { Declined: Strategy.manual({ question: `Charge again? ${hostile}`, to: hostile }) }
+})
+const Order = Workflow.make("order", { error: Schema.Union(Declined, Schema.Unknown) }, () =>
+  Effect.zipRight(prepare(), pay())
+)
+
+const binary = path.resolve("dist/recovery.mjs")
+
+/** The command line serves the page of a database. */
+const serve = (database: string, ...args: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const child = spawn(process.execPath, [
+        ...[binary, "dashboard", "--web", "--port", "0", "--json", "--database", database],
+        ...args
+      ])
+      const [line] = await new Promise<[string]>((resolve) =>
+        readline.createInterface({ input: child.stdout }).once("line", (line) => resolve([line]))
+      )
+      const { token, url } = JSON.parse(line) as { readonly token: string; readonly url: string }
+      return { child, url, link: `${url}/#token=${token}` }
+    }),
+    ({ child }) =>
+      Effect.promise(() => {
+        const ended = new Promise((resolve) => child.once("exit", resolve))
+        child.kill("SIGTERM")
+        return ended
+      })
+  )
+
+const browser: Effect.Effect<Browser, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.promise(() => chromium.launch({ executablePath: executable ?? "chromium", args: ["--no-sandbox"] })),
+  (browser) => Effect.promise(() => browser.close())
+)
+
+/** A page that has complained of nothing when it is closed. */
+const open = (browser: Browser, link: string, options: BrowserContextOptions = {}) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.promise(async () => {
+        const page = await browser.newPage(options)
+        const complaints: Array<string> = []
+        // A refusal is an answer.
+        const isRefusal = (text: string) => /status of 4\d\d/.test(text)
+        page.on("console", (message) => {
+          if (message.type() === "error" && !isRefusal(message.text())) complaints.push(message.text())
+        })
+        page.on("pageerror", (error) => complaints.push(error.message))
+        page.on("request", (request) => {
+          if (!request.url().startsWith(new URL(link).origin)) complaints.push(`asked ${request.url()}`)
+        })
+        await page.goto(link)
+        return { page, complaints }
+      }),
+      ({ complaints, page }) =>
+        Effect.promise(async () => {
+          assert.strictEqual(await page.title(), "Recovery")
+          await page.close()
+          assert.deepStrictEqual(complaints, [])
+        })
+    ),
+    ({ page }) => page
+  )
+
+const on = <P, A>(page: P, what: (page: P) => Promise<A>) => Effect.promise(() => what(page))
+
+const layerOf = (database: string) =>
+  Layer.mergeAll(
+    Insights.layer,
+    RecoveryManager.layer({ workflows: [Order] }),
+    Escalation.layer({ rules: [Escalation.rule({ threshold: 1 })], sinks: [] })
+  ).pipe(Layer.provideMerge(SqliteStorage.layer({ filename: database })))
+
+type All = Layer.Layer.Success<ReturnType<typeof layerOf>> | Scope.Scope
+
+const test = (name: string, body: (database: string) => Effect.Effect<void, unknown, All>) =>
+  it.live(
+    name,
+    () =>
+      Effect.flatMap(temporaryFolder, (folder) => {
+        const database = path.join(folder, "recovery.db")
+        world.isUp = false
+        world.isDeclined = true
+        return Effect.provide(body(database), layerOf(database))
+      }).pipe(Effect.scoped),
+    60_000
+  )
+
+const settled = Effect.flatMap(Insights.Insights, ({ settled }) => settled)
+const execute = (id: string): Effect.Effect<unknown, never, Storage.Storage> =>
+  Effect.exit(Workflow.execute(Order, { id, labels: { repository: hostile } }))
+
+describe.skipIf(isSkipped)("the page", () => {
+  test("a failing run appears, is recovered, asks, is answered, and finishes before one's eyes", (database) =>
+    Effect.gen(function* () {
+      const { link } = yield* serve(database)
+      const page = yield* open(yield* browser, link)
+      yield* on(page, (page) => page.getByText("Live").waitFor())
+      yield* on(page, (page) => page.getByRole("link", { name: "Runs" }).click())
+      yield* on(page, (page) => page.getByText("No run is on record.").waitFor())
+      yield* execute("order-1")
+      yield* settled
+      yield* on(page, (page) => page.getByRole("link", { name: "order-1", exact: true }).click())
+      yield* on(page, (page) => page.getByRole("heading", { name: "Run order-1" }).waitFor())
+      yield* on(page, (page) => page.locator(".gantt rect.bad").nth(1).waitFor())
+      yield* on(page, (page) => page.getByText("Every moment (4)").click())
+      yield* on(page, (page) => page.locator(".moments").getByText("Attempt failed").waitFor())
+      // It runs again, comes further, and asks; the page shows it by itself.
+      world.isUp = true
+      yield* Effect.exit(RecoveryManager.initiate((yield* RecoveryManager.failures({}))[0]?.id ?? "", "retry"))
+      yield* on(page, (page) => page.getByRole("heading", { name: "Charge again?" }).waitFor())
+      yield* on(page, (page) => page.getByLabel("Note for the record").fill("a new card"))
+      world.isDeclined = false
+      yield* on(page, (page) => page.getByRole("button", { name: "Retry" }).click())
+      yield* on(page, (page) => page.getByText("order-1 was told: retry").waitFor())
+      yield* execute("order-1")
+      yield* on(page, (page) => page.locator(".facts .chip.completed").first().waitFor())
+      yield* on(page, (page) => page.getByRole("heading", { name: "Charge again?" }).waitFor({ state: "hidden" }))
+    }))
+
+  test("a failure is recovered from its suggestions, and an escalation dealt with", (database) =>
+    Effect.gen(function* () {
+      yield* execute("order-2")
+      yield* settled
+      yield* Effect.flatMap(Escalation.Escalation, ({ check }) => check)
+      const { link } = yield* serve(database)
+      const page = yield* open(yield* browser, link)
+      yield* on(page, (page) => page.getByRole("link", { name: "Failures 1" }).click())
+      yield* on(page, (page) => page.locator("main a.row").click())
+      // Without the workflow nothing can be executed, and that is said.
+      yield* on(page, (page) => page.getByRole("button", { name: "Do it: retry" }).click())
+      yield* on(page, (page) =>
+        page
+          .locator("#notices")
+          .getByText(/retry is failed|cannot|workflow/)
+          .waitFor()
+      )
+      yield* on(page, (page) => page.getByRole("button", { name: "Do it: restart" }).click())
+      yield* on(page, (page) => page.getByText("Everything it has done is undone").waitFor())
+      yield* on(page, (page) => page.getByRole("button", { name: "Cancel" }).click())
+      yield* on(page, (page) => page.getByRole("button", { name: "It was mended by hand" }).click())
+      yield* on(page, (page) => page.locator(".facts .chip.resolved").waitFor())
+      yield* on(page, (page) => page.getByRole("link", { name: "Escalations" }).click())
+      yield* on(page, (page) => page.getByRole("button", { name: "Acknowledge" }).click())
+      yield* on(page, (page) => page.locator(".chip.acknowledged").waitFor())
+      yield* on(page, (page) => page.getByRole("button", { name: "Resolve" }).click())
+      yield* on(page, (page) => page.getByText("Nothing to look at.").waitFor())
+      assert.strictEqual((yield* Escalation.list())[0]?.status, "resolved")
+    }))
+
+  test("everything can be reached by the keyboard, and what is typed stays while the page changes", (database) =>
+    Effect.gen(function* () {
+      yield* execute("first")
+      world.isUp = true
+      yield* execute("second")
+      yield* settled
+      const { link } = yield* serve(database)
+      const page = yield* open(yield* browser, link)
+      yield* on(page, (page) => page.locator(".tile").first().waitFor())
+      yield* on(page, (page) => page.keyboard.press("2"))
+      yield* on(page, (page) => page.getByRole("heading", { name: "Runs, newest first" }).waitFor())
+      yield* on(page, (page) => page.keyboard.press("j"))
+      yield* on(page, (page) => page.keyboard.press("j"))
+      yield* on(page, (page) => page.keyboard.press("k"))
+      yield* on(page, (page) => page.keyboard.press("Enter"))
+      yield* on(page, (page) => page.getByRole("heading", { name: "Run second" }).waitFor())
+      yield* on(page, (page) => page.getByLabel("Note for the record").focus())
+      yield* on(page, (page) => page.keyboard.type("jk?"))
+      yield* execute("third")
+      yield* on(page, (page) => page.getByRole("link", { name: "third", exact: true }).waitFor())
+      yield* on(page, (page) => page.keyboard.type("!"))
+      const note = yield* on(page, (page) => page.getByLabel("Note for the record").inputValue())
+      assert.strictEqual(note, "jk?!")
+      yield* on(page, (page) => page.getByLabel("Note for the record").blur())
+      yield* on(page, (page) => page.keyboard.press("Backspace"))
+      yield* on(page, (page) => page.getByRole("heading", { name: "Run second" }).waitFor({ state: "hidden" }))
+      yield* on(page, (page) => page.keyboard.press("?"))
+      yield* on(page, (page) => page.getByRole("heading", { name: "Keys" }).waitFor())
+      yield* on(page, (page) => page.keyboard.press("Escape"))
+      const scheme = () =>
+        on(page, (page) => page.evaluate("getComputedStyle(document.documentElement).colorScheme") as Promise<string>)
+      yield* on(page, (page) => page.keyboard.press("t"))
+      assert.strictEqual(yield* scheme(), "dark")
+      yield* on(page, (page) => page.keyboard.press("t"))
+      assert.strictEqual(yield* scheme(), "light")
+    }))
+
+  test("it fits a phone, and nothing is wider than the screen", (database) =>
+    Effect.gen(function* () {
+      yield* execute(`order-${"x".repeat(120)}`)
+      world.isUp = true
+      yield* execute("asks")
+      yield* settled
+      yield* Effect.flatMap(Escalation.Escalation, ({ check }) => check)
+      const { link } = yield* serve(database)
+      const page = yield* open(yield* browser, link, { viewport: { width: 360, height: 740 } })
+      yield* on(page, (page) => page.locator(".tile").first().waitFor())
+      const paths = ["", "runs", "runs/asks", "failures", "questions", "escalations"]
+      for (const view of paths) {
+        yield* on(page, (page) => page.evaluate(`location.hash = "#/${view}"`))
+        yield* on(page, (page) => page.locator("main > *").first().waitFor())
+        const width = yield* on(
+          page,
+          (page) => page.evaluate("document.documentElement.scrollWidth") as Promise<number>
+        )
+        assert.isAtMost(width, 360, view)
+      }
+    }))
+
+  test("without the token it asks for it, and a wrong one opens nothing", (database) =>
+    Effect.gen(function* () {
+      const { link, url } = yield* serve(database)
+      const page = yield* on(yield* browser, (browser) => browser.newPage())
+      yield* on(page, (page) => page.goto(`${url}/#token=wrong`))
+      yield* on(page, (page) => page.getByRole("heading", { name: "The token, please" }).waitFor())
+      assert.strictEqual(yield* on(page, (page) => page.locator(".tile").count()), 0)
+      yield* on(page, (page) => page.getByLabel("Token").fill(link.replace(/^.*token=/, "")))
+      yield* on(page, (page) => page.getByRole("button", { name: "Open" }).click())
+      yield* on(page, (page) => page.locator(".tile").first().waitFor())
+      // It is not left where somebody may look over a shoulder.
+      assert.notInclude(page.url(), "token")
+    }))
+
+  test("a copy that is only to be read shows everything and no buttons", (database) =>
+    Effect.gen(function* () {
+      world.isUp = true
+      yield* execute("asks")
+      yield* settled
+      const copy = `${database}.copy`
+      fs.copyFileSync(database, copy)
+      if (fs.existsSync(`${database}-wal`)) fs.copyFileSync(`${database}-wal`, `${copy}-wal`)
+      const bytes = fs.readFileSync(copy)
+      const { link } = yield* serve(copy, "--read-only")
+      const page = yield* open(yield* browser, link)
+      yield* on(page, (page) => page.getByText("(read only)").waitFor())
+      yield* on(page, (page) => page.keyboard.press("4"))
+      yield* on(page, (page) => page.getByRole("heading", { name: "Charge again?" }).waitFor())
+      assert.strictEqual(yield* on(page, (page) => page.locator("main button").count()), 0)
+      assert.isTrue(bytes.equals(fs.readFileSync(copy)))
+    }))
+})

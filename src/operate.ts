@@ -5,6 +5,7 @@
 export * as Escalation from "./operate/Escalation.js"
 export * as EscalationRecord from "./operate/EscalationRecord.js"
 export * as FailureRecord from "./operate/FailureRecord.js"
+export * as HealthCheck from "./operate/HealthCheck.js"
 export * as Insights from "./operate/Insights.js"
 export * as OperateError from "./operate/OperateError.js"
 export * as Operator from "./operate/Operator.js"

@@ -352,6 +352,20 @@ const stats = Command.make("stats", common, (given) => ask(given, { _tag: "Stati
   Command.withDescription("Health, trend, success rates, frequent errors, slow steps")
 )
 
+const health = Command.make("health", common, (given) =>
+  ask(given, { _tag: "Health" }, views.health, (value) =>
+    views.at(value, "status") === "failing" ? "Something does not work." : undefined
+  )
+).pipe(Command.withDescription("Whether something needs somebody: storage, runs, questions, success, locks"))
+
+const patterns = Command.make("patterns", { ...common, repository }, (given) =>
+  ask(given, { _tag: "Patterns", repository: maybe(given.repository) }, views.patterns)
+).pipe(Command.withDescription("What open failures have in common, and what has usually helped"))
+
+const tune = Command.make("tune", { ...common, step: text("step", "Which step, or recovery by its name") }, (given) =>
+  ask(given, { _tag: "Tune", step: given.step }, views.tuning)
+).pipe(Command.withDescription("What the retries of a step came to, and which policy would suit it"))
+
 const cleanup = Command.make(
   "cleanup",
   { ...common, age: text("older-than", "Such as 30 days").pipe(Options.withDefault("30 days")) },
@@ -383,6 +397,9 @@ export const recovery = Command.make("recovery").pipe(
     resolve,
     escalations,
     stats,
+    health,
+    patterns,
+    tune,
     cleanup,
     locks,
     execCommand

@@ -18,7 +18,17 @@ import { FailureRecord } from "../operate/FailureRecord.js"
 import { RecoveryRecord } from "../operate/RecoveryRecord.js"
 import { Timeline } from "../operate/Timeline.js"
 import { Defect, Failed, Forbidden, NotFound, Refused, Unauthorized, Unavailable } from "./DashboardError.js"
-import { CheckpointInfo, Overview, RunStatus, RunSummary, Statistics, Suggestion } from "./Model.js"
+import {
+  CheckpointInfo,
+  HealthReport,
+  Overview,
+  Pattern,
+  RunStatus,
+  RunSummary,
+  Statistics,
+  Suggestion,
+  Tuning
+} from "./Model.js"
 
 /**
  * Whoever reads needs the token, unless reads are open.
@@ -114,6 +124,13 @@ export const Reads = HttpApiGroup.make("reads")
       .addSuccess(Schema.Array(EscalationRecord))
       .setUrlParams(Schema.Struct({ status: Schema.optional(EscalationRecord.fields.status), limit: Limit }))
   )
+  .add(
+    Read("patterns", "/patterns")
+      .addSuccess(Schema.Array(Pattern))
+      .setUrlParams(Schema.Struct({ repository: Text }))
+  )
+  .add(Read("tuning", "/steps/:id/tuning").addSuccess(Tuning).setPath(Id))
+  .add(Read("health", "/health").addSuccess(HealthReport))
   .add(
     Read("checkpoints", "/checkpoints")
       .addSuccess(Schema.Array(CheckpointInfo))

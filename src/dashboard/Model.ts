@@ -224,3 +224,83 @@ export const Suggestion = Schema.Struct({
   estimatedSuccess: Schema.Number,
   cases: Schema.Number
 })
+
+/**
+ * As `Insights.Pattern`.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export const Pattern = Schema.Struct({
+  category: Schema.String,
+  words: Schema.Array(Schema.String),
+  count: Schema.Number,
+  example: Schema.String,
+  failures: Schema.Array(Schema.String),
+  resolutions: Schema.Array(Schema.String)
+})
+
+/**
+ * As `Insights.Tuning`, with the description of the policy.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export const Tuning = Schema.Struct({
+  step: Schema.String,
+  cases: Schema.Number,
+  successRate: Schema.OptionFromNullOr(Schema.Number),
+  retries: Schema.Array(
+    Schema.Struct({
+      retry: Schema.Number,
+      successful: Schema.Number,
+      total: Schema.Number,
+      delay: Schema.DurationFromMillis
+    })
+  ),
+  proposal: Schema.OptionFromNullOr(
+    Schema.Struct({
+      policy: Schema.Record({ key: Schema.String, value: Schema.Unknown }),
+      reason: Schema.String,
+      estimatedSuccess: Schema.Number
+    })
+  )
+})
+
+const HealthStatus = Schema.Literal("ok", "warning", "failing")
+
+/**
+ * As `HealthCheck.Report`.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export const HealthReport = Schema.Struct({
+  status: HealthStatus,
+  checks: Schema.Array(
+    Schema.Struct({
+      name: Schema.String,
+      status: HealthStatus,
+      message: Schema.String,
+      about: Schema.Array(Schema.String)
+    })
+  ),
+  usage: Schema.OptionFromNullOr(
+    Schema.Struct({
+      bytes: Schema.Number,
+      runs: Schema.Number,
+      lines: Schema.Number,
+      snapshots: Schema.Number,
+      records: Schema.Number
+    })
+  ),
+  runs: Schema.Array(
+    Schema.Struct({
+      workflow: Schema.String,
+      status: RunSummary.fields.status,
+      runs: Schema.Number,
+      oldest: Schema.Date,
+      newest: Schema.Date
+    })
+  )
+})

@@ -10,15 +10,19 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Events from "../react/Events.js"
+import type { RetryPolicy } from "../react/RetryPolicy.js"
 import * as Strategy from "../react/Strategy.js"
 import * as Storage from "../storage/Storage.js"
 import type { FailureRecord } from "./FailureRecord.js"
 import { makeObserver } from "./internal/insights/observer.js"
+import { patternsOf } from "./internal/insights/patterns.js"
 import { makeQueue } from "./internal/insights/queue.js"
 import { rankBy } from "./internal/insights/rank.js"
 import { statisticsOf } from "./internal/insights/statistics.js"
 import * as suggest_ from "./internal/insights/suggest.js"
+import { tuningOf } from "./internal/insights/tune.js"
 import { findFailure } from "./internal/records/find.js"
+import { failures as failures_, toFailure } from "./internal/records/records.js"
 import type { FailureNotFound, RecordDamaged } from "./OperateError.js"
 
 /**
@@ -126,6 +130,62 @@ export interface Statistics {
 }
 
 /**
+ * Open failures that are about the same.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Pattern {
+  readonly category: string
+  /** Up to three words their messages begin with, without common ones. */
+  readonly words: ReadonlyArray<string>
+  readonly count: number
+  /** The newest message. */
+  readonly example: string
+  /** The newest twenty ids. */
+  readonly failures: ReadonlyArray<string>
+  /** What has usually helped with failures of the category. */
+  readonly resolutions: ReadonlyArray<string>
+}
+
+/**
+ * What the retries of a step have come to, and which policy would suit it.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Tuning {
+  readonly step: string
+  /** Recoveries in which it was retried. */
+  readonly cases: number
+  /** How many of them a retry has brought to a good end, 0 to 1. */
+  readonly successRate: Option.Option<number>
+  /** By the number of the retry, from 1 on. */
+  readonly retries: ReadonlyArray<{
+    readonly retry: number
+    readonly successful: number
+    readonly total: number
+    /** Half of them came after no more than this. */
+    readonly delay: Duration.Duration
+  }>
+  /** Nothing, as long as there are fewer than 10 cases. */
+  readonly proposal: Option.Option<Proposal>
+}
+
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface Proposal {
+  /** Nobody uses it unless it is asked for: `RetryPolicy.layer(policy)`, or wherever a policy is taken. */
+  readonly policy: RetryPolicy
+  /** Why, in words. */
+  readonly reason: string
+  /** How likely retrying by it leads to a good end, 0 to 1. */
+  readonly estimatedSuccess: number
+}
+
+/**
  * @since 0.5.0
  * @category models
  */
@@ -215,3 +275,52 @@ export const statistics: Effect.Effect<Statistics, Storage.StorageError, Storage
   Storage.Storage,
   statisticsOf
 )
+
+/**
+ * Which retry policy would suit a step, from the delays and outcomes of its
+ * retries so far: as many retries as have helped in at least one of twenty
+ * cases, and one more if the last one still did; first after the shortest
+ * delay that helped nine tenths as often as the best one; then growing as the
+ * delays have.
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy, Storage } from "effect-recovery"
+ * import { Insights } from "effect-recovery/operate"
+ * import { Effect, Layer, Option } from "effect"
+ *
+ * // Used by whatever retries with `RetryPolicy.Current`, once this program starts again.
+ * const tuned = Layer.unwrapEffect(
+ *   Effect.map(Insights.tune("fetch"), ({ proposal }) =>
+ *     RetryPolicy.layer(Option.match(proposal, {
+ *       onNone: () => RetryPolicy.exponential(),
+ *       onSome: ({ policy }) => policy
+ *     }))
+ *   )
+ * )
+ *
+ * Effect.void.pipe(
+ *   Effect.provide(tuned.pipe(Layer.provide(Storage.layerMemory))),
+ *   Effect.runPromise
+ * )
+ * ```
+ *
+ * @since 0.5.0
+ * @category reading
+ */
+export const tune = (step: string): Effect.Effect<Tuning, Storage.StorageError, Storage.Storage> =>
+  Effect.flatMap(Storage.Storage, (storage) => tuningOf(storage, step))
+
+/**
+ * What the newest 500 open failures have in common, most frequent first: two
+ * of one category whose messages share their words make a pattern.
+ *
+ * @since 0.5.0
+ * @category reading
+ */
+export const patterns = (
+  repository?: string
+): Effect.Effect<ReadonlyArray<Pattern>, RecordDamaged | Storage.StorageError, Storage.Storage> =>
+  Effect.map(failures_.list({ scope: repository, status: "open", limit: 500 }), (all) =>
+    patternsOf(all.map((one) => toFailure(one)))
+  )

@@ -5,6 +5,7 @@
  */
 import * as Data from "effect/Data"
 import * as Fault from "../react/Fault.js"
+import type { StorageError } from "../storage/StorageError.js"
 
 /**
  * There is no failure with this id.
@@ -114,5 +115,29 @@ export class RecoveryRefused extends Data.TaggedError("RecoveryRefused")<{
   }
   override get message(): string {
     return `Failure "${this.failure}" cannot be recovered so. ${advice[this.reason]}`
+  }
+}
+
+/**
+ * A failure could not be put on record, and retrying it without a record did
+ * not help.
+ *
+ * @since 0.5.0
+ * @category errors
+ */
+export class PlainRetryFailed extends Data.TaggedError("PlainRetryFailed")<{
+  /** How often it was retried. */
+  readonly attempts: number
+  /** What the last retry failed with. */
+  readonly error: unknown
+  /** Why it could not be put on record. */
+  readonly storage: StorageError
+}> {
+  get [Fault.declared](): Fault.Declaration {
+    return { category: "unavailable", transient: false }
+  }
+  override get message(): string {
+    const error = this.error instanceof Error ? this.error.message : String(this.error)
+    return `It was retried ${this.attempts} times without a record, and failed: ${error}. The records could not be written: ${this.storage.message}`
   }
 }

@@ -106,6 +106,9 @@ export type Request =
       readonly note?: string | undefined
     }
   | { readonly _tag: "Statistics" }
+  | { readonly _tag: "Tune"; readonly step: string }
+  | { readonly _tag: "Patterns"; readonly repository?: string | undefined }
+  | { readonly _tag: "Health" }
   | { readonly _tag: "Cleanup"; readonly olderThanMillis: number }
   | { readonly _tag: "Locks" }
 

@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
+import * as RetryPolicy from "../react/RetryPolicy.js"
 import type * as Checkpoint from "../remember/Checkpoint.js"
 import type { CheckpointNotFound } from "../remember/CheckpointError.js"
 import * as Lock from "../remember/Lock.js"
@@ -17,6 +17,7 @@ import type * as Worker from "../remember/Worker.js"
 import type * as Storage from "../storage/Storage.js"
 import type { FailureRecord } from "./FailureRecord.js"
 import { dashboardOf } from "./internal/manage/dashboard.js"
+import { handle as handle_, record } from "./internal/manage/handle.js"
 import { initiate as initiate_, type Manager } from "./internal/manage/initiate.js"
 import type { AnyWorkflow } from "./internal/manage/perform.js"
 import type { RecoveryType as RecoveryType_ } from "./internal/manage/plans.js"
@@ -24,12 +25,11 @@ import { rollbackTo, validateById } from "./internal/manage/rollback.js"
 import { cleanupRecords, sweepAll } from "./internal/manage/sweep.js"
 import type { AnyCheckpoint } from "./internal/manage/target.js"
 import { findFailure, findRecovery } from "./internal/records/find.js"
-import { classifyWithLog } from "./internal/records/log.js"
 import { failures as failures_, recoveries as recoveries_, toFailure, toRecovery } from "./internal/records/records.js"
-import { recordFailure } from "./internal/records/report.js"
 import { resolveFailure } from "./internal/records/resolve.js"
 import type {
   FailureNotFound,
+  PlainRetryFailed,
   RecordDamaged,
   RecoveryNotFound,
   RecoveryRefused,
@@ -98,6 +98,11 @@ export interface Options {
   /** How long a recovery may take. Defaults to an hour. */
   readonly timeout?: Duration.DurationInput | undefined
   readonly hooks?: Hooks | undefined
+  /**
+   * How `handle` retries a failure while the storage is down. Defaults to 5
+   * retries after 30, 60, 120, 240 and 300 seconds.
+   */
+  readonly fallback?: RetryPolicy.RetryPolicy | undefined
 }
 
 /**
@@ -110,6 +115,8 @@ export interface InitiateOptions {
   /** Which checkpoint to go back to; the newest valid one from before the failure, if none is named. */
   readonly checkpoint?: string | undefined
 }
+
+const patient = RetryPolicy.exponential({ initialDelay: "30 seconds", maxDelay: "5 minutes", maxRetries: 5 })
 
 /** How a recovery on request can be refused. */
 type Refusal = FailureNotFound | RecordDamaged | RecoveryRefused | RecoveryUnderWay | Storage.StorageError
@@ -124,6 +131,10 @@ export interface Service {
     type: RecoveryType | "auto",
     options: InitiateOptions
   ) => Effect.Effect<RecoveryRecord, Refusal | RecoveryNotFound>
+  readonly handle: (
+    failure: unknown,
+    report: Report
+  ) => Effect.Effect<Handled, Refusal | RecoveryNotFound | PlainRetryFailed>
   /** Runs the checks of a checkpoint. */
   readonly validate: (checkpoint: string) => Effect.Effect<Validation, CheckpointNotFound | Storage.StorageError>
   readonly rollback: (
@@ -207,7 +218,8 @@ export const layer = <const O extends Options>(
         fixes: given.fixes ?? {},
         maxRetries: given.maxRetries ?? 3,
         timeout: Duration.decode(given.timeout ?? "1 hour"),
-        hooks: given.hooks ?? {}
+        hooks: given.hooks ?? {},
+        fallback: given.fallback ?? patient
       }
       const context = yield* Effect.context<Storage.Storage>()
       const locks = yield* Layer.build(Lock.layerStorage())
@@ -215,6 +227,7 @@ export const layer = <const O extends Options>(
       const all = Context.merge(context, locks) as Context.Context<unknown>
       const service: Service = {
         initiate: (failure, type, how) => Effect.provide(initiate_(manager, failure, type, how), all),
+        handle: (failure, report) => Effect.provide(handle_(manager, failure, report), all),
         validate: (checkpoint) => Effect.provide(validateById(manager, checkpoint), all),
         rollback: (checkpoint, reason) => Effect.provide(rollbackTo(manager, checkpoint, reason), all)
       }
@@ -293,13 +306,51 @@ export interface Report {
  */
 export const report = (
   failure: unknown,
-  { labels = {}, ...more }: Report = {}
+  given: Report = {}
 ): Effect.Effect<FailureRecord, RecordDamaged | FailureNotFound | Storage.StorageError, Storage.Storage> =>
-  Effect.gen(function* () {
-    const fault = yield* classifyWithLog(failure, more.log)
-    const written = yield* recordFailure({ fault, labels, ...more })
-    return Option.isSome(written) ? toFailure(written.value) : yield* findFailure(more.id ?? "")
-  })
+  record(failure, given)
+
+/**
+ * What became of a failure that was handled.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export type Handled =
+  | { readonly _tag: "Recorded"; readonly recovery: RecoveryRecord }
+  /** The storage was down, and a retry without a record has helped. */
+  | { readonly _tag: "RetriedPlainly"; readonly attempts: number; readonly storage: Storage.StorageError }
+
+/**
+ * Puts a failure on record and recovers it by what is most promising, in one:
+ * `report` and `initiate`. While the storage is down, the action for `retry` is
+ * run by the manager's `fallback` policy instead, without a record; what was
+ * begun already is not begun again.
+ *
+ * @example
+ * ```ts
+ * import { Storage } from "effect-recovery"
+ * import { RecoveryManager } from "effect-recovery/operate"
+ * import { Effect, Layer } from "effect"
+ *
+ * const rerun = (url: string | undefined) => Effect.log(`running ${url} again`)
+ * const manager = RecoveryManager.layer({ actions: { retry: ({ labels }) => rerun(labels.url) } })
+ *
+ * RecoveryManager.handle("npm install failed", { labels: { url: "https://ci.example/7" } }).pipe(
+ *   Effect.map((handled) => handled._tag),
+ *   Effect.provide(manager.pipe(Layer.provide(Storage.layerMemory))),
+ *   Effect.runPromise
+ * ).then(console.log) // Recorded
+ * ```
+ *
+ * @since 0.5.0
+ * @category execution
+ */
+export const handle = (
+  failure: unknown,
+  report: Report = {}
+): Effect.Effect<Handled, Refusal | RecoveryNotFound | PlainRetryFailed, RecoveryManager> =>
+  Effect.flatMap(RecoveryManager, (manager) => manager.handle(failure, report))
 
 /**
  * Which failures to list. Newest first.

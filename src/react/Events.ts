@@ -74,6 +74,8 @@ export type Event =
       readonly fault: Fault.Fault
       /** What was decided, by which strategy, oldest first. */
       readonly decisions: ReadonlyArray<DecisionTaken>
+      /** Before each retry, oldest first. */
+      readonly delays: ReadonlyArray<Duration.Duration>
     }
   /** A circuit breaker opened, closed, or lets probes through. */
   | { readonly _tag: "BreakerChanged"; readonly source: Source; readonly change: Change }

@@ -422,6 +422,22 @@ export interface RecordQuery {
 }
 
 /**
+ * How much a storage holds.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Usage {
+  /** In the file, with what is free in it; of a storage in memory, of its texts. */
+  readonly bytes: number
+  readonly runs: number
+  /** Of all journals. */
+  readonly lines: number
+  readonly snapshots: number
+  readonly records: number
+}
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -591,6 +607,8 @@ export interface Store {
   readonly count: (counts: ReadonlyArray<Count>) => Effect.Effect<void, StorageError>
   /** The counters whose names begin with a text, by name; those that stand at 0 are left out. */
   readonly counters: (prefix: string) => Effect.Effect<ReadonlyArray<Counter>, StorageError>
+  /** How much there is; counts everything, so it takes its time. */
+  readonly usage: Effect.Effect<Usage, StorageError>
   /** The storage's clock, epoch milliseconds. */
   readonly now: Effect.Effect<number>
 }

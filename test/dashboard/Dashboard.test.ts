@@ -90,7 +90,7 @@ const something = Effect.gen(function* () {
   yield* Effect.ignore(Workflow.execute(Order, { id: "o1" }))
   let fails = 1
   yield* Effect.suspend(() => (fails-- > 0 ? new Declined() : Effect.void)).pipe(
-    Recovery.recover({ Declined: Strategy.retry(RetryPolicy.fixed({ delay: 0, maxRetries: 1 })) })
+    Recovery.recover({ Declined: Strategy.retry(RetryPolicy.fixed({ delay: 0, maxRetries: 1 })) }, { name: "ping" })
   )
   yield* Checkpoint.make("progress", { schema: Schema.Number }).save(1)
   yield* Effect.flatMap(Insights.Insights, ({ settled }) => settled)
@@ -145,6 +145,9 @@ describe("Dashboard", () => {
         (yield* reads.runs({ urlParams: { status: "failed" } })).map(({ id }) => id),
         ["v/1"]
       )
+      assert.deepStrictEqual((yield* reads.health()).status, "ok")
+      assert.deepStrictEqual(yield* reads.patterns({ urlParams: {} }), [])
+      assert.strictEqual((yield* reads.tuning({ path: { id: "ping" } })).cases, 1)
       const text = yield* metrics.metrics()
       assert.include(text, `effect_recovery_recoveries_on_record{status="completed"} 1\n`)
       assert.include(text, `effect_recovery_strategy_outcomes{strategy="retry",outcome="recovered"} 1\n`)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Data, Duration, Effect, Layer, Option, Random, Schema, TestClock } from "effect"
 import { Recovery, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
-import { Insights } from "effect-recovery/operate"
+import { Insights, RecoveryManager } from "effect-recovery/operate"
 import { backends } from "../support/storages.js"
 
 class Offline extends Data.TaggedError("Offline")<{ readonly host: string }> {}
@@ -130,6 +130,148 @@ describe.each(backends)("Insights on $name", ({ make }) => {
       )
       const p50 = Duration.toMillis(steps[0]?.p50 ?? 0)
       assert.isTrue(p50 > 1_800 && p50 < 3_300, `${p50}`)
+    })
+  )
+})
+
+describe("Insights.patterns", () => {
+  it.effect("groups open failures that are about the same, with what has usually helped", () =>
+    Effect.gen(function* () {
+      for (const message of [
+        "npm install failed: registry timeout after 30 seconds",
+        "connect ECONNREFUSED 10.0.0.1:443 registry mirror",
+        "connect ECONNREFUSED 10.0.0.2:443 registry mirror",
+        "Connect ECONNREFUSED to registry mirror 7",
+        "something else entirely happened"
+      ]) {
+        yield* RecoveryManager.report(message, { labels: { repository: "shop" } })
+      }
+      const other = yield* RecoveryManager.report("connect ECONNREFUSED registry mirror", {
+        labels: { repository: "web" }
+      })
+      const [pattern, ...more] = yield* Insights.patterns("shop")
+      assert.deepStrictEqual(more, [])
+      assert.deepInclude(pattern, {
+        category: "network",
+        words: ["connect", "econnrefused", "registry"],
+        count: 3,
+        example: "Connect ECONNREFUSED to registry mirror 7"
+      })
+      assert.match(pattern?.resolutions[0] ?? "", /RetryPolicy/)
+      assert.strictEqual((yield* Insights.patterns())[0]?.count, 4)
+      yield* RecoveryManager.resolve(other.id, "ada")
+      assert.strictEqual((yield* Insights.patterns())[0]?.count, 3)
+    }).pipe(Effect.provide(Storage.layerMemory))
+  )
+})
+
+describe("Insights.tune", () => {
+  /** A service that is down for a while from each first call on: 7 of 10 times for 300 ms, else for good. */
+  const call = (i: number) =>
+    Effect.gen(function* () {
+      const upAt = (yield* TestClock.currentTimeMillis) + (i % 10 < 7 ? 300 : Number.POSITIVE_INFINITY)
+      return Effect.flatMap(TestClock.currentTimeMillis, (now) =>
+        now >= upAt ? Effect.succeed("up") : new Offline({ host: "a" })
+      )
+    })
+
+  const simulate = (policy: RetryPolicy.RetryPolicy, name: string) =>
+    Effect.gen(function* () {
+      let attempts = 0
+      let successful = 0
+      for (let i = 0; i < 50; i++) {
+        const calling = yield* call(i)
+        const counted = Effect.zipRight(
+          Effect.sync(() => attempts++),
+          calling
+        )
+        const fiber = yield* Effect.fork(
+          Effect.exit(counted.pipe(Recovery.recover({ Offline: Strategy.retry(policy) }, { name })))
+        )
+        yield* TestClock.adjust("5 seconds")
+        if ((yield* fiber)._tag === "Success") successful++
+      }
+      yield* settled
+      return { attempts, successful }
+    })
+
+  const layer = Insights.layer.pipe(Layer.provideMerge(Storage.layerMemory))
+  const check = (name: string, effect: Effect.Effect<void, unknown, Insights.Insights | Storage.Storage>) =>
+    it.effect(name, () => Effect.provide(effect, layer))
+
+  check(
+    "proposes a policy that comes to the same with fewer attempts",
+    Effect.gen(function* () {
+      const before = yield* simulate(RetryPolicy.fixed({ delay: "100 millis", maxRetries: 5 }), "fetch")
+      const tuning = yield* Insights.tune("fetch")
+      assert.strictEqual(tuning.cases, 50)
+      assert.deepStrictEqual(tuning.successRate, Option.some(0.7))
+      assert.deepStrictEqual(
+        tuning.retries.map(({ retry, successful, total }) => [retry, successful, total]),
+        [
+          [1, 0, 50],
+          [2, 0, 50],
+          [3, 35, 50],
+          [4, 0, 15],
+          [5, 0, 15]
+        ]
+      )
+      const proposal = Option.getOrThrow(tuning.proposal)
+      assert.deepInclude(proposal.policy.description, {
+        curve: "exponential",
+        maxRetries: 1,
+        initialDelay: 320,
+        factor: 1
+      })
+      assert.closeTo(proposal.estimatedSuccess, 0.7, 0.001)
+      assert.match(proposal.reason, /before retry 3 came too soon/)
+      const after = yield* simulate(proposal.policy, "fetch with the proposal")
+      assert.strictEqual(after.successful, before.successful)
+      assert.isBelow(after.attempts, before.attempts / 2)
+    })
+  )
+
+  check(
+    "proposes one more retry where the last one still helps, and none where none does",
+    Effect.gen(function* () {
+      const short = RetryPolicy.exponential({ initialDelay: "50 millis", maxRetries: 1 })
+      /** Every so many times the retry helps. */
+      const flaky = (every: number, name: string) =>
+        Effect.gen(function* () {
+          for (let i = 0; i < 40; i++) {
+            let calls = 0
+            const one = Effect.suspend(() =>
+              ++calls === 2 && i % every === 0 ? Effect.void : new Offline({ host: "b" })
+            )
+            const fiber = yield* Effect.fork(
+              Effect.exit(one.pipe(Recovery.recover({ Offline: Strategy.retry(short) }, { name })))
+            )
+            yield* TestClock.adjust("5 seconds")
+            yield* fiber
+          }
+          yield* settled
+        })
+      yield* flaky(3, "sometimes")
+      const more = Option.getOrThrow((yield* Insights.tune("sometimes")).proposal)
+      assert.deepInclude(more.policy.description, { maxRetries: 2 })
+      assert.match(more.reason, /one more may/)
+      yield* flaky(Number.POSITIVE_INFINITY, "never")
+      const none = Option.getOrThrow((yield* Insights.tune("never")).proposal)
+      assert.deepStrictEqual(none.policy.description, { curve: "none" })
+      assert.strictEqual(none.estimatedSuccess, 0)
+    })
+  )
+
+  check(
+    "concludes nothing from few cases, and nothing is changed by it",
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* Insights.tune("unheard of"), {
+        step: "unheard of",
+        cases: 0,
+        successRate: Option.none(),
+        retries: [],
+        proposal: Option.none()
+      })
     })
   )
 })

@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
-import { Checkpoint, Fault, Step, Storage, Transaction, Workflow } from "effect-recovery"
+import { Checkpoint, Fault, RetryPolicy, Step, Storage, Transaction, Workflow } from "effect-recovery"
 import { Insights, RecoveryManager } from "effect-recovery/operate"
 import { backends } from "../support/storages.js"
 
@@ -485,4 +485,92 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       })
     })
   )
+})
+
+describe("RecoveryManager.handle", () => {
+  const down = new Storage.StorageError({ reason: "Io", operation: "Writing a record" })
+
+  /** A manager over a storage whose writes fail when they are told to. */
+  const over = (isDown: (writes: number) => boolean, options: RecoveryManager.Options) =>
+    Layer.unwrapScoped(
+      Effect.gen(function* () {
+        const store = Storage.memoryStore()
+        let writes = 0
+        const storage = yield* Storage.make(
+          { ...store, write: (...args) => (isDown(++writes) ? Effect.fail(down) : store.write(...args)) },
+          { owner: "a" }
+        )
+        return RecoveryManager.layer(options).pipe(Layer.provideMerge(Layer.succeed(Storage.Storage, storage)))
+      })
+    ) as Layer.Layer<RecoveryManager.RecoveryManager | Storage.Storage>
+
+  it.effect("puts a failure on record and recovers it", () =>
+    Effect.gen(function* () {
+      const handled = yield* RecoveryManager.handle("connection reset", { labels: { repository: "shop" } })
+      assert.strictEqual(handled._tag === "Recorded" && handled.recovery.status, "completed")
+      assert.strictEqual((yield* RecoveryManager.failures())[0]?.status, "resolved")
+    }).pipe(Effect.provide(over(() => false, { actions: { retry: () => Effect.void } })))
+  )
+
+  it.effect("while the storage is down, retries after 30, 60, 120, 240 and 300 seconds", () => {
+    const at: Array<number> = []
+    const retry = (failure: { readonly id: string; readonly category: string }) =>
+      Effect.flatMap(TestClock.currentTimeMillis, (now) => {
+        at.push(now / 1_000)
+        assert.deepStrictEqual([failure.id, failure.category], ["unrecorded", "network"])
+        return at.length < 5 ? Effect.fail("still down") : Effect.void
+      })
+    return Effect.gen(function* () {
+      const fiber = yield* Effect.fork(RecoveryManager.handle("connection reset"))
+      yield* TestClock.adjust("1 hour")
+      const handled = yield* fiber
+      assert.deepInclude(handled, { _tag: "RetriedPlainly", attempts: 5, storage: down })
+      assert.deepStrictEqual(at, [30, 90, 210, 450, 750])
+    }).pipe(Effect.provide(over(() => true, { actions: { retry } })))
+  })
+
+  it.effect("says what both have failed with when that does not help", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(RecoveryManager.handle("connection reset"))
+      assert.strictEqual(error._tag, "PlainRetryFailed")
+      assert.match(error.message, /retried 2 times without a record, and failed: no\. .*Writing a record/)
+    }).pipe(
+      Effect.provide(
+        over(() => true, {
+          actions: { retry: () => Effect.fail("no") },
+          fallback: RetryPolicy.fixed({ delay: 0, maxRetries: 2 })
+        })
+      )
+    )
+  )
+
+  it.effect("does not do again what was begun, and nothing where nothing can be done", () => {
+    let started = 0
+    const retry = () => Effect.sync(() => void started++)
+    return Effect.gen(function* () {
+      // The storage goes down once the action has begun.
+      const begun = yield* Effect.flip(
+        Effect.provide(
+          RecoveryManager.handle("reset"),
+          over(() => started > 0, { actions: { retry } })
+        )
+      )
+      assert.deepStrictEqual([begun._tag, started], ["StorageError", 1])
+      const none = yield* Effect.flip(
+        Effect.provide(
+          RecoveryManager.handle("reset"),
+          over(() => true, {})
+        )
+      )
+      assert.strictEqual(none._tag, "StorageError")
+      const ofRun = RecoveryManager.handle("reset", { run: "r1" })
+      const run = yield* Effect.flip(
+        Effect.provide(
+          ofRun,
+          over(() => true, { actions: { retry } })
+        )
+      )
+      assert.deepStrictEqual([run._tag, started], ["StorageError", 1])
+    })
+  })
 })

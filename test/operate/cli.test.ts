@@ -7,8 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { Step, Storage, Strategy, Workflow } from "effect-recovery"
-import { Escalation, RecoveryManager } from "effect-recovery/operate"
+import { Recovery, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
+import { Escalation, Insights, RecoveryManager } from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { temporaryFolder } from "../support/files.js"
 
@@ -335,6 +335,36 @@ export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON
       const newer = yield* cli("dashboard")
       assert.strictEqual(newer.code, 5)
       assert.match(newer.stderr, /newer version/)
+    }))
+
+  test("health, patterns and tune say what needs somebody, and what would help", ({ cli, database, json, storage }) =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* json("health")).status, "ok")
+      yield* Effect.gen(function* () {
+        for (let i = 0; i < 12; i++) {
+          let fails = 1
+          yield* Effect.suspend(() => (fails-- > 0 ? new Declined() : Effect.void)).pipe(
+            Recovery.recover(
+              { Declined: Strategy.retry(RetryPolicy.fixed({ delay: "1 millis", maxRetries: 3 })) },
+              { name: "charge" }
+            )
+          )
+        }
+        yield* RecoveryManager.report("connect ECONNREFUSED 10.0.0.1:443 registry")
+        yield* RecoveryManager.report("connect ECONNREFUSED 10.0.0.2:443 registry")
+      }).pipe(Effect.provide(Insights.layer.pipe(Layer.provideMerge(storage))))
+      const tuned = yield* json("tune", "--step", "charge")
+      assert.deepInclude(tuned.proposal.policy, { curve: "exponential", maxRetries: 2, initialDelay: 1 })
+      assert.match((yield* cli("tune", "--step", "charge")).stdout, /Proposal[\s\S]*maxRetries=2/)
+      assert.match((yield* cli("tune", "--step", "unheard")).stdout, /too few cases/)
+      const [pattern] = yield* json("patterns")
+      assert.deepInclude(pattern, { category: "network", count: 2 })
+      assert.match((yield* cli("patterns")).stdout, /2 of network: connect, econnrefused, registry/)
+      const health = yield* cli("health")
+      assert.strictEqual(health.code, 0)
+      assert.match(health.stdout, /failures +ok +2 failures open/)
+      fs.writeFileSync(database, "no database at all, but a text that is longer than its head")
+      assert.strictEqual((yield* cli("health")).code, 5)
     }))
 
   test("fits a terminal of 40 columns, and has an overview", ({ folder, json, database }) =>

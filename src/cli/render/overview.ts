@@ -17,6 +17,9 @@ const commands: ReadonlyArray<readonly [name: string, about: string]> = [
   ["create-checkpoint", "the same as checkpoint create"],
   ["escalations", "what somebody should look at; acknowledge and resolve it"],
   ["stats", "health, trend, success rates, slow steps"],
+  ["health", "whether something needs somebody"],
+  ["patterns", "what open failures have in common, and what has usually helped"],
+  ["tune", "which retry policy would suit a step"],
   ["locks", "locks in the storage, and who holds them"],
   ["cleanup", "remove what is old and has ended"]
 ]

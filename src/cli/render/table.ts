@@ -30,6 +30,9 @@ const colours: Readonly<Record<string, number>> = {
   suspended: 33,
   stopped: 33,
   pending: 33,
+  warning: 33,
+  ok: 32,
+  failing: 31,
   open: 31,
   failed: 31,
   critical: 31

@@ -295,6 +295,68 @@ export const statistics = (screen: Screen, value: Json): string => {
   ].join("\n\n")
 }
 
+export const health = (screen: Screen, value: Json): string =>
+  [
+    rows(screen, at(value, "checks"), "", {
+      check: of("name"),
+      status: of("status"),
+      message: of("message"),
+      about: (row) => list(at(row, "about")).join(" ")
+    }),
+    section(
+      screen,
+      "Runs",
+      rows(screen, at(value, "runs"), "no runs", {
+        workflow: of("workflow"),
+        status: of("status"),
+        runs: of("runs"),
+        newest: (row) => time(at(row, "newest"))
+      })
+    )
+  ].join("\n\n")
+
+export const patterns = (screen: Screen, value: Json): string =>
+  list(value).length === 0
+    ? "no patterns"
+    : list(value)
+        .map((pattern) => {
+          const title = `${at(pattern, "count")} of ${at(pattern, "category")}: ${list(at(pattern, "words")).join(", ")}`
+          const names = [
+            "example",
+            "newest",
+            ...list(at(pattern, "resolutions")).map((_, i) => (i === 0 ? "to do" : ""))
+          ]
+          const example = [at(pattern, "example"), list(at(pattern, "failures")).slice(0, 3).join(" ")]
+          return section(screen, plain(title), record(screen, names, [...example, ...list(at(pattern, "resolutions"))]))
+        })
+        .join("\n\n")
+
+export const tuning = (screen: Screen, value: Json): string => {
+  const proposal = at(value, "proposal")
+  const retries = rows(screen, at(value, "retries"), "", {
+    retry: of("retry"),
+    successful: of("successful"),
+    of: of("total"),
+    after: (row) => millis(at(row, "delay"))
+  })
+  const policy = record(
+    screen,
+    ["policy", "success", "why"],
+    [pairs(at(proposal, "policy")), percent(at(proposal, "estimatedSuccess")), at(proposal, "reason")]
+  )
+  return [
+    record(
+      screen,
+      ["step", "cases", "success rate"],
+      [at(value, "step"), at(value, "cases"), percent(at(value, "successRate"))]
+    ),
+    retries,
+    proposal === null ? "too few cases for a proposal" : section(screen, "Proposal", policy)
+  ]
+    .filter((part) => part !== "")
+    .join("\n\n")
+}
+
 export const escalations = (screen: Screen, value: Json): string =>
   rows(screen, value, "no escalations", {
     escalation: of("id"),

@@ -1,10 +1,10 @@
 import { listen, type Refusal, read, setToken, takeToken } from "./api.js"
 import { byId, h, replace } from "./dom.js"
 import { keepTheme, listenToKeys, switchTheme } from "./keys.js"
-import type { Overview, Recovery } from "./model.js"
+import type { Overview, Pattern, Recovery } from "./model.js"
 import { empty, panel } from "./parts.js"
 import { escalations } from "./views/escalations.js"
-import { failure, failures, type Known } from "./views/failures.js"
+import { failure, failures, type Known, patterns } from "./views/failures.js"
 import { overview, recovery } from "./views/overview.js"
 import { questions } from "./views/questions.js"
 import { run, runs, type Watched } from "./views/runs.js"
@@ -27,6 +27,7 @@ let now: Overview | undefined
 let watched: Watched = { status: undefined, timeline: undefined }
 let known: Known | undefined
 let seen: Recovery | undefined
+let alike: ReadonlyArray<Pattern> = []
 let trouble: string | undefined
 let canAct = false
 let listening = new AbortController()
@@ -87,9 +88,10 @@ const content = (overview_: Overview): ReadonlyArray<Node> => {
     case "runs":
       return beside(runs(overview_, id), opened ?? (id === undefined ? undefined : run(watched, canAct)))
     case "failures":
+      if (id === undefined) return [failures(overview_, id), patterns(alike)]
       return beside(
         failures(overview_, id),
-        opened ?? (id === undefined ? undefined : known === undefined ? [empty("Loading…")] : failure(known, canAct))
+        opened ?? (known === undefined ? [empty("Loading…")] : failure(known, canAct))
       )
     case "questions":
       return questions(overview_, canAct)
@@ -115,6 +117,7 @@ const failed = (error: unknown) => {
 /** What the overview does not hold. */
 const load = async () => {
   const { id, view } = routeOf(location.hash)
+  if (view === "failures" && id === undefined) alike = await read("/patterns")
   if (id === undefined) return
   const path = encodeURIComponent(id)
   if (view === "failures") {

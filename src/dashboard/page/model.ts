@@ -10,6 +10,7 @@ export type Statistics = typeof Model.Statistics.Encoded
 export type Run = typeof Model.RunSummary.Encoded
 export type RunStatus = typeof Model.RunStatus.Encoded
 export type Question = typeof Model.Question.Encoded
+export type Pattern = typeof Model.Pattern.Encoded
 export type Suggestion = typeof Model.Suggestion.Encoded
 export type Failure = typeof FailureRecord.Encoded
 export type Recovery = typeof RecoveryRecord.Encoded

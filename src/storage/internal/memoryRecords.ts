@@ -41,7 +41,9 @@ export const makeMemoryRecords = () => {
     return [...all].filter(([at, { key }]) => wanted.has(key) && all.delete(at)).length
   }
 
-  return { write, count, list, counters, remove, find: (kind: string, id: string) => all.get(place(kind, id)) }
+  const usage = () => ({ records: all.size, bytes: [...all.values()].reduce((sum, { body }) => sum + body.length, 0) })
+
+  return { write, count, list, counters, remove, usage, find: (kind: string, id: string) => all.get(place(kind, id)) }
 }
 
 const matches = (row: RecordRow, query: RecordQuery): boolean =>

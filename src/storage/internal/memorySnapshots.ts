@@ -36,6 +36,7 @@ export const makeMemorySnapshots = () => {
     list,
     markRewound,
     get: (key: number) => all.get(key),
+    usage: () => ({ snapshots: all.size, bytes: [...all.values()].reduce((sum, { state }) => sum + state.length, 0) }),
     remove: (keys: ReadonlyArray<number>) => keys.filter((key) => all.delete(key)).length
   }
 }

@@ -15,7 +15,8 @@ import type {
   Signal,
   Signalled,
   Store,
-  Suspension
+  Suspension,
+  Usage
 } from "../Storage.js"
 import { LeaseLost } from "../StorageError.js"
 import { makeMemoryLocks } from "./memoryLocks.js"
@@ -211,6 +212,7 @@ export const makeMemoryStore = (): Store => {
     count: (counts) => Effect.sync(() => records.count(counts)),
     counters: (prefix) => Effect.sync(() => records.counters(prefix)),
     removeRuns: (keys) => Effect.sync(() => keys.filter(remove).length),
+    usage: Effect.sync(() => usageOf([...byKey.values()], snapshots.usage(), records.usage())),
     countRuns: Effect.map(Clock.currentTimeMillis, (now) => countsOf([...byKey.values()], now)),
     list: (query) => Effect.map(Clock.currentTimeMillis, (now) => list([...byKey.values()], query, now))
   }
@@ -218,6 +220,17 @@ export const makeMemoryStore = (): Store => {
 
 const isLeft = ({ only }: OpenRequest, { dueAt }: Run, now: number): boolean =>
   only === "new" || (only === "due" && dueAt > now)
+
+const usageOf = (
+  all: ReadonlyArray<Stored>,
+  snapshots: Pick<Usage, "bytes" | "snapshots">,
+  records: Pick<Usage, "bytes" | "records">
+): Usage => {
+  const entries = all.flatMap(({ journal }) => journal)
+  const texts = [...all.map(({ run }) => run.input), ...entries.map(({ payload }) => payload ?? "")]
+  const bytes = texts.reduce((sum, text) => sum + text.length, snapshots.bytes + records.bytes)
+  return { ...snapshots, ...records, bytes, runs: all.length, lines: entries.length }
+}
 
 const countsOf = (all: ReadonlyArray<Stored>, now: number): ReadonlyArray<RunCount> => {
   const groups = new Map<string, RunCount>()

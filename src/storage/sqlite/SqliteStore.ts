@@ -17,7 +17,8 @@ import type {
   Signal,
   Signalled,
   Store,
-  Suspension
+  Suspension,
+  Usage
 } from "../Storage.js"
 import { LeaseLost } from "../StorageError.js"
 import type { Database } from "./driver.js"
@@ -283,6 +284,7 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
     counters: (prefix) => read("Reading counters", () => records.counters(prefix)),
     removeRuns: (keys) =>
       writer.write("Removing runs", () => Effect.succeed(keys.filter((key) => removeRun(key)).length)),
+    usage: read("Measuring the storage", () => sql.usage.get() as Usage),
     countRuns: Effect.flatMap(Clock.currentTimeMillis, (now) => read("Counting runs", () => countRuns(now))),
     list: (query) => Effect.flatMap(Clock.currentTimeMillis, (now) => read("Listing runs", () => list(query, now)))
   }

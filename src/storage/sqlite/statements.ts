@@ -55,6 +55,11 @@ export const prepareStatements = (database: Database) => ({
          WHEN due_at > $now THEN 'suspended' ELSE 'stopped' END AS state
      FROM recovery_runs GROUP BY workflow, state`
   ),
+  usage: database.prepare(
+    `SELECT (SELECT COUNT(*) FROM recovery_runs) AS runs, (SELECT COUNT(*) FROM recovery_journal) AS lines,
+       (SELECT COUNT(*) FROM recovery_snapshots) AS snapshots, (SELECT COUNT(*) FROM recovery_records) AS records,
+       (SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()) AS bytes`
+  ),
   append: database.prepare(
     `INSERT INTO recovery_journal (run, seq, kind, step, attempt, at, payload)
      SELECT key, ?, ?, ?, ?, ?, ? FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`

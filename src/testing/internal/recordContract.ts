@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import type * as Storage from "../../storage/Storage.js"
-import type { Check } from "./fixtures.js"
+import { type Check, entry, open, opened } from "./fixtures.js"
 
 const failure = (id: string, more?: Partial<Storage.RecordWrite>): Storage.RecordWrite => ({
   kind: "failure",
@@ -94,5 +94,17 @@ export const recordContract: Readonly<Record<string, Check>> = {
       ])
       yield* store.count([{ name: "day/1", add: -5 }])
       assert.deepStrictEqual(yield* store.counters("day/1"), [])
+    }),
+  "how much there is": (store) =>
+    Effect.gen(function* () {
+      const empty = yield* store.usage
+      assert.deepStrictEqual({ ...empty, bytes: 0 }, { bytes: 0, runs: 0, lines: 0, snapshots: 0, records: 0 })
+      const lease = opened(yield* open(store, "run-1", "a"))
+      yield* store.append(lease, [entry(1, { payload: "x".repeat(100_000) }), entry(2)])
+      yield* store.write(failure("f1"), [])
+      yield* store.write(failure("f1", { revision: 1 }), [])
+      const used = yield* store.usage
+      assert.deepStrictEqual({ ...used, bytes: 0 }, { bytes: 0, runs: 1, lines: 2, snapshots: 0, records: 1 })
+      assert.ok(used.bytes >= empty.bytes + 90_000)
     })
 }

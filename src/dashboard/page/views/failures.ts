@@ -1,6 +1,6 @@
 import { h } from "../dom.js"
 import { percent } from "../format.js"
-import type { Failure, Overview, Recovery, Suggestion } from "../model.js"
+import type { Failure, Overview, Pattern, Recovery, Suggestion } from "../model.js"
 import { button, chip, empty, facts, link, panel, table, when } from "../parts.js"
 
 export const failures = ({ failures }: Overview, current: string | undefined): Node =>
@@ -16,6 +16,28 @@ export const failures = ({ failures }: Overview, current: string | undefined): N
       })),
       "Nothing is open."
     )
+  )
+
+/** What they have in common, and what has usually helped with the like. */
+export const patterns = (all: ReadonlyArray<Pattern>): Node =>
+  panel(
+    "What they have in common",
+    all.length === 0
+      ? empty("No two of them are about the same.")
+      : h(
+          "ol",
+          { class: "suggestions" },
+          ...all.map(({ category, count, example, resolutions, words }) =>
+            h(
+              "li",
+              {},
+              h("b", {}, `${count} of ${category}`),
+              h("span", { class: "quiet" }, ` ${words.join(", ")}`),
+              h("p", {}, example),
+              h("ul", { class: "plain" }, ...resolutions.map((text) => h("li", {}, text)))
+            )
+          )
+        )
   )
 
 export interface Known {

@@ -113,7 +113,7 @@ const waysOf = ({ decisions, outcome }: Of<"RecoveryEnded">): ReadonlyArray<Way>
 
 const recoveryEnded = (event: Of<"RecoveryEnded">): Task =>
   Effect.gen(function* () {
-    const { attempts, elapsed, fault, outcome, source } = event
+    const { attempts, decisions, delays, elapsed, fault, outcome, source } = event
     // Somebody stopped it, or a rewind goes on with it: it has not ended.
     if (outcome === "interrupted") return
     const labels = yield* labelsOf(source.run)
@@ -144,7 +144,9 @@ const recoveryEnded = (event: Of<"RecoveryEnded">): Task =>
       labels,
       status: isGood ? "completed" : "failed",
       millis: Duration.toMillis(elapsed),
-      ways
+      ways,
+      delays: delays.map(Duration.toMillis),
+      byRetry: isGood && decisions.at(-1)?.decision === "Again"
     })
   })
 

@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import type { RetryPolicy } from "../../../react/RetryPolicy.js"
 import * as Lock from "../../../remember/Lock.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
@@ -21,6 +22,8 @@ import { begin, countsAtEnd, end, inWords } from "./progress.js"
 export interface Manager extends Settings {
   readonly timeout: Duration.Duration
   readonly hooks: Hooks
+  /** How failures are retried that cannot be put on record. */
+  readonly fallback: RetryPolicy
 }
 
 const types: ReadonlySet<string> = new Set(["retry", "resume", "rollback", "restart"])
@@ -45,7 +48,7 @@ const locked = (manager: Manager, id: string, type: RecoveryType | "auto", optio
       // It may have come to its end all the same.
       LockLost: () =>
         Effect.flatMap(recoveries.readable({ subject: id, limit: 1 }), ([last]) =>
-          last === undefined || last.status === "in_progress"
+          last === undefined || last.status === "pending" || last.status === "in_progress"
             ? Effect.fail(new RecoveryUnderWay({ failure: id, owner: "another process" }))
             : Effect.succeed(toRecovery(last))
         )

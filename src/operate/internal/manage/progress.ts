@@ -25,8 +25,8 @@ export const begin = Effect.fnUntraced(function* (
 ) {
   const scope = scopeOf(labels)
   const given = { id, subject: details.failure ?? "", labels, details }
-  const counts = statusCounts(scope, details.type, undefined, "in_progress")
-  const begun = yield* recoveries.write({ ...given, status: "in_progress" }, counts)
+  const counts = statusCounts(scope, details.type, undefined, "pending")
+  const begun = yield* recoveries.write({ ...given, status: "pending" }, counts)
   if (Option.isNone(begun)) return yield* Effect.fail(new Overtaken())
   const open: Open = { current: yield* Ref.make(begun.value) }
   return open
@@ -47,7 +47,16 @@ const change = (
     // What is known of the record must not fall behind it.
   }).pipe(Effect.uninterruptible)
 
-export const note = (open: Open, more: Partial<RecoveryDetails>) => change(open, more, "in_progress")
+/** With the first thing that is noted of it, it is in progress. */
+export const note = (open: Open, more: Partial<RecoveryDetails>) =>
+  Effect.flatMap(Ref.get(open.current), ({ details, labels, status }) =>
+    change(
+      open,
+      more,
+      "in_progress",
+      status === "pending" ? statusCounts(scopeOf(labels), details.type, "pending", "in_progress") : []
+    )
+  )
 
 /** Runs one step of the plan; what it answers is its detail. */
 export const step = <E, R>(open: Open, name: string, work: Effect.Effect<string, E, R>) =>

@@ -1,5 +1,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Answer from "../../../remember/Answer.js"
 import * as Checkpoint from "../../../remember/Checkpoint.js"
@@ -7,6 +8,7 @@ import * as Lock from "../../../remember/Lock.js"
 import * as Workflow from "../../../remember/Workflow.js"
 import * as Storage from "../../../storage/Storage.js"
 import * as Escalation from "../../Escalation.js"
+import * as HealthCheck from "../../HealthCheck.js"
 import * as Insights from "../../Insights.js"
 import { InvalidRequest } from "../../OperateError.js"
 import type { Request } from "../../Operator.js"
@@ -71,6 +73,12 @@ const dispatch = (request: Request): Effect.Effect<unknown, unknown, Needs> => {
       return Escalation.resolve(request.escalation, request.by, request.note)
     case "Statistics":
       return Insights.statistics
+    case "Tune":
+      return tune(request.step)
+    case "Patterns":
+      return Insights.patterns(request.repository)
+    case "Health":
+      return HealthCheck.run()
     case "Cleanup":
       return cleanup(request)
     case "Locks":
@@ -101,6 +109,13 @@ const resolve = ({ answer, by, note, question, run, value }: Of<"Answer">) => {
   const answers = { retry: Answer.retry, skip: Answer.skip, abort: Answer.abort, value: Answer.json(value) }
   return Effect.as(Workflow.resolve(run, Answer.from({ by, note })(answers[answer]), { question }), { run, answer })
 }
+
+/** A schedule is nothing JSON knows; its description is. */
+const tune = (step: string) =>
+  Effect.map(Insights.tune(step), ({ proposal, ...tuning }) => ({
+    ...tuning,
+    proposal: Option.map(proposal, ({ policy, ...more }) => ({ ...more, policy: policy.description }))
+  }))
 
 const cleanup = ({ olderThanMillis }: Of<"Cleanup">) =>
   Effect.gen(function* () {

@@ -78,7 +78,23 @@ export const bucketOf = (millis: number): number => Math.max(0, Math.ceil(Math.l
 /** The middle of a bucket, in milliseconds. */
 export const millisOf = (bucket: number): number => (bucket === 0 ? 1 : 2 ** ((bucket - 0.5) / perOctave))
 
+/** The end of a bucket: a delay that must not be too short. */
+export const longestOf = (bucket: number): number => 2 ** (bucket / perOctave)
+
 export const timeCounts = (of: ReadonlyArray<string>, millis: number): ReadonlyArray<Count> => [
   { name: nameOf("times", ...of, "bucket", String(bucketOf(millis)).padStart(3, "0")), add: 1 },
   { name: nameOf("times", ...of, "total"), add: Math.max(0, Math.round(millis)) }
 ]
+
+/** A longer row of retries is no longer told apart. */
+const mostRetries = 20
+
+/** What each retry of a recovery came to after its delay; the last of them may have led to the good end. */
+export const retryCounts = (place: string, delays: ReadonlyArray<number>, isGood: boolean): ReadonlyArray<Count> =>
+  place === ""
+    ? []
+    : delays.slice(0, mostRetries).map((millis, i) => {
+        const bucket = String(bucketOf(millis)).padStart(3, "0")
+        const how = isGood && i === delays.length - 1 ? "good" : "bad"
+        return { name: nameOf("retries", place, String(i + 1).padStart(2, "0"), bucket, how), add: 1 }
+      })

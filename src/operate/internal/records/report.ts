@@ -4,7 +4,7 @@ import * as Option from "effect/Option"
 import type * as Fault from "../../../react/Fault.js"
 import type { Status } from "../../RecoveryRecord.js"
 import { placeOf } from "../insights/place.js"
-import { endedCounts, failureCounts, learnedCounts, type Met, statusCounts, timeCounts } from "./counts.js"
+import { endedCounts, failureCounts, learnedCounts, type Met, retryCounts, statusCounts, timeCounts } from "./counts.js"
 import {
   type FailureDetails,
   failures,
@@ -36,7 +36,7 @@ const longestMessage = 2_000
 export const cutMessage = (text: string): string =>
   text.length > longestMessage ? `${text.slice(0, longestMessage - 1)}…` : text
 
-const detailsOf = ({ fault, log, recovery, run, step, workflow }: NewFailure): FailureDetails => ({
+export const detailsOf = ({ fault, log, recovery, run, step, workflow }: NewFailure): FailureDetails => ({
   run: run === "" ? undefined : run,
   workflow,
   step,
@@ -82,6 +82,10 @@ export interface Ended {
   readonly status: Extract<Status, "completed" | "failed" | "cancelled">
   readonly millis: number
   readonly ways: ReadonlyArray<Way>
+  /** Before each retry, in milliseconds. */
+  readonly delays?: ReadonlyArray<number> | undefined
+  /** Whether the last retry led to the good end. */
+  readonly byRetry?: boolean | undefined
 }
 
 export const metIn = (details: RecoveryDetails): Met => ({
@@ -91,10 +95,15 @@ export const metIn = (details: RecoveryDetails): Met => ({
 })
 
 /** What a recovery that has ended adds to the counters. */
-export const countsOfEnd = (at: number, { details, labels, millis, status, ways }: Ended, from: Status | undefined) => [
+export const countsOfEnd = (
+  at: number,
+  { byRetry = false, delays = [], details, labels, millis, status, ways }: Ended,
+  from: Status | undefined
+) => [
   ...statusCounts(scopeOf(labels), details.type, from, status),
   ...(status === "cancelled" ? [] : endedCounts(at, status === "completed", millis)),
-  ...ways.flatMap(({ isGood, strategy }) => learnedCounts(metIn(details), strategy, isGood))
+  ...ways.flatMap(({ isGood, strategy }) => learnedCounts(metIn(details), strategy, isGood)),
+  ...retryCounts(metIn(details).place, delays, byRetry)
 ]
 
 /** Puts a recovery on record that a program has made by itself. */

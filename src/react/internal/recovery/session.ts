@@ -98,6 +98,8 @@ export interface Session {
   readonly meters: ReturnType<typeof meters.forRecovery>
   readonly drivers: Map<string, AnyDriver>
   readonly decisions: Array<DecisionTaken>
+  /** Before each retry, oldest first. */
+  readonly delays: Array<Duration.Duration>
   firstAt: number | undefined
   /** The last failure. */
   fault: Fault.Fault | undefined
@@ -117,6 +119,7 @@ export const make = (plan: Plan, options: Options, first: number): Session => ({
   meters: meters.forRecovery(options.name),
   drivers: new Map(),
   decisions: [],
+  delays: [],
   firstAt: undefined,
   fault: undefined,
   attempts: first,
@@ -137,6 +140,7 @@ export const decided = (
 ): Effect.Effect<void> => {
   const name = decision.by ?? strategy.name
   session.meters.decision(name, decision._tag)
+  if (decision._tag === "Again") session.delays.push(decision.delay)
   const event: Events.Event = {
     _tag: "Decided",
     source: session.options.source,
@@ -166,7 +170,7 @@ export const ended = (
   exit: Exit.Exit<unknown, unknown>,
   restore: (waiting: Effect.Effect<void>) => Effect.Effect<void>
 ): Effect.Effect<void> => {
-  const { attempts, decisions, fault, firstAt, meters, options } = session
+  const { attempts, decisions, delays, fault, firstAt, meters, options } = session
   // No strategy was asked: this was no recovery.
   if (firstAt === undefined || fault === undefined) return Effect.void
   return Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Events.watch), ([now, watch]) => {
@@ -175,7 +179,16 @@ export const ended = (
     meters.ended(outcome)
     if (!watch.isOn() && options.hooks?.onOutcome === undefined) return Effect.void
     const told = Effect.zipRight(
-      watch.emit({ _tag: "RecoveryEnded", source: options.source, outcome, attempts, elapsed, fault, decisions }),
+      watch.emit({
+        _tag: "RecoveryEnded",
+        source: options.source,
+        outcome,
+        attempts,
+        elapsed,
+        fault,
+        decisions,
+        delays
+      }),
       beside(session, "onOutcome", (hooks) => hooks.onOutcome?.({ outcome, attempts, elapsed, exit }))
     )
     return Effect.flatMap(Effect.forkDaemon(Effect.interruptible(told)), (fiber) => restore(Fiber.join(fiber)))

@@ -1,0 +1,109 @@
+/**
+ * Whether something needs somebody, looked at in one go: what a cron job or a
+ * person asks first.
+ *
+ * @since 0.5.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Workflow from "../remember/Workflow.js"
+import type * as Storage from "../storage/Storage.js"
+import { checksOf, storageCheck } from "./internal/health/checks.js"
+
+/**
+ * `warning`: somebody should look at it. `failing`: it does not work.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export type Status = "ok" | "warning" | "failing"
+
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface Check {
+  readonly name: "storage" | "runs" | "questions" | "recoveries" | "failures" | "escalations" | "success" | "locks"
+  readonly status: Status
+  /** What was found, and what to do. */
+  readonly message: string
+  /** The ids of what it is about, at most ten. */
+  readonly about: ReadonlyArray<string>
+}
+
+/**
+ * @since 0.5.0
+ * @category models
+ */
+export interface Report {
+  /** The worst of its checks. */
+  readonly status: Status
+  readonly checks: ReadonlyArray<Check>
+  /** How much the storage holds; nothing, if it cannot be read. */
+  readonly usage: Option.Option<Storage.Usage>
+  /** All runs, by workflow and how they stand. */
+  readonly runs: ReadonlyArray<Workflow.RunCount>
+}
+
+/**
+ * From when on something is worth a warning.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Options {
+  /** A run that could go on and that nobody takes. Defaults to 5 minutes. */
+  readonly stuckAfter?: Duration.DurationInput | undefined
+  /** A question or an escalation nobody has answered. Defaults to a day. */
+  readonly unansweredAfter?: Duration.DurationInput | undefined
+  /** A recovery that has made no progress. Defaults to an hour. */
+  readonly idleAfter?: Duration.DurationInput | undefined
+  /** How many of the last seven days' recoveries must have come to a good end, 0 to 1. Defaults to 0.95. */
+  readonly minimumSuccess?: number | undefined
+}
+
+/**
+ * Looks at everything. It never fails: what cannot be looked at is `failing`.
+ * Nothing is changed but a counter, to see that the storage can be written.
+ *
+ * @example
+ * ```ts
+ * import { Storage } from "effect-recovery"
+ * import { HealthCheck } from "effect-recovery/operate"
+ * import { Effect } from "effect"
+ *
+ * HealthCheck.run().pipe(
+ *   Effect.map(({ status }) => status),
+ *   Effect.provide(Storage.layerMemory),
+ *   Effect.runPromise
+ * ).then(console.log) // ok
+ * ```
+ *
+ * @since 0.5.0
+ * @category reading
+ */
+export const run = (options: Options = {}): Effect.Effect<Report, never, Storage.Storage> => {
+  const { idleAfter = "1 hour", minimumSuccess = 0.95, stuckAfter = "5 minutes", unansweredAfter = "1 day" } = options
+  const limits = {
+    stuckMillis: Duration.toMillis(stuckAfter),
+    unansweredMillis: Duration.toMillis(unansweredAfter),
+    idleMillis: Duration.toMillis(idleAfter),
+    minimumSuccess
+  }
+  return Effect.gen(function* () {
+    const { check, found } = yield* storageCheck
+    const checks = [check, ...(Option.isNone(found) ? [] : yield* checksOf(limits))]
+    return {
+      status: worst(checks),
+      checks,
+      usage: Option.map(found, ({ usage }) => usage),
+      runs: Option.match(found, { onNone: () => [], onSome: ({ runs }) => runs })
+    }
+  })
+}
+
+const worst = (checks: ReadonlyArray<Check>): Status => {
+  const has = (status: Status) => checks.some((one) => one.status === status)
+  return has("failing") ? "failing" : has("warning") ? "warning" : "ok"
+}

@@ -1,0 +1,163 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Option, Schema, TestClock } from "effect"
+import { Checkpoint, Fault, Lock, Step, Storage, Strategy, Workflow } from "effect-recovery"
+import { Escalation, HealthCheck, Insights, RecoveryManager } from "effect-recovery/operate"
+import { backends } from "../support/storages.js"
+
+class Declined extends Schema.TaggedError<Declined>()("Declined", {}) {}
+
+const pay = Step.make("pay", {
+  error: Declined,
+  run: () => new Declined(),
+  recover: { Declined: Strategy.manual("Charge again?") }
+})
+const Order = Workflow.make("order", { error: Declined }, () => pay())
+
+const statuses = ({ checks }: HealthCheck.Report) =>
+  Object.fromEntries(checks.map(({ name, status }) => [name, status]))
+
+const aboutOf = ({ checks }: HealthCheck.Report, name: string) => checks.find((one) => one.name === name)?.about
+
+const fine: Readonly<Record<string, HealthCheck.Status>> = {
+  storage: "ok",
+  runs: "ok",
+  questions: "ok",
+  recoveries: "ok",
+  failures: "ok",
+  escalations: "ok",
+  success: "ok",
+  locks: "ok"
+}
+
+describe.each(backends)("HealthCheck on $name", ({ make }) => {
+  const check = <E>(
+    name: string,
+    body: Effect.Effect<void, E, Insights.Insights | RecoveryManager.RecoveryManager | Storage.Storage>
+  ) =>
+    it.scoped(name, () =>
+      Effect.flatMap(make, ({ join }) => {
+        const operate = Layer.merge(
+          Insights.layer,
+          RecoveryManager.layer({ actions: { retry: () => Effect.never, restart: () => Effect.fail("no") } })
+        )
+        return Effect.provide(body, operate.pipe(Layer.provideMerge(join())))
+      })
+    )
+
+  check(
+    "all is well where nothing is, and it says how much there is",
+    Effect.gen(function* () {
+      const report = yield* HealthCheck.run()
+      assert.strictEqual(report.status, "ok")
+      assert.deepStrictEqual(statuses(report), fine)
+      yield* Checkpoint.make("progress", { schema: Schema.Number }).save(1)
+      yield* Workflow.start(Order, { id: "o1" })
+      yield* RecoveryManager.report("timeout")
+      const { runs, usage } = yield* HealthCheck.run()
+      const used = Option.getOrThrow(usage)
+      assert.deepStrictEqual({ ...used, bytes: 0 }, { bytes: 0, runs: 1, lines: 0, snapshots: 1, records: 1 })
+      assert.isAbove(used.bytes, 0)
+      assert.deepStrictEqual(
+        runs.map(({ runs, status, workflow }) => [workflow, status, runs]),
+        [["order", "stopped", 1]]
+      )
+    })
+  )
+
+  check(
+    "what is stuck, unanswered, left or critical is a warning that names it",
+    Effect.gen(function* () {
+      yield* Workflow.start(Order, { id: "stuck" })
+      yield* Effect.exit(Workflow.execute(Order, { id: "asks" }))
+      const { id } = yield* Effect.provide(
+        RecoveryManager.report("Deployment blocked: production down"),
+        Fault.layer(...Fault.rulesPipeline)
+      )
+      yield* Effect.fork(RecoveryManager.initiate(id, "retry"))
+      yield* Effect.repeat(
+        Effect.zipLeft(
+          RecoveryManager.recoveries({ status: "in_progress" }),
+          Effect.promise(() => new Promise(setImmediate))
+        ),
+        { until: (all) => all.length === 1 }
+      )
+      const refused = yield* RecoveryManager.report("no space left on device")
+      yield* RecoveryManager.initiate(refused.id, "restart")
+      yield* Effect.scoped(
+        Effect.flatMap(
+          Layer.build(Escalation.layer({ rules: [Escalation.rule({ threshold: 1 })], sinks: [] })),
+          (context) =>
+            Effect.provide(
+              Effect.flatMap(Escalation.Escalation, ({ check }) => check),
+              context
+            )
+        )
+      )
+      const now = yield* HealthCheck.run()
+      assert.deepStrictEqual(statuses(now), { ...fine, failures: "warning", success: "warning" })
+      assert.deepStrictEqual(aboutOf(now, "failures"), [id])
+      yield* TestClock.adjust("6 minutes")
+      const soon = yield* HealthCheck.run({ unansweredAfter: "5 minutes", idleAfter: "5 minutes", minimumSuccess: 0 })
+      assert.deepStrictEqual(statuses(soon), {
+        ...fine,
+        runs: "warning",
+        questions: "warning",
+        failures: "warning",
+        recoveries: "warning",
+        escalations: "warning"
+      })
+      assert.strictEqual(soon.status, "warning")
+      assert.deepStrictEqual(aboutOf(soon, "runs"), ["stuck"])
+      assert.deepStrictEqual(aboutOf(soon, "questions"), ["asks"])
+      assert.strictEqual(aboutOf(soon, "recoveries")?.length, 1)
+      for (const { message } of soon.checks) assert.match(message, /[.?]$/)
+    })
+  )
+})
+
+describe("HealthCheck", () => {
+  const down = new Storage.StorageError({ reason: "Io", operation: "Reading" })
+
+  it.scoped("a storage that is down is failing, and nothing else is asked of it", () =>
+    Effect.gen(function* () {
+      const store = { ...Storage.memoryStore(), usage: Effect.fail(down) }
+      const storage = yield* Storage.make(store, { owner: "a" })
+      const report = yield* Effect.provideService(HealthCheck.run(), Storage.Storage, storage)
+      assert.strictEqual(report.status, "failing")
+      assert.deepStrictEqual(
+        report.checks.map(({ message, name }) => [name, message]),
+        [["storage", down.message]]
+      )
+      assert.deepStrictEqual(report.usage, Option.none())
+    })
+  )
+
+  it.scoped("one that cannot be written says so, and what can be read is looked at", () =>
+    Effect.gen(function* () {
+      const locked = new Storage.StorageError({ reason: "ReadOnly", operation: "Counting" })
+      const store = { ...Storage.memoryStore(), count: () => Effect.fail(locked), locks: Effect.fail(down) }
+      const storage = yield* Storage.make(store, { owner: "a" })
+      const report = yield* Effect.provideService(HealthCheck.run(), Storage.Storage, storage)
+      assert.deepStrictEqual(statuses(report), { ...fine, storage: "warning", locks: "failing" })
+    })
+  )
+
+  it.scoped("a lock of a process that is gone is told", () =>
+    Effect.gen(function* () {
+      const store = Storage.memoryStore()
+      const storage = yield* Storage.make(store, { owner: "a" })
+      yield* store.lock("deploy", "somebody", 1_000)
+      yield* TestClock.adjust("2 seconds")
+      const report = yield* Effect.provideService(HealthCheck.run(), Storage.Storage, storage)
+      const states = yield* Lock.list.pipe(
+        Effect.provide(Lock.layerStorage()),
+        Effect.provideService(Storage.Storage, storage)
+      )
+      assert.deepStrictEqual(
+        aboutOf(report, "locks"),
+        states.filter(({ state }) => state === "stale").map(({ lock }) => lock)
+      )
+      assert.deepStrictEqual(statuses(report), { ...fine, locks: "warning" })
+    })
+  )
+})

@@ -1,12 +1,16 @@
-// One file, so that the command line starts at once: loading hundreds of modules takes longer than what it does.
+// Few files, so that the command line starts at once: loading hundreds of modules takes longer than what it does, and so does
+// reading what a command does not need.
 import { readFileSync } from "node:fs"
 import { build } from "esbuild"
 
 const { version } = JSON.parse(readFileSync("package.json", "utf8"))
 
 await build({
-  entryPoints: ["src/cli/main.ts"],
-  outfile: "dist/recovery.mjs",
+  entryPoints: { recovery: "src/cli/main.ts" },
+  outdir: "dist",
+  outExtension: { ".js": ".mjs" },
+  chunkNames: "recovery-[name]-[hash]",
+  splitting: true,
   bundle: true,
   platform: "node",
   format: "esm",

@@ -1,7 +1,8 @@
 import * as Options from "@effect/cli/Options"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as Operator from "../operate/Operator.js"
+import * as asking from "../operate/internal/operator/asking.js"
+import type { Request } from "../operate/Operator.js"
 import { type Given, open } from "./config.js"
 import { Ended, endedBy, exitCodes } from "./exit.js"
 import { type Screen, screenOf } from "./render/table.js"
@@ -27,22 +28,22 @@ export interface Common extends Given {
   readonly json: boolean
 }
 
-const refuseWriting = ({ readonly }: Common, request: Operator.Request) =>
-  readonly && !Operator.isReading(request)
+const refuseWriting = ({ readonly }: Common, request: Request) =>
+  readonly && !asking.isReading(request)
     ? new Ended({ code: exitCodes.Refused, tag: "ReadOnly", message: "With --read-only nothing can be changed." })
     : Effect.void
 
 /** Asks, prints the answer, and tells people where it comes from. */
 export const ask = (
   given: Common,
-  request: Operator.Request,
+  request: Request,
   view: (screen: Screen, value: unknown) => string,
   failed: (value: unknown) => string | undefined = () => undefined
 ) =>
   Effect.gen(function* () {
     yield* refuseWriting(given, request)
     const { operator, where } = yield* open(given)
-    const reply = yield* Operator.ask(operator, request)
+    const reply = yield* asking.ask(operator, request)
     if (!reply.ok) return yield* endedBy(reply)
     yield* Console.log(given.json ? JSON.stringify(reply.value, null, 2) : view(screenOf(process.stdout), reply.value))
     if (!given.json && process.stdout.isTTY) yield* Console.error(`(${where})`)

@@ -4,9 +4,7 @@ import * as path from "node:path"
 import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Operator from "../operate/Operator.js"
-import * as Checkpoint from "../remember/Checkpoint.js"
-import * as SqliteStorage from "../storage/sqlite/SqliteStorage.js"
+import type * as Operator from "../operate/Operator.js"
 import { Ended, exitCodes } from "./exit.js"
 
 const names = ["recovery.config.ts", "recovery.config.mts", "recovery.config.js", "recovery.config.mjs"]
@@ -76,11 +74,6 @@ const defaultDatabase = (): string =>
   process.env.RECOVERY_DATABASE ||
   path.join(process.env.XDG_DATA_HOME || path.join(os.homedir(), ".local", "share"), "effect-recovery", "recovery.db")
 
-const sizeOf = (file: string) =>
-  Effect.sync(() =>
-    Option.map(Option.fromNullable(fs.statSync(file, { throwIfNoEntry: false })), ({ size }) => ({ size }))
-  )
-
 /** Its file, in a folder that exists. */
 export const databaseOf = (given: Option.Option<string>, readonly = false): Effect.Effect<string, Ended> =>
   Effect.try({
@@ -99,12 +92,11 @@ export const databaseOf = (given: Option.Option<string>, readonly = false): Effe
 
 /** Without a configuration nothing can be executed, but everything looked at and written down. */
 const fromDatabase = ({ database, readonly }: Given): Effect.Effect<Opened, Ended> =>
-  Effect.map(databaseOf(database, readonly), (filename) => {
-    const open = Operator.define({
-      storage: SqliteStorage.layer({ filename, readonly }),
-      checks: [Checkpoint.artifacts(sizeOf)]
-    })
-    return { where: filename, operator: open() }
+  Effect.gen(function* () {
+    const filename = yield* databaseOf(database, readonly)
+    // The library that answers is loaded when something is asked of it.
+    const { operatorOf } = yield* Effect.promise(() => import("./database.js"))
+    return { where: filename, operator: operatorOf(filename, readonly) }
   })
 
 export const open = (given: Given) =>

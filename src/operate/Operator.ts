@@ -12,14 +12,14 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Runtime from "effect/Runtime"
-import * as Schedule from "effect/Schedule"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import * as Events from "../react/Events.js"
 import * as Fault from "../react/Fault.js"
 import type * as Storage from "../storage/Storage.js"
 import type { EscalationRecord } from "./EscalationRecord.js"
 import * as Insights from "./Insights.js"
 import { answer } from "./internal/operator/answer.js"
+import * as asking from "./internal/operator/asking.js"
 import { refusalOf } from "./internal/operator/refusal.js"
 import * as RecoveryManager from "./RecoveryManager.js"
 
@@ -154,27 +154,13 @@ export interface Options extends RecoveryManager.Options {
   readonly layer?: Layer.Layer<never, unknown> | Layer.Layer<unknown, unknown> | undefined
 }
 
-/** Those that change something. */
-const writing: ReadonlySet<Request["_tag"]> = new Set([
-  "Initiate",
-  "Rollback",
-  "CreateCheckpoint",
-  "DeleteCheckpoint",
-  "Report",
-  "Resolve",
-  "Answer",
-  "Acknowledge",
-  "ResolveEscalation",
-  "Cleanup"
-])
-
 /**
  * Whether a request changes nothing.
  *
  * @since 0.5.0
  * @category models
  */
-export const isReading = (request: Request): boolean => !writing.has(request._tag)
+export const isReading: (request: Request) => boolean = asking.isReading
 
 /** What is printed is the answer. */
 const logToStderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))
@@ -247,19 +233,7 @@ export const make: Effect.Effect<
  * @since 0.5.0
  * @category asking
  */
-export const ask = (operator: Operator, request: Request): Effect.Effect<Reply> =>
-  Effect.async((resume) => {
-    const controller = new AbortController()
-    const reply = operator.ask(request, { signal: controller.signal })
-    reply.then(
-      (value) => resume(Effect.succeed(value)),
-      (error) => resume(Effect.die(error))
-    )
-    return Effect.promise(() => {
-      controller.abort()
-      return reply.catch(() => undefined)
-    })
-  })
+export const ask: (operator: Operator, request: Request) => Effect.Effect<Reply> = asking.ask
 
 /**
  * Asks again and again, and tells each answer that is another one than that
@@ -268,16 +242,11 @@ export const ask = (operator: Operator, request: Request): Effect.Effect<Reply> 
  * @since 0.5.0
  * @category asking
  */
-export const changes = (
+export const changes: (
   operator: Operator,
   request: Request,
-  options: {
+  options?: {
     /** How long to wait after an answer. Defaults to a second. */
     readonly every?: Duration.DurationInput | undefined
-  } = {}
-): Stream.Stream<Reply> =>
-  Stream.repeatEffectWithSchedule(ask(operator, request), Schedule.spaced(options.every ?? "1 second")).pipe(
-    Stream.map((reply) => [reply, JSON.stringify(reply)] as const),
-    Stream.changesWith(([, before], [, after]) => before === after),
-    Stream.map(([reply]) => reply)
-  )
+  }
+) => Stream.Stream<Reply> = asking.changes

@@ -1,7 +1,8 @@
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import * as Operator from "../../operate/Operator.js"
+import * as asking from "../../operate/internal/operator/asking.js"
+import type * as Operator from "../../operate/Operator.js"
 import type { Common } from "../ask.js"
 import { open } from "../config.js"
 import { endedBy } from "../exit.js"
@@ -79,6 +80,6 @@ const inLines = (answers: Stream.Stream<Operator.Reply>, where: string, json: bo
 export const watch = (given: Common, repository: string | undefined) =>
   Effect.gen(function* () {
     const { operator, where } = yield* open(given)
-    const answers = Operator.changes(operator, { _tag: "Overview", repository })
+    const answers = asking.changes(operator, { _tag: "Overview", repository })
     yield* output.isTTY && !given.json ? onScreen(answers, where) : inLines(answers, where, given.json)
   }).pipe(Effect.scoped)

@@ -17,7 +17,7 @@ export interface Web {
   readonly names: ReadonlyArray<string>
 }
 
-/** Beside this file, once it is one with all others. */
+/** Beside this file, once it is bundled. */
 const page = new URL("./dashboard/page/", import.meta.url)
 
 const cannotListen =

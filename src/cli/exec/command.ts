@@ -7,7 +7,6 @@ import * as Option from "effect/Option"
 import { common } from "../ask.js"
 import { databaseOf } from "../config.js"
 import { Ended, exitCodes } from "../exit.js"
-import { exec } from "./exec.js"
 
 /** What stands behind `--`. */
 export class Rest extends Context.Reference<Rest>()("effect-recovery/cli/Rest", {
@@ -78,6 +77,7 @@ export const execCommand = Command.make(
       if (name === undefined) return yield* usage("exec needs a command: recovery exec [options] -- COMMAND ARGS…")
       if (given.retries < 0) return yield* usage("--retries must not be less than 0.")
       const timeout = Option.getOrUndefined(given.timeout)
+      const { exec } = yield* Effect.promise(() => import("./exec.js"))
       yield* exec({
         command: [name, ...args],
         filename: yield* databaseOf(given.database),

@@ -1,0 +1,17 @@
+import * as fs from "node:fs"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Operator from "../operate/Operator.js"
+import * as Checkpoint from "../remember/Checkpoint.js"
+import * as SqliteStorage from "../storage/sqlite/SqliteStorage.js"
+
+const sizeOf = (file: string) =>
+  Effect.sync(() =>
+    Option.map(Option.fromNullable(fs.statSync(file, { throwIfNoEntry: false })), ({ size }) => ({ size }))
+  )
+
+export const operatorOf = (filename: string, readonly: boolean): Operator.Operator =>
+  Operator.define({
+    storage: SqliteStorage.layer({ filename, readonly }),
+    checks: [Checkpoint.artifacts(sizeOf)]
+  })()

@@ -3,6 +3,7 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Backup, FileLock } from "effect-recovery/files"
+import { assignTask } from "../examples/complete-task/assignTask.js"
 import { completeTask } from "../examples/complete-task/completeTask.js"
 import { bundle, Child } from "./support/children.js"
 import { temporaryFolder } from "./support/files.js"
@@ -125,6 +126,25 @@ describe("examples/complete-task", () => {
       assert.deepStrictEqual(read(root, "progress.json"), { CC: { completed: 6 } })
       assert.strictEqual(fs.readdirSync(path.join(root, "postbox/CC/completed")).length, 6)
       assert.strictEqual(yield* Effect.promise(() => new Child(program, [root]).exited), 1)
+    })
+  )
+
+  it.scopedLive("assigns a task once, to an agent that had none, however many assign at once", () =>
+    Effect.gen(function* () {
+      const root = fs.realpathSync(yield* temporaryFolder)
+      const assign = (task: string, title = message) =>
+        assignTask(root, { agent: "CC", task, title, priority: "HIGH" }).pipe(
+          Effect.provide(FileLock.layer({ folder: path.join(root, "locks") }))
+        )
+      const tasks = Array.from({ length: 8 }, (_, i) => `TASK-${i}`)
+      const outcomes = yield* Effect.forEach([...tasks, ...tasks], (task) => assign(task), { concurrency: "unbounded" })
+      assert.deepStrictEqual(outcomes.filter((outcome) => outcome === "assigned").length, 8)
+      const outbox = read(root, "postbox/CC/outbox.json")
+      assert.deepStrictEqual(outbox.tasks.map(({ task_id }: { task_id: string }) => task_id).sort(), tasks)
+      const { created_at, ...first } = outbox.tasks.find(({ task_id }: { task_id: string }) => task_id === "TASK-0")
+      assert.deepStrictEqual(first, { task_id: "TASK-0", title: message, priority: "HIGH", status: "pending" })
+      assert.match(created_at, /^\d{4}-/)
+      assert.strictEqual(yield* complete(root, "TASK-0"), "completed")
     })
   )
 })

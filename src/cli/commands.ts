@@ -348,9 +348,31 @@ const escalations = Command.make(
   }
 ).pipe(Command.withDescription("What somebody should look at; acknowledge and resolve it"))
 
-const stats = Command.make("stats", common, (given) => ask(given, { _tag: "Statistics" }, views.statistics)).pipe(
-  Command.withDescription("Health, trend, success rates, frequent errors, slow steps")
-)
+/** An age in milliseconds; more than nothing. */
+const ageOf = (option: string, given: string) =>
+  Effect.flatMap(Effect.option(Effect.try(() => Duration.decode(given as Duration.DurationInput))), (age) =>
+    Option.isSome(age) && Duration.toMillis(age.value) > 0
+      ? Effect.succeed(Duration.toMillis(age.value))
+      : Effect.fail(usage(`${option} must be a duration such as "30 days", not "${given}".`))
+  )
+
+const stats = Command.make(
+  "stats",
+  {
+    ...common,
+    since: optional("since", "Only of the last while, such as 7 days: reads each record"),
+    run: optional("run-id", "With --since: only of this run"),
+    repository
+  },
+  (given) => {
+    const since = maybe(given.since)
+    if (since === undefined) return ask(given, { _tag: "Statistics" }, views.statistics)
+    const query = { run: maybe(given.run), repository: maybe(given.repository) }
+    return Effect.flatMap(ageOf("--since", since), (millis) =>
+      ask(given, { _tag: "Period", millis, ...query }, views.period)
+    )
+  }
+).pipe(Command.withDescription("Health, trend, success rates, frequent errors, slow steps"))
 
 const health = Command.make("health", common, (given) =>
   ask(given, { _tag: "Health" }, views.health, (value) =>
@@ -370,10 +392,8 @@ const cleanup = Command.make(
   "cleanup",
   { ...common, age: text("older-than", "Such as 30 days").pipe(Options.withDefault("30 days")) },
   (given) =>
-    Effect.flatMap(Effect.try(() => Duration.decode(given.age as Duration.DurationInput)).pipe(Effect.option), (age) =>
-      Option.isNone(age) || !(Duration.toMillis(age.value) > 0)
-        ? Effect.fail(usage(`--older-than must be a duration such as "30 days", not "${given.age}".`))
-        : ask(given, { _tag: "Cleanup", olderThanMillis: Duration.toMillis(age.value) }, views.cleanup)
+    Effect.flatMap(ageOf("--older-than", given.age), (olderThanMillis) =>
+      ask(given, { _tag: "Cleanup", olderThanMillis }, views.cleanup)
     )
 ).pipe(Command.withDescription("Remove ended runs, old checkpoints, resolved failures and unused locks"))
 

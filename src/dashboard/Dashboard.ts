@@ -94,7 +94,7 @@ export const layerOperator = (
     Dashboard,
     Effect.map(HttpServer.HttpServer, ({ address }): Service => {
       const url = urlOf(address)
-      return { url, token, link: Redacted.make(`${url}/#token=${Redacted.value(token)}`) }
+      return { url, token, link: Redacted.make(`${url}/#token=${encodeURIComponent(Redacted.value(token))}`) }
     })
   )
   return Layer.merge(service, server)
@@ -135,7 +135,8 @@ export const layer = (
 const access = (token: Redacted.Redacted<string>, isOpen: boolean, readonly: boolean) => {
   const isRight = isToken(token)
   const demand = (given: Redacted.Redacted<string>) =>
-    isRight(given)
+    // Who says nothing has not said the right thing, even if that is nothing.
+    Redacted.value(given) !== "" && isRight(given)
       ? Effect.void
       : new Unauthorized({
           tag: "Unauthorized",

@@ -59,6 +59,14 @@ export const Statistics = Schema.Struct({
   frequentCategories: Frequent,
   frequentErrors: Frequent,
   timeToRecover: Schema.OptionFromNullOr(Times),
+  mostRetried: Schema.Array(
+    Schema.Struct({
+      step: Schema.String,
+      retries: Schema.Number,
+      successful: Schema.Number,
+      meanDelay: Schema.DurationFromMillis
+    })
+  ),
   steps: Schema.Array(Schema.Struct({ step: Schema.String, ...Times.fields })),
   days: Schema.Array(
     Schema.Struct({
@@ -258,6 +266,7 @@ export const Tuning = Schema.Struct({
       delay: Schema.DurationFromMillis
     })
   ),
+  attemptTimeout: Schema.OptionFromNullOr(Schema.DurationFromMillis),
   proposal: Schema.OptionFromNullOr(
     Schema.Struct({
       policy: Schema.Record({ key: Schema.String, value: Schema.Unknown }),

@@ -16,6 +16,7 @@ import * as Storage from "../storage/Storage.js"
 import type { FailureRecord } from "./FailureRecord.js"
 import { makeObserver } from "./internal/insights/observer.js"
 import { patternsOf } from "./internal/insights/patterns.js"
+import { periodOf } from "./internal/insights/period.js"
 import { makeQueue } from "./internal/insights/queue.js"
 import { rankBy } from "./internal/insights/rank.js"
 import { statisticsOf } from "./internal/insights/statistics.js"
@@ -121,6 +122,14 @@ export interface Statistics {
   /** The ten fingerprints with most failures. */
   readonly frequentErrors: ReadonlyArray<{ readonly name: string; readonly count: number }>
   readonly timeToRecover: Option.Option<Times>
+  /** The ten steps and recoveries that were retried most often. */
+  readonly mostRetried: ReadonlyArray<{
+    readonly step: string
+    readonly retries: number
+    /** Of them, those that led to the good end. */
+    readonly successful: number
+    readonly meanDelay: Duration.Duration
+  }>
   /** The ten steps that took most of the time in all. */
   readonly steps: ReadonlyArray<{ readonly step: string } & Times>
   /** The last 30 days, oldest first. */
@@ -168,6 +177,8 @@ export interface Tuning {
     /** Half of them came after no more than this. */
     readonly delay: Duration.Duration
   }>
+  /** A timeout for each attempt: three times what 99 of 100 completed ones took; nothing, as long as there are fewer than 10. */
+  readonly attemptTimeout: Option.Option<Duration.Duration>
   /** Nothing, as long as there are fewer than 10 cases. */
   readonly proposal: Option.Option<Proposal>
 }
@@ -324,3 +335,29 @@ export const patterns = (
   Effect.map(failures_.list({ scope: repository, status: "open", limit: 500 }), (all) =>
     patternsOf(all.map((one) => toFailure(one)))
   )
+
+/**
+ * What became of recoveries since a time.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Period {
+  readonly recoveries: Rate
+  readonly byStrategy: Readonly<Record<string, Rate>>
+  readonly byCategory: Readonly<Record<string, Rate>>
+  /** How many different runs, or recoveries with a name, they were about. */
+  readonly affected: number
+}
+
+/**
+ * Looks at the records of a period, of one run or of all. Unlike `statistics` it
+ * reads each of them, so it takes the longer the more there were.
+ *
+ * @since 0.5.0
+ * @category reading
+ */
+export const since = (
+  time: Date,
+  query: { readonly run?: string | undefined; readonly repository?: string | undefined } = {}
+): Effect.Effect<Period, RecordDamaged | Storage.StorageError, Storage.Storage> => periodOf(time.getTime(), query)

@@ -106,6 +106,12 @@ export type Request =
       readonly note?: string | undefined
     }
   | { readonly _tag: "Statistics" }
+  | {
+      readonly _tag: "Period"
+      readonly millis: number
+      readonly run?: string | undefined
+      readonly repository?: string | undefined
+    }
   | { readonly _tag: "Tune"; readonly step: string }
   | { readonly _tag: "Patterns"; readonly repository?: string | undefined }
   | { readonly _tag: "Health" }

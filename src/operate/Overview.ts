@@ -7,10 +7,15 @@ import * as Effect from "effect/Effect"
 import type { Waiting } from "../remember/RunError.js"
 import * as Workflow from "../remember/Workflow.js"
 import type * as Storage from "../storage/Storage.js"
-import * as Escalation from "./Escalation.js"
 import type { EscalationRecord } from "./EscalationRecord.js"
 import type { FailureRecord } from "./FailureRecord.js"
 import * as Insights from "./Insights.js"
+import {
+  escalations as escalations_,
+  failures as failures_,
+  toEscalation,
+  toFailure
+} from "./internal/records/records.js"
 import type { RecordDamaged } from "./OperateError.js"
 import * as RecoveryManager from "./RecoveryManager.js"
 
@@ -34,6 +39,7 @@ export interface Overview {
   readonly statistics: Insights.Statistics
   /** The newest. */
   readonly runs: ReadonlyArray<Workflow.RunSummary>
+  /** Of the newest 2,000 runs that wait, at most 50. */
   readonly questions: ReadonlyArray<Question>
   /** The newest open ones. */
   readonly failures: ReadonlyArray<FailureRecord>
@@ -42,6 +48,8 @@ export interface Overview {
 }
 
 const shown = 50
+
+const looked = 2_000
 
 /**
  * How things stand, of one repository or of all; runs and statistics are those
@@ -57,12 +65,21 @@ export const overview = (
     const dashboard = yield* RecoveryManager.dashboard(repository)
     const statistics = yield* Insights.statistics
     const runs = yield* Workflow.list({ limit: shown })
-    const waiting = yield* Workflow.list({ status: "suspended", limit: shown })
-    const failures = yield* RecoveryManager.failures({ repository, status: "open", limit: shown })
-    const open = yield* Escalation.list({ status: "open", limit: shown })
-    const acknowledged = yield* Escalation.list({ status: "acknowledged", limit: shown })
-    const escalations = [...open, ...acknowledged]
-    return { dashboard, statistics, runs, questions: waiting.flatMap(questionsOf), failures, escalations }
+    // Most of those that wait may sleep.
+    const waiting = yield* Workflow.list({ status: "suspended", limit: looked })
+    const questions = waiting.flatMap(questionsOf).slice(0, shown)
+    // One record that is damaged must not hide all others.
+    const failures = yield* failures_.readable({ scope: repository, status: "open", limit: shown })
+    const open = yield* escalations_.readable({ status: "open", limit: shown })
+    const acknowledged = yield* escalations_.readable({ status: "acknowledged", limit: shown })
+    return {
+      dashboard,
+      statistics,
+      runs,
+      questions,
+      failures: failures.map(toFailure),
+      escalations: [...open, ...acknowledged].map(toEscalation)
+    }
   })
 
 const questionsOf = ({ id: run, waiting, workflow }: Workflow.RunSummary): ReadonlyArray<Question> =>

@@ -63,6 +63,14 @@ export type Action = (
 ) => Effect.Effect<unknown, unknown, unknown>
 
 /**
+ * Puts back what a checkpoint relies on; the recovery fails with it.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export type Restore = (checkpoint: Checkpoint.Info, failure: FailureRecord) => Effect.Effect<unknown, unknown, unknown>
+
+/**
  * Run beside each recovery. What they fail or die with is logged, and changes
  * nothing.
  *
@@ -92,6 +100,17 @@ export interface Options {
   /** What mends failures of a category before they are tried again, such as a formatter. */
   readonly fixes?:
     | Readonly<Record<string, (failure: FailureRecord) => Effect.Effect<unknown, unknown, unknown>>>
+    | undefined
+  /**
+   * What puts back what a checkpoint relies on, beside its state: before a run
+   * goes on from it, and after a rollback to it. Without these it is on record
+   * how things were found.
+   */
+  readonly restore?:
+    | {
+        readonly environment?: Restore | undefined
+        readonly dependencies?: Restore | undefined
+      }
     | undefined
   /** How often a failure may be retried on request. Defaults to 3. */
   readonly maxRetries?: number | undefined
@@ -156,6 +175,7 @@ type RequirementsOf<O extends Options> =
   | (O["checks"] extends ReadonlyArray<Checkpoint.Check<infer R>> ? R : never)
   | ActionRequirements<O["actions"]>
   | ActionRequirements<O["fixes"]>
+  | ActionRequirements<O["restore"]>
 
 type ValidationRequirements<C> = C extends {
   readonly validate: (id: string) => Effect.Effect<unknown, unknown, infer R>
@@ -216,6 +236,7 @@ export const layer = <const O extends Options>(
         checks: given.checks ?? [],
         actions: given.actions ?? {},
         fixes: given.fixes ?? {},
+        restore: given.restore ?? {},
         maxRetries: given.maxRetries ?? 3,
         timeout: Duration.decode(given.timeout ?? "1 hour"),
         hooks: given.hooks ?? {},

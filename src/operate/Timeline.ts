@@ -57,15 +57,15 @@ export const Timeline = Schema.Struct({
  */
 export interface Timeline extends Schema.Schema.Type<typeof Timeline> {}
 
-/** Results of steps are nobody's business but the program's. */
+/** Results, answers and what signals have told are nobody's business but the program's. */
 const told =
-  /^(?:AttemptFailed|AttemptAsked|AttemptDied|StepFailed|StepAmbiguous|UndoFailed|Wait|Rollback|Rewind|Rewound|Run)/
+  /^(?:AttemptFailed|AttemptAsked|AttemptDied|StepFailed|StepAmbiguous|UndoFailed|WaitStarted|RollbackStarted|RollbackFailed|RewindStarted|Rewound)$/
 
 const longestDetail = 2_000
 
 /**
- * Reads it, the newest moments if there are many. Results of steps are not in
- * it.
+ * Reads it, the newest moments if there are many. Results of steps,
+ * answers and signals are not in it.
  *
  * @example
  * ```ts

@@ -431,10 +431,19 @@ const fromConfig = policyConfig.config(({ curve, ...options }) => {
  * @since 0.1.0
  * @category constructors
  */
-export const presets: Readonly<Record<"default" | "aggressive" | "conservative", RetryPolicy>> = {
+export const presets: Readonly<Record<"default" | "aggressive" | "conservative" | "api", RetryPolicy>> = {
   default: exponential({ maxDelay: "30 seconds", jitter: 0.1 }),
   aggressive: exponential({ maxRetries: 5, initialDelay: "500 millis", jitter: 0.1 }),
-  conservative: exponential({ maxRetries: 2, initialDelay: "2 seconds", factor: 1.5, maxDelay: "10 seconds" })
+  conservative: exponential({ maxRetries: 2, initialDelay: "2 seconds", factor: 1.5, maxDelay: "10 seconds" }),
+  // What never arrived, or may never have: what was answered is answered.
+  api: byCategory(
+    Object.fromEntries(
+      ["rate-limit", "unavailable", "resource", "dependency", "conflict", "cancelled", "unknown"].map((category) => [
+        category,
+        none
+      ])
+    )
+  )
 }
 
 /**

@@ -10,12 +10,13 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
-import { Checkpoint, Recovery, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
+import { Answer, Checkpoint, Recovery, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
 import { Dashboard, DashboardApi } from "effect-recovery/dashboard"
 import { Escalation, Insights, RecoveryManager } from "effect-recovery/operate"
 
@@ -224,6 +225,88 @@ describe("Dashboard", () => {
   )
 
   test(
+    "no token at all is nobody's token",
+    Effect.gen(function* () {
+      assert.strictEqual((yield* ask("/api/overview")).status, 401)
+      assert.strictEqual((yield* ask("/api/overview", { headers: { authorization: "Bearer " } })).status, 401)
+      assert.strictEqual((yield* ask("/api/failures/x/resolve", body({}, { authorization: "" }))).status, 401)
+    }),
+    { token: Redacted.make("") }
+  )
+
+  test(
+    "the timeline tells nobody what was answered",
+    Effect.gen(function* () {
+      yield* something
+      yield* Workflow.resolve("o1", Answer.from({ by: "ada", note: "secret-note" })(Answer.abort))
+      yield* Effect.exit(Workflow.execute(Order, { id: "o1" }))
+      const { reads } = yield* client
+      const timeline = yield* reads.timeline({ path: { id: "o1" }, urlParams: {} })
+      assert.include(
+        timeline.moments.map(({ kind }) => kind),
+        "WaitEnded"
+      )
+      assert.notInclude(JSON.stringify(timeline), "secret-note")
+    })
+  )
+
+  test(
+    "questions are seen behind runs that sleep, and other records behind a damaged one",
+    Effect.gen(function* () {
+      yield* something
+      const Sleepy = Workflow.make("sleepy", {}, () => Workflow.sleep("1 hour"))
+      yield* Effect.forEach(
+        Array.from({ length: 55 }, (_, i) => `s${i}`),
+        (id) =>
+          Effect.flatMap(Effect.fork(Workflow.execute(Sleepy, { id })), (fiber) =>
+            Effect.zipRight(Effect.yieldNow(), Fiber.interrupt(fiber))
+          )
+      )
+      const storage = yield* Storage.Storage
+      const record = { kind: "failure", id: "damaged", subject: "", scope: "", status: "open", labels: {}, revision: 0 }
+      yield* storage.write({ ...record, body: "{" }, [])
+      const { reads } = yield* client
+      const { failures, questions } = yield* reads.overview({ urlParams: {} })
+      assert.deepStrictEqual(
+        questions.map(({ run }) => run),
+        ["o1"]
+      )
+      assert.strictEqual(failures.length, 1)
+    })
+  )
+
+  test(
+    "so many may listen at once, and again when others have left",
+    Effect.gen(function* () {
+      const listen = () => {
+        const leaving = new AbortController()
+        return Effect.map(ask("/api/live", { headers: authorized, signal: leaving.signal }), ({ body, status }) => ({
+          status,
+          first: Effect.promise(async () => body?.getReader().read()),
+          leave: Effect.sync(() => leaving.abort())
+        }))
+      }
+      const all = yield* Effect.forEach(Array.from({ length: 32 }), listen)
+      yield* Effect.forEach(all, ({ first }) => first)
+      assert.strictEqual((yield* listen()).status, 503)
+      yield* Effect.forEach(all, ({ leave }) => leave)
+      const again = Effect.map(
+        Effect.tap(listen(), ({ leave }) => leave),
+        ({ status }) => status
+      )
+      yield* Effect.repeat(
+        Effect.zipLeft(
+          again,
+          Effect.promise(() => new Promise(setImmediate))
+        ),
+        {
+          until: (status) => status === 200
+        }
+      )
+    })
+  )
+
+  test(
     "reads that are open are open to others, actions are not",
     Effect.gen(function* () {
       yield* something
@@ -262,6 +345,10 @@ describe("Dashboard", () => {
       assert.strictEqual(yield* from({ origin: "null" }), 403)
       assert.strictEqual(yield* from({ origin: "http://127.0.0.1:1" }), 403)
       assert.strictEqual(yield* from({ "sec-fetch-site": "cross-site" }), 403)
+      assert.strictEqual(
+        (yield* ask("/api/live", { headers: { ...authorized, "sec-fetch-site": "cross-site" } })).status,
+        403
+      )
       assert.strictEqual(yield* from({ origin: url }), 404)
       assert.strictEqual(yield* from({}), 404)
       const preflight = yield* ask("/api/failures/x/resolve", {
@@ -294,8 +381,9 @@ describe("Dashboard", () => {
       assert.strictEqual(yield* named(host), "200")
       assert.strictEqual(yield* named("[::1]:80"), "200")
       assert.strictEqual(yield* named("ops.example"), "200")
+      assert.strictEqual(yield* named("OPS.example:80"), "200")
     }),
-    { reads: "open", hosts: ["ops.example"] }
+    { reads: "open", hosts: ["Ops.example"] }
   )
 
   test(

@@ -6,6 +6,8 @@ import { backends } from "../support/storages.js"
 
 class Offline extends Data.TaggedError("Offline")<{ readonly host: string }> {}
 
+class Gone extends Schema.TaggedError<Gone>()("Gone", {}) {}
+
 const settled = Effect.flatMap(Insights.Insights, ({ settled }) => settled)
 
 describe.each(backends)("Insights on $name", ({ make }) => {
@@ -134,6 +136,52 @@ describe.each(backends)("Insights on $name", ({ make }) => {
   )
 })
 
+describe("Insights.since", () => {
+  it.effect("tells what became of recoveries in a while, of one run or of all", () =>
+    Effect.gen(function* () {
+      const recover = (name: string) =>
+        Effect.fail(new Offline({ host: name })).pipe(Recovery.recover({ Offline: Strategy.skip() }, { name }))
+      yield* recover("old")
+      yield* settled
+      yield* TestClock.adjust("10 minutes")
+      const lately = new Date((yield* TestClock.currentTimeMillis) - 300_000)
+      yield* recover("a")
+      yield* recover("a")
+      yield* Effect.flip(Effect.fail(new Offline({ host: "b" })).pipe(Recovery.recover({ Offline: Strategy.abort })))
+      const pay = Step.make("pay", { error: Gone, run: () => new Gone(), recover: { Gone: Strategy.skip() } })
+      yield* Effect.ignore(
+        Workflow.execute(
+          Workflow.make("w", { error: Gone }, () => pay()),
+          { id: "r1" }
+        )
+      )
+      yield* settled
+      const period = yield* Insights.since(lately)
+      assert.strictEqual((yield* Insights.since(new Date(0))).recoveries.total, period.recoveries.total + 1)
+      assert.deepStrictEqual(period.byStrategy.skip?.successful, 3)
+      assert.isAtLeast(period.affected, 3)
+      const ofRun = yield* Insights.since(lately, { run: "r1" })
+      assert.deepStrictEqual([ofRun.recoveries.total, ofRun.affected], [1, 1])
+      const { mostRetried } = yield* Insights.statistics
+      assert.deepStrictEqual(mostRetried, [])
+    }).pipe(Effect.provide(Insights.layer.pipe(Layer.provideMerge(Storage.layerMemory))))
+  )
+
+  it.effect("advice where running it again changes nothing", () =>
+    Effect.gen(function* () {
+      const first = (message: string) =>
+        Effect.gen(function* () {
+          const suggestions = yield* Insights.suggest(yield* RecoveryManager.report(message))
+          return suggestions.filter(({ strategy }) => ["manual", "abort", "modify"].includes(strategy))[0]?.strategy
+        })
+      assert.strictEqual(yield* first("permission denied: /etc/shadow"), "manual")
+      assert.strictEqual(yield* first("checksum mismatch in part 3"), "abort")
+      assert.strictEqual(yield* first("version conflict: expected 3"), "modify")
+      assert.strictEqual(yield* first("connection reset by peer"), undefined)
+    }).pipe(Effect.provide(Storage.layerMemory))
+  )
+})
+
 describe("Insights.patterns", () => {
   it.effect("groups open failures that are about the same, with what has usually helped", () =>
     Effect.gen(function* () {
@@ -159,6 +207,14 @@ describe("Insights.patterns", () => {
       })
       assert.match(pattern?.resolutions[0] ?? "", /RetryPolicy/)
       assert.strictEqual((yield* Insights.patterns())[0]?.count, 4)
+      for (const message of [
+        "\u78c1\u76d8\u5df2\u6ee1",
+        "\u041e\u0448\u0438\u0431\u043a\u0430 \u0441\u0435\u0442\u0438",
+        "exit code 2"
+      ]) {
+        yield* RecoveryManager.report(message, { labels: { repository: "shop" } })
+      }
+      assert.strictEqual((yield* Insights.patterns("shop")).length, 1)
       yield* RecoveryManager.resolve(other.id, "ada")
       assert.strictEqual((yield* Insights.patterns())[0]?.count, 3)
     }).pipe(Effect.provide(Storage.layerMemory))
@@ -216,6 +272,7 @@ describe("Insights.tune", () => {
           [5, 0, 15]
         ]
       )
+      assert.deepInclude((yield* Insights.statistics).mostRetried[0], { step: "fetch", retries: 180, successful: 35 })
       const proposal = Option.getOrThrow(tuning.proposal)
       assert.deepInclude(proposal.policy.description, {
         curve: "exponential",
@@ -263,6 +320,59 @@ describe("Insights.tune", () => {
   )
 
   check(
+    "proposes a timeout for attempts that take longer than nearly all others",
+    Effect.gen(function* () {
+      const slow = Step.make("slow", { run: () => Effect.sleep("1 second") })
+      const Slow = Workflow.make("slow", {}, () => slow())
+      for (let i = 0; i < 10; i++) {
+        const fiber = yield* Effect.fork(Workflow.execute(Slow, { id: `slow-${i}` }))
+        yield* TestClock.adjust("1 second")
+        yield* fiber
+      }
+      yield* settled
+      const { attemptTimeout } = yield* Insights.tune("slow")
+      assert.closeTo(Duration.toMillis(Option.getOrThrow(attemptTimeout)), 3_000, 300)
+    })
+  )
+
+  check(
+    "keeps retries in their order beyond the ninth, and counts what came after the twentieth",
+    Effect.gen(function* () {
+      for (let i = 0; i < 12; i++) {
+        let calls = 0
+        const late = Effect.suspend(() => (++calls > 25 ? Effect.void : new Offline({ host: "c" })))
+        const policy = RetryPolicy.fixed({ delay: 0, maxRetries: 30 })
+        yield* late.pipe(Recovery.recover({ Offline: Strategy.retry(policy) }, { name: "late" }))
+      }
+      yield* settled
+      const { cases, proposal, retries, successRate } = yield* Insights.tune("late")
+      assert.deepStrictEqual([cases, successRate], [12, Option.some(1)])
+      assert.deepStrictEqual(
+        retries.map(({ retry }) => retry),
+        Array.from({ length: 20 }, (_, i) => i + 1)
+      )
+      assert.notDeepEqual(Option.getOrThrow(proposal).policy.description, { curve: "none" })
+    })
+  )
+
+  check(
+    "does not believe what happened once",
+    Effect.gen(function* () {
+      for (let i = 0; i < 40; i++) {
+        let calls = 0
+        const helped = i % 5 === 0 ? 2 : i === 1 ? 3 : Number.POSITIVE_INFINITY
+        const one = Effect.suspend(() => (++calls === helped ? Effect.void : new Offline({ host: "d" })))
+        const policy = RetryPolicy.fixed({ delay: 0, maxRetries: i === 1 ? 2 : 1 })
+        yield* Effect.exit(one.pipe(Recovery.recover({ Offline: Strategy.retry(policy) }, { name: "once" })))
+      }
+      yield* settled
+      const proposal = Option.getOrThrow((yield* Insights.tune("once")).proposal)
+      assert.closeTo(proposal.estimatedSuccess, 0.2, 0.01)
+      assert.deepInclude(proposal.policy.description, { maxRetries: 1 })
+    })
+  )
+
+  check(
     "concludes nothing from few cases, and nothing is changed by it",
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* Insights.tune("unheard of"), {
@@ -270,6 +380,7 @@ describe("Insights.tune", () => {
         cases: 0,
         successRate: Option.none(),
         retries: [],
+        attemptTimeout: Option.none(),
         proposal: Option.none()
       })
     })

@@ -73,6 +73,10 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       maxRetries: 2,
       timeout: "10 minutes",
       actions: { retry: (failure) => Effect.sync(() => void started.push(failure.id)) },
+      restore: {
+        environment: ({ name }, { id }) => Effect.sync(() => void started.push(`environment of ${name} for ${id}`)),
+        dependencies: undefined
+      },
       fixes: { build: () => Effect.sync(() => void started.push("mended")) },
       hooks: {
         before: (_, type) => {
@@ -158,7 +162,10 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       assert.strictEqual(recovery.validation?.warnings.length, 1)
       assert.isDefined(recovery.preRecoveryCheckpoint)
       const environment = recovery.progress.find(({ step }) => step === "restore_environment_context")
-      assert.match(environment?.detail ?? "", /node/)
+      assert.strictEqual(environment?.detail, "restored")
+      assert.include(started, `environment of progress for ${failure.id}`)
+      const dependencies = recovery.progress.find(({ step }) => step === "resolve_dependencies")
+      assert.strictEqual(dependencies?.detail, "as it was")
       assert.deepStrictEqual(world.done, ["checkout", "compile", "undo publish", "undo compile", "compile", "publish"])
     })
   )
@@ -260,6 +267,8 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       yield* Fiber.interrupt(first)
       const [cancelled] = yield* RecoveryManager.recoveries({ failure: failure.id })
       assert.strictEqual(cancelled?.status, "cancelled")
+      // What it was at when it was interrupted has not gone on since.
+      assert.deepInclude(cancelled?.progress.at(-1), { status: "failed", detail: "It was interrupted." })
       // Whoever was to be told is told of that, too.
       assert.deepStrictEqual(started.slice(-2), ["after cancelled", "abort cancelled"])
       assert.strictEqual((yield* RecoveryManager.dashboard("shop")).recovery_summary.in_progress_recoveries, 0)

@@ -1,5 +1,6 @@
 import { execFile, spawn } from "node:child_process"
 import * as fs from "node:fs"
+import { connect } from "node:net"
 import * as path from "node:path"
 import * as readline from "node:readline"
 import { assert, describe, it } from "@effect/vitest"
@@ -10,6 +11,7 @@ import * as Schema from "effect/Schema"
 import { Recovery, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
 import { Escalation, Insights, RecoveryManager } from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
+import * as esbuild from "esbuild"
 import { temporaryFolder } from "../support/files.js"
 
 class Declined extends Schema.TaggedError<Declined>()("Declined", {}) {}
@@ -45,6 +47,22 @@ const onDatabase = (args: ReadonlyArray<string>, database: string): ReadonlyArra
   const [own, rest] = end < 0 ? [args, []] : [args.slice(0, end), args.slice(end)]
   return [...own, "--database", database, ...rest]
 }
+
+/** The library as a configuration in a folder imports it, beside the Effect of this project. */
+const library = (folder: string) =>
+  Effect.promise(async () => {
+    await esbuild.build({
+      entryPoints: ["index", "operate", "sqlite"].map((door) => path.resolve(`src/${door}.ts`)),
+      outdir: path.join(folder, "library"),
+      bundle: true,
+      splitting: true,
+      packages: "external",
+      format: "esm",
+      target: "node20"
+    })
+    fs.writeFileSync(path.join(folder, "library", "package.json"), `{"type":"module"}`)
+    fs.symlinkSync(path.resolve("node_modules"), path.join(folder, "node_modules"))
+  })
 
 const inPlace = (body: (place: Place) => Effect.Effect<void, unknown>) =>
   Effect.gen(function* () {
@@ -148,15 +166,15 @@ describe("recovery, the command line", () => {
     storage
   }) =>
     Effect.gen(function* () {
-      const source = path.resolve("src")
+      yield* library(folder)
       fs.writeFileSync(
         path.join(folder, "recovery.config.ts"),
         `
 import * as fs from "node:fs"
 import { Effect, Schema } from "effect"
-import { Step, Workflow } from "${source}/index.ts"
-import { Operator } from "${source}/operate.ts"
-import { SqliteStorage } from "${source}/sqlite.ts"
+import { Step, Workflow } from "./library/index.js"
+import { Operator } from "./library/operate.js"
+import { SqliteStorage } from "./library/sqlite.js"
 
 const deploy = Step.make("deploy", {
   error: Schema.String,
@@ -166,7 +184,6 @@ export const Release = Workflow.make("release", { error: Schema.String }, () => 
 export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON.stringify(database)} }), workflows: [Release] })
 `
       )
-      fs.symlinkSync(path.resolve("node_modules"), path.join(folder, "node_modules"))
       const config = ["--config", path.join(folder, "recovery.config.ts")]
       const Release = Workflow.make("release", { error: Schema.String }, () => Effect.fail("connection refused"))
       yield* Effect.provide(Effect.flip(Workflow.execute(Release, { id: "v1" })), storage)
@@ -390,19 +407,18 @@ export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON
 
   test("interrupted, a recovery is cancelled and on record", ({ database, folder, json, storage }) =>
     Effect.gen(function* () {
-      const source = path.resolve("src")
+      yield* library(folder)
       const config = path.join(folder, "recovery.config.ts")
       fs.writeFileSync(
         config,
         `
 import { Effect } from "effect"
-import { Operator } from "${source}/operate.ts"
-import { SqliteStorage } from "${source}/sqlite.ts"
+import { Operator } from "./library/operate.js"
+import { SqliteStorage } from "./library/sqlite.js"
 const retry = () => Effect.zipRight(Effect.sync(() => process.stderr.write("started")), Effect.never)
 export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON.stringify(database)} }), actions: { retry } })
 `
       )
-      fs.symlinkSync(path.resolve("node_modules"), path.join(folder, "node_modules"))
       yield* json("report", "--failure-id", "f1", "--message", "connection refused")
       const child = spawn(process.execPath, [binary, "initiate", "--failure-id", "f1", "--config", config], {
         cwd: folder
@@ -648,6 +664,10 @@ describe("recovery dashboard", () => {
       const busy = yield* cli("dashboard", "--web", "--port", link.port)
       assert.strictEqual(busy.code, 4)
       assert.match(busy.stderr, /EADDRINUSE.*--port 0/)
+      // A connection that asks for nothing is not waited for.
+      const idle = connect(Number(link.port), "127.0.0.1")
+      yield* Effect.addFinalizer(() => Effect.sync(() => idle.destroy()))
+      yield* Effect.promise(() => new Promise((resolve) => idle.once("connect", resolve)))
       const ended = yield* Effect.fork(closed(child))
       yield* Effect.yieldNow()
       child.kill("SIGTERM")

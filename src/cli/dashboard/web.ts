@@ -34,6 +34,20 @@ const tokenOf = (): Redacted.Redacted<string> | undefined => {
   return given === undefined || given === "" ? undefined : Redacted.make(given)
 }
 
+/** Stops at once: a connection that is only open would be waited for. */
+const closingServer = () => {
+  const server = createServer()
+  const close = server.close.bind(server)
+  return Object.assign(server, {
+    close: (done?: (error?: Error) => void) => {
+      close(done)
+      // What is being answered has its moment.
+      setTimeout(() => server.closeAllConnections(), 200).unref()
+      return server
+    }
+  })
+}
+
 /** Serves the page until it is interrupted. */
 export const web = (given: Common, options: Web) =>
   Effect.gen(function* () {
@@ -47,7 +61,7 @@ export const web = (given: Common, options: Web) =>
       where,
       page
     })
-    const server = NodeHttpServer.layer(createServer, { host, port })
+    const server = NodeHttpServer.layer(closingServer, { host, port })
     const context = yield* Effect.mapError(Layer.build(Layer.provide(layer, server)), cannotListen(options))
     const { link, token, url } = Context.get(context, Dashboard.Dashboard)
     yield* given.json

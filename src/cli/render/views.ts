@@ -286,14 +286,37 @@ export const statistics = (screen: Screen, value: Json): string => {
     p50: (row) => millis(at(row, "p50")),
     p95: (row) => millis(at(row, "p95"))
   })
+  const retried = rows(screen, at(value, "mostRetried"), "", {
+    step: of("step"),
+    retries: of("retries"),
+    successful: of("successful"),
+    "mean delay": (row) => millis(at(row, "meanDelay"))
+  })
   const frequent = rows(screen, at(value, "frequentErrors"), "", { fingerprint: of("name"), failures: of("count") })
   return [
     standingOf(screen, value),
     ...rates(screen, "By strategy", at(value, "byStrategy")),
     ...(frequent === "" ? [] : [section(screen, "Most frequent", frequent)]),
+    ...(retried === "" ? [] : [section(screen, "Most retried", retried)]),
     ...(steps === "" ? [] : [section(screen, "Steps that take most", steps)])
   ].join("\n\n")
 }
+
+export const period = (screen: Screen, value: Json): string =>
+  [
+    record(
+      screen,
+      ["recoveries", "successful", "success rate", "affected"],
+      [
+        at(value, "recoveries", "total"),
+        at(value, "recoveries", "successful"),
+        percent(at(value, "recoveries", "successRate")),
+        at(value, "affected")
+      ]
+    ),
+    ...rates(screen, "By strategy", at(value, "byStrategy")),
+    ...rates(screen, "By category", at(value, "byCategory"))
+  ].join("\n\n")
 
 export const health = (screen: Screen, value: Json): string =>
   [
@@ -347,8 +370,8 @@ export const tuning = (screen: Screen, value: Json): string => {
   return [
     record(
       screen,
-      ["step", "cases", "success rate"],
-      [at(value, "step"), at(value, "cases"), percent(at(value, "successRate"))]
+      ["step", "cases", "success rate", "timeout"],
+      [at(value, "step"), at(value, "cases"), percent(at(value, "successRate")), millis(at(value, "attemptTimeout"))]
     ),
     retries,
     proposal === null ? "too few cases for a proposal" : section(screen, "Proposal", policy)

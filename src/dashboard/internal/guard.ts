@@ -58,11 +58,9 @@ const refuseHost = ({ headers }: Request, allowed: ReadonlyArray<string>) => {
 
 /** A browser says whose page it is that asks; other programs say nothing. */
 const refuseOrigin = ({ headers }: Request) => {
-  const { host, origin, "sec-fetch-site": site } = headers
+  const { host, origin } = headers
   const isOwn = origin === undefined || hostOf(origin)?.host === hostOf(`http://${host}`)?.host
-  return isOwn && (site === undefined || site === "same-origin" || site === "none")
-    ? undefined
-    : refusal(403, "Forbidden", "Another page may not act here.")
+  return isOwn ? undefined : refusal(403, "Forbidden", "Another page may not act here.")
 }
 
 /** It is read here, so that what comes behind it gets JSON of a fair size or is not asked. */
@@ -93,12 +91,20 @@ const isJson = (text: string): boolean => {
   }
 }
 
+/** Following a link is nobody's attack; asking from inside of another page may be. */
+const refuseSite = ({ headers }: Request) => {
+  const { "sec-fetch-mode": mode, "sec-fetch-site": site = "none" } = headers
+  return mode === "navigate" || site === "same-origin" || site === "none"
+    ? undefined
+    : refusal(403, "Forbidden", "Another page may not ask here.")
+}
+
 const isReading = ({ method }: Request): boolean => method === "GET" || method === "HEAD"
 
 /** Before anything is done: whose request it is, and whether it is of a size and form to be looked at. */
-export const guard =
-  (allowed: ReadonlyArray<string>) =>
-  (app: HttpApp.Default<RouteNotFound>): HttpApp.Default =>
+export const guard = (hosts: ReadonlyArray<string>) => {
+  const allowed = hosts.map((name) => hostOf(`http://${name}`)?.hostname ?? name)
+  return (app: HttpApp.Default<RouteNotFound>): HttpApp.Default =>
     Effect.gen(function* () {
       // Also on what is made further out of an error.
       yield* HttpApp.appendPreResponseHandler((_, response) =>
@@ -107,6 +113,8 @@ export const guard =
       const request = yield* HttpServerRequest.HttpServerRequest
       const refused =
         refuseHost(request, allowed) ??
+        refuseSite(request) ??
         (isReading(request) ? undefined : (refuseOrigin(request) ?? (yield* refuseBody(request))))
       return refused ?? (yield* app)
     }).pipe(Effect.catchTag("RouteNotFound", () => Effect.succeed(refusal(404, "NotFound", "There is nothing here."))))
+}

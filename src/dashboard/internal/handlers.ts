@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Operator from "../../operate/Operator.js"
 import { DashboardApi } from "../DashboardApi.js"
-import { live } from "./live.js"
+import { makeLive } from "./live.js"
 import { metricsOf } from "./metrics.js"
 import { json, valueOf } from "./replies.js"
 
@@ -21,25 +21,27 @@ const closed = Effect.tap(Deferred.make<void>(), (closing) =>
 
 export const reads = (operator: Operator.Operator, about: About) =>
   HttpApiBuilder.group(DashboardApi, "reads", (handlers) =>
-    Effect.map(closed, (closing) =>
-      handlers
-        .handle("about", () => Effect.succeed(about))
-        .handle("overview", ({ urlParams }) => json(operator, { _tag: "Overview", ...urlParams }))
-        .handle("live", ({ urlParams }) => Effect.succeed(live(operator, urlParams, closing)))
-        .handle("statistics", () => json(operator, { _tag: "Statistics" }))
-        .handle("runs", ({ urlParams }) => json(operator, { _tag: "Runs", ...urlParams }))
-        .handle("run", ({ path }) => json(operator, { _tag: "Run", ...path }))
-        .handle("timeline", ({ path, urlParams }) => json(operator, { _tag: "Timeline", ...path, ...urlParams }))
-        .handle("failures", ({ urlParams }) => json(operator, { _tag: "Failures", ...urlParams }))
-        .handle("failure", ({ path }) => json(operator, { _tag: "Failure", ...path }))
-        .handle("suggestions", ({ path }) => json(operator, { _tag: "Suggest", failure: path.id }))
-        .handle("recoveries", ({ urlParams }) => json(operator, { _tag: "Recoveries", ...urlParams }))
-        .handle("recovery", ({ path }) => json(operator, { _tag: "Recovery", ...path }))
-        .handle("escalations", ({ urlParams }) => json(operator, { _tag: "Escalations", ...urlParams }))
-        .handle("patterns", ({ urlParams }) => json(operator, { _tag: "Patterns", ...urlParams }))
-        .handle("tuning", ({ path }) => json(operator, { _tag: "Tune", step: path.id }))
-        .handle("health", () => json(operator, { _tag: "Health" }))
-        .handle("checkpoints", ({ urlParams }) => json(operator, { _tag: "Checkpoints", ...urlParams }))
+    Effect.map(
+      Effect.map(closed, (closing) => makeLive(operator, closing)),
+      (live) =>
+        handlers
+          .handle("about", () => Effect.succeed(about))
+          .handle("overview", ({ urlParams }) => json(operator, { _tag: "Overview", ...urlParams }))
+          .handle("live", ({ urlParams }) => live(urlParams))
+          .handle("statistics", () => json(operator, { _tag: "Statistics" }))
+          .handle("runs", ({ urlParams }) => json(operator, { _tag: "Runs", ...urlParams }))
+          .handle("run", ({ path }) => json(operator, { _tag: "Run", ...path }))
+          .handle("timeline", ({ path, urlParams }) => json(operator, { _tag: "Timeline", ...path, ...urlParams }))
+          .handle("failures", ({ urlParams }) => json(operator, { _tag: "Failures", ...urlParams }))
+          .handle("failure", ({ path }) => json(operator, { _tag: "Failure", ...path }))
+          .handle("suggestions", ({ path }) => json(operator, { _tag: "Suggest", failure: path.id }))
+          .handle("recoveries", ({ urlParams }) => json(operator, { _tag: "Recoveries", ...urlParams }))
+          .handle("recovery", ({ path }) => json(operator, { _tag: "Recovery", ...path }))
+          .handle("escalations", ({ urlParams }) => json(operator, { _tag: "Escalations", ...urlParams }))
+          .handle("patterns", ({ urlParams }) => json(operator, { _tag: "Patterns", ...urlParams }))
+          .handle("tuning", ({ path }) => json(operator, { _tag: "Tune", step: path.id }))
+          .handle("health", () => json(operator, { _tag: "Health" }))
+          .handle("checkpoints", ({ urlParams }) => json(operator, { _tag: "Checkpoints", ...urlParams }))
     )
   )
 

@@ -35,17 +35,35 @@ type Field = HTMLInputElement | HTMLTextAreaElement
 const isField = (element: Element): element is Field =>
   element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement
 
-const byKey = (container: Element): Map<string, HTMLElement> =>
-  new Map([...container.querySelectorAll<HTMLElement>("[data-key]")].map((one) => [one.dataset["key"] ?? "", one]))
+const focusable = "a, button, summary, input, textarea, details"
+
+/** By what it is called, and the how manyth it is of those that are called so. */
+const byKey = (container: Element): Map<string, HTMLElement> => {
+  const seen = new Map<string, number>()
+  return new Map(
+    [...container.querySelectorAll<HTMLElement>(focusable)].map((one) => {
+      const text = one instanceof HTMLDetailsElement ? "" : one.textContent
+      const name = one.dataset["key"] ?? `${one.tagName} ${one.getAttribute("href") ?? text}`
+      const count = seen.get(name) ?? 0
+      seen.set(name, count + 1)
+      return [`${name} ${count}`, one]
+    })
+  )
+}
+
+const scrollers = (container: Element): ReadonlyArray<Element> => [
+  container,
+  ...container.querySelectorAll(".scroll, pre, .moments, .beside > div")
+]
 
 /** Puts new content in place of what is there; who types or walks through it with the keyboard notices nothing. */
 export const replace = (container: HTMLElement, ...children: ReadonlyArray<Node>): void => {
   const before = byKey(container)
   const focused = document.activeElement
-  const key = focused instanceof HTMLElement && container.contains(focused) ? focused.dataset["key"] : undefined
+  const key = [...before].find(([, one]) => one === focused)?.[0]
   const selection =
     focused !== null && isField(focused) ? ([focused.selectionStart, focused.selectionEnd] as const) : null
-  const { scrollLeft, scrollTop } = container
+  const scrolled = scrollers(container).map(({ scrollLeft, scrollTop }) => [scrollLeft, scrollTop] as const)
   container.replaceChildren(...children)
   for (const [name, element] of byKey(container)) {
     const old = before.get(name)
@@ -56,7 +74,9 @@ export const replace = (container: HTMLElement, ...children: ReadonlyArray<Node>
     element.focus({ preventScroll: true })
     if (isField(element) && selection !== null) element.setSelectionRange(selection[0], selection[1])
   }
-  container.scrollTo(scrollLeft, scrollTop)
+  const after = scrollers(container)
+  if (after.length !== scrolled.length) return
+  for (const [i, one] of after.entries()) one.scrollTo(scrolled[i]?.[0] ?? 0, scrolled[i]?.[1] ?? 0)
 }
 
 /** An element of the page itself. */

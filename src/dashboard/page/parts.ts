@@ -77,6 +77,8 @@ const isSure = (question: string): Promise<boolean> => {
 }
 
 export interface Action {
+  /** Tells it from others that ask the same of the server. */
+  readonly key?: string | undefined
   readonly label: string
   readonly path: string
   readonly payload: () => Readonly<Record<string, unknown>>
@@ -85,12 +87,17 @@ export interface Action {
   readonly ask?: string | undefined
 }
 
+/** What is being done; a redraw must not offer it again. */
+const busy = new Set<string>()
+
 /** A button that does one thing, once. */
-export const button = ({ ask, done, label, path, payload }: Action) => {
+export const button = ({ ask, done, key = "", label, path, payload }: Action) => {
+  const own = `${label} ${path} ${key}`
   const press = async (event: Event) => {
     const pressed = event.currentTarget
     if (!(pressed instanceof HTMLButtonElement)) return
     if (ask !== undefined && !(await isSure(ask))) return
+    busy.add(own)
     pressed.disabled = true
     try {
       notice(done(await act(path, payload())), "good")
@@ -103,9 +110,13 @@ export const button = ({ ask, done, label, path, payload }: Action) => {
         "bad"
       )
     }
-    pressed.disabled = false
+    busy.delete(own)
+    // Another one may have taken its place meanwhile.
+    for (const one of document.querySelectorAll<HTMLButtonElement>("main button")) {
+      if (one.dataset["key"] === own) one.disabled = false
+    }
   }
-  const props = { type: "button", "data-key": `${label} ${path}`, click: (event: Event) => void press(event) }
+  const props = { type: "button", "data-key": own, disabled: busy.has(own), click: (event: Event) => void press(event) }
   return h("button", ask === undefined ? props : { ...props, class: "danger" }, label)
 }
 

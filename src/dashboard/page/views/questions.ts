@@ -17,6 +17,7 @@ const answers = ({ id, run }: Question) => {
     ask?: string
   ) =>
     button({
+      key: id,
       label,
       path: `/runs/${encodeURIComponent(run)}/answers`,
       payload: () => ({ answer: kind, question: id, note: textOf(note), ...more() }),

@@ -27,7 +27,11 @@ const warning = (name: Check["name"], message: string, about: ReadonlyArray<stri
   about: about.slice(0, most)
 })
 
-const counted = (count: number, what: string, many = `${what}s`): string => `${count} ${count === 1 ? what : many}`
+/** More are not counted. */
+const looked = 10_000
+
+const counted = (count: number, what: string, many = `${what}s`): string =>
+  `${count >= looked ? "At least " : ""}${count} ${count === 1 ? what : many}`
 
 const age = (millis: number): string => Duration.format(Duration.seconds(Math.round(millis / 1_000)))
 
@@ -79,20 +83,25 @@ const checked = <E extends { readonly message: string }, R>(
 ): Effect.Effect<Check, never, R> =>
   Effect.catchAll(check, ({ message }) => Effect.succeed<Check>({ name, status: "failing", message, about: [] }))
 
+/** The oldest are told, since they wait for the longest time. */
+const isLate = (run: Workflow.RunSummary, now: number, late: ReadonlyArray<Storage.Backlog>): boolean =>
+  late.some(({ version, workflow }) => version === run.version && workflow === run.workflow) &&
+  Option.exists(run.dueAt, (due) => due.getTime() <= now)
+
 const runs = ({ stuckMillis }: Limits) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const now = yield* storage.now
     const late = (yield* storage.backlog).filter(({ due, oldest }) => due > 0 && now - (oldest ?? now) > stuckMillis)
     if (late.length === 0) return ok("runs", "None is stuck.")
-    const stopped = yield* Workflow.list({ status: "stopped", limit: most })
+    const stopped = yield* Workflow.list({ status: "stopped", limit: looked })
     const due = late.reduce((sum, one) => sum + one.due, 0)
     const oldest = Math.min(...late.map((one) => one.oldest ?? now))
     const workflows = [...new Set(late.map(({ workflow }) => workflow))].join(", ")
     return warning(
       "runs",
       `${counted(due, "run")} of ${workflows} could go on, and nobody takes them, for ${age(now - oldest)} by now. Is a worker running?`,
-      stopped.map(({ id }) => id)
+      stopped.filter((run) => isLate(run, now, late)).map(({ id }) => id)
     )
   })
 
@@ -100,7 +109,7 @@ const questions = ({ unansweredMillis }: Limits) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const now = yield* storage.now
-    const suspended = yield* Workflow.list({ status: "suspended", limit: 1_000 })
+    const suspended = yield* Workflow.list({ status: "suspended", limit: looked })
     const asking = suspended.filter(({ waiting }) => waiting.some(({ kind }) => kind === "question"))
     const late = asking.filter(({ waiting }) =>
       waiting.some(({ kind, since }) => kind === "question" && now - since.getTime() > unansweredMillis)
@@ -121,8 +130,8 @@ const idle = ({ idleMillis }: Limits) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const unchangedSince = (yield* storage.now) - idleMillis
-    const pending = yield* recoveries.readable({ status: "pending", unchangedSince, limit: most })
-    const begun = yield* recoveries.readable({ status: "in_progress", unchangedSince, limit: most })
+    const pending = yield* recoveries.readable({ status: "pending", unchangedSince, limit: looked })
+    const begun = yield* recoveries.readable({ status: "in_progress", unchangedSince, limit: looked })
     const late = [...pending, ...begun]
     return late.length === 0
       ? ok("recoveries", "None has been left.")
@@ -134,7 +143,7 @@ const idle = ({ idleMillis }: Limits) =>
   })
 
 const open = Effect.gen(function* () {
-  const all = yield* failures.readable({ status: "open", limit: 1_000 })
+  const all = yield* failures.readable({ status: "open", limit: looked })
   const critical = all.filter(({ details }) => details.severity === "critical")
   return critical.length === 0
     ? ok(
@@ -154,7 +163,7 @@ const unanswered = ({ unansweredMillis }: Limits) =>
     const late = yield* escalations.readable({
       status: "open",
       unchangedSince: (yield* storage.now) - unansweredMillis,
-      limit: most
+      limit: looked
     })
     return late.length === 0
       ? ok("escalations", "None is waiting.")

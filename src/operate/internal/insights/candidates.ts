@@ -34,6 +34,8 @@ export const priors: Readonly<Record<string, readonly [confidence: number, succe
   resume: [0.55, 0.6],
   restartFrom: [0.5, 0.6],
   skip: [0.4, 0.3],
+  manual: [0.75, 0.6],
+  abort: [0.65, 0],
   rollback: [0.35, 0.6],
   restart: [0.3, 0.9]
 }
@@ -50,6 +52,7 @@ const candidate = (
 
 export const candidatesFor = (subject: Subject): ReadonlyArray<Candidate> => [
   ...modify(subject),
+  ...guided(subject),
   ...(subject.iteration > 1
     ? [candidate("restartIteration", `Iteration ${subject.iteration} failed; the ones before it came to their end.`)]
     : []),
@@ -75,6 +78,20 @@ const modify = ({ category, message }: Subject): ReadonlyArray<Candidate> => {
   const parameters: Suggestion["parameters"] = Object.assign({}, ...found.map(([, hint]) => hint))
   const reason = `A failure that has to do with ${about} may not come again with other parameters.`
   return [candidate("modify", reason, parameters)]
+}
+
+/** Where running it again changes nothing. */
+const advice: Readonly<Record<string, readonly [strategy: string, reason: string]>> = {
+  permission: ["manual", "Somebody must give the permission; it does not come by itself."],
+  corruption: ["abort", "What is damaged stays damaged: restore it first."],
+  validation: ["abort", "What does not fit does not fit the next time either: mend the input."],
+  conflict: ["modify", "Somebody else has changed it: read it again, and redo the change on what is there now."]
+}
+
+const guided = ({ category, message }: Subject): ReadonlyArray<Candidate> => {
+  const [strategy, reason] = (Object.hasOwn(advice, category) ? advice[category] : undefined) ?? []
+  if (strategy === undefined || reason === undefined) return []
+  return [candidate(strategy, `${reason} (${message})`)]
 }
 
 /** A text that was judged can be judged again, made again, or taken as it is. */

@@ -14,7 +14,9 @@ const mostWords = 3
 
 /** What a message is about: the first words that are long enough to mean something, in one order. */
 const wordsOf = (message: string): ReadonlyArray<string> => {
-  const words = (message.toLowerCase().match(/[a-z]{4,}/g) ?? []).filter((word) => !common.has(word))
+  const words = (
+    message.toLowerCase().match(/\p{L}{4,}|[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]{2,}/gu) ?? []
+  ).filter((word) => !common.has(word))
   return [...new Set(words)].slice(0, mostWords).sort()
 }
 
@@ -23,9 +25,15 @@ const fewest = 2
 
 const mostIds = 20
 
+/** Without words there is the fingerprint. */
+const keyOf = ({ category, fingerprint, message }: FailureRecord): string => {
+  const words = wordsOf(message)
+  return JSON.stringify([category, ...(words.length === 0 ? [fingerprint] : words)])
+}
+
 /** Groups of failures that are about the same, the largest first. */
 export const patternsOf = (failures: ReadonlyArray<FailureRecord>): ReadonlyArray<Pattern> =>
-  Object.values(Arr.groupBy(failures, ({ category, message }) => JSON.stringify([category, ...wordsOf(message)])))
+  Object.values(Arr.groupBy(failures, keyOf))
     .filter((group) => group.length >= fewest)
     .map((group): Pattern => {
       const [newest] = group

@@ -14,18 +14,20 @@ const most = 10
 /** All of it comes from counters, so it costs the same however many records there are. */
 export const statisticsOf = (storage: Storage.Service) =>
   Effect.gen(function* () {
-    const [types, ways, categories, steps, failing, fingerprints, failures, days, times, now] = yield* Effect.all([
-      storage.counters("recoveries/"),
-      storage.counters("learned/all/"),
-      storage.counters("learned/category/"),
-      storage.counters("learned/step/"),
-      storage.counters("failing/category/"),
-      storage.counters("failing/fingerprint/"),
-      storage.counters("failures/"),
-      storage.counters("days/"),
-      storage.counters("times/"),
-      storage.now
-    ])
+    const [types, ways, categories, steps, failing, fingerprints, failures, days, times, retries, now] =
+      yield* Effect.all([
+        storage.counters("recoveries/"),
+        storage.counters("learned/all/"),
+        storage.counters("learned/category/"),
+        storage.counters("learned/step/"),
+        storage.counters("failing/category/"),
+        storage.counters("failing/fingerprint/"),
+        storage.counters("failures/"),
+        storage.counters("days/"),
+        storage.counters("times/"),
+        storage.counters("retries/"),
+        storage.now
+      ])
     const recent = lastDays(days, now, 7)
     const statistics: Statistics = {
       recoveries: ended(types),
@@ -38,6 +40,7 @@ export const statisticsOf = (storage: Storage.Service) =>
       frequentCategories: frequent(failing),
       frequentErrors: frequent(fingerprints),
       timeToRecover: timesOf(times.filter(({ name }) => name.startsWith("times/recovery/"))),
+      mostRetried: mostRetried(retries),
       steps: stepTimes(times),
       days: lastDays(days, now, 30),
       trend: trendOf(recent),
@@ -48,7 +51,7 @@ export const statisticsOf = (storage: Storage.Service) =>
 
 const sumOf = (counters: Counters): number => counters.reduce((sum, { value }) => sum + value, 0)
 
-const rateOf = (successful: number, unsuccessful: number): Rate => {
+export const rateOf = (successful: number, unsuccessful: number): Rate => {
   const total = successful + unsuccessful
   return { successful, total, successRate: total === 0 ? Option.none() : Option.some(successful / total) }
 }
@@ -80,7 +83,7 @@ const frequent = (counters: Counters) =>
     .slice(0, most)
     .map(({ name, value }) => ({ name: partsOf(name)[2] ?? "", count: value }))
 
-const timesOf = (counters: Counters): Option.Option<Times> => {
+export const timesOf = (counters: Counters): Option.Option<Times> => {
   const total = sumOf(counters.filter(({ name }) => name.endsWith("/total")))
   const buckets = counters.filter(({ name }) => /\/bucket\/\d+$/.test(name))
   const count = sumOf(buckets)
@@ -106,6 +109,17 @@ const stepTimes = (times: Counters): Statistics["steps"] => {
     .sort((a, b) => b.count * Duration.toMillis(b.mean) - a.count * Duration.toMillis(a.mean))
     .slice(0, most)
 }
+
+const mostRetried = (counters: Counters): Statistics["mostRetried"] =>
+  Object.entries(Arr.groupBy(counters, ({ name }) => partsOf(name)[1] ?? ""))
+    .map(([step, of]) => {
+      const retries = sumOf(of)
+      const waited = of.reduce((sum, { name, value }) => sum + value * millisOf(Number(partsOf(name)[3])), 0)
+      const successful = sumOf(of.filter(({ name }) => name.endsWith("/good")))
+      return { step, retries, successful, meanDelay: Duration.millis(Math.round(waited / Math.max(1, retries))) }
+    })
+    .sort((a, b) => b.retries - a.retries)
+    .slice(0, most)
 
 const dayMillis = 86_400_000
 

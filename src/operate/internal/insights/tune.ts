@@ -6,6 +6,7 @@ import * as RetryPolicy from "../../../react/RetryPolicy.js"
 import type * as Storage from "../../../storage/Storage.js"
 import type { Proposal, Tuning } from "../../Insights.js"
 import { longestOf, nameOf, partsOf } from "../records/counts.js"
+import { timesOf } from "./statistics.js"
 
 /** What the retries of one number have come to after delays of about one length. */
 interface Delayed {
@@ -23,8 +24,9 @@ interface Retry {
 }
 
 export const tuningOf = (storage: Storage.Service, step: string): Effect.Effect<Tuning, Storage.StorageError> =>
-  Effect.map(storage.counters(`${nameOf("retries", step)}/`), (counters) => {
-    const retries = retriesOf(counters)
+  Effect.gen(function* () {
+    const retries = retriesOf(yield* storage.counters(`${nameOf("retries", step)}/`))
+    const times = timesOf(yield* storage.counters(`${nameOf("times", "step", step)}/`))
     const cases = retries[0]?.total ?? 0
     const successful = retries.reduce((sum, { good }) => sum + good, 0)
     return {
@@ -37,6 +39,10 @@ export const tuningOf = (storage: Storage.Service, step: string): Effect.Effect<
         total,
         delay: Duration.millis(Math.round(medianOf(delays)))
       })),
+      attemptTimeout: Option.map(
+        Option.filter(times, ({ count }) => count >= fewest),
+        ({ p99 }) => Duration.millis(rounded(Duration.toMillis(p99) * patience))
+      ),
       proposal: cases < fewest ? Option.none() : Option.some(proposalOf(retries))
     }
   })
@@ -46,8 +52,10 @@ const retriesOf = (counters: ReadonlyArray<Storage.Counter>): ReadonlyArray<Retr
     const [, , retry, bucket, how] = partsOf(name)
     return { retry: Number(retry), bucket: Number(bucket), good: how === "good" ? value : 0, value }
   })
-  return Object.values(Arr.groupBy(rows, ({ retry }) => String(retry).padStart(2, "0"))).map((of) => {
-    const delays = Object.values(Arr.groupBy(of, ({ bucket }) => String(bucket).padStart(3, "0"))).map(
+  const groups = Object.values(Arr.groupBy(rows, ({ retry }) => String(retry)))
+  const byRetry = groups.sort(([a], [b]) => a.retry - b.retry)
+  return byRetry.map((of) => {
+    const delays = Object.values(Arr.groupBy(of, ({ bucket }) => String(bucket))).map(
       (same): Delayed => ({ millis: longestOf(same[0].bucket), good: sum(same, "good"), total: sum(same, "value") })
     )
     const total = sum(of, "value")
@@ -60,6 +68,12 @@ const sum = <K extends string>(rows: ReadonlyArray<Readonly<Record<K, number>>>,
 
 /** From fewer cases nothing is concluded. */
 const fewest = 10
+
+/** An attempt that takes so many times as long as nearly all others will not come to its end. */
+const patience = 3
+
+/** What a retry came to fewer times than this may be chance. */
+const telling = 5
 
 /** A retry that helps less often costs more than it brings. */
 const worthwhile = 0.05
@@ -76,7 +90,7 @@ const rateOf = ({ good, total }: { readonly good: number; readonly total: number
   total === 0 ? 0 : good / total
 
 const proposalOf = (retries: ReadonlyArray<Retry>): Proposal => {
-  const helping = retries.filter((one) => one.good > 0 && rateOf(one) >= worthwhile)
+  const helping = retries.filter((one) => one.total >= telling && rateOf(one) >= worthwhile)
   const [first, last] = [helping[0], helping.at(-1)]
   if (first === undefined || last === undefined) {
     const reason = `Retrying has hardly ever helped in ${retries[0]?.total ?? 0} cases.`

@@ -1,11 +1,12 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Record from "effect/Record"
 import * as RetryPolicy from "../../../react/RetryPolicy.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import { PlainRetryFailed } from "../../OperateError.js"
-import type { Handled, Report } from "../../RecoveryManager.js"
+import type { Action, Handled, Report } from "../../RecoveryManager.js"
 import { findFailure } from "../records/find.js"
 import { classifyWithLog } from "../records/log.js"
 import { toFailure } from "../records/records.js"
@@ -27,10 +28,13 @@ export const handle = (manager: Manager, failure: unknown, report: Report) =>
     const started = Effect.sync(() => {
       isStarted = true
     })
-    const watched: Manager =
-      retry === undefined
-        ? manager
-        : { ...manager, actions: { ...manager.actions, retry: (...args) => Effect.zipRight(started, retry(...args)) } }
+    const watch =
+      (action: Action): Action =>
+      (...args) =>
+        Effect.zipRight(started, action(...args))
+    // The keys are those of the actions.
+    const actions = Record.map(manager.actions as Record.ReadonlyRecord<string, Action>, watch) as Manager["actions"]
+    const watched: Manager = { ...manager, actions }
     const recovered = Effect.flatMap(record(failure, report), ({ id }) => initiate(watched, id, "auto", {}))
     return Effect.catchIf(
       Effect.map(recovered, (recovery): Handled => ({ _tag: "Recorded", recovery })),

@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import * as Checkpoint from "../../../remember/Checkpoint.js"
 import * as Workflow from "../../../remember/Workflow.js"
 import type { FailureRecord } from "../../FailureRecord.js"
-import type { Action } from "../../RecoveryManager.js"
+import type { Action, Options } from "../../RecoveryManager.js"
 import { extraOf, type RecoveryType } from "./plans.js"
 import { note, type Open, step } from "./progress.js"
 import { type AnyCheck, type AnyCheckpoint, candidatesOf, failurePoint, type Validated, validate } from "./target.js"
@@ -18,6 +18,7 @@ export interface Settings {
   readonly checks: ReadonlyArray<AnyCheck>
   readonly actions: Partial<Readonly<Record<RecoveryType, Action>>>
   readonly fixes: Readonly<Record<string, (failure: FailureRecord) => Effect.Effect<unknown, unknown, unknown>>>
+  readonly restore: NonNullable<Options["restore"]>
   readonly maxRetries: number
 }
 
@@ -84,8 +85,8 @@ const resume = (job: Job) =>
     const { info, validated } = yield* findTarget(job, "identify_resumption_point")
     yield* step(open, "validate_checkpoint_state", accept(validated))
     yield* backUpAside(job)
-    yield* step(open, "restore_environment_context", found(validated, "environment"))
-    yield* step(open, "resolve_dependencies", found(validated, "dependencies"))
+    yield* step(open, "restore_environment_context", restored(job, info, validated, "environment"))
+    yield* step(open, "resolve_dependencies", restored(job, info, validated, "dependencies"))
     const back = rewind(job, Workflow.atCheckpoint(info.id))
     yield* runOn(job, "resume", "resume_from_checkpoint", "monitor_execution", back, info.id)
     yield* step(open, "validate_completion", hasCompleted(job))
@@ -101,7 +102,7 @@ const rollback = (job: Job) =>
     const back =
       job.workflow === undefined ? act(job, "rollback", info.id) : rewind(job, Workflow.atCheckpoint(info.id))
     yield* step(open, "execute_rollback_operations", back)
-    yield* step(open, "restore_environment", found(validated, "environment"))
+    yield* step(open, "restore_environment", restored(job, info, validated, "environment"))
     yield* step(open, "validate_rollback_success", isBack(job))
   })
 
@@ -206,8 +207,16 @@ const accept = ({ validation }: Validated) =>
     ? Effect.succeed(`valid, with ${validation.warnings.length} warnings`)
     : failed(`The checkpoint is not valid: ${validation.errors.join("; ")}`)
 
-const found = ({ warnings }: Validated, check: string) => {
-  const problems = warnings.filter((warning) => warning.check === check)
+/** By whoever knows how; else it is on record how things were found. */
+const restored = (
+  { failure, settings }: Job,
+  info: Checkpoint.Info,
+  { warnings }: Validated,
+  what: "environment" | "dependencies"
+): Effect.Effect<string, unknown, unknown> => {
+  const restore = settings.restore[what]
+  if (restore !== undefined) return Effect.as(restore(info, failure), "restored")
+  const problems = warnings.filter((warning) => warning.check === what)
   return Effect.succeed(
     problems.length === 0 ? "as it was" : problems.map(({ message, subject }) => `${subject}: ${message}`).join("; ")
   )

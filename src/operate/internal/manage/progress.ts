@@ -84,7 +84,12 @@ export const end = (open: Open, status: "completed" | "failed" | "cancelled", er
   Effect.gen(function* () {
     const found = yield* Ref.get(open.current)
     const now = yield* Clock.currentTimeMillis
-    yield* change(open, { error, completedAt: new Date(now) }, status, countsAtEnd(found, now, status))
+    const endedAt = new Date(now)
+    // Whoever was interrupted in a step could not say so.
+    const progress = found.details.progress.map((one) =>
+      one.status === "in_progress" ? { ...one, status: "failed" as const, endedAt, detail: error } : one
+    )
+    yield* change(open, { error, progress, completedAt: endedAt }, status, countsAtEnd(found, now, status))
   })
 
 /** What is counted when a recovery is given its final status. */

@@ -1,3 +1,4 @@
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -73,6 +74,8 @@ const dispatch = (request: Request): Effect.Effect<unknown, unknown, Needs> => {
       return Escalation.resolve(request.escalation, request.by, request.note)
     case "Statistics":
       return Insights.statistics
+    case "Period":
+      return period(request)
     case "Tune":
       return tune(request.step)
     case "Patterns":
@@ -109,6 +112,9 @@ const resolve = ({ answer, by, note, question, run, value }: Of<"Answer">) => {
   const answers = { retry: Answer.retry, skip: Answer.skip, abort: Answer.abort, value: Answer.json(value) }
   return Effect.as(Workflow.resolve(run, Answer.from({ by, note })(answers[answer]), { question }), { run, answer })
 }
+
+const period = ({ millis, ...query }: Of<"Period">) =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => Insights.since(new Date(now - millis), query))
 
 /** A schedule is nothing JSON knows; its description is. */
 const tune = (step: string) =>

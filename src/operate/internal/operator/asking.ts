@@ -1,5 +1,5 @@
 // Knows no part of the library that answers: the command line loads it before it knows whether it asks anything.
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
@@ -35,12 +35,21 @@ export const ask = (operator: Operator, request: Request): Effect.Effect<Reply> 
     })
   })
 
+/** What takes its time to answer is asked less often, so that nobody who looks slows down those who work. */
+const rest = 10
+
+const spaced = (every: Duration.Duration) =>
+  Schedule.identity<readonly [Duration.Duration, Reply]>().pipe(
+    Schedule.addDelay(([took]) => Duration.max(every, Duration.times(took, rest)))
+  )
+
 export const changes = (
   operator: Operator,
   request: Request,
   { every = "1 second" }: { readonly every?: Duration.DurationInput | undefined } = {}
 ): Stream.Stream<Reply> =>
-  Stream.repeatEffectWithSchedule(ask(operator, request), Schedule.spaced(every)).pipe(
+  Stream.repeatEffectWithSchedule(Effect.timed(ask(operator, request)), spaced(Duration.decode(every))).pipe(
+    Stream.map(([, reply]) => reply),
     Stream.map((reply) => [reply, JSON.stringify(reply)] as const),
     Stream.changesWith(([, before], [, after]) => before === after),
     Stream.map(([reply]) => reply)

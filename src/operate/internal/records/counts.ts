@@ -86,15 +86,18 @@ export const timeCounts = (of: ReadonlyArray<string>, millis: number): ReadonlyA
   { name: nameOf("times", ...of, "total"), add: Math.max(0, Math.round(millis)) }
 ]
 
-/** A longer row of retries is no longer told apart. */
+/** Later ones are no longer told apart. */
 const mostRetries = 20
 
 /** What each retry of a recovery came to after its delay; the last of them may have led to the good end. */
 export const retryCounts = (place: string, delays: ReadonlyArray<number>, isGood: boolean): ReadonlyArray<Count> =>
   place === ""
     ? []
-    : delays.slice(0, mostRetries).map((millis, i) => {
+    : delays.map((millis, i) => {
         const bucket = String(bucketOf(millis)).padStart(3, "0")
         const how = isGood && i === delays.length - 1 ? "good" : "bad"
-        return { name: nameOf("retries", place, String(i + 1).padStart(2, "0"), bucket, how), add: 1 }
+        return {
+          name: nameOf("retries", place, String(Math.min(i + 1, mostRetries)).padStart(2, "0"), bucket, how),
+          add: 1
+        }
       })

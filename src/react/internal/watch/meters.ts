@@ -13,7 +13,7 @@ const labels = (tags: Tags) => Object.entries(tags).map(([key, value]) => Metric
 const counter = (name: string, description: string) => (tags: Tags) => {
   const key = MetricKey.counter(`effect_recovery_${name}`, { description })
   const metric = Metric.fromMetricKey(MetricKey.taggedWithLabels(key, labels(tags)))
-  return () => metric.unsafeUpdate(1, [])
+  return (by = 1) => metric.unsafeUpdate(by, [])
 }
 
 // Every metric of the library: its name and what it counts.
@@ -24,6 +24,8 @@ const budgetRefused = counter("budget_refused", "Retries not made because their 
 const faults = counter("faults", "Failures a recovery was asked about, by category")
 const decisions = counter("decisions", "Decisions of recoveries, by strategy")
 const recoveries = counter("recoveries", "Recoveries that came to an end, by outcome")
+const lockWaits = counter("lock_waits", "Locks that were asked for, by kind and result")
+const lockWaited = counter("lock_waited_millis", "Milliseconds waited for locks, by kind")
 const breakerState = MetricKey.gauge("effect_recovery_breaker_state", {
   description: "0 closed, 1 half-open, 2 open, 3 isolated"
 })
@@ -52,6 +54,15 @@ export const forBreaker = (breaker: string, isGroup: boolean) => {
 export const forBulkhead = (bulkhead: string) => ({ refused: bulkheadRefused({ bulkhead }) })
 
 export const forBudget = (budget: string) => ({ refused: budgetRefused({ budget }) })
+
+/** Of a kind of lock: the names are too many. */
+export const forLock = (kind: string) => {
+  const waited = lockWaited({ kind })
+  return (result: "acquired" | "timeout", millis: number) => {
+    lockWaits({ kind, result })()
+    waited(millis)
+  }
+}
 
 /** Of a recovery; all of those without a name are counted as one. */
 export const forRecovery = (recovery = "unnamed") => ({

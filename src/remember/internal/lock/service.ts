@@ -6,6 +6,7 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { stoppedBy } from "../../../react/internal/guard/attemptTimeout.js"
 import { Line } from "../../../react/internal/guard/line.js"
+import { forLock } from "../../../react/internal/watch/meters.js"
 import type { Restore } from "../../../storage/Storage.js"
 import type { Driver, Grip, Name, Options, Service } from "../../Lock.js"
 import { type LockError, LockLost, type LockStatus, LockTimeout } from "../../LockError.js"
@@ -82,8 +83,11 @@ export const make = (driver: Driver): Service => {
       const clock = yield* Effect.clock
       const started = clock.unsafeCurrentTimeNanos()
       const waited = () => millisSince(started, clock)
-      const toTimeout = (status: LockStatus) =>
-        new LockTimeout({ lock: format(name), waited: Duration.millis(waited()), status })
+      const count = forLock(name.kind)
+      const toTimeout = (status: LockStatus) => {
+        count("timeout", waited())
+        return new LockTimeout({ lock: format(name), waited: Duration.millis(waited()), status })
+      }
       const key = yield* restore(driver.keyOf(name))
       yield* refuseAgain(key, name)
       const entered = yield* enter(key, timeoutMillis - waited(), restore)
@@ -94,6 +98,7 @@ export const make = (driver: Driver): Service => {
         Effect.onError(polled, () => Effect.sync(leave)),
         (error) => ("_tag" in error ? error : toTimeout(error))
       )
+      count("acquired", waited())
       return yield* take({ key, name, grip, since, heartbeat, patience, leave })
     })
 

@@ -147,6 +147,8 @@ export type Event =
       readonly attempt: number
       readonly onAmbiguous: "rerun" | "fail" | "ask" | "probe"
     }
+  /** A snapshot is on stable storage; one that a resume has answered is not saved again. */
+  | { readonly _tag: "CheckpointSaved"; readonly source: Source; readonly checkpoint: string; readonly id: string }
   /** A step goes on waiting for an attempt that was due before its process ended. */
   | {
       readonly _tag: "BackoffResumed"

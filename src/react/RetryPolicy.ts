@@ -66,6 +66,7 @@ export type Description =
  * - `"none"`: `d`
  * - `"full"`: uniform in `[0, d]`
  * - `"equal"`: uniform in `[d / 2, d]`
+ * - `"random"`: uniform in `[initialDelay, d]`
  * - `"decorrelated"`: uniform in `[initialDelay, 3 * previous delay]`
  * - a fraction `f` in `[0, 1]`: uniform in `[d - f * d, d + f * d]`
  *
@@ -75,7 +76,7 @@ export type Description =
  * @since 0.1.0
  * @category models
  */
-export type Jitter = "none" | "full" | "equal" | "decorrelated" | number
+export type Jitter = "none" | "full" | "equal" | "random" | "decorrelated" | number
 
 /**
  * What every curve understands.

@@ -277,4 +277,65 @@ describe.skipIf(isSkipped)("the page", () => {
       assert.strictEqual(yield* on(page, (page) => page.locator("main button").count()), 0)
       assert.isTrue(bytes.equals(fs.readFileSync(copy)))
     }))
+
+  test("a redraw leaves the keyboard where it was, also between two questions that look alike", (database) =>
+    Effect.gen(function* () {
+      const ask = (name: string) =>
+        Step.make(name, {
+          error: Declined,
+          run: () => new Declined(),
+          recover: { Declined: Strategy.manual(`${name}?`) }
+        })
+      const Two = Workflow.make("two", { error: Schema.Union(Declined, Schema.Unknown) }, () =>
+        Effect.all([ask("a")(), ask("b")()], { concurrency: 2, discard: true })
+      )
+      yield* Effect.exit(Workflow.execute(Two, { id: "two" }))
+      const { link } = yield* serve(database)
+      const page = yield* open(yield* browser, link)
+      yield* on(page, (page) => page.keyboard.press("4"))
+      const second = page.locator("section", { hasText: "b?" })
+      yield* on(second, (second) => second.getByRole("button", { name: "Skip" }).focus())
+      yield* Effect.exit(Workflow.execute(Order, { id: "another" }))
+      yield* settled
+      yield* on(page, (page) => page.getByRole("link", { name: "Failures 1" }).waitFor())
+      yield* on(page, (page) => page.keyboard.press("Enter"))
+      yield* on(page, (page) => page.getByText("two was told: skip").waitFor())
+      const { waits } = yield* Workflow.status("two")
+      assert.deepStrictEqual(
+        waits.filter(({ answered }) => answered).map(({ about }) => about),
+        []
+      )
+      yield* Effect.exit(Workflow.execute(Two, { id: "two" }))
+      const answered = yield* Effect.map(Workflow.status("two"), ({ waits }) =>
+        waits.filter(({ answered }) => answered)
+      )
+      assert.deepStrictEqual(
+        answered.map(({ about }) => about),
+        ["b?"]
+      )
+    }))
+
+  test("what was not there is shown when it is, and what was left says nothing any more", (database) =>
+    Effect.gen(function* () {
+      yield* RecoveryManager.report("timeout", { id: "f1" })
+      const { link } = yield* serve(database)
+      const page = yield* open(yield* browser, link)
+      const go = (hash: string) => on(page, (page) => page.evaluate(`location.hash = ${JSON.stringify(hash)}`))
+      yield* on(page, (page) => page.locator(".tile").first().waitFor())
+      yield* go("#/failures/f2")
+      yield* on(page, (page) => page.getByText("There is no failure").waitFor())
+      yield* RecoveryManager.report("network error", { id: "f2" })
+      yield* on(page, (page) => page.getByRole("heading", { name: "Failure f2" }).waitFor())
+      assert.strictEqual(yield* on(page, (page) => page.getByText("There is no failure").count()), 0)
+      yield* go("#/failures/nope")
+      yield* go("#/failures/f1")
+      yield* on(page, (page) => page.getByRole("heading", { name: "Failure f1" }).waitFor())
+      assert.strictEqual(yield* on(page, (page) => page.getByText("There is no failure").count()), 0)
+      yield* go("#/recoveries/r")
+      yield* on(page, (page) => page.getByText("There is no recovery").waitFor())
+      yield* on(page, (page) => page.keyboard.press("Backspace"))
+      yield* on(page, (page) => page.locator(".tile").first().waitFor())
+      yield* go("#/runs/%")
+      yield* on(page, (page) => page.locator(".trouble").waitFor())
+    }))
 })

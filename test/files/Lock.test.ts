@@ -7,6 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as MetricState from "effect/MetricState"
 import * as Option from "effect/Option"
 import { Lock } from "effect-recovery"
 import { temporaryFolder } from "../support/files.js"
@@ -131,6 +133,12 @@ for (const kind of kinds) {
             assert.strictEqual(error.lock, "task/T-1")
             assert.isAtLeast(Duration.toMillis(error.waited), 120)
             assert.isBelow(waited, 2_000)
+            // And in sum it is known how long locks of a kind are waited for.
+            const counted = Metric.unsafeSnapshot().find(
+              ({ metricKey: { name, tags } }) =>
+                name === "effect_recovery_lock_waited_millis" && tags.some(({ value }) => value === "task")
+            )?.metricState
+            assert.isTrue(MetricState.isCounterState(counted) && Number(counted.count) >= 120)
             assert.strictEqual(error.status.state, "held")
             assert.isString(error.status.owner)
             assert.deepStrictEqual(

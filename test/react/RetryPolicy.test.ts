@@ -129,6 +129,23 @@ describe("RetryPolicy", () => {
       )
     }
 
+    it.effect("random lies between the first delay and that of the curve", () =>
+      Effect.gen(function* () {
+        const policy = RetryPolicy.exponential({
+          maxRetries: 100,
+          initialDelay: 100,
+          maxDelay: 60_000,
+          jitter: "random"
+        })
+        const delays = millis(yield* RetryPolicy.preview(policy, 100))
+        for (const [retry, delay] of delays.entries()) {
+          assert.isAtLeast(delay, 100)
+          assert.isAtMost(delay, Math.min(60_000, 100 * 2 ** retry))
+        }
+        assert.isAbove(Math.max(...delays) - Math.min(...delays.slice(20)), 40_000)
+      }).pipe(Effect.withRandom(Random.make("random")))
+    )
+
     it.effect("decorrelated grows from the last delay, never beyond three times it", () =>
       Effect.gen(function* () {
         const policy = RetryPolicy.exponential({
@@ -340,7 +357,16 @@ describe("RetryPolicy", () => {
       maxRetries: FastCheck.nat({ max: 20 }),
       initialDelay: FastCheck.nat({ max: 100_000 }),
       maxDelay: FastCheck.nat({ max: 100_000 }),
-      jitter: FastCheck.constantFrom<Array<RetryPolicy.Jitter>>("none", "full", "equal", "decorrelated", 0, 0.3, 1)
+      jitter: FastCheck.constantFrom<Array<RetryPolicy.Jitter>>(
+        "none",
+        "full",
+        "equal",
+        "random",
+        "decorrelated",
+        0,
+        0.3,
+        1
+      )
     },
     (given) =>
       Effect.gen(function* () {

@@ -146,6 +146,23 @@ describe("RetryPolicy.Current", () => {
       const { aggressive, conservative, default: standard } = RetryPolicy.presets
       assert.deepStrictEqual(yield* delaysOf(conservative), [2_000, 3_000])
       assert.deepInclude(standard.description, { maxRetries: 3, initialDelay: 1_000, maxDelay: 30_000, jitter: 0.1 })
+      const { api } = RetryPolicy.presets
+      const tries = (error: unknown) => {
+        let calls = 0
+        const call = Effect.suspend(() => {
+          calls++
+          return Effect.fail(error)
+        })
+        return Effect.gen(function* () {
+          const fiber = yield* Effect.fork(Effect.exit(Effect.retry(call, api)))
+          yield* TestClock.adjust("10 minutes")
+          yield* fiber
+          return calls
+        })
+      }
+      assert.isAbove(yield* tries({ code: "ECONNRESET" }), 1)
+      assert.isAbove(yield* tries({ code: "ETIMEDOUT" }), 1)
+      for (const status of [429, 503, 500, 404, 401]) assert.strictEqual(yield* tries({ status }), 1)
       assert.deepInclude(aggressive.description, { maxRetries: 5, initialDelay: 500, maxDelay: 60_000, jitter: 0.1 })
     })
   )

@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
-import { Checkpoint, RetryPolicy, State, Step, Storage, Strategy, Transaction, Workflow } from "effect-recovery"
+import { Checkpoint, Events, RetryPolicy, State, Step, Storage, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
 import { backends } from "../support/storages.js"
 
@@ -31,6 +31,28 @@ for (const backend of backends) {
 
     const test = (name: string, body: (store: Storage.Store) => Effect.Effect<void, unknown, Storage.Storage>) =>
       it.scoped(name, () => Effect.flatMap(setup, ({ context, place }) => Effect.provide(body(place.store), context)))
+
+    test("whoever watches hears of each that is saved, once", () =>
+      Effect.gen(function* () {
+        const seen: Array<unknown> = []
+        const watching = Events.layer((event) =>
+          Effect.sync(() => {
+            if (event._tag === "CheckpointSaved") seen.push([event.source.run, event.checkpoint, event.id])
+          })
+        )
+        const W = Workflow.make("watched", {}, () => Effect.asVoid(Progress.save(state(1))))
+        const [outside] = yield* Effect.gen(function* () {
+          const saved = yield* Progress.save(state(0))
+          yield* Workflow.execute(W, { id: "r1" })
+          yield* Workflow.execute(W, { id: "r1" })
+          return [saved]
+        }).pipe(Effect.provide(watching))
+        const [inside] = yield* Checkpoint.list({ run: "r1" })
+        assert.deepStrictEqual(seen, [
+          [undefined, "progress", outside?.id],
+          ["r1", "progress", inside?.id]
+        ])
+      }))
 
     /** Changes a saved snapshot behind everybody's back. */
     const tamper = (

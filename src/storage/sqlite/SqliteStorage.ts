@@ -5,6 +5,8 @@
  * @since 0.1.0
  */
 import * as SqlClient from "@effect/sql/SqlClient"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -52,6 +54,27 @@ export interface Options extends SqliteClient.Options {
  */
 export const layer = (options: Options): Layer.Layer<Storage.Storage, StorageError> =>
   Layer.provide(layerClient({ lease: options.lease }), SqliteClient.layer(options))
+
+/**
+ * The same, with options from the configuration.
+ *
+ * @example
+ * ```ts
+ * import { SqliteStorage } from "effect-recovery/sqlite"
+ * import { Config } from "effect"
+ *
+ * export const storage = SqliteStorage.layerConfig({
+ *   filename: Config.string("RECOVERY_DATABASE").pipe(Config.withDefault("recovery.db"))
+ * })
+ * ```
+ *
+ * @since 0.5.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<Storage.Storage, StorageError | ConfigError.ConfigError> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer))
 
 /**
  * The same over a client that the program uses too.

@@ -177,6 +177,8 @@ const jittered = (description: CurveDescription, curve: Curve): ((state: State) 
       return surely(spread(({ retry }) => [0, plain(retry)]))
     case "equal":
       return surely(spread(({ retry }) => [plain(retry) / 2, plain(retry)]))
+    case "random":
+      return surely(spread(({ retry }) => [Math.min(initialDelay(), plain(retry)), plain(retry)]))
     case "decorrelated":
       return surely(
         spread(({ lastDelay }) => {

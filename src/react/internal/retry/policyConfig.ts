@@ -41,7 +41,7 @@ const duration = (name: string): Config.Config<Duration.Duration> =>
     return Option.isNone(decoded) ? invalid(text, `a duration such as "2 seconds"`) : Either.right(decoded.value)
   })
 
-const jitters: ReadonlyArray<Jitter> = ["none", "full", "equal", "decorrelated"]
+const jitters: ReadonlyArray<Jitter> = ["none", "full", "equal", "random", "decorrelated"]
 
 const jitter = Config.mapOrFail(Config.string("JITTER"), (text): Either.Either<Jitter, ConfigError.ConfigError> => {
   const kind = jitters.find((jitter) => jitter === text.trim())

@@ -54,6 +54,8 @@ const said = (event: Event): string => {
       return `nobody knows whether attempt ${event.attempt} happened; onAmbiguous says ${event.onAmbiguous}`
     case "BackoffResumed":
       return `goes on waiting for attempt ${event.attempt}, ${Duration.format(event.delay)}`
+    case "CheckpointSaved":
+      return `checkpoint ${event.checkpoint} is saved (${event.id})`
     case "RollbackStarted":
       return `transaction ${event.transaction} is undone, since it ${event.reason}`
     case "RollbackEnded":

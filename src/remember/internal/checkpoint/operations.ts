@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
+import * as Events from "../../../react/Events.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Checkpoint, Info, Options, Query, SaveOptions } from "../../Checkpoint.js"
 import { CheckpointInvalid, CheckpointNotFound, type Problem } from "../../CheckpointError.js"
@@ -69,9 +70,18 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
       Effect.flatMap(Effect.zip(Storage.Storage, Clock.currentTimeMillis), ([storage, at]) => {
         const snapshot = newSnapshot({ name, kind, at }, written, given)
         const info = infoAt(place, snapshot)
-        const saved = Effect.map(
-          saveIn(storage, place, snapshot, (key) => JSON.stringify(info(key))),
-          info
+        const saved = Effect.tap(
+          Effect.map(
+            saveIn(storage, place, snapshot, (key) => JSON.stringify(info(key))),
+            info
+          ),
+          ({ id, step }) =>
+            Events.emit({
+              _tag: "CheckpointSaved",
+              source: { run: runOf(place)?.id, step: step === "" ? undefined : step },
+              checkpoint: name,
+              id
+            })
         )
         return retention === undefined
           ? saved

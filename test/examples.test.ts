@@ -1,4 +1,9 @@
+import { createHash } from "node:crypto"
+import * as fs from "node:fs"
 import * as http from "node:http"
+import * as path from "node:path"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as NodeContext from "@effect/platform-node/NodeContext"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -7,6 +12,7 @@ import * as fallbackModel from "../examples/fallback-model.js"
 import * as files from "../examples/files/files.js"
 import * as locks from "../examples/files/locks.js"
 import * as fileTransactions from "../examples/files/transactions.js"
+import { fetchFile } from "../examples/files/verified-download.js"
 import * as keyedBreaker from "../examples/keyed-breaker.js"
 import * as ciMonitor from "../examples/operate/ci-monitor.js"
 import * as dashboard from "../examples/operate/dashboard.js"
@@ -15,6 +21,7 @@ import * as insights from "../examples/operate/insights.js"
 import * as recoveries from "../examples/operate/recoveries.js"
 import * as bulkhead from "../examples/policies/bulkhead.js"
 import * as circuitBreaker from "../examples/policies/circuit-breaker.js"
+import * as degradation from "../examples/policies/degradation.js"
 import * as faults from "../examples/policies/faults.js"
 import * as observing from "../examples/policies/observing.js"
 import * as limits from "../examples/policies/rate-limit-and-hedging.js"
@@ -37,6 +44,7 @@ import * as declinedCard from "../examples/workflows/declined-card.js"
 import * as llmChain from "../examples/workflows/llm-chain.js"
 import * as progress from "../examples/workflows/progress-websocket.js"
 import * as versions from "../examples/workflows/versions.js"
+import { temporaryFolder } from "./support/files.js"
 
 describe("the examples do what they say", () => {
   const cases: Readonly<Record<string, readonly [program: Effect.Effect<unknown, unknown>, result: unknown]>> = {
@@ -119,6 +127,10 @@ describe("the examples do what they say", () => {
     "policies/timeout": [timeout.program, { rate: 1.08, attempts: 2, stopped: 1 }],
     "policies/rate-limit-and-hedging": [limits.program, [1.08, "from the second call"]],
     "policies/recovery": [recovery.program, { file: "a.txt from the mirror", attempts: 4, missing: "" }],
+    "policies/degradation": [
+      degradation.program,
+      { answers: ["short answer", "Please come back later."], asked: ["full", "full", "simple", "short"] }
+    ],
     "policies/recoverable": [recoverable.program, { euro: 1.08, unknown: 1, calls: 4 }],
     "policies/recovery-policy": [recoveryPolicy.program, { failure: "Offline", charges: 1, balance: 42, reads: 3 }],
     "transactions/without-storage": [
@@ -284,5 +296,35 @@ describe("examples/download", () => {
       const gone = yield* Effect.flip(exit)
       assert.isTrue(gone._tag === "RecoveryExhausted" && gone.attempts === 11 && gone.error instanceof CutOff)
     })
+  )
+
+  it.scopedLive("a file is fetched once, goes on after a kill, and takes its place only when it is right", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const to = path.join(folder, "model.bin")
+      const digest = createHash("sha256").update(file).digest("hex")
+      const { ranges, url } = yield* serve({ cuts: 1, ranges: true })
+      // What another process had fetched before it was killed.
+      fs.writeFileSync(`${to}.part`, file.subarray(0, 10_000))
+      const get = (...urls: [string, ...Array<string>]) => fetchFile({ urls, to, digest })
+      assert.strictEqual(yield* get(url), "fetched")
+      assert.strictEqual(ranges[0], "bytes=10000-")
+      assert.isTrue(file.equals(fs.readFileSync(to)))
+      assert.isFalse(fs.existsSync(`${to}.part`))
+      const asked = ranges.length
+      assert.strictEqual(yield* get(url), "there already")
+      assert.strictEqual(ranges.length, asked)
+      // A mirror that has another file, and one that refuses, are passed over; what is wrong is not kept.
+      const other = yield* serve({ cuts: 0, ranges: false })
+      other.server.removeAllListeners("request")
+      other.server.on("request", (_, response: http.ServerResponse) => response.end("another file"))
+      fs.writeFileSync(to, "damaged")
+      assert.strictEqual(yield* get(other.url, url), "fetched")
+      assert.isTrue(file.equals(fs.readFileSync(to)))
+      fs.rmSync(to)
+      const wrong = yield* Effect.flip(get(other.url))
+      assert.strictEqual(wrong._tag, "WrongDigest")
+      assert.deepStrictEqual(fs.readdirSync(folder), [])
+    }).pipe(Effect.provide([NodeContext.layer, FetchHttpClient.layer]))
   )
 })

@@ -24,7 +24,16 @@ export type Status = "ok" | "warning" | "failing"
  * @category models
  */
 export interface Check {
-  readonly name: "storage" | "runs" | "questions" | "recoveries" | "failures" | "escalations" | "success" | "locks"
+  readonly name:
+    | "storage"
+    | "runs"
+    | "questions"
+    | "recoveries"
+    | "failures"
+    | "escalations"
+    | "success"
+    | "locks"
+    | "breakers"
   readonly status: Status
   /** What was found, and what to do. */
   readonly message: string

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema, TestClock } from "effect"
-import { Checkpoint, Fault, Lock, Step, Storage, Strategy, Workflow } from "effect-recovery"
+import { Checkpoint, CircuitBreaker, Fault, Lock, Step, Storage, Strategy, Workflow } from "effect-recovery"
 import { Escalation, HealthCheck, Insights, RecoveryManager } from "effect-recovery/operate"
 import { backends } from "../support/storages.js"
 
@@ -26,7 +26,8 @@ const fine: Readonly<Record<string, HealthCheck.Status>> = {
   failures: "ok",
   escalations: "ok",
   success: "ok",
-  locks: "ok"
+  locks: "ok",
+  breakers: "ok"
 }
 
 describe.each(backends)("HealthCheck on $name", ({ make }) => {
@@ -130,6 +131,17 @@ describe("HealthCheck", () => {
       )
       assert.deepStrictEqual(report.usage, Option.none())
     })
+  )
+
+  it.scoped("a circuit breaker that is open is told", () =>
+    Effect.gen(function* () {
+      const breaker = yield* CircuitBreaker.make({ name: "payments of the health check" })
+      yield* breaker.isolate
+      const report = yield* HealthCheck.run()
+      assert.deepStrictEqual(aboutOf(report, "breakers"), ["payments of the health check"])
+      yield* breaker.reset
+      assert.deepStrictEqual(statuses(yield* HealthCheck.run()), fine)
+    }).pipe(Effect.provide(Storage.layerMemory))
   )
 
   it.scoped("one that cannot be written says so, and what can be read is looked at", () =>

@@ -2,6 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { openBreakers } from "../../../react/internal/watch/meters.js"
 import * as Lock from "../../../remember/Lock.js"
 import * as Workflow from "../../../remember/Workflow.js"
 import * as Storage from "../../../storage/Storage.js"
@@ -72,7 +73,8 @@ export const checksOf = (limits: Limits) =>
       checked("failures", open),
       checked("escalations", unanswered(limits)),
       checked("success", success(limits)),
-      checked("locks", locks)
+      checked("locks", locks),
+      breakers
     ],
     { concurrency: 1 }
   )
@@ -196,3 +198,11 @@ const locks = Effect.gen(function* () {
         stale.map(({ lock }) => lock)
       )
 }).pipe(Effect.provide(Lock.layerStorage()))
+
+/** Of this process: where they lead is no business of the storage. */
+const breakers = Effect.sync(() => {
+  const open = openBreakers()
+  return open.length === 0
+    ? ok("breakers", "None of this process is open.")
+    : warning("breakers", `${counted(open.length, "circuit breaker")} open in this process.`, open)
+})

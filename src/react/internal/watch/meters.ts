@@ -1,6 +1,7 @@
 import * as Metric from "effect/Metric"
 import * as MetricKey from "effect/MetricKey"
 import * as MetricLabel from "effect/MetricLabel"
+import * as MetricState from "effect/MetricState"
 
 type Tags = Readonly<Record<string, string>>
 
@@ -31,6 +32,14 @@ const breakerState = MetricKey.gauge("effect_recovery_breaker_state", {
 })
 
 const states = { closed: 0, "half-open": 1, open: 2, isolated: 3 } as const
+
+/** The names of those that refuse calls, as far as they have one of their own. */
+export const openBreakers = (): ReadonlyArray<string> =>
+  Metric.unsafeSnapshot().flatMap(({ metricKey, metricState }) =>
+    metricKey.name === breakerState.name && MetricState.isGaugeState(metricState) && metricState.value >= states.open
+      ? metricKey.tags.map(({ value }) => value)
+      : []
+  )
 
 /** Of one breaker, or of all breakers of a keyed group, whose keys would be too many tags. */
 export const forBreaker = (breaker: string, isGroup: boolean) => {

@@ -15,6 +15,7 @@ import type * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as classify_ from "./internal/fault/classify.js"
 import { defaultRules } from "./internal/fault/defaultRules.js"
+import { detailedRules } from "./internal/fault/detailedRules.js"
 import { rulesPipeline as pipelineRules } from "./internal/fault/pipelineRules.js"
 import { declaredKey, type Subject } from "./internal/fault/subject.js"
 
@@ -179,6 +180,42 @@ export const layer = (...rules: ReadonlyArray<Rule>): Layer.Layer<never> =>
   )
 
 /**
+ * Takes no guess of the rules in force that is less sure than this, 0 to 1: a
+ * failure of which nothing better is known is `unknown`. Words in a message are
+ * 0.5, a code in it 0.7, everything that goes by shape at least 0.8.
+ *
+ * @example
+ * ```ts
+ * import { Fault } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * Fault.classify("the connection was closed, connection reset by peer").pipe(
+ *   Effect.map(({ category }) => category),
+ *   Effect.provide(Fault.layerAtLeast(0.6)),
+ *   Effect.runPromise
+ * ).then(console.log) // unknown
+ * ```
+ *
+ * @since 0.5.0
+ * @category layers
+ */
+export const layerAtLeast = (confidence: number): Layer.Layer<never> =>
+  Layer.effect(
+    Rules,
+    Effect.map(Rules, (inForce) => inForce.map((rule) => atLeast(rule, confidence)))
+  )
+
+const atLeast = (rule: Rule, confidence: number): Rule => ({
+  ...rule,
+  match: (subject) => {
+    const declaration = rule.match(subject)
+    return declaration === undefined || (declaration.confidence ?? classify_.usualConfidence) < confidence
+      ? undefined
+      : declaration
+  }
+})
+
+/**
  * Rules for build and deployment pipelines: the categories `linting`,
  * `formatting`, `testing`, `build`, `deployment`, `dependency`, `timeout` and
  * `infrastructure`, with the severity the words ask for, `medium` if they ask
@@ -203,6 +240,28 @@ export const layer = (...rules: ReadonlyArray<Rule>): Layer.Layer<never> =>
  * @category rules
  */
 export const rulesPipeline: ReadonlyArray<Rule> = pipelineRules
+
+/**
+ * Finer categories: `dns`, `certificate`, `disk`, `quota`, `memory`, `cpu`,
+ * `authentication`, `maintenance`, `configuration`, `schema` and `format`, beside
+ * those there are. `RetryPolicy.detailed` has a policy for each.
+ *
+ * @example
+ * ```ts
+ * import { Fault } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const fault = Fault.classify(Object.assign(new Error("getaddrinfo"), { code: "ENOTFOUND" })).pipe(
+ *   Effect.provide(Fault.layer(...Fault.rulesDetailed)),
+ *   Effect.runSync
+ * )
+ * console.log(fault.category) // dns
+ * ```
+ *
+ * @since 0.5.0
+ * @category rules
+ */
+export const rulesDetailed: ReadonlyArray<Rule> = detailedRules
 
 /**
  * Classifies an error, a defect or a whole `Cause`. Never fails: a value no

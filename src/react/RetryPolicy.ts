@@ -447,6 +447,29 @@ export const presets: Readonly<Record<"default" | "aggressive" | "conservative" 
   )
 }
 
+const never = ["certificate", "disk", "authentication", "configuration", "schema", "format"]
+
+/**
+ * By the categories of `Fault.rulesDetailed`: names that cannot be resolved are
+ * asked for soon again, quotas and limits for long; what does not go away by
+ * itself is not retried.
+ *
+ * @since 0.5.0
+ * @category presets
+ */
+export const detailed: RetryPolicy = byCategory({
+  ...Object.fromEntries(never.map((category) => [category, none])),
+  dns: linear({ maxRetries: 3, initialDelay: "5 seconds", increment: "5 seconds", maxDelay: "15 seconds" }),
+  memory: exponential({ maxRetries: 2, initialDelay: "5 seconds", factor: 3, maxDelay: "30 seconds" }),
+  cpu: exponential({ maxRetries: 3, initialDelay: "5 seconds", maxDelay: "30 seconds" }),
+  quota: exponential({ maxRetries: 10, initialDelay: "1 minute", maxDelay: "1 hour" }),
+  maintenance: exponential({ maxRetries: 6, initialDelay: "5 seconds", maxDelay: "5 minutes" }),
+  timeout: exponential({ maxRetries: 5, initialDelay: "1 second", maxDelay: "1 minute" }),
+  network: exponential({ maxRetries: 4, initialDelay: "2 seconds", maxDelay: "30 seconds" }),
+  unavailable: exponential({ maxRetries: 6, initialDelay: "5 seconds", maxDelay: "5 minutes" }),
+  "rate-limit": fixed({ maxRetries: 20, delay: "1 minute" })
+})
+
 /**
  * The first `count` delays of a policy, as it would wait after failures
  * without a category of their own. Jitter is drawn from `Random`.

@@ -121,6 +121,46 @@ describe("Fault.classify", () => {
     assert.strictEqual(classify("hm").confidence, 0)
   })
 
+  describe("rulesDetailed", () => {
+    const rows: ReadonlyArray<readonly [title: string, error: unknown, category: string]> = [
+      ["a name that is not resolved", coded("ENOTFOUND"), "dns"],
+      ["one in words", new Error("getaddrinfo failed for db.internal"), "dns"],
+      ["a certificate that has run out", coded("CERT_HAS_EXPIRED"), "certificate"],
+      ["a disk that is full", coded("ENOSPC"), "disk"],
+      ["a quota", coded("EDQUOT"), "quota"],
+      ["no memory", new Error("JavaScript heap out of memory"), "memory"],
+      ["a processor that is throttled", new Error("CPU throttled by the host"), "cpu"],
+      ["no credentials", { status: 401 }, "authentication"],
+      ["maintenance", new Error("The service is under maintenance"), "maintenance"],
+      ["a setting that is missing", new Error("missing environment variable DATABASE_URL"), "configuration"],
+      ["a schema", new Error("schema mismatch: expected v2"), "schema"],
+      ["a form", new Error("Unexpected token < in JSON"), "format"],
+      ["what is known by its status", { status: 503, message: "under maintenance" }, "unavailable"],
+      ["what is known by its code", Object.assign(coded("ECONNRESET"), { message: "out of memory" }), "network"],
+      ["what no rule knows", new Error("hm"), "unknown"]
+    ]
+    for (const [title, error, category] of rows) {
+      it(`${title} is ${category}`, () => {
+        const fault = Effect.runSync(Effect.provide(Fault.classify(error), Fault.layer(...Fault.rulesDetailed)))
+        assert.strictEqual(fault.category, category)
+      })
+    }
+  })
+
+  it("guesses that are less sure than is wanted are none, and what is declared is no guess", () => {
+    const classified = (failure: unknown) =>
+      Effect.runSync(
+        Effect.map(Effect.provide(Fault.classify(failure), Fault.layerAtLeast(0.6)), ({ category }) => category)
+      )
+    assert.strictEqual(classified("the connection was closed, timed out"), "unknown")
+    assert.strictEqual(classified("connect ECONNREFUSED 10.0.0.1:443"), "network")
+    assert.strictEqual(classified({ status: 503 }), "unavailable")
+    class Sure extends Data.TaggedError("Sure")<{}> {
+      readonly [Fault.declared] = Fault.declare({ category: "conflict", confidence: 0.1 })
+    }
+    assert.strictEqual(classified(new Sure()), "conflict")
+  })
+
   it("an error class may declare what it is", () => {
     class Quota extends Data.TaggedError("Quota")<{ readonly code: string }> {
       readonly [Fault.declared] = Fault.declare({ category: "rate-limit", severity: "high", retryAfter: "1 hour" })

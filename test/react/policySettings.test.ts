@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
-import { Recovery, RetryPolicy } from "effect-recovery"
+import { Fault, Recovery, RetryPolicy } from "effect-recovery"
 
 const from = (settings: Readonly<Record<string, string>>) =>
   Effect.withConfigProvider(
@@ -139,6 +139,29 @@ describe("RetryPolicy.Current", () => {
         self.pipe(Effect.provide(RetryPolicy.layerConfig()), Effect.withConfigProvider(provider))
       assert.deepStrictEqual(yield* waits(configured), [1_000])
     })
+  )
+
+  it.effect("the detailed policy waits by what it is", () =>
+    Effect.gen(function* () {
+      const retriesOf = (error: unknown) =>
+        Effect.gen(function* () {
+          const at: Array<number> = []
+          const call = Effect.flatMap(TestClock.currentTimeMillis, (now) => {
+            at.push(now / 1_000)
+            return Effect.fail(error)
+          })
+          const fiber = yield* Effect.fork(Effect.exit(Effect.retry(call, RetryPolicy.detailed)))
+          yield* TestClock.adjust("3 minutes")
+          yield* Fiber.interrupt(fiber)
+          return at.slice(1).map((time, i) => time - (at[i] ?? 0))
+        })
+      assert.deepStrictEqual(yield* retriesOf({ code: "ENOTFOUND" }), [5, 10, 15])
+      assert.deepStrictEqual(yield* retriesOf({ code: "ENOSPC" }), [])
+      assert.deepStrictEqual(yield* retriesOf({ status: 401 }), [])
+      assert.deepStrictEqual(yield* retriesOf({ code: "ENOMEM" }), [5, 15])
+      assert.deepStrictEqual(yield* retriesOf({ code: "EDQUOT" }), [60, 120])
+      assert.deepStrictEqual(yield* retriesOf({ status: 429 }), [60, 60, 60])
+    }).pipe(Effect.provide(Fault.layer(...Fault.rulesDetailed)))
   )
 
   it.effect("the presets", () =>

@@ -95,6 +95,9 @@ const decode = (input: Duration.DurationInput): Duration.Duration => {
   return duration
 }
 
+/** Of a rule that does not say how sure it is. */
+export const usualConfidence = 0.9
+
 const fromDeclaration = (declaration: Declaration, subject: Subject, cause: Cause.Cause<unknown>): Fault => {
   const category: Category = declaration.category
   const profile = profileOf(category)
@@ -104,7 +107,7 @@ const fromDeclaration = (declaration: Declaration, subject: Subject, cause: Caus
     category,
     severity: declaration.severity ?? profile.severity,
     transient: declaration.transient ?? profile.transient,
-    confidence: declaration.confidence ?? 0.9,
+    confidence: declaration.confidence ?? usualConfidence,
     fingerprint: fingerprint(category, subject.tag ?? subject.name, subject.message),
     message: subject.message,
     tag: Option.fromNullable(subject.tag),

@@ -68,7 +68,7 @@ const fromOne = (url: string, part: string, digest: string) =>
     if (found === digest) return
     // Whatever it is, it is of no use.
     yield* fs.remove(part)
-    yield* new WrongDigest({ url, found })
+    return yield* new WrongDigest({ url, found })
   }).pipe(
     Recovery.recover({ CutOff: Strategy.retry(RetryPolicy.exponential({ maxRetries: 5, initialDelay: "10 millis" })) })
   )

@@ -14,34 +14,35 @@ export interface About {
   readonly where: string | undefined
 }
 
-/** Comes when the server closes. */
-const closed = Effect.tap(Deferred.make<void>(), (closing) =>
-  Effect.addFinalizer(() => Deferred.succeed(closing, undefined))
-)
+/** What is live ends when the server closes. */
+const liveOf = (operator: Operator.Operator) =>
+  Effect.gen(function* () {
+    const closing = yield* Deferred.make<void>()
+    yield* Effect.addFinalizer(() => Deferred.succeed(closing, undefined))
+    return makeLive(operator, closing)
+  })
 
 export const reads = (operator: Operator.Operator, about: About) =>
   HttpApiBuilder.group(DashboardApi, "reads", (handlers) =>
-    Effect.map(
-      Effect.map(closed, (closing) => makeLive(operator, closing)),
-      (live) =>
-        handlers
-          .handle("about", () => Effect.succeed(about))
-          .handle("overview", ({ urlParams }) => json(operator, { _tag: "Overview", ...urlParams }))
-          .handle("live", ({ urlParams }) => live(urlParams))
-          .handle("statistics", () => json(operator, { _tag: "Statistics" }))
-          .handle("runs", ({ urlParams }) => json(operator, { _tag: "Runs", ...urlParams }))
-          .handle("run", ({ path }) => json(operator, { _tag: "Run", ...path }))
-          .handle("timeline", ({ path, urlParams }) => json(operator, { _tag: "Timeline", ...path, ...urlParams }))
-          .handle("failures", ({ urlParams }) => json(operator, { _tag: "Failures", ...urlParams }))
-          .handle("failure", ({ path }) => json(operator, { _tag: "Failure", ...path }))
-          .handle("suggestions", ({ path }) => json(operator, { _tag: "Suggest", failure: path.id }))
-          .handle("recoveries", ({ urlParams }) => json(operator, { _tag: "Recoveries", ...urlParams }))
-          .handle("recovery", ({ path }) => json(operator, { _tag: "Recovery", ...path }))
-          .handle("escalations", ({ urlParams }) => json(operator, { _tag: "Escalations", ...urlParams }))
-          .handle("patterns", ({ urlParams }) => json(operator, { _tag: "Patterns", ...urlParams }))
-          .handle("tuning", ({ path }) => json(operator, { _tag: "Tune", step: path.id }))
-          .handle("health", () => json(operator, { _tag: "Health" }))
-          .handle("checkpoints", ({ urlParams }) => json(operator, { _tag: "Checkpoints", ...urlParams }))
+    Effect.map(liveOf(operator), (live) =>
+      handlers
+        .handle("about", () => Effect.succeed(about))
+        .handle("overview", ({ urlParams }) => json(operator, { _tag: "Overview", ...urlParams }))
+        .handle("live", ({ urlParams }) => live(urlParams))
+        .handle("statistics", () => json(operator, { _tag: "Statistics" }))
+        .handle("runs", ({ urlParams }) => json(operator, { _tag: "Runs", ...urlParams }))
+        .handle("run", ({ path }) => json(operator, { _tag: "Run", ...path }))
+        .handle("timeline", ({ path, urlParams }) => json(operator, { _tag: "Timeline", ...path, ...urlParams }))
+        .handle("failures", ({ urlParams }) => json(operator, { _tag: "Failures", ...urlParams }))
+        .handle("failure", ({ path }) => json(operator, { _tag: "Failure", ...path }))
+        .handle("suggestions", ({ path }) => json(operator, { _tag: "Suggest", failure: path.id }))
+        .handle("recoveries", ({ urlParams }) => json(operator, { _tag: "Recoveries", ...urlParams }))
+        .handle("recovery", ({ path }) => json(operator, { _tag: "Recovery", ...path }))
+        .handle("escalations", ({ urlParams }) => json(operator, { _tag: "Escalations", ...urlParams }))
+        .handle("patterns", ({ urlParams }) => json(operator, { _tag: "Patterns", ...urlParams }))
+        .handle("tuning", ({ path }) => json(operator, { _tag: "Tune", step: path.id }))
+        .handle("health", () => json(operator, { _tag: "Health" }))
+        .handle("checkpoints", ({ urlParams }) => json(operator, { _tag: "Checkpoints", ...urlParams }))
     )
   )
 

@@ -49,8 +49,7 @@ export const changes = (
   { every = "1 second" }: { readonly every?: Duration.DurationInput | undefined } = {}
 ): Stream.Stream<Reply> =>
   Stream.repeatEffectWithSchedule(Effect.timed(ask(operator, request)), spaced(Duration.decode(every))).pipe(
-    Stream.map(([, reply]) => reply),
-    Stream.map((reply) => [reply, JSON.stringify(reply)] as const),
+    Stream.map(([, reply]) => [reply, JSON.stringify(reply)] as const),
     Stream.changesWith(([, before], [, after]) => before === after),
     Stream.map(([reply]) => reply)
   )

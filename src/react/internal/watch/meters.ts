@@ -64,13 +64,23 @@ export const forBulkhead = (bulkhead: string) => ({ refused: bulkheadRefused({ b
 
 export const forBudget = (budget: string) => ({ refused: budgetRefused({ budget }) })
 
+type LockMeter = (result: "acquired" | "timeout", millis: number) => void
+
+/** Programs have few kinds of locks, and acquire them often. */
+const locks = new Map<string, LockMeter>()
+
 /** Of a kind of lock: the names are too many. */
-export const forLock = (kind: string) => {
+export const forLock = (kind: string): LockMeter => {
+  const known = locks.get(kind)
+  if (known !== undefined) return known
   const waited = lockWaited({ kind })
-  return (result: "acquired" | "timeout", millis: number) => {
-    lockWaits({ kind, result })()
+  const waits = { acquired: lockWaits({ kind, result: "acquired" }), timeout: lockWaits({ kind, result: "timeout" }) }
+  const meter: LockMeter = (result, millis) => {
+    waits[result]()
     waited(millis)
   }
+  locks.set(kind, meter)
+  return meter
 }
 
 /** Of a recovery; all of those without a name are counted as one. */

@@ -22,6 +22,7 @@ import * as recoveries from "../examples/operate/recoveries.js"
 import * as bulkhead from "../examples/policies/bulkhead.js"
 import * as circuitBreaker from "../examples/policies/circuit-breaker.js"
 import * as degradation from "../examples/policies/degradation.js"
+import * as failover from "../examples/policies/failover.js"
 import * as faults from "../examples/policies/faults.js"
 import * as observing from "../examples/policies/observing.js"
 import * as limits from "../examples/policies/rate-limit-and-hedging.js"
@@ -55,6 +56,14 @@ describe("the examples do what they say", () => {
         short: "small: A short s",
         long: "no model: A story that is longer than the small model can take.",
         calls: [6, 2]
+      }
+    ],
+    failover: [
+      failover.program,
+      {
+        answer: "/rates from east",
+        asked: ["west", "east", "west", "east", "west", "east", "east"],
+        order: ["east closed", "west open"]
       }
     ],
     "keyed-breaker": [

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -19,6 +20,7 @@ import type { Breaker } from "./internal/guard/breaker.js"
 import * as breakers from "./internal/guard/breakers.js"
 import * as trip_ from "./internal/guard/trip.js"
 import { millis, PolicyInvalid, share, whole } from "./internal/retry/policy.js"
+import * as settings from "./internal/settings.js"
 
 export {
   /**
@@ -372,6 +374,63 @@ const notASnapshot = ({ restore }: Options) => ({
   value: restore,
   expected: "a snapshot; decode what was stored with CircuitBreaker.Snapshot"
 })
+
+/**
+ * Reads options of a breaker from the configuration, under a prefix; what is not
+ * there keeps its default, what makes no sense is a `ConfigError` that names the setting.
+ *
+ * | setting | meaning | default |
+ * |---|---|---|
+ * | `FAILURES` | in a row, that open it | 5 |
+ * | `RESET_AFTER` | such as `30 seconds` | 300 seconds |
+ * | `PROBES` | that must succeed to close it | 1 |
+ * | `MODE` | protect or observe | protect |
+ *
+ * @example
+ * ```ts
+ * import { CircuitBreaker } from "effect-recovery"
+ * import { ConfigProvider, Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   // Environment variables RATES_BREAKER_FAILURES, RATES_BREAKER_MODE and so on
+ *   const options = yield* CircuitBreaker.config("RATES_BREAKER")
+ *   const breaker = yield* CircuitBreaker.make({ name: "rates", ...options })
+ *   return breaker.name
+ * })
+ *
+ * const provider = ConfigProvider.fromMap(new Map([["RATES_BREAKER_FAILURES", "3"]]), { pathDelim: "_" })
+ * Effect.runPromise(Effect.withConfigProvider(program, provider)).then(console.log) // rates
+ * ```
+ *
+ * @since 0.5.0
+ * @category config
+ */
+export const config = (prefix?: string): Config.Config<Configured> =>
+  prefix === undefined ? fromConfig : Config.nested(fromConfig, prefix)
+
+/**
+ * What {@link config} reads.
+ *
+ * @since 0.5.0
+ * @category config
+ */
+export type Configured = Pick<Options, "trip" | "resetAfter" | "probes" | "mode">
+
+const fromConfig: Config.Config<Configured> = Config.mapOrFail(
+  Config.all({
+    failures: settings.optional(settings.number("FAILURES")),
+    resetAfter: settings.optional(settings.duration("RESET_AFTER")),
+    probes: settings.optional(settings.number("PROBES")),
+    mode: settings.optional(Config.literal("protect", "observe")("MODE"))
+  }),
+  ({ failures, mode, probes, resetAfter }) =>
+    settings.built(() => ({
+      trip: consecutive({ failures }),
+      resetAfter: resetAfter === undefined ? undefined : millis("resetAfter", resetAfter, 1),
+      probes: probes === undefined ? undefined : whole("probes", probes, 1),
+      mode
+    }))
+)
 
 /**
  * Runs the effect if the breaker lets it.

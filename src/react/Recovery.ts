@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Stream from "effect/Stream"
 import type { NoInfer } from "effect/Types"
+import * as CircuitBreaker from "./CircuitBreaker.js"
 import * as Events from "./Events.js"
 import type * as Fault from "./Fault.js"
 import { AttemptTimeout, type DecisionTaken, RecoveryExhausted } from "./internal/errors.js"
@@ -446,6 +447,45 @@ export const recoverable = <const O extends RecoverableOptions>(
 ): Effect.Effect<Recoverable<O>> =>
   // What is refused is not there.
   recoverable_.make<O>(options)
+
+const patient = RetryPolicy.exponential({ maxRetries: 5, initialDelay: "2 seconds", maxDelay: "5 minutes" })
+
+const opensAfter = (failures: number, resetAfter: Duration.DurationInput) => ({
+  trip: CircuitBreaker.consecutive({ failures }),
+  resetAfter
+})
+
+/**
+ * Options for work that is long, to spread into those of {@link recoverable}.
+ *
+ * | preset | each attempt | retries | breaker |
+ * |---|---|---|---|
+ * | `integration` | no limit | 5, after 2, 4, 8, 16 and 32 s | 5 failures, 10 minutes |
+ * | `import` | 30 minutes | as in force | 3 failures, 10 minutes |
+ * | `install` | 1 hour | 5, after 2, 4, 8, 16 and 32 s | 5 failures, 15 minutes |
+ * | `long` | 2 hours | as in force | 3 failures, 20 minutes |
+ *
+ * @example
+ * ```ts
+ * import { Recovery } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const install = yield* Recovery.recoverable({ name: "install", ...Recovery.presets.install })
+ *   return yield* install(Effect.succeed("installed"))
+ * })
+ * Effect.runPromise(program).then(console.log) // installed
+ * ```
+ *
+ * @since 0.5.0
+ * @category presets
+ */
+export const presets = {
+  integration: { retry: patient, breaker: opensAfter(5, "10 minutes") },
+  import: { timeout: "30 minutes", breaker: opensAfter(3, "10 minutes") },
+  install: { timeout: "1 hour", retry: patient, breaker: opensAfter(5, "15 minutes") },
+  long: { timeout: "2 hours", breaker: opensAfter(3, "20 minutes") }
+} as const satisfies Readonly<Record<string, Omit<RecoverableOptions, "name">>>
 
 /**
  * Answers failures as the `RecoveryPolicy` in force says for this name, for

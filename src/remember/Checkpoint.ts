@@ -186,6 +186,21 @@ export interface SaveOptions {
 }
 
 /**
+ * When a checkpoint is due.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Due {
+  /** Since the last one. Defaults to 5 minutes; with `progress` it does not matter. */
+  readonly interval?: Duration.DurationInput | undefined
+  /** How much of the work is done, from 0 to 1: due once for each milestone that was reached since the last one. */
+  readonly progress?: number | undefined
+  /** Defaults to each quarter: 0.25, 0.5, 0.75 and 1. */
+  readonly milestones?: ReadonlyArray<number> | undefined
+}
+
+/**
  * Which checkpoints to look for. Newest first.
  *
  * @since 0.2.0
@@ -253,10 +268,10 @@ export interface Checkpoint<in out S, out R = never, out RC = never> {
    * the run is resumed; in a step, each time the step comes by.
    */
   readonly save: (state: S, options?: SaveOptions) => Effect.Effect<Info, Trouble, Storage.Storage | R>
-  /** Saves if none was saved for as long as the interval; 5 minutes, unless it says otherwise. */
+  /** Saves if it is time for it, by the clock or by the progress of the work. */
   readonly saveIfDue: (
     state: S,
-    options?: SaveOptions & { readonly interval?: Duration.DurationInput | undefined }
+    options?: SaveOptions & Due
   ) => Effect.Effect<Option.Option<Info>, Trouble, Storage.Storage | R>
   /** Saves in the background at an interval, and at last when the scope closes. */
   readonly saveEvery: <E, R2>(

@@ -57,6 +57,18 @@ export interface Marker<out A, out R> {
 }
 
 /**
+ * A right that is held by whoever has a service: give a `Context.Tag`. What
+ * needs it does not compile where nobody provides it.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface Right<out R> extends Effect.Effect<unknown, never, R> {
+  /** How it is called. */
+  readonly key: string
+}
+
+/**
  * A cell that can be read.
  *
  * @since 0.2.0
@@ -74,6 +86,9 @@ export interface ReadOnly<out A, out R = never> {
   readonly cell: cell_.Cell<unknown>
   /** Not shown to others: neither exported nor read from outside. */
   readonly isPrivate: boolean
+  /** Who may write it, by the key of the tag; everybody, if it has no owner. */
+  readonly owner: string | undefined
+  readonly tags: ReadonlyArray<string>
   /** @internal */
   readonly refusal: (next: unknown) => Effect.Effect<string | undefined, never, Cells | R>
 }
@@ -89,17 +104,21 @@ export interface Past<out A> {
 
 /**
  * A cell that can be read and written; `E` is `StateRejected` if it has a
- * validator.
+ * validator, and `O` what its owner has.
  *
  * @since 0.2.0
  * @category models
  */
-export interface State<in out A, out E = never, out R = never> extends ReadOnly<A, R> {
-  readonly [TypeId]: Marker<A, R> & { readonly _W: Types.Contravariant<A>; readonly _E: Types.Covariant<E> }
-  readonly set: (value: A) => Effect.Effect<void, E, Cells | R>
-  readonly update: (change: (current: A) => A) => Effect.Effect<void, E, Cells | R>
+export interface State<in out A, out E = never, out R = never, out O = never> extends ReadOnly<A, R> {
+  readonly [TypeId]: Marker<A, R> & {
+    readonly _W: Types.Contravariant<A>
+    readonly _E: Types.Covariant<E>
+    readonly _O: Types.Covariant<O>
+  }
+  readonly set: (value: A) => Effect.Effect<void, E, Cells | R | O>
+  readonly update: (change: (current: A) => A) => Effect.Effect<void, E, Cells | R | O>
   /** As if it had never been written. */
-  readonly reset: Effect.Effect<void, E, Cells | R>
+  readonly reset: Effect.Effect<void, E, Cells | R | O>
 }
 
 /**
@@ -131,7 +150,7 @@ export interface Change<out A> {
  * @since 0.2.0
  * @category models
  */
-export interface Options<in out A, out R = never> {
+export interface Options<in out A, out R = never, out O = never, out RR = never> {
   /**
    * Whose it is. `workflow`, the default: the run's. `local`: that of the
    * `Workflow.section` it is used in. `global`: all runs' of the storage; no
@@ -142,6 +161,15 @@ export interface Options<in out A, out R = never> {
   readonly ttl?: Duration.DurationInput | undefined
   /** Neither exported nor read from outside. Defaults to false. */
   readonly private?: boolean | undefined
+  /**
+   * Who may write it: those who have this service. Defaults to everybody.
+   * Rollbacks and restores put it back whoever runs them.
+   */
+  readonly owner?: Right<O> | undefined
+  /** Who may read it, and so also who may write it. Defaults to everybody. */
+  readonly readers?: Right<RR> | undefined
+  /** To find it by in a {@link group}. */
+  readonly tags?: ReadonlyArray<string> | undefined
   /** Before each change, also one that is then refused. */
   readonly before?: ((change: Change<A>) => Effect.Effect<void, never, R>) | undefined
   /** After each change. Not run again when a resume reads the change from the journal. */
@@ -183,62 +211,73 @@ export interface Validated<in A> {
  * @category constructors
  */
 export const make: {
-  <A, I, R, R2 = never>(
+  <A, I, R, R2 = never, RR = never>(
     name: string,
     schema: Schema.Schema<A, I, R>,
     initial: NoInfer<A>,
-    options: Options<NoInfer<A>, R2> & { readonly readOnly: true }
-  ): ReadOnly<A, R>
-  <A, I, R, R2 = never>(
+    options: Options<NoInfer<A>, R2, never, RR> & { readonly readOnly: true }
+  ): ReadOnly<A, R | RR>
+  <A, I, R, R2 = never, O = never, RR = never>(
     name: string,
     schema: Schema.Schema<A, I, R>,
     initial: NoInfer<A>,
-    options: Options<NoInfer<A>, R2> & Validated<NoInfer<A>>
-  ): State<A, StateRejected, R | R2>
-  <A, I, R, R2 = never>(
+    options: Options<NoInfer<A>, R2, O, RR> & Validated<NoInfer<A>>
+  ): State<A, StateRejected, R | R2 | RR, O>
+  <A, I, R, R2 = never, O = never, RR = never>(
     name: string,
     schema: Schema.Schema<A, I, R>,
     initial: NoInfer<A>,
-    options?: Options<NoInfer<A>, R2>
-  ): State<A, never, R | R2>
-} = <A, I, R, R2>(
+    options?: Options<NoInfer<A>, R2, O, RR>
+  ): State<A, never, R | R2 | RR, O>
+} = <A, I, R, R2, O, RR>(
   name: string,
   schema: Schema.Schema<A, I, R>,
   initial: A,
-  options: Options<A, R2> & Partial<Validated<A>> = {}
+  options: Options<A, R2, O, RR> & Partial<Validated<A>> = {}
 ): never => {
-  const { scope = "workflow", ttl } = options
+  const { owner, readers, scope = "workflow", tags = [], ttl } = options
   const cell = cell_.makeCell(schema, { name, scope }, initial, ttl)
-  const writing = (change: (current: A) => A) => write<A, R, R2>(cell, options, change)
-  const state: State<A, StateRejected, R | R2> = {
+  const reading = having(readers)
+  const writing = (change: (current: A) => A) => reading(having(owner)(write<A, R, R2>(cell, options, change)))
+  const state: State<A, StateRejected, R | R2 | RR, O> = {
     [TypeId]: variance,
     name,
     cell: cell as cell_.Cell<unknown>,
     isPrivate: options.private === true,
+    owner: owner?.key,
+    tags,
     refusal: (next) =>
       // Asked with what the cell's own schema has read.
       Effect.map(cell_.get<A, R>(cell), (previous) => options.validate?.(next as A, previous)),
-    get: cell_.get<A, R>(cell),
+    get: reading(cell_.get<A, R>(cell)),
     set: (value) => writing(() => value),
     update: writing,
     reset: writing(() => initial),
-    changes: changesOf<A, R>(cell),
-    history: (limit = 100) => historyOf<A, R>(cell, limit)
+    changes:
+      readers === undefined ? changesOf<A, R>(cell) : Stream.unwrap(reading(Effect.sync(() => changesOf<A, R>(cell)))),
+    history: (limit = 100) => reading(historyOf<A, R>(cell, limit))
   }
   // The overloads say which of this the options allow.
   return state as never
 }
 
+/** Types see to it that there is a right where it is needed; whoever goes around them meets it here. */
+const having =
+  <H>(right: Right<H> | undefined) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | H> =>
+    right === undefined ? self : Effect.zipRight(right, self)
+
 const variance = {
   _A: (_: never) => _,
   _W: (_: unknown) => {},
   _E: (_: never) => _,
-  _R: (_: never) => _
+  _R: (_: never) => _,
+  _O: (_: never) => _
 }
 
 const write = <A, R, R2>(
   cell: cell_.Cell<A>,
-  { after, before, validate }: Options<A, R2> & Partial<Validated<A>>,
+  { after, before, validate }: Pick<Options<A, R2>, "after" | "before"> & Partial<Validated<A>>,
   change: (current: A) => A
 ): Effect.Effect<void, StateRejected, Cells | R | R2> =>
   Effect.suspend(() => {
@@ -310,14 +349,16 @@ export interface Group<S extends Members> {
   /** Writes those that are given. */
   readonly set: (
     values: { readonly [K in keyof S]?: ValueOf<S[K]> }
-  ) => Effect.Effect<void, ErrorOf<S[keyof S]>, Cells | RequirementsOf<S[keyof S]>>
-  readonly reset: Effect.Effect<void, ErrorOf<S[keyof S]>, Cells | RequirementsOf<S[keyof S]>>
+  ) => Effect.Effect<void, ErrorOf<S[keyof S]>, Cells | WritingOf<S[keyof S]>>
+  readonly reset: Effect.Effect<void, ErrorOf<S[keyof S]>, Cells | WritingOf<S[keyof S]>>
   /** All that are not private, as JSON. */
   readonly exportJson: Effect.Effect<string, never, Cells | RequirementsOf<S[keyof S]>>
   /** Takes what `exportJson` gave: all of it, or nothing. Cells it does not name keep their value. */
   readonly importJson: (
     json: string
-  ) => Effect.Effect<void, StateRejected | ErrorOf<S[keyof S]>, Cells | RequirementsOf<S[keyof S]>>
+  ) => Effect.Effect<void, StateRejected | ErrorOf<S[keyof S]>, Cells | WritingOf<S[keyof S]>>
+  /** Those of its cells that carry a tag, as a group. */
+  readonly tagged: (tag: string) => Group<Partial<S>>
 }
 
 /**
@@ -326,7 +367,7 @@ export interface Group<S extends Members> {
  */
 export interface Members {
   // biome-ignore lint/suspicious/noExplicitAny: a cell takes and gives what it holds, so no one type is above all
-  readonly [name: string]: State<any, unknown, unknown>
+  readonly [name: string]: State<any, unknown, unknown, unknown> | undefined
 }
 
 /**
@@ -348,14 +389,25 @@ export type ErrorOf<S> = S extends { readonly [TypeId]: { readonly _E: Types.Cov
 export type RequirementsOf<S> = S extends { readonly [TypeId]: { readonly _R: Types.Covariant<infer R> } } ? R : never
 
 /**
+ * What it takes to write a cell.
+ *
+ * @since 0.5.0
+ * @category groups
+ */
+export type WritingOf<S> =
+  | RequirementsOf<S>
+  | (S extends { readonly [TypeId]: { readonly _O: Types.Covariant<infer O> } } ? O : never)
+
+/**
  * Reads, writes, exports and imports several cells together.
  *
  * @since 0.2.0
  * @category groups
  */
 export const group = <const S extends Members>(members: S): Group<S> => {
-  const entries = Object.entries(members) as ReadonlyArray<
-    readonly [keyof S & string, State<unknown, unknown, unknown>]
+  // A cell that is left out is not there.
+  const entries = Object.entries(members).filter(([, state]) => state !== undefined) as ReadonlyArray<
+    readonly [keyof S & string, State<unknown, unknown, unknown, unknown>]
   >
   const shown = entries.filter(([, state]) => !state.isPrivate)
   const setAll = (values: Readonly<Record<string, unknown>>) =>
@@ -399,7 +451,8 @@ export const group = <const S extends Members>(members: S): Group<S> => {
             ),
             (values) => setAll(Object.fromEntries(values))
           )
-      )
+      ),
+    tagged: (tag) => group(Object.fromEntries(entries.filter(([, { tags }]) => tags.includes(tag))))
   }
   // Each member's own types say what its values, errors and needs are.
   return made as unknown as Group<S>

@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
-import { Fault, Recovery, RetryPolicy } from "effect-recovery"
+import { CircuitBreaker, Fault, Recovery, RetryPolicy } from "effect-recovery"
 
 const from = (settings: Readonly<Record<string, string>>) =>
   Effect.withConfigProvider(
@@ -197,6 +197,80 @@ describe("RetryPolicy.Current", () => {
       assert.throws(build, `The option "initialDelay"`)
       const short = RetryPolicy.exponential({ maxRetries: 2, maxDelay: "100 millis" })
       assert.deepStrictEqual(yield* delaysOf(short), [100, 100])
+    })
+  )
+})
+
+describe("CircuitBreaker.config", () => {
+  const read = (settings: Readonly<Record<string, string>>) =>
+    Effect.withConfigProvider(
+      CircuitBreaker.config("RATES"),
+      ConfigProvider.fromMap(new Map(Object.entries(settings)), { pathDelim: "_" })
+    )
+
+  it.effect("every setting arrives, and what is not there keeps its default", () =>
+    Effect.gen(function* () {
+      const options = yield* read({
+        RATES_FAILURES: "2",
+        RATES_RESET_AFTER: "1 minute",
+        RATES_PROBES: "3",
+        RATES_MODE: "observe"
+      })
+      assert.deepInclude(options, { resetAfter: 60_000, probes: 3, mode: "observe" })
+      assert.deepStrictEqual(options.trip?.description, { kind: "consecutive", failures: 2 })
+      const breaker = yield* CircuitBreaker.make({ name: "configured", ...options, mode: "protect" })
+      const call = Effect.fail({ code: "ECONNRESET" }).pipe(CircuitBreaker.protect(breaker), Effect.flip)
+      yield* call
+      yield* call
+      assert.deepInclude(yield* call, { _tag: "CircuitOpen", retryAfter: Duration.minutes(1) })
+      const byDefault = yield* read({})
+      assert.deepStrictEqual(byDefault.trip?.description, CircuitBreaker.consecutive().description)
+      yield* CircuitBreaker.make({ name: "default", ...byDefault })
+    })
+  )
+
+  it.effect("what makes no sense is a ConfigError that names the setting", () =>
+    Effect.gen(function* () {
+      for (const [setting, value] of [
+        ["FAILURES", "0"],
+        ["FAILURES", "many"],
+        ["RESET_AFTER", "soon"],
+        ["RESET_AFTER", "0 millis"],
+        ["PROBES", "0.5"],
+        ["MODE", "off"]
+      ]) {
+        const error = yield* Effect.flip(read({ [`RATES_${setting}`]: value ?? "" }))
+        assert.include(String(error), `RATES.${setting}`)
+      }
+    })
+  )
+})
+
+describe("Recovery.presets", () => {
+  it.effect("each makes a recoverable with its times, retries and threshold", () =>
+    Effect.gen(function* () {
+      const { import: importing, install, integration, long } = Recovery.presets
+      assert.deepStrictEqual(yield* delaysOf(integration.retry), [2_000, 4_000, 8_000, 16_000, 32_000])
+      assert.strictEqual(install.retry, integration.retry)
+      const settings = [integration, importing, install, long].map(({ breaker, ...preset }) => [
+        "timeout" in preset ? preset.timeout : "none",
+        breaker.trip.description,
+        breaker.resetAfter
+      ])
+      const failures = (failures: number) => ({ kind: "consecutive", failures })
+      assert.deepStrictEqual(settings, [
+        ["none", failures(5), "10 minutes"],
+        ["30 minutes", failures(3), "10 minutes"],
+        ["1 hour", failures(5), "15 minutes"],
+        ["2 hours", failures(3), "20 minutes"]
+      ])
+      const made = yield* Recovery.recoverable({ name: "import", ...importing })
+      const fiber = yield* Effect.fork(Effect.flip(made(Effect.never)))
+      for (let minutes = 0; minutes < 130; minutes++) yield* TestClock.adjust("1 minute")
+      const error = yield* Fiber.join(fiber)
+      // Three attempts of half an hour each, and the breaker refuses the fourth.
+      assert.strictEqual(error._tag, "CircuitOpen")
+      assert.strictEqual((yield* made.breaker.snapshot).state, "open")
     })
   )
 })

@@ -279,6 +279,23 @@ for (const backend of backends) {
         assert.strictEqual((yield* Progress.stats({ kind: "auto" })).count, 2)
       }))
 
+    test("is due once for each milestone, and anew when the work begins anew", () =>
+      Effect.gen(function* () {
+        const at = (progress: number, milestones?: ReadonlyArray<number>) =>
+          Effect.map(
+            Progress.saveIfDue(state(progress), { progress, milestones, metadata: { by: "test" } }),
+            Option.isSome
+          )
+        const seen = yield* Effect.forEach([0, 0.2, 0.25, 0.3, 0.49, 0.8, 0.9, 1, 1], (progress) => at(progress))
+        assert.deepStrictEqual(seen, [false, false, true, false, false, true, false, true, false])
+        const [newest] = yield* Progress.list()
+        assert.deepStrictEqual(newest?.metadata, { by: "test", progress: 1 })
+        assert.deepStrictEqual([yield* at(0.1), yield* at(0.3), yield* at(0.3)], [false, true, false])
+        assert.deepStrictEqual([yield* at(0.5, [0.9]), yield* at(0.95, [0.9])], [false, true])
+        // A total of nothing is no progress.
+        assert.isFalse(yield* at(0 / 0))
+      }))
+
     test("saves when it is due, and in the background", () =>
       Effect.gen(function* () {
         assert.isTrue(Option.isSome(yield* Progress.saveIfDue(state(1))))

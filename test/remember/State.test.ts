@@ -1,16 +1,22 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
-import { Parameters, RetryPolicy, State, Step, Strategy, Transaction, Workflow } from "effect-recovery"
+import { Checkpoint, Parameters, RetryPolicy, State, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
 import { backends } from "../support/storages.js"
 
 class Failed extends Schema.TaggedError<Failed>()("Failed", {}) {}
+
+class Billing extends Context.Tag("Billing")<Billing, boolean>() {}
+class Auditor extends Context.Tag("Auditor")<Auditor, boolean>() {}
 
 const Count = State.make("count", Schema.Number, 0)
 const Seen = State.make("seen", Schema.mutable(Schema.Array(Schema.String)), [])
@@ -99,6 +105,65 @@ describe("State without a run", () => {
       }
       yield* all.importJson(`{"count":7,"other":1}`)
       assert.strictEqual(yield* Count.get, 7)
+    }).pipe(Effect.provide(State.layer))
+  )
+
+  it.effect("a cell with an owner is written by those who have the right, and read by everybody", () =>
+    Effect.gen(function* () {
+      const Balance = State.make("balance", Schema.Number, 0, { owner: Billing, tags: ["money"] })
+      const charge = Balance.update((n) => n + 5)
+      expectTypeOf(charge).toEqualTypeOf<Effect.Effect<void, never, State.Cells | Billing>>()
+      expectTypeOf(Balance.get).toEqualTypeOf<Effect.Effect<number, never, State.Cells>>()
+      assert.strictEqual(Balance.owner, "Billing")
+      yield* Effect.provideService(charge, Billing, true)
+      assert.strictEqual(yield* Balance.get, 5)
+      // Also of whoever goes around the types.
+      const around = charge as Effect.Effect<void, never, State.Cells>
+      const exit = yield* Effect.exit(around)
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+      assert.strictEqual(yield* Balance.get, 5)
+      // What undoes a change needs no right of its own.
+      const failing = Effect.zipRight(Checkpoint.scoped(Balance), Effect.zipRight(charge, Effect.fail("declined")))
+      yield* Effect.scoped(failing).pipe(Effect.provideService(Billing, true), Effect.ignore)
+      assert.strictEqual(yield* Balance.get, 5)
+    }).pipe(Effect.provide(State.layer))
+  )
+
+  it.effect("a cell with readers is read by those who have the right, and so it is written", () =>
+    Effect.gen(function* () {
+      const Salary = State.make("salary", Schema.Number, 100, { owner: Billing, readers: Auditor })
+      const Grade = State.make("grade", Schema.Number, 1, { readers: Auditor, readOnly: true })
+      expectTypeOf(Salary.get).toEqualTypeOf<Effect.Effect<number, never, State.Cells | Auditor>>()
+      expectTypeOf(Salary.changes).toEqualTypeOf<Stream.Stream<number, never, State.Cells | Auditor>>()
+      expectTypeOf(Salary.set(1)).toEqualTypeOf<Effect.Effect<void, never, State.Cells | Auditor | Billing>>()
+      expectTypeOf(Grade.get).toEqualTypeOf<Effect.Effect<number, never, State.Cells | Auditor>>()
+      const read = Effect.zipRight(Salary.set(110), Effect.all([Salary.get, Grade.get, Stream.runHead(Salary.changes)]))
+      const [salary, grade, head] = yield* read.pipe(
+        Effect.provideService(Billing, true),
+        Effect.provideService(Auditor, true)
+      )
+      assert.deepStrictEqual([salary, grade, Option.getOrThrow(head)], [110, 1, 110])
+      const around = Salary.get as Effect.Effect<number, never, State.Cells>
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(around)))
+    }).pipe(Effect.provide(State.layer))
+  )
+
+  it.effect("cells of a group are found by their tags", () =>
+    Effect.gen(function* () {
+      const Price = State.make("price", Schema.Number, 3, { owner: Billing, tags: ["money", "public"] })
+      const Cost = State.make("cost", Schema.Number, 2, { tags: ["money"] })
+      const all = State.group({ count: Count, price: Price, cost: Cost })
+      expectTypeOf(all.reset).toEqualTypeOf<Effect.Effect<void, never, State.Cells | Billing>>()
+      const money = all.tagged("money")
+      expectTypeOf(money.get).toEqualTypeOf<
+        Effect.Effect<{ readonly count?: number; readonly price?: number; readonly cost?: number }, never, State.Cells>
+      >()
+      yield* Effect.provideService(all.set({ count: 1, price: 4, cost: 1 }), Billing, true)
+      assert.deepStrictEqual(yield* money.get, { price: 4, cost: 1 })
+      assert.deepStrictEqual(JSON.parse(yield* money.tagged("public").exportJson), { price: 4 })
+      yield* Effect.provideService(money.reset, Billing, true)
+      assert.deepStrictEqual(yield* all.get, { count: 1, price: 3, cost: 2 })
+      assert.deepStrictEqual(yield* all.tagged("nobody").get, {})
     }).pipe(Effect.provide(State.layer))
   )
 

@@ -104,6 +104,102 @@ export interface DecisionTaken {
 }
 
 /**
+ * One way of a failover that was tried.
+ *
+ * @since 0.5.0
+ * @category models
+ */
+export interface FailoverFailure<out E> {
+  readonly way: string
+  readonly error: E
+  /** What was known of it; not kept where the error comes from a journal. */
+  readonly fault?: Fault.Fault | undefined
+}
+
+type Failures<E> = readonly [FailoverFailure<E>, ...ReadonlyArray<FailoverFailure<E>>]
+
+/** As for `Exhausted`. */
+class EveryWay extends Data.TaggedError("FailoverExhausted")<{
+  /** Its name. */
+  readonly failover: string
+  /** What became of each way that was tried, in that order. */
+  readonly failures: Failures<unknown>
+}> {}
+
+/**
+ * Every way that was tried has failed. Keeps each failure whole.
+ *
+ * @since 0.5.0
+ * @category errors
+ */
+export class FailoverExhausted<out E> extends EveryWay {
+  declare readonly failures: Failures<E>
+  constructor(props: { readonly failover: string; readonly failures: Failures<E> }) {
+    super(props)
+    // As for RecoveryExhausted.
+    Object.defineProperty(this, "cause", { value: this.error, enumerable: false, configurable: true })
+  }
+  /** Of the way that was tried last. */
+  get error(): E {
+    const [first, ...rest] = this.failures
+    return (rest.at(-1) ?? first).error
+  }
+  /** As bad as the last failure; worth repeating if one of them was. */
+  get [declaredKey](): Declaration {
+    const [first, ...rest] = this.failures
+    const { category = "unknown", severity } = (rest.at(-1) ?? first).fault ?? {}
+    const waits = this.failures.flatMap(({ fault }) => (fault === undefined ? [] : Option.toArray(fault.retryAfter)))
+    const transient = this.failures.some(({ fault }) => fault?.transient === true)
+    // Whichever way is there first.
+    return { category, severity, transient, retryAfter: waits.length === 0 ? undefined : waits.reduce(Duration.min) }
+  }
+  override get message(): string {
+    const told = this.failures.map(({ error, way }) => {
+      const tag = tagOf(error)
+      const message = messageOf(error)
+      return `${way} (${tag === undefined || message.includes(tag) ? message : message === "" ? tag : `${tag}: ${message}`})`
+    })
+    return `No way of "${this.failover}" led to a result: ${told.join(", ")}`
+  }
+  /**
+   * The schema of an exhausted failover, for journals and wires.
+   *
+   * @since 0.5.0
+   */
+  static schema<E, EI, R>(
+    error: Schema.Schema<E, EI, R>
+  ): Schema.Schema<FailoverExhausted<E>, FailoverExhaustedEncoded<EI>, R> {
+    const encoded = Schema.Struct({
+      _tag: Schema.tag("FailoverExhausted"),
+      failover: Schema.String,
+      failures: Schema.NonEmptyArray(Schema.Struct({ way: Schema.String, error: error as Schema.Schema<E, EI, R> }))
+    })
+    const self = Schema.declare((input): input is FailoverExhausted<E> => input instanceof FailoverExhausted)
+    return Schema.transformOrFail(encoded, self, {
+      strict: true,
+      decode: (fields) => ParseResult.succeed(new FailoverExhausted<E>(fields)),
+      encode: ({ failover, failures: [first, ...rest] }) =>
+        ParseResult.succeed({ _tag: "FailoverExhausted" as const, failover, failures: [first, ...rest] as const })
+    }) as Schema.Schema<FailoverExhausted<E>, FailoverExhaustedEncoded<EI>, R>
+  }
+}
+
+/**
+ * @since 0.5.0
+ * @category errors
+ */
+export interface FailoverExhaustedEncoded<EI> {
+  readonly _tag: "FailoverExhausted"
+  readonly failover: string
+  readonly failures: readonly [WayFailureEncoded<EI>, ...ReadonlyArray<WayFailureEncoded<EI>>]
+}
+
+interface WayFailureEncoded<EI> {
+  readonly way: string
+  readonly error: EI
+}
+
+/**
  * The breaker refused the call; it was not made.
  *
  * @since 0.1.0

@@ -133,6 +133,11 @@ export class Breaker {
     return change
   }
 
+  /** Whether it would let a call through now. */
+  get isWilling(): boolean {
+    return this.state === "closed" || this.mayProbe()
+  }
+
   private mayProbe(): boolean {
     if (this.state === "open") return this.isDue()
     return this.state === "half-open" && this.probing + this.recovered < this.settings.probes

@@ -244,7 +244,9 @@ const outcome = (
     case "Rewind":
       return decision.begin
     case "GiveUp":
-      return decision.exhausted ? Effect.fail(exhaustion(session, failure)) : Effect.failCause(failure.cause)
+      if (!decision.exhausted) return Effect.failCause(failure.cause)
+      session.exhaustion = session.options.exhaustion?.() ?? exhaustion(session, failure)
+      return Effect.fail(session.exhaustion)
   }
 }
 

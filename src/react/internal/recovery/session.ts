@@ -9,7 +9,7 @@ import * as Events from "../../Events.js"
 import type * as Fault from "../../Fault.js"
 import type * as RetryBudget from "../../RetryBudget.js"
 import type * as Strategy from "../../Strategy.js"
-import { type DecisionTaken, RecoveryExhausted } from "../errors.js"
+import type { DecisionTaken } from "../errors.js"
 import * as meters from "../watch/meters.js"
 
 /** Which strategy takes which error. */
@@ -82,6 +82,8 @@ export interface Options {
   /** Asked before the rules in force. */
   readonly rules?: ReadonlyArray<Fault.Rule> | undefined
   readonly past?: ReadonlyArray<PastFailure> | undefined
+  /** What to fail with when nothing is left to try. Defaults to `RecoveryExhausted`. */
+  readonly exhaustion?: (() => unknown) | undefined
   /** Called with every failed attempt, before anybody is asked about it. */
   readonly onFailure?: (() => void) | undefined
   /** Called with every `Again` before its delay; what it does decides how durable the wait is. */
@@ -107,6 +109,8 @@ export interface Session {
   attempts: number
   /** Decisions, and those that did not come about. */
   settled: number
+  /** What it failed with when nothing was left to try. */
+  exhaustion: unknown
   /** The last failure from before, and what was decided then. */
   replayed: { readonly attempt: number; readonly decision: AnyAgain | undefined } | undefined
 }
@@ -124,6 +128,7 @@ export const make = (plan: Plan, options: Options, first: number): Session => ({
   fault: undefined,
   attempts: first,
   settled: 0,
+  exhaustion: undefined,
   replayed: undefined
 })
 
@@ -199,9 +204,9 @@ const outcomeOf = (session: Session, exit: Exit.Exit<unknown, unknown>): Events.
   if (Exit.isSuccess(exit)) return "recovered"
   if (Cause.isInterruptedOnly(exit.cause)) return "interrupted"
   const error = Cause.failureOption(exit.cause)
-  // An exhausted recovery further in would have decisions of its own.
-  const isOurs = error._tag === "Some" && error.value instanceof RecoveryExhausted
-  return isOurs && error.value.decisions === session.decisions ? "exhausted" : "failed"
+  // A recovery further in may be exhausted too, with an error of its own.
+  const isOurs = error._tag === "Some" && session.exhaustion !== undefined && error.value === session.exhaustion
+  return isOurs ? "exhausted" : "failed"
 }
 
 const beside = (

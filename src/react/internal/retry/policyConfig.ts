@@ -1,10 +1,9 @@
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
-import * as Duration from "effect/Duration"
+import type * as ConfigError from "effect/ConfigError"
+import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
-import * as Option from "effect/Option"
 import type { Jitter, RetryPolicy } from "../../RetryPolicy.js"
-import { PolicyInvalid } from "./policy.js"
+import { built, duration, invalid, number, optional, refusal } from "../settings.js"
 
 /** What stands in the configuration; what does not is undefined. */
 export interface Settings {
@@ -21,25 +20,6 @@ export interface Settings {
 
 const curves = ["exponential", "linear", "fixed", "fibonacci", "byCategory", "none"] as const
 type Curve = (typeof curves)[number]
-
-const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
-  Config.map(Config.option(config), Option.getOrUndefined)
-
-const invalid = (text: string, expected: string) =>
-  Either.left(ConfigError.InvalidData([], `Expected ${expected}, but got "${text}"`))
-
-/** Config's own reads a blank as 0, and a negative duration as none. */
-const number = (name: string): Config.Config<number> =>
-  Config.mapOrFail(Config.string(name), (text) => {
-    const value = text.trim() === "" ? Number.NaN : Number(text)
-    return Number.isNaN(value) ? invalid(text, "a number") : Either.right(value)
-  })
-
-const duration = (name: string): Config.Config<Duration.Duration> =>
-  Config.mapOrFail(Config.string(name), (text) => {
-    const decoded = text.includes("-") ? Option.none() : Duration.decodeUnknown(text.trim())
-    return Option.isNone(decoded) ? invalid(text, `a duration such as "2 seconds"`) : Either.right(decoded.value)
-  })
 
 const jitters: ReadonlyArray<Jitter> = ["none", "full", "equal", "random", "decorrelated"]
 
@@ -72,20 +52,13 @@ const misplaced = ({ curve, ...options }: Settings): string | undefined => {
   return curve === "none" ? undefined : given.find((option) => !reads(option))
 }
 
-const settingOf = (option: string): string => option.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
-
 /** `build` is the constructors' work, and its refusals are the configuration's. */
 export const config = (build: (settings: Settings) => RetryPolicy): Config.Config<RetryPolicy> =>
   Config.mapOrFail(settings, (settings) => {
-    const refuse = (option: string, message: string) =>
-      Either.left(ConfigError.InvalidData([settingOf(option)], message))
     const alien = misplaced(settings)
-    if (alien !== undefined) return refuse(alien, `It means nothing with CURVE=${settings.curve}; leave it out`)
-    try {
-      return Either.right(build(settings))
-    } catch (error) {
-      if (error instanceof PolicyInvalid)
-        return refuse(error.option === "delay" ? "initialDelay" : error.option, error.message)
-      throw error
-    }
+    if (alien !== undefined) return refusal(alien, `It means nothing with CURVE=${settings.curve}; leave it out`)
+    return built(
+      () => build(settings),
+      (option) => (option === "delay" ? "initialDelay" : option)
+    )
   })

@@ -1,5 +1,4 @@
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
@@ -10,6 +9,7 @@ import { CheckpointInvalid, CheckpointNotFound, type Problem } from "../../Check
 import { JournalError } from "../../RunError.js"
 import { type Checked, check, readState } from "./checks.js"
 import * as cleanup_ from "./cleanup.js"
+import { isDue, progressKey } from "./due.js"
 import { checkAbout, infoAt, infoOf, newSnapshot, toInfo, toInfos, toStats, toValidity } from "./info.js"
 import { beside, inPlace, orStop, type Place, recalled, recordIn, runOf, saveIn } from "./place.js"
 import { saveEvery } from "./scoped.js"
@@ -181,7 +181,7 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
   const self: Self = {
     name,
     save: (state, given = {}) => inPlace(`${name}!`, (place) => saveAt(place, state, given)),
-    saveIfDue: (state, { interval = "5 minutes", ...given } = {}) =>
+    saveIfDue: (state, { interval, milestones, progress, ...given } = {}) =>
       inPlace(`${name}!`, (place) =>
         Effect.gen(function* () {
           if (place._tag === "Body" && place.known !== undefined) {
@@ -190,8 +190,9 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
           const storage = yield* Storage.Storage
           const [last] = yield* orStop(place, storage.snapshots({ ...queryAt(place), limit: 1 }))
           const now = yield* Clock.currentTimeMillis
-          if (last === undefined || now - last.at >= Duration.toMillis(interval)) {
-            return Option.some(yield* saveAt(place, state, { kind: "auto", ...given }))
+          if (isDue(last && infoOf(last), now, { interval, milestones, progress })) {
+            const metadata = progress === undefined ? given.metadata : { ...given.metadata, [progressKey]: progress }
+            return Option.some(yield* saveAt(place, state, { kind: "auto", ...given, metadata }))
           }
           yield* recordIn(place, "CheckpointSaved", "null")
           return Option.none()

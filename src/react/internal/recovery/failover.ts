@@ -1,0 +1,178 @@
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as CircuitBreaker from "../../CircuitBreaker.js"
+import * as Decision from "../../Decision.js"
+import type { Options, WayStatus } from "../../Failover.js"
+import * as Fault from "../../Fault.js"
+import * as Strategy from "../../Strategy.js"
+import { FailoverExhausted, type FailoverFailure } from "../errors.js"
+import type { Breaker } from "../guard/breaker.js"
+import { PolicyInvalid, whole } from "../retry/policy.js"
+import { traced } from "../watch/traced.js"
+import { Pace } from "./pace.js"
+import { perform } from "./perform.js"
+
+type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+type Args = ReadonlyArray<unknown>
+
+interface Way {
+  readonly name: string
+  readonly breaker: Breaker
+  readonly pace: Pace
+  readonly call: (args: Args) => AnyEffect
+}
+
+/** What the caller got wrong, and what somebody else did meanwhile, says nothing about a way. */
+const innocent: ReadonlySet<string> = new Set(["validation", "not-found", "conflict", "cancelled"])
+
+const orders: Readonly<Record<string, true>> = { priority: true, turns: true, fastest: true }
+
+export const make = Effect.fnUntraced(function* (options: Options) {
+  const { breaker, handles = () => true, hooks, name, order = "priority" } = options
+  if (!Object.hasOwn(orders, order)) {
+    throw new PolicyInvalid({ option: "order", value: order, expected: `"priority", "turns" or "fastest"` })
+  }
+  const names = Object.keys(options.ways)
+  if (names.length === 0) throw new PolicyInvalid({ option: "ways", value: "empty", expected: "at least one way" })
+  const maxWays = options.maxWays === undefined ? names.length : whole("maxWays", options.maxWays, 1)
+  const breakers = yield* CircuitBreaker.keyed({
+    trip: CircuitBreaker.consecutive({ failures: 3 }),
+    resetAfter: "30 seconds",
+    probes: 2,
+    counts: ({ category }) => !innocent.has(category),
+    ...breaker,
+    name,
+    mode: "observe",
+    maxKeys: names.length
+  })
+  const clock: Clock.Clock = yield* Effect.clock
+  const ways = Object.entries(options.ways).map(([way, run]) =>
+    makeWay(way, run, breakers.breakerFor(way), clock, order)
+  )
+  const next = ordering(ways, order)
+  const settings = { source: { recovery: name }, name, hooks }
+
+  const call = (...args: Args): AnyEffect => {
+    const attempt = Effect.suspend(() => {
+      const [first, ...others] = next(true).slice(0, maxWays)
+      // There is a way, as was seen to above.
+      if (first === undefined) return Effect.void
+      const failures: Array<FailoverFailure<unknown>> = []
+      const found = ["*", takingOthers({ name, first, others, args, failures, handles })] as const
+      const plan = {
+        budgets: [],
+        find: (_: unknown, fault: () => Fault.Fault) => (handles(fault()) ? found : undefined)
+      }
+      return perform(first.call(args), plan, { ...settings, exhaustion: () => exhausted(name, failures) })
+    })
+    return traced(`Failover.${name}`, () => ({}), attempt)
+  }
+  const status = Effect.sync(() =>
+    next(false).map(
+      (way): WayStatus => ({ way: way.name, state: way.breaker.snapshot().state, millis: way.pace.millis })
+    )
+  )
+  const shown = Object.assign(call, { status, breakers })
+  return Object.defineProperty(shown, "name", { value: name })
+})
+
+const makeWay = (
+  name: string,
+  run: Options["ways"][string],
+  breaker: Breaker,
+  clock: Clock.Clock,
+  order: Options["order"]
+): Way => {
+  const pace = new Pace(() => clock.unsafeCurrentTimeMillis())
+  const isTimed = order === "fastest"
+  return {
+    name,
+    breaker,
+    pace,
+    call: (args) => {
+      // The failover's type says that its arguments are those of each way.
+      const work = Effect.suspend(() => run(...(args as never)))
+      return breaker.protect(isTimed ? pace.measure(work) : work)
+    }
+  }
+}
+
+/** Those that do well first, each group in its own order; `moves` says whether a turn is taken. */
+const ordering = (ways: ReadonlyArray<Way>, order: Options["order"]) => {
+  let turn = 0
+  const inOrder = (moves: boolean): ReadonlyArray<Way> => {
+    if (order === "fastest")
+      return ways
+        .map((way) => [way, way.pace.estimate()] as const)
+        .sort(bySecond)
+        .map(([way]) => way)
+    if (order !== "turns") return ways
+    const from = turn
+    if (moves) turn = (turn + 1) % ways.length
+    return [...ways.slice(from), ...ways.slice(0, from)]
+  }
+  return (moves: boolean): ReadonlyArray<Way> => {
+    const all = inOrder(moves)
+    return all.every(isWell) ? all : [...all.filter(isWell), ...all.filter((way) => !isWell(way))]
+  }
+}
+
+const bySecond = (a: readonly [Way, number], b: readonly [Way, number]) => a[1] - b[1]
+
+const isWell = ({ breaker }: Way): boolean => breaker.isWilling
+
+interface Taking {
+  readonly name: string
+  readonly first: Way
+  readonly others: ReadonlyArray<Way>
+  readonly args: Args
+  readonly failures: Array<FailoverFailure<unknown>>
+  readonly handles: (fault: Fault.Fault) => boolean
+}
+
+/** Instead of the way that failed, the next one; asked once per call, at its first failure. */
+const takingOthers = ({ args, failures, first, handles, name, others }: Taking): Strategy.For<never> =>
+  Strategy.fromOpen(`failover ${name}`, () => (failure: Strategy.Failure<unknown>) => {
+    failures.push({ way: first.name, error: failure.error, fault: failure.fault })
+    const take = (index: number): Effect.Effect<AnyDecision> => {
+      const way = others[index]
+      if (way === undefined) return Effect.succeed(Decision.exhausted)
+      let surfaces: AnyEffect | undefined
+      const effect = Effect.catchAllCause(way.call(args), (cause) =>
+        Effect.flatMap(noted(way.name, cause), (noted) => {
+          if (noted !== undefined) {
+            failures.push(noted)
+            if (!handles(noted.fault)) surfaces = Effect.failCause(cause)
+          }
+          return Effect.failCause(cause)
+        })
+      )
+      const otherwise = Effect.suspend(() =>
+        surfaces === undefined ? take(index + 1) : Effect.succeed(Decision.instead(surfaces))
+      )
+      return Effect.succeed({ _tag: "Instead", effect, by: way.name, otherwise })
+    }
+    return take(0)
+  })
+
+type AnyDecision = Decision.Decision<unknown, unknown, unknown>
+
+interface Noted extends FailoverFailure<unknown> {
+  readonly fault: Fault.Fault
+}
+
+const noted = (way: string, cause: Cause.Cause<unknown>): Effect.Effect<Noted | undefined> =>
+  Option.match(Cause.failureOption(cause), {
+    onNone: () => Effect.succeed(undefined),
+    onSome: (error) => Effect.map(Fault.classifier(undefined), (classify) => ({ way, error, fault: classify(error) }))
+  })
+
+const exhausted = (name: string, failures: ReadonlyArray<FailoverFailure<unknown>>) => {
+  const [first, ...rest] = failures
+  // Only what has failed is ever exhausted.
+  return first === undefined
+    ? new Error(name)
+    : new FailoverExhausted<unknown>({ failover: name, failures: [first, ...rest] })
+}

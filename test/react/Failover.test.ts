@@ -1,0 +1,369 @@
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
+import { Events, Failover, Fault, type Recovery } from "effect-recovery"
+
+class Down extends Schema.TaggedError<Down>()("Down", { way: Schema.String }) {
+  readonly [Fault.declared] = Fault.declare({ category: "unavailable" })
+}
+class Wrong extends Data.TaggedError("Wrong")<{}> {
+  readonly [Fault.declared] = Fault.declare({ category: "validation" })
+}
+
+/** A way that does as it is told, and what was called, in order. */
+const ways = (...names: ReadonlyArray<string>) => {
+  const called: Array<string> = []
+  const down = new Set<string>()
+  const take = (way: string) =>
+    Effect.suspend((): Effect.Effect<string, Down> => {
+      called.push(way)
+      return down.has(way) ? Effect.fail(new Down({ way })) : Effect.succeed(way)
+    })
+  return {
+    down,
+    ways: Object.fromEntries(names.map((way) => [way, () => take(way)])),
+    /** What was called since it was last asked. */
+    called: () => called.splice(0)
+  }
+}
+
+describe("Failover", () => {
+  it.effect("takes the next way when one fails, and no more than are needed", () =>
+    Effect.gen(function* () {
+      const { called, down, ways: three } = ways("a", "b", "c")
+      const failover = yield* Failover.make({ name: "three", ways: three })
+      assert.strictEqual(yield* failover(), "a")
+      assert.deepStrictEqual(called(), ["a"])
+      down.add("a")
+      assert.strictEqual(yield* failover(), "b")
+      assert.deepStrictEqual(called(), ["a", "b"])
+    })
+  )
+
+  it.effect("hands its arguments to each way", () =>
+    Effect.gen(function* () {
+      const sum = yield* Failover.make({
+        name: "sum",
+        ways: {
+          first: (_: number, __: number): Effect.Effect<number, Down> => Effect.fail(new Down({ way: "first" })),
+          second: (a: number, b: number): Effect.Effect<number, Down> => Effect.succeed(a + b)
+        }
+      })
+      assert.strictEqual(yield* sum(1, 2), 3)
+    })
+  )
+
+  it.effect("keeps the failure of every way, and is worth repeating if one of them was", () =>
+    Effect.gen(function* () {
+      const { down, ways: two } = ways("a", "b")
+      down.add("a").add("b")
+      const failover = yield* Failover.make({ name: "rates", ways: two })
+      const error = yield* Effect.flip(failover())
+      assert.strictEqual(error._tag, "FailoverExhausted")
+      assert.deepStrictEqual(
+        error.failures.map(({ error, fault, way }) => [way, error.way, fault?.category]),
+        [
+          ["a", "a", "unavailable"],
+          ["b", "b", "unavailable"]
+        ]
+      )
+      assert.strictEqual(error.error.way, "b")
+      assert.strictEqual(error.cause, error.error)
+      assert.match(error.message, /No way of "rates" led to a result: a \(.*Down.*\), b \(.*Down.*\)/)
+      const fault = yield* Fault.classify(error)
+      assert.deepInclude(fault, { category: "unavailable", transient: true })
+      const schema = Failover.FailoverExhausted.schema(Down)
+      const text = yield* Schema.encode(Schema.parseJson(schema))(error)
+      const back = yield* Schema.decode(Schema.parseJson(schema))(text)
+      assert.instanceOf(back, Failover.FailoverExhausted)
+      assert.deepStrictEqual(
+        back.failures.map(({ error, way }) => [way, error instanceof Down]),
+        [
+          ["a", true],
+          ["b", true]
+        ]
+      )
+    })
+  )
+
+  it.effect("waits as long as the way that is there first asks for", () =>
+    Effect.gen(function* () {
+      const asking = (seconds: number) => () =>
+        Effect.fail(
+          Object.assign(new Error("later"), {
+            [Fault.declared]: Fault.declare({ category: "rate-limit", retryAfter: Duration.seconds(seconds) })
+          })
+        )
+      const failover = yield* Failover.make({ name: "limits", ways: { a: asking(30), b: asking(5), c: asking(60) } })
+      const fault = yield* Fault.classify(yield* Effect.flip(failover()))
+      assert.deepStrictEqual(Option.map(fault.retryAfter, Duration.toSeconds), Option.some(5))
+    })
+  )
+
+  it.effect("a way that failed three times in a row is tried last, until two probes came back well", () =>
+    Effect.gen(function* () {
+      const { called, down, ways: two } = ways("a", "b")
+      const failover = yield* Failover.make({ name: "health", ways: two })
+      down.add("a")
+      yield* Effect.replicateEffect(failover(), 3)
+      assert.deepStrictEqual(called(), ["a", "b", "a", "b", "a", "b"])
+      yield* failover()
+      assert.deepStrictEqual(called(), ["b"])
+      assert.deepStrictEqual(
+        (yield* failover.status).map(({ state, way }) => [way, state]),
+        [
+          ["b", "closed"],
+          ["a", "open"]
+        ]
+      )
+      // Last does not mean never.
+      down.add("b")
+      down.delete("a")
+      assert.strictEqual(yield* failover(), "a")
+      assert.deepStrictEqual(called(), ["b", "a"])
+      down.delete("b")
+      yield* TestClock.adjust("30 seconds")
+      yield* failover()
+      assert.deepStrictEqual((yield* failover.status)[0], { way: "a", state: "half-open", millis: undefined })
+      yield* failover()
+      assert.deepStrictEqual((yield* failover.status)[0], { way: "a", state: "closed", millis: undefined })
+      assert.deepStrictEqual(called(), ["a", "a"])
+    })
+  )
+
+  it.effect("of many calls at once two are probes, the others go where it works", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      let isDown = true
+      const called = { a: 0, b: 0 }
+      const failover = yield* Failover.make({
+        name: "probes",
+        ways: {
+          a: () =>
+            Effect.suspend(() => {
+              called.a++
+              return isDown ? Effect.fail(new Down({ way: "a" })) : Deferred.await(gate)
+            }),
+          b: (): Effect.Effect<void, Down> => Effect.sync(() => void called.b++)
+        }
+      })
+      yield* Effect.replicateEffect(failover(), 3)
+      isDown = false
+      yield* TestClock.adjust("30 seconds")
+      const calls = yield* Effect.fork(
+        Effect.all(
+          Array.from({ length: 10 }, () => failover()),
+          { concurrency: 10 }
+        )
+      )
+      yield* TestClock.adjust(0)
+      assert.deepStrictEqual(called, { a: 5, b: 11 })
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(calls)
+      assert.strictEqual((yield* failover.status)[0]?.way, "a")
+    })
+  )
+
+  it.effect("a way that is isolated is the last resort, until it is reset", () =>
+    Effect.gen(function* () {
+      const { called, down, ways: two } = ways("a", "b")
+      const failover = yield* Failover.make({ name: "isolated", ways: two })
+      const a = yield* failover.breakers.get("a")
+      yield* a.isolate
+      yield* TestClock.adjust("1 hour")
+      yield* failover()
+      assert.deepStrictEqual(called(), ["b"])
+      down.add("b")
+      yield* failover()
+      assert.deepStrictEqual(called(), ["b", "a"])
+      yield* a.reset
+      yield* failover()
+      assert.deepStrictEqual(called(), ["a"])
+    })
+  )
+
+  it.effect("by turns, each call begins with the next way; asking how they stand takes no turn", () =>
+    Effect.gen(function* () {
+      const { called, down, ways: three } = ways("a", "b", "c")
+      const failover = yield* Failover.make({ name: "turns", ways: three, order: "turns" })
+      const seen: Array<string> = []
+      for (let n = 0; n < 4; n++) {
+        assert.strictEqual((yield* failover.status)[0]?.way, ["a", "b", "c", "a"][n])
+        seen.push(yield* failover())
+      }
+      assert.deepStrictEqual(seen, ["a", "b", "c", "a"])
+      called()
+      down.add("b")
+      yield* failover()
+      assert.deepStrictEqual(called(), ["b", "c"])
+    })
+  )
+
+  it.effect("the fastest first; a slow one is tried again after a while, and by one call", () =>
+    Effect.gen(function* () {
+      let slow = 1_000
+      const called: Array<string> = []
+      const way = (name: string, millis: () => number) => () =>
+        Effect.suspend((): Effect.Effect<string, Down> => {
+          called.push(name)
+          return Effect.as(Effect.sleep(millis()), name)
+        })
+      const failover = yield* Failover.make({
+        name: "fastest",
+        order: "fastest",
+        ways: { slow: way("slow", () => slow), quick: way("quick", () => 100) }
+      })
+      const call = Effect.gen(function* () {
+        const fiber = yield* Effect.fork(failover())
+        yield* TestClock.adjust("1 seconds")
+        return yield* Fiber.join(fiber)
+      })
+      // Each is measured once.
+      assert.deepStrictEqual([yield* call, yield* call, yield* call, yield* call], ["slow", "quick", "quick", "quick"])
+      assert.deepStrictEqual(yield* failover.status, [
+        { way: "quick", state: "closed", millis: 100 },
+        { way: "slow", state: "closed", millis: 1_000 }
+      ])
+      // Ten times as slow: after more than three half-lives it may be worth a try.
+      yield* TestClock.adjust("205 seconds")
+      yield* call
+      slow = 10
+      yield* TestClock.adjust("10 seconds")
+      called.length = 0
+      const several = yield* Effect.fork(Effect.all([failover(), failover(), failover()], { concurrency: 3 }))
+      yield* TestClock.adjust("1 seconds")
+      yield* Fiber.join(several)
+      assert.deepStrictEqual(called, ["slow", "quick", "quick"])
+      // 0.8 of what it was, and 0.2 of what it is.
+      assert.deepInclude(yield* failover.status, { way: "slow", state: "closed", millis: 802 })
+    })
+  )
+
+  it.effect("what it does not handle surfaces as it is, also of a later way", () =>
+    Effect.gen(function* () {
+      const calls: Array<string> = []
+      const fail = <E>(name: string, error: E) =>
+        Effect.suspend(() => {
+          calls.push(name)
+          return Effect.fail(error)
+        })
+      const failover = yield* Failover.make({
+        name: "picky",
+        handles: ({ category }) => category !== "validation",
+        ways: {
+          a: (isWrong: boolean): Effect.Effect<never, Down | Wrong> =>
+            isWrong ? fail("a", new Wrong()) : fail("a", new Down({ way: "a" })),
+          b: (_: boolean) => fail("b", new Wrong()),
+          c: (_: boolean) => fail("c", new Down({ way: "c" }))
+        }
+      })
+      expectTypeOf(failover).toEqualTypeOf<
+        Failover.Failover<[isWrong: boolean], never, Down | Wrong | Failover.FailoverExhausted<Down | Wrong>, never>
+      >()
+      assert.instanceOf(yield* Effect.flip(failover(true)), Wrong)
+      assert.deepStrictEqual(calls.splice(0), ["a"])
+      assert.instanceOf(yield* Effect.flip(failover(false)), Wrong)
+      assert.deepStrictEqual(calls, ["a", "b"])
+    })
+  )
+
+  it.effect("what the caller got wrong does not count against a way", () =>
+    Effect.gen(function* () {
+      const failover = yield* Failover.make({ name: "innocent", ways: { a: () => Effect.fail(new Wrong()) } })
+      yield* Effect.replicateEffect(Effect.flip(failover()), 5)
+      assert.strictEqual((yield* failover.status)[0]?.state, "closed")
+    })
+  )
+
+  it.effect("tries no more ways than it may", () =>
+    Effect.gen(function* () {
+      const { called, down, ways: three } = ways("a", "b", "c")
+      down.add("a").add("b")
+      const failover = yield* Failover.make({ name: "bounded", ways: three, maxWays: 2 })
+      const error = yield* Effect.flip(failover())
+      assert.deepStrictEqual(called(), ["a", "b"])
+      assert.strictEqual(error.failures.length, 2)
+    })
+  )
+
+  it.effect("a defect and an interruption pass, and count for nobody's next way", () =>
+    Effect.gen(function* () {
+      const { called, ways: one } = ways("b")
+      const dying = yield* Failover.make({ name: "dying", ways: { a: () => Effect.die("bug"), ...one } })
+      const exit = yield* Effect.exit(dying())
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDieType(exit.cause))
+      const hanging = yield* Failover.make({ name: "hanging", ways: { a: () => Effect.never, ...one } })
+      const fiber = yield* Effect.fork(hanging())
+      yield* TestClock.adjust(0)
+      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+      assert.deepStrictEqual(called(), [])
+      assert.strictEqual((yield* hanging.status)[0]?.state, "closed")
+    })
+  )
+
+  it.scoped("tells which way was taken, and that none was left", () =>
+    Effect.gen(function* () {
+      const { down, ways: two } = ways("a", "b")
+      const reports: Array<Recovery.Report["outcome"]> = []
+      const failover = yield* Failover.make({
+        name: "told",
+        ways: two,
+        hooks: { onOutcome: ({ outcome }) => Effect.sync(() => reports.push(outcome)) }
+      })
+      down.add("a")
+      const events = yield* Events.subscribe
+      yield* failover()
+      const first = yield* Stream.runHead(events)
+      assert.deepInclude(Option.getOrThrow(first), {
+        _tag: "Decided",
+        source: { recovery: "told" },
+        strategy: "b",
+        decision: "Instead"
+      })
+      down.add("b")
+      yield* Effect.either(failover())
+      assert.deepStrictEqual(reports, ["recovered", "exhausted"])
+    })
+  )
+
+  it.effect("options that make no sense are named", () =>
+    Effect.gen(function* () {
+      const { ways: one } = ways("a")
+      const refused = (options: object) =>
+        // What is tested is what the types refuse.
+        Effect.sandbox(Failover.make({ name: "bad", ways: one, ...options })).pipe(
+          Effect.flip,
+          Effect.map((cause) => Cause.pretty(cause))
+        )
+      assert.match(yield* refused({ order: "random" }), /"order" is random; give "priority", "turns" or "fastest"/)
+      assert.match(yield* refused({ ways: {} }), /at least one way/)
+      assert.match(yield* refused({ maxWays: 0 }), /"maxWays" is 0/)
+    })
+  )
+
+  it("cannot fail where one of its ways cannot, unless it may not come to it", () => {
+    const risky = (n: number): Effect.Effect<number, Down> => Effect.succeed(n)
+    const safe = (n: number) => Effect.succeed(String(n))
+    const both = Failover.make({ name: "safe", ways: { risky, safe } })
+    expectTypeOf(both).toEqualTypeOf<Effect.Effect<Failover.Failover<[n: number], number | string, never, never>>>()
+    const bounded = Failover.make({ name: "bounded", ways: { risky, safe }, maxWays: 1 })
+    expectTypeOf(bounded).toEqualTypeOf<
+      Effect.Effect<Failover.Failover<[n: number], number | string, Failover.FailoverExhausted<Down>, never>>
+    >()
+    // @ts-expect-error: an argument of the ways
+    Effect.flatMap(both, (failover) => failover("1"))
+    // @ts-expect-error: an option there is not
+    Failover.make({ name: "typo", ways: { risky }, ordr: "turns" })
+    // @ts-expect-error: one that takes something else
+    Failover.make({ name: "mixed", ways: { risky, other: (text: string) => Effect.succeed(text) } })
+  })
+})

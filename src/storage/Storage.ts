@@ -15,6 +15,7 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { makeLeases } from "./internal/leases.js"
 import { makeMemoryStore } from "./internal/memoryStore.js"
+import * as tiers_ from "./internal/tiers.js"
 import { LeaseHeld, LeaseLost, type Reason, StorageError } from "./StorageError.js"
 
 export {
@@ -720,6 +721,64 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
     }
   }))
 }
+
+/**
+ * A place in front of a store that keeps states of snapshots by an id that
+ * stands for their very bytes, such as a Redis, with whatever time to live it likes.
+ *
+ * @since 0.5.0
+ * @category tiers
+ */
+export interface Tier {
+  /** A failure is as if it had nothing. */
+  readonly get: (id: string) => Effect.Effect<Option.Option<string | Uint8Array>, unknown>
+  /** A failure is passed over. */
+  readonly set: (id: string, state: string | Uint8Array) => Effect.Effect<void, unknown>
+}
+
+/**
+ * A tier in this process's memory: the states that were used last.
+ *
+ * @since 0.5.0
+ * @category tiers
+ */
+export const tierMemory: (options?: {
+  /** States at most. Defaults to 1,000. */
+  readonly capacity?: number | undefined
+  /** Defaults to 1 hour. */
+  readonly timeToLive?: Duration.DurationInput | undefined
+}) => Effect.Effect<Tier> = (options = {}) => tiers_.memory(options)
+
+/**
+ * Reads states through tiers: the first that has one answers, and those before
+ * it take it in. Of a snapshot only its state is ever taken from a tier, so what was removed or
+ * rewound by others is so at once. For stores that are far away.
+ *
+ * @example
+ * ```ts
+ * import { Checkpoint, Storage } from "effect-recovery"
+ * import { Effect, Layer, Option, Schema } from "effect"
+ *
+ * // Yours, such as one over a network.
+ * const remote = Storage.memoryStore()
+ *
+ * const storage = Layer.scoped(
+ *   Storage.Storage,
+ *   Effect.gen(function* () {
+ *     const memory = yield* Storage.tierMemory({ capacity: 500 })
+ *     return yield* Storage.make(Storage.tiered(remote, [memory]), { owner: "worker-1" })
+ *   })
+ * )
+ *
+ * const Progress = Checkpoint.make("progress", { schema: Schema.Number })
+ * const program = Effect.zipRight(Progress.save(40), Progress.latest())
+ * Effect.runPromise(Effect.provide(program, storage)).then((latest) => console.log(Option.isSome(latest))) // true
+ * ```
+ *
+ * @since 0.5.0
+ * @category tiers
+ */
+export const tiered: (store: Store, tiers: ReadonlyArray<Tier>) => Store = tiers_.tiered
 
 /**
  * Keeps everything in memory, as long as the layer lives. The same program is

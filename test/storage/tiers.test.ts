@@ -1,0 +1,107 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/TestClock"
+import { Checkpoint, Storage } from "effect-recovery"
+import { Testing } from "effect-recovery/testing"
+
+const Text = Checkpoint.make("text", { schema: Schema.String, compressAbove: 100 })
+
+/** A store that counts how often it hands out a state. */
+const far = () => {
+  const inner = Storage.memoryStore()
+  const seen = { states: 0 }
+  const counted = <A, E>(self: Effect.Effect<A, E>) => Effect.tap(self, () => Effect.sync(() => seen.states++))
+  const store: Storage.Store = {
+    ...inner,
+    newest: (query) => counted(inner.newest(query)),
+    snapshot: (key) => counted(inner.snapshot(key))
+  }
+  return { seen, store }
+}
+
+const layerOver = (store: Storage.Store) => Layer.scoped(Storage.Storage, Storage.make(store, { owner: "test" }))
+
+/** A tier of one's own: bytes by id, which may be down. */
+const shelf = () => {
+  const kept = new Map<string, string | Uint8Array>()
+  const now = { isDown: false }
+  const unlessDown = <A>(answer: () => A) =>
+    Effect.suspend(() => (now.isDown ? Effect.fail("down") : Effect.succeed(answer())))
+  const tier: Storage.Tier = {
+    get: (id) => unlessDown(() => Option.fromNullable(kept.get(id))),
+    set: (id, state) => unlessDown(() => void kept.set(id, state))
+  }
+  return { kept, now, tier }
+}
+
+describe("a store behind tiers", () => {
+  const checks = Testing.storageContract(
+    Effect.map(Storage.tierMemory({ capacity: 3 }), (memory) => Storage.tiered(Storage.memoryStore(), [memory]))
+  )
+  for (const { check, name } of checks) it.live(name, () => check)
+
+  it.effect("hands out a state once, small or compressed; then the nearest tier that has it answers", () =>
+    Effect.gen(function* () {
+      const { seen, store } = far()
+      const near = yield* Storage.tierMemory({ timeToLive: "1 minute" })
+      const { kept, now, tier } = shelf()
+      const long = "lorem ipsum ".repeat(50)
+      const program = Effect.gen(function* () {
+        for (const text of ["short", long]) {
+          seen.states = 0
+          kept.clear()
+          const { id } = yield* Text.save(text)
+          assert.strictEqual(Option.getOrThrow(yield* Text.latest()).state, text)
+          assert.strictEqual((yield* Text.restore(id)).state, text)
+          assert.deepStrictEqual([seen.states, kept.size], [1, 1])
+          // Beyond its time in memory, the one behind has it.
+          yield* TestClock.adjust("2 minutes")
+          assert.strictEqual(Option.getOrThrow(yield* Text.latest()).state, text)
+          assert.strictEqual(seen.states, 1)
+          // And without either of them, the store.
+          yield* TestClock.adjust("2 minutes")
+          now.isDown = true
+          assert.strictEqual(Option.getOrThrow(yield* Text.latest()).state, text)
+          assert.strictEqual(seen.states, 2)
+          now.isDown = false
+        }
+      })
+      yield* Effect.provide(program, layerOver(Storage.tiered(store, [near, tier])))
+    })
+  )
+
+  it.effect("what another process removes or saves is so at once", () =>
+    Effect.gen(function* () {
+      const { store } = far()
+      const memory = yield* Storage.tierMemory()
+      const other = layerOver(store)
+      const program = Effect.gen(function* () {
+        const { id } = yield* Text.save("first")
+        yield* Text.restore(id)
+        yield* Effect.provide(Text.save("second"), other)
+        assert.strictEqual(Option.getOrThrow(yield* Text.latest()).state, "second")
+        yield* store.remove([Number(id)])
+        assert.strictEqual((yield* Effect.flip(Text.restore(id)))._tag, "CheckpointNotFound")
+      })
+      yield* Effect.provide(program, layerOver(Storage.tiered(store, [memory])))
+    })
+  )
+
+  it.effect("a tier that hands out other bytes is found out", () =>
+    Effect.gen(function* () {
+      const { kept, tier } = shelf()
+      const program = Effect.gen(function* () {
+        const { id } = yield* Text.save("mine")
+        yield* Text.restore(id)
+        for (const key of kept.keys()) kept.set(key, `"yours"`)
+        const error = yield* Effect.flip(Text.restore(id))
+        assert.strictEqual(error._tag, "CheckpointInvalid")
+        assert.include(error.message, "digest")
+      })
+      yield* Effect.provide(program, layerOver(Storage.tiered(Storage.memoryStore(), [tier])))
+    })
+  )
+})

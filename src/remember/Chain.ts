@@ -143,6 +143,8 @@ export interface Options<
    * iterations. Defaults to false.
    */
   readonly alwaysCriticize?: boolean | undefined
+  /** To be kept with each of its checkpoints, as JSON has it, such as the name of a model. */
+  readonly metadata?: ((input: Input["Type"]) => Readonly<Record<string, unknown>>) | undefined
 }
 
 /**
@@ -252,6 +254,7 @@ export interface Moment<out Text> {
   readonly at: Date
   /** The id of the checkpoint. */
   readonly checkpoint: string
+  readonly metadata: Readonly<Record<string, unknown>>
 }
 
 /**
@@ -275,7 +278,7 @@ export interface Suggestion {
   readonly parameters: Readonly<Record<string, string | number | boolean>>
   /** How well the strategy fits the failure, 0 to 1. The list is ordered by it. */
   readonly confidence: number
-  /** How often it led to a good end: of this chain's latest runs, if one of them has tried it. */
+  /** How often it led to a good end: of those of this chain's latest runs that are most like this one, if one of them has tried it. */
   readonly estimatedSuccess: number
 }
 

@@ -323,14 +323,67 @@ for (const backend of backends) {
         })
         yield* Effect.gen(function* () {
           yield* chain.runWithRecovery(undefined, { id: "good" })
+          yield* chain.runWithRecovery(undefined, { id: "asking" })
           const rate = Effect.map(
-            chain.suggestions("good", new Overloaded()),
+            chain.suggestions("asking", new Overloaded()),
             (all) => all.find(({ strategy }) => strategy === "retry")?.estimatedSuccess
           )
           assert.strictEqual(yield* rate, 1)
           fails = 2
           yield* Effect.exit(chain.runWithRecovery(undefined, { id: "bad" }))
           assert.strictEqual(yield* rate, 0.5)
+          // What became of a run says nothing of what could be done about it.
+          const [own] = (yield* chain.suggestions("good", new Overloaded())).filter(
+            ({ strategy }) => strategy === "retry"
+          )
+          assert.strictEqual(own?.estimatedSuccess, 0)
+        }).pipe(Effect.provide(layer))
+      })
+    )
+
+    it.scoped("runs with texts like this one count before others", () =>
+      Effect.gen(function* () {
+        const { layer } = yield* setup
+        const failed = new Set<string>()
+        const chain = Chain.make("alike", {
+          input: Schema.String,
+          text: Schema.String,
+          error: Overloaded,
+          metadata: (prompt) => ({ model: "small", promptLength: prompt.length }),
+          generate: ({ input }) => Effect.succeed(input),
+          validate: {
+            // The first attempt fails; of poems the second does, too.
+            judge: Step.make("judge", {
+              success: Chain.Verdict,
+              error: Overloaded,
+              run: (text: string) =>
+                Effect.suspend(() =>
+                  failed.has(text) && !text.startsWith("A poem")
+                    ? Effect.succeed(Chain.passed)
+                    : Effect.zipRight(
+                        Effect.sync(() => failed.add(text)),
+                        Effect.fail(new Overloaded())
+                      )
+                ),
+              recover: { Overloaded: Strategy.retry(RetryPolicy.fixed({ maxRetries: 1, delay: 0 })) }
+            })
+          }
+        })
+        yield* Effect.gen(function* () {
+          const start = (text: string) => Effect.exit(chain.runWithRecovery(text, { id: text }))
+          for (let n = 0; n < 21; n++) {
+            yield* start(`A poem about the sea, number ${n}`)
+            yield* start(`Release notes of version ${n}`)
+          }
+          const rate = (id: string) =>
+            Effect.map(
+              chain.suggestions(id, new Overloaded()),
+              (all) => all.find(({ strategy }) => strategy === "retry")?.estimatedSuccess
+            )
+          assert.strictEqual(yield* rate("A poem about the sea, number 20"), 0)
+          assert.strictEqual(yield* rate("Release notes of version 20"), 1)
+          const [moment] = yield* chain.history("Release notes of version 20")
+          assert.deepStrictEqual(moment?.metadata, { model: "small", promptLength: 27 })
         }).pipe(Effect.provide(layer))
       })
     )

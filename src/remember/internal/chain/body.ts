@@ -18,6 +18,7 @@ interface AnyOptions {
   readonly criticize?: Readonly<Record<string, AnyPart>> | undefined
   readonly maxIterations?: number | undefined
   readonly alwaysCriticize?: boolean | undefined
+  readonly metadata?: ((input: never) => Readonly<Record<string, unknown>>) | undefined
 }
 
 /** The parts of a chain, ready to be run as steps of a workflow. */
@@ -89,15 +90,17 @@ interface State {
 export const run = (parts: Parts, input: unknown): Effect.Effect<Result<unknown>, unknown, unknown> =>
   Effect.gen(function* () {
     const start: State = { iteration: 0, text: undefined, verdicts: {}, feedback: {} }
-    yield* mark(parts, "initialization", start)
-    if (parts.retrieve.size > 0) yield* mark(parts, "pre_retrieval", start)
+    const mark = marking(parts, input)
+    yield* mark("initialization", start)
+    if (parts.retrieve.size > 0) yield* mark("pre_retrieval", start)
     const retrieved = yield* sideBySide(parts.retrieve, [input])
-    return yield* iterate(parts, { input, retrieved: retrieved as Readonly<Record<string, string>> }, start)
+    return yield* iterate(parts, { input, retrieved: retrieved as Readonly<Record<string, string>>, mark }, start)
   })
 
 interface Given {
   readonly input: unknown
   readonly retrieved: Readonly<Record<string, string>>
+  readonly mark: ReturnType<typeof marking>
 }
 
 const iterate = (parts: Parts, given: Given, before: State): Effect.Effect<Result<unknown>, unknown, unknown> =>
@@ -106,7 +109,7 @@ const iterate = (parts: Parts, given: Given, before: State): Effect.Effect<Resul
     ({ isOver, state }) =>
       isOver
         ? Effect.zipRight(
-            mark(parts, "complete", state),
+            given.mark("complete", state),
             Effect.succeed({
               text: state.text,
               passed: isGood(state),
@@ -120,7 +123,7 @@ const iterate = (parts: Parts, given: Given, before: State): Effect.Effect<Resul
 
 const isGood = ({ verdicts }: State): boolean => Object.values(verdicts).every(({ passed }) => passed)
 
-const iteration = (parts: Parts, given: Given, before: State) =>
+const iteration = (parts: Parts, { mark, ...given }: Given, before: State) =>
   Effect.gen(function* () {
     const { alwaysCriticize = false, maxIterations = 3 } = parts.options
     const context: Context<unknown, unknown> = {
@@ -132,19 +135,19 @@ const iteration = (parts: Parts, given: Given, before: State) =>
     }
     const text = yield* parts.generate(context)
     const generated: State = { iteration: context.iteration, text, verdicts: {}, feedback: before.feedback }
-    yield* mark(parts, "generation", generated)
-    yield* mark(parts, "pre_validation", generated)
+    yield* mark("generation", generated)
+    yield* mark("pre_validation", generated)
     const verdicts = (yield* sideBySide(parts.validate, [text, context])) as State["verdicts"]
     const validated: State = { ...generated, verdicts }
-    yield* mark(parts, "validation", validated)
+    yield* mark("validation", validated)
     const isLast = context.iteration >= maxIterations
     // There is nothing to be said about a good text, nor to be made of it after the last iteration.
     if (isLast || (isGood(validated) && !alwaysCriticize)) return { isOver: true, state: validated }
     if (parts.criticize.size === 0) return { isOver: false, state: validated }
-    yield* mark(parts, "pre_criticism", validated)
+    yield* mark("pre_criticism", validated)
     const feedback = (yield* sideBySide(parts.criticize, [text, context])) as State["feedback"]
     const criticised: State = { ...validated, feedback }
-    yield* mark(parts, "criticism", criticised)
+    yield* mark("criticism", criticised)
     return { isOver: false, state: criticised }
   })
 
@@ -159,5 +162,10 @@ const sideBySide = (
 ): Effect.Effect<Readonly<Record<string, unknown>>, unknown, unknown> =>
   Effect.all(Object.fromEntries([...parts].map(([name, part]) => [name, part(...args)])), { concurrency: "unbounded" })
 
-const mark = ({ checkpoint }: Parts, step: ChainStep, { feedback, iteration, text, verdicts }: State) =>
-  checkpoint.save({ step, iteration, verdicts, feedback, ...(text === undefined ? {} : { text }) })
+/** A checkpoint says what the chain has come to, and what the program wants to know of it beside. */
+const marking = ({ checkpoint, options }: Parts, input: unknown) => {
+  // The options say which input it takes.
+  const metadata = options.metadata?.(input as never)
+  return (step: ChainStep, { feedback, iteration, text, verdicts }: State) =>
+    checkpoint.save({ step, iteration, verdicts, feedback, ...(text === undefined ? {} : { text }) }, { metadata })
+}

@@ -6,11 +6,11 @@ import type { Parts } from "./body.js"
 
 export const historyOf = ({ checkpoint }: Parts, run: string) =>
   Effect.flatMap(checkpoint.list({ run, limit: Number.MAX_SAFE_INTEGER }), (newestFirst) =>
-    Effect.forEach([...newestFirst].reverse(), ({ at, id }) =>
+    Effect.forEach([...newestFirst].reverse(), ({ at, id, metadata }) =>
       Effect.map(checkpoint.restore(id), ({ state }): Moment<unknown> => {
         const { feedback, iteration, step, text, verdicts } = state
         // Nothing but the chain saves these.
-        return { step: step as ChainStep, iteration, text, verdicts, feedback, at, checkpoint: id }
+        return { step: step as ChainStep, iteration, text, verdicts, feedback, at, checkpoint: id, metadata }
       })
     )
   )

@@ -5,12 +5,14 @@ import type { ChainStep, Suggestion } from "../../Chain.js"
 import * as Workflow from "../../Workflow.js"
 import type { Parts } from "./body.js"
 import { hints } from "./hints.js"
+import { type Compared, likeness } from "./likeness.js"
 import { historyOf } from "./look.js"
 
 const inCheck: ReadonlySet<ChainStep> = new Set(["pre_validation", "validation", "pre_criticism", "criticism"])
 
-/** How often runs of this chain came to a good end in which something of the kind was done; of the latest ones. */
-const latest = 20
+/** Runs of this chain that are compared, the latest ones, and how many of them count: those most alike. */
+const latest = 50
+const alike = 20
 
 interface Seen {
   readonly retried: number
@@ -24,7 +26,7 @@ export const suggest = (parts: Parts, run: string, error: unknown) =>
     // Nothing was kept of it, so there is nothing to say.
     if (last === undefined) return []
     const fault = yield* Fault.classify(error)
-    const [retried, rewound] = yield* successes(parts.name)
+    const [retried, rewound] = yield* successes(parts, run, last)
     const all: ReadonlyArray<Suggestion | undefined> = [
       hint(fault.category),
       last.iteration > 1
@@ -93,12 +95,16 @@ const afterGeneration = (step: ChainStep): ReadonlyArray<Suggestion> => [
   }
 ]
 
-/** How the latest runs of the chain ended in which something was retried, and in which something was rewound. */
-const successes = (workflow: string) =>
+/** How those of the latest runs that were most like this one ended in which something was retried, and in which something was rewound. */
+const successes = (parts: Parts, self: string, last: Compared) =>
   Effect.gen(function* () {
-    const runs = yield* Workflow.list({ workflow, limit: latest })
-    const ended = runs.filter(({ status }) => status === "completed" || status === "failed")
-    const seen = yield* Effect.forEach(ended, ({ id, status }) =>
+    const runs = yield* Workflow.list({ workflow: parts.name, limit: latest })
+    const ended = runs.filter(({ id, status }) => id !== self && (status === "completed" || status === "failed"))
+    const compared = yield* Effect.forEach(ended, (run) =>
+      Effect.map(likenessOf(parts, run.id, last), (likeness) => ({ ...run, likeness }))
+    )
+    const closest = compared.sort((a, b) => b.likeness - a.likeness).slice(0, alike)
+    const seen = yield* Effect.forEach(closest, ({ id, status }) =>
       Effect.map(Effect.option(Workflow.status(id)), (found) => ({
         isGood: status === "completed",
         ...Option.match(found, { onNone: (): Seen => ({ retried: 0, rewound: 0 }), onSome: seenIn })
@@ -109,6 +115,13 @@ const successes = (workflow: string) =>
       return all.length === 0 ? undefined : all.filter(({ isGood }) => isGood).length / all.length
     }
     return [rate("retried"), rate("rewound")] as const
+  })
+
+/** By the moment of the run that is most like it; one that cannot be read is like nothing. */
+const likenessOf = (parts: Parts, run: string, last: Compared) =>
+  Effect.match(historyOf(parts, run), {
+    onFailure: () => 0,
+    onSuccess: (moments) => Math.max(0, ...moments.map((moment) => likeness(moment, last)))
   })
 
 const seenIn = ({ rewinds, steps }: Workflow.RunStatus): Seen => ({

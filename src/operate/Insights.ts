@@ -15,7 +15,7 @@ import * as Strategy from "../react/Strategy.js"
 import * as Storage from "../storage/Storage.js"
 import type { FailureRecord } from "./FailureRecord.js"
 import { makeObserver } from "./internal/insights/observer.js"
-import { patternsOf } from "./internal/insights/patterns.js"
+import { adviceFor, patternsOf } from "./internal/insights/patterns.js"
 import { periodOf } from "./internal/insights/period.js"
 import { makeQueue } from "./internal/insights/queue.js"
 import { rankBy } from "./internal/insights/rank.js"
@@ -153,7 +153,7 @@ export interface Pattern {
   readonly example: string
   /** The newest twenty ids. */
   readonly failures: ReadonlyArray<string>
-  /** What has usually helped with failures of the category. */
+  /** What has usually helped, as {@link advice} has it. */
   readonly resolutions: ReadonlyArray<string>
 }
 
@@ -274,6 +274,16 @@ export const suggest = (
       suggest_.suggest(storage, found)
     )
   )
+
+/**
+ * What has usually helped with failures like this one, in words for a person:
+ * by its category, and by whether it was a model, a retriever or a validator that
+ * failed, as the name of the step says. At most five, the first is what to try first.
+ *
+ * @since 0.5.0
+ * @category reading
+ */
+export const advice = (failure: FailureRecord): ReadonlyArray<string> => adviceFor(failure)
 
 /**
  * How failures and recoveries stand. Costs the same however many there are; it

@@ -206,6 +206,7 @@ describe("Insights.patterns", () => {
         example: "Connect ECONNREFUSED to registry mirror 7"
       })
       assert.match(pattern?.resolutions[0] ?? "", /RetryPolicy/)
+      assert.deepStrictEqual(pattern?.resolutions, Insights.advice(other))
       assert.strictEqual((yield* Insights.patterns())[0]?.count, 4)
       for (const message of [
         "\u78c1\u76d8\u5df2\u6ee1",
@@ -445,6 +446,33 @@ describe("Strategy.auto with Insights", () => {
       }
       return won
     }).pipe(Effect.withRandom(Random.make(seed)))
+
+  it.effect("advice goes by the category and by the component that failed, and is short", () =>
+    Effect.gen(function* () {
+      const of = (step: string | undefined, category: string) =>
+        Effect.map(RecoveryManager.report("it failed"), (failure) => Insights.advice({ ...failure, step, category }))
+      const [model, retriever, validator, other] = yield* Effect.all([
+        of("iteration:2/generate#1", "timeout"),
+        of("retrieve docs#3", "timeout"),
+        of("validate length", "timeout"),
+        of("upload", "timeout")
+      ])
+      assert.match(model[1] ?? "", /fewer tokens/)
+      assert.match(model[2] ?? "", /Failover/)
+      assert.match(retriever[1] ?? "", /fewer documents/)
+      assert.match(validator[1] ?? "", /shorter text/)
+      assert.strictEqual(other.length, 3)
+      for (const all of [model, retriever, validator]) {
+        assert.strictEqual(all.length, 5)
+        assert.strictEqual(all[0], other[0])
+      }
+      // Each class of failure has something to say; nothing that is known of makes it say nothing.
+      for (const category of ["network", "timeout", "authentication", "rate-limit", "configuration", "toString"]) {
+        assert.isAbove((yield* of("x", category)).length, 0)
+      }
+      assert.match((yield* of(undefined, "configuration"))[0] ?? "", /setting/)
+    }).pipe(Effect.provide(Storage.layerMemory))
+  )
 
   it.effect("after 200 recoveries comes to 95 % of the best fixed choice, and never below the fixed order", () =>
     Effect.gen(function* () {

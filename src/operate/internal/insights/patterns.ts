@@ -1,6 +1,7 @@
 import * as Arr from "effect/Array"
 import type { FailureRecord } from "../../FailureRecord.js"
 import type { Pattern } from "../../Insights.js"
+import { stepName } from "./place.js"
 import { resolutionsFor } from "./resolutions.js"
 
 /** Words every failure may have. */
@@ -31,6 +32,10 @@ const keyOf = ({ category, fingerprint, message }: FailureRecord): string => {
   return JSON.stringify([category, ...(words.length === 0 ? [fingerprint] : words)])
 }
 
+/** By what it is, and where it came to pass. */
+export const adviceFor = ({ category, recovery, step }: FailureRecord): ReadonlyArray<string> =>
+  resolutionsFor(category, step === undefined ? recovery : stepName(step))
+
 /** Groups of failures that are about the same, the largest first. */
 export const patternsOf = (failures: ReadonlyArray<FailureRecord>): ReadonlyArray<Pattern> =>
   Object.values(Arr.groupBy(failures, keyOf))
@@ -43,7 +48,7 @@ export const patternsOf = (failures: ReadonlyArray<FailureRecord>): ReadonlyArra
         count: group.length,
         example: newest.message,
         failures: group.slice(0, mostIds).map(({ id }) => id),
-        resolutions: resolutionsFor(newest.category)
+        resolutions: adviceFor(newest)
       }
     })
     .sort((a, b) => b.count - a.count)

@@ -52,10 +52,66 @@ const table: Readonly<Record<string, ReadonlyArray<string>>> = {
     "Check the credentials and the quota of the target.",
     "Deploy to one instance first."
   ],
+  dns: ["Check the name, and the name server of the host.", "Ask again after some seconds: RetryPolicy.detailed does."],
+  certificate: ["Renew the certificate, or install the one of the authority.", "Check the clock of the host."],
+  disk: ["Free space on the disk, or write somewhere else.", "Remove old checkpoints and runs: recovery cleanup."],
+  memory: ["Work in smaller batches, or with fewer at once.", "Give the process more memory."],
+  cpu: ["Run fewer at once: a Bulkhead, or concurrency of the step.", "Give the step more time."],
+  quota: ["Wait until the quota is renewed, or ask for a higher one.", "Share a RetryBudget between all callers."],
+  authentication: ["Log in again, or renew the token.", "Check that the key belongs to this environment."],
+  maintenance: ["Wait for its end, and run it again.", "Offer a fallback meanwhile: Failover, or Strategy.alternate."],
+  configuration: [
+    "Mend the setting that is named in the message.",
+    "Read settings with Config, so that they fail at the start."
+  ],
+  schema: ["Check which side has changed its schema.", "Write a migration for what is stored already."],
+  format: ["Look at the input where the message points.", "Refuse it at the door, with its own error."],
   infrastructure: ["Check the runner: its disk, its memory, its network.", "Run it again on another runner."]
 }
 
 const otherwise = ["Read the log from its end.", "Add a rule to Fault.layer, so that the next one has a category."]
 
-export const resolutionsFor = (category: string): ReadonlyArray<string> =>
-  (Object.hasOwn(table, category) ? table[category] : undefined) ?? otherwise
+/** What a step is part of, by its name, and what helps there; under "" whatever the category. */
+const components: ReadonlyArray<readonly [name: RegExp, table: Readonly<Record<string, string>>]> = [
+  [
+    /model|\bllm\b|generat|complet|prompt|\bchat/i,
+    {
+      timeout: "Ask the model for less at once: fewer tokens, or a shorter context.",
+      resource: "Give the model a shorter context, or smaller batches.",
+      validation: "Check the parameters of the model against its provider's documentation.",
+      permission: "Check the key of the model's provider, and which models it is for.",
+      "": "Have another model to fall back on: Failover, with a way for each."
+    }
+  ],
+  [
+    /retriev|search|embed|\bindex/i,
+    {
+      timeout: "Retrieve fewer documents.",
+      "not-found": "Check that the index is there, and that it was filled.",
+      permission: "Check the credentials of the index.",
+      "": "Go on without what was to be retrieved: Strategy.skip, with an empty text."
+    }
+  ],
+  [
+    /validat|critic|judge/i,
+    {
+      timeout: "Judge a shorter text, or give the validator more time.",
+      validation: "See whether the validator is too strict: Parameters can loosen it for one attempt.",
+      "": "Go on without the validator if it is not essential: Strategy.skip, with what it would have answered."
+    }
+  ]
+]
+
+/** More than that nobody reads. */
+const most = 5
+
+const own = <A>(table: Readonly<Record<string, A>>, key: string): A | undefined =>
+  Object.hasOwn(table, key) ? table[key] : undefined
+
+/** Of a category, and of what the step is part of. */
+export const resolutionsFor = (category: string, step = ""): ReadonlyArray<string> => {
+  const [, component = {}] = components.find(([name]) => name.test(step)) ?? []
+  const special = [own(component, category), own(component, "")].filter((text) => text !== undefined)
+  const [first, ...rest] = own(table, category) ?? otherwise
+  return [...(first === undefined ? [] : [first]), ...special, ...rest].slice(0, most)
+}

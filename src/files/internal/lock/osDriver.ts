@@ -142,20 +142,20 @@ const isCurrent = ({ dev, ino }: Open, at: string): boolean => {
   }
 }
 
-const longest = 1024
+/** Read and parsed in one go, so one memory does for all. */
+const scratch = Buffer.alloc(1024)
 
 /** None, if the file is empty or was cut off while it was written; a file of somebody else's is refused. */
 const readRecord = ({ descriptor }: Open): Record | undefined => {
-  const buffer = Buffer.alloc(longest)
   let length: number
   try {
-    length = fs.readSync(descriptor, buffer, 0, longest, 0)
+    length = fs.readSync(descriptor, scratch, 0, scratch.length, 0)
   } catch (error) {
     // Windows lets nobody read what somebody else has locked.
     if (codeOf(error) === "EBUSY") return undefined
     throw error
   }
-  const text = buffer.toString("utf8", 0, length).replace(/\0+$/, "")
+  const text = scratch.toString("utf8", 0, length).replace(/\0+$/, "")
   if (!text.startsWith(beginning) && !beginning.startsWith(text)) throw foreign("it is a file of somebody else's")
   return parseRecord(text)
 }

@@ -78,22 +78,27 @@ export const take = ({ grip, heartbeat, key, leave, name, patience, since }: ToT
     const lock = format(name)
     const error = () => new LockLost({ lock, token: grip.token })
     const loss = new Loss()
-    const oneByOne = Effect.unsafeMakeSemaphore(1).withPermits(1)
     let renewed = since
+    let isGivenBack = false
+    /** Made by whoever renews first: most locks are given back before. */
+    let renewals: Effect.Semaphore | undefined
 
-    /** False, if it is lost; one that cannot be renewed is not lost before its time is over. */
-    const renew = oneByOne(
-      Effect.suspend(() => {
-        const started = clock.unsafeCurrentTimeNanos()
-        return Effect.match(grip.renew, {
-          onSuccess: (ours) => {
-            if (ours) renewed = started
-            return ours
-          },
-          onFailure: () => millisSince(renewed, clock) < patience
-        })
+    const renewOnce = Effect.suspend(() => {
+      const started = clock.unsafeCurrentTimeNanos()
+      return Effect.match(grip.renew, {
+        onSuccess: (ours) => {
+          if (ours) renewed = started
+          return ours
+        },
+        onFailure: () => millisSince(renewed, clock) < patience
       })
-    )
+    })
+    /** False, if it is lost; one that cannot be renewed is not lost before its time is over. */
+    const renew = Effect.suspend(() => {
+      renewals ??= Effect.unsafeMakeSemaphore(1)
+      return renewals.withPermits(1)(renewOnce)
+    })
+    const letGo = Effect.suspend(() => (renewals === undefined ? grip.release : renewals.withPermits(1)(grip.release)))
     // Not cut short: half a heartbeat could look like the loss of the lock.
     const beats = Effect.repeat(Effect.uninterruptible(renew), {
       while: (ours) => ours,
@@ -112,7 +117,7 @@ export const take = ({ grip, heartbeat, key, leave, name, patience, since }: ToT
       runtimeFlags: Runtime.defaultRuntimeFlags
     })
     const fork = <A>(effect: Effect.Effect<A>) => Runtime.runFork(runtime, effect)
-    let beating: Fiber.Fiber<unknown> = Fiber.void
+    let beating: Fiber.Fiber<unknown> | undefined
     let watching: Fiber.RuntimeFiber<unknown> | undefined
     const keepWatch = () => {
       if (Number.isFinite(patience)) watching ??= fork(watch)
@@ -123,7 +128,7 @@ export const take = ({ grip, heartbeat, key, leave, name, patience, since }: ToT
     })
 
     const check = Effect.flatMap(
-      Effect.suspend(() => (taken.over ? Effect.succeed(false) : Effect.uninterruptible(renew))),
+      Effect.suspend(() => (taken.over || isGivenBack ? Effect.succeed(false) : Effect.uninterruptible(renew))),
       (ours) => {
         if (ours) return Effect.void
         loss.tell()
@@ -133,11 +138,10 @@ export const take = ({ grip, heartbeat, key, leave, name, patience, since }: ToT
 
     const giveBack = Effect.suspend(() => {
       disarm()
+      isGivenBack = true
       // One that cannot be given back runs out, or ends with its process.
-      return Effect.zipRight(
-        Fiber.interrupt(beating),
-        Effect.orElseSucceed(oneByOne(grip.release), () => true)
-      )
+      const release = Effect.orElseSucceed(letGo, () => true)
+      return beating === undefined ? release : Effect.zipRight(Fiber.interrupt(beating), release)
     })
     /** A lock that is lost is not waited for: it may hang for the same reason. */
     const unlessLost = Effect.suspend(() => {

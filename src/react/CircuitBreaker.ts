@@ -424,11 +424,12 @@ const fromConfig: Config.Config<Configured> = Config.mapOrFail(
     mode: settings.optional(Config.literal("protect", "observe")("MODE"))
   }),
   ({ failures, mode, probes, resetAfter }) =>
+    // What is not there is left out, so that it can be spread over other defaults.
     settings.built(() => ({
-      trip: consecutive({ failures }),
-      resetAfter: resetAfter === undefined ? undefined : millis("resetAfter", resetAfter, 1),
-      probes: probes === undefined ? undefined : whole("probes", probes, 1),
-      mode
+      ...(failures === undefined ? {} : { trip: consecutive({ failures }) }),
+      ...(resetAfter === undefined ? {} : { resetAfter: millis("resetAfter", resetAfter, 1) }),
+      ...(probes === undefined ? {} : { probes: whole("probes", probes, 1) }),
+      ...(mode === undefined ? {} : { mode })
     }))
 )
 

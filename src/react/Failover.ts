@@ -28,16 +28,16 @@ export {
  * @since 0.5.0
  * @category models
  */
-export interface Failover<in Args extends ReadonlyArray<unknown>, out A, out E, out R> {
+export interface Failover<in Args extends ReadonlyArray<unknown>, out A, out E, out R, Way extends string = string> {
   (...args: Args): Effect.Effect<A, E, R>
   readonly name: string
   /** How the ways stand, in the order in which a call made now would try them. */
   readonly status: Effect.Effect<ReadonlyArray<WayStatus>>
   /**
-   * The breakers of the ways, by their names. They refuse nobody: a way whose breaker
-   * is open is tried last. Isolate one to keep a way for the last resort, reset it to have it back.
+   * The breakers of the ways. They refuse nobody: a way whose breaker is open is
+   * tried last. Isolate one to keep a way for the last resort, reset it to have it back.
    */
-  readonly breakers: CircuitBreaker.Keyed
+  readonly breakers: { readonly [Name in Way]: CircuitBreaker.CircuitBreaker }
 }
 
 /**
@@ -50,7 +50,7 @@ export interface WayStatus {
   readonly way: string
   /** Of its breaker. */
   readonly state: CircuitBreaker.State
-  /** What its successful calls take, the latest ones counting most; nothing before the first, or in another order than `fastest`. */
+  /** What its calls take, the latest ones counting most; nothing before the first, or in another order than `fastest`. */
   readonly millis: number | undefined
 }
 
@@ -69,7 +69,7 @@ export type Way = (...args: never) => Effect.Effect<unknown, unknown, unknown>
 export interface Options {
   /** How it is called in errors, events, metrics and spans. */
   readonly name: string
-  /** The ways, by name. */
+  /** The ways, by name. A name that is a number is refused: an object has those in an order of its own. */
   readonly ways: { readonly [way: string]: Way }
   /**
    * Which one is first.
@@ -97,7 +97,9 @@ export interface Options {
  * Makes a failover. Keep it where its callers share it, such as in a Layer:
  * what it has learned of its ways lives there.
  *
- * If one of the ways cannot fail, neither can the failover.
+ * If one of the ways cannot fail and all failures are handled, the failover
+ * cannot fail either. What it has learned is of this process, so in a workflow
+ * it belongs inside of a step: steps as its ways would be tried in another order after a restart.
  *
  * @example
  * ```ts
@@ -121,7 +123,7 @@ export interface Options {
  */
 export const make = <Args extends ReadonlyArray<unknown>, const O extends Options>(
   options: O & OfOneForm<Args> & NoOtherOptions<O>
-): Effect.Effect<Failover<Args, ValueOf<O["ways"]>, ErrorOf<O>, RequirementsOf<O["ways"]>>> =>
+): Effect.Effect<Failover<Args, ValueOf<O["ways"]>, ErrorOf<O>, RequirementsOf<O["ways"]>, keyof O["ways"] & string>> =>
   // What is made of the ways is what their types say; inside all of them are unknown.
   failover_.make(options) as never
 
@@ -175,4 +177,9 @@ type IsSafe<O extends Options> = [Given<O, "maxWays">] extends [never]
 
 type IsNever<A> = [A] extends [never] ? true : false
 
-type Given<O, Key extends keyof Options> = Key extends keyof O ? Exclude<O[Key], undefined> : never
+/** Of options that are one of several, what any of them gives. */
+type Given<O, Key extends keyof Options> = O extends unknown
+  ? Key extends keyof O
+    ? Exclude<O[Key], undefined>
+    : never
+  : never

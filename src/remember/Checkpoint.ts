@@ -194,7 +194,11 @@ export interface SaveOptions {
 export interface Due {
   /** Since the last one. Defaults to 5 minutes; with `progress` it does not matter. */
   readonly interval?: Duration.DurationInput | undefined
-  /** How much of the work is done, from 0 to 1: due once for each milestone that was reached since the last one. */
+  /**
+   * How much of the work is done, from 0 to 1: due once for each milestone that was reached since the last
+   * one of its kind, by default `milestone`. Kept as `metadata.progress`. For one work at a time: whoever is behind
+   * the last one has begun anew.
+   */
   readonly progress?: number | undefined
   /** Defaults to each quarter: 0.25, 0.5, 0.75 and 1. */
   readonly milestones?: ReadonlyArray<number> | undefined

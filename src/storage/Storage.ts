@@ -723,16 +723,16 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
 }
 
 /**
- * A place in front of a store that keeps states of snapshots by an id that
- * stands for their very bytes, such as a Redis, with whatever time to live it likes.
+ * A place in front of a store that keeps states of snapshots by id, such as a
+ * Redis, with whatever time to live it likes. No id ever stands for another state.
  *
  * @since 0.5.0
  * @category tiers
  */
 export interface Tier {
-  /** A failure is as if it had nothing. */
+  /** A failure is as if it had nothing, and so is an answer that takes longer than a second. */
   readonly get: (id: string) => Effect.Effect<Option.Option<string | Uint8Array>, unknown>
-  /** A failure is passed over. */
+  /** A failure is passed over, and waited for a second at most. */
   readonly set: (id: string, state: string | Uint8Array) => Effect.Effect<void, unknown>
 }
 

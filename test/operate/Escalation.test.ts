@@ -1,13 +1,17 @@
 import * as crypto from "node:crypto"
+import * as fs from "node:fs"
 import * as http from "node:http"
 import type { AddressInfo } from "node:net"
+import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
-import type { Storage } from "effect-recovery"
+import { Storage } from "effect-recovery"
+import { JsonLog } from "effect-recovery/files"
 import { Escalation, type EscalationRecord, RecoveryManager } from "effect-recovery/operate"
+import { temporaryFolder } from "../support/files.js"
 import { backends } from "../support/storages.js"
 
 const report = (times: number, message = "disk full", job = "build") =>
@@ -102,6 +106,44 @@ describe.each(backends)("Escalation on $name", ({ make }) => {
       const one = yield* RecoveryManager.report(new Error("disk full"), { labels: { job: "build" } })
       yield* RecoveryManager.resolve(one.id, "ada")
       assert.deepStrictEqual(yield* check, [])
+    })
+  )
+})
+
+describe("Escalation.rule", () => {
+  it.effect("has the numbers of a day, and a level by the worst of its failures", () =>
+    Effect.gen(function* () {
+      const { cooldown, level, threshold, window } = Escalation.rule()
+      assert.deepStrictEqual([cooldown, threshold, window], ["6 hours", 5, "1 day"])
+      const low = { ...(yield* RecoveryManager.report("it failed")), severity: "low" as const }
+      assert.strictEqual(level([low, low]), "agent")
+      assert.strictEqual(level([low, { ...low, severity: "high" }]), "human")
+      assert.strictEqual(level([low, { ...low, retries: 2 }]), "human")
+      assert.strictEqual(
+        level([
+          { ...low, severity: "critical" },
+          { ...low, severity: "high" }
+        ]),
+        "critical"
+      )
+    }).pipe(Effect.provide(Storage.layerMemory))
+  )
+
+  it.scoped("a rule of one failure tells of each that is high or was retried, into a file if that is wanted", () =>
+    Effect.gen(function* () {
+      const log = JsonLog.make(path.join(yield* temporaryFolder, "task_escalation.jsonl"))
+      const layer = Escalation.layer({
+        rules: [Escalation.rule({ name: "notify", threshold: 1, group: ({ id, severity }) => `${severity} ${id}` })],
+        sinks: [(escalation) => log.append(escalation)]
+      })
+      const program = Effect.gen(function* () {
+        yield* RecoveryManager.report(new Error("disk full"))
+        const [escalation] = yield* check
+        assert.deepInclude(escalation, { level: "human", rule: "notify" })
+        const lines = fs.readFileSync(log.path, "utf8").trim().split("\n")
+        assert.deepInclude(JSON.parse(lines[0] ?? ""), { level: "human", id: escalation?.id })
+      })
+      yield* Effect.provide(program, layer.pipe(Layer.provideMerge(Storage.layerMemory)))
     })
   )
 })

@@ -75,7 +75,7 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       actions: { retry: (failure) => Effect.sync(() => void started.push(failure.id)) },
       restore: {
         environment: ({ name }, { id }) => Effect.sync(() => void started.push(`environment of ${name} for ${id}`)),
-        dependencies: undefined
+        dependencies: ({ name }, { id }) => Effect.sync(() => void started.push(`dependencies of ${name} for ${id}`))
       },
       fixes: { build: () => Effect.sync(() => void started.push("mended")) },
       hooks: {
@@ -165,8 +165,36 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       assert.strictEqual(environment?.detail, "restored")
       assert.include(started, `environment of progress for ${failure.id}`)
       const dependencies = recovery.progress.find(({ step }) => step === "resolve_dependencies")
-      assert.strictEqual(dependencies?.detail, "as it was")
+      assert.strictEqual(dependencies?.detail, "restored")
+      assert.include(started, `dependencies of progress for ${failure.id}`)
+      assert.deepStrictEqual(recovery.plan, [
+        "identify_resumption_point",
+        "validate_checkpoint_state",
+        "restore_environment_context",
+        "resolve_dependencies",
+        "resume_from_checkpoint",
+        "check_build_dependencies",
+        "monitor_execution",
+        "validate_completion"
+      ])
+      const before = (yield* Checkpoint.list({ run: "any" })).find(({ id }) => id === recovery.preRecoveryCheckpoint)
+      assert.deepInclude(before, { kind: "failure_point" })
       assert.deepStrictEqual(world.done, ["checkout", "compile", "undo publish", "undo compile", "compile", "publish"])
+    })
+  )
+
+  test(
+    "what is left to choose goes by category and severity, where there is something to go back to",
+    Effect.gen(function* () {
+      const failure = yield* failAt("publish")
+      const chosen = (category: string, severity: "high" | "critical") =>
+        Effect.map(Insights.suggest({ ...failure, category, severity }), ([best]) => best?.strategy)
+      assert.strictEqual(yield* chosen("dependency", "critical"), "resume")
+      assert.strictEqual(yield* chosen("network", "high"), "retry")
+      // One checkpoint is not enough to roll a critical failure back.
+      assert.strictEqual(yield* chosen("network", "critical"), "retry")
+      yield* Progress.save({ stage: "later" }, { labels })
+      assert.strictEqual(yield* chosen("network", "critical"), "rollback")
     })
   )
 
@@ -177,6 +205,15 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       const [point] = yield* Progress.list({ run: "r1" })
       const recovery = yield* RecoveryManager.rollback(point?.id ?? "", "manual_fix")
       assert.deepStrictEqual([recovery.type, recovery.status, recovery.reason], ["rollback", "completed", "manual_fix"])
+      assert.deepStrictEqual(recovery.plan, [
+        "identify_rollback_target",
+        "validate_rollback_checkpoint",
+        "backup_current_state",
+        "execute_rollback_operations",
+        "check_build_dependencies",
+        "restore_environment",
+        "validate_rollback_success"
+      ])
       const { done } = yield* World
       assert.deepStrictEqual(done, ["checkout", "compile", "undo publish", "undo compile"])
       assert.strictEqual((yield* Workflow.status("r1")).status, "stopped")
@@ -314,6 +351,9 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       const recovery = yield* RecoveryManager.initiate("failure_123")
       assert.deepStrictEqual([recovery.type, recovery.status], ["retry", "completed"])
       assert.include(started, "failure_123")
+      assert.strictEqual(recovery.plan.at(-3), "apply_linting_fixes")
+      const test = yield* RecoveryManager.report(new Error("3 tests failed"))
+      assert.strictEqual((yield* RecoveryManager.initiate(test.id)).plan.at(-3), "analyze_test_failures")
       const unknown = yield* Effect.flip(RecoveryManager.initiate("failure_124"))
       assert.strictEqual(unknown._tag, "FailureNotFound")
       const byHand = yield* RecoveryManager.report("disk full")
@@ -321,6 +361,17 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       const resolved = yield* RecoveryManager.resolve(byHand.id, "bob")
       assert.deepStrictEqual([resolved.status, resolved.resolvedBy], ["resolved", "ada"])
       assert.strictEqual((yield* Insights.statistics).openFailures, 0)
+    })
+  )
+
+  test(
+    "a failure that has no message of its own has that of its log, of 200 characters",
+    Effect.gen(function* () {
+      const message = (log: string) => Effect.map(RecoveryManager.report("", { log }), ({ message }) => message)
+      assert.strictEqual((yield* message(`one\nerror: ${"x".repeat(500)}\ntwo`)).length, 200)
+      assert.strictEqual(yield* message("error: first\nError: second\nbye"), "Error: second")
+      assert.strictEqual(yield* message("one\ntwo\n\n"), "two")
+      assert.strictEqual(yield* message("\n"), "It failed, and said nothing.")
     })
   )
 

@@ -1,5 +1,6 @@
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -10,7 +11,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
-import { Events, Failover, Fault, type Recovery } from "effect-recovery"
+import { CircuitBreaker, Events, Failover, Fault, type Recovery } from "effect-recovery"
 
 class Down extends Schema.TaggedError<Down>()("Down", { way: Schema.String }) {
   readonly [Fault.declared] = Fault.declare({ category: "unavailable" })
@@ -177,7 +178,7 @@ describe("Failover", () => {
     Effect.gen(function* () {
       const { called, down, ways: two } = ways("a", "b")
       const failover = yield* Failover.make({ name: "isolated", ways: two })
-      const a = yield* failover.breakers.get("a")
+      const a = failover.breakers.a ?? (yield* Effect.dieMessage("no breaker"))
       yield* a.isolate
       yield* TestClock.adjust("1 hour")
       yield* failover()
@@ -267,7 +268,13 @@ describe("Failover", () => {
         }
       })
       expectTypeOf(failover).toEqualTypeOf<
-        Failover.Failover<[isWrong: boolean], never, Down | Wrong | Failover.FailoverExhausted<Down | Wrong>, never>
+        Failover.Failover<
+          [isWrong: boolean],
+          never,
+          Down | Wrong | Failover.FailoverExhausted<Down | Wrong>,
+          never,
+          "a" | "b" | "c"
+        >
       >()
       assert.instanceOf(yield* Effect.flip(failover(true)), Wrong)
       assert.deepStrictEqual(calls.splice(0), ["a"])
@@ -335,6 +342,87 @@ describe("Failover", () => {
     })
   )
 
+  it.effect("comes back from a journal as what it was: as transient, and no more", () =>
+    Effect.gen(function* () {
+      const codec = Schema.parseJson(Failover.FailoverExhausted.schema(Down))
+      const asking = Fault.declare({ category: "rate-limit", retryAfter: "5 seconds", severity: "high" })
+      const down = new Down({ way: "a" })
+      Object.defineProperty(down, Fault.declared, { value: asking })
+      const failover = yield* Failover.make({ name: "journaled", ways: { a: () => Effect.fail(down) } })
+      const error = yield* Effect.flip(failover())
+      const back = yield* Effect.flatMap(Schema.encode(codec)(error), Schema.decode(codec))
+      const [before, after] = yield* Effect.all([Fault.classify(error), Fault.classify(back)])
+      for (const key of ["category", "severity", "transient", "retryAfter"] as const) {
+        assert.deepStrictEqual(after[key], before[key], key)
+      }
+      assert.isTrue(after.transient)
+      // Nothing but what the schema says goes out.
+      const { failures } = yield* Schema.encode(Failover.FailoverExhausted.schema(Down), {
+        onExcessProperty: "preserve"
+      })(error)
+      assert.deepStrictEqual(Object.keys(failures[0]), ["way", "error"])
+    })
+  )
+
+  it.effect(
+    "a way that always fails slowly is no fast one, and one that is being measured is waited for by one call",
+    () =>
+      Effect.gen(function* () {
+        const called: Array<string> = []
+        const failover = yield* Failover.make({
+          name: "slow",
+          order: "fastest",
+          ways: {
+            missing: () =>
+              Effect.suspend(() => {
+                called.push("missing")
+                return Effect.zipRight(Effect.sleep("10 seconds"), Effect.fail(new Wrong()))
+              }),
+            good: (): Effect.Effect<string, Down> =>
+              Effect.suspend(() => {
+                called.push("good")
+                return Effect.as(Effect.sleep("1 seconds"), "good")
+              })
+          }
+        })
+        const first = yield* Effect.fork(Effect.all([failover(), failover(), failover()], { concurrency: 3 }))
+        yield* TestClock.adjust("20 seconds")
+        yield* Fiber.join(first)
+        assert.deepStrictEqual(called.splice(0).slice(0, 2), ["missing", "good"])
+        const second = yield* Effect.fork(failover())
+        yield* TestClock.adjust("1 seconds")
+        yield* Fiber.join(second)
+        assert.deepStrictEqual(called, ["good"])
+      })
+  )
+
+  it.effect("turns are even also while a way does not do well", () =>
+    Effect.gen(function* () {
+      const { ways: three } = ways("a", "b", "c")
+      const failover = yield* Failover.make({ name: "even", ways: three, order: "turns" })
+      yield* failover.breakers.a?.isolate ?? Effect.void
+      const taken = yield* Effect.replicateEffect(failover(), 10)
+      assert.deepStrictEqual(
+        [taken.filter((way) => way === "b").length, taken.filter((way) => way === "c").length],
+        [5, 5]
+      )
+    })
+  )
+
+  it.effect("a breaker from the configuration keeps the failover's defaults where nothing is set", () =>
+    Effect.gen(function* () {
+      const breaker = yield* Effect.withConfigProvider(
+        CircuitBreaker.config("NOTHING"),
+        ConfigProvider.fromMap(new Map())
+      )
+      const { down, ways: two } = ways("a", "b")
+      down.add("a")
+      const failover = yield* Failover.make({ name: "configured", ways: two, breaker })
+      yield* Effect.replicateEffect(failover(), 3)
+      assert.strictEqual((yield* failover.status)[0]?.way, "b")
+    })
+  )
+
   it.effect("options that make no sense are named", () =>
     Effect.gen(function* () {
       const { ways: one } = ways("a")
@@ -347,6 +435,7 @@ describe("Failover", () => {
       assert.match(yield* refused({ order: "random" }), /"order" is random; give "priority", "turns" or "fastest"/)
       assert.match(yield* refused({ ways: {} }), /at least one way/)
       assert.match(yield* refused({ maxWays: 0 }), /"maxWays" is 0/)
+      assert.match(yield* refused({ ways: { main: () => Effect.void, 2024: () => Effect.void } }), /2024/)
     })
   )
 
@@ -354,13 +443,25 @@ describe("Failover", () => {
     const risky = (n: number): Effect.Effect<number, Down> => Effect.succeed(n)
     const safe = (n: number) => Effect.succeed(String(n))
     const both = Failover.make({ name: "safe", ways: { risky, safe } })
-    expectTypeOf(both).toEqualTypeOf<Effect.Effect<Failover.Failover<[n: number], number | string, never, never>>>()
+    expectTypeOf(both).toEqualTypeOf<
+      Effect.Effect<Failover.Failover<[n: number], number | string, never, never, "risky" | "safe">>
+    >()
     const bounded = Failover.make({ name: "bounded", ways: { risky, safe }, maxWays: 1 })
     expectTypeOf(bounded).toEqualTypeOf<
-      Effect.Effect<Failover.Failover<[n: number], number | string, Failover.FailoverExhausted<Down>, never>>
+      Effect.Effect<
+        Failover.Failover<[n: number], number | string, Failover.FailoverExhausted<Down>, never, "risky" | "safe">
+      >
     >()
     // @ts-expect-error: an argument of the ways
     Effect.flatMap(both, (failover) => failover("1"))
+    // Of options that may bound it, the bound counts.
+    const either = Math.random() < 2 ? { maxWays: 1 } : {}
+    const maybe = Failover.make({ name: "maybe", ways: { risky, safe }, ...either })
+    expectTypeOf(maybe).toMatchTypeOf<
+      Effect.Effect<(n: number) => Effect.Effect<unknown, Failover.FailoverExhausted<Down>>>
+    >()
+    // @ts-expect-error: it may fail
+    expectTypeOf(maybe).toMatchTypeOf<Effect.Effect<(n: number) => Effect.Effect<unknown>>>()
     // @ts-expect-error: an option there is not
     Failover.make({ name: "typo", ways: { risky }, ordr: "turns" })
     // @ts-expect-error: one that takes something else

@@ -224,7 +224,8 @@ describe("CircuitBreaker.config", () => {
       yield* call
       assert.deepInclude(yield* call, { _tag: "CircuitOpen", retryAfter: Duration.minutes(1) })
       const byDefault = yield* read({})
-      assert.deepStrictEqual(byDefault.trip?.description, CircuitBreaker.consecutive().description)
+      // So that it can be spread over other defaults.
+      assert.deepStrictEqual(byDefault, {})
       yield* CircuitBreaker.make({ name: "default", ...byDefault })
     })
   )

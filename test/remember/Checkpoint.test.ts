@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -292,6 +293,12 @@ for (const backend of backends) {
         assert.deepStrictEqual(newest?.metadata, { by: "test", progress: 1 })
         assert.deepStrictEqual([yield* at(0.1), yield* at(0.3), yield* at(0.3)], [false, true, false])
         assert.deepStrictEqual([yield* at(0.5, [0.9]), yield* at(0.95, [0.9])], [false, true])
+        // What is saved beside says nothing of the progress.
+        assert.isTrue(yield* at(0.3))
+        yield* Progress.save(state(0))
+        assert.deepStrictEqual([yield* at(0.32), yield* at(0.6)], [false, true])
+        const wrong = yield* Effect.exit(at(30))
+        assert.isTrue(Exit.isFailure(wrong) && Cause.isDieType(wrong.cause))
         // A total of nothing is no progress.
         assert.isFalse(yield* at(0 / 0))
       }))

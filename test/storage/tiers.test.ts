@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
-import { Checkpoint, Storage } from "effect-recovery"
+import { Checkpoint, State, Storage, Workflow } from "effect-recovery"
 import { Testing } from "effect-recovery/testing"
 
 const Text = Checkpoint.make("text", { schema: Schema.String, compressAbove: 100 })
@@ -87,6 +88,60 @@ describe("a store behind tiers", () => {
         assert.strictEqual((yield* Effect.flip(Text.restore(id)))._tag, "CheckpointNotFound")
       })
       yield* Effect.provide(program, layerOver(Storage.tiered(store, [memory])))
+    })
+  )
+
+  it.effect("a cell that all runs share is what it is, though its values have no digest", () =>
+    Effect.gen(function* () {
+      const memory = yield* Storage.tierMemory()
+      const Count = State.make("count", Schema.Number, 0, { scope: "global" })
+      const Name = State.make("name", Schema.String, "", { scope: "global" })
+      const Job = Workflow.make("job", { success: Schema.Array(Schema.Union(Schema.Number, Schema.String)) }, () =>
+        Effect.gen(function* () {
+          yield* Count.set(1)
+          const first = yield* Count.get
+          yield* Count.set(2)
+          yield* Name.set("x")
+          return [first, yield* Count.get, yield* Name.get]
+        })
+      )
+      const run = Workflow.execute(Job, { id: "1" })
+      const seen = yield* Effect.provide(run, layerOver(Storage.tiered(Storage.memoryStore(), [memory])))
+      assert.deepStrictEqual(seen, [1, 2, "x"])
+    })
+  )
+
+  it.effect("a tier that dies, hangs, or gives bytes for a text does no harm", () =>
+    Effect.gen(function* () {
+      const { kept, tier } = shelf()
+      const asBytes: Storage.Tier = {
+        get: (id) =>
+          Effect.map(
+            tier.get(id),
+            Option.map((state) => (typeof state === "string" ? new TextEncoder().encode(state) : state))
+          ),
+        set: tier.set
+      }
+      const dying: Storage.Tier = { get: () => Effect.die("bug"), set: () => Effect.die("bug") }
+      const throwing: Storage.Tier = {
+        get: () => {
+          throw new Error("bug")
+        },
+        set: () => Effect.void
+      }
+      const hanging: Storage.Tier = { get: () => Effect.never, set: () => Effect.never }
+      for (const tiers of [[asBytes], [dying], [throwing], [hanging], [hanging, asBytes]]) {
+        const program = Effect.gen(function* () {
+          yield* Text.save("text")
+          return [yield* Text.latest(), yield* Text.latest()].map((latest) => Option.getOrThrow(latest).state)
+        })
+        const fiber = yield* Effect.fork(
+          Effect.provide(program, layerOver(Storage.tiered(Storage.memoryStore(), tiers)))
+        )
+        for (let n = 0; n < 6; n++) yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* Fiber.join(fiber), ["text", "text"])
+      }
+      assert.isAbove(kept.size, 0)
     })
   )
 

@@ -124,6 +124,8 @@ class EveryWay extends Data.TaggedError("FailoverExhausted")<{
   readonly failover: string
   /** What became of each way that was tried, in that order. */
   readonly failures: Failures<unknown>
+  /** What kind of failure it is as a whole, where it comes from a journal. */
+  readonly declares?: Declaration | undefined
 }> {}
 
 /**
@@ -134,7 +136,11 @@ class EveryWay extends Data.TaggedError("FailoverExhausted")<{
  */
 export class FailoverExhausted<out E> extends EveryWay {
   declare readonly failures: Failures<E>
-  constructor(props: { readonly failover: string; readonly failures: Failures<E> }) {
+  constructor(props: {
+    readonly failover: string
+    readonly failures: Failures<E>
+    readonly declares?: Declaration | undefined
+  }) {
     super(props)
     // As for RecoveryExhausted.
     Object.defineProperty(this, "cause", { value: this.error, enumerable: false, configurable: true })
@@ -146,6 +152,7 @@ export class FailoverExhausted<out E> extends EveryWay {
   }
   /** As bad as the last failure; worth repeating if one of them was. */
   get [declaredKey](): Declaration {
+    if (this.declares !== undefined) return this.declares
     const [first, ...rest] = this.failures
     const { category = "unknown", severity } = (rest.at(-1) ?? first).fault ?? {}
     const waits = this.failures.flatMap(({ fault }) => (fault === undefined ? [] : Option.toArray(fault.retryAfter)))
@@ -172,14 +179,34 @@ export class FailoverExhausted<out E> extends EveryWay {
     const encoded = Schema.Struct({
       _tag: Schema.tag("FailoverExhausted"),
       failover: Schema.String,
-      failures: Schema.NonEmptyArray(Schema.Struct({ way: Schema.String, error: error as Schema.Schema<E, EI, R> }))
+      failures: Schema.NonEmptyArray(Schema.Struct({ way: Schema.String, error: error as Schema.Schema<E, EI, R> })),
+      declares: Schema.Struct({
+        category: Schema.String,
+        severity: Schema.optional(Schema.Literal("low", "medium", "high", "critical")),
+        transient: Schema.Boolean,
+        retryAfter: Schema.optional(Schema.DurationFromMillis)
+      })
     })
     const self = Schema.declare((input): input is FailoverExhausted<E> => input instanceof FailoverExhausted)
     return Schema.transformOrFail(encoded, self, {
       strict: true,
       decode: (fields) => ParseResult.succeed(new FailoverExhausted<E>(fields)),
-      encode: ({ failover, failures: [first, ...rest] }) =>
-        ParseResult.succeed({ _tag: "FailoverExhausted" as const, failover, failures: [first, ...rest] as const })
+      encode: (exhausted) => {
+        const { category, retryAfter, severity, transient = false } = exhausted[declaredKey]
+        const [first, ...rest] = exhausted.failures
+        const bare = ({ error, way }: FailoverFailure<E>) => ({ way, error })
+        return ParseResult.succeed({
+          _tag: "FailoverExhausted" as const,
+          failover: exhausted.failover,
+          failures: [bare(first), ...rest.map(bare)] as const,
+          declares: {
+            category,
+            transient,
+            ...(severity === undefined ? {} : { severity }),
+            ...(retryAfter === undefined ? {} : { retryAfter: Duration.decode(retryAfter) })
+          }
+        })
+      }
     }) as Schema.Schema<FailoverExhausted<E>, FailoverExhaustedEncoded<EI>, R>
   }
 }
@@ -192,6 +219,13 @@ export interface FailoverExhaustedEncoded<EI> {
   readonly _tag: "FailoverExhausted"
   readonly failover: string
   readonly failures: readonly [WayFailureEncoded<EI>, ...ReadonlyArray<WayFailureEncoded<EI>>]
+  readonly declares: {
+    readonly category: string
+    readonly severity?: "low" | "medium" | "high" | "critical"
+    readonly transient: boolean
+    /** Milliseconds. */
+    readonly retryAfter?: number
+  }
 }
 
 interface WayFailureEncoded<EI> {

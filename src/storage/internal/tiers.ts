@@ -1,4 +1,5 @@
 import * as Cache from "effect/Cache"
+import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -22,13 +23,18 @@ export const memory = ({ capacity = 1_000, timeToLive = "1 hour" }: MemoryOption
 /** What others do with their bytes is no matter of the tier. */
 const copyOf = (state: State): State => (typeof state === "string" ? state : state.slice())
 
+/** What a tier may take. One that takes longer has nothing. */
+const patience = "1 second"
+
 /**
  * What is known of a snapshot may change, and comes from the store each time; its
  * state is what its digest says, wherever it comes from.
  */
 export const tiered = (store: Store, tiers: ReadonlyArray<Tier>): Store => {
   const full = (found: Snapshot): Effect.Effect<Option.Option<FullSnapshot>, StorageError> => {
-    const id = `${found.encoding}-${found.digest}`
+    // Without a digest nothing says that a state is this one.
+    if (found.digest === "") return store.snapshot(found.key)
+    const id = `${found.key}-${found.encoding}-${found.digest}`
     const from = (index: number): Effect.Effect<Option.Option<State>, StorageError> => {
       const tier = tiers[index]
       if (tier === undefined)
@@ -36,12 +42,16 @@ export const tiered = (store: Store, tiers: ReadonlyArray<Tier>): Store => {
           store.snapshot(found.key),
           Option.map(({ state }) => state)
         )
-      return Effect.flatMap(quietly(tier.get(id)), (known) =>
-        Option.isSome(known)
-          ? Effect.succeed(known)
-          : Effect.tap(from(index + 1), (state) =>
-              Option.isSome(state) ? Effect.ignore(tier.set(id, state.value)) : Effect.void
-            )
+      return Effect.flatMap(
+        quietly(() => tier.get(id)),
+        (answer) => {
+          const known = Option.flatMap(Option.flatten(answer), (state) => inForm(found.encoding, state))
+          return Option.isSome(known)
+            ? Effect.succeed(known)
+            : Effect.tap(from(index + 1), (state) =>
+                Option.isSome(state) ? quietly(() => tier.set(id, state.value)) : Effect.void
+              )
+        }
       )
     }
     return Effect.map(
@@ -60,6 +70,15 @@ export const tiered = (store: Store, tiers: ReadonlyArray<Tier>): Store => {
   }
 }
 
-/** A tier in trouble has nothing. */
-const quietly = (get: ReturnType<Tier["get"]>): Effect.Effect<Option.Option<State>> =>
-  Effect.orElseSucceed(get, Option.none)
+/** A tier in trouble, of whatever kind, has nothing. */
+const quietly = <A>(call: () => Effect.Effect<A, unknown>): Effect.Effect<Option.Option<A>> =>
+  Effect.suspend(call).pipe(
+    Effect.timeoutOption(patience),
+    Effect.catchAllCause((cause) => (Cause.isInterrupted(cause) ? Effect.interrupt : Effect.succeedNone))
+  )
+
+/** Many a place gives bytes back for a text. */
+const inForm = (encoding: string, state: State): Option.Option<State> => {
+  if (encoding === "json") return Option.some(typeof state === "string" ? state : new TextDecoder().decode(state))
+  return typeof state === "string" ? Option.none() : Option.some(state)
+}

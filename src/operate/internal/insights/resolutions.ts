@@ -74,7 +74,7 @@ const otherwise = ["Read the log from its end.", "Add a rule to Fault.layer, so 
 /** What a step is part of, by its name, and what helps there; under "" whatever the category. */
 const components: ReadonlyArray<readonly [name: RegExp, table: Readonly<Record<string, string>>]> = [
   [
-    /model|\bllm\b|generat|complet|prompt|\bchat/i,
+    /\b(?:model|llm|generate|generation|generator|completion|prompt|chat)\b/i,
     {
       timeout: "Ask the model for less at once: fewer tokens, or a shorter context.",
       resource: "Give the model a shorter context, or smaller batches.",
@@ -84,7 +84,7 @@ const components: ReadonlyArray<readonly [name: RegExp, table: Readonly<Record<s
     }
   ],
   [
-    /retriev|search|embed|\bindex/i,
+    /\b(?:retrieve|retrieval|retriever|search|embed|embedding|index|reindex)\b/i,
     {
       timeout: "Retrieve fewer documents.",
       "not-found": "Check that the index is there, and that it was filled.",
@@ -93,9 +93,9 @@ const components: ReadonlyArray<readonly [name: RegExp, table: Readonly<Record<s
     }
   ],
   [
-    /validat|critic|judge/i,
+    /\b(?:validate|validation|validator|criticize|criticism|critic|judge)\b/i,
     {
-      timeout: "Judge a shorter text, or give the validator more time.",
+      timeout: "Give the validator more time, or less to look at.",
       validation: "See whether the validator is too strict: Parameters can loosen it for one attempt.",
       "": "Go on without the validator if it is not essential: Strategy.skip, with what it would have answered."
     }
@@ -108,9 +108,11 @@ const most = 5
 const own = <A>(table: Readonly<Record<string, A>>, key: string): A | undefined =>
   Object.hasOwn(table, key) ? table[key] : undefined
 
+const inWords = (name: string): string => name.replace(/([a-z])([A-Z])/g, "$1 $2").replaceAll("_", " ")
+
 /** Of a category, and of what the step is part of. */
 export const resolutionsFor = (category: string, step = ""): ReadonlyArray<string> => {
-  const [, component = {}] = components.find(([name]) => name.test(step)) ?? []
+  const [, component = {}] = components.find(([name]) => name.test(inWords(step))) ?? []
   const special = [own(component, category), own(component, "")].filter((text) => text !== undefined)
   const [first, ...rest] = own(table, category) ?? otherwise
   return [...(first === undefined ? [] : [first]), ...special, ...rest].slice(0, most)

@@ -36,21 +36,29 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   }
   const names = Object.keys(options.ways)
   if (names.length === 0) throw new PolicyInvalid({ option: "ways", value: "empty", expected: "at least one way" })
+  const numeric = names.find((way) => /^\d+$/.test(way))
+  if (numeric !== undefined) {
+    throw new PolicyInvalid({
+      option: "ways",
+      value: numeric,
+      expected: "names that are no numbers: those have no order"
+    })
+  }
   const maxWays = options.maxWays === undefined ? names.length : whole("maxWays", options.maxWays, 1)
-  const breakers = yield* CircuitBreaker.keyed({
-    trip: CircuitBreaker.consecutive({ failures: 3 }),
-    resetAfter: "30 seconds",
-    probes: 2,
-    counts: ({ category }) => !innocent.has(category),
-    ...breaker,
+  const keyed = yield* CircuitBreaker.keyed({
+    trip: breaker?.trip ?? CircuitBreaker.consecutive({ failures: 3 }),
+    resetAfter: breaker?.resetAfter ?? "30 seconds",
+    probes: breaker?.probes ?? 2,
+    counts: breaker?.counts ?? (({ category }) => !innocent.has(category)),
     name,
     mode: "observe",
     maxKeys: names.length
   })
-  const clock: Clock.Clock = yield* Effect.clock
-  const ways = Object.entries(options.ways).map(([way, run]) =>
-    makeWay(way, run, breakers.breakerFor(way), clock, order)
+  const breakers = Object.fromEntries(
+    yield* Effect.forEach(names, (way) => Effect.map(keyed.get(way), (breaker) => [way, breaker] as const))
   )
+  const clock: Clock.Clock = yield* Effect.clock
+  const ways = Object.entries(options.ways).map(([way, run]) => makeWay(way, run, keyed.breakerFor(way), clock, order))
   const next = ordering(ways, order)
   const settings = { source: { recovery: name }, name, hooks }
 
@@ -102,24 +110,29 @@ const makeWay = (
 /** Those that do well first, each group in its own order; `moves` says whether a turn is taken. */
 const ordering = (ways: ReadonlyArray<Way>, order: Options["order"]) => {
   let turn = 0
-  const inOrder = (moves: boolean): ReadonlyArray<Way> => {
-    if (order === "fastest")
-      return ways
-        .map((way) => [way, way.pace.estimate()] as const)
-        .sort(bySecond)
-        .map(([way]) => way)
-    if (order !== "turns") return ways
-    const from = turn
-    if (moves) turn = (turn + 1) % ways.length
-    return [...ways.slice(from), ...ways.slice(0, from)]
+  const sorted = (): ReadonlyArray<Way> =>
+    order === "fastest"
+      ? ways
+          .map((way) => [way, way.pace.estimate()] as const)
+          .sort(bySecond)
+          .map(([way]) => way)
+      : ways
+  /** Among those that do well, so that each of them has as many turns. */
+  const rotated = (well: ReadonlyArray<Way>, moves: boolean): ReadonlyArray<Way> => {
+    if (order !== "turns" || well.length === 0) return well
+    const from = turn % well.length
+    if (moves) turn = from + 1
+    return [...well.slice(from), ...well.slice(0, from)]
   }
   return (moves: boolean): ReadonlyArray<Way> => {
-    const all = inOrder(moves)
-    return all.every(isWell) ? all : [...all.filter(isWell), ...all.filter((way) => !isWell(way))]
+    const all = sorted()
+    const well = all.filter(isWell)
+    return [...rotated(well, moves), ...(well.length === all.length ? [] : all.filter((way) => !isWell(way)))]
   }
 }
 
-const bySecond = (a: readonly [Way, number], b: readonly [Way, number]) => a[1] - b[1]
+/** Infinity from itself is no number. */
+const bySecond = (a: readonly [Way, number], b: readonly [Way, number]) => (a[1] === b[1] ? 0 : a[1] - b[1])
 
 const isWell = ({ breaker }: Way): boolean => breaker.isWilling
 

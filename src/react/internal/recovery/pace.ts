@@ -1,4 +1,6 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 
 /** How much of the average a call leaves to those before it. */
 const kept = 0.8
@@ -7,12 +9,13 @@ const kept = 0.8
 const halfLifeMillis = 60_000
 
 /**
- * How fast a way is: a moving average over its successful calls, which fades while
+ * How fast a way is: a moving average over its calls, which fades while
  * nobody calls it, so that what was slow once is tried again.
  */
 export class Pace {
   millis: number | undefined
   private askedAt = 0
+  private underWay = 0
 
   private readonly now: () => number
 
@@ -20,9 +23,9 @@ export class Pace {
     this.now = now
   }
 
-  /** One that was never measured comes first. */
+  /** One that was never measured comes first, and one that is being measured for the first time last. */
   estimate(): number {
-    if (this.millis === undefined) return 0
+    if (this.millis === undefined) return this.underWay === 0 ? 0 : Number.POSITIVE_INFINITY
     return this.millis * 2 ** (-Math.max(0, this.now() - this.askedAt) / halfLifeMillis)
   }
 
@@ -31,11 +34,16 @@ export class Pace {
       const startedAt = this.now()
       // From the start, so that not everybody tries it again at once.
       this.askedAt = startedAt
-      return Effect.map(self, (value) => {
-        const took = Math.max(0, this.now() - startedAt)
-        this.millis = this.millis === undefined ? took : kept * this.millis + (1 - kept) * took
-        return value
-      })
+      this.underWay++
+      return Effect.onExit(self, (exit) =>
+        Effect.sync(() => {
+          this.underWay--
+          // Whoever was interrupted might have taken any time.
+          if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause)) return
+          const took = Math.max(0, this.now() - startedAt)
+          this.millis = this.millis === undefined ? took : kept * this.millis + (1 - kept) * took
+        })
+      )
     })
   }
 }

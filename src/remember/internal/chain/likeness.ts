@@ -1,3 +1,5 @@
+import * as Inspectable from "effect/Inspectable"
+
 /** What two moments of chains are compared by. */
 export interface Compared {
   readonly step: string
@@ -18,7 +20,7 @@ export const likeness = (a: Compared, b: Compared): number =>
 
 /** Threes of letters, so that words in another form still count. */
 const piecesOf = (text: unknown): ReadonlySet<string> => {
-  const written = typeof text === "string" ? text : text === undefined ? "" : JSON.stringify(text)
+  const written = typeof text === "string" ? text : text === undefined ? "" : Inspectable.toStringUnknown(text, 0)
   const letters = [...written.slice(0, beginning).toLowerCase().replace(/\s+/g, " ")]
   if (letters.length === 0) return new Set()
   return new Set(letters.slice(0, Math.max(1, letters.length - 2)).map((_, i) => letters.slice(i, i + 3).join("")))

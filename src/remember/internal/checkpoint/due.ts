@@ -8,6 +8,9 @@ export const progressKey = "progress"
 
 /** Whether a milestone lies between where the last checkpoint was and here. */
 const passes = (last: Info | undefined, progress: number, milestones: ReadonlyArray<number>): boolean => {
+  if (progress < 0 || progress > 1) {
+    throw new RangeError(`saveIfDue: progress is a share from 0 to 1, not ${progress}`)
+  }
   const recorded = last?.metadata[progressKey]
   // Whoever is behind the last checkpoint has begun anew.
   const from = typeof recorded === "number" && recorded <= progress ? recorded : 0

@@ -188,11 +188,13 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
             return place.known === "null" ? Option.none() : Option.some(toInfo(place.known))
           }
           const storage = yield* Storage.Storage
-          const [last] = yield* orStop(place, storage.snapshots({ ...queryAt(place), limit: 1 }))
+          const kind = given.kind ?? (progress === undefined ? "auto" : "milestone")
+          const before = progress === undefined ? queryAt(place) : queryAt(place, { kind })
+          const [last] = yield* orStop(place, storage.snapshots({ ...before, limit: 1 }))
           const now = yield* Clock.currentTimeMillis
           if (isDue(last && infoOf(last), now, { interval, milestones, progress })) {
             const metadata = progress === undefined ? given.metadata : { ...given.metadata, [progressKey]: progress }
-            return Option.some(yield* saveAt(place, state, { kind: "auto", ...given, metadata }))
+            return Option.some(yield* saveAt(place, state, { ...given, kind, metadata }))
           }
           yield* recordIn(place, "CheckpointSaved", "null")
           return Option.none()

@@ -458,6 +458,8 @@ export interface Keyed {
   readonly name: string
   /** The breaker of a key, made when it is first asked for. */
   readonly get: (key: string) => Effect.Effect<CircuitBreaker>
+  /** Closes the breakers of all keys, and forgets what they counted. */
+  readonly resetAll: Effect.Effect<void>
   /** How the known keys stand. */
   readonly snapshot: Effect.Effect<ReadonlyMap<string, Snapshot>>
   /** Every change of state of every key's breaker, from when the stream is run and has begun. */

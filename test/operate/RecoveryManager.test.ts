@@ -365,6 +365,16 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
   )
 
   test(
+    "lists tell the newest hundred, unless they are asked for more",
+    Effect.gen(function* () {
+      for (let n = 0; n < 103; n++) yield* RecoveryManager.report(`failure number ${n}`, { id: `f${n}` })
+      const newest = yield* RecoveryManager.failures()
+      assert.deepStrictEqual([newest.length, newest[0]?.id], [100, "f102"])
+      assert.strictEqual((yield* RecoveryManager.failures({ limit: 200 })).length, 103)
+    })
+  )
+
+  test(
     "a failure that has no message of its own has that of its log, of 200 characters",
     Effect.gen(function* () {
       const message = (log: string) => Effect.map(RecoveryManager.report("", { log }), ({ message }) => message)

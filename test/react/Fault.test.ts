@@ -34,6 +34,39 @@ const parseError = Either.getOrThrow(Either.flip(Schema.decodeUnknownEither(Sche
 const exhausted = (error: unknown) =>
   new Recovery.RecoveryExhausted({ error, attempts: 1, decisions: [], fault: Effect.runSync(Fault.classify(error)) })
 
+describe("what a category means by itself", () => {
+  const meanings: Readonly<Record<string, readonly [Fault.Severity, boolean]>> = {
+    network: ["medium", true],
+    timeout: ["medium", true],
+    "rate-limit": ["low", true],
+    unavailable: ["medium", true],
+    resource: ["high", true],
+    permission: ["high", false],
+    validation: ["medium", false],
+    "not-found": ["medium", false],
+    conflict: ["low", true],
+    corruption: ["critical", false],
+    dependency: ["high", false],
+    logic: ["high", false],
+    cancelled: ["low", false],
+    unknown: ["medium", false],
+    "one of your own": ["medium", false]
+  }
+
+  it.each(Object.entries(meanings))("%s", (category, [severity, transient]) => {
+    const error = Object.assign(new Error("x"), { [Fault.declared]: Fault.declare({ category }) })
+    assert.deepInclude(classify(error), { category, severity, transient })
+  })
+
+  it("more that is known of a failure never makes it less certain", () => {
+    const plain = classify(new Error("connect: connection refused"))
+    const context = { attempt: 3, disk_usage: 0.97, host: "a", code: undefined, status: undefined }
+    const more = classify(Object.assign(new Error("connect: connection refused"), context))
+    assert.strictEqual(more.category, plain.category)
+    assert.isAtLeast(more.confidence, plain.confidence)
+  })
+})
+
 describe("Fault.classify", () => {
   const rows: ReadonlyArray<readonly [string, unknown, Fault.Category]> = [
     ["a refused connection", coded("ECONNREFUSED"), "network"],

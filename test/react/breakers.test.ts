@@ -397,6 +397,17 @@ describe("snapshots", () => {
 })
 
 describe("keyed breakers", () => {
+  it.effect("all keys of a group are reset at once", () =>
+    Effect.gen(function* () {
+      const hosts = yield* CircuitBreaker.keyed({ name: "all", trip: CircuitBreaker.consecutive({ failures: 1 }) })
+      for (const key of ["a", "b"]) yield* Effect.flip(Effect.fail(down).pipe(CircuitBreaker.protectKey(hosts, key)))
+      const states = Effect.map(hosts.snapshot, (all) => [...all.values()].map(({ state }) => state))
+      assert.deepStrictEqual(yield* states, ["open", "open"])
+      yield* hosts.resetAll
+      assert.deepStrictEqual(yield* states, ["closed", "closed"])
+    })
+  )
+
   it.scoped("one key does not know of the other", () =>
     Effect.gen(function* () {
       const hosts = yield* CircuitBreaker.keyed({ name: "hosts", trip: CircuitBreaker.consecutive({ failures: 1 }) })

@@ -276,6 +276,12 @@ for (const backend of backends) {
         const stats = yield* Checkpoint.stats
         assert.strictEqual(stats.count, 3)
         assert.deepStrictEqual(stats.byKind, { auto: 2, manual: 1 })
+        const sizes = (yield* Progress.list({ run: "any" })).map(({ size }) => size)
+        assert.strictEqual(
+          stats.bytes,
+          sizes.reduce((sum, size) => sum + size, 0)
+        )
+        assert.isAbove(stats.bytes, 0)
         assert.deepStrictEqual(stats.newest, Option.some(new Date(2_000)))
         assert.strictEqual((yield* Progress.stats({ kind: "auto" })).count, 2)
       }))

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { Answer, Graph, RetryPolicy, Step, Strategy, Workflow } from "effect-recovery"
+import { Answer, Graph, RetryPolicy, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Testing } from "effect-recovery/testing"
 import { backends } from "../support/storages.js"
 
@@ -149,6 +149,41 @@ for (const backend of backends) {
           "test sources of c",
           "test sources of c"
         ])
+      })
+    )
+
+    it.scoped("a node that fails is skipped with a value, or another way is taken for it", () =>
+      Effect.gen(function* () {
+        const { layer, lines } = yield* setup
+        const failing = Effect.fail(new Broken({ what: "tests" }))
+        const outcome = (id: string, recover: object) =>
+          Effect.provide(Workflow.execute(workflow(make(failing, recover)), { id, input: "c" }), layer)
+        assert.strictEqual(yield* outcome("skip", { Broken: Strategy.skip(-1) }), "0 warnings, -1 tests")
+        const elsewhere = Strategy.alternate((_: Broken) => Effect.as(Ledger.done("elsewhere"), 6))
+        assert.strictEqual(yield* outcome("alternate", { Broken: elsewhere }), "0 warnings, 6 tests")
+        assert.include(yield* lines, "elsewhere")
+      })
+    )
+
+    it.scoped("in a transaction nodes are undone when a later one fails, last first", () =>
+      Effect.gen(function* () {
+        const { layer, lines } = yield* setup
+        const undo = (name: string) => () => Ledger.done(`undo ${name}`)
+        const first = Graph.node(Step.make("first", { run: Ledger.done("first"), compensate: undo("first") }))
+        const second = Graph.node(
+          { first },
+          Step.make("second", { run: () => Ledger.done("second"), compensate: undo("second") })
+        )
+        const third = Graph.node(
+          { second },
+          Step.make("third", { error: Broken, run: () => Effect.fail(new Broken({ what: "third" })) })
+        )
+        const graph = Graph.make("undone", { third })
+        const Undone = Workflow.make("undone", { error: Schema.Unknown }, () =>
+          Transaction.run(Effect.asVoid(Graph.run(graph)))
+        )
+        yield* Effect.flip(Effect.provide(Workflow.execute(Undone, { id: "1" }), layer))
+        assert.deepStrictEqual(yield* lines, ["first", "second", "undo second", "undo first"])
       })
     )
 

@@ -36,6 +36,19 @@ describe("State without a run", () => {
     }).pipe(Effect.provide(State.layer))
   )
 
+  it.effect("its history tells the last hundred values, or as many as asked for", () =>
+    Effect.gen(function* () {
+      yield* Effect.forEach(
+        Array.from({ length: 130 }, (_, n) => n),
+        (n) => Count.set(n),
+        { discard: true }
+      )
+      const values = (yield* Count.history()).map(({ value }) => value)
+      assert.deepStrictEqual([values.length, values[0], values.at(-1)], [100, 129, 30])
+      assert.strictEqual((yield* Count.history(120)).length, 120)
+    }).pipe(Effect.provide(State.layer))
+  )
+
   it.effect("nobody shares what it holds", () =>
     Effect.gen(function* () {
       const mine = ["a"]

@@ -51,6 +51,37 @@ describe("watching", () => {
     })
   )
 
+  it.scopedLive("a rewind and what it goes back to are told; the journal has each failure with its category", () =>
+    Effect.gen(function* () {
+      let times = 0
+      const once = Step.make("once", {
+        error: Offline,
+        run: Effect.suspend(() => (times++ === 0 ? Effect.fail(new Offline()) : Effect.void)),
+        recover: { Offline: Strategy.restart({ times: 1 }) }
+      })
+      const retried = Step.make("retried", {
+        error: Offline,
+        run: Effect.suspend(() => (times++ < 3 ? Effect.fail(new Offline()) : Effect.void)),
+        recover: { Offline: Strategy.retry(RetryPolicy.fixed({ delay: 0 })) }
+      })
+      const again = Workflow.make("again", { error: Schema.Unknown }, () => Effect.zipRight(once, retried))
+      const rewinds: Array<string> = []
+      const observer = Events.layer((event) =>
+        Effect.sync(() => void (event._tag === "RunRewound" && rewinds.push(`${event.point} by ${event.by}`)))
+      )
+      const storage = yield* Layer.build(Storage.layerMemory)
+      yield* Workflow.execute(again, { id: "1" }).pipe(Effect.provide(observer), Effect.provide(storage))
+      assert.strictEqual(rewinds.length, 1)
+      assert.match(rewinds[0] ?? "", /start.* by .*restart/i)
+      const { journal } = yield* Effect.provide(Workflow.history("1"), storage)
+      const failed = journal.flatMap(({ kind, payload = "" }) =>
+        kind === "AttemptFailed" ? [JSON.parse(payload)] : []
+      )
+      assert.isAbove(failed.length, 0)
+      for (const { fault } of failed) assert.isString(fault.category)
+    })
+  )
+
   it.live("a traced program sees runs and attempts as spans, another none", () =>
     Effect.gen(function* () {
       const names: Array<string> = []

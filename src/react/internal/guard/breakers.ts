@@ -93,6 +93,7 @@ export const keyed = Effect.fnUntraced(function* (options: KeyedOptions) {
           subscribe: Effect.map(subscribe, own)
         })
       }),
+    resetAll: Effect.suspend(() => Effect.forEach([...known.values()], ({ reset }) => reset, { discard: true })),
     snapshot: Effect.sync(() => new Map([...known].map(([key, breaker]) => [key, breaker.snapshot()])))
   }
   return group

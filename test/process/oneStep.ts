@@ -9,7 +9,7 @@ import * as Schema from "effect/Schema"
 import { Step, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
 
-const [filename = "", name = "", mode = ""] = process.argv.slice(2)
+const [filename = "", name = "", mode = "", told = ""] = process.argv.slice(2)
 
 const say = (line: string) => fs.writeSync(1, `${line}\n`)
 
@@ -33,9 +33,15 @@ const patiently = Effect.retry(
 
 const program = mode === "wait" ? patiently : once
 
+// A process may take longer to start than a lease lasts: this one has started when it is told to begin.
+if (told === "told") {
+  say("ready")
+  fs.readSync(0, Buffer.alloc(16))
+}
+
 Effect.runPromise(
   program.pipe(
     Effect.match({ onFailure: (error) => say(`failed ${error._tag}`), onSuccess: (value) => say(`value ${value}`) }),
-    Effect.provide(SqliteStorage.layer({ filename, lease: "1 second" }))
+    Effect.provide(SqliteStorage.layer({ filename, lease: "2 seconds" }))
   )
 ).then(() => process.exit(0))

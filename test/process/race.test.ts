@@ -17,10 +17,12 @@ describe("two processes and one run", () => {
 
   it("one advances, the other gets the typed answer", async () => {
     const file = path.join(folder, "race.db")
+    const other = new Child(program, [file, "other", "once", "told"])
+    await other.line((line) => line === "ready")
     const winner = new Child(program, [file, "winner", "block"])
     await winner.line((line) => line === "in the step")
-    const other = new Child(program, [file, "other", "once"])
-    assert.strictEqual(await other.line((line) => line !== ""), "failed LeaseHeld")
+    other.say("go")
+    assert.strictEqual(await other.line((line) => line !== "ready"), "failed LeaseHeld")
     winner.say("go")
     assert.strictEqual(await winner.line((line) => line.startsWith("value")), "value winner")
     const late = new Child(program, [file, "late", "once"])
@@ -30,11 +32,12 @@ describe("two processes and one run", () => {
 
   it("the other finishes a run whose process is stopped past its lease, and the late write is refused", async () => {
     const file = path.join(folder, "stopped.db")
+    const other = new Child(program, [file, "other", "wait", "told"])
+    await other.line((line) => line === "ready")
     const winner = new Child(program, [file, "winner", "block"])
     await winner.line((line) => line === "in the step")
-    // Before the winner is stopped: a process may take longer to start than a lease lasts.
-    const other = new Child(program, [file, "other", "wait"])
-    assert.strictEqual(await other.line((line) => line !== ""), "held")
+    other.say("go")
+    assert.strictEqual(await other.line((line) => line !== "ready"), "held")
     winner.signal("SIGSTOP")
     assert.strictEqual(await other.line((line) => line.startsWith("value")), "value other")
     winner.signal("SIGCONT")

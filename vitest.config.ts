@@ -1,4 +1,3 @@
-import * as os from "node:os"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
@@ -19,8 +18,6 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/built.ts"],
     testTimeout: 60_000,
-    pool: "forks",
-    // Tests wait for processes and disks as much as they compute: one fewer than there are cores would leave a core idle.
-    poolOptions: { forks: { maxForks: os.availableParallelism() } }
+    pool: "forks"
   }
 })

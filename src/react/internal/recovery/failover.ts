@@ -12,7 +12,7 @@ import type { Breaker } from "../guard/breaker.js"
 import { PolicyInvalid, whole } from "../retry/policy.js"
 import { traced } from "../watch/traced.js"
 import { Pace } from "./pace.js"
-import { perform } from "./perform.js"
+import { type Plan, perform } from "./perform.js"
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 type Args = ReadonlyArray<unknown>
@@ -68,10 +68,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       // There is a way, as was seen to above.
       if (first === undefined) return Effect.void
       const failures: Array<FailoverFailure<unknown>> = []
-      const found = ["*", takingOthers({ name, first, others, args, failures, handles })] as const
-      const plan = {
+      const plan: Plan = {
         budgets: [],
-        find: (_: unknown, fault: () => Fault.Fault) => (handles(fault()) ? found : undefined)
+        find: (_, fault) =>
+          handles(fault()) ? ["*", takingOthers({ name, first, others, args, failures, handles })] : undefined
       }
       return perform(first.call(args), plan, { ...settings, exhaustion: () => exhausted(name, failures) })
     })
@@ -126,6 +126,7 @@ const ordering = (ways: ReadonlyArray<Way>, order: Options["order"]) => {
   }
   return (moves: boolean): ReadonlyArray<Way> => {
     const all = sorted()
+    if (order !== "turns" && all.every(isWell)) return all
     const well = all.filter(isWell)
     return [...rotated(well, moves), ...(well.length === all.length ? [] : all.filter((way) => !isWell(way)))]
   }

@@ -7,11 +7,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^effect-recovery$/, replacement: src("index.ts") },
-      { find: /^effect-recovery\/dashboard$/, replacement: src("dashboard.ts") },
-      { find: /^effect-recovery\/files$/, replacement: src("files.ts") },
-      { find: /^effect-recovery\/operate$/, replacement: src("operate.ts") },
-      { find: /^effect-recovery\/sqlite$/, replacement: src("sqlite.ts") },
-      { find: /^effect-recovery\/testing$/, replacement: src("testing.ts") }
+      { find: /^effect-recovery\/(.+)$/, replacement: src("$1.ts") }
     ]
   },
   test: {

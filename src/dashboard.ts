@@ -1,5 +1,5 @@
 /**
- * @since 0.5.0
+ * @since 0.1.0
  */
 
 export * as Dashboard from "./dashboard/Dashboard.js"

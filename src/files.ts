@@ -1,5 +1,5 @@
 /**
- * @since 0.4.0
+ * @since 0.1.0
  */
 
 export * as AtomicFile from "./files/AtomicFile.js"

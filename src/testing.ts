@@ -1,5 +1,5 @@
 /**
- * @since 0.2.0
+ * @since 0.1.0
  */
 
 export * as Ledger from "./testing/Ledger.js"

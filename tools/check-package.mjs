@@ -1,7 +1,7 @@
 // Packs the package as it would be published and holds it against publint and
 // "are the types wrong". Needs a build.
 import { execFileSync } from "node:child_process"
-import { mkdtempSync, rmSync, symlinkSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 
@@ -15,7 +15,8 @@ const checkDeclarations = (tarball) => {
   symlinkSync(resolve("node_modules"), join(root, "node_modules"))
   const options = ["--noEmit", "--strict", "--skipLibCheck", "false", "--target", "es2022", "--module", "nodenext"]
   const types = ["--types", "node", "--exactOptionalPropertyTypes"]
-  const files = ["index", "dashboard", "files", "operate", "sqlite"].map((door) => join(root, "dist", `${door}.d.ts`))
+  const { exports } = JSON.parse(readFileSync("package.json", "utf8"))
+  const files = Object.values(exports).flatMap(({ types }) => (types === undefined ? [] : [join(root, types)]))
   run("node", [join("node_modules", "typescript", "bin", "tsc"), ...options, ...types, ...files])
 }
 

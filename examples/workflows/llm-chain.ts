@@ -1,6 +1,7 @@
 import { AiError, LanguageModel } from "@effect/ai"
 import { Effect, Layer, Schema, Stream } from "effect"
-import { Chain, RetryPolicy, Step, Storage, Strategy } from "effect-recovery"
+import { RetryPolicy, Step, Storage, Strategy } from "effect-recovery"
+import { Chain } from "effect-recovery/chain"
 
 /** A model on this machine, in the place of a provider's layer. It is overloaded at first. */
 let calls = 0

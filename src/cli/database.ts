@@ -1,8 +1,8 @@
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Checkpoint from "../durable/Checkpoint.js"
 import * as Operator from "../operate/Operator.js"
-import * as Checkpoint from "../remember/Checkpoint.js"
 import * as SqliteStorage from "../storage/sqlite/SqliteStorage.js"
 
 const sizeOf = (file: string) =>

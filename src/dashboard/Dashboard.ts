@@ -2,7 +2,7 @@
  * A page to see how failures, recoveries and runs stand, and to do something
  * about them; with an API for programs, and metrics for Prometheus.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import type * as Etag from "@effect/platform/Etag"
 import type * as FileSystem from "@effect/platform/FileSystem"
@@ -26,7 +26,7 @@ import { actions, metrics, reads } from "./internal/handlers.js"
 import { isToken, makeToken } from "./internal/token.js"
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Options {
@@ -49,7 +49,7 @@ export interface Options {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Service {
@@ -60,7 +60,7 @@ export interface Service {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category services
  */
 export class Dashboard extends Context.Tag("effect-recovery/Dashboard")<Dashboard, Service>() {}
@@ -71,7 +71,7 @@ type Platform = HttpServer.HttpServer | HttpPlatform.HttpPlatform | Etag.Generat
 /**
  * Serves the dashboard of an operator, such as a `recovery.config.ts` exports.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category layers
  */
 export const layerOperator = (
@@ -123,7 +123,7 @@ export const layerOperator = (
  * ).then(console.log) // true
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category layers
  */
 export const layer = (

@@ -3,7 +3,7 @@
  * a client of it, and `OpenApi.fromApi(DashboardApi)` its description, which
  * the server has at `/openapi.json`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
@@ -33,7 +33,7 @@ import {
 /**
  * Whoever reads needs the token, unless reads are open.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category middleware
  */
 export class Reader extends HttpApiMiddleware.Tag<Reader>()("effect-recovery/Dashboard/Reader", {
@@ -44,7 +44,7 @@ export class Reader extends HttpApiMiddleware.Tag<Reader>()("effect-recovery/Das
 /**
  * Whoever acts needs the token.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category middleware
  */
 export class Actor extends HttpApiMiddleware.Tag<Actor>()("effect-recovery/Dashboard/Actor", {
@@ -66,7 +66,7 @@ const Read = HttpApiEndpoint.get
 const Act = HttpApiEndpoint.post
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category groups
  */
 export const Reads = HttpApiGroup.make("reads")
@@ -148,7 +148,7 @@ export const Reads = HttpApiGroup.make("reads")
 const Signed = { by: Text, note: Text }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category groups
  */
 export const Actions = HttpApiGroup.make("actions")
@@ -211,7 +211,7 @@ export const Actions = HttpApiGroup.make("actions")
   .middleware(Actor)
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category groups
  */
 export const Metrics = HttpApiGroup.make("metrics")
@@ -224,7 +224,7 @@ export const Metrics = HttpApiGroup.make("metrics")
   .middleware(Reader)
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category api
  */
 export class DashboardApi extends HttpApi.make("effect-recovery")

@@ -1,7 +1,7 @@
 /**
  * The refusals of the dashboard's API.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as Schema from "effect/Schema"
@@ -15,7 +15,7 @@ const fields = {
 /**
  * The token is missing or another one.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class Unauthorized extends Schema.TaggedError<Unauthorized>()(
@@ -28,7 +28,7 @@ export class Unauthorized extends Schema.TaggedError<Unauthorized>()(
  * The request came from another page, by another name of this host, or would
  * change what is only to be looked at.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class Forbidden extends Schema.TaggedError<Forbidden>()(
@@ -40,7 +40,7 @@ export class Forbidden extends Schema.TaggedError<Forbidden>()(
 /**
  * Nothing has this id.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class NotFound extends Schema.TaggedError<NotFound>()(
@@ -52,7 +52,7 @@ export class NotFound extends Schema.TaggedError<NotFound>()(
 /**
  * It cannot be done as things stand; nothing was changed.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class Refused extends Schema.TaggedError<Refused>()(
@@ -64,7 +64,7 @@ export class Refused extends Schema.TaggedError<Refused>()(
 /**
  * It was tried, and failed.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class Failed extends Schema.TaggedError<Failed>()(
@@ -76,7 +76,7 @@ export class Failed extends Schema.TaggedError<Failed>()(
 /**
  * A bug of the program, or of this library.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class Defect extends Schema.TaggedError<Defect>()(
@@ -88,7 +88,7 @@ export class Defect extends Schema.TaggedError<Defect>()(
 /**
  * The storage is in trouble.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class Unavailable extends Schema.TaggedError<Unavailable>()(

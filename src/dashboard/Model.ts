@@ -1,13 +1,13 @@
 /**
  * What the dashboard's API answers with.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { Waiting } from "../durable/RunError.js"
 import { EscalationRecord } from "../operate/EscalationRecord.js"
 import { FailureRecord } from "../operate/FailureRecord.js"
 import { RecoveryRecord } from "../operate/RecoveryRecord.js"
-import { Waiting } from "../remember/RunError.js"
 
 const Labels = Schema.Record({ key: Schema.String, value: Schema.String })
 const MaybeDate = Schema.OptionFromNullOr(Schema.Date)
@@ -17,7 +17,7 @@ const byName = <A, I>(value: Schema.Schema<A, I>) => Schema.Record({ key: Schema
 /**
  * As `Insights.Rate`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Rate = Schema.Struct({
@@ -29,7 +29,7 @@ export const Rate = Schema.Struct({
 /**
  * As `Insights.Times`, in milliseconds.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Times = Schema.Struct({
@@ -45,7 +45,7 @@ const Frequent = Schema.Array(Schema.Struct({ name: Schema.String, count: Schema
 /**
  * As `Insights.Statistics`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Statistics = Schema.Struct({
@@ -83,7 +83,7 @@ export const Statistics = Schema.Struct({
 /**
  * As `Checkpoint.Info`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const CheckpointInfo = Schema.Struct({
@@ -113,7 +113,7 @@ export const CheckpointInfo = Schema.Struct({
 /**
  * As `RecoveryManager.Dashboard`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Summary = Schema.Struct({
@@ -132,7 +132,7 @@ export const Summary = Schema.Struct({
 /**
  * As `Workflow.RunSummary`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const RunSummary = Schema.Struct({
@@ -154,7 +154,7 @@ const Rewind = Schema.Struct({ at: Schema.Date, by: Schema.String, point: Schema
 /**
  * As `Workflow.RunStatus`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const RunStatus = Schema.Struct({
@@ -198,7 +198,7 @@ export const RunStatus = Schema.Struct({
 /**
  * As `Overview.Question`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Question = Schema.Struct({ ...Waiting.fields, run: Schema.String, workflow: Schema.String })
@@ -206,7 +206,7 @@ export const Question = Schema.Struct({ ...Waiting.fields, run: Schema.String, w
 /**
  * As `Overview.Overview`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Overview = Schema.Struct({
@@ -221,7 +221,7 @@ export const Overview = Schema.Struct({
 /**
  * As `Insights.Suggestion`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Suggestion = Schema.Struct({
@@ -236,7 +236,7 @@ export const Suggestion = Schema.Struct({
 /**
  * As `Insights.Pattern`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Pattern = Schema.Struct({
@@ -251,7 +251,7 @@ export const Pattern = Schema.Struct({
 /**
  * As `Insights.Tuning`, with the description of the policy.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Tuning = Schema.Struct({
@@ -281,7 +281,7 @@ const HealthStatus = Schema.Literal("ok", "warning", "failing")
 /**
  * As `HealthCheck.Report`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const HealthReport = Schema.Struct({

@@ -3,12 +3,12 @@
  * crash: what is written goes to a temporary file beside them, to disk, and is
  * renamed into place.
  *
- * @since 0.4.0
+ * @since 0.1.0
  */
 import * as path_ from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Lock from "../remember/Lock.js"
+import * as Lock from "../lock/Lock.js"
 import { FileError, type FileReason } from "./FileError.js"
 import { type Call, type Calls, CurrentCalls } from "./internal/system/calls.js"
 import { doing, unless } from "./internal/system/errors.js"
@@ -27,14 +27,14 @@ export {
   /**
    * A file could not be read or changed.
    *
-   * @since 0.4.0
+   * @since 0.1.0
    * @category errors
    */
   FileError,
   /**
    * What went wrong with a file.
    *
-   * @since 0.4.0
+   * @since 0.1.0
    * @category models
    */
   type FileReason
@@ -47,13 +47,13 @@ export {
  * - `ordered`: after a power cut the file is the old one or the new one, whole, but it may be the old one
  * - `process-crash`: the end of the process; a power cut may leave an empty file
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export type Durability = Durability_
 
 /**
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export interface Options {
@@ -69,7 +69,7 @@ export interface Options {
 }
 
 /**
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export interface UpdateOptions extends Options {
@@ -103,7 +103,7 @@ const optionsOf = ({ durability = "power-loss", mode, owner = true }: Options = 
  * Effect.runPromise(program).then(() => console.log(fs.readFileSync(file, "utf8"))) // {"theme":"dark"}
  * ```
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category writing
  */
 export const write = (path: string, content: string | Uint8Array, options?: Options): Effect.Effect<void, FileError> =>
@@ -148,7 +148,7 @@ const put = <E = never>(
  * ).then((counts) => console.log(counts.at(-1))) // 5
  * ```
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category writing
  */
 export const update = <E, R>(
@@ -166,7 +166,7 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 /**
  * As {@link update}, for files that are no text.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category writing
  */
 export const updateBytes = <E, R>(
@@ -227,7 +227,7 @@ const locked = <A, E, R>(
  * of the file. The whole file is written anew for it: for logs of many
  * megabytes this is not the right tool.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category writing
  */
 export const append = (
@@ -258,7 +258,7 @@ const copyInto = (calls: Calls, from: string, file: number): Call<void> =>
  * Removes what processes that were killed in the middle of a write have left
  * in a folder, and answers with how much there was. Living processes are left alone.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category execution
  */
 export const cleanup = (folder: string): Effect.Effect<number, FileError> =>

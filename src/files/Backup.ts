@@ -2,7 +2,7 @@
  * Copies of a file as it was: taken before a change, listed, put back, and
  * removed when they are old.
  *
- * @since 0.4.0
+ * @since 0.1.0
  */
 import * as crypto from "node:crypto"
 import * as path_ from "node:path"
@@ -41,7 +41,7 @@ const Record = Schema.Struct({
  * A copy of a file. `content` is `null` if there was no file: to put that back
  * is to remove it.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export interface Backup extends Schema.Schema.Type<typeof Record> {
@@ -52,7 +52,7 @@ export interface Backup extends Schema.Schema.Type<typeof Record> {
 }
 
 /**
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export interface Options {
@@ -83,7 +83,7 @@ export interface Options {
  * Effect.runPromise(program).then(console.log) // [1]
  * ```
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category constructors
  */
 export const take = (
@@ -128,7 +128,7 @@ const put = (at: string, bytes: Uint8Array): Call<void> =>
 /**
  * The backups of a file, newest first. Their bytes are not read.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category accessors
  */
 export const list = (
@@ -164,7 +164,7 @@ const read = (calls: Calls, folder: string, id: string): Effect.Effect<Backup, N
  * Where others change the file meanwhile, do it under its lock:
  * `Backup.restore(backup).pipe(Lock.withLock(Lock.resource(backup.path)))`.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category execution
  */
 export const restore = (
@@ -195,7 +195,7 @@ export const restore = (
  * Which backups may go: those that are older, and those of which there are
  * enough newer ones.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export interface Retention extends Options {
@@ -208,7 +208,7 @@ export interface Retention extends Options {
  * Removes backups of a file, and answers with how many. The newest one always
  * stays.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category execution
  */
 export const expire = (path: string, retention: Retention): Effect.Effect<number, FileError> =>

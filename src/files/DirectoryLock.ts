@@ -2,15 +2,15 @@
  * Locks as folders, for file systems where locks of the operating system do not
  * work, such as network shares. They need nothing but renames.
  *
- * @since 0.4.0
+ * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
-import * as Lock from "../remember/Lock.js"
+import * as Lock from "../lock/Lock.js"
 import { directoryDriver } from "./internal/lock/directoryDriver.js"
 
 /**
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export interface Options {
@@ -53,7 +53,7 @@ export interface Options {
  * work.pipe(Effect.provide(DirectoryLock.layer({ folder })), Effect.runPromise).then(console.log) // one agent at a time
  * ```
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category layers
  */
 export const layer = ({ folder, poll = "50 millis", stale = "30 seconds" }: Options): Layer.Layer<Lock.Lock> =>

@@ -1,10 +1,10 @@
 /**
  * The failures of files.
  *
- * @since 0.4.0
+ * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import * as Fault from "../react/Fault.js"
+import * as Fault from "../resilience/Fault.js"
 
 /**
  * What went wrong with a file:
@@ -25,7 +25,7 @@ import * as Fault from "../react/Fault.js"
  * - `Path`: no path at all, or one that is too long
  * - `Io`: reading or writing failed
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export type FileReason =
@@ -85,7 +85,7 @@ const faults: Readonly<Record<FileReason, Fault.Declaration>> = {
  * A file could not be read or changed. It is as it was, unless the reason says
  * otherwise.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category errors
  */
 export class FileError extends Data.TaggedError("FileError")<{

@@ -5,17 +5,17 @@
  * They need the package `fs-native-extensions`, which brings its binary for
  * Linux, macOS and Windows.
  *
- * @since 0.4.0
+ * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Lock from "../remember/Lock.js"
+import * as Lock from "../lock/Lock.js"
 import { load } from "./internal/lock/native.js"
 import { osDriver } from "./internal/lock/osDriver.js"
 
 /**
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export interface Options {
@@ -52,7 +52,7 @@ export interface Options {
  * nightly.pipe(Effect.provide(FileLock.layer({ folder })), Effect.runPromise).then(console.log) // done by this process alone
  * ```
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category layers
  */
 export const layer = ({

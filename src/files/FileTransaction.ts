@@ -3,16 +3,16 @@
  * all: undone if the transaction fails or is interrupted, and, at the next
  * opening, if its process was killed or the power went out.
  *
- * @since 0.4.0
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Option from "effect/Option"
-import * as Lock from "../remember/Lock.js"
-import type { RollbackFailed } from "../remember/RunError.js"
-import type * as Transaction from "../remember/Transaction.js"
+import type { RollbackFailed } from "../durable/RunError.js"
+import * as Lock from "../lock/Lock.js"
+import type * as Transaction from "../transaction/Transaction.js"
 import type { Durability } from "./AtomicFile.js"
 import type { FileError } from "./FileError.js"
 import { doing } from "./internal/system/errors.js"
@@ -24,13 +24,13 @@ import { recover as recoverRoot } from "./internal/transaction/recover.js"
 /**
  * What a change can fail with.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category errors
  */
 export type TransactionError = FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError
 
 /**
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export interface WriteOptions {
@@ -41,7 +41,7 @@ export interface WriteOptions {
 }
 
 /**
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export interface Operations {
@@ -71,13 +71,13 @@ export interface Operations {
 /**
  * The transaction around. {@link run} provides it.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category services
  */
 export class FileTransaction extends Context.Tag("effect-recovery/FileTransaction")<FileTransaction, Operations>() {}
 
 /**
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export interface Options<in E> {
@@ -95,7 +95,7 @@ export interface Options<in E> {
 /**
  * What a file transaction can fail with, beside what is run in it.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category errors
  */
 export type Failure<E> = E | TransactionError | RollbackFailed<E | TransactionError>
@@ -141,7 +141,7 @@ export type Failure<E> = E | TransactionError | RollbackFailed<E | TransactionEr
  * ).then((error) => console.log(error, fs.existsSync(`${root}/posts`))) // the linter says no false
  * ```
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category execution
  */
 export const run: {
@@ -181,7 +181,7 @@ export const run: {
  * transaction, and answers with whether there was anything. Each transaction
  * does it at its beginning; this is for the start of a program that only reads.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category execution
  */
 export const recover = (
@@ -201,7 +201,7 @@ export const recover = (
 /**
  * Reads a file, and keeps others from changing it until the transaction has ended.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category reading
  */
 export const read = (path: string): Effect.Effect<string, TransactionError, FileTransaction> =>
@@ -210,7 +210,7 @@ export const read = (path: string): Effect.Effect<string, TransactionError, File
 /**
  * As {@link read}, for files that are no text.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category reading
  */
 export const readBytes = (path: string): Effect.Effect<Uint8Array, TransactionError, FileTransaction> =>
@@ -220,7 +220,7 @@ export const readBytes = (path: string): Effect.Effect<Uint8Array, TransactionEr
  * Writes the whole file, new or not. A symbolic link is followed, and stays;
  * permissions and owner stay too.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category changing
  */
 export const write = (
@@ -234,7 +234,7 @@ export const write = (
  * Reads the file, lets the effect make a new content of it, and writes that.
  * The effect is told nothing (`None`) if the file does not exist.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category changing
  */
 export const update = <E, R>(
@@ -247,7 +247,7 @@ export const update = <E, R>(
 /**
  * Removes a file, a link, or a folder with everything in it, in one step.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category changing
  */
 export const remove = (path: string): Effect.Effect<void, TransactionError, FileTransaction> =>
@@ -257,7 +257,7 @@ export const remove = (path: string): Effect.Effect<void, TransactionError, File
  * Moves a file, a link or a folder. A file takes the place of a file; anything
  * else that is there already is an error.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category changing
  */
 export const move = (from: string, to: string): Effect.Effect<void, TransactionError, FileTransaction> =>
@@ -266,7 +266,7 @@ export const move = (from: string, to: string): Effect.Effect<void, TransactionE
 /**
  * Makes a folder, and those it lies in. One that exists is left as it is.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category changing
  */
 export const makeDirectory = (
@@ -280,7 +280,7 @@ export const makeDirectory = (
  * runs, can change it in its own way: if the transaction fails, it is as it is
  * now, with its permissions and times, or gone if it is not there yet. Answers with its full path.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category changing
  */
 export const protect = (path: string): Effect.Effect<string, TransactionError, FileTransaction> =>

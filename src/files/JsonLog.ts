@@ -2,7 +2,7 @@
  * A log of JSON, a line for each record, that is set aside when it is long and
  * forgotten when it is old.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as path from "node:path"
 import * as Clock from "effect/Clock"
@@ -13,7 +13,7 @@ import { CurrentCalls, errno } from "./internal/system/calls.js"
 import { doing } from "./internal/system/errors.js"
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Options {
@@ -26,7 +26,7 @@ export interface Options {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface JsonLog {
@@ -57,7 +57,7 @@ export interface JsonLog {
  * Effect.runPromise(program).then(() => console.log(fs.readFileSync(file, "utf8").split("\n").length)) // 3
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category constructors
  */
 export const make = (file: string, options: Options = {}): JsonLog => {

@@ -2,7 +2,7 @@
  * When failures are many, somebody should look at them: rules that call for
  * it, records of what was called for, and who is told.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -21,7 +21,7 @@ import type { EscalationNotFound, RecordDamaged } from "./OperateError.js"
 /**
  * When to escalate. Open failures of one group are counted over the window.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Rule {
@@ -40,7 +40,7 @@ export interface Rule {
  * one category and job within a day, again after 6 hours. `critical` if one of
  * them is, `human` if one is `high` or was retried twice, else `agent`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category constructors
  */
 export const rule = (options: Partial<Rule> = {}): Rule => ({
@@ -62,7 +62,7 @@ const byWorst = (failures: ReadonlyArray<FailureRecord>): Level => {
  * Who is told of an escalation. What it fails with is logged; the escalation is
  * on record all the same.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type Sink = (escalation: EscalationRecord) => Effect.Effect<unknown, unknown>
@@ -70,7 +70,7 @@ export type Sink = (escalation: EscalationRecord) => Effect.Effect<unknown, unkn
 /**
  * Tells the log.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category sinks
  */
 export const log: Sink = ({ failures, group, id, level, message }) =>
@@ -85,7 +85,7 @@ const encode = Schema.encodeSync(Schema.parseJson(EscalationRecord))
  * is not. Redirects are not followed. An attempt takes 10 seconds at most,
  * unless it says otherwise.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category sinks
  */
 export const webhook =
@@ -103,7 +103,7 @@ export const webhook =
     })
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Options {
@@ -116,7 +116,7 @@ export interface Options {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Service {
@@ -125,7 +125,7 @@ export interface Service {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category services
  */
 export class Escalation extends Context.Tag("effect-recovery/Escalation")<Escalation, Service>() {}
@@ -155,7 +155,7 @@ export class Escalation extends Context.Tag("effect-recovery/Escalation")<Escala
  * ).then(console.log) // [ 'human: 3' ]
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category layers
  */
 export const layer = (options: Options = {}): Layer.Layer<Escalation, never, Storage.Storage> => {
@@ -189,7 +189,7 @@ const tell = (sinks: ReadonlyArray<Sink>, escalation: EscalationRecord) =>
 /**
  * Escalations, newest first.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const list = (
@@ -204,7 +204,7 @@ export const list = (
 /**
  * Says that somebody looks at it. One that is resolved stays so.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category recording
  */
 export const acknowledge = (
@@ -216,7 +216,7 @@ export const acknowledge = (
 /**
  * Says that it is dealt with: failures from before it call for no other one.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category recording
  */
 export const resolve = (

@@ -1,19 +1,19 @@
 /**
  * An escalation on record: failures that somebody should look at.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
 /**
  * Who should look at it: a program, a person, or somebody at once.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Level = Schema.Literal("agent", "human", "critical")
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type Level = typeof Level.Type
@@ -21,12 +21,12 @@ export type Level = typeof Level.Type
 /**
  * `acknowledged`: somebody looks at it.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Status = Schema.Literal("open", "acknowledged", "resolved")
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type Status = typeof Status.Type
@@ -34,7 +34,7 @@ export type Status = typeof Status.Type
 /**
  * What is known of an escalation beside its id and its status.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Details = Schema.Struct({
@@ -57,7 +57,7 @@ export const Details = Schema.Struct({
 /**
  * An escalation, as somebody should see it.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const EscalationRecord = Schema.Struct({
@@ -69,7 +69,7 @@ export const EscalationRecord = Schema.Struct({
   ...Details.fields
 })
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface EscalationRecord extends Schema.Schema.Type<typeof EscalationRecord> {}

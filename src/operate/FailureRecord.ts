@@ -1,7 +1,7 @@
 /**
  * A failure on record: what surfaced, where, and what it is.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
@@ -10,7 +10,7 @@ const Optional = Schema.optional(Schema.String)
 /**
  * What is known of a failure beside its place and its status.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Details = Schema.Struct({
@@ -41,7 +41,7 @@ export const Details = Schema.Struct({
 /**
  * A failure on record. `resolved` ones were recovered, or closed by hand.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const FailureRecord = Schema.Struct({
@@ -53,7 +53,7 @@ export const FailureRecord = Schema.Struct({
   ...Details.fields
 })
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface FailureRecord extends Schema.Schema.Type<typeof FailureRecord> {}

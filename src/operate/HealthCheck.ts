@@ -2,25 +2,25 @@
  * Whether something needs somebody, looked at in one go: what a cron job or a
  * person asks first.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as Workflow from "../remember/Workflow.js"
+import type * as Workflow from "../durable/Workflow.js"
 import type * as Storage from "../storage/Storage.js"
 import { checksOf, storageCheck } from "./internal/health/checks.js"
 
 /**
  * `warning`: somebody should look at it. `failing`: it does not work.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type Status = "ok" | "warning" | "failing"
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Check {
@@ -42,7 +42,7 @@ export interface Check {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Report {
@@ -58,7 +58,7 @@ export interface Report {
 /**
  * From when on something is worth a warning.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Options {
@@ -89,7 +89,7 @@ export interface Options {
  * ).then(console.log) // ok
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const run = (options: Options = {}): Effect.Effect<Report, never, Storage.Storage> => {

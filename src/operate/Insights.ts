@@ -2,16 +2,16 @@
  * What is learned from failures and recoveries: which way out is the most
  * promising, how often each has led to a good end, and how things stand.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
-import * as Events from "../react/Events.js"
-import type { RetryPolicy } from "../react/RetryPolicy.js"
-import * as Strategy from "../react/Strategy.js"
+import * as Events from "../resilience/Events.js"
+import type { RetryPolicy } from "../resilience/RetryPolicy.js"
+import * as Strategy from "../resilience/Strategy.js"
 import * as Storage from "../storage/Storage.js"
 import type { FailureRecord } from "./FailureRecord.js"
 import { makeObserver } from "./internal/insights/observer.js"
@@ -29,7 +29,7 @@ import type { FailureNotFound, RecordDamaged } from "./OperateError.js"
 /**
  * What could be done about a failure.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Suggestion {
@@ -48,7 +48,7 @@ export interface Suggestion {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Rate {
@@ -62,7 +62,7 @@ export interface Rate {
 /**
  * Durations, from a histogram: percentiles are right within a tenth.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Times {
@@ -74,7 +74,7 @@ export interface Times {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Day {
@@ -89,7 +89,7 @@ export interface Day {
  * The last three days against the four before: `worse` with a fifth more
  * failures a day, `better` with a fifth less.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type Trend = "better" | "steady" | "worse"
@@ -98,13 +98,13 @@ export type Trend = "better" | "steady" | "worse"
  * Of the last seven days: `excellent` if at least 95 % were recovered and at
  * most 2 were not, `good` from 85 % and 5, `fair` from 70 % and 10.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type Health = "excellent" | "good" | "fair" | "poor"
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Statistics {
@@ -141,7 +141,7 @@ export interface Statistics {
 /**
  * Open failures that are about the same.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Pattern {
@@ -160,7 +160,7 @@ export interface Pattern {
 /**
  * What the retries of a step have come to, and which policy would suit it.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Tuning {
@@ -184,7 +184,7 @@ export interface Tuning {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Proposal {
@@ -197,7 +197,7 @@ export interface Proposal {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Service {
@@ -206,7 +206,7 @@ export interface Service {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category services
  */
 export class Insights extends Context.Tag("effect-recovery/Insights")<Insights, Service>() {}
@@ -240,7 +240,7 @@ export class Insights extends Context.Tag("effect-recovery/Insights")<Insights, 
  * program.pipe(Effect.provide(layer), Effect.runPromise).then(console.log) // 1
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category layers
  */
 export const layer: Layer.Layer<Insights, never, Storage.Storage> = Layer.scopedContext(
@@ -263,7 +263,7 @@ export const layer: Layer.Layer<Insights, never, Storage.Storage> = Layer.scoped
  * at this step, then with this fingerprint, where what is known in the wider
  * place is the prior in the narrower one.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const suggest = (
@@ -280,7 +280,7 @@ export const suggest = (
  * by its category, and by whether it was a model, a retriever or a validator that
  * failed, as the name of the step says. At most five, the first is what to try first.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const advice = (failure: FailureRecord): ReadonlyArray<string> => adviceFor(failure)
@@ -289,7 +289,7 @@ export const advice = (failure: FailureRecord): ReadonlyArray<string> => adviceF
  * How failures and recoveries stand. Costs the same however many there are; it
  * grows with how many different steps and failures there were.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const statistics: Effect.Effect<Statistics, Storage.StorageError, Storage.Storage> = Effect.flatMap(
@@ -326,7 +326,7 @@ export const statistics: Effect.Effect<Statistics, Storage.StorageError, Storage
  * )
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const tune = (step: string): Effect.Effect<Tuning, Storage.StorageError, Storage.Storage> =>
@@ -336,7 +336,7 @@ export const tune = (step: string): Effect.Effect<Tuning, Storage.StorageError, 
  * What the newest 500 open failures have in common, most frequent first: two
  * of one category whose messages share their words make a pattern.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const patterns = (
@@ -349,7 +349,7 @@ export const patterns = (
 /**
  * What became of recoveries since a time.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Period {
@@ -364,7 +364,7 @@ export interface Period {
  * Looks at the records of a period, of one run or of all. Unlike `statistics` it
  * reads each of them, so it takes the longer the more there were.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const since = (

@@ -1,16 +1,16 @@
 /**
  * The failures of records and recoveries that are asked for.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import * as Fault from "../react/Fault.js"
+import * as Fault from "../resilience/Fault.js"
 import type { StorageError } from "../storage/StorageError.js"
 
 /**
  * There is no failure with this id.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class FailureNotFound extends Data.TaggedError("FailureNotFound")<{ readonly failure: string }> {
@@ -22,7 +22,7 @@ export class FailureNotFound extends Data.TaggedError("FailureNotFound")<{ reado
 /**
  * There is no recovery with this id.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class RecoveryNotFound extends Data.TaggedError("RecoveryNotFound")<{ readonly recovery: string }> {
@@ -34,7 +34,7 @@ export class RecoveryNotFound extends Data.TaggedError("RecoveryNotFound")<{ rea
 /**
  * There is no escalation with this id.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class EscalationNotFound extends Data.TaggedError("EscalationNotFound")<{ readonly escalation: string }> {
@@ -46,7 +46,7 @@ export class EscalationNotFound extends Data.TaggedError("EscalationNotFound")<{
 /**
  * A record that cannot be read. It was not changed.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class RecordDamaged extends Data.TaggedError("RecordDamaged")<{
@@ -65,7 +65,7 @@ export class RecordDamaged extends Data.TaggedError("RecordDamaged")<{
 /**
  * Somebody is recovering this failure already.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class RecoveryUnderWay extends Data.TaggedError("RecoveryUnderWay")<{
@@ -84,7 +84,7 @@ export class RecoveryUnderWay extends Data.TaggedError("RecoveryUnderWay")<{
 /**
  * What was asked makes no sense. Nothing was changed.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{ readonly message: string }> {}
@@ -103,7 +103,7 @@ const advice = {
 /**
  * A recovery that cannot be made. No run was changed.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class RecoveryRefused extends Data.TaggedError("RecoveryRefused")<{
@@ -122,7 +122,7 @@ export class RecoveryRefused extends Data.TaggedError("RecoveryRefused")<{
  * A failure could not be put on record, and retrying it without a record did
  * not help.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category errors
  */
 export class PlainRetryFailed extends Data.TaggedError("PlainRetryFailed")<{

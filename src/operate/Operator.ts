@@ -3,7 +3,7 @@
  * processes need to know nothing of Effect, nor of the version of it the
  * program uses.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,8 +13,8 @@ import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Runtime from "effect/Runtime"
 import type * as Stream from "effect/Stream"
-import * as Events from "../react/Events.js"
-import * as Fault from "../react/Fault.js"
+import * as Events from "../resilience/Events.js"
+import * as Fault from "../resilience/Fault.js"
 import type * as Storage from "../storage/Storage.js"
 import type { EscalationRecord } from "./EscalationRecord.js"
 import * as Insights from "./Insights.js"
@@ -24,7 +24,7 @@ import { refusalOf } from "./internal/operator/refusal.js"
 import * as RecoveryManager from "./RecoveryManager.js"
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type Request =
@@ -127,7 +127,7 @@ export type Request =
  * - `Failed`: it was tried, and failed
  * - `Defect`: a bug of the program, or of this library
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type Reply =
@@ -140,7 +140,7 @@ export type Reply =
     }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Operator {
@@ -150,7 +150,7 @@ export interface Operator {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Options extends RecoveryManager.Options {
@@ -163,7 +163,7 @@ export interface Options extends RecoveryManager.Options {
 /**
  * Whether a request changes nothing.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const isReading: (request: Request) => boolean = asking.isReading
@@ -190,7 +190,7 @@ const logToStderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError
  * })
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category constructors
  */
 export const define =
@@ -217,7 +217,7 @@ const replyOf = (exit: Exit.Exit<unknown, unknown>): Reply =>
  * An operator over the services a program has: for a dashboard inside of it.
  * Closing it closes nothing.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category constructors
  */
 export const make: Effect.Effect<
@@ -236,7 +236,7 @@ export const make: Effect.Effect<
 /**
  * Asks. Interrupted, it waits until what was begun is in its final state.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category asking
  */
 export const ask: (operator: Operator, request: Request) => Effect.Effect<Reply> = asking.ask
@@ -245,7 +245,7 @@ export const ask: (operator: Operator, request: Request) => Effect.Effect<Reply>
  * Asks again and again, and tells each answer that is another one than that
  * before it.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category asking
  */
 export const changes: (

@@ -1,11 +1,11 @@
 /**
  * Everything an operator should see at once.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type { Waiting } from "../remember/RunError.js"
-import * as Workflow from "../remember/Workflow.js"
+import type { Waiting } from "../durable/RunError.js"
+import * as Workflow from "../durable/Workflow.js"
 import type * as Storage from "../storage/Storage.js"
 import type { EscalationRecord } from "./EscalationRecord.js"
 import type { FailureRecord } from "./FailureRecord.js"
@@ -22,7 +22,7 @@ import * as RecoveryManager from "./RecoveryManager.js"
 /**
  * What a suspended run asks.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Question extends Waiting {
@@ -31,7 +31,7 @@ export interface Question extends Waiting {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Overview {
@@ -55,7 +55,7 @@ const looked = 2_000
  * How things stand, of one repository or of all; runs and statistics are those
  * of all. Costs the same however many records there are.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const overview = (

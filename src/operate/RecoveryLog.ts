@@ -2,20 +2,20 @@
  * Every recovery and every failed run as a flat record, for a log that other
  * programs read.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Events from "../react/Events.js"
-import * as Fault from "../react/Fault.js"
+import * as Events from "../resilience/Events.js"
+import * as Fault from "../resilience/Fault.js"
 
 /**
  * One line of the log, as JSON has it.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Entry {
@@ -58,7 +58,7 @@ export interface Entry {
  * Effect.runPromise(program) // search skip
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category layers
  */
 export const layer = (write: (entry: Entry) => Effect.Effect<unknown, unknown>): Layer.Layer<never> =>

@@ -3,17 +3,17 @@
  * retried, resumed from a checkpoint, rolled back to one, or restarted, and it
  * is on record how that went.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as RetryPolicy from "../react/RetryPolicy.js"
-import type * as Checkpoint from "../remember/Checkpoint.js"
-import type { CheckpointNotFound } from "../remember/CheckpointError.js"
-import * as Lock from "../remember/Lock.js"
-import type * as Worker from "../remember/Worker.js"
+import type * as Checkpoint from "../durable/Checkpoint.js"
+import type { CheckpointNotFound } from "../durable/CheckpointError.js"
+import type * as Worker from "../durable/Worker.js"
+import * as Lock from "../lock/Lock.js"
+import * as RetryPolicy from "../resilience/RetryPolicy.js"
 import type * as Storage from "../storage/Storage.js"
 import type { FailureRecord } from "./FailureRecord.js"
 import { dashboardOf } from "./internal/manage/dashboard.js"
@@ -45,7 +45,7 @@ import type { RecoveryRecord, Status, Validation } from "./RecoveryRecord.js"
  * - `rollback`: undo what was done since that checkpoint, and leave the run there
  * - `restart`: undo everything, and run again from the start
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type RecoveryType = RecoveryType_
@@ -54,7 +54,7 @@ export type RecoveryType = RecoveryType_
  * What recovers failures that belong to no run. It is told the checkpoint, for
  * `resume` and `rollback`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type Action = (
@@ -65,7 +65,7 @@ export type Action = (
 /**
  * Puts back what a checkpoint relies on; the recovery fails with it.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type Restore = (checkpoint: Checkpoint.Info, failure: FailureRecord) => Effect.Effect<unknown, unknown, unknown>
@@ -74,7 +74,7 @@ export type Restore = (checkpoint: Checkpoint.Info, failure: FailureRecord) => E
  * Run beside each recovery. What they fail or die with is logged, and changes
  * nothing.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Hooks {
@@ -85,7 +85,7 @@ export interface Hooks {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Options {
@@ -125,7 +125,7 @@ export interface Options {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface InitiateOptions {
@@ -141,7 +141,7 @@ const patient = RetryPolicy.exponential({ initialDelay: "30 seconds", maxDelay: 
 type Refusal = FailureNotFound | RecordDamaged | RecoveryRefused | RecoveryUnderWay | Storage.StorageError
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Service {
@@ -163,7 +163,7 @@ export interface Service {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category services
  */
 export class RecoveryManager extends Context.Tag("effect-recovery/RecoveryManager")<RecoveryManager, Service>() {}
@@ -220,7 +220,7 @@ type ActionRequirements<T> =
  * ).then(console.log) // retry completed
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category layers
  */
 export const layer = <const O extends Options>(
@@ -265,7 +265,7 @@ export const layer = <const O extends Options>(
  * whose process ended is given the status `failed` when the next one begins.
  * Interrupted, it is `cancelled`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category execution
  */
 export const initiate = (
@@ -279,7 +279,7 @@ export const initiate = (
  * Takes a run back to one of its checkpoints and leaves it there: what was
  * done since is compensated. Nothing need have failed.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category execution
  */
 export const rollback = (
@@ -292,7 +292,7 @@ export const rollback = (
  * Looks whether a checkpoint may be used: its bytes, and the checks of its
  * definition, or of the layer if its definition was not given.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const validate = (
@@ -303,7 +303,7 @@ export const validate = (
 /**
  * What goes with a failure that is reported.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Report {
@@ -322,7 +322,7 @@ export interface Report {
  * Puts a failure on record that no run of this library has met: any error,
  * cause or text is classified by the `Fault` rules in force.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category recording
  */
 export const report = (
@@ -334,7 +334,7 @@ export const report = (
 /**
  * What became of a failure that was handled.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type Handled =
@@ -364,7 +364,7 @@ export type Handled =
  * ).then(console.log) // Recorded
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category execution
  */
 export const handle = (
@@ -376,7 +376,7 @@ export const handle = (
 /**
  * Which failures to list. Newest first.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface FailureQuery {
@@ -388,7 +388,7 @@ export interface FailureQuery {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const failures = ({
@@ -403,7 +403,7 @@ export const failures = ({
   Effect.map(failures_.list({ ...query, subject: run, scope: repository }), (all) => all.map((one) => toFailure(one)))
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const failure = (
@@ -414,7 +414,7 @@ export const failure = (
 /**
  * Which recoveries to list. Newest first.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface RecoveryQuery {
@@ -426,7 +426,7 @@ export interface RecoveryQuery {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const recoveries = ({
@@ -445,7 +445,7 @@ export const recoveries = ({
 /**
  * How a recovery stands.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const status = (
@@ -456,7 +456,7 @@ export const status = (
 /**
  * Closes a failure that was mended by hand. One that is closed stays as it is.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category recording
  */
 export const resolve = (
@@ -469,7 +469,7 @@ export const resolve = (
  * What the first page of an operator shows, in the form seed 001 gave it:
  * `JSON.stringify` writes it.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Dashboard {
@@ -492,7 +492,7 @@ export interface Dashboard {
  * How recoveries stand, of one repository or of all. Costs the same however
  * many there are.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const dashboard = (
@@ -503,7 +503,7 @@ export const dashboard = (
  * Gives recoveries whose process ended their final status, and answers with how
  * many there were.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category execution
  */
 export const sweep: Effect.Effect<number, RecordDamaged | Storage.StorageError, Storage.Storage> = sweepAll
@@ -512,7 +512,7 @@ export const sweep: Effect.Effect<number, RecordDamaged | Storage.StorageError, 
  * Removes failures that were resolved, and recoveries that have ended, longer
  * ago than this, and answers with how many records there were. Statistics stay.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category removing
  */
 export const cleanup = (options: {

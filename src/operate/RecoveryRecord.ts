@@ -2,7 +2,7 @@
  * A recovery on record: one failure that was handled, from its detection to
  * its outcome.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
@@ -11,7 +11,7 @@ const Optional = Schema.optional(Schema.String)
 /**
  * One step of a recovery's plan, as it was made.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Progress = Schema.Struct({
@@ -23,7 +23,7 @@ export const Progress = Schema.Struct({
   detail: Optional
 })
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Progress extends Schema.Schema.Type<typeof Progress> {}
@@ -31,7 +31,7 @@ export interface Progress extends Schema.Schema.Type<typeof Progress> {}
 /**
  * What the checks of the checkpoint have found before it was used.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Validation = Schema.Struct({
@@ -41,18 +41,18 @@ export const Validation = Schema.Struct({
   checked_at: Schema.Date
 })
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Validation extends Schema.Schema.Type<typeof Validation> {}
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Status = Schema.Literal("pending", "in_progress", "completed", "failed", "cancelled")
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type Status = typeof Status.Type
@@ -60,7 +60,7 @@ export type Status = typeof Status.Type
 /**
  * What is known of a recovery beside its id and its status.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Details = Schema.Struct({
@@ -99,7 +99,7 @@ export const Details = Schema.Struct({
  * A recovery on record. Its status is final once it is neither `pending` nor
  * `in_progress`.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const RecoveryRecord = Schema.Struct({
@@ -111,7 +111,7 @@ export const RecoveryRecord = Schema.Struct({
   ...Details.fields
 })
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface RecoveryRecord extends Schema.Schema.Type<typeof RecoveryRecord> {}

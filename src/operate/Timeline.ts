@@ -2,18 +2,18 @@
  * What became of a run, moment by moment: its attempts, waits, rollbacks and
  * rewinds, as its journal has them.
  *
- * @since 0.5.0
+ * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { RunNotFound } from "../remember/RunError.js"
+import { RunNotFound } from "../durable/RunError.js"
 import * as Storage from "../storage/Storage.js"
 
 /**
  * One line of a journal.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Moment = Schema.Struct({
@@ -30,13 +30,13 @@ export const Moment = Schema.Struct({
   detail: Schema.optional(Schema.String)
 })
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Moment extends Schema.Schema.Type<typeof Moment> {}
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export const Timeline = Schema.Struct({
@@ -52,7 +52,7 @@ export const Timeline = Schema.Struct({
   moments: Schema.Array(Moment)
 })
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Timeline extends Schema.Schema.Type<typeof Timeline> {}
@@ -85,7 +85,7 @@ const longestDetail = 2_000
  * // [ 'AttemptStarted', 'StepCompleted' ]
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category reading
  */
 export const ofRun = (

@@ -80,7 +80,7 @@ export interface Run {
 /**
  * The due time of a run that only a signal brings on.
  *
- * @since 0.3.0
+ * @since 0.1.0
  * @category models
  */
 export const untilSignalled: number = Number.MAX_SAFE_INTEGER
@@ -88,7 +88,7 @@ export const untilSignalled: number = Number.MAX_SAFE_INTEGER
 /**
  * Something a run was told from outside. The storage does not look into it.
  *
- * @since 0.3.0
+ * @since 0.1.0
  * @category models
  */
 export interface Signal {
@@ -101,7 +101,7 @@ export interface Signal {
 /**
  * What became of a signal: `Taken` if there was one of its key already.
  *
- * @since 0.3.0
+ * @since 0.1.0
  * @category models
  */
 export type Signalled = "Sent" | "Taken" | "Finished" | "Unknown"
@@ -109,7 +109,7 @@ export type Signalled = "Sent" | "Taken" | "Finished" | "Unknown"
 /**
  * How a run is left that waits.
  *
- * @since 0.3.0
+ * @since 0.1.0
  * @category models
  */
 export interface Suspension {
@@ -124,7 +124,7 @@ export interface Suspension {
 /**
  * Which open runs are due, oldest first.
  *
- * @since 0.3.0
+ * @since 0.1.0
  * @category models
  */
 export interface DueQuery {
@@ -136,7 +136,7 @@ export interface DueQuery {
 /**
  * How many runs of one workflow stand alike.
  *
- * @since 0.3.0
+ * @since 0.1.0
  * @category models
  */
 export interface RunCount {
@@ -152,7 +152,7 @@ export interface RunCount {
 /**
  * How many open runs of one workflow nobody advances.
  *
- * @since 0.3.0
+ * @since 0.1.0
  * @category models
  */
 export interface Backlog {
@@ -310,7 +310,7 @@ export interface Lease {
  * Who holds a name, or held it last. Times are epoch milliseconds of the
  * storage's clock.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export interface LockRow {
@@ -327,7 +327,7 @@ export interface LockRow {
 /**
  * A lock that was acquired.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export interface LockLease {
@@ -340,7 +340,7 @@ export interface LockLease {
 /**
  * What came of asking for a lock.
  *
- * @since 0.4.0
+ * @since 0.1.0
  * @category models
  */
 export type Locked =
@@ -351,7 +351,7 @@ export type Locked =
  * Something kept about failures and how they were answered. The storage does
  * not look into it. Times are epoch milliseconds of the storage's clock.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface RecordRow {
@@ -378,7 +378,7 @@ export interface RecordRow {
  * How a record is to be. The `revision` is that of the one it takes the place
  * of; 0 for a new one.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export type RecordWrite = Omit<RecordRow, "key" | "at" | "updatedAt">
@@ -386,7 +386,7 @@ export type RecordWrite = Omit<RecordRow, "key" | "at" | "updatedAt">
 /**
  * How much to add to a counter; one that does not exist begins at 0.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Count {
@@ -395,7 +395,7 @@ export interface Count {
 }
 
 /**
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Counter {
@@ -406,7 +406,7 @@ export interface Counter {
 /**
  * Which records to read. Newest first.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface RecordQuery {
@@ -425,7 +425,7 @@ export interface RecordQuery {
 /**
  * How much a storage holds.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category models
  */
 export interface Usage {
@@ -726,7 +726,7 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
  * A place in front of a store that keeps states of snapshots by id, such as a
  * Redis, with whatever time to live it likes. No id ever stands for another state.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category tiers
  */
 export interface Tier {
@@ -739,7 +739,7 @@ export interface Tier {
 /**
  * A tier in this process's memory: the states that were used last.
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category tiers
  */
 export const tierMemory: (options?: {
@@ -775,7 +775,7 @@ export const tierMemory: (options?: {
  * Effect.runPromise(Effect.provide(program, storage)).then((latest) => console.log(Option.isSome(latest))) // true
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category tiers
  */
 export const tiered: (store: Store, tiers: ReadonlyArray<Tier>) => Store = tiers_.tiered

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import * as Fault from "../react/Fault.js"
+import * as Fault from "../resilience/Fault.js"
 
 /**
  * What went wrong with the storage:

@@ -2,19 +2,19 @@
  * What really happened in the world outside: each effect and each undo, as the
  * services of a test note it. It outlives the processes that are killed.
  *
- * @since 0.2.0
+ * @since 0.1.0
  */
 
 import * as fs from "node:fs"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Branch from "../remember/internal/run/branch.js"
+import * as Branch from "../durable/internal/execution/fiberTree.js"
 
 /**
  * One thing that happened.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category models
  */
 export interface Line {
@@ -26,7 +26,7 @@ export interface Line {
 }
 
 /**
- * @since 0.2.0
+ * @since 0.1.0
  * @category models
  */
 export interface Service {
@@ -35,7 +35,7 @@ export interface Service {
 }
 
 /**
- * @since 0.2.0
+ * @since 0.1.0
  * @category services
  */
 export class Ledger extends Context.Tag("effect-recovery/testing/Ledger")<Ledger, Service>() {}
@@ -43,7 +43,7 @@ export class Ledger extends Context.Tag("effect-recovery/testing/Ledger")<Ledger
 /**
  * Notes that an effect happened.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category notes
  */
 export const done = (effect: string): Effect.Effect<void, never, Ledger> => note("done", effect)
@@ -51,7 +51,7 @@ export const done = (effect: string): Effect.Effect<void, never, Ledger> => note
 /**
  * Notes that an effect was undone.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category notes
  */
 export const undone = (effect: string): Effect.Effect<void, never, Ledger> => note("undone", effect)
@@ -62,7 +62,7 @@ const note = (kind: Line["kind"], effect: string): Effect.Effect<void, never, Le
   )
 
 /**
- * @since 0.2.0
+ * @since 0.1.0
  * @category notes
  */
 export const lines: Effect.Effect<ReadonlyArray<Line>, never, Ledger> = Effect.flatMap(Ledger, (ledger) => ledger.lines)
@@ -70,7 +70,7 @@ export const lines: Effect.Effect<ReadonlyArray<Line>, never, Ledger> = Effect.f
 /**
  * A ledger in memory.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category constructors
  */
 export const make: Effect.Effect<Service> = Effect.sync(() => {
@@ -82,7 +82,7 @@ export const make: Effect.Effect<Service> = Effect.sync(() => {
 })
 
 /**
- * @since 0.2.0
+ * @since 0.1.0
  * @category layers
  */
 export const layer: Layer.Layer<Ledger> = Layer.effect(Ledger, make)
@@ -91,7 +91,7 @@ export const layer: Layer.Layer<Ledger> = Layer.effect(Ledger, make)
  * A ledger in a file, a line of JSON for each entry, on disk before anybody
  * goes on: it is right even if the process is killed the moment after.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category layers
  */
 export const layerFile = (path: string): Layer.Layer<Ledger> =>

@@ -1,7 +1,7 @@
 /**
  * What crashes did to a workflow: compared with a run that nobody disturbed.
  *
- * @since 0.2.0
+ * @since 0.1.0
  */
 import type * as Storage from "../storage/Storage.js"
 import type { Line } from "./Ledger.js"
@@ -9,7 +9,7 @@ import type { Line } from "./Ledger.js"
 /**
  * Something that went otherwise than without the crash.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category models
  */
 export interface Finding {
@@ -22,7 +22,7 @@ export interface Finding {
 }
 
 /**
- * @since 0.2.0
+ * @since 0.1.0
  * @category models
  */
 export interface Scorecard {
@@ -45,7 +45,7 @@ export interface Scorecard {
 /**
  * Whether there is nothing to complain about.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category predicates
  */
 export const isClean = (card: Scorecard): boolean =>
@@ -54,7 +54,7 @@ export const isClean = (card: Scorecard): boolean =>
 /**
  * How one run ended, and what it left behind.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category models
  */
 export interface Observation {
@@ -66,7 +66,7 @@ export interface Observation {
 /**
  * An empty card.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category constructors
  */
 export const empty: Scorecard = {
@@ -82,7 +82,7 @@ export const empty: Scorecard = {
 /**
  * Adds what a crash led to.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category combinators
  */
 export const add = (card: Scorecard, crash: string, undisturbed: Observation, observed: Observation): Scorecard => {
@@ -165,7 +165,7 @@ const reported = ({ journal }: Observation, lines: ReadonlyArray<Line>, kind: Li
 /**
  * The card as lines of text, for a screen.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category conversions
  */
 export const format = (card: Scorecard): string => {

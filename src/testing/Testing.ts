@@ -3,7 +3,7 @@
  * where you want them, a ledger of what really happened, and the contract
  * every storage must fulfil.
  *
- * @since 0.2.0
+ * @since 0.1.0
  */
 import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -14,10 +14,10 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
-import { type Replayed as ReplayedHistory, replay as replayHistory } from "../remember/internal/run/history.js"
-import type { Attempt } from "../remember/internal/step/definition.js"
-import { Injected } from "../remember/internal/step/injected.js"
-import * as Workflow from "../remember/Workflow.js"
+import { type Replayed as ReplayedHistory, replay as replayHistory } from "../durable/internal/run/history.js"
+import type { Attempt } from "../durable/internal/step/definition.js"
+import { Injected } from "../durable/internal/step/injected.js"
+import * as Workflow from "../durable/Workflow.js"
 import * as Storage from "../storage/Storage.js"
 import { type CrashPoint, crashingStore, describe, makeCrasher } from "./internal/crashing.js"
 import { outcomeOf, runId } from "./internal/observe.js"
@@ -30,31 +30,31 @@ export {
   /**
    * A child ended otherwise than it was to.
    *
-   * @since 0.2.0
+   * @since 0.1.0
    * @category crashes
    */
   ChildFailed,
   /**
-   * @since 0.2.0
+   * @since 0.1.0
    * @category crashes
    */
   type ChildOptions,
   /**
    * The program of the processes that `killEverywhere` kills.
    *
-   * @since 0.2.0
+   * @since 0.1.0
    * @category crashes
    */
   child,
   /**
-   * @since 0.2.0
+   * @since 0.1.0
    * @category crashes
    */
   type KillOptions,
   /**
    * As `crashEverywhere`, with real processes and a real SIGKILL.
    *
-   * @since 0.2.0
+   * @since 0.1.0
    * @category crashes
    */
   killEverywhere
@@ -64,7 +64,7 @@ export {
   /**
    * What every storage must do, as checks for any test runner.
    *
-   * @since 0.2.0
+   * @since 0.1.0
    * @category storage
    */
   storageContract
@@ -93,7 +93,7 @@ export {
  * }).pipe(Effect.provide(Storage.layerMemory), Effect.runPromise)
  * ```
  *
- * @since 0.3.0
+ * @since 0.1.0
  * @category replaying
  */
 export const replay = <Input, A, E, R>(
@@ -106,7 +106,7 @@ export const replay = <Input, A, E, R>(
 /**
  * How far a program came with a journal.
  *
- * @since 0.3.0
+ * @since 0.1.0
  * @category replaying
  */
 export interface Replayed extends ReplayedHistory {}
@@ -139,7 +139,7 @@ export interface Replayed extends ReplayedHistory {}
  * ).then(console.log) // page
  * ```
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category faults
  */
 export const faults = (plan: FaultPlan): Layer.Layer<Faults> => Layer.sync(Injected, () => follow(plan))
@@ -147,13 +147,13 @@ export const faults = (plan: FaultPlan): Layer.Layer<Faults> => Layer.sync(Injec
 /**
  * What {@link faults} provides; workflows find it by themselves.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category faults
  */
 export type Faults = Injected
 
 /**
- * @since 0.2.0
+ * @since 0.1.0
  * @category faults
  */
 export type FaultPlan = Readonly<Record<string, ReadonlyArray<unknown> | ((attempt: Attempt) => unknown)>>
@@ -171,7 +171,7 @@ const follow = (plan: FaultPlan): Injected["Type"] => {
 }
 
 /**
- * @since 0.2.0
+ * @since 0.1.0
  * @category crashes
  */
 export interface CrashOptions<Input, R, E2> {
@@ -202,7 +202,7 @@ export interface CrashOptions<Input, R, E2> {
  * The workflow's steps note what they do with `Ledger.done` and
  * `Ledger.undone`.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category crashes
  */
 export const crashEverywhere = <Input, A, E, R, E2 = never>(
@@ -228,7 +228,7 @@ export const crashEverywhere = <Input, A, E, R, E2 = never>(
  * The workflow does not end even if nobody disturbs it, so there is nothing to
  * compare with: it dies, or a service is missing.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category errors
  */
 export class NoOutcome extends Data.TaggedError("NoOutcome")<{

@@ -1,7 +1,7 @@
 /**
  * Crashes with real processes and a real SIGKILL.
  *
- * @since 0.2.0
+ * @since 0.1.0
  */
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Workflow from "../remember/Workflow.js"
+import * as Workflow from "../durable/Workflow.js"
 import * as Storage from "../storage/Storage.js"
 import { crashVariable, type Ended, folderVariable, runChild } from "./internal/children.js"
 import { type CrashPoint, crashingService, describe, makeCrasher } from "./internal/crashing.js"
@@ -21,7 +21,7 @@ import * as Ledger from "./Ledger.js"
 import * as Scorecard from "./Scorecard.js"
 
 /**
- * @since 0.2.0
+ * @since 0.1.0
  * @category crashes
  */
 export interface ChildOptions<Input, R, E2, P> {
@@ -37,7 +37,7 @@ export interface ChildOptions<Input, R, E2, P> {
  * workflow with a ledger on disk, and sends itself a SIGKILL where it was
  * told to. Run it in a file of its own, with `Effect.runPromise`.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category crashes
  */
 export const child = <Input, A, E, R, E2 = never, P = never>(
@@ -73,7 +73,7 @@ export const child = <Input, A, E, R, E2 = never, P = never>(
   })
 
 /**
- * @since 0.2.0
+ * @since 0.1.0
  * @category crashes
  */
 export interface KillOptions<E2> {
@@ -91,7 +91,7 @@ export interface KillOptions<E2> {
  * is killed by a SIGKILL right before it, and one right after it. Another
  * process takes over, and what came of it is compared with an undisturbed run.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category crashes
  */
 export const killEverywhere = <E2>(
@@ -120,7 +120,7 @@ export const killEverywhere = <E2>(
 /**
  * A child ended otherwise than by its end or by the SIGKILL it was to get.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category errors
  */
 export class ChildFailed extends Data.TaggedError("ChildFailed")<{

@@ -1,7 +1,7 @@
 /**
  * What every storage must do.
  *
- * @since 0.2.0
+ * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -16,7 +16,7 @@ import { waitContract } from "./internal/waitContract.js"
 /**
  * One thing a storage must do.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category storage
  */
 export interface ContractCheck {
@@ -41,7 +41,7 @@ export interface ContractCheck {
  * Effect.runPromise(Effect.forEach(checks, ({ check }) => check, { discard: true })).then(() => console.log("fulfilled"))
  * ```
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category storage
  */
 export const storageContract = <E>(make: Effect.Effect<Storage.Store, E, Scope.Scope>): ReadonlyArray<ContractCheck> =>

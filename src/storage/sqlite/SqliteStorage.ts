@@ -68,7 +68,7 @@ export const layer = (options: Options): Layer.Layer<Storage.Storage, StorageErr
  * })
  * ```
  *
- * @since 0.5.0
+ * @since 0.1.0
  * @category layers
  */
 export const layerConfig = (
@@ -107,7 +107,7 @@ const prepare = Effect.gen(function* () {
  * The store alone, without the service that keeps leases alive: what
  * `Testing.crashEverywhere` and `Testing.storageContract` take.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category constructors
  */
 export const store = (options: SqliteClient.Options): Effect.Effect<Storage.Store, StorageError, Scope.Scope> =>

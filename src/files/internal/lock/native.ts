@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import { LockError } from "../../../remember/LockError.js"
+import { LockError } from "../../../lock/LockError.js"
 
 /** What is used of fs-native-extensions, which has no types: a lock of the whole file, for this descriptor alone. */
 export interface Native {

@@ -1,5 +1,5 @@
 import { isGone } from "../../../host/owner.js"
-import type { LockStatus } from "../../../remember/LockError.js"
+import type { LockStatus } from "../../../lock/LockError.js"
 
 /** Who acquired a lock, or gave it back, and when. */
 export interface Record {

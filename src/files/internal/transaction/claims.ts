@@ -1,4 +1,4 @@
-import type { Part } from "../../../remember/internal/undo/part.js"
+import type { Part } from "../../../transaction/internal/scope.js"
 import { meets } from "./undo.js"
 
 /**

@@ -1,9 +1,9 @@
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fault from "../../../react/Fault.js"
-import * as Recovery from "../../../react/Recovery.js"
-import * as RetryPolicy from "../../../react/RetryPolicy.js"
+import * as Fault from "../../../resilience/Fault.js"
+import * as Recovery from "../../../resilience/Recovery.js"
+import * as RetryPolicy from "../../../resilience/RetryPolicy.js"
 
 /** The other side did not take it; what it answered says whether it is worth another try. */
 class WebhookRefused extends Data.TaggedError("WebhookRefused")<{

@@ -1,4 +1,4 @@
-import { hints } from "../../../remember/internal/chain/hints.js"
+import { hints } from "../../../chain/internal/hints.js"
 import type { Suggestion } from "../../Insights.js"
 
 /** What a candidate is thought of before anything was learned. */

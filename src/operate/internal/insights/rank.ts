@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import type * as Strategy from "../../../react/Strategy.js"
+import type * as Strategy from "../../../resilience/Strategy.js"
 import type * as Storage from "../../../storage/Storage.js"
 import { priors } from "./candidates.js"
 import { estimate, learnedOf } from "./learned.js"

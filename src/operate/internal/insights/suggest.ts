@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import * as Checkpoint from "../../../remember/Checkpoint.js"
+import * as Checkpoint from "../../../durable/Checkpoint.js"
 import type * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import type { Suggestion } from "../../Insights.js"

@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import * as Checkpoint from "../../../remember/Checkpoint.js"
+import * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Dashboard } from "../../RecoveryManager.js"
 import { nameOf, partsOf } from "../records/counts.js"

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Lock from "../../../remember/Lock.js"
+import * as Lock from "../../../lock/Lock.js"
 import * as Storage from "../../../storage/Storage.js"
 import { recoveries } from "../records/records.js"
 import { sweepOf } from "./initiate.js"

@@ -1,7 +1,7 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Fault from "../../../react/Fault.js"
+import * as Fault from "../../../resilience/Fault.js"
 
 /** A log may be as long as it likes: only its end is looked at. */
 const looked = 20_000

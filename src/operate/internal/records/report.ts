@@ -1,7 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as Fault from "../../../react/Fault.js"
+import type * as Fault from "../../../resilience/Fault.js"
 import type { Status } from "../../RecoveryRecord.js"
 import { placeOf } from "../insights/place.js"
 import { endedCounts, failureCounts, learnedCounts, type Met, retryCounts, statusCounts, timeCounts } from "./counts.js"

@@ -1,0 +1,114 @@
+/**
+ * Recovery for code that is there already: a call gets an id, and is recorded
+ * without being made a workflow.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Recovery from "../resilience/Recovery.js"
+import type * as Strategy from "../resilience/Strategy.js"
+import type * as Storage from "../storage/Storage.js"
+import type { Checkpoint } from "./Checkpoint.js"
+import { persist as record } from "./internal/run/persist.js"
+import type { RunError } from "./RunError.js"
+
+/**
+ * Makes `Recovery.recoverable` record its operations: the existing call keeps
+ * its form, and gets an id.
+ *
+ * @example
+ * ```ts
+ * import { Operation, Recovery, Storage } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const download = yield* Recovery.recoverable({
+ *     name: "download",
+ *     persist: Operation.persist({ success: Schema.String })
+ *   })
+ *   const fetch = Effect.sync(() => new Date().toISOString())
+ *   const first = yield* download(fetch, { id: "file-42" })
+ *   // Finished: what is recorded, not a second execution.
+ *   return first === (yield* download(fetch, { id: "file-42" }))
+ * })
+ *
+ * program.pipe(Effect.provide(Storage.layerMemory), Effect.runPromise).then(console.log) // true
+ * ```
+ *
+ * @since 0.1.0
+ * @category recording
+ */
+export const persist = <
+  Success extends Schema.Schema.Any,
+  Error extends Schema.Schema.All = typeof Schema.Never
+>(schemas: {
+  readonly success: Success
+  /** The errors of the work itself. Defaults to `Schema.Never`. */
+  readonly error?: Error
+}): Recovery.Persist<
+  Success["Type"],
+  Error["Type"],
+  RunError,
+  Storage.Storage | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>
+> => ({ record: record(schemas.success, schemas.error ?? Schema.Never) })
+
+/**
+ * Which state to save, and how often.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AutoCheckpoint<in out S, out R = never, out RC = never, out RS = never> {
+  readonly of: Checkpoint<S, R, RC>
+  /** The state as it is now. */
+  readonly state: Effect.Effect<S, never, RS>
+  /** Saved if none was for as long as this. Defaults to 5 minutes. */
+  readonly interval?: Duration.DurationInput | undefined
+}
+
+/**
+ * Puts an existing effect under the `RecoveryPolicy` in force, as the step of
+ * a workflow in words only: its failures are answered as the policy says for
+ * the step, for their category, or for the rest. With a checkpoint, the state
+ * is saved before it begins, whenever that is due; a save that fails is logged
+ * and keeps nothing from going on.
+ *
+ * @example
+ * ```ts
+ * import { Operation } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.succeed(42).pipe(Operation.withRecovery("nightly-import", "load"))
+ * Effect.runPromise(program).then(console.log) // 42
+ * ```
+ *
+ * @since 0.1.0
+ * @category recording
+ */
+export const withRecovery: {
+  (
+    workflow: string,
+    step: string
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
+  <S, R1, RC, RS>(
+    workflow: string,
+    step: string,
+    options: { readonly checkpoint: AutoCheckpoint<S, R1, RC, RS> }
+  ): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R | Storage.Storage | R1 | RS>
+} =
+  <S, R1, RC, RS>(workflow: string, step: string, options?: { readonly checkpoint: AutoCheckpoint<S, R1, RC, RS> }) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>) => {
+    const recovered = Recovery.auto(step)(self)
+    // Without a checkpoint nothing is needed to save one.
+    if (options === undefined) return recovered as never
+    const { interval, of, state } = options.checkpoint
+    const saved = Effect.flatMap(state, (now) => of.saveIfDue(now, { labels: { workflow, step }, interval }))
+    const tolerant = Effect.catchAllCause(saved, (cause) =>
+      Effect.logWarning(`effect-recovery: no checkpoint before "${step}" of "${workflow}"; it goes on`, cause)
+    )
+    return Effect.zipRight(tolerant, recovered)
+  }

@@ -1,0 +1,61 @@
+/**
+ * Parameters are settings of a program that a strategy may change before the
+ * next attempt: a smaller batch, a lower temperature, a longer timeout. The
+ * program only reads them. Each change is in the journal, with the failure it
+ * answers.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { ParseError } from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import type { Patchable } from "../resilience/Strategy.js"
+import type { Cells, Past } from "./State.js"
+import * as State from "./State.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Parameters<in out A, out R = never> extends Patchable<A, Cells | R> {
+  /** As they are now. */
+  readonly get: Effect.Effect<A, never, Cells | R>
+  /** What they were changed to, newest first. */
+  readonly history: (limit?: number) => Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R>
+  /** Reads new parameters and answers with what sets them, for a person's answer to `Strategy.manual`. */
+  readonly set: (json: unknown) => Effect.Effect<Effect.Effect<void, never, Cells | R>, ParseError, R>
+  /** As `set` reads them. */
+  readonly encode: (parameters: A) => Effect.Effect<unknown, ParseError, R>
+}
+
+/**
+ * Parameters of a run. `Strategy.modify` changes them; outside of a run
+ * `State.layer` holds them.
+ *
+ * @example
+ * ```ts
+ * import { Parameters } from "effect-recovery"
+ * import { Schema } from "effect"
+ *
+ * export const Model = Parameters.make(
+ *   "model",
+ *   Schema.Struct({ temperature: Schema.Number, maxTokens: Schema.Number }),
+ *   { temperature: 0.7, maxTokens: 2_000 }
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>, initial: NoInfer<A>): Parameters<A, R> => {
+  const state = State.make(`parameters.${name}`, schema, initial)
+  const decode = Schema.decodeUnknown(schema)
+  return {
+    name,
+    get: state.get,
+    history: state.history,
+    patch: state.update,
+    set: (json) => Effect.map(decode(json), (parameters) => state.set(parameters)),
+    encode: Schema.encode(schema)
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * A signal tells a run something from outside: an approval, a webhook, the end
+ * of a job elsewhere. The run waits for it without a process; what is sent
+ * before it waits is kept for it.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
+import type * as Storage from "../storage/Storage.js"
+import { Run, stop } from "./internal/execution/execution.js"
+import { valueCodec } from "./internal/journal/codec.js"
+import { type NotOpen, tell } from "./internal/wait/resolve.js"
+import { wait } from "./internal/wait/wait.js"
+import { signalKey } from "./internal/wait/waitId.js"
+import { JournalError, type RunNotFound } from "./RunError.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Signal<in out A, out R = never> {
+  readonly name: string
+  /**
+   * Waits for the signal in the body of a workflow. The first one that is sent
+   * counts, and is told again at each resume.
+   */
+  readonly wait: {
+    (options?: Which): Effect.Effect<A, never, Run | R>
+    (options: Which & { readonly within: Duration.DurationInput }): Effect.Effect<A, SignalTimeout, Run | R>
+  }
+  /** Sends it to a run. A second one is refused. */
+  readonly send: (
+    run: string,
+    value: A,
+    options?: Which
+  ) => Effect.Effect<void, RunNotFound | NotOpen | JournalError | Storage.StorageError, Storage.Storage | R>
+}
+
+/**
+ * Which of several signals of one name.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Which {
+  /** Such as the chapter that is approved. Each is answered once. */
+  readonly id?: string | undefined
+}
+
+/**
+ * Nobody has sent the signal in time.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SignalTimeout extends Data.TaggedError("SignalTimeout")<{
+  readonly run: string
+  readonly signal: string
+  readonly within: Duration.Duration
+}> {
+  override get message(): string {
+    return `Nobody sent signal "${this.signal}" to run "${this.run}" within ${Duration.format(this.within)}.`
+  }
+}
+
+/**
+ * Defines a signal, once, at the top of a module.
+ *
+ * @example
+ * ```ts
+ * import { Signal, Storage, Workflow } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * const Approval = Signal.make("approval", Schema.Struct({ by: Schema.String }))
+ *
+ * const Publish = Workflow.make("publish", { success: Schema.String }, () =>
+ *   Effect.map(Approval.wait(), ({ by }) => `approved by ${by}`)
+ * )
+ *
+ * Effect.gen(function* () {
+ *   const waits = yield* Effect.flip(Workflow.execute(Publish, { id: "post-1" }))
+ *   console.log(waits._tag) // RunSuspended
+ *   yield* Approval.send("post-1", { by: "Ada" })
+ *   console.log(yield* Workflow.execute(Publish, { id: "post-1" })) // approved by Ada
+ * }).pipe(Effect.provide(Storage.layerMemory), Effect.runPromise)
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Signal<A, R> => {
+  const codec = valueCodec(schema)
+  // What the codec needs is what the schema needs.
+  const encode = (value: A) => codec.encode(value) as Effect.Effect<string | undefined, unknown, R>
+  const decode = (text: string) => codec.decode(text) as Effect.Effect<A, unknown, R>
+  const about = (id: string | undefined) => (id === undefined ? name : `${name}/${id}`)
+
+  const waitFor = ({ id, within }: Which & { readonly within?: Duration.DurationInput | undefined } = {}) =>
+    Effect.gen(function* () {
+      const millis = within === undefined ? undefined : Duration.toMillis(within)
+      const end = yield* wait({
+        name: about(id),
+        kind: "signal",
+        about: about(id),
+        signal: signalKey(name, id),
+        millis
+      })
+      const run = yield* Run
+      if (end.payload === undefined) {
+        return yield* new SignalTimeout({ run: run.id, signal: about(id), within: Duration.millis(millis ?? 0) })
+      }
+      const { value } = JSON.parse(end.payload) as { readonly value?: unknown }
+      return yield* Effect.catchAll(decode(JSON.stringify(value)), (cause) =>
+        stop(run.live, new JournalError({ reason: "Decode", run: run.id, record: `signal "${about(id)}"`, cause }))
+      )
+    })
+
+  return {
+    name,
+    // Without `within` there is no time that could be over.
+    wait: waitFor as Signal<A, R>["wait"],
+    send: Effect.fn("Signal.send")(function* (run, value, { id } = {}) {
+      const text = yield* Effect.mapError(
+        encode(value),
+        (cause) => new JournalError({ reason: "Encode", run, record: `signal "${about(id)}"`, cause })
+      )
+      const payload = text === undefined ? "{}" : `{"value":${text}}`
+      yield* tell(run, signalKey(name, id), payload, `signal "${about(id)}"`)
+    })
+  }
+}
+
+export {
+  /**
+   * There is nothing to answer, or no more.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  NotOpen
+} from "./internal/wait/resolve.js"

@@ -1,0 +1,494 @@
+/**
+ * A state is a typed cell of a run. What is written to it is in the journal:
+ * a resume reads it again, a rollback or a rewind puts it back as it was, and
+ * no other run ever sees it, unless it is shared by all.
+ *
+ * What a step writes counts once the step has completed, together with its
+ * result: an attempt that fails or is cut short has written nothing.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type * as Types from "effect/Types"
+import * as Storage from "../storage/Storage.js"
+import { escape } from "./internal/execution/execution.js"
+import { loadJournal } from "./internal/journal/journal.js"
+import * as cell_ from "./internal/state/cell.js"
+import { cellsOfJournal } from "./internal/state/cells.js"
+import { CellsTag, volatileCells, type Written } from "./internal/state/service.js"
+import { type JournalError, RunNotFound } from "./RunError.js"
+
+/**
+ * What holds the cells: the run around, or {@link layer}.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export const Cells: typeof CellsTag = CellsTag
+/**
+ * @since 0.1.0
+ * @category services
+ */
+export type Cells = CellsTag
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: TypeId = "~effect-recovery/State"
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export type TypeId = "~effect-recovery/State"
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export interface Marker<out A, out R> {
+  readonly _A: Types.Covariant<A>
+  readonly _R: Types.Covariant<R>
+}
+
+/**
+ * A right that is held by whoever has a service: give a `Context.Tag`. What
+ * needs it does not compile where nobody provides it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Right<out R> extends Effect.Effect<unknown, never, R> {
+  /** How it is called. */
+  readonly key: string
+}
+
+/**
+ * A cell that can be read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ReadOnly<out A, out R = never> {
+  readonly [TypeId]: Marker<A, R>
+  readonly name: string
+  readonly get: Effect.Effect<A, never, Cells | R>
+  /** The value, and what becomes of it in this process. */
+  readonly changes: Stream.Stream<A, never, Cells | R>
+  /** What it was given, newest first; at most 100 values, or as many as asked for. */
+  readonly history: (limit?: number) => Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R>
+  /** @internal */
+  readonly cell: cell_.Cell<unknown>
+  /** Not shown to others: neither exported nor read from outside. */
+  readonly isPrivate: boolean
+  /** Who may write it, by the key of the tag; everybody, if it has no owner. */
+  readonly owner: string | undefined
+  readonly tags: ReadonlyArray<string>
+  /** @internal */
+  readonly refusal: (next: unknown) => Effect.Effect<string | undefined, never, Cells | R>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Past<out A> {
+  readonly value: A
+  readonly at: Date
+}
+
+/**
+ * A cell that can be read and written; `E` is `StateRejected` if it has a
+ * validator, and `O` what its owner has.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface State<in out A, out E = never, out R = never, out O = never> extends ReadOnly<A, R> {
+  readonly [TypeId]: Marker<A, R> & {
+    readonly _W: Types.Contravariant<A>
+    readonly _E: Types.Covariant<E>
+    readonly _O: Types.Covariant<O>
+  }
+  readonly set: (value: A) => Effect.Effect<void, E, Cells | R | O>
+  readonly update: (change: (current: A) => A) => Effect.Effect<void, E, Cells | R | O>
+  /** As if it had never been written. */
+  readonly reset: Effect.Effect<void, E, Cells | R | O>
+}
+
+/**
+ * A validator has refused a value. The cell has kept the one it had.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class StateRejected extends Schema.TaggedError<StateRejected>("effect-recovery/StateRejected")("StateRejected", {
+  state: Schema.String,
+  /** What the validator said. */
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `State "${this.state}" did not take the value: ${this.reason}. It has kept the one it had.`
+  }
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Change<out A> {
+  readonly previous: A
+  readonly next: A
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<in out A, out R = never, out O = never, out RR = never> {
+  /**
+   * Whose it is. `workflow`, the default: the run's. `local`: that of the
+   * `Workflow.section` it is used in. `global`: all runs' of the storage; no
+   * rollback touches it, and what a step writes to it counts at once.
+   */
+  readonly scope?: "local" | "workflow" | "global" | undefined
+  /** After this time it has its initial value again. Defaults to for ever. */
+  readonly ttl?: Duration.DurationInput | undefined
+  /** Neither exported nor read from outside. Defaults to false. */
+  readonly private?: boolean | undefined
+  /**
+   * Who may write it: those who have this service. Defaults to everybody.
+   * Rollbacks and restores put it back whoever runs them.
+   */
+  readonly owner?: Right<O> | undefined
+  /** Who may read it, and so also who may write it. Defaults to everybody. */
+  readonly readers?: Right<RR> | undefined
+  /** To find it by in a {@link group}. */
+  readonly tags?: ReadonlyArray<string> | undefined
+  /** Before each change, also one that is then refused. */
+  readonly before?: ((change: Change<A>) => Effect.Effect<void, never, R>) | undefined
+  /** After each change. Not run again when a resume reads the change from the journal. */
+  readonly after?: ((change: Change<A>) => Effect.Effect<void, never, R>) | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Validated<in A> {
+  /** Why a value is refused; `undefined` lets it pass. */
+  readonly validate: (next: A, previous: A) => string | undefined
+}
+
+/**
+ * A cell of a run, defined once, at the top of a module.
+ *
+ * @example
+ * ```ts
+ * import { State, Step, Storage, Workflow } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * const Done = State.make("done", Schema.Number, 0)
+ *
+ * const work = Step.make("work", { run: Done.update((n) => n + 1) })
+ *
+ * const Job = Workflow.make("job", { success: Schema.Number }, () =>
+ *   Effect.repeatN(work, 2).pipe(Effect.zipRight(Done.get))
+ * )
+ *
+ * Workflow.execute(Job, { id: "1" }).pipe(
+ *   Effect.provide(Storage.layerMemory),
+ *   Effect.runPromise
+ * ).then(console.log) // 3
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: {
+  <A, I, R, R2 = never, RR = never>(
+    name: string,
+    schema: Schema.Schema<A, I, R>,
+    initial: NoInfer<A>,
+    options: Options<NoInfer<A>, R2, never, RR> & { readonly readOnly: true }
+  ): ReadOnly<A, R | RR>
+  <A, I, R, R2 = never, O = never, RR = never>(
+    name: string,
+    schema: Schema.Schema<A, I, R>,
+    initial: NoInfer<A>,
+    options: Options<NoInfer<A>, R2, O, RR> & Validated<NoInfer<A>>
+  ): State<A, StateRejected, R | R2 | RR, O>
+  <A, I, R, R2 = never, O = never, RR = never>(
+    name: string,
+    schema: Schema.Schema<A, I, R>,
+    initial: NoInfer<A>,
+    options?: Options<NoInfer<A>, R2, O, RR>
+  ): State<A, never, R | R2 | RR, O>
+} = <A, I, R, R2, O, RR>(
+  name: string,
+  schema: Schema.Schema<A, I, R>,
+  initial: A,
+  options: Options<A, R2, O, RR> & Partial<Validated<A>> = {}
+): never => {
+  const { owner, readers, scope = "workflow", tags = [], ttl } = options
+  const cell = cell_.makeCell(schema, { name, scope }, initial, ttl)
+  const reading = having(readers)
+  const writing = (change: (current: A) => A) => reading(having(owner)(write<A, R, R2>(cell, options, change)))
+  const state: State<A, StateRejected, R | R2 | RR, O> = {
+    [TypeId]: variance,
+    name,
+    cell: cell as cell_.Cell<unknown>,
+    isPrivate: options.private === true,
+    owner: owner?.key,
+    tags,
+    refusal: (next) =>
+      // Asked with what the cell's own schema has read.
+      Effect.map(cell_.get<A, R>(cell), (previous) => options.validate?.(next as A, previous)),
+    get: reading(cell_.get<A, R>(cell)),
+    set: (value) => writing(() => value),
+    update: writing,
+    reset: writing(() => initial),
+    changes:
+      readers === undefined ? changesOf<A, R>(cell) : Stream.unwrap(reading(Effect.sync(() => changesOf<A, R>(cell)))),
+    history: (limit = 100) => reading(historyOf<A, R>(cell, limit))
+  }
+  // The overloads say which of this the options allow.
+  return state as never
+}
+
+/** Types see to it that there is a right where it is needed; whoever goes around them meets it here. */
+const having =
+  <H>(right: Right<H> | undefined) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | H> =>
+    right === undefined ? self : Effect.zipRight(right, self)
+
+const variance = {
+  _A: (_: never) => _,
+  _W: (_: unknown) => {},
+  _E: (_: never) => _,
+  _R: (_: never) => _,
+  _O: (_: never) => _
+}
+
+const write = <A, R, R2>(
+  cell: cell_.Cell<A>,
+  { after, before, validate }: Pick<Options<A, R2>, "after" | "before"> & Partial<Validated<A>>,
+  change: (current: A) => A
+): Effect.Effect<void, StateRejected, Cells | R | R2> =>
+  Effect.suspend(() => {
+    let made: Change<A> | undefined
+    const next = (previous: A): Effect.Effect<A, StateRejected, R2> =>
+      Effect.suspend(() => {
+        const wanted = { previous, next: change(previous) }
+        const reason = () => validate?.(wanted.next, previous)
+        const checked = Effect.suspend(() => {
+          const refused = reason()
+          if (refused !== undefined)
+            return Effect.fail(new StateRejected({ state: cell.address.name, reason: refused }))
+          made = wanted
+          return Effect.succeed(wanted.next)
+        })
+        return before === undefined ? checked : Effect.zipRight(before(wanted), checked)
+      })
+    const written = cell_.write<A, StateRejected, R, R2>(cell, next)
+    if (after === undefined) return written
+    // A change that was read from the journal was made by an earlier process.
+    return Effect.tap(written, () => (made === undefined ? Effect.void : after(made)))
+  })
+
+const changesOf = <A, R>(cell: cell_.Cell<A>): Stream.Stream<A, never, Cells | R> =>
+  Stream.unwrap(
+    Effect.map(CellsTag, (cells) => {
+      // Listened to before it is read, so that nothing is lost between the two.
+      const written = Stream.asyncPush<Written | undefined>((emit) =>
+        Effect.acquireRelease(
+          Effect.zipLeft(
+            cells.listen(cell.address, (written) => emit.single(written)),
+            Effect.map(cells.history(cell.address, 1), ([written]) => emit.single(written))
+          ),
+          (stop) => Effect.sync(stop)
+        )
+      )
+      return Stream.mapEffect(written, (written) => cell_.decode<A, R>(cell, written))
+    })
+  )
+
+const historyOf = <A, R>(cell: cell_.Cell<A>, limit: number): Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R> =>
+  Effect.flatMap(CellsTag, (cells) =>
+    Effect.flatMap(cells.history(cell.address, limit), (all) =>
+      Effect.forEach(all, (written) =>
+        Effect.map(cell_.decode<A, R>({ ...cell, ttl: undefined }, written), (value) => ({
+          value,
+          at: new Date(written.at)
+        }))
+      )
+    )
+  )
+
+/**
+ * Cells without a run: they live as long as the layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Cells> = Layer.sync(CellsTag, volatileCells)
+
+/**
+ * Several cells as one.
+ *
+ * @since 0.1.0
+ * @category groups
+ */
+export interface Group<S extends Members> {
+  readonly get: Effect.Effect<{ readonly [K in keyof S]: ValueOf<S[K]> }, never, Cells | RequirementsOf<S[keyof S]>>
+  /** Writes those that are given. */
+  readonly set: (
+    values: { readonly [K in keyof S]?: ValueOf<S[K]> }
+  ) => Effect.Effect<void, ErrorOf<S[keyof S]>, Cells | WritingOf<S[keyof S]>>
+  readonly reset: Effect.Effect<void, ErrorOf<S[keyof S]>, Cells | WritingOf<S[keyof S]>>
+  /** All that are not private, as JSON. */
+  readonly exportJson: Effect.Effect<string, never, Cells | RequirementsOf<S[keyof S]>>
+  /** Takes what `exportJson` gave: all of it, or nothing. Cells it does not name keep their value. */
+  readonly importJson: (
+    json: string
+  ) => Effect.Effect<void, StateRejected | ErrorOf<S[keyof S]>, Cells | WritingOf<S[keyof S]>>
+  /** Those of its cells that carry a tag, as a group. */
+  readonly tagged: (tag: string) => Group<Partial<S>>
+}
+
+/**
+ * @since 0.1.0
+ * @category groups
+ */
+export interface Members {
+  // biome-ignore lint/suspicious/noExplicitAny: a cell takes and gives what it holds, so no one type is above all
+  readonly [name: string]: State<any, unknown, unknown, unknown> | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category groups
+ */
+export type ValueOf<S> = S extends { readonly [TypeId]: { readonly _A: Types.Covariant<infer A> } } ? A : never
+
+/**
+ * @since 0.1.0
+ * @category groups
+ */
+export type ErrorOf<S> = S extends { readonly [TypeId]: { readonly _E: Types.Covariant<infer E> } } ? E : never
+
+/**
+ * @since 0.1.0
+ * @category groups
+ */
+export type RequirementsOf<S> = S extends { readonly [TypeId]: { readonly _R: Types.Covariant<infer R> } } ? R : never
+
+/**
+ * What it takes to write a cell.
+ *
+ * @since 0.1.0
+ * @category groups
+ */
+export type WritingOf<S> =
+  | RequirementsOf<S>
+  | (S extends { readonly [TypeId]: { readonly _O: Types.Covariant<infer O> } } ? O : never)
+
+/**
+ * Reads, writes, exports and imports several cells together.
+ *
+ * @since 0.1.0
+ * @category groups
+ */
+export const group = <const S extends Members>(members: S): Group<S> => {
+  // A cell that is left out is not there.
+  const entries = Object.entries(members).filter(([, state]) => state !== undefined) as ReadonlyArray<
+    readonly [keyof S & string, State<unknown, unknown, unknown, unknown>]
+  >
+  const shown = entries.filter(([, state]) => !state.isPrivate)
+  const setAll = (values: Readonly<Record<string, unknown>>) =>
+    Effect.forEach(
+      entries.filter(([name]) => Object.hasOwn(values, name)),
+      ([name, state]) => state.set(values[name]),
+      { discard: true }
+    )
+  const made: Group<Members> = {
+    get: Effect.map(
+      Effect.forEach(entries, ([name, { get }]) => Effect.map(get, (value) => [name, value] as const)),
+      (values) => Object.fromEntries(values)
+    ),
+    set: setAll,
+    reset: Effect.forEach(entries, ([, { reset }]) => reset, { discard: true }),
+    exportJson: Effect.map(
+      Effect.forEach(shown, ([name, { cell, get }]) =>
+        Effect.map(
+          Effect.flatMap(get, (value) => cell_.encode(cell, value)),
+          (text) => [name, text === undefined ? undefined : JSON.parse(text)] as const
+        )
+      ),
+      (values) => JSON.stringify(Object.fromEntries(values))
+    ),
+    importJson: (json) =>
+      Effect.flatMap(
+        Effect.try({ try: () => toRecord(JSON.parse(json)), catch: (cause) => rejected("the import", cause) }),
+        (record) =>
+          Effect.flatMap(
+            Effect.forEach(
+              shown.filter(([name]) => Object.hasOwn(record, name)),
+              ([name, { cell, refusal }]) =>
+                Effect.mapError(cell.codec.decode(JSON.stringify(record[name])), (cause) => rejected(name, cause)).pipe(
+                  Effect.tap((value) =>
+                    Effect.flatMap(refusal(value), (reason) =>
+                      reason === undefined ? Effect.void : Effect.fail(new StateRejected({ state: name, reason }))
+                    )
+                  ),
+                  Effect.map((value) => [name, value] as const)
+                )
+            ),
+            (values) => setAll(Object.fromEntries(values))
+          )
+      ),
+    tagged: (tag) => group(Object.fromEntries(entries.filter(([, { tags }]) => tags.includes(tag))))
+  }
+  // Each member's own types say what its values, errors and needs are.
+  return made as unknown as Group<S>
+}
+
+const toRecord = (json: unknown): Readonly<Record<string, unknown>> => {
+  if (typeof json !== "object" || json === null || Array.isArray(json)) throw new Error("it is no JSON object")
+  return json as Readonly<Record<string, unknown>>
+}
+
+const rejected = (state: string, cause: unknown) =>
+  new StateRejected({ state, reason: cause instanceof Error ? cause.message : String(cause) })
+
+/**
+ * Reads a cell of any run from outside, as its journal has it; nothing, if it
+ * was never written or is private. For a cell with scope `workflow`.
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export const read = <S extends ReadOnly<unknown, unknown>>(
+  state: S,
+  run: string
+): Effect.Effect<
+  Option.Option<ValueOf<S>>,
+  RunNotFound | JournalError | Storage.StorageError,
+  Storage.Storage | RequirementsOf<S>
+> =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const found = yield* storage.find(run)
+    if (Option.isNone(found)) return yield* new RunNotFound({ run })
+    const journal = yield* loadJournal(storage, found.value)
+    const written = cellsOfJournal(journal).writes(escape(state.name)).at(-1)
+    if (written === undefined || state.isPrivate) return Option.none()
+    // The cell is the one its own constructor made for its value.
+    const cell = state.cell as cell_.Cell<ValueOf<S>>
+    return Option.some(yield* cell_.read<ValueOf<S>, RequirementsOf<S>>(cell, written, run))
+  })

@@ -1,0 +1,357 @@
+/**
+ * A step is a named unit of a run whose result is journaled: when the run is
+ * executed again, a completed step answers from the journal and is not run.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
+import type * as Option from "effect/Option"
+import type * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
+import type * as Recovery from "../resilience/Recovery.js"
+import type * as Strategy from "../resilience/Strategy.js"
+import type { Transaction } from "../transaction/internal/service.js"
+import type { Run } from "./internal/execution/execution.js"
+import { type Attempt as AttemptInfo, type Definition, define, definitionKey } from "./internal/step/definition.js"
+import { runStep } from "./internal/step/runStep.js"
+import { type Machinery, StepAmbiguous } from "./RunError.js"
+
+export {
+  /**
+   * A step had started when its process ended, and is not to be run again.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  StepAmbiguous
+}
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: TypeId = "~effect-recovery/Step"
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export type TypeId = "~effect-recovery/Step"
+
+/**
+ * A step is an Effect: compose it, map it, run it concurrently with others of
+ * different names.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Step<out A, out E, out R> extends Effect.Effect<A, E, R | Run> {
+  readonly [TypeId]: TypeId
+  readonly name: string
+}
+
+/**
+ * What an attempt may know about itself: the second argument of `run`. Its
+ * `idempotencyKey` is what to hand to a system that removes duplicates.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Attempt extends AttemptInfo {}
+
+/**
+ * What to do with a step that had started when its process ended:
+ *
+ * - `"rerun"`: run it again; it should be idempotent. The record shows that it
+ *   was ambiguous.
+ * - `"fail"`: fail with `StepAmbiguous`, at most once.
+ * - `"ask"`: ask somebody, as `Strategy.manual` does; an abort fails with
+ *   `StepAmbiguous`.
+ *
+ * A `probe` finds out instead.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type OnAmbiguous = "rerun" | "fail" | "ask"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<
+  Success extends Schema.Schema.Any,
+  Error extends Schema.Schema.All,
+  Ambiguous extends OnAmbiguous,
+  Timeout extends Duration.DurationInput | undefined,
+  Handlers,
+  R2,
+  Input = never,
+  R3 = never,
+  R4 = never
+> {
+  /** How the result is written to the journal. Without it the step returns nothing, whatever `run` returns. */
+  readonly success?: Success
+  /** How its errors are written. Defaults to `Schema.Never`: a step that cannot fail. */
+  readonly error?: Error
+  /** Defaults to `"rerun"`. */
+  readonly onAmbiguous?: Ambiguous
+  /**
+   * Finds out whether a step that had started when its process ended has
+   * happened, such as by its idempotency key. With a value it has, and that is
+   * its result; with none it is run again. As long as the probe fails, nothing
+   * is run.
+   */
+  readonly probe?: (
+    input: Input,
+    attempt: Attempt
+  ) => Effect.Effect<Option.Option<Success["Type"]>, Error["Type"] | Machinery, R4>
+  /** For each attempt. Adds `AttemptTimeout` to the errors; the work is interrupted. */
+  readonly timeout?: Timeout
+  /**
+   * Strategies by tag, as for `Recovery.recover`. Attempts, and the time of the
+   * next one, are journaled: a crash neither resets nor shortens them.
+   */
+  readonly recover?: Handlers & Recovery.NoOthers<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>
+  /** For the errors `recover` does not name. The last error surfaces as it is. */
+  readonly retry?: Schedule.Schedule<unknown, Error["Type"] | Errors<never, Ambiguous, Timeout>, R2>
+  /**
+   * Whether the step fails the run when the journal cannot be written
+   * (`"required"`, the default) or goes on unrecorded (`"best-effort"`).
+   */
+  readonly durability?: "required" | "best-effort"
+  /**
+   * How the step is undone, if the transaction around it fails or a rewind
+   * passes it. Registered before the step runs, so it is also asked to undo a
+   * step that failed, or of which nobody knows what it did: then there is no
+   * `output`. Its time is a minute, and it is retried by
+   * `RetryPolicy.Current`, unless it says otherwise.
+   */
+  readonly compensate?: Compensation<Success["Type"], Input, R3>
+  /**
+   * Cannot be undone: once it has happened, or may have, nothing before it is
+   * undone any more.
+   */
+  readonly pivot?: boolean
+}
+
+/**
+ * What a compensation is told.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ToUndo<out A, out Input> {
+  readonly input: Input
+  /** What the step returned; nothing, if it failed or was cut short. */
+  readonly output: Option.Option<A>
+  /** That of the step, for systems that remove duplicates. */
+  readonly idempotencyKey: string
+  /** 1 for the first. */
+  readonly attempt: number
+}
+
+/**
+ * How to undo, and if it is to differ from the default, how often and how
+ * long.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Compensation<A, Input, R> =
+  | ((toUndo: ToUndo<A, Input>) => Effect.Effect<unknown, unknown, R>)
+  | {
+      readonly undo: (toUndo: ToUndo<A, Input>) => Effect.Effect<unknown, unknown, R>
+      /** Defaults to `RetryPolicy.Current`. */
+      readonly retry?: Schedule.Schedule<unknown, unknown, R> | undefined
+      /** For each attempt. Defaults to a minute. */
+      readonly timeout?: Duration.DurationInput | undefined
+    }
+
+/**
+ * There is no compensation, so there need be no transaction.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface NoCompensation {
+  readonly _: "the step has no compensation"
+}
+
+/**
+ * What an attempt of a step can fail with.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Errors<E, Ambiguous, Timeout> =
+  | E
+  | (Timeout extends undefined ? never : Recovery.AttemptTimeout)
+  | (Ambiguous extends "fail" | "ask" ? StepAmbiguous : never)
+
+/**
+ * Strategies whose values and errors the step's schemas can write.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Cases<Raw, A, E> = {
+  readonly [Tag in Recovery.Tags<Raw>]?: Strategy.Strategy<
+    Extract<Raw, { readonly _tag: Tag }>,
+    A,
+    E | Strategy.Original | Strategy.Exhausted | Strategy.RewindRefused,
+    unknown
+  >
+}
+
+/**
+ * Makes a step. Define it once, at the top of a module: with `run` a function
+ * the step takes its argument when it is used.
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy, Step, Strategy } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * class Declined extends Schema.TaggedError<Declined>()("Declined", { reason: Schema.String }) {}
+ * class GatewayDown extends Schema.TaggedError<GatewayDown>()("GatewayDown", {}) {}
+ *
+ * declare const gateway: {
+ *   charge: (amount: number) => Effect.Effect<{ receipt: string }, Declined | GatewayDown>
+ * }
+ *
+ * // (amount: number) => Step<{ receipt: string }, Declined | RecoveryExhausted<GatewayDown>, never>
+ * const charge = Step.make("charge", {
+ *   success: Schema.Struct({ receipt: Schema.String }),
+ *   error: Schema.Union(Declined, GatewayDown),
+ *   run: (amount: number) => gateway.charge(amount),
+ *   recover: { GatewayDown: Strategy.retry(RetryPolicy.exponential()) }
+ * })
+ *
+ * console.log(typeof charge) // function
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: {
+  <
+    R,
+    Input = void,
+    Success extends Schema.Schema.Any = typeof Schema.Void,
+    Error extends Schema.Schema.All = typeof Schema.Never,
+    Ambiguous extends OnAmbiguous = "rerun",
+    Timeout extends Duration.DurationInput | undefined = undefined,
+    const Handlers extends Cases<Errors<Error["Type"], Ambiguous, Timeout>, Success["Type"], Error["Type"]> = {},
+    R2 = never,
+    R3 = NoCompensation,
+    R4 = never
+  >(
+    name: string,
+    options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2, Input, R3, R4> & {
+      readonly run: (input: Input, attempt: Attempt) => Effect.Effect<Success["Type"], Error["Type"] | Machinery, R>
+    }
+  ): (
+    input: Input
+  ) => Step<
+    Success["Type"],
+    Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>
+  >
+  <
+    R,
+    Success extends Schema.Schema.Any = typeof Schema.Void,
+    Error extends Schema.Schema.All = typeof Schema.Never,
+    Ambiguous extends OnAmbiguous = "rerun",
+    Timeout extends Duration.DurationInput | undefined = undefined,
+    const Handlers extends Cases<Errors<Error["Type"], Ambiguous, Timeout>, Success["Type"], Error["Type"]> = {},
+    R2 = never,
+    R3 = NoCompensation,
+    R4 = never
+  >(
+    name: string,
+    options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2, void, R3, R4> & {
+      readonly run: Effect.Effect<Success["Type"], Error["Type"] | Machinery, R>
+    }
+  ): Step<
+    Success["Type"],
+    Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>
+  >
+} = (name: string, options: Parameters<typeof define>[1]): never => makeFrom(define(name, options), options.run)
+
+const makeFrom = (definition: Definition, run: unknown): never => {
+  const made =
+    typeof run === "function"
+      ? Object.defineProperties((input: unknown) => step(definition, input), {
+          name: { value: definition.name },
+          [definitionKey]: { value: definition }
+        })
+      : step(definition, undefined)
+  // The overloads state what the definition's schemas and strategies make of A, E and R.
+  return made as never
+}
+
+/**
+ * A step that does nothing but read and write the program's own tables: its
+ * rows and its result are committed together, so it happens exactly once and
+ * is never ambiguous.
+ *
+ * Needs the storage over the program's own client
+ * (`SqliteStorage.layerClient`), with which `run` must do all it does: what
+ * else it does may happen twice. Keep it short; other writers wait. On a
+ * storage without a database, such as the one in memory, it is a step like any
+ * other.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const transactional: typeof make = (name: string, options: Parameters<typeof define>[1]): never =>
+  makeFrom(define(name, options, true), options.run)
+
+/** A run that uses a step needs something nobody can provide: the journal could not tell the two apart. */
+type Needs<Success, Error, R, R3, Own> =
+  | Exclude<R | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>, Run>
+  | (Run extends R | R3 ? StepInsideStep : never)
+  | (Strategy.Asker extends Own | R3 ? AskedInsideStep : never)
+  | (NoCompensation extends R3 ? never : Exclude<R3, Run | Strategy.Asker> | Transaction)
+
+/**
+ * Needed by a step whose `run` or compensation asks somebody. Nothing provides
+ * it: nobody can wait there for the answer. Let the step's own `recover` ask,
+ * or a strategy around the step.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AskedInsideStep {
+  readonly _: "a step cannot ask while it runs: put the strategy into its recover, or around it"
+}
+
+/**
+ * Needed by a step whose `run` or strategies use another step. Nothing
+ * provides it: compose steps in the workflow instead.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StepInsideStep {
+  readonly _: "a step cannot use a step: compose them in the workflow"
+}
+
+const step = (definition: Definition, input: unknown): Step<unknown, unknown, unknown> =>
+  Object.assign(Object.create(proto), { name: definition.name, definition, input })
+
+interface Prototype {
+  readonly definition: Definition
+  readonly input: unknown
+}
+
+const proto = {
+  ...Effectable.CommitPrototype,
+  [TypeId]: TypeId,
+  commit(this: Prototype) {
+    return runStep(this.definition, this.input)
+  }
+}

@@ -1,0 +1,92 @@
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as State from "../../State.js"
+import { isEnding, Run } from "../execution/execution.js"
+import * as Branch from "../execution/fiberTree.js"
+import { encode } from "../state/cell.js"
+import { CellsTag } from "../state/service.js"
+
+/** Takes a snapshot, and puts it back unless the scope succeeds. */
+export const scoped = (
+  what: Ref.Ref<unknown> | State.ReadOnly<unknown, unknown>,
+  schema?: Schema.Schema<unknown, unknown, unknown>
+): Effect.Effect<void, never, unknown> =>
+  Effect.uninterruptible(
+    Effect.flatMap("cell" in what ? markOf(what) : snapshotOf(what, schema), (restore) =>
+      Effect.addFinalizer((exit) => (Exit.isSuccess(exit) ? Effect.void : restore))
+    )
+  )
+
+/** Put back by a write like any other, so that whoever reads the journal sees it too. */
+const markOf = ({ cell }: State.ReadOnly<unknown, unknown>): Effect.Effect<Effect.Effect<void>, never, CellsTag> =>
+  Effect.flatMap(Effect.zip(CellsTag, Effect.context<CellsTag>()), ([cells, context]) =>
+    Effect.map(cells.history(cell.address, 1), ([before]) => {
+      const text = before === undefined ? encode(cell, cell.initial) : Effect.succeed(before.text)
+      const restore = Effect.flatMap(text, (text) =>
+        Effect.flatMap(cells.history(cell.address, Number.MAX_SAFE_INTEGER), (now) => {
+          // Nothing was written, or what it would bring back was undone meanwhile.
+          const isGone =
+            before !== undefined && !now.some((write) => write.text === before.text && write.at === before.at)
+          const isSame = now[0]?.text === before?.text && now[0]?.at === before?.at
+          return isGone || isSame ? Effect.void : Effect.asVoid(cells.write(cell.address, () => Effect.succeed(text)))
+        })
+      )
+      const unlessEnding = Effect.flatMap(cells.isEnding, (isEnding) => (isEnding ? Effect.void : restore))
+      return Effect.provide(unlessEnding, context) as Effect.Effect<void>
+    })
+  )
+
+const snapshotOf = (
+  ref: Ref.Ref<unknown>,
+  schema: Schema.Schema<unknown, unknown, unknown> | undefined
+): Effect.Effect<Effect.Effect<void>, never, unknown> =>
+  Effect.flatMap(Ref.get(ref), (value) => {
+    if (schema === undefined) return Effect.succeed(Ref.set(ref, value))
+    // Written and read by one schema: what goes in comes out, and shares nothing with it.
+    return Effect.map(
+      Effect.zip(Effect.context<unknown>(), Effect.orDie(Schema.encode(schema)(value))),
+      ([context, json]) => {
+        const text = JSON.stringify(json)
+        const read = Effect.orDie(Schema.decodeUnknown(schema)(text === undefined ? undefined : JSON.parse(text)))
+        return Effect.provide(
+          Effect.flatMap(read, (copy) => Ref.set(ref, copy)),
+          context
+        ) as Effect.Effect<void>
+      }
+    )
+  })
+
+/**
+ * In the background, and at last when the scope closes. What comes by the
+ * clock has no place among what a run is told again, so it counts as a step.
+ */
+export const saveEvery = <S, E, R, R2>(
+  name: string,
+  state: Effect.Effect<S, E, R>,
+  interval: Duration.DurationInput,
+  save: (state: S) => Effect.Effect<unknown, unknown, R2>
+): Effect.Effect<void, never, R | R2 | Scope.Scope> => {
+  const once = Effect.withFiberRuntime<void, never, R | R2>((fiber) => {
+    const run = Option.getOrUndefined(Context.getOption(fiber.currentContext, Run))
+    // A pass over the body that only replays it, or is about to end, has nothing to save.
+    if (run !== undefined && (isEnding(run.live) || run.live.replays.size > 0 || run.live.over)) return Effect.void
+    const rest = Branch.working(fiber, Branch.stepOf(fiber) ?? `${run?.section ?? ""}${name} in the background`)
+    return Effect.flatMap(state, save).pipe(
+      Effect.catchAllCause((cause) => Effect.logWarning(`effect-recovery: checkpoint "${name}" was not saved`, cause)),
+      Effect.asVoid,
+      Effect.ensuring(Effect.sync(rest))
+    )
+  })
+  // Registered first, so that it comes last: after the background has stopped.
+  return Effect.addFinalizer(() => once).pipe(
+    Effect.zipRight(Effect.forkScoped(Effect.schedule(once, Schedule.spaced(interval)))),
+    Effect.asVoid
+  )
+}

@@ -1,0 +1,131 @@
+import type * as Decision from "../../../resilience/Decision.js"
+import type { Rewound } from "../../../storage/Storage.js"
+import { escape } from "../execution/execution.js"
+import type { Journal } from "../journal/journal.js"
+
+/** From where a point is looked for: the section around, and the transaction. */
+export interface Here {
+  readonly section: string
+  readonly transaction: string | undefined
+}
+
+/** A point of the journal; one of several, for checkpoints of which some may not do. */
+export interface Place extends Rewound {
+  /** In words. */
+  readonly point: string
+  readonly checkpoint: string | undefined
+}
+
+/** Where in the journal a point lies, best first; nothing if there is no such point. */
+export const placesOf = (journal: Journal, point: Decision.Point, here: Here): ReadonlyArray<Place> => {
+  switch (point._tag) {
+    case "Start":
+      return [{ after: 0, within: "", point: "the start", checkpoint: undefined }]
+    case "Iteration":
+      return sectionPlace(iterationOf(here.section), "the start of iteration")
+    case "Transaction":
+      return sectionPlace(here.transaction, "the start of transaction")
+    case "Step":
+      return stepPlaces(journal, point.step, here)
+    case "Checkpoint":
+      return checkpointPlaces(journal, point, here)
+  }
+}
+
+/** How a point is called where there is none. */
+export const describe = (point: Decision.Point): string => {
+  switch (point._tag) {
+    case "Start":
+      return "the start"
+    case "Iteration":
+      return "the start of an iteration"
+    case "Transaction":
+      return "the start of a transaction"
+    case "Step":
+      return `step "${point.step}"`
+    case "Checkpoint":
+      return `a checkpoint${point.name === undefined ? "" : ` "${point.name}"`}${point.id === undefined ? "" : ` (${point.id})`}`
+  }
+}
+
+const sectionPlace = (within: string | undefined, what: string): ReadonlyArray<Place> =>
+  within === undefined ? [] : [{ after: 0, within, point: `${what} "${within}"`, checkpoint: undefined }]
+
+const iterationOf = (section: string): string | undefined => /^(.*\[-?\d+\]\/)/.exec(section)?.[1]
+
+/** The section, those around it, and at last the run itself. */
+const outwards = (section: string): ReadonlyArray<string> => {
+  const parts = section.split("/").slice(0, -1)
+  return [...parts.map((_, i) => `${parts.slice(0, parts.length - i).join("/")}/`), ""]
+}
+
+const stepPlaces = (journal: Journal, name: string, { section }: Here): ReadonlyArray<Place> => {
+  for (const within of outwards(section)) {
+    const base = within + escape(name)
+    const uses = [...journal.steps.values()].filter(({ step }) => step === base || step.startsWith(`${base}#`))
+    const last = uses.sort((a, b) => b.order - a.order)[0]
+    if (last !== undefined)
+      return [{ after: last.order - 1, within, point: `step "${last.step}"`, checkpoint: undefined }]
+  }
+  const inSection = `/${escape(name)}`
+  const anywhere = [...journal.steps.values()].filter(
+    ({ step }) => step.endsWith(inSection) || step.includes(`${inSection}#`)
+  )
+  const found = journal.steps.get(name) ?? anywhere.sort((a, b) => b.order - a.order)[0]
+  return found === undefined
+    ? []
+    : [{ after: found.order - 1, within: "", point: `step "${found.step}"`, checkpoint: undefined }]
+}
+
+type CheckpointPoint = Extract<Decision.Point, { readonly _tag: "Checkpoint" }>
+
+const checkpointPlaces = (journal: Journal, { id, name }: CheckpointPoint, { section }: Here): ReadonlyArray<Place> => {
+  const saved = [...journal.recorded.values()]
+    .filter(({ kind }) => kind === "CheckpointSaved")
+    .map((entry) => ({ ...(JSON.parse(entry.payload ?? "{}") as Saved), key: entry.step, seq: entry.seq }))
+    .filter((saved) => (name === undefined || saved.name === name) && (id === undefined || saved.id === id))
+    .sort((a, b) => b.seq - a.seq)
+  const within = outwards(section).find((section) => saved.some(({ key }) => key.startsWith(section)))
+  return saved
+    .filter(({ key }) => within !== undefined && key.startsWith(within))
+    .map(({ id, name, seq }) => ({
+      after: seq,
+      within: within ?? "",
+      point: `checkpoint "${name}" (${id})`,
+      checkpoint: id
+    }))
+}
+
+interface Saved {
+  readonly id: string
+  readonly name: string
+}
+
+/** The steps and compensations a rewind makes forgotten. */
+export const keysIn = (journal: Journal, { after, within }: Rewound): ReadonlySet<string> =>
+  new Set(
+    [...journal.steps.entries(), ...journal.undos.entries()]
+      .filter(([key, { lastSeq }]) => lastSeq > after && key.startsWith(within))
+      .map(([key]) => key)
+  )
+
+/** What stands in the way of a rewind. */
+export const obstacle = (
+  journal: Journal,
+  place: Place
+): { readonly reason: "Pivot" | "Compensated"; readonly detail: string } | undefined => {
+  const keys = keysIn(journal, place)
+  for (const { pivot, status, step, unsure } of journal.steps.values()) {
+    // One that was begun and not ended may have happened.
+    if (pivot && (status !== "failed" || unsure) && keys.has(step)) return { reason: "Pivot", detail: step }
+  }
+  for (const { lastSeq, section } of journal.rollbacks.values()) {
+    const isForgotten = lastSeq > place.after && section.startsWith(place.within)
+    // What would be kept of it was undone already.
+    const kept = [...journal.steps.values()].some(
+      (step) => step.step.startsWith(section) && step.lastSeq <= place.after
+    )
+    if ((isForgotten || place.within.startsWith(section)) && kept) return { reason: "Compensated", detail: section }
+  }
+  return undefined
+}

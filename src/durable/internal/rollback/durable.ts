@@ -1,0 +1,172 @@
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import { causeOf, type Options } from "../../../transaction/internal/inMemory.js"
+import { isClean } from "../../../transaction/internal/rollback.js"
+import { Transaction } from "../../../transaction/internal/service.js"
+import { pending } from "../../../transaction/internal/undoLog.js"
+import { machineryOf, StepConflict } from "../../RunError.js"
+import * as live_ from "../execution/execution.js"
+import * as Replays from "../execution/replay.js"
+import type { RollbackRecord } from "../journal/journal.js"
+import { registering } from "./register.js"
+import { met, replayToEnd, undoAll, undoMet, unmet } from "./rollbackReplay.js"
+import {
+  type AnyEffect,
+  encodeCause,
+  ended,
+  forgetAll,
+  type Reason,
+  recordEnd,
+  revert,
+  toldBy,
+  type Use
+} from "./rollbackUse.js"
+
+/** A transaction of a run: every registration and every compensation is on record, so a crash only pauses it. */
+export const durable = (
+  run: live_.RunService,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  self: AnyEffect,
+  options: Options
+): AnyEffect =>
+  Effect.uninterruptibleMask((restore) => {
+    const live = run.live
+    if (live.stopped !== undefined) return live_.stop(live, live.stopped)
+    const key = live_.enter(run, options.name, fiber)
+    if (key instanceof StepConflict) return live_.stop(live, key)
+    const section = `${key}/`
+    live.order.met.add(section)
+    const within: live_.RunService = { ...run, section, transaction: section }
+    const inside = Effect.mapInputContext(self, (context: Context.Context<unknown>) =>
+      context.pipe(Context.add(live_.Run, within), Context.add(Transaction, registering(within)))
+    )
+    const use: Use = { live, section, options, inside, restore }
+    return Effect.ensuring(
+      begin(use),
+      Effect.sync(() => live_.leave(run, options.name))
+    )
+  })
+
+const begin = (use: Use): AnyEffect =>
+  Effect.suspend(() => {
+    const { live, section } = use
+    if (live.rewinding && !live.replays.size) return Replays.never
+    const record = live.journal.rollbacks.get(section)
+    if (record === undefined) return fresh(use)
+    if (live.rewinding) return onlyMet(use, record)
+    return record.status === "started" ? goOn(use, record) : again(use, record)
+  })
+
+/** Somebody further out undoes all of it; here it is met, and ends as it had ended. */
+const onlyMet = (use: Use, record: RollbackRecord): AnyEffect =>
+  Effect.flatMap(toldBy(use, record), ({ cause, undone }) => {
+    const meeting = record.status === "completed" ? Effect.void : met(use)
+    const hasFailed = record.status !== "started" && record.reason !== "interrupted"
+    const end = hasFailed && cause !== undefined ? Effect.failCause(causeOf(use.section, cause, undone)) : Replays.never
+    return Effect.zipRight(Effect.zipRight(meeting, revert(use)), end)
+  })
+
+const fresh = (use: Use): AnyEffect =>
+  Effect.flatMap(Effect.exit(use.restore(use.inside)), (exit) => {
+    const { live, options, section } = use
+    const machinery = Exit.isSuccess(exit) ? undefined : machineryOf(exit.cause)
+    if (machinery !== undefined) return live_.stop(live, machinery)
+    if (Exit.isSuccess(exit) || live_.isEnding(live) || !options.rollsBack(exit.cause)) return exit
+    const undos = pending(live.undoLog, section)
+    const isEmpty = undos.length === 0 && unmet(use).length === 0
+    const reason = reasonOf(live, exit.cause)
+    // The run goes on later; with nothing to undo from where it was, and past a pivot there is only forward.
+    if (reason === "stopped" && (isEmpty || undos.some(({ pivot }) => pivot))) return exit
+    if (isEmpty) return Effect.zipRight(revertAlone(use, reason, exit.cause), exit)
+    return live_.whileOpen(
+      live,
+      Effect.flatMap(encodeCause(use, exit.cause), (cause) =>
+        Effect.zipRight(
+          live_.append(live, "RollbackStarted", section, 0, JSON.stringify({ reason, cause })),
+          Effect.flatMap(undoAll(use, reason), (undone) => ended(use, reason, exit.cause, undone))
+        )
+      )
+    )
+  })
+
+const reasonOf = (live: live_.LiveRun, cause: Cause.Cause<unknown>): Reason => {
+  if (Cause.isDie(cause)) return "died"
+  if (Cause.isFailure(cause)) return "failed"
+  return live.interrupted ? "stopped" : "interrupted"
+}
+
+/** State is put back; who looks from outside must see that it was. */
+const revertAlone = (use: Use, reason: Reason, cause: Cause.Cause<unknown>) =>
+  Effect.suspend(() =>
+    use.live.cells.isWritten(use.section)
+      ? Effect.zipRight(recordEnd(use, reason, cause, { failures: [], remaining: [], pivot: undefined }), revert(use))
+      : Effect.void
+  )
+
+/**
+ * The transaction was rolled back, and nothing is undone twice. It fails as it
+ * did; only what can fail in another way by now, being mended, is replayed.
+ */
+const again = (use: Use, record: RollbackRecord): AnyEffect =>
+  Effect.flatMap(toldBy(use, record), ({ cause, undone }) => {
+    if (record.reason === "interrupted") return Effect.zipRight(revert(use), Replays.never)
+    if (cause !== undefined && record.reason !== "died") {
+      // What could not be undone is met again, for a transaction around to try once more.
+      const meeting = isClean(undone) ? Effect.void : met(use)
+      return Effect.zipRight(
+        Effect.zipRight(meeting, revert(use)),
+        Effect.failCause(causeOf(use.section, cause, undone))
+      )
+    }
+    return Effect.flatMap(replayToEnd(use), (exit) =>
+      exit === undefined || Exit.isSuccess(exit)
+        ? anew(use, "the program takes another way than before")
+        : Effect.zipRight(revert(use), Effect.failCause(causeOf(use.section, exit.cause, undone)))
+    )
+  })
+
+/** Its process ended in the middle: what is left is undone, while the body waits where it was. */
+const goOn = (use: Use, record: RollbackRecord): AnyEffect =>
+  Effect.flatten(
+    live_.whileOpen(
+      use.live,
+      Effect.flatMap(
+        Effect.zip(toldBy(use, record), Effect.exit(undoMet(use, record.reason as Reason))),
+        ([{ cause }, exit]) => (Exit.isFailure(exit) ? Effect.succeed(exit) : after(use, record, cause, exit.value))
+      )
+    )
+  )
+
+/** What the transaction comes to once it was undone; it is run when the rollback is no longer open. */
+const after = (
+  use: Use,
+  record: RollbackRecord,
+  cause: Cause.Cause<unknown> | undefined,
+  { exit: natural, undone }: Effect.Effect.Success<ReturnType<typeof undoMet>>
+): Effect.Effect<AnyEffect, never, unknown> => {
+  // It failed as it had before: as is on record, or by itself.
+  const failed = cause ?? (natural !== undefined && Exit.isFailure(natural) ? natural.cause : undefined)
+  if (record.reason === "interrupted" && isClean(undone)) {
+    const end = recordEnd(use, "interrupted", Cause.interrupt(FiberId.none), undone)
+    return Effect.as(end, use.restore(Replays.never))
+  }
+  if (failed !== undefined && record.reason !== "stopped") {
+    return Effect.exit(ended(use, record.reason as Reason, failed, undone))
+  }
+  return isClean(undone)
+    ? Effect.succeed(anew(use, record.reason))
+    : Effect.exit(ended(use, "failed", failed ?? lostCause(record), undone))
+}
+
+const lostCause = ({ reason, section }: RollbackRecord) =>
+  Cause.die(new Error(`transaction "${section}" was ${reason} in an earlier process`))
+
+const anew = (use: Use, reason: string): AnyEffect =>
+  Effect.zipRight(
+    forgetAll(use, reason),
+    Effect.suspend(() => fresh(use))
+  )

@@ -1,0 +1,52 @@
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Plan } from "../../../resilience/internal/engine/perform.js"
+import type { Recorded } from "../../../resilience/internal/engine/persist.js"
+import { BulkheadFull, CircuitOpen, RecoveryExhausted } from "../../../resilience/internal/errors.js"
+import { escape } from "../execution/execution.js"
+import { Defect } from "../journal/defect.js"
+import { define } from "../step/definition.js"
+import { runStep } from "../step/runStep.js"
+import { LeftOpen } from "../step/settleStep.js"
+import { execute } from "./execute.js"
+
+/** What a promise was rejected with. */
+const Rejected = Schema.transform(
+  Schema.Struct({ _tag: Schema.tag("UnknownException"), error: Defect }),
+  Schema.declare((input): input is Cause.UnknownException => input instanceof Cause.UnknownException),
+  {
+    strict: true,
+    decode: ({ error }) => new Cause.UnknownException(error),
+    encode: ({ error }) => ({ _tag: "UnknownException" as const, error })
+  }
+)
+
+/** An operation is a run with one step: the attempts of the recoverable are those of the step. */
+export const persist = (success: Schema.Schema.Any, ownError: Schema.Schema.All) => {
+  const error = Schema.Union(ownError, CircuitOpen.schema, BulkheadFull.schema, Rejected) as Schema.Schema.All
+  return ({ attempt, id, labels, name, options, plan }: Recorded): Effect.Effect<unknown, unknown, unknown> => {
+    const made = define(name, { success, error, run: attempt })
+    const step = { ...made, plan: beside(plan), recovery: options, leavesOpen: isRefusal }
+    const body = () => runStep(step, undefined)
+    const workflow = { name, version: "1", input: Schema.Void, success, error, body }
+    // The step needs what the attempt needs, and the run provides the rest.
+    const run = execute(workflow as never, { id: `${escape(name)}/${id}`, input: undefined, labels })
+    return Effect.catchSomeDefect(run, (defect) =>
+      defect instanceof LeftOpen ? Option.some(Effect.fail(defect.error)) : Option.none()
+    )
+  }
+}
+
+/** For a place nobody has to recover: whoever asks again later may find one. */
+const beside = (plan: Plan): Plan => ({
+  ...plan,
+  find: (error, fault) => (error instanceof BulkheadFull ? undefined : plan.find(error, fault))
+})
+
+/** The work was not done, so it has no outcome: once the breaker has closed it can be. */
+const isRefusal = (error: unknown): boolean =>
+  error instanceof CircuitOpen ||
+  error instanceof BulkheadFull ||
+  (error instanceof RecoveryExhausted && isRefusal(error.error))

@@ -1,0 +1,95 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { FullSnapshot } from "../../../storage/Storage.js"
+import * as live_ from "../execution/execution.js"
+import { encodeWrite } from "./cells.js"
+import type { Next, Written } from "./service.js"
+
+/** More than anybody looks back. */
+const kept = 100
+
+/** How often this process has written each cell. */
+const writesOf = new Map<string, number>()
+
+/**
+ * Cells shared by all runs of a storage. Each value is a snapshot that belongs
+ * to no run, saved only if it follows the one it was made from.
+ */
+export const globalCells = (live: live_.LiveRun) => {
+  const { clock, storage } = live
+  const orStop = <A, E extends live_.LiveRun["stopped"] & {}>(effect: Effect.Effect<A, E>): Effect.Effect<A> =>
+    Effect.catchAll(effect, (error) => live_.stop(live, error))
+
+  const newest = (name: string) => orStop(storage.newest({ run: null, name: nameOf(name) }))
+
+  const write = <E, R>(name: string, next: Next<E, R>, key: string | undefined): Effect.Effect<Written, E, R> =>
+    Effect.flatMap(newest(name), (found) => {
+      const current = Option.getOrUndefined(found)
+      return Effect.flatMap(next(current && writtenOf(current)), (text) => {
+        const at = clock.unsafeCurrentTimeMillis()
+        const entry =
+          key === undefined
+            ? undefined
+            : live_.nextEntry(live, "StateSet", key, 0, encodeWrite({ cell: name, text }), at)
+        const saved = storage.save(toSnapshot(name, text, at), {
+          lease: live.lease,
+          after: current?.key ?? 0,
+          entry: entry && (() => entry)
+        })
+        return Effect.flatMap(orStop(saved), (key) =>
+          // Somebody else was quicker: what is to be written follows what they wrote.
+          Option.isNone(key) ? write(name, next, entry?.step) : Effect.as(wasSaved(name, { text, at }), { text, at })
+        )
+      })
+    })
+
+  const wasSaved = (name: string, written: Written): Effect.Effect<void> => {
+    live.cells.tell(nameOf(name), written)
+    return trim(name)
+  }
+
+  /** Now and then; nobody needs it at once. */
+  const trim = (name: string): Effect.Effect<void> => {
+    const count = (writesOf.get(name) ?? 0) + 1
+    writesOf.set(name, count)
+    return count % 20 !== 0
+      ? Effect.void
+      : Effect.flatMap(orStop(storage.snapshots({ run: null, name: nameOf(name), limit: 10 * kept })), (all) =>
+          Effect.asVoid(orStop(storage.remove(all.slice(kept).map(({ key }) => key))))
+        )
+  }
+
+  const history = (name: string, limit: number): Effect.Effect<ReadonlyArray<Written>> =>
+    Effect.flatMap(orStop(storage.snapshots({ run: null, name: nameOf(name), limit })), (all) =>
+      Effect.map(
+        Effect.forEach(all, ({ key }) => orStop(storage.snapshot(key))),
+        (found) => found.flatMap(Option.toArray).map(writtenOf)
+      )
+    )
+
+  return { write, history }
+}
+
+/** What is kept under this kind is a value shared by runs, and no checkpoint. */
+export const sharedKind = "effect-recovery/state"
+
+export const nameOf = (cell: string): string => `state/${cell}`
+
+const writtenOf = ({ at, state }: FullSnapshot): Written => ({ text: state === "" ? undefined : String(state), at })
+
+const toSnapshot = (cell: string, text = "", at: number): Omit<FullSnapshot, "key" | "rewound"> => ({
+  run: undefined,
+  step: "",
+  seq: 0,
+  name: nameOf(cell),
+  kind: sharedKind,
+  version: 1,
+  schema: "",
+  digest: "",
+  size: text.length,
+  encoding: "json",
+  labels: {},
+  about: "{}",
+  at,
+  state: text
+})

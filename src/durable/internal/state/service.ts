@@ -1,0 +1,200 @@
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { StepConflict } from "../../RunError.js"
+import * as live_ from "../execution/execution.js"
+import * as Branch from "../execution/fiberTree.js"
+import * as Replays from "../execution/replay.js"
+import { giveUp } from "../execution/replayOrder.js"
+import { emptyJournal } from "../journal/journal.js"
+import { type Cells, decodeWrite, encodeWrite, make as makeCells, type PendingWrite, type Write } from "./cells.js"
+import { globalCells, nameOf } from "./global.js"
+
+/** Which cell, and whose. */
+export interface Address {
+  readonly name: string
+  readonly scope: "local" | "workflow" | "global"
+}
+
+/** A value a cell was given, as text. */
+export interface Written {
+  readonly text: string | undefined
+  readonly at: number
+}
+
+/** What to write, by what is there. */
+export type Next<E, R> = (current: Written | undefined) => Effect.Effect<string | undefined, E, R>
+
+/** The cells a program can see. */
+export interface CellsService {
+  /** Newest first; without any, the cell has its initial value. */
+  readonly history: (address: Address, limit: number) => Effect.Effect<ReadonlyArray<Written>>
+  readonly write: <E, R>(address: Address, next: Next<E, R>) => Effect.Effect<Written, E, R>
+  /** Whether the run around ends for reasons of its own: then nothing is to be put back. */
+  readonly isEnding: Effect.Effect<boolean>
+  /** Calls back with every change made through this run or layer. */
+  readonly listen: (address: Address, listener: (written: Written | undefined) => void) => Effect.Effect<() => void>
+}
+
+export class CellsTag extends Context.Tag("effect-recovery/Cells")<CellsTag, CellsService>() {}
+
+/** Cells of a program without a run: as long as they are held. */
+export const volatileCells = (): CellsService => {
+  const cells = makeCells(emptyJournal())
+  let seq = 0
+  return {
+    history: ({ name }, limit) => Effect.sync(() => newestFirst(cells.writes(name), limit)),
+    write: ({ name }, next) =>
+      cells.alone(
+        name,
+        Effect.flatMap(Clock.currentTimeMillis, (at) =>
+          Effect.map(
+            Effect.suspend(() => next(cells.writes(name).at(-1))),
+            (text) => {
+              const write = { seq: ++seq, key: name, text, at }
+              cells.apply(name, write)
+              return write
+            }
+          )
+        )
+      ),
+    isEnding: Effect.succeed(false),
+    listen: ({ name }, listener) => Effect.sync(() => cells.listen(name, listener))
+  }
+}
+
+const newestFirst = (writes: ReadonlyArray<Write>, limit: number): ReadonlyArray<Written> =>
+  limit <= 0 ? [] : writes.slice(-limit).reverse()
+
+/** The cells of a run: in its journal, and put back by whatever undoes a part of it. */
+export const cellsOf = (live: live_.LiveRun): CellsService => {
+  const shared = globalCells(live)
+  return {
+    history: (address, limit) =>
+      address.scope === "global"
+        ? // What others write decides where the program goes from here.
+          Effect.suspend(() => {
+            giveUp(live)
+            return shared.history(address.name, limit)
+          })
+        : here((run, step) => {
+            const cell = cellOf(run, address)
+            const pending = (workingOf(live.cells, step) ?? []).filter((write) => write.cell === cell)
+            return Effect.succeed(
+              [...[...pending].reverse(), ...newestFirst(live.cells.writes(cell), limit)].slice(0, limit)
+            )
+          }),
+    write: (address, next) =>
+      here((run, step) => {
+        const working = workingOf(live.cells, step)
+        if (working !== undefined) return inStep(live, cellOf(run, address), next, working, address, shared)
+        return inBody(live, run, address, next, shared)
+      }),
+    isEnding: Effect.sync(() => live_.isEnding(live) || live.interrupted),
+    listen: (address, listener) => here((run) => Effect.succeed(live.cells.listen(cellOf(run, address), listener)))
+  }
+}
+
+const here = <A, E, R>(
+  use: (run: live_.RunService, step: string | undefined) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime((fiber) =>
+    use(
+      // Cells of a run are only provided together with the run.
+      Context.get(fiber.currentContext as Context.Context<live_.Run>, live_.Run),
+      Branch.stepOf(fiber)
+    )
+  )
+
+const cellOf = (run: live_.RunService, { name, scope }: Address): string => {
+  if (scope === "global") return nameOf(name)
+  return scope === "local" ? run.section + live_.escape(name) : live_.escape(name)
+}
+
+const workingOf = ({ working }: Cells, step: string | undefined) => (step === undefined ? undefined : working.get(step))
+
+type Shared = ReturnType<typeof globalCells>
+
+/** Recorded with the result of the step, and dropped if it has none. */
+const inStep = <E, R>(
+  { cells, clock }: live_.LiveRun,
+  cell: string,
+  next: Next<E, R>,
+  working: NonNullable<ReturnType<typeof workingOf>>,
+  address: Address,
+  shared: Shared
+): Effect.Effect<Written, E, R> =>
+  address.scope === "global"
+    ? shared.write(address.name, next, undefined)
+    : cells.alone(
+        cell,
+        Effect.map(
+          Effect.suspend(() => next(currentIn(cells, working, cell))),
+          (text) => {
+            const base = cells.writes(cell).at(-1)?.seq ?? 0
+            // Handed over as it is: what it needs is here.
+            const again = next as PendingWrite["next"]
+            const write = { cell, text, at: clock.unsafeCurrentTimeMillis(), base, next: again }
+            working.push(write)
+            return write
+          }
+        )
+      )
+
+const currentIn = (cells: Cells, working: ReadonlyArray<PendingWrite>, cell: string): Written | undefined =>
+  working.filter((write) => write.cell === cell).at(-1) ?? cells.writes(cell).at(-1)
+
+/** A line of its own: when the body runs again it is told what was written then. */
+const inBody = <E, R>(
+  live: live_.LiveRun,
+  run: live_.RunService,
+  address: Address,
+  next: Next<E, R>,
+  shared: Shared
+): Effect.Effect<Written, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.withFiberRuntime((fiber) => {
+      if (live.stopped !== undefined) return live_.stop(live, live.stopped)
+      const name = `@${address.name}`
+      const key = live_.enter(run, name, fiber)
+      if (key instanceof StepConflict) return live_.stop(live, key)
+      const cell = cellOf(run, address)
+      const known = live.journal.recorded.get(key)
+      if (known !== undefined) {
+        live_.leave(run, name)
+        const { write } = decodeWrite(known)
+        if (address.scope !== "global") live.cells.apply(cell, write)
+        return Effect.succeed(write)
+      }
+      const parks = live.rewinding || Replays.find(live.replays, key) !== undefined
+      const checked: Next<E, R> = (current) => {
+        const text = restore(next(current))
+        // What was refused then is refused again; what is new is not begun.
+        return parks ? Effect.zipRight(text, Replays.park(live.replays, key, false)) : text
+      }
+      const written =
+        address.scope === "global"
+          ? shared.write(address.name, checked, key)
+          : live.cells.alone(
+              cell,
+              Effect.flatMap(
+                Effect.suspend(() => checked(live.cells.writes(cell).at(-1))),
+                (text) => record(live, cell, key, text)
+              ),
+              restore
+            )
+      return Effect.ensuring(
+        written,
+        Effect.sync(() => live_.leave(run, name))
+      )
+    })
+  )
+
+const record = (live: live_.LiveRun, cell: string, key: string, text: string | undefined): Effect.Effect<Write> => {
+  const entry = live_.nextEntry(live, "StateSet", key, 0, encodeWrite({ cell, text }))
+  const write = { seq: entry.seq, key, text, at: entry.at }
+  return Effect.map(live_.appendAll(live, [entry]), () => {
+    live.cells.apply(cell, write)
+    return write
+  })
+}

@@ -1,0 +1,183 @@
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type { Options as PerformOptions, Plan } from "../../../resilience/internal/engine/perform.js"
+import { attemptTimeout } from "../../../resilience/internal/protect/attemptTimeout.js"
+import { checkTimeout } from "../../../resilience/internal/retry/policy.js"
+import { planByTag } from "../../../resilience/Recovery.js"
+import * as Strategy from "../../../resilience/Strategy.js"
+import { settingsOf, type UndoSettings } from "../../../transaction/internal/settings.js"
+import { StepAmbiguous } from "../../RunError.js"
+import { type Codec, valueCodec } from "../journal/codec.js"
+
+/** What an attempt may know about itself. */
+export interface Attempt {
+  readonly run: string
+  /** The step's key in the journal: its name with sections and occurrence. */
+  readonly step: string
+  /** 1 for the first. */
+  readonly number: number
+  /** The same for every attempt of this step in this run, and for no other step. */
+  readonly idempotencyKey: string
+  /**
+   * The fencing token of this execution of the run: higher for each that takes
+   * over. A system that refuses a lower one than it has seen is safe from a
+   * process that was paused past its lease.
+   */
+  readonly token: number
+}
+
+export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+
+/** What is known of a step before it is used; built once. */
+export interface Definition {
+  readonly name: string
+  readonly success: Codec<unknown>
+  readonly error: Schema.Schema.All
+  readonly run: (input: unknown, attempt: Attempt) => AnyEffect
+  readonly plan: Plan | undefined
+  readonly onAmbiguous: "rerun" | "fail" | "ask" | "probe"
+  readonly probe: Probe | undefined
+  readonly bestEffort: boolean
+  readonly compensate: Compensate | undefined
+  readonly pivot: boolean
+  /** Its result and the program's own rows are committed together. */
+  readonly transactional: boolean
+  /** Failures that are no result: the run stops, and the step is run again. */
+  readonly leavesOpen?: ((error: unknown) => boolean) | undefined
+  /** The bounds and hooks of a recovery it stands for. */
+  readonly recovery?: Pick<PerformOptions, "limits" | "hooks" | "rules"> | undefined
+}
+
+/** Finds out whether an attempt that was cut short has happened, and what it came to. */
+export type Probe = (input: unknown, attempt: Attempt) => Effect.Effect<Option.Option<unknown>, unknown, unknown>
+
+/** Where a step that takes an argument keeps its definition. */
+export const definitionKey: unique symbol = Symbol.for("effect-recovery/Step/definition")
+
+/** What `Step.make` was given. */
+export const definitionOf = (step: object): Definition | undefined => {
+  // Only `Step.make` makes steps: a value has its definition, a function has it under the key.
+  const made = step as { readonly definition?: Definition; readonly [definitionKey]?: Definition }
+  return made[definitionKey] ?? made.definition
+}
+
+/** How its result is written. */
+export const codecOf = (step: object): Codec<unknown> => {
+  const definition = definitionOf(step)
+  if (definition === undefined) throw new TypeError("this is no step: give what Step.make has made")
+  return definition.success
+}
+
+/** How a step is undone. */
+export interface Compensate {
+  readonly undo: (toUndo: ToUndoStep) => AnyEffect
+  readonly settings: UndoSettings
+}
+
+interface ToUndoStep {
+  readonly input: never
+  readonly output: Option.Option<never>
+  readonly idempotencyKey: string
+  readonly attempt: number
+}
+
+type ProbeOption = (input: never, attempt: Attempt) => Effect.Effect<Option.Option<unknown>, unknown, unknown>
+
+/** A function, or a function with settings. */
+export type CompensateOption =
+  | Compensate["undo"]
+  | {
+      readonly undo: Compensate["undo"]
+      readonly retry?: Schedule.Schedule<unknown, never, unknown> | undefined
+      readonly timeout?: Duration.DurationInput | undefined
+    }
+
+export const define = (
+  name: string,
+  options: {
+    readonly run: AnyEffect | ((input: never, attempt: Attempt) => AnyEffect)
+    readonly success?: Schema.Schema.Any
+    readonly error?: Schema.Schema.All
+    readonly onAmbiguous?: "rerun" | "fail" | "ask"
+    readonly probe?: ProbeOption
+    readonly timeout?: Duration.DurationInput | undefined
+    readonly recover?: object
+    readonly retry?: Schedule.Schedule<unknown, never, unknown>
+    readonly durability?: "required" | "best-effort"
+    readonly compensate?: CompensateOption
+    readonly pivot?: boolean
+  },
+  transactional = false
+): Definition => {
+  if (options.pivot === true && options.compensate !== undefined) {
+    throw new Error(`step "${name}" is a pivot, so it cannot have a compensation: leave one of the two out`)
+  }
+  if (options.probe !== undefined && options.onAmbiguous !== undefined) {
+    throw new Error(`step "${name}" has a probe, which finds out what happened: leave onAmbiguous out`)
+  }
+  const own = options.run
+  const given = typeof own === "function" ? own : () => own
+  // What the journal does not keep the first run does not see either.
+  const run: typeof given =
+    options.success === undefined ? (input, attempt) => Effect.asVoid(given(input, attempt)) : given
+  return {
+    name,
+    success: valueCodec(options.success ?? Schema.Void),
+    error: options.error ?? Schema.Never,
+    // The public types hand over the input the function was written for.
+    run: options.timeout === undefined ? (run as Definition["run"]) : timed(run as Definition["run"], options.timeout),
+    plan: planOf(options.recover, options.retry, options.onAmbiguous === "ask"),
+    onAmbiguous: options.probe === undefined ? (options.onAmbiguous ?? "rerun") : "probe",
+    // The public types hand over the input it was written for.
+    probe: options.probe as Probe | undefined,
+    bestEffort: options.durability === "best-effort",
+    compensate: compensateOf(options.compensate),
+    pivot: options.pivot === true,
+    transactional
+  }
+}
+
+const compensateOf = (option: CompensateOption | undefined): Compensate | undefined => {
+  if (option === undefined) return undefined
+  // What the schedule needs is in the context the compensation runs in.
+  const { retry = undefined, timeout = undefined, undo } = typeof option === "function" ? { undo: option } : option
+  return { undo, settings: settingsOf({ retry: retry as Schedule.Schedule<unknown, never> | undefined, timeout }) }
+}
+
+const timed = (run: Definition["run"], timeout: Duration.DurationInput): Definition["run"] => {
+  const duration = checkTimeout(timeout)
+  return (input, attempt) =>
+    attemptTimeout(
+      Effect.suspend(() => run(input, attempt)),
+      duration
+    )
+}
+
+/** Strategies by tag first; a bare schedule retries the rest and lets the last error surface. */
+const planOf = (
+  recover: object | undefined,
+  retry: Schedule.Schedule<unknown, never, unknown> | undefined,
+  asks: boolean
+): Plan | undefined => {
+  const given = recover === undefined ? undefined : planByTag(recover)
+  const byTag = asks ? orAsk(given) : given
+  if (retry === undefined) return byTag
+  const rest = Strategy.sequence(Strategy.retry(retry), Strategy.abort)
+  return {
+    budgets: byTag?.budgets ?? [],
+    // At most once means that no schedule runs an ambiguous step again.
+    find: (error, fault) => byTag?.find(error, fault) ?? (error instanceof StepAmbiguous ? undefined : ["*", rest])
+  }
+}
+
+/** What nobody knows somebody is asked, unless the program has a strategy for it. */
+const orAsk = (given: Plan | undefined): Plan => ({
+  budgets: given?.budgets ?? [],
+  find: (error, fault) =>
+    given?.find(error, fault) ?? (error instanceof StepAmbiguous ? ["StepAmbiguous", whatHappened] : undefined)
+})
+
+const whatHappened = Strategy.manual()

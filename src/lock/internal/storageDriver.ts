@@ -1,0 +1,84 @@
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import { isHeld } from "../../storage/internal/locks.js"
+import type * as Storage from "../../storage/Storage.js"
+import type { StorageError } from "../../storage/StorageError.js"
+import type { Attempt, Driver, Grip } from "../Lock.js"
+import { LockError, type LockStatus } from "../LockError.js"
+import { format } from "./names.js"
+
+/** Of all drivers of this process: several may share a storage. */
+let acquisitions = 0
+
+/** Locks as leases in the storage. */
+export const storageDriver = (storage: Storage.Service, poll: Duration.DurationInput): Driver => {
+  const gripOf = (lease: Storage.LockLease): Grip => ({
+    token: lease.token,
+    renew: ofLock(lease.name, storage.renewLock(lease, storage.leaseMillis)),
+    release: ofLock(lease.name, storage.unlock(lease.name, lease.owner))
+  })
+
+  return {
+    // Two storages know nothing of each other's names.
+    keyOf: (name) => Effect.succeed(`${storage.owner}:${format(name)}`),
+    attempt: (_, name, restore) =>
+      Effect.suspend(() => {
+        const lock = format(name)
+        const owner = `${storage.owner}/lock-${++acquisitions}`
+        return restore(storage.lock(lock, owner, storage.leaseMillis)).pipe(
+          Effect.map(
+            (locked): Attempt =>
+              locked._tag === "Locked"
+                ? { _tag: "Acquired", grip: gripOf(locked.lease) }
+                : { _tag: "Busy", status: toStatus(locked.row, true) }
+          ),
+          // Whoever cannot tell whether it has the lock must not keep it.
+          // A busy file is not waited for: whoever was interrupted goes at once.
+          Effect.onExit((exit) =>
+            Exit.isFailure(exit) ? Effect.forkDaemon(Effect.ignore(storage.unlock(lock, owner))) : Effect.void
+          ),
+          (attempt) => ofLock(lock, attempt)
+        )
+      }),
+    status: (_, name) => {
+      const lock = format(name)
+      return ofLock(
+        lock,
+        Effect.map(Effect.zip(storage.findLock(lock), storage.now), ([row, now]) =>
+          Option.match(row, {
+            onNone: () => ({ lock, state: "free", token: 0, owner: undefined, since: undefined }) as const,
+            onSome: (found) => toStatus(found, isHeld(found, now))
+          })
+        )
+      )
+    },
+    list: ofLock(
+      "all",
+      Effect.map(Effect.zip(storage.locks, storage.now), ([rows, now]) =>
+        rows.map((row) => toStatus(row, isHeld(row, now)))
+      )
+    ),
+    cleanup: (olderThan) =>
+      ofLock(
+        "all",
+        Effect.flatMap(storage.now, (now) => storage.removeLocks(now - olderThan))
+      ),
+    heartbeat: storage.leaseMillis / 3,
+    // Gives up before anybody else may acquire it.
+    patience: (storage.leaseMillis * 5) / 6,
+    poll
+  }
+}
+
+const ofLock = <A>(lock: string, self: Effect.Effect<A, StorageError>): Effect.Effect<A, LockError> =>
+  Effect.mapError(self, (cause) => new LockError({ reason: "Storage", lock, cause }))
+
+const toStatus = ({ name, owner, since, token }: Storage.LockRow, held: boolean): LockStatus => ({
+  lock: name,
+  state: held ? "held" : owner === undefined ? "free" : "stale",
+  token,
+  owner,
+  since
+})

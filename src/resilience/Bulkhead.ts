@@ -1,0 +1,119 @@
+/**
+ * A bulkhead bounds how many calls are on their way at once, and how many may
+ * wait for their turn, so that one slow system cannot take everything down
+ * with it.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import { BulkheadFull } from "./internal/errors.js"
+import * as meters from "./internal/observe/metrics.js"
+import { Places } from "./internal/protect/bulkhead.js"
+import { whole } from "./internal/retry/policy.js"
+
+export {
+  /**
+   * The bulkhead had no place for the call, neither to run nor to wait; it was
+   * not made.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  BulkheadFull
+}
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: TypeId = "~effect-recovery/Bulkhead"
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export type TypeId = "~effect-recovery/Bulkhead"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Bulkhead {
+  readonly [TypeId]: TypeId
+  readonly name: string
+  readonly snapshot: Effect.Effect<Snapshot>
+  /** @internal */
+  readonly places: Places
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Snapshot {
+  /** Calls on their way. */
+  readonly running: number
+  /** Calls that wait for a place. */
+  readonly waiting: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** How it is called in errors and metrics. */
+  readonly name: string
+  /** Calls at once. Defaults to 10. */
+  readonly maxConcurrent?: number | undefined
+  /** Calls that may wait for a place, first in, first out. Defaults to 0: refuse at once. */
+  readonly maxQueue?: number | undefined
+}
+
+/**
+ * Makes a bulkhead; an option that makes no sense is a defect that names it.
+ * Keep it where all callers of the protected system share it, such as in a
+ * Layer.
+ *
+ * @example
+ * ```ts
+ * import { Bulkhead } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const bulkhead = yield* Bulkhead.make({ name: "thumbnails", maxConcurrent: 2, maxQueue: 100 })
+ *   const thumbnail = (n: number) => Effect.succeed(`${n}.png`).pipe(Bulkhead.protect(bulkhead))
+ *   return yield* Effect.forEach([1, 2, 3], thumbnail, { concurrency: "unbounded" })
+ * })
+ * Effect.runPromise(program).then(console.log) // [ '1.png', '2.png', '3.png' ]
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = ({ maxConcurrent = 10, maxQueue = 0, name }: Options): Effect.Effect<Bulkhead> =>
+  Effect.sync(() => {
+    const places = new Places({
+      name,
+      maxConcurrent: whole("maxConcurrent", maxConcurrent, 1),
+      maxQueue: whole("maxQueue", maxQueue, 0),
+      meters: meters.forBulkhead(name)
+    })
+    return { [TypeId]: TypeId, name, places, snapshot: Effect.sync(() => places.snapshot()) }
+  })
+
+/**
+ * Runs the effect when there is a place for it: at once, or after those who
+ * came before. Interruption while it waits gives up its place in the queue.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const protect: {
+  (bulkhead: Bulkhead): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | BulkheadFull, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, bulkhead: Bulkhead): Effect.Effect<A, E | BulkheadFull, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, { places }: Bulkhead): Effect.Effect<A, E | BulkheadFull, R> =>
+    places.protect(self)
+)

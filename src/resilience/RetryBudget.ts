@@ -1,0 +1,100 @@
+/**
+ * A retry budget bounds how many retries all callers together may make, so
+ * that a system that struggles is not struck down by those who ask again: a
+ * policy bounds the retries of one call, a budget those of all calls.
+ *
+ * It is a token bucket. Every first attempt earns a share of a token, time
+ * earns some more, and every retry pays one when it starts. The form and the
+ * default share are those of Finagle's `RetryBudget`.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as meters from "./internal/observe/metrics.js"
+import { number, PolicyInvalid, whole } from "./internal/retry/policy.js"
+import { Tokens } from "./internal/retry/tokenBucket.js"
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: TypeId = "~effect-recovery/RetryBudget"
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export type TypeId = "~effect-recovery/RetryBudget"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RetryBudget {
+  readonly [TypeId]: TypeId
+  readonly name: string
+  readonly snapshot: Effect.Effect<Snapshot>
+  /** @internal */
+  readonly tokens: Tokens
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Snapshot {
+  /** Retries that may start now; a part of one counts when it is whole. */
+  readonly tokens: number
+  /** Retries that were paid for. */
+  readonly spent: number
+  /** Retries that were not made. */
+  readonly refused: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** How it is called in metrics. */
+  readonly name: string
+  /** Tokens each first attempt earns, 0 to 1. Defaults to 0.2: one retry for five calls. */
+  readonly ratio?: number | undefined
+  /** Tokens earned by time alone, so that few callers can retry too. Defaults to 1. */
+  readonly perSecond?: number | undefined
+  /** The most tokens it holds, and how many it begins with. Defaults to 10. */
+  readonly capacity?: number | undefined
+}
+
+/**
+ * Makes a budget; an option that makes no sense is a defect that names it.
+ * Keep it where all callers of one system share it, such as in a Layer.
+ *
+ * @example
+ * ```ts
+ * import { RetryBudget, RetryPolicy } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const budget = yield* RetryBudget.make({ name: "rates", capacity: 2, perSecond: 0, ratio: 0 })
+ *   const rates = Effect.fail("down").pipe(RetryPolicy.retry(RetryPolicy.fixed({ delay: 0 }), { budget }))
+ *   yield* Effect.flip(rates)
+ *   return yield* budget.snapshot
+ * })
+ * Effect.runPromise(program).then(console.log) // { tokens: 0, spent: 2, refused: 1 }
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = ({ capacity = 10, name, perSecond = 1, ratio = 0.2 }: Options): Effect.Effect<RetryBudget> =>
+  Effect.map(Effect.clock, (clock) => {
+    if (!(ratio >= 0 && ratio <= 1)) throw new PolicyInvalid({ option: "ratio", value: ratio, expected: "0 to 1" })
+    const tokens = new Tokens({
+      clock,
+      capacity: whole("capacity", capacity, 1),
+      ratio,
+      perMilli: number("perSecond", perSecond, 0) / 1_000,
+      meters: meters.forBudget(name)
+    })
+    return { [TypeId]: TypeId, name, tokens, snapshot: Effect.sync(() => tokens.snapshot()) }
+  })

@@ -1,0 +1,481 @@
+/**
+ * A `RetryPolicy` says when to try again. It is a `Schedule`, so
+ * `Effect.retry(policy)` just works, and it carries a plain description of
+ * itself, so it can be printed, stored and compared.
+ *
+ * `maxRetries: 3` means at most 4 attempts; 0 is legal and means one attempt.
+ * Delays are counted from the failure to the next attempt, and are always
+ * within `[0, maxDelay]`, jitter included.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import type * as Schedule from "effect/Schedule"
+import type { NoInfer } from "effect/Types"
+import type * as Fault from "./Fault.js"
+import * as byCategory_ from "./internal/retry/byCategory.js"
+import * as curve from "./internal/retry/curve.js"
+import { lazyRetry } from "./internal/retry/lazyRetry.js"
+import * as policy_ from "./internal/retry/policy.js"
+import * as policyConfig from "./internal/retry/policyConfig.js"
+import type { RetryBudget } from "./RetryBudget.js"
+
+/**
+ * A schedule of delays with its description. Its input is the failure, its
+ * output the delay before the next attempt.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RetryPolicy extends Schedule.Schedule<Duration.Duration, unknown> {
+  readonly description: Description
+}
+
+/**
+ * What a policy does, as plain data. Durations are milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Description =
+  | {
+      readonly curve: "exponential" | "linear" | "fixed" | "fibonacci" | "custom"
+      readonly maxRetries: number
+      readonly initialDelay: number
+      readonly maxDelay: number
+      readonly factor?: number
+      readonly increment?: number
+      readonly jitter: Jitter
+      readonly maxElapsed: number | undefined
+      readonly honourRetryAfter: boolean
+    }
+  | { readonly curve: "none" }
+  | { readonly curve: "byCategory"; readonly table: Readonly<Record<string, Description>> }
+
+/**
+ * How a delay is spread, so that callers who failed together do not return
+ * together. `d` is the delay of the curve, everything is clamped to
+ * `[0, maxDelay]`:
+ *
+ * - `"none"`: `d`
+ * - `"full"`: uniform in `[0, d]`
+ * - `"equal"`: uniform in `[d / 2, d]`
+ * - `"random"`: uniform in `[initialDelay, d]`
+ * - `"decorrelated"`: uniform in `[initialDelay, 3 * previous delay]`
+ * - a fraction `f` in `[0, 1]`: uniform in `[d - f * d, d + f * d]`
+ *
+ * The names and formulas are those of Marc Brooker, "Exponential Backoff And
+ * Jitter", AWS Architecture Blog, 2015.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Jitter = "none" | "full" | "equal" | "random" | "decorrelated" | number
+
+/**
+ * What every curve understands.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** Retries after the first attempt. Defaults to 3, that is 4 attempts. */
+  readonly maxRetries?: number | undefined
+  /** No delay is longer. Defaults to 60 seconds, or to the first delay if that is longer. */
+  readonly maxDelay?: Duration.DurationInput | undefined
+  /** Defaults to `"none"`. */
+  readonly jitter?: Jitter | undefined
+  /** No retry starts later than this after the first failure. Defaults to no limit. */
+  readonly maxElapsed?: Duration.DurationInput | undefined
+  /**
+   * Whether a wait asked for by the failing side (`Retry-After`) replaces the
+   * delay of the curve, up to `maxDelay`. Defaults to true.
+   */
+  readonly honourRetryAfter?: boolean | undefined
+}
+
+/**
+ * A policy option outside its bounds. Thrown while the policy is built, since
+ * such a policy is a bug of the program, not a failure of its run.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const PolicyInvalid = policy_.PolicyInvalid
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type PolicyInvalid = policy_.PolicyInvalid
+
+/**
+ * Delays grow by a factor: 1 s, 2 s, 4 s by default.
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.fail("offline").pipe(
+ *   Effect.retry(RetryPolicy.exponential({ maxRetries: 5, initialDelay: "10 millis", jitter: "full" }))
+ * )
+ *
+ * Effect.runPromiseExit(program)
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const exponential = (
+  options?: Options & {
+    /** Before the first retry. Defaults to 1 second. */
+    readonly initialDelay?: Duration.DurationInput | undefined
+    /** Defaults to 2. */
+    readonly factor?: number | undefined
+  }
+): RetryPolicy => {
+  const factor = policy_.number("factor", options?.factor ?? 2, 1)
+  const base = policy_.base(options)
+  return policy_.make({ ...base, curve: "exponential", factor }, curve.exponential(base.initialDelay, factor))
+}
+
+/**
+ * Delays grow by a constant: 1 s, 2 s, 3 s by default.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const linear = (
+  options?: Options & {
+    /** Before the first retry. Defaults to 1 second. */
+    readonly initialDelay?: Duration.DurationInput | undefined
+    /** Added at each retry. Defaults to 1 second. */
+    readonly increment?: Duration.DurationInput | undefined
+  }
+): RetryPolicy => {
+  const increment = policy_.millis("increment", options?.increment ?? 1_000)
+  const base = policy_.base(options)
+  return policy_.make({ ...base, curve: "linear", increment }, curve.linear(base.initialDelay, increment))
+}
+
+/**
+ * The same delay each time, 1 second by default.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fixed = (options?: Options & { readonly delay?: Duration.DurationInput | undefined }): RetryPolicy => {
+  const base = policy_.base({ ...options, initialDelay: options?.delay }, "delay")
+  return policy_.make({ ...base, curve: "fixed" }, curve.fixed(base.initialDelay))
+}
+
+/**
+ * Delays grow like the Fibonacci numbers: 1 s, 1 s, 2 s, 3 s, 5 s, 8 s.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fibonacci = (
+  options?: Options & {
+    /** The unit. Defaults to 1 second. */
+    readonly initialDelay?: Duration.DurationInput | undefined
+  }
+): RetryPolicy => {
+  const base = policy_.base(options)
+  return policy_.make({ ...base, curve: "fibonacci" }, curve.fibonacci(base.initialDelay))
+}
+
+/**
+ * Your own curve: from the number of the retry (0 for the first) to the delay
+ * before it. A delay that is not a number counts as `maxDelay`; so does a
+ * function that throws, and that is logged.
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy } from "effect-recovery"
+ *
+ * const policy = RetryPolicy.custom((retry) => (retry < 2 ? "100 millis" : "5 seconds"), { maxRetries: 6 })
+ * console.log(policy.description.curve) // custom
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const custom = (delay: (retry: number) => Duration.DurationInput, options?: Options): RetryPolicy => {
+  const base = policy_.base({ ...options, initialDelay: 0 })
+  return policy_.make({ ...base, curve: "custom" }, curve.custom(delay))
+}
+
+/**
+ * Never tries again.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const none: RetryPolicy = policy_.none
+
+/**
+ * Chooses the policy by the category of each failure. Categories left out
+ * keep their default:
+ *
+ * | category | policy |
+ * |---|---|
+ * | network | exponential, 4 retries from 2 s, at most 30 s |
+ * | timeout | exponential, 5 retries from 1 s, at most 60 s |
+ * | rate-limit | fixed, 10 retries, 60 s or as asked by `Retry-After` |
+ * | unavailable | exponential, 6 retries from 5 s, at most 300 s |
+ * | resource | exponential (factor 3), 2 retries from 5 s, at most 30 s |
+ * | conflict | exponential, 5 retries from 100 ms, at most 5 s, full jitter |
+ * | dependency | exponential, 3 retries from 1 s, at most 30 s |
+ * | unknown, and your own if transient | exponential, 3 retries from 1 s, at most 10 s |
+ * | permission, validation, not-found, corruption, logic, cancelled | none |
+ *
+ * A fault that is not transient is retried only if the table names its
+ * category. Each category counts its own retries.
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy } from "effect-recovery"
+ *
+ * const patient = RetryPolicy.byCategory({
+ *   network: RetryPolicy.exponential({ maxRetries: 10 }),
+ *   unknown: RetryPolicy.none
+ * })
+ * console.log(patient.description.curve) // byCategory
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const byCategory = (table?: { readonly [category in Fault.Category]?: RetryPolicy }): RetryPolicy =>
+  byCategory_.make(defaultTable, table ?? {})
+
+const defaultTable: Readonly<Record<string, RetryPolicy>> = {
+  network: exponential({ maxRetries: 4, initialDelay: "2 seconds", maxDelay: "30 seconds" }),
+  timeout: exponential({ maxRetries: 5, initialDelay: "1 second", maxDelay: "60 seconds" }),
+  "rate-limit": fixed({ maxRetries: 10, delay: "60 seconds", maxDelay: "300 seconds" }),
+  unavailable: exponential({ maxRetries: 6, initialDelay: "5 seconds", maxDelay: "300 seconds" }),
+  resource: exponential({ maxRetries: 2, initialDelay: "5 seconds", maxDelay: "30 seconds", factor: 3 }),
+  conflict: exponential({ maxRetries: 5, initialDelay: "100 millis", maxDelay: "5 seconds", jitter: "full" }),
+  dependency: exponential({ maxRetries: 3, initialDelay: "1 second", maxDelay: "30 seconds" }),
+  unknown: exponential({ maxRetries: 3, initialDelay: "1 second", maxDelay: "10 seconds" }),
+  permission: none,
+  validation: none,
+  "not-found": none,
+  corruption: none,
+  logic: none,
+  cancelled: none
+}
+
+/**
+ * `Effect.retry` that costs nothing until the first failure: no schedule is
+ * started for an effect that succeeds. Delays and attempts are those of
+ * `Effect.retry` with the same schedule; defects and interruption are not
+ * retried. The error that surfaces is the last one.
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const download = Effect.succeed("bytes")
+ *
+ * const program = download.pipe(RetryPolicy.retry(RetryPolicy.exponential()))
+ * Effect.runPromise(program).then(console.log) // bytes
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const retry: {
+  <E, R1>(
+    policy: Schedule.Schedule<unknown, NoInfer<E>, R1>,
+    options?: RetryOptions
+  ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | R1>
+  <A, E, R, R1>(
+    self: Effect.Effect<A, E, R>,
+    policy: Schedule.Schedule<unknown, NoInfer<E>, R1>,
+    options?: RetryOptions
+  ): Effect.Effect<A, E, R | R1>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R, R1>(self: Effect.Effect<A, E, R>, policy: Schedule.Schedule<unknown, E, R1>, options?: RetryOptions) => {
+    const budget = options?.budget
+    const retried = Effect.catchAll(self, lazyRetry(self, policy, budget?.tokens))
+    return budget === undefined ? retried : budget.tokens.earn(retried)
+  }
+)
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RetryOptions {
+  /** Shared by callers; a retry it has no token for is not made, and the error surfaces as it is. */
+  readonly budget?: RetryBudget | undefined
+}
+
+/**
+ * The policy of whatever names none of its own: `Recovery.retry`,
+ * `Strategy.retry()` and `Recovery.recoverable`. Defaults to {@link exponential}`()`: 3 retries after 1, 2 and 4
+ * seconds.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Current extends Context.Reference<Current>()("effect-recovery/RetryPolicy/Current", {
+  defaultValue: (): RetryPolicy => exponential()
+}) {}
+
+/**
+ * Changes the policy of everything that names none; tests provide
+ * `RetryPolicy.layer(RetryPolicy.none)`.
+ *
+ * @example
+ * ```ts
+ * import { Recovery, RetryPolicy } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const download = Effect.succeed("bytes")
+ *
+ * const program = download.pipe(
+ *   Recovery.retry,
+ *   Effect.provide(RetryPolicy.layer(RetryPolicy.exponential({ maxRetries: 8, jitter: "full" })))
+ * )
+ * Effect.runPromise(program).then(console.log) // bytes
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (policy: RetryPolicy): Layer.Layer<never> => Layer.succeed(Current, policy)
+
+/**
+ * The policy of everything that names none, from the configuration; see
+ * {@link config}.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (prefix?: string): Layer.Layer<never, ConfigError> => Layer.effect(Current, config(prefix))
+
+/**
+ * Reads a policy from the configuration, under a prefix; what is not there keeps its default,
+ * what makes no sense is a `ConfigError` that names the setting.
+ *
+ * | setting | meaning | default |
+ * |---|---|---|
+ * | `CURVE` | exponential, linear, fixed, fibonacci, byCategory or none | exponential |
+ * | `MAX_RETRIES` | retries after the first attempt | 3 |
+ * | `INITIAL_DELAY` | such as `500 millis`; for `fixed` the delay | 1 second |
+ * | `MAX_DELAY` | | 60 seconds |
+ * | `FACTOR` | of `exponential` | 2 |
+ * | `INCREMENT` | of `linear` | 1 second |
+ * | `JITTER` | none, full, equal, decorrelated, or a fraction | none |
+ * | `MAX_ELAPSED` | | no limit |
+ * | `HONOUR_RETRY_AFTER` | | true |
+ *
+ * @example
+ * ```ts
+ * import { RetryPolicy } from "effect-recovery"
+ * import { ConfigProvider, Effect } from "effect"
+ *
+ * // Environment variables DOWNLOAD_RETRY_MAX_RETRIES, DOWNLOAD_RETRY_JITTER and so on
+ * const policy = RetryPolicy.config("DOWNLOAD_RETRY")
+ *
+ * const provider = ConfigProvider.fromMap(
+ *   new Map([["DOWNLOAD_RETRY_MAX_RETRIES", "7"]]),
+ *   { pathDelim: "_" }
+ * )
+ * const { description } = Effect.runSync(Effect.withConfigProvider(policy, provider))
+ * console.log(description) // curve exponential, maxRetries 7, initialDelay 1000 and so on
+ * ```
+ *
+ * @since 0.1.0
+ * @category config
+ */
+export const config = (prefix?: string): Config.Config<RetryPolicy> =>
+  prefix === undefined ? fromConfig : Config.nested(fromConfig, prefix)
+
+const fromConfig = policyConfig.config(({ curve, ...options }) => {
+  switch (curve) {
+    case "exponential":
+      return exponential(options)
+    case "linear":
+      return linear(options)
+    case "fixed":
+      return fixed({ ...options, delay: options.initialDelay })
+    case "fibonacci":
+      return fibonacci(options)
+    case "byCategory":
+      return byCategory()
+    case "none":
+      return none
+  }
+})
+
+/**
+ * Policies with a name, from what the field uses.
+ *
+ * | preset | retries | delays |
+ * |---|---|---|
+ * | `default` | 3 | 1, 2, 4 s, at most 30 s, 10 % jitter |
+ * | `aggressive` | 5 | 0.5, 1, 2, 4, 8 s, at most 60 s, 10 % jitter |
+ * | `conservative` | 2 | 2, 3 s, at most 10 s, no jitter |
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const presets: Readonly<Record<"default" | "aggressive" | "conservative" | "api", RetryPolicy>> = {
+  default: exponential({ maxDelay: "30 seconds", jitter: 0.1 }),
+  aggressive: exponential({ maxRetries: 5, initialDelay: "500 millis", jitter: 0.1 }),
+  conservative: exponential({ maxRetries: 2, initialDelay: "2 seconds", factor: 1.5, maxDelay: "10 seconds" }),
+  // What never arrived, or may never have: what was answered is answered.
+  api: byCategory(
+    Object.fromEntries(
+      ["rate-limit", "unavailable", "resource", "dependency", "conflict", "cancelled", "unknown"].map((category) => [
+        category,
+        none
+      ])
+    )
+  )
+}
+
+const never = ["certificate", "disk", "authentication", "configuration", "schema", "format"]
+
+/**
+ * By the categories of `Fault.rulesDetailed`: names that cannot be resolved are
+ * asked for soon again, quotas and limits for long; what does not go away by
+ * itself is not retried.
+ *
+ * @since 0.1.0
+ * @category presets
+ */
+export const detailed: RetryPolicy = byCategory({
+  ...Object.fromEntries(never.map((category) => [category, none])),
+  dns: linear({ maxRetries: 3, initialDelay: "5 seconds", increment: "5 seconds", maxDelay: "15 seconds" }),
+  memory: exponential({ maxRetries: 2, initialDelay: "5 seconds", factor: 3, maxDelay: "30 seconds" }),
+  cpu: exponential({ maxRetries: 3, initialDelay: "5 seconds", maxDelay: "30 seconds" }),
+  quota: exponential({ maxRetries: 10, initialDelay: "1 minute", maxDelay: "1 hour" }),
+  maintenance: exponential({ maxRetries: 6, initialDelay: "5 seconds", maxDelay: "5 minutes" }),
+  timeout: exponential({ maxRetries: 5, initialDelay: "1 second", maxDelay: "1 minute" }),
+  network: exponential({ maxRetries: 4, initialDelay: "2 seconds", maxDelay: "30 seconds" }),
+  unavailable: exponential({ maxRetries: 6, initialDelay: "5 seconds", maxDelay: "5 minutes" }),
+  "rate-limit": fixed({ maxRetries: 20, delay: "1 minute" })
+})
+
+/**
+ * The first `count` delays of a policy, as it would wait after failures
+ * without a category of their own. Jitter is drawn from `Random`.
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export const preview = (policy: RetryPolicy, count: number): Effect.Effect<ReadonlyArray<Duration.Duration>> =>
+  policy_.preview(policy, count)

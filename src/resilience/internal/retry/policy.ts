@@ -1,0 +1,204 @@
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
+import * as ScheduleDecision from "effect/ScheduleDecision"
+import * as ScheduleInterval from "effect/ScheduleInterval"
+import * as Fault from "../../Fault.js"
+import type { Description, Jitter, Options, RetryPolicy } from "../../RetryPolicy.js"
+import type { Limits } from "../engine/session.js"
+import { type Curve, toMillis } from "./curve.js"
+
+export class PolicyInvalid extends Data.TaggedError("PolicyInvalid")<{
+  readonly option: string
+  readonly value: unknown
+  readonly expected: string
+}> {
+  override get message(): string {
+    return `The option "${this.option}" is ${String(this.value)}; give ${this.expected}.`
+  }
+}
+
+/** A number that is at least `min`, finite unless it may be infinite. */
+export const number = (option: string, value: number, min: number): number => {
+  if (Number.isFinite(value) && value >= min) return value
+  throw new PolicyInvalid({ option, value, expected: `a finite number of at least ${min}` })
+}
+
+/** A whole number between two bounds. */
+export const whole = (option: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): number => {
+  if (Number.isInteger(value) && value >= min && value <= max) return value
+  const bounds = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
+  throw new PolicyInvalid({ option, value, expected: `a finite whole number ${bounds}` })
+}
+
+/** A part of a whole that is not nothing. */
+export const share = (option: string, value: number): number => {
+  if (value > 0 && value <= 1) return value
+  throw new PolicyInvalid({ option, value, expected: "a share above 0 and at most 1" })
+}
+
+export const millis = (option: string, value: Duration.DurationInput, min = 0): number => {
+  const decoded = toMillis(value)
+  if (Number.isFinite(decoded) && decoded >= min) return decoded
+  const bound = min === 0 ? "" : ` of at least ${min} ms`
+  throw new PolicyInvalid({ option, value, expected: `a finite duration${bound} such as "2 seconds"` })
+}
+
+/** Checked while the program is put together; a timeout of nothing would stop everything. */
+export const checkTimeout = (value: Duration.DurationInput): Duration.Duration =>
+  Duration.millis(millis("timeout", value, 1))
+
+export const checkLimits = <L extends Limits>(limits: L | undefined): L | undefined => {
+  if (limits?.maxDecisions !== undefined) whole("maxDecisions", limits.maxDecisions, 0)
+  if (limits?.maxElapsed !== undefined) millis("maxElapsed", limits.maxElapsed)
+  return limits
+}
+
+const retries = (value: number): number => {
+  if (value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= 0)) return value
+  throw new PolicyInvalid({ option: "maxRetries", value, expected: "a whole number of at least 0, or Infinity" })
+}
+
+const jitter = (value: Jitter): Jitter => {
+  if (typeof value !== "number" || (value >= 0 && value <= 1)) return value
+  throw new PolicyInvalid({ option: "jitter", value, expected: "a fraction between 0 and 1, or a kind of jitter" })
+}
+
+const maxOf = (options: Options | undefined): number => millis("maxDelay", options?.maxDelay ?? 60_000)
+
+/** What the curves have in common; durations in milliseconds. */
+export const base = (
+  options: (Options & { readonly initialDelay?: Duration.DurationInput | undefined }) | undefined,
+  nameOfDelay = "initialDelay"
+) => {
+  const initialDelay = millis(nameOfDelay, options?.initialDelay ?? Math.min(1_000, maxOf(options)))
+  const maxDelay = options?.maxDelay === undefined ? Math.max(60_000, initialDelay) : maxOf(options)
+  if (initialDelay > maxDelay) {
+    throw new PolicyInvalid({ option: nameOfDelay, value: initialDelay, expected: `at most maxDelay, ${maxDelay} ms` })
+  }
+  return {
+    maxRetries: retries(options?.maxRetries ?? 3),
+    initialDelay,
+    maxDelay,
+    jitter: jitter(options?.jitter ?? "none"),
+    maxElapsed: options?.maxElapsed === undefined ? undefined : millis("maxElapsed", options.maxElapsed),
+    honourRetryAfter: options?.honourRetryAfter ?? true
+  } as const
+}
+
+type CurveDescription = Extract<Description, { readonly maxRetries: number }>
+
+interface State {
+  readonly retry: number
+  /** When the first failure was seen, epoch milliseconds. */
+  readonly firstAt: number | undefined
+  readonly lastDelay: number
+}
+
+const start: State = { retry: 0, firstAt: undefined, lastDelay: 0 }
+
+export const make = (description: CurveDescription, curve: Curve): RetryPolicy => {
+  const delayOf = jittered(description, curve)
+  const schedule = Schedule.makeWithState(start, (now: number, failure: unknown, state: State) => {
+    if (state.retry >= description.maxRetries) return finished(state)
+    const wanted = Effect.flatMap(asked(description, failure), (asked) =>
+      asked === undefined ? delayOf(state) : Effect.succeed(asked)
+    )
+    return Effect.map(wanted, (delay) => {
+      const firstAt = state.firstAt ?? now
+      if (description.maxElapsed !== undefined && now + delay - firstAt > description.maxElapsed) return stop(state)
+      return goOn({ retry: state.retry + 1, firstAt, lastDelay: delay }, now, delay)
+    })
+  })
+  return describe(schedule, description)
+}
+
+type Step<S> = readonly [S, Duration.Duration, ScheduleDecision.ScheduleDecision]
+
+export const stop = <S>(state: S): Step<S> => [state, Duration.zero, ScheduleDecision.done]
+
+const finished = <S>(state: S): Effect.Effect<Step<S>> => Effect.succeed(stop(state))
+
+const goOn = (state: State, now: number, delay: number): Step<State> => [
+  state,
+  Duration.millis(delay),
+  ScheduleDecision.continueWith(ScheduleInterval.after(now + delay))
+]
+
+export const describe = (
+  schedule: Schedule.Schedule<Duration.Duration, unknown>,
+  description: Description
+): RetryPolicy => Object.assign(schedule, { description })
+
+export const none: RetryPolicy = describe(
+  Schedule.makeWithState(undefined, () => finished(undefined)),
+  { curve: "none" }
+)
+
+/** What the failing side asked for, on the error itself, by its declaration or by a rule. */
+const asked = (description: CurveDescription, failure: unknown): Effect.Effect<number | undefined> =>
+  description.honourRetryAfter
+    ? Effect.map(Fault.classify(failure), ({ retryAfter }) =>
+        Option.isNone(retryAfter) ? undefined : clamp(Duration.toMillis(retryAfter.value), description.maxDelay)
+      )
+    : Effect.succeed(undefined)
+
+const clamp = (delay: number, max: number): number => (Number.isNaN(delay) ? max : Math.min(max, Math.max(0, delay)))
+
+const jittered = (description: CurveDescription, curve: Curve): ((state: State) => Effect.Effect<number>) => {
+  const { jitter, maxDelay } = description
+  // Clamped before and after: a curve that overflowed must not make the spread NaN.
+  const plain = (retry: number) => clamp(curve(retry), maxDelay)
+  const initialDelay = () => (description.curve === "custom" ? plain(0) : description.initialDelay)
+  const spread = (bounds: (state: State) => readonly [number, number]) => (state: State) => {
+    const [low, high] = bounds(state)
+    return Effect.map(Random.next, (random) => clamp(low + random * (high - low), maxDelay))
+  }
+  const surely = (delayOf: (state: State) => Effect.Effect<number>) => (state: State) =>
+    Effect.catchAllDefect(
+      Effect.suspend(() => delayOf(state)),
+      (defect) =>
+        Effect.as(
+          Effect.logWarning("effect-recovery: a delay function threw; the longest delay is taken", Cause.die(defect)),
+          maxDelay
+        )
+    )
+  if (typeof jitter === "number") {
+    return surely(spread(({ retry }) => [plain(retry) * (1 - jitter), plain(retry) * (1 + jitter)]))
+  }
+  switch (jitter) {
+    case "none":
+      return surely(({ retry }) => Effect.succeed(plain(retry)))
+    case "full":
+      return surely(spread(({ retry }) => [0, plain(retry)]))
+    case "equal":
+      return surely(spread(({ retry }) => [plain(retry) / 2, plain(retry)]))
+    case "random":
+      return surely(spread(({ retry }) => [Math.min(initialDelay(), plain(retry)), plain(retry)]))
+    case "decorrelated":
+      return surely(
+        spread(({ lastDelay }) => {
+          const first = initialDelay()
+          return [first, Math.max(first, 3 * (lastDelay || first))]
+        })
+      )
+  }
+}
+
+export const preview = Effect.fn("RetryPolicy.preview")(function* (policy: RetryPolicy, count: number) {
+  const delays: Array<Duration.Duration> = []
+  let state: unknown = policy.initial
+  let now = 0
+  while (delays.length < count) {
+    const [next, delay, decision] = yield* policy.step(now, Option.none(), state)
+    if (ScheduleDecision.isDone(decision)) break
+    delays.push(delay)
+    now += Duration.toMillis(delay)
+    state = next
+  }
+  return delays
+})

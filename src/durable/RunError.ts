@@ -8,6 +8,7 @@ import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { type LeaseHeld, type LeaseLost, StorageError } from "../storage/StorageError.js"
+import { messageOf, type UndoFailure } from "../transaction/RollbackFailed.js"
 
 /**
  * Everything `Workflow.execute` can fail with besides the workflow's own
@@ -201,73 +202,6 @@ export class StepAmbiguous extends Schema.TaggedError<StepAmbiguous>("effect-rec
     return `Step "${this.step}" of run "${this.run}" was started at ${new Date(this.startedAt).toISOString()} and cut short; it may or may not have happened. Find out, then go on from what you found.`
   }
 }
-
-/**
- * A compensation that did not come about.
- *
- * @since 0.1.0
- * @category models
- */
-export interface UndoFailure {
-  /** The key of what it was to undo. */
-  readonly undo: string
-  readonly cause: Cause.Cause<unknown>
-}
-
-/** A generic class cannot extend an expression that knows its parameter; so its fields stand apart. */
-class Unrolled extends Data.TaggedError("RollbackFailed")<{
-  /** The section of the transaction. */
-  readonly transaction: string
-  /** Everything that went wrong before the rollback. */
-  readonly original: Cause.Cause<unknown>
-  /** The compensations that failed. They are tried again by the transaction around, or by a rewind. */
-  readonly failures: ReadonlyArray<UndoFailure>
-  /** What was not compensated, since a pivot stands before it. */
-  readonly remaining: ReadonlyArray<string>
-  /** The step that cannot be undone, if one stood in the way. */
-  readonly pivot: string | undefined
-}> {}
-
-/**
- * A transaction failed, and not all of it could be undone: somebody has to
- * look. Keeps the original error beside what went wrong with the rollback.
- *
- * @since 0.1.0
- * @category errors
- */
-export class RollbackFailed<out E> extends Unrolled {
-  /**
-   * Everything that went wrong before the rollback.
-   *
-   * @since 0.1.0
-   */
-  declare readonly original: Cause.Cause<E>
-  constructor(props: ConstructorParameters<typeof Unrolled>[0]) {
-    super(props)
-    // For whoever prints it: the error it began with stands behind it.
-    Object.defineProperty(this, "cause", { value: Cause.squash(props.original), enumerable: false, configurable: true })
-  }
-  /**
-   * The original error; undefined if the transaction was interrupted or died.
-   *
-   * @since 0.1.0
-   */
-  get error(): E | undefined {
-    return Option.getOrUndefined(Cause.failureOption(this.original))
-  }
-  override get message(): string {
-    const failed = this.failures.map(({ cause, undo }) => `"${undo}" (${messageOf(Cause.squash(cause))})`)
-    const parts = [
-      failed.length === 0 ? "" : ` The compensation of ${failed.join(", ")} failed.`,
-      this.pivot === undefined ? "" : ` "${this.pivot}" cannot be undone.`,
-      this.remaining.length === 0 ? "" : ` Not compensated: ${this.remaining.map((key) => `"${key}"`).join(", ")}.`
-    ]
-    const original = messageOf(Cause.squash(this.original))
-    return `Transaction "${this.transaction}" was not rolled back whole.${parts.join("")} It began with: ${original}`
-  }
-}
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /**
  * A rewind could not compensate what it passes. The run has stopped half-way,

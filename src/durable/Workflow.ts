@@ -18,6 +18,7 @@ import { traced } from "../resilience/internal/observe/traced.js"
 import type { AttemptTimeout, RecoveryExhausted } from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
+import type { RollbackFailed } from "../transaction/RollbackFailed.js"
 import * as Answer from "./Answer.js"
 import { escape, Run as RunTag } from "./internal/execution/execution.js"
 import * as fork_ from "./internal/rewind/fork.js"
@@ -35,7 +36,6 @@ import {
   type Machinery,
   ReplayMismatch,
   RewindFailed,
-  type RollbackFailed,
   type RunError,
   RunMismatch,
   RunNotFound as RunNotFoundError,

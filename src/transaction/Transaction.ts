@@ -15,28 +15,24 @@ import type * as Schedule from "effect/Schedule"
 import { Run } from "../durable/internal/execution/execution.js"
 import * as Branch from "../durable/internal/execution/fiberTree.js"
 import { durable } from "../durable/internal/rollback/durable.js"
-import { RollbackFailed, type UndoFailure } from "../durable/RunError.js"
 import { inMemory } from "./internal/inMemory.js"
 import { type AnyUndo, Transaction as Tag, type ToUndo as ToUndoOf } from "./internal/service.js"
 import { settingsOf } from "./internal/settings.js"
 import { rollsBack } from "./internal/shouldRollBack.js"
+import type { RollbackFailed } from "./RollbackFailed.js"
 
 export {
   /**
-   * A transaction failed, and not all of it could be undone.
-   *
    * @since 0.1.0
    * @category errors
    */
   RollbackFailed,
   /**
-   * A compensation that did not come about.
-   *
    * @since 0.1.0
    * @category models
    */
   type UndoFailure
-}
+} from "./RollbackFailed.js"
 
 /**
  * The transaction around. {@link run} provides it.

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import type { UndoFailure } from "../../durable/RunError.js"
+import type { UndoFailure } from "../RollbackFailed.js"
 import { withSettings } from "./settings.js"
 import { pending, type Undo, type UndoLog } from "./undoLog.js"
 

@@ -1,5 +1,5 @@
 import * as Schema from "effect/Schema"
-import { RollbackFailed } from "../../RunError.js"
+import { RollbackFailed } from "../../../transaction/RollbackFailed.js"
 import { Defect } from "./defect.js"
 
 type AnySchema = Schema.Schema<unknown, unknown, unknown>

@@ -5,63 +5,55 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 
 /**
- * Who this process is: `host/pid@start/nonce`. The host part also names the
- * boot and the process namespace, so that a process id is only judged where it
- * means something: two containers with one hostname do not judge each other.
+ * A new owner of leases in this process: `host/pid@start/nonce`. The host part
+ * includes the boot and the process namespace: a process id means something only
+ * there, so two containers with one hostname never judge each other's processes.
  */
 export const makeOwner: Effect.Effect<string> = Effect.map(
   Random.nextIntBetween(0, 2 ** 31),
-  (nonce) => `${self()}/${nonce.toString(36)}`
+  (nonce) => `${thisProcess()}/${nonce.toString(36)}`
 )
 
-let own: string | undefined
+let known: string | undefined
 
-/** This process alone, whoever in it asks: `host/pid@start`. */
-export const self = (): string => {
-  own ??= `${host}/${process.pid}@${startOf(process.pid) ?? "?"}`
-  return own
+/** Identifies this process: `host/pid@start`. */
+export const thisProcess = (): string => {
+  known ??= `${host}/${process.pid}@${startOf(process.pid) ?? "?"}`
+  return known
 }
 
-const readText = (path: string): string => {
+const orEmpty = (read: () => string): string => {
   try {
-    return fs.readFileSync(path, "utf8").trim()
+    return read().trim()
   } catch {
     return ""
   }
 }
 
-const namespaceOf = (): string => {
-  try {
-    return fs.readlinkSync("/proc/self/ns/pid")
-  } catch {
-    return ""
-  }
-}
-
-/** Two hosts may have one name. Where no boot can be told from another, the network cards tell them apart. */
+/** Tells hosts with one hostname apart: by boot id, or by network cards where there is no boot id. */
 const bootOrMachine = (): string =>
-  readText("/proc/sys/kernel/random/boot_id") ||
+  orEmpty(() => fs.readFileSync("/proc/sys/kernel/random/boot_id", "utf8")) ||
   Object.values(os.networkInterfaces())
     .flatMap((cards) => cards ?? [])
     .flatMap(({ internal, mac }) => (internal ? [] : [mac]))
     .sort()
     .join()
 
-/** Short, since every run carries it: the host's name for people, the rest as a digest. */
+/** Hostname and a digest of the rest. Short, since every run stores its owner. */
 const host = `${os.hostname().replace(/[/~+]/g, "_")}-${crypto
   .createHash("sha256")
-  .update([os.hostname(), bootOrMachine(), namespaceOf()].join("\n"))
+  .update([os.hostname(), bootOrMachine(), orEmpty(() => fs.readlinkSync("/proc/self/ns/pid"))].join("\n"))
   .digest("hex")
   .slice(0, 12)}`
 
-/** When a process started, in ticks since boot: tells a process from a later one with its number. Linux only. */
+/** Start time in ticks since boot: tells a process from an earlier one with the same id. Linux only. */
 const startOf = (pid: number): string | undefined => {
-  const stat = readText(`/proc/${pid}/stat`)
-  // The command may hold spaces and brackets; the fields after its closing bracket do not.
+  const stat = orEmpty(() => fs.readFileSync(`/proc/${pid}/stat`, "utf8"))
+  // The command may contain spaces and brackets, so fields are counted after its closing bracket.
   return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]
 }
 
-/** Only a process of this very host can be known to be gone; anything unclear counts as alive. */
+/** True only if the owner's process ran on this host and is certainly dead. Any doubt counts as alive. */
 export const isGone = (owner: string): boolean => {
   const [ownerHost, who] = owner.split("/")
   const [pid, start] = who?.split("@") ?? []
@@ -76,6 +68,7 @@ const exists = (pid: number): boolean => {
     process.kill(pid, 0)
     return true
   } catch (error) {
+    // Other codes, such as EPERM, mean that the process exists.
     return !(error instanceof Error && "code" in error && error.code === "ESRCH")
   }
 }

@@ -1,8 +1,8 @@
 /**
- * Exclusive access, by name, between fibers and processes: one interface, and
- * a Layer for each way to have it. `Lock.layerStorage` keeps locks as leases in
- * the storage; `FileLock.layer` and `DirectoryLock.layer` of
- * `effect-recovery/files` keep them in a folder.
+ * Mutual exclusion by name, between fibers and between processes. One interface
+ * with a Layer per kind: `Lock.layerStorage` keeps locks as leases in the
+ * storage; `FileLock.layer` and `DirectoryLock.layer` of `effect-recovery/files`
+ * keep them in a folder.
  *
  * @since 0.1.0
  */
@@ -13,65 +13,21 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { nextToken as nextToken_ } from "../storage/internal/locks.js"
 import * as Storage from "../storage/Storage.js"
-import { type HeldLock as HeldLock_, Held as HeldTag } from "./internal/held.js"
-import * as names from "./internal/names.js"
 import * as service from "./internal/service.js"
 import { storageDriver } from "./internal/storageDriver.js"
-import { LockError, LockLost, type LockReason, type LockStatus, LockTimeout } from "./LockError.js"
+import type { Driver, Held, HeldLock, Name } from "./LockDriver.js"
+import type { LockError, LockLost, LockStatus, LockTimeout } from "./LockError.js"
 
-export {
-  /**
-   * A lock could not be asked for, whoever holds it.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  LockError,
-  /**
-   * The lock was lost while it was held.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  LockLost,
-  /**
-   * What went wrong with a lock.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  type LockReason,
-  /**
-   * How a lock stands.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  type LockStatus,
-  /**
-   * Somebody else held the lock for as long as the caller would wait.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  LockTimeout
-}
+/** @since 0.1.0 */
+export { nextToken } from "../storage/internal/locks.js"
+/** @since 0.1.0 */
+export { type Attempt, type Driver, format, type Grip, Held, type HeldLock, type Name } from "./LockDriver.js"
+/** @since 0.1.0 */
+export { LockError, LockLost, type LockReason, type LockStatus, LockTimeout } from "./LockError.js"
 
 /**
- * What is locked. A plain text is a name of the kind `lock`.
- *
- * @since 0.1.0
- * @category names
- */
-export interface Name {
-  readonly kind: string
-  readonly id: string
-}
-
-/**
- * The lock of a task. Any text is a good id.
+ * The lock of a task. The id may be any text.
  *
  * @since 0.1.0
  * @category names
@@ -79,7 +35,7 @@ export interface Name {
 export const task = (id: string): Name => ({ kind: "task", id })
 
 /**
- * The lock of an agent, or of whatever else works on tasks.
+ * The lock of an agent, or of any other worker.
  *
  * @since 0.1.0
  * @category names
@@ -87,9 +43,9 @@ export const task = (id: string): Name => ({ kind: "task", id })
 export const agent = (id: string): Name => ({ kind: "agent", id })
 
 /**
- * The lock of a file or a folder, by its path. The layers of
- * `effect-recovery/files` lock what the path leads to, however it is written;
- * for `Lock.layerStorage` the text alone counts.
+ * The lock of a file or folder, by its path. The layers of
+ * `effect-recovery/files` resolve relative paths and symbolic links, so every
+ * path of one file is one lock. `Lock.layerStorage` compares the text only.
  *
  * @since 0.1.0
  * @category names
@@ -101,31 +57,9 @@ export const resource = (path: string): Name => ({ kind: "resource", id: path })
  * @category models
  */
 export interface Options {
-  /** How long to wait for whoever holds it. Defaults to 30 seconds; `Duration.infinity` waits for ever. */
+  /** How long to wait for the lock. Default: 30 seconds. `Duration.infinity` waits without limit. */
   readonly timeout?: Duration.DurationInput | undefined
 }
-
-/**
- * A lock that is held.
- *
- * @since 0.1.0
- * @category models
- */
-export interface HeldLock extends HeldLock_ {}
-
-/**
- * The lock around. {@link withLock} provides it, and an effect that needs it
- * does not compile outside of one.
- *
- * @since 0.1.0
- * @category services
- */
-export const Held: typeof HeldTag = HeldTag
-/**
- * @since 0.1.0
- * @category services
- */
-export type Held = HeldTag
 
 /**
  * @since 0.1.0
@@ -159,11 +93,11 @@ export class Lock extends Context.Tag("effect-recovery/Lock")<Lock, Service>() {
 
 /**
  * Runs the effect while it holds the lock, and provides {@link Held}. Callers
- * of one process get the lock in the order in which they came.
+ * of one process acquire the lock in FIFO order.
  *
- * If the lock is lost the effect is interrupted, and `LockLost` surfaces; also
- * if the loss is found only at its end. A fiber that holds the lock already is
- * refused with a `LockError`, since it would wait for itself.
+ * If the lock is lost, the effect is interrupted and fails with `LockLost`, even
+ * if the loss is detected only at its end. A fiber that already holds the lock
+ * gets a `LockError` with the reason `Reentrant`.
  *
  * @example
  * ```ts
@@ -208,8 +142,8 @@ export const withLock: {
 )
 
 /**
- * As {@link withLock}, but does not wait: nothing is run if somebody else
- * holds the lock.
+ * {@link withLock} without waiting: if another caller holds the lock, the effect
+ * does not run and the result is `None`.
  *
  * @since 0.1.0
  * @category combinators
@@ -234,9 +168,9 @@ export const withLockIfAvailable: {
 )
 
 /**
- * Acquires the lock for the rest of the scope. Nothing interrupts the scope
- * when the lock is lost: race what it protects with `lost`, or ask `check`
- * before what must not be done twice. {@link withLock} does both.
+ * Acquires the lock for the rest of the scope. A loss of the lock does not
+ * interrupt the scope: race the protected work with `lost`, or call `check`
+ * before work that must not happen twice. {@link withLock} does both.
  *
  * @since 0.1.0
  * @category constructors
@@ -248,7 +182,7 @@ export const acquire = (
   Effect.flatMap(Lock, (locks) => locks.acquire(name, options))
 
 /**
- * As {@link acquire}, but does not wait.
+ * {@link acquire} without waiting: `None` if another caller holds the lock.
  *
  * @since 0.1.0
  * @category constructors
@@ -259,8 +193,7 @@ export const acquireIfAvailable = (
   Effect.flatMap(Lock, (locks) => locks.acquireIfAvailable(name))
 
 /**
- * How a lock stands at the moment. To look is not to lock: it may be another
- * way the moment after.
+ * The state of a lock. A snapshot only: it may change at once.
  *
  * @since 0.1.0
  * @category accessors
@@ -269,7 +202,7 @@ export const status = (name: Name | string): Effect.Effect<LockStatus, LockError
   Effect.flatMap(Lock, (locks) => locks.status(name))
 
 /**
- * All locks there are traces of, by name.
+ * All locks that have a record (a row, file or folder), sorted by name.
  *
  * @since 0.1.0
  * @category accessors
@@ -280,8 +213,8 @@ export const list: Effect.Effect<ReadonlyArray<LockStatus>, LockError, Lock> = E
 )
 
 /**
- * Removes the traces of locks nobody holds that were not used for a time, and
- * answers with how many there were. Whoever acquires one meanwhile is safe.
+ * Removes the records of free and stale locks that were unused for `olderThan`,
+ * and returns their number. Safe while other processes acquire locks.
  *
  * @since 0.1.0
  * @category execution
@@ -290,58 +223,7 @@ export const cleanup = (olderThan: Duration.DurationInput): Effect.Effect<number
   Effect.flatMap(Lock, (locks) => locks.cleanup(olderThan))
 
 /**
- * What came of one attempt to acquire a lock.
- *
- * @since 0.1.0
- * @category drivers
- */
-export type Attempt =
-  | { readonly _tag: "Acquired"; readonly grip: Grip }
-  | { readonly _tag: "Busy"; readonly status: LockStatus }
-
-/**
- * A lock in the hands of its driver. Its operations are called one after the
- * other, `release` once and last.
- *
- * @since 0.1.0
- * @category drivers
- */
-export interface Grip {
-  readonly token: number
-  /** Says that the holder is alive. False: the lock is lost. */
-  readonly renew: Effect.Effect<boolean, LockError>
-  /** Gives the lock back. False: it had been lost before. */
-  readonly release: Effect.Effect<boolean, LockError>
-}
-
-/**
- * What a kind of lock must do; {@link make} does the rest: order, waiting,
- * re-entrancy, timeouts, and telling of a loss.
- *
- * @since 0.1.0
- * @category drivers
- */
-export interface Driver {
-  /** What is locked by this name. Two names with one key are one lock. */
-  readonly keyOf: (name: Name) => Effect.Effect<string, LockError>
-  /**
-   * One attempt without waiting, called where nothing can interrupt. What may
-   * take long goes into `restore`; interrupted there, it leaves no lock behind.
-   */
-  readonly attempt: (key: string, name: Name, restore: Storage.Restore) => Effect.Effect<Attempt, LockError>
-  readonly status: (key: string, name: Name) => Effect.Effect<LockStatus, LockError>
-  readonly list: Effect.Effect<ReadonlyArray<LockStatus>, LockError>
-  readonly cleanup: (olderThanMillis: number) => Effect.Effect<number, LockError>
-  /** How often a holder says that it is alive. */
-  readonly heartbeat: Duration.DurationInput
-  /** After how long without saying so a holder must take the lock for lost. */
-  readonly patience: Duration.DurationInput
-  /** The longest wait between two attempts. */
-  readonly poll: Duration.DurationInput
-}
-
-/**
- * Builds the service over a driver.
+ * Makes the lock service from a driver.
  *
  * @since 0.1.0
  * @category drivers
@@ -349,35 +231,19 @@ export interface Driver {
 export const make = (driver: Driver): Service => service.make(driver)
 
 /**
- * The fencing token after another one: no less than the time in milliseconds,
- * so that tokens rise also where the last one was forgotten.
- *
- * @since 0.1.0
- * @category drivers
- */
-export const nextToken: (last: number, now: number) => number = nextToken_
-
-/**
- * How a name is written in errors, tables and file names.
- *
- * @since 0.1.0
- * @category drivers
- */
-export const format = (name: Name | string): string => names.format(name)
-
-/**
  * @since 0.1.0
  * @category layers
  */
 export interface StorageOptions {
-  /** The longest wait between two looks at a lock somebody else holds. Defaults to 100 milliseconds. */
+  /** The longest wait between two attempts. Default: 100 milliseconds. */
   readonly poll?: Duration.DurationInput | undefined
 }
 
 /**
- * Locks as leases in the storage: for fibers with `Storage.layerMemory`, for
- * processes with SQLite. The lease is that of the storage layer, and renewed at
- * a third of it; the lock of a process that has died on this host is free at once.
+ * Locks as leases in the storage: between fibers with `Storage.layerMemory`,
+ * between processes with SQLite. A lock has the lease duration of the storage
+ * layer and is renewed at a third of it. If its process dies on this host, the
+ * lock is free at once.
  *
  * @since 0.1.0
  * @category layers

@@ -1,5 +1,5 @@
 /**
- * The failures of locks.
+ * Why a lock is not acquired, or no longer held.
  *
  * @since 0.1.0
  */
@@ -8,90 +8,118 @@ import * as Duration from "effect/Duration"
 import * as Fault from "../resilience/Fault.js"
 
 /**
- * What went wrong with a lock, apart from somebody else having it:
+ * Why a lock operation failed, other than another holder:
  *
- * - `Reentrant`: whoever asks for the lock holds it already
- * - `Folder`: what should be the folder of the locks is none
- * - `Permission`: the lock, or its folder, cannot be written
- * - `Full`: no space is left
- * - `Foreign`: something that is no lock stands in its place
- * - `Unsupported`: locks of this kind cannot be had here
- * - `Storage`: the storage that keeps the locks is in trouble
- * - `Io`: reading or writing failed
+ * - `Reentrant`: the calling fiber already holds the lock
+ * - `Folder`: the lock folder cannot be created, or is not a folder
+ * - `Permission`: this user may not write the lock or its folder
+ * - `Full`: the disk or the user's quota is full
+ * - `Foreign`: the lock's path holds something that is not a lock
+ * - `Unsupported`: this system does not support this kind of lock
+ * - `Storage`: the storage of the locks failed
+ * - `Io`: reading or writing the lock failed
  *
  * @since 0.1.0
  * @category models
  */
 export type LockReason = "Reentrant" | "Folder" | "Permission" | "Full" | "Foreign" | "Unsupported" | "Storage" | "Io"
 
-const advice: Readonly<Record<LockReason, string>> = {
-  Reentrant:
-    "It would wait for itself: take the lock once, around everything that needs it, or use Lock.Held to require it.",
-  Folder: "Point the locks at a folder that exists or can be created.",
-  Permission: "Make the lock and its folder writable for this user.",
-  Full: "Free some space, then try again. The lock was not acquired.",
-  Foreign: "Remove it if nobody needs it, or choose another folder; it was not changed.",
-  Unsupported: "Use DirectoryLock.layer or Lock.layerStorage instead.",
-  Storage: "See the cause. Nobody holds the lock because of this.",
-  Io: "Check the disk, then try again."
+interface Reason {
+  readonly fault: Fault.Declaration
+  readonly problem: string
+  readonly advice: string
 }
 
-const faults: Readonly<Record<LockReason, Fault.Declaration>> = {
-  Reentrant: { category: "logic" },
-  Folder: { category: "not-found" },
-  Permission: { category: "permission" },
-  Full: { category: "resource" },
-  Foreign: { category: "conflict", transient: false },
-  Unsupported: { category: "dependency" },
-  Storage: { category: "unavailable" },
-  Io: { category: "resource" }
+const reasons: Readonly<Record<LockReason, Reason>> = {
+  Reentrant: {
+    fault: { category: "logic" },
+    problem: "this fiber already holds it, so waiting would never end",
+    advice: "Acquire the lock once, around everything that needs it; inner code requires it with Lock.Held."
+  },
+  Folder: {
+    fault: { category: "not-found" },
+    problem: "the lock folder cannot be created or is not a folder",
+    advice: "Choose a lock folder that exists or can be created."
+  },
+  Permission: {
+    fault: { category: "permission" },
+    problem: "this user may not write the lock or its folder",
+    advice: "Make the lock and its folder writable for this user."
+  },
+  Full: {
+    fault: { category: "resource" },
+    problem: "the disk or the quota is full",
+    advice: "Free some space, then try again. The lock was not acquired."
+  },
+  Foreign: {
+    fault: { category: "conflict", transient: false },
+    problem: "the path holds something that is not a lock",
+    advice: "Remove it if it is not needed, or choose another lock folder. It was not changed."
+  },
+  Unsupported: {
+    fault: { category: "dependency" },
+    problem: "this system does not support locks of this kind",
+    advice: "Use DirectoryLock.layer or Lock.layerStorage instead."
+  },
+  Storage: {
+    fault: { category: "unavailable" },
+    problem: "the storage of the locks failed",
+    advice: "See the cause. The failure leaves no lock behind: a lease that was granted expires."
+  },
+  Io: {
+    fault: { category: "resource" },
+    problem: "reading or writing the lock failed",
+    advice: "Check the disk, then try again."
+  }
 }
 
 /**
- * A lock could not be asked for, whoever holds it.
+ * A lock operation failed for a reason other than another holder.
  *
  * @since 0.1.0
  * @category errors
  */
 export class LockError extends Data.TaggedError("LockError")<{
   readonly reason: LockReason
-  /** Which lock, such as `task/T-1`; or all of them. */
+  /** The name of the lock, such as `task/T-1`, or `all` for an operation on all locks. */
   readonly lock: string
-  /** The file or folder it is about. */
+  /** The file or folder that the operation failed on. */
   readonly path?: string | undefined
   readonly cause?: unknown
 }> {
-  /** How policies and statistics see it. */
+  /** How classification sees this error. */
   get [Fault.declared](): Fault.Declaration {
-    return faults[this.reason]
+    return reasons[this.reason].fault
   }
   override get message(): string {
+    const { advice, problem } = reasons[this.reason]
+    const subject = this.lock === "all" ? "Locks" : `Lock "${this.lock}"`
     const path = this.path === undefined ? "" : ` at ${this.path}`
     const cause = this.cause instanceof Error ? ` (${this.cause.message})` : ""
-    return `Lock "${this.lock}"${path}: ${this.reason}${cause}. ${advice[this.reason]}`
+    return `${subject}${path} failed: ${problem}${cause}. ${advice}`
   }
 }
 
 /**
- * How a lock stands.
+ * The state of a lock at one moment.
  *
  * @since 0.1.0
  * @category models
  */
 export interface LockStatus {
   readonly lock: string
-  /** `stale`: whoever holds it is known to be gone, so the next one who asks gets it. */
+  /** `stale`: the holder is known to be dead, so the next caller acquires the lock. */
   readonly state: "held" | "stale" | "free"
-  /** The fencing token of whoever acquired it last; 0 if nobody did. */
+  /** The fencing token of the last acquisition; 0 if the lock was never acquired. */
   readonly token: number
-  /** Who holds it: `host/pid@start/number`. */
+  /** The holder, as `host/pid@start/number`. */
   readonly owner: string | undefined
-  /** When it was acquired or given back, epoch milliseconds, by the clock of whoever did. */
+  /** When the lock was last acquired or released: epoch milliseconds, by the clock of the process that did it. */
   readonly since: number | undefined
 }
 
 /**
- * Somebody else held the lock for as long as the caller would wait.
+ * Another caller held the lock until the timeout.
  *
  * @since 0.1.0
  * @category errors
@@ -99,34 +127,35 @@ export interface LockStatus {
 export class LockTimeout extends Data.TaggedError("LockTimeout")<{
   readonly lock: string
   readonly waited: Duration.Duration
-  /** How the lock stood at last. */
+  /** The state of the lock at the last attempt. */
   readonly status: LockStatus
 }> {
-  /** Whoever holds it may be done soon. */
+  /** How classification sees this error: transient, since the holder may release the lock soon. */
   get [Fault.declared](): Fault.Declaration {
     return { category: "conflict", transient: true }
   }
   override get message(): string {
     const { owner, since } = this.status
+    const seconds = Math.round(Duration.toMillis(this.waited) / 100) / 10
     const at = since === undefined ? "" : ` since ${new Date(since).toISOString()}`
-    const held = owner === undefined ? "others were before it" : `${owner} holds it${at}`
-    return `Lock "${this.lock}" was not to be had within ${Duration.format(this.waited)}: ${held}. Wait longer (timeout), or see why it is held for so long.`
+    const holder = owner === undefined ? "other callers were queued before this one" : `${owner} holds it${at}`
+    return `Lock "${this.lock}" was not acquired within ${seconds} s: ${holder}. Raise the timeout, or find out why the holder keeps the lock.`
   }
 }
 
 /**
- * The lock was lost while it was held: its lease ran out and somebody else
- * took over, or its file was removed. What it protected was interrupted.
+ * The holder lost the lock: its lease expired and another process may have
+ * acquired it, or the lock's file was removed. The protected effect was interrupted.
  *
  * @since 0.1.0
  * @category errors
  */
 export class LockLost extends Data.TaggedError("LockLost")<{ readonly lock: string; readonly token: number }> {
-  /** It can be acquired again. */
+  /** How classification sees this error: transient, since the lock can be acquired again. */
   get [Fault.declared](): Fault.Declaration {
     return { category: "conflict", transient: true }
   }
   override get message(): string {
-    return `Lock "${this.lock}" (fencing token ${this.token}) was lost, so somebody else may hold it; what it protected was interrupted. Look at what was done so far, then acquire it again.`
+    return `Lock "${this.lock}" (fencing token ${this.token}) was lost; another process may hold it now. The protected work was interrupted. Check what it had done, then acquire the lock again.`
   }
 }

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import { Fault, Lock } from "effect-recovery"
 import { DirectoryLock, FileLock } from "effect-recovery/files"
 import { type Calls, CurrentCalls, nodeCalls } from "../../src/files/internal/system/calls.js"
-import { self } from "../../src/host/owner.js"
+import { thisProcess } from "../../src/host/owner.js"
 import { temporaryFolder } from "../support/files.js"
 
 const name = Lock.task("T-1")
@@ -123,8 +123,8 @@ describe("locks that cannot be had", () => {
 })
 
 describe("records that cannot be trusted", () => {
-  const gone = `${self().replace(/\/\d+@/, "/999999999@")}/1`
-  const reused = `${self().replace(/@\d+/, "@1")}/1`
+  const gone = `${thisProcess().replace(/\/\d+@/, "/999999999@")}/1`
+  const reused = `${thisProcess().replace(/@\d+/, "@1")}/1`
 
   it.live("FileLock: the operating system decides, whatever the record says", () =>
     inFolder((folder) =>
@@ -139,7 +139,7 @@ describe("records that cannot be trusted", () => {
           `{"token":"x","since":0}`,
           `{"token":1e300,"since":0}`,
           `{"token":5,"since":0,"owner":"${gone}"}\n`,
-          `{"token":5,"since":0,"owner":"${self()}/1"}\n`,
+          `{"token":5,"since":0,"owner":"${thisProcess()}/1"}\n`,
           `{"token":5,"since":99999999999999,"owner":"elsewhere/1@1/1"}\n`
         ]) {
           fs.writeFileSync(placeIn(folder), record)
@@ -173,7 +173,7 @@ describe("records that cannot be trusted", () => {
           [[owned(gone)], "token"],
           [[owned(reused)], isLinux ? "token" : "LockTimeout"],
           [[owned("elsewhere/1@1/1")], "LockTimeout"],
-          [[owned(`${self()}/1`)], "LockTimeout"],
+          [[owned(`${thisProcess()}/1`)], "LockTimeout"],
           [[`held~5~99999999999999~elsewhere+1@1+1~0`], "LockTimeout"]
         ] as const) {
           fs.mkdirSync(place, { recursive: true })

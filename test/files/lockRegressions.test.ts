@@ -16,7 +16,7 @@ import { Lock, Storage } from "effect-recovery"
 import { AtomicFile, DirectoryLock, FileLock } from "effect-recovery/files"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { type Calls, CurrentCalls, nodeCalls } from "../../src/files/internal/system/calls.js"
-import { self } from "../../src/host/owner.js"
+import { thisProcess } from "../../src/host/owner.js"
 import { temporaryFile, temporaryFolder } from "../support/files.js"
 
 const errno = (code: string) => Object.assign(new Error(code), { code })
@@ -273,7 +273,7 @@ describe("defects of locks that were found", () => {
       yield* Deferred.succeed(gate, undefined)
       yield* Fiber.join(holding)
       // The lock of a dead process goes, too.
-      const gone = self()
+      const gone = thisProcess()
         .replace(/\/\d+@/, "/999999999@")
         .replace("/", "+")
       fs.mkdirSync(path.join(folder, "task/dead.lock"))

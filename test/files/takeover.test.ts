@@ -11,7 +11,7 @@ import { Lock } from "effect-recovery"
 import { DirectoryLock } from "effect-recovery/files"
 import { directoryDriver } from "../../src/files/internal/lock/directoryDriver.js"
 import { type Call, type Calls, CurrentCalls, nodeCalls } from "../../src/files/internal/system/calls.js"
-import { self } from "../../src/host/owner.js"
+import { thisProcess } from "../../src/host/owner.js"
 import { seeded } from "../support/children.js"
 import { temporaryFolder } from "../support/files.js"
 
@@ -70,7 +70,7 @@ describe("taking over a lock", () => {
       const folder = yield* temporaryFolder
       const locks = yield* services(folder, "1 hour")
       const calls = delayed(seeded(20261125))
-      const dead = self().replace(/\/\d+@/, `/${ended()}@`)
+      const dead = thisProcess().replace(/\/\d+@/, `/${ended()}@`)
       for (let round = 1; round <= rounds; round++) {
         leave(folder, `${dead}/x`, round)
         const winners = yield* Effect.provideService(race(locks), CurrentCalls, calls)

@@ -8,143 +8,38 @@ import { forLock } from "../../resilience/internal/observe/metrics.js"
 import { stoppedBy } from "../../resilience/internal/protect/attemptTimeout.js"
 import { Line } from "../../resilience/internal/protect/fifoQueue.js"
 import type { Restore } from "../../storage/Storage.js"
-import type { Driver, Grip, Name, Options, Service } from "../Lock.js"
+import type { Options, Service } from "../Lock.js"
+import { type Driver, format, type Grip, Held, type Name, toName } from "../LockDriver.js"
 import { type LockError, LockLost, type LockStatus, LockTimeout } from "../LockError.js"
-import { Held } from "./held.js"
-import { millisSince, refuseAgain, type Taken, take } from "./heldLock.js"
-import { format, toName } from "./names.js"
+import { failIfReentrant, type LockHandle, makeHandle, millisSince } from "./lockHandle.js"
 
 export const make = (driver: Driver): Service => {
-  const heartbeat = Duration.toMillis(driver.heartbeat)
-  const patience = Duration.toMillis(driver.patience)
-  const longest = Duration.toMillis(driver.poll)
-  const lines = new Map<string, Line>()
-
-  const lineOf = (key: string): Line => {
-    const line = lines.get(key) ?? new Line(1)
-    lines.set(key, line)
-    return line
-  }
-
-  /** Nothing remembers a name that nobody wants. */
-  const forget = (key: string, line: Line) => {
-    if (line.running === 0 && lines.get(key) === line) lines.delete(key)
-  }
-
-  /** Waits for those of this process that came before; none, if the time was over first. */
-  const enter = (key: string, left: number, restore: Restore): Effect.Effect<Option.Option<() => void>> =>
-    Effect.suspend(() => {
-      const line = lineOf(key)
-      const leave = () => {
-        line.leave()
-        forget(key, line)
-      }
-      if (line.tryEnter()) return Effect.succeedSome(leave)
-      if (left <= 0) return Effect.succeedNone
-      const turn = line.queue()
-      // The time is over also where nothing else could interrupt.
-      const wait = Number.isFinite(left)
-        ? Effect.timeoutOption(Effect.interruptible(turn.wait), left)
-        : Effect.asSome(turn.wait)
-      return Effect.flatMap(Effect.exit(restore(wait)), (exit) => {
-        if (Exit.isSuccess(exit) && Option.isSome(exit.value)) return Effect.succeedSome(leave)
-        line.giveUp(turn)
-        forget(key, line)
-        return Exit.map(exit, () => Option.none())
-      })
-    })
-
-  /** Asks until the lock is there or the time is over. Called where nothing can interrupt. */
-  const poll = (
-    key: string,
-    name: Name,
-    remaining: () => number,
-    restore: Restore,
-    delay = 1
-  ): Effect.Effect<{ readonly grip: Grip; readonly since: bigint }, LockError | LockStatus> =>
-    Effect.clockWith((clock) => {
-      const since = clock.unsafeCurrentTimeNanos()
-      return Effect.flatMap(driver.attempt(key, name, restore), (attempt) => {
-        if (attempt._tag === "Acquired") return Effect.succeed({ grip: attempt.grip, since })
-        const left = remaining()
-        if (left <= 0) return Effect.fail(attempt.status)
-        return Effect.flatMap(Random.next, (random) =>
-          Effect.zipRight(
-            restore(Effect.sleep(Math.min(left, delay * (0.5 + random / 2)))),
-            poll(key, name, remaining, restore, Math.min(delay * 2, longest))
-          )
-        )
-      })
-    })
-
-  const acquire = (given: Name | string, timeoutMillis: number, restore: Restore) =>
-    Effect.gen(function* () {
-      const name = toName(given)
-      const clock = yield* Effect.clock
-      const started = clock.unsafeCurrentTimeNanos()
-      const waited = () => millisSince(started, clock)
-      const count = forLock(name.kind)
-      const toTimeout = (status: LockStatus) => {
-        count("timeout", waited())
-        return new LockTimeout({ lock: format(name), waited: Duration.millis(waited()), status })
-      }
-      const key = yield* restore(driver.keyOf(name))
-      yield* refuseAgain(key, name)
-      const entered = yield* enter(key, timeoutMillis - waited(), restore)
-      if (Option.isNone(entered)) return yield* toTimeout(yield* restore(driver.status(key, name)))
-      const leave = entered.value
-      const polled = poll(key, name, () => timeoutMillis - waited(), restore)
-      const { grip, since } = yield* Effect.mapError(
-        Effect.onError(polled, () => Effect.sync(leave)),
-        (error) => ("_tag" in error ? error : toTimeout(error))
-      )
-      count("acquired", waited())
-      return yield* take({ key, name, grip, since, heartbeat, patience, leave })
-    })
-
-  const acquireIfAvailable = (given: Name | string, restore: Restore): Effect.Effect<Option.Option<Taken>, LockError> =>
-    acquire(given, 0, restore).pipe(
+  const acquire = acquireWith(driver)
+  const acquireIfAvailable = (
+    name: Name | string,
+    restore: Restore
+  ): Effect.Effect<Option.Option<LockHandle>, LockError> =>
+    acquire(name, 0, restore).pipe(
       Effect.asSome,
       Effect.catchTag("LockTimeout", () => Effect.succeedNone)
     )
-
-  /** The effect while it holds the lock, stopped when that is lost. */
-  const during = <A, E, R>(self: Effect.Effect<A, E, R>, { held, onLost, release }: Taken, restore: Restore) => {
-    const lost = () => new LockLost({ lock: held.lock, token: held.token })
-    const inside = stoppedBy(Effect.provideService(self, Held, held), (_, ring) => onLost(ring), lost)
-    return Effect.flatMap(Effect.exit(restore(inside)), (exit) =>
-      Effect.flatMap(release, (ours) => (Exit.isSuccess(exit) && !ours ? Effect.failSync(lost) : exit))
-    )
-  }
-
-  const scoped = <A, E>(
-    acquired: (restore: Restore) => Effect.Effect<A, E>,
-    takenOf: (acquired: A) => Taken | undefined
-  ): Effect.Effect<A, E, Scope.Scope> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.tap(acquired(restore), (value) => {
-        const taken = takenOf(value)
-        return taken === undefined ? Effect.void : Effect.addFinalizer(() => taken.release)
-      })
-    )
-
   return {
     acquire: (name, options) =>
       Effect.map(
-        scoped(
-          (restore) => acquire(name, timeoutOf(options), restore),
-          (taken) => taken
-        ),
+        inScope((restore) => acquire(name, timeoutOf(options), restore), Option.some),
         ({ held }) => held
       ),
     acquireIfAvailable: (name) =>
       Effect.map(
-        scoped((restore) => acquireIfAvailable(name, restore), Option.getOrUndefined),
+        inScope(
+          (restore) => acquireIfAvailable(name, restore),
+          (handle) => handle
+        ),
         Option.map(({ held }) => held)
       ),
     withLock: (self, name, options) =>
       Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(acquire(name, timeoutOf(options), restore), (taken) => during(self, taken, restore))
+        Effect.flatMap(acquire(name, timeoutOf(options), restore), (handle) => protect(self, handle, restore))
       ),
     withLockIfAvailable: (self, name) =>
       Effect.uninterruptibleMask((restore) =>
@@ -152,7 +47,7 @@ export const make = (driver: Driver): Service => {
           acquireIfAvailable(name, restore),
           Option.match({
             onNone: () => Effect.succeedNone,
-            onSome: (taken) => Effect.asSome(during(self, taken, restore))
+            onSome: (handle) => Effect.asSome(protect(self, handle, restore))
           })
         )
       ),
@@ -166,3 +61,117 @@ export const make = (driver: Driver): Service => {
 }
 
 const timeoutOf = (options: Options | undefined): number => Duration.toMillis(options?.timeout ?? "30 seconds")
+
+/** Releases the lock with the scope, if it was acquired. */
+const inScope = <A, E>(
+  acquire: (restore: Restore) => Effect.Effect<A, E>,
+  handleOf: (acquired: A) => Option.Option<LockHandle>
+): Effect.Effect<A, E, Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.tap(acquire(restore), (acquired) =>
+      Option.match(handleOf(acquired), {
+        onNone: () => Effect.void,
+        onSome: ({ release }) => Effect.addFinalizer(() => release)
+      })
+    )
+  )
+
+/** Runs the effect with the lock, interrupts it if the lock is lost, and releases the lock. */
+const protect = <A, E, R>(self: Effect.Effect<A, E, R>, { held, loss, release }: LockHandle, restore: Restore) => {
+  const lost = () => new LockLost({ lock: held.lock, token: held.token })
+  const inside = stoppedBy(Effect.provideService(self, Held, held), (_, interrupt) => loss.onRaised(interrupt), lost)
+  return Effect.flatMap(Effect.exit(restore(inside)), (exit) =>
+    Effect.flatMap(release, (wasHeld) => (Exit.isSuccess(exit) && !wasHeld ? Effect.failSync(lost) : exit))
+  )
+}
+
+/** Acquires locks of a driver. The returned function runs in an uninterruptible region; only `restore` is interruptible. */
+const acquireWith = (driver: Driver) => {
+  const heartbeat = Duration.toMillis(driver.heartbeat)
+  const patience = Duration.toMillis(driver.patience)
+  const queues = new LocalQueues()
+
+  return (given: Name | string, timeoutMillis: number, restore: Restore) =>
+    Effect.gen(function* () {
+      const name = toName(given)
+      const clock = yield* Effect.clock
+      const started = clock.unsafeCurrentTimeNanos()
+      const waited = () => millisSince(started, clock)
+      const count = forLock(name.kind)
+      const timedOut = (status: LockStatus) => {
+        count("timeout", waited())
+        return new LockTimeout({ lock: format(name), waited: Duration.millis(waited()), status })
+      }
+      const key = yield* restore(driver.keyOf(name))
+      yield* failIfReentrant(key, name)
+      const entered = yield* queues.enter(key, timeoutMillis - waited(), restore)
+      if (Option.isNone(entered)) return yield* timedOut(yield* restore(driver.status(key, name)))
+      const leave = entered.value
+      const polled = poll(driver, key, name, () => timeoutMillis - waited(), restore)
+      const { grip, since } = yield* Effect.mapError(
+        Effect.onError(polled, () => Effect.sync(leave)),
+        (error) => ("_tag" in error ? error : timedOut(error))
+      )
+      count("acquired", waited())
+      return yield* makeHandle({ key, name, grip, since, heartbeat, patience, leave })
+    })
+}
+
+/** Queues the callers of this process by key, so that one caller per key polls the driver, in FIFO order. */
+class LocalQueues {
+  private readonly queues = new Map<string, Line>()
+
+  /** Waits for the earlier callers. Returns a function that leaves the queue, or none if the timeout passes first. */
+  enter(key: string, timeoutMillis: number, restore: Restore): Effect.Effect<Option.Option<() => void>> {
+    return Effect.suspend(() => {
+      const queue = this.queues.get(key) ?? new Line(1)
+      this.queues.set(key, queue)
+      const leave = () => {
+        queue.leave()
+        this.deleteIfEmpty(key, queue)
+      }
+      if (queue.tryEnter()) return Effect.succeedSome(leave)
+      if (timeoutMillis <= 0) return Effect.succeedNone
+      const turn = queue.queue()
+      // The timeout must also end the wait in an uninterruptible region.
+      const wait = Number.isFinite(timeoutMillis)
+        ? Effect.timeoutOption(Effect.interruptible(turn.wait), timeoutMillis)
+        : Effect.asSome(turn.wait)
+      return Effect.flatMap(Effect.exit(restore(wait)), (exit) => {
+        if (Exit.isSuccess(exit) && Option.isSome(exit.value)) return Effect.succeedSome(leave)
+        queue.giveUp(turn)
+        this.deleteIfEmpty(key, queue)
+        return Exit.map(exit, () => Option.none())
+      })
+    })
+  }
+
+  /** Bounds the memory to keys in use. */
+  private deleteIfEmpty(key: string, queue: Line): void {
+    if (queue.running === 0 && this.queues.get(key) === queue) this.queues.delete(key)
+  }
+}
+
+/** Repeats attempts, with jitter and doubling delays, until the lock is acquired or the time is over. */
+const poll = (
+  driver: Driver,
+  key: string,
+  name: Name,
+  remainingMillis: () => number,
+  restore: Restore,
+  delay = 1
+): Effect.Effect<{ readonly grip: Grip; readonly since: bigint }, LockError | LockStatus> =>
+  Effect.clockWith((clock) => {
+    const since = clock.unsafeCurrentTimeNanos()
+    return Effect.flatMap(driver.attempt(key, name, restore), (attempt) => {
+      if (attempt._tag === "Acquired") return Effect.succeed({ grip: attempt.grip, since })
+      const remaining = remainingMillis()
+      if (remaining <= 0) return Effect.fail(attempt.status)
+      return Effect.flatMap(Random.next, (random) =>
+        Effect.zipRight(
+          restore(Effect.sleep(Math.min(remaining, delay * (0.5 + random / 2)))),
+          poll(driver, key, name, remainingMillis, restore, Math.min(delay * 2, Duration.toMillis(driver.poll)))
+        )
+      )
+    })
+  })

@@ -5,12 +5,11 @@ import * as Option from "effect/Option"
 import { isHeld } from "../../storage/internal/locks.js"
 import type * as Storage from "../../storage/Storage.js"
 import type { StorageError } from "../../storage/StorageError.js"
-import type { Attempt, Driver, Grip } from "../Lock.js"
+import { type Attempt, type Driver, format, type Grip } from "../LockDriver.js"
 import { LockError, type LockStatus } from "../LockError.js"
-import { format } from "./names.js"
 
-/** Of all drivers of this process: several may share a storage. */
-let acquisitions = 0
+/** Numbers the attempts of this process. Global, since several drivers may share one storage. */
+let attempts = 0
 
 /** Locks as leases in the storage. */
 export const storageDriver = (storage: Storage.Service, poll: Duration.DurationInput): Driver => {
@@ -21,12 +20,12 @@ export const storageDriver = (storage: Storage.Service, poll: Duration.DurationI
   })
 
   return {
-    // Two storages know nothing of each other's names.
+    // One name in two storages is two locks.
     keyOf: (name) => Effect.succeed(`${storage.owner}:${format(name)}`),
     attempt: (_, name, restore) =>
       Effect.suspend(() => {
         const lock = format(name)
-        const owner = `${storage.owner}/lock-${++acquisitions}`
+        const owner = `${storage.owner}/lock-${++attempts}`
         return restore(storage.lock(lock, owner, storage.leaseMillis)).pipe(
           Effect.map(
             (locked): Attempt =>
@@ -34,8 +33,8 @@ export const storageDriver = (storage: Storage.Service, poll: Duration.DurationI
                 ? { _tag: "Acquired", grip: gripOf(locked.lease) }
                 : { _tag: "Busy", status: toStatus(locked.row, true) }
           ),
-          // Whoever cannot tell whether it has the lock must not keep it.
-          // A busy file is not waited for: whoever was interrupted goes at once.
+          // A failed or interrupted attempt may have acquired the lock, so it is released.
+          // In the background: a busy database must not delay the interruption.
           Effect.onExit((exit) =>
             Exit.isFailure(exit) ? Effect.forkDaemon(Effect.ignore(storage.unlock(lock, owner))) : Effect.void
           ),
@@ -66,7 +65,7 @@ export const storageDriver = (storage: Storage.Service, poll: Duration.DurationI
         Effect.flatMap(storage.now, (now) => storage.removeLocks(now - olderThan))
       ),
     heartbeat: storage.leaseMillis / 3,
-    // Gives up before anybody else may acquire it.
+    // The holder gives up before the lease expires for the others.
     patience: (storage.leaseMillis * 5) / 6,
     poll
   }

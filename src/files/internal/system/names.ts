@@ -1,5 +1,5 @@
 import * as crypto from "node:crypto"
-import { isGone, self } from "../../../host/owner.js"
+import { isGone, thisProcess } from "../../../host/owner.js"
 
 const longest = 120
 
@@ -37,7 +37,7 @@ const nonce = crypto.randomBytes(4).toString("hex")
 export const uniqueName = (): string => `${nonce}-${++made}`
 
 /** The same for all processes: `host/pid@start/name`. */
-export const uniqueOwner = (): string => `${self()}/${uniqueName()}`
+export const uniqueOwner = (): string => `${thisProcess()}/${uniqueName()}`
 
 /** A name beside the one it will take the place of, which says who made it. */
 export const temporaryName = (base: string): string => {

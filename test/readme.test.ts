@@ -50,7 +50,7 @@ describe("the documents", () => {
     const documented = [...read("docs/policies/observing.md").matchAll(/`(effect_recovery_\w+)`/g)].map(
       ([, name]) => name
     )
-    const source = read("src/resilience/internal/observe/metrics.ts")
+    const source = read("src/resilience/internal/kernel/metrics.ts")
     const there = [...source.matchAll(/counter\("(\w+)"|gauge\("effect_recovery_(\w+)"/g)].map(
       ([, counter, gauge]) => `effect_recovery_${counter ?? gauge}`
     )

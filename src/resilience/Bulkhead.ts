@@ -7,10 +7,10 @@
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import { BulkheadFull } from "./internal/errors.js"
-import * as meters from "./internal/observe/metrics.js"
+import { bulkheadMetrics } from "./internal/kernel/metrics.js"
+import { whole } from "./internal/kernel/options.js"
 import { Places } from "./internal/protect/bulkhead.js"
-import { whole } from "./internal/retry/policy.js"
+import { BulkheadFull } from "./RecoveryError.js"
 
 export {
   /**
@@ -97,7 +97,7 @@ export const make = ({ maxConcurrent = 10, maxQueue = 0, name }: Options): Effec
       name,
       maxConcurrent: whole("maxConcurrent", maxConcurrent, 1),
       maxQueue: whole("maxQueue", maxQueue, 0),
-      meters: meters.forBulkhead(name)
+      meters: bulkheadMetrics(name)
     })
     return { [TypeId]: TypeId, name, places, snapshot: Effect.sync(() => places.snapshot()) }
   })

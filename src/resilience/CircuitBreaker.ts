@@ -15,12 +15,12 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as Fault from "./Fault.js"
-import { CircuitOpen } from "./internal/errors.js"
+import { millis, share, whole } from "./internal/kernel/options.js"
 import type { Breaker } from "./internal/protect/breaker.js"
 import * as breakers from "./internal/protect/breakers.js"
 import * as trip_ from "./internal/protect/trip.js"
-import { millis, PolicyInvalid, share, whole } from "./internal/retry/policy.js"
 import * as settings from "./internal/settings.js"
+import { CircuitOpen, PolicyInvalid } from "./RecoveryError.js"
 
 export {
   /**

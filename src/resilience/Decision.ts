@@ -6,7 +6,7 @@
  */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import { toMillis } from "./internal/retry/curve.js"
+import { toMillis } from "./internal/kernel/timer.js"
 import type { RetryBudget } from "./RetryBudget.js"
 
 /**

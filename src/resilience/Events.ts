@@ -11,13 +11,13 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Change } from "./CircuitBreaker.js"
 import type * as Fault from "./Fault.js"
-import type { DecisionTaken } from "./internal/errors.js"
-import { EventHub, type Watch } from "./internal/observe/eventHub.js"
 import { inWords as inWords_ } from "./internal/observe/formatEvent.js"
+import type { DecisionTaken } from "./RecoveryError.js"
 
 /**
  * Where an event comes from. Outside of a run only `recovery` is known, and
@@ -225,6 +225,45 @@ export const layerDebug: Layer.Layer<never> = Layer.unwrapEffect(
 )
 
 /**
+ * Streams the elements of a hub from now on. Elements between two reads wait in the queue.
+ *
+ * @internal
+ */
+export const subscription = <A>(hub: PubSub.PubSub<A>): Effect.Effect<Stream.Stream<A>, never, Scope.Scope> =>
+  // One element per chunk, so that a reader that stops leaves the rest in the queue.
+  Effect.map(PubSub.subscribe(hub), (queue) => Stream.fromQueue(queue, { maxChunkSize: 1 }))
+
+const capacity = 1_024
+
+/** A hub that counts its readers, so that no event is published while there are none. */
+class EventHub {
+  private readers = 0
+  private readonly pubsub = Effect.runSync(PubSub.sliding<Event>(capacity))
+
+  get isRead(): boolean {
+    return this.readers > 0
+  }
+
+  publish(event: Event): void {
+    // A sliding hub never waits, so this effect is synchronous.
+    if (this.isRead) Effect.runSync(PubSub.publish(this.pubsub, event))
+  }
+
+  readonly subscribe: Effect.Effect<Stream.Stream<Event>, never, Scope.Scope> = Effect.zipRight(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        this.readers++
+      }),
+      () =>
+        Effect.sync(() => {
+          this.readers--
+        })
+    ),
+    Effect.suspend(() => subscription(this.pubsub))
+  )
+}
+
+/**
  * Where {@link stream} reads. One for the whole process, unless
  * {@link layerHub} gives a part of it its own.
  *
@@ -279,6 +318,15 @@ export const subscribe: Effect.Effect<Stream.Stream<Event>, never, Scope.Scope> 
  * @category reading
  */
 export const stream: Stream.Stream<Event> = Stream.unwrapScoped(subscribe)
+
+/**
+ * @internal
+ */
+export interface Watch {
+  /** Whether an observer or a reader sees events. If not, the event need not be built. */
+  readonly isOn: () => boolean
+  readonly emit: (event: Event) => Effect.Effect<void>
+}
 
 /**
  * @internal

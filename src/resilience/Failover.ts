@@ -9,8 +9,8 @@ import type * as Effect from "effect/Effect"
 import type * as CircuitBreaker from "./CircuitBreaker.js"
 import type * as Fault from "./Fault.js"
 import * as failover_ from "./internal/engine/failover.js"
-import type { Hooks } from "./internal/engine/session.js"
-import { FailoverExhausted } from "./internal/errors.js"
+import type { Hooks } from "./internal/kernel/recovery.js"
+import { FailoverExhausted } from "./RecoveryError.js"
 
 export {
   /**

@@ -15,14 +15,13 @@ import * as Events from "./Events.js"
 import type * as Fault from "./Fault.js"
 import type { Named } from "./internal/engine/named.js"
 import * as named_ from "./internal/engine/named.js"
-import { type Hooks, type Limits, type Plan, perform } from "./internal/engine/perform.js"
-import * as plans from "./internal/engine/plans.js"
 import type { NoOtherOptions, Recoverable, RecoverableOptions } from "./internal/engine/recoverable.js"
 import * as recoverable_ from "./internal/engine/recoverable.js"
-import { AttemptTimeout, type DecisionTaken, RecoveryExhausted } from "./internal/errors.js"
-import { attemptTimeout as attemptTimeout_ } from "./internal/protect/attemptTimeout.js"
+import { attemptTimeout as attemptTimeout_ } from "./internal/kernel/attemptTimeout.js"
+import { checkLimits, checkTimeout } from "./internal/kernel/options.js"
+import { type Hooks, type Limits, planByCategory, planByTag, recover as recover_ } from "./internal/kernel/recovery.js"
 import { lazyRetry } from "./internal/retry/lazyRetry.js"
-import { checkLimits, checkTimeout } from "./internal/retry/policy.js"
+import { AttemptTimeout, type DecisionTaken, RecoveryExhausted } from "./RecoveryError.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import type * as Strategy from "./Strategy.js"
 
@@ -149,7 +148,7 @@ export type {
    * @category models
    */
   Report
-} from "./internal/engine/session.js"
+} from "./internal/kernel/recovery.js"
 export {
   /**
    * One attempt took longer than it was given, and was stopped.
@@ -329,7 +328,7 @@ export const recover: {
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(self: Effect.Effect<A, E, R>, handlers: Cases<E>, options?: Options) =>
     // The overloads state what the plan makes of A, E and R; `perform` itself works on unknown.
-    perform(self, planByTag(handlers), optionsOf(options)) as never
+    recover_(self, planByTag(handlers), optionsOf(options)) as never
 )
 
 const optionsOf = (options: Options | undefined) => ({
@@ -338,13 +337,6 @@ const optionsOf = (options: Options | undefined) => ({
   hooks: options?.hooks,
   source: { recovery: options?.name }
 })
-
-/**
- * The plan behind {@link recover}.
- *
- * @internal
- */
-export const planByTag: (handlers: object) => Plan = plans.byTag
 
 /**
  * Strategies for categories of faults; `otherwise` takes the rest.
@@ -406,7 +398,7 @@ export const recoverCategory: {
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(self: Effect.Effect<A, E, R>, handlers: CategoryCases<E>, options?: Options) =>
     // As for `recover`.
-    perform(self, plans.byCategory(handlers), optionsOf(options)) as never
+    recover_(self, planByCategory(handlers), optionsOf(options)) as never
 )
 
 /**

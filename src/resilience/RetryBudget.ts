@@ -10,9 +10,10 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as meters from "./internal/observe/metrics.js"
-import { number, PolicyInvalid, whole } from "./internal/retry/policy.js"
+import { budgetMetrics } from "./internal/kernel/metrics.js"
+import { number, whole } from "./internal/kernel/options.js"
 import { Tokens } from "./internal/retry/tokenBucket.js"
+import { PolicyInvalid } from "./RecoveryError.js"
 
 /**
  * @since 0.1.0
@@ -94,7 +95,7 @@ export const make = ({ capacity = 10, name, perSecond = 1, ratio = 0.2 }: Option
       capacity: whole("capacity", capacity, 1),
       ratio,
       perMilli: number("perSecond", perSecond, 0) / 1_000,
-      meters: meters.forBudget(name)
+      meters: budgetMetrics(name)
     })
     return { [TypeId]: TypeId, name, tokens, snapshot: Effect.sync(() => tokens.snapshot()) }
   })

@@ -19,6 +19,7 @@ import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import type { NoInfer } from "effect/Types"
 import type * as Fault from "./Fault.js"
+import { millis, number } from "./internal/kernel/options.js"
 import * as byCategory_ from "./internal/retry/byCategory.js"
 import * as curve from "./internal/retry/curve.js"
 import { lazyRetry } from "./internal/retry/lazyRetry.js"
@@ -100,19 +101,10 @@ export interface Options {
   readonly honourRetryAfter?: boolean | undefined
 }
 
-/**
- * A policy option outside its bounds. Thrown while the policy is built, since
- * such a policy is a bug of the program, not a failure of its run.
- *
- * @since 0.1.0
- * @category errors
- */
-export const PolicyInvalid = policy_.PolicyInvalid
-/**
- * @since 0.1.0
- * @category errors
- */
-export type PolicyInvalid = policy_.PolicyInvalid
+export {
+  /** @since 0.1.0 @category errors */
+  PolicyInvalid
+} from "./RecoveryError.js"
 
 /**
  * Delays grow by a factor: 1 s, 2 s, 4 s by default.
@@ -140,7 +132,7 @@ export const exponential = (
     readonly factor?: number | undefined
   }
 ): RetryPolicy => {
-  const factor = policy_.number("factor", options?.factor ?? 2, 1)
+  const factor = number("factor", options?.factor ?? 2, 1)
   const base = policy_.base(options)
   return policy_.make({ ...base, curve: "exponential", factor }, curve.exponential(base.initialDelay, factor))
 }
@@ -159,7 +151,7 @@ export const linear = (
     readonly increment?: Duration.DurationInput | undefined
   }
 ): RetryPolicy => {
-  const increment = policy_.millis("increment", options?.increment ?? 1_000)
+  const increment = millis("increment", options?.increment ?? 1_000)
   const base = policy_.base(options)
   return policy_.make({ ...base, curve: "linear", increment }, curve.linear(base.initialDelay, increment))
 }
@@ -308,7 +300,7 @@ export const retry: {
   <A, E, R, R1>(self: Effect.Effect<A, E, R>, policy: Schedule.Schedule<unknown, E, R1>, options?: RetryOptions) => {
     const budget = options?.budget
     const retried = Effect.catchAll(self, lazyRetry(self, policy, budget?.tokens))
-    return budget === undefined ? retried : budget.tokens.earn(retried)
+    return budget === undefined ? retried : budget.tokens.credit(retried)
   }
 )
 

@@ -18,48 +18,21 @@ import type * as Types from "effect/Types"
 import * as Decision from "./Decision.js"
 import type { Source } from "./Events.js"
 import type * as Fault from "./Fault.js"
-import { Asker as AskerTag, type Settable } from "./internal/engine/asker.js"
-import { Rewinder as RewinderTag } from "./internal/engine/rewinder.js"
-import { type RecoveryExhausted, RewindRefused } from "./internal/errors.js"
+import { Asker, Rewinder, type Settable } from "./internal/kernel/runServices.js"
+import type { RecoveryExhausted, RewindRefused } from "./RecoveryError.js"
 import type { RetryBudget } from "./RetryBudget.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 
 export {
-  /**
-   * A rewind that cannot be made: there is no such point, or something stands
-   * in the way.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
+  /** @since 0.1.0 @category errors */
   RewindRefused
+} from "./RecoveryError.js"
+export {
+  /** @since 0.1.0 @category services */
+  Asker,
+  /** @since 0.1.0 @category services */
+  Rewinder
 }
-
-/**
- * What can be rewound: the run around. Workflows provide it.
- *
- * @since 0.1.0
- * @category services
- */
-export const Rewinder: typeof RewinderTag = RewinderTag
-/**
- * @since 0.1.0
- * @category services
- */
-export type Rewinder = RewinderTag
-
-/**
- * Who takes questions: the run around. Workflows provide it.
- *
- * @since 0.1.0
- * @category services
- */
-export const Asker: typeof AskerTag = AskerTag
-/**
- * @since 0.1.0
- * @category services
- */
-export type Asker = AskerTag
 
 /**
  * @since 0.1.0
@@ -520,7 +493,7 @@ const handingOver =
     question,
     skip: standIn,
     to
-  }: ManualOptions<Schema.Schema.Any, unknown, R, E>): Strategy<E, never, Original, AskerTag | R> =>
+  }: ManualOptions<Schema.Schema.Any, unknown, R, E>): Strategy<E, never, Original, Asker | R> =>
     fromOpen(strategy, () => (failure: Failure<E>) => {
       const text = (typeof question === "function" ? question(failure) : question) ?? describe(failure.fault)
       const request = {
@@ -532,7 +505,7 @@ const handingOver =
         standIn: standIn === undefined ? Option.none() : Option.some(standIn),
         schema: answer
       }
-      return Effect.map(AskerTag, ({ ask }) => ({ _tag: "HandOver" as const, question: text, ask: ask(request) }))
+      return Effect.map(Asker, ({ ask }) => ({ _tag: "HandOver" as const, question: text, ask: ask(request) }))
       // A value comes from the stand-in or is read by the schema; the constructors say so in their types.
     }) as never
 

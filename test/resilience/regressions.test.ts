@@ -10,7 +10,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { CircuitBreaker, Decision, Events, Fault, Recovery, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
 import { expectTypeOf } from "vitest"
-import { performFrom } from "../../src/resilience/internal/engine/perform.js"
+import { recoverFrom } from "../../src/resilience/internal/kernel/recovery.js"
 
 class Offline extends Data.TaggedError("Offline")<{}> {}
 
@@ -186,7 +186,7 @@ describe("the engine", () => {
       ]
       yield* TestClock.adjust("1 hour")
       const { calls, effect } = failing()
-      const exit = yield* toTheEnd(needingNothing(performFrom(4, () => effect, plan, { source: {}, past })))
+      const exit = yield* toTheEnd(needingNothing(recoverFrom(4, () => effect, plan, { source: {}, past })))
       assert.instanceOf(yield* Effect.flip(exit), Recovery.RecoveryExhausted)
       assert.strictEqual(calls.length, 1)
     })
@@ -235,7 +235,7 @@ describe("the engine", () => {
       // Twice the same attempt: the first answer was not paid for, the second was given in its place.
       const past = [1, 2, 2].map((attempt) => ({ error, attempt, at: 0 }))
       const { calls, effect } = failing()
-      yield* toTheEnd(needingNothing(performFrom(3, () => effect, plan, { source: {}, past })))
+      yield* toTheEnd(needingNothing(recoverFrom(3, () => effect, plan, { source: {}, past })))
       assert.strictEqual(calls.length, 2)
     })
   )
@@ -252,7 +252,7 @@ describe("budgets", () => {
       yield* resilient(Effect.void)
       assert.strictEqual((yield* budget.snapshot).tokens, 0.25)
       const plan = { find: () => ["*", strategy] as const, budgets: [budget] }
-      yield* needingNothing(performFrom(3, () => Effect.void, plan, { source: {} }))
+      yield* needingNothing(recoverFrom(3, () => Effect.void, plan, { source: {} }))
       assert.strictEqual((yield* budget.snapshot).tokens, 0.25)
     })
   )
@@ -391,7 +391,7 @@ describe("what users hand in and is broken", () => {
         new Set(logged),
         new Set([
           `effect-recovery: the rule "mine" threw; it was passed over`,
-          "effect-recovery: the hook onFault failed; the recovery goes on",
+          "effect-recovery: the hook onFault failed; the recovery continues",
           "effect-recovery: a delay function threw; the longest delay is taken"
         ])
       )

@@ -7,7 +7,7 @@ import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
-import { after } from "../../resilience/internal/protect/attemptTimeout.js"
+import { startTimer } from "../../resilience/internal/kernel/timer.js"
 import { format, type Grip, type HeldLock, type Name } from "../LockDriver.js"
 import { LockError, LockLost } from "../LockError.js"
 
@@ -107,7 +107,7 @@ export class LockHandle {
       fiberRefs: fiber.getFiberRefs(),
       runtimeFlags: Runtime.defaultRuntimeFlags
     })
-    this.cancelHeartbeats = after(fiber, acquisition.heartbeat, () => {
+    this.cancelHeartbeats = startTimer(fiber, acquisition.heartbeat, () => {
       this.heartbeats = this.fork(this.renewUntilLost)
       this.startWatchdog()
     })

@@ -4,9 +4,9 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
-import { forLock } from "../../resilience/internal/observe/metrics.js"
-import { stoppedBy } from "../../resilience/internal/protect/attemptTimeout.js"
-import { Line } from "../../resilience/internal/protect/fifoQueue.js"
+import { interruptWhen } from "../../resilience/internal/kernel/attemptTimeout.js"
+import { FifoQueue } from "../../resilience/internal/kernel/fifoQueue.js"
+import { lockMetrics } from "../../resilience/internal/kernel/metrics.js"
 import type { Restore } from "../../storage/Storage.js"
 import type { Options, Service } from "../Lock.js"
 import { type Driver, format, type Grip, Held, type Name, toName } from "../LockDriver.js"
@@ -79,7 +79,11 @@ const inScope = <A, E>(
 /** Runs the effect with the lock, interrupts it if the lock is lost, and releases the lock. */
 const protect = <A, E, R>(self: Effect.Effect<A, E, R>, { held, loss, release }: LockHandle, restore: Restore) => {
   const lost = () => new LockLost({ lock: held.lock, token: held.token })
-  const inside = stoppedBy(Effect.provideService(self, Held, held), (_, interrupt) => loss.onRaised(interrupt), lost)
+  const inside = interruptWhen(
+    Effect.provideService(self, Held, held),
+    (_, interrupt) => loss.onRaised(interrupt),
+    lost
+  )
   return Effect.flatMap(Effect.exit(restore(inside)), (exit) =>
     Effect.flatMap(release, (wasHeld) => (Exit.isSuccess(exit) && !wasHeld ? Effect.failSync(lost) : exit))
   )
@@ -97,7 +101,7 @@ const acquireWith = (driver: Driver) => {
       const clock = yield* Effect.clock
       const started = clock.unsafeCurrentTimeNanos()
       const waited = () => millisSince(started, clock)
-      const count = forLock(name.kind)
+      const count = lockMetrics(name.kind)
       const timedOut = (status: LockStatus) => {
         count("timeout", waited())
         return new LockTimeout({ lock: format(name), waited: Duration.millis(waited()), status })
@@ -119,27 +123,27 @@ const acquireWith = (driver: Driver) => {
 
 /** Queues the callers of this process by key, so that one caller per key polls the driver, in FIFO order. */
 class LocalQueues {
-  private readonly queues = new Map<string, Line>()
+  private readonly queues = new Map<string, FifoQueue>()
 
   /** Waits for the earlier callers. Returns a function that leaves the queue, or none if the timeout passes first. */
   enter(key: string, timeoutMillis: number, restore: Restore): Effect.Effect<Option.Option<() => void>> {
     return Effect.suspend(() => {
-      const queue = this.queues.get(key) ?? new Line(1)
+      const queue = this.queues.get(key) ?? new FifoQueue(1)
       this.queues.set(key, queue)
       const leave = () => {
-        queue.leave()
+        queue.release()
         this.deleteIfEmpty(key, queue)
       }
-      if (queue.tryEnter()) return Effect.succeedSome(leave)
+      if (queue.tryAcquire()) return Effect.succeedSome(leave)
       if (timeoutMillis <= 0) return Effect.succeedNone
-      const turn = queue.queue()
+      const waiter = queue.enqueue()
       // The timeout must also end the wait in an uninterruptible region.
       const wait = Number.isFinite(timeoutMillis)
-        ? Effect.timeoutOption(Effect.interruptible(turn.wait), timeoutMillis)
-        : Effect.asSome(turn.wait)
+        ? Effect.timeoutOption(Effect.interruptible(waiter.wait), timeoutMillis)
+        : Effect.asSome(waiter.wait)
       return Effect.flatMap(Effect.exit(restore(wait)), (exit) => {
         if (Exit.isSuccess(exit) && Option.isSome(exit.value)) return Effect.succeedSome(leave)
-        queue.giveUp(turn)
+        queue.cancel(waiter)
         this.deleteIfEmpty(key, queue)
         return Exit.map(exit, () => Option.none())
       })
@@ -147,7 +151,7 @@ class LocalQueues {
   }
 
   /** Bounds the memory to keys in use. */
-  private deleteIfEmpty(key: string, queue: Line): void {
+  private deleteIfEmpty(key: string, queue: FifoQueue): void {
     if (queue.running === 0 && this.queues.get(key) === queue) this.queues.delete(key)
   }
 }

@@ -1,8 +1,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
-import { attemptTimeout } from "../../resilience/internal/protect/attemptTimeout.js"
-import { checkTimeout } from "../../resilience/internal/retry/policy.js"
+import { attemptTimeout } from "../../resilience/internal/kernel/attemptTimeout.js"
+import { checkTimeout } from "../../resilience/internal/kernel/options.js"
 import * as RetryPolicy from "../../resilience/RetryPolicy.js"
 
 /** How a compensation is run. */

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Decision from "../../../resilience/Decision.js"
-import { RewindRefused } from "../../../resilience/internal/errors.js"
+import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import * as Storage from "../../../storage/Storage.js"
 import { JournalError, type RunError, RunMismatch, RunNotFound } from "../../RunError.js"
 import { nextEntry } from "../execution/execution.js"

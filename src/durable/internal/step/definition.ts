@@ -3,10 +3,9 @@ import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import type { Options as PerformOptions, Plan } from "../../../resilience/internal/engine/perform.js"
-import { attemptTimeout } from "../../../resilience/internal/protect/attemptTimeout.js"
-import { checkTimeout } from "../../../resilience/internal/retry/policy.js"
-import { planByTag } from "../../../resilience/Recovery.js"
+import { attemptTimeout } from "../../../resilience/internal/kernel/attemptTimeout.js"
+import { checkTimeout } from "../../../resilience/internal/kernel/options.js"
+import { type Plan, planByTag, type RecoverOptions } from "../../../resilience/internal/kernel/recovery.js"
 import * as Strategy from "../../../resilience/Strategy.js"
 import { settingsOf, type UndoSettings } from "../../../transaction/internal/settings.js"
 import { StepAmbiguous } from "../../RunError.js"
@@ -48,7 +47,7 @@ export interface Definition {
   /** Failures that are no result: the run stops, and the step is run again. */
   readonly leavesOpen?: ((error: unknown) => boolean) | undefined
   /** The bounds and hooks of a recovery it stands for. */
-  readonly recovery?: Pick<PerformOptions, "limits" | "hooks" | "rules"> | undefined
+  readonly recovery?: Pick<RecoverOptions, "limits" | "hooks" | "rules"> | undefined
 }
 
 /** Finds out whether an attempt that was cut short has happened, and what it came to. */

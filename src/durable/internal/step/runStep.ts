@@ -4,8 +4,8 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
-import { type PastFailure, performFrom } from "../../../resilience/internal/engine/perform.js"
-import { isTraced, withSpan } from "../../../resilience/internal/observe/traced.js"
+import { type PastFailure, recoverFrom } from "../../../resilience/internal/kernel/recovery.js"
+import { isTraced, withSpan } from "../../../resilience/internal/kernel/tracing.js"
 import type * as Strategy from "../../../resilience/Strategy.js"
 import type { Restore } from "../../../storage/Storage.js"
 import { noOutput } from "../../../transaction/internal/undoLog.js"
@@ -156,7 +156,7 @@ const attempts = (use: Use, restore: Restore): AnyEffect => {
     return restore(resumed(use, use.record))
   }
   if (plan === undefined) return Effect.zipRight(started(use, 1), restore(body(use, 1)))
-  return restore(performFrom(1, (number) => attempt(use, number), plan, performOptions(use, [])))
+  return restore(recoverFrom(1, (number) => attempt(use, number), plan, performOptions(use, [])))
 }
 
 const attempt = (use: Use, number: number): AnyEffect =>
@@ -246,7 +246,7 @@ const resumed = (use: Use, record: StepRecord): AnyEffect => {
   const beginFirst = failsAtOnce ? begin : Effect.zipRight(begin, run(use, first))
   const go = (number: number) => (number === first ? beginFirst : run(use, number))
   return Effect.flatMap(pastOf(use, record), (past) =>
-    plan === undefined ? go(first) : performFrom(first, go, plan, performOptions(use, past))
+    plan === undefined ? go(first) : recoverFrom(first, go, plan, performOptions(use, past))
   )
 }
 

@@ -6,13 +6,13 @@ import * as CircuitBreaker from "../../CircuitBreaker.js"
 import * as Decision from "../../Decision.js"
 import type { Options, WayStatus } from "../../Failover.js"
 import * as Fault from "../../Fault.js"
+import { FailoverExhausted, type FailoverFailure, PolicyInvalid } from "../../RecoveryError.js"
 import * as Strategy from "../../Strategy.js"
-import { FailoverExhausted, type FailoverFailure } from "../errors.js"
-import { traced } from "../observe/traced.js"
+import { whole } from "../kernel/options.js"
+import { type Plan, recover } from "../kernel/recovery.js"
+import { traced } from "../kernel/tracing.js"
 import type { Breaker } from "../protect/breaker.js"
-import { PolicyInvalid, whole } from "../retry/policy.js"
 import { Pace } from "./latencyAverage.js"
-import { type Plan, perform } from "./perform.js"
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 type Args = ReadonlyArray<unknown>
@@ -73,7 +73,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         find: (_, fault) =>
           handles(fault()) ? ["*", takingOthers({ name, first, others, args, failures, handles })] : undefined
       }
-      return perform(first.call(args), plan, { ...settings, exhaustion: () => exhausted(name, failures) })
+      return recover(first.call(args), plan, { ...settings, exhaustion: () => exhausted(name, failures) })
     })
     return traced(`Failover.${name}`, () => ({}), attempt)
   }

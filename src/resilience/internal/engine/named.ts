@@ -3,12 +3,10 @@ import * as Effect from "effect/Effect"
 import * as RecoveryPolicy from "../../RecoveryPolicy.js"
 import * as RetryPolicy from "../../RetryPolicy.js"
 import * as Strategy from "../../Strategy.js"
-import { traced } from "../observe/traced.js"
+import { checkLimits } from "../kernel/options.js"
+import { creditBudgets, type Hooks, type Limits, planForAll, recover } from "../kernel/recovery.js"
+import { traced } from "../kernel/tracing.js"
 import { attempts } from "../retry/attempts.js"
-import { checkLimits } from "../retry/policy.js"
-import { earning, perform } from "./perform.js"
-import * as plans from "./plans.js"
-import type { Hooks, Limits } from "./session.js"
 
 /**
  * An effect with a name: how its failures are answered is up to the
@@ -92,9 +90,9 @@ const run = <A, E, R>(
   strategy: Strategy.For<never>,
   settings: ReturnType<typeof settingsOf>
 ): Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R> => {
-  const recovered = perform(self, plans.always(strategy), settings)
+  const recovered = recover(self, planForAll(strategy), settings)
   const earned = Effect.flatMap(RecoveryPolicy.Current, (policy) =>
-    earning(RecoveryPolicy.budgetsOf(policy, settings.name), recovered)
+    creditBudgets(RecoveryPolicy.budgetsOf(policy, settings.name), recovered)
   )
   // The strategies give values of A if any, and fail with the error itself or exhausted.
   return traced(`Recovery.${settings.name}`, () => ({}), earned) as Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>

@@ -1,6 +1,6 @@
 import type * as Effect from "effect/Effect"
 import type * as Types from "effect/Types"
-import type { Options as PerformOptions, Plan } from "./perform.js"
+import type { Plan, RecoverOptions } from "../kernel/recovery.js"
 
 /** Which operation a call belongs to. */
 export interface Operation {
@@ -14,7 +14,7 @@ export interface Operation {
 export interface Recorded extends Operation {
   readonly name: string
   readonly plan: Plan
-  readonly options: PerformOptions
+  readonly options: RecoverOptions
   readonly attempt: Effect.Effect<unknown, unknown, unknown>
 }
 

@@ -8,20 +8,17 @@ import type * as Schedule from "effect/Schedule"
 import * as Bulkhead from "../../Bulkhead.js"
 import * as CircuitBreaker from "../../CircuitBreaker.js"
 import type * as Fault from "../../Fault.js"
+import type { AttemptTimeout, BulkheadFull, CircuitOpen } from "../../RecoveryError.js"
 import * as RetryBudget from "../../RetryBudget.js"
 import * as Strategy from "../../Strategy.js"
-import type { AttemptTimeout, BulkheadFull, CircuitOpen } from "../errors.js"
 import { messageOf } from "../fault/subject.js"
-import { traced } from "../observe/traced.js"
-import { attemptTimeout } from "../protect/attemptTimeout.js"
+import { attemptTimeout } from "../kernel/attemptTimeout.js"
+import { checkLimits, checkTimeout } from "../kernel/options.js"
+import { type Hooks, type Limits, planForAll, recover } from "../kernel/recovery.js"
+import type { Asker, Rewinder } from "../kernel/runServices.js"
+import { traced } from "../kernel/tracing.js"
 import { attempts } from "../retry/attempts.js"
-import { checkLimits, checkTimeout } from "../retry/policy.js"
-import type { Asker } from "./asker.js"
-import { perform } from "./perform.js"
 import type { Operation, Persist, Recorded } from "./persist.js"
-import * as plans from "./plans.js"
-import type { Rewinder } from "./rewinder.js"
-import type { Hooks, Limits } from "./session.js"
 
 /**
  * What one call needs to survive.
@@ -191,8 +188,8 @@ export const make = <const O extends RecoverableOptions>(options: O): Effect.Eff
     const bulkhead = yield* bulkheadOf(options)
     const budget = yield* budgetOf(options)
     const timeout = options.timeout === undefined ? undefined : checkTimeout(options.timeout)
-    const plan = plans.always(strategyOf(options, budget))
-    const performOptions = {
+    const plan = planForAll(strategyOf(options, budget))
+    const recoverOptions = {
       source: { recovery: options.name },
       name: options.name,
       limits: checkLimits(options),
@@ -207,9 +204,9 @@ export const make = <const O extends RecoverableOptions>(options: O): Effect.Eff
         // An operation that has ended needs no place: the bulkhead is around its attempts.
         const attempt = bulkhead === undefined ? guarded : Bulkhead.protect(guarded, bulkhead)
         const { name } = options
-        return record(options.persist, { ...operation, name, plan, options: performOptions, attempt })
+        return record(options.persist, { ...operation, name, plan, options: recoverOptions, attempt })
       }
-      const recovered = perform(guarded, plan, performOptions)
+      const recovered = recover(guarded, plan, recoverOptions)
       const bounded = bulkhead === undefined ? recovered : Bulkhead.protect(recovered, bulkhead)
       return traced(`Recovery.${options.name}`, () => ({}), bounded)
     }

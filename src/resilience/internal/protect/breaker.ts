@@ -7,8 +7,8 @@ import type * as PubSub from "effect/PubSub"
 import type { Change, ChangeReason, Snapshot, State, TripState } from "../../CircuitBreaker.js"
 import * as Events from "../../Events.js"
 import type * as Fault from "../../Fault.js"
-import { CircuitOpen } from "../errors.js"
-import type { forBreaker } from "../observe/metrics.js"
+import { CircuitOpen } from "../../RecoveryError.js"
+import type { breakerMetrics } from "../kernel/metrics.js"
 import type { OpenTime } from "./openTime.js"
 import { after, classify, isInterruption, isRefusal, type Rules } from "./verdict.js"
 import { withoutStack } from "./withoutStack.js"
@@ -25,7 +25,7 @@ export interface Settings {
   readonly probes: number
   readonly observes: boolean
   readonly counts: (fault: Fault.Fault) => boolean
-  readonly meters: ReturnType<typeof forBreaker>
+  readonly meters: ReturnType<typeof breakerMetrics>
   readonly hub: PubSub.PubSub<Change>
 }
 

@@ -3,9 +3,10 @@ import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import type { Change, CircuitBreaker, Keyed, KeyedOptions, Options } from "../../CircuitBreaker.js"
-import { subscription } from "../observe/eventHub.js"
-import * as meters from "../observe/metrics.js"
-import { PolicyInvalid, whole } from "../retry/policy.js"
+import { subscription } from "../../Events.js"
+import { PolicyInvalid } from "../../RecoveryError.js"
+import { breakerMetrics } from "../kernel/metrics.js"
+import { whole } from "../kernel/options.js"
 import { Breaker } from "./breaker.js"
 import { prepare } from "./openTime.js"
 import * as trip_ from "./trip.js"
@@ -27,7 +28,7 @@ const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, 
     probes: whole("probes", options.probes ?? 1, 1),
     observes: mode === "observe",
     counts: options.counts ?? ((fault) => fault.transient),
-    meters: meters.forBreaker(options.name, isGroup),
+    meters: breakerMetrics(options.name, isGroup),
     hub
   } as const
   return {

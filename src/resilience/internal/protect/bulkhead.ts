@@ -1,33 +1,33 @@
 import * as Effect from "effect/Effect"
 import type { Snapshot } from "../../Bulkhead.js"
-import { BulkheadFull } from "../errors.js"
-import type { forBulkhead } from "../observe/metrics.js"
-import { Line } from "./fifoQueue.js"
+import { BulkheadFull } from "../../RecoveryError.js"
+import { FifoQueue } from "../kernel/fifoQueue.js"
+import type { bulkheadMetrics } from "../kernel/metrics.js"
 import { withoutStack } from "./withoutStack.js"
 
 interface Settings {
   readonly name: string
   readonly maxConcurrent: number
   readonly maxQueue: number
-  readonly meters: ReturnType<typeof forBulkhead>
+  readonly meters: ReturnType<typeof bulkheadMetrics>
 }
 
 /** A counter and a line. A semaphore would wait for ever, cost six times as much, and let late comers pass. */
 export class Places {
-  private readonly line: Line
+  private readonly queued: FifoQueue
   private readonly settings: Settings
 
   constructor(settings: Settings) {
     this.settings = settings
-    this.line = new Line(settings.maxConcurrent)
+    this.queued = new FifoQueue(settings.maxConcurrent)
   }
 
   protect<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | BulkheadFull, R> {
     // Admitted where nothing can interrupt, or a place would be lost between here and the one who gives it back.
     return Effect.uninterruptibleMask((restore): Effect.Effect<A, E | BulkheadFull, R> => {
       const run = this.run(restore(self))
-      if (this.line.tryEnter()) return run
-      if (this.line.waiting < this.settings.maxQueue) return this.queue(run, restore)
+      if (this.queued.tryAcquire()) return run
+      if (this.queued.waiting < this.settings.maxQueue) return this.queue(run, restore)
       return this.refuse()
     })
   }
@@ -36,11 +36,11 @@ export class Places {
   private run<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.matchCauseEffect(self, {
       onFailure: (cause) => {
-        this.line.leave()
+        this.queued.release()
         return Effect.failCause(cause)
       },
       onSuccess: (value) => {
-        this.line.leave()
+        this.queued.release()
         return Effect.succeed(value)
       }
     })
@@ -50,10 +50,10 @@ export class Places {
     run: Effect.Effect<A, E, R>,
     restore: (effect: Effect.Effect<void>) => Effect.Effect<void>
   ): Effect.Effect<A, E, R> {
-    const turn = this.line.queue()
+    const turn = this.queued.enqueue()
     return Effect.matchCauseEffect(restore(turn.wait), {
       onFailure: (cause) => {
-        this.line.giveUp(turn)
+        this.queued.cancel(turn)
         return Effect.failCause(cause)
       },
       onSuccess: () => run
@@ -67,6 +67,6 @@ export class Places {
   }
 
   snapshot(): Snapshot {
-    return { running: this.line.running, waiting: this.line.waiting }
+    return { running: this.queued.running, waiting: this.queued.waiting }
   }
 }

@@ -3,7 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
-import { millis, PolicyInvalid } from "../retry/policy.js"
+import { PolicyInvalid } from "../../RecoveryError.js"
+import { millis } from "../kernel/options.js"
 
 /** One delay of the schedule, and where it stands after it. Its time is that of the delays alone, and begins at 0. */
 interface Position {

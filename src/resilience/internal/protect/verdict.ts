@@ -1,7 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fault from "../../Fault.js"
-import { BulkheadFull, CircuitOpen } from "../errors.js"
+import { BulkheadFull, CircuitOpen } from "../../RecoveryError.js"
 
 /** Asked before the rules in force. */
 export type Rules = ReadonlyArray<Fault.Rule> | undefined

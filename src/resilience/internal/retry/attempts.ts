@@ -2,10 +2,10 @@ import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import * as Decision from "../../Decision.js"
 import type * as Fault from "../../Fault.js"
+import { CircuitOpen } from "../../RecoveryError.js"
 import type { RetryBudget } from "../../RetryBudget.js"
 import * as RetryPolicy from "../../RetryPolicy.js"
 import * as Strategy from "../../Strategy.js"
-import { CircuitOpen } from "../errors.js"
 import { isUnclassified } from "./byCategory.js"
 
 interface Settings {

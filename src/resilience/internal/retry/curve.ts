@@ -1,4 +1,5 @@
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
+import { toMillis } from "../kernel/timer.js"
 
 /** From the number of the retry (0 for the first) to milliseconds, before jitter and clamp. */
 export type Curve = (retry: number) => number
@@ -31,16 +32,3 @@ export const custom =
   (delay: (retry: number) => Duration.DurationInput): Curve =>
   (retry) =>
     toMillis(delay(retry))
-
-/** Duration itself turns NaN and what is negative into zero, which would be a hot loop, or a wrong option unseen. */
-export const toMillis = (value: Duration.DurationInput): number => {
-  if (typeof value === "number") return value
-  if (typeof value === "bigint") return Number(value) / 1e6
-  if (Array.isArray(value)) return value.some((part) => !(part >= 0)) ? Number.NaN : Duration.toMillis(value)
-  if (typeof value === "string" && value.trimStart().startsWith("-")) return Number.NaN
-  try {
-    return Duration.toMillis(value)
-  } catch {
-    return Number.NaN
-  }
-}

@@ -15,7 +15,7 @@ export const lazyRetry =
         Effect.matchEffect(driver.next(error), {
           onFailure: () => Effect.fail(error),
           // Paid for when it starts: a retry that was only planned, and then interrupted, has cost the system nothing.
-          onSuccess: () => (tokens?.spend() === false ? Effect.fail(error) : Effect.catchAll(known, again))
+          onSuccess: () => (tokens?.debit() === false ? Effect.fail(error) : Effect.catchAll(known, again))
         })
       return again(first)
     })

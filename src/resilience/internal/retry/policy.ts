@@ -1,5 +1,4 @@
 import * as Cause from "effect/Cause"
-import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -8,55 +7,10 @@ import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as Fault from "../../Fault.js"
+import { PolicyInvalid } from "../../RecoveryError.js"
 import type { Description, Jitter, Options, RetryPolicy } from "../../RetryPolicy.js"
-import type { Limits } from "../engine/session.js"
-import { type Curve, toMillis } from "./curve.js"
-
-export class PolicyInvalid extends Data.TaggedError("PolicyInvalid")<{
-  readonly option: string
-  readonly value: unknown
-  readonly expected: string
-}> {
-  override get message(): string {
-    return `The option "${this.option}" is ${String(this.value)}; give ${this.expected}.`
-  }
-}
-
-/** A number that is at least `min`, finite unless it may be infinite. */
-export const number = (option: string, value: number, min: number): number => {
-  if (Number.isFinite(value) && value >= min) return value
-  throw new PolicyInvalid({ option, value, expected: `a finite number of at least ${min}` })
-}
-
-/** A whole number between two bounds. */
-export const whole = (option: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): number => {
-  if (Number.isInteger(value) && value >= min && value <= max) return value
-  const bounds = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
-  throw new PolicyInvalid({ option, value, expected: `a finite whole number ${bounds}` })
-}
-
-/** A part of a whole that is not nothing. */
-export const share = (option: string, value: number): number => {
-  if (value > 0 && value <= 1) return value
-  throw new PolicyInvalid({ option, value, expected: "a share above 0 and at most 1" })
-}
-
-export const millis = (option: string, value: Duration.DurationInput, min = 0): number => {
-  const decoded = toMillis(value)
-  if (Number.isFinite(decoded) && decoded >= min) return decoded
-  const bound = min === 0 ? "" : ` of at least ${min} ms`
-  throw new PolicyInvalid({ option, value, expected: `a finite duration${bound} such as "2 seconds"` })
-}
-
-/** Checked while the program is put together; a timeout of nothing would stop everything. */
-export const checkTimeout = (value: Duration.DurationInput): Duration.Duration =>
-  Duration.millis(millis("timeout", value, 1))
-
-export const checkLimits = <L extends Limits>(limits: L | undefined): L | undefined => {
-  if (limits?.maxDecisions !== undefined) whole("maxDecisions", limits.maxDecisions, 0)
-  if (limits?.maxElapsed !== undefined) millis("maxElapsed", limits.maxElapsed)
-  return limits
-}
+import { millis } from "../kernel/options.js"
+import type { Curve } from "./curve.js"
 
 const retries = (value: number): number => {
   if (value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= 0)) return value

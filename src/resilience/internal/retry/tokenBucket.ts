@@ -1,7 +1,7 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { Snapshot } from "../../RetryBudget.js"
-import type { forBudget } from "../observe/metrics.js"
+import type { budgetMetrics } from "../kernel/metrics.js"
 
 interface Settings {
   readonly clock: Clock.Clock
@@ -9,7 +9,7 @@ interface Settings {
   /** Earned by each first attempt. */
   readonly ratio: number
   readonly perMilli: number
-  readonly meters: ReturnType<typeof forBudget>
+  readonly meters: ReturnType<typeof budgetMetrics>
 }
 
 /** A bucket that fills with time and with work; without timers, it is filled when it is looked into. */
@@ -27,8 +27,8 @@ export class Tokens {
     this.filledAt = settings.clock.unsafeCurrentTimeMillis()
   }
 
-  /** Each first attempt earns its share of a retry. */
-  earn<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+  /** Credits the first attempt when it starts. */
+  credit<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.suspend(() => {
       this.add(this.settings.ratio)
       return self
@@ -36,7 +36,7 @@ export class Tokens {
   }
 
   /** Whether a retry may start. */
-  spend(): boolean {
+  debit(): boolean {
     this.fill()
     // Ten tenths are less than one whole.
     if (this.tokens < 1 - 1e-9) {

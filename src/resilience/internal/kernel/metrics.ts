@@ -8,8 +8,8 @@ type Tags = Readonly<Record<string, string>>
 const labels = (tags: Tags) => Object.entries(tags).map(([key, value]) => MetricLabel.make(key, value))
 
 /**
- * Counted without an effect, and with the tags in the key: a few nanoseconds,
- * where `Metric.tagged` and an effect would be microseconds on each call.
+ * Updates the metric without an effect and with the tags in its key: this takes
+ * nanoseconds per call, `Metric.tagged` in an effect takes microseconds.
  */
 const counter = (name: string, description: string) => (tags: Tags) => {
   const key = MetricKey.counter(`effect_recovery_${name}`, { description })
@@ -17,15 +17,15 @@ const counter = (name: string, description: string) => (tags: Tags) => {
   return (by = 1) => metric.unsafeUpdate(by, [])
 }
 
-// Every metric of the library: its name and what it counts.
+// All metrics of the library: name and description.
 const breakerCalls = counter("breaker_calls", "Calls a circuit breaker saw, by result")
-const breakerChanges = counter("breaker_changes", "Changes of state of a circuit breaker, by the new state")
-const bulkheadRefused = counter("bulkhead_refused", "Calls a bulkhead had no place for")
-const budgetRefused = counter("budget_refused", "Retries not made because their budget was used up")
-const faults = counter("faults", "Failures a recovery was asked about, by category")
+const breakerChanges = counter("breaker_changes", "State changes of a circuit breaker, by the new state")
+const bulkheadRefused = counter("bulkhead_refused", "Calls refused by a full bulkhead")
+const budgetRefused = counter("budget_refused", "Retries refused by an empty retry budget")
+const faults = counter("faults", "Failures handled by recoveries, by category")
 const decisions = counter("decisions", "Decisions of recoveries, by strategy")
-const recoveries = counter("recoveries", "Recoveries that came to an end, by outcome")
-const lockWaits = counter("lock_waits", "Locks that were asked for, by kind and result")
+const recoveries = counter("recoveries", "Recoveries that ended, by outcome")
+const lockWaits = counter("lock_waits", "Lock acquisitions, by kind and result")
 const lockWaited = counter("lock_waited_millis", "Milliseconds waited for locks, by kind")
 const breakerState = MetricKey.gauge("effect_recovery_breaker_state", {
   description: "0 closed, 1 half-open, 2 open, 3 isolated"
@@ -33,7 +33,7 @@ const breakerState = MetricKey.gauge("effect_recovery_breaker_state", {
 
 const states = { closed: 0, "half-open": 1, open: 2, isolated: 3 } as const
 
-/** The names of those that refuse calls, as far as they have one of their own. */
+/** The names of the breakers that are open or isolated. Breakers of keyed groups have no gauge and are missing. */
 export const openBreakers = (): ReadonlyArray<string> =>
   Metric.unsafeSnapshot().flatMap(({ metricKey, metricState }) =>
     metricKey.name === breakerState.name && MetricState.isGaugeState(metricState) && metricState.value >= states.open
@@ -41,8 +41,8 @@ export const openBreakers = (): ReadonlyArray<string> =>
       : []
   )
 
-/** Of one breaker, or of all breakers of a keyed group, whose keys would be too many tags. */
-export const forBreaker = (breaker: string, isGroup: boolean) => {
+/** Metrics of one breaker, or of a whole keyed group: a tag per key would be unbounded. */
+export const breakerMetrics = (breaker: string, isGroup: boolean) => {
   const gauge = isGroup
     ? undefined
     : Metric.fromMetricKey(MetricKey.taggedWithLabels(breakerState, labels({ breaker })))
@@ -60,31 +60,31 @@ export const forBreaker = (breaker: string, isGroup: boolean) => {
   }
 }
 
-export const forBulkhead = (bulkhead: string) => ({ refused: bulkheadRefused({ bulkhead }) })
+export const bulkheadMetrics = (bulkhead: string) => ({ refused: bulkheadRefused({ bulkhead }) })
 
-export const forBudget = (budget: string) => ({ refused: budgetRefused({ budget }) })
+export const budgetMetrics = (budget: string) => ({ refused: budgetRefused({ budget }) })
 
-type LockMeter = (result: "acquired" | "timeout", millis: number) => void
+type LockMetrics = (result: "acquired" | "timeout", millis: number) => void
 
-/** Programs have few kinds of locks, and acquire them often. */
-const locks = new Map<string, LockMeter>()
+/** Cached, since programs have few kinds of locks and acquire them often. */
+const locks = new Map<string, LockMetrics>()
 
-/** Of a kind of lock: the names are too many. */
-export const forLock = (kind: string): LockMeter => {
+/** Metrics of one kind of lock: a tag per lock name would be unbounded. */
+export const lockMetrics = (kind: string): LockMetrics => {
   const known = locks.get(kind)
   if (known !== undefined) return known
   const waited = lockWaited({ kind })
   const waits = { acquired: lockWaits({ kind, result: "acquired" }), timeout: lockWaits({ kind, result: "timeout" }) }
-  const meter: LockMeter = (result, millis) => {
+  const metrics: LockMetrics = (result, millis) => {
     waits[result]()
     waited(millis)
   }
-  locks.set(kind, meter)
-  return meter
+  locks.set(kind, metrics)
+  return metrics
 }
 
-/** Of a recovery; all of those without a name are counted as one. */
-export const forRecovery = (recovery = "unnamed") => ({
+/** Metrics of one recovery. All recoveries without a name share the name "unnamed". */
+export const recoveryMetrics = (recovery = "unnamed") => ({
   fault: (category: string) => faults({ recovery, category })(),
   decision: (strategy: string, decision: string) => decisions({ recovery, strategy, decision })(),
   ended: (outcome: string) => recoveries({ recovery, outcome })()

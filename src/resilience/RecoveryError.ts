@@ -1,11 +1,16 @@
+/**
+ * The errors of recoveries and of the policies that protect calls.
+ *
+ * @since 0.1.0
+ */
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import type * as Fault from "../Fault.js"
-import type { Declaration } from "../Fault.js"
-import { declaredKey, messageOf, tagOf } from "./fault/subject.js"
+import type * as Fault from "./Fault.js"
+import type { Declaration } from "./Fault.js"
+import { declaredKey, messageOf, tagOf } from "./internal/fault/subject.js"
 
 /** A schema class would check each refusal it makes, and refusals are made by the thousand; so only its codec does. */
 function asSchema<A extends Fields, Fields extends object, I>(
@@ -372,5 +377,22 @@ export class RewindRefused extends Schema.TaggedError<RewindRefused>("effect-rec
       Invalid: this.detail
     }[this.reason]
     return `Run "${this.run}" cannot be rewound to ${this.point} (${this.reason}). ${advice}`
+  }
+}
+
+/**
+ * An option of a policy is outside its bounds. Thrown while the policy is
+ * built, since such a policy is a bug of the program.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class PolicyInvalid extends Data.TaggedError("PolicyInvalid")<{
+  readonly option: string
+  readonly value: unknown
+  readonly expected: string
+}> {
+  override get message(): string {
+    return `The option "${this.option}" is ${String(this.value)}; give ${this.expected}.`
   }
 }

@@ -4,13 +4,13 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Tracer from "effect/Tracer"
 
-const untraced = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+const defaultTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
-/** Somebody traces: inside another span, or with a tracer of their own. */
+/** Whether the fiber is inside a span or has a tracer other than the default, which exports nothing. */
 export const isTraced = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean =>
-  fiber.currentSpan !== undefined || fiber.currentTracer !== untraced
+  fiber.currentSpan !== undefined || fiber.currentTracer !== defaultTracer
 
-/** A span for those who trace. Nobody else would see it, and it costs as much as a step. */
+/** Adds a span if the fiber is traced. An untraced span is invisible and costs as much as a step. */
 export const traced = <A, E, R>(
   name: string,
   attributes: () => Record<string, unknown>,
@@ -23,5 +23,5 @@ export const withSpan = <A, E, R>(
   attributes: Record<string, unknown>,
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  // A span adds nothing but itself to the context.
+  // A span adds only itself to the context, so R is unchanged.
   Effect.withSpan(self, name, { attributes, captureStackTrace: false }) as Effect.Effect<A, E, R>

@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Answer, Graph, RetryPolicy, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Testing } from "effect-recovery/testing"
+import { a, Bad, flow, memoryProcess, noted } from "../support/durable.js"
 import { backends } from "../support/storages.js"
 
 class Broken extends Schema.TaggedError<Broken>()("Broken", { what: Schema.String }) {}
@@ -259,5 +261,79 @@ describe("making a graph", () => {
       `  n1["x#34;]--#62;y#59; #60;b#62;#35;1#60;/b#62;"]`,
       "  n0 --> n1"
     ])
+  })
+})
+
+describe("a graph in memory", () => {
+  const asking = Graph.node(
+    Step.make("asking", { success: Schema.Number, error: Bad, run: new Bad(), recover: { Bad: Strategy.manual() } })
+  )
+
+  const other = Graph.node(noted("other"))
+
+  it.scoped("runs its other nodes while one node asks", () =>
+    Effect.gen(function* () {
+      const { layer, lines } = yield* memoryProcess()
+      const graph = Graph.make("g", { asking, other })
+      const run = Workflow.make("w", { error: Bad }, () => Effect.asVoid(Graph.run(graph, { concurrency: 1 })))
+      const suspended = yield* Effect.provide(Effect.flip(Workflow.execute(run, { id: "1" })), layer)
+      assert.strictEqual(suspended._tag, "RunSuspended")
+      assert.deepStrictEqual(yield* lines, ["other"])
+    })
+  )
+
+  it.scoped("is told apart from another graph and a section of the same name", () =>
+    Effect.gen(function* () {
+      const { layer, lines } = yield* memoryProcess()
+      const graph = Graph.make("g", { other })
+      const third = Graph.make("g", { third: Graph.node(noted("third")) })
+      let isFirst = true
+      const body = Effect.gen(function* () {
+        yield* Graph.run(graph)
+        yield* Graph.run(third)
+        yield* Graph.run(graph)
+        yield* a.pipe(Workflow.section("g"))
+        if (isFirst) yield* Effect.die("stopped")
+      })
+      yield* Effect.gen(function* () {
+        yield* Effect.exit(Workflow.execute(flow(body), { id: "1" }))
+        isFirst = false
+        yield* Workflow.execute(flow(body), { id: "1" })
+        const drawn = Graph.toMermaid(graph, yield* Workflow.status("1"))
+        assert.include(drawn, "other: completed")
+      }).pipe(Effect.provide(layer))
+      assert.deepStrictEqual(yield* lines, ["other", "third", "other", "a"])
+    })
+  )
+
+  it.scoped("refuses a concurrency below 1 or not whole", () =>
+    Effect.gen(function* () {
+      const { layer } = yield* memoryProcess()
+      for (const concurrency of [0, -1, 0.5, Number.NaN]) {
+        const run = flow(Graph.run(Graph.make("g", { other }), { concurrency }))
+        const exit = yield* Effect.exit(Effect.provide(Workflow.execute(run, { id: String(concurrency) }), layer))
+        assert.isTrue(Exit.isFailure(exit) && String(exit.cause).includes("RangeError"))
+      }
+    })
+  )
+
+  it.scoped("keeps null and undefined as partial outputs", () =>
+    Effect.gen(function* () {
+      const { layer } = yield* memoryProcess()
+      const nothing = Graph.node(
+        Step.make("nothing", { success: Schema.NullOr(Schema.String), run: Effect.succeed(null) })
+      )
+      const none = Graph.node(Step.make("none", { run: Effect.void }))
+      const failing = Graph.node(Step.make("failing", { error: Bad, run: new Bad() }))
+      const graph = Graph.make("g", { nothing, none, failing })
+      const run = Workflow.make("w", { error: Bad }, () => Effect.asVoid(Graph.run(graph)))
+      const error = yield* Effect.provide(Effect.flip(Workflow.execute(run, { id: "1" })), layer)
+      if (error._tag !== "GraphFailed") return assert.fail(error._tag)
+      assert.deepStrictEqual(yield* Graph.partial(graph, error), { nothing: null, none: undefined })
+    })
+  )
+
+  it("refuses a function around a step, which would hide the step's name", () => {
+    assert.throws(() => Graph.node({ other }, ({ other }) => noted(other)), "Step.make")
   })
 })

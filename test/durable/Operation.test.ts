@@ -1,11 +1,23 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
-import { Checkpoint, Operation, Recovery, RecoveryPolicy, RetryPolicy, Strategy, Workflow } from "effect-recovery"
+import {
+  Checkpoint,
+  CircuitBreaker,
+  Operation,
+  Recovery,
+  RecoveryPolicy,
+  RetryPolicy,
+  Strategy,
+  Workflow
+} from "effect-recovery"
+import { memoryProcess } from "../support/durable.js"
 import { backends } from "../support/storages.js"
+import { turns } from "../support/time.js"
 
 class Down extends Schema.TaggedError<Down>()("Down", {}) {}
 
@@ -100,3 +112,49 @@ for (const backend of backends) {
     )
   })
 }
+
+describe("an operation is not recorded as ended", () => {
+  it.scoped("when an open breaker refuses it", () =>
+    Effect.gen(function* () {
+      const { layer } = yield* memoryProcess()
+      yield* Effect.gen(function* () {
+        const breaker = yield* CircuitBreaker.make({ name: "b" })
+        const op = yield* Recovery.recoverable({
+          name: "op",
+          retry: RetryPolicy.none,
+          breaker,
+          persist: Operation.persist({ success: Schema.Number })
+        })
+        yield* breaker.isolate
+        const refused = yield* Effect.flip(op(Effect.succeed(1), { id: "1" }))
+        assert.strictEqual(refused._tag, "CircuitOpen")
+        yield* breaker.reset
+        assert.strictEqual(yield* op(Effect.succeed(1), { id: "1" }), 1)
+      }).pipe(Effect.provide(layer))
+    })
+  )
+
+  it.scoped("when a full bulkhead refuses it; an ended one answers without a place", () =>
+    Effect.gen(function* () {
+      const { layer } = yield* memoryProcess()
+      yield* Effect.gen(function* () {
+        const op = yield* Recovery.recoverable({
+          name: "op",
+          retry: RetryPolicy.none,
+          bulkhead: { maxConcurrent: 1, maxQueue: 0 },
+          persist: Operation.persist({ success: Schema.Number })
+        })
+        const gate = yield* Deferred.make<void>()
+        yield* op(Effect.succeed(1), { id: "a/b" })
+        const busy = yield* Effect.fork(op(Effect.as(Deferred.await(gate), 2), { id: "2" }))
+        yield* turns(5)
+        assert.strictEqual(yield* op(Effect.succeed(3), { id: "a/b" }), 1)
+        const full = yield* Effect.flip(op(Effect.succeed(3), { id: "3" }))
+        assert.strictEqual(full._tag, "BulkheadFull")
+        yield* Deferred.succeed(gate, undefined)
+        yield* busy
+        assert.strictEqual(yield* op(Effect.succeed(3), { id: "3" }), 3)
+      }).pipe(Effect.provide(layer))
+    })
+  )
+})

@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { Checkpoint, Parameters, RetryPolicy, State, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
+import { Bad, memoryProcess } from "../support/durable.js"
 import { backends } from "../support/storages.js"
 
 class Failed extends Schema.TaggedError<Failed>()("Failed", {}) {}
@@ -361,3 +362,108 @@ for (const backend of backends) {
     )
   })
 }
+
+describe("State in memory", () => {
+  it.scoped("counts every update of concurrent steps and fibers", () =>
+    Effect.gen(function* () {
+      const { context } = yield* memoryProcess()
+      const add = Step.make("add", {
+        run: Effect.zipRight(
+          Count.update((n) => n + 1),
+          Effect.yieldNow()
+        )
+      })
+      const workflow = Workflow.make("parallel", { success: Schema.Number }, () =>
+        Effect.forEach([1, 2, 3, 4, 5], (i) => Workflow.section("item", i)(add), { concurrency: 5 }).pipe(
+          Effect.zipRight(Count.get)
+        )
+      )
+      assert.strictEqual(yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), context), 5)
+      const many = Effect.forEach(Array.from({ length: 20 }), () => Count.update((n) => n + 1), {
+        concurrency: "unbounded"
+      })
+      assert.strictEqual(yield* Effect.provide(Effect.zipRight(many, Count.get), State.layer), 20)
+    })
+  )
+
+  it.scoped("restored by Checkpoint.scoped is restored in the journal too", () =>
+    Effect.gen(function* () {
+      const { context } = yield* memoryProcess()
+      const scope = Effect.scoped(
+        Checkpoint.scoped(Count).pipe(Effect.zipRight(Count.set(2)), Effect.zipRight(Effect.fail("no")))
+      )
+      const workflow = Workflow.make("scoped", { success: Schema.Number }, () =>
+        Count.set(1).pipe(Effect.zipRight(Effect.ignore(scope)), Effect.zipRight(Count.get))
+      )
+      assert.strictEqual(yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), context), 1)
+      assert.deepStrictEqual(yield* Effect.provide(State.read(Count, "1"), context), Option.some(1))
+    })
+  )
+
+  it.scoped("written by a compensation keeps the value of the rollback", () =>
+    Effect.gen(function* () {
+      const { context } = yield* memoryProcess()
+      const add = Step.make("add", {
+        run: Count.update((n) => n + 1),
+        compensate: () => Count.update((n) => n - 1)
+      })
+      const workflow = Workflow.make("undo", { success: Schema.Number }, () =>
+        Transaction.run(Effect.zipRight(add, new Bad())).pipe(Effect.ignore, Effect.zipRight(Count.get))
+      )
+      assert.strictEqual(yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), context), 0)
+    })
+  )
+
+  it.scoped("written by a failed alternate is dropped", () =>
+    Effect.gen(function* () {
+      const { context } = yield* memoryProcess()
+      const detour = Step.make("detour", {
+        error: Bad,
+        run: Effect.fail(new Bad()),
+        recover: {
+          Bad: Strategy.sequence(
+            Strategy.alternate((_: Bad) => Effect.zipRight(Count.set(7), new Bad())),
+            Strategy.skip()
+          )
+        }
+      })
+      const workflow = Workflow.make("detour", { success: Schema.Number }, () => Effect.zipRight(detour, Count.get))
+      assert.strictEqual(yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), context), 0)
+    })
+  )
+
+  it.scoped("is read from outside under a name with slashes, spaces and #", () =>
+    Effect.gen(function* () {
+      const { context } = yield* memoryProcess()
+      const Odd = State.make("files/done #1", Schema.Number, 0)
+      const workflow = Workflow.make("odd", {}, () => Odd.set(3))
+      yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), context)
+      assert.deepStrictEqual(yield* Effect.provide(State.read(Odd, "1"), context), Option.some(3))
+    })
+  )
+
+  it.effect("emits each change once, also to a undoableAfter reader", () =>
+    Effect.gen(function* () {
+      const seen = yield* Effect.fork(
+        Stream.runCollect(
+          Stream.take(
+            Stream.tap(Count.changes, () => Effect.repeatN(Effect.yieldNow(), 20)),
+            4
+          )
+        )
+      )
+      yield* Effect.repeatN(Effect.yieldNow(), 10)
+      for (const n of [5, 6, 7]) yield* Count.set(n)
+      assert.deepStrictEqual(Chunk.toReadonlyArray(yield* Fiber.join(seen)), [0, 5, 6, 7])
+    }).pipe(Effect.provide(State.layer))
+  )
+
+  it.effect("imports a whole group or nothing", () =>
+    Effect.gen(function* () {
+      const Small = State.make("small", Schema.Number, 0, { validate: (n) => (n > 5 ? "too large" : undefined) })
+      const both = State.group({ count: Count, small: Small })
+      assert.strictEqual((yield* Effect.flip(both.importJson(`{"count":1,"small":9}`)))._tag, "StateRejected")
+      assert.deepStrictEqual(yield* both.get, { count: 0, small: 0 })
+    }).pipe(Effect.provide(State.layer))
+  )
+})

@@ -9,7 +9,9 @@ import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import { Answer, RetryPolicy, Signal, Step, Strategy, Worker, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
+import { flow, memoryProcess } from "../support/durable.js"
 import { backends } from "../support/storages.js"
+import { turns } from "../support/time.js"
 
 class Flaky extends Schema.TaggedError<Flaky>()("Flaky", {}) {}
 
@@ -241,3 +243,57 @@ for (const backend of backends) {
     )
   })
 }
+
+describe("a worker in memory", () => {
+  it.scoped("does not report a run as stuck that another caller has ended", () =>
+    Effect.gen(function* () {
+      const { layer } = yield* memoryProcess()
+      let broken = true
+      const bug = flow(Effect.suspend(() => (broken ? Effect.die("a bug") : Effect.void)))
+      yield* Effect.gen(function* () {
+        const worker = yield* Worker.Worker
+        yield* Workflow.start(bug, { id: "1" })
+        yield* Effect.repeat(Effect.zipRight(turns(2), worker.health), { until: ({ stuck }) => stuck.length === 1 })
+        broken = false
+        yield* Workflow.execute(bug, { id: "1" })
+        assert.deepStrictEqual((yield* worker.health).stuck, [])
+      }).pipe(Effect.provide(Layer.provideMerge(Worker.layer([bug]), layer)))
+      yield* Effect.gen(function* () {
+        yield* Workflow.start(bug, { id: "2" })
+        const before = yield* Workflow.status("2")
+        yield* TestClock.adjust("1 hour")
+        yield* Workflow.start(bug, { id: "2" })
+        assert.deepStrictEqual(yield* Workflow.status("2"), before)
+        const other = Workflow.make("other", {}, () => Effect.void)
+        const mismatch = yield* Effect.flip(Workflow.start(other, { id: "2" }))
+        assert.strictEqual(mismatch._tag, "RunMismatch")
+      }).pipe(Effect.provide(layer))
+    })
+  )
+
+  it.scoped("backs off a run that interrupts itself", () =>
+    Effect.gen(function* () {
+      const { layer } = yield* memoryProcess()
+      let times = 0
+      const self = flow(
+        Effect.suspend(() =>
+          Effect.zipRight(
+            Effect.sync(() => void times++),
+            Effect.interrupt
+          )
+        )
+      )
+      yield* Effect.gen(function* () {
+        const worker = yield* Worker.Worker
+        yield* Workflow.start(self, { id: "1" })
+        yield* Effect.repeat(Effect.zipRight(turns(2), worker.health), { until: ({ stuck }) => stuck.length === 1 })
+        for (let i = 0; i < 12; i++) {
+          yield* TestClock.adjust("5 seconds")
+          yield* turns(5)
+        }
+        // After 5, 10 and 20 seconds.
+        assert.strictEqual(times, 4)
+      }).pipe(Effect.provide(Layer.provideMerge(Worker.layer([self]), layer)))
+    })
+  )
+})

@@ -1,16 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/TestClock"
 import { Recovery, RetryPolicy, State, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
+import { Bad, failsOnce, linesOf, memoryProcess, Numbers, undoable } from "../support/durable.js"
 import { backends } from "../support/storages.js"
-
-class Bad extends Schema.TaggedError<Bad>()("Bad", {}) {}
-
-const noted = (name: string) => Step.make(name, { run: Ledger.done(name), compensate: () => Ledger.undone(name) })
 
 /** Fails as often as it says, over all processes. */
 const failing = (name: string, times: number) =>
@@ -22,9 +21,6 @@ const failing = (name: string, times: number) =>
       if (before < times) yield* new Bad()
     })
   })
-
-const linesOf = (ledger: Ledger.Service) =>
-  Effect.map(ledger.lines, (lines) => lines.map(({ effect, kind }) => (kind === "done" ? effect : `undo ${effect}`)))
 
 for (const backend of backends) {
   const store = Effect.map(backend.make, (place) => place.store)
@@ -46,7 +42,7 @@ for (const backend of backends) {
         const { layer, lines } = yield* setup
         const make = (times: number) =>
           Workflow.make(`restart${times}`, { error: Bad, success: Schema.String }, () =>
-            Transaction.run(Effect.zipRight(noted("a"), noted("b"))).pipe(
+            Transaction.run(Effect.zipRight(undoable("a"), undoable("b"))).pipe(
               Effect.zipRight(failing(`c${times}`, times)),
               Recovery.recover({ Bad: Strategy.restart() }),
               Effect.as("fine")
@@ -70,7 +66,7 @@ for (const backend of backends) {
         const { layer, lines } = yield* setup
         const make = (name: string, from: string) =>
           Workflow.make(name, { error: Bad, success: Schema.String }, () =>
-            Effect.zipRight(noted("a"), failing(name, 1)).pipe(
+            Effect.zipRight(undoable("a"), failing(name, 1)).pipe(
               Transaction.run(),
               Effect.zipRight(Effect.void),
               (body) => Effect.zipRight(Step.make("first", { run: Ledger.done("first") }), body),
@@ -97,11 +93,11 @@ for (const backend of backends) {
           run: Effect.flatMap(Ledger.lines, (lines) =>
             lines.filter(({ effect }) => effect === "c").length < 2 ? Effect.fail(new Bad()) : Effect.void
           ),
-          recover: { Bad: Strategy.restartFrom(noted("b")) }
+          recover: { Bad: Strategy.restartFrom(undoable("b")) }
         })
         const workflow = Workflow.make("from", { error: Bad }, () =>
           Transaction.run(
-            noted("a").pipe(Effect.zipRight(noted("b")), Effect.zipRight(noted("c")), Effect.zipRight(check))
+            undoable("a").pipe(Effect.zipRight(undoable("b")), Effect.zipRight(undoable("c")), Effect.zipRight(check))
           )
         )
         yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), layer)
@@ -114,7 +110,7 @@ for (const backend of backends) {
         const { layer, ledger } = yield* setup
         const item = (i: number) =>
           Effect.gen(function* () {
-            yield* noted(`start${i}`)
+            yield* undoable(`start${i}`)
             yield* Recovery.recover(failing(`work${i}`, i === 1 ? 2 : 0), { Bad: Strategy.restartIteration() })
           }).pipe(Transaction.run(), Workflow.section("item", i))
         const workflow = Workflow.make("items", { error: Bad }, () =>
@@ -142,7 +138,7 @@ for (const backend of backends) {
           yield* Count.update((n) => n + 1)
           const inside = Effect.gen(function* () {
             yield* Count.update((n) => n + 10)
-            yield* noted("a")
+            yield* undoable("a")
             yield* Recovery.recover(failing("b", 2), { Bad: Strategy.rollback() })
           })
           yield* Transaction.run(inside)
@@ -158,8 +154,8 @@ for (const backend of backends) {
       Effect.gen(function* () {
         const { layer } = yield* setup
         const pivot = Step.make("pivot", { run: Effect.void, pivot: true })
-        const rolledBack = noted("inside").pipe(
-          Effect.zipRight(noted("later")),
+        const rolledBack = undoable("inside").pipe(
+          Effect.zipRight(undoable("later")),
           Effect.zipRight(Effect.fail(new Bad())),
           Transaction.run({ name: "gone" }),
           Effect.ignore
@@ -169,7 +165,7 @@ for (const backend of backends) {
           strategy: Strategy.Strategy<Bad, never, Strategy.RewindRefused | Strategy.Exhausted, Strategy.Rewinder>
         ) =>
           Workflow.make("refused", { error: Bad, success: Schema.String }, () =>
-            noted("start").pipe(
+            undoable("start").pipe(
               Effect.zipRight(pivot),
               Effect.zipRight(rolledBack),
               Effect.zipRight(Workflow.section("end")(failing(`end${id}`, 1))),
@@ -198,10 +194,10 @@ for (const backend of backends) {
     it.live("a rewind is made once, wherever a process ends", () =>
       Effect.gen(function* () {
         const workflow = Workflow.make("rewind", { error: Bad, success: Schema.String }, () =>
-          Transaction.run(Effect.zipRight(noted("a"), noted("b"))).pipe(
+          Transaction.run(Effect.zipRight(undoable("a"), undoable("b"))).pipe(
             Effect.zipRight(failing("c", 1)),
             Recovery.recover({ Bad: Strategy.restartFrom("transaction/b") }),
-            Effect.zipRight(Transaction.run(noted("d"))),
+            Effect.zipRight(Transaction.run(undoable("d"))),
             Effect.as("fine")
           )
         )
@@ -222,7 +218,7 @@ for (const backend of backends) {
           "outside",
           { error: Bad, input: Schema.String, success: Schema.String },
           (input) =>
-            Effect.all([noted("a"), noted("b"), noted("c")], { discard: true }).pipe(
+            Effect.all([undoable("a"), undoable("b"), undoable("c")], { discard: true }).pipe(
               Transaction.run(),
               Effect.as(input)
             )
@@ -258,7 +254,9 @@ for (const backend of backends) {
           compensate: () => (broken ? Effect.fail("no") : Ledger.undone("stubborn"))
         })
         const workflow = Workflow.make("half", { success: Schema.String }, () =>
-          Transaction.run(Effect.all([noted("a"), stubborn, noted("b")], { discard: true })).pipe(Effect.as("fine"))
+          Transaction.run(Effect.all([undoable("a"), stubborn, undoable("b")], { discard: true })).pipe(
+            Effect.as("fine")
+          )
         )
         const run = Effect.provide(Workflow.execute(workflow, { id: "1" }), layer)
         yield* run
@@ -279,7 +277,10 @@ for (const backend of backends) {
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const workflow = Workflow.make("fork", { success: Schema.String }, () =>
-          Effect.all([noted("a"), noted("b"), noted("c")], { discard: true }).pipe(Transaction.run(), Effect.as("fine"))
+          Effect.all([undoable("a"), undoable("b"), undoable("c")], { discard: true }).pipe(
+            Transaction.run(),
+            Effect.as("fine")
+          )
         )
         yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), layer)
         const fork = Workflow.fork("1", { as: "2", to: Workflow.beforeStep("transaction/c") })
@@ -292,3 +293,118 @@ for (const backend of backends) {
     )
   })
 }
+
+describe("rewinds in memory", () => {
+  it.scoped("do not wait for the reads of a body: list, stats and isValid", () =>
+    Effect.gen(function* () {
+      const { context, story } = yield* memoryProcess()
+      const check = failsOnce("check", Strategy.restart())
+      const body = Effect.gen(function* () {
+        yield* Numbers.list()
+        yield* Numbers.stats()
+        yield* Numbers.isValid("1")
+        yield* undoable("a")
+        yield* check
+      })
+      const workflow = Workflow.make("looks", { error: Bad }, () => Transaction.run(body))
+      yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), context)
+      assert.strictEqual(yield* story, "a undo a a")
+    })
+  )
+
+  it.scoped("run a finalizer that is a step, then replay from the point", () =>
+    Effect.gen(function* () {
+      const { context, story } = yield* memoryProcess()
+      const work = failsOnce("work", Strategy.restart())
+      const body = Effect.acquireUseRelease(
+        undoable("lock"),
+        () => work,
+        () => Effect.orDie(undoable("unlock"))
+      )
+      const workflow = Workflow.make("finalizer", { error: Bad }, () => Transaction.run(body))
+      const fiber = yield* Effect.fork(Effect.provide(Workflow.execute(workflow, { id: "1" }), context))
+      for (let i = 0; i < 20; i++) {
+        yield* Effect.repeatN(Effect.yieldNow(), 400)
+        yield* TestClock.adjust("1 second")
+      }
+      yield* Fiber.join(fiber)
+      assert.match(yield* story, /undo lock.* lock unlock$/)
+    })
+  )
+
+  it.scoped("count the limit of each point of one strategy separately", () =>
+    Effect.gen(function* () {
+      const { context, story } = yield* memoryProcess()
+      let times = 0
+      const work = Step.make("work", {
+        error: Bad,
+        run: Effect.suspend(() => (++times < 3 ? Effect.fail(new Bad()) : Effect.void)),
+        recover: {
+          Bad: Strategy.sequence(Strategy.restartFrom("b", { times: 1 }), Strategy.restartFrom("a", { times: 1 }))
+        }
+      })
+      const workflow = Workflow.make("points", { error: Bad }, () =>
+        Transaction.run(Effect.all([undoable("a"), undoable("b"), work], { discard: true }))
+      )
+      yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), context)
+      assert.strictEqual(yield* story, "a b undo b b undo b undo a a b")
+    })
+  )
+
+  it.scoped("that are interrupted leave the run open, and continue with the next execution", () =>
+    Effect.gen(function* () {
+      const { context, story } = yield* memoryProcess()
+      let broken = true
+      const stubborn = Step.make("stubborn", {
+        run: Ledger.done("stubborn"),
+        compensate: () =>
+          broken ? Effect.fail("no") : Effect.zipRight(Effect.sleep("1 second"), Ledger.undone("stubborn"))
+      })
+      const workflow = Workflow.make("interrupted", { success: Schema.String }, () =>
+        Transaction.run(Effect.all([undoable("a"), stubborn], { discard: true })).pipe(Effect.as("fine"))
+      )
+      const run = Effect.provide(Workflow.execute(workflow, { id: "1" }), context)
+      yield* run
+      yield* Effect.exit(Effect.provide(Workflow.rewind(workflow, "1", Workflow.fromStart), context))
+      broken = false
+      const fiber = yield* Effect.fork(run)
+      yield* Effect.repeatN(Effect.yieldNow(), 1_000)
+      yield* Fiber.interruptFork(fiber)
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.await(fiber)
+      assert.strictEqual((yield* Effect.provide(Workflow.status("1"), context)).status, "stopped")
+      assert.strictEqual(yield* run, "fine")
+      assert.strictEqual(yield* story, "a stubborn undo a undo stubborn a stubborn")
+    })
+  )
+
+  it.scoped("from outside are refused at a pivot that was committed with rows", () =>
+    Effect.gen(function* () {
+      const { context } = yield* memoryProcess()
+      const pivot = Step.transactional("ship", { run: Effect.void, pivot: true })
+      const workflow = Workflow.make("ship", {}, () => pivot)
+      yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), context)
+      const refused = yield* Effect.flip(Effect.provide(Workflow.rewind(workflow, "1", Workflow.fromStart), context))
+      assert.strictEqual(refused._tag === "RewindRefused" ? refused.reason : refused._tag, "Pivot")
+    })
+  )
+
+  it.scoped("fail with the names of steps that the changed program no longer runs", () =>
+    Effect.gen(function* () {
+      const { context, story } = yield* memoryProcess()
+      const make = (steps: ReadonlyArray<string>) =>
+        Workflow.make("edited", {}, () =>
+          Transaction.run(Effect.forEach(steps, (name) => undoable(name), { discard: true }))
+        )
+      yield* Effect.provide(Workflow.execute(make(["a", "b"]), { id: "1" }), context)
+      const fiber = yield* Effect.fork(
+        Effect.flip(Effect.provide(Workflow.rewind(make(["b"]), "1", Workflow.fromStart), context))
+      )
+      yield* Effect.repeatN(Effect.yieldNow(), 1_000)
+      yield* TestClock.adjust("10 seconds")
+      const error = yield* Fiber.join(fiber)
+      assert.deepStrictEqual(error._tag === "RewindFailed" ? error.remaining : error, ["transaction/a"])
+      assert.strictEqual(yield* story, "a b undo b")
+    })
+  )
+})

@@ -14,17 +14,13 @@ import {
   Workflow
 } from "effect-recovery"
 import { Ledger, Testing } from "effect-recovery/testing"
+import { Bad, undoable } from "../support/durable.js"
 import { backends } from "../support/storages.js"
-
-class Bad extends Schema.TaggedError<Bad>()("Bad", {}) {}
 
 const Size = Parameters.make("size", Schema.Number, 8)
 const Progress = Checkpoint.make("progress", { schema: Schema.Number })
 
 const twice = RetryPolicy.fixed({ maxRetries: 2, delay: "3 seconds", jitter: "none" })
-
-/** Undone by rewinds, without a transaction around it. */
-const noted = (name: string) => Step.make(name, { run: Ledger.done(name), compensate: () => Ledger.undone(name) })
 
 /** Fails as often as it says, by what is in the ledger: that outlives the process. */
 const failing = (times: number, recover: object = {}) =>
@@ -127,7 +123,7 @@ const cases: Readonly<Record<string, Case>> = {
     answers: () => answering(Answer.json("no number"))
   },
   "manual, answered with a rewind": {
-    body: Effect.zipRight(noted("before"), failingUntilUndone("before", { Bad: Strategy.manual() })),
+    body: Effect.zipRight(undoable("before"), failingUntilUndone("before", { Bad: Strategy.manual() })),
     answers: () => answering(Answer.rewind(Workflow.fromStart)),
     repeats: true
   },
@@ -136,25 +132,25 @@ const cases: Readonly<Record<string, Case>> = {
     answers: () => answering(Answer.retry)
   },
   "manual, in a transaction that fails": {
-    body: Transaction.run(Effect.zipRight(noted("first"), failing(9, { Bad: Strategy.manual() }))).pipe(
+    body: Transaction.run(Effect.zipRight(undoable("first"), failing(9, { Bad: Strategy.manual() }))).pipe(
       Effect.catchTag("RollbackFailed", Effect.die)
     ) as Case["body"],
     answers: () => answering(Answer.abort)
   },
   restart: {
-    body: Effect.zipRight(noted("before"), failingUntilUndone("before", { Bad: Strategy.restart() })),
+    body: Effect.zipRight(undoable("before"), failingUntilUndone("before", { Bad: Strategy.restart() })),
     repeats: true
   },
   restartFrom: {
     body: Effect.zipRight(
-      Effect.zipRight(noted("before"), noted("again")),
+      Effect.zipRight(undoable("before"), undoable("again")),
       failingUntilUndone("again", { Bad: Strategy.restartFrom("again") })
     ),
     repeats: true
   },
   restartIteration: {
     body: Effect.forEach([1, 2], (i) =>
-      Effect.zipRight(noted("before"), failingUntilUndone("before", { Bad: Strategy.restartIteration() })).pipe(
+      Effect.zipRight(undoable("before"), failingUntilUndone("before", { Bad: Strategy.restartIteration() })).pipe(
         Workflow.section("turn", i)
       )
     ),
@@ -162,14 +158,14 @@ const cases: Readonly<Record<string, Case>> = {
   },
   rollback: {
     body: Transaction.run(
-      Effect.zipRight(noted("before"), failingUntilUndone("before", { Bad: Strategy.rollback() }))
+      Effect.zipRight(undoable("before"), failingUntilUndone("before", { Bad: Strategy.rollback() }))
     ).pipe(Effect.catchTag("RollbackFailed", Effect.die)) as Case["body"],
     repeats: true
   },
   resume: {
-    body: noted("before").pipe(
+    body: undoable("before").pipe(
       Effect.zipRight(Progress.save(1)),
-      Effect.zipRight(noted("after")),
+      Effect.zipRight(undoable("after")),
       Effect.zipRight(failingUntilUndone("after", { Bad: Strategy.resume(Progress) })),
       Effect.catchTags({ StorageError: Effect.die, JournalError: Effect.die })
     ) as Case["body"],

@@ -15,7 +15,8 @@ import * as FiberId from "effect/FiberId"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { Fault, Recovery } from "effect-recovery"
+import { Fault, Recovery, RetryPolicy } from "effect-recovery"
+import { alwaysFailing, toTheEnd } from "../support/resilience.js"
 
 const classify = (failure: unknown) => Effect.runSync(Fault.classify(failure))
 
@@ -372,5 +373,41 @@ describe("Fault.classify", () => {
         assert.isString(fault.fingerprint)
       })
     )
+  })
+})
+
+describe("Fault.classify of unusual errors", () => {
+  it.effect("reads the error inside of Effect.tryPromise's UnknownException", () =>
+    Effect.gen(function* () {
+      const faultOf = (message: string) =>
+        Effect.flatMap(Effect.flip(Effect.tryPromise(() => Promise.reject(new Error(message)))), Fault.classify)
+      const [one, other] = [yield* faultOf("parse failed"), yield* faultOf("totally different")]
+      assert.strictEqual(one.message, "parse failed")
+      assert.notStrictEqual(one.fingerprint, other.fingerprint)
+    })
+  )
+
+  it.effect("survives errors that are not a list or have no length", () =>
+    Effect.gen(function* () {
+      const { proxy, revoke } = Proxy.revocable([], {})
+      revoke()
+      const get = () => {
+        throw new Error("no")
+      }
+      for (const errors of [proxy, new Proxy([], { get })]) {
+        assert.strictEqual((yield* Fault.classify({ errors })).category, "unknown")
+      }
+      const retryAfter = { [Symbol.for("effect/Duration")]: 1 }
+      const { calls, effect } = alwaysFailing({ retryAfter })
+      yield* toTheEnd(effect.pipe(RetryPolicy.retry(RetryPolicy.fixed({ maxRetries: 1 }))))
+      assert.strictEqual(calls.length, 2)
+    })
+  )
+
+  it("of one long word takes no time", () => {
+    const message = "a".repeat(2_000)
+    const start = performance.now()
+    for (let i = 0; i < 100; i++) Effect.runSync(Fault.classify(new Error(message)))
+    assert.isBelow(performance.now() - start, 200)
   })
 })

@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { Bulkhead, CircuitBreaker, Events, Fault, Recovery, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
 import { expectTypeOf } from "vitest"
+import { alwaysFailing, toTheEnd } from "../support/resilience.js"
 import { metric } from "../support/watch.js"
 
 class Offline extends Data.TaggedError("Offline")<{ readonly n: number }> {
@@ -31,13 +32,6 @@ const failing = <E>(times: number, error: (n: number) => E) => {
 }
 
 const offline = (n: number) => new Offline({ n })
-
-const toTheEnd = <A, E, R>(self: Effect.Effect<A, E, R>) =>
-  Effect.gen(function* () {
-    const fiber = yield* Effect.fork(self)
-    yield* TestClock.adjust("1 day")
-    return yield* Fiber.await(fiber)
-  })
 
 describe("Recovery.recoverable", () => {
   it.effect("by default 4 attempts, after 1, 2 and 4 seconds, and then it is exhausted with the original error", () =>
@@ -496,4 +490,34 @@ describe("Recovery.recoverCategory", () => {
     const all = self.pipe(Recovery.recoverCategory({ network: Strategy.retry(), otherwise: Strategy.skip(1) }))
     expectTypeOf(all).toEqualTypeOf<Effect.Effect<string | number, Recovery.RecoveryExhausted<Denied>, never>>()
   })
+})
+
+describe("the rules of a recoverable", () => {
+  it.effect("apply to its policy, its waits and its breaker", () =>
+    Effect.gen(function* () {
+      const resilient = (declaration: Fault.Declaration, retry = RetryPolicy.exponential()) =>
+        Recovery.recoverable({ name: "ruled", rules: [Fault.tag("Offline", declaration)], retry })
+      const refused = alwaysFailing()
+      yield* toTheEnd((yield* resilient({ category: "validation" }, RetryPolicy.byCategory()))(refused.effect))
+      assert.strictEqual(refused.calls.length, 1)
+      const limited = alwaysFailing()
+      yield* toTheEnd((yield* resilient({ category: "rate-limit", retryAfter: "20 seconds" }))(limited.effect))
+      assert.deepStrictEqual(
+        limited.calls.slice(1).map((at, i) => at - (limited.calls[i] ?? 0)),
+        [20_000, 20_000, 20_000]
+      )
+      const network = yield* resilient({ category: "network" }, RetryPolicy.none)
+      for (let i = 0; i < 5; i++) yield* Effect.exit(network(alwaysFailing().effect))
+      assert.strictEqual((yield* network.breaker.snapshot).state, "open")
+    })
+  )
+
+  it.effect("let a non-transient failure after a retry surface as it is", () =>
+    Effect.gen(function* () {
+      const resilient = yield* Recovery.recoverable({ name: "mixed", retry: RetryPolicy.byCategory() })
+      let calls = 0
+      const mixed = Effect.suspend(() => Effect.fail(++calls === 1 ? { code: "ECONNRESET" } : { status: 400 }))
+      assert.deepStrictEqual(yield* toTheEnd(resilient(mixed)), Exit.fail({ status: 400 }))
+    })
+  )
 })

@@ -8,7 +8,8 @@ import * as Fiber from "effect/Fiber"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
-import { Decision, Events, Recovery, RetryPolicy, Strategy } from "effect-recovery"
+import { Decision, Events, Fault, Recovery, RetryPolicy, Strategy } from "effect-recovery"
+import { alwaysFailing, toTheEnd } from "../support/resilience.js"
 
 class Offline extends Data.TaggedError("Offline")<{ readonly n: number }> {}
 class NotFound extends Data.TaggedError("NotFound")<{ readonly path: string }> {}
@@ -314,4 +315,32 @@ describe("RecoveryExhausted.schema", () => {
       assert.deepStrictEqual(decoded.decisions, decisions)
     })
   )
+})
+
+describe("RecoveryExhausted", () => {
+  it.effect("is not transient, even if its fault is unknown", () =>
+    Effect.gen(function* () {
+      const error = new Recovery.RecoveryExhausted({
+        error: new Error("connection refused"),
+        attempts: 3,
+        decisions: []
+      })
+      assert.isFalse((yield* Fault.classify(error)).transient)
+      const { calls, effect } = alwaysFailing(error)
+      const resilient = yield* Recovery.recoverable({ name: "twice" })
+      yield* toTheEnd(resilient(effect))
+      assert.strictEqual(calls.length, 1)
+    })
+  )
+
+  it("has the error it gave up on as its cause", () => {
+    const error = new Error("down")
+    assert.strictEqual(new Recovery.RecoveryExhausted({ error, attempts: 1, decisions: [] }).cause, error)
+  })
+
+  it("has a message at any depth of nesting", () => {
+    let error: Recovery.RecoveryExhausted<unknown> | Error = new Error("down")
+    for (let i = 0; i < 30; i++) error = new Recovery.RecoveryExhausted({ error, attempts: 1, decisions: [] })
+    assert.include(error.message, "down")
+  })
 })

@@ -1,8 +1,9 @@
+import { assert } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { pipe } from "effect/Function"
-import { Decision, Recovery, RetryPolicy, Strategy } from "effect-recovery"
+import { type CircuitBreaker, Decision, Recovery, RetryPolicy, Strategy } from "effect-recovery"
 import { describe, expectTypeOf, it } from "vitest"
 
 class Offline extends Data.TaggedError("Offline")<{ readonly host: string }> {}
@@ -171,5 +172,29 @@ describe("Recovery.recover, in types", () => {
     expectTypeOf(
       Effect.isEffect(annotated) && Effect.isEffect(missing) && Effect.isEffect(category)
     ).toEqualTypeOf<boolean>()
+  })
+})
+
+describe("Recovery in generic code, in types", () => {
+  it("recover accepts an effect that is generic in its errors", () => {
+    const guarded = <A, E, R>(self: Effect.Effect<A, E | Offline, R>) =>
+      self.pipe(Recovery.recover({ Offline: Strategy.retry() }))
+    assert.isTrue(Effect.isEffect(guarded(Effect.void)))
+  })
+
+  it("a sequence with a strategy of unknown errors may fail with anything", () => {
+    const unknown: Strategy.For<unknown> = Strategy.abort
+    const program = Effect.fail("boom").pipe(
+      Recovery.recoverCategory({ otherwise: Strategy.sequence(unknown, Strategy.skip(1)) })
+    )
+    expectTypeOf<Effect.Effect.Error<typeof program>>().toEqualTypeOf<unknown>()
+  })
+
+  it("a wide breaker option may yield no breaker", () => {
+    const build = (breaker: CircuitBreaker.CircuitBreaker | false) =>
+      Effect.map(Recovery.recoverable({ name: "x", breaker }), (made) => made.breaker)
+    expectTypeOf<Effect.Effect.Success<ReturnType<typeof build>>>().toEqualTypeOf<
+      CircuitBreaker.CircuitBreaker | undefined
+    >()
   })
 })

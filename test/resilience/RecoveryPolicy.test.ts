@@ -3,11 +3,10 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as TestClock from "effect/TestClock"
 import { Fault, Recovery, RecoveryPolicy, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
 import { expectTypeOf } from "vitest"
+import { toTheEnd } from "../support/resilience.js"
 
 class Offline extends Data.TaggedError("Offline")<{}> {
   readonly [Fault.declared] = Fault.declare({ category: "network" })
@@ -25,13 +24,6 @@ const counting = (error: Failure) => {
   })
   return { calls, effect }
 }
-
-const toTheEnd = <A, E>(self: Effect.Effect<A, E>) =>
-  Effect.gen(function* () {
-    const fiber = yield* Effect.fork(self)
-    yield* TestClock.adjust("1 day")
-    return yield* Fiber.await(fiber)
-  })
 
 const times = (maxRetries: number) => Strategy.retry(RetryPolicy.fixed({ maxRetries, delay: 1 }))
 

@@ -3,6 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import { Recovery, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
+import { recoverFrom } from "../../src/resilience/internal/kernel/recovery.js"
+import { alwaysFailing, needingNothing, toTheEnd } from "../support/resilience.js"
 import { metric } from "../support/watch.js"
 
 const offline = { _tag: "Offline" } as const
@@ -12,13 +14,6 @@ const make = (options?: Partial<RetryBudget.Options>) =>
   RetryBudget.make({ name: "budget", capacity: 5, ratio: 0, perSecond: 0, ...options })
 
 /** Runs it to its end, however long its waits are. */
-const toTheEnd = <A, E>(self: Effect.Effect<A, E>) =>
-  Effect.gen(function* () {
-    const fiber = yield* Effect.fork(self)
-    yield* TestClock.adjust("1 day")
-    return yield* Fiber.await(fiber)
-  })
-
 const counting = () => {
   const calls = { made: 0 }
   const effect = Effect.suspend(() => {
@@ -109,4 +104,34 @@ describe("RetryBudget", () => {
     assert.throws(build({ perSecond: Number.POSITIVE_INFINITY }), `"perSecond"`)
     assert.throws(build({ capacity: 0 }), `"capacity"`)
   })
+})
+
+describe("the tokens of a RetryBudget", () => {
+  it.effect("are credited once per call, and not again when the call resumes", () =>
+    Effect.gen(function* () {
+      const budget = yield* RetryBudget.make({ name: "once", capacity: 10, ratio: 0.25, perSecond: 0 })
+      const policy = RetryPolicy.fixed({ maxRetries: 10, delay: 0 })
+      yield* toTheEnd(alwaysFailing().effect.pipe(RetryPolicy.retry(policy, { budget })))
+      const strategy = Strategy.retry(policy, { budget })
+      const resilient = yield* Recovery.recoverable({ name: "once", budget, strategy })
+      yield* resilient(Effect.void)
+      assert.strictEqual((yield* budget.snapshot).tokens, 0.25)
+      const plan = { find: () => ["*", strategy] as const, budgets: [budget] }
+      yield* needingNothing(recoverFrom(3, () => Effect.void, plan, { source: {} }))
+      assert.strictEqual((yield* budget.snapshot).tokens, 0.25)
+    })
+  )
+
+  it.effect("add up without rounding errors: ten tenths are one token", () =>
+    Effect.gen(function* () {
+      const budget = yield* RetryBudget.make({ name: "tenths", capacity: 1, ratio: 0.1, perSecond: 0 })
+      const once = RetryPolicy.fixed({ maxRetries: 1, delay: 0 })
+      yield* Effect.exit(alwaysFailing().effect.pipe(RetryPolicy.retry(once, { budget })))
+      yield* Effect.repeatN(Effect.void.pipe(RetryPolicy.retry(once, { budget })), 8)
+      const { calls, effect } = alwaysFailing()
+      yield* toTheEnd(effect.pipe(RetryPolicy.retry(once, { budget })))
+      assert.strictEqual(calls.length, 2)
+      assert.isAtLeast((yield* budget.snapshot).tokens, 0)
+    })
+  )
 })

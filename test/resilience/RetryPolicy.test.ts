@@ -9,7 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as TestClock from "effect/TestClock"
-import { Fault, RetryPolicy } from "effect-recovery"
+import { Decision, Fault, RetryPolicy } from "effect-recovery"
 
 /** When each attempt of an effect that always fails begins, in milliseconds. */
 const attemptTimes = (
@@ -397,3 +397,14 @@ describe("RetryPolicy", () => {
 /** Several measurements in one test begin at different times. */
 const relative = <E, R>(times: Effect.Effect<ReadonlyArray<number>, E, R>) =>
   Effect.map(times, (all) => all.map((time) => time - (all[0] ?? 0)))
+
+describe("a delay that is not a finite number", () => {
+  it("is 0 if negative, else the longest delay; policies refuse it by name", () => {
+    for (const delay of [Number.NaN, Number.POSITIVE_INFINITY, -5n, Duration.infinity]) {
+      const millis = Duration.toMillis(Decision.again(delay).delay)
+      assert.strictEqual(millis, delay === -5n ? 0 : 60_000)
+    }
+    assert.throws(() => RetryPolicy.fixed({ delay: -5n }), `"delay"`)
+    assert.throws(() => RetryPolicy.exponential({ initialDelay: [Number.NaN, 0] }), `"initialDelay"`)
+  })
+})

@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { RetryPolicy, Transaction } from "effect-recovery"
+import { Bad } from "../support/durable.js"
 
 class Boom extends Data.TaggedError("Boom")<{}> {}
 class Late extends Data.TaggedError("Late")<{}> {}
@@ -230,6 +231,49 @@ describe("Transaction without a run", () => {
       assert.isTrue(Exit.isInterrupted(exit))
       const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
       assert.strictEqual(Option.getOrThrow(error)._tag, "RollbackFailed")
+    })
+  )
+})
+
+describe("Transaction rollbacks and fibers", () => {
+  it.scoped("undo the work of a daemon fiber that registers during the rollback", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const work = (name: string) =>
+        Effect.sync(() => void log.push(name)).pipe(
+          Transaction.withCompensation(() =>
+            Effect.zipRight(
+              Effect.yieldNow(),
+              Effect.sync(() => void log.push(`undo ${name}`))
+            )
+          )
+        )
+      const body = Effect.forkDaemon(Effect.zipRight(Effect.repeatN(Effect.yieldNow(), 3), work("late"))).pipe(
+        Effect.zipRight(work("a")),
+        Effect.zipRight(work("b")),
+        Effect.zipRight(new Bad())
+      )
+      yield* Effect.exit(Transaction.run(body))
+      yield* Effect.repeatN(Effect.yieldNow(), 50)
+      assert.deepStrictEqual(
+        log.filter((line) => line.startsWith("undo")).length,
+        log.filter((line) => !line.startsWith("undo")).length
+      )
+    })
+  )
+
+  it.effect("happen if rollbackWhen throws", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const work = Transaction.withCompensation(Effect.void, () => Effect.sync(() => void log.push("undone")))
+      yield* Effect.exit(
+        Transaction.run(Effect.zipRight(work, new Bad()), {
+          rollbackWhen: () => {
+            throw new Error("cannot tell")
+          }
+        })
+      )
+      assert.deepStrictEqual(log, ["undone"])
     })
   )
 })

@@ -6,8 +6,10 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/TestClock"
 import { Recovery, RetryPolicy, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
+import { Bad, failsOnce, linesOf, memoryProcess, undoable, undoableAfter } from "../support/durable.js"
 import { backends } from "../support/storages.js"
 
 class NoStock extends Schema.TaggedError<NoStock>()("NoStock", {}) {}
@@ -33,9 +35,6 @@ const saga = Workflow.make("saga", { error: NoStock }, () =>
 )
 
 const quick = RetryPolicy.layer(RetryPolicy.none)
-
-const linesOf = (ledger: Ledger.Service) =>
-  Effect.map(ledger.lines, (lines) => lines.map(({ effect, kind }) => (kind === "done" ? effect : `undo ${effect}`)))
 
 for (const backend of backends) {
   const store = Effect.map(backend.make, (place) => place.store)
@@ -229,3 +228,96 @@ for (const backend of backends) {
     )
   })
 }
+
+describe("rollbacks", () => {
+  it.live("of an interrupted transaction complete after a crash at any write", () =>
+    Effect.gen(function* () {
+      const race = Effect.race(
+        Transaction.run(Effect.zipRight(undoable("a"), Effect.never)),
+        undoableAfter("quick", 100)
+      )
+      const workflow = Workflow.make("race", {}, () => Transaction.run(race, { name: "around" }))
+      const card = yield* Testing.crashEverywhere(workflow, { input: undefined })
+      assert.deepStrictEqual([card.undosMissed, card.undosDoubled, card.outcomes], [[], [], []], Scorecard.format(card))
+    })
+  )
+
+  it.live("of concurrent siblings undo each completed step when one sibling fails", () =>
+    Effect.gen(function* () {
+      const fails = Step.make("fails", { error: Bad, run: Effect.zipRight(Effect.sleep(100), new Bad()) })
+      const workflow = Workflow.make("siblings", { error: Bad }, () =>
+        Effect.asVoid(
+          Effect.all([Transaction.run(Effect.zipRight(undoable("a"), undoableAfter("b", 1_000))), fails], {
+            concurrency: 2
+          })
+        )
+      )
+      const card = yield* Testing.crashEverywhere(workflow, { input: undefined })
+      assert.deepStrictEqual([card.undosMissed, card.undosDoubled], [[], []], Scorecard.format(card))
+    })
+  )
+
+  it.scoped("of a disconnected fiber end before the run ends", () =>
+    Effect.gen(function* () {
+      const { context, story } = yield* memoryProcess()
+      const undoSlowly = (name: string) =>
+        Step.make(name, {
+          run: Ledger.done(name),
+          compensate: () => Effect.zipRight(Effect.sleep("1 second"), Ledger.undone(name))
+        })
+      const tried = Transaction.run(
+        Effect.all([undoSlowly("a"), undoSlowly("b"), Effect.never], { discard: true })
+      ).pipe(Effect.disconnect, Effect.timeoutOption("100 millis"))
+      const workflow = Workflow.make("disconnected", {}, () => Effect.asVoid(tried))
+      const fiber = yield* Effect.fork(Effect.provide(Workflow.execute(workflow, { id: "1" }), context))
+      for (let i = 0; i < 10; i++) {
+        yield* Effect.repeatN(Effect.yieldNow(), 200)
+        yield* TestClock.adjust("500 millis")
+      }
+      yield* Fiber.join(fiber)
+      assert.strictEqual(yield* story, "a b undo b undo a")
+    })
+  )
+
+  it.scoped("after a defect are repeated by each execution until the step works", () =>
+    Effect.gen(function* () {
+      const { context, story } = yield* memoryProcess()
+      let bug = true
+      const dies = Step.make("dies", { run: Effect.suspend(() => (bug ? Effect.die("bug") : Effect.void)) })
+      const workflow = Workflow.make("dies", {}, () => Transaction.run(Effect.zipRight(undoable("a"), dies)))
+      const run = Effect.provide(Workflow.execute(workflow, { id: "1" }), context)
+      yield* Effect.exit(run)
+      yield* Effect.exit(run)
+      bug = false
+      yield* run
+      assert.match(yield* story, /^(a undo a )+a$/)
+    })
+  )
+
+  it.scoped("and their replacement step are both undone by a later rewind", () =>
+    Effect.gen(function* () {
+      const { context, story } = yield* memoryProcess()
+      const inner = Transaction.run(Effect.zipRight(undoable("a"), new Bad()), { name: "inner" })
+      const check = failsOnce("check", Strategy.restart())
+      const workflow = Workflow.make("answered", { error: Bad }, () =>
+        Transaction.run(
+          Effect.zipRight(
+            Effect.catchTag(inner, "Bad", () => undoable("instead")),
+            check
+          )
+        )
+      )
+      yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), context)
+      assert.strictEqual(yield* story, "a undo a instead undo instead a undo a instead")
+    })
+  )
+
+  it.live("after a crash undo the losers of a race too", () =>
+    Effect.gen(function* () {
+      const hedge = Effect.race(undoableAfter("first", 150), Effect.delay(undoableAfter("second", 1_000), 100))
+      const workflow = Workflow.make("hedge", { error: Bad }, () => Transaction.run(Effect.zipRight(hedge, new Bad())))
+      const card = yield* Testing.crashEverywhere(workflow, { input: undefined })
+      assert.deepStrictEqual([card.undosMissed, card.outcomes], [[], []], Scorecard.format(card))
+    })
+  )
+})

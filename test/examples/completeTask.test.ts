@@ -3,11 +3,11 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Backup, FileLock } from "effect-recovery/files"
-import { assignTask } from "../examples/complete-task/assignTask.js"
-import { completeTask } from "../examples/complete-task/completeTask.js"
-import { bundle, Child } from "./support/children.js"
-import { temporaryFolder } from "./support/files.js"
-import { treeOf } from "./support/tree.js"
+import { assignTask } from "../../examples/complete-task/assignTask.js"
+import { completeTask } from "../../examples/complete-task/completeTask.js"
+import { bundle, Child } from "../support/children.js"
+import { temporaryFolder } from "../support/files.js"
+import { treeOf } from "../support/tree.js"
 
 const message = `it's "done" $(rm -rf /) \`x\`; {}\n\\ 'ü🙂`
 

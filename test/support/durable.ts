@@ -1,0 +1,62 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { Checkpoint, RetryPolicy, Signal, Step, Storage, type Strategy, Workflow } from "effect-recovery"
+import { Ledger } from "effect-recovery/testing"
+
+export class Bad extends Schema.TaggedError<Bad>()("Bad", {}) {}
+
+export const Go = Signal.make("go", Schema.Number)
+export const Other = Signal.make("other", Schema.Number)
+export const Numbers = Checkpoint.make("numbers", { schema: Schema.Number })
+
+/** Adds its name to the ledger and returns it. */
+export const noted = (name: string) =>
+  Step.make(name, { success: Schema.String, run: Effect.as(Ledger.done(name), name) })
+
+export const [a, b, c, d] = [noted("a"), noted("b"), noted("c"), noted("d")] as const
+
+/** Adds its name to the ledger when it runs and when it is compensated. */
+export const undoable = (name: string) =>
+  Step.make(name, { run: Ledger.done(name), compensate: () => Ledger.undone(name) })
+
+export const undoableAfter = (name: string, millis: number) =>
+  Step.make(name, {
+    run: Effect.zipRight(Effect.sleep(millis), Ledger.done(name)),
+    compensate: () => Ledger.undone(name)
+  })
+
+/** Fails in its first attempt only. */
+export const failsOnce = (
+  name: string,
+  strategy: Strategy.Strategy<Bad, never, Strategy.Exhausted | Strategy.RewindRefused, Strategy.Rewinder>
+) => {
+  let times = 0
+  return Step.make(name, {
+    error: Bad,
+    run: Effect.suspend(() => (times++ === 0 ? Effect.fail(new Bad()) : Effect.void)),
+    recover: { Bad: strategy }
+  })
+}
+
+export type Body = Effect.Effect<unknown, never, Workflow.Run | Ledger.Ledger>
+
+export const flow = (body: Body) => Workflow.make("flow", {}, () => Effect.asVoid(body))
+
+/** The lines of a ledger as texts: `a`, and `undo a` for its compensation. */
+export const linesOf = (ledger: Ledger.Service) =>
+  Effect.map(ledger.lines, (lines) => lines.map(({ effect, kind }) => (kind === "done" ? effect : `undo ${effect}`)))
+
+/** A process with a memory store, a ledger and no retries. Its lease outlasts every test. */
+export const memoryProcess = (change: (store: Storage.Store) => Storage.Store = (store) => store) =>
+  Effect.gen(function* () {
+    const ledger = yield* Ledger.make
+    const storage = Layer.scoped(
+      Storage.Storage,
+      Storage.make(change(Storage.memoryStore()), { owner: "test", lease: "10 days" })
+    )
+    const base = Layer.merge(Layer.succeed(Ledger.Ledger, ledger), RetryPolicy.layer(RetryPolicy.none))
+    const context = yield* Layer.build(Layer.merge(storage, base))
+    const lines = linesOf(ledger)
+    return { context, layer: Layer.succeedContext(context), lines, story: Effect.map(lines, (all) => all.join(" ")) }
+  })

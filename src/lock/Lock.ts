@@ -20,7 +20,7 @@ import type { Driver, Held, HeldLock, Name } from "./LockDriver.js"
 import type { LockError, LockLost, LockStatus, LockTimeout } from "./LockError.js"
 
 /** @since 0.1.0 */
-export { nextToken } from "../storage/internal/locks.js"
+export { nextToken } from "../storage/rows.js"
 /** @since 0.1.0 */
 export { type Attempt, type Driver, format, type Grip, Held, type HeldLock, type Name } from "./LockDriver.js"
 /** @since 0.1.0 */

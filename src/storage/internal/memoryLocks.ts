@@ -1,34 +1,40 @@
-import type { Locked, LockLease, LockRow } from "../Storage.js"
-import { isHeld, isUnused, nextToken } from "./locks.js"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { isHeld, isUnused, nextToken } from "../rows.js"
+import type { Locked, LockRow, LockStore } from "../Store.js"
 
-/** Locks by name. */
-export const makeMemoryLocks = () => {
-  const all = new Map<string, LockRow>()
+export const makeMemoryLocks = (): LockStore => {
+  const locks = new Map<string, LockRow>()
 
-  const lock = (name: string, owner: string, now: number, leaseMillis: number): Locked => {
-    const row = all.get(name)
+  const lock = (name: string, owner: string, leaseMillis: number, now: number): Locked => {
+    const row = locks.get(name)
     if (row !== undefined && isHeld(row, now)) return { _tag: "Held", row }
     const token = nextToken(row?.token ?? 0, now)
-    all.set(name, { name, token, owner, since: now, leaseUntil: now + leaseMillis })
+    locks.set(name, { name, token, owner, since: now, leaseUntil: now + leaseMillis })
     return { _tag: "Locked", lease: { name, token, owner } }
   }
 
-  /** Changes the row of a lock that still is its owner's. */
-  const change = (name: string, owner: string, more: Partial<LockRow>): boolean => {
-    const row = all.get(name)
+  /** Returns false if the lock is not the owner's. */
+  const change = (name: string, owner: string, changes: Partial<LockRow>): boolean => {
+    const row = locks.get(name)
     if (row?.owner !== owner) return false
-    all.set(name, { ...row, ...more })
+    locks.set(name, { ...row, ...changes })
     return true
   }
 
+  const timed = <A>(operation: (now: number) => A) => Effect.map(Clock.currentTimeMillis, operation)
+
   return {
-    lock,
-    renew: ({ name, owner }: LockLease, leaseUntil: number) => change(name, owner, { leaseUntil }),
-    unlock: (name: string, owner: string, now: number) =>
-      change(name, owner, { owner: undefined, leaseUntil: undefined, since: now }),
-    find: (name: string) => all.get(name),
-    list: () => [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
-    remove: (unusedSince: number, now: number) =>
-      [...all.values()].filter((row) => isUnused(row, unusedSince, now) && all.delete(row.name)).length
+    lock: (name, owner, leaseMillis) => timed((now) => lock(name, owner, leaseMillis, now)),
+    renewLock: ({ name, owner }, leaseMillis) => timed((now) => change(name, owner, { leaseUntil: now + leaseMillis })),
+    unlock: (name, owner) =>
+      timed((now) => change(name, owner, { owner: undefined, leaseUntil: undefined, since: now })),
+    findLock: (name) => Effect.sync(() => Option.fromNullable(locks.get(name))),
+    locks: Effect.sync(() => [...locks.values()].sort((a, b) => (a.name < b.name ? -1 : 1))),
+    removeLocks: (unusedSince) =>
+      timed(
+        (now) => [...locks.values()].filter((row) => isUnused(row, unusedSince, now) && locks.delete(row.name)).length
+      )
   }
 }

@@ -1,49 +1,63 @@
-import type { Count, Counter, RecordQuery, RecordRow, RecordWrite } from "../Storage.js"
-import { limitOf } from "./status.js"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { limitOf } from "../rows.js"
+import type { Count, Counter, RecordQuery, RecordRow, RecordStore, RecordWrite } from "../Store.js"
 
-/** Records by kind and id, oldest first, and counters by name. */
 export const makeMemoryRecords = () => {
-  const all = new Map<string, RecordRow>()
-  const counted = new Map<string, number>()
-  let last = 0
-  const place = (kind: string, id: string) => JSON.stringify([kind, id])
+  /** By kind and id. */
+  const rows = new Map<string, RecordRow>()
+  const counts = new Map<string, number>()
+  let lastKey = 0
+  const placeOf = (kind: string, id: string) => JSON.stringify([kind, id])
 
-  const count = (counts: ReadonlyArray<Count>): void => {
-    for (const { add, name } of counts) counted.set(name, (counted.get(name) ?? 0) + add)
+  const count = (added: ReadonlyArray<Count>): void => {
+    for (const { add, name } of added) counts.set(name, (counts.get(name) ?? 0) + add)
   }
 
-  const write = (record: RecordWrite, counts: ReadonlyArray<Count>, now: number): RecordRow | undefined => {
-    const at = place(record.kind, record.id)
-    const known = all.get(at)
+  const write = (record: RecordWrite, added: ReadonlyArray<Count>, now: number): RecordRow | undefined => {
+    const place = placeOf(record.kind, record.id)
+    const known = rows.get(place)
     if ((known?.revision ?? 0) !== record.revision) return undefined
     const labels = { ...record.labels }
     const revision = record.revision + 1
-    const row = { ...record, labels, revision, key: known?.key ?? ++last, at: known?.at ?? now, updatedAt: now }
-    all.set(at, row)
-    count(counts)
+    const row = { ...record, labels, revision, key: known?.key ?? ++lastKey, at: known?.at ?? now, updatedAt: now }
+    rows.set(place, row)
+    count(added)
     return row
   }
 
   const list = (query: RecordQuery): ReadonlyArray<RecordRow> =>
-    [...all.values()]
+    [...rows.values()]
       .filter((row) => matches(row, query))
       .sort((a, b) => b.key - a.key)
       .slice(0, limitOf(query))
 
   const counters = (prefix: string): ReadonlyArray<Counter> =>
-    [...counted]
+    [...counts]
       .filter(([name, value]) => value !== 0 && name.startsWith(prefix))
       .map(([name, value]) => ({ name, value }))
       .sort((a, b) => (a.name < b.name ? -1 : 1))
 
   const remove = (keys: ReadonlyArray<number>): number => {
     const wanted = new Set(keys)
-    return [...all].filter(([at, { key }]) => wanted.has(key) && all.delete(at)).length
+    return [...rows].filter(([place, { key }]) => wanted.has(key) && rows.delete(place)).length
   }
 
-  const usage = () => ({ records: all.size, bytes: [...all.values()].reduce((sum, { body }) => sum + body.length, 0) })
-
-  return { write, count, list, counters, remove, usage, find: (kind: string, id: string) => all.get(place(kind, id)) }
+  const store: RecordStore = {
+    write: (record, added) =>
+      Effect.map(Clock.currentTimeMillis, (now) => Option.fromNullable(write(record, added, now))),
+    findRecord: (kind, id) => Effect.sync(() => Option.fromNullable(rows.get(placeOf(kind, id)))),
+    records: (query) => Effect.sync(() => list(query)),
+    removeRecords: (keys) => Effect.sync(() => remove(keys)),
+    count: (added) => Effect.sync(() => count(added)),
+    counters: (prefix) => Effect.sync(() => counters(prefix))
+  }
+  const usage = () => ({
+    records: rows.size,
+    bytes: [...rows.values()].reduce((sum, { body }) => sum + body.length, 0)
+  })
+  return { store, usage }
 }
 
 const matches = (row: RecordRow, query: RecordQuery): boolean =>

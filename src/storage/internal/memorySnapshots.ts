@@ -1,48 +1,63 @@
-import type { FullSnapshot, Rewound, SnapshotQuery } from "../Storage.js"
-import { limitOf } from "./status.js"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { leaseLost, limitOf } from "../rows.js"
+import type { FullSnapshot, Rewound, SnapshotQuery, SnapshotStore } from "../Store.js"
+import type { RunTable } from "./memoryRuns.js"
 
 /** Snapshots by key, oldest first. */
-export const makeMemorySnapshots = () => {
-  const all = new Map<number, FullSnapshot>()
-  let last = 0
+export class SnapshotTable {
+  readonly rows = new Map<number, FullSnapshot>()
+  private lastKey = 0
 
-  const list = (query: SnapshotQuery): ReadonlyArray<FullSnapshot> =>
-    [...all.values()]
+  list(query: SnapshotQuery): ReadonlyArray<FullSnapshot> {
+    return [...this.rows.values()]
       .reverse()
       .filter((snapshot) => matches(snapshot, query))
       .slice(0, limitOf(query))
+  }
 
-  const save = (snapshot: Omit<FullSnapshot, "key" | "rewound">, after: number | undefined): number | undefined => {
-    if (after !== undefined) {
-      const { name, run = null } = snapshot
-      if ((list({ name, run, limit: 1 })[0]?.key ?? 0) !== after) return undefined
-    }
-    const key = ++last
-    // A copy: what the caller does with its own later is no matter of the storage.
-    const { labels, state } = snapshot
+  /** Returns `undefined` if the newest snapshot of the run and name is not `after`. */
+  insert(snapshot: Omit<FullSnapshot, "key" | "rewound">, after: number | undefined): number | undefined {
+    const { labels, name, run = null, state } = snapshot
+    if (after !== undefined && (this.list({ name, run, limit: 1 })[0]?.key ?? 0) !== after) return undefined
+    const key = ++this.lastKey
+    // Copies, since the caller may change its own bytes later.
     const copy = typeof state === "string" ? state : state.slice()
-    all.set(key, { ...snapshot, labels: { ...labels }, state: copy, key, rewound: false })
+    this.rows.set(key, { ...snapshot, labels: { ...labels }, state: copy, key, rewound: false })
     return key
   }
 
-  const markRewound = (run: string, rewound: Rewound): void => {
-    for (const [key, snapshot] of all) {
-      if (snapshot.run === run && isForgotten(snapshot, rewound)) all.set(key, { ...snapshot, rewound: true })
+  markRewound(run: string, { after, within }: Rewound): void {
+    for (const [key, snapshot] of this.rows) {
+      const isRevoked = snapshot.run === run && snapshot.seq > after && snapshot.step.startsWith(within)
+      if (isRevoked) this.rows.set(key, { ...snapshot, rewound: true })
     }
   }
 
-  return {
-    save,
-    list,
-    markRewound,
-    get: (key: number) => all.get(key),
-    usage: () => ({ snapshots: all.size, bytes: [...all.values()].reduce((sum, { state }) => sum + state.length, 0) }),
-    remove: (keys: ReadonlyArray<number>) => keys.filter((key) => all.delete(key)).length
+  get usage() {
+    const bytes = [...this.rows.values()].reduce((sum, { state }) => sum + state.length, 0)
+    return { snapshots: this.rows.size, bytes }
+  }
+
+  removeOf(run: string): void {
+    for (const [key, snapshot] of this.rows) if (snapshot.run === run) this.rows.delete(key)
   }
 }
 
-const isForgotten = ({ seq, step }: FullSnapshot, { after, within }: Rewound): boolean =>
-  seq > after && step.startsWith(within)
+export const makeMemorySnapshots = (table: SnapshotTable, runs: RunTable): SnapshotStore => ({
+  save: (snapshot, { after, entry, lease }) =>
+    Effect.suspend(() => {
+      const leased = lease && runs.leased(lease)
+      if (lease !== undefined && leased === undefined) return leaseLost(lease)
+      const key = table.insert(snapshot, after)
+      if (key !== undefined && entry !== undefined) leased?.journal.push(entry(key))
+      return Effect.succeed(Option.fromNullable(key))
+    }),
+  snapshots: (query) => Effect.sync(() => table.list(query).map(({ state: _, ...snapshot }) => snapshot)),
+  newest: (query) => Effect.sync(() => Option.fromNullable(table.list({ ...query, limit: 1 })[0])),
+  snapshot: (key) => Effect.sync(() => Option.fromNullable(table.rows.get(key))),
+  remove: (keys) => Effect.sync(() => keys.filter((key) => table.rows.delete(key)).length)
+})
 
 const matches = (snapshot: FullSnapshot, query: SnapshotQuery): boolean =>
   (query.run === undefined || (snapshot.run ?? null) === query.run) &&

@@ -1,8 +1,9 @@
 /**
- * An `@effect/sql` client for SQLite whose transactions hold: `BEGIN
- * IMMEDIATE`, a typed failure of `COMMIT`, a fair queue in which waiting can be
- * interrupted, and no blocked event loop while another process writes.
- * `docs/ARCHITECTURE.md` says what the stock client gets wrong.
+ * An `@effect/sql` client for SQLite. It begins transactions with `BEGIN
+ * IMMEDIATE`, reports a failure of `COMMIT` as a typed error, serves requests in
+ * order, lets waiting requests be interrupted, and does not block the event loop
+ * while another process writes. `docs/ARCHITECTURE.md` lists the faults of the
+ * stock client.
  *
  * @since 0.1.0
  */
@@ -30,15 +31,16 @@ export interface Options {
   /** The database file, or ":memory:". Its folder must exist. */
   readonly filename: string
   /**
-   * What a commit survives: `power-loss` (the default) waits for the disk,
-   * `process-crash` leaves the last moments to the operating system.
+   * The crashes that a commit survives. `power-loss` waits for the disk at each
+   * commit. `process-crash` does not: a power cut may lose the latest commits.
+   * Defaults to `power-loss`.
    */
   readonly durability?: driver.Durability | undefined
-  /** How long to wait for a file another process writes to. Defaults to 30 seconds. */
+  /** How long to wait while another process writes to the file. Defaults to 30 seconds. */
   readonly busyTimeout?: Duration.DurationInput | undefined
   /**
-   * Opens a file that exists, and changes nothing in it: for a copy. Whatever
-   * would write fails with `ReadOnly`. Defaults to false.
+   * Opens an existing file and never changes it, such as a copy. Writes fail with
+   * `ReadOnly`. Defaults to false.
    */
   readonly readonly?: boolean | undefined
 }
@@ -75,7 +77,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const database = yield* driver.open(opened)
   const busyMillis = Duration.toMillis(options.busyTimeout ?? "30 seconds")
   const writer = yield* makeWriter(database, busyMillis)
-  yield* writer.patiently(`Opening ${filename}`, () => driver.configure(database, opened))
+  yield* writer.whileBusy(`Opening ${filename}`, () => driver.configure(database, opened))
   const connection = makeConnection(database, writer)
   const client = yield* SqlClient.make({
     acquirer: acquirer(writer, connection),
@@ -87,15 +89,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   return { sql, filename, readonly, database, writer } satisfies Service
 })
 
-/** A stream gives the connection back with its last row, before anybody has looked at the first. */
+/** A stream reads all rows and releases the connection before it emits the first. */
 const acquirer = (writer: Writer, connection: Connection): SqlConnection.Connection.Acquirer =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.mapError(restore(writer.acquire), toSqlError), () => {
-      let held = true
+      let isReleased = false
       const release = Effect.suspend(() => {
-        const due = held
-        held = false
-        return due ? writer.release : Effect.void
+        if (isReleased) return Effect.void
+        isReleased = true
+        return writer.release
       })
       const executeStream: Connection["executeStream"] = (sql, params, transform) =>
         Stream.unwrap(

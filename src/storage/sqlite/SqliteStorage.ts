@@ -24,8 +24,8 @@ import { makeSqliteStore } from "./SqliteStore.js"
  */
 export interface Options extends SqliteClient.Options {
   /**
-   * For how long a run stays with a process that no longer answers. A process
-   * that has died on this host gives its runs free at once. Defaults to 30
+   * How long a run stays leased to a process that no longer renews the lease.
+   * The leases of a process that died on this host end at once. Defaults to 30
    * seconds.
    */
   readonly lease?: Duration.DurationInput | undefined
@@ -56,7 +56,7 @@ export const layer = (options: Options): Layer.Layer<Storage.Storage, StorageErr
   Layer.provide(layerClient({ lease: options.lease }), SqliteClient.layer(options))
 
 /**
- * The same, with options from the configuration.
+ * As `layer`, with options from the configuration.
  *
  * @example
  * ```ts
@@ -77,7 +77,7 @@ export const layerConfig = (
   Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer))
 
 /**
- * The same over a client that the program uses too.
+ * As `layer`, over a client that the program uses for its own tables too.
  *
  * @since 0.1.0
  * @category layers
@@ -87,25 +87,23 @@ export const layerClient = (options?: {
 }): Layer.Layer<Storage.Storage, StorageError, SqliteClient.SqliteClient> =>
   Layer.scoped(
     Storage.Storage,
-    Effect.gen(function* () {
-      const store = yield* prepare
-      const owner = yield* makeOwner
-      return yield* Storage.make(store, { owner, lease: options?.lease })
-    })
+    Effect.flatMap(Effect.all([prepare, makeOwner]), ([store, owner]) =>
+      Storage.make(store, { owner, lease: options?.lease })
+    )
   )
 
-/** Creates or migrates the tables; where nothing may be changed, they must be there. */
+/** Creates or migrates the tables. A read-only file must have them already. */
 const prepare = Effect.gen(function* () {
   const { database, readonly, sql, writer } = yield* SqliteClient.SqliteClient
   yield* Effect.provideService(readonly ? upToDate : migrate, SqlClient.SqlClient, sql)
-  return yield* writer.patiently("Preparing the storage", () =>
+  return yield* writer.whileBusy("Preparing the storage", () =>
     makeSqliteStore({ client: sql, database, writer, isGone })
   )
 })
 
 /**
- * The store alone, without the service that keeps leases alive: what
- * `Testing.crashEverywhere` and `Testing.storageContract` take.
+ * The store without the service over it, for `Testing.crashEverywhere` and
+ * `Testing.storageContract`.
  *
  * @since 0.1.0
  * @category constructors

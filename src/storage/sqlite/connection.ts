@@ -5,40 +5,29 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Database, Statement } from "./driver.js"
+import { QueryCache } from "./rows.js"
 import type { Writer } from "./writer.js"
 
 export type Connection = SqlConnection.Connection
 
-/** More distinct statements than any program writes by hand; a cache without end would leak generated ones. */
-const maxStatements = 500
-
 /**
- * The connection as `@effect/sql` sees it. Whoever calls it holds the permit,
- * so a busy file is waited for here.
+ * The connection as `@effect/sql` sees it. Its callers hold the permit, so it
+ * waits for a busy file itself.
  */
 export const makeConnection = (database: Database, writer: Writer): Connection => {
-  const prepared = new Map<string, Statement>()
-
-  const prepare = (sql: string): Statement => {
-    const known = prepared.get(sql)
-    if (known !== undefined) return known
-    const statement = database.prepare(sql)
-    if (prepared.size >= maxStatements) prepared.clear()
-    prepared.set(sql, statement)
-    return statement
-  }
+  const statements = new QueryCache(database, 500)
 
   const execute = <A>(
     sql: string,
     run: (statement: Statement) => A,
-    how: (sql: string) => Statement = prepare
+    prepare: (sql: string) => Statement = (text) => statements.prepare(text)
   ): Effect.Effect<A, SqlError> =>
     Effect.withFiberRuntime((fiber) => {
       const safeIntegers = Context.get(fiber.currentContext, SqlClient.SafeIntegers)
-      // Set each time: on a cached statement the flag of an earlier call would stick.
-      const statement = () => run(how(sql).safeIntegers(safeIntegers))
+      // Set at each use: a cached statement keeps the flag of its last use.
+      const statement = () => run(prepare(sql).safeIntegers(safeIntegers))
       return Effect.mapError(
-        writer.patiently("Executing a statement", statement),
+        writer.whileBusy("Executing a statement", statement),
         (error) => new SqlError({ cause: error.cause, message: "Failed to execute statement" })
       )
     })
@@ -80,7 +69,7 @@ export const makeConnection = (database: Database, writer: Writer): Connection =
         execute(sql, rows(params), (text) => database.prepare(text)),
         transformRows
       ),
-    // An open cursor would keep every writer waiting, so the rows are read at once.
+    // Reads all rows at once: an open cursor would block every writer.
     executeStream: (sql, params, transformRows) =>
       Stream.unwrap(Effect.map(connection.execute(sql, params, transformRows), Stream.fromIterable))
   }

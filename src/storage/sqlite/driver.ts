@@ -3,7 +3,7 @@ import type * as Scope from "effect/Scope"
 import { StorageError } from "../StorageError.js"
 import { toStorageError } from "./errors.js"
 
-/** What is used of better-sqlite3; its own types stay out of the public declarations. */
+/** The part of better-sqlite3 that is used. Its own types stay out of the public declarations. */
 export interface Database {
   readonly inTransaction: boolean
   readonly prepare: (sql: string) => Statement
@@ -36,14 +36,11 @@ export interface OpenOptions {
   readonly readonly: boolean
 }
 
-/**
- * What a commit survives: `power-loss` waits for the disk at every commit,
- * `process-crash` leaves the last moments to the operating system.
- */
+/** The crashes that a commit survives: see `Options.durability` of the client. */
 export type Durability = "power-loss" | "process-crash"
 
 const load: Effect.Effect<Constructor, StorageError> = Effect.tryPromise({
-  // A variable keeps bundlers and type checkers from wanting a client that memory users do not install.
+  // The name is a variable, so that bundlers and type checkers do not require a package that memory users do not install.
   try: () => import(client) as Promise<{ readonly default: Constructor }>,
   catch: (cause) => new StorageError({ reason: "ClientMissing", operation: "Loading better-sqlite3", cause })
 }).pipe(Effect.map((module) => module.default))
@@ -52,7 +49,7 @@ const client: string = "better-sqlite3"
 
 /**
  * Opens the file and closes it with the scope. `timeout: 0`: SQLite's own busy
- * handler would block the event loop; whoever writes waits by a policy.
+ * handler would block the event loop; the writer retries by a policy instead.
  */
 export const open = ({ filename, readonly }: OpenOptions): Effect.Effect<Database, StorageError, Scope.Scope> =>
   Effect.flatMap(load, (Sqlite) =>
@@ -65,7 +62,7 @@ export const open = ({ filename, readonly }: OpenOptions): Effect.Effect<Databas
     )
   )
 
-/** A missing folder is a plain TypeError, a missing binding an Error of the loader. */
+/** better-sqlite3 throws a TypeError for a missing folder, and its loader an Error for a missing binary. */
 const cannotOpen = (filename: string, cause: unknown): StorageError => {
   const operation = `Opening ${filename}`
   if (cause instanceof Error && /bindings file|NODE_MODULE_VERSION|\.node'/.test(cause.message)) {
@@ -75,10 +72,10 @@ const cannotOpen = (filename: string, cause: unknown): StorageError => {
   return toStorageError(operation)(cause)
 }
 
-/** Waits are the caller's: switching to WAL needs the file for itself for a moment. */
+/** The caller retries while the file is busy: the switch to WAL needs exclusive access for a moment. */
 export const configure = (database: Database, options: OpenOptions): void => {
   if (options.readonly) {
-    // Reads, so that a file that is none of SQLite's says so here.
+    // Reads the file, so that one that is not a database fails here.
     database.pragma("schema_version")
     return
   }

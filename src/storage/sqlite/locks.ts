@@ -1,6 +1,8 @@
-import { isHeld, isUnused, nextToken } from "../internal/locks.js"
-import type { Locked, LockLease, LockRow } from "../Storage.js"
+import * as Option from "effect/Option"
+import { isHeld, isUnused, nextToken } from "../rows.js"
+import type { Locked, LockRow, LockStore } from "../Store.js"
 import type { Database } from "./driver.js"
+import type { Access } from "./SqliteStore.js"
 
 interface Row {
   readonly name: string
@@ -10,14 +12,8 @@ interface Row {
   readonly lease_until: number | null
 }
 
-const toLockRow = ({ lease_until, owner, ...row }: Row): LockRow => ({
-  ...row,
-  owner: owner ?? undefined,
-  leaseUntil: lease_until ?? undefined
-})
-
-/** Locks by name, each change fenced by the owner, who is another one at each acquisition. */
-export const makeSqliteLocks = (database: Database, isGone: (owner: string) => boolean) => {
+/** Changes of a lock check its owner, which is unique to each acquisition. */
+export const makeSqliteLocks = (database: Database, isGone: (owner: string) => boolean, access: Access): LockStore => {
   const find = database.prepare(`SELECT name, token, owner, since, lease_until FROM recovery_locks WHERE name = ?`)
   const list = database.prepare(`SELECT name, token, owner, since, lease_until FROM recovery_locks ORDER BY name`)
   const take = database.prepare(
@@ -30,36 +26,40 @@ export const makeSqliteLocks = (database: Database, isGone: (owner: string) => b
   )
   const remove = database.prepare(`DELETE FROM recovery_locks WHERE name = ?`)
 
-  /** The lock of a process that is gone has ended, whatever it says. */
-  const toLiving = (found: unknown): LockRow => {
-    const row = toLockRow(found as Row)
-    return row.owner !== undefined && isGone(row.owner) ? { ...row, owner: undefined, leaseUntil: undefined } : row
+  /** The lock of a dead process is free, whatever its row says. */
+  const toLockRow = ({ lease_until, owner, ...row }: Row): LockRow => {
+    const isOwned = owner !== null && !isGone(owner)
+    return { ...row, owner: isOwned ? owner : undefined, leaseUntil: isOwned ? (lease_until ?? undefined) : undefined }
   }
 
   const findLock = (name: string): LockRow | undefined => {
-    const found = find.get(name)
-    return found === undefined ? undefined : toLiving(found)
+    const row = find.get(name) as Row | undefined
+    return row && toLockRow(row)
+  }
+
+  const locks = () => (list.all() as ReadonlyArray<Row>).map(toLockRow)
+
+  const lock = (name: string, owner: string, leaseMillis: number, now: number): Locked => {
+    const row = findLock(name)
+    if (row !== undefined && isHeld(row, now)) return { _tag: "Held", row }
+    const token = nextToken(row?.token ?? 0, now)
+    take.run({ name, token, owner, now, until: now + leaseMillis })
+    return { _tag: "Locked", lease: { name, token, owner } }
+  }
+
+  const removeUnused = (since: number, now: number): number => {
+    const unused = locks().filter((row) => isUnused(row, since, now))
+    for (const { name } of unused) remove.run(name)
+    return unused.length
   }
 
   return {
-    find: findLock,
-    list: () => list.all().map(toLiving),
-    lock: (name: string, owner: string, now: number, leaseMillis: number): Locked => {
-      const row = findLock(name)
-      if (row !== undefined && isHeld(row, now)) return { _tag: "Held", row }
-      const token = nextToken(row?.token ?? 0, now)
-      take.run({ name, token, owner, now, until: now + leaseMillis })
-      return { _tag: "Locked", lease: { name, token, owner } }
-    },
-    renew: ({ name, owner }: LockLease, until: number) => renew.run(until, name, owner).changes === 1,
-    unlock: (name: string, owner: string, now: number) => unlock.run(now, name, owner).changes === 1,
-    remove: (unusedSince: number, now: number) => {
-      const unused = list
-        .all()
-        .map(toLiving)
-        .filter((row) => isUnused(row, unusedSince, now))
-      for (const { name } of unused) remove.run(name)
-      return unused.length
-    }
+    lock: (name, owner, leaseMillis) => access.write("Acquiring a lock", (now) => lock(name, owner, leaseMillis, now)),
+    renewLock: ({ name, owner }, leaseMillis) =>
+      access.write("Renewing a lock", (now) => renew.run(now + leaseMillis, name, owner).changes === 1),
+    unlock: (name, owner) => access.write("Releasing a lock", (now) => unlock.run(now, name, owner).changes === 1),
+    findLock: (name) => access.read("Finding a lock", () => Option.fromNullable(findLock(name))),
+    locks: access.read("Listing locks", locks),
+    removeLocks: (unusedSince) => access.write("Removing locks", (now) => removeUnused(unusedSince, now))
   }
 }

@@ -6,11 +6,11 @@ import { StorageError } from "../StorageError.js"
 import { toStorageError } from "./errors.js"
 
 /**
- * Every change of the tables, by number; a landed one is never edited.
+ * All changes of the tables, by number. A released migration is never edited.
  *
- * The journal is a plain append: rows of all runs lie behind one another, so a
- * group commit touches few pages. `(run, seq)` finds the rows of one run. No
- * index is kept for which no statement asks: each costs every run a write.
+ * The journal is append-only: rows of all runs are stored in order of insertion,
+ * so a group commit touches few pages. `(run, seq)` finds the rows of one run. An
+ * index exists only if a statement uses it, since each costs every run a write.
  */
 const migrations = {
   "1_runs_and_journal": Effect.gen(function* () {
@@ -103,7 +103,7 @@ const migrations = {
       body TEXT NOT NULL,
       UNIQUE (kind, id)
     )`
-    // Each ends with the key, so that a page of the newest is read and nothing sorted.
+    // Each index ends with the key (the rowid), so that the newest page is read without a sort.
     yield* sql`CREATE INDEX recovery_records_kind ON recovery_records (kind)`
     yield* sql`CREATE INDEX recovery_records_subject ON recovery_records (kind, subject)`
     yield* sql`CREATE INDEX recovery_records_scope ON recovery_records (kind, scope)`
@@ -131,13 +131,13 @@ const refuse = (version: number) =>
 const refuseNewer = Effect.filterOrFail(versionOf, (version) => version <= newest, refuse)
 
 /**
- * Brings the tables up to date. Two processes that start at once queue up at
- * BEGIN IMMEDIATE, and the second finds nothing left to do.
+ * Migrates the tables. If two processes start at once, the second waits at BEGIN
+ * IMMEDIATE and finds the tables up to date.
  */
 export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(migrations), table }).pipe(
   Effect.zipRight(refuseNewer),
   Effect.withTracerEnabled(false),
-  // The stock migrator dies of a failing migration; a foreign table of the same name is enough for that.
+  // The stock migrator dies if a migration fails, for example because a table of the same name exists.
   Effect.catchAllDefect((defect) => Effect.fail(migrationFailed(defect))),
   Effect.catchTags({
     SqlError: (error) => Effect.fail(migrationFailed(error)),
@@ -145,9 +145,9 @@ export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(migration
   })
 )
 
-/** For a file that must not be changed: one that is not up to date cannot be read. */
+/** For a file that is opened read-only: fails unless its tables are up to date. */
 export const upToDate = versionOf.pipe(
-  // There is no such table, so it was never used for this.
+  // The file was never used by this library.
   Effect.catchIf(
     (error) => /no such table/.test(String(rootCause(error))),
     () => Effect.succeed(0)
@@ -160,7 +160,7 @@ export const upToDate = versionOf.pipe(
 const migrationFailed = (error: unknown): StorageError =>
   error instanceof StorageError ? error : toStorageError("Migrating the tables")(rootCause(error))
 
-/** Under the wrappers lies what SQLite said. */
+/** The error of SQLite inside of the wrappers. */
 const rootCause = (error: unknown): unknown => {
   const isWrapper = error instanceof SqlError || error instanceof Migrator.MigrationError
   return isWrapper && error.cause !== undefined ? rootCause(error.cause) : error

@@ -1,7 +1,9 @@
-import { limitOf } from "../internal/status.js"
-import type { Count, Counter, RecordQuery, RecordRow, RecordWrite } from "../Storage.js"
-import type { Database, Statement } from "./driver.js"
-import { toLabels } from "./labels.js"
+import * as Option from "effect/Option"
+import { limitOf } from "../rows.js"
+import type { Count, Counter, RecordQuery, RecordRow, RecordStore, RecordWrite } from "../Store.js"
+import type { Database } from "./driver.js"
+import { fromLabels, givenConditions, QueryCache, toLabels } from "./rows.js"
+import type { Access } from "./SqliteStore.js"
 
 type Row = Omit<RecordRow, "labels" | "updatedAt"> & { readonly labels: string; readonly updated_at: number }
 
@@ -13,8 +15,7 @@ const toRecord = ({ labels, updated_at, ...row }: Row): RecordRow => ({
   updatedAt: updated_at
 })
 
-/** Records and counters; synchronous, to be called where the connection is held. */
-export const makeSqliteRecords = (database: Database) => {
+export const makeSqliteRecords = (database: Database, access: Access): RecordStore => {
   const insert = database.prepare(
     `INSERT INTO recovery_records (kind, id, subject, scope, status, labels, at, updated_at, revision, body)
      VALUES ($kind, $id, $subject, $scope, $status, $labels, $now, $now, 1, $body)
@@ -34,57 +35,44 @@ export const makeSqliteRecords = (database: Database) => {
   const counters = database.prepare(
     "SELECT name, value FROM recovery_counters WHERE name >= ? AND name < ? AND value <> 0 ORDER BY name"
   )
-  const queries = new Map<string, Statement>()
+  const queries = new QueryCache(database)
+
+  const toOption = (row: unknown) => Option.map(Option.fromNullable(row as Row | undefined), toRecord)
 
   const count = (counts: ReadonlyArray<Count>): void => {
     for (const one of counts) add.run(one.name, one.add)
   }
 
-  return {
-    count,
-    write: (record: RecordWrite, counts: ReadonlyArray<Count>, now: number): RecordRow | undefined => {
-      const { revision, ...given } = record
-      const values = { ...given, labels: JSON.stringify(record.labels), now }
-      const row = revision === 0 ? insert.get(values) : update.get({ ...values, revision })
-      if (row === undefined) return undefined
-      count(counts)
-      return toRecord(row as Row)
-    },
-    find: (kind: string, id: string): RecordRow | undefined => {
-      const row = find.get(kind, id) as Row | undefined
-      return row && toRecord(row)
-    },
-    list: (query: RecordQuery): ReadonlyArray<RecordRow> => {
-      const { conditions, params } = filter(query)
-      // A limit that is bound costs three times as much: SQLite plans such a statement again at each use.
-      const text = `SELECT ${columns} FROM recovery_records WHERE ${conditions} ORDER BY key DESC LIMIT ${limitOf(query)}`
-      const statement = queries.get(text) ?? database.prepare(text)
-      if (queries.size >= maxQueries) queries.clear()
-      queries.set(text, statement)
-      return (statement.all(...params) as ReadonlyArray<Row>).map(toRecord)
-    },
-    counters: (prefix: string): ReadonlyArray<Counter> =>
-      counters.all(prefix, `${prefix}\u{10ffff}`) as ReadonlyArray<Counter>,
-    remove: (keys: ReadonlyArray<number>): number => keys.reduce((removed, key) => removed + remove.run(key).changes, 0)
+  const write = (record: RecordWrite, counts: ReadonlyArray<Count>, now: number): Option.Option<RecordRow> => {
+    const { revision, ...given } = record
+    const values = { ...given, labels: fromLabels(record.labels), now }
+    const row = revision === 0 ? insert.get(values) : update.get({ ...values, revision })
+    if (row !== undefined) count(counts)
+    return toOption(row)
   }
-}
 
-/** Programs have few shapes of queries; whoever makes them up as they go must not fill the memory. */
-const maxQueries = 100
+  const list = (query: RecordQuery): ReadonlyArray<RecordRow> => {
+    const { conditions, params } = givenConditions([
+      ["kind = ?", query.kind],
+      ["subject = ?", query.subject],
+      ["scope = ?", query.scope],
+      ["status = ?", query.status],
+      ["key < ?", query.before],
+      ["updated_at <= ?", query.unchangedSince]
+    ])
+    const where = conditions.join(" AND ")
+    const text = `SELECT ${columns} FROM recovery_records WHERE ${where} ORDER BY key DESC LIMIT ${limitOf(query)}`
+    return (queries.prepare(text).all(...params) as ReadonlyArray<Row>).map(toRecord)
+  }
 
-/** Only the conditions a query has, so that each shape of query can use its index. */
-const filter = (query: RecordQuery) => {
-  const given: ReadonlyArray<readonly [condition: string, value: unknown]> = [
-    ["kind = ?", query.kind],
-    ["subject = ?", query.subject],
-    ["scope = ?", query.scope],
-    ["status = ?", query.status],
-    ["key < ?", query.before],
-    ["updated_at <= ?", query.unchangedSince]
-  ]
-  const used = given.filter(([, value]) => value !== undefined)
   return {
-    conditions: used.map(([condition]) => condition).join(" AND "),
-    params: used.map(([, value]) => value)
+    write: (record, counts) => access.write("Writing a record", (now) => write(record, counts, now)),
+    findRecord: (kind, id) => access.read("Finding a record", () => toOption(find.get(kind, id))),
+    records: (query) => access.read("Listing records", () => list(query)),
+    removeRecords: (keys) =>
+      access.write("Removing records", () => keys.reduce((removed, key) => removed + remove.run(key).changes, 0)),
+    count: (counts) => access.write("Counting", () => count(counts)),
+    counters: (prefix) =>
+      access.read("Reading counters", () => counters.all(prefix, `${prefix}\u{10ffff}`) as ReadonlyArray<Counter>)
   }
 }

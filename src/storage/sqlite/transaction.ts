@@ -12,13 +12,13 @@ interface Client {
   readonly database: Database
   readonly writer: Writer
   readonly connection: Connection
-  /** For how long anything waits, milliseconds. */
+  /** How long a statement waits for a nested transaction, in milliseconds. */
   readonly busyMillis: number
 }
 
 /**
- * The connection of one transaction, nested or not. It ends with the
- * transaction, and while a nested one runs the statements of its siblings
+ * The connection of one transaction, nested or not. After the transaction its
+ * statements fail. While a nested transaction runs, the statements of its siblings
  * wait: SQLite has one stack of savepoints.
  */
 interface Level {
@@ -30,11 +30,11 @@ interface Level {
   readonly close: Effect.Effect<void>
 }
 
-/** By the connection they hand out, which is what @effect/sql keeps in the context. */
+/** By their connection, which is what @effect/sql keeps in the context. */
 const levels = new WeakMap<Connection, Level>()
 
 const ended = new SqlError({
-  message: "The transaction this statement was started in has ended; join the fiber before the transaction does."
+  message: "The transaction of this statement has ended. Join the fiber before the transaction ends."
 })
 
 const makeLevel = (client: Client, parent: Level | undefined): Level => {
@@ -43,13 +43,13 @@ const makeLevel = (client: Client, parent: Level | undefined): Level => {
   let nested = 0
   let closed = false
 
-  // Also closed if SQLite has rolled back by itself: what follows would be on its own.
+  // SQLite may have rolled back by itself. Later statements would then run outside of the transaction.
   const isOpen = () => !closed && (parent?.isOpen() ?? true) && database.inTransaction
 
   const whileOpen = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     Effect.suspend((): Effect.Effect<A, E | SqlError, R> => (isOpen() ? effect : Effect.fail(ended)))
 
-  /** Waits for the nested transactions of siblings, but not for ever: they may wait for this very statement. */
+  /** Waits for nested transactions of siblings. The timeout resolves a deadlock if they wait for this statement. */
   const inTurn = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.suspend(() => {
@@ -61,7 +61,7 @@ const makeLevel = (client: Client, parent: Level | undefined): Level => {
           })
         )
         const inTime = Effect.timeoutFail(take, { duration: busyMillis, onTimeout: () => blocked })
-        // Also if the turn came at the moment the wait was given up.
+        // The permit may have been taken at the moment of the timeout.
         const giveBack = Effect.suspend(() => (taken ? semaphore.release(1) : Effect.void))
         return Effect.ensuring(Effect.zipRight(inTime, restore(whileOpen(effect))), giveBack)
       })
@@ -99,7 +99,7 @@ const makeLevel = (client: Client, parent: Level | undefined): Level => {
 }
 
 const blocked = new SqlError({
-  message: "A nested transaction did not end in time; it may wait for the very statement that waits for it."
+  message: "A nested transaction did not end in time. It may itself be waiting for this statement."
 })
 
 export const withTransaction =
@@ -107,13 +107,13 @@ export const withTransaction =
   <R, E, A>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     Effect.flatMap(Effect.serviceOption(SqlClient.TransactionConnection), (current) => {
       const outer = Option.isSome(current) ? levels.get(current.value[0]) : undefined
-      // The transaction around may be of another client, on another file.
+      // The surrounding transaction may belong to another client, on another file.
       return outer?.client.database === client.database ? savepoint(outer, self) : topLevel(client, self)
     })
 
 const run = (connection: Connection, sql: string) => Effect.asVoid(connection.executeUnprepared(sql, [], undefined))
 
-/** Only the connection is put into the context: a Scope in `R` stays the caller's. */
+/** Adds only the connection to the context, so a Scope in `R` remains the caller's. */
 const within = <A, E, R>(level: Level, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.ensuring(
     Effect.mapInputContext(self, (context: Context.Context<R>) =>
@@ -124,11 +124,11 @@ const within = <A, E, R>(level: Level, self: Effect.Effect<A, E, R>): Effect.Eff
 
 const topLevel = <A, E, R>(client: Client, self: Effect.Effect<A, E, R>) => {
   const { connection, database, writer } = client
-  // Checked: on some errors SQLite has rolled back already, and complaining would hide the first error.
+  // Checks first: SQLite rolls back by itself on some errors, and a second ROLLBACK would hide the first error.
   const undo = Effect.suspend(() => (database.inTransaction ? Effect.ignore(run(connection, "ROLLBACK")) : Effect.void))
   return Effect.uninterruptibleMask((restore) => {
     const acquire = Effect.mapError(restore(writer.acquire), (cause) => new SqlError({ cause, message: cause.message }))
-    // Waiting for a busy file happens here, where it can still be interrupted.
+    // Waits for a busy file, so it must be interruptible.
     const begin = Effect.onInterrupt(restore(run(connection, "BEGIN IMMEDIATE")), () => undo)
     const body = bracket(
       restore(Effect.suspend(() => within(makeLevel(client, undefined), self))),
@@ -142,7 +142,7 @@ const topLevel = <A, E, R>(client: Client, self: Effect.Effect<A, E, R>) => {
 const savepoint = <A, E, R>(outer: Level, self: Effect.Effect<A, E, R>) => {
   const { client, depth } = outer
   const name = `recovery_${depth + 1}`
-  // Once the outer transaction has ended, a savepoint of this name would be somebody else's.
+  // After the outer transaction, a savepoint of this name may belong to another transaction.
   const inside = (sql: string) =>
     Effect.suspend(() => (outer.isOpen() ? run(client.connection, sql) : Effect.fail(ended)))
   const undo = Effect.ignore(Effect.zipRight(inside(`ROLLBACK TO ${name}`), inside(`RELEASE ${name}`)))
@@ -153,7 +153,7 @@ const savepoint = <A, E, R>(outer: Level, self: Effect.Effect<A, E, R>) => {
   return outer.exclusively(nested)
 }
 
-/** Ends what was begun, in one way or the other. A failing end is undone and fails the whole. */
+/** Runs `end` after success and `undo` after failure. If `end` fails, runs `undo` and fails. */
 const bracket = <A, E, R>(
   body: Effect.Effect<A, E, R>,
   end: Effect.Effect<void, SqlError>,

@@ -1,56 +1,39 @@
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Schedule from "effect/Schedule"
 import * as RetryPolicy from "../../resilience/RetryPolicy.js"
 import { StorageError } from "../StorageError.js"
-import type { Database } from "./driver.js"
+import type { Database, Statement } from "./driver.js"
 import { isBusy, toStorageError } from "./errors.js"
 
-/**
- * The one way to the connection: first in, first out, and whoever waits can
- * be interrupted. Jobs that wait together share one transaction and so one
- * fsync (group commit); a permit hands the whole connection to one effect.
- */
-export interface Writer {
-  /**
-   * Runs a synchronous job inside a transaction. It is answered after the
-   * commit, with the effect the job returned. A job may be run more than once, and must leave nothing behind but
-   * rows. With `alone` the caller knows of nobody who could join it, and need
-   * not wait for company.
-   */
-  readonly write: <A, E>(
-    operation: string,
-    job: () => Effect.Effect<A, E>,
-    alone?: boolean
-  ) => Effect.Effect<A, E | StorageError>
-  /** Runs a synchronous read as soon as nobody holds the connection. */
-  readonly read: <A>(operation: string, job: () => Effect.Effect<A>) => Effect.Effect<A, StorageError>
-  /** Waits for the connection. Whoever got it must `release` it. */
-  readonly acquire: Effect.Effect<void, StorageError>
-  readonly release: Effect.Effect<void>
-  /** Runs a statement that may find the database busy, while holding a permit. */
-  readonly patiently: <A>(operation: string, statement: () => A) => Effect.Effect<A, StorageError>
-}
-
-interface Waiting {
+interface Request {
   readonly kind: "write" | "read" | "permit"
   readonly operation: string
   readonly job: () => Answer
   readonly resume: (effect: Answer) => void
   readonly since: number
   /** Interrupted, or answered. */
-  over: boolean
+  isDone: boolean
 }
 
 type Answer = Effect.Effect<unknown, unknown>
 
-/** `idle`: nothing waits. `due`: a turn is scheduled. `busy`: the file is another's. `held`: a permit is out. */
-type State = "idle" | "due" | "busy" | "held" | "closed"
+/**
+ * - `idle`: no request waits
+ * - `scheduled`: requests wait for the next turn
+ * - `busy`: another process holds the file, and a fiber retries
+ * - `lent`: an effect holds a permit for the connection
+ */
+type State = "idle" | "scheduled" | "busy" | "lent" | "closed"
 
-const heldTooLong = new Error("a transaction of this very process did not end in time; it may wait for this statement")
+const lentTooLong = new Error(
+  "a transaction of this process did not end in time; it may itself be waiting for this statement"
+)
 
-/** Large enough to share an fsync, small enough to let others in. */
+/** Large enough to share an fsync, small enough to let requests of other kinds in. */
 const maxBatch = 512
 
 const maxInOneTurn = 16
@@ -64,51 +47,191 @@ const busyPolicy = (busyMillis: number) =>
     maxElapsed: busyMillis
   })
 
+/** All access to the connection goes through the writer. Closing the scope fails what waits with `Closed`. */
 export const makeWriter = Effect.fnUntraced(function* (database: Database, busyMillis: number) {
-  const policy = busyPolicy(busyMillis)
-  const begin = database.prepare("BEGIN IMMEDIATE")
-  const commit = database.prepare("COMMIT")
   const clock = yield* Effect.clock
   const fork = yield* FiberSet.makeRuntime<never>()
-  const queue: Array<Waiting> = []
-  let state: State = "idle"
-  let watching = false
+  const writer = new Writer(database, busyMillis, clock, fork)
+  yield* Effect.addFinalizer(() => Effect.sync(() => writer.close()))
+  return writer
+})
+
+/**
+ * A queue in front of the connection: first in, first out, and waiting can be
+ * interrupted. Writes that wait together share one transaction and so one fsync
+ * (group commit). A permit lends the connection to one effect.
+ */
+export class Writer {
+  private readonly queue: Array<Request> = []
+  private state: State = "idle"
+  /** Requests that wait for a busy file. */
+  private blocked: ReadonlyArray<Request> = []
   /** Writes without waiting since the event loop last had its turn. */
-  let inOneTurn = 0
-  /** Who was handed the connection, until the permit ends. */
-  let holder: Waiting | undefined
-  let heldSince = 0
-  /** What waits for a busy file. */
-  let blocked: ReadonlyArray<Waiting> = []
+  private inOneTurn = 0
+  private borrower: Request | undefined
+  private lentSince = 0
+  private isWatching = false
+  private readonly begin: Statement
+  private readonly commit: Statement
+  private readonly policy: ReturnType<typeof busyPolicy>
+  private readonly database: Database
+  private readonly busyMillis: number
+  private readonly clock: Clock.Clock
+  private readonly fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
 
-  const settle = (waiting: Waiting, effect: Answer) => {
-    if (waiting.over) return
-    waiting.over = true
-    waiting.resume(effect)
+  constructor(
+    database: Database,
+    busyMillis: number,
+    clock: Clock.Clock,
+    fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
+  ) {
+    this.database = database
+    this.busyMillis = busyMillis
+    this.clock = clock
+    this.fork = fork
+    this.begin = database.prepare("BEGIN IMMEDIATE")
+    this.commit = database.prepare("COMMIT")
+    this.policy = busyPolicy(busyMillis)
   }
 
-  /** After the current turn of the event loop: whoever becomes ready in it joins the batch. */
-  const schedule = () => {
-    if (state !== "idle" || queue.length === 0) return
-    state = "due"
-    setImmediate(turn)
+  /**
+   * Runs a synchronous job inside a transaction, and returns the job's effect
+   * after the commit. A job may run more than once, so it must change nothing but
+   * rows. `alone` says that no other write can share the commit: the job then
+   * runs at once if the queue is empty.
+   */
+  write<A, E>(operation: string, job: () => Effect.Effect<A, E>, alone = false): Effect.Effect<A, E | StorageError> {
+    return alone ? Effect.suspend(() => this.writeAlone(operation, job)) : this.enqueue("write", operation, job)
   }
 
-  const turn = () => {
-    if (state !== "due") return
-    state = "idle"
-    const batch = nextBatch()
-    if (batch.length === 0) return
-    if (batch[0]?.kind === "permit") return grant(batch[0])
-    attempt(batch)
+  /** Runs a synchronous read, at once unless the connection is lent. */
+  read<A>(operation: string, job: () => Effect.Effect<A>): Effect.Effect<A, StorageError> {
+    return Effect.suspend(() => {
+      if (this.state === "lent" || this.state === "closed") return this.enqueue("read", operation, job)
+      return this.runOrEnqueue("read", operation, job, job)
+    })
   }
 
-  /** What waits at the head and can be answered together. */
-  const nextBatch = (): Array<Waiting> => {
-    const batch: Array<Waiting> = []
+  /** Waits for a permit. The effect that got it must `release` it. */
+  readonly acquire: Effect.Effect<void, StorageError> = Effect.suspend(() =>
+    this.enqueue("permit", "Waiting for the connection", () => Effect.void)
+  )
+
+  readonly release: Effect.Effect<void> = Effect.sync(() => this.endPermit())
+
+  /** Retries a statement while the file is busy. Call it while holding a permit. */
+  whileBusy<A>(operation: string, statement: () => A): Effect.Effect<A, StorageError> {
+    return Effect.mapError(this.retryWhileBusy(statement), toStorageError(operation))
+  }
+
+  close(): void {
+    this.state = "closed"
+    for (const request of [...this.blocked, ...this.queue.splice(0)]) this.fail(request, "Closed")
+  }
+
+  /** A write that may not run at once, or that finds the file busy, is enqueued. */
+  private writeAlone<A, E>(operation: string, job: () => Effect.Effect<A, E>): Effect.Effect<A, E | StorageError> {
+    // Every 17th write of a turn is enqueued, so that the event loop gets its turn.
+    if (this.state !== "idle" || ++this.inOneTurn > maxInOneTurn) return this.enqueue("write", operation, job)
+    if (this.inOneTurn === 1) {
+      setImmediate(() => {
+        this.inOneTurn = 0
+      })
+    }
+    return this.runOrEnqueue("write", operation, job, () => this.inTransaction(job))
+  }
+
+  private runOrEnqueue<A, E>(
+    kind: Request["kind"],
+    operation: string,
+    job: () => Effect.Effect<A, E>,
+    run: () => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | StorageError> {
+    try {
+      return run()
+    } catch (cause) {
+      return isBusy(cause) ? this.enqueue(kind, operation, job) : Effect.fail(toStorageError(operation)(cause))
+    }
+  }
+
+  private enqueue<A, E>(
+    kind: Request["kind"],
+    operation: string,
+    job: () => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | StorageError> {
+    return Effect.withFiberRuntime((_, { runtimeFlags }) =>
+      RuntimeFlags.interruptible(runtimeFlags)
+        ? Effect.async((resume) => this.cancel(this.push(kind, operation, job, resume)))
+        : Effect.async((resume) => void this.push(kind, operation, job, resume))
+    )
+  }
+
+  private push<A, E>(
+    kind: Request["kind"],
+    operation: string,
+    job: () => Effect.Effect<A, E>,
+    resume: (effect: Effect.Effect<A, E | StorageError>) => void
+  ): Request {
+    // A request is only resumed with the effect of its own job, or with a StorageError.
+    const answer = resume as Request["resume"]
+    const since = this.clock.unsafeCurrentTimeMillis()
+    const request: Request = { kind, operation, job, resume: answer, since, isDone: false }
+    if (this.state === "closed") this.fail(request, "Closed")
+    else this.queue.push(request)
+    this.schedule()
+    return request
+  }
+
+  private cancel(request: Request): Effect.Effect<void> {
+    return Effect.sync(() => {
+      request.isDone = true
+      // Interrupted after the permit was granted and before the fiber resumed.
+      if (this.borrower === request) this.endPermit()
+    })
+  }
+
+  private answer(request: Request, effect: Answer): void {
+    if (request.isDone) return
+    request.isDone = true
+    request.resume(effect)
+  }
+
+  private fail(request: Request, reason: "Closed" | "Busy", cause?: Error): void {
+    this.answer(request, Effect.fail(new StorageError({ reason, operation: request.operation, cause })))
+  }
+
+  /** After the current turn of the event loop, so that requests of this turn join the batch. */
+  private schedule(): void {
+    if (this.state !== "idle" || this.queue.length === 0) return
+    this.state = "scheduled"
+    setImmediate(() => this.takeTurn())
+  }
+
+  private takeTurn(): void {
+    if (this.state !== "scheduled") return
+    this.state = "idle"
+    const batch = this.nextBatch()
+    if (batch[0]?.kind === "permit") this.grantPermit(batch[0])
+    else if (batch.length > 0) this.runOrWait(batch)
+    this.schedule()
+  }
+
+  private runOrWait(batch: ReadonlyArray<Request>): void {
+    try {
+      this.run(batch)
+    } catch (cause) {
+      if (isBusy(cause)) this.waitWhileBusy(batch)
+      else this.failAll(batch, cause)
+    }
+  }
+
+  /** The requests at the head of the queue that can run together. */
+  private nextBatch(): Array<Request> {
+    const { queue } = this
+    const batch: Array<Request> = []
     while (queue.length > 0 && batch.length < maxBatch) {
-      const head = queue[0] as Waiting
-      if (head.over) queue.shift()
+      const head = queue[0] as Request
+      if (head.isDone) queue.shift()
       else if (batch.length > 0 && (head.kind === "permit" || head.kind !== batch[0]?.kind)) break
       else {
         batch.push(head)
@@ -119,226 +242,118 @@ export const makeWriter = Effect.fnUntraced(function* (database: Database, busyM
     return batch
   }
 
-  const grant = (waiting: Waiting) => {
-    state = "held"
-    holder = waiting
-    heldSince = clock.unsafeCurrentTimeMillis()
-    watch()
-    settle(waiting, Effect.void)
+  private run(batch: ReadonlyArray<Request>): void {
+    const isRead = batch[0]?.kind === "read"
+    const answers = isRead ? undefined : this.runTogether(batch)
+    if (answers !== undefined) for (const [i, request] of batch.entries()) this.answer(request, answers[i] as Answer)
+    else if (isRead) this.runEach(batch, (request) => request.job())
+    // One job made the transaction fail: each gets its own.
+    else this.runEach(batch, (request) => this.runTogether([request])?.[0] as Answer)
   }
 
-  const release = () => {
-    holder = undefined
-    rollback()
-    if (state === "held") state = "idle"
-    schedule()
-  }
-
-  const attempt = (batch: Array<Waiting>) => {
-    try {
-      run(batch)
-    } catch (cause) {
-      if (isBusy(cause)) return waitWhileBusy(batch)
-      failAll(batch, cause)
-    }
-    schedule()
-  }
-
-  const waitWhileBusy = (batch: Array<Waiting>) => {
-    state = "busy"
-    blocked = batch
-    const again = whileBusy(() => run(batch.filter(({ over }) => !over)))
-    const untilFree = Effect.catchAll(again, (cause) => Effect.sync(() => failAll(batch, cause)))
-    fork(Effect.interruptible(Effect.zipRight(untilFree, Effect.sync(free))))
-  }
-
-  const free = () => {
-    blocked = []
-    if (state === "busy") state = "idle"
-    schedule()
-  }
-
-  const failAll = (batch: ReadonlyArray<Waiting>, cause: unknown) => {
-    for (const waiting of batch) settle(waiting, Effect.fail(toStorageError(waiting.operation)(cause)))
-  }
-
-  /** Fails with what the statement threw: at once, or when the file stayed busy for too long. */
-  const whileBusy = <A>(statement: () => A): Effect.Effect<A, unknown> =>
-    RetryPolicy.retry(Effect.try({ try: statement, catch: (cause) => cause }), Schedule.whileInput(policy, isBusy))
-
-  const run = (batch: ReadonlyArray<Waiting>) => {
-    if (batch[0]?.kind === "read") return runReads(batch)
-    const answers = runTogether(batch)
-    if (answers === undefined) return runApart(batch)
-    batch.forEach((waiting, i) => {
-      settle(waiting, answers[i] as Answer)
-    })
-  }
-
-  const runReads = (batch: ReadonlyArray<Waiting>) => {
-    for (const waiting of batch) {
+  /** Throws if the file is busy: the requests that have no answer yet wait on. */
+  private runEach(batch: ReadonlyArray<Request>, run: (request: Request) => Answer): void {
+    for (const request of batch) {
       try {
-        settle(waiting, waiting.job())
+        this.answer(request, run(request))
       } catch (cause) {
-        refuse(waiting, cause)
+        if (isBusy(cause)) throw cause
+        this.failAll([request], cause)
       }
     }
   }
 
-  /** All jobs in one transaction, or nothing and undefined if one of them is refused. */
-  const runTogether = (batch: ReadonlyArray<Waiting>): ReadonlyArray<Answer> | undefined => {
+  /** Runs all jobs in one transaction. Returns `undefined` and changes nothing if one of several jobs fails. */
+  private runTogether(batch: ReadonlyArray<Request>): ReadonlyArray<Answer> | undefined {
     if (batch.length === 0) return []
     try {
-      return inTransaction(() => batch.map((waiting) => waiting.job()))
+      return this.inTransaction(() => batch.map((request) => request.job()))
     } catch (cause) {
       if (isBusy(cause) || batch.length === 1) throw cause
       return undefined
     }
   }
 
-  const inTransaction = <A>(body: () => A): A => {
-    rollback()
-    begin.run()
+  private inTransaction<A>(body: () => A): A {
+    this.rollback()
+    this.begin.run()
     try {
       const answer = body()
-      commit.run()
+      this.commit.run()
       return answer
     } catch (cause) {
-      rollback()
+      this.rollback()
       throw cause
     }
   }
 
-  /** One job spoiled the transaction for the others: each gets its own. */
-  const runApart = (batch: ReadonlyArray<Waiting>) => {
-    for (const waiting of batch) {
-      try {
-        settle(waiting, runTogether([waiting])?.[0] as Answer)
-      } catch (cause) {
-        refuse(waiting, cause)
-      }
-    }
-  }
-
-  /** A busy file is no answer: whoever has none yet waits on. */
-  const refuse = (waiting: Waiting, cause: unknown) => {
-    if (isBusy(cause)) throw cause
-    settle(waiting, Effect.fail(toStorageError(waiting.operation)(cause)))
-  }
-
-  /** Checked: SQLite rolls back by itself on some errors, and a second ROLLBACK would hide the first. */
-  const rollback = () => {
+  /** Checks first: SQLite rolls back by itself on some errors, and a second ROLLBACK would hide the first error. */
+  private rollback(): void {
     try {
-      if (database.inTransaction) database.exec("ROLLBACK")
+      if (this.database.inTransaction) this.database.exec("ROLLBACK")
     } catch {
-      // The error that led here says more, and the next BEGIN looks again.
+      // The error that led here says more, and the next transaction rolls back first.
     }
   }
 
-  /** While a permit is out, nobody waits longer than for a busy file. */
-  const watch = () => {
-    if (watching || state !== "held") return
-    watching = true
-    const look = Effect.zipRight(Effect.sleep(Math.max(10, busyMillis / 4)), Effect.sync(expire))
-    const whileHeld = Effect.repeat(look, { while: () => state === "held" })
-    fork(Effect.interruptible(Effect.zipRight(whileHeld, Effect.sync(unwatch))))
+  private failAll(batch: ReadonlyArray<Request>, cause: unknown): void {
+    for (const request of batch) this.answer(request, Effect.fail(toStorageError(request.operation)(cause)))
   }
 
-  const unwatch = () => {
-    watching = false
-    watch()
+  private waitWhileBusy(batch: ReadonlyArray<Request>): void {
+    this.state = "busy"
+    this.blocked = batch
+    const rerun = this.retryWhileBusy(() => this.run(batch.filter(({ isDone }) => !isDone)))
+    const settled = Effect.catchAll(rerun, (cause) => Effect.sync(() => this.failAll(batch, cause)))
+    const resume = Effect.sync(() => {
+      this.blocked = []
+      if (this.state === "busy") this.state = "idle"
+      this.schedule()
+    })
+    this.fork(Effect.interruptible(Effect.zipRight(settled, resume)))
   }
 
-  const expire = () => {
-    const limit = clock.unsafeCurrentTimeMillis() - busyMillis
-    // Who waits behind many short permits is not stuck.
-    if (heldSince > limit) return
-    for (const waiting of queue) {
-      if (waiting.over || waiting.since > limit || state !== "held") continue
-      settle(
-        waiting,
-        Effect.fail(new StorageError({ reason: "Busy", operation: waiting.operation, cause: heldTooLong }))
-      )
+  /** Fails with what the statement threw: at once, or when the file stayed busy for too long. */
+  private retryWhileBusy<A>(statement: () => A): Effect.Effect<A, unknown> {
+    const attempt = Effect.try({ try: statement, catch: (cause) => cause })
+    return RetryPolicy.retry(attempt, Schedule.whileInput(this.policy, isBusy))
+  }
+
+  private grantPermit(request: Request): void {
+    this.state = "lent"
+    this.borrower = request
+    this.lentSince = this.clock.unsafeCurrentTimeMillis()
+    this.watchPermit()
+    this.answer(request, Effect.void)
+  }
+
+  private endPermit(): void {
+    this.borrower = undefined
+    this.rollback()
+    if (this.state === "lent") this.state = "idle"
+    this.schedule()
+  }
+
+  /** While the connection is lent, requests wait no longer than for a busy file. */
+  private watchPermit(): void {
+    if (this.isWatching || this.state !== "lent") return
+    this.isWatching = true
+    const expire = Effect.sync(() => this.expireRequests())
+    const check = Effect.zipRight(Effect.sleep(Math.max(10, this.busyMillis / 4)), expire)
+    const whileLent = Effect.repeat(check, { while: () => this.state === "lent" })
+    const stop = Effect.sync(() => {
+      this.isWatching = false
+      this.watchPermit()
+    })
+    this.fork(Effect.interruptible(Effect.zipRight(whileLent, stop)))
+  }
+
+  private expireRequests(): void {
+    const limit = this.clock.unsafeCurrentTimeMillis() - this.busyMillis
+    // Requests behind many short permits make progress.
+    if (this.lentSince > limit) return
+    for (const request of this.queue) {
+      if (!request.isDone && request.since <= limit && this.state === "lent") this.fail(request, "Busy", lentTooLong)
     }
   }
-
-  const enqueue = <A, E>(
-    kind: Waiting["kind"],
-    operation: string,
-    job: () => Effect.Effect<A, E>
-  ): Effect.Effect<A, E | StorageError> =>
-    Effect.withFiberRuntime((_, { runtimeFlags }) =>
-      RuntimeFlags.interruptible(runtimeFlags)
-        ? Effect.async((resume) => cancel(push(kind, operation, job, resume)))
-        : Effect.async((resume) => void push(kind, operation, job, resume))
-    )
-
-  const push = <A, E>(
-    kind: Waiting["kind"],
-    operation: string,
-    job: () => Effect.Effect<A, E>,
-    resume: (effect: Effect.Effect<A, E | StorageError>) => void
-  ): Waiting => {
-    // What is resumed with is what the job returned.
-    const answer = resume as Waiting["resume"]
-    const since = clock.unsafeCurrentTimeMillis()
-    const waiting: Waiting = { kind, operation, job, resume: answer, since, over: false }
-    if (state === "closed") settle(waiting, Effect.fail(new StorageError({ reason: "Closed", operation })))
-    else queue.push(waiting)
-    schedule()
-    return waiting
-  }
-
-  const cancel = (waiting: Waiting) =>
-    Effect.sync(() => {
-      waiting.over = true
-      // Interrupted between being handed the connection and taking it.
-      if (holder === waiting) release()
-    })
-
-  const write: Writer["write"] = (operation, job, alone = false) =>
-    alone ? Effect.suspend(() => writeAlone(operation, job)) : enqueue("write", operation, job)
-
-  /** At once if nobody waits; now and then the long way, so that the event loop gets its turn. */
-  const writeAlone = <A, E>(operation: string, job: () => Effect.Effect<A, E>): Effect.Effect<A, E | StorageError> => {
-    if (state !== "idle" || ++inOneTurn > maxInOneTurn) return enqueue("write", operation, job)
-    if (inOneTurn === 1) setImmediate(newTurn)
-    try {
-      return inTransaction(job)
-    } catch (cause) {
-      return isBusy(cause) ? enqueue("write", operation, job) : Effect.fail(toStorageError(operation)(cause))
-    }
-  }
-
-  const newTurn = () => {
-    inOneTurn = 0
-  }
-
-  const read: Writer["read"] = (operation, job) =>
-    Effect.suspend(() => {
-      if (state === "held" || state === "closed") return enqueue("read", operation, job)
-      try {
-        return job()
-      } catch (cause) {
-        return isBusy(cause) ? enqueue("read", operation, job) : Effect.fail(toStorageError(operation)(cause))
-      }
-    })
-
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      state = "closed"
-      for (const waiting of [...blocked, ...queue.splice(0)]) {
-        settle(waiting, Effect.fail(new StorageError({ reason: "Closed", operation: waiting.operation })))
-      }
-    })
-  )
-
-  const writer: Writer = {
-    write,
-    read,
-    patiently: (operation, statement) => Effect.mapError(whileBusy(statement), toStorageError(operation)),
-    acquire: enqueue("permit", "Waiting for the connection", () => Effect.void),
-    release: Effect.sync(release)
-  }
-  return writer
-})
+}

@@ -1,6 +1,6 @@
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { statusOf } from "../../../storage/internal/status.js"
+import { statusOf } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
 import { RunNotFound } from "../../RunError.js"
 import type {

@@ -2,8 +2,10 @@ import type { Database } from "./driver.js"
 
 const columns = `key, id, workflow, version, input, labels, created_at, token, owner, lease_until, due_at, waiting, status, exit, finished_at`
 
-/** Prepared once per connection. The ones that change a run are fenced by its token. */
-export const prepareStatements = (database: Database) => ({
+export type RunStatements = ReturnType<typeof prepareRunStatements>
+
+/** Prepared once per connection. Statements that change a leased run check its fencing token. */
+export const prepareRunStatements = (database: Database) => ({
   insertRun: database.prepare(
     `INSERT INTO recovery_runs (id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until)
      VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (id) DO NOTHING`
@@ -52,13 +54,8 @@ export const prepareStatements = (database: Database) => ({
   countRuns: database.prepare(
     `SELECT workflow, COUNT(*) AS runs, MIN(created_at) AS oldest, MAX(created_at) AS newest,
        CASE WHEN status IS NOT NULL THEN status WHEN lease_until > $now THEN 'running'
-         WHEN due_at > $now THEN 'suspended' ELSE 'stopped' END AS state
-     FROM recovery_runs GROUP BY workflow, state`
-  ),
-  usage: database.prepare(
-    `SELECT (SELECT COUNT(*) FROM recovery_runs) AS runs, (SELECT COUNT(*) FROM recovery_journal) AS lines,
-       (SELECT COUNT(*) FROM recovery_snapshots) AS snapshots, (SELECT COUNT(*) FROM recovery_records) AS records,
-       (SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()) AS bytes`
+         WHEN due_at > $now THEN 'suspended' ELSE 'stopped' END AS status
+     FROM recovery_runs GROUP BY 1, 5`
   ),
   append: database.prepare(
     `INSERT INTO recovery_journal (run, seq, kind, step, attempt, at, payload)
@@ -73,6 +70,10 @@ export const prepareStatements = (database: Database) => ({
      FROM recovery_journal WHERE run = $run ORDER BY seq`
   ),
   payload: database.prepare(`SELECT payload FROM recovery_journal WHERE run = ? AND seq = ?`),
+  markRewound: database.prepare(
+    `UPDATE recovery_snapshots SET rewound = 1
+     WHERE run = $run AND seq > $after AND substr(step, 1, length($within)) = $within`
+  ),
   reopenRun: database.prepare(
     `UPDATE recovery_runs SET status = NULL, exit = NULL, finished_at = NULL, token = token + 1, owner = ?, lease_until = ?, due_at = ?
      WHERE key = ? AND token = ? AND status IS NOT NULL`
@@ -85,7 +86,7 @@ export const prepareStatements = (database: Database) => ({
        AND ($status IS NULL OR status = $status)
      ORDER BY key DESC LIMIT $limit`
   ),
-  // Open runs are few among many; without being told, SQLite goes through all of them to spare itself the sorting.
+  // Few runs are open. Without INDEXED BY, SQLite scans all runs in order of the key to avoid the sort.
   listOpen: database.prepare(
     `SELECT ${columns} FROM recovery_runs INDEXED BY recovery_runs_due
      WHERE status IS NULL

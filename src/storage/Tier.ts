@@ -1,0 +1,134 @@
+/**
+ * Caches in front of a store that is far away.
+ *
+ * @since 0.1.0
+ */
+import * as Cache from "effect/Cache"
+import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { StorageError } from "./StorageError.js"
+import type { FullSnapshot, Snapshot, Store } from "./Store.js"
+
+type State = FullSnapshot["state"]
+
+/**
+ * A cache of snapshot states by id, such as a Redis. It may forget a state at
+ * any time. An id always stands for the same state.
+ *
+ * @since 0.1.0
+ * @category tiers
+ */
+export interface Tier {
+  /** A failure, or no answer within 1 second, counts as a miss. */
+  readonly get: (id: string) => Effect.Effect<Option.Option<string | Uint8Array>, unknown>
+  /** Failures are ignored. The reader waits at most 1 second. */
+  readonly set: (id: string, state: string | Uint8Array) => Effect.Effect<void, unknown>
+}
+
+/**
+ * A tier in this process's memory. It keeps the most recently used states.
+ *
+ * @since 0.1.0
+ * @category tiers
+ */
+export const tierMemory = ({
+  capacity = 1_000,
+  timeToLive = "1 hour"
+}: {
+  /** The maximum number of states. Defaults to 1,000. */
+  readonly capacity?: number | undefined
+  /** Defaults to 1 hour. */
+  readonly timeToLive?: Duration.DurationInput | undefined
+} = {}): Effect.Effect<Tier> =>
+  // The lookup is never used: the cache is only read with `getOption` and filled with `set`.
+  Effect.map(Cache.make<string, State>({ capacity, timeToLive, lookup: () => Effect.never }), (cache) => ({
+    get: (id) => Effect.map(cache.getOption(id), Option.map(copyOf)),
+    set: (id, state) => cache.set(id, copyOf(state))
+  }))
+
+/** Callers may change the bytes they passed in or got. */
+const copyOf = (state: State): State => (typeof state === "string" ? state : state.slice())
+
+/**
+ * Reads states through tiers: the first tier that has the state returns it, and
+ * the tiers before it store it. Everything else about a snapshot is read from the
+ * store, so a removal or a rewind by another process takes effect at once.
+ *
+ * @example
+ * ```ts
+ * import { Checkpoint, Storage } from "effect-recovery"
+ * import { Effect, Layer, Option, Schema } from "effect"
+ *
+ * // Yours, such as one over a network.
+ * const remote = Storage.memoryStore()
+ *
+ * const storage = Layer.scoped(
+ *   Storage.Storage,
+ *   Effect.gen(function* () {
+ *     const memory = yield* Storage.tierMemory({ capacity: 500 })
+ *     return yield* Storage.make(Storage.tiered(remote, [memory]), { owner: "worker-1" })
+ *   })
+ * )
+ *
+ * const Progress = Checkpoint.make("progress", { schema: Schema.Number })
+ * const program = Effect.zipRight(Progress.save(40), Progress.latest())
+ * Effect.runPromise(Effect.provide(program, storage)).then((latest) => console.log(Option.isSome(latest))) // true
+ * ```
+ *
+ * @since 0.1.0
+ * @category tiers
+ */
+export const tiered = (store: Store, tiers: ReadonlyArray<Tier>): Store => {
+  const fromStore = (key: number) =>
+    Effect.map(
+      store.snapshot(key),
+      Option.map(({ state }) => state)
+    )
+  const readState = (found: Snapshot, index: number): Effect.Effect<Option.Option<State>, StorageError> => {
+    const tier = tiers[index]
+    if (tier === undefined) return fromStore(found.key)
+    const id = `${found.key}-${found.encoding}-${found.digest}`
+    return Effect.flatMap(
+      orMiss(() => tier.get(id)),
+      (answer) => {
+        const cached = Option.flatMap(Option.flatten(answer), (state) => decode(found.encoding, state))
+        if (Option.isSome(cached)) return Effect.succeed(cached)
+        return Effect.tap(readState(found, index + 1), (state) =>
+          Option.isSome(state) ? orMiss(() => tier.set(id, state.value)) : Effect.void
+        )
+      }
+    )
+  }
+  const readFirst = ([found]: ReadonlyArray<Snapshot>): Effect.Effect<Option.Option<FullSnapshot>, StorageError> => {
+    if (found === undefined) return Effect.succeedNone
+    // Without a digest, the id would not identify the state.
+    if (found.digest === "") return store.snapshot(found.key)
+    return Effect.map(
+      readState(found, 0),
+      Option.map((state) => ({ ...found, state }))
+    )
+  }
+  return {
+    ...store,
+    newest: (query) => Effect.flatMap(store.snapshots({ ...query, limit: 1 }), readFirst),
+    snapshot: (key) =>
+      Effect.flatMap(store.snapshots({ before: key + 1, rewound: true, limit: 1 }), (found) =>
+        readFirst(found.filter((snapshot) => snapshot.key === key))
+      )
+  }
+}
+
+/** A tier that fails, dies or takes longer than 1 second counts as a miss. */
+const orMiss = <A>(call: () => Effect.Effect<A, unknown>): Effect.Effect<Option.Option<A>> =>
+  Effect.suspend(call).pipe(
+    Effect.timeoutOption("1 second"),
+    Effect.catchAllCause((cause) => (Cause.isInterrupted(cause) ? Effect.interrupt : Effect.succeedNone))
+  )
+
+/** Many caches return bytes for a text. */
+const decode = (encoding: string, state: State): Option.Option<State> => {
+  if (encoding === "json") return Option.some(typeof state === "string" ? state : new TextDecoder().decode(state))
+  return typeof state === "string" ? Option.none() : Option.some(state)
+}

@@ -1,0 +1,239 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { claimedRun, dueSince, leaseLost, leaseOf, limitOf, newRun, refusal, statusOf } from "../rows.js"
+import type { LeaseLost } from "../StorageError.js"
+import type {
+  Backlog,
+  DueQuery,
+  Entry,
+  Lease,
+  Opened,
+  OpenRequest,
+  Outcome,
+  Query,
+  Run,
+  RunCount,
+  RunStore,
+  Signal,
+  Signalled
+} from "../Store.js"
+import type { SnapshotTable } from "./memorySnapshots.js"
+
+interface StoredRun {
+  run: Run
+  readonly journal: Array<Entry>
+  readonly signals: Array<Signal>
+}
+
+/** Runs with their journals and signals. */
+export class RunTable {
+  readonly byId = new Map<string, StoredRun>()
+  readonly byKey = new Map<number, StoredRun>()
+  private lastKey = 0
+
+  open(request: OpenRequest, owner: string, leaseUntil: number, now: number): Opened {
+    const stored = this.byId.get(request.id)
+    if (stored !== undefined) return refusal(stored.run, request, now) ?? claim(stored, owner, leaseUntil, now)
+    const run = newRun(request, ++this.lastKey, owner, leaseUntil, now)
+    const created: StoredRun = { run, journal: [], signals: [] }
+    this.byId.set(run.id, created)
+    this.byKey.set(run.key, created)
+    return { _tag: "Created", run, lease: leaseOf(run, owner) }
+  }
+
+  /** The run, if the lease is its latest and was not ended. */
+  leased(lease: Lease): StoredRun | undefined {
+    const stored = this.byKey.get(lease.key)
+    return stored?.run.token === lease.token && stored.run.owner === lease.owner ? stored : undefined
+  }
+
+  /** Runs a synchronous write if the lease is in force. */
+  fenced<A>(lease: Lease, write: (stored: StoredRun) => A): Effect.Effect<A, LeaseLost> {
+    return Effect.suspend(() => {
+      const stored = this.leased(lease)
+      return stored === undefined ? leaseLost(lease) : Effect.succeed(write(stored))
+    })
+  }
+
+  /** All runs, oldest first. */
+  get runs(): ReadonlyArray<Run> {
+    return [...this.byKey.values()].map(({ run }) => run)
+  }
+
+  get usage() {
+    const entries = [...this.byKey.values()].flatMap(({ journal }) => journal)
+    const texts = [...this.runs.map(({ input }) => input), ...entries.map(({ payload }) => payload ?? "")]
+    const bytes = texts.reduce((sum, text) => sum + text.length, 0)
+    return { runs: this.byKey.size, lines: entries.length, bytes }
+  }
+}
+
+const claim = (stored: StoredRun, owner: string, leaseUntil: number, now: number) => {
+  stored.run = claimedRun(stored.run, owner, leaseUntil, now)
+  return { _tag: "Claimed" as const, run: stored.run, lease: leaseOf(stored.run, owner) }
+}
+
+const noLease = { owner: undefined, leaseUntil: undefined }
+
+const timed = <A>(operation: (now: number) => A) => Effect.map(Clock.currentTimeMillis, operation)
+
+export const makeMemoryRuns = (table: RunTable, snapshots: SnapshotTable): RunStore => {
+  const remove = (key: number): boolean => {
+    const run = table.byKey.get(key)?.run
+    if (run?.outcome === undefined) return false
+    snapshots.removeOf(run.id)
+    return table.byKey.delete(key) && table.byId.delete(run.id)
+  }
+  return {
+    ...leaseOperations(table),
+    ...journalOperations(table, snapshots),
+    ...signalOperations(table),
+    ...queryOperations(table),
+    removeRuns: (keys) => Effect.sync(() => keys.filter(remove).length)
+  }
+}
+
+type LeaseOperations = "open" | "reopen" | "renew" | "release" | "suspend" | "finish"
+
+const leaseOperations = (table: RunTable): Pick<RunStore, LeaseOperations> => {
+  const renew = (lease: Lease, leaseUntil: number): boolean => {
+    const stored = table.leased(lease)
+    if (stored !== undefined) stored.run = { ...stored.run, leaseUntil }
+    return stored !== undefined
+  }
+  const finish = (lease: Lease, given: Omit<Outcome, "at">, now: number): Effect.Effect<Outcome, LeaseLost> => {
+    const recorded = table.byKey.get(lease.key)?.run.outcome
+    if (recorded !== undefined) return Effect.succeed(recorded)
+    return table.fenced(lease, (stored) => {
+      const outcome = { ...given, at: now }
+      stored.run = { ...stored.run, ...noLease, outcome }
+      return outcome
+    })
+  }
+  return {
+    open: (request, owner, leaseMillis) => timed((now) => table.open(request, owner, now + leaseMillis, now)),
+    reopen: (found, entry, owner, leaseMillis) =>
+      timed((now) => {
+        const stored = table.byKey.get(found.key)
+        if (stored?.run.outcome === undefined || stored.run.token !== found.token) return Option.none()
+        stored.journal.push(entry)
+        stored.run = { ...stored.run, outcome: undefined }
+        return Option.some(claim(stored, owner, now + leaseMillis, now).lease)
+      }),
+    renew: (leases, leaseMillis) => timed((now) => leases.filter((lease) => !renew(lease, now + leaseMillis))),
+    release: (run, owner) =>
+      Effect.sync(() => {
+        const stored = table.byId.get(run)
+        if (stored?.run.owner === owner) stored.run = { ...stored.run, ...noLease }
+      }),
+    suspend: (lease, { dueAt, signals, waiting }) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        table.fenced(lease, (stored) => {
+          const due = stored.signals.length > signals ? now : dueAt
+          stored.run = { ...stored.run, ...noLease, dueAt: due, waiting }
+        })
+      ),
+    finish: (lease, outcome) => Effect.flatMap(Clock.currentTimeMillis, (now) => finish(lease, outcome, now))
+  }
+}
+
+type JournalOperations = "append" | "transactional" | "rewind" | "journal" | "payload"
+
+const journalOperations = (table: RunTable, snapshots: SnapshotTable): Pick<RunStore, JournalOperations> => {
+  const append: RunStore["append"] = (lease, entries) =>
+    table.fenced(lease, ({ journal }) => {
+      for (const entry of entries) journal.push(entry)
+    })
+  const journalOf = (key: number): ReadonlyArray<Entry> => table.byKey.get(key)?.journal ?? []
+  return {
+    append,
+    // The program has no rows in this store, so only the lines are written.
+    transactional: (lease, body) =>
+      Effect.flatMap(body, ([value, entries]) => Effect.as(append(lease, entries), value)),
+    rewind: (lease, entry, rewound) =>
+      table.fenced(lease, ({ journal, run }) => {
+        journal.push(entry)
+        snapshots.markRewound(run.id, rewound)
+      }),
+    journal: (key, longest) => Effect.sync(() => journalOf(key).map((entry) => shorten(entry, longest))),
+    payload: (key, seq) => Effect.sync(() => journalOf(key).find((entry) => entry.seq === seq)?.payload)
+  }
+}
+
+const shorten = (entry: Entry, longest: number | undefined): Entry =>
+  longest === undefined || (entry.payload?.length ?? 0) <= longest
+    ? entry
+    : { ...entry, payload: undefined, omitted: true }
+
+const signalOperations = (table: RunTable): Pick<RunStore, "signal" | "signals"> => {
+  const signal = (id: string, key: string, payload: string, now: number): Signalled => {
+    const stored = table.byId.get(id)
+    if (stored === undefined) return "Unknown"
+    if (stored.run.outcome !== undefined) return "Finished"
+    if (stored.signals.some((known) => known.key === key)) return "Taken"
+    stored.signals.push({ key, payload, at: now })
+    stored.run = { ...stored.run, dueAt: Math.min(stored.run.dueAt, now) }
+    return "Sent"
+  }
+  return {
+    signal: (run, key, payload) => timed((now) => signal(run, key, payload, now)),
+    signals: (key) => Effect.sync(() => [...(table.byKey.get(key)?.signals ?? [])])
+  }
+}
+
+type QueryOperations = "due" | "backlog" | "find" | "list" | "countRuns"
+
+const queryOperations = (table: RunTable): Pick<RunStore, QueryOperations> => ({
+  due: (query) => timed((now) => due(unleased(table.runs, now), query, now)),
+  backlog: timed((now) => backlog(unleased(table.runs, now), now)),
+  find: (id) => Effect.sync(() => Option.map(Option.fromNullable(table.byId.get(id)), ({ run }) => run)),
+  list: (query) => timed((now) => list(table.runs, query, now)),
+  countRuns: timed((now) => countRuns(table.runs, now))
+})
+
+const unleased = (runs: ReadonlyArray<Run>, now: number): ReadonlyArray<Run> =>
+  runs.filter((run) => run.outcome === undefined && statusOf(run, now) !== "running")
+
+const due = (open: ReadonlyArray<Run>, { limit, version, workflow }: DueQuery, now: number): ReadonlyArray<Run> =>
+  open
+    .filter((run) => run.workflow === workflow && run.version === version && run.dueAt <= now)
+    .sort((a, b) => a.dueAt - b.dueAt)
+    .slice(0, limit)
+
+const list = (runs: ReadonlyArray<Run>, query: Query, now: number): ReadonlyArray<Run> =>
+  runs
+    .filter((run) => query.workflow === undefined || run.workflow === query.workflow)
+    .filter((run) => query.status === undefined || statusOf(run, now) === query.status)
+    .filter((run) => query.before === undefined || run.key < query.before)
+    .reverse()
+    .slice(0, limitOf(query))
+
+const countRuns = (runs: ReadonlyArray<Run>, now: number): ReadonlyArray<RunCount> => {
+  const groups = new Map<string, RunCount>()
+  for (const run of runs) {
+    const { createdAt, workflow } = run
+    const status = statusOf(run, now)
+    const name = JSON.stringify([workflow, status])
+    const known = groups.get(name) ?? { workflow, status, runs: 0, oldest: createdAt, newest: createdAt }
+    const oldest = Math.min(known.oldest, createdAt)
+    groups.set(name, { ...known, runs: known.runs + 1, oldest, newest: Math.max(known.newest, createdAt) })
+  }
+  return [...groups.values()]
+}
+
+const backlog = (open: ReadonlyArray<Run>, now: number): ReadonlyArray<Backlog> => {
+  const groups = new Map<string, Backlog>()
+  for (const run of open) {
+    const { version, workflow } = run
+    const name = JSON.stringify([workflow, version])
+    const known = groups.get(name) ?? { workflow, version, due: 0, waiting: 0, oldest: undefined }
+    groups.set(
+      name,
+      run.dueAt <= now
+        ? { ...known, due: known.due + 1, oldest: Math.min(known.oldest ?? now, dueSince(run)) }
+        : { ...known, waiting: known.waiting + 1 }
+    )
+  }
+  return [...groups.values()]
+}

@@ -1,0 +1,75 @@
+/** Decisions about stored rows that every backend must take alike. */
+import * as Effect from "effect/Effect"
+import { LeaseLost } from "./StorageError.js"
+import type { Lease, LockRow, Opened, OpenRequest, Run, Status } from "./Store.js"
+
+/** Derived from the row, so a process that dies cannot leave a wrong status behind. */
+export const statusOf = (run: Pick<Run, "outcome" | "leaseUntil" | "dueAt">, now: number): Status => {
+  if (run.outcome !== undefined) return run.outcome.status
+  if (run.leaseUntil !== undefined && run.leaseUntil > now) return "running"
+  return run.dueAt > now ? "suspended" : "stopped"
+}
+
+/** Since when a run without a live lease could be advanced. */
+export const dueSince = ({ dueAt, leaseUntil }: Pick<Run, "leaseUntil" | "dueAt">): number =>
+  Math.max(dueAt, leaseUntil ?? 0)
+
+/** The row of a run that `open` creates. */
+export const newRun = (request: OpenRequest, key: number, owner: string, leaseUntil: number, now: number): Run => {
+  const { id, input, labels, version, workflow } = request
+  const identity = { key, id, workflow, version, input, labels: { ...labels } }
+  return {
+    ...identity,
+    createdAt: now,
+    token: 1,
+    owner,
+    leaseUntil,
+    dueAt: now,
+    waiting: undefined,
+    outcome: undefined
+  }
+}
+
+/** Why `open` does not lease an existing run to the caller; `undefined` if the caller may claim it. */
+export const refusal = (run: Run, request: OpenRequest, now: number): Opened | undefined => {
+  if (run.workflow !== request.workflow || run.input !== request.input) return { _tag: "Different", run }
+  if (run.outcome !== undefined) return { _tag: "Finished", run }
+  if (statusOf(run, now) === "running") return { _tag: "Held", run }
+  const isExcluded = request.only === "new" || (request.only === "due" && run.dueAt > now)
+  return isExcluded ? { _tag: "Waiting", run } : undefined
+}
+
+/** The row of a run after a claim. A clock that was set back does not postpone the run. */
+export const claimedRun = (run: Run, owner: string, leaseUntil: number, now: number): Run => ({
+  ...run,
+  token: run.token + 1,
+  owner,
+  leaseUntil,
+  dueAt: Math.min(run.dueAt, now),
+  waiting: undefined
+})
+
+export const leaseOf = (run: Run, owner: string): Lease => ({ key: run.key, run: run.id, token: run.token, owner })
+
+export const leaseLost = (lease: Lease): Effect.Effect<never, LeaseLost> =>
+  Effect.fail(new LeaseLost({ run: lease.run, token: lease.token }))
+
+export const isHeld = ({ leaseUntil, owner }: LockRow, now: number): boolean =>
+  owner !== undefined && leaseUntil !== undefined && leaseUntil > now
+
+/**
+ * The next fencing token of a lock. It is at least the time, so that tokens rise even after a power cut or a removal
+ * erased the latest one.
+ *
+ * @since 0.1.0
+ * @category drivers
+ */
+export const nextToken = (last: number, now: number): number => Math.max(last + 1, Math.trunc(now))
+
+/** Whether a lock may be removed. Its next token then comes from the clock alone, so the clock must have passed its last. */
+export const isUnused = (row: LockRow, since: number, now: number): boolean =>
+  !isHeld(row, now) && row.since < since && row.token < now
+
+/** The limit of a query as a whole number; 100 by default. */
+export const limitOf = ({ limit = 100 }: { readonly limit?: number | undefined }): number =>
+  Number.isNaN(limit) ? 100 : Math.min(Math.max(0, Math.trunc(limit)), Number.MAX_SAFE_INTEGER)

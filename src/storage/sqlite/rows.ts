@@ -1,0 +1,49 @@
+import type { Database, Statement } from "./driver.js"
+
+const none = {}
+
+/** Damaged labels do not make the rest of the row unreadable: nothing depends on labels. */
+export const toLabels = (text: string): Readonly<Record<string, string>> => {
+  if (text === "{}") return none
+  try {
+    return JSON.parse(text)
+  } catch {
+    return { damaged: text }
+  }
+}
+
+export const fromLabels = (labels: Readonly<Record<string, string>>): string => {
+  for (const _ in labels) return JSON.stringify(labels)
+  return "{}"
+}
+
+/** The conditions whose value is given, so that SQLite can choose an index for each shape of query. */
+export const givenConditions = (all: ReadonlyArray<readonly [condition: string, value: unknown]>) => {
+  const given = all.filter(([, value]) => value !== undefined)
+  return { conditions: given.map(([condition]) => condition), params: given.map(([, value]) => value) }
+}
+
+/**
+ * Statements by their text. Texts contain the limit: SQLite plans a statement
+ * with a bound limit again at each use, which costs three times as much.
+ */
+export class QueryCache {
+  private readonly database: Database
+  private readonly capacity: number
+  private readonly statements = new Map<string, Statement>()
+
+  /** `capacity` is above what programs write by hand, and bounds the memory for generated texts. */
+  constructor(database: Database, capacity = 100) {
+    this.database = database
+    this.capacity = capacity
+  }
+
+  prepare(text: string): Statement {
+    const known = this.statements.get(text)
+    if (known !== undefined) return known
+    const statement = this.database.prepare(text)
+    if (this.statements.size >= this.capacity) this.statements.clear()
+    this.statements.set(text, statement)
+    return statement
+  }
+}

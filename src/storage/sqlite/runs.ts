@@ -1,0 +1,302 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { claimedRun, leaseLost, leaseOf, limitOf, newRun, refusal, statusOf } from "../rows.js"
+import type { LeaseLost } from "../StorageError.js"
+import type {
+  Backlog,
+  DueQuery,
+  Entry,
+  Lease,
+  Opened,
+  OpenRequest,
+  Outcome,
+  Query,
+  Run,
+  RunCount,
+  RunStore,
+  Signal,
+  Signalled
+} from "../Store.js"
+import type { Database } from "./driver.js"
+import { toLabels } from "./rows.js"
+import { prepareRunStatements, type RunStatements } from "./runStatements.js"
+import type { Access } from "./SqliteStore.js"
+
+interface RunRow {
+  readonly key: number
+  readonly id: string
+  readonly workflow: string
+  readonly version: string
+  readonly input: string
+  readonly labels: string
+  readonly created_at: number
+  readonly token: number
+  readonly owner: string | null
+  readonly lease_until: number | null
+  readonly due_at: number
+  readonly waiting: string | null
+  readonly status: "completed" | "failed" | null
+  readonly exit: string | null
+  readonly finished_at: number | null
+}
+
+/** The statements over runs, and the leases this process has. Call its methods while the connection is held. */
+export class RunTable {
+  readonly sql: RunStatements
+  /** Owners of the leases that were given out and have not ended. */
+  readonly leases = new Set<string>()
+
+  private readonly isGone: (owner: string) => boolean
+
+  constructor(database: Database, isGone: (owner: string) => boolean) {
+    this.isGone = isGone
+    this.sql = prepareRunStatements(database)
+  }
+
+  /** With at most one lease out, no other write can share the commit: waiting for company gains nothing. */
+  readonly isAlone = (): boolean => this.leases.size <= 1
+
+  isLeased({ key, owner, token }: Lease): boolean {
+    return this.sql.isLeased.get(key, token, owner) !== undefined
+  }
+
+  insert(lease: Lease, { at, attempt, kind, payload, seq, step }: Entry): boolean {
+    return this.sql.append.run(seq, kind, step, attempt, at, payload, lease.key, lease.token, lease.owner).changes === 1
+  }
+
+  /** The insert of the first line checks the lease for all of them. */
+  append(lease: Lease, entries: ReadonlyArray<Entry>): Effect.Effect<void, LeaseLost> {
+    return entries.every((entry) => this.insert(lease, entry)) ? Effect.void : leaseLost(lease)
+  }
+
+  find(id: string): Run | undefined {
+    const row = this.sql.findRun.get(id) as RunRow | undefined
+    return row && this.toRun(row)
+  }
+
+  /** The lease of a dead process has ended, whatever its row says. */
+  readonly toRun = (row: RunRow): Run => {
+    const isLeased = row.owner !== null && !this.isGone(row.owner)
+    return {
+      key: row.key,
+      id: row.id,
+      workflow: row.workflow,
+      version: row.version,
+      input: row.input,
+      labels: toLabels(row.labels),
+      createdAt: row.created_at,
+      token: row.token,
+      owner: isLeased ? row.owner : undefined,
+      leaseUntil: isLeased ? (row.lease_until ?? undefined) : undefined,
+      dueAt: row.due_at,
+      waiting: row.waiting ?? undefined,
+      outcome: row.status === null ? undefined : { status: row.status, exit: row.exit ?? "", at: row.finished_at ?? 0 }
+    }
+  }
+
+  /** The first runs among the rows that the condition holds for. */
+  take(rows: () => Iterable<unknown>, limit: number, condition: (run: Run) => boolean): ReadonlyArray<Run> {
+    const found: Array<Run> = []
+    // An iterator that is created and not read would keep the connection busy.
+    if (limit <= 0) return found
+    for (const row of rows()) {
+      const run = this.toRun(row as RunRow)
+      if (condition(run) && found.push(run) >= limit) break
+    }
+    return found
+  }
+}
+
+/** `guarded` operations fail inside of a SQL transaction of the program, the `plain` ones wait for its end. */
+export const makeSqliteRuns = (table: RunTable, guarded: Access, plain: Access): Omit<RunStore, "transactional"> => ({
+  ...leaseOperations(table, guarded, plain),
+  ...journalOperations(table, guarded),
+  ...signalOperations(table, guarded),
+  ...queryOperations(table, guarded, plain),
+  removeRuns: (keys) => guarded.write("Removing runs", () => keys.filter((key) => removeRun(table.sql, key)).length)
+})
+
+type LeaseOperations = "open" | "reopen" | "renew" | "release" | "suspend" | "finish"
+
+const leaseOperations = (table: RunTable, guarded: Access, plain: Access): Pick<RunStore, LeaseOperations> => {
+  const { leases, sql } = table
+
+  const open = (request: OpenRequest, owner: string, leaseUntil: number, now: number): Opened => {
+    const { id, input, labels, version, workflow } = request
+    const values = [id, workflow, version, input, JSON.stringify(labels), now, now, owner, leaseUntil]
+    const inserted = sql.insertRun.run(...values)
+    if (inserted.changes === 1) {
+      const run = newRun(request, Number(inserted.lastInsertRowid), owner, leaseUntil, now)
+      return { _tag: "Created", run, lease: leaseOf(run, owner) }
+    }
+    const found = table.toRun(sql.findRun.get(id) as RunRow)
+    const refused = refusal(found, request, now)
+    if (refused !== undefined) return refused
+    const run = claimedRun(found, owner, leaseUntil, now)
+    sql.claimRun.run(run.token, owner, leaseUntil, run.dueAt, run.key)
+    return { _tag: "Claimed", run, lease: leaseOf(run, owner) }
+  }
+
+  const reopen = (found: Run, entry: Entry, owner: string, leaseUntil: number, now: number): Option.Option<Lease> => {
+    if (sql.reopenRun.run(owner, leaseUntil, now, found.key, found.token).changes === 0) return Option.none()
+    const lease = { key: found.key, run: found.id, token: found.token + 1, owner }
+    table.insert(lease, entry)
+    return Option.some(lease)
+  }
+
+  const finish = (lease: Lease, outcome: Omit<Outcome, "at">, now: number): Effect.Effect<Outcome, LeaseLost> => {
+    const finished = sql.finishRun.run(outcome.status, outcome.exit, now, lease.key, lease.token, lease.owner)
+    if (finished.changes === 1) return Effect.succeed({ ...outcome, at: now })
+    const recorded = table.find(lease.run)?.outcome
+    return recorded === undefined ? leaseLost(lease) : Effect.succeed(recorded)
+  }
+
+  return {
+    open: (request, owner, leaseMillis) =>
+      Effect.tap(
+        guarded.write(
+          "Opening a run",
+          (now) => open(request, owner, now + leaseMillis, now),
+          () => leases.size === 0
+        ),
+        (opened) => {
+          if ("lease" in opened) leases.add(owner)
+        }
+      ),
+    reopen: (found, entry, owner, leaseMillis) =>
+      Effect.tap(
+        guarded.write("Opening a finished run", (now) => reopen(found, entry, owner, now + leaseMillis, now)),
+        (lease) => {
+          if (Option.isSome(lease)) leases.add(owner)
+        }
+      ),
+    renew: (held, leaseMillis) =>
+      plain.write("Renewing leases", (now) =>
+        held.filter(({ key, owner, token }) => sql.renewLease.run(now + leaseMillis, key, token, owner).changes === 0)
+      ),
+    release: (run, owner) =>
+      plain.write("Releasing a lease", () => {
+        leases.delete(owner)
+        sql.releaseLease.run(run, owner)
+      }),
+    suspend: (lease, { dueAt, signals, waiting }) =>
+      guarded.attempt(
+        "Suspending a run",
+        (now) => {
+          leases.delete(lease.owner)
+          const { key, owner, token } = lease
+          const suspended = sql.suspendRun.run(waiting ?? null, signals, now, dueAt, key, token, owner)
+          return suspended.changes === 1 ? Effect.void : leaseLost(lease)
+        },
+        table.isAlone
+      ),
+    finish: (lease, outcome) =>
+      guarded.attempt(
+        "Recording an outcome",
+        (now) => {
+          leases.delete(lease.owner)
+          return finish(lease, outcome, now)
+        },
+        table.isAlone
+      )
+  }
+}
+
+interface EntryRow extends Omit<Entry, "payload" | "omitted"> {
+  readonly payload: string | null
+  readonly omitted?: number | null
+}
+
+const toEntry = ({ omitted, ...row }: EntryRow): Entry => {
+  const entry = { ...row, payload: row.payload ?? undefined }
+  return omitted === 1 ? { ...entry, omitted: true } : entry
+}
+
+type JournalOperations = "append" | "rewind" | "journal" | "payload"
+
+const journalOperations = (table: RunTable, guarded: Access): Pick<RunStore, JournalOperations> => {
+  const { sql } = table
+  return {
+    append: (lease, entries) =>
+      guarded.attempt("Appending to the journal", () => table.append(lease, entries), table.isAlone),
+    rewind: (lease, entry, rewound) =>
+      guarded.attempt("Rewinding a run", () => {
+        if (!table.insert(lease, entry)) return leaseLost(lease)
+        sql.markRewound.run({ run: lease.run, ...rewound })
+        return Effect.void
+      }),
+    journal: (run, longest) =>
+      guarded.read("Reading a journal", () => {
+        const rows = longest === undefined ? sql.journal.all(run) : sql.shortJournal.all({ run, longest })
+        return (rows as ReadonlyArray<EntryRow>).map(toEntry)
+      }),
+    payload: (key, seq) =>
+      guarded.read("Reading a journal", () => (sql.payload.get(key, seq) as EntryRow | undefined)?.payload ?? undefined)
+  }
+}
+
+const signalOperations = ({ sql }: RunTable, guarded: Access): Pick<RunStore, "signal" | "signals"> => {
+  const signal = (id: string, key: string, payload: string, now: number): Signalled => {
+    const row = sql.findRun.get(id) as RunRow | undefined
+    if (row === undefined) return "Unknown"
+    if (row.status !== null) return "Finished"
+    if (sql.insertSignal.run(row.key, key, payload, now).changes === 0) return "Taken"
+    sql.wakeRun.run(now, row.key, now)
+    return "Sent"
+  }
+  return {
+    signal: (run, key, payload) => guarded.write("Signalling a run", (now) => signal(run, key, payload, now)),
+    signals: (key) => guarded.read("Reading signals", () => sql.signals.all(key) as ReadonlyArray<Signal>)
+  }
+}
+
+type QueryOperations = "due" | "backlog" | "find" | "list" | "countRuns"
+
+const queryOperations = (table: RunTable, guarded: Access, plain: Access): Pick<RunStore, QueryOperations> => {
+  const { sql } = table
+
+  const list = (query: Query, now: number): ReadonlyArray<Run> => {
+    const { before = null, status, workflow = null } = query
+    const limit = limitOf(query)
+    if (status === undefined || status === "completed" || status === "failed") {
+      const rows = sql.list.all({ workflow, before, status: status ?? null, limit })
+      return (rows as ReadonlyArray<RunRow>).map(table.toRun)
+    }
+    // The status of an open run depends on its lease and on whether its process is dead, so it is computed for each row.
+    return table.take(
+      () => sql.listOpen.iterate({ workflow, before }),
+      limit,
+      (run) => statusOf(run, now) === status
+    )
+  }
+
+  const due = ({ limit, version, workflow }: DueQuery, now: number): ReadonlyArray<Run> =>
+    table.take(
+      () => sql.due.iterate(workflow, version, now),
+      limit,
+      (run) => statusOf(run, now) !== "running"
+    )
+
+  return {
+    due: (query) => guarded.read("Finding due runs", (now) => due(query, now)),
+    backlog: plain.read("Counting open runs", (now) =>
+      (sql.backlog.all({ now }) as ReadonlyArray<Backlog & { readonly oldest: number | null }>).map((row) => ({
+        ...row,
+        oldest: row.oldest ?? undefined
+      }))
+    ),
+    find: (id) => guarded.read("Finding a run", () => Option.fromNullable(table.find(id))),
+    list: (query) => guarded.read("Listing runs", (now) => list(query, now)),
+    countRuns: plain.read("Counting runs", (now) => sql.countRuns.all({ now }) as ReadonlyArray<RunCount>)
+  }
+}
+
+const removeRun = (sql: RunStatements, key: number): boolean => {
+  const row = sql.removableRun.get(key) as { readonly id: string } | undefined
+  if (row === undefined) return false
+  sql.removeJournal.run(key)
+  sql.removeSignals.run(key)
+  sql.removeSnapshots.run(row.id)
+  sql.removeRun.run(key)
+  return true
+}

@@ -13,9 +13,9 @@ import * as Schema from "effect/Schema"
 import * as Storage from "../storage/Storage.js"
 import { EscalationRecord, type Level } from "./EscalationRecord.js"
 import type { FailureRecord } from "./FailureRecord.js"
-import { raise, settle } from "./internal/escalate/escalate.js"
+import { raise, updateEscalation } from "./internal/escalate/escalate.js"
 import { post } from "./internal/escalate/webhook.js"
-import { escalations, toEscalation } from "./internal/records/records.js"
+import { escalations } from "./internal/records/records.js"
 import type { EscalationNotFound, RecordDamaged } from "./OperateError.js"
 
 /**
@@ -199,7 +199,7 @@ export const list = (
     readonly limit?: number | undefined
   } = {}
 ): Effect.Effect<ReadonlyArray<EscalationRecord>, RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  Effect.map(escalations.list(query), (all) => all.map((one) => toEscalation(one)))
+  escalations.list(query)
 
 /**
  * Says that somebody looks at it. One that is resolved stays so.
@@ -211,7 +211,7 @@ export const acknowledge = (
   id: string,
   by: string
 ): Effect.Effect<EscalationRecord, EscalationNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  settle(id, "acknowledged", { acknowledgedBy: by })
+  updateEscalation(id, "acknowledged", { acknowledgedBy: by })
 
 /**
  * Says that it is dealt with: failures from before it call for no other one.
@@ -224,4 +224,4 @@ export const resolve = (
   by: string,
   note?: string
 ): Effect.Effect<EscalationRecord, EscalationNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  settle(id, "resolved", { resolvedBy: by, note })
+  updateEscalation(id, "resolved", { resolvedBy: by, note })

@@ -14,16 +14,14 @@ import type { RetryPolicy } from "../resilience/RetryPolicy.js"
 import * as Strategy from "../resilience/Strategy.js"
 import * as Storage from "../storage/Storage.js"
 import type { FailureRecord } from "./FailureRecord.js"
-import { makeObserver } from "./internal/insights/observer.js"
+import { makeBackgroundQueue } from "./internal/insights/backgroundQueue.js"
+import { rankBy } from "./internal/insights/estimate.js"
+import { makeEventRecorder } from "./internal/insights/eventRecorder.js"
 import { adviceFor, patternsOf } from "./internal/insights/patterns.js"
-import { periodOf } from "./internal/insights/period.js"
-import { makeQueue } from "./internal/insights/queue.js"
-import { rankBy } from "./internal/insights/rank.js"
-import { statisticsOf } from "./internal/insights/statistics.js"
+import { periodOf, statisticsOf } from "./internal/insights/statistics.js"
 import * as suggest_ from "./internal/insights/suggest.js"
 import { tuningOf } from "./internal/insights/tune.js"
-import { findFailure } from "./internal/records/find.js"
-import { failures as failures_, toFailure } from "./internal/records/records.js"
+import { failures as failures_ } from "./internal/records/records.js"
 import type { FailureNotFound, RecordDamaged } from "./OperateError.js"
 
 /**
@@ -246,8 +244,8 @@ export class Insights extends Context.Tag("effect-recovery/Insights")<Insights, 
 export const layer: Layer.Layer<Insights, never, Storage.Storage> = Layer.scopedContext(
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
-    const { hand, settled } = yield* makeQueue(storage)
-    const observer = yield* Events.beside(makeObserver(hand))
+    const { enqueue, settled } = yield* makeBackgroundQueue(storage)
+    const observer = yield* Events.beside(makeEventRecorder(enqueue))
     return Context.make(Insights, { settled }).pipe(
       Context.add(Events.Observer, observer),
       Context.add(Strategy.Ranking, rankBy(storage))
@@ -270,7 +268,7 @@ export const suggest = (
   failure: string | FailureRecord
 ): Effect.Effect<ReadonlyArray<Suggestion>, FailureNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
   Effect.flatMap(Storage.Storage, (storage) =>
-    Effect.flatMap(typeof failure === "string" ? findFailure(failure) : Effect.succeed(failure), (found) =>
+    Effect.flatMap(typeof failure === "string" ? failures_.get(failure) : Effect.succeed(failure), (found) =>
       suggest_.suggest(storage, found)
     )
   )
@@ -342,9 +340,7 @@ export const tune = (step: string): Effect.Effect<Tuning, Storage.StorageError, 
 export const patterns = (
   repository?: string
 ): Effect.Effect<ReadonlyArray<Pattern>, RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  Effect.map(failures_.list({ scope: repository, status: "open", limit: 500 }), (all) =>
-    patternsOf(all.map((one) => toFailure(one)))
-  )
+  Effect.map(failures_.list({ scope: repository, status: "open", limit: 500 }), patternsOf)
 
 /**
  * What became of recoveries since a time.

@@ -10,12 +10,7 @@ import type * as Storage from "../storage/Storage.js"
 import type { EscalationRecord } from "./EscalationRecord.js"
 import type { FailureRecord } from "./FailureRecord.js"
 import * as Insights from "./Insights.js"
-import {
-  escalations as escalations_,
-  failures as failures_,
-  toEscalation,
-  toFailure
-} from "./internal/records/records.js"
+import { escalations as escalations_, failures as failures_ } from "./internal/records/records.js"
 import type { RecordDamaged } from "./OperateError.js"
 import * as RecoveryManager from "./RecoveryManager.js"
 
@@ -69,16 +64,16 @@ export const overview = (
     const waiting = yield* Workflow.list({ status: "suspended", limit: looked })
     const questions = waiting.flatMap(questionsOf).slice(0, shown)
     // One record that is damaged must not hide all others.
-    const failures = yield* failures_.readable({ scope: repository, status: "open", limit: shown })
-    const open = yield* escalations_.readable({ status: "open", limit: shown })
-    const acknowledged = yield* escalations_.readable({ status: "acknowledged", limit: shown })
+    const failures = yield* failures_.listReadable({ scope: repository, status: "open", limit: shown })
+    const open = yield* escalations_.listReadable({ status: "open", limit: shown })
+    const acknowledged = yield* escalations_.listReadable({ status: "acknowledged", limit: shown })
     return {
       dashboard,
       statistics,
       runs,
       questions,
-      failures: failures.map(toFailure),
-      escalations: [...open, ...acknowledged].map(toEscalation)
+      failures,
+      escalations: [...open, ...acknowledged]
     }
   })
 

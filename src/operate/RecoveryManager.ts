@@ -12,21 +12,19 @@ import * as Layer from "effect/Layer"
 import type * as Checkpoint from "../durable/Checkpoint.js"
 import type { CheckpointNotFound } from "../durable/CheckpointError.js"
 import type * as Worker from "../durable/Worker.js"
+import type { Workflow } from "../durable/Workflow.js"
 import * as Lock from "../lock/Lock.js"
 import * as RetryPolicy from "../resilience/RetryPolicy.js"
 import type * as Storage from "../storage/Storage.js"
 import type { FailureRecord } from "./FailureRecord.js"
+import { validateById } from "./internal/manage/checkpoints.js"
 import { dashboardOf } from "./internal/manage/dashboard.js"
-import { handle as handle_, record } from "./internal/manage/handle.js"
-import { initiate as initiate_, type Manager } from "./internal/manage/initiate.js"
-import type { AnyWorkflow } from "./internal/manage/perform.js"
-import type { RecoveryType as RecoveryType_ } from "./internal/manage/plans.js"
-import { rollbackTo, validateById } from "./internal/manage/rollback.js"
-import { cleanupRecords, sweepAll } from "./internal/manage/sweep.js"
-import type { AnyCheckpoint } from "./internal/manage/target.js"
-import { findFailure, findRecovery } from "./internal/records/find.js"
-import { failures as failures_, recoveries as recoveries_, toFailure, toRecovery } from "./internal/records/records.js"
-import { resolveFailure } from "./internal/records/resolve.js"
+import { handle as handle_ } from "./internal/manage/handle.js"
+import { initiate as initiate_, rollbackTo } from "./internal/manage/initiate.js"
+import type { Settings } from "./internal/manage/plan.js"
+import { cleanupRecords, closeAllAbandoned } from "./internal/manage/sweep.js"
+import { reportFailure, resolveFailure } from "./internal/records/failures.js"
+import { failures as failures_, recoveries as recoveries_ } from "./internal/records/records.js"
 import type {
   FailureNotFound,
   PlainRetryFailed,
@@ -48,7 +46,7 @@ import type { RecoveryRecord, Status, Validation } from "./RecoveryRecord.js"
  * @since 0.1.0
  * @category models
  */
-export type RecoveryType = RecoveryType_
+export type RecoveryType = "retry" | "resume" | "rollback" | "restart"
 
 /**
  * What recovers failures that belong to no run. It is told the checkpoint, for
@@ -90,9 +88,11 @@ export interface Hooks {
  */
 export interface Options {
   /** The workflows whose runs it may recover. */
-  readonly workflows?: ReadonlyArray<AnyWorkflow> | undefined
+  readonly workflows?: ReadonlyArray<Workflow<never, unknown, unknown, unknown>> | undefined
   /** Checkpoints whose own checks are to be run before they are used. */
-  readonly checkpoints?: ReadonlyArray<AnyCheckpoint> | undefined
+  readonly checkpoints?:
+    | ReadonlyArray<Pick<Checkpoint.Checkpoint<never, unknown, unknown>, "name" | "validate">>
+    | undefined
   /** What to look at before a checkpoint is used whose definition was not given, beside its bytes. */
   readonly checks?: ReadonlyArray<Checkpoint.Check<unknown>> | undefined
   /** What recovers failures that belong to no run. */
@@ -230,7 +230,7 @@ export const layer = <const O extends Options>(
     RecoveryManager,
     Effect.gen(function* () {
       const given: Options = options
-      const manager: Manager = {
+      const settings: Settings = {
         workflows: given.workflows ?? [],
         checkpoints: given.checkpoints ?? [],
         checks: given.checks ?? [],
@@ -247,10 +247,10 @@ export const layer = <const O extends Options>(
       // What the workflows, checkpoints, actions and fixes need is in the context of the layer, which its type asks for.
       const all = Context.merge(context, locks) as Context.Context<unknown>
       const service: Service = {
-        initiate: (failure, type, how) => Effect.provide(initiate_(manager, failure, type, how), all),
-        handle: (failure, report) => Effect.provide(handle_(manager, failure, report), all),
-        validate: (checkpoint) => Effect.provide(validateById(manager, checkpoint), all),
-        rollback: (checkpoint, reason) => Effect.provide(rollbackTo(manager, checkpoint, reason), all)
+        initiate: (failure, type, how) => Effect.provide(initiate_(settings, failure, type, how), all),
+        handle: (failure, report) => Effect.provide(handle_(settings, failure, report), all),
+        validate: (checkpoint) => Effect.provide(validateById(settings, checkpoint), all),
+        rollback: (checkpoint, reason) => Effect.provide(rollbackTo(settings, checkpoint, reason), all)
       }
       return service
       // As above.
@@ -329,7 +329,7 @@ export const report = (
   failure: unknown,
   given: Report = {}
 ): Effect.Effect<FailureRecord, RecordDamaged | FailureNotFound | Storage.StorageError, Storage.Storage> =>
-  record(failure, given)
+  reportFailure(failure, given)
 
 /**
  * What became of a failure that was handled.
@@ -399,8 +399,7 @@ export const failures = ({
   ReadonlyArray<FailureRecord>,
   RecordDamaged | Storage.StorageError,
   Storage.Storage
-> =>
-  Effect.map(failures_.list({ ...query, subject: run, scope: repository }), (all) => all.map((one) => toFailure(one)))
+> => failures_.list({ ...query, subject: run, scope: repository })
 
 /**
  * @since 0.1.0
@@ -409,7 +408,7 @@ export const failures = ({
 export const failure = (
   id: string
 ): Effect.Effect<FailureRecord, FailureNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  findFailure(id)
+  failures_.get(id)
 
 /**
  * Which recoveries to list. Newest first.
@@ -437,10 +436,7 @@ export const recoveries = ({
   ReadonlyArray<RecoveryRecord>,
   RecordDamaged | Storage.StorageError,
   Storage.Storage
-> =>
-  Effect.map(recoveries_.list({ ...query, subject: failure, scope: repository }), (all) =>
-    all.map((one) => toRecovery(one))
-  )
+> => recoveries_.list({ ...query, subject: failure, scope: repository })
 
 /**
  * How a recovery stands.
@@ -451,7 +447,7 @@ export const recoveries = ({
 export const status = (
   recovery: string
 ): Effect.Effect<RecoveryRecord, RecoveryNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  findRecovery(recovery)
+  recoveries_.get(recovery)
 
 /**
  * Closes a failure that was mended by hand. One that is closed stays as it is.
@@ -463,7 +459,7 @@ export const resolve = (
   failure: string,
   by: string
 ): Effect.Effect<FailureRecord, FailureNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  Effect.zipRight(Effect.zipRight(findFailure(failure), resolveFailure(failure, by)), findFailure(failure))
+  Effect.flatMap(resolveFailure(failure, by), failures_.require(failure))
 
 /**
  * What the first page of an operator shows, in the form seed 001 gave it:
@@ -506,7 +502,7 @@ export const dashboard = (
  * @since 0.1.0
  * @category execution
  */
-export const sweep: Effect.Effect<number, RecordDamaged | Storage.StorageError, Storage.Storage> = sweepAll
+export const sweep: Effect.Effect<number, RecordDamaged | Storage.StorageError, Storage.Storage> = closeAllAbandoned
 
 /**
  * Removes failures that were resolved, and recoveries that have ended, longer

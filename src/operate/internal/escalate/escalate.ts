@@ -7,49 +7,38 @@ import * as Storage from "../../../storage/Storage.js"
 import type { Rule } from "../../Escalation.js"
 import type { EscalationRecord } from "../../EscalationRecord.js"
 import type { FailureRecord } from "../../FailureRecord.js"
-import { EscalationNotFound } from "../../OperateError.js"
-import {
-  type EscalationDetails,
-  escalations,
-  failures,
-  type Stored,
-  toEscalation,
-  toFailure
-} from "../records/records.js"
+import { type EscalationDetails, escalations, failures, type Stored } from "../records/records.js"
 
-/** Rules look at no more of the newest failures than these. */
-const looked = 1_000
+/** How many of the newest open failures the rules see. */
+const maxFailures = 1_000
 
-/** Raises what the rules call for; told are only those that were raised by this call. */
+/** Raises the escalations the rules ask for, and returns those that this call raised. */
 export const raise = (rules: ReadonlyArray<Rule>) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const now = yield* storage.now
-    const open = (yield* failures.list({ status: "open", limit: looked })).map((one) => toFailure(one))
+    const open = yield* failures.list({ status: "open", limit: maxFailures })
     const raised: Array<EscalationRecord> = []
     for (const rule of rules) {
       const recent = open.filter(({ detectedAt }) => detectedAt.getTime() > now - Duration.toMillis(rule.window))
-      const groups = Object.entries(Arr.groupBy(recent, rule.group))
-      for (const [group, members] of groups) {
-        // Nothing is read for those that are too few.
+      for (const [group, members] of Object.entries(Arr.groupBy(recent, rule.group))) {
+        // Checked before the storage is read for the group.
         if (group === "" || members.length < rule.threshold) continue
-        const found = yield* raiseFor(rule, group, members, now)
-        if (Option.isSome(found)) raised.push(toEscalation(found.value))
+        const written = yield* raiseFor(rule, group, members, now)
+        if (Option.isSome(written)) raised.push(escalations.toRecord(written.value))
       }
     }
     return raised
   })
 
-/** One at a time for a group, and none while the last one is fresh. */
+/** Raises no escalation while the last one of the group is in its cooldown. */
 const raiseFor = (rule: Rule, group: string, recent: ReadonlyArray<FailureRecord>, now: number) =>
   Effect.gen(function* () {
     const subject = JSON.stringify([rule.name, group])
-    const [last] = yield* escalations.list({ subject, limit: 1 })
-    const members = newTo(last, recent)
+    const [last] = yield* escalations.listStored({ subject, limit: 1 })
+    const members = newSince(last, recent)
     const [newest] = members
-    if (newest === undefined || members.length < rule.threshold || (last !== undefined && isFresh(last, rule, now))) {
-      return Option.none<Stored<EscalationDetails>>()
-    }
+    if (newest === undefined || members.length < rule.threshold || isCoolingDown(last, rule, now)) return Option.none()
     const details: EscalationDetails = {
       rule: rule.name,
       group,
@@ -59,37 +48,35 @@ const raiseFor = (rule: Rule, group: string, recent: ReadonlyArray<FailureRecord
       categories: Arr.dedupe(members.map(({ category }) => category)),
       severities: Arr.dedupe(members.map(({ severity }) => severity))
     }
-    // Two processes that see the same make the same id: one of them writes it.
+    // Processes that see the same failures compute the same id, and one of their inserts succeeds.
     const id = `escalation_${(Hash.string(subject) >>> 0).toString(36)}_${(last?.key ?? 0) + 1}`
-    return yield* escalations.write({ id, subject, status: "open", labels: labelsOf(members), details }, [])
+    return yield* escalations.write({ id, subject, status: "open", labels: commonLabels(members), details }, [])
   })
 
-/** What somebody has dealt with does not call for an escalation again, though its failures may still be open. */
-const newTo = (
-  last: Stored<EscalationDetails> | undefined,
-  recent: ReadonlyArray<FailureRecord>
-): ReadonlyArray<FailureRecord> =>
+/** Failures from before a resolved escalation raise no further one, although they may still be open. */
+const newSince = (last: Stored<EscalationDetails> | undefined, recent: ReadonlyArray<FailureRecord>) =>
   last?.status === "resolved" ? recent.filter(({ detectedAt }) => detectedAt.getTime() > last.updatedAt) : recent
 
-const isFresh = ({ at, status }: Stored<EscalationDetails>, { cooldown }: Rule, now: number): boolean =>
-  status !== "resolved" && at > now - Duration.toMillis(cooldown)
+const isCoolingDown = (last: Stored<EscalationDetails> | undefined, { cooldown }: Rule, now: number): boolean =>
+  last !== undefined && last.status !== "resolved" && last.at > now - Duration.toMillis(cooldown)
 
-/** Those that all of them have. */
-const labelsOf = (members: ReadonlyArray<FailureRecord>): Readonly<Record<string, string>> =>
+/** The labels on which all failures agree. */
+const commonLabels = (members: ReadonlyArray<FailureRecord>): Readonly<Record<string, string>> =>
   Object.fromEntries(
     Object.entries(members[0]?.labels ?? {}).filter(([name, value]) =>
       members.every(({ labels }) => labels[name] === value)
     )
   )
 
-/** Changes an escalation, unless it is resolved. */
-export const settle = (id: string, status: "acknowledged" | "resolved", more: Partial<EscalationDetails>) =>
+/** Acknowledges or resolves an escalation. A resolved one stays unchanged. */
+export const updateEscalation = (
+  id: string,
+  status: "acknowledged" | "resolved",
+  details: Pick<EscalationDetails, "acknowledgedBy" | "resolvedBy" | "note">
+) =>
   Effect.flatMap(
     escalations.update(id, (found) =>
-      found.status === "resolved" ? undefined : { status, details: { ...found.details, ...more } }
+      found.status === "resolved" ? undefined : { status, details: { ...found.details, ...details } }
     ),
-    Option.match({
-      onNone: () => Effect.fail(new EscalationNotFound({ escalation: id })),
-      onSome: (stored) => Effect.succeed(toEscalation(stored))
-    })
+    escalations.require(id)
   )

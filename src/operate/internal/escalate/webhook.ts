@@ -5,13 +5,13 @@ import * as Fault from "../../../resilience/Fault.js"
 import * as Recovery from "../../../resilience/Recovery.js"
 import * as RetryPolicy from "../../../resilience/RetryPolicy.js"
 
-/** The other side did not take it; what it answered says whether it is worth another try. */
+/** The server answered with an error status. `Fault` classifies by it whether a retry can help. */
 class WebhookRefused extends Data.TaggedError("WebhookRefused")<{
   readonly url: string
   readonly status: number
 }> {
   override get message(): string {
-    return `${this.url} has answered ${this.status}`
+    return `The webhook ${this.url} answered with status ${this.status}`
   }
 }
 
@@ -21,7 +21,7 @@ class WebhookUnreachable extends Data.TaggedError("WebhookUnreachable")<{
 }> {
   readonly [Fault.declared] = Fault.declare({ category: "network" })
   override get message(): string {
-    return `${this.url} cannot be reached`
+    return `The webhook ${this.url} cannot be reached`
   }
 }
 
@@ -30,7 +30,7 @@ const encoder = new TextEncoder()
 const hex = (bytes: ArrayBuffer): string =>
   [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("")
 
-/** HMAC-SHA256 over the bytes of the body, in hexadecimal. */
+/** HMAC-SHA256 of the UTF-8 body, in hexadecimal. */
 const sign = (secret: string, body: string): Effect.Effect<string> =>
   Effect.promise(async () => {
     const algorithm = { name: "HMAC", hash: "SHA-256" }
@@ -45,7 +45,7 @@ export interface Post {
   readonly timeout: Duration.DurationInput
 }
 
-/** Tried again as failures of its kind are; a refusal for good is not. */
+/** Posts the body. Retries by the category of each error, so a status such as 401 is not retried. */
 export const post = ({ body, secret, timeout, url }: Post) =>
   Effect.gen(function* () {
     const headers: Record<string, string> = { "content-type": "application/json" }

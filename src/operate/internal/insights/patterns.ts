@@ -1,45 +1,43 @@
 import * as Arr from "effect/Array"
 import type { FailureRecord } from "../../FailureRecord.js"
 import type { Pattern } from "../../Insights.js"
-import { stepName } from "./place.js"
+import { stepName } from "../records/recoveries.js"
 import { resolutionsFor } from "./resolutions.js"
 
-/** Words every failure may have. */
+/** Words that say nothing about the kind of a failure. */
 const common = new Set(
   "error errors failed failure failing fail with from that this have been could cannot while when after before were found exit code line file into over more than".split(
     " "
   )
 )
 
-const mostWords = 3
+const maxWords = 3
 
-/** What a message is about: the first words that are long enough to mean something, in one order. */
+/** The first significant words of a message, sorted. */
 const wordsOf = (message: string): ReadonlyArray<string> => {
   const words = (
     message.toLowerCase().match(/\p{L}{4,}|[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]{2,}/gu) ?? []
   ).filter((word) => !common.has(word))
-  return [...new Set(words)].slice(0, mostWords).sort()
+  return [...new Set(words)].slice(0, maxWords).sort()
 }
 
-/** Two of a kind make a pattern. */
-const fewest = 2
+const minGroupSize = 2
 
-const mostIds = 20
+const maxIds = 20
 
-/** Without words there is the fingerprint. */
+/** Messages without significant words are grouped by fingerprint. */
 const keyOf = ({ category, fingerprint, message }: FailureRecord): string => {
   const words = wordsOf(message)
   return JSON.stringify([category, ...(words.length === 0 ? [fingerprint] : words)])
 }
 
-/** By what it is, and where it came to pass. */
 export const adviceFor = ({ category, recovery, step }: FailureRecord): ReadonlyArray<string> =>
   resolutionsFor(category, step === undefined ? recovery : stepName(step))
 
-/** Groups of failures that are about the same, the largest first. */
+/** Groups failures of one category with the same significant words, the largest group first. */
 export const patternsOf = (failures: ReadonlyArray<FailureRecord>): ReadonlyArray<Pattern> =>
   Object.values(Arr.groupBy(failures, keyOf))
-    .filter((group) => group.length >= fewest)
+    .filter((group) => group.length >= minGroupSize)
     .map((group): Pattern => {
       const [newest] = group
       return {
@@ -47,7 +45,7 @@ export const patternsOf = (failures: ReadonlyArray<FailureRecord>): ReadonlyArra
         words: wordsOf(newest.message),
         count: group.length,
         example: newest.message,
-        failures: group.slice(0, mostIds).map(({ id }) => id),
+        failures: group.slice(0, maxIds).map(({ id }) => id),
         resolutions: adviceFor(newest)
       }
     })

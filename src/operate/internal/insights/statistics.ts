@@ -3,18 +3,20 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Storage from "../../../storage/Storage.js"
-import type { Day, Health, Rate, Statistics, Times, Trend } from "../../Insights.js"
-import { millisOf, partsOf } from "../records/counts.js"
-import { type Tallies, talliesOf } from "./learned.js"
+import type { Day, Health, Period, Rate, Statistics, Times, Trend } from "../../Insights.js"
+import { bucketMiddle, counterParts } from "../records/counters.js"
+import { type RecoveryDetails, recoveries, type Stored } from "../records/records.js"
+import { type Tallies, talliesOf } from "./estimate.js"
 
 type Counters = ReadonlyArray<Storage.Counter>
 
-const most = 10
+/** Length of the lists of most frequent, slowest and most retried. */
+const listLength = 10
 
-/** All of it comes from counters, so it costs the same however many records there are. */
+/** Reads counters only, so its cost does not grow with the number of records. */
 export const statisticsOf = (storage: Storage.Service) =>
   Effect.gen(function* () {
-    const [types, ways, categories, steps, failing, fingerprints, failures, days, times, retries, now] =
+    const [byStatus, strategies, categories, steps, failing, fingerprints, failures, days, times, retries, now] =
       yield* Effect.all([
         storage.counters("recoveries/"),
         storage.counters("learned/all/"),
@@ -28,13 +30,15 @@ export const statisticsOf = (storage: Storage.Service) =>
         storage.counters("retries/"),
         storage.now
       ])
-    const recent = lastDays(days, now, 7)
+    const lastWeek = lastDays(days, now, 7)
+    const { sum, types } = recoveryCounts(byStatus)
+    const rateOfType = (type?: string) => rateOf(sum({ type, status: "completed" }), sum({ type, status: "failed" }))
     const statistics: Statistics = {
-      recoveries: ended(types),
-      openFailures: sumOf(failures.filter(({ name }) => partsOf(name)[2] === "open")),
-      failures: sumOf(failures.filter(({ name }) => partsOf(name)[2] === "all")),
-      byType: ratesOf(types, 2, 3),
-      byStrategy: rates(talliesOf(ways)),
+      recoveries: rateOfType(),
+      openFailures: sumOf(failures.filter(({ name }) => counterParts(name)[2] === "open")),
+      failures: sumOf(failures.filter(({ name }) => counterParts(name)[2] === "all")),
+      byType: Object.fromEntries(types.map((type) => [type, rateOfType(type)])),
+      byStrategy: rates(talliesOf(strategies)),
       byCategory: groups(categories),
       byStep: groups(steps),
       frequentCategories: frequent(failing),
@@ -43,45 +47,49 @@ export const statisticsOf = (storage: Storage.Service) =>
       mostRetried: mostRetried(retries),
       steps: stepTimes(times),
       days: lastDays(days, now, 30),
-      trend: trendOf(recent),
-      health: healthOf(recent)
+      trend: trendOf(lastWeek),
+      health: healthOf(lastWeek)
     }
     return statistics
   })
 
 const sumOf = (counters: Counters): number => counters.reduce((sum, { value }) => sum + value, 0)
 
-export const rateOf = (successful: number, unsuccessful: number): Rate => {
+const rateOf = (successful: number, unsuccessful: number): Rate => {
   const total = successful + unsuccessful
   return { successful, total, successRate: total === 0 ? Option.none() : Option.some(successful / total) }
 }
 
-const ended = (counters: Counters): Rate => {
-  const of = (status: string) => sumOf(counters.filter(({ name }) => partsOf(name)[3] === status))
-  return rateOf(of("completed"), of("failed"))
-}
-
-/** Grouped by one part of their names, with the status in another. */
-const ratesOf = (counters: Counters, group: number, status: number): Readonly<Record<string, Rate>> => {
-  const names = new Set(counters.map(({ name }) => partsOf(name)[group] ?? ""))
-  const of = (name: string, how: string) =>
-    sumOf(counters.filter((one) => partsOf(one.name)[group] === name && partsOf(one.name)[status] === how))
-  return Object.fromEntries([...names].map((name) => [name, rateOf(of(name, "completed"), of(name, "failed"))]))
+/** Sums the counters `recoveries/<scope>/<type>/<status>` by type and status. */
+export const recoveryCounts = (counters: Counters) => {
+  const counts = counters.map(({ name, value }) => {
+    const [, , type = "", status = ""] = counterParts(name)
+    return { type, status, value }
+  })
+  return {
+    types: Arr.dedupe(counts.map(({ type }) => type)),
+    sum: ({ status, type }: { readonly type?: string | undefined; readonly status?: string } = {}): number =>
+      counts
+        .filter((one) => (status ?? one.status) === one.status && (type ?? one.type) === one.type)
+        .reduce((sum, { value }) => sum + value, 0)
+  }
 }
 
 const rates = (tallies: Tallies): Readonly<Record<string, Rate>> =>
-  Object.fromEntries([...tallies].map(([strategy, { bad, good }]) => [strategy, rateOf(good, bad)]))
+  Object.fromEntries(
+    [...tallies].map(([strategy, { successful, unsuccessful }]) => [strategy, rateOf(successful, unsuccessful)])
+  )
 
 const groups = (counters: Counters): Readonly<Record<string, Readonly<Record<string, Rate>>>> => {
-  const byGroup = Arr.groupBy(counters, ({ name }) => partsOf(name)[2] ?? "")
+  const byGroup = Arr.groupBy(counters, ({ name }) => counterParts(name)[2] ?? "")
   return Object.fromEntries(Object.entries(byGroup).map(([group, of]) => [group, rates(talliesOf(of))]))
 }
 
 const frequent = (counters: Counters) =>
   [...counters]
     .sort((a, b) => b.value - a.value)
-    .slice(0, most)
-    .map(({ name, value }) => ({ name: partsOf(name)[2] ?? "", count: value }))
+    .slice(0, listLength)
+    .map(({ name, value }) => ({ name: counterParts(name)[2] ?? "", count: value }))
 
 export const timesOf = (counters: Counters): Option.Option<Times> => {
   const total = sumOf(counters.filter(({ name }) => name.endsWith("/total")))
@@ -94,36 +102,36 @@ export const timesOf = (counters: Counters): Option.Option<Times> => {
       left -= value
       return left <= 0
     })
-    return Duration.millis(Math.round(millisOf(Number(found?.name.slice(-3) ?? 0))))
+    return Duration.millis(Math.round(bucketMiddle(Number(found?.name.slice(-3) ?? 0))))
   }
   const mean = Duration.millis(total / count)
   return Option.some({ count, mean, p50: percentile(0.5), p95: percentile(0.95), p99: percentile(0.99) })
 }
 
-/** Those that took most of the time in all, first. */
+/** By total time, longest first. */
 const stepTimes = (times: Counters): Statistics["steps"] => {
   const ofSteps = times.filter(({ name }) => name.startsWith("times/step/"))
-  const bySteps = Arr.groupBy(ofSteps, ({ name }) => partsOf(name)[2] ?? "")
+  const bySteps = Arr.groupBy(ofSteps, ({ name }) => counterParts(name)[2] ?? "")
   return Object.entries(bySteps)
     .flatMap(([step, counters]) => Option.toArray(Option.map(timesOf(counters), (found) => ({ step, ...found }))))
     .sort((a, b) => b.count * Duration.toMillis(b.mean) - a.count * Duration.toMillis(a.mean))
-    .slice(0, most)
+    .slice(0, listLength)
 }
 
 const mostRetried = (counters: Counters): Statistics["mostRetried"] =>
-  Object.entries(Arr.groupBy(counters, ({ name }) => partsOf(name)[1] ?? ""))
+  Object.entries(Arr.groupBy(counters, ({ name }) => counterParts(name)[1] ?? ""))
     .map(([step, of]) => {
       const retries = sumOf(of)
-      const waited = of.reduce((sum, { name, value }) => sum + value * millisOf(Number(partsOf(name)[3])), 0)
+      const waited = of.reduce((sum, { name, value }) => sum + value * bucketMiddle(Number(counterParts(name)[3])), 0)
       const successful = sumOf(of.filter(({ name }) => name.endsWith("/good")))
       return { step, retries, successful, meanDelay: Duration.millis(Math.round(waited / Math.max(1, retries))) }
     })
     .sort((a, b) => b.retries - a.retries)
-    .slice(0, most)
+    .slice(0, listLength)
 
 const dayMillis = 86_400_000
 
-/** Also those on which nothing happened. */
+/** Includes days without any counter. */
 const lastDays = (counters: Counters, now: number, count: number): ReadonlyArray<Day> => {
   const values = new Map(counters.map(({ name, value }) => [name, value]))
   return Array.from({ length: count }, (_, i) => {
@@ -136,7 +144,6 @@ const lastDays = (counters: Counters, now: number, count: number): ReadonlyArray
 const average = (days: ReadonlyArray<Day>): number =>
   days.reduce((sum, { failures }) => sum + failures, 0) / Math.max(1, days.length)
 
-/** The last three days against the four before. */
 const trendOf = (days: ReadonlyArray<Day>): Trend => {
   const [before, recent] = [average(days.slice(0, -3)), average(days.slice(-3))]
   if (recent > before * 1.2) return "worse"
@@ -151,3 +158,41 @@ const healthOf = (days: ReadonlyArray<Day>): Health => {
   if (share >= 0.85 && bad <= 5) return "good"
   return share >= 0.7 && bad <= 10 ? "fair" : "poor"
 }
+
+const pageSize = 500
+
+interface PeriodQuery {
+  readonly run?: string | undefined
+  readonly repository?: string | undefined
+}
+
+/** Reads pages, newest first, until a page holds an older recovery. */
+const recoveriesSince = (time: number, { repository, run }: PeriodQuery) =>
+  Effect.gen(function* () {
+    const all: Array<Stored<RecoveryDetails>> = []
+    for (let before: number | undefined; ; ) {
+      const page = yield* recoveries.listStored({ scope: repository, before, limit: pageSize })
+      const recent = page.filter(({ at }) => at >= time)
+      all.push(...recent.filter(({ details }) => run === undefined || details.run === run))
+      if (recent.length < pageSize) return all
+      before = page.at(-1)?.key
+    }
+  })
+
+export const periodOf = (time: number, query: PeriodQuery) =>
+  Effect.map(recoveriesSince(time, query), (all): Period => {
+    const rate = (some: typeof all) => {
+      const count = (status: string) => some.filter((one) => one.status === status).length
+      return rateOf(count("completed"), count("failed"))
+    }
+    const ratesBy = (key: "type" | "category") =>
+      Object.fromEntries(
+        Object.entries(Arr.groupBy(all, ({ details }) => details[key])).map(([k, some]) => [k, rate(some)])
+      )
+    return {
+      recoveries: rate(all),
+      byStrategy: ratesBy("type"),
+      byCategory: ratesBy("category"),
+      affected: new Set(all.map(({ details, id }) => details.run ?? details.recovery ?? details.failure ?? id)).size
+    }
+  })

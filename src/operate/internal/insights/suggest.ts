@@ -1,55 +1,158 @@
 import * as Effect from "effect/Effect"
+import { hints } from "../../../chain/internal/hints.js"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import type * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import type { Suggestion } from "../../Insights.js"
-import type { Met } from "../records/counts.js"
-import { type Candidate, candidatesFor, type Related } from "./candidates.js"
-import { casesOf, estimate, type Learned, learnedOf } from "./learned.js"
-import { iterationOf, placeOf } from "./place.js"
+import { learningKeyOf, sourceName } from "../records/recoveries.js"
+import { casesOf, estimate, type Learned, learnedOf, priors } from "./estimate.js"
 
-export const metOf = (failure: FailureRecord): Met => ({
-  category: failure.category,
-  fingerprint: failure.fingerprint,
-  place: placeOf(failure)
-})
+/** A suggestion with its priors, before the estimates of past recoveries. */
+interface Candidate extends Pick<Suggestion, "strategy" | "reason" | "parameters"> {
+  readonly confidence: number
+  readonly success: number
+}
 
-/** The most promising first; of equal ones the one that was named first. */
+interface RelatedCheckpoints {
+  /** How many of the five newest checkpoints of the repository belong to the same run or commit. */
+  readonly related: number
+  /** The id of the run's newest checkpoint from before the failure. */
+  readonly before: string | undefined
+}
+
+/** A failure with what the rules below need. */
+interface Subject extends Pick<FailureRecord, "category" | "message" | "severity"> {
+  /** The name of the step that failed; empty if it is unknown. */
+  readonly step: string
+  readonly iteration: number
+  /** Undefined outside of runs. */
+  readonly checkpoints: RelatedCheckpoints | undefined
+}
+
+/** Ranks what can be done about a failure, the most promising first. Equal confidences keep the order of the rules. */
 export const suggest = (storage: Storage.Service, failure: FailureRecord) =>
   Effect.gen(function* () {
-    const checkpoints = failure.run === undefined ? undefined : yield* relatedTo(failure, failure.run)
-    const candidates = candidatesFor({
-      category: failure.category,
-      message: failure.message,
-      severity: failure.severity,
-      step: placeOf(failure),
-      iteration: iterationOf(failure.step ?? ""),
+    const checkpoints = failure.run === undefined ? undefined : yield* relatedCheckpoints(failure, failure.run)
+    const { category, message, severity, step = "" } = failure
+    const subject = {
+      category,
+      message,
+      severity,
+      step: sourceName(failure),
+      iteration: iterationOf(step),
       checkpoints
-    })
-    const learned = yield* learnedOf(storage, metOf(failure))
-    return candidates.map((candidate) => judge(candidate, learned)).sort((a, b) => b.confidence - a.confidence)
+    }
+    const learned = yield* learnedOf(storage, learningKeyOf(failure))
+    return candidatesFor(subject)
+      .map((candidate) => toSuggestion(candidate, learned))
+      .sort((a, b) => b.confidence - a.confidence)
   })
 
-const judge = ({ confidence, parameters, reason, strategy, success }: Candidate, learned: Learned): Suggestion => ({
-  strategy,
-  reason,
-  parameters,
-  confidence: estimate(confidence, strategy, learned),
-  estimatedSuccess: estimate(success, strategy, learned),
-  cases: casesOf(strategy, learned)
+const toSuggestion = ({ confidence, success, ...candidate }: Candidate, learned: Learned): Suggestion => ({
+  ...candidate,
+  confidence: estimate(confidence, candidate.strategy, learned),
+  estimatedSuccess: estimate(success, candidate.strategy, learned),
+  cases: casesOf(candidate.strategy, learned)
 })
 
-/** How many of the newest checkpoints are looked at for their run or commit. */
-const looked = 5
+/** The number of the innermost iteration of a step key; 0 outside of loops. */
+const iterationOf = (key: string): number => Number(/\[(\d+)\]\/[^[]*$/.exec(key)?.[1] ?? 0)
 
-/** Its run's checkpoints from before the failure, and how many are related to it. */
-const relatedTo = (failure: FailureRecord, run: string) =>
+const relatedCheckpoints = ({ detectedAt, labels: { commit, repository } }: FailureRecord, run: string) =>
   Effect.gen(function* () {
-    const { commit, repository } = failure.labels
     const labels = repository === undefined ? undefined : { repository }
-    const newest = yield* Checkpoint.list({ run: "any", labels, limit: looked })
-    const [before] = yield* Checkpoint.list({ run, before: new Date(failure.detectedAt.getTime() + 1), limit: 1 })
+    const newest = yield* Checkpoint.list({ run: "any", labels, limit: 5 })
+    const [before] = yield* Checkpoint.list({ run, before: new Date(detectedAt.getTime() + 1), limit: 1 })
     const isRelated = (info: Checkpoint.Info) =>
       info.run === run || (commit !== undefined && info.labels.commit === commit)
-    return { related: newest.filter(isRelated).length, before: before?.id } satisfies Related
+    return { related: newest.filter(isRelated).length, before: before?.id } satisfies RelatedCheckpoints
   })
+
+const candidate = (
+  strategy: string,
+  reason: string,
+  parameters: Suggestion["parameters"] = {},
+  confidence?: number
+): Candidate => {
+  const [usual, success] = priors[strategy] ?? [0.5, 0.5]
+  return { strategy, reason, parameters, confidence: confidence ?? usual, success }
+}
+
+const candidatesFor = (subject: Subject): ReadonlyArray<Candidate> => [
+  ...modify(subject),
+  ...guided(subject),
+  ...(subject.iteration > 1
+    ? [candidate("restartIteration", `Iteration ${subject.iteration} failed, and the iterations before it completed.`)]
+    : []),
+  candidate("retry", `The same work may succeed on another attempt: ${subject.message}`),
+  ...judging(subject),
+  ...goingBack(subject),
+  candidate("restart", "Starts again from the beginning, if nothing else helps.")
+]
+
+/** Recognizes these causes in messages of other categories. Matches whole words: "sometimes" is no timeout. */
+const words: Readonly<Record<string, RegExp>> = {
+  timeout: /\b(?:timeout|timed out|deadline)\b/i,
+  "rate-limit": /\b(?:rate|too many requests)\b/i,
+  resource: /\b(?:memory|oom)\b/i,
+  validation: /\bvalidation\b/i
+}
+
+/** One suggestion with the parameters of all causes that apply. */
+const modify = ({ category, message }: Subject): ReadonlyArray<Candidate> => {
+  const found = Object.entries(hints).filter(([name]) => name === category || words[name]?.test(message))
+  if (found.length === 0) return []
+  const about = found.map(([name]) => name).join(" and ")
+  const parameters: Suggestion["parameters"] = Object.assign({}, ...found.map(([, hint]) => hint))
+  const reason = `Other parameters may avoid a failure caused by ${about}.`
+  return [candidate("modify", reason, parameters)]
+}
+
+/** Categories for which the same attempt fails again. */
+const guidance: Readonly<Record<string, readonly [strategy: string, reason: string]>> = {
+  permission: ["manual", "A person must grant the permission."],
+  corruption: ["abort", "Damaged data stays damaged: restore it first."],
+  validation: ["abort", "The same input fails validation again: correct the input."],
+  conflict: ["modify", "The data was changed meanwhile: read it again and repeat the change."]
+}
+
+const guided = ({ category, message }: Subject): ReadonlyArray<Candidate> => {
+  const found = Object.hasOwn(guidance, category) ? guidance[category] : undefined
+  return found === undefined ? [] : [candidate(found[0], `${found[1]} (${message})`)]
+}
+
+/** Steps that validate or criticize: their input can be made again, or the step can be skipped. */
+const judging = ({ step }: Subject): ReadonlyArray<Candidate> => {
+  if (!/^(?:pre_)?(?:validat|critici[sz])|^post_retrieval$/i.test(step)) return []
+  return [
+    ...(/retrieval/i.test(step)
+      ? []
+      : [candidate("restartFrom", `The input of ${step} may be the cause: make it again.`)]),
+    candidate("skip", `Continue without ${step}.`)
+  ]
+}
+
+const goingBack = ({ category, checkpoints, severity }: Subject): ReadonlyArray<Candidate> => {
+  if (checkpoints?.before === undefined) return []
+  const { before, related } = checkpoints
+  const isLong = category === "build" || category === "dependency"
+  const isCritical = severity === "critical" && related > 1
+  return [
+    candidate(
+      "resume",
+      isLong
+        ? `The work before a ${category} failure takes long: continue from checkpoint ${before}.`
+        : `Continue from checkpoint ${before}, which was saved before the failure.`,
+      { checkpoint: before },
+      isLong ? 0.75 : undefined
+    ),
+    candidate(
+      "rollback",
+      isCritical
+        ? `The failure is critical, and there are ${related} checkpoints: undo the work since checkpoint ${before}.`
+        : `Undo the work since checkpoint ${before}, and leave the run there.`,
+      { checkpoint: before },
+      isCritical && !isLong ? 0.75 : undefined
+    )
+  ]
+}

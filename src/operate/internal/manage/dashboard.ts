@@ -2,45 +2,36 @@ import * as Effect from "effect/Effect"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Dashboard } from "../../RecoveryManager.js"
-import { nameOf, partsOf } from "../records/counts.js"
-import { recoveries, toRecovery } from "../records/records.js"
+import { recoveryCounts } from "../insights/statistics.js"
+import { counterName } from "../records/counters.js"
+import { recoveries } from "../records/records.js"
 
-const recent = 10
+/** Length of the lists. */
+const limit = 10
 
-/** From counters and the newest pages of two lists: it costs the same however much there is. */
+/** Reads counters and the first pages of two lists, so its cost does not grow with the records. */
 export const dashboardOf = (repository: string | undefined) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const labels = repository === undefined ? undefined : { repository }
-    const within = repository === undefined ? "" : `${nameOf(repository)}/`
-    const counters = yield* storage.counters(`recoveries/${within}`)
-    const latest = yield* recoveries.readable({ scope: repository, limit: recent })
-    const checkpoints = yield* Checkpoint.list({ run: "any", labels, limit: recent })
-    const counts = counters.map(({ name, value }) => {
-      const [, , type = "", status = ""] = partsOf(name)
-      return { type, status, value }
-    })
-    const countOf = (status?: string, type?: string) =>
-      counts
-        .filter((one) => (status === undefined || one.status === status) && (type === undefined || one.type === type))
-        .reduce((sum, { value }) => sum + value, 0)
-    const total = countOf()
-    const successful = countOf("completed")
+    const prefix = repository === undefined ? "recoveries/" : `recoveries/${counterName(repository)}/`
+    const { sum, types } = recoveryCounts(yield* storage.counters(prefix))
+    const recent = yield* recoveries.listReadable({ scope: repository, limit })
+    const checkpoints = yield* Checkpoint.list({ run: "any", labels, limit })
+    const total = sum()
+    const successful = sum({ status: "completed" })
     const dashboard: Dashboard = {
       recovery_summary: {
         total_recoveries: total,
         successful_recoveries: successful,
-        failed_recoveries: countOf("failed"),
-        in_progress_recoveries: countOf("in_progress"),
+        failed_recoveries: sum({ status: "failed" }),
+        in_progress_recoveries: sum({ status: "in_progress" }),
         success_rate: total === 0 ? 0 : Math.round((successful / total) * 10_000) / 100
       },
       recovery_by_type: Object.fromEntries(
-        [...new Set(counts.map(({ type }) => type))].map((type) => [
-          type,
-          { total: countOf(undefined, type), successful: countOf("completed", type) }
-        ])
+        types.map((type) => [type, { total: sum({ type }), successful: sum({ type, status: "completed" }) }])
       ),
-      recent_recoveries: latest.map((stored) => toRecovery(stored)),
+      recent_recoveries: recent,
       checkpoint_status: checkpoints
     }
     return dashboard

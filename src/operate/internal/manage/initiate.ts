@@ -1,92 +1,80 @@
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import * as Lock from "../../../lock/Lock.js"
-import type { RetryPolicy } from "../../../resilience/RetryPolicy.js"
+import * as Fault from "../../../resilience/Fault.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
-import { RecoveryRefused, RecoveryUnderWay } from "../../OperateError.js"
-import type { Hooks, InitiateOptions } from "../../RecoveryManager.js"
+import { FailureNotFound, RecoveryRefused, RecoveryUnderWay } from "../../OperateError.js"
+import type { InitiateOptions, RecoveryType } from "../../RecoveryManager.js"
 import { suggest } from "../insights/suggest.js"
-import { findFailure, findRecovery } from "../records/find.js"
-import { newId, type RecoveryDetails, recoveries, toRecovery } from "../records/records.js"
-import { cutMessage } from "../records/report.js"
-import { byItsRun, countRetry, resolveRun } from "../records/resolve.js"
-import { type AnyWorkflow, type Job, PlanFailed, perform, type Settings } from "./perform.js"
-import { planOf, type RecoveryType } from "./plans.js"
-import { begin, countsAtEnd, end, inWords } from "./progress.js"
+import { completedRun, recordFailure, resolveWithRun } from "../records/failures.js"
+import { failures, newId, type RecoveryDetails, recoveries, truncateMessage } from "../records/records.js"
+import { findCheckpoint } from "./checkpoints.js"
+import { type AnyWorkflow, isRecoveryType, type Job, PlanFailed, planOf, runPlan, type Settings } from "./plan.js"
+import { endRecovery, insertRecovery, messageOf } from "./progress.js"
+import { closeAbandoned, isOpen, lockOf } from "./sweep.js"
 
-export interface Manager extends Settings {
-  readonly timeout: Duration.Duration
-  readonly hooks: Hooks
-  /** How failures are retried that cannot be put on record. */
-  readonly fallback: RetryPolicy
-}
+/** Recovers a failure under its lock: one recovery at a time, in all processes. */
+export const initiate = (settings: Settings, id: string, type: RecoveryType | "auto", options: InitiateOptions) =>
+  // Checked before the lock is taken, since a lock leaves a row in the storage.
+  Effect.zipRight(failures.get(id), initiateLocked(settings, id, type, options))
 
-const types: ReadonlySet<string> = new Set(["retry", "resume", "rollback", "restart"])
-const isType = (strategy: string): strategy is RecoveryType => types.has(strategy)
-
-/** One recovery of a failure at a time, whoever asks for it and in which process. */
-export const initiate = (manager: Manager, id: string, type: RecoveryType | "auto", options: InitiateOptions) =>
-  // An id nobody knows must leave no lock behind.
-  Effect.zipRight(findFailure(id), locked(manager, id, type, options))
-
-const locked = (manager: Manager, id: string, type: RecoveryType | "auto", options: InitiateOptions) =>
-  recover(manager, id, type, options).pipe(
-    Lock.withLock({ kind: "failure", id }, { timeout: 0 }),
+const initiateLocked = (settings: Settings, id: string, type: RecoveryType | "auto", options: InitiateOptions) =>
+  recover(settings, id, type, options).pipe(
+    Lock.withLock(lockOf(id), { timeout: 0 }),
     Effect.catchTags({
       LockTimeout: ({ status }) =>
         Effect.fail(new RecoveryUnderWay({ failure: id, owner: status.owner ?? "another process" })),
-      // The lock is kept in the storage: what goes wrong with it goes wrong there. Within a recovery there is none of its own failure.
-      LockError: (error) =>
-        error.cause instanceof Storage.StorageError
-          ? Effect.fail(error.cause)
-          : Effect.fail(new RecoveryUnderWay({ failure: id, owner: "this fiber" })),
-      // It may have come to its end all the same.
+      // Locks are kept in the storage. The only other cause is that this fiber holds the lock already.
+      LockError: ({ cause }) =>
+        Effect.fail(
+          cause instanceof Storage.StorageError ? cause : new RecoveryUnderWay({ failure: id, owner: "this fiber" })
+        ),
+      // The recovery may have ended before the lock was lost.
       LockLost: () =>
-        Effect.flatMap(recoveries.readable({ subject: id, limit: 1 }), ([last]) =>
-          last === undefined || last.status === "pending" || last.status === "in_progress"
+        Effect.flatMap(recoveries.listReadable({ subject: id, limit: 1 }), ([last]) =>
+          last === undefined || isOpen(last.status)
             ? Effect.fail(new RecoveryUnderWay({ failure: id, owner: "another process" }))
-            : Effect.succeed(toRecovery(last))
+            : Effect.succeed(last)
         )
     })
   )
 
-const recover = (manager: Manager, id: string, type: RecoveryType | "auto", options: InitiateOptions) =>
+const recover = (settings: Settings, id: string, type: RecoveryType | "auto", options: InitiateOptions) =>
   Effect.gen(function* () {
-    const failure = yield* findFailure(id)
-    yield* sweepOf(id)
+    const failure = yield* failures.get(id)
+    yield* closeAbandoned(id)
     if (failure.status === "resolved") return yield* new RecoveryRefused({ failure: id, reason: "Resolved" })
-    const wanted = type === "auto" ? yield* choose(manager, failure) : type
+    const chosen = type === "auto" ? yield* choose(settings, failure) : type
     const workflow = yield* Effect.tapError(
-      workflowOf(manager, failure, wanted, options.checkpoint !== undefined),
+      workflowOf(settings, failure, chosen, options.checkpoint !== undefined),
       (error) =>
-        error._tag === "RecoveryRefused" && error.reason === "Completed" ? resolveRun(failure, byItsRun) : Effect.void
+        error._tag === "RecoveryRefused" && error.reason === "Completed"
+          ? resolveWithRun(failure, completedRun)
+          : Effect.void
     )
-    if (wanted === "retry" && failure.retries >= manager.maxRetries) {
+    if (chosen === "retry" && failure.retries >= settings.maxRetries) {
       return yield* new RecoveryRefused({ failure: id, reason: "Limit" })
     }
-    const details = newDetails(failure, wanted, options)
-    const beginning = Effect.mapError(begin(yield* newId("recovery"), failure.labels, details), (error) =>
-      error._tag === "Overtaken" ? new RecoveryUnderWay({ failure: id, owner: "another process" }) : error
-    )
     return yield* Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
-        // Counted before it is tried: one that kills its process counts, too.
-        if (wanted === "retry") yield* countRetry(id)
-        const { checkpoint } = options
+        const details = newDetails(failure, chosen, options)
+        const inserting = insertRecovery(yield* newId("recovery"), failure.labels, details)
         const job: Job = {
-          settings: manager,
-          open: yield* beginning,
+          settings,
+          type: chosen,
+          progress: yield* Effect.catchTag(inserting, "ChangedElsewhere", () =>
+            Effect.fail(new RecoveryUnderWay({ failure: id, owner: "another process" }))
+          ),
           failure,
-          workflow,
-          run: failure.run ?? "",
-          checkpoint
+          run: workflow && failure.run !== undefined ? { id: failure.run, workflow } : undefined,
+          requestedCheckpoint: options.checkpoint
         }
-        return yield* execute(manager, wanted, job, restore)
+        return yield* execute(job, restore)
       })
     )
   })
@@ -108,104 +96,96 @@ const newDetails = (failure: FailureRecord, type: RecoveryType, { reason }: Init
   reason
 })
 
-/** The most promising of what can be done here. */
-const choose = (manager: Manager, failure: FailureRecord) =>
+/** The first suggestion this manager can carry out. */
+const choose = (settings: Settings, failure: FailureRecord) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const suggestions = yield* suggest(storage, failure)
-    const isPossible = (strategy: RecoveryType) =>
-      (failure.run !== undefined || manager.actions[strategy] !== undefined) &&
-      (strategy !== "retry" || failure.retries < manager.maxRetries)
-    return (
-      suggestions
-        .map(({ strategy }) => strategy)
-        .filter(isType)
-        .find(isPossible) ?? "retry"
-    )
+    const isPossible = (type: RecoveryType) =>
+      (failure.run !== undefined || settings.actions[type] !== undefined) &&
+      (type !== "retry" || failure.retries < settings.maxRetries)
+    const types = suggestions.map(({ strategy }) => strategy).filter(isRecoveryType)
+    return types.find(isPossible) ?? "retry"
   })
 
-/** What runs it; nothing for a failure of no run that an action recovers. */
-export const workflowOf = (
-  manager: Manager,
+/** The workflow of the failed run. Undefined for a failure of no run, which an action recovers. */
+const workflowOf = (
+  settings: Settings,
   failure: Pick<FailureRecord, "id" | "run">,
   type: RecoveryType,
-  isCompletedToo: boolean
+  allowCompleted: boolean
 ): Effect.Effect<AnyWorkflow | undefined, RecoveryRefused | Storage.StorageError, Storage.Storage> =>
   Effect.gen(function* () {
     const refuse = (reason: RecoveryRefused["reason"]) => new RecoveryRefused({ failure: failure.id, reason })
     if (failure.run === undefined) {
-      return manager.actions[type] === undefined ? yield* refuse("NoRun") : undefined
+      return settings.actions[type] === undefined ? yield* refuse("NoRun") : undefined
     }
     const storage = yield* Storage.Storage
     const found = yield* storage.find(failure.run)
     if (Option.isNone(found)) return yield* refuse("UnknownRun")
     const { outcome, version, workflow } = found.value
-    if (outcome?.status === "completed" && !isCompletedToo) return yield* refuse("Completed")
-    const named = manager.workflows.filter(({ name }) => name === workflow)
+    if (outcome?.status === "completed" && !allowCompleted) return yield* refuse("Completed")
+    const named = settings.workflows.filter(({ name }) => name === workflow)
     return named.find((one) => one.version === version) ?? named[0] ?? (yield* refuse("UnknownWorkflow"))
   })
 
-/** Whatever happens, the recovery has its final status when this is over. */
-const execute = (manager: Manager, type: RecoveryType, job: Job, restore: Storage.Restore) =>
+/** Runs the plan and the hooks. The recovery has its final status when this ends, also by interruption. */
+const execute = (job: Job, restore: Storage.Restore) =>
   Effect.gen(function* () {
-    const { failure, open } = job
-    const { id } = yield* open.current
-    yield* beside("before", () => manager.hooks.before?.(failure, type))
-    const timeout = new PlanFailed({ message: `It took longer than ${Duration.format(manager.timeout)}.` })
-    const bounded = Effect.timeoutFail(perform(type, job), { duration: manager.timeout, onTimeout: () => timeout })
-    const exit = yield* Effect.exit(restore(bounded))
-    // Who has ended it in the meantime has the last word.
-    yield* Effect.catchTag(conclude(job, exit), "Overtaken", () => Effect.void)
-    const record = yield* findRecovery(id)
+    const { failure, progress, settings, type } = job
+    const { hooks, timeout } = settings
+    const { id } = yield* Ref.get(progress.current)
+    yield* runHook("before", () => hooks.before?.(failure, type))
+    const onTimeout = () => new PlanFailed({ message: `It took longer than ${Duration.format(timeout)}.` })
+    const exit = yield* Effect.exit(restore(Effect.timeoutFail(runPlan(job), { duration: timeout, onTimeout })))
+    yield* Effect.catchTag(storeEnd(job, exit), "ChangedElsewhere", () => Effect.void)
+    const record = yield* recoveries.get(id)
     const isCancelled = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
-    yield* beside("after", () => manager.hooks.after?.(record), isCancelled)
-    if (record.status !== "completed") yield* beside("onAbort", () => manager.hooks.onAbort?.(record), isCancelled)
+    yield* runHook("after", () => hooks.after?.(record), isCancelled)
+    if (record.status !== "completed") yield* runHook("onAbort", () => hooks.onAbort?.(record), isCancelled)
     if (isCancelled) return yield* Effect.interrupt
     return record
   })
 
-const conclude = ({ failure, open }: Job, exit: Exit.Exit<unknown, unknown>) =>
+const storeEnd = ({ failure, progress }: Job, exit: Exit.Exit<unknown, unknown>) =>
   Effect.gen(function* () {
-    const { id } = yield* open.current
-    if (Exit.isSuccess(exit)) {
-      // Killed in between, the failure is resolved, and the recovery is swept.
-      yield* resolveRun(failure, id)
-      return yield* end(open, "completed", undefined)
+    if (Exit.isFailure(exit)) {
+      const status = Cause.isInterruptedOnly(exit.cause) ? "cancelled" : "failed"
+      return yield* endRecovery(progress, status, truncateMessage(messageOf(exit.cause)))
     }
-    const status = Cause.isInterruptedOnly(exit.cause) ? "cancelled" : "failed"
-    yield* end(open, status, cutMessage(inWords(exit.cause)))
+    const { id } = yield* Ref.get(progress.current)
+    // A process that is killed after this line leaves a resolved failure, and a recovery for the next sweep.
+    yield* resolveWithRun(failure, id)
+    yield* endRecovery(progress, "completed", undefined)
   })
 
-/** What is still open of a failure nobody recovers was left by a process that ended. */
-export const sweepOf = (failure: string) =>
-  Effect.gen(function* () {
-    const all = yield* recoveries.readable({ subject: failure })
-    const left = all.filter(({ status }) => status === "pending" || status === "in_progress")
-    const now = yield* Clock.currentTimeMillis
-    let swept = 0
-    for (const stored of left) {
-      const { details, id, labels, revision, subject } = stored
-      const error = "Its process ended before it did."
-      const more = { ...details, error, completedAt: new Date(now) }
-      const counts = countsAtEnd(stored, now, "failed")
-      const written = yield* recoveries.write(
-        { id, subject, labels, revision, status: "failed", details: more },
-        counts
-      )
-      if (Option.isSome(written)) swept++
-    }
-    return swept
-  })
+/** How long a hook may delay the end of a cancelled recovery. */
+const hookTimeout = Duration.seconds(10)
 
-/** So long may a hook keep waiting those who have cancelled. */
-const longestFarewell = Duration.seconds(10)
-
-const beside = (name: string, hook: () => Effect.Effect<unknown, unknown> | undefined, isCancelled = false) => {
+const runHook = (name: string, hook: () => Effect.Effect<unknown, unknown> | undefined, isCancelled = false) => {
   const run = Effect.interruptible(Effect.suspend(() => hook() ?? Effect.void))
-  // In a fiber of its own: one that was interrupted runs nothing that may be.
-  const late = () => `It took longer than ${Duration.format(longestFarewell)}.`
-  const told = isCancelled ? Effect.timeoutFail(run, { duration: longestFarewell, onTimeout: late }) : run
-  return Effect.catchAllCause(Effect.asVoid(told), (cause) =>
-    Effect.logWarning(`effect-recovery: the hook ${name} failed; the recovery goes on`, cause)
+  const onTimeout = () => `It took longer than ${Duration.format(hookTimeout)}.`
+  // An interrupted fiber runs no interruptible effect. The timeout runs the hook in a fiber of its own.
+  const bounded = isCancelled ? Effect.timeoutFail(run, { duration: hookTimeout, onTimeout }) : run
+  return Effect.catchAllCause(Effect.asVoid(bounded), (cause) =>
+    Effect.logWarning(`effect-recovery: the hook ${name} failed; the recovery continues`, cause)
   )
 }
+
+/** Rolls back by the newest open failure of the run. A run without one gets a failure, which the recovery belongs to. */
+export const rollbackTo = (settings: Settings, checkpoint: string, reason: string) =>
+  Effect.gen(function* () {
+    const { labels, run } = yield* findCheckpoint(checkpoint)
+    const [open] = run === undefined ? [] : yield* failures.list({ subject: run, status: "open", limit: 1 })
+    // A rollback that is refused records no failure.
+    yield* workflowOf(settings, { id: open?.id ?? "", run }, "rollback", true)
+    const id = open?.id ?? (yield* recordRequest(run, labels, reason))
+    return yield* initiate(settings, id, "rollback", { checkpoint, reason })
+  })
+
+const recordRequest = (run: string | undefined, labels: Readonly<Record<string, string>>, reason: string) =>
+  Effect.gen(function* () {
+    const fault = yield* Fault.classify(new Error(`Rolled back by hand: ${reason}`))
+    const written = yield* recordFailure({ run, fault, labels })
+    return Option.isSome(written) ? written.value.id : yield* new FailureNotFound({ failure: "" })
+  })

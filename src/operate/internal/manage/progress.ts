@@ -4,105 +4,100 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-import { statusCounts } from "../records/counts.js"
-import { type RecoveryDetails, recoveries, type Stored, scopeOf } from "../records/records.js"
-import { countsOfEnd, cutMessage, type Way } from "../records/report.js"
+import { statusCounts } from "../records/counters.js"
+import { type RecoveryDetails, recoveries, type Stored, scopeOf, truncateMessage } from "../records/records.js"
+import { countsOfEnd, type EndedRecovery } from "../records/recoveries.js"
 
-/** Somebody else has given the recovery its final status: it is theirs. */
-export class Overtaken {
-  readonly _tag = "Overtaken"
+/** The stored recovery has another revision: another process gave it its final status. */
+export class ChangedElsewhere {
+  readonly _tag = "ChangedElsewhere"
 }
 
-/** A recovery under way: each change of it is on record before anything follows. */
-export interface Open {
+/** The record of a recovery in progress. Each change is stored before the recovery continues. */
+export interface Progress {
   readonly current: Ref.Ref<Stored<RecoveryDetails>>
 }
 
-export const begin = Effect.fnUntraced(function* (
+export const insertRecovery = Effect.fnUntraced(function* (
   id: string,
   labels: Readonly<Record<string, string>>,
   details: RecoveryDetails
 ) {
-  const scope = scopeOf(labels)
-  const given = { id, subject: details.failure ?? "", labels, details }
-  const counts = statusCounts(scope, details.type, undefined, "pending")
-  const begun = yield* recoveries.write({ ...given, status: "pending" }, counts)
-  if (Option.isNone(begun)) return yield* Effect.fail(new Overtaken())
-  const open: Open = { current: yield* Ref.make(begun.value) }
-  return open
+  const draft = { id, subject: details.failure ?? "", labels, details, status: "pending" }
+  const written = yield* recoveries.write(draft, statusCounts(scopeOf(labels), details.type, undefined, "pending"))
+  if (Option.isNone(written)) return yield* Effect.fail(new ChangedElsewhere())
+  const progress: Progress = { current: yield* Ref.make(written.value) }
+  return progress
 })
 
-const change = (
-  { current }: Open,
+const update = (
+  { current }: Progress,
   more: Partial<RecoveryDetails>,
   status: Stored<RecoveryDetails>["status"],
   counts: Parameters<typeof recoveries.write>[1] = []
 ) =>
   Effect.gen(function* () {
     const { details, id, labels, revision, subject } = yield* Ref.get(current)
-    const writing = { id, subject, labels, revision, status, details: { ...details, ...more } }
-    const written = yield* recoveries.write(writing, counts)
-    if (Option.isNone(written)) return yield* Effect.fail(new Overtaken())
+    const draft = { id, subject, labels, revision, status, details: { ...details, ...more } }
+    const written = yield* recoveries.write(draft, counts)
+    if (Option.isNone(written)) return yield* Effect.fail(new ChangedElsewhere())
     yield* Ref.set(current, written.value)
-    // What is known of the record must not fall behind it.
+    // Interrupted between write and set, the next write would have an outdated revision.
   }).pipe(Effect.uninterruptible)
 
-/** With the first thing that is noted of it, it is in progress. */
-export const note = (open: Open, more: Partial<RecoveryDetails>) =>
-  Effect.flatMap(Ref.get(open.current), ({ details, labels, status }) =>
-    change(
-      open,
+/** Stores details. The first of them moves the recovery from `pending` to `in_progress`. */
+export const storeDetails = (progress: Progress, more: Partial<RecoveryDetails>) =>
+  Effect.flatMap(Ref.get(progress.current), ({ details, labels, status }) =>
+    update(
+      progress,
       more,
       "in_progress",
       status === "pending" ? statusCounts(scopeOf(labels), details.type, "pending", "in_progress") : []
     )
   )
 
-/** Runs one step of the plan; what it answers is its detail. */
-export const step = <E, R>(open: Open, name: string, work: Effect.Effect<string, E, R>) =>
+/** Runs one step of the plan and stores its start, its end, and the text it returns. */
+export const runStep = <E, R>(progress: Progress, step: string, work: Effect.Effect<string, E, R>) =>
   Effect.gen(function* () {
     const startedAt = new Date(yield* Clock.currentTimeMillis)
-    const { progress } = (yield* Ref.get(open.current)).details
-    yield* note(open, { progress: [...progress, { step: name, status: "in_progress", startedAt }] })
+    const earlier = (yield* Ref.get(progress.current)).details.progress
+    yield* storeDetails(progress, { progress: [...earlier, { step, status: "in_progress", startedAt }] })
     const exit = yield* Effect.exit(work)
     const endedAt = new Date(yield* Clock.currentTimeMillis)
     const status = Exit.isSuccess(exit) ? ("completed" as const) : ("failed" as const)
-    const detail = Exit.isSuccess(exit) ? exit.value : cutMessage(inWords(exit.cause))
-    yield* Effect.uninterruptible(
-      note(open, { progress: [...progress, { step: name, status, startedAt, endedAt, detail }] })
-    )
+    const detail = Exit.isSuccess(exit) ? exit.value : truncateMessage(messageOf(exit.cause))
+    const ended = { step, status, startedAt, endedAt, detail }
+    yield* Effect.uninterruptible(storeDetails(progress, { progress: [...earlier, ended] }))
     yield* exit
   })
 
-export const inWords = (cause: Cause.Cause<unknown>): string => {
+export const messageOf = (cause: Cause.Cause<unknown>): string => {
   if (Cause.isInterruptedOnly(cause)) return "It was interrupted."
   const [first] = Cause.prettyErrors(cause)
   return first?.message ?? Cause.pretty(cause)
 }
 
-export const end = (open: Open, status: "completed" | "failed" | "cancelled", error: string | undefined) =>
+/** Gives the recovery its final status. */
+export const endRecovery = (progress: Progress, status: EndedRecovery["status"], error: string | undefined) =>
   Effect.gen(function* () {
-    const found = yield* Ref.get(open.current)
+    const found = yield* Ref.get(progress.current)
     const now = yield* Clock.currentTimeMillis
     const endedAt = new Date(now)
-    // Whoever was interrupted in a step could not say so.
-    const progress = found.details.progress.map((one) =>
-      one.status === "in_progress" ? { ...one, status: "failed" as const, endedAt, detail: error } : one
+    // A step that was interrupted could not store its end.
+    const steps = found.details.progress.map((step) =>
+      step.status === "in_progress" ? { ...step, status: "failed" as const, endedAt, detail: error } : step
     )
-    yield* change(open, { error, progress, completedAt: endedAt }, status, countsAtEnd(found, now, status))
+    const counts = countsOfFinalStatus(found, now, status)
+    yield* update(progress, { error, progress: steps, completedAt: endedAt }, status, counts)
   })
 
-/** What is counted when a recovery is given its final status. */
-export const countsAtEnd = (
+/** The counters that change when a stored recovery gets its final status. */
+export const countsOfFinalStatus = (
   { at, details, labels, status: from }: Stored<RecoveryDetails>,
   now: number,
-  status: "completed" | "failed" | "cancelled"
+  status: EndedRecovery["status"]
 ) => {
-  const ways: ReadonlyArray<Way> =
-    status === "cancelled" ? [] : [{ strategy: details.type, isGood: status === "completed" }]
-  return countsOfEnd(
-    now,
-    { details, labels, status, millis: now - at, ways },
-    from === "pending" ? from : "in_progress"
-  )
+  const results = status === "cancelled" ? [] : [{ strategy: details.type, succeeded: status === "completed" }]
+  const ended = { details, labels, status, millis: now - at, results }
+  return countsOfEnd(now, ended, from === "pending" ? from : "in_progress")
 }

@@ -1,21 +1,46 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import * as Lock from "../../../lock/Lock.js"
 import * as Storage from "../../../storage/Storage.js"
 import { recoveries } from "../records/records.js"
-import { sweepOf } from "./initiate.js"
+import { endRecovery } from "./progress.js"
 
-/** A failure whose lock nobody holds is recovered by nobody. */
-export const sweepAll = Effect.gen(function* () {
-  const left = [
-    ...(yield* recoveries.readable({ status: "in_progress", limit: all })),
-    ...(yield* recoveries.readable({ status: "pending", limit: all }))
+/** The lock that a recovery of the failure holds until it ends. */
+export const lockOf = (failure: string) => ({ kind: "failure", id: failure })
+
+export const isOpen = (status: string): boolean => status === "pending" || status === "in_progress"
+
+/**
+ * Ends the open recoveries of a failure as `failed`, and returns their number. The caller holds the lock of the
+ * failure, so the processes of these recoveries have ended.
+ */
+export const closeAbandoned = (failure: string) =>
+  Effect.gen(function* () {
+    const open = (yield* recoveries.listReadableStored({ subject: failure })).filter(({ status }) => isOpen(status))
+    let closed = 0
+    for (const stored of open) {
+      const current = yield* Ref.make(stored)
+      yield* endRecovery({ current }, "failed", "The process that ran this recovery ended.").pipe(
+        Effect.tap(() => closed++),
+        Effect.catchTag("ChangedElsewhere", () => Effect.void)
+      )
+    }
+    return closed
+  })
+
+/** Closes the abandoned recoveries of all failures whose lock is free, and returns their number. */
+export const closeAllAbandoned = Effect.gen(function* () {
+  const limit = Number.MAX_SAFE_INTEGER
+  const open = [
+    ...(yield* recoveries.listReadableStored({ status: "in_progress", limit })),
+    ...(yield* recoveries.listReadableStored({ status: "pending", limit }))
   ]
-  const failures = [...new Set(left.map(({ subject }) => subject))]
-  const swept = yield* Effect.forEach(failures, (id) =>
-    Lock.withLockIfAvailable(sweepOf(id), { kind: "failure", id }).pipe(
+  const failures = [...new Set(open.map(({ subject }) => subject))]
+  const closed = yield* Effect.forEach(failures, (id) =>
+    Lock.withLockIfAvailable(closeAbandoned(id), lockOf(id)).pipe(
       Effect.map(Option.getOrElse(() => 0)),
-      // Somebody was quicker, or is at it.
+      // Another process took the lock: it recovers the failure, or closes its recoveries.
       Effect.catchTags({
         LockLost: () => Effect.succeed(0),
         LockError: (error) =>
@@ -23,29 +48,28 @@ export const sweepAll = Effect.gen(function* () {
       })
     )
   )
-  return swept.reduce((sum, count) => sum + count, 0)
+  return closed.reduce((sum, count) => sum + count, 0)
 }).pipe(Effect.provide(Lock.layerStorage()))
 
-const all = Number.MAX_SAFE_INTEGER
-
-const final = [
+const finalStatuses = [
   ["failure", "resolved"],
   ["recovery", "completed"],
   ["recovery", "failed"],
   ["recovery", "cancelled"]
 ] as const
 
-/** Page by page, so that no more is held in memory. */
-const page = 1_000
+/** Bounds the memory of a cleanup. */
+const pageSize = 1_000
 
+/** Removes resolved failures and ended recoveries, and returns their number. */
 export const cleanupRecords = (olderThanMillis: number) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const unchangedSince = (yield* storage.now) - olderThanMillis
     let removed = 0
-    for (const [kind, status] of final) {
+    for (const [kind, status] of finalStatuses) {
       for (;;) {
-        const found = yield* storage.records({ kind, status, unchangedSince, limit: page })
+        const found = yield* storage.records({ kind, status, unchangedSince, limit: pageSize })
         if (found.length === 0) break
         removed += yield* storage.removeRecords(found.map(({ key }) => key))
       }

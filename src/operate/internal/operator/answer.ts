@@ -16,7 +16,7 @@ import type { Request } from "../../Operator.js"
 import { overview } from "../../Overview.js"
 import * as RecoveryManager from "../../RecoveryManager.js"
 import * as Timeline from "../../Timeline.js"
-import { findCheckpoint } from "../manage/target.js"
+import { findCheckpoint } from "../manage/checkpoints.js"
 import { toJson } from "./json.js"
 
 type Of<T extends Request["_tag"]> = Extract<Request, { readonly _tag: T }>

@@ -1,3 +1,4 @@
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
@@ -5,16 +6,16 @@ import * as Schema from "effect/Schema"
 import * as Storage from "../../../storage/Storage.js"
 import * as EscalationRecord from "../../EscalationRecord.js"
 import * as FailureRecord from "../../FailureRecord.js"
-import { RecordDamaged } from "../../OperateError.js"
+import { EscalationNotFound, FailureNotFound, RecordDamaged, RecoveryNotFound } from "../../OperateError.js"
 import * as RecoveryRecord from "../../RecoveryRecord.js"
 
-/** A record with what its body says. */
+/** A row of the storage with its decoded body. */
 export interface Stored<out D> extends Omit<Storage.RecordRow, "body"> {
   readonly details: D
 }
 
-/** How a record is to be; without a revision it is a new one. */
-export interface Writing<out D> {
+/** A row to write: an insert without a revision, else an update of the row that still has this revision. */
+export interface Draft<out D> {
   readonly id: string
   readonly subject: string
   readonly status: string
@@ -23,10 +24,17 @@ export interface Writing<out D> {
   readonly revision?: number
 }
 
-/** The label by which records are told apart when several projects share a storage. */
+type Query = Omit<Storage.RecordQuery, "kind">
+
+/** Projects that share a storage are told apart by the label `repository`. */
 export const scopeOf = (labels: Readonly<Record<string, string>>): string => labels.repository ?? ""
 
-const make = <D, I>(kind: string, details: Schema.Schema<D, I>) => {
+const makeTable = <D, I, A, E>(
+  kind: string,
+  details: Schema.Schema<D, I>,
+  toRecord: (stored: Stored<D>) => A,
+  notFound: (id: string) => E
+) => {
   const body = Schema.parseJson(details)
   const decode = Schema.decodeUnknown(body)
   const encode = Schema.encodeSync(body)
@@ -39,107 +47,114 @@ const make = <D, I>(kind: string, details: Schema.Schema<D, I>) => {
 
   const find = (id: string) =>
     Effect.flatMap(Storage.Storage, (storage) =>
-      Effect.flatMap(
-        storage.findRecord(kind, id),
-        Option.match({ onNone: () => Effect.succeedNone, onSome: (row) => Effect.asSome(read(row)) })
-      )
+      Effect.flatMap(storage.findRecord(kind, id), Effect.transposeMapOption(read))
     )
 
-  /** Nothing, if it is no longer as it was found. */
-  const write = ({ details, revision = 0, ...given }: Writing<D>, counts: ReadonlyArray<Storage.Count>) =>
+  const require =
+    (id: string) =>
+    (found: Option.Option<A>): Effect.Effect<A, E> =>
+      Option.isSome(found) ? Effect.succeed(found.value) : Effect.fail(notFound(id))
+
+  /** None if an insert finds its id in use, or an update another revision. */
+  const write = ({ details, revision = 0, ...draft }: Draft<D>, counts: ReadonlyArray<Storage.Count>) =>
     Effect.flatMap(Storage.Storage, (storage) =>
       Effect.flatMap(
-        storage.write({ ...given, kind, revision, scope: scopeOf(given.labels), body: encode(details) }, counts),
-        // What was encoded a moment ago can be decoded.
-        Option.match({ onNone: () => Effect.succeedNone, onSome: (row) => Effect.asSome(Effect.orDie(read(row))) })
+        storage.write({ ...draft, kind, revision, scope: scopeOf(draft.labels), body: encode(details) }, counts),
+        // The body was encoded by the same schema.
+        Effect.transposeMapOption((row) => Effect.orDie(read(row)))
       )
     )
 
-  /** Answers with how it stands then, if there is one; tries again while somebody else changes it. */
+  /** Writes what `change` returns, again if another process changed the row meanwhile. None if there is no such row. */
   const update = (
     id: string,
-    more: (found: Stored<D>) => Pick<Partial<Writing<D>>, "status" | "details"> | undefined,
+    change: (found: Stored<D>) => Pick<Partial<Draft<D>>, "status" | "details"> | undefined,
     counts: (found: Stored<D>) => ReadonlyArray<Storage.Count> = () => []
-  ): Effect.Effect<Option.Option<Stored<D>>, Storage.StorageError | RecordDamaged, Storage.Storage> =>
+  ): Effect.Effect<Option.Option<A>, Storage.StorageError | RecordDamaged, Storage.Storage> =>
     Effect.gen(function* () {
       const found = yield* find(id)
-      const changed = Option.flatMapNullable(found, more)
-      if (Option.isNone(found) || Option.isNone(changed)) return found
+      const changed = Option.flatMapNullable(found, change)
+      if (Option.isNone(found) || Option.isNone(changed)) return Option.map(found, toRecord)
       const { details, labels, revision, status, subject } = { ...found.value, ...changed.value }
       const written = yield* write({ id, subject, labels, revision, status, details }, counts(found.value))
-      return Option.isSome(written) ? written : yield* update(id, more, counts)
+      return Option.isSome(written) ? Option.map(written, toRecord) : yield* update(id, change, counts)
     })
 
+  const rows = (query: Query) => Effect.flatMap(Storage.Storage, (storage) => storage.records({ kind, ...query }))
+  const readAll = (query: Query) => Effect.flatMap(rows(query), Effect.forEach(read))
+  const warned = (row: Storage.RecordRow) =>
+    Effect.option(Effect.tapError(read(row), ({ message }) => Effect.logWarning(message)))
+  const readReadable = (query: Query) => Effect.map(Effect.flatMap(rows(query), Effect.forEach(warned)), Arr.getSomes)
+
   return {
-    find,
+    toRecord,
+    require,
     write,
     update,
-    list: (query: Omit<Storage.RecordQuery, "kind">) =>
-      Effect.flatMap(Storage.Storage, (storage) =>
-        Effect.flatMap(storage.records({ kind, ...query }), (rows) => Effect.forEach(rows, read))
-      ),
-    /** Without those that cannot be read, which are named in the log: what must be done about all must not stop at them. */
-    readable: (query: Omit<Storage.RecordQuery, "kind">) =>
-      Effect.flatMap(Storage.Storage, (storage) =>
-        Effect.map(
-          Effect.flatMap(storage.records({ kind, ...query }), (rows) =>
-            Effect.forEach(rows, (row) =>
-              Effect.matchEffect(read(row), {
-                onFailure: (error) => Effect.as(Effect.logWarning(error.message), Option.none<Stored<D>>()),
-                onSuccess: (stored) => Effect.succeedSome(stored)
-              })
-            )
-          ),
-          (all) => all.flatMap(Option.toArray)
-        )
-      )
+    get: (id: string) => Effect.flatMap(Effect.map(find(id), Option.map(toRecord)), require(id)),
+    list: (query: Query) => Effect.map(readAll(query), Arr.map(toRecord)),
+    listStored: readAll,
+    /** Skips damaged records and logs their ids, so that one of them does not hide all others. */
+    listReadable: (query: Query) => Effect.map(readReadable(query), Arr.map(toRecord)),
+    listReadableStored: readReadable
   }
 }
 
 export type FailureDetails = typeof FailureRecord.Details.Type
 export type RecoveryDetails = typeof RecoveryRecord.Details.Type
-
 export type EscalationDetails = typeof EscalationRecord.Details.Type
 
-export const failures = make("failure", FailureRecord.Details)
-export const recoveries = make("recovery", RecoveryRecord.Details)
-export const escalations = make("escalation", EscalationRecord.Details)
-
-/** Only the library writes these rows, with these statuses. */
-export const toFailure = ({ at, details, id, labels, status, updatedAt }: Stored<FailureDetails>) => ({
+const common = <D>({ details, id, labels, updatedAt }: Stored<D>) => ({
   ...details,
   id,
   labels,
-  status: status === "open" ? ("open" as const) : ("resolved" as const),
-  detectedAt: new Date(at),
   updatedAt: new Date(updatedAt)
 })
 
-const isStatus = Schema.is(RecoveryRecord.Status)
-
-export const toRecovery = ({ at, details, id, labels, status, updatedAt }: Stored<RecoveryDetails>) => ({
-  ...details,
-  id,
-  labels,
-  status: isStatus(status) ? status : ("failed" as const),
-  startedAt: new Date(at),
-  updatedAt: new Date(updatedAt)
-})
-
+const isRecoveryStatus = Schema.is(RecoveryRecord.Status)
 const isEscalationStatus = Schema.is(EscalationRecord.Status)
 
-export const toEscalation = ({ at, details, id, labels, status, updatedAt }: Stored<EscalationDetails>) => ({
-  ...details,
-  id,
-  labels,
-  status: isEscalationStatus(status) ? status : ("open" as const),
-  raisedAt: new Date(at),
-  updatedAt: new Date(updatedAt)
-})
+export const failures = makeTable(
+  "failure",
+  FailureRecord.Details,
+  (stored): FailureRecord.FailureRecord => ({
+    ...common(stored),
+    status: stored.status === "open" ? "open" : "resolved",
+    detectedAt: new Date(stored.at)
+  }),
+  (failure) => new FailureNotFound({ failure })
+)
 
-/** Such as `failure_1f0c29ab`. */
+export const recoveries = makeTable(
+  "recovery",
+  RecoveryRecord.Details,
+  (stored): RecoveryRecord.RecoveryRecord => ({
+    ...common(stored),
+    status: isRecoveryStatus(stored.status) ? stored.status : "failed",
+    startedAt: new Date(stored.at)
+  }),
+  (recovery) => new RecoveryNotFound({ recovery })
+)
+
+export const escalations = makeTable(
+  "escalation",
+  EscalationRecord.Details,
+  (stored): EscalationRecord.EscalationRecord => ({
+    ...common(stored),
+    status: isEscalationStatus(stored.status) ? stored.status : "open",
+    raisedAt: new Date(stored.at)
+  }),
+  (escalation) => new EscalationNotFound({ escalation })
+)
+
+/** Such as `failure_1f0c29ab00c4e5d2`. */
 export const newId = (kind: string): Effect.Effect<string> =>
-  Effect.map(Effect.zip(Random.nextIntBetween(0, 2 ** 32), Random.nextIntBetween(0, 2 ** 32)), ([a, b]) => {
-    const hex = (n: number) => n.toString(16).padStart(8, "0")
-    return `${kind}_${hex(a)}${hex(b)}`
+  Effect.map(Effect.replicateEffect(Random.nextIntBetween(0, 2 ** 32), 2), (parts) => {
+    const hex = parts.map((part) => part.toString(16).padStart(8, "0"))
+    return `${kind}_${hex.join("")}`
   })
+
+const maxMessageLength = 2_000
+
+export const truncateMessage = (text: string): string =>
+  text.length > maxMessageLength ? `${text.slice(0, maxMessageLength - 1)}…` : text

@@ -3,23 +3,23 @@ import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import * as Queue from "effect/Queue"
 import * as Storage from "../../../storage/Storage.js"
-import type { Task } from "./observer.js"
+import type { Task } from "./eventRecorder.js"
 
-/** What comes while so much waits for a storage that cannot be written is dropped. */
-const longest = 10_000
+/** Tasks that may wait. While the storage cannot be written, further tasks are dropped. */
+const maxWaiting = 10_000
 
-/** Together they share a commit. */
-const atOnce = 100
+/** Tasks that run concurrently, so that their writes share a commit. */
+const batchSize = 100
 
 interface Waiter {
   readonly until: number
   readonly done: Deferred.Deferred<void>
 }
 
-/** Runs what it is handed in the background, batch by batch, and what is left when its scope closes. */
-export const makeQueue = Effect.fnUntraced(function* (storage: Storage.Service) {
+/** Runs tasks in the background, in batches. Closing the scope runs the tasks that are still waiting. */
+export const makeBackgroundQueue = Effect.fnUntraced(function* (storage: Storage.Service) {
   const queue = yield* Queue.unbounded<Task>()
-  let handed = 0
+  let enqueued = 0
   let done = 0
   let isClosed = false
   const waiters = new Set<Waiter>()
@@ -37,38 +37,34 @@ export const makeQueue = Effect.fnUntraced(function* (storage: Storage.Service) 
   const runAll = (tasks: Iterable<Task>) => {
     const all = [...tasks]
     return Effect.zipRight(
-      Effect.forEach(all, run, { concurrency: atOnce, discard: true }),
+      Effect.forEach(all, run, { concurrency: batchSize, discard: true }),
       Effect.suspend(() => {
         done += all.length
         return wake
       })
     )
   }
-  yield* Effect.addFinalizer(() =>
-    Effect.flatMap(Queue.takeAll(queue), runAll).pipe(
-      Effect.zipRight(
-        Effect.suspend(() => {
-          isClosed = true
-          return wake
-        })
-      )
-    )
+  const close = Effect.suspend(() => {
+    isClosed = true
+    return wake
+  })
+  yield* Effect.addFinalizer(() => Effect.zipRight(Effect.flatMap(Queue.takeAll(queue), runAll), close))
+  const runBatch = Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(restore(Queue.takeBetween(queue, 1, batchSize)), runAll)
   )
-  const step = Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(restore(Queue.takeBetween(queue, 1, atOnce)), runAll)
-  )
-  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(step)))
+  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(runBatch)))
 
   return {
-    hand: (task: Task) =>
+    enqueue: (task: Task) =>
       Effect.suspend(() => {
-        if (isClosed || handed - done >= longest) return Effect.void
-        handed++
+        if (isClosed || enqueued - done >= maxWaiting) return Effect.void
+        enqueued++
         return Effect.asVoid(Queue.offer(queue, task))
       }),
+    /** Waits for the tasks enqueued so far. */
     settled: Effect.suspend(() => {
-      if (isClosed || handed === done) return Effect.void
-      const waiter = { until: handed, done: Deferred.unsafeMake<void>(FiberId.none) }
+      if (isClosed || enqueued === done) return Effect.void
+      const waiter = { until: enqueued, done: Deferred.unsafeMake<void>(FiberId.none) }
       waiters.add(waiter)
       return Deferred.await(waiter.done)
     })

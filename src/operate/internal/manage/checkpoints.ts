@@ -1,0 +1,121 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Checkpoint from "../../../durable/Checkpoint.js"
+import { CheckpointNotFound } from "../../../durable/CheckpointError.js"
+import { infoOf } from "../../../durable/internal/checkpoint/info.js"
+import { isWhole } from "../../../durable/internal/checkpoint/whole.js"
+import { sharedKind } from "../../../durable/internal/state/global.js"
+import { JournalError } from "../../../durable/RunError.js"
+import * as Storage from "../../../storage/Storage.js"
+import type { FailureRecord } from "../../FailureRecord.js"
+import type { Validation } from "../../RecoveryRecord.js"
+import type { Settings } from "./plan.js"
+
+/** Finds a checkpoint of any name by its id. */
+export const findCheckpoint = (id: string) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const key = Number(id)
+    const found = String(key) === id ? yield* storage.snapshot(key) : Option.none()
+    // State that runs share is stored as a snapshot too, but is no checkpoint.
+    return Option.isSome(found) && found.value.kind !== sharedKind
+      ? infoOf(found.value)
+      : yield* new CheckpointNotFound({ id, checkpoint: "any" })
+  })
+
+const failureKind = "failure_point"
+
+/** What a recovery saves of its failure before it changes anything. */
+const BeforeRecovery = Checkpoint.make("before_recovery", {
+  kind: failureKind,
+  schema: Schema.Struct({
+    failure: Schema.String,
+    run: Schema.optional(Schema.String),
+    step: Schema.optional(Schema.String),
+    category: Schema.String,
+    message: Schema.String,
+    detectedAt: Schema.Date,
+    retries: Schema.Number
+  })
+})
+
+export const saveBeforeRecovery = ({ category, detectedAt, id, labels, message, retries, run, step }: FailureRecord) =>
+  BeforeRecovery.save({ failure: id, run, step, category, message, detectedAt, retries }, { labels })
+
+/** How many checkpoints are validated in the search for a valid one. */
+const maxCandidates = 10
+
+/**
+ * Checkpoints a failure can be recovered from: the requested one, else those from before the failure, newest first.
+ * A failure of a run uses the checkpoints of that run, any other failure those of its repository and commit.
+ */
+export const candidatesOf = ({ detectedAt, labels, run }: FailureRecord, requested: string | undefined) =>
+  Effect.gen(function* () {
+    if (requested !== undefined) {
+      const info = yield* findCheckpoint(requested)
+      return run !== undefined && info.run !== run ? [] : [info]
+    }
+    // Includes checkpoints of the same millisecond: they were saved before the failure was recorded.
+    const before = new Date(detectedAt.getTime() + 1)
+    if (run !== undefined) return (yield* Checkpoint.list({ run, before })).slice(0, maxCandidates)
+    const project = Object.fromEntries(
+      Object.entries(labels).filter(([name]) => name === "repository" || name === "commit")
+    )
+    if (Object.keys(project).length === 0) return []
+    const all = yield* Checkpoint.list({ before, labels: project })
+    return all.filter(({ kind }) => kind !== failureKind).slice(0, maxCandidates)
+  })
+
+/** Validates by the checkpoint's own definition if the settings have it, else by its bytes and the common checks. */
+export const validate = ({ checkpoints, checks }: Settings, info: Checkpoint.Info) => {
+  const definition = checkpoints.find(({ name }) => name === info.name)
+  return definition === undefined ? validateUndefined(info, checks) : definition.validate(info.id)
+}
+
+export const validateById = (settings: Settings, id: string) =>
+  Effect.flatMap(findCheckpoint(id), (info) => Effect.map(validate(settings, info), toValidation)).pipe(
+    // No run is executing here, so no journal is read.
+    Effect.catchIf((error): error is JournalError => error instanceof JournalError, Effect.die)
+  )
+
+const validateUndefined = (info: Checkpoint.Info, checks: Settings["checks"]) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const isIntact = yield* isWhole(storage, info.id)
+    const found = yield* Effect.forEach(checks, ({ check, name, severity }) =>
+      Effect.map(check(info), (findings) => findings.map((finding) => ({ check: name, severity, ...finding })))
+    )
+    const problems: ReadonlyArray<Checkpoint.Problem> = [
+      ...(isIntact ? [] : [problem("integrity", "error", info.id, "its bytes are not those that were saved")]),
+      ...(info.size <= emptyStateSize ? [problem("state", "warning", info.name, "it is empty")] : []),
+      ...(Object.keys(info.environment).length === 0
+        ? [problem("environment", "warning", info.name, "none was recorded")]
+        : []),
+      ...found.flat()
+    ]
+    const errors = problems.filter(({ severity }) => severity === "error")
+    const warnings = problems.filter(({ severity }) => severity === "warning")
+    const checkedAt = new Date(yield* Clock.currentTimeMillis)
+    return { isValid: errors.length === 0, errors, warnings, checkedAt } satisfies Checkpoint.Validity
+  })
+
+/** Bytes of `{}`, `[]` or `""`. */
+const emptyStateSize = 2
+
+const problem = (
+  check: string,
+  severity: Checkpoint.Problem["severity"],
+  subject: string,
+  message: string
+): Checkpoint.Problem => ({ check, severity, subject, message })
+
+const toText = ({ check, message, subject }: Checkpoint.Problem): string => `${check} ${subject}: ${message}`
+
+export const toValidation = ({ checkedAt, errors, isValid, warnings }: Checkpoint.Validity): Validation => ({
+  is_valid: isValid,
+  errors: errors.map(toText),
+  warnings: warnings.map(toText),
+  checked_at: checkedAt
+})

@@ -6,20 +6,13 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
-import { Run } from "../durable/internal/execution/execution.js"
-import * as Branch from "../durable/internal/execution/fiberTree.js"
-import { durable } from "../durable/internal/rollback/durable.js"
-import { inMemory } from "./internal/inMemory.js"
-import { type AnyUndo, Transaction as Tag, type ToUndo as ToUndoOf } from "./internal/service.js"
-import { settingsOf } from "./internal/settings.js"
-import { rollsBack } from "./internal/shouldRollBack.js"
+import { settingsOf } from "./Compensation.js"
 import type { RollbackFailed } from "./RollbackFailed.js"
+import { type AnyUndo, type ToUndo, Transaction, Transactor, transactionSettings } from "./Transactor.js"
 
 export {
   /**
@@ -34,18 +27,22 @@ export {
   type UndoFailure
 } from "./RollbackFailed.js"
 
-/**
- * The transaction around. {@link run} provides it.
- *
- * @since 0.1.0
- * @category services
- */
-export const Transaction: typeof Tag = Tag
-/**
- * @since 0.1.0
- * @category services
- */
-export type Transaction = Tag
+export {
+  /**
+   * What a compensation receives.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  type ToUndo,
+  /**
+   * The innermost transaction. {@link run} provides it.
+   *
+   * @since 0.1.0
+   * @category services
+   */
+  Transaction
+}
 
 /**
  * @since 0.1.0
@@ -109,32 +106,10 @@ export const run: {
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(
     self: Effect.Effect<A, E, R>,
-    { name = "transaction", rollbackWhen }: Options<E> = {}
-  ): Effect.Effect<A, E | RollbackFailed<E>, Exclude<R, Transaction>> => {
-    const options = { name, rollsBack: rollsBack(rollbackWhen) }
-    return Effect.withFiberRuntime((fiber) => {
-      const around = Context.getOption(fiber.currentContext, Run)
-      if (Option.isSome(around) && Branch.stepOf(fiber) === undefined) {
-        // What goes in is what comes out, and the journal keeps the errors as they are.
-        return durable(around.value, fiber, self as Effect.Effect<unknown, unknown, unknown>, options) as Effect.Effect<
-          A,
-          E | RollbackFailed<E>,
-          Exclude<R, Transaction>
-        >
-      }
-      const outer = Context.getOption(fiber.currentContext, Tag)
-      return inMemory(self, options, Option.isSome(outer) ? outer.value.memory : undefined)
-    })
-  }
+    options: Options<E> = {}
+  ): Effect.Effect<A, E | RollbackFailed<E>, Exclude<R, Transaction>> =>
+    Effect.flatMap(Transactor, (transactor) => transactor.run(self, transactionSettings(options)))
 )
-
-/**
- * What a compensation is told.
- *
- * @since 0.1.0
- * @category models
- */
-export interface ToUndo<out A> extends ToUndoOf<A> {}
 
 /**
  * @since 0.1.0
@@ -179,6 +154,6 @@ export const withCompensation: {
   ): Effect.Effect<A, E, R | R2 | R3 | Transaction> => {
     // The schedule sees the errors of this very compensation, in the context it was registered in.
     const settings = settingsOf({ retry: retry as Schedule.Schedule<unknown, never> | undefined, timeout })
-    return Effect.flatMap(Tag, (transaction) => transaction.compensated(name, self, undo as AnyUndo, settings))
+    return Effect.flatMap(Transaction, (transaction) => transaction.compensated(name, self, undo as AnyUndo, settings))
   }
 )

@@ -9,7 +9,7 @@ import type * as Schema from "effect/Schema"
 import type * as Events from "../../../resilience/Events.js"
 import type { Watch } from "../../../resilience/Events.js"
 import type { Entry, Lease, LeaseLost, Service, StorageError } from "../../../storage/Storage.js"
-import type { UndoLog } from "../../../transaction/internal/undoLog.js"
+import type { CompensationLog } from "../../../transaction/Compensation.js"
 import { JournalError, type RunError, StepConflict } from "../../RunError.js"
 import type { Journal, Kind } from "../journal/journal.js"
 import type { Cells } from "../state/cells.js"
@@ -33,7 +33,7 @@ export interface LiveRun {
   /** What the journal knew when the execution began. Only a transaction that begins anew forgets its own part. */
   readonly journal: Journal
   /** The compensations of what this run has done. */
-  readonly undoLog: UndoLog
+  readonly undoLog: CompensationLog
   readonly cells: Cells
   readonly replays: Replays
   readonly order: Order

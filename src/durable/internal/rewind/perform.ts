@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { isClean, rollback, type Undone } from "../../../transaction/internal/rollback.js"
+import { isClean, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
 import * as live_ from "../execution/execution.js"
 import * as Replays from "../execution/replay.js"
 import { knownOf } from "../journal/journal.js"
@@ -17,7 +17,7 @@ export const performRewind = (
   live: live_.LiveRun,
   rewind: RewindRecord,
   body: Fiber.RuntimeFiber<unknown, unknown>
-): Effect.Effect<Undone> =>
+): Effect.Effect<RollbackResult> =>
   Effect.gen(function* () {
     const keys = keysIn(live.journal, rewind)
     // What ends from here on ends for the rewind's sake.
@@ -36,7 +36,7 @@ export const performRewind = (
     const failed = new Set(first.failures.map(({ undo }) => undo))
     const left = new Set([...keys].filter((key) => !failed.has(key)))
     const late = yield* rollback(live.undoLog, { within: rewind.within, only: left }, journaled(live))
-    const undone: Undone = {
+    const undone: RollbackResult = {
       failures: [...first.failures, ...late.failures],
       remaining: [...new Set([...first.remaining, ...late.remaining, ...Replays.neededOf(replay)])],
       pivot: first.pivot ?? late.pivot

@@ -4,12 +4,18 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import { causeOf, type Options } from "../../../transaction/internal/inMemory.js"
-import { isClean } from "../../../transaction/internal/rollback.js"
-import { Transaction } from "../../../transaction/internal/service.js"
-import { pending } from "../../../transaction/internal/undoLog.js"
+import * as Option from "effect/Option"
+import { causeOf, isClean, pending } from "../../../transaction/Compensation.js"
+import type { RollbackFailed } from "../../../transaction/RollbackFailed.js"
+import {
+  inMemoryTransactor,
+  Transaction,
+  type TransactionSettings,
+  type TransactorService
+} from "../../../transaction/Transactor.js"
 import { machineryOf, StepConflict } from "../../RunError.js"
 import * as live_ from "../execution/execution.js"
+import * as Branch from "../execution/fiberTree.js"
 import * as Replays from "../execution/replay.js"
 import type { RollbackRecord } from "../journal/journal.js"
 import { registering } from "./register.js"
@@ -26,12 +32,24 @@ import {
   type Use
 } from "./rollbackUse.js"
 
+/** Journals the transactions of a run. Inside a step they are in memory: the journal knows the step as a whole. */
+export const durableTransactor: TransactorService = {
+  run: <A, E, R>(self: Effect.Effect<A, E, R>, settings: TransactionSettings) =>
+    Effect.withFiberRuntime((fiber): Effect.Effect<A, E | RollbackFailed<E>, Exclude<R, Transaction>> => {
+      const run = Context.getOption(fiber.currentContext, live_.Run)
+      if (Option.isNone(run) || Branch.stepOf(fiber) !== undefined) return inMemoryTransactor.run(self, settings)
+      // The value and the errors are those of the effect; the journal keeps the errors as they are.
+      return durable(run.value, fiber, self as AnyEffect, settings) as Effect.Effect<A, E | RollbackFailed<E>, never>
+    }),
+  acquire: (settings) => inMemoryTransactor.acquire(settings)
+}
+
 /** A transaction of a run: every registration and every compensation is on record, so a crash only pauses it. */
-export const durable = (
+const durable = (
   run: live_.RunService,
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   self: AnyEffect,
-  options: Options
+  options: TransactionSettings
 ): AnyEffect =>
   Effect.uninterruptibleMask((restore) => {
     const live = run.live

@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import type { Recorder } from "../../../transaction/internal/rollback.js"
+import type { Recorder } from "../../../transaction/Compensation.js"
 import { append, emit, type LiveRun } from "../execution/execution.js"
 import { undoCodec } from "../journal/codec.js"
 

@@ -1,9 +1,9 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { AnyUndo, TransactionService } from "../../../transaction/internal/service.js"
-import type { UndoSettings } from "../../../transaction/internal/settings.js"
-import { noOutput, type Output } from "../../../transaction/internal/undoLog.js"
+import type { CompensationSettings } from "../../../transaction/Compensation.js"
+import { noOutput, type Output } from "../../../transaction/Compensation.js"
+import type { AnyUndo, TransactionService } from "../../../transaction/Transactor.js"
 import { StepConflict } from "../../RunError.js"
 import * as live_ from "../execution/execution.js"
 import * as Branch from "../execution/fiberTree.js"
@@ -12,7 +12,7 @@ import * as Replays from "../execution/replay.js"
 /** Registers compensations in the journal of a run, under keys of the section. */
 export const registering = (run: live_.RunService): TransactionService => ({
   memory: undefined,
-  compensated: <A, E, R>(name: string, self: Effect.Effect<A, E, R>, undo: AnyUndo, settings: UndoSettings) =>
+  compensated: <A, E, R>(name: string, self: Effect.Effect<A, E, R>, undo: AnyUndo, settings: CompensationSettings) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.withFiberRuntime<A, E, R>((fiber) => {
         const { live } = run
@@ -66,7 +66,7 @@ interface Registration {
   readonly key: string
   readonly order: number
   readonly undo: AnyUndo | undefined
-  readonly settings: UndoSettings
+  readonly settings: CompensationSettings
   readonly output: Output
   readonly pivot: boolean
   readonly context: Context.Context<never>

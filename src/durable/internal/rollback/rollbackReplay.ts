@@ -1,8 +1,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { rollback, type Undone } from "../../../transaction/internal/rollback.js"
-import { pending } from "../../../transaction/internal/undoLog.js"
+import { pending, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
 import * as Replays from "../execution/replay.js"
 import { knownOf } from "../journal/journal.js"
 import { journaled } from "./journaled.js"
@@ -30,7 +29,7 @@ export const unmet = ({ live, section }: Use): ReadonlyArray<string> =>
   )
 
 /** What was not met yet is met first, in a replay in the order of the journal. */
-export const undoAll = (use: Use, reason: Reason): Effect.Effect<Undone, never, unknown> => {
+export const undoAll = (use: Use, reason: Reason): Effect.Effect<RollbackResult, never, unknown> => {
   if (unmet(use).length === 0) return undo(use, reason)
   for (const key of use.live.uses.keys()) if (key.startsWith(use.section)) use.live.uses.delete(key)
   return Effect.map(undoMet(use, reason), ({ undone }) => undone)
@@ -59,7 +58,7 @@ export const undoMet = (use: Use, reason: Reason) =>
     )
   )
 
-const untried = ({ live, section }: Use, { failures }: Undone): ReadonlySet<string> => {
+const untried = ({ live, section }: Use, { failures }: RollbackResult): ReadonlySet<string> => {
   const failed = new Set(failures.map(({ undo }) => undo))
   return new Set(
     pending(live.undoLog, section)

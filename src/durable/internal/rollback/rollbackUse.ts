@@ -1,9 +1,9 @@
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Restore } from "../../../storage/Storage.js"
-import { causeOf, type Options } from "../../../transaction/internal/inMemory.js"
-import { isClean, rollback, type Undone } from "../../../transaction/internal/rollback.js"
+import { causeOf, isClean, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
 import type { UndoFailure } from "../../../transaction/RollbackFailed.js"
+import type { TransactionSettings } from "../../../transaction/Transactor.js"
 import * as live_ from "../execution/execution.js"
 import { giveUp } from "../execution/replayOrder.js"
 import { causeCodec, undoCodec } from "../journal/codec.js"
@@ -20,7 +20,7 @@ export type Reason = "failed" | "interrupted" | "died" | "stopped"
 export interface Use {
   readonly live: live_.LiveRun
   readonly section: string
-  readonly options: Options
+  readonly options: TransactionSettings
   /** The transaction's body, with the section around it. */
   readonly inside: AnyEffect
   readonly restore: Restore
@@ -33,7 +33,7 @@ export const encodeCause = ({ live }: Use, cause: Cause.Cause<unknown>): Effect.
 
 export const revert = ({ live, section }: Use) => Effect.sync(() => live.cells.revert(section))
 
-export const undo = (use: Use, reason: Reason): Effect.Effect<Undone> => {
+export const undo = (use: Use, reason: Reason): Effect.Effect<RollbackResult> => {
   const { live, section } = use
   const source = { run: live.id, step: section }
   return live_
@@ -48,7 +48,7 @@ export const undo = (use: Use, reason: Reason): Effect.Effect<Undone> => {
 }
 
 /** What the rollback came to, on record before the program sees it. */
-export const ended = (use: Use, reason: Reason, cause: Cause.Cause<unknown>, undone: Undone): AnyEffect => {
+export const ended = (use: Use, reason: Reason, cause: Cause.Cause<unknown>, undone: RollbackResult): AnyEffect => {
   if (reason !== "stopped") {
     return Effect.zipRight(recordEnd(use, reason, cause, undone), Effect.failCause(causeOf(use.section, cause, undone)))
   }
@@ -60,7 +60,7 @@ export const recordEnd = (
   use: Use,
   reason: Reason,
   cause: Cause.Cause<unknown>,
-  undone: Undone
+  undone: RollbackResult
 ): Effect.Effect<void> => {
   const { live, section } = use
   return Effect.flatMap(Effect.zip(encodeCause(use, cause), encodeUndone(undone)), ([cause, undone]) =>
@@ -76,7 +76,7 @@ export const recordEnd = (
   ).pipe(Effect.tap(() => Effect.sync(() => live.closed.add(section))))
 }
 
-const encodeUndone = ({ failures, pivot, remaining }: Undone) =>
+const encodeUndone = ({ failures, pivot, remaining }: RollbackResult) =>
   Effect.map(
     Effect.forEach(failures, ({ cause, undo }) =>
       // A defect has a form for everything, so this cannot fail.
@@ -111,7 +111,7 @@ export const forgetAll = ({ live, section }: Use, reason: string): Effect.Effect
 /** What a line about a rollback says. */
 interface Told {
   readonly cause: Cause.Cause<unknown> | undefined
-  readonly undone: Undone
+  readonly undone: RollbackResult
 }
 
 export const toldBy = (use: Use, { payload }: RollbackRecord): Effect.Effect<Told> =>

@@ -11,7 +11,8 @@ import type * as Schema from "effect/Schema"
 import * as Events from "../../../resilience/Events.js"
 import { Asker, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
 import * as Storage from "../../../storage/Storage.js"
-import { isClean } from "../../../transaction/internal/rollback.js"
+import { isClean } from "../../../transaction/Compensation.js"
+import { Transactor } from "../../../transaction/Transactor.js"
 import {
   JournalError,
   machineryOf,
@@ -30,6 +31,7 @@ import { emptyJournal, type Journal, knownOf, loadJournal } from "../journal/jou
 import type { RewindRecord } from "../journal/rewindLine.js"
 import { performRewind } from "../rewind/perform.js"
 import { makeRewinder } from "../rewind/rewinder.js"
+import { durableTransactor } from "../rollback/durable.js"
 import * as Cells from "../state/cells.js"
 import { CellsTag, cellsOf } from "../state/service.js"
 import { isAnswered } from "../step/answerStep.js"
@@ -300,7 +302,8 @@ export const bodyOf = (live: LiveRun, definition: AnyDefinition, input: unknown)
   const services = Context.make(Run, run).pipe(
     Context.add(Rewinder, makeRewinder(live)),
     Context.add(Asker, makeAsker(live)),
-    Context.add(CellsTag, cellsOf(live))
+    Context.add(CellsTag, cellsOf(live)),
+    Context.add(Transactor, durableTransactor)
   )
   return Effect.withFiberRuntime((fiber) =>
     FiberRef.set(FiberRef.currentContext, Context.merge(fiber.currentContext, services)).pipe(

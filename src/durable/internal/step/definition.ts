@@ -7,7 +7,7 @@ import { attemptTimeout } from "../../../resilience/internal/kernel/attemptTimeo
 import { checkTimeout } from "../../../resilience/internal/kernel/options.js"
 import { type Plan, planByTag, type RecoverOptions } from "../../../resilience/internal/kernel/recovery.js"
 import * as Strategy from "../../../resilience/Strategy.js"
-import { settingsOf, type UndoSettings } from "../../../transaction/internal/settings.js"
+import { type CompensationSettings, settingsOf } from "../../../transaction/Compensation.js"
 import { StepAmbiguous } from "../../RunError.js"
 import { type Codec, valueCodec } from "../journal/codec.js"
 
@@ -73,7 +73,7 @@ export const codecOf = (step: object): Codec<unknown> => {
 /** How a step is undone. */
 export interface Compensate {
   readonly undo: (toUndo: ToUndoStep) => AnyEffect
-  readonly settings: UndoSettings
+  readonly settings: CompensationSettings
 }
 
 interface ToUndoStep {

@@ -8,7 +8,7 @@ import { type PastFailure, recoverFrom } from "../../../resilience/internal/kern
 import { isTraced, withSpan } from "../../../resilience/internal/kernel/tracing.js"
 import type * as Strategy from "../../../resilience/Strategy.js"
 import type { Restore } from "../../../storage/Storage.js"
-import { noOutput } from "../../../transaction/internal/undoLog.js"
+import { noOutput } from "../../../transaction/Compensation.js"
 import { StepConflict } from "../../RunError.js"
 import * as live_ from "../execution/execution.js"
 import * as Branch from "../execution/fiberTree.js"

@@ -1,5 +1,5 @@
-import type { AnyUndo } from "../../../transaction/internal/service.js"
-import { settingsOf } from "../../../transaction/internal/settings.js"
+import { settingsOf } from "../../../transaction/Compensation.js"
+import type { AnyUndo } from "../../../transaction/Transactor.js"
 import { register } from "../rollback/register.js"
 import type { Use } from "./stepUse.js"
 

@@ -3,8 +3,7 @@ import * as path from "node:path"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { partOf, serviceOf } from "../../../transaction/internal/inMemory.js"
-import { type InMemory, Transaction } from "../../../transaction/internal/service.js"
+import { type InMemory, partOf, serviceOf, Transaction } from "../../../transaction/Transactor.js"
 import { FileError } from "../../FileError.js"
 import type { Operations } from "../../FileTransaction.js"
 import { type Call, CurrentCalls } from "../system/calls.js"
@@ -80,7 +79,7 @@ export const operations = (opened: Opened, begun: InMemory): Operations => {
         Effect.mapInputContext((context: Context.Context<never>) =>
           Context.add(context, Transaction, serviceOf(inner))
         ) as (self: typeof updated) => typeof updated,
-        Effect.ensuring(Effect.sync(() => inner.part.end()))
+        Effect.ensuring(Effect.sync(() => inner.lifetime.end()))
       )
     })
 
@@ -143,7 +142,7 @@ export const operations = (opened: Opened, begun: InMemory): Operations => {
     Effect.gen(function* () {
       const { memory } = yield* current
       const first = (yield* absentOf(given))[0] ?? given
-      yield* claim(memory.part, (yield* opened.inside(first, false)).path)
+      yield* claim(memory.lifetime, (yield* opened.inside(first, false)).path)
       yield* opened.oneByOne(
         Effect.flatMap(absentOf(given), (absent) =>
           absent.length === 0

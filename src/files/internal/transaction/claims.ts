@@ -1,4 +1,4 @@
-import type { Part } from "../../../transaction/internal/scope.js"
+import type { Lifetime } from "../../../transaction/Transactor.js"
 import { meets } from "./undo.js"
 
 /**
@@ -6,10 +6,10 @@ import { meets } from "./undo.js"
  * beside it may have it, since its failure would undo what that one did, too.
  */
 export class Claims {
-  private readonly all = new Map<Part, Set<string>>()
+  private readonly all = new Map<Lifetime, Set<string>>()
 
   /** Claims a path for a part, or answers with whom to wait for. */
-  take(part: Part, at: string): Part | undefined {
+  take(part: Lifetime, at: string): Lifetime | undefined {
     this.inherit()
     for (const [owner, paths] of this.all) {
       if (part.isWithin(owner)) continue
@@ -24,13 +24,13 @@ export class Claims {
     for (const [owner, paths] of this.all) {
       if (!owner.isOver) continue
       this.all.delete(owner)
-      if (owner.living === undefined) continue
-      const heir = this.of(owner.living)
+      if (owner.active === undefined) continue
+      const heir = this.of(owner.active)
       for (const path of paths) heir.add(path)
     }
   }
 
-  private of(part: Part): Set<string> {
+  private of(part: Lifetime): Set<string> {
     const paths = this.all.get(part) ?? new Set()
     this.all.set(part, paths)
     return paths

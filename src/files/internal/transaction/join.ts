@@ -4,11 +4,15 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Lock from "../../../lock/Lock.js"
 import type { Restore } from "../../../storage/Storage.js"
-import { inMemory } from "../../../transaction/internal/inMemory.js"
-import { type InMemory, type Memory, Transaction } from "../../../transaction/internal/service.js"
-import { rollsBack } from "../../../transaction/internal/shouldRollBack.js"
-import type { UndoLog } from "../../../transaction/internal/undoLog.js"
+import type { CompensationLog } from "../../../transaction/Compensation.js"
 import { RollbackFailed } from "../../../transaction/RollbackFailed.js"
+import {
+  type InMemory,
+  inMemory,
+  type Memory,
+  Transaction,
+  transactionSettings
+} from "../../../transaction/Transactor.js"
 import { FileError } from "../../FileError.js"
 import type { Failure, Operations, TransactionError } from "../../FileTransaction.js"
 import { operations } from "./changes.js"
@@ -20,7 +24,7 @@ interface Roots {
   readonly opened: Map<string, Opened>
 }
 
-const rootsOf = new WeakMap<UndoLog, Roots>()
+const rootsOf = new WeakMap<CompensationLog, Roots>()
 
 const rootsIn = (memory: Memory): Roots => {
   const roots = rootsOf.get(memory.log) ?? { oneByOne: Effect.unsafeMakeSemaphore(1).withPermits(1), opened: new Map() }
@@ -40,7 +44,7 @@ const openedIn = (memory: Memory, root: string, open: Open) => {
         if (known !== undefined) return Effect.succeed(known)
         return Effect.flatMap(open(root, restore), (fresh) => {
           // It has ended while we waited: nobody would ever close this one.
-          if (memory.part.living === undefined) return Effect.zipRight(fresh.end(false), ended(root))
+          if (memory.lifetime.active === undefined) return Effect.zipRight(fresh.end(false), ended(root))
           opened.set(root, fresh)
           memory.ends.push((kept) => fresh.end(kept))
           return Effect.succeed(fresh)
@@ -71,7 +75,7 @@ export const within = <A, E, R>(
     const commit = Effect.suspend(() => root?.commit ?? Effect.void)
     // A transaction of a run has no memory: there a step is undone by its own compensation.
     const around = Option.map(Context.getOption(fiber.currentContext, Transaction), ({ memory }) => memory)
-    const options = { name: "files", rollsBack: rollsBack(rollbackWhen) }
+    const options = transactionSettings({ name: "files", rollbackWhen })
     return Effect.mapError(inMemory(inside, options, Option.getOrUndefined(around), commit), unlessLost)
   })
 

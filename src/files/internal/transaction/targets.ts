@@ -3,8 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Lock from "../../../lock/Lock.js"
-import type { Part } from "../../../transaction/internal/scope.js"
-import type { InMemory } from "../../../transaction/internal/service.js"
+import type { InMemory, Lifetime } from "../../../transaction/Transactor.js"
 import type { FileError } from "../../FileError.js"
 import type { TransactionError } from "../../FileTransaction.js"
 import { doing } from "../system/errors.js"
@@ -15,7 +14,7 @@ type Found = readonly [Target, ...ReadonlyArray<Target>]
 
 export interface Targets {
   /** Waits until no part beside this one has to do with the path. */
-  readonly claim: (part: Part, at: string) => Effect.Effect<void, Lock.LockTimeout | Lock.LockError>
+  readonly claim: (part: Lifetime, at: string) => Effect.Effect<void, Lock.LockTimeout | Lock.LockError>
   /**
    * Finds what the paths lead to, and keeps others from it. One that leads
    * somewhere else afterwards, since we had to wait, is looked for again.
@@ -29,7 +28,7 @@ export interface Targets {
 
 /** What the paths of a root lead to, for the transactions in it. */
 export const targetsOf = (opened: Opened, current: Effect.Effect<InMemory>): Targets => {
-  const inFront = (at: string, blocking: Part, started: number) =>
+  const inFront = (at: string, blocking: Lifetime, started: number) =>
     Effect.gen(function* () {
       const limit = Duration.toMillis(opened.settings.timeout ?? "30 seconds")
       const left = limit - ((yield* Clock.currentTimeMillis) - started)
@@ -61,7 +60,7 @@ export const targetsOf = (opened: Opened, current: Effect.Effect<InMemory>): Tar
       const { memory } = yield* current
       const before = yield* find
       for (const target of before) {
-        yield* claim(memory.part, target.path)
+        yield* claim(memory.lifetime, target.path)
         yield* opened.lock(yield* lockOf(target))
       }
       return yield* opened.oneByOne(

@@ -1,17 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import { lengthOf, seedOf } from "../support/campaigns.js"
 import { backends } from "../support/storages.js"
 import { interpret } from "./model/model.js"
 import { programs } from "./model/program.js"
 import { execute } from "./model/real.js"
 
-const runs = Number(process.env["RECOVERY_MODEL_RUNS"] ?? 300)
-const seed = 20261121
+const runs = lengthOf("MODEL_RUNS")
+const seed = seedOf(20261121)
 
 for (const backend of backends) {
   describe(`${backend.name}: random programs of steps, transactions, pivots, checkpoints, failures, interruptions and rewinds`, () => {
-    it("do what the model says", { timeout: 600_000 }, async () => {
+    it(`do what the model says (seed ${seed})`, async () => {
       await FastCheck.assert(
         FastCheck.asyncProperty(programs, async (program) => {
           const expected = interpret(program)

@@ -7,14 +7,15 @@ import * as Exit from "effect/Exit"
 import type { Lock } from "effect-recovery"
 import { FileLock, FileTransaction } from "effect-recovery/files"
 import { type Calls, CurrentCalls, nodeCalls } from "../../src/files/internal/system/calls.js"
+import { lengthOf, seedOf } from "../support/campaigns.js"
 import { seeded } from "../support/children.js"
 import { type CrashPoint, crashingCalls } from "../support/crashingCalls.js"
 import { temporaryFolder } from "../support/files.js"
 import { treeOf } from "../support/tree.js"
 
-/** How many random transactions; a certain one with `RECOVERY_FILE_FIRST=17 RECOVERY_FILE_RUNS=1`. */
-const seeds = Number(process.env["RECOVERY_FILE_RUNS"] ?? 60)
-const first = Number(process.env["RECOVERY_FILE_FIRST"] ?? 1)
+/** Random transactions; a certain one with `RECOVERY_SEED=17 RECOVERY_FILE_RUNS=1`. */
+const seeds = lengthOf("FILE_RUNS")
+const first = seedOf(1)
 
 /** Few places, so that changes meet one another often. */
 const places = ["a", "a", "b", "d", "d", "d/a", "d/a", "d/e", "d/e/a", "e", "e/a", "link"]
@@ -200,20 +201,17 @@ describe("random transactions", () => {
     name: string,
     check: (steps: ReadonlyArray<Step>, random: (below: number) => number, what: string) => Effect.Effect<void, unknown>
   ) =>
-    it.live(
-      name,
-      () =>
-        Effect.forEach(
-          Array.from({ length: seeds }, (_, i) => first + i),
-          (seed) => {
-            const random = seeded(seed)
-            const steps = generate(random)
-            const what = `seed ${seed}: ${describeSteps(steps)}`
-            return Effect.mapError(check(steps, random, what), (error) => new Error(what, { cause: error }))
-          },
-          { discard: true }
-        ),
-      60_000 + seeds * 500
+    it.live(name, () =>
+      Effect.forEach(
+        Array.from({ length: seeds }, (_, i) => first + i),
+        (seed) => {
+          const random = seeded(seed)
+          const steps = generate(random)
+          const what = `seed ${seed}: ${describeSteps(steps)}`
+          return Effect.mapError(check(steps, random, what), (error) => new Error(what, { cause: error }))
+        },
+        { discard: true }
+      )
     )
 
   each("do what they say, without the parts that failed; and nothing, if they fail", (steps, _, what) =>

@@ -12,11 +12,12 @@ import { DirectoryLock } from "effect-recovery/files"
 import { directoryDriver } from "../../src/files/internal/lock/directoryDriver.js"
 import { type Call, type Calls, CurrentCalls, nodeCalls } from "../../src/files/internal/system/calls.js"
 import { thisProcess } from "../../src/host/owner.js"
+import { lengthOf } from "../support/campaigns.js"
 import { seeded } from "../support/children.js"
 import { temporaryFolder } from "../support/files.js"
 
 const racers = 20
-const rounds = Number(process.env["RECOVERY_TAKEOVER_ROUNDS"] ?? 500)
+const rounds = lengthOf("TAKEOVER_ROUNDS")
 
 /** The calls of Node, with a pause of random length before and after each of them. */
 const delayed = (random: (below: number) => number): Calls => {

@@ -1,11 +1,13 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { lengthOf, seedOf } from "../support/campaigns.js"
 import { bundle, Child, seeded, temporaryFolder } from "../support/children.js"
 
-const processes = 8
-const each = Number(process.env["RECOVERY_INCREMENTS"] ?? 250)
-const kills = Number(process.env["RECOVERY_INCREMENT_KILLS"] ?? 24)
+const processes = lengthOf("INCREMENT_PROCESSES")
+const each = lengthOf("INCREMENTS")
+const kills = lengthOf("INCREMENT_KILLS")
+const seed = seedOf(20261125)
 
 const countIn = (folder: string): number => JSON.parse(fs.readFileSync(path.join(folder, "counter.json"), "utf8")).count
 
@@ -28,13 +30,13 @@ describe("many processes and one number in a file", () => {
     return folder
   }
 
-  /** Somebody who reads all the time, and finds nothing amiss. */
+  /** A process that reads all the time and fails on a torn file. */
   const startReader = async (folder: string) => {
     const reader = new Child(program, ["read", "", folder])
     await reader.line((line) => line === "ready")
     return async () => {
       assert.strictEqual(await reader.end(), 0, reader.errors)
-      assert.isAbove(Number(reader.lines.at(-1)?.slice(6)), 10)
+      assert.isAbove(Number(reader.lines.at(-1)?.slice(6)), 0)
     }
   }
 
@@ -57,13 +59,13 @@ describe("many processes and one number in a file", () => {
       await endReader()
     })
 
-    it(`${name}: killed at random, nothing that was reported as done is lost`, async () => {
+    it(`${name}: killed at random, no reported increment is lost (seed ${seed})`, async () => {
       const folder = prepare()
       const endReader = await startReader(folder)
-      const random = seeded(20261125)
+      const random = seeded(seed)
       let reported = 0
       let killed = 0
-      /** One place for a process: as often as it is killed, another one comes. */
+      /** One process at a time: after each kill the next one starts. */
       const place = async () => {
         for (;;) {
           const isLast = killed >= kills
@@ -83,7 +85,7 @@ describe("many processes and one number in a file", () => {
       await Promise.all(Array.from({ length: processes }, place))
       const count = countIn(folder)
       assert.isAtLeast(count, reported)
-      // Whoever is killed may have written what it had no time to report.
+      // A killed process may have written an increment that it could not report.
       assert.isAtMost(count, reported + kills)
       await endReader()
     })

@@ -1,4 +1,4 @@
-/** What the workers of the liveness test work on, and what the outside sees of it. */
+/** The workflow of the liveness test, and the ledger of its effects. */
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -9,7 +9,10 @@ export class Flaky extends Schema.TaggedError<Flaky>()("Flaky", {}) {}
 
 export const Go = Signal.make("go", Schema.Number)
 
-/** One line of the ledger: what happened, by which execution of the run. */
+/** A line with this text names a worker that did nothing for longer than its lease. */
+export const stoodStill = "stood still"
+
+/** One line of the ledger: an effect, and the execution of the run that made it. */
 export interface Line {
   readonly run: string
   readonly what: string
@@ -25,7 +28,7 @@ export const ledger = (file: string, worker: string) => {
 
 type Ledger = ReturnType<typeof ledger>
 
-/** A program of its own for each seed: it sleeps, asks, waits for signals, fails and recovers, and undoes. */
+/** Another program for each seed: it sleeps, asks, waits for signals, fails and recovers, and compensates. */
 export const makeJob = ({ write }: Ledger) => {
   const work = (name: string, failures: number, asks: boolean) =>
     Step.make(name, {

@@ -1,12 +1,13 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { lengthOf, seedOf } from "../support/campaigns.js"
 import { bundle, Child, seeded, temporaryFolder } from "../support/children.js"
 
 /** The points of one undisturbed run: started, and four for each step, and finished. */
 const points = 82
-const seed = 20261121
-const rounds = Number(process.env["RECOVERY_KILL_ROUNDS"] ?? 50)
+const seed = seedOf(20261121)
+const rounds = lengthOf("KILL_ROUNDS")
 
 interface Step {
   readonly key: string
@@ -62,7 +63,7 @@ describe("a process killed at random points", () => {
     return steps.reduce((sum, { ambiguous }) => sum + ambiguous, 0)
   }
 
-  it(`comes back with the right result, ${rounds} times`, { timeout: 600_000 }, async () => {
+  it(`resumes with the right result, ${rounds} times (seed ${seed})`, async () => {
     const random = seeded(seed)
     const plans = Array.from({ length: rounds }, (_, i) => ({
       id: `run-${i}`,
@@ -83,7 +84,7 @@ describe("a process killed at random points", () => {
     console.log(`${rounds} runs, ${kills} kills, ${ambiguous} ambiguous steps (seed ${seed})`)
   })
 
-  it("knows a step cut short from one that was not", async () => {
+  it("tells a step cut short from one that was not", async () => {
     // RunStarted is point 1; then AttemptStarted, before, after, StepCompleted for each step.
     const expected: ReadonlyArray<readonly [point: number, ambiguous: number, linesOfFirst: number]> = [
       [1, 0, 1],

@@ -1,15 +1,16 @@
 /**
- * Executes a run whose one step does not end before it is told so. The step
- * blocks the whole process, so nothing renews its lease meanwhile.
+ * Executes a run of one step. With `block` the step waits for a line of its parent and blocks the whole process,
+ * so the lease is not renewed meanwhile. The process may live in the future, where that lease has expired.
  */
 import * as fs from "node:fs"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { Step, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
 
-const [filename = "", name = "", mode = "", told = ""] = process.argv.slice(2)
+const [filename = "", name = "", mode = "", aheadMillis = "0"] = process.argv.slice(2)
 
 const say = (line: string) => fs.writeSync(1, `${line}\n`)
 
@@ -26,22 +27,25 @@ const One = Workflow.make("one", { success: Schema.String }, () => step)
 
 const once = Workflow.execute(One, { id: "run", input: undefined })
 
-const patiently = Effect.retry(
-  Effect.tapErrorTag(once, "LeaseHeld", () => Effect.sync(() => say("held"))),
-  { while: (error) => error._tag === "LeaseHeld", schedule: Schedule.spaced("50 millis") }
-)
+const patiently = Effect.retry(once, {
+  while: (error) => error._tag === "LeaseHeld",
+  schedule: Schedule.spaced("50 millis")
+})
 
-const program = mode === "wait" ? patiently : once
-
-// A process may take longer to start than a lease lasts: this one has started when it is told to begin.
-if (told === "told") {
-  say("ready")
-  fs.readSync(0, Buffer.alloc(16))
+const now = Clock.make()
+const aheadClock: Clock.Clock = {
+  [Clock.ClockTypeId]: Clock.ClockTypeId,
+  unsafeCurrentTimeMillis: () => now.unsafeCurrentTimeMillis() + Number(aheadMillis),
+  unsafeCurrentTimeNanos: () => now.unsafeCurrentTimeNanos() + BigInt(aheadMillis) * 1_000_000n,
+  currentTimeMillis: Effect.sync(() => aheadClock.unsafeCurrentTimeMillis()),
+  currentTimeNanos: Effect.sync(() => aheadClock.unsafeCurrentTimeNanos()),
+  sleep: (duration) => now.sleep(duration)
 }
 
 Effect.runPromise(
-  program.pipe(
+  (mode === "wait" ? patiently : once).pipe(
     Effect.match({ onFailure: (error) => say(`failed ${error._tag}`), onSuccess: (value) => say(`value ${value}`) }),
-    Effect.provide(SqliteStorage.layer({ filename, lease: "2 seconds" }))
+    Effect.provide(SqliteStorage.layer({ filename, lease: "10 minutes" })),
+    Effect.withClock(aheadClock)
   )
 ).then(() => process.exit(0))

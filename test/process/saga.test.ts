@@ -4,27 +4,31 @@ import * as Effect from "effect/Effect"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { Scorecard, Testing } from "effect-recovery/testing"
 import { assert, describe, it } from "vitest"
+import { lengthOf } from "../support/campaigns.js"
 import { bundle, temporaryFolder } from "../support/children.js"
 
-describe("a saga killed at every durable write, forward and during its rollback", () => {
-  it("undoes everything, once, and keeps its error", { timeout: 300_000 }, async () => {
+const steps = lengthOf("SAGA_STEPS")
+
+describe(`a saga of ${steps} steps killed before and after each durable write, also of its rollback`, () => {
+  it("undoes every step once and keeps its error", async () => {
     const program = await bundle("saga.ts")
     const card = await Effect.runPromise(
       Testing.killEverywhere({
         program,
+        args: [String(steps)],
         storage: (folder) => SqliteStorage.layer({ filename: `${folder}/runs.db` })
       })
     )
     fs.rmSync(program)
     assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
-    // Opened, 6 steps, the rollback with its 5 compensations, the outcome; before and after each.
-    assert.strictEqual(card.crashes, 2 * (1 + 12 + 1 + 10 + 1 + 1))
+    // Opened, the steps and one that fails, the rollback with its compensations, the outcome; before and after each.
+    assert.strictEqual(card.crashes, 2 * (1 + 2 * (steps + 1) + 1 + 2 * steps + 1 + 1))
     assert.isAbove(card.ambiguous, 0)
   })
 })
 
 describe("transfers in the program's own tables", () => {
-  it("are committed with the journal: once, wherever the process is killed", { timeout: 300_000 }, async () => {
+  it("are committed with the journal: once, wherever the process is killed", async () => {
     const program = await bundle("transfer.ts")
     const storage = (folder: string) => SqliteStorage.layer({ filename: `${folder}/runs.db` })
     const everywhere = await Effect.runPromise(Testing.killEverywhere({ program, storage }))
@@ -34,7 +38,7 @@ describe("transfers in the program's own tables", () => {
     fs.rmSync(program)
   })
 
-  it("leave nothing behind if the process is killed before the commit", { timeout: 60_000 }, async () => {
+  it("leave nothing behind if the process is killed before the commit", async () => {
     const program = await bundle("transfer.ts")
     const folder = temporaryFolder()
     const env = { RECOVERY_TESTING_FOLDER: folder }

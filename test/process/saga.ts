@@ -1,4 +1,4 @@
-/** Five steps and a failing sixth, in a transaction; killed wherever its parent says. */
+/** Some steps and one that fails, in a transaction. Its parent says where it is killed. */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { Step, Transaction, Workflow } from "effect-recovery"
@@ -14,14 +14,14 @@ const noted = (name: string) =>
     compensate: () => Ledger.undone(name)
   })
 
-const sixth = Step.make("sixth", {
+const failing = Step.make("failing", {
   error: NoStock,
-  run: Effect.zipRight(Ledger.done("sixth"), new NoStock({ item: "book" }))
+  run: Effect.zipRight(Ledger.done("failing"), new NoStock({ item: "book" }))
 })
 
 const Saga = Workflow.make("saga", { error: NoStock }, () =>
-  Effect.forEach(["one", "two", "three", "four", "five"], (name) => noted(name)).pipe(
-    Effect.zipRight(sixth),
+  Effect.forEach(Array.from({ length: Number(process.argv[2]) }), (_, i) => noted(`step ${i + 1}`)).pipe(
+    Effect.zipRight(failing),
     Transaction.run()
   )
 )

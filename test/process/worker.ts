@@ -1,23 +1,33 @@
-/** A worker that works until it is killed, or told to end. */
+/** A worker that runs until it is killed, or gets a SIGTERM. */
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Worker } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
-import { ledger, makeJob } from "./jobs.js"
+import { ledger, makeJob, stoodStill } from "./jobs.js"
 
 const [filename = "", ledgerFile = "", name = ""] = process.argv.slice(2)
 
-const Job = makeJob(ledger(ledgerFile, name))
+const leaseMillis = 1_000
+const lines = ledger(ledgerFile, name)
+const Job = makeJob(lines)
+
+let tick = performance.now()
+setInterval(() => {
+  const now = performance.now()
+  // A gap of half the lease: a renewal may have been late.
+  if (now - tick > leaseMillis / 2) Effect.runSync(lines.write("", stoodStill, 0))
+  tick = now
+}, 50)
 
 const worker = Worker.layer([Job], { concurrency: 8, sweep: "50 millis", patience: "20 millis" }).pipe(
-  Layer.provide(SqliteStorage.layer({ filename, lease: "1 second", durability: "process-crash" }))
+  Layer.provide(SqliteStorage.layer({ filename, lease: leaseMillis, durability: "process-crash" }))
 )
 
 const program = Effect.gen(function* () {
   yield* Effect.async<void>((resume) => {
     process.on("SIGTERM", () => resume(Effect.void))
-    // Whoever reads this may send the signal.
+    // From here on a SIGTERM ends it.
     fs.writeSync(1, "works\n")
   })
 }).pipe(Effect.provide(worker))

@@ -7,12 +7,15 @@ import * as FiberId from "effect/FiberId"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import { Bulkhead } from "effect-recovery"
+import { lengthOf, seedOf } from "../support/campaigns.js"
 import { metric } from "../support/watch.js"
 
 const make = (options?: Partial<Bulkhead.Options>) => Bulkhead.make({ name: "disk", maxConcurrent: 1, ...options })
 
 /** Forks, and lets it come as far as it can. */
 const start = <A, E>(self: Effect.Effect<A, E>) => Effect.tap(Effect.fork(self), () => Effect.yieldNow())
+
+const seeds = Array.from({ length: lengthOf("INTERRUPTION_SEEDS") }, (_, i) => seedOf(1) + i)
 
 describe("Bulkhead", () => {
   it.effect("what finds no place is refused at once, typed", () =>
@@ -103,7 +106,7 @@ describe("Bulkhead", () => {
     })
   )
 
-  for (const seed of [1, 2, 3, 4, 5]) {
+  for (const seed of seeds) {
     it.effect(`never more than its places, and no place is lost, whoever is interrupted (seed ${seed})`, () =>
       Effect.gen(function* () {
         const bulkhead = yield* make({ maxConcurrent: 3, maxQueue: 20 })

@@ -6,6 +6,7 @@ import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import { CircuitBreaker, RetryPolicy } from "effect-recovery"
+import { lengthOf, seedOf } from "../support/campaigns.js"
 
 /** What a call ends with: well, with a fault that counts, with one that does not, or stopped. */
 type End = "ok" | "down" | "refusal" | "interrupt"
@@ -67,8 +68,8 @@ const trips: ReadonlyArray<{
   }
 ]
 
-// `npm run soak` asks for more.
-const runs = Number(process.env["RECOVERY_MODEL_RUNS"] ?? 50)
+const runs = lengthOf("BREAKER_RUNS")
+const seed = seedOf(20261121)
 
 const probes = 2
 
@@ -227,7 +228,7 @@ describe("CircuitBreaker, against its model", () => {
             assert.strictEqual((yield* breaker.snapshot).state, model.state)
           }
         }),
-      { fastCheck: { numRuns: runs } }
+      { fastCheck: { numRuns: runs, seed } }
     )
   }
 })

@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { Bulkhead, CircuitBreaker, Events, RetryPolicy } from "effect-recovery"
+import { lengthOf, seedOf } from "../support/campaigns.js"
 import { metric } from "../support/watch.js"
 
 const down = { status: 503 }
@@ -473,8 +474,10 @@ describe("keyed breakers", () => {
   )
 })
 
+const seeds = Array.from({ length: lengthOf("INTERRUPTION_SEEDS") }, (_, i) => seedOf(1) + i)
+
 describe("1,000 callers of a half-open breaker", () => {
-  for (const seed of [1, 2, 3, 4, 5]) {
+  for (const seed of seeds) {
     it.effect(`exactly the probes pass, and interrupting any at any point leaks nothing (seed ${seed})`, () =>
       Effect.gen(function* () {
         const probes = 1 + (seed % 3)

@@ -9,9 +9,8 @@ import * as esbuild from "esbuild"
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
 /**
- * Bundles a program of this folder with the library, so that a child starts in
- * a fraction of the time. Lies inside the repository for the native client to
- * be found.
+ * Bundles a program of test/process with the library: a child starts in a fraction of the time.
+ * The bundle lies inside the repository, where Node finds the native client.
  */
 export const bundle = async (entry: string): Promise<string> => {
   const outfile = path.join(
@@ -38,6 +37,9 @@ export const bundle = async (entry: string): Promise<string> => {
   return outfile
 }
 
+/** A child that is awaited and prints nothing for this long hangs. Each line renews it. */
+const patienceMillis = 300_000
+
 /** A child process whose lines are awaited one by one. */
 export class Child {
   readonly lines: Array<string> = []
@@ -61,17 +63,29 @@ export class Child {
     })
     this.exited = new Promise((resolve) => {
       this.process.on("close", (code, signal) => {
-        for (const { reject } of this.waiting) reject(new Error(`the child ended (${code ?? signal}): ${this.stderr}`))
+        this.reject(`ended (${code ?? signal})`)
         resolve(code ?? signal ?? "unknown")
       })
     })
   }
 
   /** The first line, past or future, that passes the test. */
-  line(test: (line: string) => boolean): Promise<string> {
+  async line(test: (line: string) => boolean): Promise<string> {
     const seen = this.lines.find(test)
-    if (seen !== undefined) return Promise.resolve(seen)
-    return new Promise((resolve, reject) => this.waiting.push({ test, resolve, reject }))
+    if (seen !== undefined) return seen
+    const found = new Promise<string>((resolve, reject) => this.waiting.push({ test, resolve, reject }))
+    let lines = this.lines.length
+    const timer = setInterval(() => {
+      if (lines === this.lines.length) this.reject(`printed nothing for ${patienceMillis / 1_000} s`)
+      lines = this.lines.length
+    }, patienceMillis)
+    return found.finally(() => clearInterval(timer))
+  }
+
+  private reject(what: string): void {
+    const output = [...this.lines.slice(-5), this.stderr].join("\n")
+    for (const { reject } of this.waiting) reject(new Error(`The child process ${what}:\n${output}`))
+    this.waiting = []
   }
 
   signal(signal: NodeJS.Signals): void {

@@ -1,0 +1,42 @@
+/**
+ * How long each campaign lasts: a short seeded part in `npm test`, a bounded part that `.ci/run` adds
+ * (`RECOVERY_SOAK=ci`, or `npm run test:soak -- --bounded`), and its full length in `npm run test:soak`.
+ * One number is set by its own variable, such as `RECOVERY_KILL_ROUNDS=5000`.
+ */
+const lengths = {
+  /** Runs of twenty steps whose process is killed once or twice. */
+  KILL_ROUNDS: { short: 6, ci: 100, full: 1_000 },
+  /** Steps of the saga that is killed before and after each of its writes. */
+  SAGA_STEPS: { short: 2, ci: 5, full: 5 },
+  /** A file transaction is killed at every n-th of its system calls. The whole walk in one process is `files/crash.test.ts`. */
+  CALL_STRIDE: { short: 7, ci: 2, full: 1 },
+  /** Runs that three workers complete while they are killed and paused. */
+  LIVENESS_RUNS: { short: 60, ci: 400, full: 3_000 },
+  /** Processes that increment one number. */
+  INCREMENT_PROCESSES: { short: 4, ci: 8, full: 8 },
+  /** Increments of each of these processes. */
+  INCREMENTS: { short: 40, ci: 200, full: 2_500 },
+  /** Processes killed while they increment. */
+  INCREMENT_KILLS: { short: 5, ci: 24, full: 400 },
+  /** Random workflows compared with their model. A third of them on SQLite. */
+  MODEL_RUNS: { short: 90, ci: 600, full: 2_000 },
+  /** Random calls of a circuit breaker compared with its model, for each trip condition. */
+  BREAKER_RUNS: { short: 20, ci: 200, full: 2_000 },
+  /** Races of twenty callers for the lock of a dead process. */
+  TAKEOVER_ROUNDS: { short: 60, ci: 1_000, full: 5_000 },
+  /** Random file transactions: undisturbed, killed, and without space. */
+  FILE_RUNS: { short: 15, ci: 200, full: 5_000 },
+  /** Seeds of the tests that interrupt callers at random. */
+  INTERRUPTION_SEEDS: { short: 2, ci: 5, full: 50 }
+} as const
+
+const soak = process.env["RECOVERY_SOAK"]
+if (soak !== undefined && soak !== "ci" && soak !== "full") {
+  throw new Error(`RECOVERY_SOAK is "${soak}"; it may be "ci" or "full"`)
+}
+
+export const lengthOf = (campaign: keyof typeof lengths): number =>
+  Number(process.env[`RECOVERY_${campaign}`] ?? lengths[campaign][soak ?? "short"])
+
+/** The seed of a campaign, to run it again as it was: `RECOVERY_SEED=7`. */
+export const seedOf = (usual: number): number => Number(process.env["RECOVERY_SEED"] ?? usual)

@@ -1,6 +1,6 @@
 /**
- * When failures are many, somebody should look at them: rules that call for
- * it, records of what was called for, and who is told.
+ * Escalations: rules that raise one when failures are many, records of those
+ * that were raised, and sinks that are notified.
  *
  * @since 0.1.0
  */
@@ -19,26 +19,28 @@ import { escalations } from "./internal/records/records.js"
 import type { EscalationNotFound, RecordDamaged } from "./OperateError.js"
 
 /**
- * When to escalate. Open failures of one group are counted over the window.
+ * When to escalate: once a group has at least `threshold` open failures within
+ * the `window`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Rule {
   readonly name: string
-  /** What failures have in common that count together; empty for one that does not count. */
+  /** The group of a failure. Failures with an empty group are not counted. */
   readonly group: (failure: FailureRecord) => string
   readonly threshold: number
   readonly window: Duration.DurationInput
-  /** For how long an escalation that is not resolved stands for those that follow. */
+  /** How long an unresolved escalation suppresses further ones of its group. */
   readonly cooldown: Duration.DurationInput
   readonly level: (failures: ReadonlyArray<FailureRecord>) => Level
 }
 
 /**
- * A rule with seed 001's numbers, unless it says otherwise: 5 open failures of
- * one category and job within a day, again after 6 hours. `critical` if one of
- * them is, `human` if one is `high` or was retried twice, else `agent`.
+ * A rule with these defaults: 5 open failures of one category and label `job`
+ * within a day, with a cooldown of 6 hours. The level is `critical` if one of
+ * the failures is critical, `human` if one is of high severity or was retried
+ * twice, else `agent`.
  *
  * @since 0.1.0
  * @category constructors
@@ -59,8 +61,8 @@ const byWorst = (failures: ReadonlyArray<FailureRecord>): Level => {
 }
 
 /**
- * Who is told of an escalation. What it fails with is logged; the escalation is
- * on record all the same.
+ * Notified of each escalation after it is recorded. An error of a sink is
+ * logged.
  *
  * @since 0.1.0
  * @category models
@@ -68,7 +70,7 @@ const byWorst = (failures: ReadonlyArray<FailureRecord>): Level => {
 export type Sink = (escalation: EscalationRecord) => Effect.Effect<unknown, unknown>
 
 /**
- * Tells the log.
+ * Logs each escalation as a warning.
  *
  * @since 0.1.0
  * @category sinks
@@ -79,11 +81,11 @@ export const log: Sink = ({ failures, group, id, level, message }) =>
 const encode = Schema.encodeSync(Schema.parseJson(EscalationRecord))
 
 /**
- * Posts the escalation as JSON. With a secret it is signed: the header
- * `x-recovery-signature` is `sha256=` and the HMAC-SHA256 of the body. Tried
- * again as failures of their kind are: a server in trouble is, one that refuses
- * is not. Redirects are not followed. An attempt takes 10 seconds at most,
- * unless it says otherwise.
+ * Posts the escalation as JSON. With a `secret`, the header
+ * `x-recovery-signature` is `sha256=` followed by the HMAC-SHA256 of the body
+ * in hexadecimal. Retries by `RetryPolicy.byCategory`: a status of 503 is
+ * retried, one of 401 is not. Redirects are not followed. The `timeout` of an
+ * attempt defaults to 10 seconds.
  *
  * @since 0.1.0
  * @category sinks
@@ -107,11 +109,11 @@ export const webhook =
  * @category models
  */
 export interface Options {
-  /** Defaults to one {@link rule}. */
+  /** Defaults to one {@link rule} without options. */
   readonly rules?: ReadonlyArray<Rule> | undefined
-  /** Defaults to the {@link log}. */
+  /** Defaults to {@link log}. */
   readonly sinks?: ReadonlyArray<Sink> | undefined
-  /** How often it looks. Defaults to a minute. */
+  /** The time between two checks. Defaults to 1 minute. */
   readonly interval?: Duration.DurationInput | undefined
 }
 
@@ -120,7 +122,7 @@ export interface Options {
  * @category models
  */
 export interface Service {
-  /** Looks now, tells the sinks of what was raised, and answers with it. */
+  /** Checks the rules now, notifies the sinks, and returns the escalations that were raised. */
   readonly check: Effect.Effect<ReadonlyArray<EscalationRecord>, RecordDamaged | Storage.StorageError>
 }
 
@@ -131,9 +133,9 @@ export interface Service {
 export class Escalation extends Context.Tag("effect-recovery/Escalation")<Escalation, Service>() {}
 
 /**
- * Looks at the open failures from time to time, and escalates what the rules
- * call for. Any number of processes may look: each escalation is raised once,
- * and told by whoever has raised it.
+ * Checks the open failures at an interval, and raises escalations by the rules.
+ * Any number of processes may do so: each escalation is raised once, and the
+ * process that raises it notifies its own sinks.
  *
  * @example
  * ```ts
@@ -165,29 +167,32 @@ export const layer = (options: Options = {}): Layer.Layer<Escalation, never, Sto
     Effect.gen(function* () {
       const storage = yield* Storage.Storage
       const check = Effect.tap(Effect.provideService(raise(rules), Storage.Storage, storage), (raised) =>
-        Effect.forEach(raised, (escalation) => tell(sinks, escalation), { concurrency: "unbounded", discard: true })
+        Effect.forEach(raised, (escalation) => notify(sinks, escalation), { concurrency: "unbounded", discard: true })
       )
-      const looking = Effect.catchAllCause(check, (cause) =>
-        Effect.logWarning("effect-recovery: failures could not be looked at; it is tried again", cause)
+      const checking = Effect.catchAllCause(check, (cause) =>
+        Effect.logWarning(
+          "effect-recovery: the escalation rules could not be checked; the next check follows after the interval",
+          cause
+        )
       )
-      yield* Effect.forkScoped(Effect.interruptible(Effect.schedule(looking, Schedule.spaced(interval))))
+      yield* Effect.forkScoped(Effect.interruptible(Effect.schedule(checking, Schedule.spaced(interval))))
       return { check }
     })
   )
 }
 
-const tell = (sinks: ReadonlyArray<Sink>, escalation: EscalationRecord) =>
+const notify = (sinks: ReadonlyArray<Sink>, escalation: EscalationRecord) =>
   Effect.forEach(
     sinks,
     (sink) =>
       Effect.catchAllCause(Effect.asVoid(Effect.suspend(() => sink(escalation))), (cause) =>
-        Effect.logWarning(`effect-recovery: nobody was told of ${escalation.id} by one of its sinks`, cause)
+        Effect.logWarning(`effect-recovery: a sink failed for escalation ${escalation.id}`, cause)
       ),
     { concurrency: "unbounded", discard: true }
   )
 
 /**
- * Escalations, newest first.
+ * Lists escalations, newest first.
  *
  * @since 0.1.0
  * @category reading
@@ -202,7 +207,7 @@ export const list = (
   escalations.list(query)
 
 /**
- * Says that somebody looks at it. One that is resolved stays so.
+ * Marks an escalation as acknowledged. A resolved escalation stays unchanged.
  *
  * @since 0.1.0
  * @category recording
@@ -214,7 +219,7 @@ export const acknowledge = (
   updateEscalation(id, "acknowledged", { acknowledgedBy: by })
 
 /**
- * Says that it is dealt with: failures from before it call for no other one.
+ * Resolves an escalation. Failures from before raise no further one.
  *
  * @since 0.1.0
  * @category recording

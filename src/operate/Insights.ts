@@ -1,6 +1,6 @@
 /**
- * What is learned from failures and recoveries: which way out is the most
- * promising, how often each has led to a good end, and how things stand.
+ * Records failures and recoveries of a program, and learns from them: suggests
+ * and ranks strategies, tunes retry policies, and keeps statistics.
  *
  * @since 0.1.0
  */
@@ -199,7 +199,7 @@ export interface Proposal {
  * @category models
  */
 export interface Service {
-  /** Waits until all that has happened until now is on record. */
+  /** Waits until all events so far are recorded. */
   readonly settled: Effect.Effect<void>
 }
 
@@ -210,13 +210,12 @@ export interface Service {
 export class Insights extends Context.Tag("effect-recovery/Insights")<Insights, Service>() {}
 
 /**
- * Puts on record what the program it is provided to recovers from and fails
- * with, and ranks the strategies of `Strategy.auto` by it.
+ * Records the failures and recoveries of the program, and ranks the strategies
+ * of `Strategy.auto` by their results.
  *
- * Nothing waits for a record: it is written in the background, at once, and at
- * last when the layer closes. A process that is killed loses those of its last
- * moments. A storage in trouble is reported once per record and changes
- * nothing for the program.
+ * Records are written in the background, so the program never waits for them.
+ * Closing the layer writes the last ones; a process that is killed loses them.
+ * A record that cannot be written is logged; the program is not affected.
  *
  * @example
  * ```ts
@@ -254,12 +253,11 @@ export const layer: Layer.Layer<Insights, never, Storage.Storage> = Layer.scoped
 )
 
 /**
- * What could be done about a failure, the most promising first.
+ * Suggests what to do about a failure, the most promising first.
  *
  * Confidence and estimated success are `(4 * prior + successes) / (4 + trials)`
- * over what each strategy came to before: among failures of the category, then
- * at this step, then with this fingerprint, where what is known in the wider
- * place is the prior in the narrower one.
+ * over the past results of each strategy: for the category, then for the step,
+ * then for the fingerprint. Each estimate is the prior of the next.
  *
  * @since 0.1.0
  * @category reading
@@ -284,8 +282,8 @@ export const suggest = (
 export const advice = (failure: FailureRecord): ReadonlyArray<string> => adviceFor(failure)
 
 /**
- * How failures and recoveries stand. Costs the same however many there are; it
- * grows with how many different steps and failures there were.
+ * Statistics of all failures and recoveries. The cost grows with the number of
+ * different steps and fingerprints, not with the number of records.
  *
  * @since 0.1.0
  * @category reading
@@ -296,11 +294,14 @@ export const statistics: Effect.Effect<Statistics, Storage.StorageError, Storage
 )
 
 /**
- * Which retry policy would suit a step, from the delays and outcomes of its
- * retries so far: as many retries as have helped in at least one of twenty
- * cases, and one more if the last one still did; first after the shortest
- * delay that helped nine tenths as often as the best one; then growing as the
- * delays have.
+ * Proposes a retry policy for a step, from the delays and results of its past
+ * retries:
+ *
+ * - It retries up to the last retry that succeeded in at least 5 % of its cases,
+ *   and once more if that retry was the last one made and succeeded in 10 %.
+ * - The first delay, counted from the failure, is the shortest that succeeded
+ *   90 % as often as the best.
+ * - Further delays grow by the mean factor of the past delays.
  *
  * @example
  * ```ts
@@ -308,7 +309,7 @@ export const statistics: Effect.Effect<Statistics, Storage.StorageError, Storage
  * import { Insights } from "effect-recovery/operate"
  * import { Effect, Layer, Option } from "effect"
  *
- * // Used by whatever retries with `RetryPolicy.Current`, once this program starts again.
+ * // Changes the policy of `Recovery.retry` at the next start of the program.
  * const tuned = Layer.unwrapEffect(
  *   Effect.map(Insights.tune("fetch"), ({ proposal }) =>
  *     RetryPolicy.layer(Option.match(proposal, {
@@ -331,8 +332,8 @@ export const tune = (step: string): Effect.Effect<Tuning, Storage.StorageError, 
   Effect.flatMap(Storage.Storage, (storage) => tuningOf(storage, step))
 
 /**
- * What the newest 500 open failures have in common, most frequent first: two
- * of one category whose messages share their words make a pattern.
+ * Groups the newest 500 open failures, the largest group first. Two failures of
+ * one category with the same significant words in their messages are a pattern.
  *
  * @since 0.1.0
  * @category reading
@@ -357,8 +358,8 @@ export interface Period {
 }
 
 /**
- * Looks at the records of a period, of one run or of all. Unlike `statistics` it
- * reads each of them, so it takes the longer the more there were.
+ * Statistics of a period, of one run or of all. It reads every record of the
+ * period, so its cost grows with their number.
  *
  * @since 0.1.0
  * @category reading

@@ -1,5 +1,5 @@
 /**
- * The failures of records and recoveries that are asked for.
+ * The errors of records, and of recoveries on request.
  *
  * @since 0.1.0
  */
@@ -8,43 +8,43 @@ import * as Fault from "../resilience/Fault.js"
 import type { StorageError } from "../storage/StorageError.js"
 
 /**
- * There is no failure with this id.
+ * No failure has this id.
  *
  * @since 0.1.0
  * @category errors
  */
 export class FailureNotFound extends Data.TaggedError("FailureNotFound")<{ readonly failure: string }> {
   override get message(): string {
-    return `There is no failure "${this.failure}" on record: the id is another one, or it was cleaned up. List the failures to see what there is.`
+    return `No failure on record has the id "${this.failure}". Cleanup may have removed it. List the failures to find the id.`
   }
 }
 
 /**
- * There is no recovery with this id.
+ * No recovery has this id.
  *
  * @since 0.1.0
  * @category errors
  */
 export class RecoveryNotFound extends Data.TaggedError("RecoveryNotFound")<{ readonly recovery: string }> {
   override get message(): string {
-    return `There is no recovery "${this.recovery}" on record: the id is another one, or it was cleaned up. List the recoveries to see what there is.`
+    return `No recovery on record has the id "${this.recovery}". Cleanup may have removed it. List the recoveries to find the id.`
   }
 }
 
 /**
- * There is no escalation with this id.
+ * No escalation has this id.
  *
  * @since 0.1.0
  * @category errors
  */
 export class EscalationNotFound extends Data.TaggedError("EscalationNotFound")<{ readonly escalation: string }> {
   override get message(): string {
-    return `There is no escalation "${this.escalation}" on record. List the escalations to see what there is.`
+    return `No escalation on record has the id "${this.escalation}". List the escalations to find the id.`
   }
 }
 
 /**
- * A record that cannot be read. It was not changed.
+ * A record cannot be decoded. It was not changed.
  *
  * @since 0.1.0
  * @category errors
@@ -58,79 +58,78 @@ export class RecordDamaged extends Data.TaggedError("RecordDamaged")<{
     return { category: "corruption" }
   }
   override get message(): string {
-    return `The ${this.kind} "${this.id}" cannot be read: its record was damaged, or written by a newer version. It was not changed.`
+    return `The record of ${this.kind} "${this.id}" cannot be decoded: it is damaged, or a newer version wrote it. It was not changed.`
   }
 }
 
 /**
- * Somebody is recovering this failure already.
+ * Another recovery of this failure is in progress.
  *
  * @since 0.1.0
  * @category errors
  */
 export class RecoveryUnderWay extends Data.TaggedError("RecoveryUnderWay")<{
   readonly failure: string
-  /** Who recovers it. */
+  /** The process or fiber that runs the other recovery. */
   readonly owner: string
 }> {
   get [Fault.declared](): Fault.Declaration {
     return { category: "conflict" }
   }
   override get message(): string {
-    return `Failure "${this.failure}" is being recovered by ${this.owner}. Wait for it, and look at its status.`
+    return `Failure "${this.failure}" is being recovered by ${this.owner}. Wait until that recovery ends, then check its status.`
   }
 }
 
 /**
- * What was asked makes no sense. Nothing was changed.
+ * The request is invalid. Nothing was changed.
  *
  * @since 0.1.0
  * @category errors
  */
 export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{ readonly message: string }> {}
 
-const advice = {
-  Resolved: "It was resolved already: there is nothing to recover.",
+const reasons = {
+  Resolved: "It is resolved already.",
   NoRun:
-    "It belongs to no run, and there is no action of this type for such failures: give one to RecoveryManager.layer, or to recovery.config.ts.",
-  UnknownRun: "Its run is not in this storage any more.",
-  UnknownWorkflow: "Its workflow is not known here: give it to RecoveryManager.layer, or to recovery.config.ts.",
-  Completed: "Its run has completed since, so it was resolved.",
-  NoCheckpoint: "There is no checkpoint of its run from before the failure. Retry or restart it instead.",
-  Limit: "It was retried as often as it may be. Rewind the run, answer it by hand, or raise maxRetries."
+    "It belongs to no run, and there is no action for this type of recovery. Add the action to RecoveryManager.layer or recovery.config.ts.",
+  UnknownRun: "The storage no longer holds its run.",
+  UnknownWorkflow: "Its workflow is unknown. Add the workflow to RecoveryManager.layer or recovery.config.ts.",
+  Completed: "Its run has completed meanwhile, so the failure is resolved.",
+  NoCheckpoint: "Its run has no checkpoint from before the failure. Retry or restart it instead.",
+  Limit: "Its retries have reached the limit. Use another type of recovery, resolve it by hand, or raise maxRetries."
 } as const
 
 /**
- * A recovery that cannot be made. No run was changed.
+ * The recovery cannot be made. No run was changed.
  *
  * @since 0.1.0
  * @category errors
  */
 export class RecoveryRefused extends Data.TaggedError("RecoveryRefused")<{
   readonly failure: string
-  readonly reason: keyof typeof advice
+  readonly reason: keyof typeof reasons
 }> {
   get [Fault.declared](): Fault.Declaration {
     return { category: "validation" }
   }
   override get message(): string {
-    return `Failure "${this.failure}" cannot be recovered so. ${advice[this.reason]}`
+    return `Failure "${this.failure}" cannot be recovered this way. ${reasons[this.reason]}`
   }
 }
 
 /**
- * A failure could not be put on record, and retrying it without a record did
- * not help.
+ * A failure could not be recorded, and retrying without a record failed.
  *
  * @since 0.1.0
  * @category errors
  */
 export class PlainRetryFailed extends Data.TaggedError("PlainRetryFailed")<{
-  /** How often it was retried. */
+  /** The number of retries. */
   readonly attempts: number
-  /** What the last retry failed with. */
+  /** The error of the last retry. */
   readonly error: unknown
-  /** Why it could not be put on record. */
+  /** Why the failure could not be recorded. */
   readonly storage: StorageError
 }> {
   get [Fault.declared](): Fault.Declaration {
@@ -138,6 +137,6 @@ export class PlainRetryFailed extends Data.TaggedError("PlainRetryFailed")<{
   }
   override get message(): string {
     const error = this.error instanceof Error ? this.error.message : String(this.error)
-    return `It was retried ${this.attempts} times without a record, and failed: ${error}. The records could not be written: ${this.storage.message}`
+    return `The failure was retried ${this.attempts} times without a record, and the last retry failed: ${error}. The records could not be written: ${this.storage.message}`
   }
 }

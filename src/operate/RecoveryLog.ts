@@ -1,6 +1,5 @@
 /**
- * Every recovery and every failed run as a flat record, for a log that other
- * programs read.
+ * A log of recoveries and failed runs, as flat entries for other programs.
  *
  * @since 0.1.0
  */
@@ -13,7 +12,7 @@ import * as Events from "../resilience/Events.js"
 import * as Fault from "../resilience/Fault.js"
 
 /**
- * One line of the log, as JSON has it.
+ * One entry of the log. All its values are JSON.
  *
  * @since 0.1.0
  * @category models
@@ -22,7 +21,7 @@ export interface Entry {
   readonly timestamp: string
   readonly event: "recovery" | "run_failed"
   readonly success: boolean
-  /** The last strategy that was tried. */
+  /** The last strategy that was tried; null if none was. */
   readonly strategy: string | null
   readonly outcome: Events.Outcome | "failed"
   readonly run: string | null
@@ -35,13 +34,14 @@ export interface Entry {
   readonly severity: Fault.Severity
   readonly fingerprint: string
   readonly attempts: number
-  /** From the first failure. */
+  /** Milliseconds since the first failure of the recovery; 0 for a failed run. */
   readonly elapsed_ms: number
 }
 
 /**
- * Hands each entry on, such as to `JsonLog.make(path).append` of
- * `effect-recovery/files`. What that fails with is logged, and changes nothing.
+ * Passes each entry to `write`, such as `JsonLog.make(path).append` of
+ * `effect-recovery/files`. If `write` fails, the entry is lost and a warning is
+ * logged; the program is not affected.
  *
  * @example
  * ```ts
@@ -65,7 +65,7 @@ export const layer = (write: (entry: Entry) => Effect.Effect<unknown, unknown>):
   Events.layer((event) =>
     Effect.catchAllCause(
       Effect.flatMap(entryOf(event), (entry) => (entry === undefined ? Effect.void : Effect.asVoid(write(entry)))),
-      (cause) => Effect.logWarning("effect-recovery: an entry of the recovery log is lost", cause)
+      (cause) => Effect.logWarning("effect-recovery: an entry of the recovery log could not be written", cause)
     )
   )
 
@@ -83,7 +83,7 @@ const recoveryEntry = ({ attempts, decisions, elapsed, fault, outcome, source }:
     const strategy = tried.at(-1)?.strategy ?? null
     const elapsed_ms = Duration.toMillis(elapsed)
     return {
-      ...about("recovery", now, fault, source),
+      ...commonFields("recovery", now, fault, source),
       success,
       outcome,
       strategy,
@@ -96,9 +96,9 @@ const recoveryEntry = ({ attempts, decisions, elapsed, fault, outcome, source }:
 const runEntry = ({ cause, source, workflow }: Of<"RunFinished">) =>
   Effect.zipWith(
     Clock.currentTimeMillis,
-    Fault.classify(Option.getOrElse(cause, () => "The run has failed")),
+    Fault.classify(Option.getOrElse(cause, () => "The run failed without a cause")),
     (now, fault): Entry => ({
-      ...about("run_failed", now, fault, source),
+      ...commonFields("run_failed", now, fault, source),
       success: false,
       outcome: "failed",
       strategy: null,
@@ -108,7 +108,7 @@ const runEntry = ({ cause, source, workflow }: Of<"RunFinished">) =>
     })
   )
 
-const about = (event: Entry["event"], now: number, fault: Fault.Fault, source: Events.Source) => ({
+const commonFields = (event: Entry["event"], now: number, fault: Fault.Fault, source: Events.Source) => ({
   timestamp: new Date(now).toISOString(),
   event,
   run: source.run ?? null,

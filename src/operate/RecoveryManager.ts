@@ -1,7 +1,7 @@
 /**
- * Failures and recoveries on record, and recoveries on request: a failed run is
- * retried, resumed from a checkpoint, rolled back to one, or restarted, and it
- * is on record how that went.
+ * Recoveries on request: retries a failed run, resumes it from a checkpoint,
+ * rolls it back to one, or restarts it, and records the result. Reads and
+ * reports the failures on record.
  *
  * @since 0.1.0
  */
@@ -36,12 +36,12 @@ import type {
 import type { RecoveryRecord, Status, Validation } from "./RecoveryRecord.js"
 
 /**
- * What can be done about a failure on request:
+ * A type of recovery:
  *
- * - `retry`: run on from the step that failed
- * - `resume`: go back to the newest valid checkpoint from before it, and run on
- * - `rollback`: undo what was done since that checkpoint, and leave the run there
- * - `restart`: undo everything, and run again from the start
+ * - `retry`: continues the run from the step that failed
+ * - `resume`: rewinds the run to its newest valid checkpoint from before the failure, and continues
+ * - `rollback`: compensates the steps since that checkpoint, and leaves the run there
+ * - `restart`: compensates all steps, and runs again from the start
  *
  * @since 0.1.0
  * @category models
@@ -49,8 +49,8 @@ import type { RecoveryRecord, Status, Validation } from "./RecoveryRecord.js"
 export type RecoveryType = "retry" | "resume" | "rollback" | "restart"
 
 /**
- * What recovers failures that belong to no run. It is told the checkpoint, for
- * `resume` and `rollback`.
+ * Recovers a failure that belongs to no run. For `resume` and `rollback` it
+ * receives the id of the checkpoint.
  *
  * @since 0.1.0
  * @category models
@@ -61,7 +61,7 @@ export type Action = (
 ) => Effect.Effect<unknown, unknown, unknown>
 
 /**
- * Puts back what a checkpoint relies on; the recovery fails with it.
+ * Restores what a checkpoint depends on. If it fails, the recovery fails.
  *
  * @since 0.1.0
  * @category models
@@ -69,8 +69,8 @@ export type Action = (
 export type Restore = (checkpoint: Checkpoint.Info, failure: FailureRecord) => Effect.Effect<unknown, unknown, unknown>
 
 /**
- * Run beside each recovery. What they fail or die with is logged, and changes
- * nothing.
+ * Run before and after each recovery. A hook that fails or dies is logged; the
+ * recovery continues.
  *
  * @since 0.1.0
  * @category models
@@ -78,7 +78,7 @@ export type Restore = (checkpoint: Checkpoint.Info, failure: FailureRecord) => E
 export interface Hooks {
   readonly before?: ((failure: FailureRecord, type: RecoveryType) => Effect.Effect<unknown, unknown>) | undefined
   readonly after?: ((recovery: RecoveryRecord) => Effect.Effect<unknown, unknown>) | undefined
-  /** After one that was not completed. */
+  /** After a recovery that failed or was cancelled. */
   readonly onAbort?: ((recovery: RecoveryRecord) => Effect.Effect<unknown, unknown>) | undefined
 }
 
@@ -87,24 +87,24 @@ export interface Hooks {
  * @category models
  */
 export interface Options {
-  /** The workflows whose runs it may recover. */
+  /** The workflows whose runs can be recovered. Defaults to none. */
   readonly workflows?: ReadonlyArray<Workflow<never, unknown, unknown, unknown>> | undefined
-  /** Checkpoints whose own checks are to be run before they are used. */
+  /** Checkpoints that are validated by the checks of their definition. Defaults to none. */
   readonly checkpoints?:
     | ReadonlyArray<Pick<Checkpoint.Checkpoint<never, unknown, unknown>, "name" | "validate">>
     | undefined
-  /** What to look at before a checkpoint is used whose definition was not given, beside its bytes. */
+  /** Checks for checkpoints that are not in `checkpoints`. Their bytes are always checked. */
   readonly checks?: ReadonlyArray<Checkpoint.Check<unknown>> | undefined
-  /** What recovers failures that belong to no run. */
+  /** The actions that recover failures of no run, by type of recovery. A type without one is refused. */
   readonly actions?: Partial<Readonly<Record<RecoveryType, Action>>> | undefined
-  /** What mends failures of a category before they are tried again, such as a formatter. */
+  /** Fixes by category, such as running a formatter. The fix of a failure's category runs as a step of its recovery. */
   readonly fixes?:
     | Readonly<Record<string, (failure: FailureRecord) => Effect.Effect<unknown, unknown, unknown>>>
     | undefined
   /**
-   * What puts back what a checkpoint relies on, beside its state: before a run
-   * goes on from it, and after a rollback to it. Without these it is on record
-   * how things were found.
+   * Restores what a checkpoint depends on beside its state. A resume restores
+   * both before the run continues, a rollback restores the environment after
+   * it. Without them, the recovery stores what the checks found.
    */
   readonly restore?:
     | {
@@ -112,14 +112,14 @@ export interface Options {
         readonly dependencies?: Restore | undefined
       }
     | undefined
-  /** How often a failure may be retried on request. Defaults to 3. */
+  /** How often a failure can be retried on request. Defaults to 3; with 0 every retry is refused. */
   readonly maxRetries?: number | undefined
-  /** How long a recovery may take. Defaults to an hour. */
+  /** The longest time a recovery may take, without its hooks. Defaults to 1 hour; a longer one fails. */
   readonly timeout?: Duration.DurationInput | undefined
   readonly hooks?: Hooks | undefined
   /**
-   * How `handle` retries a failure while the storage is down. Defaults to 5
-   * retries after 30, 60, 120, 240 and 300 seconds.
+   * The policy by which `handle` retries a failure while the storage is down.
+   * Defaults to 5 retries, after 30, 60, 120, 240 and 300 seconds.
    */
   readonly fallback?: RetryPolicy.RetryPolicy | undefined
 }
@@ -129,15 +129,15 @@ export interface Options {
  * @category models
  */
 export interface InitiateOptions {
-  /** Why, for the record. */
+  /** The reason, stored with the recovery. */
   readonly reason?: string | undefined
-  /** Which checkpoint to go back to; the newest valid one from before the failure, if none is named. */
+  /** The id of the checkpoint to go back to. Defaults to the newest valid one from before the failure. */
   readonly checkpoint?: string | undefined
 }
 
-const patient = RetryPolicy.exponential({ initialDelay: "30 seconds", maxDelay: "5 minutes", maxRetries: 5 })
+const defaultFallback = RetryPolicy.exponential({ initialDelay: "30 seconds", maxDelay: "5 minutes", maxRetries: 5 })
 
-/** How a recovery on request can be refused. */
+/** Errors of a recovery on request that was not made. */
 type Refusal = FailureNotFound | RecordDamaged | RecoveryRefused | RecoveryUnderWay | Storage.StorageError
 
 /**
@@ -154,7 +154,6 @@ export interface Service {
     failure: unknown,
     report: Report
   ) => Effect.Effect<Handled, Refusal | RecoveryNotFound | PlainRetryFailed>
-  /** Runs the checks of a checkpoint. */
   readonly validate: (checkpoint: string) => Effect.Effect<Validation, CheckpointNotFound | Storage.StorageError>
   readonly rollback: (
     checkpoint: string,
@@ -168,7 +167,7 @@ export interface Service {
  */
 export class RecoveryManager extends Context.Tag("effect-recovery/RecoveryManager")<RecoveryManager, Service>() {}
 
-/** What the workflows, checkpoints, actions and fixes of a manager need. */
+/** The services that the workflows, checkpoints and functions of the options need. */
 type RequirementsOf<O extends Options> =
   | (O["workflows"] extends ReadonlyArray<infer W> ? Worker.Requirements<W> : never)
   | (O["checkpoints"] extends ReadonlyArray<infer C> ? ValidationRequirements<C> : never)
@@ -189,7 +188,8 @@ type ActionRequirements<T> =
     : never
 
 /**
- * Recovers runs of these workflows on request.
+ * A manager that recovers runs of the given workflows, and failures of no run
+ * by the given actions.
  *
  * @example
  * ```ts
@@ -240,11 +240,11 @@ export const layer = <const O extends Options>(
         maxRetries: given.maxRetries ?? 3,
         timeout: Duration.decode(given.timeout ?? "1 hour"),
         hooks: given.hooks ?? {},
-        fallback: given.fallback ?? patient
+        fallback: given.fallback ?? defaultFallback
       }
       const context = yield* Effect.context<Storage.Storage>()
       const locks = yield* Layer.build(Lock.layerStorage())
-      // What the workflows, checkpoints, actions and fixes need is in the context of the layer, which its type asks for.
+      // The type of the layer requires `RequirementsOf<O>`, so the context holds all services the options need.
       const all = Context.merge(context, locks) as Context.Context<unknown>
       const service: Service = {
         initiate: (failure, type, how) => Effect.provide(initiate_(settings, failure, type, how), all),
@@ -258,12 +258,13 @@ export const layer = <const O extends Options>(
   )
 
 /**
- * Recovers a failure, and answers with the record of how it went, in its final
- * status. `auto` does what is most promising, by `Insights.suggest`.
+ * Recovers a failure, and returns the record of the recovery in its final
+ * status. The type `auto` uses the first suggestion of `Insights.suggest` that
+ * this manager can carry out.
  *
- * One recovery of a failure is made at a time, whichever process is asked. One
- * whose process ended is given the status `failed` when the next one begins.
- * Interrupted, it is `cancelled`.
+ * All processes together run one recovery of a failure at a time. A recovery
+ * whose process ended gets the status `failed` when the next one starts. An
+ * interrupted recovery gets the status `cancelled`.
  *
  * @since 0.1.0
  * @category execution
@@ -276,8 +277,8 @@ export const initiate = (
   Effect.flatMap(RecoveryManager, (manager) => manager.initiate(failure, type, options))
 
 /**
- * Takes a run back to one of its checkpoints and leaves it there: what was
- * done since is compensated. Nothing need have failed.
+ * Rolls a run back to one of its checkpoints and leaves it there. The steps
+ * since are compensated. The run need not have failed.
  *
  * @since 0.1.0
  * @category execution
@@ -289,8 +290,8 @@ export const rollback = (
   Effect.flatMap(RecoveryManager, (manager) => manager.rollback(checkpoint, reason))
 
 /**
- * Looks whether a checkpoint may be used: its bytes, and the checks of its
- * definition, or of the layer if its definition was not given.
+ * Validates a checkpoint: its bytes, and the checks of its definition. Without
+ * the definition, the checks of the layer are used.
  *
  * @since 0.1.0
  * @category reading
@@ -301,26 +302,30 @@ export const validate = (
   Effect.flatMap(RecoveryManager, (manager) => manager.validate(checkpoint))
 
 /**
- * What goes with a failure that is reported.
+ * Details of a reported failure.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Report {
-  /** Of the failure; made up, if it is left out. One that exists already is left as it is. */
+  /** The id of the failure. Defaults to a random one. If it is in use, the existing failure is returned unchanged. */
   readonly id?: string | undefined
   readonly run?: string | undefined
   readonly workflow?: string | undefined
   readonly step?: string | undefined
-  /** Such as repository and commit. */
+  /** Such as `repository` and `commit`. */
   readonly labels?: Readonly<Record<string, string>> | undefined
-  /** What was printed. It is classified too, and tells the message of a failure without one; its last 5,000 characters are kept. */
+  /**
+   * The output of the failed work. It is classified with the failure, and is
+   * the source of the message if the failure has none. Its last 5,000
+   * characters are stored.
+   */
   readonly log?: string | undefined
 }
 
 /**
- * Puts a failure on record that no run of this library has met: any error,
- * cause or text is classified by the `Fault` rules in force.
+ * Records a failure from outside of this library's runs: an error, a cause or a
+ * text. It is classified by the `Fault` rules in force.
  *
  * @since 0.1.0
  * @category recording
@@ -332,21 +337,20 @@ export const report = (
   reportFailure(failure, given)
 
 /**
- * What became of a failure that was handled.
+ * The result of {@link handle}.
  *
  * @since 0.1.0
  * @category models
  */
 export type Handled =
   | { readonly _tag: "Recorded"; readonly recovery: RecoveryRecord }
-  /** The storage was down, and a retry without a record has helped. */
+  /** The storage was down, and a retry without a record succeeded. */
   | { readonly _tag: "RetriedPlainly"; readonly attempts: number; readonly storage: Storage.StorageError }
 
 /**
- * Puts a failure on record and recovers it by what is most promising, in one:
- * `report` and `initiate`. While the storage is down, the action for `retry` is
- * run by the manager's `fallback` policy instead, without a record; what was
- * begun already is not begun again.
+ * Records a failure and recovers it: `report`, then `initiate` with `auto`. If
+ * the storage fails before an action starts, runs the action for `retry` by the
+ * `fallback` policy, without a record.
  *
  * @example
  * ```ts
@@ -374,7 +378,7 @@ export const handle = (
   Effect.flatMap(RecoveryManager, (manager) => manager.handle(failure, report))
 
 /**
- * Which failures to list. Newest first.
+ * Which failures to list.
  *
  * @since 0.1.0
  * @category models
@@ -388,6 +392,8 @@ export interface FailureQuery {
 }
 
 /**
+ * Lists failures, newest first.
+ *
  * @since 0.1.0
  * @category reading
  */
@@ -402,6 +408,8 @@ export const failures = ({
 > => failures_.list({ ...query, subject: run, scope: repository })
 
 /**
+ * Finds a failure by its id.
+ *
  * @since 0.1.0
  * @category reading
  */
@@ -411,7 +419,7 @@ export const failure = (
   failures_.get(id)
 
 /**
- * Which recoveries to list. Newest first.
+ * Which recoveries to list.
  *
  * @since 0.1.0
  * @category models
@@ -425,6 +433,8 @@ export interface RecoveryQuery {
 }
 
 /**
+ * Lists recoveries, newest first.
+ *
  * @since 0.1.0
  * @category reading
  */
@@ -439,7 +449,7 @@ export const recoveries = ({
 > => recoveries_.list({ ...query, subject: failure, scope: repository })
 
 /**
- * How a recovery stands.
+ * Finds a recovery by its id.
  *
  * @since 0.1.0
  * @category reading
@@ -450,7 +460,8 @@ export const status = (
   recoveries_.get(recovery)
 
 /**
- * Closes a failure that was mended by hand. One that is closed stays as it is.
+ * Resolves a failure by hand. A failure that is resolved already stays
+ * unchanged, unless its run's completion resolved it: then `by` is stored.
  *
  * @since 0.1.0
  * @category recording
@@ -485,8 +496,8 @@ export interface Dashboard {
 }
 
 /**
- * How recoveries stand, of one repository or of all. Costs the same however
- * many there are.
+ * The numbers of recoveries, of one repository or of all. The cost does not
+ * grow with the number of records.
  *
  * @since 0.1.0
  * @category reading
@@ -496,8 +507,8 @@ export const dashboard = (
 ): Effect.Effect<Dashboard, RecordDamaged | Storage.StorageError, Storage.Storage> => dashboardOf(repository)
 
 /**
- * Gives recoveries whose process ended their final status, and answers with how
- * many there were.
+ * Ends the recoveries whose process has ended as `failed`, and returns their
+ * number.
  *
  * @since 0.1.0
  * @category execution
@@ -505,8 +516,8 @@ export const dashboard = (
 export const sweep: Effect.Effect<number, RecordDamaged | Storage.StorageError, Storage.Storage> = closeAllAbandoned
 
 /**
- * Removes failures that were resolved, and recoveries that have ended, longer
- * ago than this, and answers with how many records there were. Statistics stay.
+ * Removes failures that were resolved, and recoveries that ended, before this
+ * age, and returns their number. Statistics stay.
  *
  * @since 0.1.0
  * @category removing

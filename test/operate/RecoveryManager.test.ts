@@ -603,7 +603,10 @@ describe("RecoveryManager.handle", () => {
     Effect.gen(function* () {
       const error = yield* Effect.flip(RecoveryManager.handle("connection reset"))
       assert.strictEqual(error._tag, "PlainRetryFailed")
-      assert.match(error.message, /retried 2 times without a record, and failed: no\. .*Writing a record/)
+      assert.match(
+        error.message,
+        /retried 2 times without a record, and the last retry failed: no\. .*Writing a record/
+      )
     }).pipe(
       Effect.provide(
         over(() => true, {

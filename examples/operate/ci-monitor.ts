@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net"
 import { Effect, Layer, Runtime, Schema } from "effect"
 import { Fault, Storage } from "effect-recovery"
 import { Escalation, RecoveryManager } from "effect-recovery/operate"
+import { PipelineRules } from "effect-recovery/rules"
 
 /** What GitHub sends when a workflow has ended, as far as it is of interest. */
 const WorkflowRun = Schema.parseJson(
@@ -101,7 +102,7 @@ const layer = Layer.unwrapEffect(
       })
     )
   )
-).pipe(Layer.provideMerge(Layer.mergeAll(GitHub.Default, Storage.layerMemory, Fault.layer(...Fault.rulesPipeline))))
+).pipe(Layer.provideMerge(Layer.mergeAll(GitHub.Default, Storage.layerMemory, Fault.layer(...PipelineRules.rules))))
 
 const ended = (id: number, conclusion: string) =>
   JSON.stringify({

@@ -1,6 +1,7 @@
 import { Effect, Layer, Schema } from "effect"
 import { Fault, Step, Storage, Transaction, Workflow } from "effect-recovery"
 import { Insights, RecoveryManager } from "effect-recovery/operate"
+import { PipelineRules } from "effect-recovery/rules"
 
 let mirror: "down" | "up" = "down"
 const done: Array<string> = []
@@ -31,7 +32,7 @@ const layer = Layer.merge(
     timeout: "10 minutes"
   }),
   Insights.layer
-).pipe(Layer.provideMerge(Layer.merge(Storage.layerMemory, Fault.layer(...Fault.rulesPipeline))))
+).pipe(Layer.provideMerge(Layer.merge(Storage.layerMemory, Fault.layer(...PipelineRules.rules))))
 
 export const program = Effect.gen(function* () {
   yield* Effect.ignore(Workflow.execute(Release, { id: "v1", labels: { repository: "shop" } }))

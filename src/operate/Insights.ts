@@ -151,7 +151,7 @@ export interface Pattern {
   readonly example: string
   /** The newest twenty ids. */
   readonly failures: ReadonlyArray<string>
-  /** What has usually helped, as {@link advice} has it. */
+  /** What usually helps, by {@link Resolutions}. Empty without them. */
   readonly resolutions: ReadonlyArray<string>
 }
 
@@ -272,14 +272,42 @@ export const suggest = (
   )
 
 /**
- * What has usually helped with failures like this one, in words for a person:
- * by its category, and by whether it was a model, a retriever or a validator that
- * failed, as the name of the step says. At most five, the first is what to try first.
+ * Advice for a person, by the category of a failure and the name of the step
+ * or recovery that failed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ResolutionsFor = (category: string, step?: string) => ReadonlyArray<string>
+
+/**
+ * Where {@link patterns} and {@link advice} find advice. By default there is
+ * none; `Resolutions.canned` of `effect-recovery/rules` is a ready-made one.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Resolutions extends Context.Reference<Resolutions>()("effect-recovery/Insights/Resolutions", {
+  defaultValue: (): ResolutionsFor => () => []
+}) {}
+
+/**
+ * Provides {@link Resolutions}.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerResolutions = (resolutionsFor: ResolutionsFor): Layer.Layer<never> =>
+  Layer.succeed(Resolutions, resolutionsFor)
+
+/**
+ * Advice for one failure, by {@link Resolutions}.
  *
  * @since 0.1.0
  * @category reading
  */
-export const advice = (failure: FailureRecord): ReadonlyArray<string> => adviceFor(failure)
+export const advice = (failure: FailureRecord): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.map(Resolutions, (resolutionsFor) => adviceFor(failure, resolutionsFor))
 
 /**
  * Statistics of all failures and recoveries. The cost grows with the number of
@@ -341,7 +369,7 @@ export const tune = (step: string): Effect.Effect<Tuning, Storage.StorageError, 
 export const patterns = (
   repository?: string
 ): Effect.Effect<ReadonlyArray<Pattern>, RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  Effect.map(failures_.list({ scope: repository, status: "open", limit: 500 }), patternsOf)
+  Effect.zipWith(failures_.list({ scope: repository, status: "open", limit: 500 }), Resolutions, patternsOf)
 
 /**
  * What became of recoveries since a time.

@@ -158,6 +158,10 @@ export interface Options extends RecoveryManager.Options {
   readonly storage: Layer.Layer<Storage.Storage, unknown>
   /** What the workflows and actions need. */
   readonly layer?: Layer.Layer<never, unknown> | Layer.Layer<unknown, unknown> | undefined
+  /** Classification rules that go before the built-in ones, such as `PipelineRules.rules`. Defaults to none. */
+  readonly rules?: ReadonlyArray<Fault.Rule> | undefined
+  /** Advice for failure patterns, such as `Resolutions.canned`. Defaults to none. */
+  readonly resolutions?: Insights.ResolutionsFor | undefined
 }
 
 /**
@@ -196,8 +200,9 @@ const logToStderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError
 export const define =
   (options: Options): (() => Operator) =>
   () => {
-    const { layer: more = Layer.empty, storage, ...manager } = options
-    const base = Layer.mergeAll(storage, Fault.layer(...Fault.rulesPipeline), logToStderr)
+    const { layer: more = Layer.empty, resolutions, rules = [], storage, ...manager } = options
+    const advice = resolutions === undefined ? Layer.empty : Insights.layerResolutions(resolutions)
+    const base = Layer.mergeAll(storage, Fault.layer(...rules), advice, logToStderr)
     const watching = Layer.provide(Insights.layer, Events.layerDebug)
     const layer = Layer.merge(RecoveryManager.layer(manager), watching).pipe(
       Layer.provideMerge(Layer.merge(base, more))

@@ -15,9 +15,7 @@ import type * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as classify_ from "./internal/fault/classify.js"
 import { defaultRules } from "./internal/fault/defaultRules.js"
-import { detailedRules } from "./internal/fault/detailedRules.js"
-import { rulesPipeline as pipelineRules } from "./internal/fault/pipelineRules.js"
-import { declaredKey, type Subject } from "./internal/fault/subject.js"
+import { declaredKey, read as read_, type Subject } from "./internal/fault/subject.js"
 
 /**
  * What kind of failure this is. The set is open: a domain adds its own names
@@ -209,59 +207,11 @@ const atLeast = (rule: Rule, confidence: number): Rule => ({
   ...rule,
   match: (subject) => {
     const declaration = rule.match(subject)
-    return declaration === undefined || (declaration.confidence ?? classify_.usualConfidence) < confidence
+    return declaration === undefined || (declaration.confidence ?? classify_.defaultConfidence) < confidence
       ? undefined
       : declaration
   }
 })
-
-/**
- * Rules for build and deployment pipelines: the categories `linting`,
- * `formatting`, `testing`, `build`, `deployment`, `dependency`, `timeout` and
- * `infrastructure`, with the severity the words ask for, `medium` if they ask
- * for none. They read the messages and, if the error has them, its `job` and
- * the end of its `logs`. A critical word is never outweighed by a minor one,
- * and what failed in a build or a deployment is never low. Put rules of your
- * own before them.
- *
- * @example
- * ```ts
- * import { Fault } from "effect-recovery"
- * import { Effect } from "effect"
- *
- * const fault = Fault.classify({ job: "unit", logs: "12 tests failed\nwarning: deprecated" }).pipe(
- *   Effect.provide(Fault.layer(...Fault.rulesPipeline)),
- *   Effect.runSync
- * )
- * console.log(fault.category, fault.severity) // testing medium
- * ```
- *
- * @since 0.1.0
- * @category rules
- */
-export const rulesPipeline: ReadonlyArray<Rule> = pipelineRules
-
-/**
- * Finer categories: `dns`, `certificate`, `disk`, `quota`, `memory`, `cpu`,
- * `authentication`, `maintenance`, `configuration`, `schema` and `format`, beside
- * those there are. `RetryPolicy.detailed` has a policy for each.
- *
- * @example
- * ```ts
- * import { Fault } from "effect-recovery"
- * import { Effect } from "effect"
- *
- * const fault = Fault.classify(Object.assign(new Error("getaddrinfo"), { code: "ENOTFOUND" })).pipe(
- *   Effect.provide(Fault.layer(...Fault.rulesDetailed)),
- *   Effect.runSync
- * )
- * console.log(fault.category) // dns
- * ```
- *
- * @since 0.1.0
- * @category rules
- */
-export const rulesDetailed: ReadonlyArray<Rule> = detailedRules
 
 /**
  * Classifies an error, a defect or a whole `Cause`. Never fails: a value no
@@ -284,14 +234,39 @@ export const classifier = (own: ReadonlyArray<Rule> | undefined): Effect.Effect<
   Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
     Effect.zipWith(Rules, Clock.currentTimeMillis, (inForce, now) => {
       const rules = own === undefined ? inForce : [...own, ...inForce]
-      const broken = (rule: Rule, error: unknown) => {
+      const onRuleError = (rule: Rule, error: unknown) => {
         const runtime = Runtime.make({ context: fiber.currentContext, fiberRefs: fiber.getFiberRefs(), runtimeFlags })
         const message = `effect-recovery: the rule "${rule.name}" threw; it was passed over`
         Runtime.runFork(runtime, Effect.logWarning(message, Cause.die(error)))
       }
-      return (failure) => classify_.classify(failure, { rules, now, broken })
+      return (failure) => classify_.classify(failure, { rules, now, onRuleError })
     })
   )
+
+/**
+ * What the built-in rules say of a failure, with its severity.
+ *
+ * @internal
+ */
+export const declaredByDefault = (subject: Subject): Declaration & { readonly severity: Severity } => {
+  const options = { rules: defaultRules, now: 0, onRuleError: () => {} }
+  const declaration = classify_.declarationOf(subject, options)
+  return { ...declaration, severity: declaration.severity ?? classify_.profileOf(declaration.category).severity }
+}
+
+/**
+ * The more severe of two; the first if they are equal.
+ *
+ * @internal
+ */
+export const moreSevere: (a: Severity, b: Severity) => Severity = classify_.moreSevere
+
+/**
+ * Reads a property of any value. Returns `undefined` if a getter or proxy throws.
+ *
+ * @internal
+ */
+export const read: (value: unknown, key: PropertyKey) => unknown = read_
 
 /**
  * Matches errors whose `_tag` (or `name`) is the given one.

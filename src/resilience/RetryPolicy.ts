@@ -442,7 +442,7 @@ export const presets: Readonly<Record<"default" | "aggressive" | "conservative" 
 const never = ["certificate", "disk", "authentication", "configuration", "schema", "format"]
 
 /**
- * By the categories of `Fault.rulesDetailed`: names that cannot be resolved are
+ * By the categories of `DetailedRules` of `effect-recovery/rules`: names that cannot be resolved are
  * asked for soon again, quotas and limits for long; what does not go away by
  * itself is not retried.
  *

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema, TestClock } from "effect"
 import { Checkpoint, CircuitBreaker, Fault, Lock, Step, Storage, Strategy, Workflow } from "effect-recovery"
 import { Escalation, HealthCheck, Insights, RecoveryManager } from "effect-recovery/operate"
+import { PipelineRules } from "effect-recovery/rules"
 import { backends } from "../support/storages.js"
 
 class Declined extends Schema.TaggedError<Declined>()("Declined", {}) {}
@@ -72,7 +73,7 @@ describe.each(backends)("HealthCheck on $name", ({ make }) => {
       yield* Effect.exit(Workflow.execute(Order, { id: "asks" }))
       const { id } = yield* Effect.provide(
         RecoveryManager.report("Deployment blocked: production down"),
-        Fault.layer(...Fault.rulesPipeline)
+        Fault.layer(...PipelineRules.rules)
       )
       yield* Effect.fork(RecoveryManager.initiate(id, "retry"))
       yield* Effect.repeat(

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Data, Duration, Effect, Layer, Option, Random, Schema, TestClock } from "effect"
 import { Recovery, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
 import { Insights, RecoveryManager } from "effect-recovery/operate"
+import { Resolutions } from "effect-recovery/rules"
 import { backends } from "../support/storages.js"
 
 class Offline extends Data.TaggedError("Offline")<{ readonly host: string }> {}
@@ -274,7 +275,7 @@ describe("Insights.patterns", () => {
         example: "Connect ECONNREFUSED to registry mirror 7"
       })
       assert.match(pattern?.resolutions[0] ?? "", /RetryPolicy/)
-      assert.deepStrictEqual(pattern?.resolutions, Insights.advice(other))
+      assert.deepStrictEqual(pattern?.resolutions, yield* Insights.advice(other))
       assert.strictEqual((yield* Insights.patterns())[0]?.count, 4)
       for (const message of [
         "\u78c1\u76d8\u5df2\u6ee1",
@@ -286,6 +287,15 @@ describe("Insights.patterns", () => {
       assert.strictEqual((yield* Insights.patterns("shop")).length, 1)
       yield* RecoveryManager.resolve(other.id, "ada")
       assert.strictEqual((yield* Insights.patterns())[0]?.count, 3)
+    }).pipe(Effect.provide(Layer.merge(Storage.layerMemory, Insights.layerResolutions(Resolutions.canned))))
+  )
+
+  it.effect("have no resolutions unless a program provides them", () =>
+    Effect.gen(function* () {
+      const failure = yield* RecoveryManager.report("connect ECONNREFUSED")
+      yield* RecoveryManager.report("connect ECONNREFUSED")
+      assert.deepStrictEqual((yield* Insights.patterns())[0]?.resolutions, [])
+      assert.deepStrictEqual(yield* Insights.advice(failure), [])
     }).pipe(Effect.provide(Storage.layerMemory))
   )
 })
@@ -521,7 +531,9 @@ describe("Strategy.auto with Insights", () => {
   it.effect("advice goes by the category and by the component that failed, and is short", () =>
     Effect.gen(function* () {
       const of = (step: string | undefined, category: string) =>
-        Effect.map(RecoveryManager.report("it failed"), (failure) => Insights.advice({ ...failure, step, category }))
+        Effect.flatMap(RecoveryManager.report("it failed"), (failure) =>
+          Insights.advice({ ...failure, step, category })
+        )
       const [model, retriever, validator, other] = yield* Effect.all([
         of("iteration:2/generate#1", "timeout"),
         of("retrieve docs#3", "timeout"),
@@ -542,7 +554,7 @@ describe("Strategy.auto with Insights", () => {
         assert.isAbove((yield* of("x", category)).length, 0)
       }
       assert.match((yield* of(undefined, "configuration"))[0] ?? "", /setting/)
-    }).pipe(Effect.provide(Storage.layerMemory))
+    }).pipe(Effect.provide(Layer.merge(Storage.layerMemory, Insights.layerResolutions(Resolutions.canned))))
   )
 
   it.effect("after 200 recoveries comes to 95 % of the best fixed choice, and never below the fixed order", () =>

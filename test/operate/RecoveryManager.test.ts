@@ -10,6 +10,7 @@ import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import { Checkpoint, Fault, RetryPolicy, Step, Storage, Transaction, Workflow } from "effect-recovery"
 import { Insights, RecoveryManager } from "effect-recovery/operate"
+import { PipelineRules } from "effect-recovery/rules"
 import { backends } from "../support/storages.js"
 
 /** What the steps of the workflow meet. */
@@ -92,7 +93,7 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       }
     })
     const world = Layer.sync(World, () => ({ failing: undefined, gate: undefined, done: [] }))
-    const rules = Fault.layer(...Fault.rulesPipeline)
+    const rules = Fault.layer(...PipelineRules.rules)
     return Layer.merge(manager, Insights.layer).pipe(Layer.provideMerge(Layer.mergeAll(storage, world, rules)))
   }
   type All = World | Storage.Storage | RecoveryManager.RecoveryManager | Insights.Insights

@@ -52,7 +52,7 @@ const onDatabase = (args: ReadonlyArray<string>, database: string): ReadonlyArra
 const library = (folder: string) =>
   Effect.promise(async () => {
     await esbuild.build({
-      entryPoints: ["index", "operate", "sqlite"].map((door) => path.resolve(`src/${door}.ts`)),
+      entryPoints: ["index", "operate", "rules", "sqlite"].map((door) => path.resolve(`src/${door}.ts`)),
       outdir: path.join(folder, "library"),
       bundle: true,
       splitting: true,
@@ -174,6 +174,7 @@ import * as fs from "node:fs"
 import { Effect, Schema } from "effect"
 import { Step, Workflow } from "./library/index.js"
 import { Operator } from "./library/operate.js"
+import { PipelineRules } from "./library/rules.js"
 import { SqliteStorage } from "./library/sqlite.js"
 
 const deploy = Step.make("deploy", {
@@ -181,7 +182,11 @@ const deploy = Step.make("deploy", {
   run: Effect.suspend(() => (fs.existsSync("up") ? Effect.void : Effect.fail("connection refused")))
 })
 export const Release = Workflow.make("release", { error: Schema.String }, () => deploy)
-export default Operator.define({ storage: SqliteStorage.layer({ filename: ${JSON.stringify(database)} }), workflows: [Release] })
+export default Operator.define({
+  storage: SqliteStorage.layer({ filename: ${JSON.stringify(database)} }),
+  workflows: [Release],
+  rules: PipelineRules.rules
+})
 `
       )
       const config = ["--config", path.join(folder, "recovery.config.ts")]

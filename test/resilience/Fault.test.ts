@@ -16,6 +16,7 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Fault, Recovery, RetryPolicy } from "effect-recovery"
+import { DetailedRules } from "effect-recovery/rules"
 import { alwaysFailing, toTheEnd } from "../support/resilience.js"
 
 const classify = (failure: unknown) => Effect.runSync(Fault.classify(failure))
@@ -155,7 +156,7 @@ describe("Fault.classify", () => {
     assert.strictEqual(classify("hm").confidence, 0)
   })
 
-  describe("rulesDetailed", () => {
+  describe("DetailedRules", () => {
     const rows: ReadonlyArray<readonly [title: string, error: unknown, category: string]> = [
       ["a name that is not resolved", coded("ENOTFOUND"), "dns"],
       ["one in words", new Error("getaddrinfo failed for db.internal"), "dns"],
@@ -175,7 +176,7 @@ describe("Fault.classify", () => {
     ]
     for (const [title, error, category] of rows) {
       it(`${title} is ${category}`, () => {
-        const fault = Effect.runSync(Effect.provide(Fault.classify(error), Fault.layer(...Fault.rulesDetailed)))
+        const fault = Effect.runSync(Effect.provide(Fault.classify(error), Fault.layer(...DetailedRules.rules)))
         assert.strictEqual(fault.category, category)
       })
     }

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import { CircuitBreaker, Fault, Recovery, RetryPolicy } from "effect-recovery"
+import { DetailedRules } from "effect-recovery/rules"
 
 const from = (settings: Readonly<Record<string, string>>) =>
   Effect.withConfigProvider(
@@ -161,7 +162,7 @@ describe("RetryPolicy.Current", () => {
       assert.deepStrictEqual(yield* retriesOf({ code: "ENOMEM" }), [5, 15])
       assert.deepStrictEqual(yield* retriesOf({ code: "EDQUOT" }), [60, 120])
       assert.deepStrictEqual(yield* retriesOf({ status: 429 }), [60, 60, 60])
-    }).pipe(Effect.provide(Fault.layer(...Fault.rulesDetailed)))
+    }).pipe(Effect.provide(Fault.layer(...DetailedRules.rules)))
   )
 
   it.effect("the presets", () =>

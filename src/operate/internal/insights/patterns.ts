@@ -1,8 +1,7 @@
 import * as Arr from "effect/Array"
 import type { FailureRecord } from "../../FailureRecord.js"
-import type { Pattern } from "../../Insights.js"
+import type { Pattern, ResolutionsFor } from "../../Insights.js"
 import { stepName } from "../records/recoveries.js"
-import { resolutionsFor } from "./resolutions.js"
 
 /** Words that say nothing about the kind of a failure. */
 const common = new Set(
@@ -31,11 +30,16 @@ const keyOf = ({ category, fingerprint, message }: FailureRecord): string => {
   return JSON.stringify([category, ...(words.length === 0 ? [fingerprint] : words)])
 }
 
-export const adviceFor = ({ category, recovery, step }: FailureRecord): ReadonlyArray<string> =>
-  resolutionsFor(category, step === undefined ? recovery : stepName(step))
+export const adviceFor = (
+  { category, recovery, step }: FailureRecord,
+  resolutionsFor: ResolutionsFor
+): ReadonlyArray<string> => resolutionsFor(category, step === undefined ? recovery : stepName(step))
 
 /** Groups failures of one category with the same significant words, the largest group first. */
-export const patternsOf = (failures: ReadonlyArray<FailureRecord>): ReadonlyArray<Pattern> =>
+export const patternsOf = (
+  failures: ReadonlyArray<FailureRecord>,
+  resolutionsFor: ResolutionsFor
+): ReadonlyArray<Pattern> =>
   Object.values(Arr.groupBy(failures, keyOf))
     .filter((group) => group.length >= minGroupSize)
     .map((group): Pattern => {
@@ -46,7 +50,7 @@ export const patternsOf = (failures: ReadonlyArray<FailureRecord>): ReadonlyArra
         count: group.length,
         example: newest.message,
         failures: group.slice(0, maxIds).map(({ id }) => id),
-        resolutions: adviceFor(newest)
+        resolutions: adviceFor(newest, resolutionsFor)
       }
     })
     .sort((a, b) => b.count - a.count)

@@ -2,79 +2,110 @@ import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
-import type { Category, Declaration, Fault, Rule } from "../../Fault.js"
-import { isSeverity, profileOf, severer } from "./categories.js"
-import { fingerprint } from "./fingerprint.js"
+import type { Category, Declaration, Fault, Rule, Severity } from "../../Fault.js"
 import { declaredKey, makeSubject, read, type Subject } from "./subject.js"
 
-/** By what a failure is judged. */
-export interface Law {
-  readonly rules: ReadonlyArray<Rule>
-  /** Epoch milliseconds, for dates that say when to come again. */
-  readonly now: number
-  /** Told of a rule that throws; it is passed over. */
-  readonly broken: (rule: Rule, error: unknown) => void
+interface Profile {
+  readonly severity: Severity
+  readonly transient: boolean
 }
 
-export const classify = (failure: unknown, law: Law): Fault =>
-  isCause(failure) ? classifyCause(failure, law) : classifyError(failure, Cause.fail(failure), law)
+/** The severity and transience of a category, unless a rule or the error itself says otherwise. */
+const profiles: Readonly<Record<string, Profile>> = {
+  network: { severity: "medium", transient: true },
+  timeout: { severity: "medium", transient: true },
+  "rate-limit": { severity: "low", transient: true },
+  unavailable: { severity: "medium", transient: true },
+  resource: { severity: "high", transient: true },
+  permission: { severity: "high", transient: false },
+  validation: { severity: "medium", transient: false },
+  "not-found": { severity: "medium", transient: false },
+  conflict: { severity: "low", transient: true },
+  corruption: { severity: "critical", transient: false },
+  dependency: { severity: "high", transient: false },
+  logic: { severity: "high", transient: false },
+  cancelled: { severity: "low", transient: false },
+  unknown: { severity: "medium", transient: false }
+}
 
-/** Even asking throws for a revoked proxy. */
+const otherProfile: Profile = { severity: "medium", transient: false }
+
+/** Profiles of the built-in categories; all other categories are medium and not transient. */
+export const profileOf = (category: Category): Profile =>
+  (Object.hasOwn(profiles, category) ? profiles[category] : undefined) ?? otherProfile
+
+const severityOrder: Readonly<Record<Severity, number>> = { low: 0, medium: 1, high: 2, critical: 3 }
+
+const isSeverity = (value: unknown): value is Severity =>
+  typeof value === "string" && Object.hasOwn(severityOrder, value)
+
+/** The more severe of two; the first if they are equal. */
+export const moreSevere = (a: Severity, b: Severity): Severity => (severityOrder[b] > severityOrder[a] ? b : a)
+
+export interface ClassifyOptions {
+  readonly rules: ReadonlyArray<Rule>
+  /** Epoch milliseconds. A `Retry-After` date is relative to it. */
+  readonly now: number
+  /** Reports a rule that throws. The rule is skipped. */
+  readonly onRuleError: (rule: Rule, error: unknown) => void
+}
+
+export const classify = (failure: unknown, options: ClassifyOptions): Fault =>
+  isCause(failure) ? classifyCause(failure, options) : classifyError(failure, Cause.fail(failure), options)
+
+/** A revoked proxy throws even for `Cause.isCause`. */
 const isCause = (failure: unknown): failure is Cause.Cause<unknown> => safely(() => Cause.isCause(failure)) === true
 
-const classifyCause = (cause: Cause.Cause<unknown>, law: Law): Fault => {
+const classifyCause = (cause: Cause.Cause<unknown>, options: ClassifyOptions): Fault => {
   const failures = [...Chunk.toReadonlyArray(Cause.failures(cause)), ...Chunk.toReadonlyArray(Cause.defects(cause))]
-  const faults = failures.map((failure) => classifyError(failure, cause, law))
-  return faults.length === 0 ? fromDeclaration(cancelled(cause), noFailure(law.now), cause) : faults.reduce(worse)
+  const faults = failures.map((failure) => classifyError(failure, cause, options))
+  if (faults.length > 0) return faults.reduce((a, b) => (moreSevere(a.severity, b.severity) === a.severity ? a : b))
+  const declaration: Declaration = Cause.isInterrupted(cause)
+    ? { category: "cancelled", confidence: 1 }
+    : { category: "unknown", confidence: 0 }
+  return faultOf(declaration, makeSubject("interrupted", options.now), cause)
 }
 
-const noFailure = (now: number): Subject => makeSubject("interrupted", now)
-
-const cancelled = (cause: Cause.Cause<unknown>): Declaration =>
-  Cause.isInterrupted(cause) ? { category: "cancelled", confidence: 1 } : { category: "unknown", confidence: 0 }
-
-const worse = (a: Fault, b: Fault): Fault => (severer(a.severity, b.severity) === a.severity ? a : b)
-
-const classifyError = (error: unknown, cause: Cause.Cause<unknown>, law: Law): Fault => {
-  const subject = makeSubject(error, law.now)
-  return fromDeclaration(declarationOf(subject, law), subject, cause)
+const classifyError = (error: unknown, cause: Cause.Cause<unknown>, options: ClassifyOptions): Fault => {
+  const subject = makeSubject(error, options.now)
+  return faultOf(declarationOf(subject, options), subject, cause)
 }
 
-/** Of the error itself, or of what it wraps if nothing is known of the wrapper. */
-export const declarationOf = (subject: Subject, law: Law): Declaration => {
+/** Classifies the error, or the first of its causes that is known. */
+export const declarationOf = (subject: Subject, options: ClassifyOptions): Declaration => {
   for (const link of subject.chain) {
     const declaration =
-      selfDeclared(link) ?? firstMatch(link === subject.error ? subject : makeSubject(link, law.now), law)
+      selfDeclared(link) ?? firstMatch(link === subject.error ? subject : makeSubject(link, options.now), options)
     if (declaration !== undefined) return declaration
   }
   return { category: "unknown", confidence: 0 }
 }
 
-/** Field by field, since a declaration may come from anywhere. */
+/** Checks each field, since any code may have written the declaration. */
 const selfDeclared = (error: unknown): Declaration | undefined => {
   const declaration = read(error, declaredKey)
   const category = read(declaration, "category")
   if (typeof category !== "string") return undefined
-  const { confidence, retryAfter, severity, transient } = Object.fromEntries(
-    ["confidence", "retryAfter", "severity", "transient"].map((key) => [key, read(declaration, key)])
-  )
+  const severity = read(declaration, "severity")
+  const transient = read(declaration, "transient")
+  const confidence = read(declaration, "confidence")
   return {
     category,
     severity: isSeverity(severity) ? severity : undefined,
     transient: typeof transient === "boolean" ? transient : undefined,
     confidence: typeof confidence === "number" && confidence >= 0 && confidence <= 1 ? confidence : 1,
-    // Anything that is no duration is passed over when it is decoded.
-    retryAfter: retryAfter as Declaration["retryAfter"]
+    // `faultOf` decodes it and ignores a value that is not a duration.
+    retryAfter: read(declaration, "retryAfter") as Declaration["retryAfter"]
   }
 }
 
-const firstMatch = (subject: Subject, { broken, rules }: Law): Declaration | undefined => {
+const firstMatch = (subject: Subject, { onRuleError, rules }: ClassifyOptions): Declaration | undefined => {
   for (const rule of rules) {
     try {
       const declaration = rule.match(subject)
       if (declaration !== undefined) return declaration
     } catch (error) {
-      broken(rule, error)
+      onRuleError(rule, error)
     }
   }
   return undefined
@@ -90,28 +121,55 @@ const safely = <A>(f: () => A): A | undefined => {
 
 const decode = (input: Duration.DurationInput): Duration.Duration => {
   const duration = Duration.decode(input)
-  // Throws for what only looks like one.
+  // Throws for an object that only resembles a duration.
   Duration.toMillis(duration)
   return duration
 }
 
-/** Of a rule that does not say how sure it is. */
-export const usualConfidence = 0.9
+/** The confidence of a rule that does not declare one. */
+export const defaultConfidence = 0.9
 
-const fromDeclaration = (declaration: Declaration, subject: Subject, cause: Cause.Cause<unknown>): Fault => {
-  const category: Category = declaration.category
+const faultOf = (declaration: Declaration, subject: Subject, cause: Cause.Cause<unknown>): Fault => {
+  const { category, retryAfter } = declaration
   const profile = profileOf(category)
-  const declared = declaration.retryAfter
-  const asked = declared === undefined ? undefined : safely(() => decode(declared))
+  const asked = retryAfter === undefined ? undefined : safely(() => decode(retryAfter))
   return {
     category,
     severity: declaration.severity ?? profile.severity,
     transient: declaration.transient ?? profile.transient,
-    confidence: declaration.confidence ?? usualConfidence,
-    fingerprint: fingerprint(category, subject.tag ?? subject.name, subject.message),
+    confidence: declaration.confidence ?? defaultConfidence,
+    fingerprint: `${category}-${hash(`${subject.tag ?? subject.name ?? ""}\n${normalise(subject.message)}`)}`,
     message: subject.message,
     tag: Option.fromNullable(subject.tag),
     retryAfter: Option.fromNullable(asked ?? subject.retryAfter),
     cause
   }
+}
+
+/** The parts of a message that vary between occurrences of one fault, most specific first. */
+const variable: ReadonlyArray<readonly [RegExp, string]> = [
+  [/\bhttps?:\/\/[^\s"'<>]+/g, "<url>"],
+  [/\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g, "<id>"],
+  // Starts only at a word start: from every letter, a long word without a slash would take quadratic time.
+  [/(?<![\w.@+-])(?:[a-z]:)?[\w.@+-]*(?:[\\/][\w.@+-]+)+[\\/]?/g, "<path>"],
+  [/"[^"]*"|(?<!\w)'[^']*'(?!\w)|`[^`]*`/g, "<text>"],
+  [/\b(?:0x)?[0-9a-f]*\d[0-9a-f]*\b/g, "<n>"],
+  [/\d+/g, "<n>"]
+]
+
+const normalise = (message: string): string =>
+  variable.reduce((text, [pattern, replacement]) => text.replace(pattern, replacement), message.toLowerCase())
+
+/** 53 bits by cyrb53 of bryc (public domain): two 32-bit multiplicative hashes, mixed. */
+const hash = (text: string): string => {
+  let a = 0xdeadbeef
+  let b = 0x41c6ce57
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    a = Math.imul(a ^ unit, 2654435761)
+    b = Math.imul(b ^ unit, 1597334677)
+  }
+  a = Math.imul(a ^ (a >>> 16), 2246822507) ^ Math.imul(b ^ (b >>> 13), 3266489909)
+  b = Math.imul(b ^ (b >>> 16), 2246822507) ^ Math.imul(a ^ (a >>> 13), 3266489909)
+  return (4294967296 * (2097151 & b) + (a >>> 0)).toString(36).padStart(11, "0")
 }

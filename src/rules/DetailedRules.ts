@@ -1,9 +1,15 @@
-import type { Declaration, Rule } from "../../Fault.js"
-import type { Subject } from "./subject.js"
+/**
+ * Rules with finer categories than the built-in ones: `dns`, `certificate`,
+ * `disk`, `quota`, `memory`, `cpu`, `authentication`, `maintenance`,
+ * `configuration`, `schema` and `format`. `RetryPolicy.detailed` has a policy
+ * for each.
+ *
+ * @since 0.1.0
+ */
+import type { Declaration, Rule, Subject } from "../resilience/Fault.js"
 
 type Kind = readonly [declaration: Declaration, codes: ReadonlyArray<string>, words: RegExp]
 
-/** Each tells apart what is one category by default; what none of them knows is classified as everywhere. */
 const kinds: ReadonlyArray<Kind> = [
   [
     { category: "dns", severity: "high", transient: true },
@@ -79,17 +85,36 @@ const declarationOf = ({ codes, status }: Subject): Declaration | undefined => {
   return undefined
 }
 
-/** As everywhere: what goes by shape is surer than what goes by words. */
 const detailed: Rule = {
   name: "detailed",
   match: (subject) => {
     const found = declarationOf(subject)
     if (found !== undefined) return { ...found, confidence: 0.95 }
-    // A status or a code the others know says more than words.
+    // A status or code that another rule classifies is better evidence than words.
     if (subject.status !== undefined || subject.codes.length > 0) return undefined
     const worded = kinds.find(([, , words]) => words.test(subject.message))
     return worded === undefined ? undefined : { ...worded[0], confidence: 0.6 }
   }
 }
 
-export const detailedRules: ReadonlyArray<Rule> = [detailed]
+/**
+ * Put them before the built-in rules, which classify all other failures. A
+ * match by code or status has confidence 0.95, a match by words 0.6.
+ *
+ * @example
+ * ```ts
+ * import { Fault } from "effect-recovery"
+ * import { DetailedRules } from "effect-recovery/rules"
+ * import { Effect } from "effect"
+ *
+ * const fault = Fault.classify(Object.assign(new Error("getaddrinfo"), { code: "ENOTFOUND" })).pipe(
+ *   Effect.provide(Fault.layer(...DetailedRules.rules)),
+ *   Effect.runSync
+ * )
+ * console.log(fault.category) // dns
+ * ```
+ *
+ * @since 0.1.0
+ * @category rules
+ */
+export const rules: ReadonlyArray<Rule> = [detailed]

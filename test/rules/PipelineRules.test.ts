@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Fault } from "effect-recovery"
+import { PipelineRules } from "effect-recovery/rules"
 
 const classify = (failure: unknown) =>
-  Fault.classify(failure).pipe(Effect.provide(Fault.layer(...Fault.rulesPipeline)), Effect.runSync)
+  Fault.classify(failure).pipe(Effect.provide(Fault.layer(...PipelineRules.rules)), Effect.runSync)
 
-describe("Fault.rulesPipeline", () => {
+describe("PipelineRules.rules", () => {
   const categories: Readonly<Record<string, ReadonlyArray<string>>> = {
     linting: [
       "flake8 found 3 errors",

@@ -1,27 +1,36 @@
-import type { Declaration, Rule, Severity } from "../../Fault.js"
-import { profileOf, severer } from "./categories.js"
-import { declarationOf } from "./classify.js"
-import { defaultRules } from "./defaultRules.js"
-import { read, type Subject } from "./subject.js"
+/**
+ * Rules for build and deployment pipelines.
+ *
+ * @since 0.1.0
+ */
+import {
+  type Declaration,
+  declaredByDefault,
+  moreSevere,
+  type Rule,
+  read,
+  type Severity,
+  type Subject
+} from "../resilience/Fault.js"
 
-/** None of it was found: `0 errors`, `no tests`. */
-const none = "(?<!(?:(?<![\\w.#-])0|\\b(?:no|zero))\\s+)"
-/** It did not happen: `not blocked`, `without errors`, `non-critical`. */
-const denied = "(?<!\\b(?:not|without)\\s+)(?<!\\bnon-)"
+/** Excludes a count of none: `0 errors`, `no tests`. */
+const notNone = "(?<!(?:(?<![\\w.#-])0|\\b(?:no|zero))\\s+)"
+/** Excludes a negation: `not blocked`, `without errors`, `non-critical`. */
+const notNegated = "(?<!\\b(?:not|without)\\s+)(?<!\\bnon-)"
 
-/** Words with anything of the same line between them, each on its boundaries. */
+/** Matches whole words in this order on one line, with any text between them. */
 const inOrder = (...words: ReadonlyArray<string>): RegExp => {
-  // Three words are looked for from each first one to each second one: not too far.
+  // Shorter for three words, since every pair of the first two starts a search for the third.
   const gap = `[^\\n]{0,${words.length > 2 ? 100 : 500}}?`
   const last = words.length - 1
-  // What was not done may have been attempted: only the last word, which says what happened, can be denied.
-  return new RegExp(words.map((word, i) => `${none}${i === last ? denied : ""}\\b(?:${word})\\b`).join(gap), "i")
+  // Only the last word states what happened, so only it can be negated.
+  return new RegExp(words.map((word, i) => `${notNone}${i === last ? notNegated : ""}\\b(?:${word})\\b`).join(gap), "i")
 }
 
 const failed = "failed|failing|failures?"
 const errors = "errors?"
 
-/** The first category with a match counts, so their order matters: a failing test says more than the build around it. */
+/** The first category that matches wins: a failing test is more specific than the failing build around it. */
 const categories: ReadonlyArray<readonly [category: string, patterns: ReadonlyArray<RegExp>]> = [
   [
     "linting",
@@ -74,7 +83,7 @@ const categories: ReadonlyArray<readonly [category: string, patterns: ReadonlyAr
   ]
 ]
 
-/** The worst first, so that a minor word beside a critical one changes nothing. */
+/** The most severe first: a minor word never outweighs a critical one. */
 const severities: ReadonlyArray<readonly [severity: Severity, patterns: ReadonlyArray<RegExp>]> = [
   [
     "critical",
@@ -106,20 +115,20 @@ const firstWith = <A extends string>(
 const maxText = 5_000
 const maxLines = 100
 const maxJob = 200
-/** Of all together. */
+/** The total length of the searched text. */
 const maxAll = 20_000
 
-/** What terminals are told about colours, which would join the words around it. */
+/** Colour sequences of terminals. They end in a letter, so a word after one would have no boundary. */
 const colours = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, "g")
 
-/** The end of a text, from a whole word on: what went wrong stands last. */
+/** The end of a text, from a word start: logs report the failure last. */
 const endOf = (text: unknown): string => {
   if (typeof text !== "string") return ""
   const plain = text.slice(-2 * maxText).replace(colours, "")
   return plain.length > maxText ? plain.slice(-maxText).replace(/^\S*/, "") : plain
 }
 
-/** What a pipeline says of a failure: its messages, and the end of its logs, each line of them with the name of the job. */
+/** The messages of the failure and the end of its logs. Each line starts with the name of the job. */
 const textOf = ({ chain, error, message }: Subject): string => {
   const job = endOf(read(error, "job")).slice(0, maxJob)
   const logs = endOf(read(error, "logs"))
@@ -136,7 +145,7 @@ const textOf = ({ chain, error, message }: Subject): string => {
 
 const transient: ReadonlySet<string> = new Set(["infrastructure", "timeout"])
 
-/** Where something minor is all there can be. A build or a deployment that failed has failed. */
+/** The categories that may be low. All others are at least medium. */
 const mayBeLow: ReadonlySet<string> = new Set(["linting", "formatting"])
 
 const inPipeline = (category: string, severity: Severity = "medium"): Declaration => ({
@@ -146,13 +155,10 @@ const inPipeline = (category: string, severity: Severity = "medium"): Declaratio
   transient: transient.has(category)
 })
 
-const builtIn = { rules: defaultRules, now: 0, broken: () => {} }
-
-/** What the words of pipelines do not name is classified as everywhere; they may only make it worse. */
-const elsewhere = (subject: Subject, severity: Severity): Declaration => {
-  const declaration = declarationOf(subject, builtIn)
-  const own = declaration.severity ?? profileOf(declaration.category).severity
-  return { ...declaration, severity: severer(own, severity) }
+/** The built-in classification with at least this severity. */
+const atLeast = (severity: Severity, subject: Subject): Declaration => {
+  const declaration = declaredByDefault(subject)
+  return { ...declaration, severity: moreSevere(declaration.severity, severity) }
 }
 
 const pipeline: Rule = {
@@ -162,9 +168,33 @@ const pipeline: Rule = {
     const category = firstWith(categories, text)
     const severity = firstWith(severities, text)
     if (category !== undefined) return inPipeline(category, severity)
-    // A minor word by itself says nothing the other rules would not.
-    return severity === undefined || severity === "low" ? undefined : elsewhere(subject, severity)
+    // A minor word alone adds nothing to the built-in classification.
+    return severity === undefined || severity === "low" ? undefined : atLeast(severity, subject)
   }
 }
 
-export const rulesPipeline: ReadonlyArray<Rule> = [pipeline]
+/**
+ * The categories `linting`, `formatting`, `testing`, `build`, `deployment`,
+ * `dependency`, `timeout` and `infrastructure`, with the severity that the
+ * words suggest, else `medium`. The rules read the messages and, if the error
+ * has them, its `job` and the end of its `logs`. A critical word outweighs all
+ * minor ones, and a failed build or deployment is never low. Put your own rules
+ * before them.
+ *
+ * @example
+ * ```ts
+ * import { Fault } from "effect-recovery"
+ * import { PipelineRules } from "effect-recovery/rules"
+ * import { Effect } from "effect"
+ *
+ * const fault = Fault.classify({ job: "unit", logs: "12 tests failed\nwarning: deprecated" }).pipe(
+ *   Effect.provide(Fault.layer(...PipelineRules.rules)),
+ *   Effect.runSync
+ * )
+ * console.log(fault.category, fault.severity) // testing medium
+ * ```
+ *
+ * @since 0.1.0
+ * @category rules
+ */
+export const rules: ReadonlyArray<Rule> = [pipeline]

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
 import type { Point } from "../resilience/Decision.js"
 import { codecOf } from "./internal/step/definition.js"
-import { encodeAnswer, type SentAnswer } from "./internal/wait/answer.js"
+import { encodeAnswer, type SentAnswer } from "./internal/wait/resolve.js"
 import { JournalError } from "./RunError.js"
 import type { Step } from "./Step.js"
 

@@ -12,9 +12,9 @@ import type * as Schema from "effect/Schema"
 import type * as Storage from "../storage/Storage.js"
 import { Run, stop } from "./internal/execution/execution.js"
 import { valueCodec } from "./internal/journal/codec.js"
-import { type NotOpen, tell } from "./internal/wait/resolve.js"
+import { type NotOpen, sendSignal } from "./internal/wait/resolve.js"
 import { wait } from "./internal/wait/wait.js"
-import { signalKey } from "./internal/wait/waitId.js"
+import { signalKey } from "./internal/wait/waiting.js"
 import { JournalError, type RunNotFound } from "./RunError.js"
 
 /**
@@ -114,7 +114,7 @@ export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Sig
       }
       const { value } = JSON.parse(end.payload) as { readonly value?: unknown }
       return yield* Effect.catchAll(decode(JSON.stringify(value)), (cause) =>
-        stop(run.live, new JournalError({ reason: "Decode", run: run.id, record: `signal "${about(id)}"`, cause }))
+        stop(run.execution, new JournalError({ reason: "Decode", run: run.id, record: `signal "${about(id)}"`, cause }))
       )
     })
 
@@ -128,17 +128,9 @@ export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Sig
         (cause) => new JournalError({ reason: "Encode", run, record: `signal "${about(id)}"`, cause })
       )
       const payload = text === undefined ? "{}" : `{"value":${text}}`
-      yield* tell(run, signalKey(name, id), payload, `signal "${about(id)}"`)
+      yield* sendSignal(run, signalKey(name, id), payload, `signal "${about(id)}"`)
     })
   }
 }
 
-export {
-  /**
-   * There is nothing to answer, or no more.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  NotOpen
-} from "./internal/wait/resolve.js"
+export { NotOpen } from "./internal/wait/resolve.js"

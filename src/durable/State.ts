@@ -16,7 +16,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Types from "effect/Types"
 import * as Storage from "../storage/Storage.js"
-import { escape } from "./internal/execution/execution.js"
+import { escapeName } from "./internal/execution/execution.js"
 import { loadJournal } from "./internal/journal/journal.js"
 import * as cell_ from "./internal/state/cell.js"
 import { cellsOfJournal } from "./internal/state/cells.js"
@@ -486,7 +486,7 @@ export const read = <S extends ReadOnly<unknown, unknown>>(
     const found = yield* storage.find(run)
     if (Option.isNone(found)) return yield* new RunNotFound({ run })
     const journal = yield* loadJournal(storage, found.value)
-    const written = cellsOfJournal(journal).writes(escape(state.name)).at(-1)
+    const written = cellsOfJournal(journal).writes(escapeName(state.name)).at(-1)
     if (written === undefined || state.isPrivate) return Option.none()
     // The cell is the one its own constructor made for its value.
     const cell = state.cell as cell_.Cell<ValueOf<S>>

@@ -14,7 +14,7 @@ import type * as Recovery from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type { Transaction } from "../transaction/Transactor.js"
 import type { Run } from "./internal/execution/execution.js"
-import { type Attempt as AttemptInfo, type Definition, define, definitionKey } from "./internal/step/definition.js"
+import { type Definition, define, definitionKey } from "./internal/step/definition.js"
 import { runStep } from "./internal/step/runStep.js"
 import { type Machinery, StepAmbiguous } from "./RunError.js"
 
@@ -52,13 +52,27 @@ export interface Step<out A, out E, out R> extends Effect.Effect<A, E, R | Run> 
 }
 
 /**
- * What an attempt may know about itself: the second argument of `run`. Its
- * `idempotencyKey` is what to hand to a system that removes duplicates.
+ * The second argument of `run`. Pass `idempotencyKey` to a system that removes
+ * duplicates.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Attempt extends AttemptInfo {}
+export interface Attempt {
+  readonly run: string
+  /** The step's key in the journal: its name with sections and occurrence. */
+  readonly step: string
+  /** 1 for the first. */
+  readonly number: number
+  /** The same for every attempt of this step in this run, and for no other step. */
+  readonly idempotencyKey: string
+  /**
+   * The fencing token of this execution of the run: higher for each takeover. A
+   * system that refuses a lower token than it has seen is safe from a process
+   * that was paused past its lease.
+   */
+  readonly token: number
+}
 
 /**
  * What to do with a step that had started when its process ended:

@@ -20,13 +20,14 @@ import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
 import type { RollbackFailed } from "../transaction/RollbackFailed.js"
 import * as Answer from "./Answer.js"
-import { escape, Run as RunTag } from "./internal/execution/execution.js"
-import * as fork_ from "./internal/rewind/fork.js"
-import { inputOf, rewindRun } from "./internal/rewind/fromOutside.js"
+import { escapeName, Run as RunTag } from "./internal/execution/execution.js"
+import { patched as patched_ } from "./internal/execution/replayOrder.js"
+import type { Definition } from "./internal/run/advance.js"
 import * as cleanup_ from "./internal/run/cleanup.js"
-import { type Definition, execute as executeRun, join as join_, start as start_ } from "./internal/run/execute.js"
+import { execute as executeRun, join as join_, start as start_ } from "./internal/run/execute.js"
+import * as fork_ from "./internal/run/forkRun.js"
 import * as history_ from "./internal/run/history.js"
-import { patched as patched_ } from "./internal/run/patched.js"
+import { inputOf, rewindRun } from "./internal/run/rewindRun.js"
 import * as status_ from "./internal/run/runStatus.js"
 import { NotOpen, resolve as resolve_ } from "./internal/wait/resolve.js"
 import { wait } from "./internal/wait/wait.js"
@@ -570,7 +571,7 @@ export const section =
   (name: string, index?: number) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Run> | Run> =>
     Effect.flatMap(RunTag, (run) => {
-      const path = `${run.section}${escape(name)}${index === undefined ? "" : `[${index}]`}/`
+      const path = `${run.section}${escapeName(name)}${index === undefined ? "" : `[${index}]`}/`
       return Effect.provideService(self, RunTag, { ...run, section: path })
     })
 

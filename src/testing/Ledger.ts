@@ -9,7 +9,7 @@ import * as fs from "node:fs"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Branch from "../durable/internal/execution/fiberTree.js"
+import { stepOf } from "../durable/TestHooks.js"
 
 /**
  * One thing that happened.
@@ -58,7 +58,7 @@ export const undone = (effect: string): Effect.Effect<void, never, Ledger> => no
 
 const note = (kind: Line["kind"], effect: string): Effect.Effect<void, never, Ledger> =>
   Effect.withFiberRuntime((fiber) =>
-    Effect.flatMap(Ledger, (ledger) => ledger.add({ effect, kind, step: Branch.stepOf(fiber) }))
+    Effect.flatMap(Ledger, (ledger) => ledger.add({ effect, kind, step: stepOf(fiber) }))
   )
 
 /**

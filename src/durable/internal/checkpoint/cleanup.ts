@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Service, Snapshot, SnapshotQuery, StorageError } from "../../../storage/Storage.js"
 import type { Info, Query, Retention, Stats } from "../../Checkpoint.js"
-import { escape } from "../execution/execution.js"
+import { escapeName } from "../execution/execution.js"
 import { sharedKind } from "../state/global.js"
 import { isWhole } from "./whole.js"
 
@@ -89,7 +89,7 @@ export const checkRetention = (name: string, { keep, maxAge }: Retention): Reten
 /** Saved in the body of a run, under a key of its own: its journal refers to it as long as it has no outcome. */
 const isInBody = ({ name, step }: Snapshot): boolean => {
   const key = step.slice(step.lastIndexOf("/") + 1)
-  return key === `${escape(name)}!` || key.startsWith(`${escape(name)}!#`)
+  return key === `${escapeName(name)}!` || key.startsWith(`${escapeName(name)}!#`)
 }
 
 /** With each save: what its own run has too many of. The one just saved is the newest, and stays. */

@@ -4,16 +4,21 @@ import * as Option from "effect/Option"
 import type * as Storage from "../../../storage/Storage.js"
 import type { FullSnapshot } from "../../../storage/Storage.js"
 import { type JournalError, StepConflict } from "../../RunError.js"
-import * as live_ from "../execution/execution.js"
-import * as Branch from "../execution/fiberTree.js"
-import * as Replays from "../execution/replay.js"
+import * as Activity from "../execution/activity.js"
+import * as Execution from "../execution/execution.js"
+import * as FiberTree from "../execution/fiberTree.js"
+import * as Replay from "../execution/replay.js"
 import type { RecordedKind } from "../journal/journal.js"
-import * as Waits from "../wait/waits.js"
 
 /** Where a checkpoint is saved or read: in the body of a run, in one of its steps, or outside. */
 export type Place =
-  | { readonly _tag: "Body"; readonly run: live_.RunService; readonly key: string; readonly known: string | undefined }
-  | { readonly _tag: "Step"; readonly run: live_.RunService; readonly step: string }
+  | {
+      readonly _tag: "Body"
+      readonly run: Execution.RunService
+      readonly key: string
+      readonly known: string | undefined
+    }
+  | { readonly _tag: "Step"; readonly run: Execution.RunService; readonly step: string }
   | { readonly _tag: "Outside" }
 
 /**
@@ -22,9 +27,9 @@ export type Place =
  */
 export const inPlace = <A, E, R>(name: string, use: (place: Place) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime((fiber) => {
-    const around = Context.getOption(fiber.currentContext, live_.Run)
+    const around = Context.getOption(fiber.currentContext, Execution.Run)
     if (Option.isNone(around)) return use(outside)
-    const step = Branch.stepOf(fiber)
+    const step = FiberTree.stepOf(fiber)
     return step === undefined ? inBody(around.value, name, use) : use({ _tag: "Step", run: around.value, step })
   })
 
@@ -33,7 +38,7 @@ const outside: Place = { _tag: "Outside" }
 /** The same for what a resume may ask again, since the answer is the same: nothing is put on record. */
 export const beside = <A, E, R>(use: (place: Place) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime((fiber) => {
-    const around = Context.getOption(fiber.currentContext, live_.Run)
+    const around = Context.getOption(fiber.currentContext, Execution.Run)
     return use(Option.isNone(around) ? outside : { _tag: "Step", run: around.value, step: "" })
   })
 
@@ -49,31 +54,31 @@ export const recalled = <A, E, R>(
 }
 
 const inBody = <A, E, R>(
-  run: live_.RunService,
+  run: Execution.RunService,
   name: string,
   use: (place: Place) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.withFiberRuntime((fiber) => {
-      const { live } = run
-      if (live.stopped !== undefined) return live_.stop(live, live.stopped)
-      const key = live_.enter(run, name, fiber)
-      if (key instanceof StepConflict) return live_.stop(live, key)
-      const known = live.journal.recorded.get(key)
-      const parks = known === undefined && (live.rewinding || Replays.find(live.replays, key) !== undefined)
+      const { execution } = run
+      if (execution.lifecycle.stopError !== undefined) return Execution.stop(execution, execution.lifecycle.stopError)
+      const key = Execution.claimKey(run, name, fiber)
+      if (key instanceof StepConflict) return Execution.stop(execution, key)
+      const known = execution.journal.recorded.get(key)
+      const parks = known === undefined && Execution.isReplayOnly(execution, key)
       const there = parks
-        ? Replays.park(live.replays, key, false)
-        : restore(Waits.working(live, use({ _tag: "Body", run, key, known: known?.payload })))
+        ? Replay.park(execution.replay.active, key, false)
+        : restore(Activity.whileWorking(execution, use({ _tag: "Body", run, key, known: known?.payload })))
       return Effect.ensuring(
         there,
-        Effect.sync(() => live_.leave(run, name))
+        Effect.sync(() => Execution.releaseKey(run, name))
       )
     })
   )
 
 /** The run something belongs to, if it does to one. */
-export const runOf = (place: Place): live_.LiveRun | undefined =>
-  place._tag === "Outside" ? undefined : place.run.live
+export const runOf = (place: Place): Execution.Execution | undefined =>
+  place._tag === "Outside" ? undefined : place.run.execution
 
 /** Inside of a run a storage in trouble stops the run; outside it is the caller's. */
 export const orStop = <A>(
@@ -81,8 +86,8 @@ export const orStop = <A>(
   effect: Effect.Effect<A, Storage.StorageError | Storage.LeaseLost | JournalError>
 ): Effect.Effect<A, Storage.StorageError | JournalError> =>
   Effect.catchAll(effect, (error) => {
-    const live = runOf(place)
-    if (live !== undefined) return live_.stop(live, error)
+    const execution = runOf(place)
+    if (execution !== undefined) return Execution.stop(execution, error)
     // Without a run there is no lease to lose.
     return error._tag === "LeaseLost" ? Effect.die(error) : Effect.fail(error)
   })
@@ -101,16 +106,16 @@ export const saveIn = (
       (key) => Option.getOrElse(key, () => 0)
     )
   if (place._tag === "Outside") return saved({ run: undefined, step: "", seq: 0 }, {})
-  const { live } = place.run
-  const run = live.id
-  if (place._tag === "Step") return saved({ run, step: place.step, seq: live.lastSeq }, { lease: live.lease })
-  const entry = live_.nextEntry(live, "CheckpointSaved", place.key, 0)
+  const { execution } = place.run
+  const run = execution.id
+  if (place._tag === "Step") return saved({ run, step: place.step, seq: execution.lastSeq }, { lease: execution.lease })
+  const entry = Execution.nextEntry(execution, "CheckpointSaved", place.key, 0)
   return saved(
     { run, step: place.key, seq: entry.seq },
-    { lease: live.lease, entry: (key) => ({ ...entry, payload: payload(key) }) }
+    { lease: execution.lease, entry: (key) => ({ ...entry, payload: payload(key) }) }
   )
 }
 
 /** Puts what the body was told on record, so that it is told the same again. */
 export const recordIn = (place: Place, kind: RecordedKind, payload: string): Effect.Effect<void> =>
-  place._tag === "Body" ? live_.append(place.run.live, kind, place.key, 0, payload) : Effect.void
+  place._tag === "Body" ? Execution.append(place.run.execution, kind, place.key, 0, payload) : Effect.void

@@ -8,8 +8,8 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as State from "../../State.js"
-import { isEnding, Run } from "../execution/execution.js"
-import * as Branch from "../execution/fiberTree.js"
+import { Run } from "../execution/execution.js"
+import * as FiberTree from "../execution/fiberTree.js"
 import { encode } from "../state/cell.js"
 import { CellsTag } from "../state/service.js"
 
@@ -76,8 +76,10 @@ export const saveEvery = <S, E, R, R2>(
   const once = Effect.withFiberRuntime<void, never, R | R2>((fiber) => {
     const run = Option.getOrUndefined(Context.getOption(fiber.currentContext, Run))
     // A pass over the body that only replays it, or is about to end, has nothing to save.
-    if (run !== undefined && (isEnding(run.live) || run.live.replays.size > 0 || run.live.over)) return Effect.void
-    const rest = Branch.working(fiber, Branch.stepOf(fiber) ?? `${run?.section ?? ""}${name} in the background`)
+    const execution = run?.execution
+    if (execution !== undefined && (execution.lifecycle.isEnding || execution.replay.active.size > 0))
+      return Effect.void
+    const rest = FiberTree.enterStep(fiber, FiberTree.stepOf(fiber) ?? `${run?.section ?? ""}${name} in the background`)
     return Effect.flatMap(state, save).pipe(
       Effect.catchAllCause((cause) => Effect.logWarning(`effect-recovery: checkpoint "${name}" was not saved`, cause)),
       Effect.asVoid,

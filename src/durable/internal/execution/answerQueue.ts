@@ -1,63 +1,66 @@
 import * as Effect from "effect/Effect"
 
-interface Held {
+interface Queued {
   readonly seq: number
   readonly resume: () => void
 }
 
 /**
- * Answers of a resume in which more than one fiber has its part. Given as they
- * come, a race would be won by whoever asks first; so they are given one after
- * the other, in the order in which the journal has them, each with a turn of the
- * event loop for what follows from it.
+ * Recorded results that fibers of a resumed run ask for. Handed out as they are
+ * asked for, the fiber that asks first would win a race. So they are handed out
+ * one by one in the order of the journal, each with a turn of the event loop for
+ * its consequences.
  */
-export interface InOrder {
-  /** The last one is the first to be given. */
-  readonly held: Array<Held>
-  isGiving: boolean
+export interface AnswerQueue {
+  /** Sorted; the last one is handed out first. */
+  readonly queued: Array<Queued>
+  isDraining: boolean
 }
 
-export const makeInOrder = (): InOrder => ({ held: [], isGiving: false })
+export const makeAnswerQueue = (): AnswerQueue => ({ queued: [], isDraining: false })
 
-/** Waits for the turn of a line of the journal; not interruptible where nothing was, since it comes for certain. */
-export const inOrder = (order: InOrder, seq: number, isInterruptible = true): Effect.Effect<void> => {
+/**
+ * Waits for the turn of a journal line. The turn always comes, so the wait stays
+ * uninterruptible where the caller is.
+ */
+export const awaitAnswerTurn = (queue: AnswerQueue, seq: number, isInterruptible = true): Effect.Effect<void> => {
   const turn = Effect.async<void>((resume) => {
-    const held: Held = { seq, resume: () => resume(Effect.void) }
-    order.held.splice(placeOf(order.held, seq), 0, held)
-    if (!order.isGiving) {
-      order.isGiving = true
-      nextTurn(() => give(order))
+    const queued: Queued = { seq, resume: () => resume(Effect.void) }
+    queue.queued.splice(indexFor(queue.queued, seq), 0, queued)
+    if (!queue.isDraining) {
+      queue.isDraining = true
+      nextTurn(() => drain(queue))
     }
     return Effect.sync(() => {
-      const at = order.held.indexOf(held)
-      if (at >= 0) order.held.splice(at, 1)
+      const at = queue.queued.indexOf(queued)
+      if (at >= 0) queue.queued.splice(at, 1)
     })
   })
   return isInterruptible ? Effect.interruptible(turn) : turn
 }
 
-/** Among those that are held, the later ones first. */
-const placeOf = (held: ReadonlyArray<Held>, seq: number): number => {
+/** Where a line belongs in an array that is sorted with the highest line first. */
+const indexFor = (queued: ReadonlyArray<Queued>, seq: number): number => {
   let low = 0
-  let high = held.length
+  let high = queued.length
   while (low < high) {
     const middle = (low + high) >>> 1
-    if ((held[middle] as Held).seq > seq) low = middle + 1
+    if ((queued[middle] as Queued).seq > seq) low = middle + 1
     else high = middle
   }
   return low
 }
 
-const give = (order: InOrder): void => {
-  const first = order.held.pop()
+const drain = (queue: AnswerQueue): void => {
+  const first = queue.queued.pop()
   if (first === undefined) {
-    order.isGiving = false
+    queue.isDraining = false
     return
   }
   first.resume()
-  nextTurn(() => give(order))
+  nextTurn(() => drain(queue))
 }
 
-/** Whoever is on its way to ask has asked by then, and whoever is interrupted because of an answer is. */
+/** After a turn, fibers that were about to ask have asked, and interruptions caused by the last answer are done. */
 const nextTurn: (run: () => void) => void =
   typeof setImmediate === "function" ? (run) => void setImmediate(run) : (run) => void setTimeout(run, 0)

@@ -11,93 +11,87 @@ import type { Watch } from "../../../resilience/Events.js"
 import type { Entry, Lease, LeaseLost, Service, StorageError } from "../../../storage/Storage.js"
 import type { CompensationLog } from "../../../transaction/Compensation.js"
 import { JournalError, type RunError, StepConflict } from "../../RunError.js"
+import type { Attempt } from "../../Step.js"
 import type { Journal, Kind } from "../journal/journal.js"
-import type { Cells } from "../state/cells.js"
-import type { Fault } from "../step/injected.js"
-import type { Use } from "../step/stepUse.js"
-import * as Waits from "../wait/waits.js"
-import type { InOrder } from "./answerQueue.js"
-import * as Branch from "./fiberTree.js"
-import type { Replays } from "./replay.js"
+import { type Activity, type Permit, whileWorking } from "./activity.js"
+import type { AnswerQueue } from "./answerQueue.js"
+import type { Cells } from "./cells.js"
+import * as FiberTree from "./fiberTree.js"
+import type { Lifecycle } from "./phase.js"
+import * as Replay from "./replay.js"
 import type { Order } from "./replayOrder.js"
 
-/** One execution of a run in this process. */
-export interface LiveRun {
+/** One pass over the body of a run in this process. */
+export interface Execution {
   readonly id: string
   readonly workflow: string
-  /** What the workflow itself can fail with. */
+  /** The error schema of the workflow. */
   readonly error: Schema.Schema.All
+  readonly mode: Mode
+  readonly lifecycle: Lifecycle
   readonly lease: Lease
   readonly storage: Service
   readonly clock: Clock.Clock
-  /** What the journal knew when the execution began. Only a transaction that begins anew forgets its own part. */
-  readonly journal: Journal
-  /** The compensations of what this run has done. */
-  readonly undoLog: CompensationLog
-  readonly cells: Cells
-  readonly replays: Replays
-  readonly order: Order
-  readonly inOrder: InOrder
-  readonly how: How
-  readonly waits: Waits.Waits
-  /** The steps that can ask somebody, by key. */
-  readonly asking: Map<string, Asking>
-  /** The uses of each step name, by section. */
-  readonly uses: Map<string, { readonly count: number; readonly last: Branch.Use }>
-  readonly running: Set<string>
   readonly watch: Watch
-  /** What a test lets go wrong. */
-  readonly fault: Fault | undefined
+  /** Injects failures into steps; only tests provide one. */
+  readonly fault: FaultInjector | undefined
+  /** As it was when the execution began. A transaction that restarts removes its own part. */
+  readonly journal: Journal
+  /** The number of the last journal line, written or about to be. */
   lastSeq: number
-  /** Ends the body, wherever it waits: a race, say, would go on without the branch that stopped. */
-  halt: () => void
-  /** The step that died last, if any has. */
-  diedIn: string | undefined
-  /** Why the run may not go on. Set once; every step after it stops. */
-  stopped: RunError | undefined
-  /** A rewind was decided: the body ends, and what it leaves undone is the rewind's business. */
-  rewinding: boolean
-  /** The transactions that are being rolled back now. The run does not end before they have. */
-  readonly open: Set<Deferred.Deferred<void>>
-  /** The sections of those that have ended. */
-  readonly closed: Set<string>
-  /** Another pass over the body has begun: what is left of this one is too late. */
-  over: boolean
-  /** Whoever executes the run has interrupted it. */
-  interrupted: boolean
+  readonly replay: {
+    readonly order: Order
+    readonly answers: AnswerQueue
+    /** The sections that are only replayed now. */
+    readonly active: Replay.Replays
+  }
+  readonly keys: {
+    /** How often each name was used, and where last, by section and name. */
+    readonly uses: Map<string, { readonly count: number; readonly last: FiberTree.Use }>
+    readonly running: Set<string>
+  }
+  readonly activity: Activity
+  readonly rollback: {
+    /** The compensations of the run. */
+    readonly log: CompensationLog
+    /** Rollbacks in progress. The run ends after them. */
+    readonly open: Set<Deferred.Deferred<void>>
+    /** The sections whose rollback ended in this execution. */
+    readonly ended: Set<string>
+  }
+  readonly cells: Cells
 }
 
+/** Fails in place of a step's attempt, or lets the attempt run. */
+export type FaultInjector = (step: string, attempt: Attempt) => Effect.Effect<void, unknown>
+
+/** Injects failures into the steps of the runs around; `Testing.faults` provides it. */
+export class Injected extends Context.Tag("effect-recovery/testing/Injected")<Injected, FaultInjector>() {}
+
 /** Who executes a run, and what that means for its waits. */
-export interface How {
-  /** For how long a sleep may keep the run in memory, in milliseconds. */
+export interface Mode {
+  /** How long a sleep may keep the run in memory, in milliseconds. */
   readonly patience: number
-  /** Whether this process is to stop: then nothing more is begun. */
+  /** Whether this process is shutting down: then no step begins. */
   readonly isLeaving: () => boolean
-  /** Leaves the run alone unless it is due. */
+  /** Refuses a run that is not due. */
   readonly onlyDue: boolean
-  /** For how long a run that has stopped is to be left alone, in milliseconds. */
-  readonly putOff: (run: string, reason: string) => number | undefined
-  /** Nothing is executed: it is only looked whether the program fits its journal. */
+  /** How long a stopped run is left alone, in milliseconds; undefined releases it at once. */
+  readonly backoff: (run: string, reason: string) => number | undefined
+  /** Only checks whether the program fits its journal; no step begins. */
   readonly isReplay: boolean
 }
 
-/** Whoever called wants the result, and waits for sleeps. */
-export const byCaller: How = {
+/** A call of `Workflow.execute`: it wants the result, and waits for sleeps in memory. */
+export const byCaller: Mode = {
   patience: Number.POSITIVE_INFINITY,
   isLeaving: () => false,
   onlyDue: false,
-  putOff: () => undefined,
+  backoff: () => undefined,
   isReplay: false
 }
 
-/** A step that can ask somebody. */
-export interface Asking {
-  readonly step: Use
-  /** How many questions it has come to. */
-  questions: number
-}
-
-/** What a fiber inside a run can see of it. */
+/** What a fiber inside a run sees of it. */
 export interface RunService {
   readonly id: string
   readonly workflow: string
@@ -105,17 +99,17 @@ export interface RunService {
   readonly section: string
   /** The section of the innermost transaction. */
   readonly transaction: string | undefined
-  /** @internal What a node of a graph holds while it works. */
-  readonly permit?: Waits.Permit | undefined
   /** @internal */
-  readonly live: LiveRun
+  readonly permit?: Permit | undefined
+  /** @internal */
+  readonly execution: Execution
 }
 
 export class Run extends Context.Tag("effect-recovery/Run")<Run, RunService>() {}
 
 /**
- * Ends the run from within. It is a defect only to pass the program's error
- * handlers: `execute` turns it back into the typed error it carries.
+ * Ends the body of a stopped run. A defect, so that the program's error
+ * handlers do not catch it: `execute` fails with the typed error instead.
  */
 class RunStopped extends Error {
   constructor(error: RunError) {
@@ -124,95 +118,112 @@ class RunStopped extends Error {
   }
 }
 
-export const stop = (live: LiveRun, error: RunError): Effect.Effect<never> =>
+/** Stops the run with this error, or with the one that stopped it before. */
+export const stop = ({ lifecycle }: Execution, error: RunError): Effect.Effect<never> =>
   Effect.suspend(() => {
-    live.stopped ??= error
-    live.halt()
-    return Effect.failCause(Cause.die(new RunStopped(live.stopped)))
+    lifecycle.transition({ _tag: "Stop", error })
+    return Effect.failCause(Cause.die(new RunStopped(lifecycle.stopError ?? error)))
   })
 
-export const unwritable = (live: LiveRun, record: string, cause: unknown): JournalError =>
-  new JournalError({ reason: "Encode", run: live.id, record, cause })
+/** Nothing new may begin at this key: the body ends, or this part of it is only replayed. */
+export const isReplayOnly = ({ lifecycle, replay }: Execution, key: string): boolean =>
+  lifecycle.isEnding || Replay.covering(replay.active, key) !== undefined
 
-/** Whether the body is on its way out, for reasons that are no failures of the program. */
-export const isEnding = (live: LiveRun): boolean => live.stopped !== undefined || live.rewinding
+export const encodeFailed = (execution: Execution, record: string, cause: unknown): JournalError =>
+  new JournalError({ reason: "Encode", run: execution.id, record, cause })
 
-/** The next line of the journal. Its place is taken when it is made. */
+/** The next line of the journal. Takes the line's number, so it must be appended. */
 export const nextEntry = (
-  live: LiveRun,
+  execution: Execution,
   kind: Kind,
   step: string,
   attempt: number,
   payload?: string,
-  at = live.clock.unsafeCurrentTimeMillis()
-): Entry => ({ seq: ++live.lastSeq, kind, step, attempt, at, payload })
+  at = execution.clock.unsafeCurrentTimeMillis()
+): Entry => ({ seq: ++execution.lastSeq, kind, step, attempt, at, payload })
 
-/** Appends a line; whatever keeps it from the journal stops the run. */
-export const append = (live: LiveRun, kind: Kind, step: string, attempt: number, payload?: string, at?: number) =>
-  appendAll(live, [nextEntry(live, kind, step, attempt, payload, at)])
+/** Appends a line; a storage failure stops the run. */
+export const append = (
+  execution: Execution,
+  kind: Kind,
+  step: string,
+  attempt: number,
+  payload?: string,
+  at?: number
+) => appendAll(execution, [nextEntry(execution, kind, step, attempt, payload, at)])
 
-export const appendAll = (live: LiveRun, entries: ReadonlyArray<Entry>): Effect.Effect<void> =>
-  Waits.working(
-    live,
-    Effect.catchAll(tryAppend(live, entries), (error) => stop(live, error))
+export const appendAll = (execution: Execution, entries: ReadonlyArray<Entry>): Effect.Effect<void> =>
+  whileWorking(
+    execution,
+    Effect.catchAll(tryAppend(execution, entries), (error) => stop(execution, error))
   )
 
-/** The run waits for what this does before it ends. */
-export const whileOpen = <A, E, R>(live: LiveRun, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+/** A fiber that outlives a superseded pass waits here for ever: its writes are dropped. */
+export const tryAppend = (
+  { lease, lifecycle, storage }: Execution,
+  entries: ReadonlyArray<Entry>
+): Effect.Effect<void, StorageError | LeaseLost> =>
+  lifecycle.phase._tag === "Superseded" ? Effect.interruptible(Effect.never) : storage.append(lease, entries)
+
+/** The run does not end before this has ended. */
+export const whileRollingBack = <A, E, R>(
+  { rollback }: Execution,
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
-    const open = Deferred.unsafeMake<void>(FiberId.none)
-    live.open.add(open)
+    const ended = Deferred.unsafeMake<void>(FiberId.none)
+    rollback.open.add(ended)
     return Effect.ensuring(
       self,
       Effect.suspend(() => {
-        live.open.delete(open)
-        return Deferred.succeed(open, undefined)
+        rollback.open.delete(ended)
+        return Deferred.succeed(ended, undefined)
       })
     )
   })
 
-export const tryAppend = (
-  live: LiveRun,
-  entries: ReadonlyArray<Entry>
-): Effect.Effect<void, StorageError | LeaseLost> =>
-  live.over ? Effect.interruptible(Effect.never) : live.storage.append(live.lease, entries)
-
-/** The key of the next use of a step name, or the conflict it would make. */
-export const enter = (
-  run: RunService,
+/**
+ * The key of the next use of a name in this section. A conflict if the order
+ * of this use and the one before it can differ between executions.
+ */
+export const claimKey = (
+  { execution: { id, keys }, section }: RunService,
   name: string,
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   mark = ""
 ): string | StepConflict => {
-  const live = run.live
-  const base = run.section + escape(name) + mark
-  const known = live.uses.get(base)
-  const use = Branch.use(fiber, known?.last)
-  if (known !== undefined && (live.running.has(base) || !Branch.isBefore(known.last, use))) {
-    return new StepConflict({ run: live.id, step: base })
+  const base = section + escapeName(name) + mark
+  const known = keys.uses.get(base)
+  const use = FiberTree.recordUse(fiber, known?.last)
+  if (known !== undefined && (keys.running.has(base) || !FiberTree.isBefore(known.last, use))) {
+    return new StepConflict({ run: id, step: base })
   }
   const count = (known?.count ?? 0) + 1
-  live.uses.set(base, { count, last: use })
-  live.running.add(base)
+  keys.uses.set(base, { count, last: use })
+  keys.running.add(base)
   return count === 1 ? base : `${base}#${count}`
 }
 
-export const leave = (run: RunService, name: string, mark = ""): void => {
-  run.live.running.delete(run.section + escape(name) + mark)
+/** The use of this name has ended; the next one may begin. */
+export const releaseKey = ({ execution, section }: RunService, name: string, mark = ""): void => {
+  execution.keys.running.delete(section + escapeName(name) + mark)
 }
 
-/** Keeps names apart from the punctuation of keys. */
-export const escape = (name: string): string =>
+/** Escapes the punctuation of keys. */
+export const escapeName = (name: string): string =>
   /[%/#[\]]/.test(name) ? name.replace(/[%/#[\]]/g, encodeURIComponent) : name
 
-/** The same for every attempt of what has this key, until a rewind makes it a new one. */
-export const idempotencyKey = (live: LiveRun, key: string): string => {
-  const epoch = live.journal.epochs.get(key)
-  return `${live.workflow}/${live.id}/${key}${epoch === undefined ? "" : `~${epoch + 1}`}`
+/** The same for every attempt at this key, until a rewind makes the key a new one. */
+export const idempotencyKey = ({ id, journal, workflow }: Execution, key: string): string => {
+  const epoch = journal.epochs.get(key)
+  return `${workflow}/${id}/${key}${epoch === undefined ? "" : `~${epoch + 1}`}`
 }
 
-export const emit = (live: LiveRun, event: () => Events.Event): Effect.Effect<void> =>
-  live.watch.isOn() ? live.watch.emit(event()) : Effect.void
+export const emit = ({ watch }: Execution, event: () => Events.Event): Effect.Effect<void> =>
+  watch.isOn() ? watch.emit(event()) : Effect.void
 
-export const andEmit = <A>(live: LiveRun, self: Effect.Effect<A>, event: () => Events.Event): Effect.Effect<A> =>
-  live.watch.isOn() ? Effect.tap(self, () => emit(live, event)) : self
+export const andEmit = <A>(
+  execution: Execution,
+  self: Effect.Effect<A>,
+  event: () => Events.Event
+): Effect.Effect<A> => (execution.watch.isOn() ? Effect.tap(self, () => emit(execution, event)) : self)

@@ -1,125 +1,158 @@
+import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import { ReplayMismatch } from "../../RunError.js"
 import type { Journal } from "../journal/journal.js"
-import type { LiveRun } from "./execution.js"
-import * as Branch from "./fiberTree.js"
+import { awaitAnswerTurn } from "./answerQueue.js"
+import { appendAll, type Execution, escapeName, nextEntry, Run, stop } from "./execution.js"
+import * as FiberTree from "./fiberTree.js"
+import * as Replay from "./replay.js"
 
 /**
- * The steps and waits of the body's own fiber, in their order. What other
- * fibers use comes in an order of their own; this one is certain, so a program
- * that takes another way than its journal is found out.
+ * The recorded steps and waits of the body's own fiber. Their order is the same
+ * in every execution, so a program that diverges from its journal is detected.
+ * The order of other fibers' steps can differ.
  */
 export interface Order {
   readonly keys: ReadonlyArray<string>
-  /** Those before this one are done with. */
+  /** The index of the first key that may still be unreached. */
   next: number
-  /** All that this execution has come by, whichever fiber did. */
-  readonly met: Set<string>
-  /** The first line at which anything of another fiber ended. */
-  readonly beside: number
+  /** Every key this execution has reached, in whichever fiber. */
+  readonly reached: Set<string>
+  /** The first journal line at which a step or wait of another fiber ended. */
+  readonly firstOfOthers: number
 }
 
 export const orderOf = (journal: Journal): Order => {
-  if (journal.lastSeq === 0) return { keys: [], next: 0, met: new Set(), beside: Number.POSITIVE_INFINITY }
-  // What was rolled back may be passed by: its transaction answers for it.
+  if (journal.lastSeq === 0) return { keys: [], next: 0, reached: new Set(), firstOfOthers: Number.POSITIVE_INFINITY }
+  // Steps of a rolled-back transaction are not replayed.
   const sections = [...journal.rollbacks.keys()]
   const all = [...journal.steps.entries(), ...journal.waits.entries()]
   const steps = [...journal.steps.values()].filter(({ status }) => status !== "completed" && status !== "failed")
   const waits = [...journal.waits.values()].filter(({ end }) => end === undefined)
-  // What is still open may end otherwise than before, and nothing after it is certain.
+  // An open step may end in another way than before, so nothing recorded after it is certain.
   const last = Math.min(...[...steps, ...waits].map(({ order }) => order))
   const keys = all
     .filter(([key, { order, root }]) => root === true && order <= last && !sections.some((one) => key.startsWith(one)))
     .sort(([, a], [, b]) => a.order - b.order)
     .map(([key]) => key)
-  const beside = Math.min(...all.filter(([, { root }]) => root !== true).map(([, { lastSeq }]) => lastSeq))
-  return { keys, next: 0, met: new Set(), beside }
+  const firstOfOthers = Math.min(...all.filter(([, { root }]) => root !== true).map(([, { lastSeq }]) => lastSeq))
+  return { keys, next: 0, reached: new Set(), firstOfOthers }
 }
 
 /**
- * Whether a fiber is the body's own, on its way through the body. Where nothing
- * can interrupt it may be in a finalizer, which a later execution need not come by.
+ * Whether a fiber is the body's own and runs the body itself. Where it cannot
+ * be interrupted it may run a finalizer, which a later execution may skip.
  */
 export const isRoot = (
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   flags: RuntimeFlags.RuntimeFlags,
-  live: Pick<LiveRun, "interrupted">
+  { lifecycle }: Pick<Execution, "lifecycle">
 ): boolean => {
-  const branch = fiber.getFiberRef(Branch.current)
+  const branch = fiber.getFiberRef(FiberTree.current)
   const isOwn = branch !== undefined && branch.parent === undefined
-  return isOwn && RuntimeFlags.interruptible(flags) && !live.interrupted
+  return isOwn && RuntimeFlags.interruptible(flags) && !lifecycle.isInterrupted
 }
 
-/** A rollback or a rewind replays a part of the body, and names itself what it does not come by. */
-const isChecked = ({ how, replays, rewinding }: LiveRun): boolean => how.isReplay || (replays.size === 0 && !rewinding)
+/** A rollback or a rewind replays a part of the body and reports itself which keys it does not reach. */
+const isChecked = ({ lifecycle, mode, replay }: Execution): boolean =>
+  mode.isReplay || (replay.active.size === 0 && !lifecycle.isEnding)
 
 interface Replayed {
   readonly id: string
-  readonly order: Order
+  readonly replay: Pick<Execution["replay"], "order">
   readonly journal: Journal
 }
 
-/** The next one in the journal that was not met; a transaction that begins anew has forgotten its own. */
-const next = ({ journal, order }: Replayed): string | undefined => {
+/** The next recorded key that was not reached. A transaction that restarts has removed its keys from the journal. */
+const next = ({ journal, replay: { order } }: Replayed): string | undefined => {
   while (order.next < order.keys.length) {
     const key = order.keys[order.next] as string
-    if (!order.met.has(key) && (journal.steps.has(key) || journal.waits.has(key))) return key
+    if (!order.reached.has(key) && (journal.steps.has(key) || journal.waits.has(key))) return key
     order.next++
   }
   return undefined
 }
 
-/** From here on the program may take another way than its journal, for good reasons. */
-export const giveUp = ({ order }: Pick<LiveRun, "order">): void => {
+/** From here on the program may diverge from its journal without an error. */
+export const acceptDivergence = ({ replay: { order } }: Pick<Execution, "replay">): void => {
   order.next = order.keys.length
 }
 
 /**
- * The program has come to a step or a wait. Only what would be begun by its own
- * fiber, while the journal has something else there, is refused: an answer does
- * no harm, and what was passed by is found out in the end. Where nothing is
- * executed at all it is refused at once.
+ * Checks a step or wait that the program has reached. Only a step that would
+ * begin in the body's own fiber, where the journal has another one, is refused:
+ * an answer does no harm, and a skipped key is reported at the end of the body.
+ * A replay that executes nothing refuses at once.
  */
-export const meet = (
-  live: LiveRun,
+export const check = (
+  execution: Execution,
   key: string,
   { isAnswered, isRoot }: { readonly isAnswered: boolean; readonly isRoot: boolean }
 ): ReplayMismatch | undefined => {
-  // A new run has nothing to fit.
-  if (live.journal.lastSeq === 0) return undefined
-  const isFirst = !live.order.met.has(key) && next(live) === key
-  live.order.met.add(key)
-  if (isFirst) return undefined
-  if (!isRoot || (isAnswered && !live.how.isReplay) || !isChecked(live)) return undefined
-  const recorded = next(live)
+  const { id, journal, mode, replay } = execution
+  // A new run has no history.
+  if (journal.lastSeq === 0) return undefined
+  const isNext = !replay.order.reached.has(key) && next(execution) === key
+  replay.order.reached.add(key)
+  if (isNext) return undefined
+  if (!isRoot || (isAnswered && !mode.isReplay) || !isChecked(execution)) return undefined
+  const recorded = next(execution)
   if (recorded === undefined) return undefined
-  const isKnown = live.journal.steps.has(key) || live.journal.waits.has(key)
-  return new ReplayMismatch({ run: live.id, reason: isKnown ? "Missing" : "Unexpected", recorded, found: key })
+  const isKnown = journal.steps.has(key) || journal.waits.has(key)
+  return new ReplayMismatch({ run: id, reason: isKnown ? "Missing" : "Unexpected", recorded, found: key })
 }
 
-/** The program has ended: did it pass something by? */
-export const unmetAtEnd = (live: Replayed): ReplayMismatch | undefined => {
-  const recorded = next(live)
+/** The mismatch of a body that has ended without reaching a recorded key. */
+export const missingAtEnd = (execution: Replayed): ReplayMismatch | undefined => {
+  const recorded = next(execution)
   return recorded === undefined
     ? undefined
-    : new ReplayMismatch({ run: live.id, reason: "Missing", recorded, found: "the end of the workflow" })
+    : new ReplayMismatch({ run: execution.id, reason: "Missing", recorded, found: "the end of the workflow" })
 }
 
 /**
- * Whether an earlier execution has been further than this one: then it was the
- * code of then that did what comes now. What was rolled back counts until its
- * transaction was met.
+ * Whether the journal has keys that this execution has not reached: then code
+ * of an earlier version wrote what comes next. Steps of a rolled-back
+ * transaction count until the transaction was reached.
  */
-export const isBehind = ({ journal, order: { met } }: LiveRun): boolean => {
-  const passed = [...journal.rollbacks.keys()].filter((section) => met.has(section))
-  // A step that is answered does not ask again.
-  const isMet = (key: string) => met.has(key) || met.has(key.slice(0, key.lastIndexOf("?")))
+const isBehindJournal = ({ journal, replay: { order } }: Execution): boolean => {
+  const { reached } = order
+  const passed = [...journal.rollbacks.keys()].filter((section) => reached.has(section))
+  // A step that is answered does not ask its question again.
+  const isReached = (key: string) => reached.has(key) || reached.has(key.slice(0, key.lastIndexOf("?")))
   return [...journal.steps.keys(), ...journal.waits.keys()].some(
-    (key) => !isMet(key) && !passed.some((section) => key.startsWith(section))
+    (key) => !isReached(key) && !passed.some((section) => key.startsWith(section))
   )
 }
 
-/** Whether an answer of this line is to wait for its turn: other fibers had come to something by then. */
-export const waitsForOthers = ({ order }: Pick<LiveRun, "order">, isRoot: boolean, seq: number): boolean =>
-  !isRoot || order.beside < seq
+/** Waits until the recorded result of line `seq` may be returned, so that races are won by the same branch as before. */
+export const awaitReplayTurn = (
+  { replay }: Pick<Execution, "replay">,
+  key: string,
+  seq: number,
+  { isInterruptible, isRoot }: { readonly isInterruptible: boolean; readonly isRoot: boolean }
+): Effect.Effect<void> => {
+  if (replay.active.size > 0) return Replay.awaitTurn(replay.active, key, seq)
+  const isOrdered = isRoot && replay.order.firstOfOthers >= seq
+  return isOrdered ? Effect.void : awaitAnswerTurn(replay.answers, seq, isInterruptible)
+}
+
+/** Decides once per run whether it takes changed code, and records the decision. */
+export const patched = (name: string): Effect.Effect<boolean, never, Run> =>
+  Effect.flatMap(Run, ({ execution }) =>
+    Effect.uninterruptible(
+      Effect.suspend(() => {
+        const { journal, lifecycle, replay } = execution
+        if (lifecycle.stopError !== undefined) return stop(execution, lifecycle.stopError)
+        const key = `patch/${escapeName(name)}`
+        const known = journal.recorded.get(key)
+        if (known !== undefined) return Effect.succeed(known.payload === "true")
+        const isNew = !isBehindJournal(execution)
+        if (lifecycle.isEnding || replay.active.size > 0) return Effect.succeed(isNew)
+        const entry = nextEntry(execution, "Patched", key, 0, String(isNew))
+        journal.recorded.set(key, entry)
+        return Effect.as(appendAll(execution, [entry]), isNew)
+      })
+    )
+  )

@@ -1,6 +1,6 @@
 import type { AnyNode, Graph } from "../../Graph.js"
 import type { RunStatus, StepStatus } from "../../Workflow.js"
-import { escape } from "../execution/execution.js"
+import { escapeName } from "../execution/execution.js"
 import { graphMark } from "./runGraph.js"
 
 const colours = {
@@ -34,7 +34,7 @@ export const mermaidOf = (
 
 /** The latest use of the node's step within the graph's section. */
 const stepOf = ({ steps }: RunStatus, graph: string, { name }: AnyNode): StepStatus | undefined => {
-  const key = `${escape(graph)}${graphMark}/${escape(name)}`
+  const key = `${escapeName(graph)}${graphMark}/${escapeName(name)}`
   const plain = (used: string) => `/${used}`.replace(/#\d+(?=\/|$)/g, "")
   return steps.filter((step) => plain(step.key).endsWith(`/${key}`)).at(-1)
 }

@@ -4,8 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { AnyNode, Graph } from "../../Graph.js"
 import { GraphFailed, ReplayMismatch, StepConflict } from "../../RunError.js"
-import * as live_ from "../execution/execution.js"
-import type { Permit } from "../wait/waits.js"
+import type { Permit } from "../execution/activity.js"
+import * as Execution from "../execution/execution.js"
 import { encodeOutputs } from "./outputs.js"
 
 interface Options {
@@ -25,7 +25,7 @@ export const runGraph = (
   graph: Graph<Readonly<Record<string, AnyNode>>>,
   { concurrency = "unbounded", inputs = {} }: Options = {}
 ): Effect.Effect<unknown, unknown, unknown> =>
-  Effect.flatMap(live_.Run, (run) =>
+  Effect.flatMap(Execution.Run, (run) =>
     Effect.withFiberRuntime((fiber) => {
       if (concurrency !== "unbounded" && !(Number.isInteger(concurrency) && concurrency >= 1)) {
         return Effect.die(
@@ -33,14 +33,14 @@ export const runGraph = (
         )
       }
       // Each use of the graph has a section of its own, which no other name can produce.
-      const use = live_.enter(run, graph.name, fiber, graphMark)
-      if (use instanceof StepConflict) return live_.stop(run.live, use)
+      const use = Execution.claimKey(run, graph.name, fiber, graphMark)
+      if (use instanceof StepConflict) return Execution.stop(run.execution, use)
       const section = `${use}/`
-      const mismatch = unknownNode(run.live, section, graph)
-      if (mismatch !== undefined) return live_.stop(run.live, mismatch)
+      const mismatch = unknownNode(run.execution, section, graph)
+      if (mismatch !== undefined) return Execution.stop(run.execution, mismatch)
       return Effect.ensuring(
-        Effect.provideService(runNodes(graph, concurrency, inputs), live_.Run, { ...run, section }),
-        Effect.sync(() => live_.leave(run, graph.name, graphMark))
+        Effect.provideService(runNodes(graph, concurrency, inputs), Execution.Run, { ...run, section }),
+        Effect.sync(() => Execution.releaseKey(run, graph.name, graphMark))
       )
     })
   )
@@ -50,11 +50,11 @@ export const graphMark = "[graph]"
 
 /** Nodes run side by side, so their order says nothing; but one the journal has must be one of the graph. */
 const unknownNode = (
-  { id, journal }: live_.LiveRun,
+  { id, journal }: Execution.Execution,
   section: string,
   { all }: Graph<Readonly<Record<string, AnyNode>>>
 ): ReplayMismatch | undefined => {
-  const known = new Set(all.map(({ name }) => live_.escape(name)))
+  const known = new Set(all.map(({ name }) => Execution.escapeName(name)))
   for (const key of journal.steps.keys()) {
     if (!key.startsWith(section)) continue
     const name = key.slice(section.length).replace(/[#/].*$/, "")
@@ -118,8 +118,8 @@ const runNode = (
   })
 
 /** A node that waits lets others work meanwhile. */
-const withPermit = <A, E, R>(self: Effect.Effect<A, E, R>, permit: Permit): Effect.Effect<A, E, R | live_.Run> =>
-  Effect.flatMap(live_.Run, (run) => Effect.provideService(self, live_.Run, { ...run, permit }))
+const withPermit = <A, E, R>(self: Effect.Effect<A, E, R>, permit: Permit): Effect.Effect<A, E, R | Execution.Run> =>
+  Effect.flatMap(Execution.Run, (run) => Effect.provideService(self, Execution.Run, { ...run, permit }))
 
 /** All of them have ended, whatever the others came to. */
 const settle = (graph: Graph<Readonly<Record<string, AnyNode>>>, ended: ReadonlyMap<AnyNode, Ended>) =>

@@ -1,7 +1,6 @@
 import * as Effect from "effect/Effect"
 import type { Entry, Rewound, Service, StorageError } from "../../../storage/Storage.js"
 import { JournalError } from "../../RunError.js"
-import type { Known } from "../execution/replay.js"
 import { decodeRewind, type RewindRecord } from "./rewindLine.js"
 import { decodeEnd, decodeWait, type WaitEnd, type WaitLine } from "./waitLine.js"
 
@@ -240,19 +239,27 @@ export const markOf = (step: { readonly pivot: boolean; readonly undo: boolean; 
         ? `{"root":true}`
         : undefined
 
-/** Everything that can be met again, and whether a rollback needs it. */
-export const knownOf = (journal: Journal): ReadonlyArray<readonly [key: string, known: Known]> => {
+/** A step or compensation that a replay can reach. */
+export interface KnownKey {
+  /** The journal line it began at. */
+  readonly order: number
+  /** Its compensation is still to run, so a rollback must reach it. */
+  readonly isRequired: boolean
+}
+
+/** Every key a replay can reach. */
+export const knownKeys = (journal: Journal): ReadonlyArray<readonly [key: string, known: KnownKey]> => {
   const { rollbacks, steps, undos } = journal
   // What was rolled back whole answers with its failure, and nobody comes by its steps again.
   const gone = [...rollbacks.values()].filter(({ status }) => status === "completed").map(({ section }) => section)
   const isThere = (key: string) => !gone.some((section) => key.startsWith(section))
   const isOpen = (key: string) => undos.get(key)?.status !== "completed"
   const ofSteps = [...steps.values()].map(
-    ({ order, step, undo }) => [step, { order, isNeeded: undo && isOpen(step) }] as const
+    ({ order, step, undo }) => [step, { order, isRequired: undo && isOpen(step) }] as const
   )
   const ofUndos = [...undos.values()]
     .filter(({ key }) => !steps.has(key))
-    .map(({ key, order }) => [key, { order, isNeeded: isOpen(key) }] as const)
+    .map(({ key, order }) => [key, { order, isRequired: isOpen(key) }] as const)
   return [...ofSteps, ...ofUndos].filter(([key]) => isThere(key))
 }
 

@@ -1,17 +1,17 @@
 import * as Schema from "effect/Schema"
 import type { Entry } from "../../../storage/Storage.js"
 
-/** What is waited for, as the journal has it. */
+/** A `WaitStarted` line. */
 const Line = Schema.parseJson(
   Schema.Struct({
     kind: Schema.Literal("sleep", "signal", "question"),
-    /** Under which key the signal comes that ends it. */
+    /** The key of the signal that ends the wait. */
     signal: Schema.optional(Schema.String),
-    /** When it is over by itself. */
+    /** When the wait ends without a signal, epoch milliseconds. */
     until: Schema.optional(Schema.Number),
-    /** What is asked, or the name of the signal. */
+    /** The question, or the name of the signal or sleep. */
     about: Schema.String,
-    /** Who is to answer. */
+    /** Who is asked. */
     to: Schema.optional(Schema.String),
     /** The failure behind a question. */
     fault: Schema.optional(
@@ -19,19 +19,23 @@ const Line = Schema.parseJson(
     ),
     /** The parameters an answer may change. */
     parameters: Schema.optional(Schema.Array(Schema.String)),
-    /** Why the answer before was refused. */
+    /** Why the previous answer was refused. */
     refused: Schema.optional(Schema.String),
+    /** The wait is in the body's own fiber, so its place in the order is certain. */
     root: Schema.optional(Schema.Boolean)
   })
 )
 
 export type WaitLine = typeof Line.Type
 
-/** How it ended: with what it was told, or because its time had come. */
+/** A wait, and since when it waits, epoch milliseconds. */
+export type StartedWait = WaitLine & { readonly startedAt: number }
+
+/** A `WaitEnded` line: with the payload of the signal, or without one because the time was up. */
 const End = Schema.parseJson(
   Schema.Struct({
     payload: Schema.optional(Schema.String),
-    /** Why the answer did not do. */
+    /** Why the answer was refused. */
     refused: Schema.optional(Schema.String)
   })
 )

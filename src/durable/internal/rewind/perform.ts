@@ -1,9 +1,9 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { isClean, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
-import * as live_ from "../execution/execution.js"
-import * as Replays from "../execution/replay.js"
-import { knownOf } from "../journal/journal.js"
+import * as Execution from "../execution/execution.js"
+import * as Replay from "../execution/replay.js"
+import { knownKeys } from "../journal/journal.js"
 import type { RewindRecord } from "../journal/rewindLine.js"
 import { encodeRewind } from "../journal/rewindLine.js"
 import { journaled } from "../rollback/journaled.js"
@@ -14,42 +14,48 @@ import { keysIn } from "./points.js"
  * replayed for it, until it has met everything there is to undo.
  */
 export const performRewind = (
-  live: live_.LiveRun,
+  execution: Execution.Execution,
   rewind: RewindRecord,
   body: Fiber.RuntimeFiber<unknown, unknown>
 ): Effect.Effect<RollbackResult> =>
   Effect.gen(function* () {
-    const keys = keysIn(live.journal, rewind)
-    // What ends from here on ends for the rewind's sake.
-    live.rewinding = true
-    const replay = Replays.make("", knownOf(live.journal))
+    const keys = keysIn(execution.journal, rewind)
+    execution.lifecycle.transition({ _tag: "Rewind" })
+    const replay = Replay.make("", knownKeys(execution.journal))
     // What lies before the point is answered, and need not be met for the rewind's sake.
     for (const key of [...replay.missing.keys()]) {
-      if (!keys.has(key)) replay.missing.set(key, { order: replay.missing.get(key)?.order ?? 0, isNeeded: false })
+      if (!keys.has(key)) replay.missing.set(key, { order: replay.missing.get(key)?.order ?? 0, isRequired: false })
     }
-    live.replays.add(replay)
-    yield* Replays.settle(replay, body)
+    execution.replay.active.add(replay)
+    yield* Replay.awaitReached(replay, body)
     const scope = { within: rewind.within, only: keys }
-    const first = yield* rollback(live.undoLog, scope, journaled(live))
+    const first = yield* rollback(execution.rollback.log, scope, journaled(execution))
     yield* Fiber.interrupt(body)
     // A finalizer of the body may have met more.
     const failed = new Set(first.failures.map(({ undo }) => undo))
     const left = new Set([...keys].filter((key) => !failed.has(key)))
-    const late = yield* rollback(live.undoLog, { within: rewind.within, only: left }, journaled(live))
+    const late = yield* rollback(execution.rollback.log, { within: rewind.within, only: left }, journaled(execution))
     const undone: RollbackResult = {
       failures: [...first.failures, ...late.failures],
-      remaining: [...new Set([...first.remaining, ...late.remaining, ...Replays.neededOf(replay)])],
+      remaining: [...new Set([...first.remaining, ...late.remaining, ...Replay.unreached(replay)])],
       pivot: first.pivot ?? late.pivot
     }
-    if (isClean(undone) && live.stopped === undefined) yield* recordEnd(live, rewind)
+    if (isClean(undone) && execution.lifecycle.stopError === undefined) yield* recordEnd(execution, rewind)
     return undone
   })
 
-const recordEnd = (live: live_.LiveRun, rewind: RewindRecord): Effect.Effect<void> => {
-  const entry = live_.nextEntry(live, "Rewound", "", 0, encodeRewind(rewind))
-  const recorded = Effect.catchAll(live.storage.rewind(live.lease, entry, rewind), (error) => live_.stop(live, error))
+const recordEnd = (execution: Execution.Execution, rewind: RewindRecord): Effect.Effect<void> => {
+  const entry = Execution.nextEntry(execution, "Rewound", "", 0, encodeRewind(rewind))
+  const recorded = Effect.catchAll(execution.storage.rewind(execution.lease, entry, rewind), (error) =>
+    Execution.stop(execution, error)
+  )
   return Effect.zipRight(
     recorded,
-    live_.emit(live, () => ({ _tag: "RunRewound", source: { run: live.id }, point: rewind.point, by: rewind.by }))
+    Execution.emit(execution, () => ({
+      _tag: "RunRewound",
+      source: { run: execution.id },
+      point: rewind.point,
+      by: rewind.by
+    }))
   )
 }

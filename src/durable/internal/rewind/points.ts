@@ -1,6 +1,6 @@
 import type * as Decision from "../../../resilience/Decision.js"
 import type { Rewound } from "../../../storage/Storage.js"
-import { escape } from "../execution/execution.js"
+import { escapeName } from "../execution/execution.js"
 import type { Journal } from "../journal/journal.js"
 
 /** From where a point is looked for: the section around, and the transaction. */
@@ -61,13 +61,13 @@ const outwards = (section: string): ReadonlyArray<string> => {
 
 const stepPlaces = (journal: Journal, name: string, { section }: Here): ReadonlyArray<Place> => {
   for (const within of outwards(section)) {
-    const base = within + escape(name)
+    const base = within + escapeName(name)
     const uses = [...journal.steps.values()].filter(({ step }) => step === base || step.startsWith(`${base}#`))
     const last = uses.sort((a, b) => b.order - a.order)[0]
     if (last !== undefined)
       return [{ after: last.order - 1, within, point: `step "${last.step}"`, checkpoint: undefined }]
   }
-  const inSection = `/${escape(name)}`
+  const inSection = `/${escapeName(name)}`
   const anywhere = [...journal.steps.values()].filter(
     ({ step }) => step.endsWith(inSection) || step.includes(`${inSection}#`)
   )

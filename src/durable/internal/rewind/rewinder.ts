@@ -4,44 +4,46 @@ import * as Decision from "../../../resilience/Decision.js"
 import type { RewinderService, RewindRequest } from "../../../resilience/internal/kernel/runServices.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import { isWhole } from "../checkpoint/whole.js"
-import * as live_ from "../execution/execution.js"
-import * as Branch from "../execution/fiberTree.js"
-import * as Replays from "../execution/replay.js"
+import * as Execution from "../execution/execution.js"
+import * as FiberTree from "../execution/fiberTree.js"
+import * as Replay from "../execution/replay.js"
 import { type Journal, loadJournal } from "../journal/journal.js"
 import { encodeRewind } from "../journal/rewindLine.js"
 import { describe, obstacle, type Place, placesOf } from "./points.js"
 
-/** What strategies rewind: this run. */
-export const makeRewinder = (live: live_.LiveRun): RewinderService => ({
+/** Plans the rewinds of a run's strategies. */
+export const makeRewinder = (execution: Execution.Execution): RewinderService => ({
   plan: <R>(request: RewindRequest<R>) =>
     Effect.withFiberRuntime<Decision.Decision<never, RewindRefused>, never, R>((fiber) => {
-      if (live_.isEnding(live)) return Replays.never
-      const run = Context.get(fiber.currentContext as Context.Context<live_.Run>, live_.Run)
-      const by = `${request.strategy} to ${describe(request.point)} of ${Branch.stepOf(fiber) ?? (run.section === "" ? "the run" : run.section)}`
+      if (execution.lifecycle.isEnding) return Replay.never
+      const run = Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run)
+      const by = `${request.strategy} to ${describe(request.point)} of ${FiberTree.stepOf(fiber) ?? (run.section === "" ? "the run" : run.section)}`
       return Effect.gen(function* () {
-        const journal = yield* current(live)
+        const journal = yield* current(execution)
         const made = journal.rewinds.filter((rewind) => rewind.by === by).length
         if (made >= request.times) return Decision.exhausted
-        const found = yield* find(live, journal, request, run)
+        const found = yield* find(execution, journal, request, run)
         if (found instanceof RewindRefused) return Decision.instead(Effect.fail(found))
-        return { _tag: "Rewind" as const, begin: begin(live, found, by, request.reason) }
+        return { _tag: "Rewind" as const, begin: begin(execution, found, by, request.reason) }
       })
     })
 })
 
-/** The journal as it stands now, with what this execution has written. */
-const current = (live: live_.LiveRun): Effect.Effect<Journal> =>
-  Effect.catchAll(loadJournal(live.storage, { id: live.id, key: live.lease.key }), (error) => live_.stop(live, error))
+/** The journal as it is now, with the lines of this execution. */
+const current = (execution: Execution.Execution): Effect.Effect<Journal> =>
+  Effect.catchAll(loadJournal(execution.storage, { id: execution.id, key: execution.lease.key }), (error) =>
+    Execution.stop(execution, error)
+  )
 
 const find = <R>(
-  live: live_.LiveRun,
+  execution: Execution.Execution,
   journal: Journal,
-  { accepts = (id) => isWhole(live.storage, id), point }: RewindRequest<R>,
-  run: live_.RunService
+  { accepts = (id) => isWhole(execution.storage, id), point }: RewindRequest<R>,
+  run: Execution.RunService
 ): Effect.Effect<Place | RewindRefused, never, R> =>
   Effect.gen(function* () {
     const refused = (reason: RewindRefused["reason"], detail: string, where = describe(point)) =>
-      new RewindRefused({ run: live.id, point: where, reason, detail })
+      new RewindRefused({ run: execution.id, point: where, reason, detail })
     const places = placesOf(journal, point, run)
     if (places.length === 0) return refused("Unknown", "")
     const mustBeValid = point._tag === "Checkpoint" && point.valid === true
@@ -53,20 +55,21 @@ const find = <R>(
     return refused("Invalid", `None of ${places.length} checkpoints is valid; Checkpoint.validate says why.`)
   })
 
-/** Puts the rewind on record and leaves the body; `execute` does the rest. */
+/** Records the rewind and ends the body. The next pass over the body carries the rewind out. */
 const begin = (
-  live: live_.LiveRun,
+  execution: Execution.Execution,
   { after, point, within }: Place,
   by: string,
   reason: string
 ): Effect.Effect<never> =>
   Effect.uninterruptible(
     Effect.suspend(() => {
-      // Another one was quicker: this fiber ends with the body.
-      if (live_.isEnding(live)) return Effect.void
-      live.rewinding = true
-      const entry = live_.nextEntry(live, "RewindStarted", "", 0)
+      const { lifecycle } = execution
+      // Another fiber began a rewind before; this fiber ends with the body.
+      if (lifecycle.isEnding) return Effect.void
+      lifecycle.transition({ _tag: "Rewind" })
+      const entry = Execution.nextEntry(execution, "RewindStarted", "", 0)
       const payload = encodeRewind({ begun: entry.seq, after, within, by, point, reason })
-      return Effect.map(live_.appendAll(live, [{ ...entry, payload }]), () => live.halt())
+      return Effect.map(Execution.appendAll(execution, [{ ...entry, payload }]), () => lifecycle.interruptBody())
     })
-  ).pipe(Effect.zipRight(Replays.never))
+  ).pipe(Effect.zipRight(Replay.never))

@@ -14,9 +14,9 @@ import {
   type TransactorService
 } from "../../../transaction/Transactor.js"
 import { machineryOf, StepConflict } from "../../RunError.js"
-import * as live_ from "../execution/execution.js"
-import * as Branch from "../execution/fiberTree.js"
-import * as Replays from "../execution/replay.js"
+import * as Execution from "../execution/execution.js"
+import * as FiberTree from "../execution/fiberTree.js"
+import * as Replay from "../execution/replay.js"
 import type { RollbackRecord } from "../journal/journal.js"
 import { registering } from "./register.js"
 import { met, replayToEnd, undoAll, undoMet, unmet } from "./rollbackReplay.js"
@@ -36,8 +36,8 @@ import {
 export const durableTransactor: TransactorService = {
   run: <A, E, R>(self: Effect.Effect<A, E, R>, settings: TransactionSettings) =>
     Effect.withFiberRuntime((fiber): Effect.Effect<A, E | RollbackFailed<E>, Exclude<R, Transaction>> => {
-      const run = Context.getOption(fiber.currentContext, live_.Run)
-      if (Option.isNone(run) || Branch.stepOf(fiber) !== undefined) return inMemoryTransactor.run(self, settings)
+      const run = Context.getOption(fiber.currentContext, Execution.Run)
+      if (Option.isNone(run) || FiberTree.stepOf(fiber) !== undefined) return inMemoryTransactor.run(self, settings)
       // The value and the errors are those of the effect; the journal keeps the errors as they are.
       return durable(run.value, fiber, self as AnyEffect, settings) as Effect.Effect<A, E | RollbackFailed<E>, never>
     }),
@@ -46,36 +46,36 @@ export const durableTransactor: TransactorService = {
 
 /** A transaction of a run: every registration and every compensation is on record, so a crash only pauses it. */
 const durable = (
-  run: live_.RunService,
+  run: Execution.RunService,
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   self: AnyEffect,
   options: TransactionSettings
 ): AnyEffect =>
   Effect.uninterruptibleMask((restore) => {
-    const live = run.live
-    if (live.stopped !== undefined) return live_.stop(live, live.stopped)
-    const key = live_.enter(run, options.name, fiber)
-    if (key instanceof StepConflict) return live_.stop(live, key)
+    const execution = run.execution
+    if (execution.lifecycle.stopError !== undefined) return Execution.stop(execution, execution.lifecycle.stopError)
+    const key = Execution.claimKey(run, options.name, fiber)
+    if (key instanceof StepConflict) return Execution.stop(execution, key)
     const section = `${key}/`
-    live.order.met.add(section)
-    const within: live_.RunService = { ...run, section, transaction: section }
+    execution.replay.order.reached.add(section)
+    const within: Execution.RunService = { ...run, section, transaction: section }
     const inside = Effect.mapInputContext(self, (context: Context.Context<unknown>) =>
-      context.pipe(Context.add(live_.Run, within), Context.add(Transaction, registering(within)))
+      context.pipe(Context.add(Execution.Run, within), Context.add(Transaction, registering(within)))
     )
-    const use: Use = { live, section, options, inside, restore }
+    const use: Use = { execution, section, options, inside, restore }
     return Effect.ensuring(
       begin(use),
-      Effect.sync(() => live_.leave(run, options.name))
+      Effect.sync(() => Execution.releaseKey(run, options.name))
     )
   })
 
 const begin = (use: Use): AnyEffect =>
   Effect.suspend(() => {
-    const { live, section } = use
-    if (live.rewinding && !live.replays.size) return Replays.never
-    const record = live.journal.rollbacks.get(section)
+    const { execution, section } = use
+    if (execution.lifecycle.isEnding && !execution.replay.active.size) return Replay.never
+    const record = execution.journal.rollbacks.get(section)
     if (record === undefined) return fresh(use)
-    if (live.rewinding) return onlyMet(use, record)
+    if (execution.lifecycle.isEnding) return onlyMet(use, record)
     return record.status === "started" ? goOn(use, record) : again(use, record)
   })
 
@@ -84,43 +84,43 @@ const onlyMet = (use: Use, record: RollbackRecord): AnyEffect =>
   Effect.flatMap(toldBy(use, record), ({ cause, undone }) => {
     const meeting = record.status === "completed" ? Effect.void : met(use)
     const hasFailed = record.status !== "started" && record.reason !== "interrupted"
-    const end = hasFailed && cause !== undefined ? Effect.failCause(causeOf(use.section, cause, undone)) : Replays.never
+    const end = hasFailed && cause !== undefined ? Effect.failCause(causeOf(use.section, cause, undone)) : Replay.never
     return Effect.zipRight(Effect.zipRight(meeting, revert(use)), end)
   })
 
 const fresh = (use: Use): AnyEffect =>
   Effect.flatMap(Effect.exit(use.restore(use.inside)), (exit) => {
-    const { live, options, section } = use
+    const { execution, options, section } = use
     const machinery = Exit.isSuccess(exit) ? undefined : machineryOf(exit.cause)
-    if (machinery !== undefined) return live_.stop(live, machinery)
-    if (Exit.isSuccess(exit) || live_.isEnding(live) || !options.rollsBack(exit.cause)) return exit
-    const undos = pending(live.undoLog, section)
+    if (machinery !== undefined) return Execution.stop(execution, machinery)
+    if (Exit.isSuccess(exit) || execution.lifecycle.isEnding || !options.rollsBack(exit.cause)) return exit
+    const undos = pending(execution.rollback.log, section)
     const isEmpty = undos.length === 0 && unmet(use).length === 0
-    const reason = reasonOf(live, exit.cause)
+    const reason = reasonOf(execution, exit.cause)
     // The run goes on later; with nothing to undo from where it was, and past a pivot there is only forward.
     if (reason === "stopped" && (isEmpty || undos.some(({ pivot }) => pivot))) return exit
     if (isEmpty) return Effect.zipRight(revertAlone(use, reason, exit.cause), exit)
-    return live_.whileOpen(
-      live,
+    return Execution.whileRollingBack(
+      execution,
       Effect.flatMap(encodeCause(use, exit.cause), (cause) =>
         Effect.zipRight(
-          live_.append(live, "RollbackStarted", section, 0, JSON.stringify({ reason, cause })),
+          Execution.append(execution, "RollbackStarted", section, 0, JSON.stringify({ reason, cause })),
           Effect.flatMap(undoAll(use, reason), (undone) => ended(use, reason, exit.cause, undone))
         )
       )
     )
   })
 
-const reasonOf = (live: live_.LiveRun, cause: Cause.Cause<unknown>): Reason => {
+const reasonOf = (execution: Execution.Execution, cause: Cause.Cause<unknown>): Reason => {
   if (Cause.isDie(cause)) return "died"
   if (Cause.isFailure(cause)) return "failed"
-  return live.interrupted ? "stopped" : "interrupted"
+  return execution.lifecycle.isInterrupted ? "stopped" : "interrupted"
 }
 
 /** State is put back; who looks from outside must see that it was. */
 const revertAlone = (use: Use, reason: Reason, cause: Cause.Cause<unknown>) =>
   Effect.suspend(() =>
-    use.live.cells.isWritten(use.section)
+    use.execution.cells.isWritten(use.section)
       ? Effect.zipRight(recordEnd(use, reason, cause, { failures: [], remaining: [], pivot: undefined }), revert(use))
       : Effect.void
   )
@@ -131,7 +131,7 @@ const revertAlone = (use: Use, reason: Reason, cause: Cause.Cause<unknown>) =>
  */
 const again = (use: Use, record: RollbackRecord): AnyEffect =>
   Effect.flatMap(toldBy(use, record), ({ cause, undone }) => {
-    if (record.reason === "interrupted") return Effect.zipRight(revert(use), Replays.never)
+    if (record.reason === "interrupted") return Effect.zipRight(revert(use), Replay.never)
     if (cause !== undefined && record.reason !== "died") {
       // What could not be undone is met again, for a transaction around to try once more.
       const meeting = isClean(undone) ? Effect.void : met(use)
@@ -150,8 +150,8 @@ const again = (use: Use, record: RollbackRecord): AnyEffect =>
 /** Its process ended in the middle: what is left is undone, while the body waits where it was. */
 const goOn = (use: Use, record: RollbackRecord): AnyEffect =>
   Effect.flatten(
-    live_.whileOpen(
-      use.live,
+    Execution.whileRollingBack(
+      use.execution,
       Effect.flatMap(
         Effect.zip(toldBy(use, record), Effect.exit(undoMet(use, record.reason as Reason))),
         ([{ cause }, exit]) => (Exit.isFailure(exit) ? Effect.succeed(exit) : after(use, record, cause, exit.value))
@@ -170,7 +170,7 @@ const after = (
   const failed = cause ?? (natural !== undefined && Exit.isFailure(natural) ? natural.cause : undefined)
   if (record.reason === "interrupted" && isClean(undone)) {
     const end = recordEnd(use, "interrupted", Cause.interrupt(FiberId.none), undone)
-    return Effect.as(end, use.restore(Replays.never))
+    return Effect.as(end, use.restore(Replay.never))
   }
   if (failed !== undefined && record.reason !== "stopped") {
     return Effect.exit(ended(use, record.reason as Reason, failed, undone))

@@ -5,44 +5,47 @@ import type { CompensationSettings } from "../../../transaction/Compensation.js"
 import { noOutput, type Output } from "../../../transaction/Compensation.js"
 import type { AnyUndo, TransactionService } from "../../../transaction/Transactor.js"
 import { StepConflict } from "../../RunError.js"
-import * as live_ from "../execution/execution.js"
-import * as Branch from "../execution/fiberTree.js"
-import * as Replays from "../execution/replay.js"
+import * as Execution from "../execution/execution.js"
+import * as FiberTree from "../execution/fiberTree.js"
+import * as Replay from "../execution/replay.js"
 
 /** Registers compensations in the journal of a run, under keys of the section. */
-export const registering = (run: live_.RunService): TransactionService => ({
+export const registering = (run: Execution.RunService): TransactionService => ({
   memory: undefined,
   compensated: <A, E, R>(name: string, self: Effect.Effect<A, E, R>, undo: AnyUndo, settings: CompensationSettings) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.withFiberRuntime<A, E, R>((fiber) => {
-        const { live } = run
-        if (live.stopped !== undefined) return live_.stop(live, live.stopped)
-        const inside = Branch.stepOf(fiber)
+        const { execution } = run
+        if (execution.lifecycle.stopError !== undefined) return Execution.stop(execution, execution.lifecycle.stopError)
+        const inside = FiberTree.stepOf(fiber)
         if (inside !== undefined) return Effect.die(new CompensationInStep(name, inside))
         // The work may have sections of its own around it, inside of the transaction's.
-        const here = Context.getOption(fiber.currentContext, live_.Run)
+        const here = Context.getOption(fiber.currentContext, Execution.Run)
         const current = Option.isSome(here) ? here.value : run
-        const key = live_.enter(current, name, fiber)
-        if (key instanceof StepConflict) return live_.stop(live, key)
-        const leave = Effect.sync(() => live_.leave(current, name))
-        const known = live.journal.undos.has(key)
+        const key = Execution.claimKey(current, name, fiber)
+        if (key instanceof StepConflict) return Execution.stop(execution, key)
+        const leave = Effect.sync(() => Execution.releaseKey(current, name))
+        const known = execution.journal.undos.has(key)
         const section = `${key}/`
-        const parks = live.rewinding || Replays.find(live.replays, key) !== undefined
-        if (parks && !known) return Effect.ensuring(Replays.park(live.replays, key, false), leave)
+        const parks = Execution.isReplayOnly(execution, key)
+        if (parks && !known) return Effect.ensuring(Replay.park(execution.replay.active, key, false), leave)
         const output = noOutput()
-        const entry = known ? undefined : live_.nextEntry(live, "UndoRegistered", key, 0)
+        const entry = known ? undefined : Execution.nextEntry(execution, "UndoRegistered", key, 0)
         const order = entry?.seq ?? 0
         const context = fiber.currentContext
-        const registered = Effect.map(entry === undefined ? Effect.void : live_.appendAll(live, [entry]), () => {
-          register(live, { key, order, undo, settings, output, pivot: false, context })
-          Replays.meet(live.replays, key)
-        })
+        const registered = Effect.map(
+          entry === undefined ? Effect.void : Execution.appendAll(execution, [entry]),
+          () => {
+            register(execution, { key, order, undo, settings, output, pivot: false, context })
+            Replay.reached(execution.replay.active, key)
+          }
+        )
         // Without steps inside nobody could tell what the work has done: where nothing is begun it is not either.
-        const hasSteps = [...live.journal.steps.keys()].some((step) => step.startsWith(section))
-        const inSection = Effect.provideService(self, live_.Run, { ...current, section }) as Effect.Effect<A, E, R>
+        const hasSteps = [...execution.journal.steps.keys()].some((step) => step.startsWith(section))
+        const inSection = Effect.provideService(self, Execution.Run, { ...current, section }) as Effect.Effect<A, E, R>
         const work: Effect.Effect<A, E, R> =
           parks && !hasSteps
-            ? Replays.park(live.replays, key, true)
+            ? Replay.park(execution.replay.active, key, true)
             : Effect.map(restore(inSection), (value) => {
                 output.value = Option.some(value)
                 return value
@@ -73,17 +76,17 @@ interface Registration {
 }
 
 /** What is to be undone, and by what, is known from here on. */
-export const register = (live: live_.LiveRun, registration: Registration): void => {
+export const register = (execution: Execution.Execution, registration: Registration): void => {
   const { context, key, output, pivot, settings, undo } = registration
-  const record = live.journal.undos.get(key)
+  const record = execution.journal.undos.get(key)
   const run = (attempt: number) =>
     Effect.withFiberRuntime<unknown, unknown>((fiber) => {
       // In here steps are not steps of the run. State is put back by the rollback itself, so what is written to it is dropped.
-      Branch.working(fiber, key)
-      live.cells.working.set(key, [])
+      FiberTree.enterStep(fiber, key)
+      execution.cells.working.set(key, [])
       const toUndo = {
         output: output.value as Option.Option<never>,
-        idempotencyKey: live_.idempotencyKey(live, key),
+        idempotencyKey: Execution.idempotencyKey(execution, key),
         attempt
       }
       // The types of the step say what it takes and needs; both are here.
@@ -92,11 +95,11 @@ export const register = (live: live_.LiveRun, registration: Registration): void 
           Effect.suspend(() => undo?.(toUndo) ?? Effect.void),
           context
         ) as Effect.Effect<unknown, unknown>,
-        Effect.sync(() => live.cells.working.delete(key))
+        Effect.sync(() => execution.cells.working.delete(key))
       )
     })
-  const order = live.journal.undos.get(key)?.order ?? live.journal.steps.get(key)?.order ?? registration.order
-  live.undoLog.set(key, {
+  const order = execution.journal.undos.get(key)?.order ?? execution.journal.steps.get(key)?.order ?? registration.order
+  execution.rollback.log.set(key, {
     key,
     order,
     pivot,

@@ -2,8 +2,8 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { pending, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
-import * as Replays from "../execution/replay.js"
-import { knownOf } from "../journal/journal.js"
+import * as Replay from "../execution/replay.js"
+import { knownKeys } from "../journal/journal.js"
 import { journaled } from "./journaled.js"
 import { type Reason, type Use, undo } from "./rollbackUse.js"
 
@@ -11,7 +11,7 @@ import { type Reason, type Use, undo } from "./rollbackUse.js"
 export const met = (use: Use): Effect.Effect<void, never, unknown> =>
   replaying(use, (replay) =>
     Effect.flatMap(Effect.fork(Effect.interruptible(use.inside)), (body) =>
-      Effect.ensuring(Effect.interruptible(Replays.settle(replay, body)), Fiber.interrupt(body))
+      Effect.ensuring(Effect.interruptible(Replay.awaitReached(replay, body)), Fiber.interrupt(body))
     )
   )
 
@@ -23,15 +23,15 @@ export const replayToEnd = (use: Use) =>
   )
 
 /** What an earlier process had begun and this one did not come by, such as the loser of a race. */
-export const unmet = ({ live, section }: Use): ReadonlyArray<string> =>
-  knownOf(live.journal).flatMap(([key, { isNeeded }]) =>
-    isNeeded && key.startsWith(section) && !live.undoLog.has(key) ? [key] : []
+export const unmet = ({ execution, section }: Use): ReadonlyArray<string> =>
+  knownKeys(execution.journal).flatMap(([key, { isRequired }]) =>
+    isRequired && key.startsWith(section) && !execution.rollback.log.has(key) ? [key] : []
   )
 
 /** What was not met yet is met first, in a replay in the order of the journal. */
 export const undoAll = (use: Use, reason: Reason): Effect.Effect<RollbackResult, never, unknown> => {
   if (unmet(use).length === 0) return undo(use, reason)
-  for (const key of use.live.uses.keys()) if (key.startsWith(use.section)) use.live.uses.delete(key)
+  for (const key of use.execution.keys.uses.keys()) if (key.startsWith(use.section)) use.execution.keys.uses.delete(key)
   return Effect.map(undoMet(use, reason), ({ undone }) => undone)
 }
 
@@ -40,28 +40,28 @@ export const undoMet = (use: Use, reason: Reason) =>
   replaying(use, (replay) =>
     Effect.flatMap(Effect.fork(Effect.interruptible(use.inside)), (body) =>
       Effect.gen(function* () {
-        yield* Effect.exit(Effect.interruptible(Replays.settle(replay, body)))
-        yield* Replays.turns(body, () => false)
+        yield* Effect.exit(Effect.interruptible(Replay.awaitReached(replay, body)))
+        yield* Replay.yieldTurns(body, () => false)
         const natural = body.unsafePoll() ?? undefined
         const undone = yield* undo(use, reason)
         yield* Fiber.interrupt(body)
         // A finalizer of the body may have met more.
         const late = yield* rollback(
-          use.live.undoLog,
+          use.execution.rollback.log,
           { within: use.section, only: untried(use, undone) },
-          journaled(use.live)
+          journaled(use.execution)
         )
-        const remaining = [...new Set([...undone.remaining, ...late.remaining, ...Replays.neededOf(replay)])]
+        const remaining = [...new Set([...undone.remaining, ...late.remaining, ...Replay.unreached(replay)])]
         const failures = [...undone.failures, ...late.failures]
         return { exit: natural, undone: { failures, remaining, pivot: undone.pivot ?? late.pivot } }
       })
     )
   )
 
-const untried = ({ live, section }: Use, { failures }: RollbackResult): ReadonlySet<string> => {
+const untried = ({ execution, section }: Use, { failures }: RollbackResult): ReadonlySet<string> => {
   const failed = new Set(failures.map(({ undo }) => undo))
   return new Set(
-    pending(live.undoLog, section)
+    pending(execution.rollback.log, section)
       .map(({ key }) => key)
       .filter((key) => !failed.has(key))
   )
@@ -69,14 +69,14 @@ const untried = ({ live, section }: Use, { failures }: RollbackResult): Readonly
 
 /** Nothing is begun within the section while this runs. */
 const replaying = <A, E, R>(
-  { live, section }: Use,
-  body: (replay: Replays.Replay) => Effect.Effect<A, E, R>
+  { execution, section }: Use,
+  body: (replay: Replay.Replay) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
-    const replay = Replays.make(section, knownOf(live.journal))
-    live.replays.add(replay)
+    const replay = Replay.make(section, knownKeys(execution.journal))
+    execution.replay.active.add(replay)
     return Effect.ensuring(
       body(replay),
-      Effect.sync(() => live.replays.delete(replay))
+      Effect.sync(() => execution.replay.active.delete(replay))
     )
   })

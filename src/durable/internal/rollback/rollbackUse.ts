@@ -4,8 +4,8 @@ import type { Restore } from "../../../storage/Storage.js"
 import { causeOf, isClean, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
 import type { UndoFailure } from "../../../transaction/RollbackFailed.js"
 import type { TransactionSettings } from "../../../transaction/Transactor.js"
-import * as live_ from "../execution/execution.js"
-import { giveUp } from "../execution/replayOrder.js"
+import * as Execution from "../execution/execution.js"
+import { acceptDivergence } from "../execution/replayOrder.js"
 import { causeCodec, undoCodec } from "../journal/codec.js"
 import { forget, type RollbackRecord } from "../journal/journal.js"
 import { encodeRewind } from "../journal/rewindLine.js"
@@ -18,7 +18,7 @@ export type Reason = "failed" | "interrupted" | "died" | "stopped"
 
 /** One use of a transaction within a run. */
 export interface Use {
-  readonly live: live_.LiveRun
+  readonly execution: Execution.Execution
   readonly section: string
   readonly options: TransactionSettings
   /** The transaction's body, with the section around it. */
@@ -27,24 +27,27 @@ export interface Use {
 }
 
 /** For a process that takes over: it fails as this one did. What the workflow cannot write it finds out again. */
-export const encodeCause = ({ live }: Use, cause: Cause.Cause<unknown>): Effect.Effect<string | undefined> =>
+export const encodeCause = ({ execution }: Use, cause: Cause.Cause<unknown>): Effect.Effect<string | undefined> =>
   // The workflow's schema needs what the workflow needs, and that is here.
-  Effect.orElseSucceed(causeCodec(live.error).encode(cause), () => undefined) as Effect.Effect<string | undefined>
+  Effect.orElseSucceed(causeCodec(execution.error).encode(cause), () => undefined) as Effect.Effect<string | undefined>
 
-export const revert = ({ live, section }: Use) => Effect.sync(() => live.cells.revert(section))
+export const revert = ({ execution, section }: Use) => Effect.sync(() => execution.cells.revert(section))
 
 export const undo = (use: Use, reason: Reason): Effect.Effect<RollbackResult> => {
-  const { live, section } = use
-  const source = { run: live.id, step: section }
-  return live_
-    .emit(live, () => ({ _tag: "RollbackStarted", source, transaction: section, reason }))
-    .pipe(
-      Effect.zipRight(revert(use)),
-      Effect.zipRight(rollback(live.undoLog, { within: section }, journaled(live))),
-      Effect.tap((undone) =>
-        live_.emit(live, () => ({ _tag: "RollbackEnded", source, transaction: section, clean: isClean(undone) }))
-      )
+  const { execution, section } = use
+  const source = { run: execution.id, step: section }
+  return Execution.emit(execution, () => ({ _tag: "RollbackStarted", source, transaction: section, reason })).pipe(
+    Effect.zipRight(revert(use)),
+    Effect.zipRight(rollback(execution.rollback.log, { within: section }, journaled(execution))),
+    Effect.tap((undone) =>
+      Execution.emit(execution, () => ({
+        _tag: "RollbackEnded",
+        source,
+        transaction: section,
+        clean: isClean(undone)
+      }))
     )
+  )
 }
 
 /** What the rollback came to, on record before the program sees it. */
@@ -62,10 +65,10 @@ export const recordEnd = (
   cause: Cause.Cause<unknown>,
   undone: RollbackResult
 ): Effect.Effect<void> => {
-  const { live, section } = use
+  const { execution, section } = use
   return Effect.flatMap(Effect.zip(encodeCause(use, cause), encodeUndone(undone)), ([cause, undone]) =>
-    live_.append(
-      live,
+    Execution.append(
+      execution,
       undone.failures.length === 0 && undone.pivot === null && undone.remaining.length === 0
         ? "RolledBack"
         : "RollbackFailed",
@@ -73,7 +76,7 @@ export const recordEnd = (
       0,
       JSON.stringify({ reason, cause, ...undone })
     )
-  ).pipe(Effect.tap(() => Effect.sync(() => live.closed.add(section))))
+  ).pipe(Effect.tap(() => Effect.sync(() => execution.rollback.ended.add(section))))
 }
 
 const encodeUndone = ({ failures, pivot, remaining }: RollbackResult) =>
@@ -88,22 +91,24 @@ const encodeUndone = ({ failures, pivot, remaining }: RollbackResult) =>
 type Encoded = Effect.Effect<string | undefined, unknown>
 
 /** Everything was undone: the transaction begins anew, when the run is executed again or at once. */
-export const forgetAll = ({ live, section }: Use, reason: string): Effect.Effect<void> => {
+export const forgetAll = ({ execution, section }: Use, reason: string): Effect.Effect<void> => {
   const rewound = { after: 0, within: section }
   const point = `the start of transaction "${section}"`
   const payload = encodeRewind({ ...rewound, begun: 0, by: section, point, reason })
-  const entry = live_.nextEntry(live, "Rewound", "", 0, payload)
+  const entry = Execution.nextEntry(execution, "Rewound", "", 0, payload)
   return Effect.zipRight(
-    Effect.catchAll(live.storage.rewind(live.lease, entry, rewound), (error) => live_.stop(live, error)),
+    Effect.catchAll(execution.storage.rewind(execution.lease, entry, rewound), (error) =>
+      Execution.stop(execution, error)
+    ),
     Effect.sync(() => {
-      live.closed.add(section)
-      forget(live.journal, rewound)
+      execution.rollback.ended.add(section)
+      forget(execution.journal, rewound)
       // It may take another way this time, and so may what comes after it.
-      giveUp(live)
-      for (const keys of [live.uses, live.undoLog]) {
+      acceptDivergence(execution)
+      for (const keys of [execution.keys.uses, execution.rollback.log]) {
         for (const key of keys.keys()) if (key.startsWith(section)) keys.delete(key)
       }
-      live.cells.revert(section)
+      execution.cells.revert(section)
     })
   )
 }
@@ -125,7 +130,7 @@ export const toldBy = (use: Use, { payload }: RollbackRecord): Effect.Effect<Tol
 
 const decodeUndo = (text: string) => undoCodec().decode(text) as Effect.Effect<Cause.Cause<unknown>, unknown>
 
-const decodeCause = ({ live }: Use, text: string): Effect.Effect<Cause.Cause<unknown> | undefined> =>
-  Effect.orElseSucceed(causeCodec(live.error).decode(text), () => undefined) as Effect.Effect<
+const decodeCause = ({ execution }: Use, text: string): Effect.Effect<Cause.Cause<unknown> | undefined> =>
+  Effect.orElseSucceed(causeCodec(execution.error).decode(text), () => undefined) as Effect.Effect<
     Cause.Cause<unknown> | undefined
   >

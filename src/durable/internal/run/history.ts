@@ -6,17 +6,24 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Storage from "../../../storage/Storage.js"
-import { ReplayMismatch, type RunError, RunMismatch, RunNotFound } from "../../RunError.js"
-import { byCaller, type LiveRun } from "../execution/execution.js"
-import * as Replays from "../execution/replay.js"
-import { unmetAtEnd } from "../execution/replayOrder.js"
+import { ReplayMismatch, type RunError, RunNotFound } from "../../RunError.js"
+import { byCaller, type Execution } from "../execution/execution.js"
+import * as Replay from "../execution/replay.js"
+import { missingAtEnd } from "../execution/replayOrder.js"
 import { valueCodec } from "../journal/codec.js"
-import { knownOf } from "../journal/journal.js"
-import { inputOfRun } from "../rewind/fromOutside.js"
-import { isAnswered } from "../step/answerStep.js"
-import { type AnyDefinition, bodyOf, makeLive, readSteps } from "./execute.js"
+import { knownKeys } from "../journal/journal.js"
+import { isAnswered } from "../step/replayStep.js"
+import { type AnyDefinition, type AnyEffect, bodyOf, makeExecution, readJournalOf } from "./advance.js"
+import { otherWorkflow } from "./execute.js"
+import { inputOfRun } from "./rewindRun.js"
 
-/** A run with its whole journal, to be kept in a file. */
+/**
+ * A run with its whole journal, as JSON can hold it. `Testing.replay` checks
+ * whether changed code still fits it.
+ *
+ * @since 0.1.0
+ * @category versions
+ */
 export const History = Schema.Struct({
   format: Schema.Literal(1),
   run: Schema.Struct({
@@ -41,6 +48,10 @@ export const History = Schema.Struct({
   )
 })
 
+/**
+ * @since 0.1.0
+ * @category versions
+ */
 export type History = typeof History.Type
 
 export const history = Effect.fnUntraced(function* (id: string) {
@@ -52,50 +63,48 @@ export const history = Effect.fnUntraced(function* (id: string) {
   return { format: 1, run: { id, workflow, version, input, labels, outcome }, journal } satisfies History
 })
 
-/** How far a program came with a journal, without running anything. */
+/** How far a program comes with a journal, without running a step. */
 export interface Replayed {
-  /** Steps that were answered. */
+  /** Steps whose recorded result was returned. */
   readonly answered: number
   /** `open`: the journal ends before the program does. */
   readonly end: "completed" | "failed" | "open"
 }
 
-/** Runs the body against a journal; nothing is begun. */
+/** Runs the body against a journal. No step runs. */
 export const replay = (definition: AnyDefinition, { journal, run }: History) =>
   Effect.scoped(
     Effect.gen(function* () {
-      if (run.workflow !== definition.name) {
-        const { id, workflow } = run
-        return yield* new RunMismatch({ run: id, field: "workflow", recorded: workflow, given: definition.name })
-      }
+      if (run.workflow !== definition.name) return yield* otherWorkflow(run, definition)
       const storage = yield* Storage.make(Storage.memoryStore(), { owner: "replay" })
       const opened = yield* storage.open(run, (effect) => effect)
       // A new run in a store of its own is always created.
       if (opened._tag !== "Created") return yield* Effect.die("the store was not empty")
-      // JSON drops what is undefined.
+      // JSON drops undefined payloads.
       yield* storage.append(
         opened.lease,
         journal.map((entry) => ({ ...entry, payload: entry.payload }))
       )
       const input = yield* inputOfRun(definition, opened.run)
-      const known = yield* readSteps(storage, opened.lease)
-      const how = { ...byCaller, isReplay: true }
-      const live = yield* makeLive(storage, definition, run.id, opened.lease, known, how)
-      const exit = yield* replayed(live, bodyOf(live, definition, input))
-      if (live.stopped !== undefined) return yield* live.stopped
-      if (run.outcome !== undefined && exit === undefined) return yield* beyondTheEnd(run)
-      // A defect leaves a run open, as it does when it is executed.
+      const { lease } = opened
+      const mode = { ...byCaller, isReplay: true }
+      const execution = yield* makeExecution({ storage, definition, lease, mode }, yield* readJournalOf(storage, lease))
+      const exit = yield* replayed(execution, bodyOf(execution, definition, input))
+      const { stopError } = execution.lifecycle
+      if (stopError !== undefined) return yield* stopError
+      if (run.outcome !== undefined && exit === undefined) return yield* stepAfterOutcome(run)
+      // A defect leaves the run open, as it does in an execution.
       if (exit === undefined || (Exit.isFailure(exit) && Cause.isDie(exit.cause))) {
-        return { answered: answeredOf(live), end: "open" } satisfies Replayed
+        return { answered: answeredOf(execution), end: "open" } satisfies Replayed
       }
-      const mismatch = unmetAtEnd(live) ?? (yield* otherOutcome(definition, run, exit))
+      const mismatch = missingAtEnd(execution) ?? (yield* otherOutcome(definition, run, exit))
       if (mismatch !== undefined) return yield* mismatch
-      return { answered: answeredOf(live), end: Exit.isSuccess(exit) ? "completed" : "failed" } satisfies Replayed
+      return { answered: answeredOf(execution), end: Exit.isSuccess(exit) ? "completed" : "failed" } satisfies Replayed
     })
   ) as Effect.Effect<Replayed, RunError, unknown>
 
-/** The run has ended, and the program wants more of it. */
-const beyondTheEnd = ({ id, outcome }: History["run"]) =>
+/** The run has an outcome, but the program begins another step. */
+const stepAfterOutcome = ({ id, outcome }: History["run"]) =>
   new ReplayMismatch({
     run: id,
     reason: "Unexpected",
@@ -103,28 +112,28 @@ const beyondTheEnd = ({ id, outcome }: History["run"]) =>
     found: "something after it"
   })
 
-const answeredOf = ({ journal, replays }: LiveRun): number => {
-  const [replay] = replays
+const answeredOf = ({ journal, replay: { active } }: Execution): number => {
+  const [replay] = active
   return [...journal.steps.values()].filter((record) => isAnswered(record) && replay?.missing.has(record.step) !== true)
     .length
 }
 
-/** Up to the end of the body, or as far as the journal goes. */
-const replayed = (live: LiveRun, body: Effect.Effect<unknown, unknown, unknown>) =>
+/** The exit of the body, or undefined where the journal ends before. */
+const replayed = (execution: Execution, body: AnyEffect) =>
   Effect.gen(function* () {
-    const replay = Replays.make("", knownOf(live.journal))
-    live.replays.add(replay)
+    const replay = Replay.make("", knownKeys(execution.journal))
+    execution.replay.active.add(replay)
     const fiber = yield* Effect.fork(body)
-    live.halt = () => fiber.unsafeInterruptAsFork(FiberId.none)
-    yield* Replays.settle(replay, fiber)
-    // What needs nobody else comes to its end by itself.
-    yield* Replays.turns(fiber, () => false)
+    execution.lifecycle.interruptBody = () => fiber.unsafeInterruptAsFork(FiberId.none)
+    yield* Replay.awaitReached(replay, fiber)
+    // A body that waits for no other fiber can still end.
+    yield* Replay.yieldTurns(fiber, () => false)
     const exit = fiber.unsafePoll()
     yield* Fiber.interrupt(fiber)
     return exit ?? undefined
   })
 
-/** A run that has ended ends with the same status, and with the same value. */
+/** A replay must end with the recorded status and value. */
 const otherOutcome = (definition: AnyDefinition, run: History["run"], exit: Exit.Exit<unknown, unknown>) =>
   Effect.gen(function* () {
     if (run.outcome === undefined) return undefined

@@ -5,11 +5,11 @@ import * as Schema from "effect/Schema"
 import type { Plan } from "../../../resilience/internal/kernel/recovery.js"
 import type { Recorded } from "../../../resilience/Recovery.js"
 import { BulkheadFull, CircuitOpen, RecoveryExhausted } from "../../../resilience/RecoveryError.js"
-import { escape } from "../execution/execution.js"
+import { escapeName } from "../execution/execution.js"
 import { Defect } from "../journal/defect.js"
 import { define } from "../step/definition.js"
+import { LeftOpen } from "../step/recordResult.js"
 import { runStep } from "../step/runStep.js"
-import { LeftOpen } from "../step/settleStep.js"
 import { execute } from "./execute.js"
 
 /** What a promise was rejected with. */
@@ -32,7 +32,7 @@ export const persist = (success: Schema.Schema.Any, ownError: Schema.Schema.All)
     const body = () => runStep(step, undefined)
     const workflow = { name, version: "1", input: Schema.Void, success, error, body }
     // The step needs what the attempt needs, and the run provides the rest.
-    const run = execute(workflow as never, { id: `${escape(name)}/${id}`, input: undefined, labels })
+    const run = execute(workflow as never, { id: `${escapeName(name)}/${id}`, input: undefined, labels })
     return Effect.catchSomeDefect(run, (defect) =>
       defect instanceof LeftOpen ? Option.some(Effect.fail(defect.error)) : Option.none()
     )

@@ -14,8 +14,7 @@ import type {
 } from "../../Workflow.js"
 import { type Journal, loadJournal, type RollbackRecord, type StepRecord, type WaitRecord } from "../journal/journal.js"
 import type { RewindRecord } from "../journal/rewindLine.js"
-import { idOf } from "../wait/waitId.js"
-import { readWaiting } from "../wait/waiting.js"
+import { readWaiting, waitId } from "../wait/waiting.js"
 
 export const status = function* (id: string) {
   const storage = yield* Storage.Storage
@@ -61,7 +60,7 @@ const summary = (run: Storage.Run, now: number): RunSummary => ({
 })
 
 const waitStatus = ({ about, end, key, kind, startedAt, to, until }: WaitRecord, journal: Journal): WaitStatus => ({
-  id: idOf(journal, key),
+  id: waitId(journal, key),
   kind,
   about,
   to: Option.fromNullable(to),

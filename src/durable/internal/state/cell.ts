@@ -38,8 +38,8 @@ const orStop =
       const run = Context.getOption(fiber.currentContext, Run)
       const record = `state "${address.name}"`
       if (Option.isNone(run)) return Effect.die(new JournalError({ reason, run: undefined, record, cause }))
-      const { id, live } = run.value
-      return stop(live, new JournalError({ reason, run: id, record, cause }))
+      const { id, execution } = run.value
+      return stop(execution, new JournalError({ reason, run: id, record, cause }))
     })
 
 /** Decoded anew each time, so that nobody shares it; and so is the initial value. */

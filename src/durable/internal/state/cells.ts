@@ -1,68 +1,16 @@
 import * as Effect from "effect/Effect"
-import type { Entry, Restore } from "../../../storage/Storage.js"
-import type { LiveRun } from "../execution/execution.js"
+import type { Entry } from "../../../storage/Storage.js"
+import type { CellListener, Cells, Past, Write } from "../execution/cells.js"
 import { nextEntry } from "../execution/execution.js"
 import type { Journal } from "../journal/journal.js"
 
-/** One value a cell was given. Kept as text, so that nobody shares it. */
-export interface Write {
-  /** Its place in the journal; what is highest holds. */
-  readonly seq: number
-  /** The key it was written under, with the sections around it. */
-  readonly key: string
-  readonly text: string | undefined
-  readonly at: number
-}
-
-/** What a step has written and not yet recorded. */
-export interface PendingWrite {
-  readonly cell: string
-  readonly text: string | undefined
-  readonly at: number
-  /** The newest write it was made from. */
-  readonly base: number
-  /** How to make it again, if another step has written meanwhile. */
-  readonly next: (current: Past | undefined) => Effect.Effect<string | undefined, unknown>
-}
-
-interface Past {
-  readonly text: string | undefined
-  readonly at: number
-}
-
-/** The cells of a run: what was written, in the order of the journal. */
-export interface Cells {
-  /** Oldest first. */
-  readonly writes: (cell: string) => ReadonlyArray<Write>
-  readonly apply: (cell: string, write: Write) => void
-  readonly isWritten: (section: string) => boolean
-  /** Takes back what was written within a section. */
-  readonly revert: (section: string) => void
-  /** One change of a cell after the other: the next one is made from what the one before has left. */
-  readonly alone: <A, E, R>(cell: string, change: Effect.Effect<A, E, R>, restore?: Restore) => Effect.Effect<A, E, R>
-  /** What an earlier process recorded as written by this step holds from now on. */
-  readonly meet: (step: string) => void
-  /** The lines for what a step has written, which holds from now on. */
-  readonly commit: (live: LiveRun, step: string, pending: Array<PendingWrite>) => ReadonlyArray<Entry>
-  /** Makes what a step has written again where others have written since; to be called right before `commit`. */
-  readonly rebase: (pending: Array<PendingWrite>) => Effect.Effect<void, unknown>
-  /** What the steps that run now have written; by key. */
-  readonly working: Map<string, Array<PendingWrite>>
-  /** A cell that is kept elsewhere has changed. */
-  readonly tell: (cell: string, written: Past) => void
-  /** Calls back with every change of a cell; answers how to stop it. */
-  readonly listen: (cell: string, listener: Listener) => () => void
-}
-
-type Listener = (written: Past | undefined) => void
-
 export const make = (journal: Journal): Cells => {
   const all = new Map<string, Array<Write>>()
-  const listeners = new Map<string, Set<Listener>>()
+  const listeners = new Map<string, Set<CellListener>>()
   const turns = new Map<string, Effect.Semaphore>()
   const recorded = byStep(journal)
 
-  const tell = (cell: string, written: Past | undefined = all.get(cell)?.at(-1)) => {
+  const notify = (cell: string, written: Past | undefined = all.get(cell)?.at(-1)) => {
     for (const listener of listeners.get(cell) ?? []) listener(written)
   }
 
@@ -72,12 +20,12 @@ export const make = (journal: Journal): Cells => {
     if (writes.some(({ key, seq }) => seq === write.seq && key === write.key)) return
     const later = writes.findIndex(({ seq }) => seq > write.seq)
     writes.splice(later === -1 ? writes.length : later, 0, write)
-    tell(cell)
+    notify(cell)
   }
 
   return {
     apply,
-    tell,
+    notify,
     writes: (cell) => all.get(cell) ?? [],
     isWritten: (section) => [...all.values()].some((writes) => writes.some(({ key }) => key.startsWith(section))),
     revert: (section) => {
@@ -85,7 +33,7 @@ export const make = (journal: Journal): Cells => {
         const kept = writes.filter(({ key }) => !key.startsWith(section))
         if (kept.length === writes.length) continue
         all.set(cell, kept)
-        tell(cell)
+        notify(cell)
       }
     },
     alone: (cell, change, restore = (effect) => effect) =>
@@ -97,13 +45,13 @@ export const make = (journal: Journal): Cells => {
           return Effect.zipRight(take, Effect.ensuring(mine(change), known.release(1)))
         })
       }),
-    meet: (step) => {
+    applyRecorded: (step) => {
       for (const { cell, write } of recorded.get(step) ?? []) apply(cell, write)
     },
-    commit: (live, step, pending) =>
+    commit: (execution, step, pending) =>
       pending.splice(0).map(({ at, cell, text }, i) => {
-        const key = `${step}@${cell}#${live.lastSeq + i}`
-        const entry = nextEntry(live, "StateSet", key, 0, encodeWrite({ cell, text, step }), at)
+        const key = `${step}@${cell}#${execution.lastSeq + i}`
+        const entry = nextEntry(execution, "StateSet", key, 0, encodeWrite({ cell, text, step }), at)
         apply(cell, { seq: entry.seq, key, text, at })
         return entry
       }),
@@ -126,7 +74,7 @@ export const make = (journal: Journal): Cells => {
       }),
     working: new Map(),
     listen: (cell, listener) => {
-      const known = listeners.get(cell) ?? new Set<Listener>()
+      const known = listeners.get(cell) ?? new Set<CellListener>()
       listeners.set(cell, known.add(listener))
       return () => known.delete(listener)
     }

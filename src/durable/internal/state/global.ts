@@ -1,7 +1,8 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { FullSnapshot } from "../../../storage/Storage.js"
-import * as live_ from "../execution/execution.js"
+import type { RunError } from "../../RunError.js"
+import * as Execution from "../execution/execution.js"
 import { encodeWrite } from "./cells.js"
 import type { Next, Written } from "./service.js"
 
@@ -15,10 +16,10 @@ const writesOf = new Map<string, number>()
  * Cells shared by all runs of a storage. Each value is a snapshot that belongs
  * to no run, saved only if it follows the one it was made from.
  */
-export const globalCells = (live: live_.LiveRun) => {
-  const { clock, storage } = live
-  const orStop = <A, E extends live_.LiveRun["stopped"] & {}>(effect: Effect.Effect<A, E>): Effect.Effect<A> =>
-    Effect.catchAll(effect, (error) => live_.stop(live, error))
+export const globalCells = (execution: Execution.Execution) => {
+  const { clock, storage } = execution
+  const orStop = <A, E extends RunError>(effect: Effect.Effect<A, E>): Effect.Effect<A> =>
+    Effect.catchAll(effect, (error) => Execution.stop(execution, error))
 
   const newest = (name: string) => orStop(storage.newest({ run: null, name: nameOf(name) }))
 
@@ -30,9 +31,9 @@ export const globalCells = (live: live_.LiveRun) => {
         const entry =
           key === undefined
             ? undefined
-            : live_.nextEntry(live, "StateSet", key, 0, encodeWrite({ cell: name, text }), at)
+            : Execution.nextEntry(execution, "StateSet", key, 0, encodeWrite({ cell: name, text }), at)
         const saved = storage.save(toSnapshot(name, text, at), {
-          lease: live.lease,
+          lease: execution.lease,
           after: current?.key ?? 0,
           entry: entry && (() => entry)
         })
@@ -44,7 +45,7 @@ export const globalCells = (live: live_.LiveRun) => {
     })
 
   const wasSaved = (name: string, written: Written): Effect.Effect<void> => {
-    live.cells.tell(nameOf(name), written)
+    execution.cells.notify(nameOf(name), written)
     return trim(name)
   }
 

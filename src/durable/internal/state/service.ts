@@ -2,12 +2,13 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { StepConflict } from "../../RunError.js"
-import * as live_ from "../execution/execution.js"
-import * as Branch from "../execution/fiberTree.js"
-import * as Replays from "../execution/replay.js"
-import { giveUp } from "../execution/replayOrder.js"
+import type { Cells, PendingWrite, Write } from "../execution/cells.js"
+import * as Execution from "../execution/execution.js"
+import * as FiberTree from "../execution/fiberTree.js"
+import * as Replay from "../execution/replay.js"
+import { acceptDivergence } from "../execution/replayOrder.js"
 import { emptyJournal } from "../journal/journal.js"
-import { type Cells, decodeWrite, encodeWrite, make as makeCells, type PendingWrite, type Write } from "./cells.js"
+import { decodeWrite, encodeWrite, make as makeCells } from "./cells.js"
 import { globalCells, nameOf } from "./global.js"
 
 /** Which cell, and whose. */
@@ -67,48 +68,48 @@ const newestFirst = (writes: ReadonlyArray<Write>, limit: number): ReadonlyArray
   limit <= 0 ? [] : writes.slice(-limit).reverse()
 
 /** The cells of a run: in its journal, and put back by whatever undoes a part of it. */
-export const cellsOf = (live: live_.LiveRun): CellsService => {
-  const shared = globalCells(live)
+export const cellsOf = (execution: Execution.Execution): CellsService => {
+  const shared = globalCells(execution)
   return {
     history: (address, limit) =>
       address.scope === "global"
         ? // What others write decides where the program goes from here.
           Effect.suspend(() => {
-            giveUp(live)
+            acceptDivergence(execution)
             return shared.history(address.name, limit)
           })
         : here((run, step) => {
             const cell = cellOf(run, address)
-            const pending = (workingOf(live.cells, step) ?? []).filter((write) => write.cell === cell)
+            const pending = (workingOf(execution.cells, step) ?? []).filter((write) => write.cell === cell)
             return Effect.succeed(
-              [...[...pending].reverse(), ...newestFirst(live.cells.writes(cell), limit)].slice(0, limit)
+              [...[...pending].reverse(), ...newestFirst(execution.cells.writes(cell), limit)].slice(0, limit)
             )
           }),
     write: (address, next) =>
       here((run, step) => {
-        const working = workingOf(live.cells, step)
-        if (working !== undefined) return inStep(live, cellOf(run, address), next, working, address, shared)
-        return inBody(live, run, address, next, shared)
+        const working = workingOf(execution.cells, step)
+        if (working !== undefined) return inStep(execution, cellOf(run, address), next, working, address, shared)
+        return inBody(execution, run, address, next, shared)
       }),
-    isEnding: Effect.sync(() => live_.isEnding(live) || live.interrupted),
-    listen: (address, listener) => here((run) => Effect.succeed(live.cells.listen(cellOf(run, address), listener)))
+    isEnding: Effect.sync(() => execution.lifecycle.isEnding || execution.lifecycle.isInterrupted),
+    listen: (address, listener) => here((run) => Effect.succeed(execution.cells.listen(cellOf(run, address), listener)))
   }
 }
 
 const here = <A, E, R>(
-  use: (run: live_.RunService, step: string | undefined) => Effect.Effect<A, E, R>
+  use: (run: Execution.RunService, step: string | undefined) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime((fiber) =>
     use(
       // Cells of a run are only provided together with the run.
-      Context.get(fiber.currentContext as Context.Context<live_.Run>, live_.Run),
-      Branch.stepOf(fiber)
+      Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run),
+      FiberTree.stepOf(fiber)
     )
   )
 
-const cellOf = (run: live_.RunService, { name, scope }: Address): string => {
+const cellOf = (run: Execution.RunService, { name, scope }: Address): string => {
   if (scope === "global") return nameOf(name)
-  return scope === "local" ? run.section + live_.escape(name) : live_.escape(name)
+  return scope === "local" ? run.section + Execution.escapeName(name) : Execution.escapeName(name)
 }
 
 const workingOf = ({ working }: Cells, step: string | undefined) => (step === undefined ? undefined : working.get(step))
@@ -117,7 +118,7 @@ type Shared = ReturnType<typeof globalCells>
 
 /** Recorded with the result of the step, and dropped if it has none. */
 const inStep = <E, R>(
-  { cells, clock }: live_.LiveRun,
+  { cells, clock }: Execution.Execution,
   cell: string,
   next: Next<E, R>,
   working: NonNullable<ReturnType<typeof workingOf>>,
@@ -146,55 +147,60 @@ const currentIn = (cells: Cells, working: ReadonlyArray<PendingWrite>, cell: str
 
 /** A line of its own: when the body runs again it is told what was written then. */
 const inBody = <E, R>(
-  live: live_.LiveRun,
-  run: live_.RunService,
+  execution: Execution.Execution,
+  run: Execution.RunService,
   address: Address,
   next: Next<E, R>,
   shared: Shared
 ): Effect.Effect<Written, E, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.withFiberRuntime((fiber) => {
-      if (live.stopped !== undefined) return live_.stop(live, live.stopped)
+      if (execution.lifecycle.stopError !== undefined) return Execution.stop(execution, execution.lifecycle.stopError)
       const name = `@${address.name}`
-      const key = live_.enter(run, name, fiber)
-      if (key instanceof StepConflict) return live_.stop(live, key)
+      const key = Execution.claimKey(run, name, fiber)
+      if (key instanceof StepConflict) return Execution.stop(execution, key)
       const cell = cellOf(run, address)
-      const known = live.journal.recorded.get(key)
+      const known = execution.journal.recorded.get(key)
       if (known !== undefined) {
-        live_.leave(run, name)
+        Execution.releaseKey(run, name)
         const { write } = decodeWrite(known)
-        if (address.scope !== "global") live.cells.apply(cell, write)
+        if (address.scope !== "global") execution.cells.apply(cell, write)
         return Effect.succeed(write)
       }
-      const parks = live.rewinding || Replays.find(live.replays, key) !== undefined
+      const parks = Execution.isReplayOnly(execution, key)
       const checked: Next<E, R> = (current) => {
         const text = restore(next(current))
         // What was refused then is refused again; what is new is not begun.
-        return parks ? Effect.zipRight(text, Replays.park(live.replays, key, false)) : text
+        return parks ? Effect.zipRight(text, Replay.park(execution.replay.active, key, false)) : text
       }
       const written =
         address.scope === "global"
           ? shared.write(address.name, checked, key)
-          : live.cells.alone(
+          : execution.cells.alone(
               cell,
               Effect.flatMap(
-                Effect.suspend(() => checked(live.cells.writes(cell).at(-1))),
-                (text) => record(live, cell, key, text)
+                Effect.suspend(() => checked(execution.cells.writes(cell).at(-1))),
+                (text) => record(execution, cell, key, text)
               ),
               restore
             )
       return Effect.ensuring(
         written,
-        Effect.sync(() => live_.leave(run, name))
+        Effect.sync(() => Execution.releaseKey(run, name))
       )
     })
   )
 
-const record = (live: live_.LiveRun, cell: string, key: string, text: string | undefined): Effect.Effect<Write> => {
-  const entry = live_.nextEntry(live, "StateSet", key, 0, encodeWrite({ cell, text }))
+const record = (
+  execution: Execution.Execution,
+  cell: string,
+  key: string,
+  text: string | undefined
+): Effect.Effect<Write> => {
+  const entry = Execution.nextEntry(execution, "StateSet", key, 0, encodeWrite({ cell, text }))
   const write = { seq: entry.seq, key, text, at: entry.at }
-  return Effect.map(live_.appendAll(live, [entry]), () => {
-    live.cells.apply(cell, write)
+  return Effect.map(Execution.appendAll(execution, [entry]), () => {
+    execution.cells.apply(cell, write)
     return write
   })
 }

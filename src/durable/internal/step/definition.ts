@@ -9,28 +9,12 @@ import { type Plan, planByTag, type RecoverOptions } from "../../../resilience/i
 import * as Strategy from "../../../resilience/Strategy.js"
 import { type CompensationSettings, settingsOf } from "../../../transaction/Compensation.js"
 import { StepAmbiguous } from "../../RunError.js"
+import type { Attempt } from "../../Step.js"
 import { type Codec, valueCodec } from "../journal/codec.js"
-
-/** What an attempt may know about itself. */
-export interface Attempt {
-  readonly run: string
-  /** The step's key in the journal: its name with sections and occurrence. */
-  readonly step: string
-  /** 1 for the first. */
-  readonly number: number
-  /** The same for every attempt of this step in this run, and for no other step. */
-  readonly idempotencyKey: string
-  /**
-   * The fencing token of this execution of the run: higher for each that takes
-   * over. A system that refuses a lower one than it has seen is safe from a
-   * process that was paused past its lease.
-   */
-  readonly token: number
-}
 
 export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
-/** What is known of a step before it is used; built once. */
+/** A step as `Step.make` built it, once. */
 export interface Definition {
   readonly name: string
   readonly success: Codec<unknown>
@@ -44,33 +28,33 @@ export interface Definition {
   readonly pivot: boolean
   /** Its result and the program's own rows are committed together. */
   readonly transactional: boolean
-  /** Failures that are no result: the run stops, and the step is run again. */
+  /** Failures that are no result: the step stays open, and the next execution runs it again. */
   readonly leavesOpen?: ((error: unknown) => boolean) | undefined
-  /** The bounds and hooks of a recovery it stands for. */
+  /** Bounds and hooks of the recoverable operation this step stands for. */
   readonly recovery?: Pick<RecoverOptions, "limits" | "hooks" | "rules"> | undefined
 }
 
-/** Finds out whether an attempt that was cut short has happened, and what it came to. */
+/** Finds out whether an attempt that was cut short has happened: its result, or none if it has not. */
 export type Probe = (input: unknown, attempt: Attempt) => Effect.Effect<Option.Option<unknown>, unknown, unknown>
 
-/** Where a step that takes an argument keeps its definition. */
+/** The property of a step function that holds its definition. */
 export const definitionKey: unique symbol = Symbol.for("effect-recovery/Step/definition")
 
-/** What `Step.make` was given. */
+/** The definition behind a step, or undefined for any other object. */
 export const definitionOf = (step: object): Definition | undefined => {
-  // Only `Step.make` makes steps: a value has its definition, a function has it under the key.
+  // Only `Step.make` makes steps: a value has the property `definition`, a function has the symbol.
   const made = step as { readonly definition?: Definition; readonly [definitionKey]?: Definition }
   return made[definitionKey] ?? made.definition
 }
 
-/** How its result is written. */
+/** The codec of a step's result. Throws if the value is no step. */
 export const codecOf = (step: object): Codec<unknown> => {
   const definition = definitionOf(step)
-  if (definition === undefined) throw new TypeError("this is no step: give what Step.make has made")
+  if (definition === undefined) throw new TypeError("this is no step: give a value that Step.make returned")
   return definition.success
 }
 
-/** How a step is undone. */
+/** The compensation of a step. */
 export interface Compensate {
   readonly undo: (toUndo: ToUndoStep) => AnyEffect
   readonly settings: CompensationSettings
@@ -85,7 +69,7 @@ interface ToUndoStep {
 
 type ProbeOption = (input: never, attempt: Attempt) => Effect.Effect<Option.Option<unknown>, unknown, unknown>
 
-/** A function, or a function with settings. */
+/** The `compensate` option: a function, or a function with settings. */
 export type CompensateOption =
   | Compensate["undo"]
   | {
@@ -119,18 +103,18 @@ export const define = (
   }
   const own = options.run
   const given = typeof own === "function" ? own : () => own
-  // What the journal does not keep the first run does not see either.
+  // Without a schema the journal keeps no result, so the first execution returns none either.
   const run: typeof given =
     options.success === undefined ? (input, attempt) => Effect.asVoid(given(input, attempt)) : given
   return {
     name,
     success: valueCodec(options.success ?? Schema.Void),
     error: options.error ?? Schema.Never,
-    // The public types hand over the input the function was written for.
+    // The public types pass the input this function takes.
     run: options.timeout === undefined ? (run as Definition["run"]) : timed(run as Definition["run"], options.timeout),
     plan: planOf(options.recover, options.retry, options.onAmbiguous === "ask"),
     onAmbiguous: options.probe === undefined ? (options.onAmbiguous ?? "rerun") : "probe",
-    // The public types hand over the input it was written for.
+    // The public types pass the input this function takes.
     probe: options.probe as Probe | undefined,
     bestEffort: options.durability === "best-effort",
     compensate: compensateOf(options.compensate),
@@ -155,7 +139,7 @@ const timed = (run: Definition["run"], timeout: Duration.DurationInput): Definit
     )
 }
 
-/** Strategies by tag first; a bare schedule retries the rest and lets the last error surface. */
+/** Strategies by tag first; `retry` retries the other errors and fails with the last one as it is. */
 const planOf = (
   recover: object | undefined,
   retry: Schedule.Schedule<unknown, never, unknown> | undefined,
@@ -167,16 +151,16 @@ const planOf = (
   const rest = Strategy.sequence(Strategy.retry(retry), Strategy.abort)
   return {
     budgets: byTag?.budgets ?? [],
-    // At most once means that no schedule runs an ambiguous step again.
+    // `onAmbiguous: "fail"` means at most once, so the schedule must not run the step again.
     find: (error, fault) => byTag?.find(error, fault) ?? (error instanceof StepAmbiguous ? undefined : ["*", rest])
   }
 }
 
-/** What nobody knows somebody is asked, unless the program has a strategy for it. */
+/** Asks about an ambiguous step unless the program has a strategy for `StepAmbiguous`. */
 const orAsk = (given: Plan | undefined): Plan => ({
   budgets: given?.budgets ?? [],
   find: (error, fault) =>
-    given?.find(error, fault) ?? (error instanceof StepAmbiguous ? ["StepAmbiguous", whatHappened] : undefined)
+    given?.find(error, fault) ?? (error instanceof StepAmbiguous ? ["StepAmbiguous", askWhatHappened] : undefined)
 })
 
-const whatHappened = Strategy.manual()
+const askWhatHappened = Strategy.manual()

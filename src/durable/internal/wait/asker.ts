@@ -3,73 +3,73 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Decision from "../../../resilience/Decision.js"
-import type { AskerService, AskRequest } from "../../../resilience/internal/kernel/runServices.js"
-import { Rewinder } from "../../../resilience/internal/kernel/runServices.js"
+import { type AskerService, type AskRequest, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
 import { StepConflict } from "../../RunError.js"
-import * as live_ from "../execution/execution.js"
-import * as Branch from "../execution/fiberTree.js"
-import * as Replays from "../execution/replay.js"
+import { type AskingStep, whileResting } from "../execution/activity.js"
+import * as Execution from "../execution/execution.js"
+import * as FiberTree from "../execution/fiberTree.js"
+import * as Replay from "../execution/replay.js"
 import { errorCodec, valueCodec } from "../journal/codec.js"
-import type { WaitLine } from "../journal/waitLine.js"
-import { decodeAnswer, type SentAnswer } from "./answer.js"
-import { begin, ended, parkedOf } from "./wait.js"
-import { idOf } from "./waitId.js"
-import * as Waits from "./waits.js"
+import type { StartedWait, WaitLine } from "../journal/waitLine.js"
+import { park } from "./park.js"
+import { decodeAnswer, type SentAnswer } from "./resolve.js"
+import { recordEnd, recordStart } from "./wait.js"
+import { parkedOf, waitId } from "./waiting.js"
 
 type AnyDecision = Decision.Decision<unknown, never, unknown>
 
-/** Takes the questions of a run's strategies. */
-export const makeAsker = (live: live_.LiveRun): AskerService => ({
+/** Asks the questions of a run's strategies: the run waits for the answer. */
+export const makeAsker = (execution: Execution.Execution): AskerService => ({
   ask: <R>(request: AskRequest<R>) =>
     Effect.withFiberRuntime<Decision.Decision<unknown, never, R>, never, R>((fiber) => {
-      if (live_.isEnding(live) && live.replays.size === 0) return Replays.never
-      const run = Context.get(fiber.currentContext as Context.Context<live_.Run>, live_.Run)
-      const step = Branch.stepOf(fiber)
-      const asking = step === undefined ? undefined : live.asking.get(step)
-      // Only the step itself can ask, about an attempt that has failed.
-      if (step !== undefined && (asking === undefined || asking.step.isRunning)) {
+      if (execution.lifecycle.isEnding && execution.replay.active.size === 0) return Replay.never
+      const run = Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run)
+      const step = FiberTree.stepOf(fiber)
+      const asking = step === undefined ? undefined : execution.activity.asking.get(step)
+      // A step can only ask about an attempt that has failed.
+      if (step !== undefined && (asking === undefined || asking.isAttemptRunning())) {
         return Effect.die(new AskedInsideStep(request.question, step))
       }
-      const question: Question = { live, request, run, asking, fiber }
-      // What the request needs is in the context of whoever asks.
+      const question: Question = { execution, request, run, asking, fiber }
+      // What the request needs is in the context of the fiber that asks.
       return ask(question, undefined) as Effect.Effect<Decision.Decision<unknown, never, R>, never, R>
     })
 })
 
 class AskedInsideStep extends Error {
-  constructor(question: string, around: string) {
+  constructor(question: string, step: string) {
     super(
-      `"${question}" is asked inside of "${around}", where nobody can wait for the answer: put the strategy into the step's own recover, or around the step`
+      `"${question}" is asked inside of step "${step}", which cannot wait for the answer: put the strategy into the step's own recover, or around the step`
     )
     this.name = "AskedInsideStep"
   }
 }
 
 interface Question {
-  readonly live: live_.LiveRun
+  readonly execution: Execution.Execution
   readonly request: AskRequest<unknown>
-  readonly run: live_.RunService
-  /** The step that asks, if it is one. */
-  readonly asking: live_.Asking | undefined
-  readonly fiber: Parameters<typeof Branch.stepOf>[0]
+  readonly run: Execution.RunService
+  /** The step that asks; undefined if the strategy stands around steps. */
+  readonly asking: AskingStep | undefined
+  readonly fiber: Parameters<typeof FiberTree.stepOf>[0]
 }
 
-/** Asks until an answer fits. */
+/** Asks again until an answer fits. */
 const ask = (question: Question, refused: string | undefined): Effect.Effect<AnyDecision, never, unknown> =>
   Effect.suspend(() => {
-    const { live } = question
+    const { execution } = question
     const key = keyOf(question)
-    if (key instanceof StepConflict) return live_.stop(live, key)
+    if (key instanceof StepConflict) return Execution.stop(execution, key)
     return Effect.flatMap(answered(question, key, refused), (outcome) =>
       "refused" in outcome ? ask(question, outcome.refused) : Effect.succeed(outcome.decision)
     )
   })
 
-/** A question of a step is numbered within it; any other by its place in the body. */
+/** A step numbers its questions; any other question is keyed by its place in the body. */
 const keyOf = ({ asking, fiber, request, run }: Question): string | StepConflict => {
-  if (asking !== undefined) return `${asking.step.key}?${++asking.questions}`
-  const key = live_.enter(run, request.strategy, fiber)
-  live_.leave(run, request.strategy)
+  if (asking !== undefined) return `${asking.key}?${++asking.questions}`
+  const key = Execution.claimKey(run, request.strategy, fiber)
+  Execution.releaseKey(run, request.strategy)
   return key instanceof StepConflict ? key : `${key}?`
 }
 
@@ -80,48 +80,42 @@ const answered = (
   key: string,
   refused: string | undefined
 ): Effect.Effect<Outcome, never, unknown> => {
-  const { live } = question
-  const record = live.journal.waits.get(key)
-  live.order.met.add(key)
+  const { execution } = question
+  const record = execution.journal.waits.get(key)
+  execution.replay.order.reached.add(key)
   if (record?.end?.refused !== undefined) return Effect.succeed({ refused: record.end.refused })
   if (record?.end !== undefined) {
     return Effect.zipRight(
-      Replays.inTurn(live.replays, key, record.lastSeq),
-      // What was accepted is accepted again, unless the program has changed: then it is asked again.
+      Replay.awaitTurn(execution.replay.active, key, record.lastSeq),
+      // The same program accepts the answer again; a changed one may refuse it and ask anew.
       read(question, record.end.payload)
     )
   }
-  if (live.rewinding || Replays.find(live.replays, key) !== undefined) {
-    return Replays.park(live.replays, key, record !== undefined)
-  }
-  const waiting = Effect.flatMap(
-    record === undefined ? start(question, key, refused) : Effect.succeed(record),
-    (line) =>
-      Effect.flatMap(
-        rest(question, Waits.park(live, key, { ...parkedOf(live, key, line), signal: idOf(live.journal, key) })),
-        (end) =>
-          Effect.flatMap(read(question, end.payload), (outcome) =>
-            Effect.as(
-              ended(live, key, line, "refused" in outcome ? { ...end, refused: outcome.refused } : end),
-              outcome
-            )
-          )
-      )
-  )
-  return Effect.uninterruptible(waiting)
+  if (Execution.isReplayOnly(execution, key)) return Replay.park(execution.replay.active, key, record !== undefined)
+  const started = record === undefined ? start(question, key, refused) : Effect.succeed(record)
+  return Effect.uninterruptible(Effect.flatMap(started, (line) => awaitAnswer(question, key, line)))
 }
 
-const rest = <A>({ asking, live, run }: Question, self: Effect.Effect<A>): Effect.Effect<A> =>
-  asking === undefined ? self : Waits.resting(live, run.permit, self)
+const awaitAnswer = (question: Question, key: string, line: StartedWait): Effect.Effect<Outcome, never, unknown> => {
+  const { asking, execution, run } = question
+  const parked = parkedOf(execution.journal, key, line)
+  const wait = park(execution, key, { ...parked, signal: waitId(execution.journal, key) })
+  return Effect.flatMap(asking === undefined ? wait : whileResting(execution, run.permit, wait), (end) =>
+    Effect.flatMap(read(question, end.payload), (outcome) =>
+      Effect.as(
+        recordEnd(execution, key, line, "refused" in outcome ? { ...end, refused: outcome.refused } : end),
+        outcome
+      )
+    )
+  )
+}
 
-type Started = WaitLine & { readonly startedAt: number }
-
-/** The question is on record together with the failure it is about: whoever takes over asks the same. */
+/** Records the question in one write with the failure it is about, so that a takeover asks the same. */
 const start = (
-  { asking, live, request }: Question,
+  { asking, execution, request }: Question,
   key: string,
   refused: string | undefined
-): Effect.Effect<Started, never, unknown> =>
+): Effect.Effect<StartedWait, never, unknown> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const { failure, parameters, question, to } = request
     const { category, message } = failure.fault
@@ -134,23 +128,30 @@ const start = (
       parameters: parameters.map(({ name }) => name),
       refused
     }
-    if (asking === undefined) return begin(live, key, line, now)
-    return Effect.flatMap(askedLine(asking, request, now), (before) => begin(live, key, line, now, [before]))
+    if (asking === undefined) return recordStart(execution, key, line, now)
+    return Effect.flatMap(askedEntry(execution, asking, request, now), (before) =>
+      recordStart(execution, key, line, now, [before])
+    )
   })
 
-const askedLine = ({ step }: live_.Asking, { failure }: AskRequest<unknown>, now: number) => {
+const askedEntry = (
+  execution: Execution.Execution,
+  { error: schema, key }: AskingStep,
+  { failure }: AskRequest<unknown>,
+  now: number
+) => {
   const { cause: _, ...fault } = failure.fault
-  return Effect.matchEffect(errorCodec(step.definition.error).encode(failure.error), {
-    onFailure: (cause) => live_.stop(step.live, live_.unwritable(step.live, `error of step "${step.key}"`, cause)),
+  return Effect.matchEffect(errorCodec(schema).encode(failure.error), {
+    onFailure: (cause) => Execution.stop(execution, Execution.encodeFailed(execution, `error of step "${key}"`, cause)),
     onSuccess: (text) => {
       const error = text === undefined ? null : JSON.parse(text)
       const payload = JSON.stringify({ next: failure.at, fault, error })
-      return Effect.succeed(live_.nextEntry(step.live, "AttemptAsked", step.key, failure.attempt, payload, now))
+      return Effect.succeed(Execution.nextEntry(execution, "AttemptAsked", key, failure.attempt, payload, now))
     }
   })
 }
 
-/** Makes a decision of an answer, or says why it cannot. */
+/** The decision an answer stands for, or why the answer is refused. */
 const read = (question: Question, payload: string | undefined): Effect.Effect<Outcome, never, unknown> =>
   Effect.matchEffect(decodeAnswer(payload), {
     onFailure: (error) => Effect.succeed({ refused: `it cannot be read: ${error.message}` }),
@@ -190,13 +191,13 @@ const retryWith = ({ request }: Question, name: string, value: unknown): Effect.
   })
 }
 
-/** Read by the schema that was given for answers, or by that of the step. */
+/** Reads a value by the strategy's schema, or else by the schema of the step's result. */
 const valued = (
   { asking, request: { schema } }: Question,
   text: string | undefined
 ): Effect.Effect<Outcome, never, unknown> => {
-  const codec = schema === undefined ? asking?.step.definition.success : valueCodec(schema)
-  if (codec === undefined) return refuse("no value is asked for here")
+  const codec = schema === undefined ? asking?.success : valueCodec(schema)
+  if (codec === undefined) return refuse("this question takes no value")
   return Effect.matchEffect(codec.decode(text), {
     onFailure: (error) =>
       refuse(text === undefined ? "the result cannot be skipped" : `the value does not fit: ${String(error)}`),
@@ -204,7 +205,7 @@ const valued = (
   })
 }
 
-/** A point that cannot be reached is no reason to fail: it is asked again. */
+/** Refuses a point the run cannot be rewound to, so that the question is asked again. */
 const rewound = (
   { request }: Question,
   { note, to: point }: Extract<SentAnswer, { readonly _tag: "Rewind" }>

@@ -1,24 +1,68 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Decision from "../../../resilience/Decision.js"
 import * as Storage from "../../../storage/Storage.js"
 import { RunNotFound } from "../../RunError.js"
 import { loadJournal } from "../journal/journal.js"
-import { idOf } from "./waitId.js"
+import { waitId } from "./waiting.js"
 
-/** There is nothing to answer, or no more. */
+const Point: Schema.Schema<Decision.Point> = Schema.Union(
+  Schema.TaggedStruct("Start", {}),
+  Schema.TaggedStruct("Step", { step: Schema.String }),
+  Schema.TaggedStruct("Iteration", {}),
+  Schema.TaggedStruct("Transaction", {}),
+  Schema.TaggedStruct("Checkpoint", {
+    name: Schema.optional(Schema.String),
+    valid: Schema.optional(Schema.Boolean)
+  })
+)
+
+/** An answer as it is stored. Only the run has the schemas that read its values. */
+const Sent = Schema.parseJson(
+  Schema.extend(
+    Schema.Union(
+      Schema.TaggedStruct("Retry", {
+        parameters: Schema.optional(Schema.Struct({ name: Schema.String, value: Schema.Unknown }))
+      }),
+      Schema.TaggedStruct("Value", { value: Schema.Unknown }),
+      Schema.TaggedStruct("Skip", {}),
+      Schema.TaggedStruct("Rewind", { to: Point }),
+      Schema.TaggedStruct("Abort", {})
+    ),
+    Schema.Struct({
+      /** Who answered. */
+      by: Schema.optional(Schema.String),
+      /** Why. */
+      note: Schema.optional(Schema.String)
+    })
+  )
+)
+
+export type SentAnswer = typeof Sent.Type
+
+export const encodeAnswer = Schema.encode(Sent)
+export const decodeAnswer = Schema.decodeUnknown(Sent)
+
+/**
+ * The question or signal cannot be answered.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class NotOpen extends Data.TaggedError("NotOpen")<{
   readonly run: string
-  /** The question, or the signal. */
+  /** The question or signal, in words. */
   readonly question: string
   /**
-   * - `Unknown`: nothing of that name is asked
-   * - `Answered`: somebody was quicker
-   * - `Finished`: the run has its outcome
-   * - `Several`: more than one question is open, so say which
+   * - `Unknown`: the run does not ask this question
+   * - `Answered`: another answer came first
+   * - `Finished`: the run has an outcome
+   * - `Several`: more than one question is open, so the answer must name one
    */
   readonly reason: "Unknown" | "Answered" | "Finished" | "Several"
-  /** The ids of the questions that are open. */
+  /** The ids of the open questions. */
   readonly open: ReadonlyArray<string>
 }> {
   override get message(): string {
@@ -29,7 +73,7 @@ export class NotOpen extends Data.TaggedError("NotOpen")<{
     const messages = {
       Unknown: `Run "${this.run}" does not ask ${this.question}. ${open}`,
       Answered: `${capital(this.question)} of run "${this.run}" was answered before; the first answer counts.`,
-      Finished: `Run "${this.run}" has ended, so nothing can be answered any more. Workflow.status shows its outcome.`,
+      Finished: `Run "${this.run}" has ended, so it takes no answer any more. Workflow.status shows its outcome.`,
       Several: `Run "${this.run}" asks several questions. ${open}`
     }
     return messages[this.reason]
@@ -38,8 +82,8 @@ export class NotOpen extends Data.TaggedError("NotOpen")<{
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 
-/** Sends what a run waits for, or will wait for. The first one counts. */
-export const tell = (run: string, key: string, payload: string, question: string) =>
+/** Stores a signal for a run, which may not wait for it yet. The first signal under a key counts. */
+export const sendSignal = (run: string, key: string, payload: string, question: string) =>
   Effect.flatMap(Storage.Storage, (storage) =>
     Effect.flatMap(storage.signal(run, key, payload), (signalled): Effect.Effect<void, NotOpen | RunNotFound> => {
       switch (signalled) {
@@ -55,7 +99,7 @@ export const tell = (run: string, key: string, payload: string, question: string
     })
   )
 
-/** Answers the one question that is open, or the one that is named. */
+/** Answers the named question, or the only open one. */
 export const resolve = Effect.fnUntraced(function* (run: string, payload: string, question: string | undefined) {
   const storage = yield* Storage.Storage
   const found = yield* storage.find(run)
@@ -65,14 +109,14 @@ export const resolve = Effect.fnUntraced(function* (run: string, payload: string
     return yield* new NotOpen({ run, question: name, reason: "Finished", open: [] })
   }
   const journal = yield* loadJournal(storage, found.value)
-  const taken = new Set((yield* storage.signals(found.value.key)).map(({ key }) => key))
+  const answered = new Set((yield* storage.signals(found.value.key)).map(({ key }) => key))
   const asked = [...journal.waits.values()].filter(({ end, kind }) => kind === "question" && end === undefined)
-  const ids = asked.map(({ key }) => idOf(journal, key))
-  const open = ids.filter((id) => !taken.has(id))
+  const ids = asked.map(({ key }) => waitId(journal, key))
+  const open = ids.filter((id) => !answered.has(id))
   const [only] = question === undefined ? open : [question]
   const refuse = (reason: NotOpen["reason"]) => new NotOpen({ run, question: name, reason, open })
   if (question === undefined && open.length > 1) return yield* refuse("Several")
   if (only === undefined) return yield* refuse(ids.length > 0 ? "Answered" : "Unknown")
-  if (!open.includes(only)) return yield* refuse(taken.has(only) ? "Answered" : "Unknown")
-  yield* tell(run, only, payload, name)
+  if (!open.includes(only)) return yield* refuse(answered.has(only) ? "Answered" : "Unknown")
+  yield* sendSignal(run, only, payload, name)
 })

@@ -1,16 +1,51 @@
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Waiting } from "../../RunError.js"
+import type { Parked } from "../execution/activity.js"
+import type { Journal } from "../journal/journal.js"
+import type { StartedWait } from "../journal/waitLine.js"
 
-/** What a suspended run waits for, kept beside it so that nobody has to read its journal. */
+/** The id of a wait for callers outside the run: its key, and how often a rewind has removed that key. */
+export const waitId = ({ epochs }: Pick<Journal, "epochs">, key: string): string => {
+  const epoch = epochs.get(key)
+  return epoch === undefined ? key : `${key}~${epoch + 1}`
+}
+
+/** The key under which a signal is stored. No id of a question begins with "@". */
+export const signalKey = (name: string, id: string | undefined): string =>
+  `@${encodeURIComponent(name)}${id === undefined ? "" : `/${encodeURIComponent(id)}`}`
+
+/** A time as a date, or undefined beyond the last date there is, which means without a limit. */
+export const finiteTime = (time: number): number | undefined => (time <= lastDate ? time : undefined)
+
+const lastDate = 8.64e15
+
+/** How a fiber waits, with what a suspended run shows of the wait. */
+export const parkedOf = (journal: Journal, key: string, line: StartedWait): Omit<Parked, "answer"> => {
+  const { about, fault, kind, parameters = [], refused, signal, startedAt, to, until } = line
+  const waiting: Waiting = {
+    id: waitId(journal, key),
+    kind,
+    about,
+    to: Option.fromNullable(to),
+    fault: Option.fromNullable(fault),
+    parameters,
+    refused: Option.fromNullable(refused),
+    since: new Date(startedAt),
+    until: Option.map(Option.fromNullable(until), (millis) => new Date(millis))
+  }
+  return { kind, signal, until, waiting }
+}
+
+/** The waits of a suspended run are stored in its row, so that a list of runs reads no journal. */
 const Row = Schema.parseJson(Schema.Array(Waiting))
 
 const encode = Schema.encodeSync(Row)
 const decode = Schema.decodeUnknownOption(Row)
 
-export const waitingOf = (waits: ReadonlyArray<Waiting>): string | undefined =>
+export const encodeWaiting = (waits: ReadonlyArray<Waiting>): string | undefined =>
   waits.length === 0 ? undefined : encode(waits)
 
-/** It only describes: what cannot be read must not keep a list from being shown. */
+/** An unreadable row yields no waits: it only describes the run, and must not break a list. */
 export const readWaiting = (text: string | undefined): ReadonlyArray<Waiting> =>
   text === undefined ? [] : Option.getOrElse(decode(text), () => [])

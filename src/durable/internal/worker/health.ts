@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Storage from "../../../storage/Storage.js"
 import type { Health } from "../../Worker.js"
-import type { AnyDefinition } from "../run/execute.js"
+import type { AnyDefinition } from "../run/advance.js"
 import { hasEnded, type Settings, type WorkerState } from "./worker.js"
 
 /** Looks at the storage, not only at itself: a worker that is alive and takes nothing is not well. */

@@ -11,9 +11,10 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { dueSince } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
-import type { How } from "../execution/execution.js"
-import { inputOfRun } from "../rewind/fromOutside.js"
-import { type AnyDefinition, execute } from "../run/execute.js"
+import type { Mode } from "../execution/execution.js"
+import type { AnyDefinition } from "../run/advance.js"
+import { execute } from "../run/execute.js"
+import { inputOfRun } from "../run/rewindRun.js"
 
 /** Two workflows of one name and version: nobody could tell whose runs are whose. */
 export class DuplicateWorkflow extends Data.TaggedError("DuplicateWorkflow")<{
@@ -77,12 +78,12 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     woken = Deferred.unsafeMake<void>(FiberId.none)
     Deferred.unsafeDone(now, Effect.void)
   }
-  const how: How = {
+  const mode: Mode = {
     patience: settings.patience,
     isLeaving: () => state.leaving,
     onlyDue: true,
     isReplay: false,
-    putOff: (run, reason) => {
+    backoff: (run, reason) => {
       if (state.leaving) return undefined
       const times = (state.stuck.get(run)?.times ?? 0) + 1
       const workflow = state.running.get(run)?.workflow ?? ""
@@ -99,7 +100,7 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     state.running.set(id, { workflow, since: run.dueAt })
     const stuck = state.stuck.get(id)
     if (stuck !== undefined) state.stuck.set(id, { ...stuck, isCounted: false })
-    const whole = Effect.flatMap(Effect.exit(executeRun(definition, run, how)), (exit) =>
+    const whole = Effect.flatMap(Effect.exit(executeRun(definition, run, mode)), (exit) =>
       settle(storage, state, run, exit)
     )
     const done = Effect.sync(() => {
@@ -171,10 +172,10 @@ const refuseDuplicates = (definitions: ReadonlyArray<AnyDefinition>): Effect.Eff
   return Effect.void
 }
 
-const executeRun = (definition: AnyDefinition, run: Storage.Run, how: How) =>
+const executeRun = (definition: AnyDefinition, run: Storage.Run, mode: Mode) =>
   Effect.flatMap(inputOfRun(definition, run), (input) =>
     // It was written by the workflow's own schema.
-    execute(definition, { id: run.id, input: input as never, labels: run.labels }, how)
+    execute(definition, { id: run.id, input: input as never, labels: run.labels }, mode)
   )
 
 /** What a run came to is on record; that it only stopped is the worker's business. */

@@ -5,20 +5,22 @@ import type * as Decision from "../../../resilience/Decision.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Journal } from "../journal/journal.js"
-import { readSteps } from "../run/execute.js"
-import { findRun, journalOf, locate } from "./fromOutside.js"
+import { readJournalOf } from "./advance.js"
+import { findRun, journalOf, locate } from "./rewindRun.js"
 
-/** There is a run with the id a fork was to have. */
+/**
+ * A run with the id of the fork exists already.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class RunExists extends Data.TaggedError("RunExists")<{ readonly run: string }> {
   override get message(): string {
     return `There is a run "${this.run}" already. Fork to another id.`
   }
 }
 
-/**
- * A new run that has done what another one had done up to a point. The other
- * one is only read.
- */
+/** Creates a run with the journal of another run up to a point. The other run is only read. */
 export const forkRun = (id: string, as: string, point: Decision.Point) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
@@ -26,22 +28,21 @@ export const forkRun = (id: string, as: string, point: Decision.Point) =>
       const run = yield* restore(findRun(storage, id))
       const journal = yield* restore(journalOf(storage, run))
       const place = locate(id, journal, point)
-      // Nothing is undone, so nothing stands in the way but that there is no such point.
       if (place instanceof RewindRefused) return yield* place
       const all = yield* restore(storage.journal(run.key))
-      // What could not be undone was done: only the lines of the steps themselves count.
+      // Steps and waits after the point; their compensations follow them.
       const after = [...journal.steps.entries(), ...journal.waits.entries()].filter(
         ([key, { lastSeq }]) => lastSeq > place.after && key.startsWith(place.within)
       )
       const gone = new Set(after.map(([key]) => key))
-      // A question goes with the step that has asked it.
+      // A question is dropped with the step that asked it.
       for (const key of journal.waits.keys()) if (gone.has(key.slice(0, key.lastIndexOf("?")))) gone.add(key)
       const kept = keep(all, journal, gone, place)
       const { input, labels, version, workflow } = run
       const opened = yield* storage.open({ id: as, workflow, version, input, labels }, restore)
       if (opened._tag !== "Created" && opened._tag !== "Claimed") return yield* new RunExists({ run: as })
-      const made = yield* readSteps(storage, opened.lease)
-      // A fork that was cut short left a run without a line.
+      const made = yield* readJournalOf(storage, opened.lease)
+      // A fork that was cut short leaves a run without journal lines; it is taken over.
       if (made.lastSeq > 0) {
         yield* storage.release(opened.lease)
         return yield* new RunExists({ run: as })
@@ -56,7 +57,7 @@ export const forkRun = (id: string, as: string, point: Decision.Point) =>
     })
   )
 
-/** The new ids of the checkpoints the new run has from the other one. */
+/** Copies the checkpoints up to the point; returns their new ids by their old ones. */
 const copySnapshots = (
   storage: Storage.Service,
   from: string,
@@ -78,16 +79,16 @@ const copySnapshots = (
     return ids
   })
 
-/** A line about a checkpoint, with the id and the run it has now. */
+/** Replaces ids of checkpoints, and the run, in a journal line. */
 const rename = (entry: Storage.Entry, ids: ReadonlyMap<string, string>, run: string): Storage.Entry => {
   if (entry.kind !== "CheckpointSaved" && entry.kind !== "CheckpointRead") return entry
-  const told = JSON.parse(entry.payload ?? "null")
-  if (typeof told === "string") return { ...entry, payload: JSON.stringify(ids.get(told) ?? told) }
-  if (typeof told?.id !== "string") return entry
-  return { ...entry, payload: JSON.stringify({ ...told, id: ids.get(told.id) ?? told.id, run }) }
+  const value = JSON.parse(entry.payload ?? "null")
+  if (typeof value === "string") return { ...entry, payload: JSON.stringify(ids.get(value) ?? value) }
+  if (typeof value?.id !== "string") return entry
+  return { ...entry, payload: JSON.stringify({ ...value, id: ids.get(value.id) ?? value.id, run }) }
 }
 
-/** The lines of what is neither forgotten by an earlier rewind nor lies after the point. */
+/** The lines up to the point that no earlier rewind has removed. */
 const keep = (
   entries: ReadonlyArray<Storage.Entry>,
   journal: Journal,

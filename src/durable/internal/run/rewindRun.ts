@@ -1,19 +1,21 @@
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Decision from "../../../resilience/Decision.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import * as Storage from "../../../storage/Storage.js"
-import { JournalError, type RunError, RunMismatch, RunNotFound } from "../../RunError.js"
+import { JournalError, type RunError, RunNotFound } from "../../RunError.js"
 import { nextEntry } from "../execution/execution.js"
 import { valueCodec } from "../journal/codec.js"
 import { type Journal, loadJournal } from "../journal/journal.js"
 import { encodeRewind } from "../journal/rewindLine.js"
-import { type AnyDefinition, bodyOf, held, makeLive, readSteps, rewind, stopped } from "../run/execute.js"
-import { describe, obstacle, type Place, placesOf } from "./points.js"
+import { describe, obstacle, type Place, placesOf } from "../rewind/points.js"
+import { type AnyDefinition, bodyOf, endWithoutOutcome, makeExecution, readJournalOf, rewind } from "./advance.js"
+import { leaseHeld, otherWorkflow } from "./execute.js"
 
 const outside = { section: "", transaction: undefined }
 
-/** Where a point is, as seen from outside, or why the run cannot be rewound to it. */
+/** Where a point lies, looked for from the whole run, or why the run cannot be rewound to it. */
 export const locate = (run: string, journal: Journal, point: Decision.Point): Place | RewindRefused => {
   const refused = (reason: RewindRefused["reason"], detail: string, where = describe(point)) =>
     new RewindRefused({ run, point: where, reason, detail })
@@ -31,7 +33,7 @@ export const findRun = (storage: Storage.Service, id: string) =>
 export const journalOf = (storage: Storage.Service, run: Storage.Run): Effect.Effect<Journal, RunError> =>
   loadJournal(storage, run)
 
-/** Takes the run, whether it has an outcome or not. */
+/** Acquires the lease of a run, and reopens the run if it has an outcome. */
 const take = (storage: Storage.Service, run: Storage.Run, journal: Journal, restore: Storage.Restore) =>
   Effect.gen(function* () {
     if (run.outcome !== undefined) {
@@ -44,10 +46,10 @@ const take = (storage: Storage.Service, run: Storage.Run, journal: Journal, rest
     const { id, input, labels, version, workflow } = run
     const opened = yield* storage.open({ id, input, labels, version, workflow }, restore)
     if (opened._tag === "Created" || opened._tag === "Claimed") return opened.lease
-    return yield* Effect.fail(held(opened.run))
+    return yield* Effect.fail(leaseHeld(opened.run))
   })
 
-/** Compensates and forgets what lies after a point. The run is left there; executing it goes on. */
+/** Compensates the steps after a point and removes them from the journal. The next execution resumes there. */
 export const rewindRun = (
   definition: AnyDefinition,
   id: string,
@@ -58,34 +60,36 @@ export const rewindRun = (
       Effect.gen(function* () {
         const storage = yield* Storage.Storage
         const run = yield* restore(findRun(storage, id))
-        if (run.workflow !== definition.name) {
-          return yield* new RunMismatch({ run: id, field: "workflow", recorded: run.workflow, given: definition.name })
-        }
-        // Looked at first, so that a rewind that is refused changes nothing.
+        if (run.workflow !== definition.name) return yield* otherWorkflow(run, definition)
+        // Checked before the lease is acquired, so that a refused rewind changes nothing.
         const known = yield* restore(journalOf(storage, run))
         const refused = locate(id, known, point)
         if (refused instanceof RewindRefused) return yield* refused
         const input = yield* restore(inputOfRun(definition, run))
         const lease = yield* take(storage, run, known, restore)
-        const journal = yield* readSteps(storage, lease)
-        const live = yield* makeLive(storage, definition, id, lease, journal)
-        const body = restore(bodyOf(live, definition, input))
+        const journal = yield* readJournalOf(storage, lease)
+        const execution = yield* makeExecution({ storage, definition, lease }, journal)
+        const body = restore(bodyOf(execution, definition, input))
+        const ended = (exit: Exit.Exit<unknown, unknown>) => {
+          const { stopError } = execution.lifecycle
+          return endWithoutOutcome(execution, stopError === undefined ? exit : Effect.fail(stopError), "rewound")
+        }
         if (journal.rewinding !== undefined) {
-          // One that was cut short comes first; where the point is then, it says.
-          const exit = yield* rewind(live, journal.rewinding, body, restore)
-          yield* stopped(live, live.stopped === undefined ? exit : Effect.fail(live.stopped), "rewound")
+          // A rewind that was cut short comes first; it can move the point.
+          const exit = yield* rewind(execution, journal.rewinding, body, restore)
+          yield* ended(exit)
           return yield* rewindRun(definition, id, point)
         }
         const place = locate(id, journal, point)
-        if (place instanceof RewindRefused) return yield* stopped(live, place, "RewindRefused")
-        const begun = nextEntry(live, "RewindStarted", "", 0)
+        if (place instanceof RewindRefused) return yield* endWithoutOutcome(execution, place, "RewindRefused")
+        const begun = nextEntry(execution, "RewindStarted", "", 0)
         const { after, within } = place
         const line = { begun: begun.seq, after, within, by: "Workflow.rewind", point: place.point, reason: "by hand" }
         const recorded = storage.append(lease, [{ ...begun, payload: encodeRewind(line) }])
-        yield* Effect.catchAll(recorded, (error) => stopped(live, Effect.fail(error), error._tag))
-        const exit = yield* rewind(live, { ...line, at: begun.at }, body, restore)
-        return yield* stopped(live, live.stopped === undefined ? exit : Effect.fail(live.stopped), "rewound")
-        // The body's own failures never surface here: it is only replayed.
+        yield* Effect.catchAll(recorded, (error) => endWithoutOutcome(execution, Effect.fail(error), error._tag))
+        const exit = yield* rewind(execution, { ...line, at: begun.at }, body, restore)
+        return yield* ended(exit)
+        // The body is only replayed, so its own failures never surface here.
       }) as Effect.Effect<unknown, RunError | RunNotFound | RewindRefused, unknown>
   )
 
@@ -95,13 +99,11 @@ export const inputOfRun = (definition: AnyDefinition, { id, input }: Storage.Run
     (cause) => new JournalError({ reason: "Decode", run: id, record: "input", cause })
   )
 
-/** The input of a run, as its workflow takes it. */
+/** The decoded input of a stored run. */
 export const inputOf = (definition: AnyDefinition, id: string) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const run = yield* findRun(storage, id)
-    if (run.workflow !== definition.name) {
-      return yield* new RunMismatch({ run: id, field: "workflow", recorded: run.workflow, given: definition.name })
-    }
+    if (run.workflow !== definition.name) return yield* otherWorkflow(run, definition)
     return yield* inputOfRun(definition, run)
   })

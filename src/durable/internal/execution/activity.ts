@@ -1,0 +1,120 @@
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as Schema from "effect/Schema"
+import type { Signal } from "../../../storage/Storage.js"
+import type { Waiting } from "../../RunError.js"
+import type { Codec } from "../journal/codec.js"
+import type { Execution } from "./execution.js"
+
+/**
+ * Which fibers of an execution work, and which wait. The run is suspended when
+ * no step runs and every remaining fiber waits for a signal or a time.
+ */
+export interface Activity {
+  /** How many steps and journal writes are running. */
+  working: number
+  /** Waits, by key. */
+  readonly parked: Map<string, Parked>
+  /** Signals of the run, by key. */
+  signals: ReadonlyMap<string, Signal>
+  /** How many signals have been read. */
+  signalsRead: number
+  /** Counts changes, so that the watcher notices one that happens while it looks. */
+  changes: number
+  /** Completes at the next change, if the watcher waits for one. */
+  changed: Deferred.Deferred<void> | undefined
+  watcher: Fiber.RuntimeFiber<void> | undefined
+  unsubscribe: () => void
+  /** The body has ended, so no watcher is started any more. */
+  isOver: boolean
+  /** Steps with a recovery, by key: their strategies can ask questions. */
+  readonly asking: Map<string, AskingStep>
+}
+
+/** A fiber of the body that continues only at a signal or a time. */
+export interface Parked {
+  readonly kind: Waiting["kind"]
+  /** The key of the signal it waits for. */
+  readonly signal: string | undefined
+  /** Epoch milliseconds. */
+  readonly until: number | undefined
+  /** What a suspended run shows; undefined for a fiber that only leaves its process. */
+  readonly waiting: Waiting | undefined
+  readonly answer: Deferred.Deferred<Signal>
+}
+
+/** What a question needs to know of the step that asks it. */
+export interface AskingStep {
+  readonly key: string
+  /** Writes and reads the value that stands in for the step's result. */
+  readonly success: Codec<unknown>
+  readonly error: Schema.Schema.All
+  /** An attempt is running; a question can only follow a failed one. */
+  readonly isAttemptRunning: () => boolean
+  /** How many questions it has asked. */
+  questions: number
+}
+
+/** The place of a graph's node among those that may work at the same time. */
+export interface Permit {
+  readonly release: Effect.Effect<unknown>
+  readonly take: Effect.Effect<unknown>
+}
+
+export const makeActivity = (): Activity => ({
+  working: 0,
+  parked: new Map(),
+  signals: new Map(),
+  signalsRead: 0,
+  changes: 0,
+  changed: undefined,
+  watcher: undefined,
+  unsubscribe: () => {},
+  isOver: false,
+  asking: new Map()
+})
+
+/** Wakes the watcher. */
+export const notifyWatcher = ({ activity }: Execution): void => {
+  activity.changes++
+  const { changed } = activity
+  activity.changed = undefined
+  if (changed !== undefined) Deferred.unsafeDone(changed, Effect.void)
+}
+
+export const beginWork = ({ activity }: Execution): void => {
+  activity.working++
+}
+
+export const endWork = (execution: Execution): void => {
+  execution.activity.working--
+  if (execution.activity.parked.size > 0) notifyWatcher(execution)
+}
+
+/** The run is not suspended while this runs. */
+export const whileWorking = <A, E, R>(execution: Execution, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => beginWork(execution)),
+    () => self,
+    () => Effect.sync(() => endWork(execution))
+  )
+
+/** A step that waits does not count as working, and frees its place for another node of its graph. */
+export const whileResting = <A, E, R>(
+  execution: Execution,
+  permit: Permit | undefined,
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.acquireUseRelease(
+    Effect.zipRight(
+      Effect.sync(() => endWork(execution)),
+      permit?.release ?? Effect.void
+    ),
+    () => self,
+    () =>
+      Effect.zipRight(
+        Effect.sync(() => beginWork(execution)),
+        permit?.take ?? Effect.void
+      )
+  )

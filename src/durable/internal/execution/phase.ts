@@ -1,0 +1,89 @@
+import type { RunError } from "../../RunError.js"
+
+/**
+ * How far one execution of a run is. A new execution is `Running`.
+ *
+ * | from        | `Interrupt`              | `Rewind`                 | `Stop`    | `Supersede`  |
+ * | ----------- | ------------------------ | ------------------------ | --------- | ------------ |
+ * | Running     | Interrupted              | Rewinding                | Stopped   | illegal      |
+ * | Interrupted | –                        | Rewinding, isInterrupted | Stopped   | illegal      |
+ * | Rewinding   | Rewinding, isInterrupted | –                        | Stopped   | Superseded,  |
+ * |             |                          |                          |           | illegal if isInterrupted |
+ * | Stopped     | –                        | –                        | –         | illegal      |
+ * | Superseded  | –                        | –                        | –         | –            |
+ *
+ * A dash keeps the phase: the first error stays the reason of a stop.
+ */
+export type Phase =
+  | { readonly _tag: "Running" }
+  /** The caller interrupted the execution; finalizers and rollbacks still run. */
+  | { readonly _tag: "Interrupted" }
+  /** A rewind is recorded; the body ends without an outcome. */
+  | { readonly _tag: "Rewinding"; readonly isInterrupted: boolean }
+  /** The body must end; `error` is the result of the execution. */
+  | { readonly _tag: "Stopped"; readonly error: RunError }
+  /** The rewind is done and the body runs again; fibers of this pass cannot write any more. */
+  | { readonly _tag: "Superseded" }
+
+export type PhaseEvent =
+  | { readonly _tag: "Interrupt" }
+  | { readonly _tag: "Rewind" }
+  | { readonly _tag: "Stop"; readonly error: RunError }
+  | { readonly _tag: "Supersede" }
+
+export const running: Phase = { _tag: "Running" }
+
+const isInterrupted = (phase: Phase): boolean =>
+  phase._tag === "Interrupted" || (phase._tag === "Rewinding" && phase.isInterrupted)
+
+/** The phase after an event. Throws on an illegal transition, which is a bug of this library. */
+export const nextPhase = (phase: Phase, event: PhaseEvent): Phase => {
+  if (event._tag === "Supersede") {
+    if (phase._tag === "Superseded" || (phase._tag === "Rewinding" && !phase.isInterrupted))
+      return { _tag: "Superseded" }
+    throw new Error(`an execution that is ${phase._tag} cannot be superseded: only a rewind starts another pass`)
+  }
+  if (phase._tag === "Stopped" || phase._tag === "Superseded") return phase
+  switch (event._tag) {
+    case "Stop":
+      return { _tag: "Stopped", error: event.error }
+    case "Rewind":
+      return phase._tag === "Rewinding" ? phase : { _tag: "Rewinding", isInterrupted: isInterrupted(phase) }
+    case "Interrupt":
+      return phase._tag === "Rewinding" ? { _tag: "Rewinding", isInterrupted: true } : { _tag: "Interrupted" }
+  }
+}
+
+/** The phase of one execution. `transition` is the only writer. */
+export class Lifecycle {
+  #phase: Phase = running
+  /** Interrupts the body's fiber. A no-op until the body runs. */
+  interruptBody: () => void = () => {}
+  /** The key of the last step that died of a defect. */
+  diedIn: string | undefined
+
+  get phase(): Phase {
+    return this.#phase
+  }
+
+  /** A stop also interrupts the body: a race inside it would outlive the branch that stopped. */
+  transition(event: PhaseEvent): void {
+    this.#phase = nextPhase(this.#phase, event)
+    if (event._tag === "Stop") this.interruptBody()
+  }
+
+  /** Why the run stopped, if it did. */
+  get stopError(): RunError | undefined {
+    return this.#phase._tag === "Stopped" ? this.#phase.error : undefined
+  }
+
+  /** The body is ending for a reason that is not the program's own failure. */
+  get isEnding(): boolean {
+    return this.#phase._tag !== "Running" && this.#phase._tag !== "Interrupted"
+  }
+
+  /** The caller interrupted the execution, and it has not stopped for another reason. */
+  get isInterrupted(): boolean {
+    return isInterrupted(this.#phase)
+  }
+}

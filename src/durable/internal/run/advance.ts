@@ -1,0 +1,340 @@
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
+import * as Events from "../../../resilience/Events.js"
+import { Asker, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
+import * as Storage from "../../../storage/Storage.js"
+import { isClean } from "../../../transaction/Compensation.js"
+import { Transactor } from "../../../transaction/Transactor.js"
+import { JournalError, machineryOf, RewindFailed, type RunError, type RunSuspended } from "../../RunError.js"
+import { makeActivity } from "../execution/activity.js"
+import { makeAnswerQueue } from "../execution/answerQueue.js"
+import {
+  byCaller,
+  type Execution,
+  emit,
+  encodeFailed,
+  Injected,
+  type Mode,
+  Run,
+  type RunService
+} from "../execution/execution.js"
+import * as FiberTree from "../execution/fiberTree.js"
+import { Lifecycle } from "../execution/phase.js"
+import { missingAtEnd, orderOf } from "../execution/replayOrder.js"
+import { causeCodec, valueCodec } from "../journal/codec.js"
+import { type Journal, knownKeys, loadJournal } from "../journal/journal.js"
+import type { RewindRecord } from "../journal/rewindLine.js"
+import { performRewind } from "../rewind/perform.js"
+import { makeRewinder } from "../rewind/rewinder.js"
+import { durableTransactor } from "../rollback/durable.js"
+import * as Cells from "../state/cells.js"
+import { CellsTag, cellsOf } from "../state/service.js"
+import { isAnswered } from "../step/replayStep.js"
+import { makeAsker } from "../wait/asker.js"
+import { stopWatcher } from "../wait/park.js"
+import { encodeWaiting } from "../wait/waiting.js"
+
+/** A workflow, as `Workflow.make` built it. */
+export interface Definition<in Input, out A, out E, out R> {
+  readonly name: string
+  readonly version: string
+  readonly input: Schema.Schema.Any
+  readonly success: Schema.Schema.Any
+  readonly error: Schema.Schema.All
+  readonly body: (input: Input) => Effect.Effect<A, E, R | Run>
+}
+
+export type AnyDefinition = Definition<never, unknown, unknown, unknown>
+
+export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+
+type AnyExit = Exit.Exit<unknown, unknown>
+
+/** A run whose lease this process holds. */
+interface Leased {
+  readonly storage: Storage.Service
+  readonly definition: AnyDefinition
+  readonly input: unknown
+  readonly lease: Storage.Lease
+  readonly restore: Storage.Restore
+  readonly mode: Mode
+}
+
+/** Reads the journal of a run, or releases its lease. */
+export const readJournalOf = (storage: Storage.Service, lease: Storage.Lease): Effect.Effect<Journal, RunError> =>
+  Effect.onError(loadJournal(storage, { id: lease.run, key: lease.key }), () => storage.release(lease))
+
+/**
+ * The life of a run in this process: runs the body, waits for its rollbacks,
+ * and records the outcome. After a rewind it starts again with the rest of the
+ * journal.
+ */
+export const advance = (leased: Leased, journal: Journal): AnyEffect =>
+  Effect.flatMap(makeExecution(leased, journal), (execution) => {
+    const { definition, lease, restore, storage } = leased
+    const body = restore(bodyOf(execution, definition, leased.input))
+    const { rewinding } = journal
+    const pass =
+      rewinding === undefined
+        ? Effect.zipRight(
+            emit(execution, () => startEvent(execution)),
+            runBody(execution, body, restore, Fiber.await)
+          )
+        : rewind(execution, rewinding, body, restore)
+    return Effect.flatMap(Effect.zipLeft(pass, rollbacksEnded(execution)), (exit) => {
+      const { isInterrupted, phase, stopError } = execution.lifecycle
+      const isRewound = rewinding === undefined || Exit.isSuccess(exit)
+      if (phase._tag === "Rewinding" && !isInterrupted && isRewound) {
+        execution.lifecycle.transition({ _tag: "Supersede" })
+        return Effect.flatMap(readJournalOf(storage, lease), (next) => advance(leased, next))
+      }
+      // A body that was only replayed for a rewind has no outcome.
+      return rewinding === undefined || stopError !== undefined
+        ? conclude(execution, definition, exit)
+        : endWithoutOutcome(execution, Effect.interrupt, "interruption")
+    })
+  })
+
+// ---- an execution and its body
+
+export const makeExecution = (
+  {
+    definition,
+    lease,
+    mode = byCaller,
+    storage
+  }: Omit<Leased, "input" | "restore" | "mode"> & { readonly mode?: Mode },
+  journal: Journal
+): Effect.Effect<Execution> =>
+  Effect.map(Effect.all([Events.watch, Effect.clock, Effect.serviceOption(Injected)]), ([watch, clock, fault]) => ({
+    id: lease.run,
+    workflow: definition.name,
+    error: definition.error,
+    mode,
+    lifecycle: new Lifecycle(),
+    lease,
+    storage,
+    clock,
+    watch,
+    fault: Option.getOrUndefined(fault),
+    journal,
+    lastSeq: journal.lastSeq,
+    replay: { order: orderOf(journal), answers: makeAnswerQueue(), active: new Set() },
+    keys: { uses: new Map(), running: new Set() },
+    activity: makeActivity(),
+    rollback: { log: new Map(), open: new Set(), ended: new Set() },
+    cells: Cells.make(journal)
+  }))
+
+/** The body with the run's services around it. It runs in a fiber of its own, so no FiberRef needs to be reset. */
+export const bodyOf = (execution: Execution, definition: AnyDefinition, input: unknown): AnyEffect => {
+  const { id, workflow } = execution
+  const run: RunService = { id, workflow, section: "", transaction: undefined, execution }
+  const services = Context.make(Run, run).pipe(
+    Context.add(Rewinder, makeRewinder(execution)),
+    Context.add(Asker, makeAsker(execution)),
+    Context.add(CellsTag, cellsOf(execution)),
+    Context.add(Transactor, durableTransactor)
+  )
+  return Effect.withFiberRuntime((fiber) =>
+    FiberRef.set(FiberRef.currentContext, Context.merge(fiber.currentContext, services)).pipe(
+      Effect.zipRight(FiberRef.set(FiberTree.current, FiberTree.makeRoot())),
+      // The definition's own schema encoded the input, so it is of the type the body takes.
+      Effect.zipRight(Effect.suspend(() => definition.body(input as never)))
+    )
+  )
+}
+
+const startEvent = ({ id: run, journal, workflow }: Execution): Events.Event => {
+  const answered = [...journal.steps.values()].filter(isAnswered).length
+  return journal.lastSeq === 0
+    ? { _tag: "RunStarted", source: { run }, workflow }
+    : { _tag: "RunResumed", source: { run }, workflow, answered }
+}
+
+/**
+ * Runs the body in a fiber of its own while the lease is renewed, and waits for
+ * the result of `use`. A lost lease interrupts the body, and not the caller.
+ */
+const runBody = (
+  execution: Execution,
+  body: AnyEffect,
+  restore: Storage.Restore,
+  use: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => Effect.Effect<AnyExit>
+): Effect.Effect<AnyExit, never, unknown> =>
+  Effect.flatMap(Effect.fork(body), (fiber) => {
+    const { lease, lifecycle, storage } = execution
+    lifecycle.interruptBody = () => fiber.unsafeInterruptAsFork(FiberId.none)
+    const stopRenewing = storage.keep(lease, (error) => lifecycle.transition({ _tag: "Stop", error }))
+    const ended = () => {
+      stopRenewing()
+      stopWatcher(execution)
+    }
+    return Effect.matchCauseEffect(restore(use(fiber)), {
+      onSuccess: (exit) => {
+        ended()
+        return Effect.succeed(exit)
+      },
+      // Only an interruption of the caller ends the wait early. The body ends before the lease is released.
+      onFailure: () => {
+        lifecycle.transition({ _tag: "Interrupt" })
+        return Effect.tap(Fiber.interrupt(fiber), () => Effect.sync(ended))
+      }
+    })
+  })
+
+/** Carries out a recorded rewind, which may have begun in an earlier process. */
+export const rewind = (
+  execution: Execution,
+  record: RewindRecord,
+  body: AnyEffect,
+  restore: Storage.Restore
+): Effect.Effect<AnyExit, never, unknown> =>
+  runBody(execution, body, restore, (fiber) =>
+    Effect.map(performRewind(execution, record, fiber), (undone) => {
+      if (!isClean(undone)) {
+        const error = new RewindFailed({ run: execution.id, point: record.point, ...undone })
+        execution.lifecycle.transition({ _tag: "Stop", error })
+      }
+      return Exit.void
+    })
+  )
+
+/** A fiber that the body did not wait for may still roll back its transaction. */
+const rollbacksEnded = ({ rollback }: Execution): Effect.Effect<void> =>
+  Effect.suspend(() => Effect.forEach([...rollback.open], Deferred.await, { discard: true }))
+
+// ---- the end of an execution
+
+/** Records the outcome of the body, or ends without one. */
+const conclude = (execution: Execution, definition: AnyDefinition, exit: AnyExit) => {
+  const { isInterrupted, stopError } = execution.lifecycle
+  const fail = (error: RunError) => endWithoutOutcome(execution, Effect.fail(error), error._tag)
+  if (stopError !== undefined) return fail(stopError)
+  const open = openRollback(execution)
+  if (open !== undefined && !isInterrupted) return fail(open)
+  const missing = Exit.isSuccess(exit) || isTyped(exit.cause) ? missingAtEnd(execution) : undefined
+  if (missing !== undefined && !isInterrupted) return fail(missing)
+  if (Exit.isSuccess(exit)) return completed(execution, definition, exit.value)
+  const machinery = machineryOf(exit.cause)
+  if (machinery !== undefined) return fail(machinery)
+  return isTyped(exit.cause)
+    ? failed(execution, definition, exit.cause)
+    : endWithoutOutcome(execution, exit, Cause.isDie(exit.cause) ? "a defect" : "interruption")
+}
+
+const isTyped = (cause: Cause.Cause<unknown>): boolean => Cause.isFailure(cause) && !Cause.isDie(cause)
+
+/** A rollback of an earlier process that the program did not reach again. The run has no outcome before it has ended. */
+const openRollback = ({ id: run, journal, rollback }: Execution): RewindFailed | undefined => {
+  for (const { section, status } of journal.rollbacks.values()) {
+    if (status !== "started" || rollback.ended.has(section)) continue
+    const remaining = knownKeys(journal).flatMap(([key, { isRequired }]) =>
+      isRequired && key.startsWith(section) ? [key] : []
+    )
+    const point = `the start of transaction "${section}"`
+    if (remaining.length > 0) return new RewindFailed({ run, point, failures: [], remaining, pivot: undefined })
+  }
+  return undefined
+}
+
+/** Releases or suspends the run, so that it can be executed again. */
+export const endWithoutOutcome = <A, E>(
+  execution: Execution,
+  result: Effect.Effect<A, E>,
+  reason: string
+): Effect.Effect<A, E | RunError> => {
+  const { stopError } = execution.lifecycle
+  const end = stopError?._tag === "RunSuspended" ? suspend(execution, stopError) : release(execution, reason)
+  return Effect.zipRight(end, result)
+}
+
+const release = (execution: Execution, reason: string) =>
+  Effect.zipRight(
+    releaseLease(execution, reason),
+    emit(execution, () => ({
+      _tag: "RunStopped",
+      source: { run: execution.id, step: execution.lifecycle.diedIn },
+      reason
+    }))
+  )
+
+/** A run that stops again and again is suspended for the backoff of its worker. */
+const releaseLease = ({ clock, id, lease, mode, storage }: Execution, reason: string): Effect.Effect<void> => {
+  const millis = mode.backoff(id, reason)
+  if (millis === undefined) return storage.release(lease)
+  const suspension = { dueAt: clock.unsafeCurrentTimeMillis() + millis, signals: Number.MAX_SAFE_INTEGER }
+  return Effect.catchAll(storage.suspend(lease, suspension), () => storage.release(lease))
+}
+
+/** Makes the run due at its time, or at the next signal. */
+const suspend = (execution: Execution, { until, waits }: RunSuspended) => {
+  const { activity, id, lease, storage } = execution
+  const suspension = {
+    dueAt: Option.match(until, { onNone: () => Storage.untilSignalled, onSome: (date) => date.getTime() }),
+    waiting: encodeWaiting(waits),
+    signals: activity.signalsRead
+  }
+  return Effect.zipRight(
+    Effect.onError(storage.suspend(lease, suspension), () => storage.release(lease)),
+    emit(execution, () => ({ _tag: "RunSuspended", source: { run: id }, until }))
+  )
+}
+
+const completed = (execution: Execution, definition: AnyDefinition, value: unknown) =>
+  Effect.matchEffect(valueCodec(definition.success).encode(value), {
+    onFailure: (cause) => unwritable(execution, "success", cause),
+    onSuccess: (text) =>
+      recordOutcome(execution, definition, "completed", text ?? "", Effect.succeed(value), Option.none())
+  })
+
+const failed = (execution: Execution, definition: AnyDefinition, cause: Cause.Cause<unknown>) =>
+  Effect.matchEffect(causeCodec(definition.error).encode(cause), {
+    onFailure: (issue) => unwritable(execution, "error", issue),
+    onSuccess: (text) =>
+      recordOutcome(execution, definition, "failed", text ?? "", Effect.failCause(cause), Option.some(cause))
+  })
+
+const unwritable = (execution: Execution, record: string, cause: unknown) =>
+  endWithoutOutcome(execution, encodeFailed(execution, record, cause), "JournalError")
+
+/** The first recorded outcome of a run is its outcome; a late executor returns the recorded one. */
+const recordOutcome = (
+  execution: Execution,
+  definition: AnyDefinition,
+  status: Storage.Outcome["status"],
+  exit: string,
+  own: Effect.Effect<unknown, unknown>,
+  cause: Option.Option<Cause.Cause<unknown>>
+) =>
+  Effect.matchEffect(execution.storage.finish(execution.lease, { status, exit }), {
+    onFailure: (error) => endWithoutOutcome(execution, Effect.fail(error), error._tag),
+    onSuccess: (recorded) =>
+      Effect.zipRight(
+        emit(execution, () => ({
+          _tag: "RunFinished",
+          source: { run: execution.id },
+          workflow: definition.name,
+          outcome: recorded.status,
+          cause
+        })),
+        recorded.status === status && recorded.exit === exit ? own : adopt(definition, execution.id, recorded)
+      )
+  })
+
+/** Returns a recorded outcome. */
+export const adopt = (definition: AnyDefinition, run: string, outcome: Storage.Outcome): AnyEffect => {
+  const text = outcome.exit === "" ? undefined : outcome.exit
+  const unreadable = (record: string) => (cause: unknown) => new JournalError({ reason: "Decode", run, record, cause })
+  return outcome.status === "completed"
+    ? Effect.mapError(valueCodec(definition.success).decode(text), unreadable("success"))
+    : Effect.flatMap(Effect.mapError(causeCodec(definition.error).decode(text), unreadable("error")), Effect.failCause)
+}

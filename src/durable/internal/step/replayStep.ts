@@ -1,0 +1,139 @@
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import type { PastFailure } from "../../../resilience/internal/kernel/recovery.js"
+import { longSleep } from "../../../resilience/internal/kernel/timer.js"
+import { ReplayMismatch, StepAmbiguous } from "../../RunError.js"
+import { whileResting, whileWorking } from "../execution/activity.js"
+import * as Execution from "../execution/execution.js"
+import * as Order from "../execution/replayOrder.js"
+import { type Codec, causeCodec, errorCodec } from "../journal/codec.js"
+import type { StepRecord } from "../journal/journal.js"
+import { park } from "../wait/park.js"
+import { finiteTime, parkedOf } from "../wait/waiting.js"
+import type { AnyEffect } from "./definition.js"
+import { append, journalError, markReached, registerUndo, type StepUse, sourceOf } from "./stepUse.js"
+
+export const isAnswered = (record: StepRecord | undefined): record is StepRecord =>
+  record?.status === "completed" || record?.status === "failed"
+
+// ---- a step with a recorded result
+
+/** Returns the recorded result, and registers the compensation again. */
+export const answer = (use: StepUse, record: StepRecord): AnyEffect => {
+  const { error, success } = use.definition
+  const emitted = Execution.emit(use.execution, () => ({
+    _tag: "StepAnswered",
+    source: sourceOf(use),
+    attempts: record.attempts
+  }))
+  const result =
+    record.status === "completed"
+      ? Effect.flatMap(decodeResult(use, record, "success", success), (value) => {
+          use.output.value = Option.some(value)
+          return Effect.as(reached(use, record), value)
+        })
+      : Effect.flatMap(decodeResult(use, record, "error", causeCodec(error)), (cause) =>
+          Effect.zipRight(reached(use, record), Effect.failCause(cause))
+        )
+  return Effect.zipRight(emitted, result)
+}
+
+/** Registers the step at once, and waits until its result may be returned. */
+const reached = (use: StepUse, record: StepRecord): Effect.Effect<void> => {
+  // A pivot that failed has not happened.
+  if (!(use.definition.pivot && record.status === "failed" && !record.unsure)) registerUndo(use, record.order)
+  markReached(use)
+  return Order.awaitReplayTurn(use.execution, use.key, record.lastSeq, use)
+}
+
+/** A long result is read from the storage only here. */
+const payloadOf = ({ execution }: StepUse, { lastSeq, omitted, payload }: StepRecord) =>
+  omitted
+    ? whileWorking(
+        execution,
+        Effect.catchAll(execution.storage.payload(execution.lease.key, lastSeq), (error) =>
+          Execution.stop(execution, error)
+        )
+      )
+    : Effect.succeed(payload)
+
+/** Text that is not JSON is damaged; JSON that does not fit the schema was written by another schema. */
+const decodeResult = <A>(use: StepUse, record: StepRecord, what: "success" | "error", codec: Codec<A>) =>
+  Effect.flatMap(payloadOf(use, record), (text) =>
+    Effect.catchAll(codec.decode(text), (cause) => {
+      if (!ParseResult.isParseError(cause)) return journalError(use, "Decode", what)(cause)
+      const { execution, key } = use
+      const recorded = `${what} of step "${key}": ${(text ?? "nothing").slice(0, 200)}`
+      const found = `another schema: ${cause.message}`
+      return Execution.stop(execution, new ReplayMismatch({ run: execution.id, reason: "Shape", recorded, found }))
+    })
+  )
+
+// ---- a step that was cut short
+
+const Retry = Schema.parseJson(Schema.Struct({ next: Schema.Number, error: Schema.Unknown }))
+const decodeRetry = Schema.decodeUnknown(Retry)
+
+/** Fails with the error a question was asked about. */
+export const failAsAsked = (use: StepUse, record: StepRecord): Effect.Effect<never, unknown, unknown> =>
+  Effect.flatMap(pastFailure(use, record.payload), Effect.fail)
+
+const pastFailure = (use: StepUse, payload: string | undefined): Effect.Effect<unknown, unknown, unknown> =>
+  Effect.catchAll(
+    Effect.flatMap(decodeRetry(payload), ({ error }) => errorCodec(use.definition.error).decode(JSON.stringify(error))),
+    journalError(use, "Decode", "error")
+  )
+
+/** The failures that were already answered with a retry, oldest first, as their own classes. */
+export const pastFailures = (
+  use: StepUse,
+  record: StepRecord
+): Effect.Effect<ReadonlyArray<PastFailure>, unknown, unknown> =>
+  Effect.forEach(record.past, ({ at, attempt, payload }) =>
+    Effect.map(pastFailure(use, payload), (error) => ({ error, attempt, at }))
+  )
+
+/** Waits for the next attempt: in memory, or parked if that takes longer than the mode's patience. */
+export const sleepUntil = (use: StepUse, next: number): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const { execution, key, record } = use
+    if (next - now <= execution.mode.patience) return longSleep(next - now)
+    const line = {
+      kind: "sleep",
+      about: `retry of ${use.definition.name}`,
+      until: finiteTime(next),
+      startedAt: record?.updatedAt ?? now
+    } as const
+    const parked = park(execution, `${key}!`, parkedOf(execution.journal, key, line))
+    return Effect.asVoid(whileResting(execution, use.permit, parked))
+  })
+
+/** Waits for the rest of a recorded backoff. */
+export const resumeBackoff = (use: StepUse, record: StepRecord): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { next } = yield* Effect.catchAll(decodeRetry(record.payload), journalError(use, "Decode", "wait"))
+    const delay = Duration.millis(Math.max(0, next - (yield* Clock.currentTimeMillis)))
+    const attempt = record.attempts + 1
+    yield* Execution.emit(use.execution, () => ({ _tag: "BackoffResumed", source: sourceOf(use), attempt, delay }))
+    yield* sleepUntil(use, next)
+  })
+
+/** Records that an attempt may or may not have happened, and what `onAmbiguous` does about it. */
+export const recordAmbiguous = (use: StepUse, record: StepRecord): Effect.Effect<void, StepAmbiguous> =>
+  Effect.gen(function* () {
+    const { onAmbiguous } = use.definition
+    const { attempts, startedAt } = record
+    yield* append(use, "StepAmbiguous", attempts, JSON.stringify({ onAmbiguous }))
+    yield* Execution.emit(use.execution, () => ({
+      _tag: "StepAmbiguous",
+      source: sourceOf(use),
+      attempt: attempts,
+      onAmbiguous
+    }))
+    if (onAmbiguous === "rerun" || onAmbiguous === "probe") return
+    yield* new StepAmbiguous({ run: use.execution.id, step: use.key, attempt: attempts, startedAt })
+  })

@@ -5,4 +5,3 @@
 export * as Dashboard from "./dashboard/Dashboard.js"
 export * as DashboardApi from "./dashboard/DashboardApi.js"
 export * as DashboardError from "./dashboard/DashboardError.js"
-export * as Model from "./dashboard/Model.js"

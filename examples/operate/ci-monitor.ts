@@ -120,6 +120,6 @@ export const program = Effect.gen(function* () {
     })
   const bodies = [ended(1, "failure"), ended(2, "failure"), ended(3, "failure"), ended(4, "success"), "{"]
   const answers = yield* Effect.forEach(bodies, post)
-  const { recovery_summary } = yield* RecoveryManager.dashboard("repo/name")
-  return { answers, rerun: (yield* GitHub).rerun, successRate: recovery_summary.success_rate }
+  const { recoverySummary } = yield* RecoveryManager.dashboard("repo/name")
+  return { answers, rerun: (yield* GitHub).rerun, successRate: recoverySummary.successRate }
 }).pipe(Effect.scoped, Effect.provide(layer))

@@ -49,12 +49,12 @@ export const program = Effect.gen(function* () {
   })
   const rerunning = yield* RecoveryManager.initiate(lint.id)
 
-  const { recovery_summary } = yield* RecoveryManager.dashboard("shop")
+  const { recoverySummary } = yield* RecoveryManager.dashboard("shop")
   return {
     suggested: suggestions.map(({ strategy }) => strategy),
     steps: recovery.progress.map(({ step }) => step),
     done,
     lint: [lint.category, lint.message, rerunning.status],
-    successRate: recovery_summary.success_rate
+    successRate: recoverySummary.successRate
   }
 }).pipe(Effect.provide(layer))

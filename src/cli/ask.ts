@@ -1,8 +1,8 @@
 import * as Options from "@effect/cli/Options"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as asking from "../operate/internal/operator/asking.js"
 import type { Request } from "../operate/Operator.js"
+import * as asking from "../operate/OperatorClient.js"
 import { type Given, open } from "./config.js"
 import { Ended, endedBy, exitCodes } from "./exit.js"
 import { type Screen, screenOf } from "./render/table.js"
@@ -28,10 +28,16 @@ export interface Common extends Given {
   readonly json: boolean
 }
 
-const refuseWriting = ({ readonly }: Common, request: Request) =>
-  readonly && !asking.isReading(request)
-    ? new Ended({ code: exitCodes.Refused, tag: "ReadOnly", message: "With --read-only nothing can be changed." })
+/** The table of requests takes time to load, so only `--read-only` loads it before the storage is opened. */
+const refuseWriting = ({ readonly }: Common, { _tag }: Request) =>
+  readonly
+    ? Effect.flatMap(
+        Effect.promise(() => import("../operate/OperatorRequests.js")),
+        ({ requests }) => (requests[_tag].writes ? new Ended(readOnly) : Effect.void)
+      )
     : Effect.void
+
+const readOnly = { code: exitCodes.Refused, tag: "ReadOnly", message: "With --read-only nothing can be changed." }
 
 /** Asks, prints the answer, and tells people where it comes from. */
 export const ask = (

@@ -13,22 +13,16 @@ import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
 import * as OpenApi from "@effect/platform/OpenApi"
 import * as Schema from "effect/Schema"
+import { Info as CheckpointInfo } from "../durable/CheckpointInfo.js"
+import { RunStatus, RunSummary } from "../durable/RunStatus.js"
 import { EscalationRecord } from "../operate/EscalationRecord.js"
 import { FailureRecord } from "../operate/FailureRecord.js"
+import { Report as HealthReport } from "../operate/HealthCheck.js"
+import { Overview } from "../operate/Overview.js"
 import { RecoveryRecord } from "../operate/RecoveryRecord.js"
+import { Pattern, Statistics, Suggestion, Tuning } from "../operate/Statistics.js"
 import { Timeline } from "../operate/Timeline.js"
 import { Defect, Failed, Forbidden, NotFound, Refused, Unauthorized, Unavailable } from "./DashboardError.js"
-import {
-  CheckpointInfo,
-  HealthReport,
-  Overview,
-  Pattern,
-  RunStatus,
-  RunSummary,
-  Statistics,
-  Suggestion,
-  Tuning
-} from "./Model.js"
 
 /**
  * Whoever reads needs the token, unless reads are open.

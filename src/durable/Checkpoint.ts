@@ -16,6 +16,7 @@ import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Storage from "../storage/Storage.js"
 import { CheckpointInvalid, CheckpointNotFound, Problem } from "./CheckpointError.js"
+import type { Artifact, Info } from "./CheckpointInfo.js"
 import * as cleanup_ from "./internal/checkpoint/cleanup.js"
 import { infoOf } from "./internal/checkpoint/info.js"
 import { makeCheckpoint } from "./internal/checkpoint/operations.js"
@@ -24,6 +25,11 @@ import type { Migration as AnyMigration } from "./internal/checkpoint/state.js"
 import type { JournalError } from "./RunError.js"
 import type * as State from "./State.js"
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export * from "./CheckpointInfo.js"
 export {
   /**
    * A checkpoint must not be used.
@@ -56,50 +62,6 @@ export {
  * @category models
  */
 export type Kind = "step" | "job" | "workflow" | "auto" | "manual" | "transactional" | (string & {})
-
-/**
- * What is known of a checkpoint without reading its state.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Info {
-  readonly id: string
-  readonly name: string
-  readonly kind: Kind
-  /** Of its schema. */
-  readonly version: number
-  /** The run it belongs to, if it does to one. */
-  readonly run: string | undefined
-  /** Where in the run it was saved; empty outside of runs. */
-  readonly step: string
-  readonly at: Date
-  /** Of its state, in bytes, before compression. */
-  readonly size: number
-  /** SHA-256 over its state in canonical form. */
-  readonly digest: string
-  readonly labels: Readonly<Record<string, string>>
-  readonly environment: Readonly<Record<string, string>>
-  readonly dependencies: ReadonlyArray<string>
-  readonly artifacts: ReadonlyArray<Artifact>
-  readonly metadata: Readonly<Record<string, unknown>>
-  /** Whether its run was rewound to before it since. */
-  readonly rewound: boolean
-}
-
-/**
- * A file, or something like it, a checkpoint relies on.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Artifact {
-  readonly path: string
-  /** In bytes. */
-  readonly size?: number | undefined
-  /** SHA-256, in hexadecimal. */
-  readonly digest?: string | undefined
-}
 
 /**
  * A checkpoint with its state.

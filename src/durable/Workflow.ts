@@ -11,7 +11,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Point } from "../resilience/Decision.js"
 import { traced } from "../resilience/internal/kernel/tracing.js"
@@ -45,9 +44,15 @@ import {
   StepConflict,
   type Waiting
 } from "./RunError.js"
+import type { RunCount, RunStatus, RunSummary } from "./RunStatus.js"
 import type * as State from "./State.js"
 import * as Worker from "./Worker.js"
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export * from "./RunStatus.js"
 export {
   /**
    * Something could not be written to the journal or read back from it.
@@ -576,120 +581,6 @@ export const section =
     })
 
 /**
- * How a run stands, and each of its steps.
- *
- * @since 0.1.0
- * @category models
- */
-export interface RunStatus extends RunSummary {
-  /** In the order they were first started; without those a rewind has made forgotten. */
-  readonly steps: ReadonlyArray<StepStatus>
-  /** What it waits for, or has waited for. */
-  readonly waits: ReadonlyArray<WaitStatus>
-  /** Transactions that were rolled back, or are to be. */
-  readonly rollbacks: ReadonlyArray<RollbackStatus>
-  /** Oldest first. */
-  readonly rewinds: ReadonlyArray<RewindStatus>
-  /** A rewind that was begun and has not ended: executing the run goes on with it. */
-  readonly rewinding: Option.Option<RewindStatus>
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface WaitStatus {
-  /** By which a question is answered. */
-  readonly id: string
-  readonly kind: "sleep" | "signal" | "question"
-  /** What is asked, the name of the signal, or of the sleep. */
-  readonly about: string
-  readonly to: Option.Option<string>
-  readonly startedAt: Date
-  /** When it is over by itself. */
-  readonly until: Option.Option<Date>
-  readonly endedAt: Option.Option<Date>
-  /** Whether there was an answer, and it was accepted. */
-  readonly answered: boolean
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface RollbackStatus {
-  /** Its section. */
-  readonly transaction: string
-  /** `started`: some of it is still to be undone. `failed`: some of it could not be. */
-  readonly status: "started" | "completed" | "failed"
-  /** What began it: it `failed`, was `interrupted`, `died` of a defect, or its run was `stopped`. */
-  readonly reason: string
-  readonly updatedAt: Date
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface RewindStatus {
-  readonly at: Date
-  /** The strategy and where it was asked, or who rewound it from outside. */
-  readonly by: string
-  /** Where to, in words. */
-  readonly point: string
-  /** The failure that led to it. */
-  readonly reason: string
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface RunSummary {
-  readonly id: string
-  readonly workflow: string
-  readonly version: string
-  /**
-   * `running`: a process advances it. `suspended`: it waits for a time or for
-   * somebody. `stopped`: it has no outcome and no process; executing it goes
-   * on.
-   */
-  readonly status: Storage.Status
-  readonly labels: Readonly<Record<string, string>>
-  readonly createdAt: Date
-  readonly finishedAt: Option.Option<Date>
-  /** Who advances it. */
-  readonly owner: Option.Option<string>
-  /** How often it was started or resumed. */
-  readonly executions: number
-  /** What a suspended run waits for. */
-  readonly waiting: ReadonlyArray<Waiting>
-  /** From when on it can go on; nothing if it waits for somebody, or has ended. */
-  readonly dueAt: Option.Option<Date>
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface StepStatus {
-  readonly key: string
-  /** `waiting`: for its next attempt. `asked`: for an answer. `started` without a running process means that nobody knows whether it happened. */
-  readonly status: "started" | "waiting" | "asked" | "completed" | "failed"
-  readonly attempts: number
-  /** How its compensation stands, once there was a reason for it. */
-  readonly compensation: Option.Option<"registered" | "started" | "completed" | "failed">
-  /** When its latest attempt started. */
-  readonly startedAt: Date
-  /** When the journal last heard of it. */
-  readonly updatedAt: Date
-  /** When the next attempt is due, for a step that waits. */
-  readonly nextAttemptAt: Option.Option<Date>
-  /** Attempts of which nobody knows whether they happened. */
-  readonly ambiguous: ReadonlyArray<number>
-}
-
-/**
  * There is no run with this id.
  *
  * @since 0.1.0
@@ -728,22 +619,6 @@ export const list: (query?: {
 }) => Effect.Effect<ReadonlyArray<RunSummary>, Storage.StorageError, Storage.Storage> = Effect.fn("Workflow.list")(
   status_.list
 )
-
-/**
- * How many runs of a workflow stand alike.
- *
- * @since 0.1.0
- * @category models
- */
-export interface RunCount {
-  readonly workflow: string
-  readonly status: Storage.Status
-  readonly runs: number
-  /** When the first of them was created. */
-  readonly oldest: Date
-  /** When the last of them was created. */
-  readonly newest: Date
-}
 
 /**
  * Counts all runs, by workflow and status.

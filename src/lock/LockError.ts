@@ -5,6 +5,7 @@
  */
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
 import * as Fault from "../resilience/Fault.js"
 
 /**
@@ -106,17 +107,22 @@ export class LockError extends Data.TaggedError("LockError")<{
  * @since 0.1.0
  * @category models
  */
-export interface LockStatus {
-  readonly lock: string
+export const LockStatus = Schema.Struct({
+  lock: Schema.String,
   /** `stale`: the holder is known to be dead, so the next caller acquires the lock. */
-  readonly state: "held" | "stale" | "free"
+  state: Schema.Literal("held", "stale", "free"),
   /** The fencing token of the last acquisition; 0 if the lock was never acquired. */
-  readonly token: number
+  token: Schema.Number,
   /** The holder, as `host/pid@start/number`. */
-  readonly owner: string | undefined
+  owner: Schema.optional(Schema.String),
   /** When the lock was last acquired or released: epoch milliseconds, by the clock of the process that did it. */
-  readonly since: number | undefined
-}
+  since: Schema.optional(Schema.Number)
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface LockStatus extends Schema.Schema.Type<typeof LockStatus> {}
 
 /**
  * Another caller held the lock until the timeout.

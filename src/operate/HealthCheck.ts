@@ -7,53 +7,27 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as Workflow from "../durable/Workflow.js"
 import type * as Storage from "../storage/Storage.js"
 import { checksOf, storageCheck } from "./internal/health/checks.js"
+import type { Check, Report, Status } from "./Reports.js"
 
-/**
- * `warning`: somebody should look at it. `failing`: it does not work.
- *
- * @since 0.1.0
- * @category models
- */
-export type Status = "ok" | "warning" | "failing"
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Check {
-  readonly name:
-    | "storage"
-    | "runs"
-    | "questions"
-    | "recoveries"
-    | "failures"
-    | "escalations"
-    | "success"
-    | "locks"
-    | "breakers"
-  readonly status: Status
-  /** What was found, and what to do. */
-  readonly message: string
-  /** The ids of what it is about, at most ten. */
-  readonly about: ReadonlyArray<string>
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Report {
-  /** The worst of its checks. */
-  readonly status: Status
-  readonly checks: ReadonlyArray<Check>
-  /** How much the storage holds; nothing, if it cannot be read. */
-  readonly usage: Option.Option<Storage.Usage>
-  /** All runs, by workflow and how they stand. */
-  readonly runs: ReadonlyArray<Workflow.RunCount>
-}
+export {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Check,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Report,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Status
+} from "./Reports.js"
 
 /**
  * From when on something is worth a warning.

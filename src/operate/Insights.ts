@@ -5,12 +5,9 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
 import * as Events from "../resilience/Events.js"
-import type { RetryPolicy } from "../resilience/RetryPolicy.js"
 import * as Strategy from "../resilience/Strategy.js"
 import * as Storage from "../storage/Storage.js"
 import type { FailureRecord } from "./FailureRecord.js"
@@ -23,176 +20,13 @@ import * as suggest_ from "./internal/insights/suggest.js"
 import { tuningOf } from "./internal/insights/tune.js"
 import { failures as failures_ } from "./internal/records/records.js"
 import type { FailureNotFound, RecordDamaged } from "./OperateError.js"
-
-/**
- * What could be done about a failure.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Suggestion {
-  /** `retry`, `resume`, `rollback` and `restart` are what `RecoveryManager.initiate` can do by itself. */
-  readonly strategy: string
-  /** Why, in words. */
-  readonly reason: string
-  /** What to change, for `modify`; the checkpoint, for `resume` and `rollback`. */
-  readonly parameters: Readonly<Record<string, string | number | boolean>>
-  /** How well it fits, 0 to 1. The list is ordered by it. */
-  readonly confidence: number
-  /** How likely it leads to a good end, 0 to 1. */
-  readonly estimatedSuccess: number
-  /** On how many recoveries both rest; 0 for what is only believed. */
-  readonly cases: number
-}
+import type { Pattern, Period, Statistics, Suggestion, Tuning } from "./Statistics.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface Rate {
-  readonly successful: number
-  /** Of those that have ended. */
-  readonly total: number
-  /** 0 to 1; nothing if none has ended. */
-  readonly successRate: Option.Option<number>
-}
-
-/**
- * Durations, from a histogram: percentiles are right within a tenth.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Times {
-  readonly count: number
-  readonly mean: Duration.Duration
-  readonly p50: Duration.Duration
-  readonly p95: Duration.Duration
-  readonly p99: Duration.Duration
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Day {
-  /** Such as `2026-11-26`, in UTC. */
-  readonly day: string
-  readonly failures: number
-  readonly recovered: number
-  readonly unrecovered: number
-}
-
-/**
- * The last three days against the four before: `worse` with a fifth more
- * failures a day, `better` with a fifth less.
- *
- * @since 0.1.0
- * @category models
- */
-export type Trend = "better" | "steady" | "worse"
-
-/**
- * Of the last seven days: `excellent` if at least 95 % were recovered and at
- * most 2 were not, `good` from 85 % and 5, `fair` from 70 % and 10.
- *
- * @since 0.1.0
- * @category models
- */
-export type Health = "excellent" | "good" | "fair" | "poor"
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Statistics {
-  readonly recoveries: Rate
-  readonly failures: number
-  readonly openFailures: number
-  /** By the strategy a recovery ended with. */
-  readonly byType: Readonly<Record<string, Rate>>
-  /** By each strategy that was tried. */
-  readonly byStrategy: Readonly<Record<string, Rate>>
-  readonly byCategory: Readonly<Record<string, Readonly<Record<string, Rate>>>>
-  readonly byStep: Readonly<Record<string, Readonly<Record<string, Rate>>>>
-  /** The ten categories with most failures. */
-  readonly frequentCategories: ReadonlyArray<{ readonly name: string; readonly count: number }>
-  /** The ten fingerprints with most failures. */
-  readonly frequentErrors: ReadonlyArray<{ readonly name: string; readonly count: number }>
-  readonly timeToRecover: Option.Option<Times>
-  /** The ten steps and recoveries that were retried most often. */
-  readonly mostRetried: ReadonlyArray<{
-    readonly step: string
-    readonly retries: number
-    /** Of them, those that led to the good end. */
-    readonly successful: number
-    readonly meanDelay: Duration.Duration
-  }>
-  /** The ten steps that took most of the time in all. */
-  readonly steps: ReadonlyArray<{ readonly step: string } & Times>
-  /** The last 30 days, oldest first. */
-  readonly days: ReadonlyArray<Day>
-  readonly trend: Trend
-  readonly health: Health
-}
-
-/**
- * Open failures that are about the same.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Pattern {
-  readonly category: string
-  /** Up to three words their messages begin with, without common ones. */
-  readonly words: ReadonlyArray<string>
-  readonly count: number
-  /** The newest message. */
-  readonly example: string
-  /** The newest twenty ids. */
-  readonly failures: ReadonlyArray<string>
-  /** What usually helps, by {@link Resolutions}. Empty without them. */
-  readonly resolutions: ReadonlyArray<string>
-}
-
-/**
- * What the retries of a step have come to, and which policy would suit it.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Tuning {
-  readonly step: string
-  /** Recoveries in which it was retried. */
-  readonly cases: number
-  /** How many of them a retry has brought to a good end, 0 to 1. */
-  readonly successRate: Option.Option<number>
-  /** By the number of the retry, from 1 on. */
-  readonly retries: ReadonlyArray<{
-    readonly retry: number
-    readonly successful: number
-    readonly total: number
-    /** Half of them came after no more than this. */
-    readonly delay: Duration.Duration
-  }>
-  /** A timeout for each attempt: three times what 99 of 100 completed ones took; nothing, as long as there are fewer than 10. */
-  readonly attemptTimeout: Option.Option<Duration.Duration>
-  /** Nothing, as long as there are fewer than 10 cases. */
-  readonly proposal: Option.Option<Proposal>
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Proposal {
-  /** Nobody uses it unless it is asked for: `RetryPolicy.layer(policy)`, or wherever a policy is taken. */
-  readonly policy: RetryPolicy
-  /** Why, in words. */
-  readonly reason: string
-  /** How likely retrying by it leads to a good end, 0 to 1. */
-  readonly estimatedSuccess: number
-}
+export * from "./Statistics.js"
 
 /**
  * @since 0.1.0
@@ -370,20 +204,6 @@ export const patterns = (
   repository?: string
 ): Effect.Effect<ReadonlyArray<Pattern>, RecordDamaged | Storage.StorageError, Storage.Storage> =>
   Effect.zipWith(failures_.list({ scope: repository, status: "open", limit: 500 }), Resolutions, patternsOf)
-
-/**
- * What became of recoveries since a time.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Period {
-  readonly recoveries: Rate
-  readonly byStrategy: Readonly<Record<string, Rate>>
-  readonly byCategory: Readonly<Record<string, Rate>>
-  /** How many different runs, or recoveries with a name, they were about. */
-  readonly affected: number
-}
 
 /**
  * Statistics of a period, of one run or of all. It reads every record of the

@@ -1,54 +1,38 @@
 /**
- * Everything an operator should see at once.
+ * The state of everything an operator watches, in one value.
  *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type { Waiting } from "../durable/RunError.js"
+import type { RunSummary } from "../durable/RunStatus.js"
 import * as Workflow from "../durable/Workflow.js"
 import type * as Storage from "../storage/Storage.js"
-import type { EscalationRecord } from "./EscalationRecord.js"
-import type { FailureRecord } from "./FailureRecord.js"
 import * as Insights from "./Insights.js"
 import { escalations as escalations_, failures as failures_ } from "./internal/records/records.js"
 import type { RecordDamaged } from "./OperateError.js"
 import * as RecoveryManager from "./RecoveryManager.js"
+import type { Overview, Question } from "./Reports.js"
 
-/**
- * What a suspended run asks.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Question extends Waiting {
-  readonly run: string
-  readonly workflow: string
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Overview {
-  readonly dashboard: RecoveryManager.Dashboard
-  readonly statistics: Insights.Statistics
-  /** The newest. */
-  readonly runs: ReadonlyArray<Workflow.RunSummary>
-  /** Of the newest 2,000 runs that wait, at most 50. */
-  readonly questions: ReadonlyArray<Question>
-  /** The newest open ones. */
-  readonly failures: ReadonlyArray<FailureRecord>
-  /** The newest that are not resolved. */
-  readonly escalations: ReadonlyArray<EscalationRecord>
-}
+export {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Overview,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Question
+} from "./Reports.js"
 
 const shown = 50
 
-const looked = 2_000
+const searched = 2_000
 
 /**
- * How things stand, of one repository or of all; runs and statistics are those
- * of all. Costs the same however many records there are.
+ * Reads the overview of one repository, or of all. Runs and statistics are
+ * always those of all. Its cost does not grow with the number of records.
  *
  * @since 0.1.0
  * @category reading
@@ -60,10 +44,10 @@ export const overview = (
     const dashboard = yield* RecoveryManager.dashboard(repository)
     const statistics = yield* Insights.statistics
     const runs = yield* Workflow.list({ limit: shown })
-    // Most of those that wait may sleep.
-    const waiting = yield* Workflow.list({ status: "suspended", limit: looked })
+    // Most suspended runs may sleep, so more are read than are shown.
+    const waiting = yield* Workflow.list({ status: "suspended", limit: searched })
     const questions = waiting.flatMap(questionsOf).slice(0, shown)
-    // One record that is damaged must not hide all others.
+    // A damaged record is skipped, so that it does not hide the others.
     const failures = yield* failures_.listReadable({ scope: repository, status: "open", limit: shown })
     const open = yield* escalations_.listReadable({ status: "open", limit: shown })
     const acknowledged = yield* escalations_.listReadable({ status: "acknowledged", limit: shown })
@@ -77,5 +61,5 @@ export const overview = (
     }
   })
 
-const questionsOf = ({ id: run, waiting, workflow }: Workflow.RunSummary): ReadonlyArray<Question> =>
+const questionsOf = ({ id: run, waiting, workflow }: RunSummary): ReadonlyArray<Question> =>
   waiting.filter(({ kind }) => kind === "question").map((question) => ({ ...question, run, workflow }))

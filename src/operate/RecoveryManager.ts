@@ -33,7 +33,7 @@ import type {
   RecoveryRefused,
   RecoveryUnderWay
 } from "./OperateError.js"
-import type { RecoveryRecord, Status, Validation } from "./RecoveryRecord.js"
+import type { Dashboard, RecoveryRecord, Status, Validation } from "./RecoveryRecord.js"
 
 /**
  * A type of recovery:
@@ -472,28 +472,13 @@ export const resolve = (
 ): Effect.Effect<FailureRecord, FailureNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
   Effect.flatMap(resolveFailure(failure, by), failures_.require(failure))
 
-/**
- * What the first page of an operator shows, in the form seed 001 gave it:
- * `JSON.stringify` writes it.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Dashboard {
-  readonly recovery_summary: {
-    readonly total_recoveries: number
-    readonly successful_recoveries: number
-    readonly failed_recoveries: number
-    readonly in_progress_recoveries: number
-    /** Successful ones among all, in percent with two digits; 0 if there are none. */
-    readonly success_rate: number
-  }
-  readonly recovery_by_type: Readonly<Record<string, { readonly total: number; readonly successful: number }>>
-  /** The ten newest. */
-  readonly recent_recoveries: ReadonlyArray<RecoveryRecord>
-  /** The ten newest checkpoints. */
-  readonly checkpoint_status: ReadonlyArray<Checkpoint.Info>
-}
+export {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Dashboard
+} from "./RecoveryRecord.js"
 
 /**
  * The numbers of recoveries, of one repository or of all. The cost does not

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { Info } from "../durable/CheckpointInfo.js"
 
 const Optional = Schema.optional(Schema.String)
 
@@ -28,17 +29,22 @@ export const Progress = Schema.Struct({
  */
 export interface Progress extends Schema.Schema.Type<typeof Progress> {}
 
+/** A field that has another name in JSON. */
+const named = <const K extends string, A, I>(key: K, schema: Schema.Schema<A, I>) =>
+  Schema.propertySignature(schema).pipe(Schema.fromKey(key))
+
 /**
- * What the checks of the checkpoint have found before it was used.
+ * The result of checking a checkpoint before it is used. Encoded, its fields
+ * are `is_valid`, `errors`, `warnings` and `checked_at`.
  *
  * @since 0.1.0
  * @category models
  */
 export const Validation = Schema.Struct({
-  is_valid: Schema.Boolean,
+  isValid: named("is_valid", Schema.Boolean),
   errors: Schema.Array(Schema.String),
   warnings: Schema.Array(Schema.String),
-  checked_at: Schema.Date
+  checkedAt: named("checked_at", Schema.Date)
 })
 /**
  * @since 0.1.0
@@ -115,3 +121,39 @@ export const RecoveryRecord = Schema.Struct({
  * @category models
  */
 export interface RecoveryRecord extends Schema.Schema.Type<typeof RecoveryRecord> {}
+
+/**
+ * The numbers of all recoveries, the ten newest, and the ten newest
+ * checkpoints. Encoded, its fields are in snake case, such as
+ * `recovery_summary`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Dashboard = Schema.Struct({
+  recoverySummary: named(
+    "recovery_summary",
+    Schema.Struct({
+      totalRecoveries: named("total_recoveries", Schema.Number),
+      successfulRecoveries: named("successful_recoveries", Schema.Number),
+      failedRecoveries: named("failed_recoveries", Schema.Number),
+      inProgressRecoveries: named("in_progress_recoveries", Schema.Number),
+      /** The share of all recoveries that succeeded, in percent with two digits; 0 if there are none. */
+      successRate: named("success_rate", Schema.Number)
+    })
+  ),
+  recoveryByType: named(
+    "recovery_by_type",
+    Schema.Record({
+      key: Schema.String,
+      value: Schema.Struct({ total: Schema.Number, successful: Schema.Number })
+    })
+  ),
+  recentRecoveries: named("recent_recoveries", Schema.Array(RecoveryRecord)),
+  checkpointStatus: named("checkpoint_status", Schema.Array(Info))
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Dashboard extends Schema.Schema.Type<typeof Dashboard> {}

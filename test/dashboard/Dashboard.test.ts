@@ -111,7 +111,7 @@ describe("Dashboard", () => {
       yield* something
       const { metrics, reads } = yield* client
       const overview = yield* reads.overview({ urlParams: {} })
-      assert.strictEqual(overview.dashboard.recovery_summary.total_recoveries, 1)
+      assert.strictEqual(overview.dashboard.recoverySummary.totalRecoveries, 1)
       assert.deepStrictEqual(
         overview.questions.map(({ about, run, to }) => ({ about, run, to })),
         [{ about: "Charge again?", run: "o1", to: Option.some("billing") }]

@@ -159,7 +159,7 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       assert.strictEqual(recovery.status, "completed")
       assert.strictEqual(recovery.type, "resume")
       assert.strictEqual(recovery.target, `${best?.parameters.checkpoint}`)
-      assert.isTrue(recovery.validation?.is_valid)
+      assert.isTrue(recovery.validation?.isValid)
       assert.strictEqual(recovery.validation?.warnings.length, 1)
       assert.isDefined(recovery.preRecoveryCheckpoint)
       const environment = recovery.progress.find(({ step }) => step === "restore_environment_context")
@@ -268,7 +268,7 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       const recovery = yield* RecoveryManager.initiate(failure.id, "resume")
       assert.strictEqual(recovery.status, "failed")
       assert.isTrue(recovery.corruptionDetected)
-      assert.isFalse(recovery.validation?.is_valid)
+      assert.isFalse(recovery.validation?.isValid)
       const { done } = yield* World
       assert.deepStrictEqual(done, ["checkout", "compile"])
     })
@@ -299,7 +299,7 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
         others.map(({ _tag }) => _tag),
         ["RecoveryUnderWay", "RecoveryUnderWay", "RecoveryUnderWay"]
       )
-      assert.strictEqual((yield* RecoveryManager.dashboard("shop")).recovery_summary.in_progress_recoveries, 1)
+      assert.strictEqual((yield* RecoveryManager.dashboard("shop")).recoverySummary.inProgressRecoveries, 1)
       // One that is under way is not swept.
       assert.strictEqual(yield* RecoveryManager.sweep, 0)
       yield* Fiber.interrupt(first)
@@ -309,7 +309,7 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       assert.deepInclude(cancelled?.progress.at(-1), { status: "failed", detail: "It was interrupted." })
       // Whoever was to be told is told of that, too.
       assert.deepStrictEqual(started.slice(-2), ["after cancelled", "abort cancelled"])
-      assert.strictEqual((yield* RecoveryManager.dashboard("shop")).recovery_summary.in_progress_recoveries, 0)
+      assert.strictEqual((yield* RecoveryManager.dashboard("shop")).recoverySummary.inProgressRecoveries, 0)
     })
   )
 
@@ -432,13 +432,13 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       const swept = yield* RecoveryManager.status("recovery_left")
       assert.strictEqual(swept.status, "failed")
       assert.match(swept.error ?? "", /process .* ended/)
-      const { recovery_summary } = yield* RecoveryManager.dashboard()
-      assert.deepStrictEqual(recovery_summary, {
-        total_recoveries: 2,
-        successful_recoveries: 1,
-        failed_recoveries: 1,
-        in_progress_recoveries: 0,
-        success_rate: 50
+      const { recoverySummary } = yield* RecoveryManager.dashboard()
+      assert.deepStrictEqual(recoverySummary, {
+        totalRecoveries: 2,
+        successfulRecoveries: 1,
+        failedRecoveries: 1,
+        inProgressRecoveries: 0,
+        successRate: 50
       })
     })
   )
@@ -526,9 +526,9 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
         const open = yield* RecoveryManager.recoveries({ status: "in_progress" })
         assert.deepStrictEqual(open, [], `after ${turns} turns`)
       }
-      const { recovery_summary } = yield* RecoveryManager.dashboard()
-      assert.strictEqual(recovery_summary.in_progress_recoveries, 0)
-      assert.strictEqual(recovery_summary.total_recoveries, (yield* RecoveryManager.recoveries()).length)
+      const { recoverySummary } = yield* RecoveryManager.dashboard()
+      assert.strictEqual(recoverySummary.inProgressRecoveries, 0)
+      assert.strictEqual(recoverySummary.totalRecoveries, (yield* RecoveryManager.recoveries()).length)
     })
   )
 
@@ -546,13 +546,13 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       // One that cannot be read stands in nobody's way.
       yield* storage.write({ ...row, id: "damaged", status: "in_progress", body: "{", revision: 0 }, [])
       assert.strictEqual(yield* RecoveryManager.sweep, 1)
-      const { recovery_summary } = yield* RecoveryManager.dashboard()
-      assert.deepStrictEqual(recovery_summary, {
-        total_recoveries: 2,
-        successful_recoveries: 1,
-        failed_recoveries: 1,
-        in_progress_recoveries: 0,
-        success_rate: 50
+      const { recoverySummary } = yield* RecoveryManager.dashboard()
+      assert.deepStrictEqual(recoverySummary, {
+        totalRecoveries: 2,
+        successfulRecoveries: 1,
+        failedRecoveries: 1,
+        inProgressRecoveries: 0,
+        successRate: 50
       })
     })
   )

@@ -119,10 +119,10 @@ describe("recovery, the command line", () => {
         const running = yield* Effect.fork(
           Effect.all([recover("retry", "running"), recover("resume", "running")], { concurrency: 2 })
         )
-        const dashboard = Effect.map(RecoveryManager.dashboard(repository), (one) => one.recovery_summary)
+        const dashboard = Effect.map(RecoveryManager.dashboard(repository), (one) => one.recoverySummary)
         const turn = Effect.promise(() => new Promise(setImmediate))
         yield* Effect.repeat(Effect.zipLeft(dashboard, turn), {
-          until: (summary) => summary.in_progress_recoveries === 2
+          until: (summary) => summary.inProgressRecoveries === 2
         })
         const shown = yield* json("dashboard", "--repository", repository)
         assert.deepStrictEqual(shown.recovery_summary, {

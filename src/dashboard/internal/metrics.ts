@@ -7,13 +7,14 @@ import type * as MetricPair from "effect/MetricPair"
 import * as MetricState from "effect/MetricState"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { Overview } from "../../operate/Overview.js"
+import type { Statistics, Times } from "../../operate/Statistics.js"
 import { Defect } from "../DashboardError.js"
-import * as Model from "../Model.js"
 
 type Labels = Readonly<Record<string, string>>
 type Sample = readonly [labels: Labels, value: number, suffix?: "_sum" | "_count"]
 
-const read = Schema.decodeUnknown(Model.Overview)
+const read = Schema.decodeUnknown(Overview)
 
 /** How things stand, in the text format of Prometheus. */
 export const metricsOf = (value: unknown): Effect.Effect<string, Defect> =>
@@ -46,13 +47,13 @@ const sampleOf = ({ metricKey, metricState }: MetricPair.MetricPair.Untyped): Re
   return [[Object.fromEntries(metricKey.tags.map(({ key, value }) => [key, value])), Number(value)]]
 }
 
-const textOf = ({ dashboard, escalations, questions, statistics }: typeof Model.Overview.Type): string => {
-  const summary = dashboard.recovery_summary
+const textOf = ({ dashboard, escalations, questions, statistics }: Overview): string => {
+  const summary = dashboard.recoverySummary
   return [
     family("effect_recovery_recoveries_on_record", "gauge", "Recoveries on record, by how they stand.", [
-      [{ status: "completed" }, summary.successful_recoveries],
-      [{ status: "failed" }, summary.failed_recoveries],
-      [{ status: "in_progress" }, summary.in_progress_recoveries]
+      [{ status: "completed" }, summary.successfulRecoveries],
+      [{ status: "failed" }, summary.failedRecoveries],
+      [{ status: "in_progress" }, summary.inProgressRecoveries]
     ]),
     family("effect_recovery_failures_on_record", "counter", "Failures that were put on record.", [
       [{}, statistics.failures]
@@ -98,7 +99,7 @@ const labelled = (labels: Labels): string => {
   return pairs.length === 0 ? "" : `{${pairs.join(",")}}`
 }
 
-const strategies = (all: typeof Model.Statistics.Type.byStrategy): ReadonlyArray<Sample> =>
+const strategies = (all: Statistics["byStrategy"]): ReadonlyArray<Sample> =>
   Object.entries(all).flatMap(
     ([strategy, { successful, total }]): ReadonlyArray<Sample> => [
       [{ strategy, outcome: "recovered" }, successful],
@@ -106,7 +107,7 @@ const strategies = (all: typeof Model.Statistics.Type.byStrategy): ReadonlyArray
     ]
   )
 
-const quantiles = (labels: Labels, { count, mean, p50, p95, p99 }: typeof Model.Times.Type): ReadonlyArray<Sample> => [
+const quantiles = (labels: Labels, { count, mean, p50, p95, p99 }: Times): ReadonlyArray<Sample> => [
   [{ ...labels, quantile: "0.5" }, Duration.toSeconds(p50)],
   [{ ...labels, quantile: "0.95" }, Duration.toSeconds(p95)],
   [{ ...labels, quantile: "0.99" }, Duration.toSeconds(p99)],

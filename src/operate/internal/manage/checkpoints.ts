@@ -114,8 +114,8 @@ const problem = (
 const toText = ({ check, message, subject }: Checkpoint.Problem): string => `${check} ${subject}: ${message}`
 
 export const toValidation = ({ checkedAt, errors, isValid, warnings }: Checkpoint.Validity): Validation => ({
-  is_valid: isValid,
+  isValid,
   errors: errors.map(toText),
   warnings: warnings.map(toText),
-  checked_at: checkedAt
+  checkedAt
 })

@@ -21,18 +21,18 @@ export const dashboardOf = (repository: string | undefined) =>
     const total = sum()
     const successful = sum({ status: "completed" })
     const dashboard: Dashboard = {
-      recovery_summary: {
-        total_recoveries: total,
-        successful_recoveries: successful,
-        failed_recoveries: sum({ status: "failed" }),
-        in_progress_recoveries: sum({ status: "in_progress" }),
-        success_rate: total === 0 ? 0 : Math.round((successful / total) * 10_000) / 100
+      recoverySummary: {
+        totalRecoveries: total,
+        successfulRecoveries: successful,
+        failedRecoveries: sum({ status: "failed" }),
+        inProgressRecoveries: sum({ status: "in_progress" }),
+        successRate: total === 0 ? 0 : Math.round((successful / total) * 10_000) / 100
       },
-      recovery_by_type: Object.fromEntries(
+      recoveryByType: Object.fromEntries(
         types.map((type) => [type, { total: sum({ type }), successful: sum({ type, status: "completed" }) }])
       ),
-      recent_recoveries: recent,
-      checkpoint_status: checkpoints
+      recentRecoveries: recent,
+      checkpointStatus: checkpoints
     }
     return dashboard
   })

@@ -150,8 +150,8 @@ const withTarget = ({ target }: Job, work: (target: NonNullable<Job["target"]>) 
 
 const requireValid = (job: Job): Work =>
   withTarget(job, ({ validity }) => {
-    const { errors, is_valid, warnings } = toValidation(validity)
-    return is_valid
+    const { errors, isValid, warnings } = toValidation(validity)
+    return isValid
       ? Effect.succeed(`valid, with ${warnings.length} warnings`)
       : fail(`The checkpoint is not valid: ${errors.join("; ")}`)
   })

@@ -1,0 +1,198 @@
+/**
+ * How a run stands: what `Workflow.status`, `Workflow.list` and
+ * `Workflow.stats` answer, as schemas. Encoded, options are `null` or a value,
+ * and dates are ISO 8601 texts.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { Waiting } from "./RunError.js"
+
+const MaybeDate = Schema.OptionFromNullOr(Schema.Date)
+
+/**
+ * `running`: a process advances the run. `suspended`: it waits for a time, a
+ * signal or an answer. `stopped`: it has no outcome and no process; executing
+ * it resumes it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Status = Schema.Literal("running", "suspended", "stopped", "completed", "failed")
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Status = typeof Status.Type
+
+/**
+ * A run without its journal.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const RunSummary = Schema.Struct({
+  id: Schema.String,
+  workflow: Schema.String,
+  version: Schema.String,
+  status: Status,
+  labels: Schema.Record({ key: Schema.String, value: Schema.String }),
+  createdAt: Schema.Date,
+  finishedAt: MaybeDate,
+  /** The process that advances it. */
+  owner: Schema.OptionFromNullOr(Schema.String),
+  /** How often it was started or resumed. */
+  executions: Schema.Number,
+  /** What a suspended run waits for. */
+  waiting: Schema.Array(Waiting),
+  /** The earliest time at which it can resume by itself; none if it waits for a signal or an answer, or has ended. */
+  dueAt: MaybeDate
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunSummary extends Schema.Schema.Type<typeof RunSummary> {}
+
+/**
+ * One step of a run.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const StepStatus = Schema.Struct({
+  key: Schema.String,
+  /**
+   * `waiting`: for its next attempt. `asked`: for an answer. `started` in a run
+   * that no process advances: it is unknown whether the attempt took effect.
+   */
+  status: Schema.Literal("started", "waiting", "asked", "completed", "failed"),
+  attempts: Schema.Number,
+  /** The state of its compensation; none before one is registered. */
+  compensation: Schema.OptionFromNullOr(Schema.Literal("registered", "started", "completed", "failed")),
+  /** When its latest attempt started. */
+  startedAt: Schema.Date,
+  /** When its latest journal entry was written. */
+  updatedAt: Schema.Date,
+  /** When the next attempt is due, for a step that is `waiting`. */
+  nextAttemptAt: MaybeDate,
+  /** The attempts of which it is unknown whether they took effect. */
+  ambiguous: Schema.Array(Schema.Number)
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface StepStatus extends Schema.Schema.Type<typeof StepStatus> {}
+
+/**
+ * One wait of a run, open or ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const WaitStatus = Schema.Struct({
+  /** The id by which a question is answered. */
+  id: Schema.String,
+  kind: Schema.Literal("sleep", "signal", "question"),
+  /** The question, the name of the signal, or the name of the sleep. */
+  about: Schema.String,
+  to: Schema.OptionFromNullOr(Schema.String),
+  startedAt: Schema.Date,
+  /** When it times out. */
+  until: MaybeDate,
+  endedAt: MaybeDate,
+  /** Whether an answer was given and accepted. */
+  answered: Schema.Boolean
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface WaitStatus extends Schema.Schema.Type<typeof WaitStatus> {}
+
+/**
+ * A transaction of a run that is rolled back.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const RollbackStatus = Schema.Struct({
+  /** Its section; empty for the run itself. */
+  transaction: Schema.String,
+  /** `started`: some compensations are still to run. `failed`: some compensations failed. */
+  status: Schema.Literal("started", "completed", "failed"),
+  /** Why it rolls back: it `failed`, was `interrupted`, `died` of a defect, or its run was `stopped`. */
+  reason: Schema.String,
+  updatedAt: Schema.Date
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RollbackStatus extends Schema.Schema.Type<typeof RollbackStatus> {}
+
+/**
+ * A rewind of a run to an earlier point.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const RewindStatus = Schema.Struct({
+  at: Schema.Date,
+  /** The strategy and where it decided, or the caller of `Workflow.rewind`. */
+  by: Schema.String,
+  /** The point, in words. */
+  point: Schema.String,
+  /** The failure that led to it. */
+  reason: Schema.String
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RewindStatus extends Schema.Schema.Type<typeof RewindStatus> {}
+
+/**
+ * A run with its steps, waits, rollbacks and rewinds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const RunStatus = Schema.Struct({
+  ...RunSummary.fields,
+  /** In the order of their first start, without steps that a rewind removed. */
+  steps: Schema.Array(StepStatus),
+  waits: Schema.Array(WaitStatus),
+  rollbacks: Schema.Array(RollbackStatus),
+  /** Oldest first. */
+  rewinds: Schema.Array(RewindStatus),
+  /** A rewind that has started and not ended: executing the run continues it. */
+  rewinding: Schema.OptionFromNullOr(RewindStatus)
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunStatus extends Schema.Schema.Type<typeof RunStatus> {}
+
+/**
+ * The number of runs of one workflow in one status.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const RunCount = Schema.Struct({
+  workflow: Schema.String,
+  status: Status,
+  runs: Schema.Number,
+  /** When the first of them was created. */
+  oldest: Schema.Date,
+  /** When the last of them was created. */
+  newest: Schema.Date
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunCount extends Schema.Schema.Type<typeof RunCount> {}

@@ -1,0 +1,291 @@
+/**
+ * The table of operator requests: one row per request with the schemas of its
+ * payload and its reply. The operator's handlers, the HTTP API, the page's
+ * types and the command line follow from it.
+ *
+ * To add a request, add a row here, its handler in
+ * `internal/operator/handlers.ts`, and a view where it is shown.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { Info as Checkpoint } from "../durable/CheckpointInfo.js"
+import { RunStatus, Status as RunStatusName, RunSummary } from "../durable/RunStatus.js"
+import { LockStatus } from "../lock/LockError.js"
+import { EscalationRecord, Status as EscalationStatus } from "./EscalationRecord.js"
+import { FailureRecord } from "./FailureRecord.js"
+import { Dashboard, RecoveryRecord, Validation } from "./RecoveryRecord.js"
+import { Overview, Report } from "./Reports.js"
+import { Pattern, Period, Statistics, Suggestion, Tuning } from "./Statistics.js"
+import { Timeline } from "./Timeline.js"
+
+/**
+ * Where the HTTP API serves a request.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Route<out Name extends string, out Id> {
+  /** The name of the endpoint. */
+  readonly name: Name
+  readonly path: `/${string}`
+  /** The field of the payload that `:id` in the path stands for. */
+  readonly id: Id
+}
+
+/**
+ * A row of the table.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Definition {
+  /** The fields of the request. Encoded, those of a read fit a URL. */
+  readonly payload: Schema.Struct.Fields
+  /** Encoded it is the JSON of the reply. */
+  readonly reply: Schema.Schema.AnyNoContext
+  /** Whether the request may change anything: it is refused in read-only mode. */
+  readonly writes: boolean
+  readonly route: Route<string, string | undefined> | undefined
+}
+
+const read = <F extends Schema.Struct.Fields, A, I, R>(payload: F, reply: Schema.Schema<A, I>, route: R) => ({
+  payload,
+  reply,
+  writes: false as const,
+  route
+})
+
+const write = <F extends Schema.Struct.Fields, A, I, R>(payload: F, reply: Schema.Schema<A, I>, route: R) => ({
+  payload,
+  reply,
+  writes: true as const,
+  route
+})
+
+/** The HTTP API does not serve the request. */
+const unserved = undefined
+
+/** A route without an id. */
+const at = <const Name extends string>(name: Name, path: `/${string}`): Route<Name, undefined> => ({
+  name,
+  path,
+  id: undefined
+})
+
+const of = <const Name extends string, const Id extends string>(
+  name: Name,
+  path: `/${string}`,
+  id: Id
+): Route<Name, Id> => ({ name, path, id })
+
+const Id = Schema.String
+const Text = Schema.optional(Schema.String.pipe(Schema.maxLength(10_000)))
+const Limit = Schema.optional(Schema.NumberFromString.pipe(Schema.int(), Schema.between(1, 1_000)))
+const Labels = Schema.Record({ key: Schema.String, value: Schema.String })
+const Texts = Schema.Array(Schema.String)
+
+/**
+ * @since 0.1.0
+ * @category table
+ */
+export const requests = {
+  Overview: read({ repository: Text }, Overview, at("overview", "/overview")),
+  Dashboard: read({ repository: Text }, Dashboard, unserved),
+  Statistics: read({}, Statistics, at("statistics", "/statistics")),
+  Period: read({ millis: Schema.Number, run: Text, repository: Text }, Period, unserved),
+  Patterns: read({ repository: Text }, Schema.Array(Pattern), at("patterns", "/patterns")),
+  Tune: read({ step: Id }, Tuning, of("tuning", "/steps/:id/tuning", "step")),
+  Health: read({}, Report, at("health", "/health")),
+  Locks: read({}, Schema.Array(LockStatus), unserved),
+  Runs: read(
+    { workflow: Text, status: Schema.optional(RunStatusName), limit: Limit },
+    Schema.Array(RunSummary),
+    at("runs", "/runs")
+  ),
+  Run: read({ id: Id }, RunStatus, of("run", "/runs/:id", "id")),
+  Timeline: read({ id: Id, limit: Limit }, Timeline, of("timeline", "/runs/:id/timeline", "id")),
+  Answer: write(
+    {
+      run: Id,
+      answer: Schema.Literal("retry", "skip", "abort", "value"),
+      /** With the answer `value`. */
+      value: Schema.optional(Schema.Unknown),
+      /** Needed only if the run asks several questions. */
+      question: Text,
+      by: Text,
+      note: Text
+    },
+    Schema.Struct({ run: Schema.String, answer: Schema.String }),
+    of("answer", "/runs/:id/answers", "run")
+  ),
+  Failures: read(
+    { run: Text, repository: Text, status: Schema.optional(FailureRecord.fields.status), limit: Limit },
+    Schema.Array(FailureRecord),
+    at("failures", "/failures")
+  ),
+  Failure: read({ id: Id }, FailureRecord, of("failure", "/failures/:id", "id")),
+  Suggest: read({ failure: Id }, Schema.Array(Suggestion), of("suggestions", "/failures/:id/suggestions", "failure")),
+  Report: write({ id: Text, message: Schema.String, log: Text, run: Text, labels: Labels }, FailureRecord, unserved),
+  Resolve: write({ failure: Id, by: Text }, FailureRecord, of("resolve", "/failures/:id/resolve", "failure")),
+  Initiate: write(
+    { failure: Id, type: Schema.Literal("auto", "retry", "resume", "rollback", "restart"), reason: Text },
+    RecoveryRecord,
+    of("initiate", "/failures/:id/recoveries", "failure")
+  ),
+  Recoveries: read(
+    { failure: Text, repository: Text, limit: Limit },
+    Schema.Array(RecoveryRecord),
+    at("recoveries", "/recoveries")
+  ),
+  Recovery: read({ id: Id }, RecoveryRecord, of("recovery", "/recoveries/:id", "id")),
+  Escalations: read(
+    { status: Schema.optional(EscalationStatus), limit: Limit },
+    Schema.Array(EscalationRecord),
+    at("escalations", "/escalations")
+  ),
+  Acknowledge: write(
+    { escalation: Id, by: Text },
+    EscalationRecord,
+    of("acknowledge", "/escalations/:id/acknowledge", "escalation")
+  ),
+  ResolveEscalation: write(
+    { escalation: Id, by: Text, note: Text },
+    EscalationRecord,
+    of("resolveEscalation", "/escalations/:id/resolve", "escalation")
+  ),
+  Checkpoints: read(
+    { run: Text, name: Text, repository: Text, limit: Limit },
+    Schema.Array(Checkpoint),
+    at("checkpoints", "/checkpoints")
+  ),
+  Checkpoint: read({ id: Id }, Checkpoint, unserved),
+  CreateCheckpoint: write(
+    {
+      name: Schema.String,
+      kind: Schema.String,
+      state: Schema.Unknown,
+      labels: Labels,
+      environment: Labels,
+      artifacts: Texts,
+      dependencies: Texts
+    },
+    Checkpoint,
+    unserved
+  ),
+  ValidateCheckpoint: read({ id: Id }, Validation, unserved),
+  DeleteCheckpoint: write({ id: Id }, Checkpoint, unserved),
+  Rollback: write(
+    { checkpoint: Id, reason: Text },
+    RecoveryRecord,
+    of("rollback", "/checkpoints/:id/rollback", "checkpoint")
+  ),
+  Cleanup: write(
+    { olderThanMillis: Schema.Number },
+    Schema.Struct({
+      swept: Schema.Number,
+      records: Schema.Number,
+      runs: Schema.Number,
+      checkpoints: Schema.Number,
+      locks: Schema.Number
+    }),
+    unserved
+  )
+} satisfies Readonly<Record<string, Definition>>
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Table = typeof requests
+
+/**
+ * The name of a request.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Tag = keyof Table
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Request<T extends Tag = Tag> = {
+  [K in T]: { readonly _tag: K } & Schema.Struct.Type<Table[K]["payload"]>
+}[T]
+
+/**
+ * What a handler answers, before it is encoded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Result<T extends Tag> = Schema.Schema.Type<Table[T]["reply"]>
+
+/**
+ * What a reply holds, as JSON.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Value<T extends Tag> = Schema.Schema.Encoded<Table[T]["reply"]>
+
+/**
+ * The requests that the HTTP API serves.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Served = { [T in Tag]: Table[T]["route"] extends Route<string, string | undefined> ? T : never }[Tag]
+
+/**
+ * The failures of requests, and the kind of refusal each of them is.
+ *
+ * @since 0.1.0
+ * @category table
+ */
+export const failures = {
+  FailureNotFound: "NotFound",
+  RecoveryNotFound: "NotFound",
+  EscalationNotFound: "NotFound",
+  CheckpointNotFound: "NotFound",
+  RunNotFound: "NotFound",
+  RecoveryRefused: "Refused",
+  RecoveryUnderWay: "Refused",
+  NotOpen: "Refused",
+  InvalidRequest: "Refused",
+  RewindRefused: "Refused",
+  StorageError: "Storage",
+  RecordDamaged: "Storage",
+  LockError: "Storage",
+  JournalError: "Failed"
+} as const
+
+/**
+ * A reply without a value, and why:
+ *
+ * - `NotFound`: there is no record with this id
+ * - `Refused`: the request does not fit the current state; nothing was changed
+ * - `Storage`: the storage failed
+ * - `Failed`: the request was carried out and failed
+ * - `Defect`: a bug of the program or of this library
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Refusal {
+  readonly ok: false
+  readonly kind: (typeof failures)[keyof typeof failures] | "Defect"
+  /** The `_tag` of the error. */
+  readonly tag: string
+  readonly message: string
+}
+
+/**
+ * A value as JSON, or the reason why there is none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Reply<T extends Tag = Tag> = { readonly ok: true; readonly value: Value<T> } | Refusal

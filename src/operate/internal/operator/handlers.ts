@@ -1,0 +1,124 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import * as Answer from "../../../durable/Answer.js"
+import * as Checkpoint from "../../../durable/Checkpoint.js"
+import * as Workflow from "../../../durable/Workflow.js"
+import * as Lock from "../../../lock/Lock.js"
+import * as Storage from "../../../storage/Storage.js"
+import * as Escalation from "../../Escalation.js"
+import * as HealthCheck from "../../HealthCheck.js"
+import * as Insights from "../../Insights.js"
+import { InvalidRequest } from "../../OperateError.js"
+import {
+  type Definition,
+  failures,
+  type Refusal,
+  type Reply,
+  type Request,
+  type Result,
+  requests,
+  type Tag
+} from "../../OperatorRequests.js"
+import { overview } from "../../Overview.js"
+import * as RecoveryManager from "../../RecoveryManager.js"
+import * as Timeline from "../../Timeline.js"
+import { findCheckpoint } from "../manage/checkpoints.js"
+
+/** What handlers need. */
+export type Needs = Storage.Storage | RecoveryManager.RecoveryManager | Insights.Insights
+
+type Handlers = {
+  readonly [T in Tag]: (
+    request: Request<T>
+  ) => Effect.Effect<Result<T>, { readonly _tag: keyof typeof failures }, Needs>
+}
+
+/** Who signs a request that names no user. */
+const unsigned = "operator"
+
+const handlers: Handlers = {
+  Overview: ({ repository }) => overview(repository),
+  Dashboard: ({ repository }) => RecoveryManager.dashboard(repository),
+  Statistics: () => Insights.statistics,
+  Period: ({ millis, ...query }) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => Insights.since(new Date(now - millis), query)),
+  Patterns: ({ repository }) => Insights.patterns(repository),
+  Tune: ({ step }) => Insights.tune(step),
+  Health: () => HealthCheck.run(),
+  Locks: () => Effect.provide(Lock.list, Lock.layerStorage()),
+  Runs: (query) => Workflow.list(query),
+  Run: ({ id }) => Workflow.status(id),
+  Timeline: ({ id, limit }) => Timeline.ofRun(id, { limit }),
+  Answer: ({ answer, by = unsigned, note, question, run, value }) => {
+    const answers = { retry: Answer.retry, skip: Answer.skip, abort: Answer.abort, value: Answer.json(value) }
+    return Effect.as(Workflow.resolve(run, Answer.from({ by, note })(answers[answer]), { question }), { run, answer })
+  },
+  Failures: (query) => RecoveryManager.failures(query),
+  Failure: ({ id }) => RecoveryManager.failure(id),
+  Suggest: ({ failure }) => Insights.suggest(failure),
+  Report: ({ message, ...more }) => RecoveryManager.report(message, more),
+  Resolve: ({ by = unsigned, failure }) => RecoveryManager.resolve(failure, by),
+  Initiate: ({ failure, reason, type }) => RecoveryManager.initiate(failure, type, { reason }),
+  Recoveries: (query) => RecoveryManager.recoveries(query),
+  Recovery: ({ id }) => RecoveryManager.status(id),
+  Escalations: (query) => Escalation.list(query),
+  Acknowledge: ({ by = unsigned, escalation }) => Escalation.acknowledge(escalation, by),
+  ResolveEscalation: ({ by = unsigned, escalation, note }) => Escalation.resolve(escalation, by, note),
+  Checkpoints: ({ limit, name, repository, run = "any" }) =>
+    Checkpoint.list({ run, name, limit, labels: repository === undefined ? undefined : { repository } }),
+  Checkpoint: ({ id }) => findCheckpoint(id),
+  // The state is JSON from outside: no schema of the program describes it.
+  CreateCheckpoint: ({ kind, name, state, ...options }) =>
+    Checkpoint.make(name, { schema: Schema.Unknown, kind }).save(state, options),
+  ValidateCheckpoint: ({ id }) => RecoveryManager.validate(id),
+  DeleteCheckpoint: ({ id }) =>
+    Effect.gen(function* () {
+      const info = yield* findCheckpoint(id)
+      yield* (yield* Storage.Storage).remove([Number(id)])
+      return info
+    }),
+  Rollback: ({ checkpoint, reason }) => RecoveryManager.rollback(checkpoint, reason),
+  Cleanup: ({ olderThanMillis }) =>
+    Effect.gen(function* () {
+      // An age of 0 would remove everything.
+      if (!(olderThanMillis > 0)) return yield* new InvalidRequest({ message: "The age must be greater than 0." })
+      const olderThan = Duration.millis(olderThanMillis)
+      const swept = yield* RecoveryManager.sweep
+      const records = yield* RecoveryManager.cleanup({ olderThan })
+      const runs = yield* Workflow.cleanup({ olderThan })
+      const checkpoints = yield* Checkpoint.cleanup({ maxAge: olderThan })
+      const locks = yield* Effect.provide(Lock.cleanup(olderThan), Lock.layerStorage())
+      return { swept, records, runs, checkpoints, locks }
+    })
+}
+
+/** Handles a request and encodes its result as JSON. */
+export const handle = <T extends Tag>(request: Request<T>): Effect.Effect<unknown, unknown, Needs> => {
+  const tag: T = request._tag
+  const { reply }: Definition = requests[tag]
+  return Effect.flatMap(handlers[tag](request), Schema.encodeUnknown(reply))
+}
+
+const isTagged = (error: unknown): error is { readonly _tag: string; readonly message: string } =>
+  error instanceof Error && "_tag" in error && typeof error._tag === "string"
+
+const isKnown = (tag: string): tag is keyof typeof failures => Object.hasOwn(failures, tag)
+
+const refusalOf = (cause: Cause.Cause<unknown>): Refusal => {
+  const error = Cause.squash(cause)
+  const isInterrupted = Cause.isInterruptedOnly(cause)
+  const kind = isInterrupted || Cause.isFailure(cause) ? "Failed" : "Defect"
+  if (isTagged(error)) {
+    const { _tag: tag, message } = error
+    return { ok: false, kind: isKnown(tag) ? failures[tag] : kind, tag, message }
+  }
+  return { ok: false, kind, tag: kind, message: isInterrupted ? "The request was interrupted." : Cause.pretty(cause) }
+}
+
+export const replyOf = <T extends Tag>(exit: Exit.Exit<unknown, unknown>): Reply<T> =>
+  // A success was encoded by the schema of its request.
+  Exit.isSuccess(exit) ? ({ ok: true, value: exit.value } as Reply<T>) : refusalOf(exit.cause)

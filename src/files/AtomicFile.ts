@@ -1,7 +1,7 @@
 /**
- * Files that are the old ones or the new ones, at every moment and after every
- * crash: what is written goes to a temporary file beside them, to disk, and is
- * renamed into place.
+ * Atomic writes: at every moment, and after every crash, a file has its old or
+ * its new content. The new content is written to a temporary file beside it,
+ * synced, and renamed into place.
  *
  * @since 0.1.0
  */
@@ -9,62 +9,44 @@ import * as path_ from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Lock from "../lock/Lock.js"
-import { FileError, type FileReason } from "./FileError.js"
-import { type Call, type Calls, CurrentCalls } from "./internal/system/calls.js"
-import { doing, unless } from "./internal/system/errors.js"
+import type { FileError } from "./FileError.js"
+import { asFileError, type Call, type Calls, CurrentCalls, orElseIf } from "./internal/system/calls.js"
 import { isLeftover } from "./internal/system/names.js"
 import {
-  type Durability as Durability_,
   locate,
-  type NewFile,
-  refuseOther,
+  type NewFileOptions,
+  readIfExists,
   replace,
+  requireFile,
   type Target
 } from "./internal/system/replace.js"
 import { writeAll } from "./internal/system/write.js"
 
-export {
-  /**
-   * A file could not be read or changed.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  FileError,
-  /**
-   * What went wrong with a file.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  type FileReason
-}
+/** @since 0.1.0 */
+export { FileError, type FileReason } from "./FileError.js"
 
 /**
- * What a change survives once its effect has succeeded:
+ * What a successful write survives:
  *
- * - `power-loss`: everything; the change is on disk
- * - `ordered`: after a power cut the file is the old one or the new one, whole, but it may be the old one
- * - `process-crash`: the end of the process; a power cut may leave an empty file
+ * - `power-loss`: a power cut; the change is on disk
+ * - `ordered`: a power cut leaves the whole old or the whole new content, possibly the old one
+ * - `process-crash`: the death of the process; a power cut may leave an empty file
  *
  * @since 0.1.0
  * @category models
  */
-export type Durability = Durability_
+export type Durability = "power-loss" | "ordered" | "process-crash"
 
 /**
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** Defaults to `power-loss`. */
+  /** Default: `power-loss`. */
   readonly durability?: Durability | undefined
-  /** Permissions of a file that is new; one that is there keeps its own. Defaults to what the umask leaves of 0o666. */
+  /** Permissions of a new file; an existing file keeps its own. Default: 0o666 minus the umask. */
   readonly mode?: number | undefined
-  /**
-   * Whether a file of another owner must stay that owner's: then it fails if this user may not give files
-   * away. Defaults to true.
-   */
+  /** Whether the write fails if it cannot keep the owner of the file. With false, this user becomes the owner. Default: true. */
   readonly owner?: boolean | undefined
 }
 
@@ -73,21 +55,21 @@ export interface Options {
  * @category models
  */
 export interface UpdateOptions extends Options {
-  /** How long to wait for the lock of the file. Defaults to 30 seconds. */
+  /** How long to wait for the lock of the file. Default: 30 seconds. */
   readonly timeout?: Lock.Options["timeout"]
 }
 
-const optionsOf = ({ durability = "power-loss", mode, owner = true }: Options = {}): NewFile => ({
+const optionsOf = ({ durability = "power-loss", mode, owner = true }: Options = {}): NewFileOptions => ({
   durability,
   mode,
   owner
 })
 
 /**
- * Writes the whole file. Whoever reads it meanwhile sees the old one or the
- * new one. A symbolic link is followed, and stays; permissions and owner stay too.
+ * Writes the whole file. Concurrent readers see the old or the new content. A
+ * symbolic link is followed and stays; permissions and owner stay.
  *
- * Of two writers the last one wins. Programs that change what is there use
+ * Of two writers the last one wins. To change existing content, use
  * {@link update}.
  *
  * @example
@@ -107,28 +89,33 @@ const optionsOf = ({ durability = "power-loss", mode, owner = true }: Options = 
  * @category writing
  */
 export const write = (path: string, content: string | Uint8Array, options?: Options): Effect.Effect<void, FileError> =>
-  Effect.flatMap(locate(path), (target) => put(target, content, options)).pipe(doing(writing, path))
+  Effect.flatMap(locate(path), (target) => writeTo(target, content, options)).pipe(asFileError("Writing", path))
 
-const writing = "Writing"
-
-const put = <E = never>(
+const writeTo = <E = never>(
   target: Target,
   content: string | Uint8Array,
   options: Options | undefined,
-  last: Effect.Effect<void, E> = Effect.void
+  beforeRename: Effect.Effect<void, E> = Effect.void
 ) =>
   Effect.zipRight(
-    refuseOther(writing, target),
-    replace(target, (file, calls) => writeAll(calls, file, content), optionsOf(options), last)
+    requireFile("Writing", target),
+    replace(target, (file, calls) => writeAll(calls, file, content), optionsOf(options), beforeRename)
   )
 
+/** An effect that holds the lock of a file. */
+type Locked<A, E, R> = Effect.Effect<
+  A,
+  E | FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError,
+  Exclude<R, Lock.Held> | Lock.Lock
+>
+
 /**
- * Reads the file, lets the effect make a new content of it, and writes that,
- * while it holds the lock of the file: `Lock.resource(path)` of the layer that
- * is provided. No update of another process is lost. Answers with the new content.
+ * Reads the file, computes the new content with the effect, and writes it, while
+ * holding the lock `Lock.resource(path)` of the provided layer. No update of
+ * another process is lost. Returns the new content.
  *
- * The effect is told nothing (`None`) if the file does not exist. If it fails,
- * the file is as it was.
+ * The effect receives `None` if the file does not exist. If it fails, the file
+ * is unchanged.
  *
  * @example
  * ```ts
@@ -155,16 +142,12 @@ export const update = <E, R>(
   path: string,
   f: (current: Option.Option<string>) => Effect.Effect<string, E, R>,
   options?: UpdateOptions
-): Effect.Effect<
-  string,
-  E | FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError,
-  Exclude<R, Lock.Held> | Lock.Lock
-> => change(path, (bytes) => f(Option.map(bytes, (found) => decoder.decode(found))), options)
+): Locked<string, E, R> => change(path, (bytes) => f(Option.map(bytes, (found) => decoder.decode(found))), options)
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
 /**
- * As {@link update}, for files that are no text.
+ * {@link update} for bytes.
  *
  * @since 0.1.0
  * @category writing
@@ -173,11 +156,7 @@ export const updateBytes = <E, R>(
   path: string,
   f: (current: Option.Option<Uint8Array>) => Effect.Effect<Uint8Array, E, R>,
   options?: UpdateOptions
-): Effect.Effect<
-  Uint8Array,
-  E | FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError,
-  Exclude<R, Lock.Held> | Lock.Lock
-> => change(path, f, options)
+): Locked<Uint8Array, E, R> => change(path, f, options)
 
 const change = <A extends string | Uint8Array, E, R>(
   path: string,
@@ -185,31 +164,20 @@ const change = <A extends string | Uint8Array, E, R>(
   options: UpdateOptions | undefined
 ) =>
   locked(path, options, (target, check) =>
-    Effect.flatMap(readIfAny(target).pipe(doing("Reading", target.path)), (bytes) =>
-      Effect.tap(f(bytes), (content) => put(target, content, options, check).pipe(doing("Updating", target.path)))
+    Effect.flatMap(readIfExists(target).pipe(asFileError("Reading", target.path)), (bytes) =>
+      Effect.tap(f(bytes), (content) =>
+        writeTo(target, content, options, check).pipe(asFileError("Updating", target.path))
+      )
     )
   )
 
-const readIfAny = (target: Target): Effect.Effect<Option.Option<Uint8Array>, NodeJS.ErrnoException | FileError> =>
-  Effect.zipRight(
-    // Reading a pipe would wait for somebody to write to it.
-    refuseOther("Reading", target),
-    Effect.flatMap(CurrentCalls, (calls) =>
-      unless(Effect.asSome(calls.readFile(target.path)), ["ENOENT"], Option.none())
-    )
-  )
-
-/** Where the link leads is looked up again under the lock: if it has changed while we waited, it was the wrong one. */
+/** Resolves links again under the lock, and starts over if they changed during the wait: it would be the wrong lock. */
 const locked = <A, E, R>(
   path: string,
   options: UpdateOptions | undefined,
   use: (target: Target, check: Effect.Effect<void, Lock.LockLost>) => Effect.Effect<A, E, R>
-): Effect.Effect<
-  A,
-  E | FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError,
-  Exclude<R, Lock.Held> | Lock.Lock
-> => {
-  const find = locate(path).pipe(doing("Finding", path))
+): Locked<A, E, R> => {
+  const find = locate(path).pipe(asFileError("Finding", path))
   return Effect.flatMap(find, (before) =>
     Effect.gen(function* () {
       const { check } = yield* Lock.Held
@@ -223,9 +191,8 @@ const locked = <A, E, R>(
 }
 
 /**
- * Adds to the end of the file, entirely or not at all, while it holds the lock
- * of the file. The whole file is written anew for it: for logs of many
- * megabytes this is not the right tool.
+ * Appends to the file atomically, while holding the lock of the file. Rewrites
+ * the whole file, so use `JsonLog` or another log for files of many megabytes.
  *
  * @since 0.1.0
  * @category writing
@@ -234,10 +201,10 @@ export const append = (
   path: string,
   content: string | Uint8Array,
   options?: UpdateOptions
-): Effect.Effect<void, FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError, Lock.Lock> =>
+): Locked<void, never, never> =>
   locked(path, options, (target, check) =>
     Effect.zipRight(
-      refuseOther("Appending to", target),
+      requireFile("Appending to", target),
       replace(
         target,
         (file, calls) =>
@@ -248,15 +215,15 @@ export const append = (
         optionsOf(options),
         check
       )
-    ).pipe(doing("Appending to", target.path))
+    ).pipe(asFileError("Appending to", target.path))
   )
 
 const copyInto = (calls: Calls, from: string, file: number): Call<void> =>
   Effect.flatMap(calls.readFile(from), (bytes) => (bytes.length === 0 ? Effect.void : writeAll(calls, file, bytes)))
 
 /**
- * Removes what processes that were killed in the middle of a write have left
- * in a folder, and answers with how much there was. Living processes are left alone.
+ * Removes the temporary files of writers in a folder that died, and returns
+ * their number. Files of living processes stay.
  *
  * @since 0.1.0
  * @category execution
@@ -266,7 +233,7 @@ export const cleanup = (folder: string): Effect.Effect<number, FileError> =>
     const calls = yield* CurrentCalls
     const leftovers = (yield* calls.readdir(folder)).filter(isLeftover)
     const removed = yield* Effect.forEach(leftovers, (name) =>
-      unless(Effect.as(calls.unlink(path_.join(folder, name)), 1), ["ENOENT", "EISDIR", "EPERM"], 0)
+      orElseIf(Effect.as(calls.unlink(path_.join(folder, name)), 1), ["ENOENT", "EISDIR", "EPERM"], 0)
     )
     return removed.reduce((sum, one) => sum + one, 0)
-  }).pipe(doing("Cleaning up", folder))
+  }).pipe(asFileError("Cleaning up", folder))

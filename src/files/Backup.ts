@@ -1,6 +1,6 @@
 /**
- * Copies of a file as it was: taken before a change, listed, put back, and
- * removed when they are old.
+ * Backups of a file: take one before a change, list them, restore one, and
+ * expire old ones.
  *
  * @since 0.1.0
  */
@@ -12,19 +12,18 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { cleanup } from "./AtomicFile.js"
 import { FileError } from "./FileError.js"
-import { type Call, type Calls, CurrentCalls } from "./internal/system/calls.js"
-import { doing, unless } from "./internal/system/errors.js"
+import { asFileError, type Call, type Calls, CurrentCalls, orElseIf } from "./internal/system/calls.js"
 import { uniqueName } from "./internal/system/names.js"
-import { locate, refuseOther, replace, syncFolder } from "./internal/system/replace.js"
+import { locate, replace, requireFile, syncFolder } from "./internal/system/replace.js"
 import { writeAll } from "./internal/system/write.js"
 
 const Record = Schema.Struct({
-  /** The file it is a copy of. */
+  /** The file that was copied. */
   path: Schema.String,
   takenAt: Schema.Date,
-  /** What it was taken for. */
+  /** Why the backup was taken. */
   label: Schema.optional(Schema.String),
-  /** Nothing, if there was no file. */
+  /** Null if the file did not exist. */
   content: Schema.NullOr(
     Schema.Struct({
       size: Schema.Number,
@@ -38,16 +37,16 @@ const Record = Schema.Struct({
 })
 
 /**
- * A copy of a file. `content` is `null` if there was no file: to put that back
- * is to remove it.
+ * A copy of a file. If `content` is `null`, the file did not exist, and restoring
+ * the backup removes the file.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Backup extends Schema.Schema.Type<typeof Record> {
-  /** Begins with the time, so that the newest is the last one by name. */
+  /** Begins with the time, so sorting by id sorts by time. */
   readonly id: string
-  /** Where its bytes are: `<id>.data`, beside its record. */
+  /** The folder of the record `<id>.json` and the content `<id>.data`. */
   readonly folder: string
 }
 
@@ -56,12 +55,13 @@ export interface Backup extends Schema.Schema.Type<typeof Record> {
  * @category models
  */
 export interface Options {
-  /** Where the backups of the file are. Defaults to a hidden folder beside it: `.<name>.backups`. */
+  /** The folder of the backups. Default: the hidden folder `.<name>.backups` beside the file. */
   readonly folder?: string | undefined
 }
 
 /**
- * Keeps a copy of the file as it is now, on disk. That there is none is kept too.
+ * Takes a backup of the file, or of the fact that it does not exist. The backup
+ * is on disk when the effect succeeds.
  *
  * @example
  * ```ts
@@ -93,9 +93,9 @@ export const take = (
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
     const target = yield* locate(path)
-    yield* refuseOther("Backing up", target)
+    yield* requireFile("Backing up", target)
     const folder = folderOf(target.path, options)
-    yield* unless(calls.mkdir(folder, 0o700), ["EEXIST"], undefined)
+    yield* orElseIf(calls.mkdir(folder, 0o700), ["EEXIST"], undefined)
     const bytes = target.stats === undefined ? undefined : yield* calls.readFile(target.path)
     const takenAt = new Date(yield* Clock.currentTimeMillis)
     const id = `${takenAt.toISOString().replaceAll(":", ".")}-${uniqueName()}`
@@ -103,11 +103,11 @@ export const take = (
     const content =
       bytes === undefined ? null : { size: bytes.length, digest: digestOf(bytes), mode: mode & 0o7777, uid, gid }
     const record = { path: target.path, takenAt, label: options?.label, content }
-    // The record is last: what it tells of is there.
+    // The record comes last, so its content exists.
     if (bytes !== undefined) yield* put(path_.join(folder, `${id}.data`), bytes)
     yield* put(path_.join(folder, `${id}.json`), Buffer.from(yield* Effect.orDie(encode(record))))
     return { ...record, id, folder }
-  }).pipe(doing("Backing up", path), Effect.uninterruptible)
+  }).pipe(asFileError("Backing up", path), Effect.uninterruptible)
 
 const encode = Schema.encode(Schema.parseJson(Record))
 const decode = Schema.decodeUnknown(Schema.parseJson(Record))
@@ -117,7 +117,7 @@ const folderOf = (path: string, options: Options | undefined): string =>
 
 const digestOf = (bytes: Uint8Array): string => crypto.createHash("sha256").update(bytes).digest("hex")
 
-/** Nobody but this user reads it: the file may be secret. */
+/** Readable by this user only: the file may be secret. */
 const put = (at: string, bytes: Uint8Array): Call<void> =>
   replace({ path: at, stats: undefined }, (file, calls) => writeAll(calls, file, bytes), {
     durability: "power-loss",
@@ -126,7 +126,7 @@ const put = (at: string, bytes: Uint8Array): Call<void> =>
   })
 
 /**
- * The backups of a file, newest first. Their bytes are not read.
+ * The backups of a file, newest first. Reads their records, not their content.
  *
  * @since 0.1.0
  * @category accessors
@@ -139,11 +139,11 @@ export const list = (
     const calls = yield* CurrentCalls
     const target = yield* locate(path)
     const folder = folderOf(target.path, options)
-    const names = yield* unless(calls.readdir(folder), ["ENOENT"], [])
+    const names = yield* orElseIf(calls.readdir(folder), ["ENOENT"], [])
     const ids = names.flatMap((name) => (name.endsWith(".json") ? [name.slice(0, -5)] : [])).sort()
     const all = yield* Effect.forEach(ids.reverse(), (id) => read(calls, folder, id))
     return all.filter((backup) => backup.path === target.path && isLabelled(backup, options?.label))
-  }).pipe(doing("Listing the backups of", path))
+  }).pipe(asFileError("Listing the backups of", path))
 
 const isLabelled = ({ label }: Backup, wanted: string | undefined): boolean => wanted === undefined || wanted === label
 
@@ -158,10 +158,10 @@ const read = (calls: Calls, folder: string, id: string): Effect.Effect<Backup, N
 }
 
 /**
- * Makes the file what it was, with its permissions and its owner. A backup
- * whose bytes were changed is refused. The backup stays.
+ * Restores the content, permissions and owner of the file. The backup stays. A
+ * backup whose content was changed fails with the reason `Damaged`.
  *
- * Where others change the file meanwhile, do it under its lock:
+ * If other programs change the file at the same time, hold its lock:
  * `Backup.restore(backup).pipe(Lock.withLock(Lock.resource(backup.path)))`.
  *
  * @since 0.1.0
@@ -174,9 +174,9 @@ export const restore = (
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
     const target = yield* locate(path)
-    yield* refuseOther("Restoring", target)
+    yield* requireFile("Restoring", target)
     if (content === null) {
-      yield* unless(calls.unlink(target.path), ["ENOENT"], undefined)
+      yield* orElseIf(calls.unlink(target.path), ["ENOENT"], undefined)
       return yield* syncFolder(calls, path_.dirname(target.path))
     }
     const at = path_.join(folder, `${id}.data`)
@@ -189,23 +189,24 @@ export const restore = (
       mode: undefined,
       owner: options?.owner ?? true
     })
-  }).pipe(doing("Restoring", path), Effect.uninterruptible)
+  }).pipe(asFileError("Restoring", path), Effect.uninterruptible)
 
 /**
- * Which backups may go: those that are older, and those of which there are
- * enough newer ones.
+ * Which backups to remove: those older than `olderThan`, and those beyond the
+ * newest `keep`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Retention extends Options {
+  /** Default: no limit. */
   readonly olderThan?: Duration.DurationInput | undefined
-  /** How many of the newest stay. */
+  /** How many of the newest stay; at least 1. Default: no limit. */
   readonly keep?: number | undefined
 }
 
 /**
- * Removes backups of a file, and answers with how many. The newest one always
+ * Removes old backups of a file and returns their number. The newest one always
  * stays.
  *
  * @since 0.1.0
@@ -222,19 +223,19 @@ export const expire = (path: string, retention: Retention): Effect.Effect<number
       ({ takenAt }, newer) => newer >= keep || (newer > 0 && before !== undefined && takenAt.getTime() < before)
     )
     for (const { folder, id } of old) {
-      // The record first: without it the bytes mean nothing, and not the other way round.
+      // The record first: content without a record is garbage, a record without content is damage.
       for (const name of [`${id}.json`, `${id}.data`]) {
-        yield* unless(calls.unlink(path_.join(folder, name)), ["ENOENT"], undefined)
+        yield* orElseIf(calls.unlink(path_.join(folder, name)), ["ENOENT"], undefined)
       }
     }
     const folder = all[0]?.folder
     if (folder !== undefined) yield* removeIncomplete(calls, folder, now)
     return old.length
-  }).pipe(doing("Expiring the backups of", path))
+  }).pipe(asFileError("Expiring the backups of", path))
 
 const hour = 3_600_000
 
-/** What a process left that was killed in the middle of taking or expiring one. */
+/** Removes what a process left that died while it took or expired a backup. */
 const removeIncomplete = (
   calls: Calls,
   folder: string,
@@ -246,8 +247,8 @@ const removeIncomplete = (
     for (const name of names) {
       if (!name.endsWith(".data") || names.has(name.replace(/data$/, "json"))) continue
       const stats = yield* calls.lstat(path_.join(folder, name))
-      // Somebody may be taking it at this moment.
+      // A newer one may belong to a process that is taking a backup now.
       if (stats !== undefined && now - stats.mtimeMs > hour)
-        yield* unless(calls.unlink(path_.join(folder, name)), ["ENOENT"], undefined)
+        yield* orElseIf(calls.unlink(path_.join(folder, name)), ["ENOENT"], undefined)
     }
   })

@@ -1,6 +1,6 @@
 /**
- * Locks as folders, for file systems where locks of the operating system do not
- * work, such as network shares. They need nothing but renames.
+ * Locks as folders, for file systems without working locks of the operating
+ * system, such as network shares. They need only an atomic rename.
  *
  * @since 0.1.0
  */
@@ -15,29 +15,29 @@ import { directoryDriver } from "./internal/lock/directoryDriver.js"
  */
 export interface Options {
   /**
-   * Where the locks are, a folder for each: `<folder>/task/<id>.lock`. It is made when it is needed. The lock of a
-   * resource is called by the path from here to there. Everybody who is to be kept out must use the same folder.
+   * The folder of the locks, with one folder per lock: `<folder>/task/<id>.lock`. Created when needed. The lock of a
+   * resource is named by its path relative to this folder. All processes that exclude one another use one folder.
    */
   readonly folder: string
   /**
-   * After how long without a heartbeat a holder is taken for dead, by whoever waits for the lock. A quarter of it is
-   * the time between heartbeats, so it should be much longer than the file system, or a process, ever hangs. All who use the folder
-   * should say the same. A process that has died on the same host is known to be dead at once. Defaults to 30 seconds.
+   * How long a waiting process watches a holder without heartbeats before it takes the lock over. The holder sends a
+   * heartbeat every quarter of it, so choose it much longer than the file system or a process ever hangs. Use one
+   * value for all processes of the folder. A dead process of the same host is detected at once. Default: 30 seconds.
    */
   readonly stale?: Duration.DurationInput | undefined
-  /** The longest wait between two looks at a lock somebody else holds. Defaults to 50 milliseconds. */
+  /** The longest wait between two attempts. Default: 50 milliseconds. */
   readonly poll?: Duration.DurationInput | undefined
 }
 
 /**
- * `Lock` by folders with heartbeats. Who takes over a stale lock is decided by
- * one rename, which succeeds for one of them; a holder that was only slow finds
- * out at its next heartbeat, and is told so by a `LockLost`.
+ * `Lock` by folders with heartbeats. Each change of a lock is one rename, so
+ * only one of several processes takes over a stale lock. A holder that was only
+ * slow detects the loss at its next heartbeat and fails with `LockLost`.
  *
- * Times of other hosts are not compared with: a holder is stale if somebody who
- * waits has seen no heartbeat of it for as long. So a lock whose holder died on
- * another host is not free at once, and `Lock.withLockIfAvailable` does not get
- * it until it has been looked at before.
+ * Clocks of different hosts are never compared: a holder on another host counts
+ * as dead after the waiting process itself has seen no heartbeat for `stale`.
+ * `Lock.withLockIfAvailable` therefore acquires such a lock only if this process
+ * has seen it before.
  *
  * @example
  * ```ts

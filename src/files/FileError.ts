@@ -1,5 +1,5 @@
 /**
- * The failures of files.
+ * Why a file operation fails.
  *
  * @since 0.1.0
  */
@@ -7,22 +7,22 @@ import * as Data from "effect/Data"
 import * as Fault from "../resilience/Fault.js"
 
 /**
- * What went wrong with a file:
+ * Why a file operation failed:
  *
- * - `NotFound`: it, or its folder, does not exist
- * - `Exists`: something is there already
- * - `NotAFile`: a folder, or something else, is where a file should be, or the other way round
- * - `NotEmpty`: a folder that should be removed holds something
- * - `Permission`: this user may not
- * - `Owner`: the file belongs to somebody else, which replacing it would change
- * - `ReadOnly`: the file system cannot be written
- * - `Full`: no space, or no quota, is left
- * - `Busy`: another program keeps it from being changed
- * - `Outside`: the path leads out of the root of the transaction, or into its journal
- * - `OtherDevice`: it lies on another file system than the root of the transaction
- * - `Damaged`: what a journal or a backup says is not what was written
- * - `Ended`: the transaction is over, and somebody it did not wait for still wants to change something
- * - `Path`: no path at all, or one that is too long
+ * - `NotFound`: the file or its folder does not exist
+ * - `Exists`: the target exists
+ * - `NotAFile`: the path is a folder, pipe or device instead of a file, or a file instead of a folder
+ * - `NotEmpty`: a folder to remove is not empty
+ * - `Permission`: this user may not do it
+ * - `Owner`: the file has another owner, which this user cannot keep
+ * - `ReadOnly`: the file system is read-only
+ * - `Full`: the disk or the user's quota is full
+ * - `Busy`: another program, or a newer change, blocks the change
+ * - `Outside`: the path leads out of the transaction's root, or into its journal
+ * - `OtherDevice`: the file is on another file system than the transaction's root
+ * - `Damaged`: a journal or a backup is not what was written
+ * - `Ended`: the transaction has ended
+ * - `Path`: the path is empty, too long or invalid
  * - `Io`: reading or writing failed
  *
  * @since 0.1.0
@@ -45,62 +45,47 @@ export type FileReason =
   | "Path"
   | "Io"
 
-const advice: Readonly<Record<FileReason, string>> = {
-  NotFound: "Create its folder first, or mend the path.",
-  Exists: "Remove it first, or choose another path.",
-  NotAFile: "Choose another path.",
-  NotEmpty: "See what is in it; it was left alone.",
-  Permission: "Make it and its folder writable for this user.",
-  Owner: "Run as its owner, or pass `owner: false` to let it become yours.",
-  ReadOnly: "Choose a path on a file system that can be written.",
-  Full: "Free some space, then try again. The file is as it was.",
-  Busy: "Close the program that uses it, then try again.",
-  Outside: "Choose a root that holds all files of the transaction.",
-  OtherDevice: "Choose a root on the file system of the files.",
-  Damaged: "Look at it before anything else is done; nothing was changed because of it.",
-  Ended: "Wait for the fiber inside of the transaction; nothing was changed.",
-  Path: "Mend the path.",
-  Io: "Check the disk, then try again."
-}
+/** Category of the fault, the problem in words, advice. */
+type Reason = readonly [fault: Fault.Declaration, problem: string, advice: string]
 
-const faults: Readonly<Record<FileReason, Fault.Declaration>> = {
-  NotFound: { category: "not-found" },
-  Exists: { category: "conflict", transient: false },
-  NotAFile: { category: "validation" },
-  NotEmpty: { category: "conflict", transient: false },
-  Permission: { category: "permission" },
-  Owner: { category: "permission" },
-  ReadOnly: { category: "permission" },
-  Full: { category: "resource" },
-  Busy: { category: "unavailable" },
-  Outside: { category: "validation" },
-  OtherDevice: { category: "validation" },
-  Damaged: { category: "corruption" },
-  Ended: { category: "logic" },
-  Path: { category: "validation" },
-  Io: { category: "resource" }
+const reasons: Readonly<Record<FileReason, Reason>> = {
+  NotFound: [{ category: "not-found" }, "it or its folder does not exist", "Create the folder, or correct the path."],
+  Exists: [{ category: "conflict", transient: false }, "it already exists", "Remove it, or choose another path."],
+  NotAFile: [{ category: "validation" }, "it is not of the right kind (file or folder)", "Choose another path."],
+  NotEmpty: [{ category: "conflict", transient: false }, "the folder is not empty", "Check its content, then retry."],
+  Permission: [{ category: "permission" }, "this user lacks the permission", "Make it and its folder writable."],
+  Owner: [{ category: "permission" }, "its owner cannot be kept", "Run as its owner, or pass `owner: false`."],
+  ReadOnly: [{ category: "permission" }, "the file system is read-only", "Choose a writable file system."],
+  Full: [{ category: "resource" }, "the disk or the quota is full", "Free some space, then try again."],
+  Busy: [{ category: "unavailable" }, "it is in use", "Close the program that uses it, then try again."],
+  Outside: [{ category: "validation" }, "it is outside the transaction's root", "Choose a root that contains it."],
+  OtherDevice: [{ category: "validation" }, "it is on another file system", "Choose a root on its file system."],
+  Damaged: [{ category: "corruption" }, "its content is not what was written", "Inspect it; nothing was changed."],
+  Ended: [{ category: "logic" }, "the transaction has ended", "Wait for the fiber inside the transaction."],
+  Path: [{ category: "validation" }, "the path is invalid", "Correct the path."],
+  Io: [{ category: "resource" }, "reading or writing failed", "Check the disk, then try again."]
 }
 
 /**
- * A file could not be read or changed. It is as it was, unless the reason says
- * otherwise.
+ * A file operation failed. The file is unchanged.
  *
  * @since 0.1.0
  * @category errors
  */
 export class FileError extends Data.TaggedError("FileError")<{
   readonly reason: FileReason
-  /** What was being done. */
+  /** The operation, such as `Writing`. */
   readonly operation: string
   readonly path: string
   readonly cause?: unknown
 }> {
-  /** How policies and statistics see it. */
+  /** How classification sees this error. */
   get [Fault.declared](): Fault.Declaration {
-    return faults[this.reason]
+    return reasons[this.reason][0]
   }
   override get message(): string {
+    const [, problem, advice] = reasons[this.reason]
     const cause = this.cause instanceof Error ? ` (${this.cause.message})` : ""
-    return `${this.operation} ${this.path}: ${this.reason}${cause}. ${advice[this.reason]}`
+    return `${this.operation} ${this.path} failed: ${problem}${cause}. ${advice}`
   }
 }

@@ -1,8 +1,8 @@
 /**
- * Locks of the operating system, which frees them when their process ends,
- * however it ends. For processes of one machine that share a local folder.
+ * Locks of the operating system, which releases them when their process dies.
+ * For processes of one machine that share a local folder.
  *
- * They need the package `fs-native-extensions`, which brings its binary for
+ * Requires the package `fs-native-extensions`, which contains binaries for
  * Linux, macOS and Windows.
  *
  * @since 0.1.0
@@ -11,8 +11,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Lock from "../lock/Lock.js"
-import { load } from "./internal/lock/native.js"
-import { osDriver } from "./internal/lock/osDriver.js"
+import { loadNative, osDriver } from "./internal/lock/osDriver.js"
 
 /**
  * @since 0.1.0
@@ -20,23 +19,24 @@ import { osDriver } from "./internal/lock/osDriver.js"
  */
 export interface Options {
   /**
-   * Where the locks are, a file for each: `<folder>/task/<id>.lock`. It is made when it is needed. The lock of a
-   * resource is called by the path from here to there. Everybody who is to be kept out must use the same folder.
+   * The folder of the locks, with one file per lock: `<folder>/task/<id>.lock`. Created when needed. The lock of a
+   * resource is named by its path relative to this folder. All processes that exclude one another use one folder.
    */
   readonly folder: string
-  /** The longest wait between two attempts, while another process has the lock. Defaults to 20 milliseconds. */
+  /** The longest wait between two attempts while another process holds the lock. Default: 20 milliseconds. */
   readonly poll?: Duration.DurationInput | undefined
-  /** How often it is looked whether the file of a lock that is held is still there. Defaults to 5 seconds. */
+  /** The time between two checks that the file of a held lock still exists. Default: 5 seconds. */
   readonly heartbeat?: Duration.DurationInput | undefined
 }
 
 /**
- * `Lock` by locks of the operating system. The files stay when locks are given
- * back (`Lock.cleanup` removes those that nobody uses), and what is in them
- * tells people who has the lock, but decides nothing.
+ * `Lock` by locks of the operating system. Lock files stay after the release;
+ * `Lock.cleanup` removes unused ones. A file names the holder for people, but
+ * only the operating system's lock decides.
  *
- * If the file of a lock is removed while it is held, somebody else can acquire
- * it: the holder is told so by a `LockLost`, at the next heartbeat or at its end.
+ * If a lock's file is removed while the lock is held, another process can
+ * acquire the lock. The holder fails with `LockLost`, at its next heartbeat or
+ * at its end.
  *
  * @example
  * ```ts
@@ -62,5 +62,5 @@ export const layer = ({
 }: Options): Layer.Layer<Lock.Lock, Lock.LockError> =>
   Layer.effect(
     Lock.Lock,
-    Effect.map(load, (native) => Lock.make(osDriver(native, { folder, heartbeat, poll })))
+    Effect.map(loadNative, (native) => Lock.make(osDriver(native, { folder, heartbeat, poll })))
   )

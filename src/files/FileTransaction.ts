@@ -1,7 +1,7 @@
 /**
- * Changes to any number of files and folders that happen entirely or not at
- * all: undone if the transaction fails or is interrupted, and, at the next
- * opening, if its process was killed or the power went out.
+ * Atomic changes of any number of files and folders. A transaction that fails or
+ * is interrupted is rolled back; after a crash or a power cut, the next opening
+ * of its root rolls it back.
  *
  * @since 0.1.0
  */
@@ -15,14 +15,14 @@ import type { RollbackFailed } from "../transaction/RollbackFailed.js"
 import type * as Transaction from "../transaction/Transaction.js"
 import type { Durability } from "./AtomicFile.js"
 import type { FileError } from "./FileError.js"
-import { doing } from "./internal/system/errors.js"
-import { within } from "./internal/transaction/join.js"
-import { isLeft } from "./internal/transaction/journal.js"
-import { open, realRoot, rootLock } from "./internal/transaction/opened.js"
-import { recover as recoverRoot } from "./internal/transaction/recover.js"
+import { asFileError } from "./internal/system/calls.js"
+import { hasJournal } from "./internal/transaction/journal.js"
+import { openRoot, realRoot, rootLock } from "./internal/transaction/openRoot.js"
+import { runTransaction } from "./internal/transaction/run.js"
+import { recover as recoverRoot } from "./internal/transaction/undo.js"
 
 /**
- * What a change can fail with.
+ * The errors of a change.
  *
  * @since 0.1.0
  * @category errors
@@ -34,9 +34,9 @@ export type TransactionError = FileError | Lock.LockTimeout | Lock.LockLost | Lo
  * @category models
  */
 export interface WriteOptions {
-  /** Permissions of a file that is new; one that is there keeps its own. Defaults to what the umask leaves of 0o666. */
+  /** Permissions of a new file; an existing file keeps its own. Default: 0o666 minus the umask. */
   readonly mode?: number | undefined
-  /** Whether a file of another owner must stay that owner's. Defaults to true. */
+  /** Whether the write fails if it cannot keep the owner of the file. Default: true. */
   readonly owner?: boolean | undefined
 }
 
@@ -45,7 +45,7 @@ export interface WriteOptions {
  * @category models
  */
 export interface Operations {
-  /** The folder of the transaction. Relative paths begin here. */
+  /** The real path of the root. Relative paths start here. */
   readonly root: string
   readonly read: (path: string) => Effect.Effect<string, TransactionError>
   readonly readBytes: (path: string) => Effect.Effect<Uint8Array, TransactionError>
@@ -69,7 +69,7 @@ export interface Operations {
 }
 
 /**
- * The transaction around. {@link run} provides it.
+ * The current file transaction. {@link run} provides it.
  *
  * @since 0.1.0
  * @category services
@@ -82,18 +82,18 @@ export class FileTransaction extends Context.Tag("effect-recovery/FileTransactio
  */
 export interface Options<in E> {
   /**
-   * `power-loss` (the default): once it has succeeded everything is on disk, and nothing is undone half whatever
-   * happens. `process-crash`: as good against the end of the process, and faster; a power cut may mix old and new.
+   * `power-loss` survives power cuts: after a success all changes are on disk. `process-crash` survives only the death
+   * of the process and is faster; a power cut may leave a mix of old and new files. Default: `power-loss`.
    */
   readonly durability?: Exclude<Durability, "ordered"> | undefined
-  /** How long to wait for each lock. Defaults to 30 seconds. */
+  /** How long to wait for each lock. Default: 30 seconds. */
   readonly timeout?: Lock.Options["timeout"]
-  /** Which errors undo the changes. Defaults to all of them. Defects and interruption always do. */
+  /** Which errors roll back. Default: all. Defects and interruption always roll back. */
   readonly rollbackWhen?: ((error: E | TransactionError) => boolean) | undefined
 }
 
 /**
- * What a file transaction can fail with, beside what is run in it.
+ * The errors of a file transaction: those of the effect, of the changes, and of a failed rollback.
  *
  * @since 0.1.0
  * @category errors
@@ -101,22 +101,23 @@ export interface Options<in E> {
 export type Failure<E> = E | TransactionError | RollbackFailed<E | TransactionError>
 
 /**
- * Runs a transaction over the files and folders under a root. One transaction
- * at a time has a root, and the locks of the files it reads or changes are
- * those of `AtomicFile.update`; both come from the `Lock` layer that is provided.
+ * Runs a transaction over the files and folders under a root. It locks the root,
+ * so a root has one transaction at a time, and each file that it reads or
+ * changes, with the locks of `AtomicFile.update`. The provided `Lock` layer
+ * supplies both.
  *
- * Changes are made at once, each file by a rename, after the journal beside the
- * files has been told. If the effect fails, dies or is interrupted they are
- * undone in reverse: files get back their contents, permissions and owners, and what
- * was created vanishes. If its process is killed, the next transaction of the
- * root undoes them first; {@link recover} does only that.
+ * A change is recorded in a journal in the root, then made at once by a rename.
+ * If the effect fails, dies or is interrupted, the changes are undone in reverse
+ * order: content, permissions and owners are restored, created files vanish. If
+ * the process dies, the next transaction of the root undoes the changes first;
+ * {@link recover} does only that.
  *
- * Inside of `Transaction.run` it is part of that transaction: the locks are
- * kept, and everything can still be undone, until the outermost one has
- * ended. Inside of a workflow put it into a step.
+ * Inside `Transaction.run` it is a part of that transaction: it keeps its locks
+ * and can still be rolled back until the outermost transaction ends. In a
+ * workflow, run it inside a step.
  *
- * Programs that ignore the locks are not kept out: they can see changes that are
- * undone later, and what they write to these files meanwhile may be undone too.
+ * Programs that ignore the locks see changes that may be undone later, and a
+ * rollback may overwrite what they write to these files.
  *
  * @example
  * ```ts
@@ -164,22 +165,22 @@ export const run: {
     { durability = "power-loss", rollbackWhen, timeout }: Options<E> = {}
   ): Effect.Effect<A, Failure<E>, Exclude<R, FileTransaction | Transaction.Transaction> | Lock.Lock> =>
     Effect.flatMap(Lock.Lock, (locks) => {
-      const transaction = within(
+      const transaction = runTransaction(
         root,
         rollbackWhen,
-        (real, restore) => open(real, { durability, timeout }, locks, restore),
+        (real, restore) => openRoot(real, { durability, timeout }, locks, restore),
         (opened, operations) =>
           Effect.raceFirst(Effect.provideService(self, FileTransaction, operations), Deferred.await(opened.lost))
       )
-      // First the one service is left out, then the other one.
+      // `Exclude` of one service, then of the other, is `Exclude` of both; TypeScript does not simplify it.
       return transaction as Effect.Effect<A, Failure<E>, Exclude<R, FileTransaction | Transaction.Transaction>>
     })
 )
 
 /**
- * Undoes what a process has left under a root that ended in the middle of a
- * transaction, and answers with whether there was anything. Each transaction
- * does it at its beginning; this is for the start of a program that only reads.
+ * Rolls back the transaction of a dead process under a root. Returns whether
+ * there was one. Every transaction does this first, so only programs that just
+ * read need to call it.
  *
  * @since 0.1.0
  * @category execution
@@ -190,7 +191,7 @@ export const recover = (
 ): Effect.Effect<boolean, FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError, Lock.Lock> =>
   Effect.gen(function* () {
     const real = yield* realRoot(root)
-    if (!(yield* isLeft(real).pipe(doing("Recovering the transaction of", root)))) return false
+    if (!(yield* hasJournal(real).pipe(asFileError("Recovering the transaction of", root)))) return false
     const locks = yield* Lock.Lock
     const recovered = Effect.uninterruptibleMask((restore) =>
       recoverRoot(real, (name) => restore(locks.acquire(name, options)))
@@ -199,7 +200,7 @@ export const recover = (
   })
 
 /**
- * Reads a file, and keeps others from changing it until the transaction has ended.
+ * Reads a file, and holds its lock until the transaction ends.
  *
  * @since 0.1.0
  * @category reading
@@ -208,7 +209,7 @@ export const read = (path: string): Effect.Effect<string, TransactionError, File
   Effect.flatMap(FileTransaction, (transaction) => transaction.read(path))
 
 /**
- * As {@link read}, for files that are no text.
+ * {@link read} for bytes.
  *
  * @since 0.1.0
  * @category reading
@@ -217,8 +218,8 @@ export const readBytes = (path: string): Effect.Effect<Uint8Array, TransactionEr
   Effect.flatMap(FileTransaction, (transaction) => transaction.readBytes(path))
 
 /**
- * Writes the whole file, new or not. A symbolic link is followed, and stays;
- * permissions and owner stay too.
+ * Writes the whole file, new or existing. A symbolic link is followed and stays;
+ * permissions and owner stay.
  *
  * @since 0.1.0
  * @category changing
@@ -231,8 +232,8 @@ export const write = (
   Effect.flatMap(FileTransaction, (transaction) => transaction.write(path, content, options))
 
 /**
- * Reads the file, lets the effect make a new content of it, and writes that.
- * The effect is told nothing (`None`) if the file does not exist.
+ * Reads the file, computes the new content with the effect, and writes it. The
+ * effect receives `None` if the file does not exist. Returns the new content.
  *
  * @since 0.1.0
  * @category changing
@@ -245,7 +246,7 @@ export const update = <E, R>(
   Effect.flatMap(FileTransaction, (transaction) => transaction.update(path, f, options))
 
 /**
- * Removes a file, a link, or a folder with everything in it, in one step.
+ * Removes a file, a link, or a folder with its content, by one rename.
  *
  * @since 0.1.0
  * @category changing
@@ -254,8 +255,8 @@ export const remove = (path: string): Effect.Effect<void, TransactionError, File
   Effect.flatMap(FileTransaction, (transaction) => transaction.remove(path))
 
 /**
- * Moves a file, a link or a folder. A file takes the place of a file; anything
- * else that is there already is an error.
+ * Moves a file, a link or a folder. A file replaces an existing file; any other
+ * existing target fails with the reason `Exists`.
  *
  * @since 0.1.0
  * @category changing
@@ -264,7 +265,7 @@ export const move = (from: string, to: string): Effect.Effect<void, TransactionE
   Effect.flatMap(FileTransaction, (transaction) => transaction.move(from, to))
 
 /**
- * Makes a folder, and those it lies in. One that exists is left as it is.
+ * Creates a folder and its missing parents. An existing folder is unchanged.
  *
  * @since 0.1.0
  * @category changing
@@ -276,9 +277,9 @@ export const makeDirectory = (
   Effect.flatMap(FileTransaction, (transaction) => transaction.makeDirectory(path, options))
 
 /**
- * Keeps a copy of a file or a folder, so that the program, or another one it
- * runs, can change it in its own way: if the transaction fails, it is as it is
- * now, with its permissions and times, or gone if it is not there yet. Answers with its full path.
+ * Copies a file or a folder, so that the program, or a program that it starts,
+ * may change it directly. A rollback restores its content, permissions and
+ * times, or removes it if it did not exist. Returns the full path.
  *
  * @since 0.1.0
  * @category changing

@@ -1,27 +1,27 @@
 /**
- * A log of JSON, a line for each record, that is set aside when it is long and
- * forgotten when it is old.
+ * A log with one line of JSON per record. A long log is rotated; the oldest
+ * rotated logs are removed.
  *
  * @since 0.1.0
  */
+import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { FileError } from "./FileError.js"
-import { append as appendTo, rotate } from "./internal/log/append.js"
-import { CurrentCalls, errno } from "./internal/system/calls.js"
-import { doing } from "./internal/system/errors.js"
+import { asFileError, type Call, type Calls, CurrentCalls, errno, orElseIf } from "./internal/system/calls.js"
+import { writeAll } from "./internal/system/write.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** From which length on a log is set aside, in bytes. Defaults to 10 MiB. */
+  /** The log is rotated when it reaches this length in bytes. Default: 10 MiB. Must be more than 0. */
   readonly maxBytes?: number | undefined
-  /** How many that were set aside are kept. Defaults to 5. */
+  /** How many rotated logs are kept. Default: 5. */
   readonly keep?: number | undefined
-  /** Of a log that is new. Defaults to 0o600: what fails may tell secrets. */
+  /** Permissions of a new log. Default: 0o600, since records of failures may contain secrets. */
   readonly mode?: number | undefined
 }
 
@@ -31,17 +31,16 @@ export interface Options {
  */
 export interface JsonLog {
   readonly path: string
-  /** Writes one record as a line. Any number of processes may write to one log; no line is within another. */
+  /** Appends one record as a line. Several processes may append to one log; their lines never mix. */
   readonly append: (record: unknown) => Effect.Effect<void, FileError>
 }
 
 /**
- * A log at a path. Nothing is opened until something is appended, and nothing
- * stays open in between, so the log may be moved away by others, too.
+ * A log at a path. Each `append` opens and closes the file, so other programs
+ * may move the log away.
  *
- * One that is too long gets the time as a further part of its name; the oldest
- * of these are removed. A line that a process was killed in the middle of stays
- * alone: the next one begins a line of its own.
+ * Rotation appends the time to the name of the log. A line that a killed process
+ * left unfinished stays on its own line: the next record begins a new one.
  *
  * @example
  * ```ts
@@ -62,8 +61,8 @@ export interface JsonLog {
  */
 export const make = (file: string, options: Options = {}): JsonLog => {
   const { keep = 5, maxBytes = 10 * 1024 * 1024, mode = 0o600 } = options
-  if (!(maxBytes > 0)) throw new RangeError(`JsonLog.make: maxBytes must be more than 0, not ${maxBytes}`)
-  if (!(keep >= 0)) throw new RangeError(`JsonLog.make: keep must not be less than 0, not ${keep}`)
+  if (!(maxBytes > 0)) throw new RangeError(`JsonLog.make: maxBytes must be more than 0; it is ${maxBytes}`)
+  if (!(keep >= 0)) throw new RangeError(`JsonLog.make: keep must be 0 or more; it is ${keep}`)
   const at = path.resolve(file)
   const turn = Effect.unsafeMakeSemaphore(1)
   return {
@@ -71,23 +70,63 @@ export const make = (file: string, options: Options = {}): JsonLog => {
     append: (record) =>
       Effect.flatMap(CurrentCalls, (calls) =>
         Effect.flatMap(lineOf(record), (line) =>
-          Effect.flatMap(appendTo(calls, at, line, mode), (size) =>
+          Effect.flatMap(appendLine(calls, at, line, mode), (size) =>
             size < maxBytes
               ? Effect.void
               : Effect.flatMap(Clock.currentTimeMillis, (now) => rotate(calls, at, now, keep))
           )
         )
-      ).pipe(Effect.uninterruptible, turn.withPermits(1), doing("Appending to", at))
+      ).pipe(Effect.uninterruptible, turn.withPermits(1), asFileError("Appending to", at))
   }
 }
 
-/** What JSON does not know is no record. */
+/** Refuses records that JSON cannot represent. */
 const lineOf = (record: unknown): Effect.Effect<string, NodeJS.ErrnoException> =>
   Effect.try({
     try: () => {
       const text = JSON.stringify(record)
-      if (text === undefined) throw new TypeError("it is nothing JSON can hold")
+      if (text === undefined) throw new TypeError("JSON cannot represent it")
       return `${text}\n`
     },
     catch: (cause) => errno("EINVAL", `the record cannot be written: ${cause instanceof Error ? cause.message : cause}`)
   })
+
+/** Appends a line and returns the new length of the file. */
+const appendLine = (calls: Calls, file: string, line: string, mode: number): Call<number> =>
+  Effect.flatMap(calls.open(file, "a+", mode), (opened) =>
+    Effect.ensuring(
+      Effect.suspend(() => {
+        const { size } = fs.fstatSync(opened)
+        const bytes = Buffer.from(endsInLine(opened, size) ? line : `\n${line}`)
+        // One call, so that lines of several processes do not mix, unless a full disk cuts it off.
+        return Effect.as(writeAll(calls, opened, bytes), size + bytes.length)
+      }),
+      Effect.ignore(calls.close(opened))
+    )
+  )
+
+const endsInLine = (file: number, size: number): boolean => {
+  if (size === 0) return true
+  const last = Buffer.alloc(1)
+  fs.readSync(file, last, 0, 1, size - 1)
+  return last[0] === newline
+}
+
+const newline = 10
+
+/** Renames the log and removes the oldest rotated ones. Another process may do the same at this moment. */
+const rotate = (calls: Calls, file: string, now: number, keep: number): Call<void> =>
+  Effect.gen(function* () {
+    const name = path.basename(file)
+    const stamp = new Date(now).toISOString().replaceAll(/[:.]/g, "-")
+    yield* ignoreMissing(calls.rename(file, `${file}.${stamp}-${process.pid}`))
+    const rotated = (yield* calls.readdir(path.dirname(file))).filter((one) => isRotated(one, name)).sort()
+    for (const old of rotated.slice(0, Math.max(0, rotated.length - keep))) {
+      yield* ignoreMissing(calls.unlink(path.join(path.dirname(file), old)))
+    }
+  })
+
+const isRotated = (one: string, name: string): boolean =>
+  one.startsWith(`${name}.`) && /^\d{4}-\d\d-\d\dT[\d-]+Z-\d+$/.test(one.slice(name.length + 1))
+
+const ignoreMissing = (call: Call<void>): Call<void> => orElseIf(call, ["ENOENT"], undefined)

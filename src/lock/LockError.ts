@@ -25,53 +25,22 @@ import * as Fault from "../resilience/Fault.js"
  */
 export type LockReason = "Reentrant" | "Folder" | "Permission" | "Full" | "Foreign" | "Unsupported" | "Storage" | "Io"
 
-interface Reason {
-  readonly fault: Fault.Declaration
-  readonly problem: string
-  readonly advice: string
-}
+/** Category of the fault, the problem in words, advice. */
+type Reason = readonly [fault: Fault.Declaration, problem: string, advice: string]
 
 const reasons: Readonly<Record<LockReason, Reason>> = {
-  Reentrant: {
-    fault: { category: "logic" },
-    problem: "this fiber already holds it, so waiting would never end",
-    advice: "Acquire the lock once, around everything that needs it; inner code requires it with Lock.Held."
-  },
-  Folder: {
-    fault: { category: "not-found" },
-    problem: "the lock folder cannot be created or is not a folder",
-    advice: "Choose a lock folder that exists or can be created."
-  },
-  Permission: {
-    fault: { category: "permission" },
-    problem: "this user may not write the lock or its folder",
-    advice: "Make the lock and its folder writable for this user."
-  },
-  Full: {
-    fault: { category: "resource" },
-    problem: "the disk or the quota is full",
-    advice: "Free some space, then try again. The lock was not acquired."
-  },
-  Foreign: {
-    fault: { category: "conflict", transient: false },
-    problem: "the path holds something that is not a lock",
-    advice: "Remove it if it is not needed, or choose another lock folder. It was not changed."
-  },
-  Unsupported: {
-    fault: { category: "dependency" },
-    problem: "this system does not support locks of this kind",
-    advice: "Use DirectoryLock.layer or Lock.layerStorage instead."
-  },
-  Storage: {
-    fault: { category: "unavailable" },
-    problem: "the storage of the locks failed",
-    advice: "See the cause. The failure leaves no lock behind: a lease that was granted expires."
-  },
-  Io: {
-    fault: { category: "resource" },
-    problem: "reading or writing the lock failed",
-    advice: "Check the disk, then try again."
-  }
+  Reentrant: [{ category: "logic" }, "this fiber already holds it", "Acquire it once, around all code that needs it."],
+  Folder: [{ category: "not-found" }, "the lock folder is missing", "Choose one that exists or can be created."],
+  Permission: [{ category: "permission" }, "this user lacks the permission", "Make it and its folder writable."],
+  Full: [{ category: "resource" }, "the disk or the quota is full", "Free some space, then try again."],
+  Foreign: [
+    { category: "conflict", transient: false },
+    "it is not a lock",
+    "Remove it, or choose another lock folder."
+  ],
+  Unsupported: [{ category: "dependency" }, "not supported here", "Use DirectoryLock.layer or Lock.layerStorage."],
+  Storage: [{ category: "unavailable" }, "the storage failed", "See the cause. The lock was not acquired."],
+  Io: [{ category: "resource" }, "reading or writing failed", "Check the disk, then try again."]
 }
 
 /**
@@ -90,10 +59,10 @@ export class LockError extends Data.TaggedError("LockError")<{
 }> {
   /** How classification sees this error. */
   get [Fault.declared](): Fault.Declaration {
-    return reasons[this.reason].fault
+    return reasons[this.reason][0]
   }
   override get message(): string {
-    const { advice, problem } = reasons[this.reason]
+    const [, problem, advice] = reasons[this.reason]
     const subject = this.lock === "all" ? "Locks" : `Lock "${this.lock}"`
     const path = this.path === undefined ? "" : ` at ${this.path}`
     const cause = this.cause instanceof Error ? ` (${this.cause.message})` : ""

@@ -3,13 +3,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { isGone } from "../../../host/owner.js"
 import * as Lock from "../../../lock/Lock.js"
-import type { LockError, LockStatus } from "../../../lock/LockError.js"
-import { type Call, type Calls, CurrentCalls } from "../system/calls.js"
-import { unless } from "../system/errors.js"
+import { type Call, type Calls, CurrentCalls, orElseIf } from "../system/calls.js"
 import { isLeftover, temporaryName, uniqueOwner } from "../system/names.js"
 import { removeTree } from "../system/tree.js"
-import { foreign, makeFolders, placesIn, placesOf, toLockError } from "./places.js"
-import { formatState, parseState, type State } from "./state.js"
+import { type Holder, lockPathIn, locksIn, makeFolders, notALock, statusOf, toLockError } from "./lockFolder.js"
 
 export interface Options {
   readonly folder: string
@@ -18,106 +15,29 @@ export interface Options {
 }
 
 /**
- * Locks as folders. Such a folder holds one empty file, whose name says
- * everything: `free~<token>~…` or `held~<token>~…~<owner>~<heartbeat>`. Each
- * change is a rename of that very name, so of all who want to change it at once
- * one succeeds, and the others find that it is no longer there: acquiring,
- * taking over, renewing and giving back are the same call. No half-written
- * record can be met, and no clock of another host is asked.
+ * Locks as folders. The folder of a lock holds one empty file, whose name is the
+ * state: `free~<token>~<since>` or `held~<token>~<since>~<owner>~<heartbeat>`.
+ * Acquiring, taking over, renewing and releasing are each one rename of exactly
+ * that name, so one of several competitors succeeds and the others see ENOENT.
+ * No process reads a half-written record, or compares clocks of two hosts.
  */
 export const directoryDriver = ({ folder: given, poll, stale }: Options): Lock.Driver => {
   const folder = path.resolve(given)
-  const staleMillis = Duration.toMillis(stale)
-  /** Since when each holder was seen with its present heartbeat. */
-  const seen = new Map<string, { readonly name: string; readonly since: bigint }>()
-
-  /** Whoever does not renew while somebody looks on for so long is taken for dead. */
-  const isStale = (at: string, state: State, now: bigint): boolean => {
-    if (isFree(state)) return seen.delete(at) || true
-    const name = formatState(state)
-    const known = seen.get(at)
-    if (known?.name === name) return Number(now - known.since) / 1e6 >= staleMillis
-    seen.set(at, { name, since: now })
-    return false
-  }
-
-  const attempt = (at: string, lock: string, calls: Calls): Call<Lock.Attempt> => {
-    const owner = uniqueOwner()
-    const tryOnce = (tries: number): Call<Lock.Attempt> =>
-      Effect.flatMap(read(calls, at), (state) =>
-        Effect.clockWith((clock) => {
-          const now = clock.unsafeCurrentTimeMillis()
-          if (state === undefined) {
-            if (tries >= patience) return Effect.fail(foreign("it is an empty folder that cannot be replaced"))
-            return Effect.zipRight(create(calls, at, now), tryOnce(tries + 1))
-          }
-          // The answer to our own rename may have got lost on its way through a network.
-          if (state.owner === owner) return acquired(state)
-          if (!isStale(at, state, clock.unsafeCurrentTimeNanos()) || tries >= patience) {
-            return Effect.succeed({ _tag: "Busy", status: statusOf(lock, state) })
-          }
-          const ours: State = { token: Lock.nextToken(state.token, now), since: now, owner, beat: 0 }
-          return Effect.flatMap(change(calls, at, state, ours), (changed) =>
-            changed ? acquired(ours) : tryOnce(tries + 1)
-          )
-        })
-      )
-    const acquired = (state: State): Call<Lock.Attempt> =>
-      Effect.sync(() => {
-        seen.delete(at)
-        return { _tag: "Acquired", grip: gripOf(at, lock, state) }
-      })
-    return tryOnce(1)
-  }
-
-  const gripOf = (at: string, lock: string, acquired: State): Lock.Grip => {
-    let state = acquired
-    /** A rename whose answer got lost was made all the same: then the next one begins there. */
-    const to = (calls: Calls, next: (from: State) => State, tries = 1): Call<boolean> =>
-      Effect.suspend(() => {
-        const wanted = next(state)
-        return Effect.flatMap(change(calls, at, state, wanted), (changed): Call<boolean> => {
-          if (changed) {
-            state = wanted
-            return Effect.succeed(true)
-          }
-          return Effect.flatMap(read(calls, at), (found) => {
-            if (found !== undefined && formatState(found) === formatState(wanted)) state = wanted
-            else if (found?.owner !== state.owner || tries >= patience) return Effect.succeed(false)
-            else {
-              state = found ?? state
-              return to(calls, next, tries + 1)
-            }
-            return Effect.succeed(true)
-          })
-        })
-      })
-    return {
-      token: acquired.token,
-      renew: asked(lock, at, (calls) => to(calls, (from) => ({ ...from, beat: from.beat + 1 }))),
-      release: Effect.clockWith((clock) =>
-        asked(lock, at, (calls) =>
-          to(calls, ({ token }) => ({ token, since: clock.unsafeCurrentTimeMillis(), owner: undefined, beat: 0 }))
-        )
-      )
-    }
-  }
-
+  const observed = new Observations(Duration.toMillis(stale))
+  const onLock = <A>(name: Lock.Name, at: string, run: (calls: Calls, lock: string) => Call<A>) =>
+    asLockError(Lock.format(name), at, (calls) => run(calls, Lock.format(name)))
   return {
-    keyOf: placesOf(folder),
-    attempt: (at, name) => asked(Lock.format(name), at, (calls) => attempt(at, Lock.format(name), calls)),
+    keyOf: lockPathIn(folder),
+    attempt: (at, name) => onLock(name, at, (calls, lock) => attempt(calls, at, lock, observed)),
     status: (at, name) =>
-      asked(Lock.format(name), at, (calls) =>
-        Effect.map(read(calls, at), (state) => statusOf(Lock.format(name), state))
-      ),
-    list: asked("all", folder, (calls) =>
+      onLock(name, at, (calls, lock) => Effect.map(readState(calls, at), (state) => statusOf(lock, state))),
+    list: asLockError("all", folder, (calls) =>
       Effect.map(
-        Effect.flatMap(placesIn(calls, folder), (places) =>
-          Effect.forEach(places, ({ at, lock }) =>
-            // What is no lock is no lock of this folder.
-            unless(
-              Effect.map(read(calls, at), (state) => [statusOf(lock, state)]),
-              ["EFOREIGN", "ENOTDIR"],
+        Effect.flatMap(locksIn(calls, folder), (locks) =>
+          Effect.forEach(locks, ({ at, lock }) =>
+            orElseIf(
+              Effect.map(readState(calls, at), (state) => [statusOf(lock, state)]),
+              notLocks,
               []
             )
           )
@@ -127,12 +47,11 @@ export const directoryDriver = ({ folder: given, poll, stale }: Options): Lock.D
     ),
     cleanup: (olderThan) =>
       Effect.clockWith((clock) =>
-        asked("all", folder, (calls) =>
+        asLockError("all", folder, (calls) =>
           Effect.gen(function* () {
             const now = clock.unsafeCurrentTimeMillis()
-            const places = yield* placesIn(calls, folder)
-            const removed = yield* Effect.filter(places, ({ at }) =>
-              unless(removeUnused(calls, at, now - olderThan, now), ["EFOREIGN", "ENOTDIR", "ENOENT"], false)
+            const removed = yield* Effect.filter(yield* locksIn(calls, folder), ({ at }) =>
+              orElseIf(removeUnused(calls, at, now - olderThan, now), [...notLocks, "ENOENT"], false)
             )
             yield* removeLeftovers(calls, folder)
             return removed.length
@@ -140,106 +59,200 @@ export const directoryDriver = ({ folder: given, poll, stale }: Options): Lock.D
         )
       ),
     heartbeat: Duration.times(stale, 1 / 4),
-    // Gives up before anybody else may take over.
+    // The holder gives up before others may take over.
     patience: Duration.times(stale, 3 / 4),
     poll
   }
 }
 
-/** How often a race is lost before somebody else counts as faster. */
-const patience = 100
+const notLocks = ["EFOREIGN", "ENOTDIR"]
+
+const asLockError = <A>(lock: string, at: string, run: (calls: Calls) => Call<A>): Effect.Effect<A, Lock.LockError> =>
+  Effect.mapError(Effect.flatMap(CurrentCalls, run), toLockError(lock, at))
+
+/** The state of a lock, as the name of its file says. */
+interface State extends Holder {
+  /** The number of renewals by the owner. */
+  readonly beat: number
+}
+
+// An owner contains neither `~` nor `+`.
+const formatState = ({ beat, owner, since, token }: State): string =>
+  owner === undefined ? `free~${token}~${since}` : `held~${token}~${since}~${owner.replaceAll("/", "+")}~${beat}`
+
+/** Undefined for names that this library does not write. */
+const parseState = (name: string): State | undefined => {
+  const [, kind, token, since, owner, beat = "0"] = /^(?:(free)|held)~(\d+)~(\d+)(?:~([^~]+)~(\d+))?$/.exec(name) ?? []
+  if (token === undefined || (kind === undefined) !== (owner !== undefined)) return undefined
+  const state = {
+    token: Number(token),
+    since: Number(since),
+    owner: owner?.replaceAll("+", "/"),
+    beat: Number(beat)
+  }
+  return state.token < Number.MAX_SAFE_INTEGER && formatState(state) === name ? state : undefined
+}
 
 const isFree = ({ owner }: State): boolean => owner === undefined || isGone(owner)
 
-/** Takes away the one file by its very name, so that it is nobody's by then, and the folder if it is still empty. */
-const removeUnused = (calls: Calls, at: string, before: number, now: number): Call<boolean> =>
-  Effect.gen(function* () {
-    const names = yield* calls.readdir(at)
-    const state = parseState(names[0] ?? "")
-    if (names.length !== 1 || state === undefined || !isFree(state) || state.since >= before) return false
-    // The next token is made of the time alone, and must not be one that was given out.
-    if (state.token >= now) return false
-    const aside = path.join(path.dirname(at), temporaryName(path.basename(at)))
-    yield* calls.rename(path.join(at, formatState(state)), aside)
-    yield* unless(calls.rmdir(at), ["ENOTEMPTY", "EEXIST", "ENOENT"], undefined)
-    yield* unless(calls.unlink(aside), ["ENOENT"], undefined)
+/** Remembers since when this process has seen each holder without a new heartbeat. */
+class Observations {
+  private readonly seen = new Map<string, { readonly name: string; readonly since: bigint }>()
+  private readonly staleMillis: number
+
+  constructor(staleMillis: number) {
+    this.staleMillis = staleMillis
+  }
+
+  /** Whether the lock may be taken: it is free, its owner is dead, or it was seen without a heartbeat for too long. */
+  mayTake(at: string, state: State, now: bigint): boolean {
+    if (isFree(state)) return this.forget(at)
+    const name = formatState(state)
+    const known = this.seen.get(at)
+    if (known?.name === name) return Number(now - known.since) / 1e6 >= this.staleMillis
+    this.seen.set(at, { name, since: now })
+    return false
+  }
+
+  forget(at: string): true {
+    this.seen.delete(at)
     return true
-  })
-
-const asked = <A>(lock: string, at: string, run: (calls: Calls) => Call<A>): Effect.Effect<A, LockError> =>
-  Effect.mapError(Effect.flatMap(CurrentCalls, run), toLockError(lock, at))
-
-const statusOf = (lock: string, state: State | undefined): LockStatus => {
-  const { owner, since, token = 0 } = state ?? {}
-  return { lock, token, owner, since, state: owner === undefined ? "free" : isGone(owner) ? "stale" : "held" }
+  }
 }
 
-/** The state of a lock; none, if there is no such lock yet. */
-const read = (calls: Calls, at: string, tries = 1): Call<State | undefined> =>
+/** How many lost races count as contention. */
+const maxTries = 100
+
+const attempt = (calls: Calls, at: string, lock: string, observed: Observations): Call<Lock.Attempt> => {
+  const owner = uniqueOwner()
+  const acquired = (state: State): Lock.Attempt => {
+    observed.forget(at)
+    return { _tag: "Acquired", grip: makeGrip(at, lock, state) }
+  }
+  const tryOnce = (tries: number): Call<Lock.Attempt> =>
+    Effect.flatMap(readState(calls, at), (state) =>
+      Effect.clockWith((clock) => {
+        const now = clock.unsafeCurrentTimeMillis()
+        if (state === undefined) {
+          if (tries >= maxTries) return Effect.fail(notALock("it is an empty folder that cannot be replaced"))
+          return Effect.zipRight(createFree(calls, at, now), tryOnce(tries + 1))
+        }
+        // A network file system may lose the reply to a rename that it made.
+        if (state.owner === owner) return Effect.sync(() => acquired(state))
+        if (!observed.mayTake(at, state, clock.unsafeCurrentTimeNanos()) || tries >= maxTries) {
+          return Effect.succeed({ _tag: "Busy", status: statusOf(lock, state) })
+        }
+        const taken: State = { token: Lock.nextToken(state.token, now), since: now, owner, beat: 0 }
+        return Effect.flatMap(change(calls, at, state, taken), (changed) =>
+          changed ? Effect.sync(() => acquired(taken)) : tryOnce(tries + 1)
+        )
+      })
+    )
+  return tryOnce(1)
+}
+
+const makeGrip = (at: string, lock: string, acquired: State): Lock.Grip => {
+  let state = acquired
+  /** Moves to the next state. Returns false if another process has taken the lock. */
+  const moveTo = (calls: Calls, next: (from: State) => State, tries = 1): Call<boolean> =>
+    Effect.suspend(() => {
+      const wanted = next(state)
+      return Effect.flatMap(change(calls, at, state, wanted), (changed): Call<boolean> => {
+        if (changed) {
+          state = wanted
+          return Effect.succeed(true)
+        }
+        // The rename, or an earlier one, may have been made though its reply was lost.
+        return Effect.flatMap(readState(calls, at), (found) => {
+          const isMade = found !== undefined && formatState(found) === formatState(wanted)
+          if (!isMade && (found?.owner !== state.owner || tries >= maxTries)) return Effect.succeed(false)
+          state = found ?? state
+          return isMade ? Effect.succeed(true) : moveTo(calls, next, tries + 1)
+        })
+      })
+    })
+  return {
+    token: acquired.token,
+    renew: asLockError(lock, at, (calls) => moveTo(calls, (from) => ({ ...from, beat: from.beat + 1 }))),
+    release: Effect.clockWith((clock) =>
+      asLockError(lock, at, (calls) =>
+        moveTo(calls, ({ token }) => ({ token, since: clock.unsafeCurrentTimeMillis(), beat: 0 }))
+      )
+    )
+  }
+}
+
+/** The state of a lock; undefined if the lock does not exist. */
+const readState = (calls: Calls, at: string, tries = 1): Call<State | undefined> =>
   Effect.flatMap(namesIn(calls, at), (names) => {
     const states = names.flatMap((name) => parseState(name) ?? [])
-    // Whoever reads a folder while a name in it changes may see both names, or none.
+    // A folder that is read during a rename may show both names, or none.
     const state = states.sort((a, b) => b.token - a.token || b.beat - a.beat)[0]
     if (state !== undefined || names.length === 0) return Effect.succeed(state)
     return tries >= 5
-      ? Effect.fail(foreign(`it holds ${names.slice(0, 3).join(", ")}`))
-      : Effect.zipRight(Effect.yieldNow(), read(calls, at, tries + 1))
+      ? Effect.fail(notALock(`it contains ${names.slice(0, 3).join(", ")}`))
+      : Effect.zipRight(Effect.yieldNow(), readState(calls, at, tries + 1))
   })
 
 const namesIn = (calls: Calls, at: string): Call<ReadonlyArray<string>> =>
-  Effect.catchAll(unless(calls.readdir(at), ["ENOENT"], []), (error) =>
+  Effect.catchAll(orElseIf(calls.readdir(at), ["ENOENT"], []), (error) =>
     error.code === "ENOTDIR"
-      ? // Either it is a file, or its folder is one; asked about, the latter fails with the same code.
-        Effect.zipRight(calls.lstat(at), Effect.fail(foreign("it is no folder")))
+      ? // Either the path or its parent is a file; of the latter, lstat fails with the same code.
+        Effect.zipRight(calls.lstat(at), Effect.fail(notALock("it is not a folder")))
       : Effect.fail(error)
   )
 
-/** One rename: false, if the state is another one by now. */
+/** Renames the state. Returns false if another process has changed it. */
 const change = (calls: Calls, at: string, from: State, to: State): Call<boolean> =>
-  unless(
+  orElseIf(
     Effect.as(calls.rename(path.join(at, formatState(from)), path.join(at, formatState(to))), true),
     ["ENOENT"],
     false
   )
 
-/** Makes the folder aside, and moves it into place whole: it is never seen without a state. */
-const create = (calls: Calls, at: string, now: number): Call<void> => {
+/** Creates a free lock under a temporary name and renames it into place, so that it never appears without a state. */
+const createFree = (calls: Calls, at: string, now: number): Call<void> => {
   const parent = path.dirname(at)
-  const aside = path.join(parent, temporaryName(path.basename(at)))
-  const free = formatState({ token: Lock.nextToken(0, now), since: now, owner: undefined, beat: 0 })
-  const made = Effect.catchIf(calls.mkdir(aside), isMissing, () =>
-    Effect.zipRight(makeFolders(calls, parent), calls.mkdir(aside))
+  const temporary = path.join(parent, temporaryName(path.basename(at)))
+  const free = formatState({ token: Lock.nextToken(0, now), since: now, beat: 0 })
+  const made = Effect.catchIf(
+    calls.mkdir(temporary),
+    ({ code }) => code === "ENOENT",
+    () => Effect.zipRight(makeFolders(calls, parent), calls.mkdir(temporary))
   )
-  const filled = Effect.flatMap(calls.open(path.join(aside, free), "wx"), calls.close)
-  // Refused, if somebody else was faster: a folder replaces only an empty one, and not even that everywhere.
-  const moved = Effect.catchAll(calls.rename(aside, at), (error): Call<void> => {
-    if (error.code === "ENOTDIR") return Effect.fail(foreign("it is no folder"))
+  const filled = Effect.flatMap(calls.open(path.join(temporary, free), "wx"), calls.close)
+  // Fails if another process was faster: a rename replaces only an empty folder, on some systems not even that.
+  const moved = Effect.catchAll(calls.rename(temporary, at), (error): Call<void> => {
+    if (error.code === "ENOTDIR") return Effect.fail(notALock("it is not a folder"))
     if (error.code === "ENOTEMPTY") return Effect.void
     return /^(EEXIST|EPERM|EACCES)$/.test(error.code ?? "") ? Effect.ignore(calls.rmdir(at)) : Effect.fail(error)
   })
   return Effect.zipRight(
     made,
-    Effect.ensuring(Effect.zipRight(filled, moved), Effect.ignore(removeFolder(calls, aside)))
+    Effect.ensuring(Effect.zipRight(filled, moved), Effect.ignore(removeTree(calls, temporary)))
   )
 }
 
-const isMissing = ({ code }: NodeJS.ErrnoException): boolean => code === "ENOENT"
-
-/** A folder of plain files. */
-const removeFolder = (calls: Calls, folder: string): Call<void> =>
+/** Takes the state file out by its exact name, which fails if a process acquires the lock meanwhile; then removes the folder. */
+const removeUnused = (calls: Calls, at: string, before: number, now: number): Call<boolean> =>
   Effect.gen(function* () {
-    const names = yield* unless(calls.readdir(folder), ["ENOENT"], undefined)
-    if (names === undefined) return
-    yield* Effect.forEach(names, (name) => calls.unlink(path.join(folder, name)), { discard: true })
-    yield* calls.rmdir(folder)
+    const names = yield* calls.readdir(at)
+    const state = parseState(names[0] ?? "")
+    if (names.length !== 1 || state === undefined || !isFree(state) || state.since >= before) return false
+    // Without the lock the next token comes from the time alone, so it must exceed the last one.
+    if (state.token >= now) return false
+    const temporary = path.join(path.dirname(at), temporaryName(path.basename(at)))
+    yield* calls.rename(path.join(at, formatState(state)), temporary)
+    yield* orElseIf(calls.rmdir(at), ["ENOTEMPTY", "EEXIST", "ENOENT"], undefined)
+    yield* orElseIf(calls.unlink(temporary), ["ENOENT"], undefined)
+    return true
   })
 
-/** What processes that were killed while they made or removed a lock have left. */
+/** Removes the temporary names of processes that died while they created or removed a lock. */
 const removeLeftovers = (calls: Calls, folder: string): Call<void> =>
   Effect.gen(function* () {
-    const kinds = yield* unless(calls.readdir(folder), ["ENOENT"], [])
-    for (const kind of kinds) {
-      const names = yield* unless(calls.readdir(path.join(folder, kind)), ["ENOENT", "ENOTDIR"], [])
+    for (const kind of yield* orElseIf(calls.readdir(folder), ["ENOENT"], [])) {
+      const names = yield* orElseIf(calls.readdir(path.join(folder, kind)), ["ENOENT", "ENOTDIR"], [])
       for (const name of names.filter(isLeftover)) yield* removeTree(calls, path.join(folder, kind, name))
     }
   })

@@ -4,12 +4,24 @@ import type * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Lock from "../../../lock/Lock.js"
-import type { LockError, LockStatus } from "../../../lock/LockError.js"
 import { CurrentCalls } from "../system/calls.js"
 import { uniqueOwner } from "../system/names.js"
-import type { Native } from "./native.js"
-import { foreign, type Place, placesIn, placesOf, toLockError } from "./places.js"
-import { beginning, parseRecord, type Record, statusOf } from "./record.js"
+import { type Holder, type LockPath, lockPathIn, locksIn, notALock, statusOf, toLockError } from "./lockFolder.js"
+
+/** The part of fs-native-extensions in use; the package has no types. */
+export interface Native {
+  /** Locks the whole file for this descriptor. Returns false if another descriptor, of any process, holds it. */
+  readonly tryLock: (file: number) => boolean
+}
+
+// Not a literal, so that bundlers and type checkers do not require the optional package.
+const library: string = "fs-native-extensions"
+
+export const loadNative: Effect.Effect<Native, Lock.LockError> = Effect.tryPromise({
+  // The package has no types; this is its documented shape.
+  try: () => import(library) as Promise<{ readonly default: Native }>,
+  catch: (cause) => new Lock.LockError({ reason: "Unsupported", lock: "all", cause })
+}).pipe(Effect.map((module) => module.default))
 
 export interface Options {
   readonly folder: string
@@ -18,81 +30,81 @@ export interface Options {
 }
 
 /**
- * Locks of the operating system. These calls are not handed to a thread: each
- * of them is shorter than the way there, and a lock is on a local disk.
+ * Locks of the operating system. The calls are synchronous: each is faster than
+ * handing it to a thread, and lock files are on a local disk.
  */
 export const osDriver = (native: Native, { folder: given, heartbeat, poll }: Options): Lock.Driver => {
   const folder = path.resolve(given)
-
-  const attempt = (at: string, lock: string, clock: Clock.Clock): Lock.Attempt => {
-    for (;;) {
-      const file = openLock(at)
-      try {
-        if (!native.tryLock(file.descriptor)) {
-          const status = statusOf(lock, readRecord(file))
-          fs.closeSync(file.descriptor)
-          return { _tag: "Busy", status: { ...status, state: "held" } }
-        }
-        if (isCurrent(file, at)) return { _tag: "Acquired", grip: grip(file, at, lock, clock) }
-        // Somebody removed the file between our opening and locking it: the lock is with the new one.
-        fs.closeSync(file.descriptor)
-      } catch (error) {
-        closeQuietly(file)
-        throw error
-      }
-    }
-  }
-
-  const grip = (file: Open, at: string, lock: string, clock: Clock.Clock): Lock.Grip => {
-    const last = readRecord(file)?.token ?? 0
-    // Not before the lock is there: somebody else may have had it meanwhile.
-    const now = clock.unsafeCurrentTimeMillis()
-    const token = Lock.nextToken(last, now)
-    writeRecord(file, { token, since: now, owner: uniqueOwner() })
-    return {
-      token,
-      renew: tried(lock, at, () => isCurrent(file, at)),
-      release: tried(lock, at, () => release(file, at, token, clock.unsafeCurrentTimeMillis()))
-    }
-  }
-
   return {
-    keyOf: placesOf(folder),
+    keyOf: lockPathIn(folder),
     attempt: (at, name) =>
       Effect.clockWith((clock) => {
         const lock = Lock.format(name)
-        return tried(lock, at, () => attempt(at, lock, clock))
+        return tried(lock, at, () => attempt(native, at, lock, clock))
       }),
-    status: (at, name) => tried(Lock.format(name), at, () => look(at, Lock.format(name))),
-    list: all(folder, (places) => places.flatMap(({ at, lock }) => skipForeign(() => [look(at, lock)], []))),
+    status: (at, name) => tried(Lock.format(name), at, () => readStatus(at, Lock.format(name))),
+    list: withAll(folder, (locks) => locks.flatMap(({ at, lock }) => skipOthers(() => [readStatus(at, lock)], []))),
     cleanup: (olderThan) =>
       Effect.clockWith((clock) => {
         const now = clock.unsafeCurrentTimeMillis()
-        const isRemoved = ({ at }: Place) => skipForeign(() => removeUnused(native, at, now - olderThan, now), false)
-        return all(folder, (places) => places.filter(isRemoved).length)
+        const isRemoved = ({ at }: LockPath) => skipOthers(() => removeUnused(native, at, now - olderThan, now), false)
+        return withAll(folder, (locks) => locks.filter(isRemoved).length)
       }),
     heartbeat,
-    // Nobody takes it over: only the file can be gone, and that is certain.
+    // A holder loses the lock only if its file is removed, and the heartbeat sees that for certain.
     patience: Number.POSITIVE_INFINITY,
     poll
   }
 }
 
-const tried = <A>(lock: string, at: string, run: () => A): Effect.Effect<A, LockError> =>
-  // Whatever is thrown comes from the file system.
+const attempt = (native: Native, at: string, lock: string, clock: Clock.Clock): Lock.Attempt => {
+  for (;;) {
+    const file = openOrCreate(at)
+    try {
+      if (!native.tryLock(file.descriptor)) {
+        const status = statusOf(lock, readRecord(file))
+        fs.closeSync(file.descriptor)
+        return { _tag: "Busy", status: { ...status, state: "held" } }
+      }
+      if (isCurrent(file, at)) return { _tag: "Acquired", grip: makeGrip(file, at, lock, clock) }
+      // The file was removed between opening and locking it: only a lock of the new file counts.
+      fs.closeSync(file.descriptor)
+    } catch (error) {
+      closeQuietly(file)
+      throw error
+    }
+  }
+}
+
+const makeGrip = (file: OpenFile, at: string, lock: string, clock: Clock.Clock): Lock.Grip => {
+  const lastToken = readRecord(file)?.token ?? 0
+  // Read the clock under the lock: before it, another holder may have taken a later token.
+  const now = clock.unsafeCurrentTimeMillis()
+  const token = Lock.nextToken(lastToken, now)
+  writeRecord(file, { token, since: now, owner: uniqueOwner() })
+  return {
+    token,
+    renew: tried(lock, at, () => isCurrent(file, at)),
+    release: tried(lock, at, () => release(file, at, token, clock.unsafeCurrentTimeMillis()))
+  }
+}
+
+const tried = <A>(lock: string, at: string, run: () => A): Effect.Effect<A, Lock.LockError> =>
+  // Only calls of node:fs throw here, and they throw errors with a code.
   Effect.try({ try: run, catch: (cause) => toLockError(lock, at)(cause as NodeJS.ErrnoException) })
 
-const all = <A>(folder: string, use: (places: ReadonlyArray<Place>) => A): Effect.Effect<A, LockError> =>
+const withAll = <A>(folder: string, use: (locks: ReadonlyArray<LockPath>) => A): Effect.Effect<A, Lock.LockError> =>
   Effect.flatMap(CurrentCalls, (calls) =>
-    Effect.flatMap(Effect.mapError(placesIn(calls, folder), toLockError("all", folder)), (places) =>
-      tried("all", folder, () => use(places))
+    Effect.flatMap(Effect.mapError(locksIn(calls, folder), toLockError("all", folder)), (locks) =>
+      tried("all", folder, () => use(locks))
     )
   )
 
+/** The code of an error; empty if it has none. */
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? ""
 
-/** What is no lock, or was removed in this moment, is none of the folder's. */
-const skipForeign = <A>(use: () => A, instead: A): A => {
+/** Skips paths that are not locks, and locks that were removed meanwhile. */
+const skipOthers = <A>(use: () => A, instead: A): A => {
   try {
     return use()
   } catch (error) {
@@ -101,113 +113,126 @@ const skipForeign = <A>(use: () => A, instead: A): A => {
   }
 }
 
-// A link could lead to a file of somebody else's, and a pipe would keep us waiting. Windows has no such flags.
-const careful = (fs.constants.O_NOFOLLOW ?? 0) | (fs.constants.O_NONBLOCK ?? 0)
+// Opening must not follow a link to a foreign file, and not wait for the writer of a pipe. Windows has no such flags.
+const safeFlags = (fs.constants.O_NOFOLLOW ?? 0) | (fs.constants.O_NONBLOCK ?? 0)
 
-/** A file that is open, and which one it is. */
-interface Open {
+interface OpenFile {
   readonly descriptor: number
   readonly ino: number
   readonly dev: number
   readonly mtimeMs: number
 }
 
-const openFile = (at: string, flags: number): Open => {
-  const descriptor = fs.openSync(at, flags | careful, 0o666)
+const open = (at: string, flags: number): OpenFile => {
+  const descriptor = fs.openSync(at, flags | safeFlags, 0o666)
   const stats = fs.fstatSync(descriptor)
   if (stats.isFile()) return { descriptor, ino: stats.ino, dev: stats.dev, mtimeMs: stats.mtimeMs }
   fs.closeSync(descriptor)
-  throw foreign("it is no file")
+  throw notALock("it is not a file")
 }
 
-const openLock = (at: string): Open => {
-  const open = () => openFile(at, fs.constants.O_RDWR | fs.constants.O_CREAT)
+const openOrCreate = (at: string): OpenFile => {
+  const create = () => open(at, fs.constants.O_RDWR | fs.constants.O_CREAT)
   try {
-    return open()
+    return create()
   } catch (error) {
     if (codeOf(error) !== "ENOENT") throw error
     fs.mkdirSync(path.dirname(at), { recursive: true })
-    return open()
+    return create()
   }
 }
 
-/** Whether the path still leads to the file that is open. */
-const isCurrent = ({ dev, ino }: Open, at: string): boolean => {
+/** Whether the path still leads to the open file. */
+const isCurrent = ({ dev, ino }: OpenFile, at: string): boolean => {
   try {
-    const there = fs.statSync(at, { throwIfNoEntry: false })
-    return there !== undefined && there.ino === ino && there.dev === dev
+    const stats = fs.statSync(at, { throwIfNoEntry: false })
+    return stats !== undefined && stats.ino === ino && stats.dev === dev
   } catch (error) {
     if (/^(ENOTDIR|ELOOP)$/.test(codeOf(error))) return false
     throw error
   }
 }
 
-/** Read and parsed in one go, so one memory does for all. */
-const scratch = Buffer.alloc(1024)
+/** Shared by all reads: a record is parsed before the next read. */
+const buffer = Buffer.alloc(1024)
 
-/** None, if the file is empty or was cut off while it was written; a file of somebody else's is refused. */
-const readRecord = ({ descriptor }: Open): Record | undefined => {
+/** How every record begins: other files are recognized by another start. */
+const recordStart = `{"token":`
+
+/** Undefined if the file is empty or its record was cut off. A file that does not hold a record is refused. */
+const readRecord = ({ descriptor }: OpenFile): Holder | undefined => {
   let length: number
   try {
-    length = fs.readSync(descriptor, scratch, 0, scratch.length, 0)
+    length = fs.readSync(descriptor, buffer, 0, buffer.length, 0)
   } catch (error) {
-    // Windows lets nobody read what somebody else has locked.
+    // Windows refuses to read a file that another process has locked.
     if (codeOf(error) === "EBUSY") return undefined
     throw error
   }
-  const text = scratch.toString("utf8", 0, length).replace(/\0+$/, "")
-  if (!text.startsWith(beginning) && !beginning.startsWith(text)) throw foreign("it is a file of somebody else's")
+  const text = buffer.toString("utf8", 0, length).replace(/\0+$/, "")
+  if (!text.startsWith(recordStart) && !recordStart.startsWith(text)) {
+    throw notALock("the file was not written by this library")
+  }
   return parseRecord(text)
 }
 
-const writeRecord = ({ descriptor }: Open, record: Record): void => {
-  fs.writeSync(descriptor, `${JSON.stringify(record)}\n`, 0)
-}
-
-const closeQuietly = ({ descriptor }: Open): void => {
+/** Reads the first line: the rest of a longer earlier record may follow it. */
+const parseRecord = (text: string): Holder | undefined => {
   try {
-    fs.closeSync(descriptor)
+    const { owner, since, token }: Partial<Holder> = JSON.parse(text.split("\n", 1)[0] ?? "")
+    if (!Number.isSafeInteger(token) || typeof token !== "number" || typeof since !== "number") return undefined
+    return { token, since, owner: typeof owner === "string" ? owner : undefined }
   } catch {
-    // It was closed before, or is beyond help: the first error says more.
+    return undefined
   }
 }
 
-/** Closing the file gives the lock back, whatever happened to the rest. */
-const release = (file: Open, at: string, token: number, now: number): boolean => {
+const writeRecord = ({ descriptor }: OpenFile, record: Holder): void => {
+  fs.writeSync(descriptor, `${JSON.stringify(record)}\n`, 0)
+}
+
+/** Ignores errors: the file is closed already, or an earlier error says more. */
+const closeQuietly = ({ descriptor }: OpenFile): void => {
   try {
-    const ours = isCurrent(file, at)
+    fs.closeSync(descriptor)
+  } catch {}
+}
+
+/** Closes the file in any case, which releases the lock. */
+const release = (file: OpenFile, at: string, token: number, now: number): boolean => {
+  try {
+    const isHeld = isCurrent(file, at)
     writeRecord(file, { token, since: now })
-    return ours
+    return isHeld
   } finally {
     closeQuietly(file)
   }
 }
 
-const look = (at: string, lock: string): LockStatus => {
-  let file: Open
+const withFile = <A>(at: string, flags: number, use: (file: OpenFile) => A): A => {
+  const file = open(at, flags)
   try {
-    file = openFile(at, fs.constants.O_RDONLY)
+    return use(file)
+  } finally {
+    closeQuietly(file)
+  }
+}
+
+const readStatus = (at: string, lock: string): Lock.LockStatus => {
+  try {
+    return withFile(at, fs.constants.O_RDONLY, (file) => statusOf(lock, readRecord(file)))
   } catch (error) {
     if (codeOf(error) === "ENOENT") return statusOf(lock, undefined)
     throw error
   }
-  try {
-    return statusOf(lock, readRecord(file))
-  } finally {
-    closeQuietly(file)
-  }
 }
 
-/** Removes the file of a lock while it is held: whoever opened it before finds that it is gone, and makes a new one. */
-const removeUnused = (native: Native, at: string, before: number, now: number): boolean => {
-  const file = openFile(at, fs.constants.O_RDWR)
-  try {
+/** Removes a lock file while holding its lock. A process that opened it before finds that it is gone, and makes a new one. */
+const removeUnused = (native: Native, at: string, before: number, now: number): boolean =>
+  withFile(at, fs.constants.O_RDWR, (file) => {
     if (file.mtimeMs >= before || !native.tryLock(file.descriptor) || !isCurrent(file, at)) return false
-    // The next token is made of the time alone, and must not be one that was given out.
+    // Without the file the next token comes from the time alone, so it must exceed the last one.
     if ((readRecord(file)?.token ?? 0) >= now) return false
     fs.unlinkSync(at)
     return true
-  } finally {
-    closeQuietly(file)
-  }
-}
+  })

@@ -2,25 +2,23 @@ import { isUtf8 } from "node:buffer"
 import * as fs from "node:fs"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { FileError, type FileReason } from "../../FileError.js"
 
-/** One call of the operating system. */
+/** One system call. */
 export type Call<A> = Effect.Effect<A, NodeJS.ErrnoException>
 
-/** Bytes, if it is no text. */
+/** Bytes where the name is not valid UTF-8. */
 export type Path = string | Buffer
 
-/** What a call would have failed with, had the operating system found it out. */
+/** An error with a code, as a system call fails with. */
 export const errno = (code: string, message: string, cause?: unknown): NodeJS.ErrnoException =>
   Object.assign(new Error(message, { cause }), { code })
 
-/**
- * What is asked of the file system, a method for each call of the operating
- * system: so tests can stand between any two of them, and end a process there.
- */
+/** The system calls of this library. Tests replace them, to inject failures and to crash between any two calls. */
 export interface Calls {
   readonly open: (path: Path, flags: string, mode?: number) => Call<number>
   readonly close: (file: number) => Call<void>
-  /** Answers with how many bytes it took. Without a position it goes on where it was. */
+  /** Returns the number of bytes written. Without a position, writes at the current one. */
   readonly write: (file: number, content: Uint8Array, position?: number | undefined) => Call<number>
   readonly sync: (file: number) => Call<void>
   readonly truncate: (file: number, length: number) => Call<void>
@@ -31,21 +29,21 @@ export interface Calls {
   readonly unlink: (path: Path) => Call<void>
   readonly mkdir: (path: Path, mode?: number) => Call<void>
   readonly rmdir: (path: Path) => Call<void>
-  /** Refuses to overwrite. */
+  /** Fails if the target exists. */
   readonly copyFile: (from: Path, to: Path) => Call<void>
   readonly symlink: (target: Path, path: Path) => Call<void>
   readonly chmod: (path: Path, mode: number) => Call<void>
-  /** Of a link, not of what it leads to. */
+  /** Changes a symbolic link itself. */
   readonly chown: (path: Path, uid: number, gid: number) => Call<void>
-  /** In seconds. */
+  /** Times in seconds. */
   readonly utimes: (path: Path, accessed: number, modified: number) => Call<void>
   readonly readFile: (path: string) => Call<Buffer>
   readonly readdir: (path: string) => Call<ReadonlyArray<string>>
-  /** The names as they are on disk. */
+  /** As `readdir`, with names that are not valid UTF-8 as bytes. */
   readonly entries: (path: Path) => Call<ReadonlyArray<Path>>
   readonly readlink: (path: Path) => Call<Path>
   readonly realpath: (path: string) => Call<string>
-  /** Nothing, if nothing is there. */
+  /** Returns undefined if the path does not exist. */
   readonly lstat: (path: Path) => Call<fs.Stats | undefined>
 }
 
@@ -54,34 +52,36 @@ const call = <A>(run: (done: (error: NodeJS.ErrnoException | null, value: A) => 
     try {
       run((error, value) => resume(error === null ? Effect.succeed(value) : Effect.fail(error)))
     } catch (error) {
-      // Node throws at once only what is wrong with the arguments, as an error with a code.
+      // Node throws synchronously only for invalid arguments, with an error that has a code.
       resume(Effect.fail(error as NodeJS.ErrnoException))
     }
   })
+
+/** A call without a result. */
+const callVoid = (run: (done: (error?: NodeJS.ErrnoException | null) => void) => void): Call<void> =>
+  call((done) => run((error) => done(error ?? null, undefined)))
 
 const toPath = (bytes: Buffer): Path => (isUtf8(bytes) ? bytes.toString("utf8") : bytes)
 
 export const nodeCalls: Calls = {
   open: (path, flags, mode) => call((done) => fs.open(path, flags, mode, done)),
-  close: (file) => call((done) => fs.close(file, (error) => done(error ?? null, undefined))),
+  close: (file) => callVoid((done) => fs.close(file, done)),
   write: (file, content, position) =>
     call((done) => fs.write(file, content, 0, content.length, position ?? null, done)),
-  sync: (file) => call((done) => fs.fsync(file, (error) => done(error, undefined))),
-  truncate: (file, length) => call((done) => fs.ftruncate(file, length, (error) => done(error, undefined))),
-  fchmod: (file, mode) => call((done) => fs.fchmod(file, mode, (error) => done(error, undefined))),
-  fchown: (file, uid, gid) => call((done) => fs.fchown(file, uid, gid, (error) => done(error, undefined))),
-  rename: (from, to) => call((done) => fs.rename(from, to, (error) => done(error, undefined))),
-  link: (from, to) => call((done) => fs.link(from, to, (error) => done(error, undefined))),
-  unlink: (path) => call((done) => fs.unlink(path, (error) => done(error, undefined))),
-  mkdir: (path, mode) => call((done) => fs.mkdir(path, { mode }, (error) => done(error, undefined))),
-  rmdir: (path) => call((done) => fs.rmdir(path, (error) => done(error, undefined))),
-  copyFile: (from, to) =>
-    call((done) => fs.copyFile(from, to, fs.constants.COPYFILE_EXCL, (error) => done(error, undefined))),
-  symlink: (target, path) => call((done) => fs.symlink(target, path, (error) => done(error, undefined))),
-  chmod: (path, mode) => call((done) => fs.chmod(path, mode, (error) => done(error, undefined))),
-  chown: (path, uid, gid) => call((done) => fs.lchown(path, uid, gid, (error) => done(error, undefined))),
-  utimes: (path, accessed, modified) =>
-    call((done) => fs.utimes(path, accessed, modified, (error) => done(error, undefined))),
+  sync: (file) => callVoid((done) => fs.fsync(file, done)),
+  truncate: (file, length) => callVoid((done) => fs.ftruncate(file, length, done)),
+  fchmod: (file, mode) => callVoid((done) => fs.fchmod(file, mode, done)),
+  fchown: (file, uid, gid) => callVoid((done) => fs.fchown(file, uid, gid, done)),
+  rename: (from, to) => callVoid((done) => fs.rename(from, to, done)),
+  link: (from, to) => callVoid((done) => fs.link(from, to, done)),
+  unlink: (path) => callVoid((done) => fs.unlink(path, done)),
+  mkdir: (path, mode) => callVoid((done) => fs.mkdir(path, { mode }, done)),
+  rmdir: (path) => callVoid((done) => fs.rmdir(path, done)),
+  copyFile: (from, to) => callVoid((done) => fs.copyFile(from, to, fs.constants.COPYFILE_EXCL, done)),
+  symlink: (target, path) => callVoid((done) => fs.symlink(target, path, done)),
+  chmod: (path, mode) => callVoid((done) => fs.chmod(path, mode, done)),
+  chown: (path, uid, gid) => callVoid((done) => fs.lchown(path, uid, gid, done)),
+  utimes: (path, accessed, modified) => callVoid((done) => fs.utimes(path, accessed, modified, done)),
   readFile: (path) => call((done) => fs.readFile(path, done)),
   readdir: (path) => call((done) => fs.readdir(path, done)),
   entries: (path) => call((done) => fs.readdir(path, "buffer", (error, names) => done(error, names?.map(toPath)))),
@@ -93,7 +93,50 @@ export const nodeCalls: Calls = {
     )
 }
 
-/** The calls in force: those of Node, unless a test stands between. */
+/** The system calls to use. Default: those of Node. */
 export class CurrentCalls extends Context.Reference<CurrentCalls>()("effect-recovery/files/Calls", {
   defaultValue: () => nodeCalls
 }) {}
+
+const reasons: Readonly<Record<string, FileReason>> = {
+  ENOENT: "NotFound",
+  EEXIST: "Exists",
+  EISDIR: "NotAFile",
+  ENOTDIR: "NotAFile",
+  ENOTEMPTY: "NotEmpty",
+  EACCES: "Permission",
+  EPERM: "Permission",
+  EOWNER: "Owner",
+  EROFS: "ReadOnly",
+  ENOSPC: "Full",
+  EDQUOT: "Full",
+  EFBIG: "Full",
+  EBUSY: "Busy",
+  ETXTBSY: "Busy",
+  EXDEV: "OtherDevice",
+  ENAMETOOLONG: "Path",
+  ELOOP: "Path",
+  ERR_INVALID_ARG_VALUE: "Path",
+  ERR_INVALID_ARG_TYPE: "Path"
+}
+
+/** Turns failures of system calls into a `FileError` of the operation. Errors with a tag pass unchanged. */
+export const asFileError =
+  (operation: string, path: string) =>
+  <A, E, R>(
+    self: Effect.Effect<A, E | NodeJS.ErrnoException, R>
+  ): Effect.Effect<A, Exclude<E, NodeJS.ErrnoException> | FileError, R> =>
+    Effect.mapError(self, (error) => {
+      // An error without a tag comes from a system call; the types cannot say so.
+      if (typeof error === "object" && error !== null && "_tag" in error)
+        return error as Exclude<E, NodeJS.ErrnoException>
+      const cause = error as NodeJS.ErrnoException
+      return new FileError({ reason: reasons[cause.code ?? ""] ?? "Io", operation, path, cause })
+    })
+
+/** Succeeds with `instead` if the call fails with one of the codes. */
+export const orElseIf = <A, B>(self: Call<A>, codes: ReadonlyArray<string>, instead: B): Call<A | B> =>
+  Effect.catchAll(
+    self,
+    (error): Call<A | B> => (codes.includes(error.code ?? "") ? Effect.succeed(instead) : Effect.fail(error))
+  )

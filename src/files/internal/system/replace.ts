@@ -1,108 +1,117 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import type { Durability } from "../../AtomicFile.js"
 import { FileError } from "../../FileError.js"
-import { type Call, type Calls, CurrentCalls, errno } from "./calls.js"
+import { type Call, type Calls, CurrentCalls, errno, orElseIf } from "./calls.js"
 import { temporaryName } from "./names.js"
 
-/**
- * What a change survives:
- *
- * - `power-loss`: it is on disk when the effect has succeeded
- * - `ordered`: after a power cut the file is the old one or the new one, whole
- * - `process-crash`: the same after the end of the process; a power cut may leave an empty file
- */
-export type Durability = "power-loss" | "ordered" | "process-crash"
-
 export interface Target {
-  /** Behind symbolic links, whether it exists or not. */
+  /** The real path, behind symbolic links, whether the file exists or not. */
   readonly path: string
   readonly stats: fs.Stats | undefined
 }
 
-/** Whose permissions and owner a file is to have. */
-export type Like = Pick<fs.Stats, "mode" | "uid" | "gid">
+/** The permissions and the owner of a file. */
+export type Attributes = Pick<fs.Stats, "mode" | "uid" | "gid">
 
-export interface NewFile {
+export interface NewFileOptions {
   readonly durability: Durability
-  /** Of a file that is new. Without it the umask decides. */
+  /** Permissions if no file is replaced. Default: 0o666 minus the umask. */
   readonly mode: number | undefined
-  /** Whether it must keep the owner of the file it replaces. */
+  /** Whether the write fails if it cannot keep the owner of the replaced file. */
   readonly owner: boolean
 }
 
-/** Follows symbolic links to where the file is, or would be. */
+/** Follows symbolic links to the file, or to the place where it would be created. */
 export const locate = (given: string): Effect.Effect<Target, NodeJS.ErrnoException | FileError> =>
   Effect.flatMap(CurrentCalls, (calls) =>
     Effect.flatMap(absolute(calls, process.cwd(), given), (at) => follow(calls, at, 0))
   )
 
-/** What is behind links, as far as it exists, and the rest as it is written. */
-export const realFolder = (calls: Calls, at: string): Call<string> =>
+/** Resolves the existing part of a path; the rest stays as written. */
+export const resolveExisting = (calls: Calls, at: string): Call<string> =>
   Effect.catchAll(calls.realpath(at), (error) =>
     error.code === "ENOENT" && path.dirname(at) !== at
-      ? Effect.map(realFolder(calls, path.dirname(at)), (folder) => path.join(folder, path.basename(at)))
+      ? Effect.map(resolveExisting(calls, path.dirname(at)), (folder) => path.join(folder, path.basename(at)))
       : Effect.fail(error)
   )
 
-/** The folder above a link is not the one above its name: `..` is left to the operating system. */
+/** The operating system resolves `..`: the parent of a linked folder is not the folder that holds the link. */
 const absolute = (calls: Calls, from: string, given: string): Call<string> => {
   if (!/(^|[/\\])\.\.([/\\]|$)/.test(given)) return Effect.succeed(path.resolve(from, given))
   const whole = path.isAbsolute(given) ? given : `${from}/${given}`
   const name = path.basename(whole)
   return name === ".."
-    ? realFolder(calls, whole)
-    : Effect.map(realFolder(calls, path.dirname(whole)), (folder) => path.join(folder, name))
+    ? resolveExisting(calls, whole)
+    : Effect.map(resolveExisting(calls, path.dirname(whole)), (folder) => path.join(folder, name))
 }
 
 const follow = (calls: Calls, at: string, links: number): Call<Target> =>
   Effect.flatMap(calls.lstat(at), (stats): Call<Target> => {
     if (stats?.isSymbolicLink() !== true) return Effect.succeed({ path: at, stats })
     if (links >= 40) return Effect.fail(errno("ELOOP", "too many symbolic links"))
-    return Effect.flatMap(Effect.zip(calls.readlink(at), realFolder(calls, path.dirname(at))), ([to, folder]) =>
+    return Effect.flatMap(Effect.zip(calls.readlink(at), resolveExisting(calls, path.dirname(at))), ([to, folder]) =>
       Effect.flatMap(absolute(calls, folder, to.toString()), (next) => follow(calls, next, links + 1))
     )
   })
 
-export const refuseOther = (operation: string, { path, stats }: Target): Effect.Effect<void, FileError> =>
+/** Refuses folders, pipes and devices. Opening a pipe would wait for its other end. */
+export const requireFile = (operation: string, { path, stats }: Target): Effect.Effect<void, FileError> =>
   stats === undefined || stats.isFile()
     ? Effect.void
     : Effect.fail(new FileError({ reason: "NotAFile", operation, path }))
 
-/** Until it has its owner nobody else may read what is in it. */
-const modeOf = (like: Like): number =>
-  like.uid === process.geteuid?.() && like.gid === process.getegid?.() ? like.mode & 0o777 : like.mode & 0o700
+/** The content of a file; none if the file does not exist. */
+export const readIfExists = (
+  target: Target
+): Effect.Effect<Option.Option<Uint8Array>, NodeJS.ErrnoException | FileError> =>
+  Effect.zipRight(
+    requireFile("Reading", target),
+    Effect.flatMap(CurrentCalls, (calls) =>
+      orElseIf(Effect.asSome(calls.readFile(target.path)), ["ENOENT"], Option.none())
+    )
+  )
 
-/** Gives a new file the mode and the owner of the one it takes the place of. */
-const dress = (calls: Calls, file: number, like: Like | undefined, { mode, owner }: NewFile): Call<void> =>
+/** Permissions until the owner is set: only users who may read the old file may read the new one. */
+const initialMode = ({ gid, mode, uid }: Attributes): number =>
+  uid === process.geteuid?.() && gid === process.getegid?.() ? mode & 0o777 : mode & 0o700
+
+/** Gives a new file the permissions and the owner of the file that it replaces. */
+const copyAttributes = (
+  calls: Calls,
+  file: number,
+  from: Attributes | undefined,
+  { mode, owner }: NewFileOptions
+): Call<void> =>
   Effect.suspend(() => {
     const now = fs.fstatSync(file)
-    const wanted = like === undefined ? mode : like.mode & 0o7777
-    const differs = like !== undefined && (like.uid !== now.uid || like.gid !== now.gid)
-    if (!differs) {
+    const wanted = from === undefined ? mode : from.mode & 0o7777
+    if (from === undefined || (from.uid === now.uid && from.gid === now.gid)) {
       return wanted !== undefined && (now.mode & 0o7777) !== wanted ? calls.fchmod(file, wanted) : Effect.void
     }
-    // The mode comes second: a change of the owner takes the set-user-id away.
-    return Effect.matchEffect(calls.fchown(file, like.uid, like.gid), {
-      onSuccess: () => calls.fchmod(file, like.mode & 0o7777),
-      // What ran as its owner must not run as this user.
+    // The mode comes second: chown clears the set-user-id bit.
+    return Effect.matchEffect(calls.fchown(file, from.uid, from.gid), {
+      onSuccess: () => calls.fchmod(file, from.mode & 0o7777),
+      // Without the set-user-id bit: a program of the old owner must not run as this user.
       onFailure: (cause) =>
-        owner ? Effect.fail(errno("EOWNER", "the owner cannot be kept", cause)) : calls.fchmod(file, like.mode & 0o1777)
+        owner ? Effect.fail(errno("EOWNER", "the owner cannot be kept", cause)) : calls.fchmod(file, from.mode & 0o1777)
     })
   })
 
-/** Writes a file that nobody knows yet, as it is to be seen later. */
-export const writeNew = (
+/** Creates a file with the content and the attributes of `like`, and removes it if that fails. */
+export const writeNewFile = (
   calls: Calls,
   at: string,
   content: (file: number) => Call<void>,
-  like: Like | undefined,
-  options: NewFile
+  like: Attributes | undefined,
+  options: NewFileOptions
 ): Call<void> =>
-  Effect.flatMap(calls.open(at, "wx", like === undefined ? (options.mode ?? 0o666) : modeOf(like)), (file) =>
+  Effect.flatMap(calls.open(at, "wx", like === undefined ? (options.mode ?? 0o666) : initialMode(like)), (file) =>
     Effect.zipRight(
-      Effect.zipRight(content(file), dress(calls, file, like, options)),
+      Effect.zipRight(content(file), copyAttributes(calls, file, like, options)),
       options.durability === "process-crash" ? Effect.void : calls.sync(file)
     ).pipe(
       Effect.matchEffect({
@@ -113,28 +122,28 @@ export const writeNew = (
     )
   )
 
-const patience = 20
+const maxRenames = 20
 
-/** Virus scanners and the like keep a file busy for a moment; on Windows it is called a lack of permission. */
-export const rename = (calls: Calls, from: string, to: string, tries = 1): Call<void> =>
+/** Renames, and retries while a virus scanner or similar program keeps the file busy. Windows reports that as a lack of permission. */
+export const rename = (calls: Calls, from: string, to: string, attempt = 1): Call<void> =>
   Effect.catchAll(calls.rename(from, to), (error) => {
-    const passes = error.code === "EBUSY" || (process.platform === "win32" && /^(EPERM|EACCES)$/.test(error.code ?? ""))
-    if (!passes || tries >= patience) return Effect.fail(error)
+    const isBusy = error.code === "EBUSY" || (process.platform === "win32" && /^(EPERM|EACCES)$/.test(error.code ?? ""))
+    if (!isBusy || attempt >= maxRenames) return Effect.fail(error)
     return Effect.flatMap(Random.next, (random) =>
-      Effect.zipRight(Effect.sleep(tries * 5 * (1 + random)), rename(calls, from, to, tries + 1))
+      Effect.zipRight(Effect.sleep(attempt * 5 * (1 + random)), rename(calls, from, to, attempt + 1))
     )
   })
 
-/** Puts names on disk, as `sync` puts contents there. */
-export const syncFolder = (calls: Calls, folder: string): Call<void> => withFolder(calls, folder, (sync) => sync)
+/** Makes the names in a folder durable, as `sync` makes the content of a file durable. */
+export const syncFolder = (calls: Calls, folder: string): Call<void> => withFolderSync(calls, folder, (sync) => sync)
 
-/** Opens the folder first: one that cannot be put on disk must be known before anything in it is changed. */
-const withFolder = <E>(
+/** Opens the folder before the change, so that a folder that cannot be synced is refused before anything changes. */
+const withFolderSync = <E>(
   calls: Calls,
   folder: string,
   use: (sync: Call<void>) => Effect.Effect<void, E>
 ): Effect.Effect<void, NodeJS.ErrnoException | E> =>
-  // Windows does not know of it.
+  // Windows cannot sync folders.
   process.platform === "win32"
     ? use(Effect.void)
     : Effect.flatMap(calls.open(folder, "r"), (file) =>
@@ -142,27 +151,27 @@ const withFolder = <E>(
       )
 
 /**
- * The file is the old one until it is the new one: written aside, and renamed
- * into place, if nothing speaks against it at the last moment.
+ * Replaces a file atomically: writes a temporary file beside it, then renames it
+ * into place. `beforeRename` may still refuse.
  */
 export const replace = <E = never>(
-  target: { readonly path: string; readonly stats: Like | undefined },
+  target: { readonly path: string; readonly stats: Attributes | undefined },
   content: (file: number, calls: Calls) => Call<void>,
-  options: NewFile,
-  last: Effect.Effect<void, E> = Effect.void
+  options: NewFileOptions,
+  beforeRename: Effect.Effect<void, E> = Effect.void
 ): Effect.Effect<void, NodeJS.ErrnoException | E> =>
   Effect.uninterruptible(
     Effect.flatMap(CurrentCalls, (calls) => {
       const folder = path.dirname(target.path)
-      const aside = path.join(folder, temporaryName(path.basename(target.path)))
-      const written = writeNew(calls, aside, (file) => content(file, calls), target.stats, options)
-      const renamed = Effect.zipRight(last, rename(calls, aside, target.path))
+      const temporary = path.join(folder, temporaryName(path.basename(target.path)))
+      const written = writeNewFile(calls, temporary, (file) => content(file, calls), target.stats, options)
+      const renamed = Effect.zipRight(beforeRename, rename(calls, temporary, target.path))
       const replaced = Effect.zipRight(
         written,
-        Effect.onError(renamed, () => Effect.ignore(calls.unlink(aside)))
+        Effect.onError(renamed, () => Effect.ignore(calls.unlink(temporary)))
       )
       return options.durability === "power-loss"
-        ? withFolder(calls, folder, (sync) => Effect.zipRight(replaced, sync))
+        ? withFolderSync(calls, folder, (sync) => Effect.zipRight(replaced, sync))
         : replaced
     })
   )

@@ -1,46 +1,48 @@
 import * as Effect from "effect/Effect"
 import { type Call, type Calls, errno } from "./calls.js"
 
-/** Longer texts are encoded into memory that is kept: new memory for their bytes would take longer than writing them. */
-const short = 1 << 14
+/** Longer texts are encoded piece by piece into a buffer that is kept: allocating a buffer for each costs more than the write. */
+const maxShortText = 1 << 14
 
-const scratchSize = 1 << 20
+const bufferSize = 1 << 20
 
-/** Whoever writes a long text takes it; who comes meanwhile makes one for itself. */
-let spare: Uint8Array | undefined
+/** The kept buffer, unless a write is using it. Concurrent writes allocate their own. */
+let spareBuffer: Uint8Array | undefined
 
 const encoder = new TextEncoder()
 
-/** One write may take less than it was given. */
+/** Writes the whole content, in several calls where one writes only a part. */
 export const writeAll = (calls: Calls, file: number, content: Uint8Array | string, position?: number): Call<void> => {
   if (typeof content !== "string") return writeBytes(calls, file, content, position)
-  return content.length <= short
+  return content.length <= maxShortText
     ? writeBytes(calls, file, Buffer.from(content), position)
     : Effect.suspend(() => writeText(calls, file, content, position))
 }
 
-const after = (position: number | undefined, written: number) =>
+const advance = (position: number | undefined, written: number) =>
   position === undefined ? undefined : position + written
 
 const writeBytes = (calls: Calls, file: number, bytes: Uint8Array, position: number | undefined): Call<void> =>
   Effect.flatMap(calls.write(file, bytes, position), (written) => {
     if (written >= bytes.length) return Effect.void
     return written > 0
-      ? writeBytes(calls, file, bytes.subarray(written), after(position, written))
+      ? writeBytes(calls, file, bytes.subarray(written), advance(position, written))
       : Effect.fail(errno("EIO", "nothing was written"))
   })
 
 const writeText = (calls: Calls, file: number, text: string, position: number | undefined): Call<void> => {
-  const scratch = spare ?? new Uint8Array(scratchSize)
-  spare = undefined
-  const piece = (from: number, at: number | undefined): Call<void> => {
-    const { read, written } = encoder.encodeInto(from === 0 ? text : text.slice(from), scratch)
-    const wrote = writeBytes(calls, file, scratch.subarray(0, written), at)
-    return from + read < text.length ? Effect.flatMap(wrote, () => piece(from + read, after(at, written))) : wrote
+  const buffer = spareBuffer ?? new Uint8Array(bufferSize)
+  spareBuffer = undefined
+  const writeFrom = (start: number, at: number | undefined): Call<void> => {
+    const { read, written } = encoder.encodeInto(start === 0 ? text : text.slice(start), buffer)
+    const wrote = writeBytes(calls, file, buffer.subarray(0, written), at)
+    return start + read < text.length
+      ? Effect.flatMap(wrote, () => writeFrom(start + read, advance(at, written)))
+      : wrote
   }
-  const giveBack = Effect.sync(() => {
-    spare = scratch
+  const keepBuffer = Effect.sync(() => {
+    spareBuffer = buffer
   })
-  // Interrupting an effect does not take a write back: it would go on with what somebody else encodes by then.
-  return Effect.uninterruptible(Effect.ensuring(piece(0, position), giveBack))
+  // Interruption does not cancel a write: it would continue with what the next user puts into the buffer.
+  return Effect.uninterruptible(Effect.ensuring(writeFrom(0, position), keepBuffer))
 }

@@ -3,79 +3,166 @@ import * as path from "node:path"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Lock from "../../../lock/Lock.js"
+import * as RetryPolicy from "../../../resilience/RetryPolicy.js"
+import { settingsOf } from "../../../transaction/Compensation.js"
 import { type InMemory, partOf, serviceOf, Transaction } from "../../../transaction/Transactor.js"
 import { FileError } from "../../FileError.js"
-import type { Operations } from "../../FileTransaction.js"
-import { type Call, CurrentCalls } from "../system/calls.js"
-import { doing, unless } from "../system/errors.js"
-import { refuseOther, rename, type Target, writeNew } from "../system/replace.js"
-import { copyTree, isTight, loosen } from "../system/tree.js"
+import type { Operations, TransactionError } from "../../FileTransaction.js"
+import { asFileError, type Call, CurrentCalls } from "../system/calls.js"
+import { readIfExists, rename, requireFile, type Target, writeNewFile } from "../system/replace.js"
+import { copyTree, isRestricted, unrestrict } from "../system/tree.js"
 import { writeAll } from "../system/write.js"
-import { changingIn, type Note, type Outcome } from "./changing.js"
-import { newOf, oldOf } from "./journal.js"
-import type { Opened } from "./opened.js"
-import { targetsOf } from "./targets.js"
+import { type Entry, newFile, oldFile } from "./journal.js"
+import type { OpenRoot } from "./openRoot.js"
+import { refuseOverlap, undoEntry } from "./undo.js"
+
+// No retry: a rename waits for a busy file itself, and other failures do not pass by themselves.
+const undoSettings = settingsOf({ retry: RetryPolicy.none })
+
+type Outcome<A> = Effect.Effect<A, NodeJS.ErrnoException | FileError | Lock.LockLost>
+
+/** Records an entry, then makes its change. */
+type Record = (entry: Entry, change: Call<void>) => Outcome<void>
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
-/** What can be done in a transaction: each change is registered with it before it is made. */
-export const operations = (opened: Opened, begun: InMemory): Operations => {
-  const { root } = opened
-  const { changing, current } = changingIn(opened, begun)
-  const { claim, withTargets } = targetsOf(opened, current)
+const missing = (operation: string, path: string) => Effect.fail(new FileError({ reason: "NotFound", operation, path }))
 
-  const write: Operations["write"] = (given, content, options) =>
-    withTargets([given], true, ([target]) =>
-      changing("Writing", given, (note) =>
-        Effect.gen(function* () {
-          yield* refuseOther("Writing", target)
+/** The operations of a transaction over a root. Each change registers its compensation before it starts. */
+export class RootOperations implements Operations {
+  readonly root: string
+  private readonly open: OpenRoot
+  private readonly begun: InMemory
+
+  constructor(open: OpenRoot, begun: InMemory) {
+    this.root = open.root
+    this.open = open
+    this.begun = begun
+  }
+
+  /** The innermost transaction of the calling fiber, if it belongs to this one. */
+  private readonly current: Effect.Effect<InMemory> = Effect.contextWith((context: Context.Context<never>) => {
+    const { compensated, memory } = Option.getOrElse(Context.getOption(context, Transaction), () => this.begun)
+    return memory?.log === this.begun.memory.log ? { compensated, memory } : this.begun
+  })
+
+  private withTargets<A, E>(
+    given: readonly [string, ...ReadonlyArray<string>],
+    follow: boolean,
+    use: Parameters<typeof OpenRoot.prototype.withTargets<A, E>>[3]
+  ): Effect.Effect<A, E | TransactionError> {
+    return Effect.flatMap(this.current, ({ memory }) => this.open.withTargets(memory.lifetime, given, follow, use))
+  }
+
+  /** Registers the undo, then makes the change. A change that fails is undone at once, even if the program catches the failure. */
+  private change(
+    operation: string,
+    given: string,
+    make: (record: Record) => Outcome<void>
+  ): Effect.Effect<void, TransactionError> {
+    const { open } = this
+    return Effect.flatMap(this.current, ({ compensated }) => {
+      const entries: Array<Entry> = []
+      const record: Record = (entry, change) =>
+        Effect.suspend(() => {
+          entries.unshift(entry)
+          return open.change(entry, change)
+        })
+      const undo = Effect.suspend(() => Effect.forEach([...entries], (entry) => this.undo(entry), { discard: true }))
+      const made = Effect.all([open.refuseEnded, open.checkFor(), open.openJournal, make(record)], {
+        discard: true
+      }).pipe(
+        asFileError(operation, given),
+        Effect.tapError(() => Effect.ignore(undo)),
+        Effect.uninterruptible
+      )
+      return compensated(`${operation} ${given}`, made, () => open.serialized(undo), undoSettings)
+    })
+  }
+
+  private undo(entry: Entry): Effect.Effect<void, FileError | Lock.LockLost> {
+    const { open } = this
+    return Effect.suspend(() => {
+      if (!open.pending.has(entry.n)) return Effect.void
+      if (open.isCommitted) {
+        // A transaction over several roots commits them one after the other.
+        const cause = new Error("its root was committed before a later root failed")
+        return Effect.fail(new FileError({ reason: "Io", operation: "Undoing", path: entry.path, cause }))
+      }
+      return Effect.all(
+        [
+          open.refuseEnded,
+          open.checkFor(entry),
+          refuseOverlap(entry, open.notUndone),
+          undoEntry(open.root, entry),
+          open.markUndone(entry.n)
+        ],
+        { discard: true }
+      ).pipe(
+        asFileError(`Undoing (${entry.kind})`, entry.path),
+        Effect.tapError(() => Effect.sync(() => open.notUndone.push(entry)))
+      )
+    })
+  }
+
+  readonly readBytes: Operations["readBytes"] = (given) =>
+    Effect.flatMap(
+      this.contentOf(given),
+      Option.match({ onNone: () => missing("Reading", given), onSome: Effect.succeed })
+    )
+
+  readonly read: Operations["read"] = (given) => Effect.map(this.readBytes(given), (bytes) => decoder.decode(bytes))
+
+  private contentOf(given: string) {
+    return this.withTargets([given], true, ([target]) => readIfExists(target).pipe(asFileError("Reading", given)))
+  }
+
+  readonly write: Operations["write"] = (given, content, options) =>
+    this.withTargets([given], true, ([target]) =>
+      this.change("Writing", given, (record) =>
+        Effect.gen(this, function* () {
+          yield* requireFile("Writing", target)
           const calls = yield* CurrentCalls
-          const n = opened.next()
-          const { durability } = opened.settings
-          const put = { durability, mode: options?.mode, owner: options?.owner ?? true }
-          yield* writeNew(calls, newOf(root, n), (file) => writeAll(calls, file, content), target.stats, put)
+          const { entry, n } = this.nextEntry(target)
+          const { durability } = this.open.settings
+          const newOptions = { durability, mode: options?.mode, owner: options?.owner ?? true }
+          const written = newFile(this.root, n)
+          yield* writeNewFile(calls, written, (file) => writeAll(calls, file, content), target.stats, newOptions)
+          if (target.stats !== undefined) yield* this.keepOld(target, n)
           const kind = target.stats === undefined ? "create" : "replace"
-          if (target.stats !== undefined) yield* keep(target, n)
-          yield* note({ kind, n, path: opened.relative(target.path) }, rename(calls, newOf(root, n), target.path))
+          yield* record({ kind, ...entry }, rename(calls, written, target.path))
         })
       )
     )
 
-  /** Another name for the file as it is; where there are no links, a copy of it. */
-  const keep = ({ path: at, stats }: Target, n: number): Call<void> =>
-    Effect.flatMap(CurrentCalls, (calls) =>
-      Effect.catchAll(calls.link(at, oldOf(root, n)), (error) =>
+  private nextEntry(target: Target) {
+    const n = this.open.nextNumber()
+    return { n, entry: { n, path: this.open.relative(target.path) } }
+  }
+
+  /** Keeps the old file under a second name, or as a copy where hard links are not supported. */
+  private keepOld({ path: at, stats }: Target, n: number): Call<void> {
+    return Effect.flatMap(CurrentCalls, (calls) =>
+      Effect.catchAll(calls.link(at, oldFile(this.root, n)), (error) =>
         stats !== undefined && /^(EPERM|ENOTSUP|EOPNOTSUPP|ENOSYS|EMLINK|EXDEV)$/.test(error.code ?? "")
-          ? copyTree(calls, at, oldOf(root, n), stats)
+          ? copyTree(calls, at, oldFile(this.root, n), stats)
           : Effect.fail(error)
       )
     )
+  }
 
-  const contentOf = (given: string) =>
-    withTargets([given], true, ([target]) =>
-      Effect.zipRight(
-        // Reading a pipe would wait for somebody to write to it.
-        refuseOther("Reading", target),
-        Effect.flatMap(CurrentCalls, (calls) =>
-          unless(Effect.asSome(calls.readFile(target.path)), ["ENOENT"], Option.none())
-        )
-      ).pipe(doing("Reading", given))
-    )
-
-  const readBytes: Operations["readBytes"] = (given) =>
-    Effect.flatMap(contentOf(given), (bytes) =>
-      Option.match(bytes, { onNone: () => missing("Reading", given), onSome: Effect.succeed })
-    )
-
-  /** While it is changed no other fiber of the transaction may have the file. */
-  const update: Operations["update"] = (given, f, options) =>
-    Effect.flatMap(current, ({ memory }) => {
+  /** A part of its own holds the claim of the file during the update, so other fibers of the transaction wait. */
+  readonly update: Operations["update"] = (given, f, options) =>
+    Effect.flatMap(this.current, ({ memory }) => {
       const inner = partOf(memory)
-      const updated = Effect.flatMap(contentOf(given), (bytes) =>
-        Effect.tap(f(Option.map(bytes, (found) => decoder.decode(found))), (content) => write(given, content, options))
+      const updated = Effect.flatMap(this.contentOf(given), (bytes) =>
+        Effect.tap(f(Option.map(bytes, (found) => decoder.decode(found))), (content) =>
+          this.write(given, content, options)
+        )
       )
       return updated.pipe(
-        // What it needs stays the same: the transaction is in its context already, or is asked for by nobody.
+        // The requirements stay: the effect finds a transaction in its context, or does not ask for one.
         Effect.mapInputContext((context: Context.Context<never>) =>
           Context.add(context, Transaction, serviceOf(inner))
         ) as (self: typeof updated) => typeof updated,
@@ -83,141 +170,134 @@ export const operations = (opened: Opened, begun: InMemory): Operations => {
       )
     })
 
-  const remove: Operations["remove"] = (given) =>
-    withTargets([given], false, ([target]) =>
-      changing("Removing", given, (note) =>
-        target.stats === undefined ? missing("Removing", given) : putAside(note, target)
+  readonly remove: Operations["remove"] = (given) =>
+    this.withTargets([given], false, ([target]) =>
+      this.change("Removing", given, (record) =>
+        target.stats === undefined ? missing("Removing", given) : this.moveAside(record, target)
       )
     )
 
-  const putAside = (note: Note, target: Target): Outcome<void> =>
-    Effect.flatMap(CurrentCalls, (calls) => {
-      const n = opened.next()
-      const entry = { kind: "remove", n, path: opened.relative(target.path) } as const
-      return note(entry, rename(calls, target.path, oldOf(root, n)))
+  private moveAside(record: Record, target: Target): Outcome<void> {
+    return Effect.flatMap(CurrentCalls, (calls) => {
+      const { entry, n } = this.nextEntry(target)
+      return record({ kind: "remove", ...entry }, rename(calls, target.path, oldFile(this.root, n)))
     })
+  }
 
-  const move: Operations["move"] = (given, destination) =>
-    withTargets([given, destination], false, ([from, to = from]) =>
-      Effect.gen(function* () {
+  readonly move: Operations["move"] = (given, destination) =>
+    this.withTargets([given, destination], false, ([from, to = from]) =>
+      Effect.gen(this, function* () {
         if (from.stats === undefined) return yield* missing("Moving", given)
         if (from.path === to.path) return
         if (to.stats !== undefined && (from.stats.isDirectory() || !to.stats.isFile())) {
           return yield* new FileError({ reason: "Exists", operation: "Moving to", path: destination })
         }
-        // Of two names of one file the operating system would leave both.
+        // A rename between two names of one file does nothing, so the first name is removed instead.
         const isSame = to.stats?.ino === from.stats.ino && to.stats.dev === from.stats.dev
-        yield* changing("Moving", given, (note) => (isSame ? putAside(note, from) : replaceBy(note, from, to)))
+        yield* this.change("Moving", given, (record) =>
+          isSame ? this.moveAside(record, from) : this.moveOver(record, from, to)
+        )
       })
     )
 
-  const replaceBy = (note: Note, from: Target, to: Target) =>
-    Effect.gen(function* () {
-      // What is there goes first, as if it were removed; nobody sees that, since a link keeps it.
+  private moveOver(record: Record, from: Target, to: Target): Outcome<void> {
+    return Effect.gen(this, function* () {
       if (to.stats !== undefined) {
-        const n = opened.next()
-        yield* keep(to, n)
-        yield* note({ kind: "replace", n, path: opened.relative(to.path) }, Effect.void)
+        const { entry, n } = this.nextEntry(to)
+        yield* this.keepOld(to, n)
+        // Nothing to do yet: the rename below replaces the file, so readers never see it missing.
+        yield* record({ kind: "replace", ...entry }, Effect.void)
       }
       const calls = yield* CurrentCalls
-      opened.touched.add(path.dirname(to.path))
-      const entry = { kind: "move", n: opened.next(), path: opened.relative(from.path) } as const
-      yield* note({ ...entry, to: opened.relative(to.path) }, rename(calls, from.path, to.path))
+      this.open.changedFolders.add(path.dirname(to.path))
+      const entry = { kind: "move", ...this.nextEntry(from).entry, to: this.open.relative(to.path) } as const
+      yield* record(entry, rename(calls, from.path, to.path))
     })
+  }
 
-  /** The folders that have to be made, outermost first. */
-  const absentOf = (given: string) =>
-    Effect.gen(function* () {
-      const calls = yield* CurrentCalls
-      const absent: Array<string> = []
-      let at = path.resolve(root, given)
-      while (at !== path.dirname(at) && (yield* calls.lstat(at)) === undefined) {
-        absent.unshift(at)
-        at = path.dirname(at)
-      }
-      return absent
-    }).pipe(doing("Making", given))
-
-  const makeDirectory: Operations["makeDirectory"] = (given, options) =>
-    Effect.gen(function* () {
-      const { memory } = yield* current
-      const first = (yield* absentOf(given))[0] ?? given
-      yield* claim(memory.lifetime, (yield* opened.inside(first, false)).path)
-      yield* opened.oneByOne(
-        Effect.flatMap(absentOf(given), (absent) =>
-          absent.length === 0
-            ? refuseFile(given)
-            : changing("Making", given, (note) =>
-                Effect.forEach(absent, (at) => makeOne(note, at, options?.mode), { discard: true })
+  readonly makeDirectory: Operations["makeDirectory"] = (given, options) =>
+    Effect.gen(this, function* () {
+      const { memory } = yield* this.current
+      const first = (yield* this.missingFolders(given))[0] ?? given
+      yield* this.open.claim(memory.lifetime, (yield* this.open.inside(first, false)).path)
+      yield* this.open.serialized(
+        Effect.flatMap(this.missingFolders(given), (folders) =>
+          folders.length === 0
+            ? this.requireFolder(given)
+            : this.change("Making", given, (record) =>
+                Effect.forEach(folders, (at) => this.makeFolder(record, at, options?.mode), { discard: true })
               )
         )
       )
     })
 
-  const makeOne = (note: Note, at: string, mode: number | undefined): Outcome<void> =>
-    Effect.gen(function* () {
-      const target = yield* opened.inside(at, false)
+  /** The folders to create, outermost first. */
+  private missingFolders(given: string) {
+    return Effect.gen(this, function* () {
       const calls = yield* CurrentCalls
-      const n = opened.next()
-      yield* calls.mkdir(newOf(root, n), mode)
-      const entry = { kind: "create", n, path: opened.relative(target.path) } as const
-      yield* note(entry, rename(calls, newOf(root, n), target.path))
-    })
+      const folders: Array<string> = []
+      let at = path.resolve(this.root, given)
+      while (at !== path.dirname(at) && (yield* calls.lstat(at)) === undefined) {
+        folders.unshift(at)
+        at = path.dirname(at)
+      }
+      return folders
+    }).pipe(asFileError("Making", given))
+  }
 
-  const refuseFile = (given: string) =>
-    Effect.flatMap(opened.inside(given, true), ({ stats }) =>
+  private makeFolder(record: Record, at: string, mode: number | undefined): Outcome<void> {
+    return Effect.gen(this, function* () {
+      const target = yield* this.open.inside(at, false)
+      const calls = yield* CurrentCalls
+      const { entry, n } = this.nextEntry(target)
+      yield* calls.mkdir(newFile(this.root, n), mode)
+      yield* record({ kind: "create", ...entry }, rename(calls, newFile(this.root, n), target.path))
+    })
+  }
+
+  private requireFolder(given: string): Effect.Effect<void, FileError> {
+    return Effect.flatMap(this.open.inside(given, true), ({ stats }) =>
       stats?.isDirectory() === true
         ? Effect.void
         : Effect.fail(new FileError({ reason: "Exists", operation: "Making", path: given }))
     )
+  }
 
-  const protect: Operations["protect"] = (given) =>
-    withTargets([given], true, ([target]) =>
+  readonly protect: Operations["protect"] = (given) =>
+    this.withTargets([given], true, ([target]) =>
       Effect.as(
-        changing("Protecting", given, (note) =>
-          Effect.gen(function* () {
-            yield* refuseMounted(target)
-            const n = opened.next()
-            const kept = target.stats === undefined ? undefined : yield* copyAside(target.path, target.stats, n)
-            opened.handedOut.add(target.path)
-            const entry = { kind: "protect", n, path: opened.relative(target.path) } as const
-            yield* note({ ...entry, existed: target.stats !== undefined, ...kept }, Effect.void)
+        this.change("Protecting", given, (record) =>
+          Effect.gen(this, function* () {
+            yield* this.requireSameDevice(target)
+            const { entry, n } = this.nextEntry(target)
+            const { path: at, stats } = target
+            const mode = stats === undefined ? undefined : yield* this.copyOld(at, stats, n)
+            this.open.protectedPaths.add(at)
+            yield* record({ kind: "protect", ...entry, existed: stats !== undefined, ...mode }, Effect.void)
           })
         ),
         target.path
       )
     )
 
-  /** A folder that may not be changed cannot be put back as it is: it gets its permissions afterwards. */
-  const copyAside = (at: string, stats: fs.Stats, n: number) =>
-    Effect.flatMap(CurrentCalls, (calls) =>
-      Effect.as(
-        Effect.zipRight(copyTree(calls, at, oldOf(root, n), stats), loosen(calls, oldOf(root, n), stats)),
-        isTight(stats) ? { mode: stats.mode & 0o7777 } : undefined
-      )
-    )
+  /** Copies the path. A copied folder must be unrestricted to be moved back, so its permissions are returned for later. */
+  private copyOld(at: string, stats: fs.Stats, n: number): Call<{ readonly mode: number } | undefined> {
+    return Effect.gen(this, function* () {
+      const calls = yield* CurrentCalls
+      yield* copyTree(calls, at, oldFile(this.root, n), stats)
+      yield* unrestrict(calls, oldFile(this.root, n), stats)
+      return isRestricted(stats) ? { mode: stats.mode & 0o7777 } : undefined
+    })
+  }
 
-  /** The copy is put back by a rename, which ends where another file system begins. */
-  const refuseMounted = ({ path: at, stats }: Target): Outcome<void> =>
-    Effect.flatMap(CurrentCalls, (calls) =>
-      Effect.flatMap(Effect.all([calls.lstat(root), calls.lstat(path.dirname(at))]), ([first, folder]) =>
-        folder?.dev === first?.dev && (stats === undefined || stats.dev === first?.dev)
-          ? Effect.void
-          : Effect.fail(new FileError({ reason: "OtherDevice", operation: "Protecting", path: at }))
-      )
-    )
-
-  return {
-    root,
-    write,
-    readBytes,
-    read: (given) => Effect.map(readBytes(given), (bytes) => decoder.decode(bytes)),
-    update,
-    remove,
-    move,
-    makeDirectory,
-    protect
+  /** The undo renames the copy back, which works within one file system only. */
+  private requireSameDevice({ path: at, stats }: Target): Outcome<void> {
+    return Effect.gen(this, function* () {
+      const calls = yield* CurrentCalls
+      const root = yield* calls.lstat(this.root)
+      const folder = yield* calls.lstat(path.dirname(at))
+      if (folder?.dev === root?.dev && (stats === undefined || stats.dev === root?.dev)) return
+      return yield* new FileError({ reason: "OtherDevice", operation: "Protecting", path: at })
+    })
   }
 }
-
-const missing = (operation: string, path: string) => Effect.fail(new FileError({ reason: "NotFound", operation, path }))

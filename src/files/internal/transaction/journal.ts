@@ -3,37 +3,38 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type { Durability } from "../../AtomicFile.js"
 import { FileError } from "../../FileError.js"
 import { type Call, type Calls, CurrentCalls } from "../system/calls.js"
 import { uniqueName } from "../system/names.js"
-import { type Durability, rename, syncFolder } from "../system/replace.js"
+import { rename, syncFolder } from "../system/replace.js"
 import { removeTree } from "../system/tree.js"
 import { writeAll } from "../system/write.js"
 
+/** Whether a path from a journal stays within the root, outside the journal's own folders. */
 const isWithin = (at: string): boolean => {
   const [first = ""] = at.split(path.sep)
-  return at !== "" && at === path.normalize(at) && !path.isAbsolute(at) && first !== ".." && !isOurs(first)
+  return at !== "" && at === path.normalize(at) && !path.isAbsolute(at) && first !== ".." && !isJournalName(first)
 }
 
 const Within = Schema.String.pipe(Schema.filter(isWithin))
 const common = { n: Schema.Int.pipe(Schema.positive()), path: Within }
 
 /**
- * A change that is about to be made. Paths are those within the root. What
- * belongs to it lies beside the journal: `<n>.old` is what was there,
- * `<n>.new` what will be.
+ * A change, recorded before it is made. Paths are relative to the root. Beside
+ * the journal, `<n>.old` holds the old file and `<n>.new` the new one.
  */
 export const Entry = Schema.Union(
-  /** `<n>.new` takes the place of a file. */
+  /** `<n>.new` replaces a file. */
   Schema.Struct({ kind: Schema.Literal("replace"), ...common }),
-  /** `<n>.new` is put where nothing was. */
+  /** `<n>.new` becomes a new file or folder. */
   Schema.Struct({ kind: Schema.Literal("create"), ...common }),
-  /** What is there becomes `<n>.old`. */
+  /** The file or folder becomes `<n>.old`. */
   Schema.Struct({ kind: Schema.Literal("remove"), ...common }),
   Schema.Struct({ kind: Schema.Literal("move"), ...common, to: Within }),
   /**
-   * The program will change it in its own way; `<n>.old` is a copy, if it existed. One that could not be
-   * put back with its own permissions gets them afterwards.
+   * The program changes the path itself; `<n>.old` is a copy if the path existed. `mode` is set for a restricted
+   * folder: the undo moves the copy back and then sets these permissions.
    */
   Schema.Struct({
     kind: Schema.Literal("protect"),
@@ -46,24 +47,25 @@ export type Entry = typeof Entry.Type
 
 const decode = Schema.decodeOption(Schema.parseJson(Entry))
 
-const journalFolder = ".file-transaction"
-const doneFolder = ".file-transaction.done"
-const journalFile = "journal"
+const journalName = ".file-transaction"
 
-/** Where a root keeps the journal of its transaction. */
-export const folderOf = (root: string): string => path.join(root, journalFolder)
+/** The folder of a root with the journal of its transaction and the old and new files. */
+export const journalFolder = (root: string): string => path.join(root, journalName)
 
-const doneOf = (root: string): string => path.join(root, doneFolder)
+/** The journal's folder after the end of its transaction. */
+const closedFolder = (root: string): string => path.join(root, `${journalName}.done`)
 
-/** Whether a name directly under the root is ours. */
-export const isOurs = (name: string): boolean => name.startsWith(journalFolder)
+const journalFile = (root: string): string => path.join(journalFolder(root), "journal")
 
-export const oldOf = (root: string, n: number): string => path.join(folderOf(root), `${n}.old`)
-export const newOf = (root: string, n: number): string => path.join(folderOf(root), `${n}.new`)
+/** Whether a name directly under the root belongs to a journal. */
+export const isJournalName = (name: string): boolean => name.startsWith(journalName)
+
+export const oldFile = (root: string, n: number): string => path.join(journalFolder(root), `${n}.old`)
+export const newFile = (root: string, n: number): string => path.join(journalFolder(root), `${n}.new`)
 
 const checksum = (text: string): string => crypto.createHash("sha256").update(text).digest("hex").slice(0, 16)
 
-/** A line begins with the mark of what is intended, which one byte changes to that of what is undone. */
+/** The first byte of a line. Undoing a change overwrites it. */
 const [intended, undone] = ["+", "-"]
 
 const encode = (entry: Entry): Uint8Array => {
@@ -74,56 +76,57 @@ const encode = (entry: Entry): Uint8Array => {
 const mark = (calls: Calls, file: number, offset: number): Call<void> =>
   writeAll(calls, file, Buffer.from(undone), offset)
 
-/** An intent a dead process has left, and where it stands in the journal. */
-export interface Left {
+/** An entry of a dead process that is not undone, and its position in the journal. */
+export interface Pending {
   readonly entry: Entry
   readonly offset: number
 }
 
-/** So that nobody undoes it again, whatever has happened since to what it was about. */
-export const markLeft = (root: string, { offset }: Left): Call<void> =>
+/** Prevents a second undo, which would destroy later changes of the path. */
+export const markUndone = (root: string, { offset }: Pending): Call<void> =>
   Effect.flatMap(CurrentCalls, (calls) =>
-    Effect.flatMap(calls.open(path.join(folderOf(root), journalFile), "r+"), (file) =>
+    Effect.flatMap(calls.open(journalFile(root), "r+"), (file) =>
       Effect.ensuring(Effect.zipRight(mark(calls, file, offset), calls.sync(file)), Effect.ignore(calls.close(file)))
     )
   )
 
-/** The intents of a transaction, on disk before what they intend. */
+/** The write-ahead log of a transaction: each entry is on disk before its change is made. */
 export interface Journal {
   readonly record: (entry: Entry) => Call<void>
-  readonly undone: (n: number) => Call<void>
-  /** It has nothing more to say: what was done stays done from here on, or everything was undone. */
+  readonly markUndone: (n: number) => Call<void>
+  /** Ends the transaction: its changes are committed, or all of them were undone. */
   readonly close: Call<void>
-  /** Leaves it as it is, for the next one who opens the root. */
-  readonly leave: Effect.Effect<void>
+  /** Leaves the journal in place, for the recovery at the next opening of the root. */
+  readonly abandon: Effect.Effect<void>
 }
 
-/** Whose garbage is in the way keeps it: what was put away is read by nobody. */
-const putAway = (calls: Calls, root: string): Call<string> => {
-  const to = (at: string) => Effect.as(rename(calls, folderOf(root), at), at)
-  return Effect.catchAll(to(doneOf(root)), (error) =>
-    /^(ENOTEMPTY|EEXIST|ENOTDIR)$/.test(error.code ?? "") ? to(`${doneOf(root)}-${uniqueName()}`) : Effect.fail(error)
+/** Ends the transaction by one rename. If the remains of an earlier one are in the way, a unique name is taken. */
+const retire = (calls: Calls, root: string): Call<string> => {
+  const to = (at: string) => Effect.as(rename(calls, journalFolder(root), at), at)
+  const closed = closedFolder(root)
+  return Effect.catchAll(to(closed), (error) =>
+    /^(ENOTEMPTY|EEXIST|ENOTDIR)$/.test(error.code ?? "") ? to(`${closed}-${uniqueName()}`) : Effect.fail(error)
   )
 }
 
-const opened = (calls: Calls, folder: string): Call<number> =>
+const openNew = (calls: Calls, root: string): Call<number> =>
   Effect.zipRight(
-    calls.mkdir(folder, 0o700),
-    // Without a journal the folder must not be in the way of the next attempt.
-    Effect.onError(calls.open(path.join(folder, journalFile), "wx", 0o600), () => Effect.ignore(calls.rmdir(folder)))
+    calls.mkdir(journalFolder(root), 0o700),
+    // A folder without a journal would make the next attempt fail.
+    Effect.onError(calls.open(journalFile(root), "wx", 0o600), () => Effect.ignore(calls.rmdir(journalFolder(root))))
   )
 
-/** Makes the folder and the journal in it, empty. */
+/** Creates the folder and an empty journal. */
 export const create = (calls: Calls, root: string, durability: Durability): Call<Journal> =>
   Effect.gen(function* () {
-    const folder = folderOf(root)
+    const folder = journalFolder(root)
     const durable = durability !== "process-crash"
-    const file = yield* opened(calls, folder)
+    const file = yield* openNew(calls, root)
     let length = 0
     const offsets = new Map<number, number>()
     let broken: NodeJS.ErrnoException | undefined
-    /** Half a line must not stand between two whole ones. */
-    const cutOff = Effect.suspend(() =>
+    /** Removes a half-written line, so that no line follows it. */
+    const truncate = Effect.suspend(() =>
       Effect.catchAll(calls.truncate(file, length), (error) =>
         Effect.sync(() => {
           broken = error
@@ -135,23 +138,23 @@ export const create = (calls: Calls, root: string, durability: Durability): Call
         broken !== undefined
           ? Effect.fail(broken)
           : Effect.map(
-              Effect.tapError(writeAll(calls, file, bytes, length), () => cutOff),
+              Effect.tapError(writeAll(calls, file, bytes, length), () => truncate),
               () => {
                 length += bytes.length
               }
             )
       )
-    const leave = Effect.ignore(calls.close(file))
-    if (durable) yield* Effect.onError(syncFolder(calls, root), () => leave)
+    const abandon = Effect.ignore(calls.close(file))
+    if (durable) yield* Effect.onError(syncFolder(calls, root), () => abandon)
     const close = Effect.gen(function* () {
-      const done = yield* putAway(calls, root)
+      const closed = yield* retire(calls, root)
       if (durable) {
-        // Nobody may be told that it is done while a power cut can still undo it.
-        yield* Effect.onError(syncFolder(calls, root), () => Effect.ignore(calls.rename(done, folder)))
+        // A commit that a power cut can still undo must fail, so the rename is reversed.
+        yield* Effect.onError(syncFolder(calls, root), () => Effect.ignore(calls.rename(closed, folder)))
       }
-      yield* leave
-      // What is left of it is removed at the next opening.
-      yield* Effect.ignore(removeTree(calls, done))
+      yield* abandon
+      // If this fails, the next opening removes the folder.
+      yield* Effect.ignore(removeTree(calls, closed))
     })
     return {
       record: (entry) =>
@@ -162,61 +165,60 @@ export const create = (calls: Calls, root: string, durability: Durability): Call
           }),
           durable ? Effect.zipRight(calls.sync(file), syncFolder(calls, folder)) : Effect.void
         ),
-      undone: (n) =>
+      markUndone: (n) =>
         Effect.suspend(() => {
           const offset = offsets.get(n)
-          // One that could not be put on record whole was cut off again.
+          // An entry that was not recorded completely was truncated.
           if (offset === undefined || offset >= length) return Effect.void
           return Effect.zipRight(mark(calls, file, offset), durable ? calls.sync(file) : Effect.void)
         }),
       close,
-      leave
+      abandon
     }
   })
 
-/** Whether a dead process has left something, if only garbage. Whoever holds the lock of the root may touch it. */
-export const isLeft = (root: string): Call<boolean> =>
+/** Whether a process has left a journal, open or closed. */
+export const hasJournal = (root: string): Call<boolean> =>
   Effect.flatMap(CurrentCalls, (calls) =>
-    Effect.map(Effect.forEach([folderOf(root), doneOf(root)], calls.lstat), (found) =>
+    Effect.map(Effect.forEach([journalFolder(root), closedFolder(root)], calls.lstat), (found) =>
       found.some((stats) => stats !== undefined)
     )
   )
 
-/** The intents a dead process has left, newest first; none, if its transaction had ended. */
-export const readLeft = (
+/** The entries to undo, newest first; undefined if there is no open journal. The caller holds the lock of the root. */
+export const readPending = (
   root: string
-): Effect.Effect<ReadonlyArray<Left> | undefined, NodeJS.ErrnoException | FileError> =>
+): Effect.Effect<ReadonlyArray<Pending> | undefined, NodeJS.ErrnoException | FileError> =>
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
-    if ((yield* calls.lstat(doneOf(root))) !== undefined) yield* Effect.ignore(removeTree(calls, doneOf(root)))
-    if ((yield* calls.lstat(folderOf(root))) === undefined) return undefined
-    const at = path.join(folderOf(root), journalFile)
-    // Its process ended before it had written anything.
+    const closed = closedFolder(root)
+    if ((yield* calls.lstat(closed)) !== undefined) yield* Effect.ignore(removeTree(calls, closed))
+    if ((yield* calls.lstat(journalFolder(root))) === undefined) return undefined
+    const at = journalFile(root)
+    // The process died before it created the journal.
     if ((yield* calls.lstat(at)) === undefined) return []
     return yield* parse(at, (yield* calls.readFile(at)).toString("utf8"))
   })
 
-/** Ends the transaction of a dead process, of which nothing is left to undo. */
-export const closeLeft = (root: string): Call<void> =>
+/** Closes the journal of a dead process, after all its entries were undone. */
+export const closeAbandoned = (root: string): Call<void> =>
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
-    const done = yield* putAway(calls, root)
+    const closed = yield* retire(calls, root)
     yield* syncFolder(calls, root)
-    yield* Effect.ignore(removeTree(calls, done))
+    yield* Effect.ignore(removeTree(calls, closed))
   })
 
-const parse = (at: string, text: string): Effect.Effect<ReadonlyArray<Left>, FileError> => {
+const parse = (at: string, text: string): Effect.Effect<ReadonlyArray<Pending>, FileError> => {
   const lines = text.split("\n")
-  // A last line without its end was cut off while it was written, so what it intends was not begun.
+  // The last line is empty or half-written; the change of a half-written entry was not made.
   lines.pop()
-  const entries: Array<Left> = []
+  const entries: Array<Pending> = []
   let offset = 0
   for (const [i, line] of lines.entries()) {
     const entry = parseLine(line)
     if (Option.isNone(entry)) {
-      const cause = new Error(
-        `line ${i + 1} is not what was written; ${path.dirname(at)} holds what the files were before`
-      )
+      const cause = new Error(`line ${i + 1} was changed; ${path.dirname(at)} contains the old files`)
       return Effect.fail(new FileError({ reason: "Damaged", operation: "Reading the journal", path: at, cause }))
     }
     if (line.startsWith(intended)) entries.push({ entry: entry.value, offset })
@@ -225,7 +227,7 @@ const parse = (at: string, text: string): Effect.Effect<ReadonlyArray<Left>, Fil
   return Effect.succeed(entries.reverse())
 }
 
-/** The checksum tells damage, and not who wrote it: a journal that came with the folder must not lead out of it. */
+/** The checksum detects damage only. The schema also refuses paths that a hostile journal would lead out of the root. */
 const parseLine = (line: string): Option.Option<Entry> => {
   const json = line.slice(18)
   const isMarked = line.startsWith(intended) || line.startsWith(undone)

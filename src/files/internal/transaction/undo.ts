@@ -1,95 +1,143 @@
 import * as path from "node:path"
+import * as Array from "effect/Array"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Lock from "../../../lock/Lock.js"
 import { FileError, type FileReason } from "../../FileError.js"
-import { type Call, type Calls, CurrentCalls } from "../system/calls.js"
-import { unless } from "../system/errors.js"
-import { rename, syncFolder } from "../system/replace.js"
-import { loosen, removeTree } from "../system/tree.js"
-import { type Entry, folderOf, newOf, oldOf } from "./journal.js"
+import { asFileError, type Call, type Calls, CurrentCalls, orElseIf } from "../system/calls.js"
+import { locate, rename, syncFolder } from "../system/replace.js"
+import { removeTree, unrestrict } from "../system/tree.js"
+import {
+  closeAbandoned,
+  type Entry,
+  journalFolder,
+  markUndone,
+  newFile,
+  oldFile,
+  type Pending,
+  readPending
+} from "./journal.js"
+
+type Acquire = (name: Lock.Name) => Effect.Effect<unknown, Lock.LockTimeout | Lock.LockError, Scope.Scope>
 
 /**
- * Undoes one change, whether it was made, was only intended, or is undone
- * already: what lies beside the journal tells. Each step leaves the next
- * attempt with less to do, so it may be cut off anywhere and begun anew.
+ * Rolls back the transaction of a dead process, newest change first, and returns
+ * whether there was one. The caller holds the lock of the root, so the process is
+ * dead; this acquires the locks of the files, since other programs may be changing
+ * them. Changes that cannot be undone stay in the journal.
+ */
+export const recover = (
+  root: string,
+  acquire: Acquire
+): Effect.Effect<boolean, FileError | Lock.LockTimeout | Lock.LockError> =>
+  Effect.gen(function* () {
+    const pending = yield* readPending(root).pipe(asFileError("Recovering the transaction of", root))
+    if (pending === undefined) return false
+    yield* undoAll(root, pending, acquire)
+    yield* closeAbandoned(root).pipe(asFileError("Recovering the transaction of", root))
+    return true
+  }).pipe(Effect.uninterruptible)
+
+const undoAll = (root: string, pending: ReadonlyArray<Pending>, acquire: Acquire) =>
+  Effect.gen(function* () {
+    for (const at of yield* lockable(root, pending)) yield* acquire(Lock.resource(at))
+    // An entry that cannot be undone does not stop the others.
+    const failed: Array<Entry> = []
+    const [failures] = yield* Effect.partition(pending, (one) =>
+      Effect.zipRight(
+        refuseOverlap(one.entry, failed),
+        Effect.zipRight(undoEntry(root, one.entry), markUndone(root, one)).pipe(
+          asFileError(`Undoing (${one.entry.kind})`, one.entry.path)
+        )
+      ).pipe(Effect.tapError(() => Effect.sync(() => failed.push(one.entry))))
+    )
+    if (failures[0] !== undefined) return yield* failures[0]
+  }).pipe(Effect.scoped)
+
+/** The real paths to lock. A path whose folder does not exist cannot be changed by other programs, and needs no lock. */
+const lockable = (root: string, pending: ReadonlyArray<Pending>): Effect.Effect<ReadonlySet<string>> => {
+  const paths = new Set(pending.flatMap(({ entry }) => pathsOf(entry)))
+  const found = Effect.forEach(paths, (at) => Effect.option(locate(path.join(root, at))))
+  return Effect.map(found, (targets) => new Set(Array.getSomes(targets).map((target) => target.path)))
+}
+
+/**
+ * Undoes one change. The files beside the journal show whether the change was
+ * made, only intended, or undone already, so a crash during the undo is safe:
+ * the next attempt continues.
  */
 export const undoEntry = (root: string, entry: Entry): Effect.Effect<void, NodeJS.ErrnoException | FileError> =>
   Effect.flatMap(CurrentCalls, (calls) =>
     Effect.all(
       [
-        refuseWithout(calls, root),
-        Effect.forEach(placesOf(entry), (place) => refuseLinked(calls, path.join(root, place)), { discard: true }),
-        // Each kind has the undo of its own entries.
+        requireJournal(calls, root),
+        Effect.forEach(pathsOf(entry), (at) => refuseLinked(calls, path.join(root, at)), { discard: true }),
+        // The table maps each kind to the undo of its own entries; the types cannot relate the two.
         undos[entry.kind](calls, root, entry as never),
-        // A folder that was made by the transaction may be gone already; one that cannot be read was changed all the same.
-        unless(syncFolder(calls, path.dirname(path.join(root, entry.path))), ["ENOENT", "EACCES"], undefined)
+        // The folder may be gone if the transaction created it. An unreadable folder was changed all the same.
+        orElseIf(syncFolder(calls, path.dirname(path.join(root, entry.path))), ["ENOENT", "EACCES"], undefined)
       ],
       { discard: true }
     )
   )
 
-const refused = (reason: FileReason, at: string, why: string) =>
+const refuse = (reason: FileReason, at: string, why: string) =>
   Effect.fail(new FileError({ reason, operation: "Undoing", path: at, cause: new Error(why) }))
 
-/** What lies beside the journal tells what was done: without it, nothing does. */
-const refuseWithout = (calls: Calls, root: string) =>
-  Effect.flatMap(exists(calls, folderOf(root)), (there) =>
-    there ? Effect.void : refused("Damaged", folderOf(root), "somebody removed the journal")
+/** Without the journal's files an undo cannot tell what was changed. */
+const requireJournal = (calls: Calls, root: string) =>
+  Effect.flatMap(exists(calls, journalFolder(root)), (there) =>
+    there ? Effect.void : refuse("Damaged", journalFolder(root), "the journal was removed")
   )
 
-/** When it was put on record no link led there. */
+/** Refuses a path that leads through a link now: it did not when the change was recorded. */
 const refuseLinked = (calls: Calls, at: string) => {
   const folder = path.dirname(at)
-  return Effect.flatMap(unless(calls.realpath(folder), ["ENOENT", "ENOTDIR"], folder), (real) =>
-    real === folder ? Effect.void : refused("Outside", at, `a link leads to ${real} now`)
+  return Effect.flatMap(orElseIf(calls.realpath(folder), ["ENOENT", "ENOTDIR"], folder), (real) =>
+    real === folder ? Effect.void : refuse("Outside", at, `a link leads to ${real} now`)
   )
 }
 
-export const placesOf = (entry: Entry) => (entry.kind === "move" ? [entry.path, entry.to] : [entry.path])
+export const pathsOf = (entry: Entry) => (entry.kind === "move" ? [entry.path, entry.to] : [entry.path])
 
-/** Whether one of the paths is the other one, or lies in it. */
-export const meets = (a: string, b: string): boolean =>
+/** Whether one path is the other, or inside it. */
+export const overlaps = (a: string, b: string): boolean =>
   a === b || a.startsWith(`${b}${path.sep}`) || b.startsWith(`${a}${path.sep}`)
 
-/** What a newer change that could not be undone stands upon cannot be undone either. */
-export const refuseMeeting = (entry: Entry, stuck: ReadonlyArray<Entry>): Effect.Effect<void, FileError> => {
-  const first = stuck.find((one) => placesOf(one).some((a) => placesOf(entry).some((b) => meets(a, b))))
-  return first === undefined
+/** Refuses to undo a change under a newer change that could not be undone. */
+export const refuseOverlap = (entry: Entry, failed: ReadonlyArray<Entry>): Effect.Effect<void, FileError> => {
+  const newer = failed.find((one) => pathsOf(one).some((a) => pathsOf(entry).some((b) => overlaps(a, b))))
+  return newer === undefined
     ? Effect.void
-    : refused("Busy", entry.path, `a newer change of ${first.path} was not undone`)
+    : refuse("Busy", entry.path, `the newer change of ${newer.path} was not undone`)
 }
 
 type Undo<Kind> = (calls: Calls, root: string, entry: Extract<Entry, { readonly kind: Kind }>) => Call<void>
 
 const exists = (calls: Calls, at: string): Call<boolean> => Effect.map(calls.lstat(at), (stats) => stats !== undefined)
 
-/** If both are names of one file, nothing was changed, and a rename does nothing: then the second name goes. */
-const putBack: Undo<"replace"> = (calls, root, { n, path: at }) =>
-  Effect.flatMap(exists(calls, oldOf(root, n)), (kept) =>
-    kept
-      ? Effect.zipRight(
-          rename(calls, oldOf(root, n), path.join(root, at)),
-          Effect.flatMap(exists(calls, oldOf(root, n)), (still) => (still ? calls.unlink(oldOf(root, n)) : Effect.void))
-        )
-      : Effect.void
-  )
-
 const undos: { readonly [Kind in Entry["kind"]]: Undo<Kind> } = {
-  replace: putBack,
+  replace: (calls, root, { n, path: at }) =>
+    Effect.gen(function* () {
+      const old = oldFile(root, n)
+      if (!(yield* exists(calls, old))) return
+      yield* rename(calls, old, path.join(root, at))
+      // If both are names of one file, nothing was changed and rename does nothing: then the second name goes.
+      if (yield* exists(calls, old)) yield* calls.unlink(old)
+    }),
 
-  // Still aside: it was never put there, and what is there is somebody else's.
   create: (calls, root, { n, path: at }) =>
-    Effect.flatMap(exists(calls, newOf(root, n)), (aside) =>
-      aside
-        ? Effect.void
-        : Effect.flatMap(calls.lstat(path.join(root, at)), (stats) => {
-            if (stats === undefined) return Effect.void
-            return stats.isDirectory() ? calls.rmdir(path.join(root, at)) : calls.unlink(path.join(root, at))
-          })
-    ),
+    Effect.gen(function* () {
+      // While the new file lies beside the journal, it was not put in place: the path holds a file of another program.
+      if (yield* exists(calls, newFile(root, n))) return
+      const place = path.join(root, at)
+      const stats = yield* calls.lstat(place)
+      if (stats !== undefined) yield* stats.isDirectory() ? calls.rmdir(place) : calls.unlink(place)
+    }),
 
   remove: (calls, root, { n, path: at }) =>
-    Effect.flatMap(exists(calls, oldOf(root, n)), (kept) =>
-      kept ? rename(calls, oldOf(root, n), path.join(root, at)) : Effect.void
+    Effect.flatMap(exists(calls, oldFile(root, n)), (kept) =>
+      kept ? rename(calls, oldFile(root, n), path.join(root, at)) : Effect.void
     ),
 
   move: (calls, root, { path: from, to }) =>
@@ -103,18 +151,18 @@ const undos: { readonly [Kind in Entry["kind"]]: Undo<Kind> } = {
   protect: (calls, root, { existed, mode, n, path: at }) =>
     Effect.gen(function* () {
       const place = path.join(root, at)
-      const old = yield* calls.lstat(oldOf(root, n))
+      const old = yield* calls.lstat(oldFile(root, n))
       const stats = yield* calls.lstat(place)
       if (!existed || old !== undefined) {
-        // A folder cannot be renamed over; a file can.
+        // A rename replaces a file, but not a folder.
         if (stats !== undefined && (!existed || stats.isDirectory() || old?.isDirectory() === true)) {
-          const aside = path.join(folderOf(root), `${n}.undone`)
+          const aside = path.join(journalFolder(root), `${n}.undone`)
           yield* removeTree(calls, aside)
-          yield* loosen(calls, place, stats)
+          yield* unrestrict(calls, place, stats)
           yield* rename(calls, place, aside)
         }
-        if (existed) yield* rename(calls, oldOf(root, n), place)
+        if (existed) yield* rename(calls, oldFile(root, n), place)
       }
-      if (mode !== undefined) yield* unless(calls.chmod(place, mode), ["ENOENT"], undefined)
+      if (mode !== undefined) yield* orElseIf(calls.chmod(place, mode), ["ENOENT"], undefined)
     })
 }

@@ -1,0 +1,296 @@
+import * as path from "node:path"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Lock from "../../../lock/Lock.js"
+import type { Restore } from "../../../storage/Storage.js"
+import type { Lifetime } from "../../../transaction/Transactor.js"
+import type { Durability } from "../../AtomicFile.js"
+import { FileError } from "../../FileError.js"
+import type { TransactionError } from "../../FileTransaction.js"
+import { asFileError, CurrentCalls, orElseIf } from "../system/calls.js"
+import { locate, resolveExisting, syncFolder, type Target } from "../system/replace.js"
+import { syncTree } from "../system/tree.js"
+import { Claims } from "./claims.js"
+import { create, type Entry, isJournalName, type Journal, journalFolder } from "./journal.js"
+import { pathsOf, recover } from "./undo.js"
+
+export interface Settings {
+  readonly durability: Durability
+  readonly timeout: Lock.Options["timeout"]
+}
+
+type ChangeError = NodeJS.ErrnoException | FileError | Lock.LockLost
+
+type Targets = readonly [Target, ...ReadonlyArray<Target>]
+
+/** The open transaction of a root: its locks, its journal, and its state until the outermost transaction ends. */
+export class OpenRoot {
+  private journal: Journal | undefined
+  private readonly heldLocks = new Map<string, Lock.HeldLock>()
+  /** Folders whose names were changed; the commit syncs them. */
+  readonly changedFolders = new Set<string>()
+  /** Paths that the program changes itself; the commit syncs them. */
+  readonly protectedPaths = new Set<string>()
+  /** The numbers of recorded entries that are not undone. */
+  readonly pending = new Set<number>()
+  /** Entries that could not be undone. Older changes under them are not undone either. */
+  readonly notUndone: Array<Entry> = []
+  private lastNumber = 0
+  private state: "open" | "committed" | "ended" = "open"
+  /** Makes and undoes one change at a time, in the order of the journal. */
+  readonly serialized = Effect.unsafeMakeSemaphore(1).withPermits(1)
+  private readonly oneLockAtATime = Effect.unsafeMakeSemaphore(1).withPermits(1)
+
+  readonly root: string
+  readonly settings: Settings
+  /** Fails when a lock of the transaction is lost. */
+  readonly lost: Deferred.Deferred<never, Lock.LockLost>
+  private readonly locks: Lock.Service
+  private readonly claims: Claims
+  private readonly scope: Scope.CloseableScope
+
+  constructor(
+    root: string,
+    settings: Settings,
+    locks: Lock.Service,
+    scope: Scope.CloseableScope,
+    lost: Deferred.Deferred<never, Lock.LockLost>
+  ) {
+    this.root = root
+    this.settings = settings
+    this.locks = locks
+    this.claims = new Claims(locks, settings.timeout)
+    this.scope = scope
+    this.lost = lost
+  }
+
+  /** Holds a lock until the end of the transaction. Losing it fails the whole transaction. */
+  lock(name: Lock.Name): Effect.Effect<void, Lock.LockTimeout | Lock.LockError> {
+    const key = Lock.format(name)
+    return this.oneLockAtATime(Effect.suspend(() => (this.heldLocks.has(key) ? Effect.void : this.acquire(key, name))))
+  }
+
+  private acquire(key: string, name: Lock.Name): Effect.Effect<void, Lock.LockTimeout | Lock.LockError> {
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.gen(this, function* () {
+        const scope = yield* Scope.make()
+        const acquired = Scope.extend(this.locks.acquire(name, { timeout: this.settings.timeout }), scope)
+        // An interruption right after the acquisition must release the lock.
+        const held = yield* Effect.onError(restore(acquired), () => Scope.close(scope, Exit.void))
+        yield* Scope.addFinalizer(this.scope, Scope.close(scope, Exit.void))
+        this.heldLocks.set(key, held)
+        const watch = Effect.catchAll(held.lost, (error) => Deferred.fail(this.lost, error))
+        yield* Effect.forkIn(Effect.interruptible(watch), scope)
+      })
+    )
+  }
+
+  /** Fails if one of the locks is lost. Called right before a change: a file whose lock is lost belongs to the next holder. */
+  private checkLocks(names: Iterable<string>): Effect.Effect<void, Lock.LockLost> {
+    const known = Effect.flatMap(
+      Deferred.poll(this.lost),
+      Option.getOrElse(() => Effect.void)
+    )
+    const asked = Effect.forEach(names, (name) => this.heldLocks.get(name)?.check ?? Effect.void, { discard: true })
+    return Effect.zipRight(
+      known,
+      Effect.tapError(asked, (error) => Deferred.fail(this.lost, error))
+    )
+  }
+
+  /** Checks the locks of the root and of the entry's paths. */
+  checkFor(entry?: Entry): Effect.Effect<void, Lock.LockLost> {
+    const paths = entry === undefined ? [] : pathsOf(entry)
+    const names = paths.map((at) => Lock.resource(path.join(this.root, at)))
+    return this.checkLocks([rootLock(this.root), ...names].map(Lock.format))
+  }
+
+  get isCommitted(): boolean {
+    return this.state === "committed"
+  }
+
+  /** After the end the locks are released, and no rollback would undo a change. */
+  readonly refuseEnded: Effect.Effect<void, FileError> = Effect.suspend(() =>
+    this.state === "open"
+      ? Effect.void
+      : Effect.fail(new FileError({ reason: "Ended", operation: "Changing", path: this.root }))
+  )
+
+  private refuseOutside(at: string, given: string): Effect.Effect<void, FileError> {
+    const [first = ""] = path.relative(this.root, at).split(path.sep)
+    return first === "" || first === ".." || isJournalName(first) || path.isAbsolute(first)
+      ? Effect.fail(new FileError({ reason: "Outside", operation: "Changing", path: given }))
+      : Effect.void
+  }
+
+  /** Resolves a path, and refuses it outside the root. */
+  inside(given: string, follow: boolean): Effect.Effect<Target, FileError> {
+    return Effect.gen(this, function* () {
+      yield* this.refuseEnded
+      const calls = yield* CurrentCalls
+      const at = path.resolve(this.root, given)
+      const target = follow ? yield* locate(at) : { path: at, stats: yield* calls.lstat(at) }
+      const folder = yield* Effect.tapError(calls.realpath(path.dirname(target.path)), () =>
+        // A missing path outside the root is reported as outside.
+        Effect.flatMap(resolveExisting(calls, target.path), (real) => this.refuseOutside(real, given))
+      )
+      const real = path.join(folder, path.basename(target.path))
+      yield* this.refuseOutside(real, given)
+      return { path: real, stats: target.stats }
+    }).pipe(asFileError("Finding", given))
+  }
+
+  /** Claims the path for the part: parts beside it wait. */
+  claim(part: Lifetime, at: string): Effect.Effect<void, Lock.LockTimeout | Lock.LockError> {
+    return this.claims.claim(part, at)
+  }
+
+  /**
+   * Resolves the paths, claims and locks them, and uses them. Starts over if a
+   * path leads elsewhere after the wait for its lock.
+   */
+  withTargets<A, E>(
+    part: Lifetime,
+    given: readonly [string, ...ReadonlyArray<string>],
+    follow: boolean,
+    use: (targets: Targets) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | TransactionError> {
+    const find = Effect.forEach(given, (one) => this.inside(one, follow))
+    return Effect.gen(this, function* () {
+      const before = yield* find
+      for (const target of before) {
+        yield* this.claim(part, target.path)
+        yield* this.lock(yield* lockOf(target))
+      }
+      return yield* this.serialized(
+        Effect.flatMap(find, (now) =>
+          now.every(({ path }, i) => path === before[i]?.path) ? Effect.asSome(use(now)) : Effect.succeedNone
+        )
+      )
+    }).pipe(
+      Effect.flatMap(Option.match({ onNone: () => this.withTargets(part, given, follow, use), onSome: Effect.succeed }))
+    )
+  }
+
+  relative(at: string): string {
+    return path.relative(this.root, at)
+  }
+
+  nextNumber(): number {
+    return ++this.lastNumber
+  }
+
+  /** The journal, created for the first change: a transaction that only reads writes nothing. */
+  readonly openJournal: Effect.Effect<Journal, ChangeError> = Effect.suspend(() =>
+    this.journal !== undefined
+      ? Effect.succeed(this.journal)
+      : Effect.flatMap(CurrentCalls, (calls) =>
+          Effect.map(create(calls, this.root, this.settings.durability), (journal) => {
+            this.journal = journal
+            return journal
+          })
+        )
+  )
+
+  /** Records the entry, then makes the change. */
+  change(entry: Entry, make: Effect.Effect<void, NodeJS.ErrnoException>): Effect.Effect<void, ChangeError> {
+    return Effect.flatMap(Effect.zipRight(this.checkFor(entry), this.openJournal), (journal) => {
+      this.pending.add(entry.n)
+      this.changedFolders.add(path.dirname(path.join(this.root, entry.path)))
+      return Effect.zipRight(journal.record(entry), make)
+    })
+  }
+
+  markUndone(n: number): Effect.Effect<void, NodeJS.ErrnoException> {
+    return Effect.suspend(() =>
+      Effect.zipRight(
+        this.journal?.markUndone(n) ?? Effect.void,
+        Effect.sync(() => this.pending.delete(n))
+      )
+    )
+  }
+
+  /** Makes the changes permanent. If it fails, they can still be undone. */
+  readonly commit: Effect.Effect<void, FileError | Lock.LockLost> = this.serialized(
+    Effect.suspend(() => {
+      const { journal } = this
+      if (journal === undefined || this.state !== "open") return Effect.void
+      return Effect.gen(this, function* () {
+        if (this.settings.durability !== "process-crash") yield* this.sync
+        // After the slow sync, which changes nothing, and right before the point of no return.
+        yield* this.checkLocks(this.heldLocks.keys())
+        yield* journal.close
+        this.state = "committed"
+      }).pipe(asFileError("Committing the transaction of", this.root))
+    })
+  )
+
+  private get sync(): Effect.Effect<void, NodeJS.ErrnoException> {
+    return Effect.gen(this, function* () {
+      const calls = yield* CurrentCalls
+      for (const at of this.protectedPaths) yield* syncTree(calls, at)
+      // A changed folder may have been removed or moved since.
+      for (const at of this.changedFolders) yield* orElseIf(syncFolder(calls, at), ["ENOENT", "ENOTDIR"], undefined)
+    })
+  }
+
+  /** Ends with the outermost transaction: commits or, after a rollback, closes the journal; then releases the locks. */
+  end(kept: boolean): Effect.Effect<void> {
+    // The locks are needed as long as a failing commit may cause a rollback.
+    const settled = kept ? Effect.orDie(this.commit) : this.serialized(this.closeAfterRollback)
+    const release = Effect.suspend(() => {
+      if (this.state === "open") this.state = "ended"
+      return Scope.close(this.scope, Exit.void)
+    })
+    return Effect.zipRight(settled, release)
+  }
+
+  /** Leaves the journal for the next recovery if changes could not be undone. */
+  private get closeAfterRollback(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { journal } = this
+      if (journal === undefined || this.state !== "open") return Effect.void
+      this.state = "ended"
+      if (this.pending.size > 0) return journal.abandon
+      return Effect.catchAll(Effect.zipRight(this.checkFor(), journal.close), () => journal.abandon)
+    })
+  }
+}
+
+/** The lock of a symbolic link is that of its target. */
+const lockOf = ({ path: at, stats }: Target): Effect.Effect<Lock.Name, FileError> =>
+  stats?.isSymbolicLink() === true
+    ? Effect.map(locate(at).pipe(asFileError("Finding", at)), (found) => Lock.resource(found.path))
+    : Effect.succeed(Lock.resource(at))
+
+/** Locks the root and rolls back the transaction of a dead process. Runs in an uninterruptible region. */
+export const openRoot = (
+  root: string,
+  settings: Settings,
+  locks: Lock.Service,
+  restore: Restore
+): Effect.Effect<OpenRoot, FileError | Lock.LockTimeout | Lock.LockError> =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const lost = yield* Deferred.make<never, Lock.LockLost>()
+    const opened = new OpenRoot(root, settings, locks, scope, lost)
+    const acquire = (name: Lock.Name) => restore(locks.acquire(name, { timeout: settings.timeout }))
+    const recovered = Effect.zipRight(restore(opened.lock(rootLock(root))), recover(root, acquire))
+    return yield* Effect.as(
+      Effect.onError(recovered, () => Scope.close(scope, Exit.void)),
+      opened
+    )
+  })
+
+export const rootLock = (root: string): Lock.Name => Lock.resource(journalFolder(root))
+
+export const realRoot = (given: string): Effect.Effect<string, FileError> =>
+  Effect.gen(function* () {
+    const calls = yield* CurrentCalls
+    const root = yield* calls.realpath(path.resolve(given))
+    if ((yield* calls.lstat(root))?.isDirectory() === true) return root
+    return yield* new FileError({ reason: "NotAFile", operation: "Opening the root", path: given })
+  }).pipe(asFileError("Opening the root", given))

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Data, Duration, Effect, Layer, Option, Random, Schema, TestClock } from "effect"
+import { Data, Duration, Effect, Layer, Option, Schema, TestClock } from "effect"
 import { Recovery, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
 import { Insights, RecoveryManager } from "effect-recovery/operate"
 import { Resolutions } from "effect-recovery/rules"
@@ -469,65 +469,7 @@ describe("Insights.tune", () => {
   )
 })
 
-describe("Strategy.auto with Insights", () => {
-  const ways = ["modify", "restartIteration", "retry", "restartFrom", "skip", "restart"]
-  const fixed = "modify"
-
-  class Failed extends Data.TaggedError("Failed")<{ readonly message: string; readonly status: number }> {}
-
-  /** One category of failure: what each way really comes to, and what each policy has won with it. */
-  const makeCase = (status: number) =>
-    Effect.map(
-      Effect.forEach(ways, (way) => Effect.map(Random.next, (chance) => ({ way, chance }))),
-      (chances) => ({
-        error: new Failed({ message: `status ${status}`, status }),
-        chances,
-        best: chances.reduce((a, b) => (b.chance > a.chance ? b : a)).way
-      })
-    )
-
-  /** One recovery: which way was tried first, and whether it, or any, was the right one. */
-  const recover = (error: Failed, lucky: ReadonlySet<string>) =>
-    Effect.gen(function* () {
-      const tried: Array<string> = []
-      const strategies = Object.fromEntries(
-        ways.map((way) => [
-          way,
-          Strategy.alternate(() =>
-            Effect.suspend(() => {
-              tried.push(way)
-              return lucky.has(way) ? Effect.succeed(way) : Effect.fail(error)
-            })
-          )
-        ])
-      )
-      const recovered = Effect.fail(error).pipe(
-        Recovery.recover({ Failed: Strategy.auto(strategies) }, { name: "work" })
-      )
-      const { _tag } = yield* Effect.exit(recovered)
-      yield* settled
-      return { recovered: _tag === "Success", first: lucky.has(tried[0] ?? "") }
-    })
-
-  const simulate = (seed: number) =>
-    Effect.gen(function* () {
-      const cases = yield* Effect.forEach([429, 503, 404, 409], makeCase)
-      const won = { recovered: 0, first: 0, fixed: 0, best: 0 }
-      for (let i = 0; i < 150; i++) {
-        for (const { best, chances, error } of cases) {
-          const drawn = yield* Effect.filter(chances, ({ chance }) => Effect.map(Random.next, (n) => n < chance))
-          const lucky = new Set(drawn.map(({ way }) => way))
-          const result = yield* recover(error, lucky)
-          if (i < 50) continue
-          won.recovered += Number(result.recovered)
-          won.first += Number(result.first)
-          won.fixed += Number(lucky.has(fixed))
-          won.best += Number(lucky.has(best))
-        }
-      }
-      return won
-    }).pipe(Effect.withRandom(Random.make(seed)))
-
+describe("Insights.advice", () => {
   it.effect("advice goes by the category and by the component that failed, and is short", () =>
     Effect.gen(function* () {
       const of = (step: string | undefined, category: string) =>
@@ -555,19 +497,5 @@ describe("Strategy.auto with Insights", () => {
       }
       assert.match((yield* of(undefined, "configuration"))[0] ?? "", /setting/)
     }).pipe(Effect.provide(Layer.merge(Storage.layerMemory, Insights.layerResolutions(Resolutions.canned))))
-  )
-
-  it.effect("after 200 recoveries comes to 95 % of the best fixed choice, and never below the fixed order", () =>
-    Effect.gen(function* () {
-      const shares: Array<number> = []
-      for (let seed = 1; seed <= 8; seed++) {
-        const won = yield* Effect.provide(simulate(seed), Insights.layer.pipe(Layer.provideMerge(Storage.layerMemory)))
-        assert.isAtLeast(won.recovered, won.best, `seed ${seed}`)
-        // Also by the first way alone, without those that follow when it comes to nothing.
-        assert.isAtLeast(won.first, won.fixed, `seed ${seed}`)
-        shares.push(won.first / won.best)
-      }
-      assert.isAtLeast(shares.reduce((sum, share) => sum + share) / shares.length, 0.95)
-    })
   )
 })

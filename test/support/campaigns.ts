@@ -27,7 +27,9 @@ const lengths = {
   /** Random file transactions: undisturbed, killed, and without space. */
   FILE_RUNS: { short: 15, ci: 200, full: 5_000 },
   /** Seeds of the tests that interrupt callers at random. */
-  INTERRUPTION_SEEDS: { short: 2, ci: 5, full: 50 }
+  INTERRUPTION_SEEDS: { short: 2, ci: 5, full: 50 },
+  /** Simulations of 600 recoveries from which `Strategy.auto` learns. */
+  RANKING_SEEDS: { short: 2, ci: 8, full: 40 }
 } as const
 
 const soak = process.env["RECOVERY_SOAK"]

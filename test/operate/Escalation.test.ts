@@ -40,7 +40,7 @@ describe.each(backends)("Escalation on $name", ({ make }) => {
     )
 
   test(
-    "five open failures of one kind within a day are escalated once, and again after the cool-down",
+    "five open failures of a group within a day are escalated once, and again after the cooldown",
     Effect.gen(function* () {
       yield* report(4)
       yield* report(4, "disk full", "test")
@@ -65,13 +65,13 @@ describe.each(backends)("Escalation on $name", ({ make }) => {
           ["acknowledged", 5]
         ]
       )
-      // By itself, from time to time.
+      // The second check ran by the interval.
       assert.strictEqual(told.length, 2)
     })
   )
 
   test(
-    "what was dealt with calls for no other escalation until there are new failures",
+    "a resolved escalation is followed by another only for new failures",
     Effect.gen(function* () {
       yield* report(5)
       const [escalation] = yield* check
@@ -90,7 +90,7 @@ describe.each(backends)("Escalation on $name", ({ make }) => {
   )
 
   test(
-    "of many who look at once, one raises it and tells of it",
+    "of concurrent checks, one raises the escalation and notifies the sinks",
     Effect.gen(function* () {
       yield* report(5)
       const raised = yield* Effect.all([check, check, check, check], { concurrency: "unbounded" })
@@ -100,7 +100,7 @@ describe.each(backends)("Escalation on $name", ({ make }) => {
   )
 
   test(
-    "failures that are old or resolved do not count",
+    "resolved failures do not count",
     Effect.gen(function* () {
       yield* report(4)
       const one = yield* RecoveryManager.report(new Error("disk full"), { labels: { job: "build" } })
@@ -111,7 +111,7 @@ describe.each(backends)("Escalation on $name", ({ make }) => {
 })
 
 describe("Escalation.rule", () => {
-  it.effect("has the numbers of a day, and a level by the worst of its failures", () =>
+  it.effect("has the documented defaults, and a level by its worst failure", () =>
     Effect.gen(function* () {
       const { cooldown, level, threshold, window } = Escalation.rule()
       assert.deepStrictEqual([cooldown, threshold, window], ["6 hours", 5, "1 day"])
@@ -129,7 +129,7 @@ describe("Escalation.rule", () => {
     }).pipe(Effect.provide(Storage.layerMemory))
   )
 
-  it.scoped("a rule of one failure tells of each that is high or was retried, into a file if that is wanted", () =>
+  it.scoped("a rule with a threshold of one escalates each failure, here into a file", () =>
     Effect.gen(function* () {
       const log = JsonLog.make(path.join(yield* temporaryFolder, "task_escalation.jsonl"))
       const layer = Escalation.layer({
@@ -149,7 +149,7 @@ describe("Escalation.rule", () => {
 })
 
 describe("Escalation.webhook", () => {
-  /** Answers with these statuses, one after the other. */
+  /** Answers with these statuses in turn, then with 204. */
   const server = (statuses: Array<number>) =>
     Effect.acquireRelease(
       Effect.promise(async () => {
@@ -187,7 +187,7 @@ describe("Escalation.webhook", () => {
     severities: ["high"]
   }
 
-  it.scopedLive("is signed over its bytes", () =>
+  it.scopedLive("signs the bytes of the body", () =>
     Effect.gen(function* () {
       const { requests, url } = yield* server([])
       yield* Escalation.webhook({ url, secret: "s3cret" })(escalation)
@@ -202,7 +202,7 @@ describe("Escalation.webhook", () => {
   )
 
   it.scopedLive(
-    "is tried again where the other side is in trouble, and not where it refuses",
+    "retries a status of 503, and does not retry 401",
     () =>
       Effect.gen(function* () {
         const again = yield* server([503, 204])

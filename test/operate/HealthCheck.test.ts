@@ -47,7 +47,7 @@ describe.each(backends)("HealthCheck on $name", ({ make }) => {
     )
 
   check(
-    "all is well where nothing is, and it says how much there is",
+    "an empty storage is healthy, and the report has the size of the storage",
     Effect.gen(function* () {
       const report = yield* HealthCheck.run()
       assert.strictEqual(report.status, "ok")
@@ -67,7 +67,7 @@ describe.each(backends)("HealthCheck on $name", ({ make }) => {
   )
 
   check(
-    "what is stuck, unanswered, left or critical is a warning that names it",
+    "stuck runs, old questions, idle recoveries and critical failures are warnings with their ids",
     Effect.gen(function* () {
       yield* Workflow.start(Order, { id: "stuck" })
       yield* Effect.exit(Workflow.execute(Order, { id: "asks" }))
@@ -120,7 +120,7 @@ describe.each(backends)("HealthCheck on $name", ({ make }) => {
 describe("HealthCheck", () => {
   const down = new Storage.StorageError({ reason: "Io", operation: "Reading" })
 
-  it.scoped("a storage that is down is failing, and nothing else is asked of it", () =>
+  it.scoped("a storage that cannot be read is failing, and no other check runs", () =>
     Effect.gen(function* () {
       const store = { ...Storage.memoryStore(), usage: Effect.fail(down) }
       const storage = yield* Storage.make(store, { owner: "a" })
@@ -134,7 +134,7 @@ describe("HealthCheck", () => {
     })
   )
 
-  it.scoped("a circuit breaker that is open is told", () =>
+  it.scoped("reports an open circuit breaker", () =>
     Effect.gen(function* () {
       const breaker = yield* CircuitBreaker.make({ name: "payments of the health check" })
       yield* breaker.isolate
@@ -145,7 +145,7 @@ describe("HealthCheck", () => {
     }).pipe(Effect.provide(Storage.layerMemory))
   )
 
-  it.scoped("one that cannot be written says so, and what can be read is looked at", () =>
+  it.scoped("a read-only storage is a warning, and the other checks run", () =>
     Effect.gen(function* () {
       const locked = new Storage.StorageError({ reason: "ReadOnly", operation: "Counting" })
       const store = { ...Storage.memoryStore(), count: () => Effect.fail(locked), locks: Effect.fail(down) }
@@ -155,7 +155,7 @@ describe("HealthCheck", () => {
     })
   )
 
-  it.scoped("a lock of a process that is gone is told", () =>
+  it.scoped("reports the lock of an ended process", () =>
     Effect.gen(function* () {
       const store = Storage.memoryStore()
       const storage = yield* Storage.make(store, { owner: "a" })

@@ -9,7 +9,7 @@ import { RecoveryLog } from "effect-recovery/operate"
 class Offline extends Data.TaggedError("Offline")<{ readonly message: string }> {}
 
 describe("RecoveryLog", () => {
-  it.effect("hands on each recovery and each failed run, and whoever watches further out sees them too", () =>
+  it.effect("logs each recovery and each failed run, and outer observers still receive their events", () =>
     Effect.gen(function* () {
       const entries: Array<RecoveryLog.Entry> = []
       const seen: Array<string> = []

@@ -74,10 +74,10 @@ describe("Strategy.auto with Insights", () => {
           assert.isAtLeast(any, byBest, `seed ${seed}`)
           assert.isAtLeast(byFirst, byOrder, `seed ${seed}`)
           shares.push(byFirst / byBest)
-        // The test process must report to vitest now and then.
-        yield* turns(1)
+          // The test process must report to vitest now and then.
+          yield* turns(1)
         }
-          assert.isAtLeast(shares.reduce((sum, share) => sum + share) / shares.length, 0.95)
+        assert.isAtLeast(shares.reduce((sum, share) => sum + share) / shares.length, 0.95)
       })
   )
 })

@@ -6,32 +6,33 @@
  *
  * @since 0.1.0
  */
+
+import type * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import * as PubSub from "effect/PubSub"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
+import { subscription } from "./Events.js"
 import type * as Fault from "./Fault.js"
-import { millis, share, whole } from "./internal/kernel/options.js"
-import type { Breaker } from "./internal/protect/breaker.js"
-import * as breakers from "./internal/protect/breakers.js"
-import * as trip_ from "./internal/protect/trip.js"
-import * as settings from "./internal/settings.js"
-import { CircuitOpen, PolicyInvalid } from "./RecoveryError.js"
+import * as settings from "./internal/config.js"
+import { breakerMetrics } from "./internal/kernel/metrics.js"
+import { millis, whole } from "./internal/kernel/options.js"
+import { Breaker } from "./internal/protect/breaker.js"
+import { prepare } from "./internal/protect/openTime.js"
+import { type CircuitOpen, PolicyInvalid } from "./RecoveryError.js"
+import { consecutive, type Trip } from "./TripCondition.js"
 
 export {
-  /**
-   * The breaker refused the call; it was not made. A schema class, so that a
-   * durable step can have it among its errors.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
+  /** @since 0.1.0 @category errors */
   CircuitOpen
-}
+} from "./RecoveryError.js"
+/** @since 0.1.0 */
+export * from "./TripCondition.js"
 
 /**
  * @since 0.1.0
@@ -81,18 +82,6 @@ export const State = Schema.Literal("closed", "open", "half-open", "isolated")
  */
 export type State = typeof State.Type
 
-const Window_ = Schema.Struct({ calls: Schema.Number, failures: Schema.Number, slow: Schema.Number })
-
-/**
- * What was counted in the window of the trip condition. Of one that counts
- * failures in a row, `calls` and `failures` are both their number; of several,
- * these are the largest numbers of any.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Window extends Schema.Schema.Type<typeof Window_> {}
-
 /**
  * How a breaker stands, as plain data: encode it to keep it across restarts.
  *
@@ -105,7 +94,7 @@ export const Snapshot = Schema.Struct({
   openings: Schema.Number,
   /** When an open breaker lets probes through, epoch milliseconds. */
   retryAt: Schema.optional(Schema.Number),
-  window: Window_,
+  window: Schema.Struct({ calls: Schema.Number, failures: Schema.Number, slow: Schema.Number }),
   /** What its trip condition remembers, in the condition's own form. */
   memory: Schema.Array(Schema.Number)
 })
@@ -146,50 +135,6 @@ export interface Change {
   readonly reason: ChangeReason
   /** The last failure, if one opened it. */
   readonly fault: Fault.Fault | undefined
-}
-
-/**
- * When to open. The constructors are {@link consecutive}, {@link countWindow},
- * {@link timeWindow}, {@link slowCalls} and {@link anyOf}; your own is an
- * object of this shape.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Trip {
-  /** What it is, as plain data. */
-  readonly description: TripDescription
-  /** Whether `record` needs the time of the call; a breaker that does not is faster. */
-  readonly timed: boolean
-  /** Opens it for one breaker; what it counts lives there. */
-  readonly open: () => TripState
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type TripDescription = { readonly kind: string } & {
-  readonly [option: string]: number | string | ReadonlyArray<TripDescription>
-}
-
-/**
- * What an open trip condition knows. Times are epoch milliseconds, lengths
- * milliseconds.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TripState {
-  /** Takes the outcome of a call and says whether the breaker opens now. Both numbers are 0 unless the trip is `timed`. */
-  readonly record: (outcome: "success" | "failure", now: number, millis: number) => boolean
-  /** Whether a probe that took so long counts as failed. */
-  readonly isSlow: (millis: number) => boolean
-  readonly window: (now: number) => Window
-  readonly clear: () => void
-  /** What it remembers, for a snapshot, and back; what it cannot read it passes over. */
-  readonly save: (now: number) => ReadonlyArray<number>
-  readonly load: (saved: ReadonlyArray<number>) => void
 }
 
 /**
@@ -234,108 +179,6 @@ export interface Options {
 }
 
 /**
- * Opens after failures in a row.
- *
- * @since 0.1.0
- * @category trip conditions
- */
-export const consecutive = (options?: {
-  /** Defaults to 5. */
-  readonly failures?: number | undefined
-}): Trip => trip_.consecutive(whole("failures", options?.failures ?? 5, 1))
-
-/**
- * Opens when of the last `size` calls a share has failed: when a call fails,
- * there are at least `minimum` calls, and failures / calls >= failureRate. A
- * success never opens it.
- *
- * @since 0.1.0
- * @category trip conditions
- */
-export const countWindow = (options?: {
-  /** Calls that are remembered. Defaults to 100. */
-  readonly size?: number | undefined
-  /** Share of failed calls that opens it, above 0 and at most 1. Defaults to 0.5. */
-  readonly failureRate?: number | undefined
-  /** Calls below which it never opens. Defaults to 10. */
-  readonly minimum?: number | undefined
-}): Trip => {
-  const size = whole("size", options?.size ?? 100, 1, 1_000_000)
-  const minimum = whole("minimum", options?.minimum ?? Math.min(10, size), 1, size)
-  return trip_.countWindow(size, { rate: share("failureRate", options?.failureRate ?? 0.5), minimum })
-}
-
-/**
- * Opens when of the calls of the last while a share has failed, in the way of
- * {@link countWindow}. The window slides in steps of a tenth of its length.
- *
- * @since 0.1.0
- * @category trip conditions
- */
-export const timeWindow = (options?: {
-  /** Defaults to 60 seconds. */
-  readonly window?: Duration.DurationInput | undefined
-  /** Share of failed calls that opens it, above 0 and at most 1. Defaults to 0.5. */
-  readonly failureRate?: number | undefined
-  /** Calls in the window below which it never opens. Defaults to 10. */
-  readonly minimum?: number | undefined
-}): Trip =>
-  trip_.timed({
-    kind: "timeWindow",
-    windowMillis: positive("window", options?.window ?? "60 seconds"),
-    slowMillis: 0,
-    rate: share("failureRate", options?.failureRate ?? 0.5),
-    minimum: whole("minimum", options?.minimum ?? 10, 1)
-  })
-
-/**
- * Opens when of the calls of the last while a share was slow, of those that
- * succeeded and those whose failure counts. A call that never ends is never
- * counted: give it a timeout.
- *
- * @since 0.1.0
- * @category trip conditions
- */
-export const slowCalls = (options: {
-  /** A call that takes longer is slow. */
-  readonly slowerThan: Duration.DurationInput
-  /** Share of slow calls that opens it, above 0 and at most 1. Defaults to 0.5. */
-  readonly slowRate?: number | undefined
-  /** Defaults to 60 seconds. */
-  readonly window?: Duration.DurationInput | undefined
-  /** Calls in the window below which it never opens. Defaults to 10. */
-  readonly minimum?: number | undefined
-}): Trip =>
-  trip_.timed({
-    kind: "slowCalls",
-    windowMillis: positive("window", options.window ?? "60 seconds"),
-    slowMillis: positive("slowerThan", options.slowerThan),
-    rate: share("slowRate", options.slowRate ?? 0.5),
-    minimum: whole("minimum", options.minimum ?? 10, 1)
-  })
-
-/**
- * Opens when one of several conditions is met.
- *
- * @example
- * ```ts
- * import { CircuitBreaker } from "effect-recovery"
- *
- * const trip = CircuitBreaker.anyOf(
- *   CircuitBreaker.consecutive({ failures: 10 }),
- *   CircuitBreaker.slowCalls({ slowerThan: "2 seconds" })
- * )
- * console.log(trip.description.kind) // anyOf
- * ```
- *
- * @since 0.1.0
- * @category trip conditions
- */
-export const anyOf = (...trips: readonly [Trip, ...ReadonlyArray<Trip>]): Trip => trip_.anyOf(trips)
-
-const positive = (option: string, value: Duration.DurationInput): number => millis(option, value, 1)
-
-/**
  * Makes a breaker; an option that makes no sense is a defect that names it.
  * Keep it where all callers of the protected system share
  * it, such as in a Layer.
@@ -361,18 +204,63 @@ const positive = (option: string, value: Duration.DurationInput): number => mill
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: Options): Effect.Effect<CircuitBreaker> =>
-  Effect.suspend(() => {
-    if (options.restore !== undefined && !isSnapshot(options.restore)) throw new PolicyInvalid(notASnapshot(options))
-    return breakers.make(options)
-  })
+export const make: (options: Options) => Effect.Effect<CircuitBreaker> = Effect.fnUntraced(function* ({
+  restore,
+  ...options
+}: Options) {
+  if (restore !== undefined && !isSnapshot(restore)) {
+    const expected = "a snapshot; decode a stored one with CircuitBreaker.Snapshot"
+    throw new PolicyInvalid({ option: "restore", value: restore, expected })
+  }
+  const { breaker, ...watched } = yield* factory(options, false)
+  const made = breaker(options.name)
+  if (restore !== undefined) yield* made.restore(restore)
+  return wrap(options.name, made, watched)
+})
 
 const isSnapshot = Schema.is(Snapshot)
 
-const notASnapshot = ({ restore }: Options) => ({
-  option: "restore",
-  value: restore,
-  expected: "a snapshot; decode what was stored with CircuitBreaker.Snapshot"
+/** Checks the options once; what it answers makes breakers that differ in their name only. */
+const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, isGroup: boolean) {
+  const clock: Clock.Clock = yield* Effect.clock
+  const openTime = yield* prepare(options.resetAfter ?? "300 seconds")
+  const trip = options.trip ?? consecutive()
+  const mode = options.mode ?? "protect"
+  if (mode !== "protect" && mode !== "observe") {
+    throw new PolicyInvalid({ option: "mode", value: mode, expected: `"protect" or "observe"` })
+  }
+  // Unbounded, but changes are few: a breaker makes two in each reset time.
+  const hub = yield* PubSub.unbounded<Change>()
+  const common = {
+    clock,
+    timed: trip.timed,
+    probes: whole("probes", options.probes ?? 1, 1),
+    observes: mode === "observe",
+    counts: options.counts ?? ((fault) => fault.transient),
+    metrics: breakerMetrics(options.name, isGroup),
+    hub
+  } as const
+  return {
+    changes: Stream.fromPubSub(hub),
+    subscribe: subscription(hub),
+    breaker: (name: string, key?: string) =>
+      new Breaker({ ...common, name, key, trip: trip.open(), openTime: openTime() })
+  }
+})
+
+const wrap = (
+  name: string,
+  breaker: Breaker,
+  { changes, subscribe }: Pick<CircuitBreaker, "changes" | "subscribe">
+): CircuitBreaker => ({
+  [TypeId]: TypeId,
+  name,
+  breaker,
+  snapshot: Effect.sync(() => breaker.snapshot()),
+  changes,
+  subscribe,
+  isolate: breaker.isolate,
+  reset: breaker.reset
 })
 
 /**
@@ -503,7 +391,46 @@ export interface KeyedOptions extends Omit<Options, "restore"> {
  * @since 0.1.0
  * @category keyed
  */
-export const keyed = (options: KeyedOptions): Effect.Effect<Keyed> => breakers.keyed(options)
+export const keyed: (options: KeyedOptions) => Effect.Effect<Keyed> = Effect.fnUntraced(function* (
+  options: KeyedOptions
+) {
+  const maxKeys = whole("maxKeys", options.maxKeys ?? 1_000, 1)
+  const { breaker, changes, subscribe } = yield* factory(options, true)
+  // A Map keeps the order of insertion: the least recently used key comes first.
+  const known = new Map<string, Breaker>()
+  const forgetOne = () => {
+    for (const [key, candidate] of known) if (candidate.isAtRest) return known.delete(key)
+    const [oldest] = known.keys()
+    return oldest !== undefined && known.delete(oldest)
+  }
+  const breakerFor = (key: string): Breaker => {
+    let found = known.get(key)
+    if (found !== undefined) known.delete(key)
+    else {
+      if (known.size >= maxKeys) forgetOne()
+      found = breaker(`${options.name}/${key}`, key)
+    }
+    known.set(key, found)
+    return found
+  }
+  const group: Keyed = {
+    name: options.name,
+    breakerFor,
+    changes,
+    subscribe,
+    get: (key) =>
+      Effect.sync(() => {
+        const own = (all: Stream.Stream<Change>) => Stream.filter(all, (change) => change.key === key)
+        return wrap(`${options.name}/${key}`, breakerFor(key), {
+          changes: own(changes),
+          subscribe: Effect.map(subscribe, own)
+        })
+      }),
+    resetAll: Effect.suspend(() => Effect.forEach([...known.values()], ({ reset }) => reset, { discard: true })),
+    snapshot: Effect.sync(() => new Map([...known].map(([key, breaker]) => [key, breaker.snapshot()])))
+  }
+  return group
+})
 
 /**
  * Runs the effect if the breaker of the key lets it.

@@ -7,16 +7,15 @@
 import type * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Change } from "./CircuitBreaker.js"
 import type * as Fault from "./Fault.js"
-import { inWords as inWords_ } from "./internal/observe/formatEvent.js"
 import type { DecisionTaken } from "./RecoveryError.js"
 
 /**
@@ -208,7 +207,7 @@ export const beside = (own: (event: Event) => Effect.Effect<void>): Effect.Effec
  * @since 0.1.0
  * @category reading
  */
-export const inWords: (event: Event) => string = inWords_
+export const inWords = (event: Event): string => `${at(event.source)}${describe(event)}`
 
 /**
  * Logs every event in words if `RECOVERY_DEBUG` is set, and does nothing
@@ -220,7 +219,7 @@ export const inWords: (event: Event) => string = inWords_
 export const layerDebug: Layer.Layer<never> = Layer.unwrapEffect(
   Effect.map(
     Effect.orElseSucceed(Config.boolean("RECOVERY_DEBUG"), () => false),
-    (isOn) => (isOn ? layer((event) => Effect.logInfo(inWords_(event))) : Layer.empty)
+    (isOn) => (isOn ? layer((event) => Effect.logInfo(inWords(event))) : Layer.empty)
   )
 )
 
@@ -354,3 +353,64 @@ const notify = (observer: (event: Event) => Effect.Effect<void>, event: Event): 
     Effect.suspend(() => observer(event)),
     (cause) => Effect.logWarning("effect-recovery: an event observer failed; the event is dropped", cause)
   )
+
+const at = ({ recovery, run, step }: Source): string => {
+  const place = [run, step ?? recovery].filter((part) => part !== undefined).join(" ")
+  return place === "" ? "" : `${place}: `
+}
+
+const of = ({ category, message, severity, transient }: Fault.Fault): string =>
+  `${message} (${category}, ${severity}${transient ? ", may pass" : ""})`
+
+const times = (count: number): string => `${count} attempt${count === 1 ? "" : "s"}`
+
+const describe = (event: Event): string => {
+  switch (event._tag) {
+    case "Decided": {
+      const delay = Duration.toMillis(event.delay) === 0 ? "" : ` in ${Duration.format(event.delay)}`
+      return `attempt ${event.attempt} has failed: ${of(event.fault)}; ${event.strategy} says ${event.decision}${delay}`
+    }
+    case "RecoveryEnded":
+      return `${event.outcome} after ${times(event.attempts)} and ${Duration.format(event.elapsed)}`
+    case "BreakerChanged":
+      return `the breaker is ${event.change.to}`
+    case "RunStarted":
+      return `a run of ${event.workflow} begins`
+    case "RunResumed":
+      return `the run of ${event.workflow} goes on, with ${event.answered} steps done`
+    case "RunFinished":
+      return `the run of ${event.workflow} has ${event.outcome}`
+    case "RunSuspended":
+      return `the run waits${Option.match(event.until, { onNone: () => "", onSome: (date) => ` until ${date.toISOString()}` })}`
+    case "RunStopped":
+      return `the run has stopped: ${event.reason}`
+    case "RunRewound":
+      return `the run was taken back to ${event.point} by ${event.by}`
+    case "WaitStarted":
+      return `waits (${event.kind}): ${event.about}`
+    case "WaitEnded":
+      return `the wait (${event.kind}) is over${event.answered ? ", with an answer" : ""}`
+    case "AttemptStarted":
+      return `attempt ${event.attempt} begins`
+    case "StepAnswered":
+      return "answered from the journal"
+    case "StepCompleted":
+      return `completed after ${times(event.attempts)}`
+    case "StepFailed":
+      return `failed after ${times(event.attempts)}: ${of(event.fault)}`
+    case "StepAmbiguous":
+      return `nobody knows whether attempt ${event.attempt} happened; onAmbiguous says ${event.onAmbiguous}`
+    case "BackoffResumed":
+      return `goes on waiting for attempt ${event.attempt}, ${Duration.format(event.delay)}`
+    case "CheckpointSaved":
+      return `checkpoint ${event.checkpoint} is saved (${event.id})`
+    case "RollbackStarted":
+      return `transaction ${event.transaction} is undone, since it ${event.reason}`
+    case "RollbackEnded":
+      return `transaction ${event.transaction} was undone${event.clean ? "" : ", but not all of it"}`
+    case "UndoCompleted":
+      return `undone after ${times(event.attempts)}`
+    case "UndoFailed":
+      return `could not be undone, after ${times(event.attempts)}`
+  }
+}

@@ -5,173 +5,49 @@
  *
  * @since 0.1.0
  */
+
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Stream from "effect/Stream"
 import type { NoInfer } from "effect/Types"
-import * as CircuitBreaker from "./CircuitBreaker.js"
 import * as Events from "./Events.js"
 import type * as Fault from "./Fault.js"
-import type { Named } from "./internal/engine/named.js"
-import * as named_ from "./internal/engine/named.js"
-import type { NoOtherOptions, Recoverable, RecoverableOptions } from "./internal/engine/recoverable.js"
-import * as recoverable_ from "./internal/engine/recoverable.js"
 import { attemptTimeout as attemptTimeout_ } from "./internal/kernel/attemptTimeout.js"
 import { checkLimits, checkTimeout } from "./internal/kernel/options.js"
-import { type Hooks, type Limits, planByCategory, planByTag, recover as recover_ } from "./internal/kernel/recovery.js"
-import { lazyRetry } from "./internal/retry/lazyRetry.js"
-import { AttemptTimeout, type DecisionTaken, RecoveryExhausted } from "./RecoveryError.js"
+import {
+  creditBudgets,
+  type Hooks,
+  type Limits,
+  planByCategory,
+  planByTag,
+  planForAll,
+  recover as recover_
+} from "./internal/kernel/recovery.js"
+import { traced } from "./internal/kernel/tracing.js"
+import { retryTransient } from "./internal/retry/retryTransient.js"
+import type { AttemptTimeout } from "./RecoveryError.js"
+import * as RecoveryPolicy from "./RecoveryPolicy.js"
 import * as RetryPolicy from "./RetryPolicy.js"
-import type * as Strategy from "./Strategy.js"
+import * as Strategy from "./Strategy.js"
 
 export type {
-  /**
-   * Another way to the result of a named effect: a function of the same form.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Alternate,
-  /**
-   * The alternates of one named effect, in an environment.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Alternates,
-  /**
-   * An effect with a name: how its failures are answered is up to the
-   * `RecoveryPolicy` it runs with, and layers may register other ways to its
-   * result.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Named
-} from "./internal/engine/named.js"
-export type {
-  /**
-   * Which operation a recorded call belongs to.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Operation,
-  /**
-   * Keeps what calls come to: `Operation.persist` makes one.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Persist,
-  /**
-   * One call of a recoverable, to be recorded.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Recorded
-} from "./internal/engine/persist.js"
-export type {
-  /**
-   * Which operation a call belongs to; nothing unless it is recorded.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  At,
-  /**
-   * What one attempt of a recoverable may fail with.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  AttemptError,
-  /**
-   * Refuses options there are not.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  NoOtherOptions,
-  /**
-   * Makes work survive.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Recoverable,
-  /**
-   * What is left to surface from a recoverable.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  RecoverableError,
-  /**
-   * What one call needs to survive.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  RecoverableOptions,
-  /**
-   * What a recoverable's strategy needs.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  RecoverableRequirements,
-  /**
-   * What a recoverable's strategy may give in place of a result.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  RecoverableValue
-} from "./internal/engine/recoverable.js"
-export type {
-  /**
-   * What to run beside a recovery, in its fiber. A hook never changes the
-   * outcome: what it fails or dies with is logged. The recovery waits for it,
-   * so give one that may hang a timeout.
-   *
-   * @since 0.1.0
-   * @category models
-   */
+  /** @since 0.1.0 @category models */
   Hooks,
-  /**
-   * How a recovery ended.
-   *
-   * @since 0.1.0
-   * @category models
-   */
+  /** @since 0.1.0 @category models */
   Report
 } from "./internal/kernel/recovery.js"
+/** @since 0.1.0 */
+export * from "./Recoverable.js"
 export {
-  /**
-   * One attempt took longer than it was given, and was stopped.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
+  /** @since 0.1.0 @category errors */
   AttemptTimeout,
-  /**
-   * One decision of a recovery.
-   *
-   * @since 0.1.0
-   * @category models
-   */
+  /** @since 0.1.0 @category models */
   type DecisionTaken,
-  /**
-   * A strategy had nothing left to try. Keeps the last error whole.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
+  /** @since 0.1.0 @category errors */
   RecoveryExhausted
-}
+} from "./RecoveryError.js"
 
 /**
  * The tags of an error type.
@@ -402,94 +278,20 @@ export const recoverCategory: {
 )
 
 /**
- * One call for the common case: retries of what may go away by itself, a
- * timeout for each attempt, a breaker of its own that is asked before each
- * attempt, and what to do when all of that was not enough.
- *
- * | option | default |
- * |---|---|
- * | `retry` | 3 retries after 1, 2 and 4 seconds, at most 60 |
- * | `timeout` | none |
- * | `breaker` | 5 failures in a row open it for 300 seconds |
- * | `bulkhead`, `budget`, `strategy`, `rules`, `hooks` | none |
- * | `persist` | none: nothing is recorded |
- *
- * @example
- * ```ts
- * import { Recovery, Strategy } from "effect-recovery"
- * import { Effect } from "effect"
- *
- * const program = Effect.gen(function* () {
- *   const resilient = yield* Recovery.recoverable({
- *     name: "rates",
- *     timeout: "2 seconds",
- *     strategy: Strategy.skip(1)
- *   })
- *   // Effect<number>: whatever happens, there is a rate.
- *   return yield* resilient.try(async (_signal) => 1.08)
- * })
- * Effect.runPromise(program).then(console.log) // 1.08
- * ```
- *
- * @since 0.1.0
- * @category constructors
- */
-export const recoverable = <const O extends RecoverableOptions>(
-  options: O & NoOtherOptions<O>
-): Effect.Effect<Recoverable<O>> =>
-  // What is refused is not there.
-  recoverable_.make<O>(options)
-
-const patient = RetryPolicy.exponential({ maxRetries: 5, initialDelay: "2 seconds", maxDelay: "5 minutes" })
-
-const opensAfter = (failures: number, resetAfter: Duration.DurationInput) => ({
-  trip: CircuitBreaker.consecutive({ failures }),
-  resetAfter
-})
-
-/**
- * Options for work that is long, to spread into those of {@link recoverable}.
- *
- * | preset | each attempt | retries | breaker |
- * |---|---|---|---|
- * | `integration` | no limit | 5, after 2, 4, 8, 16 and 32 s | 5 failures, 10 minutes |
- * | `import` | 30 minutes | as in force | 3 failures, 10 minutes |
- * | `install` | 1 hour | 5, after 2, 4, 8, 16 and 32 s | 5 failures, 15 minutes |
- * | `long` | 2 hours | as in force | 3 failures, 20 minutes |
- *
- * @example
- * ```ts
- * import { Recovery } from "effect-recovery"
- * import { Effect } from "effect"
- *
- * const program = Effect.gen(function* () {
- *   const install = yield* Recovery.recoverable({ name: "install", ...Recovery.presets.install })
- *   return yield* install(Effect.succeed("installed"))
- * })
- * Effect.runPromise(program).then(console.log) // installed
- * ```
- *
- * @since 0.1.0
- * @category presets
- */
-export const presets = {
-  integration: { retry: patient, breaker: opensAfter(5, "10 minutes") },
-  import: { timeout: "30 minutes", breaker: opensAfter(3, "10 minutes") },
-  install: { timeout: "1 hour", retry: patient, breaker: opensAfter(5, "15 minutes") },
-  long: { timeout: "2 hours", breaker: opensAfter(3, "20 minutes") }
-} as const satisfies Readonly<Record<string, Omit<RecoverableOptions, "name">>>
-
-/**
  * Answers failures as the `RecoveryPolicy` in force says for this name, for
  * the category of the failure, or for the rest.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const auto: (
+export const auto = (
   name: string,
   options?: AutoOptions
-) => <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R> = named_.auto
+): (<A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>) => {
+  const strategy = byPolicy(name, lastOfAll)
+  const settings = settingsOf(name, options)
+  return (self) => run(self, strategy, settings)
+}
 
 /**
  * @since 0.1.0
@@ -517,11 +319,133 @@ export interface AutoOptions extends Limits {
  * @since 0.1.0
  * @category constructors
  */
-export const named: <Args extends ReadonlyArray<unknown>, A, E, R>(
+export const named = <Args extends ReadonlyArray<unknown>, A, E, R>(
   name: string,
   effect: (...args: Args) => Effect.Effect<A, E, R>,
   options?: AutoOptions
-) => Named<Args, A, E, R> = named_.named
+): Named<Args, A, E, R> => {
+  // Two effects of one name have types of their own, and so must have alternates of their own.
+  const alternates = Context.GenericTag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>(
+    `effect-recovery/Recovery/Alternates/${name}/${count++}`
+  )
+  const settings = settingsOf(name, options)
+  const call = (...args: Args) =>
+    run(
+      Effect.suspend(() => effect(...args)),
+      withAlternates(name, alternates, args),
+      settings
+    )
+  return Object.defineProperty(Object.assign(call, { alternates }), "name", { value: name })
+}
+
+let count = 0
+
+const byDefault = RetryPolicy.byCategory()
+const lastOfAll = retryTransient({ policy: byDefault, refused: "abort" })
+const beforeAlternates = retryTransient({ policy: byDefault, refused: "exhausted" })
+
+/** The strategy of the policy in force; each entry of the policy has its own memory. */
+const byPolicy = (name: string, otherwise: RecoveryPolicy.AnyStrategy): RecoveryPolicy.AnyStrategy =>
+  Strategy.fromOpen(`auto(${name})`, () => {
+    const drivers = new Map<string, ReturnType<RecoveryPolicy.AnyStrategy["open"]>>()
+    return (failure) =>
+      Effect.flatMap(RecoveryPolicy.Current, (policy) => {
+        const [key, strategy] = entryOf(policy, name, failure.fault.category) ?? ["otherwise", otherwise]
+        const driver = drivers.get(key) ?? strategy.open()
+        drivers.set(key, driver)
+        return driver(failure)
+      })
+  })
+
+const entryOf = (
+  { categories = {}, names = {}, otherwise }: RecoveryPolicy.RecoveryPolicy,
+  name: string,
+  category: string
+): readonly [key: string, strategy: RecoveryPolicy.AnyStrategy] | undefined => {
+  const byName = own(names, name)
+  if (byName !== undefined) return ["name", byName]
+  const byCategory = own(categories, category)
+  if (byCategory !== undefined) return [`category ${category}`, byCategory]
+  return otherwise === undefined ? undefined : ["otherwise", otherwise]
+}
+
+const own = <A>(table: { readonly [key: string]: A | undefined }, key: string): A | undefined =>
+  Object.hasOwn(table, key) ? table[key] : undefined
+
+/** What does not change from call to call. */
+const settingsOf = (name: string, options: AutoOptions | undefined) => ({
+  source: { recovery: name },
+  name,
+  limits: checkLimits(options),
+  hooks: options?.hooks
+})
+
+const run = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  strategy: Strategy.For<never>,
+  settings: ReturnType<typeof settingsOf>
+): Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R> => {
+  const recovered = recover_(self, planForAll(strategy), settings)
+  const earned = Effect.flatMap(RecoveryPolicy.Current, (policy) =>
+    creditBudgets(RecoveryPolicy.budgetsOf(policy, settings.name), recovered)
+  )
+  // The strategies give values of A if any, and fail with the error itself or exhausted.
+  return traced(`Recovery.${settings.name}`, () => ({}), earned) as Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
+}
+
+/** Which alternates there are is looked up at the first failure. */
+const withAlternates = <Args extends ReadonlyArray<unknown>, A, E>(
+  name: string,
+  tag: Context.Tag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>,
+  args: Args
+): Strategy.Strategy<E, A, E | Strategy.Original | Strategy.Exhausted> =>
+  Strategy.fromOpen(`auto(${name})`, () =>
+    Strategy.openLate(
+      Effect.contextWith((context: Context.Context<never>) => {
+        const found = Context.getOption(context, tag)
+        const alternates = found._tag === "Some" ? found.value : []
+        if (alternates.length === 0) return byPolicy(name, lastOfAll).open()
+        const others = alternates.map((alternate) => Strategy.alternate((_: E) => alternate(...args)))
+        // The alternates give values of A and fail with E, as their type says.
+        return Strategy.sequence(byPolicy(name, beforeAlternates), ...others).open() as Driver<A, E>
+      })
+    )
+  )
+
+type Driver<A, E> = Strategy.Driver<E, A, E | Strategy.Original | Strategy.Exhausted, never>
+
+/**
+ * An effect with a name: how its failures are answered is up to the
+ * `RecoveryPolicy` it runs with, and layers may register other ways to its
+ * result.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Named<Args extends ReadonlyArray<unknown>, A, E, R> {
+  (...args: Args): Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
+  readonly name: string
+  /** Where its alternates are looked up. */
+  readonly alternates: Context.Tag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>
+}
+
+/**
+ * Another way to the result of a named effect: a function of the same form.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Alternate<Args extends ReadonlyArray<unknown>, A, E, R = never> = (...args: Args) => Effect.Effect<A, E, R>
+
+/**
+ * The alternates of one named effect, in an environment.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Alternates {
+  readonly _: "effect-recovery/Recovery/Alternates"
+}
 
 /**
  * What happens in recoveries and runs, from now on; see `Events.stream`.
@@ -556,7 +480,7 @@ export const events: Stream.Stream<Events.Event> = Events.stream
  */
 export const retry = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.catchAll(self, (error) =>
-    Effect.flatMap(RetryPolicy.Current, (policy) => lazyRetry<A, E, R, never>(self, policy)(error))
+    Effect.flatMap(RetryPolicy.Current, (policy) => RetryPolicy.retryAfterFailure<A, E, R, never>(self, policy)(error))
   )
 
 /**

@@ -396,3 +396,22 @@ export class PolicyInvalid extends Data.TaggedError("PolicyInvalid")<{
     return `The option "${this.option}" is ${String(this.value)}; give ${this.expected}.`
   }
 }
+
+/** Only V8 has `stackTraceLimit`. */
+const errors: typeof Error & { stackTraceLimit?: number | undefined } = Error
+
+/**
+ * Makes an error without a stack trace. A breaker or bulkhead may refuse
+ * thousands of calls per second, and the trace would only show the refusal.
+ *
+ * @internal
+ */
+export const withoutStack = <E extends Error>(make: () => E): E => {
+  const limit = errors.stackTraceLimit
+  errors.stackTraceLimit = 0
+  try {
+    return make()
+  } finally {
+    errors.stackTraceLimit = limit
+  }
+}

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Tracer from "effect/Tracer"
 import type * as Fault from "./Fault.js"
-import type { Alternate, Named } from "./internal/engine/named.js"
+import type { Alternate, Named } from "./Recovery.js"
 import type { RetryBudget } from "./RetryBudget.js"
 import type * as Strategy from "./Strategy.js"
 

@@ -9,10 +9,10 @@
  *
  * @since 0.1.0
  */
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { budgetMetrics } from "./internal/kernel/metrics.js"
 import { number, whole } from "./internal/kernel/options.js"
-import { Tokens } from "./internal/retry/tokenBucket.js"
 import { PolicyInvalid } from "./RecoveryError.js"
 
 /**
@@ -35,7 +35,7 @@ export interface RetryBudget {
   readonly name: string
   readonly snapshot: Effect.Effect<Snapshot>
   /** @internal */
-  readonly tokens: Tokens
+  readonly tokens: TokenBucket
 }
 
 /**
@@ -90,12 +90,75 @@ export interface Options {
 export const make = ({ capacity = 10, name, perSecond = 1, ratio = 0.2 }: Options): Effect.Effect<RetryBudget> =>
   Effect.map(Effect.clock, (clock) => {
     if (!(ratio >= 0 && ratio <= 1)) throw new PolicyInvalid({ option: "ratio", value: ratio, expected: "0 to 1" })
-    const tokens = new Tokens({
+    const tokens = new TokenBucket({
       clock,
       capacity: whole("capacity", capacity, 1),
       ratio,
       perMilli: number("perSecond", perSecond, 0) / 1_000,
-      meters: budgetMetrics(name)
+      metrics: budgetMetrics(name)
     })
     return { [TypeId]: TypeId, name, tokens, snapshot: Effect.sync(() => tokens.snapshot()) }
   })
+
+interface Settings {
+  readonly clock: Clock.Clock
+  readonly capacity: number
+  /** Tokens that each first attempt earns. */
+  readonly ratio: number
+  readonly perMilli: number
+  readonly metrics: ReturnType<typeof budgetMetrics>
+}
+
+/** Has no timer: adds the tokens earned by time when it is read. */
+class TokenBucket {
+  private tokens: number
+  private filledAt: number
+  private spent = 0
+  private refused = 0
+
+  private readonly settings: Settings
+
+  constructor(settings: Settings) {
+    this.settings = settings
+    this.tokens = settings.capacity
+    this.filledAt = settings.clock.unsafeCurrentTimeMillis()
+  }
+
+  /** Credits the first attempt when it starts. */
+  credit<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.suspend(() => {
+      this.add(this.settings.ratio)
+      return self
+    })
+  }
+
+  /** Whether a retry may start. */
+  debit(): boolean {
+    this.fill()
+    // Ten times 0.1 is slightly below 1 in floating point.
+    if (this.tokens < 1 - 1e-9) {
+      this.refused++
+      this.settings.metrics.refused()
+      return false
+    }
+    this.tokens = Math.max(0, this.tokens - 1)
+    this.spent++
+    return true
+  }
+
+  private fill(): void {
+    const now = this.settings.clock.unsafeCurrentTimeMillis()
+    // A clock that was set back removes no tokens.
+    this.add(Math.max(0, now - this.filledAt) * this.settings.perMilli)
+    this.filledAt = now
+  }
+
+  private add(tokens: number): void {
+    this.tokens = Math.min(this.settings.capacity, this.tokens + tokens)
+  }
+
+  snapshot(): Snapshot {
+    this.fill()
+    return { tokens: this.tokens, spent: this.spent, refused: this.refused }
+  }
+}

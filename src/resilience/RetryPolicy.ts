@@ -16,15 +16,12 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import type * as Schedule from "effect/Schedule"
+import * as Schedule from "effect/Schedule"
 import type { NoInfer } from "effect/Types"
 import type * as Fault from "./Fault.js"
 import { millis, number } from "./internal/kernel/options.js"
-import * as byCategory_ from "./internal/retry/byCategory.js"
-import * as curve from "./internal/retry/curve.js"
-import { lazyRetry } from "./internal/retry/lazyRetry.js"
-import * as policy_ from "./internal/retry/policy.js"
 import * as policyConfig from "./internal/retry/policyConfig.js"
+import * as schedule from "./internal/retry/schedule.js"
 import type { RetryBudget } from "./RetryBudget.js"
 
 /**
@@ -133,8 +130,8 @@ export const exponential = (
   }
 ): RetryPolicy => {
   const factor = number("factor", options?.factor ?? 2, 1)
-  const base = policy_.base(options)
-  return policy_.make({ ...base, curve: "exponential", factor }, curve.exponential(base.initialDelay, factor))
+  const base = schedule.base(options)
+  return schedule.make({ ...base, curve: "exponential", factor }, schedule.exponentialCurve(base.initialDelay, factor))
 }
 
 /**
@@ -152,8 +149,8 @@ export const linear = (
   }
 ): RetryPolicy => {
   const increment = millis("increment", options?.increment ?? 1_000)
-  const base = policy_.base(options)
-  return policy_.make({ ...base, curve: "linear", increment }, curve.linear(base.initialDelay, increment))
+  const base = schedule.base(options)
+  return schedule.make({ ...base, curve: "linear", increment }, schedule.linearCurve(base.initialDelay, increment))
 }
 
 /**
@@ -163,8 +160,8 @@ export const linear = (
  * @category constructors
  */
 export const fixed = (options?: Options & { readonly delay?: Duration.DurationInput | undefined }): RetryPolicy => {
-  const base = policy_.base({ ...options, initialDelay: options?.delay }, "delay")
-  return policy_.make({ ...base, curve: "fixed" }, curve.fixed(base.initialDelay))
+  const base = schedule.base({ ...options, initialDelay: options?.delay }, "delay")
+  return schedule.make({ ...base, curve: "fixed" }, schedule.fixedCurve(base.initialDelay))
 }
 
 /**
@@ -179,8 +176,8 @@ export const fibonacci = (
     readonly initialDelay?: Duration.DurationInput | undefined
   }
 ): RetryPolicy => {
-  const base = policy_.base(options)
-  return policy_.make({ ...base, curve: "fibonacci" }, curve.fibonacci(base.initialDelay))
+  const base = schedule.base(options)
+  return schedule.make({ ...base, curve: "fibonacci" }, schedule.fibonacciCurve(base.initialDelay))
 }
 
 /**
@@ -200,8 +197,8 @@ export const fibonacci = (
  * @category constructors
  */
 export const custom = (delay: (retry: number) => Duration.DurationInput, options?: Options): RetryPolicy => {
-  const base = policy_.base({ ...options, initialDelay: 0 })
-  return policy_.make({ ...base, curve: "custom" }, curve.custom(delay))
+  const base = schedule.base({ ...options, initialDelay: 0 })
+  return schedule.make({ ...base, curve: "custom" }, schedule.customCurve(delay))
 }
 
 /**
@@ -210,7 +207,7 @@ export const custom = (delay: (retry: number) => Duration.DurationInput, options
  * @since 0.1.0
  * @category constructors
  */
-export const none: RetryPolicy = policy_.none
+export const none: RetryPolicy = schedule.none
 
 /**
  * Chooses the policy by the category of each failure. Categories left out
@@ -246,7 +243,7 @@ export const none: RetryPolicy = policy_.none
  * @category constructors
  */
 export const byCategory = (table?: { readonly [category in Fault.Category]?: RetryPolicy }): RetryPolicy =>
-  byCategory_.make(defaultTable, table ?? {})
+  schedule.byCategory(defaultTable, table ?? {})
 
 const defaultTable: Readonly<Record<string, RetryPolicy>> = {
   network: exponential({ maxRetries: 4, initialDelay: "2 seconds", maxDelay: "30 seconds" }),
@@ -299,10 +296,30 @@ export const retry: {
   (args) => Effect.isEffect(args[0]),
   <A, E, R, R1>(self: Effect.Effect<A, E, R>, policy: Schedule.Schedule<unknown, E, R1>, options?: RetryOptions) => {
     const budget = options?.budget
-    const retried = Effect.catchAll(self, lazyRetry(self, policy, budget?.tokens))
+    const retried = Effect.catchAll(self, retryAfterFailure(self, policy, budget))
     return budget === undefined ? retried : budget.tokens.credit(retried)
   }
 )
+
+/**
+ * Continues as `Effect.retry` does, after the first failure. `driver.next`
+ * sleeps for the delay.
+ *
+ * @internal
+ */
+export const retryAfterFailure =
+  <A, E, R, R1>(self: Effect.Effect<A, E, R>, policy: Schedule.Schedule<unknown, E, R1>, budget?: RetryBudget) =>
+  (first: E): Effect.Effect<A, E, R | R1> =>
+    Effect.flatMap(Schedule.driver(policy), (driver) => {
+      const known = Effect.provideServiceEffect(self, Schedule.CurrentIterationMetadata, driver.iterationMeta)
+      const again = (error: E): Effect.Effect<A, E, R | R1> =>
+        Effect.matchEffect(driver.next(error), {
+          onFailure: () => Effect.fail(error),
+          // Debited when the retry starts: a retry that is interrupted during its delay costs no token.
+          onSuccess: () => (budget?.tokens.debit() === false ? Effect.fail(error) : Effect.catchAll(known, again))
+        })
+      return again(first)
+    })
 
 /**
  * @since 0.1.0
@@ -470,4 +487,4 @@ export const detailed: RetryPolicy = byCategory({
  * @category inspection
  */
 export const preview = (policy: RetryPolicy, count: number): Effect.Effect<ReadonlyArray<Duration.Duration>> =>
-  policy_.preview(policy, count)
+  schedule.preview(policy, count)

@@ -4,14 +4,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as PubSub from "effect/PubSub"
-import type { Change, ChangeReason, Snapshot, State, TripState } from "../../CircuitBreaker.js"
+import type { Change, ChangeReason, Snapshot, State } from "../../CircuitBreaker.js"
 import * as Events from "../../Events.js"
-import type * as Fault from "../../Fault.js"
-import { CircuitOpen } from "../../RecoveryError.js"
+import * as Fault from "../../Fault.js"
+import { BulkheadFull, CircuitOpen, withoutStack } from "../../RecoveryError.js"
+import type { TripState } from "../../TripCondition.js"
 import type { breakerMetrics } from "../kernel/metrics.js"
 import type { OpenTime } from "./openTime.js"
-import { after, classify, isInterruption, isRefusal, type Rules } from "./verdict.js"
-import { withoutStack } from "./withoutStack.js"
 
 export interface Settings {
   readonly name: string
@@ -25,7 +24,7 @@ export interface Settings {
   readonly probes: number
   readonly observes: boolean
   readonly counts: (fault: Fault.Fault) => boolean
-  readonly meters: ReturnType<typeof breakerMetrics>
+  readonly metrics: ReturnType<typeof breakerMetrics>
   readonly hub: PubSub.PubSub<Change>
 }
 
@@ -80,7 +79,7 @@ export class Breaker {
     return Effect.matchCauseEffect(self, {
       onFailure: (cause) => this.failed(cause, rules, epoch, startedAt),
       onSuccess: (value) => {
-        this.settings.meters.success()
+        this.settings.metrics.success()
         if (!this.trips("success", epoch, startedAt)) return Effect.succeed(value)
         // Opened where nothing can interrupt, or not at all: then the next call finds the condition met.
         const opened = Effect.suspend(() => (epoch === this.epoch ? this.opened("tripped") : unchanged))
@@ -93,7 +92,7 @@ export class Breaker {
     if (isInterruption(cause) || isRefusal(cause)) return Effect.failCause(cause)
     const judged = Effect.flatMap(classify(cause, rules), (fault) => {
       if (!this.settings.counts(fault)) return unchanged
-      this.settings.meters.failure()
+      this.settings.metrics.failure()
       return this.trips("failure", epoch, startedAt) ? this.opened("tripped", fault) : unchanged
     })
     return after(Effect.flatMap(Effect.uninterruptible(judged), tell), cause)
@@ -113,7 +112,7 @@ export class Breaker {
   }
 
   private move(to: State, reason: ChangeReason, fault?: Fault.Fault): Change {
-    const { hub, meters, name } = this.settings
+    const { hub, metrics, name } = this.settings
     const change: Change = {
       breaker: name,
       key: this.settings.key,
@@ -128,7 +127,7 @@ export class Breaker {
     this.probing = 0
     this.recovered = 0
     this.refusal = undefined
-    meters.changed(to)
+    metrics.changed(to)
     hub.unsafeOffer(change)
     return change
   }
@@ -187,7 +186,7 @@ export class Breaker {
         )
       },
       onSuccess: (value) => {
-        this.settings.meters.success()
+        this.settings.metrics.success()
         const judged = Effect.suspend(() => this.probeAnswered(epoch, this.now() - startedAt))
         const told = Effect.flatMap(
           Effect.onError(judged, () => this.giveBack(epoch)),
@@ -210,7 +209,7 @@ export class Breaker {
     if (isInterruption(cause) || isRefusal(cause)) return this.giveBack(epoch)
     return Effect.flatMap(classify(cause, rules), (fault) => {
       if (this.settings.counts(fault)) {
-        this.settings.meters.failure()
+        this.settings.metrics.failure()
         return epoch === this.epoch ? this.opened("a probe failed", fault) : unchanged
       }
       // The system answered, if only with a refusal: it is there again. Of a bug nobody knows where it happened.
@@ -247,12 +246,12 @@ export class Breaker {
   /** An observing breaker only counts whom it would have refused. */
   private turnAway<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CircuitOpen, R> {
     if (!this.settings.observes) return this.refuse()
-    this.settings.meters.refused()
+    this.settings.metrics.refused()
     return self
   }
 
   private refuse(): Effect.Effect<never, CircuitOpen> {
-    this.settings.meters.refused()
+    this.settings.metrics.refused()
     const millis = this.waitMillis()
     if (this.refusal === undefined || millis !== this.refusedFor) {
       this.refusedFor = millis
@@ -293,13 +292,13 @@ export class Breaker {
 
   /** A half-open breaker comes back open and due: its probes have died with their process. */
   restore({ memory, openings, retryAt, state }: Snapshot): Effect.Effect<void> {
-    const { meters, openTime, trip } = this.settings
+    const { metrics, openTime, trip } = this.settings
     const now = this.now()
     trip.load(memory)
     this.openings = Number.isInteger(openings) && openings >= 0 ? openings : 0
     this.state = state === "half-open" ? "open" : state
     this.retryAt = state === "open" && retryAt !== undefined && Number.isFinite(retryAt) ? retryAt : now
-    meters.state(this.state)
+    metrics.state(this.state)
     // Each opening that is remembered takes the schedule one step further, but for the present one.
     const steps = Math.max(0, Math.min(this.openings, maxRestoredOpenings) - 1)
     const catchUp = Effect.forEach(Array.from({ length: steps }), () => openTime.advance, { discard: true })
@@ -323,3 +322,25 @@ const unchanged: Effect.Effect<Change | undefined> = Effect.succeed(undefined)
 
 const tell = (change: Change | undefined): Effect.Effect<void> =>
   change === undefined ? Effect.void : Events.emit({ _tag: "BreakerChanged", source: {}, change })
+
+/** Asked before the rules in force. */
+type Rules = ReadonlyArray<Fault.Rule> | undefined
+
+const classify = (cause: Cause.Cause<unknown>, rules: Rules): Effect.Effect<Fault.Fault> =>
+  Effect.map(Fault.classifier(rules), (classify) => classify(cause))
+
+/** The failure of the call is not lost to a bug in what judges it. */
+const after = <E>(judged: Effect.Effect<void>, cause: Cause.Cause<E>): Effect.Effect<never, E> =>
+  Effect.matchCauseEffect(judged, {
+    onFailure: (bug) => Effect.failCause(Cause.sequential(cause, bug)),
+    onSuccess: () => Effect.failCause(cause)
+  })
+
+/** Also one whose finalizers died: whoever was interrupted has no answer to count. */
+const isInterruption = (cause: Cause.Cause<unknown>): boolean => Cause.isInterrupted(cause) && !Cause.isFailure(cause)
+
+/** The call was never made. */
+const isRefusal = (cause: Cause.Cause<unknown>): boolean => {
+  const error = Cause.failureOption(cause)
+  return error._tag === "Some" && (error.value instanceof CircuitOpen || error.value instanceof BulkheadFull)
+}

@@ -3,7 +3,7 @@ import type * as ConfigError from "effect/ConfigError"
 import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type { Jitter, RetryPolicy } from "../../RetryPolicy.js"
-import { built, duration, invalid, number, optional, refusal } from "../settings.js"
+import { built, duration, invalid, number, optional, refusal } from "../config.js"
 
 /** What stands in the configuration; what does not is undefined. */
 export interface Settings {

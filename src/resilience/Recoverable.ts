@@ -1,3 +1,9 @@
+/**
+ * `recoverable` protects a call with retries, a timeout per attempt, a circuit
+ * breaker, a bulkhead and a strategy. `Recovery` exports all of it.
+ *
+ * @since 0.1.0
+ */
 import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -5,20 +11,28 @@ import type * as Either from "effect/Either"
 import type * as Exit from "effect/Exit"
 import type * as Option_ from "effect/Option"
 import type * as Schedule from "effect/Schedule"
-import * as Bulkhead from "../../Bulkhead.js"
-import * as CircuitBreaker from "../../CircuitBreaker.js"
-import type * as Fault from "../../Fault.js"
-import type { AttemptTimeout, BulkheadFull, CircuitOpen } from "../../RecoveryError.js"
-import * as RetryBudget from "../../RetryBudget.js"
-import * as Strategy from "../../Strategy.js"
-import { messageOf } from "../fault/subject.js"
-import { attemptTimeout } from "../kernel/attemptTimeout.js"
-import { checkLimits, checkTimeout } from "../kernel/options.js"
-import { type Hooks, type Limits, planForAll, recover } from "../kernel/recovery.js"
-import type { Asker, Rewinder } from "../kernel/runServices.js"
-import { traced } from "../kernel/tracing.js"
-import { attempts } from "../retry/attempts.js"
-import type { Operation, Persist, Recorded } from "./persist.js"
+import type * as Types from "effect/Types"
+import * as Bulkhead from "./Bulkhead.js"
+import * as CircuitBreaker from "./CircuitBreaker.js"
+import type * as Fault from "./Fault.js"
+import { messageOf } from "./internal/fault/subject.js"
+import { attemptTimeout } from "./internal/kernel/attemptTimeout.js"
+import { checkLimits, checkTimeout } from "./internal/kernel/options.js"
+import {
+  type Hooks,
+  type Limits,
+  type Plan,
+  planForAll,
+  type RecoverOptions,
+  recover
+} from "./internal/kernel/recovery.js"
+import type { Asker, Rewinder } from "./internal/kernel/runServices.js"
+import { traced } from "./internal/kernel/tracing.js"
+import { retryTransient } from "./internal/retry/retryTransient.js"
+import type { AttemptTimeout, BulkheadFull, CircuitOpen } from "./RecoveryError.js"
+import * as RetryBudget from "./RetryBudget.js"
+import * as RetryPolicy from "./RetryPolicy.js"
+import * as Strategy from "./Strategy.js"
 
 /**
  * What one call needs to survive.
@@ -180,9 +194,128 @@ export type RecoverableRequirements<O> =
     >
   | RecordRequirements<Given<O, "persist">>
 
+/**
+ * Which operation a recorded call belongs to.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Operation {
+  /** Names the operation for good: what identifies the job, such as the number of an order. */
+  readonly id: string
+  /** Recorded when it starts, to find it by. */
+  readonly labels?: Readonly<Record<string, string>> | undefined
+}
+
+/**
+ * One call of a recoverable that is recorded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Recorded extends Operation {
+  readonly name: string
+  readonly plan: Plan
+  readonly options: RecoverOptions
+  readonly attempt: Effect.Effect<unknown, unknown, unknown>
+}
+
+/**
+ * Records the results of calls. `Operation.persist` makes one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Persist<in A, in E, out E2, out R> {
+  readonly record: (call: Recorded) => Effect.Effect<unknown, unknown, unknown>
+  /** @internal */
+  readonly _types?: {
+    readonly _A: Types.Contravariant<A>
+    readonly _E: Types.Contravariant<E>
+    readonly _E2: Types.Covariant<E2>
+    readonly _R: Types.Covariant<R>
+  }
+}
+
+/**
+ * One call for the common case: retries of what may go away by itself, a
+ * timeout for each attempt, a breaker of its own that is asked before each
+ * attempt, and what to do when all of that was not enough.
+ *
+ * | option | default |
+ * |---|---|
+ * | `retry` | 3 retries after 1, 2 and 4 seconds, at most 60 |
+ * | `timeout` | none |
+ * | `breaker` | 5 failures in a row open it for 300 seconds |
+ * | `bulkhead`, `budget`, `strategy`, `rules`, `hooks` | none |
+ * | `persist` | none: nothing is recorded |
+ *
+ * @example
+ * ```ts
+ * import { Recovery, Strategy } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const resilient = yield* Recovery.recoverable({
+ *     name: "rates",
+ *     timeout: "2 seconds",
+ *     strategy: Strategy.skip(1)
+ *   })
+ *   // Effect<number>: whatever happens, there is a rate.
+ *   return yield* resilient.try(async (_signal) => 1.08)
+ * })
+ * Effect.runPromise(program).then(console.log) // 1.08
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const recoverable = <const O extends RecoverableOptions>(
+  options: O & NoOtherOptions<O>
+): Effect.Effect<Recoverable<O>> => makeUntyped<O>(options)
+
+const patient = RetryPolicy.exponential({ maxRetries: 5, initialDelay: "2 seconds", maxDelay: "5 minutes" })
+
+const opensAfter = (failures: number, resetAfter: Duration.DurationInput) => ({
+  trip: CircuitBreaker.consecutive({ failures }),
+  resetAfter
+})
+
+/**
+ * Options for work that is long, to spread into those of {@link recoverable}.
+ *
+ * | preset | each attempt | retries | breaker |
+ * |---|---|---|---|
+ * | `integration` | no limit | 5, after 2, 4, 8, 16 and 32 s | 5 failures, 10 minutes |
+ * | `import` | 30 minutes | as in force | 3 failures, 10 minutes |
+ * | `install` | 1 hour | 5, after 2, 4, 8, 16 and 32 s | 5 failures, 15 minutes |
+ * | `long` | 2 hours | as in force | 3 failures, 20 minutes |
+ *
+ * @example
+ * ```ts
+ * import { Recovery } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const install = yield* Recovery.recoverable({ name: "install", ...Recovery.presets.install })
+ *   return yield* install(Effect.succeed("installed"))
+ * })
+ * Effect.runPromise(program).then(console.log) // installed
+ * ```
+ *
+ * @since 0.1.0
+ * @category presets
+ */
+export const presets = {
+  integration: { retry: patient, breaker: opensAfter(5, "10 minutes") },
+  import: { timeout: "30 minutes", breaker: opensAfter(3, "10 minutes") },
+  install: { timeout: "1 hour", retry: patient, breaker: opensAfter(5, "15 minutes") },
+  long: { timeout: "2 hours", breaker: opensAfter(3, "20 minutes") }
+} as const satisfies Readonly<Record<string, Omit<RecoverableOptions, "name">>>
+
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
-export const make = <const O extends RecoverableOptions>(options: O): Effect.Effect<Recoverable<O>> =>
+const makeUntyped = <const O extends RecoverableOptions>(options: O): Effect.Effect<Recoverable<O>> =>
   Effect.gen(function* () {
     const breaker = yield* breakerOf(options)
     const bulkhead = yield* bulkheadOf(options)
@@ -242,8 +375,8 @@ const strategyOf = (
   budget: RetryBudget.RetryBudget | undefined
 ): Strategy.For<never> =>
   strategy === undefined
-    ? attempts({ policy: retry, budget, refused: "abort" })
-    : Strategy.sequence(attempts({ policy: retry, budget, refused: "exhausted" }), strategy)
+    ? retryTransient({ policy: retry, budget, refused: "abort" })
+    : Strategy.sequence(retryTransient({ policy: retry, budget, refused: "exhausted" }), strategy)
 
 /** Started in a microtask of its own, so that a function that throws and one whose promise fails are alike. */
 const fromFunction = (work: (signal: AbortSignal) => unknown): Effect.Effect<unknown, Cause.UnknownException> =>

@@ -5,8 +5,8 @@ import type * as Fault from "../../Fault.js"
 import { CircuitOpen } from "../../RecoveryError.js"
 import type { RetryBudget } from "../../RetryBudget.js"
 import * as RetryPolicy from "../../RetryPolicy.js"
-import * as Strategy from "../../Strategy.js"
-import { isUnclassified } from "./byCategory.js"
+import * as Strategy from "../../StrategyModel.js"
+import { isUnclassified } from "./schedule.js"
 
 interface Settings {
   /** The one in force, if there is none. */
@@ -21,7 +21,7 @@ interface Settings {
  * known of. A policy by category knows better and is asked about all of them.
  * An open breaker has said when to come again, so the waiting ends there.
  */
-export const attempts = ({
+export const retryTransient = ({
   budget,
   policy,
   refused

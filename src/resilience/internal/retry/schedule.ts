@@ -10,7 +10,39 @@ import * as Fault from "../../Fault.js"
 import { PolicyInvalid } from "../../RecoveryError.js"
 import type { Description, Jitter, Options, RetryPolicy } from "../../RetryPolicy.js"
 import { millis } from "../kernel/options.js"
-import type { Curve } from "./curve.js"
+import { toMillis } from "../kernel/timer.js"
+
+/** From the number of the retry (0 for the first) to milliseconds, before jitter and clamp. */
+export type Curve = (retry: number) => number
+
+export const exponentialCurve =
+  (initial: number, factor: number): Curve =>
+  (retry) =>
+    initial === 0 ? 0 : initial * factor ** retry
+
+export const linearCurve =
+  (initial: number, increment: number): Curve =>
+  (retry) =>
+    initial + increment * retry
+
+export const fixedCurve =
+  (delay: number): Curve =>
+  () =>
+    delay
+
+export const fibonacciCurve =
+  (unit: number): Curve =>
+  (retry) => {
+    let [a, b] = [1, 1]
+    for (let i = 0; i < retry && Number.isFinite(b); i++) [a, b] = [b, a + b]
+    return unit * a
+  }
+
+/** May throw: what a user's function does is up to the user. */
+export const customCurve =
+  (delay: (retry: number) => Duration.DurationInput): Curve =>
+  (retry) =>
+    toMillis(delay(retry))
 
 const retries = (value: number): number => {
   if (value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= 0)) return value
@@ -73,7 +105,7 @@ export const make = (description: CurveDescription, curve: Curve): RetryPolicy =
 
 type Step<S> = readonly [S, Duration.Duration, ScheduleDecision.ScheduleDecision]
 
-export const stop = <S>(state: S): Step<S> => [state, Duration.zero, ScheduleDecision.done]
+const stop = <S>(state: S): Step<S> => [state, Duration.zero, ScheduleDecision.done]
 
 const finished = <S>(state: S): Effect.Effect<Step<S>> => Effect.succeed(stop(state))
 
@@ -83,10 +115,8 @@ const goOn = (state: State, now: number, delay: number): Step<State> => [
   ScheduleDecision.continueWith(ScheduleInterval.after(now + delay))
 ]
 
-export const describe = (
-  schedule: Schedule.Schedule<Duration.Duration, unknown>,
-  description: Description
-): RetryPolicy => Object.assign(schedule, { description })
+const describe = (schedule: Schedule.Schedule<Duration.Duration, unknown>, description: Description): RetryPolicy =>
+  Object.assign(schedule, { description })
 
 export const none: RetryPolicy = describe(
   Schedule.makeWithState(undefined, () => finished(undefined)),
@@ -156,3 +186,41 @@ export const preview = Effect.fn("RetryPolicy.preview")(function* (policy: Retry
   }
   return delays
 })
+
+/** Where each category's own policy stands; a category not seen yet is absent. */
+type Positions = ReadonlyMap<string, unknown>
+
+type Table = { readonly [category in Fault.Category]?: RetryPolicy }
+
+export const byCategory = (defaults: Readonly<Record<string, RetryPolicy>>, table: Table): RetryPolicy => {
+  const own = new Map(entriesOf(table))
+  const policies = new Map([...entriesOf(defaults), ...own])
+  const policyFor = (fault: Fault.Fault): RetryPolicy => {
+    // A category the user names is retried even if its faults are not transient by default.
+    const may = fault.transient || own.has(fault.category) || isUnclassified(fault)
+    return may ? (policies.get(fault.category) ?? policies.get("unknown") ?? none) : none
+  }
+  const schedule = Schedule.makeWithState<Positions, unknown, Duration.Duration, never>(
+    new Map(),
+    (now, failure, state) =>
+      Effect.flatMap(Fault.classify(failure), (fault) => {
+        const policy = policyFor(fault)
+        const position = state.has(fault.category) ? state.get(fault.category) : policy.initial
+        return Effect.map(policy.step(now, failure, position), ([next, delay, decision]) => [
+          new Map(state).set(fault.category, next),
+          delay,
+          decision
+        ])
+      })
+  )
+  return describe(schedule, { curve: "byCategory", table: descriptions(policies) })
+}
+
+/** Nothing is known of the failure, so nothing speaks against trying. */
+export const isUnclassified = (fault: Fault.Fault): boolean => fault.category === "unknown" && fault.confidence === 0
+
+const entriesOf = (table: Table): ReadonlyArray<readonly [string, RetryPolicy]> =>
+  Object.entries(table).flatMap(([category, policy]) => (policy === undefined ? [] : [[category, policy] as const]))
+
+const descriptions = (policies: ReadonlyMap<string, RetryPolicy>) =>
+  Object.fromEntries([...policies].map(([category, policy]) => [category, policy.description]))

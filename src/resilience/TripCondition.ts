@@ -1,0 +1,366 @@
+/**
+ * Trip conditions decide when a circuit breaker opens.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import { millis, share, whole } from "./internal/kernel/options.js"
+
+/**
+ * What a trip condition counted in its window. For {@link consecutive}, `calls`
+ * and `failures` are both the failures in a row. For {@link anyOf}, each number
+ * is the largest of all its conditions.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Window {
+  readonly calls: number
+  readonly failures: number
+  readonly slow: number
+}
+
+/**
+ * When to open. The constructors are {@link consecutive}, {@link countWindow},
+ * {@link timeWindow}, {@link slowCalls} and {@link anyOf}; your own is an
+ * object of this shape.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Trip {
+  /** What it is, as plain data. */
+  readonly description: TripDescription
+  /** Whether `record` needs the time of the call; a breaker that does not is faster. */
+  readonly timed: boolean
+  /** Opens it for one breaker; what it counts lives there. */
+  readonly open: () => TripState
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type TripDescription = { readonly kind: string } & {
+  readonly [option: string]: number | string | ReadonlyArray<TripDescription>
+}
+
+/**
+ * What an open trip condition knows. Times are epoch milliseconds, lengths
+ * milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TripState {
+  /** Takes the outcome of a call and says whether the breaker opens now. Both numbers are 0 unless the trip is `timed`. */
+  readonly record: (outcome: "success" | "failure", now: number, millis: number) => boolean
+  /** Whether a probe that took so long counts as failed. */
+  readonly isSlow: (millis: number) => boolean
+  readonly window: (now: number) => Window
+  readonly clear: () => void
+  /** What it remembers, for a snapshot, and back; what it cannot read it passes over. */
+  readonly save: (now: number) => ReadonlyArray<number>
+  readonly load: (saved: ReadonlyArray<number>) => void
+}
+
+/**
+ * Opens after failures in a row.
+ *
+ * @since 0.1.0
+ * @category trip conditions
+ */
+export const consecutive = (options?: {
+  /** Defaults to 5. */
+  readonly failures?: number | undefined
+}): Trip => {
+  const failures = whole("failures", options?.failures ?? 5, 1)
+  return {
+    description: { kind: "consecutive", failures },
+    timed: false,
+    open: () => {
+      let inARow = 0
+      return {
+        record: (outcome) => {
+          inARow = outcome === "failure" ? inARow + 1 : 0
+          return inARow >= failures
+        },
+        isSlow: () => false,
+        window: () => ({ calls: inARow, failures: inARow, slow: 0 }),
+        clear: () => {
+          inARow = 0
+        },
+        save: () => [inARow],
+        load: ([saved = 0]) => {
+          if (isCount(saved)) inARow = saved
+        }
+      }
+    }
+  }
+}
+
+/**
+ * Opens when of the last `size` calls a share has failed: when a call fails,
+ * there are at least `minimum` calls, and failures / calls >= failureRate. A
+ * success never opens it.
+ *
+ * @since 0.1.0
+ * @category trip conditions
+ */
+export const countWindow = (options?: {
+  /** Calls that are remembered. Defaults to 100. */
+  readonly size?: number | undefined
+  /** Share of failed calls that opens it, above 0 and at most 1. Defaults to 0.5. */
+  readonly failureRate?: number | undefined
+  /** Calls below which it never opens. Defaults to 10. */
+  readonly minimum?: number | undefined
+}): Trip => {
+  const size = whole("size", options?.size ?? 100, 1, 1_000_000)
+  const minimum = whole("minimum", options?.minimum ?? Math.min(10, size), 1, size)
+  return countWindowOf(size, { rate: share("failureRate", options?.failureRate ?? 0.5), minimum })
+}
+
+/**
+ * Opens when of the calls of the last while a share has failed, in the way of
+ * {@link countWindow}. The window slides in steps of a tenth of its length.
+ *
+ * @since 0.1.0
+ * @category trip conditions
+ */
+export const timeWindow = (options?: {
+  /** Defaults to 60 seconds. */
+  readonly window?: Duration.DurationInput | undefined
+  /** Share of failed calls that opens it, above 0 and at most 1. Defaults to 0.5. */
+  readonly failureRate?: number | undefined
+  /** Calls in the window below which it never opens. Defaults to 10. */
+  readonly minimum?: number | undefined
+}): Trip =>
+  timed({
+    kind: "timeWindow",
+    windowMillis: positive("window", options?.window ?? "60 seconds"),
+    slowMillis: 0,
+    rate: share("failureRate", options?.failureRate ?? 0.5),
+    minimum: whole("minimum", options?.minimum ?? 10, 1)
+  })
+
+/**
+ * Opens when of the calls of the last while a share was slow, of those that
+ * succeeded and those whose failure counts. A call that never ends is never
+ * counted: give it a timeout.
+ *
+ * @since 0.1.0
+ * @category trip conditions
+ */
+export const slowCalls = (options: {
+  /** A call that takes longer is slow. */
+  readonly slowerThan: Duration.DurationInput
+  /** Share of slow calls that opens it, above 0 and at most 1. Defaults to 0.5. */
+  readonly slowRate?: number | undefined
+  /** Defaults to 60 seconds. */
+  readonly window?: Duration.DurationInput | undefined
+  /** Calls in the window below which it never opens. Defaults to 10. */
+  readonly minimum?: number | undefined
+}): Trip =>
+  timed({
+    kind: "slowCalls",
+    windowMillis: positive("window", options.window ?? "60 seconds"),
+    slowMillis: positive("slowerThan", options.slowerThan),
+    rate: share("slowRate", options.slowRate ?? 0.5),
+    minimum: whole("minimum", options.minimum ?? 10, 1)
+  })
+
+/**
+ * Opens when one of several conditions is met.
+ *
+ * @example
+ * ```ts
+ * import { CircuitBreaker } from "effect-recovery"
+ *
+ * const trip = CircuitBreaker.anyOf(
+ *   CircuitBreaker.consecutive({ failures: 10 }),
+ *   CircuitBreaker.slowCalls({ slowerThan: "2 seconds" })
+ * )
+ * console.log(trip.description.kind) // anyOf
+ * ```
+ *
+ * @since 0.1.0
+ * @category trip conditions
+ */
+export const anyOf = (...trips: readonly [Trip, ...ReadonlyArray<Trip>]): Trip => ({
+  description: { kind: "anyOf", trips: trips.map((trip) => trip.description) },
+  timed: trips.some((trip) => trip.timed),
+  open: () => {
+    const states = trips.map((trip): TripState => trip.open())
+    return {
+      record: (outcome, now, millis) =>
+        states.reduce((tripped, state) => state.record(outcome, now, millis) || tripped, false),
+      isSlow: (millis) => states.some((state) => state.isSlow(millis)),
+      window: (now) =>
+        states
+          .map((state) => state.window(now))
+          .reduce((a, b) => ({
+            calls: Math.max(a.calls, b.calls),
+            failures: Math.max(a.failures, b.failures),
+            slow: Math.max(a.slow, b.slow)
+          })),
+      clear: () => {
+        for (const state of states) state.clear()
+      },
+      // Each with its length before it, so that they can be told apart.
+      save: (now) =>
+        states.flatMap((state) => {
+          const saved = state.save(now)
+          return [saved.length, ...saved]
+        }),
+      load: (saved) => {
+        let at = 0
+        for (const state of states) {
+          const length = saved[at] ?? 0
+          state.load(saved.slice(at + 1, at + 1 + length))
+          at += 1 + length
+        }
+      }
+    }
+  }
+})
+
+const positive = (option: string, value: Duration.DurationInput): number => millis(option, value, 1)
+
+interface Rate {
+  /** Share of the calls, 0 to 1. */
+  readonly rate: number
+  /** Calls below which a share says nothing. */
+  readonly minimum: number
+}
+
+const reached = (part: number, calls: number, { minimum, rate }: Rate): boolean =>
+  calls >= minimum && part > 0 && part >= rate * calls
+
+const isCount = (value: number): boolean => Number.isInteger(value) && value >= 0
+
+const countWindowOf = (size: number, rate: Rate): Trip => ({
+  description: { kind: "countWindow", size, failureRate: rate.rate, minimum: rate.minimum },
+  timed: false,
+  open: () => {
+    // A ring: 1 for a failure, 0 for a success.
+    const ring = new Uint8Array(size)
+    let calls = 0
+    let failures = 0
+    let next = 0
+    const clear = () => {
+      calls = failures = next = 0
+    }
+    const push = (failed: number) => {
+      if (calls === size) failures -= ring[next] ?? 0
+      else calls++
+      ring[next] = failed
+      failures += failed
+      next = (next + 1) % size
+    }
+    return {
+      record: (outcome) => {
+        push(outcome === "failure" ? 1 : 0)
+        return outcome === "failure" && reached(failures, calls, rate)
+      },
+      isSlow: () => false,
+      window: () => ({ calls, failures, slow: 0 }),
+      clear,
+      save: () => Array.from({ length: calls }, (_, i) => ring[(next - calls + i + size) % size] ?? 0),
+      load: (saved) => {
+        clear()
+        for (const failed of saved.slice(-size)) push(failed === 1 ? 1 : 0)
+      }
+    }
+  }
+})
+
+/** Parts of a time window: it slides in steps of a tenth, and its memory does not grow with the traffic. */
+const parts = 10
+
+const partsOf = (windowMillis: number) => {
+  const width = windowMillis / parts
+  // Three numbers for each part, calls, failures, slow calls, and the parts' times.
+  const counts = new Float64Array(3 * parts)
+  const starts = new Float64Array(parts).fill(Number.NEGATIVE_INFINITY)
+  const slot = (part: number) => ((part % parts) + parts) % parts
+  const add = (part: number, calls: number, failures: number, slow: number) => {
+    const index = slot(part)
+    const at = 3 * index
+    if (starts[index] !== part) counts.fill(0, at, at + 3)
+    starts[index] = part
+    counts[at] = (counts[at] ?? 0) + calls
+    counts[at + 1] = (counts[at + 1] ?? 0) + failures
+    counts[at + 2] = (counts[at + 2] ?? 0) + slow
+  }
+  const kept = (now: number) => {
+    const newest = Math.floor(now / width)
+    return [...starts.keys()].filter((i) => {
+      const part = starts[i] ?? Number.NaN
+      return part <= newest && part > newest - parts
+    })
+  }
+  const countsAt = (index: number) => [...counts.subarray(3 * index, 3 * index + 3)]
+  return {
+    add: (now: number, failure: boolean, slow: boolean) =>
+      add(Math.floor(now / width), 1, failure ? 1 : 0, slow ? 1 : 0),
+    window: (now: number): Window => {
+      let [calls, failures, slow] = [0, 0, 0]
+      for (const index of kept(now)) {
+        const [someCalls = 0, someFailures = 0, someSlow = 0] = countsAt(index)
+        calls += someCalls
+        failures += someFailures
+        slow += someSlow
+      }
+      return { calls, failures, slow }
+    },
+    clear: () => {
+      starts.fill(Number.NEGATIVE_INFINITY)
+    },
+    save: (now: number) => kept(now).flatMap((index) => [starts[index] ?? 0, ...countsAt(index)]),
+    load: (saved: ReadonlyArray<number>) => {
+      for (let i = 0; i + 3 < saved.length; i += 4) {
+        const [part = 0, calls = 0, failures = 0, slow = 0] = saved.slice(i, i + 4)
+        if (Number.isInteger(part) && [calls, failures, slow].every(isCount)) add(part, calls, failures, slow)
+      }
+    }
+  }
+}
+
+interface TimeWindow extends Rate {
+  readonly kind: "timeWindow" | "slowCalls"
+  readonly windowMillis: number
+  /** Longer calls are slow. */
+  readonly slowMillis: number
+}
+
+const timed = (options: TimeWindow): Trip => ({
+  description: {
+    kind: options.kind,
+    window: options.windowMillis,
+    minimum: options.minimum,
+    ...(options.kind === "slowCalls"
+      ? { slowRate: options.rate, slowerThan: options.slowMillis }
+      : { failureRate: options.rate })
+  },
+  timed: true,
+  open: () => {
+    const calls = partsOf(options.windowMillis)
+    const watchesSlow = options.kind === "slowCalls"
+    const isSlow = (millis: number) => watchesSlow && millis > options.slowMillis
+    return {
+      record: (outcome, now, millis) => {
+        const slow = isSlow(millis)
+        calls.add(now, outcome === "failure", slow)
+        // Only what is watched for can open it; the sums are made when it happens.
+        if (!(watchesSlow ? slow : outcome === "failure")) return false
+        const window = calls.window(now)
+        return reached(watchesSlow ? window.slow : window.failures, window.calls, options)
+      },
+      isSlow,
+      window: calls.window,
+      clear: calls.clear,
+      save: calls.save,
+      load: calls.load
+    }
+  }
+})

@@ -1,4 +1,4 @@
-import * as path from "node:path"
+import * as SqlClient from "@effect/sql/SqlClient"
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -10,8 +10,10 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as MetricState from "effect/MetricState"
 import * as Option from "effect/Option"
-import { Lock } from "effect-recovery"
-import { temporaryFolder } from "../support/files.js"
+import * as TestClock from "effect/TestClock"
+import { Fault, Lock, Storage } from "effect-recovery"
+import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
+import { temporaryFile, temporaryFolder } from "../support/files.js"
 import { kinds } from "../support/locks.js"
 
 const oddIds = [
@@ -36,13 +38,13 @@ const oddIds = [
   '*?"<>|'
 ]
 
-/** In a fiber that knows nothing of ours, as one of another process. */
+/** In an unrelated fiber, as in another process. */
 const elsewhere = <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.flatten(Effect.promise(() => Effect.runPromiseExit(self)))
 
 for (const kind of kinds) {
   describe(kind.name, () => {
-    /** What one process, or several of them, would see. */
+    /** `join` makes the locks as a further process would see them. */
     const inFolder = <A, E>(
       use: (
         join: (lease?: Duration.DurationInput) => Effect.Effect<Lock.Service, unknown, never>,
@@ -59,7 +61,7 @@ for (const kind of kinds) {
         })
       )
 
-    it.live("lets one in at a time, within a process and between two of them", () =>
+    it.live("admits one holder at a time, within a process and between processes", () =>
       inFolder((join) =>
         Effect.gen(function* () {
           const processes = [yield* join(), yield* join()]
@@ -83,7 +85,7 @@ for (const kind of kinds) {
       )
     )
 
-    it.live("serves the fibers of a process in the order in which they came", () =>
+    it.live("serves the fibers of a process in FIFO order", () =>
       inFolder((join) =>
         Effect.gen(function* () {
           const locks = yield* join()
@@ -117,7 +119,7 @@ for (const kind of kinds) {
       )
     )
 
-    it.live("waits as long as it is told, and says who holds it", () =>
+    it.live("times out when the timeout says, and names the holder", () =>
       inFolder((join) =>
         Effect.gen(function* () {
           const holder = yield* join()
@@ -128,8 +130,7 @@ for (const kind of kinds) {
               elsewhere(other.withLock(Effect.void, Lock.task("T-1"), { timeout: "120 millis" }))
             )
             const waited = performance.now() - started
-            assert.isTrue(error._tag === "LockTimeout")
-            if (error._tag !== "LockTimeout") return
+            if (error._tag !== "LockTimeout") return assert.fail(String(error))
             assert.strictEqual(error.lock, "task/T-1")
             assert.isAtLeast(Duration.toMillis(error.waited), 120)
             assert.isBelow(waited, 2_000)
@@ -138,7 +139,8 @@ for (const kind of kinds) {
               ({ metricKey: { name, tags } }) =>
                 name === "effect_recovery_lock_waited_millis" && tags.some(({ value }) => value === "task")
             )?.metricState
-            assert.isTrue(MetricState.isCounterState(counted) && Number(counted.count) >= 120)
+            if (counted === undefined || !MetricState.isCounterState(counted)) throw new Error("the counter is missing")
+            assert.isAtLeast(Number(counted.count), 120)
             assert.strictEqual(error.status.state, "held")
             assert.isString(error.status.owner)
             assert.deepStrictEqual(
@@ -166,7 +168,7 @@ for (const kind of kinds) {
       )
     )
 
-    it.live("whoever is interrupted while it waits for another process leaves nothing behind", () =>
+    it.live("an interrupted wait for another process leaves no lock behind", () =>
       inFolder((join) =>
         Effect.gen(function* () {
           const holder = yield* join()
@@ -178,7 +180,7 @@ for (const kind of kinds) {
               )
               yield* Effect.flip(elsewhere(other.withLock(Effect.void, "x", { timeout: "50 millis" })))
               const exit = yield* Fiber.interrupt(waiting)
-              assert.isTrue(Exit.isInterrupted(exit))
+              assert.isTrue(Exit.isInterrupted(exit), String(exit))
             }),
             "x"
           )
@@ -188,7 +190,7 @@ for (const kind of kinds) {
       )
     )
 
-    it.live("refuses whoever would wait for itself, also in a fiber it has forked, and no one later", () =>
+    it.live("refuses re-entrancy, also in a forked fiber, until the lock is released", () =>
       inFolder((join) =>
         Effect.gen(function* () {
           const locks = yield* join()
@@ -201,8 +203,7 @@ for (const kind of kinds) {
             ]),
             Lock.agent("CC")
           )
-          for (const error of errors)
-            assert.isTrue(error._tag === "LockError" && error.reason === "Reentrant", String(error))
+          for (const error of errors) assert.deepInclude(error, { _tag: "LockError", reason: "Reentrant" })
           assert.strictEqual(
             yield* locks.withLock(locks.withLock(Effect.succeed(1), Lock.agent("CA")), Lock.agent("CC")),
             1
@@ -222,7 +223,7 @@ for (const kind of kinds) {
       )
     )
 
-    it.live("hands out tokens that rise, whoever acquires", () =>
+    it.live("tokens rise with each acquisition, in every process", () =>
       inFolder((join) =>
         Effect.gen(function* () {
           const processes = [yield* join(), yield* join()]
@@ -237,7 +238,7 @@ for (const kind of kinds) {
       )
     )
 
-    it.live("takes any text for an id, and keeps different ones apart", () =>
+    it.live("accepts any text as an id, and keeps different ids apart", () =>
       inFolder((join) =>
         Effect.gen(function* () {
           const locks = yield* join()
@@ -256,7 +257,7 @@ for (const kind of kinds) {
       )
     )
 
-    it.live("tells how locks stand, and removes those nobody uses", () =>
+    it.live("reports the status of locks, and removes unused ones", () =>
       inFolder((join) =>
         Effect.gen(function* () {
           const locks = yield* join()
@@ -283,7 +284,7 @@ for (const kind of kinds) {
       )
     )
 
-    it.live("a lock that is lost interrupts what it protects, and says so", () =>
+    it.live("a lost lock interrupts the effect with LockLost", () =>
       inFolder((join, folder) =>
         Effect.gen(function* () {
           const locks = yield* join("2 seconds")
@@ -296,20 +297,22 @@ for (const kind of kinds) {
             )
           )
           const error = yield* Effect.flip(locks.withLock(protectedWork, Lock.task("T-1")))
-          assert.isTrue(error instanceof Lock.LockLost && error.lock === "task/T-1" && error.token > 0, String(error))
+          if (!(error instanceof Lock.LockLost)) return assert.fail(String(error))
+          assert.strictEqual(error.lock, "task/T-1")
+          assert.isAbove(error.token, 0)
           assert.isTrue(interrupted)
           assert.strictEqual(yield* locks.withLock(Effect.succeed(1), Lock.task("T-1")), 1)
         })
       )
     )
 
-    it.live("a loss that is found only at the end is told too, and can be asked for", () =>
+    it.live("a loss detected only at the end fails with LockLost, and check finds it before", () =>
       inFolder((join, folder) =>
         Effect.gen(function* () {
           const locks = yield* join("1 hour")
           const steal = kind.steal(folder, Lock.task("T-1"))
           const late = yield* Effect.flip(locks.withLock(steal, Lock.task("T-1")))
-          assert.isTrue(late instanceof Lock.LockLost, String(late))
+          assert.instanceOf(late, Lock.LockLost)
           const asked = Effect.flatMap(Lock.Held, ({ check }) =>
             Effect.zip(Effect.exit(check), Effect.zipRight(steal, Effect.exit(check)))
           )
@@ -321,14 +324,14 @@ for (const kind of kinds) {
               Lock.task("T-1")
             )
           )
-          assert.isTrue(Exit.isFailure(exit))
+          assert.strictEqual(exit._tag, "Failure")
           // The work itself may be cut short by the loss its second check has found.
-          assert.isTrue(noted.length === 0 || (noted[0] === true && noted[1] === false))
+          if (noted.length > 0) assert.deepStrictEqual(noted, [true, false])
         })
       )
     )
 
-    it.live("is held by a scope, and given back with it", () =>
+    it.live("acquire holds the lock until the scope closes", () =>
       inFolder((join) =>
         Effect.gen(function* () {
           const locks = yield* join()
@@ -343,19 +346,20 @@ for (const kind of kinds) {
               )
             })
           )
-          assert.isTrue(Option.isSome(yield* elsewhere(Effect.scoped(other.acquireIfAvailable(Lock.task("T-1"))))))
-          assert.isTrue(Option.isSome(yield* elsewhere(Effect.scoped(other.acquireIfAvailable(Lock.task("T-1"))))))
+          assert.strictEqual((yield* elsewhere(Effect.scoped(other.acquireIfAvailable(Lock.task("T-1")))))._tag, "Some")
+          assert.strictEqual((yield* elsewhere(Effect.scoped(other.acquireIfAvailable(Lock.task("T-1")))))._tag, "Some")
         })
       )
     )
 
-    it.live("the failure, the defect and the interruption of the work pass, and the lock is given back", () =>
+    it.live("failures, defects and interruption of the effect pass through and release the lock", () =>
       inFolder((join) =>
         Effect.gen(function* () {
           const locks = yield* join()
           assert.strictEqual(yield* Effect.flip(locks.withLock(Effect.fail("no"), "x")), "no")
-          assert.isTrue(Exit.isFailure(yield* Effect.exit(locks.withLock(Effect.die("bug"), "x"))))
-          assert.isTrue(Exit.isInterrupted(yield* Effect.exit(locks.withLock(Effect.interrupt, "x"))))
+          assert.deepStrictEqual(yield* Effect.exit(locks.withLock(Effect.die("bug"), "x")), Exit.die("bug"))
+          const interrupted = yield* Effect.exit(locks.withLock(Effect.interrupt, "x"))
+          assert.isTrue(Exit.isInterrupted(interrupted), String(interrupted))
           const isIn = yield* Deferred.make<void>()
           const fiber = yield* Effect.fork(
             locks.withLock(Effect.zipRight(Deferred.succeed(isIn, undefined), Effect.never), "x")
@@ -370,40 +374,187 @@ for (const kind of kinds) {
   })
 }
 
-describe("resources", () => {
-  for (const kind of kinds.slice(2)) {
-    it.scopedLive(`${kind.name}: one file has one lock, however its path is written`, () =>
-      Effect.gen(function* () {
-        const fs = yield* Effect.promise(() => import("node:fs"))
-        const folder = yield* temporaryFolder
-        const locks = Context.get(yield* Layer.build(kind.join(folder)), Lock.Lock)
-        fs.mkdirSync(path.join(folder, "real"))
-        fs.writeFileSync(path.join(folder, "real/data"), "")
-        fs.symlinkSync("real", path.join(folder, "alias"))
-        fs.symlinkSync("real/data", path.join(folder, "link"))
-        const ways = ["real/data", "real/../real/./data", "alias/data", "link"].map((way) =>
-          path.join(folder, way).replace("realdata", "real/data")
-        )
-        const refused = yield* locks.withLock(
-          Effect.forEach([...ways, `${folder}/real/../real/data`], (way) =>
-            Effect.flip(locks.withLock(Effect.void, Lock.resource(way)))
-          ),
-          Lock.resource(path.join(folder, "real/data"))
-        )
-        assert.isTrue(refused.every((error) => error._tag === "LockError" && error.reason === "Reentrant"))
-        // What does not exist yet has a lock too, and a file whose name begins with a dot is another one.
-        const other = locks.withLock(
-          locks.withLock(Effect.void, Lock.resource(`${folder}/alias/new`)),
-          Lock.resource(`${folder}/alias/.new`)
-        )
-        yield* other
-        // Nothing is left beside them.
-        assert.deepStrictEqual(fs.readdirSync(path.join(folder, "real")), ["data"])
-        assert.deepStrictEqual(
-          (yield* locks.list).map(({ lock }) => lock),
-          ["resource/../real/.new", "resource/../real/data", "resource/../real/new"]
-        )
-      })
-    )
-  }
+const inMemory = Layer.provide(Lock.layerStorage({ poll: "10 millis" }), Storage.layerMemory)
+
+const build = <E>(layer: Layer.Layer<Lock.Lock, E>) => Effect.map(Layer.build(layer), Context.get(Lock.Lock))
+
+const name = Lock.task("T-1")
+
+describe("Lock, waiting and re-entrancy", () => {
+  it.scopedLive("the timeout also ends a wait in an uninterruptible region", () =>
+    Effect.gen(function* () {
+      const locks = yield* build(inMemory)
+      const isIn = yield* Deferred.make<void>()
+      const holding = Effect.runFork(
+        locks.withLock(Effect.zipRight(Deferred.succeed(isIn, undefined), Effect.never), name)
+      )
+      yield* Deferred.await(isIn)
+      const exit = yield* Effect.exit(
+        Effect.uninterruptible(locks.withLock(Effect.void, name, { timeout: "30 millis" }))
+      )
+      assert.strictEqual(exit._tag, "Failure")
+      yield* Fiber.interrupt(holding)
+      assert.strictEqual(yield* locks.withLock(Effect.succeed(1), name), 1)
+    })
+  )
+
+  it.scopedLive("releases a lock that was acquired in an uninterruptible region", () =>
+    Effect.gen(function* () {
+      const locks = yield* build(inMemory)
+      const once = locks.withLock(Effect.succeed(1), name)
+      assert.strictEqual(yield* Effect.uninterruptible(once), 1)
+      yield* Effect.scoped(Effect.acquireRelease(once, () => Effect.ignore(once)))
+      assert.strictEqual((yield* locks.status(name)).state, "free")
+    })
+  )
+
+  it.scopedLive("joining a fiber adds its locks to those of the joiner", () =>
+    Effect.gen(function* () {
+      const locks = yield* build(inMemory)
+      const gate = yield* Deferred.make<void>()
+      const earlier = yield* Effect.fork(Effect.zipRight(Deferred.await(gate), locks.withLock(Effect.void, "other")))
+      const error = yield* locks.withLock(
+        Effect.gen(function* () {
+          yield* Deferred.succeed(gate, undefined)
+          yield* Fiber.join(earlier)
+          return yield* Effect.flip(locks.withLock(Effect.void, "x", { timeout: "1 second" }))
+        }),
+        "x"
+      )
+      assert.deepInclude(error, { _tag: "LockError", reason: "Reentrant" })
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* Effect.all([locks.acquire("a"), locks.acquire("b")], { concurrency: "unbounded" })
+          for (const again of ["a", "b"]) {
+            const refused = yield* Effect.flip(locks.withLock(Effect.void, again, { timeout: "1 second" }))
+            assert.strictEqual(refused._tag, "LockError")
+          }
+        })
+      )
+    })
+  )
+
+  it.scopedLive("a slash in a kind or an id does not mix up names", () =>
+    Effect.gen(function* () {
+      const locks = yield* build(inMemory)
+      yield* locks.withLock(locks.withLock(Effect.void, { kind: "a/b", id: "c" }), { kind: "a", id: "b/c" })
+    })
+  )
+})
+
+/** A driver whose operations a test replaces. */
+const driver = (grip: Partial<Lock.Grip>, more?: Partial<Lock.Driver>): Lock.Driver => ({
+  keyOf: (lock) => Effect.succeed(Lock.format(lock)),
+  attempt: () =>
+    Effect.succeed({
+      _tag: "Acquired",
+      grip: { token: 1, renew: Effect.succeed(true), release: Effect.succeed(true), ...grip }
+    }),
+  status: (lock) => Effect.succeed({ lock, state: "held", token: 1, owner: "a", since: 0 }),
+  list: Effect.succeed([]),
+  cleanup: () => Effect.succeed(0),
+  heartbeat: "20 millis",
+  patience: "60 millis",
+  poll: "10 millis",
+  ...more
+})
+
+describe("Lock.make, heartbeats", () => {
+  it.effect("a loss is detected after the patience, even if renewal and release hang", () =>
+    Effect.gen(function* () {
+      const locks = Lock.make(driver({ renew: Effect.never, release: Effect.never }))
+      const isIn = yield* Deferred.make<void>()
+      const holding = yield* Effect.fork(
+        locks.withLock(Effect.zipRight(Deferred.succeed(isIn, undefined), Effect.never), name)
+      )
+      yield* Deferred.await(isIn)
+      yield* TestClock.adjust("60 millis")
+      assert.instanceOf(yield* Effect.flip(Fiber.join(holding)), Lock.LockLost)
+    })
+  )
+
+  it.effect("a failing check is not a loss, and a successful check counts as a heartbeat", () =>
+    Effect.gen(function* () {
+      const cannot = Effect.fail(new Lock.LockError({ reason: "Io", lock: "task/T-1" }))
+      const failing = Lock.make(driver({ renew: cannot }))
+      yield* failing.withLock(
+        Effect.flatMap(Lock.Held, ({ check }) => Effect.replicateEffect(check, 5)),
+        name
+      )
+      // Heartbeats fail, and the checks between them do not.
+      let isCheck = false
+      const renew = Effect.suspend(() => (isCheck ? Effect.succeed(true) : cannot))
+      const locks = Lock.make(driver({ renew }))
+      const checked = Effect.flatMap(Lock.Held, ({ check }) =>
+        Effect.suspend(() => {
+          isCheck = true
+          return Effect.ensuring(
+            check,
+            Effect.sync(() => {
+              isCheck = false
+            })
+          )
+        })
+      )
+      const everySo = Effect.replicateEffect(Effect.zipRight(checked, Effect.sleep("30 millis")), 20)
+      const holding = yield* Effect.fork(locks.withLock(everySo, name))
+      yield* Effect.replicateEffect(TestClock.adjust("10 millis"), 60)
+      yield* Fiber.join(holding)
+    })
+  )
+})
+
+describe("Lock.layerStorage", () => {
+  it.scopedLive("two services over one storage have different owners", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      const storage = yield* Layer.build(SqliteStorage.layer({ filename }))
+      const both = Layer.provide(Lock.layerStorage(), Layer.succeedContext(storage))
+      const [one, other] = [yield* build(Layer.fresh(both)), yield* build(Layer.fresh(both))]
+      yield* one.withLock(
+        Effect.gen(function* () {
+          // Whoever is interrupted while it asks gives back nothing but its own.
+          for (let turns = 0; turns < 5; turns++) {
+            const asking = Effect.runFork(other.withLock(Effect.void, name))
+            for (let i = 0; i < turns; i++) yield* Effect.yieldNow()
+            yield* Fiber.interrupt(asking)
+          }
+          yield* (yield* Lock.Held).check
+        }),
+        name
+      )
+    })
+  )
+
+  it.scopedLive("a check inside a transaction of the storage's client is not a loss", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      const client = yield* Layer.build(SqliteClient.layer({ filename }))
+      const { sql } = Context.get(client, SqliteClient.SqliteClient)
+      const storage = Layer.provide(SqliteStorage.layerClient(), Layer.succeedContext(client))
+      const locks = yield* build(Layer.provide(Lock.layerStorage(), storage))
+      yield* locks.withLock(
+        Effect.flatMap(Lock.Held, ({ check }) =>
+          sql.withTransaction(Effect.provideService(check, SqlClient.SqlClient, sql))
+        ),
+        name
+      )
+    })
+  )
+})
+
+describe("LockError", () => {
+  it.live("its message names the lock, the path and the next step; its category follows the reason", () =>
+    Effect.gen(function* () {
+      for (const [reason, category] of [
+        ["Permission", "permission"],
+        ["Full", "resource"],
+        ["Unsupported", "dependency"]
+      ] as const) {
+        const error = new Lock.LockError({ reason, lock: "task/T-1", path: "/locks/T-1.lock" })
+        assert.match(error.message, /task\/T-1.*\/locks\/T-1\.lock.*\. [A-Z].+\.$/)
+        assert.strictEqual((yield* Fault.classify(error)).category, category)
+      }
+    })
+  )
 })

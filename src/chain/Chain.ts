@@ -1,8 +1,8 @@
 /**
- * A chain makes a text, validates it, has it criticised and makes it better,
- * until it is good or the iterations are over: retrieve, generate, validate,
- * criticise. Each part is an effect of yours; each result is recorded, so a
- * chain that was cut short goes on where it was.
+ * A chain generates a text, validates it and criticises it, and generates a
+ * better one, until the text passes or the iterations are used up. Each part is an
+ * effect of yours. Each result is recorded, so a chain that was interrupted
+ * resumes where it stopped.
  *
  * @since 0.1.0
  */
@@ -19,79 +19,52 @@ import type * as Strategy from "../resilience/Strategy.js"
 import * as Storage from "../storage/Storage.js"
 import type { Transaction } from "../transaction/Transaction.js"
 import * as body_ from "./internal/body.js"
-import { bottlenecksOf, historyOf } from "./internal/look.js"
-import { Verdict as VerdictSchema } from "./internal/models.js"
-import { suggest } from "./internal/suggest.js"
+import { bottlenecksOf, historyOf, suggest } from "./internal/inspect.js"
+import type { Verdict } from "./Verdict.js"
+
+/** @since 0.1.0 */
+export { failed, passed, Verdict } from "./Verdict.js"
 
 /**
- * What a validator says.
- *
- * @since 0.1.0
- * @category models
- */
-export const Verdict = VerdictSchema
-/**
- * @since 0.1.0
- * @category models
- */
-export type Verdict = VerdictSchema
-
-/**
- * The text is good.
- *
- * @since 0.1.0
- * @category verdicts
- */
-export const passed: Verdict = { passed: true }
-
-/**
- * The text is not good, and why.
- *
- * @since 0.1.0
- * @category verdicts
- */
-export const failed = (message: string): Verdict => ({ passed: false, message })
-
-/**
- * What the generator, the validators and the critics are told.
+ * The argument of the generator, the validators and the critics.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Context<out Input, out Text> {
   readonly input: Input
-  /** 1 for the first. */
+  /** Starts at 1. */
   readonly iteration: number
-  /** By retriever. */
+  /** Results by retriever. */
   readonly retrieved: Readonly<Record<string, string>>
-  /** The text of the iteration before. */
+  /** The text of the previous iteration. */
   readonly previous: Text | undefined
-  /** What validators found wrong with it, by validator. */
+  /** Messages of the validators that the previous text did not pass, by validator. */
   readonly problems: Readonly<Record<string, string>>
-  /** What critics said about it, by critic. */
+  /** Feedback on the previous text, by critic. */
   readonly feedback: Readonly<Record<string, string>>
 }
 
 /**
- * What a chain comes to.
+ * The result of a chain.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Result<out Text> {
   readonly text: Text
-  /** Whether all validators passed it. */
+  /** Whether the text passed all validators. */
   readonly passed: boolean
   readonly iterations: number
-  /** Of the last text, by validator. */
+  /** Verdicts on the last text, by validator. */
   readonly verdicts: Readonly<Record<string, Verdict>>
-  /** Of the last text that was criticised, by critic. */
+  /** Feedback on the last text that was criticised, by critic. */
   readonly feedback: Readonly<Record<string, string>>
 }
 
 /**
- * What a part of a chain answers with: an effect, or a `Step` where it is to
- * have a recovery, a timeout or a compensation of its own.
+ * A part of a chain returns an effect, or a `Step` if it needs a recovery, a
+ * timeout or a compensation of its own.
  *
  * @since 0.1.0
  * @category models
@@ -111,44 +84,44 @@ export interface Options<
   Validate extends Readonly<Record<string, Part<Verdict>>>,
   Criticize extends Readonly<Record<string, Part<string>>>
 > {
-  /** What it is asked, such as a prompt. */
+  /** The schema of the input, such as a prompt. */
   readonly input: Input
-  /** What it makes. */
+  /** The schema of the text. */
   readonly text: Text
-  /** The errors of its parts. Defaults to `Schema.Never`. */
+  /** The schema of the parts' errors. Defaults to `Schema.Never`. */
   readonly error?: Error
-  /** Recorded with every run. Defaults to "1". */
+  /** The version recorded with each run. Defaults to "1". */
   readonly version?: string | undefined
-  /** Run side by side, before the first text. */
+  /** Run concurrently before the first text is generated. */
   readonly retrieve?: { readonly [Name in keyof Retrieve]: (input: Input["Type"]) => Retrieve[Name] }
   readonly generate: (context: Context<Input["Type"], Text["Type"]>) => Generate
-  /** Run side by side on each text. Without any, every text is good. */
+  /** Run concurrently on each text. Without validators, each text passes. */
   readonly validate?: {
     readonly [Name in keyof Validate]: (
       text: Text["Type"],
       context: Context<Input["Type"], Text["Type"]>
     ) => Validate[Name]
   }
-  /** Run side by side on a text that is not good; what they say goes to the next iteration. */
+  /** Run concurrently on a text that did not pass. The next iteration gets their feedback. */
   readonly criticize?: {
     readonly [Name in keyof Criticize]: (
       text: Text["Type"],
       context: Context<Input["Type"], Text["Type"]>
     ) => Criticize[Name]
   }
-  /** How many texts it makes at most. Defaults to 3. */
+  /** The maximum number of texts. Defaults to 3. */
   readonly maxIterations?: number | undefined
   /**
-   * Have good texts criticised too, and made better, as long as there are
-   * iterations. Defaults to false.
+   * Also criticises texts that passed, and generates better ones until the
+   * iterations are used up. Defaults to false.
    */
   readonly alwaysCriticize?: boolean | undefined
-  /** To be kept with each of its checkpoints, as JSON has it, such as the name of a model. */
+  /** Recorded with each checkpoint, such as the name of a model. Must have a JSON form. */
   readonly metadata?: ((input: Input["Type"]) => Readonly<Record<string, unknown>>) | undefined
 }
 
 /**
- * What the parts of a chain may fail with.
+ * The errors of the parts of a chain.
  *
  * @since 0.1.0
  * @category models
@@ -156,8 +129,9 @@ export interface Options<
 export type ErrorOf<P> = P extends Effect.Effect<unknown, infer E, unknown> ? E : never
 
 /**
- * What the parts of a chain need. One that uses a step and is none itself
- * needs what nobody provides: the step would be inside of another one.
+ * The requirements of the parts of a chain. A part that uses a step without being
+ * one requires `StepInsideStep`, which no layer provides: its step would run inside
+ * of another step.
  *
  * @since 0.1.0
  * @category models
@@ -179,17 +153,17 @@ export interface Chain<in Input, out Text, out E, out R> {
   readonly name: string
   /** The chain as a workflow, for workers, rewinds and answers. */
   readonly workflow: Workflow.Workflow<Input, Result<Text>, E, R>
-  /** Runs it in memory: nothing of it is kept. */
+  /** Runs the chain in memory, without a record. */
   readonly run: (input: Input) => Effect.Effect<Result<Text>, E | RunError, Exclude<R, Storage.Storage>>
   /**
-   * As `run`, and recorded: run again with the same id it goes on where it
-   * was, or answers with what it came to.
+   * As `run`, with a record in the storage. Run again with the same id, it resumes
+   * where it stopped, or returns the recorded result.
    */
   readonly runWithRecovery: (
     input: Input,
     options: { readonly id: string; readonly labels?: Readonly<Record<string, string>> | undefined }
   ) => Effect.Effect<Result<Text>, E | RunError, R | Storage.Storage>
-  /** Its checkpoints, oldest first. */
+  /** The checkpoints of a run, oldest first. */
   readonly history: (
     id: string
   ) => Effect.Effect<
@@ -198,8 +172,8 @@ export interface Chain<in Input, out Text, out E, out R> {
     Storage.Storage | R
   >
   /**
-   * What could be done about a failure of a run, best first; nothing for a run
-   * of which no checkpoint was kept. Only a proposal: nothing is done.
+   * Suggests recoveries for a failure of a run, best first. Empty for a run
+   * without checkpoints. Changes nothing.
    */
   readonly suggestions: (
     id: string,
@@ -209,20 +183,20 @@ export interface Chain<in Input, out Text, out E, out R> {
     CheckpointInvalid | CheckpointNotFound | JournalError | Storage.StorageError,
     Storage.Storage | R
   >
-  /** Its slowest parts, slowest first. */
+  /** The slowest parts of a run, slowest first. */
   readonly bottlenecks: (
     id: string,
     options?: {
-      /** How many. Defaults to 3. */
+      /** The maximum number of parts. Defaults to 3. */
       readonly limit?: number | undefined
-      /** Only those that take longer on average. Defaults to 100 milliseconds. */
+      /** Only parts that take longer on average. Defaults to 100 milliseconds. */
       readonly above?: Duration.DurationInput | undefined
     }
   ) => Effect.Effect<ReadonlyArray<Bottleneck>, RunNotFound | JournalError | Storage.StorageError, Storage.Storage>
 }
 
 /**
- * The steps of a chain, in the order in which it comes by them.
+ * The steps of a chain in their order.
  *
  * @since 0.1.0
  * @category models
@@ -244,10 +218,10 @@ export type ChainStep =
  * @category models
  */
 export interface Moment<out Text> {
-  /** What it had come to. */
+  /** The step that was reached. */
   readonly step: ChainStep
   readonly iteration: number
-  /** The text of this iteration; before its generation that of the one before. */
+  /** The text of this iteration; before its generation, the previous text. */
   readonly text: Text | undefined
   readonly verdicts: Readonly<Record<string, Verdict>>
   readonly feedback: Readonly<Record<string, string>>
@@ -258,7 +232,7 @@ export interface Moment<out Text> {
 }
 
 /**
- * What could be done about a failure.
+ * A suggested recovery.
  *
  * @since 0.1.0
  * @category models
@@ -272,13 +246,12 @@ export interface Suggestion {
     | "restartFrom generate"
     | "restartFrom validate"
     | "restart"
-  /** Why, in words. */
   readonly reason: string
-  /** What to change, for `modify`. */
+  /** The parameters to change, for `modify`. */
   readonly parameters: Readonly<Record<string, string | number | boolean>>
-  /** How well the strategy fits the failure, 0 to 1. The list is ordered by it. */
+  /** How well the strategy fits the failure, 0 to 1. Suggestions are sorted by it. */
   readonly confidence: number
-  /** How often it led to a good end: of those of this chain's latest runs that are most like this one, if one of them has tried it. */
+  /** The success rate, 0 to 1, among the most similar of the chain's latest runs; a prior if none of them tried it. */
   readonly estimatedSuccess: number
 }
 
@@ -287,15 +260,15 @@ export interface Suggestion {
  * @category models
  */
 export interface Bottleneck {
-  /** Such as `generate`, or `validate length`. */
+  /** For example `generate` or `validate length`. */
   readonly part: string
   readonly times: number
   readonly average: Duration.Duration
 }
 
 /**
- * Defines a chain, once, at the top of a module. What a part has for a
- * compensation is for rewinds; a chain that fails undoes nothing.
+ * Defines a chain, once, at the top of a module. Compensations of its parts run
+ * on a rewind. A chain that fails compensates nothing.
  *
  * @example
  * ```ts
@@ -343,9 +316,9 @@ export const make = <
 > => {
   const { maxIterations = 3 } = options
   if (!(Number.isInteger(maxIterations) && maxIterations >= 1)) {
-    throw new RangeError(`Chain.make: maxIterations must be a whole number from 1 on, not ${maxIterations}`)
+    throw new RangeError(`Chain.make: maxIterations must be an integer of at least 1, not ${maxIterations}`)
   }
-  // In there the parts are any effects; what is made of them here has their types.
+  // Internally parts are untyped effects. The return type restores their types.
   const parts = body_.partsOf(name, options as never)
   const workflow = Workflow.make(
     name,
@@ -359,7 +332,7 @@ export const make = <
   )
   const runWithRecovery = (input: unknown, request: { readonly id: string }) =>
     Workflow.execute(workflow, { ...request, input } as never)
-  // The options say what the parts take, make, fail with and need; the errors were seen to fit the schema.
+  // The types of the options determine those of the chain. `Made` checks that the errors fit the schema.
   return {
     name,
     workflow,
@@ -381,11 +354,11 @@ type PartsOf<Generate, Retrieve, Validate, Criticize> =
   | Criticize[keyof Criticize]
 
 /**
- * A chain, unless its parts have errors that its schema cannot write.
+ * A chain, unless its parts have errors that its error schema does not cover.
  *
  * @since 0.1.0
  * @category models
  */
 export type Made<Error, Input, Text, E, R> = [E] extends [Workflow.Failure<Error> | Machinery]
   ? Chain<Input, Text, E, R>
-  : { readonly refused: "the schema in error does not have all errors of the parts" }
+  : { readonly refused: "the schema in error does not cover all errors of the parts" }

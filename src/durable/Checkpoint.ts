@@ -1,10 +1,10 @@
 /**
- * A checkpoint is a named, typed snapshot of a program's state that is checked
- * before it is used: its bytes by their digest, its schema by its version, and
- * whatever it relies on by checks of your own.
+ * A checkpoint is a named, typed snapshot of a program's state. It is validated
+ * before it is used: its bytes by a digest, its schema by a version, and what it
+ * relies on by your own checks.
  *
- * Saved in a step or in the body of a workflow it belongs to the run, and is a
- * point the run can be rewound to; saved elsewhere it stands alone.
+ * Saved in a step or in the body of a workflow, it belongs to the run, and the
+ * run can be rewound to it. Saved elsewhere, it belongs to no run.
  *
  * @since 0.1.0
  */
@@ -15,48 +15,26 @@ import type * as Ref from "effect/Ref"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Storage from "../storage/Storage.js"
-import { CheckpointInvalid, CheckpointNotFound, Problem } from "./CheckpointError.js"
+import type { Check } from "./CheckpointCheck.js"
+import { type CheckpointInvalid, CheckpointNotFound, type Problem } from "./CheckpointError.js"
 import type { Artifact, Info } from "./CheckpointInfo.js"
 import * as cleanup_ from "./internal/checkpoint/cleanup.js"
 import { infoOf } from "./internal/checkpoint/info.js"
 import { makeCheckpoint } from "./internal/checkpoint/operations.js"
 import * as scoped_ from "./internal/checkpoint/scoped.js"
-import type { Migration as AnyMigration } from "./internal/checkpoint/state.js"
+import { type Migration as AnyMigration, isIntact as isIntact_ } from "./internal/checkpoint/stateCodec.js"
 import type { JournalError } from "./RunError.js"
 import type * as State from "./State.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
+/** @since 0.1.0 */
+export * from "./CheckpointCheck.js"
+/** @since 0.1.0 */
+export * from "./CheckpointError.js"
+/** @since 0.1.0 */
 export * from "./CheckpointInfo.js"
-export {
-  /**
-   * A checkpoint must not be used.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  CheckpointInvalid,
-  /**
-   * There is no checkpoint with this id and name.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  CheckpointNotFound,
-  /**
-   * Something a check has found.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Problem
-}
 
 /**
- * What kind of snapshot it is. A word for whoever looks for it later; it
- * decides nothing.
+ * The kind of a checkpoint. A label for queries: it changes no behaviour.
  *
  * @since 0.1.0
  * @category models
@@ -71,12 +49,12 @@ export type Kind = "step" | "job" | "workflow" | "auto" | "manual" | "transactio
  */
 export interface Restored<out S> extends Info {
   readonly state: S
-  /** What its checks warn of. */
+  /** Problems of severity `warning`. */
   readonly warnings: ReadonlyArray<Problem>
 }
 
 /**
- * What `validate` answers.
+ * The result of `validate`.
  *
  * @since 0.1.0
  * @category models
@@ -89,33 +67,7 @@ export interface Validity {
 }
 
 /**
- * Looks whether what a checkpoint relies on is still there. Make one with
- * {@link environment}, {@link artifacts}, {@link dependency}, or by hand.
- *
- * @since 0.1.0
- * @category checks
- */
-export interface Check<out R = never> {
-  readonly name: string
-  readonly severity: "error" | "warning"
-  /** Which recorded dependencies it looks after. */
-  readonly covers?: ReadonlyArray<string> | undefined
-  readonly check: (info: Info) => Effect.Effect<ReadonlyArray<Finding>, never, R>
-}
-
-/**
- * @since 0.1.0
- * @category checks
- */
-export interface Finding {
-  readonly subject: string
-  readonly message: string
-  /** Defaults to that of the check. */
-  readonly severity?: "error" | "warning"
-}
-
-/**
- * How a state of one version becomes one of the next.
+ * Turns a state of one version into one of the next.
  *
  * @since 0.1.0
  * @category migrations
@@ -127,63 +79,63 @@ export interface Migration<out R = never> {
 }
 
 /**
- * What goes with a save.
+ * Facts recorded with a checkpoint.
  *
  * @since 0.1.0
  * @category models
  */
 export interface SaveOptions {
-  /** Defaults to that of the checkpoint. */
+  /** Defaults to the kind of the checkpoint. */
   readonly kind?: Kind | undefined
-  /** What the state relies on, such as versions of tools. */
+  /** What the state relies on, such as versions of tools. For the check `environment`. */
   readonly environment?: Readonly<Record<string, string>> | undefined
-  /** Names of systems it relies on; each needs a check that covers it. */
+  /** Names of systems that the state relies on. Each needs a check that covers it. */
   readonly dependencies?: ReadonlyArray<string> | undefined
-  /** Files it relies on; a path alone is only looked for. */
+  /** Files that the state relies on. Of a path alone only the existence is checked. */
   readonly artifacts?: ReadonlyArray<string | Artifact> | undefined
-  /** To find it by, such as repository and commit. */
+  /** For queries, such as repository and commit. */
   readonly labels?: Readonly<Record<string, string>> | undefined
-  /** Whatever else is worth knowing, as JSON has it. */
+  /** Further facts. Must have a JSON form. */
   readonly metadata?: Readonly<Record<string, unknown>> | undefined
 }
 
 /**
- * When a checkpoint is due.
+ * When `saveIfDue` saves.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Due {
-  /** Since the last one. Defaults to 5 minutes; with `progress` it does not matter. */
+  /** The time since the last checkpoint. Defaults to 5 minutes. Ignored if `progress` is given. */
   readonly interval?: Duration.DurationInput | undefined
   /**
-   * How much of the work is done, from 0 to 1: due once for each milestone that was reached since the last
-   * one of its kind, by default `milestone`. Kept as `metadata.progress`. For one work at a time: whoever is behind
-   * the last one has begun anew.
+   * How much of the work is done, from 0 to 1. Saves if a milestone was reached since the last checkpoint of the
+   * same kind, by default `milestone`. Recorded as `metadata.progress`. Progress below that of the last checkpoint
+   * means that the work started again.
    */
   readonly progress?: number | undefined
-  /** Defaults to each quarter: 0.25, 0.5, 0.75 and 1. */
+  /** Defaults to 0.25, 0.5, 0.75 and 1. */
   readonly milestones?: ReadonlyArray<number> | undefined
 }
 
 /**
- * Which checkpoints to look for. Newest first.
+ * Which checkpoints to find, newest first.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Query {
   /**
-   * Of this run. Inside of a run its own is meant unless it says otherwise;
-   * outside those that belong to none. `"any"` looks at all of them.
+   * Only those of this run; `"any"` for all. Defaults to the surrounding run, and
+   * outside of runs to those that belong to no run.
    */
   readonly run?: string | undefined
   readonly kind?: Kind | undefined
-  /** Only those saved before this checkpoint, by id, or this time. */
+  /** Only those saved before this time, or before the checkpoint with this id. */
   readonly before?: string | Date | undefined
   /** Only those with all of these labels. */
   readonly labels?: Readonly<Record<string, string>> | undefined
-  /** Also those a rewind has passed. Defaults to false. */
+  /** Includes those that a rewind revoked. Defaults to false. */
   readonly rewound?: boolean | undefined
   /** Defaults to 100. */
   readonly limit?: number | undefined
@@ -195,7 +147,7 @@ export interface Query {
  */
 export interface Stats {
   readonly count: number
-  /** Of their states, before compression. */
+  /** The size of their states before compression. */
   readonly bytes: number
   readonly oldest: Option.Option<Date>
   readonly newest: Option.Option<Date>
@@ -204,25 +156,25 @@ export interface Stats {
 }
 
 /**
- * Which checkpoints to keep. The newest valid one of a run without an outcome
+ * Which checkpoints to keep. The newest intact one of a run without an outcome
  * is always kept.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Retention {
-  /** How many of a run; those of no run count together. */
+  /** The maximum per run. Those of no run count together. Defaults to no limit. */
   readonly keep?: number | undefined
-  /** For how long. */
+  /** Defaults to no limit. */
   readonly maxAge?: Duration.DurationInput | undefined
 }
 
-/** What can go wrong with the storage. Inside of a run it stops the run, and never surfaces. */
-type Trouble = Storage.StorageError | JournalError
+/** Failures of the storage. Inside of a run they stop the run, so a program never sees them there. */
+type StorageFailure = Storage.StorageError | JournalError
 
 /**
- * A kind of snapshot: its name, its schema and its checks. `R` is what its
- * schema needs, `RC` what its checks need.
+ * The definition of a checkpoint: name, schema and checks. `R` are the
+ * requirements of its schema, `RC` those of its checks.
  *
  * @since 0.1.0
  * @category models
@@ -230,39 +182,45 @@ type Trouble = Storage.StorageError | JournalError
 export interface Checkpoint<in out S, out R = never, out RC = never> {
   readonly name: string
   /**
-   * Saves a snapshot. In the body of a workflow it is saved once, however often
-   * the run is resumed; in a step, each time the step comes by.
+   * Saves a snapshot. In the body of a workflow it is saved once, and a resume
+   * returns the recorded one. In a step, each execution of the step saves again.
    */
-  readonly save: (state: S, options?: SaveOptions) => Effect.Effect<Info, Trouble, Storage.Storage | R>
-  /** Saves if it is time for it, by the clock or by the progress of the work. */
+  readonly save: (state: S, options?: SaveOptions) => Effect.Effect<Info, StorageFailure, Storage.Storage | R>
+  /** Saves if the interval has passed, or if the work has reached a milestone. */
   readonly saveIfDue: (
     state: S,
     options?: SaveOptions & Due
-  ) => Effect.Effect<Option.Option<Info>, Trouble, Storage.Storage | R>
-  /** Saves in the background at an interval, and at last when the scope closes. */
+  ) => Effect.Effect<Option.Option<Info>, StorageFailure, Storage.Storage | R>
+  /** Saves in the background at an interval, and once more when the scope closes. */
   readonly saveEvery: <E, R2>(
     state: Effect.Effect<S, E, R2>,
     interval: Duration.DurationInput,
     options?: SaveOptions
   ) => Effect.Effect<void, never, Storage.Storage | Scope.Scope | R | R2>
   /**
-   * The newest one, whole and readable; its checks are `restore`'s business.
-   * In the body of a workflow a resume reads the same one again.
+   * The newest one. Verifies digest and schema, but runs no checks: `restore` does.
+   * In the body of a workflow, a resume reads the same one again.
    */
   readonly latest: (
     query?: Omit<Query, "limit">
-  ) => Effect.Effect<Option.Option<Restored<S>>, CheckpointInvalid | CheckpointNotFound | Trouble, Storage.Storage | R>
-  /** Without their states. */
-  readonly list: (query?: Query) => Effect.Effect<ReadonlyArray<Info>, Trouble, Storage.Storage>
-  /** Reads one after all of its checks. Inside of a run it must be the run's own. */
+  ) => Effect.Effect<
+    Option.Option<Restored<S>>,
+    CheckpointInvalid | CheckpointNotFound | StorageFailure,
+    Storage.Storage | R
+  >
+  /** Checkpoints without their states. */
+  readonly list: (query?: Query) => Effect.Effect<ReadonlyArray<Info>, StorageFailure, Storage.Storage>
+  /** Runs all checks, then reads the state. Inside of a run, the checkpoint must belong to that run. */
   readonly restore: (
     id: string
-  ) => Effect.Effect<Restored<S>, CheckpointNotFound | CheckpointInvalid | Trouble, Storage.Storage | R | RC>
-  /** Runs all of its checks and tells everything they find. */
-  readonly validate: (id: string) => Effect.Effect<Validity, CheckpointNotFound | Trouble, Storage.Storage | R | RC>
-  /** Whether it may be used; a storage in trouble knows of none that may. */
+  ) => Effect.Effect<Restored<S>, CheckpointNotFound | CheckpointInvalid | StorageFailure, Storage.Storage | R | RC>
+  /** Runs all checks and returns all problems. */
+  readonly validate: (
+    id: string
+  ) => Effect.Effect<Validity, CheckpointNotFound | StorageFailure, Storage.Storage | R | RC>
+  /** Whether `validate` finds no error. False if the checkpoint is missing or the storage fails. */
   readonly isValid: (id: string) => Effect.Effect<boolean, never, Storage.Storage | R | RC>
-  readonly stats: (query?: Omit<Query, "limit">) => Effect.Effect<Stats, Trouble, Storage.Storage>
+  readonly stats: (query?: Omit<Query, "limit">) => Effect.Effect<Stats, StorageFailure, Storage.Storage>
 }
 
 /**
@@ -271,19 +229,19 @@ export interface Checkpoint<in out S, out R = never, out RC = never> {
  */
 export interface Options<S, I, R, RC, RM> {
   readonly schema: Schema.Schema<S, I, R>
-  /** Raise it when the schema changes, and say how older states become newer ones. Defaults to 1. */
+  /** Raise it when the schema changes, and add a migration from the version before. Defaults to 1. */
   readonly version?: number | undefined
-  /** By the version they start from. */
+  /** By the version they migrate from. */
   readonly migrations?: Readonly<Record<number, Migration<RM>>> | undefined
-  /** Defaults to "manual". */
+  /** Defaults to `manual`. */
   readonly kind?: Kind | undefined
-  /** What to look at before it is used. */
+  /** Run before a state is restored. Defaults to none. */
   readonly checks?: ReadonlyArray<Check<RC>> | undefined
-  /** How bad it is what a check finds, by the check's name; warnings may be made errors, and errors warnings. */
+  /** Overrides the severity of problems, by the name of the check. */
   readonly severities?: Readonly<Record<string, "error" | "warning">> | undefined
-  /** Size in bytes above which a state is compressed. Defaults to 4,096. */
+  /** Compresses states that are larger, in bytes. Defaults to 4,096. */
   readonly compressAbove?: number | undefined
-  /** What to remove with each save. Defaults to nothing. */
+  /** Which older checkpoints each save removes. Defaults to none. */
   readonly retention?: Retention | undefined
 }
 
@@ -316,11 +274,11 @@ export const make = <S, I, R, RC = never, RM = never>(
   name: string,
   options: Options<S, I, R, RC, RM>
 ): Checkpoint<S, R | RM, RC> =>
-  // The options say what the schema, its migrations and the checks need.
+  // The requirements of schema, migrations and checks are those of the options.
   makeCheckpoint(name, options) as unknown as Checkpoint<S, R | RM, RC>
 
 /**
- * From the schema of one version to that of the next.
+ * A migration from the schema of one version to that of the next.
  *
  * @example
  * ```ts
@@ -347,108 +305,9 @@ export const migration = <A, AI, R1, B, BI, R2>(
 ): Migration<R1 | R2> => ({ _R: (_) => _, migration: { from, to, migrate } })
 
 /**
- * Compares the recorded environment with that of now: what is missing or
- * different is a warning, unless it says otherwise.
- *
- * @since 0.1.0
- * @category checks
- */
-export const environment = <E, R>(
-  now: Effect.Effect<Readonly<Record<string, string>>, E, R>,
-  severity: "error" | "warning" = "warning"
-): Check<R> => ({
-  name: "environment",
-  severity,
-  check: (info) =>
-    Effect.match(now, {
-      onFailure: (error) => [{ subject: "environment", message: `it cannot be told: ${error}` }],
-      onSuccess: (values) =>
-        Object.entries(info.environment).flatMap(([subject, recorded]) => {
-          const value = Object.hasOwn(values, subject) ? values[subject] : undefined
-          if (value === recorded) return []
-          return [{ subject, message: value === undefined ? "it is missing" : `it is ${value}, and was ${recorded}` }]
-        })
-    })
-})
-
-/**
- * Looks whether the recorded artifacts are there, with their size and digest
- * if those were recorded. `inspect` tells what there is under a path: a file,
- * or whatever paths mean to the program. A warning, unless it says otherwise.
- *
- * @example
- * ```ts
- * import { FileSystem } from "@effect/platform"
- * import { Checkpoint } from "effect-recovery"
- * import { Effect, Option, Schema } from "effect"
- *
- * const sizeOf = (path: string) =>
- *   Effect.gen(function* () {
- *     const fs = yield* FileSystem.FileSystem
- *     if (!(yield* fs.exists(path))) return Option.none()
- *     return Option.some({ size: Number((yield* fs.stat(path)).size) })
- *   })
- *
- * export const Build = Checkpoint.make("build", {
- *   schema: Schema.Struct({ target: Schema.String }),
- *   checks: [Checkpoint.artifacts(sizeOf)]
- * })
- * ```
- *
- * @since 0.1.0
- * @category checks
- */
-export const artifacts = <E, R>(
-  inspect: (path: string) => Effect.Effect<Option.Option<Omit<Artifact, "path">>, E, R>,
-  severity: "error" | "warning" = "warning"
-): Check<R> => ({
-  name: "artifacts",
-  severity,
-  check: (info) =>
-    Effect.map(
-      Effect.forEach(info.artifacts, ({ digest, path, size }) =>
-        Effect.match(inspect(path), {
-          onFailure: (error) => [`it cannot be looked at: ${error}`],
-          onSuccess: (found) => {
-            if (Option.isNone(found)) return ["it is missing"]
-            const now = found.value
-            if (size !== undefined && now.size !== size) return [`it has ${now.size} bytes, and had ${size}`]
-            return digest !== undefined && now.digest !== digest ? ["its contents have changed"] : []
-          }
-        }).pipe(Effect.map((messages) => messages.map((message) => ({ subject: path, message }))))
-      ),
-      (findings) => findings.flat()
-    )
-})
-
-/**
- * Looks whether something a checkpoint relies on can be reached: the probe
- * succeeds. An error, unless it says otherwise.
- *
- * @since 0.1.0
- * @category checks
- */
-export const dependency = <E, R>(
-  name: string,
-  probe: Effect.Effect<unknown, E, R>,
-  severity: "error" | "warning" = "error"
-): Check<R> => ({
-  name: "dependencies",
-  severity,
-  covers: [name],
-  check: (info) =>
-    info.dependencies.includes(name)
-      ? Effect.match(probe, {
-          onFailure: (error) => [{ subject: name, message: `it cannot be reached: ${error}` }],
-          onSuccess: () => []
-        })
-      : Effect.succeed([])
-})
-
-/**
- * Takes a snapshot now, and puts it back if the scope fails or is interrupted.
- * Of a `State` the cell is put back as it was. Of a `Ref` the value is; give
- * its schema if somebody might change it in place.
+ * Takes a snapshot, and restores it if the scope closes with failure or
+ * interruption. Restores the cell of a `State`, or the value of a `Ref`. Pass the
+ * schema of a `Ref` if its value may be changed in place.
  *
  * @example
  * ```ts
@@ -479,7 +338,7 @@ export const scoped: {
 } = scoped_.scoped as never
 
 /**
- * All checkpoints, whatever their name.
+ * Lists checkpoints of all names.
  *
  * @since 0.1.0
  * @category operations
@@ -487,22 +346,46 @@ export const scoped: {
 export const list = (
   query: Query & { readonly name?: string | undefined } = {}
 ): Effect.Effect<ReadonlyArray<Info>, Storage.StorageError, Storage.Storage> =>
-  Effect.flatMap(Storage.Storage, (storage) => Effect.map(cleanup_.all(storage, query), (all) => all.map(infoOf)))
+  Effect.flatMap(Storage.Storage, (storage) => Effect.map(cleanup_.listAll(storage, query), (all) => all.map(infoOf)))
 
 /**
- * Of all checkpoints.
+ * The checkpoint with this id, whatever its name.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const find = (id: string): Effect.Effect<Info, CheckpointNotFound | Storage.StorageError, Storage.Storage> =>
+  Effect.flatMap(Storage.Storage, (storage) =>
+    Effect.flatMap(cleanup_.findAny(storage, id), (found) =>
+      Option.isSome(found)
+        ? Effect.succeed(infoOf(found.value))
+        : Effect.fail(new CheckpointNotFound({ id, checkpoint: "any" }))
+    )
+  )
+
+/**
+ * Whether the stored state matches its digest. False if the storage fails.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const isIntact = (id: string): Effect.Effect<boolean, never, Storage.Storage> =>
+  Effect.flatMap(Storage.Storage, (storage) => isIntact_(storage, id))
+
+/**
+ * Statistics of all checkpoints.
  *
  * @since 0.1.0
  * @category operations
  */
 export const stats: Effect.Effect<Stats, Storage.StorageError, Storage.Storage> = Effect.flatMap(
   Storage.Storage,
-  (storage) => cleanup_.stats(storage, {})
+  (storage) => cleanup_.statsOf(storage, {})
 )
 
 /**
- * Removes checkpoints by age and by count, and answers with how many. The
- * newest valid one of each run without an outcome stays.
+ * Removes checkpoints by age and by count. Returns how many it removed. The
+ * newest intact one of each run without an outcome stays.
  *
  * @since 0.1.0
  * @category operations

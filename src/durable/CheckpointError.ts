@@ -1,22 +1,22 @@
 /**
- * The failures of checkpoints.
+ * The errors of checkpoints.
  *
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
 /**
- * Something a check has found. An `error` makes the checkpoint invalid, a
+ * A problem that a check found. An `error` makes the checkpoint invalid, a
  * `warning` does not.
  *
  * @since 0.1.0
  * @category models
  */
 export const Problem = Schema.Struct({
-  /** Which check: `integrity`, `version`, `schema`, `run`, `state`, `environment`, `artifacts`, `dependencies`, or one of your own. */
+  /** The check that found it: `integrity`, `version`, `schema`, `run`, `state`, `environment`, `artifacts`, `dependencies`, or one of your own. */
   check: Schema.String,
   severity: Schema.Literal("error", "warning"),
-  /** What it is about, such as a path. */
+  /** The object of the problem, such as a path. */
   subject: Schema.String,
   message: Schema.String
 })
@@ -27,8 +27,7 @@ export const Problem = Schema.Struct({
 export interface Problem extends Schema.Schema.Type<typeof Problem> {}
 
 /**
- * A checkpoint must not be used. Tells everything that is wrong with it at
- * once.
+ * The checkpoint must not be used. Lists all of its problems.
  *
  * @since 0.1.0
  * @category errors
@@ -37,7 +36,7 @@ export class CheckpointInvalid extends Schema.TaggedError<CheckpointInvalid>("ef
   "CheckpointInvalid",
   {
     id: Schema.String,
-    /** Its name. */
+    /** The name of the checkpoint. */
     checkpoint: Schema.String,
     /** Errors first, then warnings. */
     problems: Schema.Array(Problem)
@@ -47,7 +46,7 @@ export class CheckpointInvalid extends Schema.TaggedError<CheckpointInvalid>("ef
     const lines = this.problems.map(
       ({ check, message, severity, subject }) => `${severity} ${check} ${subject}: ${message}`
     )
-    return `Checkpoint "${this.checkpoint}" (${this.id}) is not valid; use an older one, or mend what is wrong:\n  ${lines.join("\n  ")}`
+    return `Checkpoint "${this.checkpoint}" (${this.id}) is not valid. Use an older one, or fix these problems:\n  ${lines.join("\n  ")}`
   }
 }
 
@@ -62,6 +61,6 @@ export class CheckpointNotFound extends Schema.TaggedError<CheckpointNotFound>("
   { id: Schema.String, checkpoint: Schema.String }
 ) {
   override get message(): string {
-    return `There is no checkpoint "${this.checkpoint}" with id "${this.id}" in this storage: it has another name, or was cleaned up. Checkpoint.list shows what there is.`
+    return `There is no checkpoint "${this.checkpoint}" with id "${this.id}" in this storage. It has another name, or was removed. Checkpoint.list shows the existing ones.`
   }
 }

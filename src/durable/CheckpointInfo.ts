@@ -9,7 +9,7 @@ import * as Schema from "effect/Schema"
 const Labels = Schema.Record({ key: Schema.String, value: Schema.String })
 
 /**
- * A file, or something like it, that a checkpoint relies on.
+ * A file, or another artifact with a path, that a checkpoint relies on.
  *
  * @since 0.1.0
  * @category models
@@ -28,7 +28,7 @@ export const Artifact = Schema.Struct({
 export interface Artifact extends Schema.Schema.Type<typeof Artifact> {}
 
 /**
- * What is known of a checkpoint without reading its state.
+ * A checkpoint without its state.
  *
  * @since 0.1.0
  * @category models
@@ -36,11 +36,11 @@ export interface Artifact extends Schema.Schema.Type<typeof Artifact> {}
 export const Info = Schema.Struct({
   id: Schema.String,
   name: Schema.String,
-  /** A word for readers, such as `step`, `job` or `manual`. */
+  /** A label for queries, such as `step`, `job` or `manual`. */
   kind: Schema.String,
   /** The version of its schema. */
   version: Schema.Number,
-  /** The run it belongs to, if it was saved in a run. */
+  /** The run it belongs to; `undefined` outside of runs. */
   run: Schema.optional(Schema.String),
   /** The step it was saved in; empty outside of runs. */
   step: Schema.String,

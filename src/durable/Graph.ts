@@ -1,7 +1,7 @@
 /**
- * A graph of steps: each node takes what the nodes before it have made, and
- * nodes that do not wait for one another run side by side. Nodes are values,
- * so a name there is not, or a circle, cannot be written.
+ * A graph of steps: each node takes the outputs of the nodes it depends on, and
+ * independent nodes run concurrently. Nodes refer to one another as values, so a
+ * reference to a missing node does not compile.
  *
  * @since 0.1.0
  */
@@ -11,38 +11,29 @@ import type * as ParseResult from "effect/ParseResult"
 import type * as Types from "effect/Types"
 import type { Run } from "./internal/execution/execution.js"
 import { mermaidOf } from "./internal/graph/mermaid.js"
-import { decodeOutputs } from "./internal/graph/outputs.js"
-import { runGraph } from "./internal/graph/runGraph.js"
-import { sortNodes } from "./internal/graph/sort.js"
+import { decodeOutputs, runGraph } from "./internal/graph/runGraph.js"
 import { definitionOf } from "./internal/step/definition.js"
 import type { GraphFailed } from "./RunError.js"
 import type { Step } from "./Step.js"
 import type { RunStatus } from "./Workflow.js"
 
-export {
-  /**
-   * Nodes of a graph failed.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  GraphFailed
-} from "./RunError.js"
+/** @since 0.1.0 */
+export { GraphFailed } from "./RunError.js"
 
 /**
- * A node: makes an `A`, or fails with `E`, its own or that of a node before
- * it. `In` are the inputs it and those before it need.
+ * A node: succeeds with `A` or fails with `E`, its own error or that of a node
+ * before it. `In` are the inputs that it and the nodes before it need.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Node<out A, out E = never, out R = never, in In = unknown> {
   readonly name: string
-  /** What it comes after, by the names under which it is handed what they made. */
+  /** The nodes it depends on, by the names under which it gets their outputs. */
   readonly after: Readonly<Record<string, AnyNode>>
-  /** Nothing for an input. */
+  /** `undefined` for an input. */
   readonly step: ((outputs: never) => Step<A, E, R>) | undefined
-  /** @internal What Step.make has made. */
+  /** @internal The result of Step.make. */
   readonly made?: object | undefined
   /** @internal */
   readonly _In?: Types.Contravariant<In>
@@ -55,7 +46,7 @@ export interface Node<out A, out E = never, out R = never, in In = unknown> {
 export type AnyNode = Node<unknown, unknown, unknown, never>
 
 /**
- * What nodes make, by name.
+ * The outputs of nodes, by name.
  *
  * @since 0.1.0
  * @category models
@@ -79,7 +70,7 @@ export type RequirementsOf<N> = N extends Node<unknown, unknown, infer R, never>
  * @category models
  */
 export type InputsOf<Nodes> = Types.Simplify<
-  // As parameters, since a node without inputs must add nothing.
+  // Inferred from parameters, so that a node without inputs adds nothing to the intersection.
   {
     [Name in keyof Nodes]: Nodes[Name] extends Node<unknown, unknown, unknown, infer In> ? (inputs: In) => void : never
   }[keyof Nodes] extends (inputs: infer All) => void
@@ -88,7 +79,7 @@ export type InputsOf<Nodes> = Types.Simplify<
 >
 
 /**
- * Something the graph is given when it runs.
+ * An input that is passed to `run`.
  *
  * @since 0.1.0
  * @category constructors
@@ -102,7 +93,7 @@ export const input =
   })
 
 /**
- * A node of a step. With nodes it comes after, the step takes what they made.
+ * A node that runs a step. If it depends on nodes, the step takes their outputs.
  *
  * @since 0.1.0
  * @category constructors
@@ -116,15 +107,14 @@ export const node: {
 } = (first: object, second?: unknown): never => {
   const after = second === undefined ? {} : first
   const step = (second ?? first) as { readonly name: string }
-  if (!isStep(step)) {
-    throw new TypeError("Graph.node takes what Step.make has made; a function around it would hide the step's name")
+  if (definitionOf(step) === undefined) {
+    throw new TypeError(
+      "Graph.node takes the result of Step.make. A function around it would hide the name of the step."
+    )
   }
-  // The overloads tie the step's argument to what the nodes before it make.
+  // The overloads ensure that the step takes the outputs of the nodes before it.
   return { name: step.name, after, step: typeof step === "function" ? step : () => step, made: step } as never
 }
-
-/** What hands over a node's step is made of it alone. */
-const isStep = (made: object): boolean => definitionOf(made) !== undefined
 
 /**
  * @since 0.1.0
@@ -132,15 +122,15 @@ const isStep = (made: object): boolean => definitionOf(made) !== undefined
  */
 export interface Graph<Nodes extends Readonly<Record<string, AnyNode>>> {
   readonly name: string
-  /** What it answers with. */
+  /** The nodes whose outputs `run` returns. */
   readonly nodes: Nodes
-  /** These and all they come after, in an order in which they can run. */
+  /** These nodes and all they depend on, in an order in which they can run. */
   readonly all: ReadonlyArray<AnyNode>
 }
 
 /**
- * A graph that cannot be: a node comes after itself, or two nodes have one
- * name. Thrown when the graph is made.
+ * The graph is not valid: a node depends on itself, two nodes have one name, or
+ * there are no nodes. Thrown by `make`.
  *
  * @since 0.1.0
  * @category errors
@@ -148,22 +138,22 @@ export interface Graph<Nodes extends Readonly<Record<string, AnyNode>>> {
 export class GraphInvalid extends Data.TaggedError("GraphInvalid")<{
   readonly graph: string
   readonly reason: "Cycle" | "Duplicate" | "Empty"
-  /** The way round, or the name. */
+  /** The nodes of the cycle, or the name that occurs twice. */
   readonly nodes: ReadonlyArray<string>
 }> {
   override get message(): string {
     const names = this.nodes.map((name) => `"${name}"`)
     const messages = {
-      Cycle: `its nodes go round in a circle: ${names.join(" after ")}. Take one of these out`,
-      Duplicate: `two of its nodes are called ${names.join(", ")}. Give each step and input a name of its own`,
+      Cycle: `its nodes form a cycle: ${names.join(" after ")}. Remove one of these dependencies`,
+      Duplicate: `two of its nodes have the name ${names.join(", ")}. Give each step and input its own name`,
       Empty: "it has no nodes"
     }
-    return `Graph "${this.graph}" cannot be made: ${messages[this.reason]}.`
+    return `Graph "${this.graph}" is not valid: ${messages[this.reason]}.`
   }
 }
 
 /**
- * Makes a graph of its last nodes and all they come after.
+ * Makes a graph of its last nodes and all nodes they depend on.
  *
  * @example
  * ```ts
@@ -200,9 +190,30 @@ export const make = <const Nodes extends Readonly<Record<string, AnyNode>>>(
   name: string,
   nodes: Nodes
 ): Graph<Nodes> => {
-  const all = sortNodes(Object.values(nodes))
-  if ("reason" in all) throw new GraphInvalid({ graph: name, ...all })
-  return { name, nodes, all: all.nodes }
+  return { name, nodes, all: sortNodes(name, Object.values(nodes)) }
+}
+
+/** The nodes and all before them, each after the nodes it depends on. */
+const sortNodes = (graph: string, roots: ReadonlyArray<AnyNode>): ReadonlyArray<AnyNode> => {
+  if (roots.length === 0) throw new GraphInvalid({ graph, reason: "Empty", nodes: [] })
+  const sorted = new Set<AnyNode>()
+  const names = new Set<string>()
+
+  const visit = (node: AnyNode, path: ReadonlyArray<AnyNode>): void => {
+    if (sorted.has(node)) return
+    const at = path.indexOf(node)
+    if (at >= 0) {
+      const cycle = [...path.slice(at), node].map(({ name }) => name)
+      throw new GraphInvalid({ graph, reason: "Cycle", nodes: cycle })
+    }
+    if (names.has(node.name)) throw new GraphInvalid({ graph, reason: "Duplicate", nodes: [node.name] })
+    names.add(node.name)
+    for (const before of Object.values(node.after)) visit(before, [...path, node])
+    sorted.add(node)
+  }
+
+  for (const root of roots) visit(root, [])
+  return [...sorted]
 }
 
 /**
@@ -210,15 +221,14 @@ export const make = <const Nodes extends Readonly<Record<string, AnyNode>>>(
  * @category models
  */
 export type RunOptions<In> = {
-  /** How many nodes at once. Defaults to all that can. */
+  /** The maximum number of nodes that run at once. Defaults to `unbounded`. */
   readonly concurrency?: number | "unbounded" | undefined
 } & ([keyof In] extends [never] ? { readonly inputs?: undefined } : { readonly inputs: In })
 
 /**
- * Runs a graph in the body of a workflow. A node that fails, after what its
- * own strategies could do, keeps those from running that come after it; all
- * others come to their end. Then it fails with `GraphFailed`. Resumed, the
- * graph runs what is missing.
+ * Runs a graph in the body of a workflow. If a node fails after its own recovery,
+ * the nodes that depend on it are skipped and all others complete. The graph then
+ * fails with `GraphFailed`. A resume runs the nodes that have not completed.
  *
  * @since 0.1.0
  * @category running
@@ -233,11 +243,11 @@ export const run = <const Nodes extends Readonly<Record<string, AnyNode>>>(
   [ErrorOf<Nodes[keyof Nodes]>] extends [never] ? never : GraphFailed<ErrorOf<Nodes[keyof Nodes]>>,
   RequirementsOf<Nodes[keyof Nodes]> | Run
 > =>
-  // Each node was given for just these types.
+  // The constructors of the nodes tie their results, errors and requirements to these types.
   runGraph(graph, options as RunOptions<Readonly<Record<string, unknown>>> | undefined) as never
 
 /**
- * What the nodes made that came to their end, of those the graph answers with.
+ * The outputs of the nodes that completed, among those whose outputs `run` returns.
  *
  * @since 0.1.0
  * @category running
@@ -246,15 +256,15 @@ export const partial = <const Nodes extends Readonly<Record<string, AnyNode>>>(
   graph: Graph<Nodes>,
   failed: GraphFailed<unknown>
 ): Effect.Effect<Partial<Outputs<Nodes>>, ParseResult.ParseError> =>
-  // They were written by the steps' own schemas.
+  // The outputs were encoded with the schemas of the steps.
   decodeOutputs(graph.nodes, failed.completed, failed.outputs) as Effect.Effect<
     Partial<Outputs<Nodes>>,
     ParseResult.ParseError
   >
 
 /**
- * The graph as a Mermaid flowchart; with the status of a run, how each node
- * stands.
+ * The graph as a Mermaid flowchart, with the status of each node if a run's
+ * status is given.
  *
  * @since 0.1.0
  * @category drawing

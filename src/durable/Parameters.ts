@@ -1,8 +1,8 @@
 /**
  * Parameters are settings of a program that a strategy may change before the
  * next attempt: a smaller batch, a lower temperature, a longer timeout. The
- * program only reads them. Each change is in the journal, with the failure it
- * answers.
+ * program only reads them. The journal records each change with the failure that
+ * caused it.
  *
  * @since 0.1.0
  */
@@ -18,19 +18,19 @@ import * as State from "./State.js"
  * @category models
  */
 export interface Parameters<in out A, out R = never> extends Patchable<A, Cells | R> {
-  /** As they are now. */
+  /** The current parameters. */
   readonly get: Effect.Effect<A, never, Cells | R>
-  /** What they were changed to, newest first. */
+  /** The values they were changed to, newest first. */
   readonly history: (limit?: number) => Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R>
-  /** Reads new parameters and answers with what sets them, for a person's answer to `Strategy.manual`. */
+  /** Decodes new parameters and returns the effect that sets them, for a person's answer to `Strategy.manual`. */
   readonly set: (json: unknown) => Effect.Effect<Effect.Effect<void, never, Cells | R>, ParseError, R>
-  /** As `set` reads them. */
+  /** Encodes parameters in the form that `set` decodes. */
   readonly encode: (parameters: A) => Effect.Effect<unknown, ParseError, R>
 }
 
 /**
- * Parameters of a run. `Strategy.modify` changes them; outside of a run
- * `State.layer` holds them.
+ * Parameters of a run. `Strategy.modify` changes them. Outside of runs, provide
+ * `State.layer`.
  *
  * @example
  * ```ts

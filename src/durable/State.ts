@@ -1,10 +1,10 @@
 /**
- * A state is a typed cell of a run. What is written to it is in the journal:
- * a resume reads it again, a rollback or a rewind puts it back as it was, and
- * no other run ever sees it, unless it is shared by all.
+ * A state is a typed cell of a run. Writes are recorded in the journal: a resume
+ * replays them, and a rollback or a rewind revokes them. Other runs do not see the
+ * cell, unless its scope is `global`.
  *
- * What a step writes counts once the step has completed, together with its
- * result: an attempt that fails or is cut short has written nothing.
+ * The writes of a step are recorded together with its result. An attempt that
+ * fails or is interrupted writes nothing.
  *
  * @since 0.1.0
  */
@@ -24,7 +24,7 @@ import { CellsTag, volatileCells, type Written } from "./internal/state/service.
 import { type JournalError, RunNotFound } from "./RunError.js"
 
 /**
- * What holds the cells: the run around, or {@link layer}.
+ * The service that holds the cells: the surrounding run, or {@link layer}.
  *
  * @since 0.1.0
  * @category services
@@ -57,14 +57,14 @@ export interface Marker<out A, out R> {
 }
 
 /**
- * A right that is held by whoever has a service: give a `Context.Tag`. What
- * needs it does not compile where nobody provides it.
+ * A right to use a cell: the `Context.Tag` of a service. Code that needs the right
+ * compiles only where the service is provided.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Right<out R> extends Effect.Effect<unknown, never, R> {
-  /** How it is called. */
+  /** The key of the tag. */
   readonly key: string
 }
 
@@ -78,15 +78,15 @@ export interface ReadOnly<out A, out R = never> {
   readonly [TypeId]: Marker<A, R>
   readonly name: string
   readonly get: Effect.Effect<A, never, Cells | R>
-  /** The value, and what becomes of it in this process. */
+  /** The current value, then each change made in this process. */
   readonly changes: Stream.Stream<A, never, Cells | R>
-  /** What it was given, newest first; at most 100 values, or as many as asked for. */
+  /** The values that were written, newest first. `limit` defaults to 100. */
   readonly history: (limit?: number) => Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R>
   /** @internal */
   readonly cell: cell_.Cell<unknown>
-  /** Not shown to others: neither exported nor read from outside. */
+  /** Neither exported nor readable from outside of the run. */
   readonly isPrivate: boolean
-  /** Who may write it, by the key of the tag; everybody, if it has no owner. */
+  /** The key of the tag whose service a writer must have; `undefined` if all may write. */
   readonly owner: string | undefined
   readonly tags: ReadonlyArray<string>
   /** @internal */
@@ -103,8 +103,8 @@ export interface Past<out A> {
 }
 
 /**
- * A cell that can be read and written; `E` is `StateRejected` if it has a
- * validator, and `O` what its owner has.
+ * A cell that can be read and written. `E` is `StateRejected` if it has a
+ * validator. `O` is the service that its owner has.
  *
  * @since 0.1.0
  * @category models
@@ -117,23 +117,23 @@ export interface State<in out A, out E = never, out R = never, out O = never> ex
   }
   readonly set: (value: A) => Effect.Effect<void, E, Cells | R | O>
   readonly update: (change: (current: A) => A) => Effect.Effect<void, E, Cells | R | O>
-  /** As if it had never been written. */
+  /** Writes the initial value. */
   readonly reset: Effect.Effect<void, E, Cells | R | O>
 }
 
 /**
- * A validator has refused a value. The cell has kept the one it had.
+ * A validator rejected a value. The cell keeps its previous value.
  *
  * @since 0.1.0
  * @category errors
  */
 export class StateRejected extends Schema.TaggedError<StateRejected>("effect-recovery/StateRejected")("StateRejected", {
   state: Schema.String,
-  /** What the validator said. */
+  /** The reason that the validator returned. */
   reason: Schema.String
 }) {
   override get message(): string {
-    return `State "${this.state}" did not take the value: ${this.reason}. It has kept the one it had.`
+    return `State "${this.state}" rejected the value: ${this.reason}. It keeps its previous value.`
   }
 }
 
@@ -152,27 +152,27 @@ export interface Change<out A> {
  */
 export interface Options<in out A, out R = never, out O = never, out RR = never> {
   /**
-   * Whose it is. `workflow`, the default: the run's. `local`: that of the
-   * `Workflow.section` it is used in. `global`: all runs' of the storage; no
-   * rollback touches it, and what a step writes to it counts at once.
+   * `workflow`: one value per run. `local`: one value per `Workflow.section`.
+   * `global`: one value for all runs of the storage; no rollback changes it, and
+   * writes of a step take effect at once. Defaults to `workflow`.
    */
   readonly scope?: "local" | "workflow" | "global" | undefined
-  /** After this time it has its initial value again. Defaults to for ever. */
+  /** The cell has its initial value again this long after the last write. Defaults to no limit. */
   readonly ttl?: Duration.DurationInput | undefined
-  /** Neither exported nor read from outside. Defaults to false. */
+  /** Neither exported nor readable from outside of the run. Defaults to false. */
   readonly private?: boolean | undefined
   /**
-   * Who may write it: those who have this service. Defaults to everybody.
-   * Rollbacks and restores put it back whoever runs them.
+   * The service that a writer must have. Defaults to none. Rollbacks and restores
+   * need no right.
    */
   readonly owner?: Right<O> | undefined
-  /** Who may read it, and so also who may write it. Defaults to everybody. */
+  /** The service that a reader must have, and so must a writer. Defaults to none. */
   readonly readers?: Right<RR> | undefined
-  /** To find it by in a {@link group}. */
+  /** For `tagged` of a {@link group}. */
   readonly tags?: ReadonlyArray<string> | undefined
-  /** Before each change, also one that is then refused. */
+  /** Runs before each change, even one that the validator then rejects. */
   readonly before?: ((change: Change<A>) => Effect.Effect<void, never, R>) | undefined
-  /** After each change. Not run again when a resume reads the change from the journal. */
+  /** Runs after each change, but not when a resume replays the change from the journal. */
   readonly after?: ((change: Change<A>) => Effect.Effect<void, never, R>) | undefined
 }
 
@@ -181,7 +181,7 @@ export interface Options<in out A, out R = never, out O = never, out RR = never>
  * @category models
  */
 export interface Validated<in A> {
-  /** Why a value is refused; `undefined` lets it pass. */
+  /** Returns why the value is rejected; `undefined` accepts it. */
   readonly validate: (next: A, previous: A) => string | undefined
 }
 
@@ -237,8 +237,8 @@ export const make: {
 ): never => {
   const { owner, readers, scope = "workflow", tags = [], ttl } = options
   const cell = cell_.makeCell(schema, { name, scope }, initial, ttl)
-  const reading = having(readers)
-  const writing = (change: (current: A) => A) => reading(having(owner)(write<A, R, R2>(cell, options, change)))
+  const reading = withRight(readers)
+  const writing = (change: (current: A) => A) => reading(withRight(owner)(write<A, R, R2>(cell, options, change)))
   const state: State<A, StateRejected, R | R2 | RR, O> = {
     [TypeId]: variance,
     name,
@@ -247,7 +247,7 @@ export const make: {
     owner: owner?.key,
     tags,
     refusal: (next) =>
-      // Asked with what the cell's own schema has read.
+      // `next` was decoded with the schema of the cell.
       Effect.map(cell_.get<A, R>(cell), (previous) => options.validate?.(next as A, previous)),
     get: reading(cell_.get<A, R>(cell)),
     set: (value) => writing(() => value),
@@ -257,12 +257,12 @@ export const make: {
       readers === undefined ? changesOf<A, R>(cell) : Stream.unwrap(reading(Effect.sync(() => changesOf<A, R>(cell)))),
     history: (limit = 100) => reading(historyOf<A, R>(cell, limit))
   }
-  // The overloads say which of this the options allow.
+  // The overloads hide the operations that the options do not allow.
   return state as never
 }
 
-/** Types see to it that there is a right where it is needed; whoever goes around them meets it here. */
-const having =
+/** The types ensure that the right is provided. Without types, the missing service fails here. */
+const withRight =
   <H>(right: Right<H> | undefined) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | H> =>
     right === undefined ? self : Effect.zipRight(right, self)
@@ -297,14 +297,14 @@ const write = <A, R, R2>(
       })
     const written = cell_.write<A, StateRejected, R, R2>(cell, next)
     if (after === undefined) return written
-    // A change that was read from the journal was made by an earlier process.
+    // Without `made`, the change was replayed from the journal.
     return Effect.tap(written, () => (made === undefined ? Effect.void : after(made)))
   })
 
 const changesOf = <A, R>(cell: cell_.Cell<A>): Stream.Stream<A, never, Cells | R> =>
   Stream.unwrap(
     Effect.map(CellsTag, (cells) => {
-      // Listened to before it is read, so that nothing is lost between the two.
+      // Listens before it reads, so that no change between the two is lost.
       const written = Stream.asyncPush<Written | undefined>((emit) =>
         Effect.acquireRelease(
           Effect.zipLeft(
@@ -331,7 +331,7 @@ const historyOf = <A, R>(cell: cell_.Cell<A>, limit: number): Effect.Effect<Read
   )
 
 /**
- * Cells without a run: they live as long as the layer.
+ * Cells outside of runs. They live as long as the layer.
  *
  * @since 0.1.0
  * @category layers
@@ -346,18 +346,18 @@ export const layer: Layer.Layer<Cells> = Layer.sync(CellsTag, volatileCells)
  */
 export interface Group<S extends Members> {
   readonly get: Effect.Effect<{ readonly [K in keyof S]: ValueOf<S[K]> }, never, Cells | RequirementsOf<S[keyof S]>>
-  /** Writes those that are given. */
+  /** Writes the given values. */
   readonly set: (
     values: { readonly [K in keyof S]?: ValueOf<S[K]> }
   ) => Effect.Effect<void, ErrorOf<S[keyof S]>, Cells | WritingOf<S[keyof S]>>
   readonly reset: Effect.Effect<void, ErrorOf<S[keyof S]>, Cells | WritingOf<S[keyof S]>>
-  /** All that are not private, as JSON. */
+  /** The cells that are not private, as JSON. */
   readonly exportJson: Effect.Effect<string, never, Cells | RequirementsOf<S[keyof S]>>
-  /** Takes what `exportJson` gave: all of it, or nothing. Cells it does not name keep their value. */
+  /** Writes all values of an export, or none if one is rejected. Other cells keep their value. */
   readonly importJson: (
     json: string
   ) => Effect.Effect<void, StateRejected | ErrorOf<S[keyof S]>, Cells | WritingOf<S[keyof S]>>
-  /** Those of its cells that carry a tag, as a group. */
+  /** The cells with this tag, as a group. */
   readonly tagged: (tag: string) => Group<Partial<S>>
 }
 
@@ -366,7 +366,7 @@ export interface Group<S extends Members> {
  * @category groups
  */
 export interface Members {
-  // biome-ignore lint/suspicious/noExplicitAny: a cell takes and gives what it holds, so no one type is above all
+  // biome-ignore lint/suspicious/noExplicitAny: a cell is invariant in its value, so no other type includes all cells
   readonly [name: string]: State<any, unknown, unknown, unknown> | undefined
 }
 
@@ -389,7 +389,7 @@ export type ErrorOf<S> = S extends { readonly [TypeId]: { readonly _E: Types.Cov
 export type RequirementsOf<S> = S extends { readonly [TypeId]: { readonly _R: Types.Covariant<infer R> } } ? R : never
 
 /**
- * What it takes to write a cell.
+ * The requirements of a write.
  *
  * @since 0.1.0
  * @category groups
@@ -405,7 +405,7 @@ export type WritingOf<S> =
  * @category groups
  */
 export const group = <const S extends Members>(members: S): Group<S> => {
-  // A cell that is left out is not there.
+  // Optional members may be undefined.
   const entries = Object.entries(members).filter(([, state]) => state !== undefined) as ReadonlyArray<
     readonly [keyof S & string, State<unknown, unknown, unknown, unknown>]
   >
@@ -454,12 +454,12 @@ export const group = <const S extends Members>(members: S): Group<S> => {
       ),
     tagged: (tag) => group(Object.fromEntries(entries.filter(([, { tags }]) => tags.includes(tag))))
   }
-  // Each member's own types say what its values, errors and needs are.
+  // The types of the group follow from those of its members.
   return made as unknown as Group<S>
 }
 
 const toRecord = (json: unknown): Readonly<Record<string, unknown>> => {
-  if (typeof json !== "object" || json === null || Array.isArray(json)) throw new Error("it is no JSON object")
+  if (typeof json !== "object" || json === null || Array.isArray(json)) throw new Error("it is not a JSON object")
   return json as Readonly<Record<string, unknown>>
 }
 
@@ -467,8 +467,8 @@ const rejected = (state: string, cause: unknown) =>
   new StateRejected({ state, reason: cause instanceof Error ? cause.message : String(cause) })
 
 /**
- * Reads a cell of any run from outside, as its journal has it; nothing, if it
- * was never written or is private. For a cell with scope `workflow`.
+ * Reads a cell of any run from its journal. Returns none if the cell was never
+ * written or is private. Only for cells with scope `workflow`.
  *
  * @since 0.1.0
  * @category inspection
@@ -488,7 +488,7 @@ export const read = <S extends ReadOnly<unknown, unknown>>(
     const journal = yield* loadJournal(storage, found.value)
     const written = cellsOfJournal(journal).writes(escapeName(state.name)).at(-1)
     if (written === undefined || state.isPrivate) return Option.none()
-    // The cell is the one its own constructor made for its value.
+    // `make` built the cell for values of this type.
     const cell = state.cell as cell_.Cell<ValueOf<S>>
     return Option.some(yield* cell_.read<ValueOf<S>, RequirementsOf<S>>(cell, written, run))
   })

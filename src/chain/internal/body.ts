@@ -4,7 +4,10 @@ import * as Checkpoint from "../../durable/Checkpoint.js"
 import * as Step from "../../durable/Step.js"
 import * as Workflow from "../../durable/Workflow.js"
 import type { ChainStep, Context, Result } from "../Chain.js"
-import { Texts, Verdict, Verdicts } from "./models.js"
+import { Verdict } from "../Verdict.js"
+
+const Texts = Schema.Record({ key: Schema.String, value: Schema.String })
+const Verdicts = Schema.Record({ key: Schema.String, value: Verdict })
 
 type AnyPart = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, unknown, unknown>
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
@@ -21,7 +24,7 @@ interface AnyOptions {
   readonly metadata?: ((input: never) => Readonly<Record<string, unknown>>) | undefined
 }
 
-/** The parts of a chain, ready to be run as steps of a workflow. */
+/** The parts of a chain as steps of a workflow. */
 export interface Parts {
   readonly name: string
   readonly options: AnyOptions
@@ -35,11 +38,11 @@ export interface Parts {
 export const resultOf = <Text extends Schema.Schema.Any>(text: Text) =>
   Schema.Struct({ text, passed: Schema.Boolean, iterations: Schema.Number, verdicts: Verdicts, feedback: Texts })
 
-/** A checkpoint of the chain's own: what it had come to at each of its steps. */
+/** The chain saves its progress at each of its steps. */
 const checkpointOf = (name: string, text: Schema.Schema.Any) =>
   Checkpoint.make(`chain.${name}`, {
     kind: "step",
-    // The text's schema is only known as some schema; its values come from the chain's own parts.
+    // The values that the schema of the text encodes come from the chain's own parts.
     schema: Schema.Struct({
       step: Schema.String,
       iteration: Schema.Number,
@@ -68,9 +71,9 @@ interface Call {
   readonly made: AnyEffect
 }
 
-/** What a part returns becomes a step, unless it is one. */
+/** Wraps the effect of a part in a step, unless it is a step. */
 const asStep = (name: string, success: Schema.Schema.Any, error: Schema.Schema.All, part: AnyPart) => {
-  // The options say what each part makes and fails with.
+  // The types of the options ensure that results and errors fit the schemas.
   const step = Step.make(name, { success, error, run: ({ made }: Call) => made as Effect.Effect<never> })
   return (...args: ReadonlyArray<unknown>): AnyEffect =>
     Effect.suspend(() => {
@@ -79,7 +82,7 @@ const asStep = (name: string, success: Schema.Schema.Any, error: Schema.Schema.A
     })
 }
 
-/** What the chain knows at a moment. */
+/** The state of the chain between two of its steps. */
 interface State {
   readonly iteration: number
   readonly text: unknown
@@ -90,29 +93,29 @@ interface State {
 export const run = (parts: Parts, input: unknown): Effect.Effect<Result<unknown>, unknown, unknown> =>
   Effect.gen(function* () {
     const start: State = { iteration: 0, text: undefined, verdicts: {}, feedback: {} }
-    const mark = marking(parts, input)
-    yield* mark("initialization", start)
-    if (parts.retrieve.size > 0) yield* mark("pre_retrieval", start)
-    const retrieved = yield* sideBySide(parts.retrieve, [input])
-    return yield* iterate(parts, { input, retrieved: retrieved as Readonly<Record<string, string>>, mark }, start)
+    const save = checkpointing(parts, input)
+    yield* save("initialization", start)
+    if (parts.retrieve.size > 0) yield* save("pre_retrieval", start)
+    const retrieved = yield* runConcurrently(parts.retrieve, [input])
+    return yield* iterate(parts, { input, retrieved: retrieved as Readonly<Record<string, string>>, save }, start)
   })
 
-interface Given {
+interface Inputs {
   readonly input: unknown
   readonly retrieved: Readonly<Record<string, string>>
-  readonly mark: ReturnType<typeof marking>
+  readonly save: ReturnType<typeof checkpointing>
 }
 
-const iterate = (parts: Parts, given: Given, before: State): Effect.Effect<Result<unknown>, unknown, unknown> =>
+const iterate = (parts: Parts, given: Inputs, before: State): Effect.Effect<Result<unknown>, unknown, unknown> =>
   Effect.flatMap(
     Workflow.section("iteration", before.iteration + 1)(iteration(parts, given, before)),
     ({ isOver, state }) =>
       isOver
         ? Effect.zipRight(
-            given.mark("complete", state),
+            given.save("complete", state),
             Effect.succeed({
               text: state.text,
-              passed: isGood(state),
+              passed: hasPassed(state),
               iterations: state.iteration,
               verdicts: state.verdicts,
               feedback: state.feedback
@@ -121,9 +124,9 @@ const iterate = (parts: Parts, given: Given, before: State): Effect.Effect<Resul
         : iterate(parts, given, state)
   )
 
-const isGood = ({ verdicts }: State): boolean => Object.values(verdicts).every(({ passed }) => passed)
+const hasPassed = ({ verdicts }: State): boolean => Object.values(verdicts).every(({ passed }) => passed)
 
-const iteration = (parts: Parts, { mark, ...given }: Given, before: State) =>
+const iteration = (parts: Parts, { save, ...given }: Inputs, before: State) =>
   Effect.gen(function* () {
     const { alwaysCriticize = false, maxIterations = 3 } = parts.options
     const context: Context<unknown, unknown> = {
@@ -135,19 +138,19 @@ const iteration = (parts: Parts, { mark, ...given }: Given, before: State) =>
     }
     const text = yield* parts.generate(context)
     const generated: State = { iteration: context.iteration, text, verdicts: {}, feedback: before.feedback }
-    yield* mark("generation", generated)
-    yield* mark("pre_validation", generated)
-    const verdicts = (yield* sideBySide(parts.validate, [text, context])) as State["verdicts"]
+    yield* save("generation", generated)
+    yield* save("pre_validation", generated)
+    const verdicts = (yield* runConcurrently(parts.validate, [text, context])) as State["verdicts"]
     const validated: State = { ...generated, verdicts }
-    yield* mark("validation", validated)
+    yield* save("validation", validated)
     const isLast = context.iteration >= maxIterations
-    // There is nothing to be said about a good text, nor to be made of it after the last iteration.
-    if (isLast || (isGood(validated) && !alwaysCriticize)) return { isOver: true, state: validated }
+    // A text that passed needs no criticism, and after the last iteration no other text is generated.
+    if (isLast || (hasPassed(validated) && !alwaysCriticize)) return { isOver: true, state: validated }
     if (parts.criticize.size === 0) return { isOver: false, state: validated }
-    yield* mark("pre_criticism", validated)
-    const feedback = (yield* sideBySide(parts.criticize, [text, context])) as State["feedback"]
+    yield* save("pre_criticism", validated)
+    const feedback = (yield* runConcurrently(parts.criticize, [text, context])) as State["feedback"]
     const criticised: State = { ...validated, feedback }
-    yield* mark("criticism", criticised)
+    yield* save("criticism", criticised)
     return { isOver: false, state: criticised }
   })
 
@@ -156,15 +159,15 @@ const problemsOf = ({ verdicts }: State): Readonly<Record<string, string>> =>
     Object.entries(verdicts).flatMap(([name, { message = "not passed", passed }]) => (passed ? [] : [[name, message]]))
   )
 
-const sideBySide = (
+const runConcurrently = (
   parts: Parts["validate"],
   args: ReadonlyArray<unknown>
 ): Effect.Effect<Readonly<Record<string, unknown>>, unknown, unknown> =>
   Effect.all(Object.fromEntries([...parts].map(([name, part]) => [name, part(...args)])), { concurrency: "unbounded" })
 
-/** A checkpoint says what the chain has come to, and what the program wants to know of it beside. */
-const marking = ({ checkpoint, options }: Parts, input: unknown) => {
-  // The options say which input it takes.
+/** Saves the state of the chain, with the metadata of the program. */
+const checkpointing = ({ checkpoint, options }: Parts, input: unknown) => {
+  // The input has the type that the options declare.
   const metadata = options.metadata?.(input as never)
   return (step: ChainStep, { feedback, iteration, text, verdicts }: State) =>
     checkpoint.save({ step, iteration, verdicts, feedback, ...(text === undefined ? {} : { text }) }, { metadata })

@@ -3,10 +3,10 @@ import * as Effect from "effect/Effect"
 import type { FullSnapshot } from "../../../storage/Storage.js"
 import type { Check, Finding, Info } from "../../Checkpoint.js"
 import type { Problem } from "../../CheckpointError.js"
-import { NoMigration, type StateCodec, textOf } from "./state.js"
+import { NoMigration, type StateCodec, textOf } from "./stateCodec.js"
 
-/** Severities of the checks that are always made. */
-export const defaults: Readonly<Record<string, Problem["severity"]>> = {
+/** Severities of the built-in checks. */
+const defaults: Readonly<Record<string, Problem["severity"]>> = {
   integrity: "error",
   version: "error",
   schema: "error",
@@ -21,7 +21,7 @@ export interface CheckOptions {
   readonly codec: StateCodec
   readonly checks: ReadonlyArray<Check<unknown>>
   readonly severities: Readonly<Record<string, Problem["severity"]>>
-  /** The run it is restored in. */
+  /** The run that restores the checkpoint. */
   readonly run: string | undefined
 }
 
@@ -30,14 +30,14 @@ export interface Checked {
   readonly state: unknown
 }
 
-/** Everything that is wrong, errors first, and the state as far as it can be read. */
+/** Runs all checks. Returns their problems, errors first, and the state if it can be read. */
 export const check = (
   snapshot: FullSnapshot,
   info: Info,
   options: CheckOptions
 ): Effect.Effect<Checked, never, unknown> =>
   Effect.gen(function* () {
-    const read = yield* readState(snapshot, options)
+    const read = yield* readState(snapshot, options.codec)
     const found = yield* Effect.forEach(options.checks, (check) =>
       Effect.map(findingsOf(check, info), (findings) =>
         findings.map((finding) => ({ check: check.name, severity: check.severity, ...finding }))
@@ -45,10 +45,11 @@ export const check = (
     )
     const all = [...read.problems, ...foreign(info, options.run), ...unchecked(info, options.checks), ...found.flat()]
     const problems = all.map((problem) => ({ ...problem, severity: severityOf(problem, options) }))
-    return { state: read.state, problems: [...bySeverity(problems, "error"), ...bySeverity(problems, "warning")] }
+    const errorsFirst = problems.sort((a, b) => Number(b.severity === "error") - Number(a.severity === "error"))
+    return { state: read.state, problems: errorsFirst }
   })
 
-/** A check that dies or hangs has found something too, and must not hide what others find. */
+/** A check that dies or hangs is a problem too, and must not hide the problems of other checks. */
 const findingsOf = (check: Check<unknown>, info: Info): Effect.Effect<ReadonlyArray<Finding>, never, unknown> =>
   Effect.suspend(() => check.check(info)).pipe(
     Effect.catchAllCause((cause) =>
@@ -57,31 +58,29 @@ const findingsOf = (check: Check<unknown>, info: Info): Effect.Effect<ReadonlyAr
         : Effect.succeed([{ subject: check.name, message: `the check failed: ${messageOf(Cause.squash(cause))}` }])
     ),
     Effect.timeoutTo({
-      duration: patience,
+      duration: "30 seconds",
       onSuccess: (findings) => findings,
       onTimeout: () => [{ subject: check.name, message: "the check did not end within 30 seconds" }]
     })
   )
 
-const patience = "30 seconds"
-
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
-const bySeverity = (problems: ReadonlyArray<Problem>, severity: Problem["severity"]) =>
-  problems.filter((problem) => problem.severity === severity)
+export const hasErrors = (problems: ReadonlyArray<Problem>): boolean =>
+  problems.some(({ severity }) => severity === "error")
 
-const severityOf = (problem: Problem, { severities }: CheckOptions): Problem["severity"] =>
+export const severityOf = (problem: Problem, { severities }: Pick<CheckOptions, "severities">): Problem["severity"] =>
   (Object.hasOwn(severities, problem.check) ? severities[problem.check] : undefined) ?? problem.severity
 
-export const problem = (check: string, subject: string, message: string): Problem => ({
+const problem = (check: string, subject: string, message: string): Problem => ({
   check,
   severity: defaults[check] ?? "error",
   subject,
   message
 })
 
-/** Its bytes first, then what they say. */
-export const readState = (snapshot: FullSnapshot, { codec }: Pick<CheckOptions, "codec">) =>
+/** Verifies the digest, then decodes the state. */
+export const readState = (snapshot: FullSnapshot, codec: StateCodec) =>
   Effect.flatMap(Effect.either(textOf(snapshot)), (text) => {
     if (text._tag === "Left") return Effect.succeed(unreadable("integrity", text.left.message))
     const decoded = Effect.suspend(() => codec.decode(text.right, snapshot))
@@ -104,9 +103,9 @@ const isEmpty = (text: string): boolean => text === "" || text === "{}" || text 
 const foreign = ({ run }: Info, here: string | undefined): ReadonlyArray<Problem> =>
   here === undefined || run === undefined || run === here
     ? []
-    : [problem("run", run, `it belongs to another run than "${here}"`)]
+    : [problem("run", run, `it belongs to this run, not to "${here}"`)]
 
-/** What was recorded and nobody looks at is told, not passed over. */
+/** Recorded facts that no check covers. */
 const unchecked = (info: Info, checks: ReadonlyArray<Check<unknown>>): ReadonlyArray<Problem> => {
   const names = new Set(checks.map(({ name }) => name))
   const probed = new Set(checks.flatMap(({ covers }) => covers ?? []))

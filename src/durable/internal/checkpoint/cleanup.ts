@@ -6,9 +6,9 @@ import type { Service, Snapshot, SnapshotQuery, StorageError } from "../../../st
 import type { Info, Query, Retention, Stats } from "../../Checkpoint.js"
 import { escapeName } from "../execution/execution.js"
 import { sharedKind } from "../state/global.js"
-import { isWhole } from "./whole.js"
+import { isIntact } from "./stateCodec.js"
 
-/** A query as the storage takes it; `run` is the one that is meant without a word. */
+/** `own` applies if the query names no run. */
 export const toQuery = (
   { before, kind, labels, limit, rewound, run }: Query,
   own: string | null | undefined
@@ -22,15 +22,25 @@ export const toQuery = (
   takenBefore: before instanceof Date ? before.getTime() : undefined
 })
 
-export const all = (
+/** Snapshots of all checkpoints. Values that runs share are snapshots too. */
+export const listAll = (
   storage: Service,
   query: Query & { readonly name?: string | undefined }
 ): Effect.Effect<ReadonlyArray<Snapshot>, StorageError> =>
   storage.snapshots({ ...toQuery(query, undefined), name: query.name, except: sharedKind })
 
+/** The checkpoint with this id, whatever its name. */
+export const findAny = (storage: Service, id: string): Effect.Effect<Option.Option<Snapshot>, StorageError> =>
+  String(Number(id)) === id
+    ? Effect.map(
+        storage.snapshot(Number(id)),
+        Option.filter(({ kind }) => kind !== sharedKind)
+      )
+    : Effect.succeedNone
+
 const page = 1_000
 
-/** Page by page, so that no more is held than is used. */
+/** Reads page by page, so that memory does not grow with the number of snapshots. */
 const fold = <A>(
   storage: Service,
   query: SnapshotQuery,
@@ -48,51 +58,41 @@ const fold = <A>(
     }
   })
 
-interface Sums {
-  readonly count: number
-  readonly bytes: number
-  readonly oldest: number
-  readonly newest: number
-  readonly byKind: Map<string, number>
-  readonly byName: Map<string, number>
-}
+export const statsOf = (storage: Service, query: SnapshotQuery): Effect.Effect<Stats, StorageError> =>
+  Effect.suspend(() => {
+    const byKind = new Map<string, number>()
+    const byName = new Map<string, number>()
+    const none = { count: 0, bytes: 0, oldest: Infinity, newest: -Infinity }
+    const sums = fold(storage, query, none, (known, { at, kind, name, size }) => {
+      byKind.set(kind, (byKind.get(kind) ?? 0) + 1)
+      byName.set(name, (byName.get(name) ?? 0) + 1)
+      const { bytes, count, newest, oldest } = known
+      return { count: count + 1, bytes: bytes + size, oldest: Math.min(oldest, at), newest: Math.max(newest, at) }
+    })
+    const toDate = (millis: number) => (Number.isFinite(millis) ? Option.some(new Date(millis)) : Option.none())
+    return Effect.map(sums, ({ newest, oldest, ...known }) => ({
+      ...known,
+      oldest: toDate(oldest),
+      newest: toDate(newest),
+      byKind: Object.fromEntries(byKind),
+      byName: Object.fromEntries(byName)
+    }))
+  })
 
-export const stats = (storage: Service, query: SnapshotQuery): Effect.Effect<Stats, StorageError> => {
-  const none: Sums = { count: 0, bytes: 0, oldest: Infinity, newest: -Infinity, byKind: new Map(), byName: new Map() }
-  const count = (counts: Map<string, number>, key: string) => counts.set(key, (counts.get(key) ?? 0) + 1)
-  const sums = fold(storage, query, none, (known, { at, kind, name, size }) => ({
-    count: known.count + 1,
-    bytes: known.bytes + size,
-    oldest: Math.min(known.oldest, at),
-    newest: Math.max(known.newest, at),
-    byKind: count(known.byKind, kind),
-    byName: count(known.byName, name)
-  }))
-  return Effect.map(sums, ({ byKind, byName, bytes, count, newest, oldest }) => ({
-    count,
-    bytes,
-    oldest: count === 0 ? Option.none() : Option.some(new Date(oldest)),
-    newest: count === 0 ? Option.none() : Option.some(new Date(newest)),
-    byKind: Object.fromEntries(byKind),
-    byName: Object.fromEntries(byName)
-  }))
-}
-
-/** Refuses what no one can have meant. */
 export const checkRetention = (name: string, { keep, maxAge }: Retention): Retention => {
   if (keep !== undefined && keep !== Infinity && !(Number.isInteger(keep) && keep >= 1)) {
-    throw new RangeError(`Checkpoint "${name}": keep must be a whole number from 1 on, not ${keep}`)
+    throw new RangeError(`Checkpoint "${name}": keep must be an integer of at least 1, not ${keep}`)
   }
   return { keep: keep === Infinity ? undefined : keep, maxAge }
 }
 
-/** Saved in the body of a run, under a key of its own: its journal refers to it as long as it has no outcome. */
+/** Whether it was saved in the body of a run. The run's journal refers to such a checkpoint. */
 const isInBody = ({ name, step }: Snapshot): boolean => {
   const key = step.slice(step.lastIndexOf("/") + 1)
   return key === `${escapeName(name)}!` || key.startsWith(`${escapeName(name)}!#`)
 }
 
-/** With each save: what its own run has too many of. The one just saved is the newest, and stays. */
+/** Removes older checkpoints of the same run and name after a save. The one that was just saved stays. */
 export const trim = (
   storage: Service,
   { name, run }: Info,
@@ -142,7 +142,7 @@ export const cleanup = (
     return removed
   })
 
-/** The newest one a run without an outcome could go back to. */
+/** The newest intact checkpoint of a run without an outcome: the run may be rewound to it. */
 const newestNeeded = (
   storage: Service,
   group: ReadonlyArray<Snapshot>
@@ -153,7 +153,7 @@ const newestNeeded = (
     const found = yield* storage.find(run)
     if (Option.isNone(found) || found.value.outcome !== undefined) return undefined
     for (const { key, rewound } of group) {
-      if (!rewound && (yield* isWhole(storage, String(key)))) return key
+      if (!rewound && (yield* isIntact(storage, String(key)))) return key
     }
     return undefined
   })

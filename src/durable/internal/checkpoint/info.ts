@@ -2,22 +2,22 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { FullSnapshot, Snapshot } from "../../../storage/Storage.js"
-import type { Info, SaveOptions, Stats, Validity } from "../../Checkpoint.js"
-import type { Place } from "./place.js"
-import type { Written } from "./state.js"
+import type { SaveOptions, Stats, Validity } from "../../Checkpoint.js"
+import { Artifact, type Info } from "../../CheckpointInfo.js"
+import type { Written } from "./stateCodec.js"
 
-type New = Omit<FullSnapshot, "key" | "rewound" | "run" | "step" | "seq">
+export type NewSnapshot = Omit<FullSnapshot, "key" | "rewound" | "run" | "step" | "seq">
 
-/** What is recorded beside the state, and decides nothing in the storage. */
+/** Facts recorded with the state. The storage does not interpret them. */
 type About = Pick<Info, "environment" | "dependencies" | "artifacts" | "metadata">
 
 const nothing = "{}"
 
 export const newSnapshot = (
-  { at, kind, name }: Pick<New, "name" | "kind" | "at">,
+  { at, kind, name }: Pick<NewSnapshot, "name" | "kind" | "at">,
   written: Written,
   given: SaveOptions
-): New => ({
+): NewSnapshot => ({
   ...written,
   name,
   at,
@@ -26,7 +26,7 @@ export const newSnapshot = (
   about: aboutOf(given)
 })
 
-/** What cannot be written is found before anything is. */
+/** Fails if the metadata has no JSON form, before anything is saved. */
 export const checkAbout = (given: SaveOptions): Effect.Effect<void, unknown> =>
   given.metadata === undefined ? Effect.void : Effect.try({ try: () => void aboutOf(given), catch: (cause) => cause })
 
@@ -36,20 +36,13 @@ const aboutOf = ({ artifacts, dependencies, environment, metadata }: SaveOptions
   return JSON.stringify({ environment, dependencies, artifacts: files, metadata })
 }
 
-/** What a snapshot that is saved there will be known as, once it has a key. */
-export const infoAt = (place: Place, snapshot: New): ((key: number) => Info) => {
-  const step = place._tag === "Outside" ? "" : place._tag === "Body" ? place.key : place.step
-  const run = place._tag === "Outside" ? undefined : place.run.id
-  return (key) => infoOf({ ...snapshot, key, run, step, seq: 0, rewound: false })
-}
-
 export const infoOf = (snapshot: Snapshot): Info => {
   const { at, digest, key, kind, labels, name, rewound, run, size, step, version } = snapshot
   const known = { id: String(key), name, kind, version, run, step, at: new Date(at), size, digest, labels, rewound }
   return { ...known, ...toAbout(snapshot.about) }
 }
 
-/** Damaged, it says nothing; the state has a digest of its own. */
+/** Damaged facts do not make the state unreadable: it has a digest of its own. */
 const toAbout = (text: string): About => {
   if (text === nothing) return { artifacts: [], dependencies: [], environment: {}, metadata: {} }
   try {
@@ -62,16 +55,7 @@ const toAbout = (text: string): About => {
 const readAbout = Schema.decodeUnknownSync(
   Schema.parseJson(
     Schema.Struct({
-      artifacts: Schema.optionalWith(
-        Schema.Array(
-          Schema.Struct({
-            path: Schema.String,
-            size: Schema.optional(Schema.Number),
-            digest: Schema.optional(Schema.String)
-          })
-        ),
-        { default: () => [] }
-      ),
+      artifacts: Schema.optionalWith(Schema.Array(Artifact), { default: () => [] }),
       dependencies: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] }),
       environment: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), {
         default: () => ({})
@@ -83,16 +67,12 @@ const readAbout = Schema.decodeUnknownSync(
   )
 )
 
-/** As it is in the journal. */
-export const toInfo = (text: string): Info => {
-  const info: Info = JSON.parse(text)
-  return { ...info, run: info.run, at: new Date(info.at) }
-}
+const withDate = (info: Info): Info => ({ ...info, run: info.run, at: new Date(info.at) })
 
-export const toInfos = (text: string): ReadonlyArray<Info> => {
-  const all: ReadonlyArray<Info> = JSON.parse(text)
-  return all.map((info) => ({ ...info, run: info.run, at: new Date(info.at) }))
-}
+/** Reads what the journal recorded, as do the functions below. */
+export const toInfo = (text: string): Info => withDate(JSON.parse(text))
+
+export const toInfos = (text: string): ReadonlyArray<Info> => (JSON.parse(text) as ReadonlyArray<Info>).map(withDate)
 
 export const toStats = (text: string): Stats => {
   const stats = JSON.parse(text)

@@ -1,19 +1,19 @@
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Events from "../../../resilience/Events.js"
 import * as Storage from "../../../storage/Storage.js"
-import type { Checkpoint, Info, Options, Query, SaveOptions } from "../../Checkpoint.js"
-import { CheckpointInvalid, CheckpointNotFound, type Problem } from "../../CheckpointError.js"
+import type { Checkpoint, Due, Info, Options, Query, Retention, SaveOptions } from "../../Checkpoint.js"
+import { CheckpointInvalid, CheckpointNotFound } from "../../CheckpointError.js"
 import { JournalError } from "../../RunError.js"
-import { type Checked, check, readState } from "./checks.js"
-import * as cleanup_ from "./cleanup.js"
-import { isDue, progressKey } from "./due.js"
-import { checkAbout, infoAt, infoOf, newSnapshot, toInfo, toInfos, toStats, toValidity } from "./info.js"
-import { beside, inPlace, orStop, type Place, recalled, recordIn, runOf, saveIn } from "./place.js"
+import { type Checked, type CheckOptions, check, hasErrors, readState, severityOf } from "./checks.js"
+import { checkRetention, statsOf, toQuery, trim } from "./cleanup.js"
+import { checkAbout, infoOf, newSnapshot, toInfo, toInfos, toStats, toValidity } from "./info.js"
+import { atPlace, atPlaceUnrecorded, type Place, record, recorded, runOf, saveAt, stopOnFailure } from "./place.js"
 import { saveEvery } from "./scoped.js"
-import { makeCodec, type Written } from "./state.js"
+import { makeCodec, type Written } from "./stateCodec.js"
 
 type AnyOptions = Omit<Options<unknown, unknown, unknown, unknown, unknown>, "schema"> & {
   readonly schema: Schema.Schema.All
@@ -21,7 +21,26 @@ type AnyOptions = Omit<Options<unknown, unknown, unknown, unknown, unknown>, "sc
 
 type Self = Checkpoint<unknown, unknown, unknown>
 
-/** From the oldest version there is a migration for, there must be one for each up to the newest. */
+interface Definition extends Omit<CheckOptions, "run"> {
+  readonly name: string
+  readonly kind: string
+  readonly retention: Retention | undefined
+}
+
+/** The requirements of the options are in the public type. */
+export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
+  const { checks = [], compressAbove = 4_096, kind = "manual", schema, severities = {}, version = 1 } = options
+  const migrations = Object.fromEntries(
+    Object.entries(options.migrations ?? {}).map(([from, { migration }]) => [Number(from), migration])
+  )
+  checkMigrations(name, version, Object.keys(migrations).map(Number))
+  const retention = options.retention && checkRetention(name, options.retention)
+  const codec = makeCodec({ schema, version, migrations, compressAbove })
+  const definition: Definition = { name, kind, retention, codec, checks, severities }
+  return { name, ...savingOperations(definition), ...readingOperations(definition) }
+}
+
+/** Migrations must lead from the oldest version they cover to the current one without a gap. */
 const checkMigrations = (name: string, version: number, from: ReadonlyArray<number>): void => {
   const oldest = Math.min(version, ...from)
   for (let older = oldest; older < version; older++) {
@@ -35,184 +54,173 @@ const checkMigrations = (name: string, version: number, from: ReadonlyArray<numb
   }
 }
 
-/** What a checkpoint can do, by its options; what they need is in its public type. */
-export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
-  const { checks = [], kind = "manual", severities = {}, version = 1 } = options
-  const retention = options.retention && cleanup_.checkRetention(name, options.retention)
-  const migrations = Object.fromEntries(
-    Object.entries(options.migrations ?? {}).map(([from, { migration }]) => [Number(from), migration])
-  )
-  checkMigrations(name, version, Object.keys(migrations).map(Number))
-  const codec = makeCodec({
-    schema: options.schema,
-    version,
-    migrations,
-    compressAbove: options.compressAbove ?? 4_096
-  })
-  const notFound = (id: string) => new CheckpointNotFound({ id, checkpoint: name })
+const queryAt = ({ name }: Definition, place: Place, query: Query = {}): Storage.SnapshotQuery => ({
+  ...toQuery(query, runOf(place)?.id ?? null),
+  name
+})
 
-  const unwritable =
-    (place: Place) =>
-    (cause: unknown): JournalError =>
-      new JournalError({ reason: "Encode", run: runOf(place)?.id, record: `state of checkpoint "${name}"`, cause })
-
-  const encoded = (place: Place, state: unknown, given: SaveOptions) =>
-    // What the schema needs is in the type of `save`.
-    Effect.mapError(Effect.zipRight(checkAbout(given), codec.encode(state)), unwritable(place)) as Effect.Effect<
-      Written,
-      JournalError
-    >
-
-  // Written without generators: saving and reading the newest are what programs do all the time.
-  const saveAt = (place: Place, state: unknown, given: SaveOptions) => {
-    if (place._tag === "Body" && place.known !== undefined) return Effect.succeed(toInfo(place.known))
-    return Effect.flatMap(orStop(place, encoded(place, state, given)), (written) =>
-      Effect.flatMap(Effect.zip(Storage.Storage, Clock.currentTimeMillis), ([storage, at]) => {
-        const snapshot = newSnapshot({ name, kind, at }, written, given)
-        const info = infoAt(place, snapshot)
-        const saved = Effect.tap(
-          Effect.map(
-            saveIn(storage, place, snapshot, (key) => JSON.stringify(info(key))),
-            info
-          ),
-          ({ id, step }) =>
-            Events.emit({
-              _tag: "CheckpointSaved",
-              source: { run: runOf(place)?.id, step: step === "" ? undefined : step },
-              checkpoint: name,
-              id
-            })
-        )
-        return retention === undefined
-          ? saved
-          : Effect.tap(saved, (info) => orStop(place, cleanup_.trim(storage, info, retention)))
+// Written without generators: programs save and read the newest checkpoint all the time.
+const save = (definition: Definition, place: Place, state: unknown, given: SaveOptions) => {
+  if (place._tag === "Body" && place.known !== undefined) return Effect.succeed(toInfo(place.known))
+  const { codec, kind, name, retention } = definition
+  const unwritable = (cause: unknown) =>
+    new JournalError({ reason: "Encode", run: runOf(place)?.id, record: `state of checkpoint "${name}"`, cause })
+  // The requirements of the schema are in the type of `save`.
+  const encoded = Effect.mapError(Effect.zipRight(checkAbout(given), codec.encode(state)), unwritable) as Effect.Effect<
+    Written,
+    JournalError
+  >
+  return Effect.flatMap(stopOnFailure(place, encoded), (written) =>
+    Effect.flatMap(Effect.zip(Storage.Storage, Clock.currentTimeMillis), ([storage, at]) =>
+      Effect.tap(saveAt(storage, place, newSnapshot({ name, kind, at }, written, given)), (info) => {
+        const source = { run: info.run, step: info.step === "" ? undefined : info.step }
+        const emitted = Events.emit({ _tag: "CheckpointSaved", source, checkpoint: name, id: info.id })
+        if (retention === undefined) return emitted
+        return Effect.zipRight(emitted, stopOnFailure(place, trim(storage, info, retention)))
       })
     )
-  }
+  )
+}
 
-  const queryAt = (place: Place, query: Query = {}): Storage.SnapshotQuery => ({
-    ...cleanup_.toQuery(query, runOf(place)?.id ?? null),
-    name
+const saveIfDue = (definition: Definition, place: Place, state: unknown, options: SaveOptions & Due) =>
+  Effect.gen(function* () {
+    if (place._tag === "Body" && place.known !== undefined) {
+      return place.known === "null" ? Option.none() : Option.some(toInfo(place.known))
+    }
+    const { interval, milestones, progress, ...given } = options
+    const storage = yield* Storage.Storage
+    const kind = given.kind ?? (progress === undefined ? "auto" : "milestone")
+    const query = queryAt(definition, place, { kind: progress === undefined ? undefined : kind, limit: 1 })
+    const [last] = yield* stopOnFailure(place, storage.snapshots(query))
+    const now = yield* Clock.currentTimeMillis
+    if (!isDue(last && infoOf(last), now, { interval, milestones, progress })) {
+      yield* record(place, "CheckpointSaved", "null")
+      return Option.none()
+    }
+    const metadata = progress === undefined ? given.metadata : { ...given.metadata, [progressKey]: progress }
+    return Option.some(yield* save(definition, place, state, { ...given, kind, metadata }))
   })
 
-  const find = (place: Place, id: string) =>
-    Effect.gen(function* () {
-      const storage = yield* Storage.Storage
-      const found = yield* orStop(place, /^\d+$/.test(id) ? storage.snapshot(Number(id)) : Effect.succeedNone)
-      return Option.isSome(found) && found.value.name === name ? found.value : yield* notFound(id)
-    })
+/** The key in the metadata under which the next save finds the progress of this one. */
+const progressKey = "progress"
 
-  const checked = (place: Place, id: string) =>
-    Effect.flatMap(find(place, id), (snapshot) =>
-      Effect.map(check(snapshot, infoOf(snapshot), { codec, checks, severities, run: runOf(place)?.id }), (result) => ({
-        ...result,
-        info: infoOf(snapshot)
-      }))
-    )
-
-  const restored = ({ info, problems, state }: Checked & { readonly info: Info }) =>
-    problems.some(({ severity }) => severity === "error")
-      ? Effect.fail(new CheckpointInvalid({ id: info.id, checkpoint: name, problems }))
-      : Effect.succeed({ ...info, state, warnings: problems })
-
-  const newest = (place: Place, query: Query) =>
-    Effect.flatMap(Storage.Storage, (storage) => orStop(place, storage.newest(queryAt(place, query))))
-
-  /** In the body of a run the answer is put on record, so that a resume reads the same one. */
-  const found = (place: Place, query: Query) => {
-    if (place._tag !== "Body") return newest(place, query)
-    if (place.known === "null") return Effect.succeedNone
-    if (place.known !== undefined) return Effect.asSome(find(place, JSON.parse(place.known)))
-    return Effect.tap(newest(place, query), (answer) => {
-      const id = Option.isNone(answer) ? null : String(answer.value.key)
-      return recordIn(place, "CheckpointRead", JSON.stringify(id))
-    })
+const isDue = (
+  last: Info | undefined,
+  now: number,
+  { interval = "5 minutes", milestones = [0.25, 0.5, 0.75, 1], progress }: Due
+): boolean => {
+  if (progress === undefined) return last === undefined || now - last.at.getTime() >= Duration.toMillis(interval)
+  if (progress < 0 || progress > 1) {
+    throw new RangeError(`saveIfDue: progress must be a number from 0 to 1, not ${progress}`)
   }
+  const before = last?.metadata[progressKey]
+  // Progress below that of the last checkpoint means that the work started again.
+  const from = typeof before === "number" && before <= progress ? before : 0
+  return milestones.some((milestone) => from < milestone && milestone <= progress)
+}
 
-  const graded = (problems: ReadonlyArray<Problem>) =>
-    problems.map((problem) => ({ ...problem, severity: severities[problem.check] ?? problem.severity }))
-
-  const latest = (place: Place, query: Query) =>
-    Effect.flatMap(found(place, query), (answer) =>
-      Option.isNone(answer)
-        ? Effect.succeedNone
-        : Effect.flatMap(readState(answer.value, { codec }), ({ problems, state }) =>
-            Effect.asSome(restored({ state, problems: graded(problems), info: infoOf(answer.value) }))
-          )
-    )
-
-  const stats = (place: Place, query: Query) =>
-    recalled(
-      place,
-      toStats,
-      Effect.flatMap(Storage.Storage, (storage) => orStop(place, cleanup_.stats(storage, queryAt(place, query))))
-    )
-
-  const list = (place: Place, query: Query | undefined) =>
-    recalled(
-      place,
-      toInfos,
-      Effect.flatMap(Storage.Storage, (storage) =>
-        Effect.map(orStop(place, storage.snapshots(queryAt(place, query))), (all) => all.map(infoOf))
-      )
-    )
-
-  const validate = (id: string) =>
-    inPlace(`${name}?`, (place) =>
-      Effect.flatMap(
-        // That there is none is an answer, too.
-        recalled(
-          place,
-          toValidity,
-          Effect.catchTag(validity(place, id), "CheckpointNotFound", () => Effect.succeed(null))
-        ),
-        (answer) => (answer === null ? Effect.fail(notFound(id)) : Effect.succeed(answer))
-      )
-    )
-
-  const validity = (place: Place, id: string) =>
-    Effect.zipWith(checked(place, id), Clock.currentTimeMillis, ({ problems }, now) => ({
-      isValid: !problems.some(({ severity }) => severity === "error"),
-      errors: problems.filter(({ severity }) => severity === "error"),
-      warnings: problems.filter(({ severity }) => severity === "warning"),
-      checkedAt: new Date(now)
-    }))
-
-  const self: Self = {
-    name,
-    save: (state, given = {}) => inPlace(`${name}!`, (place) => saveAt(place, state, given)),
-    saveIfDue: (state, { interval, milestones, progress, ...given } = {}) =>
-      inPlace(`${name}!`, (place) =>
-        Effect.gen(function* () {
-          if (place._tag === "Body" && place.known !== undefined) {
-            return place.known === "null" ? Option.none() : Option.some(toInfo(place.known))
-          }
-          const storage = yield* Storage.Storage
-          const kind = given.kind ?? (progress === undefined ? "auto" : "milestone")
-          const before = progress === undefined ? queryAt(place) : queryAt(place, { kind })
-          const [last] = yield* orStop(place, storage.snapshots({ ...before, limit: 1 }))
-          const now = yield* Clock.currentTimeMillis
-          if (isDue(last && infoOf(last), now, { interval, milestones, progress })) {
-            const metadata = progress === undefined ? given.metadata : { ...given.metadata, [progressKey]: progress }
-            return Option.some(yield* saveAt(place, state, { ...given, kind, metadata }))
-          }
-          yield* recordIn(place, "CheckpointSaved", "null")
-          return Option.none()
-        })
-      ),
+const savingOperations = (definition: Definition): Pick<Self, "save" | "saveIfDue" | "saveEvery"> => {
+  const { name } = definition
+  const saveHere: Self["save"] = (state, given = {}) =>
+    atPlace(`${name}!`, (place) => save(definition, place, state, given))
+  return {
+    save: saveHere,
+    saveIfDue: (state, options = {}) => atPlace(`${name}!`, (place) => saveIfDue(definition, place, state, options)),
     saveEvery: (state, interval, given) =>
-      saveEvery(name, state, interval, (value) => self.save(value, { kind: "auto", ...given })),
-    latest: (query = {}) => inPlace(`${name}?`, (place) => latest(place, query)),
-    list: (query) => inPlace(`${name}?`, (place) => list(place, query)),
-    // What is under an id never changes, so there is nothing to put on record.
-    restore: (id) => beside((place) => Effect.flatMap(checked(place, id), restored)),
+      saveEvery(name, state, interval, (value) => saveHere(value, { kind: "auto", ...given }))
+  }
+}
+
+const find = ({ name }: Definition, place: Place, id: string) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const found = yield* stopOnFailure(place, /^\d+$/.test(id) ? storage.snapshot(Number(id)) : Effect.succeedNone)
+    if (Option.isSome(found) && found.value.name === name) return found.value
+    return yield* new CheckpointNotFound({ id, checkpoint: name })
+  })
+
+const checkAt = (definition: Definition, place: Place, id: string) =>
+  Effect.flatMap(find(definition, place, id), (snapshot) => {
+    const info = infoOf(snapshot)
+    return Effect.map(check(snapshot, info, { ...definition, run: runOf(place)?.id }), (checked) => ({
+      ...checked,
+      info
+    }))
+  })
+
+const restored = ({ info, problems, state }: Checked & { readonly info: Info }) =>
+  hasErrors(problems)
+    ? Effect.fail(new CheckpointInvalid({ id: info.id, checkpoint: info.name, problems }))
+    : Effect.succeed({ ...info, state, warnings: problems })
+
+/** In the body of a run the answer is recorded, so that a resume reads the same checkpoint. */
+const findNewest = (definition: Definition, place: Place, query: Query) => {
+  if (place._tag === "Body" && place.known === "null") return Effect.succeedNone
+  if (place._tag === "Body" && place.known !== undefined) {
+    return Effect.asSome(find(definition, place, JSON.parse(place.known)))
+  }
+  return Effect.tap(
+    Effect.flatMap(Storage.Storage, (storage) =>
+      stopOnFailure(place, storage.newest(queryAt(definition, place, query)))
+    ),
+    (found) => {
+      const id = Option.isNone(found) ? null : String(found.value.key)
+      return record(place, "CheckpointRead", JSON.stringify(id))
+    }
+  )
+}
+
+const latest = (definition: Definition, place: Place, query: Query) =>
+  Effect.flatMap(findNewest(definition, place, query), (found) =>
+    Option.isNone(found)
+      ? Effect.succeedNone
+      : Effect.flatMap(readState(found.value, definition.codec), ({ problems, state }) => {
+          const graded = problems.map((problem) => ({ ...problem, severity: severityOf(problem, definition) }))
+          return Effect.asSome(restored({ state, problems: graded, info: infoOf(found.value) }))
+        })
+  )
+
+const validity = (definition: Definition, place: Place, id: string) =>
+  Effect.zipWith(checkAt(definition, place, id), Clock.currentTimeMillis, ({ problems }, now) => ({
+    isValid: !hasErrors(problems),
+    errors: problems.filter(({ severity }) => severity === "error"),
+    warnings: problems.filter(({ severity }) => severity === "warning"),
+    checkedAt: new Date(now)
+  }))
+
+const readingOperations = (definition: Definition): Omit<Self, "name" | keyof ReturnType<typeof savingOperations>> => {
+  const { name } = definition
+  const fromStorage = <A>(
+    place: Place,
+    query: Query | undefined,
+    read: (storage: Storage.Service, query: Storage.SnapshotQuery) => Effect.Effect<A, Storage.StorageError>
+  ) =>
+    Effect.flatMap(Storage.Storage, (storage) => stopOnFailure(place, read(storage, queryAt(definition, place, query))))
+  const validate: Self["validate"] = (id) =>
+    atPlace(`${name}?`, (place) => {
+      // A missing checkpoint is recorded too, as null.
+      const orNull = Effect.catchTag(validity(definition, place, id), "CheckpointNotFound", () => Effect.succeed(null))
+      return Effect.flatMap(recorded(place, toValidity, orNull), (found) =>
+        found === null ? Effect.fail(new CheckpointNotFound({ id, checkpoint: name })) : Effect.succeed(found)
+      )
+    })
+  return {
     validate,
     isValid: (id) =>
       Effect.orElseSucceed(
         Effect.map(validate(id), ({ isValid }) => isValid),
         () => false
       ),
-    stats: (query = {}) => inPlace(`${name}?`, (place) => stats(place, query))
+    latest: (query = {}) => atPlace(`${name}?`, (place) => latest(definition, place, query)),
+    list: (query) =>
+      atPlace(`${name}?`, (place) => {
+        const infos = fromStorage(place, query, (storage, at) =>
+          Effect.map(storage.snapshots(at), (found) => found.map(infoOf))
+        )
+        return recorded(place, toInfos, infos)
+      }),
+    // A checkpoint never changes, so a resume reads the same one without a record.
+    restore: (id) => atPlaceUnrecorded((place) => Effect.flatMap(checkAt(definition, place, id), restored)),
+    stats: (query) => atPlace(`${name}?`, (place) => recorded(place, toStats, fromStorage(place, query, statsOf)))
   }
-  return self
 }

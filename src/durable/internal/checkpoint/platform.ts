@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 
-/** What hashing and compression are there, without importing any: this door opens in browsers too. */
+/** Node's hashing and compression where they exist. Nothing is imported: the main door also loads in browsers. */
 interface Builtins {
   readonly crypto:
     | { readonly hash: (algorithm: "sha256", data: string | Uint8Array, encoding: "hex") => string }
@@ -19,7 +19,7 @@ interface Host {
 
 const builtins: Builtins = (() => {
   const host = (globalThis as { readonly process?: Host }).process
-  // Node's own modules have these functions from version 20.16 on, and getBuiltinModule too.
+  // Node has `getBuiltinModule` and `crypto.hash` since version 20.16.
   return {
     crypto: host?.getBuiltinModule?.("node:crypto") as Builtins["crypto"],
     zlib: host?.getBuiltinModule?.("node:zlib") as Builtins["zlib"]
@@ -41,26 +41,26 @@ export const digest = (text: string | Uint8Array): Effect.Effect<string> =>
       : Effect.succeed(builtins.crypto.hash("sha256", text, "hex"))
   )
 
-/** The lowest level: what it leaves on the table is less than what the higher ones take in time. */
+/** The lowest level: higher ones cost more time than their smaller output saves. */
 const level = 1
 
 export const deflate = (bytes: Uint8Array): Effect.Effect<Uint8Array> =>
   Effect.suspend(() =>
     builtins.zlib === undefined
-      ? through(bytes, new CompressionStream("deflate-raw"))
+      ? pipe(bytes, new CompressionStream("deflate-raw"))
       : Effect.succeed(builtins.zlib.deflateRawSync(bytes, { level }))
   )
 
-/** Dies of bytes that are no compressed text. */
+/** Fails or dies on bytes that are not compressed. */
 export const inflate = (bytes: Uint8Array): Effect.Effect<string, unknown> =>
   Effect.suspend(() => {
     const { zlib } = builtins
     return zlib === undefined
-      ? through(bytes, new DecompressionStream("deflate-raw"))
+      ? pipe(bytes, new DecompressionStream("deflate-raw"))
       : Effect.try(() => zlib.inflateRawSync(bytes))
   }).pipe(Effect.map((text) => new TextDecoder().decode(text)))
 
-const through = (bytes: Uint8Array, stream: CompressionStream | DecompressionStream): Effect.Effect<Uint8Array> =>
+const pipe = (bytes: Uint8Array, stream: CompressionStream | DecompressionStream): Effect.Effect<Uint8Array> =>
   Effect.promise(async () => {
     const source = new Blob([bytes.slice()]).stream().pipeThrough(stream)
     return new Uint8Array(await new Response(source).arrayBuffer())

@@ -13,25 +13,25 @@ import * as FiberTree from "../execution/fiberTree.js"
 import { encode } from "../state/cell.js"
 import { CellsTag } from "../state/service.js"
 
-/** Takes a snapshot, and puts it back unless the scope succeeds. */
+/** Takes a snapshot, and restores it unless the scope closes with success. */
 export const scoped = (
   what: Ref.Ref<unknown> | State.ReadOnly<unknown, unknown>,
   schema?: Schema.Schema<unknown, unknown, unknown>
 ): Effect.Effect<void, never, unknown> =>
   Effect.uninterruptible(
-    Effect.flatMap("cell" in what ? markOf(what) : snapshotOf(what, schema), (restore) =>
+    Effect.flatMap("cell" in what ? restoreCell(what) : restoreRef(what, schema), (restore) =>
       Effect.addFinalizer((exit) => (Exit.isSuccess(exit) ? Effect.void : restore))
     )
   )
 
-/** Put back by a write like any other, so that whoever reads the journal sees it too. */
-const markOf = ({ cell }: State.ReadOnly<unknown, unknown>): Effect.Effect<Effect.Effect<void>, never, CellsTag> =>
+/** Restores the cell by an ordinary write, so that the journal shows it. */
+const restoreCell = ({ cell }: State.ReadOnly<unknown, unknown>): Effect.Effect<Effect.Effect<void>, never, CellsTag> =>
   Effect.flatMap(Effect.zip(CellsTag, Effect.context<CellsTag>()), ([cells, context]) =>
     Effect.map(cells.history(cell.address, 1), ([before]) => {
       const text = before === undefined ? encode(cell, cell.initial) : Effect.succeed(before.text)
       const restore = Effect.flatMap(text, (text) =>
         Effect.flatMap(cells.history(cell.address, Number.MAX_SAFE_INTEGER), (now) => {
-          // Nothing was written, or what it would bring back was undone meanwhile.
+          // The cell was not written since, or a rollback has revoked the write that would be restored.
           const isGone =
             before !== undefined && !now.some((write) => write.text === before.text && write.at === before.at)
           const isSame = now[0]?.text === before?.text && now[0]?.at === before?.at
@@ -43,13 +43,13 @@ const markOf = ({ cell }: State.ReadOnly<unknown, unknown>): Effect.Effect<Effec
     })
   )
 
-const snapshotOf = (
+const restoreRef = (
   ref: Ref.Ref<unknown>,
   schema: Schema.Schema<unknown, unknown, unknown> | undefined
 ): Effect.Effect<Effect.Effect<void>, never, unknown> =>
   Effect.flatMap(Ref.get(ref), (value) => {
     if (schema === undefined) return Effect.succeed(Ref.set(ref, value))
-    // Written and read by one schema: what goes in comes out, and shares nothing with it.
+    // Encoded and decoded by the same schema, so the copy equals the value and shares nothing with it.
     return Effect.map(
       Effect.zip(Effect.context<unknown>(), Effect.orDie(Schema.encode(schema)(value))),
       ([context, json]) => {
@@ -64,8 +64,9 @@ const snapshotOf = (
   })
 
 /**
- * In the background, and at last when the scope closes. What comes by the
- * clock has no place among what a run is told again, so it counts as a step.
+ * Saves in the background, and once more when the scope closes. Saves by the
+ * clock are not deterministic, so they count as saves of a step and are not
+ * replayed.
  */
 export const saveEvery = <S, E, R, R2>(
   name: string,
@@ -75,18 +76,22 @@ export const saveEvery = <S, E, R, R2>(
 ): Effect.Effect<void, never, R | R2 | Scope.Scope> => {
   const once = Effect.withFiberRuntime<void, never, R | R2>((fiber) => {
     const run = Option.getOrUndefined(Context.getOption(fiber.currentContext, Run))
-    // A pass over the body that only replays it, or is about to end, has nothing to save.
+    // An execution that still replays, or that is ending, has nothing new to save.
     const execution = run?.execution
-    if (execution !== undefined && (execution.lifecycle.isEnding || execution.replay.active.size > 0))
+    if (execution !== undefined && (execution.lifecycle.isEnding || execution.replay.active.size > 0)) {
       return Effect.void
-    const rest = FiberTree.enterStep(fiber, FiberTree.stepOf(fiber) ?? `${run?.section ?? ""}${name} in the background`)
+    }
+    const leave = FiberTree.enterStep(
+      fiber,
+      FiberTree.stepOf(fiber) ?? `${run?.section ?? ""}${name} in the background`
+    )
     return Effect.flatMap(state, save).pipe(
       Effect.catchAllCause((cause) => Effect.logWarning(`effect-recovery: checkpoint "${name}" was not saved`, cause)),
       Effect.asVoid,
-      Effect.ensuring(Effect.sync(rest))
+      Effect.ensuring(Effect.sync(leave))
     )
   })
-  // Registered first, so that it comes last: after the background has stopped.
+  // Registered first, so that it runs last: after the background fiber has stopped.
   return Effect.addFinalizer(() => once).pipe(
     Effect.zipRight(Effect.forkScoped(Effect.schedule(once, Schedule.spaced(interval)))),
     Effect.asVoid

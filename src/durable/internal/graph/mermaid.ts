@@ -32,16 +32,16 @@ export const mermaidOf = (
   return ["flowchart TD", ...nodes, ...edges, ...classes].join("\n")
 }
 
-/** The latest use of the node's step within the graph's section. */
+/** The latest execution of the node's step within the graph's section. */
 const stepOf = ({ steps }: RunStatus, graph: string, { name }: AnyNode): StepStatus | undefined => {
   const key = `${escapeName(graph)}${graphMark}/${escapeName(name)}`
-  const plain = (used: string) => `/${used}`.replace(/#\d+(?=\/|$)/g, "")
-  return steps.filter((step) => plain(step.key).endsWith(`/${key}`)).at(-1)
+  const withoutOccurrence = (path: string) => `/${path}`.replace(/#\d+(?=\/|$)/g, "")
+  return steps.filter((step) => withoutOccurrence(step.key).endsWith(`/${key}`)).at(-1)
 }
 
 const labelOf = ({ name }: AnyNode, step: StepStatus | undefined): string =>
   step === undefined ? name : `${name}: ${step.status}${step.attempts > 1 ? `, attempt ${step.attempts}` : ""}`
 
-/** Mermaid reads entities within quotes, so nothing in a name can end them. */
+/** Encodes special characters as Mermaid entities, so that a name cannot end the quotes. */
 const quote = (text: string): string =>
   `"${text.replace(/[&"<>#;\n\r]/g, (character) => `#${character.codePointAt(0)};`)}"`

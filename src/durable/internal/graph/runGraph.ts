@@ -6,14 +6,14 @@ import type { AnyNode, Graph } from "../../Graph.js"
 import { GraphFailed, ReplayMismatch, StepConflict } from "../../RunError.js"
 import type { Permit } from "../execution/activity.js"
 import * as Execution from "../execution/execution.js"
-import { encodeOutputs } from "./outputs.js"
+import { codecOf } from "../step/definition.js"
 
 interface Options {
   readonly concurrency?: number | "unbounded" | undefined
   readonly inputs?: Readonly<Record<string, unknown>> | undefined
 }
 
-/** What became of a node; skipped because of the first that failed before it. */
+/** The result of a node. `because` names the failed node that it depends on. */
 type Ended =
   | { readonly _tag: "Done"; readonly value: unknown }
   | { readonly _tag: "Failed"; readonly cause: Cause.Cause<unknown> }
@@ -29,13 +29,13 @@ export const runGraph = (
     Effect.withFiberRuntime((fiber) => {
       if (concurrency !== "unbounded" && !(Number.isInteger(concurrency) && concurrency >= 1)) {
         return Effect.die(
-          new RangeError(`Graph.run: concurrency must be a whole number from 1 on, or "unbounded", not ${concurrency}`)
+          new RangeError(`Graph.run: concurrency must be an integer of at least 1, or "unbounded", not ${concurrency}`)
         )
       }
-      // Each use of the graph has a section of its own, which no other name can produce.
-      const use = Execution.claimKey(run, graph.name, fiber, graphMark)
-      if (use instanceof StepConflict) return Execution.stop(run.execution, use)
-      const section = `${use}/`
+      // Each execution of the graph has its own section. The mark prevents a clash with sections of the program.
+      const key = Execution.claimKey(run, graph.name, fiber, graphMark)
+      if (key instanceof StepConflict) return Execution.stop(run.execution, key)
+      const section = `${key}/`
       const mismatch = unknownNode(run.execution, section, graph)
       if (mismatch !== undefined) return Execution.stop(run.execution, mismatch)
       return Effect.ensuring(
@@ -45,10 +45,10 @@ export const runGraph = (
     })
   )
 
-/** Names cannot hold it: brackets are escaped in them. */
+/** Cannot occur in a name, since brackets in names are escaped. */
 export const graphMark = "[graph]"
 
-/** Nodes run side by side, so their order says nothing; but one the journal has must be one of the graph. */
+/** Nodes run concurrently, so their order is not checked. But each node in the journal must be a node of the graph. */
 const unknownNode = (
   { id, journal }: Execution.Execution,
   section: string,
@@ -92,7 +92,7 @@ const runNodes = (
         Effect.map(Deferred.await(pending.get(node) as Deferred.Deferred<Ended>), (one) => [node, one] as const)
       )
     )
-    return yield* settle(graph, ended)
+    return yield* resultOf(graph, ended)
   })
 
 const runNode = (
@@ -111,23 +111,23 @@ const runNode = (
     }
     if (node.step === undefined) return { _tag: "Done", value: inputs[node.name] }
     const { step } = node
-    // The node's own type says that its step takes what those before it make.
+    // The type of the node ensures that its step takes the outputs of the nodes before it.
     const work = Effect.exit(Effect.suspend(() => step(outputs as never)))
     const exit = yield* permits.withPermits(1)(withPermit(work, { release: permits.release(1), take: permits.take(1) }))
     return Exit.isSuccess(exit) ? { _tag: "Done", value: exit.value } : { _tag: "Failed", cause: exit.cause }
   })
 
-/** A node that waits lets others work meanwhile. */
+/** A node that waits releases its permit, so that others can run. */
 const withPermit = <A, E, R>(self: Effect.Effect<A, E, R>, permit: Permit): Effect.Effect<A, E, R | Execution.Run> =>
   Effect.flatMap(Execution.Run, (run) => Effect.provideService(self, Execution.Run, { ...run, permit }))
 
-/** All of them have ended, whatever the others came to. */
-const settle = (graph: Graph<Readonly<Record<string, AnyNode>>>, ended: ReadonlyMap<AnyNode, Ended>) =>
+/** Combines the results of all nodes. */
+const resultOf = (graph: Graph<Readonly<Record<string, AnyNode>>>, ended: ReadonlyMap<AnyNode, Ended>) =>
   Effect.gen(function* () {
     const done = new Map([...ended].flatMap(([node, one]) => (one._tag === "Done" ? [[node, one.value] as const] : [])))
     const failed = [...ended].flatMap(([node, one]) => (one._tag === "Failed" ? [[node, one.cause] as const] : []))
     const bugs = failed.filter(([, cause]) => Cause.isDie(cause) || !Cause.isFailure(cause))
-    // A defect or an interruption is nothing a program could answer.
+    // Defects and interruptions are not typed failures, so they are not part of GraphFailed.
     const [bug, ...others] = bugs.map(([, cause]) => cause)
     if (bug !== undefined) return yield* Effect.failCause(others.reduce(Cause.parallel, bug))
     if (failed.length === 0) {
@@ -143,3 +143,36 @@ const settle = (graph: Graph<Readonly<Record<string, AnyNode>>>, ended: Readonly
       outputs: yield* encodeOutputs(graph.all, done)
     })
   })
+
+type Outputs = Readonly<Record<string, unknown>>
+
+const codec = ({ made }: AnyNode) => (made === undefined ? undefined : codecOf(made))
+
+/** The outputs of completed steps. Those that cannot be encoded are omitted: the graph's own failure matters more. */
+const encodeOutputs = (nodes: ReadonlyArray<AnyNode>, values: ReadonlyMap<AnyNode, unknown>) =>
+  collect(
+    nodes.filter((node) => values.has(node)),
+    (node) =>
+      Effect.match(codec(node)?.encode(values.get(node)) ?? Effect.succeed(undefined), {
+        onFailure: () => [],
+        onSuccess: (text) => (text === undefined ? [] : [[node.name, JSON.parse(text)]])
+      })
+  )
+
+export const decodeOutputs = (
+  nodes: Readonly<Record<string, AnyNode>>,
+  completed: ReadonlyArray<string>,
+  outputs: Outputs
+) =>
+  collect(
+    Object.entries(nodes).filter(([, node]) => completed.includes(node.name)),
+    ([name, node]) => {
+      const text = Object.hasOwn(outputs, node.name) ? JSON.stringify(outputs[node.name]) : undefined
+      return Effect.map(codec(node)?.decode(text) ?? Effect.succeed(undefined), (value) => [[name, value]])
+    }
+  )
+
+const collect = <A, E, R>(
+  all: ReadonlyArray<A>,
+  toPairs: (one: A) => Effect.Effect<ReadonlyArray<readonly [name: string, value: unknown]>, E, R>
+): Effect.Effect<Outputs, E, R> => Effect.map(Effect.forEach(all, toPairs), (pairs) => Object.fromEntries(pairs.flat()))

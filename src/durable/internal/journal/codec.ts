@@ -6,6 +6,7 @@ import { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../../../resil
 import { StepAmbiguous } from "../../RunError.js"
 import { Defect } from "./defect.js"
 import { graphFailed } from "./graphFailed.js"
+import { sortKeys, toJsonText } from "./json.js"
 import { rollbackFailed } from "./rollbackFailed.js"
 
 /** JSON text for a value; `undefined` for the undefined value, which JSON does not know. */
@@ -35,21 +36,11 @@ const make = <A>(schema: AnySchema): Codec<A> => {
 }
 
 const toText = (json: unknown): Effect.Effect<string | undefined, unknown> => {
-  if (json === undefined) return Effect.succeed(undefined)
   try {
-    const text = JSON.stringify(json)
-    // JSON writes NaN, Infinity and undefined elements as null; only a text with a null can hide one.
-    if (text.includes("null")) JSON.stringify(json, refuseLossy)
-    return Effect.succeed(text)
+    return Effect.succeed(toJsonText(json))
   } catch (cause) {
     return Effect.fail(cause)
   }
-}
-
-function refuseLossy(this: unknown, key: string, value: unknown): unknown {
-  const lossy = typeof value === "number" ? !Number.isFinite(value) : value === undefined && Array.isArray(this)
-  if (!lossy) return value
-  throw new RangeError(`${value} at ${key === "" ? "the top" : `"${key}"`} has no JSON form`)
 }
 
 const fromText = (text: string | undefined): Effect.Effect<unknown, unknown> => {
@@ -118,13 +109,3 @@ export const undoCodec = (): Codec<Cause.Cause<unknown>> => {
 /** One text per value, whatever the order of its keys. */
 export const canonical = (text: string | undefined): string =>
   text === undefined ? "" : /^[[{]/.test(text) ? JSON.stringify(sortKeys(JSON.parse(text))) : text
-
-const sortKeys = (json: unknown): unknown => {
-  if (Array.isArray(json)) return json.map(sortKeys)
-  if (typeof json !== "object" || json === null) return json
-  return Object.fromEntries(
-    Object.entries(json)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, value]) => [key, sortKeys(value)])
-  )
-}

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Decision from "../../../resilience/Decision.js"
 import type { RewinderService, RewindRequest } from "../../../resilience/internal/kernel/runServices.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
-import { isWhole } from "../checkpoint/whole.js"
+import { isIntact } from "../checkpoint/stateCodec.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
@@ -38,7 +38,7 @@ const current = (execution: Execution.Execution): Effect.Effect<Journal> =>
 const find = <R>(
   execution: Execution.Execution,
   journal: Journal,
-  { accepts = (id) => isWhole(execution.storage, id), point }: RewindRequest<R>,
+  { accepts = (id) => isIntact(execution.storage, id), point }: RewindRequest<R>,
   run: Execution.RunService
 ): Effect.Effect<Place | RewindRefused, never, R> =>
   Effect.gen(function* () {

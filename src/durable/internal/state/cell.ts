@@ -9,7 +9,7 @@ import { Run, stop } from "../execution/execution.js"
 import { type Codec, valueCodec } from "../journal/codec.js"
 import { type Address, CellsTag, type Written } from "./service.js"
 
-/** A cell as its operations see it: where it is, and how its value is written. */
+/** The address of a cell, and how its values are encoded. */
 export interface Cell<A> {
   readonly address: Address
   readonly codec: Codec<A>
@@ -24,13 +24,13 @@ export const makeCell = <A>(
   ttl: Duration.DurationInput | undefined
 ): Cell<A> => ({
   address,
-  // The codec is that of the schema the initial value is of.
+  // The initial value is of the type of the schema.
   codec: valueCodec(schema) as Codec<A>,
   initial,
   ttl: ttl === undefined ? undefined : Duration.decode(ttl)
 })
 
-/** What cannot be written or read stops the run; without a run it is a defect, since the types have been lied to. */
+/** A value that cannot be encoded or decoded stops the run. Outside of runs it is a defect: the value violates its type. */
 const orStop =
   ({ address }: Pick<Cell<never>, "address">, reason: "Encode" | "Decode") =>
   (cause: unknown): Effect.Effect<never> =>
@@ -42,20 +42,20 @@ const orStop =
       return stop(execution, new JournalError({ reason, run: id, record, cause }))
     })
 
-/** Decoded anew each time, so that nobody shares it; and so is the initial value. */
+/** Decodes at each read, also the initial value, so that readers share no objects. */
 export const decode = <A, R>(cell: Cell<A>, written: Written | undefined): Effect.Effect<A, never, R> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const expired = written !== undefined && cell.ttl !== undefined && now - written.at >= Duration.toMillis(cell.ttl)
     const text = written === undefined || expired ? encode(cell, cell.initial) : Effect.succeed(written.text)
-    // What the schema needs is in the type of the cell's operations.
+    // The requirements of the schema are in the type of the cell's operations.
     return Effect.flatMap(text, (text) =>
       Effect.catchAll(cell.codec.decode(text), orStop(cell, "Decode"))
     ) as Effect.Effect<A, never, R>
   })
 
-/** The same for who looks at a run from outside. */
+/** Decodes a value for a reader outside of the run. */
 export const read = <A, R>(cell: Cell<A>, { text }: Written, run: string): Effect.Effect<A, JournalError, R> =>
-  // What the schema needs is in the type of the cell's operations.
+  // The requirements of the schema are in the type of the cell's operations.
   Effect.mapError(
     cell.codec.decode(text),
     (cause) => new JournalError({ reason: "Decode", run, record: `state "${cell.address.name}"`, cause })
@@ -69,7 +69,7 @@ export const get = <A, R>(cell: Cell<A>): Effect.Effect<A, never, CellsTag | R> 
     Effect.flatMap(cells.history(cell.address, 1), ([written]) => decode<A, R>(cell, written))
   )
 
-/** Writes what is made of the value that is there; answers with both. */
+/** Writes the value that `change` makes from the current one. */
 export const write = <A, E, R, R2>(
   cell: Cell<A>,
   change: (previous: A) => Effect.Effect<A, E, R2>

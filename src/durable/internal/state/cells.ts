@@ -84,7 +84,7 @@ export const make = (journal: Journal): Cells => {
 interface Line {
   readonly cell: string
   readonly text: string | undefined
-  /** The step that wrote it, if one did. */
+  /** The step that wrote it; `undefined` for the body of the workflow. */
   readonly step?: string | undefined
 }
 
@@ -108,7 +108,7 @@ const byStep = ({ recorded }: Journal) => {
   return steps
 }
 
-/** The cells as a journal leaves them, without what was rolled back. */
+/** The cells at the end of a journal, without writes that were rolled back. */
 export const cellsOfJournal = (journal: Journal): Cells => {
   const cells = make(journal)
   for (const entry of journal.recorded.values()) {

@@ -6,15 +6,15 @@ import * as Execution from "../execution/execution.js"
 import { encodeWrite } from "./cells.js"
 import type { Next, Written } from "./service.js"
 
-/** More than anybody looks back. */
-const kept = 100
+/** How many values of a cell are kept as its history. */
+const maxKept = 100
 
-/** How often this process has written each cell. */
-const writesOf = new Map<string, number>()
+/** The number of writes of each cell by this process. */
+const writeCounts = new Map<string, number>()
 
 /**
- * Cells shared by all runs of a storage. Each value is a snapshot that belongs
- * to no run, saved only if it follows the one it was made from.
+ * Cells shared by all runs of a storage. Each value is a snapshot that belongs to
+ * no run. It is saved only if the value it was computed from is still the newest.
  */
 export const globalCells = (execution: Execution.Execution) => {
   const { clock, storage } = execution
@@ -38,25 +38,25 @@ export const globalCells = (execution: Execution.Execution) => {
           entry: entry && (() => entry)
         })
         return Effect.flatMap(orStop(saved), (key) =>
-          // Somebody else was quicker: what is to be written follows what they wrote.
-          Option.isNone(key) ? write(name, next, entry?.step) : Effect.as(wasSaved(name, { text, at }), { text, at })
+          // Another process wrote first: computes the value again from its value.
+          Option.isNone(key) ? write(name, next, entry?.step) : Effect.as(afterSave(name, { text, at }), { text, at })
         )
       })
     })
 
-  const wasSaved = (name: string, written: Written): Effect.Effect<void> => {
+  const afterSave = (name: string, written: Written): Effect.Effect<void> => {
     execution.cells.notify(nameOf(name), written)
     return trim(name)
   }
 
-  /** Now and then; nobody needs it at once. */
+  /** Removes old values at every 20th write. */
   const trim = (name: string): Effect.Effect<void> => {
-    const count = (writesOf.get(name) ?? 0) + 1
-    writesOf.set(name, count)
+    const count = (writeCounts.get(name) ?? 0) + 1
+    writeCounts.set(name, count)
     return count % 20 !== 0
       ? Effect.void
-      : Effect.flatMap(orStop(storage.snapshots({ run: null, name: nameOf(name), limit: 10 * kept })), (all) =>
-          Effect.asVoid(orStop(storage.remove(all.slice(kept).map(({ key }) => key))))
+      : Effect.flatMap(orStop(storage.snapshots({ run: null, name: nameOf(name), limit: 10 * maxKept })), (all) =>
+          Effect.asVoid(orStop(storage.remove(all.slice(maxKept).map(({ key }) => key))))
         )
   }
 
@@ -71,7 +71,7 @@ export const globalCells = (execution: Execution.Execution) => {
   return { write, history }
 }
 
-/** What is kept under this kind is a value shared by runs, and no checkpoint. */
+/** The kind of snapshots that are values of shared cells, not checkpoints. */
 export const sharedKind = "effect-recovery/state"
 
 export const nameOf = (cell: string): string => `state/${cell}`

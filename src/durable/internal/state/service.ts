@@ -11,35 +11,35 @@ import { emptyJournal } from "../journal/journal.js"
 import { decodeWrite, encodeWrite, make as makeCells } from "./cells.js"
 import { globalCells, nameOf } from "./global.js"
 
-/** Which cell, and whose. */
+/** The name and the scope of a cell. */
 export interface Address {
   readonly name: string
   readonly scope: "local" | "workflow" | "global"
 }
 
-/** A value a cell was given, as text. */
+/** A value of a cell as JSON text, and when it was written. */
 export interface Written {
   readonly text: string | undefined
   readonly at: number
 }
 
-/** What to write, by what is there. */
+/** Computes the value to write from the current one. */
 export type Next<E, R> = (current: Written | undefined) => Effect.Effect<string | undefined, E, R>
 
-/** The cells a program can see. */
+/** The cells that a program can use. */
 export interface CellsService {
-  /** Newest first; without any, the cell has its initial value. */
+  /** Newest first. Without any, the cell has its initial value. */
   readonly history: (address: Address, limit: number) => Effect.Effect<ReadonlyArray<Written>>
   readonly write: <E, R>(address: Address, next: Next<E, R>) => Effect.Effect<Written, E, R>
-  /** Whether the run around ends for reasons of its own: then nothing is to be put back. */
+  /** Whether the surrounding run is ending. Cells are not restored then. */
   readonly isEnding: Effect.Effect<boolean>
-  /** Calls back with every change made through this run or layer. */
+  /** Calls the listener with each change made through this run or layer. */
   readonly listen: (address: Address, listener: (written: Written | undefined) => void) => Effect.Effect<() => void>
 }
 
 export class CellsTag extends Context.Tag("effect-recovery/Cells")<CellsTag, CellsService>() {}
 
-/** Cells of a program without a run: as long as they are held. */
+/** Cells outside of runs, in memory. */
 export const volatileCells = (): CellsService => {
   const cells = makeCells(emptyJournal())
   let seq = 0
@@ -67,18 +67,18 @@ export const volatileCells = (): CellsService => {
 const newestFirst = (writes: ReadonlyArray<Write>, limit: number): ReadonlyArray<Written> =>
   limit <= 0 ? [] : writes.slice(-limit).reverse()
 
-/** The cells of a run: in its journal, and put back by whatever undoes a part of it. */
+/** The cells of a run, recorded in its journal. Rollbacks and rewinds revoke their writes. */
 export const cellsOf = (execution: Execution.Execution): CellsService => {
   const shared = globalCells(execution)
   return {
     history: (address, limit) =>
       address.scope === "global"
-        ? // What others write decides where the program goes from here.
+        ? // The value depends on other runs, so the replay order of this run no longer determines what follows.
           Effect.suspend(() => {
             acceptDivergence(execution)
             return shared.history(address.name, limit)
           })
-        : here((run, step) => {
+        : withRun((run, step) => {
             const cell = cellOf(run, address)
             const pending = (workingOf(execution.cells, step) ?? []).filter((write) => write.cell === cell)
             return Effect.succeed(
@@ -86,22 +86,23 @@ export const cellsOf = (execution: Execution.Execution): CellsService => {
             )
           }),
     write: (address, next) =>
-      here((run, step) => {
+      withRun((run, step) => {
         const working = workingOf(execution.cells, step)
         if (working !== undefined) return inStep(execution, cellOf(run, address), next, working, address, shared)
         return inBody(execution, run, address, next, shared)
       }),
     isEnding: Effect.sync(() => execution.lifecycle.isEnding || execution.lifecycle.isInterrupted),
-    listen: (address, listener) => here((run) => Effect.succeed(execution.cells.listen(cellOf(run, address), listener)))
+    listen: (address, listener) =>
+      withRun((run) => Effect.succeed(execution.cells.listen(cellOf(run, address), listener)))
   }
 }
 
-const here = <A, E, R>(
-  use: (run: Execution.RunService, step: string | undefined) => Effect.Effect<A, E, R>
+const withRun = <A, E, R>(
+  operation: (run: Execution.RunService, step: string | undefined) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime((fiber) =>
-    use(
-      // Cells of a run are only provided together with the run.
+    operation(
+      // Cells of a run are provided together with the run.
       Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run),
       FiberTree.stepOf(fiber)
     )
@@ -116,7 +117,7 @@ const workingOf = ({ working }: Cells, step: string | undefined) => (step === un
 
 type Shared = ReturnType<typeof globalCells>
 
-/** Recorded with the result of the step, and dropped if it has none. */
+/** The write is recorded with the result of the step, and dropped if the attempt fails. */
 const inStep = <E, R>(
   { cells, clock }: Execution.Execution,
   cell: string,
@@ -133,7 +134,7 @@ const inStep = <E, R>(
           Effect.suspend(() => next(currentIn(cells, working, cell))),
           (text) => {
             const base = cells.writes(cell).at(-1)?.seq ?? 0
-            // Handed over as it is: what it needs is here.
+            // The cast drops the requirements of `next`: the fiber of the step provides them when it commits.
             const again = next as PendingWrite["next"]
             const write = { cell, text, at: clock.unsafeCurrentTimeMillis(), base, next: again }
             working.push(write)
@@ -145,7 +146,7 @@ const inStep = <E, R>(
 const currentIn = (cells: Cells, working: ReadonlyArray<PendingWrite>, cell: string): Written | undefined =>
   working.filter((write) => write.cell === cell).at(-1) ?? cells.writes(cell).at(-1)
 
-/** A line of its own: when the body runs again it is told what was written then. */
+/** The write gets its own line of the journal. On a resume, the recorded value is applied. */
 const inBody = <E, R>(
   execution: Execution.Execution,
   run: Execution.RunService,
@@ -170,7 +171,7 @@ const inBody = <E, R>(
       const parks = Execution.isReplayOnly(execution, key)
       const checked: Next<E, R> = (current) => {
         const text = restore(next(current))
-        // What was refused then is refused again; what is new is not begun.
+        // Runs the validator as the earlier execution did, but does not begin a new write.
         return parks ? Effect.zipRight(text, Replay.park(execution.replay.active, key, false)) : text
       }
       const written =

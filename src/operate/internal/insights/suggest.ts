@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import { hints } from "../../../chain/internal/hints.js"
+import { hints } from "../../../chain/hints.js"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import type * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"

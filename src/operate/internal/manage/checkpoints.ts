@@ -1,29 +1,11 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
-import { CheckpointNotFound } from "../../../durable/CheckpointError.js"
-import { infoOf } from "../../../durable/internal/checkpoint/info.js"
-import { isWhole } from "../../../durable/internal/checkpoint/whole.js"
-import { sharedKind } from "../../../durable/internal/state/global.js"
 import { JournalError } from "../../../durable/RunError.js"
-import * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import type { Validation } from "../../RecoveryRecord.js"
 import type { Settings } from "./plan.js"
-
-/** Finds a checkpoint of any name by its id. */
-export const findCheckpoint = (id: string) =>
-  Effect.gen(function* () {
-    const storage = yield* Storage.Storage
-    const key = Number(id)
-    const found = String(key) === id ? yield* storage.snapshot(key) : Option.none()
-    // State that runs share is stored as a snapshot too, but is no checkpoint.
-    return Option.isSome(found) && found.value.kind !== sharedKind
-      ? infoOf(found.value)
-      : yield* new CheckpointNotFound({ id, checkpoint: "any" })
-  })
 
 const failureKind = "failure_point"
 
@@ -54,7 +36,7 @@ const maxCandidates = 10
 export const candidatesOf = ({ detectedAt, labels, run }: FailureRecord, requested: string | undefined) =>
   Effect.gen(function* () {
     if (requested !== undefined) {
-      const info = yield* findCheckpoint(requested)
+      const info = yield* Checkpoint.find(requested)
       return run !== undefined && info.run !== run ? [] : [info]
     }
     // Includes checkpoints of the same millisecond: they were saved before the failure was recorded.
@@ -75,15 +57,14 @@ export const validate = ({ checkpoints, checks }: Settings, info: Checkpoint.Inf
 }
 
 export const validateById = (settings: Settings, id: string) =>
-  Effect.flatMap(findCheckpoint(id), (info) => Effect.map(validate(settings, info), toValidation)).pipe(
+  Effect.flatMap(Checkpoint.find(id), (info) => Effect.map(validate(settings, info), toValidation)).pipe(
     // No run is executing here, so no journal is read.
     Effect.catchIf((error): error is JournalError => error instanceof JournalError, Effect.die)
   )
 
 const validateUndefined = (info: Checkpoint.Info, checks: Settings["checks"]) =>
   Effect.gen(function* () {
-    const storage = yield* Storage.Storage
-    const isIntact = yield* isWhole(storage, info.id)
+    const isIntact = yield* Checkpoint.isIntact(info.id)
     const found = yield* Effect.forEach(checks, ({ check, name, severity }) =>
       Effect.map(check(info), (findings) => findings.map((finding) => ({ check: name, severity, ...finding })))
     )

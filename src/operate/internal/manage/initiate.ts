@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Lock from "../../../lock/Lock.js"
 import * as Fault from "../../../resilience/Fault.js"
 import * as Storage from "../../../storage/Storage.js"
@@ -13,7 +14,6 @@ import type { InitiateOptions, RecoveryType } from "../../RecoveryManager.js"
 import { suggest } from "../insights/suggest.js"
 import { completedRun, recordFailure, resolveWithRun } from "../records/failures.js"
 import { failures, newId, type RecoveryDetails, recoveries, truncateMessage } from "../records/records.js"
-import { findCheckpoint } from "./checkpoints.js"
 import { type AnyWorkflow, isRecoveryType, type Job, PlanFailed, planOf, runPlan, type Settings } from "./plan.js"
 import { endRecovery, insertRecovery, messageOf } from "./progress.js"
 import { closeAbandoned, isOpen, lockOf } from "./sweep.js"
@@ -175,7 +175,7 @@ const runHook = (name: string, hook: () => Effect.Effect<unknown, unknown> | und
 /** Rolls back by the newest open failure of the run. A run without one gets a failure, which the recovery belongs to. */
 export const rollbackTo = (settings: Settings, checkpoint: string, reason: string) =>
   Effect.gen(function* () {
-    const { labels, run } = yield* findCheckpoint(checkpoint)
+    const { labels, run } = yield* Checkpoint.find(checkpoint)
     const [open] = run === undefined ? [] : yield* failures.list({ subject: run, status: "open", limit: 1 })
     // A rollback that is refused records no failure.
     yield* workflowOf(settings, { id: open?.id ?? "", run }, "rollback", true)

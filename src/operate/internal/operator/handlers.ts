@@ -26,7 +26,6 @@ import {
 import { overview } from "../../Overview.js"
 import * as RecoveryManager from "../../RecoveryManager.js"
 import * as Timeline from "../../Timeline.js"
-import { findCheckpoint } from "../manage/checkpoints.js"
 
 /** What handlers need. */
 export type Needs = Storage.Storage | RecoveryManager.RecoveryManager | Insights.Insights
@@ -70,14 +69,14 @@ const handlers: Handlers = {
   ResolveEscalation: ({ by = unsigned, escalation, note }) => Escalation.resolve(escalation, by, note),
   Checkpoints: ({ limit, name, repository, run = "any" }) =>
     Checkpoint.list({ run, name, limit, labels: repository === undefined ? undefined : { repository } }),
-  Checkpoint: ({ id }) => findCheckpoint(id),
+  Checkpoint: ({ id }) => Checkpoint.find(id),
   // The state is JSON from outside: no schema of the program describes it.
   CreateCheckpoint: ({ kind, name, state, ...options }) =>
     Checkpoint.make(name, { schema: Schema.Unknown, kind }).save(state, options),
   ValidateCheckpoint: ({ id }) => RecoveryManager.validate(id),
   DeleteCheckpoint: ({ id }) =>
     Effect.gen(function* () {
-      const info = yield* findCheckpoint(id)
+      const info = yield* Checkpoint.find(id)
       yield* (yield* Storage.Storage).remove([Number(id)])
       return info
     }),

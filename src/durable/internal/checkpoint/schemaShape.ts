@@ -1,16 +1,16 @@
 import type * as AST from "effect/SchemaAST"
+import { sortKeys, toJsonText, writesItself } from "../journal/json.js"
 
 /**
- * What is known of a schema before anything is written by it. A plain one
- * changes nothing on the way, and its types alone say what it takes; so its
- * values need not be walked through to be written, nor to be read back while
- * the digest and the schema are those they were written with.
+ * What a schema says about all of its values. A plain schema encodes values as
+ * they are, and its types alone decide what is valid. Its values need no encoding,
+ * and no decoding while the digest and the schema match those of the save.
  */
 export interface Shape {
-  /** Tells schemas of different forms apart; annotations are no part of it. */
+  /** Differs between schemas of different structure. Annotations do not count. */
   readonly form: string
   readonly isPlain: boolean
-  /** All names a value can have in it, in the order they are written; undefined if there may be others. */
+  /** All property names that values can have, in the order they are written; `undefined` if there may be others. */
   readonly keys: Keys | undefined
 }
 
@@ -25,9 +25,9 @@ export const shapeOf = (ast: AST.AST): Shape => {
   let isPlain = true
   let isClosed = true
 
-  const notPlain = (what: string) => {
+  const notPlain = (form: string) => {
     isPlain = false
-    return what
+    return form
   }
 
   const all = (nodes: ReadonlyArray<AST.AST>): string => nodes.map(visit).join(",")
@@ -40,7 +40,7 @@ export const shapeOf = (ast: AST.AST): Shape => {
 
   const visit = (node: AST.AST): string => {
     const known = seen.get(node)
-    // A schema may lead back to itself.
+    // A recursive schema.
     if (known !== undefined) return `^${known}`
     switch (node._tag) {
       case "Literal":
@@ -87,31 +87,21 @@ export const shapeOf = (ast: AST.AST): Shape => {
   return { form, isPlain, keys: isClosed && isPlain ? { inOrder: [...keys], rank } : undefined }
 }
 
-/**
- * One text per value, whatever the order of its keys. Throws at what JSON has
- * no form for.
- */
-export const canonicalText = (json: unknown, keys: Keys | undefined): string => {
-  const text =
-    keys === undefined
-      ? JSON.stringify(sorted(json))
-      : // A list of keys makes JSON twice as slow, and is not needed where they are in its order already.
-        JSON.stringify(json, isInOrder(json, keys.rank) ? undefined : keys.inOrder)
-  if (text === undefined) return ""
-  // JSON writes what it does not know as null; only a text with a null can hide one.
-  if (text.includes("null")) JSON.stringify(json, refuseLossy)
-  return text
+/** The canonical JSON text of a value: equal values have one text. Throws at values that JSON would change. */
+export const canonicalText = (value: unknown, keys: Keys | undefined): string => {
+  if (keys === undefined) return toJsonText(sortKeys(value)) ?? ""
+  // A list of keys makes JSON.stringify twice as slow. It is not needed where the properties are in its order already.
+  return toJsonText(value, isInOrder(value, keys.rank) ? undefined : keys.inOrder) ?? ""
 }
 
-/** Most values are made in the order of their schema. */
+/** Most values have their properties in the order of the schema. */
 const isInOrder = (json: unknown, rank: ReadonlyMap<string, number>): boolean => {
   if (typeof json !== "object" || json === null) return true
   if (Array.isArray(json)) {
     for (const item of json) if (typeof item === "object" && !isInOrder(item, rank)) return false
     return true
   }
-  // What writes itself may write anything.
-  if ("toJSON" in json) return false
+  if (writesItself(json)) return false
   let last = -1
   for (const key in json) {
     const at = rank.get(key)
@@ -122,28 +112,3 @@ const isInOrder = (json: unknown, rank: ReadonlyMap<string, number>): boolean =>
   }
   return true
 }
-
-function refuseLossy(this: unknown, key: string, value: unknown): unknown {
-  const lossy = typeof value === "number" ? !Number.isFinite(value) : value === undefined && Array.isArray(this)
-  if (lossy) throw noJson(value, key)
-  return value
-}
-
-const noJson = (value: unknown, key: string) =>
-  new RangeError(`${String(value)} at ${key === "" ? "the top" : `"${key}"`} has no JSON form`)
-
-/** What JSON would write as something else is refused: it would not come back as it was. */
-const sorted = (json: unknown, key = ""): unknown => {
-  if (typeof json === "function" || typeof json === "symbol" || typeof json === "bigint") throw noJson(json, key)
-  if (typeof json !== "object" || json === null) return json
-  if (Array.isArray(json)) return json.map((item, i) => sorted(item, `${key}[${i}]`))
-  const prototype = Object.getPrototypeOf(json)
-  if ((prototype !== null && prototype !== Object.prototype) || "toJSON" in json) throw noJson(nameOf(json), key)
-  return Object.fromEntries(
-    Object.entries(json)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, value]) => [name, sorted(value, name)])
-  )
-}
-
-const nameOf = (value: object): string => `a ${value.constructor?.name ?? "value"}`

@@ -1,24 +1,25 @@
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { FullSnapshot } from "../../../storage/Storage.js"
-import { canonicalText, type Shape, shapeOf } from "./canonical.js"
+import type { FullSnapshot, Service } from "../../../storage/Storage.js"
 import { deflate, digest, inflate, utf8 } from "./platform.js"
+import { canonicalText, type Shape, shapeOf } from "./schemaShape.js"
 
 /** A state as it is stored. */
 export type Written = Pick<FullSnapshot, "state" | "size" | "digest" | "encoding" | "schema" | "version">
 
-/** How the states of one checkpoint are written and read; built once. */
+/** Encodes and decodes the states of one checkpoint. Built once. */
 export interface StateCodec {
   readonly version: number
   readonly encode: (state: unknown) => Effect.Effect<Written, unknown, unknown>
-  /** For a text whose digest is right. */
+  /** The digest of the text must have been verified. */
   readonly decode: (
     text: string,
     written: Pick<Written, "schema" | "version">
   ) => Effect.Effect<unknown, unknown, unknown>
 }
 
-/** From one version to the next. */
+/** Turns a state of one version into one of the next. */
 export interface Migration {
   readonly from: Schema.Schema.All
   readonly to: Schema.Schema.All
@@ -36,22 +37,22 @@ export interface CodecOptions {
 type AnySchema = Schema.Schema<unknown, unknown, unknown>
 
 export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecOptions): StateCodec => {
-  // `Schema.All` admits `never` in its parameters; encoding and decoding only ever see matching values.
+  // `Schema.All` allows `never` as a type parameter. The codec only sees values of this schema.
   const given = schema as AnySchema
-  // Late, since a schema may refer to one that is defined after it.
+  // Computed at the first use: a schema may refer to one that is defined after it.
   let shape: (Shape & { readonly print: string }) | undefined
-  const shapeNow = () => {
+  const shapeOnce = () => {
     if (shape === undefined) {
       const made = shapeOf(given.ast)
       shape = { ...made, print: fingerprint(`${made.isPlain ? "plain" : "mapped"} ${made.form}`) }
     }
     return shape
   }
-  const toJson = late(() => Schema.encode(given))
-  const fromJson = late(() => Schema.decodeUnknown(given))
+  const toJson = lazily(() => Schema.encode(given))
+  const fromJson = lazily(() => Schema.decodeUnknown(given))
 
   const pack = (text: string): Effect.Effect<Written> => {
-    const { print } = shapeNow()
+    const { print } = shapeOnce()
     const bytes = utf8(text)
     return Effect.flatMap(digest(bytes), (hash) => {
       const written = { digest: hash, schema: print, version, size: bytes.length }
@@ -66,7 +67,7 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
 
   const toText = (json: unknown): Effect.Effect<Written, unknown> => {
     try {
-      return pack(canonicalText(json, shapeNow().keys))
+      return pack(canonicalText(json, shapeOnce().keys))
     } catch (cause) {
       return Effect.fail(cause)
     }
@@ -75,7 +76,7 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
   return {
     version,
     encode: (state) =>
-      Effect.suspend(() => (shapeNow().isPlain ? toText(state) : Effect.flatMap(toJson(state), toText))),
+      Effect.suspend(() => (shapeOnce().isPlain ? toText(state) : Effect.flatMap(toJson(state), toText))),
     decode: (text, written) => {
       let json: unknown
       try {
@@ -86,15 +87,15 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
       if (written.version !== version) {
         return Effect.flatMap(migrate(json, written.version, version, migrations), fromJson)
       }
-      // Written by this very schema, and not changed since: it is what it was.
-      return shapeNow().isPlain && written.schema === shapeNow().print ? Effect.succeed(json) : fromJson(json)
+      // The same plain schema wrote it, and the digest shows no change, so it needs no validation.
+      return shapeOnce().isPlain && written.schema === shapeOnce().print ? Effect.succeed(json) : fromJson(json)
     }
   }
 }
 
 /**
- * No digest: it only has to tell forms apart that were met by one name and
- * version. FNV-1a, twice with other seeds: http://www.isthe.com/chongo/tech/comp/fnv/
+ * Distinguishes the forms of one checkpoint's schema, so it need not be
+ * cryptographic. FNV-1a with two seeds: http://www.isthe.com/chongo/tech/comp/fnv/
  */
 const fingerprint = (form: string): string =>
   [0x811c9dc5, 0x01000193]
@@ -105,8 +106,8 @@ const fingerprint = (form: string): string =>
     })
     .join("")
 
-/** Made at its first use. */
-const late = <A, B>(make: () => (a: A) => B): ((a: A) => B) => {
+/** Calls `make` at the first use. */
+const lazily = <A, B>(make: () => (a: A) => B): ((a: A) => B) => {
   let made: ((a: A) => B) | undefined
   return (a) => {
     made ??= make()
@@ -114,7 +115,7 @@ const late = <A, B>(make: () => (a: A) => B): ((a: A) => B) => {
   }
 }
 
-/** There is no way from an older version to the one that is asked for. */
+/** The state was saved by a version that the checkpoint cannot migrate from. */
 export class NoMigration extends Error {
   readonly _tag = "NoMigration"
 }
@@ -130,7 +131,7 @@ const migrate = (
   if (step === undefined) {
     const why =
       from > to
-        ? `it was written by version ${from}, this program knows ${to}: use a newer program`
+        ? `it was saved by version ${from}, and this program has version ${to}: use a newer program`
         : `there is no migration from version ${from}: add one to the checkpoint's migrations`
     return Effect.fail(new NoMigration(why))
   }
@@ -141,7 +142,7 @@ const migrate = (
   )
 }
 
-/** The text of a snapshot, or why it is not what was written. */
+/** The text of a snapshot. Fails if it is not what was saved. */
 export const textOf = ({ digest: expected, encoding, state }: FullSnapshot): Effect.Effect<string, Damaged> =>
   Effect.flatMap(unpack(encoding, state), (text) =>
     Effect.flatMap(digest(text), (actual) =>
@@ -158,7 +159,16 @@ export class Damaged extends Error {
 const unpack = (encoding: string, state: string | Uint8Array): Effect.Effect<string, Damaged> => {
   if (encoding === "json" && typeof state === "string") return Effect.succeed(state)
   if (encoding !== "deflate" || !(state instanceof Uint8Array)) {
-    return Effect.fail(new Damaged(`states written as "${encoding}" are not known to this version of effect-recovery`))
+    return Effect.fail(new Damaged(`this version of effect-recovery cannot read the encoding "${encoding}"`))
   }
   return Effect.mapError(inflate(state), (cause) => new Damaged("its bytes cannot be read", { cause }))
 }
+
+/** Whether the state of a checkpoint is what was saved. False if the storage fails. */
+export const isIntact = (storage: Service, id: string): Effect.Effect<boolean> =>
+  Effect.orElseSucceed(
+    Effect.flatMap(storage.snapshot(Number(id)), (found) =>
+      Option.isNone(found) ? Effect.succeed(false) : Effect.as(textOf(found.value), true)
+    ),
+    () => false
+  )

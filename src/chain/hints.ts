@@ -1,4 +1,4 @@
-/** What a failure of a category asks to be changed; by its shape, so that no word in a message is taken for another. */
+/** Parameters to change after a failure, by the category of the failure. */
 export const hints: Readonly<Record<string, Readonly<Record<string, string | number | boolean>>>> = {
   timeout: { maxIterations: 2, timeout: "60 seconds" },
   "rate-limit": { retryDelay: "5 seconds", maxRetries: 3 },

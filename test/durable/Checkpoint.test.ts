@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -12,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import { Checkpoint, Events, RetryPolicy, State, Step, Storage, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
+import { assertFailed } from "../support/assertions.js"
 import { backends } from "../support/storages.js"
 
 class Bad extends Schema.TaggedError<Bad>()("Bad", {}) {}
@@ -304,7 +304,7 @@ for (const backend of backends) {
         yield* Progress.save(state(0))
         assert.deepStrictEqual([yield* at(0.32), yield* at(0.6)], [false, true])
         const wrong = yield* Effect.exit(at(30))
-        assert.isTrue(Exit.isFailure(wrong) && Cause.isDieType(wrong.cause))
+        assertFailed(wrong, "die")
         // A total of nothing is no progress.
         assert.isFalse(yield* at(0 / 0))
       }))

@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Answer, Graph, RetryPolicy, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Testing } from "effect-recovery/testing"
+import { causeOf } from "../support/assertions.js"
 import { a, Bad, flow, memoryProcess, noted } from "../support/durable.js"
 import { backends } from "../support/storages.js"
 
@@ -73,7 +73,7 @@ for (const backend of backends) {
         const all = yield* lines
         assert.strictEqual(all[0], "checkout")
         assert.deepStrictEqual([...all].sort(), ["checkout", "deploy", "docs", "lint", "test sources of c0ffee"])
-        assert.isTrue(all.indexOf("deploy") > all.indexOf("lint"))
+        assert.isAbove(all.indexOf("deploy"), all.indexOf("lint"))
       })
     )
 
@@ -211,7 +211,7 @@ for (const backend of backends) {
         Effect.gen(function* () {
           const store = Effect.map(backend.make, (place) => place.store)
           const card = yield* Testing.crashEverywhere(workflow(make(Effect.succeed(7))), { input: "c", store })
-          assert.isTrue(card.crashes > 10)
+          assert.isAbove(card.crashes, 10)
           assert.deepStrictEqual(card.lost, [])
           assert.deepStrictEqual(card.outcomes, [])
         }),
@@ -312,7 +312,7 @@ describe("a graph in memory", () => {
       for (const concurrency of [0, -1, 0.5, Number.NaN]) {
         const run = flow(Graph.run(Graph.make("g", { other }), { concurrency }))
         const exit = yield* Effect.exit(Effect.provide(Workflow.execute(run, { id: String(concurrency) }), layer))
-        assert.isTrue(Exit.isFailure(exit) && String(exit.cause).includes("RangeError"))
+        assert.include(causeOf(exit), "RangeError")
       }
     })
   )

@@ -17,7 +17,7 @@ import {
 } from "effect-recovery"
 import { memoryProcess } from "../support/durable.js"
 import { backends } from "../support/storages.js"
-import { turns } from "../support/time.js"
+import { eventually, passTime, turns } from "../support/time.js"
 
 class Down extends Schema.TaggedError<Down>()("Down", {}) {}
 
@@ -41,21 +41,17 @@ for (const backend of backends) {
           // The first process ends in its first backoff.
           const first = yield* make
           const fiber = yield* Effect.fork(first(work(4), { id: "a" }))
-          yield* Effect.repeat(
-            Effect.promise(() => new Promise((done) => setTimeout(done, 1))),
-            { until: () => calls === 1, times: 100 }
+          yield* eventually(
+            Effect.sync(() => calls),
+            (calls) => calls === 1
           )
-          yield* Effect.promise(() => new Promise((done) => setTimeout(done, 10)))
+          yield* eventually(Workflow.status("download/a"), ({ steps }) => steps[0]?.status === "waiting")
           yield* Fiber.interrupt(fiber)
           const status = yield* Workflow.status("download/a")
           assert.strictEqual(status.steps[0]?.status, "waiting")
           const second = yield* make
           const going = yield* Effect.fork(second(work(4), { id: "a" }))
-          for (let i = 0; i < 4; i++) {
-            yield* Effect.promise(() => new Promise((done) => setTimeout(done, 10)))
-            yield* TestClock.adjust("1 minute")
-          }
-          assert.strictEqual(yield* Fiber.join(going), "call 4")
+          assert.strictEqual(yield* passTime(going, "1 minute"), "call 4")
           assert.strictEqual((yield* Workflow.status("download/a")).steps[0]?.attempts, 4)
           // Finished: nothing is called again.
           assert.strictEqual(yield* second(work(4), { id: "a" }), "call 4")
@@ -63,11 +59,7 @@ for (const backend of backends) {
           const rejected = yield* make
           const promise = rejected.try(async () => Promise.reject<string>(new Error("no")), { id: "b" })
           const failing = yield* Effect.fork(Effect.exit(promise))
-          for (let i = 0; i < 4; i++) {
-            yield* Effect.promise(() => new Promise((done) => setTimeout(done, 10)))
-            yield* TestClock.adjust("1 minute")
-          }
-          assert.isTrue(Exit.isFailure(yield* Fiber.join(failing)))
+          assert.isTrue(Exit.isFailure(yield* passTime(failing, "1 minute")))
           // The failure is recorded too.
           assert.isTrue(Exit.isFailure(yield* Effect.exit(promise)))
         }).pipe(Effect.provide(layer))

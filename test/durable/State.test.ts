@@ -1,5 +1,4 @@
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
-import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -11,6 +10,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { Checkpoint, Parameters, RetryPolicy, State, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
+import { assertFailed } from "../support/assertions.js"
 import { Bad, memoryProcess } from "../support/durable.js"
 import { backends } from "../support/storages.js"
 
@@ -134,7 +134,7 @@ describe("State without a run", () => {
       // Also of whoever goes around the types.
       const around = charge as Effect.Effect<void, never, State.Cells>
       const exit = yield* Effect.exit(around)
-      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+      assertFailed(exit, "die")
       assert.strictEqual(yield* Balance.get, 5)
       // What undoes a change needs no right of its own.
       const failing = Effect.zipRight(Checkpoint.scoped(Balance), Effect.zipRight(charge, Effect.fail("declined")))

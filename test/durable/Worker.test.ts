@@ -11,21 +11,13 @@ import { Answer, RetryPolicy, Signal, Step, Strategy, Worker, Workflow } from "e
 import { Ledger } from "effect-recovery/testing"
 import { flow, memoryProcess } from "../support/durable.js"
 import { backends } from "../support/storages.js"
-import { turns } from "../support/time.js"
+import { eventually, turns } from "../support/time.js"
 
 class Flaky extends Schema.TaggedError<Flaky>()("Flaky", {}) {}
 
 const Go = Signal.make("go", Schema.Number)
 
-/** What a worker does takes turns of the event loop, and no time. */
-const until = <E, R>(condition: Effect.Effect<boolean, E, R>) =>
-  Effect.repeat(
-    Effect.zipRight(
-      Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1))),
-      condition
-    ),
-    { until: (isTrue) => isTrue, times: 4_000 }
-  )
+const until = <E, R>(condition: Effect.Effect<boolean, E, R>) => eventually(condition, (isTrue) => isTrue)
 
 for (const backend of backends) {
   const setup = Effect.gen(function* () {
@@ -52,7 +44,7 @@ for (const backend of backends) {
             Effect.gen(function* () {
               most = Math.max(most, ++running)
               yield* Ledger.done(name)
-              yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1)))
+              yield* turns(3)
               running--
             })
         })
@@ -155,7 +147,7 @@ for (const backend of backends) {
         const error = yield* Effect.flip(
           Effect.scoped(Layer.build(process([one, Workflow.make("one", {}, () => Effect.void)])))
         )
-        assert.isTrue("_tag" in error && error._tag === "DuplicateWorkflow")
+        assert.propertyVal(error, "_tag", "DuplicateWorkflow")
       })
     )
 
@@ -178,7 +170,7 @@ for (const backend of backends) {
           yield* TestClock.adjust("5 seconds")
           yield* until(Effect.map(worker.health, ({ stuck }) => stuck[0]?.times === 2))
           yield* TestClock.adjust("9 seconds")
-          yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
+          yield* turns()
           assert.strictEqual(times, 2)
           assert.include((yield* worker.health).stuck[0]?.reason, "a bug")
           broken = false
@@ -205,7 +197,7 @@ for (const backend of backends) {
         yield* TestClock.adjust("1 second")
         yield* until(Effect.map(lines, (all) => all.length === 1))
         const closing = yield* Effect.fork(Fiber.interrupt(worker))
-        yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
+        yield* turns()
         yield* Deferred.succeed(gate, undefined)
         yield* Fiber.join(closing)
         const status = yield* Effect.provide(Workflow.status("1"), outside)
@@ -231,10 +223,10 @@ for (const backend of backends) {
           yield* until(Effect.map(worker.health, ({ running }) => running.length === 1))
           assert.strictEqual((yield* worker.health).status, "ok")
           yield* TestClock.adjust("2 minutes")
-          yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 10)))
+          yield* turns()
           const health = yield* worker.health
           assert.strictEqual(health.status, "stalled")
-          assert.isTrue(Option.exists(health.oldestDue, (age) => Duration.toMillis(age) >= 119_000))
+          assert.isAtLeast(Duration.toMillis(Option.getOrThrow(health.oldestDue)), 119_000)
           yield* Deferred.succeed(gate, undefined)
           yield* Workflow.join(Slow, "2")
           assert.strictEqual((yield* worker.health).status, "ok")
@@ -253,7 +245,7 @@ describe("a worker in memory", () => {
       yield* Effect.gen(function* () {
         const worker = yield* Worker.Worker
         yield* Workflow.start(bug, { id: "1" })
-        yield* Effect.repeat(Effect.zipRight(turns(2), worker.health), { until: ({ stuck }) => stuck.length === 1 })
+        yield* eventually(worker.health, ({ stuck }) => stuck.length === 1)
         broken = false
         yield* Workflow.execute(bug, { id: "1" })
         assert.deepStrictEqual((yield* worker.health).stuck, [])
@@ -286,7 +278,7 @@ describe("a worker in memory", () => {
       yield* Effect.gen(function* () {
         const worker = yield* Worker.Worker
         yield* Workflow.start(self, { id: "1" })
-        yield* Effect.repeat(Effect.zipRight(turns(2), worker.health), { until: ({ stuck }) => stuck.length === 1 })
+        yield* eventually(worker.health, ({ stuck }) => stuck.length === 1)
         for (let i = 0; i < 12; i++) {
           yield* TestClock.adjust("5 seconds")
           yield* turns(5)

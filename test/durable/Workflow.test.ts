@@ -1,9 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -11,7 +9,9 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import { Recovery, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
+import { assertFailed, assertTagged } from "../support/assertions.js"
 import { backends, type Place } from "../support/storages.js"
+import { eventually, turns } from "../support/time.js"
 
 class Offline extends Schema.TaggedError<Offline>()("Offline", { host: Schema.String }) {}
 class Declined extends Schema.TaggedError<Declined>()("Declined", { reason: Schema.String }) {}
@@ -69,7 +69,7 @@ for (const backend of backends) {
         const workflow = Workflow.make("checkout", { success: Schema.Number }, () => Effect.zipLeft(charge, ship))
         const execute = as(place)(Workflow.execute(workflow, { id: "run", input: undefined }))
         const exit = yield* Effect.exit(execute)
-        assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+        assertFailed(exit, "die")
         const status = yield* as(place)(Workflow.status("run"))
         assert.strictEqual(status.status, "stopped")
         assert.deepStrictEqual(
@@ -155,19 +155,25 @@ for (const backend of backends) {
         const workflow = Workflow.make("release", { error: Offline }, () => upload)
         const execute = as(place)(Workflow.execute(workflow, { id: "run", input: undefined }))
         const first = yield* Effect.fork(execute)
-        yield* settled(() => at.length === 1)
+        yield* eventually(
+          Effect.sync(() => at.length),
+          (length) => length === 1
+        )
         yield* TestClock.adjust("20 seconds")
         yield* Fiber.interrupt(first)
         const status = yield* as(place)(Workflow.status("run"))
         assert.deepStrictEqual(status.steps[0]?.nextAttemptAt, Option.some(new Date(60_000)))
         const second = yield* Effect.fork(Effect.flip(execute))
-        yield* settled(() => false)
+        yield* turns()
         yield* TestClock.adjust("39 seconds")
-        yield* settled(() => false)
+        yield* turns()
         assert.strictEqual(at.length, 1)
         yield* TestClock.adjust("1 second")
-        yield* settled(() => at.length === 2)
-        yield* settled(() => false)
+        yield* eventually(
+          Effect.sync(() => at.length),
+          (length) => length === 2
+        )
+        yield* turns()
         yield* TestClock.adjust("120 seconds")
         const error = yield* Fiber.join(second)
         assert.deepStrictEqual(at, [0, 60_000, 180_000])
@@ -180,7 +186,8 @@ for (const backend of backends) {
         )
         const recorded = yield* Effect.flip(execute)
         assert.instanceOf(recorded, Recovery.RecoveryExhausted)
-        assert.isTrue(recorded._tag === "RecoveryExhausted" && recorded.error instanceof Offline)
+        assertTagged(recorded, "RecoveryExhausted")
+        assert.instanceOf(recorded.error, Offline)
       }))
 
     test("a started-only step is run again, and the record shows it", (place) =>
@@ -332,7 +339,7 @@ for (const backend of backends) {
         )
         const execute = as(place)(Workflow.execute(workflow, { id: "run", input: undefined }))
         const fiber = yield* Effect.fork(execute)
-        yield* settled(() => false)
+        yield* turns()
         yield* TestClock.adjust("1 second")
         assert.deepStrictEqual(yield* Fiber.join(fiber), ["a", "b", "gone", "d"])
         const keys = (yield* as(place)(Workflow.status("run"))).steps.map(({ key }) => key)
@@ -365,7 +372,7 @@ for (const backend of backends) {
         )
         const execute = as(place)(Workflow.execute(workflow, { id: "run" }))
         const exit = yield* Effect.exit(execute)
-        assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause), String(exit))
+        assertFailed(exit, "die")
         broken = false
         assert.deepStrictEqual(yield* execute, [0, 7, 1, 2, 3])
       }))
@@ -387,7 +394,7 @@ for (const backend of backends) {
           )
         )
         const fiber = yield* Effect.fork(as(place)(Effect.flip(Workflow.execute(workflow, { id: "run" }))))
-        yield* settled(() => false)
+        yield* turns()
         yield* TestClock.adjust("1 second")
         assert.strictEqual((yield* Fiber.join(fiber))._tag, "StepConflict")
       }))
@@ -434,7 +441,7 @@ for (const backend of backends) {
         yield* Fiber.interrupt(fiber)
         hang = false
         const second = yield* Effect.fork(execute)
-        yield* settled(() => false)
+        yield* turns()
         yield* TestClock.adjust("1 second")
         yield* Fiber.join(second)
         assert.deepStrictEqual(numbers, [1, 2])
@@ -449,7 +456,7 @@ for (const backend of backends) {
           Step.make("list", { success: schema, run: Effect.succeed([1, undefined]) })
         )
         const error = yield* as(place)(Effect.flip(Workflow.execute(workflow, { id: "run", input: undefined })))
-        assert.isTrue(error._tag === "JournalError" && error.reason === "Encode")
+        assertTagged(error, "JournalError", { reason: "Encode" })
         assert.include(error.message, "undefined at")
       }))
 
@@ -572,11 +579,11 @@ for (const backend of backends) {
         yield* as(place)(Workflow.execute(workflow("one"), { id: "run", input }))
         yield* as(place)(Workflow.execute(workflow("one"), { id: "run", input: { b: "x", a: 1 } }))
         const other = yield* as(place)(Effect.flip(Workflow.execute(workflow("two"), { id: "run", input })))
-        assert.isTrue(other._tag === "RunMismatch" && other.field === "workflow")
+        assertTagged(other, "RunMismatch", { field: "workflow" })
         const changed = yield* as(place)(
           Effect.flip(Workflow.execute(workflow("one"), { id: "run", input: { a: 2, b: "x" } }))
         )
-        assert.isTrue(changed._tag === "RunMismatch" && changed.field === "input")
+        assertTagged(changed, "RunMismatch", { field: "input" })
         assert.include(changed.message, "another run id")
       }))
 
@@ -603,7 +610,7 @@ for (const backend of backends) {
         const workflow = Workflow.make("w", { success: Schema.Number }, () => Effect.zipRight(first, measure))
         const execute = as(place)(Workflow.execute(workflow, { id: "run", input: undefined }))
         const error = yield* Effect.flip(execute)
-        assert.isTrue(error._tag === "JournalError" && error.reason === "Encode")
+        assertTagged(error, "JournalError", { reason: "Encode" })
         assert.include(error.message, `success of step "measure"`)
         result = 7
         assert.strictEqual(yield* execute, 7)
@@ -625,7 +632,7 @@ for (const backend of backends) {
         yield* Effect.exit(as(place)(Workflow.execute(numbers, { id: "run", input: undefined })))
         broken = false
         const error = yield* as(place)(Effect.flip(Workflow.execute(texts, { id: "run", input: undefined })))
-        assert.isTrue(error._tag === "ReplayMismatch" && error.reason === "Shape")
+        assertTagged(error, "ReplayMismatch", { reason: "Shape" })
         assert.include(error.message, `success of step "measure"`)
         assert.strictEqual(yield* as(place)(Workflow.execute(numbers, { id: "run", input: undefined })), "measured 7")
       }))
@@ -672,7 +679,8 @@ for (const backend of backends) {
         yield* place.store.append(opened.lease, [line])
         yield* place.store.release("run", "newer")
         const error = yield* as(place)(Effect.flip(Workflow.execute(workflow, { id: "run", input: undefined })))
-        assert.isTrue(error._tag === "JournalError" && error.message.includes("Teleported"))
+        assertTagged(error, "JournalError")
+        assert.include(error.message, "Teleported")
         assert.strictEqual((yield* as(place)(Effect.flip(Workflow.status("run"))))._tag, "JournalError")
       }))
 
@@ -705,7 +713,7 @@ for (const backend of backends) {
           return Effect.provide(Workflow.execute(workflow, { id: durability, input: undefined }), broken)
         }
         const error = yield* Effect.flip(run("required"))
-        assert.isTrue(error._tag === "StorageError" && error.reason === "Full")
+        assertTagged(error, "StorageError", { reason: "Full" })
         assert.strictEqual(yield* run("best-effort"), 1)
       }))
 
@@ -726,7 +734,8 @@ for (const backend of backends) {
         yield* TestClock.adjust("5 seconds")
         yield* Deferred.await(interrupted)
         const error = yield* Fiber.join(fiber)
-        assert.isTrue(error._tag === "AttemptTimeout" && Duration.toMillis(error.timeout) === 5_000)
+        assertTagged(error, "AttemptTimeout")
+        assert.strictEqual(Duration.toMillis(error.timeout), 5_000)
         assert.instanceOf(yield* Effect.flip(execute), Recovery.AttemptTimeout)
       }))
 
@@ -750,7 +759,7 @@ for (const backend of backends) {
         )
         const execute = as(place)(Workflow.execute(workflow, { id: "run", input: undefined }))
         const first = yield* Effect.fork(Effect.exit(execute))
-        yield* settled(() => false)
+        yield* turns()
         yield* TestClock.adjust("1 second")
         yield* Fiber.join(first)
         broken = false
@@ -784,16 +793,3 @@ for (const backend of backends) {
       }))
   })
 }
-
-/**
- * Lets everything that can go on without the clock go on. Bounded by turns of
- * the event loop, which is what the SQLite writer waits for.
- */
-const settled = (done: () => boolean) =>
-  Effect.repeat(
-    Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve))),
-    {
-      times: 50,
-      until: done
-    }
-  )

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
@@ -127,14 +127,14 @@ for (const backend of backends) {
             deaths++
             yield* TestClock.adjust("31 seconds")
             const exit = yield* runUntil(ledger, place.store, () => false)
-            assert.isTrue(exit?._tag === "Success" && exit.value === expected, `dies at ${dieAt}: ${exit}`)
+            assert.deepStrictEqual(exit, Exit.succeed(expected), `dies at ${dieAt}`)
             const { steps } = yield* Effect.provide(Workflow.status("run"), place.join())
             for (const step of steps) {
               const times = ledger.get(step.key) ?? 0
               const wanted = step.key === "flaky" ? 3 : 1
               assert.isAtLeast(times, wanted, `${step.key}, dies at ${dieAt}`)
               assert.isAtMost(times, wanted + step.ambiguous.length, `${step.key}, dies at ${dieAt}`)
-              assert.isTrue(step.status === "completed" || step.key === "refused")
+              if (step.key !== "refused") assert.strictEqual(step.status, "completed", step.key)
               ambiguous += step.ambiguous.length
             }
           }

@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import { Answer, Recovery, Step, Strategy, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
+import { assertTagged, causeOf } from "../support/assertions.js"
 import { a, Bad, type Body, b, c, d, flow, Go, memoryProcess, noted, Other } from "../support/durable.js"
 import { turns } from "../support/time.js"
 
@@ -25,7 +25,8 @@ describe("a run suspends", () => {
         yield* Workflow.start(both, { id: "1" })
         yield* Other.send("1", 1)
         const suspended = yield* Effect.flip(Workflow.execute(both, { id: "1" }))
-        assert.isTrue(suspended._tag === "RunSuspended" && suspended.waits.length === 1)
+        assertTagged(suspended, "RunSuspended")
+        assert.strictEqual(suspended.waits.length, 1)
       }).pipe(Effect.provide(layer))
       assert.deepStrictEqual([...(yield* lines)].sort(), ["a", "b", "c", "d"])
     })
@@ -69,7 +70,7 @@ describe("a run suspends", () => {
       )
       yield* Effect.gen(function* () {
         const suspended = yield* Effect.flip(Workflow.execute(forever, { id: "1" }))
-        assert.isTrue(suspended._tag === "RunSuspended" && Option.isNone(suspended.until))
+        assertTagged(suspended, "RunSuspended", { until: Option.none() })
         yield* Go.send("1", 1)
         yield* Workflow.execute(forever, { id: "1" })
       }).pipe(Effect.provide(layer))
@@ -100,7 +101,7 @@ describe("a run suspends", () => {
       const inside = Step.make("inside", { success: Schema.String, error: Bad, run: ask }) as unknown as Body
       yield* Effect.gen(function* () {
         const exit = yield* Effect.exit(Workflow.execute(flow(inside), { id: "1" }))
-        assert.isTrue(Exit.isFailure(exit) && String(exit.cause).includes("AskedInsideStep"))
+        assert.include(causeOf(exit), "AskedInsideStep")
       }).pipe(Effect.provide(layer))
     })
   )
@@ -149,7 +150,8 @@ describe("waits and rewinds", () => {
         const before = (yield* lines).filter((line) => line === "charge").length
         yield* Workflow.rewind(side, "1", Workflow.beforeStep("a"))
         const asked = yield* run
-        assert.isTrue(asked._tag === "RunSuspended" && asked.waits[0]?.id === "charge?1~2")
+        assertTagged(asked, "RunSuspended")
+        assert.strictEqual(asked.waits[0]?.id, "charge?1~2")
         assert.strictEqual((yield* lines).filter((line) => line === "charge").length, before + 1)
       }).pipe(Effect.provide(layer))
     })

@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import { Answer, Parameters, Recovery, RetryPolicy, Signal, Step, Strategy, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
+import { assertTagged } from "../support/assertions.js"
 import { backends } from "../support/storages.js"
 
 class Declined extends Schema.TaggedError<Declined>()("Declined", { reason: Schema.String }) {}
@@ -131,10 +132,8 @@ for (const backend of backends) {
           yield* Effect.flip(execute)
           yield* Workflow.resolve("1", Answer.rewind(Workflow.beforeStep("nowhere")))
           const refused = yield* Effect.flip(execute)
-          assert.isTrue(
-            refused._tag === "RunSuspended" &&
-              Option.exists(refused.waits[0]?.refused ?? Option.none(), (why) => why.includes("nowhere"))
-          )
+          assertTagged(refused, "RunSuspended")
+          assert.include(Option.getOrThrow(refused.waits[0]?.refused ?? Option.none()), "nowhere")
           yield* Workflow.resolve("1", Answer.rewind(Workflow.fromStart))
           const asked = yield* Effect.flip(execute)
           // A question after a rewind is another one.
@@ -154,13 +153,13 @@ for (const backend of backends) {
           assert.strictEqual(none._tag, "RunNotFound")
           yield* Effect.flip(execute)
           const unknown = yield* Effect.flip(Workflow.resolve("1", Answer.retry, { question: "charge?7" }))
-          assert.isTrue(unknown._tag === "NotOpen" && unknown.reason === "Unknown" && unknown.open[0] === "charge?1")
+          assertTagged(unknown, "NotOpen", { reason: "Unknown", open: ["charge?1"] })
           yield* Workflow.resolve("1", Answer.value(charge, { receipt: "first" }))
           const twice = yield* Effect.flip(Workflow.resolve("1", Answer.abort))
-          assert.isTrue(twice._tag === "NotOpen" && twice.reason === "Answered")
+          assertTagged(twice, "NotOpen", { reason: "Answered" })
           assert.strictEqual(yield* execute, "first")
           const late = yield* Effect.flip(Workflow.resolve("1", Answer.abort))
-          assert.isTrue(late._tag === "NotOpen" && late.reason === "Finished")
+          assertTagged(late, "NotOpen", { reason: "Finished" })
         }).pipe(Effect.provide(layer))
       })
     )
@@ -192,7 +191,7 @@ for (const backend of backends) {
             ]
           )
           const several = yield* Effect.flip(Workflow.resolve("1", Answer.retry))
-          assert.isTrue(several._tag === "NotOpen" && several.reason === "Several")
+          assertTagged(several, "NotOpen", { reason: "Several" })
           yield* Workflow.resolve("1", Answer.json(1), { question: "b?1" })
           const one = yield* Effect.flip(run)
           assert.deepStrictEqual(one._tag === "RunSuspended" && one.waits.map(({ id }) => id), ["a?1"])
@@ -247,7 +246,7 @@ for (const backend of backends) {
           assert.strictEqual(suspended._tag, "RunSuspended")
           yield* Approval.send("1", { by: "ada" })
           const twice = yield* Effect.flip(Approval.send("1", { by: "bob" }))
-          assert.isTrue(twice._tag === "NotOpen" && twice.reason === "Answered")
+          assertTagged(twice, "NotOpen", { reason: "Answered" })
           assert.strictEqual(yield* run, "ada")
         }).pipe(Effect.provide(layer))
         assert.deepStrictEqual(yield* lines, ["draft", "publish"])
@@ -296,9 +295,7 @@ for (const backend of backends) {
         yield* Effect.gen(function* () {
           const late = Workflow.execute(flow, { id: "late" })
           const suspended = yield* Effect.flip(late)
-          assert.isTrue(
-            suspended._tag === "RunSuspended" && Option.exists(suspended.until, (date) => date.getTime() === 7_200_000)
-          )
+          assertTagged(suspended, "RunSuspended", { until: Option.some(new Date(7_200_000)) })
           yield* Effect.flip(Workflow.execute(flow, { id: "in time" }))
           yield* TestClock.adjust("119 minutes")
           yield* Approval.send("in time", { by: "ada" })
@@ -391,7 +388,8 @@ for (const backend of backends) {
           yield* Effect.repeat(Effect.yieldNow(), { times: 50 })
           yield* Fiber.interrupt(fiber)
           const asked = yield* Effect.flip(Workflow.execute(flow, { id: "1" }))
-          assert.isTrue(asked._tag === "RunSuspended" && asked.waits[0]?.about.includes("may or may not have happened"))
+          assertTagged(asked, "RunSuspended")
+          assert.include(asked.waits[0]?.about, "may or may not have happened")
           yield* Workflow.resolve("1", Answer.json("it did"))
           assert.strictEqual(yield* Workflow.execute(flow, { id: "1" }), "it did")
         }).pipe(Effect.provide(layer))

@@ -6,7 +6,6 @@ import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import { CutOff, download, type Progress, Refused } from "../../examples/download.js"
 import * as fallbackModel from "../../examples/fallback-model.js"
 import * as files from "../../examples/files/files.js"
@@ -45,6 +44,7 @@ import * as declinedCard from "../../examples/workflows/declined-card.js"
 import * as llmChain from "../../examples/workflows/llm-chain.js"
 import * as progress from "../../examples/workflows/progress-websocket.js"
 import * as versions from "../../examples/workflows/versions.js"
+import { assertTagged } from "../support/assertions.js"
 import { temporaryFolder } from "../support/files.js"
 
 describe("the examples do what they say", () => {
@@ -263,10 +263,10 @@ describe("examples/download", () => {
       const { ranges, url } = yield* serve({ cuts: 2, ranges: true })
       const seen: Array<Progress> = []
       const got = yield* download(url, (progress) => void seen.push(progress))
-      assert.isTrue(got.equals(file))
+      assert.deepStrictEqual(got, file)
       assert.strictEqual(ranges.length, 3)
       assert.strictEqual(ranges[0], undefined)
-      assert.isTrue(ranges.slice(1).every((range) => /^bytes=[1-9]\d*-$/.test(range ?? "")))
+      for (const range of ranges.slice(1)) assert.match(range ?? "", /^bytes=[1-9]\d*-$/)
       const received = seen.map((progress) => progress.received)
       assert.deepStrictEqual(
         received,
@@ -283,7 +283,7 @@ describe("examples/download", () => {
         { cuts: 1, ranges: true, changed: true }
       ]) {
         const { url } = yield* serve(options)
-        assert.isTrue((yield* download(url, () => {})).equals(file))
+        assert.deepStrictEqual(yield* download(url, () => {}), file)
       }
     })
   )
@@ -297,13 +297,14 @@ describe("examples/download", () => {
           server.on("request", (_, response: http.ServerResponse) => response.writeHead(403).end())
         }).pipe(Effect.zipRight(download(url, () => {})))
       )
-      assert.isTrue(refused instanceof Refused && refused.status === 403)
+      assert.instanceOf(refused, Refused)
+      assertTagged(refused, "Refused", { status: 403 })
       server.closeAllConnections()
       yield* Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
       const exit = yield* Effect.exit(download(url, () => {}))
-      assert.isTrue(Exit.isFailure(exit))
       const gone = yield* Effect.flip(exit)
-      assert.isTrue(gone._tag === "RecoveryExhausted" && gone.attempts === 11 && gone.error instanceof CutOff)
+      assertTagged(gone, "RecoveryExhausted", { attempts: 11 })
+      assert.instanceOf(gone.error, CutOff)
     })
   )
 
@@ -318,7 +319,7 @@ describe("examples/download", () => {
       const get = (...urls: [string, ...Array<string>]) => fetchFile({ urls, to, digest })
       assert.strictEqual(yield* get(url), "fetched")
       assert.strictEqual(ranges[0], "bytes=10000-")
-      assert.isTrue(file.equals(fs.readFileSync(to)))
+      assert.deepStrictEqual(fs.readFileSync(to), file)
       assert.isFalse(fs.existsSync(`${to}.part`))
       const asked = ranges.length
       assert.strictEqual(yield* get(url), "there already")
@@ -329,7 +330,7 @@ describe("examples/download", () => {
       other.server.on("request", (_, response: http.ServerResponse) => response.end("another file"))
       fs.writeFileSync(to, "damaged")
       assert.strictEqual(yield* get(other.url, url), "fetched")
-      assert.isTrue(file.equals(fs.readFileSync(to)))
+      assert.deepStrictEqual(fs.readFileSync(to), file)
       fs.rmSync(to)
       const wrong = yield* Effect.flip(get(other.url))
       assert.strictEqual(wrong._tag, "WrongDigest")

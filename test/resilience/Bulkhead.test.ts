@@ -147,7 +147,7 @@ describe("Bulkhead", () => {
       const error = new Bulkhead.BulkheadFull({ bulkhead: "disk", maxConcurrent: 1, maxQueue: 0 })
       const codec = Schema.parseJson(Bulkhead.BulkheadFull.schema)
       const back = yield* Effect.flatMap(Schema.encode(codec)(error), Schema.decode(codec))
-      assert.isTrue(back instanceof Bulkhead.BulkheadFull)
+      assert.instanceOf(back, Bulkhead.BulkheadFull)
       assert.strictEqual(back.message, error.message)
     })
   )

@@ -12,6 +12,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { CircuitBreaker, Events, Failover, Fault, type Recovery } from "effect-recovery"
+import { assertFailed } from "../support/assertions.js"
 
 class Down extends Schema.TaggedError<Down>()("Down", { way: Schema.String }) {
   readonly [Fault.declared] = Fault.declare({ category: "unavailable" })
@@ -307,7 +308,7 @@ describe("Failover", () => {
       const { called, ways: one } = ways("b")
       const dying = yield* Failover.make({ name: "dying", ways: { a: () => Effect.die("bug"), ...one } })
       const exit = yield* Effect.exit(dying())
-      assert.isTrue(Exit.isFailure(exit) && Cause.isDieType(exit.cause))
+      assertFailed(exit, "die")
       const hanging = yield* Failover.make({ name: "hanging", ways: { a: () => Effect.never, ...one } })
       const fiber = yield* Effect.fork(hanging())
       yield* TestClock.adjust(0)

@@ -17,7 +17,9 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Fault, Recovery, RetryPolicy } from "effect-recovery"
 import { DetailedRules } from "effect-recovery/rules"
+import { assertBetween } from "../support/assertions.js"
 import { alwaysFailing, toTheEnd } from "../support/resilience.js"
+import { processorMillis } from "../support/time.js"
 
 const classify = (failure: unknown) => Effect.runSync(Fault.classify(failure))
 
@@ -363,8 +365,8 @@ describe("Fault.classify", () => {
       ({ value }) =>
         Effect.gen(function* () {
           const fault = yield* Fault.classify(value)
-          assert.isTrue(["low", "medium", "high", "critical"].includes(fault.severity))
-          assert.isTrue(fault.confidence >= 0 && fault.confidence <= 1)
+          assert.include(["low", "medium", "high", "critical"], fault.severity)
+          assertBetween(fault.confidence, 0, 1)
           assert.strictEqual((yield* Fault.classify(value)).fingerprint, fault.fingerprint)
         })
     )
@@ -405,10 +407,11 @@ describe("Fault.classify of unusual errors", () => {
     })
   )
 
-  it("of one long word takes no time", () => {
+  it("takes linear time for one long word", () => {
     const message = "a".repeat(2_000)
-    const start = performance.now()
-    for (let i = 0; i < 100; i++) Effect.runSync(Fault.classify(new Error(message)))
-    assert.isBelow(performance.now() - start, 200)
+    const millis = processorMillis(() => {
+      for (let i = 0; i < 100; i++) Effect.runSync(Fault.classify(new Error(message)))
+    })
+    assert.isBelow(millis, 1_000)
   })
 })

@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -11,6 +10,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { Bulkhead, CircuitBreaker, Events, Fault, Recovery, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
 import { expectTypeOf } from "vitest"
+import { assertFailed, assertTagged } from "../support/assertions.js"
 import { alwaysFailing, toTheEnd } from "../support/resilience.js"
 import { metric } from "../support/watch.js"
 
@@ -40,7 +40,7 @@ describe("Recovery.recoverable", () => {
       const { effect, waits } = failing(9, offline)
       const error = yield* Effect.flip(yield* toTheEnd(resilient(effect)))
       assert.deepStrictEqual(waits(), [1_000, 2_000, 4_000])
-      assert.isTrue(error instanceof Recovery.RecoveryExhausted)
+      assert.instanceOf(error, Recovery.RecoveryExhausted)
       assert.deepInclude(error, { attempts: 4, error: new Offline({ n: 4 }) })
     })
   )
@@ -120,7 +120,8 @@ describe("Recovery.recoverable", () => {
       const slow = Effect.suspend(() => (++calls < 3 ? Effect.never : Effect.succeed("done")))
       assert.deepStrictEqual(yield* toTheEnd(resilient(slow)), Exit.succeed("done"))
       const error = yield* Effect.flip(yield* toTheEnd(resilient(Effect.never)))
-      assert.isTrue(error._tag === "RecoveryExhausted" && error.error._tag === "AttemptTimeout")
+      assertTagged(error, "RecoveryExhausted")
+      assertTagged(error.error, "AttemptTimeout")
     })
   )
 
@@ -134,7 +135,7 @@ describe("Recovery.recoverable", () => {
       const { calls, effect } = failing(9, offline)
       const error = yield* Effect.flip(yield* toTheEnd(resilient(effect)))
       assert.strictEqual(calls.length, 2)
-      assert.isTrue(error instanceof CircuitBreaker.CircuitOpen)
+      assert.instanceOf(error, CircuitBreaker.CircuitOpen)
     })
   )
 
@@ -147,8 +148,9 @@ describe("Recovery.recoverable", () => {
       yield* TestClock.adjust("1 second")
       const error = yield* Fiber.join(fiber)
       assert.strictEqual(calls.length, 5)
-      assert.isTrue(error instanceof CircuitBreaker.CircuitOpen)
-      assert.isTrue(error._tag === "CircuitOpen" && Duration.greaterThan(error.retryAfter, "290 seconds"))
+      assert.instanceOf(error, CircuitBreaker.CircuitOpen)
+      assertTagged(error, "CircuitOpen")
+      assert.isAbove(Duration.toSeconds(error.retryAfter), 290)
       assert.strictEqual((yield* one.breaker.snapshot).state, "open")
       assert.strictEqual((yield* other.breaker.snapshot).state, "closed")
     })
@@ -203,12 +205,8 @@ describe("Recovery.recoverable", () => {
         }
       ]) {
         const failure = yield* Effect.flip(resilient.try(work))
-        assert.isTrue(failure._tag === "RecoveryExhausted" && failure.error._tag === "UnknownException")
-        assert.isTrue(
-          failure._tag === "RecoveryExhausted" &&
-            failure.error._tag === "UnknownException" &&
-            failure.error.error === error
-        )
+        assertTagged(failure, "RecoveryExhausted")
+        assertTagged(failure.error, "UnknownException", { error })
       }
       const refused = Object.assign(new Error("no"), { code: "EACCES" })
       const denied = yield* Effect.flip(resilient.try(() => Promise.reject(refused)))
@@ -477,7 +475,7 @@ describe("Recovery.recoverCategory", () => {
       const all = Recovery.recoverCategory({ otherwise: Strategy.skip(1) })
       assert.deepStrictEqual(yield* Effect.exit(Effect.die("bug").pipe(all)), Exit.die("bug"))
       const exit = yield* Effect.exit(Effect.interrupt.pipe(all))
-      assert.isTrue(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))
+      assertFailed(exit, "interrupt")
     })
   )
 

@@ -9,6 +9,7 @@ import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import { Decision, Events, Fault, Recovery, RetryPolicy, Strategy } from "effect-recovery"
+import { assertFailed, causeOf } from "../support/assertions.js"
 import { alwaysFailing, toTheEnd } from "../support/resilience.js"
 
 class Offline extends Data.TaggedError("Offline")<{ readonly n: number }> {}
@@ -93,7 +94,7 @@ describe("Recovery.recover", () => {
         Cause.parallel(Cause.fail(new Offline({ n: 1 })), Cause.die("bug"))
       )
       const exit = yield* Effect.exit(both.pipe(Recovery.recover(handlers)))
-      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+      assertFailed(exit, "die")
       const interrupted: Effect.Effect<never, Offline> = Effect.interrupt
       assert.isTrue(Exit.isInterrupted(yield* Effect.exit(interrupted.pipe(Recovery.recover(handlers)))))
     })
@@ -197,8 +198,8 @@ describe("Recovery.recover", () => {
     Effect.gen(function* () {
       const self: Effect.Effect<never, Offline> = Effect.ensuring(Effect.fail(new Offline({ n: 1 })), Effect.die("bug"))
       const exit = yield* Effect.exit(self.pipe(Recovery.recover({ Offline: Strategy.skip(1) })))
-      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause) && !Cause.isFailure(exit.cause))
-      assert.isTrue(Exit.isFailure(exit) && Cause.pretty(exit.cause).includes("Offline"))
+      assertFailed(exit, "die")
+      assert.include(causeOf(exit), "Offline")
     })
   )
 
@@ -266,7 +267,7 @@ describe("Recovery.recover", () => {
         throw new Error("strategy bug")
       })
       const exit = yield* Effect.exit(effect.pipe(Recovery.recover({ Offline: broken })))
-      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+      assertFailed(exit, "die")
     })
   )
 })

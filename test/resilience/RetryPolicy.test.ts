@@ -10,6 +10,7 @@ import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as TestClock from "effect/TestClock"
 import { Decision, Fault, RetryPolicy } from "effect-recovery"
+import { assertBetween } from "../support/assertions.js"
 
 /** When each attempt of an effect that always fails begins, in milliseconds. */
 const attemptTimes = (
@@ -173,7 +174,7 @@ describe("RetryPolicy", () => {
       ]) {
         const delays = millis(yield* RetryPolicy.preview(policy, 3_000))
         assert.strictEqual(delays.length, 3_000)
-        for (const delay of delays) assert.isTrue(Number.isFinite(delay) && delay >= 0 && delay <= 60_000)
+        for (const delay of delays) assertBetween(delay, 0, 60_000)
       }
       assert.strictEqual(
         millis(yield* RetryPolicy.preview(RetryPolicy.exponential({ maxRetries: 2_000 }), 2_000))[1_999],
@@ -374,7 +375,7 @@ describe("RetryPolicy", () => {
         for (const make of [RetryPolicy.exponential, RetryPolicy.linear, RetryPolicy.fibonacci]) {
           const delays = millis(yield* RetryPolicy.preview(make(options), 50))
           assert.strictEqual(delays.length, options.maxRetries)
-          for (const delay of delays) assert.isTrue(delay >= 0 && delay <= options.maxDelay)
+          for (const delay of delays) assertBetween(delay, 0, options.maxDelay)
         }
       })
   )

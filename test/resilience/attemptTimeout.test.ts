@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -8,6 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as TestClock from "effect/TestClock"
 import { Recovery, RetryPolicy } from "effect-recovery"
+import { assertFailed } from "../support/assertions.js"
 
 const timed = Recovery.attemptTimeout("1 second")
 
@@ -32,7 +32,7 @@ describe("Recovery.attemptTimeout", () => {
       )
       assert.deepStrictEqual(seen, ["stopped", "surfaced"])
       const error = yield* Effect.flip(exit)
-      assert.isTrue(error instanceof Recovery.AttemptTimeout)
+      assert.instanceOf(error, Recovery.AttemptTimeout)
       assert.include(error.message, "1s")
     })
   )
@@ -76,7 +76,8 @@ describe("Recovery.attemptTimeout", () => {
       assert.isNull(interrupting.unsafePoll())
       yield* TestClock.adjust(1)
       const exit = yield* Fiber.join(interrupting)
-      assert.isTrue(stopped && Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))
+      assert.isTrue(stopped, "not stopped")
+      assertFailed(exit, "interrupt")
     })
   )
 
@@ -88,7 +89,7 @@ describe("Recovery.attemptTimeout", () => {
       assert.deepStrictEqual(yield* elapse(Effect.uninterruptible(timed(failing)), 5_000), Exit.fail("no"))
       const dying = Effect.zipRight(Effect.sleep(5_000), Effect.die("bug"))
       const exit = yield* elapse(Effect.uninterruptible(timed(dying)), 5_000)
-      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause) && Cause.isFailure(exit.cause))
+      assertFailed(exit, "die", "fail")
     })
   )
 
@@ -101,7 +102,7 @@ describe("Recovery.attemptTimeout", () => {
       )
       yield* Effect.yieldNow()
       const exit = yield* Fiber.interrupt(fiber)
-      assert.isTrue(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))
+      assertFailed(exit, "interrupt")
     })
   )
 
@@ -115,7 +116,7 @@ describe("Recovery.attemptTimeout", () => {
     Effect.gen(function* () {
       const work = Effect.never.pipe(Effect.ensuring(Effect.die("bug")))
       const exit = yield* elapse(timed(work), 1_000)
-      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause) && Cause.isFailure(exit.cause))
+      assertFailed(exit, "die", "fail")
     })
   )
 
@@ -149,7 +150,8 @@ describe("Recovery.attemptTimeout", () => {
           )
       )
       const error = yield* Effect.flip(work.pipe(Recovery.attemptTimeout("10 millis")))
-      assert.isTrue(aborted && error instanceof Recovery.AttemptTimeout)
+      assert.instanceOf(error, Recovery.AttemptTimeout)
+      assert.isTrue(aborted, "not aborted")
       const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length
       const before = timers()
       const gate = yield* Deferred.make<void>()

@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -13,6 +12,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { Bulkhead, CircuitBreaker, Events, RetryPolicy } from "effect-recovery"
+import { assertFailed, assertTagged } from "../support/assertions.js"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 import { metric } from "../support/watch.js"
 
@@ -92,7 +92,7 @@ describe("the open time", () => {
       const waits: Array<number> = []
       const wait = Effect.gen(function* () {
         const error = yield* fail(breaker)
-        assert.isTrue(error instanceof CircuitBreaker.CircuitOpen)
+        assert.instanceOf(error, CircuitBreaker.CircuitOpen)
         if (!(error instanceof CircuitBreaker.CircuitOpen)) return
         waits.push(Duration.toSeconds(error.retryAfter))
         yield* TestClock.adjust(error.retryAfter)
@@ -165,7 +165,7 @@ describe("the open time of other schedules", () => {
       yield* trip(breaker)
       yield* TestClock.setTime(1e12 - 86_400_000)
       const error = yield* fail(breaker)
-      assert.isTrue(error instanceof CircuitBreaker.CircuitOpen && Duration.equals(error.retryAfter, "30 seconds"))
+      assertTagged(error, "CircuitOpen", { retryAfter: Duration.seconds(30) })
       yield* TestClock.adjust("30 seconds")
       yield* Effect.void.pipe(CircuitBreaker.protect(breaker))
       assert.strictEqual(yield* stateOf(breaker), "closed")
@@ -187,13 +187,13 @@ describe("what is no verdict", () => {
       const breaker = yield* halfOpen({ counts: (fault) => (broken ? boom() : fault.transient) })
       broken = true
       const exit = yield* Effect.exit(Effect.fail(down).pipe(CircuitBreaker.protect(breaker)))
-      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause) && Cause.isFailure(exit.cause))
+      assertFailed(exit, "die", "fail")
       broken = false
       yield* Effect.void.pipe(CircuitBreaker.protect(breaker))
       assert.strictEqual(yield* stateOf(breaker), "closed")
       broken = true
       const closed = yield* Effect.exit(Effect.fail(down).pipe(CircuitBreaker.protect(breaker)))
-      assert.isTrue(Exit.isFailure(closed) && Cause.isDie(closed.cause) && Cause.isFailure(closed.cause))
+      assertFailed(closed, "die", "fail")
     })
   )
 
@@ -416,7 +416,8 @@ describe("keyed breakers", () => {
         Effect.either(end.pipe(CircuitBreaker.protectKey(hosts, host)))
       yield* call("a", Effect.fail(down))
       const refused = yield* call("a", Effect.void)
-      assert.isTrue(isRefused(refused) && String(refused).includes("hosts/a"))
+      assert.include(String(refused), "hosts/a")
+      assert.isTrue(isRefused(refused), String(refused))
       assert.isTrue(Either.isRight(yield* call("b", Effect.void)))
       const isolated = yield* hosts.get("c")
       const changes = yield* hosts.subscribe

@@ -7,6 +7,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { CircuitBreaker, Decision, Events, Fault, Recovery, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
 import { recoverFrom } from "../../src/resilience/internal/kernel/recovery.js"
+import { assertTagged } from "../support/assertions.js"
 import { alwaysFailing, needingNothing, Offline, toTheEnd } from "../support/resilience.js"
 
 describe("the strategies of a sequence", () => {
@@ -193,7 +194,8 @@ describe("hooks and observers", () => {
       yield* breaker.reset
       for (const to of ["isolated", "closed"] as const) {
         const [event] = yield* Stream.runCollect(Stream.take(events, 1))
-        assert.isTrue(event?._tag === "BreakerChanged" && event.change.to === to)
+        assertTagged(event, "BreakerChanged")
+        assert.strictEqual(event.change.to, to)
         const [change] = yield* Stream.runCollect(Stream.take(changes, 1))
         assert.strictEqual(change?.to, to)
       }

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Fault } from "effect-recovery"
 import { PipelineRules } from "effect-recovery/rules"
+import { processorMillis } from "../support/time.js"
 
 const classify = (failure: unknown) =>
   Fault.classify(failure).pipe(Effect.provide(Fault.layer(...PipelineRules.rules)), Effect.runSync)
@@ -129,10 +130,11 @@ describe("PipelineRules.rules", () => {
     )
   })
 
-  it("long logs do not take long", () => {
-    const start = performance.now()
-    classify({ logs: "import dependency tests eslint ".repeat(100_000), message: "import ".repeat(10_000) })
-    classify({ job: "npm ci ".repeat(700), logs: "npm ci ".repeat(700).concat("\n").repeat(20) })
-    assert.isBelow(performance.now() - start, 1_000)
+  it("reads long logs in linear time", () => {
+    const millis = processorMillis(() => {
+      classify({ logs: "import dependency tests eslint ".repeat(100_000), message: "import ".repeat(10_000) })
+      classify({ job: "npm ci ".repeat(700), logs: "npm ci ".repeat(700).concat("\n").repeat(20) })
+    })
+    assert.isBelow(millis, 2_000)
   })
 })

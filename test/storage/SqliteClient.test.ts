@@ -1,7 +1,6 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import { assert, describe, it } from "@effect/vitest"
-import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -12,6 +11,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
+import { causeOf } from "../support/assertions.js"
 import { temporaryFile, temporaryFolder } from "../support/files.js"
 
 /**
@@ -362,7 +362,7 @@ describe("SqliteClient", () => {
             })
           )
         )
-        assert.isTrue(Exit.isFailure(exit) && Cause.pretty(exit.cause).includes("did not end in time"))
+        assert.include(causeOf(exit), "did not end in time")
         assert.deepStrictEqual(yield* numbers(sql), [])
       }),
     { busyTimeout: "200 millis" }

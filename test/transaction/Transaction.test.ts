@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { RetryPolicy, Transaction } from "effect-recovery"
+import { assertFailed } from "../support/assertions.js"
 import { Bad } from "../support/durable.js"
 
 class Boom extends Data.TaggedError("Boom")<{}> {}
@@ -77,7 +78,7 @@ describe("Transaction without a run", () => {
       yield* Fiber.interruptFork(fiber)
       yield* Deferred.succeed(gate, undefined)
       const exit = yield* Fiber.await(fiber)
-      assert.isTrue(Exit.isInterrupted(exit))
+      assertFailed(exit, "interrupt")
       assert.deepStrictEqual(log, ["b", "undo b", "slow undo"])
     })
   )
@@ -228,7 +229,7 @@ describe("Transaction without a run", () => {
       const fiber = yield* Effect.fork(program)
       yield* Deferred.await(started)
       const exit = yield* Fiber.interrupt(fiber)
-      assert.isTrue(Exit.isInterrupted(exit))
+      assertFailed(exit, "interrupt")
       const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
       assert.strictEqual(Option.getOrThrow(error)._tag, "RollbackFailed")
     })

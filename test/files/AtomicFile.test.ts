@@ -1,16 +1,19 @@
+import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { Fault } from "effect-recovery"
-import { AtomicFile, DirectoryLock, FileLock } from "effect-recovery/files"
+import { Fault, Lock } from "effect-recovery"
+import { AtomicFile, DirectoryLock, FileLock, FileTransaction } from "effect-recovery/files"
 import { type Calls, CurrentCalls, nodeCalls } from "../../src/files/internal/system/calls.js"
 import { crashingCalls } from "../support/crashingCalls.js"
 import { temporaryFolder } from "../support/files.js"
+import { inRoot, losableLocks, reasonOf, tagOf, unprivileged } from "../support/fileTransactions.js"
 
-/** The calls of Node, but for some. */
+/** Replaces some of the system calls. */
 const withCalls = (changed: Partial<Calls>) => Effect.provideService(CurrentCalls, { ...nodeCalls, ...changed })
 
 const failing = (code: string) => () => Effect.fail(Object.assign(new Error(code), { code }))
@@ -21,7 +24,7 @@ const inFolder = <A, E>(use: (folder: string) => Effect.Effect<A, E>) =>
 const modeOf = (file: string) => (fs.statSync(file).mode & 0o7777).toString(8)
 
 describe("AtomicFile.write", () => {
-  it.live("writes new files and whole ones, text and bytes, empty and long", () =>
+  it.live("writes new and existing files, text and bytes, empty and long", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         const file = path.join(folder, "file")
@@ -34,7 +37,7 @@ describe("AtomicFile.write", () => {
     )
   )
 
-  it.live("keeps permissions, also odd ones, and the owner; a new file gets what it is told", () =>
+  it.live("keeps permissions; a new file gets the mode of the options", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         for (const mode of [0o640, 0o755, 0o666, 0o400, 0o4750, 0o2711]) {
@@ -55,12 +58,12 @@ describe("AtomicFile.write", () => {
     )
   )
 
-  it.live("a file of another owner stays that owner's, or is refused, unless it is told otherwise", () =>
+  it.live("keeps the owner or fails with Owner; owner: false takes the file over", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         const file = path.join(folder, "file")
         fs.writeFileSync(file, "old")
-        // As if it were somebody else's: this user may be root, who may give files away.
+        // As if another user owned it: the tests may run as root, which may change owners.
         const stranger = { ...nodeCalls }
         const lstat: Calls["lstat"] = (at) =>
           Effect.map(nodeCalls.lstat(at), (stats) =>
@@ -82,7 +85,7 @@ describe("AtomicFile.write", () => {
     )
   )
 
-  it.live("follows links, and leaves them where they are", () =>
+  it.live("follows symbolic links and keeps them", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         fs.mkdirSync(path.join(folder, "real"))
@@ -100,7 +103,7 @@ describe("AtomicFile.write", () => {
     )
   )
 
-  it.live("says what is wrong, and changes nothing", () =>
+  it.live("a failed write has a reason and leaves the file unchanged", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         fs.writeFileSync(path.join(folder, "file"), "old")
@@ -111,7 +114,7 @@ describe("AtomicFile.write", () => {
         assert.strictEqual(yield* reasonOf("."), "NotAFile")
         assert.strictEqual(yield* reasonOf("a\0b"), "Path")
         assert.strictEqual(yield* reasonOf("x".repeat(256)), "Path")
-        // As long as a name can be: what is written aside has a shorter one.
+        // The longest possible name: the temporary file has a shorter one.
         yield* AtomicFile.write(path.join(folder, "x".repeat(255)), "new")
         for (const [call, code, reason] of [
           ["write", "ENOSPC", "Full"],
@@ -135,7 +138,7 @@ describe("AtomicFile.write", () => {
     )
   )
 
-  it.live("goes on after a short write, and waits for a file that is busy for a moment", () =>
+  it.live("continues a partial write, and retries a busy rename", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         const file = path.join(folder, "file")
@@ -155,10 +158,10 @@ describe("AtomicFile.write", () => {
     )
   )
 
-  it.live("writes long texts piece by piece, and several of them at once", () =>
+  it.live("writes long texts in pieces, several at once", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
-        // Three bytes a letter: the ends of the pieces fall within letters and pairs.
+        // Characters of several bytes: pieces end within characters and surrogate pairs.
         const texts = ["ü🙂€x", "€", "🙂x"].map((part) => part.repeat(700_000))
         yield* Effect.forEach(
           texts,
@@ -169,12 +172,16 @@ describe("AtomicFile.write", () => {
           { concurrency: "unbounded" }
         )
         const written = texts.map((_, i) => fs.readFileSync(path.join(folder, `${i}`), "utf8"))
-        assert.isTrue(written.every((text, i) => text === texts[i]))
+        // Indexes, since a failure would print megabytes.
+        assert.deepStrictEqual(
+          texts.flatMap((text, i) => (text === written[i] ? [] : [i])),
+          []
+        )
       })
     )
   )
 
-  it.live("ended at any call, the file is the old one or the new one, and what is left over can be told", () =>
+  it.live("a crash at any system call leaves the old or the new file, and cleanup removes the rest", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         const file = path.join(folder, "file")
@@ -197,18 +204,18 @@ describe("AtomicFile.write", () => {
         }
         const leftovers = fs.readdirSync(folder).filter((name) => name !== "file")
         assert.isAbove(leftovers.length, 0)
-        // They are of a living process, so they are left alone.
+        // They belong to a living process, so they stay.
         assert.strictEqual(yield* AtomicFile.cleanup(folder), 0)
         for (const name of leftovers)
           fs.renameSync(path.join(folder, name), path.join(folder, name.replace(/@\d+/, "@1")))
-        fs.writeFileSync(path.join(folder, ".of-somebody-else~x.tmp"), "")
+        fs.writeFileSync(path.join(folder, ".of-another-program~x.tmp"), "")
         assert.strictEqual(yield* AtomicFile.cleanup(folder), process.platform === "linux" ? leftovers.length : 0)
-        assert.deepStrictEqual(fs.readdirSync(folder).sort(), [".of-somebody-else~x.tmp", "file"])
+        assert.deepStrictEqual(fs.readdirSync(folder).sort(), [".of-another-program~x.tmp", "file"])
       })
     )
   )
 
-  it.live("interrupted, it leaves nothing behind", () =>
+  it.live("an interruption leaves no temporary file", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         const file = path.join(folder, "file")
@@ -227,7 +234,7 @@ describe("AtomicFile.write", () => {
     )
   )
 
-  it.live("is on disk as far as it says", () =>
+  it.live("syncs as often as its durability requires", () =>
     inFolder((folder) =>
       Effect.gen(function* () {
         for (const [durability, syncs] of [
@@ -253,6 +260,39 @@ describe("AtomicFile.write", () => {
       })
     )
   )
+
+  it.live("a folder that cannot be synced is refused before the file changes", () =>
+    inRoot(({ at, root, text }) =>
+      Effect.gen(function* () {
+        fs.chmodSync(at("folder"), 0o333)
+        const error = yield* unprivileged(root, Effect.flip(AtomicFile.write(at("folder/b"), "new")))
+        assert.strictEqual(error.reason, "Permission")
+        assert.strictEqual(text("folder/b"), "old b")
+        fs.chmodSync(at("folder"), 0o755)
+        assert.deepStrictEqual(fs.readdirSync(at("folder")), ["b"])
+      })
+    )
+  )
+
+  it.live("drops the set-user-id bit if the owner changes", () =>
+    inRoot(({ at, root }) =>
+      Effect.gen(function* () {
+        // Without a user to change to there is no file of somebody else's.
+        if (process.getuid?.() !== 0) return
+        yield* unprivileged(
+          root,
+          Effect.suspend(() => {
+            process.seteuid?.(0)
+            fs.chownSync(at("a"), 0, 0)
+            fs.chmodSync(at("a"), 0o4755)
+            process.seteuid?.(65534)
+            return AtomicFile.write(at("a"), "new", { owner: false })
+          })
+        )
+        assert.strictEqual(fs.statSync(at("a")).mode & 0o7777, 0o755)
+      })
+    )
+  )
 })
 
 describe("AtomicFile.update and append", () => {
@@ -263,7 +303,7 @@ describe("AtomicFile.update and append", () => {
     const locked = <A, E, R>(folder: string, self: Effect.Effect<A, E, R>) =>
       Effect.provide(self, layer({ folder: path.join(folder, "locks") }))
 
-    it.live(`${name}: lose nothing, however many there are at once`, () =>
+    it.live(`${name}: concurrent updates and appends lose nothing`, () =>
       inFolder((folder) =>
         Effect.gen(function* () {
           const file = path.join(folder, "file")
@@ -284,7 +324,7 @@ describe("AtomicFile.update and append", () => {
       )
     )
 
-    it.live(`${name}: a failing update leaves the file as it was, and the lock free`, () =>
+    it.live(`${name}: a failing update leaves the file unchanged and releases the lock`, () =>
       inFolder((folder) =>
         Effect.gen(function* () {
           const file = path.join(folder, "file")
@@ -299,7 +339,7 @@ describe("AtomicFile.update and append", () => {
                 AtomicFile.update(file, Option.match({ onNone: () => Effect.succeed(""), onSome: Effect.succeed }))
               )
             )
-            assert.isTrue(again._tag === "LockError" && again.reason === "Reentrant")
+            assert.deepInclude(again, { _tag: "LockError", reason: "Reentrant" })
             return yield* AtomicFile.updateBytes(file, (bytes) =>
               Effect.succeed(Buffer.concat([Option.getOrThrow(bytes), Uint8Array.of(0)]))
             )
@@ -310,4 +350,77 @@ describe("AtomicFile.update and append", () => {
       )
     )
   }
+
+  it.live("a lost lock prevents the write", () =>
+    inRoot(({ at, text }) =>
+      Effect.gen(function* () {
+        for (const change of [AtomicFile.append, AtomicFile.write]) {
+          const { layer, lose } = losableLocks()
+          const update = AtomicFile.update(at("a"), () => Effect.as(lose, "new"))
+          const losing: Partial<Calls> = { readFile: (file) => Effect.zipLeft(nodeCalls.readFile(file), lose) }
+          const append = Effect.provideService(AtomicFile.append(at("a"), "more"), CurrentCalls, {
+            ...nodeCalls,
+            ...losing
+          })
+          const changing = change === AtomicFile.append ? append : update
+          assert.strictEqual(tagOf(yield* Effect.exit(Effect.provide(changing, layer))), "LockLost")
+          assert.strictEqual(text("a"), "old a")
+        }
+      })
+    )
+  )
+
+  it.live("resolves links again after the wait for the lock", () =>
+    inRoot(({ at, root, text }) =>
+      Effect.gen(function* () {
+        fs.symlinkSync("a", at("link"))
+        const context = yield* Effect.context<Lock.Lock>()
+        const isAsked = yield* Deferred.make<void>()
+        const realpath: Calls["realpath"] = (one) =>
+          Effect.zipLeft(nodeCalls.realpath(one), Deferred.succeed(isAsked, undefined))
+        const update = AtomicFile.update(at("link"), () => Effect.succeed("new")).pipe(
+          Effect.provideService(CurrentCalls, { ...nodeCalls, realpath })
+        )
+        const updated = yield* Lock.withLock(
+          Effect.gen(function* () {
+            const promise = Effect.runPromise(Effect.provide(update, context))
+            yield* Deferred.await(isAsked)
+            fs.rmSync(at("link"))
+            fs.symlinkSync("folder/b", at("link"))
+            return promise
+          }),
+          Lock.resource(at("a"))
+        )
+        yield* Effect.promise(() => updated)
+        assert.deepStrictEqual([text("a"), text("folder/b"), root], ["old a", "new", root])
+      })
+    )
+  )
+
+  it.live("pipes are refused, as in transactions", () =>
+    inRoot(({ at, root }) =>
+      Effect.gen(function* () {
+        childProcess.execFileSync("mkfifo", [at("pipe")])
+        const change = () => Effect.succeed("new")
+        const errors = [
+          yield* Effect.flip(AtomicFile.update(at("pipe"), change)),
+          yield* Effect.flip(FileTransaction.read("pipe").pipe(FileTransaction.run(root))),
+          yield* Effect.flip(FileTransaction.update("pipe", change).pipe(FileTransaction.run(root)))
+        ]
+        assert.deepStrictEqual(errors.map(reasonOf), ["NotAFile", "NotAFile", "NotAFile"])
+      })
+    )
+  )
+
+  it.live("a byte order mark is kept, as in transactions", () =>
+    inRoot(({ at, root, text }) =>
+      Effect.gen(function* () {
+        const same = (found: Option.Option<string>) => Effect.succeed(Option.getOrThrow(found))
+        fs.writeFileSync(at("a"), "\uFEFFmarked")
+        yield* AtomicFile.update(at("a"), same)
+        yield* FileTransaction.update("a", same).pipe(FileTransaction.run(root))
+        assert.strictEqual(text("a"), "\uFEFFmarked")
+      })
+    )
+  )
 })

@@ -7,13 +7,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { type Lock, Transaction } from "effect-recovery"
+import { Lock, Transaction } from "effect-recovery"
 import { FileLock, FileTransaction } from "effect-recovery/files"
-import { type Calls, CurrentCalls, nodeCalls } from "../../src/files/internal/system/calls.js"
+import { type Calls, CurrentCalls, errno, nodeCalls } from "../../src/files/internal/system/calls.js"
 import { temporaryFolder } from "../support/files.js"
+import { inRoot, losableLocks, makeRoot, reasonOf, tagOf } from "../support/fileTransactions.js"
 import { treeOf } from "../support/tree.js"
 
-/** A folder with something of everything in it. */
+/** A root with files, folders, links and several permissions. */
 const prepare = (root: string) => {
   fs.mkdirSync(path.join(root, "posts/old"), { recursive: true })
   fs.writeFileSync(path.join(root, "posts/old/1.md"), "one")
@@ -26,7 +27,7 @@ const prepare = (root: string) => {
   fs.symlinkSync("index.md", path.join(root, "latest"))
 }
 
-const inRoot = <A, E>(use: (root: string, before: ReturnType<typeof treeOf>) => Effect.Effect<A, E, Lock.Lock>) =>
+const inFullRoot = <A, E>(use: (root: string, before: ReturnType<typeof treeOf>) => Effect.Effect<A, E, Lock.Lock>) =>
   Effect.scoped(
     Effect.gen(function* () {
       const root = fs.realpathSync(yield* temporaryFolder)
@@ -72,8 +73,8 @@ const after = {
 }
 
 describe("FileTransaction", () => {
-  it.live("does everything, and leaves nothing of its own behind", () =>
-    inRoot((root) =>
+  it.live("makes all changes, and removes its journal", () =>
+    inFullRoot((root) =>
       Effect.gen(function* () {
         yield* everything.pipe(FileTransaction.run(root))
         assert.deepStrictEqual(treeOf(root), after)
@@ -91,11 +92,11 @@ describe("FileTransaction", () => {
     interruption: Effect.interrupt
   }
   for (const [name, ending] of Object.entries(endings)) {
-    it.live(`after a ${name} everything is as it was`, () =>
-      inRoot((root, before) =>
+    it.live(`a ${name} rolls back all changes`, () =>
+      inFullRoot((root, before) =>
         Effect.gen(function* () {
           const exit = yield* Effect.exit(Effect.zipRight(everything, ending).pipe(FileTransaction.run(root)))
-          assert.isTrue(Exit.isFailure(exit))
+          assert.strictEqual(exit._tag, "Failure")
           if (Exit.isFailure(exit)) {
             assert.strictEqual(Cause.isInterruptedOnly(exit.cause), name === "interruption")
             if (name === "failure") assert.deepStrictEqual(Cause.failureOption(exit.cause), Option.some("no"))
@@ -106,8 +107,8 @@ describe("FileTransaction", () => {
     )
   }
 
-  it.live("interrupted from outside in the middle, everything is as it was", () =>
-    inRoot((root, before) =>
+  it.live("an interruption from outside rolls back all changes", () =>
+    inFullRoot((root, before) =>
       Effect.gen(function* () {
         const isDone = yield* Deferred.make<void>()
         const fiber = yield* Effect.fork(
@@ -122,8 +123,8 @@ describe("FileTransaction", () => {
     )
   )
 
-  it.live("a file keeps its inode, its times and its other names when it is put back", () =>
-    inRoot((root) =>
+  it.live("a restored file keeps its inode, times and other names", () =>
+    inFullRoot((root) =>
       Effect.gen(function* () {
         const file = path.join(root, "index.md")
         fs.linkSync(file, path.join(root, "other-name"))
@@ -143,8 +144,8 @@ describe("FileTransaction", () => {
     )
   )
 
-  it.live("an error that is caught inside undoes nothing, a nested transaction undoes its own part", () =>
-    inRoot((root) =>
+  it.live("a caught error rolls back nothing; a nested transaction rolls back its own changes", () =>
+    inFullRoot((root) =>
       Effect.gen(function* () {
         yield* Effect.gen(function* () {
           yield* FileTransaction.write("index.md", "outer")
@@ -163,8 +164,8 @@ describe("FileTransaction", () => {
     )
   )
 
-  it.live("is part of the transaction around, in the order of its compensations", () =>
-    inRoot((root, before) =>
+  it.live("is a part of the surrounding transaction, in the order of its compensations", () =>
+    inFullRoot((root, before) =>
       Effect.gen(function* () {
         const log: Array<string> = []
         const note = (what: string) =>
@@ -173,7 +174,7 @@ describe("FileTransaction", () => {
           yield* note("did 1").pipe(Transaction.withCompensation(() => note("undid 1")))
           yield* FileTransaction.write("index.md", "new").pipe(FileTransaction.run(root))
           yield* note("did 2").pipe(Transaction.withCompensation(() => note("undid 2")))
-          // The same root is open still: nobody waits for itself.
+          // The root is still open: a nested transaction does not wait for it.
           yield* FileTransaction.write("new.md", "new").pipe(FileTransaction.run(root))
         })
         yield* Effect.zipRight(outer, Effect.fail("no")).pipe(Transaction.run(), Effect.flip)
@@ -185,8 +186,8 @@ describe("FileTransaction", () => {
     )
   )
 
-  it.live("keeps what was done for errors that do not roll back", () =>
-    inRoot((root) =>
+  it.live("commits on errors that rollbackWhen excludes", () =>
+    inFullRoot((root) =>
       Effect.gen(function* () {
         const failing = (error: string) => Effect.zipRight(FileTransaction.write("index.md", error), Effect.fail(error))
         const run = FileTransaction.run(root, { rollbackWhen: (error: unknown) => error === "undo" })
@@ -198,23 +199,22 @@ describe("FileTransaction", () => {
     )
   )
 
-  it.live("says what cannot be undone, and goes on when somebody has mended it", () =>
-    inRoot((root, before) =>
+  it.live("reports what cannot be undone, and recover continues once it is possible", () =>
+    inFullRoot((root, before) =>
       Effect.gen(function* () {
         const error = yield* Effect.gen(function* () {
           yield* FileTransaction.write("index.md", "new")
           yield* FileTransaction.makeDirectory("made")
-          fs.writeFileSync(path.join(root, "made/of-somebody-else"), "")
+          fs.writeFileSync(path.join(root, "made/of-another-program"), "")
           return yield* Effect.fail("no")
         }).pipe(FileTransaction.run(root), Effect.flip)
-        assert.isTrue(error instanceof Transaction.RollbackFailed, String(error))
-        if (!(error instanceof Transaction.RollbackFailed)) return
+        if (!(error instanceof Transaction.RollbackFailed)) return assert.fail(String(error))
         assert.deepStrictEqual(Cause.failureOption(error.original), Option.some("no"))
         assert.match(String(error.failures[0]?.undo), /Making/)
         assert.match(Cause.pretty(error.failures[0]?.cause ?? Cause.empty), /the folder is not empty/)
         const next = yield* Effect.flip(FileTransaction.read("index.md").pipe(FileTransaction.run(root)))
-        assert.isTrue(next._tag === "FileError" && next.reason === "NotEmpty" && next.path === "made", String(next))
-        fs.rmSync(path.join(root, "made/of-somebody-else"))
+        assert.deepInclude(next, { _tag: "FileError", reason: "NotEmpty", path: "made" })
+        fs.rmSync(path.join(root, "made/of-another-program"))
         assert.isTrue(yield* FileTransaction.recover(root))
         assert.deepStrictEqual(treeOf(root), before)
         assert.isFalse(yield* FileTransaction.recover(root))
@@ -222,8 +222,8 @@ describe("FileTransaction", () => {
     )
   )
 
-  it.live("one root has one transaction at a time, and a file no update meanwhile", () =>
-    inRoot((root) =>
+  it.live("a root has one transaction at a time", () =>
+    inFullRoot((root) =>
       Effect.gen(function* () {
         const increment = Effect.gen(function* () {
           const count = yield* FileTransaction.update("counter", (text) =>
@@ -238,8 +238,8 @@ describe("FileTransaction", () => {
     )
   )
 
-  it.live("fibers of one transaction may change files beside one another", () =>
-    inRoot((root, before) =>
+  it.live("fibers of one transaction change files concurrently", () =>
+    inFullRoot((root, before) =>
       Effect.gen(function* () {
         const writes = Effect.forEach(
           Array.from({ length: 20 }, (_, i) => `file-${i % 10}`),
@@ -254,8 +254,8 @@ describe("FileTransaction", () => {
     )
   )
 
-  it.live("refuses what leads out of the root, what is not there, and what is something else", () =>
-    inRoot((root, before) =>
+  it.live("refuses paths outside the root, missing files, and files of the wrong kind", () =>
+    inFullRoot((root, before) =>
       Effect.gen(function* () {
         fs.symlinkSync("/etc/passwd", path.join(root, "out"))
         fs.symlinkSync("..", path.join(root, "up"))
@@ -294,14 +294,14 @@ describe("FileTransaction", () => {
           ["index.md", "NotAFile"]
         ] as const) {
           const error = yield* Effect.flip(Effect.void.pipe(FileTransaction.run(path.join(root, wrong))))
-          assert.isTrue(error._tag === "FileError" && error.reason === reason, String(error))
+          assert.deepInclude(error, { _tag: "FileError", reason })
         }
       })
     )
   )
 
-  it.live("a file that another process deletes meanwhile comes back", () =>
-    inRoot((root, before) =>
+  it.live("a rollback restores files that another process deleted meanwhile", () =>
+    inFullRoot((root, before) =>
       Effect.gen(function* () {
         yield* Effect.gen(function* () {
           yield* FileTransaction.write("index.md", "new")
@@ -318,8 +318,8 @@ describe("FileTransaction", () => {
     )
   )
 
-  it.live("a write that fails and is caught leaves no second name behind that could change with the file", () =>
-    inRoot((root, before) =>
+  it.live("a write that fails is undone, even if its error is caught", () =>
+    inFullRoot((root, before) =>
       Effect.gen(function* () {
         let made = 0
         const rename: Calls["rename"] = (from, to) =>
@@ -337,8 +337,8 @@ describe("FileTransaction", () => {
     )
   )
 
-  it.live("a damaged journal is refused, and names itself", () =>
-    inRoot((root) =>
+  it.live("a damaged journal is an error that names the journal", () =>
+    inFullRoot((root) =>
       Effect.gen(function* () {
         const folder = path.join(root, ".file-transaction")
         const copy = path.join(root, "copy")
@@ -352,11 +352,387 @@ describe("FileTransaction", () => {
         const text = fs.readFileSync(journal, "utf8")
         fs.writeFileSync(journal, text.replace('"n":1', '"n":7'))
         const error = yield* Effect.flip(FileTransaction.recover(root))
-        assert.isTrue(error._tag === "FileError" && error.reason === "Damaged" && error.path === journal, String(error))
-        // A last line that was cut off while it was written is no damage.
+        assert.deepInclude(error, { _tag: "FileError", reason: "Damaged", path: journal })
+        // A half-written last line is not damage.
         fs.writeFileSync(journal, `${text}0123456789abcdef {"kind":"rem`)
         assert.isTrue(yield* FileTransaction.recover(root))
         assert.strictEqual(fs.readFileSync(path.join(root, "index.md"), "utf8"), "old index")
+      })
+    )
+  )
+})
+
+describe("FileTransaction, changes", () => {
+  it.live("makeDirectory creates all missing folders, or none", () =>
+    inRoot(({ before, root }) =>
+      Effect.gen(function* () {
+        const rename: Calls["rename"] = (from, to) =>
+          String(to).endsWith("x/y") ? Effect.fail(errno("ENOSPC", "full")) : nodeCalls.rename(from, to)
+        yield* Effect.flip(FileTransaction.makeDirectory("x/y/z")).pipe(
+          FileTransaction.run(root),
+          Effect.provideService(CurrentCalls, { ...nodeCalls, rename })
+        )
+        assert.deepStrictEqual(treeOf(root), before)
+      })
+    )
+  )
+
+  it.live("move handles two names of one file", () =>
+    inRoot(({ at, before, root }) =>
+      Effect.gen(function* () {
+        fs.linkSync(at("a"), at("second"))
+        const both = treeOf(root)
+        yield* FileTransaction.move("second", "a").pipe(
+          Effect.zipRight(Effect.fail("no")),
+          FileTransaction.run(root),
+          Effect.flip
+        )
+        assert.deepStrictEqual(treeOf(root), both)
+        yield* FileTransaction.move("second", "a").pipe(FileTransaction.run(root))
+        assert.deepStrictEqual(treeOf(root), before)
+      })
+    )
+  )
+
+  it.live("accepts a full path that leads to the root through a link", () =>
+    inRoot(({ root, text }) =>
+      Effect.gen(function* () {
+        const link = path.join(yield* temporaryFolder, "link")
+        fs.symlinkSync(root, link)
+        yield* FileTransaction.write(path.join(link, "a"), "new").pipe(FileTransaction.run(link))
+        assert.strictEqual(text("a"), "new")
+      }).pipe(Effect.scoped)
+    )
+  )
+
+  it.live("a change that fails before the journal exists does not block the next one", () =>
+    inRoot(({ root, text }) =>
+      Effect.gen(function* () {
+        let isFull = true
+        const open: Calls["open"] = (one, flags, mode) =>
+          isFull && String(one).endsWith("/journal")
+            ? Effect.fail(errno("ENOSPC", "full"))
+            : nodeCalls.open(one, flags, mode)
+        yield* FileTransaction.write("a", "new").pipe(
+          Effect.flip,
+          Effect.zipRight(Effect.sync(() => (isFull = false))),
+          Effect.zipRight(FileTransaction.write("a", "newer")),
+          FileTransaction.run(root),
+          Effect.provideService(CurrentCalls, { ...nodeCalls, open })
+        )
+        assert.strictEqual(text("a"), "newer")
+      })
+    )
+  )
+
+  it.live("the commit syncs protected folders that the program changed", () =>
+    inRoot(({ at, root }) =>
+      Effect.gen(function* () {
+        const files = new Map<number, string>()
+        const synced: Array<string> = []
+        const calls: Calls = {
+          ...nodeCalls,
+          open: (one, flags, mode) =>
+            Effect.tap(nodeCalls.open(one, flags, mode), (file) => Effect.sync(() => files.set(file, String(one)))),
+          sync: (file) =>
+            Effect.suspend(() => {
+              synced.push(files.get(file) ?? "")
+              return nodeCalls.sync(file)
+            })
+        }
+        yield* FileTransaction.protect("folder").pipe(
+          Effect.zipRight(Effect.sync(() => fs.writeFileSync(at("folder/new"), ""))),
+          FileTransaction.run(root),
+          Effect.provideService(CurrentCalls, calls)
+        )
+        assert.includeMembers(synced, [at("folder"), at("folder/b"), at("folder/new")])
+      })
+    )
+  )
+
+  it.live("protect refuses paths of another file system", () =>
+    inRoot(({ at, before, root }) =>
+      Effect.gen(function* () {
+        const lstat: Calls["lstat"] = (one) =>
+          Effect.map(nodeCalls.lstat(one), (stats) => {
+            if (stats !== undefined && String(one).startsWith(at("folder"))) stats.dev = 4711
+            return stats
+          })
+        const error = yield* FileTransaction.protect("folder/b").pipe(
+          FileTransaction.run(root),
+          Effect.provideService(CurrentCalls, { ...nodeCalls, lstat }),
+          Effect.flip
+        )
+        assert.strictEqual(reasonOf(error), "OtherDevice")
+        assert.deepStrictEqual(treeOf(root), before)
+      })
+    )
+  )
+
+  it.live("concurrent updates of one file lose nothing, and an update may write other files", () =>
+    inRoot(({ root, text }) =>
+      Effect.gen(function* () {
+        const update = FileTransaction.update("a", (found) =>
+          Effect.gen(function* () {
+            yield* Effect.yieldNow()
+            yield* FileTransaction.write("a", "in between")
+            yield* FileTransaction.write("c", "beside it")
+            return `${Option.getOrThrow(found)}+`
+          })
+        )
+        yield* Effect.replicateEffect(update, 5, { concurrency: "unbounded" }).pipe(FileTransaction.run(root))
+        assert.deepStrictEqual([text("a"), text("c")], ["old a+++++", "beside it"])
+      })
+    )
+  )
+})
+
+describe("FileTransaction, nested and concurrent parts", () => {
+  it.live("a Transaction.run inside rolls back the files changed in it", () =>
+    inRoot(({ before, root }) =>
+      Effect.gen(function* () {
+        yield* FileTransaction.write("a", "inner").pipe(
+          Effect.zipRight(FileTransaction.makeDirectory("x/y")),
+          Effect.zipRight(Effect.fail("no")),
+          Transaction.run(),
+          Effect.ignore,
+          Effect.zipRight(Effect.sync(() => assert.strictEqual(fs.readFileSync(`${root}/a`, "utf8"), "old a"))),
+          FileTransaction.run(root)
+        )
+        assert.deepStrictEqual(treeOf(root), before)
+      })
+    )
+  )
+
+  it.live("a failing part does not undo what a concurrent part does to the same file", () =>
+    inRoot(({ root, text }) =>
+      Effect.gen(function* () {
+        const hasWritten = yield* Deferred.make<void>()
+        const failing = FileTransaction.write("a", "of the failing one").pipe(
+          Effect.zipRight(Deferred.succeed(hasWritten, undefined)),
+          Effect.zipRight(Effect.yieldNow()),
+          Effect.zipRight(Effect.fail("no")),
+          FileTransaction.run(root),
+          Effect.ignore
+        )
+        const other = Effect.zipRight(
+          Deferred.await(hasWritten),
+          FileTransaction.update("a", (found) => Effect.succeed(`${Option.getOrThrow(found)}, and more`)).pipe(
+            FileTransaction.run(root)
+          )
+        )
+        yield* Effect.all([failing, other], { concurrency: "unbounded" }).pipe(Transaction.run())
+        assert.strictEqual(text("a"), "old a, and more")
+      })
+    )
+  )
+
+  it.live("parts that wait for each other time out", () =>
+    inRoot(({ root }) =>
+      Effect.gen(function* () {
+        const hasWritten = yield* Deferred.make<void>()
+        const isRefused = yield* Deferred.make<void>()
+        const first = FileTransaction.write("folder/new", "").pipe(
+          Effect.zipRight(Deferred.succeed(hasWritten, undefined)),
+          Effect.zipRight(Deferred.await(isRefused)),
+          FileTransaction.run(root, { timeout: "20 millis" })
+        )
+        const second = Effect.zipRight(Deferred.await(hasWritten), FileTransaction.remove("folder")).pipe(
+          FileTransaction.run(root),
+          Effect.exit,
+          Effect.tap(Deferred.succeed(isRefused, undefined))
+        )
+        const [, exit] = yield* Effect.all([first, second], { concurrency: "unbounded" }).pipe(Transaction.run())
+        assert.strictEqual(tagOf(exit), "LockTimeout")
+      })
+    )
+  )
+})
+
+describe("FileTransaction, its end", () => {
+  it.live("changes of a fiber that outlives it fail with Ended", () =>
+    inRoot(({ before, root }) =>
+      Effect.gen(function* () {
+        const isOver = yield* Deferred.make<void>()
+        const late = yield* Effect.zipRight(Deferred.await(isOver), FileTransaction.write("a", "late")).pipe(
+          Effect.forkDaemon,
+          FileTransaction.run(root)
+        )
+        yield* Deferred.succeed(isOver, undefined)
+        const error = yield* Effect.flip(Fiber.join(late))
+        assert.strictEqual(reasonOf(error), "Ended")
+        assert.deepStrictEqual(treeOf(root), before)
+      })
+    )
+  )
+
+  it.live("a transaction of a fiber that outlives it commits on its own", () =>
+    inRoot(({ root }) =>
+      Effect.gen(function* () {
+        const other = yield* makeRoot
+        const isOver = yield* Deferred.make<void>()
+        const write = FileTransaction.write("a", "late").pipe(FileTransaction.run(other.root))
+        const late = yield* Effect.zipRight(Deferred.await(isOver), write).pipe(
+          Effect.forkDaemon,
+          FileTransaction.run(root)
+        )
+        yield* Deferred.succeed(isOver, undefined)
+        yield* Fiber.join(late)
+        assert.deepStrictEqual(treeOf(other.root), { ...other.before, a: "644 1 late" })
+        assert.deepStrictEqual(
+          (yield* (yield* Lock.Lock).list).filter(({ state }) => state !== "free"),
+          []
+        )
+      }).pipe(Effect.scoped)
+    )
+  )
+
+  it.live("an interruption during the commit does not undo it", () =>
+    inRoot(({ root, text }) =>
+      Effect.gen(function* () {
+        const isCommitting = yield* Deferred.make<void>()
+        const goOn = yield* Deferred.make<void>()
+        const rename: Calls["rename"] = (from, to) =>
+          String(to).endsWith(".done")
+            ? Deferred.succeed(isCommitting, undefined).pipe(
+                Effect.zipRight(Deferred.await(goOn)),
+                Effect.zipRight(nodeCalls.rename(from, to))
+              )
+            : nodeCalls.rename(from, to)
+        const fiber = yield* FileTransaction.write("a", "new").pipe(
+          FileTransaction.run(root),
+          Effect.provideService(CurrentCalls, { ...nodeCalls, rename }),
+          Effect.fork
+        )
+        yield* Deferred.await(isCommitting)
+        const interrupted = yield* Effect.fork(Fiber.interrupt(fiber))
+        yield* Deferred.succeed(goOn, undefined)
+        const exit = yield* Fiber.join(interrupted)
+        assert.isTrue(Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause), String(exit))
+        assert.strictEqual(text("a"), "new")
+        assert.isFalse(yield* FileTransaction.recover(root))
+      })
+    )
+  )
+
+  it.live("a failing commit rolls back, also after an error that should have committed", () =>
+    inRoot(({ before, root }) =>
+      Effect.gen(function* () {
+        const rename: Calls["rename"] = (from, to) =>
+          String(to).endsWith(".done") && !isFree ? Effect.fail(errno("ENOSPC", "full")) : nodeCalls.rename(from, to)
+        let isFree = false
+        const exit = yield* FileTransaction.write("a", "new").pipe(
+          Effect.zipRight(Effect.fail("keep")),
+          FileTransaction.run(root, { rollbackWhen: () => false }),
+          Effect.provideService(CurrentCalls, { ...nodeCalls, rename }),
+          Effect.exit
+        )
+        isFree = true
+        if (Exit.isSuccess(exit)) return assert.fail("the commit succeeded")
+        assert.include([...Cause.failures(exit.cause)], "keep")
+        yield* FileTransaction.recover(root)
+        assert.deepStrictEqual(treeOf(root), before)
+      })
+    )
+  )
+
+  it.live("closes its files, however it ends", () =>
+    inRoot(({ at, root }) =>
+      Effect.gen(function* () {
+        let open = 0
+        const counting: Calls = {
+          ...nodeCalls,
+          open: (...args) => Effect.tap(nodeCalls.open(...args), () => Effect.sync(() => open++)),
+          close: (file) => Effect.tap(nodeCalls.close(file), () => Effect.sync(() => open--))
+        }
+        const { layer, lose } = losableLocks()
+        const stuck = Effect.gen(function* () {
+          yield* FileTransaction.makeDirectory("made")
+          fs.writeFileSync(at("made/of-another-program"), "")
+          return yield* Effect.fail("no")
+        })
+        const all: ReadonlyArray<[string, Effect.Effect<void, unknown, FileTransaction.FileTransaction>]> = [
+          ["success", FileTransaction.write("a", "new")],
+          ["RollbackFailed", stuck],
+          ["LockLost", Effect.zipRight(FileTransaction.write("a", "new"), lose)]
+        ]
+        for (const [expected, ending] of all) {
+          const exit = yield* ending.pipe(
+            FileTransaction.run(root),
+            Effect.provide(layer),
+            Effect.provideService(CurrentCalls, counting),
+            Effect.exit
+          )
+          assert.strictEqual(tagOf(exit), expected)
+          assert.strictEqual(open, 0, expected)
+          fs.rmSync(at("made"), { recursive: true, force: true })
+          yield* FileTransaction.recover(root)
+        }
+      })
+    )
+  )
+})
+
+describe("FileTransaction, lost locks", () => {
+  it.live("a loss found only by the commit fails it, and recover rolls back", () =>
+    inRoot(({ before, root, text }) =>
+      Effect.gen(function* () {
+        const { layer, lose } = losableLocks()
+        const transaction = Effect.zipRight(FileTransaction.write("a", "new"), lose).pipe(FileTransaction.run(root))
+        assert.strictEqual(tagOf(yield* Effect.exit(Effect.provide(transaction, layer))), "LockLost")
+        assert.strictEqual(text("a"), "new")
+        assert.isTrue(yield* FileTransaction.recover(root))
+        assert.deepStrictEqual(treeOf(root), before)
+      })
+    )
+  )
+
+  it.live("after a loss a failing transaction undoes nothing and fails with RollbackFailed", () =>
+    inRoot(({ before, root, text }) =>
+      Effect.gen(function* () {
+        const { layer, lose } = losableLocks()
+        const exit = yield* FileTransaction.write("a", "new").pipe(
+          Effect.zipRight(lose),
+          Effect.zipRight(Effect.fail("no")),
+          FileTransaction.run(root),
+          Effect.provide(layer),
+          Effect.exit
+        )
+        assert.strictEqual(tagOf(exit), "RollbackFailed")
+        assert.strictEqual(text("a"), "new")
+        assert.isTrue(yield* FileTransaction.recover(root))
+        assert.deepStrictEqual(treeOf(root), before)
+      })
+    )
+  )
+
+  it.live("after a loss changes are refused, also in finalizers", () =>
+    inRoot(({ root, text }) =>
+      Effect.gen(function* () {
+        const { layer, lose } = losableLocks()
+        const finalizer = FileTransaction.write("folder/b", "in the finalizer")
+        const seen: Array<string> = []
+        const transaction = FileTransaction.write("a", "new").pipe(
+          Effect.zipRight(lose),
+          Effect.zipRight(FileTransaction.write("a", "newer")),
+          Effect.ensuring(Effect.map(Effect.exit(finalizer), (exit) => void seen.push(tagOf(exit)))),
+          FileTransaction.run(root)
+        )
+        assert.strictEqual(tagOf(yield* Effect.exit(Effect.provide(transaction, layer))), "LockLost")
+        assert.deepStrictEqual(seen, ["LockLost"])
+        assert.deepStrictEqual([text("a"), text("folder/b")], ["new", "old b"])
+      })
+    )
+  )
+
+  it.live("a loss in a nested transaction fails the outermost one", () =>
+    inRoot(({ root }) =>
+      Effect.gen(function* () {
+        const { layer, lose } = losableLocks()
+        const inner = FileTransaction.write("a", "new").pipe(FileTransaction.run(root))
+        const outer = Effect.zipRight(inner, lose).pipe(Transaction.run(), Effect.provide(layer))
+        assert.strictEqual(tagOf(yield* Effect.exit(outer)), "RollbackFailed")
+        assert.isTrue(yield* FileTransaction.recover(root))
       })
     )
   )

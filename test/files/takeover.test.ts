@@ -106,7 +106,7 @@ describe("taking over a lock", () => {
       const [first, second] = yield* services(folder, "1 second")
       const asked = (one: Lock.Service | undefined) =>
         one === undefined ? Effect.succeedNone : Effect.scoped(one.acquireIfAvailable(name))
-      assert.isTrue(Option.isNone(yield* asked(first)))
+      assert.deepStrictEqual(yield* asked(first), Option.none())
       const status = yield* (first as Lock.Service).status(name)
       assert.deepInclude(status, { state: "held", owner: "elsewhere-0123/1@1/x" })
       // Whoever waits gets it, and no sooner than that.
@@ -133,8 +133,7 @@ describe("taking over a lock", () => {
         const holder = directoryDriver({ folder, stale: "1 hour", poll: 1 })
         const key = yield* holder.keyOf(name)
         const attempt = yield* holder.attempt(key, name, (wait) => wait)
-        assert.isTrue(attempt._tag === "Acquired")
-        if (attempt._tag !== "Acquired") return
+        if (attempt._tag !== "Acquired") return assert.fail(attempt._tag)
         const disguise = fs.readdirSync(placeIn(folder))[0] ?? ""
         const driver = directoryDriver({ folder, stale: 0, poll: 1 })
         // Seen once, and as old as it must be: the next attempt takes it over.

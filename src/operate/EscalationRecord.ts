@@ -1,12 +1,12 @@
 /**
- * An escalation on record: failures that somebody should look at.
+ * The record of an escalation: a group of failures that needs attention.
  *
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
 /**
- * Who should look at it: a program, a person, or somebody at once.
+ * The attention it needs: of an agent program, of a person, or of a person at once.
  *
  * @since 0.1.0
  * @category models
@@ -19,7 +19,7 @@ export const Level = Schema.Literal("agent", "human", "critical")
 export type Level = typeof Level.Type
 
 /**
- * `acknowledged`: somebody looks at it.
+ * `acknowledged`: a person is working on it.
  *
  * @since 0.1.0
  * @category models
@@ -32,18 +32,17 @@ export const Status = Schema.Literal("open", "acknowledged", "resolved")
 export type Status = typeof Status.Type
 
 /**
- * What is known of an escalation beside its id and its status.
+ * The fields of an escalation beside its id, status, labels and times.
  *
  * @since 0.1.0
  * @category models
  */
 export const Details = Schema.Struct({
-  /** The rule that called for it. */
+  /** The name of the rule that raised it. */
   rule: Schema.String,
-  /** What the failures have in common, such as their category. */
+  /** The group of the failures, such as their category. */
   group: Schema.String,
   level: Level,
-  /** In words. */
   message: Schema.String,
   /** The ids of the failures, newest first. */
   failures: Schema.Array(Schema.String),
@@ -55,7 +54,7 @@ export const Details = Schema.Struct({
 })
 
 /**
- * An escalation, as somebody should see it.
+ * An escalation on record.
  *
  * @since 0.1.0
  * @category models

@@ -1,5 +1,5 @@
 /**
- * A failure on record: what surfaced, where, and what it is.
+ * The record of a failure: its error, where it occurred, and its classification.
  *
  * @since 0.1.0
  */
@@ -8,18 +8,18 @@ import * as Schema from "effect/Schema"
 const Optional = Schema.optional(Schema.String)
 
 /**
- * What is known of a failure beside its place and its status.
+ * The fields of a failure beside its id, status, labels and times.
  *
  * @since 0.1.0
  * @category models
  */
 export const Details = Schema.Struct({
-  /** The run that failed, if it was one. */
+  /** The run that failed; none outside of runs. */
   run: Optional,
   workflow: Optional,
-  /** The step that failed last in it. */
+  /** The key of the step that failed last. */
   step: Optional,
-  /** The name of the recovery that came to nothing, outside of runs. */
+  /** The name of the unsuccessful recovery, outside of runs. */
   recovery: Optional,
   tag: Optional,
   message: Schema.String,
@@ -27,19 +27,19 @@ export const Details = Schema.Struct({
   severity: Schema.Literal("low", "medium", "high", "critical"),
   transient: Schema.Boolean,
   confidence: Schema.Number,
-  /** Equal for failures that differ in numbers, ids and paths alone. */
+  /** Equal for failures that differ only in numbers, ids and paths. */
   fingerprint: Schema.String,
-  /** How often it was retried since, on request. */
+  /** How often it was retried on request. */
   retries: Schema.Number,
-  /** The end of what was printed, if that was handed over. */
+  /** The last 5,000 characters of the reported log. */
   log: Optional,
-  /** The recovery that resolved it, or who did by hand. */
+  /** The id of the recovery that resolved it, the person who did, or `its run`. */
   resolvedBy: Optional,
   resolvedAt: Schema.optional(Schema.Date)
 })
 
 /**
- * A failure on record. `resolved` ones were recovered, or closed by hand.
+ * A failure on record. It is `resolved` once it was recovered, or closed by hand.
  *
  * @since 0.1.0
  * @category models

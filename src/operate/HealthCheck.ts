@@ -1,15 +1,15 @@
 /**
- * Whether something needs somebody, looked at in one go: what a cron job or a
- * person asks first.
+ * Checks the storage, runs, recoveries, failures and locks in one call, for a
+ * cron job or an operator.
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Storage from "../storage/Storage.js"
 import { checksOf, storageCheck } from "./internal/health/checks.js"
-import type { Check, Report, Status } from "./Reports.js"
+import type { Report } from "./Reports.js"
 
 export {
   /**
@@ -30,25 +30,25 @@ export {
 } from "./Reports.js"
 
 /**
- * From when on something is worth a warning.
+ * The limits beyond which a check is a warning.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** A run that could go on and that nobody takes. Defaults to 5 minutes. */
+  /** How long a run may wait for a worker. Defaults to 5 minutes. */
   readonly stuckAfter?: Duration.DurationInput | undefined
-  /** A question or an escalation nobody has answered. Defaults to a day. */
+  /** How long a question or an escalation may be unanswered. Defaults to 1 day. */
   readonly unansweredAfter?: Duration.DurationInput | undefined
-  /** A recovery that has made no progress. Defaults to an hour. */
+  /** How long a recovery may make no progress. Defaults to 1 hour. */
   readonly idleAfter?: Duration.DurationInput | undefined
-  /** How many of the last seven days' recoveries must have come to a good end, 0 to 1. Defaults to 0.95. */
+  /** The share of the last seven days' recoveries that must have succeeded, 0 to 1. Defaults to 0.95. */
   readonly minimumSuccess?: number | undefined
 }
 
 /**
- * Looks at everything. It never fails: what cannot be looked at is `failing`.
- * Nothing is changed but a counter, to see that the storage can be written.
+ * Runs all checks. It never fails: a check that cannot run is `failing`. To test
+ * that the storage can be written, it increments a counter.
  *
  * @example
  * ```ts
@@ -66,27 +66,16 @@ export interface Options {
  * @since 0.1.0
  * @category reading
  */
-export const run = (options: Options = {}): Effect.Effect<Report, never, Storage.Storage> => {
-  const { idleAfter = "1 hour", minimumSuccess = 0.95, stuckAfter = "5 minutes", unansweredAfter = "1 day" } = options
-  const limits = {
-    stuckMillis: Duration.toMillis(stuckAfter),
-    unansweredMillis: Duration.toMillis(unansweredAfter),
-    idleMillis: Duration.toMillis(idleAfter),
-    minimumSuccess
-  }
-  return Effect.gen(function* () {
+export const run = (options: Options = {}): Effect.Effect<Report, never, Storage.Storage> =>
+  Effect.gen(function* () {
     const { check, found } = yield* storageCheck
-    const checks = [check, ...(Option.isNone(found) ? [] : yield* checksOf(limits))]
+    const checks = [check, ...(Option.isNone(found) ? [] : yield* checksOf(options))]
     return {
-      status: worst(checks),
+      status: worstFirst.find((status) => checks.some((one) => one.status === status)) ?? "ok",
       checks,
       usage: Option.map(found, ({ usage }) => usage),
       runs: Option.match(found, { onNone: () => [], onSome: ({ runs }) => runs })
     }
   })
-}
 
-const worst = (checks: ReadonlyArray<Check>): Status => {
-  const has = (status: Status) => checks.some((one) => one.status === status)
-  return has("failing") ? "failing" : has("warning") ? "warning" : "ok"
-}
+const worstFirst = ["failing", "warning"] as const

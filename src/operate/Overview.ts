@@ -26,6 +26,7 @@ export {
   Question
 } from "./Reports.js"
 
+/** Length of the lists. */
 const shown = 50
 
 const searched = 2_000

@@ -64,34 +64,31 @@ export interface Entry {
 export const layer = (write: (entry: Entry) => Effect.Effect<unknown, unknown>): Layer.Layer<never> =>
   Events.layer((event) =>
     Effect.catchAllCause(
-      Effect.flatMap(entryOf(event), (entry) => (entry === undefined ? Effect.void : Effect.asVoid(write(entry)))),
+      Effect.asVoid(Effect.flatMap(Effect.transposeOption(entryOf(event)), Effect.transposeMapOption(write))),
       (cause) => Effect.logWarning("effect-recovery: an entry of the recovery log could not be written", cause)
     )
   )
 
-const entryOf = (event: Events.Event): Effect.Effect<Entry | undefined> => {
-  if (event._tag === "RecoveryEnded") return recoveryEntry(event)
-  return event._tag === "RunFinished" && event.outcome === "failed" ? runEntry(event) : Effect.succeed(undefined)
+const entryOf = (event: Events.Event): Option.Option<Effect.Effect<Entry>> => {
+  if (event._tag === "RecoveryEnded") return Option.some(recoveryEntry(event))
+  return event._tag === "RunFinished" && event.outcome === "failed" ? Option.some(runEntry(event)) : Option.none()
 }
 
 type Of<T extends Events.Event["_tag"]> = Extract<Events.Event, { readonly _tag: T }>
 
 const recoveryEntry = ({ attempts, decisions, elapsed, fault, outcome, source }: Of<"RecoveryEnded">) =>
-  Effect.map(Clock.currentTimeMillis, (now): Entry => {
-    const tried = decisions.filter(({ decision }) => decision !== "GiveUp")
-    const success = outcome === "recovered"
-    const strategy = tried.at(-1)?.strategy ?? null
-    const elapsed_ms = Duration.toMillis(elapsed)
-    return {
+  Effect.map(
+    Clock.currentTimeMillis,
+    (now): Entry => ({
       ...commonFields("recovery", now, fault, source),
-      success,
+      success: outcome === "recovered",
       outcome,
-      strategy,
+      strategy: decisions.findLast(({ decision }) => decision !== "GiveUp")?.strategy ?? null,
       attempts,
-      elapsed_ms,
+      elapsed_ms: Duration.toMillis(elapsed),
       workflow: null
-    }
-  })
+    })
+  )
 
 const runEntry = ({ cause, source, workflow }: Of<"RunFinished">) =>
   Effect.zipWith(

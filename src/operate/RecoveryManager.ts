@@ -106,12 +106,7 @@ export interface Options {
    * both before the run continues, a rollback restores the environment after
    * it. Without them, the recovery stores what the checks found.
    */
-  readonly restore?:
-    | {
-        readonly environment?: Restore | undefined
-        readonly dependencies?: Restore | undefined
-      }
-    | undefined
+  readonly restore?: Partial<Readonly<Record<"environment" | "dependencies", Restore | undefined>>> | undefined
   /** How often a failure can be retried on request. Defaults to 3; with 0 every retry is refused. */
   readonly maxRetries?: number | undefined
   /** The longest time a recovery may take, without its hooks. Defaults to 1 hour; a longer one fails. */
@@ -137,8 +132,14 @@ export interface InitiateOptions {
 
 const defaultFallback = RetryPolicy.exponential({ initialDelay: "30 seconds", maxDelay: "5 minutes", maxRetries: 5 })
 
-/** Errors of a recovery on request that was not made. */
-type Refusal = FailureNotFound | RecordDamaged | RecoveryRefused | RecoveryUnderWay | Storage.StorageError
+/** Errors of a recovery on request. A recovery that fails is no error: its record has the status `failed`. */
+type RequestError =
+  | FailureNotFound
+  | RecordDamaged
+  | RecoveryNotFound
+  | RecoveryRefused
+  | RecoveryUnderWay
+  | Storage.StorageError
 
 /**
  * @since 0.1.0
@@ -149,16 +150,13 @@ export interface Service {
     failure: string,
     type: RecoveryType | "auto",
     options: InitiateOptions
-  ) => Effect.Effect<RecoveryRecord, Refusal | RecoveryNotFound>
-  readonly handle: (
-    failure: unknown,
-    report: Report
-  ) => Effect.Effect<Handled, Refusal | RecoveryNotFound | PlainRetryFailed>
+  ) => Effect.Effect<RecoveryRecord, RequestError>
+  readonly handle: (failure: unknown, report: Report) => Effect.Effect<Handled, RequestError | PlainRetryFailed>
   readonly validate: (checkpoint: string) => Effect.Effect<Validation, CheckpointNotFound | Storage.StorageError>
   readonly rollback: (
     checkpoint: string,
     reason: string
-  ) => Effect.Effect<RecoveryRecord, Refusal | RecoveryNotFound | CheckpointNotFound>
+  ) => Effect.Effect<RecoveryRecord, RequestError | CheckpointNotFound>
 }
 
 /**
@@ -273,7 +271,7 @@ export const initiate = (
   failure: string,
   type: RecoveryType | "auto" = "auto",
   options: InitiateOptions = {}
-): Effect.Effect<RecoveryRecord, Refusal | RecoveryNotFound, RecoveryManager> =>
+): Effect.Effect<RecoveryRecord, RequestError, RecoveryManager> =>
   Effect.flatMap(RecoveryManager, (manager) => manager.initiate(failure, type, options))
 
 /**
@@ -286,7 +284,7 @@ export const initiate = (
 export const rollback = (
   checkpoint: string,
   reason = "manual_rollback"
-): Effect.Effect<RecoveryRecord, Refusal | RecoveryNotFound | CheckpointNotFound, RecoveryManager> =>
+): Effect.Effect<RecoveryRecord, RequestError | CheckpointNotFound, RecoveryManager> =>
   Effect.flatMap(RecoveryManager, (manager) => manager.rollback(checkpoint, reason))
 
 /**
@@ -330,11 +328,11 @@ export interface Report {
  * @since 0.1.0
  * @category recording
  */
-export const report = (
+export const report: (
   failure: unknown,
-  given: Report = {}
-): Effect.Effect<FailureRecord, RecordDamaged | FailureNotFound | Storage.StorageError, Storage.Storage> =>
-  reportFailure(failure, given)
+  report?: Report
+) => Effect.Effect<FailureRecord, RecordDamaged | FailureNotFound | Storage.StorageError, Storage.Storage> =
+  reportFailure
 
 /**
  * The result of {@link handle}.
@@ -374,7 +372,7 @@ export type Handled =
 export const handle = (
   failure: unknown,
   report: Report = {}
-): Effect.Effect<Handled, Refusal | RecoveryNotFound | PlainRetryFailed, RecoveryManager> =>
+): Effect.Effect<Handled, RequestError | PlainRetryFailed, RecoveryManager> =>
   Effect.flatMap(RecoveryManager, (manager) => manager.handle(failure, report))
 
 /**
@@ -413,10 +411,10 @@ export const failures = ({
  * @since 0.1.0
  * @category reading
  */
-export const failure = (
+export const failure: (
   id: string
-): Effect.Effect<FailureRecord, FailureNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  failures_.get(id)
+) => Effect.Effect<FailureRecord, FailureNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =
+  failures_.get
 
 /**
  * Which recoveries to list.
@@ -454,10 +452,10 @@ export const recoveries = ({
  * @since 0.1.0
  * @category reading
  */
-export const status = (
+export const status: (
   recovery: string
-): Effect.Effect<RecoveryRecord, RecoveryNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  recoveries_.get(recovery)
+) => Effect.Effect<RecoveryRecord, RecoveryNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =
+  recoveries_.get
 
 /**
  * Resolves a failure by hand. A failure that is resolved already stays

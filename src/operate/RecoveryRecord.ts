@@ -1,6 +1,6 @@
 /**
- * A recovery on record: one failure that was handled, from its detection to
- * its outcome.
+ * The record of a recovery: how one failure was handled, from its detection to
+ * the outcome.
  *
  * @since 0.1.0
  */
@@ -10,7 +10,7 @@ import { Info } from "../durable/CheckpointInfo.js"
 const Optional = Schema.optional(Schema.String)
 
 /**
- * One step of a recovery's plan, as it was made.
+ * A step of a recovery's plan that has started.
  *
  * @since 0.1.0
  * @category models
@@ -20,7 +20,7 @@ export const Progress = Schema.Struct({
   status: Schema.Literal("in_progress", "completed", "failed"),
   startedAt: Schema.Date,
   endedAt: Schema.optional(Schema.Date),
-  /** What it came to, in words. */
+  /** The result of the step, or its error. */
   detail: Optional
 })
 /**
@@ -53,6 +53,8 @@ export const Validation = Schema.Struct({
 export interface Validation extends Schema.Schema.Type<typeof Validation> {}
 
 /**
+ * `completed`, `failed` and `cancelled` are final.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -64,7 +66,7 @@ export const Status = Schema.Literal("pending", "in_progress", "completed", "fai
 export type Status = typeof Status.Type
 
 /**
- * What is known of a recovery beside its id and its status.
+ * The fields of a recovery beside its id, status, labels and times.
  *
  * @since 0.1.0
  * @category models
@@ -72,9 +74,9 @@ export type Status = typeof Status.Type
 export const Details = Schema.Struct({
   /** The strategy, such as `retry`. */
   type: Schema.String,
-  /** A `program` recovers by its own strategies, the `manager` on request. */
+  /** The `program`, by its own strategies, or the `manager`, on request. */
   by: Schema.Literal("program", "manager"),
-  /** The failure on record that it is about; what a program recovered by itself is on no other record. */
+  /** The id of the failure. A failure that a program recovered has no record of its own. */
   failure: Optional,
   run: Optional,
   step: Optional,
@@ -83,27 +85,26 @@ export const Details = Schema.Struct({
   category: Schema.String,
   fingerprint: Schema.String,
   message: Schema.String,
-  /** Of the work that failed. */
+  /** How often the failed work was attempted. */
   attempts: Schema.Number,
   plan: Schema.Array(Schema.String),
   progress: Schema.Array(Progress),
-  /** The checkpoint it goes back to. */
+  /** The id of the checkpoint it goes back to. */
   target: Optional,
-  /** What was saved of the failure before anything was changed. */
+  /** The id of the checkpoint `before_recovery`, saved before anything was changed. */
   preRecoveryCheckpoint: Optional,
   validation: Schema.optional(Validation),
-  /** Whether the checkpoint's bytes were not what they had been. */
+  /** Whether the bytes of the target checkpoint differ from those that were saved. */
   corruptionDetected: Schema.Boolean,
-  /** Why it was asked for. */
+  /** The reason given with the request. */
   reason: Optional,
-  /** What it failed with. */
+  /** Why it failed. */
   error: Optional,
   completedAt: Schema.optional(Schema.Date)
 })
 
 /**
- * A recovery on record. Its status is final once it is neither `pending` nor
- * `in_progress`.
+ * A recovery on record.
  *
  * @since 0.1.0
  * @category models

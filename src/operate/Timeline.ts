@@ -1,6 +1,6 @@
 /**
- * What became of a run, moment by moment: its attempts, waits, rollbacks and
- * rewinds, as its journal has them.
+ * The timeline of a run: its attempts, waits, rollbacks and rewinds, in the
+ * order of its journal.
  *
  * @since 0.1.0
  */
@@ -11,22 +11,22 @@ import { RunNotFound } from "../durable/RunError.js"
 import * as Storage from "../storage/Storage.js"
 
 /**
- * One line of a journal.
+ * A line of the journal.
  *
  * @since 0.1.0
  * @category models
  */
 export const Moment = Schema.Struct({
-  /** Its place in the journal. */
+  /** Its position in the journal. */
   seq: Schema.Number,
   at: Schema.Date,
   /** Such as `AttemptStarted`, `StepCompleted`, `WaitStarted`, `Rewound`. */
   kind: Schema.String,
   /** The step, wait or transaction, with its sections; empty for the run as a whole. */
   step: Schema.String,
-  /** Counts from 1; 0 where there is none. */
+  /** The number of the attempt, from 1; 0 for lines without one. */
   attempt: Schema.Number,
-  /** What went wrong, what was waited for, or where it went back to, as the journal keeps it; short ones alone. */
+  /** The error, the wait or the rewind point, as the journal stores it. Left out beyond 2,000 characters. */
   detail: Schema.optional(Schema.String)
 })
 /**
@@ -36,6 +36,8 @@ export const Moment = Schema.Struct({
 export interface Moment extends Schema.Schema.Type<typeof Moment> {}
 
 /**
+ * A run and the lines of its journal.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -44,9 +46,9 @@ export const Timeline = Schema.Struct({
   workflow: Schema.String,
   labels: Schema.Record({ key: Schema.String, value: Schema.String }),
   createdAt: Schema.Date,
-  /** How it ended; nothing, if it has not. */
+  /** Undefined until the run ends. */
   outcome: Schema.optional(Schema.Struct({ status: Schema.Literal("completed", "failed"), at: Schema.Date })),
-  /** How many of the oldest are left out. */
+  /** How many of the oldest lines are left out. */
   omitted: Schema.Number,
   /** Oldest first. */
   moments: Schema.Array(Moment)
@@ -57,15 +59,15 @@ export const Timeline = Schema.Struct({
  */
 export interface Timeline extends Schema.Schema.Type<typeof Timeline> {}
 
-/** Results, answers and what signals have told are nobody's business but the program's. */
-const told =
+/** Kinds whose payload is shown. Results, answers and signals may hold data that only the program should see. */
+const shownKinds =
   /^(?:AttemptFailed|AttemptAsked|AttemptDied|StepFailed|StepAmbiguous|UndoFailed|WaitStarted|RollbackStarted|RollbackFailed|RewindStarted|Rewound)$/
 
-const longestDetail = 2_000
+const maxDetailLength = 2_000
 
 /**
- * Reads it, the newest moments if there are many. Results of steps,
- * answers and signals are not in it.
+ * Reads the timeline of a run. Values of results, answers and signals are left
+ * out.
  *
  * @example
  * ```ts
@@ -91,7 +93,7 @@ const longestDetail = 2_000
 export const ofRun = (
   id: string,
   options: {
-    /** Defaults to 1,000. */
+    /** How many of the newest lines to return. Defaults to 1,000. */
     readonly limit?: number | undefined
   } = {}
 ): Effect.Effect<Timeline, RunNotFound | Storage.StorageError, Storage.Storage> =>
@@ -100,7 +102,7 @@ export const ofRun = (
     const found = yield* storage.find(id)
     if (Option.isNone(found)) return yield* new RunNotFound({ run: id })
     const { createdAt, key, labels, outcome, workflow } = found.value
-    const journal = yield* storage.journal(key, longestDetail)
+    const journal = yield* storage.journal(key, maxDetailLength)
     const shown = journal.slice(-(options.limit ?? 1_000))
     return {
       run: id,
@@ -119,5 +121,5 @@ const toMoment = ({ at, attempt, kind, payload, seq, step }: Storage.Entry): Mom
   kind,
   step,
   attempt,
-  detail: told.test(kind) ? payload : undefined
+  detail: shownKinds.test(kind) ? payload : undefined
 })

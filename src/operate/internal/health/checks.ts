@@ -5,16 +5,9 @@ import * as Workflow from "../../../durable/Workflow.js"
 import * as Lock from "../../../lock/Lock.js"
 import { openBreakers } from "../../../resilience/internal/kernel/metrics.js"
 import * as Storage from "../../../storage/Storage.js"
-import type { Check } from "../../HealthCheck.js"
+import type { Check, Options } from "../../HealthCheck.js"
 import { statisticsOf } from "../insights/statistics.js"
 import { escalations, failures, recoveries } from "../records/records.js"
-
-export interface Limits {
-  readonly stuckMillis: number
-  readonly unansweredMillis: number
-  readonly idleMillis: number
-  readonly minimumSuccess: number
-}
 
 const maxIds = 10
 
@@ -65,14 +58,19 @@ export const storageCheck = Effect.gen(function* () {
 })
 
 /** Runs all other checks. A check that fails is reported as `failing`, and does not stop the others. */
-export const checksOf = (limits: Limits) =>
+export const checksOf = ({
+  idleAfter = "1 hour",
+  minimumSuccess = 0.95,
+  stuckAfter = "5 minutes",
+  unansweredAfter = "1 day"
+}: Options) =>
   Effect.all([
-    reported("runs", runs(limits)),
-    reported("questions", questions(limits)),
-    reported("recoveries", idleRecoveries(limits)),
+    reported("runs", runs(Duration.toMillis(stuckAfter))),
+    reported("questions", questions(Duration.toMillis(unansweredAfter))),
+    reported("recoveries", idleRecoveries(Duration.toMillis(idleAfter))),
     reported("failures", openFailures),
-    reported("escalations", unansweredEscalations(limits)),
-    reported("success", success(limits)),
+    reported("escalations", unansweredEscalations(Duration.toMillis(unansweredAfter))),
+    reported("success", success(minimumSuccess)),
     reported("locks", locks),
     breakers
   ])
@@ -82,7 +80,7 @@ const reported = <E extends { readonly message: string }, R>(
   check: Effect.Effect<Check, E, R>
 ): Effect.Effect<Check, never, R> => Effect.catchAll(check, ({ message }) => Effect.succeed(failing(name, message)))
 
-const runs = ({ stuckMillis }: Limits) =>
+const runs = (stuckMillis: number) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const now = yield* storage.now
@@ -102,7 +100,7 @@ const runs = ({ stuckMillis }: Limits) =>
     )
   })
 
-const questions = ({ unansweredMillis }: Limits) =>
+const questions = (unansweredMillis: number) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const now = yield* storage.now
@@ -118,7 +116,7 @@ const questions = ({ unansweredMillis }: Limits) =>
     })
   })
 
-const idleRecoveries = ({ idleMillis }: Limits) =>
+const idleRecoveries = (idleMillis: number) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const query = { unchangedSince: (yield* storage.now) - idleMillis, limit: maxCounted }
@@ -142,7 +140,7 @@ const openFailures = Effect.gen(function* () {
   })
 })
 
-const unansweredEscalations = ({ unansweredMillis }: Limits) =>
+const unansweredEscalations = (unansweredMillis: number) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const unchangedSince = (yield* storage.now) - unansweredMillis
@@ -153,7 +151,7 @@ const unansweredEscalations = ({ unansweredMillis }: Limits) =>
     })
   })
 
-const success = ({ minimumSuccess }: Limits) =>
+const success = (minimumSuccess: number) =>
   Effect.gen(function* () {
     const { days, health } = yield* Effect.flatMap(Storage.Storage, statisticsOf)
     const lastWeek = days.slice(-7)

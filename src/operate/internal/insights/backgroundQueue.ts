@@ -1,6 +1,9 @@
+import * as Arr from "effect/Array"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Storage from "../../../storage/Storage.js"
 import type { Task } from "./eventRecorder.js"
@@ -11,62 +14,51 @@ const maxWaiting = 10_000
 /** Tasks that run concurrently, so that their writes share a commit. */
 const batchSize = 100
 
-interface Waiter {
-  readonly until: number
-  readonly done: Deferred.Deferred<void>
-}
+/** A task, or a marker that is completed once all tasks before it have run. */
+type Item = { readonly task: Task } | { readonly marker: Deferred.Deferred<void> }
 
 /** Runs tasks in the background, in batches. Closing the scope runs the tasks that are still waiting. */
 export const makeBackgroundQueue = Effect.fnUntraced(function* (storage: Storage.Service) {
-  const queue = yield* Queue.unbounded<Task>()
-  let enqueued = 0
-  let done = 0
+  const queue = yield* Queue.unbounded<Item>()
   let isClosed = false
-  const waiters = new Set<Waiter>()
 
   const run = (task: Task) =>
     task.pipe(
       Effect.provideService(Storage.Storage, storage),
       Effect.catchAllCause((cause) => Effect.logWarning("effect-recovery: a record could not be written", cause))
     )
-  const wake = Effect.suspend(() => {
-    const ready = [...waiters].filter(({ until }) => isClosed || until <= done)
-    for (const waiter of ready) waiters.delete(waiter)
-    return Effect.forEach(ready, (waiter) => Deferred.succeed(waiter.done, undefined), { discard: true })
-  })
-  const runAll = (tasks: Iterable<Task>) => {
-    const all = [...tasks]
+  // Batches run one after the other, so the tasks of earlier batches have ended.
+  const runBatch = (batch: Iterable<Item>) => {
+    const [tasks, markers] = Arr.partitionMap(batch, (item) =>
+      "task" in item ? Either.left(item.task) : Either.right(item.marker)
+    )
     return Effect.zipRight(
-      Effect.forEach(all, run, { concurrency: batchSize, discard: true }),
-      Effect.suspend(() => {
-        done += all.length
-        return wake
-      })
+      Effect.forEach(tasks, run, { concurrency: batchSize, discard: true }),
+      Effect.forEach(markers, (marker) => Deferred.succeed(marker, undefined), { discard: true })
     )
   }
-  const close = Effect.suspend(() => {
-    isClosed = true
-    return wake
-  })
-  yield* Effect.addFinalizer(() => Effect.zipRight(Effect.flatMap(Queue.takeAll(queue), runAll), close))
-  const runBatch = Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(restore(Queue.takeBetween(queue, 1, batchSize)), runAll)
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      isClosed = true
+      return Effect.flatMap(Queue.takeAll(queue), runBatch)
+    })
   )
-  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(runBatch)))
+  const takeAndRun = Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(restore(Queue.takeBetween(queue, 1, batchSize)), runBatch)
+  )
+  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(takeAndRun)))
 
   return {
     enqueue: (task: Task) =>
-      Effect.suspend(() => {
-        if (isClosed || enqueued - done >= maxWaiting) return Effect.void
-        enqueued++
-        return Effect.asVoid(Queue.offer(queue, task))
+      Effect.sync(() => {
+        if (!isClosed && Option.exists(queue.unsafeSize(), (size) => size < maxWaiting)) queue.unsafeOffer({ task })
       }),
     /** Waits for the tasks enqueued so far. */
     settled: Effect.suspend(() => {
-      if (isClosed || enqueued === done) return Effect.void
-      const waiter = { until: enqueued, done: Deferred.unsafeMake<void>(FiberId.none) }
-      waiters.add(waiter)
-      return Deferred.await(waiter.done)
+      if (isClosed) return Effect.void
+      const marker = Deferred.unsafeMake<void>(FiberId.none)
+      queue.unsafeOffer({ marker })
+      return Deferred.await(marker)
     })
   }
 })

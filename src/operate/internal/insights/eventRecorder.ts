@@ -1,6 +1,8 @@
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Match from "effect/Match"
 import * as Option from "effect/Option"
 import type * as Events from "../../../resilience/Events.js"
 import * as Fault from "../../../resilience/Fault.js"
@@ -10,7 +12,7 @@ import { completedRun, recordFailure, resolveFailuresOf, updateFailure } from ".
 import { failures, truncateMessage } from "../records/records.js"
 import { learningKeyOf, recordEnded, stepName } from "../records/recoveries.js"
 
-type Of<T extends Events.Event["_tag"]> = Extract<Events.Event, { readonly _tag: T }>
+type RecoveryEnded = Extract<Events.Event, { readonly _tag: "RecoveryEnded" }>
 
 /** Writes the records of one event. */
 export type Task = Effect.Effect<unknown, unknown, Storage.Storage>
@@ -30,69 +32,56 @@ const putBounded = <A>(map: Map<string, A>, key: string, value: A): void => {
 }
 
 /** Turns events into records. The records are enqueued, so that no program waits for them. */
-export const makeEventRecorder = (enqueue: (task: Task) => Effect.Effect<void>) => {
+export const makeEventRecorder = (
+  enqueue: (task: Task) => Effect.Effect<void>
+): ((event: Events.Event) => Effect.Effect<void>) => {
   const startTimes = new Map<string, number>()
   const lastFailedSteps = new Map<string, FailedStep>()
   /** The strategies that rewound a run. */
   const rewoundBy = new Map<string, ReadonlyArray<string>>()
 
-  const attemptStarted = ({ source: { run, step } }: Of<"AttemptStarted">) =>
-    Effect.map(Clock.currentTimeMillis, (now) => putBounded(startTimes, `${run}/${step}`, now))
-
-  const stepCompleted = ({ source: { run, step = "" } }: Of<"StepCompleted">) => {
-    const key = `${run}/${step}`
-    const startedAt = startTimes.get(key)
-    if (startedAt === undefined) return Effect.void
-    startTimes.delete(key)
-    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      enqueue(count(timeCounts(["step", stepName(step)], now - startedAt)))
-    )
-  }
-
-  const stepFailed = ({ fault, source: { run = "", step = "" } }: Of<"StepFailed">) =>
-    Effect.sync(() => {
+  return Match.type<Events.Event>().pipe(
+    Match.tag("RecoveryEnded", (event) => enqueue(recoveryEnded(event))),
+    Match.tag("AttemptStarted", ({ source: { run, step } }) =>
+      Effect.map(Clock.currentTimeMillis, (now) => putBounded(startTimes, `${run}/${step}`, now))
+    ),
+    Match.tag("StepCompleted", ({ source: { run, step = "" } }) => {
+      const startedAt = startTimes.get(`${run}/${step}`)
+      if (startedAt === undefined) return Effect.void
       startTimes.delete(`${run}/${step}`)
-      putBounded(lastFailedSteps, run, { step, fault })
-    })
-
-  const runRewound = ({ by, source: { run = "" } }: Of<"RunRewound">) =>
-    Effect.sync(() => putBounded(rewoundBy, run, [...new Set([...(rewoundBy.get(run) ?? []), by.replace(/ .*/s, "")])]))
-
-  const runFinished = ({ cause, outcome, source: { run = "" }, workflow }: Of<"RunFinished">) =>
-    Effect.suspend(() => {
-      const last = lastFailedSteps.get(run)
-      const rewinders = rewoundBy.get(run)
-      lastFailedSteps.delete(run)
-      rewoundBy.delete(run)
-      const results = (rewinders ?? [])
-        .filter((by) => by !== "Workflow.rewind")
-        .map((strategy) => ({ strategy, succeeded: outcome === "completed" }))
-      const learning = last === undefined || results.length === 0 ? Effect.void : enqueue(learn(last, results))
-      if (outcome !== "completed") return Effect.zipRight(learning, enqueue(runFailed(run, workflow, last, cause)))
-      // A run that was never rewound has no earlier failure to resolve.
-      return rewinders === undefined
-        ? learning
-        : Effect.zipRight(learning, enqueue(resolveFailuresOf(run, completedRun)))
-    })
-
-  return (event: Events.Event): Effect.Effect<void> => {
-    switch (event._tag) {
-      case "RecoveryEnded":
-        return enqueue(recoveryEnded(event))
-      case "AttemptStarted":
-        return attemptStarted(event)
-      case "StepCompleted":
-        return stepCompleted(event)
-      case "StepFailed":
-        return stepFailed(event)
-      case "RunRewound":
-        return runRewound(event)
-      case "RunFinished":
-        return runFinished(event)
-      default:
-        return Effect.void
-    }
-  }
+      return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        enqueue(count(timeCounts(["step", stepName(step)], now - startedAt)))
+      )
+    }),
+    Match.tag("StepFailed", ({ fault, source: { run = "", step = "" } }) =>
+      Effect.sync(() => {
+        startTimes.delete(`${run}/${step}`)
+        putBounded(lastFailedSteps, run, { step, fault })
+      })
+    ),
+    Match.tag("RunRewound", ({ by, source: { run = "" } }) =>
+      Effect.sync(() => putBounded(rewoundBy, run, Arr.union(rewoundBy.get(run) ?? [], [by.replace(/ .*/s, "")])))
+    ),
+    Match.tag("RunFinished", ({ cause, outcome, source: { run = "" }, workflow }) =>
+      Effect.suspend(() => {
+        const last = lastFailedSteps.get(run)
+        const rewinders = rewoundBy.get(run)
+        lastFailedSteps.delete(run)
+        rewoundBy.delete(run)
+        const succeeded = outcome === "completed"
+        const results = (rewinders ?? [])
+          .filter((by) => by !== "Workflow.rewind")
+          .map((strategy) => ({ strategy, succeeded }))
+        const learning = last === undefined || results.length === 0 ? Effect.void : enqueue(learn(last, results))
+        if (!succeeded) return Effect.zipRight(learning, enqueue(runFailed(run, workflow, last, cause)))
+        // A run that was never rewound has no earlier failure to resolve.
+        return rewinders === undefined
+          ? learning
+          : Effect.zipRight(learning, enqueue(resolveFailuresOf(run, completedRun)))
+      })
+    ),
+    Match.orElse(() => Effect.void)
+  )
 }
 
 const count = (counts: ReadonlyArray<Storage.Count>) =>
@@ -106,7 +95,7 @@ const labelsOf = (run: string | undefined) =>
       )
 
 /** The strategies that were tried; only the last can have succeeded. A decision to give up is no trial. */
-const resultsOf = ({ decisions, outcome }: Of<"RecoveryEnded">): ReadonlyArray<StrategyResult> => {
+const resultsOf = ({ decisions, outcome }: RecoveryEnded): ReadonlyArray<StrategyResult> => {
   const tried = decisions.filter(({ decision }) => decision !== "GiveUp").map(({ strategy }) => strategy)
   const last = tried.at(-1)
   return [...new Set(tried)].map((strategy) => ({
@@ -115,7 +104,7 @@ const resultsOf = ({ decisions, outcome }: Of<"RecoveryEnded">): ReadonlyArray<S
   }))
 }
 
-const recoveryEnded = (event: Of<"RecoveryEnded">): Task =>
+const recoveryEnded = (event: RecoveryEnded): Task =>
   Effect.gen(function* () {
     const { attempts, decisions, delays, elapsed, fault, outcome, source } = event
     // An interrupted recovery has no result. A rewind interrupts too, and continues in the next pass.

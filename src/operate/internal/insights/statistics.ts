@@ -85,11 +85,11 @@ const groups = (counters: Counters): Readonly<Record<string, Readonly<Record<str
   return Object.fromEntries(Object.entries(byGroup).map(([group, of]) => [group, rates(talliesOf(of))]))
 }
 
+const top = <A>(all: ReadonlyArray<A>, by: (one: A) => number): ReadonlyArray<A> =>
+  [...all].sort((a, b) => by(b) - by(a)).slice(0, listLength)
+
 const frequent = (counters: Counters) =>
-  [...counters]
-    .sort((a, b) => b.value - a.value)
-    .slice(0, listLength)
-    .map(({ name, value }) => ({ name: counterParts(name)[2] ?? "", count: value }))
+  top(counters, ({ value }) => value).map(({ name, value }) => ({ name: counterParts(name)[2] ?? "", count: value }))
 
 export const timesOf = (counters: Counters): Option.Option<Times> => {
   const total = sumOf(counters.filter(({ name }) => name.endsWith("/total")))
@@ -112,22 +112,22 @@ export const timesOf = (counters: Counters): Option.Option<Times> => {
 const stepTimes = (times: Counters): Statistics["steps"] => {
   const ofSteps = times.filter(({ name }) => name.startsWith("times/step/"))
   const bySteps = Arr.groupBy(ofSteps, ({ name }) => counterParts(name)[2] ?? "")
-  return Object.entries(bySteps)
-    .flatMap(([step, counters]) => Option.toArray(Option.map(timesOf(counters), (found) => ({ step, ...found }))))
-    .sort((a, b) => b.count * Duration.toMillis(b.mean) - a.count * Duration.toMillis(a.mean))
-    .slice(0, listLength)
+  const all = Object.entries(bySteps).flatMap(([step, counters]) =>
+    Option.toArray(Option.map(timesOf(counters), (found) => ({ step, ...found })))
+  )
+  return top(all, ({ count, mean }) => count * Duration.toMillis(mean))
 }
 
-const mostRetried = (counters: Counters): Statistics["mostRetried"] =>
-  Object.entries(Arr.groupBy(counters, ({ name }) => counterParts(name)[1] ?? ""))
-    .map(([step, of]) => {
-      const retries = sumOf(of)
-      const waited = of.reduce((sum, { name, value }) => sum + value * bucketMiddle(Number(counterParts(name)[3])), 0)
-      const successful = sumOf(of.filter(({ name }) => name.endsWith("/good")))
-      return { step, retries, successful, meanDelay: Duration.millis(Math.round(waited / Math.max(1, retries))) }
-    })
-    .sort((a, b) => b.retries - a.retries)
-    .slice(0, listLength)
+const mostRetried = (counters: Counters): Statistics["mostRetried"] => {
+  const bySteps = Object.entries(Arr.groupBy(counters, ({ name }) => counterParts(name)[1] ?? ""))
+  const all = bySteps.map(([step, of]) => {
+    const retries = sumOf(of)
+    const waited = of.reduce((sum, { name, value }) => sum + value * bucketMiddle(Number(counterParts(name)[3])), 0)
+    const successful = sumOf(of.filter(({ name }) => name.endsWith("/good")))
+    return { step, retries, successful, meanDelay: Duration.millis(Math.round(waited / Math.max(1, retries))) }
+  })
+  return top(all, ({ retries }) => retries)
+}
 
 const dayMillis = 86_400_000
 

@@ -15,10 +15,9 @@ interface Delayed {
   readonly total: number
 }
 
-interface Retry {
+/** The results of one retry number, with the median of its delays. */
+interface Retry extends Delayed {
   readonly retry: number
-  readonly good: number
-  readonly total: number
   /** Shortest first. */
   readonly delays: ReadonlyArray<Delayed>
 }
@@ -33,11 +32,11 @@ export const tuningOf = (storage: Storage.Service, step: string): Effect.Effect<
       step,
       cases,
       successRate: cases === 0 ? Option.none() : Option.some(successful / cases),
-      retries: retries.map(({ delays, good, retry, total }) => ({
+      retries: retries.map(({ good, millis, retry, total }) => ({
         retry,
         successful: good,
         total,
-        delay: Duration.millis(Math.round(medianOf(delays)))
+        delay: Duration.millis(Math.round(millis))
       })),
       attemptTimeout: Option.map(
         Option.filter(times, ({ count }) => count >= minCases),
@@ -50,17 +49,23 @@ export const tuningOf = (storage: Storage.Service, step: string): Effect.Effect<
 const retriesOf = (counters: ReadonlyArray<Storage.Counter>): ReadonlyArray<Retry> => {
   const rows = counters.map(({ name, value }) => {
     const [, , retry, bucket, result] = counterParts(name)
-    return { retry: Number(retry), bucket: Number(bucket), good: result === "good" ? value : 0, value }
+    return { retry: Number(retry), bucket: Number(bucket), good: result === "good" ? value : 0, total: value }
   })
-  const groups = Object.values(Arr.groupBy(rows, ({ retry }) => String(retry)))
-  const byRetry = groups.sort(([a], [b]) => a.retry - b.retry)
-  return byRetry.map((of) => {
-    const delays = Object.values(Arr.groupBy(of, ({ bucket }) => String(bucket))).map(
-      (same): Delayed => ({ millis: bucketEnd(same[0].bucket), good: sum(same, "good"), total: sum(same, "value") })
-    )
-    const total = sum(of, "value")
-    return { retry: of[0].retry, good: sum(of, "good"), total, delays: delays.sort((a, b) => a.millis - b.millis) }
+  const byNumber = Object.values(Arr.groupBy(rows, ({ retry }) => String(retry)))
+  const retries = byNumber.map((same): Retry => {
+    const byBucket = Object.values(Arr.groupBy(same, ({ bucket }) => String(bucket)))
+    const delays = byBucket
+      .map((of): Delayed => ({ millis: bucketEnd(of[0].bucket), good: sum(of, "good"), total: sum(of, "total") }))
+      .sort((a, b) => a.millis - b.millis)
+    return {
+      retry: same[0].retry,
+      good: sum(same, "good"),
+      total: sum(same, "total"),
+      delays,
+      millis: medianOf(delays)
+    }
   })
+  return retries.sort((a, b) => a.retry - b.retry)
 }
 
 const sum = <K extends string>(rows: ReadonlyArray<Readonly<Record<K, number>>>, key: K): number =>
@@ -99,7 +104,7 @@ const proposalOf = (retries: ReadonlyArray<Retry>): Proposal => {
   const isLast = last.retry === retries.at(-1)?.retry
   const oneMore = isLast && rateOf(last) >= successForOneMore && last.retry < maxProposedRetries
   const tooSoon = retries.filter(({ retry }) => retry < first.retry)
-  const initialDelay = rounded(sum(tooSoon.map(medianDelay), "millis") + shortestGood(first.delays))
+  const initialDelay = rounded(sum(tooSoon, "millis") + shortestGood(first.delays))
   const policy = RetryPolicy.exponential({
     maxRetries: last.retry - tooSoon.length + (oneMore ? 1 : 0),
     initialDelay,
@@ -116,8 +121,6 @@ const proposalOf = (retries: ReadonlyArray<Retry>): Proposal => {
   ].join(" ")
   return { policy, reason, estimatedSuccess: 1 - failing }
 }
-
-const medianDelay = ({ delays }: Retry) => ({ millis: medianOf(delays) })
 
 const longestGood = (helping: ReadonlyArray<Retry>): number =>
   Math.max(...helping.flatMap(({ delays }) => delays.map(({ good, millis }) => (good > 0 ? millis : 0))))
@@ -143,8 +146,7 @@ const shortestGood = (delays: ReadonlyArray<Delayed>): number => {
 
 /** The mean factor from one delay to the next, within 1 and 4. */
 const growthOf = (retries: ReadonlyArray<Retry>): number => {
-  const medians = retries.map((retry) => medianDelay(retry).millis)
-  const growths = medians.slice(1).map((millis, i) => millis / Math.max(1, medians[i] ?? 1))
+  const growths = retries.slice(1).map(({ millis }, i) => millis / Math.max(1, retries[i]?.millis ?? 1))
   if (growths.length === 0) return 2
   const mean = growths.reduce((product, growth) => product * growth, 1) ** (1 / growths.length)
   return Math.min(4, Math.max(1, Math.round(mean * 10) / 10))

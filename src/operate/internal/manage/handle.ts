@@ -1,9 +1,8 @@
 import * as Effect from "effect/Effect"
-import * as Record from "effect/Record"
 import * as RetryPolicy from "../../../resilience/RetryPolicy.js"
 import * as Storage from "../../../storage/Storage.js"
 import { PlainRetryFailed } from "../../OperateError.js"
-import type { Action, Handled, Report } from "../../RecoveryManager.js"
+import type { Handled, Report } from "../../RecoveryManager.js"
 import { reportFailure, unrecordedFailure } from "../records/failures.js"
 import { initiate } from "./initiate.js"
 import type { Settings } from "./plan.js"
@@ -12,16 +11,11 @@ import type { Settings } from "./plan.js"
 export const handle = (settings: Settings, failure: unknown, report: Report) =>
   Effect.suspend(() => {
     let isStarted = false
-    const marked =
-      (action: Action): Action =>
-      (...args) => {
-        isStarted = true
-        return action(...args)
-      }
-    // The keys are those of the actions.
-    const actions = Record.map(settings.actions as Record<string, Action>, marked) as Settings["actions"]
+    const onAction = () => {
+      isStarted = true
+    }
     const recovered = Effect.flatMap(reportFailure(failure, report), ({ id }) =>
-      initiate({ ...settings, actions }, id, "auto", {})
+      initiate({ ...settings, onAction }, id, "auto", {})
     )
     return Effect.catchIf(
       Effect.map(recovered, (recovery): Handled => ({ _tag: "Recorded", recovery })),

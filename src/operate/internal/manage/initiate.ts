@@ -9,7 +9,7 @@ import * as Lock from "../../../lock/Lock.js"
 import * as Fault from "../../../resilience/Fault.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
-import { FailureNotFound, RecoveryRefused, RecoveryUnderWay } from "../../OperateError.js"
+import { FailureNotFound, type RecordDamaged, RecoveryRefused, RecoveryUnderWay } from "../../OperateError.js"
 import type { InitiateOptions, RecoveryType } from "../../RecoveryManager.js"
 import { suggest } from "../insights/suggest.js"
 import { completedRun, recordFailure, resolveWithRun } from "../records/failures.js"
@@ -50,13 +50,7 @@ const recover = (settings: Settings, id: string, type: RecoveryType | "auto", op
     yield* closeAbandoned(id)
     if (failure.status === "resolved") return yield* new RecoveryRefused({ failure: id, reason: "Resolved" })
     const chosen = type === "auto" ? yield* choose(settings, failure) : type
-    const workflow = yield* Effect.tapError(
-      workflowOf(settings, failure, chosen, options.checkpoint !== undefined),
-      (error) =>
-        error._tag === "RecoveryRefused" && error.reason === "Completed"
-          ? resolveWithRun(failure, completedRun)
-          : Effect.void
-    )
+    const workflow = yield* workflowOf(settings, failure, chosen, options.checkpoint !== undefined)
     if (chosen === "retry" && failure.retries >= settings.maxRetries) {
       return yield* new RecoveryRefused({ failure: id, reason: "Limit" })
     }
@@ -114,7 +108,7 @@ const workflowOf = (
   failure: Pick<FailureRecord, "id" | "run">,
   type: RecoveryType,
   allowCompleted: boolean
-): Effect.Effect<AnyWorkflow | undefined, RecoveryRefused | Storage.StorageError, Storage.Storage> =>
+): Effect.Effect<AnyWorkflow | undefined, RecoveryRefused | RecordDamaged | Storage.StorageError, Storage.Storage> =>
   Effect.gen(function* () {
     const refuse = (reason: RecoveryRefused["reason"]) => new RecoveryRefused({ failure: failure.id, reason })
     if (failure.run === undefined) {
@@ -124,7 +118,10 @@ const workflowOf = (
     const found = yield* storage.find(failure.run)
     if (Option.isNone(found)) return yield* refuse("UnknownRun")
     const { outcome, version, workflow } = found.value
-    if (outcome?.status === "completed" && !allowCompleted) return yield* refuse("Completed")
+    if (outcome?.status === "completed" && !allowCompleted) {
+      yield* resolveWithRun(failure, completedRun)
+      return yield* refuse("Completed")
+    }
     const named = settings.workflows.filter(({ name }) => name === workflow)
     return named.find((one) => one.version === version) ?? named[0] ?? (yield* refuse("UnknownWorkflow"))
   })

@@ -16,6 +16,8 @@ type Defined<T> = { readonly [K in keyof T]-?: NonNullable<T[K]> }
 /** The options of a manager with their defaults. */
 export interface Settings extends Omit<Defined<Options>, "timeout"> {
   readonly timeout: Duration.Duration
+  /** Called before an action starts. */
+  readonly onAction?: () => void
 }
 
 export type AnyWorkflow = Settings["workflows"][number]
@@ -100,9 +102,9 @@ const rewindToTarget = (job: Job): Work => withTarget(job, ({ info }) => rewind(
 
 const act = ({ failure, settings, target, type }: Job): Work => {
   const action = settings.actions[type]
-  return action === undefined
-    ? fail(`The manager has no action for ${type}.`)
-    : Effect.as(action(failure, target?.info.id), "the action succeeded")
+  if (action === undefined) return fail(`The manager has no action for ${type}.`)
+  settings.onAction?.()
+  return Effect.as(action(failure, target?.info.id), "the action succeeded")
 }
 
 const rollBack = (job: Job): Work => (job.run === undefined ? act(job) : rewindToTarget(job))

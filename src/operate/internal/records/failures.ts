@@ -8,15 +8,11 @@ import type { Report } from "../../RecoveryManager.js"
 import { failureCounts, resolvedCounts } from "./counters.js"
 import { type FailureDetails, failures, newId, type Stored, scopeOf, truncateMessage } from "./records.js"
 
-export interface NewFailure {
+export interface NewFailure extends Report {
   readonly fault: Fault.Fault
   readonly labels: Readonly<Record<string, string>>
-  readonly run?: string | undefined
-  readonly workflow?: string | undefined
-  readonly step?: string | undefined
+  /** The name of the recovery, outside of runs. */
   readonly recovery?: string | undefined
-  readonly log?: string | undefined
-  readonly id?: string | undefined
 }
 
 /** Characters of a log that are stored. The end is kept, since errors are printed last. */
@@ -57,7 +53,7 @@ export const updateFailure = (open: Stored<FailureDetails>, failure: NewFailure)
 }
 
 /** Records a reported failure. If the id is in use, the existing record is returned unchanged. */
-export const reportFailure = (failure: unknown, { labels = {}, ...report }: Report) =>
+export const reportFailure = (failure: unknown, { labels = {}, ...report }: Report = {}) =>
   Effect.gen(function* () {
     const fault = yield* classifyWithLog(failure, report.log)
     const written = yield* recordFailure({ fault, labels, ...report })
@@ -121,7 +117,7 @@ export const resolveFailure = (id: string, by: string) =>
   )
 
 /** Resolves a failure and all other open failures of its run. */
-export const resolveWithRun = ({ id, run }: FailureRecord, by: string) =>
+export const resolveWithRun = ({ id, run }: Pick<FailureRecord, "id" | "run">, by: string) =>
   Effect.zipRight(resolveFailure(id, by), run === undefined ? Effect.void : resolveFailuresOf(run, by))
 
 export const resolveFailuresOf = (run: string, by: string) =>

@@ -15,12 +15,7 @@ export interface Stored<out D> extends Omit<Storage.RecordRow, "body"> {
 }
 
 /** A row to write: an insert without a revision, else an update of the row that still has this revision. */
-export interface Draft<out D> {
-  readonly id: string
-  readonly subject: string
-  readonly status: string
-  readonly labels: Readonly<Record<string, string>>
-  readonly details: D
+export interface Draft<out D> extends Pick<Stored<D>, "id" | "subject" | "status" | "labels" | "details"> {
   readonly revision?: number
 }
 

@@ -2,27 +2,17 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Answer, Graph, RetryPolicy, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Testing } from "effect-recovery/testing"
 import { causeOf } from "../support/assertions.js"
-import { a, Bad, flow, memoryProcess, noted } from "../support/durable.js"
+import { a, Bad, flow, memoryProcess, noted, processOn } from "../support/durable.js"
 import { backends } from "../support/storages.js"
 
 class Broken extends Schema.TaggedError<Broken>()("Broken", { what: Schema.String }) {}
 
 for (const backend of backends) {
-  const setup = Effect.gen(function* () {
-    const place = yield* backend.make
-    const ledger = yield* Ledger.make
-    const layer = Layer.mergeAll(
-      place.join(),
-      Layer.succeed(Ledger.Ledger, ledger),
-      RetryPolicy.layer(RetryPolicy.none)
-    )
-    return { place, ledger, layer, lines: Effect.map(ledger.lines, (all) => all.map(({ effect }) => effect)) }
-  })
+  const setup = processOn(backend, "30 seconds")
 
   const commit = Graph.input<string>()("commit")
   const checkout = Graph.node(

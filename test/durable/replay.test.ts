@@ -3,22 +3,16 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import { Answer, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Testing } from "effect-recovery/testing"
-import { a, Bad, type Body, b, c, d, flow, Go, memoryProcess, noted } from "../support/durable.js"
+import { a, Bad, type Body, b, c, d, flow, Go, memoryProcess, noted, processOn } from "../support/durable.js"
 import { backends } from "../support/storages.js"
 import { turns } from "../support/time.js"
 
 for (const backend of backends) {
-  const setup = Effect.gen(function* () {
-    const place = yield* backend.make
-    const ledger = yield* Ledger.make
-    const layer = Layer.merge(place.join(), Layer.succeed(Ledger.Ledger, ledger))
-    return { layer, lines: Effect.map(ledger.lines, (all) => all.map(({ effect }) => effect)) }
-  })
+  const setup = processOn(backend, "30 seconds")
 
   const flow = <A, E, R>(body: Effect.Effect<A, E, R>) =>
     Workflow.make("flow", { error: Schema.Never }, () => Effect.asVoid(body) as Effect.Effect<void, never, R>)

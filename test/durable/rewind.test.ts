@@ -2,13 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
-import { Recovery, RetryPolicy, State, Step, Strategy, Transaction, Workflow } from "effect-recovery"
+import { Recovery, State, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
-import { Bad, failsOnce, linesOf, memoryProcess, Numbers, undoable } from "../support/durable.js"
+import { Bad, failsOnce, memoryProcess, Numbers, processOn, undoable } from "../support/durable.js"
 import { backends } from "../support/storages.js"
 
 /** Fails as often as it says, over all processes. */
@@ -25,16 +24,7 @@ const failing = (name: string, times: number) =>
 for (const backend of backends) {
   const store = Effect.map(backend.make, (place) => place.store)
 
-  const setup = Effect.gen(function* () {
-    const place = yield* backend.make
-    const ledger = yield* Ledger.make
-    const layer = Layer.mergeAll(
-      place.join(),
-      Layer.succeed(Ledger.Ledger, ledger),
-      RetryPolicy.layer(RetryPolicy.none)
-    )
-    return { place, ledger, layer, lines: linesOf(ledger) }
-  })
+  const setup = processOn(backend, "30 seconds")
 
   describe(`${backend.name}: rewinding`, () => {
     it.scoped("restart undoes everything in reverse and begins again; after three times it is exhausted", () =>

@@ -2,13 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
-import { Answer, Parameters, Recovery, RetryPolicy, Signal, Step, Strategy, Workflow } from "effect-recovery"
+import { Answer, Parameters, Recovery, Signal, Step, Strategy, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
 import { assertTagged } from "../support/assertions.js"
+import { processOn } from "../support/durable.js"
 import { backends } from "../support/storages.js"
 
 class Declined extends Schema.TaggedError<Declined>()("Declined", { reason: Schema.String }) {}
@@ -17,19 +17,7 @@ const Card = Parameters.make("card", Schema.Struct({ number: Schema.String }), {
 const Approval = Signal.make("approval", Schema.Struct({ by: Schema.String }))
 
 for (const backend of backends) {
-  const setup = Effect.gen(function* () {
-    const place = yield* backend.make
-    const ledger = yield* Ledger.make
-    const layer = Layer.mergeAll(
-      place.join("10 days"),
-      Layer.succeed(Ledger.Ledger, ledger),
-      RetryPolicy.layer(RetryPolicy.none)
-    )
-    const lines = Effect.map(ledger.lines, (all) =>
-      all.map(({ effect, kind }) => (kind === "done" ? effect : `undo ${effect}`))
-    )
-    return { place, ledger, layer, lines }
-  })
+  const setup = processOn(backend)
 
   /** Fails until its card is a new one. */
   const charge = Step.make("charge", {

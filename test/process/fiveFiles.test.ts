@@ -2,25 +2,16 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import { FileLock, FileTransaction } from "effect-recovery/files"
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import { lengthOf } from "../support/campaigns.js"
-import { bundle, Child, temporaryFolder } from "../support/children.js"
+import { useProgram } from "../support/children.js"
 import { prepareFiles } from "../support/fiveFiles.js"
 import { treeOf } from "../support/tree.js"
 
 const stride = lengthOf("CALL_STRIDE")
 
 describe("a process killed at system calls of a transaction over five files", () => {
-  let program: string
-  const folder = fs.realpathSync(temporaryFolder())
-
-  beforeAll(async () => {
-    program = await bundle("fiveFiles.ts")
-  })
-  afterAll(() => {
-    fs.rmSync(folder, { recursive: true })
-    fs.rmSync(program)
-  })
+  const { folder, start } = useProgram("fiveFiles.ts")
 
   const prepare = (name: string) => {
     const root = path.join(folder, name)
@@ -37,7 +28,7 @@ describe("a process killed at system calls of a transaction over five files", ()
       const locks = path.join(folder, "locks")
       const undisturbed = prepare(`${ending}-undisturbed`)
       const before = treeOf(undisturbed)
-      const first = new Child(program, [undisturbed, locks, ending])
+      const first = start(undisturbed, locks, ending)
       const calls = Number((await first.line((line) => line.startsWith("calls "))).slice(6))
       await first.exited
       const after = treeOf(undisturbed)
@@ -46,7 +37,7 @@ describe("a process killed at system calls of a transaction over five files", ()
 
       const killedAt = async (call: number, when: string) => {
         const root = prepare(`${ending}-${call}-${when}`)
-        const child = new Child(program, [root, locks, ending, String(call), when])
+        const child = start(root, locks, ending, String(call), when)
         assert.strictEqual(await child.exited, "SIGKILL", child.errors)
         // The lock of the dead process is free: recovery does not wait.
         await recover(root, locks)

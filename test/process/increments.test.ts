@@ -1,8 +1,8 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import { lengthOf, seedOf } from "../support/campaigns.js"
-import { bundle, Child, seeded, temporaryFolder } from "../support/children.js"
+import { seeded, useProgram } from "../support/children.js"
 
 const processes = lengthOf("INCREMENT_PROCESSES")
 const each = lengthOf("INCREMENTS")
@@ -12,27 +12,19 @@ const seed = seedOf(20261125)
 const countIn = (folder: string): number => JSON.parse(fs.readFileSync(path.join(folder, "counter.json"), "utf8")).count
 
 describe("many processes and one number in a file", () => {
-  let program: string
-  const folders: Array<string> = []
+  const { folder: root, start } = useProgram("increments.ts")
 
-  beforeAll(async () => {
-    program = await bundle("increments.ts")
-  })
-  afterAll(() => {
-    for (const folder of folders) fs.rmSync(folder, { recursive: true })
-    fs.rmSync(program)
-  })
-
+  let folders = 0
   const prepare = () => {
-    const folder = temporaryFolder()
-    folders.push(folder)
+    const folder = path.join(root, `${++folders}`)
+    fs.mkdirSync(folder)
     fs.writeFileSync(path.join(folder, "counter.json"), JSON.stringify({ count: 0, padding: "x".repeat(2_000) }))
     return folder
   }
 
   /** A process that reads all the time and fails on a torn file. */
   const startReader = async (folder: string) => {
-    const reader = new Child(program, ["read", "", folder])
+    const reader = start("read", "", folder)
     await reader.line((line) => line === "ready")
     return async () => {
       assert.strictEqual(await reader.end(), 0, reader.errors)
@@ -53,7 +45,7 @@ describe("many processes and one number in a file", () => {
     it(`${name}: ${processes} processes x ${each} increments, none lost`, async () => {
       const folder = prepare()
       const endReader = await startReader(folder)
-      const children = Array.from({ length: processes }, () => new Child(program, [what, kind, folder, String(each)]))
+      const children = Array.from({ length: processes }, () => start(what, kind, folder, String(each)))
       for (const child of children) assert.strictEqual(await child.exited, 0, child.errors)
       assert.strictEqual(countIn(folder), processes * each)
       await endReader()
@@ -70,7 +62,7 @@ describe("many processes and one number in a file", () => {
         for (;;) {
           const isLast = killed >= kills
           if (!isLast) killed++
-          const child = new Child(program, [what, kind, folder, "20"])
+          const child = start(what, kind, folder, "20")
           if (!isLast) {
             const after = random(20)
             await child.line(() => child.lines.length > after).catch(() => {})

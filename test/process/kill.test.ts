@@ -1,8 +1,8 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import { lengthOf, seedOf } from "../support/campaigns.js"
-import { bundle, Child, seeded, temporaryFolder } from "../support/children.js"
+import { seeded, useProgram } from "../support/children.js"
 
 /** The points of one undisturbed run: started, and four for each step, and finished. */
 const points = 82
@@ -16,30 +16,21 @@ interface Step {
 }
 
 describe("a process killed at random points", () => {
-  let program: string
-  const folder = temporaryFolder()
-
-  beforeAll(async () => {
-    program = await bundle("twentySteps.ts")
-  })
-  afterAll(() => {
-    fs.rmSync(folder, { recursive: true })
-    fs.rmSync(program)
-  })
+  const { folder, start } = useProgram("twentySteps.ts")
 
   /** Kills a run at each of the points in turn, then lets it finish. */
   const runKilledAt = async (id: string, killPoints: ReadonlyArray<number>) => {
     const args = [path.join(folder, "runs.db"), path.join(folder, `${id}.ledger`), id]
     const killedAt: Array<string> = []
     for (const point of killPoints) {
-      const child = new Child(program, [...args, String(point)])
+      const child = start(...args, String(point))
       const line = await child.line((line) => /^(at|steps) /.test(line))
       child.signal("SIGKILL")
       if (line.startsWith("at ")) assert.strictEqual(await child.exited, "SIGKILL")
       else await child.exited
       killedAt.push(line)
     }
-    const last = new Child(program, args)
+    const last = start(...args)
     const steps: ReadonlyArray<Step> = JSON.parse((await last.line((line) => line.startsWith("steps "))).slice(6))
     assert.strictEqual(await last.end(), 0, last.errors)
     const ledger = fs

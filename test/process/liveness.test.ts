@@ -5,9 +5,9 @@ import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import { Answer, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { afterAll, assert, describe, it } from "vitest"
 import { lengthOf, seedOf } from "../support/campaigns.js"
-import { bundle, Child, seeded, temporaryFolder } from "../support/children.js"
+import { type Child, seeded, useProgram } from "../support/children.js"
 import { Go, type Line, ledger, makeJob, stoodStill } from "./jobs.js"
 
 const runs = lengthOf("LIVENESS_RUNS")
@@ -17,17 +17,10 @@ const seed = seedOf(20261121)
 const patienceMillis = 120_000
 
 describe("liveness", () => {
-  const folder = temporaryFolder()
-  let program: string
+  const { folder, start } = useProgram("worker.ts")
   const children = new Set<Child>()
-
-  beforeAll(async () => {
-    program = await bundle("worker.ts")
-  })
   afterAll(() => {
     for (const child of children) child.signal("SIGKILL")
-    fs.rmSync(folder, { recursive: true })
-    fs.rmSync(program)
   })
 
   it(`${runs} runs over three workers that are killed and paused all end, one owner at a time (seed ${seed})`, async () => {
@@ -48,7 +41,7 @@ describe("liveness", () => {
     let names = 0
     const spawn = async () => {
       const name = `worker-${++names}`
-      const child = new Child(program, [filename, ledgerFile, name])
+      const child = start(filename, ledgerFile, name)
       children.add(child)
       await child.line((line) => line === "works")
       return { child, name }

@@ -5,6 +5,7 @@ import * as path from "node:path"
 import * as readline from "node:readline"
 import { fileURLToPath } from "node:url"
 import * as esbuild from "esbuild"
+import { afterAll, beforeAll } from "vitest"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
@@ -103,6 +104,24 @@ export class Child {
 
   get errors(): string {
     return this.stderr
+  }
+}
+
+/** A program of test/process, bundled for the tests of a suite, and a folder for its processes. Both are removed after them. */
+export const useProgram = (entry: string) => {
+  const folder = fs.realpathSync(temporaryFolder())
+  let program = ""
+  beforeAll(async () => {
+    program = await bundle(entry)
+  })
+  afterAll(() => {
+    fs.rmSync(folder, { recursive: true })
+    fs.rmSync(program)
+  })
+  return {
+    folder,
+    program: () => program,
+    start: (...args: ReadonlyArray<string>): Child => new Child(program, args)
   }
 }
 

@@ -1,8 +1,10 @@
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Checkpoint, RetryPolicy, Signal, Step, Storage, type Strategy, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
+import type { Backend } from "./storages.js"
 
 export class Bad extends Schema.TaggedError<Bad>()("Bad", {}) {}
 
@@ -47,16 +49,24 @@ export const flow = (body: Body) => Workflow.make("flow", {}, () => Effect.asVoi
 export const linesOf = (ledger: Ledger.Service) =>
   Effect.map(ledger.lines, (lines) => lines.map(({ effect, kind }) => (kind === "done" ? effect : `undo ${effect}`)))
 
-/** A process with a memory store, a ledger and no retries. Its lease outlasts every test. */
+/** A process on a storage layer, with a ledger and no retries. */
+export const processWith = <E>(storage: Layer.Layer<Storage.Storage, E>) =>
+  Effect.map(Ledger.make, (ledger) => {
+    const layer = Layer.mergeAll(storage, Layer.succeed(Ledger.Ledger, ledger), RetryPolicy.layer(RetryPolicy.none))
+    return { ledger, layer, lines: linesOf(ledger) }
+  })
+
+/** A process on a new place. Its lease outlasts every test unless one is given. */
+export const processOn = (backend: Backend, lease: Duration.DurationInput = "10 days") =>
+  Effect.flatMap(backend.make, (place) =>
+    Effect.map(processWith(place.join(lease)), (process) => ({ ...process, place }))
+  )
+
+/** A process with a memory store. Its lease outlasts every test. */
 export const memoryProcess = (change: (store: Storage.Store) => Storage.Store = (store) => store) =>
   Effect.gen(function* () {
-    const ledger = yield* Ledger.make
-    const storage = Layer.scoped(
-      Storage.Storage,
-      Storage.make(change(Storage.memoryStore()), { owner: "test", lease: "10 days" })
-    )
-    const base = Layer.merge(Layer.succeed(Ledger.Ledger, ledger), RetryPolicy.layer(RetryPolicy.none))
-    const context = yield* Layer.build(Layer.merge(storage, base))
-    const lines = linesOf(ledger)
+    const store = Storage.make(change(Storage.memoryStore()), { owner: "test", lease: "10 days" })
+    const { layer, lines } = yield* processWith(Layer.scoped(Storage.Storage, store))
+    const context = yield* Layer.build(layer)
     return { context, layer: Layer.succeedContext(context), lines, story: Effect.map(lines, (all) => all.join(" ")) }
   })

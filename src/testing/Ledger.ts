@@ -1,6 +1,6 @@
 /**
- * What really happened in the world outside: each effect and each undo, as the
- * services of a test note it. It outlives the processes that are killed.
+ * A ledger of external effects: the services of a test record each effect and each
+ * compensation in it. It outlives the processes that are killed.
  *
  * @since 0.1.0
  */
@@ -12,16 +12,16 @@ import * as Layer from "effect/Layer"
 import { stepOf } from "../durable/TestHooks.js"
 
 /**
- * One thing that happened.
+ * One effect or one compensation.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Line {
-  /** How the test calls it. */
+  /** The name that the test gives it. */
   readonly effect: string
   readonly kind: "done" | "undone"
-  /** The step it happened in, if it was one of a run. */
+  /** The step that ran it; `undefined` outside of steps. */
   readonly step: string | undefined
 }
 
@@ -41,22 +41,22 @@ export interface Service {
 export class Ledger extends Context.Tag("effect-recovery/testing/Ledger")<Ledger, Service>() {}
 
 /**
- * Notes that an effect happened.
+ * Records that an effect happened.
  *
  * @since 0.1.0
  * @category notes
  */
-export const done = (effect: string): Effect.Effect<void, never, Ledger> => note("done", effect)
+export const done = (effect: string): Effect.Effect<void, never, Ledger> => record("done", effect)
 
 /**
- * Notes that an effect was undone.
+ * Records that an effect was compensated.
  *
  * @since 0.1.0
  * @category notes
  */
-export const undone = (effect: string): Effect.Effect<void, never, Ledger> => note("undone", effect)
+export const undone = (effect: string): Effect.Effect<void, never, Ledger> => record("undone", effect)
 
-const note = (kind: Line["kind"], effect: string): Effect.Effect<void, never, Ledger> =>
+const record = (kind: Line["kind"], effect: string): Effect.Effect<void, never, Ledger> =>
   Effect.withFiberRuntime((fiber) =>
     Effect.flatMap(Ledger, (ledger) => ledger.add({ effect, kind, step: stepOf(fiber) }))
   )
@@ -88,8 +88,8 @@ export const make: Effect.Effect<Service> = Effect.sync(() => {
 export const layer: Layer.Layer<Ledger> = Layer.effect(Ledger, make)
 
 /**
- * A ledger in a file, a line of JSON for each entry, on disk before anybody
- * goes on: it is right even if the process is killed the moment after.
+ * A ledger in a file, with one line of JSON for each entry. Each entry is on disk
+ * before the program continues, so a kill right after it loses nothing.
  *
  * @since 0.1.0
  * @category layers
@@ -106,7 +106,7 @@ export const layerFile = (path: string): Layer.Layer<Ledger> =>
     lines: Effect.sync(() => readFile(path))
   })
 
-/** What a ledger's file says; an empty ledger has none. */
+/** An empty ledger has no file. */
 const readFile = (path: string): ReadonlyArray<Line> => {
   if (!fs.existsSync(path)) return []
   const text = fs.readFileSync(path, "utf8")

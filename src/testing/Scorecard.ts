@@ -1,5 +1,5 @@
 /**
- * What crashes did to a workflow: compared with a run that nobody disturbed.
+ * The effects of crashes on a workflow, compared with a run without a crash.
  *
  * @since 0.1.0
  */
@@ -7,15 +7,15 @@ import type * as Storage from "../storage/Storage.js"
 import type { Line } from "./Ledger.js"
 
 /**
- * Something that went otherwise than without the crash.
+ * A difference from the run without a crash.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Finding {
-  /** Where the process ended, such as `before write 7`. */
+  /** The crash point, such as `before write 7`. */
   readonly crash: string
-  /** What it is about: an effect of the ledger, or the outcome. */
+  /** An effect of the ledger, or the outcome. */
   readonly what: string
   readonly expected: string
   readonly actual: string
@@ -26,24 +26,24 @@ export interface Finding {
  * @category models
  */
 export interface Scorecard {
-  /** Processes that ended in the middle. */
+  /** The number of processes that crashed. */
   readonly crashes: number
-  /** Effects that happened again, and which the run itself reports as ambiguous. */
+  /** The number of repeated effects that the run reports as ambiguous. */
   readonly ambiguous: number
-  /** Effects that happened too often without the run knowing of it. */
+  /** Effects that happened too often and are not reported as ambiguous. */
   readonly duplicated: ReadonlyArray<Finding>
   /** Effects that did not happen. */
   readonly lost: ReadonlyArray<Finding>
   /** Compensations that did not run. */
   readonly undosMissed: ReadonlyArray<Finding>
-  /** Compensations that ran again after they were on record. */
+  /** Compensations that ran again after they were recorded. */
   readonly undosDoubled: ReadonlyArray<Finding>
-  /** Outcomes that were others than without a crash, such as another error. */
+  /** Outcomes that differ from the run without a crash, such as another error. */
   readonly outcomes: ReadonlyArray<Finding>
 }
 
 /**
- * Whether there is nothing to complain about.
+ * Whether there are no findings. Ambiguous effects do not count.
  *
  * @since 0.1.0
  * @category predicates
@@ -52,7 +52,7 @@ export const isClean = (card: Scorecard): boolean =>
   [card.duplicated, card.lost, card.undosMissed, card.undosDoubled, card.outcomes].every(({ length }) => length === 0)
 
 /**
- * How one run ended, and what it left behind.
+ * The outcome of one run, its ledger and its journal.
  *
  * @since 0.1.0
  * @category models
@@ -80,7 +80,7 @@ export const empty: Scorecard = {
 }
 
 /**
- * Adds what a crash led to.
+ * Adds the findings of one crash.
  *
  * @since 0.1.0
  * @category combinators
@@ -125,36 +125,31 @@ const difference = (
   undisturbed: Observation,
   observed: Observation
 ): ReadonlyArray<Difference> => {
-  const linesOf = ({ ledger }: Observation) => ledger.filter((line) => line.effect === effect && line.kind === kind)
-  const wanted = linesOf(undisturbed).length
-  const lines = linesOf(observed)
-  // An attempt of which nobody knows may have done all it does, however much that is.
-  const perAttempt = Math.max(1, wanted)
-  const known = reported(observed, lines, kind) * (kind === "done" ? perAttempt : 1)
-  const undone = linesOf2(observed, effect, "undone") - linesOf2(undisturbed, effect, "undone")
-  const found: { readonly what: string; readonly expected: string; readonly actual: string } = {
-    what: `${effect} ${kind}`,
-    expected: `${wanted} times`,
-    actual: `${lines.length} times`
-  }
+  const count = (of: Observation, kind: Line["kind"]) => linesOf(of, effect, kind).length
+  const wanted = count(undisturbed, kind)
+  const actual = count(observed, kind)
+  if (actual === wanted) return []
+  const found = { what: `${effect} ${kind}`, expected: `${wanted} times`, actual: `${actual} times` }
   const isUndo = kind === "undone"
-  if (lines.length < wanted) return [{ ...found, kind: isUndo ? "undoMissed" : "lost" }]
-  if (lines.length === wanted) return []
-  // What was done again because all of it had been undone is no duplicate.
-  const excess = lines.length - wanted - (isUndo ? 0 : Math.max(0, undone))
-  if (excess <= known) return [{ ...found, kind: "ambiguous" }]
+  if (actual < wanted) return [{ ...found, kind: isUndo ? "undoMissed" : "lost" }]
+  const ambiguous = ambiguities(observed, linesOf(observed, effect, kind), kind)
+  // An ambiguous attempt may have had all of its effects.
+  const allowed = isUndo ? ambiguous : ambiguous * Math.max(1, wanted)
+  // Effects that were compensated and then happened again are no duplicates.
+  const repeated = isUndo ? 0 : Math.max(0, count(observed, "undone") - count(undisturbed, "undone"))
+  if (actual - wanted - repeated <= allowed) return [{ ...found, kind: "ambiguous" }]
   return [{ ...found, kind: isUndo ? "undoDoubled" : "duplicated" }]
 }
 
-const linesOf2 = ({ ledger }: Observation, effect: string, kind: Line["kind"]): number =>
-  ledger.filter((line) => line.effect === effect && line.kind === kind).length
+const linesOf = ({ ledger }: Observation, effect: string, kind: Line["kind"]): ReadonlyArray<Line> =>
+  ledger.filter((line) => line.effect === effect && line.kind === kind)
 
-/** How often the journal says that nobody knows: of the steps, or of their compensations. */
-const reported = ({ journal }: Observation, lines: ReadonlyArray<Line>, kind: Line["kind"]): number => {
+/** How many attempts of the steps or of their compensations are ambiguous according to the journal. */
+const ambiguities = ({ journal }: Observation, lines: ReadonlyArray<Line>, kind: Line["kind"]): number => {
   const steps = new Set(lines.map(({ step }) => step))
   const about = journal.filter(({ step }) => steps.has(step))
   if (kind === "done") return about.filter(({ kind }) => kind === "StepAmbiguous").length
-  // Begun, and begun again: the first time nobody saw the end.
+  // A compensation that started twice in a row: the end of the first attempt is unknown.
   const undos = about.filter(({ kind }) => kind.startsWith("Undo"))
   return undos.filter((entry, i) => {
     const next = undos.slice(i + 1).find(({ step }) => step === entry.step)
@@ -163,7 +158,7 @@ const reported = ({ journal }: Observation, lines: ReadonlyArray<Line>, kind: Li
 }
 
 /**
- * The card as lines of text, for a screen.
+ * The card as lines of text.
  *
  * @since 0.1.0
  * @category conversions

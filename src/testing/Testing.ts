@@ -1,7 +1,7 @@
 /**
- * For tests of your own workflows: crashes at every durable write, faults
- * where you want them, a ledger of what really happened, and the contract
- * every storage must fulfil.
+ * For tests of your own workflows: crashes at every durable write, injected
+ * faults, a ledger of the effects that happened, and the contract that every
+ * storage must fulfil.
  *
  * @since 0.1.0
  */
@@ -18,61 +18,21 @@ import type { Attempt } from "../durable/Step.js"
 import { Injected, type Replayed as ReplayedHistory, replay as replayHistory } from "../durable/TestHooks.js"
 import * as Workflow from "../durable/Workflow.js"
 import * as Storage from "../storage/Storage.js"
-import { type CrashPoint, crashingStore, describe, makeCrasher } from "./internal/crashing.js"
-import { outcomeOf, runId } from "./internal/observe.js"
-import { type Stuck, settle } from "./internal/patience.js"
-import { underTestClock } from "./internal/underTestClock.js"
+import { type CrashPoint, crashing, describe, makeCrasher } from "./internal/crashing.js"
+import { describeExit, outcomeOf, runId } from "./internal/observe.js"
+import { awaitExit, type Stuck, underTestClock } from "./internal/testClock.js"
 import * as Ledger from "./Ledger.js"
 import * as Scorecard from "./Scorecard.js"
 
-export {
-  /**
-   * A child ended otherwise than it was to.
-   *
-   * @since 0.1.0
-   * @category crashes
-   */
-  ChildFailed,
-  /**
-   * @since 0.1.0
-   * @category crashes
-   */
-  type ChildOptions,
-  /**
-   * The program of the processes that `killEverywhere` kills.
-   *
-   * @since 0.1.0
-   * @category crashes
-   */
-  child,
-  /**
-   * @since 0.1.0
-   * @category crashes
-   */
-  type KillOptions,
-  /**
-   * As `crashEverywhere`, with real processes and a real SIGKILL.
-   *
-   * @since 0.1.0
-   * @category crashes
-   */
-  killEverywhere
-} from "./killEverywhere.js"
-
-export {
-  /**
-   * What every storage must do, as checks for any test runner.
-   *
-   * @since 0.1.0
-   * @category storage
-   */
-  storageContract
-} from "./storageContract.js"
+/** @since 0.1.0 */
+export { ChildFailed, type ChildOptions, child, type KillOptions, killEverywhere } from "./killEverywhere.js"
+/** @since 0.1.0 */
+export { type ContractCheck, storageContract } from "./storageContract.js"
 
 /**
  * Runs a workflow against the exported journal of a run (`Workflow.history`),
- * for a test of changed code. No step is run and nothing is written. Fails
- * with `ReplayMismatch` where the program takes another way than the journal.
+ * for a test of changed code. Runs no step and writes nothing. Fails with
+ * `ReplayMismatch` where the program diverges from the journal.
  *
  * @example
  * ```ts
@@ -99,11 +59,11 @@ export const replay = <Input, A, E, R>(
   workflow: Workflow.Workflow<Input, A, E, R>,
   history: Workflow.History
 ): Effect.Effect<Replayed, Workflow.RunError, R> =>
-  // The body needs what the workflow needs.
+  // The body has the requirements of the workflow.
   replayHistory(workflow.definition, history) as Effect.Effect<Replayed, Workflow.RunError, R>
 
 /**
- * How far a program came with a journal.
+ * How far a program followed a journal.
  *
  * @since 0.1.0
  * @category replaying
@@ -111,9 +71,9 @@ export const replay = <Input, A, E, R>(
 export interface Replayed extends ReplayedHistory {}
 
 /**
- * Goes wrong in place of a step's attempts: by step name, the errors of its
- * attempts in order (`undefined` lets one run), or a function of the attempt.
- * Give errors the step's schema can write.
+ * Injects faults: by step name, the errors of its attempts in order (`undefined`
+ * lets an attempt run), or a function of the attempt. The step's schema must cover
+ * the errors.
  *
  * @example
  * ```ts
@@ -141,10 +101,10 @@ export interface Replayed extends ReplayedHistory {}
  * @since 0.1.0
  * @category faults
  */
-export const faults = (plan: FaultPlan): Layer.Layer<Faults> => Layer.sync(Injected, () => follow(plan))
+export const faults = (plan: FaultPlan): Layer.Layer<Faults> => Layer.sync(Injected, () => injectorOf(plan))
 
 /**
- * What {@link faults} provides; workflows find it by themselves.
+ * The service of {@link faults}. Workflows use it if it is provided.
  *
  * @since 0.1.0
  * @category faults
@@ -157,13 +117,13 @@ export type Faults = Injected
  */
 export type FaultPlan = Readonly<Record<string, ReadonlyArray<unknown> | ((attempt: Attempt) => unknown)>>
 
-const follow = (plan: FaultPlan): Injected["Type"] => {
-  const begun = new Map<string, number>()
+const injectorOf = (plan: FaultPlan): Injected["Type"] => {
+  const attempts = new Map<string, number>()
   return (step, attempt) =>
     Effect.suspend(() => {
       const planned = Object.hasOwn(plan, step) ? plan[step] : undefined
-      const number = begun.get(step) ?? 0
-      begun.set(step, number + 1)
+      const number = attempts.get(step) ?? 0
+      attempts.set(step, number + 1)
       const fault = typeof planned === "function" ? planned(attempt) : planned?.[number]
       return fault === undefined ? Effect.void : Effect.fail(fault)
     })
@@ -176,29 +136,29 @@ const follow = (plan: FaultPlan): Injected["Type"] => {
 export interface CrashOptions<Input, R, E2> {
   readonly input: Input
   /**
-   * What the workflow needs, made anew for each process. What must outlive
-   * them belongs into the ledger.
+   * The services of the workflow, built for each process. Keep in the ledger what
+   * must outlive a process.
    */
   readonly services?: Layer.Layer<Exclude<R, Ledger.Ledger>, E2, Ledger.Ledger> | undefined
-  /** Where runs are kept. Defaults to memory. */
+  /** The store of the runs. Defaults to memory. */
   readonly store?: Effect.Effect<Storage.Store, E2, Scope.Scope> | undefined
-  /** Of the processes. Defaults to 30 seconds. */
+  /** The lease of the processes in milliseconds. Defaults to 30,000. */
   readonly lease?: number | undefined
-  /** Answers a run that waits, as somebody outside would; then it is executed again. */
+  /** Called when the run waits, to send its signals. The run is then executed again. */
   readonly onSuspended?:
     | ((suspended: Workflow.RunSuspended) => Effect.Effect<void, unknown, Storage.Storage>)
     | undefined
 }
 
 /**
- * Executes a workflow once undisturbed, and then once for each of its durable
- * writes and each side of it, in a process that ends right there. Another
- * process takes over, and what came of it is compared: which effects happened
- * too often or not at all, which compensations were missed or doubled, whether
- * the outcome is the same. A process here is a fiber with a storage service of
- * its own, under a test clock.
+ * Executes a workflow once without a crash, then once for each side of each of
+ * its durable writes, in a process that ends there. Another process resumes the
+ * run, and the results are compared: which effects happened too often or not at
+ * all, which compensations were missed or doubled, and whether the outcome is the
+ * same. A process here is a fiber with its own storage service, under a test
+ * clock.
  *
- * The workflow's steps note what they do with `Ledger.done` and
+ * The steps of the workflow record their effects with `Ledger.done` and
  * `Ledger.undone`.
  *
  * @since 0.1.0
@@ -210,7 +170,7 @@ export const crashEverywhere = <Input, A, E, R, E2 = never>(
 ): Effect.Effect<Scorecard.Scorecard, E2 | NoOutcome | Stuck | Storage.StorageError> =>
   Effect.gen(function* () {
     const undisturbed = yield* observe(workflow, options, undefined)
-    // Nothing would ever differ from a run that does not work at all.
+    // A run without an outcome could not be compared with others.
     if (!undisturbed.finished) return yield* new NoOutcome({ outcome: undisturbed.outcome })
     let card = Scorecard.empty
     for (const when of ["before", "after"] as const) {
@@ -224,22 +184,22 @@ export const crashEverywhere = <Input, A, E, R, E2 = never>(
   }).pipe(underTestClock)
 
 /**
- * The workflow does not end even if nobody disturbs it, so there is nothing to
- * compare with: it dies, or a service is missing.
+ * The workflow has no outcome even without a crash, so there is nothing to compare
+ * with. It dies, or a service is missing.
  *
  * @since 0.1.0
  * @category errors
  */
 export class NoOutcome extends Data.TaggedError("NoOutcome")<{
-  /** What its execution came to. */
+  /** The result of its execution. */
   readonly outcome: string
 }> {
   override get message(): string {
-    return `The workflow has no outcome even if nobody disturbs it: ${this.outcome}. Make it work first; are its services provided?`
+    return `The workflow has no outcome even without a crash: ${this.outcome}. Check that it completes and that its services are provided.`
   }
 }
 
-/** One run, killed at a point if there is one and taken over by another process. */
+/** One run, crashed at the point if there is one, and then resumed by another process. */
 const observe = <Input, A, E, R, E2>(
   workflow: Workflow.Workflow<Input, A, E, R>,
   options: CrashOptions<Input, R, E2>,
@@ -253,25 +213,25 @@ const observe = <Input, A, E, R, E2>(
       const store = yield* options.store ?? Effect.sync(Storage.memoryStore)
       const ledger = yield* Ledger.make
       const first = makeCrasher(point, Effect.never)
-      // What a dead process does is not done.
+      // A dead process has no further effects.
       const dying: Ledger.Service = { ...ledger, add: (line) => first.other(ledger.add(line)) }
-      const exit = yield* live(workflow, options, dying, crashingStore(store, first), first.isDead, "first")
-      // A dead process renews nothing: after its lease another one takes over.
+      const exit = yield* runProcess(workflow, options, dying, crashing(store, first), first.isDead, "first")
+      // A dead process does not renew its lease. After the lease, another one claims the run.
       if (exit === undefined) yield* TestClock.adjust(options.lease ?? 30_000)
-      const last = exit ?? (yield* live(workflow, options, ledger, store, () => false, "second"))
+      const last = exit ?? (yield* runProcess(workflow, options, ledger, store, () => false, "second"))
       const run = Option.getOrThrow(yield* store.find(runId))
       return {
         crashed: first.isDead(),
         finished: run.outcome !== undefined,
-        outcome: outcomeOf(run, last),
+        outcome: outcomeOf(run, last === undefined ? "none" : describeExit(last)),
         ledger: yield* ledger.lines,
         journal: yield* store.journal(run.key)
       }
     })
   )
 
-/** One process. */
-const live = <Input, A, E, R, E2>(
+/** Executes the run in one process. */
+const runProcess = <Input, A, E, R, E2>(
   workflow: Workflow.Workflow<Input, A, E, R>,
   { input, lease = 30_000, onSuspended, services }: CrashOptions<Input, R, E2>,
   ledger: Ledger.Service,
@@ -281,27 +241,25 @@ const live = <Input, A, E, R, E2>(
 ): Effect.Effect<Exit.Exit<A, unknown> | undefined, E2 | Stuck, Scope.Scope> =>
   Effect.gen(function* () {
     const storage = Layer.scoped(Storage.Storage, Storage.make(store, { owner, lease }))
-    // Without services the workflow needs nothing but the ledger.
+    // Without services, the workflow requires only the ledger.
     const needs = (services ?? Layer.empty) as Layer.Layer<Exclude<R, Ledger.Ledger>, E2, Ledger.Ledger>
     const all = Layer.provideMerge(Layer.merge(storage, needs), Layer.succeed(Ledger.Ledger, ledger))
     const context = yield* Layer.build(all)
-    // The request of a workflow without an input may leave it out; this one never does.
+    // A request may omit the input only if the workflow has none, and then `input` is undefined.
     const request = { id: runId, input } as unknown as Workflow.Request<Input>
-    const answered = answering(Workflow.execute(workflow, request), onSuspended)
+    const answered = executeAnswering(Workflow.execute(workflow, request), onSuspended)
     const program = Effect.retry(answered, {
       while: (error) => typeof error === "object" && error !== null && "_tag" in error && error._tag === "LeaseHeld",
-      schedule: patience
+      schedule: Schedule.spaced("5 seconds")
     })
-    // The layers hold what the workflow needs.
+    // The layers provide all requirements of the workflow.
     const provided = Effect.provide(program, context as Context.Context<R | Storage.Storage>)
     const fiber = yield* Effect.forkDaemon(provided)
-    return yield* settle(fiber, isDead)
+    return yield* awaitExit(fiber, isDead)
   })
 
-const patience = Schedule.spaced("5 seconds")
-
-/** Executes again after each answer; what was answered before is answered no more. */
-const answering = <A, E, R>(
+/** Executes the run again after each call of `onSuspended`. */
+const executeAnswering = <A, E, R>(
   execute: Effect.Effect<A, E, R>,
   onSuspended: CrashOptions<never, never, never>["onSuspended"]
 ): Effect.Effect<A, E, R | Storage.Storage> =>
@@ -311,6 +269,6 @@ const answering = <A, E, R>(
         execute,
         (error): Effect.Effect<A, E, R | Storage.Storage> =>
           error instanceof Workflow.RunSuspended
-            ? Effect.zipRight(Effect.ignore(onSuspended(error)), answering(execute, onSuspended))
+            ? Effect.zipRight(Effect.ignore(onSuspended(error)), executeAnswering(execute, onSuspended))
             : Effect.fail(error)
       )

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -14,9 +15,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Workflow from "../durable/Workflow.js"
 import * as Storage from "../storage/Storage.js"
-import { crashVariable, type Ended, folderVariable, runChild } from "./internal/children.js"
-import { type CrashPoint, crashingService, describe, makeCrasher } from "./internal/crashing.js"
-import { comparable, describeExit, runId } from "./internal/observe.js"
+import { type CrashPoint, crashing, describe, makeCrasher } from "./internal/crashing.js"
+import { describeExit, outcomeOf, runId } from "./internal/observe.js"
 import * as Ledger from "./Ledger.js"
 import * as Scorecard from "./Scorecard.js"
 
@@ -26,16 +26,16 @@ import * as Scorecard from "./Scorecard.js"
  */
 export interface ChildOptions<Input, R, E2, P> {
   readonly input: Input
-  /** The storage of the processes, kept in this folder; with its client, if the workflow uses that too. */
+  /** The storage of the processes in this folder, with its client if the workflow uses the client too. */
   readonly storage: (folder: string) => Layer.Layer<Storage.Storage | P, E2>
-  /** What else the workflow needs. */
+  /** The other services of the workflow. */
   readonly services?: Layer.Layer<Exclude<R, Ledger.Ledger | P>, E2, Ledger.Ledger | Storage.Storage | P> | undefined
 }
 
 /**
- * The program of the processes that {@link killEverywhere} kills: executes the
- * workflow with a ledger on disk, and sends itself a SIGKILL where it was
- * told to. Run it in a file of its own, with `Effect.runPromise`.
+ * The program of the processes that {@link killEverywhere} kills. It executes the
+ * workflow with a ledger on disk, and sends itself a SIGKILL at the crash point.
+ * Run it in its own file, with `Effect.runPromise`.
  *
  * @since 0.1.0
  * @category crashes
@@ -53,14 +53,14 @@ export const child = <Input, A, E, R, E2 = never, P = never>(
         Effect.never
       )
     )
-    const crashing = Layer.map(storage(folder), (context) =>
-      Context.add(context, Storage.Storage, crashingService(Context.get(context, Storage.Storage), crasher))
+    const crashingStorage = Layer.map(storage(folder), (context) =>
+      Context.add(context, Storage.Storage, crashing(Context.get(context, Storage.Storage), crasher))
     )
-    // Without services the workflow needs nothing but the ledger.
+    // Without services, the workflow requires only the ledger.
     const needs = (services ?? Layer.empty) as Layer.Layer<R, E2, Ledger.Ledger | Storage.Storage | P>
     const ledger = Ledger.layerFile(path.join(folder, "ledger.jsonl"))
-    const all = Layer.provideMerge(needs, Layer.merge(crashing, ledger))
-    // The request of a workflow without an input may leave it out; this one never does.
+    const all = Layer.provideMerge(needs, Layer.merge(crashingStorage, ledger))
+    // A request may omit the input only if the workflow has none, and then `input` is undefined.
     const request = { id: runId, input } as unknown as Workflow.Request<Input>
     const execute = Effect.exit(Workflow.execute(workflow, request)) as Effect.Effect<
       Exit.Exit<A, unknown>,
@@ -80,16 +80,16 @@ export interface KillOptions<E2> {
   /** The compiled program that runs {@link child}. */
   readonly program: string
   readonly args?: ReadonlyArray<string> | undefined
-  /** The storage of the processes, to read what they left behind. */
+  /** The storage of the processes, to read the run and its journal. */
   readonly storage: (folder: string) => Layer.Layer<Storage.Storage, E2>
-  /** Processes at a time. Defaults to 2. */
+  /** The number of processes at a time. Defaults to 2. */
   readonly concurrency?: number | undefined
 }
 
 /**
- * As `Testing.crashEverywhere`, with real processes: for each durable write one
- * is killed by a SIGKILL right before it, and one right after it. Another
- * process takes over, and what came of it is compared with an undisturbed run.
+ * As `Testing.crashEverywhere`, with real processes: for each durable write, one
+ * process is killed by a SIGKILL right before it, and one right after it. Another
+ * process resumes the run, and the result is compared with a run without a crash.
  *
  * @since 0.1.0
  * @category crashes
@@ -118,17 +118,17 @@ export const killEverywhere = <E2>(
   })
 
 /**
- * A child ended otherwise than by its end or by the SIGKILL it was to get.
+ * A child process failed, or ended by a signal other than the expected SIGKILL.
  *
  * @since 0.1.0
  * @category errors
  */
 export class ChildFailed extends Data.TaggedError("ChildFailed")<{
-  /** What it wrote to its error output. */
+  /** Its error output. */
   readonly errors: string
 }> {
   override get message(): string {
-    return `The child failed: ${this.errors}`
+    return `The child process failed: ${this.errors}`
   }
 }
 
@@ -165,15 +165,41 @@ const read = <E2>(
     const journal = Option.isNone(found) ? [] : yield* service.journal(found.value.key)
     const ledger = yield* Effect.provide(Ledger.lines, Ledger.layerFile(path.join(folder, "ledger.jsonl")))
     const described = fs.readFileSync(path.join(folder, "outcome"), "utf8")
-    const recorded = Option.getOrUndefined(found)?.outcome
-    return {
-      outcome: recorded === undefined ? described : comparable(`${recorded.status} ${recorded.exit}`),
-      ledger,
-      journal
-    }
+    return { outcome: outcomeOf(Option.getOrUndefined(found), described), ledger, journal }
   }).pipe(Effect.provide(storage(folder)))
 
 const pointFrom = (text: string | undefined): CrashPoint | undefined => {
   const found = /^(before|after) write (\d+)$/.exec(text ?? "")
   return found === null ? undefined : { when: found[1] as CrashPoint["when"], write: Number(found[2]) }
 }
+
+/** How a child process ended. */
+interface Ended {
+  readonly code: number | null
+  readonly signal: string | null
+  readonly errors: string
+}
+
+/** Runs a program to its end. An interruption kills it. */
+const runChild = (
+  program: string,
+  args: ReadonlyArray<string>,
+  env: Readonly<Record<string, string>>
+): Effect.Effect<Ended> =>
+  Effect.async((resume) => {
+    const child = childProcess.spawn(process.execPath, [program, ...args], {
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "ignore", "pipe"]
+    })
+    let errors = ""
+    child.stderr.on("data", (data) => {
+      errors += data
+    })
+    child.on("error", (error) => resume(Effect.succeed({ code: 1, signal: null, errors: String(error) })))
+    child.on("close", (code, signal) => resume(Effect.succeed({ code, signal, errors })))
+    return Effect.sync(() => child.kill("SIGKILL"))
+  })
+
+/** Environment variables of a child: its folder, and its crash point. */
+const folderVariable = "RECOVERY_TESTING_FOLDER"
+const crashVariable = "RECOVERY_TESTING_CRASH"

@@ -1,5 +1,5 @@
 /**
- * What every storage must do.
+ * The contract of a storage.
  *
  * @since 0.1.0
  */
@@ -10,24 +10,24 @@ import { lockContract } from "./internal/lockContract.js"
 import { recordContract } from "./internal/recordContract.js"
 import { runContract } from "./internal/runContract.js"
 import { snapshotContract } from "./internal/snapshotContract.js"
-import { underTestClock } from "./internal/underTestClock.js"
-import { waitContract } from "./internal/waitContract.js"
+import { underTestClock } from "./internal/testClock.js"
 
 /**
- * One thing a storage must do.
+ * One check of the contract.
  *
  * @since 0.1.0
  * @category storage
  */
 export interface ContractCheck {
   readonly name: string
-  /** Dies of what is wrong. */
+  /** Dies with the assertion that failed. */
   readonly check: Effect.Effect<void, unknown>
 }
 
 /**
- * What every storage must do, as checks for any test runner. Each gets a store
- * of its own, which must tell the time by Effect's clock: time is a test clock.
+ * The contract that every store must fulfil, as checks for any test runner: of
+ * runs, snapshots, locks and records. Each check gets a new store, which must take
+ * its time from Effect's clock: the checks run under a test clock.
  *
  * @example
  * ```ts
@@ -45,9 +45,7 @@ export interface ContractCheck {
  * @category storage
  */
 export const storageContract = <E>(make: Effect.Effect<Storage.Store, E, Scope.Scope>): ReadonlyArray<ContractCheck> =>
-  Object.entries({ ...runContract, ...snapshotContract, ...waitContract, ...lockContract, ...recordContract }).map(
-    ([name, check]) => ({
-      name,
-      check: Effect.flatMap(make, check).pipe(Effect.scoped, underTestClock)
-    })
-  )
+  Object.entries({ ...runContract, ...snapshotContract, ...lockContract, ...recordContract }).map(([name, check]) => ({
+    name,
+    check: Effect.flatMap(make, (store) => Effect.gen(() => check(store))).pipe(Effect.scoped, underTestClock)
+  }))

@@ -1,8 +1,11 @@
 import type * as Effect from "effect/Effect"
+import type { YieldWrap } from "effect/Utils"
 import type * as Storage from "../../storage/Storage.js"
 
-/** One check: fails with whatever it finds. */
-export type Check = (store: Storage.Store) => Effect.Effect<void, unknown>
+/** Checks of a store by name, as bodies of `Effect.gen`. A check dies of a failed assertion. */
+export type Contract = Readonly<
+  Record<string, (store: Storage.Store) => Generator<YieldWrap<Effect.Effect<unknown, unknown>>, void, never>>
+>
 
 export const request = (id: string, more?: Partial<Storage.OpenRequest>): Storage.OpenRequest => ({
   id,
@@ -24,7 +27,7 @@ export const entry = (seq: number, more?: Partial<Storage.Entry>): Storage.Entry
 })
 
 export const opened = (result: Storage.Opened): Storage.Lease => {
-  if (result._tag === "Created" || result._tag === "Claimed") return result.lease
+  if ("lease" in result) return result.lease
   throw new Error(`expected a lease, got ${result._tag}`)
 }
 

@@ -2,212 +2,392 @@ import * as assert from "node:assert/strict"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
-import type * as Storage from "../../storage/Storage.js"
-import { type Check, entry, open, opened, request } from "./fixtures.js"
+import * as Storage from "../../storage/Storage.js"
+import { type Contract, entry, open, opened, request } from "./fixtures.js"
 
-/** What a store must do with runs, their leases and their journals. */
-export const runContract: Readonly<Record<string, Check>> = {
-  "creates a run with everything it was given": (store) =>
-    Effect.gen(function* () {
-      yield* TestClock.setTime(5_000)
-      const result = yield* open(store, "run-1", "a")
-      assert.strictEqual(result._tag, "Created")
-      const run = Option.getOrThrow(yield* store.find("run-1"))
-      assert.deepStrictEqual(run, {
-        ...request("run-1"),
-        key: run.key,
-        createdAt: 5_000,
-        token: 1,
-        owner: "a",
-        leaseUntil: 35_000,
-        dueAt: 5_000,
-        waiting: undefined,
-        outcome: undefined
-      })
-      assert.deepStrictEqual(opened(result), { key: run.key, run: "run-1", token: 1, owner: "a" })
-    }),
+const find = (store: Storage.Store, id: string) => Effect.map(store.find(id), Option.getOrThrow)
 
-  "knows nothing of a run that was not opened": (store) =>
-    Effect.gen(function* () {
-      assert.deepStrictEqual(yield* store.find("nobody"), Option.none())
-      assert.deepStrictEqual(yield* store.journal(999), [])
-    }),
+const due = (store: Storage.Store, limit = 10) =>
+  Effect.map(store.due({ workflow: "checkout", version: "1", limit }), (runs) => runs.map(({ id }) => id))
 
-  "lets nobody in while the lease lives, and somebody when it has ended": (store) =>
-    Effect.gen(function* () {
-      yield* open(store, "run-1", "a")
-      yield* TestClock.adjust("29 seconds")
-      assert.strictEqual((yield* open(store, "run-1", "b"))._tag, "Held")
-      yield* TestClock.adjust("1 second")
-      const claimed = yield* open(store, "run-1", "b")
-      assert.strictEqual(claimed._tag, "Claimed")
-      assert.strictEqual(opened(claimed).token, 2)
-    }),
+const suspended = (store: Storage.Store, id: string, suspension: Partial<Storage.Suspension> = {}) =>
+  Effect.flatMap(open(store, id, "a"), (result) =>
+    store.suspend(opened(result), { dueAt: Storage.untilSignalled, signals: 0, ...suspension })
+  )
 
-  "a renewed lease lives on, a released one ends at once": (store) =>
-    Effect.gen(function* () {
-      const lease = opened(yield* open(store, "run-1", "a"))
-      yield* TestClock.adjust("20 seconds")
-      assert.deepStrictEqual(yield* store.renew([lease], 30_000), [])
-      yield* TestClock.adjust("20 seconds")
-      assert.strictEqual((yield* open(store, "run-1", "b"))._tag, "Held")
-      yield* store.release("run-1", "a")
-      assert.strictEqual((yield* open(store, "run-1", "b"))._tag, "Claimed")
-    }),
-
-  "renewing names the leases that are lost": (store) =>
-    Effect.gen(function* () {
-      const kept = opened(yield* open(store, "kept", "a"))
-      const lost = opened(yield* open(store, "lost", "a"))
-      yield* store.release("lost", "a")
-      yield* open(store, "lost", "b")
-      assert.deepStrictEqual(yield* store.renew([kept, lost], 30_000), [lost])
-    }),
-
-  "releasing leaves a lease of somebody else alone": (store) =>
-    Effect.gen(function* () {
-      yield* open(store, "run-1", "a")
-      yield* store.release("run-1", "b")
-      yield* store.release("no such run", "a")
-      assert.strictEqual((yield* open(store, "run-1", "c"))._tag, "Held")
-    }),
-
-  "keeps the journal in order, with empty and odd payloads": (store) =>
-    Effect.gen(function* () {
-      const lease = opened(yield* open(store, "run-1", "a"))
-      const entries = [
-        entry(1, { payload: undefined }),
-        entry(2, { payload: "" }),
-        entry(3, { payload: `"\\u0000 ' \\" 🙂 ${"x".repeat(100_000)}"`, step: "a/b#2 'quoted'" }),
-        entry(7)
-      ]
-      for (const one of entries) yield* store.append(lease, [one])
-      assert.deepStrictEqual(yield* store.journal(lease.key), entries)
-    }),
-
-  "keeps the journals of runs apart": (store) =>
-    Effect.gen(function* () {
-      const one = opened(yield* open(store, "one", "a"))
-      const two = opened(yield* open(store, "two", "a"))
-      yield* store.append(one, [entry(1)])
-      yield* store.append(two, [entry(1, { step: "other" })])
-      assert.deepStrictEqual(
-        (yield* store.journal(one.key)).map(({ step }) => step),
-        ["charge"]
-      )
-      assert.deepStrictEqual(
-        (yield* store.journal(two.key)).map(({ step }) => step),
-        ["other"]
-      )
-    }),
-
-  "refuses the writes of a lease that was taken over": (store) =>
-    Effect.gen(function* () {
-      const old = opened(yield* open(store, "run-1", "a"))
-      yield* store.append(old, [entry(1)])
-      yield* TestClock.adjust("30 seconds")
-      const current = opened(yield* open(store, "run-1", "b"))
-      const append = yield* Effect.flip(store.append(old, [entry(2)]))
-      assert.strictEqual(append._tag, "LeaseLost")
-      const finish = yield* Effect.flip(store.finish(old, { status: "failed", exit: "late" }))
-      assert.strictEqual(finish._tag, "LeaseLost")
-      yield* store.append(current, [entry(2)])
-      assert.strictEqual((yield* store.journal(current.key)).length, 2)
-    }),
-
-  "takes nothing more from a lease that was released or has ended": (store) =>
-    Effect.gen(function* () {
-      const released = opened(yield* open(store, "released", "a"))
-      yield* store.release("released", "a")
-      const finished = opened(yield* open(store, "finished", "a"))
-      yield* store.finish(finished, { status: "completed", exit: "" })
-      for (const lease of [released, finished]) {
-        assert.strictEqual((yield* Effect.flip(store.append(lease, [entry(1)])))._tag, "LeaseLost")
-        assert.deepStrictEqual(yield* store.renew([lease], 30_000), [lease])
-      }
-      assert.strictEqual((yield* Effect.flip(store.finish(released, { status: "failed", exit: "" })))._tag, "LeaseLost")
-      assert.strictEqual((yield* open(store, "released", "b"))._tag, "Claimed")
-    }),
-
-  "the first outcome is the outcome, and the late one adopts it": (store) =>
-    Effect.gen(function* () {
-      const old = opened(yield* open(store, "run-1", "a"))
-      yield* TestClock.adjust("30 seconds")
-      const current = opened(yield* open(store, "run-1", "b"))
-      const first = yield* store.finish(current, { status: "completed", exit: "1" })
-      assert.deepStrictEqual(first, { status: "completed", exit: "1", at: 30_000 })
-      yield* TestClock.adjust("1 second")
-      assert.deepStrictEqual(yield* store.finish(old, { status: "failed", exit: "2" }), first)
-      const again = yield* open(store, "run-1", "c")
-      assert.strictEqual(again._tag, "Finished")
-      assert.deepStrictEqual(again.run.outcome, first)
-    }),
-
-  "an id belongs to its workflow and input": (store) =>
-    Effect.gen(function* () {
-      yield* open(store, "run-1", "a")
-      yield* TestClock.adjust("1 hour")
-      const before = yield* store.find("run-1")
-      assert.strictEqual((yield* open(store, "run-1", "b", { workflow: "refund" }))._tag, "Different")
-      assert.strictEqual((yield* open(store, "run-1", "b", { input: "2" }))._tag, "Different")
-      assert.deepStrictEqual(yield* store.find("run-1"), before)
-    }),
-
-  "of many who open one run at once, one gets it": (store) =>
-    Effect.gen(function* () {
-      const owners = Array.from({ length: 20 }, (_, i) => `owner-${i}`)
-      const results = yield* Effect.forEach(owners, (owner) => open(store, "run-1", owner), {
-        concurrency: "unbounded"
-      })
-      assert.strictEqual(results.filter(({ _tag }) => _tag === "Created").length, 1)
-      assert.strictEqual(results.filter(({ _tag }) => _tag === "Held").length, 19)
-    }),
-
-  "concurrent appends all arrive": (store) =>
-    Effect.gen(function* () {
-      const leases = yield* Effect.forEach(Array.from({ length: 20 }), (_, i) =>
-        Effect.map(open(store, `run-${i}`, `owner-${i}`), opened)
-      )
-      yield* Effect.forEach(
-        leases,
-        (lease) => Effect.forEach([1, 2, 3], (seq) => store.append(lease, [entry(seq)]), { concurrency: 3 }),
-        { concurrency: "unbounded" }
-      )
-      for (const lease of leases) assert.strictEqual((yield* store.journal(lease.key)).length, 3)
-    }),
-
-  "lists newest first, by workflow and status, page by page": (store) =>
-    Effect.gen(function* () {
-      const done = opened(yield* open(store, "done", "a"))
-      yield* store.finish(done, { status: "completed", exit: "" })
-      const broken = opened(yield* open(store, "broken", "a", { workflow: "refund" }))
-      yield* store.finish(broken, { status: "failed", exit: "" })
-      yield* open(store, "gone", "a")
-      yield* TestClock.adjust("31 seconds")
-      yield* open(store, "alive", "a")
-      const ids = (query: Storage.Query) => Effect.map(store.list(query), (runs) => runs.map(({ id }) => id))
-      assert.deepStrictEqual(yield* ids({}), ["alive", "gone", "broken", "done"])
-      assert.deepStrictEqual(yield* ids({ workflow: "checkout" }), ["alive", "gone", "done"])
-      for (const [status, id] of [
-        ["completed", "done"],
-        ["failed", "broken"],
-        ["stopped", "gone"],
-        ["running", "alive"]
-      ] as const) {
-        assert.deepStrictEqual(yield* ids({ status }), [id])
-      }
-      const first = yield* store.list({ limit: 2 })
-      assert.deepStrictEqual(yield* ids({ before: first[1]?.key ?? 0, limit: 2 }), ["broken", "done"])
-    }),
-
-  "what it hands out is a copy": (store) =>
-    Effect.gen(function* () {
-      const labels = { repository: "shop" }
-      const lease = opened(yield* open(store, "run-1", "a", { labels }))
-      labels.repository = "changed"
-      const journal = yield* store.journal(lease.key)
-      yield* store.append(lease, [entry(1)])
-      assert.strictEqual(journal.length, 0)
-      assert.deepStrictEqual(Option.getOrThrow(yield* store.find("run-1")).labels, { repository: "shop" })
+/** Runs, their leases, journals and signals. */
+export const runContract: Contract = {
+  *"creates a run with all fields of the request"(store) {
+    yield* TestClock.setTime(5_000)
+    const result = yield* open(store, "run-1", "a")
+    assert.strictEqual(result._tag, "Created")
+    const run = Option.getOrThrow(yield* store.find("run-1"))
+    assert.deepStrictEqual(run, {
+      ...request("run-1"),
+      key: run.key,
+      createdAt: 5_000,
+      token: 1,
+      owner: "a",
+      leaseUntil: 35_000,
+      dueAt: 5_000,
+      waiting: undefined,
+      outcome: undefined
     })
+    assert.deepStrictEqual(opened(result), { key: run.key, run: "run-1", token: 1, owner: "a" })
+  },
+
+  *"finds nothing of a run that was never opened"(store) {
+    assert.deepStrictEqual(yield* store.find("nobody"), Option.none())
+    assert.deepStrictEqual(yield* store.journal(999), [])
+  },
+
+  *"refuses to open a leased run, and claims it after the lease expired"(store) {
+    yield* open(store, "run-1", "a")
+    yield* TestClock.adjust("29 seconds")
+    assert.strictEqual((yield* open(store, "run-1", "b"))._tag, "Held")
+    yield* TestClock.adjust("1 second")
+    const claimed = yield* open(store, "run-1", "b")
+    assert.strictEqual(claimed._tag, "Claimed")
+    assert.strictEqual(opened(claimed).token, 2)
+  },
+
+  *"renewing prolongs a lease, and releasing ends it at once"(store) {
+    const lease = opened(yield* open(store, "run-1", "a"))
+    yield* TestClock.adjust("20 seconds")
+    assert.deepStrictEqual(yield* store.renew([lease], 30_000), [])
+    yield* TestClock.adjust("20 seconds")
+    assert.strictEqual((yield* open(store, "run-1", "b"))._tag, "Held")
+    yield* store.release("run-1", "a")
+    assert.strictEqual((yield* open(store, "run-1", "b"))._tag, "Claimed")
+  },
+
+  *"renewing returns the leases that are lost"(store) {
+    const kept = opened(yield* open(store, "kept", "a"))
+    const lost = opened(yield* open(store, "lost", "a"))
+    yield* store.release("lost", "a")
+    yield* open(store, "lost", "b")
+    assert.deepStrictEqual(yield* store.renew([kept, lost], 30_000), [lost])
+  },
+
+  *"releasing does not end the lease of another owner"(store) {
+    yield* open(store, "run-1", "a")
+    yield* store.release("run-1", "b")
+    yield* store.release("no such run", "a")
+    assert.strictEqual((yield* open(store, "run-1", "c"))._tag, "Held")
+  },
+
+  *"keeps the journal in order, with empty and odd payloads"(store) {
+    const lease = opened(yield* open(store, "run-1", "a"))
+    const entries = [
+      entry(1, { payload: undefined }),
+      entry(2, { payload: "" }),
+      entry(3, { payload: `"\\u0000 ' \\" 🙂 ${"x".repeat(100_000)}"`, step: "a/b#2 'quoted'" }),
+      entry(7)
+    ]
+    for (const one of entries) yield* store.append(lease, [one])
+    assert.deepStrictEqual(yield* store.journal(lease.key), entries)
+  },
+
+  *"keeps the journals of runs apart"(store) {
+    const one = opened(yield* open(store, "one", "a"))
+    const two = opened(yield* open(store, "two", "a"))
+    yield* store.append(one, [entry(1)])
+    yield* store.append(two, [entry(1, { step: "other" })])
+    assert.deepStrictEqual(
+      (yield* store.journal(one.key)).map(({ step }) => step),
+      ["charge"]
+    )
+    assert.deepStrictEqual(
+      (yield* store.journal(two.key)).map(({ step }) => step),
+      ["other"]
+    )
+  },
+
+  *"refuses the writes of a lease that was taken over"(store) {
+    const old = opened(yield* open(store, "run-1", "a"))
+    yield* store.append(old, [entry(1)])
+    yield* TestClock.adjust("30 seconds")
+    const current = opened(yield* open(store, "run-1", "b"))
+    const append = yield* Effect.flip(store.append(old, [entry(2)]))
+    assert.strictEqual(append._tag, "LeaseLost")
+    const finish = yield* Effect.flip(store.finish(old, { status: "failed", exit: "late" }))
+    assert.strictEqual(finish._tag, "LeaseLost")
+    yield* store.append(current, [entry(2)])
+    assert.strictEqual((yield* store.journal(current.key)).length, 2)
+  },
+
+  *"refuses the writes of a lease that was released or ended by an outcome"(store) {
+    const released = opened(yield* open(store, "released", "a"))
+    yield* store.release("released", "a")
+    const finished = opened(yield* open(store, "finished", "a"))
+    yield* store.finish(finished, { status: "completed", exit: "" })
+    for (const lease of [released, finished]) {
+      assert.strictEqual((yield* Effect.flip(store.append(lease, [entry(1)])))._tag, "LeaseLost")
+      assert.deepStrictEqual(yield* store.renew([lease], 30_000), [lease])
+    }
+    assert.strictEqual((yield* Effect.flip(store.finish(released, { status: "failed", exit: "" })))._tag, "LeaseLost")
+    assert.strictEqual((yield* open(store, "released", "b"))._tag, "Claimed")
+  },
+
+  *"keeps the first outcome and returns it to a later finish"(store) {
+    const old = opened(yield* open(store, "run-1", "a"))
+    yield* TestClock.adjust("30 seconds")
+    const current = opened(yield* open(store, "run-1", "b"))
+    const first = yield* store.finish(current, { status: "completed", exit: "1" })
+    assert.deepStrictEqual(first, { status: "completed", exit: "1", at: 30_000 })
+    yield* TestClock.adjust("1 second")
+    assert.deepStrictEqual(yield* store.finish(old, { status: "failed", exit: "2" }), first)
+    const again = yield* open(store, "run-1", "c")
+    assert.strictEqual(again._tag, "Finished")
+    assert.deepStrictEqual(again.run.outcome, first)
+  },
+
+  *"refuses an id that belongs to another workflow or input"(store) {
+    yield* open(store, "run-1", "a")
+    yield* TestClock.adjust("1 hour")
+    const before = yield* store.find("run-1")
+    assert.strictEqual((yield* open(store, "run-1", "b", { workflow: "refund" }))._tag, "Different")
+    assert.strictEqual((yield* open(store, "run-1", "b", { input: "2" }))._tag, "Different")
+    assert.deepStrictEqual(yield* store.find("run-1"), before)
+  },
+
+  *"one of many concurrent opens of a run gets the lease"(store) {
+    const owners = Array.from({ length: 20 }, (_, i) => `owner-${i}`)
+    const results = yield* Effect.forEach(owners, (owner) => open(store, "run-1", owner), {
+      concurrency: "unbounded"
+    })
+    assert.strictEqual(results.filter(({ _tag }) => _tag === "Created").length, 1)
+    assert.strictEqual(results.filter(({ _tag }) => _tag === "Held").length, 19)
+  },
+
+  *"stores all concurrent appends"(store) {
+    const leases = yield* Effect.forEach(Array.from({ length: 20 }), (_, i) =>
+      Effect.map(open(store, `run-${i}`, `owner-${i}`), opened)
+    )
+    yield* Effect.forEach(
+      leases,
+      (lease) => Effect.forEach([1, 2, 3], (seq) => store.append(lease, [entry(seq)]), { concurrency: 3 }),
+      { concurrency: "unbounded" }
+    )
+    for (const lease of leases) assert.strictEqual((yield* store.journal(lease.key)).length, 3)
+  },
+
+  *"lists runs newest first, by workflow and status, page by page"(store) {
+    const done = opened(yield* open(store, "done", "a"))
+    yield* store.finish(done, { status: "completed", exit: "" })
+    const broken = opened(yield* open(store, "broken", "a", { workflow: "refund" }))
+    yield* store.finish(broken, { status: "failed", exit: "" })
+    yield* open(store, "gone", "a")
+    yield* TestClock.adjust("31 seconds")
+    yield* open(store, "alive", "a")
+    const ids = (query: Storage.Query) => Effect.map(store.list(query), (runs) => runs.map(({ id }) => id))
+    assert.deepStrictEqual(yield* ids({}), ["alive", "gone", "broken", "done"])
+    assert.deepStrictEqual(yield* ids({ workflow: "checkout" }), ["alive", "gone", "done"])
+    for (const [status, id] of [
+      ["completed", "done"],
+      ["failed", "broken"],
+      ["stopped", "gone"],
+      ["running", "alive"]
+    ] as const) {
+      assert.deepStrictEqual(yield* ids({ status }), [id])
+    }
+    const first = yield* store.list({ limit: 2 })
+    assert.deepStrictEqual(yield* ids({ before: first[1]?.key ?? 0, limit: 2 }), ["broken", "done"])
+  },
+
+  *"returns copies"(store) {
+    const labels = { repository: "shop" }
+    const lease = opened(yield* open(store, "run-1", "a", { labels }))
+    labels.repository = "changed"
+    const journal = yield* store.journal(lease.key)
+    yield* store.append(lease, [entry(1)])
+    assert.strictEqual(journal.length, 0)
+    assert.deepStrictEqual(Option.getOrThrow(yield* store.find("run-1")).labels, { repository: "shop" })
+  },
+
+  *"reopens a finished run only if it is as it was found"(store) {
+    const lease = opened(yield* open(store, "run-1", "a"))
+    const running = Option.getOrThrow(yield* store.find("run-1"))
+    assert.ok(Option.isNone(yield* store.reopen(running, entry(1), "b", 30_000)))
+    yield* store.finish(lease, { status: "failed", exit: "" })
+    const found = Option.getOrThrow(yield* store.find("run-1"))
+    const again = Option.getOrThrow(yield* store.reopen(found, entry(1), "b", 30_000))
+    assert.equal(again.token, lease.token + 1)
+    assert.ok(Option.isNone(yield* store.reopen(found, entry(2), "c", 30_000)))
+    assert.equal((yield* open(store, "run-1", "c"))._tag, "Held")
+    assert.deepEqual(yield* store.journal(lease.key), [entry(1)])
+    assert.equal(Option.getOrThrow(yield* store.find("run-1")).outcome, undefined)
+    yield* store.finish(again, { status: "completed", exit: "" })
+  },
+
+  *"appends several lines together, or none of them"(store) {
+    const lease = opened(yield* open(store, "run-1", "a"))
+    yield* store.append(lease, [entry(1), entry(2), entry(3)])
+    assert.deepEqual(yield* store.journal(lease.key), [entry(1), entry(2), entry(3)])
+    yield* store.release("run-1", "a")
+    yield* Effect.flip(store.append(lease, [entry(4), entry(5)]))
+    assert.equal((yield* store.journal(lease.key)).length, 3)
+  },
+
+  *"commits the lines that a transaction returns, and none if it fails"(store) {
+    const lease = opened(yield* open(store, "run-1", "a"))
+    const value = yield* store.transactional(lease, Effect.succeed(["value", [entry(1)]] as const))
+    assert.equal(value, "value")
+    assert.equal(yield* Effect.flip(store.transactional(lease, Effect.fail("no"))), "no")
+    assert.deepEqual(yield* store.journal(lease.key), [entry(1)])
+    yield* store.release("run-1", "a")
+    const late = yield* Effect.flip(store.transactional(lease, Effect.succeed(["late", [entry(2)]] as const)))
+    assert.equal(late._tag, "LeaseLost")
+  },
+
+  *"a suspended run has no lease and is due at its time"(store) {
+    yield* suspended(store, "run-1", { dueAt: 60_000, waiting: `[{"id":"x"}]` })
+    const run = yield* find(store, "run-1")
+    assert.deepStrictEqual(
+      [run.owner, run.leaseUntil, run.dueAt, run.waiting],
+      [undefined, undefined, 60_000, `[{"id":"x"}]`]
+    )
+    assert.deepStrictEqual(
+      (yield* store.list({ status: "suspended" })).map(({ id }) => id),
+      ["run-1"]
+    )
+    assert.deepStrictEqual(yield* store.list({ status: "stopped" }), [])
+    assert.deepStrictEqual(yield* due(store), [])
+    assert.strictEqual((yield* open(store, "run-1", "b", { only: "due" }))._tag, "Waiting")
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(yield* due(store), ["run-1"])
+    assert.deepStrictEqual(
+      (yield* store.list({ status: "stopped" })).map(({ id }) => id),
+      ["run-1"]
+    )
+    const claimed = yield* open(store, "run-1", "b", { only: "due" })
+    assert.strictEqual(claimed._tag, "Claimed")
+    // The claimed run no longer waits.
+    assert.strictEqual((yield* find(store, "run-1")).waiting, undefined)
+    assert.deepStrictEqual(yield* due(store), [])
+  },
+
+  *"opening only a new run does not change an existing one"(store) {
+    assert.strictEqual((yield* open(store, "run-1", "a", { only: "new" }))._tag, "Created")
+    yield* store.release("run-1", "a")
+    const before = yield* find(store, "run-1")
+    assert.strictEqual((yield* open(store, "run-1", "b", { only: "new" }))._tag, "Waiting")
+    assert.deepStrictEqual(yield* find(store, "run-1"), before)
+  },
+
+  *"a lease that was taken over cannot suspend the run"(store) {
+    const old = opened(yield* open(store, "run-1", "a"))
+    yield* TestClock.adjust("30 seconds")
+    yield* open(store, "run-1", "b")
+    const late = yield* Effect.flip(store.suspend(old, { dueAt: 0, signals: 0 }))
+    assert.strictEqual(late._tag, "LeaseLost")
+    assert.strictEqual((yield* find(store, "run-1")).owner, "b")
+  },
+
+  *"a signal makes a run due, and the first signal of a key wins"(store) {
+    assert.strictEqual(yield* store.signal("nobody", "go", "1"), "Unknown")
+    yield* suspended(store, "run-1")
+    yield* TestClock.adjust("1 second")
+    assert.strictEqual(yield* store.signal("run-1", "go", "1"), "Sent")
+    assert.strictEqual(yield* store.signal("run-1", "go", "2"), "Taken")
+    assert.strictEqual(yield* store.signal("run-1", "other", "3"), "Sent")
+    const run = yield* find(store, "run-1")
+    assert.strictEqual(run.dueAt, 1_000)
+    assert.deepStrictEqual(yield* store.signals(run.key), [
+      { key: "go", payload: "1", at: 1_000 },
+      { key: "other", payload: "3", at: 1_000 }
+    ])
+    const lease = opened(yield* open(store, "run-1", "b"))
+    yield* store.finish(lease, { status: "completed", exit: "" })
+    assert.strictEqual(yield* store.signal("run-1", "late", "1"), "Finished")
+  },
+
+  *"a suspended run is due at once if it has unread signals"(store) {
+    const lease = opened(yield* open(store, "run-1", "a"))
+    yield* store.signal("run-1", "go", "1")
+    yield* store.suspend(lease, { dueAt: Storage.untilSignalled, signals: 0 })
+    assert.deepStrictEqual(yield* due(store), ["run-1"])
+    const again = opened(yield* open(store, "run-1", "b"))
+    yield* store.suspend(again, { dueAt: Storage.untilSignalled, signals: 1 })
+    assert.deepStrictEqual(yield* due(store), [])
+  },
+
+  *"finds due runs of one workflow and version without a lease, oldest first"(store) {
+    yield* suspended(store, "second", { dueAt: 2_000 })
+    yield* suspended(store, "first", { dueAt: 1_000 })
+    yield* suspended(store, "later", { dueAt: 90_000 })
+    const other = opened(yield* open(store, "other", "a", { workflow: "refund" }))
+    yield* store.suspend(other, { dueAt: 0, signals: 0 })
+    const newer = opened(yield* open(store, "newer", "a", { version: "2" }))
+    yield* store.suspend(newer, { dueAt: 0, signals: 0 })
+    yield* TestClock.adjust("3 seconds")
+    yield* open(store, "running", "a")
+    const done = opened(yield* open(store, "done", "a"))
+    yield* store.finish(done, { status: "completed", exit: "" })
+    assert.deepStrictEqual(yield* due(store), ["first", "second"])
+    assert.deepStrictEqual(yield* due(store, 1), ["first"])
+    assert.deepStrictEqual(yield* due(store, 0), [])
+    // The lease that was not renewed has expired.
+    yield* TestClock.adjust("31 seconds")
+    assert.deepStrictEqual(yield* due(store), ["first", "second", "running"])
+    const groups = [...(yield* store.backlog)].sort((x, y) =>
+      x.workflow + x.version < y.workflow + y.version ? -1 : 1
+    )
+    assert.deepStrictEqual(groups, [
+      { workflow: "checkout", version: "1", due: 3, waiting: 1, oldest: 1_000 },
+      { workflow: "checkout", version: "2", due: 1, waiting: 0, oldest: 0 },
+      { workflow: "refund", version: "1", due: 1, waiting: 0, oldest: 0 }
+    ])
+  },
+
+  *"omits long payloads on request, and returns them one by one"(store) {
+    const lease = opened(yield* open(store, "run-1", "a"))
+    const long = "x".repeat(300)
+    yield* store.append(lease, [
+      entry(1, { payload: "short" }),
+      entry(2, { payload: long }),
+      entry(3, { payload: undefined })
+    ])
+    const journal = yield* store.journal(lease.key, 256)
+    assert.deepStrictEqual(
+      journal.map(({ omitted, payload }) => [payload, omitted]),
+      [
+        ["short", undefined],
+        [undefined, true],
+        [undefined, undefined]
+      ]
+    )
+    assert.strictEqual(yield* store.payload(lease.key, 2), long)
+    assert.strictEqual(yield* store.payload(lease.key, 3), undefined)
+    assert.strictEqual(yield* store.payload(lease.key, 9), undefined)
+    assert.strictEqual((yield* store.journal(lease.key))[1]?.payload, long)
+  },
+
+  *"counts runs, and removes those with an outcome with all their rows"(store) {
+    const done = opened(yield* open(store, "done", "a"))
+    yield* store.append(done, [entry(1)])
+    yield* store.signal("done", "go", "1")
+    yield* store.finish(done, { status: "completed", exit: "" })
+    yield* TestClock.adjust("1 second")
+    const waiting = opened(yield* open(store, "waiting", "a"))
+    yield* store.suspend(waiting, { dueAt: Storage.untilSignalled, signals: 0 })
+    const running = opened(yield* open(store, "running", "a"))
+    const counts = [...(yield* store.countRuns)].sort((x, y) => (x.status < y.status ? -1 : 1))
+    assert.deepStrictEqual(counts, [
+      { workflow: "checkout", status: "completed", runs: 1, oldest: 0, newest: 0 },
+      { workflow: "checkout", status: "running", runs: 1, oldest: 1_000, newest: 1_000 },
+      { workflow: "checkout", status: "suspended", runs: 1, oldest: 1_000, newest: 1_000 }
+    ])
+    assert.strictEqual(yield* store.removeRuns([done.key, waiting.key, running.key, 999]), 1)
+    assert.deepStrictEqual(yield* store.find("done"), Option.none())
+    assert.deepStrictEqual([yield* store.journal(done.key), yield* store.signals(done.key)], [[], []])
+    assert.deepStrictEqual(
+      (yield* store.list({})).map(({ id }) => id),
+      ["running", "waiting"]
+    )
+    // The id can be used again, and does not find the old rows.
+    const again = opened(yield* open(store, "done", "b"))
+    assert.notStrictEqual(again.key, done.key)
+    assert.deepStrictEqual(yield* store.journal(again.key), [])
+  }
 }

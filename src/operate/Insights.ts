@@ -78,7 +78,7 @@ export const layer: Layer.Layer<Insights, never, Storage.Storage> = Layer.scoped
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const { enqueue, settled } = yield* makeBackgroundQueue(storage)
-    const observer = yield* Events.beside(makeEventRecorder(enqueue))
+    const observer = yield* Events.withOuterObserver(makeEventRecorder(enqueue))
     return Context.make(Insights, { settled }).pipe(
       Context.add(Events.Observer, observer),
       Context.add(Strategy.Ranking, rankBy(storage))

@@ -1,7 +1,6 @@
 /**
- * A bulkhead bounds how many calls are on their way at once, and how many may
- * wait for their turn, so that one slow system cannot take everything down
- * with it.
+ * A bulkhead limits how many calls run at once and how many wait, so that one
+ * slow system cannot occupy all resources of a program.
  *
  * @since 0.1.0
  */
@@ -29,6 +28,8 @@ export const TypeId: TypeId = "~effect-recovery/Bulkhead"
 export type TypeId = "~effect-recovery/Bulkhead"
 
 /**
+ * A bulkhead that callers share.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -41,33 +42,36 @@ export interface Bulkhead {
 }
 
 /**
+ * The current state of a bulkhead.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface Snapshot {
-  /** Calls on their way. */
+  /** Calls that run. */
   readonly running: number
-  /** Calls that wait for a place. */
+  /** Calls that wait. */
   readonly waiting: number
 }
 
 /**
+ * Options of {@link make}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** How it is called in errors and metrics. */
+  /** The name in errors and metrics. */
   readonly name: string
-  /** Calls at once. Defaults to 10. */
+  /** Calls that may run at once. Defaults to 10. */
   readonly maxConcurrent?: number | undefined
-  /** Calls that may wait for a place, first in, first out. Defaults to 0: refuse at once. */
+  /** Calls that may wait, first in, first out. Defaults to 0, which refuses further calls at once. */
   readonly maxQueue?: number | undefined
 }
 
 /**
- * Makes a bulkhead; an option that makes no sense is a defect that names it.
- * Keep it where all callers of the protected system share it, such as in a
- * Layer.
+ * Makes a bulkhead. Dies with `PolicyInvalid` if an option is invalid. Callers of
+ * the protected system should share it, for example through a Layer.
  *
  * @example
  * ```ts
@@ -97,8 +101,9 @@ export const make = ({ maxConcurrent = 10, maxQueue = 0, name }: Options): Effec
   })
 
 /**
- * Runs the effect when there is a place for it: at once, or after those who
- * came before. Interruption while it waits gives up its place in the queue.
+ * Runs the effect at once if a permit is free, else queues it. Fails with
+ * `BulkheadFull` if the queue is full. Interruption removes a waiting effect from
+ * the queue.
  *
  * @since 0.1.0
  * @category combinators

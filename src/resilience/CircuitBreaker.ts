@@ -1,8 +1,8 @@
 /**
- * A circuit breaker stops calling what keeps failing, and lets a few calls
- * through now and then to see whether it has recovered.
+ * A circuit breaker refuses calls to a system that keeps failing. After a while
+ * it admits a few probes, and closes if they succeed.
  *
- * It has no timers: its state moves on when it is asked.
+ * It has no timer: an open breaker becomes half-open at the next call.
  *
  * @since 0.1.0
  */
@@ -46,31 +46,33 @@ export const TypeId: TypeId = "~effect-recovery/CircuitBreaker"
 export type TypeId = "~effect-recovery/CircuitBreaker"
 
 /**
+ * A breaker that callers share.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface CircuitBreaker {
   readonly [TypeId]: TypeId
   readonly name: string
-  /** How it stands, without moving it; give it to {@link Options} to go on from there. */
+  /** The current state. Pass it as `restore` in {@link Options} to continue from it. */
   readonly snapshot: Effect.Effect<Snapshot>
-  /** Every change of state, from when the stream is run and has begun. */
+  /** State changes from the start of the stream. */
   readonly changes: Stream.Stream<Change>
-  /** The same, from this effect on, until its scope closes. */
+  /** State changes from this effect on, until its scope closes. */
   readonly subscribe: Effect.Effect<Stream.Stream<Change>, never, Scope.Scope>
-  /** Refuses every call until `reset`. */
+  /** Refuses all calls until `reset`. */
   readonly isolate: Effect.Effect<void>
-  /** Closes it and forgets what it counted. */
+  /** Closes the breaker and clears its counts. */
   readonly reset: Effect.Effect<void>
   /** @internal */
   readonly breaker: Breaker
 }
 
 /**
- * - `closed`: calls pass, their outcomes are counted
- * - `open`: calls are refused until the reset time is over
- * - `half-open`: as many calls as there are probes pass, the rest is refused
- * - `isolated`: calls are refused until somebody resets it
+ * - `closed`: admits calls and counts their outcomes
+ * - `open`: refuses calls until the open time is over
+ * - `half-open`: admits the configured number of probes and refuses other calls
+ * - `isolated`: refuses calls until it is reset
  *
  * @since 0.1.0
  * @category models
@@ -83,19 +85,19 @@ export const State = Schema.Literal("closed", "open", "half-open", "isolated")
 export type State = typeof State.Type
 
 /**
- * How a breaker stands, as plain data: encode it to keep it across restarts.
+ * The state of a breaker as plain data. Encode it to keep it across restarts.
  *
  * @since 0.1.0
  * @category models
  */
 export const Snapshot = Schema.Struct({
   state: State,
-  /** Times it opened since it was last closed. */
+  /** How often the breaker opened since it was last closed. */
   openings: Schema.Number,
-  /** When an open breaker lets probes through, epoch milliseconds. */
+  /** When an open breaker admits probes, epoch milliseconds. */
   retryAt: Schema.optional(Schema.Number),
   window: Schema.Struct({ calls: Schema.Number, failures: Schema.Number, slow: Schema.Number }),
-  /** What its trip condition remembers, in the condition's own form. */
+  /** The memory of the trip condition, in its own format. */
   memory: Schema.Array(Schema.Number)
 })
 /**
@@ -105,6 +107,8 @@ export const Snapshot = Schema.Struct({
 export interface Snapshot extends Schema.Schema.Type<typeof Snapshot> {}
 
 /**
+ * Why a breaker changed its state.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -118,70 +122,68 @@ export type ChangeReason =
   | "reset"
 
 /**
- * A change of state.
+ * A state change.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Change {
-  /** Its name; in a group `name/key`. */
+  /** The name of the breaker; `name/key` in a keyed group. */
   readonly breaker: string
-  /** In a group. */
+  /** The key in a keyed group. */
   readonly key: string | undefined
   readonly from: State
   readonly to: State
   /** Epoch milliseconds. */
   readonly at: number
   readonly reason: ChangeReason
-  /** The last failure, if one opened it. */
+  /** The failure that opened the breaker, if one did. */
   readonly fault: Fault.Fault | undefined
 }
 
 /**
+ * Options of {@link make}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** How it is called in errors, events and metrics. */
+  /** The name in errors, events and metrics. */
   readonly name: string
-  /** When to open. Defaults to 5 failures in a row. */
+  /** When the breaker opens. Defaults to 5 failures in a row. */
   readonly trip?: Trip | undefined
   /**
-   * How long it stays open. Defaults to 300 seconds. A schedule makes it grow
-   * with each opening that follows on a failed probe; one that ends keeps its
-   * last delay, and it begins anew once the breaker was closed. The time the
-   * schedule sees is that of its own delays, so those that go by the calendar
-   * do not fit.
+   * How long the breaker stays open. Defaults to 300 seconds. A schedule gives the
+   * time of each opening after a failed probe and starts again when the breaker
+   * closes. A schedule that ends keeps its last delay. The schedule's clock is the
+   * sum of its delays, so schedules by calendar do not work.
    */
   readonly resetAfter?: Duration.DurationInput | Schedule.Schedule<unknown, unknown> | undefined
   /**
-   * Calls let through at once while half-open; all of them must succeed.
-   * Defaults to 1. One that never ends keeps the breaker half-open: give the
-   * call a timeout.
+   * Probes that a half-open breaker admits; all must succeed to close it.
+   * Defaults to 1. A probe that never ends keeps the breaker half-open, so give
+   * the call a timeout.
    */
   readonly probes?: number | undefined
   /**
-   * Which faults count. Defaults to transient ones: a failure nothing is known
-   * of does not count, so declare your errors, give rules, or count them all
-   * with `() => true`. Interruption never counts, nor does what another breaker
-   * or a bulkhead refused. What does not count is as if it had not been
-   * called, except for a probe: there, a typed failure is an answer.
+   * Which faults count as failures. Defaults to transient ones, so unclassified
+   * failures do not count: declare your errors, add rules, or use `() => true`.
+   * Interruption and refusals by a breaker or bulkhead never count. A probe that
+   * fails with a typed error that does not count has succeeded.
    */
   readonly counts?: ((fault: Fault.Fault) => boolean) | undefined
   /**
-   * `"protect"` refuses calls, `"observe"` lets every call through and only
-   * reports what it would have done: try a breaker before it bites. Defaults
-   * to `"protect"`.
+   * `"protect"` refuses calls. `"observe"` admits all calls and only reports state
+   * changes, to try a breaker out. Defaults to `"protect"`.
    */
   readonly mode?: "protect" | "observe" | undefined
-  /** Go on from where another one stood. */
+  /** The state to start from. Defaults to a closed breaker without counts. */
   readonly restore?: Snapshot | undefined
 }
 
 /**
- * Makes a breaker; an option that makes no sense is a defect that names it.
- * Keep it where all callers of the protected system share
- * it, such as in a Layer.
+ * Makes a breaker. Dies with `PolicyInvalid` if an option is invalid. Callers of
+ * the protected system should share it, for example through a Layer.
  *
  * @example
  * ```ts
@@ -220,7 +222,7 @@ export const make: (options: Options) => Effect.Effect<CircuitBreaker> = Effect.
 
 const isSnapshot = Schema.is(Snapshot)
 
-/** Checks the options once; what it answers makes breakers that differ in their name only. */
+/** Checks the options once. The result makes breakers that differ only in name and key. */
 const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, isGroup: boolean) {
   const clock: Clock.Clock = yield* Effect.clock
   const openTime = yield* prepare(options.resetAfter ?? "300 seconds")
@@ -229,7 +231,7 @@ const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, 
   if (mode !== "protect" && mode !== "observe") {
     throw new PolicyInvalid({ option: "mode", value: mode, expected: `"protect" or "observe"` })
   }
-  // Unbounded, but changes are few: a breaker makes two in each reset time.
+  // Unbounded, since changes are rare: a breaker makes about two per open time.
   const hub = yield* PubSub.unbounded<Change>()
   const common = {
     clock,
@@ -264,14 +266,15 @@ const wrap = (
 })
 
 /**
- * Reads options of a breaker from the configuration, under a prefix; what is not
- * there keeps its default, what makes no sense is a `ConfigError` that names the setting.
+ * Reads options of a breaker from the configuration, under an optional prefix. A
+ * missing setting keeps its default. An invalid one is a `ConfigError` with its
+ * name.
  *
  * | setting | meaning | default |
  * |---|---|---|
- * | `FAILURES` | in a row, that open it | 5 |
- * | `RESET_AFTER` | such as `30 seconds` | 300 seconds |
- * | `PROBES` | that must succeed to close it | 1 |
+ * | `FAILURES` | failures in a row that open it | 5 |
+ * | `RESET_AFTER` | the open time, such as `30 seconds` | 300 seconds |
+ * | `PROBES` | probes that must succeed to close it | 1 |
  * | `MODE` | protect or observe | protect |
  *
  * @example
@@ -297,7 +300,7 @@ export const config = (prefix?: string): Config.Config<Configured> =>
   prefix === undefined ? fromConfig : Config.nested(fromConfig, prefix)
 
 /**
- * What {@link config} reads.
+ * The options that {@link config} reads.
  *
  * @since 0.1.0
  * @category config
@@ -312,7 +315,7 @@ const fromConfig: Config.Config<Configured> = Config.mapOrFail(
     mode: settings.optional(Config.literal("protect", "observe")("MODE"))
   }),
   ({ failures, mode, probes, resetAfter }) =>
-    // What is not there is left out, so that it can be spread over other defaults.
+    // Missing settings are left out, so that the result can be spread over other options.
     settings.built(() => ({
       ...(failures === undefined ? {} : { trip: consecutive({ failures }) }),
       ...(resetAfter === undefined ? {} : { resetAfter: millis("resetAfter", resetAfter, 1) }),
@@ -322,7 +325,7 @@ const fromConfig: Config.Config<Configured> = Config.mapOrFail(
 )
 
 /**
- * Runs the effect if the breaker lets it.
+ * Runs the effect if the breaker admits it, else fails with `CircuitOpen`.
  *
  * @since 0.1.0
  * @category combinators
@@ -337,42 +340,44 @@ export const protect: {
 )
 
 /**
- * A breaker for each key: one per host, tenant or model.
+ * A group of breakers, one per key, such as a host, tenant or model.
  *
  * @since 0.1.0
  * @category keyed
  */
 export interface Keyed {
   readonly name: string
-  /** The breaker of a key, made when it is first asked for. */
+  /** The breaker of a key, made at the first call. */
   readonly get: (key: string) => Effect.Effect<CircuitBreaker>
-  /** Closes the breakers of all keys, and forgets what they counted. */
+  /** Closes all breakers and clears their counts. */
   readonly resetAll: Effect.Effect<void>
-  /** How the known keys stand. */
+  /** The state of each known key. */
   readonly snapshot: Effect.Effect<ReadonlyMap<string, Snapshot>>
-  /** Every change of state of every key's breaker, from when the stream is run and has begun. */
+  /** State changes of all keys, from the start of the stream. */
   readonly changes: Stream.Stream<Change>
-  /** The same, from this effect on, until its scope closes. */
+  /** State changes of all keys from this effect on, until its scope closes. */
   readonly subscribe: Effect.Effect<Stream.Stream<Change>, never, Scope.Scope>
   /** @internal */
   readonly breakerFor: (key: string) => Breaker
 }
 
 /**
+ * Options of {@link keyed}.
+ *
  * @since 0.1.0
  * @category keyed
  */
 export interface KeyedOptions extends Omit<Options, "restore"> {
   /**
-   * Keys remembered at once. Defaults to 1,000. Beyond, the key not used for
-   * the longest time is forgotten, those with nothing to remember first.
+   * The maximum number of keys. Defaults to 1,000. Beyond it, the least recently
+   * used key is evicted; breakers that equal a new one go first.
    */
   readonly maxKeys?: number | undefined
 }
 
 /**
- * Makes a group of breakers, one for each key. Metrics carry the name of the
- * group, not the keys.
+ * Makes a group of breakers, one per key. Metrics have the name of the group, not
+ * the keys.
  *
  * @example
  * ```ts
@@ -396,10 +401,10 @@ export const keyed: (options: KeyedOptions) => Effect.Effect<Keyed> = Effect.fnU
 ) {
   const maxKeys = whole("maxKeys", options.maxKeys ?? 1_000, 1)
   const { breaker, changes, subscribe } = yield* factory(options, true)
-  // A Map keeps the order of insertion: the least recently used key comes first.
+  // A Map keeps insertion order, and a used key is inserted again: the least recently used key is first.
   const known = new Map<string, Breaker>()
-  const forgetOne = () => {
-    for (const [key, candidate] of known) if (candidate.isAtRest) return known.delete(key)
+  const evictOne = () => {
+    for (const [key, candidate] of known) if (candidate.isEvictable) return known.delete(key)
     const [oldest] = known.keys()
     return oldest !== undefined && known.delete(oldest)
   }
@@ -407,7 +412,7 @@ export const keyed: (options: KeyedOptions) => Effect.Effect<Keyed> = Effect.fnU
     let found = known.get(key)
     if (found !== undefined) known.delete(key)
     else {
-      if (known.size >= maxKeys) forgetOne()
+      if (known.size >= maxKeys) evictOne()
       found = breaker(`${options.name}/${key}`, key)
     }
     known.set(key, found)
@@ -433,7 +438,7 @@ export const keyed: (options: KeyedOptions) => Effect.Effect<Keyed> = Effect.fnU
 })
 
 /**
- * Runs the effect if the breaker of the key lets it.
+ * Runs the effect if the breaker of the key admits it.
  *
  * @since 0.1.0
  * @category keyed
@@ -442,6 +447,6 @@ export const protectKey: {
   (keyed: Keyed, key: string): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, keyed: Keyed, key: string): Effect.Effect<A, E | CircuitOpen, R>
 } = dual(3, <A, E, R>(self: Effect.Effect<A, E, R>, keyed: Keyed, key: string) =>
-  // Asked for at each call: between two of them the group may have forgotten the key.
+  // Looked up at each call, since the key may have been evicted in between.
   Effect.suspend(() => keyed.breakerFor(key).protect(self))
 )

@@ -1,6 +1,5 @@
 /**
- * What a strategy answers to a failure. However many strategies there are,
- * these are all the decisions the library knows how to perform.
+ * The five decisions that a strategy can make about a failure.
  *
  * @since 0.1.0
  */
@@ -10,8 +9,8 @@ import { toMillis } from "./internal/kernel/timer.js"
 import type { RetryBudget } from "./RetryBudget.js"
 
 /**
- * `A` is what may stand in for the result, `E` how it can end in failure, `R`
- * what it needs.
+ * A decision that may replace the result with an `A`, fail with `E` and need
+ * `R`.
  *
  * @since 0.1.0
  * @category models
@@ -32,18 +31,18 @@ export type Decision<A = never, E = never, R = never> =
 export interface Again<out A = never, out E = never, out R = never> {
   readonly _tag: "Again"
   readonly delay: Duration.Duration
-  /** Which strategy of a sequence has decided. */
+  /** The strategy of a sequence that decided. */
   readonly by?: string | undefined
-  /** What to change before the attempt, such as parameters; put on record with the decision. */
+  /** Runs before the attempt, for example to change parameters. A step records it together with the decision. */
   readonly patch?: Effect.Effect<void, never, R> | undefined
-  /** What the attempt is paid from when it starts; if there is no token, `otherwise` is decided. */
+  /** Debited when the attempt starts. Without a token, `otherwise` decides. */
   readonly budget?: RetryBudget | undefined
-  /** What to decide if the bounds of the recovery do not allow it; without it the recovery is exhausted. */
+  /** Decides instead if a limit of the recovery forbids the retry. Without it, the recovery is exhausted. */
   readonly otherwise?: Effect.Effect<Decision<A, E, R>, never, R>
 }
 
 /**
- * Run another effect in its place and take its value.
+ * Run another effect and use its value as the result.
  *
  * @since 0.1.0
  * @category models
@@ -51,32 +50,32 @@ export interface Again<out A = never, out E = never, out R = never> {
 export interface Instead<out A, out E, out R> {
   readonly _tag: "Instead"
   readonly effect: Effect.Effect<A, E, R>
-  /** Which strategy of a sequence has decided. */
+  /** The strategy of a sequence that decided. */
   readonly by?: string | undefined
-  /** What to decide if the effect fails; without it its failure is the outcome. */
+  /** Decides if the effect fails. Without it, the recovery fails with that failure. */
   readonly otherwise?: Effect.Effect<Decision<A, E, R>, never, R>
 }
 
 /**
- * Compensate and forget everything a run has done after a point, then run on
- * from there. Needs a run around it.
+ * Compensate everything that the run did after a point, then continue from the
+ * point. Needs a surrounding run.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Rewind<out A = never, out E = never, out R = never> {
   readonly _tag: "Rewind"
-  /** Begins the rewind: the run is left, and comes back by way of its journal. */
+  /** Starts the rewind. The body of the run is interrupted and executed again, and replays its journal. */
   readonly begin: Effect.Effect<never, never, R>
-  /** Which strategy of a sequence has decided. */
+  /** The strategy of a sequence that decided. */
   readonly by?: string | undefined
-  /** What to decide if the bounds of the recovery do not allow it; without it the recovery is exhausted. */
+  /** Decides in a replay if the journal shows that the run was not rewound. */
   readonly otherwise?: Effect.Effect<Decision<A, E, R>, never, R>
 }
 
 /**
- * Stop, durably, until a person or another system answers. Needs a run around
- * it.
+ * Suspend the run until a person or another system answers. Needs a surrounding
+ * run.
  *
  * @since 0.1.0
  * @category models
@@ -84,20 +83,20 @@ export interface Rewind<out A = never, out E = never, out R = never> {
 export interface HandOver<out A = never, out E = never, out R = never> {
   readonly _tag: "HandOver"
   readonly question: string
-  /** Asks, waits, and makes a decision of the answer. */
+  /** Asks, waits for the answer and converts it to a decision. */
   readonly ask: Effect.Effect<Decision<A, E, R>, never, R>
-  /** Which strategy of a sequence has decided. */
+  /** The strategy of a sequence that decided. */
   readonly by?: string | undefined
 }
 
 /**
- * Where a run can be rewound to:
+ * A point that a run can be rewound to:
  *
- * - `Start`: its very beginning
- * - `Step`: just before the latest use of a step, by name or by key
+ * - `Start`: the start of the run
+ * - `Step`: just before the latest execution of a step, by name or by key
  * - `Iteration`: the start of the innermost `Workflow.section` with a number
  * - `Transaction`: the start of the innermost transaction
- * - `Checkpoint`: just after the newest checkpoint, of this name or with this id if one is given
+ * - `Checkpoint`: just after the newest checkpoint, or the newest with the given name or id
  *
  * @since 0.1.0
  * @category models
@@ -110,9 +109,9 @@ export type Point =
   | {
       readonly _tag: "Checkpoint"
       readonly name?: string | undefined
-      /** Only this one. */
+      /** Only the checkpoint with this id. */
       readonly id?: string | undefined
-      /** Pass over those that do not pass their checks. */
+      /** Skip checkpoints that fail their checks. */
       readonly valid?: boolean | undefined
     }
 
@@ -125,13 +124,13 @@ export type Point =
 export interface GiveUp {
   readonly _tag: "GiveUp"
   readonly exhausted: boolean
-  /** Which strategy of a sequence has decided. */
+  /** The strategy of a sequence that decided. */
   readonly by?: string | undefined
 }
 
 /**
- * Run the same effect again after a delay. One that is not a finite number,
- * such as that of a field the error does not have, counts as 60 seconds.
+ * Run the same effect again after a delay. The default is no delay. A delay that
+ * is not finite, such as one from a missing field, counts as 60 seconds.
  *
  * @since 0.1.0
  * @category constructors
@@ -142,14 +141,16 @@ export const again = (delay: Duration.DurationInput = Duration.zero): Again => {
 }
 
 /**
+ * Run another effect and use its value as the result.
+ *
  * @since 0.1.0
  * @category constructors
  */
 export const instead = <A, E, R>(effect: Effect.Effect<A, E, R>): Instead<A, E, R> => ({ _tag: "Instead", effect })
 
 /**
- * The strategy has nothing left to try: fails with `RecoveryExhausted`, or
- * moves on to the next strategy of a sequence.
+ * The strategy has no further option. Asks the next strategy of a sequence, or
+ * fails with `RecoveryExhausted`.
  *
  * @since 0.1.0
  * @category constructors
@@ -157,7 +158,7 @@ export const instead = <A, E, R>(effect: Effect.Effect<A, E, R>): Instead<A, E, 
 export const exhausted: GiveUp = { _tag: "GiveUp", exhausted: true }
 
 /**
- * Final: fails with the original error, whatever strategies would follow.
+ * Fail with the original error. Later strategies of a sequence are not asked.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,6 +1,5 @@
 /**
- * What happens inside recoveries and runs, as values, for whoever wants to
- * watch: a log, a screen, a test.
+ * The events of recoveries and runs as values, for logs, dashboards and tests.
  *
  * @since 0.1.0
  */
@@ -19,8 +18,8 @@ import type * as Fault from "./Fault.js"
 import type { DecisionTaken } from "./RecoveryError.js"
 
 /**
- * Where an event comes from. Outside of a run only `recovery` is known, and
- * only if the recovery was given a name.
+ * The origin of an event. Outside of a run it has at most `recovery`, the name of
+ * the recovery if there is one.
  *
  * @since 0.1.0
  * @category models
@@ -34,10 +33,10 @@ export interface Source {
 /**
  * How a recovery ended:
  *
- * - `recovered`: there is a value after all
- * - `exhausted`: the strategy had nothing left to try
+ * - `recovered`: the effect has a value
+ * - `exhausted`: the strategy had no further option
  * - `failed`: another failure surfaced, such as the original one after an abort
- * - `interrupted`: somebody stopped it
+ * - `interrupted`: the recovery was interrupted
  *
  * @since 0.1.0
  * @category models
@@ -45,11 +44,13 @@ export interface Source {
 export type Outcome = "recovered" | "exhausted" | "failed" | "interrupted"
 
 /**
+ * An event of a recovery, a breaker or a run.
+ *
  * @since 0.1.0
  * @category models
  */
 export type Event =
-  /** A failure was classified and a strategy has decided. */
+  /** A failure was classified and a strategy decided. */
   | {
       readonly _tag: "Decided"
       readonly source: Source
@@ -57,78 +58,78 @@ export type Event =
       readonly fault: Fault.Fault
       readonly strategy: string
       readonly decision: "Again" | "Instead" | "Rewind" | "HandOver" | "GiveUp"
-      /** Until the next attempt, for `Again`. */
+      /** The delay before the next attempt for `Again`, else zero. */
       readonly delay: Duration.Duration
     }
-  /** A recovery came to an end: the failure was answered, or it surfaced. */
+  /** A recovery ended: with a value, or with a failure that surfaces. */
   | {
       readonly _tag: "RecoveryEnded"
       readonly source: Source
       readonly outcome: Outcome
-      /** How often it was tried, also where a breaker refused the call. */
+      /** All attempts, including calls that a breaker refused. */
       readonly attempts: number
-      /** From the first failure. */
+      /** From the first failure to the end. */
       readonly elapsed: Duration.Duration
-      /** The last failure it was about. */
+      /** The classification of the last failure. */
       readonly fault: Fault.Fault
-      /** What was decided, by which strategy, oldest first. */
+      /** All decisions with their strategies, oldest first. */
       readonly decisions: ReadonlyArray<DecisionTaken>
-      /** Before each retry, oldest first. */
+      /** The delay before each retry, oldest first. */
       readonly delays: ReadonlyArray<Duration.Duration>
     }
-  /** A circuit breaker opened, closed, or lets probes through. */
+  /** A circuit breaker changed its state. */
   | { readonly _tag: "BreakerChanged"; readonly source: Source; readonly change: Change }
   | { readonly _tag: "RunStarted"; readonly source: Source; readonly workflow: string }
-  /** A run that had stopped goes on; `answered` steps are in its journal. */
+  /** A run continues in this process; its journal has the results of `answered` steps. */
   | { readonly _tag: "RunResumed"; readonly source: Source; readonly workflow: string; readonly answered: number }
-  /** The outcome of a run is on record. */
+  /** The outcome of a run is recorded. */
   | {
       readonly _tag: "RunFinished"
       readonly source: Source
       readonly workflow: string
       readonly outcome: "completed" | "failed"
-      /** What this process saw it fail with. */
+      /** The cause of the failure, as seen by this process. */
       readonly cause: Option.Option<Cause.Cause<unknown>>
     }
-  /** A run waits for a time or for somebody: it goes on when it is executed after that. */
+  /** A run is suspended until a time or an answer. The next execution after that continues it. */
   | {
       readonly _tag: "RunSuspended"
       readonly source: Source
-      /** When it can go on by itself. */
+      /** The time after which it can continue without an answer. */
       readonly until: Option.Option<Date>
     }
-  /** Somebody, or some system, was asked something or is waited for. */
+  /** A run started to wait for a time, a signal or an answer. */
   | {
       readonly _tag: "WaitStarted"
       readonly source: Source
       readonly kind: "sleep" | "signal" | "question"
-      /** What is asked, or the name of the signal. */
+      /** The question, or the name of the signal. */
       readonly about: string
-      /** Who is to answer. */
+      /** The person or team that should answer. */
       readonly to: Option.Option<string>
     }
-  /** It is over: `answered`, or its time had come. */
+  /** A wait ended: with an answer, or because its time passed. */
   | {
       readonly _tag: "WaitEnded"
       readonly source: Source
       readonly kind: "sleep" | "signal" | "question"
       readonly answered: boolean
     }
-  /** A run ended without an outcome and can be executed again; with the step that died, if one has. */
+  /** An execution ended without an outcome. The source names the step that died, if one did. */
   | { readonly _tag: "RunStopped"; readonly source: Source; readonly reason: string }
   | { readonly _tag: "AttemptStarted"; readonly source: Source; readonly attempt: number }
-  /** A step was not run: its result was in the journal. */
+  /** A step was not run, since its result is in the journal. */
   | { readonly _tag: "StepAnswered"; readonly source: Source; readonly attempts: number }
   | { readonly _tag: "StepCompleted"; readonly source: Source; readonly attempts: number }
   | { readonly _tag: "StepFailed"; readonly source: Source; readonly attempts: number; readonly fault: Fault.Fault }
-  /** A transaction undoes what it has done, or goes on doing so after a crash. */
+  /** A transaction starts to roll back, or continues to after a crash. */
   | {
       readonly _tag: "RollbackStarted"
       readonly source: Source
       readonly transaction: string
       readonly reason: "failed" | "interrupted" | "died" | "stopped"
     }
-  /** The rollback came to an end; not `clean` if a compensation failed or a pivot stood in the way. */
+  /** A rollback ended. It is not `clean` if a compensation failed or a pivot prevented one. */
   | { readonly _tag: "RollbackEnded"; readonly source: Source; readonly transaction: string; readonly clean: boolean }
   | { readonly _tag: "UndoCompleted"; readonly source: Source; readonly attempts: number }
   | {
@@ -137,18 +138,18 @@ export type Event =
       readonly attempts: number
       readonly cause: Cause.Cause<unknown>
     }
-  /** Everything after a point of the run was compensated and is forgotten; the run goes on from there. */
+  /** All work after a point of the run was compensated; the run continues from the point. */
   | { readonly _tag: "RunRewound"; readonly source: Source; readonly point: string; readonly by: string }
-  /** A step had started when its process ended; nobody knows whether it happened. */
+  /** A step had started when its process ended, so its effect is unknown. */
   | {
       readonly _tag: "StepAmbiguous"
       readonly source: Source
       readonly attempt: number
       readonly onAmbiguous: "rerun" | "fail" | "ask" | "probe"
     }
-  /** A snapshot is on stable storage; one that a resume has answered is not saved again. */
+  /** A snapshot is on stable storage. Not emitted for one that is replayed from the journal. */
   | { readonly _tag: "CheckpointSaved"; readonly source: Source; readonly checkpoint: string; readonly id: string }
-  /** A step goes on waiting for an attempt that was due before its process ended. */
+  /** A step continues the delay before an attempt that an earlier process planned. */
   | {
       readonly _tag: "BackoffResumed"
       readonly source: Source
@@ -157,9 +158,9 @@ export type Event =
     }
 
 /**
- * An observer sees every event of the program it is provided to. It runs in
- * the fiber of the recovery; a failure or defect of its own is logged and
- * changes nothing.
+ * An observer receives every event of the program that it is provided to. It runs
+ * in the fiber of the recovery. Its failures and defects are logged and change
+ * nothing.
  *
  * @since 0.1.0
  * @category services
@@ -169,7 +170,7 @@ export class Observer extends Context.Reference<Observer>()("effect-recovery/Eve
 }) {}
 
 /**
- * Provides an observer. One that is provided further out sees the events, too.
+ * Provides an observer. Observers of outer layers receive the events too.
  *
  * @example
  * ```ts
@@ -189,20 +190,20 @@ export class Observer extends Context.Reference<Observer>()("effect-recovery/Eve
  * @category layers
  */
 export const layer = (observer: (event: Event) => Effect.Effect<void>): Layer.Layer<never> =>
-  Layer.effect(Observer, beside(observer))
+  Layer.effect(Observer, withOuterObserver(observer))
 
 /**
- * An observer, and the one there is further out.
+ * Combines an observer with that of the outer layer.
  *
  * @internal
  */
-export const beside = (own: (event: Event) => Effect.Effect<void>): Effect.Effect<typeof own> =>
+export const withOuterObserver = (own: (event: Event) => Effect.Effect<void>): Effect.Effect<typeof own> =>
   Effect.map(Observer, (outer) =>
     outer === undefined ? own : (event) => Effect.zipRight(notify(own, event), outer(event))
   )
 
 /**
- * An event as a person reads it, in one line.
+ * Formats an event as one line of text.
  *
  * @since 0.1.0
  * @category reading
@@ -210,8 +211,8 @@ export const beside = (own: (event: Event) => Effect.Effect<void>): Effect.Effec
 export const inWords = (event: Event): string => `${at(event.source)}${describe(event)}`
 
 /**
- * Logs every event in words if `RECOVERY_DEBUG` is set, and does nothing
- * otherwise.
+ * Logs every event as a line of text if `RECOVERY_DEBUG` is true, else does
+ * nothing.
  *
  * @since 0.1.0
  * @category layers
@@ -263,8 +264,8 @@ class EventHub {
 }
 
 /**
- * Where {@link stream} reads. One for the whole process, unless
- * {@link layerHub} gives a part of it its own.
+ * The hub that {@link stream} reads. The whole process shares one, unless
+ * {@link layerHub} provides another.
  *
  * @since 0.1.0
  * @category services
@@ -274,8 +275,8 @@ export class Hub extends Context.Reference<Hub>()("effect-recovery/Events/Hub", 
 }) {}
 
 /**
- * Gives the program a hub of its own, so that its events do not mix with those
- * of others in the process.
+ * Provides a separate hub, so that the events of this program do not mix with
+ * those of others in the process.
  *
  * @since 0.1.0
  * @category layers
@@ -283,9 +284,9 @@ export class Hub extends Context.Reference<Hub>()("effect-recovery/Events/Hub", 
 export const layerHub: Layer.Layer<never> = Layer.sync(Hub, () => new EventHub())
 
 /**
- * Begins to read: every event after this effect is in the stream, until its
- * scope closes. Nobody waits for a reader: one that is more than 1,024 events
- * behind misses the oldest of them.
+ * Subscribes to the events from this effect on, until its scope closes. Programs
+ * do not wait for readers: a reader that is more than 1,024 events behind loses
+ * the oldest ones.
  *
  * @example
  * ```ts
@@ -311,7 +312,7 @@ export const subscribe: Effect.Effect<Stream.Stream<Event>, never, Scope.Scope> 
 )
 
 /**
- * The same as a stream of its own, which begins when it is run.
+ * The events from the start of the stream; see {@link subscribe}.
  *
  * @since 0.1.0
  * @category reading
@@ -319,6 +320,8 @@ export const subscribe: Effect.Effect<Stream.Stream<Event>, never, Scope.Scope> 
 export const stream: Stream.Stream<Event> = Stream.unwrapScoped(subscribe)
 
 /**
+ * Where events go in the current fiber.
+ *
  * @internal
  */
 export interface Watch {
@@ -328,6 +331,8 @@ export interface Watch {
 }
 
 /**
+ * Reads the hub and the observer once, for several events.
+ *
  * @internal
  */
 export const watch: Effect.Effect<Watch> = Effect.zipWith(Hub, Observer, (hub, observer) => ({
@@ -340,8 +345,7 @@ export const watch: Effect.Effect<Watch> = Effect.zipWith(Hub, Observer, (hub, o
 }))
 
 /**
- * Hands an event to the observer, if there is one, and to the readers of
- * {@link stream}.
+ * Sends an event to the observer and to the readers of {@link stream}.
  *
  * @since 0.1.0
  * @category emitting
@@ -360,7 +364,7 @@ const at = ({ recovery, run, step }: Source): string => {
 }
 
 const of = ({ category, message, severity, transient }: Fault.Fault): string =>
-  `${message} (${category}, ${severity}${transient ? ", may pass" : ""})`
+  `${message} (${category}, ${severity}${transient ? ", transient" : ""})`
 
 const times = (count: number): string => `${count} attempt${count === 1 ? "" : "s"}`
 
@@ -368,49 +372,49 @@ const describe = (event: Event): string => {
   switch (event._tag) {
     case "Decided": {
       const delay = Duration.toMillis(event.delay) === 0 ? "" : ` in ${Duration.format(event.delay)}`
-      return `attempt ${event.attempt} has failed: ${of(event.fault)}; ${event.strategy} says ${event.decision}${delay}`
+      return `attempt ${event.attempt} failed: ${of(event.fault)}; strategy ${event.strategy} decided ${event.decision}${delay}`
     }
     case "RecoveryEnded":
       return `${event.outcome} after ${times(event.attempts)} and ${Duration.format(event.elapsed)}`
     case "BreakerChanged":
-      return `the breaker is ${event.change.to}`
+      return `circuit breaker ${event.change.breaker} is ${event.change.to}`
     case "RunStarted":
-      return `a run of ${event.workflow} begins`
+      return `run of ${event.workflow} started`
     case "RunResumed":
-      return `the run of ${event.workflow} goes on, with ${event.answered} steps done`
+      return `run of ${event.workflow} resumed with ${event.answered} completed steps`
     case "RunFinished":
-      return `the run of ${event.workflow} has ${event.outcome}`
+      return `run of ${event.workflow} ${event.outcome}`
     case "RunSuspended":
-      return `the run waits${Option.match(event.until, { onNone: () => "", onSome: (date) => ` until ${date.toISOString()}` })}`
+      return `run suspended${Option.match(event.until, { onNone: () => "", onSome: (date) => ` until ${date.toISOString()}` })}`
     case "RunStopped":
-      return `the run has stopped: ${event.reason}`
+      return `run stopped: ${event.reason}`
     case "RunRewound":
-      return `the run was taken back to ${event.point} by ${event.by}`
+      return `run rewound to ${event.point} by ${event.by}`
     case "WaitStarted":
-      return `waits (${event.kind}): ${event.about}`
+      return `waiting for ${event.kind}: ${event.about}`
     case "WaitEnded":
-      return `the wait (${event.kind}) is over${event.answered ? ", with an answer" : ""}`
+      return `wait for ${event.kind} ended${event.answered ? " with an answer" : ""}`
     case "AttemptStarted":
-      return `attempt ${event.attempt} begins`
+      return `attempt ${event.attempt} started`
     case "StepAnswered":
-      return "answered from the journal"
+      return "replayed from the journal"
     case "StepCompleted":
       return `completed after ${times(event.attempts)}`
     case "StepFailed":
       return `failed after ${times(event.attempts)}: ${of(event.fault)}`
     case "StepAmbiguous":
-      return `nobody knows whether attempt ${event.attempt} happened; onAmbiguous says ${event.onAmbiguous}`
+      return `attempt ${event.attempt} may have taken effect; onAmbiguous is ${event.onAmbiguous}`
     case "BackoffResumed":
-      return `goes on waiting for attempt ${event.attempt}, ${Duration.format(event.delay)}`
+      return `attempt ${event.attempt} starts in ${Duration.format(event.delay)}`
     case "CheckpointSaved":
-      return `checkpoint ${event.checkpoint} is saved (${event.id})`
+      return `checkpoint ${event.checkpoint} saved (${event.id})`
     case "RollbackStarted":
-      return `transaction ${event.transaction} is undone, since it ${event.reason}`
+      return `transaction ${event.transaction} rolls back, since it ${event.reason}`
     case "RollbackEnded":
-      return `transaction ${event.transaction} was undone${event.clean ? "" : ", but not all of it"}`
+      return `transaction ${event.transaction} ${event.clean ? "rolled back" : "rolled back incompletely"}`
     case "UndoCompleted":
-      return `undone after ${times(event.attempts)}`
+      return `compensated after ${times(event.attempts)}`
     case "UndoFailed":
-      return `could not be undone, after ${times(event.attempts)}`
+      return `compensation failed after ${times(event.attempts)}`
   }
 }

@@ -1,7 +1,7 @@
 /**
  * A failover has several ways to one result, such as providers, regions or
- * mirrors, and takes the next when one fails. Ways that keep failing are
- * tried last until they have proved themselves again.
+ * mirrors, and tries the next way when one fails. A way that keeps failing is
+ * tried last until it succeeds again.
  *
  * @since 0.1.0
  */
@@ -26,7 +26,7 @@ export {
 } from "./RecoveryError.js"
 
 /**
- * Calls the first way, and the next when it fails.
+ * A function that calls the first way, and the next one when it fails.
  *
  * @since 0.1.0
  * @category models
@@ -34,31 +34,32 @@ export {
 export interface Failover<in Args extends ReadonlyArray<unknown>, out A, out E, out R, Way extends string = string> {
   (...args: Args): Effect.Effect<A, E, R>
   readonly name: string
-  /** How the ways stand, in the order in which a call made now would try them. */
+  /** The state of the ways, in the order in which the next call tries them. */
   readonly status: Effect.Effect<ReadonlyArray<WayStatus>>
   /**
-   * The breakers of the ways. They refuse nobody: a way whose breaker is open is
-   * tried last. Isolate one to keep a way for the last resort, reset it to have it back.
+   * The breakers of the ways. They refuse no call: a way whose breaker is open is
+   * tried last. Isolate a breaker to make its way the last resort; reset it to
+   * undo that.
    */
   readonly breakers: { readonly [Name in Way]: CircuitBreaker.CircuitBreaker }
 }
 
 /**
- * How one way stands.
+ * The state of one way.
  *
  * @since 0.1.0
  * @category models
  */
 export interface WayStatus {
   readonly way: string
-  /** Of its breaker. */
+  /** The state of its breaker. */
   readonly state: CircuitBreaker.State
-  /** What its calls take, the latest ones counting most; nothing before the first, or in another order than `fastest`. */
+  /** Moving average of its call durations, in milliseconds. Undefined before the first call, and unless the order is `fastest`. */
   readonly millis: number | undefined
 }
 
 /**
- * A way to the result: a function of the same arguments as the others.
+ * A way to the result. All ways of a failover take the same arguments.
  *
  * @since 0.1.0
  * @category models
@@ -66,43 +67,45 @@ export interface WayStatus {
 export type Way = (...args: never) => Effect.Effect<unknown, unknown, unknown>
 
 /**
+ * Options of {@link make}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** How it is called in errors, events, metrics and spans. */
+  /** The name in errors, events, metrics and spans. */
   readonly name: string
-  /** The ways, by name. A name that is a number is refused: an object has those in an order of its own. */
+  /** The ways, by name. Numeric names are refused, since JavaScript objects reorder numeric keys. */
   readonly ways: { readonly [way: string]: Way }
   /**
-   * Which one is first.
+   * The order in which the ways are tried. Defaults to `priority`.
    *
-   * - `priority`, the default: as they are written
-   * - `turns`: each call begins with the one after that of the call before
-   * - `fastest`: those first whose calls take the least time. One that was not
-   *   called for a while is thought of as faster and faster, so that it is tried again.
+   * - `priority`: as written
+   * - `turns`: round robin; each call starts with the next way
+   * - `fastest`: by average duration. The average of a way that is not called
+   *   decays, so that the way is tried again.
    */
   readonly order?: "priority" | "turns" | "fastest" | undefined
-  /** How many are tried in one call, at most. Defaults to all of them. */
+  /** The most ways that one call tries. Defaults to all. */
   readonly maxWays?: number | undefined
-  /** Which failures another way is tried for; others surface as they are. Defaults to all. */
+  /** The failures for which the next way is tried. Other failures surface unchanged. Defaults to all. */
   readonly handles?: ((fault: Fault.Fault) => boolean) | undefined
   /**
-   * When a way is tried last, and for how long. Defaults to 3 failures in a
-   * row, 30 seconds, and 2 probes that succeed. What the caller got wrong counts for nobody:
-   * failures of validation, of what is not found, and conflicts.
+   * When a way is tried last, and for how long. Defaults to 3 failures in a row,
+   * 30 seconds, and 2 successful probes. Failures of the caller do not count:
+   * `validation`, `not-found`, `conflict` and `cancelled`.
    */
   readonly breaker?: Omit<CircuitBreaker.KeyedOptions, "name" | "mode" | "maxKeys"> | undefined
   readonly hooks?: Hooks | undefined
 }
 
 /**
- * Makes a failover. Keep it where its callers share it, such as in a Layer:
- * what it has learned of its ways lives there.
+ * Makes a failover. Callers should share it, for example through a Layer, since
+ * it contains the state of the ways.
  *
- * If one of the ways cannot fail and all failures are handled, the failover
- * cannot fail either. What it has learned is of this process, so in a workflow
- * it belongs inside of a step: steps as its ways would be tried in another order after a restart.
+ * If one way cannot fail and all failures are handled, the failover cannot fail.
+ * The state is not durable. In a workflow, call the failover inside one step:
+ * if its ways were steps, a resume would try them in another order.
  *
  * @example
  * ```ts
@@ -127,11 +130,11 @@ export interface Options {
 export const make = <Args extends ReadonlyArray<unknown>, const O extends Options>(
   options: O & OfOneForm<Args> & NoOtherOptions<O>
 ): Effect.Effect<Failover<Args, ValueOf<O["ways"]>, ErrorOf<O>, RequirementsOf<O["ways"]>, keyof O["ways"] & string>> =>
-  // What is made of the ways is what their types say; inside all of them are unknown.
+  // The result type states what the ways give; the implementation works on unknown.
   makeUntyped(options) as never
 
 /**
- * Ways that all take the same.
+ * Requires that all ways take the same arguments.
  *
  * @since 0.1.0
  * @category models
@@ -141,7 +144,7 @@ export interface OfOneForm<Args extends ReadonlyArray<unknown>> {
 }
 
 /**
- * Refuses options there are not.
+ * Refuses unknown options.
  *
  * @since 0.1.0
  * @category models
@@ -149,19 +152,23 @@ export interface OfOneForm<Args extends ReadonlyArray<unknown>> {
 export type NoOtherOptions<O> = { readonly [Key in Exclude<keyof O, keyof Options>]: "there is no such option" }
 
 /**
+ * The values of the ways.
+ *
  * @since 0.1.0
  * @category models
  */
 export type ValueOf<Ways extends Options["ways"]> = Effect.Effect.Success<ReturnType<Ways[keyof Ways]>>
 
 /**
+ * The requirements of the ways.
+ *
  * @since 0.1.0
  * @category models
  */
 export type RequirementsOf<Ways extends Options["ways"]> = Effect.Effect.Context<ReturnType<Ways[keyof Ways]>>
 
 /**
- * What can surface: nothing if one of the ways cannot fail and all may be tried.
+ * The errors of a failover. `never` if one way cannot fail and all may be tried.
  *
  * @since 0.1.0
  * @category models
@@ -180,7 +187,7 @@ type IsSafe<O extends Options> = [Given<O, "maxWays">] extends [never]
 
 type IsNever<A> = [A] extends [never] ? true : false
 
-/** Of options that are one of several, what any of them gives. */
+/** The type of an option, distributed over a union of options. */
 type Given<O, Key extends keyof Options> = O extends unknown
   ? Key extends keyof O
     ? Exclude<O[Key], undefined>
@@ -193,12 +200,12 @@ type Args = ReadonlyArray<unknown>
 interface RunningWay {
   readonly name: string
   readonly breaker: Breaker
-  readonly pace: Pace
+  readonly latency: LatencyAverage
   readonly call: (args: Args) => AnyEffect
 }
 
-/** What the caller got wrong, and what somebody else did meanwhile, says nothing about a way. */
-const innocent: ReadonlySet<string> = new Set(["validation", "not-found", "conflict", "cancelled"])
+/** Failures of the caller, conflicts and cancellation do not show that a way is unhealthy. */
+const uncounted: ReadonlySet<string> = new Set(["validation", "not-found", "conflict", "cancelled"])
 
 const orders: Readonly<Record<string, true>> = { priority: true, turns: true, fastest: true }
 
@@ -214,7 +221,7 @@ const makeUntyped = Effect.fnUntraced(function* (options: Options) {
     throw new PolicyInvalid({
       option: "ways",
       value: numeric,
-      expected: "names that are no numbers: those have no order"
+      expected: "names that are not numbers, since JavaScript objects reorder numeric keys"
     })
   }
   const maxWays = options.maxWays === undefined ? names.length : whole("maxWays", options.maxWays, 1)
@@ -222,7 +229,7 @@ const makeUntyped = Effect.fnUntraced(function* (options: Options) {
     trip: breaker?.trip ?? CircuitBreaker.consecutive({ failures: 3 }),
     resetAfter: breaker?.resetAfter ?? "30 seconds",
     probes: breaker?.probes ?? 2,
-    counts: breaker?.counts ?? (({ category }) => !innocent.has(category)),
+    counts: breaker?.counts ?? (({ category }) => !uncounted.has(category)),
     name,
     mode: "observe",
     maxKeys: names.length
@@ -238,13 +245,13 @@ const makeUntyped = Effect.fnUntraced(function* (options: Options) {
   const call = (...args: Args): AnyEffect => {
     const attempt = Effect.suspend(() => {
       const [first, ...others] = next(true).slice(0, maxWays)
-      // There is a way, as was seen to above.
+      // `ways` is not empty, as checked above; this only narrows the type.
       if (first === undefined) return Effect.void
       const failures: Array<FailoverFailure<unknown>> = []
       const plan: Plan = {
         budgets: [],
         find: (_, fault) =>
-          handles(fault()) ? ["*", takingOthers({ name, first, others, args, failures, handles })] : undefined
+          handles(fault()) ? ["*", failoverStrategy({ name, first, others, args, failures, handles })] : undefined
       }
       return recover(first.call(args), plan, { ...settings, exhaustion: () => exhausted(name, failures) })
     })
@@ -252,7 +259,7 @@ const makeUntyped = Effect.fnUntraced(function* (options: Options) {
   }
   const status = Effect.sync(() =>
     next(false).map(
-      (way): WayStatus => ({ way: way.name, state: way.breaker.snapshot().state, millis: way.pace.millis })
+      (way): WayStatus => ({ way: way.name, state: way.breaker.snapshot().state, millis: way.latency.millis })
     )
   )
   const shown = Object.assign(call, { status, breakers })
@@ -266,52 +273,52 @@ const makeWay = (
   clock: Clock.Clock,
   order: Options["order"]
 ): RunningWay => {
-  const pace = new Pace(() => clock.unsafeCurrentTimeMillis())
+  const latency = new LatencyAverage(() => clock.unsafeCurrentTimeMillis())
   const isTimed = order === "fastest"
   return {
     name,
     breaker,
-    pace,
+    latency,
     call: (args) => {
-      // The failover's type says that its arguments are those of each way.
+      // The type of the failover says that its arguments are those of each way.
       const work = Effect.suspend(() => run(...(args as never)))
-      return breaker.protect(isTimed ? pace.measure(work) : work)
+      return breaker.protect(isTimed ? latency.measure(work) : work)
     }
   }
 }
 
-/** Those that do well first, each group in its own order; `moves` says whether a turn is taken. */
+/** Healthy ways first, each group in its own order. `moves` advances the round robin. */
 const ordering = (ways: ReadonlyArray<RunningWay>, order: Options["order"]) => {
   let turn = 0
   const sorted = (): ReadonlyArray<RunningWay> =>
     order === "fastest"
       ? ways
-          .map((way) => [way, way.pace.estimate()] as const)
+          .map((way) => [way, way.latency.estimate()] as const)
           .sort(bySecond)
           .map(([way]) => way)
       : ways
-  /** Among those that do well, so that each of them has as many turns. */
-  const rotated = (well: ReadonlyArray<RunningWay>, moves: boolean): ReadonlyArray<RunningWay> => {
-    if (order !== "turns" || well.length === 0) return well
-    const from = turn % well.length
+  /** Rotates only the healthy ways, so that they get equal turns. */
+  const rotated = (healthy: ReadonlyArray<RunningWay>, moves: boolean): ReadonlyArray<RunningWay> => {
+    if (order !== "turns" || healthy.length === 0) return healthy
+    const from = turn % healthy.length
     if (moves) turn = from + 1
-    return [...well.slice(from), ...well.slice(0, from)]
+    return [...healthy.slice(from), ...healthy.slice(0, from)]
   }
   return (moves: boolean): ReadonlyArray<RunningWay> => {
     const all = sorted()
-    if (order !== "turns" && all.every(isWell)) return all
-    const well = all.filter(isWell)
-    return [...rotated(well, moves), ...(well.length === all.length ? [] : all.filter((way) => !isWell(way)))]
+    if (order !== "turns" && all.every(isHealthy)) return all
+    const healthy = all.filter(isHealthy)
+    return [...rotated(healthy, moves), ...(healthy.length === all.length ? [] : all.filter((way) => !isHealthy(way)))]
   }
 }
 
-/** Infinity from itself is no number. */
+/** Compares first, since Infinity minus Infinity is NaN. */
 const bySecond = (a: readonly [RunningWay, number], b: readonly [RunningWay, number]) =>
   a[1] === b[1] ? 0 : a[1] - b[1]
 
-const isWell = ({ breaker }: RunningWay): boolean => breaker.isWilling
+const isHealthy = ({ breaker }: RunningWay): boolean => breaker.isWilling
 
-interface Taking {
+interface FailoverCall {
   readonly name: string
   readonly first: RunningWay
   readonly others: ReadonlyArray<RunningWay>
@@ -320,38 +327,38 @@ interface Taking {
   readonly handles: (fault: Fault.Fault) => boolean
 }
 
-/** Instead of the way that failed, the next one; asked once per call, at its first failure. */
-const takingOthers = ({ args, failures, first, handles, name, others }: Taking): Strategy.For<never> =>
+/** Decides `Instead` with the next way. Asked once per call, at the failure of the first way. */
+const failoverStrategy = ({ args, failures, first, handles, name, others }: FailoverCall): Strategy.For<never> =>
   Strategy.fromOpen(`failover ${name}`, () => (failure: Strategy.Failure<unknown>) => {
     failures.push({ way: first.name, error: failure.error, fault: failure.fault })
-    const take = (index: number): Effect.Effect<AnyDecision> => {
+    const tryWay = (index: number): Effect.Effect<AnyDecision> => {
       const way = others[index]
       if (way === undefined) return Effect.succeed(Decision.exhausted)
       let surfaces: AnyEffect | undefined
       const effect = Effect.catchAllCause(way.call(args), (cause) =>
-        Effect.flatMap(noted(way.name, cause), (noted) => {
-          if (noted !== undefined) {
-            failures.push(noted)
-            if (!handles(noted.fault)) surfaces = Effect.failCause(cause)
+        Effect.flatMap(classified(way.name, cause), (classified) => {
+          if (classified !== undefined) {
+            failures.push(classified)
+            if (!handles(classified.fault)) surfaces = Effect.failCause(cause)
           }
           return Effect.failCause(cause)
         })
       )
       const otherwise = Effect.suspend(() =>
-        surfaces === undefined ? take(index + 1) : Effect.succeed(Decision.instead(surfaces))
+        surfaces === undefined ? tryWay(index + 1) : Effect.succeed(Decision.instead(surfaces))
       )
       return Effect.succeed({ _tag: "Instead", effect, by: way.name, otherwise })
     }
-    return take(0)
+    return tryWay(0)
   })
 
 type AnyDecision = Decision.Decision<unknown, unknown, unknown>
 
-interface Noted extends FailoverFailure<unknown> {
+interface Classified extends FailoverFailure<unknown> {
   readonly fault: Fault.Fault
 }
 
-const noted = (way: string, cause: Cause.Cause<unknown>): Effect.Effect<Noted | undefined> =>
+const classified = (way: string, cause: Cause.Cause<unknown>): Effect.Effect<Classified | undefined> =>
   Option.match(Cause.failureOption(cause), {
     onNone: () => Effect.succeed(undefined),
     onSome: (error) => Effect.map(Fault.classifier(undefined), (classify) => ({ way, error, fault: classify(error) }))
@@ -359,26 +366,23 @@ const noted = (way: string, cause: Cause.Cause<unknown>): Effect.Effect<Noted | 
 
 const exhausted = (name: string, failures: ReadonlyArray<FailoverFailure<unknown>>) => {
   const [first, ...rest] = failures
-  // Only what has failed is ever exhausted.
+  // An exhausted recovery has at least one failure; this only narrows the type.
   return first === undefined
     ? new Error(name)
     : new FailoverExhausted<unknown>({ failover: name, failures: [first, ...rest] })
 }
 
-/** How much of the average a call leaves to those before it. */
-const kept = 0.8
+/** The weight of earlier calls in the moving average. */
+const weight = 0.8
 
-/** After so long without a call, a way is thought of as twice as fast. */
+/** The estimate of a way that is not called halves in this time. */
 const halfLifeMillis = 60_000
 
-/**
- * How fast a way is: a moving average over its calls, which fades while
- * nobody calls it, so that what was slow once is tried again.
- */
-class Pace {
+/** A moving average of call durations that decays without calls, so that a slow way is tried again. */
+class LatencyAverage {
   millis: number | undefined
   private askedAt = 0
-  private underWay = 0
+  private running = 0
 
   private readonly now: () => number
 
@@ -386,25 +390,25 @@ class Pace {
     this.now = now
   }
 
-  /** One that was never measured comes first, and one that is being measured for the first time last. */
+  /** A way that was never called comes first; one whose first call still runs comes last. */
   estimate(): number {
-    if (this.millis === undefined) return this.underWay === 0 ? 0 : Number.POSITIVE_INFINITY
+    if (this.millis === undefined) return this.running === 0 ? 0 : Number.POSITIVE_INFINITY
     return this.millis * 2 ** (-Math.max(0, this.now() - this.askedAt) / halfLifeMillis)
   }
 
   measure<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.suspend(() => {
       const startedAt = this.now()
-      // From the start, so that not everybody tries it again at once.
+      // Set at the start, so that concurrent calls do not all try this way again.
       this.askedAt = startedAt
-      this.underWay++
+      this.running++
       return Effect.onExit(self, (exit) =>
         Effect.sync(() => {
-          this.underWay--
-          // Whoever was interrupted might have taken any time.
+          this.running--
+          // The duration of an interrupted call says nothing.
           if (Exit.isFailure(exit) && Cause.isInterrupted(exit.cause)) return
           const took = Math.max(0, this.now() - startedAt)
-          this.millis = this.millis === undefined ? took : kept * this.millis + (1 - kept) * took
+          this.millis = this.millis === undefined ? took : weight * this.millis + (1 - weight) * took
         })
       )
     })

@@ -1,7 +1,6 @@
 /**
- * A `Fault` is a classified failure: what kind it is, how bad it is, and
- * whether trying again can help. Everything above (policies, strategies,
- * statistics) decides by faults, never by the text of an error.
+ * A `Fault` is a classified failure: its category, its severity, and whether a
+ * retry can help. Policies, strategies and statistics decide by faults.
  *
  * @since 0.1.0
  */
@@ -18,8 +17,8 @@ import { defaultRules } from "./internal/fault/defaultRules.js"
 import { declaredKey, read as read_, type Subject } from "./internal/fault/subject.js"
 
 /**
- * What kind of failure this is. The set is open: a domain adds its own names
- * through rules or self-declaration.
+ * The kind of a failure. The set is open: rules and self-declaring errors can
+ * add categories.
  *
  * @since 0.1.0
  * @category models
@@ -42,7 +41,7 @@ export type Category =
   | (string & {})
 
 /**
- * How bad a failure is, from `low` to `critical`.
+ * The severity of a failure, from `low` to `critical`.
  *
  * @since 0.1.0
  * @category models
@@ -58,22 +57,22 @@ export type Severity = "low" | "medium" | "high" | "critical"
 export interface Fault {
   readonly category: Category
   readonly severity: Severity
-  /** Whether the same effect may succeed when it is run again unchanged. */
+  /** Whether the same effect may succeed if it runs again unchanged. */
   readonly transient: boolean
-  /** How sure the classification is: 1 for self-declared, 0.5 for words, 0 for unknown. */
+  /** From 0 to 1: 1 if self-declared, 0.5 if matched by words, 0 if unknown. */
   readonly confidence: number
   /** Equal for failures that differ only in numbers, ids, paths and quoted text. */
   readonly fingerprint: string
   readonly message: string
   readonly tag: Option.Option<string>
-  /** How long the failing side asked callers to wait. */
+  /** The wait that the failing side asked for, such as `Retry-After`. */
   readonly retryAfter: Option.Option<Duration.Duration>
   readonly cause: Cause.Cause<unknown>
 }
 
 /**
- * What a rule, or an error class about itself, says about a failure. Fields
- * left out are filled from the category.
+ * The classification by a rule or by an error class itself. Missing fields are
+ * filled from the category.
  *
  * @since 0.1.0
  * @category models
@@ -88,7 +87,7 @@ export interface Declaration {
 }
 
 /**
- * A rule looks at the shape of a failure and says what it is, or passes.
+ * A rule classifies a failure by its shape, or returns `undefined`.
  *
  * @since 0.1.0
  * @category models
@@ -100,8 +99,8 @@ export interface Rule {
 
 export type {
   /**
-   * What a rule sees of a failure. Every field was read without letting the
-   * failing value throw.
+   * The view of a failure that rules match. No getter or proxy of the failing
+   * value can throw through it.
    *
    * @since 0.1.0
    * @category models
@@ -110,7 +109,7 @@ export type {
 }
 
 /**
- * The property under which an error class declares what it is.
+ * The property in which an error class declares its classification.
  *
  * @example
  * ```ts
@@ -139,8 +138,8 @@ export const declared: typeof declaredKey = declaredKey
 export const declare = (declaration: Declaration): Declaration => declaration
 
 /**
- * The rules in force, first match wins. Defaults to the built-in rules; put
- * your own before them with {@link layer}.
+ * The rules in force. The first match wins. Defaults to the built-in rules; add
+ * your own with {@link layer}.
  *
  * @since 0.1.0
  * @category services
@@ -150,9 +149,8 @@ export class Rules extends Context.Reference<Rules>()("effect-recovery/Fault/Rul
 }) {}
 
 /**
- * Puts rules before those in force: the built-in ones, and those of a layer
- * around it. Give all rules of one place to one layer: of two layers side by
- * side, one takes the other's place.
+ * Adds rules before those in force: the built-in ones and those of outer layers.
+ * Pass all rules to one layer, since merging two such layers keeps only one.
  *
  * @example
  * ```ts
@@ -178,9 +176,9 @@ export const layer = (...rules: ReadonlyArray<Rule>): Layer.Layer<never> =>
   )
 
 /**
- * Takes no guess of the rules in force that is less sure than this, 0 to 1: a
- * failure of which nothing better is known is `unknown`. Words in a message are
- * 0.5, a code in it 0.7, everything that goes by shape at least 0.8.
+ * Ignores matches of the rules in force below this confidence, 0 to 1. A failure
+ * without a better match is `unknown`. Words in a message have confidence 0.5, a
+ * code in a message 0.7, and matches by shape at least 0.8.
  *
  * @example
  * ```ts
@@ -214,10 +212,10 @@ const atLeast = (rule: Rule, confidence: number): Rule => ({
 })
 
 /**
- * Classifies an error, a defect or a whole `Cause`. Never fails: a value no
- * rule knows is `unknown`, a rule that throws is logged and passed over, a value whose
- * getters throw is read around. Of a `Cause` with several failures the worst
- * counts; interruption alone is `cancelled`.
+ * Classifies an error, a defect or a whole `Cause`. Never fails: a failure
+ * without a match is `unknown`, a rule that throws is logged and skipped, and a
+ * property whose getter throws counts as missing. The most severe failure of a
+ * `Cause` counts; interruption alone is `cancelled`.
  *
  * @since 0.1.0
  * @category classification
@@ -226,7 +224,7 @@ export const classify = (failure: unknown): Effect.Effect<Fault> =>
   Effect.map(classifier(undefined), (classify) => classify(failure))
 
 /**
- * Classifies at this moment, with rules of one's own before those in force.
+ * A synchronous classifier with the current rules and time. `own` rules go first.
  *
  * @internal
  */
@@ -236,7 +234,7 @@ export const classifier = (own: ReadonlyArray<Rule> | undefined): Effect.Effect<
       const rules = own === undefined ? inForce : [...own, ...inForce]
       const onRuleError = (rule: Rule, error: unknown) => {
         const runtime = Runtime.make({ context: fiber.currentContext, fiberRefs: fiber.getFiberRefs(), runtimeFlags })
-        const message = `effect-recovery: the rule "${rule.name}" threw; it was passed over`
+        const message = `effect-recovery: the classification rule "${rule.name}" threw and was skipped`
         Runtime.runFork(runtime, Effect.logWarning(message, Cause.die(error)))
       }
       return (failure) => classify_.classify(failure, { rules, now, onRuleError })
@@ -280,8 +278,8 @@ export const tag = (tag: string, declaration: Declaration): Rule => ({
 })
 
 /**
- * Matches instances of a class and of its subclasses. Prefer {@link tag}
- * where the class may be bundled twice.
+ * Matches instances of a class and of its subclasses. Prefer {@link tag} if the
+ * class may be bundled twice.
  *
  * @since 0.1.0
  * @category rules
@@ -295,9 +293,9 @@ export const instanceOf = (
 })
 
 /**
- * Matches an error code anywhere along the `cause` chain, so the
- * `ECONNREFUSED` behind "fetch failed" counts. A code that ends with `*`
- * matches every code with that start.
+ * Matches an error code anywhere in the `cause` chain, such as the
+ * `ECONNREFUSED` behind "fetch failed". A code that ends with `*` matches every
+ * code with that prefix.
  *
  * @since 0.1.0
  * @category rules
@@ -321,14 +319,14 @@ export const status = (status: number, declaration: Declaration): Rule => ({
 })
 
 /**
- * Matches the message. Text is the weakest evidence, so the confidence
- * defaults to 0.5; give a pattern with word boundaries.
+ * Matches the message. The confidence defaults to 0.5, since text is weak
+ * evidence. Use a pattern with word boundaries.
  *
  * @since 0.1.0
  * @category rules
  */
 export const message = (pattern: RegExp, declaration: Declaration): Rule => {
-  // A global or sticky pattern would remember its position between failures.
+  // A global or sticky pattern keeps its position between calls.
   const stateless = new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ""))
   return {
     name: `message:${pattern.source}`,
@@ -337,7 +335,7 @@ export const message = (pattern: RegExp, declaration: Declaration): Rule => {
 }
 
 /**
- * Matches whatever the predicate accepts.
+ * Matches the failures that the predicate accepts.
  *
  * @since 0.1.0
  * @category rules

@@ -35,48 +35,47 @@ import * as RetryPolicy from "./RetryPolicy.js"
 import * as Strategy from "./Strategy.js"
 
 /**
- * What one call needs to survive.
+ * Options of {@link recoverable}.
  *
  * @since 0.1.0
  * @category models
  */
 export interface RecoverableOptions extends Limits {
-  /** How it is called in errors, events, metrics and spans. */
+  /** The name in errors, events, metrics and spans. */
   readonly name: string
   /**
-   * When to try again. Defaults to `RetryPolicy.Current`: 3 retries after 1,
-   * 2 and 4 seconds, unless a layer says otherwise. Only faults that are transient, or of which
-   * nothing is known, are retried; `RetryPolicy.byCategory()` decides for all.
+   * The retry policy. Defaults to `RetryPolicy.Current`: 3 retries after 1, 2 and 4
+   * seconds, unless a layer provides another. Only transient and unclassified
+   * failures are retried, except that `RetryPolicy.byCategory()` decides for all.
    */
   readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
-  /** What each attempt is given. Defaults to no limit. */
+  /** The timeout of each attempt. Defaults to no limit. */
   readonly timeout?: Duration.DurationInput | undefined
   /**
-   * Asked before each attempt. Defaults to one of its own: 5 failures in a
-   * row open it for 300 seconds. Give a breaker to share it, options to
-   * change it, `false` to have none.
+   * The circuit breaker around each attempt. Defaults to a breaker that 5 failures
+   * in a row open for 300 seconds. Pass a breaker to share it, options to
+   * configure it, or `false` for none.
    */
   readonly breaker?: CircuitBreaker.CircuitBreaker | Omit<CircuitBreaker.Options, "name"> | false | undefined
-  /** Bounds the calls on their way. Defaults to none. */
+  /** Limits concurrent calls. Defaults to none. */
   readonly bulkhead?: Bulkhead.Bulkhead | Omit<Bulkhead.Options, "name"> | undefined
-  /** What retries are paid from. Defaults to none. */
+  /** Pays for retries. Defaults to none. */
   readonly budget?: RetryBudget.RetryBudget | Omit<RetryBudget.Options, "name"> | undefined
-  /** What to do when there is no further attempt. Defaults to letting the failure surface. */
+  /** Handles the failure when the retries are exhausted. Defaults to none: the failure surfaces. */
   readonly strategy?: Strategy.Strategy<unknown, unknown, unknown, unknown> | undefined
-  /** Classify its failures; asked before the rules in force. */
+  /** Classification rules that go before the rules in force. */
   readonly rules?: ReadonlyArray<Fault.Rule> | undefined
   readonly hooks?: Hooks | undefined
   /**
-   * Record each operation by its id: finished, it answers with what it came
-   * to; interrupted, it goes on with its attempt count. Made by
-   * `Operation.persist`. Each call then says which operation it is. Defaults to
-   * none.
+   * Records each operation by its id. A finished operation returns its recorded
+   * result; an interrupted one continues with its attempt count. Each call then
+   * takes an operation. Made by `Operation.persist`. Defaults to none.
    */
   readonly persist?: Persist<never, never, unknown, unknown> | undefined
 }
 
 /**
- * Makes work survive.
+ * A protected call: takes an effect and returns it with all policies applied.
  *
  * @since 0.1.0
  * @category models
@@ -87,18 +86,18 @@ export interface Recoverable<O extends RecoverableOptions> {
     ...at: At<O>
   ): Effect.Effect<A | RecoverableValue<O>, RecoverableError<E, O>, R | RecoverableRequirements<O>>
   /**
-   * The same for a function that returns a value or a promise. Its signal is
-   * aborted when its time is over, or when nobody waits for it any more.
+   * The same for a function that returns a value or a promise. Its signal aborts on
+   * timeout and on interruption.
    */
   readonly try: <A>(
-    work: (signal: AbortSignal) => NotToBeRun<A>,
+    work: (signal: AbortSignal) => NotAnEffect<A>,
     ...at: Awaited<A> extends PersistedValue<O> ? At<O> : [refused: "what the work returns cannot be recorded"]
   ) => Effect.Effect<
     Awaited<A> | RecoverableValue<O>,
     RecoverableError<Cause.UnknownException, O>,
     RecoverableRequirements<O>
   >
-  /** The one that is asked, unless there is none. */
+  /** The breaker around each attempt, if there is one. */
   readonly breaker:
     | ([Exclude<Option<O, "breaker">, false>] extends [never] ? never : CircuitBreaker.CircuitBreaker)
     | (false extends Option<O, "breaker"> ? undefined : never)
@@ -108,7 +107,7 @@ export interface Recoverable<O extends RecoverableOptions> {
 }
 
 /**
- * Refuses options there are not.
+ * Refuses unknown options.
  *
  * @since 0.1.0
  * @category models
@@ -117,14 +116,14 @@ export type NoOtherOptions<O> = {
   readonly [Key in Exclude<keyof O, keyof RecoverableOptions>]: "there is no such option"
 }
 
-/** An effect is handed over itself: nobody would run one that a function returns. */
-type NotToBeRun<A> = A extends Option_.Option<unknown> | Either.Either<unknown, unknown> | Exit.Exit<unknown, unknown>
+/** Refuses a function that returns an effect, since `try` would not run it. */
+type NotAnEffect<A> = A extends Option_.Option<unknown> | Either.Either<unknown, unknown> | Exit.Exit<unknown, unknown>
   ? A
   : A extends Effect.Effect<unknown, unknown, unknown>
     ? never
     : A
 
-/** What may stand under a key: undefined, if it may be left out. */
+/** The type of an option; includes undefined if it may be missing. */
 type Option<O, Key extends keyof RecoverableOptions> = O extends unknown
   ? Key extends keyof O
     ? O[Key]
@@ -134,7 +133,7 @@ type Option<O, Key extends keyof RecoverableOptions> = O extends unknown
 type Given<O, Key extends keyof RecoverableOptions> = Exclude<Option<O, Key>, undefined>
 
 /**
- * What one attempt may fail with.
+ * The errors of one attempt.
  *
  * @since 0.1.0
  * @category models
@@ -145,7 +144,7 @@ export type AttemptError<E, O> =
   | ([Given<O, "timeout">] extends [never] ? never : AttemptTimeout)
 
 /**
- * What is left to surface.
+ * The errors of a protected call.
  *
  * @since 0.1.0
  * @category models
@@ -157,7 +156,7 @@ export type RecoverableError<E, O> =
   | RecordError<Given<O, "persist">>
 
 /**
- * Which operation a call belongs to; nothing unless it is recorded.
+ * The argument that names the operation of a call, if calls are recorded.
  *
  * @since 0.1.0
  * @category models
@@ -168,7 +167,7 @@ export type At<O> = [Given<O, "persist">] extends [never]
     ? [operation?: Operation]
     : [operation: Operation]
 
-/** What can be recorded; anything, if nothing is. */
+/** The values and errors that can be recorded; unknown without `persist`. */
 type PersistedValue<O> = undefined extends Option<O, "persist"> ? unknown : RecordedValue<Given<O, "persist">>
 type PersistedError<O> = undefined extends Option<O, "persist"> ? unknown : RecordedError<Given<O, "persist">>
 type RecordedValue<P> = P extends Persist<infer A, never, unknown, unknown> ? A : never
@@ -177,17 +176,21 @@ type RecordError<P> = P extends Persist<never, never, infer E2, unknown> ? E2 : 
 type RecordRequirements<P> = P extends Persist<never, never, unknown, infer R> ? R : never
 
 /**
+ * The values with which the strategy may replace the result.
+ *
  * @since 0.1.0
  * @category models
  */
 export type RecoverableValue<O> = Strategy.ValueOf<Given<O, "strategy">>
 
 /**
+ * The services that a protected call needs in addition.
+ *
  * @since 0.1.0
  * @category models
  */
 export type RecoverableRequirements<O> =
-  // A recorded operation has a run, which can be asked about and rewound.
+  // A recorded operation is a run, which provides Asker and Rewinder.
   | Exclude<
       Strategy.RequirementsOf<Given<O, "strategy">>,
       [Given<O, "persist">] extends [never] ? never : Asker | Rewinder
@@ -201,9 +204,9 @@ export type RecoverableRequirements<O> =
  * @category models
  */
 export interface Operation {
-  /** Names the operation for good: what identifies the job, such as the number of an order. */
+  /** The permanent id of the operation, such as the number of an order. */
   readonly id: string
-  /** Recorded when it starts, to find it by. */
+  /** Labels for queries, recorded when the operation starts. */
   readonly labels?: Readonly<Record<string, string>> | undefined
 }
 
@@ -238,9 +241,9 @@ export interface Persist<in A, in E, out E2, out R> {
 }
 
 /**
- * One call for the common case: retries of what may go away by itself, a
- * timeout for each attempt, a breaker of its own that is asked before each
- * attempt, and what to do when all of that was not enough.
+ * Combines the common policies for calls to one system: retries of transient
+ * failures, a timeout and a circuit breaker per attempt, and a strategy for when
+ * the retries are exhausted.
  *
  * | option | default |
  * |---|---|
@@ -248,7 +251,7 @@ export interface Persist<in A, in E, out E2, out R> {
  * | `timeout` | none |
  * | `breaker` | 5 failures in a row open it for 300 seconds |
  * | `bulkhead`, `budget`, `strategy`, `rules`, `hooks` | none |
- * | `persist` | none: nothing is recorded |
+ * | `persist` | none |
  *
  * @example
  * ```ts
@@ -261,7 +264,7 @@ export interface Persist<in A, in E, out E2, out R> {
  *     timeout: "2 seconds",
  *     strategy: Strategy.skip(1)
  *   })
- *   // Effect<number>: whatever happens, there is a rate.
+ *   // Effect<number>: every failure is replaced by 1.
  *   return yield* resilient.try(async (_signal) => 1.08)
  * })
  * Effect.runPromise(program).then(console.log) // 1.08
@@ -274,22 +277,22 @@ export const recoverable = <const O extends RecoverableOptions>(
   options: O & NoOtherOptions<O>
 ): Effect.Effect<Recoverable<O>> => makeUntyped<O>(options)
 
-const patient = RetryPolicy.exponential({ maxRetries: 5, initialDelay: "2 seconds", maxDelay: "5 minutes" })
+const longRetries = RetryPolicy.exponential({ maxRetries: 5, initialDelay: "2 seconds", maxDelay: "5 minutes" })
 
-const opensAfter = (failures: number, resetAfter: Duration.DurationInput) => ({
+const breakerOptions = (failures: number, resetAfter: Duration.DurationInput) => ({
   trip: CircuitBreaker.consecutive({ failures }),
   resetAfter
 })
 
 /**
- * Options for work that is long, to spread into those of {@link recoverable}.
+ * Options for long work, to spread into those of {@link recoverable}.
  *
- * | preset | each attempt | retries | breaker |
+ * | preset | timeout per attempt | retries | breaker |
  * |---|---|---|---|
  * | `integration` | no limit | 5, after 2, 4, 8, 16 and 32 s | 5 failures, 10 minutes |
- * | `import` | 30 minutes | as in force | 3 failures, 10 minutes |
+ * | `import` | 30 minutes | `RetryPolicy.Current` | 3 failures, 10 minutes |
  * | `install` | 1 hour | 5, after 2, 4, 8, 16 and 32 s | 5 failures, 15 minutes |
- * | `long` | 2 hours | as in force | 3 failures, 20 minutes |
+ * | `long` | 2 hours | `RetryPolicy.Current` | 3 failures, 20 minutes |
  *
  * @example
  * ```ts
@@ -307,10 +310,10 @@ const opensAfter = (failures: number, resetAfter: Duration.DurationInput) => ({
  * @category presets
  */
 export const presets = {
-  integration: { retry: patient, breaker: opensAfter(5, "10 minutes") },
-  import: { timeout: "30 minutes", breaker: opensAfter(3, "10 minutes") },
-  install: { timeout: "1 hour", retry: patient, breaker: opensAfter(5, "15 minutes") },
-  long: { timeout: "2 hours", breaker: opensAfter(3, "20 minutes") }
+  integration: { retry: longRetries, breaker: breakerOptions(5, "10 minutes") },
+  import: { timeout: "30 minutes", breaker: breakerOptions(3, "10 minutes") },
+  install: { timeout: "1 hour", retry: longRetries, breaker: breakerOptions(5, "15 minutes") },
+  long: { timeout: "2 hours", breaker: breakerOptions(3, "20 minutes") }
 } as const satisfies Readonly<Record<string, Omit<RecoverableOptions, "name">>>
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
@@ -329,12 +332,12 @@ const makeUntyped = <const O extends RecoverableOptions>(options: O): Effect.Eff
       hooks: options.hooks,
       rules: options.rules
     }
-    // From the inside out, and in this order everywhere: timeout, breaker, retry and strategy, bulkhead.
+    // From the inside out: timeout, breaker, retry and strategy, bulkhead.
     const protect = (self: AnyEffect, operation?: Operation): AnyEffect => {
       const timed = timeout === undefined ? self : attemptTimeout(self, timeout)
       const guarded = breaker === undefined ? timed : breaker.breaker.protect(timed, options.rules)
       if (options.persist !== undefined && operation !== undefined) {
-        // An operation that has ended needs no place: the bulkhead is around its attempts.
+        // The bulkhead is around the attempts, so that a finished operation needs no permit.
         const attempt = bulkhead === undefined ? guarded : Bulkhead.protect(guarded, bulkhead)
         const { name } = options
         return record(options.persist, { ...operation, name, plan, options: recoverOptions, attempt })
@@ -343,7 +346,7 @@ const makeUntyped = <const O extends RecoverableOptions>(options: O): Effect.Eff
       const bounded = bulkhead === undefined ? recovered : Bulkhead.protect(recovered, bulkhead)
       return traced(`Recovery.${options.name}`, () => ({}), bounded)
     }
-    // The interface says what the options make of A, E and R; in here all of them are unknown.
+    // The interface states the effect of the options on A, E and R; the implementation works on unknown.
     const fromWork = (work: (signal: AbortSignal) => unknown, operation?: Operation) =>
       protect(fromFunction(work), operation)
     return Object.assign(protect, { try: fromWork, breaker, bulkhead }) as unknown as Recoverable<O>
@@ -369,7 +372,7 @@ const budgetOf = ({ budget, name }: RecoverableOptions): Effect.Effect<RetryBudg
   return RetryBudget.TypeId in budget ? Effect.succeed(budget) : RetryBudget.make({ ...budget, name })
 }
 
-/** A failure no attempt can mend goes on to the strategy, or surfaces as it is if there is none. */
+/** A failure that is not retried goes to the strategy, or surfaces unchanged if there is none. */
 const strategyOf = (
   { retry, strategy }: RecoverableOptions,
   budget: RetryBudget.RetryBudget | undefined
@@ -378,7 +381,7 @@ const strategyOf = (
     ? retryTransient({ policy: retry, budget, refused: "abort" })
     : Strategy.sequence(retryTransient({ policy: retry, budget, refused: "exhausted" }), strategy)
 
-/** Started in a microtask of its own, so that a function that throws and one whose promise fails are alike. */
+/** The async wrapper makes a function that throws equal to one whose promise rejects. */
 const fromFunction = (work: (signal: AbortSignal) => unknown): Effect.Effect<unknown, Cause.UnknownException> =>
   Effect.tryPromise({
     try: async (signal) => work(signal),

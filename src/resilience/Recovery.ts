@@ -1,7 +1,7 @@
 /**
- * `Recovery.recover` is `Effect.catchTags` whose handlers answer with
- * decisions: a tag that is fully handled leaves the error type, a tag that
- * may still surface stays in it.
+ * `Recovery.recover` handles failures with strategies, as `Effect.catchTags` does
+ * with functions. A fully handled tag leaves the error type; a tag that may still
+ * surface stays in it.
  *
  * @since 0.1.0
  */
@@ -89,13 +89,13 @@ type NotTags<E, Handlers> = {
 }
 
 /**
- * The same for a constraint: there, `unknown` would not be resolved while `E`
- * is not known, as inside a function that is generic in its errors.
+ * The same for a type constraint. With `unknown` in place of `{}`, TypeScript does
+ * not resolve it inside a function that is generic in its errors.
  */
 type OnlyTags<E, Handlers> = unknown extends E ? {} : NotTags<E, Handlers>
 
 /**
- * The values strategies may put in place of a result.
+ * The values with which the strategies may replace the result.
  *
  * @since 0.1.0
  * @category models
@@ -103,7 +103,7 @@ type OnlyTags<E, Handlers> = unknown extends E ? {} : NotTags<E, Handlers>
 export type Values<Handlers> = { [Tag in keyof Handlers]-?: Strategy.ValueOf<Handlers[Tag]> }[keyof Handlers]
 
 /**
- * What strategies need.
+ * The services that the strategies need.
  *
  * @since 0.1.0
  * @category models
@@ -113,7 +113,7 @@ export type Requirements<Handlers> = {
 }[keyof Handlers]
 
 /**
- * The errors that are left after the handlers had their say.
+ * The errors that remain after {@link recover}.
  *
  * @since 0.1.0
  * @category models
@@ -127,22 +127,25 @@ export type Residual<E, Handlers> =
     }[keyof Handlers]
 
 /**
+ * Options of {@link recover} and {@link recoverCategory}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface Options extends Limits {
-  /** How the recovery is called in events and metrics. */
+  /** The name in events and metrics. */
   readonly name?: string | undefined
   readonly hooks?: Hooks | undefined
 }
 
 /**
- * Answers failures by tag. The strategy is asked anew for every failure, so
- * the second failure may have another tag than the first; defects and
- * interruption pass through.
+ * Handles failures by tag. Each failure selects a strategy by its own tag, so the
+ * second failure may have another tag than the first. Defects and interruption
+ * are not handled.
  *
- * Every recovery is bounded: `maxDecisions` defaults to 1,000, `maxElapsed`
- * (from the first failure) to no limit; beyond them it is exhausted.
+ * Every recovery is bounded. `maxDecisions` defaults to 1,000. `maxElapsed`, from
+ * the first failure, defaults to no limit. Beyond a limit, the recovery fails
+ * with `RecoveryExhausted`.
  *
  * @example
  * ```ts
@@ -169,8 +172,8 @@ export interface Options extends Limits {
  * @category combinators
  */
 export const recover: {
-  // The errors are inferred from the effect alone: an annotation of the result says nothing of what was handled.
-  // Both results are written out, where `Residual` would say the same, because editors then show what is left.
+  // NoInfer: the errors are inferred from the effect, not from an annotation of the result.
+  // The results spell out `Residual`, because editors then show the remaining errors.
   <E, const Handlers extends Cases<E> & OnlyTags<E, Handlers>>(
     handlers: Handlers,
     options?: Options
@@ -203,7 +206,7 @@ export const recover: {
 } = dual(
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(self: Effect.Effect<A, E, R>, handlers: Cases<E>, options?: Options) =>
-    // The overloads state what the plan makes of A, E and R; `perform` itself works on unknown.
+    // The overloads state the effect of the plan on A, E and R; the kernel works on unknown.
     recover_(self, planByTag(handlers), optionsOf(options)) as never
 )
 
@@ -215,7 +218,7 @@ const optionsOf = (options: Options | undefined) => ({
 })
 
 /**
- * Strategies for categories of faults; `otherwise` takes the rest.
+ * Strategies by category; `otherwise` is for all other categories.
  *
  * @since 0.1.0
  * @category models
@@ -223,9 +226,8 @@ const optionsOf = (options: Options | undefined) => ({
 export type CategoryCases<E> = { readonly [category in Fault.Category | "otherwise"]?: Strategy.For<E> }
 
 /**
- * The errors that are left after the handlers of categories had their say.
- * Which category an error has is known only when it is there, so it stays,
- * unless there is an `otherwise`.
+ * The errors that remain after {@link recoverCategory}. The category is known only
+ * at run time, so all of `E` stays unless there is an `otherwise`.
  *
  * @since 0.1.0
  * @category models
@@ -235,8 +237,8 @@ export type CategoryResidual<E, Handlers> =
   | { [Key in keyof Handlers]-?: Strategy.Resolve<Strategy.FailureOf<Handlers[Key]>, E> }[keyof Handlers]
 
 /**
- * Answers failures by the category of their fault; errors need no tag. What
- * {@link recover} says of bounds, defects and interruption holds here too.
+ * Handles failures by the category of their fault, so errors need no tag. Bounds,
+ * defects and interruption are as in {@link recover}.
  *
  * @example
  * ```ts
@@ -273,13 +275,13 @@ export const recoverCategory: {
 } = dual(
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(self: Effect.Effect<A, E, R>, handlers: CategoryCases<E>, options?: Options) =>
-    // As for `recover`.
+    // As in `recover`.
     recover_(self, planByCategory(handlers), optionsOf(options)) as never
 )
 
 /**
- * Answers failures as the `RecoveryPolicy` in force says for this name, for
- * the category of the failure, or for the rest.
+ * Handles failures by the `RecoveryPolicy` in force: by this name, else by the
+ * category of the failure, else by its default.
  *
  * @since 0.1.0
  * @category combinators
@@ -288,12 +290,14 @@ export const auto = (
   name: string,
   options?: AutoOptions
 ): (<A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>) => {
-  const strategy = byPolicy(name, lastOfAll)
+  const strategy = byPolicy(name, retryOrAbort)
   const settings = settingsOf(name, options)
   return (self) => run(self, strategy, settings)
 }
 
 /**
+ * Options of {@link auto} and {@link named}.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -302,9 +306,8 @@ export interface AutoOptions extends Limits {
 }
 
 /**
- * Gives a function of effects a name. Its failures are answered as by
- * {@link auto}, and `RecoveryPolicy.layerAlternates` may register other ways
- * to its result.
+ * Names a function that returns an effect. Its failures are handled as by
+ * {@link auto}, and `RecoveryPolicy.layerAlternates` can register alternatives.
  *
  * @example
  * ```ts
@@ -324,7 +327,7 @@ export const named = <Args extends ReadonlyArray<unknown>, A, E, R>(
   effect: (...args: Args) => Effect.Effect<A, E, R>,
   options?: AutoOptions
 ): Named<Args, A, E, R> => {
-  // Two effects of one name have types of their own, and so must have alternates of their own.
+  // Unique per call: two effects with one name have different types, so they cannot share alternates.
   const alternates = Context.GenericTag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>(
     `effect-recovery/Recovery/Alternates/${name}/${count++}`
   )
@@ -341,10 +344,10 @@ export const named = <Args extends ReadonlyArray<unknown>, A, E, R>(
 let count = 0
 
 const byDefault = RetryPolicy.byCategory()
-const lastOfAll = retryTransient({ policy: byDefault, refused: "abort" })
-const beforeAlternates = retryTransient({ policy: byDefault, refused: "exhausted" })
+const retryOrAbort = retryTransient({ policy: byDefault, refused: "abort" })
+const retryThenAlternates = retryTransient({ policy: byDefault, refused: "exhausted" })
 
-/** The strategy of the policy in force; each entry of the policy has its own memory. */
+/** Asks the policy at each failure. Each entry of the policy keeps its own driver. */
 const byPolicy = (name: string, otherwise: RecoveryPolicy.AnyStrategy): RecoveryPolicy.AnyStrategy =>
   Strategy.fromOpen(`auto(${name})`, () => {
     const drivers = new Map<string, ReturnType<RecoveryPolicy.AnyStrategy["open"]>>()
@@ -362,17 +365,16 @@ const entryOf = (
   name: string,
   category: string
 ): readonly [key: string, strategy: RecoveryPolicy.AnyStrategy] | undefined => {
-  const byName = own(names, name)
+  const byName = ownProperty(names, name)
   if (byName !== undefined) return ["name", byName]
-  const byCategory = own(categories, category)
+  const byCategory = ownProperty(categories, category)
   if (byCategory !== undefined) return [`category ${category}`, byCategory]
   return otherwise === undefined ? undefined : ["otherwise", otherwise]
 }
 
-const own = <A>(table: { readonly [key: string]: A | undefined }, key: string): A | undefined =>
+const ownProperty = <A>(table: { readonly [key: string]: A | undefined }, key: string): A | undefined =>
   Object.hasOwn(table, key) ? table[key] : undefined
 
-/** What does not change from call to call. */
 const settingsOf = (name: string, options: AutoOptions | undefined) => ({
   source: { recovery: name },
   name,
@@ -386,14 +388,14 @@ const run = <A, E, R>(
   settings: ReturnType<typeof settingsOf>
 ): Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R> => {
   const recovered = recover_(self, planForAll(strategy), settings)
-  const earned = Effect.flatMap(RecoveryPolicy.Current, (policy) =>
+  const credited = Effect.flatMap(RecoveryPolicy.Current, (policy) =>
     creditBudgets(RecoveryPolicy.budgetsOf(policy, settings.name), recovered)
   )
-  // The strategies give values of A if any, and fail with the error itself or exhausted.
-  return traced(`Recovery.${settings.name}`, () => ({}), earned) as Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
+  // AnyStrategy and the alternates give only values of A, and fail with E or exhausted.
+  return traced(`Recovery.${settings.name}`, () => ({}), credited) as Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
 }
 
-/** Which alternates there are is looked up at the first failure. */
+/** Reads the alternates from the context at the first failure. */
 const withAlternates = <Args extends ReadonlyArray<unknown>, A, E>(
   name: string,
   tag: Context.Tag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>,
@@ -404,10 +406,10 @@ const withAlternates = <Args extends ReadonlyArray<unknown>, A, E>(
       Effect.contextWith((context: Context.Context<never>) => {
         const found = Context.getOption(context, tag)
         const alternates = found._tag === "Some" ? found.value : []
-        if (alternates.length === 0) return byPolicy(name, lastOfAll).open()
+        if (alternates.length === 0) return byPolicy(name, retryOrAbort).open()
         const others = alternates.map((alternate) => Strategy.alternate((_: E) => alternate(...args)))
-        // The alternates give values of A and fail with E, as their type says.
-        return Strategy.sequence(byPolicy(name, beforeAlternates), ...others).open() as Driver<A, E>
+        // By their type, the alternates give values of A and fail with E.
+        return Strategy.sequence(byPolicy(name, retryThenAlternates), ...others).open() as Driver<A, E>
       })
     )
   )
@@ -415,9 +417,8 @@ const withAlternates = <Args extends ReadonlyArray<unknown>, A, E>(
 type Driver<A, E> = Strategy.Driver<E, A, E | Strategy.Original | Strategy.Exhausted, never>
 
 /**
- * An effect with a name: how its failures are answered is up to the
- * `RecoveryPolicy` it runs with, and layers may register other ways to its
- * result.
+ * A named function that returns an effect. The `RecoveryPolicy` in force handles
+ * its failures, and layers can register alternatives.
  *
  * @since 0.1.0
  * @category models
@@ -425,12 +426,12 @@ type Driver<A, E> = Strategy.Driver<E, A, E | Strategy.Original | Strategy.Exhau
 export interface Named<Args extends ReadonlyArray<unknown>, A, E, R> {
   (...args: Args): Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
   readonly name: string
-  /** Where its alternates are looked up. */
+  /** The service with its alternates. */
   readonly alternates: Context.Tag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>
 }
 
 /**
- * Another way to the result of a named effect: a function of the same form.
+ * An alternative to a named effect: a function of the same type.
  *
  * @since 0.1.0
  * @category models
@@ -438,7 +439,7 @@ export interface Named<Args extends ReadonlyArray<unknown>, A, E, R> {
 export type Alternate<Args extends ReadonlyArray<unknown>, A, E, R = never> = (...args: Args) => Effect.Effect<A, E, R>
 
 /**
- * The alternates of one named effect, in an environment.
+ * The identifier of the service with the alternates of a named effect.
  *
  * @since 0.1.0
  * @category models
@@ -448,7 +449,7 @@ export interface Alternates {
 }
 
 /**
- * What happens in recoveries and runs, from now on; see `Events.stream`.
+ * The events of recoveries and runs from now on; see `Events.stream`.
  *
  * @since 0.1.0
  * @category observing
@@ -456,9 +457,8 @@ export interface Alternates {
 export const events: Stream.Stream<Events.Event> = Events.stream
 
 /**
- * Runs the effect again as `RetryPolicy.Current` says: 3 retries after 1, 2
- * and 4 seconds, unless a layer says otherwise. The error that surfaces is the
- * last one.
+ * Retries by `RetryPolicy.Current`: 3 retries after 1, 2 and 4 seconds, unless a
+ * layer provides another policy. Fails with the last error.
  *
  * @example
  * ```ts
@@ -484,8 +484,8 @@ export const retry = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E
   )
 
 /**
- * Gives each attempt its time. Put it inside the retry, so that every attempt
- * has its own; the work is interrupted, not merely abandoned.
+ * Interrupts the effect after the timeout and fails with `AttemptTimeout`. Put it
+ * inside the retry, so that each attempt has its own timeout.
  *
  * @example
  * ```ts
@@ -506,6 +506,6 @@ export const attemptTimeout: {
   (timeout: Duration.DurationInput): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | AttemptTimeout, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput): Effect.Effect<A, E | AttemptTimeout, R>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput) => {
-  // A timeout that makes no sense is a bug of the program, and throws while the program is put together.
+  // An invalid timeout is a bug, so it throws while the program is built.
   return attemptTimeout_(self, checkTimeout(timeout))
 })

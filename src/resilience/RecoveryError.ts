@@ -12,7 +12,7 @@ import type * as Fault from "./Fault.js"
 import type { Declaration } from "./Fault.js"
 import { declaredKey, messageOf, tagOf } from "./internal/fault/subject.js"
 
-/** A schema class would check each refusal it makes, and refusals are made by the thousand; so only its codec does. */
+/** Validates only when decoding. A schema class would validate each error it makes, and refusals are frequent. */
 function asSchema<A extends Fields, Fields extends object, I>(
   fields: Schema.Schema<Fields, I>,
   is: (u: unknown) => u is A,
@@ -21,31 +21,36 @@ function asSchema<A extends Fields, Fields extends object, I>(
   return Schema.transform(fields, Schema.declare(is), { strict: true, decode: make, encode: (self) => self })
 }
 
-/** A generic class cannot extend an expression that knows its parameter; so its fields stand apart. */
+/** A generic class cannot use its parameter in the class it extends, so the fields are untyped here. */
 class Exhausted extends Data.TaggedError("RecoveryExhausted")<{
   readonly error: unknown
-  /** How often it was tried, also where a breaker refused the call. */
+  /** All attempts, including calls that a breaker refused. */
   readonly attempts: number
-  /** What was decided on the way, oldest first. */
+  /** The decisions of the recovery, oldest first. */
   readonly decisions: ReadonlyArray<DecisionTaken>
-  /** What was known of the last error; not kept where the error comes from a journal. */
+  /** The classification of the last error. Missing if the error was read from a journal. */
   readonly fault?: Fault.Fault | undefined
 }> {}
 
 /**
- * A strategy had nothing left to try. Keeps the last error whole.
+ * The strategy has no further option. Contains the last error, unchanged.
  *
  * @since 0.1.0
  * @category errors
  */
 export class RecoveryExhausted<out E> extends Exhausted {
+  /**
+   * The last error.
+   *
+   * @since 0.1.0
+   */
   declare readonly error: E
   constructor(props: ConstructorParameters<typeof Exhausted>[0]) {
     super(props)
-    // For whoever prints it: the error it gave up on stands behind it.
+    // Printers follow `cause`. Not enumerable, so that equality and encoding ignore it.
     Object.defineProperty(this, "cause", { value: props.error, enumerable: false, configurable: true })
   }
-  /** As bad as what it gave up on, and no more worth repeating. */
+  /** Has the category and severity of the last error, but is not transient. */
   get [declaredKey](): Declaration {
     const { category = "unknown", retryAfter, severity } = this.fault ?? {}
     const asked = retryAfter === undefined ? undefined : Option.getOrUndefined(retryAfter)
@@ -58,7 +63,7 @@ export class RecoveryExhausted<out E> extends Exhausted {
     return `Gave up${what} after ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}: ${message}`
   }
   /**
-   * The schema of an exhausted recovery, for journals and wires.
+   * A schema for journals and for other processes. It omits `fault`.
    *
    * @since 0.1.0
    */
@@ -87,6 +92,8 @@ export class RecoveryExhausted<out E> extends Exhausted {
 }
 
 /**
+ * The encoded form of `RecoveryExhausted`.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -109,7 +116,7 @@ export interface DecisionTaken {
 }
 
 /**
- * One way of a failover that was tried.
+ * The failure of one way of a failover.
  *
  * @since 0.1.0
  * @category models
@@ -117,29 +124,34 @@ export interface DecisionTaken {
 export interface FailoverFailure<out E> {
   readonly way: string
   readonly error: E
-  /** What was known of it; not kept where the error comes from a journal. */
+  /** The classification of the error. Missing if the error was read from a journal. */
   readonly fault?: Fault.Fault | undefined
 }
 
 type Failures<E> = readonly [FailoverFailure<E>, ...ReadonlyArray<FailoverFailure<E>>]
 
-/** As for `Exhausted`. */
+/** Untyped for the same reason as `Exhausted`. */
 class EveryWay extends Data.TaggedError("FailoverExhausted")<{
-  /** Its name. */
+  /** The name of the failover. */
   readonly failover: string
-  /** What became of each way that was tried, in that order. */
+  /** The failure of each way that was tried, in that order. */
   readonly failures: Failures<unknown>
-  /** What kind of failure it is as a whole, where it comes from a journal. */
+  /** The stored classification, if the error was read from a journal. */
   readonly declares?: Declaration | undefined
 }> {}
 
 /**
- * Every way that was tried has failed. Keeps each failure whole.
+ * Every way that was tried failed. Contains each failure, unchanged.
  *
  * @since 0.1.0
  * @category errors
  */
 export class FailoverExhausted<out E> extends EveryWay {
+  /**
+   * The failure of each way that was tried, in that order.
+   *
+   * @since 0.1.0
+   */
   declare readonly failures: Failures<E>
   constructor(props: {
     readonly failover: string
@@ -147,34 +159,34 @@ export class FailoverExhausted<out E> extends EveryWay {
     readonly declares?: Declaration | undefined
   }) {
     super(props)
-    // As for RecoveryExhausted.
+    // As in RecoveryExhausted.
     Object.defineProperty(this, "cause", { value: this.error, enumerable: false, configurable: true })
   }
-  /** Of the way that was tried last. */
+  /** The error of the way that was tried last. */
   get error(): E {
     const [first, ...rest] = this.failures
     return (rest.at(-1) ?? first).error
   }
-  /** As bad as the last failure; worth repeating if one of them was. */
+  /** Has the category and severity of the last failure. Transient if one of the failures is. */
   get [declaredKey](): Declaration {
     if (this.declares !== undefined) return this.declares
     const [first, ...rest] = this.failures
     const { category = "unknown", severity } = (rest.at(-1) ?? first).fault ?? {}
     const waits = this.failures.flatMap(({ fault }) => (fault === undefined ? [] : Option.toArray(fault.retryAfter)))
     const transient = this.failures.some(({ fault }) => fault?.transient === true)
-    // Whichever way is there first.
+    // The shortest wait: a retry may succeed as soon as one way is available.
     return { category, severity, transient, retryAfter: waits.length === 0 ? undefined : waits.reduce(Duration.min) }
   }
   override get message(): string {
-    const told = this.failures.map(({ error, way }) => {
+    const ways = this.failures.map(({ error, way }) => {
       const tag = tagOf(error)
       const message = messageOf(error)
       return `${way} (${tag === undefined || message.includes(tag) ? message : message === "" ? tag : `${tag}: ${message}`})`
     })
-    return `No way of "${this.failover}" led to a result: ${told.join(", ")}`
+    return `All ways of "${this.failover}" failed: ${ways.join(", ")}`
   }
   /**
-   * The schema of an exhausted failover, for journals and wires.
+   * A schema for journals and for other processes. It keeps the classification as a whole.
    *
    * @since 0.1.0
    */
@@ -217,6 +229,8 @@ export class FailoverExhausted<out E> extends EveryWay {
 }
 
 /**
+ * The encoded form of `FailoverExhausted`.
+ *
  * @since 0.1.0
  * @category errors
  */
@@ -239,27 +253,27 @@ interface WayFailureEncoded<EI> {
 }
 
 /**
- * The breaker refused the call; it was not made.
+ * The circuit breaker refused the call, so the call did not run.
  *
  * @since 0.1.0
  * @category errors
  */
 export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
-  /** Its name. */
+  /** The name of the breaker. */
   readonly breaker: string
-  /** `isolated`: by hand, until it is reset. */
+  /** `isolated` breakers refuse calls until they are reset. */
   readonly state: "open" | "half-open" | "isolated"
-  /** Until the next call has a chance; a guess while it is half-open or isolated. */
+  /** Time until the breaker may admit a call. An estimate while it is half-open or isolated. */
   readonly retryAfter: Duration.Duration
 }> {
   override get message(): string {
     const breaker = `The circuit breaker "${this.breaker}"`
-    if (this.state === "isolated") return `${breaker} is isolated; calls are refused until it is reset.`
-    const what = this.state === "open" ? "is open" : "is being probed"
+    if (this.state === "isolated") return `${breaker} is isolated and refuses calls; reset it to admit them.`
+    const what = this.state === "open" ? "is open" : "is half-open"
     return `${breaker} ${what}; try again in ${Duration.format(this.retryAfter)}.`
   }
   /**
-   * For the errors of a durable step, and for wires.
+   * A schema for the errors of a durable step, and for other processes.
    *
    * @since 0.1.0
    */
@@ -275,6 +289,8 @@ export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
 }
 
 /**
+ * The encoded form of `CircuitOpen`.
+ *
  * @since 0.1.0
  * @category errors
  */
@@ -287,25 +303,24 @@ export interface CircuitOpenEncoded {
 }
 
 /**
- * The bulkhead had no place for the call, neither to run nor to wait; it was
- * not made.
+ * The bulkhead is full and its queue is full, so the call did not run.
  *
  * @since 0.1.0
  * @category errors
  */
 export class BulkheadFull extends Data.TaggedError("BulkheadFull")<{
-  /** Its name. */
+  /** The name of the bulkhead. */
   readonly bulkhead: string
-  /** Calls at once. */
+  /** The limit on calls that run. */
   readonly maxConcurrent: number
-  /** Calls that may wait. */
+  /** The limit on calls that wait. */
   readonly maxQueue: number
 }> {
   override get message(): string {
-    return `The bulkhead "${this.bulkhead}" is full: ${this.maxConcurrent} calls run and ${this.maxQueue} wait; try again later, or give it more places.`
+    return `The bulkhead "${this.bulkhead}" is full: ${this.maxConcurrent} calls run and ${this.maxQueue} wait; try again later, or raise maxConcurrent or maxQueue.`
   }
   /**
-   * For the errors of a durable step, and for wires.
+   * A schema for the errors of a durable step, and for other processes.
    *
    * @since 0.1.0
    */
@@ -321,6 +336,8 @@ export class BulkheadFull extends Data.TaggedError("BulkheadFull")<{
 }
 
 /**
+ * The encoded form of `BulkheadFull`.
+ *
  * @since 0.1.0
  * @category errors
  */
@@ -332,7 +349,7 @@ export interface BulkheadFullEncoded {
 }
 
 /**
- * One attempt took longer than it was given, and was stopped.
+ * One attempt exceeded its timeout and was interrupted.
  *
  * @since 0.1.0
  * @category errors
@@ -340,40 +357,40 @@ export interface BulkheadFullEncoded {
 export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>("effect-recovery/AttemptTimeout")(
   "AttemptTimeout",
   {
-    /** What the attempt was given. */
+    /** The timeout of the attempt. */
     timeout: Schema.DurationFromMillis
   }
 ) {
   override get message(): string {
-    return `The attempt was stopped after ${Duration.format(this.timeout)}; give it a longer timeout or find out what it waits for.`
+    return `The attempt was interrupted after ${Duration.format(this.timeout)}; give it a longer timeout, or find out what it waits for.`
   }
 }
 
 /**
- * A rewind that cannot be made. Nothing was changed.
+ * The run cannot be rewound to this point. Nothing was changed.
  *
  * @since 0.1.0
  * @category errors
  */
 export class RewindRefused extends Schema.TaggedError<RewindRefused>("effect-recovery/RewindRefused")("RewindRefused", {
   run: Schema.String,
-  /** Where to, in words, such as `step "charge"`. */
+  /** The point, such as `step "charge"`. */
   point: Schema.String,
   /**
    * - `Unknown`: the run has no such point
-   * - `Pivot`: what lies between cannot be undone
-   * - `Compensated`: the point lies in a transaction that was rolled back
-   * - `Invalid`: the checkpoint did not pass its checks
+   * - `Pivot`: a step after the point cannot be undone
+   * - `Compensated`: the point is inside a transaction that was rolled back
+   * - `Invalid`: the checkpoint failed its checks
    */
   reason: Schema.Literal("Unknown", "Pivot", "Compensated", "Invalid"),
-  /** What stands in the way, such as the key of the pivot. */
+  /** The obstacle, such as the key of the pivot. */
   detail: Schema.String
 }) {
   override get message(): string {
     const advice = {
-      Unknown: "Workflow.status shows the steps and points there are.",
-      Pivot: `"${this.detail}" cannot be undone; rewind to a point after it, or settle it by hand.`,
-      Compensated: `It lies in "${this.detail}", which was rolled back; rewind to before that.`,
+      Unknown: "Workflow.status lists the steps and points of the run.",
+      Pivot: `"${this.detail}" cannot be undone; rewind to a point after it, or undo it by hand.`,
+      Compensated: `The point is inside "${this.detail}", which was rolled back; rewind to a point before it.`,
       Invalid: this.detail
     }[this.reason]
     return `Run "${this.run}" cannot be rewound to ${this.point} (${this.reason}). ${advice}`

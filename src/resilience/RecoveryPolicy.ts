@@ -1,7 +1,7 @@
 /**
- * A `RecoveryPolicy` says in one place how failures are answered: by the name
- * of what failed, by the category of the failure, and for the rest. Programs
- * say `Recovery.auto("name")` and leave the answer to the layer they run with.
+ * A `RecoveryPolicy` chooses strategies in one place: by the name of the failed
+ * effect, by the category of the failure, and by default. Programs use
+ * `Recovery.auto("name")`, and a layer provides the policy.
  *
  * @since 0.1.0
  */
@@ -15,8 +15,8 @@ import type { RetryBudget } from "./RetryBudget.js"
 import type * as Strategy from "./Strategy.js"
 
 /**
- * A strategy that invents no values and needs nothing, so that it can stand
- * for any effect.
+ * A strategy without values and requirements of its own, so that it fits any
+ * effect.
  *
  * @since 0.1.0
  * @category models
@@ -24,23 +24,25 @@ import type * as Strategy from "./Strategy.js"
 export type AnyStrategy = Strategy.Strategy<unknown, never, Strategy.Original | Strategy.Exhausted>
 
 /**
+ * Strategies by name and category.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface RecoveryPolicy {
-  /** By the name given to `Recovery.auto` or `Recovery.named`; asked first. */
+  /** By the name in `Recovery.auto` or `Recovery.named`. Names go before categories. */
   readonly names?: { readonly [name: string]: AnyStrategy } | undefined
   /** By the category of the fault. */
   readonly categories?: { readonly [category in Fault.Category]?: AnyStrategy } | undefined
   /**
-   * For the rest. Defaults to retrying what may go away by itself, as
-   * `RetryPolicy.byCategory()` says; what will not surfaces at once.
+   * For all other failures. Defaults to retries by `RetryPolicy.byCategory()`;
+   * failures that it does not retry surface at once.
    */
   readonly otherwise?: AnyStrategy | undefined
 }
 
 /**
- * The policy in force.
+ * The policy in force. Defaults to an empty one.
  *
  * @since 0.1.0
  * @category services
@@ -50,8 +52,8 @@ export class Current extends Context.Reference<Current>()("effect-recovery/Recov
 }) {}
 
 /**
- * Provides a policy. What it does not name is answered by that of a layer
- * around it, so that an `abort` out there still holds in here.
+ * Provides a policy. Names and categories that it lacks are inherited from the
+ * policy of an outer layer.
  *
  * @example
  * ```ts
@@ -87,10 +89,10 @@ export const layer = (policy: RecoveryPolicy): Layer.Layer<never> =>
   )
 
 /**
- * Registers other ways to the result of a named effect, in the order to try
- * them: once its strategy is exhausted, the first is asked, and so on. They are
- * functions of the same form: of its arguments, to its values, failing, if at
- * all, with its errors. A second layer for the same effect takes the place of the first.
+ * Registers alternatives to a named effect. When its strategy is exhausted, they
+ * are tried in this order. An alternative takes the same arguments, returns the
+ * same values and may fail with the same errors. A second layer for the same
+ * effect replaces the first.
  *
  * @example
  * ```ts
@@ -124,9 +126,9 @@ export const layerAlternates = <
     named.alternates,
     Effect.map(Effect.context<Effect.Effect.Context<ReturnType<Alternates[number]>>>(), (built) =>
       alternates.map((alternate): Alternate<Args, A, E> => {
-        // What any of them needs is, by its definition, the context the layer is built in.
+        // The layer requires the services of all alternates, so `built` contains those of this one.
         const path = alternate as Alternate<Args, A, E, Effect.Effect.Context<ReturnType<Alternates[number]>>>
-        // What the layer was given is the alternate's own; the span is that of the call.
+        // The alternate uses the services of the layer, but the parent span of the call.
         const own = Context.omit(Tracer.ParentSpan)(built) as typeof built
         return (...args) =>
           Effect.mapInputContext(path(...args), (call: Context.Context<never>) => Context.merge(call, own))
@@ -135,20 +137,20 @@ export const layerAlternates = <
   )
 
 /**
- * What the retries of a named effect may be paid from.
+ * The budgets that pay for retries of a named effect.
  *
  * @internal
  */
 export const budgetsOf = (policy: RecoveryPolicy, name: string): ReadonlyArray<RetryBudget> => {
   const named = policy.names !== undefined && Object.hasOwn(policy.names, name) ? policy.names[name] : undefined
   if (named !== undefined) return named.budgets
-  const known = general.get(policy)
+  const known = generalBudgets.get(policy)
   if (known !== undefined) return known
   const strategies = [...Object.values(policy.categories ?? {}), policy.otherwise]
   const budgets = [...new Set(strategies.flatMap((strategy) => strategy?.budgets ?? []))]
-  general.set(policy, budgets)
+  generalBudgets.set(policy, budgets)
   return budgets
 }
 
-/** Asked at each call, so put together once. */
-const general = new WeakMap<RecoveryPolicy, ReadonlyArray<RetryBudget>>()
+/** Cached per policy, since it is read at each call. */
+const generalBudgets = new WeakMap<RecoveryPolicy, ReadonlyArray<RetryBudget>>()

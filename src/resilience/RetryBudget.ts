@@ -1,11 +1,10 @@
 /**
- * A retry budget bounds how many retries all callers together may make, so
- * that a system that struggles is not struck down by those who ask again: a
- * policy bounds the retries of one call, a budget those of all calls.
+ * A retry budget limits the retries of all callers together, so that retries do
+ * not overload a failing system. A policy limits the retries of one call only.
  *
- * It is a token bucket. Every first attempt earns a share of a token, time
- * earns some more, and every retry pays one when it starts. The form and the
- * default share are those of Finagle's `RetryBudget`.
+ * It is a token bucket. Each first attempt earns a fraction of a token, time
+ * earns more, and each retry costs one token when it starts. The design and the
+ * default ratio follow Finagle's `RetryBudget`.
  *
  * @since 0.1.0
  */
@@ -27,6 +26,8 @@ export const TypeId: TypeId = "~effect-recovery/RetryBudget"
 export type TypeId = "~effect-recovery/RetryBudget"
 
 /**
+ * A budget that callers share.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -39,36 +40,40 @@ export interface RetryBudget {
 }
 
 /**
+ * The current state of a budget.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface Snapshot {
-  /** Retries that may start now; a part of one counts when it is whole. */
+  /** Available tokens. A retry costs a whole one. */
   readonly tokens: number
-  /** Retries that were paid for. */
+  /** Retries that started. */
   readonly spent: number
-  /** Retries that were not made. */
+  /** Retries that were refused. */
   readonly refused: number
 }
 
 /**
+ * Options of {@link make}.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** How it is called in metrics. */
+  /** The name in metrics. */
   readonly name: string
-  /** Tokens each first attempt earns, 0 to 1. Defaults to 0.2: one retry for five calls. */
+  /** Tokens that each first attempt earns, 0 to 1. Defaults to 0.2: one retry for five calls. */
   readonly ratio?: number | undefined
-  /** Tokens earned by time alone, so that few callers can retry too. Defaults to 1. */
+  /** Tokens earned per second, so that retries are possible under low load. Defaults to 1. */
   readonly perSecond?: number | undefined
-  /** The most tokens it holds, and how many it begins with. Defaults to 10. */
+  /** The maximum and initial number of tokens. Defaults to 10. */
   readonly capacity?: number | undefined
 }
 
 /**
- * Makes a budget; an option that makes no sense is a defect that names it.
- * Keep it where all callers of one system share it, such as in a Layer.
+ * Makes a budget. Dies with `PolicyInvalid` if an option is invalid. Callers of
+ * one system should share a budget, for example through a Layer.
  *
  * @example
  * ```ts
@@ -132,7 +137,7 @@ class TokenBucket {
     })
   }
 
-  /** Whether a retry may start. */
+  /** Takes a token for a retry. Returns whether there was one. */
   debit(): boolean {
     this.fill()
     // Ten times 0.1 is slightly below 1 in floating point.

@@ -1,11 +1,10 @@
 /**
- * A `RetryPolicy` says when to try again. It is a `Schedule`, so
- * `Effect.retry(policy)` just works, and it carries a plain description of
- * itself, so it can be printed, stored and compared.
+ * A `RetryPolicy` is a `Schedule` that decides when to retry. Its description is
+ * plain data that can be printed, stored and compared.
  *
- * `maxRetries: 3` means at most 4 attempts; 0 is legal and means one attempt.
- * Delays are counted from the failure to the next attempt, and are always
- * within `[0, maxDelay]`, jitter included.
+ * `maxRetries: 3` allows 4 attempts; `maxRetries: 0` allows one. A delay is the
+ * time from a failure to the next attempt, within `[0, maxDelay]` including
+ * jitter.
  *
  * @since 0.1.0
  */
@@ -25,8 +24,8 @@ import * as schedule from "./internal/retry/schedule.js"
 import type { RetryBudget } from "./RetryBudget.js"
 
 /**
- * A schedule of delays with its description. Its input is the failure, its
- * output the delay before the next attempt.
+ * A schedule with a description. Its input is the failure, its output the delay
+ * before the next attempt.
  *
  * @since 0.1.0
  * @category models
@@ -36,7 +35,7 @@ export interface RetryPolicy extends Schedule.Schedule<Duration.Duration, unknow
 }
 
 /**
- * What a policy does, as plain data. Durations are milliseconds.
+ * A policy as plain data. Durations are milliseconds.
  *
  * @since 0.1.0
  * @category models
@@ -57,9 +56,8 @@ export type Description =
   | { readonly curve: "byCategory"; readonly table: Readonly<Record<string, Description>> }
 
 /**
- * How a delay is spread, so that callers who failed together do not return
- * together. `d` is the delay of the curve, everything is clamped to
- * `[0, maxDelay]`:
+ * Randomizes delays, so that callers that failed together do not retry together.
+ * `d` is the delay of the curve; all results are clamped to `[0, maxDelay]`:
  *
  * - `"none"`: `d`
  * - `"full"`: uniform in `[0, d]`
@@ -77,22 +75,22 @@ export type Description =
 export type Jitter = "none" | "full" | "equal" | "random" | "decorrelated" | number
 
 /**
- * What every curve understands.
+ * Options of all curves.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** Retries after the first attempt. Defaults to 3, that is 4 attempts. */
+  /** Retries after the first attempt. Defaults to 3, which allows 4 attempts. */
   readonly maxRetries?: number | undefined
-  /** No delay is longer. Defaults to 60 seconds, or to the first delay if that is longer. */
+  /** The longest delay. Defaults to 60 seconds, or to the first delay if that is longer. */
   readonly maxDelay?: Duration.DurationInput | undefined
   /** Defaults to `"none"`. */
   readonly jitter?: Jitter | undefined
-  /** No retry starts later than this after the first failure. Defaults to no limit. */
+  /** The longest time from the first failure to the start of a retry. Defaults to no limit. */
   readonly maxElapsed?: Duration.DurationInput | undefined
   /**
-   * Whether a wait asked for by the failing side (`Retry-After`) replaces the
+   * Whether the wait that the failing side asks for (`Retry-After`) overrides the
    * delay of the curve, up to `maxDelay`. Defaults to true.
    */
   readonly honourRetryAfter?: boolean | undefined
@@ -104,7 +102,7 @@ export {
 } from "./RecoveryError.js"
 
 /**
- * Delays grow by a factor: 1 s, 2 s, 4 s by default.
+ * Multiplies each delay by a factor: 1 s, 2 s, 4 s by default.
  *
  * @example
  * ```ts
@@ -123,9 +121,9 @@ export {
  */
 export const exponential = (
   options?: Options & {
-    /** Before the first retry. Defaults to 1 second. */
+    /** The delay before the first retry. Defaults to 1 second. */
     readonly initialDelay?: Duration.DurationInput | undefined
-    /** Defaults to 2. */
+    /** At least 1. Defaults to 2. */
     readonly factor?: number | undefined
   }
 ): RetryPolicy => {
@@ -135,16 +133,16 @@ export const exponential = (
 }
 
 /**
- * Delays grow by a constant: 1 s, 2 s, 3 s by default.
+ * Adds a constant to each delay: 1 s, 2 s, 3 s by default.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const linear = (
   options?: Options & {
-    /** Before the first retry. Defaults to 1 second. */
+    /** The delay before the first retry. Defaults to 1 second. */
     readonly initialDelay?: Duration.DurationInput | undefined
-    /** Added at each retry. Defaults to 1 second. */
+    /** Added to the delay at each retry. Defaults to 1 second. */
     readonly increment?: Duration.DurationInput | undefined
   }
 ): RetryPolicy => {
@@ -154,7 +152,7 @@ export const linear = (
 }
 
 /**
- * The same delay each time, 1 second by default.
+ * Uses the same delay before each retry, 1 second by default.
  *
  * @since 0.1.0
  * @category constructors
@@ -165,14 +163,14 @@ export const fixed = (options?: Options & { readonly delay?: Duration.DurationIn
 }
 
 /**
- * Delays grow like the Fibonacci numbers: 1 s, 1 s, 2 s, 3 s, 5 s, 8 s.
+ * Delays are Fibonacci numbers: 1 s, 1 s, 2 s, 3 s, 5 s, 8 s by default.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const fibonacci = (
   options?: Options & {
-    /** The unit. Defaults to 1 second. */
+    /** The first delay and the unit. Defaults to 1 second. */
     readonly initialDelay?: Duration.DurationInput | undefined
   }
 ): RetryPolicy => {
@@ -181,9 +179,9 @@ export const fibonacci = (
 }
 
 /**
- * Your own curve: from the number of the retry (0 for the first) to the delay
- * before it. A delay that is not a number counts as `maxDelay`; so does a
- * function that throws, and that is logged.
+ * A policy with your own curve: a function from the number of the retry (0 for
+ * the first) to the delay before it. A delay that is not a number counts as
+ * `maxDelay`. A function that throws is logged and also counts as `maxDelay`.
  *
  * @example
  * ```ts
@@ -202,7 +200,7 @@ export const custom = (delay: (retry: number) => Duration.DurationInput, options
 }
 
 /**
- * Never tries again.
+ * Never retries.
  *
  * @since 0.1.0
  * @category constructors
@@ -210,19 +208,19 @@ export const custom = (delay: (retry: number) => Duration.DurationInput, options
 export const none: RetryPolicy = schedule.none
 
 /**
- * Chooses the policy by the category of each failure. Categories left out
- * keep their default:
+ * Chooses a policy by the category of each failure. Missing categories keep
+ * their default:
  *
  * | category | policy |
  * |---|---|
  * | network | exponential, 4 retries from 2 s, at most 30 s |
  * | timeout | exponential, 5 retries from 1 s, at most 60 s |
- * | rate-limit | fixed, 10 retries, 60 s or as asked by `Retry-After` |
+ * | rate-limit | fixed, 10 retries, 60 s or as `Retry-After` says |
  * | unavailable | exponential, 6 retries from 5 s, at most 300 s |
  * | resource | exponential (factor 3), 2 retries from 5 s, at most 30 s |
  * | conflict | exponential, 5 retries from 100 ms, at most 5 s, full jitter |
  * | dependency | exponential, 3 retries from 1 s, at most 30 s |
- * | unknown, and your own if transient | exponential, 3 retries from 1 s, at most 10 s |
+ * | unknown, and other transient categories | exponential, 3 retries from 1 s, at most 10 s |
  * | permission, validation, not-found, corruption, logic, cancelled | none |
  *
  * A fault that is not transient is retried only if the table names its
@@ -263,10 +261,9 @@ const defaultTable: Readonly<Record<string, RetryPolicy>> = {
 }
 
 /**
- * `Effect.retry` that costs nothing until the first failure: no schedule is
- * started for an effect that succeeds. Delays and attempts are those of
- * `Effect.retry` with the same schedule; defects and interruption are not
- * retried. The error that surfaces is the last one.
+ * `Effect.retry` that starts the schedule only after the first failure. Delays
+ * and attempts equal those of `Effect.retry` with the same schedule. Defects and
+ * interruption are not retried. Fails with the last error.
  *
  * @example
  * ```ts
@@ -322,18 +319,20 @@ export const retryAfterFailure =
     })
 
 /**
+ * Options of {@link retry} and `Strategy.retry`.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface RetryOptions {
-  /** Shared by callers; a retry it has no token for is not made, and the error surfaces as it is. */
+  /** Pays for retries. Without a token there is no retry, and the effect fails with its error. Defaults to none. */
   readonly budget?: RetryBudget | undefined
 }
 
 /**
- * The policy of whatever names none of its own: `Recovery.retry`,
- * `Strategy.retry()` and `Recovery.recoverable`. Defaults to {@link exponential}`()`: 3 retries after 1, 2 and 4
- * seconds.
+ * The default policy of `Recovery.retry`, `Strategy.retry()` and
+ * `Recovery.recoverable`. Defaults to {@link exponential}`()`: 3 retries after 1,
+ * 2 and 4 seconds.
  *
  * @since 0.1.0
  * @category services
@@ -343,7 +342,7 @@ export class Current extends Context.Reference<Current>()("effect-recovery/Retry
 }) {}
 
 /**
- * Changes the policy of everything that names none; tests provide
+ * Provides the default policy. Tests can provide
  * `RetryPolicy.layer(RetryPolicy.none)`.
  *
  * @example
@@ -366,8 +365,7 @@ export class Current extends Context.Reference<Current>()("effect-recovery/Retry
 export const layer = (policy: RetryPolicy): Layer.Layer<never> => Layer.succeed(Current, policy)
 
 /**
- * The policy of everything that names none, from the configuration; see
- * {@link config}.
+ * Provides the default policy from the configuration; see {@link config}.
  *
  * @since 0.1.0
  * @category layers
@@ -375,8 +373,8 @@ export const layer = (policy: RetryPolicy): Layer.Layer<never> => Layer.succeed(
 export const layerConfig = (prefix?: string): Layer.Layer<never, ConfigError> => Layer.effect(Current, config(prefix))
 
 /**
- * Reads a policy from the configuration, under a prefix; what is not there keeps its default,
- * what makes no sense is a `ConfigError` that names the setting.
+ * Reads a policy from the configuration, under an optional prefix. A missing
+ * setting keeps its default. An invalid one is a `ConfigError` with its name.
  *
  * | setting | meaning | default |
  * |---|---|---|
@@ -430,7 +428,7 @@ const fromConfig = policyConfig.config(({ curve, ...options }) => {
 })
 
 /**
- * Policies with a name, from what the field uses.
+ * Common policies by name.
  *
  * | preset | retries | delays |
  * |---|---|---|
@@ -445,7 +443,7 @@ export const presets: Readonly<Record<"default" | "aggressive" | "conservative" 
   default: exponential({ maxDelay: "30 seconds", jitter: 0.1 }),
   aggressive: exponential({ maxRetries: 5, initialDelay: "500 millis", jitter: 0.1 }),
   conservative: exponential({ maxRetries: 2, initialDelay: "2 seconds", factor: 1.5, maxDelay: "10 seconds" }),
-  // What never arrived, or may never have: what was answered is answered.
+  // Retries only network errors and timeouts: every other failure is an answer of the server.
   api: byCategory(
     Object.fromEntries(
       ["rate-limit", "unavailable", "resource", "dependency", "conflict", "cancelled", "unknown"].map((category) => [
@@ -456,18 +454,18 @@ export const presets: Readonly<Record<"default" | "aggressive" | "conservative" 
   )
 }
 
-const never = ["certificate", "disk", "authentication", "configuration", "schema", "format"]
+const notRetried = ["certificate", "disk", "authentication", "configuration", "schema", "format"]
 
 /**
- * By the categories of `DetailedRules` of `effect-recovery/rules`: names that cannot be resolved are
- * asked for soon again, quotas and limits for long; what does not go away by
- * itself is not retried.
+ * A policy for the categories of `DetailedRules` in `effect-recovery/rules`. It
+ * retries DNS failures within seconds, and quotas and rate limits for up to an
+ * hour. It does not retry failures that need a person.
  *
  * @since 0.1.0
  * @category presets
  */
 export const detailed: RetryPolicy = byCategory({
-  ...Object.fromEntries(never.map((category) => [category, none])),
+  ...Object.fromEntries(notRetried.map((category) => [category, none])),
   dns: linear({ maxRetries: 3, initialDelay: "5 seconds", increment: "5 seconds", maxDelay: "15 seconds" }),
   memory: exponential({ maxRetries: 2, initialDelay: "5 seconds", factor: 3, maxDelay: "30 seconds" }),
   cpu: exponential({ maxRetries: 3, initialDelay: "5 seconds", maxDelay: "30 seconds" }),
@@ -480,8 +478,8 @@ export const detailed: RetryPolicy = byCategory({
 })
 
 /**
- * The first `count` delays of a policy, as it would wait after failures
- * without a category of their own. Jitter is drawn from `Random`.
+ * The first `count` delays of a policy for unclassified failures. Jitter uses
+ * `Random`.
  *
  * @since 0.1.0
  * @category inspection

@@ -27,21 +27,21 @@ export {
 } from "./RecoveryError.js"
 
 /**
- * How often a strategy may rewind its run.
+ * Options of strategies that rewind the run.
  *
  * @since 0.1.0
  * @category models
  */
 export interface RewindOptions {
   /**
-   * How often this recovery may rewind the run, counted in its journal. Then
-   * it is exhausted. Defaults to 3.
+   * How often this recovery may rewind the run before it is exhausted. Counted in
+   * the journal. Defaults to 3.
    */
   readonly times?: number | undefined
 }
 
 /**
- * A step or a checkpoint, or its name.
+ * A step or checkpoint, or its name.
  *
  * @since 0.1.0
  * @category models
@@ -50,7 +50,7 @@ export type Named = string | { readonly name: string }
 
 const nameOf = (named: Named): string => (typeof named === "string" ? named : named.name)
 
-/** Strategies that rewind the run differ in where to. */
+/** A strategy that rewinds the run. */
 type Rewinding<R = never> = Strategy<unknown, never, Exhausted | RewindRefused, Rewinder | R>
 
 const rewinding = <R = never>(
@@ -60,7 +60,7 @@ const rewinding = <R = never>(
   accepts?: Checked<R>["isValid"]
 ): Rewinding<R> => {
   if (!(Number.isInteger(times) && times >= 0)) {
-    throw new RangeError(`Strategy.${strategy}: times must be a whole number from 0 on, not ${times}`)
+    throw new RangeError(`Strategy.${strategy}: times is ${times}; give a whole number of at least 0.`)
   }
   return fromOpen(strategy, () => (failure: Failure<unknown>) => {
     const reason = failure.fault.message
@@ -69,7 +69,7 @@ const rewinding = <R = never>(
 }
 
 /**
- * Something that can tell whether one of its checkpoints may be used.
+ * A checkpoint definition that can check its checkpoints.
  *
  * @since 0.1.0
  * @category models
@@ -80,8 +80,8 @@ export interface Checked<out R = never> {
 }
 
 /**
- * Begin the run again: everything it has done is compensated, last first, and
- * forgotten. Its journal keeps it.
+ * Starts the run again from the beginning. All its work is compensated first, in
+ * reverse order. The journal keeps the undone entries.
  *
  * @since 0.1.0
  * @category rewinding
@@ -89,13 +89,13 @@ export interface Checked<out R = never> {
 export const restart = (options?: RewindOptions): Rewinding => rewinding("restart", { _tag: "Start" }, options)
 
 /**
- * Go back to just before the latest use of a step, looked for in the section
- * around, then outwards, then anywhere, and run on from there. Hand over the
- * step itself: a misspelt name is found out only when it is needed. What was done since is
- * compensated, last first, and forgotten.
+ * Rewinds to just before the latest execution of a step and continues there. The
+ * step is searched in the surrounding section, then in outer ones, then in the
+ * whole run. Later work is compensated first, in reverse order. Pass the step
+ * itself, since a misspelt name fails only at run time.
  *
- * Fails with `RewindRefused` if there is no such step, if a pivot lies
- * between, or if the step lies in a transaction that was rolled back.
+ * Fails with `RewindRefused` if there is no such step, if a pivot lies in between,
+ * or if the step is in a transaction that was rolled back.
  *
  * @since 0.1.0
  * @category rewinding
@@ -104,8 +104,8 @@ export const restartFrom = (step: Named, options?: RewindOptions): Rewinding =>
   rewinding("restartFrom", { _tag: "Step", step: nameOf(step) }, options)
 
 /**
- * Begin the innermost `Workflow.section` with a number again. What it has done
- * is compensated, last first, and forgotten; what runs beside it goes on.
+ * Restarts the innermost numbered `Workflow.section`. Its work is compensated
+ * first, in reverse order. Concurrent sections continue.
  *
  * @since 0.1.0
  * @category rewinding
@@ -114,8 +114,8 @@ export const restartIteration = (options?: RewindOptions): Rewinding =>
   rewinding("restartIteration", { _tag: "Iteration" }, options)
 
 /**
- * Undo the transaction around and run it again; with a checkpoint, undo what
- * was done after its newest one and run on from there.
+ * Rolls back the surrounding transaction and runs it again. With a checkpoint:
+ * rewinds to its newest one, compensating later work, and continues there.
  *
  * @since 0.1.0
  * @category rewinding
@@ -124,9 +124,9 @@ export const rollback = (to?: Named, options?: RewindOptions): Rewinding =>
   rewinding("rollback", to === undefined ? { _tag: "Transaction" } : { _tag: "Checkpoint", name: nameOf(to) }, options)
 
 /**
- * Go back to the newest good checkpoint and run on from there: of the one that
- * is given, by all of its checks, or else of any that is whole. What was done
- * since is compensated, last first, and forgotten.
+ * Rewinds to the newest valid checkpoint and continues there. With a definition,
+ * only its checkpoints that pass all checks; otherwise any undamaged one. Later
+ * work is compensated first, in reverse order.
  *
  * @since 0.1.0
  * @category rewinding
@@ -146,8 +146,8 @@ export interface Patchable<in out P, out R = never> {
 }
 
 /**
- * Run again with other parameters: the change is on record with the failure it
- * answers. Defaults to one retry, at once.
+ * Retries with changed parameters. The journal records the change together with
+ * the failure. Defaults to one immediate retry.
  *
  * @example
  * ```ts
@@ -190,33 +190,33 @@ export const modify = <P, E = unknown, R = never, R2 = never>(
   })
 
 /**
- * What to ask, and what the answer may be besides retry, a value, rewind and
- * abort.
+ * The question of {@link manual} and {@link escalate}, and which answers it
+ * allows in addition to retry, a value, rewind and abort.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ManualOptions<Answer extends Schema.Schema.Any = never, SA = never, R = never, E = unknown> {
-  /** In words, for whoever is to answer. Defaults to the name and the message of the failure. */
+  /** The question to the person. Defaults to the tag and the message of the failure. */
   readonly question?: string | ((failure: Failure<E>) => string) | undefined
-  /** Who is to answer, such as a person or a team. */
+  /** The person or team that should answer. */
   readonly to?: string | undefined
   /** Parameters that an answer may change before the next attempt. */
   readonly parameters?: Settable<R> | ReadonlyArray<Settable<R>> | undefined
-  /** What takes the place of the result if it is skipped. Without it only a result of nothing can be. */
+  /** The result after the answer "skip". Without it, only a step without a result can be skipped. */
   readonly skip?: SA | undefined
-  /** How a value is read that is given as the answer. Defaults to the schema of the step around. */
+  /** The schema of a value in the answer. Defaults to the success schema of the surrounding step. */
   readonly answer?: Answer | undefined
 }
 
-/** Messages of tagged errors tell their fields, and not which error it is. */
+/** The message of a tagged error often lacks its tag, so adds it. */
 const describe = ({ message, tag }: Fault.Fault): string =>
   Option.match(tag, {
     onNone: () => message,
     onSome: (name) => (message.includes(name) ? message : /\w/.test(message) ? `${name}: ${message}` : name)
   })
 
-const handingOver =
+const askPerson =
   (strategy: string) =>
   <E, R>({
     answer,
@@ -237,15 +237,15 @@ const handingOver =
         schema: answer
       }
       return Effect.map(Asker, ({ ask }) => ({ _tag: "HandOver" as const, question: text, ask: ask(request) }))
-      // A value comes from the stand-in or is read by the schema; the constructors say so in their types.
+      // The value is the stand-in or decoded by the schema, as the types of the constructors say.
     }) as never
 
 /**
- * Hand the failure over to a person: the run stops, durably, and `execute`
- * ends with `RunSuspended`. `Workflow.resolve` answers with a retry, a retry
- * with other parameters, a value, a skip, a rewind or an abort, and whoever
- * executes the run then goes on. An answer that does not fit is refused, and
- * asked for again.
+ * Asks a person. The run is suspended durably and `Workflow.execute` ends with
+ * `RunSuspended`. `Workflow.resolve` answers with a retry, a retry with other
+ * parameters, a value, a skip, a rewind or an abort. The next execution of the
+ * run continues with the answer. An answer that does not fit is refused and the
+ * question stays open.
  *
  * @example
  * ```ts
@@ -272,12 +272,12 @@ export const manual: {
     options: ManualOptions<Answer, SA, R, E>
   ): Strategy<E, NoInfer<Answer["Type"] | SA>, Original, NoInfer<Asker | R | Schema.Schema.Context<Answer>>>
 } = (options: string | ManualOptions<Schema.Schema.Any, unknown, unknown, never> = {}): never =>
-  // The overloads say what the options make of the strategy.
-  handingOver("manual")(typeof options === "string" ? { question: options } : options) as never
+  // The overloads state the type of the strategy for these options.
+  askPerson("manual")(typeof options === "string" ? { question: options } : options) as never
 
 /**
- * As `manual`, for when those at hand are not to decide: the question goes to
- * somebody, who stands in the record.
+ * As {@link manual}, with a question to a named person or team. The record of the
+ * recovery contains the name.
  *
  * @since 0.1.0
  * @category strategies
@@ -286,5 +286,5 @@ export const escalate = <Answer extends Schema.Schema.Any = never, SA = never, R
   to: string,
   options: Omit<ManualOptions<Answer, SA, R, E>, "to"> = {}
 ): Strategy<E, NoInfer<Answer["Type"] | SA>, Original, NoInfer<Asker | R | Schema.Schema.Context<Answer>>> =>
-  // As above.
-  handingOver("escalate")<E, R>({ ...options, to } as ManualOptions<Schema.Schema.Any, unknown, R, E>) as never
+  // As for `manual`.
+  askPerson("escalate")<E, R>({ ...options, to } as ManualOptions<Schema.Schema.Any, unknown, R, E>) as never

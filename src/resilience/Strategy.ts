@@ -1,5 +1,5 @@
 /**
- * A strategy is a function from a failure to a decision.
+ * A strategy decides what to do about a failure.
  *
  * @since 0.1.0
  */
@@ -34,8 +34,8 @@ export * from "./RunStrategy.js"
 export * from "./StrategyModel.js"
 
 /**
- * Your own strategy. An `Again` in its answer puts {@link Exhausted} into its
- * failures, since every recovery is bounded; so does `Decision.exhausted`.
+ * A strategy of your own. It may fail with {@link Exhausted}, since every recovery
+ * is bounded, and with {@link Original}, since it may decide `Decision.abort`.
  *
  * @example
  * ```ts
@@ -44,11 +44,11 @@ export * from "./StrategyModel.js"
  *
  * class Throttled extends Data.TaggedError("Throttled")<{ seconds: number }> {}
  *
- * const asTold = Strategy.make("asTold", (failure: Strategy.Failure<Throttled>) =>
+ * const asAsked = Strategy.make("asAsked", (failure: Strategy.Failure<Throttled>) =>
  *   failure.attempt < 5 ? Decision.again(`${failure.error.seconds} seconds`) : Decision.exhausted
  * )
  *
- * const program = Effect.fail(new Throttled({ seconds: 0 })).pipe(Recovery.recover({ Throttled: asTold }))
+ * const program = Effect.fail(new Throttled({ seconds: 0 })).pipe(Recovery.recover({ Throttled: asAsked }))
  * Effect.runPromiseExit(program).then((exit) => console.log(exit._tag)) // Failure
  * ```
  *
@@ -65,9 +65,9 @@ export const make = <E, A = never, E2 = never, R = never>(
   })
 
 /**
- * Run the same effect again, when a schedule says. Defaults to
- * `RetryPolicy.Current`: 3 retries after 1, 2 and 4 seconds, unless a layer
- * says otherwise. Out of retries it is exhausted.
+ * Retries by a schedule. Defaults to `RetryPolicy.Current`, which is 3 retries
+ * after 1, 2 and 4 seconds unless a layer provides another policy. Exhausted when
+ * the schedule ends.
  *
  * @since 0.1.0
  * @category strategies
@@ -76,7 +76,7 @@ export const retry: {
   (): Strategy<unknown, never, Exhausted>
   <E, R>(policy: Schedule.Schedule<unknown, E, R>, options?: RetryPolicy.RetryOptions): Strategy<E, never, Exhausted, R>
 } = (policy?: Schedule.Schedule<unknown, never, unknown>, { budget }: RetryPolicy.RetryOptions = {}): never =>
-  // The strategy takes and needs what its policy does; the default takes any failure and needs nothing.
+  // The overloads state the input and requirements of the policy; the default takes any failure and needs nothing.
   fromOpen(
     "retry",
     () => (policy === undefined ? openCurrent(budget) : openSchedule(policy, budget)),
@@ -88,7 +88,7 @@ const openCurrent = (budget: RetryBudget | undefined): Driver<unknown, never, Ex
   openLate(Effect.map(RetryPolicy.Current, (policy) => openSchedule(policy, budget)))
 
 /**
- * Take another way to the result.
+ * Runs another effect for the result.
  *
  * @example
  * ```ts
@@ -117,7 +117,7 @@ export const alternate = <E, A, E2, R>(
   )
 
 /**
- * Do without the result: take a stand-in value, or none at all.
+ * Continues with a given value, or `undefined`, as the result.
  *
  * @since 0.1.0
  * @category strategies
@@ -129,8 +129,7 @@ export const skip: {
   fromOpen("skip", () => () => Effect.succeed(Decision.instead(Effect.succeed(value))))
 
 /**
- * Fail with the original error. Final: nothing after it in a sequence is
- * asked.
+ * Fails with the original error. Later strategies of a sequence are not asked.
  *
  * @since 0.1.0
  * @category strategies
@@ -141,9 +140,9 @@ export const abort: Strategy<unknown, never, Original> = fromOpen<unknown, never
 )
 
 /**
- * One strategy after the other: the next is asked when the one before is
- * exhausted, or when the way it took failed in turn. Only the failures of the
- * last one surface, and those of an `abort` on the way.
+ * Asks the strategies in order. The next one is asked when the current one is
+ * exhausted or its alternative fails. Fails with the errors of the last strategy,
+ * or with the original error after an `abort`.
  *
  * @example
  * ```ts
@@ -170,7 +169,7 @@ export const abort: Strategy<unknown, never, Original> = fromOpen<unknown, never
 export const sequence = <const S extends readonly [For<never>, ...ReadonlyArray<For<never>>]>(
   ...strategies: S
 ): Strategy<InputOf<S[number]>, ValueOf<S[number]>, SequenceFailure<S>, RequirementsOf<S[number]>> =>
-  // Each driver is only ever handed failures of the common input, which the result type states.
+  // The result type states the common input, so each driver receives only failures that it takes.
   fromOpen(
     strategies.map((strategy) => strategy.name).join(", "),
     () => openSequence(strategies),
@@ -195,9 +194,9 @@ const openSequence = (strategies: ReadonlyArray<For<never>>): Driver<never, unkn
       return ask(later(failure, now))
     })
     if (decision._tag === "GiveUp") return decision.exhausted ? next : Effect.succeed(decision)
-    // Whoever was asked has the last word.
+    // The answer to a question is final.
     if (decision._tag === "HandOver") return Effect.succeed(decision)
-    // A nested sequence goes through all of its own ways first.
+    // A nested sequence first tries all of its own alternatives.
     const inner = decision.otherwise
     const otherwise = inner === undefined ? next : Effect.flatMap(inner, (other) => route(other, failure))
     return Effect.succeed({ ...decision, otherwise })
@@ -209,8 +208,8 @@ const openSequence = (strategies: ReadonlyArray<For<never>>): Driver<never, unkn
 type AnyDecision = Decision.Decision<unknown, unknown, unknown>
 
 /**
- * Orders the names of strategies, the most promising first. Names it does not
- * know it leaves out: they are tried last.
+ * Orders the names of strategies, the most promising first. Names that it omits
+ * are tried last.
  *
  * @since 0.1.0
  * @category models
@@ -218,9 +217,9 @@ type AnyDecision = Decision.Decision<unknown, unknown, unknown>
 export type Rank = (failure: Failure<unknown>, names: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>>
 
 /**
- * Who orders the strategies of {@link auto}. Without one they are tried as they
- * are written; `Insights.layer` of `effect-recovery/operate` goes by what has
- * helped before.
+ * The ranking that {@link auto} uses. By default there is none, and strategies are
+ * tried in written order. `Insights.layer` of `effect-recovery/operate` ranks by
+ * the outcomes of earlier recoveries.
  *
  * @since 0.1.0
  * @category services
@@ -230,8 +229,8 @@ export class Ranking extends Context.Reference<Ranking>()("effect-recovery/Strat
 }) {}
 
 /**
- * Any strategy. It says nothing of the failures it takes, so that each is of
- * the type it would have by itself.
+ * Any strategy. It omits the failure type, so that each strategy is inferred on
+ * its own.
  *
  * @since 0.1.0
  * @category models
@@ -241,13 +240,12 @@ export interface Candidate extends Pick<For<never>, "name" | "budgets"> {
 }
 
 /**
- * Tries the most promising strategy first, and the next when it has nothing
- * left to try. What is promising, `Insights.layer` learns from what became of
- * earlier recoveries; without it the order is the one they are written in.
+ * Tries the most promising strategy first, and the next one when it is exhausted.
+ * `Insights.layer` ranks the strategies by the outcomes of earlier recoveries.
+ * Without it, they are tried in written order.
  *
- * A failure of another category than those before is ranked anew, and so is
- * one of a step whose process ended meanwhile: what the others had come to by
- * then may count against another one.
+ * Strategies are ranked once per category of failure. They are ranked again when
+ * a step resumes in another process, so the order may change then.
  *
  * @example
  * ```ts
@@ -274,7 +272,7 @@ export interface Candidate extends Pick<For<never>, "name" | "budgets"> {
 export const auto = <const S extends Readonly<Record<string, Candidate>>>(
   strategies: S
 ): Strategy<InputOf<S[keyof S]>, ValueOf<S[keyof S]>, FailureOf<S[keyof S]>, RequirementsOf<S[keyof S]>> =>
-  // What has the type id is a strategy, and is only ever handed failures of the common input, which the result type states.
+  // Safe: the type id marks strategies, and the result type states their common input.
   fromOpen(
     "auto",
     () => openAuto(strategies as never),
@@ -305,11 +303,11 @@ const openAuto = (strategies: Readonly<Record<string, For<never>>>): Driver<neve
   }
 }
 
-/** Of a strategy whose failures are not known, an abort may come too. */
+/** A strategy with unknown failures may also abort. */
 type Aborts<Failure> = unknown extends Failure ? unknown : Extract<Failure, Original>
 
 /**
- * What can surface from a sequence.
+ * The errors that a sequence may fail with.
  *
  * @since 0.1.0
  * @category models

@@ -29,9 +29,9 @@ export const TypeId: TypeId = "~effect-recovery/Strategy"
 export type TypeId = "~effect-recovery/Strategy"
 
 /**
- * Answers failures `E`: with a value `A` in place of the result, with failures
- * `E2`, needing `R`. In `E2`, {@link Original} stands for the error that was
- * handled and {@link Exhausted} for a `RecoveryExhausted` around it.
+ * Handles failures `E`. It may replace the result with an `A`, fail with `E2`
+ * and need `R`. In `E2`, {@link Original} stands for the handled error and
+ * {@link Exhausted} for a `RecoveryExhausted` that contains it.
  *
  * @since 0.1.0
  * @category models
@@ -43,16 +43,16 @@ export interface Strategy<in E, out A = never, out E2 = never, out R = never> ex
     readonly _E2: Types.Covariant<E2>
     readonly _R: Types.Covariant<R>
   }
-  /** How it appears in journals, events and tables. */
+  /** The name in journals, events and statistics. */
   readonly name: string
-  /** Opens the strategy for one recovery; what it remembers between failures lives there. */
+  /** Makes the driver for one recovery. The driver keeps the state between failures. */
   readonly open: () => Driver<E, A, E2, R>
-  /** What its retries are paid from. */
+  /** The budgets that pay for its retries. */
   readonly budgets: ReadonlyArray<RetryBudget>
 }
 
 /**
- * An open strategy: asked once per failure of the recovery it was opened for.
+ * Decides about each failure of one recovery.
  *
  * @since 0.1.0
  * @category models
@@ -62,7 +62,7 @@ export type Driver<in E, out A, out E2, out R> = (
 ) => Effect.Effect<Decision.Decision<A, E2, R>, never, R>
 
 /**
- * What a strategy sees.
+ * The failure that a strategy decides about.
  *
  * @since 0.1.0
  * @category models
@@ -71,18 +71,18 @@ export interface Failure<out E> {
   readonly error: E
   readonly fault: Fault.Fault
   readonly cause: Cause.Cause<E>
-  /** Where it failed. */
+  /** The recovery, run and step that failed. */
   readonly source: Source
-  /** The attempt that failed, 1 for the first. */
+  /** The number of the attempt that failed, from 1. */
   readonly attempt: number
-  /** When it failed, epoch milliseconds. */
+  /** The time of the failure, epoch milliseconds. */
   readonly at: number
-  /** From the first failure of this recovery to this one. */
+  /** The time from the first failure of this recovery to this one. */
   readonly elapsed: Duration.Duration
 }
 
 /**
- * In a strategy's failures: the error it was asked about.
+ * Stands for the handled error in the failures of a strategy.
  *
  * @since 0.1.0
  * @category models
@@ -92,8 +92,8 @@ export interface Original {
 }
 
 /**
- * In a strategy's failures: `RecoveryExhausted` around the error it was asked
- * about.
+ * Stands for a `RecoveryExhausted` with the handled error in the failures of a
+ * strategy.
  *
  * @since 0.1.0
  * @category models
@@ -126,6 +126,8 @@ const proto = {
 }
 
 /**
+ * Makes a strategy from its driver.
+ *
  * @internal
  */
 export const fromOpen = <E, A = never, E2 = never, R = never>(
@@ -135,7 +137,7 @@ export const fromOpen = <E, A = never, E2 = never, R = never>(
 ): Strategy<E, A, E2, R> => Object.assign(Object.create(proto), { name, open, budgets })
 
 /**
- * A driver that is opened at its first failure, by what is in force then.
+ * A driver that is made at the first failure, from the services in scope then.
  *
  * @internal
  */
@@ -151,6 +153,8 @@ export const openLate = <E, A, E2, R>(open: Effect.Effect<Driver<E, A, E2, R>, n
 }
 
 /**
+ * A driver that retries by a schedule.
+ *
  * @internal
  */
 export const openSchedule = <E, R>(
@@ -168,7 +172,7 @@ export const openSchedule = <E, R>(
 }
 
 /**
- * The same failure, seen after another way has taken its time.
+ * The same failure at a later time, after an alternative has failed.
  *
  * @internal
  */
@@ -179,31 +183,40 @@ export const later = <E>(failure: Failure<E>, now: number): Failure<E> => ({
 })
 
 /**
+ * The failures that a strategy handles.
+ *
  * @since 0.1.0
  * @category models
  */
 export type InputOf<S> = [S] extends [Strategy<infer E, infer _A, infer _E2, infer _R>] ? E : never
 
 /**
+ * The values with which a strategy may replace the result.
+ *
  * @since 0.1.0
  * @category models
  */
 export type ValueOf<S> = S extends Strategy<never, infer A, infer _E2, infer _R> ? A : never
 
 /**
+ * The errors that a strategy may fail with.
+ *
  * @since 0.1.0
  * @category models
  */
 export type FailureOf<S> = S extends Strategy<never, infer _A, infer E2, infer _R> ? E2 : never
 
 /**
+ * The services that a strategy needs.
+ *
  * @since 0.1.0
  * @category models
  */
 export type RequirementsOf<S> = S extends Strategy<never, infer _A, infer _E2, infer R> ? R : never
 
 /**
- * What a strategy's failure is once it is known which error it was asked about.
+ * The errors of a strategy for a known handled error: resolves {@link Original}
+ * and {@link Exhausted}.
  *
  * @since 0.1.0
  * @category models
@@ -211,7 +224,7 @@ export type RequirementsOf<S> = S extends Strategy<never, infer _A, infer _E2, i
 export type Resolve<Failure, E> = Failure extends Original ? E : Failure extends Exhausted ? ExhaustedOf<E> : Failure
 
 /**
- * What cannot fail cannot be exhausted either.
+ * `RecoveryExhausted<E>`, or `never` if `E` is `never`.
  *
  * @since 0.1.0
  * @category models

@@ -21,23 +21,25 @@ export interface Window {
 }
 
 /**
- * When to open. The constructors are {@link consecutive}, {@link countWindow},
- * {@link timeWindow}, {@link slowCalls} and {@link anyOf}; your own is an
- * object of this shape.
+ * A condition under which a breaker opens: {@link consecutive},
+ * {@link countWindow}, {@link timeWindow}, {@link slowCalls}, {@link anyOf}, or
+ * an object of your own.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Trip {
-  /** What it is, as plain data. */
+  /** The condition as plain data. */
   readonly description: TripDescription
-  /** Whether `record` needs the time of the call; a breaker that does not is faster. */
+  /** Whether `record` needs the times of a call. A breaker without them is faster. */
   readonly timed: boolean
-  /** Opens it for one breaker; what it counts lives there. */
+  /** Makes the state for one breaker. */
   readonly open: () => TripState
 }
 
 /**
+ * A trip condition as plain data.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -46,32 +48,32 @@ export type TripDescription = { readonly kind: string } & {
 }
 
 /**
- * What an open trip condition knows. Times are epoch milliseconds, lengths
- * milliseconds.
+ * The state of a trip condition in one breaker. Times are epoch milliseconds,
+ * durations are milliseconds.
  *
  * @since 0.1.0
  * @category models
  */
 export interface TripState {
-  /** Takes the outcome of a call and says whether the breaker opens now. Both numbers are 0 unless the trip is `timed`. */
+  /** Records a call and returns whether the breaker opens. Both numbers are 0 unless the condition is `timed`. */
   readonly record: (outcome: "success" | "failure", now: number, millis: number) => boolean
-  /** Whether a probe that took so long counts as failed. */
+  /** Whether a probe of this duration counts as failed. */
   readonly isSlow: (millis: number) => boolean
   readonly window: (now: number) => Window
   readonly clear: () => void
-  /** What it remembers, for a snapshot, and back; what it cannot read it passes over. */
+  /** Saves the state for a snapshot. `load` ignores values that it cannot read. */
   readonly save: (now: number) => ReadonlyArray<number>
   readonly load: (saved: ReadonlyArray<number>) => void
 }
 
 /**
- * Opens after failures in a row.
+ * Opens after a number of failures in a row.
  *
  * @since 0.1.0
  * @category trip conditions
  */
 export const consecutive = (options?: {
-  /** Defaults to 5. */
+  /** Failures in a row that open the breaker. Defaults to 5. */
   readonly failures?: number | undefined
 }): Trip => {
   const failures = whole("failures", options?.failures ?? 5, 1)
@@ -100,19 +102,18 @@ export const consecutive = (options?: {
 }
 
 /**
- * Opens when of the last `size` calls a share has failed: when a call fails,
- * there are at least `minimum` calls, and failures / calls >= failureRate. A
- * success never opens it.
+ * Opens at a failure if the last `size` calls contain at least `minimum` calls and
+ * failures / calls >= failureRate. A success never opens the breaker.
  *
  * @since 0.1.0
  * @category trip conditions
  */
 export const countWindow = (options?: {
-  /** Calls that are remembered. Defaults to 100. */
+  /** The number of calls in the window. Defaults to 100. */
   readonly size?: number | undefined
-  /** Share of failed calls that opens it, above 0 and at most 1. Defaults to 0.5. */
+  /** The share of failed calls, above 0 and at most 1. Defaults to 0.5. */
   readonly failureRate?: number | undefined
-  /** Calls below which it never opens. Defaults to 10. */
+  /** The fewest calls in the window at which the breaker can open. Defaults to 10. */
   readonly minimum?: number | undefined
 }): Trip => {
   const size = whole("size", options?.size ?? 100, 1, 1_000_000)
@@ -121,18 +122,18 @@ export const countWindow = (options?: {
 }
 
 /**
- * Opens when of the calls of the last while a share has failed, in the way of
- * {@link countWindow}. The window slides in steps of a tenth of its length.
+ * As {@link countWindow}, for the calls of a period. The window slides in steps
+ * of a tenth of its length.
  *
  * @since 0.1.0
  * @category trip conditions
  */
 export const timeWindow = (options?: {
-  /** Defaults to 60 seconds. */
+  /** The length of the window. Defaults to 60 seconds. */
   readonly window?: Duration.DurationInput | undefined
-  /** Share of failed calls that opens it, above 0 and at most 1. Defaults to 0.5. */
+  /** The share of failed calls, above 0 and at most 1. Defaults to 0.5. */
   readonly failureRate?: number | undefined
-  /** Calls in the window below which it never opens. Defaults to 10. */
+  /** The fewest calls in the window at which the breaker can open. Defaults to 10. */
   readonly minimum?: number | undefined
 }): Trip =>
   timed({
@@ -144,21 +145,21 @@ export const timeWindow = (options?: {
   })
 
 /**
- * Opens when of the calls of the last while a share was slow, of those that
- * succeeded and those whose failure counts. A call that never ends is never
- * counted: give it a timeout.
+ * Opens when a share of the calls of a period was slow. Successes and failures
+ * that count are included. A call that never ends is not included, so give it a
+ * timeout.
  *
  * @since 0.1.0
  * @category trip conditions
  */
 export const slowCalls = (options: {
-  /** A call that takes longer is slow. */
+  /** Calls that take longer are slow. */
   readonly slowerThan: Duration.DurationInput
-  /** Share of slow calls that opens it, above 0 and at most 1. Defaults to 0.5. */
+  /** The share of slow calls, above 0 and at most 1. Defaults to 0.5. */
   readonly slowRate?: number | undefined
-  /** Defaults to 60 seconds. */
+  /** The length of the window. Defaults to 60 seconds. */
   readonly window?: Duration.DurationInput | undefined
-  /** Calls in the window below which it never opens. Defaults to 10. */
+  /** The fewest calls in the window at which the breaker can open. Defaults to 10. */
   readonly minimum?: number | undefined
 }): Trip =>
   timed({
@@ -170,7 +171,7 @@ export const slowCalls = (options: {
   })
 
 /**
- * Opens when one of several conditions is met.
+ * Opens when one of several conditions opens.
  *
  * @example
  * ```ts
@@ -206,7 +207,7 @@ export const anyOf = (...trips: readonly [Trip, ...ReadonlyArray<Trip>]): Trip =
       clear: () => {
         for (const state of states) state.clear()
       },
-      // Each with its length before it, so that they can be told apart.
+      // The memory of each condition follows its length.
       save: (now) =>
         states.flatMap((state) => {
           const saved = state.save(now)
@@ -227,9 +228,9 @@ export const anyOf = (...trips: readonly [Trip, ...ReadonlyArray<Trip>]): Trip =
 const positive = (option: string, value: Duration.DurationInput): number => millis(option, value, 1)
 
 interface Rate {
-  /** Share of the calls, 0 to 1. */
+  /** The share of calls, 0 to 1. */
   readonly rate: number
-  /** Calls below which a share says nothing. */
+  /** The fewest calls at which the share counts. */
   readonly minimum: number
 }
 
@@ -242,7 +243,7 @@ const countWindowOf = (size: number, rate: Rate): Trip => ({
   description: { kind: "countWindow", size, failureRate: rate.rate, minimum: rate.minimum },
   timed: false,
   open: () => {
-    // A ring: 1 for a failure, 0 for a success.
+    // A ring buffer: 1 for a failure, 0 for a success.
     const ring = new Uint8Array(size)
     let calls = 0
     let failures = 0
@@ -274,12 +275,12 @@ const countWindowOf = (size: number, rate: Rate): Trip => ({
   }
 })
 
-/** Parts of a time window: it slides in steps of a tenth, and its memory does not grow with the traffic. */
+/** The window has ten slots, so its memory does not grow with the traffic. */
 const parts = 10
 
 const partsOf = (windowMillis: number) => {
   const width = windowMillis / parts
-  // Three numbers for each part, calls, failures, slow calls, and the parts' times.
+  // Three numbers for each slot: calls, failures, slow calls. `starts` has the time of each slot.
   const counts = new Float64Array(3 * parts)
   const starts = new Float64Array(parts).fill(Number.NEGATIVE_INFINITY)
   const slot = (part: number) => ((part % parts) + parts) % parts
@@ -329,7 +330,7 @@ const partsOf = (windowMillis: number) => {
 interface TimeWindow extends Rate {
   readonly kind: "timeWindow" | "slowCalls"
   readonly windowMillis: number
-  /** Longer calls are slow. */
+  /** Calls that take longer are slow. */
   readonly slowMillis: number
 }
 
@@ -351,7 +352,7 @@ const timed = (options: TimeWindow): Trip => ({
       record: (outcome, now, millis) => {
         const slow = isSlow(millis)
         calls.add(now, outcome === "failure", slow)
-        // Only what is watched for can open it; the sums are made when it happens.
+        // Only a failure (or a slow call) can open the breaker, so only it computes the sums.
         if (!(watchesSlow ? slow : outcome === "failure")) return false
         const window = calls.window(now)
         return reached(watchesSlow ? window.slow : window.failures, window.calls, options)

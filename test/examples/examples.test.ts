@@ -130,7 +130,7 @@ describe("the examples do what they say", () => {
       {
         made: 5,
         refused: 5,
-        why: `The bulkhead "thumbnails" is full: 2 calls run and 3 wait; try again later, or give it more places.`
+        why: `The bulkhead "thumbnails" is full: 2 calls run and 3 wait; try again later, or raise maxConcurrent or maxQueue.`
       }
     ],
     "policies/timeout": [timeout.program, { rate: 1.08, attempts: 2, stopped: 1 }],

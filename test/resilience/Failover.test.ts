@@ -80,7 +80,7 @@ describe("Failover", () => {
       )
       assert.strictEqual(error.error.way, "b")
       assert.strictEqual(error.cause, error.error)
-      assert.match(error.message, /No way of "rates" led to a result: a \(.*Down.*\), b \(.*Down.*\)/)
+      assert.match(error.message, /All ways of "rates" failed: a \(.*Down.*\), b \(.*Down.*\)/)
       const fault = yield* Fault.classify(error)
       assert.deepInclude(fault, { category: "unavailable", transient: true })
       const schema = Failover.FailoverExhausted.schema(Down)

@@ -429,7 +429,7 @@ describe("keyed breakers", () => {
       assert.strictEqual(Chunk.unsafeHead(yield* Stream.runCollect(Stream.take(own, 1))).key, "c")
       const refusal = yield* Effect.flip(Effect.void.pipe(CircuitBreaker.protectKey(hosts, "c")))
       assert.strictEqual(refusal.state, "isolated")
-      assert.include(refusal.message, "until it is reset")
+      assert.include(refusal.message, "reset it to admit them")
       for (const key of ["c", "d"]) yield* (yield* hosts.get(key)).reset
       const states = [...(yield* hosts.snapshot)].map(([key, { state }]) => [key, state])
       assert.deepStrictEqual(states, [

@@ -244,9 +244,9 @@ describe("user code that throws", () => {
       assert.deepStrictEqual(
         new Set(logged),
         new Set([
-          `effect-recovery: the rule "mine" threw; it was passed over`,
+          `effect-recovery: the classification rule "mine" threw and was skipped`,
           "effect-recovery: the hook onFault failed; the recovery continues",
-          "effect-recovery: a delay function threw; the longest delay is taken"
+          "effect-recovery: a delay function threw; maxDelay is used"
         ])
       )
     })

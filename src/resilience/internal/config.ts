@@ -11,13 +11,14 @@ export const optional = <A>(config: Config.Config<A>): Config.Config<A | undefin
 export const invalid = (text: string, expected: string) =>
   Either.left(ConfigError.InvalidData([], `Expected ${expected}, but got "${text}"`))
 
-/** Config's own reads a blank as 0, and a negative duration as none. */
+/** Unlike `Config.number`, refuses a blank text instead of reading it as 0. */
 export const number = (name: string): Config.Config<number> =>
   Config.mapOrFail(Config.string(name), (text) => {
     const value = text.trim() === "" ? Number.NaN : Number(text)
     return Number.isNaN(value) ? invalid(text, "a number") : Either.right(value)
   })
 
+/** Unlike `Config.duration`, refuses a negative duration instead of reading it as zero. */
 export const duration = (name: string): Config.Config<Duration.Duration> =>
   Config.mapOrFail(Config.string(name), (text) => {
     const decoded = text.includes("-") ? Option.none() : Duration.decodeUnknown(text.trim())
@@ -26,11 +27,11 @@ export const duration = (name: string): Config.Config<Duration.Duration> =>
 
 const settingOf = (option: string): string => option.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
 
-/** An option that makes no sense, under the name of its setting. */
+/** Refuses an invalid option, under the name of its setting. */
 export const refusal = (option: string, message: string) =>
   Either.left(ConfigError.InvalidData([settingOf(option)], message))
 
-/** What a constructor refuses, the configuration does; `settingFor` says which setting an option comes from. */
+/** Converts a `PolicyInvalid` of the constructor to a `ConfigError`. `settingFor` maps an option to its setting. */
 export const built = <A>(
   build: () => A,
   settingFor: (option: string) => string = (option) => option

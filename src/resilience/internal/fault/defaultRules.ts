@@ -1,7 +1,7 @@
 import type { Category, Declaration, Rule } from "../../Fault.js"
 import { read, type Subject } from "./subject.js"
 
-/** A table is one rule with a constant-time lookup. */
+/** A rule with a constant-time lookup. */
 const table = (
   name: string,
   key: (subject: Subject) => string | undefined,
@@ -54,7 +54,7 @@ const codes: ReadonlyMap<string, Declaration> = new Map(
   })
 )
 
-/** Families of codes, by their start: SQLite's extended result codes and SQLSTATE classes. */
+/** Codes by prefix: SQLite's extended result codes and SQLSTATE classes. */
 const codeFamilies: ReadonlyArray<readonly [RegExp, Declaration]> = [
   [/^SQLITE_(BUSY|LOCKED)/, { category: "unavailable" }],
   [/^SQLITE_(CORRUPT|NOTADB)/, { category: "corruption" }],
@@ -141,7 +141,7 @@ const byStatus: Rule = {
   }
 }
 
-/** Every runtime words it in its own way, all of them as a TypeError; what undici means stands in `cause`. */
+/** The messages of a failed `fetch` in Node, Chrome, Safari and Firefox; all of them are TypeErrors. */
 const fetchMessages = /^(fetch failed|failed to fetch|load failed|networkerror when attempting to fetch resource\.?)$/i
 
 const fetchFailed: Rule = {
@@ -150,7 +150,7 @@ const fetchFailed: Rule = {
     name === "TypeError" && fetchMessages.test(message) ? { category: "network" } : undefined
 }
 
-/** Node wraps the reason of a signal into an AbortError, also when the reason is a timeout. */
+/** Node wraps the reason of an abort signal in an AbortError, even if the reason is a timeout. */
 const abortedByTimeout: Rule = {
   name: "aborted by timeout",
   match: ({ chain }) =>
@@ -199,16 +199,13 @@ const byWords: Rule = {
 
 const spelledCode = /\b(?:E[A-Z]{3,}|EAI_AGAIN|(?:UND_ERR|ERR|SQLITE|CERT)_[A-Z_]+)\b/g
 
-/** What was logged or sent on as text has its code in its message alone. */
+/** An error that was sent as text has its code only in the message. */
 const bySpelledCode: Rule = {
   name: "code in words",
   match: ({ message }) => byFirst(message.match(spelledCode) ?? [], 0.7)
 }
 
-/**
- * By shape before text: codes say more than the wrapper that carries them, a
- * status more than a class name, and words come last.
- */
+/** Strongest evidence first: a code before the class that wraps it, a status before a class name, words last. */
 export const defaultRules: ReadonlyArray<Rule> = [
   abortedByTimeout,
   byCode,

@@ -1,23 +1,23 @@
 import * as Duration from "effect/Duration"
 
-/** Under this key an error class says what it is; public as `Fault.declared`. */
+/** The property of a self-declaration; public as `Fault.declared`. */
 export const declaredKey: unique symbol = Symbol.for("effect-recovery/Fault/declared")
 
 /**
- * What a rule sees of a failure. Every field was read without letting the
- * failing value throw.
+ * The view of a failure that rules match. No getter or proxy of the failing
+ * value can throw through it.
  */
 export interface Subject {
   readonly error: unknown
-  /** The error and what caused it, outermost first. */
+  /** The error and its causes, outermost first. */
   readonly chain: ReadonlyArray<unknown>
   /** `_tag`, if the error has one. */
   readonly tag: string | undefined
   /** `name`, if the error has one. */
   readonly name: string | undefined
-  /** `reason`, if it is a string: what @effect/platform errors discriminate by. */
+  /** `reason`, if it is a string: the discriminator of @effect/platform errors. */
   readonly reason: string | undefined
-  /** String `code`s of the error and of what caused it, outermost first. */
+  /** String `code`s of the error and its causes, outermost first. */
   readonly codes: ReadonlyArray<string>
   /** HTTP status of the error or of its response. */
   readonly status: number | undefined
@@ -26,15 +26,15 @@ export interface Subject {
   readonly retryAfter: Duration.Duration | undefined
 }
 
-/** Deep enough for every wrapper seen in practice, and an end for cyclic causes. */
+/** A bound for cyclic causes; wrappers in practice are less deep. */
 const maxCauseDepth = 8
 const maxMessageLength = 2_000
 
-/** Reads a property of anything; getters and proxies may throw. */
+/** Reads a property of any value. Returns `undefined` if a getter or proxy throws. */
 export const read = (value: unknown, key: PropertyKey): unknown => {
   if ((typeof value !== "object" && typeof value !== "function") || value === null) return undefined
   try {
-    // Any object may be indexed at run time; the result stays unknown.
+    // Safe: every object can be indexed at run time, and the result stays unknown.
     return (value as Record<PropertyKey, unknown>)[key]
   } catch {
     return undefined
@@ -68,7 +68,7 @@ const causeChain = (error: unknown): ReadonlyArray<unknown> => {
   let link = error
   while (link !== undefined && link !== null && chain.length < maxCauseDepth && !chain.includes(link)) {
     chain.push(link)
-    // `Promise.any` rejects with the errors of all, none of them the cause.
+    // An AggregateError of `Promise.any` has `errors` instead of a `cause`.
     link = read(link, "cause") ?? readFirst(read(link, "errors"))
   }
   return chain.length === 0 ? [error] : chain
@@ -76,7 +76,7 @@ const causeChain = (error: unknown): ReadonlyArray<unknown> => {
 
 const readFirst = (list: unknown): unknown => (isArray(list) ? read(list, 0) : undefined)
 
-/** Even asking throws for a revoked proxy. */
+/** A revoked proxy throws even for `Array.isArray`. */
 const isArray = (value: unknown): boolean => {
   try {
     return Array.isArray(value)
@@ -110,7 +110,7 @@ const readRetryAfter = (error: unknown, now: number): Duration.Duration | undefi
 
 const isDuration = (value: unknown): value is Duration.Duration => {
   try {
-    // What only looks like one has no length.
+    // Throws for an object that only resembles a duration.
     return Duration.isDuration(value) && Duration.toMillis(value) >= 0
   } catch {
     return false
@@ -131,19 +131,19 @@ const readHeader = (headers: unknown, name: string): unknown => {
 const parseRetryAfter = (value: number | string, now: number): Duration.Duration | undefined => {
   if (typeof value === "number") return value >= 0 && Number.isFinite(value) ? Duration.seconds(value) : undefined
   if (/^\s*\d{1,12}(\.\d+)?\s*$/.test(value)) return Duration.seconds(Number(value))
-  // Date.parse sees a date in almost anything; only the forms the RFC and ISO 8601 know are taken.
+  // Date.parse accepts almost any text, so only the forms of the RFC and of ISO 8601 are tried.
   const date = /GMT\s*$|^\d{4}-\d\d-\d\dT/.test(value) ? Date.parse(value) : Number.NaN
   return Number.isNaN(date) ? undefined : Duration.millis(Math.max(0, date - now))
 }
 
-/** The first message on the way down the causes; an error without one is at least called by its tag. */
+/** The first message in the cause chain, or else the tag, the name or the value as a string. */
 export const messageOf = (error: unknown): string => {
   const message = typeof error === "string" ? error : (firstDefined(causeChain(error), ownMessage) ?? nameOf(error))
   return message.length > maxMessageLength ? message.slice(0, maxMessageLength) : message
 }
 
 const ownMessage = (error: unknown): string | undefined => {
-  // What Effect wraps an unknown rejection in says the same of all of them; what it wraps says more.
+  // The message of UnknownException is the same for all rejections; its cause has the real one.
   if (tagOf(error) === "UnknownException" && read(error, "cause") !== undefined) return undefined
   const message = typeof error === "string" ? error : readString(error, "message")
   return message === "" ? undefined : message
@@ -153,7 +153,7 @@ const nameOf = (error: unknown): string => tagOf(error) ?? readString(error, "na
 
 const stringify = (value: unknown): string => {
   try {
-    // Lists may be as long as they like.
+    // A list may be arbitrarily long.
     return isArray(value) || ArrayBuffer.isView(value) ? "a list" : String(value)
   } catch {
     return "a value that cannot be shown"

@@ -14,11 +14,11 @@ import type { OpenTime } from "./openTime.js"
 
 export interface Settings {
   readonly name: string
-  /** In a group. */
+  /** The key in a keyed group. */
   readonly key: string | undefined
   readonly clock: Clock.Clock
   readonly trip: TripState
-  /** Whether the trip wants to know when a call was made and how long it took. */
+  /** Whether the trip condition needs the start and the duration of each call. */
   readonly timed: boolean
   readonly openTime: OpenTime
   readonly probes: number
@@ -28,21 +28,21 @@ export interface Settings {
   readonly hub: PubSub.PubSub<Change>
 }
 
-/** Plain fields, since every call passes here; single-threaded JavaScript makes each method atomic. */
+/** Uses plain mutable fields for speed. Each method is atomic, since JavaScript has one thread. */
 export class Breaker {
   private state: State = "closed"
   private retryAt = 0
-  /** What it was opened for. */
+  /** The length of the current open time. */
   private openMillis = 0
-  /** Times it opened since it was last closed. */
+  /** How often the breaker opened since it was last closed. */
   private openings = 0
-  /** Probes on their way, and those that came back well. */
+  /** Probes that run, and probes that succeeded. */
   private probing = 0
   private recovered = 0
-  /** Calls from before the last change of state, or the last reset, do not speak for the present one. */
+  /** Incremented by each state change and reset. Calls that started in an earlier epoch do not count. */
   private epoch = 0
 
-  /** Refusals of one millisecond are one value: a system that is down is asked thousands of times a second. */
+  /** Cached for one millisecond, since an open breaker may refuse thousands of calls per second. */
   private refusal: Effect.Effect<never, CircuitOpen> | undefined
   private refusedFor = 0
 
@@ -52,19 +52,19 @@ export class Breaker {
     this.settings = settings
   }
 
-  /** With rules that are asked before those in force about what counts. */
+  /** Runs `self` if the breaker admits it. `rules` go before the rules in force when a failure is classified. */
   protect<A, E, R>(
     self: Effect.Effect<A, E, R>,
     rules?: ReadonlyArray<Fault.Rule>
   ): Effect.Effect<A, E | CircuitOpen, R> {
-    // A probe is admitted where nothing can interrupt, or its place would be lost between here and there.
+    // Uninterruptible, so that an admitted probe always ends in `probe`, which frees its slot.
     const guarded = Effect.uninterruptibleMask((restore) =>
       Effect.suspend((): Effect.Effect<A, E | CircuitOpen, R> => {
         if (this.state === "closed") return restore(this.call(self, rules))
         const change = this.halfOpen()
         if (this.admitProbe()) return this.probe(self, restore, rules, change)
-        const answer = restore(this.turnAway(self))
-        return change === undefined ? answer : Effect.zipRight(restore(tell(change)), answer)
+        const answer = restore(this.refuseOrObserve(self))
+        return change === undefined ? answer : Effect.zipRight(restore(emit(change)), answer)
       })
     )
     return Effect.suspend(() => {
@@ -81,21 +81,21 @@ export class Breaker {
       onSuccess: (value) => {
         this.settings.metrics.success()
         if (!this.trips("success", epoch, startedAt)) return Effect.succeed(value)
-        // Opened where nothing can interrupt, or not at all: then the next call finds the condition met.
+        // Uninterruptible, so that the breaker opens completely. If interrupted before, the next call opens it.
         const opened = Effect.suspend(() => (epoch === this.epoch ? this.opened("tripped") : unchanged))
-        return Effect.as(Effect.flatMap(Effect.uninterruptible(opened), tell), value)
+        return Effect.as(Effect.flatMap(Effect.uninterruptible(opened), emit), value)
       }
     })
   }
 
   private failed<E>(cause: Cause.Cause<E>, rules: Rules, epoch: number, startedAt: number): Effect.Effect<never, E> {
     if (isInterruption(cause) || isRefusal(cause)) return Effect.failCause(cause)
-    const judged = Effect.flatMap(classify(cause, rules), (fault) => {
+    const evaluated = Effect.flatMap(classify(cause, rules), (fault) => {
       if (!this.settings.counts(fault)) return unchanged
       this.settings.metrics.failure()
       return this.trips("failure", epoch, startedAt) ? this.opened("tripped", fault) : unchanged
     })
-    return after(Effect.flatMap(Effect.uninterruptible(judged), tell), cause)
+    return after(Effect.flatMap(Effect.uninterruptible(evaluated), emit), cause)
   }
 
   private trips(outcome: "success" | "failure", epoch: number, startedAt: number): boolean {
@@ -132,7 +132,7 @@ export class Breaker {
     return change
   }
 
-  /** Whether it would let a call through now. */
+  /** Whether the breaker would admit a call now. */
   get isWilling(): boolean {
     return this.state === "closed" || this.mayProbe()
   }
@@ -146,7 +146,7 @@ export class Breaker {
     return this.untilDue() === 0
   }
 
-  /** A clock that was set back must not keep it open for longer than it was opened for. */
+  /** Limited to the open time, in case the clock was set back. */
   private untilDue(): number {
     const now = this.now()
     if (this.retryAt - now > this.openMillis) this.retryAt = now + this.openMillis
@@ -163,7 +163,7 @@ export class Breaker {
     return true
   }
 
-  /** Whatever ends the probe, its place is given back or its verdict counted. */
+  /** Each outcome of the probe either counts or frees its slot. */
   private probe<A, E, R>(
     self: Effect.Effect<A, E, R>,
     restore: <B, E1, R1>(effect: Effect.Effect<B, E1, R1>) => Effect.Effect<B, E1, R1>,
@@ -172,33 +172,33 @@ export class Breaker {
   ): Effect.Effect<A, E, R> {
     const epoch = this.epoch
     let startedAt = 0
-    // Timed from here on: an observer of the change before it may take as long as it likes.
+    // Timed from here, so that the time of an event observer does not count.
     const work = Effect.suspend(() => {
       startedAt = this.now()
       return self
     })
-    return Effect.matchCauseEffect(restore(change === undefined ? work : Effect.zipRight(tell(change), work)), {
+    return Effect.matchCauseEffect(restore(change === undefined ? work : Effect.zipRight(emit(change), work)), {
       onFailure: (cause) => {
-        const judged = Effect.onError(this.probeFailed(cause, rules, epoch), () => this.giveBack(epoch))
+        const evaluated = Effect.onError(this.probeFailed(cause, rules, epoch), () => this.freeProbe(epoch))
         return after(
-          Effect.flatMap(judged, (changed) => restore(tell(changed))),
+          Effect.flatMap(evaluated, (changed) => restore(emit(changed))),
           cause
         )
       },
       onSuccess: (value) => {
         this.settings.metrics.success()
-        const judged = Effect.suspend(() => this.probeAnswered(epoch, this.now() - startedAt))
-        const told = Effect.flatMap(
-          Effect.onError(judged, () => this.giveBack(epoch)),
-          (changed) => restore(tell(changed))
+        const evaluated = Effect.suspend(() => this.probeAnswered(epoch, this.now() - startedAt))
+        const reported = Effect.flatMap(
+          Effect.onError(evaluated, () => this.freeProbe(epoch)),
+          (changed) => restore(emit(changed))
         )
-        return Effect.as(told, value)
+        return Effect.as(reported, value)
       }
     })
   }
 
-  /** Nothing was learned: somebody else may try. */
-  private giveBack(epoch: number): Effect.Effect<undefined> {
+  /** The probe was inconclusive, so another call may probe. */
+  private freeProbe(epoch: number): Effect.Effect<undefined> {
     return Effect.sync(() => {
       if (epoch === this.epoch) this.probing--
       return undefined
@@ -206,14 +206,14 @@ export class Breaker {
   }
 
   private probeFailed(cause: Cause.Cause<unknown>, rules: Rules, epoch: number): Effect.Effect<Change | undefined> {
-    if (isInterruption(cause) || isRefusal(cause)) return this.giveBack(epoch)
+    if (isInterruption(cause) || isRefusal(cause)) return this.freeProbe(epoch)
     return Effect.flatMap(classify(cause, rules), (fault) => {
       if (this.settings.counts(fault)) {
         this.settings.metrics.failure()
         return epoch === this.epoch ? this.opened("a probe failed", fault) : unchanged
       }
-      // The system answered, if only with a refusal: it is there again. Of a bug nobody knows where it happened.
-      return Cause.isFailure(cause) ? this.probeAnswered(epoch, 0) : this.giveBack(epoch)
+      // A typed failure that does not count is an answer of the system. A defect may come from the caller.
+      return Cause.isFailure(cause) ? this.probeAnswered(epoch, 0) : this.freeProbe(epoch)
     })
   }
 
@@ -233,18 +233,18 @@ export class Breaker {
   }
 
   readonly isolate: Effect.Effect<void> = Effect.suspend(() =>
-    this.state === "isolated" ? Effect.void : tell(this.move("isolated", "isolated"))
+    this.state === "isolated" ? Effect.void : emit(this.move("isolated", "isolated"))
   )
 
   readonly reset: Effect.Effect<void> = Effect.suspend(() => {
-    if (this.state !== "closed") return tell(this.close("reset"))
+    if (this.state !== "closed") return emit(this.close("reset"))
     this.settings.trip.clear()
     this.epoch++
     return Effect.void
   })
 
-  /** An observing breaker only counts whom it would have refused. */
-  private turnAway<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CircuitOpen, R> {
+  /** In mode "observe", counts the refusal and runs the call. */
+  private refuseOrObserve<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CircuitOpen, R> {
     if (!this.settings.observes) return this.refuse()
     this.settings.metrics.refused()
     return self
@@ -261,19 +261,19 @@ export class Breaker {
   }
 
   private makeRefusal(retryAfter: Duration.Duration): Effect.Effect<never, CircuitOpen> {
-    // Of a closed breaker nobody is refused.
+    // A closed breaker refuses no call; this only narrows the type.
     const state = this.state === "closed" ? "open" : this.state
-    // As an exit, it is done: Effect.fail would look for the span of the moment each time.
+    // An Exit is precomputed. `Effect.fail` would read the current span at each refusal.
     return Exit.fail(withoutStack(() => new CircuitOpen({ breaker: this.settings.name, state, retryAfter })))
   }
 
-  /** Until a call has a chance. While probes are out, or isolated, nobody knows: another period is a fair guess. */
+  /** Time until a call may be admitted. While half-open or isolated it is unknown; one open time is an estimate. */
   private waitMillis(): number {
     return this.state === "open" ? this.untilDue() : this.settings.openTime.millis
   }
 
-  /** At rest it knows nothing that a new one would not. */
-  get isAtRest(): boolean {
+  /** Whether it is equivalent to a new breaker, so that its key may be evicted. */
+  get isEvictable(): boolean {
     const { failures, slow } = this.settings.trip.window(this.now())
     return this.state === "closed" && failures === 0 && slow === 0
   }
@@ -290,7 +290,7 @@ export class Breaker {
     }
   }
 
-  /** A half-open breaker comes back open and due: its probes have died with their process. */
+  /** Restores a half-open breaker as open and due, since its probes ended with their process. */
   restore({ memory, openings, retryAt, state }: Snapshot): Effect.Effect<void> {
     const { metrics, openTime, trip } = this.settings
     const now = this.now()
@@ -299,7 +299,7 @@ export class Breaker {
     this.state = state === "half-open" ? "open" : state
     this.retryAt = state === "open" && retryAt !== undefined && Number.isFinite(retryAt) ? retryAt : now
     metrics.state(this.state)
-    // Each opening that is remembered takes the schedule one step further, but for the present one.
+    // Advances the schedule once per earlier opening, but not for the current one.
     const steps = Math.max(0, Math.min(this.openings, maxRestoredOpenings) - 1)
     const catchUp = Effect.forEach(Array.from({ length: steps }), () => openTime.advance, { discard: true })
     const open = Effect.suspend(() => {
@@ -315,31 +315,31 @@ export class Breaker {
   }
 }
 
-/** No schedule of open times is worth following for longer. */
+/** A bound on the steps of the schedule that a restore repeats. */
 const maxRestoredOpenings = 100
 
 const unchanged: Effect.Effect<Change | undefined> = Effect.succeed(undefined)
 
-const tell = (change: Change | undefined): Effect.Effect<void> =>
+const emit = (change: Change | undefined): Effect.Effect<void> =>
   change === undefined ? Effect.void : Events.emit({ _tag: "BreakerChanged", source: {}, change })
 
-/** Asked before the rules in force. */
+/** Rules that go before the rules in force. */
 type Rules = ReadonlyArray<Fault.Rule> | undefined
 
 const classify = (cause: Cause.Cause<unknown>, rules: Rules): Effect.Effect<Fault.Fault> =>
   Effect.map(Fault.classifier(rules), (classify) => classify(cause))
 
-/** The failure of the call is not lost to a bug in what judges it. */
-const after = <E>(judged: Effect.Effect<void>, cause: Cause.Cause<E>): Effect.Effect<never, E> =>
-  Effect.matchCauseEffect(judged, {
+/** Fails with the cause of the call. A defect in the evaluation is added to it. */
+const after = <E>(evaluated: Effect.Effect<void>, cause: Cause.Cause<E>): Effect.Effect<never, E> =>
+  Effect.matchCauseEffect(evaluated, {
     onFailure: (bug) => Effect.failCause(Cause.sequential(cause, bug)),
     onSuccess: () => Effect.failCause(cause)
   })
 
-/** Also one whose finalizers died: whoever was interrupted has no answer to count. */
+/** True even if finalizers died during the interruption: there is no outcome to count. */
 const isInterruption = (cause: Cause.Cause<unknown>): boolean => Cause.isInterrupted(cause) && !Cause.isFailure(cause)
 
-/** The call was never made. */
+/** Whether another breaker or a bulkhead refused the call, so that it did not run. */
 const isRefusal = (cause: Cause.Cause<unknown>): boolean => {
   const error = Cause.failureOption(cause)
   return error._tag === "Some" && (error.value instanceof CircuitOpen || error.value instanceof BulkheadFull)

@@ -6,23 +6,23 @@ import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import { PolicyInvalid } from "../../RecoveryError.js"
 import { millis } from "../kernel/options.js"
 
-/** One delay of the schedule, and where it stands after it. Its time is that of the delays alone, and begins at 0. */
+/** One delay of the schedule and the state after it. `at` is the sum of all delays so far. */
 interface Position {
   readonly millis: number
   readonly at: number
   readonly state: unknown
 }
 
-/** What the breakers made of the same options share. */
+/** Shared by all breakers of one keyed group. */
 interface Shared {
   readonly schedule: Schedule.Schedule<unknown, unknown> | undefined
-  /** Drawn anew after each opening, so that jitter tells apart those who open first. */
+  /** Computed again after each opening, so that each breaker gets jitter of its own. */
   first: Position
 }
 
 /**
- * How long a breaker stays open. Opening must happen at once and a schedule is
- * asked by an effect, so the next time is known beforehand.
+ * How long a breaker stays open. Opening is synchronous and a schedule step is an
+ * effect, so the next open time is computed in advance.
  */
 export class OpenTime {
   private position: Position | undefined
@@ -38,7 +38,7 @@ export class OpenTime {
     return (this.position ?? this.shared.first).millis
   }
 
-  /** To be run after each opening. */
+  /** Computes the next open time. Must run after each opening. */
   get advance(): Effect.Effect<void> {
     const { schedule } = this.shared
     if (schedule === undefined) return Effect.void
@@ -47,7 +47,7 @@ export class OpenTime {
       ({ before, used }) =>
         Effect.zipWith(step(schedule, used.at, used.state), firstOf(schedule), (next, first) => {
           if (first !== undefined) this.shared.first = first
-          // Closed meanwhile: it begins anew.
+          // A reset in the meantime starts the schedule again.
           if (this.resets === before) this.position = next ?? used
         })
     )
@@ -59,20 +59,20 @@ export class OpenTime {
   }
 }
 
-type Growing = Schedule.Schedule<unknown, unknown>
+type AnySchedule = Schedule.Schedule<unknown, unknown>
 
-/** Nothing, if the schedule ends or would wait for ever: the last delay stays. */
-const step = (schedule: Growing, at: number, state: unknown): Effect.Effect<Position | undefined> =>
+/** Undefined if the schedule ends or its delay is infinite; the last delay then stays. */
+const step = (schedule: AnySchedule, at: number, state: unknown): Effect.Effect<Position | undefined> =>
   Effect.map(schedule.step(at, undefined, state), ([next, _, decision]) => {
     if (ScheduleDecision.isDone(decision)) return undefined
     const millis = Math.max(0, ScheduleIntervals.start(decision.intervals) - at)
     return Number.isFinite(millis) ? { millis, at: at + millis, state: next } : undefined
   })
 
-const firstOf = (schedule: Growing) => step(schedule, 0, schedule.initial)
+const firstOf = (schedule: AnySchedule) => step(schedule, 0, schedule.initial)
 
-/** Checks the option, and makes what gives each breaker its open time. */
-export const prepare = (resetAfter: Duration.DurationInput | Growing): Effect.Effect<() => OpenTime> => {
+/** Checks the option and returns a constructor for the open time of each breaker. */
+export const prepare = (resetAfter: Duration.DurationInput | AnySchedule): Effect.Effect<() => OpenTime> => {
   if (!Schedule.isSchedule(resetAfter)) {
     const first = { millis: millis("resetAfter", resetAfter), at: 0, state: undefined }
     return Effect.succeed(() => new OpenTime({ schedule: undefined, first }))

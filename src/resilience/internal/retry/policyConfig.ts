@@ -5,7 +5,7 @@ import * as Either from "effect/Either"
 import type { Jitter, RetryPolicy } from "../../RetryPolicy.js"
 import { built, duration, invalid, number, optional, refusal } from "../config.js"
 
-/** What stands in the configuration; what does not is undefined. */
+/** The settings in the configuration; missing ones are undefined. */
 export interface Settings {
   readonly curve: Curve
   readonly maxRetries: number | undefined
@@ -42,7 +42,7 @@ const settings: Config.Config<Settings> = Config.all({
   honourRetryAfter: optional(Config.boolean("HONOUR_RETRY_AFTER"))
 })
 
-/** A setting nobody would read is refused, except next to `none`: whoever switches retries off keeps the rest. */
+/** Finds a setting that the curve ignores. With `none` all are allowed, so that retries can be switched off alone. */
 const misplaced = ({ curve, ...options }: Settings): string | undefined => {
   const given = (Object.keys(options) as ReadonlyArray<keyof typeof options>).filter(
     (option) => options[option] !== undefined
@@ -52,11 +52,11 @@ const misplaced = ({ curve, ...options }: Settings): string | undefined => {
   return curve === "none" ? undefined : given.find((option) => !reads(option))
 }
 
-/** `build` is the constructors' work, and its refusals are the configuration's. */
+/** An option that `build` rejects becomes a `ConfigError`. */
 export const config = (build: (settings: Settings) => RetryPolicy): Config.Config<RetryPolicy> =>
   Config.mapOrFail(settings, (settings) => {
-    const alien = misplaced(settings)
-    if (alien !== undefined) return refusal(alien, `It means nothing with CURVE=${settings.curve}; leave it out`)
+    const unused = misplaced(settings)
+    if (unused !== undefined) return refusal(unused, `CURVE=${settings.curve} does not use this setting; remove it`)
     return built(
       () => build(settings),
       (option) => (option === "delay" ? "initialDelay" : option)

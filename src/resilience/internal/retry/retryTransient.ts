@@ -9,17 +9,17 @@ import * as Strategy from "../../StrategyModel.js"
 import { isUnclassified } from "./schedule.js"
 
 interface Settings {
-  /** The one in force, if there is none. */
+  /** Defaults to `RetryPolicy.Current`. */
   readonly policy: Schedule.Schedule<unknown, unknown> | undefined
   readonly budget?: RetryBudget | undefined
-  /** What to do with a failure that running again cannot mend. */
+  /** The decision for a failure that is not retried. */
   readonly refused: "abort" | "exhausted"
 }
 
 /**
- * Retries what may go away by itself: transient faults, and those nothing is
- * known of. A policy by category knows better and is asked about all of them.
- * An open breaker has said when to come again, so the waiting ends there.
+ * Retries transient and unclassified failures. A policy by category decides
+ * about all failures itself. `CircuitOpen` is never retried, since the breaker
+ * refuses calls until its open time is over.
  */
 export const retryTransient = ({
   budget,
@@ -33,12 +33,12 @@ export const retryTransient = ({
     const retried = new Set<Fault.Category>()
     return (failure) => {
       const { category } = failure.fault
-      const may = isWorthwhile(failure.fault)
-      if (failure.error instanceof CircuitOpen || !(may || decides)) return Effect.succeed(refusal)
+      const isRetriable = mayPass(failure.fault)
+      if (failure.error instanceof CircuitOpen || !(isRetriable || decides)) return Effect.succeed(refusal)
       return Effect.map(driver(failure), (decision) => {
         if (decision._tag === "Again") retried.add(category)
-        // The table has no retries for it: it was refused, and did not run out of them.
-        else if (!may && !retried.has(category)) return refusal
+        // No retry of this category so far, so its policy refuses it, rather than being exhausted.
+        else if (!isRetriable && !retried.has(category)) return refusal
         return decision
       })
     }
@@ -48,7 +48,7 @@ export const retryTransient = ({
   return Strategy.fromOpen("retry", open, budget === undefined ? [] : [budget])
 }
 
-const isWorthwhile = (fault: Fault.Fault): boolean => fault.transient || isUnclassified(fault)
+const mayPass = (fault: Fault.Fault): boolean => fault.transient || isUnclassified(fault)
 
 type Driver = Strategy.Driver<unknown, never, Strategy.Original | Strategy.Exhausted, never>
 

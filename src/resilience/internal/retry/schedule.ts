@@ -12,7 +12,7 @@ import type { Description, Jitter, Options, RetryPolicy } from "../../RetryPolic
 import { millis } from "../kernel/options.js"
 import { toMillis } from "../kernel/timer.js"
 
-/** From the number of the retry (0 for the first) to milliseconds, before jitter and clamp. */
+/** From the number of the retry (0 for the first) to milliseconds, before jitter and clamping. */
 export type Curve = (retry: number) => number
 
 export const exponentialCurve =
@@ -38,7 +38,7 @@ export const fibonacciCurve =
     return unit * a
   }
 
-/** May throw: what a user's function does is up to the user. */
+/** May throw, since the function is the user's. */
 export const customCurve =
   (delay: (retry: number) => Duration.DurationInput): Curve =>
   (retry) =>
@@ -56,7 +56,7 @@ const jitter = (value: Jitter): Jitter => {
 
 const maxOf = (options: Options | undefined): number => millis("maxDelay", options?.maxDelay ?? 60_000)
 
-/** What the curves have in common; durations in milliseconds. */
+/** Checks the options of all curves and fills in defaults. Durations are milliseconds. */
 export const base = (
   options: (Options & { readonly initialDelay?: Duration.DurationInput | undefined }) | undefined,
   nameOfDelay = "initialDelay"
@@ -80,7 +80,7 @@ type CurveDescription = Extract<Description, { readonly maxRetries: number }>
 
 interface State {
   readonly retry: number
-  /** When the first failure was seen, epoch milliseconds. */
+  /** The time of the first failure, epoch milliseconds. */
   readonly firstAt: number | undefined
   readonly lastDelay: number
 }
@@ -91,13 +91,13 @@ export const make = (description: CurveDescription, curve: Curve): RetryPolicy =
   const delayOf = jittered(description, curve)
   const schedule = Schedule.makeWithState(start, (now: number, failure: unknown, state: State) => {
     if (state.retry >= description.maxRetries) return finished(state)
-    const wanted = Effect.flatMap(asked(description, failure), (asked) =>
+    const delayBefore = Effect.flatMap(asked(description, failure), (asked) =>
       asked === undefined ? delayOf(state) : Effect.succeed(asked)
     )
-    return Effect.map(wanted, (delay) => {
+    return Effect.map(delayBefore, (delay) => {
       const firstAt = state.firstAt ?? now
       if (description.maxElapsed !== undefined && now + delay - firstAt > description.maxElapsed) return stop(state)
-      return goOn({ retry: state.retry + 1, firstAt, lastDelay: delay }, now, delay)
+      return continueAfter({ retry: state.retry + 1, firstAt, lastDelay: delay }, now, delay)
     })
   })
   return describe(schedule, description)
@@ -109,7 +109,7 @@ const stop = <S>(state: S): Step<S> => [state, Duration.zero, ScheduleDecision.d
 
 const finished = <S>(state: S): Effect.Effect<Step<S>> => Effect.succeed(stop(state))
 
-const goOn = (state: State, now: number, delay: number): Step<State> => [
+const continueAfter = (state: State, now: number, delay: number): Step<State> => [
   state,
   Duration.millis(delay),
   ScheduleDecision.continueWith(ScheduleInterval.after(now + delay))
@@ -123,7 +123,7 @@ export const none: RetryPolicy = describe(
   { curve: "none" }
 )
 
-/** What the failing side asked for, on the error itself, by its declaration or by a rule. */
+/** The wait that the failing side asked for, from the error, its declaration or a rule. */
 const asked = (description: CurveDescription, failure: unknown): Effect.Effect<number | undefined> =>
   description.honourRetryAfter
     ? Effect.map(Fault.classify(failure), ({ retryAfter }) =>
@@ -135,37 +135,37 @@ const clamp = (delay: number, max: number): number => (Number.isNaN(delay) ? max
 
 const jittered = (description: CurveDescription, curve: Curve): ((state: State) => Effect.Effect<number>) => {
   const { jitter, maxDelay } = description
-  // Clamped before and after: a curve that overflowed must not make the spread NaN.
+  // Clamped before jitter too: an infinite delay would make the random range NaN.
   const plain = (retry: number) => clamp(curve(retry), maxDelay)
   const initialDelay = () => (description.curve === "custom" ? plain(0) : description.initialDelay)
-  const spread = (bounds: (state: State) => readonly [number, number]) => (state: State) => {
+  const between = (bounds: (state: State) => readonly [number, number]) => (state: State) => {
     const [low, high] = bounds(state)
     return Effect.map(Random.next, (random) => clamp(low + random * (high - low), maxDelay))
   }
-  const surely = (delayOf: (state: State) => Effect.Effect<number>) => (state: State) =>
+  const orMaxDelay = (delayOf: (state: State) => Effect.Effect<number>) => (state: State) =>
     Effect.catchAllDefect(
       Effect.suspend(() => delayOf(state)),
       (defect) =>
         Effect.as(
-          Effect.logWarning("effect-recovery: a delay function threw; the longest delay is taken", Cause.die(defect)),
+          Effect.logWarning("effect-recovery: a delay function threw; maxDelay is used", Cause.die(defect)),
           maxDelay
         )
     )
   if (typeof jitter === "number") {
-    return surely(spread(({ retry }) => [plain(retry) * (1 - jitter), plain(retry) * (1 + jitter)]))
+    return orMaxDelay(between(({ retry }) => [plain(retry) * (1 - jitter), plain(retry) * (1 + jitter)]))
   }
   switch (jitter) {
     case "none":
-      return surely(({ retry }) => Effect.succeed(plain(retry)))
+      return orMaxDelay(({ retry }) => Effect.succeed(plain(retry)))
     case "full":
-      return surely(spread(({ retry }) => [0, plain(retry)]))
+      return orMaxDelay(between(({ retry }) => [0, plain(retry)]))
     case "equal":
-      return surely(spread(({ retry }) => [plain(retry) / 2, plain(retry)]))
+      return orMaxDelay(between(({ retry }) => [plain(retry) / 2, plain(retry)]))
     case "random":
-      return surely(spread(({ retry }) => [Math.min(initialDelay(), plain(retry)), plain(retry)]))
+      return orMaxDelay(between(({ retry }) => [Math.min(initialDelay(), plain(retry)), plain(retry)]))
     case "decorrelated":
-      return surely(
-        spread(({ lastDelay }) => {
+      return orMaxDelay(
+        between(({ lastDelay }) => {
           const first = initialDelay()
           return [first, Math.max(first, 3 * (lastDelay || first))]
         })
@@ -187,7 +187,7 @@ export const preview = Effect.fn("RetryPolicy.preview")(function* (policy: Retry
   return delays
 })
 
-/** Where each category's own policy stands; a category not seen yet is absent. */
+/** The schedule state of each category that has failed. */
 type Positions = ReadonlyMap<string, unknown>
 
 type Table = { readonly [category in Fault.Category]?: RetryPolicy }
@@ -196,7 +196,7 @@ export const byCategory = (defaults: Readonly<Record<string, RetryPolicy>>, tabl
   const own = new Map(entriesOf(table))
   const policies = new Map([...entriesOf(defaults), ...own])
   const policyFor = (fault: Fault.Fault): RetryPolicy => {
-    // A category the user names is retried even if its faults are not transient by default.
+    // A category in the user's table is retried even if its faults are not transient.
     const may = fault.transient || own.has(fault.category) || isUnclassified(fault)
     return may ? (policies.get(fault.category) ?? policies.get("unknown") ?? none) : none
   }
@@ -216,7 +216,7 @@ export const byCategory = (defaults: Readonly<Record<string, RetryPolicy>>, tabl
   return describe(schedule, { curve: "byCategory", table: descriptions(policies) })
 }
 
-/** Nothing is known of the failure, so nothing speaks against trying. */
+/** No rule matched. Such a failure is retried, although its fault is not transient. */
 export const isUnclassified = (fault: Fault.Fault): boolean => fault.category === "unknown" && fault.confidence === 0
 
 const entriesOf = (table: Table): ReadonlyArray<readonly [string, RetryPolicy]> =>

@@ -130,6 +130,9 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
         "monitor_retry_execution",
         "validate_success"
       ])
+      const details = recovery.progress.map(({ detail }) => detail)
+      assert.match(details[0] ?? "", /^medium build, .*; run r1 failed at step transaction\/compile$/)
+      assert.strictEqual(details[1], "retry 1 of 2")
       assert.strictEqual(recovery.reason, "the mirror is back")
       const { done } = yield* World
       // Completed steps are not run again.
@@ -554,6 +557,33 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
         inProgressRecoveries: 0,
         successRate: 50
       })
+    })
+  )
+})
+
+describe("RecoveryManager.initiate", () => {
+  it.scoped("fails at check_retry_limits if another process used the last retry", () =>
+    Effect.gen(function* () {
+      const storage = yield* Storage.make(Storage.memoryStore(), { owner: "a" })
+      const useRetry = ({ id }: { readonly id: string }) =>
+        Effect.gen(function* () {
+          const row = Option.getOrThrow(yield* storage.findRecord("failure", id))
+          yield* storage.write({ ...row, body: JSON.stringify({ ...JSON.parse(row.body), retries: 1 }) }, [])
+        })
+      const retry = () => Effect.dieMessage("a retry beyond the limit")
+      const manager = RecoveryManager.layer({ maxRetries: 1, actions: { retry }, hooks: { before: useRetry } })
+      const recovery = yield* RecoveryManager.report("connection reset").pipe(
+        Effect.flatMap(({ id }) => RecoveryManager.initiate(id, "retry")),
+        Effect.provide(manager.pipe(Layer.provideMerge(Layer.succeed(Storage.Storage, storage))))
+      )
+      assert.deepStrictEqual(
+        recovery.progress.map(({ status, step }) => [step, status]),
+        [
+          ["analyze_failure_cause", "completed"],
+          ["check_retry_limits", "failed"]
+        ]
+      )
+      assert.strictEqual(recovery.error, "Another process has used the last of 1 retries.")
     })
   )
 })

@@ -82,9 +82,8 @@ export const rankBy =
   ({ fault: { category, fingerprint }, source }, names) =>
     Effect.match(learnedOf(storage, learningKeyOf({ ...source, category, fingerprint })), {
       onFailure: () => names,
-      onSuccess: (learned) =>
-        names
-          .map((name) => ({ name, confidence: estimate(priors[name]?.[0] ?? 0.5, name, learned) }))
-          .sort((a, b) => b.confidence - a.confidence)
-          .map(({ name }) => name)
+      onSuccess: (learned) => {
+        const confidenceOf = (name: string) => estimate(priors[name]?.[0] ?? 0.5, name, learned)
+        return [...names].sort((a, b) => confidenceOf(b) - confidenceOf(a))
+      }
     })

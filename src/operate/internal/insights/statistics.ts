@@ -2,15 +2,17 @@ import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as Storage from "../../../storage/Storage.js"
+import * as Checkpoint from "../../../durable/Checkpoint.js"
+import * as Storage from "../../../storage/Storage.js"
 import type { Day, Health, Period, Rate, Statistics, Times, Trend } from "../../Insights.js"
-import { bucketMiddle, counterParts } from "../records/counters.js"
+import type { Dashboard } from "../../RecoveryRecord.js"
+import { bucketMiddle, counterName, counterParts } from "../records/counters.js"
 import { type RecoveryDetails, recoveries, type Stored } from "../records/records.js"
 import { type Tallies, talliesOf } from "./estimate.js"
 
 type Counters = ReadonlyArray<Storage.Counter>
 
-/** Length of the lists of most frequent, slowest and most retried. */
+/** Length of the lists: the newest, most frequent, slowest and most retried. */
 const listLength = 10
 
 /** Reads counters only, so its cost does not grow with the number of records. */
@@ -61,7 +63,7 @@ const rateOf = (successful: number, unsuccessful: number): Rate => {
 }
 
 /** Sums the counters `recoveries/<scope>/<type>/<status>` by type and status. */
-export const recoveryCounts = (counters: Counters) => {
+const recoveryCounts = (counters: Counters) => {
   const counts = counters.map(({ name, value }) => {
     const [, , type = "", status = ""] = counterParts(name)
     return { type, status, value }
@@ -74,6 +76,34 @@ export const recoveryCounts = (counters: Counters) => {
         .reduce((sum, { value }) => sum + value, 0)
   }
 }
+
+/** Reads counters and the first pages of two lists, so its cost does not grow with the records. */
+export const dashboardOf = (repository: string | undefined) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const labels = repository === undefined ? undefined : { repository }
+    const prefix = repository === undefined ? "recoveries/" : `recoveries/${counterName(repository)}/`
+    const { sum, types } = recoveryCounts(yield* storage.counters(prefix))
+    const recent = yield* recoveries.listReadable({ scope: repository, limit: listLength })
+    const checkpoints = yield* Checkpoint.list({ run: "any", labels, limit: listLength })
+    const total = sum()
+    const successful = sum({ status: "completed" })
+    const dashboard: Dashboard = {
+      recoverySummary: {
+        totalRecoveries: total,
+        successfulRecoveries: successful,
+        failedRecoveries: sum({ status: "failed" }),
+        inProgressRecoveries: sum({ status: "in_progress" }),
+        successRate: total === 0 ? 0 : Math.round((successful / total) * 10_000) / 100
+      },
+      recoveryByType: Object.fromEntries(
+        types.map((type) => [type, { total: sum({ type }), successful: sum({ type, status: "completed" }) }])
+      ),
+      recentRecoveries: recent,
+      checkpointStatus: checkpoints
+    }
+    return dashboard
+  })
 
 const rates = (tallies: Tallies): Readonly<Record<string, Rate>> =>
   Object.fromEntries(

@@ -131,7 +131,7 @@ const execute = (job: Job, restore: Storage.Restore) =>
   Effect.gen(function* () {
     const { failure, progress, settings, type } = job
     const { hooks, timeout } = settings
-    const { id } = yield* Ref.get(progress.current)
+    const { id } = yield* Ref.get(progress)
     yield* runHook("before", () => hooks.before?.(failure, type))
     const onTimeout = () => new PlanFailed({ message: `It took longer than ${Duration.format(timeout)}.` })
     const exit = yield* Effect.exit(restore(Effect.timeoutFail(runPlan(job), { duration: timeout, onTimeout })))
@@ -150,7 +150,7 @@ const storeEnd = ({ failure, progress }: Job, exit: Exit.Exit<unknown, unknown>)
       const status = Cause.isInterruptedOnly(exit.cause) ? "cancelled" : "failed"
       return yield* endRecovery(progress, status, truncateMessage(messageOf(exit.cause)))
     }
-    const { id } = yield* Ref.get(progress.current)
+    const { id } = yield* Ref.get(progress)
     // A process that is killed after this line leaves a resolved failure, and a recovery for the next sweep.
     yield* resolveWithRun(failure, id)
     yield* endRecovery(progress, "completed", undefined)

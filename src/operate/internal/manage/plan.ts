@@ -67,10 +67,10 @@ const analyzeCause = (job: Job): Work => {
 
 /** Counts the retry before it starts, so that a retry that kills its process counts too. */
 const checkRetryLimits = ({ failure, settings: { maxRetries } }: Job): Work =>
-  Effect.flatMap(countRetry(failure.id, maxRetries), ({ retries }) =>
-    retries > failure.retries
-      ? Effect.succeed(`retry ${retries} of ${maxRetries}`)
-      : fail(`The failure was retried ${retries} times, and the limit is ${maxRetries}.`)
+  Effect.flatMap(countRetry(failure.id, maxRetries), (retry) =>
+    retry > maxRetries
+      ? fail(`Another process has used the last of ${maxRetries} retries.`)
+      : Effect.succeed(`retry ${retry} of ${maxRetries}`)
   )
 
 const applyFix = ({ failure, settings: { fixes } }: Job): Work => {

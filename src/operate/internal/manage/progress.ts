@@ -13,10 +13,8 @@ export class ChangedElsewhere {
   readonly _tag = "ChangedElsewhere"
 }
 
-/** The record of a recovery in progress. Each change is stored before the recovery continues. */
-export interface Progress {
-  readonly current: Ref.Ref<Stored<RecoveryDetails>>
-}
+/** The stored record of a recovery in progress. Each change is stored before the recovery continues. */
+export type Progress = Ref.Ref<Stored<RecoveryDetails>>
 
 export const insertRecovery = Effect.fnUntraced(function* (
   id: string,
@@ -26,28 +24,27 @@ export const insertRecovery = Effect.fnUntraced(function* (
   const draft = { id, subject: details.failure ?? "", labels, details, status: "pending" }
   const written = yield* recoveries.write(draft, statusCounts(scopeOf(labels), details.type, undefined, "pending"))
   if (Option.isNone(written)) return yield* Effect.fail(new ChangedElsewhere())
-  const progress: Progress = { current: yield* Ref.make(written.value) }
-  return progress
+  return yield* Ref.make(written.value)
 })
 
 const update = (
-  { current }: Progress,
+  progress: Progress,
   more: Partial<RecoveryDetails>,
   status: Stored<RecoveryDetails>["status"],
   counts: Parameters<typeof recoveries.write>[1] = []
 ) =>
   Effect.gen(function* () {
-    const { details, id, labels, revision, subject } = yield* Ref.get(current)
+    const { details, id, labels, revision, subject } = yield* Ref.get(progress)
     const draft = { id, subject, labels, revision, status, details: { ...details, ...more } }
     const written = yield* recoveries.write(draft, counts)
     if (Option.isNone(written)) return yield* Effect.fail(new ChangedElsewhere())
-    yield* Ref.set(current, written.value)
+    yield* Ref.set(progress, written.value)
     // Interrupted between write and set, the next write would have an outdated revision.
   }).pipe(Effect.uninterruptible)
 
 /** Stores details. The first of them moves the recovery from `pending` to `in_progress`. */
 export const storeDetails = (progress: Progress, more: Partial<RecoveryDetails>) =>
-  Effect.flatMap(Ref.get(progress.current), ({ details, labels, status }) =>
+  Effect.flatMap(Ref.get(progress), ({ details, labels, status }) =>
     update(
       progress,
       more,
@@ -60,7 +57,7 @@ export const storeDetails = (progress: Progress, more: Partial<RecoveryDetails>)
 export const runStep = <E, R>(progress: Progress, step: string, work: Effect.Effect<string, E, R>) =>
   Effect.gen(function* () {
     const startedAt = new Date(yield* Clock.currentTimeMillis)
-    const earlier = (yield* Ref.get(progress.current)).details.progress
+    const earlier = (yield* Ref.get(progress)).details.progress
     yield* storeDetails(progress, { progress: [...earlier, { step, status: "in_progress", startedAt }] })
     const exit = yield* Effect.exit(work)
     const endedAt = new Date(yield* Clock.currentTimeMillis)
@@ -80,7 +77,7 @@ export const messageOf = (cause: Cause.Cause<unknown>): string => {
 /** Gives the recovery its final status. */
 export const endRecovery = (progress: Progress, status: EndedRecovery["status"], error: string | undefined) =>
   Effect.gen(function* () {
-    const found = yield* Ref.get(progress.current)
+    const found = yield* Ref.get(progress)
     const now = yield* Clock.currentTimeMillis
     const endedAt = new Date(now)
     // A step that was interrupted could not store its end.

@@ -20,8 +20,7 @@ export const closeAbandoned = (failure: string) =>
     const open = (yield* recoveries.listReadableStored({ subject: failure })).filter(({ status }) => isOpen(status))
     let closed = 0
     for (const stored of open) {
-      const current = yield* Ref.make(stored)
-      yield* endRecovery({ current }, "failed", "The process that ran this recovery ended.").pipe(
+      yield* endRecovery(yield* Ref.make(stored), "failed", "The process that ran this recovery ended.").pipe(
         Effect.tap(() => closed++),
         Effect.catchTag("ChangedElsewhere", () => Effect.void)
       )

@@ -125,11 +125,13 @@ export const resolveFailuresOf = (run: string, by: string) =>
     Effect.forEach(open, ({ id }) => resolveFailure(id, by), { discard: true })
   )
 
-/** Counts one more retry on request, up to the limit. Returns the failure with its count. */
+/** Counts one more retry on request, and returns its number. A number above the limit is not counted. */
 export const countRetry = (id: string, limit: number) =>
-  Effect.flatMap(
-    failures.update(id, ({ details }) =>
-      details.retries < limit ? { details: { ...details, retries: details.retries + 1 } } : undefined
-    ),
-    failures.require(id)
-  )
+  Effect.suspend(() => {
+    let retries = 0
+    const counting = failures.update(id, ({ details }) => {
+      retries = details.retries + 1
+      return retries > limit ? undefined : { details: { ...details, retries } }
+    })
+    return Effect.map(Effect.flatMap(counting, failures.require(id)), () => retries)
+  })

@@ -1,9 +1,10 @@
 /**
- * A page to see how failures, recoveries and runs stand, and to do something
- * about them; with an API for programs, and metrics for Prometheus.
+ * Serves a page, an HTTP API and metrics that show failures, recoveries and
+ * runs, and act on them.
  *
  * @since 0.1.0
  */
+import * as crypto from "node:crypto"
 import type * as Etag from "@effect/platform/Etag"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
@@ -23,25 +24,24 @@ import { Forbidden, Unauthorized } from "./DashboardError.js"
 import { assets } from "./internal/assets.js"
 import { guard } from "./internal/guard.js"
 import { actions, metrics, reads } from "./internal/handlers.js"
-import { isToken, makeToken } from "./internal/token.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** Who has it may act, and read. Made up at each start, if it is left out. */
+  /** Who holds it may read and act. Defaults to a new random token at each start. */
   readonly token?: Redacted.Redacted<string> | undefined
-  /** `open`: whoever reaches the server may read. Defaults to `token`. */
+  /** `open`: every client that reaches the server may read without the token. Defaults to `token`. */
   readonly reads?: "token" | "open" | undefined
-  /** Nobody may act, for a copy of a database. Defaults to false. */
+  /** Refuses all actions, for a copy of a database. Defaults to false. */
   readonly readonly?: boolean | undefined
-  /** By which names it may be reached, beside `localhost` and numbers. */
+  /** Host names under which the server accepts requests, beside `localhost` and IP addresses. Defaults to none. */
   readonly hosts?: ReadonlyArray<string> | undefined
-  /** Which storage it is, in words, for the page. */
+  /** A description of the storage that the page shows, such as a file name. */
   readonly where?: string | undefined
   /**
-   * Where the files of the page are.
+   * The folder of the page's files.
    *
    * @internal
    */
@@ -55,7 +55,7 @@ export interface Options {
 export interface Service {
   readonly url: string
   readonly token: Redacted.Redacted<string>
-  /** Opens the page with the token, which a browser sends to nobody. */
+  /** Opens the page with the token in the fragment, which browsers do not send to servers. */
   readonly link: Redacted.Redacted<string>
 }
 
@@ -65,11 +65,12 @@ export interface Service {
  */
 export class Dashboard extends Context.Tag("effect-recovery/Dashboard")<Dashboard, Service>() {}
 
-/** The server, and what a platform has: `NodeHttpServer.layer` gives all of it. */
+/** `NodeHttpServer.layer` provides all of them. */
 type Platform = HttpServer.HttpServer | HttpPlatform.HttpPlatform | Etag.Generator | FileSystem.FileSystem | Path.Path
 
 /**
- * Serves the dashboard of an operator, such as a `recovery.config.ts` exports.
+ * Serves the dashboard of an operator, such as the one that a
+ * `recovery.config.ts` exports.
  *
  * @since 0.1.0
  * @category layers
@@ -101,7 +102,7 @@ export const layerOperator = (
 }
 
 /**
- * Serves the dashboard of a program's own failures, recoveries and runs.
+ * Serves the dashboard of the running program's own storage.
  *
  * @example
  * ```ts
@@ -131,18 +132,25 @@ export const layer = (
 ): Layer.Layer<Dashboard, never, Platform | RecoveryManager.RecoveryManager | Insights.Insights | Storage.Storage> =>
   Layer.unwrapEffect(Effect.map(Operator.make, (operator) => layerOperator(operator, options)))
 
-/** Reads need the token unless they are open, actions always. */
+const makeToken = (): Redacted.Redacted<string> => Redacted.make(crypto.randomBytes(24).toString("base64url"))
+
+const digestOf = (token: Redacted.Redacted<string>): Buffer =>
+  crypto.createHash("sha256").update(Redacted.value(token)).digest()
+
+/** Reads need the token unless they are open; actions always need it. */
 const access = (token: Redacted.Redacted<string>, isOpen: boolean, readonly: boolean) => {
-  const isRight = isToken(token)
+  const expected = digestOf(token)
+  // Digests of equal length, compared in constant time, so that timing reveals nothing about the token.
+  const isRight = (given: Redacted.Redacted<string>) => crypto.timingSafeEqual(expected, digestOf(given))
   const demand = (given: Redacted.Redacted<string>) =>
-    // Who says nothing has not said the right thing, even if that is nothing.
+    // An empty token is refused even if the configured one is empty.
     Redacted.value(given) !== "" && isRight(given)
       ? Effect.void
       : new Unauthorized({
           tag: "Unauthorized",
-          message: "The token is missing or another one: it is printed at start."
+          message: "The token is missing or wrong. Use the link that the server printed at start."
         })
-  const refuse = new Forbidden({ tag: "Forbidden", message: "This dashboard is only to be looked at." })
+  const refuse = new Forbidden({ tag: "Forbidden", message: "This dashboard is read-only." })
   return Layer.merge(
     Layer.succeed(Reader, Reader.of({ token: (given) => (isOpen ? Effect.void : demand(given)) })),
     Layer.succeed(

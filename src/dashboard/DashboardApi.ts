@@ -1,7 +1,7 @@
 /**
- * The API behind the page, for programs: `HttpApiClient.make(DashboardApi)` is
- * a client of it, and `OpenApi.fromApi(DashboardApi)` its description, which
- * the server has at `/openapi.json`.
+ * The dashboard's HTTP API for programs, built from the table of operator
+ * requests. `HttpApiClient.make(DashboardApi)` is a client of it. The server
+ * offers its OpenAPI description at `/openapi.json`.
  *
  * @since 0.1.0
  */
@@ -13,19 +13,11 @@ import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
 import * as OpenApi from "@effect/platform/OpenApi"
 import * as Schema from "effect/Schema"
-import { Info as CheckpointInfo } from "../durable/CheckpointInfo.js"
-import { RunStatus, RunSummary } from "../durable/RunStatus.js"
-import { EscalationRecord } from "../operate/EscalationRecord.js"
-import { FailureRecord } from "../operate/FailureRecord.js"
-import { Report as HealthReport } from "../operate/HealthCheck.js"
-import { Overview } from "../operate/Overview.js"
-import { RecoveryRecord } from "../operate/RecoveryRecord.js"
-import { Pattern, Statistics, Suggestion, Tuning } from "../operate/Statistics.js"
-import { Timeline } from "../operate/Timeline.js"
+import { type Definition, type Result, requests, type Served, type Table } from "../operate/OperatorRequests.js"
 import { Defect, Failed, Forbidden, NotFound, Refused, Unauthorized, Unavailable } from "./DashboardError.js"
 
 /**
- * Whoever reads needs the token, unless reads are open.
+ * Reads need the token, unless the dashboard's `reads` are `open`.
  *
  * @since 0.1.0
  * @category middleware
@@ -36,7 +28,7 @@ export class Reader extends HttpApiMiddleware.Tag<Reader>()("effect-recovery/Das
 }) {}
 
 /**
- * Whoever acts needs the token.
+ * Actions always need the token.
  *
  * @since 0.1.0
  * @category middleware
@@ -46,7 +38,7 @@ export class Actor extends HttpApiMiddleware.Tag<Actor>()("effect-recovery/Dashb
   security: { token: HttpApiSecurity.bearer }
 }) {}
 
-/** Any text may be an id. A server's router has decoded it already; the client would send it as it is. */
+/** An id is any text. The client encodes it for the path; the server's router has already decoded it. */
 const Id = Schema.Struct({
   id: Schema.transform(Schema.String, Schema.String, {
     strict: true,
@@ -54,167 +46,109 @@ const Id = Schema.Struct({
     encode: encodeURIComponent
   })
 })
-const Limit = Schema.optional(Schema.NumberFromString.pipe(Schema.int(), Schema.between(1, 1_000)))
-const Text = Schema.optional(Schema.String.pipe(Schema.maxLength(10_000)))
-const Read = HttpApiEndpoint.get
-const Act = HttpApiEndpoint.post
+
+/** The fields of a request without the one that is in the path. */
+type Fields<T extends Served> = Omit<Schema.Struct.Type<Table[T]["payload"]>, Table[T]["route"]["id"] & string>
+type FieldsOrNever<T extends Served> = keyof Fields<T> extends never ? never : Fields<T>
+
+/** The endpoint of a request: its name, path and fields are those of its row in the table. */
+type Endpoint<T extends Served> = HttpApiEndpoint.HttpApiEndpoint<
+  Table[T]["route"]["name"],
+  Table[T]["writes"] extends true ? "POST" : "GET",
+  Table[T]["route"]["id"] extends string ? typeof Id.Type : never,
+  Table[T]["writes"] extends true ? never : FieldsOrNever<T>,
+  Table[T]["writes"] extends true ? FieldsOrNever<T> : never,
+  never,
+  Result<T>
+>
+
+type Endpoints<Writes extends boolean> = {
+  [T in Served]: Table[T]["writes"] extends Writes ? Endpoint<T> : never
+}[Served]
+
+/** @internal */
+export interface ServedRow extends Definition {
+  readonly tag: Served
+  readonly route: NonNullable<Definition["route"]>
+}
 
 /**
+ * The rows of the table that have a route.
+ *
+ * @internal
+ */
+export const served: ReadonlyArray<ServedRow> = Object.entries<Definition>(requests).flatMap(([tag, row]) =>
+  // A row with a route is what `Served` selects.
+  row.route === undefined ? [] : [{ ...row, tag: tag as Served, route: row.route }]
+)
+
+const endpointOf = ({ payload, reply, route, writes }: ServedRow): HttpApiEndpoint.HttpApiEndpoint.Any => {
+  const fields = Object.fromEntries(Object.entries(payload).filter(([name]) => name !== route.id))
+  const plain = HttpApiEndpoint.make(writes ? "POST" : "GET")(route.name, route.path).addSuccess(reply)
+  const endpoint = route.id === undefined ? plain : plain.setPath(Id)
+  if (Object.keys(fields).length === 0) return endpoint
+  const schema = Schema.Struct(fields)
+  return writes ? endpoint.setPayload(schema) : endpoint.setUrlParams(schema)
+}
+
+const withEndpoints = <Id extends string, E extends HttpApiEndpoint.HttpApiEndpoint.Any, const Writes extends boolean>(
+  group: HttpApiGroup.HttpApiGroup<Id, E, never>,
+  writes: Writes
+) =>
+  served
+    .filter((row) => row.writes === writes)
+    .reduce<HttpApiGroup.HttpApiGroup<Id, HttpApiEndpoint.HttpApiEndpoint.Any, never>>(
+      (all, row) => all.add(endpointOf(row)),
+      group
+      // `Endpoint` and `endpointOf` derive the same endpoint from a row, as a type and as a value.
+    ) as HttpApiGroup.HttpApiGroup<Id, E | Endpoints<Writes>, never>
+
+const Text = Schema.optional(Schema.String.pipe(Schema.maxLength(10_000)))
+
+/**
+ * The reads of the table, what the server is, and the stream of changes.
+ *
  * @since 0.1.0
  * @category groups
  */
-export const Reads = HttpApiGroup.make("reads")
-  .add(
-    Read("about", "/about").addSuccess(
-      Schema.Struct({ readonly: Schema.Boolean, where: Schema.UndefinedOr(Schema.String) })
-    )
-  )
-  .add(
-    Read("overview", "/overview")
-      .addSuccess(Overview)
-      .setUrlParams(Schema.Struct({ repository: Text }))
-  )
-  .add(
-    // Events "overview" and, of the run that is named, "run": each with JSON as its data, whenever it changes.
-    Read("live", "/live")
-      .addSuccess(HttpApiSchema.Text({ contentType: "text/event-stream" }))
-      .setUrlParams(Schema.Struct({ repository: Text, run: Text }))
-  )
-  .add(Read("statistics", "/statistics").addSuccess(Statistics))
-  .add(
-    Read("runs", "/runs")
-      .addSuccess(Schema.Array(RunSummary))
-      .setUrlParams(Schema.Struct({ workflow: Text, status: Schema.optional(RunSummary.fields.status), limit: Limit }))
-  )
-  .add(Read("run", "/runs/:id").addSuccess(RunStatus).setPath(Id))
-  .add(
-    Read("timeline", "/runs/:id/timeline")
-      .addSuccess(Timeline)
-      .setPath(Id)
-      .setUrlParams(Schema.Struct({ limit: Limit }))
-  )
-  .add(
-    Read("failures", "/failures")
-      .addSuccess(Schema.Array(FailureRecord))
-      .setUrlParams(
-        Schema.Struct({
-          run: Text,
-          repository: Text,
-          status: Schema.optional(FailureRecord.fields.status),
-          limit: Limit
-        })
+export const Reads = withEndpoints(
+  HttpApiGroup.make("reads")
+    .add(
+      HttpApiEndpoint.get("about", "/about").addSuccess(
+        Schema.Struct({ readonly: Schema.Boolean, where: Schema.UndefinedOr(Schema.String) })
       )
-  )
-  .add(Read("failure", "/failures/:id").addSuccess(FailureRecord).setPath(Id))
-  .add(Read("suggestions", "/failures/:id/suggestions").addSuccess(Schema.Array(Suggestion)).setPath(Id))
-  .add(
-    Read("recoveries", "/recoveries")
-      .addSuccess(Schema.Array(RecoveryRecord))
-      .setUrlParams(Schema.Struct({ failure: Text, repository: Text, limit: Limit }))
-  )
-  .add(Read("recovery", "/recoveries/:id").addSuccess(RecoveryRecord).setPath(Id))
-  .add(
-    Read("escalations", "/escalations")
-      .addSuccess(Schema.Array(EscalationRecord))
-      .setUrlParams(Schema.Struct({ status: Schema.optional(EscalationRecord.fields.status), limit: Limit }))
-  )
-  .add(
-    Read("patterns", "/patterns")
-      .addSuccess(Schema.Array(Pattern))
-      .setUrlParams(Schema.Struct({ repository: Text }))
-  )
-  .add(Read("tuning", "/steps/:id/tuning").addSuccess(Tuning).setPath(Id))
-  .add(Read("health", "/health").addSuccess(HealthReport))
-  .add(
-    Read("checkpoints", "/checkpoints")
-      .addSuccess(Schema.Array(CheckpointInfo))
-      .setUrlParams(Schema.Struct({ run: Text, name: Text, repository: Text, limit: Limit }))
-  )
-  .addError(NotFound)
-  .addError(Refused)
-  .addError(Failed)
-  .addError(Unavailable)
-  .addError(Defect)
+    )
+    .add(
+      // Server-sent events with JSON data, one per change: "overview", and of the named run "run" and "timeline".
+      HttpApiEndpoint.get("live", "/live")
+        .addSuccess(HttpApiSchema.Text({ contentType: "text/event-stream" }))
+        .setUrlParams(Schema.Struct({ repository: Text, run: Text }))
+    ),
+  false
+)
   .prefix("/api")
   .middleware(Reader)
 
-/** Who did it, and why, for the record. */
-const Signed = { by: Text, note: Text }
-
 /**
+ * The writes of the table. An action continues if its client disconnects.
+ *
  * @since 0.1.0
  * @category groups
  */
-export const Actions = HttpApiGroup.make("actions")
-  .add(
-    // Goes on if the one who asked for it leaves.
-    Act("initiate", "/failures/:id/recoveries")
-      .addSuccess(RecoveryRecord)
-      .setPath(Id)
-      .setPayload(
-        Schema.Struct({
-          type: Schema.Literal("auto", "retry", "resume", "rollback", "restart"),
-          reason: Text
-        })
-      )
-  )
-  .add(
-    Act("resolve", "/failures/:id/resolve")
-      .addSuccess(FailureRecord)
-      .setPath(Id)
-      .setPayload(Schema.Struct({ by: Text }))
-  )
-  .add(
-    Act("answer", "/runs/:id/answers")
-      .addSuccess(Schema.Struct({ run: Schema.String, answer: Schema.String }))
-      .setPath(Id)
-      .setPayload(
-        Schema.Struct({
-          answer: Schema.Literal("retry", "skip", "abort", "value"),
-          /** With `value`. */
-          value: Schema.optional(Schema.Unknown),
-          question: Text,
-          ...Signed
-        })
-      )
-  )
-  .add(
-    Act("rollback", "/checkpoints/:id/rollback")
-      .addSuccess(RecoveryRecord)
-      .setPath(Id)
-      .setPayload(Schema.Struct({ reason: Text }))
-  )
-  .add(
-    Act("acknowledge", "/escalations/:id/acknowledge")
-      .addSuccess(EscalationRecord)
-      .setPath(Id)
-      .setPayload(Schema.Struct({ by: Text }))
-  )
-  .add(
-    Act("resolveEscalation", "/escalations/:id/resolve")
-      .addSuccess(EscalationRecord)
-      .setPath(Id)
-      .setPayload(Schema.Struct(Signed))
-  )
-  .addError(NotFound)
-  .addError(Refused)
-  .addError(Failed)
-  .addError(Unavailable)
-  .addError(Defect)
-  .prefix("/api")
-  .middleware(Actor)
+export const Actions = withEndpoints(HttpApiGroup.make("actions"), true).prefix("/api").middleware(Actor)
 
 /**
+ * The metrics, in the text format of Prometheus.
+ *
  * @since 0.1.0
  * @category groups
  */
 export const Metrics = HttpApiGroup.make("metrics")
-  .add(Read("metrics", "/metrics").addSuccess(HttpApiSchema.Text({ contentType: "text/plain; version=0.0.4" })))
-  .addError(NotFound)
-  .addError(Refused)
-  .addError(Failed)
-  .addError(Unavailable)
-  .addError(Defect)
+  .add(
+    HttpApiEndpoint.get("metrics", "/metrics").addSuccess(
+      HttpApiSchema.Text({ contentType: "text/plain; version=0.0.4" })
+    )
+  )
   .middleware(Reader)
 
 /**
@@ -225,5 +159,10 @@ export class DashboardApi extends HttpApi.make("effect-recovery")
   .add(Reads)
   .add(Actions)
   .add(Metrics)
+  .addError(NotFound)
+  .addError(Refused)
+  .addError(Failed)
+  .addError(Unavailable)
+  .addError(Defect)
   .annotate(OpenApi.Title, "effect-recovery")
-  .annotate(OpenApi.Description, "Failures, recoveries and runs: look at them, and do something about them.") {}
+  .annotate(OpenApi.Description, "Shows failures, recoveries and runs, and acts on them.") {}

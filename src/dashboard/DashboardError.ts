@@ -1,5 +1,5 @@
 /**
- * The refusals of the dashboard's API.
+ * The errors of the dashboard's API.
  *
  * @since 0.1.0
  */
@@ -7,92 +7,66 @@ import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as Schema from "effect/Schema"
 
 const fields = {
-  /** The error of the library behind it, such as `RecoveryUnderWay`. */
+  /** The `_tag` of the library's error, such as `RecoveryUnderWay`. */
   tag: Schema.String,
   message: Schema.String
 }
 
-/**
- * The token is missing or another one.
- *
- * @since 0.1.0
- * @category errors
- */
-export class Unauthorized extends Schema.TaggedError<Unauthorized>()(
-  "Unauthorized",
-  fields,
-  HttpApiSchema.annotations({ status: 401 })
-) {}
+const status = <A>(status: number) => HttpApiSchema.annotations<A>({ status })
 
 /**
- * The request came from another page, by another name of this host, or would
- * change what is only to be looked at.
+ * The token is missing or wrong.
  *
  * @since 0.1.0
  * @category errors
  */
-export class Forbidden extends Schema.TaggedError<Forbidden>()(
-  "Forbidden",
-  fields,
-  HttpApiSchema.annotations({ status: 403 })
-) {}
+export class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", fields, status(401)) {}
 
 /**
- * Nothing has this id.
+ * The request came from another site or under another host name, or it would
+ * change a read-only dashboard.
  *
  * @since 0.1.0
  * @category errors
  */
-export class NotFound extends Schema.TaggedError<NotFound>()(
-  "NotFound",
-  fields,
-  HttpApiSchema.annotations({ status: 404 })
-) {}
+export class Forbidden extends Schema.TaggedError<Forbidden>()("Forbidden", fields, status(403)) {}
 
 /**
- * It cannot be done as things stand; nothing was changed.
+ * There is no record with this id.
  *
  * @since 0.1.0
  * @category errors
  */
-export class Refused extends Schema.TaggedError<Refused>()(
-  "Refused",
-  fields,
-  HttpApiSchema.annotations({ status: 409 })
-) {}
+export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", fields, status(404)) {}
 
 /**
- * It was tried, and failed.
+ * The request does not fit the current state; nothing was changed.
  *
  * @since 0.1.0
  * @category errors
  */
-export class Failed extends Schema.TaggedError<Failed>()(
-  "Failed",
-  fields,
-  HttpApiSchema.annotations({ status: 422 })
-) {}
+export class Refused extends Schema.TaggedError<Refused>()("Refused", fields, status(409)) {}
 
 /**
- * A bug of the program, or of this library.
+ * The request was carried out and failed.
  *
  * @since 0.1.0
  * @category errors
  */
-export class Defect extends Schema.TaggedError<Defect>()(
-  "Defect",
-  fields,
-  HttpApiSchema.annotations({ status: 500 })
-) {}
+export class Failed extends Schema.TaggedError<Failed>()("Failed", fields, status(422)) {}
 
 /**
- * The storage is in trouble.
+ * A bug of the program or of this library.
  *
  * @since 0.1.0
  * @category errors
  */
-export class Unavailable extends Schema.TaggedError<Unavailable>()(
-  "Unavailable",
-  fields,
-  HttpApiSchema.annotations({ status: 503 })
-) {}
+export class Defect extends Schema.TaggedError<Defect>()("Defect", fields, status(500)) {}
+
+/**
+ * The storage failed, or too many clients listen.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable", fields, status(503)) {}

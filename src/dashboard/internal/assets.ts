@@ -11,17 +11,17 @@ const files = {
   "/icon.svg": ["icon.svg", "image/svg+xml"]
 } as const
 
-/** The page's own files, of which nothing is secret. */
+/** Serves the page's files without the token: they hold no data. */
 export const assets = (folder: URL) =>
   HttpApiBuilder.Router.use((router) =>
     Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
       const path = yield* Path.Path
-      const inside = yield* Effect.orDie(path.fromFileUrl(folder))
+      const directory = yield* Effect.orDie(path.fromFileUrl(folder))
       for (const [route, [name, contentType]] of Object.entries(files)) {
-        const content = yield* Effect.cached(Effect.orDie(fs.readFile(path.join(inside, name))))
+        const content = yield* Effect.cached(Effect.orDie(fs.readFile(path.join(directory, name))))
         yield* router.get(
-          // One of the routes above.
+          // `Object.entries` widens the keys, which all are routes.
           route as "/",
           Effect.map(content, (bytes) => HttpServerResponse.uint8Array(bytes, { contentType }))
         )

@@ -4,10 +4,10 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 
-/** Nothing an operator sends is longer. */
-const longestBody = 1024 * 1024
+/** In bytes. */
+const maxBodySize = 1024 * 1024
 
-/** Scripts and styles are the page's own files; nothing else is loaded, and nobody may frame it. */
+/** Allows only the page's own scripts, styles and images, and no framing. */
 const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -35,8 +35,8 @@ const headers = {
 const refusal = (status: number, _tag: string, message: string) =>
   HttpServerResponse.unsafeJson({ _tag, tag: _tag, message }, { status })
 
-/** By a number, or as this machine calls itself: a name from outside may be made to lead here by anybody who owns it. */
-const isOwnName = (name: string, allowed: ReadonlyArray<string>): boolean =>
+/** Against DNS rebinding: the owner of any other host name can make it point to this server. */
+const isAllowedHost = (name: string, allowed: ReadonlyArray<string>): boolean =>
   name === "localhost" || /^\d{1,3}(?:\.\d{1,3}){3}$/.test(name) || name.startsWith("[") || allowed.includes(name)
 
 const hostOf = (url: string): URL | undefined => {
@@ -51,28 +51,33 @@ type Request = HttpServerRequest.HttpServerRequest
 
 const refuseHost = ({ headers }: Request, allowed: ReadonlyArray<string>) => {
   const host = hostOf(`http://${headers.host ?? ""}`)
-  return host !== undefined && isOwnName(host.hostname, allowed)
+  return host !== undefined && isAllowedHost(host.hostname, allowed)
     ? undefined
-    : refusal(403, "Forbidden", "The dashboard is not to be reached by this name.")
+    : refusal(
+        403,
+        "Forbidden",
+        "The dashboard does not accept this host name. Name it with --allow-host or the option hosts."
+      )
 }
 
-/** A browser says whose page it is that asks; other programs say nothing. */
+/** Against cross-site requests: browsers send `Origin` with a POST, other programs need not. */
 const refuseOrigin = ({ headers }: Request) => {
   const { host, origin } = headers
-  const isOwn = origin === undefined || hostOf(origin)?.host === hostOf(`http://${host}`)?.host
-  return isOwn ? undefined : refusal(403, "Forbidden", "Another page may not act here.")
+  const isSameOrigin = origin === undefined || hostOf(origin)?.host === hostOf(`http://${host}`)?.host
+  return isSameOrigin ? undefined : refusal(403, "Forbidden", "Pages of other origins must not send actions.")
 }
 
-/** It is read here, so that what comes behind it gets JSON of a fair size or is not asked. */
+/** Reads the body before the router does, so that only JSON of a limited size reaches it. */
 const refuseBody = (request: Request) => {
   const { "content-length": length, "content-type": type = "" } = request.headers
   if (!/^application\/json\b/i.test(type)) {
-    return Effect.succeed(refusal(415, "UnsupportedMediaType", "A body must be application/json."))
+    return Effect.succeed(refusal(415, "UnsupportedMediaType", "The content type must be application/json."))
   }
-  // Without it, how long a body is shows only when it is too long to be answered.
-  if (length === undefined) return Effect.succeed(refusal(411, "LengthRequired", "Say how long the body is."))
-  if (Number(length) > longestBody) {
-    return Effect.succeed(refusal(413, "BodyTooLarge", `A body may have ${longestBody} bytes.`))
+  // Without the header, the size of the body would be known only after reading it.
+  if (length === undefined)
+    return Effect.succeed(refusal(411, "LengthRequired", "The header content-length is missing."))
+  if (Number(length) > maxBodySize) {
+    return Effect.succeed(refusal(413, "BodyTooLarge", `The body must not be larger than ${maxBodySize} bytes.`))
   }
   return Effect.match(request.text, {
     onFailure: () => malformed,
@@ -80,7 +85,7 @@ const refuseBody = (request: Request) => {
   })
 }
 
-const malformed = refusal(400, "MalformedBody", "The body is not JSON.")
+const malformed = refusal(400, "MalformedBody", "The body is not valid JSON.")
 
 const isJson = (text: string): boolean => {
   try {
@@ -91,22 +96,22 @@ const isJson = (text: string): boolean => {
   }
 }
 
-/** Following a link is nobody's attack; asking from inside of another page may be. */
+/** Navigation to the page is allowed from other sites, requests from their scripts are not. */
 const refuseSite = ({ headers }: Request) => {
   const { "sec-fetch-mode": mode, "sec-fetch-site": site = "none" } = headers
   return mode === "navigate" || site === "same-origin" || site === "none"
     ? undefined
-    : refusal(403, "Forbidden", "Another page may not ask here.")
+    : refusal(403, "Forbidden", "Pages of other sites must not send requests.")
 }
 
 const isReading = ({ method }: Request): boolean => method === "GET" || method === "HEAD"
 
-/** Before anything is done: whose request it is, and whether it is of a size and form to be looked at. */
+/** Checks host, origin and body of each request before the router handles it, and adds security headers. */
 export const guard = (hosts: ReadonlyArray<string>) => {
   const allowed = hosts.map((name) => hostOf(`http://${name}`)?.hostname ?? name)
   return (app: HttpApp.Default<RouteNotFound>): HttpApp.Default =>
     Effect.gen(function* () {
-      // Also on what is made further out of an error.
+      // A pre-response handler also adds the headers to responses made from errors.
       yield* HttpApp.appendPreResponseHandler((_, response) =>
         Effect.succeed(HttpServerResponse.setHeaders(response, headers))
       )
@@ -116,5 +121,5 @@ export const guard = (hosts: ReadonlyArray<string>) => {
         refuseSite(request) ??
         (isReading(request) ? undefined : (refuseOrigin(request) ?? (yield* refuseBody(request))))
       return refused ?? (yield* app)
-    }).pipe(Effect.catchTag("RouteNotFound", () => Effect.succeed(refusal(404, "NotFound", "There is nothing here."))))
+    }).pipe(Effect.catchTag("RouteNotFound", () => Effect.succeed(refusal(404, "NotFound", "There is no such path."))))
 }

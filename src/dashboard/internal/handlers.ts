@@ -1,76 +1,97 @@
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import type * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type * as Operator from "../../operate/Operator.js"
-import { DashboardApi } from "../DashboardApi.js"
-import { makeLive } from "./live.js"
+import * as Operator from "../../operate/Operator.js"
+import type { Refusal, Tag, Value } from "../../operate/OperatorRequests.js"
+import { DashboardApi, type ServedRow, served } from "../DashboardApi.js"
+import { Defect, Failed, NotFound, Refused, Unavailable } from "../DashboardError.js"
+import { makeEventStream } from "./eventStream.js"
 import { metricsOf } from "./metrics.js"
-import { json, valueOf } from "./replies.js"
 
 export interface About {
   readonly readonly: boolean
   readonly where: string | undefined
 }
 
-/** What is live ends when the server closes. */
-const liveOf = (operator: Operator.Operator) =>
-  Effect.gen(function* () {
-    const closing = yield* Deferred.make<void>()
-    yield* Effect.addFinalizer(() => Deferred.succeed(closing, undefined))
-    return makeLive(operator, closing)
-  })
+const errors = { NotFound, Refused, Failed, Defect, Storage: Unavailable }
+
+type RequestError = NotFound | Refused | Failed | Defect | Unavailable
+
+const errorOf = ({ kind, message, tag }: Refusal): RequestError => new errors[kind]({ tag, message })
+
+const valueOf = <T extends Tag>(
+  operator: Operator.Operator,
+  request: Operator.Request<T>
+): Effect.Effect<Value<T>, RequestError> =>
+  Effect.flatMap(Operator.ask(operator, request), (reply) =>
+    reply.ok ? Effect.succeed(reply.value) : Effect.fail(errorOf(reply))
+  )
+
+/** The reply is JSON already, and the operator may be of another version: it is sent without decoding it. */
+const respond = (operator: Operator.Operator, request: Operator.Request) =>
+  Effect.map(valueOf(operator, request), (value) => HttpServerResponse.unsafeJson(value))
+
+interface Received {
+  readonly path?: { readonly id?: string }
+  readonly urlParams?: object
+  readonly payload?: object
+}
+
+/** Who signs an action without a name. */
+const unsigned = { by: "dashboard" }
+
+const requestOf = ({ payload: fields, route, tag }: ServedRow, { path, payload, urlParams }: Received) =>
+  ({
+    _tag: tag,
+    ...(route.id === undefined ? {} : { [route.id]: path?.id }),
+    ...urlParams,
+    ...("by" in fields ? unsigned : {}),
+    ...payload
+    // The endpoint's schemas, made of the row's fields, have decoded all of them.
+  }) as Operator.Request
+
+type Respond = (request: Operator.Request) => Effect.Effect<HttpServerResponse.HttpServerResponse, RequestError>
+
+/** The same handlers with untyped endpoints, so that a loop can add one after the other. */
+interface Untyped {
+  readonly handle: (name: string, handler: (received: Received) => ReturnType<Respond>) => Untyped
+}
+
+/** Handles every endpoint of a group that comes from the table. */
+const handleRows = <E, P, R>(
+  handlers: HttpApiBuilder.Handlers<E | RequestError, P, R, HttpApiEndpoint.HttpApiEndpoint.Any>,
+  writes: boolean,
+  respond: Respond
+) =>
+  served
+    .filter((row) => row.writes === writes)
+    .reduce<Untyped>(
+      (all, row) => all.handle(row.route.name, (received) => respond(requestOf(row, received))),
+      handlers as unknown as Untyped
+      // Both groups are made of these rows, so no endpoint is left unhandled.
+    ) as unknown as HttpApiBuilder.Handlers<E | RequestError, P, R>
 
 export const reads = (operator: Operator.Operator, about: About) =>
   HttpApiBuilder.group(DashboardApi, "reads", (handlers) =>
-    Effect.map(liveOf(operator), (live) =>
-      handlers
-        .handle("about", () => Effect.succeed(about))
-        .handle("overview", ({ urlParams }) => json(operator, { _tag: "Overview", ...urlParams }))
-        .handle("live", ({ urlParams }) => live(urlParams))
-        .handle("statistics", () => json(operator, { _tag: "Statistics" }))
-        .handle("runs", ({ urlParams }) => json(operator, { _tag: "Runs", ...urlParams }))
-        .handle("run", ({ path }) => json(operator, { _tag: "Run", ...path }))
-        .handle("timeline", ({ path, urlParams }) => json(operator, { _tag: "Timeline", ...path, ...urlParams }))
-        .handle("failures", ({ urlParams }) => json(operator, { _tag: "Failures", ...urlParams }))
-        .handle("failure", ({ path }) => json(operator, { _tag: "Failure", ...path }))
-        .handle("suggestions", ({ path }) => json(operator, { _tag: "Suggest", failure: path.id }))
-        .handle("recoveries", ({ urlParams }) => json(operator, { _tag: "Recoveries", ...urlParams }))
-        .handle("recovery", ({ path }) => json(operator, { _tag: "Recovery", ...path }))
-        .handle("escalations", ({ urlParams }) => json(operator, { _tag: "Escalations", ...urlParams }))
-        .handle("patterns", ({ urlParams }) => json(operator, { _tag: "Patterns", ...urlParams }))
-        .handle("tuning", ({ path }) => json(operator, { _tag: "Tune", step: path.id }))
-        .handle("health", () => json(operator, { _tag: "Health" }))
-        .handle("checkpoints", ({ urlParams }) => json(operator, { _tag: "Checkpoints", ...urlParams }))
+    Effect.map(makeEventStream(operator), (events) =>
+      handleRows(
+        handlers.handle("about", () => Effect.succeed(about)).handle("live", ({ urlParams }) => events(urlParams)),
+        false,
+        (request) => respond(operator, request)
+      )
     )
   )
 
-/** Who it was, where nobody says so. */
-const somebody = "dashboard"
-
 export const actions = (operator: Operator.Operator) =>
   HttpApiBuilder.group(DashboardApi, "actions", (handlers) =>
-    Effect.map(Effect.scope, (scope) => {
-      /** Goes on when the one who asked has closed the page; the end of the server ends it. */
-      const lasting = (request: Operator.Request) =>
-        Effect.flatMap(Effect.forkIn(json(operator, request), scope), Fiber.join)
-      return handlers
-        .handle("initiate", ({ path, payload }) => lasting({ _tag: "Initiate", failure: path.id, ...payload }))
-        .handle("rollback", ({ path, payload }) => lasting({ _tag: "Rollback", checkpoint: path.id, ...payload }))
-        .handle("resolve", ({ path, payload: { by = somebody } }) =>
-          json(operator, { _tag: "Resolve", failure: path.id, by })
-        )
-        .handle("answer", ({ path, payload: { by = somebody, ...more } }) =>
-          json(operator, { _tag: "Answer", run: path.id, by, ...more })
-        )
-        .handle("acknowledge", ({ path, payload: { by = somebody } }) =>
-          json(operator, { _tag: "Acknowledge", escalation: path.id, by })
-        )
-        .handle("resolveEscalation", ({ path, payload: { by = somebody, note } }) =>
-          json(operator, { _tag: "ResolveEscalation", escalation: path.id, by, note })
-        )
-    })
+    Effect.map(Effect.scope, (scope) =>
+      // Forked in the server's scope: the action continues if its client disconnects, and is interrupted when the server closes.
+      handleRows(handlers, true, (request) =>
+        Effect.flatMap(Effect.forkIn(respond(operator, request), scope), Fiber.join)
+      )
+    )
   )
 
 export const metrics = (operator: Operator.Operator) =>

@@ -7,28 +7,29 @@ import type * as MetricPair from "effect/MetricPair"
 import * as MetricState from "effect/MetricState"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { Overview } from "../../operate/Overview.js"
+import type { Value } from "../../operate/OperatorRequests.js"
+import { Overview } from "../../operate/Reports.js"
 import type { Statistics, Times } from "../../operate/Statistics.js"
 import { Defect } from "../DashboardError.js"
 
 type Labels = Readonly<Record<string, string>>
 type Sample = readonly [labels: Labels, value: number, suffix?: "_sum" | "_count"]
 
-const read = Schema.decodeUnknown(Overview)
+const decode = Schema.decode(Overview)
 
-/** How things stand, in the text format of Prometheus. */
-export const metricsOf = (value: unknown): Effect.Effect<string, Defect> =>
-  Effect.mapBoth(read(value), {
+/** The overview and the process's own counters, in the text format of Prometheus. */
+export const metricsOf = (value: Value<"Overview">): Effect.Effect<string, Defect> =>
+  Effect.mapBoth(decode(value), {
     onFailure: ({ message }) => new Defect({ tag: "ParseError", message }),
-    onSuccess: (overview) => textOf(overview) + ofProcess(Metric.unsafeSnapshot())
+    onSuccess: (overview) => overviewMetrics(overview) + processMetrics(Metric.unsafeSnapshot())
   })
 
-const own = "effect_recovery_"
+const prefix = "effect_recovery_"
 
-/** What the library counts in the program it serves the page of. */
-const ofProcess = (pairs: ReadonlyArray<MetricPair.MetricPair.Untyped>): string => {
-  const ours = pairs.filter(({ metricKey }) => metricKey.name.startsWith(own))
-  return Object.entries(Arr.groupBy(ours, ({ metricKey }) => metricKey.name))
+/** The library's metrics in the serving process. */
+const processMetrics = (pairs: ReadonlyArray<MetricPair.MetricPair.Untyped>): string => {
+  const own = pairs.filter(({ metricKey }) => metricKey.name.startsWith(prefix))
+  return Object.entries(Arr.groupBy(own, ({ metricKey }) => metricKey.name))
     .map(([name, of]) => {
       const key = of[0].metricKey
       const help = Option.getOrElse(key.description, () => name)
@@ -47,39 +48,35 @@ const sampleOf = ({ metricKey, metricState }: MetricPair.MetricPair.Untyped): Re
   return [[Object.fromEntries(metricKey.tags.map(({ key, value }) => [key, value])), Number(value)]]
 }
 
-const textOf = ({ dashboard, escalations, questions, statistics }: Overview): string => {
+const overviewMetrics = ({ dashboard, escalations, questions, statistics }: Overview): string => {
   const summary = dashboard.recoverySummary
   return [
-    family("effect_recovery_recoveries_on_record", "gauge", "Recoveries on record, by how they stand.", [
+    family("effect_recovery_recoveries_on_record", "gauge", "Recoveries on record, by status.", [
       [{ status: "completed" }, summary.successfulRecoveries],
       [{ status: "failed" }, summary.failedRecoveries],
       [{ status: "in_progress" }, summary.inProgressRecoveries]
     ]),
-    family("effect_recovery_failures_on_record", "counter", "Failures that were put on record.", [
-      [{}, statistics.failures]
-    ]),
-    family("effect_recovery_failures_open", "gauge", "Failures that are not resolved.", [
-      [{}, statistics.openFailures]
-    ]),
-    family("effect_recovery_questions_open", "gauge", "Questions of suspended runs, the newest 50.", [
+    family("effect_recovery_failures_on_record", "counter", "Failures on record.", [[{}, statistics.failures]]),
+    family("effect_recovery_failures_open", "gauge", "Open failures.", [[{}, statistics.openFailures]]),
+    family("effect_recovery_questions_open", "gauge", "Open questions of suspended runs, at most 50.", [
       [{}, questions.length]
     ]),
-    family("effect_recovery_escalations_open", "gauge", "Escalations that are not resolved, the newest 100.", [
+    family("effect_recovery_escalations_open", "gauge", "Unresolved escalations, at most 100.", [
       [{}, escalations.length]
     ]),
     family(
       "effect_recovery_strategy_outcomes",
       "counter",
-      "What each strategy came to.",
+      "Outcomes of each strategy.",
       strategies(statistics.byStrategy)
     ),
-    family("effect_recovery_time_to_recover_seconds", "summary", "From a failure to its good end.", [
+    family("effect_recovery_time_to_recover_seconds", "summary", "Time from a failure to its recovery.", [
       ...Option.match(statistics.timeToRecover, { onNone: () => [], onSome: (times) => quantiles({}, times) })
     ]),
     family(
       "effect_recovery_step_duration_seconds",
       "summary",
-      "Of the ten steps that took most of the time.",
+      "Durations of the ten steps with the longest total time.",
       statistics.steps.flatMap(({ step, ...times }) => quantiles({ step }, times))
     )
   ].join("")
@@ -90,11 +87,11 @@ const family = (name: string, type: string, help: string, samples: ReadonlyArray
     .map(([labels, value, suffix = ""]) => `${name}${suffix}${labelled(labels)} ${value}\n`)
     .join("")}`
 
-const escaped: Readonly<Record<string, string>> = { "\\": "\\\\", '"': '\\"', "\n": "\\n" }
+const escapes: Readonly<Record<string, string>> = { "\\": "\\\\", '"': '\\"', "\n": "\\n" }
 
 const labelled = (labels: Labels): string => {
   const pairs = Object.entries(labels).map(
-    ([name, value]) => `${name}="${value.replace(/[\\"\n]/g, (found) => escaped[found] ?? found)}"`
+    ([name, value]) => `${name}="${value.replace(/[\\"\n]/g, (found) => escapes[found] ?? found)}"`
   )
   return pairs.length === 0 ? "" : `{${pairs.join(",")}}`
 }

@@ -1,62 +1,153 @@
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { pathToFileURL } from "node:url"
 import * as Options from "@effect/cli/Options"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import type { Request } from "../operate/Operator.js"
-import * as asking from "../operate/OperatorClient.js"
-import { type Given, open } from "./config.js"
-import { Ended, endedBy, exitCodes } from "./exit.js"
-import { type Screen, screenOf } from "./render/table.js"
-import { at } from "./render/views.js"
+import * as Option from "effect/Option"
+import type { Operator } from "../operate/Operator.js"
+import * as OperatorClient from "../operate/OperatorClient.js"
+import type { Request, Tag, Value } from "../operate/OperatorRequests.js"
+import { type Ended, ended, endedBy, messageOf } from "./exit.js"
+import { type Screen, screenOf } from "./render/terminal.js"
 
-/** What every command takes. */
+/** The options of every command that asks an operator. */
 export const common = {
   json: Options.boolean("json").pipe(Options.withDescription("Print JSON, for scripts")),
   config: Options.text("config").pipe(
-    Options.withDescription("The configuration; else recovery.config.ts in this folder or above it"),
+    Options.withDescription("The configuration file. Default: recovery.config.ts in this folder or above"),
     Options.optional
   ),
   database: Options.text("database").pipe(
-    Options.withDescription("The SQLite file, where there is no configuration; else $RECOVERY_DATABASE"),
+    Options.withDescription("The SQLite file, without a configuration. Default: $RECOVERY_DATABASE"),
     Options.optional
   ),
   readonly: Options.boolean("read-only").pipe(
-    Options.withDescription("Change nothing: for a copy of a database, which is opened without a configuration")
+    Options.withDescription("Change nothing, for a copy of a database; ignores recovery.config.ts")
   )
 }
 
-export interface Common extends Given {
+export interface Common {
   readonly json: boolean
+  readonly config: Option.Option<string>
+  readonly database: Option.Option<string>
+  readonly readonly: boolean
 }
 
-/** The table of requests takes time to load, so only `--read-only` loads it before the storage is opened. */
-const refuseWriting = ({ readonly }: Common, { _tag }: Request) =>
-  readonly
-    ? Effect.flatMap(
-        Effect.promise(() => import("../operate/OperatorRequests.js")),
-        ({ requests }) => (requests[_tag].writes ? new Ended(readOnly) : Effect.void)
-      )
-    : Effect.void
+interface Opened {
+  /** The configuration or database file. */
+  readonly where: string
+  readonly operator: Operator
+}
 
-const readOnly = { code: exitCodes.Refused, tag: "ReadOnly", message: "With --read-only nothing can be changed." }
+const configNames = ["recovery.config.ts", "recovery.config.mts", "recovery.config.js", "recovery.config.mjs"]
 
-/** Asks, prints the answer, and tells people where it comes from. */
-export const ask = (
+const findConfig = ({ config, database, readonly }: Common): Effect.Effect<string | undefined, Ended> => {
+  if (Option.isSome(config) && readonly) {
+    return ended("Config", "--read-only opens a database: use it with --database, not with --config.")
+  }
+  if (Option.isSome(config)) {
+    const file = path.resolve(config.value)
+    return fs.existsSync(file) ? Effect.succeed(file) : ended("Config", `There is no configuration file ${file}.`)
+  }
+  if (Option.isSome(database) || readonly) return Effect.succeed(undefined)
+  for (let folder = process.cwd(); ; folder = path.dirname(folder)) {
+    const found = configNames.map((name) => path.join(folder, name)).find((file) => fs.existsSync(file))
+    if (found !== undefined) return Effect.succeed(found)
+    if (path.dirname(folder) === folder) return Effect.succeed(undefined)
+  }
+}
+
+interface Loader {
+  readonly createJiti: (from: string) => { readonly import: (file: string) => Promise<unknown> }
+}
+
+/** The loader for TypeScript is an optional package, so its name must not be resolved when bundling. */
+const loader: string = "jiti"
+
+const loadConfig = (file: string): Effect.Effect<unknown, Ended> =>
+  Effect.tryPromise({
+    try: async () => {
+      if (!/\.m?ts$/.test(file)) return await import(pathToFileURL(file).href)
+      const jiti = (await import(loader).catch(() => undefined)) as Loader | undefined
+      if (jiti === undefined)
+        throw new Error("TypeScript needs the package jiti: npm install jiti, or write recovery.config.mjs")
+      return await jiti.createJiti(pathToFileURL(file).href).import(file)
+    },
+    catch: (cause) => ended("Config", `${file} cannot be loaded: ${messageOf(cause)}`)
+  })
+
+const isFactory = (value: unknown): value is () => Operator => typeof value === "function"
+
+const fromConfig = (file: string): Effect.Effect<Opened, Ended> =>
+  Effect.flatMap(loadConfig(file), (module) => {
+    const exported = typeof module === "object" && module !== null && "default" in module ? module.default : undefined
+    if (!isFactory(exported)) return ended("Config", `${file} must export default Operator.define({ storage, … }).`)
+    return Effect.try({
+      try: () => ({ where: file, operator: exported() }),
+      catch: (cause) => ended("Config", `${file} threw an error: ${messageOf(cause)}`)
+    })
+  })
+
+const defaultDatabase = (): string =>
+  process.env.RECOVERY_DATABASE ||
+  path.join(process.env.XDG_DATA_HOME || path.join(os.homedir(), ".local", "share"), "effect-recovery", "recovery.db")
+
+/** The database file. Creates its folder, unless it is opened read-only. */
+export const databaseOf = (given: Option.Option<string>, readonly = false): Effect.Effect<string, Ended> =>
+  Effect.try({
+    try: () => {
+      const filename = path.resolve(Option.getOrElse(given, defaultDatabase))
+      if (!readonly) fs.mkdirSync(path.dirname(filename), { recursive: true })
+      return filename
+    },
+    catch: (cause) => ended("Storage", `The folder of the database cannot be created: ${messageOf(cause)}`)
+  })
+
+/** Without a configuration no workflow can be executed; records can be read and written. */
+const fromDatabase = ({ database, readonly }: Common): Effect.Effect<Opened, Ended> =>
+  Effect.gen(function* () {
+    const filename = yield* databaseOf(database, readonly)
+    // Most of the library is loaded only here, so that --help starts fast.
+    const { operatorOf } = yield* Effect.promise(() => import("./database.js"))
+    return { where: filename, operator: operatorOf(filename, readonly) }
+  })
+
+/** Opens the operator of the configuration or database, and closes it with the scope. */
+export const open = (given: Common) =>
+  Effect.acquireRelease(
+    Effect.flatMap(findConfig(given), (file) => (file === undefined ? fromDatabase(given) : fromConfig(file))),
+    ({ operator }) => Effect.promise(() => operator.close())
+  )
+
+/** Refuses a write before the database is opened. The table is loaded only here, so that --help starts fast. */
+const refuseWriting = (tag: Tag) =>
+  Effect.flatMap(
+    Effect.promise(() => import("../operate/OperatorRequests.js")),
+    ({ requests }) =>
+      requests[tag].writes
+        ? ended("Refused", "--read-only allows no command that changes records.", "ReadOnly")
+        : Effect.void
+  )
+
+/**
+ * Sends a request and prints its reply. `failed` returns a message if the reply
+ * means that the command failed.
+ */
+export const ask = <T extends Tag>(
   given: Common,
-  request: Request,
-  view: (screen: Screen, value: unknown) => string,
-  failed: (value: unknown) => string | undefined = () => undefined
+  request: Request<T>,
+  view: (screen: Screen, value: Value<T>) => string,
+  failed: (value: Value<T>) => string | undefined = () => undefined
 ) =>
   Effect.gen(function* () {
-    yield* refuseWriting(given, request)
+    if (given.readonly) yield* refuseWriting(request._tag)
     const { operator, where } = yield* open(given)
-    const reply = yield* asking.ask(operator, request)
+    const reply = yield* OperatorClient.ask<T>(operator, request)
     if (!reply.ok) return yield* endedBy(reply)
     yield* Console.log(given.json ? JSON.stringify(reply.value, null, 2) : view(screenOf(process.stdout), reply.value))
     if (!given.json && process.stdout.isTTY) yield* Console.error(`(${where})`)
-    const why = failed(reply.value)
-    if (why !== undefined) return yield* new Ended({ code: exitCodes.Failed, tag: "Failed", message: why })
+    const message = failed(reply.value)
+    if (message !== undefined) return yield* ended("Failed", message)
   }).pipe(Effect.scoped)
-
-/** A recovery that has not recovered is a failure of the command, too. */
-export const unlessCompleted = (value: unknown): string | undefined =>
-  at(value, "status") === "completed" ? undefined : `The recovery is ${at(value, "status")}: ${at(value, "error")}`

@@ -1,34 +1,24 @@
-import * as fs from "node:fs"
-import * as os from "node:os"
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { ask, common, unlessCompleted } from "./ask.js"
+import { ask, common } from "./ask.js"
 import { execCommand } from "./exec/command.js"
-import { Ended, exitCodes } from "./exit.js"
-import { readLog } from "./readLog.js"
+import { age, choice, optional, pairs, readJson, readLog, text, usage, userName } from "./options.js"
+import { about } from "./render/overview.js"
 import * as views from "./render/views.js"
 
-const maybe = <A>(option: Option.Option<A>): A | undefined => Option.getOrUndefined(option)
+const described = <N extends keyof typeof about>(name: N) => Command.withDescription(about[name])
 
-const text = (name: string, description: string) => Options.text(name).pipe(Options.withDescription(description))
-const optional = (name: string, description: string) => Options.optional(text(name, description))
 const repository = optional("repository", "Only of this repository")
+const run = optional("run-id", "Only of this run")
+const by = text("by", "Who acts, for the record. Default: the user").pipe(Options.withDefault(""))
+const note = optional("note", "Why, for the record")
 const limit = Options.integer("limit").pipe(Options.withDescription("How many at most"), Options.withDefault(50))
+const id = Args.text({ name: "id" })
+const optionalId = id.pipe(Args.optional, Args.map(Option.getOrUndefined))
 const load = <M>(module: () => Promise<M>) => Effect.promise(module)
-const usage = (message: string) => new Ended({ code: exitCodes.Usage, tag: "Usage", message })
-
-/** In a container the user may have no name. */
-const me = (): string => {
-  try {
-    return os.userInfo().username
-  } catch {
-    return process.env.USER ?? "somebody"
-  }
-}
 
 const dashboard = Command.make(
   "dashboard",
@@ -36,24 +26,24 @@ const dashboard = Command.make(
     ...common,
     repository,
     watch: Options.boolean("watch").pipe(
-      Options.withDescription("Show it as it changes; with --json a line each time")
+      Options.withDescription("Show it as it changes; with --json one line per change")
     ),
     web: Options.boolean("web").pipe(Options.withDescription("Serve it as a page")),
     port: Options.integer("port").pipe(
-      Options.withDescription("With --web: where to listen; 0 takes a port that is free"),
+      Options.withDescription("With --web: the port; 0 takes a free one"),
       Options.withDefault(4780)
     ),
-    host: text("host", "With --web: on which address to listen").pipe(Options.withDefault("127.0.0.1")),
-    names: text("allow-host", "With --web: a name it may be reached by, beside localhost and numbers").pipe(
+    host: text("host", "With --web: the address to listen on").pipe(Options.withDefault("127.0.0.1")),
+    names: text("allow-host", "With --web: a host name to accept, beside localhost and IP addresses").pipe(
       Options.repeated
     ),
     openReads: Options.boolean("open-reads").pipe(
-      Options.withDescription("With --web: whoever reaches it may read; acting takes the token still")
+      Options.withDescription("With --web: allow reads without the token; actions still need it")
     )
   },
   (given) => {
     if (given.web && given.watch) return usage("dashboard takes --watch or --web, not both.")
-    // Most commands need neither, and each takes its time to load.
+    // Both modules are slow to load, and other commands do not need them.
     if (given.web)
       return Effect.flatMap(
         load(() => import("./dashboard/web.js")),
@@ -62,150 +52,104 @@ const dashboard = Command.make(
     if (given.watch) {
       return Effect.flatMap(
         load(() => import("./dashboard/watch.js")),
-        ({ watch }) => watch(given, maybe(given.repository))
+        ({ watch }) => watch(given, given.repository)
       )
     }
-    return ask(given, { _tag: "Dashboard", repository: maybe(given.repository) }, views.dashboard)
+    return ask(given, { _tag: "Dashboard", repository: given.repository }, views.dashboard)
   }
-).pipe(Command.withDescription("How recoveries stand, and the latest of them: once, live, or as a page"))
+).pipe(described("dashboard"))
 
 const status = Command.make(
   "status",
-  { ...common, recovery: optional("recovery-id", "Which recovery; without it the latest ones are listed"), repository },
-  (given) => {
-    const id = maybe(given.recovery)
-    return id === undefined
-      ? ask(given, { _tag: "Recoveries", repository: maybe(given.repository), limit: 20 }, views.recoveries)
+  { ...common, id: optional("recovery-id", "The recovery to show. Default: list the latest ones"), repository },
+  ({ id, repository, ...given }) =>
+    id === undefined
+      ? ask(given, { _tag: "Recoveries", repository, limit: 20 }, views.recoveries)
       : ask(given, { _tag: "Recovery", id }, views.recovery)
-  }
-).pipe(Command.withDescription("How a recovery stands, step by step"))
+).pipe(described("status"))
+
+/** A recovery that did not complete is a failure of the command. */
+const unlessCompleted = ({ error, status }: { readonly status: string; readonly error?: string | undefined }) =>
+  status === "completed" ? undefined : `The recovery is ${status}${error === undefined ? "." : `: ${error}`}`
 
 const initiate = Command.make(
   "initiate",
   {
     ...common,
-    failure: text("failure-id", "Which failure to recover"),
+    failure: text("failure-id", "The failure to recover"),
     type: Options.choice("type", ["auto", "retry", "resume", "rollback", "restart"] as const).pipe(
-      Options.withDescription("What to do; auto is what is most promising"),
+      Options.withDescription("What to do; auto takes the most promising action"),
       Options.withDefault("auto" as const)
     ),
     reason: optional("reason", "Why, for the record")
   },
-  (given) =>
-    ask(
-      given,
-      { _tag: "Initiate", failure: given.failure, type: given.type, reason: maybe(given.reason) },
-      views.recovery,
-      unlessCompleted
-    )
-).pipe(Command.withDescription("Recover a failure: run its workflow on, go back to a checkpoint, or restart it"))
+  ({ failure, reason, type, ...given }) =>
+    ask(given, { _tag: "Initiate", failure, type, reason }, views.recovery, unlessCompleted)
+).pipe(described("initiate"))
 
 const rollback = Command.make(
   "rollback",
   {
     ...common,
-    checkpoint: text("checkpoint-id", "Which checkpoint to go back to"),
+    checkpoint: text("checkpoint-id", "The checkpoint to roll back to"),
     reason: text("reason", "Why, for the record").pipe(Options.withDefault("manual_rollback"))
   },
-  (given) =>
-    ask(
-      given,
-      { _tag: "Rollback", checkpoint: given.checkpoint, reason: given.reason },
-      views.recovery,
-      unlessCompleted
-    )
-).pipe(Command.withDescription("Take a run back to a checkpoint, and leave it there"))
-
-const fields = {
-  ...common,
-  repository: text("repository", "Whose it is"),
-  workflow: text("workflow-name", "Of which workflow"),
-  run: text("run-id", "Of which run"),
-  commit: text("commit-sha", "Of which commit"),
-  kind: Options.choice("checkpoint-type", ["step", "job", "workflow", "manual"] as const).pipe(
-    Options.withDescription("What it is a checkpoint of"),
-    Options.withDefault("manual" as const)
-  ),
-  name: text("checkpoint-name", "What it is called"),
-  state: text("state", "The state, as JSON, or @FILE").pipe(Options.withDefault("{}")),
-  environment: Options.keyValueMap("environment").pipe(
-    Options.withDescription("What it relies on, as NAME=VALUE"),
-    Options.optional
-  ),
-  artifacts: text("artifact", "A file it relies on").pipe(Options.repeated),
-  dependencies: text("dependency", "A system it relies on").pipe(Options.repeated)
-}
-
-const readJson = (option: string, given: string) =>
-  Effect.try({
-    try: (): unknown => JSON.parse(given.startsWith("@") ? fs.readFileSync(given.slice(1), "utf8") : given),
-    catch: (cause) => usage(`${option} must be JSON: ${cause instanceof Error ? cause.message : String(cause)}`)
-  })
+  ({ checkpoint, reason, ...given }) =>
+    ask(given, { _tag: "Rollback", checkpoint, reason }, views.recovery, unlessCompleted)
+).pipe(described("rollback"))
 
 const create = (name: string) =>
-  Command.make(name, fields, (given) =>
-    Effect.flatMap(readJson("--state", given.state), (state) =>
-      ask(
-        given,
-        {
-          _tag: "CreateCheckpoint",
-          name: given.name,
-          kind: given.kind,
-          state,
-          labels: {
-            repository: given.repository,
-            workflow: given.workflow,
-            run: given.run,
-            commit: given.commit
-          },
-          environment: Object.fromEntries(Option.getOrElse(given.environment, () => [])),
-          artifacts: given.artifacts,
-          dependencies: given.dependencies
-        },
-        (screen, value) => views.checkpoints(screen, [value])
-      )
-    )
-  ).pipe(Command.withDescription("Save a checkpoint"))
-
-const id = Args.text({ name: "id" })
+  Command.make(
+    name,
+    {
+      ...common,
+      repository: text("repository", "Its repository"),
+      workflow: text("workflow-name", "Its workflow"),
+      run: text("run-id", "Its run"),
+      commit: text("commit-sha", "Its commit"),
+      kind: Options.choice("checkpoint-type", ["step", "job", "workflow", "manual"] as const).pipe(
+        Options.withDescription("What it is a checkpoint of"),
+        Options.withDefault("manual" as const)
+      ),
+      name: text("checkpoint-name", "Its name"),
+      state: text("state", "The state, as JSON or @FILE").pipe(Options.withDefault("{}")),
+      environment: pairs("environment", "A setting it relies on, as NAME=VALUE"),
+      artifacts: text("artifact", "A file it relies on").pipe(Options.repeated),
+      dependencies: text("dependency", "A system it relies on").pipe(Options.repeated)
+    },
+    ({ commit, repository, run, state, workflow, ...given }) =>
+      Effect.flatMap(readJson("--state", state), (state) => {
+        const { artifacts, dependencies, environment, kind, name } = given
+        const labels = { repository, workflow, run, commit }
+        return ask(
+          given,
+          { _tag: "CreateCheckpoint", name, kind, state, labels, environment, artifacts, dependencies },
+          views.one(views.checkpoints)
+        )
+      })
+  )
 
 const checkpoint = Command.make("checkpoint").pipe(
-  Command.withDescription("Checkpoints: create, list, show, validate, delete"),
+  described("checkpoint"),
   Command.withSubcommands([
-    create("create"),
+    create("create").pipe(Command.withDescription("Save a checkpoint")),
     Command.make(
       "list",
-      {
-        ...common,
-        repository,
-        run: optional("run-id", "Only of this run"),
-        name: optional("checkpoint-name", "Only those of this name"),
-        limit
-      },
-      (given) =>
-        ask(
-          given,
-          {
-            _tag: "Checkpoints",
-            repository: maybe(given.repository),
-            run: maybe(given.run),
-            name: maybe(given.name),
-            limit: given.limit
-          },
-          views.checkpoints
-        )
-    ).pipe(Command.withDescription("The newest first")),
-    Command.make("show", { ...common, id }, (given) =>
-      ask(given, { _tag: "Checkpoint", id: given.id }, (screen, value) => views.checkpoints(screen, [value]))
-    ).pipe(Command.withDescription("What is known of a checkpoint")),
-    Command.make("validate", { ...common, id }, (given) =>
-      ask(given, { _tag: "ValidateCheckpoint", id: given.id }, views.validity, (value) =>
-        views.at(value, "is_valid") === true ? undefined : "The checkpoint is not valid."
+      { ...common, repository, run, name: optional("checkpoint-name", "Only with this name"), limit },
+      ({ limit, name, repository, run, ...given }) =>
+        ask(given, { _tag: "Checkpoints", repository, run, name, limit }, views.checkpoints)
+    ).pipe(Command.withDescription("List checkpoints, newest first")),
+    Command.make("show", { ...common, id }, ({ id, ...given }) =>
+      ask(given, { _tag: "Checkpoint", id }, views.one(views.checkpoints))
+    ).pipe(Command.withDescription("Show a checkpoint without its state")),
+    Command.make("validate", { ...common, id }, ({ id, ...given }) =>
+      ask(given, { _tag: "ValidateCheckpoint", id }, views.validity, ({ is_valid: isValid }) =>
+        isValid ? undefined : "The checkpoint is not valid."
       )
-    ).pipe(Command.withDescription("Whether a checkpoint may be used")),
-    Command.make("delete", { ...common, id }, (given) =>
-      ask(given, { _tag: "DeleteCheckpoint", id: given.id }, (screen, value) => views.checkpoints(screen, [value]))
-    ).pipe(Command.withDescription("Remove a checkpoint for good"))
+    ).pipe(Command.withDescription("Check whether a checkpoint can be used")),
+    Command.make("delete", { ...common, id }, ({ id, ...given }) =>
+      ask(given, { _tag: "DeleteCheckpoint", id }, views.one(views.checkpoints))
+    ).pipe(Command.withDescription("Delete a checkpoint permanently"))
   ])
 )
 
@@ -213,202 +157,160 @@ const runs = Command.make(
   "runs",
   {
     ...common,
-    id: Args.optional(id),
+    id: optionalId,
     workflow: optional("workflow-name", "Only of this workflow"),
-    status: Options.choice("status", ["running", "suspended", "stopped", "completed", "failed"] as const).pipe(
-      Options.withDescription("Only those that stand so"),
-      Options.optional
-    ),
+    status: choice("status", ["running", "suspended", "stopped", "completed", "failed"], "Only with this status"),
     limit
   },
-  (given) => {
-    const one = maybe(given.id)
-    return one === undefined
-      ? ask(
-          given,
-          { _tag: "Runs", workflow: maybe(given.workflow), status: maybe(given.status), limit: given.limit },
-          views.runs
-        )
-      : ask(given, { _tag: "Run", id: one }, views.run)
-  }
-).pipe(Command.withDescription("Runs of workflows, or one run with its steps"))
+  ({ id, limit, status, workflow, ...given }) =>
+    id === undefined
+      ? ask(given, { _tag: "Runs", workflow, status, limit }, views.runs)
+      : ask(given, { _tag: "Run", id }, views.run)
+).pipe(described("runs"))
 
 const failures = Command.make(
   "failures",
   {
     ...common,
-    id: Args.optional(id),
+    id: optionalId,
     repository,
-    run: optional("run-id", "Only of this run"),
-    status: Options.choice("status", ["open", "resolved"] as const).pipe(
-      Options.withDescription("Only those that stand so"),
-      Options.optional
-    ),
+    run,
+    status: choice("status", ["open", "resolved"], "Only with this status"),
     limit
   },
-  (given) => {
-    const one = maybe(given.id)
-    if (one !== undefined) return ask(given, { _tag: "Failure", id: one }, views.failure)
-    const query = { repository: maybe(given.repository), run: maybe(given.run), status: maybe(given.status) }
-    return ask(given, { _tag: "Failures", ...query, limit: given.limit }, views.failures)
-  }
-).pipe(Command.withDescription("Failures on record, or one of them"))
+  ({ id, limit, repository, run, status, ...given }) =>
+    id === undefined
+      ? ask(given, { _tag: "Failures", repository, run, status, limit }, views.failures)
+      : ask(given, { _tag: "Failure", id }, views.failure)
+).pipe(described("failures"))
 
 const report = Command.make(
   "report",
   {
     ...common,
-    failure: optional("failure-id", "Its id; made up, if it is left out"),
-    message: text("message", "What it says; without it the log is searched for it").pipe(Options.withDefault("")),
-    log: optional("log", "A file with what was printed, or - for standard input"),
-    repository: optional("repository", "Whose it is"),
-    commit: optional("commit-sha", "Of which commit"),
-    run: optional("run-id", "Of which run of a workflow"),
-    labels: Options.keyValueMap("label").pipe(
-      Options.withDescription("Whatever else to find it by, as NAME=VALUE"),
-      Options.optional
-    )
+    id: optional("failure-id", "Its id. Default: a new one"),
+    message: text("message", "Its message. Default: taken from the log").pipe(Options.withDefault("")),
+    logFile: optional("log", "A file with its output, or - for standard input"),
+    repository: optional("repository", "Its repository"),
+    commit: optional("commit-sha", "Its commit"),
+    run: optional("run-id", "The run of a workflow that failed"),
+    labels: pairs("label", "A label to find it by, as NAME=VALUE")
   },
-  (given) =>
+  ({ commit, id, labels, logFile, message, repository, run, ...given }) =>
     Effect.gen(function* () {
-      const log = yield* readLog(maybe(given.log))
-      if (given.message === "" && log === undefined) return yield* usage("report needs --message or --log.")
-      const labels = {
-        ...Object.fromEntries(Option.getOrElse(given.labels, () => [])),
-        ...Option.match(given.repository, { onNone: () => ({}), onSome: (repository) => ({ repository }) }),
-        ...Option.match(given.commit, { onNone: () => ({}), onSome: (commit) => ({ commit }) })
+      const log = logFile === undefined ? undefined : yield* readLog(logFile)
+      if (message === "" && log === undefined) return yield* usage("report needs --message or --log.")
+      const all = {
+        ...labels,
+        ...(repository === undefined ? {} : { repository }),
+        ...(commit === undefined ? {} : { commit })
       }
-      const { message } = given
-      const about = { id: maybe(given.failure), run: maybe(given.run) }
-      yield* ask(given, { _tag: "Report", ...about, message, log, labels }, views.failure)
+      yield* ask(given, { _tag: "Report", id, run, message, log, labels: all }, views.failure)
     })
-).pipe(Command.withDescription("Put a failure on record, classified from its message and its log"))
+).pipe(described("report"))
 
-const suggest = Command.make("suggest", { ...common, failure: text("failure-id", "Which failure") }, (given) =>
-  ask(given, { _tag: "Suggest", failure: given.failure }, views.suggestions)
-).pipe(Command.withDescription("What could be done about a failure, the most promising first"))
+const suggest = Command.make(
+  "suggest",
+  { ...common, failure: text("failure-id", "The failure") },
+  ({ failure, ...given }) => ask(given, { _tag: "Suggest", failure }, views.suggestions)
+).pipe(described("suggest"))
 
 const resolve = Command.make(
   "resolve",
   {
     ...common,
-    failure: optional("failure-id", "A failure that was mended by hand"),
-    run: optional("run-id", "A run that asks something"),
-    answer: Options.choice("answer", ["retry", "skip", "abort", "value"] as const).pipe(
-      Options.withDescription("The answer to its question"),
-      Options.optional
-    ),
-    value: optional("value", "With --answer value: the value, as JSON, or @FILE"),
-    question: optional("question", "Which question, if there are several"),
-    by: optional("by", "Who answers; the user, if it is left out"),
-    note: optional("note", "Why, for the record")
+    failure: optional("failure-id", "A failure that was fixed by hand"),
+    run: optional("run-id", "A run with an open question"),
+    answer: choice("answer", ["retry", "skip", "abort", "value"], "The answer to its question"),
+    value: text("value", "With --answer value: the value, as JSON or @FILE").pipe(Options.withDefault("")),
+    question: optional("question", "The id of the question, if the run has several"),
+    by,
+    note
   },
-  (given) =>
+  ({ answer, failure, note, question, run, ...given }) =>
     Effect.gen(function* () {
-      const by = maybe(given.by) ?? me()
-      const [failure, run, answer] = [maybe(given.failure), maybe(given.run), maybe(given.answer)]
+      const by = given.by || userName()
       if (failure !== undefined) return yield* ask(given, { _tag: "Resolve", failure, by }, views.failure)
       if (run === undefined || answer === undefined) {
         return yield* usage("resolve needs --failure-id, or --run-id and --answer.")
       }
-      const value = answer === "value" ? yield* readJson("--value", maybe(given.value) ?? "") : undefined
-      const more = { value, question: maybe(given.question), note: maybe(given.note) }
-      yield* ask(given, { _tag: "Answer", run, answer, by, ...more }, () => `${run} was told: ${answer}`)
+      const value = answer === "value" ? yield* readJson("--value", given.value) : undefined
+      const request = { _tag: "Answer", run, answer, value, question, by, note } as const
+      yield* ask(given, request, () => `The question of ${run} is answered: ${answer}.`)
     })
-).pipe(Command.withDescription("Close a failure, or answer the question of a run"))
-
-const one = (view: typeof views.escalations) => (screen: Parameters<typeof view>[0], value: unknown) =>
-  view(screen, [value])
+).pipe(described("resolve"))
 
 const escalations = Command.make(
   "escalations",
   {
     ...common,
-    status: Options.choice("status", ["open", "acknowledged", "resolved"] as const).pipe(
-      Options.withDescription("Only those that stand so"),
-      Options.optional
-    ),
-    acknowledge: optional("acknowledge", "The id of one that somebody looks at"),
-    resolve: optional("resolve", "The id of one that is dealt with"),
-    by: optional("by", "Who; the user, if it is left out"),
-    note: optional("note", "Why, for the record"),
+    status: choice("status", ["open", "acknowledged", "resolved"], "Only with this status"),
+    acknowledge: optional("acknowledge", "The id of an escalation to acknowledge"),
+    resolve: optional("resolve", "The id of an escalation to resolve"),
+    by,
+    note,
     limit
   },
-  (given) => {
-    const by = maybe(given.by) ?? me()
-    const [acknowledged, resolved] = [maybe(given.acknowledge), maybe(given.resolve)]
-    if (acknowledged !== undefined) {
-      return ask(given, { _tag: "Acknowledge", escalation: acknowledged, by }, one(views.escalations))
-    }
-    if (resolved !== undefined) {
-      const request = { _tag: "ResolveEscalation", escalation: resolved, by, note: maybe(given.note) } as const
-      return ask(given, request, one(views.escalations))
-    }
-    return ask(given, { _tag: "Escalations", status: maybe(given.status), limit: given.limit }, views.escalations)
+  ({ acknowledge, limit, note, resolve, status, ...given }) => {
+    const by = given.by || userName()
+    const one = views.one(views.escalations)
+    if (acknowledge !== undefined) return ask(given, { _tag: "Acknowledge", escalation: acknowledge, by }, one)
+    if (resolve !== undefined) return ask(given, { _tag: "ResolveEscalation", escalation: resolve, by, note }, one)
+    return ask(given, { _tag: "Escalations", status, limit }, views.escalations)
   }
-).pipe(Command.withDescription("What somebody should look at; acknowledge and resolve it"))
-
-/** An age in milliseconds; more than nothing. */
-const ageOf = (option: string, given: string) =>
-  Effect.flatMap(Effect.option(Effect.try(() => Duration.decode(given as Duration.DurationInput))), (age) =>
-    Option.isSome(age) && Duration.toMillis(age.value) > 0
-      ? Effect.succeed(Duration.toMillis(age.value))
-      : Effect.fail(usage(`${option} must be a duration such as "30 days", not "${given}".`))
-  )
+).pipe(described("escalations"))
 
 const stats = Command.make(
   "stats",
   {
     ...common,
-    since: optional("since", "Only of the last while, such as 7 days: reads each record"),
+    since: optional("since", "Only of this period, such as 7 days; reads every record of it"),
     run: optional("run-id", "With --since: only of this run"),
-    repository
+    repository: optional("repository", "With --since: only of this repository")
   },
-  (given) => {
-    const since = maybe(given.since)
-    if (since === undefined) return ask(given, { _tag: "Statistics" }, views.statistics)
-    const query = { run: maybe(given.run), repository: maybe(given.repository) }
-    return Effect.flatMap(ageOf("--since", since), (millis) =>
-      ask(given, { _tag: "Period", millis, ...query }, views.period)
-    )
-  }
-).pipe(Command.withDescription("Health, trend, success rates, frequent errors, slow steps"))
+  ({ repository, run, since, ...given }) =>
+    since === undefined
+      ? ask(given, { _tag: "Statistics" }, views.statistics)
+      : Effect.flatMap(age("--since", since), (millis) =>
+          ask(given, { _tag: "Period", millis, run, repository }, views.period)
+        )
+).pipe(described("stats"))
 
 const health = Command.make("health", common, (given) =>
-  ask(given, { _tag: "Health" }, views.health, (value) =>
-    views.at(value, "status") === "failing" ? "Something does not work." : undefined
-  )
-).pipe(Command.withDescription("Whether something needs somebody: storage, runs, questions, success, locks"))
+  ask(given, { _tag: "Health" }, views.health, ({ status }) => (status === "failing" ? "A check fails." : undefined))
+).pipe(described("health"))
 
-const patterns = Command.make("patterns", { ...common, repository }, (given) =>
-  ask(given, { _tag: "Patterns", repository: maybe(given.repository) }, views.patterns)
-).pipe(Command.withDescription("What open failures have in common, and what has usually helped"))
+const patterns = Command.make("patterns", { ...common, repository }, ({ repository, ...given }) =>
+  ask(given, { _tag: "Patterns", repository }, views.patterns)
+).pipe(described("patterns"))
 
-const tune = Command.make("tune", { ...common, step: text("step", "Which step, or recovery by its name") }, (given) =>
-  ask(given, { _tag: "Tune", step: given.step }, views.tuning)
-).pipe(Command.withDescription("What the retries of a step came to, and which policy would suit it"))
+const tune = Command.make(
+  "tune",
+  { ...common, step: text("step", "The step, or the name of a recovery") },
+  ({ step, ...given }) => ask(given, { _tag: "Tune", step }, views.tuning)
+).pipe(described("tune"))
 
 const cleanup = Command.make(
   "cleanup",
-  { ...common, age: text("older-than", "Such as 30 days").pipe(Options.withDefault("30 days")) },
+  { ...common, age: text("older-than", "The least age, such as 30 days").pipe(Options.withDefault("30 days")) },
   (given) =>
-    Effect.flatMap(ageOf("--older-than", given.age), (olderThanMillis) =>
+    Effect.flatMap(age("--older-than", given.age), (olderThanMillis) =>
       ask(given, { _tag: "Cleanup", olderThanMillis }, views.cleanup)
     )
-).pipe(Command.withDescription("Remove ended runs, old checkpoints, resolved failures and unused locks"))
+).pipe(described("cleanup"))
 
 const locks = Command.make("locks", common, (given) => ask(given, { _tag: "Locks" }, views.locks)).pipe(
-  Command.withDescription("Locks in the storage, and who holds them")
+  described("locks")
 )
 
 export const recovery = Command.make("recovery").pipe(
-  Command.withDescription("Failures and recoveries: look at them, and do something about them"),
+  Command.withDescription("Shows failures, recoveries and runs, and acts on them"),
   Command.withSubcommands([
     dashboard,
     status,
     initiate,
     rollback,
-    create("create-checkpoint"),
+    create("create-checkpoint").pipe(described("create-checkpoint")),
     checkpoint,
     runs,
     failures,

@@ -1,30 +1,38 @@
 import * as Data from "effect/Data"
-import type { Reply } from "../operate/Operator.js"
+import type { Refusal } from "../operate/OperatorRequests.js"
 
-/** What the command line ends with; documented in `docs/operate/cli.md`. */
-export const exitCodes = {
-  /** It was tried, and failed: a recovery that did not recover, a checkpoint that is not valid. */
-  Failed: 1,
-  /** The command line is wrong. */
-  Usage: 2,
-  /** Nothing has this id. */
-  NotFound: 3,
-  /** It cannot be done as things stand; nothing was changed. */
-  Refused: 4,
-  /** The storage is in trouble. */
-  Storage: 5,
-  /** The configuration cannot be used. */
-  Config: 6,
-  /** A bug. */
-  Defect: 70
+/** Every exit code with its meaning; `docs/operate/cli.md` documents them, too. */
+export const exits = {
+  Done: [0, "done"],
+  Failed: [1, "the request was carried out and failed"],
+  Usage: [2, "the command line is wrong"],
+  NotFound: [3, "there is no record with this id"],
+  Refused: [4, "refused in the current state; nothing was changed"],
+  Storage: [5, "the storage failed"],
+  Config: [6, "the configuration cannot be used"],
+  Defect: [70, "a bug"]
 } as const
 
-/** Ends the program with a code and a message. */
+/** Ends the program with an exit code and a message. */
 export class Ended extends Data.TaggedError("Ended")<{
   readonly code: number
   readonly tag: string
   readonly message: string
 }> {}
 
-export const endedBy = ({ kind, message, tag }: Extract<Reply, { readonly ok: false }>): Ended =>
-  new Ended({ code: exitCodes[kind], tag, message })
+/** Ends the program for one of the reasons in the table of exit codes. */
+export const ended = (reason: keyof typeof exits, message: string, tag: string = reason): Ended =>
+  new Ended({ code: exits[reason][0], tag, message })
+
+export const endedBy = ({ kind, message, tag }: Refusal): Ended => ended(kind, message, tag)
+
+export const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+
+let signal: NodeJS.Signals | undefined
+
+/** The signal that ends this program, if it received one. */
+export const receivedSignal = (): NodeJS.Signals | undefined => signal
+
+export const receiveSignal = (received: NodeJS.Signals): void => {
+  signal = received
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import * as module from "node:module"
 
-// From Node 22 on, what was compiled once is kept: compiling takes most of the time until something is shown.
+// Since Node 22 compiled code is cached. Compiling takes most of the time before the first output.
 if ("enableCompileCache" in module && typeof module.enableCompileCache === "function") module.enableCompileCache()
 
 await import("./run.js")

@@ -155,7 +155,7 @@ describe("recovery, the command line", () => {
       }).pipe(Effect.provide(Layer.provideMerge(manager, storage)))
       const refused = yield* cli("rollback", "--checkpoint-id", saved.id, "--reason", "manual_fix")
       assert.strictEqual(refused.code, 4)
-      assert.match(refused.stderr, /no action of this type/)
+      assert.match(refused.stderr, /no action for this type/)
     }))
 
   test("a configuration names the workflows, so that a run is really recovered", ({
@@ -468,7 +468,7 @@ describe("recovery exec, which replaces seed 004's script for any command", () =
         [binary, "exec", "--database", path.join(folder, "other.db"), ...options, "--", "sh", "-c", "echo out; exit 4"],
         { cwd: folder, env: { ...process.env, RECOVERY_DEBUG: "1" } }
       )
-      assert.match(debugged.stderr, /attempt 1 failed: sh has ended with exit code 4/)
+      assert.match(debugged.stderr, /attempt 1 failed: sh ended with exit code 4/)
       assert.strictEqual(debugged.stdout, "out\nout\nout\n")
       // Everything is on record.
       const recoveries = yield* json("status")

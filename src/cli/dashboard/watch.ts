@@ -1,29 +1,28 @@
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type * as Operator from "../../operate/Operator.js"
-import * as asking from "../../operate/OperatorClient.js"
-import type { Common } from "../ask.js"
-import { open } from "../config.js"
+import * as OperatorClient from "../../operate/OperatorClient.js"
+import type { Reply, Value } from "../../operate/OperatorRequests.js"
+import { type Common, open } from "../ask.js"
 import { endedBy } from "../exit.js"
 import { live } from "../render/live.js"
-import { screenOf } from "../render/table.js"
+import { screenOf } from "../render/terminal.js"
 
 const output = process.stdout
 
-/** Its own screen, which leaves what was there before as it was. */
+/** Switches to the alternate screen, and restores the previous content at the end. */
 const fullScreen = Effect.acquireRelease(
   Effect.sync(() => output.write("\u001b[?1049h\u001b[?25l")),
   () => Effect.sync(() => output.write("\u001b[?25h\u001b[?1049l"))
 )
 
-/** Keys come one by one, and are not shown. */
+/** Raw mode: keys arrive one by one and are not echoed. */
 const rawInput = Effect.acquireRelease(
   Effect.sync(() => process.stdin.setRawMode(true).resume()),
   () => Effect.sync(() => process.stdin.setRawMode(false).pause())
 )
 
-/** In raw mode Ctrl+C is a key like others. */
+/** `q`, Ctrl+C or Escape; in raw mode Ctrl+C sends no signal. */
 const isQuit = (key: Buffer): boolean => ["q", "\u0003", "\u001b"].includes(key.toString())
 
 const quit = process.stdin.isTTY
@@ -48,38 +47,40 @@ const resizes = Stream.asyncPush<void>((emit) =>
   )
 )
 
-/** What does not change is written over by itself, so that nothing flickers. */
+/** Overwrites line by line instead of clearing the screen, so that it does not flicker. */
 const draw = (lines: ReadonlyArray<string>) =>
   Effect.sync(() => output.write(`\u001b[H${lines.map((line) => `${line}\u001b[K`).join("\n")}\u001b[J`))
 
-const onScreen = (answers: Stream.Stream<Operator.Reply>, where: string) => {
-  let last: Extract<Operator.Reply, { readonly ok: true }> | undefined
+type Replies = Stream.Stream<Reply<"Overview">>
+
+const onScreen = (replies: Replies, where: string) => {
+  let value: Value<"Overview"> | undefined
   let trouble: string | undefined
   const redraw = Effect.suspend(() =>
-    draw(live(screenOf(output), output.rows, { where, value: last?.value, trouble, at: new Date() }))
+    draw(live(screenOf(output), output.rows, { where, value, trouble, at: new Date() }))
   )
-  const told = Stream.mapEffect(answers, (reply) =>
+  const updates = Stream.mapEffect(replies, (reply) =>
     Effect.sync(() => {
       trouble = reply.ok ? undefined : reply.message
-      if (reply.ok) last = reply
+      if (reply.ok) value = reply.value
     })
   )
-  const drawing = Stream.runForEach(Stream.merge(told, resizes), () => redraw)
+  const drawing = Stream.runForEach(Stream.merge(updates, resizes), () => redraw)
   return Effect.zipRight(fullScreen, Effect.raceFirst(drawing, quit))
 }
 
-/** For a log or another program: one answer a line, or below the other. */
-const inLines = (answers: Stream.Stream<Operator.Reply>, where: string, json: boolean) =>
-  Stream.runForEach(answers, (reply) => {
+/** For a log or another program: each change as a line of JSON, or as text below the previous one. */
+const inLines = (replies: Replies, where: string, json: boolean) =>
+  Stream.runForEach(replies, (reply) => {
     if (!reply.ok) return endedBy(reply)
-    const shown = { where, value: reply.value, trouble: undefined, at: new Date() }
-    return Console.log(json ? JSON.stringify(reply.value) : `${live(screenOf(output), undefined, shown).join("\n")}\n`)
+    const frame = { where, value: reply.value, trouble: undefined, at: new Date() }
+    return Console.log(json ? JSON.stringify(reply.value) : `${live(screenOf(output), undefined, frame).join("\n")}\n`)
   })
 
-/** Shows how things stand as they change, until it is interrupted or told to quit. */
+/** Shows the overview as it changes, until the user quits or a signal arrives. */
 export const watch = (given: Common, repository: string | undefined) =>
   Effect.gen(function* () {
     const { operator, where } = yield* open(given)
-    const answers = asking.changes(operator, { _tag: "Overview", repository })
-    yield* output.isTTY && !given.json ? onScreen(answers, where) : inLines(answers, where, given.json)
+    const replies = OperatorClient.changes<"Overview">(operator, { _tag: "Overview", repository })
+    yield* output.isTTY && !given.json ? onScreen(replies, where) : inLines(replies, where, given.json)
   }).pipe(Effect.scoped)

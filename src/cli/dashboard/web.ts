@@ -6,9 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Dashboard from "../../dashboard/Dashboard.js"
-import type { Common } from "../ask.js"
-import { open } from "../config.js"
-import { Ended, exitCodes } from "../exit.js"
+import { type Common, open } from "../ask.js"
+import { ended, messageOf } from "../exit.js"
 
 export interface Web {
   readonly host: string
@@ -17,31 +16,30 @@ export interface Web {
   readonly names: ReadonlyArray<string>
 }
 
-/** Beside this file, once it is bundled. */
+/** The bundled command line lies beside the folder `dashboard`. */
 const page = new URL("./dashboard/page/", import.meta.url)
 
 const cannotListen =
   ({ host, port }: Web) =>
-  (error: { readonly cause: unknown }) => {
-    const why = error.cause instanceof Error ? error.cause.message : String(error.cause)
-    const message = `The dashboard cannot listen on ${host}:${port}: ${why}. With --port 0 it takes a port that is free.`
-    return new Ended({ code: exitCodes.Refused, tag: "CannotListen", message })
+  ({ cause }: { readonly cause: unknown }) => {
+    const message = `The dashboard cannot listen on ${host}:${port}: ${messageOf(cause)}. With --port 0 it takes a free port.`
+    return ended("Refused", message, "CannotListen")
   }
 
-/** Somebody else may have chosen it, for a scraper that reads the metrics. */
+/** A fixed token lets other programs, such as a Prometheus server, read the metrics. */
 const tokenOf = (): Redacted.Redacted<string> | undefined => {
   const given = process.env.RECOVERY_DASHBOARD_TOKEN
   return given === undefined || given === "" ? undefined : Redacted.make(given)
 }
 
-/** Stops at once: a connection that is only open would be waited for. */
+/** A server whose `close` does not wait for idle connections. */
 const closingServer = () => {
   const server = createServer()
   const close = server.close.bind(server)
   return Object.assign(server, {
     close: (done?: (error?: Error) => void) => {
       close(done)
-      // What is being answered has its moment.
+      // Time for responses in progress, in milliseconds.
       setTimeout(() => server.closeAllConnections(), 200).unref()
       return server
     }
@@ -67,7 +65,7 @@ export const web = (given: Common, options: Web) =>
     yield* given.json
       ? Console.log(JSON.stringify({ url, token: Redacted.value(token), where }))
       : Console.log(
-          `The dashboard of ${where}:\n\n  ${Redacted.value(link)}\n\nThe link holds the token: whoever has it may act.`
+          `The dashboard of ${where}:\n\n  ${Redacted.value(link)}\n\nThe link contains the token, which allows reading and acting.`
         )
     return yield* Effect.never
   }).pipe(Effect.scoped)

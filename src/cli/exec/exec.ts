@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process"
 import * as path from "node:path"
 import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
@@ -17,66 +18,110 @@ import * as Events from "../../resilience/Events.js"
 import * as Strategy from "../../resilience/Strategy.js"
 import * as Storage from "../../storage/Storage.js"
 import * as SqliteStorage from "../../storage/sqlite/SqliteStorage.js"
-import { Ended, exitCodes } from "../exit.js"
-import { CommandFailed, type Run, runCommand } from "./child.js"
+import { Ended, ended, receivedSignal } from "../exit.js"
 
-export interface Options extends Run {
+export interface Options {
+  readonly command: readonly [name: string, ...args: ReadonlyArray<string>]
+  /** The database file. */
   readonly filename: string
-  /** Under which it is on record; a name of its own, if it has none. */
+  /** The name on record; a command without one gets a random id. */
   readonly task: string | undefined
-  /** What to do with a task that was completed before. */
+  /** What to do if the task is already completed. */
   readonly again: "skip" | "refuse" | "run"
   readonly retries: number
   readonly delay: Duration.Duration
-  /** Exit codes that are worth another try; all of them, if there are none. */
+  /** The time limit of each attempt. */
+  readonly timeout: Duration.Duration | undefined
+  /** The exit codes to retry on; empty for all. */
   readonly retryOn: ReadonlyArray<number>
-  /** Files that are to be as they were if it fails in the end. */
+  /** Files to restore if the command fails after all retries. */
   readonly backup: ReadonlyArray<string>
   readonly lock: string | undefined
   readonly lockTimeout: Duration.Duration
 }
 
-const tell = (text: string) => Console.error(`recovery: ${text}`)
+/** As in shells: 124 for a timeout, 126 and 127 for a command that cannot run, 128 and more for a signal. */
+class CommandFailed extends Schema.TaggedError<CommandFailed>("effect-recovery/CommandFailed")("CommandFailed", {
+  command: Schema.String,
+  code: Schema.Number
+}) {
+  override get message(): string {
+    return `${this.command} ended with exit code ${this.code}`
+  }
+}
 
-const retrying = ({ delay, retries, retryOn }: Options) =>
+const signalNumbers: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGTERM: 15 }
+
+/** Milliseconds from the first signal until SIGKILL. */
+const gracePeriod = 5_000
+
+/** Runs the command with this program's input and output. Interruption forwards the received signal to it. */
+const runCommand = ({ command: [name, ...args], timeout }: Options): Effect.Effect<void, CommandFailed> => {
+  const failed = (code: number) => new CommandFailed({ command: name, code })
+  const running = Effect.async<void, CommandFailed>((resume) => {
+    const child = spawn(name, args, { stdio: "inherit" })
+    const exited = new Promise<void>((resolve) => {
+      child.once("error", (error) => {
+        resume(Effect.fail(failed("code" in error && error.code === "ENOENT" ? 127 : 126)))
+        resolve()
+      })
+      child.once("exit", (code, signal) => {
+        const result = code ?? 128 + (signalNumbers[signal ?? ""] ?? 0)
+        resume(result === 0 ? Effect.void : Effect.fail(failed(result)))
+        resolve()
+      })
+    })
+    return Effect.promise(() => {
+      child.kill(receivedSignal() ?? "SIGTERM")
+      const kill = setTimeout(() => child.kill("SIGKILL"), gracePeriod)
+      return exited.finally(() => clearTimeout(kill))
+    })
+  })
+  return timeout === undefined
+    ? running
+    : Effect.timeoutFail(running, { duration: timeout, onTimeout: () => failed(124) })
+}
+
+const print = (text: string) => Console.error(`recovery: ${text}`)
+
+const retryStrategy = ({ delay, retries, retryOn }: Options) =>
   Strategy.make("retry", ({ attempt, error }: Strategy.Failure<CommandFailed>) => {
-    const isWorthIt = retryOn.length === 0 || retryOn.includes(error.code)
-    if (attempt > retries || !isWorthIt) return Effect.succeed(Decision.abort)
+    const isRetryable = retryOn.length === 0 || retryOn.includes(error.code)
+    if (attempt > retries || !isRetryable) return Effect.succeed(Decision.abort)
     const next = `attempt ${attempt + 1} of ${retries + 1} in ${Duration.format(delay)}`
-    return Effect.as(tell(`${error.message}; ${next}`), Decision.again(delay))
+    return Effect.as(print(`${error.message}; ${next}`), Decision.again(delay))
   })
 
-const workflowFor = (options: Options) => {
+const workflowOf = (options: Options) => {
   const command = Step.make("command", {
     error: CommandFailed,
     run: Effect.suspend(() => runCommand(options)),
-    recover: { CommandFailed: retrying(options) }
+    recover: { CommandFailed: retryStrategy(options) }
   })
   const fields = { input: Schema.Struct({ command: Schema.Array(Schema.String) }), error: CommandFailed }
   return Workflow.make("exec", fields, () => command)
 }
 
-type Exec = ReturnType<typeof workflowFor>
-
-const refused = (message: string) => new Ended({ code: exitCodes.Refused, tag: "Refused", message })
-
-/** Executes it, or goes on with it; what was completed is not done again unless that is wanted. */
-const execute = (exec: Exec, options: Options, id: string) =>
+/** Executes or resumes the run. A completed one is rewound only with `again: "run"`, a failed one always. */
+const execute = (workflow: ReturnType<typeof workflowOf>, options: Options, id: string) =>
   Effect.gen(function* () {
+    const { again, command, task } = options
     const storage = yield* Storage.Storage
     const outcome = Option.flatMapNullable(yield* storage.find(id), ({ outcome }) => outcome)
     if (Option.isSome(outcome)) {
-      const isDone = outcome.value.status === "completed"
-      if (isDone && options.again === "refuse") return yield* refused(`${options.task} was completed before.`)
-      if (isDone && options.again === "skip") return yield* tell(`${options.task} was completed before`)
-      yield* Workflow.rewind(exec, id, Workflow.fromStart)
+      const isCompleted = outcome.value.status === "completed"
+      if (isCompleted && again === "refuse") {
+        return yield* ended("Refused", `Task "${task}" is already completed. With --again run it is run again.`)
+      }
+      if (isCompleted && again === "skip") return yield* print(`task "${task}" is already completed`)
+      yield* Workflow.rewind(workflow, id, Workflow.fromStart)
     }
-    const labels: Record<string, string> = options.task === undefined ? {} : { task: options.task }
-    yield* Workflow.execute(exec, { id, input: { command: options.command }, labels })
+    const labels: Record<string, string> = task === undefined ? {} : { task }
+    yield* Workflow.execute(workflow, { id, input: { command }, labels })
   })
 
-/** The folder that all of them are in. */
-const rootOf = (files: ReadonlyArray<string>): string =>
+/** The deepest folder that contains all files. */
+const commonFolder = (files: ReadonlyArray<string>): string =>
   files
     .map((file) => path.dirname(file))
     .reduce((root, folder) => {
@@ -87,38 +132,59 @@ const rootOf = (files: ReadonlyArray<string>): string =>
       return common
     })
 
-/** What a process that was killed has left is put back first, and then it begins anew. */
-const keeping = <E, R>(self: Effect.Effect<void, E, R>, backup: ReadonlyArray<string>, timeout: Duration.Duration) => {
+/** Restores the files if `self` fails. If an earlier process was killed, its files are restored first. */
+const withBackup = <E, R>(
+  self: Effect.Effect<void, E, R>,
+  backup: ReadonlyArray<string>,
+  timeout: Duration.Duration
+) => {
   const files = backup.map((file) => path.resolve(file))
-  const root = rootOf(files)
+  const root = commonFolder(files)
   return Effect.zipRight(
     Effect.forEach(files, (file) => FileTransaction.protect(path.relative(root, file)), { discard: true }),
     self
   ).pipe(FileTransaction.run(root, { timeout }))
 }
 
+/** Runs a command as a workflow, with retries, a lock and files that are restored if it fails. */
 export const exec = (options: Options) => {
   const { backup, filename, lock, lockTimeout, task } = options
   const program = Effect.gen(function* () {
     const id = task === undefined ? `exec-${yield* Random.nextIntBetween(0, 2 ** 48)}` : `exec/${task}`
-    const executed = execute(workflowFor(options), options, id)
-    const kept = backup.length === 0 ? executed : keeping(executed, backup, lockTimeout)
+    const executed = execute(workflowOf(options), options, id)
+    const guarded = backup.length === 0 ? executed : withBackup(executed, backup, lockTimeout)
     const name = lock ?? task
-    yield* name === undefined ? kept : Lock.withLock(kept, { kind: "exec", id: name }, { timeout: lockTimeout })
+    yield* name === undefined ? guarded : Lock.withLock(guarded, { kind: "exec", id: name }, { timeout: lockTimeout })
   })
   const layer = Layer.merge(Layer.provide(Insights.layer, Events.layerDebug), Lock.layerStorage()).pipe(
     Layer.provideMerge(SqliteStorage.layer({ filename })),
-    // What is printed is the command's.
+    // Standard output belongs to the command.
     Layer.provideMerge(Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)))
   )
-  return program.pipe(Effect.provide(layer), Effect.mapError(toEnded))
+  return program.pipe(Effect.provide(layer), Effect.mapError(toEnded(options)))
 }
 
-const toEnded = (error: { readonly _tag: string; readonly message: string } | Ended | CommandFailed): Ended => {
-  if (error instanceof Ended) return error
-  if (error instanceof CommandFailed) return new Ended({ code: error.code, tag: error._tag, message: error.message })
-  const { _tag: tag, message } = error
-  const isRefused = tag === "LockTimeout" || tag === "LeaseHeld" || tag === "RunMismatch"
-  const code = isRefused ? exitCodes.Refused : tag === "StorageError" ? exitCodes.Storage : exitCodes.Failed
-  return new Ended({ code, tag, message })
-}
+/** Words errors of runs and locks in terms of tasks and options. */
+const toEnded =
+  ({ task }: Options) =>
+  (
+    error: Effect.Effect.Error<ReturnType<typeof execute>> | { readonly _tag: string; readonly message: string }
+  ): Ended => {
+    if (error instanceof Ended) return error
+    if (error instanceof CommandFailed) return new Ended({ code: error.code, tag: error._tag, message: error.message })
+    const { _tag: tag, message } = error
+    switch (tag) {
+      case "RunMismatch":
+        return ended(
+          "Refused",
+          `Task "${task}" is on record with another command. Use another --task for this one.`,
+          tag
+        )
+      case "LeaseHeld":
+        return ended("Refused", `Task "${task}" is running in another process. Wait until it ends.`, tag)
+      case "LockTimeout":
+        return ended("Refused", `${message} The timeout is the option --lock-timeout.`, tag)
+      default:
+        return ended(tag === "StorageError" ? "Storage" : "Failed", message, tag)
+    }
+  }

@@ -1,19 +1,19 @@
-import { bold, plain, type Screen } from "./table.js"
+import type { Value } from "../../operate/OperatorRequests.js"
+import { bold, plain, type Screen } from "./terminal.js"
 import * as views from "./views.js"
-import { at, list } from "./views.js"
 
-export interface Shown {
+export interface Frame {
   readonly where: string
-  /** What an operator answered last. */
-  readonly value: unknown
-  /** Why there is nothing newer. */
+  /** The latest overview. */
+  readonly value: Value<"Overview"> | undefined
+  /** Why the overview is not up to date. */
   readonly trouble: string | undefined
   readonly at: Date
 }
 
 const blocks = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"]
 
-/** A block for each number, as high as it is large. */
+/** One block per number, as high as the number is large. */
 const sparkline = (numbers: ReadonlyArray<number>): string => {
   const most = Math.max(1, ...numbers)
   return numbers.map((n) => (n === 0 ? "·" : blocks[Math.ceil((n / most) * blocks.length) - 1])).join("")
@@ -21,64 +21,71 @@ const sparkline = (numbers: ReadonlyArray<number>): string => {
 
 interface Section {
   readonly title: string
-  readonly rows: ReadonlyArray<unknown>
-  readonly view: (screen: Screen, value: unknown) => string
+  readonly size: number
+  /** The lines of its first rows. */
+  readonly lines: (rows: number) => ReadonlyArray<string>
 }
 
-const sectionsOf = (value: unknown): ReadonlyArray<Section> => {
-  const section = (title: string, rows: unknown, view: Section["view"]): Section => ({ title, rows: list(rows), view })
+const sectionsOf = (screen: Screen, value: Value<"Overview">): ReadonlyArray<Section> => {
+  const section = <A>(
+    title: string,
+    items: ReadonlyArray<A>,
+    view: (screen: Screen, items: ReadonlyArray<A>) => string
+  ): Section => ({ title, size: items.length, lines: (rows) => view(screen, items.slice(0, rows)).split("\n") })
   return [
-    section("Questions", at(value, "questions"), views.questions),
-    section("Escalations", at(value, "escalations"), views.escalations),
-    section("Open failures", at(value, "failures"), views.failures),
-    section("Runs", at(value, "runs"), views.runs),
-    section("Recoveries", at(value, "dashboard", "recent_recoveries"), views.recoveries)
-  ].filter(({ rows }) => rows.length > 0)
+    section("Questions", value.questions, views.questions),
+    section("Escalations", value.escalations, views.escalations),
+    section("Open failures", value.failures, views.failures),
+    section("Runs", value.runs, views.runs),
+    section("Recoveries", value.dashboard.recent_recoveries, views.recoveries)
+  ].filter(({ size }) => size > 0)
 }
 
-const unlimited = 10
+/** Rows of each section where the height is unlimited. */
+const defaultRows = 10
 
 /** Title, head and an empty line. */
-const around = 3
+const linesAround = 3
 
-/** As many rows of each as there is room for; what one section does not need the others have. */
-const roomFor = (sections: ReadonlyArray<Section>, lines: number | undefined): ReadonlyArray<number> => {
-  if (lines === undefined) return sections.map(({ rows }) => Math.min(unlimited, rows.length))
-  const rooms = sections.map(() => 0)
-  let left = lines - around * sections.length
-  for (let given = true; given && left > 0; ) {
-    given = false
-    for (const [i, { rows }] of sections.entries()) {
-      if (left <= 0 || (rooms[i] ?? 0) >= rows.length) continue
-      rooms[i] = (rooms[i] ?? 0) + 1
-      left--
-      given = true
+/** Deals the lines of the screen to the sections, one row each in turn, until all rows or no lines remain. */
+const rowsOf = (sections: ReadonlyArray<Section>, lines: number | undefined): ReadonlyArray<number> => {
+  if (lines === undefined) return sections.map(({ size }) => Math.min(defaultRows, size))
+  const rows = sections.map(() => 0)
+  let free = lines - linesAround * sections.length
+  for (let hasGrown = true; hasGrown && free > 0; ) {
+    hasGrown = false
+    for (const [i, { size }] of sections.entries()) {
+      const own = rows[i] ?? 0
+      if (free <= 0 || own >= size) continue
+      rows[i] = own + 1
+      free--
+      hasGrown = true
     }
   }
-  return rooms
+  return rows
 }
 
-/** What fits on a screen of so many lines: how things stand, and the newest of everything. */
-export const live = (screen: Screen, lines: number | undefined, shown: Shown): ReadonlyArray<string> => {
-  const { trouble, value } = shown
-  const head = headOf(screen, shown)
+/** The overview in as many lines as fit: the summary, then the newest rows of each section. */
+export const live = (screen: Screen, lines: number | undefined, frame: Frame): ReadonlyArray<string> => {
+  const { trouble, value } = frame
+  const head = headOf(screen, frame)
   if (value === undefined) return [...head, "", plain(trouble ?? "…")]
-  const days = list(at(value, "statistics", "days")).map((day) => Number(at(day, "recovered") ?? 0))
+  const days = value.statistics.days.map(({ recovered }) => recovered)
   const chart = `${sparkline(days)}  recovered, 30 days`.slice(0, screen.width)
-  const top = [...head, "", ...views.standing(screen, value).split("\n"), chart]
-  const sections = sectionsOf(value)
-  const rooms = roomFor(sections, lines === undefined ? undefined : lines - top.length - 1)
-  const body = sections.flatMap(({ rows, title, view }, i) => {
-    const room = rooms[i] ?? 0
-    const hidden = rows.length - room
+  const top = [...head, "", ...views.summary(screen, value).split("\n"), chart]
+  const sections = sectionsOf(screen, value)
+  const rows = rowsOf(sections, lines === undefined ? undefined : lines - top.length - 1)
+  const body = sections.flatMap((section, i) => {
+    const shown = rows[i] ?? 0
+    const hidden = section.size - shown
     const more = hidden > 0 && lines !== undefined ? ` (${hidden} more)` : ""
-    return room === 0 ? [] : ["", bold(screen, title) + more, ...view(screen, rows.slice(0, room)).split("\n")]
+    return shown === 0 ? [] : ["", bold(screen, section.title) + more, ...section.lines(shown)]
   })
   const all = [...top, ...body]
   return lines === undefined ? all : all.slice(0, Math.max(1, lines - 1))
 }
 
-const headOf = (screen: Screen, { at, trouble, where }: Shown): ReadonlyArray<string> => {
+const headOf = (screen: Screen, { at, trouble, where }: Frame): ReadonlyArray<string> => {
   const right = `${at.toTimeString().slice(0, 8)}  q quits`
   const width = screen.width ?? 100
   const room = Math.max(0, width - right.length - 2)

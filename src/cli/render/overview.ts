@@ -1,57 +1,54 @@
-import { bold, type Screen } from "./table.js"
+import { exits } from "../exit.js"
+import { bold, type Screen } from "./terminal.js"
 
-const commands: ReadonlyArray<readonly [name: string, about: string]> = [
-  ["dashboard", "how recoveries stand, and the latest of them"],
-  ["dashboard --watch", "the same, live"],
-  ["dashboard --web", "the same, as a page"],
-  ["status", "how a recovery stands, step by step"],
-  ["failures", "failures on record, or one of them"],
-  ["suggest", "what could be done about a failure"],
-  ["initiate", "recover a failure"],
-  ["rollback", "take a run back to a checkpoint"],
-  ["resolve", "close a failure, or answer the question of a run"],
-  ["report", "put a failure on record"],
-  ["exec -- COMMAND", "run a command with retries, a lock, and files that return"],
-  ["runs", "runs of workflows, or one run with its steps"],
-  ["checkpoint", "create, list, show, validate, delete"],
-  ["create-checkpoint", "the same as checkpoint create"],
-  ["escalations", "what somebody should look at; acknowledge and resolve it"],
-  ["stats", "health, trend, success rates, slow steps"],
-  ["health", "whether something needs somebody"],
-  ["patterns", "what open failures have in common, and what has usually helped"],
-  ["tune", "which retry policy would suit a step"],
-  ["locks", "locks in the storage, and who holds them"],
-  ["cleanup", "remove what is old and has ended"]
-]
+/** What each command does: the text of its own help and of the overview. */
+export const about = {
+  dashboard: "Show the state of recoveries and the latest of them: once, live, or as a page",
+  status: "Show a recovery step by step, or list the latest ones",
+  failures: "List failures on record, or show one of them",
+  suggest: "Suggest what to do about a failure, the most promising action first",
+  initiate: "Recover a failure: resume its run, rewind it to a checkpoint, or restart it",
+  rollback: "Roll a run back to a checkpoint and stop it there",
+  resolve: "Close a failure, or answer the question of a run",
+  report: "Record a failure, classified by its message and its log",
+  exec: "Run a command with retries, a lock, and files that are restored if it fails",
+  runs: "List runs of workflows, or show one run with its steps",
+  checkpoint: "Create, list, show, validate or delete checkpoints",
+  "create-checkpoint": "The same as checkpoint create",
+  escalations: "List escalations; acknowledge or resolve one",
+  stats: "Show health, trend, success rates, frequent errors and slow steps",
+  health: "Check storage, runs, questions, recoveries, failures, escalations and locks",
+  patterns: "Group open failures with similar messages, with advice",
+  tune: "Propose a retry policy for a step from its retries so far",
+  locks: "List the locks in the storage with their holders",
+  cleanup: "Remove ended runs, old checkpoints, resolved failures and unused locks"
+} as const
 
-const exits: ReadonlyArray<readonly [code: string, about: string]> = [
-  ["0", "done"],
-  ["1", "tried, and failed"],
-  ["2", "the command line is wrong"],
-  ["3", "nothing has this id"],
-  ["4", "refused as things stand; nothing was changed"],
-  ["5", "the storage is in trouble"],
-  ["6", "the configuration cannot be used"],
-  ["70", "a bug"]
-]
+const everyCommand = {
+  "--help": "Show the options of a command",
+  "--json": "Print JSON, for scripts",
+  "--config FILE": "Use this file instead of the nearest recovery.config.ts, .mts, .js or .mjs",
+  "--database FILE": "Use a SQLite file, without a configuration. Default: $RECOVERY_DATABASE",
+  "--read-only": "Change nothing, for a copy of a database"
+}
 
 const lines = (entries: ReadonlyArray<readonly [string, string]>): string => {
   const width = Math.max(...entries.map(([name]) => name.length))
-  return entries.map(([name, about]) => `  ${name.padEnd(width)}  ${about}`).join("\n")
+  return entries.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`).join("\n")
 }
 
-/** What there is, at a glance. */
-export const overview = (screen: Screen): string =>
-  [
+/** All commands, common options and exit codes. */
+export const overview = (screen: Screen): string => {
+  const section = (title: string, entries: ReadonlyArray<readonly [string, string]>) =>
+    `${bold(screen, title)}\n${lines(entries)}`
+  return [
     `${bold(screen, "recovery")} COMMAND [options]`,
-    `${bold(screen, "Commands")}\n${lines(commands)}`,
-    `${bold(screen, "Every command")}\n${lines([
-      ["--help", "its options"],
-      ["--json", "print JSON, for scripts"],
-      ["--config FILE", "instead of the nearest recovery.config.ts, .mts, .js or .mjs"],
-      ["--database FILE", "a SQLite file, without a configuration; else $RECOVERY_DATABASE"],
-      ["--read-only", "change nothing: for a copy of a database"]
-    ])}`,
-    `${bold(screen, "Exit codes")}\n${lines(exits)}`,
+    section("Commands", Object.entries(about)),
+    section("Options of every command", Object.entries(everyCommand)),
+    section(
+      "Exit codes",
+      Object.values(exits).map(([code, text]) => [String(code), text])
+    ),
     "recovery --completions bash|zsh|fish prints completions for a shell."
   ].join("\n\n")
+}

@@ -1,409 +1,352 @@
-import { bold, plain, record, type Screen, table } from "./table.js"
+import type { Tag, Value } from "../../operate/OperatorRequests.js"
+import { bold, plain, record, type Screen, table } from "./terminal.js"
 
-/** What an operator answered; it may be of another version than this command line. */
-type Json = unknown
+type View<T extends Tag> = (screen: Screen, value: Value<T>) => string
 
-export const at = (value: Json, ...path: ReadonlyArray<string>): Json =>
-  path.reduce<Json>(
-    (found, name) =>
-      typeof found === "object" && found !== null ? Object.getOwnPropertyDescriptor(found, name)?.value : undefined,
-    value
-  )
+/** Of `A`, what the view of a list shows. */
+type Item<T extends Tag> = Value<T> extends ReadonlyArray<infer A> ? A : never
 
-export const list = (value: Json): ReadonlyArray<Json> => (Array.isArray(value) ? value : [])
+const time = (iso: string | null | undefined): string => iso?.slice(0, 19).replace("T", " ") ?? ""
 
-const entries = (value: Json): ReadonlyArray<readonly [string, Json]> =>
-  typeof value === "object" && value !== null ? Object.entries(value) : []
+const percent = (share: number | null | undefined): string =>
+  typeof share === "number" ? `${(share * 100).toFixed(0)} %` : ""
 
-const time = (value: Json): string => (typeof value === "string" ? value.slice(0, 19).replace("T", " ") : "")
+const millis = (value: number | null): string => {
+  if (value === null) return ""
+  if (value < 1_000) return `${value.toFixed(0)} ms`
+  return value < 120_000 ? `${(value / 1_000).toFixed(1)} s` : `${(value / 60_000).toFixed(1)} min`
+}
 
-const percent = (value: Json): string => (typeof value === "number" ? `${(value * 100).toFixed(0)} %` : "")
-
-const pairs = (value: Json): string =>
-  entries(value)
+const pairs = (values: object): string =>
+  Object.entries(values)
     .map(([name, one]) => `${name}=${typeof one === "object" ? JSON.stringify(one) : one}`)
     .join(" ")
 
-const rows = (
+const joined = (parts: ReadonlyArray<string>): string => parts.filter((part) => part !== "").join("\n\n")
+
+const section = (screen: Screen, title: string, body: string): string =>
+  body === "" ? "" : `${bold(screen, title)}\n${body}`
+
+/** A table with a row for each item; `none` if there are no items. */
+const rows = <A>(
   screen: Screen,
-  value: Json,
+  items: ReadonlyArray<A>,
   none: string,
-  columns: Readonly<Record<string, (row: Json) => Json>>
+  columns: Readonly<Record<string, (item: A) => unknown>>
 ): string =>
-  list(value).length === 0
+  items.length === 0
     ? none
     : table(
         screen,
         Object.keys(columns),
-        list(value).map((row) => Object.values(columns).map((column) => column(row)))
+        items.map((item) => Object.values(columns).map((column) => column(item)))
       )
 
-const of =
-  (...path: ReadonlyArray<string>) =>
-  (row: Json): Json =>
-    at(row, ...path)
+/** A line for each field that has a value. */
+const fields = (screen: Screen, values: Readonly<Record<string, unknown>>): string =>
+  record(screen, Object.entries(values))
 
-const section = (screen: Screen, title: string, body: string): string => `${bold(screen, title)}\n${body}`
+/** The view of a list, for a single item. */
+export const one =
+  <A>(view: (screen: Screen, items: ReadonlyArray<A>) => string) =>
+  (screen: Screen, item: A): string =>
+    view(screen, [item])
 
-export const recoveries = (screen: Screen, value: Json): string =>
-  rows(screen, value, "no recoveries", {
-    recovery: of("id"),
-    type: of("type"),
-    status: of("status"),
-    failure: (row) => at(row, "failure") ?? at(row, "run"),
-    started: (row) => time(at(row, "startedAt")),
-    message: of("message")
+export const recoveries: View<"Recoveries"> = (screen, all) =>
+  rows(screen, all, "no recoveries", {
+    recovery: ({ id }) => id,
+    type: ({ type }) => type,
+    status: ({ status }) => status,
+    failure: ({ failure, run }) => failure ?? run,
+    started: ({ startedAt }) => time(startedAt),
+    message: ({ message }) => message
   })
 
-export const checkpoints = (screen: Screen, value: Json): string =>
-  rows(screen, value, "no checkpoints", {
-    checkpoint: of("id"),
-    name: of("name"),
-    kind: of("kind"),
-    run: (row) => at(row, "run") ?? at(row, "labels", "run"),
-    saved: (row) => time(at(row, "at")),
-    bytes: of("size")
+export const checkpoints: View<"Checkpoints"> = (screen, all) =>
+  rows(screen, all, "no checkpoints", {
+    checkpoint: ({ id }) => id,
+    name: ({ name }) => name,
+    kind: ({ kind }) => kind,
+    run: ({ labels, run }) => run ?? labels.run,
+    saved: ({ at }) => time(at),
+    bytes: ({ size }) => size
   })
 
-export const dashboard = (screen: Screen, value: Json): string => {
-  const summary = at(value, "recovery_summary")
-  const types = entries(at(value, "recovery_by_type")).map(([type, of]) => [
-    type,
-    at(of, "successful"),
-    at(of, "total")
+export const dashboard: View<"Dashboard"> = (screen, value) => {
+  const summary = value.recovery_summary
+  const byType = rows(screen, Object.entries(value.recovery_by_type), "", {
+    type: ([type]) => type,
+    successful: ([, { successful }]) => successful,
+    of: ([, { total }]) => total
+  })
+  const numbers = fields(screen, {
+    total: summary.total_recoveries,
+    successful: summary.successful_recoveries,
+    failed: summary.failed_recoveries,
+    "in progress": summary.in_progress_recoveries,
+    "success rate": `${summary.success_rate.toFixed(2)} %`
+  })
+  return joined([
+    section(screen, "Recoveries", numbers),
+    section(screen, "By type", byType),
+    section(screen, "Latest", recoveries(screen, value.recent_recoveries)),
+    section(screen, "Checkpoints", checkpoints(screen, value.checkpoint_status))
   ])
-  return [
-    section(
-      screen,
-      "Recoveries",
-      record(
-        screen,
-        ["total", "successful", "failed", "in progress", "success rate"],
-        [
-          at(summary, "total_recoveries"),
-          at(summary, "successful_recoveries"),
-          at(summary, "failed_recoveries"),
-          at(summary, "in_progress_recoveries"),
-          `${Number(at(summary, "success_rate") ?? 0).toFixed(2)} %`
-        ]
-      )
-    ),
-    ...(types.length === 0 ? [] : [section(screen, "By type", table(screen, ["type", "successful", "of"], types))]),
-    section(screen, "Latest", recoveries(screen, at(value, "recent_recoveries"))),
-    section(screen, "Checkpoints", checkpoints(screen, at(value, "checkpoint_status")))
-  ].join("\n\n")
 }
 
-export const recovery = (screen: Screen, value: Json): string => {
-  const about = record(
+export const recovery: View<"Recovery"> = (screen, value) => {
+  const { completedAt, error, failure, id, progress, reason, run, startedAt, status, target, type, validation } = value
+  const [started, ended] = [time(startedAt), time(completedAt)]
+  return joined([
+    fields(screen, { recovery: id, type, status, failure, run, target, reason, started, ended, error }),
+    rows(screen, progress, "", {
+      step: ({ step }) => step,
+      status: ({ status }) => status,
+      detail: ({ detail }) => detail
+    }),
+    [...(validation?.errors ?? []), ...(validation?.warnings ?? [])].map(plain).join("\n")
+  ])
+}
+
+export const failures: View<"Failures"> = (screen, all) =>
+  rows(screen, all, "no failures", {
+    failure: ({ id }) => id,
+    status: ({ status }) => status,
+    category: ({ category }) => category,
+    severity: ({ severity }) => severity,
+    run: ({ run }) => run,
+    detected: ({ detectedAt }) => time(detectedAt),
+    message: ({ message }) => message
+  })
+
+export const failure: View<"Failure"> = (screen, value) => {
+  const { category, detectedAt, id, labels, message, resolvedBy, retries, run, severity, status, step } = value
+  return fields(screen, {
+    failure: id,
+    status,
+    category,
+    severity,
+    run,
+    step,
+    detected: time(detectedAt),
+    retries,
+    "resolved by": resolvedBy,
+    labels: pairs(labels),
+    message
+  })
+}
+
+export const runs: View<"Runs"> = (screen, all) =>
+  rows(screen, all, "no runs", {
+    run: ({ id }) => id,
+    workflow: ({ workflow }) => workflow,
+    status: ({ status }) => status,
+    created: ({ createdAt }) => time(createdAt),
+    executions: ({ executions }) => executions,
+    "waits for": ({ waiting }) => waiting.map(({ about }) => about).join(", ")
+  })
+
+export const run: View<"Run"> = (screen, value) =>
+  joined([
+    runs(screen, [value]),
+    rows(screen, value.steps, "no steps", {
+      step: ({ key }) => key,
+      status: ({ status }) => status,
+      attempts: ({ attempts }) => attempts,
+      started: ({ startedAt }) => time(startedAt),
+      compensation: ({ compensation }) => compensation
+    }),
+    rows(screen, value.waits, "", {
+      question: ({ id }) => id,
+      kind: ({ kind }) => kind,
+      about: ({ about }) => about,
+      answered: ({ answered }) => answered
+    })
+  ])
+
+export const suggestions: View<"Suggest"> = (screen, all) =>
+  rows(screen, all, "no suggestions", {
+    strategy: ({ strategy }) => strategy,
+    confidence: ({ confidence }) => percent(confidence),
+    success: ({ estimatedSuccess }) => percent(estimatedSuccess),
+    cases: ({ cases }) => cases,
+    parameters: ({ parameters }) => pairs(parameters),
+    reason: ({ reason }) => reason
+  })
+
+const rates = (screen: Screen, title: string, all: Value<"Statistics">["byStrategy"]): string =>
+  section(
     screen,
-    ["recovery", "type", "status", "failure", "run", "target", "reason", "started", "ended", "error"],
-    [
-      at(value, "id"),
-      at(value, "type"),
-      at(value, "status"),
-      at(value, "failure"),
-      at(value, "run"),
-      at(value, "target"),
-      at(value, "reason"),
-      time(at(value, "startedAt")),
-      time(at(value, "completedAt")),
-      at(value, "error")
-    ]
-  )
-  const progress = rows(screen, at(value, "progress"), "", {
-    step: of("step"),
-    status: of("status"),
-    detail: of("detail")
-  })
-  const problems = [...list(at(value, "validation", "errors")), ...list(at(value, "validation", "warnings"))]
-  return [about, progress, problems.map(plain).join("\n")].filter((part) => part !== "").join("\n\n")
-}
-
-export const failures = (screen: Screen, value: Json): string =>
-  rows(screen, value, "no failures", {
-    failure: of("id"),
-    status: of("status"),
-    category: of("category"),
-    severity: of("severity"),
-    run: of("run"),
-    detected: (row) => time(at(row, "detectedAt")),
-    message: of("message")
-  })
-
-export const failure = (screen: Screen, value: Json): string =>
-  record(
-    screen,
-    [
-      "failure",
-      "status",
-      "category",
-      "severity",
-      "run",
-      "step",
-      "detected",
-      "retries",
-      "resolved by",
-      "labels",
-      "message"
-    ],
-    [
-      at(value, "id"),
-      at(value, "status"),
-      at(value, "category"),
-      at(value, "severity"),
-      at(value, "run"),
-      at(value, "step"),
-      time(at(value, "detectedAt")),
-      at(value, "retries"),
-      at(value, "resolvedBy"),
-      pairs(at(value, "labels")),
-      at(value, "message")
-    ]
+    title,
+    rows(screen, Object.entries(all), "", {
+      "": ([name]) => name,
+      successful: ([, { successful }]) => successful,
+      of: ([, { total }]) => total,
+      rate: ([, { successRate }]) => percent(successRate)
+    })
   )
 
-export const runs = (screen: Screen, value: Json): string =>
-  rows(screen, value, "no runs", {
-    run: of("id"),
-    workflow: of("workflow"),
-    status: of("status"),
-    created: (row) => time(at(row, "createdAt")),
-    executions: of("executions"),
-    waits: (row) =>
-      list(at(row, "waiting"))
-        .map((wait) => at(wait, "about"))
-        .join(", ")
-  })
-
-export const run = (screen: Screen, value: Json): string => {
-  const steps = rows(screen, at(value, "steps"), "no steps", {
-    step: of("key"),
-    status: of("status"),
-    attempts: of("attempts"),
-    started: (row) => time(at(row, "startedAt")),
-    undo: of("compensation")
-  })
-  const waits = rows(screen, at(value, "waits"), "", {
-    question: of("id"),
-    kind: of("kind"),
-    about: of("about"),
-    answered: of("answered")
-  })
-  return [runs(screen, [value]), steps, waits].filter((part) => part !== "").join("\n\n")
-}
-
-export const suggestions = (screen: Screen, value: Json): string =>
-  rows(screen, value, "no suggestions", {
-    strategy: of("strategy"),
-    confidence: (row) => percent(at(row, "confidence")),
-    success: (row) => percent(at(row, "estimatedSuccess")),
-    cases: of("cases"),
-    parameters: (row) => pairs(at(row, "parameters")),
-    reason: of("reason")
-  })
-
-const rates = (screen: Screen, title: string, value: Json): ReadonlyArray<string> => {
-  const found = entries(value)
-  if (found.length === 0) return []
-  const body = table(
-    screen,
-    ["", "successful", "of", "rate"],
-    found.map(([name, rate]) => [name, at(rate, "successful"), at(rate, "total"), percent(at(rate, "successRate"))])
-  )
-  return [section(screen, title, body)]
-}
-
-const millis = (value: Json): string => {
-  if (typeof value !== "number") return ""
-  return value < 1_000
-    ? `${value.toFixed(0)} ms`
-    : value < 120_000
-      ? `${(value / 1_000).toFixed(1)} s`
-      : `${(value / 60_000).toFixed(1)} min`
-}
-
-/** What statistics come to. */
-const standingOf = (screen: Screen, value: Json): string => {
-  const ttr = at(value, "timeToRecover")
-  return record(
-    screen,
-    ["health", "trend", "failures", "open", "recoveries", "success rate", "time to recover"],
-    [
-      at(value, "health"),
-      at(value, "trend"),
-      at(value, "failures"),
-      at(value, "openFailures"),
-      at(value, "recoveries", "total"),
-      percent(at(value, "recoveries", "successRate")),
-      ttr === null ? "" : `${millis(at(ttr, "mean"))}, 95 % within ${millis(at(ttr, "p95"))}`
-    ]
-  )
-}
-
-/** The numbers of an overview. */
-export const standing = (screen: Screen, value: Json): string => {
-  const statistics = at(value, "statistics")
-  const summary = at(value, "dashboard", "recovery_summary")
-  const ttr = at(statistics, "timeToRecover", "mean")
-  const numbers = [
-    `health ${at(statistics, "health")}`,
-    `trend ${at(statistics, "trend")}`,
-    `recoveries ${at(summary, "total_recoveries")}`,
-    `success ${Number(at(summary, "success_rate") ?? 0).toFixed(2)} %`,
-    `in progress ${at(summary, "in_progress_recoveries")}`,
-    `open failures ${at(statistics, "openFailures")}`,
-    ...(typeof ttr === "number" ? [`time to recover ${millis(ttr)}`] : [])
+/** The numbers of an overview, side by side. */
+export const summary: View<"Overview"> = (screen, { dashboard, statistics }) => {
+  const { in_progress_recoveries: inProgress, success_rate: rate, total_recoveries: total } = dashboard.recovery_summary
+  const { health, openFailures, timeToRecover, trend } = statistics
+  const parts = [
+    `health ${health}`,
+    `trend ${trend}`,
+    `recoveries ${total}`,
+    `success ${rate.toFixed(2)} %`,
+    `in progress ${inProgress}`,
+    `open failures ${openFailures}`,
+    ...(timeToRecover === null ? [] : [`time to recover ${millis(timeToRecover.mean)}`])
   ]
-  return paragraph(numbers.map(plain), "   ", screen.width)
+  return paragraph(parts.map(plain), "   ", screen.width)
 }
 
-/** Side by side as far as there is room. */
-const paragraph = (parts: ReadonlyArray<string>, between: string, width: number | undefined): string => {
+/** Puts as many parts on each line as fit. */
+const paragraph = (parts: ReadonlyArray<string>, separator: string, width: number | undefined): string => {
   const lines: Array<string> = []
   for (const part of parts) {
     const last = lines.at(-1)
-    const longer = last === undefined ? part : last + between + part
+    const longer = last === undefined ? part : last + separator + part
     if (last !== undefined && (width === undefined || longer.length <= width)) lines[lines.length - 1] = longer
     else lines.push(part)
   }
   return lines.join("\n")
 }
 
-export const questions = (screen: Screen, value: Json): string =>
-  rows(screen, value, "no questions", {
-    run: of("run"),
-    question: of("id"),
-    asked: (row) => time(at(row, "since")),
-    for: of("to"),
-    about: of("about")
+export const questions = (screen: Screen, all: Value<"Overview">["questions"]): string =>
+  rows(screen, all, "no questions", {
+    run: ({ run }) => run,
+    question: ({ id }) => id,
+    asked: ({ since }) => time(since),
+    for: ({ to }) => to,
+    about: ({ about }) => about
   })
 
-export const statistics = (screen: Screen, value: Json): string => {
-  const steps = rows(screen, at(value, "steps"), "", {
-    step: of("step"),
-    times: of("count"),
-    mean: (row) => millis(at(row, "mean")),
-    p50: (row) => millis(at(row, "p50")),
-    p95: (row) => millis(at(row, "p95"))
+export const statistics: View<"Statistics"> = (screen, value) => {
+  const { health, recoveries, timeToRecover, trend } = value
+  const { mean, p95 } = timeToRecover ?? { mean: null, p95: null }
+  const numbers = fields(screen, {
+    health,
+    trend,
+    failures: value.failures,
+    open: value.openFailures,
+    recoveries: recoveries.total,
+    "success rate": percent(recoveries.successRate),
+    "time to recover": mean === null ? "" : `${millis(mean)}, 95 % within ${millis(p95)}`
   })
-  const retried = rows(screen, at(value, "mostRetried"), "", {
-    step: of("step"),
-    retries: of("retries"),
-    successful: of("successful"),
-    "mean delay": (row) => millis(at(row, "meanDelay"))
+  const frequent = rows(screen, value.frequentErrors, "", {
+    fingerprint: ({ name }) => name,
+    failures: ({ count }) => count
   })
-  const frequent = rows(screen, at(value, "frequentErrors"), "", { fingerprint: of("name"), failures: of("count") })
-  return [
-    standingOf(screen, value),
-    ...rates(screen, "By strategy", at(value, "byStrategy")),
-    ...(frequent === "" ? [] : [section(screen, "Most frequent", frequent)]),
-    ...(retried === "" ? [] : [section(screen, "Most retried", retried)]),
-    ...(steps === "" ? [] : [section(screen, "Steps that take most", steps)])
-  ].join("\n\n")
+  const retried = rows(screen, value.mostRetried, "", {
+    step: ({ step }) => step,
+    retries: ({ retries }) => retries,
+    successful: ({ successful }) => successful,
+    "mean delay": ({ meanDelay }) => millis(meanDelay)
+  })
+  const steps = rows(screen, value.steps, "", {
+    step: ({ step }) => step,
+    times: ({ count }) => count,
+    mean: ({ mean }) => millis(mean),
+    p50: ({ p50 }) => millis(p50),
+    p95: ({ p95 }) => millis(p95)
+  })
+  return joined([
+    numbers,
+    rates(screen, "By strategy", value.byStrategy),
+    section(screen, "Most frequent", frequent),
+    section(screen, "Most retried", retried),
+    section(screen, "Steps with the longest total time", steps)
+  ])
 }
 
-export const period = (screen: Screen, value: Json): string =>
-  [
-    record(
-      screen,
-      ["recoveries", "successful", "success rate", "affected"],
-      [
-        at(value, "recoveries", "total"),
-        at(value, "recoveries", "successful"),
-        percent(at(value, "recoveries", "successRate")),
-        at(value, "affected")
-      ]
-    ),
-    ...rates(screen, "By strategy", at(value, "byStrategy")),
-    ...rates(screen, "By category", at(value, "byCategory"))
-  ].join("\n\n")
+export const period: View<"Period"> = (screen, { affected, byCategory, byStrategy, recoveries }) =>
+  joined([
+    fields(screen, {
+      recoveries: recoveries.total,
+      successful: recoveries.successful,
+      "success rate": percent(recoveries.successRate),
+      affected
+    }),
+    rates(screen, "By strategy", byStrategy),
+    rates(screen, "By category", byCategory)
+  ])
 
-export const health = (screen: Screen, value: Json): string =>
-  [
-    rows(screen, at(value, "checks"), "", {
-      check: of("name"),
-      status: of("status"),
-      message: of("message"),
-      about: (row) => list(at(row, "about")).join(" ")
+export const health: View<"Health"> = (screen, { checks, runs }) =>
+  joined([
+    rows(screen, checks, "", {
+      check: ({ name }) => name,
+      status: ({ status }) => status,
+      message: ({ message }) => message,
+      about: ({ about }) => about.join(" ")
     }),
     section(
       screen,
       "Runs",
-      rows(screen, at(value, "runs"), "no runs", {
-        workflow: of("workflow"),
-        status: of("status"),
-        runs: of("runs"),
-        newest: (row) => time(at(row, "newest"))
+      rows(screen, runs, "no runs", {
+        workflow: ({ workflow }) => workflow,
+        status: ({ status }) => status,
+        runs: ({ runs }) => runs,
+        newest: ({ newest }) => time(newest)
       })
     )
-  ].join("\n\n")
+  ])
 
-export const patterns = (screen: Screen, value: Json): string =>
-  list(value).length === 0
-    ? "no patterns"
-    : list(value)
-        .map((pattern) => {
-          const title = `${at(pattern, "count")} of ${at(pattern, "category")}: ${list(at(pattern, "words")).join(", ")}`
-          const names = [
-            "example",
-            "newest",
-            ...list(at(pattern, "resolutions")).map((_, i) => (i === 0 ? "to do" : ""))
-          ]
-          const example = [at(pattern, "example"), list(at(pattern, "failures")).slice(0, 3).join(" ")]
-          return section(screen, plain(title), record(screen, names, [...example, ...list(at(pattern, "resolutions"))]))
-        })
-        .join("\n\n")
-
-export const tuning = (screen: Screen, value: Json): string => {
-  const proposal = at(value, "proposal")
-  const retries = rows(screen, at(value, "retries"), "", {
-    retry: of("retry"),
-    successful: of("successful"),
-    of: of("total"),
-    after: (row) => millis(at(row, "delay"))
-  })
-  const policy = record(
-    screen,
-    ["policy", "success", "why"],
-    [pairs(at(proposal, "policy")), percent(at(proposal, "estimatedSuccess")), at(proposal, "reason")]
-  )
-  return [
-    record(
-      screen,
-      ["step", "cases", "success rate", "timeout"],
-      [at(value, "step"), at(value, "cases"), percent(at(value, "successRate")), millis(at(value, "attemptTimeout"))]
-    ),
-    retries,
-    proposal === null ? "too few cases for a proposal" : section(screen, "Proposal", policy)
-  ]
-    .filter((part) => part !== "")
-    .join("\n\n")
+const pattern = (screen: Screen, { category, count, example, failures, resolutions, words }: Item<"Patterns">) => {
+  const advice = resolutions.map((text, i) => [i === 0 ? "to do" : "", text] as const)
+  const lines = [["example", example], ["newest", failures.slice(0, 3).join(" ")], ...advice] as const
+  return section(screen, plain(`${count} of ${category}: ${words.join(", ")}`), record(screen, lines))
 }
 
-export const escalations = (screen: Screen, value: Json): string =>
-  rows(screen, value, "no escalations", {
-    escalation: of("id"),
-    level: of("level"),
-    status: of("status"),
-    raised: (row) => time(at(row, "raisedAt")),
-    by: (row) => at(row, "resolvedBy") ?? at(row, "acknowledgedBy"),
-    message: of("message")
+export const patterns: View<"Patterns"> = (screen, all) =>
+  all.length === 0 ? "no patterns" : joined(all.map((one) => pattern(screen, one)))
+
+export const tuning: View<"Tune"> = (screen, { attemptTimeout, cases, proposal, retries, step, successRate }) =>
+  joined([
+    fields(screen, { step, cases, "success rate": percent(successRate), timeout: millis(attemptTimeout) }),
+    rows(screen, retries, "", {
+      retry: ({ retry }) => retry,
+      successful: ({ successful }) => successful,
+      of: ({ total }) => total,
+      after: ({ delay }) => millis(delay)
+    }),
+    proposal === null
+      ? "too few cases for a proposal"
+      : section(
+          screen,
+          "Proposal",
+          fields(screen, {
+            policy: pairs(proposal.policy),
+            success: percent(proposal.estimatedSuccess),
+            why: proposal.reason
+          })
+        )
+  ])
+
+export const escalations: View<"Escalations"> = (screen, all) =>
+  rows(screen, all, "no escalations", {
+    escalation: ({ id }) => id,
+    level: ({ level }) => level,
+    status: ({ status }) => status,
+    raised: ({ raisedAt }) => time(raisedAt),
+    by: ({ acknowledgedBy, resolvedBy }) => resolvedBy ?? acknowledgedBy,
+    message: ({ message }) => message
   })
 
-export const locks = (screen: Screen, value: Json): string =>
-  rows(screen, value, "no locks", { lock: of("lock"), state: of("state"), token: of("token"), owner: of("owner") })
+export const locks: View<"Locks"> = (screen, all) =>
+  rows(screen, all, "no locks", {
+    lock: ({ lock }) => lock,
+    state: ({ state }) => state,
+    token: ({ token }) => token,
+    owner: ({ owner }) => owner
+  })
 
-export const validity = (screen: Screen, value: Json): string => {
-  const lines = [
-    ...list(at(value, "errors")).map((error) => `error    ${plain(error)}`),
-    ...list(at(value, "warnings")).map((warning) => `warning  ${plain(warning)}`)
-  ]
-  return [bold(screen, at(value, "is_valid") === true ? "valid" : "not valid"), ...lines].join("\n")
-}
+export const validity: View<"ValidateCheckpoint"> = (screen, { errors, is_valid: isValid, warnings }) =>
+  [
+    bold(screen, isValid ? "valid" : "not valid"),
+    ...errors.map((error) => `error    ${plain(error)}`),
+    ...warnings.map((warning) => `warning  ${plain(warning)}`)
+  ].join("\n")
 
-export const cleanup = (screen: Screen, value: Json): string =>
-  record(
-    screen,
-    entries(value).map(([name]) => name),
-    entries(value).map(([, count]) => count)
-  )
+export const cleanup: View<"Cleanup"> = fields

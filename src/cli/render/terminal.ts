@@ -1,6 +1,9 @@
-/** What a terminal can show, and how. */
+import type * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+
+/** What the output can show. */
 export interface Screen {
-  /** Nothing is cut where there is none. */
+  /** In columns; undefined if the width is unlimited. */
   readonly width: number | undefined
   readonly colour: boolean
 }
@@ -10,8 +13,8 @@ export const screenOf = (stream: NodeJS.WriteStream): Screen => ({
   colour: stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb"
 })
 
-/** A name from elsewhere must not move the cursor. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is meant
+/** Control and bidirectional characters: a name from outside must not move the cursor. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters
 const control = /[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]+/g
 
 export const plain = (value: unknown): string =>
@@ -38,7 +41,7 @@ const colours: Readonly<Record<string, number>> = {
   critical: 31
 }
 
-/** A word that says how something stands. */
+/** Colours a cell that is a status. */
 const paint = ({ colour }: Screen, cell: string): string => {
   const word = cell.trim()
   const code = Object.hasOwn(colours, word) ? colours[word] : undefined
@@ -47,21 +50,24 @@ const paint = ({ colour }: Screen, cell: string): string => {
 
 const gap = 2
 
-const narrowest = 8
+const minWidth = 8
 
-/** The widest columns give way first, but for the one by which a row is named: half of an id is of no use. */
+/**
+ * Shrinks the widest columns until the table fits; undefined if it cannot fit.
+ * The first column is never cut: half an id is useless.
+ */
 const widthsFor = (natural: ReadonlyArray<number>, width: number | undefined): ReadonlyArray<number> | undefined => {
   const widths = [...natural]
   const total = () => widths.reduce((sum, one) => sum + one + gap, -gap)
   while (width !== undefined && total() > width) {
     const widest = Math.max(...widths.slice(1))
-    if (widest <= narrowest) return undefined
+    if (widest <= minWidth) return undefined
     widths[widths.indexOf(widest, 1)] = widest - 1
   }
   return widths
 }
 
-/** Rows under their names; one below the other where they do not fit beside one another. */
+/** Rows as columns; as one record per row where the columns do not fit. */
 export const table = (
   screen: Screen,
   head: ReadonlyArray<string>,
@@ -70,7 +76,15 @@ export const table = (
   const cells = rows.map((row) => row.map(plain))
   const natural = head.map((name, i) => Math.max(name.length, ...cells.map((row) => row[i]?.length ?? 0)))
   const widths = widthsFor(natural, screen.width)
-  if (widths === undefined) return cells.map((row) => record(screen, head, row)).join("\n\n")
+  if (widths === undefined)
+    return cells
+      .map((row) =>
+        record(
+          screen,
+          head.map((name, i) => [name, row[i]])
+        )
+      )
+      .join("\n\n")
   const line = (row: ReadonlyArray<string>, style: (cell: string) => string) =>
     row
       .map((cell, i) => style(cut(cell, widths[i] ?? 0)))
@@ -82,11 +96,11 @@ export const table = (
   ].join("\n")
 }
 
-/** One thing, a line for each of its parts; what is long goes on below. */
-export const record = (screen: Screen, names: ReadonlyArray<string>, values: ReadonlyArray<unknown>): string => {
-  const shown = names.map((name, i) => [name, plain(values[i])] as const).filter(([, value]) => value !== "")
+/** A line for each field with a value; long values wrap. */
+export const record = (screen: Screen, fields: ReadonlyArray<readonly [name: string, value: unknown]>): string => {
+  const shown = fields.map(([name, value]) => [name, plain(value)] as const).filter(([, value]) => value !== "")
   const width = Math.max(0, ...shown.map(([name]) => name.length))
-  const room = screen.width === undefined ? undefined : Math.max(narrowest, screen.width - width - gap)
+  const room = screen.width === undefined ? undefined : Math.max(minWidth, screen.width - width - gap)
   return shown
     .map(([name, value]) => {
       const [first = "", ...rest] = wrap(value, room).map((line) => paint(screen, line))
@@ -96,7 +110,7 @@ export const record = (screen: Screen, names: ReadonlyArray<string>, values: Rea
     .join("\n")
 }
 
-/** Between words where it can. */
+/** Breaks lines between words where possible. */
 const wrap = (text: string, room: number | undefined): ReadonlyArray<string> => {
   if (room === undefined) return [text]
   const lines: Array<string> = []
@@ -108,4 +122,16 @@ const wrap = (text: string, room: number | undefined): ReadonlyArray<string> => 
     rest = rest.slice(end).trimStart()
   }
   return [...lines, rest]
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters
+const styles = /\u001b\[[0-9;]*m/g
+
+/** Removes styles from all output if the screen shows no colours, also those of the command line parser. */
+export const plainConsole = (console: Console.Console, { colour }: Screen): Console.Console => {
+  const write = (stream: NodeJS.WriteStream) => (text: unknown) =>
+    Effect.sync(() => {
+      stream.write(`${colour ? String(text) : String(text).replace(styles, "")}\n`)
+    })
+  return { ...console, log: write(process.stdout), error: write(process.stderr) }
 }

@@ -1,0 +1,97 @@
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as Options from "@effect/cli/Options"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { type Ended, ended, messageOf } from "./exit.js"
+
+export const text = (name: string, description: string) => Options.text(name).pipe(Options.withDescription(description))
+
+export const optional = (name: string, description: string) =>
+  text(name, description).pipe(Options.optional, Options.map(Option.getOrUndefined))
+
+export const choice = <const A extends ReadonlyArray<string>>(name: string, choices: A, description: string) =>
+  Options.choice(name, choices).pipe(
+    Options.withDescription(description),
+    Options.optional,
+    Options.map(Option.getOrUndefined)
+  )
+
+/** Pairs such as `--label job=lint --label os=linux`. */
+export const pairs = (name: string, description: string) =>
+  Options.keyValueMap(name).pipe(
+    Options.withDescription(description),
+    Options.optional,
+    Options.map((given) => Object.fromEntries(Option.getOrElse(given, () => [])))
+  )
+
+export const usage = (message: string): Ended => ended("Usage", message)
+
+const units: Readonly<Record<string, string>> = { ms: "millis", s: "seconds", m: "minutes", h: "hours", d: "days" }
+
+/** Reads a duration such as `2s`, `500ms` or `30 days`. */
+export const duration = (option: string, given: string): Effect.Effect<Duration.Duration, Ended> => {
+  const spelled = given.replace(
+    /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/,
+    (_, n: string, unit: string) => `${n} ${units[unit]}`
+  )
+  const decoded = Duration.decodeUnknown(spelled)
+  return Option.isSome(decoded) && Duration.toMillis(decoded.value) >= 0
+    ? Effect.succeed(decoded.value)
+    : usage(`${option} must be a duration such as "2s" or "30 days", not "${given}".`)
+}
+
+/** Reads an age in milliseconds; it must be greater than 0. */
+export const age = (option: string, given: string): Effect.Effect<number, Ended> =>
+  Effect.filterOrFail(
+    Effect.map(duration(option, given), Duration.toMillis),
+    (millis) => millis > 0,
+    () => usage(`${option} must be a duration greater than 0, not "${given}".`)
+  )
+
+/** Reads JSON from the option itself, or from the file in `@FILE`. */
+export const readJson = (option: string, given: string): Effect.Effect<unknown, Ended> =>
+  Effect.try({
+    try: (): unknown => JSON.parse(given.startsWith("@") ? fs.readFileSync(given.slice(1), "utf8") : given),
+    catch: (cause) => usage(`${option} must be JSON: ${messageOf(cause)}`)
+  })
+
+/** The name of the user; a container may have none. */
+export const userName = (): string => {
+  try {
+    return os.userInfo().username
+  } catch {
+    return process.env.USER ?? "unknown"
+  }
+}
+
+/** In bytes. Only the end of a log is kept, so no more is read of a large file. */
+const maxLogSize = 64 * 1024
+
+/** Reads the end of a log file, or of standard input for `-`. */
+export const readLog = (name: string): Effect.Effect<string, Ended> => {
+  const refuse = (cause: unknown) =>
+    usage(`The log ${name === "-" ? "from standard input" : name} cannot be read: ${messageOf(cause)}`)
+  return name === "-"
+    ? Effect.tryPromise({ try: () => endOfStream(process.stdin), catch: refuse })
+    : Effect.try({ try: () => endOfFile(name), catch: refuse })
+}
+
+const endOfStream = async (stream: NodeJS.ReadableStream): Promise<string> => {
+  let end = Buffer.alloc(0)
+  for await (const chunk of stream) end = Buffer.concat([end, Buffer.from(chunk)]).subarray(-maxLogSize)
+  return end.toString("utf8")
+}
+
+const endOfFile = (name: string): string => {
+  const file = fs.openSync(name, "r")
+  try {
+    const { size } = fs.fstatSync(file)
+    const bytes = Buffer.alloc(Math.min(size, maxLogSize))
+    const read = fs.readSync(file, bytes, 0, bytes.length, size - bytes.length)
+    return bytes.subarray(0, read).toString("utf8")
+  } finally {
+    fs.closeSync(file)
+  }
+}

@@ -4,12 +4,16 @@
  *
  * @since 0.1.0
  */
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as Storage from "../storage/Storage.js"
-import { checksOf, storageCheck } from "./internal/health/checks.js"
-import type { Report } from "./Reports.js"
+import * as Workflow from "../durable/Workflow.js"
+import * as Lock from "../lock/Lock.js"
+import { openBreakers } from "../resilience/internal/kernel/metrics.js"
+import * as Storage from "../storage/Storage.js"
+import { statisticsOf } from "./internal/insights/statistics.js"
+import { escalations, failures, recoveries } from "./internal/records/records.js"
+import type { Check, Report } from "./Reports.js"
 
 export {
   /**
@@ -79,3 +83,176 @@ export const run = (options: Options = {}): Effect.Effect<Report, never, Storage
   })
 
 const worstFirst = ["failing", "warning"] as const
+
+const maxIds = 10
+
+/** Counts stop here, which bounds the cost of a check. */
+const maxCounted = 10_000
+
+const ok = (name: Check["name"], message: string): Check => ({ name, status: "ok", message, about: [] })
+
+const failing = (name: Check["name"], message: string): Check => ({ name, status: "failing", message, about: [] })
+
+const warning = (name: Check["name"], message: string, about: ReadonlyArray<string>): Check => ({
+  name,
+  status: "warning",
+  message,
+  about: about.slice(0, maxIds)
+})
+
+/** A warning about these objects, or `ok` if there are none. */
+const warnOf = (
+  name: Check["name"],
+  ids: ReadonlyArray<string>,
+  messages: { readonly none: string; readonly some: string }
+): Check => (ids.length === 0 ? ok(name, messages.none) : warning(name, messages.some, ids))
+
+const countOf = (count: number, one: string, many = `${one}s`): string =>
+  `${count >= maxCounted ? "At least " : ""}${count} ${count === 1 ? one : many}`
+
+const age = (millis: number): string => Duration.format(Duration.seconds(Math.round(millis / 1_000)))
+
+/** Reads and writes the storage, and measures how long that takes. */
+const storageCheck = Effect.gen(function* () {
+  const storage = yield* Storage.Storage
+  const written = Effect.either(storage.count([{ name: "health/looked", add: 1 }]))
+  const [took, found] = yield* Effect.timed(
+    Effect.either(Effect.all({ usage: storage.usage, runs: Workflow.stats, written }))
+  )
+  if (found._tag === "Left") return { check: failing("storage", found.left.message), found: Option.none() }
+  const { usage, written: writing } = found.right
+  const mebibytes = (usage.bytes / 1024 ** 2).toFixed(1)
+  const size = `${mebibytes} MiB with ${countOf(usage.runs, "run")} and ${countOf(usage.records, "record")}`
+  const check =
+    writing._tag === "Right"
+      ? ok("storage", `Read and written in ${Math.round(Duration.toMillis(took))} ms; ${size}.`)
+      : writing.left.reason === "ReadOnly"
+        ? warning("storage", `The storage is read-only; ${size}.`, [])
+        : failing("storage", writing.left.message)
+  return { check, found: Option.some(found.right) }
+})
+
+/** Runs all other checks. A check that fails is reported as `failing`, and does not stop the others. */
+const checksOf = ({
+  idleAfter = "1 hour",
+  minimumSuccess = 0.95,
+  stuckAfter = "5 minutes",
+  unansweredAfter = "1 day"
+}: Options) =>
+  Effect.all([
+    reported("runs", runs(Duration.toMillis(stuckAfter))),
+    reported("questions", questions(Duration.toMillis(unansweredAfter))),
+    reported("recoveries", idleRecoveries(Duration.toMillis(idleAfter))),
+    reported("failures", openFailures),
+    reported("escalations", unansweredEscalations(Duration.toMillis(unansweredAfter))),
+    reported("success", success(minimumSuccess)),
+    reported("locks", locks),
+    breakers
+  ])
+
+const reported = <E extends { readonly message: string }, R>(
+  name: Check["name"],
+  check: Effect.Effect<Check, E, R>
+): Effect.Effect<Check, never, R> => Effect.catchAll(check, ({ message }) => Effect.succeed(failing(name, message)))
+
+const runs = (stuckMillis: number) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const now = yield* storage.now
+    const late = (yield* storage.backlog).filter(({ due, oldest }) => due > 0 && now - (oldest ?? now) > stuckMillis)
+    if (late.length === 0) return ok("runs", "None is stuck.")
+    const isLate = (run: Workflow.RunSummary) =>
+      late.some(({ version, workflow }) => version === run.version && workflow === run.workflow) &&
+      Option.exists(run.dueAt, (due) => due.getTime() <= now)
+    const stuck = (yield* Workflow.list({ status: "stopped", limit: maxCounted })).filter(isLate)
+    const due = late.reduce((sum, one) => sum + one.due, 0)
+    const oldest = Math.min(...late.map((one) => one.oldest ?? now))
+    const workflows = [...new Set(late.map(({ workflow }) => workflow))].join(", ")
+    return warning(
+      "runs",
+      `${countOf(due, "run")} of ${workflows} can continue, and no worker has taken them for ${age(now - oldest)}. Start a worker.`,
+      stuck.map(({ id }) => id)
+    )
+  })
+
+const questions = (unansweredMillis: number) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const now = yield* storage.now
+    const suspended = yield* Workflow.list({ status: "suspended", limit: maxCounted })
+    const asking = suspended.filter(({ waiting }) => waiting.some(({ kind }) => kind === "question"))
+    const late = asking.filter(({ waiting }) =>
+      waiting.some(({ kind, since }) => kind === "question" && now - since.getTime() > unansweredMillis)
+    )
+    const count = countOf(late.length, "run")
+    return warnOf("questions", ids(late), {
+      none: asking.length === 0 ? "None is open." : `${countOf(asking.length, "run")} waiting for an answer.`,
+      some: `${count} waiting for an answer for more than ${age(unansweredMillis)}: recovery resolve.`
+    })
+  })
+
+const idleRecoveries = (idleMillis: number) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const query = { unchangedSince: (yield* storage.now) - idleMillis, limit: maxCounted }
+    const pending = yield* recoveries.listReadable({ status: "pending", ...query })
+    const inProgress = yield* recoveries.listReadable({ status: "in_progress", ...query })
+    const idle = [...pending, ...inProgress]
+    const count = countOf(idle.length, "recovery", "recoveries")
+    return warnOf("recoveries", ids(idle), {
+      none: "None is abandoned.",
+      some: `${count} without progress for ${age(idleMillis)}: recovery cleanup ends abandoned recoveries.`
+    })
+  })
+
+const openFailures = Effect.gen(function* () {
+  const open = yield* failures.listReadable({ status: "open", limit: maxCounted })
+  const critical = open.filter(({ severity }) => severity === "critical")
+  const count = countOf(critical.length, "critical failure")
+  return warnOf("failures", ids(critical), {
+    none: open.length === 0 ? "None is open." : `${countOf(open.length, "failure")} open, none of them critical.`,
+    some: `${count} open: recovery suggest --failure-id ${critical[0]?.id}.`
+  })
+})
+
+const unansweredEscalations = (unansweredMillis: number) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const unchangedSince = (yield* storage.now) - unansweredMillis
+    const late = yield* escalations.listReadable({ status: "open", unchangedSince, limit: maxCounted })
+    return warnOf("escalations", ids(late), {
+      none: "None is unanswered.",
+      some: `${countOf(late.length, "escalation")} open for more than ${age(unansweredMillis)}: recovery escalations.`
+    })
+  })
+
+const success = (minimumSuccess: number) =>
+  Effect.gen(function* () {
+    const { days, health } = yield* Effect.flatMap(Storage.Storage, statisticsOf)
+    const lastWeek = days.slice(-7)
+    const good = lastWeek.reduce((sum, { recovered }) => sum + recovered, 0)
+    const total = lastWeek.reduce((sum, { unrecovered }) => sum + unrecovered, good)
+    const share = `${good} of ${total} recoveries of the last seven days succeeded`
+    return total === 0 || good / total >= minimumSuccess
+      ? ok("success", `${share}.`)
+      : warning("success", `${share}, which is ${health}: recovery stats.`, [])
+  })
+
+const locks = Effect.gen(function* () {
+  const stale = (yield* Lock.list).filter(({ state }) => state === "stale").map(({ lock }) => lock)
+  return warnOf("locks", stale, {
+    none: "None is stale.",
+    some: `${countOf(stale.length, "lock")} of a process that ended; the next acquisition takes it over.`
+  })
+}).pipe(Effect.provide(Lock.layerStorage()))
+
+/** Breakers of this process only: their state is not read from the storage. */
+const breakers = Effect.sync(() => {
+  const open = openBreakers()
+  return warnOf("breakers", open, {
+    none: "None of this process is open.",
+    some: `${countOf(open.length, "circuit breaker")} open in this process.`
+  })
+})
+
+const ids = (all: ReadonlyArray<{ readonly id: string }>): ReadonlyArray<string> => all.map(({ id }) => id)

@@ -1,9 +1,9 @@
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fault from "../../../resilience/Fault.js"
-import * as Recovery from "../../../resilience/Recovery.js"
-import * as RetryPolicy from "../../../resilience/RetryPolicy.js"
+import * as Fault from "../../resilience/Fault.js"
+import * as Recovery from "../../resilience/Recovery.js"
+import * as RetryPolicy from "../../resilience/RetryPolicy.js"
 
 /** The server answered with an error status. `Fault` classifies by it whether a retry can help. */
 class WebhookRefused extends Data.TaggedError("WebhookRefused")<{

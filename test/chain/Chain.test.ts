@@ -14,7 +14,7 @@ import { passTime } from "../support/time.js"
 
 class Overloaded extends Schema.TaggedError<Overloaded>()("Overloaded", {}) {}
 
-/** Good from its second text on, unless it is good at once. */
+/** Passes at its second text, or at once. */
 const make = (
   goodFrom: number,
   options: { readonly alwaysCriticize?: boolean; readonly maxIterations?: number } = {}
@@ -52,7 +52,7 @@ for (const backend of backends) {
   })
 
   describe(`${backend.name}: a chain`, () => {
-    it.scoped("makes a text better until it is good", () =>
+    it.scoped("improves a text until it passes", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const result = yield* Effect.provide(make(2).runWithRecovery("tea", { id: "1" }), layer)
@@ -71,13 +71,13 @@ for (const backend of backends) {
           "generate 2",
           "validate 2"
         ])
-        // Once more: it is finished, and nothing is run.
+        // A finished run returns its result without running a part.
         assert.deepStrictEqual(yield* Effect.provide(make(2).runWithRecovery("tea", { id: "1" }), layer), result)
         assert.strictEqual((yield* lines).length, 6)
       })
     )
 
-    it.scoped("a good text is not criticised, unless it is to be; the last one never is", () =>
+    it.scoped("criticises a passing text only if asked to, and the last text never", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const steps = (chain: ReturnType<typeof make>, id: string) =>
@@ -106,7 +106,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("run needs no storage and keeps nothing", () =>
+    it.scoped("run needs no storage and records nothing", () =>
       Effect.gen(function* () {
         const { base } = yield* setup
         const result = yield* Effect.provide(make(1).run("tea"), base)
@@ -114,7 +114,7 @@ for (const backend of backends) {
       })
     )
 
-    // Seed 002's resume matrix: what is run again after an end at each of its steps. Good at once, and good at the second text.
+    // The resume matrix of seed 002: the parts that run again after a crash at each step, with a good first or second text.
     const matrix: ReadonlyArray<readonly [step: Chain.ChainStep, goodAtOnce: string | undefined, goodLater: string]> = [
       [
         "initialization",
@@ -151,11 +151,11 @@ for (const backend of backends) {
         [2, goodLater]
       ] as const) {
         if (expected === undefined) continue
-        it.scoped(`ended at ${step}, good at text ${goodFrom}, it goes on with: ${expected}`, () =>
+        it.scoped(`ended at ${step}, good at text ${goodFrom}, it resumes with: ${expected}`, () =>
           Effect.gen(function* () {
             const { base, layer, ledger, place } = yield* setup
             const ended = yield* Deferred.make<void>()
-            /** A process that ends when the checkpoint is on record. */
+            /** A process that crashes after the checkpoint was saved. */
             const dying: Storage.Store = {
               ...place.store,
               save: (snapshot, options) =>
@@ -199,7 +199,7 @@ for (const backend of backends) {
       60_000
     )
 
-    it.scoped("a part may be a step with strategies of its own, and its errors are typed", () =>
+    it.scoped("a part may be a step with its own strategies and typed errors", () =>
       Effect.gen(function* () {
         const { layer } = yield* setup
         let calls = 0
@@ -228,7 +228,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("tells its slowest parts", () =>
+    it.scoped("reports its slowest parts", () =>
       Effect.gen(function* () {
         const { layer } = yield* setup
         const chain = Chain.make("slow", {
@@ -257,7 +257,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("suggests what could be done, best first, and by the shape of the failure", () =>
+    it.scoped("suggests actions for the kind of failure, best first", () =>
       Effect.gen(function* () {
         const { layer } = yield* setup
         class Busy extends Schema.TaggedError<Busy>()("Busy", { status: Schema.Number }) {}
@@ -297,13 +297,13 @@ for (const backend of backends) {
           ])
           const [first] = yield* failing("validate", 2).suggestions("failing at validate", busy)
           assert.deepStrictEqual(first?.parameters, { retryDelay: "5 seconds", maxRetries: 3 })
-          // Nothing was kept of a run there is not.
+          // An unknown run has no records.
           assert.deepStrictEqual(yield* failing("validate", 2).suggestions("nobody", busy), [])
         }).pipe(Effect.provide(layer))
       })
     )
 
-    it.scoped("what was tried in the latest runs informs the next suggestion", () =>
+    it.scoped("ranks suggestions by the outcomes of recent runs", () =>
       Effect.gen(function* () {
         const { layer } = yield* setup
         let fails = 1
@@ -330,7 +330,7 @@ for (const backend of backends) {
           fails = 2
           yield* Effect.exit(chain.runWithRecovery(undefined, { id: "bad" }))
           assert.strictEqual(yield* rate, 0.5)
-          // What became of a run says nothing of what could be done about it.
+          // The outcome of a run does not change its suggestions.
           const [own] = (yield* chain.suggestions("good", new Overloaded())).filter(
             ({ strategy }) => strategy === "retry"
           )
@@ -339,7 +339,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("runs with texts like this one count before others", () =>
+    it.scoped("prefers the outcomes of runs with similar texts", () =>
       Effect.gen(function* () {
         const { layer } = yield* setup
         const failed = new Set<string>()
@@ -350,7 +350,7 @@ for (const backend of backends) {
           metadata: (prompt) => ({ model: "small", promptLength: prompt.length }),
           generate: ({ input }) => Effect.succeed(input),
           validate: {
-            // The first attempt fails; of poems the second does, too.
+            // The first attempt fails; for poems the second one too.
             judge: Step.make("judge", {
               success: Chain.Verdict,
               error: Overloaded,

@@ -18,7 +18,7 @@ describe("types of chains", () => {
   }
   const check = () => Effect.flatMap(Checker, ({ check }) => Effect.as(check, Chain.passed))
 
-  it("parts of different errors and needs add up", () => {
+  it("errors and requirements of the parts are united", () => {
     const chain = Chain.make("c", {
       ...parts,
       error: Schema.Union(E1, E2),
@@ -30,12 +30,12 @@ describe("types of chains", () => {
     expectTypeOf<Effect.Effect.Context<ReturnType<typeof chain.run>>>().toEqualTypeOf<Model | Checker>()
   })
 
-  it("an error the schema does not have is refused", () => {
+  it("an error outside of the schema does not compile", () => {
     const chain = Chain.make("c", { ...parts, error: E1, validate: { check } })
     expectTypeOf(chain).toHaveProperty("refused")
   })
 
-  it("what a run provides nobody else must", () => {
+  it("a run provides its own services", () => {
     const generate = Step.make("generate", {
       success: Schema.String,
       error: E1,
@@ -45,7 +45,7 @@ describe("types of chains", () => {
     })
     const chain = Chain.make("c", { ...parts, error: E1, generate })
     expectTypeOf<Effect.Effect.Context<ReturnType<typeof chain.runWithRecovery>>>().toEqualTypeOf<Storage.Storage>()
-    // A part around a step would put the step into another one.
+    // A part around a step would nest the step in another step.
     const around = Chain.make("c", { ...parts, error: E1, generate: (c) => Effect.map(generate(c), (text) => text) })
     expectTypeOf<Step.StepInsideStep>().toExtend<Effect.Effect.Context<ReturnType<typeof around.runWithRecovery>>>()
   })
@@ -56,7 +56,7 @@ describe("types of graphs", () => {
   const none = Graph.node(Step.make("none", { run: Effect.void }))
   const build = Graph.node({ commit }, Step.make("build", { run: ({ commit }) => Effect.log(commit.toUpperCase()) }))
 
-  it("inputs are asked for, whatever stands beside them, and only where there are any", () => {
+  it("run asks for inputs exactly where a graph has them", () => {
     // @ts-expect-error: the commit is missing
     Graph.run(Graph.make("g", { none, build }), { inputs: {} })
     // @ts-expect-error: and here
@@ -70,7 +70,7 @@ describe("types of graphs", () => {
 })
 
 describe("types of asking", () => {
-  it("a step cannot ask while it runs, nor while it is undone", () => {
+  it("a step cannot ask while it runs or is compensated", () => {
     const asks = Effect.fail(new E1({ a: "" })).pipe(Recovery.recover({ E1: Strategy.manual() }))
     const inside = Step.make("inside", { error: E1, run: asks })
     expectTypeOf<Step.AskedInsideStep>().toExtend<Effect.Effect.Context<typeof inside>>()
@@ -80,7 +80,7 @@ describe("types of asking", () => {
     expectTypeOf<Step.AskedInsideStep>().not.toExtend<Effect.Effect.Context<typeof outside>>()
   })
 
-  it("a recorded operation can be asked about, and records only what its schema can write", () => {
+  it("a recorded operation may ask, and records only what its schema can write", () => {
     const made = Recovery.recoverable({
       name: "op",
       strategy: Strategy.manual({ answer: Schema.String }),

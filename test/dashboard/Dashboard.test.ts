@@ -26,7 +26,7 @@ class Declined extends Schema.TaggedError<Declined>()("Declined", {}) {
   }
 }
 
-/** What the steps of the workflow meet. */
+/** Switches of the world that the steps depend on. */
 const world = { isUp: false, gate: undefined as Deferred.Deferred<void> | undefined }
 
 const deploy = Step.make("deploy", {
@@ -72,7 +72,7 @@ const clientWith = (given: Redacted.Redacted<string>) =>
   )
 const client = clientWith(token)
 
-/** As no client of the API would ask. */
+/** A request that no client of the API sends. */
 const ask = (path: string, init: RequestInit = {}) =>
   Effect.flatMap(Dashboard.Dashboard, ({ url }) => Effect.promise(() => fetch(url + path, init)))
 
@@ -217,7 +217,7 @@ describe("Dashboard", () => {
         )
       }
       assert.strictEqual((yield* ask("/api/live")).status, 401)
-      // It is in the address for nobody but the page, and in no message.
+      // The token is in the address for the page only, and in no message.
       const link = Redacted.value((yield* Dashboard.Dashboard).link)
       assert.strictEqual(link, `${url}/#token=${Redacted.value(token)}`)
       assert.notInclude(yield* Effect.promise(async () => (await fetch(link)).text()), Redacted.value(token))
@@ -408,7 +408,7 @@ describe("Dashboard", () => {
         400,
         "HttpApiDecodeError"
       ])
-      // And goes on as if nothing had been.
+      // The server continues to respond.
       assert.strictEqual((yield* ask("/api/overview", { headers: authorized })).status, 200)
     })
   )
@@ -451,7 +451,7 @@ describe("Dashboard", () => {
     })
   )
 
-  it.scopedLive("a server that closes waits for nobody who listens, and ends what it was asked to do", () =>
+  it.scopedLive("a closing server ends its event streams and completes running requests", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const context = yield* Layer.buildWithScope(layer(), scope)
@@ -466,7 +466,7 @@ describe("Dashboard", () => {
         const inProgress = Effect.map(RecoveryManager.recoveries({ status: "in_progress" }), (all) => all[0]?.id)
         const turn = Effect.promise(() => new Promise(setImmediate))
         const id = yield* Effect.repeat(Effect.zipLeft(inProgress, turn), { until: (found) => found !== undefined })
-        // Whoever asked has left; the recovery goes on.
+        // The client has left; the recovery continues.
         asking.abort()
         yield* turn
         assert.strictEqual((yield* RecoveryManager.status(id ?? "")).status, "in_progress")

@@ -21,7 +21,7 @@ const patienceMillis = 300_000
 /** Without a browser the other tests can run; CI must have one. */
 const isSkipped = executable === undefined && process.env.CI === undefined
 
-/** In every text that comes from a program. */
+/** Stands in every text that comes from a program. */
 const hostile = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`
 
 class Declined extends Schema.TaggedError<Declined>()("Declined", {}) {
@@ -85,7 +85,7 @@ const open = (browser: Browser, link: string, options: BrowserContextOptions = {
         const page = await browser.newPage(options)
         page.setDefaultTimeout(patienceMillis)
         const complaints: Array<string> = []
-        // A refusal is an answer.
+        // A refusal is a valid response.
         const isRefusal = (text: string) => /status of 4\d\d/.test(text)
         page.on("console", (message) => {
           if (message.type() === "error" && !isRefusal(message.text())) complaints.push(message.text())
@@ -136,7 +136,7 @@ const execute = (id: string): Effect.Effect<unknown, never, Storage.Storage> =>
   Effect.exit(Workflow.execute(Order, { id, labels: { repository: hostile } }))
 
 describe.skipIf(isSkipped)("the page", () => {
-  test("a failing run appears, is recovered, asks, is answered, and finishes before one's eyes", (database) =>
+  test("shows a run live: it fails, recovers, asks, is answered and completes", (database) =>
     Effect.gen(function* () {
       const { link } = yield* serve(database)
       const page = yield* open(yield* browser, link)
@@ -150,7 +150,7 @@ describe.skipIf(isSkipped)("the page", () => {
       yield* on(page, (page) => page.locator(".gantt rect.bad").nth(1).waitFor())
       yield* on(page, (page) => page.getByText("Every moment (4)").click())
       yield* on(page, (page) => page.locator(".moments").getByText("Attempt failed").waitFor())
-      // It runs again, comes further, and asks; the page shows it by itself.
+      // The run resumes and asks; the page updates by itself.
       world.isUp = true
       yield* Effect.exit(RecoveryManager.initiate((yield* RecoveryManager.failures({}))[0]?.id ?? "", "retry"))
       yield* on(page, (page) => page.getByRole("heading", { name: "Charge again?" }).waitFor())
@@ -163,7 +163,7 @@ describe.skipIf(isSkipped)("the page", () => {
       yield* on(page, (page) => page.getByRole("heading", { name: "Charge again?" }).waitFor({ state: "hidden" }))
     }))
 
-  test("a failure is recovered from its suggestions, and an escalation dealt with", (database) =>
+  test("recovers a failure by a suggestion, and resolves an escalation", (database) =>
     Effect.gen(function* () {
       yield* execute("order-2")
       yield* settled
@@ -172,7 +172,7 @@ describe.skipIf(isSkipped)("the page", () => {
       const page = yield* open(yield* browser, link)
       yield* on(page, (page) => page.getByRole("link", { name: "Failures 1" }).click())
       yield* on(page, (page) => page.locator("main a.row").click())
-      // Without the workflow nothing can be executed, and that is said.
+      // Without the workflow the page cannot execute a run, and says so.
       yield* on(page, (page) => page.getByRole("button", { name: "Do it: retry" }).click())
       yield* on(page, (page) =>
         page
@@ -193,7 +193,7 @@ describe.skipIf(isSkipped)("the page", () => {
       assert.strictEqual((yield* Escalation.list())[0]?.status, "resolved")
     }))
 
-  test("everything can be reached by the keyboard, and what is typed stays while the page changes", (database) =>
+  test("can be used by keyboard, and keeps typed text while the page updates", (database) =>
     Effect.gen(function* () {
       yield* execute("first")
       world.isUp = true
@@ -230,7 +230,7 @@ describe.skipIf(isSkipped)("the page", () => {
       assert.strictEqual(yield* scheme(), "light")
     }))
 
-  test("it fits a phone, and nothing is wider than the screen", (database) =>
+  test("fits the width of a phone", (database) =>
     Effect.gen(function* () {
       yield* execute(`order-${"x".repeat(120)}`)
       world.isUp = true
@@ -252,7 +252,7 @@ describe.skipIf(isSkipped)("the page", () => {
       }
     }))
 
-  test("without the token it asks for it, and a wrong one opens nothing", (database) =>
+  test("asks for the token, and refuses a wrong one", (database) =>
     Effect.gen(function* () {
       const { link, url } = yield* serve(database)
       const page = yield* on(yield* browser, (browser) => browser.newPage())
@@ -262,11 +262,11 @@ describe.skipIf(isSkipped)("the page", () => {
       yield* on(page, (page) => page.getByLabel("Token").fill(link.replace(/^.*token=/, "")))
       yield* on(page, (page) => page.getByRole("button", { name: "Open" }).click())
       yield* on(page, (page) => page.locator(".tile").first().waitFor())
-      // It is not left where somebody may look over a shoulder.
+      // The address bar does not keep the token.
       assert.notInclude(page.url(), "token")
     }))
 
-  test("a copy that is only to be read shows everything and no buttons", (database) =>
+  test("a read-only page shows everything without buttons", (database) =>
     Effect.gen(function* () {
       world.isUp = true
       yield* execute("asks")
@@ -284,7 +284,7 @@ describe.skipIf(isSkipped)("the page", () => {
       assert.deepStrictEqual(bytes, fs.readFileSync(copy))
     }))
 
-  test("a redraw leaves the keyboard where it was, also between two questions that look alike", (database) =>
+  test("a redraw keeps the keyboard focus, also between similar questions", (database) =>
     Effect.gen(function* () {
       const ask = (name: string) =>
         Step.make(name, {
@@ -321,7 +321,7 @@ describe.skipIf(isSkipped)("the page", () => {
       )
     }))
 
-  test("what was not there is shown when it is, and what was left says nothing any more", (database) =>
+  test("shows a missing record once it exists, and drops errors of pages that were left", (database) =>
     Effect.gen(function* () {
       yield* RecoveryManager.report("timeout", { id: "f1" })
       const { link } = yield* serve(database)

@@ -33,7 +33,7 @@ for (const backend of backends) {
     const test = (name: string, body: (store: Storage.Store) => Effect.Effect<void, unknown, Storage.Storage>) =>
       it.scoped(name, () => Effect.flatMap(setup, ({ context, place }) => Effect.provide(body(place.store), context)))
 
-    test("whoever watches hears of each that is saved, once", () =>
+    test("emits each saved checkpoint once", () =>
       Effect.gen(function* () {
         const seen: Array<unknown> = []
         const watching = Events.layer((event) =>
@@ -55,7 +55,7 @@ for (const backend of backends) {
         ])
       }))
 
-    /** Changes a saved snapshot behind everybody's back. */
+    /** Changes a saved snapshot directly in the store. */
     const tamper = (
       store: Storage.Store,
       id: string,
@@ -67,7 +67,7 @@ for (const backend of backends) {
         return String(Option.getOrThrow(key))
       })
 
-    test("saves and reads back, with everything it was given", () =>
+    test("saves a state with all its options and reads it back", () =>
       Effect.gen(function* () {
         yield* TestClock.setTime(5_000)
         const info = yield* Progress.save(state(40), {
@@ -85,7 +85,7 @@ for (const backend of backends) {
         assert.deepStrictEqual((yield* Progress.restore(info.id)).state, state(40))
       }))
 
-    test("equal states have equal digests, whatever the order of their keys", () =>
+    test("equal states have equal digests in any order of keys", () =>
       Effect.gen(function* () {
         const Any = Checkpoint.make("any", { schema: Schema.Unknown })
         const one = yield* Any.save({ b: [{ d: 1, c: null }], a: "x" })
@@ -96,7 +96,7 @@ for (const backend of backends) {
         assert.strictEqual(three.digest, four.digest)
       }))
 
-    test("large states are compressed, and come back as they were", () =>
+    test("compresses large states and restores them exactly", () =>
       Effect.gen(function* () {
         const Text = Checkpoint.make("text", { schema: Schema.Struct({ text: Schema.String }), compressAbove: 100 })
         const text = "äöü 🙂 ".repeat(10_000)
@@ -109,7 +109,7 @@ for (const backend of backends) {
         assert.strictEqual(info.size, new TextEncoder().encode(JSON.stringify({ text })).length)
       }))
 
-    test("a state that cannot be written is a typed error that names it", () =>
+    test("a state that cannot be encoded fails with an error that names it", () =>
       Effect.gen(function* () {
         const error = yield* Effect.flip(Progress.save(state(Number.NaN)))
         if (error._tag !== "JournalError") return assert.fail(error._tag)
@@ -124,7 +124,7 @@ for (const backend of backends) {
         assert.deepStrictEqual(yield* Checkpoint.list(), [])
       }))
 
-    test("changed bytes, a schema that no longer fits and an unknown id are typed errors", (store) =>
+    test("changed bytes, an incompatible schema and an unknown id are typed errors", (store) =>
       Effect.gen(function* () {
         const info = yield* Progress.save(state(1))
         const changed = yield* tamper(store, info.id, () => ({ state: `{"files_processed":2,"total":100}` }))
@@ -150,7 +150,7 @@ for (const backend of backends) {
         assert.strictEqual((yield* Effect.flip(Elsewhere.restore(info.id)))._tag, "CheckpointNotFound")
       }))
 
-    test("older versions are migrated, step by step; newer ones and gaps are refused", () =>
+    test("migrates older versions step by step; refuses newer versions and gaps", () =>
       Effect.gen(function* () {
         const V1 = Schema.Struct({ done: Schema.NumberFromString })
         const V2 = Schema.Struct({ done: Schema.Number })
@@ -181,7 +181,7 @@ for (const backend of backends) {
         }
       }))
 
-    test("checks tell all problems at once, with their severities; those can be changed", () =>
+    test("checks report all problems at once with severities that can be changed", () =>
       Effect.gen(function* () {
         const options = {
           schema: Schema.Struct({}),
@@ -225,7 +225,7 @@ for (const backend of backends) {
         assert.isFalse(yield* Strict.isValid(info.id))
       }))
 
-    test("what was recorded and nobody checks is told", () =>
+    test("reports recorded values that have no check", () =>
       Effect.gen(function* () {
         const info = yield* Progress.save(state(1), { environment: { node: "20" }, artifacts: ["a"] })
         const { isValid, warnings } = yield* Progress.validate(info.id)
@@ -236,7 +236,7 @@ for (const backend of backends) {
         )
       }))
 
-    test("a check of one's own sees what was recorded", () =>
+    test("a custom check receives the recorded values", () =>
       Effect.gen(function* () {
         class Policy extends Context.Tag("Policy")<Policy, { readonly newest: number }>() {}
         const Job = Checkpoint.make("job", {
@@ -286,7 +286,7 @@ for (const backend of backends) {
         assert.strictEqual((yield* Progress.stats({ kind: "auto" })).count, 2)
       }))
 
-    test("is due once for each milestone, and anew when the work begins anew", () =>
+    test("is due once per milestone, and again after a restart", () =>
       Effect.gen(function* () {
         const at = (progress: number, milestones?: ReadonlyArray<number>) =>
           Effect.map(
@@ -299,17 +299,17 @@ for (const backend of backends) {
         assert.deepStrictEqual(newest?.metadata, { by: "test", progress: 1 })
         assert.deepStrictEqual([yield* at(0.1), yield* at(0.3), yield* at(0.3)], [false, true, false])
         assert.deepStrictEqual([yield* at(0.5, [0.9]), yield* at(0.95, [0.9])], [false, true])
-        // What is saved beside says nothing of the progress.
+        // Checkpoints of other names do not count as progress.
         assert.isTrue(yield* at(0.3))
         yield* Progress.save(state(0))
         assert.deepStrictEqual([yield* at(0.32), yield* at(0.6)], [false, true])
         const wrong = yield* Effect.exit(at(30))
         assertFailed(wrong, "die")
-        // A total of nothing is no progress.
+        // Without a total there is no progress.
         assert.isFalse(yield* at(0 / 0))
       }))
 
-    test("saves when it is due, and in the background", () =>
+    test("saves when due, and in the background", () =>
       Effect.gen(function* () {
         assert.isTrue(Option.isSome(yield* Progress.saveIfDue(state(1))))
         yield* TestClock.adjust("299 seconds")
@@ -333,7 +333,7 @@ for (const backend of backends) {
         assert.strictEqual(Option.getOrThrow(yield* Auto.latest()).state, 2)
       }))
 
-    test("keeps what its retention says, and cleans up by age and count", () =>
+    test("applies its retention by age and count", () =>
       Effect.gen(function* () {
         const Kept = Checkpoint.make("kept", { schema: Schema.Number, retention: { keep: 3 } })
         for (let i = 0; i < 10; i++) yield* Kept.save(i)
@@ -349,7 +349,7 @@ for (const backend of backends) {
         assert.strictEqual(yield* Checkpoint.cleanup({ maxAge: 0 }), 5)
       }))
 
-    test("cleaning up leaves the newest valid one of a run without an outcome", (store) =>
+    test("cleanup keeps the newest valid checkpoint of a run without an outcome", (store) =>
       Effect.gen(function* () {
         const workflow = Workflow.make("job", { error: Bad, input: Schema.Boolean }, (fails) =>
           Effect.gen(function* () {
@@ -362,7 +362,7 @@ for (const backend of backends) {
         yield* Effect.exit(Workflow.execute(workflow, { id: "finished", input: true }))
         const open = yield* Progress.list({ run: "open" })
         assert.strictEqual(open.length, 3)
-        // The newest of the open run is damaged: a copy of it, with other bytes.
+        // The newest checkpoint of the open run is damaged: a copy with other bytes.
         const broken = yield* tamper(store, open[0]?.id ?? "", () => ({ state: "{}" }))
         yield* TestClock.adjust("40 minutes")
         yield* Checkpoint.cleanup({ maxAge: "30 minutes" })
@@ -375,7 +375,7 @@ for (const backend of backends) {
         assert.notStrictEqual(left[0]?.id, broken)
       }))
 
-    test("in the body of a run it is saved once, and read the same again", () =>
+    test("in a workflow body it is saved once and replayed with the same value", () =>
       Effect.gen(function* () {
         let bug = true
         const seen: Array<string> = []
@@ -398,7 +398,7 @@ for (const backend of backends) {
         assert.strictEqual((yield* Progress.list()).length, 0)
       }))
 
-    test("in a step it tells the next attempt how far it came", () =>
+    test("the next attempt of a step reads the progress that the last one saved", () =>
       Effect.gen(function* () {
         const done: Array<number> = []
         const work = Step.make("work", {
@@ -419,7 +419,7 @@ for (const backend of backends) {
         assert.deepStrictEqual(done, [0, 1, 2, 3, 4, 5])
       }))
 
-    test("inside of a run another run's checkpoint is refused", () =>
+    test("a run cannot read the checkpoint of another run", () =>
       Effect.gen(function* () {
         const make = (name: string, body: Effect.Effect<string, Checkpoint.CheckpointInvalid, Storage.Storage>) =>
           Workflow.make(name, { success: Schema.String, error: Checkpoint.CheckpointInvalid }, () => body)
@@ -440,7 +440,7 @@ for (const backend of backends) {
         assert.strictEqual(error.problems[0]?.check, "run")
       }))
 
-    test("resume goes back to the newest valid one, and rollback to the newest of a name", () =>
+    test("resume rewinds to the newest valid checkpoint, rollback to the newest of a name", () =>
       Effect.gen(function* () {
         const Careful = Checkpoint.make("progress", {
           schema: Schema.Struct({ files_processed: Schema.Number, total: Schema.Number }),
@@ -504,7 +504,7 @@ for (const backend of backends) {
         assert.strictEqual(yield* run(make("named", Strategy.rollback(Progress))), 111)
       }))
 
-    it.live("is saved once wherever a process ends", () =>
+    it.live("is saved once if the process crashes at any write", () =>
       Effect.gen(function* () {
         const workflow = Workflow.make("job", { success: Schema.Number }, () =>
           Effect.gen(function* () {
@@ -524,7 +524,7 @@ for (const backend of backends) {
 }
 
 describe("Checkpoint.scoped", () => {
-  it.effect("puts a Ref back when its scope fails or is interrupted, and not when it succeeds", () =>
+  it.effect("restores a Ref when its scope fails or is interrupted, not when it succeeds", () =>
     Effect.gen(function* () {
       const ref = yield* Ref.make(1)
       const change = Effect.zipRight(
@@ -545,7 +545,7 @@ describe("Checkpoint.scoped", () => {
     })
   )
 
-  it.effect("with its schema the value shares nothing with what was changed in place", () =>
+  it.effect("with a schema the saved value is a copy", () =>
     Effect.gen(function* () {
       const Row = Schema.mutable(Schema.Array(Schema.Struct({ at: Schema.Date })))
       const ref = yield* Ref.make([{ at: new Date(1) }])
@@ -559,7 +559,7 @@ describe("Checkpoint.scoped", () => {
     })
   )
 
-  it.effect("puts a State back", () =>
+  it.effect("restores a State", () =>
     Effect.gen(function* () {
       const Count = State.make("count", Schema.Number, 0)
       yield* Count.set(1)

@@ -55,7 +55,7 @@ for (const backend of backends) {
     )
 
   describe(`${backend.name}: a graph`, () => {
-    it.scoped("hands each node what those before it made", () =>
+    it.scoped("passes to each node the outputs of its inputs", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const run = Workflow.execute(workflow(make(Effect.succeed(7))), { id: "1", input: "c0ffee" })
@@ -67,7 +67,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("a failed node keeps only those from running that come after it; what is there is handed out", () =>
+    it.scoped("a failed node stops only the nodes that depend on it; partial outputs are available", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const graph = make(Effect.fail(new Broken({ what: "test 3" })))
@@ -93,7 +93,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("a node recovers by its own strategy, or asks while the others go on", () =>
+    it.scoped("a node recovers by its own strategy, or asks while the other nodes run", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         let fails = 1
@@ -116,7 +116,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("resumed, it runs what is missing", () =>
+    it.scoped("a resumed graph runs only the missing nodes", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const started = yield* Deferred.make<void>()
@@ -144,7 +144,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("a node that fails is skipped with a value, or another way is taken for it", () =>
+    it.scoped("a failed node is skipped with a value or replaced by an alternate", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const failing = Effect.fail(new Broken({ what: "tests" }))
@@ -157,7 +157,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("in a transaction nodes are undone when a later one fails, last first", () =>
+    it.scoped("in a transaction completed nodes are compensated in reverse order", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const undo = (name: string) => () => Ledger.done(`undo ${name}`)
@@ -179,7 +179,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("a node the journal has and the graph has not is found out", () =>
+    it.scoped("a node of the journal that the graph lacks is a ReplayMismatch", () =>
       Effect.gen(function* () {
         const { layer } = yield* setup
         const smaller = Graph.make("ci", { lint })
@@ -213,7 +213,7 @@ for (const backend of backends) {
 describe("making a graph", () => {
   const a = Graph.node(Step.make("a", { run: Effect.void }))
 
-  it("refuses circles, doubles and nothing", () => {
+  it("refuses cycles, duplicates and an empty graph", () => {
     const made = (make: () => unknown) => {
       try {
         make()
@@ -242,7 +242,7 @@ describe("making a graph", () => {
     )
   })
 
-  it("draws any name", () => {
+  it("draws nodes of any name", () => {
     const odd = Graph.node({ a }, Step.make(`x"]-->y; <b>#1</b>`, { run: () => Effect.void }))
     const text = Graph.toMermaid(Graph.make("g", { odd }))
     assert.deepStrictEqual(text.split("\n"), [

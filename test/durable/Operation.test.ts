@@ -25,7 +25,7 @@ for (const backend of backends) {
   const setup = Effect.map(backend.make, (place) => place.join("10 days"))
 
   describe(`${backend.name}: recorded operations`, () => {
-    it.scoped("finished, they answer with what is recorded; interrupted, they go on with their attempt count", () =>
+    it.scoped("return the recorded result when finished, and keep the attempt count when interrupted", () =>
       Effect.gen(function* () {
         const layer = yield* setup
         let calls = 0
@@ -53,7 +53,7 @@ for (const backend of backends) {
           const going = yield* Effect.fork(second(work(4), { id: "a" }))
           assert.strictEqual(yield* passTime(going, "1 minute"), "call 4")
           assert.strictEqual((yield* Workflow.status("download/a")).steps[0]?.attempts, 4)
-          // Finished: nothing is called again.
+          // A finished operation does not call the work again.
           assert.strictEqual(yield* second(work(4), { id: "a" }), "call 4")
           assert.strictEqual(calls, 4)
           const rejected = yield* make
@@ -66,7 +66,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("withRecovery answers by policy and saves when it is due", () =>
+    it.scoped("withRecovery recovers by the policy and saves due checkpoints", () =>
       Effect.gen(function* () {
         const layer = yield* setup
         const Progress = Checkpoint.make("progress", { schema: Schema.Struct({ done: Schema.Number }) })

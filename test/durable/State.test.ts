@@ -37,7 +37,7 @@ describe("State without a run", () => {
     }).pipe(Effect.provide(State.layer))
   )
 
-  it.effect("its history tells the last hundred values, or as many as asked for", () =>
+  it.effect("keeps a history of 100 values, or as many as configured", () =>
     Effect.gen(function* () {
       yield* Effect.forEach(
         Array.from({ length: 130 }, (_, n) => n),
@@ -50,7 +50,7 @@ describe("State without a run", () => {
     }).pipe(Effect.provide(State.layer))
   )
 
-  it.effect("nobody shares what it holds", () =>
+  it.effect("returns and stores copies", () =>
     Effect.gen(function* () {
       const mine = ["a"]
       yield* Seen.set(mine)
@@ -64,7 +64,7 @@ describe("State without a run", () => {
     }).pipe(Effect.provide(State.layer))
   )
 
-  it.effect("an expired value is the initial one", () =>
+  it.effect("returns the initial value after the value expires", () =>
     Effect.gen(function* () {
       const Token = State.make("token", Schema.NullOr(Schema.String), null, { ttl: "1 minute" })
       yield* Token.set("secret")
@@ -75,7 +75,7 @@ describe("State without a run", () => {
     }).pipe(Effect.provide(State.layer))
   )
 
-  it.effect("a validator refuses with its reason; hooks see what was wanted and what was done", () =>
+  it.effect("a validator refuses with a reason; hooks receive the requested and the written value", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
       const Age = State.make("age", Schema.Number, 1, {
@@ -91,7 +91,7 @@ describe("State without a run", () => {
     }).pipe(Effect.provide(State.layer))
   )
 
-  it.effect("changes tell the value and what becomes of it", () =>
+  it.effect("changes emits the current value and each change", () =>
     Effect.gen(function* () {
       const fiber = yield* Effect.fork(Stream.runCollect(Stream.take(Count.changes, 3)))
       yield* Effect.repeatN(Effect.yieldNow(), 50)
@@ -102,7 +102,7 @@ describe("State without a run", () => {
     }).pipe(Effect.provide(State.layer))
   )
 
-  it.effect("a group reads and writes together, and goes out and in as JSON without what is private", () =>
+  it.effect("a group reads and writes its cells together, and exports JSON without private cells", () =>
     Effect.gen(function* () {
       const Secret = State.make("secret", Schema.String, "", { private: true })
       const When = State.make("when", Schema.Date, new Date(0))
@@ -122,7 +122,7 @@ describe("State without a run", () => {
     }).pipe(Effect.provide(State.layer))
   )
 
-  it.effect("a cell with an owner is written by those who have the right, and read by everybody", () =>
+  it.effect("a cell with an owner needs the owner's service to be written, and none to be read", () =>
     Effect.gen(function* () {
       const Balance = State.make("balance", Schema.Number, 0, { owner: Billing, tags: ["money"] })
       const charge = Balance.update((n) => n + 5)
@@ -131,19 +131,19 @@ describe("State without a run", () => {
       assert.strictEqual(Balance.owner, "Billing")
       yield* Effect.provideService(charge, Billing, true)
       assert.strictEqual(yield* Balance.get, 5)
-      // Also of whoever goes around the types.
+      // The check also runs if the types are bypassed.
       const around = charge as Effect.Effect<void, never, State.Cells>
       const exit = yield* Effect.exit(around)
       assertFailed(exit, "die")
       assert.strictEqual(yield* Balance.get, 5)
-      // What undoes a change needs no right of its own.
+      // A compensation needs no right of its own.
       const failing = Effect.zipRight(Checkpoint.scoped(Balance), Effect.zipRight(charge, Effect.fail("declined")))
       yield* Effect.scoped(failing).pipe(Effect.provideService(Billing, true), Effect.ignore)
       assert.strictEqual(yield* Balance.get, 5)
     }).pipe(Effect.provide(State.layer))
   )
 
-  it.effect("a cell with readers is read by those who have the right, and so it is written", () =>
+  it.effect("a cell with readers needs a service to be read, and so to be written", () =>
     Effect.gen(function* () {
       const Salary = State.make("salary", Schema.Number, 100, { owner: Billing, readers: Auditor })
       const Grade = State.make("grade", Schema.Number, 1, { readers: Auditor, readOnly: true })
@@ -162,7 +162,7 @@ describe("State without a run", () => {
     }).pipe(Effect.provide(State.layer))
   )
 
-  it.effect("cells of a group are found by their tags", () =>
+  it.effect("finds cells of a group by tag", () =>
     Effect.gen(function* () {
       const Price = State.make("price", Schema.Number, 3, { owner: Billing, tags: ["money", "public"] })
       const Cost = State.make("cost", Schema.Number, 2, { tags: ["money"] })
@@ -192,7 +192,7 @@ for (const backend of backends) {
   const store = Effect.map(backend.make, (place) => place.store)
 
   describe(`${backend.name}: State of a run`, () => {
-    it.scoped("a failed transaction puts it back; another run never sees it", () =>
+    it.scoped("a failed transaction restores it; another run never sees it", () =>
       Effect.gen(function* () {
         const place = yield* backend.make
         const body = Effect.gen(function* () {
@@ -217,7 +217,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("what a step writes counts with its result, and not if it fails", () =>
+    it.scoped("a write in a step is kept with the step's result, and dropped if the step fails", () =>
       Effect.gen(function* () {
         const place = yield* backend.make
         let attempts = 0
@@ -242,7 +242,7 @@ for (const backend of backends) {
       })
     )
 
-    it.live("survives a crash anywhere, exactly", () =>
+    it.live("survives a crash at any write with its exact value", () =>
       Effect.gen(function* () {
         const step = (name: string) =>
           Step.make(name, {
@@ -295,7 +295,7 @@ for (const backend of backends) {
       })
     )
 
-    it.live("global cells are written once, wherever a process ends", () =>
+    it.live("global cells are written once if the process crashes at any write", () =>
       Effect.gen(function* () {
         const Total = State.make("total", Schema.Number, 0, { scope: "global" })
         const workflow = Workflow.make("total", { success: Schema.Number }, () =>
@@ -312,7 +312,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("parameters are changed by a strategy, for the next attempt and for good", () =>
+    it.scoped("a strategy changes parameters for the next attempt and all later ones", () =>
       Effect.gen(function* () {
         const place = yield* backend.make
         const Model = Parameters.make("model", Schema.Struct({ batch: Schema.Number }), { batch: 8 })
@@ -341,7 +341,7 @@ for (const backend of backends) {
       })
     )
 
-    it.live("and survive a crash anywhere", () =>
+    it.live("changed parameters survive a crash at any write", () =>
       Effect.gen(function* () {
         const Model = Parameters.make("model", Schema.Number, 8)
         const generate = Step.make("generate", {
@@ -442,7 +442,7 @@ describe("State in memory", () => {
     })
   )
 
-  it.effect("emits each change once, also to a undoableAfter reader", () =>
+  it.effect("emits each change once, also to a slow reader", () =>
     Effect.gen(function* () {
       const seen = yield* Effect.fork(
         Stream.runCollect(

@@ -19,7 +19,7 @@ describe("Step.make, in types", () => {
     expectTypeOf(step).toExtend<Effect.Effect<number, Offline | Declined, Gateway | Workflow.Run>>()
   })
 
-  it("with a function it takes its argument when it is used", () => {
+  it("with a function it takes its argument at the call", () => {
     const step = Step.make("double", { success: Schema.Number, run: (n: number) => Effect.succeed(n * 2) })
     expectTypeOf(step).toEqualTypeOf<(input: number) => Step.Step<number, never, never>>()
   })
@@ -47,7 +47,7 @@ describe("Step.make, in types", () => {
     Step.make("error", { success: Schema.Number, error: Declined, run: charge })
   })
 
-  it("recover leaves what can still surface", () => {
+  it("recover keeps the errors that can still surface", () => {
     const step = Step.make("charge", {
       success: Schema.Number,
       error: Errors,
@@ -107,7 +107,7 @@ describe("Step.make, in types", () => {
     expectTypeOf(handled).toEqualTypeOf<Step.Step<number, Offline | Declined | Step.StepAmbiguous, Gateway>>()
   })
 
-  it("a step inside a step needs what nobody can provide", () => {
+  it("a step inside a step needs a service that no layer provides", () => {
     const inner = Step.make("inner", { success: Schema.Number, run: Effect.succeed(1) })
     const outer = Step.make("outer", { success: Schema.Number, run: Effect.map(inner, (n) => n + 1) })
     expectTypeOf(outer).toEqualTypeOf<Step.Step<number, never, Step.StepInsideStep>>()
@@ -122,7 +122,7 @@ describe("Workflow, in types", () => {
     recover: { Offline: Strategy.retry(RetryPolicy.exponential()) }
   })
 
-  it("execute fails with what the body can fail with, and with the machinery's errors", () => {
+  it("execute fails with the body's errors and the errors of the runtime", () => {
     const workflow = Workflow.make(
       "checkout",
       { input: Schema.String, success: Schema.Number, error: Errors },

@@ -34,7 +34,7 @@ for (const backend of backends) {
   })
 
   describe(`${backend.name}: a worker`, () => {
-    it.scoped("takes what was put on record, oldest first, and no more at once than it may", () =>
+    it.scoped("claims started runs oldest first, and respects its concurrency", () =>
       Effect.gen(function* () {
         const { lines, process } = yield* setup
         let running = 0
@@ -57,14 +57,14 @@ for (const backend of backends) {
           yield* Effect.forEach(names, (name) => Workflow.join(Job, name), { concurrency: "unbounded" })
           assert.deepStrictEqual(yield* lines, names)
           assert.isAtMost(most, 3)
-          // Again: nothing is done twice.
+          // Started again, a finished run does not run again.
           yield* Workflow.start(Job, { id: "job-0", input: "job-0" })
           assert.strictEqual((yield* lines).length, 20)
         }).pipe(Effect.provide(process([Job], { concurrency: 3 })))
       })
     )
 
-    it.scoped("goes on after a signal, an answer, a sleep and a backoff, from another process too", () =>
+    it.scoped("resumes after a signal, an answer, a sleep and a backoff, also from another process", () =>
       Effect.gen(function* () {
         const { lines, outside, process } = yield* setup
         const Flow = Workflow.make("flow", { success: Schema.Number, error: Flaky }, () =>
@@ -114,7 +114,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("leaves alone what it does not know, and says so", () =>
+    it.scoped("leaves runs of unknown workflows and versions, and reports them", () =>
       Effect.gen(function* () {
         const { process } = yield* setup
         const other = Workflow.make("other", {}, () => Effect.void)
@@ -151,7 +151,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("tries a run that dies again later, and later each time, and reports it", () =>
+    it.scoped("backs off a run that dies, longer each time, and reports it as stuck", () =>
       Effect.gen(function* () {
         const { process } = yield* setup
         let times = 0
@@ -182,7 +182,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("closed, it ends its steps, begins no other, and gives its runs back", () =>
+    it.scoped("when closed it completes running steps, starts no others and releases its runs", () =>
       Effect.gen(function* () {
         const { lines, outside, process } = yield* setup
         const gate = yield* Deferred.make<void>()
@@ -211,7 +211,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("calls itself stalled while a run has been due for too long", () =>
+    it.scoped("reports stalled while a run is overdue", () =>
       Effect.gen(function* () {
         const { process } = yield* setup
         const gate = yield* Deferred.make<void>()

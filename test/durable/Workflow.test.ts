@@ -18,7 +18,7 @@ class Declined extends Schema.TaggedError<Declined>()("Declined", { reason: Sche
 
 const Receipt = Schema.Struct({ id: Schema.String, at: Schema.DateFromString })
 
-/** Counts what really happened, by name. */
+/** Counts effects by name. */
 const makeLedger = () => {
   const counts = new Map<string, number>()
   return {
@@ -29,7 +29,7 @@ const makeLedger = () => {
 
 const counted = (ledger: ReturnType<typeof makeLedger>, name: string) => Effect.sync(() => void ledger.add(name))
 
-/** What a killed process leaves behind: a lease nobody renews. */
+/** A killed process leaves a lease that is not renewed. */
 const afterLease = TestClock.adjust("31 seconds")
 
 for (const backend of backends) {
@@ -42,7 +42,7 @@ for (const backend of backends) {
       <A, E>(effect: Effect.Effect<A, E, Storage.Storage>) =>
         Effect.provide(effect, place.join())
 
-    test("runs each step once, and a finished run not at all", (place) =>
+    test("runs each step once, and a finished run not again", (place) =>
       Effect.gen(function* () {
         const ledger = makeLedger()
         const step = Step.make("charge", {
@@ -58,7 +58,7 @@ for (const backend of backends) {
         assert.strictEqual(ledger.of("charge"), 1)
       }))
 
-    test("goes on where a defect stopped it, once the bug is mended", (place) =>
+    test("resumes after the defect that stopped it is fixed", (place) =>
       Effect.gen(function* () {
         const ledger = makeLedger()
         let broken = true
@@ -85,7 +85,7 @@ for (const backend of backends) {
         assert.strictEqual(ledger.of("ship"), 1)
       }))
 
-    test("without a schema a step returns nothing, the first time and after", (place) =>
+    test("without a schema a step returns undefined, also when replayed", (place) =>
       Effect.gen(function* () {
         let broken = true
         const seen: Array<unknown> = []
@@ -103,7 +103,7 @@ for (const backend of backends) {
         assert.deepStrictEqual(seen, [undefined, undefined])
       }))
 
-    test("a domain error ends the run and comes back as its class", (place) =>
+    test("a domain error ends the run and is replayed as an instance of its class", (place) =>
       Effect.gen(function* () {
         const charge = Step.make("charge", { error: Declined, run: Effect.fail(new Declined({ reason: "limit" })) })
         const workflow = Workflow.make("checkout", { error: Declined }, () => charge)
@@ -115,7 +115,7 @@ for (const backend of backends) {
         assert.strictEqual((yield* as(place)(Workflow.status("run"))).status, "failed")
       }))
 
-    test("a failure the workflow has handled is answered from the journal too", (place) =>
+    test("a handled failure is replayed from the journal", (place) =>
       Effect.gen(function* () {
         const ledger = makeLedger()
         let broken = true
@@ -137,7 +137,7 @@ for (const backend of backends) {
         assert.strictEqual(ledger.of("charge"), 1)
       }))
 
-    test("attempts and the moment of the next one survive a stop", (place) =>
+    test("the attempt count and the time of the next attempt survive a stop", (place) =>
       Effect.gen(function* () {
         const at: Array<number> = []
         const upload = Step.make("upload", {
@@ -190,7 +190,7 @@ for (const backend of backends) {
         assert.instanceOf(recorded.error, Offline)
       }))
 
-    test("a started-only step is run again, and the record shows it", (place) =>
+    test("an ambiguous step runs again, and its status says so", (place) =>
       Effect.gen(function* () {
         const ledger = makeLedger()
         const started = yield* Deferred.make<void>()
@@ -216,7 +216,7 @@ for (const backend of backends) {
         assert.strictEqual(ledger.of("ship"), 2)
       }))
 
-    test("with onAmbiguous fail a started-only step fails, typed, and is never run again", (place) =>
+    test('with onAmbiguous "fail" an ambiguous step fails and never runs again', (place) =>
       Effect.gen(function* () {
         const ledger = makeLedger()
         const started = yield* Deferred.make<void>()
@@ -239,7 +239,7 @@ for (const backend of backends) {
         assert.strictEqual(ledger.of("ship"), 1)
       }))
 
-    test("a started-only step may be answered by a strategy", (place) =>
+    test("an ambiguous step may be handled by a strategy", (place) =>
       Effect.gen(function* () {
         const started = yield* Deferred.make<void>()
         const ship = Step.make("ship", {
@@ -256,7 +256,7 @@ for (const backend of backends) {
         assert.strictEqual(yield* execute, "found at the carrier")
       }))
 
-    test("the same step in a loop has a key for each round", (place) =>
+    test("a step in a loop has a key for each iteration", (place) =>
       Effect.gen(function* () {
         const ledger = makeLedger()
         let broken = true
@@ -278,7 +278,7 @@ for (const backend of backends) {
         for (const n of [1, 2, 3]) assert.strictEqual(ledger.of(`round-${n}`), 1)
       }))
 
-    test("concurrent steps of one name are refused, and sections tell them apart", (place) =>
+    test("refuses concurrent steps of one name unless sections separate them", (place) =>
       Effect.gen(function* () {
         const resize = Step.make("resize", { success: Schema.Number, run: (n: number) => Effect.succeed(n / 2) })
         const all = <E, R>(each: (n: number) => Effect.Effect<number, E, R>) =>
@@ -296,7 +296,7 @@ for (const backend of backends) {
         assert.deepStrictEqual(keys.sort(), ["image[10]/resize", "image[20]/resize"])
       }))
 
-    test("branches that come one after the other by chance are refused too", (place) =>
+    test("refuses concurrent branches of one name even if they run one after the other", (place) =>
       Effect.gen(function* () {
         const gate = yield* Deferred.make<void>()
         const step = Step.make("x", { success: Schema.String, run: (value: string) => Effect.succeed(value) })
@@ -315,7 +315,7 @@ for (const backend of backends) {
         assert.strictEqual(error._tag, "StepConflict")
       }))
 
-    test("forks that are joined, and attempts that were interrupted, keep an order", (place) =>
+    test("joined forks and interrupted attempts have an order", (place) =>
       Effect.gen(function* () {
         let first = true
         const step = Step.make("x", {
@@ -346,7 +346,7 @@ for (const backend of backends) {
         assert.deepStrictEqual(keys, ["x", "x#2", "x#3", "x#4"])
       }))
 
-    test("what ended before the next was forked keeps an order: timeouts, failures, whole batches tried again", (place) =>
+    test("fibers that end before the next fork have an order: timeouts, failures, repeated batches", (place) =>
       Effect.gen(function* () {
         let broken = true
         let failures = 2
@@ -399,7 +399,7 @@ for (const backend of backends) {
         assert.strictEqual((yield* Fiber.join(fiber))._tag, "StepConflict")
       }))
 
-    test("a step that outlives its run cannot write into its journal", (place) =>
+    test("a step that outlives its run cannot write to the journal", (place) =>
       Effect.gen(function* () {
         const gate = yield* Deferred.make<void>()
         const done = yield* Deferred.make<void>()
@@ -420,7 +420,7 @@ for (const backend of backends) {
         )
       }))
 
-    test("an ambiguous step that a strategy runs again keeps its numbers", (place) =>
+    test("an ambiguous step that a strategy repeats keeps its attempt numbers", (place) =>
       Effect.gen(function* () {
         const started = yield* Deferred.make<void>()
         let hang = true
@@ -449,7 +449,7 @@ for (const backend of backends) {
         assert.deepStrictEqual([status?.attempts, status?.ambiguous], [2, [1]])
       }))
 
-    test("an undefined element has no JSON form, and is not written as null", (place) =>
+    test("refuses an undefined element instead of writing null", (place) =>
       Effect.gen(function* () {
         const schema = Schema.Array(Schema.UndefinedOr(Schema.Number))
         const workflow = Workflow.make("w", { success: schema }, () =>
@@ -460,7 +460,7 @@ for (const backend of backends) {
         assert.include(error.message, "undefined at")
       }))
 
-    test("names may hold any character", (place) =>
+    test("names may contain any character", (place) =>
       Effect.gen(function* () {
         const names = ["a/b", "a#2", "x[1]", "100%", "🙂", ""]
         const workflow = Workflow.make("names", { success: Schema.Array(Schema.String) }, () =>
@@ -473,7 +473,7 @@ for (const backend of backends) {
         assert.strictEqual(new Set(keys).size, names.length)
       }))
 
-    test("while one process advances a run, another gets LeaseHeld; when it has stopped, the other goes on", (place) =>
+    test("a second process gets LeaseHeld while the first executes the run, and claims it after that", (place) =>
       Effect.gen(function* () {
         const ledger = makeLedger()
         const started = yield* Deferred.make<void>()
@@ -497,7 +497,7 @@ for (const backend of backends) {
         assert.strictEqual(ledger.of("second"), 1)
       }))
 
-    test("a process that lost its lease cannot write, and adopts the outcome of the other", (place) =>
+    test("a process that lost its lease cannot write, and returns the outcome of the new owner", (place) =>
       Effect.gen(function* () {
         const gate = yield* Deferred.make<void>()
         const started = yield* Deferred.make<void>()
@@ -512,7 +512,7 @@ for (const backend of backends) {
         })
         const workflow = Workflow.make("w", { success: Schema.String }, () => step)
         const execute = Workflow.execute(workflow, { id: "run", input: undefined })
-        // A process that was paused: it renews nothing and knows nothing of it.
+        // A paused process does not renew its lease and does not notice that.
         const paused = Layer.scoped(
           Storage.Storage,
           Storage.make({ ...place.store, renew: () => Effect.succeed([]) }, { owner: "paused" })
@@ -552,7 +552,7 @@ for (const backend of backends) {
         assert.strictEqual((yield* Fiber.join(fiber))._tag, "LeaseLost")
       }))
 
-    test("a lease that could not be renewed for its whole length counts as lost", (place) =>
+    test("a lease that was not renewed for its whole duration is lost", (place) =>
       Effect.gen(function* () {
         const started = yield* Deferred.make<void>()
         const step = Step.make("step", {
@@ -571,7 +571,7 @@ for (const backend of backends) {
         assert.strictEqual((yield* Fiber.join(fiber))._tag, "LeaseLost")
       }))
 
-    test("an id keeps its workflow and its input", (place) =>
+    test("an id belongs to one workflow and input", (place) =>
       Effect.gen(function* () {
         const workflow = (name: string) =>
           Workflow.make(name, { input: Schema.Struct({ a: Schema.Number, b: Schema.String }) }, () => Effect.void)
@@ -587,7 +587,7 @@ for (const backend of backends) {
         assert.include(changed.message, "another run id")
       }))
 
-    test("the same input in a newer spelling is the same input", (place) =>
+    test("an input that decodes to the same value is the same input", (place) =>
       Effect.gen(function* () {
         const Old = Schema.Struct({ a: Schema.Number })
         const New = Schema.Struct({ a: Schema.Number, b: Schema.optionalWith(Schema.String, { default: () => "new" }) })
@@ -601,7 +601,7 @@ for (const backend of backends) {
         assert.strictEqual(result, "done")
       }))
 
-    test("a result its schema cannot write is typed, and nothing recorded is lost", (place) =>
+    test("a result that cannot be encoded is a typed error and keeps the journal", (place) =>
       Effect.gen(function* () {
         let result = Number.NaN
         const ledger = makeLedger()
@@ -617,7 +617,7 @@ for (const backend of backends) {
         assert.strictEqual(ledger.of("first"), 1)
       }))
 
-    test("a line that no longer decodes is typed and names itself; the old schema still reads it", (place) =>
+    test("a journal line that no longer decodes is a typed error that names the line", (place) =>
       Effect.gen(function* () {
         let broken = true
         const make = <A, I>(schema: Schema.Schema<A, I>, value: A) =>
@@ -637,7 +637,7 @@ for (const backend of backends) {
         assert.strictEqual(yield* as(place)(Workflow.execute(numbers, { id: "run", input: undefined })), "measured 7")
       }))
 
-    test("runs are counted and cleaned up; those without an outcome stay", (place) =>
+    test("counts runs, and cleans up those with an outcome", (place) =>
       Effect.gen(function* () {
         const quick = Workflow.make("quick", {}, () => Effect.void)
         const open = Workflow.make("open", {}, () => Effect.die("a bug"))
@@ -666,7 +666,7 @@ for (const backend of backends) {
         )
       }))
 
-    test("a journal line of a kind from the future is an error, never skipped", (place) =>
+    test("an unknown kind of journal line is an error", (place) =>
       Effect.gen(function* () {
         const workflow = Workflow.make("w", {}, () => Effect.void)
         const opened = yield* place.store.open(
@@ -684,7 +684,7 @@ for (const backend of backends) {
         assert.strictEqual((yield* as(place)(Effect.flip(Workflow.status("run"))))._tag, "JournalError")
       }))
 
-    test("catching everything inside does not keep a stopped run going", (place) =>
+    test("a body that catches every error cannot continue a stopped run", (place) =>
       Effect.gen(function* () {
         const ledger = makeLedger()
         const broken = Step.make("broken", { success: Schema.Number, run: Effect.succeed(Number.NaN) })
@@ -700,7 +700,7 @@ for (const backend of backends) {
         assert.strictEqual(ledger.of("after"), 0)
       }))
 
-    test("a storage in trouble stops a run, unless its step makes best effort", (place) =>
+    test("a storage error stops a run, unless the step is best effort", (place) =>
       Effect.gen(function* () {
         const full = new Storage.StorageError({ reason: "Full", operation: "Appending to the journal" })
         const broken = Layer.scoped(
@@ -717,7 +717,7 @@ for (const backend of backends) {
         assert.strictEqual(yield* run("best-effort"), 1)
       }))
 
-    test("an attempt that takes too long is stopped and recorded", (place) =>
+    test("an attempt that times out is interrupted and recorded", (place) =>
       Effect.gen(function* () {
         const started = yield* Deferred.make<void>()
         const interrupted = yield* Deferred.make<void>()
@@ -739,7 +739,7 @@ for (const backend of backends) {
         assert.instanceOf(yield* Effect.flip(execute), Recovery.AttemptTimeout)
       }))
 
-    test("an alternate's value is what the journal keeps", (place) =>
+    test("the journal records the value of an alternate", (place) =>
       Effect.gen(function* () {
         const ledger = makeLedger()
         const fetchRates = Step.make("rates", {
@@ -767,7 +767,7 @@ for (const backend of backends) {
         assert.strictEqual(ledger.of("mirror"), 1)
       }))
 
-    test("status of an unknown run says where to look", (place) =>
+    test("the error for an unknown run names the storage", (place) =>
       Effect.gen(function* () {
         const error = yield* as(place)(Effect.flip(Workflow.status("nobody")))
         assert.strictEqual(error._tag, "RunNotFound")

@@ -9,7 +9,7 @@ import { backends } from "../support/storages.js"
 
 class Offline extends Schema.TaggedError<Offline>()("Offline", {}) {}
 
-/** What really happened, by step. */
+/** The number of effects of each step. */
 type Ledger = Map<string, number>
 
 const count = (ledger: Ledger, name: string) =>
@@ -19,7 +19,7 @@ const count = (ledger: Ledger, name: string) =>
     return times
   })
 
-/** A bit of everything: retries, an alternate, a handled failure, concurrency, a loop. */
+/** Contains retries, an alternate, a handled failure, concurrency and a loop. */
 const makeWorkflow = (ledger: Ledger) => {
   const plain = (name: string) =>
     Step.make(name, { success: Schema.Number, run: count(ledger, name).pipe(Effect.as(1)) })
@@ -64,8 +64,8 @@ const makeWorkflow = (ledger: Ledger) => {
 const expected = 1 + 10 + 100 + 5 + 3_000 + 1
 
 /**
- * A process that dies at its n-th write, before or after the write happens.
- * From then on nothing it asks of the storage is answered.
+ * A process that crashes at its n-th write, before or after the write.
+ * After the crash its storage calls never return.
  */
 const dyingStore = (store: Storage.Store, dieAt: number, when: "before" | "after") => {
   let writes = 0
@@ -95,7 +95,7 @@ let processes = 0
 
 const turn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
-/** Runs until it ends or its process is dead, giving it all the time it asks for. */
+/** Runs until the run ends or its process is dead, and moves the test clock meanwhile. */
 const runUntil = (ledger: Ledger, store: Storage.Store, isDead: () => boolean) =>
   Effect.gen(function* () {
     const layer = Layer.scoped(Storage.Storage, Storage.make(store, { owner: `dying-${++processes}` }))
@@ -112,9 +112,9 @@ const runUntil = (ledger: Ledger, store: Storage.Store, isDead: () => boolean) =
   })
 
 for (const backend of backends) {
-  describe(`${backend.name}: a process that dies at any write`, () => {
+  describe(`${backend.name}: a process that crashes at any write`, () => {
     for (const when of ["before", "after"] as const) {
-      it.scoped(`${when} it happens, comes back as if it had not`, () =>
+      it.scoped(`resumes as if it had not crashed, ${when} the write`, () =>
         Effect.gen(function* () {
           let deaths = 0
           let ambiguous = 0
@@ -138,7 +138,7 @@ for (const backend of backends) {
               ambiguous += step.ambiguous.length
             }
           }
-          // Opened, then two lines a step and two more for each retry, then the outcome.
+          // Writes: one opens the run, two per step and two more per retry, one records the outcome.
           assert.strictEqual(deaths, 1 + 8 * 2 + 2 * 2 + 1)
           assert.isAbove(ambiguous, 0)
         })

@@ -17,7 +17,7 @@ for (const backend of backends) {
   const flow = <A, E, R>(body: Effect.Effect<A, E, R>) =>
     Workflow.make("flow", { error: Schema.Never }, () => Effect.asVoid(body) as Effect.Effect<void, never, R>)
 
-  /** Stops before its end, so that it is resumed. */
+  /** Stops before its end, so the next execution resumes it. */
   const stopped = Effect.die("stopped")
 
   const mismatch = (before: Effect.Effect<unknown, unknown, Workflow.Run | Ledger.Ledger>, after: typeof before) =>
@@ -26,24 +26,24 @@ for (const backend of backends) {
       yield* Effect.exit(Effect.provide(Workflow.execute(flow(before), { id: "1" }), layer))
       const told = yield* lines
       const error = yield* Effect.flip(Effect.provide(Workflow.execute(flow(after), { id: "1" }), layer))
-      // Nothing was run in the place of what is missing.
+      // No step ran in place of the missing one.
       assert.deepStrictEqual(yield* lines, told)
       return error._tag === "ReplayMismatch" ? [error.reason, error.recorded, error.found] : [error._tag]
     })
 
-  describe(`${backend.name}: a program that does not fit its journal`, () => {
+  describe(`${backend.name}: a program that diverges from its journal`, () => {
     const a = noted("a")
     const b = noted("b")
     const c = noted("c")
 
-    it.scoped("a step that was renamed", () =>
+    it.scoped("refuses a renamed step", () =>
       Effect.gen(function* () {
         const found = yield* mismatch(Effect.all([a, b, stopped]), Effect.all([a, noted("b2"), stopped]))
         assert.deepStrictEqual(found, ["Unexpected", "b", "b2"])
       })
     )
 
-    it.scoped("a step that was taken out, in the middle and at the end", () =>
+    it.scoped("refuses a removed step, in the middle and at the end", () =>
       Effect.gen(function* () {
         const middle = yield* mismatch(Effect.all([a, b, c, stopped]), Effect.all([a, c, noted("d")]))
         assert.deepStrictEqual(middle, ["Unexpected", "b", "d"])
@@ -52,9 +52,9 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("steps that changed places, and one that came in between", () =>
+    it.scoped("refuses reordered and inserted steps", () =>
       Effect.gen(function* () {
-        // Told in another order they do no harm, until something is begun.
+        // Replayed steps may come in another order until a new step starts.
         assert.deepStrictEqual(yield* mismatch(Effect.all([a, b, stopped]), Effect.all([b, c, a])), [
           "Unexpected",
           "a",
@@ -68,7 +68,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("a step with another schema, a sleep in the place of a signal", () =>
+    it.scoped("refuses another schema and another kind of wait", () =>
       Effect.gen(function* () {
         const number = Step.make("a", { success: Schema.Number, run: Effect.succeed(1) })
         const shape = yield* mismatch(Effect.all([a, stopped]), Effect.all([number, stopped]))
@@ -78,7 +78,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("what runs side by side has no certain order, and is not refused", () =>
+    it.scoped("accepts concurrent steps in any order", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const before = Effect.all([Effect.zipRight(a, b), c], { concurrency: 2 })
@@ -89,7 +89,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("patched leaves the runs that are under way as they were", () =>
+    it.scoped("patched keeps runs in progress on the old branch", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const old = flow(Effect.all([a, b, stopped]))
@@ -112,7 +112,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("an exported journal is replayed without running anything", () =>
+    it.scoped("replays an exported journal without running a step", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const done = flow(Effect.all([a, b]))
@@ -251,7 +251,7 @@ describe("concurrent fibers replay as they ran", () => {
   const slow = (name: string, millis: number) =>
     Step.make(name, { success: Schema.String, run: Effect.zipRight(turns(millis), Effect.as(Ledger.done(name), name)) })
 
-  /** Each waits at its end, so that it is resumed: nothing may be lost, begun again, or told otherwise. */
+  /** Each workflow waits at its end and is resumed: no step may be lost, repeated or replayed differently. */
   const shapes: Readonly<Record<string, Body>> = {
     "a forked fiber that is cut short, with steps in its finalizer": Effect.gen(function* () {
       const fiber = yield* Effect.fork(

@@ -10,7 +10,7 @@ import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
 import { Bad, failsOnce, memoryProcess, Numbers, processOn, undoable } from "../support/durable.js"
 import { backends } from "../support/storages.js"
 
-/** Fails as often as it says, over all processes. */
+/** Fails a given number of times over all processes. */
 const failing = (name: string, times: number) =>
   Step.make(name, {
     error: Bad,
@@ -27,7 +27,7 @@ for (const backend of backends) {
   const setup = processOn(backend, "30 seconds")
 
   describe(`${backend.name}: rewinding`, () => {
-    it.scoped("restart undoes everything in reverse and begins again; after three times it is exhausted", () =>
+    it.scoped("restart compensates everything in reverse and runs again, at most three times", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const make = (times: number) =>
@@ -51,7 +51,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("restartFrom cannot go into a transaction that was rolled back, but to before it", () =>
+    it.scoped("restartFrom reaches a point before a rolled-back transaction, not inside", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const make = (name: string, from: string) =>
@@ -75,7 +75,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("a step's own strategy rewinds before the transaction around has failed", () =>
+    it.scoped("a step's own strategy rewinds before its transaction fails", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const check = Step.make("check", {
@@ -95,7 +95,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("restartIteration begins its iteration again, and leaves what runs beside it alone", () =>
+    it.scoped("restartIteration repeats its iteration and no concurrent one", () =>
       Effect.gen(function* () {
         const { layer, ledger } = yield* setup
         const item = (i: number) =>
@@ -120,7 +120,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("rollback runs the transaction again; State is as it was", () =>
+    it.scoped("rollback restores State and runs the transaction again", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const Count = State.make("count", Schema.Number, 0)
@@ -140,7 +140,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("refuses points there are not, pivots and what was rolled back, and the next strategy is asked", () =>
+    it.scoped("an unknown point, a pivot or a rolled-back point is refused, and the next strategy decides", () =>
       Effect.gen(function* () {
         const { layer } = yield* setup
         const pivot = Step.make("pivot", { run: Effect.void, pivot: true })
@@ -181,7 +181,7 @@ for (const backend of backends) {
       })
     )
 
-    it.live("a rewind is made once, wherever a process ends", () =>
+    it.live("a rewind happens once if the process crashes at any write", () =>
       Effect.gen(function* () {
         const workflow = Workflow.make("rewind", { error: Bad, success: Schema.String }, () =>
           Transaction.run(Effect.zipRight(undoable("a"), undoable("b"))).pipe(
@@ -192,7 +192,7 @@ for (const backend of backends) {
           )
         )
         const card = yield* Testing.crashEverywhere(workflow, { input: undefined, store })
-        // The failing step counts its own failures, so one of which nobody knows may save a rewind.
+        // The failing step counts its own failures, so an unrecorded failure may save a rewind.
         assert.deepStrictEqual([card.undosDoubled, card.outcomes], [[], []], Scorecard.format(card))
         assert.deepStrictEqual(
           card.lost.filter(({ what }) => !what.startsWith("b") && !what.startsWith("c")),
@@ -201,7 +201,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("from outside: back to a step, with an outcome or without, and on from there", () =>
+    it.scoped("Workflow.rewind rewinds a run to a step, with or without an outcome", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const workflow = Workflow.make(
@@ -235,7 +235,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("a rewind whose compensation fails stops half-way, and goes on when it is mended", () =>
+    it.scoped("a rewind with a failing compensation stops, and resumes after the fix", () =>
       Effect.gen(function* () {
         const { layer, ledger, lines } = yield* setup
         let broken = true
@@ -263,7 +263,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("a fork has done what the other had done, and goes its own way", () =>
+    it.scoped("a fork copies the completed steps and runs independently", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const workflow = Workflow.make("fork", { success: Schema.String }, () =>

@@ -14,7 +14,7 @@ import { backends } from "../support/storages.js"
 
 class NoStock extends Schema.TaggedError<NoStock>()("NoStock", {}) {}
 
-/** A step that notes what it does, and its undo. */
+/** A step that notes its effect and its compensation in the ledger. */
 const noted = (name: string) =>
   Step.make(name, {
     success: Schema.String,
@@ -40,7 +40,7 @@ for (const backend of backends) {
   const store = Effect.map(backend.make, (place) => place.store)
 
   describe(`${backend.name}: transactions of a run`, () => {
-    it.scoped("a failure undoes in reverse and is the outcome; executing again undoes nothing", () =>
+    it.scoped("a failure compensates in reverse and is the outcome; executing again compensates nothing", () =>
       Effect.gen(function* () {
         const place = yield* backend.make
         const ledger = yield* Ledger.make
@@ -64,17 +64,17 @@ for (const backend of backends) {
       })
     )
 
-    it.live("a saga is rolled back whole, wherever a process ends", () =>
+    it.live("a saga is rolled back completely if the process crashes at any write", () =>
       Effect.gen(function* () {
         const card = yield* Testing.crashEverywhere(saga, { input: undefined, store })
         assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
-        // Opened, 6 steps, the rollback with its 5 compensations, the outcome; before and after each.
+        // Writes: open, 6 steps, the rollback with its 5 compensations, the outcome. Each has a crash before and after.
         assert.strictEqual(card.crashes, 2 * (1 + 12 + 1 + 10 + 1 + 1))
         assert.isAbove(card.ambiguous, 0)
       })
     )
 
-    it.live("so are nested, handled, retried and concurrent ones", () =>
+    it.live("nested, handled, retried and concurrent transactions are too", () =>
       Effect.gen(function* () {
         const inner = noted("inner").pipe(Effect.zipRight(failing), Transaction.run({ name: "inner" }))
         const body = Effect.gen(function* () {
@@ -101,7 +101,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("a pivot stands in the way; what comes after it is undone", () =>
+    it.scoped("a rollback compensates the steps after a pivot and stops there", () =>
       Effect.gen(function* () {
         const place = yield* backend.make
         const ledger = yield* Ledger.make
@@ -126,7 +126,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("a pivot that failed has not happened", () =>
+    it.scoped("a failed pivot does not stop a rollback", () =>
       Effect.gen(function* () {
         const place = yield* backend.make
         const ledger = yield* Ledger.make
@@ -141,7 +141,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("a compensation that failed is in the outcome, read back as it was", () =>
+    it.scoped("a failed compensation is part of the outcome and is replayed exactly", () =>
       Effect.gen(function* () {
         const place = yield* backend.make
         const bad = Step.make("bad", { run: Effect.void, compensate: () => Effect.fail(new Error("no refund")) })
@@ -160,7 +160,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("an interrupted run rolls back, and begins the transaction anew", () =>
+    it.scoped("an interrupted run rolls back, and the next execution repeats the transaction", () =>
       Effect.gen(function* () {
         const place = yield* backend.make
         const ledger = yield* Ledger.make
@@ -196,7 +196,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("a defect rolls back; mended, the transaction begins anew", () =>
+    it.scoped("a defect rolls back, and the next execution repeats the transaction", () =>
       Effect.gen(function* () {
         const place = yield* backend.make
         const ledger = yield* Ledger.make
@@ -216,7 +216,7 @@ for (const backend of backends) {
       })
     )
 
-    it.live("compensations without a step are journaled as well", () =>
+    it.live("compensations without a step are journaled", () =>
       Effect.gen(function* () {
         const wrapped = Transaction.withCompensation(noted("inside"), () => Ledger.undone("outside"), { name: "wrap" })
         const workflow = Workflow.make("wrapped", { error: NoStock }, () =>

@@ -22,7 +22,7 @@ const Progress = Checkpoint.make("progress", { schema: Schema.Number })
 
 const twice = RetryPolicy.fixed({ maxRetries: 2, delay: "3 seconds", jitter: "none" })
 
-/** Fails as often as it says, by what is in the ledger: that outlives the process. */
+/** Fails a given number of times, counted in the ledger, which outlives the process. */
 const failing = (times: number, recover: object = {}) =>
   Step.make("work", {
     success: Schema.Number,
@@ -35,7 +35,7 @@ const failing = (times: number, recover: object = {}) =>
     recover
   })
 
-/** Fails until something was undone: what a rewind is for. */
+/** Fails until a step was compensated, so only a rewind helps. */
 const failingUntilUndone = (name: string, recover: object = {}) =>
   Step.make("work", {
     success: Schema.Number,
@@ -48,7 +48,7 @@ const failingUntilUndone = (name: string, recover: object = {}) =>
     recover
   })
 
-/** As an answer says it, and then, since it is asked again, with a value. */
+/** Gives the first answer, then a value when the run asks again. */
 const answering = (first: Answer.Answer<never>) => {
   let isFirst = true
   return () =>
@@ -66,7 +66,7 @@ interface Case {
     Workflow.Run | Transaction.Transaction | Ledger.Ledger | Strategy.Rewinder | Strategy.Asker | Storage.Storage
   >
   readonly answers?: () => () => Effect.Effect<void, unknown, Storage.Storage>
-  /** A step that is run again in another pass of the run is no duplicate. */
+  /** A step that runs again after a rewind is not a duplicate. */
   readonly repeats?: boolean
 }
 
@@ -174,7 +174,7 @@ const cases: Readonly<Record<string, Case>> = {
 }
 
 for (const backend of backends) {
-  describe(`${backend.name}: every strategy, with a crash before, during and after each of its writes`, () => {
+  describe(`${backend.name}: each strategy, with a crash before, during and after each of its writes`, () => {
     for (const [name, { answers, body, repeats = false }] of Object.entries(cases)) {
       it.live(name, () =>
         Effect.gen(function* () {
@@ -195,12 +195,12 @@ for (const backend of backends) {
   })
 }
 
-/** Each run is asked anew: what was answered in the one before says nothing. */
+/** Answers start again for each run. */
 const freshFor = (make: NonNullable<Case["answers"]>) => {
   let answer = make()
   return (suspended: Workflow.RunSuspended) =>
     Effect.suspend(() => {
-      // The first question of a run has no answer yet.
+      // At the first question of a run the answers start again.
       if (suspended.waits[0]?.id.endsWith("?1") || suspended.waits[0]?.id.endsWith("escalate?")) answer = make()
       return answer()
     })

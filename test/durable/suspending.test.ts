@@ -13,7 +13,7 @@ import { turns } from "../support/time.js"
 describe("a run suspends", () => {
   it.scoped("after its concurrent branches have stopped writing", () =>
     Effect.gen(function* () {
-      // Its storage takes its time.
+      // A slow storage.
       const { layer, lines } = yield* memoryProcess((store) => ({
         ...store,
         append: (...args) => Effect.zipRight(turns(15), store.append(...args))
@@ -97,7 +97,7 @@ describe("a run suspends", () => {
     Effect.gen(function* () {
       const { layer } = yield* memoryProcess()
       const ask = new Bad().pipe(Recovery.recover({ Bad: Strategy.manual({ answer: Schema.String }) }))
-      // The types refuse it, but a cast may hide it.
+      // The types refuse it, but a cast bypasses them.
       const inside = Step.make("inside", { success: Schema.String, error: Bad, run: ask }) as unknown as Body
       yield* Effect.gen(function* () {
         const exit = yield* Effect.exit(Workflow.execute(flow(inside), { id: "1" }))

@@ -19,7 +19,7 @@ const Approval = Signal.make("approval", Schema.Struct({ by: Schema.String }))
 for (const backend of backends) {
   const setup = processOn(backend)
 
-  /** Fails until its card is a new one. */
+  /** Fails until the card parameter is new. */
   const charge = Step.make("charge", {
     success: Schema.Struct({ receipt: Schema.String }),
     error: Declined,
@@ -44,7 +44,7 @@ for (const backend of backends) {
   const execute = Workflow.execute(Order, { id: "1" })
 
   describe(`${backend.name}: questions`, () => {
-    it.scoped("suspend the run, and each answer does what it says", () =>
+    it.scoped("suspend the run until an answer of each kind", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         yield* Effect.gen(function* () {
@@ -58,11 +58,11 @@ for (const backend of backends) {
           const [listed] = yield* Workflow.list({ status: "suspended" })
           assert.deepStrictEqual(listed?.waiting, suspended.waits)
           assert.deepStrictEqual(listed?.dueAt, Option.none())
-          // Nobody has answered: it is asked the same again, and nothing is run.
+          // Without an answer the run suspends with the same question and runs no step.
           const again = yield* Effect.flip(execute)
           assert.strictEqual(again._tag === "RunSuspended" && again.waits[0]?.id, "charge?1")
           assert.deepStrictEqual(yield* lines, ["reserve", "charge"])
-          // Again: the card is still the old one, so it is asked once more.
+          // After the retry the card is still old, so the run asks again.
           yield* Workflow.resolve("1", Answer.retry)
           const second = yield* Effect.flip(execute)
           assert.strictEqual(second._tag === "RunSuspended" && second.waits[0]?.id, "charge?2")
@@ -82,7 +82,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("take a value, an abort, or nothing for an answer", () =>
+    it.scoped("accept a value, an abort or a skip as answer", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         yield* Effect.gen(function* () {
@@ -113,7 +113,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("can be answered with a rewind, and an unreachable point is refused", () =>
+    it.scoped("accept a rewind, and refuse an unknown point", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         yield* Effect.gen(function* () {
@@ -124,7 +124,7 @@ for (const backend of backends) {
           assert.include(Option.getOrThrow(refused.waits[0]?.refused ?? Option.none()), "nowhere")
           yield* Workflow.resolve("1", Answer.rewind(Workflow.fromStart))
           const asked = yield* Effect.flip(execute)
-          // A question after a rewind is another one.
+          // After a rewind the question has a new id.
           assert.strictEqual(asked._tag === "RunSuspended" && asked.waits[0]?.id, "charge?1~2")
           yield* Workflow.resolve("1", Answer.value(charge, { receipt: "cash" }))
           assert.strictEqual(yield* execute, "cash")
@@ -133,7 +133,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("are answered once, while they are open", () =>
+    it.scoped("accept one answer while they are open", () =>
       Effect.gen(function* () {
         const { layer } = yield* setup
         yield* Effect.gen(function* () {
@@ -152,7 +152,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("two at once are told apart, and one branch goes on while the other waits", () =>
+    it.scoped("of two branches are separate: one branch runs while the other waits", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const ask = (name: string) =>
@@ -190,7 +190,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("can be asked in the body, too", () =>
+    it.scoped("can be asked in the workflow body", () =>
       Effect.gen(function* () {
         const { layer } = yield* setup
         const failing = Step.make("failing", { error: Declined, run: Effect.fail(new Declined({ reason: "no" })) })
@@ -223,7 +223,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("are waited for without a process; the first one counts", () =>
+    it.scoped("are awaited without a process; the first signal wins", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         yield* Effect.gen(function* () {
@@ -241,7 +241,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("sent before they are waited for, they are kept", () =>
+    it.scoped("are stored if sent before the wait", () =>
       Effect.gen(function* () {
         const { layer } = yield* setup
         yield* Effect.gen(function* () {
@@ -252,7 +252,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("are heard by a run that goes on meanwhile", () =>
+    it.scoped("reach a run that is executing", () =>
       Effect.gen(function* () {
         const { layer } = yield* setup
         const flow = Workflow.make("flow", { success: Schema.String }, () =>
@@ -271,7 +271,7 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("have a deadline that stands, and what was said in time counts", () =>
+    it.scoped("stored before the deadline win, even if they are read later", () =>
       Effect.gen(function* () {
         const { layer } = yield* setup
         const flow = Workflow.make("flow", { success: Schema.String }, () =>
@@ -298,7 +298,7 @@ for (const backend of backends) {
 
   describe(`${backend.name}: sleeping`, () => {
     it.scoped(
-      "stands, whatever becomes of the process",
+      "keeps its time across a crash",
       () =>
         Effect.gen(function* () {
           const { layer, lines } = yield* setup
@@ -327,7 +327,7 @@ for (const backend of backends) {
   })
 
   describe(`${backend.name}: ambiguous steps`, () => {
-    it.scoped("probe finds out, and asks nobody", () =>
+    it.scoped("probe decides without a question", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         let happened = Option.none<string>()
@@ -362,7 +362,7 @@ for (const backend of backends) {
         assert.deepStrictEqual(yield* lines, ["send", "send", "send"])
       })
     )
-    it.scoped("ask asks somebody", () =>
+    it.scoped("ask suspends the run with a question", () =>
       Effect.gen(function* () {
         const { layer, lines } = yield* setup
         const send = Step.make("send", {

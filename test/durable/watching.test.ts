@@ -21,7 +21,7 @@ const workflow = Workflow.make("w", { error: Offline }, () => Effect.zipRight(fl
 const execute = Workflow.execute(workflow, { id: "run", input: undefined })
 
 describe("watching", () => {
-  it.scopedLive("an observer is told of everything, in order", () =>
+  it.scopedLive("an observer receives all events in order", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const observer = Events.layer((event) =>
@@ -51,7 +51,7 @@ describe("watching", () => {
     })
   )
 
-  it.scopedLive("a rewind and what it goes back to are told; the journal has each failure with its category", () =>
+  it.scopedLive("a rewind emits its point; the journal records the category of each failure", () =>
     Effect.gen(function* () {
       let times = 0
       const once = Step.make("once", {
@@ -82,7 +82,7 @@ describe("watching", () => {
     })
   )
 
-  it.live("a traced program sees runs and attempts as spans, another none", () =>
+  it.live("runs and attempts are spans if tracing is on", () =>
     Effect.gen(function* () {
       const names: Array<string> = []
       const own = Tracer.make({

@@ -33,7 +33,7 @@ const complete = (root: string, task: string, agent = "CC") =>
   )
 
 describe("examples/complete-task", () => {
-  it.scopedLive("updates the outbox, the record and the progress, once, and takes the message as it is", () =>
+  it.scopedLive("updates outbox, record and progress once, and keeps the message literally", () =>
     Effect.gen(function* () {
       const root = yield* prepare
       for (const expected of ["completed", "completed before", "completed before"]) {
@@ -92,7 +92,7 @@ describe("examples/complete-task", () => {
     )
   }
 
-  it.scopedLive("goes without the progress if that is damaged, and changes nothing if the outbox is", () =>
+  it.scopedLive("ignores a damaged progress file, and changes nothing if the outbox is damaged", () =>
     Effect.gen(function* () {
       const root = yield* prepare
       fs.writeFileSync(path.join(root, "progress.json"), "{damaged")
@@ -107,7 +107,7 @@ describe("examples/complete-task", () => {
     })
   )
 
-  it.scopedLive("many agents at once, as commands: each task is counted once", () =>
+  it.scopedLive("concurrent commands count each task once", () =>
     Effect.gen(function* () {
       const root = yield* prepare
       const ids = Array.from({ length: 6 }, (_, i) => `T-${i}`)
@@ -116,7 +116,7 @@ describe("examples/complete-task", () => {
         Effect.promise(() => bundle("../../examples/complete-task/main.ts")),
         (file) => Effect.sync(() => fs.rmSync(file))
       )
-      // Each task twice, and one that does not exist.
+      // Each task twice, and an unknown task.
       const codes = yield* Effect.forEach(
         [...ids, ...ids, "nothing"],
         (id) => Effect.promise(() => new Child(program, [root, "CC", id, message]).exited),
@@ -129,7 +129,7 @@ describe("examples/complete-task", () => {
     })
   )
 
-  it.scopedLive("assigns a task once, to an agent that had none, however many assign at once", () =>
+  it.scopedLive("concurrent assignments assign each task once", () =>
     Effect.gen(function* () {
       const root = fs.realpathSync(yield* temporaryFolder)
       const assign = (task: string, title = message) =>

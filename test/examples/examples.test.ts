@@ -47,7 +47,7 @@ import * as versions from "../../examples/workflows/versions.js"
 import { assertTagged } from "../support/assertions.js"
 import { temporaryFolder } from "../support/files.js"
 
-describe("the examples do what they say", () => {
+describe("examples", () => {
   const cases: Readonly<Record<string, readonly [program: Effect.Effect<unknown, unknown>, result: unknown]>> = {
     "retry-pipeline": [retryPipeline.program, "TEXT"],
     "fallback-model": [
@@ -222,7 +222,7 @@ describe("the examples do what they say", () => {
 describe("examples/download", () => {
   const file = Buffer.from(Array.from({ length: 100_000 }, (_, i) => i % 251))
 
-  /** Cuts each connection after a while, as often as told. */
+  /** Cuts a given number of connections in the middle of the response. */
   const serve = (options: { readonly cuts: number; readonly ranges: boolean; readonly changed?: boolean }) =>
     Effect.acquireRelease(
       Effect.async<{ readonly url: string; readonly ranges: Array<string | undefined>; readonly server: http.Server }>(
@@ -258,7 +258,7 @@ describe("examples/download", () => {
         })
     )
 
-  it.scopedLive("goes on at the byte where it was cut off, and shows its progress", () =>
+  it.scopedLive("resumes at the byte where it was cut off, and reports progress", () =>
     Effect.gen(function* () {
       const { ranges, url } = yield* serve({ cuts: 2, ranges: true })
       const seen: Array<Progress> = []
@@ -276,7 +276,7 @@ describe("examples/download", () => {
     })
   )
 
-  it.scopedLive("begins again where the server does not know ranges, or the file has changed", () =>
+  it.scopedLive("starts over if the server has no ranges or the file has changed", () =>
     Effect.gen(function* () {
       for (const options of [
         { cuts: 1, ranges: false },
@@ -288,7 +288,7 @@ describe("examples/download", () => {
     })
   )
 
-  it.scopedLive("what is refused is not tried again; what is gone for good is exhausted", () =>
+  it.scopedLive("does not retry a refusal; is exhausted if the server stays away", () =>
     Effect.gen(function* () {
       const { server, url } = yield* serve({ cuts: 0, ranges: true })
       const refused = yield* Effect.flip(
@@ -308,13 +308,13 @@ describe("examples/download", () => {
     })
   )
 
-  it.scopedLive("a file is fetched once, goes on after a kill, and takes its place only when it is right", () =>
+  it.scopedLive("fetches a file once, resumes after a kill, and replaces the target only with the right digest", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const to = path.join(folder, "model.bin")
       const digest = createHash("sha256").update(file).digest("hex")
       const { ranges, url } = yield* serve({ cuts: 1, ranges: true })
-      // What another process had fetched before it was killed.
+      // The partial file of a killed process.
       fs.writeFileSync(`${to}.part`, file.subarray(0, 10_000))
       const get = (...urls: [string, ...Array<string>]) => fetchFile({ urls, to, digest })
       assert.strictEqual(yield* get(url), "fetched")
@@ -324,7 +324,7 @@ describe("examples/download", () => {
       const asked = ranges.length
       assert.strictEqual(yield* get(url), "there already")
       assert.strictEqual(ranges.length, asked)
-      // A mirror that has another file, and one that refuses, are passed over; what is wrong is not kept.
+      // Skips a mirror with another file and one that refuses; does not keep a wrong file.
       const other = yield* serve({ cuts: 0, ranges: false })
       other.server.removeAllListeners("request")
       other.server.on("request", (_, response: http.ServerResponse) => response.end("another file"))

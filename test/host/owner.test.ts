@@ -14,7 +14,7 @@ const replacePid = (owner: string, pid: number) => owner.replace(/\/\d+@/, `/${p
 const deadPid = (): number => childProcess.spawnSync(process.execPath, ["-e", ""]).pid
 
 describe("the owner of a lease", () => {
-  it.effect("is known to be gone only when that is certain", () =>
+  it.effect("is gone only if that is certain", () =>
     Effect.gen(function* () {
       const own = yield* makeOwner
       assert.isFalse(isGone(own))
@@ -35,7 +35,7 @@ describe("the owner of a lease", () => {
     })
   )
 
-  it.scoped("a run of a process that is gone counts as stopped at once", () =>
+  it.scoped("a run of a dead process is stopped at once", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       const client = yield* Layer.build(SqliteClient.layer({ filename }))

@@ -1,7 +1,6 @@
 /**
- * Adds one to the number in a file, again and again, each time under a lock,
- * and says so when it is done. Or reads the file all the time, as somebody who
- * knows nothing of locks.
+ * Increments the number in a file under a lock and prints a line after each increment.
+ * Or reads the file all the time, without a lock.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -49,7 +48,7 @@ const incrementAll = Effect.forEach(
   { discard: true }
 )
 
-/** Until it is told to end. */
+/** Reads until its standard input ends. */
 const read = Effect.suspend(() => {
   let reads = 0
   let last = 0

@@ -4,7 +4,7 @@ import { assert, describe, it } from "vitest"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 import { seeded, useProgram } from "../support/children.js"
 
-/** The points of one undisturbed run: started, and four for each step, and finished. */
+/** The points of an undisturbed run: its start, four per step, its end. */
 const points = 82
 const seed = seedOf(20261121)
 const rounds = lengthOf("KILL_ROUNDS")
@@ -41,7 +41,7 @@ describe("a process killed at random points", () => {
     return { killedAt, steps, ledger, result: last.lines.find((line) => line.startsWith("result ")) }
   }
 
-  /** Completed steps left their line once; only an ambiguous one may have left another. */
+  /** A completed step left one line; an ambiguous attempt may have left another. */
   const check = ({ ledger, result, steps }: Awaited<ReturnType<typeof runKilledAt>>) => {
     assert.strictEqual(result, "result 210")
     assert.strictEqual(steps.length, 20)

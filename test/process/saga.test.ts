@@ -21,7 +21,7 @@ describe(`a saga of ${steps} steps killed before and after each durable write, a
     )
     fs.rmSync(program)
     assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
-    // Opened, the steps and one that fails, the rollback with its compensations, the outcome; before and after each.
+    // Writes: open, the steps and the failing one, the rollback with its compensations, the outcome; before and after each.
     assert.strictEqual(card.crashes, 2 * (1 + 2 * (steps + 1) + 1 + 2 * steps + 1 + 1))
     assert.isAbove(card.ambiguous, 0)
   })
@@ -33,7 +33,7 @@ describe("transfers in the program's own tables", () => {
     const storage = (folder: string) => SqliteStorage.layer({ filename: `${folder}/runs.db` })
     const everywhere = await Effect.runPromise(Testing.killEverywhere({ program, storage }))
     assert.isTrue(Scorecard.isClean(everywhere), Scorecard.format(everywhere))
-    // Opened, three transfers with one write each, the note with two, the outcome.
+    // Writes: open, three transfers with one each, the note with two, the outcome.
     assert.strictEqual(everywhere.crashes, 2 * (1 + 3 + 2 + 1))
     fs.rmSync(program)
   })

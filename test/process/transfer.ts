@@ -1,4 +1,4 @@
-/** Transfers in the program's own tables, each in one commit with its line of the journal; killed wherever its parent says. */
+/** Transfers in the program's own tables, each in one commit with its journal line. The parent says where it is killed. */
 import * as fs from "node:fs"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
@@ -8,7 +8,7 @@ import { Step, Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { Ledger, Testing } from "effect-recovery/testing"
 
-/** In the middle of this transfer, between its rows and their commit, the first process ends. */
+/** The first process is killed inside this transfer, between its rows and the commit. */
 const endsInside = Number(process.argv[2] ?? 0)
 const folder = process.env["RECOVERY_TESTING_FOLDER"] ?? "."
 
@@ -31,7 +31,7 @@ const transfer = Step.transactional("transfer", {
 
 const Transfers = Workflow.make("transfers", { success: Schema.Array(Schema.Number) }, () =>
   Effect.forEach([1, 10, 100], (amount) => transfer(amount)).pipe(
-    // What the tables say at the end, noted for the parent to compare.
+    // Notes the final balances for the parent to compare.
     Effect.tap((balances) => Step.make("note", { run: Ledger.done(`balances ${balances.join(" ")}`) }))
   )
 )

@@ -1,6 +1,6 @@
 /**
  * A run of twenty steps, each with an effect that leaves one line in a ledger.
- * At point number `killAt` it says so and waits to be killed.
+ * At point number `killAt` it prints the point and waits to be killed.
  */
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
@@ -14,7 +14,7 @@ let point = 0
 
 const say = (line: string) => fs.writeSync(1, `${line}\n`)
 
-/** Blocks the whole process at the chosen point: nothing of it runs on while the signal travels. */
+/** Blocks the whole process at the chosen point until the signal arrives. */
 const pass = (name: string) => {
   if (++point !== Number(killAt)) return
   say(`at ${name}`)

@@ -12,13 +12,13 @@ import { metric } from "../support/watch.js"
 
 const make = (options?: Partial<Bulkhead.Options>) => Bulkhead.make({ name: "disk", maxConcurrent: 1, ...options })
 
-/** Forks, and lets it come as far as it can. */
+/** Forks the effect and runs it until it waits. */
 const start = <A, E>(self: Effect.Effect<A, E>) => Effect.tap(Effect.fork(self), () => Effect.yieldNow())
 
 const seeds = Array.from({ length: lengthOf("INTERRUPTION_SEEDS") }, (_, i) => seedOf(1) + i)
 
 describe("Bulkhead", () => {
-  it.effect("what finds no place is refused at once, typed", () =>
+  it.effect("refuses a call without a free place at once, with a typed error", () =>
     Effect.gen(function* () {
       const bulkhead = yield* make({ name: "small", maxConcurrent: 2, maxQueue: 1 })
       const fibers = yield* Effect.replicateEffect(start(Effect.never.pipe(Bulkhead.protect(bulkhead))), 3)
@@ -37,7 +37,7 @@ describe("Bulkhead", () => {
     })
   )
 
-  it.effect("by default 10 at once, and nobody waits", () =>
+  it.effect("admits 10 calls by default and queues none", () =>
     Effect.gen(function* () {
       const bulkhead = yield* Bulkhead.make({ name: "default" })
       const fibers = yield* Effect.replicateEffect(start(Effect.never.pipe(Bulkhead.protect(bulkhead))), 10)
@@ -46,7 +46,7 @@ describe("Bulkhead", () => {
     })
   )
 
-  it.effect("first in, first out; late comers do not overtake", () =>
+  it.effect("serves waiting calls in FIFO order", () =>
     Effect.gen(function* () {
       const bulkhead = yield* make({ maxQueue: 100 })
       const gate = yield* Deferred.make<void>()
@@ -63,7 +63,7 @@ describe("Bulkhead", () => {
     })
   )
 
-  it.effect("a failing, a dying and an interrupted call give their places back", () =>
+  it.effect("failed, dying and interrupted calls release their places", () =>
     Effect.gen(function* () {
       const bulkhead = yield* make()
       for (const end of [Effect.fail("no"), Effect.die("bug"), Effect.interrupt]) {
@@ -73,7 +73,7 @@ describe("Bulkhead", () => {
     })
   )
 
-  it.effect("who is interrupted while waiting leaves the queue, and the next one moves up", () =>
+  it.effect("a call interrupted in the queue leaves it", () =>
     Effect.gen(function* () {
       const bulkhead = yield* make({ maxQueue: 2 })
       const gate = yield* Deferred.make<void>()
@@ -88,12 +88,12 @@ describe("Bulkhead", () => {
     })
   )
 
-  it.effect("who is interrupted between being handed a place and taking it passes it on", () =>
+  it.effect("a call interrupted between receiving and using a place passes it on", () =>
     Effect.gen(function* () {
       const bulkhead = yield* make({ maxQueue: 2 })
       const gate = yield* Deferred.make<Fiber.RuntimeFiber<never, unknown>>()
       const leaving = Deferred.await(gate).pipe(Bulkhead.protect(bulkhead))
-      // It hands its place over and goes on, in its own turn, to stop whom it handed it to.
+      // It passes its place on, then interrupts the call that received it.
       const stop = (fiber: Fiber.RuntimeFiber<never, unknown>) =>
         Effect.sync(() => fiber.unsafeInterruptAsFork(FiberId.none))
       const first = yield* start(Effect.flatMap(leaving, stop))
@@ -107,7 +107,7 @@ describe("Bulkhead", () => {
   )
 
   for (const seed of seeds) {
-    it.effect(`never more than its places, and no place is lost, whoever is interrupted (seed ${seed})`, () =>
+    it.effect(`never exceeds or loses places under random interruption (seed ${seed})`, () =>
       Effect.gen(function* () {
         const bulkhead = yield* make({ maxConcurrent: 3, maxQueue: 20 })
         let inside = 0
@@ -135,14 +135,14 @@ describe("Bulkhead", () => {
     )
   }
 
-  it("options that make no sense are refused by name", () => {
+  it("refuses invalid options by name", () => {
     assert.throws(() => Effect.runSync(make({ maxConcurrent: 0 })), `"maxConcurrent"`)
     assert.throws(() => Effect.runSync(make({ maxConcurrent: Number.POSITIVE_INFINITY })), `"maxConcurrent"`)
     assert.throws(() => Effect.runSync(make({ maxQueue: -1 })), `"maxQueue"`)
     assert.throws(() => Effect.runSync(make({ maxQueue: Number.NaN })), `"maxQueue"`)
   })
 
-  it.effect("its error crosses a wire", () =>
+  it.effect("its error can be encoded and decoded", () =>
     Effect.gen(function* () {
       const error = new Bulkhead.BulkheadFull({ bulkhead: "disk", maxConcurrent: 1, maxQueue: 0 })
       const codec = Schema.parseJson(Bulkhead.BulkheadFull.schema)

@@ -8,7 +8,7 @@ import * as TestClock from "effect/TestClock"
 import { CircuitBreaker, RetryPolicy } from "effect-recovery"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 
-/** What a call ends with: well, with a fault that counts, with one that does not, or stopped. */
+/** How a call ends: success, a fault that counts, one that does not, or interruption. */
 type End = "ok" | "down" | "refusal" | "interrupt"
 
 type Action =
@@ -73,7 +73,7 @@ const seed = seedOf(20261121)
 
 const probes = 2
 
-/** The breaker as its documentation tells it, with nothing but a list of calls. */
+/** The breaker as documented, as a list of calls. */
 class Model {
   state: CircuitBreaker.State = "closed"
   private calls: Array<Outcome> = []

@@ -26,7 +26,7 @@ const trip = (breaker: CircuitBreaker.CircuitBreaker) => Effect.repeatN(failWith
 const isOpen = (error: unknown): error is CircuitBreaker.CircuitOpen => error instanceof CircuitBreaker.CircuitOpen
 
 describe("CircuitBreaker", () => {
-  it.effect("opens after failures in a row, and says when to come again", () =>
+  it.effect("opens after consecutive failures, and its error has retryAfter", () =>
     Effect.gen(function* () {
       const breaker = yield* make()
       yield* failWith(breaker, down)
@@ -47,7 +47,7 @@ describe("CircuitBreaker", () => {
     })
   )
 
-  it.effect("counts transient faults only, and never interruption", () =>
+  it.effect("counts transient faults only, not interruption", () =>
     Effect.gen(function* () {
       const breaker = yield* make()
       for (let i = 0; i < 10; i++) yield* failWith(breaker, refusal)
@@ -85,7 +85,7 @@ describe("CircuitBreaker", () => {
     })
   )
 
-  it.effect("an interrupted probe gives its place back", () =>
+  it.effect("an interrupted probe releases its place", () =>
     Effect.gen(function* () {
       const breaker = yield* make()
       yield* trip(breaker)
@@ -110,7 +110,7 @@ describe("CircuitBreaker", () => {
     })
   )
 
-  it.effect("isolated it refuses everything until it is reset", () =>
+  it.effect("refuses every call while isolated", () =>
     Effect.gen(function* () {
       const breaker = yield* make()
       yield* breaker.isolate
@@ -121,7 +121,7 @@ describe("CircuitBreaker", () => {
     })
   )
 
-  it.effect("inside a retry it is asked before every attempt", () =>
+  it.effect("inside a retry it admits each attempt", () =>
     Effect.gen(function* () {
       const breaker = yield* make()
       let calls = 0

@@ -21,7 +21,7 @@ class Wrong extends Data.TaggedError("Wrong")<{}> {
   readonly [Fault.declared] = Fault.declare({ category: "validation" })
 }
 
-/** A way that does as it is told, and what was called, in order. */
+/** Ways whose outcome the test sets, and the order of their calls. */
 const ways = (...names: ReadonlyArray<string>) => {
   const called: Array<string> = []
   const down = new Set<string>()
@@ -33,13 +33,13 @@ const ways = (...names: ReadonlyArray<string>) => {
   return {
     down,
     ways: Object.fromEntries(names.map((way) => [way, () => take(way)])),
-    /** What was called since it was last asked. */
+    /** The calls since the last read. */
     called: () => called.splice(0)
   }
 }
 
 describe("Failover", () => {
-  it.effect("takes the next way when one fails, and no more than are needed", () =>
+  it.effect("tries the next way when one fails, and stops at the first success", () =>
     Effect.gen(function* () {
       const { called, down, ways: three } = ways("a", "b", "c")
       const failover = yield* Failover.make({ name: "three", ways: three })
@@ -51,7 +51,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("hands its arguments to each way", () =>
+  it.effect("passes its arguments to each way", () =>
     Effect.gen(function* () {
       const sum = yield* Failover.make({
         name: "sum",
@@ -64,7 +64,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("keeps the failure of every way, and is worth repeating if one of them was", () =>
+  it.effect("keeps the failure of every way, and is transient if one of them is", () =>
     Effect.gen(function* () {
       const { down, ways: two } = ways("a", "b")
       down.add("a").add("b")
@@ -97,7 +97,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("waits as long as the way that is there first asks for", () =>
+  it.effect("has the shortest retryAfter of its ways", () =>
     Effect.gen(function* () {
       const asking = (seconds: number) => () =>
         Effect.fail(
@@ -111,7 +111,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("a way that failed three times in a row is tried last, until two probes came back well", () =>
+  it.effect("a way is tried last after three failures in a row, until two probes succeed", () =>
     Effect.gen(function* () {
       const { called, down, ways: two } = ways("a", "b")
       const failover = yield* Failover.make({ name: "health", ways: two })
@@ -127,7 +127,7 @@ describe("Failover", () => {
           ["a", "open"]
         ]
       )
-      // Last does not mean never.
+      // The last way is still tried.
       down.add("b")
       down.delete("a")
       assert.strictEqual(yield* failover(), "a")
@@ -142,7 +142,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("of many calls at once two are probes, the others go where it works", () =>
+  it.effect("of many concurrent calls two are probes, the others use a working way", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       let isDown = true
@@ -175,7 +175,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("a way that is isolated is the last resort, until it is reset", () =>
+  it.effect("an isolated way is the last resort until it is reset", () =>
     Effect.gen(function* () {
       const { called, down, ways: two } = ways("a", "b")
       const failover = yield* Failover.make({ name: "isolated", ways: two })
@@ -193,7 +193,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("by turns, each call begins with the next way; asking how they stand takes no turn", () =>
+  it.effect('with "turns" each call starts with the next way; a snapshot does not advance it', () =>
     Effect.gen(function* () {
       const { called, down, ways: three } = ways("a", "b", "c")
       const failover = yield* Failover.make({ name: "turns", ways: three, order: "turns" })
@@ -210,7 +210,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("the fastest first; a slow one is tried again after a while, and by one call", () =>
+  it.effect("tries the fastest way first, and measures a slow one again later with one call", () =>
     Effect.gen(function* () {
       let slow = 1_000
       const called: Array<string> = []
@@ -229,13 +229,13 @@ describe("Failover", () => {
         yield* TestClock.adjust("1 seconds")
         return yield* Fiber.join(fiber)
       })
-      // Each is measured once.
+      // The first calls measure each way once.
       assert.deepStrictEqual([yield* call, yield* call, yield* call, yield* call], ["slow", "quick", "quick", "quick"])
       assert.deepStrictEqual(yield* failover.status, [
         { way: "quick", state: "closed", millis: 100 },
         { way: "slow", state: "closed", millis: 1_000 }
       ])
-      // Ten times as slow: after more than three half-lives it may be worth a try.
+      // Ten times as slow: it is measured again after more than three half-lives.
       yield* TestClock.adjust("205 seconds")
       yield* call
       slow = 10
@@ -245,12 +245,12 @@ describe("Failover", () => {
       yield* TestClock.adjust("1 seconds")
       yield* Fiber.join(several)
       assert.deepStrictEqual(called, ["slow", "quick", "quick"])
-      // 0.8 of what it was, and 0.2 of what it is.
+      // The average: 0.8 of the old value and 0.2 of the new one.
       assert.deepInclude(yield* failover.status, { way: "slow", state: "closed", millis: 802 })
     })
   )
 
-  it.effect("what it does not handle surfaces as it is, also of a later way", () =>
+  it.effect("a failure it does not handle surfaces unchanged, also from a later way", () =>
     Effect.gen(function* () {
       const calls: Array<string> = []
       const fail = <E>(name: string, error: E) =>
@@ -284,7 +284,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("what the caller got wrong does not count against a way", () =>
+  it.effect("an error of the caller does not count against a way", () =>
     Effect.gen(function* () {
       const failover = yield* Failover.make({ name: "innocent", ways: { a: () => Effect.fail(new Wrong()) } })
       yield* Effect.replicateEffect(Effect.flip(failover()), 5)
@@ -292,7 +292,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("tries no more ways than it may", () =>
+  it.effect("respects the limit of ways", () =>
     Effect.gen(function* () {
       const { called, down, ways: three } = ways("a", "b", "c")
       down.add("a").add("b")
@@ -303,7 +303,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("a defect and an interruption pass, and count for nobody's next way", () =>
+  it.effect("a defect or an interruption passes through and tries no other way", () =>
     Effect.gen(function* () {
       const { called, ways: one } = ways("b")
       const dying = yield* Failover.make({ name: "dying", ways: { a: () => Effect.die("bug"), ...one } })
@@ -318,7 +318,7 @@ describe("Failover", () => {
     })
   )
 
-  it.scoped("tells which way was taken, and that none was left", () =>
+  it.scoped("emits the way it took, and exhaustion", () =>
     Effect.gen(function* () {
       const { down, ways: two } = ways("a", "b")
       const reports: Array<Recovery.Report["outcome"]> = []
@@ -343,7 +343,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("comes back from a journal as what it was: as transient, and no more", () =>
+  it.effect("its error is decoded from a journal with its transience", () =>
     Effect.gen(function* () {
       const codec = Schema.parseJson(Failover.FailoverExhausted.schema(Down))
       const asking = Fault.declare({ category: "rate-limit", retryAfter: "5 seconds", severity: "high" })
@@ -357,7 +357,7 @@ describe("Failover", () => {
         assert.deepStrictEqual(after[key], before[key], key)
       }
       assert.isTrue(after.transient)
-      // Nothing but what the schema says goes out.
+      // Only the fields of the schema are encoded.
       const { failures } = yield* Schema.encode(Failover.FailoverExhausted.schema(Down), {
         onExcessProperty: "preserve"
       })(error)
@@ -397,7 +397,7 @@ describe("Failover", () => {
       })
   )
 
-  it.effect("turns are even also while a way does not do well", () =>
+  it.effect("turns stay even while a way fails", () =>
     Effect.gen(function* () {
       const { ways: three } = ways("a", "b", "c")
       const failover = yield* Failover.make({ name: "even", ways: three, order: "turns" })
@@ -410,7 +410,7 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("a breaker from the configuration keeps the failover's defaults where nothing is set", () =>
+  it.effect("a breaker from the configuration keeps the defaults of the failover", () =>
     Effect.gen(function* () {
       const breaker = yield* Effect.withConfigProvider(
         CircuitBreaker.config("NOTHING"),
@@ -424,11 +424,11 @@ describe("Failover", () => {
     })
   )
 
-  it.effect("options that make no sense are named", () =>
+  it.effect("refuses invalid options by name", () =>
     Effect.gen(function* () {
       const { ways: one } = ways("a")
       const refused = (options: object) =>
-        // What is tested is what the types refuse.
+        // The types refuse these options.
         Effect.sandbox(Failover.make({ name: "bad", ways: one, ...options })).pipe(
           Effect.flip,
           Effect.map((cause) => Cause.pretty(cause))
@@ -440,7 +440,7 @@ describe("Failover", () => {
     })
   )
 
-  it("cannot fail where one of its ways cannot, unless it may not come to it", () => {
+  it("cannot fail if one of its ways cannot, unless a limit may stop before it", () => {
     const risky = (n: number): Effect.Effect<number, Down> => Effect.succeed(n)
     const safe = (n: number) => Effect.succeed(String(n))
     const both = Failover.make({ name: "safe", ways: { risky, safe } })
@@ -455,7 +455,7 @@ describe("Failover", () => {
     >()
     // @ts-expect-error: an argument of the ways
     Effect.flatMap(both, (failover) => failover("1"))
-    // Of options that may bound it, the bound counts.
+    // An option that may be a limit counts as one.
     const either = Math.random() < 2 ? { maxWays: 1 } : {}
     const maybe = Failover.make({ name: "maybe", ways: { risky, safe }, ...either })
     expectTypeOf(maybe).toMatchTypeOf<

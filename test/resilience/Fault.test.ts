@@ -38,7 +38,7 @@ const parseError = Either.getOrThrow(Either.flip(Schema.decodeUnknownEither(Sche
 const exhausted = (error: unknown) =>
   new Recovery.RecoveryExhausted({ error, attempts: 1, decisions: [], fault: Effect.runSync(Fault.classify(error)) })
 
-describe("what a category means by itself", () => {
+describe("the defaults of a category", () => {
   const meanings: Readonly<Record<string, readonly [Fault.Severity, boolean]>> = {
     network: ["medium", true],
     timeout: ["medium", true],
@@ -62,7 +62,7 @@ describe("what a category means by itself", () => {
     assert.deepInclude(classify(error), { category, severity, transient })
   })
 
-  it("more that is known of a failure never makes it less certain", () => {
+  it("more evidence never lowers the confidence", () => {
     const plain = classify(new Error("connect: connection refused"))
     const context = { attempt: 3, disk_usage: 0.97, host: "a", code: undefined, status: undefined }
     const more = classify(Object.assign(new Error("connect: connection refused"), context))
@@ -150,7 +150,7 @@ describe("Fault.classify", () => {
     })
   }
 
-  it("shape outweighs text, and text is less sure", () => {
+  it("the shape of an error outweighs its text, with higher confidence", () => {
     const fault = classify(Object.assign(coded("ENOENT"), { message: "connection refused, timed out" }))
     assert.strictEqual(fault.category, "not-found")
     assert.strictEqual(fault.confidence, 0.95)
@@ -184,7 +184,7 @@ describe("Fault.classify", () => {
     }
   })
 
-  it("guesses that are less sure than is wanted are none, and what is declared is no guess", () => {
+  it("drops guesses below the minimum confidence, not declarations", () => {
     const classified = (failure: unknown) =>
       Effect.runSync(
         Effect.map(Effect.provide(Fault.classify(failure), Fault.layerAtLeast(0.6)), ({ category }) => category)
@@ -198,7 +198,7 @@ describe("Fault.classify", () => {
     assert.strictEqual(classified(new Sure()), "conflict")
   })
 
-  it("an error class may declare what it is", () => {
+  it("an error class may declare its fault", () => {
     class Quota extends Data.TaggedError("Quota")<{ readonly code: string }> {
       readonly [Fault.declared] = Fault.declare({ category: "rate-limit", severity: "high", retryAfter: "1 hour" })
     }
@@ -211,7 +211,7 @@ describe("Fault.classify", () => {
     assert.deepStrictEqual(fault.tag, Option.some("Quota"))
   })
 
-  it("a declaration that makes no sense is taken for what does", () => {
+  it("uses the valid parts of an invalid declaration", () => {
     const odd = { [Fault.declared]: { category: "constructor", severity: "toString", transient: 1, confidence: 7 } }
     const fault = classify(odd)
     assert.strictEqual(fault.severity, "medium")
@@ -219,7 +219,7 @@ describe("Fault.classify", () => {
     assert.isFalse(fault.transient)
   })
 
-  it("a user's rules come first, and one that throws is passed over", () => {
+  it("user rules come first, and a rule that throws is skipped", () => {
     const rules = Fault.layer(
       Fault.when(
         "broken",
@@ -242,7 +242,7 @@ describe("Fault.classify", () => {
     assert.strictEqual(fault({ status: 404 }).category, "not-found")
   })
 
-  it("reads Retry-After from headers in any of their forms", () => {
+  it("reads Retry-After from all forms of headers", () => {
     const wait = (error: unknown) => classify(error).retryAfter
     assert.deepStrictEqual(wait(response(429, { "retry-after": "7" })), Option.some(Duration.seconds(7)))
     const headers = Headers.fromInput({ "Retry-After": "8" })
@@ -253,7 +253,7 @@ describe("Fault.classify", () => {
   })
 
   describe("of a Cause", () => {
-    it("the worst of several failures counts", () => {
+    it("classifies the worst of several failures", () => {
       const cause = Cause.parallel(
         Cause.fail({ status: 429 }),
         Cause.sequential(Cause.fail(coded("ECONNRESET")), Cause.die(new TypeError("bug")))
@@ -262,7 +262,7 @@ describe("Fault.classify", () => {
       assert.strictEqual(fault.category, "logic")
       assert.strictEqual(fault.cause, cause)
     })
-    it("interruption alone is cancelled, beside a failure it does not count", () => {
+    it("interruption alone is cancelled, and is ignored beside a failure", () => {
       assert.strictEqual(classify(Cause.interrupt(FiberId.none)).category, "cancelled")
       const both = Cause.parallel(Cause.interrupt(FiberId.none), Cause.fail({ status: 503 }))
       assert.strictEqual(classify(both).category, "unavailable")
@@ -274,7 +274,7 @@ describe("Fault.classify", () => {
 
   describe("the fingerprint", () => {
     const print = (message: string) => classify(new Error(message)).fingerprint
-    it("is the same for failures that differ in numbers, ids, paths and quoted text", () => {
+    it("ignores numbers, ids, paths and quoted text", () => {
       assert.strictEqual(
         print(`job 17 of "nightly" failed at /srv/a/b.txt, id 6a0e3d9e-7a0c-4e55-9d3e-0a4b1d9a7c11`),
         print(`job 4 of "weekly" failed at /home/x/y/z.log, id 11111111-2222-3333-4444-555555555555`)

@@ -21,7 +21,7 @@ class Denied extends Data.TaggedError("Denied")<{}> {
   readonly [Fault.declared] = Fault.declare({ category: "permission" })
 }
 
-/** Fails so many times, and then gives the number of the call; remembers when it was called. */
+/** Fails a number of times, then succeeds with the number of the call. Records the times of calls. */
 const failing = <E>(times: number, error: (n: number) => E) => {
   const calls: Array<number> = []
   const effect = Effect.flatMap(Effect.clock, (clock) => {
@@ -45,7 +45,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it.effect("a success between gives the value", () =>
+  it.effect("returns the value of a successful retry", () =>
     Effect.gen(function* () {
       const resilient = yield* Recovery.recoverable({ name: "between" })
       assert.deepStrictEqual(yield* toTheEnd(resilient(failing(2, offline).effect)), Exit.succeed(3))
@@ -65,7 +65,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it.effect("what running again cannot mend surfaces as it is, at once", () =>
+  it.effect("surfaces a permanent failure unchanged and at once", () =>
     Effect.gen(function* () {
       const resilient = yield* Recovery.recoverable({ name: "denied" })
       const { calls, effect } = failing(9, () => new Denied())
@@ -74,7 +74,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it.effect("what nothing is known of is retried; a policy by category decides for itself", () =>
+  it.effect("retries an unclassified failure, unless a policy by category does not", () =>
     Effect.gen(function* () {
       const resilient = yield* Recovery.recoverable({ name: "unknown" })
       const plain = failing(9, () => "plain")
@@ -95,7 +95,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it.effect("rules of its own come before those in force", () =>
+  it.effect("its own rules come before the current ones", () =>
     Effect.gen(function* () {
       const rules = [Fault.code("EACCES", { category: "unavailable" })]
       const resilient = yield* Recovery.recoverable({ name: "rules", rules })
@@ -113,7 +113,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it.effect("each attempt has its timeout, which is retried", () =>
+  it.effect("each attempt has its own timeout, which is retried", () =>
     Effect.gen(function* () {
       const resilient = yield* Recovery.recoverable({ name: "slow", timeout: "1 second" })
       let calls = 0
@@ -125,7 +125,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it.effect("the breaker is asked before each attempt, and ends the retries when it is open", () =>
+  it.effect("the breaker admits each attempt, and ends the retries when it opens", () =>
     Effect.gen(function* () {
       const resilient = yield* Recovery.recoverable({
         name: "broken",
@@ -139,7 +139,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it.effect("the default breaker: 5 failures, 300 seconds, of its own", () =>
+  it.effect("the default breaker is its own: 5 failures, 300 seconds", () =>
     Effect.gen(function* () {
       const one = yield* Recovery.recoverable({ name: "one", retry: RetryPolicy.fixed({ maxRetries: 9, delay: 1 }) })
       const other = yield* Recovery.recoverable({ name: "one" })
@@ -177,7 +177,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it.effect("the strategy is asked when no attempt is left, whatever the reason", () =>
+  it.effect("the strategy decides after the last attempt, for any failure", () =>
     Effect.gen(function* () {
       const resilient = yield* Recovery.recoverable({ name: "strategy", strategy: Strategy.skip("stand-in") })
       const failures: ReadonlyArray<Effect.Effect<number, Offline | Denied>> = [
@@ -192,7 +192,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it.effect("functions, sync and async, that give, throw and reject", () =>
+  it.effect("accepts sync and async functions that return, throw and reject", () =>
     Effect.gen(function* () {
       const resilient = yield* Recovery.recoverable({ name: "functions", retry: RetryPolicy.none })
       assert.strictEqual(yield* resilient.try(() => 1), 1)
@@ -214,13 +214,13 @@ describe("Recovery.recoverable", () => {
       assert.strictEqual(denied.message, "no")
       // @ts-expect-error nobody would run it
       assert.isTrue(Effect.isEffect(yield* resilient.try(() => Effect.succeed(1))))
-      // Values that could be run as effects are values all the same.
+      // Values that are also effects stay values.
       assert.deepStrictEqual(yield* resilient.try(() => Option.some(1)), Option.some(1))
       assert.deepStrictEqual(yield* resilient.try(async () => Exit.fail("no")), Exit.fail("no"))
     })
   )
 
-  it.live("a function's signal is aborted when its time is over, and when nobody waits any more", () =>
+  it.live("aborts the signal of a function on timeout and on interruption", () =>
     Effect.gen(function* () {
       const resilient = yield* Recovery.recoverable({ name: "signal", timeout: "5 millis", retry: RetryPolicy.none })
       const aborted: Array<string> = []
@@ -236,7 +236,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it.effect("the order is fixed: bulkhead outside, then retry, breaker, timeout", () =>
+  it.effect("the order is bulkhead, retry, breaker, timeout from the outside", () =>
     Effect.gen(function* () {
       const resilient = yield* Recovery.recoverable({
         name: "order",
@@ -246,7 +246,7 @@ describe("Recovery.recoverable", () => {
         bulkhead: { maxConcurrent: 1 }
       })
       const first = yield* Effect.fork(Effect.flip(resilient(Effect.never)))
-      // Its place is kept during the backoff, the timeout is each attempt's, and timeouts count for the breaker.
+      // The call keeps its place during the backoff, each attempt has a timeout, and timeouts count for the breaker.
       yield* TestClock.adjust("1500 millis")
       assert.deepInclude(yield* Effect.flip(resilient(Effect.void)), { _tag: "BulkheadFull" })
       yield* TestClock.adjust("1 hour")
@@ -255,7 +255,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it("its errors are in the type, and only those", () => {
+  it("its type has exactly its errors", () => {
     const plain = Effect.map(Recovery.recoverable({ name: "a" }), (made) => made(Effect.fail(new Denied())))
     expectTypeOf<Effect.Effect.Error<Effect.Effect.Success<typeof plain>>>().toEqualTypeOf<
       Denied | CircuitBreaker.CircuitOpen | Recovery.RecoveryExhausted<Denied | CircuitBreaker.CircuitOpen>
@@ -294,7 +294,7 @@ describe("Recovery.recoverable", () => {
     >()
   })
 
-  it("what cannot fail cannot be exhausted; what is no option does not compile", () => {
+  it("an effect that cannot fail cannot be exhausted; an unknown option does not compile", () => {
     const safe = Effect.map(Recovery.recoverable({ name: "x", breaker: false }), (made) => made(Effect.succeed(1)))
     expectTypeOf<Effect.Effect.Success<typeof safe>>().toEqualTypeOf<Effect.Effect<number, never, never>>()
     expectTypeOf(Effect.succeed(1).pipe(Recovery.auto("x"))).toEqualTypeOf<Effect.Effect<number, never, never>>()
@@ -303,7 +303,7 @@ describe("Recovery.recoverable", () => {
     assert.isTrue(Effect.isEffect(misspelt))
   })
 
-  it.effect("without a policy of its own it uses the one in force", () =>
+  it.effect("without its own policy it uses the current one", () =>
     Effect.gen(function* () {
       const once = RetryPolicy.layer(RetryPolicy.fixed({ maxRetries: 1, delay: 5 }))
       const resilient = yield* Recovery.recoverable({ name: "in-force" })
@@ -316,7 +316,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it.effect("its budget may be made with it", () =>
+  it.effect("it may create its own budget", () =>
     Effect.gen(function* () {
       const budget = { capacity: 1, ratio: 0, perSecond: 0 }
       const resilient = yield* Recovery.recoverable({ name: "own-budget", budget })
@@ -326,7 +326,7 @@ describe("Recovery.recoverable", () => {
     })
   )
 
-  it("options that make no sense are defects that name them", () => {
+  it("invalid options are defects that name the option", () => {
     const build = (options: Partial<Recovery.RecoverableOptions>) => () =>
       Effect.runSync(Recovery.recoverable({ name: "x", ...options }))
     assert.throws(build({ timeout: 0 }), `"timeout"`)
@@ -341,7 +341,7 @@ describe("Recovery.recoverable", () => {
 const resilientFlip = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.flip(self)
 
 describe("watching a recovery", () => {
-  it.effect("hooks see the fault, the decisions and the outcome", () =>
+  it.effect("hooks receive the fault, the decisions and the outcome", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const note = (text: string) => Effect.sync(() => void seen.push(text))
@@ -392,7 +392,7 @@ describe("watching a recovery", () => {
     })
   )
 
-  it.effect("events are a stream that begins when it is read", () =>
+  it.effect("events are a stream that starts when it is read", () =>
     Effect.gen(function* () {
       const events = yield* Effect.fork(Stream.runCollect(Stream.take(Recovery.events, 5)))
       yield* Effect.yieldNow()
@@ -424,7 +424,7 @@ describe("watching a recovery", () => {
     })
   )
 
-  it.effect("whoever traces finds a span, and the decisions on it", () =>
+  it.effect("a traced recovery is a span with its decisions", () =>
     Effect.gen(function* () {
       const resilient = yield* Recovery.recoverable({ name: "traced" })
       const noted: Array<string> = []
@@ -450,7 +450,7 @@ describe("watching a recovery", () => {
 })
 
 describe("Recovery.recoverCategory", () => {
-  it.effect("answers by the category, without tags", () =>
+  it.effect("recovers by category, without tags", () =>
     Effect.gen(function* () {
       const handlers = {
         network: Strategy.retry(RetryPolicy.fixed({ maxRetries: 1, delay: 5 })),
@@ -470,7 +470,7 @@ describe("Recovery.recoverCategory", () => {
     })
   )
 
-  it.effect("defects and interruption pass", () =>
+  it.effect("defects and interruption pass through", () =>
     Effect.gen(function* () {
       const all = Recovery.recoverCategory({ otherwise: Strategy.skip(1) })
       assert.deepStrictEqual(yield* Effect.exit(Effect.die("bug").pipe(all)), Exit.die("bug"))

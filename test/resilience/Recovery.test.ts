@@ -40,7 +40,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("an exhausted retry tells everything", () =>
+  it.effect("an exhausted retry has the error, attempts and decisions", () =>
     Effect.gen(function* () {
       const { calls, effect } = yield* failing(...offline(9))
       const error = yield* Effect.flip(effect.pipe(Recovery.recover({ Offline: atOnce(2) })))
@@ -58,7 +58,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("waits as its policy says", () =>
+  it.effect("waits as the policy says", () =>
     Effect.gen(function* () {
       const { effect } = yield* failing(...offline(3))
       const recovered = effect.pipe(Recovery.recover({ Offline: Strategy.retry() }))
@@ -68,7 +68,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("chooses the strategy anew for every failure, and each tag counts its own", () =>
+  it.effect("selects the strategy for each failure, and counts each tag separately", () =>
     Effect.gen(function* () {
       const { calls, effect } = yield* failing<Offline | NotFound>(
         new Offline({ n: 1 }),
@@ -83,7 +83,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("passes other tags, defects and interruption", () =>
+  it.effect("passes other tags, defects and interruption through", () =>
     Effect.gen(function* () {
       const handlers = { Offline: Strategy.skip("skipped") }
       const other: Effect.Effect<never, Offline | NotFound> = Effect.fail(new NotFound({ path: "a" }))
@@ -111,7 +111,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("a sequence goes on when a strategy is exhausted or its way failed", () =>
+  it.effect("a sequence continues when a strategy is exhausted or its alternate fails", () =>
     Effect.gen(function* () {
       const { calls, effect } = yield* failing(...offline(99))
       const seen: Array<string> = []
@@ -131,7 +131,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("a failing last alternate surfaces as it is", () =>
+  it.effect("the failure of the last alternate surfaces unchanged", () =>
     Effect.gen(function* () {
       const { effect } = yield* failing(...offline(9))
       const way = Strategy.alternate(() => Effect.fail(new NotFound({ path: "mirror" })))
@@ -140,7 +140,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("no recovery loops without bound", () =>
+  it.effect("every recovery is bounded", () =>
     Effect.gen(function* () {
       const { calls, effect } = yield* failing(...offline(100_000))
       const stubborn = Strategy.make("stubborn", (_: Strategy.Failure<Offline>) => Decision.again())
@@ -157,7 +157,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("bounds stop a loop, never a decision that ends it", () =>
+  it.effect("bounds stop a loop, not a decision that ends it", () =>
     Effect.gen(function* () {
       const { effect } = yield* failing(...offline(99))
       const forever = Strategy.retry(RetryPolicy.fixed({ maxRetries: Number.POSITIVE_INFINITY, delay: 0 }))
@@ -172,7 +172,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it("bounds that make no sense, or none at all, are refused by name", () => {
+  it("refuses invalid or missing bounds by name", () => {
     const build = (options: Recovery.Options) => () => Recovery.recover(Effect.void, {}, options)
     for (const maxDecisions of [Number.NaN, -1, 1.5, Number.POSITIVE_INFINITY]) {
       assert.throws(build({ maxDecisions }), `"maxDecisions"`)
@@ -182,7 +182,7 @@ describe("Recovery.recover", () => {
     }
   })
 
-  it.effect("a sequence inside a sequence goes through its own ways first, and its abort stays final", () =>
+  it.effect("a nested sequence runs its own strategies first, and its abort is final", () =>
     Effect.gen(function* () {
       const { effect } = yield* failing(...offline(99))
       const broken = Strategy.alternate(() => Effect.fail(new NotFound({ path: "mirror" })))
@@ -194,7 +194,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("a failure beside a defect does not surface as a failure its type denies", () =>
+  it.effect("a failure beside a defect surfaces as a defect", () =>
     Effect.gen(function* () {
       const self: Effect.Effect<never, Offline> = Effect.ensuring(Effect.fail(new Offline({ n: 1 })), Effect.die("bug"))
       const exit = yield* Effect.exit(self.pipe(Recovery.recover({ Offline: Strategy.skip(1) })))
@@ -203,7 +203,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("a slow observer does not prolong the wait", () =>
+  it.effect("a slow observer does not extend the backoff", () =>
     Effect.gen(function* () {
       const { effect } = yield* failing(...offline(1))
       const slow = Events.layer(({ _tag }) => (_tag === "Decided" ? Effect.sleep("600 millis") : Effect.void))
@@ -214,7 +214,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("one recovered effect may run many times at once: each run has its own retries", () =>
+  it.effect("each concurrent run of a recovered effect has its own retries", () =>
     Effect.gen(function* () {
       const strategy = atOnce(2)
       const run = Effect.gen(function* () {
@@ -241,7 +241,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("an observer sees every decision and can neither fail nor delay the outcome by failing", () =>
+  it.effect("an observer receives every decision, and its failure changes nothing", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const { effect } = yield* failing(...offline(2))
@@ -260,7 +260,7 @@ describe("Recovery.recover", () => {
     })
   )
 
-  it.effect("a strategy that dies is a bug, and shows as one", () =>
+  it.effect("a defect of a strategy surfaces as a defect", () =>
     Effect.gen(function* () {
       const { effect } = yield* failing(...offline(2))
       const broken = Strategy.make("broken", (_: Strategy.Failure<Offline>): Decision.Again => {
@@ -273,7 +273,7 @@ describe("Recovery.recover", () => {
 })
 
 describe("Recovery.attemptTimeout", () => {
-  it.effect("stops the work and says how long it had", () =>
+  it.effect("interrupts the work, and its error has the timeout", () =>
     Effect.gen(function* () {
       const stopped = yield* Ref.make(false)
       const work = Effect.onInterrupt(Effect.never, () => Ref.set(stopped, true))
@@ -286,7 +286,7 @@ describe("Recovery.attemptTimeout", () => {
     })
   )
 
-  it.effect("counts each attempt by itself when it is inside the retry", () =>
+  it.effect("applies to each attempt when it is inside the retry", () =>
     Effect.gen(function* () {
       const program = Effect.never.pipe(
         Recovery.attemptTimeout("5 seconds"),
@@ -302,7 +302,7 @@ describe("Recovery.attemptTimeout", () => {
 })
 
 describe("RecoveryExhausted.schema", () => {
-  it.effect("comes back as its class, with the error as its own", () =>
+  it.effect("decodes to its class with the original error", () =>
     Effect.gen(function* () {
       class Down extends Schema.TaggedError<Down>()("Down", { since: Schema.Number }) {}
       const schema = Recovery.RecoveryExhausted.schema(Down)

@@ -23,7 +23,7 @@ describe("Recovery.recover, in types", () => {
     >()
   })
 
-  it("a skipped tag leaves, and its stand-in widens the value", () => {
+  it("a skipped tag leaves, and its substitute widens the value", () => {
     const program = download.pipe(Recovery.recover({ NotFound: Strategy.skip(404) }))
     expectTypeOf(program).toEqualTypeOf<Effect.Effect<string | number, Offline | Denied, never>>()
   })

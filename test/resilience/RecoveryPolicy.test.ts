@@ -28,7 +28,7 @@ const counting = (error: Failure) => {
 const times = (maxRetries: number) => Strategy.retry(RetryPolicy.fixed({ maxRetries, delay: 1 }))
 
 describe("Recovery.auto", () => {
-  it.effect("by name, then by category, then the rest", () =>
+  it.effect("selects by name, then by category, then the default", () =>
     Effect.gen(function* () {
       const policy = RecoveryPolicy.layer({
         names: { special: times(1) },
@@ -48,7 +48,7 @@ describe("Recovery.auto", () => {
     })
   )
 
-  it.effect("without a policy: by the table of categories, and what will not go away surfaces at once", () =>
+  it.effect("without a policy it uses the table of categories; permanent failures surface at once", () =>
     Effect.gen(function* () {
       const offline = counting(new Offline())
       const exhausted = yield* Effect.flip(yield* toTheEnd(offline.effect.pipe(Recovery.auto("a"))))
@@ -59,7 +59,7 @@ describe("Recovery.auto", () => {
     })
   )
 
-  it.effect("chosen anew for every failure; each strategy keeps its own count", () =>
+  it.effect("selects for each failure; each strategy has its own count", () =>
     Effect.gen(function* () {
       let calls = 0
       const both = Effect.suspend(() => Effect.fail(++calls % 2 === 1 ? new Offline() : new Denied()))
@@ -81,7 +81,7 @@ describe("Recovery.auto", () => {
     })
   )
 
-  it.effect("one strategy for two categories has a memory for each", () =>
+  it.effect("one strategy for two categories counts each separately", () =>
     Effect.gen(function* () {
       let calls = 0
       const both = Effect.suspend(() => Effect.fail(++calls % 2 === 1 ? new Offline() : new Denied()))
@@ -92,7 +92,7 @@ describe("Recovery.auto", () => {
     })
   )
 
-  it.effect("first attempts earn for the budgets of their policy", () =>
+  it.effect("first attempts credit the budgets of their policy", () =>
     Effect.gen(function* () {
       const budget = yield* RetryBudget.make({ name: "policy", capacity: 4, ratio: 0.5, perSecond: 0 })
       const retry = Strategy.retry(RetryPolicy.fixed({ maxRetries: 4, delay: 1 }), { budget })
@@ -126,7 +126,7 @@ describe("Recovery.auto", () => {
     })
   )
 
-  it("a strategy that gives a value, or needs something, cannot stand for any effect", () => {
+  it("a strategy with a value or requirements cannot apply to any effect", () => {
     // @ts-expect-error whose value would it be?
     RecoveryPolicy.layer({ otherwise: Strategy.skip(1) })
     // @ts-expect-error the alternate's error is nobody's
@@ -147,7 +147,7 @@ describe("Recovery.named", () => {
     })
   )
 
-  it.effect("alternates are tried in their order, with the arguments of the call", () =>
+  it.effect("alternates run in order, with the arguments of the call", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const rate = Recovery.named("rate", (currency: string, day: number) =>
@@ -168,7 +168,7 @@ describe("Recovery.named", () => {
         }
       )
       const program = rate("EUR", 7).pipe(Effect.provide(alternates))
-      // Also for what retrying could not mend: that is what alternates are for.
+      // Alternates also apply to permanent failures.
       assert.deepStrictEqual(yield* toTheEnd(program), Exit.succeed("from the second"))
       assert.deepStrictEqual(seen, ["primary EUR 7", "first EUR 7", "second EUR"])
     })
@@ -189,7 +189,7 @@ describe("Recovery.named", () => {
     })
   )
 
-  it.effect("alternates are built with what their layer is given", () =>
+  it.effect("alternates use the services of their layer", () =>
     Effect.gen(function* () {
       class Cache extends Context.Tag("Cache")<Cache, string>() {}
       const rate = Recovery.named("rate", () => counting(new Offline()).effect)
@@ -207,7 +207,7 @@ describe("Recovery.named", () => {
     })
   )
 
-  it.effect("what the layer of the alternates was given is theirs, whatever the call has", () =>
+  it.effect("alternates prefer the services of their layer to those of the call", () =>
     Effect.gen(function* () {
       class Db extends Context.Tag("Db")<Db, string>() {}
       const rate = Recovery.named("rate", () =>

@@ -13,7 +13,7 @@ const policy = RetryPolicy.fixed({ maxRetries: 10, delay: "1 second" })
 const make = (options?: Partial<RetryBudget.Options>) =>
   RetryBudget.make({ name: "budget", capacity: 5, ratio: 0, perSecond: 0, ...options })
 
-/** Runs it to its end, however long its waits are. */
+/** Runs the effect to its end: all its waits pass. */
 const counting = () => {
   const calls = { made: 0 }
   const effect = Effect.suspend(() => {
@@ -24,7 +24,7 @@ const counting = () => {
 }
 
 describe("RetryBudget", () => {
-  it.effect("all callers together make no more retries than it has tokens, and the error surfaces as it is", () =>
+  it.effect("limits the retries of all callers to its tokens, and surfaces the error unchanged", () =>
     Effect.gen(function* () {
       const budget = yield* make({ name: "shared" })
       const { calls, effect } = counting()
@@ -53,7 +53,7 @@ describe("RetryBudget", () => {
     })
   )
 
-  it.effect("is paid when the retry starts: interrupted in the backoff it costs nothing", () =>
+  it.effect("charges a retry when it starts: an interrupted backoff costs nothing", () =>
     Effect.gen(function* () {
       const budget = yield* make()
       const { effect } = counting()
@@ -70,7 +70,7 @@ describe("RetryBudget", () => {
     })
   )
 
-  it.effect("first attempts earn, and so does time, up to the capacity", () =>
+  it.effect("first attempts and time credit tokens up to the capacity", () =>
     Effect.gen(function* () {
       const budget = yield* make({ ratio: 0.25, perSecond: 0.5 })
       const { effect } = counting()
@@ -96,7 +96,7 @@ describe("RetryBudget", () => {
     })
   )
 
-  it("options that make no sense are refused by name", () => {
+  it("refuses invalid options by name", () => {
     const build = (options: Partial<RetryBudget.Options>) => () => Effect.runSync(make(options))
     assert.throws(build({ ratio: 1.1 }), `"ratio"`)
     assert.throws(build({ ratio: Number.NaN }), `"ratio"`)

@@ -12,7 +12,7 @@ import * as TestClock from "effect/TestClock"
 import { Decision, Fault, RetryPolicy } from "effect-recovery"
 import { assertBetween } from "../support/assertions.js"
 
-/** When each attempt of an effect that always fails begins, in milliseconds. */
+/** The start times of the attempts of an effect that always fails, in milliseconds. */
 const attemptTimes = (
   retry: (self: Effect.Effect<never, unknown>) => Effect.Effect<never, unknown>,
   error: (attempt: number) => unknown = () => "offline"
@@ -130,7 +130,7 @@ describe("RetryPolicy", () => {
       )
     }
 
-    it.effect("random lies between the first delay and that of the curve", () =>
+    it.effect('"random" lies between the first delay and the delay of the curve', () =>
       Effect.gen(function* () {
         const policy = RetryPolicy.exponential({
           maxRetries: 100,
@@ -183,7 +183,7 @@ describe("RetryPolicy", () => {
     })
   )
 
-  describe("a wait the failing side asks for", () => {
+  describe("Retry-After", () => {
     class Busy extends Data.TaggedError("Busy")<{ readonly retryAfter: unknown }> {}
     const times = (retryAfter: unknown, options?: RetryPolicy.Options) =>
       attemptTimes(
@@ -191,12 +191,12 @@ describe("RetryPolicy", () => {
         () => new Busy({ retryAfter })
       )
 
-    it.effect("replaces the delay of the curve", () =>
+    it.effect("overrides the delay of the curve", () =>
       Effect.gen(function* () {
         assert.deepStrictEqual(yield* times(Duration.seconds(7)), seconds(0, 7))
       })
     )
-    it.effect("is understood as seconds and as an HTTP date", () =>
+    it.effect("is read as seconds and as an HTTP date", () =>
       Effect.gen(function* () {
         assert.deepStrictEqual(yield* times("9"), seconds(0, 9))
         const date = new Date((yield* Clock.currentTimeMillis) + 12_000).toUTCString()
@@ -218,7 +218,7 @@ describe("RetryPolicy", () => {
         assert.deepStrictEqual(yield* relative(times("30", { honourRetryAfter: false })), seconds(0, 1))
       })
     )
-    it.effect("is passed over when it makes no sense", () =>
+    it.effect("is ignored if it is invalid", () =>
       Effect.gen(function* () {
         for (const nonsense of ["soon", "", "60,", "retry in 5", "1-2", "0x10", Number.NaN, -5, {}, null]) {
           assert.deepStrictEqual(yield* relative(times(nonsense)), seconds(0, 1))
@@ -228,7 +228,7 @@ describe("RetryPolicy", () => {
   })
 
   describe("byCategory", () => {
-    it.effect("retries what may pass and not what will not", () =>
+    it.effect("retries transient categories only", () =>
       Effect.gen(function* () {
         const policy = RetryPolicy.byCategory()
         const attempts = (error: unknown) =>
@@ -252,7 +252,7 @@ describe("RetryPolicy", () => {
         }
       })
     )
-    it.effect("lets a table say otherwise, and rules add categories", () =>
+    it.effect("a table overrides categories, and rules add them", () =>
       Effect.gen(function* () {
         const policy = RetryPolicy.byCategory({
           "not-found": RetryPolicy.fixed({ maxRetries: 1 }),
@@ -291,7 +291,7 @@ describe("RetryPolicy", () => {
     )
   })
 
-  it.effect("tells each attempt its number, as Effect.retry does", () =>
+  it.effect("passes each attempt its number, as Effect.retry does", () =>
     Effect.gen(function* () {
       const numbers = (retry: (self: Effect.Effect<never, string>) => Effect.Effect<never, string>) =>
         Effect.gen(function* () {
@@ -308,7 +308,7 @@ describe("RetryPolicy", () => {
     })
   )
 
-  it("refuses options that make no sense, by name", () => {
+  it("refuses invalid options by name", () => {
     const refused: ReadonlyArray<readonly [string, () => unknown]> = [
       ["maxRetries", () => RetryPolicy.fixed({ maxRetries: -1 })],
       ["maxRetries", () => RetryPolicy.fixed({ maxRetries: 1.5 })],
@@ -334,7 +334,7 @@ describe("RetryPolicy", () => {
     }
   })
 
-  it.effect("a delay function that throws or answers nonsense costs the cap, not the program", () =>
+  it.effect("a delay function that throws or returns an invalid delay waits the longest delay", () =>
     Effect.gen(function* () {
       const policies = [
         RetryPolicy.custom(
@@ -395,7 +395,7 @@ describe("RetryPolicy", () => {
   })
 })
 
-/** Several measurements in one test begin at different times. */
+/** Times relative to the first one. */
 const relative = <E, R>(times: Effect.Effect<ReadonlyArray<number>, E, R>) =>
   Effect.map(times, (all) => all.map((time) => time - (all[0] ?? 0)))
 

@@ -117,7 +117,7 @@ describe("the open time of other schedules", () => {
     Effect.gen(function* () {
       const breaker = yield* make({ resetAfter, trip: CircuitBreaker.consecutive({ failures: 1 }) })
       const times: Array<number> = []
-      // The service is hours old when it opens first.
+      // The breaker first opens hours after it was made.
       yield* TestClock.adjust("5 hours")
       for (let i = 0; i < 4; i++) {
         yield* fail(breaker)

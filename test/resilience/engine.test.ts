@@ -135,7 +135,7 @@ describe("a recovery resumed from recorded failures", () => {
       const strategy = Strategy.sequence(paid, free)
       const plan = { find: () => ["*", strategy] as const, budgets: [budget] }
       const error = new Offline()
-      // Twice the same attempt: the first answer was not paid for, the second was given in its place.
+      // The attempt is recorded twice: the budget refused the first decision, the second one replaced it.
       const past = [1, 2, 2].map((attempt) => ({ error, attempt, at: 0 }))
       const { calls, effect } = alwaysFailing()
       yield* toTheEnd(needingNothing(recoverFrom(3, () => effect, plan, { source: {}, past })))

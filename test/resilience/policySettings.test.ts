@@ -225,7 +225,7 @@ describe("CircuitBreaker.config", () => {
       yield* call
       assert.deepInclude(yield* call, { _tag: "CircuitOpen", retryAfter: Duration.minutes(1) })
       const byDefault = yield* read({})
-      // So that it can be spread over other defaults.
+      // Unset settings are absent, so the object can be spread over defaults.
       assert.deepStrictEqual(byDefault, {})
       yield* CircuitBreaker.make({ name: "default", ...byDefault })
     })
@@ -270,7 +270,7 @@ describe("Recovery.presets", () => {
       const fiber = yield* Effect.fork(Effect.flip(made(Effect.never)))
       for (let minutes = 0; minutes < 130; minutes++) yield* TestClock.adjust("1 minute")
       const error = yield* Fiber.join(fiber)
-      // Three attempts of half an hour each, and the breaker refuses the fourth.
+      // Three attempts of half an hour each; the breaker refuses the fourth.
       assert.strictEqual(error._tag, "CircuitOpen")
       assert.strictEqual((yield* made.breaker.snapshot).state, "open")
     })

@@ -15,7 +15,7 @@ import { causeOf } from "../support/assertions.js"
 import { temporaryFile, temporaryFolder } from "../support/files.js"
 
 /**
- * One regression test for each fault of the stock SQLite client that a
+ * Faults of the stock SQLite client, one test each, that a
  * recovery library cannot live with.
  */
 describe("SqliteClient", () => {
@@ -41,7 +41,7 @@ describe("SqliteClient", () => {
   const numbers = (sql: SqlClient.SqlClient) =>
     Effect.map(sql<{ n: number }>`SELECT n FROM t ORDER BY n`, (rows) => rows.map(({ n }) => n))
 
-  test("1: a COMMIT that fails is typed, and the connection is out of the transaction", (sql) =>
+  test("a failed COMMIT is a typed error and leaves the transaction", (sql) =>
     Effect.gen(function* () {
       const orphan = sql.withTransaction(sql`INSERT INTO t VALUES (1, 99)`)
       assert.instanceOf(yield* Effect.flip(orphan), SqlError)
@@ -50,7 +50,7 @@ describe("SqliteClient", () => {
       assert.deepStrictEqual(yield* numbers(sql), [2, 3])
     }))
 
-  test("2: a statement that rolls back by itself keeps its own error", (sql) =>
+  test("a statement that causes a rollback keeps its own error", (sql) =>
     Effect.gen(function* () {
       yield* sql`INSERT INTO t VALUES (1, NULL)`
       const twice = sql.withTransaction(
@@ -61,7 +61,7 @@ describe("SqliteClient", () => {
       assert.deepStrictEqual(yield* numbers(sql), [1])
     }))
 
-  test("3: waiting for a transaction can be interrupted", (sql) =>
+  test("waiting for a transaction can be interrupted", (sql) =>
     Effect.gen(function* () {
       const inside = yield* Deferred.make<void>()
       const holder = yield* Effect.fork(
@@ -76,7 +76,7 @@ describe("SqliteClient", () => {
       assert.deepStrictEqual(yield* numbers(sql), [1])
     }))
 
-  test("4: fibers in a loop all get their turn", (sql) =>
+  test("fibers in a loop take turns", (sql) =>
     Effect.gen(function* () {
       const counts = [0, 0, 0, 0]
       const enough = yield* Deferred.make<void>()
@@ -98,7 +98,7 @@ describe("SqliteClient", () => {
       assert.isAtLeast(Math.min(...counts), 450)
     }))
 
-  test("5: those who wait in vain leave nothing behind and end when interrupted", (sql) =>
+  test("interrupted waiters leave the queue", (sql) =>
     Effect.gen(function* () {
       const inside = yield* Deferred.make<void>()
       const holder = yield* Effect.fork(
@@ -114,7 +114,7 @@ describe("SqliteClient", () => {
       assert.deepStrictEqual(yield* numbers(sql), [])
     }))
 
-  test("6: an acknowledged insert is never part of somebody else's rollback", (sql) =>
+  test("an acknowledged insert is never rolled back by another fiber", (sql) =>
     Effect.gen(function* () {
       const acknowledged: Array<number> = []
       const insert = (n: number) =>
@@ -138,7 +138,7 @@ describe("SqliteClient", () => {
       assert.deepStrictEqual(yield* numbers(sql), acknowledged)
     }))
 
-  it.scopedLive("7: read-then-write transactions of two connections lose nothing, and never block the event loop", () =>
+  it.scopedLive("read-then-write transactions of two connections lose no update and never block the event loop", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("test.db")
       const connect = Layer.build(SqliteClient.layer({ filename, durability: "process-crash" }))
@@ -160,7 +160,7 @@ describe("SqliteClient", () => {
     })
   )
 
-  test("8: safe integers asked for once do not stick", (sql) =>
+  test("safe integers apply to one statement only", (sql) =>
     Effect.gen(function* () {
       yield* sql`INSERT INTO t VALUES (1, NULL)`
       const big = yield* Effect.provideService(numbers(sql), SqlClient.SafeIntegers, true)
@@ -168,7 +168,7 @@ describe("SqliteClient", () => {
       assert.deepStrictEqual(yield* numbers(sql), [1])
     }))
 
-  it.scopedLive("9: a missing folder and a file that is no database are typed", () =>
+  it.scopedLive("a missing folder and a file that is not a database are typed errors", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const missing = yield* Effect.flip(
@@ -180,7 +180,7 @@ describe("SqliteClient", () => {
     })
   )
 
-  test("10: a syntax error is typed, prepared or not", (sql) =>
+  test("a syntax error is a typed error, prepared or not", (sql) =>
     Effect.gen(function* () {
       assert.instanceOf(yield* Effect.flip(sql`SELEC 1`), SqlError)
       assert.instanceOf(yield* Effect.flip(sql`SELEC 1`.unprepared), SqlError)
@@ -189,7 +189,7 @@ describe("SqliteClient", () => {
       assert.strictEqual((yield* Stream.runCollect(sql`SELECT 1`.stream)).length, 1)
     }))
 
-  test("11: nested transactions of siblings do not undo each other", (sql) =>
+  test("nested transactions of concurrent fibers do not roll back each other", (sql) =>
     Effect.gen(function* () {
       const failing = sql.withTransaction(
         Effect.gen(function* () {
@@ -210,7 +210,7 @@ describe("SqliteClient", () => {
       assert.deepStrictEqual(yield* numbers(sql), [2, 3])
     }))
 
-  test("12: a fiber that outlives its transaction cannot write into another's", (sql) =>
+  test("a fiber that outlives its transaction cannot write to another one", (sql) =>
     Effect.gen(function* () {
       const go = yield* Deferred.make<void>()
       const late = yield* sql.withTransaction(
@@ -223,7 +223,7 @@ describe("SqliteClient", () => {
       assert.deepStrictEqual(yield* numbers(sql), [])
     }))
 
-  test("12, nested: a late nested transaction neither writes into another's nor destroys it", (sql) =>
+  test("a late nested transaction neither writes to another transaction nor ends it", (sql) =>
     Effect.gen(function* () {
       const go = yield* Deferred.make<void>()
       const late = yield* sql.withTransaction(
@@ -242,7 +242,7 @@ describe("SqliteClient", () => {
       assert.deepStrictEqual(yield* numbers(sql), [2])
     }))
 
-  test("a body that catches an automatic rollback does not go on by itself", (sql) =>
+  test("a body that catches an automatic rollback does not continue outside of the transaction", (sql) =>
     Effect.gen(function* () {
       yield* sql`INSERT INTO t VALUES (1, NULL)`
       const body = Effect.gen(function* () {
@@ -274,7 +274,7 @@ describe("SqliteClient", () => {
   )
 
   test(
-    "a wait that was given up, even where nothing can interrupt it, leaves the turn to others",
+    "an abandoned wait leaves the queue, also in an uninterruptible region",
     (sql) =>
       Effect.gen(function* () {
         const nested = yield* Deferred.make<void>()
@@ -299,7 +299,7 @@ describe("SqliteClient", () => {
     { busyTimeout: "100 millis" }
   )
 
-  test("a stream gives the connection back before its rows are used", (sql) =>
+  test("a stream releases the connection before its rows are used", (sql) =>
     Effect.gen(function* () {
       yield* sql`INSERT INTO t VALUES (1, NULL)`
       yield* Stream.runForEach(
@@ -333,7 +333,7 @@ describe("SqliteClient", () => {
     })
   )
 
-  it.scopedLive("a layer built where nothing can interrupt closes all the same", () =>
+  it.scopedLive("a layer built in an uninterruptible region closes", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("test.db")
       const scope = yield* Scope.make()
@@ -349,7 +349,7 @@ describe("SqliteClient", () => {
   )
 
   test(
-    "13: a statement that waits for its own transaction ends with an error instead of never",
+    "a statement that waits for its own transaction fails instead of hanging",
     (sql) =>
       Effect.gen(function* () {
         const runtime = yield* Effect.runtime<never>()
@@ -368,7 +368,7 @@ describe("SqliteClient", () => {
     { busyTimeout: "200 millis" }
   )
 
-  test("interruption inside a transaction rolls back, and the connection goes on", (sql) =>
+  test("interruption inside a transaction rolls back and frees the connection", (sql) =>
     Effect.gen(function* () {
       const inside = yield* Deferred.make<void>()
       const fiber = yield* Effect.fork(

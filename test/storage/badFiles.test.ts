@@ -25,8 +25,8 @@ const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effec
 const reasonOf = (error: unknown): Storage.Reason | undefined =>
   typeof error === "object" && error !== null && "reason" in error ? (error.reason as Storage.Reason) : undefined
 
-describe("a database in trouble", () => {
-  it.scopedLive("locked by another process for too long: Busy, and nothing is blocked meanwhile", () =>
+describe("a database file that fails", () => {
+  it.scopedLive("locked for too long: fails with Busy and never blocks the event loop", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       yield* Effect.provide(execute("before"), SqliteStorage.layer({ filename }))
@@ -44,7 +44,7 @@ describe("a database in trouble", () => {
     })
   )
 
-  it.scopedLive("locked for a while: waits, and goes on when it is free", () =>
+  it.scopedLive("locked for a while: waits until it is free", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       const storage = yield* Layer.build(SqliteStorage.layer({ filename }))
@@ -74,7 +74,7 @@ describe("a database in trouble", () => {
     })
   )
 
-  it.scopedLive("read-only: typed, and what was recorded stays", () =>
+  it.scopedLive("read-only: a typed error, and recorded runs stay", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       const client = yield* Layer.build(SqliteClient.layer({ filename }))
@@ -88,7 +88,7 @@ describe("a database in trouble", () => {
     })
   )
 
-  it.scopedLive("full: typed, nothing recorded is lost, and it goes on when there is room", () =>
+  it.scopedLive("full: a typed error, recorded runs stay, and it works again with space", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       const client = yield* Layer.build(SqliteClient.layer({ filename }))
@@ -118,7 +118,7 @@ describe("a database in trouble", () => {
     })
   )
 
-  it.scopedLive("corrupt: typed, and the file is left as it was", () =>
+  it.scopedLive("corrupt: a typed error, and the file is unchanged", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       const rubbish = Buffer.from("this is no database at all ".repeat(100))
@@ -130,7 +130,7 @@ describe("a database in trouble", () => {
     })
   )
 
-  it.scopedLive("of a newer version: typed, and nothing is changed", () =>
+  it.scopedLive("of a newer version: a typed error, and the file is unchanged", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       yield* Effect.provide(execute("run"), SqliteStorage.layer({ filename }))
@@ -143,7 +143,7 @@ describe("a database in trouble", () => {
     })
   )
 
-  it.scopedLive("with a table of the same name from elsewhere: typed", () =>
+  it.scopedLive("with a foreign table of the same name: a typed error", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       const other = new Database(filename)
@@ -153,7 +153,7 @@ describe("a database in trouble", () => {
     })
   )
 
-  it.scopedLive("with a table missing behind an intact version: typed", () =>
+  it.scopedLive("with a missing table: a typed error", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       yield* Effect.provide(execute("run"), SqliteStorage.layer({ filename }))
@@ -164,7 +164,7 @@ describe("a database in trouble", () => {
     })
   )
 
-  it.scopedLive("damaged rows: typed, naming the record", () =>
+  it.scopedLive("with damaged rows: a typed error that names the record", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       let broken = true
@@ -190,7 +190,7 @@ describe("a database in trouble", () => {
     })
   )
 
-  it.scopedLive("used after its layer has ended: Closed", () =>
+  it.scopedLive("used after its layer closed: fails with Closed", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       const context = yield* Effect.scoped(Layer.build(SqliteStorage.layer({ filename })))

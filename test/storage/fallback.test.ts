@@ -9,7 +9,7 @@ const greet = Step.make("greet", { run: Effect.void })
 const Morning = Workflow.make("morning", {}, () => greet)
 
 describe("a storage from the configuration", () => {
-  it.scopedLive("is where the environment says, and a setting that is missing is named", () =>
+  it.scopedLive("uses the path of the environment, and names a missing setting", () =>
     Effect.gen(function* () {
       const filename = path.join(yield* temporaryFolder, "configured.db")
       const storage = SqliteStorage.layerConfig({ filename: Config.string("RECOVERY_DATABASE") })
@@ -24,13 +24,13 @@ describe("a storage from the configuration", () => {
   )
 })
 
-describe("a storage to fall back on", () => {
-  it.scopedLive("is used where the first one cannot be opened, and only there", () =>
+describe("a fallback storage", () => {
+  it.scopedLive("is used only if the first storage cannot be opened", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const first = path.join(folder, "missing", "first.db")
       const second = path.join(folder, "second.db")
-      // The line of docs/durable.
+      // The line that docs/durable shows.
       const storage = SqliteStorage.layer({ filename: first }).pipe(
         Layer.orElse(() => SqliteStorage.layer({ filename: second }))
       )

@@ -10,7 +10,7 @@ import { Testing } from "effect-recovery/testing"
 
 const Text = Checkpoint.make("text", { schema: Schema.String, compressAbove: 100 })
 
-/** A store that counts how often it hands out a state. */
+/** A store that counts the states it returns. */
 const far = () => {
   const inner = Storage.memoryStore()
   const seen = { states: 0 }
@@ -25,7 +25,7 @@ const far = () => {
 
 const layerOver = (store: Storage.Store) => Layer.scoped(Storage.Storage, Storage.make(store, { owner: "test" }))
 
-/** A tier of one's own: bytes by id, which may be down. */
+/** A custom tier: bytes by id, which may fail. */
 const shelf = () => {
   const kept = new Map<string, string | Uint8Array>()
   const now = { isDown: false }
@@ -38,13 +38,13 @@ const shelf = () => {
   return { kept, now, tier }
 }
 
-describe("a store behind tiers", () => {
+describe("a tiered store", () => {
   const checks = Testing.storageContract(
     Effect.map(Storage.tierMemory({ capacity: 3 }), (memory) => Storage.tiered(Storage.memoryStore(), [memory]))
   )
   for (const { check, name } of checks) it.live(name, () => check)
 
-  it.effect("hands out a state once, small or compressed; then the nearest tier that has it answers", () =>
+  it.effect("reads a state from the store once, then from the nearest tier that has it", () =>
     Effect.gen(function* () {
       const { seen, store } = far()
       const near = yield* Storage.tierMemory({ timeToLive: "1 minute" })
@@ -58,11 +58,11 @@ describe("a store behind tiers", () => {
           assert.strictEqual(Option.getOrThrow(yield* Text.latest()).state, text)
           assert.strictEqual((yield* Text.restore(id)).state, text)
           assert.deepStrictEqual([seen.states, kept.size], [1, 1])
-          // Beyond its time in memory, the one behind has it.
+          // After it expired in memory, the second tier has it.
           yield* TestClock.adjust("2 minutes")
           assert.strictEqual(Option.getOrThrow(yield* Text.latest()).state, text)
           assert.strictEqual(seen.states, 1)
-          // And without either of them, the store.
+          // Without both tiers, the store has it.
           yield* TestClock.adjust("2 minutes")
           now.isDown = true
           assert.strictEqual(Option.getOrThrow(yield* Text.latest()).state, text)
@@ -74,7 +74,7 @@ describe("a store behind tiers", () => {
     })
   )
 
-  it.effect("what another process removes or saves is so at once", () =>
+  it.effect("sees what another process removes or saves at once", () =>
     Effect.gen(function* () {
       const { store } = far()
       const memory = yield* Storage.tierMemory()
@@ -91,7 +91,7 @@ describe("a store behind tiers", () => {
     })
   )
 
-  it.effect("a cell that all runs share is what it is, though its values have no digest", () =>
+  it.effect("never caches a global cell, which has no digest", () =>
     Effect.gen(function* () {
       const memory = yield* Storage.tierMemory()
       const Count = State.make("count", Schema.Number, 0, { scope: "global" })
@@ -111,7 +111,7 @@ describe("a store behind tiers", () => {
     })
   )
 
-  it.effect("a tier that dies, hangs, or gives bytes for a text does no harm", () =>
+  it.effect("ignores a tier that dies, hangs or returns bytes for text", () =>
     Effect.gen(function* () {
       const { kept, tier } = shelf()
       const asBytes: Storage.Tier = {
@@ -145,7 +145,7 @@ describe("a store behind tiers", () => {
     })
   )
 
-  it.effect("a tier that hands out other bytes is found out", () =>
+  it.effect("ignores a tier whose bytes have another digest", () =>
     Effect.gen(function* () {
       const { kept, tier } = shelf()
       const program = Effect.gen(function* () {

@@ -11,7 +11,7 @@ interface Bench {
   readonly writer: Writer
   readonly insert: (n: number) => () => Effect.Effect<number>
   readonly numbers: () => ReadonlyArray<number>
-  /** Transactions begun so far. */
+  /** The number of transactions. */
   readonly begun: () => number
 }
 
@@ -58,7 +58,7 @@ const makeBench = (busyMillis = 5_000): Effect.Effect<Bench, never, Scope.Scope>
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
 
 describe("the SQLite writer", () => {
-  it.scopedLive("writes that wait together share one transaction, and each is answered with its own", () =>
+  it.scopedLive("queued writes share one transaction, and each gets its own result", () =>
     Effect.gen(function* () {
       const { begun, insert, numbers, writer } = yield* makeBench()
       const answers = yield* Effect.forEach(upTo(50), (n) => writer.write("insert", insert(n)), {
@@ -70,7 +70,7 @@ describe("the SQLite writer", () => {
     })
   )
 
-  it.scopedLive("a lone write waits for nobody", () =>
+  it.scopedLive("a single write is not delayed", () =>
     Effect.gen(function* () {
       const { begun, insert, numbers, writer } = yield* makeBench()
       const fiber = Effect.runFork(writer.write("insert", insert(1), true))
@@ -90,11 +90,11 @@ describe("the SQLite writer", () => {
     })
   )
 
-  it.scopedLive("a refused write beside a file that gets busy: everybody still gets their own answer", () =>
+  it.scopedLive("each write gets its own result if one is refused while the file becomes busy", () =>
     Effect.gen(function* () {
       const { insert, numbers, writer } = yield* makeBench()
       let tries = 0
-      /** Refused with the others; when each is tried alone, the file is busy for a while. */
+      /** The shared transaction is refused; when each write runs alone, the file is busy for a while. */
       const refused = () => {
         const code = ++tries >= 2 && tries <= 4 ? "SQLITE_BUSY" : "SQLITE_CONSTRAINT"
         throw Object.assign(new Error(code), { code })
@@ -125,7 +125,7 @@ describe("the SQLite writer", () => {
     })
   )
 
-  it.scopedLive("an interrupted write that has not begun never happens", () =>
+  it.scopedLive("an interrupted write that has not started never happens", () =>
     Effect.gen(function* () {
       const { insert, numbers, writer } = yield* makeBench()
       yield* writer.acquire

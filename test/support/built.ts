@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process"
 
-/** The command line and the page, as they are published: some tests run them as they are. */
+/** Builds the command line and the page: some tests run them as published. */
 export default () => {
   for (const tool of ["tools/bundle-page.mjs", "tools/bundle-cli.mjs"]) execFileSync(process.execPath, [tool])
 }

@@ -1,14 +1,14 @@
 import * as Effect from "effect/Effect"
 import { type Call, type Calls, nodeCalls } from "../../src/files/internal/system/calls.js"
 
-/** Where a process ends: at one of the calls that change something, before it, after it, or in the middle of a write. */
+/** Where a process crashes: before or after a changing call, or in the middle of a write. */
 export interface CrashPoint {
-  /** 1 for the first. */
+  /** The number of the changing call; the first is 1. */
   readonly call: number
   readonly when: "before" | "half" | "after"
 }
 
-/** The calls of a process that ends at a point; without one, they are only counted. */
+/** The calls of a process that crashes at a point. Without a point the calls are only counted. */
 export const crashingCalls = (point: CrashPoint | undefined, crash: Effect.Effect<never>) => {
   const made: Array<string> = []
   let dead = false
@@ -16,7 +16,7 @@ export const crashingCalls = (point: CrashPoint | undefined, crash: Effect.Effec
     dead = true
     return crash
   })
-  /** Nothing a dead process asks is answered. */
+  /** Calls of a dead process never return. */
   const asked = <A>(call: Call<A>): Call<A> => Effect.suspend(() => (dead ? Effect.never : call))
   const changing = <A>(name: string, call: Call<A>, half: Call<unknown> = call): Call<A> =>
     Effect.suspend(() => {

@@ -3,7 +3,7 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import { FileTransaction } from "effect-recovery/files"
 
-/** Five files that the transaction changes, and one that it does not. */
+/** Five files that the transaction changes, and one that stays. */
 export const prepareFiles = (root: string): void => {
   fs.mkdirSync(path.join(root, "archive"))
   for (const [name, mode] of [
@@ -26,7 +26,7 @@ export const changeFiles = Effect.gen(function* () {
   yield* FileTransaction.remove("removed")
   yield* FileTransaction.move("moved", "archive/moved")
   const at = yield* FileTransaction.protect("protected")
-  // In place, as programs do that know nothing of transactions.
+  // In place, like a program without transactions.
   fs.writeFileSync(at, "new protected")
   fs.chmodSync(at, 0o777)
 })

@@ -14,7 +14,7 @@ export interface Kind {
    * another process would have. A lease makes heartbeats fast.
    */
   readonly join: (folder: string, lease?: Duration.DurationInput) => Layer.Layer<Lock.Lock, unknown>
-  /** Takes the lock away from whoever holds it, as an accident or a takeover would. */
+  /** Takes the lock from its holder, as an accident or a takeover would. */
   readonly steal: (folder: string, lock: Lock.Name) => Effect.Effect<void, unknown>
 }
 
@@ -23,7 +23,7 @@ const placeOf = (folder: string, { id, kind }: Lock.Name) => path.join(folder, "
 const stores = new Map<string, Storage.Store>()
 let processes = 0
 
-/** One store for each folder, as if it lay in it. */
+/** One store per folder. */
 const storeOf = (folder: string): Storage.Store => {
   const store = stores.get(folder) ?? Storage.memoryStore()
   stores.set(folder, store)

@@ -8,8 +8,8 @@ import { makeSqliteStore } from "../../src/storage/sqlite/SqliteStore.js"
 import { temporaryFile } from "./files.js"
 
 /**
- * One place that keeps runs, and as many processes on it as a test wants: a
- * second `join` is what a second process would see.
+ * A store for runs and any number of processes on it: each
+ * `join` is the storage of another process.
  */
 export interface Place {
   readonly store: Storage.Store

@@ -1,7 +1,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 
-/** Everything below a folder: contents, permissions and links. */
+/** All files below a folder: contents, permissions and links. */
 export const treeOf = (root: string): Readonly<Record<string, string>> => {
   const found: Record<string, string> = {}
   const visit = (at: string) => {

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 
-/** The count of a counter or gauge, by its name and tags; 0 if there is none yet. */
+/** The value of a counter or gauge by name and tags; 0 if it does not exist. */
 export const metric = (name: string, tags: Readonly<Record<string, string>>): Effect.Effect<number> =>
   Effect.map(Metric.snapshot, (pairs) => {
     const found = pairs.find(

@@ -14,7 +14,7 @@ import { Bad } from "../support/durable.js"
 class Boom extends Data.TaggedError("Boom")<{}> {}
 class Late extends Data.TaggedError("Late")<{}> {}
 
-/** A log of what was done and undone. */
+/** A log of effects and compensations. */
 const makeLog = () => {
   const log: Array<string> = []
   const say = (line: string) => Effect.sync(() => void log.push(line))
@@ -29,7 +29,7 @@ const makeLog = () => {
 const quick = RetryPolicy.layer(RetryPolicy.none)
 
 describe("Transaction without a run", () => {
-  it.effect("a success undoes nothing", () =>
+  it.effect("a success compensates nothing", () =>
     Effect.gen(function* () {
       const { log, work } = makeLog()
       const value = yield* Transaction.run(Effect.zipRight(work("a"), work("b")))
@@ -38,7 +38,7 @@ describe("Transaction without a run", () => {
     })
   )
 
-  it.effect("a failure undoes in reverse, and surfaces as it was", () =>
+  it.effect("a failure compensates in reverse and surfaces unchanged", () =>
     Effect.gen(function* () {
       const { log, work } = makeLog()
       const exit = yield* Effect.exit(
@@ -49,7 +49,7 @@ describe("Transaction without a run", () => {
     })
   )
 
-  it.effect("what failed half-way is undone too, without an output", () =>
+  it.effect("work that failed is compensated too, without an output", () =>
     Effect.gen(function* () {
       const { log, say, work } = makeLog()
       const half = Effect.zipRight(say("b"), Effect.fail(new Boom())).pipe(
@@ -60,7 +60,7 @@ describe("Transaction without a run", () => {
     })
   )
 
-  it.effect("interruption is a failure, and cannot cut the rollback short", () =>
+  it.effect("interruption rolls back, and cannot interrupt the rollback", () =>
     Effect.gen(function* () {
       const { log, say, work } = makeLog()
       const gate = yield* Deferred.make<void>()
@@ -92,7 +92,7 @@ describe("Transaction without a run", () => {
     })
   )
 
-  it.effect("a compensation that fails does not stop the others, nor hide the original error", () =>
+  it.effect("a failed compensation neither stops the others nor hides the original error", () =>
     Effect.gen(function* () {
       const { log, work } = makeLog()
       const bad = Effect.succeed(1).pipe(Transaction.withCompensation(() => Effect.fail(new Late()), { name: "bad" }))
@@ -119,7 +119,7 @@ describe("Transaction without a run", () => {
     })
   )
 
-  it.effect("a compensation has its own retries, by default those in force", () =>
+  it.effect("a compensation has its own retries, by default the current policy", () =>
     Effect.gen(function* () {
       let times = 0
       const undo = Effect.suspend(() => (++times < 4 ? Effect.fail(new Late()) : Effect.void))
@@ -143,7 +143,7 @@ describe("Transaction without a run", () => {
     })
   )
 
-  it.effect("a compensation that hangs is given a minute", () =>
+  it.effect("a compensation times out after a minute", () =>
     Effect.gen(function* () {
       const { log, work } = makeLog()
       const hangs = Effect.void.pipe(Transaction.withCompensation(() => Effect.never, { retry: RetryPolicy.none }))
@@ -158,7 +158,7 @@ describe("Transaction without a run", () => {
     })
   )
 
-  it.effect("a compensation that interrupts itself has failed", () =>
+  it.effect("a compensation that interrupts itself counts as failed", () =>
     Effect.gen(function* () {
       const { log, work } = makeLog()
       const odd = Effect.void.pipe(Transaction.withCompensation(() => Effect.interrupt))
@@ -169,7 +169,7 @@ describe("Transaction without a run", () => {
     })
   )
 
-  it.effect("an inner transaction hands its compensations to the outer one", () =>
+  it.effect("an inner transaction passes its compensations to the outer one", () =>
     Effect.gen(function* () {
       const { log, work } = makeLog()
       const inner = Transaction.run(Effect.zipRight(work("b"), work("c")))
@@ -183,7 +183,7 @@ describe("Transaction without a run", () => {
     })
   )
 
-  it.effect("an inner failure that is handled undoes the inner part alone, and once", () =>
+  it.effect("a handled inner failure compensates the inner part only, and once", () =>
     Effect.gen(function* () {
       const { log, work } = makeLog()
       const inner = work("b").pipe(Effect.zipRight(Effect.fail(new Late())), Transaction.run(), Effect.ignore)
@@ -193,7 +193,7 @@ describe("Transaction without a run", () => {
     })
   )
 
-  it.effect("rollbackWhen chooses the errors; the outer transaction still can undo", () =>
+  it.effect("rollbackWhen selects the errors; the outer transaction can still compensate", () =>
     Effect.gen(function* () {
       const { log, work } = makeLog()
       const inner = work("a").pipe(
@@ -208,7 +208,7 @@ describe("Transaction without a run", () => {
     })
   )
 
-  it.effect("concurrent work is undone in the reverse of the order it was registered in", () =>
+  it.effect("concurrent work is compensated in reverse order of registration", () =>
     Effect.gen(function* () {
       const { log, work } = makeLog()
       const all = Effect.all([work("a"), work("b"), work("c")], { concurrency: 3 })
@@ -217,7 +217,7 @@ describe("Transaction without a run", () => {
     })
   )
 
-  it.effect("what was interrupted keeps telling so when its rollback fails", () =>
+  it.effect("an interrupted transaction stays interrupted when its rollback fails", () =>
     Effect.gen(function* () {
       const started = yield* Deferred.make<void>()
       const program = Deferred.succeed(started, undefined).pipe(

@@ -32,7 +32,7 @@ const charge = Step.make("charge", {
 })
 
 describe("the types of transactions", () => {
-  it("a step that can be undone needs what its undo needs, and a transaction", () => {
+  it("a step with a compensation needs the compensation's services and a transaction", () => {
     expectTypeOf(charge(1)).toMatchTypeOf<
       Effect.Effect<number, never, Gateway | Transaction.Transaction | Workflow.Run>
     >()
@@ -45,14 +45,14 @@ describe("the types of transactions", () => {
     >()
   })
 
-  it("what an undo fails with is not the error of the transaction, but in RollbackFailed", () => {
+  it("a compensation's error appears in RollbackFailed, not in the transaction's errors", () => {
     const undone = Effect.succeed(1).pipe(Transaction.withCompensation(() => Effect.fail("no")))
     expectTypeOf(Transaction.run(undone)).toEqualTypeOf<
       Effect.Effect<number, Transaction.RollbackFailed<never>, never>
     >()
   })
 
-  it("rollbackWhen sees the errors of the transaction", () => {
+  it("rollbackWhen receives the transaction's errors", () => {
     Effect.fail(new Bad()).pipe(
       Transaction.run({
         rollbackWhen: (error) => {
@@ -63,7 +63,7 @@ describe("the types of transactions", () => {
     )
   })
 
-  it("a workflow takes the failures of transactions, nested or not", () => {
+  it("a workflow accepts the failures of nested transactions", () => {
     const inner = Transaction.run(Effect.zipRight(charge(1), new Bad()), { name: "inner" })
     const workflow = Workflow.make("nested", { error: Bad }, () => Transaction.run(inner))
     expectTypeOf(Workflow.execute(workflow, { id: "1" })).toMatchTypeOf<
@@ -92,7 +92,7 @@ describe("the types of transactions", () => {
     Strategy.modify(Model, () => "one")
   })
 
-  it("a state is read and written as what it is", () => {
+  it("a state has the type of its schema", () => {
     const Count = State.make("count", Schema.NumberFromString, 0)
     expectTypeOf(Count.get).toEqualTypeOf<Effect.Effect<number, never, State.Cells>>()
     expectTypeOf(Count.set(1)).toEqualTypeOf<Effect.Effect<void, never, State.Cells>>()
@@ -102,7 +102,7 @@ describe("the types of transactions", () => {
     Count.set("1")
   })
 
-  it("a checkpoint gives back what was saved, and needs what its checks need", () => {
+  it("a checkpoint has the type of its schema and needs its checks' services", () => {
     const Progress = Checkpoint.make("progress", {
       schema: Schema.Struct({ done: Schema.Number }),
       checks: [

@@ -1,14 +1,14 @@
 import type { Node, Program, Target } from "./program.js"
 
 /**
- * What a program does, in the plainest words: a list of what is done, kept
- * until it is forgotten, and exceptions for what leaves the straight way.
+ * What a program does, as a list of completed work that is kept
+ * until a rewind forgets it, and exceptions for everything that leaves the straight path.
  */
 interface Record {
   readonly key: string
   readonly type: "step" | "checkpoint" | "write" | "rollback"
   readonly order: number
-  /** The last thing that was written about it. */
+  /** Its latest journal line. */
   last: number
   readonly pivot: boolean
   readonly undo: string | undefined
@@ -67,7 +67,7 @@ export const interpret = (program: Program): Outcome => {
 
   const inside = (section: string) => [...records.values()].filter(({ key }) => key.startsWith(section))
 
-  /** Those still to be undone, last first; a pivot that has happened, or may have, is one of them. */
+  /** The steps to compensate, last first. Includes a pivot that has or may have happened. */
   const pending = (section: string) =>
     inside(section)
       .filter(({ outcome, pivot, undo, undone }) => !undone && (undo !== undefined || (pivot && outcome !== "Bad")))
@@ -165,7 +165,7 @@ export const interpret = (program: Program): Outcome => {
     }
   }
 
-  /** The section itself, and those around it. */
+  /** The section and the sections around it. */
   const outwards = (section: string): ReadonlyArray<string> => {
     const parts = section.split("/").slice(0, -1)
     return [...parts.map((_, i) => `${parts.slice(0, parts.length - i).join("/")}/`), ""]

@@ -1,14 +1,14 @@
 import * as FastCheck from "effect/FastCheck"
 
-/** What a random program is made of. Every name is used once, so keys are paths of names. */
+/** The parts of a random program. Every name is used once, so keys are paths of names. */
 export type Node =
   | {
       readonly _tag: "Step"
       readonly name: string
       readonly kind: "plain" | "undone" | "pivot"
-      /** It fails, always. */
+      /** Fails every time. */
       readonly fails: boolean
-      /** Whoever executes the run interrupts it in the middle of the first execution. */
+      /** The test interrupts the run in the middle of this step's first execution. */
       readonly interrupted: boolean
     }
   | {
@@ -19,14 +19,14 @@ export type Node =
     }
   | { readonly _tag: "Checkpoint"; readonly name: string }
   | { readonly _tag: "Write"; readonly name: string; readonly add: number }
-  /** A step that fails once, and rewinds then. */
+  /** A step that fails once and then rewinds. */
   | { readonly _tag: "Rewind"; readonly name: string; readonly to: Target }
 
 export type Target = "start" | "transaction" | "checkpoint" | { readonly step: string }
 
 export type Program = ReadonlyArray<Node>
 
-/** Names are given afterwards, so that shrinking keeps them apart. */
+/** Names are assigned afterwards, so they stay distinct when a program shrinks. */
 interface Shape {
   readonly kind: number
   readonly flags: number
@@ -59,7 +59,7 @@ const named = ({ body, flags, kind, pick }: Shape, names: Array<string>, depth: 
   if (kind < 7) {
     const name = fresh("s")
     const undo = (["plain", "undone", "undone", "pivot"] as const)[flags % 4] ?? "plain"
-    // Most steps go well, or nothing would be left to look at.
+    // Most steps succeed, or programs would end too early.
     return { _tag: "Step", name, kind: undo, fails: pick % 12 === 0, interrupted: pick % 9 === 1 }
   }
   if (kind < 11 && body.length > 0 && depth < 2) {

@@ -10,12 +10,12 @@ import type { Node, Program, Target } from "./program.js"
 
 class Bad extends Schema.TaggedError<Bad>()("Bad", {}) {}
 
-/** The world outside of the run: it outlives interruption. */
+/** State outside of the run that outlives interruption. */
 interface World {
   readonly ledger: Array<string>
   readonly interruptedOnce: Set<string>
   readonly failedOnce: Set<string>
-  /** Completed when a step waits to be interrupted. */
+  /** Completed when a step is ready to be interrupted. */
   interrupt: Deferred.Deferred<void>
 }
 
@@ -90,7 +90,7 @@ const nameOf = (error: unknown): string => {
   return error instanceof Bad ? "Bad" : String(error)
 }
 
-/** Executes a program as a workflow, again after each interruption, until it has an outcome. */
+/** Executes a program as a workflow, again after each interruption, until the run has an outcome. */
 export const execute = (
   program: Program,
   storage: Layer.Layer<Storage.Storage, Storage.StorageError>
@@ -102,7 +102,7 @@ export const execute = (
       failedOnce: new Set(),
       interrupt: yield* Deferred.make<void>()
     }
-    // Whatever is compensated lies in a transaction; this one never rolls back, so it is like none.
+    // Compensations need a transaction; this one never rolls back, so it has no effect.
     const body = Effect.suspend(() => bodyOf(program, world))
     const workflow = Workflow.make("model", { error: Bad }, () => body.pipe(provideNoTransaction))
     for (;;) {
@@ -120,7 +120,7 @@ export const execute = (
     }
   }).pipe(Effect.provide(Layer.merge(storage, RetryPolicy.layer(RetryPolicy.none))))
 
-/** The model's programs may compensate outside of transactions, where only rewinds do. */
+/** Programs of the model may compensate outside of transactions, where only a rewind compensates. */
 const provideNoTransaction = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.provideService(self, Transaction.Transaction, {
     memory: undefined,

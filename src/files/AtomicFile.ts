@@ -152,11 +152,11 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
  * @since 0.1.0
  * @category writing
  */
-export const updateBytes = <E, R>(
+export const updateBytes: <E, R>(
   path: string,
   f: (current: Option.Option<Uint8Array>) => Effect.Effect<Uint8Array, E, R>,
   options?: UpdateOptions
-): Locked<Uint8Array, E, R> => change(path, f, options)
+) => Locked<Uint8Array, E, R> = (path, f, options) => change(path, f, options)
 
 const change = <A extends string | Uint8Array, E, R>(
   path: string,

@@ -60,6 +60,15 @@ export interface Options {
 }
 
 /**
+ * @since 0.1.0
+ * @category models
+ */
+export interface LabelOptions extends Options {
+  /** Why a backup is taken, such as a task id; `list` returns only backups with this label. Default: no label, all backups. */
+  readonly label?: string | undefined
+}
+
+/**
  * Takes a backup of the file, or of the fact that it does not exist. The backup
  * is on disk when the effect succeeds.
  *
@@ -86,10 +95,7 @@ export interface Options {
  * @since 0.1.0
  * @category constructors
  */
-export const take = (
-  path: string,
-  options?: Options & { readonly label?: string | undefined }
-): Effect.Effect<Backup, FileError> =>
+export const take = (path: string, options?: LabelOptions): Effect.Effect<Backup, FileError> =>
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
     const target = yield* locate(path)
@@ -131,10 +137,7 @@ const put = (at: string, bytes: Uint8Array): Call<void> =>
  * @since 0.1.0
  * @category accessors
  */
-export const list = (
-  path: string,
-  options?: Options & { readonly label?: string | undefined }
-): Effect.Effect<ReadonlyArray<Backup>, FileError> =>
+export const list = (path: string, options?: LabelOptions): Effect.Effect<ReadonlyArray<Backup>, FileError> =>
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
     const target = yield* locate(path)
@@ -142,10 +145,8 @@ export const list = (
     const names = yield* orElseIf(calls.readdir(folder), ["ENOENT"], [])
     const ids = names.flatMap((name) => (name.endsWith(".json") ? [name.slice(0, -5)] : [])).sort()
     const all = yield* Effect.forEach(ids.reverse(), (id) => read(calls, folder, id))
-    return all.filter((backup) => backup.path === target.path && isLabelled(backup, options?.label))
+    return all.filter((backup) => backup.path === target.path && (options?.label ?? backup.label) === backup.label)
   }).pipe(asFileError("Listing the backups of", path))
-
-const isLabelled = ({ label }: Backup, wanted: string | undefined): boolean => wanted === undefined || wanted === label
 
 const read = (calls: Calls, folder: string, id: string): Effect.Effect<Backup, NodeJS.ErrnoException | FileError> => {
   const at = path_.join(folder, `${id}.json`)
@@ -236,11 +237,7 @@ export const expire = (path: string, retention: Retention): Effect.Effect<number
 const hour = 3_600_000
 
 /** Removes what a process left that died while it took or expired a backup. */
-const removeIncomplete = (
-  calls: Calls,
-  folder: string,
-  now: number
-): Effect.Effect<void, NodeJS.ErrnoException | FileError> =>
+const removeIncomplete = (calls: Calls, folder: string, now: number) =>
   Effect.gen(function* () {
     yield* cleanup(folder)
     const names = new Set(yield* calls.readdir(folder))

@@ -6,6 +6,27 @@
 import * as Data from "effect/Data"
 import * as Fault from "../resilience/Fault.js"
 
+/** Category of the fault, the problem in words, advice. */
+type Reason = readonly [fault: Fault.Declaration, problem: string, advice: string]
+
+const reasons = {
+  NotFound: [{ category: "not-found" }, "it or its folder does not exist", "Create the folder, or correct the path."],
+  Exists: [{ category: "conflict", transient: false }, "it already exists", "Remove it, or choose another path."],
+  NotAFile: [{ category: "validation" }, "it is not of the right kind (file or folder)", "Choose another path."],
+  NotEmpty: [{ category: "conflict", transient: false }, "the folder is not empty", "Check its content, then retry."],
+  Permission: [{ category: "permission" }, "this user lacks the permission", "Make it and its folder writable."],
+  Owner: [{ category: "permission" }, "its owner cannot be kept", "Run as its owner, or pass `owner: false`."],
+  ReadOnly: [{ category: "permission" }, "the file system is read-only", "Choose a writable file system."],
+  Full: [{ category: "resource" }, "the disk or the quota is full", "Free some space, then try again."],
+  Busy: [{ category: "unavailable" }, "it is in use", "Close the program that uses it, then try again."],
+  Outside: [{ category: "validation" }, "it is outside the transaction's root", "Choose a root that contains it."],
+  OtherDevice: [{ category: "validation" }, "it is on another file system", "Choose a root on its file system."],
+  Damaged: [{ category: "corruption" }, "its content is not what was written", "Inspect it; nothing was changed."],
+  Ended: [{ category: "logic" }, "the transaction has ended", "Wait for the fiber inside the transaction."],
+  Path: [{ category: "validation" }, "the path is invalid", "Correct the path."],
+  Io: [{ category: "resource" }, "reading or writing failed", "Check the disk, then try again."]
+} satisfies Record<string, Reason>
+
 /**
  * Why a file operation failed:
  *
@@ -28,43 +49,7 @@ import * as Fault from "../resilience/Fault.js"
  * @since 0.1.0
  * @category models
  */
-export type FileReason =
-  | "NotFound"
-  | "Exists"
-  | "NotAFile"
-  | "NotEmpty"
-  | "Permission"
-  | "Owner"
-  | "ReadOnly"
-  | "Full"
-  | "Busy"
-  | "Outside"
-  | "OtherDevice"
-  | "Damaged"
-  | "Ended"
-  | "Path"
-  | "Io"
-
-/** Category of the fault, the problem in words, advice. */
-type Reason = readonly [fault: Fault.Declaration, problem: string, advice: string]
-
-const reasons: Readonly<Record<FileReason, Reason>> = {
-  NotFound: [{ category: "not-found" }, "it or its folder does not exist", "Create the folder, or correct the path."],
-  Exists: [{ category: "conflict", transient: false }, "it already exists", "Remove it, or choose another path."],
-  NotAFile: [{ category: "validation" }, "it is not of the right kind (file or folder)", "Choose another path."],
-  NotEmpty: [{ category: "conflict", transient: false }, "the folder is not empty", "Check its content, then retry."],
-  Permission: [{ category: "permission" }, "this user lacks the permission", "Make it and its folder writable."],
-  Owner: [{ category: "permission" }, "its owner cannot be kept", "Run as its owner, or pass `owner: false`."],
-  ReadOnly: [{ category: "permission" }, "the file system is read-only", "Choose a writable file system."],
-  Full: [{ category: "resource" }, "the disk or the quota is full", "Free some space, then try again."],
-  Busy: [{ category: "unavailable" }, "it is in use", "Close the program that uses it, then try again."],
-  Outside: [{ category: "validation" }, "it is outside the transaction's root", "Choose a root that contains it."],
-  OtherDevice: [{ category: "validation" }, "it is on another file system", "Choose a root on its file system."],
-  Damaged: [{ category: "corruption" }, "its content is not what was written", "Inspect it; nothing was changed."],
-  Ended: [{ category: "logic" }, "the transaction has ended", "Wait for the fiber inside the transaction."],
-  Path: [{ category: "validation" }, "the path is invalid", "Correct the path."],
-  Io: [{ category: "resource" }, "reading or writing failed", "Check the disk, then try again."]
-}
+export type FileReason = keyof typeof reasons
 
 /**
  * A file operation failed. The file is unchanged.

@@ -163,18 +163,19 @@ export const run: {
     self: Effect.Effect<A, E, R>,
     root: string,
     { durability = "power-loss", rollbackWhen, timeout }: Options<E> = {}
-  ): Effect.Effect<A, Failure<E>, Exclude<R, FileTransaction | Transaction.Transaction> | Lock.Lock> =>
-    Effect.flatMap(Lock.Lock, (locks) => {
-      const transaction = runTransaction(
-        root,
-        rollbackWhen,
-        (real, restore) => openRoot(real, { durability, timeout }, locks, restore),
-        (opened, operations) =>
-          Effect.raceFirst(Effect.provideService(self, FileTransaction, operations), Deferred.await(opened.lost))
-      )
-      // `Exclude` of one service, then of the other, is `Exclude` of both; TypeScript does not simplify it.
-      return transaction as Effect.Effect<A, Failure<E>, Exclude<R, FileTransaction | Transaction.Transaction>>
-    })
+  ) =>
+    Effect.flatMap(
+      Lock.Lock,
+      (locks) =>
+        runTransaction(
+          root,
+          rollbackWhen,
+          (real, restore) => openRoot(real, { durability, timeout }, locks, restore),
+          ({ lost }, operations) =>
+            Effect.raceFirst(Effect.provideService(self, FileTransaction, operations), Deferred.await(lost))
+          // Excluding one service, then the other, excludes both; TypeScript does not simplify the type.
+        ) as Effect.Effect<A, Failure<E>, Exclude<R, FileTransaction | Transaction.Transaction>>
+    )
 )
 
 /**

@@ -68,15 +68,11 @@ export const make = (file: string, options: Options = {}): JsonLog => {
   return {
     path: at,
     append: (record) =>
-      Effect.flatMap(CurrentCalls, (calls) =>
-        Effect.flatMap(lineOf(record), (line) =>
-          Effect.flatMap(appendLine(calls, at, line, mode), (size) =>
-            size < maxBytes
-              ? Effect.void
-              : Effect.flatMap(Clock.currentTimeMillis, (now) => rotate(calls, at, now, keep))
-          )
-        )
-      ).pipe(Effect.uninterruptible, turn.withPermits(1), asFileError("Appending to", at))
+      Effect.gen(function* () {
+        const calls = yield* CurrentCalls
+        const size = yield* appendLine(calls, at, yield* lineOf(record), mode)
+        if (size >= maxBytes) yield* rotate(calls, at, yield* Clock.currentTimeMillis, keep)
+      }).pipe(Effect.uninterruptible, turn.withPermits(1), asFileError("Appending to", at))
   }
 }
 
@@ -109,10 +105,8 @@ const endsInLine = (file: number, size: number): boolean => {
   if (size === 0) return true
   const last = Buffer.alloc(1)
   fs.readSync(file, last, 0, 1, size - 1)
-  return last[0] === newline
+  return last.toString() === "\n"
 }
-
-const newline = 10
 
 /** Renames the log and removes the oldest rotated ones. Another process may do the same at this moment. */
 const rotate = (calls: Calls, file: string, now: number, keep: number): Call<void> =>

@@ -133,11 +133,7 @@ export const withLock: {
   ): Effect.Effect<A, E | LockTimeout | LockLost | LockError, Exclude<R, Held> | Lock>
 } = dual(
   (args) => Effect.isEffect(args[0]),
-  <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-    name: Name | string,
-    options?: Options
-  ): Effect.Effect<A, E | LockTimeout | LockLost | LockError, Exclude<R, Held> | Lock> =>
+  <A, E, R>(self: Effect.Effect<A, E, R>, name: Name | string, options?: Options) =>
     Effect.flatMap(Lock, (locks) => locks.withLock(self, name, options))
 )
 
@@ -158,13 +154,8 @@ export const withLockIfAvailable: {
     self: Effect.Effect<A, E, R>,
     name: Name | string
   ): Effect.Effect<Option.Option<A>, E | LockLost | LockError, Exclude<R, Held> | Lock>
-} = dual(
-  2,
-  <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-    name: Name | string
-  ): Effect.Effect<Option.Option<A>, E | LockLost | LockError, Exclude<R, Held> | Lock> =>
-    Effect.flatMap(Lock, (locks) => locks.withLockIfAvailable(self, name))
+} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, name: Name | string) =>
+  Effect.flatMap(Lock, (locks) => locks.withLockIfAvailable(self, name))
 )
 
 /**

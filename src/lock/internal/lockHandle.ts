@@ -92,7 +92,7 @@ export class LockHandle {
   private readonly acquisition: Acquisition
   private readonly clock: Clock.Clock
   private readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
-  private readonly runtime: Runtime.Runtime<never>
+  private readonly fork: <A>(effect: Effect.Effect<A>) => Fiber.RuntimeFiber<A>
   private readonly cancelHeartbeats: () => void
 
   constructor(acquisition: Acquisition, fiber: Fiber.RuntimeFiber<unknown, unknown>) {
@@ -102,11 +102,10 @@ export class LockHandle {
     this.renewedAt = acquisition.since
     this.fiber = fiber
     this.clock = Context.get(fiber.getFiberRef(DefaultServices.currentServices), Clock.Clock)
-    this.runtime = Runtime.make({
-      context: fiber.currentContext,
-      fiberRefs: fiber.getFiberRefs(),
-      runtimeFlags: Runtime.defaultRuntimeFlags
-    })
+    const fiberRefs = fiber.getFiberRefs()
+    const runtimeFlags = Runtime.defaultRuntimeFlags
+    const runtime = Runtime.make({ context: fiber.currentContext, fiberRefs, runtimeFlags })
+    this.fork = (effect) => Runtime.runFork(runtime, effect)
     this.cancelHeartbeats = startTimer(fiber, acquisition.heartbeat, () => {
       this.heartbeats = this.fork(this.renewUntilLost)
       this.startWatchdog()
@@ -148,10 +147,6 @@ export class LockHandle {
 
   private startWatchdog(): void {
     if (Number.isFinite(this.acquisition.patience)) this.watchdog ??= this.fork(this.watch)
-  }
-
-  private fork<A>(effect: Effect.Effect<A>): Fiber.RuntimeFiber<A> {
-    return Runtime.runFork(this.runtime, effect)
   }
 
   private readonly check: Effect.Effect<void, LockLost> = Effect.flatMap(

@@ -3,7 +3,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import type * as Scope from "effect/Scope"
 import { interruptWhen } from "../../resilience/internal/kernel/attemptTimeout.js"
 import { FifoQueue } from "../../resilience/internal/kernel/fifoQueue.js"
 import { lockMetrics } from "../../resilience/internal/kernel/metrics.js"
@@ -15,28 +14,14 @@ import { failIfReentrant, type LockHandle, makeHandle, millisSince } from "./loc
 
 export const make = (driver: Driver): Service => {
   const acquire = acquireWith(driver)
-  const acquireIfAvailable = (
-    name: Name | string,
-    restore: Restore
-  ): Effect.Effect<Option.Option<LockHandle>, LockError> =>
-    acquire(name, 0, restore).pipe(
-      Effect.asSome,
-      Effect.catchTag("LockTimeout", () => Effect.succeedNone)
-    )
+  const timeoutOf = (options: Options | undefined) => Duration.toMillis(options?.timeout ?? "30 seconds")
+  const scoped = (name: Name | string, timeoutMillis: number) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.acquireRelease(acquire(name, timeoutMillis, restore), ({ release }) => release)
+    ).pipe(Effect.map(({ held }) => held))
   return {
-    acquire: (name, options) =>
-      Effect.map(
-        inScope((restore) => acquire(name, timeoutOf(options), restore), Option.some),
-        ({ held }) => held
-      ),
-    acquireIfAvailable: (name) =>
-      Effect.map(
-        inScope(
-          (restore) => acquireIfAvailable(name, restore),
-          (handle) => handle
-        ),
-        Option.map(({ held }) => held)
-      ),
+    acquire: (name, options) => scoped(name, timeoutOf(options)),
+    acquireIfAvailable: (name) => noneIfBusy(scoped(name, 0)),
     withLock: (self, name, options) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(acquire(name, timeoutOf(options), restore), (handle) => protect(self, handle, restore))
@@ -44,7 +29,7 @@ export const make = (driver: Driver): Service => {
     withLockIfAvailable: (self, name) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(
-          acquireIfAvailable(name, restore),
+          noneIfBusy(acquire(name, 0, restore)),
           Option.match({
             onNone: () => Effect.succeedNone,
             onSome: (handle) => Effect.asSome(protect(self, handle, restore))
@@ -60,20 +45,12 @@ export const make = (driver: Driver): Service => {
   }
 }
 
-const timeoutOf = (options: Options | undefined): number => Duration.toMillis(options?.timeout ?? "30 seconds")
-
-/** Releases the lock with the scope, if it was acquired. */
-const inScope = <A, E>(
-  acquire: (restore: Restore) => Effect.Effect<A, E>,
-  handleOf: (acquired: A) => Option.Option<LockHandle>
-): Effect.Effect<A, E, Scope.Scope> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.tap(acquire(restore), (acquired) =>
-      Option.match(handleOf(acquired), {
-        onNone: () => Effect.void,
-        onSome: ({ release }) => Effect.addFinalizer(() => release)
-      })
-    )
+const noneIfBusy = <A, R>(
+  acquired: Effect.Effect<A, LockTimeout | LockError, R>
+): Effect.Effect<Option.Option<A>, LockError, R> =>
+  acquired.pipe(
+    Effect.asSome,
+    Effect.catchTag("LockTimeout", () => Effect.succeedNone)
   )
 
 /** Runs the effect with the lock, interrupts it if the lock is lost, and releases the lock. */

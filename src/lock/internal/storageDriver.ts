@@ -45,9 +45,9 @@ export const storageDriver = (storage: Storage.Service, poll: Duration.DurationI
       const lock = format(name)
       return ofLock(
         lock,
-        Effect.map(Effect.zip(storage.findLock(lock), storage.now), ([row, now]) =>
+        Effect.zipWith(storage.findLock(lock), storage.now, (row, now) =>
           Option.match(row, {
-            onNone: () => ({ lock, state: "free", token: 0, owner: undefined, since: undefined }) as const,
+            onNone: (): LockStatus => ({ lock, state: "free", token: 0, owner: undefined, since: undefined }),
             onSome: (found) => toStatus(found, isHeld(found, now))
           })
         )
@@ -55,9 +55,7 @@ export const storageDriver = (storage: Storage.Service, poll: Duration.DurationI
     },
     list: ofLock(
       "all",
-      Effect.map(Effect.zip(storage.locks, storage.now), ([rows, now]) =>
-        rows.map((row) => toStatus(row, isHeld(row, now)))
-      )
+      Effect.zipWith(storage.locks, storage.now, (rows, now) => rows.map((row) => toStatus(row, isHeld(row, now))))
     ),
     cleanup: (olderThan) =>
       ofLock(

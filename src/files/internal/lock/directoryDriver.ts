@@ -23,7 +23,7 @@ export interface Options {
  */
 export const directoryDriver = ({ folder: given, poll, stale }: Options): Lock.Driver => {
   const folder = path.resolve(given)
-  const observed = new Observations(Duration.toMillis(stale))
+  const observed: Observed = { staleMillis: Duration.toMillis(stale), seen: new Map() }
   const onLock = <A>(name: Lock.Name, at: string, run: (calls: Calls, lock: string) => Call<A>) =>
     asLockError(Lock.format(name), at, (calls) => run(calls, Lock.format(name)))
   return {
@@ -32,18 +32,13 @@ export const directoryDriver = ({ folder: given, poll, stale }: Options): Lock.D
     status: (at, name) =>
       onLock(name, at, (calls, lock) => Effect.map(readState(calls, at), (state) => statusOf(lock, state))),
     list: asLockError("all", folder, (calls) =>
-      Effect.map(
-        Effect.flatMap(locksIn(calls, folder), (locks) =>
-          Effect.forEach(locks, ({ at, lock }) =>
-            orElseIf(
-              Effect.map(readState(calls, at), (state) => [statusOf(lock, state)]),
-              notLocks,
-              []
-            )
-          )
-        ),
-        (statuses) => statuses.flat()
-      )
+      Effect.gen(function* () {
+        const statuses = yield* Effect.forEach(yield* locksIn(calls, folder), ({ at, lock }) => {
+          const status = Effect.map(readState(calls, at), (state) => [statusOf(lock, state)])
+          return orElseIf(status, notLocks, [])
+        })
+        return statuses.flat()
+      })
     ),
     cleanup: (olderThan) =>
       Effect.clockWith((clock) =>
@@ -95,38 +90,29 @@ const parseState = (name: string): State | undefined => {
 
 const isFree = ({ owner }: State): boolean => owner === undefined || isGone(owner)
 
-/** Remembers since when this process has seen each holder without a new heartbeat. */
-class Observations {
-  private readonly seen = new Map<string, { readonly name: string; readonly since: bigint }>()
-  private readonly staleMillis: number
+interface Observed {
+  readonly staleMillis: number
+  /** Since when this process has seen each holder without a new heartbeat, by path. */
+  readonly seen: Map<string, { readonly name: string; readonly since: bigint }>
+}
 
-  constructor(staleMillis: number) {
-    this.staleMillis = staleMillis
-  }
-
-  /** Whether the lock may be taken: it is free, its owner is dead, or it was seen without a heartbeat for too long. */
-  mayTake(at: string, state: State, now: bigint): boolean {
-    if (isFree(state)) return this.forget(at)
-    const name = formatState(state)
-    const known = this.seen.get(at)
-    if (known?.name === name) return Number(now - known.since) / 1e6 >= this.staleMillis
-    this.seen.set(at, { name, since: now })
-    return false
-  }
-
-  forget(at: string): true {
-    this.seen.delete(at)
-    return true
-  }
+/** Whether a lock may be taken: it is free, its owner is dead, or it was seen without a heartbeat for too long. */
+const mayTake = ({ seen, staleMillis }: Observed, at: string, state: State, now: bigint): boolean => {
+  if (isFree(state)) return true
+  const name = formatState(state)
+  const known = seen.get(at)
+  if (known?.name === name) return Number(now - known.since) / 1e6 >= staleMillis
+  seen.set(at, { name, since: now })
+  return false
 }
 
 /** How many lost races count as contention. */
 const maxTries = 100
 
-const attempt = (calls: Calls, at: string, lock: string, observed: Observations): Call<Lock.Attempt> => {
+const attempt = (calls: Calls, at: string, lock: string, observed: Observed): Call<Lock.Attempt> => {
   const owner = uniqueOwner()
   const acquired = (state: State): Lock.Attempt => {
-    observed.forget(at)
+    observed.seen.delete(at)
     return { _tag: "Acquired", grip: makeGrip(at, lock, state) }
   }
   const tryOnce = (tries: number): Call<Lock.Attempt> =>
@@ -139,7 +125,7 @@ const attempt = (calls: Calls, at: string, lock: string, observed: Observations)
         }
         // A network file system may lose the reply to a rename that it made.
         if (state.owner === owner) return Effect.sync(() => acquired(state))
-        if (!observed.mayTake(at, state, clock.unsafeCurrentTimeNanos()) || tries >= maxTries) {
+        if (!mayTake(observed, at, state, clock.unsafeCurrentTimeNanos()) || tries >= maxTries) {
           return Effect.succeed({ _tag: "Busy", status: statusOf(lock, state) })
         }
         const taken: State = { token: Lock.nextToken(state.token, now), since: now, owner, beat: 0 }

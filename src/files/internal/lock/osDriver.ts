@@ -199,18 +199,14 @@ const closeQuietly = ({ descriptor }: OpenFile): void => {
 }
 
 /** Closes the file in any case, which releases the lock. */
-const release = (file: OpenFile, at: string, token: number, now: number): boolean => {
-  try {
+const release = (file: OpenFile, at: string, token: number, now: number): boolean =>
+  closing(file, () => {
     const isHeld = isCurrent(file, at)
     writeRecord(file, { token, since: now })
     return isHeld
-  } finally {
-    closeQuietly(file)
-  }
-}
+  })
 
-const withFile = <A>(at: string, flags: number, use: (file: OpenFile) => A): A => {
-  const file = open(at, flags)
+const closing = <A>(file: OpenFile, use: (file: OpenFile) => A): A => {
   try {
     return use(file)
   } finally {
@@ -220,7 +216,7 @@ const withFile = <A>(at: string, flags: number, use: (file: OpenFile) => A): A =
 
 const readStatus = (at: string, lock: string): Lock.LockStatus => {
   try {
-    return withFile(at, fs.constants.O_RDONLY, (file) => statusOf(lock, readRecord(file)))
+    return closing(open(at, fs.constants.O_RDONLY), (file) => statusOf(lock, readRecord(file)))
   } catch (error) {
     if (codeOf(error) === "ENOENT") return statusOf(lock, undefined)
     throw error
@@ -229,7 +225,7 @@ const readStatus = (at: string, lock: string): Lock.LockStatus => {
 
 /** Removes a lock file while holding its lock. A process that opened it before finds that it is gone, and makes a new one. */
 const removeUnused = (native: Native, at: string, before: number, now: number): boolean =>
-  withFile(at, fs.constants.O_RDWR, (file) => {
+  closing(open(at, fs.constants.O_RDWR), (file) => {
     if (file.mtimeMs >= before || !native.tryLock(file.descriptor) || !isCurrent(file, at)) return false
     // Without the file the next token comes from the time alone, so it must exceed the last one.
     if ((readRecord(file)?.token ?? 0) >= now) return false

@@ -14,39 +14,6 @@ export type Path = string | Buffer
 export const errno = (code: string, message: string, cause?: unknown): NodeJS.ErrnoException =>
   Object.assign(new Error(message, { cause }), { code })
 
-/** The system calls of this library. Tests replace them, to inject failures and to crash between any two calls. */
-export interface Calls {
-  readonly open: (path: Path, flags: string, mode?: number) => Call<number>
-  readonly close: (file: number) => Call<void>
-  /** Returns the number of bytes written. Without a position, writes at the current one. */
-  readonly write: (file: number, content: Uint8Array, position?: number | undefined) => Call<number>
-  readonly sync: (file: number) => Call<void>
-  readonly truncate: (file: number, length: number) => Call<void>
-  readonly fchmod: (file: number, mode: number) => Call<void>
-  readonly fchown: (file: number, uid: number, gid: number) => Call<void>
-  readonly rename: (from: Path, to: Path) => Call<void>
-  readonly link: (from: string, to: string) => Call<void>
-  readonly unlink: (path: Path) => Call<void>
-  readonly mkdir: (path: Path, mode?: number) => Call<void>
-  readonly rmdir: (path: Path) => Call<void>
-  /** Fails if the target exists. */
-  readonly copyFile: (from: Path, to: Path) => Call<void>
-  readonly symlink: (target: Path, path: Path) => Call<void>
-  readonly chmod: (path: Path, mode: number) => Call<void>
-  /** Changes a symbolic link itself. */
-  readonly chown: (path: Path, uid: number, gid: number) => Call<void>
-  /** Times in seconds. */
-  readonly utimes: (path: Path, accessed: number, modified: number) => Call<void>
-  readonly readFile: (path: string) => Call<Buffer>
-  readonly readdir: (path: string) => Call<ReadonlyArray<string>>
-  /** As `readdir`, with names that are not valid UTF-8 as bytes. */
-  readonly entries: (path: Path) => Call<ReadonlyArray<Path>>
-  readonly readlink: (path: Path) => Call<Path>
-  readonly realpath: (path: string) => Call<string>
-  /** Returns undefined if the path does not exist. */
-  readonly lstat: (path: Path) => Call<fs.Stats | undefined>
-}
-
 const call = <A>(run: (done: (error: NodeJS.ErrnoException | null, value: A) => void) => void): Call<A> =>
   Effect.async((resume) => {
     try {
@@ -63,35 +30,48 @@ const callVoid = (run: (done: (error?: NodeJS.ErrnoException | null) => void) =>
 
 const toPath = (bytes: Buffer): Path => (isUtf8(bytes) ? bytes.toString("utf8") : bytes)
 
-export const nodeCalls: Calls = {
-  open: (path, flags, mode) => call((done) => fs.open(path, flags, mode, done)),
-  close: (file) => callVoid((done) => fs.close(file, done)),
-  write: (file, content, position) =>
+/** The system calls of Node. */
+export const nodeCalls = {
+  open: (path: Path, flags: string, mode?: number): Call<number> => call((done) => fs.open(path, flags, mode, done)),
+  close: (file: number) => callVoid((done) => fs.close(file, done)),
+  /** Returns the number of bytes written. Without a position, writes at the current one. */
+  write: (file: number, content: Uint8Array, position?: number): Call<number> =>
     call((done) => fs.write(file, content, 0, content.length, position ?? null, done)),
-  sync: (file) => callVoid((done) => fs.fsync(file, done)),
-  truncate: (file, length) => callVoid((done) => fs.ftruncate(file, length, done)),
-  fchmod: (file, mode) => callVoid((done) => fs.fchmod(file, mode, done)),
-  fchown: (file, uid, gid) => callVoid((done) => fs.fchown(file, uid, gid, done)),
-  rename: (from, to) => callVoid((done) => fs.rename(from, to, done)),
-  link: (from, to) => callVoid((done) => fs.link(from, to, done)),
-  unlink: (path) => callVoid((done) => fs.unlink(path, done)),
-  mkdir: (path, mode) => callVoid((done) => fs.mkdir(path, { mode }, done)),
-  rmdir: (path) => callVoid((done) => fs.rmdir(path, done)),
-  copyFile: (from, to) => callVoid((done) => fs.copyFile(from, to, fs.constants.COPYFILE_EXCL, done)),
-  symlink: (target, path) => callVoid((done) => fs.symlink(target, path, done)),
-  chmod: (path, mode) => callVoid((done) => fs.chmod(path, mode, done)),
-  chown: (path, uid, gid) => callVoid((done) => fs.lchown(path, uid, gid, done)),
-  utimes: (path, accessed, modified) => callVoid((done) => fs.utimes(path, accessed, modified, done)),
-  readFile: (path) => call((done) => fs.readFile(path, done)),
-  readdir: (path) => call((done) => fs.readdir(path, done)),
-  entries: (path) => call((done) => fs.readdir(path, "buffer", (error, names) => done(error, names?.map(toPath)))),
-  readlink: (path) => call((done) => fs.readlink(path, "buffer", (error, to) => done(error, to && toPath(to)))),
-  realpath: (path) => call((done) => fs.realpath.native(path, done)),
-  lstat: (path) =>
+  sync: (file: number) => callVoid((done) => fs.fsync(file, done)),
+  truncate: (file: number, length: number) => callVoid((done) => fs.ftruncate(file, length, done)),
+  fchmod: (file: number, mode: number) => callVoid((done) => fs.fchmod(file, mode, done)),
+  fchown: (file: number, uid: number, gid: number) => callVoid((done) => fs.fchown(file, uid, gid, done)),
+  rename: (from: Path, to: Path) => callVoid((done) => fs.rename(from, to, done)),
+  link: (from: string, to: string) => callVoid((done) => fs.link(from, to, done)),
+  unlink: (path: Path) => callVoid((done) => fs.unlink(path, done)),
+  mkdir: (path: Path, mode?: number) => callVoid((done) => fs.mkdir(path, { mode }, done)),
+  rmdir: (path: Path) => callVoid((done) => fs.rmdir(path, done)),
+  /** Fails if the target exists. */
+  copyFile: (from: Path, to: Path) => callVoid((done) => fs.copyFile(from, to, fs.constants.COPYFILE_EXCL, done)),
+  symlink: (target: Path, path: Path) => callVoid((done) => fs.symlink(target, path, done)),
+  chmod: (path: Path, mode: number) => callVoid((done) => fs.chmod(path, mode, done)),
+  /** Changes a symbolic link itself. */
+  chown: (path: Path, uid: number, gid: number) => callVoid((done) => fs.lchown(path, uid, gid, done)),
+  /** Times in seconds. */
+  utimes: (path: Path, accessed: number, modified: number) =>
+    callVoid((done) => fs.utimes(path, accessed, modified, done)),
+  readFile: (path: string): Call<Buffer> => call((done) => fs.readFile(path, done)),
+  readdir: (path: string): Call<ReadonlyArray<string>> => call((done) => fs.readdir(path, done)),
+  /** As `readdir`, with names that are not valid UTF-8 as bytes. */
+  entries: (path: Path): Call<ReadonlyArray<Path>> =>
+    call((done) => fs.readdir(path, "buffer", (error, names) => done(error, names?.map(toPath)))),
+  readlink: (path: Path): Call<Path> =>
+    call((done) => fs.readlink(path, "buffer", (error, to) => done(error, to && toPath(to)))),
+  realpath: (path: string): Call<string> => call((done) => fs.realpath.native(path, done)),
+  /** Returns undefined if the path does not exist. */
+  lstat: (path: Path): Call<fs.Stats | undefined> =>
     call((done) =>
       fs.lstat(path, (error, stats) => (error?.code === "ENOENT" ? done(null, undefined) : done(error, stats)))
     )
 }
+
+/** The system calls of this library. Tests replace them, to inject failures and to crash between any two calls. */
+export interface Calls extends Readonly<typeof nodeCalls> {}
 
 /** The system calls to use. Default: those of Node. */
 export class CurrentCalls extends Context.Reference<CurrentCalls>()("effect-recovery/files/Calls", {

@@ -40,7 +40,10 @@ export const copyTree = (calls: Calls, from: Path, to: Path, stats: fs.Stats): C
     const linked = Effect.flatMap(calls.readlink(from), (target) => calls.symlink(target, to))
     return Effect.zipRight(linked, copyOwner(calls, to, stats))
   }
-  if (stats.isFile()) return Effect.zipRight(copyFile(calls, from, to), copyAttributes(calls, to, stats))
+  if (stats.isFile()) {
+    // Synced, since a rollback after a power cut needs the copy.
+    return Effect.all([calls.copyFile(from, to), sync(calls, to), copyAttributes(calls, to, stats)], { discard: true })
+  }
   if (!stats.isDirectory()) return Effect.fail(errno("ENOTDIR", `${from} is neither a file nor a folder`))
   return Effect.gen(function* () {
     yield* calls.mkdir(to, ownerAccess)
@@ -51,10 +54,6 @@ export const copyTree = (calls: Calls, from: Path, to: Path, stats: fs.Stats): C
     yield* copyAttributes(calls, to, stats)
   })
 }
-
-/** Syncs the copy: a rollback after a power cut needs it. */
-const copyFile = (calls: Calls, from: Path, to: Path): Call<void> =>
-  Effect.zipRight(calls.copyFile(from, to), sync(calls, to))
 
 const sync = (calls: Calls, at: Path): Call<void> =>
   Effect.flatMap(calls.open(at, "r"), (file) => Effect.ensuring(calls.sync(file), Effect.ignore(calls.close(file))))

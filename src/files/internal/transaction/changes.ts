@@ -14,7 +14,7 @@ import { readIfExists, rename, requireFile, type Target, writeNewFile } from "..
 import { copyTree, isRestricted, unrestrict } from "../system/tree.js"
 import { writeAll } from "../system/write.js"
 import { type Entry, newFile, oldFile } from "./journal.js"
-import type { OpenRoot } from "./openRoot.js"
+import type { OpenRoot, Targets } from "./openRoot.js"
 import { refuseOverlap, undoEntry } from "./undo.js"
 
 // No retry: a rename waits for a busy file itself, and other failures do not pass by themselves.
@@ -50,7 +50,7 @@ export class RootOperations implements Operations {
   private withTargets<A, E>(
     given: readonly [string, ...ReadonlyArray<string>],
     follow: boolean,
-    use: Parameters<typeof OpenRoot.prototype.withTargets<A, E>>[3]
+    use: (targets: Targets) => Effect.Effect<A, E>
   ): Effect.Effect<A, E | TransactionError> {
     return Effect.flatMap(this.current, ({ memory }) => this.open.withTargets(memory.lifetime, given, follow, use))
   }
@@ -124,22 +124,17 @@ export class RootOperations implements Operations {
         Effect.gen(this, function* () {
           yield* requireFile("Writing", target)
           const calls = yield* CurrentCalls
-          const { entry, n } = this.nextEntry(target)
+          const entry = this.open.nextEntry(target)
           const { durability } = this.open.settings
           const newOptions = { durability, mode: options?.mode, owner: options?.owner ?? true }
-          const written = newFile(this.root, n)
+          const written = newFile(this.root, entry.n)
           yield* writeNewFile(calls, written, (file) => writeAll(calls, file, content), target.stats, newOptions)
-          if (target.stats !== undefined) yield* this.keepOld(target, n)
+          if (target.stats !== undefined) yield* this.keepOld(target, entry.n)
           const kind = target.stats === undefined ? "create" : "replace"
           yield* record({ kind, ...entry }, rename(calls, written, target.path))
         })
       )
     )
-
-  private nextEntry(target: Target) {
-    const n = this.open.nextNumber()
-    return { n, entry: { n, path: this.open.relative(target.path) } }
-  }
 
   /** Keeps the old file under a second name, or as a copy where hard links are not supported. */
   private keepOld({ path: at, stats }: Target, n: number): Call<void> {
@@ -179,8 +174,8 @@ export class RootOperations implements Operations {
 
   private moveAside(record: Record, target: Target): Outcome<void> {
     return Effect.flatMap(CurrentCalls, (calls) => {
-      const { entry, n } = this.nextEntry(target)
-      return record({ kind: "remove", ...entry }, rename(calls, target.path, oldFile(this.root, n)))
+      const entry = this.open.nextEntry(target)
+      return record({ kind: "remove", ...entry }, rename(calls, target.path, oldFile(this.root, entry.n)))
     })
   }
 
@@ -203,14 +198,14 @@ export class RootOperations implements Operations {
   private moveOver(record: Record, from: Target, to: Target): Outcome<void> {
     return Effect.gen(this, function* () {
       if (to.stats !== undefined) {
-        const { entry, n } = this.nextEntry(to)
-        yield* this.keepOld(to, n)
+        const entry = this.open.nextEntry(to)
+        yield* this.keepOld(to, entry.n)
         // Nothing to do yet: the rename below replaces the file, so readers never see it missing.
         yield* record({ kind: "replace", ...entry }, Effect.void)
       }
       const calls = yield* CurrentCalls
       this.open.changedFolders.add(path.dirname(to.path))
-      const entry = { kind: "move", ...this.nextEntry(from).entry, to: this.open.relative(to.path) } as const
+      const entry = { kind: "move", ...this.open.nextEntry(from), to: path.relative(this.root, to.path) } as const
       yield* record(entry, rename(calls, from.path, to.path))
     })
   }
@@ -249,9 +244,9 @@ export class RootOperations implements Operations {
     return Effect.gen(this, function* () {
       const target = yield* this.open.inside(at, false)
       const calls = yield* CurrentCalls
-      const { entry, n } = this.nextEntry(target)
-      yield* calls.mkdir(newFile(this.root, n), mode)
-      yield* record({ kind: "create", ...entry }, rename(calls, newFile(this.root, n), target.path))
+      const entry = this.open.nextEntry(target)
+      yield* calls.mkdir(newFile(this.root, entry.n), mode)
+      yield* record({ kind: "create", ...entry }, rename(calls, newFile(this.root, entry.n), target.path))
     })
   }
 
@@ -269,9 +264,9 @@ export class RootOperations implements Operations {
         this.change("Protecting", given, (record) =>
           Effect.gen(this, function* () {
             yield* this.requireSameDevice(target)
-            const { entry, n } = this.nextEntry(target)
+            const entry = this.open.nextEntry(target)
             const { path: at, stats } = target
-            const mode = stats === undefined ? undefined : yield* this.copyOld(at, stats, n)
+            const mode = stats === undefined ? undefined : yield* this.copyOld(at, stats, entry.n)
             this.open.protectedPaths.add(at)
             yield* record({ kind: "protect", ...entry, existed: stats !== undefined, ...mode }, Effect.void)
           })

@@ -100,13 +100,21 @@ export interface Journal {
   readonly abandon: Effect.Effect<void>
 }
 
-/** Ends the transaction by one rename. If the remains of an earlier one are in the way, a unique name is taken. */
-const retire = (calls: Calls, root: string): Call<string> => {
-  const to = (at: string) => Effect.as(rename(calls, journalFolder(root), at), at)
-  const closed = closedFolder(root)
-  return Effect.catchAll(to(closed), (error) =>
-    /^(ENOTEMPTY|EEXIST|ENOTDIR)$/.test(error.code ?? "") ? to(`${closed}-${uniqueName()}`) : Effect.fail(error)
+/** Ends the transaction by one rename, to a unique name if the remains of an earlier one are in the way. */
+const retire = (calls: Calls, root: string, durable: boolean): Call<string> => {
+  const folder = journalFolder(root)
+  const to = (at: string) => Effect.as(rename(calls, folder, at), at)
+  const renamed = Effect.catchAll(to(closedFolder(root)), (error) =>
+    /^(ENOTEMPTY|EEXIST|ENOTDIR)$/.test(error.code ?? "")
+      ? to(`${closedFolder(root)}-${uniqueName()}`)
+      : Effect.fail(error)
   )
+  // A commit that a power cut can still undo must fail, so the rename is reversed.
+  return durable
+    ? Effect.tap(renamed, (closed) =>
+        Effect.onError(syncFolder(calls, root), () => Effect.ignore(calls.rename(closed, folder)))
+      )
+    : renamed
 }
 
 const openNew = (calls: Calls, root: string): Call<number> =>
@@ -133,38 +141,24 @@ export const create = (calls: Calls, root: string, durability: Durability): Call
         })
       )
     )
-    const append = (bytes: Uint8Array): Call<void> =>
-      Effect.suspend(() =>
-        broken !== undefined
-          ? Effect.fail(broken)
-          : Effect.map(
-              Effect.tapError(writeAll(calls, file, bytes, length), () => truncate),
-              () => {
-                length += bytes.length
-              }
-            )
-      )
     const abandon = Effect.ignore(calls.close(file))
     if (durable) yield* Effect.onError(syncFolder(calls, root), () => abandon)
-    const close = Effect.gen(function* () {
-      const closed = yield* retire(calls, root)
-      if (durable) {
-        // A commit that a power cut can still undo must fail, so the rename is reversed.
-        yield* Effect.onError(syncFolder(calls, root), () => Effect.ignore(calls.rename(closed, folder)))
-      }
-      yield* abandon
-      // If this fails, the next opening removes the folder.
-      yield* Effect.ignore(removeTree(calls, closed))
-    })
+    const close = Effect.flatMap(
+      Effect.suspend(() => retire(calls, root, durable)),
+      (closed) =>
+        // If the removal fails, the next opening removes the folder.
+        Effect.zipRight(abandon, Effect.ignore(removeTree(calls, closed)))
+    )
     return {
       record: (entry) =>
-        Effect.zipRight(
-          Effect.suspend(() => {
-            offsets.set(entry.n, length)
-            return append(encode(entry))
-          }),
-          durable ? Effect.zipRight(calls.sync(file), syncFolder(calls, folder)) : Effect.void
-        ),
+        Effect.gen(function* () {
+          if (broken !== undefined) return yield* Effect.fail(broken)
+          const bytes = encode(entry)
+          offsets.set(entry.n, length)
+          yield* Effect.tapError(writeAll(calls, file, bytes, length), () => truncate)
+          length += bytes.length
+          if (durable) yield* Effect.zipRight(calls.sync(file), syncFolder(calls, folder))
+        }),
       markUndone: (n) =>
         Effect.suspend(() => {
           const offset = offsets.get(n)
@@ -202,12 +196,9 @@ export const readPending = (
 
 /** Closes the journal of a dead process, after all its entries were undone. */
 export const closeAbandoned = (root: string): Call<void> =>
-  Effect.gen(function* () {
-    const calls = yield* CurrentCalls
-    const closed = yield* retire(calls, root)
-    yield* syncFolder(calls, root)
-    yield* Effect.ignore(removeTree(calls, closed))
-  })
+  Effect.flatMap(CurrentCalls, (calls) =>
+    Effect.flatMap(retire(calls, root, true), (closed) => Effect.ignore(removeTree(calls, closed)))
+  )
 
 const parse = (at: string, text: string): Effect.Effect<ReadonlyArray<Pending>, FileError> => {
   const lines = text.split("\n")

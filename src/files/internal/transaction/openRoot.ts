@@ -1,7 +1,10 @@
 import * as path from "node:path"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Lock from "../../../lock/Lock.js"
@@ -13,9 +16,8 @@ import type { TransactionError } from "../../FileTransaction.js"
 import { asFileError, CurrentCalls, orElseIf } from "../system/calls.js"
 import { locate, resolveExisting, syncFolder, type Target } from "../system/replace.js"
 import { syncTree } from "../system/tree.js"
-import { Claims } from "./claims.js"
 import { create, type Entry, isJournalName, type Journal, journalFolder } from "./journal.js"
-import { pathsOf, recover } from "./undo.js"
+import { overlaps, pathsOf, recover } from "./undo.js"
 
 export interface Settings {
   readonly durability: Durability
@@ -24,7 +26,7 @@ export interface Settings {
 
 type ChangeError = NodeJS.ErrnoException | FileError | Lock.LockLost
 
-type Targets = readonly [Target, ...ReadonlyArray<Target>]
+export type Targets = readonly [Target, ...ReadonlyArray<Target>]
 
 /** The open transaction of a root: its locks, its journal, and its state until the outermost transaction ends. */
 export class OpenRoot {
@@ -47,24 +49,16 @@ export class OpenRoot {
   readonly root: string
   readonly settings: Settings
   /** Fails when a lock of the transaction is lost. */
-  readonly lost: Deferred.Deferred<never, Lock.LockLost>
+  readonly lost = Deferred.unsafeMake<never, Lock.LockLost>(FiberId.none)
   private readonly locks: Lock.Service
-  private readonly claims: Claims
+  private readonly claims = new Claims()
   private readonly scope: Scope.CloseableScope
 
-  constructor(
-    root: string,
-    settings: Settings,
-    locks: Lock.Service,
-    scope: Scope.CloseableScope,
-    lost: Deferred.Deferred<never, Lock.LockLost>
-  ) {
+  constructor(root: string, settings: Settings, locks: Lock.Service, scope: Scope.CloseableScope) {
     this.root = root
     this.settings = settings
     this.locks = locks
-    this.claims = new Claims(locks, settings.timeout)
     this.scope = scope
-    this.lost = lost
   }
 
   /** Holds a lock until the end of the transaction. Losing it fails the whole transaction. */
@@ -143,9 +137,20 @@ export class OpenRoot {
     }).pipe(asFileError("Finding", given))
   }
 
-  /** Claims the path for the part: parts beside it wait. */
+  /** Claims the path for the part, after the parts beside it that claimed it have ended. */
   claim(part: Lifetime, at: string): Effect.Effect<void, Lock.LockTimeout | Lock.LockError> {
-    return this.claims.claim(part, at)
+    return Effect.gen(this, function* () {
+      const started = yield* Clock.currentTimeMillis
+      const timeout = Duration.toMillis(this.settings.timeout ?? "30 seconds")
+      for (let blocking = this.claims.take(part, at); blocking !== undefined; blocking = this.claims.take(part, at)) {
+        const remaining = timeout - ((yield* Clock.currentTimeMillis) - started)
+        const ended = yield* Effect.timeoutOption(Effect.interruptible(blocking.ended), Math.max(0, remaining))
+        if (Option.isSome(ended)) continue
+        const name = Lock.resource(at)
+        const status = yield* this.locks.status(name)
+        return yield* new Lock.LockTimeout({ lock: Lock.format(name), waited: Duration.millis(timeout), status })
+      }
+    })
   }
 
   /**
@@ -175,12 +180,9 @@ export class OpenRoot {
     )
   }
 
-  relative(at: string): string {
-    return path.relative(this.root, at)
-  }
-
-  nextNumber(): number {
-    return ++this.lastNumber
+  /** The number and the path of the next entry. */
+  nextEntry(target: Target): { readonly n: number; readonly path: string } {
+    return { n: ++this.lastNumber, path: path.relative(this.root, target.path) }
   }
 
   /** The journal, created for the first change: a transaction that only reads writes nothing. */
@@ -260,6 +262,43 @@ export class OpenRoot {
   }
 }
 
+/**
+ * The paths that each part of a transaction has read or changed. While a part
+ * is open, parts beside it must not use its paths: its rollback would also undo
+ * what they did.
+ */
+class Claims {
+  private readonly paths = new Map<Lifetime, Set<string>>()
+
+  /** Claims the path, or returns the part that blocks it. */
+  take(part: Lifetime, at: string): Lifetime | undefined {
+    this.inherit()
+    for (const [owner, paths] of this.paths) {
+      if (part.isWithin(owner)) continue
+      for (const path of paths) if (overlaps(path, at)) return owner
+    }
+    this.pathsOf(part).add(at)
+    return undefined
+  }
+
+  /** Moves the claims of ended parts to the part around them, which owns their changes now. */
+  private inherit(): void {
+    for (const [owner, paths] of this.paths) {
+      if (!owner.isOver) continue
+      this.paths.delete(owner)
+      if (owner.active === undefined) continue
+      const heir = this.pathsOf(owner.active)
+      for (const path of paths) heir.add(path)
+    }
+  }
+
+  private pathsOf(part: Lifetime): Set<string> {
+    const paths = this.paths.get(part) ?? new Set()
+    this.paths.set(part, paths)
+    return paths
+  }
+}
+
 /** The lock of a symbolic link is that of its target. */
 const lockOf = ({ path: at, stats }: Target): Effect.Effect<Lock.Name, FileError> =>
   stats?.isSymbolicLink() === true
@@ -275,8 +314,7 @@ export const openRoot = (
 ): Effect.Effect<OpenRoot, FileError | Lock.LockTimeout | Lock.LockError> =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
-    const lost = yield* Deferred.make<never, Lock.LockLost>()
-    const opened = new OpenRoot(root, settings, locks, scope, lost)
+    const opened = new OpenRoot(root, settings, locks, scope)
     const acquire = (name: Lock.Name) => restore(locks.acquire(name, { timeout: settings.timeout }))
     const recovered = Effect.zipRight(restore(opened.lock(rootLock(root))), recover(root, acquire))
     return yield* Effect.as(

@@ -12,14 +12,14 @@ import { JournalError } from "./RunError.js"
 import type { Step } from "./Step.js"
 
 /**
- * Needs `R` to be written.
+ * An answer to a question. `R` is what its schema needs.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Answer<out R = never> {
   readonly _tag: "Retry" | "Value" | "Skip" | "Rewind" | "Abort"
-  /** Who has answered. */
+  /** Who answers. */
   readonly by?: string | undefined
   /** Why, for the record. */
   readonly note?: string | undefined
@@ -28,7 +28,7 @@ export interface Answer<out R = never> {
 }
 
 /**
- * What goes on record with an answer.
+ * Recorded with an answer.
  *
  * @since 0.1.0
  * @category models
@@ -43,7 +43,7 @@ export interface About {
 const make = <R>(tag: Answer["_tag"], write: Effect.Effect<SentAnswer, unknown, R>): Answer<R> => ({ _tag: tag, write })
 
 /**
- * Says who answers, and why.
+ * Adds who answers, and why.
  *
  * @since 0.1.0
  * @category combinators
@@ -61,7 +61,7 @@ export const from =
 export const retry: Answer = make("Retry", Effect.succeed({ _tag: "Retry" }))
 
 /**
- * Run the step again, with other parameters: those the question offers.
+ * Run the step again with other values of the parameters that the question offers.
  *
  * @since 0.1.0
  * @category answers
@@ -79,7 +79,7 @@ export const retryWith = <A, R>(
   )
 
 /**
- * This is the result of the step: it is not run again.
+ * Use this value as the result of the step. The step does not run again.
  *
  * @example
  * ```ts
@@ -95,22 +95,22 @@ export const retryWith = <A, R>(
  * @category answers
  */
 export const value = <A>(
-  // The input is whatever it is: the step is not used.
+  // The step is not used, so its input does not matter.
   step: Step<A, unknown, unknown> | ((input: never) => Step<A, unknown, unknown>),
   result: NoInfer<A>
 ): Answer =>
   make(
     "Value",
     Effect.flatMap(
-      // The step's schema needs what the step needs; whoever answers writes with a schema that needs nothing.
+      // An answer can only be encoded by a schema that needs no services.
       codecOf(step).encode(result) as Effect.Effect<string | undefined, unknown>,
       (text) => Effect.succeed({ _tag: "Value", value: text === undefined ? undefined : JSON.parse(text) })
     )
   )
 
 /**
- * As `value`, as JSON: for command lines and pages that know no schema. It is
- * read when the run goes on, and one that does not fit is refused.
+ * As `value`, but as JSON, for callers without the schema. The run decodes it
+ * when it resumes, and refuses a value that does not fit.
  *
  * @since 0.1.0
  * @category answers
@@ -118,8 +118,8 @@ export const value = <A>(
 export const json = (result: unknown): Answer => make("Value", Effect.succeed({ _tag: "Value", value: result }))
 
 /**
- * Go on without the result: with the stand-in of the question, or with nothing
- * if the step returns nothing.
+ * Continue without the result: with the stand-in of the question, or with void
+ * if the step returns void.
  *
  * @since 0.1.0
  * @category answers
@@ -127,8 +127,8 @@ export const json = (result: unknown): Answer => make("Value", Effect.succeed({ 
 export const skip: Answer = make("Skip", Effect.succeed({ _tag: "Skip" }))
 
 /**
- * Compensate and forget what the run has done after a point, and go on from
- * there: `Workflow.fromStart`, `beforeStep` or `afterCheckpoint`.
+ * Rewind the run: compensate the steps after a point (`Workflow.fromStart`,
+ * `beforeStep` or `afterCheckpoint`) and continue from there.
  *
  * @since 0.1.0
  * @category answers

@@ -1,6 +1,6 @@
 /**
- * Recovery for code that is there already: a call gets an id, and is recorded
- * without being made a workflow.
+ * Recovery for existing code: a call gets an id and is recorded, without a
+ * workflow around it.
  *
  * @since 0.1.0
  */
@@ -15,8 +15,8 @@ import { persist as record } from "./internal/run/persist.js"
 import type { RunError } from "./RunError.js"
 
 /**
- * Makes `Recovery.recoverable` record its operations: the existing call keeps
- * its form, and gets an id.
+ * Makes `Recovery.recoverable` record its operations. The existing call only gets
+ * an id.
  *
  * @example
  * ```ts
@@ -55,25 +55,24 @@ export const persist = <
 > => ({ record: record(schemas.success, schemas.error ?? Schema.Never) })
 
 /**
- * Which state to save, and how often.
+ * The state to save, and how often.
  *
  * @since 0.1.0
  * @category models
  */
 export interface AutoCheckpoint<in out S, out R = never, out RC = never, out RS = never> {
   readonly of: Checkpoint<S, R, RC>
-  /** The state as it is now. */
+  /** Reads the current state. */
   readonly state: Effect.Effect<S, never, RS>
-  /** Saved if none was for as long as this. Defaults to 5 minutes. */
+  /** Saves if the last checkpoint is older than this. Defaults to 5 minutes. */
   readonly interval?: Duration.DurationInput | undefined
 }
 
 /**
- * Puts an existing effect under the `RecoveryPolicy` in force, as the step of
- * a workflow in words only: its failures are answered as the policy says for
- * the step, for their category, or for the rest. With a checkpoint, the state
- * is saved before it begins, whenever that is due; a save that fails is logged
- * and keeps nothing from going on.
+ * Puts an existing effect under the current `RecoveryPolicy`. `workflow` and
+ * `step` are only names: the policy decides by the step, by the category of the
+ * failure, or by its default. With a checkpoint, the state is saved before the
+ * effect if that is due; a failed save is logged and does not fail the effect.
  *
  * @example
  * ```ts
@@ -103,12 +102,15 @@ export const withRecovery: {
   <S, R1, RC, RS>(workflow: string, step: string, options?: { readonly checkpoint: AutoCheckpoint<S, R1, RC, RS> }) =>
   <A, E, R>(self: Effect.Effect<A, E, R>) => {
     const recovered = Recovery.auto(step)(self)
-    // Without a checkpoint nothing is needed to save one.
+    // Without a checkpoint the effect needs no services to save one.
     if (options === undefined) return recovered as never
     const { interval, of, state } = options.checkpoint
     const saved = Effect.flatMap(state, (now) => of.saveIfDue(now, { labels: { workflow, step }, interval }))
     const tolerant = Effect.catchAllCause(saved, (cause) =>
-      Effect.logWarning(`effect-recovery: no checkpoint before "${step}" of "${workflow}"; it goes on`, cause)
+      Effect.logWarning(
+        `effect-recovery: no checkpoint was saved before "${step}" of "${workflow}"; it continues`,
+        cause
+      )
     )
     return Effect.zipRight(tolerant, recovered)
   }

@@ -1,5 +1,5 @@
 /**
- * What can keep a run from going on, apart from the program's own errors.
+ * The errors that stop a run, beside the program's own errors.
  *
  * @since 0.1.0
  */
@@ -7,13 +7,13 @@ import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../resilience/RecoveryError.js"
 import { type LeaseHeld, type LeaseLost, StorageError } from "../storage/StorageError.js"
-import { messageOf, type UndoFailure } from "../transaction/RollbackFailed.js"
+import { messageOf, type RollbackFailed, type UndoFailure } from "../transaction/RollbackFailed.js"
 
 /**
- * Everything `Workflow.execute` can fail with besides the workflow's own
- * errors. None of them can be caught inside the run: the run stops, and can be
- * executed again.
+ * The errors of `Workflow.execute` beside the workflow's own. The program cannot
+ * catch them: the run stops, and can be executed again.
  *
  * @since 0.1.0
  * @category errors
@@ -36,28 +36,28 @@ export type RunError =
  * @category models
  */
 export const Waiting = Schema.Struct({
-  /** How a question is answered: `Workflow.resolve(run, answer, { question: id })`. */
+  /** Answers a question: `Workflow.resolve(run, answer, { question: id })`. */
   id: Schema.String,
   kind: Schema.Literal("sleep", "signal", "question"),
-  /** What is asked, the name of the signal, or of the sleep. */
+  /** The question, or the name of the signal or sleep. */
   about: Schema.String,
-  /** Who is to answer. */
+  /** Who is asked. */
   to: Schema.OptionFromNullOr(Schema.String),
   /** The failure behind a question. */
   fault: Schema.OptionFromNullOr(
     Schema.Struct({
       category: Schema.String,
       message: Schema.String,
-      /** Which error it was. */
+      /** The tag of the error. */
       tag: Schema.optional(Schema.String)
     })
   ),
   /** The parameters an answer may change. */
   parameters: Schema.Array(Schema.String),
-  /** Why the answer before this question was refused. */
+  /** Why the previous answer was refused. */
   refused: Schema.OptionFromNullOr(Schema.String),
   since: Schema.Date,
-  /** When it is over by itself. */
+  /** When the wait ends without an answer or signal. */
   until: Schema.OptionFromNullOr(Schema.Date)
 })
 /**
@@ -67,17 +67,17 @@ export const Waiting = Schema.Struct({
 export type Waiting = typeof Waiting.Type
 
 /**
- * The run waits for somebody, or for a time, and nothing else of it goes on.
- * It holds no process meanwhile. Execute it again, or leave it to a worker.
+ * The run waits for an answer, a signal or a time, and holds no process
+ * meanwhile. Execute it again, or let a worker resume it.
  *
  * @since 0.1.0
  * @category errors
  */
 export class RunSuspended extends Data.TaggedError("RunSuspended")<{
   readonly run: string
-  /** What for. Nothing, if its process was told to leave. */
+  /** The open waits. Empty if the run stopped because its worker shuts down. */
   readonly waits: ReadonlyArray<Waiting>
-  /** When it can go on by itself. */
+  /** When it can resume without an answer or signal. */
   readonly until: Option.Option<Date>
 }> {
   override get message(): string {
@@ -88,13 +88,13 @@ export class RunSuspended extends Data.TaggedError("RunSuspended")<{
     const refused = this.waits.flatMap(({ refused }) => Option.toArray(refused))
     const why = refused.map((reason) => ` The last answer was refused: ${reason}.`).join("")
     const cure = this.waits.some(({ kind }) => kind === "question") ? "Answer with Workflow.resolve; it" : "It"
-    return `Run "${this.run}" waits${what.length === 0 ? "" : ` for ${what.join(", ")}`}${until}.${why} ${cure} goes on when it is executed again, or by a worker.`
+    return `Run "${this.run}" waits${what.length === 0 ? "" : ` for ${what.join(", ")}`}${until}.${why} ${cure} continues when it is executed again, or when a worker takes it.`
   }
 }
 
 /**
- * The program takes another way than the journal of its run: it was changed,
- * or decides by something that is not recorded. Nothing was run in its place.
+ * The program diverges from the journal of its run: its code was changed, or it
+ * depends on something that is not recorded. No step ran in its place.
  *
  * @since 0.1.0
  * @category errors
@@ -102,24 +102,24 @@ export class RunSuspended extends Data.TaggedError("RunSuspended")<{
 export class ReplayMismatch extends Data.TaggedError("ReplayMismatch")<{
   readonly run: string
   /**
-   * - `Missing`: the program passed by what the journal has here
-   * - `Unexpected`: the program asks for something new where the journal has something else
-   * - `Shape`: the same name, but another schema or another thing
+   * - `Missing`: the program skipped a recorded step or wait
+   * - `Unexpected`: the program begins a new step where the journal has another one
+   * - `Shape`: the name is the same, but the schema or the kind differs
    */
   readonly reason: "Missing" | "Unexpected" | "Shape"
-  /** What the journal has. */
+  /** What the journal has at this place. */
   readonly recorded: string
-  /** What the program came to. */
+  /** What the program does at this place. */
   readonly found: string
 }> {
   override get message(): string {
-    return `Run "${this.run}" does not fit its journal: there it has ${this.recorded}, the program comes to ${this.found}. Put changed code behind Workflow.patched, or execute the run with the version it was started with.`
+    return `Run "${this.run}" does not fit its journal: the journal has ${this.recorded}, the program comes to ${this.found}. Put changed code behind Workflow.patched, or execute the run with the version it was started with.`
   }
 }
 
 /**
- * What a step or a workflow may fail with beside its own errors, because it
- * never surfaces there: it stops the run, and `execute` fails with it.
+ * Errors that a step or a workflow may fail with without declaring them: they
+ * stop the run, and `execute` fails with them.
  *
  * @since 0.1.0
  * @category errors
@@ -127,8 +127,8 @@ export class ReplayMismatch extends Data.TaggedError("ReplayMismatch")<{
 export type Machinery = StorageError | JournalError
 
 /**
- * The id belongs to a run of another workflow or with another input. Nothing
- * was changed.
+ * The id belongs to a run of another workflow or with another input. The run is
+ * unchanged.
  *
  * @since 0.1.0
  * @category errors
@@ -140,22 +140,22 @@ export class RunMismatch extends Data.TaggedError("RunMismatch")<{
   readonly given: string
 }> {
   override get message(): string {
-    // Inputs may hold what does not belong into a log; they are in the fields.
+    // Inputs may hold secrets, so the message does not show them; the fields do.
     const what = this.field === "workflow" ? `workflow "${this.recorded}", not "${this.given}"` : "another input"
     return `Run "${this.run}" was started with ${what}. Use another run id, or execute it with the recorded ${this.field} (compare the fields recorded and given).`
   }
 }
 
 /**
- * Something could not be written to the journal or read back from it. What is
- * recorded stays as it is; mend the schema and execute the run again.
+ * A value could not be written to the journal or read from it. The journal is
+ * unchanged; correct the schema and execute the run again.
  *
  * @since 0.1.0
  * @category errors
  */
 export class JournalError extends Data.TaggedError("JournalError")<{
   readonly reason: "Encode" | "Decode"
-  /** Undefined for what belongs to no run. */
+  /** Undefined for a record outside of runs. */
   readonly run: string | undefined
   /** The record, such as `success of step "charge"`. */
   readonly record: string
@@ -164,15 +164,15 @@ export class JournalError extends Data.TaggedError("JournalError")<{
   override get message(): string {
     const verb = this.reason === "Encode" ? "be written to" : "be read from"
     const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
-    const cure = this.record === "input" ? "Give an input that fits the schema" : "Mend the schema so that it fits"
+    const cure = this.record === "input" ? "Give an input that fits the schema" : "Correct the schema so that it fits"
     if (this.run === undefined) return `The ${this.record} cannot ${verb} the storage: ${cause}. ${cure}.`
     return `The ${this.record} of run "${this.run}" cannot ${verb} the journal: ${cause}. ${cure}, then execute the run again.`
   }
 }
 
 /**
- * A step was used by two fibers whose order is not certain, so its results
- * could not be told apart when the run is resumed.
+ * Two fibers used one step in an order that can differ between executions, so a
+ * resume could not tell their results apart.
  *
  * @since 0.1.0
  * @category errors
@@ -184,8 +184,8 @@ export class StepConflict extends Data.TaggedError("StepConflict")<{ readonly ru
 }
 
 /**
- * A step with `onAmbiguous: "fail"` had started when its process ended, so
- * nobody knows whether it happened. It was not run again.
+ * A step with `onAmbiguous: "fail"` had started when its process ended, so it
+ * may or may not have happened. It was not run again.
  *
  * @since 0.1.0
  * @category errors
@@ -199,23 +199,23 @@ export class StepAmbiguous extends Schema.TaggedError<StepAmbiguous>("effect-rec
   startedAt: Schema.Number
 }) {
   override get message(): string {
-    return `Step "${this.step}" of run "${this.run}" was started at ${new Date(this.startedAt).toISOString()} and cut short; it may or may not have happened. Find out, then go on from what you found.`
+    return `Step "${this.step}" of run "${this.run}" was started at ${new Date(this.startedAt).toISOString()} and cut short; it may or may not have happened. Check whether it happened, then continue accordingly.`
   }
 }
 
 /**
- * A rewind could not compensate what it passes. The run has stopped half-way,
- * with everything on record; executing it again tries the rest once more.
+ * A rewind could not compensate every step after its point. The run has stopped
+ * in the middle of the rewind; executing it again retries the rest.
  *
  * @since 0.1.0
  * @category errors
  */
 export class RewindFailed extends Data.TaggedError("RewindFailed")<{
   readonly run: string
-  /** Where to, in words. */
+  /** The point, in words. */
   readonly point: string
   readonly failures: ReadonlyArray<UndoFailure>
-  /** What was not compensated: a pivot stands before it, or the program did not come by it again. */
+  /** Steps that were not compensated: a pivot comes after them, or the program did not reach them again. */
   readonly remaining: ReadonlyArray<string>
   readonly pivot: string | undefined
 }> {
@@ -225,10 +225,10 @@ export class RewindFailed extends Data.TaggedError("RewindFailed")<{
     const parts = [
       this.pivot === undefined ? [] : [`"${this.pivot}" cannot be undone`],
       failed.length === 0 ? [] : [`the compensation of ${failed.join(", ")} failed`],
-      left.length === 0 ? [] : [`not compensated, since the program did not come by them again: ${left.join(", ")}`]
+      left.length === 0 ? [] : [`not compensated, because the program did not reach them again: ${left.join(", ")}`]
     ]
     const what = parts.flat().join("; ")
-    return `Run "${this.run}" could not be rewound to ${this.point}: ${what}. Mend what keeps the compensations from working, then execute the run again: it goes on with the rewind.`
+    return `Run "${this.run}" could not be rewound to ${this.point}: ${what}. Correct the cause, then execute the run again: it continues the rewind.`
   }
 }
 
@@ -248,26 +248,25 @@ export const machineryOf = (cause: Cause.Cause<unknown>): Machinery | undefined 
  */
 export class RunNotFound extends Data.TaggedError("RunNotFound")<{ readonly run: string }> {
   override get message(): string {
-    return `There is no run "${this.run}" in this storage. Workflow.list shows what there is.`
+    return `There is no run "${this.run}" in this storage. Workflow.list shows the runs.`
   }
 }
 
-/** As for `RollbackFailed`: a generic class cannot extend an expression that knows its parameter. */
+/** The fields of `GraphFailed`: a generic class cannot extend an expression with its own parameter. */
 class Ungraphed extends Data.TaggedError("GraphFailed")<{
   readonly graph: string
   /** The nodes that failed. */
   readonly failures: ReadonlyArray<{ readonly node: string; readonly error: unknown }>
-  /** The nodes that were not run, and the one that failed before them. */
+  /** The nodes that did not run, and the failed node each depends on. */
   readonly skipped: ReadonlyArray<{ readonly node: string; readonly because: string }>
-  /** The nodes that came to their end. */
+  /** The nodes that completed. */
   readonly completed: ReadonlyArray<string>
-  /** What they made, as their schemas write it, unless it is nothing: `Graph.partial` reads it. */
+  /** Their results, encoded; `Graph.partial` decodes them. */
   readonly outputs: Readonly<Record<string, unknown>>
 }> {}
 
 /**
- * Nodes of a graph failed. Those that do not come after them have come to
- * their end.
+ * Nodes of a graph failed. The nodes that do not depend on them completed.
  *
  * @since 0.1.0
  * @category errors
@@ -281,13 +280,36 @@ export class GraphFailed<out E> extends Ungraphed {
   declare readonly failures: ReadonlyArray<{ readonly node: string; readonly error: E }>
   constructor(props: ConstructorParameters<typeof Ungraphed>[0]) {
     super(props)
-    // For whoever prints it: the first error stands behind it.
+    // Shown by printers of errors.
     Object.defineProperty(this, "cause", { value: props.failures[0]?.error, enumerable: false, configurable: true })
   }
   override get message(): string {
     const failed = this.failures.map(({ error, node }) => `"${node}" (${messageOf(error)})`).join(", ")
     const skipped = this.skipped.map(({ node }) => `"${node}"`).join(", ")
     const done = this.completed.length
-    return `Graph "${this.graph}" failed at ${failed}. ${skipped === "" ? "" : `Not run: ${skipped}. `}${done} of its nodes came to their end.`
+    return `Graph "${this.graph}" failed at ${failed}. ${skipped === "" ? "" : `Not run: ${skipped}. `}${done} of its nodes completed.`
   }
 }
+
+/**
+ * The errors of a workflow's body: those of its schema, and those that
+ * recoveries, transactions and graphs add.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Failure<E> =
+  | StepFailure<E>
+  | RollbackFailed<Failure<E> | Machinery>
+  | GraphFailed<Failure<E> | Machinery>
+  | RecoveryExhausted<Failure<E> | Machinery>
+
+/**
+ * The errors of a step: those of its schema, and those that recoveries add.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type StepFailure<E> = Plain<E> | RecoveryExhausted<Plain<E>>
+
+type Plain<E> = E | AttemptTimeout | StepAmbiguous | RewindRefused

@@ -1,7 +1,7 @@
 /**
- * A signal tells a run something from outside: an approval, a webhook, the end
- * of a job elsewhere. The run waits for it without a process; what is sent
- * before it waits is kept for it.
+ * A signal sends a value to a run: an approval, a webhook, the end of a job
+ * elsewhere. The run waits for it without a process. A signal that is sent
+ * before the run waits for it is stored.
  *
  * @since 0.1.0
  */
@@ -25,13 +25,14 @@ export interface Signal<in out A, out R = never> {
   readonly name: string
   /**
    * Waits for the signal in the body of a workflow. The first one that is sent
-   * counts, and is told again at each resume.
+   * counts, and each resume returns it again. Fails with `SignalTimeout` if
+   * none was sent `within` the limit.
    */
   readonly wait: {
     (options?: Which): Effect.Effect<A, never, Run | R>
     (options: Which & { readonly within: Duration.DurationInput }): Effect.Effect<A, SignalTimeout, Run | R>
   }
-  /** Sends it to a run. A second one is refused. */
+  /** Sends the signal to a run. Fails with `NotOpen` if it was sent before. */
   readonly send: (
     run: string,
     value: A,
@@ -40,18 +41,18 @@ export interface Signal<in out A, out R = never> {
 }
 
 /**
- * Which of several signals of one name.
+ * Tells signals of one name apart.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Which {
-  /** Such as the chapter that is approved. Each is answered once. */
+  /** For example the chapter that is approved. Each id takes one signal. */
   readonly id?: string | undefined
 }
 
 /**
- * Nobody has sent the signal in time.
+ * The signal was not sent in time.
  *
  * @since 0.1.0
  * @category errors
@@ -62,7 +63,7 @@ export class SignalTimeout extends Data.TaggedError("SignalTimeout")<{
   readonly within: Duration.Duration
 }> {
   override get message(): string {
-    return `Nobody sent signal "${this.signal}" to run "${this.run}" within ${Duration.format(this.within)}.`
+    return `Signal "${this.signal}" was not sent to run "${this.run}" within ${Duration.format(this.within)}.`
   }
 }
 
@@ -93,7 +94,7 @@ export class SignalTimeout extends Data.TaggedError("SignalTimeout")<{
  */
 export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Signal<A, R> => {
   const codec = valueCodec(schema)
-  // What the codec needs is what the schema needs.
+  // The codec needs what the schema needs.
   const encode = (value: A) => codec.encode(value) as Effect.Effect<string | undefined, unknown, R>
   const decode = (text: string) => codec.decode(text) as Effect.Effect<A, unknown, R>
   const about = (id: string | undefined) => (id === undefined ? name : `${name}/${id}`)
@@ -120,7 +121,7 @@ export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Sig
 
   return {
     name,
-    // Without `within` there is no time that could be over.
+    // Without `within` the wait cannot time out.
     wait: waitFor as Signal<A, R>["wait"],
     send: Effect.fn("Signal.send")(function* (run, value, { id } = {}) {
       const text = yield* Effect.mapError(
@@ -133,4 +134,12 @@ export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Sig
   }
 }
 
-export { NotOpen } from "./internal/wait/resolve.js"
+export {
+  /**
+   * The question or signal cannot be answered.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  NotOpen
+} from "./internal/wait/resolve.js"

@@ -1,6 +1,6 @@
 /**
- * A step is a named unit of a run whose result is journaled: when the run is
- * executed again, a completed step answers from the journal and is not run.
+ * A step is a named unit of a run whose result is journaled. When the run is
+ * executed again, a completed step returns its recorded result and does not run.
  *
  * @since 0.1.0
  */
@@ -20,7 +20,7 @@ import { type Machinery, StepAmbiguous } from "./RunError.js"
 
 export {
   /**
-   * A step had started when its process ended, and is not to be run again.
+   * A step had started when its process ended, and must not run again.
    *
    * @since 0.1.0
    * @category errors
@@ -40,8 +40,8 @@ export const TypeId: TypeId = "~effect-recovery/Step"
 export type TypeId = "~effect-recovery/Step"
 
 /**
- * A step is an Effect: compose it, map it, run it concurrently with others of
- * different names.
+ * A step is an Effect: compose it, map it, run it concurrently with steps of
+ * other names.
  *
  * @since 0.1.0
  * @category models
@@ -77,13 +77,13 @@ export interface Attempt {
 /**
  * What to do with a step that had started when its process ended:
  *
- * - `"rerun"`: run it again; it should be idempotent. The record shows that it
- *   was ambiguous.
- * - `"fail"`: fail with `StepAmbiguous`, at most once.
- * - `"ask"`: ask somebody, as `Strategy.manual` does; an abort fails with
+ * - `"rerun"`: run it again; it should be idempotent. The run's status shows the
+ *   ambiguous attempt.
+ * - `"fail"`: fail with `StepAmbiguous`; the step runs at most once.
+ * - `"ask"`: ask a person, as `Strategy.manual` does; an abort fails with
  *   `StepAmbiguous`.
  *
- * A `probe` finds out instead.
+ * A `probe` checks instead whether it happened.
  *
  * @since 0.1.0
  * @category models
@@ -105,70 +105,68 @@ export interface Options<
   R3 = never,
   R4 = never
 > {
-  /** How the result is written to the journal. Without it the step returns nothing, whatever `run` returns. */
+  /** Encodes the result for the journal. Without it the step returns void, whatever `run` returns. */
   readonly success?: Success
-  /** How its errors are written. Defaults to `Schema.Never`: a step that cannot fail. */
+  /** Encodes its errors. Defaults to `Schema.Never`: a step that cannot fail. */
   readonly error?: Error
   /** Defaults to `"rerun"`. */
   readonly onAmbiguous?: Ambiguous
   /**
-   * Finds out whether a step that had started when its process ended has
-   * happened, such as by its idempotency key. With a value it has, and that is
-   * its result; with none it is run again. As long as the probe fails, nothing
-   * is run.
+   * Checks whether an attempt that was cut short has happened, for example by its
+   * idempotency key. A value is the result of the step; with none the step runs
+   * again. While the probe fails, the step does not run.
    */
   readonly probe?: (
     input: Input,
     attempt: Attempt
   ) => Effect.Effect<Option.Option<Success["Type"]>, Error["Type"] | Machinery, R4>
-  /** For each attempt. Adds `AttemptTimeout` to the errors; the work is interrupted. */
+  /** The time limit of each attempt. Adds `AttemptTimeout` to the errors; the work is interrupted. */
   readonly timeout?: Timeout
   /**
-   * Strategies by tag, as for `Recovery.recover`. Attempts, and the time of the
-   * next one, are journaled: a crash neither resets nor shortens them.
+   * Strategies by tag, as for `Recovery.recover`. Attempts and the time of the
+   * next one are journaled, so a crash neither resets nor shortens a backoff.
    */
   readonly recover?: Handlers & Recovery.NoOthers<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>
-  /** For the errors `recover` does not name. The last error surfaces as it is. */
+  /** Retries the errors that `recover` does not name. The step fails with the last error itself. */
   readonly retry?: Schedule.Schedule<unknown, Error["Type"] | Errors<never, Ambiguous, Timeout>, R2>
   /**
-   * Whether the step fails the run when the journal cannot be written
-   * (`"required"`, the default) or goes on unrecorded (`"best-effort"`).
+   * What happens when the journal cannot be written: `"required"` (the default)
+   * stops the run, `"best-effort"` continues without a record.
    */
   readonly durability?: "required" | "best-effort"
   /**
-   * How the step is undone, if the transaction around it fails or a rewind
-   * passes it. Registered before the step runs, so it is also asked to undo a
-   * step that failed, or of which nobody knows what it did: then there is no
-   * `output`. Its time is a minute, and it is retried by
-   * `RetryPolicy.Current`, unless it says otherwise.
+   * Undoes the step if the transaction around it fails or a rewind removes it.
+   * Registered before the step runs, so it also runs for a step that failed or
+   * was cut short; then there is no `output`. By default an attempt takes at
+   * most a minute and `RetryPolicy.Current` retries it.
    */
   readonly compensate?: Compensation<Success["Type"], Input, R3>
   /**
-   * Cannot be undone: once it has happened, or may have, nothing before it is
-   * undone any more.
+   * The step cannot be undone. Once it has happened, or may have, the steps
+   * before it are not compensated any more.
    */
   readonly pivot?: boolean
 }
 
 /**
- * What a compensation is told.
+ * The argument of a compensation.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ToUndo<out A, out Input> {
   readonly input: Input
-  /** What the step returned; nothing, if it failed or was cut short. */
+  /** What the step returned; none if it failed or was cut short. */
   readonly output: Option.Option<A>
-  /** That of the step, for systems that remove duplicates. */
+  /** The idempotency key of the step. */
   readonly idempotencyKey: string
   /** 1 for the first. */
   readonly attempt: number
 }
 
 /**
- * How to undo, and if it is to differ from the default, how often and how
- * long.
+ * A compensation, with its retries and time limit if they differ from the
+ * defaults.
  *
  * @since 0.1.0
  * @category models
@@ -179,12 +177,12 @@ export type Compensation<A, Input, R> =
       readonly undo: (toUndo: ToUndo<A, Input>) => Effect.Effect<unknown, unknown, R>
       /** Defaults to `RetryPolicy.Current`. */
       readonly retry?: Schedule.Schedule<unknown, unknown, R> | undefined
-      /** For each attempt. Defaults to a minute. */
+      /** The time limit of each attempt. Defaults to a minute. */
       readonly timeout?: Duration.DurationInput | undefined
     }
 
 /**
- * There is no compensation, so there need be no transaction.
+ * Marks a step without a compensation, which needs no transaction.
  *
  * @since 0.1.0
  * @category models
@@ -194,7 +192,7 @@ export interface NoCompensation {
 }
 
 /**
- * What an attempt of a step can fail with.
+ * The errors of an attempt.
  *
  * @since 0.1.0
  * @category models
@@ -205,7 +203,7 @@ export type Errors<E, Ambiguous, Timeout> =
   | (Ambiguous extends "fail" | "ask" ? StepAmbiguous : never)
 
 /**
- * Strategies whose values and errors the step's schemas can write.
+ * Strategies whose values and errors the step's schemas can encode.
  *
  * @since 0.1.0
  * @category models
@@ -220,8 +218,8 @@ export type Cases<Raw, A, E> = {
 }
 
 /**
- * Makes a step. Define it once, at the top of a module: with `run` a function
- * the step takes its argument when it is used.
+ * Makes a step. Define it once, at the top of a module. If `run` is a function,
+ * the step is a function of the same argument.
  *
  * @example
  * ```ts
@@ -303,20 +301,19 @@ const makeFrom = (definition: Definition, run: unknown): never => {
           [definitionKey]: { value: definition }
         })
       : step(definition, undefined)
-  // The overloads state what the definition's schemas and strategies make of A, E and R.
+  // The overloads derive A, E and R from the definition's schemas and strategies.
   return made as never
 }
 
 /**
- * A step that does nothing but read and write the program's own tables: its
- * rows and its result are committed together, so it happens exactly once and
- * is never ambiguous.
+ * A step that only reads and writes the program's own tables: its rows and its
+ * result are committed together, so it happens exactly once and is never
+ * ambiguous.
  *
- * Needs the storage over the program's own client
- * (`SqliteStorage.layerClient`), with which `run` must do all it does: what
- * else it does may happen twice. Keep it short; other writers wait. On a
- * storage without a database, such as the one in memory, it is a step like any
- * other.
+ * Needs a storage over the program's own client (`SqliteStorage.layerClient`).
+ * `run` must use only that client: other effects may happen twice. Keep it
+ * short, because other writers wait. On a storage without a database, such as
+ * the one in memory, it is an ordinary step.
  *
  * @since 0.1.0
  * @category constructors
@@ -324,7 +321,7 @@ const makeFrom = (definition: Definition, run: unknown): never => {
 export const transactional: typeof make = (name: string, options: Parameters<typeof define>[1]): never =>
   makeFrom(define(name, options, true), options.run)
 
-/** A run that uses a step needs something nobody can provide: the journal could not tell the two apart. */
+/** What a step needs. A `run` that uses a step or asks a question needs a service that no layer provides. */
 type Needs<Success, Error, R, R3, Own> =
   | Exclude<R | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>, Run>
   | (Run extends R | R3 ? StepInsideStep : never)
@@ -332,8 +329,8 @@ type Needs<Success, Error, R, R3, Own> =
   | (NoCompensation extends R3 ? never : Exclude<R3, Run | Strategy.Asker> | Transaction)
 
 /**
- * Needed by a step whose `run` or compensation asks somebody. Nothing provides
- * it: nobody can wait there for the answer. Let the step's own `recover` ask,
+ * Needed by a step whose `run` or compensation asks a question. No layer provides
+ * it: a step cannot wait there for the answer. Let the step's own `recover` ask,
  * or a strategy around the step.
  *
  * @since 0.1.0
@@ -344,8 +341,8 @@ export interface AskedInsideStep {
 }
 
 /**
- * Needed by a step whose `run` or strategies use another step. Nothing
- * provides it: compose steps in the workflow instead.
+ * Needed by a step whose `run` or strategies use another step. No layer provides
+ * it: compose steps in the workflow instead.
  *
  * @since 0.1.0
  * @category models

@@ -1,7 +1,7 @@
 /**
- * A worker takes the runs that are due (new, orphaned by a process that died,
- * answered, or at the end of a sleep) and executes them. Any number of them
- * share a storage; a run is with one of them at a time.
+ * A worker claims the runs that are due (new, orphaned by a process that died,
+ * answered, or at the end of a sleep) and executes them. Any number of workers
+ * share a storage; one worker at a time has a run.
  *
  * @since 0.1.0
  */
@@ -11,53 +11,52 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Storage from "../storage/Storage.js"
-import { healthOf } from "./internal/worker/health.js"
-import { DuplicateWorkflow as DuplicateWorkflowError, makeWorker } from "./internal/worker/worker.js"
+import { type DuplicateWorkflow, healthOf, makeWorker } from "./internal/worker/worker.js"
 import type { Workflow } from "./Workflow.js"
 
 export {
   /**
-   * Two workflows of one name and version were given to one worker.
+   * Two workflows with the same name and version were given to one worker.
    *
    * @since 0.1.0
    * @category errors
    */
-  DuplicateWorkflowError as DuplicateWorkflow
-}
+  DuplicateWorkflow
+} from "./internal/worker/worker.js"
 
 /**
- * How a worker and its runs stand.
+ * The state of a worker and of its runs.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Health {
   /**
-   * `stalled`: it is alive, but a run has been due for too long, its sweep does
-   * not come by, or the storage is in trouble. `leaving`: its scope closes.
+   * `stalled`: a run has been due for too long, the worker has not looked for
+   * runs for too long, or the storage fails. `leaving`: its scope closes.
    */
   readonly status: "ok" | "stalled" | "leaving"
   readonly running: ReadonlyArray<{ readonly run: string; readonly workflow: string; readonly since: Date }>
-  /** How many at most. */
+  /** The most runs at once. */
   readonly concurrency: number
-  /** Runs of its workflows that could go on, and that nobody has. */
+  /** Runs of its workflows that could resume and that no process has. */
   readonly due: number
-  /** Runs of its workflows that wait for a time or for somebody. */
+  /** Runs of its workflows that wait for a time, a signal or an answer. */
   readonly waiting: number
-  /** For how long the oldest of those that are due has been due. */
+  /** How long the oldest due run has been due. */
   readonly oldestDue: Option.Option<Duration.Duration>
-  /** Runs that stop whenever they are executed: by a defect, or since they do not fit their journal. */
+  /** Runs that stop at every execution, for example by a defect or a `ReplayMismatch`. */
   readonly stuck: ReadonlyArray<{
     readonly run: string
     readonly workflow: string
     readonly reason: string
-    /** How often in a row, here. */
+    /** How often in a row in this worker. */
     readonly times: number
     readonly since: Date
-    /** When it is tried again. */
+    /** When the worker tries it again. */
     readonly nextAt: Date
   }>
-  /** Open runs of workflows and versions this worker does not have. They wait. */
+  /** Open runs of workflows and versions that this worker does not have. */
   readonly unclaimed: ReadonlyArray<{ readonly workflow: string; readonly version: string; readonly runs: number }>
   readonly sweptAt: Option.Option<Date>
   readonly trouble: Option.Option<Storage.StorageError>
@@ -82,26 +81,26 @@ export class Worker extends Context.Tag("effect-recovery/Worker")<Worker, Servic
  * @category models
  */
 export interface Options {
-  /** How many runs at once. Defaults to 10. */
+  /** The most runs at once. Defaults to 10. */
   readonly concurrency?: number | undefined
   /**
-   * How often it looks for what other processes have left or told; what this
-   * process does it hears at once. Defaults to a second.
+   * How often it looks for due runs of other processes. Changes of its own
+   * process start a look at once. Defaults to a second.
    */
   readonly sweep?: Duration.DurationInput | undefined
-  /** A run that sleeps for longer than this leaves the worker meanwhile. Defaults to a second. */
+  /** A run that sleeps for longer than this is suspended. Defaults to a second. */
   readonly patience?: Duration.DurationInput | undefined
   /**
-   * For how long it waits at its end for the steps that run; no new one is
-   * begun. What takes longer is interrupted. Defaults to 10 seconds.
+   * How long it waits for running steps when its scope closes; no step begins
+   * meanwhile. After that it interrupts them. Defaults to 10 seconds.
    */
   readonly drain?: Duration.DurationInput | undefined
-  /** For how long a run may be due before the worker calls itself stalled. Defaults to a minute. */
+  /** How long a run may be due before the worker is `stalled`. Defaults to a minute. */
   readonly stalled?: Duration.DurationInput | undefined
 }
 
 /**
- * What a workflow needs.
+ * The services a workflow needs.
  *
  * @since 0.1.0
  * @category models
@@ -109,13 +108,13 @@ export interface Options {
 export type Requirements<W> = W extends Workflow<never, unknown, unknown, infer R> ? R : never
 
 /**
- * Runs a worker as long as the layer lives. Closing it, as `NodeRuntime.runMain`
- * does on SIGTERM, lets the steps that run come to their end and gives the
- * runs back.
+ * Runs a worker as long as the layer lives. Closing the layer, as
+ * `NodeRuntime.runMain` does on SIGTERM, waits for the running steps and then
+ * releases the runs.
  *
- * A run is only taken by a worker that has its workflow in the version it was
- * started with; give it several versions of one workflow while runs of the
- * older ones are open. What nobody takes shows in the health as `unclaimed`.
+ * A worker only claims runs whose workflow it has in the version they were
+ * started with. Give it several versions of one workflow while runs of the older
+ * ones are open. Other runs show in the health as `unclaimed`.
  *
  * @example
  * ```ts
@@ -143,7 +142,7 @@ export type Requirements<W> = W extends Workflow<never, unknown, unknown, infer 
 export const layer = <const W extends ReadonlyArray<Workflow<never, unknown, unknown, unknown>>>(
   workflows: W,
   options: Options = {}
-): Layer.Layer<Worker, DuplicateWorkflowError, Storage.Storage | Requirements<W[number]>> => {
+): Layer.Layer<Worker, DuplicateWorkflow, Storage.Storage | Requirements<W[number]>> => {
   const {
     concurrency = 10,
     drain = "10 seconds",
@@ -168,5 +167,5 @@ export const layer = <const W extends ReadonlyArray<Workflow<never, unknown, unk
       return { health: healthOf(storage, definitions, state, settings) }
     })
     // The bodies need what the workflows need.
-  ) as Layer.Layer<Worker, DuplicateWorkflowError, Storage.Storage | Requirements<W[number]>>
+  ) as Layer.Layer<Worker, DuplicateWorkflow, Storage.Storage | Requirements<W[number]>>
 }

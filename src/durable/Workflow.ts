@@ -1,10 +1,9 @@
 /**
- * A workflow is a program of steps whose runs survive their process: executing
- * a run again goes on where it stopped, with completed steps answered from the
- * journal.
+ * A workflow is a program of steps whose runs survive their process. Executing
+ * a run again resumes it: completed steps return their recorded result.
  *
- * Outside of steps a workflow should do nothing but decide: its body is run
- * again at every resume.
+ * The body runs again at every resume, so code outside steps must be
+ * deterministic and free of side effects.
  *
  * @since 0.1.0
  */
@@ -14,131 +13,164 @@ import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { Point } from "../resilience/Decision.js"
 import { traced } from "../resilience/internal/kernel/tracing.js"
-import type { AttemptTimeout, RecoveryExhausted } from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
-import type { RollbackFailed } from "../transaction/RollbackFailed.js"
 import * as Answer from "./Answer.js"
-import { escapeName, Run as RunTag } from "./internal/execution/execution.js"
-import { patched as patched_ } from "./internal/execution/replayOrder.js"
+import { escapeName, Run } from "./internal/execution/execution.js"
 import type { Definition } from "./internal/run/advance.js"
-import * as cleanup_ from "./internal/run/cleanup.js"
-import { execute as executeRun, join as join_, start as start_ } from "./internal/run/execute.js"
-import * as fork_ from "./internal/run/forkRun.js"
-import * as history_ from "./internal/run/history.js"
-import { inputOf, rewindRun } from "./internal/run/rewindRun.js"
-import * as status_ from "./internal/run/runStatus.js"
-import { NotOpen, resolve as resolve_ } from "./internal/wait/resolve.js"
+import * as execute_ from "./internal/run/execute.js"
+import { forkRun, inputOf, type RunExists, rewindRun } from "./internal/run/rewindRun.js"
+import { type NotOpen, resolve as resolve_ } from "./internal/wait/resolve.js"
 import { wait } from "./internal/wait/wait.js"
-import {
-  type GraphFailed,
-  JournalError,
-  type Machinery,
-  ReplayMismatch,
-  RewindFailed,
-  type RunError,
-  RunMismatch,
-  RunNotFound as RunNotFoundError,
-  RunSuspended,
-  type StepAmbiguous,
-  StepConflict,
-  type Waiting
-} from "./RunError.js"
-import type { RunCount, RunStatus, RunSummary } from "./RunStatus.js"
+import type { Failure, JournalError, Machinery, RunError, RunMismatch, RunNotFound } from "./RunError.js"
 import type * as State from "./State.js"
 import * as Worker from "./Worker.js"
 
+export {
+  /**
+   * The run a fiber belongs to.
+   *
+   * @since 0.1.0
+   * @category services
+   */
+  Run
+} from "./internal/execution/execution.js"
+export {
+  /**
+   * Guards changed code: `true` in runs that reach it for the first time,
+   * `false` in runs whose journal the code before the change continued. The
+   * answer is recorded and stays the same for the whole run.
+   *
+   * @example
+   * ```ts
+   * import { Workflow } from "effect-recovery"
+   * import { Effect } from "effect"
+   *
+   * declare const charge: Effect.Effect<void>
+   * declare const chargeAndNotify: Effect.Effect<void>
+   *
+   * export const pay = () =>
+   *   Effect.flatMap(Workflow.patched("notify"), (isNew) => (isNew ? chargeAndNotify : charge))
+   * ```
+   *
+   * @since 0.1.0
+   * @category versions
+   */
+  patched
+} from "./internal/execution/replayOrder.js"
+export {
+  /**
+   * A run with its whole journal, as JSON can hold it: `Testing.replay` checks
+   * whether changed code still fits it.
+   *
+   * @since 0.1.0
+   * @category versions
+   */
+  History,
+  /**
+   * Exports a run for the tests of a change, with its input and the results of
+   * its steps.
+   *
+   * @since 0.1.0
+   * @category versions
+   */
+  history
+} from "./internal/run/history.js"
+export {
+  /**
+   * A run with the id of the fork exists already.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  RunExists
+} from "./internal/run/rewindRun.js"
+export {
+  /**
+   * The question or signal cannot be answered.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  NotOpen
+} from "./internal/wait/resolve.js"
+export {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type Failure,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  JournalError,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  type Machinery,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  ReplayMismatch,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RewindFailed,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  type RunError,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RunMismatch,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RunNotFound,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RunSuspended,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  StepConflict,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type StepFailure,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type Waiting
+} from "./RunError.js"
+/**
+ * @since 0.1.0
+ * @category points
+ */
+export * from "./RunPoint.js"
 /**
  * @since 0.1.0
  * @category models
  */
 export * from "./RunStatus.js"
-export {
-  /**
-   * Something could not be written to the journal or read back from it.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  JournalError,
-  /**
-   * What a step or a workflow may fail with beside its own errors: it stops
-   * the run.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  type Machinery,
-  /**
-   * There is nothing to answer, or no more.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  NotOpen,
-  /**
-   * The program takes another way than the journal of its run.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  ReplayMismatch,
-  /**
-   * A rewind could not compensate what it passes.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  RewindFailed,
-  /**
-   * Everything `execute` can fail with besides the workflow's own errors.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  type RunError,
-  /**
-   * The id belongs to a run of another workflow or with another input.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  RunMismatch,
-  /**
-   * The run waits for somebody, or for a time.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  RunSuspended,
-  /**
-   * Two steps of one name ran at the same time.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  StepConflict,
-  /**
-   * Something a suspended run waits for.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  type Waiting
-}
-
-/**
- * The run a fiber belongs to.
- *
- * @since 0.1.0
- * @category services
- */
-export const Run: typeof RunTag = RunTag
 /**
  * @since 0.1.0
- * @category services
+ * @category inspection
  */
-export type Run = RunTag
+export * from "./StoredRuns.js"
 
 /**
  * @since 0.1.0
@@ -150,29 +182,6 @@ export interface Workflow<in Input, out A, out E, out R> {
   /** @internal */
   readonly definition: Definition<Input, A, E, R>
 }
-
-/**
- * What the body of a workflow may fail with: the errors of its schema, and
- * what recoveries and steps make of them.
- *
- * @since 0.1.0
- * @category models
- */
-export type Failure<E> =
-  | StepFailure<E>
-  | RollbackFailed<Failure<E> | Machinery>
-  | GraphFailed<Failure<E> | Machinery>
-  | RecoveryExhausted<Failure<E> | Machinery>
-
-/**
- * What a step may fail with.
- *
- * @since 0.1.0
- * @category models
- */
-export type StepFailure<E> = Plain<E> | RecoveryExhausted<Plain<E>>
-
-type Plain<E> = E | AttemptTimeout | StepAmbiguous | Strategy.RewindRefused
 
 /**
  * Defines a workflow: its schemas, and its body as a function of the input.
@@ -245,13 +254,12 @@ export const make = <
 }
 
 /**
- * Starts the run, resumes it, or returns its recorded outcome: whatever it
- * takes to have the result of run `id`. Executing the same run again is
- * always safe.
+ * Starts the run, resumes it, or returns its recorded outcome. Executing the
+ * same run again is always safe.
  *
  * Fails with the workflow's own errors, or with a `RunError`: then the run has
- * stopped, nothing that was recorded is lost, and it can be executed again. A
- * defect or an interruption stops it just so.
+ * stopped, its journal is intact, and it can be executed again. The same holds
+ * after a defect or an interruption.
  *
  * @since 0.1.0
  * @category execution
@@ -260,25 +268,25 @@ export const execute: <Input, A, E, R>(
   workflow: Workflow<Input, A, E, R>,
   run: Request<Input>
 ) => Effect.Effect<A, E | RunError, R | Storage.Storage> = (workflow, run) => {
-  // An input that is missing is one that may be undefined; `Request` has made sure of that.
+  // `Request` lets an input be missing only if its type allows undefined.
   const request = { id: run.id, labels: run.labels, input: run.input as never }
   return traced(
     "Workflow.execute",
     () => ({ workflow: workflow.name, run: run.id }),
-    executeRun(workflow.definition, request)
+    execute_.execute(workflow.definition, request)
   )
 }
 
 /**
- * Which run to execute.
+ * The run to execute.
  *
  * @since 0.1.0
  * @category models
  */
 export type Request<Input> = {
-  /** Names the run for good; choose what identifies the job, such as an order number. */
+  /** Identifies the run; use an id of the job itself, such as an order number. */
   readonly id: string
-  /** Recorded when the run starts, to find it by. */
+  /** Recorded when the run starts. */
   readonly labels?: Readonly<Record<string, string>> | undefined
 } & (undefined extends Input ? { readonly input?: Input } : { readonly input: Input })
 
@@ -293,56 +301,17 @@ export const resume = <Input, A, E, R>(
   id: string
 ): Effect.Effect<A, E | RunError | RunNotFound, R | Storage.Storage> =>
   Effect.flatMap(inputOf(workflow.definition, id), (input) =>
-    // It was written by the workflow's own schema.
+    // The workflow's own schema encoded it.
     execute(workflow, { id, input } as unknown as Request<Input>)
   ) as Effect.Effect<A, E | RunError | RunNotFound, R | Storage.Storage>
 
 /**
- * The points a run can be rewound to or forked at: see `Decision.Point`.
- *
- * @since 0.1.0
- * @category points
- */
-export const fromStart: Point = { _tag: "Start" }
-
-/**
- * Just before the latest use of a step, by its key or, wherever it is, by its name.
- *
- * @since 0.1.0
- * @category points
- */
-export const beforeStep = (step: Strategy.Named): Point => ({
-  _tag: "Step",
-  step: typeof step === "string" ? step : step.name
-})
-
-/**
- * Just after the newest checkpoint, of this name if one is given.
- *
- * @since 0.1.0
- * @category points
- */
-export const afterCheckpoint = (checkpoint?: Strategy.Named): Point => ({
-  _tag: "Checkpoint",
-  name: typeof checkpoint === "object" ? checkpoint.name : checkpoint
-})
-
-/**
- * Just after the checkpoint with this id.
- *
- * @since 0.1.0
- * @category points
- */
-export const atCheckpoint = (id: string): Point => ({ _tag: "Checkpoint", id })
-
-/**
- * Rewinds a run from outside: what it has done after a point is compensated,
- * last first, and forgotten; its journal keeps it. An outcome it had goes to
- * its journal too. The run is left at the point: `execute` or `resume` goes on
- * from there.
+ * Rewinds a run from outside: compensates the steps after a point, last first,
+ * and ignores them from then on. The journal keeps their lines, and also an
+ * outcome the run had. `execute` or `resume` continues from the point.
  *
  * Fails with `RewindRefused`, and changes nothing, if there is no such point or
- * something stands in the way; with `RewindFailed` if a compensation fails.
+ * a step after it cannot be undone; with `RewindFailed` if a compensation fails.
  *
  * @example
  * ```ts
@@ -374,9 +343,9 @@ export const rewind = <Input, A, E, R>(
   >
 
 /**
- * Makes a new run that has done what another one had done up to a point. The
- * other one is only read, and nothing is undone. The new run is left there:
- * `execute` or `resume` goes on.
+ * Creates a run with a copy of another run's journal up to a point. The other
+ * run is only read, and no step is compensated. `execute` or `resume` continues
+ * the new run from the point.
  *
  * @since 0.1.0
  * @category execution
@@ -387,24 +356,11 @@ export const fork: (
 ) => Effect.Effect<void, RunError | RunNotFound | RunExists | Strategy.RewindRefused, Storage.Storage> = (
   id,
   { as, to }
-) => fork_.forkRun(id, as, to)
+) => forkRun(id, as, to)
 
 /**
- * There is a run with the id a fork was to have.
- *
- * @since 0.1.0
- * @category errors
- */
-export const RunExists = fork_.RunExists
-/**
- * @since 0.1.0
- * @category errors
- */
-export type RunExists = fork_.RunExists
-
-/**
- * Puts a run on record without executing it, for a {@link worker}. One that
- * exists already is left as it is.
+ * Records a run without executing it, for a {@link worker}. Does not change a
+ * run that exists already.
  *
  * @since 0.1.0
  * @category execution
@@ -413,15 +369,15 @@ export const start: <Input, A, E, R>(
   workflow: Workflow<Input, A, E, R>,
   run: Request<Input>
 ) => Effect.Effect<void, RunMismatch | JournalError | Storage.StorageError, Storage.Storage> = (workflow, run) =>
-  // As for `execute`. Nobody else holds what is only put on record.
-  start_(workflow.definition, { id: run.id, labels: run.labels, input: run.input as never }) as Effect.Effect<
+  // As for `execute`. A run that is only recorded has no lease, so `LeaseHeld` cannot occur.
+  execute_.start(workflow.definition, { id: run.id, labels: run.labels, input: run.input as never }) as Effect.Effect<
     void,
     RunMismatch | JournalError | Storage.StorageError,
     Storage.Storage
   >
 
 /**
- * Waits until a run has its outcome, whoever executes it, and answers with it.
+ * Waits until a run has its outcome, in whichever process, and returns it.
  * Executes nothing.
  *
  * @since 0.1.0
@@ -430,17 +386,17 @@ export const start: <Input, A, E, R>(
 export const join = <Input, A, E, R>(
   workflow: Workflow<Input, A, E, R>,
   id: string
-): Effect.Effect<A, E | RunNotFoundError | RunMismatch | JournalError | Storage.StorageError, R | Storage.Storage> =>
-  // It is read by the workflow's own schemas.
-  join_(workflow.definition, id) as Effect.Effect<
+): Effect.Effect<A, E | RunNotFound | RunMismatch | JournalError | Storage.StorageError, R | Storage.Storage> =>
+  // The workflow's own schemas decode the outcome.
+  execute_.join(workflow.definition, id) as Effect.Effect<
     A,
-    E | RunNotFoundError | RunMismatch | JournalError | Storage.StorageError,
+    E | RunNotFound | RunMismatch | JournalError | Storage.StorageError,
     R | Storage.Storage
   >
 
 /**
- * A worker for these workflows, with the settings of {@link Worker.layer}'s
- * defaults.
+ * A worker for these workflows, with the default settings of
+ * {@link Worker.layer}.
  *
  * @since 0.1.0
  * @category layers
@@ -451,10 +407,9 @@ export const worker = <const W extends ReadonlyArray<Workflow<never, unknown, un
   Worker.layer(workflows)
 
 /**
- * Answers a question a suspended run asks: the only one that is open, or the
- * one that is named. The first answer counts. Whoever executes the run next,
- * or a worker, goes on with it; an answer that does not fit is refused then,
- * and asked for again.
+ * Answers the only open question of a suspended run, or the named one. The
+ * first answer counts. A worker, or the next `execute`, resumes the run. An
+ * answer that does not fit is refused then, and the run asks again.
  *
  * @example
  * ```ts
@@ -474,17 +429,18 @@ export const resolve: <R>(
   run: string,
   answer: Answer.Answer<R>,
   options?: {
-    /** The id of the question, as `RunSuspended` and `Workflow.list` tell it. */
+    /** The id of the question, from `RunSuspended` or `Workflow.list`. */
     readonly question?: string | undefined
   }
-) => Effect.Effect<void, RunNotFoundError | NotOpen | JournalError | Storage.StorageError, Storage.Storage | R> =
-  Effect.fn("Workflow.resolve")(function* (run, answer, { question } = {}) {
-    yield* resolve_(run, yield* Answer.encode(run, answer), question)
-  })
+) => Effect.Effect<void, RunNotFound | NotOpen | JournalError | Storage.StorageError, Storage.Storage | R> = Effect.fn(
+  "Workflow.resolve"
+)(function* (run, answer, { question } = {}) {
+  yield* resolve_(run, yield* Answer.encode(run, answer), question)
+})
 
 /**
- * Sleeps, durably: the time stands, whatever becomes of the process. Whoever
- * called `execute` waits for it; a worker leaves a run that sleeps for long.
+ * Sleeps durably: a crash does not change the wake-up time. `execute` waits in
+ * memory; a worker suspends a run that sleeps for longer than its `patience`.
  *
  * @since 0.1.0
  * @category combinators
@@ -492,7 +448,7 @@ export const resolve: <R>(
 export const sleep = (
   duration: Duration.DurationInput,
   options?: {
-    /** Tells sleeps of concurrent fibers apart. Defaults to "sleep". */
+    /** The name in the journal; concurrent sleeps need different names. Defaults to "sleep". */
     readonly name?: string | undefined
   }
 ): Effect.Effect<void, never, Run> => {
@@ -501,55 +457,8 @@ export const sleep = (
 }
 
 /**
- * Guards changed code for runs that are under way: `true` for those that come
- * here for the first time, `false` for those whose journal goes on from here,
- * since the code before the change wrote it. What was answered once stands for
- * the whole run.
- *
- * @example
- * ```ts
- * import { Workflow } from "effect-recovery"
- * import { Effect } from "effect"
- *
- * declare const charge: Effect.Effect<void>
- * declare const chargeAndNotify: Effect.Effect<void>
- *
- * export const pay = () =>
- *   Effect.flatMap(Workflow.patched("notify"), (isNew) => (isNew ? chargeAndNotify : charge))
- * ```
- *
- * @since 0.1.0
- * @category versions
- */
-export const patched: (name: string) => Effect.Effect<boolean, never, Run> = patched_
-
-/**
- * A run with its whole journal, as JSON can hold it: `Testing.replay` shows
- * whether changed code still fits it.
- *
- * @since 0.1.0
- * @category versions
- */
-export const History = history_.History
-/**
- * @since 0.1.0
- * @category versions
- */
-export type History = history_.History
-
-/**
- * Exports a run, for the tests of a change. It holds the input and the results
- * of the steps.
- *
- * @since 0.1.0
- * @category versions
- */
-export const history: (id: string) => Effect.Effect<History, RunNotFoundError | Storage.StorageError, Storage.Storage> =
-  history_.history
-
-/**
- * Puts the steps inside under a name, and a number: for loops, and for steps
- * of one name that run concurrently.
+ * Prefixes the keys of the steps inside with a name and a number: for loops,
+ * and for concurrent steps of one name.
  *
  * @example
  * ```ts
@@ -575,89 +484,7 @@ export const history: (id: string) => Effect.Effect<History, RunNotFoundError | 
 export const section =
   (name: string, index?: number) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Run> | Run> =>
-    Effect.flatMap(RunTag, (run) => {
+    Effect.flatMap(Run, (run) => {
       const path = `${run.section}${escapeName(name)}${index === undefined ? "" : `[${index}]`}/`
-      return Effect.provideService(self, RunTag, { ...run, section: path })
+      return Effect.provideService(self, Run, { ...run, section: path })
     })
-
-/**
- * There is no run with this id.
- *
- * @since 0.1.0
- * @category errors
- */
-export const RunNotFound = RunNotFoundError
-/**
- * @since 0.1.0
- * @category errors
- */
-export type RunNotFound = RunNotFoundError
-
-/**
- * Reads how a run stands. Starts nothing and changes nothing.
- *
- * @since 0.1.0
- * @category inspection
- */
-export const status: (
-  id: string
-) => Effect.Effect<RunStatus, RunNotFound | JournalError | Storage.StorageError, Storage.Storage> = Effect.fn(
-  "Workflow.status"
-)(status_.status)
-
-/**
- * Lists runs, newest first.
- *
- * @since 0.1.0
- * @category inspection
- */
-export const list: (query?: {
-  readonly workflow?: string | Workflow<never, unknown, unknown, unknown> | undefined
-  readonly status?: Storage.Status | undefined
-  /** Defaults to 100. */
-  readonly limit?: number | undefined
-}) => Effect.Effect<ReadonlyArray<RunSummary>, Storage.StorageError, Storage.Storage> = Effect.fn("Workflow.list")(
-  status_.list
-)
-
-/**
- * Counts all runs, by workflow and status.
- *
- * @since 0.1.0
- * @category inspection
- */
-export const stats: Effect.Effect<ReadonlyArray<RunCount>, Storage.StorageError, Storage.Storage> = cleanup_.stats
-
-/**
- * Removes a run with its journal, signals and checkpoints. One without an
- * outcome is left alone, and answered with `false`.
- *
- * @since 0.1.0
- * @category removing
- */
-export const remove: (id: string) => Effect.Effect<boolean, RunNotFoundError | Storage.StorageError, Storage.Storage> =
-  Effect.fn("Workflow.remove")(cleanup_.removeRun)
-
-/**
- * Removes runs that ended longer ago than this, and answers with how many
- * there were. Nothing else ever removes a run.
- *
- * @example
- * ```ts
- * import { Storage, Workflow } from "effect-recovery"
- * import { Effect } from "effect"
- *
- * Workflow.cleanup({ olderThan: "7 days" }).pipe(
- *   Effect.provide(Storage.layerMemory),
- *   Effect.runPromise
- * ).then(console.log) // 0
- * ```
- *
- * @since 0.1.0
- * @category removing
- */
-export const cleanup = (options: {
-  readonly olderThan: Duration.DurationInput
-  readonly workflow?: string | undefined
-}): Effect.Effect<number, Storage.StorageError, Storage.Storage> =>
-  cleanup_.cleanup(options.olderThan, options.workflow)

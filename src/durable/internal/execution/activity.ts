@@ -1,4 +1,4 @@
-import * as Deferred from "effect/Deferred"
+import type * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
@@ -6,6 +6,7 @@ import type { Signal } from "../../../storage/Storage.js"
 import type { Waiting } from "../../RunError.js"
 import type { Codec } from "../journal/codec.js"
 import type { Execution } from "./execution.js"
+import { Pulse } from "./pulse.js"
 
 /**
  * Which fibers of an execution work, and which wait. The run is suspended when
@@ -20,10 +21,8 @@ export interface Activity {
   signals: ReadonlyMap<string, Signal>
   /** How many signals have been read. */
   signalsRead: number
-  /** Counts changes, so that the watcher notices one that happens while it looks. */
-  changes: number
-  /** Completes at the next change, if the watcher waits for one. */
-  changed: Deferred.Deferred<void> | undefined
+  /** Wakes the watcher. */
+  readonly changed: Pulse
   watcher: Fiber.RuntimeFiber<void> | undefined
   unsubscribe: () => void
   /** The body has ended, so no watcher is started any more. */
@@ -67,21 +66,12 @@ export const makeActivity = (): Activity => ({
   parked: new Map(),
   signals: new Map(),
   signalsRead: 0,
-  changes: 0,
-  changed: undefined,
+  changed: new Pulse(),
   watcher: undefined,
   unsubscribe: () => {},
   isOver: false,
   asking: new Map()
 })
-
-/** Wakes the watcher. */
-export const notifyWatcher = ({ activity }: Execution): void => {
-  activity.changes++
-  const { changed } = activity
-  activity.changed = undefined
-  if (changed !== undefined) Deferred.unsafeDone(changed, Effect.void)
-}
 
 export const beginWork = ({ activity }: Execution): void => {
   activity.working++
@@ -89,7 +79,7 @@ export const beginWork = ({ activity }: Execution): void => {
 
 export const endWork = (execution: Execution): void => {
   execution.activity.working--
-  if (execution.activity.parked.size > 0) notifyWatcher(execution)
+  if (execution.activity.parked.size > 0) execution.activity.changed.notify()
 }
 
 /** The run is not suspended while this runs. */

@@ -209,6 +209,25 @@ export const releaseKey = ({ execution, section }: RunService, name: string, mar
   execution.keys.running.delete(section + escapeName(name) + mark)
 }
 
+/** Claims the next key of a name until `use` ends. Fails to do so in a stopped run, and stops the run at a conflict. */
+export const withKey = <A, E, R>(
+  run: RunService,
+  name: string,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  use: (key: string) => Effect.Effect<A, E, R>,
+  mark = ""
+): Effect.Effect<A, E, R> => {
+  const { execution } = run
+  const { stopError } = execution.lifecycle
+  if (stopError !== undefined) return stop(execution, stopError)
+  const key = claimKey(run, name, fiber, mark)
+  if (key instanceof StepConflict) return stop(execution, key)
+  return Effect.ensuring(
+    use(key),
+    Effect.sync(() => releaseKey(run, name, mark))
+  )
+}
+
 /** Escapes the punctuation of keys. */
 export const escapeName = (name: string): string =>
   /[%/#[\]]/.test(name) ? name.replace(/[%/#[\]]/g, encodeURIComponent) : name

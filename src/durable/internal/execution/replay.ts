@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import type { KnownKey } from "../journal/journal.js"
+import { Pulse } from "./pulse.js"
 
 /**
  * A section of the run that is only replayed, to register again what it has
@@ -17,8 +18,7 @@ export interface Replay {
   readonly held: Set<HeldAnswer>
   /** How many fibers wait for the end of the replay. */
   parked: number
-  /** Completes at the next change. */
-  changed: Deferred.Deferred<void>
+  readonly changed: Pulse
   /** Completes when the program asks for something the journal does not have. */
   readonly beyond: Deferred.Deferred<void>
 }
@@ -37,19 +37,13 @@ export const make = (within: string, known: Iterable<readonly [key: string, know
   missing: new Map([...known].filter(([key]) => key.startsWith(within))),
   held: new Set(),
   parked: 0,
-  changed: deferred(),
+  changed: new Pulse(),
   beyond: deferred()
 })
 
 /** The required keys that the program has not reached. */
 export const unreached = ({ missing }: Replay): ReadonlyArray<string> =>
   [...missing].filter(([, { isRequired }]) => isRequired).map(([key]) => key)
-
-const notify = (replay: Replay): void => {
-  const { changed } = replay
-  replay.changed = deferred()
-  Deferred.unsafeDone(changed, Effect.void)
-}
 
 /** The replay whose section contains this key. */
 export const covering = (replays: Replays, key: string): Replay | undefined => {
@@ -66,7 +60,7 @@ export const reached = (replays: Replays, key: string): void => {
     for (const held of replay.held) {
       if (!isEarlierMissing(replay, held.seq)) Deferred.unsafeDone(held.turn, Effect.void)
     }
-    notify(replay)
+    replay.changed.notify()
   }
 }
 
@@ -84,7 +78,7 @@ export const awaitTurn = (replays: Replays, key: string, seq: number): Effect.Ef
   if (replay === undefined || !isEarlierMissing(replay, seq)) return Effect.void
   const held: HeldAnswer = { seq, turn: deferred() }
   replay.held.add(held)
-  notify(replay)
+  replay.changed.notify()
   return Effect.interruptible(
     Effect.ensuring(
       Effect.raceFirst(Deferred.await(held.turn), Deferred.await(replay.beyond)),
@@ -101,7 +95,7 @@ export const park = (replays: Replays, key: string, isKnown: boolean): Effect.Ef
       replay.parked++
       // An open step with no key missing is the end of the recorded history.
       if (!isKnown || replay.missing.size === 0) Deferred.unsafeDone(replay.beyond, Effect.void)
-      notify(replay)
+      replay.changed.notify()
     }
     return never
   })
@@ -117,11 +111,11 @@ export const never: Effect.Effect<never> = Effect.interruptible(Effect.never)
 export const awaitReached = (replay: Replay, body: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (replay.missing.size === 0 || body.unsafePoll() !== null) return Effect.void
-    const { changed } = replay
-    const change = Effect.raceFirst(Deferred.await(changed), Effect.asVoid(Fiber.await(body)))
+    const { next } = replay.changed
+    const change = Effect.raceFirst(Deferred.await(next), Effect.asVoid(Fiber.await(body)))
     if (replay.parked === 0 && replay.held.size === 0) return Effect.zipRight(change, awaitReached(replay, body))
     const isDone = unreached(replay).length === 0 && replay.held.size === 0
-    const limit = isDone ? yieldTurns(body, () => replay.changed !== changed) : Effect.sleep("5 seconds")
+    const limit = isDone ? yieldTurns(body, () => replay.changed.next !== next) : Effect.sleep("5 seconds")
     return Effect.flatMap(Effect.raceFirst(Effect.as(change, true), Effect.as(limit, false)), (hasChanged) =>
       hasChanged ? awaitReached(replay, body) : Effect.void
     )

@@ -3,13 +3,12 @@ import * as Effect from "effect/Effect"
 import { globalValue } from "effect/GlobalValue"
 import * as Schema from "effect/Schema"
 import { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../../../resilience/RecoveryError.js"
-import { StepAmbiguous } from "../../RunError.js"
+import { RollbackFailed } from "../../../transaction/RollbackFailed.js"
+import { GraphFailed, StepAmbiguous } from "../../RunError.js"
 import { Defect } from "./defect.js"
-import { graphFailed } from "./graphFailed.js"
 import { sortKeys, toJsonText } from "./json.js"
-import { rollbackFailed } from "./rollbackFailed.js"
 
-/** JSON text for a value; `undefined` for the undefined value, which JSON does not know. */
+/** Converts between values and JSON text; undefined has no text. */
 export interface Codec<A> {
   readonly encode: (value: A) => Effect.Effect<string | undefined, unknown, unknown>
   readonly decode: (text: string | undefined) => Effect.Effect<A, unknown, unknown>
@@ -18,7 +17,7 @@ export interface Codec<A> {
 type AnySchema = Schema.Schema<unknown, unknown, unknown>
 
 const make = <A>(schema: AnySchema): Codec<A> => {
-  // At their first use, since a schema may refer to one that is defined after it.
+  // Built at the first use: a schema may refer to one that is defined after it.
   let encode: ReturnType<typeof Schema.encode<unknown, unknown, unknown>> | undefined
   let decode: ReturnType<typeof Schema.decodeUnknown<unknown, unknown, unknown>> | undefined
   return {
@@ -29,7 +28,7 @@ const make = <A>(schema: AnySchema): Codec<A> => {
     decode: (text) => {
       decode ??= Schema.decodeUnknown(schema)
       const read = decode
-      // The schema decodes to A; here it is only known as some schema.
+      // The schema decodes to A; its type is erased here.
       return Effect.flatMap(fromText(text), (json) => read(json) as Effect.Effect<A, unknown, unknown>)
     }
   }
@@ -60,20 +59,20 @@ const memoised = <A>(
   return (schema) => {
     const known = cache.get(schema)
     if (known !== undefined) return known
-    // `Schema.All` admits `never` in its parameters; encoding and decoding only ever see matching values.
+    // `Schema.All` admits `never` in its parameters; values always match the schema they are encoded with.
     const codec = build(schema as AnySchema)
     cache.set(schema, codec)
     return codec
   }
 }
 
-/** What a step can fail with: its own errors and those a recovery adds. */
+/** The errors of a step: its own and those a recovery adds. */
 const stepFailure = (error: AnySchema): AnySchema => {
   const raw = Schema.Union(error, AttemptTimeout, StepAmbiguous, RewindRefused)
   return Schema.Union(raw, RecoveryExhausted.schema(raw)) as AnySchema
 }
 
-/** And a workflow: those of rollbacks and recoveries, inside of one another as transactions can be. */
+/** The errors of a workflow. Rollbacks, graphs and recoveries nest, so the schema is recursive. */
 const failureOf = (error: AnySchema): AnySchema => {
   const inside = Schema.suspend((): AnySchema => all)
   const all = Schema.Union(
@@ -85,27 +84,64 @@ const failureOf = (error: AnySchema): AnySchema => {
   return all
 }
 
-/** For the value of a step, a workflow's input and its result. */
+/** An error class by its fields. */
+const errorSchema = (Class: new (props: never) => object, fields: Schema.Struct.Fields): AnySchema => {
+  const names = Object.keys(fields)
+  const self = Schema.declare((input): input is object => input instanceof Class)
+  return Schema.transform(Schema.Struct(fields), self, {
+    strict: false,
+    // The fields are those of the class.
+    decode: (props) => new Class(props as never),
+    encode: (error) => Object.fromEntries(names.map((name) => [name, Reflect.get(error, name)]))
+  }) as AnySchema
+}
+
+const AnyCause = Schema.Cause({ error: Defect, defect: Defect })
+
+const rollbackFailed = (error: AnySchema): AnySchema =>
+  errorSchema(RollbackFailed, {
+    _tag: Schema.tag("RollbackFailed"),
+    transaction: Schema.String,
+    original: Schema.Cause({ error, defect: Defect }),
+    failures: Schema.Array(Schema.Struct({ undo: Schema.String, cause: AnyCause })),
+    remaining: Schema.Array(Schema.String),
+    pivot: Schema.transform(Schema.NullOr(Schema.String), Schema.UndefinedOr(Schema.String), {
+      decode: (pivot) => pivot ?? undefined,
+      encode: (pivot) => pivot ?? null
+    })
+  })
+
+const graphFailed = (error: AnySchema): AnySchema =>
+  errorSchema(GraphFailed, {
+    _tag: Schema.tag("GraphFailed"),
+    graph: Schema.String,
+    failures: Schema.Array(Schema.Struct({ node: Schema.String, error })),
+    skipped: Schema.Array(Schema.Struct({ node: Schema.String, because: Schema.String })),
+    completed: Schema.Array(Schema.String),
+    outputs: Schema.Record({ key: Schema.String, value: Schema.Unknown })
+  })
+
+/** For results of steps, and inputs and results of workflows. */
 export const valueCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoised("value", make)
 
-/** For one error of a step. */
+/** For an error of a step. */
 export const errorCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoised("error", (error) =>
   make(stepFailure(error))
 )
 
-/** For everything that went wrong. Building it is slow, so it waits for the first failure. */
+/** For causes. Building it is slow, so it is built at the first failure. */
 export const causeCodec: (schema: Schema.Schema.All) => Codec<Cause.Cause<unknown>> = memoised("cause", (error) =>
   make(Schema.Cause({ error: failureOf(error), defect: Defect }) as AnySchema)
 )
 
 let undo: Codec<Cause.Cause<unknown>> | undefined
 
-/** For everything that went wrong with a compensation; its errors have no schema. */
+/** For causes of compensations, whose errors have no schema. */
 export const undoCodec = (): Codec<Cause.Cause<unknown>> => {
-  undo ??= make(Schema.Cause({ error: Defect, defect: Defect }) as AnySchema)
+  undo ??= make(AnyCause as AnySchema)
   return undo
 }
 
-/** One text per value, whatever the order of its keys. */
+/** The same text for the same value, whatever the order of its keys. */
 export const canonical = (text: string | undefined): string =>
   text === undefined ? "" : /^[[{]/.test(text) ? JSON.stringify(sortKeys(JSON.parse(text))) : text

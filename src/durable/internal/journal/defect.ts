@@ -6,7 +6,7 @@ interface Encoded {
   readonly code?: string
   readonly stack?: string
   readonly cause?: Encoded
-  /** A defect that is no Error. */
+  /** A defect that is not an Error. */
   readonly value?: unknown
 }
 
@@ -29,7 +29,7 @@ const decode = (encoded: Encoded): unknown => {
   if (encoded.message === undefined) return encoded.value
   const cause = encoded.cause === undefined ? {} : { cause: decode(encoded.cause) }
   const error = new Error(encoded.message, cause)
-  // As the original had them: not enumerable, so that printing stays the same.
+  // Not enumerable, as on the original error, so that it prints the same.
   const define = (key: string, value: unknown) =>
     value === undefined || Object.defineProperty(error, key, { value, configurable: true, writable: true })
   define("name", encoded.name)
@@ -54,13 +54,10 @@ const toJson = (value: unknown): unknown => {
   }
 }
 
-/**
- * Keeps what `Schema.Defect` drops: the code, the stack and what caused the
- * defect.
- */
+/** Any error as data. Unlike `Schema.Defect` it keeps the code, the stack and the causes of an error. */
 export const Defect: Schema.Schema<unknown, unknown> = Schema.transform(Schema.Unknown, Schema.Unknown, {
   strict: true,
-  // Nothing but `encode` writes these records; anything else comes back as it is.
+  // Only `encode` writes objects of this form; other values are returned unchanged.
   decode: (encoded) => (typeof encoded === "object" && encoded !== null ? decode(encoded as Encoded) : encoded),
   encode: (defect) => encode(defect)
 })

@@ -1,89 +1,47 @@
 import * as Effect from "effect/Effect"
-import type { Entry, Rewound, Service, StorageError } from "../../../storage/Storage.js"
-import { JournalError } from "../../RunError.js"
-import { decodeRewind, type RewindRecord } from "./rewindLine.js"
-import { decodeEnd, decodeWait, type WaitEnd, type WaitLine } from "./waitLine.js"
+import * as Option from "effect/Option"
+import type { Entry, Rewound, Run, Service, StorageError } from "../../../storage/Storage.js"
+import { JournalError, RunNotFound } from "../../RunError.js"
+import { decodeEnd, decodeRewind, decodeWait, type RewindRecord, type StartedWait, type WaitEnd } from "./lines.js"
 
-/**
- * The lines of a journal. About a step:
- *
- * - `AttemptStarted`: written before an attempt; without a line after it the
- *   process ended meanwhile and nobody knows whether the attempt happened
- * - `AttemptFailed`: a strategy said Again; with the error and when to go on
- * - `AttemptAsked`: a strategy handed over; with the error, beside the question
- * - `AttemptDied`: the attempt ended in a defect; the step is still open
- * - `StepAmbiguous`: a started-only attempt was found, and what was done
- * - `StepCompleted`, `StepFailed`: the result, final
- */
-export type StepKind =
-  | "AttemptStarted"
-  | "AttemptFailed"
-  | "AttemptAsked"
-  | "AttemptDied"
-  | "StepAmbiguous"
-  | "StepCompleted"
-  | "StepFailed"
-
-/**
- * About a compensation, under the key of what it undoes. `UndoRegistered` is
- * written for those that belong to no step; a step's is registered by its
- * first attempt.
- */
-export type UndoKind = "UndoRegistered" | "UndoStarted" | "UndoCompleted" | "UndoFailed"
-
-/** About a transaction, under its section. */
-export type RollbackKind = "RollbackStarted" | "RolledBack" | "RollbackFailed"
-
-/** About something the run waits for, and how that ended. */
-export type WaitKind = "WaitStarted" | "WaitEnded"
-
-/** What the body was told, to be told again. */
-export type RecordedKind = "StateSet" | "CheckpointSaved" | "CheckpointRead" | "Patched"
-
-/** About the run as a whole. */
-export type RunKind = "RewindStarted" | "Rewound" | "RunReopened" | "RunForked"
-
-export type Kind = StepKind | UndoKind | RollbackKind | WaitKind | RecordedKind | RunKind
-
-/** What the journal knows of one step. */
+/** A step in the journal. */
 export interface StepRecord {
   readonly step: string
   readonly status: "started" | "waiting" | "asked" | "completed" | "failed"
   /** The number of the latest attempt. */
   readonly attempts: number
-  /** Its place in the journal: that of its first line. */
+  /** The number of its first line. */
   readonly order: number
   readonly lastSeq: number
   readonly startedAt: number
   readonly updatedAt: number
-  /** Encoded result of a step that is completed or failed; encoded wait of one that waits. */
+  /** The encoded result if it is completed or failed; the encoded retry if it is waiting. */
   readonly payload: string | undefined
-  /** The result is long, and still in the storage. */
+  /** The result is long; only the storage has it. */
   readonly omitted: boolean
-  /** Attempts answered with Again, oldest first. */
+  /** Failed attempts that were retried, oldest first. */
   readonly past: ReadonlyArray<Entry>
-  /** Attempts of which nobody knows whether they happened. */
+  /** Attempts that may or may not have happened. */
   readonly ambiguous: ReadonlyArray<number>
-  /** It cannot be undone. */
+  /** It cannot be compensated. */
   readonly pivot: boolean
   /** It has a compensation. */
   readonly undo: boolean
-  /** An attempt was cut short, and nobody has found out since whether it happened. */
+  /** An attempt was cut short, and it is still unknown whether it happened. */
   readonly unsure: boolean
-  /** It was used by the body's own fiber, so its place among the others is certain. */
+  /** The body's own fiber used it, so its place in the order is certain. */
   readonly root: boolean
 }
 
-/** What the journal knows of something the run waits for, or has waited for. */
-export interface WaitRecord extends WaitLine {
+/** A wait in the journal, open or ended. */
+export interface WaitRecord extends StartedWait {
   readonly key: string
   readonly order: number
   readonly lastSeq: number
-  readonly startedAt: number
   readonly end: (WaitEnd & { readonly at: number }) | undefined
 }
 
-/** What the journal knows of one compensation. */
+/** A compensation in the journal. */
 export interface UndoRecord {
   readonly key: string
   readonly status: "registered" | "started" | "completed" | "failed"
@@ -95,7 +53,7 @@ export interface UndoRecord {
   readonly payload: string | undefined
 }
 
-/** What the journal knows of the rollback of one transaction. */
+/** The rollback of a transaction in the journal. */
 export interface RollbackRecord {
   readonly section: string
   readonly status: "started" | "completed" | "failed"
@@ -106,18 +64,18 @@ export interface RollbackRecord {
   readonly payload: string | undefined
 }
 
-/** Everything a journal tells, without what rewinds have made forgotten. */
+/** A journal, without the lines that rewinds have removed. */
 export interface Journal {
-  /** In the order they were first started. */
+  /** In the order of their first lines. */
   readonly steps: Map<string, StepRecord>
   readonly undos: Map<string, UndoRecord>
   readonly rollbacks: Map<string, RollbackRecord>
   readonly waits: Map<string, WaitRecord>
   readonly recorded: Map<string, Entry>
-  /** How often a key was forgotten. */
+  /** How often a rewind removed a key. */
   readonly epochs: Map<string, number>
   readonly rewinds: Array<RewindRecord>
-  /** One that was begun and has not ended. */
+  /** The rewind that has started and not ended. */
   rewinding: RewindRecord | undefined
   lastSeq: number
 }
@@ -134,7 +92,7 @@ export const emptyJournal = (): Journal => ({
   lastSeq: 0
 })
 
-/** A line of an unknown kind, or one that cannot be read, is an error, never skipped. */
+/** Folds the lines of a journal. An unreadable line, or one of an unknown kind, is an error. */
 export const readJournal = (run: string, entries: ReadonlyArray<Entry>): Journal | JournalError => {
   const journal = emptyJournal()
   for (const entry of entries) {
@@ -151,8 +109,8 @@ export const readJournal = (run: string, entries: ReadonlyArray<Entry>): Journal
 }
 
 /**
- * Reads a journal without the long results of its steps: they are fetched when
- * they are told, and a run of any length takes no more memory than its keys.
+ * Reads a journal without the long results of its steps. They are read when the
+ * program asks for them, so the memory a run needs grows with its keys alone.
  */
 export const loadJournal = (
   storage: Pick<Service, "journal" | "payload">,
@@ -171,12 +129,20 @@ export const loadJournal = (
     return "steps" in journal ? journal : yield* journal
   })
 
+/** Payloads longer than this are omitted, in characters. */
 const longest = 256
+
+/** The stored run with this id. */
+export const findRun = (storage: Pick<Service, "find">, id: string): Effect.Effect<Run, StorageError | RunNotFound> =>
+  Effect.flatMap(
+    storage.find(id),
+    Option.match({ onNone: () => new RunNotFound({ run: id }), onSome: (run) => Effect.succeed(run) })
+  )
 
 const isWanted = ({ kind, omitted }: Entry): boolean =>
   omitted === true && kind !== "StepCompleted" && kind !== "StepFailed"
 
-/** Forgets what a rewind covers; what is forgotten is still in the storage. */
+/** Removes the records a rewind covers. Their lines stay in the storage. */
 export const forget = (journal: Journal, { after, within }: Rewound): void => {
   const covers = (key: string, { lastSeq }: { readonly lastSeq: number }) => lastSeq > after && key.startsWith(within)
   const gone = new Set<string>()
@@ -187,7 +153,7 @@ export const forget = (journal: Journal, { after, within }: Rewound): void => {
       gone.add(key)
     }
   }
-  // A question is forgotten with the step that has asked it.
+  // A question is removed with the step that asked it.
   for (const key of [...journal.waits.keys()]) {
     const asked = key.slice(0, key.lastIndexOf("?"))
     if (!gone.has(asked) || !journal.waits.delete(key)) continue
@@ -202,8 +168,9 @@ export const forget = (journal: Journal, { after, within }: Rewound): void => {
 type Fold = (journal: Journal, entry: Entry) => void
 
 const foldStep =
-  (kind: StepKind, status: StepRecord["status"]): Fold =>
+  (status: StepRecord["status"]): Fold =>
   ({ steps }, entry) => {
+    const { kind } = entry
     const known = steps.get(entry.step)
     steps.set(entry.step, {
       step: entry.step,
@@ -225,20 +192,6 @@ const foldStep =
     })
   }
 
-/** What the first line of a step says: that it is a pivot, or can be undone, and that its order is certain. */
-export const markOf = (step: { readonly pivot: boolean; readonly undo: boolean; readonly root: boolean }) =>
-  step.pivot
-    ? step.root
-      ? `{"pivot":true,"root":true}`
-      : `{"pivot":true}`
-    : step.undo
-      ? step.root
-        ? `{"undo":true,"root":true}`
-        : `{"undo":true}`
-      : step.root
-        ? `{"root":true}`
-        : undefined
-
 /** A step or compensation that a replay can reach. */
 export interface KnownKey {
   /** The journal line it began at. */
@@ -250,7 +203,7 @@ export interface KnownKey {
 /** Every key a replay can reach. */
 export const knownKeys = (journal: Journal): ReadonlyArray<readonly [key: string, known: KnownKey]> => {
   const { rollbacks, steps, undos } = journal
-  // What was rolled back whole answers with its failure, and nobody comes by its steps again.
+  // A transaction that was rolled back fails again at once; the program does not reach its steps.
   const gone = [...rollbacks.values()].filter(({ status }) => status === "completed").map(({ section }) => section)
   const isThere = (key: string) => !gone.some((section) => key.startsWith(section))
   const isOpen = (key: string) => undos.get(key)?.status !== "completed"
@@ -263,7 +216,7 @@ export const knownKeys = (journal: Journal): ReadonlyArray<readonly [key: string
   return [...ofSteps, ...ofUndos].filter(([key]) => isThere(key))
 }
 
-/** A process that ends again before it has run the attempt finds the same one. */
+/** A crash before the attempt runs again records the same attempt once more. */
 const withAttempt = (attempts: ReadonlyArray<number>, attempt: number): ReadonlyArray<number> =>
   attempts.includes(attempt) ? attempts : [...attempts, attempt]
 
@@ -300,7 +253,7 @@ const startWait: Fold = ({ waits }, entry) => {
 const endWait: Fold = ({ waits }, entry) => {
   const { at, seq, step: key } = entry
   const known = waits.get(key)
-  if (known === undefined) throw new Error(`nothing of the key "${key}" was waited for`)
+  if (known === undefined) throw new Error(`the journal has no wait at the key "${key}"`)
   waits.set(key, { ...known, lastSeq: seq, end: { ...decodeEnd(entry), at } })
 }
 
@@ -308,31 +261,40 @@ const foldRecorded: Fold = ({ recorded }, entry) => {
   recorded.set(entry.step, entry)
 }
 
-const folds: Readonly<Record<Kind, Fold>> = {
-  AttemptStarted: foldStep("AttemptStarted", "started"),
-  AttemptFailed: foldStep("AttemptFailed", "waiting"),
-  AttemptAsked: foldStep("AttemptAsked", "asked"),
-  AttemptDied: foldStep("AttemptDied", "started"),
-  StepAmbiguous: foldStep("StepAmbiguous", "started"),
-  StepCompleted: foldStep("StepCompleted", "completed"),
-  StepFailed: foldStep("StepFailed", "failed"),
+/** Every kind of line, and how it changes the journal. */
+const folds = {
+  /** Written before an attempt. Without a line after it, the attempt may or may not have happened. */
+  AttemptStarted: foldStep("started"),
+  /** The attempt is retried; with the error and the time of the next attempt. */
+  AttemptFailed: foldStep("waiting"),
+  /** A strategy asks a question; with the error, in one write with the question's `WaitStarted`. */
+  AttemptAsked: foldStep("asked"),
+  /** The attempt died of a defect; the step is still open. */
+  AttemptDied: foldStep("started"),
+  /** An attempt without an end was found; with the step's `onAmbiguous`. */
+  StepAmbiguous: foldStep("started"),
+  StepCompleted: foldStep("completed"),
+  StepFailed: foldStep("failed"),
+  /** A compensation that belongs to no step. A step's compensation is registered by its first attempt. */
   UndoRegistered: foldUndo("registered"),
   UndoStarted: foldUndo("started"),
   UndoCompleted: foldUndo("completed"),
   UndoFailed: foldUndo("failed"),
+  /** Lines about a transaction have its section as key. */
   RollbackStarted: foldRollback("started"),
   RolledBack: foldRollback("completed"),
   RollbackFailed: foldRollback("failed"),
   WaitStarted: startWait,
   WaitEnded: endWait,
+  /** Values the body got; a resume returns them again. */
   StateSet: foldRecorded,
   CheckpointSaved: foldRecorded,
   CheckpointRead: foldRecorded,
   Patched: foldRecorded,
-  RewindStarted: (journal, entry) => {
+  RewindStarted: (journal: Journal, entry: Entry) => {
     journal.rewinding = decodeRewind(entry)
   },
-  Rewound: (journal, entry) => {
+  Rewound: (journal: Journal, entry: Entry) => {
     const rewind = decodeRewind(entry)
     forget(journal, rewind)
     journal.rewinds.push(rewind)
@@ -340,10 +302,16 @@ const folds: Readonly<Record<Kind, Fold>> = {
   },
   RunReopened: () => {},
   RunForked: () => {}
-}
+} satisfies Record<string, Fold>
+
+/** The kind of a line. */
+export type Kind = keyof typeof folds
+
+/** Lines that record a value for the body. */
+export type RecordedKind = "StateSet" | "CheckpointSaved" | "CheckpointRead" | "Patched"
 
 const unreadable = (run: string, entry: Entry, cause: unknown) =>
   new JournalError({ reason: "Decode", run, record: `journal line ${entry.seq}`, cause })
 
 const unknownKind = (entry: Entry) =>
-  new Error(`lines of kind "${entry.kind}" are not known to this version of effect-recovery`)
+  new Error(`this version of effect-recovery does not know lines of kind "${entry.kind}"`)

@@ -4,14 +4,14 @@ import { isClean, type RollbackResult, rollback } from "../../../transaction/Com
 import * as Execution from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
 import { knownKeys } from "../journal/journal.js"
-import type { RewindRecord } from "../journal/rewindLine.js"
-import { encodeRewind } from "../journal/rewindLine.js"
+import type { RewindRecord } from "../journal/lines.js"
+import { encodeRewind } from "../journal/lines.js"
 import { journaled } from "../rollback/journaled.js"
 import { keysIn } from "./points.js"
 
 /**
- * Compensates what a rewind passes and marks it as forgotten. The body is only
- * replayed for it, until it has met everything there is to undo.
+ * Compensates the steps after the point of a rewind and removes them from the
+ * journal. The body is replayed until every compensation is registered again.
  */
 export const performRewind = (
   execution: Execution.Execution,
@@ -22,7 +22,7 @@ export const performRewind = (
     const keys = keysIn(execution.journal, rewind)
     execution.lifecycle.transition({ _tag: "Rewind" })
     const replay = Replay.make("", knownKeys(execution.journal))
-    // What lies before the point is answered, and need not be met for the rewind's sake.
+    // Steps before the point keep their results, so the replay need not reach them.
     for (const key of [...replay.missing.keys()]) {
       if (!keys.has(key)) replay.missing.set(key, { order: replay.missing.get(key)?.order ?? 0, isRequired: false })
     }
@@ -31,7 +31,7 @@ export const performRewind = (
     const scope = { within: rewind.within, only: keys }
     const first = yield* rollback(execution.rollback.log, scope, journaled(execution))
     yield* Fiber.interrupt(body)
-    // A finalizer of the body may have met more.
+    // A finalizer of the body may have registered more compensations.
     const failed = new Set(first.failures.map(({ undo }) => undo))
     const left = new Set([...keys].filter((key) => !failed.has(key)))
     const late = yield* rollback(execution.rollback.log, { within: rewind.within, only: left }, journaled(execution))

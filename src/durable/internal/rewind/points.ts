@@ -1,22 +1,23 @@
 import type * as Decision from "../../../resilience/Decision.js"
+import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import type { Rewound } from "../../../storage/Storage.js"
 import { escapeName } from "../execution/execution.js"
 import type { Journal } from "../journal/journal.js"
 
-/** From where a point is looked for: the section around, and the transaction. */
+/** Where the program asks for a rewind: the section and the transaction around. */
 export interface Here {
   readonly section: string
   readonly transaction: string | undefined
 }
 
-/** A point of the journal; one of several, for checkpoints of which some may not do. */
+/** A place in the journal to rewind to. */
 export interface Place extends Rewound {
-  /** In words. */
+  /** The point, in words. */
   readonly point: string
   readonly checkpoint: string | undefined
 }
 
-/** Where in the journal a point lies, best first; nothing if there is no such point. */
+/** The places a point stands for, best first. A checkpoint has several, in case some are invalid. */
 export const placesOf = (journal: Journal, point: Decision.Point, here: Here): ReadonlyArray<Place> => {
   switch (point._tag) {
     case "Start":
@@ -32,7 +33,7 @@ export const placesOf = (journal: Journal, point: Decision.Point, here: Here): R
   }
 }
 
-/** How a point is called where there is none. */
+/** A point in words. */
 export const describe = (point: Decision.Point): string => {
   switch (point._tag) {
     case "Start":
@@ -53,7 +54,7 @@ const sectionPlace = (within: string | undefined, what: string): ReadonlyArray<P
 
 const iterationOf = (section: string): string | undefined => /^(.*\[-?\d+\]\/)/.exec(section)?.[1]
 
-/** The section, those around it, and at last the run itself. */
+/** The section, the sections around it, and the run itself. */
 const outwards = (section: string): ReadonlyArray<string> => {
   const parts = section.split("/").slice(0, -1)
   return [...parts.map((_, i) => `${parts.slice(0, parts.length - i).join("/")}/`), ""]
@@ -101,7 +102,7 @@ interface Saved {
   readonly name: string
 }
 
-/** The steps and compensations a rewind makes forgotten. */
+/** The steps and compensations a rewind removes. */
 export const keysIn = (journal: Journal, { after, within }: Rewound): ReadonlySet<string> =>
   new Set(
     [...journal.steps.entries(), ...journal.undos.entries()]
@@ -109,19 +110,31 @@ export const keysIn = (journal: Journal, { after, within }: Rewound): ReadonlySe
       .map(([key]) => key)
   )
 
-/** What stands in the way of a rewind. */
-export const obstacle = (
+/** The place, or why the run cannot be rewound to it. */
+export const checkPlace = (
+  run: string,
+  journal: Journal,
+  point: Decision.Point,
+  place: Place | undefined
+): Place | RewindRefused => {
+  if (place === undefined) return new RewindRefused({ run, point: describe(point), reason: "Unknown", detail: "" })
+  const found = obstacle(journal, place)
+  return found === undefined ? place : new RewindRefused({ run, point: place.point, ...found })
+}
+
+/** What prevents a rewind to a place: a pivot after it, or a compensated transaction that would be kept. */
+const obstacle = (
   journal: Journal,
   place: Place
 ): { readonly reason: "Pivot" | "Compensated"; readonly detail: string } | undefined => {
   const keys = keysIn(journal, place)
   for (const { pivot, status, step, unsure } of journal.steps.values()) {
-    // One that was begun and not ended may have happened.
+    // A pivot that has started and not ended may have happened.
     if (pivot && (status !== "failed" || unsure) && keys.has(step)) return { reason: "Pivot", detail: step }
   }
   for (const { lastSeq, section } of journal.rollbacks.values()) {
     const isForgotten = lastSeq > place.after && section.startsWith(place.within)
-    // What would be kept of it was undone already.
+    // The rewind would keep steps that the rollback has compensated.
     const kept = [...journal.steps.values()].some(
       (step) => step.step.startsWith(section) && step.lastSeq <= place.after
     )

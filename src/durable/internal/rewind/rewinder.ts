@@ -8,8 +8,8 @@ import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import { type Journal, loadJournal } from "../journal/journal.js"
-import { encodeRewind } from "../journal/rewindLine.js"
-import { describe, obstacle, type Place, placesOf } from "./points.js"
+import { encodeRewind } from "../journal/lines.js"
+import { checkPlace, describe, type Place, placesOf } from "./points.js"
 
 /** Plans the rewinds of a run's strategies. */
 export const makeRewinder = (execution: Execution.Execution): RewinderService => ({
@@ -35,24 +35,24 @@ const current = (execution: Execution.Execution): Effect.Effect<Journal> =>
     Execution.stop(execution, error)
   )
 
+/** The best place that fits; a checkpoint that must be valid is checked first. */
 const find = <R>(
-  execution: Execution.Execution,
+  { id, storage }: Execution.Execution,
   journal: Journal,
-  { accepts = (id) => isIntact(execution.storage, id), point }: RewindRequest<R>,
+  { accepts = (checkpoint) => isIntact(storage, checkpoint), point }: RewindRequest<R>,
   run: Execution.RunService
 ): Effect.Effect<Place | RewindRefused, never, R> =>
   Effect.gen(function* () {
-    const refused = (reason: RewindRefused["reason"], detail: string, where = describe(point)) =>
-      new RewindRefused({ run: execution.id, point: where, reason, detail })
     const places = placesOf(journal, point, run)
-    if (places.length === 0) return refused("Unknown", "")
     const mustBeValid = point._tag === "Checkpoint" && point.valid === true
+    if (!mustBeValid || places.length === 0) return checkPlace(id, journal, point, places[0])
     for (const place of places) {
-      if (mustBeValid && place.checkpoint !== undefined && !(yield* accepts(place.checkpoint))) continue
-      const inTheWay = obstacle(journal, place)
-      return inTheWay === undefined ? place : refused(inTheWay.reason, inTheWay.detail, place.point)
+      if (place.checkpoint === undefined || (yield* accepts(place.checkpoint))) {
+        return checkPlace(id, journal, point, place)
+      }
     }
-    return refused("Invalid", `None of ${places.length} checkpoints is valid; Checkpoint.validate says why.`)
+    const detail = `None of ${places.length} checkpoints is valid; Checkpoint.validate says why.`
+    return new RewindRefused({ run: id, point: describe(point), reason: "Invalid", detail })
   })
 
 /** Records the rewind and ends the body. The next pass over the body carries the rewind out. */

@@ -8,7 +8,7 @@ import * as Execution from "../execution/execution.js"
 import { acceptDivergence } from "../execution/replayOrder.js"
 import { causeCodec, undoCodec } from "../journal/codec.js"
 import { forget, type RollbackRecord } from "../journal/journal.js"
-import { encodeRewind } from "../journal/rewindLine.js"
+import { encodeRewind } from "../journal/lines.js"
 import { journaled } from "./journaled.js"
 
 export type AnyEffect = Effect.Effect<unknown, unknown, unknown>

@@ -1,10 +1,10 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Storage from "../../../storage/Storage.js"
 import { JournalError, type RunError, RunMismatch, RunNotFound } from "../../RunError.js"
 import { byCaller, type Mode } from "../execution/execution.js"
+import { Pulse } from "../execution/pulse.js"
 import { canonical, valueCodec } from "../journal/codec.js"
 import { emptyJournal } from "../journal/journal.js"
 import { type AnyDefinition, type AnyEffect, adopt, advance, type Definition, readJournalOf } from "./advance.js"
@@ -124,17 +124,11 @@ export const start = (definition: AnyDefinition, request: Request<unknown>) =>
 export const join = (definition: AnyDefinition, id: string): AnyEffect =>
   Effect.flatMap(Storage.Storage, (storage) =>
     Effect.suspend(() => {
-      let changed = Deferred.unsafeMake<void>(FiberId.none)
-      const subscribe = Effect.sync(() =>
-        storage.onChange((run) => {
-          if (run !== id) return
-          Deferred.unsafeDone(changed, Effect.void)
-          changed = Deferred.unsafeMake<void>(FiberId.none)
-        })
-      )
+      const changed = new Pulse()
+      const subscribe = Effect.sync(() => storage.onChange((run) => run === id && changed.notify()))
       const poll: (pause: number) => AnyEffect = (pause) =>
         Effect.suspend(() => {
-          const next = changed
+          const { next } = changed
           return Effect.flatMap(storage.find(id), (found): AnyEffect => {
             if (Option.isNone(found)) return new RunNotFound({ run: id })
             const { outcome, workflow } = found.value

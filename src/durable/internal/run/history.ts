@@ -3,15 +3,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Storage from "../../../storage/Storage.js"
-import { ReplayMismatch, type RunError, RunNotFound } from "../../RunError.js"
+import { ReplayMismatch, type RunError } from "../../RunError.js"
 import { byCaller, type Execution } from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
 import { missingAtEnd } from "../execution/replayOrder.js"
 import { valueCodec } from "../journal/codec.js"
-import { knownKeys } from "../journal/journal.js"
+import { findRun, knownKeys } from "../journal/journal.js"
 import { isAnswered } from "../step/replayStep.js"
 import { type AnyDefinition, type AnyEffect, bodyOf, makeExecution, readJournalOf } from "./advance.js"
 import { otherWorkflow } from "./execute.js"
@@ -56,9 +55,7 @@ export type History = typeof History.Type
 
 export const history = Effect.fnUntraced(function* (id: string) {
   const storage = yield* Storage.Storage
-  const found = yield* storage.find(id)
-  if (Option.isNone(found)) return yield* new RunNotFound({ run: id })
-  const { input, key, labels, outcome, version, workflow } = found.value
+  const { input, key, labels, outcome, version, workflow } = yield* findRun(storage, id)
   const journal = yield* storage.journal(key)
   return { format: 1, run: { id, workflow, version, input, labels, outcome }, journal } satisfies History
 })

@@ -12,7 +12,7 @@ import { LeftOpen } from "../step/recordResult.js"
 import { runStep } from "../step/runStep.js"
 import { execute } from "./execute.js"
 
-/** What a promise was rejected with. */
+/** An `UnknownException`: the rejection of a promise. */
 const Rejected = Schema.transform(
   Schema.Struct({ _tag: Schema.tag("UnknownException"), error: Defect }),
   Schema.declare((input): input is Cause.UnknownException => input instanceof Cause.UnknownException),
@@ -23,15 +23,15 @@ const Rejected = Schema.transform(
   }
 )
 
-/** An operation is a run with one step: the attempts of the recoverable are those of the step. */
+/** Records an operation as a run with one step. The attempts of the recoverable are those of the step. */
 export const persist = (success: Schema.Schema.Any, ownError: Schema.Schema.All) => {
   const error = Schema.Union(ownError, CircuitOpen.schema, BulkheadFull.schema, Rejected) as Schema.Schema.All
   return ({ attempt, id, labels, name, options, plan }: Recorded): Effect.Effect<unknown, unknown, unknown> => {
     const made = define(name, { success, error, run: attempt })
-    const step = { ...made, plan: beside(plan), recovery: options, leavesOpen: isRefusal }
+    const step = { ...made, plan: exceptBulkheadFull(plan), recovery: options, leavesOpen: isRefusal }
     const body = () => runStep(step, undefined)
     const workflow = { name, version: "1", input: Schema.Void, success, error, body }
-    // The step needs what the attempt needs, and the run provides the rest.
+    // The step needs what the attempt needs; the run provides the rest.
     const run = execute(workflow as never, { id: `${escapeName(name)}/${id}`, input: undefined, labels })
     return Effect.catchSomeDefect(run, (defect) =>
       defect instanceof LeftOpen ? Option.some(Effect.fail(defect.error)) : Option.none()
@@ -39,13 +39,13 @@ export const persist = (success: Schema.Schema.Any, ownError: Schema.Schema.All)
   }
 }
 
-/** For a place nobody has to recover: whoever asks again later may find one. */
-const beside = (plan: Plan): Plan => ({
+/** `BulkheadFull` is not retried. */
+const exceptBulkheadFull = (plan: Plan): Plan => ({
   ...plan,
   find: (error, fault) => (error instanceof BulkheadFull ? undefined : plan.find(error, fault))
 })
 
-/** The work was not done, so it has no outcome: once the breaker has closed it can be. */
+/** The work was refused before it ran, so the operation has no outcome and can be tried again. */
 const isRefusal = (error: unknown): boolean =>
   error instanceof CircuitOpen ||
   error instanceof BulkheadFull ||

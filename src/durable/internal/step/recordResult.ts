@@ -7,7 +7,7 @@ import * as Fault from "../../../resilience/Fault.js"
 import { machineryOf, type RunError } from "../../RunError.js"
 import * as Execution from "../execution/execution.js"
 import { causeCodec } from "../journal/codec.js"
-import { markOf } from "../journal/journal.js"
+import { markOf } from "../journal/lines.js"
 import type { AnyEffect } from "./definition.js"
 import { append, forgetPivot, journalError, registerUndo, type StepUse, sourceOf } from "./stepUse.js"
 

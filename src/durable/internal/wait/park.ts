@@ -2,13 +2,13 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
-import * as Option from "effect/Option"
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
 import { RunSuspended } from "../../RunError.js"
-import { notifyWatcher, type Parked } from "../execution/activity.js"
+import type { Parked } from "../execution/activity.js"
 import { awaitAnswerTurn } from "../execution/answerQueue.js"
 import type { Execution } from "../execution/execution.js"
-import type { WaitEnd } from "../journal/waitLine.js"
+import type { WaitEnd } from "../journal/lines.js"
+import { dateOption } from "./waiting.js"
 
 type ToPark = Omit<Parked, "answer">
 
@@ -28,14 +28,14 @@ export const park = (execution: Execution, key: string, wait: ToPark): Effect.Ef
     return Effect.acquireUseRelease(
       Effect.suspend(() => {
         activity.parked.set(key, parked)
-        notifyWatcher(execution)
+        activity.changed.notify()
         return startWatcher(execution)
       }),
       () => Effect.interruptible(Effect.zipRight(turn, end)),
       () =>
         Effect.sync(() => {
           activity.parked.delete(key)
-          notifyWatcher(execution)
+          activity.changed.notify()
         })
     )
   })
@@ -74,7 +74,7 @@ const startWatcher = (execution: Execution): Effect.Effect<void> =>
     const { activity, id, storage } = execution
     if (activity.watcher !== undefined || activity.isOver) return Effect.void
     activity.unsubscribe = storage.onChange((run) => {
-      if (run === id) notifyWatcher(execution)
+      if (run === id) activity.changed.notify()
     })
     return Effect.map(Effect.forkDaemon(Effect.interruptible(watch(execution))), (fiber) => {
       activity.watcher = fiber
@@ -92,13 +92,13 @@ const watch = (execution: Execution): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { activity, lifecycle } = execution
     while (!lifecycle.isEnding) {
-      const { changes } = activity
+      const before = activity.changed.next
       yield* readSignals(execution)
       deliver(execution)
       // The body runs as far as it can without a signal.
       yield* eventLoopTurns
       const now = yield* Clock.currentTimeMillis
-      const isUnchanged = activity.changes === changes
+      const isUnchanged = activity.changed.next === before
       if (isUnchanged && isIdle(execution, now)) return suspend(execution, now)
       if (isUnchanged) yield* nextChange(execution)
     }
@@ -106,10 +106,8 @@ const watch = (execution: Execution): Effect.Effect<void> =>
 
 /** Polls every second where another process may have stored a signal: only changes of this process are pushed. */
 const nextChange = ({ activity, mode }: Execution): Effect.Effect<void> => {
-  const changed = activity.changed ?? Deferred.unsafeMake<void>(FiberId.none)
-  activity.changed = changed
   const waitsForSignal = [...activity.parked.values()].some(({ signal }) => signal !== undefined)
-  const pushed = Deferred.await(changed)
+  const pushed = Deferred.await(activity.changed.next)
   return waitsForSignal || Number.isFinite(mode.patience) ? Effect.raceFirst(pushed, Effect.sleep("1 second")) : pushed
 }
 
@@ -118,7 +116,7 @@ const deliver = ({ activity }: Execution): void => {
     const found = signal === undefined ? undefined : activity.signals.get(signal)
     if (found === undefined || (until !== undefined && found.at > until)) continue
     activity.parked.delete(key)
-    activity.changes++
+    activity.changed.notify()
     Deferred.unsafeDone(answer, Effect.succeed(found))
   }
 }
@@ -148,7 +146,7 @@ const suspend = (execution: Execution, now: number): void => {
   const error = new RunSuspended({
     run: execution.id,
     waits: parked.flatMap(({ waiting }) => (waiting === undefined ? [] : [waiting])),
-    until: Option.map(Option.fromNullable(until), (millis) => new Date(millis))
+    until: dateOption(until)
   })
   execution.lifecycle.transition({ _tag: "Stop", error })
 }

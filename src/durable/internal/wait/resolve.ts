@@ -1,11 +1,10 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Decision from "../../../resilience/Decision.js"
 import * as Storage from "../../../storage/Storage.js"
 import { RunNotFound } from "../../RunError.js"
-import { loadJournal } from "../journal/journal.js"
+import { findRun, loadJournal } from "../journal/journal.js"
 import { waitId } from "./waiting.js"
 
 const Point: Schema.Schema<Decision.Point> = Schema.Union(
@@ -102,14 +101,13 @@ export const sendSignal = (run: string, key: string, payload: string, question: 
 /** Answers the named question, or the only open one. */
 export const resolve = Effect.fnUntraced(function* (run: string, payload: string, question: string | undefined) {
   const storage = yield* Storage.Storage
-  const found = yield* storage.find(run)
-  if (Option.isNone(found)) return yield* new RunNotFound({ run })
+  const stored = yield* findRun(storage, run)
   const name = question === undefined ? "the question" : `question "${question}"`
-  if (found.value.outcome !== undefined) {
+  if (stored.outcome !== undefined) {
     return yield* new NotOpen({ run, question: name, reason: "Finished", open: [] })
   }
-  const journal = yield* loadJournal(storage, found.value)
-  const answered = new Set((yield* storage.signals(found.value.key)).map(({ key }) => key))
+  const journal = yield* loadJournal(storage, stored)
+  const answered = new Set((yield* storage.signals(stored.key)).map(({ key }) => key))
   const asked = [...journal.waits.values()].filter(({ end, kind }) => kind === "question" && end === undefined)
   const ids = asked.map(({ key }) => waitId(journal, key))
   const open = ids.filter((id) => !answered.has(id))

@@ -2,13 +2,13 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
-import { ReplayMismatch, StepConflict } from "../../RunError.js"
+import { ReplayMismatch } from "../../RunError.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import * as Order from "../execution/replayOrder.js"
 import type { WaitRecord } from "../journal/journal.js"
-import { encodeEnd, encodeWait, type StartedWait, type WaitEnd, type WaitLine } from "../journal/waitLine.js"
+import { encodeEnd, encodeWait, type StartedWait, type WaitEnd, type WaitLine } from "../journal/lines.js"
 import { park } from "./park.js"
 import { finiteTime, parkedOf } from "./waiting.js"
 
@@ -28,17 +28,14 @@ export const wait = (toWait: ToWait): Effect.Effect<WaitEnd, never, Execution.Ru
     Effect.uninterruptible(
       Effect.flatMap(Execution.Run, (run): Effect.Effect<WaitEnd> => {
         const { execution } = run
-        const { stopError } = execution.lifecycle
-        if (stopError !== undefined) return Execution.stop(execution, stopError)
         const step = FiberTree.stepOf(fiber)
-        if (step !== undefined) return Effect.die(new WaitInsideStep(toWait.about, step))
-        const key = Execution.claimKey(run, toWait.name, fiber)
-        if (key instanceof StepConflict) return Execution.stop(execution, key)
+        if (step !== undefined && execution.lifecycle.stopError === undefined) {
+          return Effect.die(new WaitInsideStep(toWait.about, step))
+        }
         const isRoot = Order.isRoot(fiber, runtimeFlags, execution)
         const isInterruptible = RuntimeFlags.interruptible(runtimeFlags)
-        return Effect.ensuring(
-          waitAt(execution, key, toWait, { isRoot, isInterruptible }),
-          Effect.sync(() => Execution.releaseKey(run, toWait.name))
+        return Execution.withKey(run, toWait.name, fiber, (key) =>
+          waitAt(execution, key, toWait, { isRoot, isInterruptible })
         )
       })
     )

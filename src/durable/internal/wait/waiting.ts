@@ -3,7 +3,7 @@ import * as Schema from "effect/Schema"
 import { Waiting } from "../../RunError.js"
 import type { Parked } from "../execution/activity.js"
 import type { Journal } from "../journal/journal.js"
-import type { StartedWait } from "../journal/waitLine.js"
+import type { StartedWait } from "../journal/lines.js"
 
 /** The id of a wait for callers outside the run: its key, and how often a rewind has removed that key. */
 export const waitId = ({ epochs }: Pick<Journal, "epochs">, key: string): string => {
@@ -15,7 +15,11 @@ export const waitId = ({ epochs }: Pick<Journal, "epochs">, key: string): string
 export const signalKey = (name: string, id: string | undefined): string =>
   `@${encodeURIComponent(name)}${id === undefined ? "" : `/${encodeURIComponent(id)}`}`
 
-/** A time as a date, or undefined beyond the last date there is, which means without a limit. */
+/** A time in epoch milliseconds as a date. */
+export const dateOption = (millis: number | undefined): Option.Option<Date> =>
+  millis === undefined ? Option.none() : Option.some(new Date(millis))
+
+/** The time itself, or undefined (no limit) for a time beyond the last date there is. */
 export const finiteTime = (time: number): number | undefined => (time <= lastDate ? time : undefined)
 
 const lastDate = 8.64e15
@@ -32,7 +36,7 @@ export const parkedOf = (journal: Journal, key: string, line: StartedWait): Omit
     parameters,
     refused: Option.fromNullable(refused),
     since: new Date(startedAt),
-    until: Option.map(Option.fromNullable(until), (millis) => new Date(millis))
+    until: dateOption(until)
   }
   return { kind, signal, until, waiting }
 }

@@ -5,18 +5,20 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { dueSince } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
+import type { Health } from "../../Worker.js"
 import type { Mode } from "../execution/execution.js"
+import { Pulse } from "../execution/pulse.js"
 import type { AnyDefinition } from "../run/advance.js"
 import { execute } from "../run/execute.js"
 import { inputOfRun } from "../run/rewindRun.js"
+import { dateOption } from "../wait/waiting.js"
 
-/** Two workflows of one name and version: nobody could tell whose runs are whose. */
+/** Two workflows with the same name and version were given to one worker. */
 export class DuplicateWorkflow extends Data.TaggedError("DuplicateWorkflow")<{
   readonly workflow: string
   readonly version: string
@@ -28,40 +30,35 @@ export class DuplicateWorkflow extends Data.TaggedError("DuplicateWorkflow")<{
 
 export interface Settings {
   readonly concurrency: number
-  /** How often it looks for what other processes have left or told, in milliseconds. */
+  /** The pause between two looks for runs of other processes, in milliseconds. */
   readonly sweepMillis: number
   readonly patience: number
-  /** For how long it waits at its end for the runs it has, in milliseconds. */
+  /** How long it waits for its running steps when its scope closes, in milliseconds. */
   readonly drainMillis: number
-  /** From when on a run that is due is due for too long. */
+  /** How long a run may be due before the worker reports itself as stalled, in milliseconds. */
   readonly stalledMillis: number
 }
 
-interface Running {
-  readonly workflow: string
-  readonly since: number
-}
-
+/** A run that stops at every execution. */
 interface Stuck {
   readonly workflow: string
   readonly times: number
   readonly reason: string
   readonly at: number
   readonly notBefore: number
-  /** Counted when it stopped, and not yet when it was settled. */
+  /** This stop was counted when the run was suspended, and `recordExit` must not count it again. */
   readonly isCounted: boolean
 }
 
-/** What the worker knows of itself. */
 export interface WorkerState {
-  readonly running: Map<string, Running>
+  readonly running: Map<string, { readonly workflow: string; readonly since: number }>
   readonly stuck: Map<string, Stuck>
   sweptAt: number | undefined
   trouble: Storage.StorageError | undefined
   leaving: boolean
 }
 
-/** Takes due runs and executes them until its scope closes. */
+/** Claims due runs and executes them until its scope closes. */
 export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArray<AnyDefinition>, settings: Settings) {
   yield* refuseDuplicates(definitions)
   const storage = yield* Storage.Storage
@@ -72,28 +69,10 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     trouble: undefined,
     leaving: false
   }
-  let woken = Deferred.unsafeMake<void>(FiberId.none)
-  const wake = () => {
-    const now = woken
-    woken = Deferred.unsafeMake<void>(FiberId.none)
-    Deferred.unsafeDone(now, Effect.void)
-  }
-  const mode: Mode = {
-    patience: settings.patience,
-    isLeaving: () => state.leaving,
-    onlyDue: true,
-    isReplay: false,
-    backoff: (run, reason) => {
-      if (state.leaving) return undefined
-      const times = (state.stuck.get(run)?.times ?? 0) + 1
-      const workflow = state.running.get(run)?.workflow ?? ""
-      state.stuck.set(run, { workflow, times, reason, at: 0, notBefore: 0, isCounted: true })
-      return backoff(times)
-    }
-  }
-
+  const changed = new Pulse()
   const fibers = yield* FiberSet.make<void>()
-  const unlisten = storage.onChange(wake)
+  const unsubscribe = storage.onChange(changed.notify)
+  const mode = modeOf(state, settings)
 
   const take = (definition: AnyDefinition, run: Storage.Run) => {
     const { id, workflow } = run
@@ -101,21 +80,58 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     const stuck = state.stuck.get(id)
     if (stuck !== undefined) state.stuck.set(id, { ...stuck, isCounted: false })
     const whole = Effect.flatMap(Effect.exit(executeRun(definition, run, mode)), (exit) =>
-      settle(storage, state, run, exit)
+      recordExit(storage, state, run, exit)
     )
     const done = Effect.sync(() => {
       state.running.delete(id)
-      wake()
+      changed.notify()
     })
     return FiberSet.run(fibers, Effect.ensuring(Effect.asVoid(whole), done))
   }
 
-  /** The oldest first, whichever workflow they are of. */
   const sweep = Effect.gen(function* () {
-    const free = settings.concurrency - state.running.size
+    const before = changed.next
+    yield* Effect.matchEffect(takeDueRuns(storage, definitions, state, settings, take), {
+      onFailure: (error) =>
+        Effect.sync(() => {
+          state.trouble = error
+        }),
+      onSuccess: () =>
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          state.sweptAt = now
+          state.trouble = undefined
+        })
+    })
+    // A change during the sweep starts the next one at once.
+    yield* changed.next === before
+      ? Effect.raceFirst(Deferred.await(before), Effect.sleep(settings.sweepMillis))
+      : Effect.yieldNow()
+  })
+
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      state.leaving = true
+      unsubscribe()
+      return drain(fibers, settings.drainMillis)
+    })
+  )
+  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(sweep)))
+  return state
+})
+
+/** Claims the runs that have been due longest, of whichever workflow. */
+const takeDueRuns = (
+  storage: Storage.Service,
+  definitions: ReadonlyArray<AnyDefinition>,
+  state: WorkerState,
+  { concurrency }: Settings,
+  take: (definition: AnyDefinition, run: Storage.Run) => Effect.Effect<unknown, never, unknown>
+): Effect.Effect<void, Storage.StorageError, unknown> =>
+  Effect.gen(function* () {
+    const free = concurrency - state.running.size
     if (free <= 0) return
     const now = yield* Clock.currentTimeMillis
-    // Those that run here are due too, as long as their first line is not written.
+    // Runs that this worker executes stay due until their first line is written.
     const limit = free + state.running.size + state.stuck.size
     const found = yield* Effect.forEach(definitions, (definition) =>
       Effect.map(storage.due({ workflow: definition.name, version: definition.version, limit }), (runs) =>
@@ -130,36 +146,18 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     yield* Effect.forEach(due, ({ definition, run }) => take(definition, run), { discard: true })
   })
 
-  const pause = Effect.suspend(() => {
-    const next = woken
-    return Effect.raceFirst(Deferred.await(next), Effect.sleep(settings.sweepMillis))
-  })
-
-  const look = Effect.suspend(() => {
-    const before = woken
-    return Effect.matchEffect(sweep, {
-      onFailure: (error) =>
-        Effect.sync(() => {
-          state.trouble = error
-        }),
-      onSuccess: () =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          state.sweptAt = now
-          state.trouble = undefined
-        })
-      // What happened meanwhile is looked at again, before anybody sleeps.
-    }).pipe(Effect.zipRight(Effect.suspend(() => (woken === before ? pause : Effect.yieldNow()))))
-  })
-
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      state.leaving = true
-      unlisten()
-      return drain(fibers, settings.drainMillis)
-    })
-  )
-  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(look)))
-  return state
+const modeOf = (state: WorkerState, { patience }: Settings): Mode => ({
+  patience,
+  isLeaving: () => state.leaving,
+  onlyDue: true,
+  isReplay: false,
+  backoff: (run, reason) => {
+    if (state.leaving) return undefined
+    const times = (state.stuck.get(run)?.times ?? 0) + 1
+    const workflow = state.running.get(run)?.workflow ?? ""
+    state.stuck.set(run, { workflow, times, reason, at: 0, notBefore: 0, isCounted: true })
+    return backoff(times)
+  }
 })
 
 const refuseDuplicates = (definitions: ReadonlyArray<AnyDefinition>): Effect.Effect<void, DuplicateWorkflow> => {
@@ -174,12 +172,12 @@ const refuseDuplicates = (definitions: ReadonlyArray<AnyDefinition>): Effect.Eff
 
 const executeRun = (definition: AnyDefinition, run: Storage.Run, mode: Mode) =>
   Effect.flatMap(inputOfRun(definition, run), (input) =>
-    // It was written by the workflow's own schema.
+    // The workflow's own schema encoded it.
     execute(definition, { id: run.id, input: input as never, labels: run.labels }, mode)
   )
 
-/** What a run came to is on record; that it only stopped is the worker's business. */
-const settle = (
+/** Counts a run that stopped without an outcome. Outcomes are recorded by the run itself. */
+const recordExit = (
   storage: Storage.Service,
   state: WorkerState,
   { id, workflow }: Storage.Run,
@@ -187,36 +185,80 @@ const settle = (
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
     const counted = state.stuck.get(id)
-    const isFine = Exit.isSuccess(exit) || isNoTrouble(exit.cause)
+    const isFine = Exit.isSuccess(exit) || isExpected(exit.cause)
     if (state.leaving || (counted?.isCounted !== true && isFine)) return void state.stuck.delete(id)
     if (Exit.isSuccess(exit) || (yield* hasEnded(storage, id))) return void state.stuck.delete(id)
-    // One that stopped before it had begun nobody has counted.
+    // A run that stopped before its body began did not ask for a backoff, so its stop is counted here.
     const times = counted?.isCounted === true ? counted.times : (counted?.times ?? 0) + 1
     const reason = Cause.pretty(exit.cause).split("\n")[0] ?? "unknown"
     const now = yield* Clock.currentTimeMillis
     state.stuck.set(id, { workflow, times, reason, at: now, notBefore: now + backoff(times), isCounted: false })
   })
 
-export const hasEnded = (storage: Storage.Service, id: string): Effect.Effect<boolean> =>
+const hasEnded = (storage: Storage.Service, id: string): Effect.Effect<boolean> =>
   Effect.orElseSucceed(
     Effect.map(storage.find(id), (found) => Option.exists(found, ({ outcome }) => outcome !== undefined)),
     () => false
   )
 
-/** Somebody else had it, or the run waits: nothing is wrong with it. */
-const isNoTrouble = (cause: Cause.Cause<unknown>): boolean => {
+/** Another process has the run, or the run waits. */
+const isExpected = (cause: Cause.Cause<unknown>): boolean => {
   const error = Option.getOrUndefined(Cause.failureOption(cause))
   const tag = Predicate.hasProperty(error, "_tag") ? error._tag : undefined
   return tag === "LeaseHeld" || tag === "LeaseLost" || tag === "RunSuspended" || Cause.isInterruptedOnly(cause)
 }
 
-/** 5 seconds, doubled each time, up to 5 minutes. */
+/** 5 seconds, doubled at each stop, up to 5 minutes; in milliseconds. */
 const backoff = (times: number): number => Math.min(5_000 * 2 ** (times - 1), 300_000)
 
-/** What runs comes to the end of its step; what takes longer is interrupted, and left for others. */
+/** Waits for the running steps, then interrupts the rest and leaves it to other workers. */
 const drain = (fibers: FiberSet.FiberSet<void>, millis: number): Effect.Effect<void> =>
   FiberSet.awaitEmpty(fibers).pipe(
     Effect.interruptible,
     Effect.timeoutOption(Duration.millis(millis)),
     Effect.zipRight(FiberSet.clear(fibers))
   )
+
+/** Compares the worker with the storage's backlog: a worker that lives but claims no run is stalled. */
+export const healthOf = (
+  storage: Storage.Service,
+  definitions: ReadonlyArray<AnyDefinition>,
+  state: WorkerState,
+  { concurrency, stalledMillis, sweepMillis }: Settings
+): Effect.Effect<Health, Storage.StorageError> =>
+  Effect.gen(function* () {
+    const backlog = yield* storage.backlog
+    // Another worker may have finished a run that was stuck here.
+    for (const run of [...state.stuck.keys()]) {
+      if (yield* hasEnded(storage, run)) state.stuck.delete(run)
+    }
+    const now = yield* Clock.currentTimeMillis
+    const isKnown = ({ version, workflow }: Storage.Backlog) =>
+      definitions.some((one) => one.name === workflow && one.version === version)
+    const known = backlog.filter(isKnown)
+    const oldest = Math.min(...known.map((one) => one.oldest ?? now))
+    const oldestDue = known.some(({ due }) => due > 0) ? Option.some(Duration.millis(now - oldest)) : Option.none()
+    const isSweeping = state.sweptAt !== undefined && now - state.sweptAt <= Math.max(stalledMillis, 3 * sweepMillis)
+    const isKeepingUp = !Option.exists(oldestDue, (age) => Duration.toMillis(age) >= stalledMillis)
+    return {
+      status: state.leaving ? "leaving" : isSweeping && isKeepingUp && state.trouble === undefined ? "ok" : "stalled",
+      running: [...state.running].map(([run, { since, workflow }]) => ({ run, workflow, since: new Date(since) })),
+      concurrency,
+      due: known.reduce((sum, { due }) => sum + due, 0),
+      waiting: Math.max(0, known.reduce((sum, { waiting }) => sum + waiting, 0) - state.stuck.size),
+      oldestDue,
+      stuck: [...state.stuck].map(([run, { at, notBefore, reason, times, workflow }]) => ({
+        run,
+        workflow,
+        reason,
+        times,
+        since: new Date(at),
+        nextAt: new Date(notBefore)
+      })),
+      unclaimed: backlog
+        .filter((one) => !isKnown(one))
+        .map(({ due, version, waiting, workflow }) => ({ workflow, version, runs: due + waiting })),
+      sweptAt: dateOption(state.sweptAt),
+      trouble: Option.fromNullable(state.trouble)
+    }
+  })

@@ -1,5 +1,15 @@
 import * as Schema from "effect/Schema"
-import type { Entry } from "../../../storage/Storage.js"
+import type { Entry, Rewound } from "../../../storage/Storage.js"
+
+/** The payload of a step's first line: it is a pivot or has a compensation, and its order is certain. */
+export const markOf = (step: { readonly pivot: boolean; readonly undo: boolean; readonly root: boolean }) => {
+  const marks = [
+    step.pivot ? `"pivot":true` : step.undo ? `"undo":true` : undefined,
+    step.root ? `"root":true` : undefined
+  ]
+  const text = marks.filter((mark) => mark !== undefined).join()
+  return text === "" ? undefined : `{${text}}`
+}
 
 /** A `WaitStarted` line. */
 const Line = Schema.parseJson(
@@ -49,3 +59,27 @@ export const decodeWait = ({ payload }: Entry): WaitLine => decodeLine(payload)
 export const decodeEnd = ({ payload }: Entry): WaitEnd => decodeEndLine(payload)
 export const encodeWait = (line: WaitLine): string => JSON.stringify(line)
 export const encodeEnd = (end: WaitEnd): string => JSON.stringify(end)
+
+/** A `RewindStarted` or `Rewound` line. */
+const RewindLine = Schema.parseJson(
+  Schema.Struct({
+    /** The number of the `RewindStarted` line; 0 for a rewind without compensations. */
+    begun: Schema.Number,
+    after: Schema.Number,
+    within: Schema.String,
+    /** The strategy and where it decided, or the caller of `Workflow.rewind`. */
+    by: Schema.String,
+    /** The point, in words. */
+    point: Schema.String,
+    reason: Schema.String
+  })
+)
+
+export type RewindRecord = Rewound & typeof RewindLine.Type & { readonly at: number }
+
+const decodeRewindLine = Schema.decodeUnknownSync(RewindLine)
+
+export const decodeRewind = ({ at, payload }: Entry): RewindRecord => ({ ...decodeRewindLine(payload), at })
+
+export const encodeRewind = ({ after, begun, by, point, reason, within }: Omit<RewindRecord, "at">): string =>
+  JSON.stringify({ begun, after, within, by, point, reason })

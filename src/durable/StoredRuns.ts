@@ -1,0 +1,184 @@
+/**
+ * Reads and removes stored runs: `Workflow.status`, `Workflow.list` and others.
+ * Executes nothing.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { statusOf } from "../storage/rows.js"
+import * as Storage from "../storage/Storage.js"
+import { findRun, type Journal, loadJournal, type StepRecord } from "./internal/journal/journal.js"
+import type { RewindRecord } from "./internal/journal/lines.js"
+import { dateOption, readWaiting, waitId } from "./internal/wait/waiting.js"
+import type { JournalError, RunNotFound } from "./RunError.js"
+import type { RewindStatus, RunCount, RunStatus, RunSummary, StepStatus } from "./RunStatus.js"
+import type { Workflow } from "./Workflow.js"
+
+/**
+ * Reads the status of a run and of its steps.
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export const status: (
+  id: string
+) => Effect.Effect<RunStatus, RunNotFound | JournalError | Storage.StorageError, Storage.Storage> = Effect.fn(
+  "Workflow.status"
+)(function* (id) {
+  const storage = yield* Storage.Storage
+  const run = yield* findRun(storage, id)
+  const journal = yield* loadJournal(storage, run)
+  return {
+    ...summaryOf(run, yield* storage.now),
+    steps: [...journal.steps.values()].map((record) => stepStatus(record, journal)),
+    waits: [...journal.waits.values()].map(({ about, end, key, kind, startedAt, to, until }) => ({
+      id: waitId(journal, key),
+      kind,
+      about,
+      to: Option.fromNullable(to),
+      startedAt: new Date(startedAt),
+      until: dateOption(until),
+      endedAt: dateOption(end?.at),
+      answered: end?.payload !== undefined && end.refused === undefined
+    })),
+    rollbacks: [...journal.rollbacks.values()].map(({ reason, section, status, updatedAt }) => ({
+      transaction: section,
+      status,
+      reason,
+      updatedAt: new Date(updatedAt)
+    })),
+    rewinds: journal.rewinds.map(rewindStatus),
+    rewinding: Option.map(Option.fromNullable(journal.rewinding), rewindStatus)
+  }
+})
+
+/**
+ * Lists runs, newest first.
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export const list: (query?: {
+  readonly workflow?: string | Workflow<never, unknown, unknown, unknown> | undefined
+  readonly status?: Storage.Status | undefined
+  /** Defaults to 100. */
+  readonly limit?: number | undefined
+}) => Effect.Effect<ReadonlyArray<RunSummary>, Storage.StorageError, Storage.Storage> = Effect.fn("Workflow.list")(
+  function* (query) {
+    const storage = yield* Storage.Storage
+    const workflow = typeof query?.workflow === "object" ? query.workflow.name : query?.workflow
+    const runs = yield* storage.list({ ...query, workflow })
+    const now = yield* storage.now
+    return runs.map((run) => summaryOf(run, now))
+  }
+)
+
+const summaryOf = (run: Storage.Run, now: number): RunSummary => ({
+  id: run.id,
+  workflow: run.workflow,
+  version: run.version,
+  status: statusOf(run, now),
+  labels: run.labels,
+  createdAt: new Date(run.createdAt),
+  finishedAt: dateOption(run.outcome?.at),
+  owner: statusOf(run, now) === "running" ? Option.fromNullable(run.owner) : Option.none(),
+  executions: run.token,
+  waiting: run.outcome === undefined ? readWaiting(run.waiting) : [],
+  dueAt: dateOption(run.outcome !== undefined || run.dueAt === Storage.untilSignalled ? undefined : run.dueAt)
+})
+
+const decodeNext = Schema.decodeUnknownOption(Schema.parseJson(Schema.Struct({ next: Schema.Number })))
+
+const stepStatus = (record: StepRecord, journal: Journal): StepStatus => ({
+  key: record.step,
+  status: record.status,
+  compensation: Option.map(Option.fromNullable(journal.undos.get(record.step)), ({ status }) => status),
+  attempts: record.attempts,
+  startedAt: new Date(record.startedAt),
+  updatedAt: new Date(record.updatedAt),
+  nextAttemptAt:
+    record.status === "waiting" ? Option.map(decodeNext(record.payload), ({ next }) => new Date(next)) : Option.none(),
+  ambiguous: record.ambiguous
+})
+
+const rewindStatus = ({ at, by, point, reason }: RewindRecord): RewindStatus => ({
+  at: new Date(at),
+  by,
+  point,
+  reason
+})
+
+/**
+ * Counts all runs by workflow and status.
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export const stats: Effect.Effect<ReadonlyArray<RunCount>, Storage.StorageError, Storage.Storage> = Effect.flatMap(
+  Storage.Storage,
+  (storage) =>
+    Effect.map(storage.countRuns, (counts) =>
+      counts.map(({ newest, oldest, ...count }) => ({ ...count, oldest: new Date(oldest), newest: new Date(newest) }))
+    )
+)
+
+/**
+ * Removes a run with its journal, signals and checkpoints. Returns `false` for
+ * a run without an outcome, and keeps it.
+ *
+ * @since 0.1.0
+ * @category removing
+ */
+export const remove: (id: string) => Effect.Effect<boolean, RunNotFound | Storage.StorageError, Storage.Storage> =
+  Effect.fn("Workflow.remove")(function* (id) {
+    const storage = yield* Storage.Storage
+    const { key } = yield* findRun(storage, id)
+    return (yield* storage.removeRuns([key])) === 1
+  })
+
+/** How many runs `cleanup` removes in one write, so that other writers get their turn. */
+const page = 500
+
+/**
+ * Removes runs that ended longer ago than `olderThan`, and returns how many.
+ * The library removes no run by itself.
+ *
+ * @example
+ * ```ts
+ * import { Storage, Workflow } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * Workflow.cleanup({ olderThan: "7 days" }).pipe(
+ *   Effect.provide(Storage.layerMemory),
+ *   Effect.runPromise
+ * ).then(console.log) // 0
+ * ```
+ *
+ * @since 0.1.0
+ * @category removing
+ */
+export const cleanup: (options: {
+  readonly olderThan: Duration.DurationInput
+  readonly workflow?: string | undefined
+}) => Effect.Effect<number, Storage.StorageError, Storage.Storage> = Effect.fnUntraced(function* ({
+  olderThan,
+  workflow
+}) {
+  const storage = yield* Storage.Storage
+  const before = (yield* storage.now) - Duration.toMillis(olderThan)
+  let removed = 0
+  for (const status of ["completed", "failed"] as const) {
+    let last: number | undefined
+    for (;;) {
+      const runs = yield* storage.list({ workflow, status, before: last, limit: page })
+      const old = runs.filter(({ outcome }) => outcome !== undefined && outcome.at < before)
+      removed += old.length === 0 ? 0 : yield* storage.removeRuns(old.map(({ key }) => key))
+      if (runs.length < page) break
+      last = runs.at(-1)?.key
+    }
+  }
+  return removed
+})

@@ -1,3 +1,4 @@
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -94,9 +95,7 @@ export const makeMemoryRuns = (table: RunTable, snapshots: SnapshotTable): RunSt
   }
 }
 
-type LeaseOperations = "open" | "reopen" | "renew" | "release" | "suspend" | "finish"
-
-const leaseOperations = (table: RunTable): Pick<RunStore, LeaseOperations> => {
+const leaseOperations = (table: RunTable) => {
   const renew = (lease: Lease, leaseUntil: number): boolean => {
     const stored = table.leased(lease)
     if (stored !== undefined) stored.run = { ...stored.run, leaseUntil }
@@ -135,12 +134,10 @@ const leaseOperations = (table: RunTable): Pick<RunStore, LeaseOperations> => {
         })
       ),
     finish: (lease, outcome) => Effect.flatMap(Clock.currentTimeMillis, (now) => finish(lease, outcome, now))
-  }
+  } satisfies Partial<RunStore>
 }
 
-type JournalOperations = "append" | "transactional" | "rewind" | "journal" | "payload"
-
-const journalOperations = (table: RunTable, snapshots: SnapshotTable): Pick<RunStore, JournalOperations> => {
+const journalOperations = (table: RunTable, snapshots: SnapshotTable) => {
   const append: RunStore["append"] = (lease, entries) =>
     table.fenced(lease, ({ journal }) => {
       for (const entry of entries) journal.push(entry)
@@ -158,7 +155,7 @@ const journalOperations = (table: RunTable, snapshots: SnapshotTable): Pick<RunS
       }),
     journal: (key, longest) => Effect.sync(() => journalOf(key).map((entry) => shorten(entry, longest))),
     payload: (key, seq) => Effect.sync(() => journalOf(key).find((entry) => entry.seq === seq)?.payload)
-  }
+  } satisfies Partial<RunStore>
 }
 
 const shorten = (entry: Entry, longest: number | undefined): Entry =>
@@ -166,7 +163,7 @@ const shorten = (entry: Entry, longest: number | undefined): Entry =>
     ? entry
     : { ...entry, payload: undefined, omitted: true }
 
-const signalOperations = (table: RunTable): Pick<RunStore, "signal" | "signals"> => {
+const signalOperations = (table: RunTable) => {
   const signal = (id: string, key: string, payload: string, now: number): Signalled => {
     const stored = table.byId.get(id)
     if (stored === undefined) return "Unknown"
@@ -179,18 +176,17 @@ const signalOperations = (table: RunTable): Pick<RunStore, "signal" | "signals">
   return {
     signal: (run, key, payload) => timed((now) => signal(run, key, payload, now)),
     signals: (key) => Effect.sync(() => [...(table.byKey.get(key)?.signals ?? [])])
-  }
+  } satisfies Partial<RunStore>
 }
 
-type QueryOperations = "due" | "backlog" | "find" | "list" | "countRuns"
-
-const queryOperations = (table: RunTable): Pick<RunStore, QueryOperations> => ({
-  due: (query) => timed((now) => due(unleased(table.runs, now), query, now)),
-  backlog: timed((now) => backlog(unleased(table.runs, now), now)),
-  find: (id) => Effect.sync(() => Option.map(Option.fromNullable(table.byId.get(id)), ({ run }) => run)),
-  list: (query) => timed((now) => list(table.runs, query, now)),
-  countRuns: timed((now) => countRuns(table.runs, now))
-})
+const queryOperations = (table: RunTable) =>
+  ({
+    due: (query) => timed((now) => due(unleased(table.runs, now), query, now)),
+    backlog: timed((now) => backlog(unleased(table.runs, now), now)),
+    find: (id) => Effect.sync(() => Option.map(Option.fromNullable(table.byId.get(id)), ({ run }) => run)),
+    list: (query) => timed((now) => list(table.runs, query, now)),
+    countRuns: timed((now) => countRuns(table.runs, now))
+  }) satisfies Partial<RunStore>
 
 const unleased = (runs: ReadonlyArray<Run>, now: number): ReadonlyArray<Run> =>
   runs.filter((run) => run.outcome === undefined && statusOf(run, now) !== "running")
@@ -209,31 +205,21 @@ const list = (runs: ReadonlyArray<Run>, query: Query, now: number): ReadonlyArra
     .reverse()
     .slice(0, limitOf(query))
 
-const countRuns = (runs: ReadonlyArray<Run>, now: number): ReadonlyArray<RunCount> => {
-  const groups = new Map<string, RunCount>()
-  for (const run of runs) {
-    const { createdAt, workflow } = run
-    const status = statusOf(run, now)
-    const name = JSON.stringify([workflow, status])
-    const known = groups.get(name) ?? { workflow, status, runs: 0, oldest: createdAt, newest: createdAt }
-    const oldest = Math.min(known.oldest, createdAt)
-    groups.set(name, { ...known, runs: known.runs + 1, oldest, newest: Math.max(known.newest, createdAt) })
-  }
-  return [...groups.values()]
-}
+const countRuns = (runs: ReadonlyArray<Run>, now: number): ReadonlyArray<RunCount> =>
+  groupRuns(runs, (run) => [run.workflow, statusOf(run, now)]).map((group) => {
+    const { workflow } = group[0]
+    const oldest = group.reduce((time, { createdAt }) => Math.min(time, createdAt), Number.POSITIVE_INFINITY)
+    const newest = group.reduce((time, { createdAt }) => Math.max(time, createdAt), 0)
+    return { workflow, status: statusOf(group[0], now), runs: group.length, oldest, newest }
+  })
 
-const backlog = (open: ReadonlyArray<Run>, now: number): ReadonlyArray<Backlog> => {
-  const groups = new Map<string, Backlog>()
-  for (const run of open) {
-    const { version, workflow } = run
-    const name = JSON.stringify([workflow, version])
-    const known = groups.get(name) ?? { workflow, version, due: 0, waiting: 0, oldest: undefined }
-    groups.set(
-      name,
-      run.dueAt <= now
-        ? { ...known, due: known.due + 1, oldest: Math.min(known.oldest ?? now, dueSince(run)) }
-        : { ...known, waiting: known.waiting + 1 }
-    )
-  }
-  return [...groups.values()]
-}
+const backlog = (open: ReadonlyArray<Run>, now: number): ReadonlyArray<Backlog> =>
+  groupRuns(open, ({ version, workflow }) => [workflow, version]).map((group) => {
+    const { version, workflow } = group[0]
+    const due = group.filter(({ dueAt }) => dueAt <= now)
+    const oldest = due.length === 0 ? undefined : due.reduce((time, run) => Math.min(time, dueSince(run)), now)
+    return { workflow, version, due: due.length, waiting: group.length - due.length, oldest }
+  })
+
+const groupRuns = (runs: ReadonlyArray<Run>, keyOf: (run: Run) => ReadonlyArray<string>) =>
+  Object.values(Arr.groupBy(runs, (run) => JSON.stringify(keyOf(run))))

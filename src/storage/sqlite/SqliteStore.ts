@@ -9,7 +9,7 @@ import type { Database } from "./driver.js"
 import { makeSqliteLocks } from "./locks.js"
 import { makeSqliteRecords } from "./records.js"
 import { makeSqliteRuns, RunTable } from "./runs.js"
-import { makeSqliteSnapshots, SnapshotTable } from "./snapshots.js"
+import { makeSqliteSnapshots } from "./snapshots.js"
 import { makeTransactional } from "./transactional.js"
 import type { Writer } from "./writer.js"
 
@@ -19,23 +19,6 @@ export interface Options {
   readonly client: SqlClient.SqlClient
   /** Whether the process that owns a lease is known to be dead. Its leases end at once. */
   readonly isGone: (owner: string) => boolean
-}
-
-/** How the operations of the store reach the connection. Each runs one synchronous job. */
-export interface Access {
-  /** Runs the job in a transaction, with the time. `isAlone`: as `alone` of the writer. */
-  readonly write: <A>(
-    operation: string,
-    job: (now: number) => A,
-    isAlone?: () => boolean
-  ) => Effect.Effect<A, StorageError>
-  /** As `write`, for a job that decides what the operation returns or fails with. */
-  readonly attempt: <A, E>(
-    operation: string,
-    job: (now: number) => Effect.Effect<A, E>,
-    isAlone?: () => boolean
-  ) => Effect.Effect<A, E | StorageError>
-  readonly read: <A>(operation: string, job: (now: number) => A) => Effect.Effect<A, StorageError>
 }
 
 /**
@@ -57,7 +40,7 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
   )
   return {
     ...makeSqliteRuns(runs, guarded, access),
-    ...makeSqliteSnapshots(new SnapshotTable(database), runs, guarded),
+    ...makeSqliteSnapshots(database, runs, guarded),
     ...makeSqliteLocks(database, isGone, guarded),
     ...makeSqliteRecords(database, access),
     transactional: makeTransactional(client, database, (lease, entries) => runs.append(lease, entries)),
@@ -66,11 +49,16 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
   }
 }
 
+export type Access = ReturnType<typeof makeAccess>
+
 /**
+ * How the operations of the store reach the connection: each runs one synchronous
+ * job, with the time. `isAlone` is as `alone` of the writer.
+ *
  * With a client, operations fail inside of a transaction of that client: the
  * program holds the connection there, so they would wait for themselves.
  */
-const makeAccess = (writer: Writer, client?: SqlClient.SqlClient): Access => {
+const makeAccess = (writer: Writer, client?: SqlClient.SqlClient) => {
   const timed = <A, E>(
     operation: (now: () => number) => Effect.Effect<A, E | StorageError>
   ): Effect.Effect<A, E | StorageError> =>
@@ -79,12 +67,15 @@ const makeAccess = (writer: Writer, client?: SqlClient.SqlClient): Access => {
       const clock = Context.get(currentDefaultServices, Clock.Clock)
       return operation(() => clock.unsafeCurrentTimeMillis())
     })
-  const attempt: Access["attempt"] = (operation, job, isAlone) =>
+  /** For a job that decides what the operation returns or fails with. */
+  const attempt = <A, E>(operation: string, job: (now: number) => Effect.Effect<A, E>, isAlone?: () => boolean) =>
     timed((now) => writer.write(operation, () => job(now()), isAlone?.()))
   return {
     attempt,
-    write: (operation, job, isAlone) => attempt(operation, (now) => Effect.succeed(job(now)), isAlone),
-    read: (operation, job) => timed((now) => writer.read(operation, () => Effect.succeed(job(now()))))
+    write: <A>(operation: string, job: (now: number) => A, isAlone?: () => boolean) =>
+      attempt(operation, (now) => Effect.succeed(job(now)), isAlone),
+    read: <A>(operation: string, job: (now: number) => A) =>
+      timed((now) => writer.read(operation, () => Effect.succeed(job(now()))))
   }
 }
 

@@ -4,18 +4,17 @@ import type { Locked, LockRow, LockStore } from "../Store.js"
 import type { Database } from "./driver.js"
 import type { Access } from "./SqliteStore.js"
 
-interface Row {
-  readonly name: string
-  readonly token: number
+type Row = Omit<LockRow, "owner" | "leaseUntil"> & {
   readonly owner: string | null
-  readonly since: number
-  readonly lease_until: number | null
+  readonly leaseUntil: number | null
 }
+
+const columns = "name, token, owner, since, lease_until AS leaseUntil"
 
 /** Changes of a lock check its owner, which is unique to each acquisition. */
 export const makeSqliteLocks = (database: Database, isGone: (owner: string) => boolean, access: Access): LockStore => {
-  const find = database.prepare(`SELECT name, token, owner, since, lease_until FROM recovery_locks WHERE name = ?`)
-  const list = database.prepare(`SELECT name, token, owner, since, lease_until FROM recovery_locks ORDER BY name`)
+  const find = database.prepare(`SELECT ${columns} FROM recovery_locks WHERE name = ?`)
+  const list = database.prepare(`SELECT ${columns} FROM recovery_locks ORDER BY name`)
   const take = database.prepare(
     `INSERT INTO recovery_locks (name, token, owner, since, lease_until) VALUES ($name, $token, $owner, $now, $until)
      ON CONFLICT (name) DO UPDATE SET token = $token, owner = $owner, since = $now, lease_until = $until`
@@ -27,9 +26,9 @@ export const makeSqliteLocks = (database: Database, isGone: (owner: string) => b
   const remove = database.prepare(`DELETE FROM recovery_locks WHERE name = ?`)
 
   /** The lock of a dead process is free, whatever its row says. */
-  const toLockRow = ({ lease_until, owner, ...row }: Row): LockRow => {
+  const toLockRow = ({ leaseUntil, owner, ...row }: Row): LockRow => {
     const isOwned = owner !== null && !isGone(owner)
-    return { ...row, owner: isOwned ? owner : undefined, leaseUntil: isOwned ? (lease_until ?? undefined) : undefined }
+    return { ...row, owner: isOwned ? owner : undefined, leaseUntil: isOwned ? (leaseUntil ?? undefined) : undefined }
   }
 
   const findLock = (name: string): LockRow | undefined => {

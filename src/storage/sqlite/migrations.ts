@@ -2,6 +2,7 @@ import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import * as Record from "effect/Record"
 import { StorageError } from "../StorageError.js"
 import { toStorageError } from "./errors.js"
 
@@ -13,9 +14,8 @@ import { toStorageError } from "./errors.js"
  * index exists only if a statement uses it, since each costs every run a write.
  */
 const migrations = {
-  "1_runs_and_journal": Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
-    yield* sql`CREATE TABLE recovery_runs (
+  "1_runs_and_journal": [
+    `CREATE TABLE recovery_runs (
       key INTEGER PRIMARY KEY AUTOINCREMENT,
       id TEXT NOT NULL UNIQUE,
       workflow TEXT NOT NULL,
@@ -29,8 +29,8 @@ const migrations = {
       status TEXT CHECK (status IN ('completed', 'failed')),
       exit TEXT,
       finished_at INTEGER
-    )`
-    yield* sql`CREATE TABLE recovery_journal (
+    )`,
+    `CREATE TABLE recovery_journal (
       run INTEGER NOT NULL REFERENCES recovery_runs (key),
       seq INTEGER NOT NULL,
       kind TEXT NOT NULL,
@@ -38,12 +38,11 @@ const migrations = {
       attempt INTEGER NOT NULL,
       at INTEGER NOT NULL,
       payload TEXT
-    )`
-    yield* sql`CREATE UNIQUE INDEX recovery_journal_run ON recovery_journal (run, seq)`
-  }),
-  "0002_snapshots": Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
-    yield* sql`CREATE TABLE recovery_snapshots (
+    )`,
+    `CREATE UNIQUE INDEX recovery_journal_run ON recovery_journal (run, seq)`
+  ],
+  "0002_snapshots": [
+    `CREATE TABLE recovery_snapshots (
       key INTEGER PRIMARY KEY,
       run TEXT,
       step TEXT NOT NULL,
@@ -60,36 +59,33 @@ const migrations = {
       at INTEGER NOT NULL,
       rewound INTEGER NOT NULL,
       state BLOB NOT NULL
-    )`
-    yield* sql`CREATE INDEX recovery_snapshots_run ON recovery_snapshots (run, name)`
-  }),
-  "0003_waiting": Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
-    yield* sql`ALTER TABLE recovery_runs ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0`
-    yield* sql`UPDATE recovery_runs SET due_at = created_at`
-    yield* sql`ALTER TABLE recovery_runs ADD COLUMN waiting TEXT`
-    yield* sql`CREATE INDEX recovery_runs_due ON recovery_runs (workflow, version, due_at) WHERE status IS NULL`
-    yield* sql`CREATE TABLE recovery_signals (
+    )`,
+    `CREATE INDEX recovery_snapshots_run ON recovery_snapshots (run, name)`
+  ],
+  "0003_waiting": [
+    `ALTER TABLE recovery_runs ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0`,
+    `UPDATE recovery_runs SET due_at = created_at`,
+    `ALTER TABLE recovery_runs ADD COLUMN waiting TEXT`,
+    `CREATE INDEX recovery_runs_due ON recovery_runs (workflow, version, due_at) WHERE status IS NULL`,
+    `CREATE TABLE recovery_signals (
       run INTEGER NOT NULL REFERENCES recovery_runs (key),
       key TEXT NOT NULL,
       payload TEXT NOT NULL,
       at INTEGER NOT NULL,
       UNIQUE (run, key)
     )`
-  }),
-  "0004_locks": Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
-    yield* sql`CREATE TABLE recovery_locks (
+  ],
+  "0004_locks": [
+    `CREATE TABLE recovery_locks (
       name TEXT PRIMARY KEY,
       token INTEGER NOT NULL,
       owner TEXT,
       since INTEGER NOT NULL,
       lease_until INTEGER
     ) WITHOUT ROWID`
-  }),
-  "0005_records": Effect.gen(function* () {
-    const sql = yield* SqlClient.SqlClient
-    yield* sql`CREATE TABLE recovery_records (
+  ],
+  "0005_records": [
+    `CREATE TABLE recovery_records (
       key INTEGER PRIMARY KEY AUTOINCREMENT,
       kind TEXT NOT NULL,
       id TEXT NOT NULL,
@@ -102,15 +98,21 @@ const migrations = {
       revision INTEGER NOT NULL,
       body TEXT NOT NULL,
       UNIQUE (kind, id)
-    )`
+    )`,
     // Each index ends with the key (the rowid), so that the newest page is read without a sort.
-    yield* sql`CREATE INDEX recovery_records_kind ON recovery_records (kind)`
-    yield* sql`CREATE INDEX recovery_records_subject ON recovery_records (kind, subject)`
-    yield* sql`CREATE INDEX recovery_records_scope ON recovery_records (kind, scope)`
-    yield* sql`CREATE INDEX recovery_records_status ON recovery_records (kind, status)`
-    yield* sql`CREATE TABLE recovery_counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID`
-  })
+    `CREATE INDEX recovery_records_kind ON recovery_records (kind)`,
+    `CREATE INDEX recovery_records_subject ON recovery_records (kind, subject)`,
+    `CREATE INDEX recovery_records_scope ON recovery_records (kind, scope)`,
+    `CREATE INDEX recovery_records_status ON recovery_records (kind, status)`,
+    `CREATE TABLE recovery_counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID`
+  ]
 }
+
+/** Runs the statements of one migration. */
+const run = (statements: ReadonlyArray<string>) =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    Effect.forEach(statements, (text) => sql.unsafe(text), { discard: true })
+  )
 
 const table = "effect_recovery_migrations"
 
@@ -134,7 +136,7 @@ const refuseNewer = Effect.filterOrFail(versionOf, (version) => version <= newes
  * Migrates the tables. If two processes start at once, the second waits at BEGIN
  * IMMEDIATE and finds the tables up to date.
  */
-export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(migrations), table }).pipe(
+export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(Record.map(migrations, run)), table }).pipe(
   Effect.zipRight(refuseNewer),
   Effect.withTracerEnabled(false),
   // The stock migrator dies if a migration fails, for example because a table of the same name exists.

@@ -5,15 +5,11 @@ import type { Database } from "./driver.js"
 import { fromLabels, givenConditions, QueryCache, toLabels } from "./rows.js"
 import type { Access } from "./SqliteStore.js"
 
-type Row = Omit<RecordRow, "labels" | "updatedAt"> & { readonly labels: string; readonly updated_at: number }
+type Row = Omit<RecordRow, "labels"> & { readonly labels: string }
 
-const columns = "key, kind, id, subject, scope, status, labels, at, updated_at, revision, body"
+const columns = "key, kind, id, subject, scope, status, labels, at, updated_at AS updatedAt, revision, body"
 
-const toRecord = ({ labels, updated_at, ...row }: Row): RecordRow => ({
-  ...row,
-  labels: toLabels(labels),
-  updatedAt: updated_at
-})
+const toRecord = (row: Row): RecordRow => ({ ...row, labels: toLabels(row.labels) })
 
 export const makeSqliteRecords = (database: Database, access: Access): RecordStore => {
   const insert = database.prepare(

@@ -1,6 +1,7 @@
 import type { Database } from "./driver.js"
 
-const columns = `key, id, workflow, version, input, labels, created_at, token, owner, lease_until, due_at, waiting, status, exit, finished_at`
+const columns = `key, id, workflow, version, input, labels, created_at AS createdAt, token, owner,
+  lease_until AS leaseUntil, due_at AS dueAt, waiting, status, exit, finished_at AS finishedAt`
 
 export type RunStatements = ReturnType<typeof prepareRunStatements>
 

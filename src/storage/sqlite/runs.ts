@@ -22,22 +22,14 @@ import { toLabels } from "./rows.js"
 import { prepareRunStatements, type RunStatements } from "./runStatements.js"
 import type { Access } from "./SqliteStore.js"
 
-interface RunRow {
-  readonly key: number
-  readonly id: string
-  readonly workflow: string
-  readonly version: string
-  readonly input: string
+type RunRow = Omit<Run, "labels" | "owner" | "leaseUntil" | "waiting" | "outcome"> & {
   readonly labels: string
-  readonly created_at: number
-  readonly token: number
   readonly owner: string | null
-  readonly lease_until: number | null
-  readonly due_at: number
+  readonly leaseUntil: number | null
   readonly waiting: string | null
-  readonly status: "completed" | "failed" | null
+  readonly status: Outcome["status"] | null
   readonly exit: string | null
-  readonly finished_at: number | null
+  readonly finishedAt: number | null
 }
 
 /** The statements over runs, and the leases this process has. Call its methods while the connection is held. */
@@ -75,22 +67,15 @@ export class RunTable {
   }
 
   /** The lease of a dead process has ended, whatever its row says. */
-  readonly toRun = (row: RunRow): Run => {
-    const isLeased = row.owner !== null && !this.isGone(row.owner)
+  readonly toRun = ({ exit, finishedAt, labels, leaseUntil, owner, status, waiting, ...row }: RunRow): Run => {
+    const isLeased = owner !== null && !this.isGone(owner)
     return {
-      key: row.key,
-      id: row.id,
-      workflow: row.workflow,
-      version: row.version,
-      input: row.input,
-      labels: toLabels(row.labels),
-      createdAt: row.created_at,
-      token: row.token,
-      owner: isLeased ? row.owner : undefined,
-      leaseUntil: isLeased ? (row.lease_until ?? undefined) : undefined,
-      dueAt: row.due_at,
-      waiting: row.waiting ?? undefined,
-      outcome: row.status === null ? undefined : { status: row.status, exit: row.exit ?? "", at: row.finished_at ?? 0 }
+      ...row,
+      labels: toLabels(labels),
+      owner: isLeased ? owner : undefined,
+      leaseUntil: isLeased ? (leaseUntil ?? undefined) : undefined,
+      waiting: waiting ?? undefined,
+      outcome: status === null ? undefined : { status, exit: exit ?? "", at: finishedAt ?? 0 }
     }
   }
 
@@ -116,9 +101,7 @@ export const makeSqliteRuns = (table: RunTable, guarded: Access, plain: Access):
   removeRuns: (keys) => guarded.write("Removing runs", () => keys.filter((key) => removeRun(table.sql, key)).length)
 })
 
-type LeaseOperations = "open" | "reopen" | "renew" | "release" | "suspend" | "finish"
-
-const leaseOperations = (table: RunTable, guarded: Access, plain: Access): Pick<RunStore, LeaseOperations> => {
+const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
   const { leases, sql } = table
 
   const open = (request: OpenRequest, owner: string, leaseUntil: number, now: number): Opened => {
@@ -199,7 +182,7 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access): Pick<
         },
         table.isAlone
       )
-  }
+  } satisfies Partial<RunStore>
 }
 
 interface EntryRow extends Omit<Entry, "payload" | "omitted"> {
@@ -212,9 +195,7 @@ const toEntry = ({ omitted, ...row }: EntryRow): Entry => {
   return omitted === 1 ? { ...entry, omitted: true } : entry
 }
 
-type JournalOperations = "append" | "rewind" | "journal" | "payload"
-
-const journalOperations = (table: RunTable, guarded: Access): Pick<RunStore, JournalOperations> => {
+const journalOperations = (table: RunTable, guarded: Access) => {
   const { sql } = table
   return {
     append: (lease, entries) =>
@@ -232,10 +213,10 @@ const journalOperations = (table: RunTable, guarded: Access): Pick<RunStore, Jou
       }),
     payload: (key, seq) =>
       guarded.read("Reading a journal", () => (sql.payload.get(key, seq) as EntryRow | undefined)?.payload ?? undefined)
-  }
+  } satisfies Partial<RunStore>
 }
 
-const signalOperations = ({ sql }: RunTable, guarded: Access): Pick<RunStore, "signal" | "signals"> => {
+const signalOperations = ({ sql }: RunTable, guarded: Access) => {
   const signal = (id: string, key: string, payload: string, now: number): Signalled => {
     const row = sql.findRun.get(id) as RunRow | undefined
     if (row === undefined) return "Unknown"
@@ -247,12 +228,10 @@ const signalOperations = ({ sql }: RunTable, guarded: Access): Pick<RunStore, "s
   return {
     signal: (run, key, payload) => guarded.write("Signalling a run", (now) => signal(run, key, payload, now)),
     signals: (key) => guarded.read("Reading signals", () => sql.signals.all(key) as ReadonlyArray<Signal>)
-  }
+  } satisfies Partial<RunStore>
 }
 
-type QueryOperations = "due" | "backlog" | "find" | "list" | "countRuns"
-
-const queryOperations = (table: RunTable, guarded: Access, plain: Access): Pick<RunStore, QueryOperations> => {
+const queryOperations = (table: RunTable, guarded: Access, plain: Access) => {
   const { sql } = table
 
   const list = (query: Query, now: number): ReadonlyArray<Run> => {
@@ -288,7 +267,7 @@ const queryOperations = (table: RunTable, guarded: Access, plain: Access): Pick<
     find: (id) => guarded.read("Finding a run", () => Option.fromNullable(table.find(id))),
     list: (query) => guarded.read("Listing runs", (now) => list(query, now)),
     countRuns: plain.read("Counting runs", (now) => sql.countRuns.all({ now }) as ReadonlyArray<RunCount>)
-  }
+  } satisfies Partial<RunStore>
 }
 
 const removeRun = (sql: RunStatements, key: number): boolean => {

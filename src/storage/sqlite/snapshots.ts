@@ -20,112 +20,77 @@ type FullRow = Row & { readonly state: string | Uint8Array }
 
 type New = Omit<FullSnapshot, "key" | "rewound">
 
-/** The statements over snapshots. Call its methods while the connection is held. */
-export class SnapshotTable {
-  private readonly insertRow
-  private readonly newestKey
-  private readonly lastKey
-  private readonly byKey
-  private readonly removeRow
-  private readonly queries: QueryCache
-  private lastGiven = 0
-
-  constructor(database: Database) {
-    this.insertRow = database.prepare(
-      `INSERT INTO recovery_snapshots
-         (key, run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, rewound, state)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)`
-    )
-    this.newestKey = database.prepare("SELECT max(key) AS key FROM recovery_snapshots")
-    this.lastKey = database.prepare(
-      "SELECT key FROM recovery_snapshots WHERE run IS ? AND name = ? AND NOT rewound ORDER BY key DESC LIMIT 1"
-    )
-    this.byKey = database.prepare(`SELECT ${about}, state FROM recovery_snapshots WHERE key = ?`)
-    this.removeRow = database.prepare("DELETE FROM recovery_snapshots WHERE key = ?")
-    this.queries = new QueryCache(database)
-  }
-
-  /** Returns `undefined` if the newest snapshot of the run and name is not `after`. */
-  insert(snapshot: New, after: number | undefined): number | undefined {
-    const { about, at, digest, encoding, kind, name, schema, seq, size, state, step, version } = snapshot
-    const run = snapshot.run ?? null
-    if (after !== undefined) {
-      const last = this.lastKey.get(run, name) as { readonly key: number } | undefined
-      if ((last?.key ?? 0) !== after) return undefined
-    }
-    const labels = fromLabels(snapshot.labels)
-    const key = this.nextKey(at)
-    this.insertRow.run(
-      key,
-      run,
-      step,
-      seq,
-      name,
-      kind,
-      version,
-      schema,
-      digest,
-      size,
-      encoding,
-      labels,
-      about,
-      at,
-      state
-    )
-    return key
-  }
+/** The statements over snapshots. Call them while the connection is held. */
+const prepareSnapshots = (database: Database) => {
+  const insertRow = database.prepare(
+    `INSERT INTO recovery_snapshots
+       (key, run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, rewound, state)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)`
+  )
+  const newestKey = database.prepare("SELECT max(key) AS key FROM recovery_snapshots")
+  const lastKey = database.prepare(
+    "SELECT key FROM recovery_snapshots WHERE run IS ? AND name = ? AND NOT rewound ORDER BY key DESC LIMIT 1"
+  )
+  const queries = new QueryCache(database)
+  let lastGiven = 0
 
   /** Rises with the clock and is never used again, even after a removal, at a quarter of the cost of AUTOINCREMENT. */
-  private nextKey(at: number): number {
-    const { key } = this.newestKey.get() as { readonly key: number | null }
-    this.lastGiven = Math.max(this.lastGiven + 1, (key ?? 0) + 1, Math.floor(at) * 1_000)
-    return this.lastGiven
+  const nextKey = (at: number): number => {
+    const { key } = newestKey.get() as { readonly key: number | null }
+    lastGiven = Math.max(lastGiven + 1, (key ?? 0) + 1, Math.floor(at) * 1_000)
+    return lastGiven
   }
 
-  list(query: SnapshotQuery): ReadonlyArray<Snapshot> {
-    const { params, statement } = this.select(about, query)
-    return (statement.all(...params) as ReadonlyArray<Row>).map((row) => toSnapshot(row))
-  }
-
-  newest(query: SnapshotQuery): FullSnapshot | undefined {
-    const { params, statement } = this.select(`${about}, state`, { ...query, limit: 1 })
-    const row = statement.get(...params) as FullRow | undefined
-    return row && toSnapshot(row)
-  }
-
-  get(key: number): FullSnapshot | undefined {
-    const row = this.byKey.get(key) as FullRow | undefined
-    return row && toSnapshot(row)
-  }
-
-  remove(key: number): boolean {
-    return this.removeRow.run(key).changes === 1
-  }
-
-  private select(columns: string, query: SnapshotQuery) {
-    const { conditions, params } = filter(query)
-    const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`
-    const text = `SELECT ${columns} FROM recovery_snapshots ${where} ORDER BY key DESC LIMIT ${limitOf(query)}`
-    return { statement: this.queries.prepare(text), params }
+  return {
+    byKey: database.prepare(`SELECT ${about}, state FROM recovery_snapshots WHERE key = ?`),
+    remove: database.prepare("DELETE FROM recovery_snapshots WHERE key = ?"),
+    select: (columns: string, query: SnapshotQuery) => {
+      const { params, where } = filter(query)
+      const text = `SELECT ${columns} FROM recovery_snapshots ${where} ORDER BY key DESC LIMIT ${limitOf(query)}`
+      return { statement: queries.prepare(text), params }
+    },
+    /** Returns `undefined` if the newest snapshot of the run and name is not `after`. */
+    insert: (snapshot: New, after: number | undefined): number | undefined => {
+      const { about, at, digest, encoding, kind, name, run = null, schema, seq, size, state, step, version } = snapshot
+      if (after !== undefined) {
+        const last = lastKey.get(run, name) as { readonly key: number } | undefined
+        if ((last?.key ?? 0) !== after) return undefined
+      }
+      const labels = fromLabels(snapshot.labels)
+      const key = nextKey(at)
+      insertRow.run(key, run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, state)
+      return key
+    }
   }
 }
 
-export const makeSqliteSnapshots = (table: SnapshotTable, runs: RunTable, access: Access): SnapshotStore => {
+export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: Access): SnapshotStore => {
+  const sql = prepareSnapshots(database)
   const save = (
     snapshot: New,
     { after, entry, lease }: SaveOptions
   ): Effect.Effect<Option.Option<number>, LeaseLost> => {
     if (lease !== undefined && !runs.isLeased(lease)) return leaseLost(lease)
-    const key = table.insert(snapshot, after)
+    const key = sql.insert(snapshot, after)
     if (key !== undefined && lease !== undefined && entry !== undefined) runs.insert(lease, entry(key))
     return Effect.succeed(Option.fromNullable(key))
   }
+  const full = (row: unknown) => Option.map(Option.fromNullable(row as FullRow | undefined), toSnapshot)
   return {
     save: (snapshot, options) => access.attempt("Saving a snapshot", () => save(snapshot, options), runs.isAlone),
-    snapshots: (query) => access.read("Listing snapshots", () => table.list(query)),
-    newest: (query) => access.read("Reading a snapshot", () => Option.fromNullable(table.newest(query))),
-    snapshot: (key) => access.read("Reading a snapshot", () => Option.fromNullable(table.get(key))),
-    remove: (keys) => access.write("Removing snapshots", () => keys.filter((key) => table.remove(key)).length)
+    snapshots: (query) =>
+      access.read("Listing snapshots", () => {
+        const { params, statement } = sql.select(about, query)
+        return (statement.all(...params) as ReadonlyArray<Row>).map(toSnapshot)
+      }),
+    newest: (query) =>
+      access.read("Reading a snapshot", () => {
+        const { params, statement } = sql.select(`${about}, state`, { ...query, limit: 1 })
+        return full(statement.get(...params))
+      }),
+    snapshot: (key) => access.read("Reading a snapshot", () => full(sql.byKey.get(key))),
+    remove: (keys) =>
+      access.write("Removing snapshots", () => keys.reduce((removed, key) => removed + sql.remove.run(key).changes, 0))
   }
 }
 
@@ -139,17 +104,15 @@ const filter = (query: SnapshotQuery) => {
     ["at < ?", query.takenBefore]
   ])
   const labels = Object.entries(query.labels ?? {})
-  return {
-    conditions: [
-      ...conditions,
-      ...labels.map(
-        () =>
-          "EXISTS (SELECT 1 FROM json_each(iif(json_valid(labels), labels, '{}')) label WHERE label.key = ? AND label.value = ?)"
-      ),
-      ...(query.rewound === true ? [] : ["NOT rewound"])
-    ],
-    params: [...params, ...labels.flat()]
-  }
+  const all = [
+    ...conditions,
+    ...labels.map(
+      () =>
+        "EXISTS (SELECT 1 FROM json_each(iif(json_valid(labels), labels, '{}')) label WHERE label.key = ? AND label.value = ?)"
+    ),
+    ...(query.rewound === true ? [] : ["NOT rewound"])
+  ]
+  return { where: all.length === 0 ? "" : `WHERE ${all.join(" AND ")}`, params: [...params, ...labels.flat()] }
 }
 
 const toSnapshot = <R extends Row>(row: R): Omit<R, keyof Row> & Snapshot => ({

@@ -159,27 +159,20 @@ export class Writer {
     operation: string,
     job: () => Effect.Effect<A, E>
   ): Effect.Effect<A, E | StorageError> {
+    const push = (resume: (effect: Effect.Effect<A, E | StorageError>) => void): Request => {
+      const since = this.clock.unsafeCurrentTimeMillis()
+      // A request is only resumed with the effect of its own job, or with a StorageError.
+      const request = { kind, operation, job, resume: resume as Request["resume"], since, isDone: false }
+      if (this.state === "closed") this.fail(request, "Closed")
+      else this.queue.push(request)
+      this.schedule()
+      return request
+    }
     return Effect.withFiberRuntime((_, { runtimeFlags }) =>
       RuntimeFlags.interruptible(runtimeFlags)
-        ? Effect.async((resume) => this.cancel(this.push(kind, operation, job, resume)))
-        : Effect.async((resume) => void this.push(kind, operation, job, resume))
+        ? Effect.async((resume) => this.cancel(push(resume)))
+        : Effect.async((resume) => void push(resume))
     )
-  }
-
-  private push<A, E>(
-    kind: Request["kind"],
-    operation: string,
-    job: () => Effect.Effect<A, E>,
-    resume: (effect: Effect.Effect<A, E | StorageError>) => void
-  ): Request {
-    // A request is only resumed with the effect of its own job, or with a StorageError.
-    const answer = resume as Request["resume"]
-    const since = this.clock.unsafeCurrentTimeMillis()
-    const request: Request = { kind, operation, job, resume: answer, since, isDone: false }
-    if (this.state === "closed") this.fail(request, "Closed")
-    else this.queue.push(request)
-    this.schedule()
-    return request
   }
 
   private cancel(request: Request): Effect.Effect<void> {

@@ -277,7 +277,7 @@ describe("AtomicFile.write", () => {
   it.live("drops the set-user-id bit if the owner changes", () =>
     inRoot(({ at, root }) =>
       Effect.gen(function* () {
-        // Without a user to change to there is no file of somebody else's.
+        // Only root can create a file of another user.
         if (process.getuid?.() !== 0) return
         yield* unprivileged(
           root,

@@ -14,7 +14,7 @@ const inFolder = <A, E>(use: (file: string, folder: string) => Effect.Effect<A, 
 const day = 86_400_000
 
 describe("Backup", () => {
-  it.effect("brings back the content, the permissions, and that there was nothing", () =>
+  it.effect("restore brings back content and permissions, or removes a file that did not exist", () =>
     inFolder((file, folder) =>
       Effect.gen(function* () {
         const absent = yield* Backup.take(file)
@@ -37,7 +37,7 @@ describe("Backup", () => {
     )
   )
 
-  it.effect("is listed newest first, by label, and found by another process", () =>
+  it.effect("list returns the newest first, filtered by label, also in another process", () =>
     inFolder((file, folder) =>
       Effect.gen(function* () {
         assert.deepStrictEqual(yield* Backup.list(file), [])
@@ -52,7 +52,7 @@ describe("Backup", () => {
           (yield* Backup.list(file, { label: "a" })).map(({ id }) => id),
           [taken[2]?.id, taken[0]?.id]
         )
-        // A folder may hold the backups of several files.
+        // One folder may hold backups of several files.
         const shared = path.join(folder, "backups")
         yield* Backup.take(file, { folder: shared })
         const other = path.join(folder, "other")
@@ -63,7 +63,7 @@ describe("Backup", () => {
     )
   )
 
-  it.effect("expires by age and by number, and the newest never", () =>
+  it.effect("expire removes by age and number, and never the newest", () =>
     inFolder((file) =>
       Effect.gen(function* () {
         for (let i = 0; i < 6; i++) {
@@ -85,7 +85,7 @@ describe("Backup", () => {
     )
   )
 
-  it.effect("what was changed or cut off is refused by its name", () =>
+  it.effect("a changed or truncated backup is a Damaged error with its path", () =>
     inFolder((file) =>
       Effect.gen(function* () {
         yield* AtomicFile.write(file, "old")

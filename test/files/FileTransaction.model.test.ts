@@ -17,7 +17,7 @@ import { treeOf } from "../support/tree.js"
 const seeds = lengthOf("FILE_RUNS")
 const first = seedOf(1)
 
-/** Few places, so that changes meet one another often. */
+/** Few paths, so that changes often concern the same ones. */
 const places = ["a", "a", "b", "d", "d", "d/a", "d/a", "d/e", "d/e/a", "e", "e/a", "link"]
 
 const prepare = (root: string): void => {
@@ -33,7 +33,7 @@ const prepare = (root: string): void => {
   fs.symlinkSync("d/a", path.join(root, "link"))
 }
 
-/** What a program does to what it has protected. */
+/** Direct changes of a protected path. */
 const mutations = {
   "writes in place": (at: string) => fs.writeFileSync(at, "in place"),
   "changes permissions of": (at: string) => fs.chmodSync(at, 0o700),
@@ -54,13 +54,13 @@ type Step =
   | { readonly kind: "write" | "remove" | "makeDirectory"; readonly at: string; readonly text: string }
   | { readonly kind: "move"; readonly at: string; readonly to: string }
   | { readonly kind: "protect"; readonly at: string; readonly mutation: Mutation }
-  /** A transaction in the transaction, whose failure the one around survives. */
+  /** A nested transaction whose failure is ignored. */
   | { readonly kind: "part"; readonly steps: ReadonlyArray<Step>; readonly fails: boolean }
 
 const generate = (random: (below: number) => number, depth = 0): ReadonlyArray<Step> => {
   const pick = <A>(of: ReadonlyArray<A>): A => of[random(of.length)] as A
   let last = pick(places)
-  // The same place again as often as another one.
+  // Half of the steps repeat the path of the step before.
   const place = () => {
     if (random(2) === 0) last = pick(places)
     return last
@@ -82,7 +82,7 @@ const generate = (random: (below: number) => number, depth = 0): ReadonlyArray<S
   })
 }
 
-/** What is left of the steps when parts that fail leave no trace. */
+/** The steps without failing parts. */
 const kept = (steps: ReadonlyArray<Step>): ReadonlyArray<Step> =>
   steps
     .filter((step) => step.kind !== "part" || !step.fails)
@@ -103,7 +103,7 @@ const change = (
     case "move":
       return FileTransaction.move(step.at, step.to)
     case "protect":
-      // What was protected may not be there, or be a folder: then the program fails, and goes on.
+      // The path may be missing or a folder; the program ignores that failure.
       return Effect.map(FileTransaction.protect(step.at), (at) => {
         try {
           mutations[step.mutation](at)
@@ -112,7 +112,7 @@ const change = (
   }
 }
 
-/** What others see of the root: not the journal, and not the names it keeps files by. */
+/** The root as other programs see it: without the journal and its hard links. */
 const visible = (root: string): Readonly<Record<string, string>> =>
   Object.fromEntries(
     Object.entries(treeOf(root))
@@ -120,10 +120,7 @@ const visible = (root: string): Readonly<Record<string, string>> =>
       .map(([name, what]) => [name, what.replace(/^(\d+) \d+ /, "$1 ")])
   )
 
-/**
- * Many steps are refused, since something else is there than they think, or fail: that changes nothing, but that
- * some of the folders may be there that one was to lie in.
- */
+/** Many steps fail, since their path holds something else. A failing step changes nothing, except that makeDirectory may leave parents. */
 const performStep = (root: string, step: Step): Effect.Effect<void, never, Needs> => {
   if (step.kind === "part") {
     const inside = Effect.zipRight(perform(root, step.steps), step.fails ? Effect.fail("of the part") : Effect.void)
@@ -147,16 +144,16 @@ const durability = { durability: "process-crash" } as const
 const transaction = (root: string, steps: ReadonlyArray<Step>, ending: Effect.Effect<unknown, unknown> = Effect.void) =>
   FileTransaction.run(Effect.zipRight(perform(root, steps), ending), root, durability)
 
-/** A process of its own: it has its own locks, since those of a dead one are free. */
+/** As in a process of its own: with its own locks, since the operating system releases those of a dead process. */
 const inProcess = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.scoped(Effect.flatMap(temporaryFolder, (folder) => Effect.provide(self, FileLock.layer({ folder }))))
 
 type Program = Effect.Effect<unknown, unknown, Lock.Lock>
 
-/** Runs a program in a process that ends at the point, and answers with the changing calls it has made. */
+/** Runs a program in a simulated process that dies at the point. Returns the changing calls that it made. */
 const until = (point: CrashPoint | undefined, program: Program) =>
   Effect.async<ReadonlyArray<string>>((resume) => {
-    // Nobody waits for it any more, and nothing of it goes on.
+    // A dead process never continues, and the test no longer waits for it.
     const crash = Effect.zipRight(
       Effect.sync(() => resume(Effect.succeed(made))),
       Effect.never
@@ -166,7 +163,7 @@ const until = (point: CrashPoint | undefined, program: Program) =>
     Effect.runFork(Effect.map(run, () => resume(Effect.succeed(made))))
   })
 
-/** From some call on there is no space left; or there is none for that call alone. */
+/** System calls that fail with ENOSPC from one call on, until `isOver`. */
 const fullCalls = (from: number, isOver: (call: number) => boolean): Calls => {
   let made = 0
   const full = Object.assign(new Error("ENOSPC"), { code: "ENOSPC" })
@@ -214,7 +211,7 @@ describe("random transactions", () => {
       )
     )
 
-  each("do what they say, without the parts that failed; and nothing, if they fail", (steps, _, what) =>
+  each("make their changes without those of failing parts, and none if they fail", (steps, _, what) =>
     Effect.gen(function* () {
       const [whole, expected, failed] = yield* Effect.all([prepared, prepared, prepared])
       yield* inProcess(transaction(whole, steps))
@@ -225,7 +222,7 @@ describe("random transactions", () => {
     }).pipe(Effect.scoped)
   )
 
-  each("whose process ends, and those that recover, too: all old or all new", (steps, random, what) =>
+  each("leave all files old or all new after crashes, also of recoveries", (steps, random, what) =>
     Effect.gen(function* () {
       const [undisturbed, root] = yield* Effect.all([prepared, prepared])
       const ending = random(3) === 0 ? Effect.fail("no") : Effect.void
@@ -236,10 +233,10 @@ describe("random transactions", () => {
         log.push(`${when} call ${call}:`)
         return Effect.map(until({ call, when }, program), (made) => log.push(...made))
       }
-      // Rather late than early, when there is much to undo.
+      // Late calls are likelier: more changes have to be undone then.
       const call = Math.max(1 + random(calls.length), 1 + random(calls.length))
       yield* crashing(call, transaction(root, steps, ending))
-      // Those that recover come a few calls further, or not even that.
+      // Recoveries crash within their first calls.
       for (let attempt = random(10); attempt > 0; attempt--) {
         yield* crashing(1 + random(4), FileTransaction.recover(root))
       }
@@ -252,25 +249,27 @@ describe("random transactions", () => {
     }).pipe(Effect.scoped)
   )
 
-  each("that run out of space: all old or all new, at the latest when there is some again", (steps, random, what) =>
-    Effect.gen(function* () {
-      const [undisturbed, root] = yield* Effect.all([prepared, prepared])
-      const calls = yield* until(undefined, transaction(undisturbed, steps))
-      const from = 1 + random(calls.length)
-      const lasts = random(2) === 0 ? 1 : 1000
-      const full = fullCalls(from, (call) => call >= from + lasts)
-      const exit = yield* transaction(root, steps, Effect.fail("no")).pipe(
-        inProcess,
-        Effect.exit,
-        Effect.provideService(CurrentCalls, full)
-      )
-      if (Exit.isSuccess(exit) || Cause.isDie(exit.cause)) assert.fail(`${what}\n${exit}`)
-      for (let attempt = random(3); attempt > 0; attempt--) {
-        const again = fullCalls(1 + random(6), () => random(2) === 0)
-        yield* Effect.exit(Effect.provideService(inProcess(FileTransaction.recover(root)), CurrentCalls, again))
-      }
-      yield* inProcess(FileTransaction.recover(root))
-      assert.deepStrictEqual(treeOf(root), yield* before, `${what}\nno space from call ${from} on, for ${lasts}`)
-    }).pipe(Effect.scoped)
+  each(
+    "leave all files old or all new when the disk is full, at the latest once there is space",
+    (steps, random, what) =>
+      Effect.gen(function* () {
+        const [undisturbed, root] = yield* Effect.all([prepared, prepared])
+        const calls = yield* until(undefined, transaction(undisturbed, steps))
+        const from = 1 + random(calls.length)
+        const lasts = random(2) === 0 ? 1 : 1000
+        const full = fullCalls(from, (call) => call >= from + lasts)
+        const exit = yield* transaction(root, steps, Effect.fail("no")).pipe(
+          inProcess,
+          Effect.exit,
+          Effect.provideService(CurrentCalls, full)
+        )
+        if (Exit.isSuccess(exit) || Cause.isDie(exit.cause)) assert.fail(`${what}\n${exit}`)
+        for (let attempt = random(3); attempt > 0; attempt--) {
+          const again = fullCalls(1 + random(6), () => random(2) === 0)
+          yield* Effect.exit(Effect.provideService(inProcess(FileTransaction.recover(root)), CurrentCalls, again))
+        }
+        yield* inProcess(FileTransaction.recover(root))
+        assert.deepStrictEqual(treeOf(root), yield* before, `${what}\nno space from call ${from} on, for ${lasts}`)
+      }).pipe(Effect.scoped)
   )
 })

@@ -538,7 +538,7 @@ describe("FileTransaction, nested and concurrent parts", () => {
           FileTransaction.run(root, { timeout: "20 millis" })
         )
         const second = Effect.zipRight(Deferred.await(hasWritten), FileTransaction.remove("folder")).pipe(
-          FileTransaction.run(root),
+          FileTransaction.run(root, { timeout: "20 millis" }),
           Effect.exit,
           Effect.tap(Deferred.succeed(isRefused, undefined))
         )

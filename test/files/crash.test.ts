@@ -15,17 +15,17 @@ const endings: Readonly<Record<string, Effect.Effect<void, unknown, FileTransact
   "rolls back": Effect.zipRight(changeFiles, Effect.fail("no"))
 }
 
-/** A process of its own: it has its own locks, since those of a dead one are free. */
+/** As in a process of its own: with its own locks, since the operating system releases those of a dead process. */
 const inProcess = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.flatMap(temporaryFolder, (folder) => Effect.provide(self, FileLock.layer({ folder })))
 
-/** Runs a program in a process that ends at the point, or when the program says so, and answers with its calls. */
+/** Runs a program in a simulated process that dies at the point, or when the program runs `crash`. Returns the number of its calls. */
 const until = <A, E>(
   point: CrashPoint | undefined,
   program: (crash: Effect.Effect<never>) => Effect.Effect<A, E, Lock.Lock>
 ) =>
   Effect.async<number>((resume) => {
-    // Nobody waits for it any more, and nothing of it goes on.
+    // A dead process never continues, and the test no longer waits for it.
     const crash = Effect.zipRight(
       Effect.sync(() => resume(Effect.succeed(0))),
       Effect.never
@@ -41,9 +41,9 @@ const prepared = Effect.map(temporaryFolder, (folder) => {
   return { root, before: treeOf(root) }
 })
 
-describe("a transaction over five files whose process ends", () => {
+describe("a crash of a transaction over five files", () => {
   for (const [name, change] of Object.entries(endings)) {
-    it.live(`at any system call, when it ${name}: all old or all new, and nothing left behind`, () =>
+    it.live(`at any system call, when it ${name}, leaves all files old or all new after the recovery`, () =>
       Effect.gen(function* () {
         const undisturbed = yield* prepared
         const calls = yield* until(undefined, () => FileTransaction.run(change, undisturbed.root))
@@ -67,7 +67,7 @@ describe("a transaction over five files whose process ends", () => {
     )
   }
 
-  it.live("at any system call of the recovery, too: the next one finishes it", () =>
+  it.live("at any system call of the recovery is completed by the next recovery", () =>
     Effect.gen(function* () {
       const broken = Effect.tap(prepared, ({ root }) =>
         until(undefined, (crash) => FileTransaction.run(Effect.zipRight(changeFiles, crash), root))

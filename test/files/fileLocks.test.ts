@@ -76,13 +76,13 @@ for (const [kind, layer] of Object.entries(layers)) {
           Lock.resource(path.join(folder, "real/data"))
         )
         for (const error of refused) assert.deepInclude(error, { _tag: "LockError", reason: "Reentrant" })
-        // What does not exist yet has a lock too, and a file whose name begins with a dot is another one.
+        // A missing file has a lock too; a name with a dot is another file.
         const other = locks.withLock(
           locks.withLock(Effect.void, Lock.resource(`${folder}/alias/new`)),
           Lock.resource(`${folder}/alias/.new`)
         )
         yield* other
-        // Nothing is left beside them.
+        // No files are left beside the locked ones.
         assert.deepStrictEqual(fs.readdirSync(path.join(folder, "real")), ["data"])
         assert.deepStrictEqual(
           (yield* locks.list).map(({ lock }) => lock),
@@ -212,7 +212,7 @@ for (const [kind, layer] of Object.entries(layers)) {
             remove.pipe(Lock.withLock(name), Effect.provide(layer({ folder: path.join(folder, "locks") })))
           )
           assert.strictEqual(error._tag, "LockLost")
-          // Whoever comes next makes it anew.
+          // The next caller creates the folder again.
           assert.isNumber(yield* attempt(layer, path.join(folder, "locks")))
         })
       )
@@ -242,7 +242,7 @@ describe("FileLock, records", () => {
           fs.writeFileSync(placeIn(folder), record)
           assert.isNumber(yield* attempt(FileLock.layer, folder), record.slice(0, 80))
         }
-        // What was never one of ours is somebody's file.
+        // Files that this library did not write are kept.
         for (const content of ["null", "# yarn lockfile v1", "x".repeat(100_000)]) {
           fs.writeFileSync(placeIn(folder), content)
           assert.strictEqual(yield* attempt(FileLock.layer, folder), "Foreign")
@@ -293,7 +293,7 @@ describe("DirectoryLock, states", () => {
       const folder = yield* temporaryFolder
       const locks = yield* build(DirectoryLock.layer({ folder }))
       let lose = 0
-      // It is made, and said not to be.
+      // The rename is made but reported as failed.
       const rename: Calls["rename"] = (from, to) =>
         Effect.flatMap(nodeCalls.rename(from, to), () =>
           lose++ % 2 === 1 ? Effect.fail(errno(lose % 4 === 0 ? "EIO" : "ENOENT")) : Effect.void
@@ -320,7 +320,7 @@ describe("DirectoryLock, states", () => {
       )
       assert.deepInclude(error, { _tag: "LockError", reason: "Foreign" })
       assert.deepStrictEqual(fs.readdirSync(path.join(folder, "task")), ["T-1.lock"])
-      // Where only the rename is refused, the folder goes first.
+      // If only the rename is refused, the folder is removed first.
       let refused = false
       yield* locks.withLock(Effect.void, name).pipe(
         Effect.provideService(CurrentCalls, {
@@ -371,7 +371,7 @@ describe("DirectoryLock, states", () => {
       yield* later(locks)
       const isIn = yield* Deferred.make<void>()
       const gate = yield* Deferred.make<void>()
-      // Somebody acquires it between the look and the removal.
+      // Another process acquires the lock between the check and the removal.
       let holding: Fiber.Fiber<void, unknown> = Fiber.void
       const rename: Calls["rename"] = (from, to) =>
         Effect.zipRight(
@@ -388,7 +388,7 @@ describe("DirectoryLock, states", () => {
       assert.deepStrictEqual(yield* other.withLockIfAvailable(Effect.void, name), Option.none())
       yield* Deferred.succeed(gate, undefined)
       yield* Fiber.join(holding)
-      // The lock of a dead process goes, too.
+      // The lock of a dead process is removed too.
       const gone = thisProcess()
         .replace(/\/\d+@/, "/999999999@")
         .replace("/", "+")

@@ -26,9 +26,9 @@ describe("the types of locks", () => {
     expectTypeOf(protectedWork.pipe(Lock.withLockIfAvailable("name"))).toEqualTypeOf<
       Effect.Effect<Option.Option<number>, Bad | Lock.LockLost | Lock.LockError, Gateway | Lock.Lock>
     >()
-    // @ts-expect-error what needs a lock does not run outside of one
+    // @ts-expect-error an effect that requires a held lock does not compile outside withLock
     const outside: Effect.Effect<number, Bad, Gateway> = protectedWork
-    // @ts-expect-error a name is a text or one of the constructors' answers
+    // @ts-expect-error a name is a string or a Name
     Lock.withLock(work, { id: "T" })
     expectTypeOf(outside).toBeObject()
   })
@@ -47,7 +47,7 @@ describe("the types of files", () => {
       Effect.Effect<string, Bad | AtomicFile.FileError | LockFailure, Gateway | Lock.Lock>
     >()
     expectTypeOf(Backup.take("file")).toEqualTypeOf<Effect.Effect<Backup.Backup, AtomicFile.FileError>>()
-    // @ts-expect-error durabilities are three
+    // @ts-expect-error an unknown durability
     AtomicFile.write("file", "", { durability: "none" })
   })
 
@@ -65,7 +65,7 @@ describe("the types of files", () => {
     expectTypeOf(FileTransaction.run(compensated, "root")).toEqualTypeOf<
       Effect.Effect<number, Inside | Transaction.RollbackFailed<Inside>, Gateway | Lock.Lock>
     >()
-    // @ts-expect-error a change does not run outside of a transaction
+    // @ts-expect-error a change does not compile outside a transaction
     const outside: Effect.Effect<void, FileTransaction.TransactionError> = FileTransaction.remove("file")
     expectTypeOf(outside).toBeObject()
     FileTransaction.run(changes, "root", {

@@ -19,7 +19,7 @@ import { temporaryFolder } from "../support/files.js"
 const racers = 20
 const rounds = lengthOf("TAKEOVER_ROUNDS")
 
-/** The calls of Node, with a pause of random length before and after each of them. */
+/** The system calls with a random pause before and after each. */
 const delayed = (random: (below: number) => number): Calls => {
   const pause = Effect.suspend(() => {
     const turns = random(8)
@@ -33,7 +33,7 @@ const delayed = (random: (below: number) => number): Calls => {
     <Args extends ReadonlyArray<unknown>, A>(call: (...args: Args) => Call<A>) =>
     (...args: Args): Call<A> =>
       Effect.zipLeft(Effect.zipRight(pause, call(...args)), pause)
-  // Each call becomes one of the same kind.
+  // Every entry keeps its type; Object.fromEntries cannot express that.
   return Object.fromEntries(
     Object.entries(nodeCalls).map(([name, call]) => [name, slow(call as never)])
   ) as unknown as Calls
@@ -44,19 +44,19 @@ const ended = () => Number(childProcess.execFileSync(process.execPath, ["-e", "c
 const name = Lock.task("T-1")
 const placeIn = (folder: string) => path.join(folder, "task", "T-1.lock")
 
-/** A lock that somebody acquired and left. */
+/** A lock that is held by an owner. */
 const leave = (folder: string, owner: string, token: number) => {
   fs.mkdirSync(placeIn(folder), { recursive: true })
   fs.writeFileSync(path.join(placeIn(folder), `held~${token}~0~${owner.replaceAll("/", "+")}~3`), "")
 }
 
-/** As many processes as race. */
+/** One lock service per racing process. */
 const services = (folder: string, stale: Duration.DurationInput) =>
   Effect.forEach(Array.from({ length: racers }), () =>
     Effect.map(Layer.build(DirectoryLock.layer({ folder, stale })), Context.get(Lock.Lock))
   )
 
-/** Everybody asks once; whoever gets the lock keeps it until all have asked. */
+/** Each racer attempts once; a winner keeps the lock until all have attempted. */
 const race = (locks: ReadonlyArray<Lock.Service>) =>
   Effect.scoped(
     Effect.map(
@@ -66,7 +66,7 @@ const race = (locks: ReadonlyArray<Lock.Service>) =>
   )
 
 describe("taking over a lock", () => {
-  it.live(`of a dead process: ${racers} racers, one winner, ${rounds} times`, () =>
+  it.live(`of a dead process has one winner of ${racers} racers, ${rounds} times`, () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const locks = yield* services(folder, "1 hour")
@@ -80,12 +80,12 @@ describe("taking over a lock", () => {
         assert.strictEqual(fs.readdirSync(placeIn(folder)).length, 1)
         fs.rmSync(placeIn(folder), { recursive: true })
       }
-      // Nothing is left of those who lost.
+      // The losers leave no temporary files.
       assert.deepStrictEqual(fs.readdirSync(path.join(folder, "task")), [])
     }).pipe(Effect.scoped)
   )
 
-  it.live("that nobody has made yet: one winner, too", () =>
+  it.live("that does not exist yet has one winner", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const locks = yield* services(folder, "1 hour")
@@ -99,7 +99,7 @@ describe("taking over a lock", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("of a holder on another host: only after it was seen without a heartbeat for long enough", () =>
+  it.live("of a holder on another host succeeds only after watching it without heartbeats for `stale`", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       leave(folder, "elsewhere-0123/1@1/x", Number.MAX_SAFE_INTEGER - 10)
@@ -109,39 +109,39 @@ describe("taking over a lock", () => {
       assert.deepStrictEqual(yield* asked(first), Option.none())
       const status = yield* (first as Lock.Service).status(name)
       assert.deepInclude(status, { state: "held", owner: "elsewhere-0123/1@1/x" })
-      // Whoever waits gets it, and no sooner than that.
+      // A waiting process acquires it, but not before `stale` has passed.
       const started = performance.now()
       const token = yield* (first as Lock.Service).withLock(
         Effect.map(Lock.Held, (held) => held.token),
         name
       )
       assert.isAbove(performance.now() - started, 700)
-      // A token from the future is followed by the next one.
+      // The token exceeds one that is ahead of the clock.
       assert.strictEqual(token, Number.MAX_SAFE_INTEGER - 9)
       assert.isTrue(Option.isSome(yield* asked(second)))
     }).pipe(Effect.scoped)
   )
 
-  it.live("of a holder that was only slow: it keeps the lock, or is told, and never are there two", () =>
+  it.live("of a slow holder: it keeps the lock or detects the loss, and there is one holder", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const random = seeded(1)
       const calls = delayed(random)
       const outcomes = new Set<string>()
       for (let round = 1; round <= rounds / 5; round++) {
-        // Of another host, as far as the racers know: they have to look on for a while.
+        // The other driver treats this holder as one of another host, and has to watch it.
         const holder = directoryDriver({ folder, stale: "1 hour", poll: 1 })
         const key = yield* holder.keyOf(name)
         const attempt = yield* holder.attempt(key, name, (wait) => wait)
         if (attempt._tag !== "Acquired") return assert.fail(attempt._tag)
         const disguise = fs.readdirSync(placeIn(folder))[0] ?? ""
         const driver = directoryDriver({ folder, stale: 0, poll: 1 })
-        // Seen once, and as old as it must be: the next attempt takes it over.
+        // With `stale: 0` one observation suffices: the next attempt takes over.
         yield* driver.attempt(key, name, (wait) => wait)
         assert.deepStrictEqual(fs.readdirSync(placeIn(folder)), [disguise])
         const { renew } = attempt.grip
         const take = driver.attempt(key, name, (wait) => wait)
-        // One before the other, the other before the one, and at the same time: only the last is left to chance.
+        // Renewal first, takeover first, and both at once.
         const orders = [
           Effect.all([renew, take]),
           Effect.map(Effect.all([take, renew]), ([taken, renewed]) => [renewed, taken] as const),
@@ -151,7 +151,7 @@ describe("taking over a lock", () => {
         const [renewed, taken] = yield* Effect.provideService(order, CurrentCalls, calls)
         const isTaken = taken._tag === "Acquired"
         assert.strictEqual(fs.readdirSync(placeIn(folder)).length, 1)
-        // Renewed before it was taken, the holder does not know yet; asked again it does.
+        // A holder that renewed before the takeover detects the loss at its next renewal.
         if (!isTaken) assert.isTrue(renewed)
         else {
           assert.isFalse(yield* attempt.grip.renew)

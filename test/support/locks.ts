@@ -9,10 +9,7 @@ import { SqliteStorage } from "effect-recovery/sqlite"
 
 export interface Kind {
   readonly name: string
-  /**
-   * As many processes on one folder as a test wants: each layer is what
-   * another process would have. A lease makes heartbeats fast.
-   */
+  /** The locks of a folder as a further process sees them. A short lease makes heartbeats fast. */
   readonly join: (folder: string, lease?: Duration.DurationInput) => Layer.Layer<Lock.Lock, unknown>
   /** Takes the lock from its holder, as an accident or a takeover would. */
   readonly steal: (folder: string, lock: Lock.Name) => Effect.Effect<void, unknown>

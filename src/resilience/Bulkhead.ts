@@ -12,7 +12,10 @@ import { whole } from "./internal/kernel/options.js"
 import { BulkheadFull, withoutStack } from "./RecoveryError.js"
 
 export {
-  /** @since 0.1.0 @category errors */
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
   BulkheadFull
 } from "./RecoveryError.js"
 
@@ -175,7 +178,7 @@ class Permits {
   private refuse(): Effect.Effect<never, BulkheadFull> {
     const { maxConcurrent, maxQueue, metrics, name } = this.settings
     metrics.refused()
-    return Effect.fail(withoutStack(() => new BulkheadFull({ bulkhead: name, maxConcurrent, maxQueue })))
+    return Effect.fail(withoutStack(() => new BulkheadFull({ bulkhead: name, maxConcurrent, maxQueue }, true)))
   }
 
   snapshot(): Snapshot {

@@ -28,7 +28,10 @@ import { type CircuitOpen, PolicyInvalid } from "./RecoveryError.js"
 import { consecutive, type Trip } from "./TripCondition.js"
 
 export {
-  /** @since 0.1.0 @category errors */
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
   CircuitOpen
 } from "./RecoveryError.js"
 /** @since 0.1.0 */

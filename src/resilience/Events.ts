@@ -43,119 +43,90 @@ export interface Source {
  */
 export type Outcome = "recovered" | "exhausted" | "failed" | "interrupted"
 
+/** The fields of each event, by tag. */
+interface Fields {
+  /** A failure was classified and a strategy decided. */
+  readonly Decided: {
+    attempt: number
+    fault: Fault.Fault
+    strategy: string
+    decision: "Again" | "Instead" | "Rewind" | "HandOver" | "GiveUp"
+    /** The delay before the next attempt for `Again`, else zero. */
+    delay: Duration.Duration
+  }
+  /** A recovery ended: with a value, or with a failure that surfaces. */
+  readonly RecoveryEnded: {
+    outcome: Outcome
+    /** All attempts, including calls that a breaker refused. */
+    attempts: number
+    /** From the first failure to the end. */
+    elapsed: Duration.Duration
+    /** The classification of the last failure. */
+    fault: Fault.Fault
+    /** All decisions with their strategies, oldest first. */
+    decisions: ReadonlyArray<DecisionTaken>
+    /** The delay before each retry, oldest first. */
+    delays: ReadonlyArray<Duration.Duration>
+  }
+  /** A circuit breaker changed its state. */
+  readonly BreakerChanged: { change: Change }
+  readonly RunStarted: { workflow: string }
+  /** A run continues in this process; its journal has the results of `answered` steps. */
+  readonly RunResumed: { workflow: string; answered: number }
+  /** The outcome of a run is recorded. */
+  readonly RunFinished: {
+    workflow: string
+    outcome: "completed" | "failed"
+    /** The cause of the failure, as seen by this process. */
+    cause: Option.Option<Cause.Cause<unknown>>
+  }
+  /** A run is suspended until a time or an answer. The next execution after that continues it. */
+  readonly RunSuspended: {
+    /** The time after which it can continue without an answer. */
+    until: Option.Option<Date>
+  }
+  /** A run started to wait for a time, a signal or an answer. */
+  readonly WaitStarted: {
+    kind: "sleep" | "signal" | "question"
+    /** The question, or the name of the signal. */
+    about: string
+    /** The person or team that should answer. */
+    to: Option.Option<string>
+  }
+  /** A wait ended: with an answer, or because its time passed. */
+  readonly WaitEnded: { kind: "sleep" | "signal" | "question"; answered: boolean }
+  /** An execution ended without an outcome. The source names the step that died, if one did. */
+  readonly RunStopped: { reason: string }
+  readonly AttemptStarted: { attempt: number }
+  /** A step was not run, since its result is in the journal. */
+  readonly StepAnswered: { attempts: number }
+  readonly StepCompleted: { attempts: number }
+  readonly StepFailed: { attempts: number; fault: Fault.Fault }
+  /** A transaction starts to roll back, or continues to after a crash. */
+  readonly RollbackStarted: { transaction: string; reason: "failed" | "interrupted" | "died" | "stopped" }
+  /** A rollback ended. It is not `clean` if a compensation failed or a pivot prevented one. */
+  readonly RollbackEnded: { transaction: string; clean: boolean }
+  readonly UndoCompleted: { attempts: number }
+  readonly UndoFailed: { attempts: number; cause: Cause.Cause<unknown> }
+  /** All work after a point of the run was compensated; the run continues from the point. */
+  readonly RunRewound: { point: string; by: string }
+  /** A step had started when its process ended, so its effect is unknown. */
+  readonly StepAmbiguous: { attempt: number; onAmbiguous: "rerun" | "fail" | "ask" | "probe" }
+  /** A snapshot is on stable storage. Not emitted for one that is replayed from the journal. */
+  readonly CheckpointSaved: { checkpoint: string; id: string }
+  /** A step continues the delay before an attempt that an earlier process planned. */
+  readonly BackoffResumed: { attempt: number; delay: Duration.Duration }
+}
+
 /**
  * An event of a recovery, a breaker or a run.
  *
  * @since 0.1.0
  * @category models
  */
-export type Event =
-  /** A failure was classified and a strategy decided. */
-  | {
-      readonly _tag: "Decided"
-      readonly source: Source
-      readonly attempt: number
-      readonly fault: Fault.Fault
-      readonly strategy: string
-      readonly decision: "Again" | "Instead" | "Rewind" | "HandOver" | "GiveUp"
-      /** The delay before the next attempt for `Again`, else zero. */
-      readonly delay: Duration.Duration
-    }
-  /** A recovery ended: with a value, or with a failure that surfaces. */
-  | {
-      readonly _tag: "RecoveryEnded"
-      readonly source: Source
-      readonly outcome: Outcome
-      /** All attempts, including calls that a breaker refused. */
-      readonly attempts: number
-      /** From the first failure to the end. */
-      readonly elapsed: Duration.Duration
-      /** The classification of the last failure. */
-      readonly fault: Fault.Fault
-      /** All decisions with their strategies, oldest first. */
-      readonly decisions: ReadonlyArray<DecisionTaken>
-      /** The delay before each retry, oldest first. */
-      readonly delays: ReadonlyArray<Duration.Duration>
-    }
-  /** A circuit breaker changed its state. */
-  | { readonly _tag: "BreakerChanged"; readonly source: Source; readonly change: Change }
-  | { readonly _tag: "RunStarted"; readonly source: Source; readonly workflow: string }
-  /** A run continues in this process; its journal has the results of `answered` steps. */
-  | { readonly _tag: "RunResumed"; readonly source: Source; readonly workflow: string; readonly answered: number }
-  /** The outcome of a run is recorded. */
-  | {
-      readonly _tag: "RunFinished"
-      readonly source: Source
-      readonly workflow: string
-      readonly outcome: "completed" | "failed"
-      /** The cause of the failure, as seen by this process. */
-      readonly cause: Option.Option<Cause.Cause<unknown>>
-    }
-  /** A run is suspended until a time or an answer. The next execution after that continues it. */
-  | {
-      readonly _tag: "RunSuspended"
-      readonly source: Source
-      /** The time after which it can continue without an answer. */
-      readonly until: Option.Option<Date>
-    }
-  /** A run started to wait for a time, a signal or an answer. */
-  | {
-      readonly _tag: "WaitStarted"
-      readonly source: Source
-      readonly kind: "sleep" | "signal" | "question"
-      /** The question, or the name of the signal. */
-      readonly about: string
-      /** The person or team that should answer. */
-      readonly to: Option.Option<string>
-    }
-  /** A wait ended: with an answer, or because its time passed. */
-  | {
-      readonly _tag: "WaitEnded"
-      readonly source: Source
-      readonly kind: "sleep" | "signal" | "question"
-      readonly answered: boolean
-    }
-  /** An execution ended without an outcome. The source names the step that died, if one did. */
-  | { readonly _tag: "RunStopped"; readonly source: Source; readonly reason: string }
-  | { readonly _tag: "AttemptStarted"; readonly source: Source; readonly attempt: number }
-  /** A step was not run, since its result is in the journal. */
-  | { readonly _tag: "StepAnswered"; readonly source: Source; readonly attempts: number }
-  | { readonly _tag: "StepCompleted"; readonly source: Source; readonly attempts: number }
-  | { readonly _tag: "StepFailed"; readonly source: Source; readonly attempts: number; readonly fault: Fault.Fault }
-  /** A transaction starts to roll back, or continues to after a crash. */
-  | {
-      readonly _tag: "RollbackStarted"
-      readonly source: Source
-      readonly transaction: string
-      readonly reason: "failed" | "interrupted" | "died" | "stopped"
-    }
-  /** A rollback ended. It is not `clean` if a compensation failed or a pivot prevented one. */
-  | { readonly _tag: "RollbackEnded"; readonly source: Source; readonly transaction: string; readonly clean: boolean }
-  | { readonly _tag: "UndoCompleted"; readonly source: Source; readonly attempts: number }
-  | {
-      readonly _tag: "UndoFailed"
-      readonly source: Source
-      readonly attempts: number
-      readonly cause: Cause.Cause<unknown>
-    }
-  /** All work after a point of the run was compensated; the run continues from the point. */
-  | { readonly _tag: "RunRewound"; readonly source: Source; readonly point: string; readonly by: string }
-  /** A step had started when its process ended, so its effect is unknown. */
-  | {
-      readonly _tag: "StepAmbiguous"
-      readonly source: Source
-      readonly attempt: number
-      readonly onAmbiguous: "rerun" | "fail" | "ask" | "probe"
-    }
-  /** A snapshot is on stable storage. Not emitted for one that is replayed from the journal. */
-  | { readonly _tag: "CheckpointSaved"; readonly source: Source; readonly checkpoint: string; readonly id: string }
-  /** A step continues the delay before an attempt that an earlier process planned. */
-  | {
-      readonly _tag: "BackoffResumed"
-      readonly source: Source
-      readonly attempt: number
-      readonly delay: Duration.Duration
-    }
+export type Event = {
+  [Tag in keyof Fields]: { readonly _tag: Tag; readonly source: Source } & Readonly<Fields[Tag]>
+}[keyof Fields]
 
 /**
  * An observer receives every event of the program that it is provided to. It runs

@@ -21,7 +21,10 @@ import { FailoverExhausted, type FailoverFailure, PolicyInvalid } from "./Recove
 import * as Strategy from "./StrategyModel.js"
 
 export {
-  /** @since 0.1.0 @category errors */
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
   FailoverExhausted
 } from "./RecoveryError.js"
 
@@ -238,7 +241,16 @@ const makeUntyped = Effect.fnUntraced(function* (options: Options) {
     yield* Effect.forEach(names, (way) => Effect.map(keyed.get(way), (breaker) => [way, breaker] as const))
   )
   const clock: Clock.Clock = yield* Effect.clock
-  const ways = Object.entries(options.ways).map(([way, run]) => makeWay(way, run, keyed.breakerFor(way), clock, order))
+  const ways = Object.entries(options.ways).map(([way, run]): RunningWay => {
+    const breaker = keyed.breakerFor(way)
+    const latency = new LatencyAverage(() => clock.unsafeCurrentTimeMillis())
+    const call = (args: Args) => {
+      // The type of the failover says that its arguments are those of each way.
+      const work = Effect.suspend(() => run(...(args as never)))
+      return breaker.protect(order === "fastest" ? latency.measure(work) : work)
+    }
+    return { name: way, breaker, latency, call }
+  })
   const next = ordering(ways, order)
   const settings = { source: { recovery: name }, name, hooks }
 
@@ -248,11 +260,11 @@ const makeUntyped = Effect.fnUntraced(function* (options: Options) {
       // `ways` is not empty, as checked above; this only narrows the type.
       if (first === undefined) return Effect.void
       const failures: Array<FailoverFailure<unknown>> = []
-      const plan: Plan = {
-        budgets: [],
-        find: (_, fault) =>
-          handles(fault()) ? ["*", failoverStrategy({ name, first, others, args, failures, handles })] : undefined
-      }
+      const strategy = Strategy.fromOpen(`failover ${name}`, () => (failure: Strategy.Failure<unknown>) => {
+        failures.push({ way: first.name, error: failure.error, fault: failure.fault })
+        return tryWays({ ways: others, args, failures, handles })
+      })
+      const plan: Plan = { budgets: [], find: (_, fault) => (handles(fault()) ? ["*", strategy] : undefined) }
       return recover(first.call(args), plan, { ...settings, exhaustion: () => exhausted(name, failures) })
     })
     return traced(`Failover.${name}`, () => ({}), attempt)
@@ -265,27 +277,6 @@ const makeUntyped = Effect.fnUntraced(function* (options: Options) {
   const shown = Object.assign(call, { status, breakers })
   return Object.defineProperty(shown, "name", { value: name })
 })
-
-const makeWay = (
-  name: string,
-  run: Options["ways"][string],
-  breaker: Breaker,
-  clock: Clock.Clock,
-  order: Options["order"]
-): RunningWay => {
-  const latency = new LatencyAverage(() => clock.unsafeCurrentTimeMillis())
-  const isTimed = order === "fastest"
-  return {
-    name,
-    breaker,
-    latency,
-    call: (args) => {
-      // The type of the failover says that its arguments are those of each way.
-      const work = Effect.suspend(() => run(...(args as never)))
-      return breaker.protect(isTimed ? latency.measure(work) : work)
-    }
-  }
-}
 
 /** Healthy ways first, each group in its own order. `moves` advances the round robin. */
 const ordering = (ways: ReadonlyArray<RunningWay>, order: Options["order"]) => {
@@ -319,50 +310,36 @@ const bySecond = (a: readonly [RunningWay, number], b: readonly [RunningWay, num
 const isHealthy = ({ breaker }: RunningWay): boolean => breaker.isWilling
 
 interface FailoverCall {
-  readonly name: string
-  readonly first: RunningWay
-  readonly others: ReadonlyArray<RunningWay>
+  readonly ways: ReadonlyArray<RunningWay>
   readonly args: Args
   readonly failures: Array<FailoverFailure<unknown>>
   readonly handles: (fault: Fault.Fault) => boolean
 }
 
-/** Decides `Instead` with the next way. Asked once per call, at the failure of the first way. */
-const failoverStrategy = ({ args, failures, first, handles, name, others }: FailoverCall): Strategy.For<never> =>
-  Strategy.fromOpen(`failover ${name}`, () => (failure: Strategy.Failure<unknown>) => {
-    failures.push({ way: first.name, error: failure.error, fault: failure.fault })
-    const tryWay = (index: number): Effect.Effect<AnyDecision> => {
-      const way = others[index]
-      if (way === undefined) return Effect.succeed(Decision.exhausted)
-      let surfaces: AnyEffect | undefined
-      const effect = Effect.catchAllCause(way.call(args), (cause) =>
-        Effect.flatMap(classified(way.name, cause), (classified) => {
-          if (classified !== undefined) {
-            failures.push(classified)
-            if (!handles(classified.fault)) surfaces = Effect.failCause(cause)
-          }
-          return Effect.failCause(cause)
-        })
-      )
-      const otherwise = Effect.suspend(() =>
-        surfaces === undefined ? tryWay(index + 1) : Effect.succeed(Decision.instead(surfaces))
-      )
-      return Effect.succeed({ _tag: "Instead", effect, by: way.name, otherwise })
-    }
-    return tryWay(0)
-  })
-
-type AnyDecision = Decision.Decision<unknown, unknown, unknown>
-
-interface Classified extends FailoverFailure<unknown> {
-  readonly fault: Fault.Fault
+/** Decides `Instead` with the first of the ways, and the next way if it fails. */
+const tryWays = (call: FailoverCall): Effect.Effect<AnyDecision> => {
+  const { args, failures, handles, ways } = call
+  const [way, ...others] = ways
+  if (way === undefined) return Effect.succeed(Decision.exhausted)
+  let surfaces: AnyEffect | undefined
+  const effect = Effect.catchAllCause(way.call(args), (cause) =>
+    Effect.flatMap(Fault.classifier(undefined), (classify) => {
+      const error = Cause.failureOption(cause)
+      if (Option.isSome(error)) {
+        const fault = classify(error.value)
+        failures.push({ way: way.name, error: error.value, fault })
+        if (!handles(fault)) surfaces = Effect.failCause(cause)
+      }
+      return Effect.failCause(cause)
+    })
+  )
+  const otherwise = Effect.suspend(() =>
+    surfaces === undefined ? tryWays({ ...call, ways: others }) : Effect.succeed(Decision.instead(surfaces))
+  )
+  return Effect.succeed({ _tag: "Instead", effect, by: way.name, otherwise })
 }
 
-const classified = (way: string, cause: Cause.Cause<unknown>): Effect.Effect<Classified | undefined> =>
-  Option.match(Cause.failureOption(cause), {
-    onNone: () => Effect.succeed(undefined),
-    onSome: (error) => Effect.map(Fault.classifier(undefined), (classify) => ({ way, error, fault: classify(error) }))
-  })
+type AnyDecision = Decision.Decision<unknown, unknown, unknown>
 
 const exhausted = (name: string, failures: ReadonlyArray<FailoverFailure<unknown>>) => {
   const [first, ...rest] = failures

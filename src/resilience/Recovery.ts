@@ -33,19 +33,34 @@ import * as RetryPolicy from "./RetryPolicy.js"
 import * as Strategy from "./Strategy.js"
 
 export type {
-  /** @since 0.1.0 @category models */
+  /**
+   * @since 0.1.0
+   * @category models
+   */
   Hooks,
-  /** @since 0.1.0 @category models */
+  /**
+   * @since 0.1.0
+   * @category models
+   */
   Report
 } from "./internal/kernel/recovery.js"
 /** @since 0.1.0 */
 export * from "./Recoverable.js"
 export {
-  /** @since 0.1.0 @category errors */
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
   AttemptTimeout,
-  /** @since 0.1.0 @category models */
+  /**
+   * @since 0.1.0
+   * @category models
+   */
   type DecisionTaken,
-  /** @since 0.1.0 @category errors */
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
   RecoveryExhausted
 } from "./RecoveryError.js"
 

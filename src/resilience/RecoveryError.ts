@@ -6,20 +6,10 @@
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type * as Fault from "./Fault.js"
 import type { Declaration } from "./Fault.js"
 import { declaredKey, messageOf, tagOf } from "./internal/fault/subject.js"
-
-/** Validates only when decoding. A schema class would validate each error it makes, and refusals are frequent. */
-function asSchema<A extends Fields, Fields extends object, I>(
-  fields: Schema.Schema<Fields, I>,
-  is: (u: unknown) => u is A,
-  make: (fields: Fields) => A
-): Schema.Schema<A, I> {
-  return Schema.transform(fields, Schema.declare(is), { strict: true, decode: make, encode: (self) => self })
-}
 
 /** A generic class cannot use its parameter in the class it extends, so the fields are untyped here. */
 class Exhausted extends Data.TaggedError("RecoveryExhausted")<{
@@ -67,41 +57,20 @@ export class RecoveryExhausted<out E> extends Exhausted {
    *
    * @since 0.1.0
    */
-  static schema<E, EI, R>(
-    error: Schema.Schema<E, EI, R>
-  ): Schema.Schema<RecoveryExhausted<E>, ExhaustedEncoded<EI>, R> {
+  static schema<E, EI, R>(error: Schema.Schema<E, EI, R>) {
     const encoded = Schema.Struct({
       _tag: Schema.tag("RecoveryExhausted"),
-      error: error as Schema.Schema<E, EI, R>,
+      error,
       attempts: Schema.Number,
       decisions: Schema.Array(Schema.Struct({ strategy: Schema.String, decision: Schema.String }))
     })
     const self = Schema.declare((input): input is RecoveryExhausted<E> => input instanceof RecoveryExhausted)
-    return Schema.transformOrFail(encoded, self, {
+    return Schema.transform(encoded, self, {
       strict: true,
-      decode: (fields) => ParseResult.succeed(new RecoveryExhausted<E>(fields)),
-      encode: (exhausted) =>
-        ParseResult.succeed({
-          _tag: "RecoveryExhausted" as const,
-          error: exhausted.error,
-          attempts: exhausted.attempts,
-          decisions: exhausted.decisions
-        })
-    }) as Schema.Schema<RecoveryExhausted<E>, ExhaustedEncoded<EI>, R>
+      decode: (fields) => new RecoveryExhausted<E>(fields),
+      encode: ({ attempts, decisions, error }) => ({ _tag: "RecoveryExhausted" as const, error, attempts, decisions })
+    })
   }
-}
-
-/**
- * The encoded form of `RecoveryExhausted`.
- *
- * @since 0.1.0
- * @category models
- */
-export interface ExhaustedEncoded<EI> {
-  readonly _tag: "RecoveryExhausted"
-  readonly error: EI
-  readonly attempts: number
-  readonly decisions: ReadonlyArray<DecisionTaken>
 }
 
 /**
@@ -190,13 +159,11 @@ export class FailoverExhausted<out E> extends EveryWay {
    *
    * @since 0.1.0
    */
-  static schema<E, EI, R>(
-    error: Schema.Schema<E, EI, R>
-  ): Schema.Schema<FailoverExhausted<E>, FailoverExhaustedEncoded<EI>, R> {
+  static schema<E, EI, R>(error: Schema.Schema<E, EI, R>) {
     const encoded = Schema.Struct({
       _tag: Schema.tag("FailoverExhausted"),
       failover: Schema.String,
-      failures: Schema.NonEmptyArray(Schema.Struct({ way: Schema.String, error: error as Schema.Schema<E, EI, R> })),
+      failures: Schema.NonEmptyArray(Schema.Struct({ way: Schema.String, error })),
       declares: Schema.Struct({
         category: Schema.String,
         severity: Schema.optional(Schema.Literal("low", "medium", "high", "critical")),
@@ -205,14 +172,14 @@ export class FailoverExhausted<out E> extends EveryWay {
       })
     })
     const self = Schema.declare((input): input is FailoverExhausted<E> => input instanceof FailoverExhausted)
-    return Schema.transformOrFail(encoded, self, {
+    return Schema.transform(encoded, self, {
       strict: true,
-      decode: (fields) => ParseResult.succeed(new FailoverExhausted<E>(fields)),
+      decode: (fields) => new FailoverExhausted<E>(fields),
       encode: (exhausted) => {
         const { category, retryAfter, severity, transient = false } = exhausted[declaredKey]
         const [first, ...rest] = exhausted.failures
         const bare = ({ error, way }: FailoverFailure<E>) => ({ way, error })
-        return ParseResult.succeed({
+        return {
           _tag: "FailoverExhausted" as const,
           failover: exhausted.failover,
           failures: [bare(first), ...rest.map(bare)] as const,
@@ -222,34 +189,10 @@ export class FailoverExhausted<out E> extends EveryWay {
             ...(severity === undefined ? {} : { severity }),
             ...(retryAfter === undefined ? {} : { retryAfter: Duration.decode(retryAfter) })
           }
-        })
+        }
       }
-    }) as Schema.Schema<FailoverExhausted<E>, FailoverExhaustedEncoded<EI>, R>
+    })
   }
-}
-
-/**
- * The encoded form of `FailoverExhausted`.
- *
- * @since 0.1.0
- * @category errors
- */
-export interface FailoverExhaustedEncoded<EI> {
-  readonly _tag: "FailoverExhausted"
-  readonly failover: string
-  readonly failures: readonly [WayFailureEncoded<EI>, ...ReadonlyArray<WayFailureEncoded<EI>>]
-  readonly declares: {
-    readonly category: string
-    readonly severity?: "low" | "medium" | "high" | "critical"
-    readonly transient: boolean
-    /** Milliseconds. */
-    readonly retryAfter?: number
-  }
-}
-
-interface WayFailureEncoded<EI> {
-  readonly way: string
-  readonly error: EI
 }
 
 /**
@@ -258,14 +201,14 @@ interface WayFailureEncoded<EI> {
  * @since 0.1.0
  * @category errors
  */
-export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
+export class CircuitOpen extends Schema.TaggedError<CircuitOpen>("effect-recovery/CircuitOpen")("CircuitOpen", {
   /** The name of the breaker. */
-  readonly breaker: string
+  breaker: Schema.String,
   /** `isolated` breakers refuse calls until they are reset. */
-  readonly state: "open" | "half-open" | "isolated"
+  state: Schema.Literal("open", "half-open", "isolated"),
   /** Time until the breaker may admit a call. An estimate while it is half-open or isolated. */
-  readonly retryAfter: Duration.Duration
-}> {
+  retryAfter: Schema.DurationFromMillis
+}) {
   override get message(): string {
     const breaker = `The circuit breaker "${this.breaker}"`
     if (this.state === "isolated") return `${breaker} is isolated and refuses calls; reset it to admit them.`
@@ -277,29 +220,9 @@ export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
    *
    * @since 0.1.0
    */
-  static readonly schema: Schema.Schema<CircuitOpen, CircuitOpenEncoded> = asSchema(
-    Schema.TaggedStruct("CircuitOpen", {
-      breaker: Schema.String,
-      state: Schema.Literal("open", "half-open", "isolated"),
-      retryAfter: Schema.DurationFromMillis
-    }),
-    (u): u is CircuitOpen => u instanceof CircuitOpen,
-    (fields) => new CircuitOpen(fields)
-  )
-}
-
-/**
- * The encoded form of `CircuitOpen`.
- *
- * @since 0.1.0
- * @category errors
- */
-export interface CircuitOpenEncoded {
-  readonly _tag: "CircuitOpen"
-  readonly breaker: string
-  readonly state: "open" | "half-open" | "isolated"
-  /** Milliseconds. */
-  readonly retryAfter: number
+  static get schema(): Schema.Schema<CircuitOpen, typeof CircuitOpen.Encoded> {
+    return CircuitOpen
+  }
 }
 
 /**
@@ -308,14 +231,14 @@ export interface CircuitOpenEncoded {
  * @since 0.1.0
  * @category errors
  */
-export class BulkheadFull extends Data.TaggedError("BulkheadFull")<{
+export class BulkheadFull extends Schema.TaggedError<BulkheadFull>("effect-recovery/BulkheadFull")("BulkheadFull", {
   /** The name of the bulkhead. */
-  readonly bulkhead: string
+  bulkhead: Schema.String,
   /** The limit on calls that run. */
-  readonly maxConcurrent: number
+  maxConcurrent: Schema.Number,
   /** The limit on calls that wait. */
-  readonly maxQueue: number
-}> {
+  maxQueue: Schema.Number
+}) {
   override get message(): string {
     return `The bulkhead "${this.bulkhead}" is full: ${this.maxConcurrent} calls run and ${this.maxQueue} wait; try again later, or raise maxConcurrent or maxQueue.`
   }
@@ -324,28 +247,9 @@ export class BulkheadFull extends Data.TaggedError("BulkheadFull")<{
    *
    * @since 0.1.0
    */
-  static readonly schema: Schema.Schema<BulkheadFull, BulkheadFullEncoded> = asSchema(
-    Schema.TaggedStruct("BulkheadFull", {
-      bulkhead: Schema.String,
-      maxConcurrent: Schema.Number,
-      maxQueue: Schema.Number
-    }),
-    (u): u is BulkheadFull => u instanceof BulkheadFull,
-    (fields) => new BulkheadFull(fields)
-  )
-}
-
-/**
- * The encoded form of `BulkheadFull`.
- *
- * @since 0.1.0
- * @category errors
- */
-export interface BulkheadFullEncoded {
-  readonly _tag: "BulkheadFull"
-  readonly bulkhead: string
-  readonly maxConcurrent: number
-  readonly maxQueue: number
+  static get schema(): Schema.Schema<BulkheadFull, typeof BulkheadFull.Encoded> {
+    return BulkheadFull
+  }
 }
 
 /**

@@ -19,6 +19,7 @@ import * as Schedule from "effect/Schedule"
 import type { NoInfer } from "effect/Types"
 import type * as Fault from "./Fault.js"
 import { millis, number } from "./internal/kernel/options.js"
+import { toMillis } from "./internal/kernel/timer.js"
 import * as policyConfig from "./internal/retry/policyConfig.js"
 import * as schedule from "./internal/retry/schedule.js"
 import type { RetryBudget } from "./RetryBudget.js"
@@ -97,7 +98,10 @@ export interface Options {
 }
 
 export {
-  /** @since 0.1.0 @category errors */
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
   PolicyInvalid
 } from "./RecoveryError.js"
 
@@ -129,7 +133,10 @@ export const exponential = (
 ): RetryPolicy => {
   const factor = number("factor", options?.factor ?? 2, 1)
   const base = schedule.base(options)
-  return schedule.make({ ...base, curve: "exponential", factor }, schedule.exponentialCurve(base.initialDelay, factor))
+  return schedule.make({ ...base, curve: "exponential", factor }, (retry) =>
+    // Infinity times 0 is NaN.
+    base.initialDelay === 0 ? 0 : base.initialDelay * factor ** retry
+  )
 }
 
 /**
@@ -148,7 +155,7 @@ export const linear = (
 ): RetryPolicy => {
   const increment = millis("increment", options?.increment ?? 1_000)
   const base = schedule.base(options)
-  return schedule.make({ ...base, curve: "linear", increment }, schedule.linearCurve(base.initialDelay, increment))
+  return schedule.make({ ...base, curve: "linear", increment }, (retry) => base.initialDelay + increment * retry)
 }
 
 /**
@@ -159,7 +166,7 @@ export const linear = (
  */
 export const fixed = (options?: Options & { readonly delay?: Duration.DurationInput | undefined }): RetryPolicy => {
   const base = schedule.base({ ...options, initialDelay: options?.delay }, "delay")
-  return schedule.make({ ...base, curve: "fixed" }, schedule.fixedCurve(base.initialDelay))
+  return schedule.make({ ...base, curve: "fixed" }, () => base.initialDelay)
 }
 
 /**
@@ -196,7 +203,7 @@ export const fibonacci = (
  */
 export const custom = (delay: (retry: number) => Duration.DurationInput, options?: Options): RetryPolicy => {
   const base = schedule.base({ ...options, initialDelay: 0 })
-  return schedule.make({ ...base, curve: "custom" }, schedule.customCurve(delay))
+  return schedule.make({ ...base, curve: "custom" }, (retry) => toMillis(delay(retry)))
 }
 
 /**

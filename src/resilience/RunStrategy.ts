@@ -16,13 +16,22 @@ import * as RetryPolicy from "./RetryPolicy.js"
 import { type Exhausted, type Failure, fromOpen, type Original, openSchedule, type Strategy } from "./StrategyModel.js"
 
 export {
-  /** @since 0.1.0 @category services */
+  /**
+   * @since 0.1.0
+   * @category services
+   */
   Asker,
-  /** @since 0.1.0 @category services */
+  /**
+   * @since 0.1.0
+   * @category services
+   */
   Rewinder
 } from "./internal/kernel/runServices.js"
 export {
-  /** @since 0.1.0 @category errors */
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
   RewindRefused
 } from "./RecoveryError.js"
 

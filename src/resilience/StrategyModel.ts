@@ -110,15 +110,8 @@ export interface Exhausted {
  */
 export type For<E> = Strategy<E, unknown, unknown, unknown>
 
-const variance = {
-  _E: (_: never) => _,
-  _A: (_: never) => _,
-  _E2: (_: never) => _,
-  _R: (_: never) => _
-}
-
 const proto = {
-  [TypeId]: variance,
+  [TypeId]: TypeId,
   pipe() {
     // biome-ignore lint/complexity/noArguments: the Pipeable contract hands over `arguments`
     return pipeArguments(this, arguments)

@@ -118,7 +118,42 @@ export const countWindow = (options?: {
 }): Trip => {
   const size = whole("size", options?.size ?? 100, 1, 1_000_000)
   const minimum = whole("minimum", options?.minimum ?? Math.min(10, size), 1, size)
-  return countWindowOf(size, { rate: share("failureRate", options?.failureRate ?? 0.5), minimum })
+  const rate = share("failureRate", options?.failureRate ?? 0.5)
+  return {
+    description: { kind: "countWindow", size, failureRate: rate, minimum },
+    timed: false,
+    open: () => {
+      // A ring buffer: 1 for a failure, 0 for a success.
+      const ring = new Uint8Array(size)
+      let calls = 0
+      let failures = 0
+      let next = 0
+      const clear = () => {
+        calls = failures = next = 0
+      }
+      const push = (failed: number) => {
+        if (calls === size) failures -= ring[next] ?? 0
+        else calls++
+        ring[next] = failed
+        failures += failed
+        next = (next + 1) % size
+      }
+      return {
+        record: (outcome) => {
+          push(outcome === "failure" ? 1 : 0)
+          return outcome === "failure" && reached(failures, calls, { rate, minimum })
+        },
+        isSlow: () => false,
+        window: () => ({ calls, failures, slow: 0 }),
+        clear,
+        save: () => Array.from({ length: calls }, (_, i) => ring[(next - calls + i + size) % size] ?? 0),
+        load: (saved) => {
+          clear()
+          for (const failed of saved.slice(-size)) push(failed === 1 ? 1 : 0)
+        }
+      }
+    }
+  }
 }
 
 /**
@@ -239,89 +274,45 @@ const reached = (part: number, calls: number, { minimum, rate }: Rate): boolean 
 
 const isCount = (value: number): boolean => Number.isInteger(value) && value >= 0
 
-const countWindowOf = (size: number, rate: Rate): Trip => ({
-  description: { kind: "countWindow", size, failureRate: rate.rate, minimum: rate.minimum },
-  timed: false,
-  open: () => {
-    // A ring buffer: 1 for a failure, 0 for a success.
-    const ring = new Uint8Array(size)
-    let calls = 0
-    let failures = 0
-    let next = 0
-    const clear = () => {
-      calls = failures = next = 0
-    }
-    const push = (failed: number) => {
-      if (calls === size) failures -= ring[next] ?? 0
-      else calls++
-      ring[next] = failed
-      failures += failed
-      next = (next + 1) % size
-    }
-    return {
-      record: (outcome) => {
-        push(outcome === "failure" ? 1 : 0)
-        return outcome === "failure" && reached(failures, calls, rate)
-      },
-      isSlow: () => false,
-      window: () => ({ calls, failures, slow: 0 }),
-      clear,
-      save: () => Array.from({ length: calls }, (_, i) => ring[(next - calls + i + size) % size] ?? 0),
-      load: (saved) => {
-        clear()
-        for (const failed of saved.slice(-size)) push(failed === 1 ? 1 : 0)
-      }
-    }
-  }
-})
+/** The slots of a time window. Their number is fixed, so the memory does not grow with the traffic. */
+const slotCount = 10
 
-/** The window has ten slots, so its memory does not grow with the traffic. */
-const parts = 10
-
-const partsOf = (windowMillis: number) => {
-  const width = windowMillis / parts
-  // Three numbers for each slot: calls, failures, slow calls. `starts` has the time of each slot.
-  const counts = new Float64Array(3 * parts)
-  const starts = new Float64Array(parts).fill(Number.NEGATIVE_INFINITY)
-  const slot = (part: number) => ((part % parts) + parts) % parts
-  const add = (part: number, calls: number, failures: number, slow: number) => {
-    const index = slot(part)
-    const at = 3 * index
-    if (starts[index] !== part) counts.fill(0, at, at + 3)
-    starts[index] = part
-    counts[at] = (counts[at] ?? 0) + calls
-    counts[at + 1] = (counts[at + 1] ?? 0) + failures
-    counts[at + 2] = (counts[at + 2] ?? 0) + slow
+const slotsOf = (windowMillis: number) => {
+  const width = windowMillis / slotCount
+  // A ring: the slot of a period is reused `slotCount` periods later.
+  const ring = Array.from({ length: slotCount }, () => ({ period: Number.NaN, calls: 0, failures: 0, slow: 0 }))
+  const add = (period: number, calls: number, failures: number, slow: number) => {
+    const slot = ring[((period % slotCount) + slotCount) % slotCount]
+    if (slot === undefined) return
+    if (slot.period !== period) Object.assign(slot, { period, calls: 0, failures: 0, slow: 0 })
+    slot.calls += calls
+    slot.failures += failures
+    slot.slow += slow
   }
-  const kept = (now: number) => {
+  const current = (now: number) => {
     const newest = Math.floor(now / width)
-    return [...starts.keys()].filter((i) => {
-      const part = starts[i] ?? Number.NaN
-      return part <= newest && part > newest - parts
-    })
+    return ring.filter(({ period }) => period <= newest && period > newest - slotCount)
   }
-  const countsAt = (index: number) => [...counts.subarray(3 * index, 3 * index + 3)]
   return {
     add: (now: number, failure: boolean, slow: boolean) =>
       add(Math.floor(now / width), 1, failure ? 1 : 0, slow ? 1 : 0),
     window: (now: number): Window => {
-      let [calls, failures, slow] = [0, 0, 0]
-      for (const index of kept(now)) {
-        const [someCalls = 0, someFailures = 0, someSlow = 0] = countsAt(index)
-        calls += someCalls
-        failures += someFailures
-        slow += someSlow
+      const sums = { calls: 0, failures: 0, slow: 0 }
+      for (const slot of current(now)) {
+        sums.calls += slot.calls
+        sums.failures += slot.failures
+        sums.slow += slot.slow
       }
-      return { calls, failures, slow }
+      return sums
     },
     clear: () => {
-      starts.fill(Number.NEGATIVE_INFINITY)
+      for (const slot of ring) slot.period = Number.NaN
     },
-    save: (now: number) => kept(now).flatMap((index) => [starts[index] ?? 0, ...countsAt(index)]),
+    save: (now: number) => current(now).flatMap(({ calls, failures, period, slow }) => [period, calls, failures, slow]),
     load: (saved: ReadonlyArray<number>) => {
       for (let i = 0; i + 3 < saved.length; i += 4) {
-        const [part = 0, calls = 0, failures = 0, slow = 0] = saved.slice(i, i + 4)
-        if (Number.isInteger(part) && [calls, failures, slow].every(isCount)) add(part, calls, failures, slow)
+        const [period = 0, calls = 0, failures = 0, slow = 0] = saved.slice(i, i + 4)
+        if (Number.isInteger(period) && [calls, failures, slow].every(isCount)) add(period, calls, failures, slow)
       }
     }
   }
@@ -345,23 +336,20 @@ const timed = (options: TimeWindow): Trip => ({
   },
   timed: true,
   open: () => {
-    const calls = partsOf(options.windowMillis)
+    const { add, ...slots } = slotsOf(options.windowMillis)
     const watchesSlow = options.kind === "slowCalls"
     const isSlow = (millis: number) => watchesSlow && millis > options.slowMillis
     return {
       record: (outcome, now, millis) => {
         const slow = isSlow(millis)
-        calls.add(now, outcome === "failure", slow)
+        add(now, outcome === "failure", slow)
         // Only a failure (or a slow call) can open the breaker, so only it computes the sums.
         if (!(watchesSlow ? slow : outcome === "failure")) return false
-        const window = calls.window(now)
+        const window = slots.window(now)
         return reached(watchesSlow ? window.slow : window.failures, window.calls, options)
       },
       isSlow,
-      window: calls.window,
-      clear: calls.clear,
-      save: calls.save,
-      load: calls.load
+      ...slots
     }
   }
 })

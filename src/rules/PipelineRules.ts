@@ -31,86 +31,69 @@ const failed = "failed|failing|failures?"
 const errors = "errors?"
 
 /** The first category that matches wins: a failing test is more specific than the failing build around it. */
-const categories: ReadonlyArray<readonly [category: string, patterns: ReadonlyArray<RegExp>]> = [
-  [
-    "linting",
-    [
-      inOrder("flake8|pylint|eslint|ruff|biome|tslint|stylelint", `${errors}|${failed}`),
-      inOrder("syntax ?errors?"),
-      inOrder("imports?", "not found"),
-      inOrder("undefined names?")
-    ]
+const categories: Readonly<Record<string, ReadonlyArray<RegExp>>> = {
+  linting: [
+    inOrder("flake8|pylint|eslint|ruff|biome|tslint|stylelint", `${errors}|${failed}`),
+    inOrder("syntax ?errors?"),
+    inOrder("imports?", "not found"),
+    inOrder("undefined names?")
   ],
-  [
-    "formatting",
-    [inOrder("black|isort", "would reformat"), inOrder("prettier", failed), inOrder("format(?:ting)? check", failed)]
+  formatting: [
+    inOrder("black|isort", "would reformat"),
+    inOrder("prettier", failed),
+    inOrder("format(?:ting)? check", failed)
   ],
-  [
-    "testing",
-    [
-      inOrder("tests?(?:_\\w+)?", failed),
-      inOrder("assertion ?errors?"),
-      inOrder("pytest|jest|vitest|mocha|coverage", failed)
-    ]
+  testing: [
+    inOrder("tests?(?:_\\w+)?", failed),
+    inOrder("assertion ?errors?"),
+    inOrder("pytest|jest|vitest|mocha|coverage", failed)
   ],
-  ["build", [inOrder("build", failed), inOrder("compilation", errors), inOrder("webpack", failed)]],
-  [
-    "deployment",
-    [
-      inOrder("deployment", failed),
-      inOrder("deploy(?:ment)?", errors),
-      inOrder("push", failed),
-      inOrder("registry", errors)
-    ]
+  build: [inOrder("build", failed), inOrder("compilation", errors), inOrder("webpack", failed)],
+  deployment: [
+    inOrder("deployment", failed),
+    inOrder("deploy(?:ment)?", errors),
+    inOrder("push", failed),
+    inOrder("registry", errors)
   ],
-  [
-    "dependency",
-    [
-      inOrder("dependency|dependencies", "not found"),
-      inOrder("npm|pip3?|yarn|pnpm", "install|ci", failed),
-      inOrder("requirements?", "not satisfied")
-    ]
+  dependency: [
+    inOrder("dependency|dependencies", "not found"),
+    inOrder("npm|pip3?|yarn|pnpm", "install|ci", failed),
+    inOrder("requirements?", "not satisfied")
   ],
-  ["timeout", [/(?<![\w-])time[ds]?[- ]?outs?\b/i, inOrder("deadline (?:was )?exceeded")]],
-  [
-    "infrastructure",
-    [
-      inOrder("infrastructure", errors),
-      inOrder("network", errors),
-      inOrder("connection (?:was )?refused"),
-      inOrder("service (?:is |was )?(?:temporarily )?unavailable")
-    ]
+  timeout: [/(?<![\w-])time[ds]?[- ]?outs?\b/i, inOrder("deadline (?:was )?exceeded")],
+  infrastructure: [
+    inOrder("infrastructure", errors),
+    inOrder("network", errors),
+    inOrder("connection (?:was )?refused"),
+    inOrder("service (?:is |was )?(?:temporarily )?unavailable")
   ]
-]
+}
 
 /** The most severe first: a minor word never outweighs a critical one. */
-const severities: ReadonlyArray<readonly [severity: Severity, patterns: ReadonlyArray<RegExp>]> = [
-  [
-    "critical",
-    [
-      inOrder("security vulnerabilit(?:y|ies)"),
-      inOrder("critical errors?"),
-      inOrder("production(?: \\w+)? (?:is |was |went |goes )?down"),
-      inOrder("deployment", "blocked")
-    ]
+const severities: Readonly<Record<Severity, ReadonlyArray<RegExp>>> = {
+  critical: [
+    inOrder("security vulnerabilit(?:y|ies)"),
+    inOrder("critical errors?"),
+    inOrder("production(?: \\w+)? (?:is |was |went |goes )?down"),
+    inOrder("deployment", "blocked")
   ],
-  [
-    "high",
-    [
-      inOrder("build", "completely failed"),
-      inOrder("all (?:\\d+ )?tests (?:have )?failed"),
-      inOrder("main branch", "broken"),
-      inOrder("blocking", "dependency|dependencies")
-    ]
+  high: [
+    inOrder("build", "completely failed"),
+    inOrder("all (?:\\d+ )?tests (?:have )?failed"),
+    inOrder("main branch", "broken"),
+    inOrder("blocking", "dependency|dependencies")
   ],
-  ["medium", [inOrder("tests?", failed), inOrder("linting|formatting|documentation", errors)]],
-  ["low", [inOrder("warnings?"), inOrder("minor|style", "issues?")]]
-]
+  medium: [inOrder("tests?", failed), inOrder("linting|formatting|documentation", errors)],
+  low: [inOrder("warnings?"), inOrder("minor|style", "issues?")]
+}
 
-const firstWith = <A extends string>(
-  table: ReadonlyArray<readonly [A, ReadonlyArray<RegExp>]>,
+const firstWith = <Key extends string>(
+  table: Readonly<Record<Key, ReadonlyArray<RegExp>>>,
   text: string
-): A | undefined => table.find(([, patterns]) => patterns.some((pattern) => pattern.test(text)))?.[0]
+): Key | undefined => {
+  for (const key in table) if (table[key].some((pattern) => pattern.test(text))) return key
+  return undefined
+}
 
 const maxText = 5_000
 const maxLines = 100

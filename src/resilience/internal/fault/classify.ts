@@ -3,7 +3,7 @@ import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import type { Category, Declaration, Fault, Rule, Severity } from "../../Fault.js"
-import { declaredKey, makeSubject, read, type Subject } from "./subject.js"
+import { declaredKey, makeSubject, read, type Subject, safely } from "./subject.js"
 
 interface Profile {
   readonly severity: Severity
@@ -109,14 +109,6 @@ const firstMatch = (subject: Subject, { onRuleError, rules }: ClassifyOptions): 
     }
   }
   return undefined
-}
-
-const safely = <A>(f: () => A): A | undefined => {
-  try {
-    return f()
-  } catch {
-    return undefined
-  }
 }
 
 const decode = (input: Duration.DurationInput): Duration.Duration => {

@@ -20,19 +20,15 @@ const table = (
 const each = (category: Category, keys: ReadonlyArray<string>, more?: Partial<Declaration>) =>
   Object.fromEntries(keys.map((key) => [key, { ...more, category }]))
 
+const lasting = { severity: "high", transient: false } as const
+
 const codes: ReadonlyMap<string, Declaration> = new Map(
   Object.entries<Declaration>({
     ...each("network", ["ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "EPIPE", "ENOTFOUND", "EAI_AGAIN"]),
     ...each("network", ["ENETUNREACH", "ENETDOWN", "EHOSTUNREACH", "EHOSTDOWN", "UND_ERR_SOCKET"]),
     ...each("network", ["UND_ERR_CLOSED", "UND_ERR_DESTROYED", "ERR_STREAM_PREMATURE_CLOSE", "ERR_NETWORK"]),
-    ...each("network", ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", "ERR_TLS_CERT_ALTNAME_INVALID"], {
-      severity: "high",
-      transient: false
-    }),
-    ...each("network", ["CERT_HAS_EXPIRED", "DEPTH_ZERO_SELF_SIGNED_CERT", "SELF_SIGNED_CERT_IN_CHAIN"], {
-      severity: "high",
-      transient: false
-    }),
+    ...each("network", ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", "ERR_TLS_CERT_ALTNAME_INVALID"], lasting),
+    ...each("network", ["CERT_HAS_EXPIRED", "DEPTH_ZERO_SELF_SIGNED_CERT", "SELF_SIGNED_CERT_IN_CHAIN"], lasting),
     ...each("timeout", ["ETIMEDOUT", "ESOCKETTIMEDOUT", "UND_ERR_CONNECT_TIMEOUT", "UND_ERR_HEADERS_TIMEOUT"]),
     ...each("timeout", ["UND_ERR_BODY_TIMEOUT"]),
     ...each("not-found", ["ENOENT", "ENOTDIR"]),
@@ -89,36 +85,20 @@ const byTag = table("tag", (subject) => subject.tag, {
   ...each("conflict", ["LeaseLost", "StepAmbiguous"], { transient: false })
 })
 
-/** `SystemError.reason` and `RequestError | ResponseError.reason` of @effect/platform, `ConfigError._op`. */
-const byReason: Rule = (() => {
-  const system = {
-    ...each("conflict", ["AlreadyExists"], { transient: false }),
-    ...each("resource", ["BadResource", "WriteZero"]),
-    ...each("unavailable", ["Busy", "WouldBlock"]),
-    ...each("validation", ["InvalidData", "UnexpectedEof"]),
-    ...each("not-found", ["NotFound"]),
-    ...each("permission", ["PermissionDenied"]),
-    ...each("timeout", ["TimedOut"])
-  }
-  const request = {
-    ...each("network", ["Transport"]),
-    ...each("validation", ["Encode", "InvalidUrl"]),
-    ...each("validation", ["Decode", "EmptyBody"])
-  }
-  const reasons = new Map<string, Readonly<Record<string, Declaration>>>([
-    ["SystemError", system],
-    ["RequestError", request],
-    ["ResponseError", request],
-    ["SocketError", { ...each("timeout", ["OpenTimeout"]), ...each("network", ["Open", "Write", "Read", "Close"]) }]
-  ])
-  return {
-    name: "reason",
-    match: ({ reason = "", tag = "" }) => {
-      const table = reasons.get(tag)
-      return table !== undefined && Object.hasOwn(table, reason) ? table[reason] : undefined
-    }
-  }
-})()
+/** By tag and `reason` of the errors of @effect/platform. */
+const byReason = table("reason", ({ reason, tag }) => `${tag} ${reason}`, {
+  ...each("conflict", ["SystemError AlreadyExists"], { transient: false }),
+  ...each("resource", ["SystemError BadResource", "SystemError WriteZero"]),
+  ...each("unavailable", ["SystemError Busy", "SystemError WouldBlock"]),
+  ...each("validation", ["SystemError InvalidData", "SystemError UnexpectedEof"]),
+  ...each("not-found", ["SystemError NotFound"]),
+  ...each("permission", ["SystemError PermissionDenied"]),
+  ...each("timeout", ["SystemError TimedOut", "SocketError OpenTimeout"]),
+  ...each("network", ["SocketError Open", "SocketError Write", "SocketError Read", "SocketError Close"]),
+  ...each("network", ["RequestError Transport", "ResponseError Transport"]),
+  ...each("validation", ["RequestError Encode", "RequestError InvalidUrl"]),
+  ...each("validation", ["ResponseError Decode", "ResponseError EmptyBody"])
+})
 
 const statuses = new Map<number, Declaration>([
   ...[401, 402, 403, 407, 451].map((status) => [status, { category: "permission" }] as const),

@@ -77,11 +77,14 @@ const causeChain = (error: unknown): ReadonlyArray<unknown> => {
 const readFirst = (list: unknown): unknown => (isArray(list) ? read(list, 0) : undefined)
 
 /** A revoked proxy throws even for `Array.isArray`. */
-const isArray = (value: unknown): boolean => {
+const isArray = (value: unknown): boolean => safely(() => Array.isArray(value)) === true
+
+/** Returns `undefined` if `f` throws. */
+export const safely = <A>(f: () => A): A | undefined => {
   try {
-    return Array.isArray(value)
+    return f()
   } catch {
-    return false
+    return undefined
   }
 }
 
@@ -108,23 +111,14 @@ const readRetryAfter = (error: unknown, now: number): Duration.Duration | undefi
   return typeof header === "number" || typeof header === "string" ? parseRetryAfter(header, now) : undefined
 }
 
-const isDuration = (value: unknown): value is Duration.Duration => {
-  try {
-    // Throws for an object that only resembles a duration.
-    return Duration.isDuration(value) && Duration.toMillis(value) >= 0
-  } catch {
-    return false
-  }
-}
+/** `toMillis` throws for an object that only resembles a duration. */
+const isDuration = (value: unknown): value is Duration.Duration =>
+  safely(() => Duration.isDuration(value) && Duration.toMillis(value) >= 0) === true
 
 const readHeader = (headers: unknown, name: string): unknown => {
   const get = read(headers, "get")
   if (typeof get !== "function") return read(headers, name) ?? read(headers, "Retry-After")
-  try {
-    return get.call(headers, name)
-  } catch {
-    return undefined
-  }
+  return safely(() => get.call(headers, name))
 }
 
 /** Seconds or an HTTP date (RFC 9110, section 10.2.3). */
@@ -151,11 +145,7 @@ const ownMessage = (error: unknown): string | undefined => {
 
 const nameOf = (error: unknown): string => tagOf(error) ?? readString(error, "name") ?? stringify(error)
 
-const stringify = (value: unknown): string => {
-  try {
-    // A list may be arbitrarily long.
-    return isArray(value) || ArrayBuffer.isView(value) ? "a list" : String(value)
-  } catch {
-    return "a value that cannot be shown"
-  }
-}
+/** A list may be arbitrarily long, so it is not converted. */
+const stringify = (value: unknown): string =>
+  safely(() => (isArray(value) || ArrayBuffer.isView(value) ? "a list" : String(value))) ??
+  "a value that cannot be shown"

@@ -138,25 +138,32 @@ type WithAlternative = Exclude<AnyDecision, Decision.GiveUp | AnyHandOver>
 type Attempt = (number: number) => AnyEffect
 
 /** The state of one recovery, from its first failure to its end. */
-interface Session {
+class Session {
   readonly plan: Plan
   readonly options: RecoverOptions
   readonly metrics: ReturnType<typeof recoveryMetrics>
-  readonly drivers: Map<string, Strategy.Driver<never, unknown, unknown, unknown>>
-  readonly decisions: Array<DecisionTaken>
+  readonly drivers = new Map<string, Strategy.Driver<never, unknown, unknown, unknown>>()
+  readonly decisions: Array<DecisionTaken> = []
   /** The delay before each retry, oldest first. */
-  readonly delays: Array<Duration.Duration>
+  readonly delays: Array<Duration.Duration> = []
   firstAt: number | undefined
   /** The classification of the last failure. */
   fault: Fault.Fault | undefined
   /** The number of the last attempt that started. */
   attempts: number
   /** All decisions, including those whose effect failed and was replaced by an alternative. */
-  decided: number
+  decided = 0
   /** The error this recovery failed with when it was exhausted. */
   exhaustion: unknown
   /** The last replayed failure and the `Again` it was answered with. */
   replayed: { readonly attempt: number; readonly decision: AnyAgain | undefined } | undefined
+
+  constructor(plan: Plan, options: RecoverOptions, first: number) {
+    this.plan = plan
+    this.options = options
+    this.metrics = recoveryMetrics(options.name)
+    this.attempts = first
+  }
 }
 
 /** Runs `self` and recovers its failures by the plan. Costs one combinator if `self` succeeds. */
@@ -182,20 +189,7 @@ export const creditBudgets = (budgets: ReadonlyArray<RetryBudget.RetryBudget>, s
 
 const openSession = Effect.fnUntraced(function* (plan: Plan, options: RecoverOptions, first: number) {
   options.onFailure?.()
-  const session: Session = {
-    plan,
-    options,
-    metrics: recoveryMetrics(options.name),
-    drivers: new Map(),
-    decisions: [],
-    delays: [],
-    firstAt: undefined,
-    fault: undefined,
-    attempts: first,
-    decided: 0,
-    exhaustion: undefined,
-    replayed: undefined
-  }
+  const session = new Session(plan, options, first)
   for (const past of options.past ?? []) yield* replay(session, past)
   return session
 })

@@ -264,7 +264,7 @@ export class Breaker {
     // A closed breaker refuses no call; this only narrows the type.
     const state = this.state === "closed" ? "open" : this.state
     // An Exit is precomputed. `Effect.fail` would read the current span at each refusal.
-    return Exit.fail(withoutStack(() => new CircuitOpen({ breaker: this.settings.name, state, retryAfter })))
+    return Exit.fail(withoutStack(() => new CircuitOpen({ breaker: this.settings.name, state, retryAfter }, true)))
   }
 
   /** Time until a call may be admitted. While half-open or isolated it is unknown; one open time is an estimate. */

@@ -1,26 +1,10 @@
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
-import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type { Jitter, RetryPolicy } from "../../RetryPolicy.js"
 import { built, duration, invalid, number, optional, refusal } from "../config.js"
 
-/** The settings in the configuration; missing ones are undefined. */
-export interface Settings {
-  readonly curve: Curve
-  readonly maxRetries: number | undefined
-  readonly initialDelay: Duration.Duration | undefined
-  readonly maxDelay: Duration.Duration | undefined
-  readonly factor: number | undefined
-  readonly increment: Duration.Duration | undefined
-  readonly jitter: Jitter | undefined
-  readonly maxElapsed: Duration.Duration | undefined
-  readonly honourRetryAfter: boolean | undefined
-}
-
 const curves = ["exponential", "linear", "fixed", "fibonacci", "byCategory", "none"] as const
-type Curve = (typeof curves)[number]
-
 const jitters: ReadonlyArray<Jitter> = ["none", "full", "equal", "random", "decorrelated"]
 
 const jitter = Config.mapOrFail(Config.string("JITTER"), (text): Either.Either<Jitter, ConfigError.ConfigError> => {
@@ -30,7 +14,8 @@ const jitter = Config.mapOrFail(Config.string("JITTER"), (text): Either.Either<J
   return Number.isNaN(fraction) ? invalid(text, `${jitters.join(", ")} or a fraction`) : Either.right(fraction)
 })
 
-const settings: Config.Config<Settings> = Config.all({
+/** The settings in the configuration; missing ones are undefined. */
+const settings = Config.all({
   curve: Config.withDefault(Config.literal(...curves)("CURVE"), "exponential"),
   maxRetries: optional(number("MAX_RETRIES")),
   initialDelay: optional(duration("INITIAL_DELAY")),
@@ -41,6 +26,8 @@ const settings: Config.Config<Settings> = Config.all({
   maxElapsed: optional(duration("MAX_ELAPSED")),
   honourRetryAfter: optional(Config.boolean("HONOUR_RETRY_AFTER"))
 })
+
+type Settings = Config.Config.Success<typeof settings>
 
 /** Finds a setting that the curve ignores. With `none` all are allowed, so that retries can be switched off alone. */
 const misplaced = ({ curve, ...options }: Settings): string | undefined => {

@@ -10,25 +10,9 @@ import * as Fault from "../../Fault.js"
 import { PolicyInvalid } from "../../RecoveryError.js"
 import type { Description, Jitter, Options, RetryPolicy } from "../../RetryPolicy.js"
 import { millis } from "../kernel/options.js"
-import { toMillis } from "../kernel/timer.js"
 
 /** From the number of the retry (0 for the first) to milliseconds, before jitter and clamping. */
 export type Curve = (retry: number) => number
-
-export const exponentialCurve =
-  (initial: number, factor: number): Curve =>
-  (retry) =>
-    initial === 0 ? 0 : initial * factor ** retry
-
-export const linearCurve =
-  (initial: number, increment: number): Curve =>
-  (retry) =>
-    initial + increment * retry
-
-export const fixedCurve =
-  (delay: number): Curve =>
-  () =>
-    delay
 
 export const fibonacciCurve =
   (unit: number): Curve =>
@@ -37,12 +21,6 @@ export const fibonacciCurve =
     for (let i = 0; i < retry && Number.isFinite(b); i++) [a, b] = [b, a + b]
     return unit * a
   }
-
-/** May throw, since the function is the user's. */
-export const customCurve =
-  (delay: (retry: number) => Duration.DurationInput): Curve =>
-  (retry) =>
-    toMillis(delay(retry))
 
 const retries = (value: number): number => {
   if (value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= 0)) return value

@@ -1,9 +1,12 @@
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Record from "effect/Record"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import { JournalError } from "../../../durable/RunError.js"
-import type { FailureRecord } from "../../FailureRecord.js"
+import { FailureRecord } from "../../FailureRecord.js"
 import type { Validation } from "../../RecoveryRecord.js"
 import type { Settings } from "./plan.js"
 
@@ -14,17 +17,12 @@ const BeforeRecovery = Checkpoint.make("before_recovery", {
   kind: failureKind,
   schema: Schema.Struct({
     failure: Schema.String,
-    run: Schema.optional(Schema.String),
-    step: Schema.optional(Schema.String),
-    category: Schema.String,
-    message: Schema.String,
-    detectedAt: Schema.Date,
-    retries: Schema.Number
+    ...Struct.pick(FailureRecord.fields, "run", "step", "category", "message", "detectedAt", "retries")
   })
 })
 
-export const saveBeforeRecovery = ({ category, detectedAt, id, labels, message, retries, run, step }: FailureRecord) =>
-  BeforeRecovery.save({ failure: id, run, step, category, message, detectedAt, retries }, { labels })
+export const saveBeforeRecovery = ({ id, labels, ...failure }: FailureRecord) =>
+  BeforeRecovery.save({ failure: id, ...failure }, { labels })
 
 /** How many checkpoints are validated in the search for a valid one. */
 const maxCandidates = 10
@@ -41,11 +39,9 @@ export const candidatesOf = ({ detectedAt, labels, run }: FailureRecord, request
     }
     // Includes checkpoints of the same millisecond: they were saved before the failure was recorded.
     const before = new Date(detectedAt.getTime() + 1)
-    if (run !== undefined) return (yield* Checkpoint.list({ run, before })).slice(0, maxCandidates)
-    const project = Object.fromEntries(
-      Object.entries(labels).filter(([name]) => name === "repository" || name === "commit")
-    )
-    if (Object.keys(project).length === 0) return []
+    if (run !== undefined) return yield* Checkpoint.list({ run, before, limit: maxCandidates })
+    const project = Record.filter(labels, (_, name) => name === "repository" || name === "commit")
+    if (Record.isEmptyReadonlyRecord(project)) return []
     const all = yield* Checkpoint.list({ before, labels: project })
     return all.filter(({ kind }) => kind !== failureKind).slice(0, maxCandidates)
   })
@@ -76,8 +72,7 @@ const validateUndefined = (info: Checkpoint.Info, checks: Settings["checks"]) =>
         : []),
       ...found.flat()
     ]
-    const errors = problems.filter(({ severity }) => severity === "error")
-    const warnings = problems.filter(({ severity }) => severity === "warning")
+    const [warnings, errors] = Arr.partition(problems, ({ severity }) => severity === "error")
     const checkedAt = new Date(yield* Clock.currentTimeMillis)
     return { isValid: errors.length === 0, errors, warnings, checkedAt } satisfies Checkpoint.Validity
   })

@@ -96,8 +96,6 @@ const rewindToFailedStep = (job: Job): Work =>
       : rewind(job, job.retryPoint)
   )
 
-const rewindToStart = (job: Job): Work => rewind(job, Workflow.fromStart)
-
 const rewindToTarget = (job: Job): Work => withTarget(job, ({ info }) => rewind(job, Workflow.atCheckpoint(info.id)))
 
 const act = ({ failure, settings, target, type }: Job): Work => {
@@ -218,7 +216,7 @@ const plans: Readonly<Record<RecoveryType, ReadonlyArray<Step>>> = {
   ],
   restart: [
     ["backup_current_state", backUp],
-    ["restart_workflow", rewindToStart],
+    ["restart_workflow", (job) => rewind(job, Workflow.fromStart)],
     ["monitor_execution", execute],
     ["validate_completion", requireCompleted]
   ]

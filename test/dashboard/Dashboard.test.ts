@@ -83,7 +83,7 @@ const body = (value: unknown, headers: Record<string, string> = {}): RequestInit
   body: JSON.stringify(value)
 })
 
-/** One failed run, one that asks, one recovery, one escalation. */
+/** Makes a failed run, a suspended one, a recovery, a checkpoint and an escalation. */
 const something = Effect.gen(function* () {
   world.isUp = false
   world.gate = undefined
@@ -106,7 +106,7 @@ const test = <E>(
 
 describe("Dashboard", () => {
   test(
-    "every read is what its API says",
+    "every read matches the schemas of the API",
     Effect.gen(function* () {
       yield* something
       const { metrics, reads } = yield* client
@@ -162,7 +162,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "a failure is recovered, a question answered, an escalation dealt with",
+    "a failure is recovered, a question answered, an escalation resolved",
     Effect.gen(function* () {
       yield* something
       const { actions, reads } = yield* client
@@ -187,7 +187,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "what there is not is not found, and what cannot be done is refused",
+    "unknown ids are NotFound",
     Effect.gen(function* () {
       yield* something
       const { actions, reads } = yield* client
@@ -204,7 +204,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "nothing is read and nothing done without the token",
+    "reads and actions need the right token",
     Effect.gen(function* () {
       const { url } = yield* Dashboard.Dashboard
       for (const given of ["", "a-token-of-the-test", "a-token-of-the-tests-", "é"]) {
@@ -225,7 +225,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "no token at all is nobody's token",
+    "an empty token never grants access",
     Effect.gen(function* () {
       assert.strictEqual((yield* ask("/api/overview")).status, 401)
       assert.strictEqual((yield* ask("/api/overview", { headers: { authorization: "Bearer " } })).status, 401)
@@ -235,7 +235,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "the timeline tells nobody what was answered",
+    "the timeline does not contain answers",
     Effect.gen(function* () {
       yield* something
       yield* Workflow.resolve("o1", Answer.from({ by: "ada", note: "secret-note" })(Answer.abort))
@@ -251,7 +251,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "questions are seen behind runs that sleep, and other records behind a damaged one",
+    "sleeping runs hide no questions, and a damaged record hides no others",
     Effect.gen(function* () {
       yield* something
       const Sleepy = Workflow.make("sleepy", {}, () => Workflow.sleep("1 hour"))
@@ -276,7 +276,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "so many may listen at once, and again when others have left",
+    "at most 32 clients listen at once",
     Effect.gen(function* () {
       const listen = () => {
         const leaving = new AbortController()
@@ -307,7 +307,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "reads that are open are open to others, actions are not",
+    "open reads need no token, actions do",
     Effect.gen(function* () {
       yield* something
       assert.strictEqual((yield* ask("/api/overview")).status, 200)
@@ -322,7 +322,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "where nothing may be changed, nothing is",
+    "a read-only dashboard refuses actions",
     Effect.gen(function* () {
       yield* something
       const { actions, reads } = yield* client
@@ -336,7 +336,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "another page may not act, whatever it knows",
+    "pages of other origins cannot act, even with the token",
     Effect.gen(function* () {
       const { url } = yield* Dashboard.Dashboard
       const from = (headers: Record<string, string>) =>
@@ -360,7 +360,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "a name of somebody else's that leads here is refused",
+    "foreign host names that resolve to the server are refused",
     Effect.gen(function* () {
       const { url } = yield* Dashboard.Dashboard
       const { host, port } = new URL(url)
@@ -387,7 +387,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "a body that is too long, of another kind or no JSON is refused before it is read",
+    "a body that is too large, of another type or not JSON is refused",
     Effect.gen(function* () {
       const post = (init: RequestInit) =>
         Effect.flatMap(ask("/api/failures/x/resolve", { method: "POST", ...init }), (response) =>
@@ -414,7 +414,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "every answer says what a browser may do with it",
+    "every response has the security headers",
     Effect.gen(function* () {
       for (const path of ["/", "/page.css", "/api/overview", "/nothing", "/openapi.json"]) {
         const { headers } = yield* ask(path)
@@ -430,7 +430,7 @@ describe("Dashboard", () => {
   )
 
   test(
-    "whoever listens is told of changes, and only of changes",
+    "the event stream sends changes only",
     Effect.gen(function* () {
       const aborting = new AbortController()
       yield* Effect.addFinalizer(() => Effect.sync(() => aborting.abort()))
@@ -451,7 +451,7 @@ describe("Dashboard", () => {
     })
   )
 
-  it.scopedLive("a closing server ends its event streams and completes running requests", () =>
+  it.scopedLive("a closing server ends its event streams and interrupts its actions", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const context = yield* Layer.buildWithScope(layer(), scope)

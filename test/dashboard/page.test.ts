@@ -142,13 +142,13 @@ describe.skipIf(isSkipped)("the page", () => {
       const page = yield* open(yield* browser, link)
       yield* on(page, (page) => page.getByText("Live").waitFor())
       yield* on(page, (page) => page.getByRole("link", { name: "Runs" }).click())
-      yield* on(page, (page) => page.getByText("No run is on record.").waitFor())
+      yield* on(page, (page) => page.getByText("No runs yet.").waitFor())
       yield* execute("order-1")
       yield* settled
       yield* on(page, (page) => page.getByRole("link", { name: "order-1", exact: true }).click())
       yield* on(page, (page) => page.getByRole("heading", { name: "Run order-1" }).waitFor())
       yield* on(page, (page) => page.locator(".gantt rect.bad").nth(1).waitFor())
-      yield* on(page, (page) => page.getByText("Every moment (4)").click())
+      yield* on(page, (page) => page.getByText("All events (4)").click())
       yield* on(page, (page) => page.locator(".moments").getByText("Attempt failed").waitFor())
       // The run resumes and asks; the page updates by itself.
       world.isUp = true
@@ -157,7 +157,7 @@ describe.skipIf(isSkipped)("the page", () => {
       yield* on(page, (page) => page.getByLabel("Note for the record").fill("a new card"))
       world.isDeclined = false
       yield* on(page, (page) => page.getByRole("button", { name: "Retry" }).click())
-      yield* on(page, (page) => page.getByText("order-1 was told: retry").waitFor())
+      yield* on(page, (page) => page.getByText("Answer for order-1: retry").waitFor())
       yield* execute("order-1")
       yield* on(page, (page) => page.locator(".facts .chip.completed").first().waitFor())
       yield* on(page, (page) => page.getByRole("heading", { name: "Charge again?" }).waitFor({ state: "hidden" }))
@@ -173,23 +173,23 @@ describe.skipIf(isSkipped)("the page", () => {
       yield* on(page, (page) => page.getByRole("link", { name: "Failures 1" }).click())
       yield* on(page, (page) => page.locator("main a.row").click())
       // Without the workflow the page cannot execute a run, and says so.
-      yield* on(page, (page) => page.getByRole("button", { name: "Do it: retry" }).click())
+      yield* on(page, (page) => page.getByRole("button", { name: "Recover: retry" }).click())
       yield* on(page, (page) =>
         page
           .locator("#notices")
           .getByText(/retry is failed|cannot|workflow/)
           .waitFor()
       )
-      yield* on(page, (page) => page.getByRole("button", { name: "Do it: restart" }).click())
-      yield* on(page, (page) => page.getByText("Everything it has done is undone").waitFor())
+      yield* on(page, (page) => page.getByRole("button", { name: "Recover: restart" }).click())
+      yield* on(page, (page) => page.getByText("All its steps are compensated").waitFor())
       yield* on(page, (page) => page.getByRole("button", { name: "Cancel" }).click())
-      yield* on(page, (page) => page.getByRole("button", { name: "It was mended by hand" }).click())
+      yield* on(page, (page) => page.getByRole("button", { name: "Close: fixed by hand" }).click())
       yield* on(page, (page) => page.locator(".facts .chip.resolved").waitFor())
       yield* on(page, (page) => page.getByRole("link", { name: "Escalations" }).click())
       yield* on(page, (page) => page.getByRole("button", { name: "Acknowledge" }).click())
       yield* on(page, (page) => page.locator(".chip.acknowledged").waitFor())
       yield* on(page, (page) => page.getByRole("button", { name: "Resolve" }).click())
-      yield* on(page, (page) => page.getByText("Nothing to look at.").waitFor())
+      yield* on(page, (page) => page.getByText("No open escalations.").waitFor())
       assert.strictEqual((yield* Escalation.list())[0]?.status, "resolved")
     }))
 
@@ -257,7 +257,7 @@ describe.skipIf(isSkipped)("the page", () => {
       const { link, url } = yield* serve(database)
       const page = yield* on(yield* browser, (browser) => browser.newPage())
       yield* on(page, (page) => page.goto(`${url}/#token=wrong`))
-      yield* on(page, (page) => page.getByRole("heading", { name: "The token, please" }).waitFor())
+      yield* on(page, (page) => page.getByRole("heading", { name: "Enter the token" }).waitFor())
       assert.strictEqual(yield* on(page, (page) => page.locator(".tile").count()), 0)
       yield* on(page, (page) => page.getByLabel("Token").fill(link.replace(/^.*token=/, "")))
       yield* on(page, (page) => page.getByRole("button", { name: "Open" }).click())
@@ -305,7 +305,7 @@ describe.skipIf(isSkipped)("the page", () => {
       yield* settled
       yield* on(page, (page) => page.getByRole("link", { name: "Failures 1" }).waitFor())
       yield* on(page, (page) => page.keyboard.press("Enter"))
-      yield* on(page, (page) => page.getByText("two was told: skip").waitFor())
+      yield* on(page, (page) => page.getByText("Answer for two: skip").waitFor())
       const { waits } = yield* Workflow.status("two")
       assert.deepStrictEqual(
         waits.filter(({ answered }) => answered).map(({ about }) => about),

@@ -1,6 +1,8 @@
+import type { Replies, Tag, Value } from "./model.js"
+
 const stored = "effect-recovery-token"
 
-/** It came behind the #, which no browser sends to a server, and is not to stay in the address. */
+/** Moves the token from the address to the session storage. Browsers do not send the part after # to servers. */
 export const takeToken = (): void => {
   const given = /^#token=(.+)$/.exec(location.hash)?.[1]
   if (given === undefined) return
@@ -23,8 +25,8 @@ export class Refusal extends Error {
   }
 }
 
-const messageOf = (body: unknown, otherwise: string): string =>
-  typeof body === "object" && body !== null && "message" in body ? String(body.message) : otherwise
+const messageOf = (body: unknown, fallback: string): string =>
+  typeof body === "object" && body !== null && "message" in body ? String(body.message) : fallback
 
 const send = async (path: string, init: RequestInit): Promise<Response> => {
   const response = await fetch(path, init)
@@ -33,17 +35,21 @@ const send = async (path: string, init: RequestInit): Promise<Response> => {
   throw new Refusal(response.status, messageOf(body, response.statusText))
 }
 
-/** The types are those of the server's own API, which serves this page. */
-export const read = async <A>(path: string): Promise<A> =>
-  (await send(`/api${path}`, { headers: headers() })).json() as Promise<A>
+/** Reads the reply of request `T`. The server that serves this page has the same types. */
+export const read = async <T extends keyof Replies>(path: string): Promise<Replies[T]> =>
+  (await send(`/api${path}`, { headers: headers() })).json() as Promise<Replies[T]>
 
-export const act = async <A>(path: string, payload: Readonly<Record<string, unknown>>): Promise<A> => {
+/** Sends an action, whose reply is of one of the table's types. */
+export const act = async <T extends Tag>(
+  path: string,
+  payload: Readonly<Record<string, unknown>>
+): Promise<Value<T>> => {
   const init = {
     method: "POST",
     headers: { ...headers(), "content-type": "application/json" },
     body: JSON.stringify(payload)
   }
-  return (await send(`/api${path}`, init)).json() as Promise<A>
+  return (await send(`/api${path}`, init)).json() as Promise<Value<T>>
 }
 
 export interface Listener {
@@ -51,7 +57,7 @@ export interface Listener {
   readonly onState: (state: "live" | "lost", why?: Refusal) => void
 }
 
-/** Listens until it is aborted, and begins again when the connection is lost. An EventSource could not send the token. */
+/** Listens until it is aborted, and reconnects with backoff. An EventSource could not send the token. */
 export const listen = async (path: string, listener: Listener, signal: AbortSignal): Promise<void> => {
   for (let failures = 0; !signal.aborted; failures++) {
     try {
@@ -63,7 +69,7 @@ export const listen = async (path: string, listener: Listener, signal: AbortSign
       if (signal.aborted) return
       const refusal = error instanceof Refusal ? error : undefined
       listener.onState("lost", refusal)
-      // Somebody must do something first.
+      // Reconnecting does not help before the user has entered the token.
       if (refusal?.status === 401) return
     }
     await new Promise((resolve) => setTimeout(resolve, Math.min(10_000, 500 * 2 ** failures)))

@@ -8,7 +8,7 @@ const figure = (caption: string, ...content: ReadonlyArray<Node>) =>
 
 const width = 600
 
-/** What was recovered day by day, and what was not. */
+/** Recovered and unrecovered failures per day. */
 export const days = (all: Statistics["days"]): Node => {
   const height = 140
   const most = Math.max(1, ...all.map(({ recovered, unrecovered }) => recovered + unrecovered))
@@ -22,7 +22,7 @@ export const days = (all: Statistics["days"]): Node => {
         y: (height - ((from + count) / most) * height).toFixed(1),
         height: ((count / most) * height).toFixed(1)
       })
-    const title = `${day}: ${recovered} recovered, ${unrecovered} not; ${failures} failures on record`
+    const title = `${day}: ${recovered} recovered, ${unrecovered} unrecovered; ${failures} failures on record`
     return svg(
       "g",
       {},
@@ -33,7 +33,7 @@ export const days = (all: Statistics["days"]): Node => {
     )
   })
   const sum = (of: "recovered" | "unrecovered") => all.reduce((total, day) => total + day[of], 0)
-  const label = `${sum("recovered")} recovered and ${sum("unrecovered")} not in ${all.length} days; at most ${most} a day`
+  const label = `${sum("recovered")} recovered and ${sum("unrecovered")} unrecovered in ${all.length} days; at most ${most} a day`
   return figure(
     label,
     svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, class: "days" }, ...bars),
@@ -41,10 +41,10 @@ export const days = (all: Statistics["days"]): Node => {
   )
 }
 
-/** How often each strategy has led to a good end. */
+/** The success rate of each strategy. */
 export const strategies = (all: Statistics["byStrategy"]): Node => {
   const entries = Object.entries(all).sort(([, a], [, b]) => b.total - a.total)
-  if (entries.length === 0) return empty("Nothing has been recovered yet.")
+  if (entries.length === 0) return empty("No recoveries yet.")
   return h(
     "ul",
     { class: "bars" },
@@ -65,9 +65,9 @@ export const strategies = (all: Statistics["byStrategy"]): Node => {
   )
 }
 
-/** From the median to the slowest twentieth. */
+/** The median and the 95th percentile of each step's duration. */
 export const durations = (steps: Statistics["steps"]): Node => {
-  if (steps.length === 0) return empty("No step has been completed yet.")
+  if (steps.length === 0) return empty("No completed steps yet.")
   const most = Math.max(1, ...steps.map(({ p95 }) => p95))
   return h(
     "ul",

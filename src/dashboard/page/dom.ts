@@ -2,7 +2,7 @@ type Child = Node | string | number | null | undefined | false
 
 type Props = Readonly<Record<string, string | number | boolean | ((event: Event) => void) | undefined>>
 
-/** Everything from elsewhere becomes text: nothing on this page is ever read as HTML. */
+/** Children become text nodes: nothing from outside is parsed as HTML. */
 const build = <E extends Element>(element: E, props: Props, children: ReadonlyArray<Child>): E => {
   for (const [name, value] of Object.entries(props)) {
     if (typeof value === "function") element.addEventListener(name, value)
@@ -17,7 +17,7 @@ const build = <E extends Element>(element: E, props: Props, children: ReadonlyAr
   return element
 }
 
-/** An element; what is a function listens to the event of its name. */
+/** Makes an element. A property that is a function listens to the event of its name. */
 export const h = <K extends keyof HTMLElementTagNameMap>(
   tag: K,
   props: Props = {},
@@ -37,7 +37,7 @@ const isField = (element: Element): element is Field =>
 
 const focusable = "a, button, summary, input, textarea, details"
 
-/** By what it is called, and the how manyth it is of those that are called so. */
+/** Focusable elements by their key, or tag and text, and the index among equal ones. */
 const byKey = (container: Element): Map<string, HTMLElement> => {
   const seen = new Map<string, number>()
   return new Map(
@@ -56,7 +56,7 @@ const scrollers = (container: Element): ReadonlyArray<Element> => [
   ...container.querySelectorAll(".scroll, pre, .moments, .beside > div")
 ]
 
-/** Puts new content in place of what is there; who types or walks through it with the keyboard notices nothing. */
+/** Replaces the content, and keeps focus, selection, typed text, open details and scroll positions. */
 export const replace = (container: HTMLElement, ...children: ReadonlyArray<Node>): void => {
   const before = byKey(container)
   const focused = document.activeElement
@@ -79,7 +79,7 @@ export const replace = (container: HTMLElement, ...children: ReadonlyArray<Node>
   for (const [i, one] of after.entries()) one.scrollTo(scrolled[i]?.[0] ?? 0, scrolled[i]?.[1] ?? 0)
 }
 
-/** An element of the page itself. */
+/** Finds an element of index.html. */
 export const byId = <E extends HTMLElement>(id: string, type: abstract new () => E): E => {
   const found = document.getElementById(id)
   if (!(found instanceof type)) throw new Error(`The page has no ${id}`)

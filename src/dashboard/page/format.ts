@@ -25,7 +25,7 @@ export const millis = (value: number): string => {
   return value < 7_200_000 ? `${(value / 60_000).toFixed(1)} min` : `${(value / 3_600_000).toFixed(1)} h`
 }
 
-/** `AttemptStarted` as people write it. */
+/** `AttemptStarted` and `attempt_started` become `Attempt started`. */
 export const words = (name: string): string => {
   const spaced = name
     .replace(/_/g, " ")

@@ -24,7 +24,7 @@ const begins: ReadonlySet<string> = new Set(["AttemptStarted", "UndoStarted", "W
 
 const millisOf = (iso: string): number => new Date(iso).getTime()
 
-/** What of a step took its time, one bar each; what has not ended goes on until now. */
+/** One bar per attempt, wait and compensation of a step. A bar that has not ended extends to `end`. */
 const barsOf = (moments: ReadonlyArray<Moment>, end: number): ReadonlyArray<Bar> => {
   const bars: Array<Bar> = []
   let open: Moment | undefined
@@ -36,14 +36,14 @@ const barsOf = (moments: ReadonlyArray<Moment>, end: number): ReadonlyArray<Bar>
   }
   for (const moment of moments) {
     if (begins.has(moment.kind)) {
-      if (open !== undefined) close(open, millisOf(moment.at), "unsure", "nobody knows")
+      if (open !== undefined) close(open, millisOf(moment.at), "unsure", "outcome unknown")
       open = moment
     } else if (open !== undefined && moment.kind in ends) {
       close(open, millisOf(moment.at), ends[moment.kind] ?? "unsure", words(moment.kind).toLowerCase())
       open = undefined
     }
   }
-  if (open !== undefined) close(open, end, open.kind === "WaitStarted" ? "wait" : "going", "not ended")
+  if (open !== undefined) close(open, end, open.kind === "WaitStarted" ? "wait" : "going", "in progress")
   return bars
 }
 
@@ -57,15 +57,15 @@ const grouped = (moments: ReadonlyArray<Moment>): ReadonlyArray<readonly [string
 }
 
 const width = 600
-const least = 3
+const minWidth = 3
 
-/** The attempts, waits and compensations of a run beside one another, and when it was taken back. */
+/** The attempts, waits and compensations of a run, one row per step, and lines at its rewinds. */
 export const gantt = ({ createdAt, moments, outcome }: Timeline): Node => {
   const rows = grouped(moments).filter(([, of]) => of.some(({ kind }) => begins.has(kind)))
   const start = millisOf(moments[0]?.at ?? createdAt)
   const latest = millisOf(outcome?.at ?? moments.at(-1)?.at ?? createdAt)
   const end = Math.max(start + 1, outcome === undefined ? Math.max(latest, Date.now()) : latest)
-  const x = (at: number) => ((at - start) / (end - start)) * (width - least)
+  const x = (at: number) => ((at - start) / (end - start)) * (width - minWidth)
   const rewinds = moments.filter(({ kind }) => kind === "Rewound" || kind === "RewindStarted")
   const lines = rewinds.map((moment) =>
     svg(
@@ -97,7 +97,7 @@ export const gantt = ({ createdAt, moments, outcome }: Timeline): Node => {
               x: x(from).toFixed(1),
               y: 2,
               height: 10,
-              width: Math.max(least, x(to) - x(from)).toFixed(1)
+              width: Math.max(minWidth, x(to) - x(from)).toFixed(1)
             },
             svg("title", {}, title)
           )

@@ -12,7 +12,7 @@ const move = (by: 1 | -1): void => {
   rows[Math.min(rows.length - 1, Math.max(0, from + by))]?.focus()
 }
 
-/** Dark where the system is light, and the other way round. */
+/** Switches between light and dark. Before the first switch the system's scheme applies. */
 export const switchTheme = (): void => {
   const root = document.documentElement
   const isDark = root.dataset["theme"]
@@ -22,9 +22,9 @@ export const switchTheme = (): void => {
   localStorage.setItem("effect-recovery-theme", root.dataset["theme"])
 }
 
-export const keepTheme = (): void => {
-  const kept = localStorage.getItem("effect-recovery-theme")
-  if (kept === "light" || kept === "dark") document.documentElement.dataset["theme"] = kept
+export const restoreTheme = (): void => {
+  const stored = localStorage.getItem("effect-recovery-theme")
+  if (stored === "light" || stored === "dark") document.documentElement.dataset["theme"] = stored
 }
 
 export const listenToKeys = (views: ReadonlyArray<string>): void => {

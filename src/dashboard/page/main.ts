@@ -1,13 +1,13 @@
 import { listen, type Refusal, read, setToken, takeToken } from "./api.js"
 import { byId, h, replace } from "./dom.js"
-import { keepTheme, listenToKeys, switchTheme } from "./keys.js"
+import { listenToKeys, restoreTheme, switchTheme } from "./keys.js"
 import type { Overview, Pattern, Recovery } from "./model.js"
 import { empty, panel } from "./parts.js"
 import { escalations } from "./views/escalations.js"
-import { failure, failures, type Known, patterns } from "./views/failures.js"
+import { failure, failures, type OpenFailure, patterns } from "./views/failures.js"
 import { overview, recovery } from "./views/overview.js"
 import { questions } from "./views/questions.js"
-import { run, runs, type Watched } from "./views/runs.js"
+import { type OpenRun, run, runs } from "./views/runs.js"
 
 const views = ["", "runs", "failures", "questions", "escalations"]
 const titles = ["Overview", "Runs", "Failures", "Questions", "Escalations"]
@@ -30,17 +30,17 @@ const routeOf = (hash: string): Route => {
   return { view, id: id === undefined ? undefined : decoded(id) }
 }
 
-/** What is known by now. */
-let now: Overview | undefined
-let watched: Watched = { status: undefined, timeline: undefined }
-let known: Known | undefined
-let seen: Recovery | undefined
-let alike: ReadonlyArray<Pattern> = []
-/** What went wrong with what is opened; it is shown above what was known. */
+let latest: Overview | undefined
+let openRun: OpenRun = { status: undefined, timeline: undefined }
+let openFailure: OpenFailure | undefined
+let openRecovery: Recovery | undefined
+let openPatterns: ReadonlyArray<Pattern> = []
+/** The latest error about the opened item. It is shown above the last known state. */
 let trouble: { readonly about: string; readonly message: string } | undefined
-/** Nothing is shown before the token was given. */
-let asking: Refusal | undefined
+/** The refusal of a request without the right token. Nothing is shown before the user enters it. */
+let unauthorized: Refusal | undefined
 let canAct = false
+let isAboutLoaded = false
 let listening = new AbortController()
 
 const main = byId("main", HTMLElement)
@@ -49,9 +49,9 @@ const state = byId("state", HTMLElement)
 const tabs = () => {
   const { view } = routeOf(location.hash)
   const counts: Readonly<Record<string, number | undefined>> = {
-    failures: now?.statistics.openFailures,
-    questions: now?.questions.length,
-    escalations: now?.escalations.length
+    failures: latest?.statistics.openFailures,
+    questions: latest?.questions.length,
+    escalations: latest?.escalations.length
   }
   const tab = (name: string, i: number) => {
     const count = counts[name] ?? 0
@@ -71,59 +71,62 @@ const tabs = () => {
   replace(byId("tabs", HTMLElement), ...views.map(tab))
 }
 
-const askForToken = (why: Refusal) => {
+const askForToken = ({ message }: Refusal) => {
   if (document.activeElement?.closest("form.token")) return
   const field = h("input", { type: "password", autocomplete: "off", required: true, "data-key": "token" })
   const submit = (event: Event) => {
     event.preventDefault()
     setToken(field.value.trim())
-    begin()
+    start()
   }
   replace(
     main,
     panel(
-      "The token, please",
-      h("p", {}, why.message),
+      "Enter the token",
+      h("p", {}, message),
       h("form", { submit, class: "token" }, h("label", {}, "Token", field), h("button", {}, "Open"))
     )
   )
 }
 
-/** A list, and what was opened of it beside it. */
-const beside = (list: Node, opened: ReadonlyArray<Node> | undefined): ReadonlyArray<Node> =>
+/** A list, with the opened item beside it. */
+const listAndItem = (list: Node, opened: ReadonlyArray<Node> | undefined): ReadonlyArray<Node> =>
   opened === undefined ? [list] : [h("div", { class: "beside" }, list, h("div", {}, ...opened))]
 
-const inView = (now_: Overview, { id, view }: Route): ReadonlyArray<Node> => {
+const contentOf = (overviewNow: Overview, { id, view }: Route): ReadonlyArray<Node> => {
   const isOpened = id !== undefined
-  const waits = trouble === undefined ? [empty("Loading…")] : []
-  const told = trouble === undefined ? [] : [h("p", { class: "trouble", role: "alert" }, trouble.message)]
+  const loading = trouble === undefined ? [empty("Loading…")] : []
+  const alert = trouble === undefined ? [] : [h("p", { class: "trouble", role: "alert" }, trouble.message)]
   switch (view) {
     case "runs": {
-      const known = watched.status === undefined ? waits : run(watched, canAct)
-      return beside(runs(now_, id), isOpened ? [...told, ...known] : undefined)
+      const item = openRun.status === undefined ? loading : run(openRun, canAct)
+      return listAndItem(runs(overviewNow, id), isOpened ? [...alert, ...item] : undefined)
     }
-    case "failures":
-      if (!isOpened) return [failures(now_, id), patterns(alike)]
-      return beside(failures(now_, id), [...told, ...(known === undefined ? waits : failure(known, canAct))])
+    case "failures": {
+      if (!isOpened) return [failures(overviewNow, id), patterns(openPatterns)]
+      const item = openFailure === undefined ? loading : failure(openFailure, canAct)
+      return listAndItem(failures(overviewNow, id), [...alert, ...item])
+    }
     case "questions":
-      return questions(now_, canAct)
+      return questions(overviewNow, canAct)
     case "escalations":
-      return escalations(now_, canAct)
+      return escalations(overviewNow, canAct)
     case "recoveries":
-      return isOpened ? [...told, ...(seen === undefined ? waits : recovery(seen))] : overview(now_)
+      if (!isOpened) return overview(overviewNow)
+      return [...alert, ...(openRecovery === undefined ? loading : recovery(openRecovery))]
     default:
-      return overview(now_)
+      return overview(overviewNow)
   }
 }
 
-/** A click is made of two halves: what is under the pointer stays until the second one. */
+/** Between pointer down and click the page is not redrawn, or the click would miss its target. */
 let isPressed = false
 
 const draw = () => {
   if (isPressed) return
   tabs()
-  if (asking !== undefined) askForToken(asking)
-  else if (now !== undefined) replace(main, ...inView(now, routeOf(location.hash)))
+  if (unauthorized !== undefined) askForToken(unauthorized)
+  else if (latest !== undefined) replace(main, ...contentOf(latest, routeOf(location.hash)))
 }
 
 const failed = (about: string) => (error: unknown) => {
@@ -131,54 +134,54 @@ const failed = (about: string) => (error: unknown) => {
   draw()
 }
 
-const mended = (about: string) => {
+const clearTrouble = (about: string) => {
   if (trouble?.about === about) trouble = undefined
 }
 
-/** What the overview does not hold. */
+/** Loads what the open view shows beside the overview. */
 const load = async (): Promise<void> => {
   const { hash } = location
   const { id, view } = routeOf(hash)
   const path = encodeURIComponent(id ?? "")
-  /** Whoever has gone on meanwhile wants to know nothing of it. */
-  const unlessLeft = <A>(reading: Promise<A>, take: (found: A) => void) =>
+  /** Ignores the reply if the user has opened another view meanwhile. */
+  const unlessLeft = <A>(reading: Promise<A>, show: (found: A) => void) =>
     reading.then(
       (found) => {
         if (location.hash !== hash) return
-        mended("loading")
-        take(found)
+        clearTrouble("loading")
+        show(found)
       },
       (error: unknown) => {
         if (location.hash === hash) failed("loading")(error)
       }
     )
   if (view === "failures" && id === undefined) {
-    await unlessLeft(read<ReadonlyArray<Pattern>>("/patterns"), (found) => {
-      alike = found
+    await unlessLeft(read<"Patterns">("/patterns"), (found) => {
+      openPatterns = found
     })
   } else if (view === "failures") {
     const all = Promise.all([
-      read<Known["failure"]>(`/failures/${path}`),
-      read<Known["suggestions"]>(`/failures/${path}/suggestions`),
-      read<Known["recoveries"]>(`/recoveries?failure=${path}`)
+      read<"Failure">(`/failures/${path}`),
+      read<"Suggest">(`/failures/${path}/suggestions`),
+      read<"Recoveries">(`/recoveries?failure=${path}`)
     ])
     await unlessLeft(all, ([failure, suggestions, recoveries]) => {
-      known = { failure, suggestions, recoveries }
+      openFailure = { failure, suggestions, recoveries }
     })
   } else if (view === "recoveries" && id !== undefined) {
-    await unlessLeft(read<Recovery>(`/recoveries/${path}`), (found) => {
-      seen = found
+    await unlessLeft(read<"Recovery">(`/recoveries/${path}`), (found) => {
+      openRecovery = found
     })
   }
 }
 
 const onEvent = (name: string, data: unknown) => {
-  // The names and their data are those of the server that serves this page.
-  mended(name)
-  if (name === "overview") now = data as Overview
-  if (name === "run") watched = { ...watched, status: data as Watched["status"] }
-  if (name === "timeline") watched = { ...watched, timeline: data as Watched["timeline"] }
-  if (name === "trouble") return inTrouble(data as Trouble)
+  // Names and data are those of the server that serves this page.
+  clearTrouble(name)
+  if (name === "overview") latest = data as Overview
+  if (name === "run") openRun = { ...openRun, status: data as OpenRun["status"] }
+  if (name === "timeline") openRun = { ...openRun, timeline: data as OpenRun["timeline"] }
+  if (name === "trouble") return showTrouble(data as Trouble)
   if (name !== "overview") return draw()
   onState("live", undefined)
   void load().then(draw)
@@ -189,57 +192,55 @@ interface Trouble {
   readonly message: string
 }
 
-/** What was known before is still shown. */
-const inTrouble = ({ about, message }: Trouble) => {
+/** The last known state stays visible. */
+const showTrouble = ({ about, message }: Trouble) => {
   if (about !== "overview") return failed(about)(new Error(message))
   state.className = "lost"
   state.textContent = message
 }
 
-const onState = (how: "live" | "lost", why: Refusal | undefined) => {
-  state.className = how
-  state.textContent = how === "live" ? "Live" : "No connection"
-  if (why?.status === 401) asking = why
-  else if (why !== undefined) state.textContent = why.message
-  if (how === "live" && !isKnown) about().catch(() => undefined)
-  if (why?.status === 401) draw()
+const onState = (connection: "live" | "lost", refusal: Refusal | undefined) => {
+  state.className = connection
+  state.textContent = connection === "live" ? "Live" : (refusal?.message ?? "No connection")
+  if (connection === "live" && !isAboutLoaded) loadAbout().catch(() => undefined)
+  if (refusal?.status !== 401) return
+  unauthorized = refusal
+  draw()
 }
 
-/** Listens to the overview, and to the run that is looked at. */
-const begin = () => {
+/** Listens to the overview, and to the opened run. */
+const start = () => {
   listening.abort()
   listening = new AbortController()
-  watched = { status: undefined, timeline: undefined }
-  known = undefined
-  seen = undefined
+  openRun = { status: undefined, timeline: undefined }
+  openFailure = undefined
+  openRecovery = undefined
   trouble = undefined
-  asking = undefined
+  unauthorized = undefined
   const { id, view } = routeOf(location.hash)
   const path = view === "runs" && id !== undefined ? `/live?run=${encodeURIComponent(id)}` : "/live"
   void listen(path, { onEvent, onState }, listening.signal)
   draw()
 }
 
-/** Whether it is known what may be done here. */
-let isKnown = false
-
-const about = async () => {
-  const { readonly, where } = await read<{ readonly readonly: boolean; readonly where?: string }>("/about")
-  isKnown = true
+/** Loads the name of the storage, and whether actions are allowed. */
+const loadAbout = async () => {
+  const { readonly, where } = await read<"About">("/about")
+  isAboutLoaded = true
   canAct = !readonly
   byId("where", HTMLElement).textContent = `${where ?? ""}${readonly ? " (read only)" : ""}`
   draw()
 }
 
 takeToken()
-keepTheme()
+restoreTheme()
 listenToKeys(views)
 byId("theme", HTMLButtonElement).addEventListener("click", switchTheme)
 byId("keys", HTMLButtonElement).addEventListener("click", () => byId("help", HTMLDialogElement).showModal())
 window.addEventListener("hashchange", () => {
   takeToken()
-  begin()
-  // Where there is no room beside the list, what was opened stands above it.
+  start()
+  // On narrow screens the opened item stands above the list.
   if (!matchMedia("(min-width: 60rem)").matches) scrollTo(0, 0)
 })
 addEventListener("pointerdown", () => {
@@ -248,10 +249,10 @@ addEventListener("pointerdown", () => {
 for (const end of ["pointerup", "pointercancel", "blur"]) {
   addEventListener(end, () => {
     isPressed = false
-    // The click comes after it.
+    // The click event follows, so redraw after it.
     setTimeout(draw)
   })
 }
-// "A minute ago" is not true for long.
+// Updates relative times such as "a minute ago".
 setInterval(draw, 20_000)
-begin()
+start()

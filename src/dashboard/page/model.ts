@@ -1,7 +1,11 @@
-import type { Value } from "../../operate/OperatorRequests.js"
+import type { Tag, Value } from "../../operate/OperatorRequests.js"
 
 // The types of the JSON that the server sends.
-export type { Value }
+export type { Tag, Value }
+/** What the server answers to the page's reads. */
+export type Replies = { readonly [T in Tag]: Value<T> } & {
+  readonly About: { readonly readonly: boolean; readonly where?: string }
+}
 export type Overview = Value<"Overview">
 export type Statistics = Value<"Statistics">
 export type Question = Overview["questions"][number]

@@ -1,6 +1,7 @@
 import { act, Refusal } from "./api.js"
 import { byId, h } from "./dom.js"
 import { ago, time, words } from "./format.js"
+import type { Tag, Value } from "./model.js"
 
 export const chip = (status: string) => h("span", { class: `chip ${status}` }, words(status))
 
@@ -12,7 +13,7 @@ export const panel = (title: string, ...content: ReadonlyArray<Node>) =>
 
 export const empty = (text: string) => h("p", { class: "empty" }, text)
 
-/** Names and what they stand for, without those that stand for nothing. */
+/** A list of names and values, without empty values. */
 export const facts = (entries: Readonly<Record<string, Node | string | number | null | undefined>>) =>
   h(
     "dl",
@@ -23,13 +24,14 @@ export const facts = (entries: Readonly<Record<string, Node | string | number | 
   )
 
 export interface Row {
-  readonly href: string
+  /** Where the row's name links to. */
+  readonly href?: string
   readonly name: string
   readonly cells: ReadonlyArray<Node | string | number | undefined>
   readonly isCurrent?: boolean
 }
 
-/** Rows are links: the keyboard, the mouse and a screen reader find them alike. */
+/** The first cell of a row is a link, which keyboards, mice and screen readers can reach. */
 export const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<Row>, none: string): HTMLElement =>
   rows.length === 0
     ? empty(none)
@@ -51,14 +53,16 @@ const rowOf = ({ cells, href, isCurrent = false, name }: Row) =>
     h(
       "th",
       { scope: "row" },
-      h("a", { href, class: "row", "data-key": href, "aria-current": isCurrent ? "true" : undefined }, name)
+      href === undefined
+        ? name
+        : h("a", { href, class: "row", "data-key": href, "aria-current": isCurrent ? "true" : undefined }, name)
     ),
     ...cells.map((cell) => h("td", {}, cell))
   )
 
 export const link = (view: string, id: string) => `#/${view}/${encodeURIComponent(id)}`
 
-/** Says what has become of something, for a while. */
+/** Shows a notice: 6 s for a success, 20 s for a failure. */
 export const notice = (text: string, kind: "good" | "bad"): void => {
   const notices = byId("notices", HTMLElement)
   const one = h("p", { class: kind }, text)
@@ -66,7 +70,7 @@ export const notice = (text: string, kind: "good" | "bad"): void => {
   setTimeout(() => one.remove(), kind === "good" ? 6_000 : 20_000)
 }
 
-const isSure = (question: string): Promise<boolean> => {
+const confirm = (question: string): Promise<boolean> => {
   const dialog = byId("confirm", HTMLDialogElement)
   byId("confirm-text", HTMLElement).textContent = question
   dialog.returnValue = "no"
@@ -76,42 +80,43 @@ const isSure = (question: string): Promise<boolean> => {
   })
 }
 
-export interface Action {
-  /** Tells it from others that ask the same of the server. */
+export interface Action<T extends Tag> {
+  /** Distinguishes buttons with the same label and path. */
   readonly key?: string | undefined
   readonly label: string
   readonly path: string
   readonly payload: () => Readonly<Record<string, unknown>>
-  readonly done: (answer: unknown) => string
-  /** What is asked before, where something is undone. */
+  /** The notice after a success. */
+  readonly done: (reply: Value<T>) => string
+  /** The question to confirm first, for actions that undo something. */
   readonly ask?: string | undefined
 }
 
-/** What is being done; a redraw must not offer it again. */
+/** The keys of actions in progress: a redraw keeps their buttons disabled. */
 const busy = new Set<string>()
 
-/** A button that does one thing, once. */
-export const button = ({ ask, done, key = "", label, path, payload }: Action) => {
+/** A button that sends an action, and is disabled until the reply arrives. */
+export const button = <T extends Tag>({ ask, done, key = "", label, path, payload }: Action<T>) => {
   const own = `${label} ${path} ${key}`
   const press = async (event: Event) => {
     const pressed = event.currentTarget
     if (!(pressed instanceof HTMLButtonElement)) return
-    if (ask !== undefined && !(await isSure(ask))) return
+    if (ask !== undefined && !(await confirm(ask))) return
     busy.add(own)
     pressed.disabled = true
     try {
-      notice(done(await act(path, payload())), "good")
+      notice(done(await act<T>(path, payload())), "good")
     } catch (error) {
       const needsToken = error instanceof Refusal && error.status === 401
       notice(
         needsToken
-          ? "Acting needs the token: open the link that was printed at start."
+          ? "Actions need the token. Open the link that the server printed at start."
           : `${label}: ${messageOf(error)}`,
         "bad"
       )
     }
     busy.delete(own)
-    // Another one may have taken its place meanwhile.
+    // A redraw may have replaced the button.
     for (const one of document.querySelectorAll<HTMLButtonElement>("main button")) {
       if (one.dataset["key"] === own) one.disabled = false
     }

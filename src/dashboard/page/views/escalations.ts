@@ -39,4 +39,4 @@ const escalation = (one: Escalation, canAct: boolean) => {
 }
 
 export const escalations = ({ escalations }: Overview, canAct: boolean): ReadonlyArray<Node> =>
-  escalations.length === 0 ? [empty("Nothing to look at.")] : escalations.map((one) => escalation(one, canAct))
+  escalations.length === 0 ? [empty("No open escalations.")] : escalations.map((one) => escalation(one, canAct))

@@ -14,16 +14,16 @@ export const failures = ({ failures }: Overview, current: string | undefined): N
         isCurrent: id === current,
         cells: [chip(severity), category, run ?? "", when(detectedAt), message]
       })),
-      "Nothing is open."
+      "No open failures."
     )
   )
 
-/** What they have in common, and what has usually helped with the like. */
+/** Groups of failures with similar messages, and advice. */
 export const patterns = (all: ReadonlyArray<Pattern>): Node =>
   panel(
-    "What they have in common",
+    "Patterns",
     all.length === 0
-      ? empty("No two of them are about the same.")
+      ? empty("No two open failures have similar messages.")
       : h(
           "ol",
           { class: "suggestions" },
@@ -40,24 +40,24 @@ export const patterns = (all: ReadonlyArray<Pattern>): Node =>
         )
   )
 
-export interface Known {
+export interface OpenFailure {
   readonly failure: Failure
   readonly suggestions: ReadonlyArray<Suggestion>
   readonly recoveries: ReadonlyArray<Recovery>
 }
 
-/** The strategies that can be carried out on request; the others are advice. */
-const doable: Readonly<Record<string, string | undefined>> = {
+/** The question to confirm before each strategy that can be carried out on request. Other strategies are advice. */
+const confirmations: Readonly<Record<string, string | undefined>> = {
   retry: "",
   resume: "",
-  rollback: "What was done since the checkpoint is undone, and the run is left there.",
-  restart: "Everything it has done is undone, and it begins again."
+  rollback: "Steps after the checkpoint are compensated, and the run stops there.",
+  restart: "All its steps are compensated, and the run starts again."
 }
 
 const suggestion =
   ({ id }: Failure, canAct: boolean) =>
   (one: Suggestion) => {
-    const warning = doable[one.strategy]
+    const warning = confirmations[one.strategy]
     return h(
       "li",
       {},
@@ -66,7 +66,7 @@ const suggestion =
       h(
         "span",
         { class: "quiet" },
-        `confidence ${percent(one.confidence)}, success ${percent(one.estimatedSuccess)}, ${one.cases === 0 ? "never tried" : `${one.cases} cases`}`
+        `confidence ${percent(one.confidence)}, success ${percent(one.estimatedSuccess)}, ${one.cases === 0 ? "no cases" : `${one.cases} cases`}`
       ),
       h(
         "p",
@@ -81,19 +81,18 @@ const suggestion =
   }
 
 const initiate = (failure: string, type: string, ask?: string) =>
-  button({
-    label: `Do it: ${type}`,
+  button<"Initiate">({
+    label: `Recover: ${type}`,
     path: `/failures/${encodeURIComponent(failure)}/recoveries`,
     payload: () => ({ type, reason: "from the dashboard" }),
-    // As the API says.
-    done: (answer) => endOf(answer as Recovery),
+    done: outcomeOf,
     ask
   })
 
-const endOf = ({ error, id, status, type }: Recovery): string =>
+const outcomeOf = ({ error, id, status, type }: Recovery): string =>
   `${type} is ${status}${error === undefined ? "" : `: ${error}`} (${id})`
 
-export const failure = ({ failure, recoveries, suggestions }: Known, canAct: boolean): ReadonlyArray<Node> => {
+export const failure = ({ failure, recoveries, suggestions }: OpenFailure, canAct: boolean): ReadonlyArray<Node> => {
   const labels = Object.entries(failure.labels).map(([name, value]) => `${name}=${value}`)
   const isOpen = failure.status === "open"
   return [
@@ -103,7 +102,7 @@ export const failure = ({ failure, recoveries, suggestions }: Known, canAct: boo
         Status: chip(failure.status),
         Message: failure.message,
         Severity: chip(failure.severity),
-        Category: `${failure.category}, ${percent(failure.confidence)} sure`,
+        Category: `${failure.category}, confidence ${percent(failure.confidence)}`,
         Run: failure.run === undefined ? undefined : h("a", { href: link("runs", failure.run) }, failure.run),
         Workflow: failure.workflow,
         Step: failure.step,
@@ -119,7 +118,7 @@ export const failure = ({ failure, recoveries, suggestions }: Known, canAct: boo
       ...(canAct && isOpen
         ? [
             button({
-              label: "It was mended by hand",
+              label: "Close: fixed by hand",
               path: `/failures/${encodeURIComponent(failure.id)}/resolve`,
               payload: () => ({}),
               done: () => `${failure.id} is resolved.`
@@ -128,13 +127,13 @@ export const failure = ({ failure, recoveries, suggestions }: Known, canAct: boo
         : [])
     ),
     panel(
-      "What could be done",
+      "Suggestions",
       suggestions.length === 0
-        ? empty("Nothing comes to mind.")
+        ? empty("No suggestions.")
         : h("ol", { class: "suggestions" }, ...suggestions.map(suggestion(failure, canAct && isOpen)))
     ),
     panel(
-      "What was done",
+      "Recoveries",
       table(
         ["Recovery", "Type", "Status", "Started"],
         recoveries.map(({ id, startedAt, status, type }) => ({
@@ -142,7 +141,7 @@ export const failure = ({ failure, recoveries, suggestions }: Known, canAct: boo
           name: id,
           cells: [type, chip(status), when(startedAt)]
         })),
-        "Nothing yet."
+        "No recoveries yet."
       )
     )
   ]

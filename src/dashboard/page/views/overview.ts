@@ -36,7 +36,7 @@ const types = (all: Overview["dashboard"]["recovery_by_type"]) =>
 
 const recoveries = (all: ReadonlyArray<Recovery>) =>
   table(
-    ["Recovery", "Type", "Status", "Of", "Started", "Message"],
+    ["Recovery", "Type", "Status", "Run or failure", "Started", "Message"],
     all.map(({ failure, id, message, run, startedAt, status, type }) => ({
       href: link("recoveries", id),
       name: id,
@@ -71,9 +71,9 @@ export const overview = (now: Overview): ReadonlyArray<Node> => {
     h(
       "div",
       { class: "grid" },
-      panel("Recovered, day by day", charts.days(statistics.days)),
+      panel("Recovered per day", charts.days(statistics.days)),
       panel("By strategy", charts.strategies(statistics.byStrategy)),
-      panel("Steps that take most", charts.durations(statistics.steps)),
+      panel("Steps with the longest total time", charts.durations(statistics.steps)),
       panel("By type", types(dashboard.recovery_by_type)),
       panel("Most frequent", frequent(statistics.frequentErrors)),
       panel("Newest checkpoints", checkpoints(dashboard.checkpoint_status))
@@ -106,7 +106,7 @@ export const recovery = (found: Recovery): ReadonlyArray<Node> => [
   panel(
     "Progress",
     found.progress.length === 0
-      ? empty("It was made by the program itself.")
+      ? empty("The program recovered by itself, without a plan.")
       : h(
           "ol",
           { class: "plain" },

@@ -3,7 +3,7 @@ import { time } from "../format.js"
 import type { Overview, Question } from "../model.js"
 import { button, empty, facts, link, panel, when } from "../parts.js"
 
-/** The text of a field, and nothing for an empty one. */
+/** The text of a field; undefined if it is empty. */
 const textOf = (field: HTMLInputElement | HTMLTextAreaElement): string | undefined => field.value.trim() || undefined
 
 const answers = ({ id, run }: Question) => {
@@ -21,7 +21,7 @@ const answers = ({ id, run }: Question) => {
       label,
       path: `/runs/${encodeURIComponent(run)}/answers`,
       payload: () => ({ answer: kind, question: id, note: textOf(note), ...more() }),
-      done: () => `${run} was told: ${label.toLowerCase()}. A worker, or whoever executes it next, goes on with it.`,
+      done: () => `Answer for ${run}: ${label.toLowerCase()}. A worker or the next execution resumes the run.`,
       ask
     })
   return h(
@@ -33,7 +33,7 @@ const answers = ({ id, run }: Question) => {
       { class: "buttons" },
       answer("Retry", "retry"),
       answer("Skip", "skip"),
-      answer("Abort", "abort", undefined, `Abort ${run}? It fails for good.`)
+      answer("Abort", "abort", undefined, `Abort ${run}? The run fails.`)
     ),
     h(
       "details",
@@ -51,10 +51,10 @@ export const question = (one: Question, canAct: boolean): Node =>
     facts({
       Run: h("a", { href: link("runs", one.run) }, one.run),
       Workflow: one.workflow,
-      For: one.to,
+      To: one.to,
       Failure: one.fault === null ? undefined : `${one.fault.category}: ${one.fault.message}`,
       Parameters: one.parameters.join(", "),
-      Refused: one.refused,
+      "Refused answer": one.refused,
       Asked: when(one.since),
       Until: one.until === null ? undefined : time(one.until)
     }),
@@ -62,4 +62,4 @@ export const question = (one: Question, canAct: boolean): Node =>
   )
 
 export const questions = ({ questions }: Overview, canAct: boolean): ReadonlyArray<Node> =>
-  questions.length === 0 ? [empty("Nobody asks anything.")] : questions.map((one) => question(one, canAct))
+  questions.length === 0 ? [empty("No open questions.")] : questions.map((one) => question(one, canAct))

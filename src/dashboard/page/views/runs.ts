@@ -16,11 +16,11 @@ export const runs = ({ runs }: Overview, current: string | undefined): Node =>
         isCurrent: id === current,
         cells: [workflow, chip(status), when(createdAt), waiting.map(({ about }) => about).join(", ")]
       })),
-      "No run is on record."
+      "No runs yet."
     )
   )
 
-/** The journal keeps values as JSON; what failed is easier to read without its wrapping. */
+/** Indents details that are JSON. */
 const detailOf = ({ detail }: Moment): string => {
   if (detail === undefined) return ""
   try {
@@ -34,7 +34,7 @@ const momentsOf = ({ moments, omitted }: Timeline) =>
   h(
     "details",
     { "data-key": "moments" },
-    h("summary", {}, `Every moment (${moments.length}${omitted > 0 ? `, ${omitted} older ones left out` : ""})`),
+    h("summary", {}, `All events (${moments.length}${omitted > 0 ? `, ${omitted} older ones omitted` : ""})`),
     h(
       "ol",
       { class: "moments" },
@@ -53,19 +53,26 @@ const momentsOf = ({ moments, omitted }: Timeline) =>
 
 const rewindsOf = ({ rewinds, rollbacks }: RunStatus): ReadonlyArray<Node> => [
   ...rewinds.map(({ at, by, point, reason }) =>
-    h("p", {}, "↶ taken back ", h("b", {}, point), ` by ${by} `, when(at), h("span", { class: "quiet" }, ` ${reason}`))
+    h("p", {}, "↶ rewound to ", h("b", {}, point), ` by ${by} `, when(at), h("span", { class: "quiet" }, ` ${reason}`))
   ),
   ...rollbacks.map(({ reason, status, transaction, updatedAt }) =>
-    h("p", {}, `↶ transaction ${transaction || "of the run"} `, chip(status), ` since it ${reason} `, when(updatedAt))
+    h(
+      "p",
+      {},
+      `↶ rollback of transaction ${transaction || "of the run"} `,
+      chip(status),
+      ` because it ${reason} `,
+      when(updatedAt)
+    )
   )
 ]
 
-export interface Watched {
+export interface OpenRun {
   readonly status: RunStatus | undefined
   readonly timeline: Timeline | undefined
 }
 
-export const run = ({ status, timeline }: Watched, canAct: boolean): ReadonlyArray<Node> => {
+export const run = ({ status, timeline }: OpenRun, canAct: boolean): ReadonlyArray<Node> => {
   if (status === undefined) return [empty("Loading…")]
   const asked = status.waiting.filter(({ kind }) => kind === "question")
   const labels = Object.entries(status.labels).map(([name, value]) => `${name}=${value}`)
@@ -79,7 +86,7 @@ export const run = ({ status, timeline }: Watched, canAct: boolean): ReadonlyArr
         Labels: labels.join(", "),
         Created: when(status.createdAt),
         Finished: when(status.finishedAt),
-        "Goes on": status.dueAt === null || status.finishedAt !== null ? undefined : time(status.dueAt),
+        Resumes: status.dueAt === null || status.finishedAt !== null ? undefined : time(status.dueAt),
         Owner: status.owner,
         Executions: status.executions
       }),
@@ -92,37 +99,11 @@ export const run = ({ status, timeline }: Watched, canAct: boolean): ReadonlyArr
 }
 
 const steps = ({ steps }: RunStatus) =>
-  steps.length === 0
-    ? empty("It has not come to a step.")
-    : h(
-        "div",
-        { class: "scroll" },
-        h(
-          "table",
-          {},
-          h(
-            "thead",
-            {},
-            h(
-              "tr",
-              {},
-              ...["Step", "Status", "Attempts", "Started", "Undo"].map((name) => h("th", { scope: "col" }, name))
-            )
-          ),
-          h(
-            "tbody",
-            {},
-            ...steps.map(({ attempts, compensation, key, startedAt, status }) =>
-              h(
-                "tr",
-                {},
-                h("th", { scope: "row" }, key),
-                h("td", {}, chip(status)),
-                h("td", {}, attempts),
-                h("td", {}, when(startedAt)),
-                h("td", {}, compensation ?? "")
-              )
-            )
-          )
-        )
-      )
+  table(
+    ["Step", "Status", "Attempts", "Started", "Compensation"],
+    steps.map(({ attempts, compensation, key, startedAt, status }) => ({
+      name: key,
+      cells: [chip(status), attempts, when(startedAt), compensation ?? ""]
+    })),
+    "No step has started."
+  )

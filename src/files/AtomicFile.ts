@@ -23,7 +23,7 @@ import {
 import { writeAll } from "./internal/system/write.js"
 
 /** @since 0.1.0 */
-export { FileError, type FileReason } from "./FileError.js"
+export * from "./FileError.js"
 
 /**
  * What a successful write survives:

@@ -19,12 +19,14 @@ import { storageDriver } from "./internal/storageDriver.js"
 import type { Driver, Held, HeldLock, Name } from "./LockDriver.js"
 import type { LockError, LockLost, LockStatus, LockTimeout } from "./LockError.js"
 
+export {
+  /** @since 0.1.0 */
+  nextToken
+} from "../storage/rows.js"
 /** @since 0.1.0 */
-export { nextToken } from "../storage/rows.js"
+export * from "./LockDriver.js"
 /** @since 0.1.0 */
-export { type Attempt, type Driver, format, type Grip, Held, type HeldLock, type Name } from "./LockDriver.js"
-/** @since 0.1.0 */
-export { LockError, LockLost, type LockReason, type LockStatus, LockTimeout } from "./LockError.js"
+export * from "./LockError.js"
 
 /**
  * The lock of a task. The id may be any text.

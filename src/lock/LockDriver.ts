@@ -22,24 +22,14 @@ export interface Name {
 }
 
 /**
- * The structured form of a name.
- *
- * @since 0.1.0
- * @category names
- */
-export const toName = (name: Name | string): Name => (typeof name === "string" ? { kind: "lock", id: name } : name)
-
-/**
  * Formats a name as `kind/id`, for errors, tables and file names.
  *
  * @since 0.1.0
  * @category names
  */
-export const format = (name: Name | string): string => {
-  const { id, kind } = toName(name)
+export const format = (name: Name | string): string =>
   // Slashes of the kind are escaped, so that the first slash ends the kind.
-  return `${kind.replace(/[%/]/g, encodeURIComponent)}/${id}`
-}
+  typeof name === "string" ? `lock/${name}` : `${name.kind.replace(/[%/]/g, encodeURIComponent)}/${name.id}`
 
 /**
  * A lock that the caller holds.

@@ -8,7 +8,7 @@ import { FifoQueue } from "../../resilience/internal/kernel/fifoQueue.js"
 import { lockMetrics } from "../../resilience/internal/kernel/metrics.js"
 import type { Restore } from "../../storage/Storage.js"
 import type { Options, Service } from "../Lock.js"
-import { type Driver, format, type Grip, Held, type Name, toName } from "../LockDriver.js"
+import { type Driver, format, type Grip, Held, type Name } from "../LockDriver.js"
 import { type LockError, LockLost, type LockStatus, LockTimeout } from "../LockError.js"
 import { failIfReentrant, type LockHandle, makeHandle, millisSince } from "./lockHandle.js"
 
@@ -44,6 +44,8 @@ export const make = (driver: Driver): Service => {
     cleanup: (olderThan) => driver.cleanup(Duration.toMillis(olderThan))
   }
 }
+
+const toName = (name: Name | string): Name => (typeof name === "string" ? { kind: "lock", id: name } : name)
 
 const noneIfBusy = <A, R>(
   acquired: Effect.Effect<A, LockTimeout | LockError, R>

@@ -23,7 +23,7 @@ import { bottlenecksOf, historyOf, suggest } from "./internal/inspect.js"
 import type { Verdict } from "./Verdict.js"
 
 /** @since 0.1.0 */
-export { failed, passed, Verdict } from "./Verdict.js"
+export * from "./Verdict.js"
 
 /**
  * The argument of the generator, the validators and the critics.

@@ -17,8 +17,13 @@ import type { GraphFailed } from "./RunError.js"
 import type { Step } from "./Step.js"
 import type { RunStatus } from "./Workflow.js"
 
-/** @since 0.1.0 */
-export { GraphFailed } from "./RunError.js"
+export {
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  GraphFailed
+} from "./RunError.js"
 
 /**
  * A node: succeeds with `A` or fails with `E`, its own error or that of a node

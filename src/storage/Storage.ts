@@ -22,14 +22,8 @@ import type { Entry, Lease, Opened, OpenRequest, Run, Store } from "./Store.js"
 export * from "./StorageError.js"
 /** @since 0.1.0 */
 export * from "./Store.js"
-export {
-  /** @since 0.1.0 */
-  type Tier,
-  /** @since 0.1.0 */
-  tiered,
-  /** @since 0.1.0 */
-  tierMemory
-} from "./Tier.js"
+/** @since 0.1.0 */
+export * from "./Tier.js"
 
 /**
  * The `restore` function of `Effect.uninterruptibleMask`.

@@ -1,5 +1,5 @@
 /**
- * The failures of a storage.
+ * The errors of a storage.
  *
  * @since 0.1.0
  */
@@ -7,20 +7,20 @@ import * as Data from "effect/Data"
 import * as Fault from "../resilience/Fault.js"
 
 /**
- * What went wrong with the storage:
+ * Why a storage operation failed:
  *
  * - `Busy`: another process held the database longer than `busyTimeout`
- * - `ReadOnly`: the file, or its folder, cannot be written
- * - `Full`: no space is left
+ * - `ReadOnly`: the file or its folder is not writable
+ * - `Full`: the disk is full
  * - `Corrupt`: the file is not a database, or is damaged
- * - `Version`: the file was written by another version of this library
+ * - `Version`: the tables belong to another version of this library
  * - `CannotOpen`: the file cannot be opened or created
  * - `ClientMissing`: the database client is not installed
- * - `Closed`: the storage's scope has ended
- * - `Io`: reading or writing failed below the database
- * - `Constraint`: rows a step committed with its result break a constraint of the program's tables
- * - `Client`: a step was to commit together with rows of another database
- * - `Rejected`: the database refused a statement
+ * - `Closed`: the scope of the storage has closed
+ * - `Io`: the file system failed to read or write
+ * - `Constraint`: rows that a step committed with its result violate a constraint of the program's tables
+ * - `Client`: the operation conflicts with a SQL transaction, or uses another client than the storage
+ * - `Rejected`: the database rejected a statement
  *
  * @since 0.1.0
  * @category models
@@ -40,22 +40,23 @@ export type Reason =
   | "Rejected"
 
 const advice: Readonly<Record<Reason, string>> = {
-  Busy: "Another process or a long transaction holds the database. Nothing was written; execute again, or raise busyTimeout.",
+  Busy: "Another process or a long transaction holds the database. Nothing was written. Execute again, or raise busyTimeout.",
   ReadOnly: "Make the database file and its folder writable for this user, then execute again.",
-  Full: "Free some space, then execute again. What was recorded before is intact.",
-  Corrupt: "Restore the file from a backup, or point the storage at another file; it was not changed.",
+  Full: "Free some space, then execute again. Everything recorded before is intact.",
+  Corrupt: "Restore the file from a backup, or use another file. The file was not changed.",
   Version:
-    "Tables of a newer version need the effect-recovery that wrote them; older ones are brought up to date when the file is opened for writing. It was not changed.",
-  CannotOpen: "Check that the folder exists and may be written.",
+    "Tables of a newer version need the effect-recovery that wrote them. Older tables are migrated when the file is opened for writing. The file was not changed.",
+  CannotOpen: "Check that the folder exists and is writable.",
   ClientMissing:
     "Install it with `npm install better-sqlite3@12`. It is compiled on installation unless a prebuilt binary can be downloaded: that needs python3, make and a C++ compiler (Debian: apt-get install python3 make g++; macOS: xcode-select --install).",
-  Closed: "The scope of the storage layer has ended; keep it open as long as runs are executed.",
-  Io: "Check the disk, then execute again. What was recorded before is intact.",
-  Constraint: "Nothing was committed. Mend what the step writes, or its tables, then execute the run again.",
+  Closed: "The scope of the storage layer has closed. Keep it open while runs are executed.",
+  Io: "Check the disk, then execute again. Everything recorded before is intact.",
+  Constraint:
+    "Nothing was committed. Correct the rows that the step writes, or the tables, then execute the run again.",
   Client:
     "Use the storage over the program's own client (SqliteStorage.layerClient over SqliteClient.layer), and use the step outside of sql.withTransaction.",
   Rejected:
-    "This is most likely a defect of effect-recovery or a table of the same name from elsewhere; please report it."
+    "The cause is probably a defect of effect-recovery, or a table of another program with the same name. Please report it."
 }
 
 const faults: Readonly<Record<Reason, Fault.Declaration>> = {
@@ -74,19 +75,18 @@ const faults: Readonly<Record<Reason, Fault.Declaration>> = {
 }
 
 /**
- * The storage could not do what it was asked. What was recorded before is
- * intact.
+ * A storage operation failed. Everything recorded before is intact.
  *
  * @since 0.1.0
  * @category errors
  */
 export class StorageError extends Data.TaggedError("StorageError")<{
   readonly reason: Reason
-  /** What was being done. */
+  /** The operation that failed, in words. */
   readonly operation: string
   readonly cause?: unknown
 }> {
-  /** How policies and statistics see it. */
+  /** The classification for policies and statistics. */
   get [Fault.declared](): Fault.Declaration {
     return faults[this.reason]
   }
@@ -97,7 +97,7 @@ export class StorageError extends Data.TaggedError("StorageError")<{
 }
 
 /**
- * Another process advances the run, so this one may not.
+ * Another process holds the lease of the run.
  *
  * @since 0.1.0
  * @category errors
@@ -105,24 +105,24 @@ export class StorageError extends Data.TaggedError("StorageError")<{
 export class LeaseHeld extends Data.TaggedError("LeaseHeld")<{
   readonly run: string
   readonly owner: string
-  /** When the lease ends unless it is renewed, epoch milliseconds. */
+  /** When the lease expires unless it is renewed, in epoch milliseconds. */
   readonly until: number
 }> {
   override get message(): string {
     const until = new Date(this.until).toISOString()
-    return `Run "${this.run}" is being advanced by ${this.owner} (lease until ${until}). Execute again when it has finished or stopped.`
+    return `Run "${this.run}" is leased to ${this.owner} until ${until}. Execute it again when it has finished or stopped.`
   }
 }
 
 /**
- * This process lost the right to advance the run: its lease ran out and
- * another took over. Nothing it writes from now on is accepted.
+ * This process lost the lease of the run: the lease expired and another process
+ * claimed the run. The storage rejects further writes of this process.
  *
  * @since 0.1.0
  * @category errors
  */
 export class LeaseLost extends Data.TaggedError("LeaseLost")<{ readonly run: string; readonly token: number }> {
   override get message(): string {
-    return `Run "${this.run}" was taken over by another process (fencing token ${this.token} is stale). Execute it again to adopt its outcome.`
+    return `Another process claimed run "${this.run}" (fencing token ${this.token} is stale). Execute the run again to get its outcome.`
   }
 }

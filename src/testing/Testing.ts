@@ -25,9 +25,9 @@ import * as Ledger from "./Ledger.js"
 import * as Scorecard from "./Scorecard.js"
 
 /** @since 0.1.0 */
-export { ChildFailed, type ChildOptions, child, type KillOptions, killEverywhere } from "./killEverywhere.js"
+export * from "./killEverywhere.js"
 /** @since 0.1.0 */
-export { type ContractCheck, storageContract } from "./storageContract.js"
+export * from "./storageContract.js"
 
 /**
  * Runs a workflow against the exported journal of a run (`Workflow.history`),

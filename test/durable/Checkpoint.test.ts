@@ -33,6 +33,18 @@ for (const backend of backends) {
     const test = (name: string, body: (store: Storage.Store) => Effect.Effect<void, unknown, Storage.Storage>) =>
       it.scoped(name, () => Effect.flatMap(setup, ({ context, place }) => Effect.provide(body(place.store), context)))
 
+    test("finds a checkpoint of any name by its id, and says whether its state is intact", () =>
+      Effect.gen(function* () {
+        const saved = yield* Progress.save(state(40))
+        assert.deepStrictEqual(yield* Checkpoint.find(saved.id), saved)
+        assert.isTrue(yield* Checkpoint.isIntact(saved.id), `checkpoint ${saved.id} is intact`)
+        for (const missing of ["999999999999", "no-number"]) {
+          const error = yield* Effect.flip(Checkpoint.find(missing))
+          assert.strictEqual(error._tag, "CheckpointNotFound")
+          assert.isFalse(yield* Checkpoint.isIntact(missing), `checkpoint ${missing} is intact`)
+        }
+      }))
+
     test("emits each saved checkpoint once", () =>
       Effect.gen(function* () {
         const seen: Array<unknown> = []

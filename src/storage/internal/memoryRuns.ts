@@ -4,27 +4,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { claimedRun, dueSince, leaseLost, leaseOf, limitOf, newRun, refusal, statusOf } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
-import type {
-  Backlog,
-  DueQuery,
-  Entry,
-  Lease,
-  Opened,
-  OpenRequest,
-  Outcome,
-  Query,
-  Run,
-  RunCount,
-  RunStore,
-  Signal,
-  Signalled
-} from "../Store.js"
+import type * as Store from "../Store.js"
 import type { SnapshotTable } from "./memorySnapshots.js"
 
 interface StoredRun {
-  run: Run
-  readonly journal: Array<Entry>
-  readonly signals: Array<Signal>
+  run: Store.Run
+  readonly journal: Array<Store.Entry>
+  readonly signals: Array<Store.Signal>
 }
 
 /** Runs with their journals and signals. */
@@ -33,7 +19,7 @@ export class RunTable {
   readonly byKey = new Map<number, StoredRun>()
   private lastKey = 0
 
-  open(request: OpenRequest, owner: string, leaseUntil: number, now: number): Opened {
+  open(request: Store.OpenRequest, owner: string, leaseUntil: number, now: number): Store.Opened {
     const stored = this.byId.get(request.id)
     if (stored !== undefined) return refusal(stored.run, request, now) ?? claim(stored, owner, leaseUntil, now)
     const run = newRun(request, ++this.lastKey, owner, leaseUntil, now)
@@ -44,13 +30,13 @@ export class RunTable {
   }
 
   /** The run, if the lease is its latest and was not ended. */
-  leased(lease: Lease): StoredRun | undefined {
+  leased(lease: Store.Lease): StoredRun | undefined {
     const stored = this.byKey.get(lease.key)
     return stored?.run.token === lease.token && stored.run.owner === lease.owner ? stored : undefined
   }
 
   /** Runs a synchronous write if the lease is in force. */
-  fenced<A>(lease: Lease, write: (stored: StoredRun) => A): Effect.Effect<A, LeaseLost> {
+  fenced<A>(lease: Store.Lease, write: (stored: StoredRun) => A): Effect.Effect<A, LeaseLost> {
     return Effect.suspend(() => {
       const stored = this.leased(lease)
       return stored === undefined ? leaseLost(lease) : Effect.succeed(write(stored))
@@ -58,7 +44,7 @@ export class RunTable {
   }
 
   /** All runs, oldest first. */
-  get runs(): ReadonlyArray<Run> {
+  get runs(): ReadonlyArray<Store.Run> {
     return [...this.byKey.values()].map(({ run }) => run)
   }
 
@@ -79,7 +65,7 @@ const noLease = { owner: undefined, leaseUntil: undefined }
 
 const timed = <A>(operation: (now: number) => A) => Effect.map(Clock.currentTimeMillis, operation)
 
-export const makeMemoryRuns = (table: RunTable, snapshots: SnapshotTable): RunStore => {
+export const makeMemoryRuns = (table: RunTable, snapshots: SnapshotTable): Store.RunStore => {
   const remove = (key: number): boolean => {
     const run = table.byKey.get(key)?.run
     if (run?.outcome === undefined) return false
@@ -96,12 +82,16 @@ export const makeMemoryRuns = (table: RunTable, snapshots: SnapshotTable): RunSt
 }
 
 const leaseOperations = (table: RunTable) => {
-  const renew = (lease: Lease, leaseUntil: number): boolean => {
+  const renew = (lease: Store.Lease, leaseUntil: number): boolean => {
     const stored = table.leased(lease)
     if (stored !== undefined) stored.run = { ...stored.run, leaseUntil }
     return stored !== undefined
   }
-  const finish = (lease: Lease, given: Omit<Outcome, "at">, now: number): Effect.Effect<Outcome, LeaseLost> => {
+  const finish = (
+    lease: Store.Lease,
+    given: Omit<Store.Outcome, "at">,
+    now: number
+  ): Effect.Effect<Store.Outcome, LeaseLost> => {
     const recorded = table.byKey.get(lease.key)?.run.outcome
     if (recorded !== undefined) return Effect.succeed(recorded)
     return table.fenced(lease, (stored) => {
@@ -134,15 +124,15 @@ const leaseOperations = (table: RunTable) => {
         })
       ),
     finish: (lease, outcome) => Effect.flatMap(Clock.currentTimeMillis, (now) => finish(lease, outcome, now))
-  } satisfies Partial<RunStore>
+  } satisfies Partial<Store.RunStore>
 }
 
 const journalOperations = (table: RunTable, snapshots: SnapshotTable) => {
-  const append: RunStore["append"] = (lease, entries) =>
+  const append: Store.RunStore["append"] = (lease, entries) =>
     table.fenced(lease, ({ journal }) => {
       for (const entry of entries) journal.push(entry)
     })
-  const journalOf = (key: number): ReadonlyArray<Entry> => table.byKey.get(key)?.journal ?? []
+  const journalOf = (key: number): ReadonlyArray<Store.Entry> => table.byKey.get(key)?.journal ?? []
   return {
     append,
     // The program has no rows in this store, so only the lines are written.
@@ -155,16 +145,16 @@ const journalOperations = (table: RunTable, snapshots: SnapshotTable) => {
       }),
     journal: (key, longest) => Effect.sync(() => journalOf(key).map((entry) => shorten(entry, longest))),
     payload: (key, seq) => Effect.sync(() => journalOf(key).find((entry) => entry.seq === seq)?.payload)
-  } satisfies Partial<RunStore>
+  } satisfies Partial<Store.RunStore>
 }
 
-const shorten = (entry: Entry, longest: number | undefined): Entry =>
+const shorten = (entry: Store.Entry, longest: number | undefined): Store.Entry =>
   longest === undefined || (entry.payload?.length ?? 0) <= longest
     ? entry
     : { ...entry, payload: undefined, omitted: true }
 
 const signalOperations = (table: RunTable) => {
-  const signal = (id: string, key: string, payload: string, now: number): Signalled => {
+  const signal = (id: string, key: string, payload: string, now: number): Store.Signalled => {
     const stored = table.byId.get(id)
     if (stored === undefined) return "Unknown"
     if (stored.run.outcome !== undefined) return "Finished"
@@ -176,7 +166,7 @@ const signalOperations = (table: RunTable) => {
   return {
     signal: (run, key, payload) => timed((now) => signal(run, key, payload, now)),
     signals: (key) => Effect.sync(() => [...(table.byKey.get(key)?.signals ?? [])])
-  } satisfies Partial<RunStore>
+  } satisfies Partial<Store.RunStore>
 }
 
 const queryOperations = (table: RunTable) =>
@@ -186,18 +176,22 @@ const queryOperations = (table: RunTable) =>
     find: (id) => Effect.sync(() => Option.map(Option.fromNullable(table.byId.get(id)), ({ run }) => run)),
     list: (query) => timed((now) => list(table.runs, query, now)),
     countRuns: timed((now) => countRuns(table.runs, now))
-  }) satisfies Partial<RunStore>
+  }) satisfies Partial<Store.RunStore>
 
-const unleased = (runs: ReadonlyArray<Run>, now: number): ReadonlyArray<Run> =>
+const unleased = (runs: ReadonlyArray<Store.Run>, now: number): ReadonlyArray<Store.Run> =>
   runs.filter((run) => run.outcome === undefined && statusOf(run, now) !== "running")
 
-const due = (open: ReadonlyArray<Run>, { limit, version, workflow }: DueQuery, now: number): ReadonlyArray<Run> =>
+const due = (
+  open: ReadonlyArray<Store.Run>,
+  { limit, version, workflow }: Store.DueQuery,
+  now: number
+): ReadonlyArray<Store.Run> =>
   open
     .filter((run) => run.workflow === workflow && run.version === version && run.dueAt <= now)
     .sort((a, b) => a.dueAt - b.dueAt)
     .slice(0, limit)
 
-const list = (runs: ReadonlyArray<Run>, query: Query, now: number): ReadonlyArray<Run> =>
+const list = (runs: ReadonlyArray<Store.Run>, query: Store.Query, now: number): ReadonlyArray<Store.Run> =>
   runs
     .filter((run) => query.workflow === undefined || run.workflow === query.workflow)
     .filter((run) => query.status === undefined || statusOf(run, now) === query.status)
@@ -205,7 +199,7 @@ const list = (runs: ReadonlyArray<Run>, query: Query, now: number): ReadonlyArra
     .reverse()
     .slice(0, limitOf(query))
 
-const countRuns = (runs: ReadonlyArray<Run>, now: number): ReadonlyArray<RunCount> =>
+const countRuns = (runs: ReadonlyArray<Store.Run>, now: number): ReadonlyArray<Store.RunCount> =>
   groupRuns(runs, (run) => [run.workflow, statusOf(run, now)]).map((group) => {
     const { workflow } = group[0]
     const oldest = group.reduce((time, { createdAt }) => Math.min(time, createdAt), Number.POSITIVE_INFINITY)
@@ -213,7 +207,7 @@ const countRuns = (runs: ReadonlyArray<Run>, now: number): ReadonlyArray<RunCoun
     return { workflow, status: statusOf(group[0], now), runs: group.length, oldest, newest }
   })
 
-const backlog = (open: ReadonlyArray<Run>, now: number): ReadonlyArray<Backlog> =>
+const backlog = (open: ReadonlyArray<Store.Run>, now: number): ReadonlyArray<Store.Backlog> =>
   groupRuns(open, ({ version, workflow }) => [workflow, version]).map((group) => {
     const { version, workflow } = group[0]
     const due = group.filter(({ dueAt }) => dueAt <= now)
@@ -221,5 +215,5 @@ const backlog = (open: ReadonlyArray<Run>, now: number): ReadonlyArray<Backlog> 
     return { workflow, version, due: due.length, waiting: group.length - due.length, oldest }
   })
 
-const groupRuns = (runs: ReadonlyArray<Run>, keyOf: (run: Run) => ReadonlyArray<string>) =>
+const groupRuns = (runs: ReadonlyArray<Store.Run>, keyOf: (run: Store.Run) => ReadonlyArray<string>) =>
   Object.values(Arr.groupBy(runs, (run) => JSON.stringify(keyOf(run))))

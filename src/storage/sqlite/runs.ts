@@ -2,32 +2,18 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { claimedRun, leaseLost, leaseOf, limitOf, newRun, refusal, statusOf } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
-import type {
-  Backlog,
-  DueQuery,
-  Entry,
-  Lease,
-  Opened,
-  OpenRequest,
-  Outcome,
-  Query,
-  Run,
-  RunCount,
-  RunStore,
-  Signal,
-  Signalled
-} from "../Store.js"
+import type * as Store from "../Store.js"
 import type { Database } from "./driver.js"
 import { toLabels } from "./rows.js"
 import { prepareRunStatements, type RunStatements } from "./runStatements.js"
 import type { Access } from "./SqliteStore.js"
 
-type RunRow = Omit<Run, "labels" | "owner" | "leaseUntil" | "waiting" | "outcome"> & {
+type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waiting" | "outcome"> & {
   readonly labels: string
   readonly owner: string | null
   readonly leaseUntil: number | null
   readonly waiting: string | null
-  readonly status: Outcome["status"] | null
+  readonly status: Store.Outcome["status"] | null
   readonly exit: string | null
   readonly finishedAt: number | null
 }
@@ -48,26 +34,26 @@ export class RunTable {
   /** With at most one lease out, no other write can share the commit: waiting for company gains nothing. */
   readonly isAlone = (): boolean => this.leases.size <= 1
 
-  isLeased({ key, owner, token }: Lease): boolean {
+  isLeased({ key, owner, token }: Store.Lease): boolean {
     return this.sql.isLeased.get(key, token, owner) !== undefined
   }
 
-  insert(lease: Lease, { at, attempt, kind, payload, seq, step }: Entry): boolean {
+  insert(lease: Store.Lease, { at, attempt, kind, payload, seq, step }: Store.Entry): boolean {
     return this.sql.append.run(seq, kind, step, attempt, at, payload, lease.key, lease.token, lease.owner).changes === 1
   }
 
   /** The insert of the first line checks the lease for all of them. */
-  append(lease: Lease, entries: ReadonlyArray<Entry>): Effect.Effect<void, LeaseLost> {
+  append(lease: Store.Lease, entries: ReadonlyArray<Store.Entry>): Effect.Effect<void, LeaseLost> {
     return entries.every((entry) => this.insert(lease, entry)) ? Effect.void : leaseLost(lease)
   }
 
-  find(id: string): Run | undefined {
+  find(id: string): Store.Run | undefined {
     const row = this.sql.findRun.get(id) as RunRow | undefined
     return row && this.toRun(row)
   }
 
   /** The lease of a dead process has ended, whatever its row says. */
-  readonly toRun = ({ exit, finishedAt, labels, leaseUntil, owner, status, waiting, ...row }: RunRow): Run => {
+  readonly toRun = ({ exit, finishedAt, labels, leaseUntil, owner, status, waiting, ...row }: RunRow): Store.Run => {
     const isLeased = owner !== null && !this.isGone(owner)
     return {
       ...row,
@@ -80,8 +66,8 @@ export class RunTable {
   }
 
   /** The first runs among the rows that the condition holds for. */
-  take(rows: () => Iterable<unknown>, limit: number, condition: (run: Run) => boolean): ReadonlyArray<Run> {
-    const found: Array<Run> = []
+  take(rows: () => Iterable<unknown>, limit: number, condition: (run: Store.Run) => boolean): ReadonlyArray<Store.Run> {
+    const found: Array<Store.Run> = []
     // An iterator that is created and not read would keep the connection busy.
     if (limit <= 0) return found
     for (const row of rows()) {
@@ -93,7 +79,11 @@ export class RunTable {
 }
 
 /** `guarded` operations fail inside of a SQL transaction of the program, the `plain` ones wait for its end. */
-export const makeSqliteRuns = (table: RunTable, guarded: Access, plain: Access): Omit<RunStore, "transactional"> => ({
+export const makeSqliteRuns = (
+  table: RunTable,
+  guarded: Access,
+  plain: Access
+): Omit<Store.RunStore, "transactional"> => ({
   ...leaseOperations(table, guarded, plain),
   ...journalOperations(table, guarded),
   ...signalOperations(table, guarded),
@@ -104,7 +94,7 @@ export const makeSqliteRuns = (table: RunTable, guarded: Access, plain: Access):
 const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
   const { leases, sql } = table
 
-  const open = (request: OpenRequest, owner: string, leaseUntil: number, now: number): Opened => {
+  const open = (request: Store.OpenRequest, owner: string, leaseUntil: number, now: number): Store.Opened => {
     const { id, input, labels, version, workflow } = request
     const values = [id, workflow, version, input, JSON.stringify(labels), now, now, owner, leaseUntil]
     const inserted = sql.insertRun.run(...values)
@@ -120,14 +110,24 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
     return { _tag: "Claimed", run, lease: leaseOf(run, owner) }
   }
 
-  const reopen = (found: Run, entry: Entry, owner: string, leaseUntil: number, now: number): Option.Option<Lease> => {
+  const reopen = (
+    found: Store.Run,
+    entry: Store.Entry,
+    owner: string,
+    leaseUntil: number,
+    now: number
+  ): Option.Option<Store.Lease> => {
     if (sql.reopenRun.run(owner, leaseUntil, now, found.key, found.token).changes === 0) return Option.none()
     const lease = { key: found.key, run: found.id, token: found.token + 1, owner }
     table.insert(lease, entry)
     return Option.some(lease)
   }
 
-  const finish = (lease: Lease, outcome: Omit<Outcome, "at">, now: number): Effect.Effect<Outcome, LeaseLost> => {
+  const finish = (
+    lease: Store.Lease,
+    outcome: Omit<Store.Outcome, "at">,
+    now: number
+  ): Effect.Effect<Store.Outcome, LeaseLost> => {
     const finished = sql.finishRun.run(outcome.status, outcome.exit, now, lease.key, lease.token, lease.owner)
     if (finished.changes === 1) return Effect.succeed({ ...outcome, at: now })
     const recorded = table.find(lease.run)?.outcome
@@ -182,15 +182,15 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
         },
         table.isAlone
       )
-  } satisfies Partial<RunStore>
+  } satisfies Partial<Store.RunStore>
 }
 
-interface EntryRow extends Omit<Entry, "payload" | "omitted"> {
+interface EntryRow extends Omit<Store.Entry, "payload" | "omitted"> {
   readonly payload: string | null
   readonly omitted?: number | null
 }
 
-const toEntry = ({ omitted, ...row }: EntryRow): Entry => {
+const toEntry = ({ omitted, ...row }: EntryRow): Store.Entry => {
   const entry = { ...row, payload: row.payload ?? undefined }
   return omitted === 1 ? { ...entry, omitted: true } : entry
 }
@@ -213,11 +213,11 @@ const journalOperations = (table: RunTable, guarded: Access) => {
       }),
     payload: (key, seq) =>
       guarded.read("Reading a journal", () => (sql.payload.get(key, seq) as EntryRow | undefined)?.payload ?? undefined)
-  } satisfies Partial<RunStore>
+  } satisfies Partial<Store.RunStore>
 }
 
 const signalOperations = ({ sql }: RunTable, guarded: Access) => {
-  const signal = (id: string, key: string, payload: string, now: number): Signalled => {
+  const signal = (id: string, key: string, payload: string, now: number): Store.Signalled => {
     const row = sql.findRun.get(id) as RunRow | undefined
     if (row === undefined) return "Unknown"
     if (row.status !== null) return "Finished"
@@ -227,14 +227,14 @@ const signalOperations = ({ sql }: RunTable, guarded: Access) => {
   }
   return {
     signal: (run, key, payload) => guarded.write("Signalling a run", (now) => signal(run, key, payload, now)),
-    signals: (key) => guarded.read("Reading signals", () => sql.signals.all(key) as ReadonlyArray<Signal>)
-  } satisfies Partial<RunStore>
+    signals: (key) => guarded.read("Reading signals", () => sql.signals.all(key) as ReadonlyArray<Store.Signal>)
+  } satisfies Partial<Store.RunStore>
 }
 
 const queryOperations = (table: RunTable, guarded: Access, plain: Access) => {
   const { sql } = table
 
-  const list = (query: Query, now: number): ReadonlyArray<Run> => {
+  const list = (query: Store.Query, now: number): ReadonlyArray<Store.Run> => {
     const { before = null, status, workflow = null } = query
     const limit = limitOf(query)
     if (status === undefined || status === "completed" || status === "failed") {
@@ -249,7 +249,7 @@ const queryOperations = (table: RunTable, guarded: Access, plain: Access) => {
     )
   }
 
-  const due = ({ limit, version, workflow }: DueQuery, now: number): ReadonlyArray<Run> =>
+  const due = ({ limit, version, workflow }: Store.DueQuery, now: number): ReadonlyArray<Store.Run> =>
     table.take(
       () => sql.due.iterate(workflow, version, now),
       limit,
@@ -259,15 +259,15 @@ const queryOperations = (table: RunTable, guarded: Access, plain: Access) => {
   return {
     due: (query) => guarded.read("Finding due runs", (now) => due(query, now)),
     backlog: plain.read("Counting open runs", (now) =>
-      (sql.backlog.all({ now }) as ReadonlyArray<Backlog & { readonly oldest: number | null }>).map((row) => ({
+      (sql.backlog.all({ now }) as ReadonlyArray<Store.Backlog & { readonly oldest: number | null }>).map((row) => ({
         ...row,
         oldest: row.oldest ?? undefined
       }))
     ),
     find: (id) => guarded.read("Finding a run", () => Option.fromNullable(table.find(id))),
     list: (query) => guarded.read("Listing runs", (now) => list(query, now)),
-    countRuns: plain.read("Counting runs", (now) => sql.countRuns.all({ now }) as ReadonlyArray<RunCount>)
-  } satisfies Partial<RunStore>
+    countRuns: plain.read("Counting runs", (now) => sql.countRuns.all({ now }) as ReadonlyArray<Store.RunCount>)
+  } satisfies Partial<Store.RunStore>
 }
 
 const removeRun = (sql: RunStatements, key: number): boolean => {

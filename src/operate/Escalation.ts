@@ -243,7 +243,7 @@ const updateEscalation = (
     escalations.update(id, (found) =>
       found.status === "resolved" ? undefined : { status, details: { ...found.details, ...details } }
     ),
-    escalations.require(id)
+    escalations.orNotFound(id)
   )
 
 /** How many of the newest open failures the rules see. */

@@ -468,7 +468,7 @@ export const resolve = (
   failure: string,
   by: string
 ): Effect.Effect<FailureRecord, FailureNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  Effect.flatMap(resolveFailure(failure, by), failures_.require(failure))
+  Effect.flatMap(resolveFailure(failure, by), failures_.orNotFound(failure))
 
 export {
   /**

@@ -133,5 +133,5 @@ export const countRetry = (id: string, limit: number) =>
       retries = details.retries + 1
       return retries > limit ? undefined : { details: { ...details, retries } }
     })
-    return Effect.map(Effect.flatMap(counting, failures.require(id)), () => retries)
+    return Effect.map(Effect.flatMap(counting, failures.orNotFound(id)), () => retries)
   })

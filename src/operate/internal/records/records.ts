@@ -21,7 +21,7 @@ export interface Draft<out D> extends Pick<Stored<D>, "id" | "subject" | "status
 
 type Query = Omit<Storage.RecordQuery, "kind">
 
-/** Projects that share a storage are told apart by the label `repository`. */
+/** Projects that share a storage are separated by the label `repository`. */
 export const scopeOf = (labels: Readonly<Record<string, string>>): string => labels.repository ?? ""
 
 const makeTable = <D, I, A, E>(
@@ -45,7 +45,7 @@ const makeTable = <D, I, A, E>(
       Effect.flatMap(storage.findRecord(kind, id), Effect.transposeMapOption(read))
     )
 
-  const require =
+  const orNotFound =
     (id: string) =>
     (found: Option.Option<A>): Effect.Effect<A, E> =>
       Option.isSome(found) ? Effect.succeed(found.value) : Effect.fail(notFound(id))
@@ -83,10 +83,10 @@ const makeTable = <D, I, A, E>(
 
   return {
     toRecord,
-    require,
+    orNotFound,
     write,
     update,
-    get: (id: string) => Effect.flatMap(Effect.map(find(id), Option.map(toRecord)), require(id)),
+    get: (id: string) => Effect.flatMap(Effect.map(find(id), Option.map(toRecord)), orNotFound(id)),
     list: (query: Query) => Effect.map(readAll(query), Arr.map(toRecord)),
     listStored: readAll,
     /** Skips damaged records and logs their ids, so that one of them does not hide all others. */

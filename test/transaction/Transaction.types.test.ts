@@ -1,7 +1,9 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import {
   Checkpoint,
   Parameters,
@@ -76,6 +78,44 @@ describe("the types of transactions", () => {
         Gateway | Storage.Storage
       >
     >()
+  })
+
+  it("a scoped transaction needs a scope, takes the requirement away and adds no error", () => {
+    const trip = Effect.zipRight(charge(1), new Bad())
+    const scoped = Effect.gen(function* () {
+      const transaction = yield* Transaction.scoped({ name: "trip" })
+      return yield* Effect.provideService(trip, Transaction.Transaction, transaction)
+    })
+    expectTypeOf(Transaction.scoped()).toEqualTypeOf<
+      Effect.Effect<Transaction.TransactionService, never, Scope.Scope>
+    >()
+    expectTypeOf(scoped).toEqualTypeOf<Effect.Effect<never, Bad, Gateway | Workflow.Run | Scope.Scope>>()
+    expectTypeOf(Effect.scoped(scoped)).toEqualTypeOf<Effect.Effect<never, Bad, Gateway | Workflow.Run>>()
+    // @ts-expect-error a scope is missing
+    const withoutScope: Effect.Effect<never, Bad, Gateway | Workflow.Run> = scoped
+    void withoutScope
+  })
+
+  it("an effect that has not been given the scoped transaction still needs one", () => {
+    const outside = Effect.scoped(Effect.zipRight(Transaction.scoped(), charge(1)))
+    expectTypeOf(outside).toEqualTypeOf<
+      Effect.Effect<number, never, Gateway | Transaction.Transaction | Workflow.Run>
+    >()
+    // @ts-expect-error Transaction is missing
+    const compensatesOutside: Effect.Effect<number, never, Gateway | Workflow.Run> = outside
+    void compensatesOutside
+  })
+
+  it("the layer of a transaction takes the requirement away and needs nothing", () => {
+    expectTypeOf(Transaction.layer({ name: "trip" })).toEqualTypeOf<Layer.Layer<Transaction.Transaction>>()
+    const trip = Effect.zipRight(charge(1), new Bad()).pipe(Effect.provide(Transaction.layer()))
+    expectTypeOf(trip).toEqualTypeOf<Effect.Effect<never, Bad, Gateway | Workflow.Run>>()
+    Transaction.layer({
+      rollbackWhen: (error) => {
+        expectTypeOf(error).toEqualTypeOf<unknown>()
+        return true
+      }
+    })
   })
 
   it("strategies that rewind need a run, which workflows are", () => {

@@ -16,7 +16,9 @@ import { traced } from "../resilience/internal/kernel/tracing.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
 import * as Answer from "./Answer.js"
-import { escapeName, Run } from "./internal/execution/execution.js"
+
+import { currentRun, escapeName, Run } from "./internal/execution/execution.js"
+
 import type { Definition } from "./internal/run/advance.js"
 import * as execute_ from "./internal/run/execute.js"
 import { forkRun, inputOf, type RunExists, rewindRun } from "./internal/run/rewindRun.js"
@@ -484,7 +486,7 @@ export const sleep = (
 export const section =
   (name: string, index?: number) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Run> | Run> =>
-    Effect.flatMap(Run, (run) => {
+    Effect.flatMap(currentRun, (run) => {
       const path = `${run.section}${escapeName(name)}${index === undefined ? "" : `[${index}]`}/`
       return Effect.provideService(self, Run, { ...run, section: path })
     })

@@ -1,4 +1,3 @@
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Storage from "../../../storage/Storage.js"
@@ -33,7 +32,7 @@ export const atPlace = <A, E, R>(
   operation: (place: Place) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime((fiber) => {
-    const run = Context.getOption(fiber.currentContext, Execution.Run)
+    const run = Option.fromNullable(Execution.runIn(fiber.currentContext))
     if (Option.isNone(run)) return operation(outside)
     const step = FiberTree.stepOf(fiber)
     return step === undefined ? inBody(run.value, name, operation) : operation({ _tag: "Step", run: run.value, step })
@@ -44,7 +43,7 @@ export const atPlaceUnrecorded = <A, E, R>(
   operation: (place: Place) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime((fiber) => {
-    const run = Context.getOption(fiber.currentContext, Execution.Run)
+    const run = Option.fromNullable(Execution.runIn(fiber.currentContext))
     return operation(Option.isNone(run) ? outside : { _tag: "Step", run: run.value, step: "" })
   })
 

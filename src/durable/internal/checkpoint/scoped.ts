@@ -1,14 +1,12 @@
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as State from "../../State.js"
-import { Run } from "../execution/execution.js"
+import { isReplayOnly, runIn } from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import { encode } from "../state/cell.js"
 import { CellsTag } from "../state/service.js"
@@ -75,12 +73,9 @@ export const saveEvery = <S, E, R, R2>(
   save: (state: S) => Effect.Effect<unknown, unknown, R2>
 ): Effect.Effect<void, never, R | R2 | Scope.Scope> => {
   const once = Effect.withFiberRuntime<void, never, R | R2>((fiber) => {
-    const run = Option.getOrUndefined(Context.getOption(fiber.currentContext, Run))
+    const run = runIn(fiber.currentContext)
     // An execution that still replays, or that is ending, has nothing new to save.
-    const execution = run?.execution
-    if (execution !== undefined && (execution.lifecycle.isEnding || execution.replay.active.size > 0)) {
-      return Effect.void
-    }
+    if (run !== undefined && isReplayOnly(run.execution, run.section)) return Effect.void
     const leave = FiberTree.enterStep(
       fiber,
       FiberTree.stepOf(fiber) ?? `${run?.section ?? ""}${name} in the background`

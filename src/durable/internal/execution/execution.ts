@@ -5,11 +5,13 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type * as Events from "../../../resilience/Events.js"
 import type { Watch } from "../../../resilience/Events.js"
 import type { Entry, Lease, LeaseLost, Service, StorageError } from "../../../storage/Storage.js"
 import type { CompensationLog } from "../../../transaction/Compensation.js"
+import { Transaction, type TransactionService } from "../../../transaction/Transactor.js"
 import { JournalError, type RunError, StepConflict } from "../../RunError.js"
 import type { Attempt } from "../../Step.js"
 import type { Journal, Kind } from "../journal/journal.js"
@@ -106,6 +108,33 @@ export interface RunService {
 }
 
 export class Run extends Context.Tag("effect-recovery/Run")<Run, RunService>() {}
+
+/** The service of a transaction of a run. The code that it is provided to runs in the section of the transaction. */
+export interface SectionTransaction extends TransactionService {
+  readonly opened: {
+    readonly execution: Execution
+    /** The section around the transaction. */
+    readonly outer: string
+    readonly section: string
+  }
+}
+
+/** The run at this point of the program: its section includes that of the innermost transaction. */
+export const runIn = (context: Context.Context<never>): RunService | undefined => {
+  const run = Option.getOrUndefined(Context.getOption(context, Run))
+  const transaction = Option.getOrUndefined(Context.getOption(context, Transaction))
+  if (run === undefined || transaction === undefined || !("opened" in transaction)) return run
+  // A transaction of a run is made by that run alone.
+  const { execution, outer, section } = (transaction as SectionTransaction).opened
+  if (execution !== run.execution || run.section.startsWith(section)) return run
+  const rest = run.section.startsWith(outer) ? run.section.slice(outer.length) : run.section
+  return { ...run, section: section + rest, transaction: section }
+}
+
+/** The run at this point of the program. */
+export const currentRun: Effect.Effect<RunService, never, Run> = Effect.contextWith(
+  (context: Context.Context<Run>) => runIn(context) ?? Context.get(context, Run)
+)
 
 /**
  * Ends the body of a stopped run. A defect, so that the program's error

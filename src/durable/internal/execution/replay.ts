@@ -1,6 +1,5 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import type { KnownKey } from "../journal/journal.js"
 import { Pulse } from "./pulse.js"
@@ -12,6 +11,8 @@ import { Pulse } from "./pulse.js"
  */
 export interface Replay {
   readonly within: string
+  /** The program itself comes to the end of the section again, beside the rest of the run. */
+  readonly isNatural: boolean
   /** Keys of the journal that the program has not reached yet. */
   readonly missing: Map<string, KnownKey>
   /** Answers that wait until every key that began before them was reached. */
@@ -21,6 +22,8 @@ export interface Replay {
   readonly changed: Pulse
   /** Completes when the program asks for something the journal does not have. */
   readonly beyond: Deferred.Deferred<void>
+  /** Completes when a fiber waits at a key that has no line, or work without a recorded result: it cannot get further. */
+  readonly diverged: Deferred.Deferred<void>
 }
 
 interface HeldAnswer {
@@ -32,13 +35,19 @@ export type Replays = Set<Replay>
 
 const deferred = () => Deferred.unsafeMake<void>(FiberId.none)
 
-export const make = (within: string, known: Iterable<readonly [key: string, known: KnownKey]>): Replay => ({
+export const make = (
+  within: string,
+  known: Iterable<readonly [key: string, known: KnownKey]>,
+  isNatural = false
+): Replay => ({
   within,
+  isNatural,
   missing: new Map([...known].filter(([key]) => key.startsWith(within))),
   held: new Set(),
   parked: 0,
   changed: new Pulse(),
-  beyond: deferred()
+  beyond: deferred(),
+  diverged: deferred()
 })
 
 /** The required keys that the program has not reached. */
@@ -93,6 +102,7 @@ export const park = (replays: Replays, key: string, isKnown: boolean): Effect.Ef
     for (const replay of replays) {
       if (!key.startsWith(replay.within)) continue
       replay.parked++
+      if (!isKnown) Deferred.unsafeDone(replay.diverged, Effect.void)
       // An open step with no key missing is the end of the recorded history.
       if (!isKnown || replay.missing.size === 0) Deferred.unsafeDone(replay.beyond, Effect.void)
       replay.changed.notify()
@@ -100,19 +110,35 @@ export const park = (replays: Replays, key: string, isKnown: boolean): Effect.Ef
     return never
   })
 
+/** The same for work that is recorded, and whose result is not. */
+export const parkWithoutResult = (replays: Replays, key: string): Effect.Effect<never> =>
+  Effect.suspend(() => {
+    for (const replay of replays) {
+      if (key.startsWith(replay.within)) Deferred.unsafeDone(replay.diverged, Effect.void)
+    }
+    return park(replays, key, true)
+  })
+
 /** Interruptible everywhere: a fiber that waits for the end of a replay ends with it. */
 export const never: Effect.Effect<never> = Effect.interruptible(Effect.never)
+
+/** What is replayed: the fiber of a body, or the scope of a transaction. */
+export interface Replayed {
+  /** Null until it ends. */
+  readonly unsafePoll: () => unknown
+  readonly await: Effect.Effect<unknown>
+}
 
 /**
  * Waits until every key was reached, the body has ended, or the body makes no
  * more progress. Required keys get 5 seconds of patience: the program may reach
  * them after a delay of its own.
  */
-export const awaitReached = (replay: Replay, body: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<void> =>
+export const awaitReached = (replay: Replay, body: Replayed): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (replay.missing.size === 0 || body.unsafePoll() !== null) return Effect.void
     const { next } = replay.changed
-    const change = Effect.raceFirst(Deferred.await(next), Effect.asVoid(Fiber.await(body)))
+    const change = Effect.raceFirst(Deferred.await(next), Effect.asVoid(body.await))
     if (replay.parked === 0 && replay.held.size === 0) return Effect.zipRight(change, awaitReached(replay, body))
     const isDone = unreached(replay).length === 0 && replay.held.size === 0
     const limit = isDone ? yieldTurns(body, () => replay.changed.next !== next) : Effect.sleep("5 seconds")
@@ -122,5 +148,5 @@ export const awaitReached = (replay: Replay, body: Fiber.RuntimeFiber<unknown, u
   })
 
 /** Yields up to 200 times, for a body that can end without waiting for another fiber. */
-export const yieldTurns = (body: Fiber.RuntimeFiber<unknown, unknown>, isOver: () => boolean): Effect.Effect<void> =>
+export const yieldTurns = (body: Replayed, isOver: () => boolean): Effect.Effect<void> =>
   Effect.asVoid(Effect.repeat(Effect.yieldNow(), { until: () => body.unsafePoll() !== null || isOver(), times: 200 }))

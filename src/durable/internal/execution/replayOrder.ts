@@ -4,7 +4,16 @@ import * as RuntimeFlags from "effect/RuntimeFlags"
 import { ReplayMismatch } from "../../RunError.js"
 import type { Journal } from "../journal/journal.js"
 import { awaitAnswerTurn } from "./answerQueue.js"
-import { appendAll, type Execution, escapeName, nextEntry, Run, stop } from "./execution.js"
+import {
+  appendAll,
+  currentRun,
+  type Execution,
+  escapeName,
+  isReplayOnly,
+  nextEntry,
+  type Run,
+  stop
+} from "./execution.js"
 import * as FiberTree from "./fiberTree.js"
 import * as Replay from "./replay.js"
 
@@ -55,8 +64,8 @@ export const isRoot = (
 }
 
 /** A rollback or a rewind replays a part of the body and reports itself which keys it does not reach. */
-const isChecked = ({ lifecycle, mode, replay }: Execution): boolean =>
-  mode.isReplay || (replay.active.size === 0 && !lifecycle.isEnding)
+const isChecked = (execution: Execution, key: string): boolean =>
+  execution.mode.isReplay || !isReplayOnly(execution, key)
 
 interface Replayed {
   readonly id: string
@@ -96,7 +105,7 @@ export const check = (
   const isNext = !replay.order.reached.has(key) && next(execution) === key
   replay.order.reached.add(key)
   if (isNext) return undefined
-  if (!isRoot || (isAnswered && !mode.isReplay) || !isChecked(execution)) return undefined
+  if (!isRoot || (isAnswered && !mode.isReplay) || !isChecked(execution, key)) return undefined
   const recorded = next(execution)
   if (recorded === undefined) return undefined
   const isKnown = journal.steps.has(key) || journal.waits.has(key)
@@ -133,23 +142,24 @@ export const awaitReplayTurn = (
   seq: number,
   { isInterruptible, isRoot }: { readonly isInterruptible: boolean; readonly isRoot: boolean }
 ): Effect.Effect<void> => {
-  if (replay.active.size > 0) return Replay.awaitTurn(replay.active, key, seq)
-  const isOrdered = isRoot && replay.order.firstOfOthers >= seq
-  return isOrdered ? Effect.void : awaitAnswerTurn(replay.answers, seq, isInterruptible)
+  const covering = Replay.covering(replay.active, key)
+  const registered = covering === undefined ? Effect.void : Replay.awaitTurn(replay.active, key, seq)
+  const isOrdered = (isRoot && replay.order.firstOfOthers >= seq) || covering?.isNatural === false
+  return isOrdered ? registered : Effect.zipRight(registered, awaitAnswerTurn(replay.answers, seq, isInterruptible))
 }
 
 /** Decides once per run whether it takes changed code, and records the decision. */
 export const patched = (name: string): Effect.Effect<boolean, never, Run> =>
-  Effect.flatMap(Run, ({ execution }) =>
+  Effect.flatMap(currentRun, ({ execution, section }) =>
     Effect.uninterruptible(
       Effect.suspend(() => {
-        const { journal, lifecycle, replay } = execution
+        const { journal, lifecycle } = execution
         if (lifecycle.stopError !== undefined) return stop(execution, lifecycle.stopError)
         const key = `patch/${escapeName(name)}`
         const known = journal.recorded.get(key)
         if (known !== undefined) return Effect.succeed(known.payload === "true")
         const isNew = !isBehindJournal(execution)
-        if (lifecycle.isEnding || replay.active.size > 0) return Effect.succeed(isNew)
+        if (isReplayOnly(execution, section)) return Effect.succeed(isNew)
         const entry = nextEntry(execution, "Patched", key, 0, String(isNew))
         journal.recorded.set(key, entry)
         return Effect.as(appendAll(execution, [entry]), isNew)

@@ -25,7 +25,7 @@ export const runGraph = (
   graph: Graph<Readonly<Record<string, AnyNode>>>,
   { concurrency = "unbounded", inputs = {} }: Options = {}
 ): Effect.Effect<unknown, unknown, unknown> =>
-  Effect.flatMap(Execution.Run, (run) =>
+  Effect.flatMap(Execution.currentRun, (run) =>
     Effect.withFiberRuntime((fiber) => {
       if (concurrency !== "unbounded" && !(Number.isInteger(concurrency) && concurrency >= 1)) {
         return Effect.die(
@@ -119,7 +119,7 @@ const runNode = (
 
 /** A node that waits releases its permit, so that others can run. */
 const withPermit = <A, E, R>(self: Effect.Effect<A, E, R>, permit: Permit): Effect.Effect<A, E, R | Execution.Run> =>
-  Effect.flatMap(Execution.Run, (run) => Effect.provideService(self, Execution.Run, { ...run, permit }))
+  Effect.flatMap(Execution.currentRun, (run) => Effect.provideService(self, Execution.Run, { ...run, permit }))
 
 /** Combines the results of all nodes. */
 const resultOf = (graph: Graph<Readonly<Record<string, AnyNode>>>, ended: ReadonlyMap<AnyNode, Ended>) =>

@@ -77,7 +77,7 @@ const failureOf = (error: AnySchema): AnySchema => {
   const inside = Schema.suspend((): AnySchema => all)
   const all = Schema.Union(
     stepFailure(error),
-    rollbackFailed(inside),
+    rollbackFailed(causeOf(inside)),
     graphFailed(inside),
     RecoveryExhausted.schema(inside)
   ) as AnySchema
@@ -98,11 +98,22 @@ const errorSchema = (Class: new (props: never) => object, fields: Schema.Struct.
 
 const AnyCause = Schema.Cause({ error: Defect, defect: Defect })
 
-const rollbackFailed = (error: AnySchema): AnySchema =>
+/** A finalizer of a transaction dies with `RollbackFailed`, which keeps its class as a defect. */
+const causeOf = (error: AnySchema): AnySchema => {
+  const defect = Schema.Union(
+    Schema.suspend(() => rollback),
+    Defect
+  )
+  const cause = Schema.Cause({ error, defect }) as AnySchema
+  const rollback = rollbackFailed(cause)
+  return cause
+}
+
+const rollbackFailed = (original: AnySchema): AnySchema =>
   errorSchema(RollbackFailed, {
     _tag: Schema.tag("RollbackFailed"),
     transaction: Schema.String,
-    original: Schema.Cause({ error, defect: Defect }),
+    original,
     failures: Schema.Array(Schema.Struct({ undo: Schema.String, cause: AnyCause })),
     remaining: Schema.Array(Schema.String),
     pivot: Schema.transform(Schema.NullOr(Schema.String), Schema.UndefinedOr(Schema.String), {
@@ -131,16 +142,22 @@ export const errorCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoise
 
 /** For causes. Building it is slow, so it is built at the first failure. */
 export const causeCodec: (schema: Schema.Schema.All) => Codec<Cause.Cause<unknown>> = memoised("cause", (error) =>
-  make(Schema.Cause({ error: failureOf(error), defect: Defect }) as AnySchema)
+  make(causeOf(failureOf(error)))
 )
 
 let undo: Codec<Cause.Cause<unknown>> | undefined
 
-/** For causes of compensations, whose errors have no schema. */
-export const undoCodec = (): Codec<Cause.Cause<unknown>> => {
+const undoCodec = (): Codec<Cause.Cause<unknown>> => {
   undo ??= make(AnyCause as AnySchema)
   return undo
 }
+
+/** For causes of compensations. Their errors have no schema and are written as defects, so this cannot fail. */
+export const encodeUndoCause = (cause: Cause.Cause<unknown>): Effect.Effect<string | undefined> =>
+  Effect.orDie(undoCodec().encode(cause)) as Effect.Effect<string | undefined>
+
+export const decodeUndoCause = (text: string): Effect.Effect<Cause.Cause<unknown>> =>
+  Effect.orDie(undoCodec().decode(text)) as Effect.Effect<Cause.Cause<unknown>>
 
 /** The same text for the same value, whatever the order of its keys. */
 export const canonical = (text: string | undefined): string =>

@@ -1,5 +1,7 @@
 import * as Effect from "effect/Effect"
+
 import * as Option from "effect/Option"
+import type { Event } from "../../../resilience/Events.js"
 import type { Entry, Rewound, Run, Service, StorageError } from "../../../storage/Storage.js"
 import { JournalError, RunNotFound } from "../../RunError.js"
 import { decodeEnd, decodeRewind, decodeWait, type RewindRecord, type StartedWait, type WaitEnd } from "./lines.js"
@@ -53,6 +55,9 @@ export interface UndoRecord {
   readonly payload: string | undefined
 }
 
+/** Why a transaction is rolled back. A run that was `stopped` continues later, and restarts the transaction. */
+export type RollbackReason = Extract<Event, { readonly _tag: "RollbackStarted" }>["reason"]
+
 /** The rollback of a transaction in the journal. */
 export interface RollbackRecord {
   readonly section: string
@@ -60,7 +65,7 @@ export interface RollbackRecord {
   readonly order: number
   readonly lastSeq: number
   readonly updatedAt: number
-  readonly reason: string
+  readonly reason: RollbackReason
   readonly payload: string | undefined
 }
 
@@ -243,7 +248,7 @@ const foldRollback =
     })
   }
 
-const reasonOf = (payload: string | undefined): string => JSON.parse(payload ?? "{}").reason ?? "failed"
+const reasonOf = (payload: string | undefined): RollbackReason => JSON.parse(payload ?? "{}").reason ?? "failed"
 
 const startWait: Fold = ({ waits }, entry) => {
   const { at: startedAt, seq, step: key } = entry

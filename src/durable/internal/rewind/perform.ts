@@ -4,9 +4,11 @@ import { isClean, type RollbackResult, rollback } from "../../../transaction/Com
 import * as Execution from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
 import { knownKeys } from "../journal/journal.js"
+
 import type { RewindRecord } from "../journal/lines.js"
 import { encodeRewind } from "../journal/lines.js"
-import { journaled } from "../rollback/journaled.js"
+import { journalRecorder } from "../rollback/compensations.js"
+
 import { keysIn } from "./points.js"
 
 /**
@@ -29,12 +31,16 @@ export const performRewind = (
     execution.replay.active.add(replay)
     yield* Replay.awaitReached(replay, body)
     const scope = { within: rewind.within, only: keys }
-    const first = yield* rollback(execution.rollback.log, scope, journaled(execution))
+    const first = yield* rollback(execution.rollback.log, scope, journalRecorder(execution))
     yield* Fiber.interrupt(body)
     // A finalizer of the body may have registered more compensations.
     const failed = new Set(first.failures.map(({ undo }) => undo))
     const left = new Set([...keys].filter((key) => !failed.has(key)))
-    const late = yield* rollback(execution.rollback.log, { within: rewind.within, only: left }, journaled(execution))
+    const late = yield* rollback(
+      execution.rollback.log,
+      { within: rewind.within, only: left },
+      journalRecorder(execution)
+    )
     const undone: RollbackResult = {
       failures: [...first.failures, ...late.failures],
       remaining: [...new Set([...first.remaining, ...late.remaining, ...Replay.unreached(replay)])],

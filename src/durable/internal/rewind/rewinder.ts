@@ -16,7 +16,9 @@ export const makeRewinder = (execution: Execution.Execution): RewinderService =>
   plan: <R>(request: RewindRequest<R>) =>
     Effect.withFiberRuntime<Decision.Decision<never, RewindRefused>, never, R>((fiber) => {
       if (execution.lifecycle.isEnding) return Replay.never
-      const run = Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run)
+      const run =
+        Execution.runIn(fiber.currentContext) ??
+        Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run)
       const by = `${request.strategy} to ${describe(request.point)} of ${FiberTree.stepOf(fiber) ?? (run.section === "" ? "the run" : run.section)}`
       return Effect.gen(function* () {
         const journal = yield* current(execution)
@@ -24,7 +26,7 @@ export const makeRewinder = (execution: Execution.Execution): RewinderService =>
         if (made >= request.times) return Decision.exhausted
         const found = yield* find(execution, journal, request, run)
         if (found instanceof RewindRefused) return Decision.instead(Effect.fail(found))
-        return { _tag: "Rewind" as const, begin: begin(execution, found, by, request.reason) }
+        return { _tag: "Rewind" as const, begin: beginRewind(execution, found, by, request.reason) }
       })
     })
 })
@@ -56,9 +58,9 @@ const find = <R>(
   })
 
 /** Records the rewind and ends the body. The next pass over the body carries the rewind out. */
-const begin = (
+export const beginRewind = (
   execution: Execution.Execution,
-  { after, point, within }: Place,
+  { after, point, within }: Omit<Place, "checkpoint">,
   by: string,
   reason: string
 ): Effect.Effect<never> =>

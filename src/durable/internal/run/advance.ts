@@ -1,4 +1,5 @@
 import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -12,6 +13,7 @@ import * as Events from "../../../resilience/Events.js"
 import { Asker, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
 import * as Storage from "../../../storage/Storage.js"
 import { isClean } from "../../../transaction/Compensation.js"
+import { RollbackFailed } from "../../../transaction/RollbackFailed.js"
 import { Transactor } from "../../../transaction/Transactor.js"
 import { JournalError, machineryOf, RewindFailed, type RunError, type RunSuspended } from "../../RunError.js"
 import { makeActivity } from "../execution/activity.js"
@@ -34,7 +36,8 @@ import { type Journal, knownKeys, loadJournal } from "../journal/journal.js"
 import type { RewindRecord } from "../journal/lines.js"
 import { performRewind } from "../rewind/perform.js"
 import { makeRewinder } from "../rewind/rewinder.js"
-import { durableTransactor } from "../rollback/durable.js"
+import { closeTransactions } from "../rollback/scopedTransaction.js"
+import { durableTransactor } from "../rollback/transactor.js"
 import * as Cells from "../state/cells.js"
 import { CellsTag, cellsOf } from "../state/service.js"
 import { isAnswered } from "../step/replayStep.js"
@@ -148,7 +151,8 @@ export const bodyOf = (execution: Execution, definition: AnyDefinition, input: u
     FiberRef.set(FiberRef.currentContext, Context.merge(fiber.currentContext, services)).pipe(
       Effect.zipRight(FiberRef.set(FiberTree.current, FiberTree.makeRoot())),
       // The definition's own schema encoded the input, so it is of the type the body takes.
-      Effect.zipRight(Effect.suspend(() => definition.body(input as never)))
+      Effect.zipRight(Effect.suspend(() => definition.body(input as never))),
+      Effect.onExit((exit) => closeTransactions(execution, exit))
     )
   )
 }
@@ -231,7 +235,9 @@ const conclude = (execution: Execution, definition: AnyDefinition, exit: AnyExit
     : endWithoutOutcome(execution, exit, Cause.isDie(exit.cause) ? "a defect" : "interruption")
 }
 
-const isTyped = (cause: Cause.Cause<unknown>): boolean => Cause.isFailure(cause) && !Cause.isDie(cause)
+/** A scoped transaction that could not be rolled back is part of the outcome, although a finalizer can only die. */
+const isTyped = (cause: Cause.Cause<unknown>): boolean =>
+  Cause.isFailure(cause) && Chunk.every(Cause.defects(cause), (defect) => defect instanceof RollbackFailed)
 
 /** A rollback of an earlier process that the program did not reach again. The run has no outcome before it has ended. */
 const openRollback = ({ id: run, journal, rollback }: Execution): RewindFailed | undefined => {

@@ -103,7 +103,8 @@ const withRun = <A, E, R>(
   Effect.withFiberRuntime((fiber) =>
     operation(
       // Cells of a run are provided together with the run.
-      Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run),
+      Execution.runIn(fiber.currentContext) ??
+        Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run),
       FiberTree.stepOf(fiber)
     )
   )

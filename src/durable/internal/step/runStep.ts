@@ -46,7 +46,7 @@ import {
 export const runStep = (definition: Definition, input: unknown): AnyEffect =>
   Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(Execution.Run, (run) => {
+      Effect.flatMap(Execution.currentRun, (run) => {
         const { execution } = run
         const { stopError } = execution.lifecycle
         if (stopError !== undefined) return Execution.stop(execution, stopError)

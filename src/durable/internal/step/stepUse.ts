@@ -10,7 +10,7 @@ import type { PendingWrite } from "../execution/cells.js"
 import * as Execution from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
 import type { Kind, StepRecord } from "../journal/journal.js"
-import { register } from "../rollback/register.js"
+import { register } from "../rollback/compensations.js"
 import type { Definition } from "./definition.js"
 
 /** One use of a step within a run. */

@@ -23,7 +23,9 @@ export const makeAsker = (execution: Execution.Execution): AskerService => ({
   ask: <R>(request: AskRequest<R>) =>
     Effect.withFiberRuntime<Decision.Decision<unknown, never, R>, never, R>((fiber) => {
       if (execution.lifecycle.isEnding && execution.replay.active.size === 0) return Replay.never
-      const run = Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run)
+      const run =
+        Execution.runIn(fiber.currentContext) ??
+        Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run)
       const step = FiberTree.stepOf(fiber)
       const asking = step === undefined ? undefined : execution.activity.asking.get(step)
       // A step can only ask about an attempt that has failed.

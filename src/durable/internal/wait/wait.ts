@@ -26,7 +26,7 @@ export interface ToWait {
 export const wait = (toWait: ToWait): Effect.Effect<WaitEnd, never, Execution.Run> =>
   Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
     Effect.uninterruptible(
-      Effect.flatMap(Execution.Run, (run): Effect.Effect<WaitEnd> => {
+      Effect.flatMap(Execution.currentRun, (run): Effect.Effect<WaitEnd> => {
         const { execution } = run
         const step = FiberTree.stepOf(fiber)
         if (step !== undefined && execution.lifecycle.stopError === undefined) {

@@ -1,0 +1,168 @@
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import { isClean, pending, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
+import type { UndoFailure } from "../../../transaction/RollbackFailed.js"
+import type { TransactionSettings } from "../../../transaction/Transactor.js"
+import * as Execution from "../execution/execution.js"
+import { acceptDivergence } from "../execution/replayOrder.js"
+import { causeCodec, decodeUndoCause, encodeUndoCause } from "../journal/codec.js"
+import { forget, knownKeys, type RollbackReason, type RollbackRecord } from "../journal/journal.js"
+import { encodeRewind } from "../journal/lines.js"
+import { journalRecorder } from "./compensations.js"
+
+/** A transaction of a run. Its section is the key prefix of everything in it. */
+export interface Section {
+  readonly execution: Execution.Execution
+  readonly section: string
+  readonly settings: TransactionSettings
+}
+
+/** The recorded work that must be compensated and that this execution has not reached, such as the loser of a race. */
+export const unreached = ({ execution, section }: Section): ReadonlyArray<string> =>
+  knownKeys(execution.journal).flatMap(([key, { isRequired }]) =>
+    isRequired && key.startsWith(section) && !execution.rollback.log.has(key) ? [key] : []
+  )
+
+/** Sets the State cells back to what they were before the section. */
+export const revert = ({ execution, section }: Section) => Effect.sync(() => execution.cells.revert(section))
+
+/** Reverts State and runs the registered compensations. */
+export const rollBack = (at: Section, reason: RollbackReason): Effect.Effect<RollbackResult> => {
+  const { execution, section } = at
+  const source = { run: execution.id, step: section }
+  return Execution.emit(execution, () => ({ _tag: "RollbackStarted", source, transaction: section, reason })).pipe(
+    Effect.zipRight(revert(at)),
+    Effect.zipRight(rollback(execution.rollback.log, { within: section }, journalRecorder(execution))),
+    Effect.tap((result) =>
+      Execution.emit(execution, () => ({
+        _tag: "RollbackEnded",
+        source,
+        transaction: section,
+        clean: isClean(result)
+      }))
+    )
+  )
+}
+
+export const reasonOf = ({ execution }: Section, cause: Cause.Cause<unknown>): RollbackReason => {
+  if (Cause.isDie(cause)) return "died"
+  if (Cause.isFailure(cause)) return "failed"
+  return execution.lifecycle.isInterrupted ? "stopped" : "interrupted"
+}
+
+const noRollback: RollbackResult = { failures: [], remaining: [], pivot: undefined }
+
+/**
+ * Rolls back after the first failure of a transaction, with every line in the
+ * journal. Undefined if the original cause says everything: there was nothing
+ * to compensate, or the run was stopped and the transaction restarts later.
+ */
+export const rollBackAfter = (
+  at: Section,
+  cause: Cause.Cause<unknown>,
+  compensate: (reason: RollbackReason) => Effect.Effect<RollbackResult, never, unknown>
+): Effect.Effect<RollbackResult | undefined, never, unknown> =>
+  Effect.suspend(() => {
+    const { execution, section } = at
+    const undos = pending(execution.rollback.log, section)
+    const isEmpty = undos.length === 0 && unreached(at).length === 0
+    const reason = reasonOf(at, cause)
+    // A stopped run continues later. With nothing to compensate it continues from here; past a pivot it can only go on.
+    if (reason === "stopped" && (isEmpty || undos.some(({ pivot }) => pivot))) return Effect.succeed(undefined)
+    if (isEmpty) {
+      // Only State was written: readers of the journal must see that it was reverted.
+      const reverted = Effect.zipRight(recordEnd(at, reason, cause, noRollback), revert(at))
+      return Effect.as(execution.cells.isWritten(section) ? reverted : Effect.void, undefined)
+    }
+    return Execution.whileRollingBack(
+      execution,
+      Effect.zipRight(
+        recordStart(at, reason, cause),
+        Effect.flatMap(compensate(reason), (result) => {
+          if (reason !== "stopped") return Effect.as(recordEnd(at, reason, cause, result), result)
+          // If it is not clean, the next execution of the run tries the rest again.
+          return Effect.as(isClean(result) ? removeFromJournal(at, reason) : Effect.void, undefined)
+        })
+      )
+    )
+  })
+
+// ---- lines
+
+/** Undefined for a cause that the workflow's error schema cannot write: then the replay finds it out again. */
+const encodeCause = ({ execution }: Section, cause: Cause.Cause<unknown>): Effect.Effect<string | undefined> =>
+  // The schema needs what the workflow needs, and that is provided here.
+  Effect.orElseSucceed(causeCodec(execution.error).encode(cause), () => undefined) as Effect.Effect<string | undefined>
+
+export const recordStart = (at: Section, reason: RollbackReason, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Effect.flatMap(encodeCause(at, cause), (cause) =>
+    Execution.append(at.execution, "RollbackStarted", at.section, 0, JSON.stringify({ reason, cause }))
+  )
+
+/** Records the result of a rollback before the program sees it. */
+export const recordEnd = (
+  at: Section,
+  reason: RollbackReason,
+  original: Cause.Cause<unknown>,
+  result: RollbackResult
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { execution, section } = at
+    const cause = yield* encodeCause(at, original)
+    const failures = yield* Effect.forEach(result.failures, ({ cause, undo }) =>
+      Effect.map(encodeUndoCause(cause), (cause) => ({ undo, cause }))
+    )
+    const { pivot = null, remaining } = result
+    const payload = JSON.stringify({ reason, cause, failures, pivot, remaining })
+    yield* Execution.append(execution, isClean(result) ? "RolledBack" : "RollbackFailed", section, 0, payload)
+    execution.rollback.ended.add(section)
+  })
+
+/** What a rollback's last line says. */
+interface RecordedRollback {
+  readonly cause: Cause.Cause<unknown> | undefined
+  readonly result: RollbackResult
+}
+
+export const readRollback = ({ execution }: Section, { payload }: RollbackRecord): Effect.Effect<RecordedRollback> =>
+  Effect.gen(function* () {
+    const { cause, failures = [], pivot, remaining = [] } = JSON.parse(payload ?? "{}")
+    const decoded = Effect.orElseSucceed(causeCodec(execution.error).decode(cause), () => undefined)
+    const read: Array<UndoFailure> = []
+    for (const { cause, undo } of failures) read.push({ undo, cause: yield* decodeUndoCause(cause) })
+    return {
+      // The schema needs what the workflow needs, and that is provided here.
+      cause: typeof cause === "string" ? yield* decoded as Effect.Effect<Cause.Cause<unknown> | undefined> : undefined,
+      result: { failures: read, remaining, pivot: pivot ?? undefined }
+    }
+  })
+
+/** The failure of a transaction whose original cause was not written. */
+export const lostCause = ({ reason, section }: RollbackRecord) =>
+  Cause.die(
+    new Error(`transaction "${section}" ${reason} in an earlier process, with a cause that its workflow cannot write`)
+  )
+
+export const startOf = (section: string) => `the start of transaction "${section}"`
+
+/** Removes a transaction that was rolled back from the journal, so that it restarts. */
+export const removeFromJournal = ({ execution, section }: Section, reason: string): Effect.Effect<void> => {
+  const rewound = { after: 0, within: section }
+  const payload = encodeRewind({ ...rewound, begun: 0, by: section, point: startOf(section), reason })
+  const entry = Execution.nextEntry(execution, "Rewound", "", 0, payload)
+  return Effect.zipRight(
+    Effect.catchAll(execution.storage.rewind(execution.lease, entry, rewound), (error) =>
+      Execution.stop(execution, error)
+    ),
+    Effect.sync(() => {
+      execution.rollback.ended.add(section)
+      forget(execution.journal, rewound)
+      // The restarted transaction, and the program after it, may diverge from the journal.
+      acceptDivergence(execution)
+      for (const keys of [execution.keys.uses, execution.rollback.log]) {
+        for (const key of keys.keys()) if (key.startsWith(section)) keys.delete(key)
+      }
+      execution.cells.revert(section)
+    })
+  )
+}

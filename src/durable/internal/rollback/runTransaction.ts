@@ -1,0 +1,227 @@
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import type { Restore } from "../../../storage/Storage.js"
+import { causeOf, isClean, pending, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
+import { Transaction, type TransactionSettings } from "../../../transaction/Transactor.js"
+import { machineryOf } from "../../RunError.js"
+import * as Execution from "../execution/execution.js"
+import * as Replay from "../execution/replay.js"
+import { knownKeys, type RollbackReason, type RollbackRecord } from "../journal/journal.js"
+import { journalRecorder, sectionTransaction } from "./compensations.js"
+import {
+  lostCause,
+  readRollback,
+  recordEnd,
+  removeFromJournal,
+  revert,
+  rollBack,
+  rollBackAfter,
+  type Section,
+  unreached
+} from "./rollbackJournal.js"
+
+export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+
+/** A transaction with its body, which can be replayed and restarted. */
+interface RunTransaction extends Section {
+  /** The body, with the section and the transaction service provided. */
+  readonly body: AnyEffect
+  readonly restore: Restore
+}
+
+/** `Transaction.run` in a workflow, in a section of its own. Uninterruptible but for the body. */
+export const runTransaction = (
+  run: Execution.RunService,
+  section: string,
+  self: AnyEffect,
+  settings: TransactionSettings,
+  restore: Restore
+): AnyEffect => {
+  const inside: Execution.RunService = { ...run, section, transaction: section }
+  const services = Context.make(Execution.Run, inside).pipe(
+    Context.add(Transaction, sectionTransaction(inside, run.section))
+  )
+  const body = Effect.mapInputContext(self, (context: Context.Context<unknown>) => Context.merge(context, services))
+  const transaction: RunTransaction = { execution: run.execution, section, settings, body, restore }
+  return Effect.suspend(() => begin(transaction))
+}
+
+const begin = (transaction: RunTransaction): AnyEffect => {
+  const { execution, section } = transaction
+  const { lifecycle, mode, replay } = execution
+  if (lifecycle.isEnding && replay.active.size === 0) return Replay.never
+  const record = execution.journal.rollbacks.get(section)
+  // A replay that executes nothing does not resume a rollback either.
+  if (record === undefined || (mode.isReplay && record.status === "started")) return runFirst(transaction)
+  if (lifecycle.isEnding) return replayForRewind(transaction, record)
+  return record.status === "started" ? resumeRollback(transaction, record) : repeatFailure(transaction, record)
+}
+
+/** The transaction has no recorded rollback: runs the body, and rolls back if that fails. */
+const runFirst = (transaction: RunTransaction): AnyEffect =>
+  Effect.flatMap(Effect.exit(transaction.restore(transaction.body)), (exit) => {
+    const { execution, section, settings } = transaction
+    const { lifecycle, mode } = execution
+    if (Exit.isSuccess(exit)) return exit
+    const machinery = machineryOf(exit.cause)
+    if (machinery !== undefined) return Execution.stop(execution, machinery)
+    if (lifecycle.isEnding || mode.isReplay || !settings.rollsBack(exit.cause)) return exit
+    const compensate = (reason: RollbackReason) => rollBackReached(transaction, reason)
+    return Effect.flatMap(rollBackAfter(transaction, exit.cause, compensate), (result) =>
+      result === undefined ? exit : Effect.failCause(causeOf(section, exit.cause, result))
+    )
+  })
+
+/** Work that an earlier process began is reached first, in a replay in the order of the journal. */
+const rollBackReached = (transaction: RunTransaction, reason: RollbackReason) => {
+  if (unreached(transaction).length === 0) return rollBack(transaction, reason)
+  const { uses } = transaction.execution.keys
+  for (const key of uses.keys()) if (key.startsWith(transaction.section)) uses.delete(key)
+  return Effect.map(rollBackInReplay(transaction, reason), ({ result }) => result)
+}
+
+/** During a rewind the transaction fails as recorded; a body that is to be compensated again is replayed first. */
+const replayForRewind = (transaction: RunTransaction, record: RollbackRecord): AnyEffect =>
+  Effect.flatMap(readRollback(transaction, record), ({ cause, result }) => {
+    const registered = record.status === "completed" ? Effect.void : registerInReplay(transaction)
+    const hasFailed = record.status !== "started" && record.reason !== "interrupted"
+    const end =
+      hasFailed && cause !== undefined ? Effect.failCause(causeOf(transaction.section, cause, result)) : Replay.never
+    return Effect.zipRight(Effect.zipRight(registered, revert(transaction)), end)
+  })
+
+/**
+ * The rollback ended in an earlier execution: the transaction fails with the
+ * recorded cause. Only a defect is replayed, since the program may be mended.
+ */
+const repeatFailure = (transaction: RunTransaction, record: RollbackRecord): AnyEffect =>
+  Effect.flatMap(readRollback(transaction, record), ({ cause, result }) => {
+    const { section } = transaction
+    // Whatever interrupted the transaction does so again.
+    if (record.reason === "interrupted") return Effect.zipRight(revert(transaction), Replay.never)
+    if (cause !== undefined && record.reason !== "died") {
+      // An enclosing transaction tries the failed compensations again, so they are registered.
+      const registered = isClean(result) ? Effect.void : registerInReplay(transaction)
+      return registered.pipe(
+        Effect.zipRight(revert(transaction)),
+        Effect.zipRight(Effect.failCause(causeOf(section, cause, result)))
+      )
+    }
+    return Effect.flatMap(replayToEnd(transaction), (exit) =>
+      exit === undefined || Exit.isSuccess(exit)
+        ? restart(transaction, "the program diverges from its journal")
+        : Effect.zipRight(revert(transaction), Effect.failCause(causeOf(section, exit.cause, result)))
+    )
+  })
+
+/** The process ended during the rollback: runs the remaining compensations while the body is only replayed. */
+const resumeRollback = (transaction: RunTransaction, record: RollbackRecord): AnyEffect =>
+  Effect.flatten(
+    Execution.whileRollingBack(
+      transaction.execution,
+      Effect.flatMap(
+        Effect.zip(readRollback(transaction, record), Effect.exit(rollBackInReplay(transaction, record.reason))),
+        ([{ cause }, exit]) =>
+          Exit.isFailure(exit) ? Effect.succeed(exit) : endResumed(transaction, record, cause, exit.value)
+      )
+    )
+  )
+
+/** Records the end of a resumed rollback. Returns what the transaction does after it. */
+const endResumed = (
+  transaction: RunTransaction,
+  record: RollbackRecord,
+  recorded: Cause.Cause<unknown> | undefined,
+  { exit, result }: Replayed
+): Effect.Effect<AnyEffect> => {
+  const { reason } = record
+  const cause = recorded ?? (exit !== undefined && Exit.isFailure(exit) ? exit.cause : undefined)
+  if (reason === "interrupted" && isClean(result)) {
+    const end = recordEnd(transaction, "interrupted", Cause.interrupt(FiberId.none), result)
+    return Effect.as(end, transaction.restore(Replay.never))
+  }
+  const isToRestart = reason === "stopped" || cause === undefined
+  if (isToRestart && isClean(result)) return Effect.succeed(restart(transaction, reason))
+  const original = cause ?? lostCause(record)
+  return Effect.as(
+    recordEnd(transaction, isToRestart ? "failed" : reason, original, result),
+    Effect.failCause(causeOf(transaction.section, original, result))
+  )
+}
+
+const restart = (transaction: RunTransaction, reason: string): AnyEffect =>
+  Effect.zipRight(
+    removeFromJournal(transaction, reason),
+    Effect.suspend(() => runFirst(transaction))
+  )
+
+// ---- replays of the body
+
+/** No step of the section begins while this runs. */
+const whileReplaying = <A, E, R>(
+  { execution, section }: Section,
+  use: (replay: Replay.Replay) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const replay = Replay.make(section, knownKeys(execution.journal))
+    execution.replay.active.add(replay)
+    return Effect.ensuring(
+      use(replay),
+      Effect.sync(() => execution.replay.active.delete(replay))
+    )
+  })
+
+/** Replays the body until its compensations are registered. */
+const registerInReplay = (transaction: RunTransaction): Effect.Effect<void, never, unknown> =>
+  whileReplaying(transaction, (replay) =>
+    Effect.flatMap(Effect.fork(Effect.interruptible(transaction.body)), (body) =>
+      Effect.ensuring(Effect.interruptible(Replay.awaitReached(replay, body)), Fiber.interrupt(body))
+    )
+  )
+
+/** Replays the body to its end. Undefined if it goes beyond the journal. */
+const replayToEnd = (transaction: RunTransaction) =>
+  whileReplaying(transaction, (replay) =>
+    // A race waits for its loser, so both are interruptible.
+    Effect.interruptible(
+      Effect.raceFirst(Effect.exit(transaction.body), Effect.as(Deferred.await(replay.beyond), undefined))
+    )
+  )
+
+interface Replayed {
+  /** How the replayed body ended, if it did. */
+  readonly exit: Exit.Exit<unknown, unknown> | undefined
+  readonly result: RollbackResult
+}
+
+/** Replays the body until its compensations are registered, and runs them. An interruption does not end the rollback. */
+const rollBackInReplay = (
+  transaction: RunTransaction,
+  reason: RollbackReason
+): Effect.Effect<Replayed, never, unknown> =>
+  whileReplaying(transaction, (replay) =>
+    Effect.flatMap(Effect.fork(Effect.interruptible(transaction.body)), (body) =>
+      Effect.gen(function* () {
+        yield* Effect.exit(Effect.interruptible(Replay.awaitReached(replay, body)))
+        yield* Replay.yieldTurns(body, () => false)
+        const exit = body.unsafePoll() ?? undefined
+        const first = yield* rollBack(transaction, reason)
+        yield* Fiber.interrupt(body)
+        // A finalizer of the body may have registered more.
+        const { execution, section } = transaction
+        const failed = new Set(first.failures.map(({ undo }) => undo))
+        const only = new Set(
+          pending(execution.rollback.log, section).flatMap(({ key }) => (failed.has(key) ? [] : [key]))
+        )
+        const late = yield* rollback(execution.rollback.log, { within: section, only }, journalRecorder(execution))
+        const remaining = [...new Set([...first.remaining, ...late.remaining, ...Replay.unreached(replay)])]
+        const failures = [...first.failures, ...late.failures]
+        return { exit, result: { failures, remaining, pivot: first.pivot ?? late.pivot } }
+      })
+    )
+  )

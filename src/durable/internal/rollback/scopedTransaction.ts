@@ -9,7 +9,7 @@ import { defectOf, type TransactionService, type TransactionSettings } from "../
 import { machineryOf } from "../../RunError.js"
 import * as Execution from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
-import { knownKeys, type RollbackRecord } from "../journal/journal.js"
+import { knownKeys, type RollbackReason, type RollbackRecord } from "../journal/journal.js"
 import { beginRewind } from "../rewind/rewinder.js"
 import { sectionTransaction } from "./compensations.js"
 import {
@@ -192,19 +192,27 @@ const superviseReplay = (transaction: ScopedTransaction, record: RollbackRecord)
         )
       : Effect.void
   const diverged = Deferred.await(replay.diverged)
-  // A step that died is open, and the program waits at it; one that another fiber's failure cut short is open as well.
-  const isMended = record.reason === "died" ? Effect.raceFirst(diverged, Deferred.await(replay.beyond)) : diverged
-  const restarted = Effect.zipRight(
-    Effect.delay(Effect.void, patience),
-    Effect.suspend(() => (isOpen(transaction) ? restart(transaction, "the failure does not recur") : Effect.void))
+  const notFailed: Readonly<Record<RollbackReason, Effect.Effect<void>>> = {
+    // A step that died is open, and the program waits at it: the program goes beyond its journal there.
+    died: Effect.zipRight(
+      Effect.raceFirst(diverged, Deferred.await(replay.beyond)),
+      Replay.yieldTurns(scope, () => false)
+    ),
+    // An open step was cut short by the failure of another fiber, or of a timer: that recurs by itself.
+    failed: Effect.zipRight(diverged, Effect.sleep(patience)),
+    interrupted: Effect.never,
+    stopped: Effect.never
+  }
+  const restarted = Effect.suspend(() =>
+    isOpen(transaction) ? restart(transaction, "the failure does not recur") : Effect.void
   )
   return Effect.raceFirst(
     Deferred.await(closing),
-    Effect.zipRight(resumed, record.reason === "interrupted" ? Effect.never : Effect.zipRight(isMended, restarted))
+    resumed.pipe(Effect.zipRight(notFailed[record.reason]), Effect.zipRight(restarted))
   )
 }
 
-/** How long a failure of another fiber, or of a timer, may take to recur after the program has diverged. */
+/** How long another fiber's failure may take to recur once the program has diverged from its journal. */
 const patience = "5 seconds"
 
 const isOpen = (transaction: ScopedTransaction): boolean =>

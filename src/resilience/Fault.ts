@@ -12,9 +12,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import type { Subject } from "./internal/fault/classify.js"
 import * as classify_ from "./internal/fault/classify.js"
 import { defaultRules } from "./internal/fault/defaultRules.js"
-import { declaredKey, read as read_, type Subject } from "./internal/fault/subject.js"
 
 /**
  * The kind of a failure. The set is open: rules and self-declaring errors can
@@ -127,7 +127,7 @@ export type {
  * @since 0.1.0
  * @category annotations
  */
-export const declared: typeof declaredKey = declaredKey
+export const declared: typeof classify_.declaredKey = classify_.declaredKey
 
 /**
  * Types a self-declaration; see {@link declared}.
@@ -264,7 +264,7 @@ export const moreSevere: (a: Severity, b: Severity) => Severity = classify_.more
  *
  * @internal
  */
-export const read: (value: unknown, key: PropertyKey) => unknown = read_
+export const read: (value: unknown, key: PropertyKey) => unknown = classify_.read
 
 /**
  * Matches errors whose `_tag` (or `name`) is the given one.

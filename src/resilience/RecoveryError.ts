@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Fault from "./Fault.js"
 import type { Declaration } from "./Fault.js"
-import { declaredKey, messageOf, tagOf } from "./internal/fault/subject.js"
+import { declaredKey, messageOf, tagOf } from "./internal/fault/classify.js"
 
 /** A generic class cannot use its parameter in the class it extends, so the fields are untyped here. */
 class Exhausted extends Data.TaggedError("RecoveryExhausted")<{

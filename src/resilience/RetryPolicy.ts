@@ -19,7 +19,6 @@ import * as Schedule from "effect/Schedule"
 import type { NoInfer } from "effect/Types"
 import type * as Fault from "./Fault.js"
 import { millis, number } from "./internal/kernel/options.js"
-import { toMillis } from "./internal/kernel/timer.js"
 import * as policyConfig from "./internal/retry/policyConfig.js"
 import * as schedule from "./internal/retry/schedule.js"
 import type { RetryBudget } from "./RetryBudget.js"
@@ -133,10 +132,7 @@ export const exponential = (
 ): RetryPolicy => {
   const factor = number("factor", options?.factor ?? 2, 1)
   const base = schedule.base(options)
-  return schedule.make({ ...base, curve: "exponential", factor }, (retry) =>
-    // Infinity times 0 is NaN.
-    base.initialDelay === 0 ? 0 : base.initialDelay * factor ** retry
-  )
+  return schedule.make({ ...base, curve: "exponential", factor })
 }
 
 /**
@@ -155,7 +151,7 @@ export const linear = (
 ): RetryPolicy => {
   const increment = millis("increment", options?.increment ?? 1_000)
   const base = schedule.base(options)
-  return schedule.make({ ...base, curve: "linear", increment }, (retry) => base.initialDelay + increment * retry)
+  return schedule.make({ ...base, curve: "linear", increment })
 }
 
 /**
@@ -166,7 +162,7 @@ export const linear = (
  */
 export const fixed = (options?: Options & { readonly delay?: Duration.DurationInput | undefined }): RetryPolicy => {
   const base = schedule.base({ ...options, initialDelay: options?.delay }, "delay")
-  return schedule.make({ ...base, curve: "fixed" }, () => base.initialDelay)
+  return schedule.make({ ...base, curve: "fixed" })
 }
 
 /**
@@ -182,7 +178,7 @@ export const fibonacci = (
   }
 ): RetryPolicy => {
   const base = schedule.base(options)
-  return schedule.make({ ...base, curve: "fibonacci" }, schedule.fibonacciCurve(base.initialDelay))
+  return schedule.make({ ...base, curve: "fibonacci" })
 }
 
 /**
@@ -203,7 +199,7 @@ export const fibonacci = (
  */
 export const custom = (delay: (retry: number) => Duration.DurationInput, options?: Options): RetryPolicy => {
   const base = schedule.base({ ...options, initialDelay: 0 })
-  return schedule.make({ ...base, curve: "custom" }, (retry) => toMillis(delay(retry)))
+  return schedule.make({ ...base, curve: "custom" }, delay)
 }
 
 /**
@@ -465,8 +461,8 @@ const notRetried = ["certificate", "disk", "authentication", "configuration", "s
 
 /**
  * A policy for the categories of `DetailedRules` in `effect-recovery/rules`. It
- * retries DNS failures within seconds, and quotas and rate limits for up to an
- * hour. It does not retry failures that need a person.
+ * retries DNS failures after 5 to 15 seconds, rate limits every minute, and quotas
+ * after 1 minute to 1 hour. It does not retry failures that need a person.
  *
  * @since 0.1.0
  * @category presets

@@ -1,5 +1,5 @@
 import type { Category, Declaration, Rule } from "../../Fault.js"
-import { read, type Subject } from "./subject.js"
+import { read, type Subject } from "./classify.js"
 
 /** A rule with a constant-time lookup. */
 const table = (

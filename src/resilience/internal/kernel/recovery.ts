@@ -12,7 +12,7 @@ import * as Fault from "../../Fault.js"
 import { type DecisionTaken, RecoveryExhausted } from "../../RecoveryError.js"
 import type * as RetryBudget from "../../RetryBudget.js"
 import * as Strategy from "../../StrategyModel.js"
-import { tagOf } from "../fault/subject.js"
+import { tagOf } from "../fault/classify.js"
 import { recoveryMetrics } from "./metrics.js"
 import { longSleep } from "./timer.js"
 

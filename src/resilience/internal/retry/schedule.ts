@@ -10,17 +10,35 @@ import * as Fault from "../../Fault.js"
 import { PolicyInvalid } from "../../RecoveryError.js"
 import type { Description, Jitter, Options, RetryPolicy } from "../../RetryPolicy.js"
 import { millis } from "../kernel/options.js"
+import { toMillis } from "../kernel/timer.js"
 
 /** From the number of the retry (0 for the first) to milliseconds, before jitter and clamping. */
-export type Curve = (retry: number) => number
+type Curve = (retry: number) => number
 
-export const fibonacciCurve =
-  (unit: number): Curve =>
-  (retry) => {
-    let [a, b] = [1, 1]
-    for (let i = 0; i < retry && Number.isFinite(b); i++) [a, b] = [b, a + b]
-    return unit * a
+/** A custom curve may throw, since its function is the user's. */
+const curveOf = (description: CurveDescription, custom: (retry: number) => Duration.DurationInput): Curve => {
+  const { curve, factor = 2, increment = 0, initialDelay } = description
+  switch (curve) {
+    case "exponential":
+      // Infinity times 0 is NaN.
+      return (retry) => (initialDelay === 0 ? 0 : initialDelay * factor ** retry)
+    case "linear":
+      return (retry) => initialDelay + increment * retry
+    case "fixed":
+      return () => initialDelay
+    case "fibonacci":
+      return (retry) => initialDelay * fibonacci(retry)
+    case "custom":
+      return (retry) => toMillis(custom(retry))
   }
+}
+
+/** Stops at Infinity, so that a large number of retries takes constant time. */
+const fibonacci = (retry: number): number => {
+  let [a, b] = [1, 1]
+  for (let i = 0; i < retry && Number.isFinite(b); i++) [a, b] = [b, a + b]
+  return a
+}
 
 const retries = (value: number): number => {
   if (value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= 0)) return value
@@ -65,8 +83,11 @@ interface State {
 
 const start: State = { retry: 0, firstAt: undefined, lastDelay: 0 }
 
-export const make = (description: CurveDescription, curve: Curve): RetryPolicy => {
-  const delayOf = jittered(description, curve)
+export const make = (
+  description: CurveDescription,
+  custom: (retry: number) => Duration.DurationInput = () => 0
+): RetryPolicy => {
+  const delayOf = jittered(description, curveOf(description, custom))
   const schedule = Schedule.makeWithState(start, (now: number, failure: unknown, state: State) => {
     if (state.retry >= description.maxRetries) return finished(state)
     const delayBefore = Effect.flatMap(asked(description, failure), (asked) =>

@@ -39,7 +39,7 @@ const reasons: Readonly<Record<LockReason, Reason>> = {
     "Remove it, or choose another lock folder."
   ],
   Unsupported: [{ category: "dependency" }, "not supported here", "Use DirectoryLock.layer or Lock.layerStorage."],
-  Storage: [{ category: "unavailable" }, "the storage failed", "See the cause. The lock was not acquired."],
+  Storage: [{ category: "unavailable" }, "the storage failed", "See the cause, then try again."],
   Io: [{ category: "resource" }, "reading or writing failed", "Check the disk, then try again."]
 }
 
@@ -120,7 +120,7 @@ export class LockTimeout extends Data.TaggedError("LockTimeout")<{
 
 /**
  * The holder lost the lock: its lease expired and another process may have
- * acquired it, or the lock's file was removed. The protected effect was interrupted.
+ * acquired it, or the lock's file was removed. `withLock` interrupts its effect.
  *
  * @since 0.1.0
  * @category errors
@@ -131,6 +131,6 @@ export class LockLost extends Data.TaggedError("LockLost")<{ readonly lock: stri
     return { category: "conflict", transient: true }
   }
   override get message(): string {
-    return `Lock "${this.lock}" (fencing token ${this.token}) was lost; another process may hold it now. The protected work was interrupted. Check what it had done, then acquire the lock again.`
+    return `Lock "${this.lock}" (fencing token ${this.token}) was lost; another process may hold it now. Check what the protected work has done, then acquire the lock again.`
   }
 }

@@ -21,7 +21,7 @@ type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waiting" | "o
 /** The statements over runs, and the leases this process has. Call its methods while the connection is held. */
 export class RunTable {
   readonly sql: RunStatements
-  /** Owners of the leases that were given out and have not ended. */
+  /** The owners of the leases that this process holds. */
   readonly leases = new Set<string>()
 
   private readonly isGone: (owner: string) => boolean
@@ -31,7 +31,7 @@ export class RunTable {
     this.sql = prepareRunStatements(database)
   }
 
-  /** With at most one lease out, no other write can share the commit: waiting for company gains nothing. */
+  /** With at most one lease, no other write can share the commit, so a write need not wait for others. */
   readonly isAlone = (): boolean => this.leases.size <= 1
 
   isLeased({ key, owner, token }: Store.Lease): boolean {

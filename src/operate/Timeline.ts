@@ -22,7 +22,7 @@ export const Moment = Schema.Struct({
   at: Schema.Date,
   /** Such as `AttemptStarted`, `StepCompleted`, `WaitStarted`, `Rewound`. */
   kind: Schema.String,
-  /** The step, wait or transaction, with its sections; empty for the run as a whole. */
+  /** The step, wait or transaction, with its sections; empty for the run itself. */
   step: Schema.String,
   /** The number of the attempt, from 1; 0 for lines without one. */
   attempt: Schema.Number,

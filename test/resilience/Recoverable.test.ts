@@ -212,7 +212,7 @@ describe("Recovery.recoverable", () => {
       const denied = yield* Effect.flip(resilient.try(() => Promise.reject(refused)))
       assert.strictEqual(denied._tag, "UnknownException")
       assert.strictEqual(denied.message, "no")
-      // @ts-expect-error nobody would run it
+      // @ts-expect-error an effect would not be run
       assert.isTrue(Effect.isEffect(yield* resilient.try(() => Effect.succeed(1))))
       // Values that are also effects stay values.
       assert.deepStrictEqual(yield* resilient.try(() => Option.some(1)), Option.some(1))

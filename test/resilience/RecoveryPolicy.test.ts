@@ -129,7 +129,7 @@ describe("Recovery.auto", () => {
   it("a strategy with a value or requirements cannot apply to any effect", () => {
     // @ts-expect-error whose value would it be?
     RecoveryPolicy.layer({ otherwise: Strategy.skip(1) })
-    // @ts-expect-error the alternate's error is nobody's
+    // @ts-expect-error no strategy handles the alternate's error
     RecoveryPolicy.layer({ names: { a: Strategy.alternate(() => Effect.fail("other")) } })
   })
 })

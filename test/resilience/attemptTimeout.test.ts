@@ -19,7 +19,7 @@ const elapse = <A, E, R>(self: Effect.Effect<A, E, R>, millis: number) =>
   })
 
 describe("Recovery.attemptTimeout", () => {
-  it.effect("the work is interrupted, and its finalizers have run before the error surfaces", () =>
+  it.effect("interrupts the work, and its finalizers run before the error surfaces", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const work = Effect.never.pipe(Effect.onInterrupt(() => Effect.sync(() => seen.push("stopped"))))
@@ -37,14 +37,14 @@ describe("Recovery.attemptTimeout", () => {
     })
   )
 
-  it.effect("in time is in time, to the millisecond", () =>
+  it.effect("is exact to the millisecond", () =>
     Effect.gen(function* () {
       assert.isTrue(Exit.isSuccess(yield* elapse(timed(Effect.sleep(999)), 2_000)))
       assert.isTrue(Exit.isFailure(yield* elapse(timed(Effect.sleep(1_001)), 2_000)))
     })
   )
 
-  it.effect("values, failures and defects pass as they are, at once and later", () =>
+  it.effect("values, failures and defects pass through unchanged, at once and later", () =>
     Effect.gen(function* () {
       for (const before of [Effect.void, Effect.yieldNow(), Effect.sleep(10)]) {
         const ending = <A, E>(end: Effect.Effect<A, E>) => elapse(timed(Effect.zipRight(before, end)), 100)
@@ -81,7 +81,7 @@ describe("Recovery.attemptTimeout", () => {
     })
   )
 
-  it.effect("where nothing can be stopped, what ends well has happened: its value is taken", () =>
+  it.effect("returns the result of uninterruptible work that succeeds after the timeout", () =>
     Effect.gen(function* () {
       const write = Effect.as(Effect.sleep(5_000), "written")
       assert.deepStrictEqual(yield* elapse(Effect.uninterruptible(timed(write)), 5_000), Exit.succeed("written"))
@@ -93,7 +93,7 @@ describe("Recovery.attemptTimeout", () => {
     })
   )
 
-  it.effect("interruption reaches what can be interrupted in a caller that cannot", () =>
+  it.effect("interrupts an interruptible part inside an uninterruptible caller", () =>
     Effect.gen(function* () {
       const fiber = yield* Effect.fork(
         Effect.uninterruptibleMask((restore) =>
@@ -106,13 +106,13 @@ describe("Recovery.attemptTimeout", () => {
     })
   )
 
-  it("is as deep as one likes", () => {
+  it("may be nested deeply", () => {
     let self: Effect.Effect<number, Recovery.AttemptTimeout> = Effect.succeed(1)
     for (let i = 0; i < 2_000; i++) self = Recovery.attemptTimeout(self, "1 hour")
     return Effect.runPromise(self).then((value) => assert.strictEqual(value, 1))
   })
 
-  it.effect("a finalizer that dies is not hidden", () =>
+  it.effect("shows the defect of a finalizer", () =>
     Effect.gen(function* () {
       const work = Effect.never.pipe(Effect.ensuring(Effect.die("bug")))
       const exit = yield* elapse(timed(work), 1_000)
@@ -120,7 +120,7 @@ describe("Recovery.attemptTimeout", () => {
     })
   )
 
-  it.scoped("services, fiber refs and the interruptibility of the caller are those of the work", () =>
+  it.scoped("the work has the services, fiber refs and interruptibility of the caller", () =>
     Effect.gen(function* () {
       class Service extends Context.Tag("Service")<Service, string>() {}
       const ref = yield* FiberRef.make("before")
@@ -176,7 +176,7 @@ describe("Recovery.attemptTimeout", () => {
     })
   )
 
-  it("a timeout that makes no sense is refused while the program is put together", () => {
+  it("refuses an invalid timeout when the program is built", () => {
     for (const timeout of [0, -1, Number.NaN, Number.POSITIVE_INFINITY]) {
       assert.throws(() => Effect.never.pipe(Recovery.attemptTimeout(timeout)), `The option "timeout"`)
     }

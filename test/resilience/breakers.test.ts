@@ -47,7 +47,7 @@ describe("trip conditions", () => {
     })
   )
 
-  it.effect("any of several opens it", () =>
+  it.effect("each of several conditions opens it", () =>
     Effect.gen(function* () {
       const any = CircuitBreaker.anyOf(
         CircuitBreaker.consecutive({ failures: 100 }),
@@ -62,7 +62,7 @@ describe("trip conditions", () => {
     })
   )
 
-  it.effect("a condition of one's own", () =>
+  it.effect("a custom condition opens it", () =>
     Effect.gen(function* () {
       let failures = 0
       const own: CircuitBreaker.Trip = {
@@ -85,7 +85,7 @@ describe("trip conditions", () => {
 })
 
 describe("the open time", () => {
-  it.effect("grows with each failed probe, and begins anew after a recovery", () =>
+  it.effect("grows with each failed probe, and starts again after a recovery", () =>
     Effect.gen(function* () {
       const resetAfter = RetryPolicy.exponential({ initialDelay: "10 seconds", maxDelay: "30 seconds", maxRetries: 3 })
       const breaker = yield* make({ resetAfter })
@@ -140,7 +140,7 @@ describe("the open time of other schedules", () => {
     })
   )
 
-  it.effect("jitter tells apart the keys of a group, and one opening from the next", () =>
+  it.effect("jitter differs between the keys of a group and between openings", () =>
     Effect.gen(function* () {
       const resetAfter = RetryPolicy.exponential({ initialDelay: "60 seconds", jitter: "full" })
       const trip = CircuitBreaker.consecutive({ failures: 1 })
@@ -158,7 +158,7 @@ describe("the open time of other schedules", () => {
     })
   )
 
-  it.effect("a clock that is set back does not keep it open", () =>
+  it.effect("a clock that is set back does not extend the open time", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(1e12)
       const breaker = yield* make()
@@ -173,7 +173,7 @@ describe("the open time of other schedules", () => {
   )
 })
 
-describe("what is no verdict", () => {
+describe("calls that do not count", () => {
   const halfOpen = (options?: Partial<CircuitBreaker.Options>) =>
     Effect.tap(make(options), (breaker) => Effect.zipRight(trip(breaker), TestClock.adjust("30 seconds")))
 
@@ -181,7 +181,7 @@ describe("what is no verdict", () => {
     throw new Error("a bug of its own")
   }
 
-  it.effect("a probe whose judgement is a bug gives its place back, and keeps its failure", () =>
+  it.effect("a probe whose classification dies releases its place and keeps its failure", () =>
     Effect.gen(function* () {
       let broken = false
       const breaker = yield* halfOpen({ counts: (fault) => (broken ? boom() : fault.transient) })
@@ -197,7 +197,7 @@ describe("what is no verdict", () => {
     })
   )
 
-  it.effect("nor a defect, a refusal further in, or an interruption whose finalizer died", () =>
+  it.effect("a defect, an inner refusal and an interruption whose finalizer died do not count", () =>
     Effect.gen(function* () {
       const breaker = yield* halfOpen()
       const refusal = new Bulkhead.BulkheadFull({ bulkhead: "inner", maxConcurrent: 1, maxQueue: 0 })
@@ -215,7 +215,7 @@ describe("what is no verdict", () => {
     })
   )
 
-  it.effect("a slow observer is not a slow probe, and can be interrupted", () =>
+  it.effect("the time of a slow observer does not count, and it can be interrupted", () =>
     Effect.gen(function* () {
       const trip_ = CircuitBreaker.anyOf(
         CircuitBreaker.consecutive({ failures: 2 }),
@@ -235,7 +235,7 @@ describe("what is no verdict", () => {
     })
   )
 
-  it.effect("to reset what is closed, or isolate what is isolated, is no change", () =>
+  it.effect("reset while closed and isolate while isolated emit no change", () =>
     Effect.gen(function* () {
       const breaker = yield* make({ name: "unchanged" })
       yield* breaker.reset
@@ -248,7 +248,7 @@ describe("what is no verdict", () => {
 })
 
 describe("observing", () => {
-  it.effect("refuses nobody, and reports what it would have done", () =>
+  it.effect("admits every call, and reports what it would have done", () =>
     Effect.gen(function* () {
       const breaker = yield* make({ name: "observed", mode: "observe" })
       for (let i = 0; i < 5; i++) assert.deepStrictEqual(yield* fail(breaker), down)
@@ -260,7 +260,7 @@ describe("observing", () => {
     })
   )
 
-  it.scoped("changes are a stream, with their reasons", () =>
+  it.scoped("changes are a stream with reasons", () =>
     Effect.gen(function* () {
       const breaker = yield* make()
       const changes = yield* breaker.subscribe
@@ -312,7 +312,7 @@ describe("snapshots", () => {
   const overAWire = (snapshot: CircuitBreaker.Snapshot) =>
     Effect.flatMap(Schema.encode(json)(snapshot), Schema.decode(json))
 
-  it.effect("an open breaker goes on being open where it was, and its open time goes on growing", () =>
+  it.effect("an open breaker keeps its open time and its growth", () =>
     Effect.gen(function* () {
       const options = { resetAfter: RetryPolicy.exponential({ initialDelay: "10 seconds", maxDelay: "40 seconds" }) }
       const before = yield* make(options)
@@ -338,7 +338,7 @@ describe("snapshots", () => {
       CircuitBreaker.consecutive({ failures: 3 })
     )
   })) {
-    it.effect(`what was counted is not forgotten, and shared with nobody: ${name}`, () =>
+    it.effect(`the counts are kept and not shared: ${name}`, () =>
       Effect.gen(function* () {
         const before = yield* make({ trip: trip_ })
         yield* trip(before)
@@ -353,7 +353,7 @@ describe("snapshots", () => {
     )
   }
 
-  it.effect("a half-open breaker comes back open and due", () =>
+  it.effect("a half-open breaker is restored as open and due", () =>
     Effect.gen(function* () {
       const before = yield* make()
       yield* trip(before)
@@ -369,7 +369,7 @@ describe("snapshots", () => {
     })
   )
 
-  it.effect("nonsense does no harm", () =>
+  it.effect("an invalid snapshot is ignored", () =>
     Effect.gen(function* () {
       const nonsense: ReadonlyArray<Partial<CircuitBreaker.Snapshot>> = [
         { state: "open", retryAt: 1e15, openings: -5 },
@@ -409,7 +409,7 @@ describe("keyed breakers", () => {
     })
   )
 
-  it.scoped("one key does not know of the other", () =>
+  it.scoped("keys are independent", () =>
     Effect.gen(function* () {
       const hosts = yield* CircuitBreaker.keyed({ name: "hosts", trip: CircuitBreaker.consecutive({ failures: 1 }) })
       const call = (host: string, end: Effect.Effect<void, unknown>) =>
@@ -443,7 +443,7 @@ describe("keyed breakers", () => {
     })
   )
 
-  it.effect("is bounded, and forgets those first that have nothing to remember", () =>
+  it.effect("is bounded, and evicts breakers without counts first", () =>
     Effect.gen(function* () {
       const hosts = yield* CircuitBreaker.keyed({
         name: "bounded",
@@ -459,7 +459,7 @@ describe("keyed breakers", () => {
     })
   )
 
-  it.effect("what has been slow, or failed for any of several conditions, is something to remember", () =>
+  it.effect("slow calls and failures of any condition are counts", () =>
     Effect.gen(function* () {
       const trip_ = CircuitBreaker.anyOf(
         CircuitBreaker.consecutive({ failures: 2 }),
@@ -479,7 +479,7 @@ const seeds = Array.from({ length: lengthOf("INTERRUPTION_SEEDS") }, (_, i) => s
 
 describe("1,000 callers of a half-open breaker", () => {
   for (const seed of seeds) {
-    it.effect(`exactly the probes pass, and interrupting any at any point leaks nothing (seed ${seed})`, () =>
+    it.effect(`admits exactly the probes, and leaks none under random interruption (seed ${seed})`, () =>
       Effect.gen(function* () {
         const probes = 1 + (seed % 3)
         const breaker = yield* make({ probes })
@@ -524,7 +524,7 @@ describe("1,000 callers of a half-open breaker", () => {
   }
 })
 
-describe("options that make no sense", () => {
+describe("invalid options", () => {
   const cases: ReadonlyArray<readonly [option: string, build: () => unknown]> = [
     ["failures", () => CircuitBreaker.consecutive({ failures: 0 })],
     ["failures", () => CircuitBreaker.consecutive({ failures: 1.5 })],

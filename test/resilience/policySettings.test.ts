@@ -19,13 +19,13 @@ const delaysOf = (policy: RetryPolicy.RetryPolicy) =>
   Effect.map(RetryPolicy.preview(policy, 10), (delays) => delays.map(Duration.toMillis))
 
 describe("RetryPolicy.config", () => {
-  it.effect("with nothing set it is the default policy", () =>
+  it.effect("without settings it is the default policy", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual((yield* from({})).description, RetryPolicy.exponential().description)
     })
   )
 
-  it.effect("every setting arrives", () =>
+  it.effect("reads every setting", () =>
     Effect.gen(function* () {
       const { description } = yield* from({
         CURVE: "exponential",
@@ -98,7 +98,7 @@ describe("RetryPolicy.config", () => {
     ["HONOUR_RETRY_AFTER", { HONOUR_RETRY_AFTER: "maybe" }]
   ]
   for (const [setting, settings] of wrong) {
-    it.effect(`refuses ${JSON.stringify(settings)}, typed and by name`, () =>
+    it.effect(`refuses ${JSON.stringify(settings)} with an error that names the setting`, () =>
       Effect.gen(function* () {
         const error = yield* Effect.flip(from(settings))
         assert.isTrue(ConfigError.isConfigError(error))
@@ -142,7 +142,7 @@ describe("RetryPolicy.Current", () => {
     })
   )
 
-  it.effect("the detailed policy waits by what it is", () =>
+  it.effect("the detailed policy waits by category", () =>
     Effect.gen(function* () {
       const retriesOf = (error: unknown) =>
         Effect.gen(function* () {
@@ -209,7 +209,7 @@ describe("CircuitBreaker.config", () => {
       ConfigProvider.fromMap(new Map(Object.entries(settings)), { pathDelim: "_" })
     )
 
-  it.effect("every setting arrives, and what is not there keeps its default", () =>
+  it.effect("reads every setting, and keeps defaults of missing ones", () =>
     Effect.gen(function* () {
       const options = yield* read({
         RATES_FAILURES: "2",
@@ -231,7 +231,7 @@ describe("CircuitBreaker.config", () => {
     })
   )
 
-  it.effect("what makes no sense is a ConfigError that names the setting", () =>
+  it.effect("an invalid setting is a ConfigError that names it", () =>
     Effect.gen(function* () {
       for (const [setting, value] of [
         ["FAILURES", "0"],

@@ -56,13 +56,13 @@ describe("PipelineRules.rules", () => {
     assert.strictEqual(classify({ logs: "ran with --timeout 30 and stopped" }).category, "unknown")
   })
 
-  it("versions and what was attempted deny nothing", () => {
+  it("versions and attempted work are not negations", () => {
     for (const text of ["build 1.0 failed", "release 2.0 build failed", "npm could not install react: failed"]) {
       assert.notStrictEqual(classify(new Error(text)).category, "unknown", text)
     }
   })
 
-  it("what was not found, or is denied, does not count", () => {
+  it("negated words do not count", () => {
     for (const text of [
       "0 tests failed",
       "tests passed, 0 failures",
@@ -114,7 +114,7 @@ describe("PipelineRules.rules", () => {
     assert.deepInclude(classify(minor), { category: "network", transient: true })
   })
 
-  it("what its words do not name is classified as everywhere, and a word may only make it worse", () => {
+  it("an error without such words is classified by the other rules; a word can only raise its severity", () => {
     const reset = Object.assign(new Error("warning"), { code: "ECONNRESET" })
     assert.deepInclude(classify(reset), { category: "network", severity: "medium", transient: true })
     const worse = Object.assign(new Error("production went down"), { code: "ECONNRESET" })
@@ -122,7 +122,7 @@ describe("PipelineRules.rules", () => {
     assert.deepInclude(classify(new Error("plain")), { category: "unknown", confidence: 0 })
   })
 
-  it("only infrastructure and timeouts go away by themselves", () => {
+  it("only infrastructure and timeouts are transient", () => {
     const transient = Object.entries(categories).filter(([, [text]]) => classify(new Error(text)).transient)
     assert.deepStrictEqual(
       transient.map(([category]) => category),

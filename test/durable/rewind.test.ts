@@ -230,8 +230,8 @@ for (const backend of backends) {
         )
         assert.strictEqual(unknown._tag, "RewindRefused")
         assert.strictEqual((yield* Effect.provide(Workflow.status("1"), layer)).status, "completed")
-        const unknown = yield* Effect.provide(Effect.flip(Workflow.rewind(workflow, "2", Workflow.fromStart)), layer)
-        assert.strictEqual(unknown._tag, "RunNotFound")
+        const missing = yield* Effect.provide(Effect.flip(Workflow.rewind(workflow, "2", Workflow.fromStart)), layer)
+        assert.strictEqual(missing._tag, "RunNotFound")
       })
     )
 

@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { Fault, Lock, Storage } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
+import { assertBetween } from "../support/assertions.js"
 import { temporaryFile, temporaryFolder } from "../support/files.js"
 import { kinds } from "../support/locks.js"
 
@@ -125,16 +126,12 @@ for (const kind of kinds) {
           const holder = yield* join()
           const other = yield* join()
           const inside = Effect.gen(function* () {
-            const started = performance.now()
             const error = yield* Effect.flip(
               elsewhere(other.withLock(Effect.void, Lock.task("T-1"), { timeout: "120 millis" }))
             )
-            const waited = performance.now() - started
             if (error._tag !== "LockTimeout") return assert.fail(String(error))
             assert.strictEqual(error.lock, "task/T-1")
             assert.isAtLeast(Duration.toMillis(error.waited), 120)
-            // Below the default timeout, on a busy machine too.
-            assert.isBelow(waited, 25_000)
             // A metric counts the time spent waiting, by kind.
             const counted = Metric.unsafeSnapshot().find(
               ({ metricKey: { name, tags } }) =>
@@ -267,11 +264,13 @@ for (const kind of kinds) {
           assert.deepStrictEqual(yield* states, [])
           assert.deepInclude(yield* other.status(Lock.task("T-1")), { lock: "task/T-1", state: "free", token: 0 })
           yield* locks.withLock(Effect.void, Lock.task("T-2"))
+          const before = Date.now()
           yield* locks.withLock(
             Effect.gen(function* () {
               const status = yield* other.status(Lock.task("T-1"))
               assert.deepInclude(status, { lock: "task/T-1", state: "held", token: (yield* Lock.Held).token })
-              assert.isAtMost(Math.abs((status.since ?? 0) - Date.now()), 60_000)
+              // File systems have coarser clocks.
+              assertBetween(status.since ?? 0, before - 2_000, Date.now() + 2_000)
               assert.deepStrictEqual(yield* states, ["task/T-1 held", "task/T-2 free"])
               assert.strictEqual(yield* other.cleanup("1 minute"), 0)
               // A lock that was released in this millisecond is not old yet.

@@ -36,6 +36,7 @@ import * as crashTest from "../../examples/transactions/crash-test.js"
 import * as longLoop from "../../examples/transactions/long-loop.js"
 import * as moneyTransfer from "../../examples/transactions/money-transfer.js"
 import * as orderSaga from "../../examples/transactions/order-saga.js"
+import * as scopedTransaction from "../../examples/transactions/scoped.js"
 import * as withoutStorage from "../../examples/transactions/without-storage.js"
 import * as agent from "../../examples/workflows/agent-with-approval.js"
 import * as jobs from "../../examples/workflows/background-jobs.js"
@@ -145,6 +146,18 @@ describe("examples", () => {
     "transactions/without-storage": [
       withoutStorage.program,
       ["folder created", "account created", "account removed", "folder removed"]
+    ],
+    "transactions/scoped": [
+      scopedTransaction.program,
+      [
+        "cabin booked",
+        "connected",
+        "hotel booked",
+        "flight booked",
+        "flight cancelled",
+        "hotel cancelled",
+        "disconnected"
+      ]
     ],
     "transactions/money-transfer": [moneyTransfer.program, { refused: "Overdrawn", balances: [30, 70] }],
     "transactions/order-saga": [

@@ -10,12 +10,12 @@ import { bundle, temporaryFolder } from "../support/children.js"
 const steps = lengthOf("SAGA_STEPS")
 
 describe(`a saga of ${steps} steps killed before and after each durable write, also of its rollback`, () => {
-  it("undoes every step once and keeps its error", async () => {
+  it.each(["run", "scoped"])("undoes every step once and keeps its error, Transaction.%s", async (form) => {
     const program = await bundle("saga.ts")
     const card = await Effect.runPromise(
       Testing.killEverywhere({
         program,
-        args: [String(steps)],
+        args: [String(steps), form],
         storage: (folder) => SqliteStorage.layer({ filename: `${folder}/runs.db` })
       })
     )

@@ -1,9 +1,10 @@
 /** Some steps and one that fails, in a transaction. Its parent says where it is killed. */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { Step, Transaction, Workflow } from "effect-recovery"
+import { Step, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { Ledger, Testing } from "effect-recovery/testing"
+import { formOf } from "../support/transactionForms.js"
 
 class NoStock extends Schema.TaggedError<NoStock>()("NoStock", { item: Schema.String }) {}
 
@@ -19,10 +20,13 @@ const failing = Step.make("failing", {
   run: Effect.zipRight(Ledger.done("failing"), new NoStock({ item: "book" }))
 })
 
+/** The form of the transaction is the second argument. */
+const { transact } = formOf(process.argv[3])
+
 const Saga = Workflow.make("saga", { error: NoStock }, () =>
   Effect.forEach(Array.from({ length: Number(process.argv[2]) }), (_, i) => noted(`step ${i + 1}`)).pipe(
     Effect.zipRight(failing),
-    Transaction.run()
+    (self) => transact(self)
   )
 )
 

@@ -27,6 +27,12 @@ export const forms: ReadonlyArray<Form> = [
   { name: "layer", transact: (self, options) => Effect.provide(self, Transaction.layer(options)) }
 ]
 
+export const formOf = (name: string | undefined): Form => {
+  const found = forms.find((form) => form.name === name)
+  if (found === undefined) throw new Error(`no form of a transaction is called "${name}"`)
+  return found
+}
+
 /** The incomplete rollback in the result of a transaction of any form. */
 export const rollbackFailureOf = <E>(exit: Exit.Exit<unknown, E>): Transaction.RollbackFailed<unknown> =>
   Option.getOrThrowWith(

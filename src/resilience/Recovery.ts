@@ -147,10 +147,9 @@ export type Residual<E, Handlers> =
  * @since 0.1.0
  * @category models
  */
-export interface Options extends Limits {
+export interface Options extends AutoOptions {
   /** The name in events and metrics. */
   readonly name?: string | undefined
-  readonly hooks?: Hooks | undefined
 }
 
 /**
@@ -306,8 +305,8 @@ export const auto = (
   options?: AutoOptions
 ): (<A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>) => {
   const strategy = byPolicy(name, retryOrAbort)
-  const settings = settingsOf(name, options)
-  return (self) => run(self, strategy, settings)
+  const settings = optionsOf({ ...options, name })
+  return (self) => run(name, self, strategy, settings)
 }
 
 /**
@@ -346,9 +345,10 @@ export const named = <Args extends ReadonlyArray<unknown>, A, E, R>(
   const alternates = Context.GenericTag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>(
     `effect-recovery/Recovery/Alternates/${name}/${count++}`
   )
-  const settings = settingsOf(name, options)
+  const settings = optionsOf({ ...options, name })
   const call = (...args: Args) =>
     run(
+      name,
       Effect.suspend(() => effect(...args)),
       withAlternates(name, alternates, args),
       settings
@@ -390,24 +390,18 @@ const entryOf = (
 const ownProperty = <A>(table: { readonly [key: string]: A | undefined }, key: string): A | undefined =>
   Object.hasOwn(table, key) ? table[key] : undefined
 
-const settingsOf = (name: string, options: AutoOptions | undefined) => ({
-  source: { recovery: name },
-  name,
-  limits: checkLimits(options),
-  hooks: options?.hooks
-})
-
 const run = <A, E, R>(
+  name: string,
   self: Effect.Effect<A, E, R>,
   strategy: Strategy.For<never>,
-  settings: ReturnType<typeof settingsOf>
+  settings: ReturnType<typeof optionsOf>
 ): Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R> => {
   const recovered = recover_(self, planForAll(strategy), settings)
   const credited = Effect.flatMap(RecoveryPolicy.Current, (policy) =>
-    creditBudgets(RecoveryPolicy.budgetsOf(policy, settings.name), recovered)
+    creditBudgets(RecoveryPolicy.budgetsOf(policy, name), recovered)
   )
   // AnyStrategy and the alternates give only values of A, and fail with E or exhausted.
-  return traced(`Recovery.${settings.name}`, () => ({}), credited) as Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
+  return traced(`Recovery.${name}`, () => ({}), credited) as Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
 }
 
 /** Reads the alternates from the context at the first failure. */

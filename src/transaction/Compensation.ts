@@ -123,7 +123,7 @@ export interface RollbackScope {
 
 /**
  * Runs the pending compensations of a scope uninterruptibly, last registered
- * first. Goes on after a compensation that fails; stops at a pivot.
+ * first. Continues after a compensation that fails; stops at a pivot.
  */
 export const rollback = (
   log: CompensationLog,

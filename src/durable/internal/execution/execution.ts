@@ -267,11 +267,17 @@ export const idempotencyKey = ({ id, journal, workflow }: Execution, key: string
   return `${workflow}/${id}/${key}${epoch === undefined ? "" : `~${epoch + 1}`}`
 }
 
-export const emit = ({ watch }: Execution, event: () => Events.Event): Effect.Effect<void> =>
-  watch.isOn() ? watch.emit(event()) : Effect.void
+/** Emits an event about the run, or about the step with this key. Builds it only if it is observed. */
+export const emit = (
+  { id: run, watch }: Execution,
+  event: (source: Events.Source) => Events.Event,
+  step?: string
+): Effect.Effect<void> => (watch.isOn() ? watch.emit(event(step === undefined ? { run } : { run, step })) : Effect.void)
 
-export const andEmit = <A>(
+/** Emits the event once the effect has succeeded. */
+export const andEmit = <A, E, R>(
   execution: Execution,
-  self: Effect.Effect<A>,
-  event: () => Events.Event
-): Effect.Effect<A> => (execution.watch.isOn() ? Effect.tap(self, () => emit(execution, event)) : self)
+  self: Effect.Effect<A, E, R>,
+  event: (source: Events.Source) => Events.Event,
+  step?: string
+): Effect.Effect<A, E, R> => (execution.watch.isOn() ? Effect.tap(self, () => emit(execution, event, step)) : self)

@@ -42,14 +42,8 @@ const toText = (json: unknown): Effect.Effect<string | undefined, unknown> => {
   }
 }
 
-const fromText = (text: string | undefined): Effect.Effect<unknown, unknown> => {
-  if (text === undefined) return Effect.succeed(undefined)
-  try {
-    return Effect.succeed(JSON.parse(text))
-  } catch (cause) {
-    return Effect.fail(cause)
-  }
-}
+const fromText = (text: string | undefined): Effect.Effect<unknown, unknown> =>
+  text === undefined ? Effect.succeed(undefined) : Effect.try({ try: () => JSON.parse(text), catch: (cause) => cause })
 
 const memoised = <A>(
   name: string,

@@ -57,11 +57,6 @@ const recordEnd = (execution: Execution.Execution, rewind: RewindRecord): Effect
   )
   return Effect.zipRight(
     recorded,
-    Execution.emit(execution, () => ({
-      _tag: "RunRewound",
-      source: { run: execution.id },
-      point: rewind.point,
-      by: rewind.by
-    }))
+    Execution.emit(execution, (source) => ({ _tag: "RunRewound", source, point: rewind.point, by: rewind.by }))
   )
 }

@@ -88,7 +88,7 @@ export const advance = (leased: Leased, journal: Journal): AnyEffect =>
     const pass =
       rewinding === undefined
         ? Effect.zipRight(
-            emit(execution, () => startEvent(execution)),
+            emit(execution, (source) => startEvent(execution, source)),
             runBody(execution, body, restore, Fiber.await)
           )
         : rewind(execution, rewinding, body, restore)
@@ -157,11 +157,11 @@ export const bodyOf = (execution: Execution, definition: AnyDefinition, input: u
   )
 }
 
-const startEvent = ({ id: run, journal, workflow }: Execution): Events.Event => {
+const startEvent = ({ journal, workflow }: Execution, source: Events.Source): Events.Event => {
   const answered = [...journal.steps.values()].filter(isAnswered).length
   return journal.lastSeq === 0
-    ? { _tag: "RunStarted", source: { run }, workflow }
-    : { _tag: "RunResumed", source: { run }, workflow, answered }
+    ? { _tag: "RunStarted", source, workflow }
+    : { _tag: "RunResumed", source, workflow, answered }
 }
 
 /**
@@ -227,11 +227,11 @@ const conclude = (execution: Execution, definition: AnyDefinition, exit: AnyExit
   if (open !== undefined && !isInterrupted) return fail(open)
   const missing = Exit.isSuccess(exit) || isTyped(exit.cause) ? missingAtEnd(execution) : undefined
   if (missing !== undefined && !isInterrupted) return fail(missing)
-  if (Exit.isSuccess(exit)) return completed(execution, definition, exit.value)
+  if (Exit.isSuccess(exit)) return recordOutcome(execution, definition, exit)
   const machinery = machineryOf(exit.cause)
   if (machinery !== undefined) return fail(machinery)
   return isTyped(exit.cause)
-    ? failed(execution, definition, exit.cause)
+    ? recordOutcome(execution, definition, exit)
     : endWithoutOutcome(execution, exit, Cause.isDie(exit.cause) ? "a defect" : "interruption")
 }
 
@@ -266,9 +266,9 @@ export const endWithoutOutcome = <A, E>(
 const release = (execution: Execution, reason: string) =>
   Effect.zipRight(
     releaseLease(execution, reason),
-    emit(execution, () => ({
+    emit(execution, (source) => ({
       _tag: "RunStopped",
-      source: { run: execution.id, step: execution.lifecycle.diedIn },
+      source: { ...source, step: execution.lifecycle.diedIn },
       reason
     }))
   )
@@ -283,7 +283,7 @@ const releaseLease = ({ clock, id, lease, mode, storage }: Execution, reason: st
 
 /** Makes the run due at its time, or at the next signal. */
 const suspend = (execution: Execution, { until, waits }: RunSuspended) => {
-  const { activity, id, lease, storage } = execution
+  const { activity, lease, storage } = execution
   const suspension = {
     dueAt: Option.match(until, { onNone: () => Storage.untilSignalled, onSome: (date) => date.getTime() }),
     waiting: encodeWaiting(waits),
@@ -291,50 +291,33 @@ const suspend = (execution: Execution, { until, waits }: RunSuspended) => {
   }
   return Effect.zipRight(
     Effect.onError(storage.suspend(lease, suspension), () => storage.release(lease)),
-    emit(execution, () => ({ _tag: "RunSuspended", source: { run: id }, until }))
+    emit(execution, (source) => ({ _tag: "RunSuspended", source, until }))
   )
 }
 
-const completed = (execution: Execution, definition: AnyDefinition, value: unknown) =>
-  Effect.matchEffect(valueCodec(definition.success).encode(value), {
-    onFailure: (cause) => unwritable(execution, "success", cause),
-    onSuccess: (text) =>
-      recordOutcome(execution, definition, "completed", text ?? "", Effect.succeed(value), Option.none())
+/**
+ * Records the outcome. The first recorded outcome of a run is its outcome; a
+ * late executor returns the recorded one.
+ */
+const recordOutcome = (execution: Execution, definition: AnyDefinition, exit: AnyExit) => {
+  const { id, lease, storage, workflow } = execution
+  const [status, record, encoded] = Exit.isSuccess(exit)
+    ? (["completed", "success", valueCodec(definition.success).encode(exit.value)] as const)
+    : (["failed", "error", causeCodec(definition.error).encode(exit.cause)] as const)
+  const cause = Exit.isSuccess(exit) ? Option.none() : Option.some(exit.cause)
+  return Effect.matchEffect(encoded, {
+    onFailure: (issue) => endWithoutOutcome(execution, encodeFailed(execution, record, issue), "JournalError"),
+    onSuccess: (text = "") =>
+      Effect.matchEffect(storage.finish(lease, { status, exit: text }), {
+        onFailure: (error) => endWithoutOutcome(execution, Effect.fail(error), error._tag),
+        onSuccess: (recorded): AnyEffect =>
+          Effect.zipRight(
+            emit(execution, (source) => ({ _tag: "RunFinished", source, workflow, outcome: recorded.status, cause })),
+            recorded.status === status && recorded.exit === text ? exit : adopt(definition, id, recorded)
+          )
+      })
   })
-
-const failed = (execution: Execution, definition: AnyDefinition, cause: Cause.Cause<unknown>) =>
-  Effect.matchEffect(causeCodec(definition.error).encode(cause), {
-    onFailure: (issue) => unwritable(execution, "error", issue),
-    onSuccess: (text) =>
-      recordOutcome(execution, definition, "failed", text ?? "", Effect.failCause(cause), Option.some(cause))
-  })
-
-const unwritable = (execution: Execution, record: string, cause: unknown) =>
-  endWithoutOutcome(execution, encodeFailed(execution, record, cause), "JournalError")
-
-/** The first recorded outcome of a run is its outcome; a late executor returns the recorded one. */
-const recordOutcome = (
-  execution: Execution,
-  definition: AnyDefinition,
-  status: Storage.Outcome["status"],
-  exit: string,
-  own: Effect.Effect<unknown, unknown>,
-  cause: Option.Option<Cause.Cause<unknown>>
-) =>
-  Effect.matchEffect(execution.storage.finish(execution.lease, { status, exit }), {
-    onFailure: (error) => endWithoutOutcome(execution, Effect.fail(error), error._tag),
-    onSuccess: (recorded) =>
-      Effect.zipRight(
-        emit(execution, () => ({
-          _tag: "RunFinished",
-          source: { run: execution.id },
-          workflow: definition.name,
-          outcome: recorded.status,
-          cause
-        })),
-        recorded.status === status && recorded.exit === exit ? own : adopt(definition, execution.id, recorded)
-      )
-  })
+}
 
 /** Returns a recorded outcome. */
 export const adopt = (definition: AnyDefinition, run: string, outcome: Storage.Outcome): AnyEffect => {

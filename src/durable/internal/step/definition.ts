@@ -9,7 +9,7 @@ import { type Plan, planByTag, type RecoverOptions } from "../../../resilience/i
 import * as Strategy from "../../../resilience/Strategy.js"
 import { type CompensationSettings, settingsOf } from "../../../transaction/Compensation.js"
 import { StepAmbiguous } from "../../RunError.js"
-import type { Attempt } from "../../Step.js"
+import type { Attempt, Compensation, ToUndo } from "../../Step.js"
 import { type Codec, valueCodec } from "../journal/codec.js"
 
 export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
@@ -56,27 +56,11 @@ export const codecOf = (step: object): Codec<unknown> => {
 
 /** The compensation of a step. */
 export interface Compensate {
-  readonly undo: (toUndo: ToUndoStep) => AnyEffect
+  readonly undo: (toUndo: ToUndo<never, never>) => AnyEffect
   readonly settings: CompensationSettings
 }
 
-interface ToUndoStep {
-  readonly input: never
-  readonly output: Option.Option<never>
-  readonly idempotencyKey: string
-  readonly attempt: number
-}
-
 type ProbeOption = (input: never, attempt: Attempt) => Effect.Effect<Option.Option<unknown>, unknown, unknown>
-
-/** The `compensate` option: a function, or a function with settings. */
-export type CompensateOption =
-  | Compensate["undo"]
-  | {
-      readonly undo: Compensate["undo"]
-      readonly retry?: Schedule.Schedule<unknown, never, unknown> | undefined
-      readonly timeout?: Duration.DurationInput | undefined
-    }
 
 export const define = (
   name: string,
@@ -90,7 +74,7 @@ export const define = (
     readonly recover?: object
     readonly retry?: Schedule.Schedule<unknown, never, unknown>
     readonly durability?: "required" | "best-effort"
-    readonly compensate?: CompensateOption
+    readonly compensate?: Compensation<never, never, unknown>
     readonly pivot?: boolean
   },
   transactional = false
@@ -123,7 +107,7 @@ export const define = (
   }
 }
 
-const compensateOf = (option: CompensateOption | undefined): Compensate | undefined => {
+const compensateOf = (option: Compensation<never, never, unknown> | undefined): Compensate | undefined => {
   if (option === undefined) return undefined
   // What the schedule needs is in the context the compensation runs in.
   const { retry = undefined, timeout = undefined, undo } = typeof option === "function" ? { undo: option } : option

@@ -9,7 +9,7 @@ import * as Execution from "../execution/execution.js"
 import { causeCodec } from "../journal/codec.js"
 import { markOf } from "../journal/lines.js"
 import type { AnyEffect } from "./definition.js"
-import { append, forgetPivot, journalError, registerUndo, type StepUse, sourceOf } from "./stepUse.js"
+import { append, emitStep, forgetPivot, journalError, registerUndo, type StepUse } from "./stepUse.js"
 
 /** Records the result of a step before the program sees it. */
 export const recordResult = (use: StepUse, exit: Exit.Exit<unknown, unknown>): AnyEffect => {
@@ -43,12 +43,8 @@ const completed = (use: StepUse, value: unknown): AnyEffect => {
       : Effect.flatMap(encodeSuccess(use, value), (payload) =>
           rebased(use, () => append(use, "StepCompleted", attempts, payload))
         )
-  return Execution.andEmit(
-    use.execution,
-    // What the schema needs is in the type of the step.
-    Effect.as(recorded, value) as Effect.Effect<unknown>,
-    () => ({ _tag: "StepCompleted", source: sourceOf(use), attempts })
-  )
+  const result = Effect.as(recorded, value)
+  return Execution.andEmit(use.execution, result, (source) => ({ _tag: "StepCompleted", source, attempts }), use.key)
 }
 
 const encodeSuccess = (use: StepUse, value: unknown) =>
@@ -91,7 +87,7 @@ const recordFailure = (use: StepUse, cause: Cause.Cause<unknown>): AnyEffect =>
     yield* append(use, "StepFailed", attempts, payload)
     if (use.execution.watch.isOn()) {
       const fault = yield* Fault.classify(cause)
-      yield* Execution.emit(use.execution, () => ({ _tag: "StepFailed", source: sourceOf(use), attempts, fault }))
+      yield* emitStep(use, (source) => ({ _tag: "StepFailed", source, attempts, fault }))
     }
     return yield* Effect.failCause(cause)
   })

@@ -15,7 +15,7 @@ import type { StepRecord } from "../journal/journal.js"
 import { park } from "../wait/park.js"
 import { finiteTime, parkedOf } from "../wait/waiting.js"
 import type { AnyEffect } from "./definition.js"
-import { append, journalError, markReached, registerUndo, type StepUse, sourceOf } from "./stepUse.js"
+import { append, emitStep, journalError, markReached, registerUndo, type StepUse } from "./stepUse.js"
 
 export const isAnswered = (record: StepRecord | undefined): record is StepRecord =>
   record?.status === "completed" || record?.status === "failed"
@@ -25,11 +25,8 @@ export const isAnswered = (record: StepRecord | undefined): record is StepRecord
 /** Returns the recorded result, and registers the compensation again. */
 export const answer = (use: StepUse, record: StepRecord): AnyEffect => {
   const { error, success } = use.definition
-  const emitted = Execution.emit(use.execution, () => ({
-    _tag: "StepAnswered",
-    source: sourceOf(use),
-    attempts: record.attempts
-  }))
+  const { attempts } = record
+  const emitted = emitStep(use, (source) => ({ _tag: "StepAnswered", source, attempts }))
   const result =
     record.status === "completed"
       ? Effect.flatMap(decodeResult(use, record, "success", success), (value) => {
@@ -118,7 +115,7 @@ export const resumeBackoff = (use: StepUse, record: StepRecord): Effect.Effect<v
     const { next } = yield* Effect.catchAll(decodeRetry(record.payload), journalError(use, "Decode", "wait"))
     const delay = Duration.millis(Math.max(0, next - (yield* Clock.currentTimeMillis)))
     const attempt = record.attempts + 1
-    yield* Execution.emit(use.execution, () => ({ _tag: "BackoffResumed", source: sourceOf(use), attempt, delay }))
+    yield* emitStep(use, (source) => ({ _tag: "BackoffResumed", source, attempt, delay }))
     yield* sleepUntil(use, next)
   })
 
@@ -128,12 +125,7 @@ export const recordAmbiguous = (use: StepUse, record: StepRecord): Effect.Effect
     const { onAmbiguous } = use.definition
     const { attempts, startedAt } = record
     yield* append(use, "StepAmbiguous", attempts, JSON.stringify({ onAmbiguous }))
-    yield* Execution.emit(use.execution, () => ({
-      _tag: "StepAmbiguous",
-      source: sourceOf(use),
-      attempt: attempts,
-      onAmbiguous
-    }))
+    yield* emitStep(use, (source) => ({ _tag: "StepAmbiguous", source, attempt: attempts, onAmbiguous }))
     if (onAmbiguous === "rerun" || onAmbiguous === "probe") return
     yield* new StepAmbiguous({ run: use.execution.id, step: use.key, attempt: attempts, startedAt })
   })

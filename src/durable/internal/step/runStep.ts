@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
+import type * as Events from "../../../resilience/Events.js"
 import { type PastFailure, recoverFrom } from "../../../resilience/internal/kernel/recovery.js"
 import { isTraced, withSpan } from "../../../resilience/internal/kernel/tracing.js"
 import type * as Strategy from "../../../resilience/Strategy.js"
@@ -212,11 +213,8 @@ const recordAttempt = (use: StepUse, number: number): Effect.Effect<void> =>
     const entry = Execution.nextEntry(use.execution, "AttemptStarted", use.key, number, payload)
     const recorded = appendEntry(use, entry)
     const registered = concernsRollback(use) ? Effect.tap(recorded, () => registerUndo(use, entry.seq)) : recorded
-    return Execution.andEmit(use.execution, registered, () => ({
-      _tag: "AttemptStarted",
-      source: sourceOf(use),
-      attempt: number
-    }))
+    const event = (source: Events.Source) => ({ _tag: "AttemptStarted", source, attempt: number }) as const
+    return Execution.andEmit(use.execution, registered, event, use.key)
   })
 
 const attemptOf = ({ execution, key }: StepUse, number: number): Attempt => ({

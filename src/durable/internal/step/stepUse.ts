@@ -45,6 +45,10 @@ export interface StepUse {
 
 export const sourceOf = (use: StepUse): Events.Source => ({ run: use.execution.id, step: use.key })
 
+/** Emits an event about the step. */
+export const emitStep = (use: StepUse, event: (source: Events.Source) => Events.Event): Effect.Effect<void> =>
+  Execution.emit(use.execution, event, use.key)
+
 /** Stops the run because a record of the step cannot be written or read. */
 export const journalError = (use: StepUse, reason: "Encode" | "Decode", what: string) => (cause: unknown) =>
   Execution.stop(

@@ -106,13 +106,8 @@ export const recordStart = (
   const entry = Execution.nextEntry(execution, "WaitStarted", key, 0, encodeWait(line), now)
   const recorded = Effect.as(Execution.appendAll(execution, [...before, entry]), { ...line, startedAt: now })
   const { about, kind, to } = line
-  return Execution.andEmit(execution, recorded, () => ({
-    _tag: "WaitStarted",
-    source: { run: execution.id, step: key },
-    kind,
-    about,
-    to: Option.fromNullable(to)
-  }))
+  const event = { _tag: "WaitStarted", kind, about, to: Option.fromNullable(to) } as const
+  return Execution.andEmit(execution, recorded, (source) => ({ ...event, source }), key)
 }
 
 export const recordEnd = (
@@ -120,10 +115,8 @@ export const recordEnd = (
   key: string,
   { kind }: WaitLine,
   end: WaitEnd
-): Effect.Effect<void> =>
-  Execution.andEmit(execution, Execution.append(execution, "WaitEnded", key, 0, encodeEnd(end)), () => ({
-    _tag: "WaitEnded",
-    source: { run: execution.id, step: key },
-    kind,
-    answered: end.payload !== undefined
-  }))
+): Effect.Effect<void> => {
+  const recorded = Execution.append(execution, "WaitEnded", key, 0, encodeEnd(end))
+  const answered = end.payload !== undefined
+  return Execution.andEmit(execution, recorded, (source) => ({ _tag: "WaitEnded", source, kind, answered }), key)
+}

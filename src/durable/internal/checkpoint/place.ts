@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Storage from "../../../storage/Storage.js"
 import type { Info } from "../../Checkpoint.js"
-import { type JournalError, StepConflict } from "../../RunError.js"
+import type { JournalError } from "../../RunError.js"
 import * as Activity from "../execution/activity.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
@@ -53,21 +53,15 @@ const inBody = <A, E, R>(
   operation: (place: Place) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.withFiberRuntime((fiber) => {
-      const { execution } = run
-      if (execution.lifecycle.stopError !== undefined) return Execution.stop(execution, execution.lifecycle.stopError)
-      const key = Execution.claimKey(run, name, fiber)
-      if (key instanceof StepConflict) return Execution.stop(execution, key)
-      const known = execution.journal.recorded.get(key)
-      const parks = known === undefined && Execution.isReplayOnly(execution, key)
-      const there = parks
-        ? Replay.park(execution.replay.active, key, false)
-        : restore(Activity.whileWorking(execution, operation({ _tag: "Body", run, key, known: known?.payload })))
-      return Effect.ensuring(
-        there,
-        Effect.sync(() => Execution.releaseKey(run, name))
-      )
-    })
+    Effect.withFiberRuntime((fiber) =>
+      Execution.withKey(run, name, fiber, (key) => {
+        const { execution } = run
+        const known = execution.journal.recorded.get(key)
+        return known === undefined && Execution.isReplayOnly(execution, key)
+          ? Replay.park(execution.replay.active, key, false)
+          : restore(Activity.whileWorking(execution, operation({ _tag: "Body", run, key, known: known?.payload })))
+      })
+    )
   )
 
 /** In the body of a run, records the result, and returns the recorded one on a resume. */

@@ -3,7 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { AnyNode, Graph } from "../../Graph.js"
-import { GraphFailed, ReplayMismatch, StepConflict } from "../../RunError.js"
+import { GraphFailed, ReplayMismatch } from "../../RunError.js"
 import type { Permit } from "../execution/activity.js"
 import * as Execution from "../execution/execution.js"
 import { codecOf } from "../step/definition.js"
@@ -33,15 +33,14 @@ export const runGraph = (
         )
       }
       // Each execution of the graph has its own section. The mark prevents a clash with sections of the program.
-      const key = Execution.claimKey(run, graph.name, fiber, graphMark)
-      if (key instanceof StepConflict) return Execution.stop(run.execution, key)
-      const section = `${key}/`
-      const mismatch = unknownNode(run.execution, section, graph)
-      if (mismatch !== undefined) return Execution.stop(run.execution, mismatch)
-      return Effect.ensuring(
-        Effect.provideService(runNodes(graph, concurrency, inputs), Execution.Run, { ...run, section }),
-        Effect.sync(() => Execution.releaseKey(run, graph.name, graphMark))
-      )
+      const use = (key: string) => {
+        const section = `${key}/`
+        const mismatch = unknownNode(run.execution, section, graph)
+        return mismatch === undefined
+          ? Effect.provideService(runNodes(graph, concurrency, inputs), Execution.Run, { ...run, section })
+          : Execution.stop(run.execution, mismatch)
+      }
+      return Execution.withKey(run, graph.name, fiber, use, graphMark)
     })
   )
 

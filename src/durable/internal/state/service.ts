@@ -1,7 +1,6 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { StepConflict } from "../../RunError.js"
 import type { Cells, PendingWrite, Write } from "../execution/cells.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
@@ -156,41 +155,29 @@ const inBody = <E, R>(
   shared: Shared
 ): Effect.Effect<Written, E, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.withFiberRuntime((fiber) => {
-      if (execution.lifecycle.stopError !== undefined) return Execution.stop(execution, execution.lifecycle.stopError)
-      const name = `@${address.name}`
-      const key = Execution.claimKey(run, name, fiber)
-      if (key instanceof StepConflict) return Execution.stop(execution, key)
-      const cell = cellOf(run, address)
-      const known = execution.journal.recorded.get(key)
-      if (known !== undefined) {
-        Execution.releaseKey(run, name)
-        const { write } = decodeWrite(known)
-        if (address.scope !== "global") execution.cells.apply(cell, write)
-        return Effect.succeed(write)
-      }
-      const parks = Execution.isReplayOnly(execution, key)
-      const checked: Next<E, R> = (current) => {
-        const text = restore(next(current))
-        // Runs the validator as the earlier execution did, but does not begin a new write.
-        return parks ? Effect.zipRight(text, Replay.park(execution.replay.active, key, false)) : text
-      }
-      const written =
-        address.scope === "global"
-          ? shared.write(address.name, checked, key)
-          : execution.cells.alone(
-              cell,
-              Effect.flatMap(
-                Effect.suspend(() => checked(execution.cells.writes(cell).at(-1))),
-                (text) => record(execution, cell, key, text)
-              ),
-              restore
-            )
-      return Effect.ensuring(
-        written,
-        Effect.sync(() => Execution.releaseKey(run, name))
-      )
-    })
+    Effect.withFiberRuntime((fiber) =>
+      Execution.withKey(run, `@${address.name}`, fiber, (key): Effect.Effect<Written, E, R> => {
+        const cell = cellOf(run, address)
+        const known = execution.journal.recorded.get(key)
+        if (known !== undefined) {
+          const { write } = decodeWrite(known)
+          if (address.scope !== "global") execution.cells.apply(cell, write)
+          return Effect.succeed(write)
+        }
+        const parks = Execution.isReplayOnly(execution, key)
+        const checked: Next<E, R> = (current) => {
+          const text = restore(next(current))
+          // Runs the validator as the earlier execution did, but does not begin a new write.
+          return parks ? Effect.zipRight(text, Replay.park(execution.replay.active, key, false)) : text
+        }
+        if (address.scope === "global") return shared.write(address.name, checked, key)
+        const change = Effect.flatMap(
+          Effect.suspend(() => checked(execution.cells.writes(cell).at(-1))),
+          (text) => record(execution, cell, key, text)
+        )
+        return execution.cells.alone(cell, change, restore)
+      })
+    )
   )
 
 const record = (

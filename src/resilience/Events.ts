@@ -293,7 +293,8 @@ export const stream: Stream.Stream<Event> = Stream.unwrapScoped(subscribe)
 /**
  * Where events go in the current fiber.
  *
- * @internal
+ * @since 0.1.0
+ * @category emitting
  */
 export interface Watch {
   /** Whether an observer or a reader sees events. If not, the event need not be built. */
@@ -302,9 +303,11 @@ export interface Watch {
 }
 
 /**
- * Reads the hub and the observer once, for several events.
+ * Reads the hub and the observer once, for several events. {@link emit} reads
+ * them for each event.
  *
- * @internal
+ * @since 0.1.0
+ * @category emitting
  */
 export const watch: Effect.Effect<Watch> = Effect.zipWith(Hub, Observer, (hub, observer) => ({
   isOn: () => observer !== undefined || hub.isRead,

@@ -216,12 +216,13 @@ export const whileRollingBack = <A, E, R>(
  * of this use and the one before it can differ between executions.
  */
 export const claimKey = (
-  { execution: { id, keys }, section }: RunService,
+  run: RunService,
   name: string,
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   mark = ""
 ): string | StepConflict => {
-  const base = section + escapeName(name) + mark
+  const { id, keys } = run.execution
+  const base = run.section + escapeName(name) + mark
   const known = keys.uses.get(base)
   const use = FiberTree.recordUse(fiber, known?.last)
   if (known !== undefined && (keys.running.has(base) || !FiberTree.isBefore(known.last, use))) {
@@ -234,8 +235,8 @@ export const claimKey = (
 }
 
 /** The use of this name has ended; the next one may begin. */
-export const releaseKey = ({ execution, section }: RunService, name: string, mark = ""): void => {
-  execution.keys.running.delete(section + escapeName(name) + mark)
+export const releaseKey = (run: RunService, name: string, mark = ""): void => {
+  run.execution.keys.running.delete(run.section + escapeName(name) + mark)
 }
 
 /** Claims the next key of a name until `use` ends. Fails to do so in a stopped run, and stops the run at a conflict. */

@@ -5,10 +5,10 @@
  */
 import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
+import { JournalError } from "../journal/RunError.js"
 import type { Point } from "../resilience/Decision.js"
 import { codecOf } from "./internal/step/definition.js"
 import { encodeAnswer, type SentAnswer } from "./internal/wait/resolve.js"
-import { JournalError } from "./RunError.js"
 import type { Step } from "./Step.js"
 
 /**

@@ -7,12 +7,12 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import type { RunError } from "../journal/RunError.js"
 import * as Recovery from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
 import type { Checkpoint } from "./Checkpoint.js"
 import { persist as record } from "./internal/run/persist.js"
-import type { RunError } from "./RunError.js"
 
 /**
  * Makes `Recovery.recoverable` record its operations. The existing call only gets

@@ -9,13 +9,13 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
+import { valueCodec } from "../journal/JournalCodec.js"
+import { JournalError, type RunNotFound } from "../journal/RunError.js"
 import type * as Storage from "../storage/Storage.js"
 import { Run, stop } from "./internal/execution/execution.js"
-import { valueCodec } from "./internal/journal/codec.js"
 import { type NotOpen, sendSignal } from "./internal/wait/resolve.js"
 import { wait } from "./internal/wait/wait.js"
 import { signalKey } from "./internal/wait/waiting.js"
-import { JournalError, type RunNotFound } from "./RunError.js"
 
 /**
  * @since 0.1.0

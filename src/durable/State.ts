@@ -15,13 +15,13 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Types from "effect/Types"
+import { loadJournal } from "../journal/Journal.js"
+import { type JournalError, RunNotFound } from "../journal/RunError.js"
 import * as Storage from "../storage/Storage.js"
 import { escapeName } from "./internal/execution/execution.js"
-import { loadJournal } from "./internal/journal/journal.js"
 import * as cell_ from "./internal/state/cell.js"
 import { cellsOfJournal } from "./internal/state/cells.js"
 import { CellsTag, volatileCells, type Written } from "./internal/state/service.js"
-import { type JournalError, RunNotFound } from "./RunError.js"
 
 /**
  * The service that holds the cells: the surrounding run, or {@link layer}.

@@ -10,13 +10,13 @@ import * as Effectable from "effect/Effectable"
 import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
+import { type Machinery, StepAmbiguous } from "../journal/RunError.js"
 import type * as Recovery from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type { Transaction } from "../transaction/Transactor.js"
 import type { Run } from "./internal/execution/execution.js"
 import { type Definition, define, definitionKey } from "./internal/step/definition.js"
 import { runStep } from "./internal/step/runStep.js"
-import { type Machinery, StepAmbiguous } from "./RunError.js"
 
 export {
   /**

@@ -11,23 +11,88 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import type { Failure, JournalError, Machinery, RunError, RunMismatch, RunNotFound } from "../journal/RunError.js"
 import type { Point } from "../resilience/Decision.js"
 import { traced } from "../resilience/internal/kernel/tracing.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
 import * as Answer from "./Answer.js"
-
 import { currentRun, escapeName, Run } from "./internal/execution/execution.js"
-
 import type { Definition } from "./internal/run/advance.js"
 import * as execute_ from "./internal/run/execute.js"
 import { forkRun, inputOf, type RunExists, rewindRun } from "./internal/run/rewindRun.js"
 import { type NotOpen, resolve as resolve_ } from "./internal/wait/resolve.js"
 import { wait } from "./internal/wait/wait.js"
-import type { Failure, JournalError, Machinery, RunError, RunMismatch, RunNotFound } from "./RunError.js"
 import type * as State from "./State.js"
 import * as Worker from "./Worker.js"
 
+export {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type Failure,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  JournalError,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  type Machinery,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  ReplayMismatch,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RewindFailed,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  type RunError,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RunMismatch,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RunNotFound,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RunSuspended,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  StepConflict,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type StepFailure,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type Waiting
+} from "../journal/RunError.js"
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export * from "../journal/RunStatus.js"
 export {
   /**
    * The run a fiber belongs to.
@@ -96,78 +161,11 @@ export {
    */
   NotOpen
 } from "./internal/wait/resolve.js"
-export {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  type Failure,
-  /**
-   * @since 0.1.0
-   * @category errors
-   */
-  JournalError,
-  /**
-   * @since 0.1.0
-   * @category errors
-   */
-  type Machinery,
-  /**
-   * @since 0.1.0
-   * @category errors
-   */
-  ReplayMismatch,
-  /**
-   * @since 0.1.0
-   * @category errors
-   */
-  RewindFailed,
-  /**
-   * @since 0.1.0
-   * @category errors
-   */
-  type RunError,
-  /**
-   * @since 0.1.0
-   * @category errors
-   */
-  RunMismatch,
-  /**
-   * @since 0.1.0
-   * @category errors
-   */
-  RunNotFound,
-  /**
-   * @since 0.1.0
-   * @category errors
-   */
-  RunSuspended,
-  /**
-   * @since 0.1.0
-   * @category errors
-   */
-  StepConflict,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  type StepFailure,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  type Waiting
-} from "./RunError.js"
 /**
  * @since 0.1.0
  * @category points
  */
 export * from "./RunPoint.js"
-/**
- * @since 0.1.0
- * @category models
- */
-export * from "./RunStatus.js"
 /**
  * @since 0.1.0
  * @category inspection

@@ -10,7 +10,7 @@
  */
 import * as Schema from "effect/Schema"
 import { Info as Checkpoint } from "../durable/CheckpointInfo.js"
-import { RunStatus, Status as RunStatusName, RunSummary } from "../durable/RunStatus.js"
+import { RunStatus, Status as RunStatusName, RunSummary } from "../journal/RunStatus.js"
 import { LockStatus } from "../lock/LockError.js"
 import { EscalationRecord, Status as EscalationStatus } from "./EscalationRecord.js"
 import { FailureRecord } from "./FailureRecord.js"

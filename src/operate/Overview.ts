@@ -4,8 +4,8 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type { RunSummary } from "../durable/RunStatus.js"
 import * as Workflow from "../durable/Workflow.js"
+import type { RunSummary } from "../journal/RunStatus.js"
 import type * as Storage from "../storage/Storage.js"
 import * as Insights from "./Insights.js"
 import { escalations as escalations_, failures as failures_ } from "./internal/records/records.js"

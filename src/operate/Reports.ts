@@ -4,8 +4,8 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { Waiting } from "../durable/RunError.js"
-import { RunCount, RunSummary } from "../durable/RunStatus.js"
+import { Waiting } from "../journal/RunError.js"
+import { RunCount, RunSummary } from "../journal/RunStatus.js"
 import { EscalationRecord } from "./EscalationRecord.js"
 import { FailureRecord } from "./FailureRecord.js"
 import { Dashboard } from "./RecoveryRecord.js"

@@ -7,7 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { RunNotFound } from "../durable/RunError.js"
+import { RunNotFound } from "../journal/RunError.js"
 import * as Storage from "../storage/Storage.js"
 
 /**

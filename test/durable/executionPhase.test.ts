@@ -6,7 +6,7 @@ import {
   type PhaseEvent,
   running
 } from "../../src/durable/internal/execution/phase.js"
-import { StepConflict } from "../../src/durable/RunError.js"
+import { StepConflict } from "../../src/journal/RunError.js"
 
 const conflict = (step: string) => new StepConflict({ run: "run-1", step })
 

@@ -1,13 +1,13 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { RecordedKind } from "../../../journal/Journal.js"
+import type { JournalError } from "../../../journal/RunError.js"
 import type * as Storage from "../../../storage/Storage.js"
 import type { Info } from "../../Checkpoint.js"
-import type { JournalError } from "../../RunError.js"
 import * as Activity from "../execution/activity.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
-import type { RecordedKind } from "../journal/journal.js"
 import { infoOf, type NewSnapshot } from "./info.js"
 
 /**

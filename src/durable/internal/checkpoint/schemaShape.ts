@@ -1,5 +1,5 @@
 import type * as AST from "effect/SchemaAST"
-import { sortKeys, toJsonText, writesItself } from "../journal/json.js"
+import { sortKeys, toJsonText, writesItself } from "../../../journal/CanonicalJson.js"
 
 /**
  * What a schema says about all of its values. A plain schema encodes values as

@@ -1,4 +1,4 @@
-import type { RunError } from "../../RunError.js"
+import type { RunError } from "../../../journal/RunError.js"
 
 /**
  * How far one execution of a run is. A new execution is `Running`.

@@ -1,7 +1,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
-import type { KnownKey } from "../journal/journal.js"
+import type { KnownKey } from "../../../journal/Journal.js"
 import { Pulse } from "./pulse.js"
 
 /**

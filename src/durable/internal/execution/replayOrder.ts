@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as RuntimeFlags from "effect/RuntimeFlags"
-import { ReplayMismatch } from "../../RunError.js"
-import type { Journal } from "../journal/journal.js"
+import type { Journal } from "../../../journal/Journal.js"
+import { ReplayMismatch } from "../../../journal/RunError.js"
 import { awaitAnswerTurn } from "./answerQueue.js"
 import {
   appendAll,

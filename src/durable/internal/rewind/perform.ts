@@ -1,12 +1,11 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { knownKeys } from "../../../journal/Journal.js"
+import type { RewindRecord } from "../../../journal/JournalLine.js"
+import { encodeRewind } from "../../../journal/JournalLine.js"
 import { isClean, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
 import * as Execution from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
-import { knownKeys } from "../journal/journal.js"
-
-import type { RewindRecord } from "../journal/lines.js"
-import { encodeRewind } from "../journal/lines.js"
 import { journalRecorder } from "../rollback/compensations.js"
 
 import { keysIn } from "./points.js"

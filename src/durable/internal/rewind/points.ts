@@ -1,8 +1,8 @@
+import type { Journal } from "../../../journal/Journal.js"
 import type * as Decision from "../../../resilience/Decision.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import type { Rewound } from "../../../storage/Storage.js"
 import { escapeName } from "../execution/execution.js"
-import type { Journal } from "../journal/journal.js"
 
 /** Where the program asks for a rewind: the section and the transaction around. */
 export interface Here {

@@ -1,5 +1,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { type Journal, loadJournal } from "../../../journal/Journal.js"
+import { encodeRewind } from "../../../journal/JournalLine.js"
 import * as Decision from "../../../resilience/Decision.js"
 import type { RewinderService, RewindRequest } from "../../../resilience/internal/kernel/runServices.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
@@ -7,8 +9,6 @@ import { isIntact } from "../checkpoint/stateCodec.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
-import { type Journal, loadJournal } from "../journal/journal.js"
-import { encodeRewind } from "../journal/lines.js"
 import { checkPlace, describe, type Place, placesOf } from "./points.js"
 
 /** Plans the rewinds of a run's strategies. */

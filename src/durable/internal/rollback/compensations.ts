@@ -1,13 +1,13 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { encodeUndoCause } from "../../../journal/JournalCodec.js"
+import { StepConflict } from "../../../journal/RunError.js"
 import { type CompensationSettings, noOutput, type Output, type Recorder } from "../../../transaction/Compensation.js"
 import type { AnyUndo } from "../../../transaction/Transactor.js"
-import { StepConflict } from "../../RunError.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
-import { encodeUndoCause } from "../journal/codec.js"
 
 /** The service of a transaction of a run: registers compensations in the journal, under keys of its section. */
 export const sectionTransaction = (run: Execution.RunService, outer: string): Execution.SectionTransaction => ({

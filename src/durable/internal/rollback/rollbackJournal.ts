@@ -1,13 +1,13 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import { forget, knownKeys, type RollbackReason, type RollbackRecord } from "../../../journal/Journal.js"
+import { causeCodec, decodeUndoCause, encodeUndoCause } from "../../../journal/JournalCodec.js"
+import { encodeRewind } from "../../../journal/JournalLine.js"
 import { isClean, pending, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
 import type { UndoFailure } from "../../../transaction/RollbackFailed.js"
 import type { TransactionSettings } from "../../../transaction/Transactor.js"
 import * as Execution from "../execution/execution.js"
 import { acceptDivergence } from "../execution/replayOrder.js"
-import { causeCodec, decodeUndoCause, encodeUndoCause } from "../journal/codec.js"
-import { forget, knownKeys, type RollbackReason, type RollbackRecord } from "../journal/journal.js"
-import { encodeRewind } from "../journal/lines.js"
 import { journalRecorder } from "./compensations.js"
 
 /** A transaction of a run. Its section is the key prefix of everything in it. */

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import { StepConflict } from "../../../journal/RunError.js"
 import type { RollbackFailed } from "../../../transaction/RollbackFailed.js"
 import {
   inMemoryTransactor,
@@ -7,7 +8,6 @@ import {
   type TransactionSettings,
   type TransactorService
 } from "../../../transaction/Transactor.js"
-import { StepConflict } from "../../RunError.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import { type AnyEffect, runTransaction } from "./runTransaction.js"

@@ -1,12 +1,12 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { emptyJournal } from "../../../journal/Journal.js"
+import { canonical, valueCodec } from "../../../journal/JournalCodec.js"
+import { JournalError, type RunError, RunMismatch, RunNotFound } from "../../../journal/RunError.js"
 import * as Storage from "../../../storage/Storage.js"
-import { JournalError, type RunError, RunMismatch, RunNotFound } from "../../RunError.js"
 import { byCaller, type Mode } from "../execution/execution.js"
 import { Pulse } from "../execution/pulse.js"
-import { canonical, valueCodec } from "../journal/codec.js"
-import { emptyJournal } from "../journal/journal.js"
 import { type AnyDefinition, type AnyEffect, adopt, advance, type Definition, readJournalOf } from "./advance.js"
 
 interface Request<Input> {

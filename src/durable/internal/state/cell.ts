@@ -4,9 +4,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
-import { JournalError } from "../../RunError.js"
+import { type Codec, valueCodec } from "../../../journal/JournalCodec.js"
+import { JournalError } from "../../../journal/RunError.js"
 import { Run, stop } from "../execution/execution.js"
-import { type Codec, valueCodec } from "../journal/codec.js"
 import { type Address, CellsTag, type Written } from "./service.js"
 
 /** The address of a cell, and how its values are encoded. */

@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
+import type { Journal } from "../../../journal/Journal.js"
 import type { Entry } from "../../../storage/Storage.js"
 import type { CellListener, Cells, Past, Write } from "../execution/cells.js"
 import { nextEntry } from "../execution/execution.js"
-import type { Journal } from "../journal/journal.js"
 
 export const make = (journal: Journal): Cells => {
   const all = new Map<string, Array<Write>>()

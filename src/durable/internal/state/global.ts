@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { RunError } from "../../../journal/RunError.js"
 import type { FullSnapshot } from "../../../storage/Storage.js"
-import type { RunError } from "../../RunError.js"
 import * as Execution from "../execution/execution.js"
 import { encodeWrite } from "./cells.js"
 import type { Next, Written } from "./service.js"

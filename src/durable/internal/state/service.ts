@@ -1,12 +1,12 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { emptyJournal } from "../../../journal/Journal.js"
 import type { Cells, PendingWrite, Write } from "../execution/cells.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import { acceptDivergence } from "../execution/replayOrder.js"
-import { emptyJournal } from "../journal/journal.js"
 import { decodeWrite, encodeWrite, make as makeCells } from "./cells.js"
 import { globalCells, nameOf } from "./global.js"
 

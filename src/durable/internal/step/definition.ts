@@ -3,14 +3,14 @@ import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import { type Codec, valueCodec } from "../../../journal/JournalCodec.js"
+import { StepAmbiguous } from "../../../journal/RunError.js"
 import { attemptTimeout } from "../../../resilience/internal/kernel/attemptTimeout.js"
 import { checkTimeout } from "../../../resilience/internal/kernel/options.js"
 import { type Plan, planByTag, type RecoverOptions } from "../../../resilience/internal/kernel/recovery.js"
 import * as Strategy from "../../../resilience/Strategy.js"
 import { type CompensationSettings, settingsOf } from "../../../transaction/Compensation.js"
-import { StepAmbiguous } from "../../RunError.js"
 import type { Attempt, Compensation, ToUndo } from "../../Step.js"
-import { type Codec, valueCodec } from "../journal/codec.js"
 
 export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 

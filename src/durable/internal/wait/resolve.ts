@@ -1,10 +1,10 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { findRun, loadJournal } from "../../../journal/Journal.js"
+import { RunNotFound } from "../../../journal/RunError.js"
 import type * as Decision from "../../../resilience/Decision.js"
 import * as Storage from "../../../storage/Storage.js"
-import { RunNotFound } from "../../RunError.js"
-import { findRun, loadJournal } from "../journal/journal.js"
 import { waitId } from "./waiting.js"
 
 const Point: Schema.Schema<Decision.Point> = Schema.Union(

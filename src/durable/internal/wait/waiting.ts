@@ -1,9 +1,9 @@
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { Waiting } from "../../RunError.js"
+import type { Journal } from "../../../journal/Journal.js"
+import type { StartedWait } from "../../../journal/JournalLine.js"
+import { Waiting } from "../../../journal/RunError.js"
 import type { Parked } from "../execution/activity.js"
-import type { Journal } from "../journal/journal.js"
-import type { StartedWait } from "../journal/lines.js"
 
 /** The id of a wait for callers outside the run: its key, and how often a rewind has removed that key. */
 export const waitId = ({ epochs }: Pick<Journal, "epochs">, key: string): string => {

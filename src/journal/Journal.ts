@@ -1,10 +1,17 @@
 import * as Effect from "effect/Effect"
 
 import * as Option from "effect/Option"
-import type { Event } from "../../../resilience/Events.js"
-import type { Entry, Rewound, Run, Service, StorageError } from "../../../storage/Storage.js"
-import { JournalError, RunNotFound } from "../../RunError.js"
-import { decodeEnd, decodeRewind, decodeWait, type RewindRecord, type StartedWait, type WaitEnd } from "./lines.js"
+import type { Event } from "../resilience/Events.js"
+import type { Entry, Rewound, Run, Service, StorageError } from "../storage/Storage.js"
+import {
+  decodeEnd,
+  decodeRewind,
+  decodeWait,
+  type RewindRecord,
+  type StartedWait,
+  type WaitEnd
+} from "./JournalLine.js"
+import { JournalError, RunNotFound } from "./RunError.js"
 
 /** A step in the journal. */
 export interface StepRecord {

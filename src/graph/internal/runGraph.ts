@@ -2,11 +2,11 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { AnyNode, Graph } from "../../Graph.js"
-import { GraphFailed, ReplayMismatch } from "../../RunError.js"
-import type { Permit } from "../execution/activity.js"
-import * as Execution from "../execution/execution.js"
-import { codecOf } from "../step/definition.js"
+import type { Permit } from "../../durable/internal/execution/activity.js"
+import * as Execution from "../../durable/internal/execution/execution.js"
+import { codecOf } from "../../durable/internal/step/definition.js"
+import { GraphFailed, ReplayMismatch } from "../../journal/RunError.js"
+import type { AnyNode, Graph } from "../Graph.js"
 
 interface Options {
   readonly concurrency?: number | "unbounded" | undefined

@@ -9,13 +9,13 @@ import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type * as ParseResult from "effect/ParseResult"
 import type * as Types from "effect/Types"
-import type { Run } from "./internal/execution/execution.js"
-import { mermaidOf } from "./internal/graph/mermaid.js"
-import { decodeOutputs, runGraph } from "./internal/graph/runGraph.js"
-import { definitionOf } from "./internal/step/definition.js"
-import type { GraphFailed } from "./RunError.js"
-import type { Step } from "./Step.js"
-import type { RunStatus } from "./Workflow.js"
+import type { Run } from "../durable/internal/execution/execution.js"
+import { definitionOf } from "../durable/internal/step/definition.js"
+import type { Step } from "../durable/Step.js"
+import type { RunStatus } from "../durable/Workflow.js"
+import type { GraphFailed } from "../journal/RunError.js"
+import { mermaidOf } from "./internal/mermaid.js"
+import { decodeOutputs, runGraph } from "./internal/runGraph.js"
 
 export {
   /**
@@ -23,7 +23,7 @@ export {
    * @category errors
    */
   GraphFailed
-} from "./RunError.js"
+} from "../journal/RunError.js"
 
 /**
  * A node: succeeds with `A` or fails with `E`, its own error or that of a node

@@ -1,5 +1,5 @@
 import * as Schema from "effect/Schema"
-import type { Entry, Rewound } from "../../../storage/Storage.js"
+import type { Entry, Rewound } from "../storage/Storage.js"
 
 /** The payload of a step's first line: it is a pivot or has a compensation, and its order is certain. */
 export const markOf = (step: { readonly pivot: boolean; readonly undo: boolean; readonly root: boolean }) => {

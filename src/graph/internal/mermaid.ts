@@ -1,6 +1,6 @@
-import type { AnyNode, Graph } from "../../Graph.js"
-import type { RunStatus, StepStatus } from "../../Workflow.js"
-import { escapeName } from "../execution/execution.js"
+import { escapeName } from "../../durable/internal/execution/execution.js"
+import type { RunStatus, StepStatus } from "../../durable/Workflow.js"
+import type { AnyNode, Graph } from "../Graph.js"
 import { graphMark } from "./runGraph.js"
 
 const colours = {

@@ -2,11 +2,11 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import { globalValue } from "effect/GlobalValue"
 import * as Schema from "effect/Schema"
-import { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../../../resilience/RecoveryError.js"
-import { RollbackFailed } from "../../../transaction/RollbackFailed.js"
-import { GraphFailed, StepAmbiguous } from "../../RunError.js"
-import { Defect } from "./defect.js"
-import { sortKeys, toJsonText } from "./json.js"
+import { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../resilience/RecoveryError.js"
+import { RollbackFailed } from "../transaction/RollbackFailed.js"
+import { sortKeys, toJsonText } from "./CanonicalJson.js"
+import { Defect } from "./Defect.js"
+import { GraphFailed, StepAmbiguous } from "./RunError.js"
 
 /** Converts between values and JSON text; undefined has no text. */
 export interface Codec<A> {

@@ -57,3 +57,25 @@ export const FailureRecord = Schema.Struct({
  * @category models
  */
 export interface FailureRecord extends Schema.Schema.Type<typeof FailureRecord> {}
+
+/**
+ * Details of a reported failure.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Report {
+  /** The id of the failure. Defaults to a random one. If it is in use, the existing failure is returned unchanged. */
+  readonly id?: string | undefined
+  readonly run?: string | undefined
+  readonly workflow?: string | undefined
+  readonly step?: string | undefined
+  /** Such as `repository` and `commit`. */
+  readonly labels?: Readonly<Record<string, string>> | undefined
+  /**
+   * The output of the failed work. It is classified with the failure, and is
+   * the source of the message if the failure has none. Its last 5,000
+   * characters are stored.
+   */
+  readonly log?: string | undefined
+}

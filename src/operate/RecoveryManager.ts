@@ -16,7 +16,7 @@ import type { Workflow } from "../durable/Workflow.js"
 import * as Lock from "../lock/Lock.js"
 import * as RetryPolicy from "../resilience/RetryPolicy.js"
 import type * as Storage from "../storage/Storage.js"
-import type { FailureRecord } from "./FailureRecord.js"
+import type { FailureRecord, Report } from "./FailureRecord.js"
 import { dashboardOf } from "./internal/insights/statistics.js"
 import { validateById } from "./internal/manage/checkpoints.js"
 import { handle as handle_ } from "./internal/manage/handle.js"
@@ -299,27 +299,13 @@ export const validate = (
 ): Effect.Effect<Validation, CheckpointNotFound | Storage.StorageError, RecoveryManager> =>
   Effect.flatMap(RecoveryManager, (manager) => manager.validate(checkpoint))
 
-/**
- * Details of a reported failure.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Report {
-  /** The id of the failure. Defaults to a random one. If it is in use, the existing failure is returned unchanged. */
-  readonly id?: string | undefined
-  readonly run?: string | undefined
-  readonly workflow?: string | undefined
-  readonly step?: string | undefined
-  /** Such as `repository` and `commit`. */
-  readonly labels?: Readonly<Record<string, string>> | undefined
+export type {
   /**
-   * The output of the failed work. It is classified with the failure, and is
-   * the source of the message if the failure has none. Its last 5,000
-   * characters are stored.
+   * @since 0.1.0
+   * @category models
    */
-  readonly log?: string | undefined
-}
+  Report
+} from "./FailureRecord.js"
 
 /**
  * Records a failure from outside of this library's runs: an error, a cause or a

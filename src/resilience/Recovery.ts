@@ -63,6 +63,18 @@ export {
    */
   RecoveryExhausted
 } from "./RecoveryError.js"
+export type {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Alternate,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Alternates
+} from "./RecoveryPolicy.js"
 
 /**
  * The tags of an error type.
@@ -342,7 +354,7 @@ export const named = <Args extends ReadonlyArray<unknown>, A, E, R>(
   options?: AutoOptions
 ): Named<Args, A, E, R> => {
   // Unique per call: two effects with one name have different types, so they cannot share alternates.
-  const alternates = Context.GenericTag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>(
+  const alternates = Context.GenericTag<RecoveryPolicy.Alternates, ReadonlyArray<RecoveryPolicy.Alternate<Args, A, E>>>(
     `effect-recovery/Recovery/Alternates/${name}/${count++}`
   )
   const settings = optionsOf({ ...options, name })
@@ -368,27 +380,12 @@ const byPolicy = (name: string, otherwise: RecoveryPolicy.AnyStrategy): Recovery
     const drivers = new Map<string, ReturnType<RecoveryPolicy.AnyStrategy["open"]>>()
     return (failure) =>
       Effect.flatMap(RecoveryPolicy.Current, (policy) => {
-        const [key, strategy] = entryOf(policy, name, failure.fault.category) ?? ["otherwise", otherwise]
+        const [key, strategy] = RecoveryPolicy.entryOf(policy, name, failure.fault.category) ?? ["otherwise", otherwise]
         const driver = drivers.get(key) ?? strategy.open()
         drivers.set(key, driver)
         return driver(failure)
       })
   })
-
-const entryOf = (
-  { categories = {}, names = {}, otherwise }: RecoveryPolicy.RecoveryPolicy,
-  name: string,
-  category: string
-): readonly [key: string, strategy: RecoveryPolicy.AnyStrategy] | undefined => {
-  const byName = ownProperty(names, name)
-  if (byName !== undefined) return ["name", byName]
-  const byCategory = ownProperty(categories, category)
-  if (byCategory !== undefined) return [`category ${category}`, byCategory]
-  return otherwise === undefined ? undefined : ["otherwise", otherwise]
-}
-
-const ownProperty = <A>(table: { readonly [key: string]: A | undefined }, key: string): A | undefined =>
-  Object.hasOwn(table, key) ? table[key] : undefined
 
 const run = <A, E, R>(
   name: string,
@@ -407,7 +404,7 @@ const run = <A, E, R>(
 /** Reads the alternates from the context at the first failure. */
 const withAlternates = <Args extends ReadonlyArray<unknown>, A, E>(
   name: string,
-  tag: Context.Tag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>,
+  tag: Context.Tag<RecoveryPolicy.Alternates, ReadonlyArray<RecoveryPolicy.Alternate<Args, A, E>>>,
   args: Args
 ): Strategy.Strategy<E, A, E | Strategy.Original | Strategy.Exhausted> =>
   Strategy.fromOpen(`auto(${name})`, () =>
@@ -436,25 +433,7 @@ export interface Named<Args extends ReadonlyArray<unknown>, A, E, R> {
   (...args: Args): Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
   readonly name: string
   /** The service with its alternates. */
-  readonly alternates: Context.Tag<Alternates, ReadonlyArray<Alternate<Args, A, E>>>
-}
-
-/**
- * An alternative to a named effect: a function of the same type.
- *
- * @since 0.1.0
- * @category models
- */
-export type Alternate<Args extends ReadonlyArray<unknown>, A, E, R = never> = (...args: Args) => Effect.Effect<A, E, R>
-
-/**
- * The identifier of the service with the alternates of a named effect.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Alternates {
-  readonly _: "effect-recovery/Recovery/Alternates"
+  readonly alternates: Context.Tag<RecoveryPolicy.Alternates, ReadonlyArray<RecoveryPolicy.Alternate<Args, A, E>>>
 }
 
 /**

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Tracer from "effect/Tracer"
 import type * as Fault from "./Fault.js"
-import type { Alternate, Named } from "./Recovery.js"
+import type { Named } from "./Recovery.js"
 import type { RetryBudget } from "./RetryBudget.js"
 import type * as Strategy from "./Strategy.js"
 
@@ -89,6 +89,24 @@ export const layer = (policy: RecoveryPolicy): Layer.Layer<never> =>
   )
 
 /**
+ * An alternative to a named effect: a function of the same type.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Alternate<Args extends ReadonlyArray<unknown>, A, E, R = never> = (...args: Args) => Effect.Effect<A, E, R>
+
+/**
+ * The identifier of the service with the alternates of a named effect.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Alternates {
+  readonly _: "effect-recovery/Recovery/Alternates"
+}
+
+/**
  * Registers alternatives to a named effect. When its strategy is exhausted, they
  * are tried in this order. An alternative takes the same arguments, returns the
  * same values and may fail with the same errors. A second layer for the same
@@ -137,12 +155,32 @@ export const layerAlternates = <
   )
 
 /**
+ * The entry for a failure, and its key: by name, else by category, else the default.
+ *
+ * @internal
+ */
+export const entryOf = (
+  { categories = {}, names = {}, otherwise }: RecoveryPolicy,
+  name: string,
+  category: string
+): readonly [key: string, strategy: AnyStrategy] | undefined => {
+  const byName = ownProperty(names, name)
+  if (byName !== undefined) return ["name", byName]
+  const byCategory = ownProperty(categories, category)
+  if (byCategory !== undefined) return [`category ${category}`, byCategory]
+  return otherwise === undefined ? undefined : ["otherwise", otherwise]
+}
+
+const ownProperty = <A>(table: { readonly [key: string]: A | undefined }, key: string): A | undefined =>
+  Object.hasOwn(table, key) ? table[key] : undefined
+
+/**
  * The budgets that pay for retries of a named effect.
  *
  * @internal
  */
 export const budgetsOf = (policy: RecoveryPolicy, name: string): ReadonlyArray<RetryBudget> => {
-  const named = policy.names !== undefined && Object.hasOwn(policy.names, name) ? policy.names[name] : undefined
+  const named = ownProperty(policy.names ?? {}, name)
   if (named !== undefined) return named.budgets
   const known = generalBudgets.get(policy)
   if (known !== undefined) return known

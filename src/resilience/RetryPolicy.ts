@@ -13,15 +13,14 @@ import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type { NoInfer } from "effect/Types"
 import type * as Fault from "./Fault.js"
-import * as settings from "./internal/config.js"
 import { millis, number } from "./internal/kernel/options.js"
 import * as schedule from "./internal/retry/schedule.js"
+import { fromSettings, type Settings } from "./internal/retry/settings.js"
 import type { RetryBudget } from "./RetryBudget.js"
 
 /**
@@ -414,43 +413,6 @@ export const layerConfig = (prefix?: string): Layer.Layer<never, ConfigError> =>
 export const config = (prefix?: string): Config.Config<RetryPolicy> =>
   prefix === undefined ? fromConfig : Config.nested(fromConfig, prefix)
 
-const jitters: ReadonlyArray<Jitter> = ["none", "full", "equal", "random", "decorrelated"]
-
-const jitterConfig = Config.mapOrFail(Config.string("JITTER"), (text): Either.Either<Jitter, ConfigError> => {
-  const kind = jitters.find((jitter) => jitter === text.trim())
-  if (kind !== undefined) return Either.right(kind)
-  const fraction = text.trim() === "" ? Number.NaN : Number(text)
-  return Number.isNaN(fraction) ? settings.invalid(text, `${jitters.join(", ")} or a fraction`) : Either.right(fraction)
-})
-
-/** The settings in the configuration; missing ones are undefined. */
-const configured = Config.all({
-  curve: Config.withDefault(
-    Config.literal("exponential", "linear", "fixed", "fibonacci", "byCategory", "none")("CURVE"),
-    "exponential"
-  ),
-  maxRetries: settings.optional(settings.number("MAX_RETRIES")),
-  initialDelay: settings.optional(settings.duration("INITIAL_DELAY")),
-  maxDelay: settings.optional(settings.duration("MAX_DELAY")),
-  factor: settings.optional(settings.number("FACTOR")),
-  increment: settings.optional(settings.duration("INCREMENT")),
-  jitter: settings.optional(jitterConfig),
-  maxElapsed: settings.optional(settings.duration("MAX_ELAPSED")),
-  honourRetryAfter: settings.optional(Config.boolean("HONOUR_RETRY_AFTER"))
-})
-
-type Settings = Config.Config.Success<typeof configured>
-
-/** Finds a setting that the curve ignores. With `none` all are allowed, so that retries can be switched off alone. */
-const misplaced = ({ curve, ...options }: Settings): string | undefined => {
-  const given = (Object.keys(options) as ReadonlyArray<keyof typeof options>).filter(
-    (option) => options[option] !== undefined
-  )
-  const reads = (option: keyof typeof options): boolean =>
-    option === "factor" ? curve === "exponential" : option === "increment" ? curve === "linear" : curve !== "byCategory"
-  return curve === "none" ? undefined : given.find((option) => !reads(option))
-}
-
 const build = ({ curve, ...options }: Settings): RetryPolicy => {
   switch (curve) {
     case "exponential":
@@ -468,14 +430,7 @@ const build = ({ curve, ...options }: Settings): RetryPolicy => {
   }
 }
 
-const fromConfig = Config.mapOrFail(configured, (given) => {
-  const unused = misplaced(given)
-  if (unused !== undefined) return settings.refusal(unused, `CURVE=${given.curve} does not use this setting; remove it`)
-  return settings.built(
-    () => build(given),
-    (option) => (option === "delay" ? "initialDelay" : option)
-  )
-})
+const fromConfig = fromSettings(build)
 
 /**
  * Common policies by name.

@@ -6,6 +6,26 @@
 import * as Data from "effect/Data"
 import * as Fault from "../resilience/Fault.js"
 
+const advice = {
+  Busy: "Another process or a long transaction holds the database. Nothing was written. Execute again, or raise busyTimeout.",
+  ReadOnly: "Make the database file and its folder writable for this user, then execute again.",
+  Full: "Free some space, then execute again. Everything recorded before is intact.",
+  Corrupt: "Restore the file from a backup, or use another file. The file was not changed.",
+  Version:
+    "Tables of a newer version need the effect-recovery that wrote them. Older tables are migrated when the file is opened for writing. The file was not changed.",
+  CannotOpen: "Check that the folder exists and is writable.",
+  ClientMissing:
+    "Install it with `npm install better-sqlite3@12`. It is compiled on installation unless a prebuilt binary can be downloaded: that needs python3, make and a C++ compiler (Debian: apt-get install python3 make g++; macOS: xcode-select --install).",
+  Closed: "The scope of the storage layer has closed. Keep it open while runs are executed.",
+  Io: "Check the disk, then execute again. Everything recorded before is intact.",
+  Constraint:
+    "Nothing was committed. Correct the rows that the step writes, or the tables, then execute the run again.",
+  Client:
+    "Use the storage over the program's own client (SqliteStorage.layerClient over SqliteClient.layer), and use the step outside of sql.withTransaction.",
+  Rejected:
+    "The cause is probably a defect of effect-recovery, or a table of another program with the same name. Please report it."
+}
+
 /**
  * Why a storage operation failed:
  *
@@ -25,39 +45,7 @@ import * as Fault from "../resilience/Fault.js"
  * @since 0.1.0
  * @category models
  */
-export type Reason =
-  | "Busy"
-  | "ReadOnly"
-  | "Full"
-  | "Corrupt"
-  | "Version"
-  | "CannotOpen"
-  | "ClientMissing"
-  | "Closed"
-  | "Io"
-  | "Constraint"
-  | "Client"
-  | "Rejected"
-
-const advice: Readonly<Record<Reason, string>> = {
-  Busy: "Another process or a long transaction holds the database. Nothing was written. Execute again, or raise busyTimeout.",
-  ReadOnly: "Make the database file and its folder writable for this user, then execute again.",
-  Full: "Free some space, then execute again. Everything recorded before is intact.",
-  Corrupt: "Restore the file from a backup, or use another file. The file was not changed.",
-  Version:
-    "Tables of a newer version need the effect-recovery that wrote them. Older tables are migrated when the file is opened for writing. The file was not changed.",
-  CannotOpen: "Check that the folder exists and is writable.",
-  ClientMissing:
-    "Install it with `npm install better-sqlite3@12`. It is compiled on installation unless a prebuilt binary can be downloaded: that needs python3, make and a C++ compiler (Debian: apt-get install python3 make g++; macOS: xcode-select --install).",
-  Closed: "The scope of the storage layer has closed. Keep it open while runs are executed.",
-  Io: "Check the disk, then execute again. Everything recorded before is intact.",
-  Constraint:
-    "Nothing was committed. Correct the rows that the step writes, or the tables, then execute the run again.",
-  Client:
-    "Use the storage over the program's own client (SqliteStorage.layerClient over SqliteClient.layer), and use the step outside of sql.withTransaction.",
-  Rejected:
-    "The cause is probably a defect of effect-recovery, or a table of another program with the same name. Please report it."
-}
+export type Reason = keyof typeof advice
 
 const faults: Readonly<Record<Reason, Fault.Declaration>> = {
   Busy: { category: "unavailable" },

@@ -1,33 +1,28 @@
 import { type Reason, StorageError } from "../StorageError.js"
 
-const reasons: ReadonlyArray<readonly [start: string, reason: Reason]> = [
-  ["SQLITE_BUSY", "Busy"],
-  ["SQLITE_LOCKED", "Busy"],
-  ["SQLITE_READONLY", "ReadOnly"],
-  ["SQLITE_PERM", "ReadOnly"],
-  ["SQLITE_AUTH", "ReadOnly"],
-  ["SQLITE_FULL", "Full"],
-  ["SQLITE_CORRUPT", "Corrupt"],
-  ["SQLITE_NOTADB", "Corrupt"],
-  ["SQLITE_CANTOPEN", "CannotOpen"],
-  ["SQLITE_IOERR", "Io"],
-  ["SQLITE_NOMEM", "Io"]
+/** What the codes of SQLite begin with, by reason. */
+const reasons: ReadonlyArray<readonly [reason: Reason, starts: ReadonlyArray<string>]> = [
+  ["Busy", ["SQLITE_BUSY", "SQLITE_LOCKED"]],
+  ["ReadOnly", ["SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH"]],
+  ["Full", ["SQLITE_FULL"]],
+  ["Corrupt", ["SQLITE_CORRUPT", "SQLITE_NOTADB"]],
+  ["CannotOpen", ["SQLITE_CANTOPEN"]],
+  ["Io", ["SQLITE_IOERR", "SQLITE_NOMEM"]]
 ]
 
 const codeOf = (cause: unknown): string =>
   typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" ? cause.code : ""
 
-export const isBusy = (cause: unknown): boolean => {
+const reasonOf = (cause: unknown): Reason | undefined => {
   const code = codeOf(cause)
-  return code.startsWith("SQLITE_BUSY") || code.startsWith("SQLITE_LOCKED")
+  return reasons.find(([, starts]) => starts.some((start) => code.startsWith(start)))?.[0]
 }
+
+export const isBusy = (cause: unknown): boolean => reasonOf(cause) === "Busy"
 
 export const toStorageError =
   (operation: string) =>
-  (cause: unknown): StorageError => {
-    const code = codeOf(cause)
-    const reason = reasons.find(([start]) => code.startsWith(start))?.[1] ?? (isClosed(cause) ? "Closed" : "Rejected")
-    return new StorageError({ reason, operation, cause })
-  }
+  (cause: unknown): StorageError =>
+    new StorageError({ reason: reasonOf(cause) ?? (isClosed(cause) ? "Closed" : "Rejected"), operation, cause })
 
 const isClosed = (cause: unknown): boolean => cause instanceof TypeError && /not open/.test(cause.message)

@@ -141,10 +141,7 @@ export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(Record.ma
   Effect.withTracerEnabled(false),
   // The stock migrator dies if a migration fails, for example because a table of the same name exists.
   Effect.catchAllDefect((defect) => Effect.fail(migrationFailed(defect))),
-  Effect.catchTags({
-    SqlError: (error) => Effect.fail(migrationFailed(error)),
-    MigrationError: (error) => Effect.fail(migrationFailed(error))
-  })
+  Effect.mapError((error) => migrationFailed(error))
 )
 
 /** For a file that is opened read-only: fails unless its tables are up to date. */

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { claimedRun, leaseLost, leaseOf, limitOf, newRun, refusal, statusOf } from "../rows.js"
-import type { LeaseLost } from "../StorageError.js"
+import type { LeaseLost, StorageError } from "../StorageError.js"
 import type * as Store from "../Store.js"
 import type { Database } from "./driver.js"
 import { toLabels } from "./rows.js"
@@ -134,6 +134,18 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
     return recorded === undefined ? leaseLost(lease) : Effect.succeed(recorded)
   }
 
+  const endLease = <A>(
+    operation: string,
+    { owner }: Store.Lease,
+    job: (now: number) => Effect.Effect<A, LeaseLost>
+  ): Effect.Effect<A, StorageError | LeaseLost> => {
+    const ending = (now: number) => {
+      leases.delete(owner)
+      return job(now)
+    }
+    return guarded.attempt(operation, ending, table.isAlone)
+  }
+
   return {
     open: (request, owner, leaseMillis) =>
       Effect.tap(
@@ -163,25 +175,12 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
         sql.releaseLease.run(run, owner)
       }),
     suspend: (lease, { dueAt, signals, waiting }) =>
-      guarded.attempt(
-        "Suspending a run",
-        (now) => {
-          leases.delete(lease.owner)
-          const { key, owner, token } = lease
-          const suspended = sql.suspendRun.run(waiting ?? null, signals, now, dueAt, key, token, owner)
-          return suspended.changes === 1 ? Effect.void : leaseLost(lease)
-        },
-        table.isAlone
-      ),
-    finish: (lease, outcome) =>
-      guarded.attempt(
-        "Recording an outcome",
-        (now) => {
-          leases.delete(lease.owner)
-          return finish(lease, outcome, now)
-        },
-        table.isAlone
-      )
+      endLease("Suspending a run", lease, (now) => {
+        const { key, owner, token } = lease
+        const suspended = sql.suspendRun.run(waiting ?? null, signals, now, dueAt, key, token, owner)
+        return suspended.changes === 1 ? Effect.void : leaseLost(lease)
+      }),
+    finish: (lease, outcome) => endLease("Recording an outcome", lease, (now) => finish(lease, outcome, now))
   } satisfies Partial<Store.RunStore>
 }
 

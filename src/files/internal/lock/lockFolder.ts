@@ -4,7 +4,7 @@ import { isGone } from "../../../host/owner.js"
 import { format, type Name } from "../../../lock/LockDriver.js"
 import { LockError, type LockReason, type LockStatus } from "../../../lock/LockError.js"
 import { FileError } from "../../FileError.js"
-import { type Call, type Calls, CurrentCalls, errno, orElseIf } from "../system/calls.js"
+import { type Call, type Calls, CurrentCalls, errno, orElseIf, reasonByCode } from "../system/calls.js"
 import { decodeName, encodeName } from "../system/names.js"
 import { locate, resolveExisting } from "../system/replace.js"
 
@@ -93,30 +93,19 @@ export const statusOf = (lock: string, holder: Holder | undefined): LockStatus =
   return { lock, token, owner, since, state: owner === undefined ? "free" : isGone(owner) ? "stale" : "held" }
 }
 
-const reasons: Readonly<Record<string, LockReason>> = {
-  ENOENT: "Folder",
-  ENOTDIR: "Folder",
-  EEXIST: "Folder",
-  ENAMETOOLONG: "Folder",
-  EACCES: "Permission",
-  EPERM: "Permission",
-  EROFS: "Permission",
-  ENOSPC: "Full",
-  EDQUOT: "Full",
-  EISDIR: "Foreign",
-  ELOOP: "Foreign",
-  EFOREIGN: "Foreign",
-  ENOLCK: "Unsupported",
-  ENOTSUP: "Unsupported",
-  EOPNOTSUPP: "Unsupported",
-  ENOSYS: "Unsupported"
-}
+const reasonOf = reasonByCode<LockReason>([
+  ["Folder", ["ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG"]],
+  ["Permission", ["EACCES", "EPERM", "EROFS"]],
+  ["Full", ["ENOSPC", "EDQUOT"]],
+  ["Foreign", ["EISDIR", "ELOOP", "EFOREIGN"]],
+  ["Unsupported", ["ENOLCK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]]
+])
 
 export const toLockError =
   (lock: string, at: string) =>
   (cause: NodeJS.ErrnoException | FileError): LockError => {
-    const code = cause instanceof FileError ? undefined : cause.code
-    return new LockError({ reason: reasons[code ?? ""] ?? "Io", lock, path: at, cause })
+    const reason = cause instanceof FileError ? "Io" : reasonOf(cause.code)
+    return new LockError({ reason, lock, path: at, cause })
   }
 
 /** The lock's path holds something that is not a lock. */

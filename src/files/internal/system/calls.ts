@@ -78,27 +78,25 @@ export class CurrentCalls extends Context.Reference<CurrentCalls>()("effect-reco
   defaultValue: () => nodeCalls
 }) {}
 
-const reasons: Readonly<Record<string, FileReason>> = {
-  ENOENT: "NotFound",
-  EEXIST: "Exists",
-  EISDIR: "NotAFile",
-  ENOTDIR: "NotAFile",
-  ENOTEMPTY: "NotEmpty",
-  EACCES: "Permission",
-  EPERM: "Permission",
-  EOWNER: "Owner",
-  EROFS: "ReadOnly",
-  ENOSPC: "Full",
-  EDQUOT: "Full",
-  EFBIG: "Full",
-  EBUSY: "Busy",
-  ETXTBSY: "Busy",
-  EXDEV: "OtherDevice",
-  ENAMETOOLONG: "Path",
-  ELOOP: "Path",
-  ERR_INVALID_ARG_VALUE: "Path",
-  ERR_INVALID_ARG_TYPE: "Path"
+/** Returns the reason of an error code, from the codes of each reason. All other codes are `Io`. */
+export const reasonByCode = <Reason>(table: ReadonlyArray<readonly [reason: Reason, codes: ReadonlyArray<string>]>) => {
+  const reasons = new Map(table.flatMap(([reason, codes]) => codes.map((code) => [code, reason] as const)))
+  return (code: string | undefined): Reason | "Io" => reasons.get(code ?? "") ?? "Io"
 }
+
+const reasonOf = reasonByCode<FileReason>([
+  ["NotFound", ["ENOENT"]],
+  ["Exists", ["EEXIST"]],
+  ["NotAFile", ["EISDIR", "ENOTDIR"]],
+  ["NotEmpty", ["ENOTEMPTY"]],
+  ["Permission", ["EACCES", "EPERM"]],
+  ["Owner", ["EOWNER"]],
+  ["ReadOnly", ["EROFS"]],
+  ["Full", ["ENOSPC", "EDQUOT", "EFBIG"]],
+  ["Busy", ["EBUSY", "ETXTBSY"]],
+  ["OtherDevice", ["EXDEV"]],
+  ["Path", ["ENAMETOOLONG", "ELOOP", "ERR_INVALID_ARG_VALUE", "ERR_INVALID_ARG_TYPE"]]
+])
 
 /** Turns failures of system calls into a `FileError` of the operation. Errors with a tag pass unchanged. */
 export const asFileError =
@@ -111,7 +109,7 @@ export const asFileError =
       if (typeof error === "object" && error !== null && "_tag" in error)
         return error as Exclude<E, NodeJS.ErrnoException>
       const cause = error as NodeJS.ErrnoException
-      return new FileError({ reason: reasons[cause.code ?? ""] ?? "Io", operation, path, cause })
+      return new FileError({ reason: reasonOf(cause.code), operation, path, cause })
     })
 
 /** Succeeds with `instead` if the call fails with one of the codes. */

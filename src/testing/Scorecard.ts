@@ -104,11 +104,8 @@ export const add = (card: Scorecard, crash: string, undisturbed: Observation, ob
   }
 }
 
-interface Difference {
+interface Difference extends Omit<Finding, "crash"> {
   readonly kind: "ambiguous" | "duplicated" | "lost" | "undoMissed" | "undoDoubled"
-  readonly what: string
-  readonly expected: string
-  readonly actual: string
 }
 
 const compare = (undisturbed: Observation, observed: Observation): ReadonlyArray<Difference> => {

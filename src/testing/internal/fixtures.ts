@@ -1,4 +1,5 @@
-import type * as Effect from "effect/Effect"
+import * as assert from "node:assert/strict"
+import * as Effect from "effect/Effect"
 import type { YieldWrap } from "effect/Utils"
 import type * as Storage from "../../storage/Storage.js"
 
@@ -31,5 +32,23 @@ export const opened = (result: Storage.Opened): Storage.Lease => {
   throw new Error(`expected a lease, got ${result._tag}`)
 }
 
+/** The ids of rows, in their order. */
+export const ids = (rows: ReadonlyArray<{ readonly id: string }>) => rows.map(({ id }) => id)
+
+/** The write must fail because the lease is lost. */
+export const loses = <A>(write: Effect.Effect<A, { readonly _tag: string }>) =>
+  Effect.map(Effect.flip(write), ({ _tag }) => assert.strictEqual(_tag, "LeaseLost"))
+
 export const open = (store: Storage.Store, id: string, owner: string, more?: Partial<Storage.OpenRequest>) =>
   store.open(request(id, more), owner, 30_000)
+
+/** Opens a run and records its outcome. Returns the lease that it had. */
+export const finished = (
+  store: Storage.Store,
+  id: string,
+  more?: Partial<Storage.OpenRequest>,
+  status: Storage.Outcome["status"] = "completed"
+) =>
+  Effect.flatMap(Effect.map(open(store, id, "a", more), opened), (lease) =>
+    Effect.as(store.finish(lease, { status, exit: "" }), lease)
+  )

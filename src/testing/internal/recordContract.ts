@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import type * as Storage from "../../storage/Storage.js"
-import { type Contract, entry, open, opened } from "./fixtures.js"
+import { type Contract, entry, ids, open, opened } from "./fixtures.js"
 
 const failure = (id: string, more?: Partial<Storage.RecordWrite>): Storage.RecordWrite => ({
   kind: "failure",
@@ -16,8 +16,6 @@ const failure = (id: string, more?: Partial<Storage.RecordWrite>): Storage.Recor
   body: `{"id":"${id}"}`,
   ...more
 })
-
-const ids = (rows: ReadonlyArray<Storage.RecordRow>) => rows.map(({ id }) => id)
 
 /** Records, counters, and the usage of the store. */
 export const recordContract: Contract = {

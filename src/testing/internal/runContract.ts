@@ -3,16 +3,26 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import * as Storage from "../../storage/Storage.js"
-import { type Contract, entry, open, opened, request } from "./fixtures.js"
+import { type Contract, entry, finished, ids, loses, open, opened, request } from "./fixtures.js"
 
 const find = (store: Storage.Store, id: string) => Effect.map(store.find(id), Option.getOrThrow)
 
 const due = (store: Storage.Store, limit = 10) =>
-  Effect.map(store.due({ workflow: "checkout", version: "1", limit }), (runs) => runs.map(({ id }) => id))
+  Effect.map(store.due({ workflow: "checkout", version: "1", limit }), ids)
 
-const suspended = (store: Storage.Store, id: string, suspension: Partial<Storage.Suspension> = {}) =>
-  Effect.flatMap(open(store, id, "a"), (result) =>
-    store.suspend(opened(result), { dueAt: Storage.untilSignalled, signals: 0, ...suspension })
+const listed = (store: Storage.Store, query: Storage.Query) => Effect.map(store.list(query), ids)
+
+const stepsOf = (store: Storage.Store, { key }: Storage.Lease) =>
+  Effect.map(store.journal(key), (journal) => journal.map(({ step }) => step))
+
+const suspended = (
+  store: Storage.Store,
+  id: string,
+  suspension: Partial<Storage.Suspension> = {},
+  more?: Partial<Storage.OpenRequest>
+) =>
+  Effect.flatMap(Effect.map(open(store, id, "a", more), opened), (lease) =>
+    Effect.as(store.suspend(lease, { dueAt: Storage.untilSignalled, signals: 0, ...suspension }), lease)
   )
 
 /** Runs, their leases, journals and signals. */
@@ -93,14 +103,8 @@ export const runContract: Contract = {
     const two = opened(yield* open(store, "two", "a"))
     yield* store.append(one, [entry(1)])
     yield* store.append(two, [entry(1, { step: "other" })])
-    assert.deepStrictEqual(
-      (yield* store.journal(one.key)).map(({ step }) => step),
-      ["charge"]
-    )
-    assert.deepStrictEqual(
-      (yield* store.journal(two.key)).map(({ step }) => step),
-      ["other"]
-    )
+    assert.deepStrictEqual(yield* stepsOf(store, one), ["charge"])
+    assert.deepStrictEqual(yield* stepsOf(store, two), ["other"])
   },
 
   *"refuses the writes of a lease that was taken over"(store) {
@@ -108,10 +112,8 @@ export const runContract: Contract = {
     yield* store.append(old, [entry(1)])
     yield* TestClock.adjust("30 seconds")
     const current = opened(yield* open(store, "run-1", "b"))
-    const append = yield* Effect.flip(store.append(old, [entry(2)]))
-    assert.strictEqual(append._tag, "LeaseLost")
-    const finish = yield* Effect.flip(store.finish(old, { status: "failed", exit: "late" }))
-    assert.strictEqual(finish._tag, "LeaseLost")
+    yield* loses(store.append(old, [entry(2)]))
+    yield* loses(store.finish(old, { status: "failed", exit: "late" }))
     yield* store.append(current, [entry(2)])
     assert.strictEqual((yield* store.journal(current.key)).length, 2)
   },
@@ -119,13 +121,12 @@ export const runContract: Contract = {
   *"refuses the writes of a lease that was released or ended by an outcome"(store) {
     const released = opened(yield* open(store, "released", "a"))
     yield* store.release("released", "a")
-    const finished = opened(yield* open(store, "finished", "a"))
-    yield* store.finish(finished, { status: "completed", exit: "" })
-    for (const lease of [released, finished]) {
-      assert.strictEqual((yield* Effect.flip(store.append(lease, [entry(1)])))._tag, "LeaseLost")
+    const ended = yield* finished(store, "finished")
+    for (const lease of [released, ended]) {
+      yield* loses(store.append(lease, [entry(1)]))
       assert.deepStrictEqual(yield* store.renew([lease], 30_000), [lease])
     }
-    assert.strictEqual((yield* Effect.flip(store.finish(released, { status: "failed", exit: "" })))._tag, "LeaseLost")
+    yield* loses(store.finish(released, { status: "failed", exit: "" }))
     assert.strictEqual((yield* open(store, "released", "b"))._tag, "Claimed")
   },
 
@@ -173,26 +174,23 @@ export const runContract: Contract = {
   },
 
   *"lists runs newest first, by workflow and status, page by page"(store) {
-    const done = opened(yield* open(store, "done", "a"))
-    yield* store.finish(done, { status: "completed", exit: "" })
-    const broken = opened(yield* open(store, "broken", "a", { workflow: "refund" }))
-    yield* store.finish(broken, { status: "failed", exit: "" })
+    yield* finished(store, "done")
+    yield* finished(store, "broken", { workflow: "refund" }, "failed")
     yield* open(store, "gone", "a")
     yield* TestClock.adjust("31 seconds")
     yield* open(store, "alive", "a")
-    const ids = (query: Storage.Query) => Effect.map(store.list(query), (runs) => runs.map(({ id }) => id))
-    assert.deepStrictEqual(yield* ids({}), ["alive", "gone", "broken", "done"])
-    assert.deepStrictEqual(yield* ids({ workflow: "checkout" }), ["alive", "gone", "done"])
+    assert.deepStrictEqual(yield* listed(store, {}), ["alive", "gone", "broken", "done"])
+    assert.deepStrictEqual(yield* listed(store, { workflow: "checkout" }), ["alive", "gone", "done"])
     for (const [status, id] of [
       ["completed", "done"],
       ["failed", "broken"],
       ["stopped", "gone"],
       ["running", "alive"]
     ] as const) {
-      assert.deepStrictEqual(yield* ids({ status }), [id])
+      assert.deepStrictEqual(yield* listed(store, { status }), [id])
     }
     const first = yield* store.list({ limit: 2 })
-    assert.deepStrictEqual(yield* ids({ before: first[1]?.key ?? 0, limit: 2 }), ["broken", "done"])
+    assert.deepStrictEqual(yield* listed(store, { before: first[1]?.key ?? 0, limit: 2 }), ["broken", "done"])
   },
 
   *"returns copies"(store) {
@@ -236,8 +234,7 @@ export const runContract: Contract = {
     assert.equal(yield* Effect.flip(store.transactional(lease, Effect.fail("no"))), "no")
     assert.deepEqual(yield* store.journal(lease.key), [entry(1)])
     yield* store.release("run-1", "a")
-    const late = yield* Effect.flip(store.transactional(lease, Effect.succeed(["late", [entry(2)]] as const)))
-    assert.equal(late._tag, "LeaseLost")
+    yield* loses(store.transactional(lease, Effect.succeed(["late", [entry(2)]] as const)))
   },
 
   *"a suspended run has no lease and is due at its time"(store) {
@@ -247,19 +244,13 @@ export const runContract: Contract = {
       [run.owner, run.leaseUntil, run.dueAt, run.waiting],
       [undefined, undefined, 60_000, `[{"id":"x"}]`]
     )
-    assert.deepStrictEqual(
-      (yield* store.list({ status: "suspended" })).map(({ id }) => id),
-      ["run-1"]
-    )
+    assert.deepStrictEqual(yield* listed(store, { status: "suspended" }), ["run-1"])
     assert.deepStrictEqual(yield* store.list({ status: "stopped" }), [])
     assert.deepStrictEqual(yield* due(store), [])
     assert.strictEqual((yield* open(store, "run-1", "b", { only: "due" }))._tag, "Waiting")
     yield* TestClock.adjust("1 minute")
     assert.deepStrictEqual(yield* due(store), ["run-1"])
-    assert.deepStrictEqual(
-      (yield* store.list({ status: "stopped" })).map(({ id }) => id),
-      ["run-1"]
-    )
+    assert.deepStrictEqual(yield* listed(store, { status: "stopped" }), ["run-1"])
     const claimed = yield* open(store, "run-1", "b", { only: "due" })
     assert.strictEqual(claimed._tag, "Claimed")
     // The claimed run no longer waits.
@@ -279,8 +270,7 @@ export const runContract: Contract = {
     const old = opened(yield* open(store, "run-1", "a"))
     yield* TestClock.adjust("30 seconds")
     yield* open(store, "run-1", "b")
-    const late = yield* Effect.flip(store.suspend(old, { dueAt: 0, signals: 0 }))
-    assert.strictEqual(late._tag, "LeaseLost")
+    yield* loses(store.suspend(old, { dueAt: 0, signals: 0 }))
     assert.strictEqual((yield* find(store, "run-1")).owner, "b")
   },
 
@@ -316,14 +306,11 @@ export const runContract: Contract = {
     yield* suspended(store, "second", { dueAt: 2_000 })
     yield* suspended(store, "first", { dueAt: 1_000 })
     yield* suspended(store, "later", { dueAt: 90_000 })
-    const other = opened(yield* open(store, "other", "a", { workflow: "refund" }))
-    yield* store.suspend(other, { dueAt: 0, signals: 0 })
-    const newer = opened(yield* open(store, "newer", "a", { version: "2" }))
-    yield* store.suspend(newer, { dueAt: 0, signals: 0 })
+    yield* suspended(store, "other", { dueAt: 0 }, { workflow: "refund" })
+    yield* suspended(store, "newer", { dueAt: 0 }, { version: "2" })
     yield* TestClock.adjust("3 seconds")
     yield* open(store, "running", "a")
-    const done = opened(yield* open(store, "done", "a"))
-    yield* store.finish(done, { status: "completed", exit: "" })
+    yield* finished(store, "done")
     assert.deepStrictEqual(yield* due(store), ["first", "second"])
     assert.deepStrictEqual(yield* due(store, 1), ["first"])
     assert.deepStrictEqual(yield* due(store, 0), [])
@@ -369,8 +356,7 @@ export const runContract: Contract = {
     yield* store.signal("done", "go", "1")
     yield* store.finish(done, { status: "completed", exit: "" })
     yield* TestClock.adjust("1 second")
-    const waiting = opened(yield* open(store, "waiting", "a"))
-    yield* store.suspend(waiting, { dueAt: Storage.untilSignalled, signals: 0 })
+    const waiting = yield* suspended(store, "waiting")
     const running = opened(yield* open(store, "running", "a"))
     const counts = [...(yield* store.countRuns)].sort((x, y) => (x.status < y.status ? -1 : 1))
     assert.deepStrictEqual(counts, [
@@ -381,10 +367,7 @@ export const runContract: Contract = {
     assert.strictEqual(yield* store.removeRuns([done.key, waiting.key, running.key, 999]), 1)
     assert.deepStrictEqual(yield* store.find("done"), Option.none())
     assert.deepStrictEqual([yield* store.journal(done.key), yield* store.signals(done.key)], [[], []])
-    assert.deepStrictEqual(
-      (yield* store.list({})).map(({ id }) => id),
-      ["running", "waiting"]
-    )
+    assert.deepStrictEqual(yield* listed(store, {}), ["running", "waiting"])
     // The id can be used again, and does not find the old rows.
     const again = opened(yield* open(store, "done", "b"))
     assert.notStrictEqual(again.key, done.key)

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import type * as Storage from "../../storage/Storage.js"
-import { type Contract, entry, open, opened } from "./fixtures.js"
+import { type Contract, entry, loses, open, opened } from "./fixtures.js"
 
 type New = Parameters<Storage.Store["save"]>[0]
 
@@ -94,7 +94,7 @@ export const snapshotContract: Contract = {
     const lease = opened(yield* open(store, "run-1", "a"))
     yield* TestClock.adjust("30 seconds")
     yield* open(store, "run-1", "b")
-    assert.equal((yield* Effect.flip(store.save(snapshot(), { lease })))._tag, "LeaseLost")
+    yield* loses(store.save(snapshot(), { lease }))
     assert.deepEqual(yield* store.snapshots({}), [])
   },
 
@@ -150,8 +150,7 @@ export const snapshotContract: Contract = {
     assert.deepEqual(yield* store.journal(lease.key), [line(key)])
     yield* TestClock.adjust("30 seconds")
     yield* open(store, "run-1", "b")
-    const error = yield* Effect.flip(store.save(snapshot(), { lease, entry: line }))
-    assert.equal(error._tag, "LeaseLost")
+    yield* loses(store.save(snapshot(), { lease, entry: line }))
     assert.equal((yield* store.snapshots({})).length, 1)
     assert.equal((yield* store.journal(lease.key)).length, 1)
   },
@@ -168,8 +167,7 @@ export const snapshotContract: Contract = {
     assert.equal(Option.getOrThrow(yield* store.snapshot(gone)).rewound, true)
     assert.equal((yield* store.journal(lease.key)).length, 1)
     yield* store.release("run-1", "a")
-    const late = yield* Effect.flip(store.rewind(lease, entry(6), { after: 0, within: "" }))
-    assert.equal(late._tag, "LeaseLost")
+    yield* loses(store.rewind(lease, entry(6), { after: 0, within: "" }))
     assert.equal(Option.getOrThrow(yield* store.snapshot(kept)).rewound, false)
   },
 

@@ -18,10 +18,11 @@ import type * as Types from "effect/Types"
 import { loadJournal } from "../journal/Journal.js"
 import { type JournalError, RunNotFound } from "../journal/RunError.js"
 import * as Storage from "../storage/Storage.js"
+import type { Written } from "./internal/execution/cells.js"
 import { escapeName } from "./internal/execution/execution.js"
 import * as cell_ from "./internal/state/cell.js"
 import { cellsOfJournal } from "./internal/state/cells.js"
-import { CellsTag, volatileCells, type Written } from "./internal/state/service.js"
+import { CellsTag, volatileCells } from "./internal/state/service.js"
 
 /**
  * The service that holds the cells: the surrounding run, or {@link layer}.
@@ -285,11 +286,9 @@ const write = <A, R, R2>(
     const next = (previous: A): Effect.Effect<A, StateRejected, R2> =>
       Effect.suspend(() => {
         const wanted = { previous, next: change(previous) }
-        const reason = () => validate?.(wanted.next, previous)
         const checked = Effect.suspend(() => {
-          const refused = reason()
-          if (refused !== undefined)
-            return Effect.fail(new StateRejected({ state: cell.address.name, reason: refused }))
+          const reason = validate?.(wanted.next, previous)
+          if (reason !== undefined) return Effect.fail(new StateRejected({ state: cell.address.name, reason }))
           made = wanted
           return Effect.succeed(wanted.next)
         })
@@ -433,25 +432,22 @@ export const group = <const S extends Members>(members: S): Group<S> => {
       (values) => JSON.stringify(Object.fromEntries(values))
     ),
     importJson: (json) =>
-      Effect.flatMap(
-        Effect.try({ try: () => toRecord(JSON.parse(json)), catch: (cause) => rejected("the import", cause) }),
-        (record) =>
-          Effect.flatMap(
-            Effect.forEach(
-              shown.filter(([name]) => Object.hasOwn(record, name)),
-              ([name, { cell, refusal }]) =>
-                Effect.mapError(cell.codec.decode(JSON.stringify(record[name])), (cause) => rejected(name, cause)).pipe(
-                  Effect.tap((value) =>
-                    Effect.flatMap(refusal(value), (reason) =>
-                      reason === undefined ? Effect.void : Effect.fail(new StateRejected({ state: name, reason }))
-                    )
-                  ),
-                  Effect.map((value) => [name, value] as const)
-                )
-            ),
-            (values) => setAll(Object.fromEntries(values))
-          )
-      ),
+      Effect.gen(function* () {
+        const record = yield* Effect.try({
+          try: () => toRecord(JSON.parse(json)),
+          catch: (cause) => rejected("the import", cause)
+        })
+        const values: Array<readonly [name: string, value: unknown]> = []
+        for (const [name, { cell, refusal }] of shown) {
+          if (!Object.hasOwn(record, name)) continue
+          const decoded = cell.codec.decode(JSON.stringify(record[name]))
+          const value = yield* Effect.mapError(decoded, (cause) => rejected(name, cause))
+          const reason = yield* refusal(value)
+          if (reason !== undefined) return yield* new StateRejected({ state: name, reason })
+          values.push([name, value])
+        }
+        yield* setAll(Object.fromEntries(values))
+      }),
     tagged: (tag) => group(Object.fromEntries(entries.filter(([, { tags }]) => tags.includes(tag))))
   }
   // The types of the group follow from those of its members.

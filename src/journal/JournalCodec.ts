@@ -18,19 +18,21 @@ type AnySchema = Schema.Schema<unknown, unknown, unknown>
 
 const make = <A>(schema: AnySchema): Codec<A> => {
   // Built at the first use: a schema may refer to one that is defined after it.
-  let encode: ReturnType<typeof Schema.encode<unknown, unknown, unknown>> | undefined
-  let decode: ReturnType<typeof Schema.decodeUnknown<unknown, unknown, unknown>> | undefined
+  const encode = lazily(() => Schema.encode(schema))
+  const decode = lazily(() => Schema.decodeUnknown(schema))
   return {
-    encode: (value) => {
-      encode ??= Schema.encode(schema)
-      return Effect.flatMap(encode(value), toText)
-    },
-    decode: (text) => {
-      decode ??= Schema.decodeUnknown(schema)
-      const read = decode
-      // The schema decodes to A; its type is erased here.
-      return Effect.flatMap(fromText(text), (json) => read(json) as Effect.Effect<A, unknown, unknown>)
-    }
+    encode: (value) => Effect.flatMap(encode(value), toText),
+    // The schema decodes to A; its type is erased here.
+    decode: (text) => Effect.flatMap(fromText(text), (json) => decode(json) as Effect.Effect<A, unknown, unknown>)
+  }
+}
+
+/** Calls `make` at the first use. */
+export const lazily = <A, B>(make: () => (a: A) => B): ((a: A) => B) => {
+  let made: ((a: A) => B) | undefined
+  return (a) => {
+    made ??= make()
+    return made(a)
   }
 }
 
@@ -139,19 +141,14 @@ export const causeCodec: (schema: Schema.Schema.All) => Codec<Cause.Cause<unknow
   make(causeOf(failureOf(error)))
 )
 
-let undo: Codec<Cause.Cause<unknown>> | undefined
-
-const undoCodec = (): Codec<Cause.Cause<unknown>> => {
-  undo ??= make(AnyCause as AnySchema)
-  return undo
-}
+const undoCodec: Codec<Cause.Cause<unknown>> = make(AnyCause as AnySchema)
 
 /** For causes of compensations. Their errors have no schema and are written as defects, so this cannot fail. */
 export const encodeUndoCause = (cause: Cause.Cause<unknown>): Effect.Effect<string | undefined> =>
-  Effect.orDie(undoCodec().encode(cause)) as Effect.Effect<string | undefined>
+  Effect.orDie(undoCodec.encode(cause)) as Effect.Effect<string | undefined>
 
 export const decodeUndoCause = (text: string): Effect.Effect<Cause.Cause<unknown>> =>
-  Effect.orDie(undoCodec().decode(text)) as Effect.Effect<Cause.Cause<unknown>>
+  Effect.orDie(undoCodec.decode(text)) as Effect.Effect<Cause.Cause<unknown>>
 
 /** The same text for the same value, whatever the order of its keys. */
 export const canonical = (text: string | undefined): string =>

@@ -2,10 +2,12 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
 import type { Permit } from "../../durable/internal/execution/activity.js"
 import * as Execution from "../../durable/internal/execution/execution.js"
 import { codecOf } from "../../durable/internal/step/definition.js"
 import { GraphFailed, ReplayMismatch } from "../../journal/RunError.js"
+import type { Restore } from "../../storage/Storage.js"
 import type { AnyNode, Graph } from "../Graph.js"
 
 interface Options {
@@ -25,24 +27,22 @@ export const runGraph = (
   graph: Graph<Readonly<Record<string, AnyNode>>>,
   { concurrency = "unbounded", inputs = {} }: Options = {}
 ): Effect.Effect<unknown, unknown, unknown> =>
-  Effect.flatMap(Execution.currentRun, (run) =>
-    Effect.withFiberRuntime((fiber) => {
-      if (concurrency !== "unbounded" && !(Number.isInteger(concurrency) && concurrency >= 1)) {
-        return Effect.die(
-          new RangeError(`Graph.run: concurrency must be an integer of at least 1, or "unbounded", not ${concurrency}`)
-        )
-      }
-      // Each execution of the graph has its own section. The mark prevents a clash with sections of the program.
-      const use = (key: string) => {
-        const section = `${key}/`
-        const mismatch = unknownNode(run.execution, section, graph)
-        return mismatch === undefined
-          ? Effect.provideService(runNodes(graph, concurrency, inputs), Execution.Run, { ...run, section })
-          : Execution.stop(run.execution, mismatch)
-      }
-      return Execution.withKey(run, graph.name, fiber, use, graphMark)
-    })
-  )
+  Effect.flatMap(Execution.currentRun, (run) => {
+    if (concurrency !== "unbounded" && !(Number.isInteger(concurrency) && concurrency >= 1)) {
+      return Effect.die(
+        new RangeError(`Graph.run: concurrency must be an integer of at least 1, or "unbounded", not ${concurrency}`)
+      )
+    }
+    // Each execution of the graph has its own section. The mark prevents a clash with sections of the program.
+    const use = (key: string, restore: Restore) => {
+      const section = `${key}/`
+      const mismatch = unknownNode(run.execution, section, graph)
+      return mismatch === undefined
+        ? restore(Effect.provideService(runNodes(graph, concurrency, inputs), Execution.Run, { ...run, section }))
+        : Execution.stop(run.execution, mismatch)
+    }
+    return Execution.withKey(run, graph.name, use, graphMark)
+  })
 
 /** Cannot occur in a name, since brackets in names are escaped. */
 export const graphMark = "[graph]"
@@ -75,23 +75,16 @@ const runNodes = (
 ) =>
   Effect.gen(function* () {
     const permits = yield* Effect.makeSemaphore(concurrency === "unbounded" ? graph.all.length : concurrency)
-    const pending: Pending = new Map(
-      yield* Effect.forEach(graph.all, (node) => Effect.map(Deferred.make<Ended>(), (ended) => [node, ended] as const))
-    )
-    yield* Effect.forEach(
-      graph.all,
-      (node) =>
+    const pending = new Map(graph.all.map((node) => [node, Deferred.unsafeMake<Ended>(FiberId.none)]))
+    const ended = yield* Effect.forEach(
+      pending,
+      ([node, own]) =>
         Effect.flatMap(runNode(node, pending, permits, inputs), (ended) =>
-          Deferred.succeed(pending.get(node) as Deferred.Deferred<Ended>, ended)
+          Effect.as(Deferred.succeed(own, ended), [node, ended] as const)
         ),
-      { concurrency: "unbounded", discard: true }
+      { concurrency: "unbounded" }
     )
-    const ended = new Map(
-      yield* Effect.forEach(graph.all, (node) =>
-        Effect.map(Deferred.await(pending.get(node) as Deferred.Deferred<Ended>), (one) => [node, one] as const)
-      )
-    )
-    return yield* resultOf(graph, ended)
+    return yield* resultOf(graph, new Map(ended))
   })
 
 const runNode = (

@@ -32,10 +32,10 @@ export const atPlace = <A, E, R>(
   operation: (place: Place) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime((fiber) => {
-    const run = Option.fromNullable(Execution.runIn(fiber.currentContext))
-    if (Option.isNone(run)) return operation(outside)
+    const run = Execution.runIn(fiber.currentContext)
+    if (run === undefined) return operation(outside)
     const step = FiberTree.stepOf(fiber)
-    return step === undefined ? inBody(run.value, name, operation) : operation({ _tag: "Step", run: run.value, step })
+    return step === undefined ? inBody(run, name, operation) : operation({ _tag: "Step", run, step })
   })
 
 /** As `atPlace`, for a read that returns the same on a resume, so that it needs no record. */
@@ -43,8 +43,8 @@ export const atPlaceUnrecorded = <A, E, R>(
   operation: (place: Place) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime((fiber) => {
-    const run = Option.fromNullable(Execution.runIn(fiber.currentContext))
-    return operation(Option.isNone(run) ? outside : { _tag: "Step", run: run.value, step: "" })
+    const run = Execution.runIn(fiber.currentContext)
+    return operation(run === undefined ? outside : { _tag: "Step", run, step: "" })
   })
 
 const inBody = <A, E, R>(
@@ -52,17 +52,13 @@ const inBody = <A, E, R>(
   name: string,
   operation: (place: Place) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.withFiberRuntime((fiber) =>
-      Execution.withKey(run, name, fiber, (key) => {
-        const { execution } = run
-        const known = execution.journal.recorded.get(key)
-        return known === undefined && Execution.isReplayOnly(execution, key)
-          ? Replay.park(execution.replay.active, key, false)
-          : restore(Activity.whileWorking(execution, operation({ _tag: "Body", run, key, known: known?.payload })))
-      })
-    )
-  )
+  Execution.withKey(run, name, (key, restore) => {
+    const { execution } = run
+    const known = execution.journal.recorded.get(key)
+    return known === undefined && Execution.isReplayOnly(execution, key)
+      ? Replay.park(execution.replay.active, key, false)
+      : restore(Activity.whileWorking(execution, operation({ _tag: "Body", run, key, known: known?.payload })))
+  })
 
 /** In the body of a run, records the result, and returns the recorded one on a resume. */
 export const recorded = <A, E, R>(

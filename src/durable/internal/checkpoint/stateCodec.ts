@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { lazily } from "../../../journal/JournalCodec.js"
 import type { FullSnapshot, Service } from "../../../storage/Storage.js"
 import { canonicalText, type Shape, shapeOf } from "./schemaShape.js"
 
@@ -104,15 +105,6 @@ const fingerprint = (form: string): string =>
       return (hash >>> 0).toString(16).padStart(8, "0")
     })
     .join("")
-
-/** Calls `make` at the first use. */
-const lazily = <A, B>(make: () => (a: A) => B): ((a: A) => B) => {
-  let made: ((a: A) => B) | undefined
-  return (a) => {
-    made ??= make()
-    return made(a)
-  }
-}
 
 /** The state was saved by a version that the checkpoint cannot migrate from. */
 export class NoMigration extends Error {

@@ -12,8 +12,8 @@ export interface Write {
   readonly at: number
 }
 
-/** A value, and when it was written. */
-export interface Past {
+/** A value of a cell as JSON text, and when it was written. */
+export interface Written {
   readonly text: string | undefined
   readonly at: number
 }
@@ -26,10 +26,10 @@ export interface PendingWrite {
   /** The journal line of the value it was computed from. */
   readonly base: number
   /** Computes it again if another step wrote the cell meanwhile. */
-  readonly next: (current: Past | undefined) => Effect.Effect<string | undefined, unknown>
+  readonly next: (current: Written | undefined) => Effect.Effect<string | undefined, unknown>
 }
 
-export type CellListener = (written: Past | undefined) => void
+export type CellListener = (written: Written | undefined) => void
 
 /** The cells of a run: its writes, in the order of the journal. `state/` implements it. */
 export interface Cells {
@@ -50,7 +50,7 @@ export interface Cells {
   /** Pending writes of the running steps, by key. */
   readonly working: Map<string, Array<PendingWrite>>
   /** Notifies the listeners of a cell whose values are stored elsewhere. */
-  readonly notify: (cell: string, written: Past) => void
+  readonly notify: (cell: string, written: Written) => void
   /** Calls back with every change of a cell; returns the function that unsubscribes. */
   readonly listen: (cell: string, listener: CellListener) => () => void
 }

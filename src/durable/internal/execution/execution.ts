@@ -11,7 +11,7 @@ import type { Journal, Kind } from "../../../journal/Journal.js"
 import { JournalError, type RunError, StepConflict } from "../../../journal/RunError.js"
 import type * as Events from "../../../resilience/Events.js"
 import type { Watch } from "../../../resilience/Events.js"
-import type { Entry, Lease, LeaseLost, Service, StorageError } from "../../../storage/Storage.js"
+import type { Entry, Lease, LeaseLost, Restore, Service, StorageError } from "../../../storage/Storage.js"
 import type { CompensationLog } from "../../../transaction/Compensation.js"
 import { Transaction, type TransactionService } from "../../../transaction/Transactor.js"
 import type { Attempt } from "../../Step.js"
@@ -131,10 +131,12 @@ export const runIn = (context: Context.Context<never>): RunService | undefined =
   return { ...run, section: section + rest, transaction: section }
 }
 
+/** The run of a context that has one. What a run provides to its body is always together with the run. */
+export const runOf = (context: Context.Context<never>): RunService =>
+  runIn(context) ?? Context.get(context as Context.Context<Run>, Run)
+
 /** The run at this point of the program. */
-export const currentRun: Effect.Effect<RunService, never, Run> = Effect.contextWith(
-  (context: Context.Context<Run>) => runIn(context) ?? Context.get(context, Run)
-)
+export const currentRun: Effect.Effect<RunService, never, Run> = Effect.contextWith(runOf)
 
 /**
  * Ends the body of a stopped run. A defect, so that the program's error
@@ -153,6 +155,10 @@ export const stop = ({ lifecycle }: Execution, error: RunError): Effect.Effect<n
     lifecycle.transition({ _tag: "Stop", error })
     return Effect.failCause(Cause.die(new RunStopped(lifecycle.stopError ?? error)))
   })
+
+/** Stops the run if the effect fails. */
+export const orStop = <A, E extends RunError>(execution: Execution, self: Effect.Effect<A, E>): Effect.Effect<A> =>
+  Effect.catchAll(self, (error) => stop(execution, error))
 
 /** Nothing new may begin at this key: the body ends, or this part of it is only replayed. */
 export const isReplayOnly = ({ lifecycle, replay }: Execution, key: string): boolean =>
@@ -182,10 +188,7 @@ export const append = (
 ) => appendAll(execution, [nextEntry(execution, kind, step, attempt, payload, at)])
 
 export const appendAll = (execution: Execution, entries: ReadonlyArray<Entry>): Effect.Effect<void> =>
-  whileWorking(
-    execution,
-    Effect.catchAll(tryAppend(execution, entries), (error) => stop(execution, error))
-  )
+  whileWorking(execution, orStop(execution, tryAppend(execution, entries)))
 
 /** A fiber that outlives a superseded pass waits here for ever: its writes are dropped. */
 export const tryAppend = (
@@ -239,24 +242,29 @@ export const releaseKey = (run: RunService, name: string, mark = ""): void => {
   run.execution.keys.running.delete(run.section + escapeName(name) + mark)
 }
 
-/** Claims the next key of a name until `use` ends. Fails to do so in a stopped run, and stops the run at a conflict. */
+/**
+ * Claims the next key of a name until `use` ends, which runs in an uninterruptible
+ * region. Does not claim it in a stopped run, and stops the run at a conflict.
+ */
 export const withKey = <A, E, R>(
   run: RunService,
   name: string,
-  fiber: Fiber.RuntimeFiber<unknown, unknown>,
-  use: (key: string) => Effect.Effect<A, E, R>,
+  use: (key: string, restore: Restore) => Effect.Effect<A, E, R>,
   mark = ""
-): Effect.Effect<A, E, R> => {
-  const { execution } = run
-  const { stopError } = execution.lifecycle
-  if (stopError !== undefined) return stop(execution, stopError)
-  const key = claimKey(run, name, fiber, mark)
-  if (key instanceof StepConflict) return stop(execution, key)
-  return Effect.ensuring(
-    use(key),
-    Effect.sync(() => releaseKey(run, name, mark))
+): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.withFiberRuntime((fiber) => {
+      const { execution } = run
+      const { stopError } = execution.lifecycle
+      if (stopError !== undefined) return stop(execution, stopError)
+      const key = claimKey(run, name, fiber, mark)
+      if (key instanceof StepConflict) return stop(execution, key)
+      return Effect.ensuring(
+        use(key, restore),
+        Effect.sync(() => releaseKey(run, name, mark))
+      )
+    })
   )
-}
 
 /** Escapes the punctuation of keys. */
 export const escapeName = (name: string): string =>

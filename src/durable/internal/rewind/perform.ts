@@ -1,13 +1,11 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { knownKeys } from "../../../journal/Journal.js"
-import type { RewindRecord } from "../../../journal/JournalLine.js"
-import { encodeRewind } from "../../../journal/JournalLine.js"
+import { encodeRewind, type RewindRecord } from "../../../journal/JournalLine.js"
 import { isClean, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
 import * as Execution from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
 import { journalRecorder } from "../rollback/compensations.js"
-
 import { keysIn } from "./points.js"
 
 /**
@@ -29,17 +27,15 @@ export const performRewind = (
     }
     execution.replay.active.add(replay)
     yield* Replay.awaitReached(replay, body)
-    const scope = { within: rewind.within, only: keys }
-    const first = yield* rollback(execution.rollback.log, scope, journalRecorder(execution))
+    const { within } = rewind
+    const compensate = (only: ReadonlySet<string>) =>
+      rollback(execution.rollback.log, { within, only }, journalRecorder(execution))
+    const first = yield* compensate(keys)
     yield* Fiber.interrupt(body)
     // A finalizer of the body may have registered more compensations.
     const failed = new Set(first.failures.map(({ undo }) => undo))
     const left = new Set([...keys].filter((key) => !failed.has(key)))
-    const late = yield* rollback(
-      execution.rollback.log,
-      { within: rewind.within, only: left },
-      journalRecorder(execution)
-    )
+    const late = yield* compensate(left)
     const undone: RollbackResult = {
       failures: [...first.failures, ...late.failures],
       remaining: [...new Set([...first.remaining, ...late.remaining, ...Replay.unreached(replay)])],
@@ -51,9 +47,7 @@ export const performRewind = (
 
 const recordEnd = (execution: Execution.Execution, rewind: RewindRecord): Effect.Effect<void> => {
   const entry = Execution.nextEntry(execution, "Rewound", "", 0, encodeRewind(rewind))
-  const recorded = Effect.catchAll(execution.storage.rewind(execution.lease, entry, rewind), (error) =>
-    Execution.stop(execution, error)
-  )
+  const recorded = Execution.orStop(execution, execution.storage.rewind(execution.lease, entry, rewind))
   return Effect.zipRight(
     recorded,
     Execution.emit(execution, (source) => ({ _tag: "RunRewound", source, point: rewind.point, by: rewind.by }))

@@ -1,4 +1,4 @@
-import type { Journal } from "../../../journal/Journal.js"
+import type { Journal, StepRecord } from "../../../journal/Journal.js"
 import type * as Decision from "../../../resilience/Decision.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import type { Rewound } from "../../../storage/Storage.js"
@@ -61,21 +61,19 @@ const outwards = (section: string): ReadonlyArray<string> => {
 }
 
 const stepPlaces = (journal: Journal, name: string, { section }: Here): ReadonlyArray<Place> => {
+  const newestFirst = [...journal.steps.values()].sort((a, b) => b.order - a.order)
+  const placeOf = (found: StepRecord | undefined, within: string): ReadonlyArray<Place> =>
+    found === undefined
+      ? []
+      : [{ after: found.order - 1, within, point: `step "${found.step}"`, checkpoint: undefined }]
   for (const within of outwards(section)) {
     const base = within + escapeName(name)
-    const uses = [...journal.steps.values()].filter(({ step }) => step === base || step.startsWith(`${base}#`))
-    const last = uses.sort((a, b) => b.order - a.order)[0]
-    if (last !== undefined)
-      return [{ after: last.order - 1, within, point: `step "${last.step}"`, checkpoint: undefined }]
+    const last = newestFirst.find(({ step }) => step === base || step.startsWith(`${base}#`))
+    if (last !== undefined) return placeOf(last, within)
   }
   const inSection = `/${escapeName(name)}`
-  const anywhere = [...journal.steps.values()].filter(
-    ({ step }) => step.endsWith(inSection) || step.includes(`${inSection}#`)
-  )
-  const found = journal.steps.get(name) ?? anywhere.sort((a, b) => b.order - a.order)[0]
-  return found === undefined
-    ? []
-    : [{ after: found.order - 1, within: "", point: `step "${found.step}"`, checkpoint: undefined }]
+  const anywhere = newestFirst.find(({ step }) => step.endsWith(inSection) || step.includes(`${inSection}#`))
+  return placeOf(journal.steps.get(name) ?? anywhere, "")
 }
 
 type CheckpointPoint = Extract<Decision.Point, { readonly _tag: "Checkpoint" }>

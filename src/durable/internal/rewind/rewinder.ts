@@ -1,4 +1,3 @@
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { type Journal, loadJournal } from "../../../journal/Journal.js"
 import { encodeRewind } from "../../../journal/JournalLine.js"
@@ -16,9 +15,7 @@ export const makeRewinder = (execution: Execution.Execution): RewinderService =>
   plan: <R>(request: RewindRequest<R>) =>
     Effect.withFiberRuntime<Decision.Decision<never, RewindRefused>, never, R>((fiber) => {
       if (execution.lifecycle.isEnding) return Replay.never
-      const run =
-        Execution.runIn(fiber.currentContext) ??
-        Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run)
+      const run = Execution.runOf(fiber.currentContext)
       const by = `${request.strategy} to ${describe(request.point)} of ${FiberTree.stepOf(fiber) ?? (run.section === "" ? "the run" : run.section)}`
       return Effect.gen(function* () {
         const journal = yield* current(execution)
@@ -33,9 +30,7 @@ export const makeRewinder = (execution: Execution.Execution): RewinderService =>
 
 /** The journal as it is now, with the lines of this execution. */
 const current = (execution: Execution.Execution): Effect.Effect<Journal> =>
-  Effect.catchAll(loadJournal(execution.storage, { id: execution.id, key: execution.lease.key }), (error) =>
-    Execution.stop(execution, error)
-  )
+  Execution.orStop(execution, loadJournal(execution.storage, { id: execution.id, key: execution.lease.key }))
 
 /** The best place that fits; a checkpoint that must be valid is checked first. */
 const find = <R>(

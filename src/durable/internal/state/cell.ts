@@ -6,8 +6,9 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import { type Codec, valueCodec } from "../../../journal/JournalCodec.js"
 import { JournalError } from "../../../journal/RunError.js"
+import type { Written } from "../execution/cells.js"
 import { Run, stop } from "../execution/execution.js"
-import { type Address, CellsTag, type Written } from "./service.js"
+import { type Address, CellsTag } from "./service.js"
 
 /** The address of a cell, and how its values are encoded. */
 export interface Cell<A> {

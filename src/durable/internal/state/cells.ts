@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { Journal } from "../../../journal/Journal.js"
 import type { Entry } from "../../../storage/Storage.js"
-import type { CellListener, Cells, Past, Write } from "../execution/cells.js"
+import type { CellListener, Cells, Write, Written } from "../execution/cells.js"
 import { nextEntry } from "../execution/execution.js"
 
 export const make = (journal: Journal): Cells => {
@@ -10,7 +10,7 @@ export const make = (journal: Journal): Cells => {
   const turns = new Map<string, Effect.Semaphore>()
   const recorded = byStep(journal)
 
-  const notify = (cell: string, written: Past | undefined = all.get(cell)?.at(-1)) => {
+  const notify = (cell: string, written: Written | undefined = all.get(cell)?.at(-1)) => {
     for (const listener of listeners.get(cell) ?? []) listener(written)
   }
 
@@ -62,7 +62,7 @@ export const make = (journal: Journal): Cells => {
           const first = pending[moved]
           if (first === undefined) return
           const { cell } = first
-          let current: Past | undefined = all.get(cell)?.at(-1)
+          let current: Written | undefined = all.get(cell)?.at(-1)
           const base = all.get(cell)?.at(-1)?.seq ?? 0
           for (const [i, write] of pending.entries()) {
             if (write.cell !== cell) continue

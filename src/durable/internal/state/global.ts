@@ -2,9 +2,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { RunError } from "../../../journal/RunError.js"
 import type { FullSnapshot } from "../../../storage/Storage.js"
+import type { Written } from "../execution/cells.js"
 import * as Execution from "../execution/execution.js"
 import { encodeWrite } from "./cells.js"
-import type { Next, Written } from "./service.js"
+import type { Next } from "./service.js"
 
 /** How many values of a cell are kept as its history. */
 const maxKept = 100
@@ -18,13 +19,10 @@ const writeCounts = new Map<string, number>()
  */
 export const globalCells = (execution: Execution.Execution) => {
   const { clock, storage } = execution
-  const orStop = <A, E extends RunError>(effect: Effect.Effect<A, E>): Effect.Effect<A> =>
-    Effect.catchAll(effect, (error) => Execution.stop(execution, error))
-
-  const newest = (name: string) => orStop(storage.newest({ run: null, name: nameOf(name) }))
+  const orStop = <A, E extends RunError>(effect: Effect.Effect<A, E>) => Execution.orStop(execution, effect)
 
   const write = <E, R>(name: string, next: Next<E, R>, key: string | undefined): Effect.Effect<Written, E, R> =>
-    Effect.flatMap(newest(name), (found) => {
+    Effect.flatMap(orStop(storage.newest({ run: null, name: nameOf(name) })), (found) => {
       const current = Option.getOrUndefined(found)
       return Effect.flatMap(next(current && writtenOf(current)), (text) => {
         const at = clock.unsafeCurrentTimeMillis()

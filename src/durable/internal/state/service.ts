@@ -2,7 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { emptyJournal } from "../../../journal/Journal.js"
-import type { Cells, PendingWrite, Write } from "../execution/cells.js"
+import type { CellListener, Cells, PendingWrite, Write, Written } from "../execution/cells.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
@@ -16,12 +16,6 @@ export interface Address {
   readonly scope: "local" | "workflow" | "global"
 }
 
-/** A value of a cell as JSON text, and when it was written. */
-export interface Written {
-  readonly text: string | undefined
-  readonly at: number
-}
-
 /** Computes the value to write from the current one. */
 export type Next<E, R> = (current: Written | undefined) => Effect.Effect<string | undefined, E, R>
 
@@ -33,7 +27,7 @@ export interface CellsService {
   /** Whether the surrounding run is ending. Cells are not restored then. */
   readonly isEnding: Effect.Effect<boolean>
   /** Calls the listener with each change made through this run or layer. */
-  readonly listen: (address: Address, listener: (written: Written | undefined) => void) => Effect.Effect<() => void>
+  readonly listen: (address: Address, listener: CellListener) => Effect.Effect<() => void>
 }
 
 export class CellsTag extends Context.Tag("effect-recovery/Cells")<CellsTag, CellsService>() {}
@@ -87,8 +81,9 @@ export const cellsOf = (execution: Execution.Execution): CellsService => {
     write: (address, next) =>
       withRun((run, step) => {
         const working = workingOf(execution.cells, step)
-        if (working !== undefined) return inStep(execution, cellOf(run, address), next, working, address, shared)
-        return inBody(execution, run, address, next, shared)
+        if (working === undefined) return inBody(execution, run, address, next, shared)
+        if (address.scope === "global") return shared.write(address.name, next, undefined)
+        return inStep(execution, cellOf(run, address), next, working)
       }),
     isEnding: Effect.sync(() => execution.lifecycle.isEnding || execution.lifecycle.isInterrupted),
     listen: (address, listener) =>
@@ -99,14 +94,7 @@ export const cellsOf = (execution: Execution.Execution): CellsService => {
 const withRun = <A, E, R>(
   operation: (run: Execution.RunService, step: string | undefined) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime((fiber) =>
-    operation(
-      // Cells of a run are provided together with the run.
-      Execution.runIn(fiber.currentContext) ??
-        Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run),
-      FiberTree.stepOf(fiber)
-    )
-  )
+  Effect.withFiberRuntime((fiber) => operation(Execution.runOf(fiber.currentContext), FiberTree.stepOf(fiber)))
 
 const cellOf = (run: Execution.RunService, { name, scope }: Address): string => {
   if (scope === "global") return nameOf(name)
@@ -122,26 +110,22 @@ const inStep = <E, R>(
   { cells, clock }: Execution.Execution,
   cell: string,
   next: Next<E, R>,
-  working: NonNullable<ReturnType<typeof workingOf>>,
-  address: Address,
-  shared: Shared
+  working: Array<PendingWrite>
 ): Effect.Effect<Written, E, R> =>
-  address.scope === "global"
-    ? shared.write(address.name, next, undefined)
-    : cells.alone(
-        cell,
-        Effect.map(
-          Effect.suspend(() => next(currentIn(cells, working, cell))),
-          (text) => {
-            const base = cells.writes(cell).at(-1)?.seq ?? 0
-            // The cast drops the requirements of `next`: the fiber of the step provides them when it commits.
-            const again = next as PendingWrite["next"]
-            const write = { cell, text, at: clock.unsafeCurrentTimeMillis(), base, next: again }
-            working.push(write)
-            return write
-          }
-        )
-      )
+  cells.alone(
+    cell,
+    Effect.map(
+      Effect.suspend(() => next(currentIn(cells, working, cell))),
+      (text) => {
+        const base = cells.writes(cell).at(-1)?.seq ?? 0
+        // The cast drops the requirements of `next`: the fiber of the step provides them when it commits.
+        const again = next as PendingWrite["next"]
+        const write = { cell, text, at: clock.unsafeCurrentTimeMillis(), base, next: again }
+        working.push(write)
+        return write
+      }
+    )
+  )
 
 const currentIn = (cells: Cells, working: ReadonlyArray<PendingWrite>, cell: string): Written | undefined =>
   working.filter((write) => write.cell === cell).at(-1) ?? cells.writes(cell).at(-1)
@@ -154,31 +138,27 @@ const inBody = <E, R>(
   next: Next<E, R>,
   shared: Shared
 ): Effect.Effect<Written, E, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.withFiberRuntime((fiber) =>
-      Execution.withKey(run, `@${address.name}`, fiber, (key): Effect.Effect<Written, E, R> => {
-        const cell = cellOf(run, address)
-        const known = execution.journal.recorded.get(key)
-        if (known !== undefined) {
-          const { write } = decodeWrite(known)
-          if (address.scope !== "global") execution.cells.apply(cell, write)
-          return Effect.succeed(write)
-        }
-        const parks = Execution.isReplayOnly(execution, key)
-        const checked: Next<E, R> = (current) => {
-          const text = restore(next(current))
-          // Runs the validator as the earlier execution did, but does not begin a new write.
-          return parks ? Effect.zipRight(text, Replay.park(execution.replay.active, key, false)) : text
-        }
-        if (address.scope === "global") return shared.write(address.name, checked, key)
-        const change = Effect.flatMap(
-          Effect.suspend(() => checked(execution.cells.writes(cell).at(-1))),
-          (text) => record(execution, cell, key, text)
-        )
-        return execution.cells.alone(cell, change, restore)
-      })
+  Execution.withKey(run, `@${address.name}`, (key, restore): Effect.Effect<Written, E, R> => {
+    const cell = cellOf(run, address)
+    const known = execution.journal.recorded.get(key)
+    if (known !== undefined) {
+      const { write } = decodeWrite(known)
+      if (address.scope !== "global") execution.cells.apply(cell, write)
+      return Effect.succeed(write)
+    }
+    const parks = Execution.isReplayOnly(execution, key)
+    const checked: Next<E, R> = (current) => {
+      const text = restore(next(current))
+      // Runs the validator as the earlier execution did, but does not begin a new write.
+      return parks ? Effect.zipRight(text, Replay.park(execution.replay.active, key, false)) : text
+    }
+    if (address.scope === "global") return shared.write(address.name, checked, key)
+    const change = Effect.flatMap(
+      Effect.suspend(() => checked(execution.cells.writes(cell).at(-1))),
+      (text) => record(execution, cell, key, text)
     )
-  )
+    return execution.cells.alone(cell, change, restore)
+  })
 
 const record = (
   execution: Execution.Execution,

@@ -130,21 +130,18 @@ const planOf = (
   asks: boolean
 ): Plan | undefined => {
   const given = recover === undefined ? undefined : planByTag(recover)
-  const byTag = asks ? orAsk(given) : given
+  // Asks about an ambiguous step unless the program has a strategy for `StepAmbiguous`.
+  const ask: Plan["find"] = (error) => (error instanceof StepAmbiguous ? ["StepAmbiguous", askWhatHappened] : undefined)
+  const byTag = asks ? orElse(given, ask) : given
   if (retry === undefined) return byTag
   const rest = Strategy.sequence(Strategy.retry(retry), Strategy.abort)
-  return {
-    budgets: byTag?.budgets ?? [],
-    // `onAmbiguous: "fail"` means at most once, so the schedule must not run the step again.
-    find: (error, fault) => byTag?.find(error, fault) ?? (error instanceof StepAmbiguous ? undefined : ["*", rest])
-  }
+  // `onAmbiguous: "fail"` means at most once, so the schedule must not run the step again.
+  return orElse(byTag, (error) => (error instanceof StepAmbiguous ? undefined : ["*", rest]))
 }
 
-/** Asks about an ambiguous step unless the program has a strategy for `StepAmbiguous`. */
-const orAsk = (given: Plan | undefined): Plan => ({
-  budgets: given?.budgets ?? [],
-  find: (error, fault) =>
-    given?.find(error, fault) ?? (error instanceof StepAmbiguous ? ["StepAmbiguous", askWhatHappened] : undefined)
+const orElse = (plan: Plan | undefined, find: Plan["find"]): Plan => ({
+  budgets: plan?.budgets ?? [],
+  find: (error, fault) => plan?.find(error, fault) ?? find(error, fault)
 })
 
 const askWhatHappened = Strategy.manual()

@@ -50,12 +50,7 @@ const reached = (use: StepUse, record: StepRecord): Effect.Effect<void> => {
 /** A long result is read from the storage only here. */
 const payloadOf = ({ execution }: StepUse, { lastSeq, omitted, payload }: StepRecord) =>
   omitted
-    ? whileWorking(
-        execution,
-        Effect.catchAll(execution.storage.payload(execution.lease.key, lastSeq), (error) =>
-          Execution.stop(execution, error)
-        )
-      )
+    ? whileWorking(execution, Execution.orStop(execution, execution.storage.payload(execution.lease.key, lastSeq)))
     : Effect.succeed(payload)
 
 /** Text that is not JSON is damaged; JSON that does not fit the schema was written by another schema. */

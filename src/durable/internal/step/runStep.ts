@@ -1,6 +1,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
@@ -155,21 +155,12 @@ const runAndRecord = (
     execution.cells.working.delete(key)
     asking.delete(key)
     // The step counts as working until its result is recorded, so that the run is not suspended before.
-    return Effect.matchCauseEffect(recordResult(use, exit), {
-      onSuccess: (value) => {
-        endWork(execution)
-        return Effect.succeed(value)
-      },
-      onFailure: (cause) => {
-        endWork(execution)
-        return Effect.failCause(cause)
-      }
+    return Effect.flatMap(Effect.exit(recordResult(use, exit)), (recorded) => {
+      endWork(execution)
+      return recorded
     })
   }
-  return Effect.matchCauseEffect(attempts(use, restore), {
-    onSuccess: (value) => record(Exit.succeed(value)),
-    onFailure: (cause) => record(Exit.failCause(cause))
-  })
+  return Effect.flatMap(Effect.exit(attempts(use, restore)), record)
 }
 
 const attempts = (use: StepUse, restore: Restore): AnyEffect => {

@@ -1,5 +1,4 @@
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { errorCodec, valueCodec } from "../../../journal/JournalCodec.js"
@@ -23,9 +22,7 @@ export const makeAsker = (execution: Execution.Execution): AskerService => ({
   ask: <R>(request: AskRequest<R>) =>
     Effect.withFiberRuntime<Decision.Decision<unknown, never, R>, never, R>((fiber) => {
       if (execution.lifecycle.isEnding && execution.replay.active.size === 0) return Replay.never
-      const run =
-        Execution.runIn(fiber.currentContext) ??
-        Context.get(fiber.currentContext as Context.Context<Execution.Run>, Execution.Run)
+      const run = Execution.runOf(fiber.currentContext)
       const step = FiberTree.stepOf(fiber)
       const asking = step === undefined ? undefined : execution.activity.asking.get(step)
       // A step can only ask about an attempt that has failed.

@@ -34,9 +34,7 @@ export const wait = (toWait: ToWait): Effect.Effect<WaitEnd, never, Execution.Ru
         }
         const isRoot = Order.isRoot(fiber, runtimeFlags, execution)
         const isInterruptible = RuntimeFlags.interruptible(runtimeFlags)
-        return Execution.withKey(run, toWait.name, fiber, (key) =>
-          waitAt(execution, key, toWait, { isRoot, isInterruptible })
-        )
+        return Execution.withKey(run, toWait.name, (key) => waitAt(execution, key, toWait, { isRoot, isInterruptible }))
       })
     )
   )

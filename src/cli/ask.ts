@@ -2,38 +2,25 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { pathToFileURL } from "node:url"
-import * as Options from "@effect/cli/Options"
+import type * as Command from "@effect/cli/Command"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type { Operator } from "../operate/Operator.js"
 import * as OperatorClient from "../operate/OperatorClient.js"
 import type { Request, Tag, Value } from "../operate/OperatorRequests.js"
 import { type Ended, ended, endedBy, messageOf } from "./exit.js"
+import { flag, optional } from "./options.js"
 import { type Screen, screenOf } from "./render/terminal.js"
 
 /** The options of every command that asks an operator. */
 export const common = {
-  json: Options.boolean("json").pipe(Options.withDescription("Print JSON, for scripts")),
-  config: Options.text("config").pipe(
-    Options.withDescription("The configuration file. Default: recovery.config.ts in this folder or above"),
-    Options.optional
-  ),
-  database: Options.text("database").pipe(
-    Options.withDescription("The SQLite file, without a configuration. Default: $RECOVERY_DATABASE"),
-    Options.optional
-  ),
-  readonly: Options.boolean("read-only").pipe(
-    Options.withDescription("Change nothing, for a copy of a database; ignores recovery.config.ts")
-  )
+  json: flag("json", "Print JSON, for scripts"),
+  config: optional("config", "The configuration file. Default: recovery.config.ts in this folder or above"),
+  database: optional("database", "The SQLite file, without a configuration. Default: $RECOVERY_DATABASE"),
+  readonly: flag("read-only", "Change nothing, for a copy of a database; ignores recovery.config.ts")
 }
 
-export interface Common {
-  readonly json: boolean
-  readonly config: Option.Option<string>
-  readonly database: Option.Option<string>
-  readonly readonly: boolean
-}
+export type Common = Command.Command.ParseConfig<typeof common>
 
 interface Opened {
   /** The configuration or database file. */
@@ -44,14 +31,14 @@ interface Opened {
 const configNames = ["recovery.config.ts", "recovery.config.mts", "recovery.config.js", "recovery.config.mjs"]
 
 const findConfig = ({ config, database, readonly }: Common): Effect.Effect<string | undefined, Ended> => {
-  if (Option.isSome(config) && readonly) {
+  if (config !== undefined && readonly) {
     return ended("Config", "--read-only opens a database: use it with --database, not with --config.")
   }
-  if (Option.isSome(config)) {
-    const file = path.resolve(config.value)
+  if (config !== undefined) {
+    const file = path.resolve(config)
     return fs.existsSync(file) ? Effect.succeed(file) : ended("Config", `There is no configuration file ${file}.`)
   }
-  if (Option.isSome(database) || readonly) return Effect.succeed(undefined)
+  if (database !== undefined || readonly) return Effect.succeed(undefined)
   for (let folder = process.cwd(); ; folder = path.dirname(folder)) {
     const found = configNames.map((name) => path.join(folder, name)).find((file) => fs.existsSync(file))
     if (found !== undefined) return Effect.succeed(found)
@@ -95,10 +82,10 @@ const defaultDatabase = (): string =>
   path.join(process.env.XDG_DATA_HOME || path.join(os.homedir(), ".local", "share"), "effect-recovery", "recovery.db")
 
 /** The database file. Creates its folder, unless it is opened read-only. */
-export const databaseOf = (given: Option.Option<string>, readonly = false): Effect.Effect<string, Ended> =>
+export const databaseOf = (given: string | undefined, readonly = false): Effect.Effect<string, Ended> =>
   Effect.try({
     try: () => {
-      const filename = path.resolve(Option.getOrElse(given, defaultDatabase))
+      const filename = path.resolve(given ?? defaultDatabase())
       if (!readonly) fs.mkdirSync(path.dirname(filename), { recursive: true })
       return filename
     },

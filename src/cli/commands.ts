@@ -5,7 +5,20 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { ask, common } from "./ask.js"
 import { execCommand } from "./exec/command.js"
-import { age, choice, optional, pairs, readJson, readLog, text, usage, userName } from "./options.js"
+import {
+  age,
+  choice,
+  choiceOrFirst,
+  flag,
+  integer,
+  optional,
+  pairs,
+  readJson,
+  readLog,
+  text,
+  usage,
+  userName
+} from "./options.js"
 import { about } from "./render/overview.js"
 import * as views from "./render/views.js"
 
@@ -15,7 +28,7 @@ const repository = optional("repository", "Only of this repository")
 const run = optional("run-id", "Only of this run")
 const by = text("by", "Who acts, for the record. Default: the user").pipe(Options.withDefault(""))
 const note = optional("note", "Why, for the record")
-const limit = Options.integer("limit").pipe(Options.withDescription("How many at most"), Options.withDefault(50))
+const limit = integer("limit", "How many at most", 50)
 const id = Args.text({ name: "id" })
 const optionalId = id.pipe(Args.optional, Args.map(Option.getOrUndefined))
 const load = <M>(module: () => Promise<M>) => Effect.promise(module)
@@ -25,21 +38,14 @@ const dashboard = Command.make(
   {
     ...common,
     repository,
-    watch: Options.boolean("watch").pipe(
-      Options.withDescription("Show it as it changes; with --json one line per change")
-    ),
-    web: Options.boolean("web").pipe(Options.withDescription("Serve it as a page")),
-    port: Options.integer("port").pipe(
-      Options.withDescription("With --web: the port; 0 takes a free one"),
-      Options.withDefault(4780)
-    ),
+    watch: flag("watch", "Show it as it changes; with --json one line per change"),
+    web: flag("web", "Serve it as a page"),
+    port: integer("port", "With --web: the port; 0 takes a free one", 4780),
     host: text("host", "With --web: the address to listen on").pipe(Options.withDefault("127.0.0.1")),
     names: text("allow-host", "With --web: a host name to accept, beside localhost and IP addresses").pipe(
       Options.repeated
     ),
-    openReads: Options.boolean("open-reads").pipe(
-      Options.withDescription("With --web: allow reads without the token; actions still need it")
-    )
+    openReads: flag("open-reads", "With --web: allow reads without the token; actions still need it")
   },
   (given) => {
     if (given.web && given.watch) return usage("dashboard takes --watch or --web, not both.")
@@ -77,9 +83,10 @@ const initiate = Command.make(
   {
     ...common,
     failure: text("failure-id", "The failure to recover"),
-    type: Options.choice("type", ["auto", "retry", "resume", "rollback", "restart"] as const).pipe(
-      Options.withDescription("What to do; auto takes the most promising action"),
-      Options.withDefault("auto" as const)
+    type: choiceOrFirst(
+      "type",
+      ["auto", "retry", "resume", "rollback", "restart"],
+      "What to do; auto takes the most promising action"
     ),
     reason: optional("reason", "Why, for the record")
   },

@@ -8,15 +8,29 @@ import { type Ended, ended, messageOf } from "./exit.js"
 
 export const text = (name: string, description: string) => Options.text(name).pipe(Options.withDescription(description))
 
-export const optional = (name: string, description: string) =>
-  text(name, description).pipe(Options.optional, Options.map(Option.getOrUndefined))
+export const flag = (name: string, description: string) =>
+  Options.boolean(name).pipe(Options.withDescription(description))
 
-export const choice = <const A extends ReadonlyArray<string>>(name: string, choices: A, description: string) =>
-  Options.choice(name, choices).pipe(
-    Options.withDescription(description),
-    Options.optional,
-    Options.map(Option.getOrUndefined)
-  )
+export const integer = (name: string, description: string, otherwise: number) =>
+  Options.integer(name).pipe(Options.withDescription(description), Options.withDefault(otherwise))
+
+const orUndefined = <A>(option: Options.Options<A>): Options.Options<A | undefined> =>
+  option.pipe(Options.optional, Options.map(Option.getOrUndefined))
+
+export const optional = (name: string, description: string) => orUndefined(text(name, description))
+
+const oneOf = <const A extends string>(name: string, choices: ReadonlyArray<A>, description: string) =>
+  Options.choice(name, choices).pipe(Options.withDescription(description))
+
+export const choice = <const A extends string>(name: string, choices: ReadonlyArray<A>, description: string) =>
+  orUndefined(oneOf(name, choices, description))
+
+/** A choice that takes the first value by default. */
+export const choiceOrFirst = <const A extends string>(
+  name: string,
+  choices: readonly [A, ...ReadonlyArray<A>],
+  description: string
+) => oneOf(name, choices, description).pipe(Options.withDefault(choices[0]))
 
 /** Pairs such as `--label job=lint --label os=linux`. */
 export const pairs = (name: string, description: string) =>

@@ -4,7 +4,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { common, databaseOf } from "../ask.js"
 import type { Ended } from "../exit.js"
-import { duration, optional, text, usage } from "../options.js"
+import { choiceOrFirst, duration, integer, optional, text, usage } from "../options.js"
 import { about } from "../render/overview.js"
 
 /** The arguments after `--`: the command to run. */
@@ -27,14 +27,8 @@ export const execCommand = Command.make(
   {
     database: common.database,
     task: optional("task", "A name for the command on record; a task that is completed is not run again"),
-    again: Options.choice("again", ["skip", "refuse", "run"] as const).pipe(
-      Options.withDescription("What to do if the task is already completed"),
-      Options.withDefault("skip" as const)
-    ),
-    retries: Options.integer("retries").pipe(
-      Options.withDescription("How many times to retry after the first attempt"),
-      Options.withDefault(3)
-    ),
+    again: choiceOrFirst("again", ["skip", "refuse", "run"], "What to do if the task is already completed"),
+    retries: integer("retries", "How many times to retry after the first attempt", 3),
     delay: text("delay", "The delay before each retry").pipe(Options.withDefault("2s")),
     timeout: optional("timeout", "The time limit of each attempt. Default: none"),
     retryOn: text("retry-on", "The exit codes to retry on, such as 1,75. Default: all").pipe(Options.withDefault("")),

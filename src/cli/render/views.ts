@@ -27,19 +27,17 @@ const joined = (parts: ReadonlyArray<string>): string => parts.filter((part) => 
 const section = (screen: Screen, title: string, body: string): string =>
   body === "" ? "" : `${bold(screen, title)}\n${body}`
 
+/** A column shows the field of its name, or what its function returns. */
+type Column<A> = (keyof A & string) | readonly [name: string, value: (item: A) => unknown]
+
 /** A table with a row for each item; `none` if there are no items. */
-const rows = <A>(
-  screen: Screen,
-  items: ReadonlyArray<A>,
-  none: string,
-  columns: Readonly<Record<string, (item: A) => unknown>>
-): string =>
+const rows = <A>(screen: Screen, items: ReadonlyArray<A>, none: string, columns: ReadonlyArray<Column<A>>): string =>
   items.length === 0
     ? none
     : table(
         screen,
-        Object.keys(columns),
-        items.map((item) => Object.values(columns).map((column) => column(item)))
+        columns.map((column) => (typeof column === "string" ? column : column[0])),
+        items.map((item) => columns.map((column) => (typeof column === "string" ? item[column] : column[1](item))))
       )
 
 /** A line for each field that has a value. */
@@ -53,32 +51,32 @@ export const one =
     view(screen, [item])
 
 export const recoveries: View<"Recoveries"> = (screen, all) =>
-  rows(screen, all, "no recoveries", {
-    recovery: ({ id }) => id,
-    type: ({ type }) => type,
-    status: ({ status }) => status,
-    failure: ({ failure, run }) => failure ?? run,
-    started: ({ startedAt }) => time(startedAt),
-    message: ({ message }) => message
-  })
+  rows(screen, all, "no recoveries", [
+    ["recovery", ({ id }) => id],
+    "type",
+    "status",
+    ["failure", ({ failure, run }) => failure ?? run],
+    ["started", ({ startedAt }) => time(startedAt)],
+    "message"
+  ])
 
 export const checkpoints: View<"Checkpoints"> = (screen, all) =>
-  rows(screen, all, "no checkpoints", {
-    checkpoint: ({ id }) => id,
-    name: ({ name }) => name,
-    kind: ({ kind }) => kind,
-    run: ({ labels, run }) => run ?? labels.run,
-    saved: ({ at }) => time(at),
-    bytes: ({ size }) => size
-  })
+  rows(screen, all, "no checkpoints", [
+    ["checkpoint", ({ id }) => id],
+    "name",
+    "kind",
+    ["run", ({ labels, run }) => run ?? labels.run],
+    ["saved", ({ at }) => time(at)],
+    ["bytes", ({ size }) => size]
+  ])
 
 export const dashboard: View<"Dashboard"> = (screen, value) => {
   const summary = value.recovery_summary
-  const byType = rows(screen, Object.entries(value.recovery_by_type), "", {
-    type: ([type]) => type,
-    successful: ([, { successful }]) => successful,
-    of: ([, { total }]) => total
-  })
+  const byType = rows(screen, Object.entries(value.recovery_by_type), "", [
+    ["type", ([type]) => type],
+    ["successful", ([, { successful }]) => successful],
+    ["of", ([, { total }]) => total]
+  ])
   const numbers = fields(screen, {
     total: summary.total_recoveries,
     successful: summary.successful_recoveries,
@@ -99,25 +97,21 @@ export const recovery: View<"Recovery"> = (screen, value) => {
   const [started, ended] = [time(startedAt), time(completedAt)]
   return joined([
     fields(screen, { recovery: id, type, status, failure, run, target, reason, started, ended, error }),
-    rows(screen, progress, "", {
-      step: ({ step }) => step,
-      status: ({ status }) => status,
-      detail: ({ detail }) => detail
-    }),
+    rows(screen, progress, "", ["step", "status", "detail"]),
     [...(validation?.errors ?? []), ...(validation?.warnings ?? [])].map(plain).join("\n")
   ])
 }
 
 export const failures: View<"Failures"> = (screen, all) =>
-  rows(screen, all, "no failures", {
-    failure: ({ id }) => id,
-    status: ({ status }) => status,
-    category: ({ category }) => category,
-    severity: ({ severity }) => severity,
-    run: ({ run }) => run,
-    detected: ({ detectedAt }) => time(detectedAt),
-    message: ({ message }) => message
-  })
+  rows(screen, all, "no failures", [
+    ["failure", ({ id }) => id],
+    "status",
+    "category",
+    "severity",
+    "run",
+    ["detected", ({ detectedAt }) => time(detectedAt)],
+    "message"
+  ])
 
 export const failure: View<"Failure"> = (screen, value) => {
   const { category, detectedAt, id, labels, message, resolvedBy, retries, run, severity, status, step } = value
@@ -137,53 +131,48 @@ export const failure: View<"Failure"> = (screen, value) => {
 }
 
 export const runs: View<"Runs"> = (screen, all) =>
-  rows(screen, all, "no runs", {
-    run: ({ id }) => id,
-    workflow: ({ workflow }) => workflow,
-    status: ({ status }) => status,
-    created: ({ createdAt }) => time(createdAt),
-    executions: ({ executions }) => executions,
-    "waits for": ({ waiting }) => waiting.map(({ about }) => about).join(", ")
-  })
+  rows(screen, all, "no runs", [
+    ["run", ({ id }) => id],
+    "workflow",
+    "status",
+    ["created", ({ createdAt }) => time(createdAt)],
+    "executions",
+    ["waits for", ({ waiting }) => waiting.map(({ about }) => about).join(", ")]
+  ])
 
 export const run: View<"Run"> = (screen, value) =>
   joined([
     runs(screen, [value]),
-    rows(screen, value.steps, "no steps", {
-      step: ({ key }) => key,
-      status: ({ status }) => status,
-      attempts: ({ attempts }) => attempts,
-      started: ({ startedAt }) => time(startedAt),
-      compensation: ({ compensation }) => compensation
-    }),
-    rows(screen, value.waits, "", {
-      question: ({ id }) => id,
-      kind: ({ kind }) => kind,
-      about: ({ about }) => about,
-      answered: ({ answered }) => answered
-    })
+    rows(screen, value.steps, "no steps", [
+      ["step", ({ key }) => key],
+      "status",
+      "attempts",
+      ["started", ({ startedAt }) => time(startedAt)],
+      "compensation"
+    ]),
+    rows(screen, value.waits, "", [["question", ({ id }) => id], "kind", "about", "answered"])
   ])
 
 export const suggestions: View<"Suggest"> = (screen, all) =>
-  rows(screen, all, "no suggestions", {
-    strategy: ({ strategy }) => strategy,
-    confidence: ({ confidence }) => percent(confidence),
-    success: ({ estimatedSuccess }) => percent(estimatedSuccess),
-    cases: ({ cases }) => cases,
-    parameters: ({ parameters }) => pairs(parameters),
-    reason: ({ reason }) => reason
-  })
+  rows(screen, all, "no suggestions", [
+    "strategy",
+    ["confidence", ({ confidence }) => percent(confidence)],
+    ["success", ({ estimatedSuccess }) => percent(estimatedSuccess)],
+    "cases",
+    ["parameters", ({ parameters }) => pairs(parameters)],
+    "reason"
+  ])
 
 const rates = (screen: Screen, title: string, all: Value<"Statistics">["byStrategy"]): string =>
   section(
     screen,
     title,
-    rows(screen, Object.entries(all), "", {
-      "": ([name]) => name,
-      successful: ([, { successful }]) => successful,
-      of: ([, { total }]) => total,
-      rate: ([, { successRate }]) => percent(successRate)
-    })
+    rows(screen, Object.entries(all), "", [
+      ["", ([name]) => name],
+      ["successful", ([, { successful }]) => successful],
+      ["of", ([, { total }]) => total],
+      ["rate", ([, { successRate }]) => percent(successRate)]
+    ])
   )
 
 /** The numbers of an overview, side by side. */
@@ -215,13 +204,13 @@ const paragraph = (parts: ReadonlyArray<string>, separator: string, width: numbe
 }
 
 export const questions = (screen: Screen, all: Value<"Overview">["questions"]): string =>
-  rows(screen, all, "no questions", {
-    run: ({ run }) => run,
-    question: ({ id }) => id,
-    asked: ({ since }) => time(since),
-    for: ({ to }) => to,
-    about: ({ about }) => about
-  })
+  rows(screen, all, "no questions", [
+    "run",
+    ["question", ({ id }) => id],
+    ["asked", ({ since }) => time(since)],
+    ["for", ({ to }) => to],
+    "about"
+  ])
 
 export const statistics: View<"Statistics"> = (screen, value) => {
   const { health, recoveries, timeToRecover, trend } = value
@@ -235,23 +224,23 @@ export const statistics: View<"Statistics"> = (screen, value) => {
     "success rate": percent(recoveries.successRate),
     "time to recover": mean === null ? "" : `${millis(mean)}, 95 % within ${millis(p95)}`
   })
-  const frequent = rows(screen, value.frequentErrors, "", {
-    fingerprint: ({ name }) => name,
-    failures: ({ count }) => count
-  })
-  const retried = rows(screen, value.mostRetried, "", {
-    step: ({ step }) => step,
-    retries: ({ retries }) => retries,
-    successful: ({ successful }) => successful,
-    "mean delay": ({ meanDelay }) => millis(meanDelay)
-  })
-  const steps = rows(screen, value.steps, "", {
-    step: ({ step }) => step,
-    times: ({ count }) => count,
-    mean: ({ mean }) => millis(mean),
-    p50: ({ p50 }) => millis(p50),
-    p95: ({ p95 }) => millis(p95)
-  })
+  const frequent = rows(screen, value.frequentErrors, "", [
+    ["fingerprint", ({ name }) => name],
+    ["failures", ({ count }) => count]
+  ])
+  const retried = rows(screen, value.mostRetried, "", [
+    "step",
+    "retries",
+    "successful",
+    ["mean delay", ({ meanDelay }) => millis(meanDelay)]
+  ])
+  const steps = rows(screen, value.steps, "", [
+    "step",
+    ["times", ({ count }) => count],
+    ["mean", ({ mean }) => millis(mean)],
+    ["p50", ({ p50 }) => millis(p50)],
+    ["p95", ({ p95 }) => millis(p95)]
+  ])
   return joined([
     numbers,
     rates(screen, "By strategy", value.byStrategy),
@@ -275,21 +264,16 @@ export const period: View<"Period"> = (screen, { affected, byCategory, byStrateg
 
 export const health: View<"Health"> = (screen, { checks, runs }) =>
   joined([
-    rows(screen, checks, "", {
-      check: ({ name }) => name,
-      status: ({ status }) => status,
-      message: ({ message }) => message,
-      about: ({ about }) => about.join(" ")
-    }),
+    rows(screen, checks, "", [
+      ["check", ({ name }) => name],
+      "status",
+      "message",
+      ["about", ({ about }) => about.join(" ")]
+    ]),
     section(
       screen,
       "Runs",
-      rows(screen, runs, "no runs", {
-        workflow: ({ workflow }) => workflow,
-        status: ({ status }) => status,
-        runs: ({ runs }) => runs,
-        newest: ({ newest }) => time(newest)
-      })
+      rows(screen, runs, "no runs", ["workflow", "status", "runs", ["newest", ({ newest }) => time(newest)]])
     )
   ])
 
@@ -305,12 +289,12 @@ export const patterns: View<"Patterns"> = (screen, all) =>
 export const tuning: View<"Tune"> = (screen, { attemptTimeout, cases, proposal, retries, step, successRate }) =>
   joined([
     fields(screen, { step, cases, "success rate": percent(successRate), timeout: millis(attemptTimeout) }),
-    rows(screen, retries, "", {
-      retry: ({ retry }) => retry,
-      successful: ({ successful }) => successful,
-      of: ({ total }) => total,
-      after: ({ delay }) => millis(delay)
-    }),
+    rows(screen, retries, "", [
+      "retry",
+      "successful",
+      ["of", ({ total }) => total],
+      ["after", ({ delay }) => millis(delay)]
+    ]),
     proposal === null
       ? "too few cases for a proposal"
       : section(
@@ -325,22 +309,16 @@ export const tuning: View<"Tune"> = (screen, { attemptTimeout, cases, proposal, 
   ])
 
 export const escalations: View<"Escalations"> = (screen, all) =>
-  rows(screen, all, "no escalations", {
-    escalation: ({ id }) => id,
-    level: ({ level }) => level,
-    status: ({ status }) => status,
-    raised: ({ raisedAt }) => time(raisedAt),
-    by: ({ acknowledgedBy, resolvedBy }) => resolvedBy ?? acknowledgedBy,
-    message: ({ message }) => message
-  })
+  rows(screen, all, "no escalations", [
+    ["escalation", ({ id }) => id],
+    "level",
+    "status",
+    ["raised", ({ raisedAt }) => time(raisedAt)],
+    ["by", ({ acknowledgedBy, resolvedBy }) => resolvedBy ?? acknowledgedBy],
+    "message"
+  ])
 
-export const locks: View<"Locks"> = (screen, all) =>
-  rows(screen, all, "no locks", {
-    lock: ({ lock }) => lock,
-    state: ({ state }) => state,
-    token: ({ token }) => token,
-    owner: ({ owner }) => owner
-  })
+export const locks: View<"Locks"> = (screen, all) => rows(screen, all, "no locks", ["lock", "state", "token", "owner"])
 
 export const validity: View<"ValidateCheckpoint"> = (screen, { errors, is_valid: isValid, warnings }) =>
   [

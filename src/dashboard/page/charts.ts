@@ -1,7 +1,7 @@
 import { h, svg } from "./dom.js"
 import { millis, percent } from "./format.js"
 import type { Statistics } from "./model.js"
-import { empty } from "./parts.js"
+import { list } from "./parts.js"
 
 const figure = (caption: string, ...content: ReadonlyArray<Node>) =>
   h("figure", {}, ...content, h("figcaption", {}, caption))
@@ -44,35 +44,32 @@ export const days = (all: Statistics["days"]): Node => {
 /** The success rate of each strategy. */
 export const strategies = (all: Statistics["byStrategy"]): Node => {
   const entries = Object.entries(all).sort(([, a], [, b]) => b.total - a.total)
-  if (entries.length === 0) return empty("No recoveries yet.")
-  return h(
+  return list(
     "ul",
-    { class: "bars" },
-    ...entries.map(([name, { successRate, successful, total }]) =>
+    "bars",
+    entries,
+    ([name, { successRate, successful, total }]) => [
+      h("span", { class: "name" }, name),
+      h("meter", { min: 0, max: 1, value: successRate ?? 0, title: percent(successRate) }, percent(successRate)),
       h(
-        "li",
-        {},
-        h("span", { class: "name" }, name),
-        h("meter", { min: 0, max: 1, value: successRate ?? 0, title: percent(successRate) }, percent(successRate)),
-        h(
-          "span",
-          { class: "number" },
-          `${percent(successRate)} of ${total}`,
-          h("span", { class: "quiet" }, ` (${successful})`)
-        )
+        "span",
+        { class: "number" },
+        `${percent(successRate)} of ${total}`,
+        h("span", { class: "quiet" }, ` (${successful})`)
       )
-    )
+    ],
+    "No recoveries yet."
   )
 }
 
 /** The median and the 95th percentile of each step's duration. */
 export const durations = (steps: Statistics["steps"]): Node => {
-  if (steps.length === 0) return empty("No completed steps yet.")
   const most = Math.max(1, ...steps.map(({ p95 }) => p95))
-  return h(
+  return list(
     "ul",
-    { class: "bars" },
-    ...steps.map(({ count, p50, p95, step }) => {
+    "bars",
+    steps,
+    ({ count, p50, p95, step }) => {
       const title = `half within ${millis(p50)}, 95 % within ${millis(p95)}, ${count} times`
       const bar = svg(
         "svg",
@@ -81,13 +78,12 @@ export const durations = (steps: Statistics["steps"]): Node => {
         svg("rect", { class: "soft", x: 0, y: 2, height: 6, width: ((p95 / most) * 100).toFixed(2) }),
         svg("rect", { class: "strong", x: 0, y: 2, height: 6, width: ((p50 / most) * 100).toFixed(2) })
       )
-      return h(
-        "li",
-        {},
+      return [
         h("span", { class: "name" }, step),
         bar,
         h("span", { class: "number" }, `${millis(p50)} – ${millis(p95)}`)
-      )
-    })
+      ]
+    },
+    "No completed steps yet."
   )
 }

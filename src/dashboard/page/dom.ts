@@ -1,4 +1,4 @@
-type Child = Node | string | number | null | undefined | false
+export type Child = Node | string | number | null | undefined | false
 
 type Props = Readonly<Record<string, string | number | boolean | ((event: Event) => void) | undefined>>
 

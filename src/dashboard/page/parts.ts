@@ -1,5 +1,5 @@
 import { act, Refusal } from "./api.js"
-import { byId, h } from "./dom.js"
+import { byId, type Child, h } from "./dom.js"
 import { ago, time, words } from "./format.js"
 import type { Tag, Value } from "./model.js"
 
@@ -8,10 +8,20 @@ export const chip = (status: string) => h("span", { class: `chip ${status}` }, w
 export const when = (iso: string | null | undefined) =>
   iso ? h("time", { datetime: iso, title: time(iso) }, ago(iso)) : undefined
 
-export const panel = (title: string, ...content: ReadonlyArray<Node>) =>
+export const panel = (title: string, ...content: ReadonlyArray<Child>) =>
   h("section", { class: "panel" }, h("h2", {}, title), ...content)
 
 export const empty = (text: string) => h("p", { class: "empty" }, text)
+
+/** A list with the children of each item, or the text `none` if there are no items. */
+export const list = <A>(
+  tag: "ol" | "ul",
+  kind: string,
+  items: ReadonlyArray<A>,
+  childrenOf: (item: A) => ReadonlyArray<Child>,
+  none: string
+): HTMLElement =>
+  items.length === 0 ? empty(none) : h(tag, { class: kind }, ...items.map((item) => h("li", {}, ...childrenOf(item))))
 
 /** A list of names and values, without empty values. */
 export const facts = (entries: Readonly<Record<string, Node | string | number | null | undefined>>) =>
@@ -62,6 +72,9 @@ const rowOf = ({ cells, href, isCurrent = false, name }: Row) =>
 
 export const link = (view: string, id: string) => `#/${view}/${encodeURIComponent(id)}`
 
+export const linkTo = (view: string, id: string | undefined) =>
+  id === undefined ? undefined : h("a", { href: link(view, id) }, id)
+
 /** Shows a notice: 6 s for a success, 20 s for a failure. */
 export const notice = (text: string, kind: "good" | "bad"): void => {
   const notices = byId("notices", HTMLElement)
@@ -85,7 +98,8 @@ export interface Action<T extends Tag> {
   readonly key?: string | undefined
   readonly label: string
   readonly path: string
-  readonly payload: () => Readonly<Record<string, unknown>>
+  /** Defaults to an empty one. */
+  readonly payload?: () => Readonly<Record<string, unknown>>
   /** The notice after a success. */
   readonly done: (reply: Value<T>) => string
   /** The question to confirm first, for actions that undo something. */
@@ -96,7 +110,7 @@ export interface Action<T extends Tag> {
 const busy = new Set<string>()
 
 /** A button that sends an action, and is disabled until the reply arrives. */
-export const button = <T extends Tag>({ ask, done, key = "", label, path, payload }: Action<T>) => {
+export const button = <T extends Tag>({ ask, done, key = "", label, path, payload = () => ({}) }: Action<T>) => {
   const own = `${label} ${path} ${key}`
   const press = async (event: Event) => {
     const pressed = event.currentTarget

@@ -1,13 +1,12 @@
 import { h } from "../dom.js"
 import type { Escalation, Overview } from "../model.js"
-import { button, chip, empty, facts, link, panel, when } from "../parts.js"
+import { button, chip, empty, facts, linkTo, panel, when } from "../parts.js"
 
 const escalation = (one: Escalation, canAct: boolean) => {
   const act = (label: string, path: string) =>
     button({
       label,
       path: `/escalations/${encodeURIComponent(one.id)}/${path}`,
-      payload: () => ({}),
       done: () => `${one.id} is ${path}d.`
     })
   return panel(
@@ -19,22 +18,15 @@ const escalation = (one: Escalation, canAct: boolean) => {
       Group: one.group,
       Raised: when(one.raisedAt),
       By: one.acknowledgedBy,
-      Failures: h(
-        "span",
-        {},
-        ...one.failures.flatMap((id) => [h("a", { href: link("failures", id) }, id), document.createTextNode(" ")])
-      )
+      Failures: h("span", {}, ...one.failures.flatMap((id) => [linkTo("failures", id), " "]))
     }),
-    ...(canAct
-      ? [
-          h(
-            "div",
-            { class: "buttons" },
-            one.status === "open" ? act("Acknowledge", "acknowledge") : null,
-            act("Resolve", "resolve")
-          )
-        ]
-      : [])
+    canAct &&
+      h(
+        "div",
+        { class: "buttons" },
+        one.status === "open" && act("Acknowledge", "acknowledge"),
+        act("Resolve", "resolve")
+      )
   )
 }
 

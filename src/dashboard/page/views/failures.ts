@@ -1,7 +1,7 @@
 import { h } from "../dom.js"
 import { percent } from "../format.js"
 import type { Failure, Overview, Pattern, Recovery, Suggestion } from "../model.js"
-import { button, chip, empty, facts, link, panel, table, when } from "../parts.js"
+import { button, chip, facts, link, linkTo, list, panel, table, when } from "../parts.js"
 
 export const failures = ({ failures }: Overview, current: string | undefined): Node =>
   panel(
@@ -22,22 +22,18 @@ export const failures = ({ failures }: Overview, current: string | undefined): N
 export const patterns = (all: ReadonlyArray<Pattern>): Node =>
   panel(
     "Patterns",
-    all.length === 0
-      ? empty("No two open failures have similar messages.")
-      : h(
-          "ol",
-          { class: "suggestions" },
-          ...all.map(({ category, count, example, resolutions, words }) =>
-            h(
-              "li",
-              {},
-              h("b", {}, `${count} of ${category}`),
-              h("span", { class: "quiet" }, ` ${words.join(", ")}`),
-              h("p", {}, example),
-              h("ul", { class: "plain" }, ...resolutions.map((text) => h("li", {}, text)))
-            )
-          )
-        )
+    list(
+      "ol",
+      "suggestions",
+      all,
+      ({ category, count, example, resolutions, words }) => [
+        h("b", {}, `${count} of ${category}`),
+        h("span", { class: "quiet" }, ` ${words.join(", ")}`),
+        h("p", {}, example),
+        h("ul", { class: "plain" }, ...resolutions.map((text) => h("li", {}, text)))
+      ],
+      "No two open failures have similar messages."
+    )
   )
 
 export interface OpenFailure {
@@ -58,9 +54,7 @@ const suggestion =
   ({ id }: Failure, canAct: boolean) =>
   (one: Suggestion) => {
     const warning = confirmations[one.strategy]
-    return h(
-      "li",
-      {},
+    return [
       h("b", {}, one.strategy),
       h("meter", { min: 0, max: 1, value: one.confidence, title: `confidence ${percent(one.confidence)}` }),
       h(
@@ -74,10 +68,10 @@ const suggestion =
         one.reason,
         ...Object.entries(one.parameters).map(([name, value]) => h("code", {}, ` ${name}=${value}`))
       ),
-      canAct && warning !== undefined
-        ? initiate(id, one.strategy, warning === "" ? undefined : `${one.strategy}? ${warning}`)
-        : null
-    )
+      canAct &&
+        warning !== undefined &&
+        initiate(id, one.strategy, warning === "" ? undefined : `${one.strategy}? ${warning}`)
+    ]
   }
 
 const initiate = (failure: string, type: string, ask?: string) =>
@@ -103,7 +97,7 @@ export const failure = ({ failure, recoveries, suggestions }: OpenFailure, canAc
         Message: failure.message,
         Severity: chip(failure.severity),
         Category: `${failure.category}, confidence ${percent(failure.confidence)}`,
-        Run: failure.run === undefined ? undefined : h("a", { href: link("runs", failure.run) }, failure.run),
+        Run: linkTo("runs", failure.run),
         Workflow: failure.workflow,
         Step: failure.step,
         Labels: labels.join(", "),
@@ -112,25 +106,19 @@ export const failure = ({ failure, recoveries, suggestions }: OpenFailure, canAc
         Retries: failure.retries,
         "Resolved by": failure.resolvedBy
       }),
-      ...(failure.log === undefined
-        ? []
-        : [h("details", { "data-key": "log" }, h("summary", {}, "Log"), h("pre", {}, failure.log))]),
-      ...(canAct && isOpen
-        ? [
-            button({
-              label: "Close: fixed by hand",
-              path: `/failures/${encodeURIComponent(failure.id)}/resolve`,
-              payload: () => ({}),
-              done: () => `${failure.id} is resolved.`
-            })
-          ]
-        : [])
+      failure.log !== undefined &&
+        h("details", { "data-key": "log" }, h("summary", {}, "Log"), h("pre", {}, failure.log)),
+      canAct &&
+        isOpen &&
+        button({
+          label: "Close: fixed by hand",
+          path: `/failures/${encodeURIComponent(failure.id)}/resolve`,
+          done: () => `${failure.id} is resolved.`
+        })
     ),
     panel(
       "Suggestions",
-      suggestions.length === 0
-        ? empty("No suggestions.")
-        : h("ol", { class: "suggestions" }, ...suggestions.map(suggestion(failure, canAct && isOpen)))
+      list("ol", "suggestions", suggestions, suggestion(failure, canAct && isOpen), "No suggestions.")
     ),
     panel(
       "Recoveries",

@@ -2,7 +2,7 @@ import * as charts from "../charts.js"
 import { h } from "../dom.js"
 import { millis, words } from "../format.js"
 import type { Overview, Recovery } from "../model.js"
-import { chip, empty, facts, link, panel, table, when } from "../parts.js"
+import { chip, empty, facts, link, linkTo, list, panel, table, when } from "../parts.js"
 
 const tile = (name: string, value: string | number, kind = "") =>
   h("div", { class: `tile ${kind}` }, h("dt", {}, name), h("dd", {}, value))
@@ -46,20 +46,16 @@ const recoveries = (all: ReadonlyArray<Recovery>) =>
   )
 
 const checkpoints = (all: Overview["dashboard"]["checkpoint_status"]) =>
-  all.length === 0
-    ? empty("No checkpoints yet.")
-    : h(
-        "ul",
-        { class: "plain" },
-        ...all.map(({ at, id, kind, name, run }) =>
-          h(
-            "li",
-            {},
-            `${name} `,
-            h("span", { class: "quiet" }, `#${id}, ${kind}${run === undefined ? "" : `, ${run}`}, `, when(at))
-          )
-        )
-      )
+  list(
+    "ul",
+    "plain",
+    all,
+    ({ at, id, kind, name, run }) => [
+      `${name} `,
+      h("span", { class: "quiet" }, `#${id}, ${kind}${run === undefined ? "" : `, ${run}`}, `, when(at))
+    ],
+    "No checkpoints yet."
+  )
 
 const frequent = (all: Overview["statistics"]["frequentErrors"]) =>
   all.length === 0 ? empty("No failures yet.") : facts(Object.fromEntries(all.map(({ count, name }) => [name, count])))
@@ -89,9 +85,8 @@ export const recovery = (found: Recovery): ReadonlyArray<Node> => [
       Status: chip(found.status),
       Type: found.type,
       By: found.by,
-      Failure:
-        found.failure === undefined ? undefined : h("a", { href: link("failures", found.failure) }, found.failure),
-      Run: found.run === undefined ? undefined : h("a", { href: link("runs", found.run) }, found.run),
+      Failure: linkTo("failures", found.failure),
+      Run: linkTo("runs", found.run),
       Step: found.step,
       Category: found.category,
       Message: found.message,
@@ -105,25 +100,21 @@ export const recovery = (found: Recovery): ReadonlyArray<Node> => [
   ),
   panel(
     "Progress",
-    found.progress.length === 0
-      ? empty("The program recovered by itself, without a plan.")
-      : h(
-          "ol",
-          { class: "plain" },
-          ...found.progress.map(({ detail, endedAt, startedAt, status, step }) =>
-            h(
-              "li",
-              {},
-              chip(status),
-              ` ${words(step)} `,
-              h(
-                "span",
-                { class: "quiet" },
-                endedAt === undefined ? "" : millis(new Date(endedAt).getTime() - new Date(startedAt).getTime()),
-                detail === undefined ? "" : ` ${detail}`
-              )
-            )
-          )
+    list(
+      "ol",
+      "plain",
+      found.progress,
+      ({ detail, endedAt, startedAt, status, step }) => [
+        chip(status),
+        ` ${words(step)} `,
+        h(
+          "span",
+          { class: "quiet" },
+          endedAt === undefined ? "" : millis(new Date(endedAt).getTime() - new Date(startedAt).getTime()),
+          detail === undefined ? "" : ` ${detail}`
         )
+      ],
+      "The program recovered by itself, without a plan."
+    )
   )
 ]

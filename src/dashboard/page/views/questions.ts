@@ -1,7 +1,7 @@
 import { h } from "../dom.js"
 import { time } from "../format.js"
 import type { Overview, Question } from "../model.js"
-import { button, empty, facts, link, panel, when } from "../parts.js"
+import { button, empty, facts, linkTo, panel, when } from "../parts.js"
 
 /** The text of a field; undefined if it is empty. */
 const textOf = (field: HTMLInputElement | HTMLTextAreaElement): string | undefined => field.value.trim() || undefined
@@ -49,7 +49,7 @@ export const question = (one: Question, canAct: boolean): Node =>
   panel(
     one.about,
     facts({
-      Run: h("a", { href: link("runs", one.run) }, one.run),
+      Run: linkTo("runs", one.run),
       Workflow: one.workflow,
       To: one.to,
       Failure: one.fault === null ? undefined : `${one.fault.category}: ${one.fault.message}`,
@@ -58,7 +58,7 @@ export const question = (one: Question, canAct: boolean): Node =>
       Asked: when(one.since),
       Until: one.until === null ? undefined : time(one.until)
     }),
-    ...(canAct ? [answers(one)] : [])
+    canAct && answers(one)
   )
 
 export const questions = ({ questions }: Overview, canAct: boolean): ReadonlyArray<Node> =>

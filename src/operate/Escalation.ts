@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import { logged } from "../resilience/internal/kernel/logged.js"
 import * as Storage from "../storage/Storage.js"
 import { EscalationRecord, type Level } from "./EscalationRecord.js"
 import type { FailureRecord } from "./FailureRecord.js"
@@ -171,12 +172,8 @@ export const layer = (options: Options = {}): Layer.Layer<Escalation, never, Sto
       const check = Effect.tap(Effect.provideService(raise(rules), Storage.Storage, storage), (raised) =>
         Effect.forEach(raised, (escalation) => notify(sinks, escalation), { concurrency: "unbounded", discard: true })
       )
-      const checking = Effect.catchAllCause(check, (cause) =>
-        Effect.logWarning(
-          "effect-recovery: the escalation rules could not be checked; the next check follows after the interval",
-          cause
-        )
-      )
+      const message = "the escalation rules could not be checked; the next check follows after the interval"
+      const checking = logged(check, message)
       yield* Effect.forkScoped(Effect.interruptible(Effect.schedule(checking, Schedule.spaced(interval))))
       return { check }
     })
@@ -187,8 +184,9 @@ const notify = (sinks: ReadonlyArray<Sink>, escalation: EscalationRecord) =>
   Effect.forEach(
     sinks,
     (sink) =>
-      Effect.catchAllCause(Effect.asVoid(Effect.suspend(() => sink(escalation))), (cause) =>
-        Effect.logWarning(`effect-recovery: a sink failed for escalation ${escalation.id}`, cause)
+      logged(
+        Effect.suspend(() => sink(escalation)),
+        `a sink failed for escalation ${escalation.id}`
       ),
     { concurrency: "unbounded", discard: true }
   )

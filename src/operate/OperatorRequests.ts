@@ -49,19 +49,17 @@ export interface Definition {
   readonly route: Route<string, string | undefined> | undefined
 }
 
-const read = <F extends Schema.Struct.Fields, A, I, R>(payload: F, reply: Schema.Schema<A, I>, route: R) => ({
-  payload,
-  reply,
-  writes: false as const,
-  route
-})
+const row =
+  <const Writes extends boolean>(writes: Writes) =>
+  <F extends Schema.Struct.Fields, A, I, R>(payload: F, reply: Schema.Schema<A, I>, route: R) => ({
+    payload,
+    reply,
+    writes,
+    route
+  })
 
-const write = <F extends Schema.Struct.Fields, A, I, R>(payload: F, reply: Schema.Schema<A, I>, route: R) => ({
-  payload,
-  reply,
-  writes: true as const,
-  route
-})
+const read = row(false)
+const write = row(true)
 
 /** The HTTP API does not serve the request. */
 const unserved = undefined

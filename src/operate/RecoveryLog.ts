@@ -10,6 +10,7 @@ import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Events from "../resilience/Events.js"
 import * as Fault from "../resilience/Fault.js"
+import { logged } from "../resilience/internal/kernel/logged.js"
 
 /**
  * One entry of the log. All its values are JSON.
@@ -63,9 +64,9 @@ export interface Entry {
  */
 export const layer = (write: (entry: Entry) => Effect.Effect<unknown, unknown>): Layer.Layer<never> =>
   Events.layer((event) =>
-    Effect.catchAllCause(
-      Effect.asVoid(Effect.flatMap(Effect.transposeOption(entryOf(event)), Effect.transposeMapOption(write))),
-      (cause) => Effect.logWarning("effect-recovery: an entry of the recovery log could not be written", cause)
+    logged(
+      Effect.flatMap(Effect.transposeOption(entryOf(event)), Effect.transposeMapOption(write)),
+      "an entry of the recovery log could not be written"
     )
   )
 

@@ -15,6 +15,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Change } from "./CircuitBreaker.js"
 import type * as Fault from "./Fault.js"
+import { logged } from "./internal/kernel/logged.js"
 import type { DecisionTaken } from "./RecoveryError.js"
 
 /**
@@ -327,9 +328,9 @@ export const watch: Effect.Effect<Watch> = Effect.zipWith(Hub, Observer, (hub, o
 export const emit = (event: Event): Effect.Effect<void> => Effect.flatMap(watch, ({ emit }) => emit(event))
 
 const notify = (observer: (event: Event) => Effect.Effect<void>, event: Event): Effect.Effect<void> =>
-  Effect.catchAllCause(
+  logged(
     Effect.suspend(() => observer(event)),
-    (cause) => Effect.logWarning("effect-recovery: an event observer failed; the event is dropped", cause)
+    "an event observer failed; the event is dropped"
   )
 
 const at = ({ recovery, run, step }: Source): string => {
@@ -342,53 +343,41 @@ const of = ({ category, message, severity, transient }: Fault.Fault): string =>
 
 const times = (count: number): string => `${count} attempt${count === 1 ? "" : "s"}`
 
-const describe = (event: Event): string => {
-  switch (event._tag) {
-    case "Decided": {
-      const delay = Duration.toMillis(event.delay) === 0 ? "" : ` in ${Duration.format(event.delay)}`
-      return `attempt ${event.attempt} failed: ${of(event.fault)}; strategy ${event.strategy} decided ${event.decision}${delay}`
-    }
-    case "RecoveryEnded":
-      return `${event.outcome} after ${times(event.attempts)} and ${Duration.format(event.elapsed)}`
-    case "BreakerChanged":
-      return `circuit breaker ${event.change.breaker} is ${event.change.to}`
-    case "RunStarted":
-      return `run of ${event.workflow} started`
-    case "RunResumed":
-      return `run of ${event.workflow} resumed with ${event.answered} completed steps`
-    case "RunFinished":
-      return `run of ${event.workflow} ${event.outcome}`
-    case "RunSuspended":
-      return `run suspended${Option.match(event.until, { onNone: () => "", onSome: (date) => ` until ${date.toISOString()}` })}`
-    case "RunStopped":
-      return `run stopped: ${event.reason}`
-    case "RunRewound":
-      return `run rewound to ${event.point} by ${event.by}`
-    case "WaitStarted":
-      return `waiting for ${event.kind}: ${event.about}`
-    case "WaitEnded":
-      return `wait for ${event.kind} ended${event.answered ? " with an answer" : ""}`
-    case "AttemptStarted":
-      return `attempt ${event.attempt} started`
-    case "StepAnswered":
-      return "replayed from the journal"
-    case "StepCompleted":
-      return `completed after ${times(event.attempts)}`
-    case "StepFailed":
-      return `failed after ${times(event.attempts)}: ${of(event.fault)}`
-    case "StepAmbiguous":
-      return `attempt ${event.attempt} may have taken effect; onAmbiguous is ${event.onAmbiguous}`
-    case "BackoffResumed":
-      return `attempt ${event.attempt} starts in ${Duration.format(event.delay)}`
-    case "CheckpointSaved":
-      return `checkpoint ${event.checkpoint} saved (${event.id})`
-    case "RollbackStarted":
-      return `transaction ${event.transaction} rolls back, since it ${event.reason}`
-    case "RollbackEnded":
-      return `transaction ${event.transaction} ${event.clean ? "rolled back" : "rolled back incompletely"}`
-    case "UndoCompleted":
-      return `compensated after ${times(event.attempts)}`
-    case "UndoFailed":
-      return `compensation failed after ${times(event.attempts)}`
-  }
+type Of<Tag extends keyof Fields> = { [T in Tag]: { readonly _tag: T } & Readonly<Fields[T]> }[Tag]
+
+const descriptions: { readonly [Tag in keyof Fields]: (event: Of<Tag>) => string } = {
+  Decided: ({ attempt, decision, delay, fault, strategy }) => {
+    const after = Duration.toMillis(delay) === 0 ? "" : ` in ${Duration.format(delay)}`
+    return `attempt ${attempt} failed: ${of(fault)}; strategy ${strategy} decided ${decision}${after}`
+  },
+  RecoveryEnded: ({ attempts, elapsed, outcome }) =>
+    `${outcome} after ${times(attempts)} and ${Duration.format(elapsed)}`,
+  BreakerChanged: ({ change }) => `circuit breaker ${change.breaker} is ${change.to}`,
+  RunStarted: ({ workflow }) => `run of ${workflow} started`,
+  RunResumed: ({ answered, workflow }) => `run of ${workflow} resumed with ${answered} completed steps`,
+  RunFinished: ({ outcome, workflow }) => `run of ${workflow} ${outcome}`,
+  RunSuspended: ({ until }) =>
+    `run suspended${Option.match(until, { onNone: () => "", onSome: (date) => ` until ${date.toISOString()}` })}`,
+  RunStopped: ({ reason }) => `run stopped: ${reason}`,
+  RunRewound: ({ by, point }) => `run rewound to ${point} by ${by}`,
+  WaitStarted: ({ about, kind }) => `waiting for ${kind}: ${about}`,
+  WaitEnded: ({ answered, kind }) => `wait for ${kind} ended${answered ? " with an answer" : ""}`,
+  AttemptStarted: ({ attempt }) => `attempt ${attempt} started`,
+  StepAnswered: () => "replayed from the journal",
+  StepCompleted: ({ attempts }) => `completed after ${times(attempts)}`,
+  StepFailed: ({ attempts, fault }) => `failed after ${times(attempts)}: ${of(fault)}`,
+  StepAmbiguous: ({ attempt, onAmbiguous }) =>
+    `attempt ${attempt} may have taken effect; onAmbiguous is ${onAmbiguous}`,
+  BackoffResumed: ({ attempt, delay }) => `attempt ${attempt} starts in ${Duration.format(delay)}`,
+  CheckpointSaved: ({ checkpoint, id }) => `checkpoint ${checkpoint} saved (${id})`,
+  RollbackStarted: ({ reason, transaction }) => `transaction ${transaction} rolls back, since it ${reason}`,
+  RollbackEnded: ({ clean, transaction }) =>
+    `transaction ${transaction} ${clean ? "rolled back" : "rolled back incompletely"}`,
+  UndoCompleted: ({ attempts }) => `compensated after ${times(attempts)}`,
+  UndoFailed: ({ attempts }) => `compensation failed after ${times(attempts)}`
+}
+
+const describe = <Tag extends keyof Fields>(event: Of<Tag>): string => {
+  const tag: Tag = event._tag
+  return descriptions[tag](event)
 }

@@ -20,7 +20,7 @@ import type { NoInfer } from "effect/Types"
 import type * as Fault from "./Fault.js"
 import { millis, number } from "./internal/kernel/options.js"
 import * as schedule from "./internal/retry/schedule.js"
-import { fromSettings, type Settings } from "./internal/retry/settings.js"
+import { fromSettings } from "./internal/retry/settings.js"
 import type { RetryBudget } from "./RetryBudget.js"
 
 /**
@@ -413,24 +413,14 @@ export const layerConfig = (prefix?: string): Layer.Layer<never, ConfigError> =>
 export const config = (prefix?: string): Config.Config<RetryPolicy> =>
   prefix === undefined ? fromConfig : Config.nested(fromConfig, prefix)
 
-const build = ({ curve, ...options }: Settings): RetryPolicy => {
-  switch (curve) {
-    case "exponential":
-      return exponential(options)
-    case "linear":
-      return linear(options)
-    case "fixed":
-      return fixed({ ...options, delay: options.initialDelay })
-    case "fibonacci":
-      return fibonacci(options)
-    case "byCategory":
-      return byCategory()
-    case "none":
-      return none
-  }
-}
-
-const fromConfig = fromSettings(build)
+const fromConfig = fromSettings({
+  exponential,
+  linear,
+  fixed: (options) => fixed({ ...options, delay: options.initialDelay }),
+  fibonacci,
+  byCategory: () => byCategory(),
+  none: () => none
+})
 
 /**
  * Common policies by name.

@@ -5,6 +5,7 @@ import * as Either from "effect/Either"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import { logged } from "../../../resilience/internal/kernel/logged.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Task } from "./eventRecorder.js"
 
@@ -23,10 +24,7 @@ export const makeBackgroundQueue = Effect.fnUntraced(function* (storage: Storage
   let isClosed = false
 
   const run = (task: Task) =>
-    task.pipe(
-      Effect.provideService(Storage.Storage, storage),
-      Effect.catchAllCause((cause) => Effect.logWarning("effect-recovery: a record could not be written", cause))
-    )
+    logged(Effect.provideService(task, Storage.Storage, storage), "a record could not be written")
   // Batches run one after the other, so the tasks of earlier batches have ended.
   const runBatch = (batch: Iterable<Item>) => {
     const [tasks, markers] = Arr.partitionMap(batch, (item) =>

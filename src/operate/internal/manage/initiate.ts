@@ -7,6 +7,7 @@ import * as Ref from "effect/Ref"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Lock from "../../../lock/Lock.js"
 import * as Fault from "../../../resilience/Fault.js"
+import { logged } from "../../../resilience/internal/kernel/logged.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import { FailureNotFound, type RecordDamaged, RecoveryRefused, RecoveryUnderWay } from "../../OperateError.js"
@@ -164,9 +165,7 @@ const runHook = (name: string, hook: () => Effect.Effect<unknown, unknown> | und
   const onTimeout = () => `It took longer than ${Duration.format(hookTimeout)}.`
   // An interrupted fiber runs no interruptible effect. The timeout runs the hook in a fiber of its own.
   const bounded = isCancelled ? Effect.timeoutFail(run, { duration: hookTimeout, onTimeout }) : run
-  return Effect.catchAllCause(Effect.asVoid(bounded), (cause) =>
-    Effect.logWarning(`effect-recovery: the hook ${name} failed; the recovery continues`, cause)
-  )
+  return logged(bounded, `the hook ${name} failed; the recovery continues`)
 }
 
 /** Rolls back by the newest open failure of the run. A run without one gets a failure, which the recovery belongs to. */

@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import type * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Workflow from "../../../durable/Workflow.js"
 import type { Point } from "../../../resilience/Decision.js"
+import { logged } from "../../../resilience/internal/kernel/logged.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import type { Options, RecoveryType } from "../../RecoveryManager.js"
 import { countRetry } from "../records/failures.js"
@@ -165,12 +166,7 @@ const backUp = ({ failure, progress }: Job): Work =>
 const requireValidAndBackUp = (job: Job): Work =>
   Effect.zipLeft(
     requireValid(job),
-    Effect.catchAllCause(backUp(job), (cause) =>
-      Effect.logWarning(
-        "effect-recovery: the checkpoint before_recovery could not be saved; the recovery continues",
-        cause
-      )
-    )
+    logged(backUp(job), "the checkpoint before_recovery could not be saved; the recovery continues")
   )
 
 /** Calls the `restore` option. Without it, the step stores what the checks of the checkpoint found. */

@@ -13,6 +13,7 @@ import { type DecisionTaken, RecoveryExhausted } from "../../RecoveryError.js"
 import type * as RetryBudget from "../../RetryBudget.js"
 import * as Strategy from "../../StrategyModel.js"
 import { tagOf } from "../fault/classify.js"
+import { logged } from "./logged.js"
 import { recoveryMetrics } from "./metrics.js"
 import { longSleep } from "./timer.js"
 
@@ -476,6 +477,7 @@ const runHook = (
 ): Effect.Effect<void> =>
   hooks?.[name] === undefined
     ? Effect.void
-    : Effect.catchAllCause(Effect.asVoid(Effect.suspend(() => run(hooks) ?? Effect.void)), (cause) =>
-        Effect.logWarning(`effect-recovery: the hook ${name} failed; the recovery continues`, cause)
+    : logged(
+        Effect.suspend(() => run(hooks) ?? Effect.void),
+        `the hook ${name} failed; the recovery continues`
       )

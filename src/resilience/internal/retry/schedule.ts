@@ -17,20 +17,16 @@ type Curve = (retry: number) => number
 
 /** A custom curve may throw, since its function is the user's. */
 const curveOf = (description: CurveDescription, custom: (retry: number) => Duration.DurationInput): Curve => {
-  const { curve, factor = 2, increment = 0, initialDelay } = description
-  switch (curve) {
-    case "exponential":
-      // Infinity times 0 is NaN.
-      return (retry) => (initialDelay === 0 ? 0 : initialDelay * factor ** retry)
-    case "linear":
-      return (retry) => initialDelay + increment * retry
-    case "fixed":
-      return () => initialDelay
-    case "fibonacci":
-      return (retry) => initialDelay * fibonacci(retry)
-    case "custom":
-      return (retry) => toMillis(custom(retry))
+  const { factor = 2, increment = 0, initialDelay } = description
+  const curves: Readonly<Record<CurveDescription["curve"], Curve>> = {
+    // Infinity times 0 is NaN.
+    exponential: (retry) => (initialDelay === 0 ? 0 : initialDelay * factor ** retry),
+    linear: (retry) => initialDelay + increment * retry,
+    fixed: () => initialDelay,
+    fibonacci: (retry) => initialDelay * fibonacci(retry),
+    custom: (retry) => toMillis(custom(retry))
   }
+  return curves[description.curve]
 }
 
 /** Stops at Infinity, so that a large number of retries takes constant time. */
@@ -137,10 +133,6 @@ const jittered = (description: CurveDescription, curve: Curve): ((state: State) 
   // Clamped before jitter too: an infinite delay would make the random range NaN.
   const plain = (retry: number) => clamp(curve(retry), maxDelay)
   const initialDelay = () => (description.curve === "custom" ? plain(0) : description.initialDelay)
-  const between = (bounds: (state: State) => readonly [number, number]) => (state: State) => {
-    const [low, high] = bounds(state)
-    return Effect.map(Random.next, (random) => clamp(low + random * (high - low), maxDelay))
-  }
   const orMaxDelay = (delayOf: (state: State) => Effect.Effect<number>) => (state: State) =>
     Effect.catchAllDefect(
       Effect.suspend(() => delayOf(state)),
@@ -150,27 +142,28 @@ const jittered = (description: CurveDescription, curve: Curve): ((state: State) 
           maxDelay
         )
     )
-  if (typeof jitter === "number") {
-    return orMaxDelay(between(({ retry }) => [plain(retry) * (1 - jitter), plain(retry) * (1 + jitter)]))
+  if (jitter === "none") return orMaxDelay(({ retry }) => Effect.succeed(plain(retry)))
+  const bounds: Readonly<Record<Exclude<Jitter, "none" | number>, Bounds>> = {
+    full: ({ retry }) => [0, plain(retry)],
+    equal: ({ retry }) => [plain(retry) / 2, plain(retry)],
+    random: ({ retry }) => [Math.min(initialDelay(), plain(retry)), plain(retry)],
+    decorrelated: ({ lastDelay }) => {
+      const first = initialDelay()
+      return [first, Math.max(first, 3 * (lastDelay || first))]
+    }
   }
-  switch (jitter) {
-    case "none":
-      return orMaxDelay(({ retry }) => Effect.succeed(plain(retry)))
-    case "full":
-      return orMaxDelay(between(({ retry }) => [0, plain(retry)]))
-    case "equal":
-      return orMaxDelay(between(({ retry }) => [plain(retry) / 2, plain(retry)]))
-    case "random":
-      return orMaxDelay(between(({ retry }) => [Math.min(initialDelay(), plain(retry)), plain(retry)]))
-    case "decorrelated":
-      return orMaxDelay(
-        between(({ lastDelay }) => {
-          const first = initialDelay()
-          return [first, Math.max(first, 3 * (lastDelay || first))]
-        })
-      )
-  }
+  const around =
+    (fraction: number): Bounds =>
+    ({ retry }) => [plain(retry) * (1 - fraction), plain(retry) * (1 + fraction)]
+  const boundsOf = typeof jitter === "number" ? around(jitter) : bounds[jitter]
+  return orMaxDelay((state) => {
+    const [low, high] = boundsOf(state)
+    return Effect.map(Random.next, (random) => clamp(low + random * (high - low), maxDelay))
+  })
 }
+
+/** The bounds between which a delay is drawn. */
+type Bounds = (state: State) => readonly [low: number, high: number]
 
 export const preview = Effect.fn("RetryPolicy.preview")(function* (policy: RetryPolicy, count: number) {
   const delays: Array<Duration.Duration> = []

@@ -29,7 +29,7 @@ const settings = Config.all({
   honourRetryAfter: config.optional(Config.boolean("HONOUR_RETRY_AFTER"))
 })
 
-export type Settings = Config.Config.Success<typeof settings>
+type Settings = Config.Config.Success<typeof settings>
 
 /** Finds a setting that the curve ignores. With `none` all are allowed, so that retries can be switched off alone. */
 const misplaced = ({ curve, ...options }: Settings): string | undefined => {
@@ -41,13 +41,16 @@ const misplaced = ({ curve, ...options }: Settings): string | undefined => {
   return curve === "none" ? undefined : given.find((option) => !reads(option))
 }
 
-/** Reads the settings, and builds the policy that they describe. */
-export const fromSettings = (build: (settings: Settings) => RetryPolicy): Config.Config<RetryPolicy> =>
+type Constructors = Readonly<Record<Settings["curve"], (options: Omit<Settings, "curve">) => RetryPolicy>>
+
+/** Reads the settings, and builds the policy with the constructor of its curve. */
+export const fromSettings = (constructors: Constructors): Config.Config<RetryPolicy> =>
   Config.mapOrFail(settings, (given) => {
     const unused = misplaced(given)
     if (unused !== undefined) return config.refusal(unused, `CURVE=${given.curve} does not use this setting; remove it`)
+    const { curve, ...options } = given
     return config.built(
-      () => build(given),
+      () => constructors[curve](options),
       (option) => (option === "delay" ? "initialDelay" : option)
     )
   })

@@ -7,6 +7,7 @@ import {
   decodeEnd,
   decodeRewind,
   decodeWait,
+  isRestart,
   type RewindRecord,
   type StartedWait,
   type WaitEnd
@@ -89,6 +90,8 @@ export interface Journal {
   readonly rewinds: Array<RewindRecord>
   /** The rewind that has started and not ended. */
   rewinding: RewindRecord | undefined
+  /** The last line at which a transaction restarted. What follows the transaction may differ from the lines before. */
+  restartedAt: number
   lastSeq: number
 }
 
@@ -101,6 +104,7 @@ export const emptyJournal = (): Journal => ({
   epochs: new Map(),
   rewinds: [],
   rewinding: undefined,
+  restartedAt: 0,
   lastSeq: 0
 })
 
@@ -310,6 +314,7 @@ const folds = {
     const rewind = decodeRewind(entry)
     forget(journal, rewind)
     journal.rewinds.push(rewind)
+    if (isRestart(rewind)) journal.restartedAt = entry.seq
     if (rewind.begun === journal.rewinding?.begun) journal.rewinding = undefined
   },
   RunReopened: () => {},

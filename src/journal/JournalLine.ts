@@ -81,5 +81,8 @@ const decodeRewindLine = Schema.decodeUnknownSync(RewindLine)
 
 export const decodeRewind = ({ at, payload }: Entry): RewindRecord => ({ ...decodeRewindLine(payload), at })
 
+/** A transaction that restarts names itself. */
+export const isRestart = ({ by, within }: RewindRecord): boolean => within !== "" && by === within
+
 export const encodeRewind = ({ after, begun, by, point, reason, within }: Omit<RewindRecord, "at">): string =>
   JSON.stringify({ begun, after, within, by, point, reason })

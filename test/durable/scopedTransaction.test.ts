@@ -3,9 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
-import { State, Transaction, Workflow } from "effect-recovery"
-import { Scorecard, Testing } from "effect-recovery/testing"
-import { Bad, memoryProcess, undoable } from "../support/durable.js"
+import { State, Step, Strategy, Transaction, Workflow } from "effect-recovery"
+import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
+import { Bad, b, failsOnce, Go, memoryProcess, undoable } from "../support/durable.js"
+import { forms } from "../support/transactionForms.js"
 
 const within = <A, E, R>(transaction: Transaction.TransactionService, self: Effect.Effect<A, E, R>) =>
   Effect.provideService(self, Transaction.Transaction, transaction)
@@ -96,3 +97,86 @@ describe("A scoped transaction of a run", () => {
     })
   )
 })
+
+/** Work without steps: the journal has no result of it. */
+const withoutSteps = (name: string) => Transaction.withCompensation(Ledger.done(name), () => Ledger.undone(name))
+
+for (const { name, transact } of forms.filter(({ name }) => name !== "layer"))
+  describe(`A failure of Transaction.${name} that the program handles`, () => {
+    it.scoped("recurs when the run resumes, and nothing is repeated for it", () =>
+      Effect.gen(function* () {
+        const { context, story } = yield* memoryProcess()
+        const workflow = Workflow.make("handled", { error: Bad }, () =>
+          Effect.ignore(transact(Effect.zipRight(withoutSteps("a"), new Bad()))).pipe(
+            Effect.zipRight(Go.wait()),
+            Effect.zipRight(b),
+            Effect.asVoid
+          )
+        )
+        const run = Effect.provide(Workflow.execute(workflow, { id: "1" }), context)
+        yield* Effect.flip(run)
+        yield* Effect.provide(Go.send("1", 1), context)
+        yield* run
+        assert.strictEqual(yield* story, "a undo a b")
+        const history = yield* Effect.provide(Workflow.history("1"), context)
+        const replayed = yield* Effect.provide(Testing.replay(workflow, history), context)
+        assert.strictEqual(replayed.end, "completed")
+      })
+    )
+
+    const dies = Step.make("dies", { run: Effect.die("bug") })
+    for (const [what, body] of [
+      ["work without a result", Effect.zipRight(withoutSteps("a"), new Bad())],
+      ["a step that died", Effect.zipRight(undoable("a"), dies)]
+    ] as const)
+      it.scopedLive(`lets a rewind go on to what comes after it, beyond ${what}`, () =>
+        Effect.gen(function* () {
+          const { context, story } = yield* memoryProcess()
+          const check = failsOnce("check", Strategy.restart())
+          const workflow = Workflow.make("beyond", { error: Bad }, () =>
+            Effect.exit(transact(body)).pipe(
+              Effect.zipRight(undoable("b")),
+              Effect.zipRight(Effect.orDie(check)),
+              (self) => transact(self, { name: "around" }),
+              Effect.orDie
+            )
+          )
+          yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), context)
+          assert.strictEqual(yield* story, "a undo a b undo b a undo a b")
+        })
+      )
+
+    it.live("restarts after a defect without a mismatch with what comes after it", () =>
+      Effect.gen(function* () {
+        const workflow = Workflow.make("restarts", {}, () =>
+          Effect.asVoid(Effect.zipRight(Effect.exit(transact(Effect.zipRight(undoable("a"), dies))), b))
+        )
+        const card = yield* Testing.crashEverywhere(workflow, { input: undefined })
+        assert.deepStrictEqual([card.outcomes, card.lost, card.undosMissed], [[], [], []], Scorecard.format(card))
+      })
+    )
+
+    it.scopedLive("is no obstacle to a rewind after the transaction was mended and restarted", () =>
+      Effect.gen(function* () {
+        const { context, story } = yield* memoryProcess()
+        let bug = true
+        const mended = Step.make("mended", { run: Effect.suspend(() => (bug ? Effect.die("bug") : Effect.void)) })
+        const check = failsOnce("check", Strategy.restart())
+        const workflow = Workflow.make("mended", { error: Bad }, () =>
+          Effect.exit(transact(Effect.zipRight(undoable("a"), mended))).pipe(
+            Effect.zipRight(undoable("b")),
+            Effect.zipRight(Go.wait()),
+            Effect.zipRight(Effect.orDie(check)),
+            (self) => transact(self, { name: "around" }),
+            Effect.orDie
+          )
+        )
+        const run = Effect.provide(Workflow.execute(workflow, { id: "1" }), context)
+        yield* Effect.flip(run)
+        bug = false
+        yield* Effect.provide(Go.send("1", 1), context)
+        yield* run
+        assert.strictEqual(yield* story, "a undo a b a undo a undo b a b")
+      })
+    )
+  })

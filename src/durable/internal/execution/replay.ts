@@ -1,7 +1,8 @@
+import type * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
-import type { KnownKey } from "../../../journal/Journal.js"
+import { type Journal, type KnownKey, knownKeys } from "../../../journal/Journal.js"
 import { Pulse } from "./pulse.js"
 
 /**
@@ -15,6 +16,8 @@ export interface Replay {
   readonly isNatural: boolean
   /** Keys of the journal that the program has not reached yet. */
   readonly missing: Map<string, KnownKey>
+  /** The last line at which a transaction restarted. */
+  readonly restartedAt: number
   /** Answers that wait until every key that began before them was reached. */
   readonly held: Set<HeldAnswer>
   /** How many fibers wait for the end of the replay. */
@@ -24,6 +27,8 @@ export interface Replay {
   readonly beyond: Deferred.Deferred<void>
   /** Completes when a fiber waits at a key that has no line, or work without a recorded result: it cannot get further. */
   readonly diverged: Deferred.Deferred<void>
+  /** Fails the fibers that wait for the end of the replay: the section fails as recorded. */
+  readonly failure: Deferred.Deferred<never>
 }
 
 interface HeldAnswer {
@@ -33,21 +38,19 @@ interface HeldAnswer {
 
 export type Replays = Set<Replay>
 
-const deferred = () => Deferred.unsafeMake<void>(FiberId.none)
+const deferred = <A = void>() => Deferred.unsafeMake<A>(FiberId.none)
 
-export const make = (
-  within: string,
-  known: Iterable<readonly [key: string, known: KnownKey]>,
-  isNatural = false
-): Replay => ({
+export const make = (within: string, journal: Journal, isNatural = false): Replay => ({
   within,
   isNatural,
-  missing: new Map([...known].filter(([key]) => key.startsWith(within))),
+  missing: new Map(knownKeys(journal).filter(([key]) => key.startsWith(within))),
+  restartedAt: journal.restartedAt,
   held: new Set(),
   parked: 0,
   changed: new Pulse(),
   beyond: deferred(),
-  diverged: deferred()
+  diverged: deferred(),
+  failure: deferred()
 })
 
 /** The required keys that the program has not reached. */
@@ -73,8 +76,10 @@ export const reached = (replays: Replays, key: string): void => {
   }
 }
 
-const isEarlierMissing = ({ missing }: Replay, seq: number): boolean => {
-  for (const { order } of missing.values()) if (order < seq) return true
+const isEarlierMissing = ({ missing, restartedAt }: Replay, seq: number): boolean => {
+  // What follows a transaction that restarted may have begun before its lines.
+  const first = seq > restartedAt ? restartedAt : 0
+  for (const { order } of missing.values()) if (first < order && order < seq) return true
   return false
 }
 
@@ -96,18 +101,27 @@ export const awaitTurn = (replays: Replays, key: string, seq: number): Effect.Ef
   )
 }
 
+/**
+ * Makes the fibers that wait in the section, now or later, fail with its
+ * recorded cause. The section has failed with it, so its callers have the type.
+ */
+export const failParked = ({ failure }: Replay, cause: Cause.Cause<unknown>): void =>
+  Deferred.unsafeDone(failure, Effect.failCause(cause as Cause.Cause<never>))
+
 /** Waits for the end of the replay: no step begins here. */
 export const park = (replays: Replays, key: string, isKnown: boolean): Effect.Effect<never> =>
   Effect.suspend(() => {
+    let innermost: Replay | undefined
     for (const replay of replays) {
       if (!key.startsWith(replay.within)) continue
+      if (innermost === undefined || replay.within.length > innermost.within.length) innermost = replay
       replay.parked++
       if (!isKnown) Deferred.unsafeDone(replay.diverged, Effect.void)
       // An open step with no key missing is the end of the recorded history.
       if (!isKnown || replay.missing.size === 0) Deferred.unsafeDone(replay.beyond, Effect.void)
       replay.changed.notify()
     }
-    return never
+    return innermost === undefined ? never : Effect.interruptible(Deferred.await(innermost.failure))
   })
 
 /** The same for work that is recorded, and whose result is not. */

@@ -42,7 +42,8 @@ export const orderOf = (journal: Journal): Order => {
   // An open step may end in another way than before, so nothing recorded after it is certain.
   const last = Math.min(...[...steps, ...waits].map(({ order }) => order))
   const keys = all
-    .filter(([key, { order, root }]) => root === true && order <= last && !sections.some((one) => key.startsWith(one)))
+    .filter(([, { order, root }]) => root === true && order > journal.restartedAt && order <= last)
+    .filter(([key]) => !sections.some((section) => key.startsWith(section)))
     .sort(([, a], [, b]) => a.order - b.order)
     .map(([key]) => key)
   const firstOfOthers = Math.min(...all.filter(([, { root }]) => root !== true).map(([, { lastSeq }]) => lastSeq))

@@ -1,6 +1,5 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { knownKeys } from "../../../journal/Journal.js"
 import { encodeRewind, type RewindRecord } from "../../../journal/JournalLine.js"
 import { isClean, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
 import * as Execution from "../execution/execution.js"
@@ -20,7 +19,7 @@ export const performRewind = (
   Effect.gen(function* () {
     const keys = keysIn(execution.journal, rewind)
     execution.lifecycle.transition({ _tag: "Rewind" })
-    const replay = Replay.make("", knownKeys(execution.journal))
+    const replay = Replay.make("", execution.journal)
     // Steps before the point keep their results, so the replay need not reach them.
     for (const key of [...replay.missing.keys()]) {
       if (!keys.has(key)) replay.missing.set(key, { order: replay.missing.get(key)?.order ?? 0, isRequired: false })

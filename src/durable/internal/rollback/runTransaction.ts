@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import { knownKeys, type RollbackReason, type RollbackRecord } from "../../../journal/Journal.js"
+import type { RollbackReason, RollbackRecord } from "../../../journal/Journal.js"
 import { machineryOf } from "../../../journal/RunError.js"
 import type { Restore } from "../../../storage/Storage.js"
 import { causeOf, isClean, pending, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
@@ -168,7 +168,7 @@ const whileReplaying = <A, E, R>(
   use: (replay: Replay.Replay) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
-    const replay = Replay.make(section, knownKeys(execution.journal))
+    const replay = Replay.make(section, execution.journal)
     execution.replay.active.add(replay)
     return Effect.ensuring(
       use(replay),

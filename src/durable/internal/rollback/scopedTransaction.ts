@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
-import { knownKeys, type RollbackReason, type RollbackRecord } from "../../../journal/Journal.js"
+import type { RollbackReason, RollbackRecord } from "../../../journal/Journal.js"
 import { machineryOf } from "../../../journal/RunError.js"
 import type { RollbackResult } from "../../../transaction/Compensation.js"
 import { defectOf, type TransactionService, type TransactionSettings } from "../../../transaction/Transactor.js"
@@ -32,13 +32,14 @@ import {
  *
  * - The program itself replays a transaction that was rolled back: its steps
  *   answer from the journal, none begins, and it fails again in the same way.
+ *   Where it cannot get further, it fails with the recorded cause.
  * - To restart the transaction, or to reach work of an earlier process that
  *   this pass has not reached, another pass over the body of the run begins.
  */
 interface ScopedTransaction extends Section {
   /** The rollback of an earlier execution. */
   readonly record: RollbackRecord | undefined
-  /** Keeps steps of the section from beginning after a rollback. */
+  /** Keeps steps of the section from beginning after a rollback. Undefined without a recorded one. */
   readonly replay: Replay.Replay | undefined
   readonly closing: Deferred.Deferred<void>
   /** The rest of the recorded rollback, which runs once. */
@@ -61,24 +62,29 @@ export const acquireTransaction = (
     const { lifecycle, mode, replay } = execution
     if (lifecycle.isEnding && replay.active.size === 0) return Replay.never
     const record = execution.journal.rollbacks.get(section)
-    const isReplayed = record !== undefined && !lifecycle.isEnding && !mode.isReplay
     const transaction: ScopedTransaction = {
       execution,
       section,
       settings,
       record,
-      replay: isReplayed ? Replay.make(section, knownKeys(execution.journal), true) : undefined,
+      replay: record === undefined ? undefined : Replay.make(section, execution.journal, true),
       closing: Deferred.unsafeMake(FiberId.none),
       resumed: undefined
     }
-    if (isReplayed && record.status === "started" && record.reason === "stopped") return restart(transaction, "stopped")
+    const isResumable = !lifecycle.isEnding && !mode.isReplay
+    if (isResumable && record?.status === "started" && record.reason === "stopped")
+      return restart(transaction, "stopped")
     if (transaction.replay !== undefined) replay.active.add(transaction.replay)
     const open = openTransactions.get(execution) ?? new Set()
     openTransactions.set(execution, open.add(transaction))
     const service = sectionTransaction({ ...run, section, transaction: section }, run.section)
     return Effect.addFinalizer((exit) => close(transaction, exit)).pipe(
       Effect.zipRight(
-        isReplayed ? Effect.forkDaemon(Effect.interruptible(superviseReplay(transaction, record))) : Effect.void
+        record === undefined
+          ? Effect.void
+          : isResumable
+            ? Effect.forkDaemon(Effect.interruptible(superviseReplay(transaction, record)))
+            : failAsRecorded(transaction, record)
       ),
       Effect.as(service)
     )
@@ -136,14 +142,16 @@ const rollBackFirst = (transaction: ScopedTransaction, cause: Cause.Cause<unknow
 const endAgain = (transaction: ScopedTransaction, record: RollbackRecord, exit: AnyExit): Effect.Effect<void> => {
   const { execution, replay, section } = transaction
   const { isEnding, isInterrupted } = execution.lifecycle
-  if (replay !== undefined && !isEnding && Exit.isSuccess(exit)) {
+  const isResumable = !isEnding && !execution.mode.isReplay
+  if (isResumable && Exit.isSuccess(exit)) {
     // An interruption recurs; another failure that does not recur has been mended.
     return record.reason === "interrupted" ? Replay.never : restart(transaction, "the failure does not recur")
   }
   const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
-  if (replay !== undefined && !isEnding && record.status === "started") {
+  if (isResumable && record.status === "started") {
+    const isIncomplete = replay !== undefined && Replay.unreached(replay).length > 0
     // An interrupted run has not replayed the whole section: the next execution resumes the rollback.
-    if (isInterrupted && transaction.resumed === undefined && Replay.unreached(replay).length > 0) return Effect.void
+    if (isInterrupted && transaction.resumed === undefined && isIncomplete) return Effect.void
     return Effect.flatMap(resumeRollback(transaction, record, cause), (result) => defectOf(section, cause, result))
   }
   return Effect.flatMap(readRollback(transaction, record), ({ result }) =>
@@ -183,7 +191,7 @@ const resumeRollback = (
 const superviseReplay = (transaction: ScopedTransaction, record: RollbackRecord): Effect.Effect<void> => {
   const { closing, replay } = transaction
   if (replay === undefined) return Effect.void
-  const scope = { unsafePoll: () => (isOpen(transaction) ? null : true), await: Deferred.await(closing) }
+  const scope = scopeOf(transaction)
   const resumed =
     record.status === "started"
       ? Effect.zipRight(
@@ -192,14 +200,23 @@ const superviseReplay = (transaction: ScopedTransaction, record: RollbackRecord)
         )
       : Effect.void
   const diverged = Deferred.await(replay.diverged)
+  const failAgain = Effect.flatMap(readRollback(transaction, record), ({ cause }) =>
+    cause === undefined
+      ? Effect.sleep(patience)
+      : Effect.zipRight(
+          Effect.sync(() => Replay.failParked(replay, cause)),
+          Effect.never
+        )
+  )
   const notFailed: Readonly<Record<RollbackReason, Effect.Effect<void>>> = {
     // A step that died is open, and the program waits at it: the program goes beyond its journal there.
     died: Effect.zipRight(
       Effect.raceFirst(diverged, Deferred.await(replay.beyond)),
-      Replay.yieldTurns(scope, () => false)
+      // The defect is fresh if the rollback has only now ended.
+      record.status === "started" ? failAgain : Replay.yieldTurns(scope, () => false)
     ),
     // An open step was cut short by the failure of another fiber, or of a timer: that recurs by itself.
-    failed: Effect.zipRight(diverged, Effect.sleep(patience)),
+    failed: Effect.zipRight(diverged, failAgain),
     interrupted: Effect.never,
     stopped: Effect.never
   }
@@ -212,8 +229,32 @@ const superviseReplay = (transaction: ScopedTransaction, record: RollbackRecord)
   )
 }
 
-/** How long another fiber's failure may take to recur once the program has diverged from its journal. */
+/**
+ * During a rewind, and in a replay that executes nothing, the transaction fails
+ * with its recorded cause where the program would wait for a step to begin. So
+ * the replay reaches what comes after the transaction.
+ */
+const failAsRecorded = (transaction: ScopedTransaction, record: RollbackRecord): Effect.Effect<void> =>
+  Effect.flatMap(readRollback(transaction, record), ({ cause }) => {
+    const { replay } = transaction
+    if (record.status === "started" || record.reason === "interrupted") return Effect.void
+    if (cause === undefined || replay === undefined) return Effect.void
+    const fail = Effect.sync(() => Replay.failParked(replay, cause))
+    if (record.status === "completed") return fail
+    // A rewind compensates again what has failed, so all of it is registered first.
+    return Effect.forkDaemon(
+      Effect.interruptible(Effect.zipRight(Replay.awaitReached(replay, scopeOf(transaction)), fail))
+    )
+  })
+
+/** How long another fiber's failure may take to recur if the recorded cause could not be written. */
 const patience = "5 seconds"
+
+/** The scope of a transaction, as a replay waits for it. */
+const scopeOf = (transaction: ScopedTransaction): Replay.Replayed => ({
+  unsafePoll: () => (isOpen(transaction) ? null : true),
+  await: Deferred.await(transaction.closing)
+})
 
 const isOpen = (transaction: ScopedTransaction): boolean =>
   openTransactions.get(transaction.execution)?.has(transaction) === true

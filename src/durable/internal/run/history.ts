@@ -4,7 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Schema from "effect/Schema"
-import { findRun, knownKeys } from "../../../journal/Journal.js"
+import { findRun } from "../../../journal/Journal.js"
 import { valueCodec } from "../../../journal/JournalCodec.js"
 import { ReplayMismatch, type RunError } from "../../../journal/RunError.js"
 import * as Storage from "../../../storage/Storage.js"
@@ -118,7 +118,7 @@ const answeredOf = ({ journal, replay: { active } }: Execution): number => {
 /** The exit of the body, or undefined where the journal ends before. */
 const replayed = (execution: Execution, body: AnyEffect) =>
   Effect.gen(function* () {
-    const replay = Replay.make("", knownKeys(execution.journal))
+    const replay = Replay.make("", execution.journal)
     execution.replay.active.add(replay)
     const fiber = yield* Effect.fork(body)
     execution.lifecycle.interruptBody = () => fiber.unsafeInterruptAsFork(FiberId.none)

@@ -85,7 +85,7 @@ export interface ReadOnly<out A, out R = never> {
   readonly history: (limit?: number) => Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R>
   /** @internal */
   readonly cell: cell_.Cell<unknown>
-  /** Neither exported nor readable from outside of the run. */
+  /** The value is neither exported nor readable from outside the run. Default: false. */
   readonly isPrivate: boolean
   /** The key of the tag whose service a writer must have; `undefined` if all may write. */
   readonly owner: string | undefined

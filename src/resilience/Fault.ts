@@ -242,7 +242,7 @@ export const classifier = (own: ReadonlyArray<Rule> | undefined): Effect.Effect<
   )
 
 /**
- * What the built-in rules say of a failure, with its severity.
+ * Classifies a failure by the built-in rules alone, with its severity.
  *
  * @internal
  */

@@ -11,7 +11,7 @@ import * as TestClock from "effect/TestClock"
 import { Recovery, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
 import { assertFailed, assertTagged } from "../support/assertions.js"
 import { backends, type Place } from "../support/storages.js"
-import { eventually, turns } from "../support/time.js"
+import { eventually, passTime, turns } from "../support/time.js"
 
 class Offline extends Schema.TaggedError<Offline>()("Offline", { host: Schema.String }) {}
 class Declined extends Schema.TaggedError<Declined>()("Declined", { reason: Schema.String }) {}
@@ -173,9 +173,7 @@ for (const backend of backends) {
           Effect.sync(() => at.length),
           (length) => length === 2
         )
-        yield* turns()
-        yield* TestClock.adjust("120 seconds")
-        const error = yield* Fiber.join(second)
+        const error = yield* passTime(second, "1 minute")
         assert.deepStrictEqual(at, [0, 60_000, 180_000])
         assert.instanceOf(error, Recovery.RecoveryExhausted)
         if (error._tag !== "RecoveryExhausted") return
@@ -339,9 +337,7 @@ for (const backend of backends) {
         )
         const execute = as(place)(Workflow.execute(workflow, { id: "run", input: undefined }))
         const fiber = yield* Effect.fork(execute)
-        yield* turns()
-        yield* TestClock.adjust("1 second")
-        assert.deepStrictEqual(yield* Fiber.join(fiber), ["a", "b", "gone", "d"])
+        assert.deepStrictEqual(yield* passTime(fiber, "1 second"), ["a", "b", "gone", "d"])
         const keys = (yield* as(place)(Workflow.status("run"))).steps.map(({ key }) => key)
         assert.deepStrictEqual(keys, ["x", "x#2", "x#3", "x#4"])
       }))
@@ -394,9 +390,7 @@ for (const backend of backends) {
           )
         )
         const fiber = yield* Effect.fork(as(place)(Effect.flip(Workflow.execute(workflow, { id: "run" }))))
-        yield* turns()
-        yield* TestClock.adjust("1 second")
-        assert.strictEqual((yield* Fiber.join(fiber))._tag, "StepConflict")
+        assert.strictEqual((yield* passTime(fiber, "1 second"))._tag, "StepConflict")
       }))
 
     test("a step that outlives its run cannot write to the journal", (place) =>
@@ -441,9 +435,7 @@ for (const backend of backends) {
         yield* Fiber.interrupt(fiber)
         hang = false
         const second = yield* Effect.fork(execute)
-        yield* turns()
-        yield* TestClock.adjust("1 second")
-        yield* Fiber.join(second)
+        yield* passTime(second, "1 second")
         assert.deepStrictEqual(numbers, [1, 2])
         const [status] = (yield* as(place)(Workflow.status("run"))).steps
         assert.deepStrictEqual([status?.attempts, status?.ambiguous], [2, [1]])
@@ -759,9 +751,7 @@ for (const backend of backends) {
         )
         const execute = as(place)(Workflow.execute(workflow, { id: "run", input: undefined }))
         const first = yield* Effect.fork(Effect.exit(execute))
-        yield* turns()
-        yield* TestClock.adjust("1 second")
-        yield* Fiber.join(first)
+        yield* passTime(first, "1 second")
         broken = false
         assert.strictEqual(yield* execute, "not a")
         assert.strictEqual(ledger.of("mirror"), 1)
@@ -769,7 +759,7 @@ for (const backend of backends) {
 
     test("the error for an unknown run names the storage", (place) =>
       Effect.gen(function* () {
-        const error = yield* as(place)(Effect.flip(Workflow.status("nobody")))
+        const error = yield* as(place)(Effect.flip(Workflow.status("no-such-run")))
         assert.strictEqual(error._tag, "RunNotFound")
         assert.include(error.message, "Workflow.list")
       }))

@@ -8,7 +8,7 @@ import { Answer, Recovery, Step, Strategy, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
 import { assertTagged, causeOf } from "../support/assertions.js"
 import { a, Bad, type Body, b, c, d, flow, Go, memoryProcess, noted, Other } from "../support/durable.js"
-import { turns } from "../support/time.js"
+import { passTime, turns } from "../support/time.js"
 
 describe("a run suspends", () => {
   it.scoped("after its concurrent branches have stopped writing", () =>
@@ -116,9 +116,7 @@ describe("waits and rewinds", () => {
         yield* Workflow.start(waiting, { id: "1" })
         yield* Go.send("1", 1)
         const first = yield* Effect.fork(Workflow.execute(waiting, { id: "1" }))
-        yield* turns(10)
-        yield* TestClock.adjust("1 second")
-        yield* first
+        yield* passTime(first, "1 second")
         yield* Workflow.fork("1", { as: "2", to: Workflow.beforeStep("c") })
         yield* Workflow.execute(waiting, { id: "2" })
       }).pipe(Effect.provide(layer))

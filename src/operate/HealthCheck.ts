@@ -155,6 +155,8 @@ const reported = <E extends { readonly message: string }, R>(
   check: Effect.Effect<Check, E, R>
 ): Effect.Effect<Check, never, R> => Effect.catchAll(check, ({ message }) => Effect.succeed(failing(name, message)))
 
+const currentTime = Effect.flatMap(Storage.Storage, (storage) => storage.now)
+
 const runs = (stuckMillis: number) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
@@ -177,12 +179,11 @@ const runs = (stuckMillis: number) =>
 
 const questions = (unansweredMillis: number) =>
   Effect.gen(function* () {
-    const storage = yield* Storage.Storage
-    const now = yield* storage.now
+    const longAgo = (yield* currentTime) - unansweredMillis
     const suspended = yield* Workflow.list({ status: "suspended", limit: maxCounted })
     const asking = suspended.filter(({ waiting }) => waiting.some(({ kind }) => kind === "question"))
     const late = asking.filter(({ waiting }) =>
-      waiting.some(({ kind, since }) => kind === "question" && now - since.getTime() > unansweredMillis)
+      waiting.some(({ kind, since }) => kind === "question" && since.getTime() < longAgo)
     )
     const count = countOf(late.length, "run")
     return warnOf("questions", ids(late), {
@@ -193,8 +194,7 @@ const questions = (unansweredMillis: number) =>
 
 const idleRecoveries = (idleMillis: number) =>
   Effect.gen(function* () {
-    const storage = yield* Storage.Storage
-    const query = { unchangedSince: (yield* storage.now) - idleMillis, limit: maxCounted }
+    const query = { unchangedSince: (yield* currentTime) - idleMillis, limit: maxCounted }
     const pending = yield* recoveries.listReadable({ status: "pending", ...query })
     const inProgress = yield* recoveries.listReadable({ status: "in_progress", ...query })
     const idle = [...pending, ...inProgress]
@@ -217,8 +217,7 @@ const openFailures = Effect.gen(function* () {
 
 const unansweredEscalations = (unansweredMillis: number) =>
   Effect.gen(function* () {
-    const storage = yield* Storage.Storage
-    const unchangedSince = (yield* storage.now) - unansweredMillis
+    const unchangedSince = (yield* currentTime) - unansweredMillis
     const late = yield* escalations.listReadable({ status: "open", unchangedSince, limit: maxCounted })
     return warnOf("escalations", ids(late), {
       none: "None is unanswered.",

@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Struct from "effect/Struct"
 import * as Events from "../resilience/Events.js"
 import * as Fault from "../resilience/Fault.js"
 import { logged } from "../resilience/internal/kernel/logged.js"
@@ -114,7 +115,5 @@ const commonFields = (event: Entry["event"], now: number, fault: Fault.Fault, so
   recovery: source.recovery ?? null,
   error_type: Option.getOrNull(fault.tag),
   error_message: fault.message,
-  category: fault.category,
-  severity: fault.severity,
-  fingerprint: fault.fingerprint
+  ...Struct.pick(fault, "category", "severity", "fingerprint")
 })

@@ -223,13 +223,8 @@ class EventHub {
 
   readonly subscribe: Effect.Effect<Stream.Stream<Event>, never, Scope.Scope> = Effect.zipRight(
     Effect.acquireRelease(
-      Effect.sync(() => {
-        this.readers++
-      }),
-      () =>
-        Effect.sync(() => {
-          this.readers--
-        })
+      Effect.sync(() => this.readers++),
+      () => Effect.sync(() => this.readers--)
     ),
     Effect.suspend(() => subscription(this.pubsub))
   )

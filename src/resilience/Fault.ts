@@ -272,10 +272,8 @@ export const read: (value: unknown, key: PropertyKey) => unknown = classify_.rea
  * @since 0.1.0
  * @category rules
  */
-export const tag = (tag: string, declaration: Declaration): Rule => ({
-  name: `tag:${tag}`,
-  match: (subject) => (subject.tag === tag || subject.name === tag ? declaration : undefined)
-})
+export const tag = (tag: string, declaration: Declaration): Rule =>
+  when(`tag:${tag}`, (subject) => subject.tag === tag || subject.name === tag, declaration)
 
 /**
  * Matches instances of a class and of its subclasses. Prefer {@link tag} if the
@@ -287,10 +285,7 @@ export const tag = (tag: string, declaration: Declaration): Rule => ({
 export const instanceOf = (
   constructor: abstract new (...args: ReadonlyArray<never>) => unknown,
   declaration: Declaration
-): Rule => ({
-  name: `instanceOf:${constructor.name}`,
-  match: (subject) => (subject.error instanceof constructor ? declaration : undefined)
-})
+): Rule => when(`instanceOf:${constructor.name}`, ({ error }) => error instanceof constructor, declaration)
 
 /**
  * Matches an error code anywhere in the `cause` chain, such as the
@@ -304,7 +299,7 @@ export const code = (code: string, declaration: Declaration): Rule => {
   const test = code.endsWith("*")
     ? (given: string) => given.startsWith(code.slice(0, -1))
     : (given: string) => given === code
-  return { name: `code:${code}`, match: (subject) => (subject.codes.some(test) ? declaration : undefined) }
+  return when(`code:${code}`, ({ codes }) => codes.some(test), declaration)
 }
 
 /**
@@ -313,10 +308,8 @@ export const code = (code: string, declaration: Declaration): Rule => {
  * @since 0.1.0
  * @category rules
  */
-export const status = (status: number, declaration: Declaration): Rule => ({
-  name: `status:${status}`,
-  match: (subject) => (subject.status === status ? declaration : undefined)
-})
+export const status = (status: number, declaration: Declaration): Rule =>
+  when(`status:${status}`, (subject) => subject.status === status, declaration)
 
 /**
  * Matches the message. The confidence defaults to 0.5, since text is weak
@@ -328,10 +321,8 @@ export const status = (status: number, declaration: Declaration): Rule => ({
 export const message = (pattern: RegExp, declaration: Declaration): Rule => {
   // A global or sticky pattern keeps its position between calls.
   const stateless = new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ""))
-  return {
-    name: `message:${pattern.source}`,
-    match: (subject) => (stateless.test(subject.message) ? { confidence: 0.5, ...declaration } : undefined)
-  }
+  const matches = ({ message }: Subject) => stateless.test(message)
+  return when(`message:${pattern.source}`, matches, { confidence: 0.5, ...declaration })
 }
 
 /**

@@ -33,15 +33,7 @@ interface Subject extends Pick<FailureRecord, "category" | "message" | "severity
 export const suggest = (storage: Storage.Service, failure: FailureRecord) =>
   Effect.gen(function* () {
     const checkpoints = failure.run === undefined ? undefined : yield* relatedCheckpoints(failure, failure.run)
-    const { category, message, severity, step = "" } = failure
-    const subject = {
-      category,
-      message,
-      severity,
-      step: sourceName(failure),
-      iteration: iterationOf(step),
-      checkpoints
-    }
+    const subject = { ...failure, step: sourceName(failure), iteration: iterationOf(failure.step ?? ""), checkpoints }
     const learned = yield* learnedOf(storage, learningKeyOf(failure))
     return candidatesFor(subject)
       .map((candidate) => toSuggestion(candidate, learned))

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import * as Struct from "effect/Struct"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Lock from "../../../lock/Lock.js"
 import * as Fault from "../../../resilience/Fault.js"
@@ -78,12 +79,7 @@ const newDetails = (failure: FailureRecord, type: RecoveryType, { reason }: Init
   type,
   by: "manager",
   failure: failure.id,
-  run: failure.run,
-  step: failure.step,
-  recovery: failure.recovery,
-  category: failure.category,
-  fingerprint: failure.fingerprint,
-  message: failure.message,
+  ...Struct.pick(failure, "run", "step", "recovery", "category", "fingerprint", "message"),
   attempts: failure.retries + 1,
   plan: planOf(type, failure.category),
   progress: [],

@@ -2,6 +2,7 @@ import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Struct from "effect/Struct"
 import * as Fault from "../../../resilience/Fault.js"
 import type { FailureRecord, Report } from "../../FailureRecord.js"
 import { failureCounts, resolvedCounts } from "./counters.js"
@@ -24,11 +25,7 @@ const detailsOf = ({ fault, log, recovery, run, step, workflow }: NewFailure): F
   recovery,
   tag: Option.getOrUndefined(fault.tag),
   message: truncateMessage(fault.message),
-  category: fault.category,
-  severity: fault.severity,
-  transient: fault.transient,
-  confidence: fault.confidence,
-  fingerprint: fault.fingerprint,
+  ...Struct.pick(fault, "category", "severity", "transient", "confidence", "fingerprint"),
   retries: 0,
   log: log?.slice(-storedLogLength)
 })

@@ -138,15 +138,11 @@ export class Breaker {
   }
 
   private mayProbe(): boolean {
-    if (this.state === "open") return this.isDue()
+    if (this.state === "open") return this.untilDue() === 0
     return this.state === "half-open" && this.probing + this.recovered < this.settings.probes
   }
 
-  private isDue(): boolean {
-    return this.untilDue() === 0
-  }
-
-  /** Limited to the open time, in case the clock was set back. */
+  /** Milliseconds until a probe is due. Limited to the open time, in case the clock was set back. */
   private untilDue(): number {
     const now = this.now()
     if (this.retryAt - now > this.openMillis) this.retryAt = now + this.openMillis
@@ -154,7 +150,7 @@ export class Breaker {
   }
 
   private halfOpen(): Change | undefined {
-    return this.state === "open" && this.isDue() ? this.move("half-open", "the reset time is over") : undefined
+    return this.state === "open" && this.untilDue() === 0 ? this.move("half-open", "the reset time is over") : undefined
   }
 
   private admitProbe(): boolean {
@@ -252,7 +248,8 @@ export class Breaker {
 
   private refuse(): Effect.Effect<never, CircuitOpen> {
     this.settings.metrics.refused()
-    const millis = this.waitMillis()
+    // While half-open or isolated, the time until a call may be admitted is unknown; one open time is an estimate.
+    const millis = this.state === "open" ? this.untilDue() : this.settings.openTime.millis
     if (this.refusal === undefined || millis !== this.refusedFor) {
       this.refusedFor = millis
       this.refusal = this.makeRefusal(Duration.millis(millis))
@@ -265,11 +262,6 @@ export class Breaker {
     const state = this.state === "closed" ? "open" : this.state
     // An Exit is precomputed. `Effect.fail` would read the current span at each refusal.
     return Exit.fail(withoutStack(() => new CircuitOpen({ breaker: this.settings.name, state, retryAfter }, true)))
-  }
-
-  /** Time until a call may be admitted. While half-open or isolated it is unknown; one open time is an estimate. */
-  private waitMillis(): number {
-    return this.state === "open" ? this.untilDue() : this.settings.openTime.millis
   }
 
   /** Whether it is equivalent to a new breaker, so that its key may be evicted. */

@@ -21,10 +21,10 @@ import { subscription } from "./Events.js"
 import type * as Fault from "./Fault.js"
 import * as settings from "./internal/config.js"
 import { breakerMetrics } from "./internal/kernel/metrics.js"
-import { millis, whole } from "./internal/kernel/options.js"
+import { checkOption, millis, whole } from "./internal/kernel/options.js"
 import { Breaker } from "./internal/protect/breaker.js"
 import { prepare } from "./internal/protect/openTime.js"
-import { type CircuitOpen, PolicyInvalid } from "./RecoveryError.js"
+import type { CircuitOpen } from "./RecoveryError.js"
 import { consecutive, type Trip } from "./TripCondition.js"
 
 export {
@@ -213,10 +213,8 @@ export const make: (options: Options) => Effect.Effect<CircuitBreaker> = Effect.
   restore,
   ...options
 }: Options) {
-  if (restore !== undefined && !isSnapshot(restore)) {
-    const expected = "a snapshot; decode a stored one with CircuitBreaker.Snapshot"
-    throw new PolicyInvalid({ option: "restore", value: restore, expected })
-  }
+  const expected = "a snapshot; decode a stored one with CircuitBreaker.Snapshot"
+  checkOption("restore", restore, restore === undefined || isSnapshot(restore), expected)
   const { breaker, ...watched } = yield* factory(options, false)
   const made = breaker(options.name)
   if (restore !== undefined) yield* made.restore(restore)
@@ -231,9 +229,7 @@ const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, 
   const openTime = yield* prepare(options.resetAfter ?? "300 seconds")
   const trip = options.trip ?? consecutive()
   const mode = options.mode ?? "protect"
-  if (mode !== "protect" && mode !== "observe") {
-    throw new PolicyInvalid({ option: "mode", value: mode, expected: `"protect" or "observe"` })
-  }
+  checkOption("mode", mode, mode === "protect" || mode === "observe", `"protect" or "observe"`)
   // Unbounded, since changes are rare: a breaker makes about two per open time.
   const hub = yield* PubSub.unbounded<Change>()
   const common = {

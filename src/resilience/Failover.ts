@@ -13,11 +13,11 @@ import * as Option from "effect/Option"
 import * as CircuitBreaker from "./CircuitBreaker.js"
 import * as Decision from "./Decision.js"
 import * as Fault from "./Fault.js"
-import { whole } from "./internal/kernel/options.js"
+import { checkOption, whole } from "./internal/kernel/options.js"
 import { type Hooks, type Plan, recover } from "./internal/kernel/recovery.js"
 import { traced } from "./internal/kernel/tracing.js"
 import type { Breaker } from "./internal/protect/breaker.js"
-import { FailoverExhausted, type FailoverFailure, PolicyInvalid } from "./RecoveryError.js"
+import { FailoverExhausted, type FailoverFailure } from "./RecoveryError.js"
 import * as Strategy from "./StrategyModel.js"
 
 export {
@@ -214,19 +214,12 @@ const orders: Readonly<Record<string, true>> = { priority: true, turns: true, fa
 
 const makeUntyped = Effect.fnUntraced(function* (options: Options) {
   const { breaker, handles = () => true, hooks, name, order = "priority" } = options
-  if (!Object.hasOwn(orders, order)) {
-    throw new PolicyInvalid({ option: "order", value: order, expected: `"priority", "turns" or "fastest"` })
-  }
+  checkOption("order", order, Object.hasOwn(orders, order), `"priority", "turns" or "fastest"`)
   const names = Object.keys(options.ways)
-  if (names.length === 0) throw new PolicyInvalid({ option: "ways", value: "empty", expected: "at least one way" })
+  checkOption("ways", "empty", names.length > 0, "at least one way")
   const numeric = names.find((way) => /^\d+$/.test(way))
-  if (numeric !== undefined) {
-    throw new PolicyInvalid({
-      option: "ways",
-      value: numeric,
-      expected: "names that are not numbers, since JavaScript objects reorder numeric keys"
-    })
-  }
+  const notNumeric = "names that are not numbers, since JavaScript objects reorder numeric keys"
+  checkOption("ways", numeric, numeric === undefined, notNumeric)
   const maxWays = options.maxWays === undefined ? names.length : whole("maxWays", options.maxWays, 1)
   const keyed = yield* CircuitBreaker.keyed({
     trip: breaker?.trip ?? CircuitBreaker.consecutive({ failures: 3 }),

@@ -11,8 +11,7 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { budgetMetrics } from "./internal/kernel/metrics.js"
-import { number, whole } from "./internal/kernel/options.js"
-import { PolicyInvalid } from "./RecoveryError.js"
+import { checkOption, number, whole } from "./internal/kernel/options.js"
 
 /**
  * @since 0.1.0
@@ -94,7 +93,7 @@ export interface Options {
  */
 export const make = ({ capacity = 10, name, perSecond = 1, ratio = 0.2 }: Options): Effect.Effect<RetryBudget> =>
   Effect.map(Effect.clock, (clock) => {
-    if (!(ratio >= 0 && ratio <= 1)) throw new PolicyInvalid({ option: "ratio", value: ratio, expected: "0 to 1" })
+    checkOption("ratio", ratio, ratio >= 0 && ratio <= 1, "0 to 1")
     const tokens = new TokenBucket({
       clock,
       capacity: whole("capacity", capacity, 1),

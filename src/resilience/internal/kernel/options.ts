@@ -3,24 +3,26 @@ import { PolicyInvalid } from "../../RecoveryError.js"
 import type { Limits } from "./recovery.js"
 import { toMillis } from "./timer.js"
 
-/** Returns the value if it is a finite number of at least `min`, else throws. */
-export const number = (option: string, value: number, min: number): number => {
-  if (Number.isFinite(value) && value >= min) return value
-  throw new PolicyInvalid({ option, value, expected: `a finite number of at least ${min}` })
+/** Returns the value if it is valid, else throws. */
+export const checkOption = <A>(option: string, value: A, isValid: boolean, expected: string): A => {
+  if (isValid) return value
+  throw new PolicyInvalid({ option, value, expected })
 }
+
+/** Returns the value if it is a finite number of at least `min`, else throws. */
+export const number = (option: string, value: number, min: number): number =>
+  checkOption(option, value, Number.isFinite(value) && value >= min, `a finite number of at least ${min}`)
 
 /** Returns the value if it is a whole number from `min` to `max`, else throws. */
 export const whole = (option: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): number => {
-  if (Number.isInteger(value) && value >= min && value <= max) return value
   const bounds = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
-  throw new PolicyInvalid({ option, value, expected: `a finite whole number ${bounds}` })
+  const isValid = Number.isInteger(value) && value >= min && value <= max
+  return checkOption(option, value, isValid, `a finite whole number ${bounds}`)
 }
 
 /** Returns the value if it is above 0 and at most 1, else throws. */
-export const share = (option: string, value: number): number => {
-  if (value > 0 && value <= 1) return value
-  throw new PolicyInvalid({ option, value, expected: "a share above 0 and at most 1" })
-}
+export const share = (option: string, value: number): number =>
+  checkOption(option, value, value > 0 && value <= 1, "a share above 0 and at most 1")
 
 /** Returns the milliseconds of a finite duration of at least `min` ms, else throws. */
 export const millis = (option: string, value: Duration.DurationInput, min = 0): number => {

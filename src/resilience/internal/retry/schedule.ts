@@ -7,9 +7,8 @@ import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as Fault from "../../Fault.js"
-import { PolicyInvalid } from "../../RecoveryError.js"
 import type { Description, Jitter, Options, RetryPolicy } from "../../RetryPolicy.js"
-import { millis } from "../kernel/options.js"
+import { checkOption, millis } from "../kernel/options.js"
 import { toMillis } from "../kernel/timer.js"
 
 /** From the number of the retry (0 for the first) to milliseconds, before jitter and clamping. */
@@ -37,13 +36,13 @@ const fibonacci = (retry: number): number => {
 }
 
 const retries = (value: number): number => {
-  if (value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= 0)) return value
-  throw new PolicyInvalid({ option: "maxRetries", value, expected: "a whole number of at least 0, or Infinity" })
+  const isValid = value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= 0)
+  return checkOption("maxRetries", value, isValid, "a whole number of at least 0, or Infinity")
 }
 
 const jitter = (value: Jitter): Jitter => {
-  if (typeof value !== "number" || (value >= 0 && value <= 1)) return value
-  throw new PolicyInvalid({ option: "jitter", value, expected: "a fraction between 0 and 1, or a kind of jitter" })
+  const isValid = typeof value !== "number" || (value >= 0 && value <= 1)
+  return checkOption("jitter", value, isValid, "a fraction between 0 and 1, or a kind of jitter")
 }
 
 const maxOf = (options: Options | undefined): number => millis("maxDelay", options?.maxDelay ?? 60_000)
@@ -55,9 +54,7 @@ export const base = (
 ) => {
   const initialDelay = millis(nameOfDelay, options?.initialDelay ?? Math.min(1_000, maxOf(options)))
   const maxDelay = options?.maxDelay === undefined ? Math.max(60_000, initialDelay) : maxOf(options)
-  if (initialDelay > maxDelay) {
-    throw new PolicyInvalid({ option: nameOfDelay, value: initialDelay, expected: `at most maxDelay, ${maxDelay} ms` })
-  }
+  checkOption(nameOfDelay, initialDelay, initialDelay <= maxDelay, `at most maxDelay, ${maxDelay} ms`)
   return {
     maxRetries: retries(options?.maxRetries ?? 3),
     initialDelay,

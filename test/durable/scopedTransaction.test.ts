@@ -146,6 +146,28 @@ for (const { name, transact } of forms.filter(({ name }) => name !== "layer"))
         })
       )
 
+    const refund = Step.make("refund", { run: Effect.void, compensate: () => Effect.fail(new Bad()) })
+    for (const [what, body] of [
+      ["a recorded step", Effect.zipRight(undoable("a"), new Bad())],
+      ["a defect after a recorded step", Effect.zipRight(undoable("a"), Effect.die("bug"))],
+      ["a step that died", Effect.zipRight(undoable("a"), dies)],
+      ["a compensation that failed", Effect.zipRight(refund, new Bad())]
+    ] as const)
+      it.scopedLive(`fits its history: ${what}`, () =>
+        Effect.gen(function* () {
+          const { context } = yield* memoryProcess()
+          const transaction = transact(body)
+          const ends = { handled: Effect.zipRight(Effect.exit(transaction), Effect.asVoid(b)), failed: transaction }
+          for (const [id, end] of Object.entries(ends)) {
+            const workflow = Workflow.make(id, { error: Bad }, () => end)
+            yield* Effect.provide(Effect.exit(Workflow.execute(workflow, { id })), context)
+            const history = yield* Effect.provide(Workflow.history(id), context)
+            const replayed = yield* Effect.provide(Testing.replay(workflow, history), context)
+            assert.strictEqual(replayed.end, history.run.outcome?.status ?? "open")
+          }
+        })
+      )
+
     it.live("restarts after a defect without a mismatch with what comes after it", () =>
       Effect.gen(function* () {
         const workflow = Workflow.make("restarts", {}, () =>

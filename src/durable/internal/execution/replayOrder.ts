@@ -34,8 +34,6 @@ export interface Order {
 
 export const orderOf = (journal: Journal): Order => {
   if (journal.lastSeq === 0) return { keys: [], next: 0, reached: new Set(), firstOfOthers: Number.POSITIVE_INFINITY }
-  // Steps of a rolled-back transaction are not replayed.
-  const sections = [...journal.rollbacks.keys()]
   const all = [...journal.steps.entries(), ...journal.waits.entries()]
   const steps = [...journal.steps.values()].filter(({ status }) => status !== "completed" && status !== "failed")
   const waits = [...journal.waits.values()].filter(({ end }) => end === undefined)
@@ -43,11 +41,17 @@ export const orderOf = (journal: Journal): Order => {
   const last = Math.min(...[...steps, ...waits].map(({ order }) => order))
   const keys = all
     .filter(([, { order, root }]) => root === true && order > journal.restartedAt && order <= last)
-    .filter(([key]) => !sections.some((section) => key.startsWith(section)))
+    .filter(([key]) => !isRolledBack(journal, key))
     .sort(([, a], [, b]) => a.order - b.order)
     .map(([key]) => key)
   const firstOfOthers = Math.min(...all.filter(([, { root }]) => root !== true).map(([, { lastSeq }]) => lastSeq))
   return { keys, next: 0, reached: new Set(), firstOfOthers }
+}
+
+/** A transaction that was rolled back may fail again without reaching all of its steps. */
+const isRolledBack = ({ rollbacks }: Journal, key: string): boolean => {
+  for (const section of rollbacks.keys()) if (key.startsWith(section)) return true
+  return false
 }
 
 /**
@@ -107,6 +111,7 @@ export const check = (
   replay.order.reached.add(key)
   if (isNext) return undefined
   if (!isRoot || (isAnswered && !mode.isReplay) || !isChecked(execution, key)) return undefined
+  if (isRolledBack(journal, key)) return undefined
   const recorded = next(execution)
   if (recorded === undefined) return undefined
   const isKnown = journal.steps.has(key) || journal.waits.has(key)

@@ -112,11 +112,15 @@ const repeatFailure = (transaction: RunTransaction, record: RollbackRecord): Any
         Effect.zipRight(Effect.failCause(causeOf(section, cause, result)))
       )
     }
-    return Effect.flatMap(replayToEnd(transaction), (exit) =>
-      exit === undefined || Exit.isSuccess(exit)
+    return Effect.flatMap(replayToEnd(transaction), (exit) => {
+      // A replay that executes nothing cannot find out whether the program was mended.
+      if (exit === undefined && cause !== undefined && transaction.execution.mode.isReplay) {
+        return Effect.zipRight(revert(transaction), Effect.failCause(causeOf(section, cause, result)))
+      }
+      return exit === undefined || Exit.isSuccess(exit)
         ? restart(transaction, "the program diverges from its journal")
         : Effect.zipRight(revert(transaction), Effect.failCause(causeOf(section, exit.cause, result)))
-    )
+    })
   })
 
 /** The process ended during the rollback: runs the remaining compensations while the body is only replayed. */

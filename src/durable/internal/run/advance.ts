@@ -236,7 +236,7 @@ const conclude = (execution: Execution, definition: AnyDefinition, exit: AnyExit
 }
 
 /** A scoped transaction that could not be rolled back is part of the outcome, although a finalizer can only die. */
-const isTyped = (cause: Cause.Cause<unknown>): boolean =>
+export const isTyped = (cause: Cause.Cause<unknown>): boolean =>
   Cause.isFailure(cause) && Chunk.every(Cause.defects(cause), (defect) => defect instanceof RollbackFailed)
 
 /** A rollback of an earlier process that the program did not reach again. The run has no outcome before it has ended. */

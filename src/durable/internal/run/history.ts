@@ -12,7 +12,7 @@ import { byCaller, type Execution } from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
 import { missingAtEnd } from "../execution/replayOrder.js"
 import { isAnswered } from "../step/replayStep.js"
-import { type AnyDefinition, type AnyEffect, bodyOf, makeExecution, readJournalOf } from "./advance.js"
+import { type AnyDefinition, type AnyEffect, bodyOf, isTyped, makeExecution, readJournalOf } from "./advance.js"
 import { otherWorkflow } from "./execute.js"
 import { inputOfRun } from "./rewindRun.js"
 
@@ -91,7 +91,7 @@ export const replay = (definition: AnyDefinition, { journal, run }: History) =>
       if (stopError !== undefined) return yield* stopError
       if (run.outcome !== undefined && exit === undefined) return yield* stepAfterOutcome(run)
       // A defect leaves the run open, as it does in an execution.
-      if (exit === undefined || (Exit.isFailure(exit) && Cause.isDie(exit.cause))) {
+      if (exit === undefined || (Exit.isFailure(exit) && Cause.isDie(exit.cause) && !isTyped(exit.cause))) {
         return { answered: answeredOf(execution), end: "open" } satisfies Replayed
       }
       const mismatch = missingAtEnd(execution) ?? (yield* otherOutcome(definition, run, exit))

@@ -1,3 +1,4 @@
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -5,6 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Checkpoint, RetryPolicy, State, Step, type Storage, Strategy, Transaction, Workflow } from "effect-recovery"
+import type { Form } from "../../support/transactionForms.js"
 import type { Outcome } from "./model.js"
 import type { Node, Program, Target } from "./program.js"
 
@@ -12,6 +14,7 @@ class Bad extends Schema.TaggedError<Bad>()("Bad", {}) {}
 
 /** State outside of the run that outlives interruption. */
 interface World {
+  readonly form: Form
   readonly ledger: Array<string>
   readonly interruptedOnce: Set<string>
   readonly failedOnce: Set<string>
@@ -46,7 +49,7 @@ const visit = (node: Node, world: World): Body => {
     case "Checkpoint":
       return Effect.asVoid(Checkpoint.make(node.name, { schema: Schema.String }).save(node.name))
     case "Transaction": {
-      const inside = Transaction.run(bodyOf(node.body, world), { name: node.name })
+      const inside = typedRollback(world.form.transact(bodyOf(node.body, world), { name: node.name }))
       return node.handled
         ? Effect.catchAll(inside, (error) => (isMachinery(error) ? Effect.fail(error) : Effect.void))
         : inside
@@ -81,6 +84,18 @@ const visit = (node: Node, world: World): Body => {
   }
 }
 
+/** A scope can only die with an incomplete rollback; the model expects it as an error, as of `Transaction.run`. */
+const typedRollback = <A, E, R>(self: Effect.Effect<A, E | Transaction.RollbackFailed<E>, R>) =>
+  Effect.catchAllCause(self, (cause): Effect.Effect<A, E | Transaction.RollbackFailed<E>> => {
+    if (Cause.isInterrupted(cause)) return Effect.failCause(cause)
+    const failed = Option.filter(Transaction.rollbackFailure(cause), () => Cause.isDie(cause))
+    // The rollback is that of `self`.
+    return Option.match(failed as Option.Option<Transaction.RollbackFailed<E>>, {
+      onNone: () => Effect.failCause(cause),
+      onSome: Effect.fail
+    })
+  })
+
 const isMachinery = (error: Workflow.Failure<Bad> | Workflow.Machinery): error is Workflow.Machinery =>
   error._tag === "StorageError" || error._tag === "JournalError"
 
@@ -93,10 +108,12 @@ const nameOf = (error: unknown): string => {
 /** Executes a program as a workflow, again after each interruption, until the run has an outcome. */
 export const execute = (
   program: Program,
+  form: Form,
   storage: Layer.Layer<Storage.Storage, Storage.StorageError>
 ): Effect.Effect<Outcome, unknown> =>
   Effect.gen(function* () {
     const world: World = {
+      form,
       ledger: [],
       interruptedOnce: new Set(),
       failedOnce: new Set(),

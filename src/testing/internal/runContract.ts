@@ -47,7 +47,7 @@ export const runContract: Contract = {
   },
 
   *"finds nothing of a run that was never opened"(store) {
-    assert.deepStrictEqual(yield* store.find("nobody"), Option.none())
+    assert.deepStrictEqual(yield* store.find("no-such-run"), Option.none())
     assert.deepStrictEqual(yield* store.journal(999), [])
   },
 
@@ -275,7 +275,7 @@ export const runContract: Contract = {
   },
 
   *"a signal makes a run due, and the first signal of a key wins"(store) {
-    assert.strictEqual(yield* store.signal("nobody", "go", "1"), "Unknown")
+    assert.strictEqual(yield* store.signal("no-such-run", "go", "1"), "Unknown")
     yield* suspended(store, "run-1")
     yield* TestClock.adjust("1 second")
     assert.strictEqual(yield* store.signal("run-1", "go", "1"), "Sent")

@@ -52,7 +52,7 @@ const executeIn = (storage: Storage.Service, definition: AnyDefinition, request:
   )
 
 export const leaseHeld = (run: Storage.Run) =>
-  new Storage.LeaseHeld({ run: run.id, owner: run.owner ?? "nobody", until: run.leaseUntil ?? 0 })
+  new Storage.LeaseHeld({ run: run.id, owner: run.owner ?? "an unknown process", until: run.leaseUntil ?? 0 })
 
 // ---- opening a run
 

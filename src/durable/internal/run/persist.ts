@@ -8,8 +8,8 @@ import type { Recorded } from "../../../resilience/Recovery.js"
 import { BulkheadFull, CircuitOpen, RecoveryExhausted } from "../../../resilience/RecoveryError.js"
 import { escapeName } from "../execution/execution.js"
 import { define } from "../step/definition.js"
-import { LeftOpen } from "../step/recordResult.js"
 import { runStep } from "../step/runStep.js"
+import { LeftOpen } from "../step/stepUse.js"
 import { execute } from "./execute.js"
 
 /** An `UnknownException`: the rejection of a promise. */

@@ -22,7 +22,6 @@ import * as Replay from "../execution/replay.js"
 import * as Order from "../execution/replayOrder.js"
 import { park } from "../wait/park.js"
 import type { AnyEffect, Definition } from "./definition.js"
-import { recordResult, transactional } from "./recordResult.js"
 import {
   answer,
   failAsAsked,
@@ -38,9 +37,11 @@ import {
   concernsRollback,
   journalError,
   markReached,
+  recordResult,
   registerUndo,
   type StepUse,
-  sourceOf
+  sourceOf,
+  transactional
 } from "./stepUse.js"
 
 /** Uses a step: answers from the journal, or runs it and records the result. */

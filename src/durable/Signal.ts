@@ -13,9 +13,8 @@ import { valueCodec } from "../journal/JournalCodec.js"
 import { JournalError, type RunNotFound } from "../journal/RunError.js"
 import type * as Storage from "../storage/Storage.js"
 import { Run, stop } from "./internal/execution/execution.js"
-import { type NotOpen, sendSignal } from "./internal/wait/resolve.js"
+import { type NotOpen, sendSignal, signalKey } from "./internal/wait/resolve.js"
 import { wait } from "./internal/wait/wait.js"
-import { signalKey } from "./internal/wait/waiting.js"
 
 /**
  * @since 0.1.0

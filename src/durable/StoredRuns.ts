@@ -14,7 +14,7 @@ import type { JournalError, RunNotFound } from "../journal/RunError.js"
 import type { RewindStatus, RunCount, RunStatus, RunSummary, StepStatus } from "../journal/RunStatus.js"
 import { statusOf } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
-import { dateOption, readWaiting, waitId } from "./internal/wait/waiting.js"
+import { dateOption, readWaiting, waitId } from "./internal/wait/resolve.js"
 import type { Workflow } from "./Workflow.js"
 
 /**

@@ -5,7 +5,7 @@ import * as Option from "effect/Option"
 import type { Service, Snapshot, SnapshotQuery, StorageError } from "../../../storage/Storage.js"
 import type { Info, Query, Retention, Stats } from "../../Checkpoint.js"
 import { escapeName } from "../execution/execution.js"
-import { sharedKind } from "../state/global.js"
+import { sharedKind } from "../state/service.js"
 import { isIntact } from "./stateCodec.js"
 
 /** `own` applies if the query names no run. */

@@ -1,12 +1,24 @@
-import type * as Deferred from "effect/Deferred"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import type * as Schema from "effect/Schema"
 import type { Codec } from "../../../journal/JournalCodec.js"
 import type { Waiting } from "../../../journal/RunError.js"
 import type { Signal } from "../../../storage/Storage.js"
 import type { Execution } from "./execution.js"
-import { Pulse } from "./pulse.js"
+
+/** Wakes all fibers that wait for the next change. */
+export class Pulse {
+  /** Completes at the next change. Another value than before means that something changed meanwhile. */
+  next: Deferred.Deferred<void> = Deferred.unsafeMake(FiberId.none)
+
+  readonly notify = (): void => {
+    const { next } = this
+    this.next = Deferred.unsafeMake(FiberId.none)
+    Deferred.unsafeDone(next, Effect.void)
+  }
+}
 
 /**
  * Which fibers of an execution work, and which wait. The run is suspended when

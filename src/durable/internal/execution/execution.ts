@@ -16,12 +16,11 @@ import type { CompensationLog } from "../../../transaction/Compensation.js"
 import { Transaction, type TransactionService } from "../../../transaction/Transactor.js"
 import type { Attempt } from "../../Step.js"
 import { type Activity, type Permit, whileWorking } from "./activity.js"
-import type { AnswerQueue } from "./answerQueue.js"
 import type { Cells } from "./cells.js"
 import * as FiberTree from "./fiberTree.js"
 import type { Lifecycle } from "./phase.js"
 import * as Replay from "./replay.js"
-import type { Order } from "./replayOrder.js"
+import type { AnswerQueue, Order } from "./replayOrder.js"
 
 /** One pass over the body of a run in this process. */
 export interface Execution {

@@ -3,7 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import { type Journal, type KnownKey, knownKeys } from "../../../journal/Journal.js"
-import { Pulse } from "./pulse.js"
+import { Pulse } from "./activity.js"
 
 /**
  * A section of the run that is only replayed, to register again what it has

@@ -20,7 +20,6 @@ import { isClean } from "../../../transaction/Compensation.js"
 import { RollbackFailed } from "../../../transaction/RollbackFailed.js"
 import { Transactor } from "../../../transaction/Transactor.js"
 import { makeActivity } from "../execution/activity.js"
-import { makeAnswerQueue } from "../execution/answerQueue.js"
 import {
   byCaller,
   type Execution,
@@ -33,7 +32,7 @@ import {
 } from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import { Lifecycle } from "../execution/phase.js"
-import { missingAtEnd, orderOf } from "../execution/replayOrder.js"
+import { makeAnswerQueue, missingAtEnd, orderOf } from "../execution/replayOrder.js"
 import { performRewind } from "../rewind/perform.js"
 import { makeRewinder } from "../rewind/rewinder.js"
 import { closeTransactions } from "../rollback/scopedTransaction.js"
@@ -42,8 +41,8 @@ import * as Cells from "../state/cells.js"
 import { CellsTag, cellsOf } from "../state/service.js"
 import { isAnswered } from "../step/replayStep.js"
 import { makeAsker } from "../wait/asker.js"
-import { stopWatcher } from "../wait/park.js"
-import { encodeWaiting } from "../wait/waiting.js"
+import { encodeWaiting } from "../wait/resolve.js"
+import { stopWatcher } from "../wait/wait.js"
 
 /** A workflow, as `Workflow.make` built it. */
 export interface Definition<in Input, out A, out E, out R> {

@@ -5,8 +5,8 @@ import { emptyJournal } from "../../../journal/Journal.js"
 import { canonical, valueCodec } from "../../../journal/JournalCodec.js"
 import { JournalError, type RunError, RunMismatch, RunNotFound } from "../../../journal/RunError.js"
 import * as Storage from "../../../storage/Storage.js"
+import { Pulse } from "../execution/activity.js"
 import { byCaller, type Mode } from "../execution/execution.js"
-import { Pulse } from "../execution/pulse.js"
 import { type AnyDefinition, type AnyEffect, adopt, advance, type Definition, readJournalOf } from "./advance.js"
 
 interface Request<Input> {

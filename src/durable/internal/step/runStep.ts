@@ -20,7 +20,7 @@ import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import * as Order from "../execution/replayOrder.js"
-import { park } from "../wait/park.js"
+import { park } from "../wait/wait.js"
 import type { AnyEffect, Definition } from "./definition.js"
 import {
   answer,

@@ -10,10 +10,8 @@ import { type AskingStep, whileResting } from "../execution/activity.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
-import { park } from "./park.js"
-import { decodeAnswer, type SentAnswer } from "./resolve.js"
-import { recordEnd, recordStart } from "./wait.js"
-import { parkedOf, waitId } from "./waiting.js"
+import { decodeAnswer, parkedOf, type SentAnswer, waitId } from "./resolve.js"
+import { park, recordEnd, recordStart } from "./wait.js"
 
 type AnyDecision = Decision.Decision<unknown, never, unknown>
 

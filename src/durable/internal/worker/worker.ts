@@ -11,12 +11,12 @@ import * as Predicate from "effect/Predicate"
 import { dueSince } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Health } from "../../Worker.js"
+import { Pulse } from "../execution/activity.js"
 import type { Mode } from "../execution/execution.js"
-import { Pulse } from "../execution/pulse.js"
 import type { AnyDefinition } from "../run/advance.js"
 import { execute } from "../run/execute.js"
 import { inputOfRun } from "../run/rewindRun.js"
-import { dateOption } from "../wait/waiting.js"
+import { dateOption } from "../wait/resolve.js"
 
 /** Two workflows with the same name and version were given to one worker. */
 export class DuplicateWorkflow extends Data.TaggedError("DuplicateWorkflow")<{

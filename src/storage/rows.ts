@@ -17,9 +17,13 @@ export const dueSince = ({ dueAt, leaseUntil }: Pick<Run, "leaseUntil" | "dueAt"
 /** The row of a run that `open` creates. */
 export const newRun = (request: OpenRequest, key: number, owner: string, leaseUntil: number, now: number): Run => {
   const { id, input, labels, version, workflow } = request
-  const identity = { key, id, workflow, version, input, labels: { ...labels } }
   return {
-    ...identity,
+    key,
+    id,
+    workflow,
+    version,
+    input,
+    labels: { ...labels },
     createdAt: now,
     token: 1,
     owner,

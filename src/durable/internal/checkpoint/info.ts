@@ -18,13 +18,26 @@ export const newSnapshot = (
   written: Written,
   given: SaveOptions
 ): NewSnapshot => ({
-  ...written,
   name,
-  at,
   kind: given.kind ?? kind,
+  version: written.version,
+  schema: written.schema,
+  digest: written.digest,
+  size: written.size,
+  encoding: written.encoding,
+  state: written.state,
   labels: given.labels ?? {},
-  about: aboutOf(given)
+  about: aboutOf(given),
+  at
 })
+
+/** The snapshot at its place in a run. Field by field, as below. */
+export const placed = (
+  { about, at, digest, encoding, kind, labels, name, schema, size, state, version }: NewSnapshot,
+  run: string | undefined,
+  step: string,
+  seq: number
+) => ({ run, step, seq, name, kind, version, schema, digest, size, encoding, state, labels, about, at })
 
 /** Fails if the metadata has no JSON form, before anything is saved. */
 export const checkAbout = (given: SaveOptions): Effect.Effect<void, unknown> =>
@@ -36,10 +49,29 @@ const aboutOf = ({ artifacts, dependencies, environment, metadata }: SaveOptions
   return JSON.stringify({ environment, dependencies, artifacts: files, metadata })
 }
 
-export const infoOf = (snapshot: Snapshot): Info => {
-  const { at, digest, key, kind, labels, name, rewound, run, size, step, version } = snapshot
-  const known = { id: String(key), name, kind, version, run, step, at: new Date(at), size, digest, labels, rewound }
-  return { ...known, ...toAbout(snapshot.about) }
+export const infoOf = (snapshot: Snapshot): Info => savedInfo(snapshot, snapshot.key, snapshot.rewound)
+
+/** Field by field: each save makes one, and copying by spreading costs more than the digest. */
+export const savedInfo = (snapshot: Omit<Snapshot, "key" | "rewound">, key: number, rewound: boolean): Info => {
+  const { artifacts, dependencies, environment, metadata } = toAbout(snapshot.about)
+  const { at, digest, kind, labels, name, run, size, step, version } = snapshot
+  return {
+    id: String(key),
+    name,
+    kind,
+    version,
+    run,
+    step,
+    at: new Date(at),
+    size,
+    digest,
+    labels,
+    rewound,
+    artifacts,
+    dependencies,
+    environment,
+    metadata
+  }
 }
 
 /** Damaged facts do not make the state unreadable: it has a digest of its own. */

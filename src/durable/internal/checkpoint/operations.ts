@@ -15,7 +15,18 @@ import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import { type Checked, type CheckOptions, check, hasErrors, readState, severityOf } from "./checks.js"
 import { checkRetention, statsOf, toQuery, trim } from "./cleanup.js"
-import { checkAbout, infoOf, type NewSnapshot, newSnapshot, toInfo, toInfos, toStats, toValidity } from "./info.js"
+import {
+  checkAbout,
+  infoOf,
+  type NewSnapshot,
+  newSnapshot,
+  placed,
+  savedInfo,
+  toInfo,
+  toInfos,
+  toStats,
+  toValidity
+} from "./info.js"
 import { saveEvery } from "./scoped.js"
 import { makeCodec, type Written } from "./stateCodec.js"
 
@@ -319,8 +330,8 @@ export const saveAt = (
     place._tag === "Body" ? Execution.nextEntry(place.run.execution, "CheckpointSaved", place.key, 0) : undefined
   const execution = runOf(place)
   const step = place._tag === "Body" ? place.key : place._tag === "Step" ? place.step : ""
-  const full = { ...snapshot, run: execution?.id, step, seq: entry?.seq ?? execution?.lastSeq ?? 0 }
-  const toInfo = (key: number) => infoOf({ ...full, key, rewound: false })
+  const full = placed(snapshot, execution?.id, step, entry?.seq ?? execution?.lastSeq ?? 0)
+  const toInfo = (key: number) => savedInfo(full, key, false)
   const saved = storage.save(full, {
     lease: execution?.lease,
     entry: entry && ((key) => ({ ...entry, payload: JSON.stringify(toInfo(key)) }))

@@ -10,13 +10,19 @@ import type { Execution } from "./execution.js"
 
 /** Wakes all fibers that wait for the next change. */
 export class Pulse {
+  /** Made for the first fiber that waits: most executions have none. */
+  private waiting: Deferred.Deferred<void> | undefined
+
   /** Completes at the next change. Another value than before means that something changed meanwhile. */
-  next: Deferred.Deferred<void> = Deferred.unsafeMake(FiberId.none)
+  get next(): Deferred.Deferred<void> {
+    this.waiting ??= Deferred.unsafeMake(FiberId.none)
+    return this.waiting
+  }
 
   readonly notify = (): void => {
-    const { next } = this
-    this.next = Deferred.unsafeMake(FiberId.none)
-    Deferred.unsafeDone(next, Effect.void)
+    const { waiting } = this
+    this.waiting = undefined
+    if (waiting !== undefined) Deferred.unsafeDone(waiting, Effect.void)
   }
 }
 

@@ -5,7 +5,6 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type { Journal, Kind } from "../../../journal/Journal.js"
 import { JournalError, type RunError, StepConflict } from "../../../journal/RunError.js"
@@ -120,8 +119,9 @@ export interface SectionTransaction extends TransactionService {
 
 /** The run at this point of the program: its section includes that of the innermost transaction. */
 export const runIn = (context: Context.Context<never>): RunService | undefined => {
-  const run = Option.getOrUndefined(Context.getOption(context, Run))
-  const transaction = Option.getOrUndefined(Context.getOption(context, Transaction))
+  // Each step asks, so no Option is made. A tag's key holds the tag's service.
+  const run = context.unsafeMap.get(Run.key) as RunService | undefined
+  const transaction = context.unsafeMap.get(Transaction.key) as TransactionService | undefined
   if (run === undefined || transaction === undefined || !("opened" in transaction)) return run
   // A transaction of a run is made by that run alone.
   const { execution, outer, section } = (transaction as SectionTransaction).opened

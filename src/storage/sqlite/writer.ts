@@ -238,7 +238,8 @@ export class Writer {
   private run(batch: ReadonlyArray<Request>): void {
     const isRead = batch[0]?.kind === "read"
     const answers = isRead ? undefined : this.runTogether(batch)
-    if (answers !== undefined) for (const [i, request] of batch.entries()) this.answer(request, answers[i] as Answer)
+    if (answers !== undefined)
+      for (let i = 0; i < batch.length; i++) this.answer(batch[i] as Request, answers[i] as Answer)
     else if (isRead) this.runEach(batch, (request) => request.job())
     // One job made the transaction fail: each gets its own.
     else this.runEach(batch, (request) => this.runTogether([request])?.[0] as Answer)

@@ -1,6 +1,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
@@ -156,13 +156,20 @@ const runAndRecord = (
     execution.cells.working.delete(key)
     asking.delete(key)
     // The step counts as working until its result is recorded, so that the run is not suspended before.
-    return Effect.flatMap(Effect.exit(recordResult(use, exit)), (recorded) => {
+    return withExit(recordResult(use, exit), (recorded) => {
       endWork(execution)
       return recorded
     })
   }
-  return Effect.flatMap(Effect.exit(attempts(use, restore)), record)
+  return withExit(attempts(use, restore), record)
 }
+
+/** `Effect.flatMap` of the exit in one operation: each step passes here twice. */
+const withExit = (self: AnyEffect, then: (exit: Exit.Exit<unknown, unknown>) => AnyEffect): AnyEffect =>
+  Effect.matchCauseEffect(self, {
+    onFailure: (cause) => then(Exit.failCause(cause)),
+    onSuccess: (value) => then(Exit.succeed(value))
+  })
 
 const attempts = (use: StepUse, restore: Restore): AnyEffect => {
   const { plan, transactional } = use.definition

@@ -346,10 +346,9 @@ const makeUntyped = <const O extends RecoverableOptions>(options: O): Effect.Eff
       const bounded = bulkhead === undefined ? recovered : Bulkhead.protect(recovered, bulkhead)
       return traced(`Recovery.${options.name}`, () => ({}), bounded)
     }
-    // The interface states the effect of the options on A, E and R; the implementation works on unknown.
     const fromWork = (work: (signal: AbortSignal) => unknown, operation?: Operation) =>
       protect(fromFunction(work), operation)
-    // `Recoverable` derives the errors of a call from the options, which have built `protect`.
+    // The interface states the effect of the options on A, E and R; the implementation works on unknown.
     return Object.assign(protect, { try: fromWork, breaker, bulkhead }) as unknown as Recoverable<O>
   })
 

@@ -383,7 +383,7 @@ const byPolicy = (name: string, otherwise: RecoveryPolicy.AnyStrategy): Recovery
         const [key, strategy] = RecoveryPolicy.entryOf(policy, name, failure.fault.category) ?? ["otherwise", otherwise]
         const driver = drivers.get(key) ?? strategy.open()
         drivers.set(key, driver)
-        return driver(failure)
+        return Effect.map(driver(failure), (decision) => Strategy.decidedBy(decision, (by = strategy.name) => by))
       })
   })
 

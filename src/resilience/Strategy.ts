@@ -12,6 +12,7 @@ import type { RetryBudget } from "./RetryBudget.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import {
   type Driver,
+  decidedBy,
   type Exhausted,
   type Failure,
   type FailureOf,
@@ -181,9 +182,9 @@ const openSequence = (strategies: ReadonlyArray<For<never>>): Driver<never, unkn
   let current = 0
 
   const ask: Driver<never, unknown, unknown, unknown> = (failure) => {
-    const by = strategies[current]?.name
+    const { name } = strategies[current] ?? {}
     return Effect.flatMap(drivers[current]?.(failure) ?? Effect.succeed(Decision.exhausted), (decision) =>
-      route(by === undefined || decision.by !== undefined ? decision : { ...decision, by }, failure)
+      route(name === undefined ? decision : decidedBy(decision, (by = name) => by), failure)
     )
   }
 
@@ -286,7 +287,7 @@ const openAuto = (strategies: Readonly<Record<string, For<never>>>): Driver<neve
     openSequence(
       [...new Set([...order.filter((name) => names.includes(name)), ...names])].flatMap((name) => {
         const strategy = strategies[name]
-        return strategy === undefined ? [] : [fromOpen(name, strategy.open) as For<never>]
+        return strategy === undefined ? [] : [candidate(name, strategy)]
       })
     )
   return (failure) => {
@@ -302,6 +303,13 @@ const openAuto = (strategies: Readonly<Record<string, For<never>>>): Driver<neve
     )
   }
 }
+
+/** Its decisions have its name here, by which the ranking finds its results, also those of strategies inside it. */
+const candidate = (name: string, strategy: For<never>): For<never> =>
+  fromOpen(name, () => {
+    const driver = strategy.open()
+    return (failure: Failure<never>) => Effect.map(driver(failure), (decision) => decidedBy(decision, () => name))
+  })
 
 /** A strategy with unknown failures may also abort. */
 type Aborts<Failure> = unknown extends Failure ? unknown : Extract<Failure, Original>

@@ -130,6 +130,27 @@ export const fromOpen = <E, A = never, E2 = never, R = never>(
 ): Strategy<E, A, E2, R> => Object.assign(Object.create(proto), { name, open, budgets })
 
 /**
+ * Names the strategy behind a decision, and behind the decisions that replace or
+ * follow it: `name` receives the name that the decision has. Strategies that ask
+ * others use it, so that records and statistics name the one that decided.
+ *
+ * @internal
+ */
+export const decidedBy = <A, E, R>(
+  decision: Decision.Decision<A, E, R>,
+  name: (by: string | undefined) => string
+): Decision.Decision<A, E, R> => {
+  const by = name(decision.by)
+  const next = (later: Effect.Effect<Decision.Decision<A, E, R>, never, R>) =>
+    Effect.map(later, (decision) => decidedBy(decision, name))
+  if (decision._tag === "GiveUp") return { ...decision, by }
+  if (decision._tag === "HandOver") return { ...decision, by, ask: next(decision.ask) }
+  return decision.otherwise === undefined
+    ? { ...decision, by }
+    : { ...decision, by, otherwise: next(decision.otherwise) }
+}
+
+/**
  * A driver that is made at the first failure, from the services in scope then.
  *
  * @internal

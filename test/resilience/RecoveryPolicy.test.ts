@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import { Fault, Recovery, RecoveryPolicy, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
+import * as Option from "effect/Option"
+import { Events, Fault, Operation, Recovery, RecoveryPolicy, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
 import { expectTypeOf } from "vitest"
 import { toTheEnd } from "../support/resilience.js"
 
@@ -259,4 +261,69 @@ describe("Recovery.named", () => {
     // @ts-expect-error an argument the definition does not have
     RecoveryPolicy.layerAlternates(rate, (_currency: number) => Effect.succeed(1))
   })
+})
+
+describe("the name of a decision", () => {
+  /** The decisions on record, with their strategies. */
+  const decisionsOf = <A>(self: Effect.Effect<A, unknown>, policy: Layer.Layer<never> = Layer.empty) =>
+    Effect.gen(function* () {
+      const told: Array<string> = []
+      const observe = (event: Events.Event) =>
+        Effect.sync(() => {
+          if (event._tag === "Decided") told.push(`${event.strategy} ${event.decision}`)
+        })
+      const exit = yield* toTheEnd(self.pipe(Effect.provide(policy), Effect.provide(Events.layer(observe))))
+      const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
+      if (Option.isSome(error) && error.value instanceof Recovery.RecoveryExhausted) {
+        const { decisions } = error.value
+        assert.deepStrictEqual(
+          decisions.map(({ decision, strategy }) => `${strategy} ${decision}`),
+          told
+        )
+      }
+      return told
+    })
+  const { effect } = counting(new Offline())
+
+  it.effect("is that of the strategy that decided, for auto, named and withRecovery", () =>
+    Effect.gen(function* () {
+      const once = times(1)
+      const policy = RecoveryPolicy.layer({ names: { load: once }, otherwise: Strategy.abort })
+      const twice = ["retry Again", "retry GiveUp"]
+      assert.deepStrictEqual(yield* decisionsOf(effect.pipe(Recovery.auto("load")), policy), twice)
+      assert.deepStrictEqual(yield* decisionsOf(effect.pipe(Recovery.auto("other")), policy), ["abort GiveUp"])
+      assert.deepStrictEqual(yield* decisionsOf(Recovery.named("load", () => effect)(), policy), twice)
+      assert.deepStrictEqual(yield* decisionsOf(effect.pipe(Operation.withRecovery("nightly", "load")), policy), twice)
+      const load = Recovery.named("load", () => effect)
+      const alternates = RecoveryPolicy.layerAlternates(load, () => Effect.succeed("mirror"))
+      const withAlternates = Layer.merge(policy, alternates)
+      assert.deepStrictEqual(yield* decisionsOf(load(), withAlternates), ["retry Again", "alternate Instead"])
+    })
+  )
+
+  it.effect("stays through limits, nested sequences and failed alternatives", () =>
+    Effect.gen(function* () {
+      const fails = Strategy.alternate(() => effect)
+      const policy = RecoveryPolicy.layer({
+        otherwise: Strategy.sequence(times(9), Strategy.sequence(Strategy.abort)) as RecoveryPolicy.AnyStrategy
+      })
+      const limited = effect.pipe(Recovery.auto("load", { maxDecisions: 2 }))
+      assert.deepStrictEqual(yield* decisionsOf(limited, policy), ["retry Again", "retry Again", "abort GiveUp"])
+      const nested = Strategy.sequence(Strategy.skip("x"), Strategy.sequence(fails, fails))
+      const all = effect.pipe(Recovery.recover({ Offline: nested, Denied: nested }))
+      assert.deepStrictEqual(yield* decisionsOf(all), ["skip Instead"])
+      const lone = effect.pipe(
+        Recovery.recover({ Offline: Strategy.sequence(fails, times(1)), Denied: fails }, { maxDecisions: 1 })
+      )
+      assert.deepStrictEqual(yield* decisionsOf(lone), ["alternate Instead", "retry GiveUp"])
+    })
+  )
+
+  it.effect("is the key of the candidate in Strategy.auto, by which results are ranked", () =>
+    Effect.gen(function* () {
+      const auto = Strategy.auto({ patient: Strategy.sequence(times(1), times(1)), cached: Strategy.skip("x") })
+      const found = yield* decisionsOf(effect.pipe(Recovery.recover({ Offline: auto, Denied: auto })))
+      assert.deepStrictEqual(found, ["patient Again", "patient Again", "cached Instead"])
+    })
+  )
 })

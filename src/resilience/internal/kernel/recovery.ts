@@ -265,7 +265,7 @@ const handleFailure = (session: Session, attempt: Attempt, number: number, cause
 const askStrategy = (session: Session, attempt: Attempt, failure: Strategy.Failure<never>, found: Found): AnyEffect => {
   /** Delays and limits count from `asked.at`: the failure, the answer, or the failure of an earlier alternative. */
   const perform = (decision: AnyDecision, asked: Strategy.Failure<never>): AnyEffect => {
-    if (!withinCount(session, decision)) return perform(Decision.exhausted, asked)
+    if (!withinCount(session, decision)) return perform(exhaustedBy(decision), asked)
     if (decision._tag === "Again" && !withinLimits(session, asked, decision)) return performAlternative(decision)
     addDecision(session, decision.by ?? found[1].name, decision._tag)
     // Recorded before it is reported: an observer never sees a decision that a crash would lose.
@@ -285,7 +285,7 @@ const askStrategy = (session: Session, attempt: Attempt, failure: Strategy.Failu
     )
   const performAlternative = (decision: WithAlternative): AnyEffect =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.flatMap(withRules(session, decision.otherwise ?? Effect.succeed(Decision.exhausted)), (next) =>
+      Effect.flatMap(withRules(session, decision.otherwise ?? Effect.succeed(exhaustedBy(decision))), (next) =>
         perform(next, Strategy.later(failure, now))
       )
     )
@@ -293,6 +293,9 @@ const askStrategy = (session: Session, attempt: Attempt, failure: Strategy.Failu
     perform(decision, failure)
   )
 }
+
+/** Gives up in the name of the strategy whose decision a limit refused. */
+const exhaustedBy = ({ by }: AnyDecision): Decision.GiveUp => ({ ...Decision.exhausted, by })
 
 /**
  * A defect beside a failure is a bug, which no strategy handles. The failure

@@ -79,7 +79,8 @@ const severities: Readonly<Record<Severity, ReadonlyArray<RegExp>>> = {
   ],
   high: [
     inOrder("build", "completely failed"),
-    inOrder("all (?:\\d+ )?tests (?:have )?failed"),
+    // Up to three words between: `all 12 unit tests failed`, `all of the tests are failing`.
+    inOrder("all (?:[\\w-]+ ){0,3}tests (?:have |are )?(?:failed|failing)"),
     inOrder("main branch", "broken"),
     inOrder("blocking", "dependency|dependencies")
   ],

@@ -38,6 +38,8 @@ const parseError = Either.getOrThrow(Either.flip(Schema.decodeUnknownEither(Sche
 const exhausted = (error: unknown) =>
   new Recovery.RecoveryExhausted({ error, attempts: 1, decisions: [], fault: Effect.runSync(Fault.classify(error)) })
 
+const named = (name: string) => Object.assign(new Error("hm"), { name })
+
 describe("the defaults of a category", () => {
   const meanings: Readonly<Record<string, readonly [Fault.Severity, boolean]>> = {
     network: ["medium", true],
@@ -140,6 +142,14 @@ describe("Fault.classify", () => {
     ["an address in use", coded("EADDRINUSE"), "conflict"],
     ["a prototype's name as reason", { _tag: "SystemError", reason: "toString" }, "unknown"],
     ["an exhausted recovery of a refusal", exhausted({ status: 403 }), "permission"],
+    ["a schema error of zod", named("ZodError"), "validation"],
+    ["a schema error of joi, yup, ajv or mongoose", named("ValidationError"), "validation"],
+    ["a value with such a tag and no name", { _tag: "ValidationError" }, "validation"],
+    ["an expired token", named("TokenExpiredError"), "permission"],
+    ["a throttled request of an SDK", named("ThrottlingException"), "rate-limit"],
+    ["a connection error of an SDK", named("APIConnectionError"), "network"],
+    ["a missing document", named("DocumentNotFoundError"), "not-found"],
+    ["a lost update", named("OptimisticLockError"), "conflict"],
     ["no idea", new Error("hm"), "unknown"],
     ["undefined", undefined, "unknown"],
     ["null", null, "unknown"]

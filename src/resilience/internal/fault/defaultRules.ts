@@ -132,11 +132,50 @@ const abortedByTimeout: Rule = {
     chain.some((link) => read(link, "name") === "TimeoutError") ? { category: "timeout" } : undefined
 }
 
-const byName = table("name", (subject) => subject.name, {
-  ...each("timeout", ["TimeoutError"]),
-  ...each("cancelled", ["AbortError", "InterruptedException"]),
-  ...each("validation", ["SyntaxError", "URIError"]),
-  ...each("logic", ["TypeError", "RangeError", "ReferenceError", "EvalError", "AssertionError"])
+/** Names of error classes in common libraries, beside those of the language and of the platform. */
+const byName = table("name", ({ name, tag }) => name ?? tag, {
+  ...each("timeout", [
+    "TimeoutError",
+    "APIConnectionTimeoutError",
+    "ConnectionTimeoutError",
+    "MongoNetworkTimeoutError"
+  ]),
+  ...each("timeout", ["SequelizeTimeoutError", "GatewayTimeoutError"]),
+  ...each("cancelled", ["AbortError", "InterruptedException", "APIUserAbortError", "CanceledError"]),
+  ...each("network", ["NetworkError", "APIConnectionError", "MongoNetworkError", "FetchError", "SocketError"]),
+  ...each("network", ["SequelizeConnectionError", "SequelizeConnectionRefusedError", "SequelizeHostNotReachableError"]),
+  ...each("rate-limit", ["RateLimitError", "TooManyRequestsError", "TooManyRequestsException", "ThrottlingException"]),
+  ...each("rate-limit", ["ProvisionedThroughputExceededException", "RequestLimitExceeded"]),
+  ...each("unavailable", ["ServiceUnavailableError", "ServiceUnavailableException", "MongoServerSelectionError"]),
+  ...each("unavailable", ["MaxRetriesPerRequestError", "ClusterAllFailedError", "PrismaClientInitializationError"]),
+  ...each("resource", ["QuotaExceededError"]),
+  ...each("permission", ["AuthenticationError", "UnauthorizedError", "ForbiddenError", "PermissionDeniedError"]),
+  ...each("permission", ["AccessDeniedException", "ExpiredTokenException", "CredentialsProviderError"]),
+  ...each("permission", [
+    "JsonWebTokenError",
+    "TokenExpiredError",
+    "NotBeforeError",
+    "NotAllowedError",
+    "SecurityError"
+  ]),
+  ...each("validation", ["SyntaxError", "URIError", "ValidationError", "ValidationException", "InvalidArgumentError"]),
+  // zod, valibot, superstruct, typebox, arktype, yup and joi, ajv, mongoose, prisma, sequelize, and parsers.
+  ...each("validation", ["ZodError", "$ZodError", "ZodValidationError", "ValiError", "StructError", "TraversalError"]),
+  ...each("validation", ["AssertError", "TransformDecodeError", "TransformEncodeError", "AggregateValidationError"]),
+  ...each("validation", ["SchemaError", "CastError", "StrictModeError", "PrismaClientValidationError"]),
+  ...each("validation", [
+    "SequelizeValidationError",
+    "BadRequestError",
+    "UnprocessableEntityError",
+    "InvalidRequestError"
+  ]),
+  ...each("validation", ["YAMLException", "YAMLParseError", "JSONError", "CsvError"]),
+  ...each("not-found", ["NotFoundError", "ResourceNotFoundException", "NoSuchKey", "NoSuchBucket"]),
+  ...each("not-found", ["DocumentNotFoundError", "EntityNotFoundError", "SequelizeEmptyResultError"]),
+  ...each("conflict", ["ConflictError", "VersionError", "OptimisticLockError", "OptimisticLockVersionMismatchError"]),
+  ...each("conflict", ["ConditionalCheckFailedException", "SequelizeUniqueConstraintError"], { transient: false }),
+  ...each("logic", ["TypeError", "RangeError", "ReferenceError", "EvalError", "AssertionError", "NotImplementedError"]),
+  ...each("logic", ["DataCloneError", "InvalidStateError"])
 })
 
 const words: ReadonlyArray<readonly [RegExp, Category]> = [

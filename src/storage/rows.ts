@@ -1,7 +1,28 @@
 /** Decisions about stored rows that every backend must take alike. */
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Option from "effect/Option"
 import { LeaseLost } from "./StorageError.js"
 import type { Lease, LockRow, Opened, OpenRequest, Run, Status } from "./Store.js"
+
+/**
+ * What the synchronous job of a store may answer: data. The answer is used after the job's transaction has committed,
+ * so a statement inside an effect would run outside of the transaction.
+ */
+export type Plain =
+  | undefined
+  // biome-ignore lint/suspicious/noConfusingVoidType: a job that answers nothing
+  | void
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Option.Option<unknown>
+  | (object & { readonly [Effect.EffectTypeId]?: never; readonly then?: never })
+
+/** What a job answers that may refuse. */
+export type Answer<A extends Plain, E> = Exit.Exit<A, E>
 
 /** Derived from the row, so a process that dies cannot leave a wrong status behind. */
 export const statusOf = (run: Pick<Run, "outcome" | "leaseUntil" | "dueAt">, now: number): Status => {
@@ -55,8 +76,8 @@ export const claimedRun = (run: Run, owner: string, leaseUntil: number, now: num
 
 export const leaseOf = (run: Run, owner: string): Lease => ({ key: run.key, run: run.id, token: run.token, owner })
 
-export const leaseLost = (lease: Lease): Effect.Effect<never, LeaseLost> =>
-  Effect.fail(new LeaseLost({ run: lease.run, token: lease.token }))
+export const leaseLost = (lease: Lease): Exit.Exit<never, LeaseLost> =>
+  Exit.fail(new LeaseLost({ run: lease.run, token: lease.token }))
 
 export const isHeld = ({ leaseUntil, owner }: LockRow, now: number): boolean =>
   owner !== undefined && leaseUntil !== undefined && leaseUntil > now

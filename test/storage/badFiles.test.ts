@@ -1,10 +1,13 @@
 import * as fs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import Database from "better-sqlite3"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Step, type Storage, Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
@@ -85,6 +88,31 @@ describe("a database file that fails", () => {
       assert.strictEqual(reasonOf(error), "ReadOnly")
       assert.include(String(error), "writable")
       assert.strictEqual((yield* Effect.provide(Workflow.status("before"), storage)).status, "completed")
+    })
+  )
+
+  it.scopedLive("full while a transactional step is recorded: a typed error, and neither rows nor result", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      const client = yield* Layer.build(SqliteClient.layer({ filename }))
+      const storage = yield* Layer.build(Layer.provide(SqliteStorage.layerClient(), Layer.succeedContext(client)))
+      const { database, sql } = Context.get(client, SqliteClient.SqliteClient)
+      yield* sql`CREATE TABLE rows (n INTEGER)`
+      const fill = Step.transactional("fill", {
+        success: Schema.String,
+        run: Effect.as(Effect.orDie(sql`INSERT INTO rows VALUES (1)`), "x".repeat(1_000_000))
+      })
+      const workflow = Workflow.make("fill", { success: Schema.String }, () => fill)
+      const run = Effect.provide(Workflow.execute(workflow, { id: "run", input: undefined }), storage)
+      database.pragma("max_page_count = 60")
+      const exit = yield* Effect.exit(run)
+      assert.isTrue(Exit.isFailure(exit))
+      const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
+      assert.strictEqual(reasonOf(Option.getOrUndefined(error)), "Full", String(exit))
+      assert.deepStrictEqual(yield* sql`SELECT n FROM rows`, [])
+      database.pragma("max_page_count = 100000")
+      assert.strictEqual((yield* run).length, 1_000_000)
+      assert.deepStrictEqual(yield* sql`SELECT n FROM rows`, [{ n: 1 }])
     })
   )
 

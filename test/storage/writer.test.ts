@@ -9,7 +9,7 @@ import { temporaryFile } from "../support/files.js"
 
 interface Bench {
   readonly writer: Writer
-  readonly insert: (n: number) => () => Effect.Effect<number>
+  readonly insert: (n: number) => () => Exit.Exit<number>
   readonly numbers: () => ReadonlyArray<number>
   /** The number of transactions. */
   readonly begun: () => number
@@ -48,7 +48,7 @@ const makeBench = (busyMillis = 5_000): Effect.Effect<Bench, never, Scope.Scope>
       writer,
       insert: (n) => () => {
         insert.run(n)
-        return Effect.succeed(n)
+        return Exit.succeed(n)
       },
       numbers: () => numbers.all() as ReadonlyArray<number>,
       begun: () => begun
@@ -57,7 +57,23 @@ const makeBench = (busyMillis = 5_000): Effect.Effect<Bench, never, Scope.Scope>
 
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
 
+/** Only compiled, never called. */
+const wrong = ({ read, write }: Writer, insert: () => number, statement: Effect.Effect<ReadonlyArray<object>>) => [
+  // @ts-expect-error an effect would run after the commit
+  write("insert", () => Effect.sync(insert)),
+  // @ts-expect-error so would an effect inside the answer
+  write("insert", () => Exit.succeed(Effect.sync(insert))),
+  // @ts-expect-error and a statement of @effect/sql
+  write("insert", () => Exit.succeed(statement)),
+  // @ts-expect-error and a promise
+  write("insert", () => Exit.succeed(Promise.resolve(insert()))),
+  // @ts-expect-error a read neither
+  read("read", () => Exit.succeed(Effect.sync(insert)))
+]
+
 describe("the SQLite writer", () => {
+  it("takes no job whose answer carries a statement", () => assert.isFunction(wrong))
+
   it.scopedLive("queued writes share one transaction, and each gets its own result", () =>
     Effect.gen(function* () {
       const { begun, insert, numbers, writer } = yield* makeBench()
@@ -111,11 +127,11 @@ describe("the SQLite writer", () => {
       const { numbers, writer } = yield* makeBench()
       yield* writer.acquire
       const reads = [
-        () => Effect.succeed(numbers()),
+        () => Exit.succeed(numbers()),
         () => {
           throw new Error("no")
         },
-        () => Effect.succeed(numbers())
+        () => Exit.succeed(numbers())
       ]
       const fibers = yield* Effect.forEach(reads, (read) => Effect.fork(Effect.exit(writer.read("read", read))))
       yield* Effect.yieldNow()

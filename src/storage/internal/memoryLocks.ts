@@ -1,7 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { isHeld, isUnused, nextToken } from "../rows.js"
+import { isHeld, isUnused, nextToken, type Plain } from "../rows.js"
 import type { Locked, LockRow, LockStore } from "../Store.js"
 
 export const makeMemoryLocks = (): LockStore => {
@@ -23,7 +23,7 @@ export const makeMemoryLocks = (): LockStore => {
     return true
   }
 
-  const timed = <A>(operation: (now: number) => A) => Effect.map(Clock.currentTimeMillis, operation)
+  const timed = <A extends Plain>(operation: (now: number) => A) => Effect.map(Clock.currentTimeMillis, operation)
 
   return {
     lock: (name, owner, leaseMillis) => timed((now) => lock(name, owner, leaseMillis, now)),

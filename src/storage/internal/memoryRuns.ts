@@ -2,7 +2,7 @@ import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { claimedRun, dueSince, leaseLost, leaseOf, limitOf, newRun, refusal, statusOf } from "../rows.js"
+import { claimedRun, dueSince, leaseLost, leaseOf, limitOf, newRun, type Plain, refusal, statusOf } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
 import type * as Store from "../Store.js"
 import type { SnapshotTable } from "./memorySnapshots.js"
@@ -36,7 +36,7 @@ export class RunTable {
   }
 
   /** Runs a synchronous write if the lease is in force. */
-  fenced<A>(lease: Store.Lease, write: (stored: StoredRun) => A): Effect.Effect<A, LeaseLost> {
+  fenced<A extends Plain>(lease: Store.Lease, write: (stored: StoredRun) => A): Effect.Effect<A, LeaseLost> {
     return Effect.suspend(() => {
       const stored = this.leased(lease)
       return stored === undefined ? leaseLost(lease) : Effect.succeed(write(stored))
@@ -63,7 +63,7 @@ const claim = (stored: StoredRun, owner: string, leaseUntil: number, now: number
 
 const noLease = { owner: undefined, leaseUntil: undefined }
 
-const timed = <A>(operation: (now: number) => A) => Effect.map(Clock.currentTimeMillis, operation)
+const timed = <A extends Plain>(operation: (now: number) => A) => Effect.map(Clock.currentTimeMillis, operation)
 
 export const makeMemoryRuns = (table: RunTable, snapshots: SnapshotTable): Store.RunStore => {
   const remove = (key: number): boolean => {

@@ -2,7 +2,9 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import type { Answer, Plain } from "../rows.js"
 import { StorageError } from "../StorageError.js"
 import type { Store, Usage } from "../Store.js"
 import type { Database } from "./driver.js"
@@ -68,14 +70,17 @@ const makeAccess = (writer: Writer, client?: SqlClient.SqlClient) => {
       return operation(() => clock.unsafeCurrentTimeMillis())
     })
   /** For a job that decides what the operation returns or fails with. */
-  const attempt = <A, E>(operation: string, job: (now: number) => Effect.Effect<A, E>, isAlone?: () => boolean) =>
-    timed((now) => writer.write(operation, () => job(now()), isAlone?.()))
+  const attempt = <A extends Plain, E>(
+    operation: string,
+    job: (now: number) => Answer<A, E>,
+    isAlone?: () => boolean
+  ) => timed((now) => writer.write(operation, () => job(now()), isAlone?.()))
   return {
     attempt,
-    write: <A>(operation: string, job: (now: number) => A, isAlone?: () => boolean) =>
-      attempt(operation, (now) => Effect.succeed(job(now)), isAlone),
-    read: <A>(operation: string, job: (now: number) => A) =>
-      timed((now) => writer.read(operation, () => Effect.succeed(job(now()))))
+    write: <A extends Plain>(operation: string, job: (now: number) => A, isAlone?: () => boolean) =>
+      attempt(operation, (now) => Exit.succeed(job(now)), isAlone),
+    read: <A extends Plain>(operation: string, job: (now: number) => A) =>
+      timed((now) => writer.read(operation, () => Exit.succeed(job(now()))))
   }
 }
 

@@ -4,6 +4,7 @@ import { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import type { Plain } from "../rows.js"
 import type { Database, Statement } from "./driver.js"
 import { QueryCache } from "./rows.js"
 import type { Writer } from "./writer.js"
@@ -17,7 +18,7 @@ export type Connection = SqlConnection.Connection
 export const makeConnection = (database: Database, writer: Writer): Connection => {
   const statements = new QueryCache(database, 500)
 
-  const execute = <A>(
+  const execute = <A extends Plain>(
     sql: string,
     run: (statement: Statement) => A,
     prepare: (sql: string) => Statement = (text) => statements.prepare(text)

@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { claimedRun, leaseLost, leaseOf, limitOf, newRun, refusal, statusOf } from "../rows.js"
+import { type Answer, claimedRun, leaseLost, leaseOf, limitOf, newRun, type Plain, refusal, statusOf } from "../rows.js"
 import type { LeaseLost, StorageError } from "../StorageError.js"
 import type * as Store from "../Store.js"
 import type { Database } from "./driver.js"
@@ -43,8 +44,8 @@ export class RunTable {
   }
 
   /** The insert of the first line checks the lease for all of them. */
-  append(lease: Store.Lease, entries: ReadonlyArray<Store.Entry>): Effect.Effect<void, LeaseLost> {
-    return entries.every((entry) => this.insert(lease, entry)) ? Effect.void : leaseLost(lease)
+  append(lease: Store.Lease, entries: ReadonlyArray<Store.Entry>): Answer<void, LeaseLost> {
+    return entries.every((entry) => this.insert(lease, entry)) ? Exit.void : leaseLost(lease)
   }
 
   find(id: string): Store.Run | undefined {
@@ -127,17 +128,17 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
     lease: Store.Lease,
     outcome: Omit<Store.Outcome, "at">,
     now: number
-  ): Effect.Effect<Store.Outcome, LeaseLost> => {
+  ): Answer<Store.Outcome, LeaseLost> => {
     const finished = sql.finishRun.run(outcome.status, outcome.exit, now, lease.key, lease.token, lease.owner)
-    if (finished.changes === 1) return Effect.succeed({ ...outcome, at: now })
+    if (finished.changes === 1) return Exit.succeed({ ...outcome, at: now })
     const recorded = table.find(lease.run)?.outcome
-    return recorded === undefined ? leaseLost(lease) : Effect.succeed(recorded)
+    return recorded === undefined ? leaseLost(lease) : Exit.succeed(recorded)
   }
 
-  const endLease = <A>(
+  const endLease = <A extends Plain>(
     operation: string,
     { owner }: Store.Lease,
-    job: (now: number) => Effect.Effect<A, LeaseLost>
+    job: (now: number) => Answer<A, LeaseLost>
   ): Effect.Effect<A, StorageError | LeaseLost> => {
     const ending = (now: number) => {
       leases.delete(owner)
@@ -178,7 +179,7 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
       endLease("Suspending a run", lease, (now) => {
         const { key, owner, token } = lease
         const suspended = sql.suspendRun.run(waiting ?? null, signals, now, dueAt, key, token, owner)
-        return suspended.changes === 1 ? Effect.void : leaseLost(lease)
+        return suspended.changes === 1 ? Exit.void : leaseLost(lease)
       }),
     finish: (lease, outcome) => endLease("Recording an outcome", lease, (now) => finish(lease, outcome, now))
   } satisfies Partial<Store.RunStore>
@@ -203,7 +204,7 @@ const journalOperations = (table: RunTable, guarded: Access) => {
       guarded.attempt("Rewinding a run", () => {
         if (!table.insert(lease, entry)) return leaseLost(lease)
         sql.markRewound.run({ run: lease.run, ...rewound })
-        return Effect.void
+        return Exit.void
       }),
     journal: (run, longest) =>
       guarded.read("Reading a journal", () => {

@@ -1,6 +1,6 @@
-import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { leaseLost, limitOf } from "../rows.js"
+import { type Answer, leaseLost, limitOf } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
 import type { FullSnapshot, SaveOptions, Snapshot, SnapshotQuery, SnapshotStore } from "../Store.js"
 import type { Database } from "./driver.js"
@@ -66,14 +66,11 @@ const prepareSnapshots = (database: Database) => {
 
 export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: Access): SnapshotStore => {
   const sql = prepareSnapshots(database)
-  const save = (
-    snapshot: New,
-    { after, entry, lease }: SaveOptions
-  ): Effect.Effect<Option.Option<number>, LeaseLost> => {
+  const save = (snapshot: New, { after, entry, lease }: SaveOptions): Answer<Option.Option<number>, LeaseLost> => {
     if (lease !== undefined && !runs.isLeased(lease)) return leaseLost(lease)
     const key = sql.insert(snapshot, after)
     if (key !== undefined && lease !== undefined && entry !== undefined) runs.insert(lease, entry(key))
-    return Effect.succeed(Option.fromNullable(key))
+    return Exit.succeed(Option.fromNullable(key))
   }
   const full = (row: unknown) => Option.map(Option.fromNullable(row as FullRow | undefined), toSnapshot)
   return {

@@ -3,6 +3,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { Answer } from "../rows.js"
 import { type LeaseLost, StorageError } from "../StorageError.js"
 import type { Entry, Lease, Store } from "../Store.js"
 import type { Database } from "./driver.js"
@@ -20,7 +21,7 @@ interface BodyFailed<E> {
 export const makeTransactional = (
   client: SqlClient.SqlClient,
   database: Database,
-  append: (lease: Lease, entries: ReadonlyArray<Entry>) => Effect.Effect<void, LeaseLost>
+  append: (lease: Lease, entries: ReadonlyArray<Entry>) => Answer<void, LeaseLost>
 ): Store["transactional"] => {
   const record = <A>(
     lease: Lease,
@@ -28,7 +29,10 @@ export const makeTransactional = (
   ): Effect.Effect<A, StorageError | LeaseLost> =>
     // SQLite rolls back by itself on some errors. Then the line would be committed without the program's rows.
     database.inTransaction
-      ? Effect.as(append(lease, entries), value)
+      ? Effect.as(
+          Effect.flatten(Effect.try({ try: () => append(lease, entries), catch: toStorageError(operation) })),
+          value
+        )
       : Effect.fail(
           new StorageError({
             reason: "Rejected",

@@ -1,10 +1,12 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Schedule from "effect/Schedule"
 import * as RetryPolicy from "../../resilience/RetryPolicy.js"
+import type { Answer, Plain } from "../rows.js"
 import { StorageError } from "../StorageError.js"
 import type { Database, Statement } from "./driver.js"
 import { isBusy, toStorageError } from "./errors.js"
@@ -12,14 +14,14 @@ import { isBusy, toStorageError } from "./errors.js"
 interface Request {
   readonly kind: "write" | "read" | "permit"
   readonly operation: string
-  readonly job: () => Answer
-  readonly resume: (effect: Answer) => void
+  readonly job: () => AnyAnswer
+  readonly resume: (answer: AnyAnswer) => void
   readonly since: number
   /** Interrupted, or answered. */
   isDone: boolean
 }
 
-type Answer = Effect.Effect<unknown, unknown>
+type AnyAnswer = Answer<Plain, unknown>
 
 /**
  * - `idle`: no request waits
@@ -95,17 +97,21 @@ export class Writer {
   }
 
   /**
-   * Runs a synchronous job inside a transaction, and returns the job's effect
+   * Runs a synchronous job inside a transaction, and returns the job's answer
    * after the commit. A job may run more than once, so it must change nothing but
    * rows. `alone` says that no other write can share the commit: the job then
    * runs at once if the queue is empty.
    */
-  write<A, E>(operation: string, job: () => Effect.Effect<A, E>, alone = false): Effect.Effect<A, E | StorageError> {
+  write<A extends Plain, E = never>(
+    operation: string,
+    job: () => Answer<A, E>,
+    alone = false
+  ): Effect.Effect<A, E | StorageError> {
     return alone ? Effect.suspend(() => this.writeAlone(operation, job)) : this.enqueue("write", operation, job)
   }
 
   /** Runs a synchronous read, at once unless the connection is lent. */
-  read<A>(operation: string, job: () => Effect.Effect<A>): Effect.Effect<A, StorageError> {
+  read<A extends Plain>(operation: string, job: () => Answer<A, never>): Effect.Effect<A, StorageError> {
     return Effect.suspend(() => {
       if (this.state === "lent" || this.state === "closed") return this.enqueue("read", operation, job)
       return this.runOrEnqueue("read", operation, job, job)
@@ -114,13 +120,13 @@ export class Writer {
 
   /** Waits for a permit. The effect that got it must `release` it. */
   readonly acquire: Effect.Effect<void, StorageError> = Effect.suspend(() =>
-    this.enqueue("permit", "Waiting for the connection", () => Effect.void)
+    this.enqueue("permit", "Waiting for the connection", () => Exit.void)
   )
 
   readonly release: Effect.Effect<void> = Effect.sync(() => this.endPermit())
 
   /** Retries a statement while the file is busy. Call it while holding a permit. */
-  whileBusy<A>(operation: string, statement: () => A): Effect.Effect<A, StorageError> {
+  whileBusy<A extends Plain>(operation: string, statement: () => A): Effect.Effect<A, StorageError> {
     return Effect.mapError(this.retryWhileBusy(statement), toStorageError(operation))
   }
 
@@ -130,7 +136,10 @@ export class Writer {
   }
 
   /** A write that may not run at once, or that finds the file busy, is enqueued. */
-  private writeAlone<A, E>(operation: string, job: () => Effect.Effect<A, E>): Effect.Effect<A, E | StorageError> {
+  private writeAlone<A extends Plain, E>(
+    operation: string,
+    job: () => Answer<A, E>
+  ): Effect.Effect<A, E | StorageError> {
     // Every 17th write of a turn is enqueued, so that the event loop gets its turn.
     if (this.state !== "idle" || ++this.inOneTurn > maxInOneTurn) return this.enqueue("write", operation, job)
     if (this.inOneTurn === 1) {
@@ -141,11 +150,11 @@ export class Writer {
     return this.runOrEnqueue("write", operation, job, () => this.inTransaction(job))
   }
 
-  private runOrEnqueue<A, E>(
+  private runOrEnqueue<A extends Plain, E>(
     kind: Request["kind"],
     operation: string,
-    job: () => Effect.Effect<A, E>,
-    run: () => Effect.Effect<A, E>
+    job: () => Answer<A, E>,
+    run: () => Answer<A, E>
   ): Effect.Effect<A, E | StorageError> {
     try {
       return run()
@@ -154,14 +163,14 @@ export class Writer {
     }
   }
 
-  private enqueue<A, E>(
+  private enqueue<A extends Plain, E>(
     kind: Request["kind"],
     operation: string,
-    job: () => Effect.Effect<A, E>
+    job: () => Answer<A, E>
   ): Effect.Effect<A, E | StorageError> {
-    const push = (resume: (effect: Effect.Effect<A, E | StorageError>) => void): Request => {
+    const push = (resume: (answer: Exit.Exit<A, E | StorageError>) => void): Request => {
       const since = this.clock.unsafeCurrentTimeMillis()
-      // A request is only resumed with the effect of its own job, or with a StorageError.
+      // A request is only resumed with the answer of its own job, or with a StorageError.
       const request = { kind, operation, job, resume: resume as Request["resume"], since, isDone: false }
       if (this.state === "closed") this.fail(request, "Closed")
       else this.queue.push(request)
@@ -183,14 +192,14 @@ export class Writer {
     })
   }
 
-  private answer(request: Request, effect: Answer): void {
+  private answer(request: Request, answer: AnyAnswer): void {
     if (request.isDone) return
     request.isDone = true
-    request.resume(effect)
+    request.resume(answer)
   }
 
   private fail(request: Request, reason: "Closed" | "Busy", cause?: Error): void {
-    this.answer(request, Effect.fail(new StorageError({ reason, operation: request.operation, cause })))
+    this.answer(request, Exit.fail(new StorageError({ reason, operation: request.operation, cause })))
   }
 
   /** After the current turn of the event loop, so that requests of this turn join the batch. */
@@ -239,14 +248,14 @@ export class Writer {
     const isRead = batch[0]?.kind === "read"
     const answers = isRead ? undefined : this.runTogether(batch)
     if (answers !== undefined)
-      for (let i = 0; i < batch.length; i++) this.answer(batch[i] as Request, answers[i] as Answer)
+      for (let i = 0; i < batch.length; i++) this.answer(batch[i] as Request, answers[i] as AnyAnswer)
     else if (isRead) this.runEach(batch, (request) => request.job())
     // One job made the transaction fail: each gets its own.
-    else this.runEach(batch, (request) => this.runTogether([request])?.[0] as Answer)
+    else this.runEach(batch, (request) => this.runTogether([request])?.[0] as AnyAnswer)
   }
 
   /** Throws if the file is busy: the requests that have no answer yet wait on. */
-  private runEach(batch: ReadonlyArray<Request>, run: (request: Request) => Answer): void {
+  private runEach(batch: ReadonlyArray<Request>, run: (request: Request) => AnyAnswer): void {
     for (const request of batch) {
       try {
         this.answer(request, run(request))
@@ -258,7 +267,7 @@ export class Writer {
   }
 
   /** Runs all jobs in one transaction. Returns `undefined` and changes nothing if one of several jobs fails. */
-  private runTogether(batch: ReadonlyArray<Request>): ReadonlyArray<Answer> | undefined {
+  private runTogether(batch: ReadonlyArray<Request>): ReadonlyArray<AnyAnswer> | undefined {
     if (batch.length === 0) return []
     try {
       return this.inTransaction(() => batch.map((request) => request.job()))
@@ -291,7 +300,7 @@ export class Writer {
   }
 
   private failAll(batch: ReadonlyArray<Request>, cause: unknown): void {
-    for (const request of batch) this.answer(request, Effect.fail(toStorageError(request.operation)(cause)))
+    for (const request of batch) this.answer(request, Exit.fail(toStorageError(request.operation)(cause)))
   }
 
   private waitWhileBusy(batch: ReadonlyArray<Request>): void {
@@ -308,7 +317,7 @@ export class Writer {
   }
 
   /** Fails with what the statement threw: at once, or when the file stayed busy for too long. */
-  private retryWhileBusy<A>(statement: () => A): Effect.Effect<A, unknown> {
+  private retryWhileBusy<A extends Plain>(statement: () => A): Effect.Effect<A, unknown> {
     const attempt = Effect.try({ try: statement, catch: (cause) => cause })
     return RetryPolicy.retry(attempt, Schedule.whileInput(this.policy, isBusy))
   }
@@ -318,7 +327,7 @@ export class Writer {
     this.borrower = request
     this.lentSince = this.clock.unsafeCurrentTimeMillis()
     this.watchPermit()
-    this.answer(request, Effect.void)
+    this.answer(request, Exit.void)
   }
 
   private endPermit(): void {

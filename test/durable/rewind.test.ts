@@ -302,6 +302,26 @@ describe("rewinds in memory", () => {
     })
   )
 
+  it.scoped("that die of a defect of the storage report the defect, and no interruption", () =>
+    Effect.gen(function* () {
+      let broken = true
+      const defect = new Error("a bug in the storage")
+      const { context, story } = yield* memoryProcess((store) => ({
+        ...store,
+        rewind: (...args) => (broken ? Effect.die(defect) : store.rewind(...args))
+      }))
+      const check = failsOnce("check", Strategy.restart())
+      const workflow = Workflow.make("dies", { error: Bad }, () =>
+        Transaction.run(Effect.zipRight(undoable("a"), check))
+      )
+      const run = Effect.provide(Workflow.execute(workflow, { id: "1" }), context)
+      assert.deepStrictEqual(yield* Effect.exit(run), Exit.die(defect))
+      broken = false
+      yield* run
+      assert.strictEqual(yield* story, "a undo a a")
+    })
+  )
+
   it.scoped("run a finalizer that is a step, then replay from the point", () =>
     Effect.gen(function* () {
       const { context, story } = yield* memoryProcess()

@@ -101,7 +101,9 @@ export const advance = (leased: Leased, journal: Journal): AnyEffect =>
       // A body that was only replayed for a rewind has no outcome.
       return rewinding === undefined || stopError !== undefined
         ? conclude(execution, definition, exit)
-        : endWithoutOutcome(execution, Effect.interrupt, "interruption")
+        : Exit.isFailure(exit) && Cause.isDie(exit.cause)
+          ? endWithoutOutcome(execution, exit, "a defect")
+          : endWithoutOutcome(execution, Effect.interrupt, "interruption")
     })
   })
 
@@ -186,10 +188,14 @@ const runBody = (
         ended()
         return Effect.succeed(exit)
       },
-      // Only an interruption of the caller ends the wait early. The body ends before the lease is released.
-      onFailure: () => {
-        lifecycle.transition({ _tag: "Interrupt" })
-        return Effect.tap(Fiber.interrupt(fiber), () => Effect.sync(ended))
+      // The caller was interrupted, or a rewind died. The body ends before the lease is released.
+      onFailure: (cause) => {
+        const isInterrupted = Cause.isInterruptedOnly(cause)
+        if (isInterrupted) lifecycle.transition({ _tag: "Interrupt" })
+        return Effect.map(Fiber.interrupt(fiber), (exit) => {
+          ended()
+          return isInterrupted ? exit : Exit.failCause(cause)
+        })
       }
     })
   })

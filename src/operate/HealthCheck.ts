@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Workflow from "../durable/Workflow.js"
 import * as Lock from "../lock/Lock.js"
 import { openBreakers } from "../resilience/internal/kernel/metrics.js"
+import { fraction, millis, reachesShare } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
 import { statisticsOf } from "./internal/insights/statistics.js"
 import { escalations, failures, recoveries } from "./internal/records/records.js"
@@ -51,8 +52,9 @@ export interface Options {
 }
 
 /**
- * Runs all checks. It never fails: a check that cannot run is `failing`. To test
- * that the storage can be written, it increments a counter.
+ * Runs all checks. It never fails: a check that cannot run is `failing`. Dies with
+ * `InvalidOption` if an option is invalid. To test that the storage can be
+ * written, it increments a counter.
  *
  * @example
  * ```ts
@@ -72,8 +74,9 @@ export interface Options {
  */
 export const run = (options: Options = {}): Effect.Effect<Report, never, Storage.Storage> =>
   Effect.gen(function* () {
+    const limits = limitsOf(options)
     const { check, found } = yield* storageCheck
-    const checks = [check, ...(Option.isNone(found) ? [] : yield* checksOf(options))]
+    const checks = [check, ...(Option.isNone(found) ? [] : yield* checksOf(limits))]
     return {
       status: worstFirst.find((status) => checks.some((one) => one.status === status)) ?? "ok",
       checks,
@@ -81,6 +84,21 @@ export const run = (options: Options = {}): Effect.Effect<Report, never, Storage
       runs: Option.match(found, { onNone: () => [], onSome: ({ runs }) => runs })
     }
   })
+
+/** Durations are milliseconds. */
+type Limits = { readonly [K in keyof Options]-?: number }
+
+const limitsOf = ({
+  idleAfter = "1 hour",
+  minimumSuccess = 0.95,
+  stuckAfter = "5 minutes",
+  unansweredAfter = "1 day"
+}: Options): Limits => ({
+  idleAfter: millis("idleAfter", idleAfter),
+  minimumSuccess: fraction("minimumSuccess", minimumSuccess),
+  stuckAfter: millis("stuckAfter", stuckAfter),
+  unansweredAfter: millis("unansweredAfter", unansweredAfter)
+})
 
 const worstFirst = ["failing", "warning"] as const
 
@@ -133,18 +151,13 @@ const storageCheck = Effect.gen(function* () {
 })
 
 /** Runs all other checks. A check that fails is reported as `failing`, and does not stop the others. */
-const checksOf = ({
-  idleAfter = "1 hour",
-  minimumSuccess = 0.95,
-  stuckAfter = "5 minutes",
-  unansweredAfter = "1 day"
-}: Options) =>
+const checksOf = ({ idleAfter, minimumSuccess, stuckAfter, unansweredAfter }: Limits) =>
   Effect.all([
-    reported("runs", runs(Duration.toMillis(stuckAfter))),
-    reported("questions", questions(Duration.toMillis(unansweredAfter))),
-    reported("recoveries", idleRecoveries(Duration.toMillis(idleAfter))),
+    reported("runs", runs(stuckAfter)),
+    reported("questions", questions(unansweredAfter)),
+    reported("recoveries", idleRecoveries(idleAfter)),
     reported("failures", openFailures),
-    reported("escalations", unansweredEscalations(Duration.toMillis(unansweredAfter))),
+    reported("escalations", unansweredEscalations(unansweredAfter)),
     reported("success", success(minimumSuccess)),
     reported("locks", locks),
     breakers
@@ -232,7 +245,7 @@ const success = (minimumSuccess: number) =>
     const good = lastWeek.reduce((sum, { recovered }) => sum + recovered, 0)
     const total = lastWeek.reduce((sum, { unrecovered }) => sum + unrecovered, good)
     const share = `${good} of ${total} recoveries of the last seven days succeeded`
-    return total === 0 || good / total >= minimumSuccess
+    return total === 0 || reachesShare(good, total, minimumSuccess)
       ? ok("success", `${share}.`)
       : warning("success", `${share}, which is ${health}: recovery stats.`, [])
   })

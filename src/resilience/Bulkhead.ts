@@ -73,7 +73,7 @@ export interface Options {
 }
 
 /**
- * Makes a bulkhead. Dies with `PolicyInvalid` if an option is invalid. Callers of
+ * Makes a bulkhead. Dies with `InvalidOption` if an option is invalid. Callers of
  * the protected system should share it, for example through a Layer.
  *
  * @example

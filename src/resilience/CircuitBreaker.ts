@@ -185,7 +185,7 @@ export interface Options {
 }
 
 /**
- * Makes a breaker. Dies with `PolicyInvalid` if an option is invalid. Callers of
+ * Makes a breaker. Dies with `InvalidOption` if an option is invalid. Callers of
  * the protected system should share it, for example through a Layer.
  *
  * @example

@@ -5,7 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import { toMillis } from "./internal/kernel/timer.js"
+import { millisOrNaN } from "./internal/kernel/options.js"
 import type { RetryBudget } from "./RetryBudget.js"
 
 /**
@@ -136,7 +136,7 @@ export interface GiveUp {
  * @category constructors
  */
 export const again = (delay: Duration.DurationInput = Duration.zero): Again => {
-  const given = toMillis(delay)
+  const given = millisOrNaN(delay)
   return { _tag: "Again", delay: Duration.millis(Number.isFinite(given) ? Math.max(0, given) : 60_000) }
 }
 

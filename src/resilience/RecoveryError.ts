@@ -301,23 +301,6 @@ export class RewindRefused extends Schema.TaggedError<RewindRefused>("effect-rec
   }
 }
 
-/**
- * An option of a policy is outside its bounds. Thrown while the policy is
- * built, since such a policy is a bug of the program.
- *
- * @since 0.1.0
- * @category errors
- */
-export class PolicyInvalid extends Data.TaggedError("PolicyInvalid")<{
-  readonly option: string
-  readonly value: unknown
-  readonly expected: string
-}> {
-  override get message(): string {
-    return `The option "${this.option}" is ${String(this.value)}; give ${this.expected}.`
-  }
-}
-
 /** Only V8 has `stackTraceLimit`. */
 const errors: typeof Error & { stackTraceLimit?: number | undefined } = Error
 

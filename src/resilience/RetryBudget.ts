@@ -11,7 +11,7 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { budgetMetrics } from "./internal/kernel/metrics.js"
-import { checkOption, number, whole } from "./internal/kernel/options.js"
+import { fraction, number, whole } from "./internal/kernel/options.js"
 
 /**
  * @since 0.1.0
@@ -71,7 +71,7 @@ export interface Options {
 }
 
 /**
- * Makes a budget. Dies with `PolicyInvalid` if an option is invalid. Callers of
+ * Makes a budget. Dies with `InvalidOption` if an option is invalid. Callers of
  * one system should share a budget, for example through a Layer.
  *
  * @example
@@ -93,11 +93,10 @@ export interface Options {
  */
 export const make = ({ capacity = 10, name, perSecond = 1, ratio = 0.2 }: Options): Effect.Effect<RetryBudget> =>
   Effect.map(Effect.clock, (clock) => {
-    checkOption("ratio", ratio, ratio >= 0 && ratio <= 1, "0 to 1")
     const tokens = new TokenBucket({
       clock,
       capacity: whole("capacity", capacity, 1),
-      ratio,
+      ratio: fraction("ratio", ratio),
       perMilli: number("perSecond", perSecond, 0) / 1_000,
       metrics: budgetMetrics(name)
     })

@@ -101,8 +101,8 @@ export {
    * @since 0.1.0
    * @category errors
    */
-  PolicyInvalid
-} from "./RecoveryError.js"
+  InvalidOption
+} from "./InvalidOption.js"
 
 /**
  * Multiplies each delay by a factor: 1 s, 2 s, 4 s by default.

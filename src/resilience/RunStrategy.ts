@@ -10,6 +10,7 @@ import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Decision from "./Decision.js"
 import type * as Fault from "./Fault.js"
+import { whole } from "./internal/kernel/options.js"
 import { Asker, Rewinder, type Settable } from "./internal/kernel/runServices.js"
 import type { RewindRefused } from "./RecoveryError.js"
 import * as RetryPolicy from "./RetryPolicy.js"
@@ -44,7 +45,7 @@ export {
 export interface RewindOptions {
   /**
    * How often this recovery may rewind the run before it is exhausted. Counted in
-   * the journal. Defaults to 3.
+   * the journal. A whole number of at least 0; 0 never rewinds. Defaults to 3.
    */
   readonly times?: number | undefined
 }
@@ -68,9 +69,7 @@ const rewinding = <R = never>(
   { times = 3 }: RewindOptions = {},
   accepts?: Checked<R>["isValid"]
 ): Rewinding<R> => {
-  if (!(Number.isInteger(times) && times >= 0)) {
-    throw new RangeError(`Strategy.${strategy}: times is ${times}; give a whole number of at least 0.`)
-  }
+  whole("times", times, 0)
   return fromOpen(strategy, () => (failure: Failure<unknown>) => {
     const reason = failure.fault.message
     return Effect.flatMap(Rewinder, ({ plan }) => plan({ strategy, point, times, reason, accepts }))

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
-import { millis, share, whole } from "./internal/kernel/options.js"
+import { millis, reachesShare, share, whole } from "./internal/kernel/options.js"
 
 /**
  * What a trip condition counted in its window. For {@link consecutive}, `calls`
@@ -270,7 +270,7 @@ interface Rate {
 }
 
 const reached = (part: number, calls: number, { minimum, rate }: Rate): boolean =>
-  calls >= minimum && part > 0 && part >= rate * calls
+  calls >= minimum && part > 0 && reachesShare(part, calls, rate)
 
 const isCount = (value: number): boolean => Number.isInteger(value) && value >= 0
 

@@ -328,8 +328,8 @@ describe("RetryPolicy", () => {
         build()
         assert.fail(`${option} was taken`)
       } catch (error) {
-        assert.instanceOf(error, RetryPolicy.PolicyInvalid)
-        assert.strictEqual((error as RetryPolicy.PolicyInvalid).option, option)
+        assert.instanceOf(error, RetryPolicy.InvalidOption)
+        assert.strictEqual((error as RetryPolicy.InvalidOption).option, option)
       }
     }
   })

@@ -3,7 +3,7 @@ import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import { PolicyInvalid } from "../RecoveryError.js"
+import { InvalidOption } from "../InvalidOption.js"
 
 export const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
   Config.map(Config.option(config), Option.getOrUndefined)
@@ -31,7 +31,7 @@ const settingOf = (option: string): string => option.replace(/[A-Z]/g, (letter) 
 export const refusal = (option: string, message: string) =>
   Either.left(ConfigError.InvalidData([settingOf(option)], message))
 
-/** Converts a `PolicyInvalid` of the constructor to a `ConfigError`. `settingFor` maps an option to its setting. */
+/** Converts an `InvalidOption` of the constructor to a `ConfigError`. `settingFor` maps an option to its setting. */
 export const built = <A>(
   build: () => A,
   settingFor: (option: string) => string = (option) => option
@@ -39,7 +39,7 @@ export const built = <A>(
   try {
     return Either.right(build())
   } catch (error) {
-    if (error instanceof PolicyInvalid) return refusal(settingFor(error.option), error.message)
+    if (error instanceof InvalidOption) return refusal(settingFor(error.option), error.message)
     throw error
   }
 }

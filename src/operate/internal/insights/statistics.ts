@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
+import { reachesShare } from "../../../resilience/internal/kernel/options.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Day, Health, Period, Rate, Statistics, Times, Trend } from "../../Insights.js"
 import type { Dashboard } from "../../RecoveryRecord.js"
@@ -126,8 +127,9 @@ export const timesOf = (counters: Counters): Option.Option<Times> => {
   const buckets = counters.filter(({ name }) => /\/bucket\/\d+$/.test(name))
   const count = sumOf(buckets)
   if (count === 0) return Option.none()
-  const percentile = (share: number): Duration.Duration => {
-    let left = Math.ceil(count * share)
+  const percentile = (percent: number): Duration.Duration => {
+    // Whole numbers: the product with a share such as 0.95 may lie above the exact count.
+    let left = Math.ceil((count * percent) / 100)
     const found = buckets.find(({ value }) => {
       left -= value
       return left <= 0
@@ -135,7 +137,7 @@ export const timesOf = (counters: Counters): Option.Option<Times> => {
     return Duration.millis(Math.round(bucketMiddle(Number(found?.name.slice(-3) ?? 0))))
   }
   const mean = Duration.millis(total / count)
-  return Option.some({ count, mean, p50: percentile(0.5), p95: percentile(0.95), p99: percentile(0.99) })
+  return Option.some({ count, mean, p50: percentile(50), p95: percentile(95), p99: percentile(99) })
 }
 
 /** By total time, longest first. */
@@ -171,22 +173,24 @@ const lastDays = (counters: Counters, now: number, count: number): ReadonlyArray
   })
 }
 
-const average = (days: ReadonlyArray<Day>): number =>
-  days.reduce((sum, { failures }) => sum + failures, 0) / Math.max(1, days.length)
+const recentDays = 3
 
-const trendOf = (days: ReadonlyArray<Day>): Trend => {
-  const [before, recent] = [average(days.slice(0, -3)), average(days.slice(-3))]
-  if (recent > before * 1.2) return "worse"
-  return recent < before * 0.8 ? "better" : "steady"
+/** Compares failures per day in whole numbers, since products with 1.2 and 0.8 are inexact. */
+export const trendOf = (days: ReadonlyArray<Pick<Day, "failures">>): Trend => {
+  const sum = (some: typeof days): number => some.reduce((total, { failures }) => total + failures, 0)
+  const recent = sum(days.slice(-recentDays)) * (days.length - recentDays) * 10
+  const before = sum(days.slice(0, -recentDays)) * recentDays
+  if (recent > before * 12) return "worse"
+  return recent < before * 8 ? "better" : "steady"
 }
 
 const healthOf = (days: ReadonlyArray<Day>): Health => {
   const of = (what: "recovered" | "unrecovered") => days.reduce((sum, day) => sum + day[what], 0)
   const [good, bad] = [of("recovered"), of("unrecovered")]
-  const share = good + bad === 0 ? 1 : good / (good + bad)
-  if (share >= 0.95 && bad <= 2) return "excellent"
-  if (share >= 0.85 && bad <= 5) return "good"
-  return share >= 0.7 && bad <= 10 ? "fair" : "poor"
+  const reaches = (share: number) => good + bad === 0 || reachesShare(good, good + bad, share)
+  if (reaches(0.95) && bad <= 2) return "excellent"
+  if (reaches(0.85) && bad <= 5) return "good"
+  return reaches(0.7) && bad <= 10 ? "fair" : "poor"
 }
 
 const pageSize = 500

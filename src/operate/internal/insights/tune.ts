@@ -88,8 +88,8 @@ const successForOneMore = 0.1
 
 const maxProposedRetries = 10
 
-/** A shorter delay is preferred if its success rate is at least this share of the best rate. */
-const nearlyBest = 0.9
+/** A shorter delay is preferred if its success rate is at least this many tenths of the best rate. */
+const nearlyBest = 9
 
 const rateOf = ({ good, total }: { readonly good: number; readonly total: number }): number =>
   total === 0 ? 0 : good / total
@@ -140,8 +140,10 @@ const medianOf = (delays: ReadonlyArray<Delayed>): number => {
 const shortestGood = (delays: ReadonlyArray<Delayed>): number => {
   const enough = Math.max(1, sum(delays, "total") / 20)
   const tried = delays.filter(({ total }) => total >= enough)
-  const best = Math.max(...tried.map(rateOf))
-  return tried.find((one) => rateOf(one) >= best * nearlyBest)?.millis ?? medianOf(delays)
+  const best = tried.reduce((a, b) => (b.good * a.total > a.good * b.total ? b : a), { good: 0, total: 1 })
+  // Rates are compared by whole numbers, which are exact.
+  const isNearlyBest = ({ good, total }: Delayed) => good * best.total * 10 >= best.good * total * nearlyBest
+  return tried.find(isNearlyBest)?.millis ?? medianOf(delays)
 }
 
 /** The mean factor from one delay to the next, within 1 and 4. */

@@ -1,13 +1,27 @@
+/**
+ * The one place that decodes durations, counts and shares of the public API. `Duration.decode` turns NaN and negative
+ * values into zero, which would hide a wrong option and, in an option that deletes, delete everything.
+ */
 import * as Duration from "effect/Duration"
-import { PolicyInvalid } from "../../RecoveryError.js"
+import * as Effect from "effect/Effect"
+import { InvalidOption } from "../../InvalidOption.js"
 import type { Limits } from "./recovery.js"
-import { toMillis } from "./timer.js"
 
 /** Returns the value if it is valid, else throws. */
 export const checkOption = <A>(option: string, value: A, isValid: boolean, expected: string): A => {
   if (isValid) return value
-  throw new PolicyInvalid({ option, value, expected })
+  throw new InvalidOption({ option, value, expected })
 }
+
+/** A typed failure in place of the throw, for operations whose options people configure, such as those that delete. */
+export const checked = <A>(decode: () => A): Effect.Effect<A, InvalidOption> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(decode())
+    } catch (error) {
+      return error instanceof InvalidOption ? Effect.fail(error) : Effect.die(error)
+    }
+  })
 
 /** Returns the value if it is a finite number of at least `min`, else throws. */
 export const number = (option: string, value: number, min: number): number =>
@@ -20,17 +34,59 @@ export const whole = (option: string, value: number, min: number, max = Number.M
   return checkOption(option, value, isValid, `a finite whole number ${bounds}`)
 }
 
+/** As {@link whole}, or Infinity for no limit. */
+export const wholeOrInfinity = (option: string, value: number, min: number): number => {
+  const isValid = value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && value >= min)
+  return checkOption(option, value, isValid, `a whole number of at least ${min}, or Infinity`)
+}
+
 /** Returns the value if it is above 0 and at most 1, else throws. */
 export const share = (option: string, value: number): number =>
   checkOption(option, value, value > 0 && value <= 1, "a share above 0 and at most 1")
 
+/** Returns the value if it is from 0 to 1, else throws. */
+export const fraction = (option: string, value: number): number =>
+  checkOption(option, value, value >= 0 && value <= 1, "a number from 0 to 1")
+
+/**
+ * Whether a part of a whole reaches a share. The quotient is the double nearest to the exact value, and so is a share
+ * such as 0.07; the product `share * whole` may lie above it.
+ */
+export const reachesShare = (part: number, whole: number, share: number): boolean => part / whole >= share
+
+/** 100,000 years. A date plus a longer duration is no date. */
+const maxMillis = 100_000 * 365.25 * 86_400_000
+
+/** The milliseconds of a duration; below zero or NaN if it is negative, NaN if it is none. */
+export const millisOrNaN = (value: Duration.DurationInput): number => {
+  if (typeof value === "number") return value
+  if (typeof value === "bigint") return Number(value) / 1e6
+  if (Array.isArray(value)) return value.some((part) => !(part >= 0)) ? Number.NaN : Duration.toMillis(value)
+  if (typeof value === "string" && value.trimStart().startsWith("-")) return Number.NaN
+  try {
+    return Duration.toMillis(value)
+  } catch {
+    return Number.NaN
+  }
+}
+
 /** Returns the milliseconds of a finite duration of at least `min` ms, else throws. */
 export const millis = (option: string, value: Duration.DurationInput, min = 0): number => {
-  const decoded = toMillis(value)
-  if (Number.isFinite(decoded) && decoded >= min) return decoded
-  const bound = min === 0 ? "" : ` of at least ${min} ms`
-  throw new PolicyInvalid({ option, value, expected: `a finite duration${bound} such as "2 seconds"` })
+  const decoded = millisOrNaN(value)
+  if (decoded <= maxMillis && decoded >= min) return decoded
+  const bounds = decoded > maxMillis ? " of at most 100,000 years" : min === 0 ? "" : ` of at least ${min} ms`
+  throw new InvalidOption({ option, value, expected: `a finite duration${bounds} such as "2 seconds"` })
 }
+
+/** As {@link millis}, or Infinity for no limit. */
+export const millisOrInfinity = (option: string, value: Duration.DurationInput, min = 0): number =>
+  millisOrNaN(value) === Number.POSITIVE_INFINITY ? Number.POSITIVE_INFINITY : millis(option, value, min)
+
+/**
+ * Returns the milliseconds of an age beyond which something is removed. An age of zero is refused: it would remove
+ * everything, and `Duration.days(NaN)` is zero.
+ */
+export const age = (option: string, value: Duration.DurationInput): number => millis(option, value, 1)
 
 /** A timeout of zero would fail every attempt, so it throws while the program is built. */
 export const checkTimeout = (value: Duration.DurationInput): Duration.Duration =>

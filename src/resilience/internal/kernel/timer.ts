@@ -38,16 +38,3 @@ export const startTimer = (
   const sleeper = Effect.runFork(Effect.zipRight(clock.sleep(Duration.millis(millis)), Effect.sync(callback)))
   return () => sleeper.unsafeInterruptAsFork(fiber.id())
 }
-
-/** Decodes a duration. `Duration` turns NaN and negative values into zero, which would hide a wrong option. */
-export const toMillis = (value: Duration.DurationInput): number => {
-  if (typeof value === "number") return value
-  if (typeof value === "bigint") return Number(value) / 1e6
-  if (Array.isArray(value)) return value.some((part) => !(part >= 0)) ? Number.NaN : Duration.toMillis(value)
-  if (typeof value === "string" && value.trimStart().startsWith("-")) return Number.NaN
-  try {
-    return Duration.toMillis(value)
-  } catch {
-    return Number.NaN
-  }
-}

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
-import { PolicyInvalid } from "../../RecoveryError.js"
+import { InvalidOption } from "../../InvalidOption.js"
 import { millis } from "../kernel/options.js"
 
 /** One delay of the schedule and the state after it. `at` is the sum of all delays so far. */
@@ -79,7 +79,7 @@ export const prepare = (resetAfter: Duration.DurationInput | AnySchedule): Effec
   }
   return Effect.map(firstOf(resetAfter), (first) => {
     if (first === undefined) {
-      throw new PolicyInvalid({
+      throw new InvalidOption({
         option: "resetAfter",
         value: "this schedule",
         expected: "one with a finite first delay"

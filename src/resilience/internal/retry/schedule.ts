@@ -8,8 +8,7 @@ import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as Fault from "../../Fault.js"
 import type { Description, Jitter, Options, RetryPolicy } from "../../RetryPolicy.js"
-import { checkOption, millis } from "../kernel/options.js"
-import { toMillis } from "../kernel/timer.js"
+import { checkOption, fraction, millis, millisOrNaN, wholeOrInfinity } from "../kernel/options.js"
 
 /** From the number of the retry (0 for the first) to milliseconds, before jitter and clamping. */
 type Curve = (retry: number) => number
@@ -23,7 +22,7 @@ const curveOf = (description: CurveDescription, custom: (retry: number) => Durat
     linear: (retry) => initialDelay + increment * retry,
     fixed: () => initialDelay,
     fibonacci: (retry) => initialDelay * fibonacci(retry),
-    custom: (retry) => toMillis(custom(retry))
+    custom: (retry) => millisOrNaN(custom(retry))
   }
   return curves[description.curve]
 }
@@ -35,15 +34,7 @@ const fibonacci = (retry: number): number => {
   return a
 }
 
-const retries = (value: number): number => {
-  const isValid = value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= 0)
-  return checkOption("maxRetries", value, isValid, "a whole number of at least 0, or Infinity")
-}
-
-const jitter = (value: Jitter): Jitter => {
-  const isValid = typeof value !== "number" || (value >= 0 && value <= 1)
-  return checkOption("jitter", value, isValid, "a fraction between 0 and 1, or a kind of jitter")
-}
+const jitter = (value: Jitter): Jitter => (typeof value === "number" ? fraction("jitter", value) : value)
 
 const maxOf = (options: Options | undefined): number => millis("maxDelay", options?.maxDelay ?? 60_000)
 
@@ -56,7 +47,7 @@ export const base = (
   const maxDelay = options?.maxDelay === undefined ? Math.max(60_000, initialDelay) : maxOf(options)
   checkOption(nameOfDelay, initialDelay, initialDelay <= maxDelay, `at most maxDelay, ${maxDelay} ms`)
   return {
-    maxRetries: retries(options?.maxRetries ?? 3),
+    maxRetries: wholeOrInfinity("maxRetries", options?.maxRetries ?? 3, 0),
     initialDelay,
     maxDelay,
     jitter: jitter(options?.jitter ?? "none"),

@@ -20,6 +20,8 @@ const lengths = {
   INCREMENT_KILLS: { short: 5, ci: 24, full: 400 },
   /** Random workflows compared with their model. A third of them on SQLite. */
   MODEL_RUNS: { short: 90, ci: 600, full: 2_000 },
+  /** Random workflows that are stopped at random, compared with themselves undisturbed. A third of them on SQLite. */
+  REPLAY_RUNS: { short: 300, ci: 1_500, full: 10_000 },
   /** Random calls of a circuit breaker compared with its model, for each trip condition. */
   BREAKER_RUNS: { short: 20, ci: 200, full: 2_000 },
   /** Races of twenty callers for the lock of a dead process. */

@@ -1,7 +1,9 @@
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import { globalValue } from "effect/GlobalValue"
 import * as Schema from "effect/Schema"
+import * as Fault from "../resilience/Fault.js"
+import { FaultRecord, recordOf, restoreFault } from "../resilience/FaultRecord.js"
 import { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../resilience/RecoveryError.js"
 import { RollbackFailed } from "../transaction/RollbackFailed.js"
 import { sortKeys, toJsonText } from "./CanonicalJson.js"
@@ -138,8 +140,30 @@ export const errorCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoise
 
 /** For causes. Building it is slow, so it is built at the first failure. */
 export const causeCodec: (schema: Schema.Schema.All) => Codec<Cause.Cause<unknown>> = memoised("cause", (error) =>
-  make(causeOf(failureOf(error)))
+  withFaults(make(causeOf(failureOf(error))))
 )
+
+const Faults = Schema.parseJson(Schema.Struct({ faults: Schema.optional(Schema.Array(FaultRecord)) }))
+const decodeFaults = Schema.decodeUnknown(Faults)
+
+/**
+ * Writes the fault of each failure beside the cause, and restores it on the
+ * errors that are read: a schema keeps less of an error than its classification
+ * needs, so a resumed program would decide otherwise.
+ */
+const withFaults = (codec: Codec<Cause.Cause<unknown>>): Codec<Cause.Cause<unknown>> => ({
+  encode: (cause) =>
+    Effect.zipWith(codec.encode(cause), Fault.classifier(undefined), (text, classify) => {
+      const faults = [...Cause.failures(cause)].map((error) => recordOf(classify(error), error))
+      // A cause is written as an object.
+      return faults.length === 0 ? text : `${text?.slice(0, -1)},"faults":${JSON.stringify(faults)}}`
+    }),
+  decode: (text) =>
+    Effect.zipWith(codec.decode(text), decodeFaults(text), (cause, { faults = [] }) => {
+      for (const [i, error] of [...Cause.failures(cause)].entries()) restoreFault(error, faults[i])
+      return cause
+    })
+})
 
 const undoCodec: Codec<Cause.Cause<unknown>> = make(AnyCause as AnySchema)
 

@@ -237,7 +237,7 @@ export const classifier = (own: ReadonlyArray<Rule> | undefined): Effect.Effect<
         const message = `effect-recovery: the classification rule "${rule.name}" threw and was skipped`
         Runtime.runFork(runtime, Effect.logWarning(message, Cause.die(error)))
       }
-      return (failure) => classify_.classify(failure, { rules, now, onRuleError })
+      return (failure) => classify_.classify(failure, { rules, own, now, onRuleError })
     })
   )
 

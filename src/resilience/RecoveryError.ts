@@ -9,7 +9,15 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Fault from "./Fault.js"
 import type { Declaration } from "./Fault.js"
+import { FaultRecord, faultOf, recordOf, restoreFault } from "./FaultRecord.js"
 import { declaredKey, messageOf, tagOf } from "./internal/fault/classify.js"
+
+const writtenFault = (error: unknown, fault: Fault.Fault | undefined) =>
+  fault === undefined ? {} : { fault: recordOf(fault, error) }
+
+/** Reads a fault, and restores it for later classifications of the error. */
+const readFault = (error: unknown, record: FaultRecord | undefined) =>
+  record === undefined ? {} : { fault: faultOf(restoreFault(error, record), record) }
 
 /** A generic class cannot use its parameter in the class it extends, so the fields are untyped here. */
 class Exhausted extends Data.TaggedError("RecoveryExhausted")<{
@@ -18,7 +26,7 @@ class Exhausted extends Data.TaggedError("RecoveryExhausted")<{
   readonly attempts: number
   /** The decisions of the recovery, oldest first. */
   readonly decisions: ReadonlyArray<DecisionTaken>
-  /** The classification of the last error. Missing if the error was read from a journal. */
+  /** The classification of the last error. */
   readonly fault?: Fault.Fault | undefined
 }> {}
 
@@ -53,7 +61,7 @@ export class RecoveryExhausted<out E> extends Exhausted {
     return `Gave up${what} after ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}: ${message}`
   }
   /**
-   * A schema for journals and for other processes. It omits `fault`.
+   * A schema for journals and for other processes. Of `fault` it omits the cause.
    *
    * @since 0.1.0
    */
@@ -62,13 +70,20 @@ export class RecoveryExhausted<out E> extends Exhausted {
       _tag: Schema.tag("RecoveryExhausted"),
       error,
       attempts: Schema.Number,
-      decisions: Schema.Array(Schema.Struct({ strategy: Schema.String, decision: Schema.String }))
+      decisions: Schema.Array(Schema.Struct({ strategy: Schema.String, decision: Schema.String })),
+      fault: Schema.optional(FaultRecord)
     })
     const self = Schema.declare((input): input is RecoveryExhausted<E> => input instanceof RecoveryExhausted)
     return Schema.transform(encoded, self, {
       strict: true,
-      decode: (fields) => new RecoveryExhausted<E>(fields),
-      encode: ({ attempts, decisions, error }) => ({ _tag: "RecoveryExhausted" as const, error, attempts, decisions })
+      decode: ({ fault, ...fields }) => new RecoveryExhausted<E>({ ...fields, ...readFault(fields.error, fault) }),
+      encode: ({ attempts, decisions, error, fault }) => ({
+        _tag: "RecoveryExhausted" as const,
+        error,
+        attempts,
+        decisions,
+        ...writtenFault(error, fault)
+      })
     })
   }
 }
@@ -93,7 +108,7 @@ export interface DecisionTaken {
 export interface FailoverFailure<out E> {
   readonly way: string
   readonly error: E
-  /** The classification of the error. Missing if the error was read from a journal. */
+  /** The classification of the error. */
   readonly fault?: Fault.Fault | undefined
 }
 
@@ -163,7 +178,7 @@ export class FailoverExhausted<out E> extends EveryWay {
     const encoded = Schema.Struct({
       _tag: Schema.tag("FailoverExhausted"),
       failover: Schema.String,
-      failures: Schema.NonEmptyArray(Schema.Struct({ way: Schema.String, error })),
+      failures: Schema.NonEmptyArray(Schema.Struct({ way: Schema.String, error, fault: Schema.optional(FaultRecord) })),
       declares: Schema.Struct({
         category: Schema.String,
         severity: Schema.optional(Schema.Literal("low", "medium", "high", "critical")),
@@ -174,11 +189,14 @@ export class FailoverExhausted<out E> extends EveryWay {
     const self = Schema.declare((input): input is FailoverExhausted<E> => input instanceof FailoverExhausted)
     return Schema.transform(encoded, self, {
       strict: true,
-      decode: (fields) => new FailoverExhausted<E>(fields),
+      decode: ({ failures: [first, ...rest], ...fields }) => {
+        const read = ({ error, fault, way }: typeof first) => ({ way, error, ...readFault(error, fault) })
+        return new FailoverExhausted<E>({ ...fields, failures: [read(first), ...rest.map(read)] })
+      },
       encode: (exhausted) => {
         const { category, retryAfter, severity, transient = false } = exhausted[declaredKey]
         const [first, ...rest] = exhausted.failures
-        const bare = ({ error, way }: FailoverFailure<E>) => ({ way, error })
+        const bare = ({ error, fault, way }: FailoverFailure<E>) => ({ way, error, ...writtenFault(error, fault) })
         return {
           _tag: "FailoverExhausted" as const,
           failover: exhausted.failover,

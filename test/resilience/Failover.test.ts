@@ -357,11 +357,15 @@ describe("Failover", () => {
         assert.deepStrictEqual(after[key], before[key], key)
       }
       assert.isTrue(after.transient)
+      assert.deepStrictEqual(
+        back.failures.map(({ fault }) => fault?.category),
+        ["rate-limit"]
+      )
       // Only the fields of the schema are encoded.
       const { failures } = yield* Schema.encode(Failover.FailoverExhausted.schema(Down), {
         onExcessProperty: "preserve"
       })(error)
-      assert.deepStrictEqual(Object.keys(failures[0]), ["way", "error"])
+      assert.deepStrictEqual(Object.keys(failures[0]), ["way", "error", "fault"])
     })
   )
 

@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import type { StepRecord } from "../../../journal/Journal.js"
 import { type Codec, causeCodec, errorCodec } from "../../../journal/JournalCodec.js"
 import { ReplayMismatch, StepAmbiguous } from "../../../journal/RunError.js"
+import { FaultRecord, faultOf, restoreFault } from "../../../resilience/FaultRecord.js"
 import type { PastFailure } from "../../../resilience/internal/kernel/recovery.js"
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
 import { whileResting, whileWorking } from "../execution/activity.js"
@@ -67,16 +68,26 @@ const decodeResult = <A>(use: StepUse, record: StepRecord, what: "success" | "er
 
 // ---- a step that was cut short
 
-const Retry = Schema.parseJson(Schema.Struct({ next: Schema.Number, error: Schema.Unknown }))
+const Retry = Schema.parseJson(
+  Schema.Struct({ next: Schema.Number, error: Schema.Unknown, fault: Schema.optional(FaultRecord) })
+)
 const decodeRetry = Schema.decodeUnknown(Retry)
 
 /** Fails with the error a question was asked about. */
 export const failAsAsked = (use: StepUse, record: StepRecord): Effect.Effect<never, unknown, unknown> =>
-  Effect.flatMap(pastFailure(use, record.payload), Effect.fail)
+  Effect.flatMap(pastFailure(use, record.payload), ({ error }) => Effect.fail(error))
 
-const pastFailure = (use: StepUse, payload: string | undefined): Effect.Effect<unknown, unknown, unknown> =>
+const pastFailure = (
+  use: StepUse,
+  payload: string | undefined
+): Effect.Effect<Pick<PastFailure, "error" | "fault">, unknown, unknown> =>
   Effect.catchAll(
-    Effect.flatMap(decodeRetry(payload), ({ error }) => errorCodec(use.definition.error).decode(JSON.stringify(error))),
+    Effect.flatMap(decodeRetry(payload), ({ error, fault }) =>
+      Effect.map(errorCodec(use.definition.error).decode(JSON.stringify(error)), (error) => ({
+        error: restoreFault(error, fault),
+        fault: fault && faultOf(error, fault)
+      }))
+    ),
     journalError(use, "Decode", "error")
   )
 
@@ -86,7 +97,7 @@ export const pastFailures = (
   record: StepRecord
 ): Effect.Effect<ReadonlyArray<PastFailure>, unknown, unknown> =>
   Effect.forEach(record.past, ({ at, attempt, payload }) =>
-    Effect.map(pastFailure(use, payload), (error) => ({ error, attempt, at }))
+    Effect.map(pastFailure(use, payload), (failed) => ({ ...failed, attempt, at }))
   )
 
 /** Waits for the next attempt: in memory, or parked if that takes longer than the mode's patience. */

@@ -9,6 +9,7 @@ import { errorCodec } from "../../../journal/JournalCodec.js"
 import { markOf } from "../../../journal/JournalLine.js"
 import { StepConflict } from "../../../journal/RunError.js"
 import type * as Events from "../../../resilience/Events.js"
+import { recordOf } from "../../../resilience/FaultRecord.js"
 import { type PastFailure, recoverFrom } from "../../../resilience/internal/kernel/recovery.js"
 import { isTraced, withSpan } from "../../../resilience/internal/kernel/tracing.js"
 import type * as Strategy from "../../../resilience/Strategy.js"
@@ -245,7 +246,7 @@ const performOptions = (use: StepUse, past: ReadonlyArray<PastFailure>) => ({
 
 const recordRetry = (use: StepUse, failure: Strategy.Failure<unknown>, delay: Duration.Duration): Effect.Effect<void> =>
   Effect.flatMap(Effect.catchAll(encodeError(use, failure.error), journalError(use, "Encode", "error")), (error) => {
-    const { cause: _, ...fault } = failure.fault
+    const fault = recordOf(failure.fault, failure.error)
     // JSON has no infinity.
     const next = Math.min(failure.at + Duration.toMillis(delay), Number.MAX_SAFE_INTEGER)
     return append(use, "AttemptFailed", failure.attempt, JSON.stringify({ next, fault, error }), failure.at)

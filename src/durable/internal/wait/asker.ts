@@ -5,6 +5,7 @@ import { errorCodec, valueCodec } from "../../../journal/JournalCodec.js"
 import type { StartedWait, WaitLine } from "../../../journal/JournalLine.js"
 import { StepConflict } from "../../../journal/RunError.js"
 import * as Decision from "../../../resilience/Decision.js"
+import { recordOf } from "../../../resilience/FaultRecord.js"
 import { type AskerService, type AskRequest, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
 import { type AskingStep, whileResting } from "../execution/activity.js"
 import * as Execution from "../execution/execution.js"
@@ -137,7 +138,7 @@ const askedEntry = (
   { failure }: AskRequest<unknown>,
   now: number
 ) => {
-  const { cause: _, ...fault } = failure.fault
+  const fault = recordOf(failure.fault, failure.error)
   return Effect.matchEffect(errorCodec(schema).encode(failure.error), {
     onFailure: (cause) => Execution.stop(execution, Execution.encodeFailed(execution, `error of step "${key}"`, cause)),
     onSuccess: (text) => {

@@ -3,6 +3,7 @@ import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import type { Category, Declaration, Fault, Rule, Severity } from "../../Fault.js"
+import { declarationOfRecord, faultOfRecord, getRecord } from "./recorded.js"
 
 /** The property of a self-declaration; public as `Fault.declared`. */
 export const declaredKey: unique symbol = Symbol.for("effect-recovery/Fault/declared")
@@ -60,11 +61,31 @@ const makeSubject = (error: unknown, now: number): Subject => {
     tag: tagOf(error),
     name: readString(error, "name"),
     reason: readString(error, "reason"),
-    codes: chain.flatMap((link) => readString(link, "code") ?? []),
-    status: firstDefined(chain, readStatus),
+    ...factsIn(chain),
     message: messageOf(error),
     retryAfter: firstDefined(chain, (link) => readRetryAfter(link, now))
   }
+}
+
+/** What an error and its causes say in fields that a schema may not keep. */
+export const factsOf = (error: unknown): Pick<Subject, "codes" | "status"> => factsIn(causeChain(error))
+
+const factsIn = (chain: ReadonlyArray<unknown>): Pick<Subject, "codes" | "status"> => {
+  const codes: Array<string> = []
+  let status: number | undefined
+  for (const link of chain) {
+    const record = getRecord(link)
+    status ??= record?.status ?? readStatus(link)
+    codes.push(...(record?.codes ?? readCode(link)))
+    // The record has the codes of the causes too.
+    if (record?.codes !== undefined) break
+  }
+  return { codes, status }
+}
+
+const readCode = (link: unknown): ReadonlyArray<string> => {
+  const code = readString(link, "code")
+  return code === undefined ? [] : [code]
 }
 
 const causeChain = (error: unknown): ReadonlyArray<unknown> => {
@@ -106,6 +127,8 @@ const readStatus = (error: unknown): number | undefined => {
 }
 
 const readRetryAfter = (error: unknown, now: number): Duration.Duration | undefined => {
+  const recorded = getRecord(error)?.retryAfter
+  if (recorded !== undefined) return Duration.millis(recorded)
   const own = read(error, "retryAfter")
   if (isDuration(own)) return own
   const header =
@@ -193,6 +216,8 @@ export const moreSevere = (a: Severity, b: Severity): Severity => (severityOrder
 
 export interface ClassifyOptions {
   readonly rules: ReadonlyArray<Rule>
+  /** The rules among them that go before a fault read from a journal. Defaults to none. */
+  readonly own?: ReadonlyArray<Rule> | undefined
   /** Epoch milliseconds. A `Retry-After` date is relative to it. */
   readonly now: number
   /** Reports a rule that throws. The rule is skipped. */
@@ -217,18 +242,26 @@ const classifyCause = (cause: Cause.Cause<unknown>, options: ClassifyOptions): F
 
 const classifyError = (error: unknown, cause: Cause.Cause<unknown>, options: ClassifyOptions): Fault => {
   const subject = makeSubject(error, options.now)
+  const record = getRecord(error)
+  if (record !== undefined && ownDeclaration(error, subject, options) === undefined) return faultOfRecord(record, cause)
   return faultOf(declarationOf(subject, options), subject, cause)
 }
 
 /** Classifies the error, or the first of its causes that is known. */
 export const declarationOf = (subject: Subject, options: ClassifyOptions): Declaration => {
   for (const link of subject.chain) {
-    const declaration =
-      selfDeclared(link) ?? firstMatch(link === subject.error ? subject : makeSubject(link, options.now), options)
+    const own = link === subject.error ? subject : makeSubject(link, options.now)
+    const record = getRecord(link)
+    if (record !== undefined) return ownDeclaration(link, own, options) ?? declarationOfRecord(record)
+    const declaration = selfDeclared(link) ?? firstMatch(own, options.rules, options)
     if (declaration !== undefined) return declaration
   }
   return { category: "unknown", confidence: 0 }
 }
+
+/** What the recovery's own rules say of an error from a journal. Its self-declaration goes before them, and is in its record. */
+const ownDeclaration = (error: unknown, subject: Subject, options: ClassifyOptions): Declaration | undefined =>
+  options.own === undefined || selfDeclared(error) !== undefined ? undefined : firstMatch(subject, options.own, options)
 
 /** Checks each field, since any code may have written the declaration. */
 const selfDeclared = (error: unknown): Declaration | undefined => {
@@ -248,7 +281,11 @@ const selfDeclared = (error: unknown): Declaration | undefined => {
   }
 }
 
-const firstMatch = (subject: Subject, { onRuleError, rules }: ClassifyOptions): Declaration | undefined => {
+const firstMatch = (
+  subject: Subject,
+  rules: ReadonlyArray<Rule>,
+  { onRuleError }: ClassifyOptions
+): Declaration | undefined => {
   for (const rule of rules) {
     try {
       const declaration = rule.match(subject)

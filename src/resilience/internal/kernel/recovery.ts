@@ -110,6 +110,8 @@ export interface Report {
 /** A failure that an earlier process answered with `Again`. */
 export interface PastFailure {
   readonly error: unknown
+  /** Its classification in that process. */
+  readonly fault?: Fault.Fault | undefined
   readonly attempt: number
   readonly at: number
 }
@@ -200,7 +202,7 @@ const lowestRandom = Random.fixed([0])
 /** Asks the strategies about a recorded failure again, so that they reach the state they had in that process. */
 const replay = Effect.fnUntraced(function* (session: Session, past: PastFailure) {
   const classify = yield* Fault.classifier(session.options.rules)
-  const fault = classify(past.error)
+  const fault = past.fault ?? classify(past.error)
   const found = session.plan.find(past.error, () => fault)
   if (found === undefined) return
   const failure = makeFailure(session, past, fault, Cause.fail(past.error))

@@ -81,7 +81,7 @@ const summaryOf = (run: Storage.Run, now: number): RunSummary => ({
   workflow: run.workflow,
   version: run.version,
   status: statusOf(run, now),
-  labels: run.labels,
+  labels: run.damaged === undefined ? run.labels : { ...run.labels, damaged: run.damaged },
   createdAt: new Date(run.createdAt),
   finishedAt: dateOption(run.outcome?.at),
   owner: statusOf(run, now) === "running" ? Option.fromNullable(run.owner) : Option.none(),

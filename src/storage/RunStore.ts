@@ -32,6 +32,8 @@ export interface Run {
   /** What the run waits for, as its process recorded it. */
   readonly waiting: string | undefined
   readonly outcome: Outcome | undefined
+  /** Why the row is not what was written. Only lists return such rows: `find` and `open` fail instead. */
+  readonly damaged?: string | undefined
 }
 
 /**

@@ -11,6 +11,8 @@ const advice = {
   ReadOnly: "Make the database file and its folder writable for this user, then execute again.",
   Full: "Free some space, then execute again. Everything recorded before is intact.",
   Corrupt: "Restore the file from a backup, or use another file. The file was not changed.",
+  Damaged:
+    "Nothing was changed. `recovery check` lists everything that is damaged. Restore the file from a backup, or do the work again under another id.",
   Version:
     "Tables of a newer version need the effect-recovery that wrote them. Older tables are migrated when the file is opened for writing. The file was not changed.",
   CannotOpen: "Check that the folder exists and is writable.",
@@ -33,6 +35,7 @@ const advice = {
  * - `ReadOnly`: the file or its folder is not writable
  * - `Full`: the disk is full
  * - `Corrupt`: the file is not a database, or is damaged
+ * - `Damaged`: a stored row is not what was written; the message names it
  * - `Version`: the tables belong to another version of this library
  * - `CannotOpen`: the file cannot be opened or created
  * - `ClientMissing`: the database client is not installed
@@ -52,6 +55,7 @@ const faults: Readonly<Record<Reason, Fault.Declaration>> = {
   ReadOnly: { category: "permission" },
   Full: { category: "resource" },
   Corrupt: { category: "corruption" },
+  Damaged: { category: "corruption" },
   Version: { category: "validation", severity: "high" },
   CannotOpen: { category: "not-found" },
   ClientMissing: { category: "dependency" },

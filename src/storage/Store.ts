@@ -49,6 +49,8 @@ export interface Snapshot {
   readonly at: number
   /** Whether the run was rewound to a point before it. */
   readonly rewound: boolean
+  /** Why the row is not what was written. Only lists return such rows: reads with the state fail instead. */
+  readonly damaged?: string | undefined
 }
 
 /**
@@ -108,7 +110,7 @@ export interface SaveOptions {
 export interface SnapshotStore {
   /** Returns the key of the snapshot, or none if `after` no longer holds. */
   readonly save: (
-    snapshot: Omit<FullSnapshot, "key" | "rewound">,
+    snapshot: Omit<FullSnapshot, "key" | "rewound" | "damaged">,
     options: SaveOptions
   ) => Effect.Effect<Option.Option<number>, StorageError | LeaseLost>
   /** Snapshots without their states. */
@@ -202,6 +204,8 @@ export interface RecordRow {
   /** Rises by one with each change; the first is 1. */
   readonly revision: number
   readonly body: string
+  /** Why the row is not what was written. Only lists return such rows: `findRecord` fails instead. */
+  readonly damaged?: string | undefined
 }
 
 /**
@@ -210,7 +214,7 @@ export interface RecordRow {
  * @since 0.1.0
  * @category records
  */
-export type RecordWrite = Omit<RecordRow, "key" | "at" | "updatedAt">
+export type RecordWrite = Omit<RecordRow, "key" | "at" | "updatedAt" | "damaged">
 
 /**
  * Which records to read, newest first.

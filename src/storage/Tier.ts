@@ -103,8 +103,8 @@ export const tiered = (store: Store, tiers: ReadonlyArray<Tier>): Store => {
   }
   const readFirst = ([found]: ReadonlyArray<Snapshot>): Effect.Effect<Option.Option<FullSnapshot>, StorageError> => {
     if (found === undefined) return Effect.succeedNone
-    // Without a digest, the id would not identify the state.
-    if (found.digest === "") return store.snapshot(found.key)
+    // Without a digest the id would not identify the state, and only the store says what is wrong with a damaged row.
+    if (found.digest === "" || found.damaged !== undefined) return store.snapshot(found.key)
     return Effect.map(
       readState(found, 0),
       Option.map((state) => ({ ...found, state }))

@@ -192,7 +192,7 @@ describe("a database file that fails", () => {
     })
   )
 
-  it.scopedLive("with damaged rows: a typed error that names the record", () =>
+  it.scopedLive("with a damaged row that has no checksum: a typed error that names the record", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
       let broken = true
@@ -208,7 +208,7 @@ describe("a database file that fails", () => {
       yield* Effect.exit(run)
       broken = false
       const other = new Database(filename)
-      other.exec("UPDATE recovery_journal SET payload = '{half' WHERE kind = 'StepCompleted'")
+      other.exec("UPDATE recovery_journal SET payload = '{half', checksum = NULL WHERE kind = 'StepCompleted'")
       const error = yield* Effect.flip(run)
       assert.strictEqual(error._tag, "JournalError")
       assert.include(error.message, `success of step "measure"`)

@@ -1,3 +1,4 @@
+import { DamagedRow } from "../checksum.js"
 import { type Reason, StorageError } from "../StorageError.js"
 
 /** What the codes of SQLite begin with, by reason. */
@@ -14,6 +15,7 @@ const codeOf = (cause: unknown): string =>
   typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" ? cause.code : ""
 
 const reasonOf = (cause: unknown): Reason | undefined => {
+  if (cause instanceof DamagedRow) return "Damaged"
   const code = codeOf(cause)
   return reasons.find(([, starts]) => starts.some((start) => code.startsWith(start)))?.[0]
 }

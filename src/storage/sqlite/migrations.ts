@@ -105,6 +105,18 @@ const migrations = {
     `CREATE INDEX recovery_records_scope ON recovery_records (kind, scope)`,
     `CREATE INDEX recovery_records_status ON recovery_records (kind, status)`,
     `CREATE TABLE recovery_counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID`
+  ],
+  // Rows of before have none, and are read unchecked.
+  "0006_checksums": [
+    `ALTER TABLE recovery_runs ADD COLUMN checksum INTEGER`,
+    `ALTER TABLE recovery_runs ADD COLUMN outcome_checksum INTEGER`,
+    `ALTER TABLE recovery_journal ADD COLUMN checksum INTEGER`,
+    `ALTER TABLE recovery_journal ADD COLUMN payload_checksum INTEGER`,
+    // The line before it, so that a missing line is found. Numbers have gaps.
+    `ALTER TABLE recovery_journal ADD COLUMN previous INTEGER`,
+    `ALTER TABLE recovery_signals ADD COLUMN checksum INTEGER`,
+    `ALTER TABLE recovery_snapshots ADD COLUMN checksum INTEGER`,
+    `ALTER TABLE recovery_records ADD COLUMN checksum INTEGER`
   ]
 }
 

@@ -1,25 +1,33 @@
 import * as Option from "effect/Option"
+import { recordChecksum, rowProblem } from "../checksum.js"
 import { limitOf } from "../rows.js"
 import type { Count, Counter, RecordQuery, RecordRow, RecordStore, RecordWrite } from "../Store.js"
 import type { Database } from "./driver.js"
-import { fromLabels, givenConditions, QueryCache, toLabels } from "./rows.js"
+import { fromLabels, givenConditions, marked, QueryCache, refuseDamaged, toLabels } from "./rows.js"
 import type { Access } from "./SqliteStore.js"
 
-type Row = Omit<RecordRow, "labels"> & { readonly labels: string }
+type Row = Omit<RecordRow, "labels" | "damaged"> & { readonly labels: string; readonly checksum: number | null }
 
-const columns = "key, kind, id, subject, scope, status, labels, at, updated_at AS updatedAt, revision, body"
+const columns = "key, kind, id, subject, scope, status, labels, at, updated_at AS updatedAt, revision, body, checksum"
 
-const toRecord = (row: Row): RecordRow => ({ ...row, labels: toLabels(row.labels) })
+const toRecord = ({ checksum: _, ...row }: Row): RecordRow => ({ ...row, labels: toLabels(row.labels) })
+
+const problemOf = (row: Row): string | undefined => {
+  const { at, body, checksum, id, kind, labels, revision, scope, status, subject, updatedAt } = row
+  if ([at, updatedAt, revision].some((value) => typeof value !== "number"))
+    return "a number is stored as something else"
+  return rowProblem(checksum, [kind, id, subject, scope, status, labels, body], () => recordChecksum(row))
+}
 
 export const makeSqliteRecords = (database: Database, access: Access): RecordStore => {
   const insert = database.prepare(
-    `INSERT INTO recovery_records (kind, id, subject, scope, status, labels, at, updated_at, revision, body)
-     VALUES ($kind, $id, $subject, $scope, $status, $labels, $now, $now, 1, $body)
+    `INSERT INTO recovery_records (kind, id, subject, scope, status, labels, at, updated_at, revision, body, checksum)
+     VALUES ($kind, $id, $subject, $scope, $status, $labels, $at, $updatedAt, 1, $body, $checksum)
      ON CONFLICT (kind, id) DO NOTHING RETURNING ${columns}`
   )
   const update = database.prepare(
     `UPDATE recovery_records SET subject = $subject, scope = $scope, status = $status, labels = $labels,
-       updated_at = $now, revision = revision + 1, body = $body
+       updated_at = $updatedAt, revision = revision + 1, body = $body, checksum = $checksum
      WHERE kind = $kind AND id = $id AND revision = $revision RETURNING ${columns}`
   )
   const find = database.prepare(`SELECT ${columns} FROM recovery_records WHERE kind = ? AND id = ?`)
@@ -33,18 +41,30 @@ export const makeSqliteRecords = (database: Database, access: Access): RecordSto
   )
   const queries = new QueryCache(database)
 
-  const toOption = (row: unknown) => Option.map(Option.fromNullable(row as Row | undefined), toRecord)
+  /** Throws if the row is damaged. */
+  const findRow = (kind: string, id: string): Row | undefined => {
+    const row = find.get(kind, id) as Row | undefined
+    if (row === undefined) return undefined
+    const isWanted = row.kind === kind && row.id === id
+    refuseDamaged(isWanted ? problemOf(row) : "the index leads to another row", () => `the record of ${kind} "${id}"`)
+    return row
+  }
 
   const count = (counts: ReadonlyArray<Count>): void => {
     for (const one of counts) add.run(one.name, one.add)
   }
 
   const write = (record: RecordWrite, counts: ReadonlyArray<Count>, now: number): Option.Option<RecordRow> => {
-    const { revision, ...given } = record
-    const values = { ...given, labels: fromLabels(record.labels), now }
-    const row = revision === 0 ? insert.get(values) : update.get({ ...values, revision })
-    if (row !== undefined) count(counts)
-    return toOption(row)
+    const { body, id, kind, revision, scope, status, subject } = record
+    // The checksum covers when the record was first written, which a change keeps.
+    const at = revision === 0 ? now : findRow(kind, id)?.at
+    if (at === undefined) return Option.none()
+    const next = { kind, id, subject, scope, status, labels: fromLabels(record.labels), at, updatedAt: now, body }
+    const values = { ...next, checksum: recordChecksum({ ...next, revision: revision + 1 }) }
+    const row = (revision === 0 ? insert.get(values) : update.get({ ...values, revision })) as Row | undefined
+    if (row === undefined) return Option.none()
+    count(counts)
+    return Option.some(toRecord(row))
   }
 
   const list = (query: RecordQuery): ReadonlyArray<RecordRow> => {
@@ -58,12 +78,15 @@ export const makeSqliteRecords = (database: Database, access: Access): RecordSto
     ])
     const where = conditions.join(" AND ")
     const text = `SELECT ${columns} FROM recovery_records WHERE ${where} ORDER BY key DESC LIMIT ${limitOf(query)}`
-    return (queries.prepare(text).all(...params) as ReadonlyArray<Row>).map(toRecord)
+    return (queries.prepare(text).all(...params) as ReadonlyArray<Row>).map((row) =>
+      marked(toRecord(row), problemOf(row))
+    )
   }
 
   return {
     write: (record, counts) => access.write("Writing a record", (now) => write(record, counts, now)),
-    findRecord: (kind, id) => access.read("Finding a record", () => toOption(find.get(kind, id))),
+    findRecord: (kind, id) =>
+      access.read("Finding a record", () => Option.map(Option.fromNullable(findRow(kind, id)), toRecord)),
     records: (query) => access.read("Listing records", () => list(query)),
     removeRecords: (keys) =>
       access.write("Removing records", () => keys.reduce((removed, key) => removed + remove.run(key).changes, 0)),

@@ -1,16 +1,33 @@
+import { DamagedRow } from "../checksum.js"
 import type { Database, Statement } from "./driver.js"
 
 const none = {}
 
-/** Damaged labels do not make the rest of the row unreadable: nothing depends on labels. */
+/** Rows without a checksum may hold any text. Nothing depends on labels, so the rest of the row stays readable. */
 export const toLabels = (text: string): Readonly<Record<string, string>> => {
   if (text === "{}") return none
   try {
-    return JSON.parse(text)
+    const labels: unknown = JSON.parse(text)
+    return isLabels(labels) ? labels : { damaged: String(text) }
   } catch {
-    return { damaged: text }
+    return { damaged: String(text) }
   }
 }
+
+const isLabels = (value: unknown): value is Readonly<Record<string, string>> =>
+  typeof value === "object" &&
+  value !== null &&
+  !Array.isArray(value) &&
+  Object.values(value).every((label) => typeof label === "string")
+
+/** Fails the operation if the row has a problem. `what` names the row. */
+export const refuseDamaged = (problem: string | undefined, what: () => string): void => {
+  if (problem !== undefined) throw new DamagedRow(`${what()}: ${problem}`)
+}
+
+/** A row of a list, which names a problem instead of failing: one damaged row must not hide the others. */
+export const marked = <R extends object>(row: R, problem: string | undefined): R & { readonly damaged?: string } =>
+  problem === undefined ? row : { ...row, damaged: problem }
 
 export const fromLabels = (labels: Readonly<Record<string, string>>): string => {
   for (const _ in labels) return JSON.stringify(labels)

@@ -1,22 +1,25 @@
 import type { Database } from "./driver.js"
 
 const columns = `key, id, workflow, version, input, labels, created_at AS createdAt, token, owner,
-  lease_until AS leaseUntil, due_at AS dueAt, waiting, status, exit, finished_at AS finishedAt`
+  lease_until AS leaseUntil, due_at AS dueAt, waiting, status, exit, finished_at AS finishedAt, checksum,
+  outcome_checksum AS outcomeChecksum`
+
+const entryColumns = "seq, kind, step, attempt, at, checksum, payload_checksum AS payloadChecksum, previous"
 
 export type RunStatements = ReturnType<typeof prepareRunStatements>
 
 /** Prepared once per connection. Statements that change a leased run check its fencing token. */
 export const prepareRunStatements = (database: Database) => ({
   insertRun: database.prepare(
-    `INSERT INTO recovery_runs (id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until)
-     VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (id) DO NOTHING`
+    `INSERT INTO recovery_runs (id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until, checksum)
+     VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
   ),
   findRun: database.prepare(`SELECT ${columns} FROM recovery_runs WHERE id = ?`),
   claimRun: database.prepare(
     `UPDATE recovery_runs SET token = ?, owner = ?, lease_until = ?, due_at = ?, waiting = NULL WHERE key = ?`
   ),
   finishRun: database.prepare(
-    `UPDATE recovery_runs SET status = ?, exit = ?, finished_at = ?, owner = NULL, lease_until = NULL
+    `UPDATE recovery_runs SET status = ?, exit = ?, finished_at = ?, outcome_checksum = ?, owner = NULL, lease_until = NULL
      WHERE key = ? AND token = ? AND owner = ? AND status IS NULL`
   ),
   renewLease: database.prepare(
@@ -31,10 +34,10 @@ export const prepareRunStatements = (database: Database) => ({
      WHERE key = ? AND token = ? AND owner = ? AND status IS NULL`
   ),
   insertSignal: database.prepare(
-    `INSERT INTO recovery_signals (run, key, payload, at) VALUES (?, ?, ?, ?) ON CONFLICT (run, key) DO NOTHING`
+    `INSERT INTO recovery_signals (run, key, payload, at, checksum) VALUES (?, ?, ?, ?, ?) ON CONFLICT (run, key) DO NOTHING`
   ),
   wakeRun: database.prepare(`UPDATE recovery_runs SET due_at = ? WHERE key = ? AND due_at > ?`),
-  signals: database.prepare(`SELECT key, payload, at FROM recovery_signals WHERE run = ? ORDER BY rowid`),
+  signals: database.prepare(`SELECT key, payload, at, checksum FROM recovery_signals WHERE run = ? ORDER BY rowid`),
   due: database.prepare(
     `SELECT ${columns} FROM recovery_runs INDEXED BY recovery_runs_due
      WHERE status IS NULL AND workflow = ? AND version = ? AND due_at <= ? ORDER BY due_at`
@@ -59,24 +62,29 @@ export const prepareRunStatements = (database: Database) => ({
      FROM recovery_runs GROUP BY 1, 5`
   ),
   append: database.prepare(
-    `INSERT INTO recovery_journal (run, seq, kind, step, attempt, at, payload)
-     SELECT key, ?, ?, ?, ?, ?, ? FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`
+    `INSERT INTO recovery_journal (run, seq, kind, step, attempt, at, payload, checksum, payload_checksum, previous)
+     SELECT key, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT MAX(seq) FROM recovery_journal WHERE run = recovery_runs.key) FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`
   ),
   journal: database.prepare(
-    `SELECT seq, kind, step, attempt, at, payload FROM recovery_journal WHERE run = ? ORDER BY seq`
+    `SELECT ${entryColumns}, payload, 0 AS omitted FROM recovery_journal WHERE run = ? ORDER BY seq`
   ),
   shortJournal: database.prepare(
-    `SELECT seq, kind, step, attempt, at, CASE WHEN LENGTH(payload) > $longest THEN NULL ELSE payload END AS payload,
-       LENGTH(payload) > $longest AS omitted
-     FROM recovery_journal WHERE run = $run ORDER BY seq`
+    // The checksum of a line covers a payload that has none of its own, so that is read with it.
+    `SELECT ${entryColumns}, CASE WHEN omitted THEN NULL ELSE payload END AS payload, omitted FROM (
+       SELECT *, LENGTH(payload) > $longest AND (payload_checksum IS NOT NULL OR checksum IS NULL) AS omitted
+       FROM recovery_journal WHERE run = $run
+     ) ORDER BY seq`
   ),
-  payload: database.prepare(`SELECT payload FROM recovery_journal WHERE run = ? AND seq = ?`),
+  line: database.prepare(
+    `SELECT ${entryColumns}, payload, 0 AS omitted FROM recovery_journal WHERE run = ? AND seq = ?`
+  ),
+  nameOf: database.prepare(`SELECT id FROM recovery_runs WHERE key = ?`),
   markRewound: database.prepare(
-    `UPDATE recovery_snapshots SET rewound = 1
-     WHERE run = $run AND seq > $after AND substr(step, 1, length($within)) = $within`
+    `UPDATE recovery_snapshots SET rewound = 1, checksum = -1 - checksum
+     WHERE run = $run AND seq > $after AND substr(step, 1, length($within)) = $within AND NOT rewound`
   ),
   reopenRun: database.prepare(
-    `UPDATE recovery_runs SET status = NULL, exit = NULL, finished_at = NULL, token = token + 1, owner = ?, lease_until = ?, due_at = ?
+    `UPDATE recovery_runs SET status = NULL, exit = NULL, finished_at = NULL, outcome_checksum = NULL, token = token + 1, owner = ?, lease_until = ?, due_at = ?
      WHERE key = ? AND token = ? AND status IS NOT NULL`
   ),
   isLeased: database.prepare(`SELECT 1 FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`),

@@ -1,15 +1,25 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import {
+  entryChecksums,
+  entryProblem,
+  mismatch,
+  outcomeChecksum,
+  rowProblem,
+  runChecksum,
+  type StoredEntry,
+  signalChecksum
+} from "../checksum.js"
 import { type Answer, claimedRun, leaseLost, leaseOf, limitOf, newRun, type Plain, refusal, statusOf } from "../rows.js"
 import type { LeaseLost, StorageError } from "../StorageError.js"
 import type * as Store from "../Store.js"
 import type { Database } from "./driver.js"
-import { toLabels } from "./rows.js"
+import { marked, refuseDamaged, toLabels } from "./rows.js"
 import { prepareRunStatements, type RunStatements } from "./runStatements.js"
 import type { Access } from "./SqliteStore.js"
 
-type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waiting" | "outcome"> & {
+type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waiting" | "outcome" | "damaged"> & {
   readonly labels: string
   readonly owner: string | null
   readonly leaseUntil: number | null
@@ -17,6 +27,25 @@ type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waiting" | "o
   readonly status: Store.Outcome["status"] | null
   readonly exit: string | null
   readonly finishedAt: number | null
+  readonly checksum: number | null
+  readonly outcomeChecksum: number | null
+}
+
+/** What is wrong with the row of a run. What changes while it is open has no checksum, and is only checked for its type. */
+const runProblem = (row: RunRow): string | undefined => {
+  const { checksum, createdAt, dueAt, id, input, labels, leaseUntil, owner, token, version, waiting, workflow } = row
+  const numbers = [createdAt, token, dueAt, leaseUntil ?? 0]
+  if (numbers.some((value) => typeof value !== "number")) return "a number is stored as something else"
+  const texts = [id, workflow, version, input, labels, owner ?? "", waiting ?? ""]
+  return rowProblem(checksum, texts, () => runChecksum(row)) ?? outcomeProblem(row)
+}
+
+const outcomeProblem = ({ exit, finishedAt, id, outcomeChecksum: stored, status }: RunRow): string | undefined => {
+  if (status === null) return stored === null ? undefined : mismatch
+  if (status !== "completed" && status !== "failed") return "its status is none that a run has"
+  const at = finishedAt ?? 0
+  if (typeof at !== "number") return "a number is stored as something else"
+  return rowProblem(stored, [exit ?? ""], () => outcomeChecksum(id, { status, exit: exit ?? "", at }))
 }
 
 /** The statements over runs, and the leases this process has. Call its methods while the connection is held. */
@@ -39,8 +68,11 @@ export class RunTable {
     return this.sql.isLeased.get(key, token, owner) !== undefined
   }
 
-  insert(lease: Store.Lease, { at, attempt, kind, payload, seq, step }: Store.Entry): boolean {
-    return this.sql.append.run(seq, kind, step, attempt, at, payload, lease.key, lease.token, lease.owner).changes === 1
+  insert(lease: Store.Lease, entry: Store.Entry): boolean {
+    const { at, attempt, kind, payload, seq, step } = entry
+    const { checksum, payloadChecksum } = entryChecksums(lease.key, entry)
+    const line = [seq, kind, step, attempt, at, payload, checksum, payloadChecksum]
+    return this.sql.append.run(...line, lease.key, lease.token, lease.owner).changes === 1
   }
 
   /** The insert of the first line checks the lease for all of them. */
@@ -49,22 +81,47 @@ export class RunTable {
   }
 
   find(id: string): Store.Run | undefined {
-    const row = this.sql.findRun.get(id) as RunRow | undefined
+    const row = this.findRow(id)
     return row && this.toRun(row)
   }
 
+  /** Throws if the row is damaged. An index that leads to the row of another run is damage, too. */
+  findRow(id: string): RunRow | undefined {
+    const row = this.sql.findRun.get(id) as RunRow | undefined
+    if (row === undefined) return undefined
+    refuseDamaged(row.id === id ? runProblem(row) : "the index leads to another row", () => `run "${id}"`)
+    return row
+  }
+
+  /** The id of a run, for messages. */
+  nameOf(key: number): string {
+    const row = this.sql.nameOf.get(key) as { readonly id: string } | undefined
+    return row === undefined ? `number ${key}` : `"${row.id}"`
+  }
+
   /** The lease of a dead process has ended, whatever its row says. */
-  readonly toRun = ({ exit, finishedAt, labels, leaseUntil, owner, status, waiting, ...row }: RunRow): Store.Run => {
-    const isLeased = owner !== null && !this.isGone(owner)
+  readonly toRun = (row: RunRow): Store.Run => {
+    const { createdAt, dueAt, exit, finishedAt, id, input, key, owner, status, token, version, workflow } = row
+    const isLeased = typeof owner === "string" && !this.isGone(owner)
     return {
-      ...row,
-      labels: toLabels(labels),
+      key,
+      id,
+      workflow,
+      version,
+      input,
+      labels: toLabels(row.labels),
+      createdAt,
+      token,
       owner: isLeased ? owner : undefined,
-      leaseUntil: isLeased ? (leaseUntil ?? undefined) : undefined,
-      waiting: waiting ?? undefined,
+      leaseUntil: isLeased ? (row.leaseUntil ?? undefined) : undefined,
+      dueAt,
+      waiting: row.waiting ?? undefined,
       outcome: status === null ? undefined : { status, exit: exit ?? "", at: finishedAt ?? 0 }
     }
   }
+
+  /** A damaged row is a row of the list. */
+  readonly toListed = (row: RunRow): Store.Run => marked(this.toRun(row), runProblem(row))
 
   /** The first runs among the rows that the condition holds for. */
   take(rows: () => Iterable<unknown>, limit: number, condition: (run: Store.Run) => boolean): ReadonlyArray<Store.Run> {
@@ -72,7 +129,7 @@ export class RunTable {
     // An iterator that is created and not read would keep the connection busy.
     if (limit <= 0) return found
     for (const row of rows()) {
-      const run = this.toRun(row as RunRow)
+      const run = this.toListed(row as RunRow)
       if (condition(run) && found.push(run) >= limit) break
     }
     return found
@@ -97,13 +154,16 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
 
   const open = (request: Store.OpenRequest, owner: string, leaseUntil: number, now: number): Store.Opened => {
     const { id, input, labels, version, workflow } = request
-    const values = [id, workflow, version, input, JSON.stringify(labels), now, now, owner, leaseUntil]
+    const text = JSON.stringify(labels)
+    const checksum = runChecksum({ id, workflow, version, input, labels: text, createdAt: now })
+    const values = [id, workflow, version, input, text, now, now, owner, leaseUntil, checksum]
     const inserted = sql.insertRun.run(...values)
     if (inserted.changes === 1) {
       const run = newRun(request, Number(inserted.lastInsertRowid), owner, leaseUntil, now)
       return { _tag: "Created", run, lease: leaseOf(run, owner) }
     }
-    const found = table.toRun(sql.findRun.get(id) as RunRow)
+    // The insert found it.
+    const found = table.find(id) as Store.Run
     const refused = refusal(found, request, now)
     if (refused !== undefined) return refused
     const run = claimedRun(found, owner, leaseUntil, now)
@@ -129,8 +189,10 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
     outcome: Omit<Store.Outcome, "at">,
     now: number
   ): Answer<Store.Outcome, LeaseLost> => {
-    const finished = sql.finishRun.run(outcome.status, outcome.exit, now, lease.key, lease.token, lease.owner)
-    if (finished.changes === 1) return Exit.succeed({ ...outcome, at: now })
+    const ended = { ...outcome, at: now }
+    const values = [ended.status, ended.exit, now, outcomeChecksum(lease.run, ended)]
+    const finished = sql.finishRun.run(...values, lease.key, lease.token, lease.owner)
+    if (finished.changes === 1) return Exit.succeed(ended)
     const recorded = table.find(lease.run)?.outcome
     return recorded === undefined ? leaseLost(lease) : Exit.succeed(recorded)
   }
@@ -185,15 +247,46 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
   } satisfies Partial<Store.RunStore>
 }
 
-interface EntryRow extends Omit<Store.Entry, "payload" | "omitted"> {
-  readonly payload: string | null
-  readonly omitted?: number | null
+interface EntryRow extends StoredEntry {
+  readonly omitted: number | null
+  readonly checksum: number | null
+  readonly payloadChecksum: number | null
+  /** The last line when this one was written. */
+  readonly previous: number | null
 }
 
-const toEntry = ({ omitted, ...row }: EntryRow): Store.Entry => {
-  const entry = { ...row, payload: row.payload ?? undefined }
-  return omitted === 1 ? { ...entry, omitted: true } : entry
+const toEntry = ({ at, attempt, kind, omitted, payload, seq, step }: EntryRow, longest: number): Store.Entry => {
+  const entry = { seq, kind, step, attempt, at }
+  return omitted === 1 || (payload !== null && payload.length > longest)
+    ? { ...entry, payload: undefined, omitted: true }
+    : { ...entry, payload: payload ?? undefined }
 }
+
+/**
+ * Throws at a line that is not what was written, and at a line whose predecessor
+ * is missing. A journal whose end is missing is an older state of the run.
+ */
+const readLines = (
+  table: RunTable,
+  run: number,
+  rows: ReadonlyArray<EntryRow>,
+  longest = Number.POSITIVE_INFINITY
+): ReadonlyArray<Store.Entry> => {
+  let last: number | null = null
+  return rows.map((row) => {
+    const { checksum, previous, seq } = row
+    // Concurrent lines may be written in another order than that of their numbers.
+    const isMissing =
+      checksum !== null && previous !== last && previous !== null && !rows.some((one) => one.seq === previous)
+    const problem = isMissing ? `line ${previous} before it is missing` : entryProblem(run, row, row)
+    refuseDamaged(problem, () => describeLine(table, run, row))
+    last = seq
+    return toEntry(row, longest)
+  })
+}
+
+const describeLine = (table: RunTable, run: number, { kind, seq, step }: EntryRow): string =>
+  `line ${seq} (${kind}${step === "" ? "" : ` of "${step}"`}) of run ${table.nameOf(run)}`
 
 const journalOperations = (table: RunTable, guarded: Access) => {
   const { sql } = table
@@ -209,25 +302,41 @@ const journalOperations = (table: RunTable, guarded: Access) => {
     journal: (run, longest) =>
       guarded.read("Reading a journal", () => {
         const rows = longest === undefined ? sql.journal.all(run) : sql.shortJournal.all({ run, longest })
-        return (rows as ReadonlyArray<EntryRow>).map(toEntry)
+        return readLines(table, run, rows as ReadonlyArray<EntryRow>, longest)
       }),
     payload: (key, seq) =>
-      guarded.read("Reading a journal", () => (sql.payload.get(key, seq) as EntryRow | undefined)?.payload ?? undefined)
+      guarded.read("Reading a journal", () => {
+        const row = sql.line.get(key, seq) as EntryRow | undefined
+        if (row !== undefined) refuseDamaged(entryProblem(key, row, row), () => describeLine(table, key, row))
+        return row?.payload ?? undefined
+      })
   } satisfies Partial<Store.RunStore>
 }
 
-const signalOperations = ({ sql }: RunTable, guarded: Access) => {
+type SignalRow = Store.Signal & { readonly checksum: number | null }
+
+const signalOperations = (table: RunTable, guarded: Access) => {
+  const { sql } = table
   const signal = (id: string, key: string, payload: string, now: number): Store.Signalled => {
-    const row = sql.findRun.get(id) as RunRow | undefined
+    const row = table.findRow(id)
     if (row === undefined) return "Unknown"
     if (row.status !== null) return "Finished"
-    if (sql.insertSignal.run(row.key, key, payload, now).changes === 0) return "Taken"
+    const checksum = signalChecksum(row.key, { key, payload, at: now })
+    if (sql.insertSignal.run(row.key, key, payload, now, checksum).changes === 0) return "Taken"
     sql.wakeRun.run(now, row.key, now)
     return "Sent"
   }
   return {
     signal: (run, key, payload) => guarded.write("Signalling a run", (now) => signal(run, key, payload, now)),
-    signals: (key) => guarded.read("Reading signals", () => sql.signals.all(key) as ReadonlyArray<Store.Signal>)
+    signals: (run) =>
+      guarded.read("Reading signals", () =>
+        (sql.signals.all(run) as ReadonlyArray<SignalRow>).map(({ checksum, ...signal }) => {
+          const { key, payload } = signal
+          const problem = rowProblem(checksum, [key, payload], () => signalChecksum(run, signal))
+          refuseDamaged(problem, () => `signal "${key}" of run ${table.nameOf(run)}`)
+          return signal
+        })
+      )
   } satisfies Partial<Store.RunStore>
 }
 
@@ -239,7 +348,7 @@ const queryOperations = (table: RunTable, guarded: Access, plain: Access) => {
     const limit = limitOf(query)
     if (status === undefined || status === "completed" || status === "failed") {
       const rows = sql.list.all({ workflow, before, status: status ?? null, limit })
-      return (rows as ReadonlyArray<RunRow>).map(table.toRun)
+      return (rows as ReadonlyArray<RunRow>).map(table.toListed)
     }
     // The status of an open run depends on its lease and on whether its process is dead, so it is computed for each row.
     return table.take(

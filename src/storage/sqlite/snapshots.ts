@@ -1,31 +1,34 @@
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import { rowProblem, snapshotChecksum } from "../checksum.js"
 import { type Answer, leaseLost, limitOf } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
 import type { FullSnapshot, SaveOptions, Snapshot, SnapshotQuery, SnapshotStore } from "../Store.js"
 import type { Database } from "./driver.js"
-import { fromLabels, givenConditions, QueryCache, toLabels } from "./rows.js"
+import { fromLabels, givenConditions, marked, QueryCache, refuseDamaged, toLabels } from "./rows.js"
 import type { RunTable } from "./runs.js"
 import type { Access } from "./SqliteStore.js"
 
-const about = "key, run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, rewound"
+const about =
+  "key, run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, rewound, checksum"
 
-type Row = Omit<Snapshot, "run" | "labels" | "rewound"> & {
+type Row = Omit<Snapshot, "run" | "labels" | "rewound" | "damaged"> & {
   readonly run: string | null
   readonly labels: string
   readonly rewound: number
+  readonly checksum: number | null
 }
 
 type FullRow = Row & { readonly state: string | Uint8Array }
 
-type New = Omit<FullSnapshot, "key" | "rewound">
+type New = Omit<FullSnapshot, "key" | "rewound" | "damaged">
 
 /** The statements over snapshots. Call them while the connection is held. */
 const prepareSnapshots = (database: Database) => {
   const insertRow = database.prepare(
     `INSERT INTO recovery_snapshots
-       (key, run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, rewound, state)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)`
+       (key, run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, rewound, checksum, state)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)`
   )
   const newestKey = database.prepare("SELECT max(key) AS key FROM recovery_snapshots")
   const lastKey = database.prepare(
@@ -51,14 +54,18 @@ const prepareSnapshots = (database: Database) => {
     },
     /** Returns `undefined` if the newest snapshot of the run and name is not `after`. */
     insert: (snapshot: New, after: number | undefined): number | undefined => {
-      const { about, at, digest, encoding, kind, name, run = null, schema, seq, size, state, step, version } = snapshot
       if (after !== undefined) {
-        const last = lastKey.get(run, name) as { readonly key: number } | undefined
+        const last = lastKey.get(snapshot.run ?? null, snapshot.name) as { readonly key: number } | undefined
         if ((last?.key ?? 0) !== after) return undefined
       }
       const labels = fromLabels(snapshot.labels)
-      const key = nextKey(at)
-      insertRow.run(key, run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at, state)
+      const key = nextKey(snapshot.at)
+      const { about, at, digest, encoding, kind, name, run, schema, seq, size, state, step, version } = snapshot
+      // Field by field, as where it was made: copies by spreading cost more than the checksum.
+      const facts = { run, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at }
+      const checksum = snapshotChecksum({ ...facts, key })
+      const values = [run ?? null, step, seq, name, kind, version, schema, digest, size, encoding, labels, about, at]
+      insertRow.run(key, ...values, checksum, state)
       return key
     }
   }
@@ -72,13 +79,17 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
     if (key !== undefined && lease !== undefined && entry !== undefined) runs.insert(lease, entry(key))
     return Exit.succeed(Option.fromNullable(key))
   }
-  const full = (row: unknown) => Option.map(Option.fromNullable(row as FullRow | undefined), toSnapshot)
+  const full = (row: unknown): Option.Option<FullSnapshot> =>
+    Option.map(Option.fromNullable(row as FullRow | undefined), (row) => {
+      refuseDamaged(problemOf(row), () => `checkpoint "${row.name}" (${row.key})`)
+      return { ...toSnapshot(row), state: row.state }
+    })
   return {
     save: (snapshot, options) => access.attempt("Saving a snapshot", () => save(snapshot, options), runs.isAlone),
     snapshots: (query) =>
       access.read("Listing snapshots", () => {
         const { params, statement } = sql.select(about, query)
-        return (statement.all(...params) as ReadonlyArray<Row>).map(toSnapshot)
+        return (statement.all(...params) as ReadonlyArray<Row>).map((row) => marked(toSnapshot(row), problemOf(row)))
       }),
     newest: (query) =>
       access.read("Reading a snapshot", () => {
@@ -112,9 +123,32 @@ const filter = (query: SnapshotQuery) => {
   return { where: all.length === 0 ? "" : `WHERE ${all.join(" AND ")}`, params: [...params, ...labels.flat()] }
 }
 
-const toSnapshot = <R extends Row>(row: R): Omit<R, keyof Row> & Snapshot => ({
-  ...row,
-  run: row.run ?? undefined,
-  labels: toLabels(row.labels),
-  rewound: row.rewound === 1
-})
+const problemOf = (row: Row): string | undefined => {
+  const { about, at, checksum, digest, encoding, kind, labels, name, rewound, run, schema, size, step, version } = row
+  if ([version, size, at].some((value) => typeof value !== "number")) return "a number is stored as something else"
+  const stored = rewound === 0 || checksum === null ? checksum : -1 - checksum
+  return rowProblem(stored, [run ?? "", step, name, kind, schema, digest, encoding, labels, about], () =>
+    snapshotChecksum({ ...row, run: run ?? undefined })
+  )
+}
+
+const toSnapshot = (row: Row): Snapshot => {
+  const { about, at, digest, encoding, key, kind, name, schema, seq, size, step, version } = row
+  return {
+    key,
+    run: row.run ?? undefined,
+    step,
+    seq,
+    name,
+    kind,
+    version,
+    schema,
+    digest,
+    size,
+    encoding,
+    labels: toLabels(row.labels),
+    about,
+    at,
+    rewound: row.rewound === 1
+  }
+}

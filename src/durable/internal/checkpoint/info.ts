@@ -49,7 +49,10 @@ const aboutOf = ({ artifacts, dependencies, environment, metadata }: SaveOptions
   return JSON.stringify({ environment, dependencies, artifacts: files, metadata })
 }
 
-export const infoOf = (snapshot: Snapshot): Info => savedInfo(snapshot, snapshot.key, snapshot.rewound)
+export const infoOf = (snapshot: Snapshot): Info => {
+  const info = savedInfo(snapshot, snapshot.key, snapshot.rewound)
+  return snapshot.damaged === undefined ? info : { ...info, metadata: { ...info.metadata, damaged: snapshot.damaged } }
+}
 
 /** Field by field: each save makes one, and copying by spreading costs more than the digest. */
 export const savedInfo = (snapshot: Omit<Snapshot, "key" | "rewound">, key: number, rewound: boolean): Info => {

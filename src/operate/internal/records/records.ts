@@ -10,7 +10,7 @@ import { EscalationNotFound, FailureNotFound, RecordDamaged, RecoveryNotFound } 
 import * as RecoveryRecord from "../../RecoveryRecord.js"
 
 /** A row of the storage with its decoded body. */
-export interface Stored<out D> extends Omit<Storage.RecordRow, "body"> {
+export interface Stored<out D> extends Omit<Storage.RecordRow, "body" | "damaged"> {
   readonly details: D
 }
 
@@ -34,8 +34,8 @@ const makeTable = <D, I, A, E>(
   const decode = Schema.decodeUnknown(body)
   const encode = Schema.encodeSync(body)
 
-  const read = ({ body, ...row }: Storage.RecordRow): Effect.Effect<Stored<D>, RecordDamaged> =>
-    Effect.mapBoth(decode(body), {
+  const read = ({ body, damaged, ...row }: Storage.RecordRow): Effect.Effect<Stored<D>, RecordDamaged> =>
+    Effect.mapBoth(damaged === undefined ? decode(body) : Effect.fail(new Error(damaged)), {
       onFailure: (cause) => new RecordDamaged({ kind, id: row.id, cause }),
       onSuccess: (details) => ({ ...row, details })
     })
@@ -55,8 +55,7 @@ const makeTable = <D, I, A, E>(
     Effect.flatMap(Storage.Storage, (storage) =>
       Effect.flatMap(
         storage.write({ ...draft, kind, revision, scope: scopeOf(draft.labels), body: encode(details) }, counts),
-        // The body was encoded by the same schema.
-        Effect.transposeMapOption((row) => Effect.orDie(read(row)))
+        Effect.transposeMapOption(read)
       )
     )
 

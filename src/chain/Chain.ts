@@ -15,6 +15,7 @@ import type * as State from "../durable/State.js"
 import type * as Step from "../durable/Step.js"
 import * as Workflow from "../durable/Workflow.js"
 import type { JournalError, Machinery, RunError, RunNotFound } from "../journal/RunError.js"
+import { whole } from "../resilience/internal/kernel/options.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import * as Storage from "../storage/Storage.js"
 import type { Transaction } from "../transaction/Transaction.js"
@@ -109,7 +110,7 @@ export interface Options<
       context: Context<Input["Type"], Text["Type"]>
     ) => Criticize[Name]
   }
-  /** The maximum number of texts. Defaults to 3. */
+  /** The maximum number of texts, at least 1. Defaults to 3. */
   readonly maxIterations?: number | undefined
   /**
    * Also criticises texts that passed, and generates better ones until the
@@ -187,9 +188,9 @@ export interface Chain<in Input, out Text, out E, out R> {
   readonly bottlenecks: (
     id: string,
     options?: {
-      /** The maximum number of parts. Defaults to 3. */
+      /** The maximum number of parts; `Infinity` for all. Defaults to 3. */
       readonly limit?: number | undefined
-      /** Only parts that take longer on average. Defaults to 100 milliseconds. */
+      /** Only parts that take longer on average; 0 for all. Defaults to 100 milliseconds. */
       readonly above?: Duration.DurationInput | undefined
     }
   ) => Effect.Effect<ReadonlyArray<Bottleneck>, RunNotFound | JournalError | Storage.StorageError, Storage.Storage>
@@ -315,9 +316,7 @@ export const make = <
   | Storage.Storage
 > => {
   const { maxIterations = 3 } = options
-  if (!(Number.isInteger(maxIterations) && maxIterations >= 1)) {
-    throw new RangeError(`Chain.make: maxIterations must be an integer of at least 1, not ${maxIterations}`)
-  }
+  whole("maxIterations", maxIterations, 1)
   // Internally parts are untyped effects. The return type restores their types.
   const parts = body_.partsOf(name, options as never)
   const workflow = Workflow.make(

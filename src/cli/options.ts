@@ -4,6 +4,7 @@ import * as Options from "@effect/cli/Options"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { checked, millis } from "../resilience/internal/kernel/options.js"
 import { type Ended, ended, messageOf } from "./exit.js"
 
 export const text = (name: string, description: string) => Options.text(name).pipe(Options.withDescription(description))
@@ -44,25 +45,26 @@ export const usage = (message: string): Ended => ended("Usage", message)
 
 const units: Readonly<Record<string, string>> = { ms: "millis", s: "seconds", m: "minutes", h: "hours", d: "days" }
 
-/** Reads a duration such as `2s`, `500ms` or `30 days`. */
-export const duration = (option: string, given: string): Effect.Effect<Duration.Duration, Ended> => {
+/** Reads a duration such as `2s`, `500ms` or `30 days`, of at least `min` milliseconds. */
+export const duration = (option: string, given: string, min = 0): Effect.Effect<Duration.Duration, Ended> => {
   const spelled = given.replace(
     /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/,
     (_, n: string, unit: string) => `${n} ${units[unit]}`
   )
-  const decoded = Duration.decodeUnknown(spelled)
-  return Option.isSome(decoded) && Duration.toMillis(decoded.value) >= 0
-    ? Effect.succeed(decoded.value)
-    : usage(`${option} must be a duration such as "2s" or "30 days", not "${given}".`)
+  return Effect.catchTag(
+    // The type of an option is text; the decoder refuses what is no duration.
+    checked(() => Duration.millis(millis(option, spelled as Duration.DurationInput, min))),
+    "InvalidOption",
+    () =>
+      usage(
+        `${option} must be a duration ${min === 0 ? "" : "greater than 0 "}such as "2s" or "30 days", not "${given}".`
+      )
+  )
 }
 
 /** Reads an age in milliseconds; it must be greater than 0. */
 export const age = (option: string, given: string): Effect.Effect<number, Ended> =>
-  Effect.filterOrFail(
-    Effect.map(duration(option, given), Duration.toMillis),
-    (millis) => millis > 0,
-    () => usage(`${option} must be a duration greater than 0, not "${given}".`)
-  )
+  Effect.map(duration(option, given, 1), Duration.toMillis)
 
 /** Reads JSON from the option itself, or from the file in `@FILE`. */
 export const readJson = (option: string, given: string): Effect.Effect<unknown, Ended> =>

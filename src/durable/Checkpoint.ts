@@ -15,6 +15,7 @@ import type * as Ref from "effect/Ref"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { JournalError } from "../journal/RunError.js"
+import { InvalidOption } from "../resilience/InvalidOption.js"
 import * as Storage from "../storage/Storage.js"
 import type { Check } from "./CheckpointCheck.js"
 import { type CheckpointInvalid, CheckpointNotFound, type Problem } from "./CheckpointError.js"
@@ -32,6 +33,13 @@ export * from "./CheckpointCheck.js"
 export * from "./CheckpointError.js"
 /** @since 0.1.0 */
 export * from "./CheckpointInfo.js"
+export {
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  InvalidOption
+}
 
 /**
  * The kind of a checkpoint. A label for queries: it changes no behaviour.
@@ -106,15 +114,15 @@ export interface SaveOptions {
  * @category models
  */
 export interface Due {
-  /** The time since the last checkpoint. Defaults to 5 minutes. Ignored if `progress` is given. */
+  /** The time since the last checkpoint; 0 always saves. Defaults to 5 minutes. Ignored if `progress` is given. */
   readonly interval?: Duration.DurationInput | undefined
   /**
    * How much of the work is done, from 0 to 1. Saves if a milestone was reached since the last checkpoint of the
    * same kind, by default `milestone`. Recorded as `metadata.progress`. Progress below that of the last checkpoint
-   * means that the work started again.
+   * means that the work started again. NaN, such as 0 of 0, reaches no milestone.
    */
   readonly progress?: number | undefined
-  /** Defaults to 0.25, 0.5, 0.75 and 1. */
+  /** Each above 0 and at most 1. Defaults to 0.25, 0.5, 0.75 and 1. */
   readonly milestones?: ReadonlyArray<number> | undefined
 }
 
@@ -137,7 +145,7 @@ export interface Query {
   readonly labels?: Readonly<Record<string, string>> | undefined
   /** Includes those that a rewind revoked. Defaults to false. */
   readonly rewound?: boolean | undefined
-  /** Defaults to 100. */
+  /** The most that are returned; `Infinity` for all. Defaults to 100. */
   readonly limit?: number | undefined
 }
 
@@ -163,9 +171,9 @@ export interface Stats {
  * @category models
  */
 export interface Retention {
-  /** The maximum per run. Those of no run count together. Defaults to no limit. */
+  /** The maximum per run, at least 1. Those of no run count together. Defaults to no limit, as does `Infinity`. */
   readonly keep?: number | undefined
-  /** Defaults to no limit. */
+  /** Finite and above 0. Defaults to no limit. */
   readonly maxAge?: Duration.DurationInput | undefined
 }
 
@@ -191,7 +199,7 @@ export interface Checkpoint<in out S, out R = never, out RC = never> {
     state: S,
     options?: SaveOptions & Due
   ) => Effect.Effect<Option.Option<Info>, StorageFailure, Storage.Storage | R>
-  /** Saves in the background at an interval, and once more when the scope closes. */
+  /** Saves in the background at an interval of at least 1 millisecond, and once more when the scope closes. */
   readonly saveEvery: <E, R2>(
     state: Effect.Effect<S, E, R2>,
     interval: Duration.DurationInput,
@@ -229,7 +237,7 @@ export interface Checkpoint<in out S, out R = never, out RC = never> {
  */
 export interface Options<S, I, R, RC, RM> {
   readonly schema: Schema.Schema<S, I, R>
-  /** Raise it when the schema changes, and add a migration from the version before. Defaults to 1. */
+  /** A whole number. Raise it when the schema changes, and add a migration from the version before. Defaults to 1. */
   readonly version?: number | undefined
   /** By the version they migrate from. */
   readonly migrations?: Readonly<Record<number, Migration<RM>>> | undefined
@@ -239,7 +247,7 @@ export interface Options<S, I, R, RC, RM> {
   readonly checks?: ReadonlyArray<Check<RC>> | undefined
   /** Overrides the severity of problems, by the name of the check. */
   readonly severities?: Readonly<Record<string, "error" | "warning">> | undefined
-  /** Compresses states that are larger, in bytes. Defaults to 4,096. */
+  /** Compresses states that are larger, in bytes. `Infinity` compresses none. Defaults to 4,096. */
   readonly compressAbove?: number | undefined
   /** Which older checkpoints each save removes. Defaults to none. */
   readonly retention?: Retention | undefined
@@ -385,7 +393,8 @@ export const stats: Effect.Effect<Stats, Storage.StorageError, Storage.Storage> 
 
 /**
  * Removes checkpoints by age and by count. Returns how many it removed. The
- * newest intact one of each run without an outcome stays.
+ * newest intact one of each run without an outcome stays. Fails with
+ * `InvalidOption`, and removes nothing, if an option is invalid.
  *
  * @since 0.1.0
  * @category operations
@@ -395,5 +404,5 @@ export const cleanup = (
     readonly name?: string | undefined
     readonly labels?: Readonly<Record<string, string>> | undefined
   }
-): Effect.Effect<number, Storage.StorageError, Storage.Storage> =>
+): Effect.Effect<number, Storage.StorageError | InvalidOption, Storage.Storage> =>
   Effect.flatMap(Storage.Storage, (storage) => cleanup_.cleanup(storage, retention))

@@ -8,6 +8,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { RunError } from "../journal/RunError.js"
+import { millis } from "../resilience/internal/kernel/options.js"
 import * as Recovery from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
@@ -64,7 +65,7 @@ export interface AutoCheckpoint<in out S, out R = never, out RC = never, out RS 
   readonly of: Checkpoint<S, R, RC>
   /** Reads the current state. */
   readonly state: Effect.Effect<S, never, RS>
-  /** Saves if the last checkpoint is older than this. Defaults to 5 minutes. */
+  /** Saves if the last checkpoint is older than this; 0 always saves. Defaults to 5 minutes. */
   readonly interval?: Duration.DurationInput | undefined
 }
 
@@ -98,13 +99,18 @@ export const withRecovery: {
   ): <A, E, R>(
     self: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R | Storage.Storage | R1 | RS>
-} =
-  <S, R1, RC, RS>(workflow: string, step: string, options?: { readonly checkpoint: AutoCheckpoint<S, R1, RC, RS> }) =>
-  <A, E, R>(self: Effect.Effect<A, E, R>) => {
+} = <S, R1, RC, RS>(
+  workflow: string,
+  step: string,
+  options?: { readonly checkpoint: AutoCheckpoint<S, R1, RC, RS> }
+) => {
+  // Checked here: a save that fails is only logged.
+  const interval = millis("interval", options?.checkpoint.interval ?? "5 minutes")
+  return <A, E, R>(self: Effect.Effect<A, E, R>) => {
     const recovered = Recovery.auto(step)(self)
     // Without a checkpoint the effect needs no services to save one.
     if (options === undefined) return recovered as never
-    const { interval, of, state } = options.checkpoint
+    const { of, state } = options.checkpoint
     const saved = Effect.flatMap(state, (now) => of.saveIfDue(now, { labels: { workflow, step }, interval }))
     const tolerant = Effect.catchAllCause(saved, (cause) =>
       Effect.logWarning(
@@ -114,3 +120,4 @@ export const withRecovery: {
     )
     return Effect.zipRight(tolerant, recovered)
   }
+}

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import { valueCodec } from "../journal/JournalCodec.js"
 import { JournalError, type RunNotFound } from "../journal/RunError.js"
+import { millis } from "../resilience/internal/kernel/options.js"
 import type * as Storage from "../storage/Storage.js"
 import { Run, stop } from "./internal/execution/execution.js"
 import { type NotOpen, sendSignal, signalKey } from "./internal/wait/resolve.js"
@@ -25,7 +26,7 @@ export interface Signal<in out A, out R = never> {
   /**
    * Waits for the signal in the body of a workflow. The first one that is sent
    * counts, and each resume returns it again. Fails with `SignalTimeout` if
-   * none was sent `within` the limit.
+   * none was sent `within` the limit; a limit of 0 does not wait.
    */
   readonly wait: {
     (options?: Which): Effect.Effect<A, never, Run | R>
@@ -100,17 +101,17 @@ export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Sig
 
   const waitFor = ({ id, within }: Which & { readonly within?: Duration.DurationInput | undefined } = {}) =>
     Effect.gen(function* () {
-      const millis = within === undefined ? undefined : Duration.toMillis(within)
+      const limit = within === undefined ? undefined : millis("within", within)
       const end = yield* wait({
         name: about(id),
         kind: "signal",
         about: about(id),
         signal: signalKey(name, id),
-        millis
+        millis: limit
       })
       const run = yield* Run
       if (end.payload === undefined) {
-        return yield* new SignalTimeout({ run: run.id, signal: about(id), within: Duration.millis(millis ?? 0) })
+        return yield* new SignalTimeout({ run: run.id, signal: about(id), within: Duration.millis(limit ?? 0) })
       }
       const { value } = JSON.parse(end.payload) as { readonly value?: unknown }
       return yield* Effect.catchAll(decode(JSON.stringify(value)), (cause) =>

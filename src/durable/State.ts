@@ -17,6 +17,7 @@ import * as Stream from "effect/Stream"
 import type * as Types from "effect/Types"
 import { loadJournal } from "../journal/Journal.js"
 import { type JournalError, RunNotFound } from "../journal/RunError.js"
+import { wholeOrInfinity } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
 import type { Written } from "./internal/execution/cells.js"
 import { escapeName } from "./internal/execution/execution.js"
@@ -81,7 +82,7 @@ export interface ReadOnly<out A, out R = never> {
   readonly get: Effect.Effect<A, never, Cells | R>
   /** The current value, then each change made in this process. */
   readonly changes: Stream.Stream<A, never, Cells | R>
-  /** The values that were written, newest first. `limit` defaults to 100. */
+  /** The values that were written, newest first. `limit` defaults to 100; `Infinity` is no limit. */
   readonly history: (limit?: number) => Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R>
   /** @internal */
   readonly cell: cell_.Cell<unknown>
@@ -158,7 +159,7 @@ export interface Options<in out A, out R = never, out O = never, out RR = never>
    * writes of a step take effect at once. Defaults to `workflow`.
    */
   readonly scope?: "local" | "workflow" | "global" | undefined
-  /** The cell has its initial value again this long after the last write. Defaults to no limit. */
+  /** The cell has its initial value again this long after the last write, at least 1 millisecond. Defaults to no limit. */
   readonly ttl?: Duration.DurationInput | undefined
   /** Neither exported nor readable from outside of the run. Defaults to false. */
   readonly private?: boolean | undefined
@@ -319,7 +320,7 @@ const changesOf = <A, R>(cell: cell_.Cell<A>): Stream.Stream<A, never, Cells | R
 
 const historyOf = <A, R>(cell: cell_.Cell<A>, limit: number): Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R> =>
   Effect.flatMap(CellsTag, (cells) =>
-    Effect.flatMap(cells.history(cell.address, limit), (all) =>
+    Effect.flatMap(cells.history(cell.address, wholeOrInfinity("limit", limit, 0)), (all) =>
       Effect.forEach(all, (written) =>
         Effect.map(cell_.decode<A, R>({ ...cell, ttl: undefined }, written), (value) => ({
           value,

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -12,6 +12,8 @@ import { findRun, type Journal, loadJournal, type StepRecord } from "../journal/
 import type { RewindRecord } from "../journal/JournalLine.js"
 import type { JournalError, RunNotFound } from "../journal/RunError.js"
 import type { RewindStatus, RunCount, RunStatus, RunSummary, StepStatus } from "../journal/RunStatus.js"
+import type { InvalidOption } from "../resilience/InvalidOption.js"
+import { age, checked, limit } from "../resilience/internal/kernel/options.js"
 import { statusOf } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
 import { dateOption, readWaiting, waitId } from "./internal/wait/resolve.js"
@@ -64,13 +66,13 @@ export const status: (
 export const list: (query?: {
   readonly workflow?: string | Workflow<never, unknown, unknown, unknown> | undefined
   readonly status?: Storage.Status | undefined
-  /** Defaults to 100. */
+  /** The most that are returned; `Infinity` for all. Defaults to 100. */
   readonly limit?: number | undefined
 }) => Effect.Effect<ReadonlyArray<RunSummary>, Storage.StorageError, Storage.Storage> = Effect.fn("Workflow.list")(
   function* (query) {
     const storage = yield* Storage.Storage
     const workflow = typeof query?.workflow === "object" ? query.workflow.name : query?.workflow
-    const runs = yield* storage.list({ ...query, workflow })
+    const runs = yield* storage.list({ ...query, workflow, limit: limit(query) })
     const now = yield* storage.now
     return runs.map((run) => summaryOf(run, now))
   }
@@ -144,7 +146,8 @@ const page = 500
 
 /**
  * Removes runs that ended longer ago than `olderThan`, and returns how many.
- * The library removes no run by itself.
+ * The library removes no run by itself. Fails with `InvalidOption`, and removes
+ * nothing, unless `olderThan` is finite and above 0.
  *
  * @example
  * ```ts
@@ -163,12 +166,13 @@ const page = 500
 export const cleanup: (options: {
   readonly olderThan: Duration.DurationInput
   readonly workflow?: string | undefined
-}) => Effect.Effect<number, Storage.StorageError, Storage.Storage> = Effect.fnUntraced(function* ({
+}) => Effect.Effect<number, Storage.StorageError | InvalidOption, Storage.Storage> = Effect.fnUntraced(function* ({
   olderThan,
   workflow
 }) {
+  const millis = yield* checked(() => age("olderThan", olderThan))
   const storage = yield* Storage.Storage
-  const before = (yield* storage.now) - Duration.toMillis(olderThan)
+  const before = (yield* storage.now) - millis
   let removed = 0
   for (const status of ["completed", "failed"] as const) {
     let last: number | undefined

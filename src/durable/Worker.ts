@@ -6,10 +6,11 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
+import { millis, whole } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
 import { type DuplicateWorkflow, healthOf, makeWorker } from "./internal/worker/worker.js"
 import type { Workflow } from "./Workflow.js"
@@ -81,21 +82,21 @@ export class Worker extends Context.Tag("effect-recovery/Worker")<Worker, Servic
  * @category models
  */
 export interface Options {
-  /** The most runs at once. Defaults to 10. */
+  /** The most runs at once, at least 1. Defaults to 10. */
   readonly concurrency?: number | undefined
   /**
    * How often it looks for due runs of other processes. Changes of its own
-   * process start a look at once. Defaults to a second.
+   * process start a look at once. At least 1 millisecond. Defaults to a second.
    */
   readonly sweep?: Duration.DurationInput | undefined
-  /** A run that sleeps for longer than this is suspended. Defaults to a second. */
+  /** A run that sleeps for longer than this is suspended. 0 suspends at once. Defaults to a second. */
   readonly patience?: Duration.DurationInput | undefined
   /**
    * How long it waits for running steps when its scope closes; no step begins
-   * meanwhile. After that it interrupts them. Defaults to 10 seconds.
+   * meanwhile. After that it interrupts them. 0 interrupts them at once. Defaults to 10 seconds.
    */
   readonly drain?: Duration.DurationInput | undefined
-  /** How long a run may be due before the worker is `stalled`. Defaults to a minute. */
+  /** How long a run may be due before the worker is `stalled`, at least 1 millisecond. Defaults to a minute. */
   readonly stalled?: Duration.DurationInput | undefined
 }
 
@@ -150,13 +151,12 @@ export const layer = <const W extends ReadonlyArray<Workflow<never, unknown, unk
     stalled = "1 minute",
     sweep = "1 second"
   } = options
-  if (!(concurrency >= 1)) throw new RangeError(`Worker.layer: concurrency must be at least 1, not ${concurrency}`)
   const settings = {
-    concurrency,
-    sweepMillis: Math.max(1, Duration.toMillis(sweep)),
-    patience: Duration.toMillis(patience),
-    drainMillis: Duration.toMillis(drain),
-    stalledMillis: Duration.toMillis(stalled)
+    concurrency: whole("concurrency", concurrency, 1),
+    sweepMillis: millis("sweep", sweep, 1),
+    patience: millis("patience", patience),
+    drainMillis: millis("drain", drain),
+    stalledMillis: millis("stalled", stalled, 1)
   }
   const definitions = workflows.map(({ definition }) => definition)
   return Layer.scoped(

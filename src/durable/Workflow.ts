@@ -7,12 +7,13 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { Failure, JournalError, Machinery, RunError, RunMismatch, RunNotFound } from "../journal/RunError.js"
 import type { Point } from "../resilience/Decision.js"
+import { millis, wholeNumber } from "../resilience/internal/kernel/options.js"
 import { traced } from "../resilience/internal/kernel/tracing.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
@@ -93,6 +94,13 @@ export {
  * @category models
  */
 export * from "../journal/RunStatus.js"
+export {
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  InvalidOption
+} from "../resilience/InvalidOption.js"
 export {
   /**
    * The run a fiber belongs to.
@@ -440,7 +448,8 @@ export const resolve: <R>(
 
 /**
  * Sleeps durably: a crash does not change the wake-up time. `execute` waits in
- * memory; a worker suspends a run that sleeps for longer than its `patience`.
+ * memory; a worker suspends a run that sleeps for longer than its `patience`. A
+ * duration of 0 does not wait.
  *
  * @since 0.1.0
  * @category combinators
@@ -453,12 +462,12 @@ export const sleep = (
   }
 ): Effect.Effect<void, never, Run> => {
   const name = options?.name ?? "sleep"
-  return Effect.asVoid(wait({ name, kind: "sleep", about: name, millis: Duration.toMillis(duration) }))
+  return Effect.asVoid(wait({ name, kind: "sleep", about: name, millis: millis("duration", duration) }))
 }
 
 /**
- * Prefixes the keys of the steps inside with a name and a number: for loops,
- * and for concurrent steps of one name.
+ * Prefixes the keys of the steps inside with a name and a whole number: for
+ * loops, and for concurrent steps of one name.
  *
  * @example
  * ```ts
@@ -485,6 +494,6 @@ export const section =
   (name: string, index?: number) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Run> | Run> =>
     Effect.flatMap(currentRun, (run) => {
-      const path = `${run.section}${escapeName(name)}${index === undefined ? "" : `[${index}]`}/`
+      const path = `${run.section}${escapeName(name)}${index === undefined ? "" : `[${wholeNumber("index", index)}]`}/`
       return Effect.provideService(self, Run, { ...run, section: path })
     })

@@ -9,6 +9,7 @@ import * as path_ from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Lock from "../lock/Lock.js"
+import { permissions } from "../resilience/internal/kernel/options.js"
 import type { FileError } from "./FileError.js"
 import { asFileError, type Call, type Calls, CurrentCalls, orElseIf } from "./internal/system/calls.js"
 import { isLeftover } from "./internal/system/names.js"
@@ -55,13 +56,13 @@ export interface Options {
  * @category models
  */
 export interface UpdateOptions extends Options {
-  /** How long to wait for the lock of the file. Default: 30 seconds. */
+  /** How long to wait for the lock of the file. Default: 30 seconds. 0 does not wait, `Infinity` waits without limit. */
   readonly timeout?: Lock.Options["timeout"]
 }
 
 const optionsOf = ({ durability = "power-loss", mode, owner = true }: Options = {}): NewFileOptions => ({
   durability,
-  mode,
+  mode: mode === undefined ? undefined : permissions(mode),
   owner
 })
 

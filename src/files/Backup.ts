@@ -7,15 +7,25 @@
 import * as crypto from "node:crypto"
 import * as path_ from "node:path"
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import type { InvalidOption } from "../resilience/InvalidOption.js"
+import { age, checked, wholeOrInfinity } from "../resilience/internal/kernel/options.js"
 import { cleanup } from "./AtomicFile.js"
 import { FileError } from "./FileError.js"
 import { asFileError, type Call, type Calls, CurrentCalls, orElseIf } from "./internal/system/calls.js"
 import { uniqueName } from "./internal/system/names.js"
 import { locate, replace, requireFile, syncFolder } from "./internal/system/replace.js"
 import { writeAll } from "./internal/system/write.js"
+
+export {
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  InvalidOption
+} from "../resilience/InvalidOption.js"
 
 const Record = Schema.Struct({
   /** The file that was copied. */
@@ -200,29 +210,41 @@ export const restore = (
  * @category models
  */
 export interface Retention extends Options {
-  /** Default: no limit. */
+  /** Finite and above 0. Default: no limit. */
   readonly olderThan?: Duration.DurationInput | undefined
-  /** How many of the newest stay; at least 1. Default: no limit. */
+  /** How many of the newest stay; a whole number of at least 1, or `Infinity`. Default: no limit. */
   readonly keep?: number | undefined
 }
 
 /**
  * Removes old backups of a file and returns their number. The newest one always
- * stays.
+ * stays. Fails with `InvalidOption`, and removes nothing, if an option is invalid.
  *
  * @since 0.1.0
  * @category execution
  */
-export const expire = (path: string, retention: Retention): Effect.Effect<number, FileError> =>
+export const expire = (path: string, retention: Retention): Effect.Effect<number, FileError | InvalidOption> =>
+  Effect.flatMap(
+    checked(() => ({
+      folder: retention.folder,
+      millis: retention.olderThan === undefined ? undefined : age("olderThan", retention.olderThan),
+      keep: wholeOrInfinity("keep", retention.keep ?? Number.POSITIVE_INFINITY, 1)
+    })),
+    (limits) => removeExpired(path, limits)
+  )
+
+interface Limits extends Options {
+  readonly millis: number | undefined
+  readonly keep: number
+}
+
+const removeExpired = (path: string, { folder: given, keep, millis }: Limits) =>
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
-    const all = yield* list(path, retention)
+    const all = yield* list(path, { folder: given })
     const now = yield* Clock.currentTimeMillis
-    const before = retention.olderThan === undefined ? undefined : now - Duration.toMillis(retention.olderThan)
-    const keep = Math.max(1, retention.keep ?? Number.POSITIVE_INFINITY)
-    const old = all.filter(
-      ({ takenAt }, newer) => newer >= keep || (newer > 0 && before !== undefined && takenAt.getTime() < before)
-    )
+    const before = millis === undefined ? Number.NEGATIVE_INFINITY : now - millis
+    const old = all.filter(({ takenAt }, newer) => newer >= keep || (newer > 0 && takenAt.getTime() < before))
     for (const { folder, id } of old) {
       // The record first: content without a record is garbage, a record without content is damage.
       for (const name of [`${id}.json`, `${id}.data`]) {

@@ -22,10 +22,11 @@ export interface Options {
   /**
    * How long a waiting process watches a holder without heartbeats before it takes the lock over. The holder sends a
    * heartbeat every quarter of it, so choose it much longer than the file system or a process ever hangs. Use one
-   * value for all processes of the folder. A dead process of the same host is detected at once. Default: 30 seconds.
+   * value for all processes of the folder. A dead process of the same host is detected at once. At least 4
+   * milliseconds; with `Infinity`, no holder of another host is ever dead. Default: 30 seconds.
    */
   readonly stale?: Duration.DurationInput | undefined
-  /** The longest wait between two attempts. Default: 50 milliseconds. */
+  /** The longest wait between two attempts. At least 1 millisecond. Default: 50 milliseconds. */
   readonly poll?: Duration.DurationInput | undefined
 }
 

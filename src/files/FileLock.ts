@@ -23,9 +23,9 @@ export interface Options {
    * resource is named by its path relative to this folder. All processes that exclude one another use one folder.
    */
   readonly folder: string
-  /** The longest wait between two attempts while another process holds the lock. Default: 20 milliseconds. */
+  /** The longest wait between two attempts while another process holds the lock. At least 1 millisecond. Default: 20 milliseconds. */
   readonly poll?: Duration.DurationInput | undefined
-  /** The time between two checks that the file of a held lock still exists. Default: 5 seconds. */
+  /** The time between two checks that the file of a held lock still exists. Default: 5 seconds. `Infinity` checks only at the end. */
   readonly heartbeat?: Duration.DurationInput | undefined
 }
 

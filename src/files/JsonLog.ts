@@ -8,6 +8,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { permissions, wholeOrInfinity } from "../resilience/internal/kernel/options.js"
 import type { FileError } from "./FileError.js"
 import { asFileError, type Call, type Calls, CurrentCalls, errno, orElseIf } from "./internal/system/calls.js"
 import { writeAll } from "./internal/system/write.js"
@@ -17,9 +18,9 @@ import { writeAll } from "./internal/system/write.js"
  * @category models
  */
 export interface Options {
-  /** The log is rotated when it reaches this length in bytes. Default: 10 MiB. Must be more than 0. */
+  /** The log is rotated when it reaches this length in bytes. At least 1; `Infinity` never rotates it. Default: 10 MiB. */
   readonly maxBytes?: number | undefined
-  /** How many rotated logs are kept. Default: 5. */
+  /** How many rotated logs are kept. 0 keeps none, `Infinity` all. Default: 5. */
   readonly keep?: number | undefined
   /** Permissions of a new log. Default: 0o600, since records of failures may contain secrets. */
   readonly mode?: number | undefined
@@ -61,8 +62,9 @@ export interface JsonLog {
  */
 export const make = (file: string, options: Options = {}): JsonLog => {
   const { keep = 5, maxBytes = 10 * 1024 * 1024, mode = 0o600 } = options
-  if (!(maxBytes > 0)) throw new RangeError(`JsonLog.make: maxBytes must be more than 0; it is ${maxBytes}`)
-  if (!(keep >= 0)) throw new RangeError(`JsonLog.make: keep must be 0 or more; it is ${keep}`)
+  wholeOrInfinity("maxBytes", maxBytes, 1)
+  wholeOrInfinity("keep", keep, 0)
+  permissions(mode)
   const at = path.resolve(file)
   const turn = Effect.unsafeMakeSemaphore(1)
   return {

@@ -226,7 +226,7 @@ const sortNodes = (graph: string, roots: ReadonlyArray<AnyNode>): ReadonlyArray<
  * @category models
  */
 export type RunOptions<In> = {
-  /** The maximum number of nodes that run at once. Defaults to `unbounded`. */
+  /** The maximum number of nodes that run at once, at least 1. Defaults to `unbounded`. */
   readonly concurrency?: number | "unbounded" | undefined
 } & ([keyof In] extends [never] ? { readonly inputs?: undefined } : { readonly inputs: In })
 

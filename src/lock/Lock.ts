@@ -13,12 +13,20 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import type { InvalidOption } from "../resilience/InvalidOption.js"
 import * as Storage from "../storage/Storage.js"
 import * as service from "./internal/service.js"
 import { storageDriver } from "./internal/storageDriver.js"
 import type { Driver, Held, HeldLock, Name } from "./LockDriver.js"
 import type { LockError, LockLost, LockStatus, LockTimeout } from "./LockError.js"
 
+export {
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  InvalidOption
+} from "../resilience/InvalidOption.js"
 export {
   /** @since 0.1.0 */
   nextToken
@@ -59,7 +67,7 @@ export const resource = (path: string): Name => ({ kind: "resource", id: path })
  * @category models
  */
 export interface Options {
-  /** How long to wait for the lock. Default: 30 seconds. `Duration.infinity` waits without limit. */
+  /** How long to wait for the lock. Default: 30 seconds. 0 does not wait, `Infinity` waits without limit. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
@@ -84,7 +92,7 @@ export interface Service {
   ) => Effect.Effect<Option.Option<A>, E | LockLost | LockError, Exclude<R, Held>>
   readonly status: (name: Name | string) => Effect.Effect<LockStatus, LockError>
   readonly list: Effect.Effect<ReadonlyArray<LockStatus>, LockError>
-  readonly cleanup: (olderThan: Duration.DurationInput) => Effect.Effect<number, LockError>
+  readonly cleanup: (olderThan: Duration.DurationInput) => Effect.Effect<number, LockError | InvalidOption>
 }
 
 /**
@@ -207,12 +215,13 @@ export const list: Effect.Effect<ReadonlyArray<LockStatus>, LockError, Lock> = E
 
 /**
  * Removes the records of free and stale locks that were unused for `olderThan`,
- * and returns their number. Safe while other processes acquire locks.
+ * and returns their number. Safe while other processes acquire locks. Fails with
+ * `InvalidOption`, and removes nothing, unless `olderThan` is finite and above 0.
  *
  * @since 0.1.0
  * @category execution
  */
-export const cleanup = (olderThan: Duration.DurationInput): Effect.Effect<number, LockError, Lock> =>
+export const cleanup = (olderThan: Duration.DurationInput): Effect.Effect<number, LockError | InvalidOption, Lock> =>
   Effect.flatMap(Lock, (locks) => locks.cleanup(olderThan))
 
 /**
@@ -228,7 +237,7 @@ export const make = (driver: Driver): Service => service.make(driver)
  * @category layers
  */
 export interface StorageOptions {
-  /** The longest wait between two attempts. Default: 100 milliseconds. */
+  /** The longest wait between two attempts, at least 1 millisecond. Default: 100 milliseconds. */
   readonly poll?: Duration.DurationInput | undefined
 }
 

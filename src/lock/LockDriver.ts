@@ -103,10 +103,10 @@ export interface Driver {
   readonly status: (key: string, name: Name) => Effect.Effect<LockStatus, LockError>
   readonly list: Effect.Effect<ReadonlyArray<LockStatus>, LockError>
   readonly cleanup: (olderThanMillis: number) => Effect.Effect<number, LockError>
-  /** The time between two renewals by the holder. */
+  /** The time between two renewals by the holder, at least 1 millisecond. `Infinity` never renews. */
   readonly heartbeat: Duration.DurationInput
-  /** After this time without a successful renewal the holder counts the lock as lost. */
+  /** After this time without a successful renewal the holder counts the lock as lost. `Infinity` never does. */
   readonly patience: Duration.DurationInput
-  /** The longest wait between two attempts. */
+  /** The longest wait between two attempts, at least 1 millisecond. */
   readonly poll: Duration.DurationInput
 }

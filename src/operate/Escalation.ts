@@ -11,9 +11,10 @@ import * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { logged } from "../resilience/internal/kernel/logged.js"
+import { checkTimeout, limit, millis, whole } from "../resilience/internal/kernel/options.js"
+import { longSleep } from "../resilience/internal/kernel/timer.js"
 import * as Storage from "../storage/Storage.js"
 import { EscalationRecord, type Level } from "./EscalationRecord.js"
 import type { FailureRecord } from "./FailureRecord.js"
@@ -32,9 +33,11 @@ export interface Rule {
   readonly name: string
   /** The group of a failure. Failures with an empty group are not counted. */
   readonly group: (failure: FailureRecord) => string
+  /** At least 1. */
   readonly threshold: number
+  /** At least 1 millisecond. */
   readonly window: Duration.DurationInput
-  /** How long an unresolved escalation suppresses further ones of its group. */
+  /** How long an unresolved escalation suppresses further ones of its group; 0 suppresses none. */
   readonly cooldown: Duration.DurationInput
   readonly level: (failures: ReadonlyArray<FailureRecord>) => Level
 }
@@ -48,15 +51,26 @@ export interface Rule {
  * @since 0.1.0
  * @category constructors
  */
-export const rule = (options: Partial<Rule> = {}): Rule => ({
-  name: "repeated",
-  group: ({ category, labels }) => (labels.job === undefined ? category : `${category} ${labels.job}`),
-  threshold: 5,
-  window: "1 day",
-  cooldown: "6 hours",
-  level: byWorst,
-  ...options
+export const rule = (options: Partial<Rule> = {}): Rule =>
+  checkRule({
+    name: "repeated",
+    group: ({ category, labels }) => (labels.job === undefined ? category : `${category} ${labels.job}`),
+    threshold: 5,
+    window: "1 day",
+    cooldown: "6 hours",
+    level: byWorst,
+    ...options
+  })
+
+/** The rule with its durations in milliseconds. */
+const checkRule = (given: Rule): CheckedRule => ({
+  ...given,
+  threshold: whole("threshold", given.threshold, 1),
+  window: millis("window", given.window, 1),
+  cooldown: millis("cooldown", given.cooldown)
 })
+
+type CheckedRule = Rule & { readonly window: number; readonly cooldown: number }
 
 const byWorst = (failures: ReadonlyArray<FailureRecord>): Level => {
   if (failures.some(({ severity }) => severity === "critical")) return "critical"
@@ -87,25 +101,20 @@ const encode = Schema.encodeSync(Schema.parseJson(EscalationRecord))
  * Posts the escalation as JSON. With a `secret`, the header
  * `x-recovery-signature` is `sha256=` followed by the HMAC-SHA256 of the body
  * in hexadecimal. Retries by `RetryPolicy.byCategory`: a status of 503 is
- * retried, one of 401 is not. Redirects are not followed. The `timeout` of an
- * attempt defaults to 10 seconds.
+ * retried, one of 401 is not. Redirects are not followed.
  *
  * @since 0.1.0
  * @category sinks
  */
-export const webhook =
-  (options: {
-    readonly url: string
-    readonly secret?: string | undefined
-    readonly timeout?: Duration.DurationInput | undefined
-  }): Sink =>
-  (escalation) =>
-    post({
-      url: options.url,
-      secret: options.secret,
-      timeout: options.timeout ?? "10 seconds",
-      body: encode(escalation)
-    })
+export const webhook = (options: {
+  readonly url: string
+  readonly secret?: string | undefined
+  /** The time limit of each attempt, at least 1 millisecond. Defaults to 10 seconds. */
+  readonly timeout?: Duration.DurationInput | undefined
+}): Sink => {
+  const timeout = checkTimeout(options.timeout ?? "10 seconds")
+  return (escalation) => post({ url: options.url, secret: options.secret, timeout, body: encode(escalation) })
+}
 
 /**
  * @since 0.1.0
@@ -116,7 +125,7 @@ export interface Options {
   readonly rules?: ReadonlyArray<Rule> | undefined
   /** Defaults to {@link log}. */
   readonly sinks?: ReadonlyArray<Sink> | undefined
-  /** The time between two checks. Defaults to 1 minute. */
+  /** The time between two checks, at least 1 millisecond. Defaults to 1 minute. */
   readonly interval?: Duration.DurationInput | undefined
 }
 
@@ -164,7 +173,9 @@ export class Escalation extends Context.Tag("effect-recovery/Escalation")<Escala
  * @category layers
  */
 export const layer = (options: Options = {}): Layer.Layer<Escalation, never, Storage.Storage> => {
-  const { interval = "1 minute", rules = [rule()], sinks = [log] } = options
+  const { sinks = [log] } = options
+  const rules = (options.rules ?? [rule()]).map(checkRule)
+  const interval = millis("interval", options.interval ?? "1 minute", 1)
   return Layer.scoped(
     Escalation,
     Effect.gen(function* () {
@@ -174,7 +185,7 @@ export const layer = (options: Options = {}): Layer.Layer<Escalation, never, Sto
       )
       const message = "the escalation rules could not be checked; the next check follows after the interval"
       const checking = logged(check, message)
-      yield* Effect.forkScoped(Effect.interruptible(Effect.schedule(checking, Schedule.spaced(interval))))
+      yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.zipRight(longSleep(interval), checking))))
       return { check }
     })
   )
@@ -200,11 +211,11 @@ const notify = (sinks: ReadonlyArray<Sink>, escalation: EscalationRecord) =>
 export const list = (
   query: {
     readonly status?: EscalationRecord["status"] | undefined
-    /** Defaults to 100. */
+    /** The most that are returned; `Infinity` for all. Defaults to 100. */
     readonly limit?: number | undefined
   } = {}
 ): Effect.Effect<ReadonlyArray<EscalationRecord>, RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  escalations.list(query)
+  Effect.suspend(() => escalations.list({ ...query, limit: limit(query) }))
 
 /**
  * Marks an escalation as acknowledged. A resolved escalation stays unchanged.
@@ -248,14 +259,15 @@ const updateEscalation = (
 const maxFailures = 1_000
 
 /** Raises the escalations the rules ask for, and returns those that this call raised. */
-const raise = (rules: ReadonlyArray<Rule>) =>
+const raise = (rules: ReadonlyArray<CheckedRule>) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const now = yield* storage.now
     const open = yield* failures.list({ status: "open", limit: maxFailures })
     const raised: Array<EscalationRecord> = []
     for (const rule of rules) {
-      const recent = open.filter(({ detectedAt }) => detectedAt.getTime() > now - Duration.toMillis(rule.window))
+      // A time of the far future is of a clock that was ahead: its age is unknown.
+      const recent = open.filter(({ detectedAt }) => Math.abs(now - detectedAt.getTime()) < rule.window)
       for (const [group, members] of Object.entries(Arr.groupBy(recent, rule.group))) {
         // Checked before the storage is read for the group.
         if (group === "" || members.length < rule.threshold) continue
@@ -267,7 +279,7 @@ const raise = (rules: ReadonlyArray<Rule>) =>
   })
 
 /** Raises no escalation while the last one of the group is in its cooldown. */
-const raiseFor = (rule: Rule, group: string, recent: ReadonlyArray<FailureRecord>, now: number) =>
+const raiseFor = (rule: CheckedRule, group: string, recent: ReadonlyArray<FailureRecord>, now: number) =>
   Effect.gen(function* () {
     const subject = JSON.stringify([rule.name, group])
     const [last] = yield* escalations.listStored({ subject, limit: 1 })
@@ -292,8 +304,8 @@ const raiseFor = (rule: Rule, group: string, recent: ReadonlyArray<FailureRecord
 const newSince = (last: Stored<EscalationDetails> | undefined, recent: ReadonlyArray<FailureRecord>) =>
   last?.status === "resolved" ? recent.filter(({ detectedAt }) => detectedAt.getTime() > last.updatedAt) : recent
 
-const isCoolingDown = (last: Stored<EscalationDetails> | undefined, { cooldown }: Rule, now: number): boolean =>
-  last !== undefined && last.status !== "resolved" && last.at > now - Duration.toMillis(cooldown)
+const isCoolingDown = (last: Stored<EscalationDetails> | undefined, { cooldown }: CheckedRule, now: number): boolean =>
+  last !== undefined && last.status !== "resolved" && Math.abs(now - last.at) < cooldown
 
 /** The labels on which all failures agree. */
 const commonLabels = (members: ReadonlyArray<FailureRecord>): Readonly<Record<string, string>> =>

@@ -81,14 +81,6 @@ export class RecoveryUnderWay extends Data.TaggedError("RecoveryUnderWay")<{
   }
 }
 
-/**
- * The request is invalid. Nothing was changed.
- *
- * @since 0.1.0
- * @category errors
- */
-export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{ readonly message: string }> {}
-
 const reasons = {
   Resolved: "It is resolved already.",
   NoRun:

@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
+import { millis } from "../resilience/internal/kernel/options.js"
 import type { Operator } from "./Operator.js"
 import type { Reply, Request, Tag } from "./OperatorRequests.js"
 
@@ -57,7 +58,7 @@ export const changes = <T extends Tag>(
   const { every = "1 second" } = options
   return Stream.repeatEffectWithSchedule(
     Effect.timed(ask(operator, request)),
-    pausesOf<T>(Duration.decode(every))
+    pausesOf<T>(Duration.millis(millis("every", every)))
   ).pipe(
     Stream.map(([, reply]) => [reply, JSON.stringify(reply)] as const),
     Stream.changesWith(([, before], [, after]) => before === after),

@@ -80,6 +80,7 @@ const of = <const Name extends string, const Id extends string>(
 const Id = Schema.String
 const Text = Schema.optional(Schema.String.pipe(Schema.maxLength(10_000)))
 const Limit = Schema.optional(Schema.NumberFromString.pipe(Schema.int(), Schema.between(1, 1_000)))
+const Millis = Schema.Number.pipe(Schema.finite(), Schema.positive())
 const Labels = Schema.Record({ key: Schema.String, value: Schema.String })
 const Texts = Schema.Array(Schema.String)
 
@@ -91,7 +92,7 @@ export const requests = {
   Overview: read({ repository: Text }, Overview, at("overview", "/overview")),
   Dashboard: read({ repository: Text }, Dashboard, unserved),
   Statistics: read({}, Statistics, at("statistics", "/statistics")),
-  Period: read({ millis: Schema.Number, run: Text, repository: Text }, Period, unserved),
+  Period: read({ millis: Millis, run: Text, repository: Text }, Period, unserved),
   Patterns: read({ repository: Text }, Schema.Array(Pattern), at("patterns", "/patterns")),
   Tune: read({ step: Id }, Tuning, of("tuning", "/steps/:id/tuning", "step")),
   Health: read({}, Report, at("health", "/health")),
@@ -179,7 +180,7 @@ export const requests = {
     of("rollback", "/checkpoints/:id/rollback", "checkpoint")
   ),
   Cleanup: write(
-    { olderThanMillis: Schema.Number },
+    { olderThanMillis: Millis },
     Schema.Struct({
       swept: Schema.Number,
       records: Schema.Number,
@@ -252,7 +253,7 @@ export const failures = {
   RecoveryRefused: "Refused",
   RecoveryUnderWay: "Refused",
   NotOpen: "Refused",
-  InvalidRequest: "Refused",
+  InvalidOption: "Refused",
   RewindRefused: "Refused",
   StorageError: "Storage",
   RecordDamaged: "Storage",

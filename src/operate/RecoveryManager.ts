@@ -14,6 +14,8 @@ import type { CheckpointNotFound } from "../durable/CheckpointError.js"
 import type * as Worker from "../durable/Worker.js"
 import type { Workflow } from "../durable/Workflow.js"
 import * as Lock from "../lock/Lock.js"
+import type { InvalidOption } from "../resilience/InvalidOption.js"
+import { limit, millisOrInfinity, wholeOrInfinity } from "../resilience/internal/kernel/options.js"
 import * as RetryPolicy from "../resilience/RetryPolicy.js"
 import type * as Storage from "../storage/Storage.js"
 import type { FailureRecord, Report } from "./FailureRecord.js"
@@ -107,9 +109,9 @@ export interface Options {
    * it. Without them, the recovery stores what the checks found.
    */
   readonly restore?: Partial<Readonly<Record<"environment" | "dependencies", Restore | undefined>>> | undefined
-  /** How often a failure can be retried on request. Defaults to 3; with 0 every retry is refused. */
+  /** How often a failure can be retried on request. Defaults to 3; with 0 every retry is refused, with `Infinity` none. */
   readonly maxRetries?: number | undefined
-  /** The longest time a recovery may take, without its hooks. Defaults to 1 hour; a longer one fails. */
+  /** The longest time a recovery may take, without its hooks. Defaults to 1 hour; a longer one fails. `Infinity` is no limit. */
   readonly timeout?: Duration.DurationInput | undefined
   readonly hooks?: Hooks | undefined
   /**
@@ -235,8 +237,8 @@ export const layer = <const O extends Options>(
         actions: given.actions ?? {},
         fixes: given.fixes ?? {},
         restore: given.restore ?? {},
-        maxRetries: given.maxRetries ?? 3,
-        timeout: Duration.decode(given.timeout ?? "1 hour"),
+        maxRetries: wholeOrInfinity("maxRetries", given.maxRetries ?? 3, 0),
+        timeout: Duration.millis(millisOrInfinity("timeout", given.timeout ?? "1 hour", 1)),
         hooks: given.hooks ?? {},
         fallback: given.fallback ?? defaultFallback
       }
@@ -371,7 +373,7 @@ export interface FailureQuery {
   readonly run?: string | undefined
   readonly repository?: string | undefined
   readonly status?: FailureRecord["status"] | undefined
-  /** Defaults to 100. */
+  /** The most that are returned; `Infinity` for all. Defaults to 100. */
   readonly limit?: number | undefined
 }
 
@@ -389,7 +391,7 @@ export const failures = ({
   ReadonlyArray<FailureRecord>,
   RecordDamaged | Storage.StorageError,
   Storage.Storage
-> => failures_.list({ ...query, subject: run, scope: repository })
+> => failures_.list({ ...query, limit: limit(query), subject: run, scope: repository })
 
 /**
  * Finds a failure by its id.
@@ -412,7 +414,7 @@ export interface RecoveryQuery {
   readonly failure?: string | undefined
   readonly repository?: string | undefined
   readonly status?: Status | undefined
-  /** Defaults to 100. */
+  /** The most that are returned; `Infinity` for all. Defaults to 100. */
   readonly limit?: number | undefined
 }
 
@@ -430,7 +432,7 @@ export const recoveries = ({
   ReadonlyArray<RecoveryRecord>,
   RecordDamaged | Storage.StorageError,
   Storage.Storage
-> => recoveries_.list({ ...query, subject: failure, scope: repository })
+> => recoveries_.list({ ...query, limit: limit(query), subject: failure, scope: repository })
 
 /**
  * Finds a recovery by its id.
@@ -486,11 +488,12 @@ export const sweep: Effect.Effect<number, RecordDamaged | Storage.StorageError, 
 
 /**
  * Removes failures that were resolved, and recoveries that ended, before this
- * age, and returns their number. Statistics stay.
+ * age, and returns their number. Statistics stay. Fails with `InvalidOption`, and
+ * removes nothing, unless `olderThan` is finite and above 0.
  *
  * @since 0.1.0
  * @category removing
  */
 export const cleanup = (options: {
   readonly olderThan: Duration.DurationInput
-}): Effect.Effect<number, Storage.StorageError, Storage.Storage> => cleanupRecords(Duration.toMillis(options.olderThan))
+}): Effect.Effect<number, InvalidOption | Storage.StorageError, Storage.Storage> => cleanupRecords(options.olderThan)

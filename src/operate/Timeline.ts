@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { RunNotFound } from "../journal/RunError.js"
+import { limit } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
 
 /**
@@ -93,7 +94,7 @@ const maxDetailLength = 2_000
 export const ofRun = (
   id: string,
   options: {
-    /** How many of the newest lines to return. Defaults to 1,000. */
+    /** How many of the newest lines to return; `Infinity` for all. Defaults to 1,000. */
     readonly limit?: number | undefined
   } = {}
 ): Effect.Effect<Timeline, RunNotFound | Storage.StorageError, Storage.Storage> =>
@@ -103,7 +104,8 @@ export const ofRun = (
     if (Option.isNone(found)) return yield* new RunNotFound({ run: id })
     const { createdAt, key, labels, outcome, workflow } = found.value
     const journal = yield* storage.journal(key, maxDetailLength)
-    const shown = journal.slice(-(options.limit ?? 1_000))
+    // `slice(-0)` would show all.
+    const shown = journal.slice(Math.max(0, journal.length - limit(options, 1_000)))
     return {
       run: id,
       workflow,

@@ -6,13 +6,14 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import { millis } from "../resilience/internal/kernel/options.js"
 import { makeLeaseRenewal } from "./internal/leaseRenewal.js"
 import { makeMemoryStore } from "./internal/memoryStore.js"
 import type { LeaseLost, StorageError } from "./StorageError.js"
@@ -79,7 +80,7 @@ export interface Options {
   readonly owner: string
   /**
    * How long a run stays leased to a process that no longer renews the lease.
-   * Leases are renewed every third of it. Defaults to 30 seconds.
+   * Leases are renewed every third of it. At least 1 millisecond. Defaults to 30 seconds.
    */
   readonly lease?: Duration.DurationInput | undefined
 }
@@ -91,7 +92,7 @@ export interface Options {
  * @category constructors
  */
 export const make = (store: Store, options: Options): Effect.Effect<Service, never, Scope.Scope> => {
-  const leaseMillis = Duration.toMillis(options.lease ?? "30 seconds")
+  const leaseMillis = millis("lease", options.lease ?? "30 seconds", 1)
   let acquisitions = 0
   const listeners = new Set<(run: string) => void>()
   const notify = (run: string) => {

@@ -8,6 +8,7 @@ import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { millisOrInfinity, whole } from "../resilience/internal/kernel/options.js"
 import type { StorageError } from "./StorageError.js"
 import type { FullSnapshot, Snapshot, Store } from "./Store.js"
 
@@ -37,16 +38,19 @@ export const tierMemory = ({
   capacity = 1_000,
   timeToLive = "1 hour"
 }: {
-  /** The maximum number of states. Defaults to 1,000. */
+  /** The maximum number of states, at least 1. Defaults to 1,000. */
   readonly capacity?: number | undefined
-  /** Defaults to 1 hour. */
+  /** How long a state is kept; `Infinity` for no limit. Defaults to 1 hour. */
   readonly timeToLive?: Duration.DurationInput | undefined
 } = {}): Effect.Effect<Tier> =>
-  // The lookup is never used: the cache is only read with `getOption` and filled with `set`.
-  Effect.map(Cache.make<string, State>({ capacity, timeToLive, lookup: () => Effect.never }), (cache) => ({
+  Effect.map(makeCache(whole("capacity", capacity, 1), millisOrInfinity("timeToLive", timeToLive, 1)), (cache) => ({
     get: (id) => Effect.map(cache.getOption(id), Option.map(copyOf)),
     set: (id, state) => cache.set(id, copyOf(state))
   }))
+
+/** The lookup is never used: the cache is only read with `getOption` and filled with `set`. */
+const makeCache = (capacity: number, timeToLive: number) =>
+  Cache.make<string, State>({ capacity, timeToLive, lookup: () => Effect.never })
 
 /** Callers may change the bytes they passed in or got. */
 const copyOf = (state: State): State => (typeof state === "string" ? state : state.slice())

@@ -142,7 +142,7 @@ export interface CrashOptions<Input, R, E2> {
   readonly services?: Layer.Layer<Exclude<R, Ledger.Ledger>, E2, Ledger.Ledger> | undefined
   /** The store of the runs. Defaults to memory. */
   readonly store?: Effect.Effect<Storage.Store, E2, Scope.Scope> | undefined
-  /** The lease of the processes in milliseconds. Defaults to 30,000. */
+  /** The lease of the processes in milliseconds, at least 1. Defaults to 30,000. */
   readonly lease?: number | undefined
   /** Called when the run waits, to send its signals. The run is then executed again. */
   readonly onSuspended?:

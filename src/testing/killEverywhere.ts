@@ -14,6 +14,7 @@ import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Workflow from "../durable/Workflow.js"
+import { whole } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
 import { type CrashPoint, crashing, describe, makeCrasher } from "./internal/crashing.js"
 import { describeExit, outcomeOf, runId } from "./internal/observe.js"
@@ -82,7 +83,7 @@ export interface KillOptions<E2> {
   readonly args?: ReadonlyArray<string> | undefined
   /** The storage of the processes, to read the run and its journal. */
   readonly storage: (folder: string) => Layer.Layer<Storage.Storage, E2>
-  /** The number of processes at a time. Defaults to 2. */
+  /** The number of processes at a time, at least 1. Defaults to 2. */
   readonly concurrency?: number | undefined
 }
 
@@ -100,7 +101,7 @@ export const killEverywhere = <E2>(
   Effect.gen(function* () {
     const undisturbed = yield* observe(options, undefined)
     let card = Scorecard.empty
-    const { concurrency = 2 } = options
+    const concurrency = whole("concurrency", options.concurrency ?? 2, 1)
     for (let first = 1; ; first += concurrency) {
       const points = Array.from({ length: concurrency }, (_, i) => first + i).flatMap((write) => [
         { write, when: "before" as const },

@@ -76,7 +76,7 @@ describe("Backup", () => {
         assert.strictEqual(yield* Backup.expire(file, { keep: 4 }), 2)
         assert.strictEqual(yield* Backup.expire(file, { olderThan: "3 days" }), 1)
         assert.strictEqual(yield* left, 3)
-        assert.strictEqual(yield* Backup.expire(file, { olderThan: 0, keep: 0 }), 2)
+        assert.strictEqual(yield* Backup.expire(file, { olderThan: "1 hour", keep: 1 }), 2)
         const [newest] = yield* Backup.list(file)
         yield* Backup.restore(newest as Backup.Backup)
         assert.strictEqual(fs.readFileSync(file, "utf8"), "5")

@@ -50,11 +50,12 @@ const errno = (code: string) => Object.assign(new Error(code), { code })
 const elsewhere = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.flatten(Effect.promise(() => Effect.runPromiseExit(effect)))
 
-/** Waits until the clock alone makes higher tokens: only then cleanup removes a lock. */
+/** Waits until the lock is a millisecond old, and the clock alone makes higher tokens: only then cleanup removes it. */
 const later = (locks: Lock.Service) =>
-  Effect.flatMap(locks.status(name), ({ token }) =>
-    Effect.repeat(Effect.yieldNow(), { until: () => Date.now() > token })
-  )
+  Effect.flatMap(locks.status(name), ({ since = 0, token }) => {
+    const old = Math.max(Date.now(), since, token) + 2
+    return Effect.repeat(Effect.yieldNow(), { until: () => Date.now() > old })
+  })
 
 for (const [kind, layer] of Object.entries(layers)) {
   describe(`${kind}, resources`, () => {
@@ -150,7 +151,7 @@ for (const [kind, layer] of Object.entries(layers)) {
         const names = Effect.map(locks.list, (all) => all.map(({ lock }) => lock))
         assert.deepStrictEqual(yield* names, ["task/T-1"])
         yield* later(locks)
-        assert.strictEqual(yield* locks.cleanup(-1000), 1)
+        assert.strictEqual(yield* locks.cleanup("1 millis"), 1)
         assert.deepStrictEqual(fs.readdirSync(path.join(folder, "web")).sort(), [
           "link.lock",
           "node.lock",
@@ -382,7 +383,7 @@ describe("DirectoryLock, states", () => {
           }),
           Effect.zipRight(Deferred.await(isIn), nodeCalls.rename(from, to))
         )
-      const removed = yield* Effect.provideService(other.cleanup(-1000), CurrentCalls, { ...nodeCalls, rename })
+      const removed = yield* Effect.provideService(other.cleanup("1 millis"), CurrentCalls, { ...nodeCalls, rename })
       assert.strictEqual(removed, 0)
       assert.strictEqual((yield* other.status(name)).state, "held")
       assert.deepStrictEqual(yield* other.withLockIfAvailable(Effect.void, name), Option.none())

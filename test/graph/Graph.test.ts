@@ -302,7 +302,7 @@ describe("a graph in memory", () => {
       for (const concurrency of [0, -1, 0.5, Number.NaN]) {
         const run = flow(Graph.run(Graph.make("g", { other }), { concurrency }))
         const exit = yield* Effect.exit(Effect.provide(Workflow.execute(run, { id: String(concurrency) }), layer))
-        assert.include(causeOf(exit), "RangeError")
+        assert.include(causeOf(exit), "InvalidOption")
       }
     })
   )

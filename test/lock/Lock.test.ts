@@ -228,7 +228,8 @@ for (const kind of kinds) {
           const tokens: Array<number> = []
           const note = Effect.map(Lock.Held, ({ token }) => void tokens.push(token))
           for (let i = 0; i < 12; i++) yield* (processes[i % 2] as Lock.Service).withLock(note, Lock.task("T-1"))
-          yield* Effect.forEach(processes, (locks) => locks.cleanup(-1000))
+          const removed = (processes[0] as Lock.Service).cleanup("1 millis")
+          yield* Effect.repeat(removed, { until: (count) => count === 1 })
           for (let i = 0; i < 4; i++) yield* (processes[i % 2] as Lock.Service).withLock(note, Lock.task("T-1"))
           assert.strictEqual(tokens.length, 16)
           for (let i = 1; i < tokens.length; i++) assert.isAbove(tokens[i] ?? 0, tokens[i - 1] ?? 0)
@@ -274,7 +275,7 @@ for (const kind of kinds) {
               assert.deepStrictEqual(yield* states, ["task/T-1 held", "task/T-2 free"])
               assert.strictEqual(yield* other.cleanup("1 minute"), 0)
               // A lock that was released in this millisecond is not old yet.
-              yield* Effect.repeat(other.cleanup(0), { until: (removed) => removed === 1 })
+              yield* Effect.repeat(other.cleanup("1 millis"), { until: (removed) => removed === 1 })
               assert.deepStrictEqual(yield* states, ["task/T-1 held"])
             }),
             Lock.task("T-1")

@@ -4,6 +4,7 @@ import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Workflow from "../../durable/Workflow.js"
 import * as Fault from "../../resilience/Fault.js"
+import { limit, millis } from "../../resilience/internal/kernel/options.js"
 import type { Bottleneck, ChainStep, Moment, Suggestion } from "../Chain.js"
 import { hints } from "../hints.js"
 import type { Parts } from "./body.js"
@@ -22,12 +23,11 @@ export const historyOf = ({ checkpoint }: Parts, run: string) =>
 /** From the times of the run's steps in its journal. */
 export const bottlenecksOf = (
   id: string,
-  {
-    above = "100 millis",
-    limit = 3
-  }: { readonly limit?: number | undefined; readonly above?: Duration.DurationInput | undefined } = {}
+  options: { readonly limit?: number | undefined; readonly above?: Duration.DurationInput | undefined } = {}
 ) =>
   Effect.map(Workflow.status(id), ({ steps }): ReadonlyArray<Bottleneck> => {
+    const above = millis("above", options.above ?? "100 millis")
+    const most = limit(options, 3)
     const times = new Map<string, Array<number>>()
     for (const { key, startedAt, status, updatedAt } of steps) {
       if (status !== "completed" && status !== "failed") continue
@@ -36,9 +36,9 @@ export const bottlenecksOf = (
     }
     return [...times]
       .map(([part, all]) => ({ part, times: all.length, millis: all.reduce((a, b) => a + b, 0) / all.length }))
-      .filter(({ millis }) => millis > Duration.toMillis(above))
+      .filter(({ millis }) => millis > above)
       .sort((a, b) => b.millis - a.millis)
-      .slice(0, limit)
+      .slice(0, most)
       .map(({ millis, part, times }) => ({ part, times, average: Duration.millis(millis) }))
   })
 

@@ -49,7 +49,7 @@ export const execCommand = Command.make(
         again,
         retries,
         delay: yield* duration("--delay", given.delay),
-        timeout: timeout === undefined ? undefined : yield* duration("--timeout", timeout),
+        timeout: timeout === undefined ? undefined : yield* duration("--timeout", timeout, 1),
         retryOn: yield* exitCodesOf(given.retryOn),
         backup,
         lock,

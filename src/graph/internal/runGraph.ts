@@ -7,6 +7,7 @@ import type { Permit } from "../../durable/internal/execution/activity.js"
 import * as Execution from "../../durable/internal/execution/execution.js"
 import { codecOf } from "../../durable/internal/step/definition.js"
 import { GraphFailed, ReplayMismatch } from "../../journal/RunError.js"
+import { whole } from "../../resilience/internal/kernel/options.js"
 import type { Restore } from "../../storage/Storage.js"
 import type { AnyNode, Graph } from "../Graph.js"
 
@@ -28,11 +29,7 @@ export const runGraph = (
   { concurrency = "unbounded", inputs = {} }: Options = {}
 ): Effect.Effect<unknown, unknown, unknown> =>
   Effect.flatMap(Execution.currentRun, (run) => {
-    if (concurrency !== "unbounded" && !(Number.isInteger(concurrency) && concurrency >= 1)) {
-      return Effect.die(
-        new RangeError(`Graph.run: concurrency must be an integer of at least 1, or "unbounded", not ${concurrency}`)
-      )
-    }
+    if (concurrency !== "unbounded") whole("concurrency", concurrency, 1)
     // Each execution of the graph has its own section. The mark prevents a clash with sections of the program.
     const use = (key: string, restore: Restore) => {
       const section = `${key}/`

@@ -6,6 +6,7 @@ import * as Random from "effect/Random"
 import { interruptWhen } from "../../resilience/internal/kernel/attemptTimeout.js"
 import { FifoQueue } from "../../resilience/internal/kernel/fifoQueue.js"
 import { lockMetrics } from "../../resilience/internal/kernel/metrics.js"
+import { age, checked, millis, millisOrInfinity } from "../../resilience/internal/kernel/options.js"
 import type { Restore } from "../../storage/Storage.js"
 import type { Options, Service } from "../Lock.js"
 import { type Driver, format, type Grip, Held, type Name } from "../LockDriver.js"
@@ -14,14 +15,14 @@ import { failIfReentrant, type LockHandle, makeHandle, millisSince } from "./loc
 
 export const make = (driver: Driver): Service => {
   const acquire = acquireWith(driver)
-  const timeoutOf = (options: Options | undefined) => Duration.toMillis(options?.timeout ?? "30 seconds")
-  const scoped = (name: Name | string, timeoutMillis: number) =>
+  const timeoutOf = (options: Options | undefined) => millisOrInfinity("timeout", options?.timeout ?? "30 seconds")
+  const scoped = (name: Name | string, options: Options | undefined) =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.acquireRelease(acquire(name, timeoutMillis, restore), ({ release }) => release)
+      Effect.acquireRelease(acquire(name, timeoutOf(options), restore), ({ release }) => release)
     ).pipe(Effect.map(({ held }) => held))
   return {
-    acquire: (name, options) => scoped(name, timeoutOf(options)),
-    acquireIfAvailable: (name) => noneIfBusy(scoped(name, 0)),
+    acquire: scoped,
+    acquireIfAvailable: (name) => noneIfBusy(scoped(name, { timeout: 0 })),
     withLock: (self, name, options) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(acquire(name, timeoutOf(options), restore), (handle) => protect(self, handle, restore))
@@ -41,7 +42,11 @@ export const make = (driver: Driver): Service => {
       return Effect.flatMap(driver.keyOf(name), (key) => driver.status(key, name))
     },
     list: driver.list,
-    cleanup: (olderThan) => driver.cleanup(Duration.toMillis(olderThan))
+    cleanup: (olderThan) =>
+      Effect.flatMap(
+        checked(() => age("olderThan", olderThan)),
+        driver.cleanup
+      )
   }
 }
 
@@ -70,8 +75,9 @@ const protect = <A, E, R>(self: Effect.Effect<A, E, R>, { held, loss, release }:
 
 /** Acquires locks of a driver. The returned function runs in an uninterruptible region; only `restore` is interruptible. */
 const acquireWith = (driver: Driver) => {
-  const heartbeat = Duration.toMillis(driver.heartbeat)
-  const patience = Duration.toMillis(driver.patience)
+  const heartbeat = millisOrInfinity("heartbeat", driver.heartbeat, 1)
+  const patience = millisOrInfinity("patience", driver.patience, 1)
+  const longestDelay = millis("poll", driver.poll, 1)
   const queues = new LocalQueues()
 
   return (given: Name | string, timeoutMillis: number, restore: Restore) =>
@@ -90,7 +96,7 @@ const acquireWith = (driver: Driver) => {
       const entered = yield* queues.enter(key, timeoutMillis - waited(), restore)
       if (Option.isNone(entered)) return yield* timedOut(yield* restore(driver.status(key, name)))
       const leave = entered.value
-      const polled = poll(driver, key, name, () => timeoutMillis - waited(), restore)
+      const polled = poll({ driver, key, name, restore, longestDelay, remaining: () => timeoutMillis - waited() })
       const { grip, since } = yield* Effect.mapError(
         Effect.onError(polled, () => Effect.sync(leave)),
         (error) => ("_tag" in error ? error : timedOut(error))
@@ -135,25 +141,33 @@ class LocalQueues {
   }
 }
 
+interface Polling {
+  readonly driver: Driver
+  readonly key: string
+  readonly name: Name
+  readonly restore: Restore
+  /** The longest delay between two attempts, in milliseconds. */
+  readonly longestDelay: number
+  /** Milliseconds until the timeout. */
+  readonly remaining: () => number
+}
+
 /** Repeats attempts, with jitter and doubling delays, until the lock is acquired or the time is over. */
 const poll = (
-  driver: Driver,
-  key: string,
-  name: Name,
-  remainingMillis: () => number,
-  restore: Restore,
+  polling: Polling,
   delay = 1
 ): Effect.Effect<{ readonly grip: Grip; readonly since: bigint }, LockError | LockStatus> =>
   Effect.clockWith((clock) => {
+    const { driver, key, longestDelay, name, restore } = polling
     const since = clock.unsafeCurrentTimeNanos()
     return Effect.flatMap(driver.attempt(key, name, restore), (attempt) => {
       if (attempt._tag === "Acquired") return Effect.succeed({ grip: attempt.grip, since })
-      const remaining = remainingMillis()
+      const remaining = polling.remaining()
       if (remaining <= 0) return Effect.fail(attempt.status)
       return Effect.flatMap(Random.next, (random) =>
         Effect.zipRight(
           restore(Effect.sleep(Math.min(remaining, delay * (0.5 + random / 2)))),
-          poll(driver, key, name, remainingMillis, restore, Math.min(delay * 2, Duration.toMillis(driver.poll)))
+          poll(polling, Math.min(delay * 2, longestDelay))
         )
       )
     })

@@ -42,7 +42,7 @@ export interface Post {
   readonly url: string
   readonly body: string
   readonly secret: string | undefined
-  readonly timeout: Duration.DurationInput
+  readonly timeout: Duration.Duration
 }
 
 /** Posts the body. Retries by the category of each error, so a status such as 401 is not retried. */

@@ -13,10 +13,11 @@ import type * as SqlConnection from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import { millis } from "../../resilience/internal/kernel/options.js"
 import type { StorageError } from "../StorageError.js"
 import { type Connection, makeConnection } from "./connection.js"
 import * as driver from "./driver.js"
@@ -36,7 +37,7 @@ export interface Options {
    * Defaults to `power-loss`.
    */
   readonly durability?: driver.Durability | undefined
-  /** How long to wait while another process writes to the file. Defaults to 30 seconds. */
+  /** How long to wait while another process writes to the file. 0 does not wait. Defaults to 30 seconds. */
   readonly busyTimeout?: Duration.DurationInput | undefined
   /**
    * Opens an existing file and never changes it, such as a copy. Writes fail with
@@ -75,7 +76,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const { filename, durability = "power-loss", readonly = false } = options
   const opened = { filename, durability, readonly }
   const database = yield* driver.open(opened)
-  const busyMillis = Duration.toMillis(options.busyTimeout ?? "30 seconds")
+  const busyMillis = millis("busyTimeout", options.busyTimeout ?? "30 seconds")
   const writer = yield* makeWriter(database, busyMillis)
   yield* writer.whileBusy(`Opening ${filename}`, () => driver.configure(database, opened))
   const connection = makeConnection(database, writer)

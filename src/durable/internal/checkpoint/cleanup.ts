@@ -1,7 +1,8 @@
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { InvalidOption } from "../../../resilience/InvalidOption.js"
+import * as options from "../../../resilience/internal/kernel/options.js"
 import type { Service, Snapshot, SnapshotQuery, StorageError } from "../../../storage/Storage.js"
 import type { Info, Query, Retention, Stats } from "../../Checkpoint.js"
 import { escapeName } from "../execution/execution.js"
@@ -16,7 +17,7 @@ export const toQuery = (
   run: run === "any" ? undefined : (run ?? own),
   kind,
   labels,
-  limit,
+  limit: options.limit({ limit }),
   rewound,
   before: typeof before === "string" ? Number(before) : undefined,
   takenBefore: before instanceof Date ? before.getTime() : undefined
@@ -79,12 +80,17 @@ export const statsOf = (storage: Service, query: SnapshotQuery): Effect.Effect<S
     }))
   })
 
-export const checkRetention = (name: string, { keep, maxAge }: Retention): Retention => {
-  if (keep !== undefined && keep !== Infinity && !(Number.isInteger(keep) && keep >= 1)) {
-    throw new RangeError(`Checkpoint "${name}": keep must be an integer of at least 1, not ${keep}`)
-  }
-  return { keep: keep === Infinity ? undefined : keep, maxAge }
+/** A retention whose options were checked. Both are Infinity by default. */
+export interface Limits {
+  readonly keep: number
+  /** In milliseconds. */
+  readonly maxAge: number
 }
+
+export const limitsOf = ({ keep = Infinity, maxAge }: Retention): Limits => ({
+  keep: options.wholeOrInfinity("keep", keep, 1),
+  maxAge: maxAge === undefined ? Infinity : options.age("maxAge", maxAge)
+})
 
 /** Whether it was saved in the body of a run. The run's journal refers to such a checkpoint. */
 const isInBody = ({ name, step }: Snapshot): boolean => {
@@ -96,30 +102,30 @@ const isInBody = ({ name, step }: Snapshot): boolean => {
 export const trim = (
   storage: Service,
   { name, run }: Info,
-  { keep, maxAge }: Retention
+  { keep, maxAge }: Limits
 ): Effect.Effect<void, StorageError> =>
   Effect.gen(function* () {
-    const limit = keep === undefined ? page : Math.max(1, keep) + 20
+    const limit = keep === Infinity ? page : keep + 20
     const all = yield* storage.snapshots({ run: run ?? null, name, limit })
     const found = all.filter((snapshot) => !isInBody(snapshot))
     const oldest = yield* oldestAllowed(maxAge)
-    const excess = found.filter(({ at }, i) => i > 0 && (i >= (keep ?? Infinity) || at < oldest))
+    const excess = found.filter(({ at }, i) => i > 0 && (i >= keep || at < oldest))
     if (excess.length > 0) yield* storage.remove(excess.map(({ key }) => key))
   })
 
-const oldestAllowed = (maxAge: Duration.DurationInput | undefined): Effect.Effect<number> =>
-  Effect.map(Clock.currentTimeMillis, (now) => (maxAge === undefined ? -Infinity : now - Duration.toMillis(maxAge)))
+const oldestAllowed = (maxAge: number): Effect.Effect<number> =>
+  Effect.map(Clock.currentTimeMillis, (now) => now - maxAge)
 
 export const cleanup = (
   storage: Service,
   {
-    keep = Number.POSITIVE_INFINITY,
     labels,
-    maxAge,
-    name
+    name,
+    ...retention
   }: Retention & { readonly name?: string | undefined; readonly labels?: Readonly<Record<string, string>> | undefined }
-): Effect.Effect<number, StorageError> =>
+): Effect.Effect<number, StorageError | InvalidOption> =>
   Effect.gen(function* () {
+    const { keep, maxAge } = yield* options.checked(() => limitsOf(retention))
     const oldest = yield* oldestAllowed(maxAge)
     const groups = yield* fold(
       storage,

@@ -1,20 +1,20 @@
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type { RecordedKind } from "../../../journal/Journal.js"
 import { JournalError } from "../../../journal/RunError.js"
 import * as Events from "../../../resilience/Events.js"
+import { fraction, millis, share, whole, wholeOrInfinity } from "../../../resilience/internal/kernel/options.js"
 import * as Storage from "../../../storage/Storage.js"
-import type { Checkpoint, Due, Info, Options, Query, Retention, SaveOptions } from "../../Checkpoint.js"
+import type { Checkpoint, Due, Info, Options, Query, SaveOptions } from "../../Checkpoint.js"
 import { CheckpointInvalid, CheckpointNotFound } from "../../CheckpointError.js"
 import * as Activity from "../execution/activity.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import { type Checked, type CheckOptions, check, hasErrors, readState, severityOf } from "./checks.js"
-import { checkRetention, statsOf, toQuery, trim } from "./cleanup.js"
+import { type Limits, limitsOf, statsOf, toQuery, trim } from "./cleanup.js"
 import {
   checkAbout,
   infoOf,
@@ -39,7 +39,7 @@ type Self = Checkpoint<unknown, unknown, unknown>
 interface Definition extends Omit<CheckOptions, "run"> {
   readonly name: string
   readonly kind: string
-  readonly retention: Retention | undefined
+  readonly retention: Limits | undefined
 }
 
 /** The requirements of the options are in the public type. */
@@ -48,8 +48,10 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
   const migrations = Object.fromEntries(
     Object.entries(options.migrations ?? {}).map(([from, { migration }]) => [Number(from), migration])
   )
+  whole("version", version, 0)
+  wholeOrInfinity("compressAbove", compressAbove, 0)
   checkMigrations(name, version, Object.keys(migrations).map(Number))
-  const retention = options.retention && checkRetention(name, options.retention)
+  const retention = options.retention && limitsOf(options.retention)
   const codec = makeCodec({ schema, version, migrations, compressAbove })
   const definition: Definition = { name, kind, retention, codec, checks, severities }
   return { name, ...savingOperations(definition), ...readingOperations(definition) }
@@ -102,13 +104,14 @@ const saveIfDue = (definition: Definition, place: Place, state: unknown, options
     if (place._tag === "Body" && place.known !== undefined) {
       return place.known === "null" ? Option.none() : Option.some(toInfo(place.known))
     }
-    const { interval, milestones, progress, ...given } = options
+    const { due, given } = dueOf(options)
+    const { progress } = due
     const storage = yield* Storage.Storage
     const kind = given.kind ?? (progress === undefined ? "auto" : "milestone")
     const query = queryAt(definition, place, { kind: progress === undefined ? undefined : kind, limit: 1 })
     const [last] = yield* stopOnFailure(place, storage.snapshots(query))
     const now = yield* Clock.currentTimeMillis
-    if (!isDue(last && infoOf(last), now, { interval, milestones, progress })) {
+    if (!isDue(last && infoOf(last), now, due)) {
       yield* record(place, "CheckpointSaved", "null")
       return Option.none()
     }
@@ -116,17 +119,33 @@ const saveIfDue = (definition: Definition, place: Place, state: unknown, options
     return Option.some(yield* save(definition, place, state, { ...given, kind, metadata }))
   })
 
+/** Checks when to save, and separates it from what is recorded. */
+const dueOf = ({
+  interval = "5 minutes",
+  milestones = [0.25, 0.5, 0.75, 1],
+  progress,
+  ...given
+}: SaveOptions & Due) => ({
+  due: {
+    interval: millis("interval", interval),
+    milestones: milestones.map((milestone) => share("milestones", milestone)),
+    progress: progress === undefined || Number.isNaN(progress) ? progress : fraction("progress", progress)
+  },
+  given
+})
+
 /** The key in the metadata under which the next save finds the progress of this one. */
 const progressKey = "progress"
 
 const isDue = (
   last: Info | undefined,
   now: number,
-  { interval = "5 minutes", milestones = [0.25, 0.5, 0.75, 1], progress }: Due
+  { interval, milestones, progress }: ReturnType<typeof dueOf>["due"]
 ): boolean => {
-  if (progress === undefined) return last === undefined || now - last.at.getTime() >= Duration.toMillis(interval)
-  if (progress < 0 || progress > 1) {
-    throw new RangeError(`saveIfDue: progress must be a number from 0 to 1, not ${progress}`)
+  if (progress === undefined) {
+    const elapsed = last === undefined ? interval : now - last.at.getTime()
+    // Below zero the clock was set back, and the time since the last save is unknown.
+    return elapsed < 0 || elapsed >= interval
   }
   const before = last?.metadata[progressKey]
   // Progress below that of the last checkpoint means that the work started again.

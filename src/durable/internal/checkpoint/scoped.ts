@@ -2,9 +2,10 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Ref from "effect/Ref"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { millis } from "../../../resilience/internal/kernel/options.js"
+import { longSleep } from "../../../resilience/internal/kernel/timer.js"
 import type * as State from "../../State.js"
 import { isReplayOnly, runIn } from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
@@ -86,9 +87,10 @@ export const saveEvery = <S, E, R, R2>(
       Effect.ensuring(Effect.sync(leave))
     )
   })
+  const every = millis("interval", interval, 1)
   // Registered first, so that it runs last: after the background fiber has stopped.
   return Effect.addFinalizer(() => once).pipe(
-    Effect.zipRight(Effect.forkScoped(Effect.schedule(once, Schedule.spaced(interval)))),
+    Effect.zipRight(Effect.forkScoped(Effect.forever(Effect.zipRight(longSleep(every), once)))),
     Effect.asVoid
   )
 }

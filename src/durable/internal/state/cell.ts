@@ -1,11 +1,12 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import { type Codec, valueCodec } from "../../../journal/JournalCodec.js"
 import { JournalError } from "../../../journal/RunError.js"
+import { millis } from "../../../resilience/internal/kernel/options.js"
 import type { Written } from "../execution/cells.js"
 import { Run, stop } from "../execution/execution.js"
 import { type Address, CellsTag } from "./service.js"
@@ -15,7 +16,8 @@ export interface Cell<A> {
   readonly address: Address
   readonly codec: Codec<A>
   readonly initial: A
-  readonly ttl: Duration.Duration | undefined
+  /** In milliseconds. */
+  readonly ttl: number | undefined
 }
 
 export const makeCell = <A>(
@@ -28,7 +30,7 @@ export const makeCell = <A>(
   // The initial value is of the type of the schema.
   codec: valueCodec(schema) as Codec<A>,
   initial,
-  ttl: ttl === undefined ? undefined : Duration.decode(ttl)
+  ttl: ttl === undefined ? undefined : millis("ttl", ttl, 1)
 })
 
 /** A value that cannot be encoded or decoded stops the run. Outside of runs it is a defect: the value violates its type. */
@@ -46,7 +48,8 @@ const orStop =
 /** Decodes at each read, also the initial value, so that readers share no objects. */
 export const decode = <A, R>(cell: Cell<A>, written: Written | undefined): Effect.Effect<A, never, R> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const expired = written !== undefined && cell.ttl !== undefined && now - written.at >= Duration.toMillis(cell.ttl)
+    // A write of the far future was made before the clock was set back: its age is unknown, but not below its distance.
+    const expired = written !== undefined && cell.ttl !== undefined && Math.abs(now - written.at) >= cell.ttl
     const text = written === undefined || expired ? encode(cell, cell.initial) : Effect.succeed(written.text)
     // The requirements of the schema are in the type of the cell's operations.
     return Effect.flatMap(text, (text) =>

@@ -1,8 +1,9 @@
 import * as path from "node:path"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { isGone } from "../../../host/owner.js"
 import * as Lock from "../../../lock/Lock.js"
+import { millisOrInfinity } from "../../../resilience/internal/kernel/options.js"
 import { type Call, type Calls, CurrentCalls, orElseIf } from "../system/calls.js"
 import { isLeftover, temporaryName, uniqueOwner } from "../system/names.js"
 import { removeTree } from "../system/tree.js"
@@ -23,7 +24,8 @@ export interface Options {
  */
 export const directoryDriver = ({ folder: given, poll, stale }: Options): Lock.Driver => {
   const folder = path.resolve(given)
-  const observed: Observed = { staleMillis: Duration.toMillis(stale), seen: new Map() }
+  const staleMillis = millisOrInfinity("stale", stale, 4)
+  const observed: Observed = { staleMillis, seen: new Map() }
   const onLock = <A>(name: Lock.Name, at: string, run: (calls: Calls, lock: string) => Call<A>) =>
     asLockError(Lock.format(name), at, (calls) => run(calls, Lock.format(name)))
   return {
@@ -53,9 +55,9 @@ export const directoryDriver = ({ folder: given, poll, stale }: Options): Lock.D
           })
         )
       ),
-    heartbeat: Duration.times(stale, 1 / 4),
+    heartbeat: staleMillis / 4,
     // The holder gives up before others may take over.
-    patience: Duration.times(stale, 3 / 4),
+    patience: (staleMillis * 3) / 4,
     poll
   }
 }

@@ -4,6 +4,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Lock from "../../../lock/Lock.js"
+import { permissions } from "../../../resilience/internal/kernel/options.js"
 import * as RetryPolicy from "../../../resilience/RetryPolicy.js"
 import { settingsOf } from "../../../transaction/Compensation.js"
 import { type InMemory, partOf, serviceOf, Transaction } from "../../../transaction/Transactor.js"
@@ -16,6 +17,9 @@ import { writeAll } from "../system/write.js"
 import { type Entry, newFile, oldFile } from "./journal.js"
 import type { OpenRoot, Targets } from "./openRoot.js"
 import { refuseOverlap, undoEntry } from "./undo.js"
+
+const modeOf = (options: { readonly mode?: number | undefined } | undefined): number | undefined =>
+  options?.mode === undefined ? undefined : permissions(options.mode)
 
 // No retry: a rename waits for a busy file itself, and other failures do not pass by themselves.
 const undoSettings = settingsOf({ retry: RetryPolicy.none })
@@ -126,7 +130,7 @@ export class RootOperations implements Operations {
           const calls = yield* CurrentCalls
           const entry = this.open.nextEntry(target)
           const { durability } = this.open.settings
-          const newOptions = { durability, mode: options?.mode, owner: options?.owner ?? true }
+          const newOptions = { durability, mode: modeOf(options), owner: options?.owner ?? true }
           const written = newFile(this.root, entry.n)
           yield* writeNewFile(calls, written, (file) => writeAll(calls, file, content), target.stats, newOptions)
           if (target.stats !== undefined) yield* this.keepOld(target, entry.n)
@@ -220,7 +224,7 @@ export class RootOperations implements Operations {
           folders.length === 0
             ? this.requireFolder(given)
             : this.change("Making", given, (record) =>
-                Effect.forEach(folders, (at) => this.makeFolder(record, at, options?.mode), { discard: true })
+                Effect.forEach(folders, (at) => this.makeFolder(record, at, modeOf(options)), { discard: true })
               )
         )
       )

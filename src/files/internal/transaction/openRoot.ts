@@ -8,6 +8,7 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Lock from "../../../lock/Lock.js"
+import { millisOrInfinity } from "../../../resilience/internal/kernel/options.js"
 import type { Restore } from "../../../storage/Storage.js"
 import type { Lifetime } from "../../../transaction/Transactor.js"
 import type { Durability } from "../../AtomicFile.js"
@@ -141,7 +142,7 @@ export class OpenRoot {
   claim(part: Lifetime, at: string): Effect.Effect<void, Lock.LockTimeout | Lock.LockError> {
     return Effect.gen(this, function* () {
       const started = yield* Clock.currentTimeMillis
-      const timeout = Duration.toMillis(this.settings.timeout ?? "30 seconds")
+      const timeout = millisOrInfinity("timeout", this.settings.timeout ?? "30 seconds")
       for (let blocking = this.claims.take(part, at); blocking !== undefined; blocking = this.claims.take(part, at)) {
         const remaining = timeout - ((yield* Clock.currentTimeMillis) - started)
         const ended = yield* Effect.timeoutOption(Effect.interruptible(blocking.ended), Math.max(0, remaining))

@@ -1,7 +1,9 @@
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Lock from "../../../lock/Lock.js"
+import { age, checked } from "../../../resilience/internal/kernel/options.js"
 import * as Storage from "../../../storage/Storage.js"
 import { recoveries } from "../records/records.js"
 import { endRecovery } from "./progress.js"
@@ -61,10 +63,11 @@ const finalStatuses = [
 const pageSize = 1_000
 
 /** Removes resolved failures and ended recoveries, and returns their number. */
-export const cleanupRecords = (olderThanMillis: number) =>
+export const cleanupRecords = (olderThan: Duration.DurationInput) =>
   Effect.gen(function* () {
+    const millis = yield* checked(() => age("olderThan", olderThan))
     const storage = yield* Storage.Storage
-    const unchangedSince = (yield* storage.now) - olderThanMillis
+    const unchangedSince = (yield* storage.now) - millis
     let removed = 0
     for (const [kind, status] of finalStatuses) {
       for (;;) {

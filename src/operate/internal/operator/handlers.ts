@@ -1,6 +1,5 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
@@ -8,11 +7,11 @@ import * as Answer from "../../../durable/Answer.js"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Workflow from "../../../durable/Workflow.js"
 import * as Lock from "../../../lock/Lock.js"
+import { age, checked } from "../../../resilience/internal/kernel/options.js"
 import * as Storage from "../../../storage/Storage.js"
 import * as Escalation from "../../Escalation.js"
 import * as HealthCheck from "../../HealthCheck.js"
 import * as Insights from "../../Insights.js"
-import { InvalidRequest } from "../../OperateError.js"
 import {
   type Definition,
   failures,
@@ -44,7 +43,13 @@ const handlers: Handlers = {
   Dashboard: ({ repository }) => RecoveryManager.dashboard(repository),
   Statistics: () => Insights.statistics,
   Period: ({ millis, ...query }) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => Insights.since(new Date(now - millis), query)),
+    Effect.flatMap(
+      Effect.zip(
+        Clock.currentTimeMillis,
+        checked(() => age("millis", millis))
+      ),
+      ([now, period]) => Insights.since(new Date(now - period), query)
+    ),
   Patterns: ({ repository }) => Insights.patterns(repository),
   Tune: ({ step }) => Insights.tune(step),
   Health: () => HealthCheck.run(),
@@ -83,9 +88,8 @@ const handlers: Handlers = {
   Rollback: ({ checkpoint, reason }) => RecoveryManager.rollback(checkpoint, reason),
   Cleanup: ({ olderThanMillis }) =>
     Effect.gen(function* () {
-      // An age of 0 would remove everything.
-      if (!(olderThanMillis > 0)) return yield* new InvalidRequest({ message: "The age must be greater than 0." })
-      const olderThan = Duration.millis(olderThanMillis)
+      // A Duration made of NaN would be zero. Checked before the sweep, since a refusal changes nothing.
+      const olderThan = yield* checked(() => age("olderThan", olderThanMillis))
       const swept = yield* RecoveryManager.sweep
       const records = yield* RecoveryManager.cleanup({ olderThan })
       const runs = yield* Workflow.cleanup({ olderThan })

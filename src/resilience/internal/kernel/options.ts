@@ -34,11 +34,25 @@ export const whole = (option: string, value: number, min: number, max = Number.M
   return checkOption(option, value, isValid, `a finite whole number ${bounds}`)
 }
 
+/** A whole number of either sign. */
+export const wholeNumber = (option: string, value: number): number =>
+  checkOption(option, value, Number.isSafeInteger(value), "a whole number")
+
+/** The `limit` of a query; 100 by default. */
+export const limit = (query: { readonly limit?: number | undefined } | undefined, otherwise = 100): number =>
+  wholeOrInfinity("limit", query?.limit ?? otherwise, 0)
+
 /** As {@link whole}, or Infinity for no limit. */
 export const wholeOrInfinity = (option: string, value: number, min: number): number => {
   const isValid = value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && value >= min)
   return checkOption(option, value, isValid, `a whole number of at least ${min}, or Infinity`)
 }
+
+/** Permissions of a file. */
+export const permissions = (mode: number): number =>
+  checkOption("mode", mode, isMode(mode), "permissions such as 0o600")
+
+const isMode = (mode: number): boolean => Number.isInteger(mode) && mode >= 0 && mode <= 0o7777
 
 /** Returns the value if it is above 0 and at most 1, else throws. */
 export const share = (option: string, value: number): number =>

@@ -78,18 +78,39 @@ const fromConfig = (file: string): Effect.Effect<Opened, Ended> =>
   })
 
 const defaultDatabase = (): string =>
-  process.env.RECOVERY_DATABASE ||
   path.join(process.env.XDG_DATA_HOME || path.join(os.homedir(), ".local", "share"), "effect-recovery", "recovery.db")
 
+/** The name that was given for the database, and by what. */
+const givenDatabase = (option: string | undefined): readonly [by: string, filename: string] | undefined => {
+  if (option !== undefined) return ["--database", option]
+  const { RECOVERY_DATABASE } = process.env
+  return RECOVERY_DATABASE === undefined ? undefined : ["RECOVERY_DATABASE", RECOVERY_DATABASE]
+}
+
+const refuseFilename = ([by, filename]: readonly [by: string, filename: string]): Ended | undefined => {
+  const code = by === "--database" ? "Usage" : "Config"
+  if (filename.trim() === "") {
+    return ended(code, `${by} is empty. Set it to the path of a file, or leave it out to use ${defaultDatabase()}.`)
+  }
+  return filename.trim() === ":memory:"
+    ? ended(code, `${by} is ":memory:", but a database in memory ends with each command. Set it to the path of a file.`)
+    : undefined
+}
+
 /** The database file. Creates its folder, unless it is opened read-only. */
-export const databaseOf = (given: string | undefined, readonly = false): Effect.Effect<string, Ended> =>
-  Effect.try({
-    try: () => {
-      const filename = path.resolve(given ?? defaultDatabase())
-      if (!readonly) fs.mkdirSync(path.dirname(filename), { recursive: true })
-      return filename
-    },
-    catch: (cause) => ended("Storage", `The folder of the database cannot be created: ${messageOf(cause)}`)
+export const databaseOf = (option: string | undefined, readonly = false): Effect.Effect<string, Ended> =>
+  Effect.suspend(() => {
+    const given = givenDatabase(option)
+    const refused = given && refuseFilename(given)
+    if (refused !== undefined) return refused
+    return Effect.try({
+      try: () => {
+        const filename = path.resolve(given?.[1] ?? defaultDatabase())
+        if (!readonly) fs.mkdirSync(path.dirname(filename), { recursive: true })
+        return filename
+      },
+      catch: (cause) => ended("Storage", `The folder of the database cannot be created: ${messageOf(cause)}`)
+    })
   })
 
 /** Without a configuration no workflow can be executed; records can be read and written. */

@@ -16,6 +16,10 @@ const advice = {
   Version:
     "Tables of a newer version need the effect-recovery that wrote them. Older tables are migrated when the file is opened for writing. The file was not changed.",
   CannotOpen: "Check that the folder exists and is writable.",
+  Filename:
+    'Set it to the path of a file, or to ":memory:" for a database that ends with its layer. Nothing was opened.',
+  Replaced:
+    "What this process wrote is not in the file that is there now. Restart the process to use that file. Stop all processes before a database is moved, removed or restored.",
   ClientMissing:
     "Install it with `npm install better-sqlite3@12`. It is compiled on installation unless a prebuilt binary can be downloaded: that needs python3, make and a C++ compiler (Debian: apt-get install python3 make g++; macOS: xcode-select --install).",
   Closed: "The scope of the storage layer has closed. Keep it open while runs are executed.",
@@ -38,6 +42,8 @@ const advice = {
  * - `Damaged`: a stored row is not what was written; the message names it
  * - `Version`: the tables belong to another version of this library
  * - `CannotOpen`: the file cannot be opened or created
+ * - `Filename`: the filename is empty or blank, or contains a NUL character
+ * - `Replaced`: the file was removed, moved or replaced while it was open
  * - `ClientMissing`: the database client is not installed
  * - `Closed`: the scope of the storage has closed
  * - `Io`: the file system failed to read or write
@@ -58,6 +64,8 @@ const faults: Readonly<Record<Reason, Fault.Declaration>> = {
   Damaged: { category: "corruption" },
   Version: { category: "validation", severity: "high" },
   CannotOpen: { category: "not-found" },
+  Filename: { category: "validation" },
+  Replaced: { category: "not-found", severity: "critical" },
   ClientMissing: { category: "dependency" },
   Closed: { category: "logic" },
   Io: { category: "resource" },

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import { inMemory } from "../../src/storage/sqlite/databaseFile.js"
 import { makeWriter, type Writer } from "../../src/storage/sqlite/writer.js"
 import { temporaryFile } from "../support/files.js"
 
@@ -41,7 +42,7 @@ const makeBench = (busyMillis = 5_000): Effect.Effect<Bench, never, Scope.Scope>
         }
       }
     })
-    const writer = yield* makeWriter(counted as never, busyMillis)
+    const writer = yield* makeWriter(counted as never, inMemory, busyMillis)
     const insert = database.prepare("INSERT INTO t VALUES (?)")
     const numbers = database.prepare("SELECT n FROM t ORDER BY n").pluck()
     return {

@@ -29,7 +29,12 @@ import { makeWriter, type Writer } from "./writer.js"
  * @category models
  */
 export interface Options {
-  /** The database file, or ":memory:". Its folder must exist. */
+  /**
+   * The database file, or ":memory:" for a database of this layer alone that ends
+   * with it. The folder must exist. A new file and its log can be read by its
+   * owner alone (mode 0600); an existing file keeps its mode. An empty or blank name is
+   * refused with `Filename`.
+   */
   readonly filename: string
   /**
    * The crashes that a commit survives. `power-loss` waits for the disk at each
@@ -75,11 +80,11 @@ export interface Service {
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { filename, durability = "power-loss", readonly = false } = options
   const opened = { filename, durability, readonly }
-  const database = yield* driver.open(opened)
+  const [database, file] = yield* driver.open(opened)
   const busyMillis = millis("busyTimeout", options.busyTimeout ?? "30 seconds")
-  const writer = yield* makeWriter(database, busyMillis)
+  const writer = yield* makeWriter(database, file, busyMillis)
   yield* writer.whileBusy(`Opening ${filename}`, () => driver.configure(database, opened))
-  const connection = makeConnection(database, writer)
+  const connection = makeConnection(database, file, writer)
   const client = yield* SqlClient.make({
     acquirer: acquirer(writer, connection),
     transactionAcquirer: acquirer(writer, connection),

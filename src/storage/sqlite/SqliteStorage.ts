@@ -6,14 +6,16 @@
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
+import * as ConfigError from "effect/ConfigError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { isGone, makeOwner } from "../../host/owner.js"
 import * as Storage from "../Storage.js"
 import type { StorageError } from "../StorageError.js"
+import { filenameProblem } from "./databaseFile.js"
 import { migrate, upToDate } from "./migrations.js"
 import * as SqliteClient from "./SqliteClient.js"
 import { makeSqliteStore } from "./SqliteStore.js"
@@ -56,7 +58,8 @@ export const layer = (options: Options): Layer.Layer<Storage.Storage, StorageErr
   Layer.provide(layerClient({ lease: options.lease }), SqliteClient.layer(options))
 
 /**
- * As `layer`, with options from the configuration.
+ * As `layer`, with options from the configuration. An empty or blank filename is
+ * a `ConfigError` that names the setting.
  *
  * @example
  * ```ts
@@ -74,7 +77,19 @@ export const layer = (options: Options): Layer.Layer<Storage.Storage, StorageErr
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
 ): Layer.Layer<Storage.Storage, StorageError | ConfigError.ConfigError> =>
-  Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer))
+  Layer.unwrapEffect(Effect.map(Config.unwrap(withNamedFile(options)), layer))
+
+/** The config of the filename knows the name of its setting; the options as a whole do not. */
+const withNamedFile = (options: Config.Config.Wrap<Options>): Config.Config.Wrap<Options> =>
+  Config.isConfig(options)
+    ? options
+    : {
+        ...options,
+        filename: Config.mapOrFail(options.filename, (filename) => {
+          const problem = filenameProblem(filename)
+          return problem === undefined ? Either.right(filename) : Either.left(ConfigError.InvalidData([], problem))
+        })
+      }
 
 /**
  * As `layer`, over a client that the program uses for its own tables too.

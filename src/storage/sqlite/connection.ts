@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Plain } from "../rows.js"
+import type { DatabaseFile } from "./databaseFile.js"
 import type { Database, Statement } from "./driver.js"
 import { QueryCache } from "./rows.js"
 import type { Writer } from "./writer.js"
@@ -15,7 +16,7 @@ export type Connection = SqlConnection.Connection
  * The connection as `@effect/sql` sees it. Its callers hold the permit, so it
  * waits for a busy file itself.
  */
-export const makeConnection = (database: Database, writer: Writer): Connection => {
+export const makeConnection = (database: Database, file: DatabaseFile, writer: Writer): Connection => {
   const statements = new QueryCache(database, 500)
 
   const execute = <A extends Plain>(
@@ -26,7 +27,12 @@ export const makeConnection = (database: Database, writer: Writer): Connection =
     Effect.withFiberRuntime((fiber) => {
       const safeIntegers = Context.get(fiber.currentContext, SqlClient.SafeIntegers)
       // Set at each use: a cached statement keeps the flag of its last use.
-      const statement = () => run(prepare(sql).safeIntegers(safeIntegers))
+      const statement = () => {
+        const answer = run(prepare(sql).safeIntegers(safeIntegers))
+        // After a COMMIT too: it must not be reported if the file has no name any more.
+        if (!database.inTransaction) file.verify()
+        return answer
+      }
       return Effect.mapError(
         writer.whileBusy("Executing a statement", statement),
         (error) => new SqlError({ cause: error.cause, message: "Failed to execute statement" })

@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { StorageError } from "../StorageError.js"
+import { type DatabaseFile, filenameProblem, openFile } from "./databaseFile.js"
 import { toStorageError } from "./errors.js"
 
 /** The part of better-sqlite3 that is used. Its own types stay out of the public declarations. */
@@ -51,16 +52,26 @@ const client: string = "better-sqlite3"
  * Opens the file and closes it with the scope. `timeout: 0`: SQLite's own busy
  * handler would block the event loop; the writer retries by a policy instead.
  */
-export const open = ({ filename, readonly }: OpenOptions): Effect.Effect<Database, StorageError, Scope.Scope> =>
-  Effect.flatMap(load, (Sqlite) =>
+export const open = (
+  options: OpenOptions
+): Effect.Effect<readonly [Database, DatabaseFile], StorageError, Scope.Scope> => {
+  const { filename, readonly } = options
+  const problem = filenameProblem(filename)
+  if (problem !== undefined) {
+    return Effect.fail(
+      new StorageError({ reason: "Filename", operation: "Opening the database", cause: new Error(problem) })
+    )
+  }
+  return Effect.flatMap(load, (Sqlite) =>
     Effect.acquireRelease(
       Effect.try({
-        try: () => new Sqlite(filename, { timeout: 0, readonly, fileMustExist: readonly }),
+        try: () => openFile(options, () => new Sqlite(filename, { timeout: 0, readonly, fileMustExist: readonly })),
         catch: (cause) => cannotOpen(filename, cause)
       }),
-      (database) => Effect.sync(() => database.close())
+      ([database]) => Effect.sync(() => database.close())
     )
   )
+}
 
 /** better-sqlite3 throws a TypeError for a missing folder, and its loader an Error for a missing binary. */
 const cannotOpen = (filename: string, cause: unknown): StorageError => {

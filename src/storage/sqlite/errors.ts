@@ -1,5 +1,6 @@
 import { DamagedRow } from "../checksum.js"
 import { type Reason, StorageError } from "../StorageError.js"
+import { replacedCode } from "./databaseFile.js"
 
 /** What the codes of SQLite begin with, by reason. */
 const reasons: ReadonlyArray<readonly [reason: Reason, starts: ReadonlyArray<string>]> = [
@@ -8,7 +9,8 @@ const reasons: ReadonlyArray<readonly [reason: Reason, starts: ReadonlyArray<str
   ["Full", ["SQLITE_FULL"]],
   ["Corrupt", ["SQLITE_CORRUPT", "SQLITE_NOTADB"]],
   ["CannotOpen", ["SQLITE_CANTOPEN"]],
-  ["Io", ["SQLITE_IOERR", "SQLITE_NOMEM"]]
+  ["Io", ["SQLITE_IOERR", "SQLITE_NOMEM"]],
+  ["Replaced", [replacedCode]]
 ]
 
 const codeOf = (cause: unknown): string =>

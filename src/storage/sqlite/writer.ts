@@ -8,6 +8,7 @@ import * as Schedule from "effect/Schedule"
 import * as RetryPolicy from "../../resilience/RetryPolicy.js"
 import type { Answer, Plain } from "../rows.js"
 import { StorageError } from "../StorageError.js"
+import type { DatabaseFile } from "./databaseFile.js"
 import type { Database, Statement } from "./driver.js"
 import { isBusy, toStorageError } from "./errors.js"
 
@@ -50,10 +51,10 @@ const busyPolicy = (busyMillis: number) =>
   })
 
 /** All access to the connection goes through the writer. Closing the scope fails what waits with `Closed`. */
-export const makeWriter = Effect.fnUntraced(function* (database: Database, busyMillis: number) {
+export const makeWriter = Effect.fnUntraced(function* (database: Database, file: DatabaseFile, busyMillis: number) {
   const clock = yield* Effect.clock
   const fork = yield* FiberSet.makeRuntime<never>()
-  const writer = new Writer(database, busyMillis, clock, fork)
+  const writer = new Writer(database, file, busyMillis, clock, fork)
   yield* Effect.addFinalizer(() => Effect.sync(() => writer.close()))
   return writer
 })
@@ -77,17 +78,20 @@ export class Writer {
   private readonly commit: Statement
   private readonly policy: ReturnType<typeof busyPolicy>
   private readonly database: Database
+  private readonly file: DatabaseFile
   private readonly busyMillis: number
   private readonly clock: Clock.Clock
   private readonly fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
 
   constructor(
     database: Database,
+    file: DatabaseFile,
     busyMillis: number,
     clock: Clock.Clock,
     fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
   ) {
     this.database = database
+    this.file = file
     this.busyMillis = busyMillis
     this.clock = clock
     this.fork = fork
@@ -114,7 +118,7 @@ export class Writer {
   read<A extends Plain>(operation: string, job: () => Answer<A, never>): Effect.Effect<A, StorageError> {
     return Effect.suspend(() => {
       if (this.state === "lent" || this.state === "closed") return this.enqueue("read", operation, job)
-      return this.runOrEnqueue("read", operation, job, job)
+      return this.runOrEnqueue("read", operation, job, () => this.runRead(job))
     })
   }
 
@@ -147,7 +151,7 @@ export class Writer {
         this.inOneTurn = 0
       })
     }
-    return this.runOrEnqueue("write", operation, job, () => this.inTransaction(job))
+    return this.runOrEnqueue("write", operation, job, () => this.committed(this.inTransaction(job)))
   }
 
   private runOrEnqueue<A extends Plain, E>(
@@ -246,12 +250,23 @@ export class Writer {
 
   private run(batch: ReadonlyArray<Request>): void {
     const isRead = batch[0]?.kind === "read"
-    const answers = isRead ? undefined : this.runTogether(batch)
+    const answers = isRead ? undefined : this.committed(this.runTogether(batch))
     if (answers !== undefined)
       for (let i = 0; i < batch.length; i++) this.answer(batch[i] as Request, answers[i] as AnyAnswer)
-    else if (isRead) this.runEach(batch, (request) => request.job())
+    else if (isRead) this.runEach(batch, (request) => this.runRead(request.job))
     // One job made the transaction fail: each gets its own.
-    else this.runEach(batch, (request) => this.runTogether([request])?.[0] as AnyAnswer)
+    else this.runEach(batch, (request) => this.committed(this.runTogether([request]))?.[0] as AnyAnswer)
+  }
+
+  /** A commit to a file that has lost its name is found nowhere, so it must not be reported. */
+  private committed<A>(answer: A): A {
+    this.file.verify()
+    return answer
+  }
+
+  private runRead<A extends Plain, E>(job: () => Answer<A, E>): Answer<A, E> {
+    this.file.verifySometimes()
+    return job()
   }
 
   /** Throws if the file is busy: the requests that have no answer yet wait on. */

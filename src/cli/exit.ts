@@ -26,8 +26,6 @@ export const ended = (reason: keyof typeof exits, message: string, tag: string =
 
 export const endedBy = ({ kind, message, tag }: Refusal): Ended => ended(kind, message, tag)
 
-export const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
-
 let signal: NodeJS.Signals | undefined
 
 /** The signal that ends this program, if it received one. */

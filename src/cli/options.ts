@@ -4,8 +4,9 @@ import * as Options from "@effect/cli/Options"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { messageOf } from "../resilience/Foreign.js"
 import { checked, millis } from "../resilience/internal/kernel/options.js"
-import { type Ended, ended, messageOf } from "./exit.js"
+import { type Ended, ended } from "./exit.js"
 
 export const text = (name: string, description: string) => Options.text(name).pipe(Options.withDescription(description))
 

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import { prettyCause } from "../resilience/Foreign.js"
 import { recovery } from "./commands.js"
 import { CommandArguments } from "./exec/command.js"
 import { Ended, ended, exits, receiveSignal } from "./exit.js"
@@ -22,7 +23,7 @@ const run = Command.run(recovery, { name: "recovery", version: VERSION })
 const report = (cause: Cause.Cause<unknown>): number => {
   const error = Cause.squash(cause)
   if (ValidationError.isValidationError(error)) return exits.Usage[0]
-  const { code, message, tag } = error instanceof Ended ? error : ended("Defect", Cause.pretty(cause))
+  const { code, message, tag } = error instanceof Ended ? error : ended("Defect", prettyCause(cause))
   process.stderr.write(
     own.includes("--json")
       ? `${JSON.stringify({ error: { tag, message } })}\n`

@@ -8,6 +8,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { RunError } from "../journal/RunError.js"
+import { printable } from "../resilience/Foreign.js"
 import { millis } from "../resilience/internal/kernel/options.js"
 import * as Recovery from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
@@ -115,7 +116,7 @@ export const withRecovery: {
     const tolerant = Effect.catchAllCause(saved, (cause) =>
       Effect.logWarning(
         `effect-recovery: no checkpoint was saved before "${step}" of "${workflow}"; it continues`,
-        cause
+        printable(cause)
       )
     )
     return Effect.zipRight(tolerant, recovered)

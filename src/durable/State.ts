@@ -17,6 +17,7 @@ import * as Stream from "effect/Stream"
 import type * as Types from "effect/Types"
 import { loadJournal } from "../journal/Journal.js"
 import { type JournalError, RunNotFound } from "../journal/RunError.js"
+import { messageOf } from "../resilience/Foreign.js"
 import { wholeOrInfinity } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
 import type { Written } from "./internal/execution/cells.js"
@@ -460,8 +461,7 @@ const toRecord = (json: unknown): Readonly<Record<string, unknown>> => {
   return json as Readonly<Record<string, unknown>>
 }
 
-const rejected = (state: string, cause: unknown) =>
-  new StateRejected({ state, reason: cause instanceof Error ? cause.message : String(cause) })
+const rejected = (state: string, cause: unknown) => new StateRejected({ state, reason: messageOf(cause) })
 
 /**
  * Reads a cell of any run from its journal. Returns none if the cell was never

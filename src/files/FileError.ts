@@ -5,6 +5,7 @@
  */
 import * as Data from "effect/Data"
 import * as Fault from "../resilience/Fault.js"
+import { inBrackets } from "../resilience/Foreign.js"
 
 /** Category of the fault, the problem in words, advice. */
 type Reason = readonly [fault: Fault.Declaration, problem: string, advice: string]
@@ -70,7 +71,7 @@ export class FileError extends Data.TaggedError("FileError")<{
   }
   override get message(): string {
     const [, problem, advice] = reasons[this.reason]
-    const cause = this.cause instanceof Error ? ` (${this.cause.message})` : ""
+    const cause = inBrackets(this.cause)
     return `${this.operation} ${this.path} failed: ${problem}${cause}. ${advice}`
   }
 }

@@ -8,6 +8,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { messageOf } from "../resilience/Foreign.js"
 import { permissions, wholeOrInfinity } from "../resilience/internal/kernel/options.js"
 import type { FileError } from "./FileError.js"
 import { asFileError, type Call, type Calls, CurrentCalls, errno, orElseIf } from "./internal/system/calls.js"
@@ -86,7 +87,7 @@ const lineOf = (record: unknown): Effect.Effect<string, NodeJS.ErrnoException> =
       if (text === undefined) throw new TypeError("JSON cannot represent it")
       return `${text}\n`
     },
-    catch: (cause) => errno("EINVAL", `the record cannot be written: ${cause instanceof Error ? cause.message : cause}`)
+    catch: (cause) => errno("EINVAL", `the record cannot be written: ${messageOf(cause)}`)
   })
 
 /** Appends a line and returns the new length of the file. */

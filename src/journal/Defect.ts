@@ -1,4 +1,5 @@
 import * as Schema from "effect/Schema"
+import { clip, isError, read, safely, textOf, toJson } from "../resilience/Foreign.js"
 
 interface Encoded {
   readonly name?: string
@@ -12,17 +13,28 @@ interface Encoded {
 
 const maxDepth = 8
 
+/** Characters of a message or a stack. */
+const maxLength = 20_000
+
 const encode = (defect: unknown, depth = 0): Encoded => {
-  if (!(defect instanceof Error)) return { value: toJson(defect) }
+  if (!isError(defect)) return { value: toJson(defect) }
   const code = read(defect, "code")
+  const stack = read(defect, "stack")
   const cause = read(defect, "cause")
   return {
-    name: String(read(defect, "name")),
-    message: String(read(defect, "message")),
-    ...(typeof code === "string" ? { code } : {}),
-    ...(typeof defect.stack === "string" ? { stack: defect.stack } : {}),
+    name: textAt(defect, "name") ?? "Error",
+    message: textAt(defect, "message") ?? "an error without a readable message",
+    ...(typeof code === "string" ? { code: clip(code, maxLength) } : {}),
+    ...(typeof stack === "string" ? { stack: clip(stack, maxLength) } : {}),
     ...(cause === undefined || depth >= maxDepth ? {} : { cause: encode(cause, depth + 1) })
   }
+}
+
+/** Undefined if the property cannot be read. */
+const textAt = (error: Error, key: "name" | "message"): string | undefined => {
+  const found = safely(() => ({ text: Reflect.get(error, key) as unknown }))
+  if (found === undefined) return undefined
+  return clip(typeof found.text === "string" ? found.text : textOf(found.text), maxLength)
 }
 
 const decode = (encoded: Encoded): unknown => {
@@ -38,23 +50,7 @@ const decode = (encoded: Encoded): unknown => {
   return error
 }
 
-const read = (error: Error, key: string): unknown => {
-  try {
-    return Reflect.get(error, key)
-  } catch {
-    return undefined
-  }
-}
-
-const toJson = (value: unknown): unknown => {
-  try {
-    return JSON.parse(JSON.stringify(value) ?? "null")
-  } catch {
-    return String(value)
-  }
-}
-
-/** Any error as data. Unlike `Schema.Defect` it keeps the code, the stack and the causes of an error. */
+/** Any error as data. Unlike `Schema.Defect` it keeps the code, the stack and the causes of an error. Encoding never fails. */
 export const Defect: Schema.Schema<unknown, unknown> = Schema.transform(Schema.Unknown, Schema.Unknown, {
   strict: true,
   // Only `encode` writes objects of this form; other values are returned unchanged.

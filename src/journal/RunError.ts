@@ -7,9 +7,10 @@ import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { messageOf } from "../resilience/Foreign.js"
 import type { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../resilience/RecoveryError.js"
 import { type LeaseHeld, type LeaseLost, StorageError } from "../storage/StorageError.js"
-import { messageOf, type RollbackFailed, type UndoFailure } from "../transaction/RollbackFailed.js"
+import type { RollbackFailed, UndoFailure } from "../transaction/RollbackFailed.js"
 
 /**
  * The errors of `Workflow.execute` beside the workflow's own. The program cannot
@@ -163,7 +164,7 @@ export class JournalError extends Data.TaggedError("JournalError")<{
 }> {
   override get message(): string {
     const verb = this.reason === "Encode" ? "be written to" : "be read from"
-    const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    const cause = messageOf(this.cause)
     const cure = this.record === "input" ? "Give an input that fits the schema" : "Correct the schema so that it fits"
     if (this.run === undefined) return `The ${this.record} cannot ${verb} the storage: ${cause}. ${cure}.`
     return `The ${this.record} of run "${this.run}" cannot ${verb} the journal: ${cause}. ${cure}, then execute the run again.`

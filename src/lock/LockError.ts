@@ -7,6 +7,7 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import * as Fault from "../resilience/Fault.js"
+import { inBrackets } from "../resilience/Foreign.js"
 
 /**
  * Why a lock operation failed, other than another holder:
@@ -65,7 +66,7 @@ export class LockError extends Data.TaggedError("LockError")<{
     const [, problem, advice] = reasons[this.reason]
     const subject = this.lock === "all" ? "Locks" : `Lock "${this.lock}"`
     const path = this.path === undefined ? "" : ` at ${this.path}`
-    const cause = this.cause instanceof Error ? ` (${this.cause.message})` : ""
+    const cause = inBrackets(this.cause)
     return `${subject}${path} failed: ${problem}${cause}. ${advice}`
   }
 }

@@ -5,6 +5,7 @@
  */
 import * as Data from "effect/Data"
 import * as Fault from "../resilience/Fault.js"
+import { messageOf } from "../resilience/Foreign.js"
 import type { StorageError } from "../storage/StorageError.js"
 
 /**
@@ -128,7 +129,7 @@ export class PlainRetryFailed extends Data.TaggedError("PlainRetryFailed")<{
     return { category: "unavailable", transient: false }
   }
   override get message(): string {
-    const error = this.error instanceof Error ? this.error.message : String(this.error)
+    const error = messageOf(this.error)
     return `The failure was retried ${this.attempts} times without a record, and the last retry failed: ${error}. The records could not be written: ${this.storage.message}`
   }
 }

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import * as Foreign from "./Foreign.js"
 import type { Subject } from "./internal/fault/classify.js"
 import * as classify_ from "./internal/fault/classify.js"
 import { defaultRules } from "./internal/fault/defaultRules.js"
@@ -235,7 +236,7 @@ export const classifier = (own: ReadonlyArray<Rule> | undefined): Effect.Effect<
       const onRuleError = (rule: Rule, error: unknown) => {
         const runtime = Runtime.make({ context: fiber.currentContext, fiberRefs: fiber.getFiberRefs(), runtimeFlags })
         const message = `effect-recovery: the classification rule "${rule.name}" threw and was skipped`
-        Runtime.runFork(runtime, Effect.logWarning(message, Cause.die(error)))
+        Runtime.runFork(runtime, Effect.logWarning(message, Foreign.printable(Cause.die(error))))
       }
       return (failure) => classify_.classify(failure, { rules, own, now, onRuleError })
     })
@@ -264,7 +265,7 @@ export const moreSevere: (a: Severity, b: Severity) => Severity = classify_.more
  *
  * @internal
  */
-export const read: (value: unknown, key: PropertyKey) => unknown = classify_.read
+export const read: (value: unknown, key: PropertyKey) => unknown = Foreign.read
 
 /**
  * Matches errors whose `_tag` (or `name`) is the given one.

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import { messageOf } from "./internal/fault/classify.js"
+import { messageOf } from "./Foreign.js"
 
 /**
  * An option is outside of its bounds, and nothing was done. An invalid option is

@@ -15,7 +15,7 @@ import type * as Types from "effect/Types"
 import * as Bulkhead from "./Bulkhead.js"
 import * as CircuitBreaker from "./CircuitBreaker.js"
 import type * as Fault from "./Fault.js"
-import { messageOf } from "./internal/fault/classify.js"
+import { messageOf } from "./Foreign.js"
 import { attemptTimeout } from "./internal/kernel/attemptTimeout.js"
 import { checkLimits, checkTimeout } from "./internal/kernel/options.js"
 import {

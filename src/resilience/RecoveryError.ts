@@ -10,7 +10,8 @@ import * as Schema from "effect/Schema"
 import type * as Fault from "./Fault.js"
 import type { Declaration } from "./Fault.js"
 import { FaultRecord, faultOf, recordOf, restoreFault } from "./FaultRecord.js"
-import { declaredKey, messageOf, tagOf } from "./internal/fault/classify.js"
+import { messageOf, tagOf } from "./Foreign.js"
+import { declaredKey } from "./internal/fault/classify.js"
 
 const writtenFault = (error: unknown, fault: Fault.Fault | undefined) =>
   fault === undefined ? {} : { fault: recordOf(fault, error) }

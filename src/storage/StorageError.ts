@@ -5,6 +5,7 @@
  */
 import * as Data from "effect/Data"
 import * as Fault from "../resilience/Fault.js"
+import { inBrackets } from "../resilience/Foreign.js"
 
 const advice = {
   Busy: "Another process or a long transaction holds the database. Nothing was written. Execute again, or raise busyTimeout.",
@@ -91,7 +92,7 @@ export class StorageError extends Data.TaggedError("StorageError")<{
     return faults[this.reason]
   }
   override get message(): string {
-    const cause = this.cause instanceof Error ? ` (${this.cause.message})` : ""
+    const cause = inBrackets(this.cause)
     return `${this.operation}: ${this.reason}${cause}. ${advice[this.reason]}`
   }
 }

@@ -14,6 +14,7 @@ import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Workflow from "../durable/Workflow.js"
+import { messageOf } from "../resilience/Foreign.js"
 import { whole } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
 import { type CrashPoint, crashing, describe, makeCrasher } from "./internal/crashing.js"
@@ -196,7 +197,7 @@ const runChild = (
     child.stderr.on("data", (data) => {
       errors += data
     })
-    child.on("error", (error) => resume(Effect.succeed({ code: 1, signal: null, errors: String(error) })))
+    child.on("error", (error) => resume(Effect.succeed({ code: 1, signal: null, errors: messageOf(error) })))
     child.on("close", (code, signal) => resume(Effect.succeed({ code, signal, errors })))
     return Effect.sync(() => child.kill("SIGKILL"))
   })

@@ -6,6 +6,7 @@
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Option from "effect/Option"
+import { messageOf } from "../resilience/Foreign.js"
 
 /**
  * A compensation that failed.
@@ -72,8 +73,3 @@ export class RollbackFailed<out E> extends Unrolled {
     return `The rollback of transaction "${this.transaction}" is incomplete.${parts.join("")} The transaction failed with: ${original}`
   }
 }
-
-/**
- * @internal
- */
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

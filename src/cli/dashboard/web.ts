@@ -6,8 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Dashboard from "../../dashboard/Dashboard.js"
+import { messageOf } from "../../resilience/Foreign.js"
 import { type Common, open } from "../ask.js"
-import { ended, messageOf } from "../exit.js"
+import { ended } from "../exit.js"
 
 export interface Web {
   readonly host: string

@@ -3,6 +3,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Record from "effect/Record"
+import { messageOf } from "../../resilience/Foreign.js"
 import { StorageError } from "../StorageError.js"
 import { toStorageError } from "./errors.js"
 
@@ -160,7 +161,7 @@ export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(Record.ma
 export const upToDate = versionOf.pipe(
   // The file was never used by this library.
   Effect.catchIf(
-    (error) => /no such table/.test(String(rootCause(error))),
+    (error) => /no such table/.test(messageOf(rootCause(error))),
     () => Effect.succeed(0)
   ),
   Effect.mapError((error) => toStorageError("Reading the version of the tables")(rootCause(error))),

@@ -1,5 +1,5 @@
-import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
+import { prettyCause, safely, textOf } from "../../resilience/Foreign.js"
 import type { Run } from "../../storage/Storage.js"
 
 /** The id of each run that is crashed. */
@@ -8,8 +8,8 @@ export const runId = "crash-everywhere"
 /** The exit in one line, for comparison. */
 export const describeExit = (exit: Exit.Exit<unknown, unknown>): string =>
   Exit.match(exit, {
-    onSuccess: (value) => `success ${JSON.stringify(value) ?? "undefined"}`,
-    onFailure: (cause) => `failure ${Cause.pretty(cause).split("\n")[0]}`
+    onSuccess: (value) => `success ${safely(() => JSON.stringify(value)) ?? textOf(value)}`,
+    onFailure: (cause) => `failure ${prettyCause(cause).split("\n")[0]}`
   })
 
 /**

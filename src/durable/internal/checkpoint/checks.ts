@@ -1,5 +1,6 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import { messageOf } from "../../../resilience/Foreign.js"
 import type { FullSnapshot } from "../../../storage/Storage.js"
 import type { Check, Finding, Info } from "../../Checkpoint.js"
 import type { Problem } from "../../CheckpointError.js"
@@ -63,8 +64,6 @@ const findingsOf = (check: Check<unknown>, info: Info): Effect.Effect<ReadonlyAr
       onTimeout: () => [{ subject: check.name, message: "the check did not end within 30 seconds" }]
     })
   )
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 export const hasErrors = (problems: ReadonlyArray<Problem>): boolean =>
   problems.some(({ severity }) => severity === "error")

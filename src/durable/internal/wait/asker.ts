@@ -6,6 +6,7 @@ import type { StartedWait, WaitLine } from "../../../journal/JournalLine.js"
 import { StepConflict } from "../../../journal/RunError.js"
 import * as Decision from "../../../resilience/Decision.js"
 import { recordOf } from "../../../resilience/FaultRecord.js"
+import { messageOf } from "../../../resilience/Foreign.js"
 import { type AskerService, type AskRequest, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
 import { type AskingStep, whileResting } from "../execution/activity.js"
 import * as Execution from "../execution/execution.js"
@@ -152,7 +153,7 @@ const askedEntry = (
 /** The decision an answer stands for, or why the answer is refused. */
 const read = (question: Question, payload: string | undefined): Effect.Effect<Outcome, never, unknown> =>
   Effect.matchEffect(decodeAnswer(payload), {
-    onFailure: (error) => Effect.succeed({ refused: `it cannot be read: ${error.message}` }),
+    onFailure: (error) => Effect.succeed({ refused: `it cannot be read: ${messageOf(error)}` }),
     onSuccess: (answer) => decide(question, answer)
   })
 
@@ -184,7 +185,7 @@ const retryWith = ({ request }: Question, name: string, value: unknown): Effect.
   const parameters = request.parameters.find((one) => one.name === name)
   if (parameters === undefined) return refuse(`the parameters "${name}" are not offered`)
   return Effect.matchEffect(parameters.set(value), {
-    onFailure: (error) => refuse(`the parameters "${name}" do not fit: ${String(error)}`),
+    onFailure: (error) => refuse(`the parameters "${name}" do not fit: ${messageOf(error)}`),
     onSuccess: (patch) => decided({ ...Decision.again(), patch })
   })
 }
@@ -198,7 +199,7 @@ const valued = (
   if (codec === undefined) return refuse("this question takes no value")
   return Effect.matchEffect(codec.decode(text), {
     onFailure: (error) =>
-      refuse(text === undefined ? "the result cannot be skipped" : `the value does not fit: ${String(error)}`),
+      refuse(text === undefined ? "the result cannot be skipped" : `the value does not fit: ${messageOf(error)}`),
     onSuccess: (value) => decided(Decision.instead(Effect.succeed(value)))
   })
 }

@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import { prettyCause } from "../../../resilience/Foreign.js"
 import { dueSince } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Health } from "../../Worker.js"
@@ -190,7 +191,7 @@ const recordExit = (
     if (Exit.isSuccess(exit) || (yield* hasEnded(storage, id))) return void state.stuck.delete(id)
     // A run that stopped before its body began did not ask for a backoff, so its stop is counted here.
     const times = counted?.isCounted === true ? counted.times : (counted?.times ?? 0) + 1
-    const reason = Cause.pretty(exit.cause).split("\n")[0] ?? "unknown"
+    const reason = prettyCause(exit.cause).split("\n")[0] ?? "unknown"
     const now = yield* Clock.currentTimeMillis
     state.stuck.set(id, { workflow, times, reason, at: now, notBefore: now + backoff(times), isCounted: false })
   })

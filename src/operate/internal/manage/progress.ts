@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import * as Foreign from "../../../resilience/Foreign.js"
 import { statusCounts } from "../records/counters.js"
 import { type RecoveryDetails, recoveries, type Stored, scopeOf, truncateMessage } from "../records/records.js"
 import { countsOfEnd, type EndedRecovery } from "../records/recoveries.js"
@@ -70,8 +71,7 @@ export const runStep = <E, R>(progress: Progress, step: string, work: Effect.Eff
 
 export const messageOf = (cause: Cause.Cause<unknown>): string => {
   if (Cause.isInterruptedOnly(cause)) return "It was interrupted."
-  const [first] = Cause.prettyErrors(cause)
-  return first?.message ?? Cause.pretty(cause)
+  return Foreign.messageOf(Cause.squash(cause))
 }
 
 /** Gives the recovery its final status. */

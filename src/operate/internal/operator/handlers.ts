@@ -7,6 +7,7 @@ import * as Answer from "../../../durable/Answer.js"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Workflow from "../../../durable/Workflow.js"
 import * as Lock from "../../../lock/Lock.js"
+import { isError, messageOf, prettyCause, tagOf } from "../../../resilience/Foreign.js"
 import { age, checked } from "../../../resilience/internal/kernel/options.js"
 import * as Storage from "../../../storage/Storage.js"
 import * as Escalation from "../../Escalation.js"
@@ -106,20 +107,15 @@ export const handle = <T extends Tag>(request: Request<T>): Effect.Effect<unknow
   return Effect.flatMap(handlers[tag](request), Schema.encodeUnknown(reply))
 }
 
-const isTagged = (error: unknown): error is { readonly _tag: string; readonly message: string } =>
-  error instanceof Error && "_tag" in error && typeof error._tag === "string"
-
 const isKnown = (tag: string): tag is keyof typeof failures => Object.hasOwn(failures, tag)
 
 const refusalOf = (cause: Cause.Cause<unknown>): Refusal => {
   const error = Cause.squash(cause)
   const isInterrupted = Cause.isInterruptedOnly(cause)
   const kind = isInterrupted || Cause.isFailure(cause) ? "Failed" : "Defect"
-  if (isTagged(error)) {
-    const { _tag: tag, message } = error
-    return { ok: false, kind: isKnown(tag) ? failures[tag] : kind, tag, message }
-  }
-  return { ok: false, kind, tag: kind, message: isInterrupted ? "The request was interrupted." : Cause.pretty(cause) }
+  const tag = isError(error) ? tagOf(error) : undefined
+  if (tag !== undefined) return { ok: false, kind: isKnown(tag) ? failures[tag] : kind, tag, message: messageOf(error) }
+  return { ok: false, kind, tag: kind, message: isInterrupted ? "The request was interrupted." : prettyCause(cause) }
 }
 
 export const replyOf = <T extends Tag>(exit: Exit.Exit<unknown, unknown>): Reply<T> =>

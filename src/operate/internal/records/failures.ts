@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Struct from "effect/Struct"
 import * as Fault from "../../../resilience/Fault.js"
+import { messageOf } from "../../../resilience/Foreign.js"
 import type { FailureRecord, Report } from "../../FailureRecord.js"
 import { failureCounts, resolvedCounts } from "./counters.js"
 import { type FailureDetails, failures, newId, type Stored, scopeOf, truncateMessage } from "./records.js"
@@ -74,7 +75,7 @@ const classifyWithLog = (failure: unknown, log: string | undefined): Effect.Effe
   const end = log.slice(-classifiedLogLength)
   const given = typeof failure === "string" ? failure.trim() : failure
   const named = given === undefined || given === null || given === "" ? messageIn(end) : given
-  const text = named instanceof Error ? named.message : String(named)
+  const text = messageOf(named)
   return Effect.zipWith(Fault.classify(named), Fault.classify(`${text}\n${end}`), (own, whole) => ({
     ...(own.confidence >= whole.confidence && own.category !== "unknown" ? own : whole),
     message: own.message,

@@ -3,6 +3,7 @@ import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import type { Category, Declaration, Fault, Rule, Severity } from "../../Fault.js"
+import { causeChain, messageOf, read, readString, safely, tagOf } from "../../Foreign.js"
 import { declarationOfRecord, faultOfRecord, getRecord } from "./recorded.js"
 
 /** The property of a self-declaration; public as `Fault.declared`. */
@@ -30,28 +31,6 @@ export interface Subject {
   readonly message: string
   readonly retryAfter: Duration.Duration | undefined
 }
-
-/** A bound for cyclic causes; wrappers in practice are less deep. */
-const maxCauseDepth = 8
-const maxMessageLength = 2_000
-
-/** Reads a property of any value. Returns `undefined` if a getter or proxy throws. */
-export const read = (value: unknown, key: PropertyKey): unknown => {
-  if ((typeof value !== "object" && typeof value !== "function") || value === null) return undefined
-  try {
-    // Safe: every object can be indexed at run time, and the result stays unknown.
-    return (value as Record<PropertyKey, unknown>)[key]
-  } catch {
-    return undefined
-  }
-}
-
-const readString = (value: unknown, key: PropertyKey): string | undefined => {
-  const given = read(value, key)
-  return typeof given === "string" ? given : undefined
-}
-
-export const tagOf = (error: unknown): string | undefined => readString(error, "_tag")
 
 const makeSubject = (error: unknown, now: number): Subject => {
   const chain = causeChain(error)
@@ -86,31 +65,6 @@ const factsIn = (chain: ReadonlyArray<unknown>): Pick<Subject, "codes" | "status
 const readCode = (link: unknown): ReadonlyArray<string> => {
   const code = readString(link, "code")
   return code === undefined ? [] : [code]
-}
-
-const causeChain = (error: unknown): ReadonlyArray<unknown> => {
-  const chain: Array<unknown> = []
-  let link = error
-  while (link !== undefined && link !== null && chain.length < maxCauseDepth && !chain.includes(link)) {
-    chain.push(link)
-    // An AggregateError of `Promise.any` has `errors` instead of a `cause`.
-    link = read(link, "cause") ?? readFirst(read(link, "errors"))
-  }
-  return chain.length === 0 ? [error] : chain
-}
-
-const readFirst = (list: unknown): unknown => (isArray(list) ? read(list, 0) : undefined)
-
-/** A revoked proxy throws even for `Array.isArray`. */
-const isArray = (value: unknown): boolean => safely(() => Array.isArray(value)) === true
-
-/** Returns `undefined` if `f` throws. */
-const safely = <A>(f: () => A): A | undefined => {
-  try {
-    return f()
-  } catch {
-    return undefined
-  }
 }
 
 const firstDefined = <A>(links: ReadonlyArray<unknown>, f: (link: unknown) => A | undefined): A | undefined => {
@@ -156,26 +110,6 @@ const parseRetryAfter = (value: number | string, now: number): Duration.Duration
   const date = /GMT\s*$|^\d{4}-\d\d-\d\dT/.test(value) ? Date.parse(value) : Number.NaN
   return Number.isNaN(date) ? undefined : Duration.millis(Math.max(0, date - now))
 }
-
-/** The first message in the cause chain, or else the tag, the name or the value as a string. */
-export const messageOf = (error: unknown): string => {
-  const message = typeof error === "string" ? error : (firstDefined(causeChain(error), ownMessage) ?? nameOf(error))
-  return message.length > maxMessageLength ? message.slice(0, maxMessageLength) : message
-}
-
-const ownMessage = (error: unknown): string | undefined => {
-  // The message of UnknownException is the same for all rejections; its cause has the real one.
-  if (tagOf(error) === "UnknownException" && read(error, "cause") !== undefined) return undefined
-  const message = typeof error === "string" ? error : readString(error, "message")
-  return message === "" ? undefined : message
-}
-
-const nameOf = (error: unknown): string => tagOf(error) ?? readString(error, "name") ?? stringify(error)
-
-/** A list may be arbitrarily long, so it is not converted. */
-const stringify = (value: unknown): string =>
-  safely(() => (isArray(value) || ArrayBuffer.isView(value) ? "a list" : String(value))) ??
-  "a value that cannot be shown"
 
 interface Profile {
   readonly severity: Severity

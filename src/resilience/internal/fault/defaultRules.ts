@@ -1,5 +1,6 @@
 import type { Category, Declaration, Rule } from "../../Fault.js"
-import { read, type Subject } from "./classify.js"
+import { read } from "../../Foreign.js"
+import type { Subject } from "./classify.js"
 
 /** A rule with a constant-time lookup. */
 const table = (

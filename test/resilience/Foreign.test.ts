@@ -1,0 +1,60 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
+import * as Schema from "effect/Schema"
+import { Fault, Lock, Storage, Transaction, Workflow } from "effect-recovery"
+import { Defect } from "../../src/journal/Defect.js"
+import { decodeUndoCause, encodeUndoCause } from "../../src/journal/JournalCodec.js"
+import { messageOf, prettyCause, printable, toJson } from "../../src/resilience/Foreign.js"
+import { hostileErrors } from "../support/hostile.js"
+
+/** Every library error that carries a value of other code. */
+const carriers = (cause: unknown): ReadonlyArray<{ readonly message: string }> => {
+  const failure = { undo: "undo", cause: Cause.die(cause) }
+  const undone = { failures: [failure], remaining: [], pivot: undefined }
+  return [
+    new Workflow.JournalError({ reason: "Encode", run: "1", record: "success", cause }),
+    new Workflow.RewindFailed({ run: "1", point: "the start", ...undone }),
+    new Storage.StorageError({ reason: "Io", operation: "Reading", cause }),
+    new Lock.LockError({ reason: "Storage", lock: "lock/a", cause }),
+    new Transaction.RollbackFailed({ transaction: "t", original: Cause.fail(cause), ...undone })
+  ]
+}
+
+describe("A hostile error", () => {
+  it.effect.each(hostileErrors)("with %s becomes bounded text and JSON, and nothing throws", ([, make]) =>
+    Effect.gen(function* () {
+      const error = make()
+      assert.isAtMost(messageOf(error).length, 2_000)
+      assert.isAtMost(JSON.stringify(toJson(error)).length, 400_000)
+      assert.isAtMost(prettyCause(Cause.die(error)).length, 100_000)
+      assert.isAtMost(JSON.stringify(Schema.encodeSync(Defect)(error)).length, 500_000)
+      for (const { message } of carriers(error)) assert.isAtMost(message.length, 10_000)
+      assert.isString((yield* Fault.classify(error)).fingerprint)
+      const cause = Cause.parallel(Cause.fail(error), Cause.sequential(Cause.die(error), Cause.die("beside")))
+      const text = yield* encodeUndoCause(cause)
+      assert.isTrue(Cause.isCause(yield* decodeUndoCause(text ?? "")))
+      const logged = Effect.logWarning("a hook failed", printable(Cause.die(error)))
+      yield* Effect.provide(
+        logged,
+        Logger.replace(
+          Logger.defaultLogger,
+          Logger.make((log) => void Logger.stringLogger.log(log))
+        )
+      )
+    })
+  )
+
+  it("keeps what can be read of it", () => {
+    const cause = Object.assign(new Error("disk full"), { code: "ENOSPC" })
+    const json = Schema.encodeSync(Defect)(new TypeError("cannot save", { cause }))
+    assert.deepInclude(json as object, { name: "TypeError", message: "cannot save" })
+    assert.deepInclude((json as { readonly cause: object }).cause, { message: "disk full", code: "ENOSPC" })
+    assert.deepStrictEqual(toJson({ a: [1, "b", null], at: new Date(0), n: 1n, __proto__: null }), {
+      a: [1, "b", null],
+      at: "1970-01-01T00:00:00.000Z",
+      n: "1"
+    })
+  })
+})

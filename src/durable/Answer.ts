@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
+import { toOpenText } from "../journal/CanonicalJson.js"
 import { JournalError } from "../journal/RunError.js"
 import type { Point } from "../resilience/Decision.js"
 import { codecOf } from "./internal/step/definition.js"
@@ -148,6 +149,12 @@ export const abort: Answer = make("Abort", Effect.succeed({ _tag: "Abort" }))
  */
 export const encode = <R>(run: string, { by, note, write }: Answer<R>): Effect.Effect<string, JournalError, R> =>
   Effect.mapError(
-    Effect.flatMap(write, (answer) => encodeAnswer({ ...answer, by, note })),
+    // `json` and `retryWith` carry values that no schema has encoded.
+    Effect.flatMap(write, (answer) =>
+      Effect.zipRight(
+        Effect.try({ try: () => toOpenText(answer), catch: (cause) => cause }),
+        encodeAnswer({ ...answer, by, note })
+      )
+    ),
     (cause) => new JournalError({ reason: "Encode", run, record: "answer", cause })
   )

@@ -1,14 +1,17 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { globalValue } from "effect/GlobalValue"
 import * as Schema from "effect/Schema"
+import * as AST from "effect/SchemaAST"
 import * as Fault from "../resilience/Fault.js"
 import { FaultRecord, recordOf, restoreFault } from "../resilience/FaultRecord.js"
 import { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../resilience/RecoveryError.js"
 import { RollbackFailed } from "../transaction/RollbackFailed.js"
-import { sortKeys, toJsonText } from "./CanonicalJson.js"
+import { NotRecordable, refuseHidden, sortKeys, toJsonText } from "./CanonicalJson.js"
 import { Defect } from "./Defect.js"
 import { GraphFailed, StepAmbiguous } from "./RunError.js"
+import { isSame } from "./SameValue.js"
 
 /** Converts between values and JSON text; undefined has no text. */
 export interface Codec<A> {
@@ -18,14 +21,93 @@ export interface Codec<A> {
 
 type AnySchema = Schema.Schema<unknown, unknown, unknown>
 
-const make = <A>(schema: AnySchema): Codec<A> => {
+/** What a codec proves when it writes a value: that it can be read, or that the same value is read. */
+type Proof = "readable" | "same"
+
+const make = <A>(schema: AnySchema, proof: Proof): Codec<A> => {
   // Built at the first use: a schema may refer to one that is defined after it.
   const encode = lazily(() => Schema.encode(schema))
   const decode = lazily(() => Schema.decodeUnknown(schema))
+  const isOpen = once(() => proof === "same" && hasOpenPart(schema.ast))
+  // Values of a schema that transforms nothing are their own JSON, so they need not be read back.
+  const isOwnJson = once(() => AST.encodedBoundAST(schema.ast) === schema.ast)
+
+  const readBack = (value: A, text: string | undefined): Effect.Effect<string | undefined, unknown, unknown> => {
+    const back = Effect.flatMap(fromText(text), (json) => totally(() => decode(json)))
+    return Effect.flatMap(back, (found) =>
+      proof === "readable" || isSame(value, found) ? Effect.succeed(text) : Effect.fail(readsDifferently())
+    )
+  }
+
+  const write = (value: A, json: unknown): Effect.Effect<string | undefined, unknown, unknown> => {
+    try {
+      const text = toJsonText(json)
+      if (isOpen()) refuseHidden(value)
+      return isOwnJson() ? Effect.succeed(text) : readBack(value, text)
+    } catch (cause) {
+      return Effect.fail(cause)
+    }
+  }
+
   return {
-    encode: (value) => Effect.flatMap(encode(value), toText),
+    encode: (value) => {
+      const encoded = totally(() => encode(value))
+      // Most schemas encode at once, which needs no step of a fiber.
+      if (!Either.isEither(encoded)) return Effect.flatMap(encoded, (json) => write(value, json))
+      return Either.isLeft(encoded) ? Effect.fail(encoded.left) : write(value, encoded.right)
+    },
     // The schema decodes to A; its type is erased here.
-    decode: (text) => Effect.flatMap(fromText(text), (json) => decode(json) as Effect.Effect<A, unknown, unknown>)
+    decode: (text) =>
+      Effect.flatMap(fromText(text), (json) => totally(() => decode(json))) as Effect.Effect<A, unknown, unknown>
+  }
+}
+
+/** A transformation of the user's may throw; then the value does not fit its schema. */
+const totally = (self: () => Effect.Effect<unknown, unknown, unknown>): Effect.Effect<unknown, unknown, unknown> => {
+  try {
+    const made = self()
+    return Either.isEither(made) ? made : Effect.catchAllDefect(made, Effect.fail)
+  } catch (cause) {
+    return Effect.fail(cause)
+  }
+}
+
+const readsDifferently = () =>
+  new NotRecordable("a value", "", "its schema decodes what it encodes to another value; make the two fit each other")
+
+/** Whether a schema admits values whose parts it does not name. */
+const hasOpenPart = (ast: AST.AST, seen: Set<AST.AST> = new Set()): boolean => {
+  if (seen.has(ast)) return false
+  seen.add(ast)
+  const any = (parts: ReadonlyArray<AST.AST>): boolean => parts.some((part) => hasOpenPart(part, seen))
+  switch (ast._tag) {
+    case "UnknownKeyword":
+    case "AnyKeyword":
+    case "ObjectKeyword":
+      return true
+    case "TypeLiteral":
+      return ast.indexSignatures.length > 0 || any(ast.propertySignatures.map(({ type }) => type))
+    case "TupleType":
+      return any([...ast.elements, ...ast.rest].map(({ type }) => type))
+    case "Union":
+      return any(ast.types)
+    case "Suspend":
+      return any([ast.f()])
+    case "Refinement":
+    case "Transformation":
+      return any([ast.from])
+    case "Declaration":
+      return any(ast.typeParameters)
+    default:
+      return false
+  }
+}
+
+const once = (find: () => boolean): (() => boolean) => {
+  let found: boolean | undefined
+  return () => {
+    found ??= find()
+    return found
   }
 }
 
@@ -35,14 +117,6 @@ export const lazily = <A, B>(make: () => (a: A) => B): ((a: A) => B) => {
   return (a) => {
     made ??= make()
     return made(a)
-  }
-}
-
-const toText = (json: unknown): Effect.Effect<string | undefined, unknown> => {
-  try {
-    return Effect.succeed(toJsonText(json))
-  } catch (cause) {
-    return Effect.fail(cause)
   }
 }
 
@@ -131,16 +205,18 @@ const graphFailed = (error: AnySchema): AnySchema =>
   })
 
 /** For results of steps, and inputs and results of workflows. */
-export const valueCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoised("value", make)
+export const valueCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoised("value", (schema) =>
+  make(schema, "same")
+)
 
 /** For an error of a step. */
 export const errorCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoised("error", (error) =>
-  make(stepFailure(error))
+  make(stepFailure(error), "readable")
 )
 
 /** For causes. Building it is slow, so it is built at the first failure. */
 export const causeCodec: (schema: Schema.Schema.All) => Codec<Cause.Cause<unknown>> = memoised("cause", (error) =>
-  withFaults(make(causeOf(failureOf(error))))
+  withFaults(make(causeOf(failureOf(error)), "readable"))
 )
 
 const Faults = Schema.parseJson(Schema.Struct({ faults: Schema.optional(Schema.Array(FaultRecord)) }))
@@ -165,11 +241,14 @@ const withFaults = (codec: Codec<Cause.Cause<unknown>>): Codec<Cause.Cause<unkno
     })
 })
 
-const undoCodec: Codec<Cause.Cause<unknown>> = make(AnyCause as AnySchema)
+const undoCodec: Codec<Cause.Cause<unknown>> = make(AnyCause as AnySchema, "readable")
 
 /** For causes of compensations. Their errors have no schema and are written as defects, so this cannot fail. */
 export const encodeUndoCause = (cause: Cause.Cause<unknown>): Effect.Effect<string | undefined> =>
-  Effect.orDie(undoCodec.encode(cause)) as Effect.Effect<string | undefined>
+  Effect.orElse(undoCodec.encode(cause), () =>
+    // Only a cause that is nested too deeply comes here.
+    Effect.orDie(undoCodec.encode(Cause.die(Cause.squash(cause))))
+  ) as Effect.Effect<string | undefined>
 
 export const decodeUndoCause = (text: string): Effect.Effect<Cause.Cause<unknown>> =>
   Effect.orDie(undoCodec.decode(text)) as Effect.Effect<Cause.Cause<unknown>>

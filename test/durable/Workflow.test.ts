@@ -449,7 +449,7 @@ for (const backend of backends) {
         )
         const error = yield* as(place)(Effect.flip(Workflow.execute(workflow, { id: "run", input: undefined })))
         assertTagged(error, "JournalError", { reason: "Encode" })
-        assert.include(error.message, "undefined at")
+        assert.include(error.message, "an undefined element at")
       }))
 
     test("names may contain any character", (place) =>

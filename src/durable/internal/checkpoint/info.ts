@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { toOpenText } from "../../../journal/CanonicalJson.js"
 import type { FullSnapshot, Snapshot } from "../../../storage/Storage.js"
 import type { SaveOptions, Stats, Validity } from "../../Checkpoint.js"
 import { Artifact, type Info } from "../../CheckpointInfo.js"
@@ -46,7 +47,7 @@ export const checkAbout = (given: SaveOptions): Effect.Effect<void, unknown> =>
 const aboutOf = ({ artifacts, dependencies, environment, metadata }: SaveOptions): string => {
   if ((artifacts ?? dependencies ?? environment ?? metadata) === undefined) return nothing
   const files = artifacts?.map((artifact) => (typeof artifact === "string" ? { path: artifact } : artifact))
-  return JSON.stringify({ environment, dependencies, artifacts: files, metadata })
+  return toOpenText({ environment, dependencies, artifacts: files, metadata }) ?? nothing
 }
 
 export const infoOf = (snapshot: Snapshot): Info => {

@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as AST from "effect/SchemaAST"
-import { sortKeys, toJsonText, writesItself } from "../../../journal/CanonicalJson.js"
+import { toCanonicalText, toJsonText, writesItself } from "../../../journal/CanonicalJson.js"
 import { lazily } from "../../../journal/JournalCodec.js"
 import type { FullSnapshot, Service } from "../../../storage/Storage.js"
 
@@ -94,7 +94,7 @@ export const shapeOf = (ast: AST.AST): Shape => {
 
 /** The canonical JSON text of a value: equal values have one text. Throws at values that JSON would change. */
 export const canonicalText = (value: unknown, keys: Keys | undefined): string => {
-  if (keys === undefined) return toJsonText(sortKeys(value)) ?? ""
+  if (keys === undefined) return toCanonicalText(value) ?? ""
   // A list of keys makes JSON.stringify twice as slow. It is not needed where the properties are in its order already.
   return toJsonText(value, isInOrder(value, keys.rank) ? undefined : keys.inOrder) ?? ""
 }

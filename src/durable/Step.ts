@@ -310,10 +310,14 @@ const makeFrom = (definition: Definition, run: unknown): never => {
  * result are committed together, so it happens exactly once and is never
  * ambiguous.
  *
- * Needs a storage over the program's own client (`SqliteStorage.layerClient`).
+ * Needs a storage over the program's own client (`SqliteStorage.layerClient`), or
+ * `Storage.layerMemory` beside the layer of any `@effect/sql` client: there the
+ * rows are committed by that client, and the result is kept as long as the
+ * memory. Anything else is refused with the `StorageError` `Client`, which names the
+ * missing layer.
+ *
  * `run` must use only that client: other effects may happen twice. Keep it
- * short, because other writers wait. On a storage without a database, such as
- * the one in memory, it is an ordinary step.
+ * short, because other writers wait.
  *
  * @since 0.1.0
  * @category constructors

@@ -28,7 +28,9 @@ const advice = {
   Constraint:
     "Nothing was committed. Correct the rows that the step writes, or the tables, then execute the run again.",
   Client:
-    "Use the storage over the program's own client (SqliteStorage.layerClient over SqliteClient.layer), and use the step outside of sql.withTransaction.",
+    "Use the storage over the program's own client (SqliteStorage.layerClient over SqliteClient.layer), or the storage in memory beside that client, and use the step outside of sql.withTransaction.",
+  Transaction:
+    "Nothing was recorded. If the connection broke during the commit, check whether the rows are there before the run is executed again.",
   Rejected:
     "The cause is probably a defect of effect-recovery, or a table of another program with the same name. Please report it."
 }
@@ -49,6 +51,7 @@ const advice = {
  * - `Closed`: the scope of the storage has closed
  * - `Io`: the file system failed to read or write
  * - `Constraint`: rows that a step committed with its result violate a constraint of the program's tables
+ * - `Transaction`: the program's own SQL client could not begin or commit the transaction of a step
  * - `Client`: the operation conflicts with a SQL transaction, or uses another client than the storage
  * - `Rejected`: the database rejected a statement
  *
@@ -72,6 +75,7 @@ const faults: Readonly<Record<Reason, Fault.Declaration>> = {
   Io: { category: "resource" },
   Constraint: { category: "conflict" },
   Client: { category: "logic" },
+  Transaction: { category: "unavailable" },
   Rejected: { category: "logic" }
 }
 

@@ -2,10 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import { Recovery, State, Step, Strategy, Transaction, Workflow } from "effect-recovery"
+import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
 import { Bad, failsOnce, memoryProcess, Numbers, processOn, undoable } from "../support/durable.js"
 import { backends } from "../support/storages.js"
@@ -390,7 +392,8 @@ describe("rewinds in memory", () => {
 
   it.scoped("from outside are refused at a pivot that was committed with rows", () =>
     Effect.gen(function* () {
-      const { context } = yield* memoryProcess()
+      const layer = SqliteStorage.layerClient().pipe(Layer.provideMerge(SqliteClient.layer({ filename: ":memory:" })))
+      const context = yield* Layer.build(layer)
       const pivot = Step.transactional("ship", { run: Effect.void, pivot: true })
       const workflow = Workflow.make("ship", {}, () => pivot)
       yield* Effect.provide(Workflow.execute(workflow, { id: "1" }), context)

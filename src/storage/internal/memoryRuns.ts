@@ -6,9 +6,12 @@ import { claimedRun, dueSince, leaseLost, leaseOf, limitOf, newRun, type Plain, 
 import type { LeaseLost } from "../StorageError.js"
 import type * as Store from "../Store.js"
 import type { SnapshotTable } from "./memorySnapshots.js"
+import { makeMemoryTransactional } from "./memoryTransactional.js"
 
-interface StoredRun {
+export interface StoredRun {
   run: Store.Run
+  /** Transactions of the program that commit now. No other owner gets the run until they have. */
+  commits: number
   readonly journal: Array<Store.Entry>
   readonly signals: Array<Store.Signal>
 }
@@ -21,9 +24,12 @@ export class RunTable {
 
   open(request: Store.OpenRequest, owner: string, leaseUntil: number, now: number): Store.Opened {
     const stored = this.byId.get(request.id)
-    if (stored !== undefined) return refusal(stored.run, request, now) ?? claim(stored, owner, leaseUntil, now)
+    if (stored !== undefined) {
+      const held: Store.Opened | undefined = stored.commits === 0 ? undefined : { _tag: "Held", run: stored.run }
+      return refusal(stored.run, request, now) ?? held ?? claim(stored, owner, leaseUntil, now)
+    }
     const run = newRun(request, ++this.lastKey, owner, leaseUntil, now)
-    const created: StoredRun = { run, journal: [], signals: [] }
+    const created: StoredRun = { run, commits: 0, journal: [], signals: [] }
     this.byId.set(run.id, created)
     this.byKey.set(run.key, created)
     return { _tag: "Created", run, lease: leaseOf(run, owner) }
@@ -41,6 +47,11 @@ export class RunTable {
       const stored = this.leased(lease)
       return stored === undefined ? leaseLost(lease) : Effect.succeed(write(stored))
     })
+  }
+
+  /** Adds lines at their places: another fiber may have appended later ones meanwhile. */
+  insert({ journal }: StoredRun, entries: ReadonlyArray<Store.Entry>): void {
+    for (const entry of entries) journal.splice(journal.findLastIndex(({ seq }) => seq < entry.seq) + 1, 0, entry)
   }
 
   /** All runs, oldest first. */
@@ -135,9 +146,7 @@ const journalOperations = (table: RunTable, snapshots: SnapshotTable) => {
   const journalOf = (key: number): ReadonlyArray<Store.Entry> => table.byKey.get(key)?.journal ?? []
   return {
     append,
-    // The program has no rows in this store, so only the lines are written.
-    transactional: (lease, body) =>
-      Effect.flatMap(body, ([value, entries]) => Effect.as(append(lease, entries), value)),
+    transactional: makeMemoryTransactional(table),
     rewind: (lease, entry, rewound) =>
       table.fenced(lease, ({ journal, run }) => {
         journal.push(entry)

@@ -14,15 +14,18 @@ import * as Option from "effect/Option"
 import type * as Ref from "effect/Ref"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import type { JournalError } from "../journal/RunError.js"
 import { InvalidOption } from "../resilience/InvalidOption.js"
 import * as Storage from "../storage/Storage.js"
 import type { Check } from "./CheckpointCheck.js"
 import { type CheckpointInvalid, CheckpointNotFound, type Problem } from "./CheckpointError.js"
 import type { Artifact, Info } from "./CheckpointInfo.js"
+import type { Query, Removal, Retention, Stats, StreamQuery } from "./CheckpointQuery.js"
 import * as cleanup_ from "./internal/checkpoint/cleanup.js"
 import { infoOf } from "./internal/checkpoint/info.js"
-import { makeCheckpoint } from "./internal/checkpoint/operations.js"
+import { type Entry as AnyEntry, makeCheckpoint, saveAll as saveAll_ } from "./internal/checkpoint/operations.js"
+import * as query_ from "./internal/checkpoint/query.js"
 import * as scoped_ from "./internal/checkpoint/scoped.js"
 import { type Migration as AnyMigration, isIntact as isIntact_ } from "./internal/checkpoint/stateCodec.js"
 import type * as State from "./State.js"
@@ -33,6 +36,8 @@ export * from "./CheckpointCheck.js"
 export * from "./CheckpointError.js"
 /** @since 0.1.0 */
 export * from "./CheckpointInfo.js"
+/** @since 0.1.0 */
+export * from "./CheckpointQuery.js"
 export {
   /**
    * @since 0.1.0
@@ -95,13 +100,25 @@ export interface Migration<out R = never> {
 export interface SaveOptions {
   /** Defaults to the kind of the checkpoint. */
   readonly kind?: Kind | undefined
+  /**
+   * Your own id of it. Outside of runs a key exists once per name, in a step once
+   * per name and step. In the body of a workflow each save is kept, because the run
+   * can be rewound to it.
+   */
+  readonly key?: string | undefined
+  /**
+   * What to do if a checkpoint with this key exists: `replace` removes it, and the
+   * new one gets a new id; `keep` saves nothing and returns the existing one. Defaults
+   * to `replace`.
+   */
+  readonly ifKeyExists?: "replace" | "keep" | undefined
   /** What the state relies on, such as versions of tools. For the check `environment`. */
   readonly environment?: Readonly<Record<string, string>> | undefined
   /** Names of systems that the state relies on. Each needs a check that covers it. */
   readonly dependencies?: ReadonlyArray<string> | undefined
   /** Files that the state relies on. Of a path alone only the existence is checked. */
   readonly artifacts?: ReadonlyArray<string | Artifact> | undefined
-  /** For queries, such as repository and commit. */
+  /** For queries, such as repository and commit. Each label is indexed. */
   readonly labels?: Readonly<Record<string, string>> | undefined
   /** Further facts. Must have a JSON form. */
   readonly metadata?: Readonly<Record<string, unknown>> | undefined
@@ -127,54 +144,15 @@ export interface Due {
 }
 
 /**
- * Which checkpoints to find, newest first.
+ * A checkpoint to save together with others: see {@link saveAll}.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Query {
-  /**
-   * Only those of this run; `"any"` for all. Defaults to the surrounding run, and
-   * outside of runs to those that belong to no run.
-   */
-  readonly run?: string | undefined
-  readonly kind?: Kind | undefined
-  /** Only those saved before this time, or before the checkpoint with this id. */
-  readonly before?: string | Date | undefined
-  /** Only those with all of these labels. */
-  readonly labels?: Readonly<Record<string, string>> | undefined
-  /** Includes those that a rewind revoked. Defaults to false. */
-  readonly rewound?: boolean | undefined
-  /** The most that are returned; `Infinity` for all. Defaults to 100. */
-  readonly limit?: number | undefined
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Stats {
-  readonly count: number
-  /** The size of their states before compression. */
-  readonly bytes: number
-  readonly oldest: Option.Option<Date>
-  readonly newest: Option.Option<Date>
-  readonly byKind: Readonly<Record<string, number>>
-  readonly byName: Readonly<Record<string, number>>
-}
-
-/**
- * Which checkpoints to keep. The newest intact one of a run without an outcome
- * is always kept.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Retention {
-  /** The maximum per run, at least 1. Those of no run count together. Defaults to no limit, as does `Infinity`. */
-  readonly keep?: number | undefined
-  /** Finite and above 0. Defaults to no limit. */
-  readonly maxAge?: Duration.DurationInput | undefined
+export interface Entry<out R = never> {
+  readonly _R: (_: never) => R
+  /** @internal */
+  readonly entry: AnyEntry
 }
 
 /** Failures of the storage. Inside of a run they stop the run, so a program never sees them there. */
@@ -194,6 +172,8 @@ export interface Checkpoint<in out S, out R = never, out RC = never> {
    * returns the recorded one. In a step, each execution of the step saves again.
    */
   readonly save: (state: S, options?: SaveOptions) => Effect.Effect<Info, StorageFailure, Storage.Storage | R>
+  /** A checkpoint for {@link saveAll}. */
+  readonly entry: (state: S, options?: SaveOptions) => Entry<R>
   /** Saves if the interval has passed, or if the work has reached a milestone. */
   readonly saveIfDue: (
     state: S,
@@ -206,7 +186,7 @@ export interface Checkpoint<in out S, out R = never, out RC = never> {
     options?: SaveOptions
   ) => Effect.Effect<void, never, Storage.Storage | Scope.Scope | R | R2>
   /**
-   * The newest one. Verifies digest and schema, but runs no checks: `restore` does.
+   * The first one: the newest, unless the query has another order. Verifies digest and schema, but runs no checks: `restore` does.
    * In the body of a workflow, a resume reads the same one again.
    */
   readonly latest: (
@@ -216,8 +196,23 @@ export interface Checkpoint<in out S, out R = never, out RC = never> {
     CheckpointInvalid | CheckpointNotFound | StorageFailure,
     Storage.Storage | R
   >
-  /** Checkpoints without their states. */
+  /** Checkpoints without their states: all that match, unless the query has a limit. */
   readonly list: (query?: Query) => Effect.Effect<ReadonlyArray<Info>, StorageFailure, Storage.Storage>
+  /**
+   * Checkpoints with their states, read page by page. Verifies digest and schema as
+   * `latest` does, and fails at the first one that is not valid. Checkpoints that are
+   * saved or removed while it reads may be part of it or not. In the body of a
+   * workflow, a resume reads the same ones again.
+   */
+  readonly stream: (
+    query?: StreamQuery
+  ) => Stream.Stream<Restored<S>, CheckpointInvalid | CheckpointNotFound | StorageFailure, Storage.Storage | R>
+  /**
+   * Removes the checkpoint with this id, or all that match. Returns how many it removed. Outside
+   * of runs, only those of no run match unless the removal names a run. Fails with
+   * `InvalidOption`, and removes nothing, if it names no condition.
+   */
+  readonly remove: (which: string | Removal) => Effect.Effect<number, InvalidOption | StorageFailure, Storage.Storage>
   /** Runs all checks, then reads the state. Inside of a run, the checkpoint must belong to that run. */
   readonly restore: (
     id: string
@@ -236,6 +231,7 @@ export interface Checkpoint<in out S, out R = never, out RC = never> {
  * @category models
  */
 export interface Options<S, I, R, RC, RM> {
+  /** If it encodes to a `Uint8Array`, as `Schema.Uint8ArrayFromSelf` does, states are stored as bytes; otherwise as JSON. */
   readonly schema: Schema.Schema<S, I, R>
   /** A whole number. Raise it when the schema changes, and add a migration from the version before. Defaults to 1. */
   readonly version?: number | undefined
@@ -346,7 +342,38 @@ export const scoped: {
 } = scoped_.scoped as never
 
 /**
- * Lists checkpoints of all names.
+ * Saves several checkpoints, of one name or of several, in one transaction:
+ * all or none. Returns them in the order they were given. In the body of a
+ * workflow each is saved by itself, and a resume saves those that are missing.
+ *
+ * @example
+ * ```ts
+ * import { Checkpoint, Storage } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * const Document = Checkpoint.make("document", { schema: Schema.Uint8ArrayFromSelf })
+ * const Draft = Checkpoint.make("draft", { schema: Schema.Struct({ title: Schema.String }) })
+ *
+ * const program = Checkpoint.saveAll([
+ *   Document.entry(new Uint8Array([1, 2, 3]), { key: "letter" }),
+ *   Draft.entry({ title: "Letter" }, { key: "letter", labels: { author: "ada" } })
+ * ])
+ *
+ * program.pipe(Effect.provide(Storage.layerMemory), Effect.runPromise).then((saved) => console.log(saved.length)) // 2
+ * ```
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const saveAll = <R = never>(
+  entries: ReadonlyArray<Entry<R>>
+): Effect.Effect<ReadonlyArray<Info>, StorageFailure, Storage.Storage | R> =>
+  // The requirements of the schemas are those of the entries.
+  saveAll_(entries.map(({ entry }) => entry)) as Effect.Effect<ReadonlyArray<Info>, StorageFailure, Storage.Storage | R>
+
+/**
+ * Lists checkpoints of all names, without their states: all that match, unless
+ * the query has a limit.
  *
  * @since 0.1.0
  * @category operations
@@ -354,7 +381,40 @@ export const scoped: {
 export const list = (
   query: Query & { readonly name?: string | undefined } = {}
 ): Effect.Effect<ReadonlyArray<Info>, Storage.StorageError, Storage.Storage> =>
-  Effect.flatMap(Storage.Storage, (storage) => Effect.map(cleanup_.listAll(storage, query), (all) => all.map(infoOf)))
+  Effect.flatMap(Storage.Storage, (storage) => query_.listInfos(storage, query_.toQuery(query, undefined, query.name)))
+
+/**
+ * Removes the checkpoint with this id, or all checkpoints that match, of any
+ * name. Returns how many it removed. Only those of no run match, unless the removal
+ * names a run. Fails with `InvalidOption`, and removes nothing, if it names no
+ * condition. Unlike {@link cleanup} it also removes what a run without an outcome
+ * could be rewound to.
+ *
+ * @example
+ * ```ts
+ * import { Checkpoint, Storage } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * const Draft = Checkpoint.make("draft", { schema: Schema.String })
+ *
+ * const program = Effect.gen(function* () {
+ *   yield* Draft.save("Dear Charles", { key: "letter", labels: { author: "ada" } })
+ *   return yield* Checkpoint.remove({ labels: { author: "ada" } })
+ * })
+ *
+ * program.pipe(Effect.provide(Storage.layerMemory), Effect.runPromise).then(console.log) // 1
+ * ```
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const remove = (
+  which: string | (Removal & { readonly name?: string | undefined })
+): Effect.Effect<number, InvalidOption | Storage.StorageError, Storage.Storage> =>
+  Effect.flatMap(
+    Effect.zip(Storage.Storage, query_.removalQuery(which, null, typeof which === "string" ? undefined : which.name)),
+    ([storage, query]) => query_.removeMatching(storage, query)
+  )
 
 /**
  * The checkpoint with this id, whatever its name.
@@ -364,7 +424,7 @@ export const list = (
  */
 export const find = (id: string): Effect.Effect<Info, CheckpointNotFound | Storage.StorageError, Storage.Storage> =>
   Effect.flatMap(Storage.Storage, (storage) =>
-    Effect.flatMap(cleanup_.findAny(storage, id), (found) =>
+    Effect.flatMap(query_.findAny(storage, id), (found) =>
       Option.isSome(found)
         ? Effect.succeed(infoOf(found.value))
         : Effect.fail(new CheckpointNotFound({ id, checkpoint: "any" }))
@@ -388,7 +448,7 @@ export const isIntact = (id: string): Effect.Effect<boolean, never, Storage.Stor
  */
 export const stats: Effect.Effect<Stats, Storage.StorageError, Storage.Storage> = Effect.flatMap(
   Storage.Storage,
-  (storage) => cleanup_.statsOf(storage, {})
+  (storage) => query_.statsOf(storage, {})
 )
 
 /**

@@ -36,6 +36,8 @@ export interface Artifact extends Schema.Schema.Type<typeof Artifact> {}
 export const Info = Schema.Struct({
   id: Schema.String,
   name: Schema.String,
+  /** The key it was saved under; `undefined` for none. */
+  key: Schema.optional(Schema.String),
   /** A label for queries, such as `step`, `job` or `manual`. */
   kind: Schema.String,
   /** The version of its schema. */
@@ -47,7 +49,7 @@ export const Info = Schema.Struct({
   at: Schema.Date,
   /** The size of its state in bytes, before compression. */
   size: Schema.Number,
-  /** SHA-256 over its state in canonical form. */
+  /** SHA-256 over its state: over its bytes, or over its JSON in canonical form. */
   digest: Schema.String,
   labels: Labels,
   environment: Labels,

@@ -32,6 +32,8 @@ export interface Snapshot {
   /** The last line of the run's journal when it was taken. */
   readonly seq: number
   readonly name: string
+  /** The key that the program gave it; `undefined` for none. */
+  readonly own: string | undefined
   readonly kind: string
   /** The version of its schema. */
   readonly version: number
@@ -39,12 +41,12 @@ export interface Snapshot {
   readonly schema: string
   /** The digest of the canonical state before compression. */
   readonly digest: string
-  /** The length of the canonical state before compression, in UTF-8 bytes. */
+  /** The length of the canonical state before compression, in bytes. */
   readonly size: number
-  /** The encoding of the state, such as `json` or `deflate`. */
+  /** The encoding of the state, such as `json`, `deflate` or `bytes`. */
   readonly encoding: string
   readonly labels: Readonly<Record<string, string>>
-  /** Further facts recorded with it, JSON. */
+  /** Further facts recorded with it: a JSON object. A store reads only its property `metadata`, for queries. */
   readonly about: string
   readonly at: number
   /** Whether the run was rewound to a point before it. */
@@ -64,7 +66,24 @@ export interface FullSnapshot extends Snapshot {
 }
 
 /**
- * Which snapshots to read, newest first.
+ * A snapshot to save. The store numbers it.
+ *
+ * @since 0.1.0
+ * @category snapshots
+ */
+export type NewSnapshot = Omit<FullSnapshot, "key" | "rewound" | "damaged">
+
+/**
+ * Which snapshot comes first in a list. The orders by key compare the keys that
+ * the program gave, byte by byte in UTF-8, and leave out snapshots without one.
+ *
+ * @since 0.1.0
+ * @category snapshots
+ */
+export type SnapshotOrder = "newest" | "oldest" | "highestKey" | "lowestKey"
+
+/**
+ * Which snapshots to read.
  *
  * @since 0.1.0
  * @category snapshots
@@ -73,20 +92,45 @@ export interface SnapshotQuery {
   /** Of this run; `null` for those of no run. Defaults to all. */
   readonly run?: string | null | undefined
   readonly name?: string | undefined
+  /** Only those saved under one of these keys. */
+  readonly own?: ReadonlyArray<string> | undefined
   readonly kind?: string | undefined
   /** Not of this kind. */
   readonly except?: string | undefined
   /** Only those with all of these labels. */
   readonly labels?: Readonly<Record<string, string>> | undefined
-  /** Only those with a lower key. */
+  /** A JSON object. Only those whose metadata has all of its properties with the same JSON. */
+  readonly metadata?: string | undefined
+  /** Only those with a lower number. */
   readonly before?: number | undefined
+  /** Only those with a higher number. */
+  readonly after?: number | undefined
   /** Only those taken before this time. */
   readonly takenBefore?: number | undefined
+  /** Only those taken after this time. */
+  readonly takenAfter?: number | undefined
+  /** Only those with a lower key of the program's own. */
+  readonly ownBefore?: string | undefined
+  /** Only those with a higher key of the program's own. */
+  readonly ownAfter?: string | undefined
   /** Includes those that a rewind revoked. Defaults to false. */
   readonly rewound?: boolean | undefined
+  /** Defaults to `newest`. */
+  readonly order?: SnapshotOrder | undefined
+  /** Only those that come after this one in the order: the last one of a page, to get the next page. */
+  readonly past?: Pick<Snapshot, "key" | "own"> | undefined
   /** Defaults to 100. */
   readonly limit?: number | undefined
 }
+
+/**
+ * What a save does if a snapshot of the same run, step, name and key of the
+ * program exists: it removes that one, or saves nothing.
+ *
+ * @since 0.1.0
+ * @category snapshots
+ */
+export type IfKeyExists = "replace" | "keep"
 
 /**
  * The conditions of a save, and the journal line written with it.
@@ -97,9 +141,11 @@ export interface SnapshotQuery {
 export interface SaveOptions {
   /** The lease of the run it belongs to; the save fails if the lease was taken over. */
   readonly lease?: Lease | undefined
+  /** Defaults to `replace`. Does nothing for a snapshot without a key of the program. */
+  readonly ifKeyExists?: IfKeyExists | undefined
   /** Makes the journal line that is written with it from the snapshot's key. */
   readonly entry?: ((key: number) => Entry) | undefined
-  /** Saves only if this is the newest key of the run and name; 0 for none. */
+  /** Saves only if this is the newest number of the run and name; 0 for none. */
   readonly after?: number | undefined
 }
 
@@ -108,14 +154,24 @@ export interface SaveOptions {
  * @category stores
  */
 export interface SnapshotStore {
-  /** Returns the key of the snapshot, or none if `after` no longer holds. */
+  /** Returns the number of the snapshot, or none if `after` no longer holds or a snapshot was kept. */
   readonly save: (
-    snapshot: Omit<FullSnapshot, "key" | "rewound" | "damaged">,
+    snapshot: NewSnapshot,
     options: SaveOptions
   ) => Effect.Effect<Option.Option<number>, StorageError | LeaseLost>
+  /**
+   * Saves snapshots, all or none. Returns their numbers in the order they were
+   * given; none for one in whose place another was kept.
+   */
+  readonly saveAll: (
+    saves: ReadonlyArray<{ readonly snapshot: NewSnapshot } & Pick<SaveOptions, "ifKeyExists">>,
+    lease?: Lease
+  ) => Effect.Effect<ReadonlyArray<Option.Option<number>>, StorageError | LeaseLost>
   /** Snapshots without their states. */
   readonly snapshots: (query: SnapshotQuery) => Effect.Effect<ReadonlyArray<Snapshot>, StorageError>
-  /** The newest match, with its state. */
+  /** As `snapshots`, with their states. */
+  readonly fullSnapshots: (query: SnapshotQuery) => Effect.Effect<ReadonlyArray<FullSnapshot>, StorageError>
+  /** The first match, with its state. */
   readonly newest: (query: SnapshotQuery) => Effect.Effect<Option.Option<FullSnapshot>, StorageError>
   readonly snapshot: (key: number) => Effect.Effect<Option.Option<FullSnapshot>, StorageError>
   /** Removes snapshots. Returns how many it removed. */

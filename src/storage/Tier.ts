@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Cache from "effect/Cache"
 import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
@@ -105,18 +106,24 @@ export const tiered = (store: Store, tiers: ReadonlyArray<Tier>): Store => {
       }
     )
   }
-  const readFirst = ([found]: ReadonlyArray<Snapshot>): Effect.Effect<Option.Option<FullSnapshot>, StorageError> => {
-    if (found === undefined) return Effect.succeedNone
+  const readFull = (found: Snapshot): Effect.Effect<Option.Option<FullSnapshot>, StorageError> =>
     // Without a digest the id would not identify the state, and only the store says what is wrong with a damaged row.
-    if (found.digest === "" || found.damaged !== undefined) return store.snapshot(found.key)
-    return Effect.map(
-      readState(found, 0),
-      Option.map((state) => ({ ...found, state }))
-    )
-  }
+    found.digest === "" || found.damaged !== undefined
+      ? store.snapshot(found.key)
+      : Effect.map(
+          readState(found, 0),
+          Option.map((state) => ({ ...found, state }))
+        )
+  const readFirst = ([found]: ReadonlyArray<Snapshot>): Effect.Effect<Option.Option<FullSnapshot>, StorageError> =>
+    found === undefined ? Effect.succeedNone : readFull(found)
   return {
     ...store,
     newest: (query) => Effect.flatMap(store.snapshots({ ...query, limit: 1 }), readFirst),
+    // One that was removed since the list was read has no state: it is left out.
+    fullSnapshots: (query) =>
+      Effect.flatMap(store.snapshots(query), (found) =>
+        Effect.map(Effect.forEach(found, readFull, { concurrency: 10 }), Arr.getSomes)
+      ),
     snapshot: (key) =>
       Effect.flatMap(store.snapshots({ before: key + 1, rewound: true, limit: 1 }), (found) =>
         readFirst(found.filter((snapshot) => snapshot.key === key))

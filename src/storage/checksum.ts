@@ -117,10 +117,11 @@ export const signalChecksum = (run: number, { at, key, payload }: Signal): numbe
 
 /** Without the state, which has a digest. `rewound` inverts it, so that it can be set without reading the row. */
 export const snapshotChecksum = (row: WithLabels<Omit<Snapshot, "rewound" | "damaged">>): number => {
-  const { about, at, digest, encoding, key, kind, labels, name, run, schema, seq, size, step, version } = row
+  const { about, at, digest, encoding, key, kind, labels, name, own, run, schema, seq, size, step, version } = row
   const place = run === undefined ? "" : `=${run}`
+  const called = own === undefined ? name : `${name}\0=${own}`
   const facts = `${version}\0${schema}\0${digest}\0${size}\0${encoding}\0${labels}\0${about}`
-  return crc32(`${key}\0${place}\0${step}\0${seq}\0${name}\0${kind}\0${at}\0${facts}`)
+  return crc32(`${key}\0${place}\0${step}\0${seq}\0${called}\0${kind}\0${at}\0${facts}`)
 }
 
 export const recordChecksum = (row: WithLabels<Omit<RecordRow, "key" | "damaged">>): number => {

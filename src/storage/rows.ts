@@ -98,3 +98,16 @@ export const isUnused = (row: LockRow, since: number, now: number): boolean =>
 /** The limit of a query as a whole number; 100 by default. */
 export const limitOf = ({ limit = 100 }: { readonly limit?: number | undefined }): number =>
   Number.isNaN(limit) ? 100 : Math.min(Math.max(0, Math.trunc(limit)), Number.MAX_SAFE_INTEGER)
+
+/** Compares texts as SQLite does: by their bytes in UTF-8, which is by code points. */
+export const compareKeys = (a: string, b: string): number => {
+  const length = Math.min(a.length, b.length)
+  for (let i = 0; i < length; i++) {
+    const [left, right] = [a.charCodeAt(i), b.charCodeAt(i)]
+    if (left !== right) return rank(left) - rank(right)
+  }
+  return a.length - b.length
+}
+
+/** Halves of surrogate pairs stand for code points above all others. */
+const rank = (unit: number): number => (unit >= 0xe000 ? unit - 0x800 : unit >= 0xd800 ? unit + 0x2000 : unit)

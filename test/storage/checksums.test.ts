@@ -235,6 +235,8 @@ describe("rows of before there were checksums", () => {
   it.scopedLive("are in files of an older version, which are migrated", () =>
     Effect.gen(function* () {
       const { layer, other } = yield* prepared
+      other.exec(`DROP TABLE recovery_labels; DROP TRIGGER recovery_labels_insert; DROP TRIGGER recovery_labels_delete;
+        DROP INDEX recovery_snapshots_own; ALTER TABLE recovery_snapshots DROP COLUMN own`)
       const columns = ["runs checksum", "runs outcome_checksum", "journal checksum", "journal payload_checksum"]
       for (const column of [
         ...columns,

@@ -118,6 +118,56 @@ const migrations = {
     `ALTER TABLE recovery_signals ADD COLUMN checksum INTEGER`,
     `ALTER TABLE recovery_snapshots ADD COLUMN checksum INTEGER`,
     `ALTER TABLE recovery_records ADD COLUMN checksum INTEGER`
+  ],
+  "0007_snapshot_keys_and_labels": [
+    // A new table, because an added column would lie behind the state: lists would read the pages of all states.
+    `ALTER TABLE recovery_snapshots RENAME TO recovery_snapshots_6`,
+    `CREATE TABLE recovery_snapshots (
+      key INTEGER PRIMARY KEY,
+      run TEXT,
+      step TEXT NOT NULL,
+      seq INTEGER NOT NULL,
+      name TEXT NOT NULL,
+      own TEXT,
+      kind TEXT NOT NULL,
+      version INTEGER NOT NULL,
+      schema TEXT NOT NULL,
+      digest TEXT NOT NULL,
+      size INTEGER NOT NULL,
+      encoding TEXT NOT NULL,
+      labels TEXT NOT NULL,
+      about TEXT NOT NULL,
+      at INTEGER NOT NULL,
+      rewound INTEGER NOT NULL,
+      checksum INTEGER,
+      state BLOB NOT NULL
+    )`,
+    `INSERT INTO recovery_snapshots
+     SELECT key, run, step, seq, name, NULL, kind, version, schema, digest, size, encoding, labels, about, at,
+       rewound, checksum, state
+     FROM recovery_snapshots_6`,
+    `DROP TABLE recovery_snapshots_6`,
+    `CREATE INDEX recovery_snapshots_run ON recovery_snapshots (run, name)`,
+    `CREATE INDEX recovery_snapshots_own ON recovery_snapshots (name, own) WHERE own IS NOT NULL`,
+    `CREATE TABLE recovery_labels (
+      label TEXT NOT NULL,
+      value TEXT NOT NULL,
+      snapshot INTEGER NOT NULL,
+      PRIMARY KEY (label, value, snapshot)
+    ) WITHOUT ROWID`,
+    `INSERT OR IGNORE INTO recovery_labels
+     SELECT label.key, label.value, snapshot.key
+     FROM recovery_snapshots snapshot, json_each(iif(json_valid(labels), labels, '{}')) label
+     WHERE label.type = 'text'`,
+    // Triggers, because snapshots are removed by several statements. A label is found by its key, so it needs no index by snapshot.
+    `CREATE TRIGGER recovery_labels_insert AFTER INSERT ON recovery_snapshots WHEN new.labels <> '{}' BEGIN
+      INSERT INTO recovery_labels SELECT key, value, new.key FROM json_each(new.labels);
+    END`,
+    `CREATE TRIGGER recovery_labels_delete AFTER DELETE ON recovery_snapshots WHEN old.labels <> '{}' BEGIN
+      DELETE FROM recovery_labels WHERE (label, value, snapshot) IN (
+        SELECT key, value, old.key FROM json_each(iif(json_valid(old.labels), old.labels, '{}'))
+      );
+    END`
   ]
 }
 

@@ -12,6 +12,7 @@ const snapshot = (more?: Partial<New>): New => ({
   step: "",
   seq: 0,
   name: "progress",
+  own: undefined,
   kind: "manual",
   version: 1,
   schema: "s",
@@ -169,6 +170,137 @@ export const snapshotContract: Contract = {
     yield* store.release("run-1", "a")
     yield* loses(store.rewind(lease, entry(6), { after: 0, within: "" }))
     assert.equal(Option.getOrThrow(yield* store.snapshot(kept)).rewound, false)
+  },
+
+  *"finds snapshots by their labels, metadata and keys, in each order and page by page"(store) {
+    const keys: Record<string, number> = {}
+    const facts = [
+      { own: "b", labels: { a: "1" }, about: `{"metadata":{"n":1,"s":"1","o":{"x":[1,2]}}}` },
+      { own: "\u{1f600}", labels: { a: "1", b: "2" }, about: `{"metadata":{"n":1.5,"s":"it's \\"","t":true}}` },
+      { own: undefined, labels: { a: "1" }, about: "{}" },
+      { own: "\uffff", labels: { a: "2", b: "2" }, about: `{"metadata":{"n":null,"t":1}}` },
+      { own: "B", labels: { "": "", "a'b\"": "" }, about: `{"metadata":{"n":"1","__proto__":0}}` }
+    ]
+    for (const [i, fact] of facts.entries()) keys[i] = yield* save(store, { ...fact, run: undefined, at: 10 * i })
+    const find = (query: Storage.SnapshotQuery) =>
+      Effect.gen(function* () {
+        const all = keysOf(yield* store.snapshots(query))
+        assert.deepEqual(keysOf(yield* store.fullSnapshots(query)), all)
+        assert.deepEqual(Option.getOrUndefined(yield* store.newest(query))?.key, all[0])
+        // The same, page by page.
+        const paged: Array<number> = []
+        for (let past: Storage.Snapshot | undefined; ; ) {
+          const page: ReadonlyArray<Storage.Snapshot> = yield* store.snapshots({ ...query, past, limit: 2 })
+          paged.push(...keysOf(page))
+          past = page.at(-1)
+          if (page.length < 2) break
+        }
+        assert.deepEqual(paged, all)
+        return all.map((key) => Object.values(keys).indexOf(key))
+      })
+    assert.deepEqual(yield* find({ labels: { a: "1" } }), [2, 1, 0])
+    assert.deepEqual(yield* find({ labels: { a: "1" }, order: "oldest" }), [0, 1, 2])
+    assert.deepEqual(yield* find({ labels: { a: "1", b: "2" } }), [1])
+    assert.deepEqual(yield* find({ labels: { b: "2", a: "1" }, run: null }), [1])
+    assert.deepEqual(yield* find({ labels: { a: "3" } }), [])
+    assert.deepEqual(yield* find({ labels: { a: "1", c: "3" } }), [])
+    assert.deepEqual(yield* find({ labels: { "": "", "a'b\"": "" } }), [4])
+    // Keys are compared by their bytes, as texts of other languages than JavaScript are.
+    assert.deepEqual(yield* find({ order: "lowestKey" }), [4, 0, 3, 1])
+    assert.deepEqual(yield* find({ order: "highestKey", name: "progress" }), [1, 3, 0, 4])
+    assert.deepEqual(yield* find({ order: "highestKey", labels: { a: "1" } }), [1, 0])
+    assert.deepEqual(yield* find({ order: "highestKey", ownBefore: "\u{1f600}", ownAfter: "B" }), [3, 0])
+    assert.deepEqual(yield* find({ ownBefore: "b" }), [4])
+    assert.deepEqual(yield* find({ own: ["b", "\uffff", "b", "none"], name: "progress" }), [3, 0])
+    assert.deepEqual(yield* find({ own: [] }), [])
+    assert.deepEqual(yield* find({ after: keys[1], before: keys[4], order: "oldest" }), [2, 3])
+    assert.deepEqual(yield* find({ takenAfter: 10, takenBefore: 40 }), [3, 2])
+    const metadata = (value: unknown) => find({ metadata: JSON.stringify(value) })
+    assert.deepEqual(yield* metadata({}), [4, 3, 2, 1, 0])
+    assert.deepEqual(yield* metadata({ n: 1 }), [0])
+    assert.deepEqual(yield* metadata({ n: "1" }), [4])
+    assert.deepEqual(yield* metadata({ n: null }), [3])
+    assert.deepEqual(yield* metadata({ n: 1.5, s: `it's "` }), [1])
+    assert.deepEqual(yield* metadata({ t: true }), [1])
+    assert.deepEqual(yield* metadata({ t: 1 }), [3])
+    assert.deepEqual(yield* metadata({ o: { x: [1, 2] } }), [0])
+    assert.deepEqual(yield* metadata({ o: { x: [1] } }), [])
+    assert.deepEqual(yield* metadata({ toString: 1 }), [])
+  },
+
+  *"a key exists once per run, step and name"(store) {
+    const first = yield* save(store, { own: "k" })
+    const others = [
+      yield* save(store, { own: "k", run: undefined }),
+      yield* save(store, { own: "k", step: "other" }),
+      yield* save(store, { own: "k", name: "other" }),
+      yield* save(store, { own: "j" })
+    ]
+    assert.ok(Option.isNone(yield* store.save(snapshot({ own: "k", state: "1" }), { ifKeyExists: "keep" })))
+    assert.equal(Option.getOrThrow(yield* store.snapshot(first)).state, "{}")
+    const second = yield* save(store, { own: "k", state: "2", labels: { other: "label" } })
+    assert.ok(second > first)
+    assert.ok(Option.isNone(yield* store.snapshot(first)))
+    assert.deepEqual(keysOf(yield* store.snapshots({})), [second, ...others.reverse()])
+    assert.deepEqual(keysOf(yield* store.snapshots({ labels: { repository: "shop" } })), others)
+    const kept = yield* save(store, { own: "new" }, { ifKeyExists: "keep" })
+    assert.ok(kept > second)
+  },
+
+  *"replaces and keeps only what no rewind revoked"(store) {
+    const lease = opened(yield* open(store, "run-1", "a"))
+    const gone = yield* save(store, { own: "k", seq: 5 }, { lease })
+    yield* store.rewind(lease, entry(6), { after: 1, within: "" })
+    const key = yield* save(store, { own: "k", seq: 7 }, { lease, ifKeyExists: "keep" })
+    assert.deepEqual(keysOf(yield* store.snapshots({ rewound: true })), [key, gone])
+  },
+
+  *"saves several snapshots, all or none"(store) {
+    const lease = opened(yield* open(store, "run-1", "a"))
+    yield* save(store, { own: "k" })
+    const saved = yield* store.saveAll(
+      [
+        { snapshot: snapshot({ name: "one" }) },
+        { snapshot: snapshot({ own: "k" }), ifKeyExists: "keep" },
+        { snapshot: snapshot({ own: "l", labels: { a: "1" } }), ifKeyExists: "replace" }
+      ],
+      lease
+    )
+    assert.deepEqual(saved.map(Option.isSome), [true, false, true])
+    assert.deepEqual(keysOf(yield* store.snapshots({ labels: { a: "1" } })), [
+      Option.getOrThrow(saved[2] ?? Option.none())
+    ])
+    assert.deepEqual(yield* store.saveAll([]), [])
+    yield* TestClock.adjust("30 seconds")
+    yield* open(store, "run-1", "b")
+    yield* loses(store.saveAll([{ snapshot: snapshot() }, { snapshot: snapshot() }], lease))
+    assert.equal((yield* store.snapshots({})).length, 3)
+  },
+
+  *"the labels of removed snapshots are forgotten"(store) {
+    const lease = opened(yield* open(store, "run-1", "a"))
+    const key = yield* save(store, { labels: { a: "1" } })
+    yield* save(store, { labels: { a: "1" }, run: undefined })
+    yield* store.remove([key])
+    assert.equal((yield* store.snapshots({ labels: { a: "1" } })).length, 1)
+    yield* save(store, { labels: { a: "1" } })
+    yield* store.finish(lease, { status: "completed", exit: "{}" })
+    yield* store.removeRuns([lease.key])
+    assert.equal((yield* store.snapshots({ labels: { a: "1" }, rewound: true })).length, 1)
+  },
+
+  *"states share nothing with the bytes that were saved or read"(store) {
+    const bytes = new Uint8Array([1, 2, 3])
+    const key = yield* save(store, { state: bytes, encoding: "bytes" })
+    bytes[0] = 9
+    const read = Effect.map(store.snapshot(key), (found) => Option.getOrThrow(found).state)
+    const first = yield* read
+    assert.deepEqual(first, new Uint8Array([1, 2, 3]))
+    assert.ok(first instanceof Uint8Array)
+    first.fill(7)
+    assert.deepEqual(yield* read, new Uint8Array([1, 2, 3]))
+    const [listed] = yield* store.fullSnapshots({})
+    assert.deepEqual(listed?.state, new Uint8Array([1, 2, 3]))
   },
 
   *"removes snapshots and never uses their keys again"(store) {

@@ -4,7 +4,7 @@ import { messageOf } from "../../../resilience/Foreign.js"
 import type { FullSnapshot } from "../../../storage/Storage.js"
 import type { Check, Finding, Info } from "../../Checkpoint.js"
 import type { Problem } from "../../CheckpointError.js"
-import { NoMigration, type StateCodec, textOf } from "./stateCodec.js"
+import { type Content, contentOf, NoMigration, type StateCodec } from "./stateCodec.js"
 
 /** Severities of the built-in checks. */
 const defaults: Readonly<Record<string, Problem["severity"]>> = {
@@ -80,15 +80,18 @@ const problem = (check: string, subject: string, message: string): Problem => ({
 
 /** Verifies the digest, then decodes the state. */
 export const readState = (snapshot: FullSnapshot, codec: StateCodec) =>
-  Effect.flatMap(Effect.either(textOf(snapshot)), (text) => {
-    if (text._tag === "Left") return Effect.succeed(unreadable("integrity", text.left.message))
-    const decoded = Effect.suspend(() => codec.decode(text.right, snapshot))
+  Effect.flatMap(Effect.either(contentOf(snapshot)), (content) => {
+    if (content._tag === "Left") return Effect.succeed(unreadable("integrity", content.left.message))
+    const decoded = Effect.suspend(() => codec.decode(content.right, snapshot))
     return Effect.matchCause(decoded, {
       onFailure: (cause) => {
         const error = Cause.squash(cause)
         return unreadable(error instanceof NoMigration ? "version" : "schema", messageOf(error))
       },
-      onSuccess: (state) => ({ state, problems: isEmpty(text.right) ? [problem("state", "state", "it is empty")] : [] })
+      onSuccess: (state) => ({
+        state,
+        problems: isEmpty(content.right) ? [problem("state", "state", "it is empty")] : []
+      })
     })
   })
 
@@ -97,7 +100,8 @@ const unreadable = (check: string, message: string) => ({
   problems: [problem(check, "state", message)]
 })
 
-const isEmpty = (text: string): boolean => text === "" || text === "{}" || text === "[]" || text === "null"
+const isEmpty = (content: Content): boolean =>
+  content.length === 0 || content === "{}" || content === "[]" || content === "null"
 
 const foreign = ({ run }: Info, here: string | undefined): ReadonlyArray<Problem> =>
   here === undefined || run === undefined || run === here

@@ -20,6 +20,7 @@ export const newSnapshot = (
   given: SaveOptions
 ): NewSnapshot => ({
   name,
+  own: given.key,
   kind: given.kind ?? kind,
   version: written.version,
   schema: written.schema,
@@ -34,15 +35,34 @@ export const newSnapshot = (
 
 /** The snapshot at its place in a run. Field by field, as below. */
 export const placed = (
-  { about, at, digest, encoding, kind, labels, name, schema, size, state, version }: NewSnapshot,
+  { about, at, digest, encoding, kind, labels, name, own, schema, size, state, version }: NewSnapshot,
   run: string | undefined,
   step: string,
   seq: number
-) => ({ run, step, seq, name, kind, version, schema, digest, size, encoding, state, labels, about, at })
+) => ({ run, step, seq, name, own, kind, version, schema, digest, size, encoding, state, labels, about, at })
 
-/** Fails if the metadata has no JSON form, before anything is saved. */
-export const checkAbout = (given: SaveOptions): Effect.Effect<void, unknown> =>
-  given.metadata === undefined ? Effect.void : Effect.try({ try: () => void aboutOf(given), catch: (cause) => cause })
+/** Fails if the metadata has no JSON form, or the key or a label is no text, before anything is saved. */
+export const checkAbout = (given: SaveOptions): Effect.Effect<void, unknown> => {
+  const { key, labels, metadata } = given
+  if (key === undefined && labels === undefined && metadata === undefined) return Effect.void
+  return Effect.try({
+    try: () => {
+      if (key === "") throw new RangeError("the key is empty")
+      if (key !== undefined) checkText("the key", key)
+      for (const label in labels) checkText(`the label "${label}"`, label, labels[label])
+      aboutOf(given)
+    },
+    catch: (cause) => cause
+  })
+}
+
+/** Storages change half surrogate pairs, and some end a text at NUL. */
+const checkText = (what: string, ...texts: ReadonlyArray<unknown>): void => {
+  for (const text of texts) {
+    if (typeof text !== "string") throw new RangeError(`${what} must be a text`)
+    if (/[\0\p{Surrogate}]/u.test(text)) throw new RangeError(`${what} has characters that are no text`)
+  }
+}
 
 const aboutOf = ({ artifacts, dependencies, environment, metadata }: SaveOptions): string => {
   if ((artifacts ?? dependencies ?? environment ?? metadata) === undefined) return nothing
@@ -58,10 +78,11 @@ export const infoOf = (snapshot: Snapshot): Info => {
 /** Field by field: each save makes one, and copying by spreading costs more than the digest. */
 export const savedInfo = (snapshot: Omit<Snapshot, "key" | "rewound">, key: number, rewound: boolean): Info => {
   const { artifacts, dependencies, environment, metadata } = toAbout(snapshot.about)
-  const { at, digest, kind, labels, name, run, size, step, version } = snapshot
+  const { at, digest, kind, labels, name, own, run, size, step, version } = snapshot
   return {
     id: String(key),
     name,
+    key: own,
     kind,
     version,
     run,
@@ -103,7 +124,7 @@ const readAbout = Schema.decodeUnknownSync(
   )
 )
 
-const withDate = (info: Info): Info => ({ ...info, run: info.run, at: new Date(info.at) })
+const withDate = (info: Info): Info => ({ ...info, run: info.run, key: info.key, at: new Date(info.at) })
 
 /** Reads what the journal recorded, as do the functions below. */
 export const toInfo = (text: string): Info => withDate(JSON.parse(text))

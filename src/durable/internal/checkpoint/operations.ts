@@ -2,19 +2,20 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import type { RecordedKind } from "../../../journal/Journal.js"
 import { JournalError } from "../../../journal/RunError.js"
 import * as Events from "../../../resilience/Events.js"
 import { fraction, millis, share, whole, wholeOrInfinity } from "../../../resilience/internal/kernel/options.js"
 import * as Storage from "../../../storage/Storage.js"
-import type { Checkpoint, Due, Info, Options, Query, SaveOptions } from "../../Checkpoint.js"
+import type { Checkpoint, Due, Info, Options, Query, SaveOptions, StreamQuery } from "../../Checkpoint.js"
 import { CheckpointInvalid, CheckpointNotFound } from "../../CheckpointError.js"
 import * as Activity from "../execution/activity.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import { type Checked, type CheckOptions, check, hasErrors, readState, severityOf } from "./checks.js"
-import { type Limits, limitsOf, statsOf, toQuery, trim } from "./cleanup.js"
+import { type Limits, limitsOf, trim } from "./cleanup.js"
 import {
   checkAbout,
   infoOf,
@@ -27,6 +28,7 @@ import {
   toStats,
   toValidity
 } from "./info.js"
+import { listInfos, removalQuery, removeMatching, statsOf, streamFull, toQuery } from "./query.js"
 import { saveEvery } from "./scoped.js"
 import { makeCodec, type Written } from "./stateCodec.js"
 
@@ -71,15 +73,18 @@ const checkMigrations = (name: string, version: number, from: ReadonlyArray<numb
   }
 }
 
-const queryAt = ({ name }: Definition, place: Place, query: Query = {}): Storage.SnapshotQuery => ({
-  ...toQuery(query, runOf(place)?.id ?? null),
-  name
-})
+const ownRun = (place: Place): string | null => runOf(place)?.id ?? null
 
-// Written without generators: programs save and read the newest checkpoint all the time.
-const save = (definition: Definition, place: Place, state: unknown, given: SaveOptions) => {
-  if (place._tag === "Body" && place.known !== undefined) return Effect.succeed(toInfo(place.known))
-  const { codec, kind, name, retention } = definition
+const queryAt = ({ name }: Definition, place: Place, query: Query = {}): Storage.SnapshotQuery =>
+  toQuery(query, ownRun(place), name)
+
+/** Encodes the state and its facts. Nothing is saved if that fails. */
+const prepare = (
+  { codec, kind, name }: Definition,
+  place: Place,
+  state: unknown,
+  given: SaveOptions
+): Effect.Effect<NewSnapshot, Storage.StorageError | JournalError> => {
   const unwritable = (cause: unknown) =>
     new JournalError({ reason: "Encode", run: runOf(place)?.id, record: `state of checkpoint "${name}"`, cause })
   // The requirements of the schema are in the type of `save`.
@@ -87,16 +92,55 @@ const save = (definition: Definition, place: Place, state: unknown, given: SaveO
     Written,
     JournalError
   >
-  return Effect.flatMap(stopOnFailure(place, encoded), (written) =>
-    Effect.flatMap(Effect.zip(Storage.Storage, Clock.currentTimeMillis), ([storage, at]) =>
-      Effect.tap(saveAt(storage, place, newSnapshot({ name, kind, at }, written, given)), (info) => {
-        const source = { run: info.run, step: info.step === "" ? undefined : info.step }
-        const emitted = Events.emit({ _tag: "CheckpointSaved", source, checkpoint: name, id: info.id })
-        if (retention === undefined) return emitted
-        return Effect.zipRight(emitted, stopOnFailure(place, trim(storage, info, retention)))
-      })
-    )
+  return Effect.zipWith(stopOnFailure(place, encoded), Clock.currentTimeMillis, (written, at) =>
+    newSnapshot({ name, kind, at }, written, given)
   )
+}
+
+// Written without generators: programs save and read the newest checkpoint all the time.
+const save = (definition: Definition, place: Place, state: unknown, given: SaveOptions) =>
+  place._tag === "Body" && place.known !== undefined
+    ? Effect.succeed(toInfo(place.known))
+    : Effect.flatMap(Effect.zip(prepare(definition, place, state, given), Storage.Storage), ([snapshot, storage]) =>
+        saveSnapshot(storage, definition, place, snapshot, given)
+      )
+
+const saveSnapshot = (
+  storage: Storage.Service,
+  definition: Definition,
+  place: Place,
+  snapshot: NewSnapshot,
+  given: SaveOptions
+): Effect.Effect<Info, Storage.StorageError | JournalError> =>
+  Effect.flatMap(saveAt(storage, place, snapshot, given), (saved) =>
+    Option.isSome(saved)
+      ? Effect.as(afterSave(storage, definition, place, saved.value), saved.value)
+      : keptOrSaved(storage, definition, place, snapshot, given)
+  )
+
+/** The checkpoint that was kept in the place of the given one. If it was removed meanwhile, saves. */
+const keptOrSaved = (
+  storage: Storage.Service,
+  definition: Definition,
+  place: Place,
+  snapshot: NewSnapshot,
+  given: SaveOptions
+): Effect.Effect<Info, Storage.StorageError | JournalError> => {
+  const { name, own = "" } = snapshot
+  const query = { run: ownRun(place), name, own: [own], limit: Number.POSITIVE_INFINITY }
+  return Effect.flatMap(stopOnFailure(place, storage.snapshots(query)), (found) => {
+    const kept = found.find(({ step }) => step === stepOf(place))
+    if (kept === undefined) return saveSnapshot(storage, definition, place, snapshot, given)
+    const info = infoOf(kept)
+    return Effect.as(record(place, "CheckpointRead", JSON.stringify(info)), info)
+  })
+}
+
+const afterSave = (storage: Storage.Service, { name, retention }: Definition, place: Place, info: Info) => {
+  const source = { run: info.run, step: info.step === "" ? undefined : info.step }
+  const emitted = Events.emit({ _tag: "CheckpointSaved", source, checkpoint: name, id: info.id })
+  if (retention === undefined) return emitted
+  return Effect.zipRight(emitted, stopOnFailure(place, trim(storage, info, retention)))
 }
 
 const saveIfDue = (definition: Definition, place: Place, state: unknown, options: SaveOptions & Due) =>
@@ -134,6 +178,48 @@ const dueOf = ({
   given
 })
 
+/** A checkpoint to save together with others. */
+export interface Entry {
+  readonly definition: Definition
+  readonly state: unknown
+  readonly given: SaveOptions
+}
+
+/** In the body of a run, each has its own line in the journal. */
+export const saveAll = (entries: ReadonlyArray<Entry>) =>
+  Effect.withFiberRuntime<ReadonlyArray<Info>, Storage.StorageError | JournalError, Storage.Storage>((fiber) => {
+    const run = Execution.runIn(fiber.currentContext)
+    if (run === undefined) return saveTogether(outside, entries)
+    const step = FiberTree.stepOf(fiber)
+    return step === undefined
+      ? Effect.forEach(entries, ({ definition, given, state }) =>
+          atPlace(`${definition.name}!`, (place) => save(definition, place, state, given))
+        )
+      : saveTogether({ _tag: "Step", run, step }, entries)
+  })
+
+const saveTogether = (place: Place, entries: ReadonlyArray<Entry>) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const prepared = yield* Effect.forEach(entries, ({ definition, given, state }) =>
+      Effect.map(prepare(definition, place, state, given), (snapshot) => ({ definition, given, snapshot }))
+    )
+    const execution = runOf(place)
+    const saves = prepared.map(({ given: { ifKeyExists }, snapshot }) => ({
+      ifKeyExists,
+      snapshot: placed(snapshot, execution?.id, stepOf(place), execution?.lastSeq ?? 0)
+    }))
+    const keys = yield* stopOnFailure(place, storage.saveAll(saves, execution?.lease))
+    return yield* Effect.forEach(prepared, ({ definition, given, snapshot }, i) => {
+      const [save, key] = [saves[i], keys[i]]
+      if (save === undefined || key === undefined || Option.isNone(key)) {
+        return keptOrSaved(storage, definition, place, snapshot, given)
+      }
+      const info = savedInfo(save.snapshot, key.value, false)
+      return Effect.as(afterSave(storage, definition, place, info), info)
+    })
+  })
+
 /** The key in the metadata under which the next save finds the progress of this one. */
 const progressKey = "progress"
 
@@ -153,12 +239,13 @@ const isDue = (
   return milestones.some((milestone) => from < milestone && milestone <= progress)
 }
 
-const savingOperations = (definition: Definition): Pick<Self, "save" | "saveIfDue" | "saveEvery"> => {
+const savingOperations = (definition: Definition): Pick<Self, "save" | "saveIfDue" | "saveEvery" | "entry"> => {
   const { name } = definition
   const saveHere: Self["save"] = (state, given = {}) =>
     atPlace(`${name}!`, (place) => save(definition, place, state, given))
   return {
     save: saveHere,
+    entry: (state, given = {}) => ({ _R: (_) => _, entry: { definition, state, given } }),
     saveIfDue: (state, options = {}) => atPlace(`${name}!`, (place) => saveIfDue(definition, place, state, options)),
     saveEvery: (state, interval, given) =>
       saveEvery(name, state, interval, (value) => saveHere(value, { kind: "auto", ...given }))
@@ -206,13 +293,31 @@ const findNewest = (definition: Definition, place: Place, query: Query) => {
 
 const latest = (definition: Definition, place: Place, query: Query) =>
   Effect.flatMap(findNewest(definition, place, query), (found) =>
-    Option.isNone(found)
-      ? Effect.succeedNone
-      : Effect.flatMap(readState(found.value, definition.codec), ({ problems, state }) => {
-          const graded = problems.map((problem) => ({ ...problem, severity: severityOf(problem, definition) }))
-          return Effect.asSome(restored({ state, problems: graded, info: infoOf(found.value) }))
-        })
+    Option.isNone(found) ? Effect.succeedNone : Effect.asSome(readRestored(definition, found.value))
   )
+
+/** Verifies digest and schema, without the other checks. */
+const readRestored = (definition: Definition, found: Storage.FullSnapshot) =>
+  Effect.flatMap(readState(found, definition.codec), ({ problems, state }) => {
+    const graded = problems.map((problem) => ({ ...problem, severity: severityOf(problem, definition) }))
+    return restored({ state, problems: graded, info: infoOf(found) })
+  })
+
+/** In the body of a run the list is recorded, so that a resume reads the same checkpoints. */
+const streamAt = (definition: Definition, place: Place, { pageSize = 50, ...query }: StreamQuery) =>
+  Effect.flatMap(Storage.Storage, (storage) => {
+    const read = (found: Storage.FullSnapshot) => readRestored(definition, found)
+    const at = queryAt(definition, place, query)
+    if (place._tag !== "Body") {
+      const readPage = (page: Storage.SnapshotQuery) => stopOnFailure(place, storage.fullSnapshots(page))
+      const pages = streamFull(readPage, at, whole("pageSize", pageSize, 1))
+      return Effect.succeed(Stream.mapEffect(pages, read))
+    }
+    const infos = recorded(place, toInfos, stopOnFailure(place, listInfos(storage, at)))
+    return Effect.map(infos, (all) =>
+      Stream.mapEffect(Stream.fromIterable(all), ({ id }) => Effect.flatMap(find(definition, place, id), read))
+    )
+  })
 
 const validity = (definition: Definition, place: Place, id: string) =>
   Effect.zipWith(checkAt(definition, place, id), Clock.currentTimeMillis, ({ problems }, now) => ({
@@ -248,10 +353,16 @@ const readingOperations = (definition: Definition): Omit<Self, "name" | keyof Re
     latest: (query = {}) => atPlace(`${name}?`, (place) => latest(definition, place, query)),
     list: (query) =>
       atPlace(`${name}?`, (place) => {
-        const infos = fromStorage(place, query, (storage, at) =>
-          Effect.map(storage.snapshots(at), (found) => found.map(infoOf))
+        return recorded(place, toInfos, fromStorage(place, query, listInfos))
+      }),
+    stream: (query = {}) => Stream.unwrap(atPlace(`${name}?`, (place) => streamAt(definition, place, query))),
+    remove: (which) =>
+      atPlace(`${name}?`, (place) => {
+        const removed = Effect.flatMap(
+          Effect.zip(Storage.Storage, removalQuery(which, ownRun(place), name)),
+          ([storage, query]) => stopOnFailure(place, removeMatching(storage, query))
         )
-        return recorded(place, toInfos, infos)
+        return recorded(place, Number, removed)
       }),
     // A checkpoint never changes, so a resume reads the same one without a record.
     restore: (id) => atPlaceUnrecorded((place) => Effect.flatMap(checkAt(definition, place, id), restored)),
@@ -339,22 +450,28 @@ export const stopOnFailure = <A>(
     return error._tag === "LeaseLost" ? Effect.die(error) : Effect.fail(error)
   })
 
-/** Saves a snapshot. In the body of a run, its line of the journal is written with it. */
-export const saveAt = (
+/** The step of the snapshots that are saved at a place. */
+const stepOf = (place: Place): string => (place._tag === "Body" ? place.key : place._tag === "Step" ? place.step : "")
+
+/**
+ * Saves a snapshot. In the body of a run, its line of the journal is written with
+ * it. Returns none if a snapshot with this key was kept.
+ */
+const saveAt = (
   storage: Storage.Service,
   place: Place,
-  snapshot: NewSnapshot
-): Effect.Effect<Info, Storage.StorageError | JournalError> => {
+  snapshot: NewSnapshot,
+  { ifKeyExists }: SaveOptions
+): Effect.Effect<Option.Option<Info>, Storage.StorageError | JournalError> => {
   const entry =
     place._tag === "Body" ? Execution.nextEntry(place.run.execution, "CheckpointSaved", place.key, 0) : undefined
   const execution = runOf(place)
-  const step = place._tag === "Body" ? place.key : place._tag === "Step" ? place.step : ""
-  const full = placed(snapshot, execution?.id, step, entry?.seq ?? execution?.lastSeq ?? 0)
+  const full = placed(snapshot, execution?.id, stepOf(place), entry?.seq ?? execution?.lastSeq ?? 0)
   const toInfo = (key: number) => savedInfo(full, key, false)
   const saved = storage.save(full, {
     lease: execution?.lease,
+    ifKeyExists,
     entry: entry && ((key) => ({ ...entry, payload: JSON.stringify(toInfo(key)) }))
   })
-  // Without `after`, the store always returns a key.
-  return Effect.map(stopOnFailure(place, saved), (key) => toInfo(Option.getOrElse(key, () => 0)))
+  return Effect.map(stopOnFailure(place, saved), Option.map(toInfo))
 }

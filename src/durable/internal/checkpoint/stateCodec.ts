@@ -118,6 +118,9 @@ const isInOrder = (json: unknown, rank: ReadonlyMap<string, number>): boolean =>
   return true
 }
 
+/** An encoded state: JSON text, or the bytes of a state that is encoded as a `Uint8Array`. */
+export type Content = string | Uint8Array
+
 /** A state as it is stored. */
 export type Written = Pick<FullSnapshot, "state" | "size" | "digest" | "encoding" | "schema" | "version">
 
@@ -125,9 +128,9 @@ export type Written = Pick<FullSnapshot, "state" | "size" | "digest" | "encoding
 export interface StateCodec {
   readonly version: number
   readonly encode: (state: unknown) => Effect.Effect<Written, unknown, unknown>
-  /** The digest of the text must have been verified. */
+  /** The digest of the content must have been verified. */
   readonly decode: (
-    text: string,
+    content: Content,
     written: Pick<Written, "schema" | "version">
   ) => Effect.Effect<unknown, unknown, unknown>
 }
@@ -161,26 +164,28 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
     }
     return shape
   }
-  const toJson = lazily(() => Schema.encode(given))
+  const encodeState = lazily(() => Schema.encode(given))
   const fromJson = lazily(() => Schema.decodeUnknown(given))
 
-  const pack = (text: string): Effect.Effect<Written> => {
+  const pack = (content: Content): Effect.Effect<Written> => {
     const { print } = shapeOnce()
-    const bytes = utf8(text)
+    const [bytes, plain, packed] =
+      typeof content === "string" ? [utf8(content), "json", "deflate"] : [content, "bytes", "bytes+deflate"]
     return Effect.flatMap(digest(bytes), (hash) => {
       const written = { digest: hash, schema: print, version, size: bytes.length }
-      if (written.size <= compressAbove) return Effect.succeed({ ...written, state: text, encoding: "json" })
+      if (written.size <= compressAbove) return Effect.succeed({ ...written, state: content, encoding: plain })
       return Effect.map(deflate(bytes), (deflated) =>
         deflated.length < bytes.length
-          ? { ...written, state: deflated, encoding: "deflate" }
-          : { ...written, state: text, encoding: "json" }
+          ? { ...written, state: deflated, encoding: packed }
+          : { ...written, state: content, encoding: plain }
       )
     })
   }
 
-  const toText = (json: unknown): Effect.Effect<Written, unknown> => {
+  const write = (encoded: unknown): Effect.Effect<Written, unknown> => {
     try {
-      return pack(canonicalText(json, shapeOnce().keys))
+      // A copy, because the program may change its bytes while the save waits.
+      return pack(encoded instanceof Uint8Array ? new Uint8Array(encoded) : canonicalText(encoded, shapeOnce().keys))
     } catch (cause) {
       return Effect.fail(cause)
     }
@@ -189,11 +194,11 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
   return {
     version,
     encode: (state) =>
-      Effect.suspend(() => (shapeOnce().isPlain ? toText(state) : Effect.flatMap(toJson(state), toText))),
-    decode: (text, written) => {
+      Effect.suspend(() => (shapeOnce().isPlain ? write(state) : Effect.flatMap(encodeState(state), write))),
+    decode: (content, written) => {
       let json: unknown
       try {
-        json = text === "" ? undefined : JSON.parse(text)
+        json = typeof content !== "string" ? content : content === "" ? undefined : JSON.parse(content)
       } catch (cause) {
         return Effect.fail(cause)
       }
@@ -246,12 +251,12 @@ const migrate = (
   )
 }
 
-/** The text of a snapshot. Fails if it is not what was saved. */
-export const textOf = ({ digest: expected, encoding, state }: FullSnapshot): Effect.Effect<string, Damaged> =>
-  Effect.flatMap(unpack(encoding, state), (text) =>
-    Effect.flatMap(digest(text), (actual) =>
+/** The encoded state of a snapshot. Fails if it is not what was saved. */
+export const contentOf = ({ digest: expected, encoding, state }: FullSnapshot): Effect.Effect<Content, Damaged> =>
+  Effect.flatMap(unpack(encoding, state), (content) =>
+    Effect.flatMap(digest(content), (actual) =>
       actual === expected
-        ? Effect.succeed(text)
+        ? Effect.succeed(content)
         : Effect.fail(new Damaged(`its digest is ${actual.slice(0, 12)}…, not ${expected.slice(0, 12)}…`))
     )
   )
@@ -260,19 +265,22 @@ export class Damaged extends Error {
   readonly _tag = "Damaged"
 }
 
-const unpack = (encoding: string, state: string | Uint8Array): Effect.Effect<string, Damaged> => {
+const unpack = (encoding: string, state: Content): Effect.Effect<Content, Damaged> => {
   if (encoding === "json" && typeof state === "string") return Effect.succeed(state)
-  if (encoding !== "deflate" || !(state instanceof Uint8Array)) {
-    return Effect.fail(new Damaged(`this version of effect-recovery cannot read the encoding "${encoding}"`))
+  if (state instanceof Uint8Array) {
+    if (encoding === "bytes") return Effect.succeed(state)
+    const inflated = Effect.mapError(inflate(state), (cause) => new Damaged("its bytes cannot be read", { cause }))
+    if (encoding === "bytes+deflate") return inflated
+    if (encoding === "deflate") return Effect.map(inflated, (bytes) => decoder.decode(bytes))
   }
-  return Effect.mapError(inflate(state), (cause) => new Damaged("its bytes cannot be read", { cause }))
+  return Effect.fail(new Damaged(`this version of effect-recovery cannot read the encoding "${encoding}"`))
 }
 
 /** Whether the state of a checkpoint is what was saved. False if the storage fails. */
 export const isIntact = (storage: Service, id: string): Effect.Effect<boolean> =>
   Effect.orElseSucceed(
     Effect.flatMap(storage.snapshot(Number(id)), (found) =>
-      Option.isNone(found) ? Effect.succeed(false) : Effect.as(textOf(found.value), true)
+      Option.isNone(found) ? Effect.succeed(false) : Effect.as(contentOf(found.value), true)
     ),
     () => false
   )
@@ -305,6 +313,8 @@ const builtins: Builtins = (() => {
 
 const encoder = new TextEncoder()
 
+const decoder = new TextDecoder()
+
 const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text)
 
 /** SHA-256, in hexadecimal. */
@@ -329,13 +339,13 @@ const deflate = (bytes: Uint8Array): Effect.Effect<Uint8Array> =>
   )
 
 /** Fails or dies on bytes that are not compressed. */
-const inflate = (bytes: Uint8Array): Effect.Effect<string, unknown> =>
+const inflate = (bytes: Uint8Array): Effect.Effect<Uint8Array, unknown> =>
   Effect.suspend(() => {
     const { zlib } = builtins
     return zlib === undefined
       ? pipe(bytes, new DecompressionStream("deflate-raw"))
-      : Effect.try(() => zlib.inflateRawSync(bytes))
-  }).pipe(Effect.map((text) => new TextDecoder().decode(text)))
+      : Effect.try(() => new Uint8Array(zlib.inflateRawSync(bytes)))
+  })
 
 const pipe = (bytes: Uint8Array, stream: CompressionStream | DecompressionStream): Effect.Effect<Uint8Array> =>
   Effect.promise(async () => {

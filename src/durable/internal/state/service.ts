@@ -86,6 +86,7 @@ const toSnapshot = (cell: string, text = "", at: number): Omit<FullSnapshot, "ke
   step: "",
   seq: 0,
   name: nameOf(cell),
+  own: undefined,
   kind: sharedKind,
   version: 1,
   schema: "",

@@ -73,7 +73,7 @@ const handlers: Handlers = {
   Escalations: (query) => Escalation.list(query),
   Acknowledge: ({ by = unsigned, escalation }) => Escalation.acknowledge(escalation, by),
   ResolveEscalation: ({ by = unsigned, escalation, note }) => Escalation.resolve(escalation, by, note),
-  Checkpoints: ({ limit, name, repository, run = "any" }) =>
+  Checkpoints: ({ limit = 100, name, repository, run = "any" }) =>
     Checkpoint.list({ run, name, limit, labels: repository === undefined ? undefined : { repository } }),
   Checkpoint: ({ id }) => Checkpoint.find(id),
   // The state is JSON from outside: no schema of the program describes it.

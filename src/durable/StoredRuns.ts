@@ -96,7 +96,7 @@ const decodeNext = Schema.decodeUnknownOption(Schema.parseJson(Schema.Struct({ n
 
 const stepStatus = (record: StepRecord, journal: Journal): StepStatus => ({
   key: record.step,
-  status: record.status,
+  status: record.interruptedAt === undefined ? record.status : "interrupted",
   compensation: Option.map(Option.fromNullable(journal.undos.get(record.step)), ({ status }) => status),
   attempts: record.attempts,
   startedAt: new Date(record.startedAt),

@@ -41,7 +41,13 @@ export interface StepRecord {
   readonly unsure: boolean
   /** The body's own fiber used it, so its place in the order is certain. */
   readonly root: boolean
+  /** The line that says that the program interrupted it. Undefined once another attempt has begun. */
+  readonly interruptedAt: number | undefined
 }
+
+/** The step does not run any more: it has a result, or the program interrupted it. */
+export const isSettled = ({ interruptedAt, status }: StepRecord): boolean =>
+  status === "completed" || status === "failed" || interruptedAt !== undefined
 
 /** A wait in the journal, open or ended. */
 export interface WaitRecord extends StartedWait {
@@ -49,6 +55,8 @@ export interface WaitRecord extends StartedWait {
   readonly order: number
   readonly lastSeq: number
   readonly end: (WaitEnd & { readonly at: number }) | undefined
+  /** The line that says that the program interrupted it. */
+  readonly interruptedAt: number | undefined
 }
 
 /** A compensation in the journal. */
@@ -204,9 +212,16 @@ const foldStep =
       pivot: known?.pivot ?? (kind === "AttemptStarted" && entry.payload?.includes(`"pivot"`) === true),
       undo: known?.undo ?? (kind === "AttemptStarted" && entry.payload?.includes(`"undo"`) === true),
       unsure: kind === "StepAmbiguous" || (kind !== "AttemptStarted" && known?.unsure === true),
-      root: known?.root ?? (kind === "AttemptStarted" && entry.payload?.includes(`"root"`) === true)
+      root: known?.root ?? (kind === "AttemptStarted" && entry.payload?.includes(`"root"`) === true),
+      interruptedAt: undefined
     })
   }
+
+const interruptStep: Fold = ({ steps }, { at, seq, step }) => {
+  const known = steps.get(step)
+  if (known === undefined) throw new Error(`the journal has no step at the key "${step}"`)
+  steps.set(step, { ...known, lastSeq: seq, updatedAt: at, interruptedAt: seq })
+}
 
 /** A step or compensation that a replay can reach. */
 export interface KnownKey {
@@ -263,7 +278,15 @@ const reasonOf = (payload: string | undefined): RollbackReason => JSON.parse(pay
 
 const startWait: Fold = ({ waits }, entry) => {
   const { at: startedAt, seq, step: key } = entry
-  waits.set(key, { ...decodeWait(entry), key, order: seq, lastSeq: seq, startedAt, end: undefined })
+  waits.set(key, {
+    ...decodeWait(entry),
+    key,
+    order: seq,
+    lastSeq: seq,
+    startedAt,
+    end: undefined,
+    interruptedAt: undefined
+  })
 }
 
 const endWait: Fold = ({ waits }, entry) => {
@@ -271,6 +294,12 @@ const endWait: Fold = ({ waits }, entry) => {
   const known = waits.get(key)
   if (known === undefined) throw new Error(`the journal has no wait at the key "${key}"`)
   waits.set(key, { ...known, lastSeq: seq, end: { ...decodeEnd(entry), at } })
+}
+
+const interruptWait: Fold = ({ waits }, { seq, step: key }) => {
+  const known = waits.get(key)
+  if (known === undefined) throw new Error(`the journal has no wait at the key "${key}"`)
+  waits.set(key, { ...known, lastSeq: seq, interruptedAt: seq })
 }
 
 const foldRecorded: Fold = ({ recorded }, entry) => {
@@ -289,6 +318,8 @@ const folds = {
   AttemptDied: foldStep("started"),
   /** An attempt without an end was found; with the step's `onAmbiguous`. */
   StepAmbiguous: foldStep("started"),
+  /** The program interrupted the step, such as the loser of a race. */
+  StepInterrupted: interruptStep,
   StepCompleted: foldStep("completed"),
   StepFailed: foldStep("failed"),
   /** A compensation that belongs to no step. A step's compensation is registered by its first attempt. */
@@ -302,6 +333,8 @@ const folds = {
   RollbackFailed: foldRollback("failed"),
   WaitStarted: startWait,
   WaitEnded: endWait,
+  /** The program interrupted the wait. */
+  WaitInterrupted: interruptWait,
   /** Values the body got; a resume returns them again. */
   StateSet: foldRecorded,
   CheckpointSaved: foldRecorded,

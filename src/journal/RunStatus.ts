@@ -65,8 +65,9 @@ export const StepStatus = Schema.Struct({
   /**
    * `waiting`: for its next attempt. `asked`: for an answer. `started` in a run
    * that no process advances: it is unknown whether the attempt took effect.
+   * `interrupted`: by the program, such as the loser of a race.
    */
-  status: Schema.Literal("started", "waiting", "asked", "completed", "failed"),
+  status: Schema.Literal("started", "waiting", "asked", "interrupted", "completed", "failed"),
   attempts: Schema.Number,
   /** The state of its compensation; none before one is registered. */
   compensation: Schema.OptionFromNullOr(Schema.Literal("registered", "started", "completed", "failed")),

@@ -175,7 +175,9 @@ describe("replay accepts", () => {
         const first = yield* Effect.fork(Effect.exit(run))
         assert.isTrue(Exit.isFailure(yield* passTime(first, "1 second")), `${i}`)
         isFirst = false
-        assert.deepStrictEqual(yield* Effect.exit(run), Exit.void, `${i}`)
+        // A timeout of the program is not recorded: it passes again before what it interrupted is passed over.
+        const second = yield* Effect.fork(Effect.exit(run))
+        assert.deepStrictEqual(yield* passTime(second, "1 second"), Exit.void, `${i}`)
       }
     })
   )

@@ -2,8 +2,8 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
 import type { Permit } from "../../durable/internal/execution/activity.js"
+import { resting } from "../../durable/internal/execution/bodyFibers.js"
 import * as Execution from "../../durable/internal/execution/execution.js"
 import { codecOf } from "../../durable/internal/step/definition.js"
 import { GraphFailed, ReplayMismatch } from "../../journal/RunError.js"
@@ -72,7 +72,7 @@ const runNodes = (
 ) =>
   Effect.gen(function* () {
     const permits = yield* Effect.makeSemaphore(concurrency === "unbounded" ? graph.all.length : concurrency)
-    const pending = new Map(graph.all.map((node) => [node, Deferred.unsafeMake<Ended>(FiberId.none)]))
+    const pending = new Map(graph.all.map((node) => [node, Deferred.unsafeMake<Ended>(resting)]))
     const ended = yield* Effect.forEach(
       pending,
       ([node, own]) =>

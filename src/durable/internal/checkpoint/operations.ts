@@ -14,6 +14,7 @@ import * as Activity from "../execution/activity.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
+import { awaitGate } from "../wait/gate.js"
 import { type Checked, type CheckOptions, check, hasErrors, readState, severityOf } from "./checks.js"
 import { type Limits, limitsOf, trim } from "./cleanup.js"
 import {
@@ -415,9 +416,10 @@ const inBody = <A, E, R>(
   Execution.withKey(run, name, (key, restore) => {
     const { execution } = run
     const known = execution.journal.recorded.get(key)
-    return known === undefined && Execution.isReplayOnly(execution, key)
-      ? Replay.park(execution.replay.active, key, false)
-      : restore(Activity.whileWorking(execution, operation({ _tag: "Body", run, key, known: known?.payload })))
+    const isNew = known === undefined
+    if (isNew && Execution.isReplayOnly(execution, key)) return Replay.park(execution.replay.active, key, false)
+    const result = Activity.whileWorking(execution, operation({ _tag: "Body", run, key, known: known?.payload }))
+    return restore(isNew ? Effect.zipRight(awaitGate(execution), result) : result)
   })
 
 /** In the body of a run, records the result, and returns the recorded one on a resume. */

@@ -6,6 +6,7 @@ import type * as Schema from "effect/Schema"
 import type { Codec } from "../../../journal/JournalCodec.js"
 import type { Waiting } from "../../../journal/RunError.js"
 import type { Signal } from "../../../storage/Storage.js"
+import { BodyFibers } from "./bodyFibers.js"
 import type { Execution } from "./execution.js"
 
 /** Wakes all fibers that wait for the next change. */
@@ -28,7 +29,7 @@ export class Pulse {
 
 /**
  * Which fibers of an execution work, and which wait. The run is suspended when
- * no step runs and every remaining fiber waits for a signal or a time.
+ * no step runs and no fiber of the body can continue without a signal or a time.
  */
 export interface Activity {
   /** How many steps and journal writes are running. */
@@ -43,6 +44,8 @@ export interface Activity {
   readonly changed: Pulse
   watcher: Fiber.RuntimeFiber<void> | undefined
   unsubscribe: () => void
+  /** The fibers of the body. */
+  readonly fibers: BodyFibers
   /** The body has ended, so no watcher is started any more. */
   isOver: boolean
   /** Steps with a recovery, by key: their strategies can ask questions. */
@@ -59,7 +62,14 @@ export interface Parked {
   /** What a suspended run shows; undefined for a fiber that only leaves its process. */
   readonly waiting: Waiting | undefined
   readonly answer: Deferred.Deferred<Signal>
+  /** The number of the fiber that waits. */
+  readonly fiber: number
+  /** The number of the first fiber forked after the wait began. */
+  readonly since: number
 }
+
+/** A wait before its fiber waits. */
+export type ToPark = Omit<Parked, "answer" | "fiber" | "since">
 
 /** What a question needs to know of the step that asks it. */
 export interface AskingStep {
@@ -87,6 +97,7 @@ export const makeActivity = (): Activity => ({
   changed: new Pulse(),
   watcher: undefined,
   unsubscribe: () => {},
+  fibers: new BodyFibers(),
   isOver: false,
   asking: new Map()
 })
@@ -95,9 +106,9 @@ export const beginWork = ({ activity }: Execution): void => {
   activity.working++
 }
 
-export const endWork = (execution: Execution): void => {
-  execution.activity.working--
-  if (execution.activity.parked.size > 0) execution.activity.changed.notify()
+export const endWork = ({ activity }: Execution): void => {
+  activity.working--
+  if (activity.watcher !== undefined) activity.changed.notify()
 }
 
 /** The run is not suspended while this runs. */

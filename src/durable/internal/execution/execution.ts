@@ -5,6 +5,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as Schema from "effect/Schema"
 import type { Journal, Kind } from "../../../journal/Journal.js"
 import { JournalError, type RunError, StepConflict } from "../../../journal/RunError.js"
@@ -15,11 +16,12 @@ import type { CompensationLog } from "../../../transaction/Compensation.js"
 import { Transaction, type TransactionService } from "../../../transaction/Transactor.js"
 import type { Attempt } from "../../Step.js"
 import { type Activity, type Permit, whileWorking } from "./activity.js"
+import { never } from "./bodyFibers.js"
 import type { Cells } from "./cells.js"
 import * as FiberTree from "./fiberTree.js"
 import type { Lifecycle } from "./phase.js"
 import * as Replay from "./replay.js"
-import type { AnswerQueue, Order } from "./replayOrder.js"
+import type { AnswerQueue, Gate, Order } from "./replayOrder.js"
 
 /** One pass over the body of a run in this process. */
 export interface Execution {
@@ -42,6 +44,7 @@ export interface Execution {
   readonly replay: {
     readonly order: Order
     readonly answers: AnswerQueue
+    readonly gate: Gate
     /** The sections that are only replayed now. */
     readonly active: Replay.Replays
   }
@@ -155,6 +158,29 @@ export const stop = ({ lifecycle }: Execution, error: RunError): Effect.Effect<n
     return Effect.failCause(Cause.die(new RunStopped(lifecycle.stopError ?? error)))
   })
 
+/**
+ * Why nothing begins here any more. The body is ending, although the program has
+ * neither returned nor failed: finalizers run, but their steps do not, because
+ * the run is resumed later where it stopped.
+ */
+export const refusal = (
+  execution: Execution,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  isInterruptible: boolean
+): Effect.Effect<never> | undefined => {
+  const { died, isInterrupted, stopError } = execution.lifecycle
+  if (stopError !== undefined) return stop(execution, stopError)
+  if (isInterrupted) return Effect.interrupt
+  if (died === undefined || !FiberTree.isSameOrAncestor(fiber.getFiberRef(FiberTree.current), died.in)) return undefined
+  // Where it can be interrupted, the code is no finalizer: the program has handled the defect.
+  if (isInterruptible) execution.lifecycle.died = undefined
+  return isInterruptible ? undefined : Effect.interrupt
+}
+
+/** The program itself has interrupted a fiber: the body neither stops nor restarts. */
+export const isByProgram = ({ lifecycle: { died, phase } }: Execution): boolean =>
+  phase._tag === "Running" && died === undefined
+
 /** Stops the run if the effect fails. */
 export const orStop = <A, E extends RunError>(execution: Execution, self: Effect.Effect<A, E>): Effect.Effect<A> =>
   Effect.catchAll(self, (error) => stop(execution, error))
@@ -194,7 +220,7 @@ export const tryAppend = (
   { lease, lifecycle, storage }: Execution,
   entries: ReadonlyArray<Entry>
 ): Effect.Effect<void, StorageError | LeaseLost> =>
-  lifecycle.phase._tag === "Superseded" ? Effect.interruptible(Effect.never) : storage.append(lease, entries)
+  lifecycle.phase._tag === "Superseded" ? never : storage.append(lease, entries)
 
 /** The run does not end before this has ended. */
 export const whileRollingBack = <A, E, R>(
@@ -226,6 +252,7 @@ export const claimKey = (
   const { id, keys } = run.execution
   const base = run.section + escapeName(name) + mark
   const known = keys.uses.get(base)
+  run.execution.activity.fibers.addUser(fiber)
   const use = FiberTree.recordUse(fiber, known?.last)
   if (known !== undefined && (keys.running.has(base) || !FiberTree.isBefore(known.last, use))) {
     return new StepConflict({ run: id, step: base })
@@ -251,11 +278,11 @@ export const withKey = <A, E, R>(
   use: (key: string, restore: Restore) => Effect.Effect<A, E, R>,
   mark = ""
 ): Effect.Effect<A, E, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.withFiberRuntime((fiber) => {
+  Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
+    Effect.uninterruptibleMask((restore) => {
       const { execution } = run
-      const { stopError } = execution.lifecycle
-      if (stopError !== undefined) return stop(execution, stopError)
+      const refused = refusal(execution, fiber, RuntimeFlags.interruptible(runtimeFlags))
+      if (refused !== undefined) return refused
       const key = claimKey(run, name, fiber, mark)
       if (key instanceof StepConflict) return stop(execution, key)
       return Effect.ensuring(

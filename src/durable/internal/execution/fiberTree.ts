@@ -111,6 +111,10 @@ const ascend = (
   return { isFound: branch !== undefined, childOfTo }
 }
 
+/** Whether a fiber is the other one, or one of those that forked it. */
+export const isSameOrAncestor = (branch: Branch | undefined, of: Branch | undefined): boolean =>
+  branch !== undefined && of !== undefined && ascend(of, branch).isFound
+
 const commonAncestor = (a: Branch, b: Branch): Branch | undefined => {
   let branch: Branch | undefined = a
   while (branch !== undefined && !ascend(b, branch).isFound) branch = branch.parent

@@ -1,4 +1,5 @@
 import type { RunError } from "../../../journal/RunError.js"
+import type { Branch } from "./fiberTree.js"
 
 /**
  * How far one execution of a run is. A new execution is `Running`.
@@ -59,8 +60,8 @@ export class Lifecycle {
   #phase: Phase = running
   /** Interrupts the body's fiber. A no-op until the body runs. */
   interruptBody: () => void = () => {}
-  /** The key of the last step that died of a defect. */
-  diedIn: string | undefined
+  /** The step that died of a defect, until the program evidently handles it. */
+  died: { readonly step: string; readonly in: Branch | undefined } | undefined
 
   get phase(): Phase {
     return this.#phase

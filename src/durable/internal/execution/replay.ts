@@ -1,9 +1,9 @@
 import type * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
 import { type Journal, type KnownKey, knownKeys } from "../../../journal/Journal.js"
 import { Pulse } from "./activity.js"
+import { never, resting } from "./bodyFibers.js"
 
 /**
  * A section of the run that is only replayed, to register again what it has
@@ -38,7 +38,7 @@ interface HeldAnswer {
 
 export type Replays = Set<Replay>
 
-const deferred = <A = void>() => Deferred.unsafeMake<A>(FiberId.none)
+const deferred = <A = void>() => Deferred.unsafeMake<A>(resting)
 
 export const make = (within: string, journal: Journal, isNatural = false): Replay => ({
   within,
@@ -132,9 +132,6 @@ export const parkWithoutResult = (replays: Replays, key: string): Effect.Effect<
     }
     return park(replays, key, true)
   })
-
-/** Interruptible everywhere: a fiber that waits for the end of a replay ends with it. */
-export const never: Effect.Effect<never> = Effect.interruptible(Effect.never)
 
 /** What is replayed: the fiber of a body, or the scope of a transaction. */
 export interface Replayed {

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as RuntimeFlags from "effect/RuntimeFlags"
-import type { Journal } from "../../../journal/Journal.js"
+import { isSettled, type Journal } from "../../../journal/Journal.js"
 import { ReplayMismatch } from "../../../journal/RunError.js"
 import {
   appendAll,
@@ -34,6 +34,36 @@ export interface AnswerQueue {
 }
 
 export const makeAnswerQueue = (): AnswerQueue => ({ queued: [], isDraining: false })
+
+/**
+ * Keeps everything that the journal does not have from beginning until the
+ * recorded answers were given. Otherwise a branch that had lost a race could begin
+ * a step, or win, before the recorded winner is heard of. `wait/gate.ts` opens it.
+ */
+export interface Gate {
+  isOpen: boolean
+  /** The keys whose recorded answer was not given yet. */
+  readonly pending: Set<string>
+  /** Fibers that wait for the gate to open, in the order they came. */
+  readonly waiting: Set<() => void>
+  /** Fibers whose step or wait the program had interrupted, by the line that says so. They wait to be interrupted again. */
+  readonly interrupted: Map<() => void, number>
+}
+
+export const makeGate = ({ steps, waits }: Journal): Gate => {
+  const pending = new Set<string>()
+  for (const [key, { status }] of steps) if (status === "completed" || status === "failed") pending.add(key)
+  for (const [key, { end }] of waits) if (end !== undefined) pending.add(key)
+  return { isOpen: pending.size === 0, pending, waiting: new Set(), interrupted: new Map() }
+}
+
+/** The recorded answer at this key was given. */
+export const answerGiven = (
+  { activity, replay: { gate } }: Pick<Execution, "activity" | "replay">,
+  key: string
+): void => {
+  if (gate.pending.delete(key) && gate.pending.size === 0 && gate.waiting.size > 0) activity.changed.notify()
+}
 
 /**
  * Waits for the turn of a journal line. The turn always comes, so the wait stays
@@ -78,7 +108,7 @@ const drain = (queue: AnswerQueue): void => {
 }
 
 /** After a turn, fibers that were about to ask have asked, and interruptions caused by the last answer are done. */
-const nextTurn: (run: () => void) => void =
+export const nextTurn: (run: () => void) => void =
   typeof setImmediate === "function" ? (run) => void setImmediate(run) : (run) => void setTimeout(run, 0)
 
 /**
@@ -99,8 +129,10 @@ export interface Order {
 export const orderOf = (journal: Journal): Order => {
   if (journal.lastSeq === 0) return { keys: [], next: 0, reached: new Set(), firstOfOthers: Number.POSITIVE_INFINITY }
   const all = [...journal.steps.entries(), ...journal.waits.entries()]
-  const steps = [...journal.steps.values()].filter(({ status }) => status !== "completed" && status !== "failed")
-  const waits = [...journal.waits.values()].filter(({ end }) => end === undefined)
+  const steps = [...journal.steps.values()].filter((step) => !isSettled(step))
+  const waits = [...journal.waits.values()].filter(
+    ({ end, interruptedAt }) => end === undefined && interruptedAt === undefined
+  )
   // An open step may end in another way than before, so nothing recorded after it is certain.
   const last = Math.min(...[...steps, ...waits].map(({ order }) => order))
   const keys = all
@@ -207,15 +239,25 @@ const isBehindJournal = ({ journal, replay: { order } }: Execution): boolean => 
 
 /** Waits until the recorded result of line `seq` may be returned, so that races are won by the same branch as before. */
 export const awaitReplayTurn = (
-  { replay }: Pick<Execution, "replay">,
+  execution: Pick<Execution, "activity" | "replay">,
   key: string,
   seq: number,
   { isInterruptible, isRoot }: { readonly isInterruptible: boolean; readonly isRoot: boolean }
 ): Effect.Effect<void> => {
+  const { replay } = execution
   const covering = Replay.covering(replay.active, key)
   const registered = covering === undefined ? Effect.void : Replay.awaitTurn(replay.active, key, seq)
   const isOrdered = (isRoot && replay.order.firstOfOthers >= seq) || covering?.isNatural === false
-  return isOrdered ? registered : Effect.zipRight(registered, awaitAnswerTurn(replay.answers, seq, isInterruptible))
+  const turn = isOrdered
+    ? registered
+    : Effect.zipRight(registered, awaitAnswerTurn(replay.answers, seq, isInterruptible))
+  // A fiber that was interrupted does not ask again.
+  return replay.gate.isOpen
+    ? turn
+    : Effect.ensuring(
+        turn,
+        Effect.sync(() => answerGiven(execution, key))
+      )
 }
 
 /** Decides once per run whether it takes changed code, and records the decision. */

@@ -5,16 +5,16 @@ import * as Decision from "../../../resilience/Decision.js"
 import type { RewinderService, RewindRequest } from "../../../resilience/internal/kernel/runServices.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import { isIntact } from "../checkpoint/stateCodec.js"
+import { never } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
-import * as Replay from "../execution/replay.js"
 import { checkPlace, describe, type Place, placesOf } from "./points.js"
 
 /** Plans the rewinds of a run's strategies. */
 export const makeRewinder = (execution: Execution.Execution): RewinderService => ({
   plan: <R>(request: RewindRequest<R>) =>
     Effect.withFiberRuntime<Decision.Decision<never, RewindRefused>, never, R>((fiber) => {
-      if (execution.lifecycle.isEnding) return Replay.never
+      if (execution.lifecycle.isEnding) return never
       const run = Execution.runOf(fiber.currentContext)
       const by = `${request.strategy} to ${describe(request.point)} of ${FiberTree.stepOf(fiber) ?? (run.section === "" ? "the run" : run.section)}`
       return Effect.gen(function* () {
@@ -69,4 +69,4 @@ export const beginRewind = (
       const payload = encodeRewind({ begun: entry.seq, after, within, by, point, reason })
       return Effect.map(Execution.appendAll(execution, [{ ...entry, payload }]), () => lifecycle.interruptBody())
     })
-  ).pipe(Effect.zipRight(Replay.never))
+  ).pipe(Effect.zipRight(never))

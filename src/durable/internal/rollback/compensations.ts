@@ -1,6 +1,7 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import { encodeUndoCause } from "../../../journal/JournalCodec.js"
 import { StepConflict } from "../../../journal/RunError.js"
 import { type CompensationSettings, noOutput, type Output, type Recorder } from "../../../transaction/Compensation.js"
@@ -8,17 +9,18 @@ import type { AnyUndo } from "../../../transaction/Transactor.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
+import { awaitGate } from "../wait/gate.js"
 
 /** The service of a transaction of a run: registers compensations in the journal, under keys of its section. */
 export const sectionTransaction = (run: Execution.RunService, outer: string): Execution.SectionTransaction => ({
   memory: undefined,
   opened: { execution: run.execution, outer, section: run.section },
   compensated: <A, E, R>(name: string, self: Effect.Effect<A, E, R>, undo: AnyUndo, settings: CompensationSettings) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.withFiberRuntime<A, E, R>((fiber) => {
+    Effect.withFiberRuntime<A, E, R>((fiber, { runtimeFlags }) =>
+      Effect.uninterruptibleMask((restore) => {
         const { execution } = run
-        const { stopError } = execution.lifecycle
-        if (stopError !== undefined) return Execution.stop(execution, stopError)
+        const refused = Execution.refusal(execution, fiber, RuntimeFlags.interruptible(runtimeFlags))
+        if (refused !== undefined) return refused
         const step = FiberTree.stepOf(fiber)
         if (step !== undefined) return Effect.die(new CompensationInStep(name, step))
         // Sections inside the transaction's are part of the key.
@@ -46,9 +48,13 @@ const compensatedAt = <A, E, R>(
   const isRecorded = execution.journal.undos.has(key)
   const isReplayOnly = Execution.isReplayOnly(execution, key)
   if (isReplayOnly && !isRecorded) return Replay.park(active, key, false)
-  const entry = isRecorded ? undefined : Execution.nextEntry(execution, "UndoRegistered", key, 0)
-  const recorded = Effect.map(entry === undefined ? Effect.void : Execution.appendAll(execution, [entry]), () => {
-    register(execution, { ...registration, order: entry?.seq ?? 0 })
+  const append = Effect.suspend(() => {
+    const entry = Execution.nextEntry(execution, "UndoRegistered", key, 0)
+    return Effect.as(Execution.appendAll(execution, [entry]), entry.seq)
+  })
+  const order = isRecorded ? Effect.succeed(0) : Effect.zipRight(restore(awaitGate(execution)), append)
+  const recorded = Effect.map(order, (order) => {
+    register(execution, { ...registration, order })
     Replay.reached(active, key)
   })
   const section = `${key}/`

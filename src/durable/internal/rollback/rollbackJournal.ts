@@ -8,6 +8,7 @@ import type { UndoFailure } from "../../../transaction/RollbackFailed.js"
 import type { TransactionSettings } from "../../../transaction/Transactor.js"
 import * as Execution from "../execution/execution.js"
 import { acceptDivergence } from "../execution/replayOrder.js"
+import { awaitGate } from "../wait/gate.js"
 import { journalRecorder } from "./compensations.js"
 
 /** A transaction of a run. Its section is the key prefix of everything in it. */
@@ -74,17 +75,15 @@ export const rollBackAfter = (
       const reverted = Effect.zipRight(recordEnd(at, reason, cause, noRollback), revert(at))
       return Effect.as(execution.cells.isWritten(section) ? reverted : Effect.void, undefined)
     }
-    return Execution.whileRollingBack(
-      execution,
-      Effect.zipRight(
-        recordStart(at, reason, cause),
-        Effect.flatMap(compensate(reason), (result) => {
-          if (reason !== "stopped") return Effect.as(recordEnd(at, reason, cause, result), result)
-          // If it is not clean, the next execution of the run tries the rest again.
-          return Effect.as(isClean(result) ? removeFromJournal(at, reason) : Effect.void, undefined)
-        })
-      )
+    const rolledBack = Effect.zipRight(
+      recordStart(at, reason, cause),
+      Effect.flatMap(compensate(reason), (result) => {
+        if (reason !== "stopped") return Effect.as(recordEnd(at, reason, cause, result), result)
+        // If it is not clean, the next execution of the run tries the rest again.
+        return Effect.as(isClean(result) ? removeFromJournal(at, reason) : Effect.void, undefined)
+      })
     )
+    return Effect.zipRight(awaitGate(execution), Execution.whileRollingBack(execution, rolledBack))
   })
 
 // ---- lines

@@ -10,6 +10,7 @@ import { machineryOf } from "../../../journal/RunError.js"
 import type { Restore } from "../../../storage/Storage.js"
 import { causeOf, isClean, pending, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
 import { Transaction, type TransactionSettings } from "../../../transaction/Transactor.js"
+import { never } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
 import { journalRecorder, sectionTransaction } from "./compensations.js"
@@ -54,7 +55,7 @@ export const runTransaction = (
 const begin = (transaction: RunTransaction): AnyEffect => {
   const { execution, section } = transaction
   const { lifecycle, mode, replay } = execution
-  if (lifecycle.isEnding && replay.active.size === 0) return Replay.never
+  if (lifecycle.isEnding && replay.active.size === 0) return never
   const record = execution.journal.rollbacks.get(section)
   // A replay that executes nothing does not resume a rollback either.
   if (record === undefined || (mode.isReplay && record.status === "started")) return runFirst(transaction)
@@ -90,8 +91,7 @@ const replayForRewind = (transaction: RunTransaction, record: RollbackRecord): A
   Effect.flatMap(readRollback(transaction, record), ({ cause, result }) => {
     const registered = record.status === "completed" ? Effect.void : registerInReplay(transaction)
     const hasFailed = record.status !== "started" && record.reason !== "interrupted"
-    const end =
-      hasFailed && cause !== undefined ? Effect.failCause(causeOf(transaction.section, cause, result)) : Replay.never
+    const end = hasFailed && cause !== undefined ? Effect.failCause(causeOf(transaction.section, cause, result)) : never
     return Effect.zipRight(Effect.zipRight(registered, revert(transaction)), end)
   })
 
@@ -103,7 +103,7 @@ const repeatFailure = (transaction: RunTransaction, record: RollbackRecord): Any
   Effect.flatMap(readRollback(transaction, record), ({ cause, result }) => {
     const { section } = transaction
     // Whatever interrupted the transaction does so again.
-    if (record.reason === "interrupted") return Effect.zipRight(revert(transaction), Replay.never)
+    if (record.reason === "interrupted") return Effect.zipRight(revert(transaction), never)
     if (cause !== undefined && record.reason !== "died") {
       // An enclosing transaction tries the failed compensations again, so they are registered.
       const registered = isClean(result) ? Effect.void : registerInReplay(transaction)
@@ -147,7 +147,7 @@ const endResumed = (
   const cause = recorded ?? (exit !== undefined && Exit.isFailure(exit) ? exit.cause : undefined)
   if (reason === "interrupted" && isClean(result)) {
     const end = recordEnd(transaction, "interrupted", Cause.interrupt(FiberId.none), result)
-    return Effect.as(end, transaction.restore(Replay.never))
+    return Effect.as(end, transaction.restore(never))
   }
   const isToRestart = reason === "stopped" || cause === undefined
   if (isToRestart && isClean(result)) return Effect.succeed(restart(transaction, reason))

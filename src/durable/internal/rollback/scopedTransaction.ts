@@ -8,6 +8,7 @@ import type { RollbackReason, RollbackRecord } from "../../../journal/Journal.js
 import { machineryOf } from "../../../journal/RunError.js"
 import type { RollbackResult } from "../../../transaction/Compensation.js"
 import { defectOf, type TransactionService, type TransactionSettings } from "../../../transaction/Transactor.js"
+import { never } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
 import { beginRewind } from "../rewind/rewinder.js"
@@ -60,7 +61,7 @@ export const acquireTransaction = (
   Effect.suspend(() => {
     const { execution } = run
     const { lifecycle, mode, replay } = execution
-    if (lifecycle.isEnding && replay.active.size === 0) return Replay.never
+    if (lifecycle.isEnding && replay.active.size === 0) return never
     const record = execution.journal.rollbacks.get(section)
     const transaction: ScopedTransaction = {
       execution,
@@ -145,7 +146,7 @@ const endAgain = (transaction: ScopedTransaction, record: RollbackRecord, exit: 
   const isResumable = !isEnding && !execution.mode.isReplay
   if (isResumable && Exit.isSuccess(exit)) {
     // An interruption recurs; another failure that does not recur has been mended.
-    return record.reason === "interrupted" ? Replay.never : restart(transaction, "the failure does not recur")
+    return record.reason === "interrupted" ? never : restart(transaction, "the failure does not recur")
   }
   const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
   if (isResumable && record.status === "started") {
@@ -268,5 +269,5 @@ const beginPass = ({ execution: { lifecycle } }: Section): Effect.Effect<never> 
   Effect.suspend(() => {
     lifecycle.transition({ _tag: "Rewind" })
     lifecycle.interruptBody()
-    return Replay.never
+    return never
   })

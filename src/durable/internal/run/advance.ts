@@ -9,6 +9,7 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
+import * as Supervisor from "effect/Supervisor"
 import { type Journal, knownKeys, loadJournal } from "../../../journal/Journal.js"
 import { causeCodec, valueCodec } from "../../../journal/JournalCodec.js"
 import type { RewindRecord } from "../../../journal/JournalLine.js"
@@ -32,7 +33,7 @@ import {
 } from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import { Lifecycle } from "../execution/phase.js"
-import { makeAnswerQueue, missingAtEnd, orderOf } from "../execution/replayOrder.js"
+import { makeAnswerQueue, makeGate, missingAtEnd, orderOf } from "../execution/replayOrder.js"
 import { performRewind } from "../rewind/perform.js"
 import { makeRewinder } from "../rewind/rewinder.js"
 import { closeTransactions } from "../rollback/scopedTransaction.js"
@@ -42,7 +43,7 @@ import { CellsTag, cellsOf } from "../state/service.js"
 import { isAnswered } from "../step/replayStep.js"
 import { makeAsker } from "../wait/asker.js"
 import { encodeWaiting } from "../wait/resolve.js"
-import { stopWatcher } from "../wait/wait.js"
+import { stopWatcher } from "../wait/watcher.js"
 
 /** A workflow, as `Workflow.make` built it. */
 export interface Definition<in Input, out A, out E, out R> {
@@ -131,7 +132,7 @@ export const makeExecution = (
     fault: Option.getOrUndefined(fault),
     journal,
     lastSeq: journal.lastSeq,
-    replay: { order: orderOf(journal), answers: makeAnswerQueue(), active: new Set() },
+    replay: { order: orderOf(journal), answers: makeAnswerQueue(), gate: makeGate(journal), active: new Set() },
     keys: { uses: new Map(), running: new Set() },
     activity: makeActivity(),
     rollback: { log: new Map(), open: new Set(), ended: new Set() },
@@ -148,14 +149,20 @@ export const bodyOf = (execution: Execution, definition: AnyDefinition, input: u
     Context.add(CellsTag, cellsOf(execution)),
     Context.add(Transactor, durableTransactor)
   )
-  return Effect.withFiberRuntime((fiber) =>
-    FiberRef.set(FiberRef.currentContext, Context.merge(fiber.currentContext, services)).pipe(
+  return Effect.withFiberRuntime((fiber) => {
+    const { fibers } = execution.activity
+    fibers.addUser(fiber)
+    const supervisor = fiber.getFiberRef(FiberRef.currentSupervisor)
+    return FiberRef.set(FiberRef.currentContext, Context.merge(fiber.currentContext, services)).pipe(
       Effect.zipRight(FiberRef.set(FiberTree.current, FiberTree.makeRoot())),
+      Effect.zipRight(
+        FiberRef.set(FiberRef.currentSupervisor, supervisor === Supervisor.none ? fibers : supervisor.zip(fibers))
+      ),
       // The definition's own schema encoded the input, so it is of the type the body takes.
       Effect.zipRight(Effect.suspend(() => definition.body(input as never))),
       Effect.onExit((exit) => closeTransactions(execution, exit))
     )
-  )
+  })
 }
 
 const startEvent = ({ journal, workflow }: Execution, source: Events.Source): Events.Event => {
@@ -177,7 +184,10 @@ const runBody = (
 ): Effect.Effect<AnyExit, never, unknown> =>
   Effect.flatMap(Effect.fork(body), (fiber) => {
     const { lease, lifecycle, storage } = execution
-    lifecycle.interruptBody = () => fiber.unsafeInterruptAsFork(FiberId.none)
+    lifecycle.interruptBody = () => {
+      fiber.unsafeInterruptAsFork(FiberId.none)
+      execution.activity.changed.notify()
+    }
     const stopRenewing = storage.keep(lease, (error) => lifecycle.transition({ _tag: "Stop", error }))
     const ended = () => {
       stopRenewing()
@@ -192,6 +202,7 @@ const runBody = (
       onFailure: (cause) => {
         const isInterrupted = Cause.isInterruptedOnly(cause)
         if (isInterrupted) lifecycle.transition({ _tag: "Interrupt" })
+        execution.activity.changed.notify()
         return Effect.map(Fiber.interrupt(fiber), (exit) => {
           ended()
           return isInterrupted ? exit : Exit.failCause(cause)
@@ -273,7 +284,7 @@ const release = (execution: Execution, reason: string) =>
     releaseLease(execution, reason),
     emit(execution, (source) => ({
       _tag: "RunStopped",
-      source: { ...source, step: execution.lifecycle.diedIn },
+      source: { ...source, step: execution.lifecycle.died?.step },
       reason
     }))
   )

@@ -10,6 +10,7 @@ import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import { acceptDivergence } from "../execution/replayOrder.js"
+import { awaitGate } from "../wait/gate.js"
 import { decodeWrite, encodeWrite, make as makeCells } from "./cells.js"
 
 /** How many values of a cell are kept as its history. */
@@ -241,12 +242,13 @@ const inBody = <E, R>(
       // Runs the validator as the earlier execution did, but does not begin a new write.
       return parks ? Effect.zipRight(text, Replay.park(execution.replay.active, key, false)) : text
     }
-    if (address.scope === "global") return shared.write(address.name, checked, key)
+    const gate = parks ? Effect.void : restore(awaitGate(execution))
+    if (address.scope === "global") return Effect.zipRight(gate, shared.write(address.name, checked, key))
     const change = Effect.flatMap(
       Effect.suspend(() => checked(execution.cells.writes(cell).at(-1))),
       (text) => record(execution, cell, key, text)
     )
-    return execution.cells.alone(cell, change, restore)
+    return Effect.zipRight(gate, execution.cells.alone(cell, change, restore))
   })
 
 const record = (

@@ -17,10 +17,12 @@ import type { Restore } from "../../../storage/Storage.js"
 import { noOutput } from "../../../transaction/Compensation.js"
 import type { Attempt } from "../../Step.js"
 import { beginWork, endWork } from "../execution/activity.js"
+import { never } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import * as Order from "../execution/replayOrder.js"
+import { awaitGate, isGateOpen } from "../wait/gate.js"
 import { park } from "../wait/wait.js"
 import type { AnyEffect, Definition } from "./definition.js"
 import {
@@ -38,6 +40,7 @@ import {
   concernsRollback,
   journalError,
   markReached,
+  recordInterruption,
   recordResult,
   registerUndo,
   type StepUse,
@@ -51,27 +54,45 @@ export const runStep = (definition: Definition, input: unknown): AnyEffect =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(Execution.currentRun, (run) => {
         const { execution } = run
-        const { stopError } = execution.lifecycle
-        if (stopError !== undefined) return Execution.stop(execution, stopError)
+        const refused = Execution.refusal(execution, fiber, RuntimeFlags.interruptible(runtimeFlags))
+        if (refused !== undefined) return refused
         const outer = FiberTree.stepOf(fiber)
         if (outer !== undefined) return Effect.die(new StepInsideStep(definition.name, outer))
         const key = Execution.claimKey(run, definition.name, fiber)
         if (key instanceof StepConflict) return Execution.stop(execution, key)
         const use = makeUse(run, definition, input, key, fiber, runtimeFlags)
         const release = () => Execution.releaseKey(run, definition.name)
-        const withoutRun = unlessToRun(use)
-        return withoutRun === undefined
-          ? runAndRecord(use, fiber, restore, release)
-          : Effect.ensuring(withoutRun, Effect.sync(release))
+        const mismatch = checkOrder(use)
+        const withoutRun = mismatch === undefined ? unlessToRun(use) : Execution.stop(execution, mismatch)
+        if (withoutRun !== undefined) return Effect.ensuring(withoutRun, Effect.sync(release))
+        const begin = () => runAndRecord(use, fiber, restore, release)
+        return isGateOpen(execution, use.record?.interruptedAt) ? begin() : runAfterGate(use, fiber, begin, release)
       })
     )
   )
 
+/** Waits until the recorded answers were given. The run may have stopped, or begun a rewind, meanwhile. */
+const runAfterGate = (
+  use: StepUse,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  begin: () => AnyEffect,
+  release: () => void
+): AnyEffect =>
+  withExit(interruptibleAs(use, awaitGate(use.execution, use.record?.interruptedAt)), (exit) => {
+    const refused = Exit.isSuccess(exit)
+      ? (Execution.refusal(use.execution, fiber, use.isInterruptible) ?? unlessToRun(use))
+      : undefined
+    if (Exit.isSuccess(exit) && refused === undefined) return begin()
+    const interrupted = Exit.isSuccess(exit) ? (refused ?? Effect.void) : Effect.zipRight(recordInterruption(use), exit)
+    return Effect.ensuring(interrupted, Effect.sync(release))
+  })
+
+const interruptibleAs = ({ isInterruptible }: StepUse, self: AnyEffect): AnyEffect =>
+  isInterruptible ? Effect.interruptible(self) : self
+
 /** What happens instead if the step is not to run here. */
 const unlessToRun = (use: StepUse): AnyEffect | undefined => {
   const { execution, key, record } = use
-  const mismatch = checkOrder(use)
-  if (mismatch !== undefined) return Execution.stop(execution, mismatch)
   if (isAnswered(record)) return answer(use, record)
   if (Execution.isReplayOnly(execution, key)) return parkForReplay(use)
   return execution.mode.isLeaving() ? leave(use) : undefined
@@ -97,6 +118,7 @@ const makeUse = (
     isTraced: isTraced(fiber),
     isInterruptible: RuntimeFlags.interruptible(flags),
     isRoot: Order.isRoot(fiber, flags, execution),
+    branch: fiber.getFiberRef(FiberTree.current),
     context: fiber.currentContext,
     output: noOutput(),
     writes: []
@@ -113,7 +135,7 @@ const checkOrder = ({ definition, execution, isRoot, key, record }: StepUse) => 
 const leave = ({ execution, key, permit }: StepUse): AnyEffect => {
   const parked = park(execution, key, { kind: "sleep", signal: undefined, until: undefined, waiting: undefined })
   // This fiber never returns, so it gives its place to a node that has still to end.
-  return Effect.zipRight(permit?.release ?? Effect.void, Effect.zipRight(parked, Replay.never))
+  return Effect.zipRight(permit?.release ?? Effect.void, Effect.zipRight(parked, never))
 }
 
 /** The types refuse it, but a cast may hide it. */

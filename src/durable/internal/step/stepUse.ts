@@ -16,6 +16,7 @@ import type { AnyUndo } from "../../../transaction/Transactor.js"
 import type { Permit } from "../execution/activity.js"
 import type { PendingWrite } from "../execution/cells.js"
 import * as Execution from "../execution/execution.js"
+import type { Branch } from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import { register } from "../rollback/compensations.js"
 import type { AnyEffect, Definition } from "./definition.js"
@@ -33,6 +34,7 @@ export interface StepUse {
   readonly isInterruptible: boolean
   /** The body's own fiber uses it. */
   readonly isRoot: boolean
+  readonly branch: Branch | undefined
   /** The context its compensation runs in. */
   readonly context: Context.Context<never>
   /** What its compensation gets as output. */
@@ -112,8 +114,18 @@ export const recordResult = (use: StepUse, exit: Exit.Exit<unknown, unknown>): A
   if (stopError !== undefined) return stopped(use, stopError, exit)
   if (Exit.isSuccess(exit)) return completed(use, exit.value)
   if (Cause.isDie(exit.cause)) return died(use, exit.cause)
-  return Cause.isFailure(exit.cause) ? failed(use, exit.cause) : exit
+  if (Cause.isFailure(exit.cause)) return failed(use, exit.cause)
+  return use.isCommitted === true ? exit : Effect.zipRight(recordInterruption(use), exit)
 }
+
+/** A step that the program interrupts, such as the loser of a race, does not begin again at a resume. */
+export const recordInterruption = (use: StepUse): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const attempts = use.attempt ?? use.record?.attempts
+    if (attempts === undefined || !Execution.isByProgram(use.execution)) return Effect.void
+    use.writes.length = 0
+    return append(use, "StepInterrupted", attempts)
+  })
 
 /** The run has stopped. A success is still recorded if the journal can be written, so that it is not repeated. */
 const stopped = (use: StepUse, error: RunError, exit: Exit.Exit<unknown, unknown>): AnyEffect => {
@@ -190,7 +202,7 @@ const recordFailure = (use: StepUse, cause: Cause.Cause<unknown>): AnyEffect =>
 /** Records a defect. The step stays open: a bug is mended in the program, and the step runs again. */
 const died = (use: StepUse, cause: Cause.Cause<unknown>): AnyEffect =>
   Effect.gen(function* () {
-    use.execution.lifecycle.diedIn = use.key
+    use.execution.lifecycle.died ??= { step: use.key, in: use.branch }
     use.writes.length = 0
     const payload = yield* Effect.orElseSucceed(causeCodec(Schema.Unknown).encode(cause), () => undefined)
     yield* append(use, "AttemptDied", use.attempt ?? 1, payload)

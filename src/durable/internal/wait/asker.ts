@@ -9,11 +9,13 @@ import { recordOf } from "../../../resilience/FaultRecord.js"
 import { messageOf } from "../../../resilience/Foreign.js"
 import { type AskerService, type AskRequest, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
 import { type AskingStep, whileResting } from "../execution/activity.js"
+import { never } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
+import { awaitGate } from "./gate.js"
 import { decodeAnswer, parkedOf, type SentAnswer, waitId } from "./resolve.js"
-import { park, recordEnd, recordStart } from "./wait.js"
+import { park, recordEnd, recordInterruption, recordStart } from "./wait.js"
 
 type AnyDecision = Decision.Decision<unknown, never, unknown>
 
@@ -21,8 +23,9 @@ type AnyDecision = Decision.Decision<unknown, never, unknown>
 export const makeAsker = (execution: Execution.Execution): AskerService => ({
   ask: <R>(request: AskRequest<R>) =>
     Effect.withFiberRuntime<Decision.Decision<unknown, never, R>, never, R>((fiber) => {
-      if (execution.lifecycle.isEnding && execution.replay.active.size === 0) return Replay.never
+      if (execution.lifecycle.isEnding && execution.replay.active.size === 0) return never
       const run = Execution.runOf(fiber.currentContext)
+      if (execution.lifecycle.isInterrupted) return Effect.interrupt
       const step = FiberTree.stepOf(fiber)
       const asking = step === undefined ? undefined : execution.activity.asking.get(step)
       // A step can only ask about an attempt that has failed.
@@ -91,15 +94,20 @@ const answered = (
     )
   }
   if (Execution.isReplayOnly(execution, key)) return Replay.park(execution.replay.active, key, record !== undefined)
-  const started = record === undefined ? start(question, key, refused) : Effect.succeed(record)
-  return Effect.uninterruptible(Effect.flatMap(started, (line) => awaitAnswer(question, key, line)))
+  const started = Effect.suspend(() => (record === undefined ? start(question, key, refused) : Effect.succeed(record)))
+  return Effect.uninterruptible(
+    Effect.zipRight(Effect.interruptible(awaitGate(execution, record?.interruptedAt)), started).pipe(
+      Effect.flatMap((line) => awaitAnswer(question, key, line))
+    )
+  )
 }
 
 const awaitAnswer = (question: Question, key: string, line: StartedWait): Effect.Effect<Outcome, never, unknown> => {
   const { asking, execution, run } = question
   const parked = parkedOf(execution.journal, key, line)
   const wait = park(execution, key, { ...parked, signal: waitId(execution.journal, key) })
-  return Effect.flatMap(asking === undefined ? wait : whileResting(execution, run.permit, wait), (end) =>
+  const inBody = Effect.onInterrupt(wait, () => recordInterruption(execution, key))
+  return Effect.flatMap(asking === undefined ? inBody : whileResting(execution, run.permit, wait), (end) =>
     Effect.flatMap(read(question, end.payload), (outcome) =>
       Effect.as(
         recordEnd(execution, key, line, "refused" in outcome ? { ...end, refused: outcome.refused } : end),

@@ -7,7 +7,7 @@ import type { StartedWait } from "../../../journal/JournalLine.js"
 import { RunNotFound, Waiting } from "../../../journal/RunError.js"
 import type * as Decision from "../../../resilience/Decision.js"
 import * as Storage from "../../../storage/Storage.js"
-import type { Parked } from "../execution/activity.js"
+import type { ToPark } from "../execution/activity.js"
 
 /** The id of a wait for callers outside the run: its key, and how often a rewind has removed that key. */
 export const waitId = ({ epochs }: Pick<Journal, "epochs">, key: string): string => {
@@ -29,7 +29,7 @@ export const finiteTime = (time: number): number | undefined => (time <= lastDat
 const lastDate = 8.64e15
 
 /** How a fiber waits, with what a suspended run shows of the wait. */
-export const parkedOf = (journal: Journal, key: string, line: StartedWait): Omit<Parked, "answer"> => {
+export const parkedOf = (journal: Journal, key: string, line: StartedWait): ToPark => {
   const { about, fault, kind, parameters = [], refused, signal, startedAt, to, until } = line
   const waiting: Waiting = {
     id: waitId(journal, key),

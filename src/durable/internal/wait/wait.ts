@@ -6,14 +6,17 @@ import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import type { WaitRecord } from "../../../journal/Journal.js"
 import { encodeEnd, encodeWait, type StartedWait, type WaitEnd, type WaitLine } from "../../../journal/JournalLine.js"
-import { ReplayMismatch, RunSuspended } from "../../../journal/RunError.js"
+import { ReplayMismatch } from "../../../journal/RunError.js"
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
-import type { Parked } from "../execution/activity.js"
+import type { Parked, ToPark } from "../execution/activity.js"
+import { resting } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import * as Order from "../execution/replayOrder.js"
-import { dateOption, finiteTime, parkedOf } from "./resolve.js"
+import { awaitGate } from "./gate.js"
+import { finiteTime, parkedOf } from "./resolve.js"
+import { readSignals, startWatcher } from "./watcher.js"
 
 /** What to wait for. */
 export interface ToWait {
@@ -28,18 +31,16 @@ export interface ToWait {
 /** Waits in the body of a workflow. The wait is recorded once, however often the run is resumed. */
 export const wait = (toWait: ToWait): Effect.Effect<WaitEnd, never, Execution.Run> =>
   Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
-    Effect.uninterruptible(
-      Effect.flatMap(Execution.currentRun, (run): Effect.Effect<WaitEnd> => {
-        const { execution } = run
-        const step = FiberTree.stepOf(fiber)
-        if (step !== undefined && execution.lifecycle.stopError === undefined) {
-          return Effect.die(new WaitInsideStep(toWait.about, step))
-        }
-        const isRoot = Order.isRoot(fiber, runtimeFlags, execution)
-        const isInterruptible = RuntimeFlags.interruptible(runtimeFlags)
-        return Execution.withKey(run, toWait.name, (key) => waitAt(execution, key, toWait, { isRoot, isInterruptible }))
-      })
-    )
+    Effect.flatMap(Execution.currentRun, (run): Effect.Effect<WaitEnd> => {
+      const { execution } = run
+      const step = FiberTree.stepOf(fiber)
+      if (step !== undefined && execution.lifecycle.stopError === undefined) {
+        return Effect.die(new WaitInsideStep(toWait.about, step))
+      }
+      const isRoot = Order.isRoot(fiber, runtimeFlags, execution)
+      const isInterruptible = RuntimeFlags.interruptible(runtimeFlags)
+      return Execution.withKey(run, toWait.name, (key) => waitAt(execution, key, toWait, { isRoot, isInterruptible }))
+    })
   )
 
 class WaitInsideStep extends Error {
@@ -66,11 +67,13 @@ const waitAt = (
   if (Execution.isReplayOnly(execution, key)) {
     return Replay.park(execution.replay.active, key, record !== undefined)
   }
-  const started = record === undefined ? start(execution, key, toWait, place.isRoot) : Effect.succeed(record)
-  return Effect.flatMap(started, (line) =>
-    Effect.flatMap(park(execution, key, parkedOf(execution.journal, key, line)), (end) =>
-      Effect.as(recordEnd(execution, key, line, end), end)
-    )
+  const started = Effect.suspend(() =>
+    record === undefined ? start(execution, key, toWait, place.isRoot) : Effect.succeed(record)
+  )
+  const { isInterruptible } = place
+  const gate = awaitGate(execution, record?.interruptedAt)
+  return Effect.zipRight(isInterruptible ? Effect.interruptible(gate) : gate, started).pipe(
+    Effect.flatMap((line) => parkUntilEnd(execution, key, line, parkedOf(execution.journal, key, line)))
   )
 }
 
@@ -111,6 +114,24 @@ export const recordStart = (
   return Execution.andEmit(execution, recorded, (source) => ({ ...event, source }), key)
 }
 
+/** Parks the fiber and records the end. A wait that the program interrupts is on record as interrupted. */
+const parkUntilEnd = (
+  execution: Execution.Execution,
+  key: string,
+  line: StartedWait,
+  parked: ToPark
+): Effect.Effect<WaitEnd> =>
+  Effect.matchCauseEffect(park(execution, key, parked), {
+    onSuccess: (end) => Effect.as(recordEnd(execution, key, line, end), end),
+    onFailure: (cause) => Effect.zipRight(recordInterruption(execution, key), Effect.failCause(cause))
+  })
+
+/** A wait that the program interrupts does not begin again at a resume. */
+export const recordInterruption = (execution: Execution.Execution, key: string): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    Execution.isByProgram(execution) ? Execution.append(execution, "WaitInterrupted", key, 0) : Effect.void
+  )
+
 export const recordEnd = (
   execution: Execution.Execution,
   key: string,
@@ -122,28 +143,25 @@ export const recordEnd = (
   return Execution.andEmit(execution, recorded, (source) => ({ _tag: "WaitEnded", source, kind, answered }), key)
 }
 
-type ToPark = Omit<Parked, "answer">
-
 /**
- * Waits for a signal, or until a time. If no other fiber of the execution
- * works, the run is suspended and this never returns.
+ * Waits for a signal, or until a time. If no fiber of the body can continue
+ * without one, the run is suspended and this never returns.
  */
 export const park = (execution: Execution.Execution, key: string, wait: ToPark): Effect.Effect<WaitEnd> =>
-  Effect.suspend(() => {
-    const { activity, journal, replay } = execution
-    const parked: Parked = { ...wait, answer: Deferred.unsafeMake(FiberId.none) }
+  Effect.withFiberRuntime((fiber) => {
+    const { activity } = execution
+    const since = FiberId.unsafeMake().id
+    const parked: Parked = { ...wait, answer: Deferred.unsafeMake(resting), fiber: fiber.id().id, since }
     const signalled = Effect.map(Deferred.await(parked.answer), ({ payload }): WaitEnd => ({ payload }))
     const end =
       wait.until === undefined ? signalled : Effect.raceFirst(signalled, timeUp(execution, wait.signal, wait.until))
-    // A wait that ends now ends after every recorded result was handed out.
-    const turn = journal.lastSeq === 0 ? Effect.void : Order.awaitAnswerTurn(replay.answers, Number.POSITIVE_INFINITY)
     return Effect.acquireUseRelease(
       Effect.suspend(() => {
         activity.parked.set(key, parked)
         activity.changed.notify()
         return startWatcher(execution)
       }),
-      () => Effect.interruptible(Effect.zipRight(turn, end)),
+      () => Effect.interruptible(end),
       () =>
         Effect.sync(() => {
           activity.parked.delete(key)
@@ -165,100 +183,3 @@ const timeUp = (execution: Execution.Execution, signal: string | undefined, unti
           })
     )
   )
-
-/** A storage failure stops the run, and this never returns: the caller must not continue as if there was no signal. */
-const readSignals = (execution: Execution.Execution): Effect.Effect<void> =>
-  Effect.matchEffect(execution.storage.signals(execution.lease.key), {
-    onFailure: (error) => {
-      execution.lifecycle.transition({ _tag: "Stop", error })
-      return Effect.interruptible(Effect.never)
-    },
-    onSuccess: (signals) =>
-      Effect.sync(() => {
-        execution.activity.signalsRead = signals.length
-        execution.activity.signals = new Map(signals.map((signal) => [signal.key, signal]))
-      })
-  })
-
-/** Started by the first wait: a run without waits has no watcher. */
-const startWatcher = (execution: Execution.Execution): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const { activity, id, storage } = execution
-    if (activity.watcher !== undefined || activity.isOver) return Effect.void
-    activity.unsubscribe = storage.onChange((run) => {
-      if (run === id) activity.changed.notify()
-    })
-    return Effect.map(Effect.forkDaemon(Effect.interruptible(watch(execution))), (fiber) => {
-      activity.watcher = fiber
-    })
-  })
-
-export const stopWatcher = ({ activity }: Execution.Execution): void => {
-  activity.isOver = true
-  activity.unsubscribe()
-  activity.watcher?.unsafeInterruptAsFork(FiberId.none)
-}
-
-/** Delivers signals until the run ends or can be suspended. */
-const watch = (execution: Execution.Execution): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    const { activity, lifecycle } = execution
-    while (!lifecycle.isEnding) {
-      const before = activity.changed.next
-      yield* readSignals(execution)
-      deliver(execution)
-      // The body runs as far as it can without a signal.
-      yield* eventLoopTurns
-      const now = yield* Clock.currentTimeMillis
-      const isUnchanged = activity.changed.next === before
-      if (isUnchanged && isIdle(execution, now)) return suspend(execution, now)
-      if (isUnchanged) yield* nextChange(execution)
-    }
-  })
-
-/** Polls every second where another process may have stored a signal: only changes of this process are pushed. */
-const nextChange = ({ activity, mode }: Execution.Execution): Effect.Effect<void> => {
-  const waitsForSignal = [...activity.parked.values()].some(({ signal }) => signal !== undefined)
-  const pushed = Deferred.await(activity.changed.next)
-  return waitsForSignal || Number.isFinite(mode.patience) ? Effect.raceFirst(pushed, Effect.sleep("1 second")) : pushed
-}
-
-const deliver = ({ activity }: Execution.Execution): void => {
-  for (const [key, { answer, signal, until }] of activity.parked) {
-    const found = signal === undefined ? undefined : activity.signals.get(signal)
-    if (found === undefined || (until !== undefined && found.at > until)) continue
-    activity.parked.delete(key)
-    activity.changed.notify()
-    Deferred.unsafeDone(answer, Effect.succeed(found))
-  }
-}
-
-const eventLoopTurns = Effect.repeatN(
-  Effect.promise(() => new Promise<void>((resolve) => setTimeout(resolve, 0))),
-  2
-)
-
-const isIdle = (execution: Execution.Execution, now: number): boolean => {
-  const { parked, working } = execution.activity
-  if (working > 0 || execution.rollback.open.size > 0 || parked.size === 0) return false
-  for (const one of parked.values()) if (isShortSleep(execution, one, now)) return false
-  return true
-}
-
-/** A short sleep keeps the run in memory. */
-const isShortSleep = ({ mode }: Execution.Execution, { kind, until }: Parked, now: number): boolean =>
-  kind === "sleep" && until !== undefined && until - now <= mode.patience && !mode.isLeaving()
-
-/** Stops the run until a signal is sent or the earliest time has come. */
-const suspend = (execution: Execution.Execution, now: number): void => {
-  const parked = [...execution.activity.parked.values()]
-  const times = parked.flatMap(({ until }) => (until === undefined ? [] : [until]))
-  const earliest = times.length === 0 ? undefined : Math.min(...times)
-  const until = execution.mode.isLeaving() ? now : earliest
-  const error = new RunSuspended({
-    run: execution.id,
-    waits: parked.flatMap(({ waiting }) => (waiting === undefined ? [] : [waiting])),
-    until: dateOption(until)
-  })
-  execution.lifecycle.transition({ _tag: "Stop", error })
-}

@@ -1,0 +1,61 @@
+import * as Effect from "effect/Effect"
+import { resting } from "../execution/bodyFibers.js"
+import * as Execution from "../execution/execution.js"
+import { startWatcher } from "./watcher.js"
+
+/** Nothing has to wait at the gate. */
+export const isGateOpen = (
+  { activity, lifecycle, replay: { gate } }: Execution.Execution,
+  interruptedAt?: number
+): boolean => {
+  // A single fiber has received all recorded answers in their order.
+  if (gate.pending.size === 0 && activity.fibers.isAlone) gate.isOpen = true
+  return lifecycle.phase._tag !== "Running" || (gate.isOpen && interruptedAt === undefined)
+}
+
+/**
+ * Waits until something that the journal does not have may begin: every recorded
+ * answer was given, or no fiber of the body is left to ask for it. What the program
+ * had interrupted, by the line `interruptedAt`, waits to be interrupted again, and
+ * begins only if it is not.
+ */
+export const awaitGate = (execution: Execution.Execution, interruptedAt?: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (isGateOpen(execution, interruptedAt)) return Effect.void
+    const { gate } = execution.replay
+    const opened = gate.isOpen
+      ? Effect.void
+      : rest(execution, (resume) => {
+          gate.waiting.add(resume)
+          return () => gate.waiting.delete(resume)
+        })
+    const begun =
+      interruptedAt === undefined
+        ? opened
+        : Effect.zipRight(
+            opened,
+            rest(execution, (resume) => {
+              gate.interrupted.set(resume, interruptedAt)
+              return () => gate.interrupted.delete(resume)
+            })
+          )
+    return Effect.zipRight(begun, ifRunning(execution))
+  })
+
+const rest = (execution: Execution.Execution, add: (resume: () => void) => () => void): Effect.Effect<void> =>
+  Effect.zipRight(
+    startWatcher(execution),
+    Effect.async<void>((resume) => {
+      const remove = add(() => resume(Effect.void))
+      execution.activity.changed.notify()
+      return Effect.sync(remove)
+    }, resting)
+  )
+
+/** The run may have stopped meanwhile. */
+const ifRunning = (execution: Execution.Execution): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { isInterrupted, stopError } = execution.lifecycle
+    if (stopError !== undefined) return Execution.stop(execution, stopError)
+    return isInterrupted ? Effect.interrupt : Effect.void
+  })

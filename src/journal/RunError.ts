@@ -6,6 +6,7 @@
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { messageOf } from "../resilience/Foreign.js"
 import type { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../resilience/RecoveryError.js"
@@ -239,6 +240,19 @@ export class RewindFailed extends Data.TaggedError("RewindFailed")<{
 export const machineryOf = (cause: Cause.Cause<unknown>): Machinery | undefined => {
   const error = Option.getOrUndefined(Cause.failureOption(cause))
   return error instanceof StorageError || error instanceof JournalError ? error : undefined
+}
+
+const excusedTags: ReadonlySet<unknown> = new Set(["LeaseHeld", "LeaseLost", "RunSuspended"])
+
+/**
+ * Whether an execution stopped for a reason outside of its run: the run waits, another process has it, or the storage
+ * was busy or closed. Such a stop does not count against the run.
+ *
+ * @internal
+ */
+export const isExcused = (error: unknown): boolean => {
+  if (error instanceof StorageError) return error.reason === "Busy" || error.reason === "Closed"
+  return Predicate.hasProperty(error, "_tag") && excusedTags.has(error._tag)
 }
 
 /**

@@ -7,9 +7,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
-import { Answer, RetryPolicy, Signal, Step, Strategy, Worker, Workflow } from "effect-recovery"
+import { Answer, RetryPolicy, Signal, Step, Storage, Strategy, Worker, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
-import { flow, memoryProcess } from "../support/durable.js"
+import { a, flow, memoryProcess } from "../support/durable.js"
 import { backends } from "../support/storages.js"
 import { eventually, turns } from "../support/time.js"
 
@@ -237,6 +237,37 @@ for (const backend of backends) {
 }
 
 describe("a worker in memory", () => {
+  const stops: ReadonlyArray<
+    readonly [stop: string, error: (lease: Storage.Lease) => Storage.StorageError | Storage.LeaseLost]
+  > = [
+    ["a lost lease", ({ run, token }) => new Storage.LeaseLost({ run, token })],
+    ["a busy storage", () => new Storage.StorageError({ reason: "Busy", operation: "Appending to the journal" })],
+    ["a closed storage", () => new Storage.StorageError({ reason: "Closed", operation: "Appending to the journal" })]
+  ]
+  it.scoped.each(stops)("does not count or put off a run because of %s", ([, error]) =>
+    Effect.gen(function* () {
+      let left = 3
+      const seen: Array<unknown> = []
+      const { layer, lines } = yield* memoryProcess((store) => ({
+        ...store,
+        append: (lease, entries) => (left-- > 0 ? Effect.fail(error(lease)) : store.append(lease, entries))
+      }))
+      const Flow = flow(a)
+      yield* Effect.gen(function* () {
+        const worker = yield* Worker.Worker
+        yield* Workflow.start(Flow, { id: "1" })
+        // No time passes, so a run that was put off would never be taken again.
+        yield* eventually(
+          Effect.tap(worker.health, ({ stuck }) => Effect.sync(() => seen.push(...stuck))),
+          () => left < 0
+        )
+        yield* eventually(Workflow.status("1"), ({ status }) => status === "completed")
+        assert.deepStrictEqual(seen, [])
+        assert.deepStrictEqual(yield* lines, ["a"])
+      }).pipe(Effect.provide(Layer.provideMerge(Worker.layer([Flow]), layer)))
+    })
+  )
+
   it.scoped("does not report a run as stuck that another caller has ended", () =>
     Effect.gen(function* () {
       const { layer } = yield* memoryProcess()

@@ -13,7 +13,14 @@ import * as Supervisor from "effect/Supervisor"
 import { type Journal, knownKeys, loadJournal } from "../../../journal/Journal.js"
 import { causeCodec, valueCodec } from "../../../journal/JournalCodec.js"
 import type { RewindRecord } from "../../../journal/JournalLine.js"
-import { JournalError, machineryOf, RewindFailed, type RunError, type RunSuspended } from "../../../journal/RunError.js"
+import {
+  isExcused,
+  JournalError,
+  machineryOf,
+  RewindFailed,
+  type RunError,
+  type RunSuspended
+} from "../../../journal/RunError.js"
 import * as Events from "../../../resilience/Events.js"
 import { Asker, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
 import * as Storage from "../../../storage/Storage.js"
@@ -237,7 +244,7 @@ const rollbacksEnded = ({ rollback }: Execution): Effect.Effect<void> =>
 /** Records the outcome of the body, or ends without one. */
 const conclude = (execution: Execution, definition: AnyDefinition, exit: AnyExit) => {
   const { isInterrupted, stopError } = execution.lifecycle
-  const fail = (error: RunError) => endWithoutOutcome(execution, Effect.fail(error), error._tag)
+  const fail = (error: RunError) => endWithoutOutcome(execution, Effect.fail(error), error)
   if (stopError !== undefined) return fail(stopError)
   const open = openRollback(execution)
   if (open !== undefined && !isInterrupted) return fail(open)
@@ -272,26 +279,29 @@ const openRollback = ({ id: run, journal, rollback }: Execution): RewindFailed |
 export const endWithoutOutcome = <A, E>(
   execution: Execution,
   result: Effect.Effect<A, E>,
-  reason: string
+  reason: RunError | string
 ): Effect.Effect<A, E | RunError> => {
   const { stopError } = execution.lifecycle
   const end = stopError?._tag === "RunSuspended" ? suspend(execution, stopError) : release(execution, reason)
   return Effect.zipRight(end, result)
 }
 
-const release = (execution: Execution, reason: string) =>
-  Effect.zipRight(
-    releaseLease(execution, reason),
+const release = (execution: Execution, stop: RunError | string) => {
+  const reason = typeof stop === "string" ? stop : stop._tag
+  // The next execution of the run may do better at once.
+  const millis = isExcused(stop) ? undefined : execution.mode.backoff(execution.id, reason)
+  return Effect.zipRight(
+    releaseLease(execution, millis),
     emit(execution, (source) => ({
       _tag: "RunStopped",
       source: { ...source, step: execution.lifecycle.died?.step },
       reason
     }))
   )
+}
 
-/** A run that stops again and again is suspended for the backoff of its worker. */
-const releaseLease = ({ clock, id, lease, mode, storage }: Execution, reason: string): Effect.Effect<void> => {
-  const millis = mode.backoff(id, reason)
+/** A run that stops again and again is suspended for the backoff of its worker, in milliseconds. */
+const releaseLease = ({ clock, lease, storage }: Execution, millis: number | undefined): Effect.Effect<void> => {
   if (millis === undefined) return storage.release(lease)
   const suspension = { dueAt: clock.unsafeCurrentTimeMillis() + millis, signals: Number.MAX_SAFE_INTEGER }
   return Effect.catchAll(storage.suspend(lease, suspension), () => storage.release(lease))
@@ -325,7 +335,7 @@ const recordOutcome = (execution: Execution, definition: AnyDefinition, exit: An
     onFailure: (issue) => endWithoutOutcome(execution, encodeFailed(execution, record, issue), "JournalError"),
     onSuccess: (text = "") =>
       Effect.matchEffect(storage.finish(lease, { status, exit: text }), {
-        onFailure: (error) => endWithoutOutcome(execution, Effect.fail(error), error._tag),
+        onFailure: (error) => endWithoutOutcome(execution, Effect.fail(error), error),
         onSuccess: (recorded): AnyEffect =>
           Effect.zipRight(
             emit(execution, (source) => ({ _tag: "RunFinished", source, workflow, outcome: recorded.status, cause })),

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
+import { isExcused } from "../../../journal/RunError.js"
 import { prettyCause } from "../../../resilience/Foreign.js"
 import { dueSince } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
@@ -202,12 +202,8 @@ const hasEnded = (storage: Storage.Service, id: string): Effect.Effect<boolean> 
     () => false
   )
 
-/** Another process has the run, or the run waits. */
-const isExpected = (cause: Cause.Cause<unknown>): boolean => {
-  const error = Option.getOrUndefined(Cause.failureOption(cause))
-  const tag = Predicate.hasProperty(error, "_tag") ? error._tag : undefined
-  return tag === "LeaseHeld" || tag === "LeaseLost" || tag === "RunSuspended" || Cause.isInterruptedOnly(cause)
-}
+const isExpected = (cause: Cause.Cause<unknown>): boolean =>
+  Cause.isInterruptedOnly(cause) || Option.exists(Cause.failureOption(cause), isExcused)
 
 /** 5 seconds, doubled at each stop, up to 5 minutes; in milliseconds. */
 const backoff = (times: number): number => Math.min(5_000 * 2 ** (times - 1), 300_000)

@@ -22,6 +22,7 @@ import type { Check } from "./CheckpointCheck.js"
 import { type CheckpointInvalid, CheckpointNotFound, type Problem } from "./CheckpointError.js"
 import type { Artifact, Info } from "./CheckpointInfo.js"
 import type { Query, Removal, Retention, Stats, StreamQuery } from "./CheckpointQuery.js"
+import { anyState, check, validityOf } from "./internal/checkpoint/checks.js"
 import * as cleanup_ from "./internal/checkpoint/cleanup.js"
 import { infoOf } from "./internal/checkpoint/info.js"
 import { type Entry as AnyEntry, makeCheckpoint, saveAll as saveAll_ } from "./internal/checkpoint/operations.js"
@@ -430,6 +431,49 @@ export const find = (id: string): Effect.Effect<Info, CheckpointNotFound | Stora
         : Effect.fail(new CheckpointNotFound({ id, checkpoint: "any" }))
     )
   )
+
+/**
+ * Validates a checkpoint without its definition: its bytes, and what it relies
+ * on by the given checks. Recorded facts that no check covers are problems, as
+ * in `validate` of a definition, which also checks the schema of the state.
+ *
+ * @example
+ * ```ts
+ * import { Checkpoint, Storage } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * const Build = Checkpoint.make("build", { schema: Schema.Struct({ target: Schema.String }) })
+ *
+ * const program = Effect.gen(function* () {
+ *   const { id } = yield* Build.save({ target: "linux" }, { dependencies: ["registry"] })
+ *   const unchecked = yield* Checkpoint.validate(id)
+ *   const checked = yield* Checkpoint.validate(id, [Checkpoint.dependency("registry", Effect.void)])
+ *   return [unchecked.isValid, checked.isValid]
+ * })
+ *
+ * program.pipe(Effect.provide(Storage.layerMemory), Effect.runPromise).then(console.log) // [ false, true ]
+ * ```
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const validate = <R = never>(
+  id: string,
+  checks: ReadonlyArray<Check<R>> = []
+): Effect.Effect<Validity, CheckpointNotFound | Storage.StorageError, Storage.Storage | R> =>
+  Effect.flatMap(
+    Storage.Storage,
+    (storage) =>
+      Effect.flatMap(query_.findAny(storage, id), (found) =>
+        Option.isSome(found)
+          ? Effect.flatMap(
+              check(found.value, infoOf(found.value), { codec: anyState, checks, severities: {}, run: undefined }),
+              ({ problems }) => validityOf(problems)
+            )
+          : Effect.fail(new CheckpointNotFound({ id, checkpoint: "any" }))
+      )
+    // The checks need `R`.
+  ) as Effect.Effect<Validity, CheckpointNotFound | Storage.StorageError, Storage.Storage | R>
 
 /**
  * Whether the stored state matches its digest. False if the storage fails.

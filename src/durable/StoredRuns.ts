@@ -12,10 +12,13 @@ import { findRun, type Journal, loadJournal, type StepRecord } from "../journal/
 import type { RewindRecord } from "../journal/JournalLine.js"
 import type { JournalError, RunNotFound } from "../journal/RunError.js"
 import type { RewindStatus, RunCount, RunStatus, RunSummary, StepStatus } from "../journal/RunStatus.js"
+import type { Point } from "../resilience/Decision.js"
 import type { InvalidOption } from "../resilience/InvalidOption.js"
 import { age, checked, limit } from "../resilience/internal/kernel/options.js"
+import { RewindRefused } from "../resilience/RecoveryError.js"
 import { statusOf } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
+import { locate } from "./internal/rewind/points.js"
 import { dateOption, readWaiting, waitId } from "./internal/wait/resolve.js"
 import type { Workflow } from "./Workflow.js"
 
@@ -56,6 +59,24 @@ export const status: (
     rewinding: Option.map(Option.fromNullable(journal.rewinding), rewindStatus)
   }
 })
+
+/**
+ * Fails as `rewind` would if the run cannot be rewound to this point now, and
+ * changes nothing.
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export const checkRewind: (
+  id: string,
+  to: Point
+) => Effect.Effect<void, RunNotFound | RewindRefused | JournalError | Storage.StorageError, Storage.Storage> =
+  Effect.fn("Workflow.checkRewind")(function* (id, to) {
+    const storage = yield* Storage.Storage
+    const run = yield* findRun(storage, id)
+    const place = locate(id, yield* loadJournal(storage, run), to)
+    if (place instanceof RewindRefused) return yield* place
+  })
 
 /**
  * Lists runs, newest first.

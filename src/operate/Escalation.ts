@@ -13,14 +13,15 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { logged } from "../resilience/internal/kernel/logged.js"
-import { checkTimeout, limit, millis, whole } from "../resilience/internal/kernel/options.js"
+import { checkTimeout, millis, whole } from "../resilience/internal/kernel/options.js"
 import { longSleep } from "../resilience/internal/kernel/timer.js"
 import * as Storage from "../storage/Storage.js"
 import { EscalationRecord, type Level } from "./EscalationRecord.js"
 import type { FailureRecord } from "./FailureRecord.js"
+import { listEscalations } from "./internal/records/queries.js"
 import { type EscalationDetails, escalations, failures, type Stored } from "./internal/records/records.js"
 import { post } from "./internal/webhook.js"
-import type { EscalationNotFound, RecordDamaged } from "./OperateError.js"
+import type { EscalationNotFound, InvalidRequest, RecordDamaged } from "./OperateError.js"
 
 /**
  * When to escalate: once a group has at least `threshold` open failures within
@@ -135,7 +136,7 @@ export interface Options {
  */
 export interface Service {
   /** Checks the rules now, notifies the sinks, and returns the escalations that were raised. */
-  readonly check: Effect.Effect<ReadonlyArray<EscalationRecord>, RecordDamaged | Storage.StorageError>
+  readonly check: Effect.Effect<ReadonlyArray<EscalationRecord>, InvalidRequest | RecordDamaged | Storage.StorageError>
 }
 
 /**
@@ -214,8 +215,11 @@ export const list = (
     /** The most that are returned; `Infinity` for all. Defaults to 100. */
     readonly limit?: number | undefined
   } = {}
-): Effect.Effect<ReadonlyArray<EscalationRecord>, RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  Effect.suspend(() => escalations.list({ ...query, limit: limit(query) }))
+): Effect.Effect<
+  ReadonlyArray<EscalationRecord>,
+  InvalidRequest | RecordDamaged | Storage.StorageError,
+  Storage.Storage
+> => listEscalations(query)
 
 /**
  * Marks an escalation as acknowledged. A resolved escalation stays unchanged.
@@ -226,8 +230,11 @@ export const list = (
 export const acknowledge = (
   id: string,
   by: string
-): Effect.Effect<EscalationRecord, EscalationNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  updateEscalation(id, "acknowledged", { acknowledgedBy: by })
+): Effect.Effect<
+  EscalationRecord,
+  EscalationNotFound | InvalidRequest | RecordDamaged | Storage.StorageError,
+  Storage.Storage
+> => updateEscalation(id, "acknowledged", { acknowledgedBy: by })
 
 /**
  * Resolves an escalation. Failures from before raise no further one.
@@ -239,8 +246,11 @@ export const resolve = (
   id: string,
   by: string,
   note?: string
-): Effect.Effect<EscalationRecord, EscalationNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  updateEscalation(id, "resolved", { resolvedBy: by, note })
+): Effect.Effect<
+  EscalationRecord,
+  EscalationNotFound | InvalidRequest | RecordDamaged | Storage.StorageError,
+  Storage.Storage
+> => updateEscalation(id, "resolved", { resolvedBy: by, note })
 
 /** Acknowledges or resolves an escalation. A resolved one stays unchanged. */
 const updateEscalation = (
@@ -255,15 +265,13 @@ const updateEscalation = (
     escalations.orNotFound(id)
   )
 
-/** How many of the newest open failures the rules see. */
-const maxFailures = 1_000
-
 /** Raises the escalations the rules ask for, and returns those that this call raised. */
 const raise = (rules: ReadonlyArray<CheckedRule>) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const now = yield* storage.now
-    const open = yield* failures.list({ status: "open", limit: maxFailures })
+    // All within the longest window: many failures of one group must not hide those of another.
+    const open = yield* failures.listSince({ status: "open" }, now - Math.max(...rules.map(({ window }) => window)))
     const raised: Array<EscalationRecord> = []
     for (const rule of rules) {
       // A time of the far future is of a clock that was ahead: its age is unknown.

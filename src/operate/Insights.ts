@@ -7,10 +7,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import * as Events from "../resilience/Events.js"
 import * as Strategy from "../resilience/Strategy.js"
 import * as Storage from "../storage/Storage.js"
-import type { FailureRecord } from "./FailureRecord.js"
+import { FailureRecord } from "./FailureRecord.js"
 import { makeBackgroundQueue } from "./internal/insights/backgroundQueue.js"
 import { rankBy } from "./internal/insights/estimate.js"
 import { makeEventRecorder } from "./internal/insights/eventRecorder.js"
@@ -18,8 +19,9 @@ import { adviceFor, patternsOf } from "./internal/insights/patterns.js"
 import { periodOf, statisticsOf } from "./internal/insights/statistics.js"
 import * as suggest_ from "./internal/insights/suggest.js"
 import { tuningOf } from "./internal/insights/tune.js"
+import { checked } from "./internal/records/checked.js"
 import { failures as failures_ } from "./internal/records/records.js"
-import type { FailureNotFound, RecordDamaged } from "./OperateError.js"
+import type { FailureNotFound, InvalidRequest, RecordDamaged } from "./OperateError.js"
 import type { Pattern, Period, Statistics, Suggestion, Tuning } from "./Statistics.js"
 
 /**
@@ -87,7 +89,9 @@ export const layer: Layer.Layer<Insights, never, Storage.Storage> = Layer.scoped
 )
 
 /**
- * Suggests what to do about a failure, the most promising first.
+ * Suggests what to do about a failure, the most promising first. Recoveries
+ * that its run or its checkpoints do not allow are left out: a retry inside a
+ * transaction that was rolled back, a resume without an intact checkpoint.
  *
  * Confidence and estimated success are `(4 * prior + successes) / (4 + trials)`
  * over the past results of each strategy: for the category, then for the step,
@@ -98,12 +102,18 @@ export const layer: Layer.Layer<Insights, never, Storage.Storage> = Layer.scoped
  */
 export const suggest = (
   failure: string | FailureRecord
-): Effect.Effect<ReadonlyArray<Suggestion>, FailureNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  Effect.flatMap(Storage.Storage, (storage) =>
-    Effect.flatMap(typeof failure === "string" ? failures_.get(failure) : Effect.succeed(failure), (found) =>
-      suggest_.suggest(storage, found)
-    )
-  )
+): Effect.Effect<
+  ReadonlyArray<Suggestion>,
+  FailureNotFound | InvalidRequest | RecordDamaged | Storage.StorageError,
+  Storage.Storage
+> =>
+  Effect.gen(function* () {
+    const given = yield* checkFailure(failure)
+    const found = typeof given === "string" ? yield* failures_.get(given) : given
+    return yield* suggest_.suggest(yield* Storage.Storage, found)
+  })
+
+const checkFailure = checked("failure", Schema.Union(Schema.String, Schema.typeSchema(FailureRecord)))
 
 /**
  * Advice for a person, by the category of a failure and the name of the step
@@ -215,4 +225,13 @@ export const patterns = (
 export const since = (
   time: Date,
   query: { readonly run?: string | undefined; readonly repository?: string | undefined } = {}
-): Effect.Effect<Period, RecordDamaged | Storage.StorageError, Storage.Storage> => periodOf(time.getTime(), query)
+): Effect.Effect<Period, InvalidRequest | RecordDamaged | Storage.StorageError, Storage.Storage> =>
+  Effect.flatMap(checkPeriod({ time, query }), ({ query, time }) => periodOf(time.getTime(), query))
+
+const checkPeriod = checked(
+  "period",
+  Schema.Struct({
+    time: Schema.ValidDateFromSelf,
+    query: Schema.Struct({ run: Schema.optional(Schema.String), repository: Schema.optional(Schema.String) })
+  })
+)

@@ -82,32 +82,58 @@ export class RecoveryUnderWay extends Data.TaggedError("RecoveryUnderWay")<{
   }
 }
 
+/**
+ * The request has a value of another type than declared, for example from
+ * JavaScript or through a cast. Nothing was changed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class InvalidRequest extends Data.TaggedError("InvalidRequest")<{ readonly message: string }> {
+  get [Fault.declared](): Fault.Declaration {
+    return { category: "validation" }
+  }
+}
+
 const reasons = {
   Resolved: "It is resolved already.",
   NoRun:
     "It belongs to no run, and there is no action for this type of recovery. Add the action to RecoveryManager.layer or recovery.config.ts.",
   UnknownRun: "The storage no longer holds its run.",
   UnknownWorkflow: "Its workflow is unknown. Add the workflow to RecoveryManager.layer or recovery.config.ts.",
-  Completed: "Its run has completed meanwhile, so the failure is resolved.",
-  NoCheckpoint: "Its run has no checkpoint from before the failure. Retry or restart it instead.",
+  Running: "A process advances its run now. Wait until the run has ended or stopped.",
+  Completed: "Its run has completed meanwhile. Resolve the failure by hand, or roll the run back to a checkpoint.",
+  NoCheckpoint: "There is no usable checkpoint from before the failure. Retry or restart it instead.",
+  UnknownCheckpoint: "The storage has no such checkpoint of its run. List the checkpoints to find the id.",
+  Rewind: "Its run cannot go back that far.",
+  Unreadable: "The journal of its run cannot be read.",
   Limit: "Its retries have reached the limit. Use another type of recovery, resolve it by hand, or raise maxRetries."
 } as const
 
 /**
- * The recovery cannot be made. No run was changed.
+ * The recovery cannot be made. Nothing was changed.
  *
  * @since 0.1.0
  * @category errors
  */
 export class RecoveryRefused extends Data.TaggedError("RecoveryRefused")<{
-  readonly failure: string
+  /** Undefined for a rollback of a checkpoint whose run has no open failure. */
+  readonly failure: string | undefined
+  /** The checkpoint that was named in the request. */
+  readonly checkpoint?: string | undefined
   readonly reason: keyof typeof reasons
+  /** What exactly prevents it, for `Rewind` and `Unreadable`. */
+  readonly detail?: string | undefined
 }> {
   get [Fault.declared](): Fault.Declaration {
     return { category: "validation" }
   }
   override get message(): string {
-    return `Failure "${this.failure}" cannot be recovered this way. ${reasons[this.reason]}`
+    const subject =
+      this.failure === undefined
+        ? `Checkpoint "${this.checkpoint}" cannot be rolled back to.`
+        : `Failure "${this.failure}" cannot be recovered this way.`
+    return [subject, reasons[this.reason], this.detail].filter((part) => part !== undefined).join(" ")
   }
 }
 

@@ -254,6 +254,7 @@ export const failures = {
   RecoveryUnderWay: "Refused",
   NotOpen: "Refused",
   InvalidOption: "Refused",
+  InvalidRequest: "Refused",
   RewindRefused: "Refused",
   StorageError: "Storage",
   RecordDamaged: "Storage",

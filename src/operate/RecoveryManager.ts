@@ -15,7 +15,7 @@ import type * as Worker from "../durable/Worker.js"
 import type { Workflow } from "../durable/Workflow.js"
 import * as Lock from "../lock/Lock.js"
 import type { InvalidOption } from "../resilience/InvalidOption.js"
-import { limit, millisOrInfinity, wholeOrInfinity } from "../resilience/internal/kernel/options.js"
+import { millisOrInfinity, wholeOrInfinity } from "../resilience/internal/kernel/options.js"
 import * as RetryPolicy from "../resilience/RetryPolicy.js"
 import type * as Storage from "../storage/Storage.js"
 import type { FailureRecord, Report } from "./FailureRecord.js"
@@ -26,9 +26,11 @@ import { initiate as initiate_, rollbackTo } from "./internal/manage/initiate.js
 import type { Settings } from "./internal/manage/plan.js"
 import { cleanupRecords, closeAllAbandoned } from "./internal/manage/sweep.js"
 import { reportFailure, resolveFailure } from "./internal/records/failures.js"
+import { listFailures, listRecoveries } from "./internal/records/queries.js"
 import { failures as failures_, recoveries as recoveries_ } from "./internal/records/records.js"
 import type {
   FailureNotFound,
+  InvalidRequest,
   PlainRetryFailed,
   RecordDamaged,
   RecoveryNotFound,
@@ -137,6 +139,7 @@ const defaultFallback = RetryPolicy.exponential({ initialDelay: "30 seconds", ma
 /** Errors of a recovery on request. A recovery that fails is no error: its record has the status `failed`. */
 type RequestError =
   | FailureNotFound
+  | InvalidRequest
   | RecordDamaged
   | RecoveryNotFound
   | RecoveryRefused
@@ -319,8 +322,11 @@ export type {
 export const report: (
   failure: unknown,
   report?: Report
-) => Effect.Effect<FailureRecord, RecordDamaged | FailureNotFound | Storage.StorageError, Storage.Storage> =
-  reportFailure
+) => Effect.Effect<
+  FailureRecord,
+  InvalidRequest | RecordDamaged | FailureNotFound | Storage.StorageError,
+  Storage.Storage
+> = reportFailure
 
 /**
  * The result of {@link handle}.
@@ -383,15 +389,13 @@ export interface FailureQuery {
  * @since 0.1.0
  * @category reading
  */
-export const failures = ({
-  repository,
-  run,
-  ...query
-}: FailureQuery = {}): Effect.Effect<
+export const failures: (
+  query?: FailureQuery
+) => Effect.Effect<
   ReadonlyArray<FailureRecord>,
-  RecordDamaged | Storage.StorageError,
+  InvalidRequest | RecordDamaged | Storage.StorageError,
   Storage.Storage
-> => failures_.list({ ...query, limit: limit(query), subject: run, scope: repository })
+> = listFailures
 
 /**
  * Finds a failure by its id.
@@ -424,15 +428,13 @@ export interface RecoveryQuery {
  * @since 0.1.0
  * @category reading
  */
-export const recoveries = ({
-  failure,
-  repository,
-  ...query
-}: RecoveryQuery = {}): Effect.Effect<
+export const recoveries: (
+  query?: RecoveryQuery
+) => Effect.Effect<
   ReadonlyArray<RecoveryRecord>,
-  RecordDamaged | Storage.StorageError,
+  InvalidRequest | RecordDamaged | Storage.StorageError,
   Storage.Storage
-> => recoveries_.list({ ...query, limit: limit(query), subject: failure, scope: repository })
+> = listRecoveries
 
 /**
  * Finds a recovery by its id.
@@ -455,8 +457,11 @@ export const status: (
 export const resolve = (
   failure: string,
   by: string
-): Effect.Effect<FailureRecord, FailureNotFound | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  Effect.flatMap(resolveFailure(failure, by), failures_.orNotFound(failure))
+): Effect.Effect<
+  FailureRecord,
+  FailureNotFound | InvalidRequest | RecordDamaged | Storage.StorageError,
+  Storage.Storage
+> => Effect.flatMap(resolveFailure(failure, by), failures_.orNotFound(failure))
 
 export {
   /**

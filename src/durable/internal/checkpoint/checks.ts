@@ -1,8 +1,9 @@
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { messageOf } from "../../../resilience/Foreign.js"
 import type { FullSnapshot } from "../../../storage/Storage.js"
-import type { Check, Finding, Info } from "../../Checkpoint.js"
+import type { Check, Finding, Info, Validity } from "../../Checkpoint.js"
 import type { Problem } from "../../CheckpointError.js"
 import { type Content, contentOf, NoMigration, type StateCodec } from "./stateCodec.js"
 
@@ -19,7 +20,7 @@ const defaults: Readonly<Record<string, Problem["severity"]>> = {
 }
 
 export interface CheckOptions {
-  readonly codec: StateCodec
+  readonly codec: Pick<StateCodec, "decode">
   readonly checks: ReadonlyArray<Check<unknown>>
   readonly severities: Readonly<Record<string, Problem["severity"]>>
   /** The run that restores the checkpoint. */
@@ -50,6 +51,24 @@ export const check = (
     return { state: read.state, problems: errorsFirst }
   })
 
+/** Reads the state of a checkpoint whose definition is not at hand. An undefined state is stored as an empty text. */
+export const anyState: CheckOptions["codec"] = {
+  decode: (content) =>
+    Effect.try({
+      try: (): unknown => (typeof content === "string" && content !== "" ? JSON.parse(content) : content),
+      catch: (cause) => cause
+    })
+}
+
+/** What `validate` answers about these problems. */
+export const validityOf = (problems: ReadonlyArray<Problem>): Effect.Effect<Validity> =>
+  Effect.map(Clock.currentTimeMillis, (now) => ({
+    isValid: !hasErrors(problems),
+    errors: problems.filter(({ severity }) => severity === "error"),
+    warnings: problems.filter(({ severity }) => severity === "warning"),
+    checkedAt: new Date(now)
+  }))
+
 /** A check that dies or hangs is a problem too, and must not hide the problems of other checks. */
 const findingsOf = (check: Check<unknown>, info: Info): Effect.Effect<ReadonlyArray<Finding>, never, unknown> =>
   Effect.suspend(() => check.check(info)).pipe(
@@ -79,7 +98,7 @@ const problem = (check: string, subject: string, message: string): Problem => ({
 })
 
 /** Verifies the digest, then decodes the state. */
-export const readState = (snapshot: FullSnapshot, codec: StateCodec) =>
+export const readState = (snapshot: FullSnapshot, codec: CheckOptions["codec"]) =>
   Effect.flatMap(Effect.either(contentOf(snapshot)), (content) => {
     if (content._tag === "Left") return Effect.succeed(unreadable("integrity", content.left.message))
     const decoded = Effect.suspend(() => codec.decode(content.right, snapshot))

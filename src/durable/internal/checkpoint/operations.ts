@@ -15,7 +15,7 @@ import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import { awaitGate } from "../wait/gate.js"
-import { type Checked, type CheckOptions, check, hasErrors, readState, severityOf } from "./checks.js"
+import { type Checked, type CheckOptions, check, hasErrors, readState, severityOf, validityOf } from "./checks.js"
 import { type Limits, limitsOf, trim } from "./cleanup.js"
 import {
   checkAbout,
@@ -31,7 +31,7 @@ import {
 } from "./info.js"
 import { listInfos, removalQuery, removeMatching, statsOf, streamFull, toQuery } from "./query.js"
 import { saveEvery } from "./scoped.js"
-import { makeCodec, type Written } from "./stateCodec.js"
+import { makeCodec, type StateCodec, type Written } from "./stateCodec.js"
 
 type AnyOptions = Omit<Options<unknown, unknown, unknown, unknown, unknown>, "schema"> & {
   readonly schema: Schema.Schema.All
@@ -39,7 +39,8 @@ type AnyOptions = Omit<Options<unknown, unknown, unknown, unknown, unknown>, "sc
 
 type Self = Checkpoint<unknown, unknown, unknown>
 
-interface Definition extends Omit<CheckOptions, "run"> {
+interface Definition extends Omit<CheckOptions, "run" | "codec"> {
+  readonly codec: StateCodec
   readonly name: string
   readonly kind: string
   readonly retention: Limits | undefined
@@ -321,12 +322,7 @@ const streamAt = (definition: Definition, place: Place, { pageSize = 50, ...quer
   })
 
 const validity = (definition: Definition, place: Place, id: string) =>
-  Effect.zipWith(checkAt(definition, place, id), Clock.currentTimeMillis, ({ problems }, now) => ({
-    isValid: !hasErrors(problems),
-    errors: problems.filter(({ severity }) => severity === "error"),
-    warnings: problems.filter(({ severity }) => severity === "warning"),
-    checkedAt: new Date(now)
-  }))
+  Effect.flatMap(checkAt(definition, place, id), ({ problems }) => validityOf(problems))
 
 const readingOperations = (definition: Definition): Omit<Self, "name" | keyof ReturnType<typeof savingOperations>> => {
   const { name } = definition

@@ -46,7 +46,7 @@ const afterOf = (cursor: Cursor): SnapshotQuery => {
 }
 
 /** The checkpoint with this id, whatever its name. */
-export const findAny = (storage: Service, id: string): Effect.Effect<Option.Option<Snapshot>, StorageError> => {
+export const findAny = (storage: Service, id: string): Effect.Effect<Option.Option<FullSnapshot>, StorageError> => {
   const number = numberOf(id)
   return number === undefined
     ? Effect.succeedNone

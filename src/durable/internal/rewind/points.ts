@@ -120,6 +120,10 @@ export const checkPlace = (
   return found === undefined ? place : new RewindRefused({ run, point: place.point, ...found })
 }
 
+/** Where a point lies, looked for from the whole run, or why the run cannot be rewound to it. */
+export const locate = (run: string, journal: Journal, point: Decision.Point): Place | RewindRefused =>
+  checkPlace(run, journal, point, placesOf(journal, point, { section: "", transaction: undefined })[0])
+
 /** What prevents a rewind to a place: a pivot after it, or a compensated transaction that would be kept. */
 const obstacle = (
   journal: Journal,

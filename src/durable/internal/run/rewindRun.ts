@@ -10,13 +10,9 @@ import type * as Decision from "../../../resilience/Decision.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import * as Storage from "../../../storage/Storage.js"
 import { nextEntry } from "../execution/execution.js"
-import { checkPlace, type Place, placesOf } from "../rewind/points.js"
+import { locate } from "../rewind/points.js"
 import { type AnyDefinition, bodyOf, endWithoutOutcome, makeExecution, readJournalOf, rewind } from "./advance.js"
 import { leaseHeld, otherWorkflow } from "./execute.js"
-
-/** Where a point lies, looked for from the whole run, or why the run cannot be rewound to it. */
-const locate = (run: string, journal: Journal, point: Decision.Point): Place | RewindRefused =>
-  checkPlace(run, journal, point, placesOf(journal, point, { section: "", transaction: undefined })[0])
 
 /** Acquires the lease of a run, and reopens the run if it has an outcome. */
 const take = (storage: Storage.Service, run: Storage.Run, journal: Journal, restore: Storage.Restore) =>

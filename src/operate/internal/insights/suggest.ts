@@ -1,9 +1,13 @@
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { hints } from "../../../chain/hints.js"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import type * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import type { Suggestion } from "../../Insights.js"
+import { RecoveryRefused } from "../../OperateError.js"
+import { newestWith } from "../manage/checkpoints.js"
+import { checkFeasible } from "../manage/feasibility.js"
 import { learningKeyOf, sourceName } from "../records/recoveries.js"
 import { casesOf, estimate, type Learned, learnedOf, priors } from "./estimate.js"
 
@@ -13,31 +17,48 @@ interface Candidate extends Pick<Suggestion, "strategy" | "reason" | "parameters
   readonly success: number
 }
 
-interface RelatedCheckpoints {
-  /** How many of the five newest checkpoints of the repository belong to the same run or commit. */
-  readonly related: number
-  /** The id of the run's newest checkpoint from before the failure. */
-  readonly before: string | undefined
-}
-
 /** A failure with what the rules below need. */
 interface Subject extends Pick<FailureRecord, "category" | "message" | "severity"> {
   /** The name of the step that failed; empty if it is unknown. */
   readonly step: string
   readonly iteration: number
-  /** Undefined outside of runs. */
-  readonly checkpoints: RelatedCheckpoints | undefined
+  /** How many of the five newest checkpoints of the repository belong to the same run or commit. */
+  readonly related: number
+  /** The checkpoint each recovery would go back to; undefined for one that goes back to none. */
+  readonly feasible: ReadonlyMap<string, string | undefined>
 }
 
-/** Ranks what can be done about a failure, the most promising first. Equal confidences keep the order of the rules. */
+/**
+ * Ranks what can be done about a failure, the most promising first. Equal confidences keep the order of the rules.
+ * Recoveries that the run and the checkpoints do not allow are left out.
+ */
 export const suggest = (storage: Storage.Service, failure: FailureRecord) =>
   Effect.gen(function* () {
-    const checkpoints = failure.run === undefined ? undefined : yield* relatedCheckpoints(failure, failure.run)
-    const subject = { ...failure, step: sourceName(failure), iteration: iterationOf(failure.step ?? ""), checkpoints }
+    const subject = {
+      ...failure,
+      step: sourceName(failure),
+      iteration: iterationOf(failure.step ?? ""),
+      related: yield* relatedCheckpoints(failure),
+      feasible: yield* feasibleRecoveries(failure)
+    }
     const learned = yield* learnedOf(storage, learningKeyOf(failure))
     return candidatesFor(subject)
       .map((candidate) => toSuggestion(candidate, learned))
       .sort((a, b) => b.confidence - a.confidence)
+  })
+
+const recoveryTypes = ["retry", "resume", "rollback", "restart"] as const
+
+const feasibleRecoveries = (failure: FailureRecord) =>
+  Effect.gen(function* () {
+    const accepts = ({ id }: Checkpoint.Info) => Checkpoint.isIntact(id)
+    const feasible = new Map<string, string | undefined>()
+    for (const type of recoveryTypes) {
+      const checked = yield* Effect.either(checkFeasible(failure, type, { accepts }))
+      if (Either.isRight(checked)) feasible.set(type, checked.right.checkpoint?.id)
+      else if (!(checked.left instanceof RecoveryRefused)) return yield* checked.left
+    }
+    return feasible
   })
 
 const toSuggestion = ({ confidence, success, ...candidate }: Candidate, learned: Learned): Suggestion => ({
@@ -50,14 +71,11 @@ const toSuggestion = ({ confidence, success, ...candidate }: Candidate, learned:
 /** The number of the innermost iteration of a step key; 0 outside of loops. */
 const iterationOf = (key: string): number => Number(/\[(\d+)\]\/[^[]*$/.exec(key)?.[1] ?? 0)
 
-const relatedCheckpoints = ({ detectedAt, labels: { commit, repository } }: FailureRecord, run: string) =>
-  Effect.gen(function* () {
-    const labels = repository === undefined ? undefined : { repository }
-    const newest = yield* Checkpoint.list({ run: "any", labels, limit: 5 })
-    const [before] = yield* Checkpoint.list({ run, before: new Date(detectedAt.getTime() + 1), limit: 1 })
+const relatedCheckpoints = ({ labels: { commit, repository }, run }: FailureRecord) =>
+  Effect.map(newestWith(repository === undefined ? {} : { repository }, 5), (newest) => {
     const isRelated = (info: Checkpoint.Info) =>
-      info.run === run || (commit !== undefined && info.labels.commit === commit)
-    return { related: newest.filter(isRelated).length, before: before?.id } satisfies RelatedCheckpoints
+      (run !== undefined && info.run === run) || (commit !== undefined && info.labels.commit === commit)
+    return newest.filter(isRelated).length
   })
 
 const candidate = (
@@ -70,7 +88,12 @@ const candidate = (
   return { strategy, reason, parameters, confidence: confidence ?? usual, success }
 }
 
-const candidatesFor = (subject: Subject): ReadonlyArray<Candidate> => [
+const candidatesFor = (subject: Subject): ReadonlyArray<Candidate> =>
+  allCandidates(subject).filter(({ strategy }) => !isRecovery(strategy) || subject.feasible.has(strategy))
+
+const isRecovery = (strategy: string): boolean => recoveryTypes.some((type) => type === strategy)
+
+const allCandidates = (subject: Subject): ReadonlyArray<Candidate> => [
   ...modify(subject),
   ...guided(subject),
   ...(subject.iteration > 1
@@ -124,26 +147,25 @@ const judging = ({ step }: Subject): ReadonlyArray<Candidate> => {
   ]
 }
 
-const goingBack = ({ category, checkpoints, severity }: Subject): ReadonlyArray<Candidate> => {
-  if (checkpoints?.before === undefined) return []
-  const { before, related } = checkpoints
+const goingBack = ({ category, feasible, related, severity }: Subject): ReadonlyArray<Candidate> => {
+  const { resume, rollback } = { resume: feasible.get("resume"), rollback: feasible.get("rollback") }
   const isLong = category === "build" || category === "dependency"
   const isCritical = severity === "critical" && related > 1
   return [
     candidate(
       "resume",
       isLong
-        ? `The work before a ${category} failure takes long: continue from checkpoint ${before}.`
-        : `Continue from checkpoint ${before}, which was saved before the failure.`,
-      { checkpoint: before },
+        ? `The work before a ${category} failure takes long: continue from checkpoint ${resume}.`
+        : `Continue from checkpoint ${resume}, which was saved before the failure.`,
+      resume === undefined ? {} : { checkpoint: resume },
       isLong ? 0.75 : undefined
     ),
     candidate(
       "rollback",
       isCritical
-        ? `The failure is critical, and there are ${related} checkpoints: undo the work since checkpoint ${before}.`
-        : `Undo the work since checkpoint ${before}, and leave the run there.`,
-      { checkpoint: before },
+        ? `The failure is critical, and there are ${related} checkpoints: undo the work since checkpoint ${rollback}.`
+        : `Undo the work since checkpoint ${rollback}, and leave the run there.`,
+      rollback === undefined ? {} : { checkpoint: rollback },
       isCritical && !isLong ? 0.75 : undefined
     )
   ]

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import * as Schema from "effect/Schema"
 import * as Struct from "effect/Struct"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Lock from "../../../lock/Lock.js"
@@ -11,31 +12,53 @@ import * as Fault from "../../../resilience/Fault.js"
 import { logged } from "../../../resilience/internal/kernel/logged.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
-import { FailureNotFound, type RecordDamaged, RecoveryRefused, RecoveryUnderWay } from "../../OperateError.js"
+import { FailureNotFound, RecoveryUnderWay } from "../../OperateError.js"
 import type { InitiateOptions, RecoveryType } from "../../RecoveryManager.js"
 import { suggest } from "../insights/suggest.js"
-import { completedRun, recordFailure, resolveWithRun } from "../records/failures.js"
+import { checked } from "../records/checked.js"
+import { recordFailure, resolveWithRun } from "../records/failures.js"
 import { failures, newId, type RecoveryDetails, recoveries, truncateMessage } from "../records/records.js"
-import { type AnyWorkflow, isRecoveryType, type Job, PlanFailed, planOf, runPlan, type Settings } from "./plan.js"
+import { validate } from "./checkpoints.js"
+import { checkFeasible, isFeasible } from "./feasibility.js"
+import { isRecoveryType, type Job, PlanFailed, planOf, runPlan, type Settings } from "./plan.js"
 import { endRecovery, insertRecovery, messageOf } from "./progress.js"
 import { closeAbandoned, isOpen, lockOf } from "./sweep.js"
 
 /** Recovers a failure under its lock: one recovery at a time, in all processes. */
 export const initiate = (settings: Settings, id: string, type: RecoveryType | "auto", options: InitiateOptions) =>
-  // Checked before the lock is taken, since a lock leaves a row in the storage.
-  Effect.zipRight(failures.get(id), initiateLocked(settings, id, type, options))
+  Effect.gen(function* () {
+    yield* checkRequest({ type, options })
+    // Before the lock is taken, since a lock leaves a row in the storage, and a refusal changes nothing.
+    const failure = yield* failures.get(id)
+    yield* refuseIfUnderWay(id)
+    const chosen = yield* choose(settings, failure, type, options)
+    return yield* initiateLocked(settings, id, chosen, options)
+  })
 
-const initiateLocked = (settings: Settings, id: string, type: RecoveryType | "auto", options: InitiateOptions) =>
+const checkRequest = checked(
+  "request",
+  Schema.Struct({
+    type: Schema.Literal("auto", "retry", "resume", "rollback", "restart"),
+    options: Schema.Struct({ reason: Schema.optional(Schema.String), checkpoint: Schema.optional(Schema.String) })
+  })
+)
+
+const lockFailed = (id: string) => (error: Lock.LockError) =>
+  // Locks are kept in the storage. The only other cause is that this fiber holds the lock already.
+  error.cause instanceof Storage.StorageError ? error.cause : new RecoveryUnderWay({ failure: id, owner: "this fiber" })
+
+const refuseIfUnderWay = (id: string) =>
+  Effect.flatMap(Effect.mapError(Lock.status(lockOf(id)), lockFailed(id)), ({ owner = "another process", state }) =>
+    state === "held" ? new RecoveryUnderWay({ failure: id, owner }) : Effect.void
+  )
+
+const initiateLocked = (settings: Settings, id: string, type: RecoveryType, options: InitiateOptions) =>
   recover(settings, id, type, options).pipe(
     Lock.withLock(lockOf(id), { timeout: 0 }),
     Effect.catchTags({
       LockTimeout: ({ status }) =>
         Effect.fail(new RecoveryUnderWay({ failure: id, owner: status.owner ?? "another process" })),
-      // Locks are kept in the storage. The only other cause is that this fiber holds the lock already.
-      LockError: ({ cause }) =>
-        Effect.fail(
-          cause instanceof Storage.StorageError ? cause : new RecoveryUnderWay({ failure: id, owner: "this fiber" })
-        ),
+      LockError: (error) => Effect.fail(lockFailed(id)(error)),
       // The recovery may have ended before the lock was lost.
       LockLost: () =>
         Effect.flatMap(recoveries.listReadable({ subject: id, limit: 1 }), ([last]) =>
@@ -46,29 +69,27 @@ const initiateLocked = (settings: Settings, id: string, type: RecoveryType | "au
     })
   )
 
-const recover = (settings: Settings, id: string, type: RecoveryType | "auto", options: InitiateOptions) =>
+/** The failure and its run may have changed before the lock was taken, so the request is checked again. */
+const recover = (settings: Settings, id: string, type: RecoveryType, options: InitiateOptions) =>
   Effect.gen(function* () {
     const failure = yield* failures.get(id)
+    const { checkpoint } = options
+    const { retryPoint, workflow } = yield* checkFeasible(failure, type, { settings, checkpoint })
     yield* closeAbandoned(id)
-    if (failure.status === "resolved") return yield* new RecoveryRefused({ failure: id, reason: "Resolved" })
-    const chosen = type === "auto" ? yield* choose(settings, failure) : type
-    const workflow = yield* workflowOf(settings, failure, chosen, options.checkpoint !== undefined)
-    if (chosen === "retry" && failure.retries >= settings.maxRetries) {
-      return yield* new RecoveryRefused({ failure: id, reason: "Limit" })
-    }
     return yield* Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
-        const details = newDetails(failure, chosen, options)
+        const details = newDetails(failure, type, options)
         const inserting = insertRecovery(yield* newId("recovery"), failure.labels, details)
         const job: Job = {
           settings,
-          type: chosen,
+          type,
           progress: yield* Effect.catchTag(inserting, "ChangedElsewhere", () =>
             Effect.fail(new RecoveryUnderWay({ failure: id, owner: "another process" }))
           ),
           failure,
           run: workflow && failure.run !== undefined ? { id: failure.run, workflow } : undefined,
-          requestedCheckpoint: options.checkpoint
+          requestedCheckpoint: checkpoint,
+          retryPoint
         }
         return yield* execute(job, restore)
       })
@@ -87,40 +108,22 @@ const newDetails = (failure: FailureRecord, type: RecoveryType, { reason }: Init
   reason
 })
 
-/** The first suggestion this manager can carry out. */
-const choose = (settings: Settings, failure: FailureRecord) =>
+/** The requested type, or for `auto` the first suggestion that this manager can carry out. */
+const choose = (settings: Settings, failure: FailureRecord, type: RecoveryType | "auto", options: InitiateOptions) =>
   Effect.gen(function* () {
-    const storage = yield* Storage.Storage
-    const suggestions = yield* suggest(storage, failure)
-    const isPossible = (type: RecoveryType) =>
-      (failure.run !== undefined || settings.actions[type] !== undefined) &&
-      (type !== "retry" || failure.retries < settings.maxRetries)
-    const types = suggestions.map(({ strategy }) => strategy).filter(isRecoveryType)
-    return types.find(isPossible) ?? "retry"
-  })
-
-/** The workflow of the failed run. Undefined for a failure of no run, which an action recovers. */
-const workflowOf = (
-  settings: Settings,
-  failure: Pick<FailureRecord, "id" | "run">,
-  type: RecoveryType,
-  allowCompleted: boolean
-): Effect.Effect<AnyWorkflow | undefined, RecoveryRefused | RecordDamaged | Storage.StorageError, Storage.Storage> =>
-  Effect.gen(function* () {
-    const refuse = (reason: RecoveryRefused["reason"]) => new RecoveryRefused({ failure: failure.id, reason })
-    if (failure.run === undefined) {
-      return settings.actions[type] === undefined ? yield* refuse("NoRun") : undefined
+    const { checkpoint } = options
+    const check = (type: RecoveryType) => checkFeasible(failure, type, { settings, checkpoint })
+    if (type !== "auto") return yield* Effect.as(check(type), type)
+    const accepts = (info: Checkpoint.Info) =>
+      Effect.match(validate(settings, info), { onFailure: () => false, onSuccess: ({ isValid }) => isValid })
+    const suggestions = yield* Effect.flatMap(Storage.Storage, (storage) => suggest(storage, failure))
+    for (const { strategy } of suggestions) {
+      if (!isRecoveryType(strategy)) continue
+      const feasible = checkFeasible(failure, strategy, { settings, checkpoint, accepts })
+      if (yield* isFeasible(feasible)) return strategy
     }
-    const storage = yield* Storage.Storage
-    const found = yield* storage.find(failure.run)
-    if (Option.isNone(found)) return yield* refuse("UnknownRun")
-    const { outcome, version, workflow } = found.value
-    if (outcome?.status === "completed" && !allowCompleted) {
-      yield* resolveWithRun(failure, completedRun)
-      return yield* refuse("Completed")
-    }
-    const named = settings.workflows.filter(({ name }) => name === workflow)
-    return named.find((one) => one.version === version) ?? named[0] ?? (yield* refuse("UnknownWorkflow"))
+    // None is feasible, so this fails and says why; unless the failure or its run has changed since.
+    return yield* Effect.as(check("retry"), "retry" as const)
   })
 
 /** Runs the plan and the hooks. The recovery has its final status when this ends, also by interruption. */
@@ -167,10 +170,12 @@ const runHook = (name: string, hook: () => Effect.Effect<unknown, unknown> | und
 /** Rolls back by the newest open failure of the run. A run without one gets a failure, which the recovery belongs to. */
 export const rollbackTo = (settings: Settings, checkpoint: string, reason: string) =>
   Effect.gen(function* () {
-    const { labels, run } = yield* Checkpoint.find(checkpoint)
+    yield* checkRequest({ type: "rollback", options: { reason, checkpoint } })
+    const { at, labels, run } = yield* Checkpoint.find(checkpoint)
     const [open] = run === undefined ? [] : yield* failures.list({ subject: run, status: "open", limit: 1 })
+    const subject = open ?? { run, step: undefined, retries: 0, labels, detectedAt: at }
     // A rollback that is refused records no failure.
-    yield* workflowOf(settings, { id: open?.id ?? "", run }, "rollback", true)
+    yield* checkFeasible(subject, "rollback", { settings, checkpoint })
     const id = open?.id ?? (yield* recordRequest(run, labels, reason))
     return yield* initiate(settings, id, "rollback", { checkpoint, reason })
   })

@@ -9,7 +9,8 @@ import { logged } from "../../../resilience/internal/kernel/logged.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import type { Options, RecoveryType } from "../../RecoveryManager.js"
 import { countRetry } from "../records/failures.js"
-import { candidatesOf, saveBeforeRecovery, toValidation, validate } from "./checkpoints.js"
+import { saveBeforeRecovery, toValidation, validate } from "./checkpoints.js"
+import { checkFeasible } from "./feasibility.js"
 import { type Progress, runStep, storeDetails } from "./progress.js"
 
 type Defined<T> = { readonly [K in keyof T]-?: NonNullable<T[K]> }
@@ -34,8 +35,8 @@ export interface Job {
   readonly requestedCheckpoint: string | undefined
   /** The checkpoint a resume or rollback goes back to. Its first step sets it. */
   target?: { readonly info: Checkpoint.Info; readonly validity: Checkpoint.Validity }
-  /** Where a retry rewinds its run to. Unset if the run has not failed. */
-  retryPoint?: Point
+  /** Where a retry rewinds its run to. Undefined if the run has not failed. */
+  readonly retryPoint: Point | undefined
 }
 
 type Work = Effect.Effect<string, unknown, unknown>
@@ -52,18 +53,14 @@ const fail = (message: string) => Effect.fail(new PlanFailed({ message }))
 const ofRun = ({ run }: Job, work: (run: NonNullable<Job["run"]>) => Work): Work =>
   run === undefined ? Effect.succeed("by its action") : work(run)
 
-/** Finds the step that a retry goes back to. */
-const analyzeCause = (job: Job): Work => {
-  const { category, confidence, severity, step, tag } = job.failure
+/** Stores what is known of the failure, and where its run stands. */
+const analyzeCause = ({ failure, retryPoint, run }: Job): Work => {
+  const { category, confidence, severity, tag } = failure
   const kind = `${severity} ${category}${tag === undefined ? "" : ` (${tag})`}, confidence ${confidence.toFixed(2)}`
-  if (job.run === undefined) return Effect.succeed(kind)
-  const { id } = job.run
-  return Effect.map(Workflow.status(id), ({ status, steps }) => {
-    if (status !== "failed") return `${kind}; run ${id} is ${status}`
-    const failed = steps.find(({ key }) => key === step) ?? steps.at(-1)
-    job.retryPoint = failed === undefined ? Workflow.fromStart : Workflow.beforeStep(failed.key)
-    return `${kind}; run ${id} failed at ${failed === undefined ? "its start" : `step ${failed.key}`}`
-  })
+  if (run === undefined) return Effect.succeed(kind)
+  if (retryPoint?._tag === "Step") return Effect.succeed(`${kind}; run ${run.id} failed at step ${retryPoint.step}`)
+  if (retryPoint !== undefined) return Effect.succeed(`${kind}; run ${run.id} failed at its start`)
+  return Effect.map(Workflow.status(run.id), ({ status }) => `${kind}; run ${run.id} is ${status}`)
 }
 
 /** Counts the retry before it starts, so that a retry that kills its process counts too. */
@@ -131,12 +128,17 @@ const requireRolledBack = (job: Job): Work =>
 /** Finds the newest valid checkpoint. If none is valid, takes the newest, so that its errors are on record. */
 const findTarget = (job: Job): Work =>
   Effect.gen(function* () {
-    for (const info of yield* candidatesOf(job.failure, job.requestedCheckpoint)) {
-      const validity = yield* validate(job.settings, info)
-      if (job.target === undefined || validity.isValid) job.target = { info, validity }
-      if (validity.isValid) break
+    const accepts = (info: Checkpoint.Info) =>
+      Effect.map(validate(job.settings, info), (validity) => {
+        if (job.target === undefined || validity.isValid) job.target = { info, validity }
+        return validity.isValid
+      })
+    const { failure, requestedCheckpoint: checkpoint, settings, type } = job
+    const named = yield* Effect.either(checkFeasible(failure, type, { settings, checkpoint, accepts }))
+    if (named._tag === "Right" && job.target === undefined && named.right.checkpoint !== undefined) {
+      yield* accepts(named.right.checkpoint)
     }
-    if (job.target === undefined) return yield* fail("There is no checkpoint from before the failure.")
+    if (job.target === undefined) return yield* named._tag === "Left" ? named.left : fail("No checkpoint was found.")
     const { info, validity } = job.target
     yield* storeDetails(job.progress, {
       target: info.id,

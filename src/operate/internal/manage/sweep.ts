@@ -13,18 +13,32 @@ export const lockOf = (failure: string) => ({ kind: "failure", id: failure })
 
 export const isOpen = (status: string): boolean => status === "pending" || status === "in_progress"
 
+/** All open recoveries, of one failure or of all. Ended ones do not hide them. */
+const openRecoveries = (failure?: string) => {
+  const query = { subject: failure, limit: Number.MAX_SAFE_INTEGER }
+  return Effect.zipWith(
+    recoveries.listReadableStored({ ...query, status: "in_progress" }),
+    recoveries.listReadableStored({ ...query, status: "pending" }),
+    (inProgress, pending) => [...inProgress, ...pending]
+  )
+}
+
 /**
  * Ends the open recoveries of a failure as `failed`, and returns their number. The caller holds the lock of the
  * failure, so the processes of these recoveries have ended.
  */
 export const closeAbandoned = (failure: string) =>
   Effect.gen(function* () {
-    const open = (yield* recoveries.listReadableStored({ subject: failure })).filter(({ status }) => isOpen(status))
+    const open = yield* openRecoveries(failure)
     let closed = 0
     for (const stored of open) {
       yield* endRecovery(yield* Ref.make(stored), "failed", "The process that ran this recovery ended.").pipe(
         Effect.tap(() => closed++),
-        Effect.catchTag("ChangedElsewhere", () => Effect.void)
+        Effect.catchTags({
+          ChangedElsewhere: () => Effect.void,
+          // The record was decoded from the storage, so it can be encoded.
+          InvalidRequest: Effect.die
+        })
       )
     }
     return closed
@@ -32,11 +46,7 @@ export const closeAbandoned = (failure: string) =>
 
 /** Closes the abandoned recoveries of all failures whose lock is free, and returns their number. */
 export const closeAllAbandoned = Effect.gen(function* () {
-  const limit = Number.MAX_SAFE_INTEGER
-  const open = [
-    ...(yield* recoveries.listReadableStored({ status: "in_progress", limit })),
-    ...(yield* recoveries.listReadableStored({ status: "pending", limit }))
-  ]
+  const open = yield* openRecoveries()
   const failures = [...new Set(open.map(({ subject }) => subject))]
   const closed = yield* Effect.forEach(failures, (id) =>
     Lock.withLockIfAvailable(closeAbandoned(id), lockOf(id)).pipe(

@@ -2,6 +2,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Answer from "../../../durable/Answer.js"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
@@ -13,6 +14,7 @@ import * as Storage from "../../../storage/Storage.js"
 import * as Escalation from "../../Escalation.js"
 import * as HealthCheck from "../../HealthCheck.js"
 import * as Insights from "../../Insights.js"
+import { InvalidRequest } from "../../OperateError.js"
 import {
   type Definition,
   failures,
@@ -26,6 +28,7 @@ import {
 import { overview } from "../../Overview.js"
 import * as RecoveryManager from "../../RecoveryManager.js"
 import * as Timeline from "../../Timeline.js"
+import * as Records from "../records/checked.js"
 
 /** What handlers need. */
 export type Needs = Storage.Storage | RecoveryManager.RecoveryManager | Insights.Insights
@@ -34,6 +37,20 @@ type Handlers = {
   readonly [T in Tag]: (
     request: Request<T>
   ) => Effect.Effect<Result<T>, { readonly _tag: keyof typeof failures }, Needs>
+}
+
+/**
+ * Checkpoints of a run are those it saved, and those that were created for it from outside: a label names their run.
+ */
+const checkpointsOf = ({ limit = 100, name, repository, run }: Request<"Checkpoints">) => {
+  const labels = repository === undefined ? {} : { repository }
+  if (run === undefined) return Checkpoint.list({ run: "any", name, limit, labels })
+  const saved = Checkpoint.list({ run, name, limit, labels })
+  const created = Checkpoint.list({ run: "any", name, limit, labels: { ...labels, run } })
+  return Effect.zipWith(saved, created, (saved, created) => {
+    const byId = new Map([...saved, ...created].map((info) => [info.id, info]))
+    return [...byId.values()].sort((a, b) => Number(b.id) - Number(a.id)).slice(0, limit)
+  })
 }
 
 /** Who signs a request that names no user. */
@@ -73,8 +90,7 @@ const handlers: Handlers = {
   Escalations: (query) => Escalation.list(query),
   Acknowledge: ({ by = unsigned, escalation }) => Escalation.acknowledge(escalation, by),
   ResolveEscalation: ({ by = unsigned, escalation, note }) => Escalation.resolve(escalation, by, note),
-  Checkpoints: ({ limit = 100, name, repository, run = "any" }) =>
-    Checkpoint.list({ run, name, limit, labels: repository === undefined ? undefined : { repository } }),
+  Checkpoints: (query) => checkpointsOf(query),
   Checkpoint: ({ id }) => Checkpoint.find(id),
   // The state is JSON from outside: no schema of the program describes it.
   CreateCheckpoint: ({ kind, name, state, ...options }) =>
@@ -100,12 +116,36 @@ const handlers: Handlers = {
     })
 }
 
-/** Handles a request and encodes its result as JSON. */
-export const handle = <T extends Tag>(request: Request<T>): Effect.Effect<unknown, unknown, Needs> => {
-  const tag: T = request._tag
-  const { reply }: Definition = requests[tag]
-  return Effect.flatMap(handlers[tag](request), Schema.encodeUnknown(reply))
+const isKnownRequest = (request: unknown): boolean =>
+  Predicate.hasProperty(request, "_tag") && Predicate.isString(request._tag) && Object.hasOwn(requests, request._tag)
+
+/** The check of each payload, made at its first use. */
+const checks = new Map<Tag, (request: unknown) => Effect.Effect<unknown, InvalidRequest>>()
+
+const checkOf = (tag: Tag) => {
+  const known = checks.get(tag)
+  if (known !== undefined) return known
+  const payload: Schema.Struct.Fields = requests[tag].payload
+  // The fields of the table need no services.
+  const check = Records.checked(
+    `request ${tag}`,
+    Schema.typeSchema(Schema.Struct(payload)) as Schema.Schema<unknown, unknown>
+  )
+  checks.set(tag, check)
+  return check
 }
+
+/** Handles a request and encodes its result as JSON. A request may come from a program without these types. */
+export const handle = <T extends Tag>(request: Request<T>): Effect.Effect<unknown, unknown, Needs> =>
+  Effect.suspend(() => {
+    if (!isKnownRequest(request)) {
+      return new InvalidRequest({ message: "There is no such request. Its _tag must be one of the table of requests." })
+    }
+    const tag: T = request._tag
+    const { reply }: Definition = requests[tag]
+    const handling = Effect.suspend(() => handlers[tag](request))
+    return Effect.zipRight(checkOf(tag)(request), Effect.flatMap(handling, Schema.encodeUnknown(reply)))
+  })
 
 const isKnown = (tag: string): tag is keyof typeof failures => Object.hasOwn(failures, tag)
 

@@ -2,10 +2,12 @@ import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import * as Struct from "effect/Struct"
 import * as Fault from "../../../resilience/Fault.js"
 import { messageOf } from "../../../resilience/Foreign.js"
 import type { FailureRecord, Report } from "../../FailureRecord.js"
+import { checked } from "./checked.js"
 import { failureCounts, resolvedCounts } from "./counters.js"
 import { type FailureDetails, failures, newId, type Stored, scopeOf, truncateMessage } from "./records.js"
 
@@ -50,12 +52,25 @@ export const updateFailure = (open: Stored<FailureDetails>, failure: NewFailure)
 }
 
 /** Records a reported failure. If the id is in use, the existing record is returned unchanged. */
-export const reportFailure = (failure: unknown, { labels = {}, ...report }: Report = {}) =>
+export const reportFailure = (failure: unknown, given: Report = {}) =>
   Effect.gen(function* () {
+    const { labels = {}, ...report } = yield* checkReport(given)
     const fault = yield* classifyWithLog(failure, report.log)
     const written = yield* recordFailure({ fault, labels, ...report })
     return Option.isSome(written) ? failures.toRecord(written.value) : yield* failures.get(report.id ?? "")
   })
+
+const checkReport = checked(
+  "report",
+  Schema.Struct({
+    id: Schema.optional(Schema.String),
+    run: Schema.optional(Schema.String),
+    workflow: Schema.optional(Schema.String),
+    step: Schema.optional(Schema.String),
+    labels: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.String })),
+    log: Schema.optional(Schema.String)
+  })
+)
 
 /** The record a report would make, for a storage that cannot be written. */
 export const unrecordedFailure = (failure: unknown, { labels = {}, ...report }: Report): Effect.Effect<FailureRecord> =>
@@ -117,8 +132,9 @@ export const resolveFailure = (id: string, by: string) =>
 export const resolveWithRun = ({ id, run }: Pick<FailureRecord, "id" | "run">, by: string) =>
   Effect.zipRight(resolveFailure(id, by), run === undefined ? Effect.void : resolveFailuresOf(run, by))
 
+/** Of all its open failures, however many. A damaged record does not keep the others open. */
 export const resolveFailuresOf = (run: string, by: string) =>
-  Effect.flatMap(failures.list({ subject: run, status: "open" }), (open) =>
+  Effect.flatMap(failures.listReadable({ subject: run, status: "open", limit: Number.MAX_SAFE_INTEGER }), (open) =>
     Effect.forEach(open, ({ id }) => resolveFailure(id, by), { discard: true })
   )
 

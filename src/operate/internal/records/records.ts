@@ -6,8 +6,15 @@ import * as Schema from "effect/Schema"
 import * as Storage from "../../../storage/Storage.js"
 import * as EscalationRecord from "../../EscalationRecord.js"
 import * as FailureRecord from "../../FailureRecord.js"
-import { EscalationNotFound, FailureNotFound, RecordDamaged, RecoveryNotFound } from "../../OperateError.js"
+import {
+  EscalationNotFound,
+  FailureNotFound,
+  type InvalidRequest,
+  RecordDamaged,
+  RecoveryNotFound
+} from "../../OperateError.js"
 import * as RecoveryRecord from "../../RecoveryRecord.js"
+import { invalid } from "./checked.js"
 
 /** A row of the storage with its decoded body. */
 export interface Stored<out D> extends Omit<Storage.RecordRow, "body" | "damaged"> {
@@ -24,6 +31,9 @@ type Query = Omit<Storage.RecordQuery, "kind">
 /** Projects that share a storage are separated by the label `repository`. */
 export const scopeOf = (labels: Readonly<Record<string, string>>): string => labels.repository ?? ""
 
+/** How many rows `listSince` reads at once. */
+const pageSize = 1_000
+
 const makeTable = <D, I, A, E>(
   kind: string,
   details: Schema.Schema<D, I>,
@@ -32,7 +42,7 @@ const makeTable = <D, I, A, E>(
 ) => {
   const body = Schema.parseJson(details)
   const decode = Schema.decodeUnknown(body)
-  const encode = Schema.encodeSync(body)
+  const encode = Schema.encode(body)
 
   const read = ({ body, damaged, ...row }: Storage.RecordRow): Effect.Effect<Stored<D>, RecordDamaged> =>
     Effect.mapBoth(damaged === undefined ? decode(body) : Effect.fail(new Error(damaged)), {
@@ -52,19 +62,20 @@ const makeTable = <D, I, A, E>(
 
   /** None if an insert finds its id in use, or an update another revision. */
   const write = ({ details, revision = 0, ...draft }: Draft<D>, counts: ReadonlyArray<Storage.Count>) =>
-    Effect.flatMap(Storage.Storage, (storage) =>
-      Effect.flatMap(
-        storage.write({ ...draft, kind, revision, scope: scopeOf(draft.labels), body: encode(details) }, counts),
-        Effect.transposeMapOption(read)
-      )
-    )
+    Effect.gen(function* () {
+      const storage = yield* Storage.Storage
+      const body = yield* Effect.catchAll(encode(details), (error) => invalid(kind, error))
+      const row = { ...draft, kind, revision, scope: scopeOf(draft.labels), body }
+      const written = yield* storage.write(row, counts)
+      return yield* Effect.transposeMapOption(written, read)
+    })
 
   /** Writes what `change` returns, again if another process changed the row meanwhile. None if there is no such row. */
   const update = (
     id: string,
     change: (found: Stored<D>) => Pick<Partial<Draft<D>>, "status" | "details"> | undefined,
     counts: (found: Stored<D>) => ReadonlyArray<Storage.Count> = () => []
-  ): Effect.Effect<Option.Option<A>, Storage.StorageError | RecordDamaged, Storage.Storage> =>
+  ): Effect.Effect<Option.Option<A>, InvalidRequest | Storage.StorageError | RecordDamaged, Storage.Storage> =>
     Effect.gen(function* () {
       const found = yield* find(id)
       const changed = Option.flatMapNullable(found, change)
@@ -78,6 +89,17 @@ const makeTable = <D, I, A, E>(
   const readAll = (query: Query) => Effect.flatMap(rows(query), Effect.forEach(read))
   const warned = (row: Storage.RecordRow) =>
     Effect.option(Effect.tapError(read(row), ({ message }) => Effect.logWarning(message)))
+  const listSince = (query: Omit<Query, "before" | "limit">, time: number) =>
+    Effect.gen(function* () {
+      const all: Array<A> = []
+      for (let before: number | undefined; ; ) {
+        const page = yield* rows({ ...query, before, limit: pageSize })
+        const recent = page.filter(({ at }) => at >= time)
+        all.push(...Arr.getSomes(yield* Effect.forEach(recent, warned)).map(toRecord))
+        if (recent.length < pageSize) return all
+        before = page.at(-1)?.key
+      }
+    })
   const readReadable = (query: Query) => Effect.map(Effect.flatMap(rows(query), Effect.forEach(warned)), Arr.getSomes)
 
   return {
@@ -90,7 +112,9 @@ const makeTable = <D, I, A, E>(
     listStored: readAll,
     /** Skips damaged records and logs their ids, so that one of them does not hide all others. */
     listReadable: (query: Query) => Effect.map(readReadable(query), Arr.map(toRecord)),
-    listReadableStored: readReadable
+    listReadableStored: readReadable,
+    /** All readable records since a time, newest first. Reads pages, so that no limit hides some of them. */
+    listSince
   }
 }
 

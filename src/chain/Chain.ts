@@ -138,7 +138,7 @@ export type ErrorOf<P> = P extends Effect.Effect<unknown, infer E, unknown> ? E 
  * @category models
  */
 export type RequirementsOf<P> =
-  P extends Step.Step<unknown, unknown, infer R>
+  P extends Step.Step<unknown, unknown, infer R, unknown>
     ? Exclude<R, Workflow.Run>
     : P extends Effect.Effect<unknown, unknown, infer R>
       ? Workflow.Run extends R
@@ -150,10 +150,10 @@ export type RequirementsOf<P> =
  * @since 0.1.0
  * @category models
  */
-export interface Chain<in Input, out Text, out E, out R> {
+export interface Chain<in Input, out Text, out E, out R, out S = never> {
   readonly name: string
   /** The chain as a workflow, for workers, rewinds and answers. */
-  readonly workflow: Workflow.Workflow<Input, Result<Text>, E, R>
+  readonly workflow: Workflow.Workflow<Input, Result<Text>, E, R, S>
   /** Runs the chain in memory, without a record. */
   readonly run: (input: Input) => Effect.Effect<Result<Text>, E | RunError, Exclude<R, Storage.Storage>>
   /**
@@ -313,7 +313,8 @@ export const make = <
   | Schema.Schema.Context<Input>
   | Schema.Schema.Context<Text>
   | Schema.Schema.Context<Error>
-  | Storage.Storage
+  | Storage.Storage,
+  Schema.Schema.Context<Input>
 > => {
   const { maxIterations = 3 } = options
   whole("maxIterations", maxIterations, 1)
@@ -358,6 +359,6 @@ type PartsOf<Generate, Retrieve, Validate, Criticize> =
  * @since 0.1.0
  * @category models
  */
-export type Made<Error, Input, Text, E, R> = [E] extends [Workflow.Failure<Error> | Machinery]
-  ? Chain<Input, Text, E, R>
+export type Made<Error, Input, Text, E, R, S = never> = [E] extends [Workflow.Failure<Error> | Machinery]
+  ? Chain<Input, Text, E, R, S>
   : { readonly refused: "the schema in error does not cover all errors of the parts" }

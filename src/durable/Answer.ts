@@ -95,16 +95,16 @@ export const retryWith = <A, R>(
  * @since 0.1.0
  * @category answers
  */
-export const value = <A>(
+export const value = <A, S>(
   // The step is not used, so its input does not matter.
-  step: Step<A, unknown, unknown> | ((input: never) => Step<A, unknown, unknown>),
+  step: Step<A, unknown, unknown, S> | ((input: never) => Step<A, unknown, unknown, S>),
   result: NoInfer<A>
-): Answer =>
+): Answer<S> =>
   make(
     "Value",
     Effect.flatMap(
-      // An answer can only be encoded by a schema that needs no services.
-      codecOf(step).encode(result) as Effect.Effect<string | undefined, unknown>,
+      // What the schema needs is in the type of the step.
+      codecOf(step).encode(result) as Effect.Effect<string | undefined, unknown, S>,
       (text) => Effect.succeed({ _tag: "Value", value: text === undefined ? undefined : JSON.parse(text) })
     )
   )

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import { valueCodec } from "../journal/JournalCodec.js"
 import { JournalError, type RunNotFound } from "../journal/RunError.js"
+import { checkedNames, checkName, type InvalidName } from "../resilience/InvalidName.js"
 import { millis } from "../resilience/internal/kernel/options.js"
 import type * as Storage from "../storage/Storage.js"
 import { Run, stop } from "./internal/execution/execution.js"
@@ -37,7 +38,11 @@ export interface Signal<in out A, out R = never> {
     run: string,
     value: A,
     options?: Which
-  ) => Effect.Effect<void, RunNotFound | NotOpen | JournalError | Storage.StorageError, Storage.Storage | R>
+  ) => Effect.Effect<
+    void,
+    InvalidName | RunNotFound | NotOpen | JournalError | Storage.StorageError,
+    Storage.Storage | R
+  >
 }
 
 /**
@@ -93,6 +98,7 @@ export class SignalTimeout extends Data.TaggedError("SignalTimeout")<{
  * @category constructors
  */
 export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Signal<A, R> => {
+  checkName("signal", name)
   const codec = valueCodec(schema)
   // The codec needs what the schema needs.
   const encode = (value: A) => codec.encode(value) as Effect.Effect<string | undefined, unknown, R>
@@ -101,6 +107,7 @@ export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Sig
 
   const waitFor = ({ id, within }: Which & { readonly within?: Duration.DurationInput | undefined } = {}) =>
     Effect.gen(function* () {
+      if (id !== undefined) checkName("signal", id)
       const limit = within === undefined ? undefined : millis("within", within)
       const end = yield* wait({
         name: about(id),
@@ -124,6 +131,7 @@ export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Sig
     // Without `within` the wait cannot time out.
     wait: waitFor as Signal<A, R>["wait"],
     send: Effect.fn("Signal.send")(function* (run, value, { id } = {}) {
+      yield* checkedNames(id === undefined ? [] : [["signal", id]], undefined)
       const text = yield* Effect.mapError(
         encode(value),
         (cause) => new JournalError({ reason: "Encode", run, record: `signal "${about(id)}"`, cause })

@@ -10,6 +10,7 @@ import * as Effectable from "effect/Effectable"
 import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
+import type * as Types from "effect/Types"
 import { type Machinery, StepAmbiguous } from "../journal/RunError.js"
 import type * as Recovery from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
@@ -46,8 +47,10 @@ export type TypeId = "~effect-recovery/Step"
  * @since 0.1.0
  * @category models
  */
-export interface Step<out A, out E, out R> extends Effect.Effect<A, E, R | Run> {
+export interface Step<out A, out E, out R, out S = never> extends Effect.Effect<A, E, R | Run> {
   readonly [TypeId]: TypeId
+  /** What the schema of its result needs, which `Answer.value` needs too. */
+  readonly _S?: Types.Covariant<S>
   readonly name: string
 }
 
@@ -269,7 +272,8 @@ export const make: {
   ) => Step<
     Success["Type"],
     Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
-    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>,
+    Schema.Schema.Context<Success>
   >
   <
     R,
@@ -289,7 +293,8 @@ export const make: {
   ): Step<
     Success["Type"],
     Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
-    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>,
+    Schema.Schema.Context<Success>
   >
 } = (name: string, options: Parameters<typeof define>[1]): never => makeFrom(define(name, options), options.run)
 

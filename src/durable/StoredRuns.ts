@@ -85,7 +85,7 @@ export const checkRewind: (
  * @category inspection
  */
 export const list: (query?: {
-  readonly workflow?: string | Workflow<never, unknown, unknown, unknown> | undefined
+  readonly workflow?: string | Workflow<never, unknown, unknown, unknown, unknown> | undefined
   readonly status?: Storage.Status | undefined
   /** The most that are returned; `Infinity` for all. Defaults to 100. */
   readonly limit?: number | undefined

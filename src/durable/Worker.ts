@@ -106,7 +106,7 @@ export interface Options {
  * @since 0.1.0
  * @category models
  */
-export type Requirements<W> = W extends Workflow<never, unknown, unknown, infer R> ? R : never
+export type Requirements<W> = W extends Workflow<never, unknown, unknown, infer R, unknown> ? R : never
 
 /**
  * Runs a worker as long as the layer lives. Closing the layer, as
@@ -140,7 +140,7 @@ export type Requirements<W> = W extends Workflow<never, unknown, unknown, infer 
  * @since 0.1.0
  * @category layers
  */
-export const layer = <const W extends ReadonlyArray<Workflow<never, unknown, unknown, unknown>>>(
+export const layer = <const W extends ReadonlyArray<Workflow<never, unknown, unknown, unknown, unknown>>>(
   workflows: W,
   options: Options = {}
 ): Layer.Layer<Worker, DuplicateWorkflow, Storage.Storage | Requirements<W[number]>> => {

@@ -11,8 +11,10 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import type * as Types from "effect/Types"
 import type { Failure, JournalError, Machinery, RunError, RunMismatch, RunNotFound } from "../journal/RunError.js"
 import type { Point } from "../resilience/Decision.js"
+import { checkName, type InvalidName } from "../resilience/InvalidName.js"
 import { millis, wholeNumber } from "../resilience/internal/kernel/options.js"
 import { traced } from "../resilience/internal/kernel/tracing.js"
 import type * as Strategy from "../resilience/Strategy.js"
@@ -94,6 +96,15 @@ export {
  * @category models
  */
 export * from "../journal/RunStatus.js"
+export {
+  /**
+   * The id or the name cannot be used.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  InvalidName
+} from "../resilience/InvalidName.js"
 export {
   /**
    * @since 0.1.0
@@ -184,11 +195,13 @@ export * from "./StoredRuns.js"
  * @since 0.1.0
  * @category models
  */
-export interface Workflow<in Input, out A, out E, out R> {
+export interface Workflow<in Input, out A, out E, out R, out S = never> {
   readonly name: string
   readonly version: string
   /** @internal */
   readonly definition: Definition<Input, A, E, R>
+  /** What the schema of its input needs, which `start` needs too. */
+  readonly _S?: Types.Covariant<S>
 }
 
 /**
@@ -246,12 +259,13 @@ export const make = <
   | Exclude<R, Run | Strategy.Rewinder | Strategy.Asker | State.Cells>
   | Schema.Schema.Context<Input>
   | Schema.Schema.Context<Success>
-  | Schema.Schema.Context<Error>
+  | Schema.Schema.Context<Error>,
+  Schema.Schema.Context<Input>
 > => {
   const version = options.version ?? "1"
   const definition = {
-    name,
-    version,
+    name: checkName("workflow", name),
+    version: checkName("version", version),
     input: options.input ?? Schema.Void,
     success: options.success ?? Schema.Void,
     error: options.error ?? Schema.Never,
@@ -273,7 +287,7 @@ export const make = <
  * @category execution
  */
 export const execute: <Input, A, E, R>(
-  workflow: Workflow<Input, A, E, R>,
+  workflow: Workflow<Input, A, E, R, unknown>,
   run: Request<Input>
 ) => Effect.Effect<A, E | RunError, R | Storage.Storage> = (workflow, run) => {
   // `Request` lets an input be missing only if its type allows undefined.
@@ -305,7 +319,7 @@ export type Request<Input> = {
  * @category execution
  */
 export const resume = <Input, A, E, R>(
-  workflow: Workflow<Input, A, E, R>,
+  workflow: Workflow<Input, A, E, R, unknown>,
   id: string
 ): Effect.Effect<A, E | RunError | RunNotFound, R | Storage.Storage> =>
   Effect.flatMap(inputOf(workflow.definition, id), (input) =>
@@ -339,7 +353,7 @@ export const resume = <Input, A, E, R>(
  * @category execution
  */
 export const rewind = <Input, A, E, R>(
-  workflow: Workflow<Input, A, E, R>,
+  workflow: Workflow<Input, A, E, R, unknown>,
   id: string,
   to: Point
 ): Effect.Effect<void, RunError | RunNotFound | Strategy.RewindRefused, R | Storage.Storage> =>
@@ -373,15 +387,15 @@ export const fork: (
  * @since 0.1.0
  * @category execution
  */
-export const start: <Input, A, E, R>(
-  workflow: Workflow<Input, A, E, R>,
+export const start = <Input, A, E, R, S>(
+  workflow: Workflow<Input, A, E, R, S>,
   run: Request<Input>
-) => Effect.Effect<void, RunMismatch | JournalError | Storage.StorageError, Storage.Storage> = (workflow, run) =>
+): Effect.Effect<void, InvalidName | RunMismatch | JournalError | Storage.StorageError, S | Storage.Storage> =>
   // As for `execute`. A run that is only recorded has no lease, so `LeaseHeld` cannot occur.
   execute_.start(workflow.definition, { id: run.id, labels: run.labels, input: run.input as never }) as Effect.Effect<
     void,
-    RunMismatch | JournalError | Storage.StorageError,
-    Storage.Storage
+    InvalidName | RunMismatch | JournalError | Storage.StorageError,
+    S | Storage.Storage
   >
 
 /**
@@ -392,7 +406,7 @@ export const start: <Input, A, E, R>(
  * @category execution
  */
 export const join = <Input, A, E, R>(
-  workflow: Workflow<Input, A, E, R>,
+  workflow: Workflow<Input, A, E, R, unknown>,
   id: string
 ): Effect.Effect<A, E | RunNotFound | RunMismatch | JournalError | Storage.StorageError, R | Storage.Storage> =>
   // The workflow's own schemas decode the outcome.
@@ -409,7 +423,7 @@ export const join = <Input, A, E, R>(
  * @since 0.1.0
  * @category layers
  */
-export const worker = <const W extends ReadonlyArray<Workflow<never, unknown, unknown, unknown>>>(
+export const worker = <const W extends ReadonlyArray<Workflow<never, unknown, unknown, unknown, unknown>>>(
   ...workflows: W
 ): Layer.Layer<Worker.Worker, Worker.DuplicateWorkflow, Storage.Storage | Worker.Requirements<W[number]>> =>
   Worker.layer(workflows)
@@ -494,6 +508,6 @@ export const section =
   (name: string, index?: number) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Run> | Run> =>
     Effect.flatMap(currentRun, (run) => {
-      const path = `${run.section}${escapeName(name)}${index === undefined ? "" : `[${wholeNumber("index", index)}]`}/`
+      const path = `${run.section}${escapeName(checkName("section", name))}${index === undefined ? "" : `[${wholeNumber("index", index)}]`}/`
       return Effect.provideService(self, Run, { ...run, section: path })
     })

@@ -14,6 +14,7 @@ import { definitionOf } from "../durable/internal/step/definition.js"
 import type { Step } from "../durable/Step.js"
 import type { RunStatus } from "../durable/Workflow.js"
 import type { GraphFailed } from "../journal/RunError.js"
+import { checkName } from "../resilience/InvalidName.js"
 import { mermaidOf } from "./internal/mermaid.js"
 import { decodeOutputs, runGraph } from "./internal/runGraph.js"
 
@@ -37,10 +38,10 @@ export interface Node<out A, out E = never, out R = never, in In = unknown> {
   /** The nodes it depends on, by the names under which it gets their outputs. */
   readonly after: Readonly<Record<string, AnyNode>>
   /** `undefined` for an input. */
-  readonly step: ((outputs: never) => Step<A, E, R>) | undefined
+  readonly step: ((outputs: never) => Step<A, E, R, unknown>) | undefined
   /** @internal The result of Step.make. */
   readonly made?: object | undefined
-  /** @internal */
+  /** The inputs it needs. */
   readonly _In?: Types.Contravariant<In>
 }
 
@@ -104,10 +105,13 @@ export const input =
  * @category constructors
  */
 export const node: {
-  <A, E, R>(step: Step<A, E, R>): Node<A, E, R>
+  <A, E, R>(step: Step<A, E, R, unknown>): Node<A, E, R>
   <const After extends Readonly<Record<string, AnyNode>>, A, E, R>(
     after: After,
-    step: ((outputs: Outputs<After>) => Step<A, E, R>) | (() => Step<A, E, R>) | Step<A, E, R>
+    step:
+      | ((outputs: Outputs<After>) => Step<A, E, R, unknown>)
+      | (() => Step<A, E, R, unknown>)
+      | Step<A, E, R, unknown>
   ): Node<A, E | ErrorOf<After[keyof After]>, R | RequirementsOf<After[keyof After]>, InputsOf<After>>
 } = (first: object, second?: unknown): never => {
   const after = second === undefined ? {} : first
@@ -195,7 +199,7 @@ export const make = <const Nodes extends Readonly<Record<string, AnyNode>>>(
   name: string,
   nodes: Nodes
 ): Graph<Nodes> => {
-  return { name, nodes, all: sortNodes(name, Object.values(nodes)) }
+  return { name: checkName("graph", name), nodes, all: sortNodes(name, Object.values(nodes)) }
 }
 
 /** The nodes and all before them, each after the nodes it depends on. */
@@ -260,11 +264,12 @@ export const run = <const Nodes extends Readonly<Record<string, AnyNode>>>(
 export const partial = <const Nodes extends Readonly<Record<string, AnyNode>>>(
   graph: Graph<Nodes>,
   failed: GraphFailed<unknown>
-): Effect.Effect<Partial<Outputs<Nodes>>, ParseResult.ParseError> =>
-  // The outputs were encoded with the schemas of the steps.
+): Effect.Effect<Partial<Outputs<Nodes>>, ParseResult.ParseError, RequirementsOf<Nodes[keyof Nodes]>> =>
+  // The outputs were encoded with the schemas of the steps, whose needs are among those of the nodes.
   decodeOutputs(graph.nodes, failed.completed, failed.outputs) as Effect.Effect<
     Partial<Outputs<Nodes>>,
-    ParseResult.ParseError
+    ParseResult.ParseError,
+    RequirementsOf<Nodes[keyof Nodes]>
   >
 
 /**

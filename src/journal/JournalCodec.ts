@@ -28,7 +28,7 @@ const make = <A>(schema: AnySchema, proof: Proof): Codec<A> => {
   // Built at the first use: a schema may refer to one that is defined after it.
   const encode = lazily(() => Schema.encode(schema))
   const decode = lazily(() => Schema.decodeUnknown(schema))
-  const isOpen = once(() => proof === "same" && hasOpenPart(schema.ast))
+  const isOpen = once(() => hasOpenPart(schema.ast))
   // Values of a schema that transforms nothing are their own JSON, so they need not be read back.
   const isOwnJson = once(() => AST.encodedBoundAST(schema.ast) === schema.ast)
 
@@ -42,7 +42,9 @@ const make = <A>(schema: AnySchema, proof: Proof): Codec<A> => {
   const write = (value: A, json: unknown): Effect.Effect<string | undefined, unknown, unknown> => {
     try {
       const text = toJsonText(json)
-      if (isOpen()) refuseHidden(value)
+      // An error is read field by field, so only its JSON shows what a field holds.
+      if (proof === "readable") refuseHidden(json)
+      else if (isOpen()) refuseHidden(value)
       return isOwnJson() ? Effect.succeed(text) : readBack(value, text)
     } catch (cause) {
       return Effect.fail(cause)

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { messageOf } from "../resilience/Foreign.js"
+import type { InvalidName } from "../resilience/InvalidName.js"
 import type { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../resilience/RecoveryError.js"
 import { type LeaseHeld, type LeaseLost, StorageError } from "../storage/StorageError.js"
 import type { RollbackFailed, UndoFailure } from "../transaction/RollbackFailed.js"
@@ -24,6 +25,7 @@ export type RunError =
   | StorageError
   | LeaseHeld
   | LeaseLost
+  | InvalidName
   | RunMismatch
   | JournalError
   | StepConflict
@@ -242,7 +244,7 @@ export const machineryOf = (cause: Cause.Cause<unknown>): Machinery | undefined 
   return error instanceof StorageError || error instanceof JournalError ? error : undefined
 }
 
-const excusedTags: ReadonlySet<unknown> = new Set(["LeaseHeld", "LeaseLost", "RunSuspended"])
+const excusedTags: ReadonlySet<unknown> = new Set(["RunNotFound", "LeaseHeld", "LeaseLost", "RunSuspended"])
 
 /**
  * Whether an execution stopped for a reason outside of its run: the run waits, another process has it, or the storage

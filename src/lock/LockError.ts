@@ -24,12 +24,22 @@ import { inBrackets } from "../resilience/Foreign.js"
  * @since 0.1.0
  * @category models
  */
-export type LockReason = "Reentrant" | "Folder" | "Permission" | "Full" | "Foreign" | "Unsupported" | "Storage" | "Io"
+export type LockReason =
+  | "Name"
+  | "Reentrant"
+  | "Folder"
+  | "Permission"
+  | "Full"
+  | "Foreign"
+  | "Unsupported"
+  | "Storage"
+  | "Io"
 
 /** Category of the fault, the problem in words, advice. */
 type Reason = readonly [fault: Fault.Declaration, problem: string, advice: string]
 
 const reasons: Readonly<Record<LockReason, Reason>> = {
+  Name: [{ category: "validation" }, "its name cannot be used", "Choose another name."],
   Reentrant: [{ category: "logic" }, "this fiber already holds it", "Acquire it once, around all code that needs it."],
   Folder: [{ category: "not-found" }, "the lock folder is missing", "Choose one that exists or can be created."],
   Permission: [{ category: "permission" }, "this user lacks the permission", "Make it and its folder writable."],

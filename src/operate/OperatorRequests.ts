@@ -253,6 +253,7 @@ export const failures = {
   RecoveryRefused: "Refused",
   RecoveryUnderWay: "Refused",
   NotOpen: "Refused",
+  InvalidName: "Refused",
   InvalidOption: "Refused",
   InvalidRequest: "Refused",
   RewindRefused: "Refused",

@@ -92,7 +92,7 @@ export interface Hooks {
  */
 export interface Options {
   /** The workflows whose runs can be recovered. Defaults to none. */
-  readonly workflows?: ReadonlyArray<Workflow<never, unknown, unknown, unknown>> | undefined
+  readonly workflows?: ReadonlyArray<Workflow<never, unknown, unknown, unknown, unknown>> | undefined
   /** Checkpoints that are validated by the checks of their definition. Defaults to none. */
   readonly checkpoints?:
     | ReadonlyArray<Pick<Checkpoint.Checkpoint<never, unknown, unknown>, "name" | "validate">>

@@ -142,6 +142,8 @@ export interface OpenRequest {
   readonly version: string
   readonly input: string
   readonly labels: Readonly<Record<string, string>>
+  /** Claims the run with this key, whatever its id, and creates none. */
+  readonly key?: number | undefined
   /** Claims only a run that is `due`, or only creates a `new` one. Defaults to either. */
   readonly only?: "due" | "new" | undefined
 }
@@ -154,6 +156,7 @@ export interface OpenRequest {
  * - `Held`: another owner holds the lease
  * - `Finished`: the run has an outcome
  * - `Waiting`: the run is not due or not new, and `only` asked for that
+ * - `Gone`: there is no run with the `key` that was asked for
  * - `Different`: the run belongs to another workflow or input; nothing changed
  *
  * @since 0.1.0
@@ -165,6 +168,7 @@ export type Opened =
   | { readonly _tag: "Waiting"; readonly run: Run }
   | { readonly _tag: "Finished"; readonly run: Run }
   | { readonly _tag: "Different"; readonly run: Run }
+  | { readonly _tag: "Gone" }
 
 /**
  * Which part of the journal a rewind revokes: the lines after `after` of steps

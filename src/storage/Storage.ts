@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import { invalidName } from "../resilience/InvalidName.js"
 import { millis } from "../resilience/internal/kernel/options.js"
 import { makeLeaseRenewal } from "./internal/leaseRenewal.js"
 import { makeMemoryStore } from "./internal/memoryStore.js"
@@ -127,7 +128,12 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
       acquire(found.id, restore, (owner) => store.reopen(found, entry, owner, leaseMillis)),
     release: (lease) => release(lease.run, lease.owner),
     suspend: (lease, suspension) => thenNotify(store.suspend(lease, suspension), lease.run),
-    signal: (run, key, payload) => thenNotify(store.signal(run, key, payload), run),
+    // A database would look for another id.
+    find: (id) => (invalidName("run", id) === undefined ? store.find(id) : Effect.succeedNone),
+    signal: (run, key, payload) =>
+      invalidName("run", run) === undefined
+        ? thenNotify(store.signal(run, key, payload), run)
+        : Effect.succeed("Unknown"),
     finish: (lease, outcome) => thenNotify(store.finish(lease, outcome), lease.run),
     keep,
     onChange: (listener) => {

@@ -56,7 +56,7 @@ export * from "./storageContract.js"
  * @category replaying
  */
 export const replay = <Input, A, E, R>(
-  workflow: Workflow.Workflow<Input, A, E, R>,
+  workflow: Workflow.Workflow<Input, A, E, R, unknown>,
   history: Workflow.History
 ): Effect.Effect<Replayed, Workflow.RunError, R> =>
   // The body has the requirements of the workflow.
@@ -165,7 +165,7 @@ export interface CrashOptions<Input, R, E2> {
  * @category crashes
  */
 export const crashEverywhere = <Input, A, E, R, E2 = never>(
-  workflow: Workflow.Workflow<Input, A, E, R>,
+  workflow: Workflow.Workflow<Input, A, E, R, unknown>,
   options: CrashOptions<Input, R, E2>
 ): Effect.Effect<Scorecard.Scorecard, E2 | NoOutcome | Stuck | Storage.StorageError> =>
   Effect.gen(function* () {
@@ -201,7 +201,7 @@ export class NoOutcome extends Data.TaggedError("NoOutcome")<{
 
 /** One run, crashed at the point if there is one, and then resumed by another process. */
 const observe = <Input, A, E, R, E2>(
-  workflow: Workflow.Workflow<Input, A, E, R>,
+  workflow: Workflow.Workflow<Input, A, E, R, unknown>,
   options: CrashOptions<Input, R, E2>,
   point: CrashPoint | undefined
 ): Effect.Effect<
@@ -232,7 +232,7 @@ const observe = <Input, A, E, R, E2>(
 
 /** Executes the run in one process. */
 const runProcess = <Input, A, E, R, E2>(
-  workflow: Workflow.Workflow<Input, A, E, R>,
+  workflow: Workflow.Workflow<Input, A, E, R, unknown>,
   { input, lease = 30_000, onSuspended, services }: CrashOptions<Input, R, E2>,
   ledger: Ledger.Service,
   store: Storage.Store,

@@ -43,7 +43,7 @@ export interface ChildOptions<Input, R, E2, P> {
  * @category crashes
  */
 export const child = <Input, A, E, R, E2 = never, P = never>(
-  workflow: Workflow.Workflow<Input, A, E, R>,
+  workflow: Workflow.Workflow<Input, A, E, R, unknown>,
   { input, services, storage }: ChildOptions<Input, R, E2, P>
 ): Effect.Effect<void, E2> =>
   Effect.suspend(() => {

@@ -15,6 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import { checkName } from "../resilience/InvalidName.js"
 import { settingsOf } from "./Compensation.js"
 import { RollbackFailed } from "./RollbackFailed.js"
 import {
@@ -264,6 +265,7 @@ export const withCompensation: {
   ): Effect.Effect<A, E, R | R2 | R3 | Transaction> => {
     // The schedule receives the errors of this compensation, in the context of the registration.
     const settings = settingsOf({ retry: retry as Schedule.Schedule<unknown, never> | undefined, timeout })
+    checkName("compensation", name)
     return Effect.flatMap(Transaction, (transaction) => transaction.compensated(name, self, undo as AnyUndo, settings))
   }
 )

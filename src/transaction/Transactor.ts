@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import { checkName } from "../resilience/InvalidName.js"
 import {
   type CompensationLog,
   type CompensationSettings,
@@ -59,7 +60,10 @@ export interface TransactionSettings {
 export const transactionSettings = (options: {
   readonly name?: string | undefined
   readonly rollbackWhen?: ((error: never) => boolean) | undefined
-}): TransactionSettings => ({ name: options.name ?? "transaction", rollsBack: rollsBack(options.rollbackWhen) })
+}): TransactionSettings => ({
+  name: checkName("transaction", options.name ?? "transaction"),
+  rollsBack: rollsBack(options.rollbackWhen)
+})
 
 /** Defects and interruptions always roll back; so does a predicate that throws. */
 const rollsBack = (rollbackWhen: ((error: never) => boolean) | undefined) => (cause: Cause.Cause<unknown>) => {

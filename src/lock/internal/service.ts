@@ -3,6 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import { clip } from "../../resilience/Foreign.js"
+import { checkedNames } from "../../resilience/InvalidName.js"
 import { interruptWhen } from "../../resilience/internal/kernel/attemptTimeout.js"
 import { FifoQueue } from "../../resilience/internal/kernel/fifoQueue.js"
 import { lockMetrics } from "../../resilience/internal/kernel/metrics.js"
@@ -10,7 +12,7 @@ import { age, checked, millis, millisOrInfinity } from "../../resilience/interna
 import type { Restore } from "../../storage/Storage.js"
 import type { Options, Service } from "../Lock.js"
 import { type Driver, format, type Grip, Held, type Name } from "../LockDriver.js"
-import { type LockError, LockLost, type LockStatus, LockTimeout } from "../LockError.js"
+import { LockError, LockLost, type LockStatus, LockTimeout } from "../LockError.js"
 import { failIfReentrant, type LockHandle, makeHandle, millisSince } from "./lockHandle.js"
 
 export const make = (driver: Driver): Service => {
@@ -39,7 +41,7 @@ export const make = (driver: Driver): Service => {
       ),
     status: (given) => {
       const name = toName(given)
-      return Effect.flatMap(driver.keyOf(name), (key) => driver.status(key, name))
+      return Effect.flatMap(keyOf(driver, name), (key) => driver.status(key, name))
     },
     list: driver.list,
     cleanup: (olderThan) =>
@@ -51,6 +53,21 @@ export const make = (driver: Driver): Service => {
 }
 
 const toName = (name: Name | string): Name => (typeof name === "string" ? { kind: "lock", id: name } : name)
+
+const keyOf = (driver: Driver, name: Name): Effect.Effect<string, LockError> =>
+  Effect.matchEffect(
+    checkedNames(
+      [
+        ["lock's kind", name.kind],
+        ["lock", name.id]
+      ],
+      undefined
+    ),
+    {
+      onFailure: (cause) => Effect.fail(new LockError({ reason: "Name", lock: clip(format(name), 80), cause })),
+      onSuccess: () => driver.keyOf(name)
+    }
+  )
 
 const noneIfBusy = <A, R>(
   acquired: Effect.Effect<A, LockTimeout | LockError, R>
@@ -91,7 +108,7 @@ const acquireWith = (driver: Driver) => {
         count("timeout", waited())
         return new LockTimeout({ lock: format(name), waited: Duration.millis(waited()), status })
       }
-      const key = yield* restore(driver.keyOf(name))
+      const key = yield* restore(keyOf(driver, name))
       yield* failIfReentrant(key, name)
       const entered = yield* queues.enter(key, timeoutMillis - waited(), restore)
       if (Option.isNone(entered)) return yield* timedOut(yield* restore(driver.status(key, name)))

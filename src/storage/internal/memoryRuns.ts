@@ -23,7 +23,8 @@ export class RunTable {
   private lastKey = 0
 
   open(request: Store.OpenRequest, owner: string, leaseUntil: number, now: number): Store.Opened {
-    const stored = this.byId.get(request.id)
+    const stored = request.key === undefined ? this.byId.get(request.id) : this.byKey.get(request.key)
+    if (stored === undefined && request.key !== undefined) return { _tag: "Gone" }
     if (stored !== undefined) {
       const held: Store.Opened | undefined = stored.commits === 0 ? undefined : { _tag: "Held", run: stored.run }
       return refusal(stored.run, request, now) ?? held ?? claim(stored, owner, leaseUntil, now)

@@ -14,6 +14,7 @@ export const prepareRunStatements = (database: Database) => ({
     `INSERT INTO recovery_runs (id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until, checksum)
      VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
   ),
+  findRunByKey: database.prepare(`SELECT ${columns} FROM recovery_runs WHERE key = ?`),
   findRun: database.prepare(`SELECT ${columns} FROM recovery_runs WHERE id = ?`),
   claimRun: database.prepare(
     `UPDATE recovery_runs SET token = ?, owner = ?, lease_until = ?, due_at = ?, waiting = NULL WHERE key = ?`

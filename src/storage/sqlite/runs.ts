@@ -93,6 +93,12 @@ export class RunTable {
     return row
   }
 
+  findByKey(key: number): Store.Run | undefined {
+    const row = this.sql.findRunByKey.get(key) as RunRow | undefined
+    if (row !== undefined) refuseDamaged(runProblem(row), () => `run "${row.id}"`)
+    return row && this.toRun(row)
+  }
+
   /** The id of a run, for messages. */
   nameOf(key: number): string {
     const row = this.sql.nameOf.get(key) as { readonly id: string } | undefined
@@ -149,11 +155,30 @@ export const makeSqliteRuns = (
   removeRuns: (keys) => guarded.write("Removing runs", () => keys.filter((key) => removeRun(table.sql, key)).length)
 })
 
+const claim = (
+  { sql }: RunTable,
+  found: Store.Run,
+  request: Store.OpenRequest,
+  owner: string,
+  leaseUntil: number,
+  now: number
+): Store.Opened => {
+  const refused = refusal(found, request, now)
+  if (refused !== undefined) return refused
+  const run = claimedRun(found, owner, leaseUntil, now)
+  sql.claimRun.run(run.token, owner, leaseUntil, run.dueAt, run.key)
+  return { _tag: "Claimed", run, lease: leaseOf(run, owner) }
+}
+
 const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
   const { leases, sql } = table
 
   const open = (request: Store.OpenRequest, owner: string, leaseUntil: number, now: number): Store.Opened => {
-    const { id, input, labels, version, workflow } = request
+    const { id, input, key, labels, version, workflow } = request
+    if (key !== undefined) {
+      const found = table.findByKey(key)
+      return found === undefined ? { _tag: "Gone" } : claim(table, found, request, owner, leaseUntil, now)
+    }
     const text = JSON.stringify(labels)
     const checksum = runChecksum({ id, workflow, version, input, labels: text, createdAt: now })
     const values = [id, workflow, version, input, text, now, now, owner, leaseUntil, checksum]
@@ -163,12 +188,7 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
       return { _tag: "Created", run, lease: leaseOf(run, owner) }
     }
     // The insert found it.
-    const found = table.find(id) as Store.Run
-    const refused = refusal(found, request, now)
-    if (refused !== undefined) return refused
-    const run = claimedRun(found, owner, leaseUntil, now)
-    sql.claimRun.run(run.token, owner, leaseUntil, run.dueAt, run.key)
-    return { _tag: "Claimed", run, lease: leaseOf(run, owner) }
+    return claim(table, table.find(id) as Store.Run, request, owner, leaseUntil, now)
   }
 
   const reopen = (

@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { toOpenText } from "../../../journal/CanonicalJson.js"
+import { checkName } from "../../../resilience/InvalidName.js"
 import type { FullSnapshot, Snapshot } from "../../../storage/Storage.js"
 import type { SaveOptions, Stats, Validity } from "../../Checkpoint.js"
 import { Artifact, type Info } from "../../CheckpointInfo.js"
@@ -48,19 +49,19 @@ export const checkAbout = (given: SaveOptions): Effect.Effect<void, unknown> => 
   return Effect.try({
     try: () => {
       if (key === "") throw new RangeError("the key is empty")
-      if (key !== undefined) checkText("the key", key)
-      for (const label in labels) checkText(`the label "${label}"`, label, labels[label])
+      if (key !== undefined) checkText("checkpoint's key", key)
+      for (const label in labels) checkText(`label "${label}"`, label, labels[label])
       aboutOf(given)
     },
     catch: (cause) => cause
   })
 }
 
-/** Storages change half surrogate pairs, and some end a text at NUL. */
 const checkText = (what: string, ...texts: ReadonlyArray<unknown>): void => {
   for (const text of texts) {
     if (typeof text !== "string") throw new RangeError(`${what} must be a text`)
-    if (/[\0\p{Surrogate}]/u.test(text)) throw new RangeError(`${what} has characters that are no text`)
+    // The value of a label may be empty.
+    if (text !== "") checkName(what, text)
   }
 }
 

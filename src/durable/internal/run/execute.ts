@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import { emptyJournal } from "../../../journal/Journal.js"
 import { canonical, valueCodec } from "../../../journal/JournalCodec.js"
 import { JournalError, type RunError, RunMismatch, RunNotFound } from "../../../journal/RunError.js"
+import { checkedNames } from "../../../resilience/InvalidName.js"
 import * as Storage from "../../../storage/Storage.js"
 import { Pulse } from "../execution/activity.js"
 import { byCaller, type Mode } from "../execution/execution.js"
@@ -13,6 +14,8 @@ interface Request<Input> {
   readonly id: string
   readonly input: Input
   readonly labels?: Readonly<Record<string, string>> | undefined
+  /** The store's number of a run that a worker has found: the run is executed, and none is created. */
+  readonly key?: number | undefined
 }
 
 /** Starts a run, resumes it, or returns its recorded outcome. */
@@ -36,6 +39,8 @@ const executeIn = (storage: Storage.Service, definition: AnyDefinition, request:
       switch (opened._tag) {
         case "Finished":
           return restore(adopt(definition, request.id, opened.run.outcome as Storage.Outcome))
+        case "Gone":
+          return Effect.fail(new RunNotFound({ run: request.id }))
         case "Held":
         case "Waiting":
           return Effect.fail(leaseHeld(opened.run))
@@ -62,12 +67,13 @@ type Open = Exclude<Storage.Opened, { readonly _tag: "Different" }>
 const open = Effect.fnUntraced(function* (
   storage: Storage.Service,
   definition: AnyDefinition,
-  { id, input, labels = {} }: Request<unknown>,
+  { id, input, key, labels = {} }: Request<unknown>,
   restore: Storage.Restore,
   only?: "due" | "new"
 ) {
+  yield* checkedNames([["run", id]], labels)
   const text = yield* restore(encodeInput(definition, id, input))
-  const wanted = { id, workflow: definition.name, version: definition.version, labels, only }
+  const wanted = { id, workflow: definition.name, version: definition.version, labels, only, key }
   const opened = yield* storage.open({ ...wanted, input: text }, restore)
   if (!isDifferent(opened)) return opened
   const recorded = opened.run

@@ -5,8 +5,9 @@ import * as Option from "effect/Option"
 import { findRun, type Journal, loadJournal } from "../../../journal/Journal.js"
 import { valueCodec } from "../../../journal/JournalCodec.js"
 import { encodeRewind } from "../../../journal/JournalLine.js"
-import { JournalError, type RunError, type RunNotFound } from "../../../journal/RunError.js"
+import { JournalError, type RunError, RunNotFound } from "../../../journal/RunError.js"
 import type * as Decision from "../../../resilience/Decision.js"
+import { checkedNames } from "../../../resilience/InvalidName.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import * as Storage from "../../../storage/Storage.js"
 import { nextEntry } from "../execution/execution.js"
@@ -25,8 +26,9 @@ const take = (storage: Storage.Service, run: Storage.Run, journal: Journal, rest
       if (Option.isSome(lease)) return lease.value
     }
     const { id, input, labels, version, workflow } = run
-    const opened = yield* storage.open({ id, input, labels, version, workflow }, restore)
+    const opened = yield* storage.open({ id, input, labels, version, workflow, key: run.key }, restore)
     if (opened._tag === "Created" || opened._tag === "Claimed") return opened.lease
+    if (opened._tag === "Gone") return yield* new RunNotFound({ run: id })
     return yield* Effect.fail(leaseHeld(opened.run))
   })
 
@@ -122,6 +124,7 @@ export const forkRun = (id: string, as: string, point: Decision.Point) =>
       for (const key of journal.waits.keys()) if (gone.has(key.slice(0, key.lastIndexOf("?")))) gone.add(key)
       const kept = keep(all, journal, gone, place)
       const { input, labels, version, workflow } = run
+      yield* checkedNames([["run", as]], undefined)
       const opened = yield* storage.open({ id: as, workflow, version, input, labels }, restore)
       if (opened._tag !== "Created" && opened._tag !== "Claimed") return yield* new RunExists({ run: as })
       const made = yield* readJournalOf(storage, opened.lease)

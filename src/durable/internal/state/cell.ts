@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import { type Codec, valueCodec } from "../../../journal/JournalCodec.js"
 import { JournalError } from "../../../journal/RunError.js"
+import { checkName } from "../../../resilience/InvalidName.js"
 import { millis } from "../../../resilience/internal/kernel/options.js"
 import type { Written } from "../execution/cells.js"
 import { Run, stop } from "../execution/execution.js"
@@ -26,7 +27,7 @@ export const makeCell = <A>(
   initial: A,
   ttl: Duration.DurationInput | undefined
 ): Cell<A> => ({
-  address,
+  address: { ...address, name: checkName("state", address.name) },
   // The initial value is of the type of the schema.
   codec: valueCodec(schema) as Codec<A>,
   initial,

@@ -5,6 +5,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { type Codec, valueCodec } from "../../../journal/JournalCodec.js"
 import { StepAmbiguous } from "../../../journal/RunError.js"
+import { checkName } from "../../../resilience/InvalidName.js"
 import { attemptTimeout } from "../../../resilience/internal/kernel/attemptTimeout.js"
 import { checkTimeout } from "../../../resilience/internal/kernel/options.js"
 import { type Plan, planByTag, type RecoverOptions } from "../../../resilience/internal/kernel/recovery.js"
@@ -91,7 +92,7 @@ export const define = (
   const run: typeof given =
     options.success === undefined ? (input, attempt) => Effect.asVoid(given(input, attempt)) : given
   return {
-    name,
+    name: checkName("step", name),
     success: valueCodec(options.success ?? Schema.Void),
     error: options.error ?? Schema.Never,
     // The public types pass the input this function takes.

@@ -174,7 +174,7 @@ const refuseDuplicates = (definitions: ReadonlyArray<AnyDefinition>): Effect.Eff
 const executeRun = (definition: AnyDefinition, run: Storage.Run, mode: Mode) =>
   Effect.flatMap(inputOfRun(definition, run), (input) =>
     // The workflow's own schema encoded it.
-    execute(definition, { id: run.id, input: input as never, labels: run.labels }, mode)
+    execute(definition, { id: run.id, key: run.key, input: input as never, labels: run.labels }, mode)
   )
 
 /** Counts a run that stopped without an outcome. Outcomes are recorded by the run itself. */

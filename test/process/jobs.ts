@@ -28,6 +28,57 @@ export const ledger = (file: string, worker: string) => {
 
 type Ledger = ReturnType<typeof ledger>
 
+/** What happened to a recovery or a run in a worker, which Insights has to have on record. */
+export const ended = { recovery: "recovery ended", failure: "run failed" } as const
+
+/** The part `i` of the program of a seed, and what its random numbers decide. */
+const partOf = (seed: number, i: number) => {
+  const draw = seeded(seed * 31 + i)
+  switch (draw(8)) {
+    case 0:
+      return { kind: "sleep", millis: draw(150) } as const
+    case 1:
+      return { kind: "signal" } as const
+    case 2:
+      return { kind: "question" } as const
+    case 3:
+      return { kind: "retries", failures: 1 + draw(2) } as const
+    case 4:
+      return { kind: "transaction", fails: draw(2) === 0 } as const
+    case 5:
+      return { kind: "parallel" } as const
+    default:
+      return { kind: "step" } as const
+  }
+}
+
+const partsOf = (seed: number) => Array.from({ length: 3 + (seed % 4) }, (_, i) => partOf(seed, i))
+
+/** Whether a run of this seed may end so: signals may be late, and only a question may be answered with an abort. */
+export const mayEnd = (seed: number, result: number | "failed"): boolean => {
+  const parts = partsOf(seed)
+  if (result === "failed") return parts.some(({ kind }) => kind === "question")
+  const least = parts.reduce((sum, part) => {
+    switch (part.kind) {
+      case "sleep":
+        return sum + 1
+      case "signal":
+        return sum + 2
+      case "question":
+        return sum + 6
+      case "transaction":
+        return sum + (part.fails ? 4 : 3)
+      case "parallel":
+        return sum + 2 * (seed % 7)
+      default:
+        return sum + (seed % 7)
+    }
+  }, 0)
+  const signals = parts.filter(({ kind }) => kind === "signal").length
+  const more = result - least
+  return more >= 0 && more % 3 === 0 && more / 3 <= signals
+}
+
 /** Another program for each seed: it sleeps, asks, waits for signals, fails and recovers, and compensates. */
 export const makeJob = ({ write }: Ledger) => {
   const work = (name: string, failures: number, asks: boolean) =>
@@ -47,30 +98,30 @@ export const makeJob = ({ write }: Ledger) => {
     })
 
   const act = (seed: number, i: number) => {
-    const draw = seeded(seed * 31 + i)
+    const part = partOf(seed, i)
     const name = `step-${i}`
-    switch (draw(8)) {
-      case 0:
-        return Effect.as(Workflow.sleep(draw(150), { name }), 1)
-      case 1:
+    switch (part.kind) {
+      case "sleep":
+        return Effect.as(Workflow.sleep(part.millis, { name }), 1)
+      case "signal":
         return Go.wait({ id: name, within: 300 }).pipe(Effect.catchTag("SignalTimeout", () => Effect.succeed(2)))
-      case 2:
+      case "question":
         return work(name, 0, true)(seed)
-      case 3:
-        return work(name, 1 + draw(2), false)(seed)
-      case 4:
+      case "retries":
+        return work(name, part.failures, false)(seed)
+      case "transaction":
         return Transaction.run(
           Effect.zipRight(
             Step.make(name, {
               run: (_: number, { run, token }) => write(run, name, token),
               compensate: ({ idempotencyKey }) => write(idempotencyKey.split("/")[1] ?? "", `undo ${name}`, 0)
             })(0),
-            draw(2) === 0 ? Effect.fail(new Flaky()) : Effect.succeed(3)
+            part.fails ? Effect.fail(new Flaky()) : Effect.succeed(3)
           )
         ).pipe(
           Effect.catchTags({ Flaky: () => Effect.succeed(4), RollbackFailed: () => Effect.die("the rollback failed") })
         )
-      case 5:
+      case "parallel":
         return Effect.map(
           Effect.all([work(`${name}a`, 0, false)(seed), work(`${name}b`, 1, false)(seed)], { concurrency: 2 }),
           ([a, b]) => a + b
@@ -81,10 +132,6 @@ export const makeJob = ({ write }: Ledger) => {
   }
 
   return Workflow.make("job", { input: Schema.Number, success: Schema.Number, error: Flaky }, (seed) =>
-    Effect.reduce(
-      Array.from({ length: 3 + (seed % 4) }, (_, i) => i),
-      0,
-      (sum, i) => Effect.map(act(seed, i), (value) => sum + value)
-    )
+    Effect.reduce(partsOf(seed), 0, (sum, _, i) => Effect.map(act(seed, i), (value) => sum + value))
   )
 }

@@ -4,17 +4,71 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import { Answer, Workflow } from "effect-recovery"
+import { RecoveryManager } from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { afterAll, assert, describe, it } from "vitest"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 import { type Child, seeded, useProgram } from "../support/children.js"
-import { Go, type Line, ledger, makeJob, stoodStill } from "./jobs.js"
+import { ended, Go, type Line, ledger, makeJob, mayEnd, stoodStill } from "./jobs.js"
 
 const runs = lengthOf("LIVENESS_RUNS")
 const seed = seedOf(20261121)
 
 /** The test fails if nothing happens for this long. Each effect and each outcome renews it. */
 const patienceMillis = 120_000
+
+const workerCount = 5
+
+/** Insights writes its records in batches of so many: a worker that is killed loses no more. */
+const lostAtMost = 100
+
+/** What Insights has on record, as the workers note it. */
+const onRecord = Effect.gen(function* () {
+  const recoveries = yield* RecoveryManager.recoveries({ limit: 1_000_000 })
+  const failures = yield* RecoveryManager.failures({ limit: 1_000_000 })
+  return [
+    ...recoveries.map(({ run, step }) => `${run} ${ended.recovery} ${step}`),
+    ...failures.map(({ run }) => `${run} ${ended.failure}`)
+  ]
+})
+
+/**
+ * Compares the records with the notes of the workers, and returns how many are missing. Only a worker that was killed
+ * may have lost some, of the last that it noted.
+ */
+const compareRecords = (
+  notes: ReadonlyArray<Line>,
+  records: ReadonlyArray<string>,
+  killed: ReadonlySet<string>
+): number => {
+  const left = new Map<string, number>()
+  for (const record of records) left.set(record, (left.get(record) ?? 0) + 1)
+  const isOnRecord = ({ run, what }: Line): boolean => {
+    const count = left.get(`${run} ${what}`) ?? 0
+    left.set(`${run} ${what}`, count - 1)
+    return count > 0
+  }
+  // Those of living workers first: a killed worker may have noted the same.
+  const living = notes.filter(({ worker }) => !killed.has(worker))
+  assert.deepStrictEqual(
+    living.filter((note) => !isOnRecord(note)),
+    [],
+    "records that are lost"
+  )
+  const missing = [...killed].map((worker) => {
+    const own = notes.filter((note) => note.worker === worker)
+    const lost = own.filter((note) => !isOnRecord(note))
+    const first = lost[0]
+    if (first !== undefined) assert.isAtMost(own.length - own.indexOf(first), lostAtMost, `records of ${worker}`)
+    return lost.length
+  })
+  assert.deepStrictEqual(
+    [...left].filter(([, count]) => count > 0),
+    [],
+    "records of what no worker did"
+  )
+  return missing.reduce((sum, count) => sum + count, 0)
+}
 
 describe("liveness", () => {
   const { folder, start } = useProgram("worker.ts")
@@ -23,7 +77,7 @@ describe("liveness", () => {
     for (const child of children) child.signal("SIGKILL")
   })
 
-  it(`${runs} runs over three workers that are killed and paused all end, one owner at a time (seed ${seed})`, async () => {
+  it(`${runs} runs over five workers that are killed and paused all end, one owner at a time, all on record (seed ${seed})`, async () => {
     const filename = path.join(folder, "runs.db")
     const ledgerFile = path.join(folder, "ledger")
     fs.writeFileSync(ledgerFile, "")
@@ -38,15 +92,18 @@ describe("liveness", () => {
     )
 
     const paused = new Set<string>()
+    const killed = new Set<string>()
+    const outputs: Array<Child> = []
     let names = 0
     const spawn = async () => {
       const name = `worker-${++names}`
       const child = start(filename, ledgerFile, name)
       children.add(child)
+      outputs.push(child)
       await child.line((line) => line === "works")
       return { child, name }
     }
-    const workers = await Promise.all([spawn(), spawn(), spawn()])
+    const workers = await Promise.all(Array.from({ length: workerCount }, spawn))
     let kills = 0
     let pauses = 0
     /** Kills one of the workers, or pauses it past its lease. */
@@ -56,6 +113,7 @@ describe("liveness", () => {
       // Each kind at least once.
       if (kills === 0 || (pauses > 0 && draw(2) === 0)) {
         kills++
+        killed.add(worker.name)
         worker.child.signal("SIGKILL")
         await worker.child.exited
         children.delete(worker.child)
@@ -107,14 +165,31 @@ describe("liveness", () => {
 
     // The workers end by themselves after a SIGTERM.
     for (const { child } of workers) child.signal("SIGTERM")
-    assert.deepStrictEqual(await Promise.all(workers.map(({ child }) => child.exited)), [0, 0, 0])
+    assert.deepStrictEqual(
+      await Promise.all(workers.map(({ child }) => child.exited)),
+      workers.map(() => 0)
+    )
     children.clear()
+    const complaints = outputs.flatMap(({ errors, lines }) =>
+      [...lines, ...errors.split("\n")].filter((line) => /locked|could not be written|busy/i.test(line))
+    )
+    assert.deepStrictEqual(complaints, [])
+    for (const [i, id] of ids.entries()) {
+      const result = await outside.runPromise(
+        Effect.catchTag(Workflow.execute(Job, { id, input: seed + i }), "Flaky", () =>
+          Effect.succeed("failed" as const)
+        )
+      )
+      assert.isTrue(mayEnd(seed + i, result), `${id} ended with ${result}`)
+    }
 
     const lines = fs
       .readFileSync(ledgerFile, "utf8")
       .trim()
       .split("\n")
       .map((line): Line => JSON.parse(line))
+    const notes = lines.filter(({ what }) => what.startsWith(ended.recovery) || what === ended.failure)
+    const missing = compareRecords(notes, await outside.runPromise(onRecord), killed)
     // A worker that the machine starved stood still like one that was paused.
     for (const { what, worker } of lines) if (what === stoodStill) paused.add(worker)
     const highest = new Map<string, number>()
@@ -133,7 +208,9 @@ describe("liveness", () => {
       assert.strictEqual(owners.get(key) ?? worker, worker)
       owners.set(key, worker)
     }
-    console.log(`${runs} runs, ${kills} kills, ${pauses} pauses, ${lines.length} effects`)
+    console.log(
+      `${runs} runs, ${kills} kills, ${pauses} pauses, ${lines.length - notes.length} effects, ${notes.length} records, ${missing} of them lost by kills`
+    )
     await outside.dispose()
   })
 })

@@ -2,9 +2,10 @@
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Worker } from "effect-recovery"
+import { Events, Worker } from "effect-recovery"
+import { Insights } from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
-import { ledger, makeJob, stoodStill } from "./jobs.js"
+import { ended, ledger, makeJob, stoodStill } from "./jobs.js"
 
 const [filename = "", ledgerFile = "", name = ""] = process.argv.slice(2)
 
@@ -20,7 +21,17 @@ setInterval(() => {
   tick = now
 }, 50)
 
+/** Notes what Insights has to record. An interrupted recovery has no result. */
+const witness = Events.layer((event) => {
+  const { run = "", step = "" } = event.source
+  if (event._tag === "RecoveryEnded" && event.outcome !== "interrupted") {
+    return lines.write(run, `${ended.recovery} ${step}`, 0)
+  }
+  return event._tag === "RunFinished" && event.outcome === "failed" ? lines.write(run, ended.failure, 0) : Effect.void
+})
+
 const worker = Worker.layer([Job], { concurrency: 8, sweep: "50 millis", patience: "20 millis" }).pipe(
+  Layer.provide(Layer.provide(Insights.layer, witness)),
   Layer.provide(SqliteStorage.layer({ filename, lease: leaseMillis, durability: "process-crash" }))
 )
 

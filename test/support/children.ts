@@ -30,6 +30,7 @@ export const bundle = async (entry: string): Promise<string> => {
     alias: {
       "effect-recovery": path.join(root, "src/index.ts"),
       "effect-recovery/files": path.join(root, "src/files.ts"),
+      "effect-recovery/operate": path.join(root, "src/operate.ts"),
       "effect-recovery/sqlite": path.join(root, "src/sqlite.ts"),
       "effect-recovery/testing": path.join(root, "src/testing.ts")
     },

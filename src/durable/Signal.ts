@@ -8,7 +8,7 @@
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import { valueCodec } from "../journal/JournalCodec.js"
 import { JournalError, type RunNotFound } from "../journal/RunError.js"
 import { checkedNames, checkName, type InvalidName } from "../resilience/InvalidName.js"
@@ -72,6 +72,9 @@ export class SignalTimeout extends Data.TaggedError("SignalTimeout")<{
   }
 }
 
+/** The payload of a signal; without a value for undefined. */
+const decodeSent = Schema.decode(Schema.parseJson(Schema.Struct({ value: Schema.optional(Schema.Unknown) })))
+
 /**
  * Defines a signal, once, at the top of a module.
  *
@@ -120,8 +123,8 @@ export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Sig
       if (end.payload === undefined) {
         return yield* new SignalTimeout({ run: run.id, signal: about(id), within: Duration.millis(limit ?? 0) })
       }
-      const { value } = JSON.parse(end.payload) as { readonly value?: unknown }
-      return yield* Effect.catchAll(decode(JSON.stringify(value)), (cause) =>
+      const sent = Effect.flatMap(decodeSent(end.payload), ({ value }) => decode(JSON.stringify(value)))
+      return yield* Effect.catchAll(sent, (cause) =>
         stop(run.execution, new JournalError({ reason: "Decode", run: run.id, record: `signal "${about(id)}"`, cause }))
       )
     })

@@ -1,14 +1,20 @@
 import * as Effect from "effect/Effect"
 
 import * as Option from "effect/Option"
-import type { Event } from "../resilience/Events.js"
 import type { Entry, Rewound, Run, Service, StorageError } from "../storage/Storage.js"
 import {
   decodeEnd,
+  decodePatched,
+  decodeRead,
   decodeRewind,
+  decodeRollback,
+  decodeSaved,
   decodeWait,
+  decodeWrite,
   isRestart,
   type RewindRecord,
+  type RollbackLine,
+  type RollbackReason,
   type StartedWait,
   type WaitEnd
 } from "./JournalLine.js"
@@ -71,9 +77,6 @@ export interface UndoRecord {
   readonly payload: string | undefined
 }
 
-/** Why a transaction is rolled back. A run that was `stopped` continues later, and restarts the transaction. */
-export type RollbackReason = Extract<Event, { readonly _tag: "RollbackStarted" }>["reason"]
-
 /** The rollback of a transaction in the journal. */
 export interface RollbackRecord {
   readonly section: string
@@ -82,7 +85,8 @@ export interface RollbackRecord {
   readonly lastSeq: number
   readonly updatedAt: number
   readonly reason: RollbackReason
-  readonly payload: string | undefined
+  /** Its last line. */
+  readonly line: RollbackLine
 }
 
 /** A journal, without the lines that rewinds have removed. */
@@ -260,9 +264,11 @@ const foldUndo =
 
 const foldRollback =
   (status: RollbackRecord["status"]): Fold =>
-  ({ rollbacks }, { at, payload, seq, step: section }) => {
+  ({ rollbacks }, entry) => {
+    const { at, seq, step: section } = entry
     const known = rollbacks.get(section)
-    const reason = known?.reason ?? reasonOf(payload)
+    const line = decodeRollback(entry)
+    const reason = known?.reason ?? line.reason
     rollbacks.set(section, {
       section,
       status,
@@ -270,11 +276,9 @@ const foldRollback =
       lastSeq: seq,
       updatedAt: at,
       reason,
-      payload
+      line
     })
   }
-
-const reasonOf = (payload: string | undefined): RollbackReason => JSON.parse(payload ?? "{}").reason ?? "failed"
 
 const startWait: Fold = ({ waits }, entry) => {
   const { at: startedAt, seq, step: key } = entry
@@ -302,9 +306,13 @@ const interruptWait: Fold = ({ waits }, { seq, step: key }) => {
   waits.set(key, { ...known, lastSeq: seq, interruptedAt: seq })
 }
 
-const foldRecorded: Fold = ({ recorded }, entry) => {
-  recorded.set(entry.step, entry)
-}
+/** Code that uses the line later relies on its form, so it is checked here, where a failure names the line. */
+const foldRecorded =
+  (check: (entry: Entry) => unknown): Fold =>
+  ({ recorded }, entry) => {
+    check(entry)
+    recorded.set(entry.step, entry)
+  }
 
 /** Every kind of line, and how it changes the journal. */
 const folds = {
@@ -336,10 +344,10 @@ const folds = {
   /** The program interrupted the wait. */
   WaitInterrupted: interruptWait,
   /** Values the body got; a resume returns them again. */
-  StateSet: foldRecorded,
-  CheckpointSaved: foldRecorded,
-  CheckpointRead: foldRecorded,
-  Patched: foldRecorded,
+  StateSet: foldRecorded(decodeWrite),
+  CheckpointSaved: foldRecorded(decodeSaved),
+  CheckpointRead: foldRecorded(decodeRead),
+  Patched: foldRecorded(decodePatched),
   RewindStarted: (journal: Journal, entry: Entry) => {
     journal.rewinding = decodeRewind(entry)
   },

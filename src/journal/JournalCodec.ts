@@ -252,8 +252,8 @@ export const encodeUndoCause = (cause: Cause.Cause<unknown>): Effect.Effect<stri
     Effect.orDie(undoCodec.encode(Cause.die(Cause.squash(cause))))
   ) as Effect.Effect<string | undefined>
 
-export const decodeUndoCause = (text: string): Effect.Effect<Cause.Cause<unknown>> =>
-  Effect.orDie(undoCodec.decode(text)) as Effect.Effect<Cause.Cause<unknown>>
+export const decodeUndoCause = (text: string): Effect.Effect<Cause.Cause<unknown>, unknown> =>
+  undoCodec.decode(text) as Effect.Effect<Cause.Cause<unknown>, unknown>
 
 /** The same text for the same value, whatever the order of its keys. */
 export const canonical = (text: string | undefined): string =>

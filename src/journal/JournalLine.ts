@@ -1,4 +1,5 @@
 import * as Schema from "effect/Schema"
+import type { Event } from "../resilience/Events.js"
 import type { Entry, Rewound } from "../storage/Storage.js"
 
 /** The payload of a step's first line: it is a pivot or has a compensation, and its order is certain. */
@@ -86,3 +87,64 @@ export const isRestart = ({ by, within }: RewindRecord): boolean => within !== "
 
 export const encodeRewind = ({ after, begun, by, point, reason, within }: Omit<RewindRecord, "at">): string =>
   JSON.stringify({ begun, after, within, by, point, reason })
+
+/** A `StateSet` line. */
+const WriteLine = Schema.parseJson(
+  Schema.Struct({
+    cell: Schema.String,
+    /** The encoded value; absent for undefined. */
+    text: Schema.optional(Schema.String),
+    /** The step that wrote it; `undefined` for the body of the workflow. */
+    step: Schema.optional(Schema.String)
+  })
+)
+
+export type WriteLine = typeof WriteLine.Type
+
+const decodeWriteLine = Schema.decodeUnknownSync(WriteLine)
+
+export const encodeWrite = (line: WriteLine): string => JSON.stringify(line)
+export const decodeWrite = ({ payload }: Entry): WriteLine => decodeWriteLine(payload)
+
+/** Why a transaction is rolled back. A run that was `stopped` continues later, and restarts the transaction. */
+export type RollbackReason = Extract<Event, { readonly _tag: "RollbackStarted" }>["reason"]
+
+/** A `RollbackStarted`, `RolledBack` or `RollbackFailed` line. */
+const RollbackLine = Schema.parseJson(
+  Schema.Struct({
+    reason: Schema.optionalWith(Schema.Literal("failed", "interrupted", "died", "stopped"), {
+      default: () => "failed" as const
+    }),
+    /** The encoded cause; absent if the workflow's error schema could not write it. */
+    cause: Schema.optional(Schema.String),
+    /** The compensations that failed, with their encoded causes. */
+    failures: Schema.optionalWith(Schema.Array(Schema.Struct({ undo: Schema.String, cause: Schema.String })), {
+      default: () => []
+    }),
+    pivot: Schema.optional(Schema.NullOr(Schema.String)),
+    remaining: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] })
+  })
+)
+
+export type RollbackLine = typeof RollbackLine.Type
+
+const decodeRollbackLine = Schema.decodeUnknownSync(RollbackLine)
+
+export const decodeRollback = ({ payload }: Entry): RollbackLine => decodeRollbackLine(payload ?? "{}")
+
+/** A `CheckpointSaved` line: the checkpoint, or null if none was due. */
+const SavedLine = Schema.parseJson(Schema.NullOr(Schema.Struct({ id: Schema.String, name: Schema.String })))
+
+const decodeSavedLine = Schema.decodeUnknownSync(SavedLine)
+
+export const decodeSaved = ({ payload }: Entry): typeof SavedLine.Type => decodeSavedLine(payload)
+
+/** A `CheckpointRead` line. What it holds depends on the operation, which decodes it. */
+export const decodeRead: (entry: Entry) => unknown = ({ payload }) => decodeJson(payload)
+
+const decodeJson = Schema.decodeUnknownSync(Schema.parseJson())
+
+const decodePatchedLine = Schema.decodeUnknownSync(Schema.parseJson(Schema.Boolean))
+
+/** A `Patched` line: whether the run takes the changed code. */
+export const decodePatched = ({ payload }: Entry): boolean => decodePatchedLine(payload)

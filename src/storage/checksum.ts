@@ -115,12 +115,18 @@ export const outcomeChecksum = (run: string, { at, exit, status }: Outcome): num
 export const signalChecksum = (run: number, { at, key, payload }: Signal): number =>
   crc32(`${run}\0${key}\0${at}\0${payload}`)
 
-/** Without the state, which has a digest. `rewound` inverts it, so that it can be set without reading the row. */
-export const snapshotChecksum = (row: WithLabels<Omit<Snapshot, "rewound" | "damaged">>): number => {
+/**
+ * Without a state that has a digest, so that lists need not read it. `rewound` inverts it, so
+ * that it can be set without reading the row.
+ */
+export const snapshotChecksum = (
+  row: WithLabels<Omit<Snapshot, "rewound" | "damaged">>,
+  state: string | Uint8Array
+): number => {
   const { about, at, digest, encoding, key, kind, labels, name, own, run, schema, seq, size, step, version } = row
   const place = run === undefined ? "" : `=${run}`
   const called = own === undefined ? name : `${name}\0=${own}`
-  const facts = `${version}\0${schema}\0${digest}\0${size}\0${encoding}\0${labels}\0${about}`
+  const facts = `${version}\0${schema}\0${digest}\0${size}\0${encoding}\0${labels}\0${about}${digest === "" ? `\0${state}` : ""}`
   return crc32(`${key}\0${place}\0${step}\0${seq}\0${called}\0${kind}\0${at}\0${facts}`)
 }
 

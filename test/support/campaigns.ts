@@ -22,6 +22,10 @@ const lengths = {
   MODEL_RUNS: { short: 90, ci: 600, full: 2_000 },
   /** Random workflows that are stopped at random, compared with themselves undisturbed. A third of them on SQLite. */
   REPLAY_RUNS: { short: 300, ci: 1_500, full: 10_000 },
+  /** Columns of a database that are overwritten with text and bytes that do not belong there. */
+  DAMAGED_COLUMNS: { short: 60, ci: 400, full: 3_000 },
+  /** Bytes that are flipped in database files and write-ahead logs. */
+  FLIPS: { short: 40, ci: 200, full: 1_000 },
   /** Random calls of a circuit breaker compared with its model, for each trip condition. */
   BREAKER_RUNS: { short: 20, ci: 200, full: 2_000 },
   /** Races of twenty callers for the lock of a dead process. */

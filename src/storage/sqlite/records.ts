@@ -92,6 +92,13 @@ export const makeSqliteRecords = (database: Database, access: Access): RecordSto
       access.write("Removing records", () => keys.reduce((removed, key) => removed + remove.run(key).changes, 0)),
     count: (counts) => access.write("Counting", () => count(counts)),
     counters: (prefix) =>
-      access.read("Reading counters", () => counters.all(prefix, `${prefix}\u{10ffff}`) as ReadonlyArray<Counter>)
+      access.read("Reading counters", () =>
+        (counters.all(prefix, `${prefix}\u{10ffff}`) as ReadonlyArray<Counter>).map((counter) => {
+          const { name, value } = counter
+          const isRight = typeof name === "string" && typeof value === "number"
+          refuseDamaged(isRight ? undefined : "a column is stored as something else", () => `counter "${name}"`)
+          return counter
+        })
+      )
   }
 }

@@ -84,7 +84,7 @@ const prepareSnapshots = (database: Database) => {
       const { about, at, digest, encoding, kind, name, own, run, schema, seq, size, state, step, version } = snapshot
       // Field by field, as where it was made: copies by spreading cost more than the checksum.
       const facts = { run, step, seq, name, own, kind, version, schema, digest, size, encoding, labels, about, at }
-      const checksum = snapshotChecksum({ ...facts, key })
+      const checksum = snapshotChecksum({ ...facts, key }, state)
       const place = [key, run ?? null, step, seq, name, own ?? null, kind]
       insertRow.run(...place, version, schema, digest, size, encoding, labels, about, at, checksum, state)
       return key
@@ -237,14 +237,17 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
   }
 }
 
-const problemOf = (row: Row): string | undefined => {
+/** A row without a digest can only be verified with its state. */
+const problemOf = (row: Row, state?: string | Uint8Array): string | undefined => {
   const { about, at, checksum, digest, encoding, kind, labels, name, own, rewound, run, schema } = row
   if ([row.version, row.size, at].some((value) => typeof value !== "number")) {
     return "a number is stored as something else"
   }
-  const stored = rewound === 0 || checksum === null ? checksum : -1 - checksum
+  const isUnchecked = checksum === null || (digest === "" && state === undefined)
+  const stored = isUnchecked ? null : rewound === 0 ? checksum : -1 - checksum
   const texts = [run ?? "", row.step, name, own ?? "", kind, schema, digest, encoding, labels, about]
-  return rowProblem(stored, texts, () => snapshotChecksum({ ...row, run: run ?? undefined, own: own ?? undefined }))
+  const facts = () => ({ ...row, run: run ?? undefined, own: own ?? undefined })
+  return rowProblem(stored, texts, () => snapshotChecksum(facts(), state ?? ""))
 }
 
 const toSnapshot = (row: Row): Snapshot => {
@@ -270,7 +273,7 @@ const toSnapshot = (row: Row): Snapshot => {
 }
 
 const toFull = (row: FullRow): FullSnapshot => {
-  refuseDamaged(problemOf(row), () => `checkpoint "${row.name}" (${row.key})`)
+  refuseDamaged(problemOf(row, row.state), () => `checkpoint "${row.name}" (${row.key})`)
   const { state } = row
   // The driver returns bytes as a `Buffer`, which is not the type that was saved.
   const plain = typeof state === "string" ? state : new Uint8Array(state.buffer, state.byteOffset, state.byteLength)

@@ -5,7 +5,8 @@ import { toOpenText } from "../../../journal/CanonicalJson.js"
 import { checkName } from "../../../resilience/InvalidName.js"
 import type { FullSnapshot, Snapshot } from "../../../storage/Storage.js"
 import type { SaveOptions, Stats, Validity } from "../../Checkpoint.js"
-import { Artifact, type Info } from "../../CheckpointInfo.js"
+import { Problem } from "../../CheckpointError.js"
+import { Artifact, Info } from "../../CheckpointInfo.js"
 import type { Written } from "./stateCodec.js"
 
 export type NewSnapshot = Omit<FullSnapshot, "key" | "rewound" | "run" | "step" | "seq">
@@ -125,21 +126,55 @@ const readAbout = Schema.decodeUnknownSync(
   )
 )
 
-const withDate = (info: Info): Info => ({ ...info, run: info.run, key: info.key, at: new Date(info.at) })
+// What the journal recorded. Each throws if the text has another form.
 
-/** Reads what the journal recorded, as do the functions below. */
-export const toInfo = (text: string): Info => withDate(JSON.parse(text))
+const readInfo = Schema.decodeUnknownSync(Schema.parseJson(Info))
 
-export const toInfos = (text: string): ReadonlyArray<Info> => (JSON.parse(text) as ReadonlyArray<Info>).map(withDate)
+export const toInfo = (text: string): Info => withAll(readInfo(text))
 
-export const toStats = (text: string): Stats => {
-  const stats = JSON.parse(text)
-  const dateOf = ({ value }: { readonly value?: string }) =>
-    value === undefined ? Option.none() : Option.some(new Date(value))
-  return { ...stats, oldest: dateOf(stats.oldest), newest: dateOf(stats.newest) }
-}
+/** In a fresh one the properties are there, too. */
+const withAll = (info: Info): Info => ({ ...info, run: info.run, key: info.key })
 
-export const toValidity = (text: string): Validity | null => {
-  const validity: Validity | null = JSON.parse(text)
-  return validity && { ...validity, checkedAt: new Date(validity.checkedAt) }
-}
+const readInfos = Schema.decodeUnknownSync(Schema.parseJson(Schema.Array(Info)))
+
+export const toInfos = (text: string): ReadonlyArray<Info> => readInfos(text).map(withAll)
+
+const Counts = Schema.Record({ key: Schema.String, value: Schema.Number })
+
+/** JSON of an option: `value` is there if it has one. */
+const DateOption = Schema.transform(
+  Schema.Struct({ value: Schema.optional(Schema.Date) }),
+  Schema.OptionFromSelf(Schema.DateFromSelf),
+  {
+    decode: ({ value }) => Option.fromNullable(value),
+    encode: (date) => ({ value: Option.getOrUndefined(date) })
+  }
+)
+
+export const toStats: (text: string) => Stats = Schema.decodeUnknownSync(
+  Schema.parseJson(
+    Schema.Struct({
+      count: Schema.Number,
+      bytes: Schema.Number,
+      oldest: DateOption,
+      newest: DateOption,
+      byKind: Counts,
+      byName: Counts
+    })
+  )
+)
+
+export const toId: (text: string) => string = Schema.decodeUnknownSync(Schema.parseJson(Schema.String))
+
+export const toValidity: (text: string) => Validity | null = Schema.decodeUnknownSync(
+  Schema.parseJson(
+    Schema.NullOr(
+      Schema.Struct({
+        isValid: Schema.Boolean,
+        errors: Schema.Array(Problem),
+        warnings: Schema.Array(Problem),
+        checkedAt: Schema.Date
+      })
+    )
+  )
+)

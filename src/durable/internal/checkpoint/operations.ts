@@ -25,6 +25,7 @@ import {
   newSnapshot,
   placed,
   savedInfo,
+  toId,
   toInfo,
   toInfos,
   toStats,
@@ -104,7 +105,7 @@ const prepare = (
 // Written without generators: programs save and read the newest checkpoint all the time.
 const save = (definition: Definition, place: Place, state: unknown, given: SaveOptions) =>
   place._tag === "Body" && place.known !== undefined
-    ? Effect.succeed(toInfo(place.known))
+    ? readKnown(place, toInfo, place.known)
     : Effect.flatMap(Effect.zip(prepare(definition, place, state, given), Storage.Storage), ([snapshot, storage]) =>
         saveSnapshot(storage, definition, place, snapshot, given)
       )
@@ -150,7 +151,7 @@ const afterSave = (storage: Storage.Service, { name, retention }: Definition, pl
 const saveIfDue = (definition: Definition, place: Place, state: unknown, options: SaveOptions & Due) =>
   Effect.gen(function* () {
     if (place._tag === "Body" && place.known !== undefined) {
-      return place.known === "null" ? Option.none() : Option.some(toInfo(place.known))
+      return place.known === "null" ? Option.none() : Option.some(yield* readKnown(place, toInfo, place.known))
     }
     const { due, given } = dueOf(options)
     const { progress } = due
@@ -282,7 +283,7 @@ const restored = ({ info, problems, state }: Checked & { readonly info: Info }) 
 const findNewest = (definition: Definition, place: Place, query: Query) => {
   if (place._tag === "Body" && place.known === "null") return Effect.succeedNone
   if (place._tag === "Body" && place.known !== undefined) {
-    return Effect.asSome(find(definition, place, JSON.parse(place.known)))
+    return Effect.flatMap(readKnown(place, toId, place.known), (id) => Effect.asSome(find(definition, place, id)))
   }
   return Effect.tap(
     Effect.flatMap(Storage.Storage, (storage) =>
@@ -373,13 +374,15 @@ const readingOperations = (definition: Definition): Omit<Self, "name" | keyof Re
  * Where a checkpoint is saved or read: in the body of a run, in one of its steps,
  * or outside of runs. `known` is what an earlier execution recorded at this place.
  */
+interface Body {
+  readonly _tag: "Body"
+  readonly run: Execution.RunService
+  readonly key: string
+  readonly known: string | undefined
+}
+
 export type Place =
-  | {
-      readonly _tag: "Body"
-      readonly run: Execution.RunService
-      readonly key: string
-      readonly known: string | undefined
-    }
+  | Body
   | { readonly _tag: "Step"; readonly run: Execution.RunService; readonly step: string }
   | { readonly _tag: "Outside" }
 
@@ -427,9 +430,18 @@ export const recorded = <A, E, R>(
   operation: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => {
   if (place._tag !== "Body") return operation
-  if (place.known !== undefined) return Effect.succeed(read(place.known))
+  if (place.known !== undefined) return readKnown(place, read, place.known)
   return Effect.tap(operation, (result) => record(place, "CheckpointRead", JSON.stringify(result)))
 }
+
+/** Reads what the journal recorded at this place. A line of another form stops the run. */
+const readKnown = <A>({ key, run }: Body, read: (text: string) => A, known: string): Effect.Effect<A> =>
+  Effect.catchAll(Effect.try({ try: () => read(known), catch: (cause) => cause }), (cause) =>
+    Execution.stop(
+      run.execution,
+      new JournalError({ reason: "Decode", run: run.id, record: `checkpoint at "${key}"`, cause })
+    )
+  )
 
 /** Writes a line to the journal, in the body of a run only. */
 export const record = (place: Place, kind: RecordedKind, payload: string): Effect.Effect<void> =>

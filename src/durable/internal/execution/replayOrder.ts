@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import { isSettled, type Journal } from "../../../journal/Journal.js"
+import { decodePatched } from "../../../journal/JournalLine.js"
 import { ReplayMismatch } from "../../../journal/RunError.js"
 import {
   appendAll,
@@ -269,7 +270,7 @@ export const patched = (name: string): Effect.Effect<boolean, never, Run> =>
         if (lifecycle.stopError !== undefined) return stop(execution, lifecycle.stopError)
         const key = `patch/${escapeName(name)}`
         const known = journal.recorded.get(key)
-        if (known !== undefined) return Effect.succeed(known.payload === "true")
+        if (known !== undefined) return Effect.succeed(decodePatched(known))
         const isNew = !isBehindJournal(execution)
         if (isReplayOnly(execution, section)) return Effect.succeed(isNew)
         const entry = nextEntry(execution, "Patched", key, 0, String(isNew))

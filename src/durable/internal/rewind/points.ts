@@ -1,4 +1,5 @@
 import type { Journal, StepRecord } from "../../../journal/Journal.js"
+import { decodeSaved } from "../../../journal/JournalLine.js"
 import type * as Decision from "../../../resilience/Decision.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import type { Rewound } from "../../../storage/Storage.js"
@@ -81,7 +82,10 @@ type CheckpointPoint = Extract<Decision.Point, { readonly _tag: "Checkpoint" }>
 const checkpointPlaces = (journal: Journal, { id, name }: CheckpointPoint, { section }: Here): ReadonlyArray<Place> => {
   const saved = [...journal.recorded.values()]
     .filter(({ kind }) => kind === "CheckpointSaved")
-    .map((entry) => ({ ...(JSON.parse(entry.payload ?? "{}") as Saved), key: entry.step, seq: entry.seq }))
+    .flatMap((entry) => {
+      const saved = decodeSaved(entry)
+      return saved === null ? [] : [{ ...saved, key: entry.step, seq: entry.seq }]
+    })
     .filter((saved) => (name === undefined || saved.name === name) && (id === undefined || saved.id === id))
     .sort((a, b) => b.seq - a.seq)
   const within = outwards(section).find((section) => saved.some(({ key }) => key.startsWith(section)))
@@ -93,11 +97,6 @@ const checkpointPlaces = (journal: Journal, { id, name }: CheckpointPoint, { sec
       point: `checkpoint "${name}" (${id})`,
       checkpoint: id
     }))
-}
-
-interface Saved {
-  readonly id: string
-  readonly name: string
 }
 
 /** The steps and compensations a rewind removes. */

@@ -1,8 +1,9 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import { forget, knownKeys, type RollbackReason, type RollbackRecord } from "../../../journal/Journal.js"
+import { forget, knownKeys, type RollbackRecord } from "../../../journal/Journal.js"
 import { causeCodec, decodeUndoCause, encodeUndoCause } from "../../../journal/JournalCodec.js"
-import { encodeRewind } from "../../../journal/JournalLine.js"
+import { encodeRewind, type RollbackReason } from "../../../journal/JournalLine.js"
+import { JournalError } from "../../../journal/RunError.js"
 import { isClean, pending, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
 import type { UndoFailure } from "../../../transaction/RollbackFailed.js"
 import type { TransactionSettings } from "../../../transaction/Transactor.js"
@@ -123,18 +124,28 @@ interface RecordedRollback {
   readonly result: RollbackResult
 }
 
-export const readRollback = ({ execution }: Section, { payload }: RollbackRecord): Effect.Effect<RecordedRollback> =>
+/** Stops the run if a cause cannot be read: the program would take another way than it did. */
+export const readRollback = (
+  { execution }: Section,
+  { line, section }: RollbackRecord
+): Effect.Effect<RecordedRollback> =>
   Effect.gen(function* () {
-    const { cause, failures = [], pivot, remaining = [] } = JSON.parse(payload ?? "{}")
-    const decoded = Effect.orElseSucceed(causeCodec(execution.error).decode(cause), () => undefined)
+    const { cause, failures, pivot, remaining } = line
     const read: Array<UndoFailure> = []
     for (const { cause, undo } of failures) read.push({ undo, cause: yield* decodeUndoCause(cause) })
     return {
-      // The schema needs what the workflow needs, and that is provided here.
-      cause: typeof cause === "string" ? yield* decoded as Effect.Effect<Cause.Cause<unknown> | undefined> : undefined,
+      // The schema needs what the workflow needs, and that is provided where the run is executed.
+      cause: cause === undefined ? undefined : yield* causeCodec(execution.error).decode(cause) as Read,
       result: { failures: read, remaining, pivot: pivot ?? undefined }
     }
-  })
+  }).pipe(
+    Effect.catchAll((cause) => {
+      const record = `rollback of transaction "${section}"`
+      return Execution.stop(execution, new JournalError({ reason: "Decode", run: execution.id, record, cause }))
+    })
+  )
+
+type Read = Effect.Effect<Cause.Cause<unknown>, unknown>
 
 /** The failure of a transaction whose original cause was not written. */
 export const lostCause = ({ reason, section }: RollbackRecord) =>

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import type { Journal } from "../../../journal/Journal.js"
+import { encodeWrite, type WriteLine } from "../../../journal/JournalLine.js"
 import type { Entry } from "../../../storage/Storage.js"
 import type { CellListener, Cells, Write, Written } from "../execution/cells.js"
 import { nextEntry } from "../execution/execution.js"
@@ -81,17 +82,9 @@ export const make = (journal: Journal): Cells => {
   }
 }
 
-interface Line {
-  readonly cell: string
-  readonly text: string | undefined
-  /** The step that wrote it; `undefined` for the body of the workflow. */
-  readonly step?: string | undefined
-}
-
-export const encodeWrite = (line: Line): string => JSON.stringify(line)
-
-export const decodeWrite = (entry: Entry): Line & { readonly write: Write } => {
-  const { cell, step, text } = JSON.parse(entry.payload ?? "{}")
+/** The line has this form: it was checked when its journal was read. */
+export const decodeWrite = (entry: Entry): WriteLine & { readonly write: Write } => {
+  const { cell, step, text } = JSON.parse(entry.payload ?? "{}") as WriteLine
   return { cell, step, text, write: { seq: entry.seq, key: entry.step, text, at: entry.at } }
 }
 

@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { emptyJournal } from "../../../journal/Journal.js"
+import { encodeWrite } from "../../../journal/JournalLine.js"
 import type { RunError } from "../../../journal/RunError.js"
 import type { FullSnapshot } from "../../../storage/Storage.js"
 import type { CellListener, Cells, PendingWrite, Write, Written } from "../execution/cells.js"
@@ -11,7 +12,7 @@ import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import { acceptDivergence } from "../execution/replayOrder.js"
 import { awaitGate } from "../wait/gate.js"
-import { decodeWrite, encodeWrite, make as makeCells } from "./cells.js"
+import { decodeWrite, make as makeCells } from "./cells.js"
 
 /** How many values of a cell are kept as its history. */
 const maxKept = 100

@@ -10,7 +10,16 @@ const loneSurrogate = /[\ud800-\udfff]/gu
 export const counterName = (...parts: ReadonlyArray<string>): string =>
   parts.map((part) => encodeURIComponent(part.slice(0, maxPartLength).replace(loneSurrogate, "\ufffd"))).join("/")
 
-export const counterParts = (name: string): ReadonlyArray<string> => name.split("/").map(decodeURIComponent)
+export const counterParts = (name: string): ReadonlyArray<string> => name.split("/").map(decodePart)
+
+/** A damaged name counts something else, and must not fail all statistics. */
+const decodePart = (part: string): string => {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
+}
 
 const increment = (...parts: ReadonlyArray<string>): Count => ({ name: counterName(...parts), add: 1 })
 

@@ -37,6 +37,7 @@ const pageSize = 1_000
 const makeTable = <D, I, A, E>(
   kind: string,
   details: Schema.Schema<D, I>,
+  statuses: ReadonlyArray<string>,
   toRecord: (stored: Stored<D>) => A,
   notFound: (id: string) => E
 ) => {
@@ -44,11 +45,17 @@ const makeTable = <D, I, A, E>(
   const decode = Schema.decodeUnknown(body)
   const encode = Schema.encode(body)
 
-  const read = ({ body, damaged, ...row }: Storage.RecordRow): Effect.Effect<Stored<D>, RecordDamaged> =>
-    Effect.mapBoth(damaged === undefined ? decode(body) : Effect.fail(new Error(damaged)), {
+  const problemOf = ({ damaged, status }: Storage.RecordRow): string | undefined =>
+    damaged ?? (statuses.includes(status) ? undefined : `it has the status "${status}"`)
+
+  const read = ({ damaged, ...stored }: Storage.RecordRow): Effect.Effect<Stored<D>, RecordDamaged> => {
+    const problem = problemOf({ ...stored, damaged })
+    const { body, ...row } = stored
+    return Effect.mapBoth(problem === undefined ? decode(body) : Effect.fail(new Error(problem)), {
       onFailure: (cause) => new RecordDamaged({ kind, id: row.id, cause }),
       onSuccess: (details) => ({ ...row, details })
     })
+  }
 
   const find = (id: string) =>
     Effect.flatMap(Storage.Storage, (storage) =>
@@ -129,12 +136,14 @@ const common = <D>({ details, id, labels, updatedAt }: Stored<D>) => ({
   updatedAt: new Date(updatedAt)
 })
 
+// Rows with another status were refused when they were read.
 const isRecoveryStatus = Schema.is(RecoveryRecord.Status)
 const isEscalationStatus = Schema.is(EscalationRecord.Status)
 
 export const failures = makeTable(
   "failure",
   FailureRecord.Details,
+  FailureRecord.FailureRecord.fields.status.literals,
   (stored): FailureRecord.FailureRecord => ({
     ...common(stored),
     status: stored.status === "open" ? "open" : "resolved",
@@ -146,6 +155,7 @@ export const failures = makeTable(
 export const recoveries = makeTable(
   "recovery",
   RecoveryRecord.Details,
+  RecoveryRecord.Status.literals,
   (stored): RecoveryRecord.RecoveryRecord => ({
     ...common(stored),
     status: isRecoveryStatus(stored.status) ? stored.status : "failed",
@@ -157,6 +167,7 @@ export const recoveries = makeTable(
 export const escalations = makeTable(
   "escalation",
   EscalationRecord.Details,
+  EscalationRecord.Status.literals,
   (stored): EscalationRecord.EscalationRecord => ({
     ...common(stored),
     status: isEscalationStatus(stored.status) ? stored.status : "open",

@@ -1,9 +1,13 @@
 import * as Effect from "effect/Effect"
 
 import * as Option from "effect/Option"
+import type { Outcome } from "../resilience/Events.js"
 import type { Entry, Rewound, Run, Service, StorageError } from "../storage/Storage.js"
 import {
+  type DecidedLine,
+  decodeDecided,
   decodeEnd,
+  decodeEnded,
   decodePatched,
   decodeRead,
   decodeRewind,
@@ -65,6 +69,16 @@ export interface WaitRecord extends StartedWait {
   readonly interruptedAt: number | undefined
 }
 
+/** A recovery around a part of the body, in the journal. */
+export interface RecoveryRecord {
+  readonly key: string
+  /** Its decisions, oldest first. */
+  readonly decisions: ReadonlyArray<
+    DecidedLine & { readonly seq: number; readonly at: number; readonly attempt: number }
+  >
+  readonly end: { readonly seq: number; readonly outcome: Outcome; readonly attempts: number } | undefined
+}
+
 /** A compensation in the journal. */
 export interface UndoRecord {
   readonly key: string
@@ -97,6 +111,7 @@ export interface Journal {
   readonly rollbacks: Map<string, RollbackRecord>
   readonly waits: Map<string, WaitRecord>
   readonly recorded: Map<string, Entry>
+  readonly recoveries: Map<string, RecoveryRecord>
   /** How often a rewind removed a key. */
   readonly epochs: Map<string, number>
   readonly rewinds: Array<RewindRecord>
@@ -113,6 +128,7 @@ export const emptyJournal = (): Journal => ({
   rollbacks: new Map(),
   waits: new Map(),
   recorded: new Map(),
+  recoveries: new Map(),
   epochs: new Map(),
   rewinds: [],
   rewinding: undefined,
@@ -189,6 +205,12 @@ export const forget = (journal: Journal, { after, within }: Rewound): void => {
   }
   for (const [key, { seq }] of journal.recorded) {
     if (covers(key, { lastSeq: seq })) journal.recorded.delete(key)
+  }
+  for (const [key, { decisions, end }] of journal.recoveries) {
+    if (!key.startsWith(within)) continue
+    const left = decisions.filter(({ seq }) => seq <= after)
+    if (left.length === 0) journal.recoveries.delete(key)
+    else journal.recoveries.set(key, { key, decisions: left, end: end && end.seq <= after ? end : undefined })
   }
   for (const key of gone) journal.epochs.set(key, (journal.epochs.get(key) ?? 0) + 1)
 }
@@ -314,6 +336,23 @@ const foldRecorded =
     recorded.set(entry.step, entry)
   }
 
+const foldDecided: Fold = ({ recoveries }, entry) => {
+  const { at, attempt, seq, step: key } = entry
+  const line = decodeDecided(entry)
+  const before = recoveries.get(key)?.decisions ?? []
+  recoveries.set(key, {
+    key,
+    decisions: [...before.slice(0, line.after), { ...line, seq, at, attempt }],
+    end: undefined
+  })
+}
+
+const foldEnded: Fold = ({ recoveries }, entry) => {
+  const { attempt: attempts, seq, step: key } = entry
+  const decisions = recoveries.get(key)?.decisions ?? []
+  recoveries.set(key, { key, decisions, end: { seq, attempts, ...decodeEnded(entry) } })
+}
+
 /** Every kind of line, and how it changes the journal. */
 const folds = {
   /** Written before an attempt. Without a line after it, the attempt may or may not have happened. */
@@ -348,6 +387,10 @@ const folds = {
   CheckpointSaved: foldRecorded(decodeSaved),
   CheckpointRead: foldRecorded(decodeRead),
   Patched: foldRecorded(decodePatched),
+  /** A recovery in the body decides: before the decision is performed, with its fault and the time of the next attempt. */
+  Decided: foldDecided,
+  /** A recovery in the body has ended; with its outcome and the number of its attempts. */
+  RecoveryEnded: foldEnded,
   RewindStarted: (journal: Journal, entry: Entry) => {
     journal.rewinding = decodeRewind(entry)
   },

@@ -1,5 +1,6 @@
 import * as Schema from "effect/Schema"
-import type { Event } from "../resilience/Events.js"
+import type { Event, Outcome } from "../resilience/Events.js"
+import { FaultRecord } from "../resilience/FaultRecord.js"
 import type { Entry, Rewound } from "../storage/Storage.js"
 
 /** The payload of a step's first line: it is a pivot or has a compensation, and its order is certain. */
@@ -148,3 +149,38 @@ const decodePatchedLine = Schema.decodeUnknownSync(Schema.parseJson(Schema.Boole
 
 /** A `Patched` line: whether the run takes the changed code. */
 export const decodePatched = ({ payload }: Entry): boolean => decodePatchedLine(payload)
+
+/** A `Decided` line: a decision of a recovery in the body. */
+const DecidedLine = Schema.parseJson(
+  Schema.Struct({
+    /** How many earlier decisions of the recovery hold. A program that has changed may decide otherwise from there on. */
+    after: Schema.NonNegativeInt,
+    /** The name of the recovery. */
+    recovery: Schema.optional(Schema.String),
+    /** The step that failed, if the failure came out of one. */
+    step: Schema.optional(Schema.String),
+    decision: Schema.Literal("Again", "Instead", "Rewind", "HandOver", "GiveUp"),
+    /** The strategy that decided. */
+    by: Schema.String,
+    /** When the next attempt starts, epoch milliseconds. */
+    next: Schema.optional(Schema.Number),
+    fault: FaultRecord
+  })
+)
+
+export type DecidedLine = typeof DecidedLine.Type
+
+const decodeDecidedLine = Schema.decodeUnknownSync(DecidedLine)
+
+export const decodeDecided = ({ payload }: Entry): DecidedLine => decodeDecidedLine(payload)
+export const encodeDecided = (line: DecidedLine): string => JSON.stringify(line)
+
+/** A `RecoveryEnded` line. */
+const EndedLine = Schema.parseJson(
+  Schema.Struct({ outcome: Schema.Literal("recovered", "exhausted", "failed", "interrupted") })
+)
+
+const decodeEndedLine = Schema.decodeUnknownSync(EndedLine)
+
+export const decodeEnded = ({ payload }: Entry): { readonly outcome: Outcome } => decodeEndedLine(payload)
+export const encodeEnded = (outcome: Outcome): string => JSON.stringify({ outcome })

@@ -27,7 +27,7 @@ export const Moment = Schema.Struct({
   step: Schema.String,
   /** The number of the attempt, from 1; 0 for lines without one. */
   attempt: Schema.Number,
-  /** The error, the wait or the rewind point, as the journal stores it. Left out beyond 2,000 characters. */
+  /** The error, the decision, the wait or the rewind point, as the journal stores it. Left out beyond 2,000 characters. */
   detail: Schema.optional(Schema.String)
 })
 /**
@@ -62,7 +62,7 @@ export interface Timeline extends Schema.Schema.Type<typeof Timeline> {}
 
 /** Kinds whose payload is shown. Results, answers and signals may hold data that only the program should see. */
 const shownKinds =
-  /^(?:AttemptFailed|AttemptAsked|AttemptDied|StepFailed|StepAmbiguous|UndoFailed|WaitStarted|RollbackStarted|RollbackFailed|RewindStarted|Rewound)$/
+  /^(?:Decided|RecoveryEnded|AttemptFailed|AttemptAsked|AttemptDied|StepFailed|StepAmbiguous|UndoFailed|WaitStarted|RollbackStarted|RollbackFailed|RewindStarted|Rewound)$/
 
 const maxDetailLength = 2_000
 

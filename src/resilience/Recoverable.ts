@@ -18,15 +18,10 @@ import type * as Fault from "./Fault.js"
 import { messageOf } from "./Foreign.js"
 import { attemptTimeout } from "./internal/kernel/attemptTimeout.js"
 import { checkLimits, checkTimeout } from "./internal/kernel/options.js"
-import {
-  type Hooks,
-  type Limits,
-  type Plan,
-  planForAll,
-  type RecoverOptions,
-  recover
-} from "./internal/kernel/recovery.js"
+import { type Plan, planForAll } from "./internal/kernel/plan.js"
+import { recover } from "./internal/kernel/recovery.js"
 import type { Asker, Rewinder } from "./internal/kernel/runServices.js"
+import type { Hooks, Limits, RecoverOptions } from "./internal/kernel/session.js"
 import { traced } from "./internal/kernel/tracing.js"
 import { retryTransient } from "./internal/retry/retryTransient.js"
 import type { AttemptTimeout, BulkheadFull, CircuitOpen } from "./RecoveryError.js"

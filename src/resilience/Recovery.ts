@@ -16,15 +16,9 @@ import * as Events from "./Events.js"
 import type * as Fault from "./Fault.js"
 import { attemptTimeout as attemptTimeout_ } from "./internal/kernel/attemptTimeout.js"
 import { checkLimits, checkTimeout } from "./internal/kernel/options.js"
-import {
-  creditBudgets,
-  type Hooks,
-  type Limits,
-  planByCategory,
-  planByTag,
-  planForAll,
-  recover as recover_
-} from "./internal/kernel/recovery.js"
+import { planByCategory, planByTag, planForAll } from "./internal/kernel/plan.js"
+import { creditBudgets, recover as recover_ } from "./internal/kernel/recovery.js"
+import type { Hooks, Limits } from "./internal/kernel/session.js"
 import { traced } from "./internal/kernel/tracing.js"
 import { retryTransient } from "./internal/retry/retryTransient.js"
 import type { AttemptTimeout } from "./RecoveryError.js"
@@ -43,7 +37,7 @@ export type {
    * @category models
    */
   Report
-} from "./internal/kernel/recovery.js"
+} from "./internal/kernel/session.js"
 /** @since 0.1.0 */
 export * from "./Recoverable.js"
 export {

@@ -17,14 +17,15 @@ const ends: Readonly<Record<string, string>> = {
   AttemptDied: "bad",
   UndoCompleted: "undone",
   UndoFailed: "bad",
-  WaitEnded: "wait"
+  WaitEnded: "wait",
+  RecoveryEnded: "wait"
 }
 
-const begins: ReadonlySet<string> = new Set(["AttemptStarted", "UndoStarted", "WaitStarted"])
+const begins: ReadonlySet<string> = new Set(["AttemptStarted", "UndoStarted", "WaitStarted", "Decided"])
 
 const millisOf = (iso: string): number => new Date(iso).getTime()
 
-/** One bar per attempt, wait and compensation of a step. A bar that has not ended extends to `end`. */
+/** One bar per attempt, wait and compensation of a step, and per recovery in the body. A bar that has not ended extends to `end`. */
 const barsOf = (moments: ReadonlyArray<Moment>, end: number): ReadonlyArray<Bar> => {
   const bars: Array<Bar> = []
   let open: Moment | undefined
@@ -35,6 +36,8 @@ const barsOf = (moments: ReadonlyArray<Moment>, end: number): ReadonlyArray<Bar>
     bars.push({ from, to, kind, title: `${what}: ${how}, ${millis(to - from)}` })
   }
   for (const moment of moments) {
+    // A recovery has one bar, from its first decision to its end.
+    if (moment.kind === "Decided" && open?.kind === "Decided") continue
     if (begins.has(moment.kind)) {
       if (open !== undefined) close(open, millisOf(moment.at), "unsure", "outcome unknown")
       open = moment

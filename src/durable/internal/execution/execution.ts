@@ -7,7 +7,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as Schema from "effect/Schema"
-import type { Journal, Kind } from "../../../journal/Journal.js"
+import type { Journal, Kind, RecoveryRecord } from "../../../journal/Journal.js"
 import { JournalError, type RunError, StepConflict } from "../../../journal/RunError.js"
 import type * as Events from "../../../resilience/Events.js"
 import type { Watch } from "../../../resilience/Events.js"
@@ -19,6 +19,7 @@ import { type Activity, type Permit, whileWorking } from "./activity.js"
 import { never } from "./bodyFibers.js"
 import type { Cells } from "./cells.js"
 import * as FiberTree from "./fiberTree.js"
+import type { Origin } from "./origins.js"
 import type { Lifecycle } from "./phase.js"
 import * as Replay from "./replay.js"
 import type { AnswerQueue, Gate, Order } from "./replayOrder.js"
@@ -52,6 +53,8 @@ export interface Execution {
     /** How often each name was used, and where last, by section and name. */
     readonly uses: Map<string, { readonly count: number; readonly last: FiberTree.Use }>
     readonly running: Set<string>
+    /** Recoveries in the body, by the key of what failed. */
+    readonly recoveries: Map<string, RecoveryKeys>
   }
   readonly activity: Activity
   readonly rollback: {
@@ -63,6 +66,16 @@ export interface Execution {
     readonly ended: Set<string>
   }
   readonly cells: Cells
+  /** Where failures came from, by their errors. */
+  readonly origins: WeakMap<object, Origin>
+}
+
+/** The recoveries from failures of one step, transaction or section. */
+export interface RecoveryKeys {
+  /** The number of the last one. */
+  last: number
+  /** Recorded ones that the program has not reached yet. */
+  readonly unclaimed: Array<RecoveryRecord>
 }
 
 /** Fails in place of a step's attempt, or lets the attempt run. */

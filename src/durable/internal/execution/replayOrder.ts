@@ -43,7 +43,7 @@ export const makeAnswerQueue = (): AnswerQueue => ({ queued: [], isDraining: fal
  */
 export interface Gate {
   isOpen: boolean
-  /** The keys whose recorded answer was not given yet. */
+  /** The keys whose recorded answer was not given yet, and recoveries whose last line was not performed. */
   readonly pending: Set<string>
   /** Fibers that wait for the gate to open, in the order they came. */
   readonly waiting: Set<() => void>
@@ -51,10 +51,11 @@ export interface Gate {
   readonly interrupted: Map<() => void, number>
 }
 
-export const makeGate = ({ steps, waits }: Journal): Gate => {
+export const makeGate = ({ recoveries, steps, waits }: Journal): Gate => {
   const pending = new Set<string>()
   for (const [key, { status }] of steps) if (status === "completed" || status === "failed") pending.add(key)
   for (const [key, { end }] of waits) if (end !== undefined) pending.add(key)
+  for (const key of recoveries.keys()) pending.add(key)
   return { isOpen: pending.size === 0, pending, waiting: new Set(), interrupted: new Map() }
 }
 

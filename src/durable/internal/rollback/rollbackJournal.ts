@@ -169,7 +169,7 @@ export const removeFromJournal = ({ execution, section }: Section, reason: strin
       forget(execution.journal, rewound)
       // The restarted transaction, and the program after it, may diverge from the journal.
       acceptDivergence(execution)
-      for (const keys of [execution.keys.uses, execution.rollback.log]) {
+      for (const keys of [execution.keys.uses, execution.keys.recoveries, execution.rollback.log]) {
         for (const key of keys.keys()) if (key.startsWith(section)) keys.delete(key)
       }
       execution.cells.revert(section)

@@ -13,6 +13,7 @@ import { causeOf, isClean, pending, type RollbackResult, rollback } from "../../
 import { Transaction, type TransactionSettings } from "../../../transaction/Transactor.js"
 import { never } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
+import { setOrigin } from "../execution/origins.js"
 import * as Replay from "../execution/replay.js"
 import { journalRecorder, sectionTransaction } from "./compensations.js"
 import {
@@ -50,7 +51,13 @@ export const runTransaction = (
   )
   const body = Effect.mapInputContext(self, (context: Context.Context<unknown>) => Context.merge(context, services))
   const transaction: RunTransaction = { execution: run.execution, section, settings, body, restore }
-  return Effect.suspend(() => begin(transaction))
+  return Effect.catchAllCause(
+    Effect.suspend(() => begin(transaction)),
+    (cause) => {
+      setOrigin(run.execution, cause, section)
+      return Effect.failCause(cause)
+    }
+  )
 }
 
 const begin = (transaction: RunTransaction): AnyEffect => {
@@ -82,8 +89,10 @@ const runFirst = (transaction: RunTransaction): AnyEffect =>
 /** Work that an earlier process began is reached first, in a replay in the order of the journal. */
 const rollBackReached = (transaction: RunTransaction, reason: RollbackReason) => {
   if (unreached(transaction).length === 0) return rollBack(transaction, reason)
-  const { uses } = transaction.execution.keys
-  for (const key of uses.keys()) if (key.startsWith(transaction.section)) uses.delete(key)
+  const { recoveries, uses } = transaction.execution.keys
+  for (const keys of [uses, recoveries]) {
+    for (const key of keys.keys()) if (key.startsWith(transaction.section)) keys.delete(key)
+  }
   return Effect.map(rollBackInReplay(transaction, reason), ({ result }) => result)
 }
 

@@ -22,7 +22,7 @@ import {
   type RunSuspended
 } from "../../../journal/RunError.js"
 import * as Events from "../../../resilience/Events.js"
-import { Asker, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
+import { Asker, Decisions, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
 import * as Storage from "../../../storage/Storage.js"
 import { isClean } from "../../../transaction/Compensation.js"
 import { RollbackFailed } from "../../../transaction/RollbackFailed.js"
@@ -41,6 +41,7 @@ import {
 import * as FiberTree from "../execution/fiberTree.js"
 import { Lifecycle } from "../execution/phase.js"
 import { makeAnswerQueue, makeGate, missingAtEnd, orderOf } from "../execution/replayOrder.js"
+import { makeDecisions } from "../recovery/decisions.js"
 import { performRewind } from "../rewind/perform.js"
 import { makeRewinder } from "../rewind/rewinder.js"
 import { closeTransactions } from "../rollback/scopedTransaction.js"
@@ -140,10 +141,11 @@ export const makeExecution = (
     journal,
     lastSeq: journal.lastSeq,
     replay: { order: orderOf(journal), answers: makeAnswerQueue(), gate: makeGate(journal), active: new Set() },
-    keys: { uses: new Map(), running: new Set() },
+    keys: { uses: new Map(), running: new Set(), recoveries: new Map() },
     activity: makeActivity(),
     rollback: { log: new Map(), open: new Set(), ended: new Set() },
-    cells: Cells.make(journal)
+    cells: Cells.make(journal),
+    origins: new WeakMap()
   }))
 
 /** The body with the run's services around it. It runs in a fiber of its own, so no FiberRef needs to be reset. */
@@ -153,6 +155,7 @@ export const bodyOf = (execution: Execution, definition: AnyDefinition, input: u
   const services = Context.make(Run, run).pipe(
     Context.add(Rewinder, makeRewinder(execution)),
     Context.add(Asker, makeAsker(execution)),
+    Context.add(Decisions, makeDecisions(execution)),
     Context.add(CellsTag, cellsOf(execution)),
     Context.add(Transactor, durableTransactor)
   )

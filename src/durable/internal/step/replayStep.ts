@@ -8,7 +8,7 @@ import type { StepRecord } from "../../../journal/Journal.js"
 import { type Codec, causeCodec, errorCodec } from "../../../journal/JournalCodec.js"
 import { ReplayMismatch, StepAmbiguous } from "../../../journal/RunError.js"
 import { FaultRecord, faultOf, restoreFault } from "../../../resilience/FaultRecord.js"
-import type { PastFailure } from "../../../resilience/internal/kernel/recovery.js"
+import type { PastFailure } from "../../../resilience/internal/kernel/session.js"
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
 import { whileResting, whileWorking } from "../execution/activity.js"
 import * as Execution from "../execution/execution.js"
@@ -16,7 +16,7 @@ import * as Order from "../execution/replayOrder.js"
 import { finiteTime, parkedOf } from "../wait/resolve.js"
 import { park } from "../wait/wait.js"
 import type { AnyEffect } from "./definition.js"
-import { append, emitStep, journalError, markReached, registerUndo, type StepUse } from "./stepUse.js"
+import { append, emitStep, failFrom, journalError, markReached, registerUndo, type StepUse } from "./stepUse.js"
 
 export const isAnswered = (record: StepRecord | undefined): record is StepRecord =>
   record?.status === "completed" || record?.status === "failed"
@@ -35,7 +35,7 @@ export const answer = (use: StepUse, record: StepRecord): AnyEffect => {
           return Effect.as(reached(use, record), value)
         })
       : Effect.flatMap(decodeResult(use, record, "error", causeCodec(error)), (cause) =>
-          Effect.zipRight(reached(use, record), Effect.failCause(cause))
+          Effect.zipRight(reached(use, record), failFrom(use, cause))
         )
   return Effect.zipRight(emitted, result)
 }

@@ -17,6 +17,7 @@ import type { Permit } from "../execution/activity.js"
 import type { PendingWrite } from "../execution/cells.js"
 import * as Execution from "../execution/execution.js"
 import type { Branch } from "../execution/fiberTree.js"
+import { setOrigin } from "../execution/origins.js"
 import * as Replay from "../execution/replay.js"
 import { register } from "../rollback/compensations.js"
 import type { AnyEffect, Definition } from "./definition.js"
@@ -196,8 +197,14 @@ const recordFailure = (use: StepUse, cause: Cause.Cause<unknown>): AnyEffect =>
       const fault = yield* Fault.classify(cause)
       yield* emitStep(use, (source) => ({ _tag: "StepFailed", source, attempts, fault }))
     }
-    return yield* Effect.failCause(cause)
+    return yield* failFrom(use, cause)
   })
+
+/** Fails with the recorded failure of the step. A recovery around the step knows where the failure came from. */
+export const failFrom = ({ execution, key }: StepUse, cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
+  setOrigin(execution, cause, key, key)
+  return Effect.failCause(cause)
+}
 
 /** Records a defect. The step stays open: a bug is mended in the program, and the step runs again. */
 const died = (use: StepUse, cause: Cause.Cause<unknown>): AnyEffect =>

@@ -5,7 +5,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { InvalidOption } from "../../InvalidOption.js"
-import type { Limits } from "./recovery.js"
+import type { Limits } from "./session.js"
 
 /** Returns the value if it is valid, else throws. */
 export const checkOption = <A>(option: string, value: A, isValid: boolean, expected: string): A => {

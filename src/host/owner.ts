@@ -18,7 +18,7 @@ let known: string | undefined
 
 /** Identifies this process: `host/pid@start`. */
 export const thisProcess = (): string => {
-  known ??= `${host}/${process.pid}@${startOf(process.pid) ?? "?"}`
+  known ??= `${host}/${process.pid}@${statOf(process.pid).start ?? "?"}`
   return known
 }
 
@@ -46,21 +46,47 @@ const host = `${os.hostname().replace(/[/~+]/g, "_")}-${crypto
   .digest("hex")
   .slice(0, 12)}`
 
-/** Start time in ticks since boot: tells a process from an earlier one with the same id. Linux only. */
-const startOf = (pid: number): string | undefined => {
+/**
+ * The state of a process, and its start time in ticks since boot: it tells a
+ * process from an earlier one with the same id. Linux only.
+ */
+const statOf = (pid: number): { readonly state: string | undefined; readonly start: string | undefined } => {
   const stat = orEmpty(() => fs.readFileSync(`/proc/${pid}/stat`, "utf8"))
   // The command may contain spaces and brackets, so fields are counted after its closing bracket.
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  return { state: fields[0], start: fields[19] }
 }
 
-/** True only if the owner's process ran on this host and is certainly dead. Any doubt counts as alive. */
+/** Processes that were found alive or dead, by host, id and start time. */
+const found = new Map<string, { readonly isGone: boolean; readonly at: number }>()
+
+/** A process that was alive is looked up again after this time, in milliseconds; a dead one stays dead. */
+const trusted = 100
+
+/**
+ * True only if the owner's process ran on this host and is certainly dead. Any
+ * doubt counts as alive. Many leases of one process cost one look.
+ */
 export const isGone = (owner: string): boolean => {
   const [ownerHost, who] = owner.split("/")
+  const key = `${ownerHost}/${who}`
+  const now = performance.now()
+  const known = found.get(key)
+  if (known !== undefined && (known.isGone || now - known.at < trusted)) return known.isGone
+  if (found.size >= 1_000) found.clear()
+  const isGone = isProcessGone(ownerHost, who)
+  found.set(key, { isGone, at: now })
+  return isGone
+}
+
+const isProcessGone = (ownerHost: string | undefined, who: string | undefined): boolean => {
   const [pid, start] = who?.split("@") ?? []
   if (ownerHost !== host || pid === undefined || start === undefined) return false
   if (!exists(Number(pid))) return true
-  const now = startOf(Number(pid))
-  return start !== "?" && now !== undefined && now !== start
+  const stat = statOf(Number(pid))
+  // A zombie has ended and only waits for its parent to notice.
+  if (stat.state === "Z" || stat.state === "X") return true
+  return start !== "?" && stat.start !== undefined && stat.start !== start
 }
 
 const exists = (pid: number): boolean => {

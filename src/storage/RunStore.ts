@@ -239,6 +239,8 @@ export interface Backlog {
   readonly waiting: number
   /** Since when the oldest due run could be advanced. */
   readonly oldest: number | undefined
+  /** When the first of the waiting runs is due; undefined if they wait for signals alone. */
+  readonly next: number | undefined
 }
 
 /**

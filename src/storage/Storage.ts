@@ -44,6 +44,8 @@ export interface Service extends Omit<Store, "open" | "renew" | "release" | "reo
   readonly owner: string
   /** The duration of a lease that is not renewed, in milliseconds. */
   readonly leaseMillis: number
+  /** Only this service changes the store, so that each change is reported to `onChange`. */
+  readonly isPrivate: boolean
   /**
    * Opens a run, and releases the lease if it is interrupted. Call it in an
    * uninterruptible region and pass the region's `restore`, so that only the wait
@@ -84,6 +86,11 @@ export interface Options {
    * Leases are renewed every third of it. At least 1 millisecond. Defaults to 30 seconds.
    */
   readonly lease?: Duration.DurationInput | undefined
+  /**
+   * Only this service uses the store. Then workers look for due runs when
+   * something changes or a run becomes due, and not at intervals. Defaults to false.
+   */
+  readonly isPrivate?: boolean | undefined
 }
 
 /**
@@ -123,6 +130,7 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
     ...store,
     owner: options.owner,
     leaseMillis,
+    isPrivate: options.isPrivate === true,
     open: (request, restore) => acquire(request.id, restore, (owner) => store.open(request, owner, leaseMillis)),
     reopen: (found, entry, restore) =>
       acquire(found.id, restore, (owner) => store.reopen(found, entry, owner, leaseMillis)),
@@ -152,7 +160,10 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
  */
 export const layerMemory: Layer.Layer<Storage> = Layer.scoped(
   Storage,
-  Effect.flatMap(Random.nextIntBetween(0, 2 ** 31), (nonce) => make(makeMemoryStore(), { owner: `memory-${nonce}` }))
+  Effect.flatMap(Random.nextIntBetween(0, 2 ** 31), (nonce) =>
+    // No other process could take over a run, so its lease need not be renewed: 100 years.
+    make(makeMemoryStore(), { owner: `memory-${nonce}`, lease: "36500 days", isPrivate: true })
+  )
 )
 
 /**

@@ -24,10 +24,16 @@ export type Plain =
 /** What a job answers that may refuse. */
 export type Answer<A extends Plain, E> = Exit.Exit<A, E>
 
+/** A row that was written this much later than now, in milliseconds, shows that the clock was set back. */
+export const clockTolerance = 60_000
+
 /** Derived from the row, so a process that dies cannot leave a wrong status behind. */
 export const statusOf = (run: Pick<Run, "outcome" | "leaseUntil" | "dueAt">, now: number): Status => {
   if (run.outcome !== undefined) return run.outcome.status
-  if (run.leaseUntil !== undefined && run.leaseUntil > now) return "running"
+  if (run.leaseUntil !== undefined && run.leaseUntil > now) {
+    // A run is due when it is claimed, so this one was claimed before the clock was set back.
+    return run.dueAt - now > clockTolerance ? "stopped" : "running"
+  }
   return run.dueAt > now ? "suspended" : "stopped"
 }
 
@@ -60,17 +66,17 @@ export const refusal = (run: Run, request: OpenRequest, now: number): Opened | u
   if (run.workflow !== request.workflow || run.input !== request.input) return { _tag: "Different", run }
   if (run.outcome !== undefined) return { _tag: "Finished", run }
   if (statusOf(run, now) === "running") return { _tag: "Held", run }
-  const isExcluded = request.only === "new" || (request.only === "due" && run.dueAt > now)
+  const isExcluded = request.only === "new" || (request.only === "due" && statusOf(run, now) === "suspended")
   return isExcluded ? { _tag: "Waiting", run } : undefined
 }
 
-/** The row of a run after a claim. A clock that was set back does not postpone the run. */
+/** The row of a run after a claim. It is due from then on, which also tells when it was claimed. */
 export const claimedRun = (run: Run, owner: string, leaseUntil: number, now: number): Run => ({
   ...run,
   token: run.token + 1,
   owner,
   leaseUntil,
-  dueAt: Math.min(run.dueAt, now),
+  dueAt: now,
   waiting: undefined
 })
 
@@ -79,8 +85,12 @@ export const leaseOf = (run: Run, owner: string): Lease => ({ key: run.key, run:
 export const leaseLost = (lease: Lease): Exit.Exit<never, LeaseLost> =>
   Exit.fail(new LeaseLost({ run: lease.run, token: lease.token }))
 
-export const isHeld = ({ leaseUntil, owner }: LockRow, now: number): boolean =>
-  owner !== undefined && leaseUntil !== undefined && leaseUntil > now
+/** A lock that was acquired later than now, and not renewed since the clock was set back, has lost its owner. */
+export const isHeld = ({ leaseUntil, owner, since }: LockRow, now: number): boolean =>
+  owner !== undefined &&
+  leaseUntil !== undefined &&
+  leaseUntil > now &&
+  !(since - now > clockTolerance && leaseUntil >= since)
 
 /**
  * The next fencing token of a lock. It is at least the time, so that tokens rise even after a power cut or a removal

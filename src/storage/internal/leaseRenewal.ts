@@ -1,58 +1,76 @@
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+import * as Fiber from "effect/Fiber"
+import * as Runtime from "effect/Runtime"
 import type { Service } from "../Storage.js"
 import { LeaseLost } from "../StorageError.js"
 import type { Lease, Store } from "../Store.js"
 
 interface Renewal {
   readonly onLost: (error: LeaseLost) => void
-  /** The last time the lease was known to be in force, by the store's clock. */
+  /** The last time the lease was known to be in force, by the clock of this process. */
   renewedAt: number
 }
 
 /**
- * One fiber renews all leases of the process in one statement. A lease that
- * could not be renewed for its whole duration counts as lost, since another
- * process may have claimed the run.
+ * One fiber renews all leases of the process in one statement, while there are
+ * any. A lease that could not be renewed for its whole duration counts as lost,
+ * since another process may have claimed the run.
  */
 export const makeLeaseRenewal = Effect.fnUntraced(function* (store: Store, leaseMillis: number) {
   const renewals = new Map<Lease, Renewal>()
+  const clock = yield* Effect.clock
+  const runtime = yield* Effect.runtime<never>()
+  let fiber: Fiber.RuntimeFiber<void> | undefined
+  let isClosed = false
 
-  const lose = (lease: Lease) =>
-    Effect.sync(() => {
-      const renewal = renewals.get(lease)
-      renewals.delete(lease)
-      renewal?.onLost(new LeaseLost({ run: lease.run, token: lease.token }))
-    })
+  const lose = (lease: Lease): void => {
+    const renewal = renewals.get(lease)
+    renewals.delete(lease)
+    renewal?.onLost(new LeaseLost({ run: lease.run, token: lease.token }))
+  }
 
-  const renewAll = Effect.gen(function* () {
+  const renewAll = Effect.suspend(() => {
     const leases = [...renewals.keys()]
-    const now = yield* store.now
-    const lost = yield* store.renew(leases, leaseMillis)
-    for (const lease of leases) {
-      const renewal = renewals.get(lease)
-      if (renewal !== undefined) renewal.renewedAt = now
+    // Leases last from before the statement, whenever it is carried out.
+    const now = clock.unsafeCurrentTimeMillis()
+    return Effect.map(store.renew(leases, leaseMillis), (lost) => {
+      for (const lease of leases) {
+        const renewal = renewals.get(lease)
+        if (renewal !== undefined) renewal.renewedAt = now
+      }
+      lost.forEach(lose)
+    })
+  })
+
+  /** The store cannot be reached. */
+  const loseExpired = Effect.sync(() => {
+    const now = clock.unsafeCurrentTimeMillis()
+    for (const [lease, { renewedAt }] of [...renewals]) if (now - renewedAt >= leaseMillis) lose(lease)
+  })
+
+  const renewWhileLeased: Effect.Effect<void> = Effect.suspend(() => {
+    if (renewals.size === 0) {
+      fiber = undefined
+      return Effect.void
     }
-    yield* Effect.forEach(lost, lose, { discard: true })
+    const renewed = Effect.catchTag(renewAll, "StorageError", () => loseExpired)
+    return Effect.zipRight(renewed, Effect.zipRight(Effect.sleep(leaseMillis / 3), renewWhileLeased))
   })
 
-  const loseExpired = Effect.gen(function* () {
-    const now = yield* store.now
-    const expired = [...renewals].filter(([, { renewedAt }]) => now - renewedAt >= leaseMillis)
-    yield* Effect.forEach(expired, ([lease]) => lose(lease), { discard: true })
-  })
-
-  const renewIfAny = Effect.suspend(() =>
-    renewals.size === 0 ? Effect.void : Effect.catchTag(renewAll, "StorageError", () => loseExpired)
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      isClosed = true
+      return fiber === undefined ? Effect.void : Fiber.interrupt(fiber)
+    })
   )
 
-  const everyThird = Effect.forever(Effect.zipRight(Effect.sleep(leaseMillis / 3), renewIfAny))
-  yield* Effect.forkScoped(Effect.interruptible(everyThird))
-
-  const clock = yield* Effect.clock
   const keep: Service["keep"] = (lease, onLost) => {
     renewals.set(lease, { onLost, renewedAt: clock.unsafeCurrentTimeMillis() })
+    if (fiber === undefined && !isClosed) {
+      fiber = Runtime.runFork(runtime)(Effect.zipRight(Effect.sleep(leaseMillis / 3), renewWhileLeased))
+    }
+    // The fiber ends at its next beat if no lease is left by then: most runs are shorter than a beat.
     return () => void renewals.delete(lease)
   }
   return keep
-}) satisfies (store: Store, leaseMillis: number) => Effect.Effect<Service["keep"], never, Scope.Scope>
+})

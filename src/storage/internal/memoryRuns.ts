@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { claimedRun, dueSince, leaseLost, leaseOf, limitOf, newRun, type Plain, refusal, statusOf } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
-import type * as Store from "../Store.js"
+import * as Store from "../Store.js"
 import type { SnapshotTable } from "./memorySnapshots.js"
 import { makeMemoryTransactional } from "./memoryTransactional.js"
 
@@ -221,8 +221,10 @@ const backlog = (open: ReadonlyArray<Store.Run>, now: number): ReadonlyArray<Sto
   groupRuns(open, ({ version, workflow }) => [workflow, version]).map((group) => {
     const { version, workflow } = group[0]
     const due = group.filter(({ dueAt }) => dueAt <= now)
+    const times = group.flatMap(({ dueAt }) => (dueAt > now && dueAt < Store.untilSignalled ? [dueAt] : []))
+    const next = times.length === 0 ? undefined : times.reduce((first, time) => Math.min(first, time))
     const oldest = due.length === 0 ? undefined : due.reduce((time, run) => Math.min(time, dueSince(run)), now)
-    return { workflow, version, due: due.length, waiting: group.length - due.length, oldest }
+    return { workflow, version, due: due.length, waiting: group.length - due.length, oldest, next }
   })
 
 const groupRuns = (runs: ReadonlyArray<Store.Run>, keyOf: (run: Store.Run) => ReadonlyArray<string>) =>

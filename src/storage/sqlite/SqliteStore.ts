@@ -44,9 +44,9 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
     ...makeSqliteRuns(runs, guarded, access),
     ...makeSqliteSnapshots(database, runs, guarded),
     ...makeSqliteLocks(database, isGone, guarded),
-    ...makeSqliteRecords(database, access),
+    ...makeSqliteRecords(database, guarded),
     transactional: makeTransactional(client, database, (lease, entries) => runs.append(lease, entries)),
-    usage: access.read("Measuring the storage", () => usage.get() as Usage),
+    usage: guarded.read("Measuring the storage", () => usage.get() as Usage),
     now: Clock.currentTimeMillis
   }
 }

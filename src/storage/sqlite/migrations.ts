@@ -1,9 +1,11 @@
 import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Record from "effect/Record"
 import { messageOf } from "../../resilience/Foreign.js"
+import { clockTolerance } from "../rows.js"
 import { StorageError } from "../StorageError.js"
 import { toStorageError } from "./errors.js"
 
@@ -196,11 +198,28 @@ const refuse = (version: number) =>
 const refuseNewer = Effect.filterOrFail(versionOf, (version) => version <= newest, refuse)
 
 /**
+ * The clock was set back, for example by a power cut, and the owners of these
+ * leases acquired them later than now. Without this, they would count as alive
+ * until the clock is there again.
+ */
+const endLeasesOfTheFuture = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const now = yield* Clock.currentTimeMillis
+  const found = yield* sql`SELECT 1 FROM recovery_runs
+    WHERE status IS NULL AND owner IS NOT NULL AND due_at > ${now + clockTolerance} LIMIT 1`
+  // An ordinary opening writes nothing.
+  if (found.length === 0) return
+  yield* sql`UPDATE recovery_runs SET owner = NULL, lease_until = NULL, due_at = ${now}
+    WHERE status IS NULL AND owner IS NOT NULL AND due_at > ${now + clockTolerance}`
+})
+
+/**
  * Migrates the tables. If two processes start at once, the second waits at BEGIN
  * IMMEDIATE and finds the tables up to date.
  */
 export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(Record.map(migrations, run)), table }).pipe(
   Effect.zipRight(refuseNewer),
+  Effect.zipRight(endLeasesOfTheFuture),
   Effect.withTracerEnabled(false),
   // The stock migrator dies if a migration fails, for example because a table of the same name exists.
   Effect.catchAllDefect((defect) => Effect.fail(migrationFailed(defect))),

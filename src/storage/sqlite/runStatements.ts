@@ -47,7 +47,8 @@ export const prepareRunStatements = (database: Database) => ({
     `SELECT workflow, version,
        COUNT(*) FILTER (WHERE due_at <= $now) AS due,
        COUNT(*) FILTER (WHERE due_at > $now) AS waiting,
-       MIN(MAX(due_at, COALESCE(lease_until, 0))) FILTER (WHERE due_at <= $now) AS oldest
+       MIN(MAX(due_at, COALESCE(lease_until, 0))) FILTER (WHERE due_at <= $now) AS oldest,
+       MIN(due_at) FILTER (WHERE due_at > $now AND due_at < $untilSignalled) AS next
      FROM recovery_runs WHERE status IS NULL AND (lease_until IS NULL OR lease_until <= $now)
      GROUP BY workflow, version`
   ),

@@ -13,7 +13,7 @@ import {
 } from "../checksum.js"
 import { type Answer, claimedRun, leaseLost, leaseOf, limitOf, newRun, type Plain, refusal, statusOf } from "../rows.js"
 import type { LeaseLost, StorageError } from "../StorageError.js"
-import type * as Store from "../Store.js"
+import * as Store from "../Store.js"
 import type { Database } from "./driver.js"
 import { marked, refuseDamaged, toLabels } from "./rows.js"
 import { prepareRunStatements, type RunStatements } from "./runStatements.js"
@@ -151,7 +151,7 @@ export const makeSqliteRuns = (
   ...leaseOperations(table, guarded, plain),
   ...journalOperations(table, guarded),
   ...signalOperations(table, guarded),
-  ...queryOperations(table, guarded, plain),
+  ...queryOperations(table, guarded),
   removeRuns: (keys) => guarded.write("Removing runs", () => keys.filter((key) => removeRun(table.sql, key)).length)
 })
 
@@ -360,7 +360,7 @@ const signalOperations = (table: RunTable, guarded: Access) => {
   } satisfies Partial<Store.RunStore>
 }
 
-const queryOperations = (table: RunTable, guarded: Access, plain: Access) => {
+const queryOperations = (table: RunTable, guarded: Access) => {
   const { sql } = table
 
   const list = (query: Store.Query, now: number): ReadonlyArray<Store.Run> => {
@@ -387,16 +387,22 @@ const queryOperations = (table: RunTable, guarded: Access, plain: Access) => {
 
   return {
     due: (query) => guarded.read("Finding due runs", (now) => due(query, now)),
-    backlog: plain.read("Counting open runs", (now) =>
-      (sql.backlog.all({ now }) as ReadonlyArray<Store.Backlog & { readonly oldest: number | null }>).map((row) => ({
+    backlog: guarded.read("Counting open runs", (now) =>
+      (sql.backlog.all({ now, untilSignalled: Store.untilSignalled }) as ReadonlyArray<BacklogRow>).map((row) => ({
         ...row,
-        oldest: row.oldest ?? undefined
+        oldest: row.oldest ?? undefined,
+        next: row.next ?? undefined
       }))
     ),
     find: (id) => guarded.read("Finding a run", () => Option.fromNullable(table.find(id))),
     list: (query) => guarded.read("Listing runs", (now) => list(query, now)),
-    countRuns: plain.read("Counting runs", (now) => sql.countRuns.all({ now }) as ReadonlyArray<Store.RunCount>)
+    countRuns: guarded.read("Counting runs", (now) => sql.countRuns.all({ now }) as ReadonlyArray<Store.RunCount>)
   } satisfies Partial<Store.RunStore>
+}
+
+type BacklogRow = Omit<Store.Backlog, "oldest" | "next"> & {
+  readonly oldest: number | null
+  readonly next: number | null
 }
 
 const removeRun = (sql: RunStatements, key: number): boolean => {

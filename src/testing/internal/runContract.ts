@@ -328,9 +328,9 @@ export const runContract: Contract = {
       x.workflow + x.version < y.workflow + y.version ? -1 : 1
     )
     assert.deepStrictEqual(groups, [
-      { workflow: "checkout", version: "1", due: 3, waiting: 1, oldest: 1_000 },
-      { workflow: "checkout", version: "2", due: 1, waiting: 0, oldest: 0 },
-      { workflow: "refund", version: "1", due: 1, waiting: 0, oldest: 0 }
+      { workflow: "checkout", version: "1", due: 3, waiting: 1, oldest: 1_000, next: 90_000 },
+      { workflow: "checkout", version: "2", due: 1, waiting: 0, oldest: 0, next: undefined },
+      { workflow: "refund", version: "1", due: 1, waiting: 0, oldest: 0, next: undefined }
     ])
   },
 

@@ -304,22 +304,27 @@ const release = (execution: Execution, stop: RunError | string) => {
 }
 
 /** A run that stops again and again is suspended for the backoff of its worker, in milliseconds. */
-const releaseLease = ({ clock, lease, storage }: Execution, millis: number | undefined): Effect.Effect<void> => {
+const releaseLease = ({ lease, storage }: Execution, millis: number | undefined): Effect.Effect<void> => {
   if (millis === undefined) return storage.release(lease)
-  const suspension = { dueAt: clock.unsafeCurrentTimeMillis() + millis, signals: Number.MAX_SAFE_INTEGER }
-  return Effect.catchAll(storage.suspend(lease, suspension), () => storage.release(lease))
+  const suspended = Effect.flatMap(storage.now, (now) =>
+    storage.suspend(lease, { dueAt: now + millis, signals: Number.MAX_SAFE_INTEGER })
+  )
+  return Effect.catchAll(suspended, () => storage.release(lease))
 }
 
 /** Makes the run due at its time, or at the next signal. */
 const suspend = (execution: Execution, { until, waits }: RunSuspended) => {
-  const { activity, lease, storage } = execution
-  const suspension = {
-    dueAt: Option.match(until, { onNone: () => Storage.untilSignalled, onSome: (date) => date.getTime() }),
-    waiting: encodeWaiting(waits),
-    signals: activity.signalsRead
-  }
+  const { activity, clock, lease, storage } = execution
+  const suspended = Effect.flatMap(storage.now, (now) => {
+    // The storage judges by its own clock, which may differ from this one.
+    const dueAt = Option.match(until, {
+      onNone: () => Storage.untilSignalled,
+      onSome: (date) => now + date.getTime() - clock.unsafeCurrentTimeMillis()
+    })
+    return storage.suspend(lease, { dueAt, waiting: encodeWaiting(waits), signals: activity.signalsRead })
+  })
   return Effect.zipRight(
-    Effect.onError(storage.suspend(lease, suspension), () => storage.release(lease)),
+    Effect.onError(suspended, () => storage.release(lease)),
     emit(execution, (source) => ({ _tag: "RunSuspended", source, until }))
   )
 }

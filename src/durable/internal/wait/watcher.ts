@@ -114,8 +114,9 @@ const nextChange = (execution: Execution.Execution, limit: number | undefined): 
   })
 
 /** Only changes of this process are pushed; another process may store a signal, or the due time may come. */
-const pollsForSignals = ({ activity, mode }: Execution.Execution): boolean =>
-  Number.isFinite(mode.patience) || [...activity.parked.values()].some(({ signal }) => signal !== undefined)
+const pollsForSignals = ({ activity, mode, storage }: Execution.Execution): boolean =>
+  !storage.isPrivate &&
+  (Number.isFinite(mode.patience) || [...activity.parked.values()].some(({ signal }) => signal !== undefined))
 
 const openGate = (gate: Gate): void => {
   gate.isOpen = true

@@ -9,6 +9,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import { isExcused } from "../../../journal/RunError.js"
 import { prettyCause } from "../../../resilience/Foreign.js"
+import { longSleep } from "../../../resilience/internal/kernel/timer.js"
 import { dueSince } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Health } from "../../Worker.js"
@@ -104,9 +105,9 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
         })
     })
     // A change during the sweep starts the next one at once.
-    yield* changed.next === before
-      ? Effect.raceFirst(Deferred.await(before), Effect.sleep(settings.sweepMillis))
-      : Effect.yieldNow()
+    if (changed.next !== before) return yield* Effect.yieldNow()
+    const pause = storage.isPrivate ? yield* untilNextDue(storage, definitions, state) : settings.sweepMillis
+    yield* Effect.raceFirst(Deferred.await(before), longSleep(pause))
   })
 
   yield* Effect.addFinalizer(() =>
@@ -119,6 +120,25 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
   yield* Effect.forkScoped(Effect.interruptible(Effect.forever(sweep)))
   return state
 })
+
+/** The milliseconds until a run becomes due, in a storage that only this process changes. */
+const untilNextDue = (storage: Storage.Service, definitions: ReadonlyArray<AnyDefinition>, { stuck }: WorkerState) =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.map(
+      Effect.orElseSucceed(storage.backlog, () => []),
+      (backlog) => {
+        const known = backlog.filter((one) => isOneOf(definitions, one))
+        const times = [...known.map(({ next }) => next), ...[...stuck.values()].map(({ notBefore }) => notBefore)]
+        const later = times.filter((time): time is number => time !== undefined && time > now)
+        return Math.min(Number.POSITIVE_INFINITY, ...later) - now
+      }
+    )
+  )
+
+const isOneOf = (
+  definitions: ReadonlyArray<AnyDefinition>,
+  { version, workflow }: Pick<Storage.Backlog, "version" | "workflow">
+): boolean => definitions.some((one) => one.name === workflow && one.version === version)
 
 /** Claims the runs that have been due longest, of whichever workflow. */
 const takeDueRuns = (
@@ -230,12 +250,13 @@ export const healthOf = (
       if (yield* hasEnded(storage, run)) state.stuck.delete(run)
     }
     const now = yield* Clock.currentTimeMillis
-    const isKnown = ({ version, workflow }: Storage.Backlog) =>
-      definitions.some((one) => one.name === workflow && one.version === version)
+    const isKnown = (one: Storage.Backlog) => isOneOf(definitions, one)
     const known = backlog.filter(isKnown)
     const oldest = Math.min(...known.map((one) => one.oldest ?? now))
     const oldestDue = known.some(({ due }) => due > 0) ? Option.some(Duration.millis(now - oldest)) : Option.none()
-    const isSweeping = state.sweptAt !== undefined && now - state.sweptAt <= Math.max(stalledMillis, 3 * sweepMillis)
+    const isSweeping =
+      storage.isPrivate ||
+      (state.sweptAt !== undefined && now - state.sweptAt <= Math.max(stalledMillis, 3 * sweepMillis))
     const isKeepingUp = !Option.exists(oldestDue, (age) => Duration.toMillis(age) >= stalledMillis)
     return {
       status: state.leaving ? "leaving" : isSweeping && isKeepingUp && state.trouble === undefined ? "ok" : "stalled",

@@ -129,6 +129,25 @@ const bodies: Readonly<Record<string, { readonly body: Body; readonly told: Read
     }),
     told: ["Instead", "recovered", "Instead", "recovered"]
   },
+  "races a branch that recovers against one that is interrupted": {
+    body: Effect.gen(function* () {
+      const recovered = failing("a", 1).pipe(Recovery.recover({ Bad: patiently }))
+      const slower = Effect.zipRight(noted("b"), Workflow.sleep("1 minute"))
+      yield* Effect.raceFirst(Effect.as(recovered, "a"), Effect.as(slower, "b"))
+      yield* noted("last")
+    }),
+    told: ["Again", "recovered"]
+  },
+  "races a sleep against a recovery that waits": {
+    body: Effect.gen(function* () {
+      // Longer than the lease of a dead process, so that the race is always decided by the sleep.
+      const policy = RetryPolicy.fixed({ maxRetries: 1, delay: "2 minutes", maxDelay: "2 minutes" })
+      const slow = failing("a").pipe(Recovery.recover({ Bad: Strategy.retry(policy) }))
+      yield* Effect.raceFirst(Effect.as(slow, "a"), Effect.as(Workflow.sleep("5 seconds"), "b"))
+      yield* noted("last")
+    }),
+    told: ["Again", "interrupted"]
+  },
   "retries a transaction": {
     body: Transaction.run(Effect.zipRight(undoable("before"), failing("a"))).pipe(
       Recovery.recover({

@@ -8,12 +8,13 @@ interface Record {
   readonly key: string
   readonly type: "step" | "checkpoint" | "write" | "rollback"
   readonly order: number
-  /** Its latest journal line. */
+  /** Its own latest journal line. */
   last: number
   readonly pivot: boolean
   readonly undo: string | undefined
   outcome: "done" | "half" | "Bad" | `Refused ${string}`
-  undone: boolean
+  /** The line that says that it was compensated. */
+  undoneAt: number | undefined
   readonly add: number
 }
 
@@ -57,7 +58,7 @@ export const interpret = (program: Program): Outcome => {
       pivot: false,
       undo: undefined,
       outcome: "done",
-      undone: false,
+      undoneAt: undefined,
       add: 0,
       ...more
     }
@@ -65,26 +66,30 @@ export const interpret = (program: Program): Outcome => {
     return record
   }
 
+  const latest = ({ last, undoneAt }: Record) => undoneAt ?? last
+
   const inside = (section: string) => [...records.values()].filter(({ key }) => key.startsWith(section))
 
   /** The steps to compensate, last first. Includes a pivot that has or may have happened. */
   const pending = (section: string) =>
     inside(section)
-      .filter(({ outcome, pivot, undo, undone }) => !undone && (undo !== undefined || (pivot && outcome !== "Bad")))
+      .filter(
+        ({ outcome, pivot, undo, undoneAt }) =>
+          undoneAt === undefined && (undo !== undefined || (pivot && outcome !== "Bad"))
+      )
       .sort((a, b) => b.order - a.order)
 
   const undoAll = (undos: ReadonlyArray<Record>): string | undefined => {
     for (const record of undos) {
       if (record.pivot) return record.key
       ledger.push(`undo ${record.undo} ${record.outcome === "done" ? "full" : "half"}`)
-      record.undone = true
-      record.last = ++clock
+      record.undoneAt = ++clock
     }
     return undefined
   }
 
   const forget = (after: number, within: string) => {
-    for (const { key, last } of inside(within)) if (last > after) records.delete(key)
+    for (const record of inside(within)) if (latest(record) > after) records.delete(record.key)
   }
 
   const run = (nodes: ReadonlyArray<Node>, section: string, transaction: string | undefined): void => {
@@ -190,9 +195,10 @@ export const interpret = (program: Program): Outcome => {
   }
 
   const obstacle = ({ after, within }: { readonly after: number; readonly within: string }): string | undefined => {
-    const forgotten = inside(within).filter(({ last }) => last > after)
+    const forgotten = inside(within).filter((record) => latest(record) > after)
     if (forgotten.some(({ outcome, pivot }) => pivot && outcome !== "Bad")) return "Pivot"
     const rollbacks = [...records.values()].filter(({ type }) => type === "rollback")
+    // A step that would be kept was compensated after the point.
     const blocked = rollbacks.some(
       (rollback) =>
         ((rollback.last > after && rollback.key.startsWith(within)) || within.startsWith(rollback.key)) &&
@@ -248,7 +254,7 @@ export const interpret = (program: Program): Outcome => {
         const { after, within } = left
         const keys = new Set(
           inside(within)
-            .filter(({ last }) => last > after)
+            .filter((record) => latest(record) > after)
             .map(({ key }) => key)
         )
         undoAll(pending(within).filter(({ key }) => keys.has(key)))

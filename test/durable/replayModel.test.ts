@@ -1,37 +1,39 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { lengthOf, seedOf } from "../support/campaigns.js"
-import { backends } from "../support/storages.js"
-import { hunt, report } from "./replayModel/hunt.js"
-import type { Case } from "./replayModel/program.js"
+import { type Backend, backends } from "../support/storages.js"
+import { directed } from "./replayModel/directed.js"
+import { type Found, hunt, report, type StoreFor, stopEverywhere } from "./replayModel/hunt.js"
 
 const runs = lengthOf("REPLAY_RUNS")
 const seed = seedOf(20261129)
 
-/** What the promises of this test hold for. */
-const isPromised = (one: Case): boolean =>
-  !/"_tag":"(Race|Tie|Pause|Meet|Recover|Ensuring|Use)"/.test(JSON.stringify(one.body))
+/** Each simulation has a run of its own in one store. */
+const onStore = (backend: Backend, search: (storeFor: StoreFor) => Promise<Found | undefined>) => async () => {
+  let programs = 0
+  const found = await Effect.runPromise(
+    Effect.scoped(
+      Effect.flatMap(backend.make, ({ store }) => Effect.promise(() => search(() => [store, `program-${++programs}`])))
+    )
+  )
+  if (found !== undefined) assert.fail(report(found))
+  assert.isAbove(programs, 0)
+}
 
 for (const backend of backends) {
-  describe(`${backend.name}: random programs that crash, are interrupted and leave their workers`, () => {
-    it(`end as they do undisturbed (seed ${seed})`, async () => {
-      let programs = 0
-      const found = await Effect.runPromise(
-        Effect.scoped(
-          Effect.flatMap(backend.make, ({ store }) =>
-            Effect.promise(() =>
-              hunt({
-                runs: backend.name === "memory" ? runs : Math.ceil(runs / 3),
-                seed,
-                storeFor: () => [store, `program-${++programs}`],
-                accepts: isPromised
-              })
-            )
-          )
-        )
+  describe(`${backend.name}: wherever a run crashes, is interrupted or leaves its worker,`, () => {
+    for (const [promise, body] of Object.entries(directed)) {
+      it(
+        promise,
+        onStore(backend, (storeFor) => stopEverywhere(body, storeFor))
       )
-      if (found !== undefined) assert.fail(report(found))
-      assert.isAbove(programs, 0)
-    })
+    }
+
+    it(
+      `random programs end as they do undisturbed (seed ${seed})`,
+      onStore(backend, (storeFor) =>
+        hunt({ runs: backend.name === "memory" ? runs : Math.ceil(runs / 3), seed, storeFor })
+      )
+    )
   })
 }

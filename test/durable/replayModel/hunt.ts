@@ -2,24 +2,60 @@ import * as FastCheck from "effect/FastCheck"
 import type { Storage } from "effect-recovery"
 import { inTurns } from "../../support/simulation.js"
 import { faultsOf } from "./check.js"
-import { type Case, cases } from "./program.js"
+import { type Case, calmed, cases, type Node, named } from "./program.js"
 import { show } from "./show.js"
 import { type History, simulate } from "./simulate.js"
 import { smaller } from "./smaller.js"
 
-/** Simulates a program with its stops, and without them. Returns what is wrong, and what happened. */
-export const judge = async (
-  one: Case,
-  storeFor: () => readonly [Storage.Store, string],
-  rest: () => Promise<void>
-): Promise<{ readonly faults: ReadonlyArray<string>; readonly history: History }> => {
-  const undisturbed = { ...one, stops: [] }
-  const calm = await simulate(undisturbed, ...storeFor(), rest)
-  const first = faultsOf(undisturbed, calm)
-  if (first.length > 0) return { faults: first.map((fault) => `without any stop: ${fault}`), history: calm }
-  const history = await simulate(one, ...storeFor(), rest)
-  return { faults: faultsOf(one, history, calm), history }
+/** A store, and a run that it does not have yet. */
+export type StoreFor = () => readonly [Storage.Store, string]
+
+interface Judged {
+  readonly faults: ReadonlyArray<string>
+  readonly history: History
 }
+
+/** Simulates a program without its stops. */
+const judgeCalm = async (one: Case, storeFor: StoreFor, rest: () => Promise<void>): Promise<Judged> => {
+  const undisturbed = { ...one, stops: [] }
+  const history = await simulate(undisturbed, ...storeFor(), rest)
+  return { faults: faultsOf(undisturbed, history).map((fault) => `without any stop: ${fault}`), history }
+}
+
+/** Simulates a program with its stops, and without them. Returns what is wrong, and what happened. */
+const judge = async (one: Case, storeFor: StoreFor, rest: () => Promise<void>): Promise<Judged> => {
+  const calm = await judgeCalm(one, storeFor, rest)
+  if (calm.faults.length > 0) return calm
+  const history = await simulate(one, ...storeFor(), rest)
+  return { faults: faultsOf(one, history, calm.history), history }
+}
+
+/** Stops a program once at each of its writes, in every way. Returns the first stop after which it goes wrong. */
+export const stopEverywhere = (body: Node, storeFor: StoreFor): Promise<Found | undefined> =>
+  inTurns(async (rest) => {
+    for (const by of ["caller", "worker"] as const) {
+      const undisturbed: Case = { body: named(calmed(body)), by, stops: [], slowness: [1] }
+      const calm = await judgeCalm(undisturbed, storeFor, rest)
+      if (calm.faults.length > 0) return { number: 0, one: undisturbed, ...calm }
+      for (const [kind, when] of ways) {
+        for (let write = 1; ; write++) {
+          const one: Case = { ...undisturbed, stops: [{ kind, when, write, outage: 1 }] }
+          const history = await simulate(one, ...storeFor(), rest)
+          const faults = faultsOf(one, history, calm.history)
+          if (faults.length > 0) return { number: write, one, faults, history }
+          if (history.stopped === 0) break
+        }
+      }
+    }
+    return undefined
+  })
+
+const ways = [
+  ["crash", "before"],
+  ["crash", "after"],
+  ["interrupt", "before"],
+  ["leave", "before"]
+] as const
 
 /** Makes a failing program smaller as long as it fails. */
 const shrink = async (one: Case, fails: (one: Case) => Promise<boolean>): Promise<Case> => {
@@ -39,9 +75,10 @@ const shrink = async (one: Case, fails: (one: Case) => Promise<boolean>): Promis
   return current
 }
 
-const mostTries = 3_000
+const mostTries = 1_000
 
 export interface Found {
+  /** Of the random program, or of the write at which it was stopped. */
   readonly number: number
   readonly one: Case
   readonly faults: ReadonlyArray<string>
@@ -52,7 +89,7 @@ export interface Found {
 export const hunt = (options: {
   readonly runs: number
   readonly seed: number
-  readonly storeFor: () => readonly [Storage.Store, string]
+  readonly storeFor: StoreFor
   readonly accepts?: (one: Case) => boolean
   readonly onFound?: (found: Found) => boolean
 }): Promise<Found | undefined> =>

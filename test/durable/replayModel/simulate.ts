@@ -1,4 +1,5 @@
 import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -88,6 +89,7 @@ class Process {
   isLeaving = false
   fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
   private writes = 0
+  private earlier: Deferred.Deferred<void> | undefined
 
   constructor(world: World, stop: Stop | undefined) {
     this.world = world
@@ -116,18 +118,26 @@ class Process {
   private write<A, E, R>(operation: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const number = ++this.writes
     const { slowness } = this.world.one
-    const slow = Effect.zipRight(turns(slowness[number % slowness.length] ?? 0), this.alive(operation))
+    const slow = this.inOrder(turns(slowness[number % slowness.length] ?? 0), this.alive(operation))
     const stopHere = this.stop?.write === number ? this.stop : undefined
     if (stopHere === undefined) return this.alive(slow)
-    return stopHere.when === "before"
-      ? Effect.suspend(() => {
-          this.stopNow(stopHere)
-          return this.alive(slow)
-        })
-      : Effect.flatMap(this.alive(slow), (value) => {
-          this.stopNow(stopHere)
-          return this.alive(Effect.succeed(value))
-        })
+    const stopNow = Effect.suspend(() => {
+      this.stopNow(stopHere)
+      return this.alive(Effect.void)
+    })
+    return this.alive(stopHere.when === "before" ? Effect.zipRight(stopNow, slow) : Effect.zipLeft(slow, stopNow))
+  }
+
+  /** The writer of a store is a queue. */
+  private inOrder<A, E, R>(delay: Effect.Effect<void>, operation: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const { earlier } = this
+    const done = Deferred.unsafeMake<void>(FiberId.none)
+    this.earlier = done
+    const mine = Effect.zipRight(
+      Effect.zipRight(earlier === undefined ? Effect.void : Deferred.await(earlier), delay),
+      operation
+    )
+    return Effect.ensuring(mine, Deferred.succeed(done, undefined))
   }
 
   private stopNow({ kind }: Stop): void {
@@ -277,12 +287,16 @@ const runToRest = async <A, E>(process: Process, self: Effect.Effect<A, E>): Pro
     if (process.isLeaving) {
       leavingSince ??= world.timeline.now
       // The worker waits for its steps, and then interrupts them.
-      if (world.timeline.now - leavingSince > 1_000) fiber.unsafeInterruptAsFork(FiberId.none)
+      if (world.timeline.now >= leavingSince + drain) fiber.unsafeInterruptAsFork(FiberId.none)
     }
-    await pass(world, Math.min(clock.next, world.nextSignal), process)
+    const drained = leavingSince === undefined ? Number.POSITIVE_INFINITY : leavingSince + drain
+    await pass(world, Math.min(clock.next, world.nextSignal, Math.max(drained, world.timeline.now)), process)
     clock.wake()
   }
 }
+
+/** How long a worker that leaves waits for its steps. */
+const drain = 1_000
 
 /** Moves the time, and sends the signals that are to be sent by then. */
 const pass = async (world: World, to: number, process?: Process): Promise<void> => {

@@ -71,12 +71,6 @@ export const directed: Readonly<Record<string, Node>> = {
     node: seq({ _tag: "Pause", how: "sleep", millis: 9 }, { _tag: "Pause", how: "promise", millis: 0 }),
     last: step()
   },
-  "a retry beside a wait is made": {
-    _tag: "Meet",
-    name: "",
-    node: { _tag: "Recover", strategy: "retry", times: 1, node: step({ fault: "uses", times: 1 }), other: empty },
-    last: step()
-  },
   "a finalizer runs once the work is done": seq(
     { _tag: "Use", first: step(), node: seq(slow, step({ fault: "dies" })), last: step() },
     { _tag: "Ensuring", how: "onExit", node: slow, last: step() },

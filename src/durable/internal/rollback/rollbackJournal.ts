@@ -49,7 +49,8 @@ export const rollBack = (at: Section, reason: RollbackReason): Effect.Effect<Rol
 export const reasonOf = ({ execution }: Section, cause: Cause.Cause<unknown>): RollbackReason => {
   if (Cause.isDie(cause)) return "died"
   if (Cause.isFailure(cause)) return "failed"
-  return execution.lifecycle.isInterrupted ? "stopped" : "interrupted"
+  // A defect of a step beside it stops the run too: the transaction begins anew when the run is resumed.
+  return Execution.isByProgram(execution) ? "interrupted" : "stopped"
 }
 
 const noRollback: RollbackResult = { failures: [], remaining: [], pivot: undefined }

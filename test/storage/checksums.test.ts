@@ -253,6 +253,30 @@ describe("rows of before there were checksums", () => {
   )
 })
 
+describe("checkpoints of before labels had an index", () => {
+  it.scopedLive("are found by their labels after the migration", () =>
+    Effect.gen(function* () {
+      const { layer, other } = yield* prepared
+      const labels = { author: "ada", "a'b": `"` }
+      const { id } = yield* Effect.provide(Progress.save(1, { labels }), layer)
+      other.exec(`DROP TABLE recovery_labels; DROP TRIGGER recovery_labels_insert; DROP TRIGGER recovery_labels_delete;
+        DROP INDEX recovery_snapshots_own; ALTER TABLE recovery_snapshots DROP COLUMN own;
+        UPDATE recovery_snapshots SET labels = '{"author"' WHERE run = 'done';
+        DELETE FROM effect_recovery_migrations WHERE migration_id > 6`)
+      yield* Effect.gen(function* () {
+        const found = yield* Checkpoint.list({ labels })
+        assert.deepStrictEqual(
+          found.map((info) => info.id),
+          [id]
+        )
+        assert.strictEqual(Option.getOrThrow(yield* Progress.latest({ labels })).state, 1)
+        assert.strictEqual(yield* Checkpoint.remove({ labels: { author: "ada" } }), 1)
+        assert.deepStrictEqual(other.prepare("SELECT * FROM recovery_labels").all(), [])
+      }).pipe(Effect.provide(layer))
+    })
+  )
+})
+
 describe("checksums", () => {
   it.scopedLive("fit what SQLite returns for every text", () =>
     Effect.gen(function* () {

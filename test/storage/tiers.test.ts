@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { Checkpoint, State, Storage, Workflow } from "effect-recovery"
 import { Testing } from "effect-recovery/testing"
@@ -18,6 +20,7 @@ const far = () => {
   const store: Storage.Store = {
     ...inner,
     newest: (query) => counted(inner.newest(query)),
+    fullSnapshots: (query) => counted(inner.fullSnapshots(query)),
     snapshot: (key) => counted(inner.snapshot(key))
   }
   return { seen, store }
@@ -43,6 +46,26 @@ describe("a tiered store", () => {
     Effect.map(Storage.tierMemory({ capacity: 3 }), (memory) => Storage.tiered(Storage.memoryStore(), [memory]))
   )
   for (const { check, name } of checks) it.live(name, () => check)
+
+  it.effect("streams states from the nearest tier, and leaves out what was removed", () =>
+    Effect.gen(function* () {
+      const { seen, store } = far()
+      const near = yield* Storage.tierMemory()
+      const program = Effect.gen(function* () {
+        for (const text of ["a", "b", "c"]) yield* Text.save(text)
+        const states = Effect.map(Stream.runCollect(Text.stream({ pageSize: 2 })), (all) =>
+          Chunk.toReadonlyArray(all).map(({ state }) => state)
+        )
+        assert.deepStrictEqual(yield* states, ["c", "b", "a"])
+        assert.strictEqual(seen.states, 3)
+        const [newest] = yield* Text.list({ limit: 1 })
+        yield* Text.remove(newest?.id ?? "")
+        assert.deepStrictEqual(yield* states, ["b", "a"])
+        assert.strictEqual(seen.states, 3)
+      })
+      yield* Effect.provide(program, layerOver(Storage.tiered(store, [near])))
+    })
+  )
 
   it.effect("reads a state from the store once, then from the nearest tier that has it", () =>
     Effect.gen(function* () {

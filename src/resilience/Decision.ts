@@ -5,7 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import { millisOrNaN } from "./internal/kernel/options.js"
+import { millisOrNaN } from "./internal/kernel/duration.js"
 import type { RetryBudget } from "./RetryBudget.js"
 
 /**

@@ -13,10 +13,12 @@ import * as Option from "effect/Option"
 import * as CircuitBreaker from "./CircuitBreaker.js"
 import * as Decision from "./Decision.js"
 import * as Fault from "./Fault.js"
+import { orElseLogged } from "./internal/kernel/logged.js"
 import { checkOption, whole } from "./internal/kernel/options.js"
 import type { Plan } from "./internal/kernel/plan.js"
 import { recover } from "./internal/kernel/recovery.js"
 import type { Hooks } from "./internal/kernel/session.js"
+import { steadyMillis } from "./internal/kernel/timer.js"
 import { traced } from "./internal/kernel/tracing.js"
 import type { Breaker } from "./internal/protect/breaker.js"
 import { FailoverExhausted, type FailoverFailure } from "./RecoveryError.js"
@@ -91,7 +93,7 @@ export interface Options {
    *   decays, so that the way is tried again.
    */
   readonly order?: "priority" | "turns" | "fastest" | undefined
-  /** The most ways that one call tries. Defaults to all. */
+  /** The most ways that one call tries, at least 1. Defaults to all. */
   readonly maxWays?: number | undefined
   /** The failures for which the next way is tried. Other failures surface unchanged. Defaults to all. */
   readonly handles?: ((fault: Fault.Fault) => boolean) | undefined
@@ -215,7 +217,13 @@ const uncounted: ReadonlySet<string> = new Set(["validation", "not-found", "conf
 const orders: Readonly<Record<string, true>> = { priority: true, turns: true, fastest: true }
 
 const makeUntyped = Effect.fnUntraced(function* (options: Options) {
-  const { breaker, handles = () => true, hooks, name, order = "priority" } = options
+  const { breaker, hooks, name, order = "priority" } = options
+  const handles = (fault: Fault.Fault): boolean =>
+    orElseLogged(
+      () => options.handles?.(fault) ?? true,
+      false,
+      `handles of the failover "${name}" threw; the failure surfaces`
+    )
   checkOption("order", order, Object.hasOwn(orders, order), `"priority", "turns" or "fastest"`)
   const names = Object.keys(options.ways)
   checkOption("ways", "empty", names.length > 0, "at least one way")
@@ -238,7 +246,7 @@ const makeUntyped = Effect.fnUntraced(function* (options: Options) {
   const clock: Clock.Clock = yield* Effect.clock
   const ways = Object.entries(options.ways).map(([way, run]): RunningWay => {
     const breaker = keyed.breakerFor(way)
-    const latency = new LatencyAverage(() => clock.unsafeCurrentTimeMillis())
+    const latency = new LatencyAverage(() => steadyMillis(clock))
     const call = (args: Args) => {
       // The type of the failover says that its arguments are those of each way.
       const work = Effect.suspend(() => run(...(args as never)))

@@ -4,18 +4,19 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import * as Foreign from "./Foreign.js"
 import type { Subject } from "./internal/fault/classify.js"
 import * as classify_ from "./internal/fault/classify.js"
 import { defaultRules } from "./internal/fault/defaultRules.js"
+import { logThrown } from "./internal/kernel/logged.js"
+import { fraction } from "./internal/kernel/options.js"
 
 /**
  * The kind of a failure. The set is open: rules and self-declaring errors can
@@ -82,8 +83,9 @@ export interface Declaration {
   readonly category: Category
   readonly severity?: Severity | undefined
   readonly transient?: boolean | undefined
-  /** 0 to 1. Defaults to 0.9 for rules and 1 for self-declaration. */
+  /** 0 to 1. Defaults to 0.9 for rules and 1 for self-declaration, also if it is NaN, negative or above 1. */
   readonly confidence?: number | undefined
+  /** A negative or invalid one, such as NaN, is ignored. 0 allows a retry at once; `Infinity` is the `maxDelay` of the policy. */
   readonly retryAfter?: Duration.DurationInput | undefined
 }
 
@@ -199,7 +201,7 @@ export const layer = (...rules: ReadonlyArray<Rule>): Layer.Layer<never> =>
 export const layerAtLeast = (confidence: number): Layer.Layer<never> =>
   Layer.effect(
     Rules,
-    Effect.map(Rules, (inForce) => inForce.map((rule) => atLeast(rule, confidence)))
+    Effect.map(Rules, (inForce) => inForce.map((rule) => atLeast(rule, fraction("confidence", confidence))))
   )
 
 const atLeast = (rule: Rule, confidence: number): Rule => ({
@@ -230,17 +232,12 @@ export const classify = (failure: unknown): Effect.Effect<Fault> =>
  * @internal
  */
 export const classifier = (own: ReadonlyArray<Rule> | undefined): Effect.Effect<(failure: unknown) => Fault> =>
-  Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
-    Effect.zipWith(Rules, Clock.currentTimeMillis, (inForce, now) => {
-      const rules = own === undefined ? inForce : [...own, ...inForce]
-      const onRuleError = (rule: Rule, error: unknown) => {
-        const runtime = Runtime.make({ context: fiber.currentContext, fiberRefs: fiber.getFiberRefs(), runtimeFlags })
-        const message = `effect-recovery: the classification rule "${rule.name}" threw and was skipped`
-        Runtime.runFork(runtime, Effect.logWarning(message, Foreign.printable(Cause.die(error))))
-      }
-      return (failure) => classify_.classify(failure, { rules, own, now, onRuleError })
-    })
-  )
+  Effect.zipWith(Rules, Clock.currentTimeMillis, (inForce, now) => {
+    const rules = own === undefined ? inForce : [...own, ...inForce]
+    const onRuleError = (rule: Rule, error: unknown) =>
+      logThrown(error, `the classification rule "${rule.name}" threw and was skipped`)
+    return (failure) => classify_.classify(failure, { rules, own, now, onRuleError })
+  })
 
 /**
  * Classifies a failure by the built-in rules alone, with its severity.

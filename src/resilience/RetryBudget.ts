@@ -12,6 +12,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { budgetMetrics } from "./internal/kernel/metrics.js"
 import { fraction, number, whole } from "./internal/kernel/options.js"
+import { steadyMillis } from "./internal/kernel/timer.js"
 
 /**
  * @since 0.1.0
@@ -124,7 +125,7 @@ class TokenBucket {
   constructor(settings: Settings) {
     this.settings = settings
     this.tokens = settings.capacity
-    this.filledAt = settings.clock.unsafeCurrentTimeMillis()
+    this.filledAt = steadyMillis(settings.clock)
   }
 
   /** Credits the first attempt when it starts. */
@@ -150,8 +151,7 @@ class TokenBucket {
   }
 
   private fill(): void {
-    const now = this.settings.clock.unsafeCurrentTimeMillis()
-    // A clock that was set back removes no tokens.
+    const now = steadyMillis(this.settings.clock)
     this.add(Math.max(0, now - this.filledAt) * this.settings.perMilli)
     this.filledAt = now
   }

@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -18,6 +19,7 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type { NoInfer } from "effect/Types"
 import type * as Fault from "./Fault.js"
+import { logged } from "./internal/kernel/logged.js"
 import { millis, number } from "./internal/kernel/options.js"
 import * as schedule from "./internal/retry/schedule.js"
 import { fromSettings } from "./internal/retry/settings.js"
@@ -32,6 +34,11 @@ import type { RetryBudget } from "./RetryBudget.js"
  */
 export interface RetryPolicy extends Schedule.Schedule<Duration.Duration, unknown> {
   readonly description: Description
+  /**
+   * The step of the schedule, as Effect calls it. Declared without its failure: from a parameter of type `unknown`,
+   * data-first functions such as `Layer.retry(layer, policy)` would infer an error of type `unknown`.
+   */
+  step(now: number): ReturnType<Schedule.Schedule<Duration.Duration, unknown>["step"]>
 }
 
 /**
@@ -227,7 +234,8 @@ export const none: RetryPolicy = schedule.none
  * | permission, validation, not-found, corruption, logic, cancelled | none |
  *
  * A fault that is not transient is retried only if the table names its
- * category. Each category counts its own retries.
+ * category. Each category counts its own retries; `maxElapsed` counts from the
+ * first failure of any category.
  *
  * @example
  * ```ts
@@ -313,13 +321,22 @@ export const retryAfterFailure =
     Effect.flatMap(Schedule.driver(policy), (driver) => {
       const known = Effect.provideServiceEffect(self, Schedule.CurrentIterationMetadata, driver.iterationMeta)
       const again = (error: E): Effect.Effect<A, E, R | R1> =>
-        Effect.matchEffect(driver.next(error), {
-          onFailure: () => Effect.fail(error),
+        Effect.matchCauseEffect(driver.next(error), {
+          onFailure: (cause) => endRetries(error, cause),
           // Debited when the retry starts: a retry that is interrupted during its delay costs no token.
           onSuccess: () => (budget?.tokens.debit() === false ? Effect.fail(error) : Effect.catchAll(known, again))
         })
       return again(first)
     })
+
+/** The error surfaces when the schedule ends, and also when a function of the schedule throws. */
+const endRetries = <E>(error: E, cause: Cause.Cause<unknown>): Effect.Effect<never, E> => {
+  if (Cause.isInterrupted(cause)) return Effect.failCause(Cause.map(cause, () => error))
+  const ended = Effect.fail(error)
+  return Cause.isDie(cause)
+    ? Effect.zipRight(logged(Effect.failCause(cause), "a retry schedule died; the retries end"), ended)
+    : ended
+}
 
 /**
  * Options of {@link retry} and `Strategy.retry`.

@@ -10,6 +10,7 @@ import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Decision from "./Decision.js"
 import type * as Fault from "./Fault.js"
+import { orElseLogged } from "./internal/kernel/logged.js"
 import { whole } from "./internal/kernel/options.js"
 import { Asker, Rewinder, type Settable } from "./internal/kernel/runServices.js"
 import type { RewindRefused } from "./RecoveryError.js"
@@ -191,11 +192,19 @@ export const modify = <P, E = unknown, R = never, R2 = never>(
       Effect.map(
         driver(failure),
         (decision): Decision.Decision<never, Exhausted, R | R2> =>
-          decision._tag === "Again"
-            ? { ...decision, patch: parameters.patch((current) => change(current, failure.error, failure)) }
-            : decision
+          decision._tag === "Again" ? { ...decision, patch: parameters.patch(changed(change, failure)) } : decision
       )
   })
+
+/** A change that throws keeps the parameters, and the retry is as the policy says. */
+const changed =
+  <P, E>(change: (current: P, error: E, failure: Failure<E>) => P, failure: Failure<E>) =>
+  (current: P): P =>
+    orElseLogged(
+      () => change(current, failure.error, failure),
+      current,
+      "the change of parameters threw; they stay as they are"
+    )
 
 /**
  * The question of {@link manual} and {@link escalate}, and which answers it
@@ -234,7 +243,9 @@ const askPerson =
     to
   }: ManualOptions<Schema.Schema.Any, unknown, R, E>): Strategy<E, never, Original, Asker | R> =>
     fromOpen(strategy, () => (failure: Failure<E>) => {
-      const text = (typeof question === "function" ? question(failure) : question) ?? describe(failure.fault)
+      const asked = () => (typeof question === "function" ? question(failure) : question)
+      const message = `the question of the strategy "${strategy}" threw; the message of the failure is asked instead`
+      const text = orElseLogged(asked, undefined, message) ?? describe(failure.fault)
       const request = {
         strategy,
         question: text,

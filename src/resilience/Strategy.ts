@@ -3,11 +3,13 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import * as Decision from "./Decision.js"
+import { orElseLoggedEffect } from "./internal/kernel/logged.js"
 import type { RetryBudget } from "./RetryBudget.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import {
@@ -36,7 +38,8 @@ export * from "./StrategyModel.js"
 
 /**
  * A strategy of your own. It may fail with {@link Exhausted}, since every recovery
- * is bounded, and with {@link Original}, since it may decide `Decision.abort`.
+ * is bounded, and with {@link Original}, since it may decide `Decision.abort`. If
+ * the function throws, its defect surfaces, with the failure beside it.
  *
  * @example
  * ```ts
@@ -61,8 +64,11 @@ export const make = <E, A = never, E2 = never, R = never>(
   decide: (failure: Failure<E>) => Decision.Decision<A, E2, R> | Effect.Effect<Decision.Decision<A, E2, R>, never, R>
 ): Strategy<E, A, E2 | Original | Exhausted, R> =>
   fromOpen(name, () => (failure) => {
-    const decision = decide(failure)
-    return Effect.isEffect(decision) ? decision : Effect.succeed(decision)
+    const decided = Effect.suspend(() => {
+      const decision = decide(failure)
+      return Effect.isEffect(decision) ? decision : Effect.succeed(decision)
+    })
+    return Effect.catchAllDefect(decided, (defect) => bugAt(failure, defect))
   })
 
 /**
@@ -114,7 +120,27 @@ export const alternate = <E, A, E2, R>(
 ): Strategy<E, A, E2, R> =>
   fromOpen(
     "alternate",
-    () => (failure) => Effect.succeed(Decision.instead(Effect.suspend(() => path(failure.error, failure))))
+    () => (failure) =>
+      Effect.succeed(
+        Decision.instead(
+          Effect.suspend(() => {
+            try {
+              return path(failure.error, failure)
+            } catch (thrown) {
+              return bugAt(failure, thrown)
+            }
+          })
+        )
+      )
+  )
+
+/** The defect of a function, and the failure it was called for: a defect too, since its tag is handled. */
+const bugAt = ({ cause }: Failure<unknown>, defect: unknown): Effect.Effect<never> =>
+  Effect.failCause(
+    Cause.sequential(
+      Cause.die(defect),
+      Cause.flatMap(cause, (error) => Cause.die(error))
+    )
   )
 
 /**
@@ -295,7 +321,7 @@ const openAuto = (strategies: Readonly<Record<string, For<never>>>): Driver<neve
     const opened = byCategory.get(category)
     if (opened !== undefined) return opened(failure)
     return Effect.flatMap(Ranking, (rank) =>
-      Effect.flatMap(rank === undefined ? Effect.succeed(names) : rank(failure, names), (order) => {
+      Effect.flatMap(ranked(rank, failure, names), (order) => {
         const driver = open(order)
         byCategory.set(category, driver)
         return driver(failure)
@@ -310,6 +336,15 @@ const candidate = (name: string, strategy: For<never>): For<never> =>
     const driver = strategy.open()
     return (failure: Failure<never>) => Effect.map(driver(failure), (decision) => decidedBy(decision, () => name))
   })
+
+const ranked = (rank: Rank | undefined, failure: Failure<unknown>, names: ReadonlyArray<string>) =>
+  rank === undefined
+    ? Effect.succeed(names)
+    : orElseLoggedEffect(
+        () => rank(failure, names),
+        names,
+        "the ranking of strategies died; they keep their written order"
+      )
 
 /** A strategy with unknown failures may also abort. */
 type Aborts<Failure> = unknown extends Failure ? unknown : Extract<Failure, Original>

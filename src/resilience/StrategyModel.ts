@@ -14,6 +14,7 @@ import type * as Types from "effect/Types"
 import * as Decision from "./Decision.js"
 import type { Source } from "./Events.js"
 import type * as Fault from "./Fault.js"
+import { orElseLoggedEffect } from "./internal/kernel/logged.js"
 import type { RecoveryExhausted } from "./RecoveryError.js"
 import type { RetryBudget } from "./RetryBudget.js"
 
@@ -177,12 +178,17 @@ export const openSchedule = <E, R>(
 ): Driver<E, never, Exhausted, R> => {
   let state: unknown = policy.initial
   return (failure) =>
-    Effect.map(policy.step(failure.at, failure.error, state), ([next, _, decision]) => {
-      state = next
-      if (ScheduleDecision.isDone(decision)) return Decision.exhausted
-      const again = Decision.again(Math.max(0, ScheduleIntervals.start(decision.intervals) - failure.at))
-      return budget === undefined ? again : { ...again, budget }
-    })
+    orElseLoggedEffect(
+      () =>
+        Effect.map(policy.step(failure.at, failure.error, state), ([next, _, decision]) => {
+          state = next
+          if (ScheduleDecision.isDone(decision)) return Decision.exhausted
+          const again = Decision.again(Math.max(0, ScheduleIntervals.start(decision.intervals) - failure.at))
+          return budget === undefined ? again : { ...again, budget }
+        }),
+      Decision.exhausted,
+      "a retry schedule died; it counts as exhausted"
+    )
 }
 
 /**

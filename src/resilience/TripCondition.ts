@@ -289,13 +289,25 @@ const slotsOf = (windowMillis: number) => {
     slot.failures += failures
     slot.slow += slow
   }
+  // The window has a time of its own that never goes back: else old periods would count again after the clock was set
+  // back. `shift` is its distance from the clock.
+  let last = Number.NaN
+  let shift = 0
+  const periodAt = (now: number): number => {
+    if (now < last) shift += last - now
+    const isFirst = Number.isNaN(last)
+    last = now
+    const newest = Math.floor((now + shift) / width)
+    // Loaded periods of the future are of a clock that was ahead: their age is unknown.
+    if (isFirst) for (const slot of ring) if (slot.period > newest) slot.period = Number.NaN
+    return newest
+  }
   const current = (now: number) => {
-    const newest = Math.floor(now / width)
-    return ring.filter(({ period }) => period <= newest && period > newest - slotCount)
+    const newest = periodAt(now)
+    return ring.filter(({ period }) => period > newest - slotCount)
   }
   return {
-    add: (now: number, failure: boolean, slow: boolean) =>
-      add(Math.floor(now / width), 1, failure ? 1 : 0, slow ? 1 : 0),
+    add: (now: number, failure: boolean, slow: boolean) => add(periodAt(now), 1, failure ? 1 : 0, slow ? 1 : 0),
     window: (now: number): Window => {
       const sums = { calls: 0, failures: 0, slow: 0 }
       for (const slot of current(now)) {
@@ -308,8 +320,14 @@ const slotsOf = (windowMillis: number) => {
     clear: () => {
       for (const slot of ring) slot.period = Number.NaN
     },
-    save: (now: number) => current(now).flatMap(({ calls, failures, period, slow }) => [period, calls, failures, slow]),
+    // Periods are saved by the clock, since another process has a shift of its own.
+    save: (now: number) => {
+      const later = periodAt(now) - Math.floor(now / width)
+      return current(now).flatMap(({ calls, failures, period, slow }) => [period - later, calls, failures, slow])
+    },
     load: (saved: ReadonlyArray<number>) => {
+      last = Number.NaN
+      shift = 0
       for (let i = 0; i + 3 < saved.length; i += 4) {
         const [period = 0, calls = 0, failures = 0, slow = 0] = saved.slice(i, i + 4)
         if (Number.isInteger(period) && [calls, failures, slow].every(isCount)) add(period, calls, failures, slow)

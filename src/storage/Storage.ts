@@ -14,6 +14,7 @@ import type * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { invalidName } from "../resilience/InvalidName.js"
+import { orElseLogged } from "../resilience/internal/kernel/logged.js"
 import { millis } from "../resilience/internal/kernel/options.js"
 import { makeLeaseRenewal } from "./internal/leaseRenewal.js"
 import { makeMemoryStore } from "./internal/memoryStore.js"
@@ -105,7 +106,9 @@ export const make = (store: Store, options: Options): Effect.Effect<Service, nev
   const listeners = new Set<(run: string) => void>()
   const notify = (run: string) => {
     // Most services have no listener: they pay nothing.
-    for (const listener of listeners.size === 0 ? [] : [...listeners]) listener(run)
+    for (const listener of listeners.size === 0 ? [] : [...listeners]) {
+      orElseLogged(() => listener(run), undefined, "a listener of the storage threw")
+    }
   }
   const thenNotify = <A, E>(self: Effect.Effect<A, E>, run: string): Effect.Effect<A, E> =>
     Effect.map(self, (value) => {

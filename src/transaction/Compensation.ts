@@ -9,7 +9,7 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import { attemptTimeout } from "../resilience/internal/kernel/attemptTimeout.js"
-import { checkTimeout } from "../resilience/internal/kernel/options.js"
+import { millisOrInfinity } from "../resilience/internal/kernel/options.js"
 import * as RetryPolicy from "../resilience/RetryPolicy.js"
 import { RollbackFailed, type UndoFailure } from "./RollbackFailed.js"
 
@@ -23,17 +23,15 @@ export interface CompensationSettings {
   readonly timeout: Duration.Duration | undefined
 }
 
-const defaultTimeout = Duration.minutes(1)
-
 export const settingsOf = (options: {
   readonly retry?: Schedule.Schedule<unknown, never> | undefined
   readonly timeout?: Duration.DurationInput | undefined
 }): CompensationSettings => {
-  const timeout = options.timeout === undefined ? defaultTimeout : Duration.decode(options.timeout)
+  const timeout = millisOrInfinity("timeout", options.timeout ?? "1 minute", 1)
   return {
     // The schedule was written for the errors of this compensation and receives only those.
     retry: options.retry as Schedule.Schedule<unknown, unknown> | undefined,
-    timeout: Duration.isFinite(timeout) ? checkTimeout(timeout) : undefined
+    timeout: Number.isFinite(timeout) ? Duration.millis(timeout) : undefined
   }
 }
 

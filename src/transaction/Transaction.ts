@@ -231,7 +231,7 @@ export interface CompensationOptions<in E = never, out R = never> {
   readonly name?: string | undefined
   /** Defaults to `RetryPolicy.Current`. */
   readonly retry?: Schedule.Schedule<unknown, E, R> | undefined
-  /** For each attempt. Defaults to one minute. */
+  /** For each attempt, at least 1 millisecond. `Infinity` is no limit. Defaults to one minute. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 

@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { checkName } from "../resilience/InvalidName.js"
+import { orElseLogged } from "../resilience/internal/kernel/logged.js"
 import {
   type CompensationLog,
   type CompensationSettings,
@@ -69,12 +70,8 @@ export const transactionSettings = (options: {
 const rollsBack = (rollbackWhen: ((error: never) => boolean) | undefined) => (cause: Cause.Cause<unknown>) => {
   const error = Cause.failureOption(cause)
   if (rollbackWhen === undefined || Option.isNone(error) || Cause.isDie(cause)) return true
-  try {
-    // The cause is that of the effect the predicate was written for.
-    return rollbackWhen(error.value as never)
-  } catch {
-    return true
-  }
+  // The cause is that of the effect the predicate was written for.
+  return orElseLogged(() => rollbackWhen(error.value as never), true, "rollbackWhen threw; the transaction rolls back")
 }
 
 export interface TransactorService {

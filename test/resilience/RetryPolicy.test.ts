@@ -228,6 +228,24 @@ describe("RetryPolicy", () => {
   })
 
   describe("byCategory", () => {
+    it.effect("maxElapsed counts from the first failure of any category", () =>
+      Effect.gen(function* () {
+        const limited = RetryPolicy.fixed({ maxRetries: 100, delay: "2 seconds", maxElapsed: "5 seconds" })
+        const errors = [{ code: "ECONNREFUSED" }, { code: "ETIMEDOUT" }, { status: 503 }]
+        const table = { network: limited, timeout: limited, unavailable: limited }
+        for (const policy of [
+          RetryPolicy.byCategory(table),
+          RetryPolicy.byCategory({ network: RetryPolicy.byCategory(table), timeout: limited, unavailable: limited })
+        ]) {
+          const times = yield* attemptTimes(Effect.retry(policy), (attempt) => errors[attempt % 3])
+          assert.deepStrictEqual(
+            times,
+            [0, 2_000, 4_000].map((time) => (times[0] ?? 0) + time)
+          )
+        }
+      })
+    )
+
     it.effect("retries transient categories only", () =>
       Effect.gen(function* () {
         const policy = RetryPolicy.byCategory()

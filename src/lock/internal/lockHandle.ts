@@ -1,3 +1,4 @@
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
@@ -7,6 +8,7 @@ import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
+import { logged } from "../../resilience/internal/kernel/logged.js"
 import { startTimer } from "../../resilience/internal/kernel/timer.js"
 import { format, type Grip, type HeldLock, type Name } from "../LockDriver.js"
 import { LockError, LockLost } from "../LockError.js"
@@ -117,7 +119,7 @@ export class LockHandle {
   /** Returns false if the lock is lost. A failed renewal counts as a loss only after `patience`. */
   private readonly renewOnce: Effect.Effect<boolean> = Effect.suspend(() => {
     const started = this.clock.unsafeCurrentTimeNanos()
-    return Effect.match(this.acquisition.grip.renew, {
+    return Effect.matchCause(this.acquisition.grip.renew, {
       onSuccess: (isHeld) => {
         if (isHeld) this.renewedAt = started
         return isHeld
@@ -169,7 +171,11 @@ export class LockHandle {
     const { grip } = this.acquisition
     const release = this.oneAtATime === undefined ? grip.release : this.oneAtATime.withPermits(1)(grip.release)
     // A lock whose release fails expires, or ends with the process.
-    const released = Effect.orElseSucceed(release, () => true)
+    const released = Effect.catchAllCause(release, (cause) =>
+      Cause.isDie(cause)
+        ? Effect.as(logged(Effect.failCause(cause), "the release of a lock died"), true)
+        : Effect.succeed(true)
+    )
     return this.heartbeats === undefined ? released : Effect.zipRight(Fiber.interrupt(this.heartbeats), released)
   })
 

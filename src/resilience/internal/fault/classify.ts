@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import type { Category, Declaration, Fault, Rule, Severity } from "../../Fault.js"
 import { causeChain, messageOf, read, readString, safely, tagOf } from "../../Foreign.js"
+import { millisOrNaN } from "../kernel/duration.js"
 import { declarationOfRecord, faultOfRecord, getRecord } from "./recorded.js"
 
 /** The property of a self-declaration; public as `Fault.declared`. */
@@ -209,7 +210,7 @@ const selfDeclared = (error: unknown): Declaration | undefined => {
     category,
     severity: isSeverity(severity) ? severity : undefined,
     transient: typeof transient === "boolean" ? transient : undefined,
-    confidence: typeof confidence === "number" && confidence >= 0 && confidence <= 1 ? confidence : 1,
+    confidence: isConfidence(confidence) ? confidence : 1,
     // `faultOf` decodes it and ignores a value that is not a duration.
     retryAfter: read(declaration, "retryAfter") as Declaration["retryAfter"]
   }
@@ -231,12 +232,13 @@ const firstMatch = (
   return undefined
 }
 
-const decode = (input: Duration.DurationInput): Duration.Duration => {
-  const duration = Duration.decode(input)
-  // Throws for an object that only resembles a duration.
-  Duration.toMillis(duration)
-  return duration
+/** Undefined for a negative or invalid duration. */
+const decode = (input: Duration.DurationInput): Duration.Duration | undefined => {
+  const millis = millisOrNaN(input)
+  return millis >= 0 ? Duration.millis(millis) : undefined
 }
+
+const isConfidence = (value: unknown): value is number => typeof value === "number" && value >= 0 && value <= 1
 
 /** The confidence of a rule that does not declare one. */
 export const defaultConfidence = 0.9
@@ -249,7 +251,7 @@ const faultOf = (declaration: Declaration, subject: Subject, cause: Cause.Cause<
     category,
     severity: declaration.severity ?? profile.severity,
     transient: declaration.transient ?? profile.transient,
-    confidence: declaration.confidence ?? defaultConfidence,
+    confidence: isConfidence(declaration.confidence) ? declaration.confidence : defaultConfidence,
     fingerprint: `${category}-${hash(`${subject.tag ?? subject.name ?? ""}\n${normalise(subject.message)}`)}`,
     message: subject.message,
     tag: Option.fromNullable(subject.tag),

@@ -5,6 +5,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { InvalidOption } from "../../InvalidOption.js"
+import { millisOrNaN } from "./duration.js"
 import type { Limits } from "./session.js"
 
 /** Returns the value if it is valid, else throws. */
@@ -70,19 +71,6 @@ export const reachesShare = (part: number, whole: number, share: number): boolea
 
 /** 100,000 years. A date plus a longer duration is no date. */
 const maxMillis = 100_000 * 365.25 * 86_400_000
-
-/** The milliseconds of a duration; below zero or NaN if it is negative, NaN if it is none. */
-export const millisOrNaN = (value: Duration.DurationInput): number => {
-  if (typeof value === "number") return value
-  if (typeof value === "bigint") return Number(value) / 1e6
-  if (Array.isArray(value)) return value.some((part) => !(part >= 0)) ? Number.NaN : Duration.toMillis(value)
-  if (typeof value === "string" && value.trimStart().startsWith("-")) return Number.NaN
-  try {
-    return Duration.toMillis(value)
-  } catch {
-    return Number.NaN
-  }
-}
 
 /** Returns the milliseconds of a finite duration of at least `min` ms, else throws. */
 export const millis = (option: string, value: Duration.DurationInput, min = 0): number => {

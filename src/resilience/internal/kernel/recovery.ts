@@ -270,8 +270,9 @@ const effectOf = (
           handleFailure(session, attempt, session.attempts, cause)
         )
       })
-      const next = failure.at + Duration.toMillis(decision.delay)
-      return Effect.zipRight(session.journal?.sleepUntil(next) ?? sleepUntil(next), again)
+      const delay = Duration.toMillis(decision.delay)
+      const slept = session.journal?.sleepUntil(failure.at + delay) ?? sleepFrom(failure.at, delay)
+      return Effect.zipRight(slept, again)
     }
     case "Instead": {
       if (decision.otherwise === undefined) return decision.effect
@@ -293,6 +294,9 @@ const effectOf = (
   }
 }
 
-/** The delay counts from the failure, so time spent in hooks and observers does not extend it. */
-const sleepUntil = (time: number): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => longSleep(time - now))
+/**
+ * The delay counts from the failure, so time spent in hooks and observers does not extend it, nor does a clock that was
+ * set back since.
+ */
+const sleepFrom = (failedAt: number, delay: number): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => longSleep(Math.min(delay, failedAt + delay - now)))

@@ -16,9 +16,16 @@ export const longSleep = (millis: number): Effect.Effect<void> =>
     : Effect.flatMap(Clock.currentTimeMillis, (now) =>
         Effect.zipRight(
           Effect.sleep(dayMillis),
-          Effect.suspend(() => Effect.flatMap(Clock.currentTimeMillis, (later) => longSleep(now + millis - later)))
+          Effect.suspend(() =>
+            Effect.flatMap(Clock.currentTimeMillis, (later) =>
+              longSleep(Math.min(millis - dayMillis, now + millis - later))
+            )
+          )
         )
       )
+
+/** Milliseconds of a clock that only moves forward. Its origin is arbitrary, so only differences have a meaning. */
+export const steadyMillis = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos()) / 1e6
 
 const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 

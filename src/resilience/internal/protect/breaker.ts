@@ -8,8 +8,10 @@ import type { Change, ChangeReason, Snapshot, State } from "../../CircuitBreaker
 import * as Events from "../../Events.js"
 import * as Fault from "../../Fault.js"
 import { BulkheadFull, CircuitOpen, withoutStack } from "../../RecoveryError.js"
-import type { TripState } from "../../TripCondition.js"
+import type { TripState, Window } from "../../TripCondition.js"
+import { logThrown, orElseLogged } from "../kernel/logged.js"
 import type { breakerMetrics } from "../kernel/metrics.js"
+import { steadyMillis } from "../kernel/timer.js"
 import type { OpenTime } from "./openTime.js"
 
 export interface Settings {
@@ -75,7 +77,7 @@ export class Breaker {
 
   private call<A, E, R>(self: Effect.Effect<A, E, R>, rules: Rules): Effect.Effect<A, E, R> {
     const epoch = this.epoch
-    const startedAt = this.settings.timed ? this.now() : 0
+    const startedAt = this.settings.timed ? this.clockMillis() : 0
     return Effect.matchCauseEffect(self, {
       onFailure: (cause) => this.failed(cause, rules, epoch, startedAt),
       onSuccess: (value) => {
@@ -91,7 +93,7 @@ export class Breaker {
   private failed<E>(cause: Cause.Cause<E>, rules: Rules, epoch: number, startedAt: number): Effect.Effect<never, E> {
     if (isInterruption(cause) || isRefusal(cause)) return Effect.failCause(cause)
     const evaluated = Effect.flatMap(classify(cause, rules), (fault) => {
-      if (!this.settings.counts(fault)) return unchanged
+      if (!this.counts(fault)) return unchanged
       this.settings.metrics.failure()
       return this.trips("failure", epoch, startedAt) ? this.opened("tripped", fault) : unchanged
     })
@@ -100,8 +102,36 @@ export class Breaker {
 
   private trips(outcome: "success" | "failure", epoch: number, startedAt: number): boolean {
     if (epoch !== this.epoch) return false
-    const now = this.settings.timed ? this.now() : 0
-    return this.settings.trip.record(outcome, now, now - startedAt)
+    try {
+      const { timed, trip } = this.settings
+      return timed ? trip.record(outcome, this.now(), this.clockMillis() - startedAt) : trip.record(outcome, 0, 0)
+    } catch (thrown) {
+      this.logThrown(thrown)
+      return false
+    }
+  }
+
+  private counts(fault: Fault.Fault): boolean {
+    const { counts, name } = this.settings
+    return orElseLogged(
+      () => counts(fault),
+      fault.transient,
+      `counts of the breaker "${name}" threw; transient faults count`
+    )
+  }
+
+  /** Calls the trip condition, which may be the user's. A throw changes nothing else. */
+  private asked<A>(ask: (trip: TripState) => A, otherwise: A): A {
+    try {
+      return ask(this.settings.trip)
+    } catch (thrown) {
+      this.logThrown(thrown)
+      return otherwise
+    }
+  }
+
+  private logThrown(thrown: unknown): void {
+    logThrown(thrown, `the trip condition of the breaker "${this.settings.name}" threw; it does not open the breaker`)
   }
 
   private opened(reason: ChangeReason, fault?: Fault.Fault): Effect.Effect<Change> {
@@ -170,7 +200,7 @@ export class Breaker {
     let startedAt = 0
     // Timed from here, so that the time of an event observer does not count.
     const work = Effect.suspend(() => {
-      startedAt = this.now()
+      startedAt = this.clockMillis()
       return self
     })
     return Effect.matchCauseEffect(restore(change === undefined ? work : Effect.zipRight(emit(change), work)), {
@@ -183,7 +213,7 @@ export class Breaker {
       },
       onSuccess: (value) => {
         this.settings.metrics.success()
-        const evaluated = Effect.suspend(() => this.probeAnswered(epoch, this.now() - startedAt))
+        const evaluated = Effect.suspend(() => this.probeAnswered(epoch, this.clockMillis() - startedAt))
         const reported = Effect.flatMap(
           Effect.onError(evaluated, () => this.freeProbe(epoch)),
           (changed) => restore(emit(changed))
@@ -204,7 +234,7 @@ export class Breaker {
   private probeFailed(cause: Cause.Cause<unknown>, rules: Rules, epoch: number): Effect.Effect<Change | undefined> {
     if (isInterruption(cause) || isRefusal(cause)) return this.freeProbe(epoch)
     return Effect.flatMap(classify(cause, rules), (fault) => {
-      if (this.settings.counts(fault)) {
+      if (this.counts(fault)) {
         this.settings.metrics.failure()
         return epoch === this.epoch ? this.opened("a probe failed", fault) : unchanged
       }
@@ -215,7 +245,7 @@ export class Breaker {
 
   private probeAnswered(epoch: number, millis: number): Effect.Effect<Change | undefined> {
     if (epoch !== this.epoch) return unchanged
-    if (this.settings.trip.isSlow(millis)) return this.opened("a probe was slow")
+    if (this.asked((trip) => trip.isSlow(millis), false)) return this.opened("a probe was slow")
     this.probing--
     this.recovered++
     return this.recovered < this.settings.probes ? unchanged : Effect.succeed(this.close("the probes came back well"))
@@ -224,7 +254,7 @@ export class Breaker {
   private close(reason: ChangeReason): Change {
     this.openings = 0
     this.settings.openTime.reset()
-    this.settings.trip.clear()
+    this.asked((trip) => trip.clear(), undefined)
     return this.move("closed", reason)
   }
 
@@ -234,7 +264,7 @@ export class Breaker {
 
   readonly reset: Effect.Effect<void> = Effect.suspend(() => {
     if (this.state !== "closed") return emit(this.close("reset"))
-    this.settings.trip.clear()
+    this.asked((trip) => trip.clear(), undefined)
     this.epoch++
     return Effect.void
   })
@@ -266,27 +296,26 @@ export class Breaker {
 
   /** Whether it is equivalent to a new breaker, so that its key may be evicted. */
   get isEvictable(): boolean {
-    const { failures, slow } = this.settings.trip.window(this.now())
+    const { failures, slow } = this.window(this.now())
     return this.state === "closed" && failures === 0 && slow === 0
   }
 
   snapshot(): Snapshot {
-    const { trip } = this.settings
     const now = this.now()
     return {
       state: this.state,
       openings: this.openings,
       ...(this.state === "open" ? { retryAt: this.retryAt } : {}),
-      window: trip.window(now),
-      memory: trip.save(now)
+      window: this.window(now),
+      memory: this.asked((trip) => trip.save(now), [])
     }
   }
 
   /** Restores a half-open breaker as open and due, since its probes ended with their process. */
   restore({ memory, openings, retryAt, state }: Snapshot): Effect.Effect<void> {
-    const { metrics, openTime, trip } = this.settings
+    const { metrics, openTime } = this.settings
     const now = this.now()
-    trip.load(memory)
+    this.asked((trip) => trip.load(memory), undefined)
     this.openings = Number.isInteger(openings) && openings >= 0 ? openings : 0
     this.state = state === "half-open" ? "open" : state
     this.retryAt = state === "open" && retryAt !== undefined && Number.isFinite(retryAt) ? retryAt : now
@@ -302,8 +331,17 @@ export class Breaker {
     return this.state === "open" ? Effect.zipRight(catchUp, open) : Effect.void
   }
 
+  private window(now: number): Window {
+    return this.asked((trip) => trip.window(now), { calls: 0, failures: 0, slow: 0 })
+  }
+
   private now(): number {
     return this.settings.clock.unsafeCurrentTimeMillis()
+  }
+
+  /** For durations: unlike the time of day, it is not set back or ahead. */
+  private clockMillis(): number {
+    return steadyMillis(this.settings.clock)
   }
 }
 

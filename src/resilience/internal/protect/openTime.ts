@@ -4,6 +4,7 @@ import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import { InvalidOption } from "../../InvalidOption.js"
+import { orElseLoggedEffect } from "../kernel/logged.js"
 import { millis } from "../kernel/options.js"
 
 /** One delay of the schedule and the state after it. `at` is the sum of all delays so far. */
@@ -63,6 +64,13 @@ type AnySchedule = Schedule.Schedule<unknown, unknown>
 
 /** Undefined if the schedule ends or its delay is infinite; the last delay then stays. */
 const step = (schedule: AnySchedule, at: number, state: unknown): Effect.Effect<Position | undefined> =>
+  orElseLoggedEffect(
+    () => stepOf(schedule, at, state),
+    undefined,
+    "the schedule of a breaker's open time died; its last delay stays"
+  )
+
+const stepOf = (schedule: AnySchedule, at: number, state: unknown): Effect.Effect<Position | undefined> =>
   Effect.map(schedule.step(at, undefined, state), ([next, _, decision]) => {
     if (ScheduleDecision.isDone(decision)) return undefined
     const millis = Math.max(0, ScheduleIntervals.start(decision.intervals) - at)

@@ -8,7 +8,8 @@ import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as Fault from "../../Fault.js"
 import type { Description, Jitter, Options, RetryPolicy } from "../../RetryPolicy.js"
-import { checkOption, fraction, millis, millisOrNaN, wholeOrInfinity } from "../kernel/options.js"
+import { millisOrNaN } from "../kernel/duration.js"
+import { checkOption, fraction, millis, whole, wholeOrInfinity } from "../kernel/options.js"
 
 /** From the number of the retry (0 for the first) to milliseconds, before jitter and clamping. */
 type Curve = (retry: number) => number
@@ -99,7 +100,8 @@ const continueAfter = (state: State, now: number, delay: number): Step<State> =>
 ]
 
 const describe = (schedule: Schedule.Schedule<Duration.Duration, unknown>, description: Description): RetryPolicy =>
-  Object.assign(schedule, { description })
+  // A schedule has the step of a policy, which is declared without the failure.
+  Object.assign(schedule, { description }) as RetryPolicy
 
 export const none: RetryPolicy = describe(
   Schedule.makeWithState(undefined, () => finished(undefined)),
@@ -153,7 +155,11 @@ const jittered = (description: CurveDescription, curve: Curve): ((state: State) 
 /** The bounds between which a delay is drawn. */
 type Bounds = (state: State) => readonly [low: number, high: number]
 
-export const preview = Effect.fn("RetryPolicy.preview")(function* (policy: RetryPolicy, count: number) {
+export const preview = Effect.fn("RetryPolicy.preview")(function* (
+  policy: Schedule.Schedule<Duration.Duration, unknown>,
+  given: number
+) {
+  const count = whole("count", given, 0)
   const delays: Array<Duration.Duration> = []
   let state: unknown = policy.initial
   let now = 0
@@ -167,8 +173,15 @@ export const preview = Effect.fn("RetryPolicy.preview")(function* (policy: Retry
   return delays
 })
 
-/** The schedule state of each category that has failed. */
-type Positions = ReadonlyMap<string, unknown>
+/** The state of a schedule by category. */
+interface CategoryState {
+  /** The time of the first failure of any category, epoch milliseconds. */
+  readonly firstAt: number | undefined
+  /** The state of the policy of each category that has failed. */
+  readonly positions: ReadonlyMap<string, unknown>
+}
+
+const noFailures: CategoryState = { firstAt: undefined, positions: new Map() }
 
 type Table = { readonly [category in Fault.Category]?: RetryPolicy }
 
@@ -178,23 +191,37 @@ export const byCategory = (defaults: Readonly<Record<string, RetryPolicy>>, tabl
   const policyFor = (fault: Fault.Fault): RetryPolicy => {
     // A category in the user's table is retried even if its faults are not transient.
     const may = fault.transient || own.has(fault.category) || isUnclassified(fault)
-    return may ? (policies.get(fault.category) ?? policies.get("unknown") ?? none) : none
+    const policy = may ? (policies.get(fault.category) ?? policies.get("unknown") ?? none) : none
+    return choosers.get(policy)?.(fault) ?? policy
   }
-  const schedule = Schedule.makeWithState<Positions, unknown, Duration.Duration, never>(
-    new Map(),
-    (now, failure, state) =>
+  const schedule = Schedule.makeWithState<CategoryState, unknown, Duration.Duration, never>(
+    noFailures,
+    (now, failure, { firstAt = now, positions }) =>
       Effect.flatMap(Fault.classify(failure), (fault) => {
-        const policy = policyFor(fault)
-        const position = state.has(fault.category) ? state.get(fault.category) : policy.initial
-        return Effect.map(policy.step(now, failure, position), ([next, delay, decision]) => [
-          new Map(state).set(fault.category, next),
-          delay,
-          decision
-        ])
+        const policy: Schedule.Schedule<Duration.Duration, unknown> & Pick<RetryPolicy, "description"> =
+          policyFor(fault)
+        const position = positions.has(fault.category) ? positions.get(fault.category) : policy.initial
+        return Effect.map(
+          policy.step(now, failure, position),
+          ([next, delay, decision]): Step<CategoryState> => [
+            { firstAt, positions: new Map(positions).set(fault.category, next) },
+            delay,
+            // The policy knows only the failures of its category.
+            now + Duration.toMillis(delay) - firstAt > maxElapsedOf(policy) ? ScheduleDecision.done : decision
+          ]
+        )
       })
   )
-  return describe(schedule, { curve: "byCategory", table: descriptions(policies) })
+  const described = describe(schedule, { curve: "byCategory", table: descriptions(policies) })
+  choosers.set(described, policyFor)
+  return described
 }
+
+/** The choice of each policy by category, so that a policy by category in the table of another is resolved at once. */
+const choosers = new WeakMap<RetryPolicy, (fault: Fault.Fault) => RetryPolicy>()
+
+const maxElapsedOf = ({ description }: Pick<RetryPolicy, "description">): number =>
+  ("maxElapsed" in description ? description.maxElapsed : undefined) ?? Number.POSITIVE_INFINITY
 
 /** No rule matched. Such a failure is retried, although its fault is not transient. */
 export const isUnclassified = (fault: Fault.Fault): boolean => fault.category === "unknown" && fault.confidence === 0

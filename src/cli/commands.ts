@@ -310,6 +310,12 @@ const locks = Command.make("locks", common, (given) => ask(given, { _tag: "Locks
   described("locks")
 )
 
+const check = Command.make("check", common, (given) =>
+  ask(given, { _tag: "Check" }, views.check, ({ findings }) =>
+    findings.length === 0 ? undefined : `${findings.length} findings: the database is damaged.`
+  )
+).pipe(described("check"))
+
 export const recovery = Command.make("recovery").pipe(
   Command.withDescription("Shows failures, recoveries and runs, and acts on them"),
   Command.withSubcommands([
@@ -330,6 +336,7 @@ export const recovery = Command.make("recovery").pipe(
     patterns,
     tune,
     cleanup,
+    check,
     locks,
     execCommand
   ])

@@ -17,6 +17,7 @@ import { FailureRecord } from "./FailureRecord.js"
 import { Dashboard, RecoveryRecord, Validation } from "./RecoveryRecord.js"
 import { Overview, Report } from "./Reports.js"
 import { Pattern, Period, Statistics, Suggestion, Tuning } from "./Statistics.js"
+import { Findings } from "./StorageReport.js"
 import { Timeline } from "./Timeline.js"
 
 /**
@@ -96,6 +97,7 @@ export const requests = {
   Patterns: read({ repository: Text }, Schema.Array(Pattern), at("patterns", "/patterns")),
   Tune: read({ step: Id }, Tuning, of("tuning", "/steps/:id/tuning", "step")),
   Health: read({}, Report, at("health", "/health")),
+  Check: read({}, Findings, unserved),
   Locks: read({}, Schema.Array(LockStatus), unserved),
   Runs: read(
     { workflow: Text, status: Schema.optional(RunStatusName), limit: Limit },

@@ -353,6 +353,20 @@ export interface Usage {
 }
 
 /**
+ * Something in a store that is not what was written.
+ *
+ * @since 0.1.0
+ * @category stores
+ */
+export interface Damage {
+  /** In words, such as `line 5 (StepCompleted of "charge")`. */
+  readonly what: string
+  /** The run it belongs to. */
+  readonly run: string | undefined
+  readonly problem: string
+}
+
+/**
  * What a backend implements. Each operation happens entirely or not at all.
  * When it has returned, its writes are on stable storage, as far as the
  * backend's durability goes. The store's clock alone decides whether a lease has
@@ -369,6 +383,8 @@ export interface Usage {
 export interface Store extends RunStore, SnapshotStore, LockStore, RecordStore {
   /** Counts everything, so it is slow on a large store. */
   readonly usage: Effect.Effect<Usage, StorageError>
+  /** Reads everything and returns what is damaged. Changes nothing. Slow on a large store. */
+  readonly check: Effect.Effect<ReadonlyArray<Damage>, StorageError>
   /** The store's clock. */
   readonly now: Effect.Effect<number>
 }

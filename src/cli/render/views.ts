@@ -318,6 +318,12 @@ export const escalations: View<"Escalations"> = (screen, all) =>
     "message"
   ])
 
+export const check: View<"Check"> = (screen, { checkpoints, findings, lines, records, runs }) =>
+  joined([
+    rows(screen, findings, "nothing is damaged", ["run", "what", "problem", "advice"]),
+    `checked ${runs} runs, ${lines} lines, ${checkpoints} checkpoints and ${records} records`
+  ])
+
 export const locks: View<"Locks"> = (screen, all) => rows(screen, all, "no locks", ["lock", "state", "token", "owner"])
 
 export const validity: View<"ValidateCheckpoint"> = (screen, { errors, is_valid: isValid, warnings }) =>

@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import type { Answer, Plain } from "../rows.js"
 import { StorageError } from "../StorageError.js"
 import type { Store, Usage } from "../Store.js"
+import { makeSqliteCheck } from "./check.js"
 import type { Database } from "./driver.js"
 import { makeSqliteLocks } from "./locks.js"
 import { makeSqliteRecords } from "./records.js"
@@ -47,6 +48,7 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
     ...makeSqliteRecords(database, guarded),
     transactional: makeTransactional(client, database, (lease, entries) => runs.append(lease, entries)),
     usage: guarded.read("Measuring the storage", () => usage.get() as Usage),
+    check: makeSqliteCheck(database, runs, guarded),
     now: Clock.currentTimeMillis
   }
 }

@@ -6,13 +6,17 @@ import type { Database } from "./driver.js"
 import { fromLabels, givenConditions, marked, QueryCache, refuseDamaged, toLabels } from "./rows.js"
 import type { Access } from "./SqliteStore.js"
 
-type Row = Omit<RecordRow, "labels" | "damaged"> & { readonly labels: string; readonly checksum: number | null }
+/** A record as it is stored. */
+export type RecordTableRow = Omit<RecordRow, "labels" | "damaged"> & {
+  readonly labels: string
+  readonly checksum: number | null
+}
 
 const columns = "key, kind, id, subject, scope, status, labels, at, updated_at AS updatedAt, revision, body, checksum"
 
-const toRecord = ({ checksum: _, ...row }: Row): RecordRow => ({ ...row, labels: toLabels(row.labels) })
+const toRecord = ({ checksum: _, ...row }: RecordTableRow): RecordRow => ({ ...row, labels: toLabels(row.labels) })
 
-const problemOf = (row: Row): string | undefined => {
+export const recordProblem = (row: RecordTableRow): string | undefined => {
   const { at, body, checksum, id, kind, labels, revision, scope, status, subject, updatedAt } = row
   if ([at, updatedAt, revision].some((value) => typeof value !== "number"))
     return "a number is stored as something else"
@@ -42,11 +46,14 @@ export const makeSqliteRecords = (database: Database, access: Access): RecordSto
   const queries = new QueryCache(database)
 
   /** Throws if the row is damaged. */
-  const findRow = (kind: string, id: string): Row | undefined => {
-    const row = find.get(kind, id) as Row | undefined
+  const findRow = (kind: string, id: string): RecordTableRow | undefined => {
+    const row = find.get(kind, id) as RecordTableRow | undefined
     if (row === undefined) return undefined
     const isWanted = row.kind === kind && row.id === id
-    refuseDamaged(isWanted ? problemOf(row) : "the index leads to another row", () => `the record of ${kind} "${id}"`)
+    refuseDamaged(
+      isWanted ? recordProblem(row) : "the index leads to another row",
+      () => `the record of ${kind} "${id}"`
+    )
     return row
   }
 
@@ -61,7 +68,9 @@ export const makeSqliteRecords = (database: Database, access: Access): RecordSto
     if (at === undefined) return Option.none()
     const next = { kind, id, subject, scope, status, labels: fromLabels(record.labels), at, updatedAt: now, body }
     const values = { ...next, checksum: recordChecksum({ ...next, revision: revision + 1 }) }
-    const row = (revision === 0 ? insert.get(values) : update.get({ ...values, revision })) as Row | undefined
+    const row = (revision === 0 ? insert.get(values) : update.get({ ...values, revision })) as
+      | RecordTableRow
+      | undefined
     if (row === undefined) return Option.none()
     count(counts)
     return Option.some(toRecord(row))
@@ -78,8 +87,8 @@ export const makeSqliteRecords = (database: Database, access: Access): RecordSto
     ])
     const where = conditions.join(" AND ")
     const text = `SELECT ${columns} FROM recovery_records WHERE ${where} ORDER BY key DESC LIMIT ${limitOf(query)}`
-    return (queries.prepare(text).all(...params) as ReadonlyArray<Row>).map((row) =>
-      marked(toRecord(row), problemOf(row))
+    return (queries.prepare(text).all(...params) as ReadonlyArray<RecordTableRow>).map((row) =>
+      marked(toRecord(row), recordProblem(row))
     )
   }
 

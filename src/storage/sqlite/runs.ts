@@ -19,7 +19,8 @@ import { marked, refuseDamaged, toLabels } from "./rows.js"
 import { prepareRunStatements, type RunStatements } from "./runStatements.js"
 import type { Access } from "./SqliteStore.js"
 
-type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waiting" | "outcome" | "damaged"> & {
+/** A run as it is stored. */
+export type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waiting" | "outcome" | "damaged"> & {
   readonly labels: string
   readonly owner: string | null
   readonly leaseUntil: number | null
@@ -32,7 +33,7 @@ type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waiting" | "o
 }
 
 /** What is wrong with the row of a run. What changes while it is open has no checksum, and is only checked for its type. */
-const runProblem = (row: RunRow): string | undefined => {
+export const runProblem = (row: RunRow): string | undefined => {
   const { checksum, createdAt, dueAt, id, input, labels, leaseUntil, owner, token, version, waiting, workflow } = row
   const numbers = [createdAt, token, dueAt, leaseUntil ?? 0]
   if (numbers.some((value) => typeof value !== "number")) return "a number is stored as something else"
@@ -267,7 +268,8 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
   } satisfies Partial<Store.RunStore>
 }
 
-interface EntryRow extends StoredEntry {
+/** A line as it is stored. */
+export interface EntryRow extends StoredEntry {
   readonly omitted: number | null
   readonly checksum: number | null
   readonly payloadChecksum: number | null
@@ -294,19 +296,28 @@ const readLines = (
 ): ReadonlyArray<Store.Entry> => {
   let last: number | null = null
   return rows.map((row) => {
-    const { checksum, previous, seq } = row
-    // Concurrent lines may be written in another order than that of their numbers.
-    const isMissing =
-      checksum !== null && previous !== last && previous !== null && !rows.some((one) => one.seq === previous)
-    const problem = isMissing ? `line ${previous} before it is missing` : entryProblem(run, row, row)
-    refuseDamaged(problem, () => describeLine(table, run, row))
-    last = seq
+    refuseDamaged(lineProblem(run, row, last, rows), () => `${lineOf(row)} of run ${table.nameOf(run)}`)
+    last = row.seq
     return toEntry(row, longest)
   })
 }
 
-const describeLine = (table: RunTable, run: number, { kind, seq, step }: EntryRow): string =>
-  `line ${seq} (${kind}${step === "" ? "" : ` of "${step}"`}) of run ${table.nameOf(run)}`
+/** What is wrong with a line. `last` is the number of the line before it. */
+export const lineProblem = (
+  run: number,
+  row: EntryRow,
+  last: number | null,
+  rows: ReadonlyArray<EntryRow>
+): string | undefined => {
+  const { checksum, previous } = row
+  // Concurrent lines may be written in another order than that of their numbers.
+  const isThere = previous === last || previous === null || rows.some(({ seq }) => seq === previous)
+  return checksum === null || isThere ? entryProblem(run, row, row) : `line ${previous} before it is missing`
+}
+
+/** A line in words. */
+export const lineOf = ({ kind, seq, step }: EntryRow): string =>
+  `line ${seq} (${kind}${step === "" ? "" : ` of "${step}"`})`
 
 const journalOperations = (table: RunTable, guarded: Access) => {
   const { sql } = table
@@ -327,13 +338,15 @@ const journalOperations = (table: RunTable, guarded: Access) => {
     payload: (key, seq) =>
       guarded.read("Reading a journal", () => {
         const row = sql.line.get(key, seq) as EntryRow | undefined
-        if (row !== undefined) refuseDamaged(entryProblem(key, row, row), () => describeLine(table, key, row))
+        if (row !== undefined)
+          refuseDamaged(entryProblem(key, row, row), () => `${lineOf(row)} of run ${table.nameOf(key)}`)
         return row?.payload ?? undefined
       })
   } satisfies Partial<Store.RunStore>
 }
 
-type SignalRow = Store.Signal & { readonly checksum: number | null }
+/** A signal as it is stored. */
+export type SignalRow = Store.Signal & { readonly checksum: number | null }
 
 const signalOperations = (table: RunTable, guarded: Access) => {
   const { sql } = table

@@ -28,7 +28,8 @@ type Row = Omit<Snapshot, "run" | "own" | "labels" | "rewound" | "damaged"> & {
   readonly checksum: number | null
 }
 
-type FullRow = Row & { readonly state: string | Uint8Array }
+/** A snapshot as it is stored. */
+export type FullRow = Row & { readonly state: string | Uint8Array }
 
 /** A condition of a query, with its parameters. */
 interface Condition {
@@ -228,7 +229,9 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
     save: (snapshot, options) => access.attempt("Saving a snapshot", () => save(snapshot, options), runs.isAlone),
     saveAll: (saves, lease) => access.attempt("Saving snapshots", () => saveAll(saves, lease), runs.isAlone),
     snapshots: (query) =>
-      access.read("Listing snapshots", () => all(about, query).map((row) => marked(toSnapshot(row), problemOf(row)))),
+      access.read("Listing snapshots", () =>
+        all(about, query).map((row) => marked(toSnapshot(row), snapshotProblem(row)))
+      ),
     fullSnapshots: (query) => access.read("Reading snapshots", () => allFull(query).map(toFull)),
     newest: (query) => access.read("Reading a snapshot", () => full(allFull({ ...query, limit: 1 })[0])),
     snapshot: (key) => access.read("Reading a snapshot", () => full(sql.byKey.get(key))),
@@ -238,7 +241,7 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
 }
 
 /** A row without a digest can only be verified with its state. */
-const problemOf = (row: Row, state?: string | Uint8Array): string | undefined => {
+export const snapshotProblem = (row: Row, state?: string | Uint8Array): string | undefined => {
   const { about, at, checksum, digest, encoding, kind, labels, name, own, rewound, run, schema } = row
   if ([row.version, row.size, at].some((value) => typeof value !== "number")) {
     return "a number is stored as something else"
@@ -273,7 +276,7 @@ const toSnapshot = (row: Row): Snapshot => {
 }
 
 const toFull = (row: FullRow): FullSnapshot => {
-  refuseDamaged(problemOf(row, row.state), () => `checkpoint "${row.name}" (${row.key})`)
+  refuseDamaged(snapshotProblem(row, row.state), () => `checkpoint "${row.name}" (${row.key})`)
   const { state } = row
   // The driver returns bytes as a `Buffer`, which is not the type that was saved.
   const plain = typeof state === "string" ? state : new Uint8Array(state.buffer, state.byteOffset, state.byteLength)

@@ -27,6 +27,7 @@ import {
 } from "../../OperatorRequests.js"
 import { overview } from "../../Overview.js"
 import * as RecoveryManager from "../../RecoveryManager.js"
+import * as StorageCheck from "../../StorageCheck.js"
 import * as Timeline from "../../Timeline.js"
 import * as Records from "../records/checked.js"
 
@@ -71,6 +72,7 @@ const handlers: Handlers = {
   Patterns: ({ repository }) => Insights.patterns(repository),
   Tune: ({ step }) => Insights.tune(step),
   Health: () => HealthCheck.run(),
+  Check: () => StorageCheck.run,
   Locks: () => Effect.provide(Lock.list, Lock.layerStorage()),
   Runs: (query) => Workflow.list(query),
   Run: ({ id }) => Workflow.status(id),

@@ -110,6 +110,9 @@ const makeTable = <D, I, A, E>(
   const readReadable = (query: Query) => Effect.map(Effect.flatMap(rows(query), Effect.forEach(warned)), Arr.getSomes)
 
   return {
+    kind,
+    /** Fails if the row cannot be decoded. */
+    check: (row: Storage.RecordRow): Effect.Effect<void, RecordDamaged> => Effect.asVoid(read(row)),
     toRecord,
     orNotFound,
     write,

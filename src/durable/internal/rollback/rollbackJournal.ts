@@ -156,6 +156,13 @@ export const lostCause = ({ reason, section }: RollbackRecord) =>
 
 export const startOf = (section: string) => `the start of transaction "${section}"`
 
+/** The next pass over the section uses its names from the first on. */
+export const forgetKeys = ({ execution: { keys }, section }: Pick<Section, "execution" | "section">): void => {
+  for (const used of [keys.uses, keys.running, keys.recoveries]) {
+    for (const key of used.keys()) if (key.startsWith(section)) used.delete(key)
+  }
+}
+
 /** Removes a transaction that was rolled back from the journal, so that it restarts. */
 export const removeFromJournal = ({ execution, section }: Section, reason: string): Effect.Effect<void> => {
   const rewound = { after: 0, within: section }
@@ -170,9 +177,8 @@ export const removeFromJournal = ({ execution, section }: Section, reason: strin
       forget(execution.journal, rewound)
       // The restarted transaction, and the program after it, may diverge from the journal.
       acceptDivergence(execution)
-      for (const keys of [execution.keys.uses, execution.keys.recoveries, execution.rollback.log]) {
-        for (const key of keys.keys()) if (key.startsWith(section)) keys.delete(key)
-      }
+      forgetKeys({ execution, section })
+      for (const key of execution.rollback.log.keys()) if (key.startsWith(section)) execution.rollback.log.delete(key)
       execution.cells.revert(section)
     })
   )

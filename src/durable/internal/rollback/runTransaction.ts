@@ -17,6 +17,7 @@ import { setOrigin } from "../execution/origins.js"
 import * as Replay from "../execution/replay.js"
 import { journalRecorder, sectionTransaction } from "./compensations.js"
 import {
+  forgetKeys,
   lostCause,
   readRollback,
   recordEnd,
@@ -89,10 +90,8 @@ const runFirst = (transaction: RunTransaction): AnyEffect =>
 /** Work that an earlier process began is reached first, in a replay in the order of the journal. */
 const rollBackReached = (transaction: RunTransaction, reason: RollbackReason) => {
   if (unreached(transaction).length === 0) return rollBack(transaction, reason)
-  const { recoveries, uses } = transaction.execution.keys
-  for (const keys of [uses, recoveries]) {
-    for (const key of keys.keys()) if (key.startsWith(transaction.section)) keys.delete(key)
-  }
+  // A finalizer of the interrupted body may still be in a step; the replay of the body does not run it.
+  forgetKeys(transaction)
   return Effect.map(rollBackInReplay(transaction, reason), ({ result }) => result)
 }
 

@@ -71,11 +71,23 @@ export const directed: Readonly<Record<string, Node>> = {
     node: seq({ _tag: "Pause", how: "sleep", millis: 9 }, { _tag: "Pause", how: "promise", millis: 0 }),
     last: step()
   },
+  "a retry beside a wait is made": {
+    _tag: "Meet",
+    name: "",
+    node: { _tag: "Recover", strategy: "retry", times: 1, node: step({ fault: "uses", times: 1 }), other: empty },
+    last: step()
+  },
   "a finalizer runs once the work is done": seq(
     { _tag: "Use", first: step(), node: seq(slow, step({ fault: "dies" })), last: step() },
     { _tag: "Ensuring", how: "onExit", node: slow, last: step() },
     step()
   ),
+  "a failure beside an interruption leaves its finalizer to the resume": {
+    _tag: "Use",
+    first: step(),
+    node: step({ millis: 5, fault: "fails" }),
+    last: step()
+  },
   "a transaction beside a defect is not cut short for good": {
     _tag: "All",
     how: "all",

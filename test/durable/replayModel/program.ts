@@ -271,7 +271,6 @@ interface Around {
 /**
  * What is promised so far. Not promised:
  *
- * - a recovery around a part of the body is repeated by a resume
  * - a race that is interrupted inside of a transaction does not wait for the finalizers of its branches, while the
  *   transaction is replayed
  * - a plain sleep of a branch passes again, and the answers of the other branches do not wait for it
@@ -288,7 +287,7 @@ export const isPromised = (node: Node, around: Around = { transaction: false, ti
     case "Pause":
       return !around.tie
     case "Recover":
-      return false
+      return inside(node.node) && inside(node.other)
     case "Seq":
     case "All":
       return node.nodes.every((one) => inside(one))

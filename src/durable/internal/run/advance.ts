@@ -254,6 +254,10 @@ const conclude = (execution: Execution, definition: AnyDefinition, exit: AnyExit
   const missing = Exit.isSuccess(exit) || isTyped(exit.cause) ? missingAtEnd(execution) : undefined
   if (missing !== undefined && !isInterrupted) return fail(missing)
   if (Exit.isSuccess(exit)) return recordOutcome(execution, definition, exit)
+  // The body had failed before it was interrupted, and steps of its finalizers were refused: the resume runs them.
+  if (isInterrupted && Cause.isInterrupted(exit.cause)) {
+    return endWithoutOutcome(execution, Effect.interrupt, "interruption")
+  }
   const machinery = machineryOf(exit.cause)
   if (machinery !== undefined) return fail(machinery)
   return isTyped(exit.cause)

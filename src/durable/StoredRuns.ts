@@ -8,10 +8,11 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { findRun, type Journal, loadJournal, type StepRecord } from "../journal/Journal.js"
+import { findRun, type Journal, loadJournal, type StepRecord, type WaitRecord } from "../journal/Journal.js"
 import type { RewindRecord } from "../journal/JournalLine.js"
 import type { JournalError, RunNotFound } from "../journal/RunError.js"
-import type { RewindStatus, RunCount, RunStatus, RunSummary, StepStatus } from "../journal/RunStatus.js"
+import { failureOf } from "../journal/RunFailure.js"
+import type { RewindStatus, RunCount, RunStatus, RunSummary, StepStatus, WaitStatus } from "../journal/RunStatus.js"
 import type { Point } from "../resilience/Decision.js"
 import type { InvalidOption } from "../resilience/InvalidOption.js"
 import { age, checked, limit } from "../resilience/internal/kernel/options.js"
@@ -38,17 +39,9 @@ export const status: (
   const journal = yield* loadJournal(storage, run)
   return {
     ...summaryOf(run, yield* storage.now),
+    failure: run.outcome?.status === "failed" ? Option.some(failureOf(run.outcome.exit)) : Option.none(),
     steps: [...journal.steps.values()].map((record) => stepStatus(record, journal)),
-    waits: [...journal.waits.values()].map(({ about, end, key, kind, startedAt, to, until }) => ({
-      id: waitId(journal, key),
-      kind,
-      about,
-      to: Option.fromNullable(to),
-      startedAt: new Date(startedAt),
-      until: dateOption(until),
-      endedAt: dateOption(end?.at),
-      answered: end?.payload !== undefined && end.refused === undefined
-    })),
+    waits: [...journal.waits.values()].map((wait) => waitStatus(wait, journal)),
     rollbacks: [...journal.rollbacks.values()].map(({ reason, section, status, updatedAt }) => ({
       transaction: section,
       status,
@@ -126,6 +119,21 @@ const stepStatus = (record: StepRecord, journal: Journal): StepStatus => ({
     record.status === "waiting" ? Option.map(decodeNext(record.payload), ({ next }) => new Date(next)) : Option.none(),
   ambiguous: record.ambiguous
 })
+
+const waitStatus = (wait: WaitRecord, journal: Journal): WaitStatus => {
+  const { about, end, interruptedAt, key, kind, startedAt, to, until } = wait
+  const ended = end?.refused !== undefined ? "refused" : end?.payload !== undefined ? "answered" : "elapsed"
+  return {
+    id: waitId(journal, key),
+    kind,
+    about,
+    to: Option.fromNullable(to),
+    startedAt: new Date(startedAt),
+    until: dateOption(until),
+    endedAt: dateOption(end?.at),
+    status: end !== undefined ? ended : interruptedAt !== undefined ? "interrupted" : "open"
+  }
+}
 
 const rewindStatus = ({ at, by, point, reason }: RewindRecord): RewindStatus => ({
   at: new Date(at),

@@ -103,8 +103,11 @@ export const WaitStatus = Schema.Struct({
   /** When it times out. */
   until: MaybeDate,
   endedAt: MaybeDate,
-  /** Whether an answer was given and accepted. */
-  answered: Schema.Boolean
+  /**
+   * `elapsed`: its time was up. `refused`: the answer did not fit, and the question
+   * is asked again. `interrupted`: by the program.
+   */
+  status: Schema.Literal("open", "answered", "elapsed", "refused", "interrupted")
 })
 /**
  * @since 0.1.0
@@ -155,6 +158,23 @@ export const RewindStatus = Schema.Struct({
 export interface RewindStatus extends Schema.Schema.Type<typeof RewindStatus> {}
 
 /**
+ * The error that a run failed with, as far as it can be read without its schema.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const RunFailure = Schema.Struct({
+  tag: Schema.optional(Schema.String),
+  /** At most 2,000 characters. */
+  message: Schema.String
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunFailure extends Schema.Schema.Type<typeof RunFailure> {}
+
+/**
  * A run with its steps, waits, rollbacks and rewinds.
  *
  * @since 0.1.0
@@ -162,6 +182,8 @@ export interface RewindStatus extends Schema.Schema.Type<typeof RewindStatus> {}
  */
 export const RunStatus = Schema.Struct({
   ...RunSummary.fields,
+  /** Why it failed; none for a run that has not. */
+  failure: Schema.OptionFromNullOr(RunFailure),
   /** In the order of their first start, without steps that a rewind removed. */
   steps: Schema.Array(StepStatus),
   waits: Schema.Array(WaitStatus),

@@ -100,6 +100,8 @@ export const Details = Schema.Struct({
   reason: Optional,
   /** Why it failed. */
   error: Optional,
+  /** When its failure occurred. By the clock of the process that made it, as `completedAt`, which is never earlier. */
+  startedAt: Schema.optional(Schema.Date),
   completedAt: Schema.optional(Schema.Date)
 })
 
@@ -113,9 +115,9 @@ export const RecoveryRecord = Schema.Struct({
   id: Schema.String,
   status: Status,
   labels: Schema.Record({ key: Schema.String, value: Schema.String }),
-  startedAt: Schema.Date,
   updatedAt: Schema.Date,
-  ...Details.fields
+  ...Details.fields,
+  startedAt: Schema.Date
 })
 /**
  * @since 0.1.0

@@ -7,7 +7,10 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type { Kind } from "../journal/Journal.js"
 import { RunNotFound } from "../journal/RunError.js"
+import { failureOf } from "../journal/RunFailure.js"
+import { RunFailure } from "../journal/RunStatus.js"
 import { limit } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
 
@@ -48,7 +51,14 @@ export const Timeline = Schema.Struct({
   labels: Schema.Record({ key: Schema.String, value: Schema.String }),
   createdAt: Schema.Date,
   /** Undefined until the run ends. */
-  outcome: Schema.optional(Schema.Struct({ status: Schema.Literal("completed", "failed"), at: Schema.Date })),
+  outcome: Schema.optional(
+    Schema.Struct({
+      status: Schema.Literal("completed", "failed"),
+      at: Schema.Date,
+      /** Why it failed. */
+      failure: Schema.optional(RunFailure)
+    })
+  ),
   /** How many of the oldest lines are left out. */
   omitted: Schema.Number,
   /** Oldest first. */
@@ -60,9 +70,39 @@ export const Timeline = Schema.Struct({
  */
 export interface Timeline extends Schema.Schema.Type<typeof Timeline> {}
 
-/** Kinds whose payload is shown. Results, answers and signals may hold data that only the program should see. */
-const shownKinds =
-  /^(?:Decided|RecoveryEnded|AttemptFailed|AttemptAsked|AttemptDied|StepFailed|StepAmbiguous|UndoFailed|WaitStarted|RollbackStarted|RollbackFailed|RewindStarted|Rewound)$/
+/** Whether the payload of a kind is shown. Results, answers and signals may hold data that only the program should see. */
+const isShown: Readonly<Record<Kind, boolean>> = {
+  AttemptStarted: false,
+  AttemptFailed: true,
+  AttemptAsked: true,
+  AttemptDied: true,
+  StepAmbiguous: true,
+  StepInterrupted: false,
+  StepCompleted: false,
+  StepFailed: true,
+  UndoRegistered: false,
+  UndoStarted: false,
+  UndoCompleted: false,
+  UndoFailed: true,
+  RollbackStarted: true,
+  RolledBack: true,
+  RollbackFailed: true,
+  WaitStarted: true,
+  WaitEnded: false,
+  WaitInterrupted: false,
+  StateSet: false,
+  CheckpointSaved: false,
+  CheckpointRead: false,
+  Patched: false,
+  Decided: true,
+  RecoveryEnded: true,
+  RewindStarted: true,
+  Rewound: true,
+  RunReopened: false,
+  RunForked: true
+}
+
+const shows = (kind: string): boolean => Object.hasOwn(isShown, kind) && isShown[kind as Kind]
 
 const maxDetailLength = 2_000
 
@@ -111,7 +151,11 @@ export const ofRun = (
       workflow,
       labels,
       createdAt: new Date(createdAt),
-      outcome: outcome && { status: outcome.status, at: new Date(outcome.at) },
+      outcome: outcome && {
+        status: outcome.status,
+        at: new Date(outcome.at),
+        failure: outcome.status === "failed" ? failureOf(outcome.exit) : undefined
+      },
       omitted: journal.length - shown.length,
       moments: shown.map(toMoment)
     }
@@ -123,5 +167,5 @@ const toMoment = ({ at, attempt, kind, payload, seq, step }: Storage.Entry): Mom
   kind,
   step,
   attempt,
-  detail: shownKinds.test(kind) ? payload : undefined
+  detail: shows(kind) ? payload : undefined
 })

@@ -73,7 +73,14 @@ const ownMessage = (error: unknown): string | undefined => {
   // The message of UnknownException is the same for all rejections; its cause has the real one.
   if (tagOf(error) === "UnknownException" && read(error, "cause") !== undefined) return undefined
   const message = typeof error === "string" ? error : readString(error, "message")
-  return message === "" ? undefined : message
+  return message === "" ? undefined : withTag(error, message)
+}
+
+/** A `Schema.TaggedError` without a message of its own has its fields as message, which do not say what failed. */
+const withTag = (error: unknown, message: string | undefined): string | undefined => {
+  const tag = tagOf(error)
+  if (tag === undefined || message === undefined || !/^\{ .*\}$/s.test(message)) return message
+  return /^\{\s*\}$/.test(message) ? tag : `${tag} ${message}`
 }
 
 /** The message of an error in brackets, to follow a sentence; nothing for any other value. */

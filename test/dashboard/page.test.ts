@@ -308,12 +308,12 @@ describe.skipIf(isSkipped)("the page", () => {
       yield* on(page, (page) => page.getByText("Answer for two: skip").waitFor())
       const { waits } = yield* Workflow.status("two")
       assert.deepStrictEqual(
-        waits.filter(({ answered }) => answered).map(({ about }) => about),
+        waits.filter(({ status }) => status === "answered").map(({ about }) => about),
         []
       )
       yield* Effect.exit(Workflow.execute(Two, { id: "two" }))
       const answered = yield* Effect.map(Workflow.status("two"), ({ waits }) =>
-        waits.filter(({ answered }) => answered)
+        waits.filter(({ status }) => status === "answered")
       )
       assert.deepStrictEqual(
         answered.map(({ about }) => about),

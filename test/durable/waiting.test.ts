@@ -72,10 +72,10 @@ for (const backend of backends) {
           assert.deepStrictEqual(yield* lines, ["reserve", "charge", "charge", "charge", "ship"])
           const status = yield* Workflow.status("1")
           assert.deepStrictEqual(
-            status.waits.map(({ answered, id }) => ({ answered, id })),
+            status.waits.map(({ id, status }) => ({ id, status })),
             [
-              { answered: true, id: "charge?1" },
-              { answered: true, id: "charge?2" }
+              { id: "charge?1", status: "answered" },
+              { id: "charge?2", status: "answered" }
             ]
           )
         }).pipe(Effect.provide(layer))

@@ -143,6 +143,7 @@ export const runs: View<"Runs"> = (screen, all) =>
 export const run: View<"Run"> = (screen, value) =>
   joined([
     runs(screen, [value]),
+    value.failure === null ? "" : fields(screen, { error: value.failure.tag, message: value.failure.message }),
     rows(screen, value.steps, "no steps", [
       ["step", ({ key }) => key],
       "status",
@@ -150,7 +151,7 @@ export const run: View<"Run"> = (screen, value) =>
       ["started", ({ startedAt }) => time(startedAt)],
       "compensation"
     ]),
-    rows(screen, value.waits, "", [["question", ({ id }) => id], "kind", "about", "answered"])
+    rows(screen, value.waits, "", [["wait", ({ id }) => id], "kind", "about", "status"])
   ])
 
 export const suggestions: View<"Suggest"> = (screen, all) =>

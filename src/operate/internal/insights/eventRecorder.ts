@@ -41,7 +41,10 @@ export const makeEventRecorder = (
   const rewoundBy = new Map<string, ReadonlyArray<string>>()
 
   return Match.type<Events.Event>().pipe(
-    Match.tag("RecoveryEnded", (event) => enqueue(recoveryEnded(event))),
+    // Its times are those of the event: the record may be written later.
+    Match.tag("RecoveryEnded", (event) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => enqueue(recoveryEnded(event, now)))
+    ),
     Match.tag("AttemptStarted", ({ source: { run, step } }) =>
       Effect.map(Clock.currentTimeMillis, (now) => putBounded(startTimes, `${run}/${step}`, now))
     ),
@@ -104,7 +107,7 @@ const resultsOf = ({ decisions, outcome }: RecoveryEnded): ReadonlyArray<Strateg
   }))
 }
 
-const recoveryEnded = (event: RecoveryEnded): Task =>
+const recoveryEnded = (event: RecoveryEnded, now: number): Task =>
   Effect.gen(function* () {
     const { attempts, decisions, delays, elapsed, fault, outcome, source } = event
     // An interrupted recovery has no result. A rewind interrupts too, and continues in the next pass.
@@ -114,7 +117,6 @@ const recoveryEnded = (event: RecoveryEnded): Task =>
     const succeeded = outcome === "recovered"
     const { category, fingerprint } = fault
     const message = truncateMessage(fault.message)
-    const now = yield* Clock.currentTimeMillis
     // A run records its failure when it finishes.
     const failure =
       succeeded || source.run !== undefined ? Option.none() : yield* recordFailure({ ...source, fault, labels })
@@ -132,6 +134,7 @@ const recoveryEnded = (event: RecoveryEnded): Task =>
         progress: [],
         corruptionDetected: false,
         error: succeeded ? undefined : message,
+        startedAt: new Date(now - Duration.toMillis(elapsed)),
         completedAt: new Date(now)
       },
       labels,

@@ -6,7 +6,15 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Foreign from "../../../resilience/Foreign.js"
 import { statusCounts } from "../records/counters.js"
-import { type RecoveryDetails, recoveries, type Stored, scopeOf, truncateMessage } from "../records/records.js"
+import {
+  notBefore,
+  type RecoveryDetails,
+  recoveries,
+  type Stored,
+  scopeOf,
+  startOf,
+  truncateMessage
+} from "../records/records.js"
 import { countsOfEnd, type EndedRecovery } from "../records/recoveries.js"
 
 /** The stored recovery has another revision: another process gave it its final status. */
@@ -22,7 +30,8 @@ export const insertRecovery = Effect.fnUntraced(function* (
   labels: Readonly<Record<string, string>>,
   details: RecoveryDetails
 ) {
-  const draft = { id, subject: details.failure ?? "", labels, details, status: "pending" }
+  const startedAt = new Date(yield* Clock.currentTimeMillis)
+  const draft = { id, subject: details.failure ?? "", labels, details: { ...details, startedAt }, status: "pending" }
   const written = yield* recoveries.write(draft, statusCounts(scopeOf(labels), details.type, undefined, "pending"))
   if (Option.isNone(written)) return yield* Effect.fail(new ChangedElsewhere())
   return yield* Ref.make(written.value)
@@ -61,7 +70,7 @@ export const runStep = <E, R>(progress: Progress, step: string, work: Effect.Eff
     const earlier = (yield* Ref.get(progress)).details.progress
     yield* storeDetails(progress, { progress: [...earlier, { step, status: "in_progress", startedAt }] })
     const exit = yield* Effect.exit(work)
-    const endedAt = new Date(yield* Clock.currentTimeMillis)
+    const endedAt = notBefore(startedAt, yield* Clock.currentTimeMillis)
     const status = Exit.isSuccess(exit) ? ("completed" as const) : ("failed" as const)
     const detail = Exit.isSuccess(exit) ? exit.value : truncateMessage(messageOf(exit.cause))
     const ended = { step, status, startedAt, endedAt, detail }
@@ -79,7 +88,7 @@ export const endRecovery = (progress: Progress, status: EndedRecovery["status"],
   Effect.gen(function* () {
     const found = yield* Ref.get(progress)
     const now = yield* Clock.currentTimeMillis
-    const endedAt = new Date(now)
+    const endedAt = notBefore(startOf(found), now)
     // A step that was interrupted could not store its end.
     const steps = found.details.progress.map((step) =>
       step.status === "in_progress" ? { ...step, status: "failed" as const, endedAt, detail: error } : step
@@ -89,12 +98,10 @@ export const endRecovery = (progress: Progress, status: EndedRecovery["status"],
   })
 
 /** The counters that change when a stored recovery gets its final status. */
-export const countsOfFinalStatus = (
-  { at, details, labels, status: from }: Stored<RecoveryDetails>,
-  now: number,
-  status: EndedRecovery["status"]
-) => {
+export const countsOfFinalStatus = (found: Stored<RecoveryDetails>, now: number, status: EndedRecovery["status"]) => {
+  const { details, labels, status: from } = found
+  const millis = notBefore(startOf(found), now).getTime() - startOf(found).getTime()
   const results = status === "cancelled" ? [] : [{ strategy: details.type, succeeded: status === "completed" }]
-  const ended = { details, labels, status, millis: now - at, results }
+  const ended = { details, labels, status, millis, results }
   return countsOfEnd(now, ended, from === "pending" ? from : "in_progress")
 }

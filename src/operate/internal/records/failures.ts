@@ -9,7 +9,7 @@ import { messageOf } from "../../../resilience/Foreign.js"
 import type { FailureRecord, Report } from "../../FailureRecord.js"
 import { checked } from "./checked.js"
 import { failureCounts, resolvedCounts } from "./counters.js"
-import { type FailureDetails, failures, newId, type Stored, scopeOf, truncateMessage } from "./records.js"
+import { type FailureDetails, failures, newId, notBefore, type Stored, scopeOf, truncateMessage } from "./records.js"
 
 export interface NewFailure extends Report {
   readonly fault: Fault.Fault
@@ -118,10 +118,10 @@ export const resolveFailure = (id: string, by: string) =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>
     failures.update(
       id,
-      ({ details, status }) => {
+      ({ at, details, status }) => {
         const isResolved = status === "resolved"
         if (isResolved && (details.resolvedBy !== completedRun || by === completedRun)) return undefined
-        const resolvedAt = isResolved ? details.resolvedAt : new Date(now)
+        const resolvedAt = isResolved ? details.resolvedAt : notBefore(new Date(at), now)
         return { status: "resolved", details: { ...details, resolvedBy: by, resolvedAt } }
       },
       ({ scope, status }) => (status === "resolved" ? [] : resolvedCounts(scope))

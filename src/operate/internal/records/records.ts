@@ -155,6 +155,13 @@ export const failures = makeTable(
   (failure) => new FailureNotFound({ failure })
 )
 
+/** When a recovery started. Its row may have been written later, by another clock. */
+export const startOf = ({ at, details: { startedAt } }: Pick<Stored<RecoveryDetails>, "at" | "details">): Date =>
+  startedAt ?? new Date(at)
+
+/** A time that is not before another one, although a clock was set back. */
+export const notBefore = (start: Date, millis: number): Date => new Date(Math.max(start.getTime(), millis))
+
 export const recoveries = makeTable(
   "recovery",
   RecoveryRecord.Details,
@@ -162,7 +169,7 @@ export const recoveries = makeTable(
   (stored): RecoveryRecord.RecoveryRecord => ({
     ...common(stored),
     status: isRecoveryStatus(stored.status) ? stored.status : "failed",
-    startedAt: new Date(stored.at)
+    startedAt: startOf(stored)
   }),
   (recovery) => new RecoveryNotFound({ recovery })
 )

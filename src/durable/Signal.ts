@@ -13,6 +13,7 @@ import { valueCodec } from "../journal/JournalCodec.js"
 import { JournalError, type RunNotFound } from "../journal/RunError.js"
 import { checkedNames, checkName, type InvalidName } from "../resilience/InvalidName.js"
 import { millis } from "../resilience/internal/kernel/options.js"
+import { escapeName, joinKey } from "../resilience/Key.js"
 import type * as Storage from "../storage/Storage.js"
 import { Run, stop } from "./internal/execution/execution.js"
 import { type NotOpen, sendSignal, signalKey } from "./internal/wait/resolve.js"
@@ -113,7 +114,7 @@ export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Sig
       if (id !== undefined) checkName("signal", id)
       const limit = within === undefined ? undefined : millis("within", within)
       const end = yield* wait({
-        name: about(id),
+        name: id === undefined ? escapeName(name) : joinKey(name, id),
         kind: "signal",
         about: about(id),
         signal: signalKey(name, id),

@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 
 import * as Option from "effect/Option"
 import type { Outcome } from "../resilience/Events.js"
+import { askedBy } from "../resilience/Key.js"
 import type { Entry, Rewound, Run, Service, StorageError } from "../storage/Storage.js"
 import {
   type DecidedLine,
@@ -199,8 +200,8 @@ export const forget = (journal: Journal, { after, within }: Rewound): void => {
   }
   // A question is removed with the step that asked it.
   for (const key of [...journal.waits.keys()]) {
-    const asked = key.slice(0, key.lastIndexOf("?"))
-    if (!gone.has(asked) || !journal.waits.delete(key)) continue
+    const asked = askedBy(key)
+    if (asked === undefined || !gone.has(asked) || !journal.waits.delete(key)) continue
     gone.add(key)
   }
   for (const [key, { seq }] of journal.recorded) {
@@ -328,12 +329,16 @@ const interruptWait: Fold = ({ waits }, { seq, step: key }) => {
   waits.set(key, { ...known, lastSeq: seq, interruptedAt: seq })
 }
 
+/** A patch has no section, so its key could be that of something in a section "patch". */
+export const recordedKey = ({ kind, step }: Pick<Entry, "kind" | "step">): string =>
+  kind === "Patched" ? `[${step}]` : step
+
 /** Code that uses the line later relies on its form, so it is checked here, where a failure names the line. */
 const foldRecorded =
   (check: (entry: Entry) => unknown): Fold =>
   ({ recorded }, entry) => {
     check(entry)
-    recorded.set(entry.step, entry)
+    recorded.set(recordedKey(entry), entry)
   }
 
 const foldDecided: Fold = ({ recoveries }, entry) => {

@@ -21,7 +21,8 @@ export class InvalidName extends Data.TaggedError("InvalidName")<{
   /** What it names, such as `run` or `step`. */
   readonly what: string
   readonly value: string
-  readonly reason: "Empty" | "NotWellFormed" | "Nul" | "TooLong"
+  /** `Reserved`: checkpoints may not be named like the values of shared \`State\`. */
+  readonly reason: "Empty" | "NotWellFormed" | "Nul" | "TooLong" | "Reserved"
 }> {
   override get message(): string {
     // JSON shows half of a surrogate pair and NUL as escapes.
@@ -30,6 +31,7 @@ export class InvalidName extends Data.TaggedError("InvalidName")<{
       Empty: `The name or id of a ${this.what} is empty. Give at least one character.`,
       NotWellFormed: `The name or id ${shown} of a ${this.what} contains half of a surrogate pair, which a database changes. Cut texts with Array.from(text), not with slice.`,
       Nul: `The name or id ${shown} of a ${this.what} contains the character NUL, at which a database cuts it off. Remove it.`,
+      Reserved: `The name ${shown} of a ${this.what} begins with "${reservedPrefix}", which is reserved for shared State. Choose another name.`,
       TooLong: `The name or id ${shown} of a ${this.what} has ${this.value.length} characters. Give at most ${maxLength}, such as a digest of the text.`
     }
     return messages[this.reason]
@@ -37,6 +39,23 @@ export class InvalidName extends Data.TaggedError("InvalidName")<{
 }
 
 const maxLength = 4_096
+
+/**
+ * The names of snapshots begin with it that are values of shared State.
+ *
+ * @internal
+ */
+export const reservedPrefix = "state/"
+
+/**
+ * The name of a checkpoint. Throws if it cannot be used.
+ *
+ * @internal
+ */
+export const checkCheckpointName = (name: string): string => {
+  if (name.startsWith(reservedPrefix)) throw new InvalidName({ what: "checkpoint", value: name, reason: "Reserved" })
+  return checkName("checkpoint", name)
+}
 
 /**
  * Why this cannot be the name or id of such a thing; `undefined` if it can.

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { checkName } from "../resilience/InvalidName.js"
 import { orElseLogged } from "../resilience/internal/kernel/logged.js"
+import { escapeName } from "../resilience/Key.js"
 import {
   type CompensationLog,
   type CompensationSettings,
@@ -146,7 +147,13 @@ const begin = (name: string, around: Memory | undefined): Memory => {
   // The outermost transaction may have ended before a fiber that it forked: then this one is on its own.
   const outer = around?.lifetime.active === undefined ? undefined : around
   const { counter, ends, log, path } = outer ?? { counter: { next: 1 }, ends: [], log: new Map(), path: "" }
-  return { counter, ends, log, path: `${path}${name}#${counter.next++}/`, lifetime: new Lifetime(outer?.lifetime) }
+  return {
+    counter,
+    ends,
+    log,
+    path: `${path}${escapeName(name)}#${counter.next++}/`,
+    lifetime: new Lifetime(outer?.lifetime)
+  }
 }
 
 /** A part of a transaction without compensations of its own, for others to wait for. */
@@ -273,7 +280,7 @@ export const serviceOf = (memory: Memory): InMemory => ({
 const register = ({ counter, log, path }: Memory, name: string, undo: AnyUndo, settings: CompensationSettings) =>
   Effect.map(Effect.context<never>(), (context) => {
     const order = counter.next++
-    const key = `${path}${name}#${order}`
+    const key = `${path}${escapeName(name)}#${order}`
     const output = noOutput()
     const run = (attempt: number) =>
       // The types of `withCompensation` say what it takes and needs; both are here.

@@ -1,5 +1,5 @@
-import { escapeName } from "../../durable/internal/execution/execution.js"
 import type { RunStatus, StepStatus } from "../../durable/Workflow.js"
+import { escapeName } from "../../resilience/Key.js"
 import type { AnyNode, Graph } from "../Graph.js"
 import { graphMark } from "./runGraph.js"
 

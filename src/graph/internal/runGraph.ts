@@ -8,6 +8,7 @@ import * as Execution from "../../durable/internal/execution/execution.js"
 import { codecOf } from "../../durable/internal/step/definition.js"
 import { GraphFailed, ReplayMismatch } from "../../journal/RunError.js"
 import { whole } from "../../resilience/internal/kernel/options.js"
+import { escapeName } from "../../resilience/Key.js"
 import type { Restore } from "../../storage/Storage.js"
 import type { AnyNode, Graph } from "../Graph.js"
 
@@ -50,7 +51,7 @@ const unknownNode = (
   section: string,
   { all }: Graph<Readonly<Record<string, AnyNode>>>
 ): ReplayMismatch | undefined => {
-  const known = new Set(all.map(({ name }) => Execution.escapeName(name)))
+  const known = new Set(all.map(({ name }) => escapeName(name)))
   for (const key of journal.steps.keys()) {
     if (!key.startsWith(section)) continue
     const name = key.slice(section.length).replace(/[#/].*$/, "")

@@ -3,9 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { InvalidOption } from "../../../resilience/InvalidOption.js"
 import * as options from "../../../resilience/internal/kernel/options.js"
+import { escapeName, withoutUse } from "../../../resilience/Key.js"
 import type { Service, Snapshot, StorageError } from "../../../storage/Storage.js"
 import type { Info, Retention } from "../../Checkpoint.js"
-import { escapeName } from "../execution/execution.js"
 import { forEach, removeKeys } from "./query.js"
 import { isIntact } from "./stateCodec.js"
 
@@ -26,7 +26,7 @@ export const limitsOf = ({ keep = Infinity, maxAge, per = [] }: Retention): Limi
 /** Whether it was saved in the body of a run. The run's journal refers to such a checkpoint. */
 const isInBody = ({ name, step }: Snapshot): boolean => {
   const key = step.slice(step.lastIndexOf("/") + 1)
-  return key === `${escapeName(name)}!` || key.startsWith(`${escapeName(name)}!#`)
+  return withoutUse(key) === `${escapeName(name)}!`
 }
 
 /** The values of the labels that are counted apart; `undefined` if one is missing, so that it is not counted. */

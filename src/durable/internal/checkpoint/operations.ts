@@ -6,7 +6,7 @@ import * as Stream from "effect/Stream"
 import type { RecordedKind } from "../../../journal/Journal.js"
 import { JournalError } from "../../../journal/RunError.js"
 import * as Events from "../../../resilience/Events.js"
-import { checkName } from "../../../resilience/InvalidName.js"
+import { checkCheckpointName } from "../../../resilience/InvalidName.js"
 import { fraction, millis, share, whole, wholeOrInfinity } from "../../../resilience/internal/kernel/options.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Checkpoint, Due, Info, Options, Query, SaveOptions, StreamQuery } from "../../Checkpoint.js"
@@ -54,7 +54,7 @@ export const makeCheckpoint = (name: string, options: AnyOptions): Self => {
   const migrations = Object.fromEntries(
     Object.entries(options.migrations ?? {}).map(([from, { migration }]) => [Number(from), migration])
   )
-  checkName("checkpoint", name)
+  checkCheckpointName(name)
   whole("version", version, 0)
   wholeOrInfinity("compressAbove", compressAbove, 0)
   checkMigrations(name, version, Object.keys(migrations).map(Number))

@@ -11,6 +11,7 @@ import type { Journal, Kind, RecoveryRecord } from "../../../journal/Journal.js"
 import { JournalError, type RunError, StepConflict } from "../../../journal/RunError.js"
 import type * as Events from "../../../resilience/Events.js"
 import type { Watch } from "../../../resilience/Events.js"
+import { epochKey, escapeName, joinKey, useKey } from "../../../resilience/Key.js"
 import type { Entry, Lease, LeaseLost, Restore, Service, StorageError } from "../../../storage/Storage.js"
 import type { CompensationLog } from "../../../transaction/Compensation.js"
 import { Transaction, type TransactionService } from "../../../transaction/Transactor.js"
@@ -273,7 +274,7 @@ export const claimKey = (
   const count = (known?.count ?? 0) + 1
   keys.uses.set(base, { count, last: use })
   keys.running.add(base)
-  return count === 1 ? base : `${base}#${count}`
+  return useKey(base, count)
 }
 
 /** The use of this name has ended; the next one may begin. */
@@ -305,15 +306,9 @@ export const withKey = <A, E, R>(
     })
   )
 
-/** Escapes the punctuation of keys. */
-export const escapeName = (name: string): string =>
-  /[%/#[\]]/.test(name) ? name.replace(/[%/#[\]]/g, encodeURIComponent) : name
-
 /** The same for every attempt at this key, until a rewind makes the key a new one. */
-export const idempotencyKey = ({ id, journal, workflow }: Execution, key: string): string => {
-  const epoch = journal.epochs.get(key)
-  return `${workflow}/${id}/${key}${epoch === undefined ? "" : `~${epoch + 1}`}`
-}
+export const idempotencyKey = ({ id, journal, workflow }: Execution, key: string): string =>
+  `${joinKey(workflow, id)}/${epochKey(key, journal.epochs.get(key))}`
 
 /** Emits an event about the run, or about the step with this key. Builds it only if it is observed. */
 export const emit = (

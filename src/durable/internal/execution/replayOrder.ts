@@ -1,19 +1,11 @@
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as RuntimeFlags from "effect/RuntimeFlags"
-import { isSettled, type Journal } from "../../../journal/Journal.js"
+import { isSettled, type Journal, recordedKey } from "../../../journal/Journal.js"
 import { decodePatched } from "../../../journal/JournalLine.js"
 import { ReplayMismatch } from "../../../journal/RunError.js"
-import {
-  appendAll,
-  currentRun,
-  type Execution,
-  escapeName,
-  isReplayOnly,
-  nextEntry,
-  type Run,
-  stop
-} from "./execution.js"
+import { askedBy, escapeName } from "../../../resilience/Key.js"
+import { appendAll, currentRun, type Execution, isReplayOnly, nextEntry, type Run, stop } from "./execution.js"
 import * as FiberTree from "./fiberTree.js"
 import * as Replay from "./replay.js"
 
@@ -233,7 +225,7 @@ const isBehindJournal = ({ journal, replay: { order } }: Execution): boolean => 
   const { reached } = order
   const passed = [...journal.rollbacks.keys()].filter((section) => reached.has(section))
   // A step that is answered does not ask its question again.
-  const isReached = (key: string) => reached.has(key) || reached.has(key.slice(0, key.lastIndexOf("?")))
+  const isReached = (key: string) => reached.has(key) || reached.has(askedBy(key) ?? "")
   return [...journal.steps.keys(), ...journal.waits.keys()].some(
     (key) => !isReached(key) && !passed.some((section) => key.startsWith(section))
   )
@@ -270,12 +262,13 @@ export const patched = (name: string): Effect.Effect<boolean, never, Run> =>
         const { journal, lifecycle } = execution
         if (lifecycle.stopError !== undefined) return stop(execution, lifecycle.stopError)
         const key = `patch/${escapeName(name)}`
-        const known = journal.recorded.get(key)
+        const place = recordedKey({ kind: "Patched", step: key })
+        const known = journal.recorded.get(place)
         if (known !== undefined) return Effect.succeed(decodePatched(known))
         const isNew = !isBehindJournal(execution)
         if (isReplayOnly(execution, section)) return Effect.succeed(isNew)
         const entry = nextEntry(execution, "Patched", key, 0, String(isNew))
-        journal.recorded.set(key, entry)
+        journal.recorded.set(place, entry)
         return Effect.as(appendAll(execution, [entry]), isNew)
       })
     )

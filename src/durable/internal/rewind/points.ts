@@ -1,9 +1,9 @@
 import type { Journal, StepRecord } from "../../../journal/Journal.js"
 import { decodeSaved } from "../../../journal/JournalLine.js"
 import type * as Decision from "../../../resilience/Decision.js"
+import { escapeName, withoutUse } from "../../../resilience/Key.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import type { Rewound } from "../../../storage/Storage.js"
-import { escapeName } from "../execution/execution.js"
 
 /** Where the program asks for a rewind: the section and the transaction around. */
 export interface Here {
@@ -69,11 +69,11 @@ const stepPlaces = (journal: Journal, name: string, { section }: Here): Readonly
       : [{ after: found.order - 1, within, point: `step "${found.step}"`, checkpoint: undefined }]
   for (const within of outwards(section)) {
     const base = within + escapeName(name)
-    const last = newestFirst.find(({ step }) => step === base || step.startsWith(`${base}#`))
+    const last = newestFirst.find(({ step }) => withoutUse(step) === base)
     if (last !== undefined) return placeOf(last, within)
   }
   const inSection = `/${escapeName(name)}`
-  const anywhere = newestFirst.find(({ step }) => step.endsWith(inSection) || step.includes(`${inSection}#`))
+  const anywhere = newestFirst.find(({ step }) => withoutUse(step).endsWith(inSection))
   return placeOf(journal.steps.get(name) ?? anywhere, "")
 }
 

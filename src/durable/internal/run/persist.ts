@@ -4,9 +4,9 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Defect } from "../../../journal/Defect.js"
 import type { Plan } from "../../../resilience/internal/kernel/plan.js"
+import { joinKey } from "../../../resilience/Key.js"
 import type { Recorded } from "../../../resilience/Recovery.js"
 import { BulkheadFull, CircuitOpen, RecoveryExhausted } from "../../../resilience/RecoveryError.js"
-import { escapeName } from "../execution/execution.js"
 import { define } from "../step/definition.js"
 import { runStep } from "../step/runStep.js"
 import { LeftOpen } from "../step/stepUse.js"
@@ -32,7 +32,7 @@ export const persist = (success: Schema.Schema.Any, ownError: Schema.Schema.All)
     const body = () => runStep(step, undefined)
     const workflow = { name, version: "1", input: Schema.Void, success, error, body }
     // The step needs what the attempt needs; the run provides the rest.
-    const run = execute(workflow as never, { id: `${escapeName(name)}/${id}`, input: undefined, labels })
+    const run = execute(workflow as never, { id: `${joinKey(name)}/${id}`, input: undefined, labels })
     return Effect.catchSomeDefect(run, (defect) =>
       defect instanceof LeftOpen ? Option.some(Effect.fail(defect.error)) : Option.none()
     )

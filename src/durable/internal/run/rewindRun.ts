@@ -2,12 +2,13 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { findRun, type Journal, loadJournal } from "../../../journal/Journal.js"
+import { findRun, type Journal, loadJournal, recordedKey } from "../../../journal/Journal.js"
 import { valueCodec } from "../../../journal/JournalCodec.js"
 import { encodeRewind } from "../../../journal/JournalLine.js"
 import { JournalError, type RunError, RunNotFound } from "../../../journal/RunError.js"
 import type * as Decision from "../../../resilience/Decision.js"
 import { checkedNames } from "../../../resilience/InvalidName.js"
+import { askedBy } from "../../../resilience/Key.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import * as Storage from "../../../storage/Storage.js"
 import { nextEntry } from "../execution/execution.js"
@@ -121,7 +122,7 @@ export const forkRun = (id: string, as: string, point: Decision.Point) =>
       )
       const gone = new Set(after.map(([key]) => key))
       // A question is dropped with the step that asked it.
-      for (const key of journal.waits.keys()) if (gone.has(key.slice(0, key.lastIndexOf("?")))) gone.add(key)
+      for (const key of journal.waits.keys()) if (gone.has(askedBy(key) ?? "")) gone.add(key)
       const kept = keep(all, journal, gone, place)
       const { input, labels, version, workflow } = run
       yield* checkedNames([["run", as]], undefined)
@@ -181,14 +182,14 @@ const keep = (
   gone: ReadonlySet<string>,
   { after, within }: Storage.Rewound
 ): ReadonlyArray<Storage.Entry> => {
-  const isKnown = ({ seq, step }: Storage.Entry) => {
+  const isKnown = ({ kind, seq, step }: Storage.Entry) => {
     const order =
       journal.steps.get(step)?.order ??
       journal.waits.get(step)?.order ??
       journal.undos.get(step)?.order ??
       journal.rollbacks.get(step)?.order
     if (order !== undefined) return seq >= order && !gone.has(step)
-    const recorded = journal.recorded.get(step)
+    const recorded = journal.recorded.get(recordedKey({ kind, step }))
     return recorded?.seq === seq
   }
   const isBefore = ({ seq, step }: Storage.Entry) => seq <= after || !step.startsWith(within)

@@ -51,7 +51,7 @@ export const make = (journal: Journal): Cells => {
     },
     commit: (execution, step, pending) =>
       pending.splice(0).map(({ at, cell, text }, i) => {
-        const key = `${step}@${cell}#${execution.lastSeq + i}`
+        const key = `${step}[@${cell}]#${execution.lastSeq + i}`
         const entry = nextEntry(execution, "StateSet", key, 0, encodeWrite({ cell, text, step }), at)
         apply(cell, { seq: entry.seq, key, text, at })
         return entry

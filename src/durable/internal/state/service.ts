@@ -5,6 +5,8 @@ import * as Option from "effect/Option"
 import { emptyJournal } from "../../../journal/Journal.js"
 import { encodeWrite } from "../../../journal/JournalLine.js"
 import type { RunError } from "../../../journal/RunError.js"
+import { reservedPrefix } from "../../../resilience/InvalidName.js"
+import { escapeName } from "../../../resilience/Key.js"
 import type { FullSnapshot } from "../../../storage/Storage.js"
 import type { CellListener, Cells, PendingWrite, Write, Written } from "../execution/cells.js"
 import * as Execution from "../execution/execution.js"
@@ -36,7 +38,7 @@ export const globalCells = (execution: Execution.Execution) => {
         const entry =
           key === undefined
             ? undefined
-            : Execution.nextEntry(execution, "StateSet", key, 0, encodeWrite({ cell: name, text }), at)
+            : Execution.nextEntry(execution, "StateSet", key, 0, encodeWrite({ cell: sharedKey(name), text }), at)
         const saved = storage.save(toSnapshot(name, text, at), {
           lease: execution.lease,
           after: current?.key ?? 0,
@@ -50,7 +52,7 @@ export const globalCells = (execution: Execution.Execution) => {
     })
 
   const afterSave = (name: string, written: Written): Effect.Effect<void> => {
-    execution.cells.notify(nameOf(name), written)
+    execution.cells.notify(sharedKey(name), written)
     return trim(name)
   }
 
@@ -79,7 +81,11 @@ export const globalCells = (execution: Execution.Execution) => {
 /** The kind of snapshots that are values of shared cells, not checkpoints. */
 export const sharedKind = "effect-recovery/state"
 
-export const nameOf = (cell: string): string => `state/${cell}`
+/** The key of a shared cell among those of a run. No name begins with a bracket. */
+const sharedKey = (cell: string): string => `[global]/${escapeName(cell)}`
+
+/** The name of its snapshots. Checkpoints may not have such a name. */
+export const nameOf = (cell: string): string => `${reservedPrefix}${cell}`
 
 const writtenOf = ({ at, state }: FullSnapshot): Written => ({ text: state === "" ? undefined : String(state), at })
 
@@ -188,8 +194,8 @@ const withRun = <A, E, R>(
   Effect.withFiberRuntime((fiber) => operation(Execution.runOf(fiber.currentContext), FiberTree.stepOf(fiber)))
 
 const cellOf = (run: Execution.RunService, { name, scope }: Address): string => {
-  if (scope === "global") return nameOf(name)
-  return scope === "local" ? run.section + Execution.escapeName(name) : Execution.escapeName(name)
+  if (scope === "global") return sharedKey(name)
+  return scope === "local" ? run.section + escapeName(name) : escapeName(name)
 }
 
 const workingOf = ({ working }: Cells, step: string | undefined) => (step === undefined ? undefined : working.get(step))

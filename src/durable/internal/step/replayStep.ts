@@ -111,7 +111,7 @@ export const sleepUntil = (use: StepUse, next: number): Effect.Effect<void> =>
       until: finiteTime(next),
       startedAt: record?.updatedAt ?? now
     } as const
-    const parked = park(execution, `${key}!`, parkedOf(execution.journal, key, line))
+    const parked = park(execution, `${key}[backoff]`, parkedOf(execution.journal, key, line))
     return Effect.asVoid(whileResting(execution, use.permit, parked))
   })
 

@@ -6,13 +6,13 @@ import { findRun, type Journal, loadJournal } from "../../../journal/Journal.js"
 import type { StartedWait } from "../../../journal/JournalLine.js"
 import { RunNotFound, Waiting } from "../../../journal/RunError.js"
 import type * as Decision from "../../../resilience/Decision.js"
+import { epochKey } from "../../../resilience/Key.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { ToPark } from "../execution/activity.js"
 
 /** The id of a wait for callers outside the run: its key, and how often a rewind has removed that key. */
 export const waitId = ({ epochs }: Pick<Journal, "epochs">, key: string): string => {
-  const epoch = epochs.get(key)
-  return epoch === undefined ? key : `${key}~${epoch + 1}`
+  return epochKey(key, epochs.get(key))
 }
 
 /** The key under which a signal is stored. No id of a question begins with "@". */

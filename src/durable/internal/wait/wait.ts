@@ -8,6 +8,7 @@ import type { WaitRecord } from "../../../journal/Journal.js"
 import { encodeEnd, encodeWait, type StartedWait, type WaitEnd, type WaitLine } from "../../../journal/JournalLine.js"
 import { ReplayMismatch } from "../../../journal/RunError.js"
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
+import { waitMark } from "../../../resilience/Key.js"
 import type { Parked, ToPark } from "../execution/activity.js"
 import { resting } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
@@ -39,7 +40,8 @@ export const wait = (toWait: ToWait): Effect.Effect<WaitEnd, never, Execution.Ru
       }
       const isRoot = Order.isRoot(fiber, runtimeFlags, execution)
       const isInterruptible = RuntimeFlags.interruptible(runtimeFlags)
-      return Execution.withKey(run, toWait.name, (key) => waitAt(execution, key, toWait, { isRoot, isInterruptible }))
+      const use = (key: string) => waitAt(execution, key, toWait, { isRoot, isInterruptible })
+      return Execution.withKey(run, toWait.name, use, waitMark(toWait.name))
     })
   )
 

@@ -6,6 +6,7 @@ import * as Match from "effect/Match"
 import * as Option from "effect/Option"
 import type * as Events from "../../../resilience/Events.js"
 import * as Fault from "../../../resilience/Fault.js"
+import { joinKey } from "../../../resilience/Key.js"
 import * as Storage from "../../../storage/Storage.js"
 import { learnedCounts, type StrategyResult, timeCounts } from "../records/counters.js"
 import { completedRun, recordFailure, resolveFailuresOf, updateFailure } from "../records/failures.js"
@@ -46,19 +47,19 @@ export const makeEventRecorder = (
       Effect.flatMap(Clock.currentTimeMillis, (now) => enqueue(recoveryEnded(event, now)))
     ),
     Match.tag("AttemptStarted", ({ source: { run, step } }) =>
-      Effect.map(Clock.currentTimeMillis, (now) => putBounded(startTimes, `${run}/${step}`, now))
+      Effect.map(Clock.currentTimeMillis, (now) => putBounded(startTimes, joinKey(run, step), now))
     ),
     Match.tag("StepCompleted", ({ source: { run, step = "" } }) => {
-      const startedAt = startTimes.get(`${run}/${step}`)
+      const startedAt = startTimes.get(joinKey(run, step))
       if (startedAt === undefined) return Effect.void
-      startTimes.delete(`${run}/${step}`)
+      startTimes.delete(joinKey(run, step))
       return Effect.flatMap(Clock.currentTimeMillis, (now) =>
         enqueue(count(timeCounts(["step", stepName(step)], now - startedAt)))
       )
     }),
     Match.tag("StepFailed", ({ fault, source: { run = "", step = "" } }) =>
       Effect.sync(() => {
-        startTimes.delete(`${run}/${step}`)
+        startTimes.delete(joinKey(run, step))
         putBounded(lastFailedSteps, run, { step, fault })
       })
     ),

@@ -1,3 +1,4 @@
+import * as Hash from "effect/Hash"
 import type { Count } from "../../../storage/Storage.js"
 import type { Status } from "../../RecoveryRecord.js"
 
@@ -6,9 +7,15 @@ const maxPartLength = 160
 /** Half of a surrogate pair: `encodeURIComponent` throws on it. */
 const loneSurrogate = /[\ud800-\udfff]/gu
 
-/** Joins the parts with slashes. A part may hold any text: it is cut to 160 characters and encoded. */
-export const counterName = (...parts: ReadonlyArray<string>): string =>
-  parts.map((part) => encodeURIComponent(part.slice(0, maxPartLength).replace(loneSurrogate, "\ufffd"))).join("/")
+/** Joins the parts with slashes. A part may hold any text: a long one is cut, and ends in its length and hash. */
+export const counterName = (...parts: ReadonlyArray<string>): string => parts.map(encodePart).join("/")
+
+const encodePart = (part: string): string => {
+  const kept = part.slice(0, maxPartLength).replace(loneSurrogate, "\ufffd")
+  if (kept === part) return encodeURIComponent(part)
+  const mark = `~${part.length}-${(Hash.string(part) >>> 0).toString(36)}`
+  return encodeURIComponent(kept.slice(0, maxPartLength - mark.length).replace(loneSurrogate, "\ufffd") + mark)
+}
 
 export const counterParts = (name: string): ReadonlyArray<string> => name.split("/").map(decodePart)
 

@@ -37,7 +37,7 @@ export * from "./LockDriver.js"
 export * from "./LockError.js"
 
 /**
- * The lock of a task. The id may be any text.
+ * The lock of a task. The id is any text that `Workflow.InvalidName` does not refuse.
  *
  * @since 0.1.0
  * @category names

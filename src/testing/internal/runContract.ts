@@ -265,6 +265,16 @@ export const runContract: Contract = {
     assert.deepStrictEqual(yield* due(store), [])
   },
 
+  *"opening a run by its key claims it whatever its id, and creates none"(store) {
+    const { key, ...first } = opened(yield* open(store, "run-1", "a"))
+    yield* store.release(first.run, first.owner)
+    assert.deepStrictEqual(yield* open(store, "run-2", "b", { key: key + 1 }), { _tag: "Gone" })
+    const claimed = yield* open(store, "another text", "b", { key })
+    assert.strictEqual(claimed._tag, "Claimed")
+    assert.strictEqual(opened(claimed).key, key)
+    assert.deepStrictEqual(yield* listed(store, {}), ["run-1"])
+  },
+
   *"opening only a new run does not change an existing one"(store) {
     assert.strictEqual((yield* open(store, "run-1", "a", { only: "new" }))._tag, "Created")
     yield* store.release("run-1", "a")

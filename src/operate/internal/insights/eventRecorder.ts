@@ -47,19 +47,19 @@ export const makeEventRecorder = (
       Effect.flatMap(Clock.currentTimeMillis, (now) => enqueue(recoveryEnded(event, now)))
     ),
     Match.tag("AttemptStarted", ({ source: { run, step } }) =>
-      Effect.map(Clock.currentTimeMillis, (now) => putBounded(startTimes, joinKey(run, step), now))
+      Effect.map(Clock.currentTimeMillis, (now) => putBounded(startTimes, joinKey(run ?? "", step ?? ""), now))
     ),
     Match.tag("StepCompleted", ({ source: { run, step = "" } }) => {
-      const startedAt = startTimes.get(joinKey(run, step))
+      const startedAt = startTimes.get(joinKey(run ?? "", step ?? ""))
       if (startedAt === undefined) return Effect.void
-      startTimes.delete(joinKey(run, step))
+      startTimes.delete(joinKey(run ?? "", step ?? ""))
       return Effect.flatMap(Clock.currentTimeMillis, (now) =>
         enqueue(count(timeCounts(["step", stepName(step)], now - startedAt)))
       )
     }),
     Match.tag("StepFailed", ({ fault, source: { run = "", step = "" } }) =>
       Effect.sync(() => {
-        startTimes.delete(joinKey(run, step))
+        startTimes.delete(joinKey(run ?? "", step ?? ""))
         putBounded(lastFailedSteps, run, { step, fault })
       })
     ),

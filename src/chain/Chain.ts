@@ -188,7 +188,7 @@ export interface Chain<in Input, out Text, out E, out R, out S = never> {
   readonly bottlenecks: (
     id: string,
     options?: {
-      /** The maximum number of parts; `Infinity` for all. Defaults to 3. */
+      /** The maximum number of parts: 0 for none, `Infinity` for all. Defaults to 3. */
       readonly limit?: number | undefined
       /** Only parts that take longer on average; 0 for all. Defaults to 100 milliseconds. */
       readonly above?: Duration.DurationInput | undefined

@@ -234,7 +234,7 @@ export interface Checkpoint<in out S, out R = never, out RC = never> {
 export interface Options<S, I, R, RC, RM> {
   /** If it encodes to a `Uint8Array`, as `Schema.Uint8ArrayFromSelf` does, states are stored as bytes; otherwise as JSON. */
   readonly schema: Schema.Schema<S, I, R>
-  /** A whole number. Raise it when the schema changes, and add a migration from the version before. Defaults to 1. */
+  /** A whole number of at least 0. Raise it when the schema changes, and add a migration from the version before. Defaults to 1. */
   readonly version?: number | undefined
   /** By the version they migrate from. */
   readonly migrations?: Readonly<Record<number, Migration<RM>>> | undefined
@@ -244,7 +244,7 @@ export interface Options<S, I, R, RC, RM> {
   readonly checks?: ReadonlyArray<Check<RC>> | undefined
   /** Overrides the severity of problems, by the name of the check. */
   readonly severities?: Readonly<Record<string, "error" | "warning">> | undefined
-  /** Compresses states that are larger, in bytes. `Infinity` compresses none. Defaults to 4,096. */
+  /** Compresses states that are larger, in bytes: 0 compresses all, `Infinity` none. Defaults to 4,096. */
   readonly compressAbove?: number | undefined
   /** Which older checkpoints each save removes. Defaults to none. */
   readonly retention?: Retention | undefined

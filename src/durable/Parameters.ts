@@ -20,7 +20,7 @@ import * as State from "./State.js"
 export interface Parameters<in out A, out R = never> extends Patchable<A, Cells | R> {
   /** The current parameters. */
   readonly get: Effect.Effect<A, never, Cells | R>
-  /** The values they were changed to, newest first. `limit` defaults to 100; `Infinity` is no limit. */
+  /** The values they were changed to, newest first. `limit` defaults to 100; 0 returns none, `Infinity` all. */
   readonly history: (limit?: number) => Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R>
   /** Decodes new parameters and returns the effect that sets them, for a person's answer to `Strategy.manual`. */
   readonly set: (json: unknown) => Effect.Effect<Effect.Effect<void, never, Cells | R>, ParseError, R>

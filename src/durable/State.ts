@@ -83,7 +83,7 @@ export interface ReadOnly<out A, out R = never> {
   readonly get: Effect.Effect<A, never, Cells | R>
   /** The current value, then each change made in this process. */
   readonly changes: Stream.Stream<A, never, Cells | R>
-  /** The values that were written, newest first. `limit` defaults to 100; `Infinity` is no limit. */
+  /** The values that were written, newest first. `limit` defaults to 100; 0 returns none, `Infinity` all. */
   readonly history: (limit?: number) => Effect.Effect<ReadonlyArray<Past<A>>, never, Cells | R>
   /** @internal */
   readonly cell: cell_.Cell<unknown>

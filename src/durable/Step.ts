@@ -180,7 +180,7 @@ export type Compensation<A, Input, R> =
       readonly undo: (toUndo: ToUndo<A, Input>) => Effect.Effect<unknown, unknown, R>
       /** Defaults to `RetryPolicy.Current`. */
       readonly retry?: Schedule.Schedule<unknown, unknown, R> | undefined
-      /** The time limit of each attempt. Defaults to a minute. */
+      /** The time limit of each attempt. `Infinity` is no limit. Defaults to a minute. */
       readonly timeout?: Duration.DurationInput | undefined
     }
 

@@ -80,7 +80,7 @@ export const checkRewind: (
 export const list: (query?: {
   readonly workflow?: string | Workflow<never, unknown, unknown, unknown, unknown> | undefined
   readonly status?: Storage.Status | undefined
-  /** The most that are returned; `Infinity` for all. Defaults to 100. */
+  /** The most that are returned: 0 for none, `Infinity` for all. Defaults to 100. */
   readonly limit?: number | undefined
 }) => Effect.Effect<ReadonlyArray<RunSummary>, Storage.StorageError, Storage.Storage> = Effect.fn("Workflow.list")(
   function* (query) {

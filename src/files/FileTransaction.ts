@@ -86,7 +86,7 @@ export interface Options<in E> {
    * of the process and is faster; a power cut may leave a mix of old and new files. Default: `power-loss`.
    */
   readonly durability?: Exclude<Durability, "ordered"> | undefined
-  /** How long to wait for each lock. Default: 30 seconds. */
+  /** How long to wait for each lock. 0 does not wait, `Infinity` waits without limit. Default: 30 seconds. */
   readonly timeout?: Lock.Options["timeout"]
   /** Which errors roll back. Default: all. Defects and interruption always roll back. */
   readonly rollbackWhen?: ((error: E | TransactionError) => boolean) | undefined

@@ -212,7 +212,7 @@ const notify = (sinks: ReadonlyArray<Sink>, escalation: EscalationRecord) =>
 export const list = (
   query: {
     readonly status?: EscalationRecord["status"] | undefined
-    /** The most that are returned; `Infinity` for all. Defaults to 100. */
+    /** The most that are returned: 0 for none, `Infinity` for all. Defaults to 100. */
     readonly limit?: number | undefined
   } = {}
 ): Effect.Effect<

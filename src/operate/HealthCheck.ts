@@ -41,11 +41,11 @@ export {
  * @category models
  */
 export interface Options {
-  /** How long a run may wait for a worker. Defaults to 5 minutes. */
+  /** How long a run may wait for a worker, at least 1 millisecond. Defaults to 5 minutes. */
   readonly stuckAfter?: Duration.DurationInput | undefined
-  /** How long a question or an escalation may be unanswered. Defaults to 1 day. */
+  /** How long a question or an escalation may be unanswered, at least 1 millisecond. Defaults to 1 day. */
   readonly unansweredAfter?: Duration.DurationInput | undefined
-  /** How long a recovery may make no progress. Defaults to 1 hour. */
+  /** How long a recovery may make no progress, at least 1 millisecond. Defaults to 1 hour. */
   readonly idleAfter?: Duration.DurationInput | undefined
   /** The share of the last seven days' recoveries that must have succeeded, 0 to 1. Defaults to 0.95. */
   readonly minimumSuccess?: number | undefined
@@ -94,10 +94,10 @@ const limitsOf = ({
   stuckAfter = "5 minutes",
   unansweredAfter = "1 day"
 }: Options): Limits => ({
-  idleAfter: millis("idleAfter", idleAfter),
+  idleAfter: millis("idleAfter", idleAfter, 1),
   minimumSuccess: fraction("minimumSuccess", minimumSuccess),
-  stuckAfter: millis("stuckAfter", stuckAfter),
-  unansweredAfter: millis("unansweredAfter", unansweredAfter)
+  stuckAfter: millis("stuckAfter", stuckAfter, 1),
+  unansweredAfter: millis("unansweredAfter", unansweredAfter, 1)
 })
 
 const worstFirst = ["failing", "warning"] as const

@@ -51,7 +51,7 @@ export const changes = <T extends Tag>(
   operator: Operator,
   request: Request<T>,
   options: {
-    /** The pause after a reply. Defaults to 1 second; at least ten times as long as the reply took. */
+    /** The pause after a reply. Defaults to 1 second; at least ten times as long as the reply took, also with 0. */
     readonly every?: Duration.DurationInput | undefined
   } = {}
 ): Stream.Stream<Reply<T>> => {

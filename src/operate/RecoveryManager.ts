@@ -379,7 +379,7 @@ export interface FailureQuery {
   readonly run?: string | undefined
   readonly repository?: string | undefined
   readonly status?: FailureRecord["status"] | undefined
-  /** The most that are returned; `Infinity` for all. Defaults to 100. */
+  /** The most that are returned: 0 for none, `Infinity` for all. Defaults to 100. */
   readonly limit?: number | undefined
 }
 
@@ -418,7 +418,7 @@ export interface RecoveryQuery {
   readonly failure?: string | undefined
   readonly repository?: string | undefined
   readonly status?: Status | undefined
-  /** The most that are returned; `Infinity` for all. Defaults to 100. */
+  /** The most that are returned: 0 for none, `Infinity` for all. Defaults to 100. */
   readonly limit?: number | undefined
 }
 

@@ -134,18 +134,19 @@ const maxDetailLength = 2_000
 export const ofRun = (
   id: string,
   options: {
-    /** How many of the newest lines to return; `Infinity` for all. Defaults to 1,000. */
+    /** How many of the newest lines to return: 0 for none, `Infinity` for all. Defaults to 1,000. */
     readonly limit?: number | undefined
   } = {}
 ): Effect.Effect<Timeline, RunNotFound | Storage.StorageError, Storage.Storage> =>
   Effect.gen(function* () {
+    const most = limit(options, 1_000)
     const storage = yield* Storage.Storage
     const found = yield* storage.find(id)
     if (Option.isNone(found)) return yield* new RunNotFound({ run: id })
     const { createdAt, key, labels, outcome, workflow } = found.value
     const journal = yield* storage.journal(key, maxDetailLength)
     // `slice(-0)` would show all.
-    const shown = journal.slice(Math.max(0, journal.length - limit(options, 1_000)))
+    const shown = journal.slice(Math.max(0, journal.length - most))
     return {
       run: id,
       workflow,

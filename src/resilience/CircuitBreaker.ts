@@ -156,7 +156,8 @@ export interface Options {
   /** When the breaker opens. Defaults to 5 failures in a row. */
   readonly trip?: Trip | undefined
   /**
-   * How long the breaker stays open. Defaults to 300 seconds. A schedule gives the
+   * How long the breaker stays open. Defaults to 300 seconds; with 0 the next call is
+   * a probe. A schedule gives the
    * time of each opening after a failed probe and starts again when the breaker
    * closes. A schedule that ends keeps its last delay. The schedule's clock is the
    * sum of its delays, so schedules by calendar do not work.

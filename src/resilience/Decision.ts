@@ -129,8 +129,9 @@ export interface GiveUp {
 }
 
 /**
- * Run the same effect again after a delay. The default is no delay. A delay that
- * is not finite, such as one from a missing field, counts as 60 seconds.
+ * Run the same effect again after a delay. The default is no delay, as is a
+ * negative number. A delay that is not finite or has no known unit, such as one
+ * from a missing field, counts as 60 seconds; so does a negative text.
  *
  * @since 0.1.0
  * @category constructors

@@ -85,7 +85,7 @@ export interface Declaration {
   readonly transient?: boolean | undefined
   /** 0 to 1. Defaults to 0.9 for rules and 1 for self-declaration, also if it is NaN, negative or above 1. */
   readonly confidence?: number | undefined
-  /** A negative or invalid one, such as NaN, is ignored. 0 allows a retry at once; `Infinity` is the `maxDelay` of the policy. */
+  /** A negative or invalid one, such as NaN, is ignored. 0 allows a retry at once; `Infinity` waits the `maxDelay` of the policy. */
   readonly retryAfter?: Duration.DurationInput | undefined
 }
 

@@ -65,7 +65,7 @@ export interface Options {
   readonly name: string
   /** Tokens that each first attempt earns, 0 to 1. Defaults to 0.2: one retry for five calls. */
   readonly ratio?: number | undefined
-  /** Tokens earned per second, so that retries are possible under low load. Defaults to 1. */
+  /** Tokens earned per second, so that retries are possible under low load. 0 earns none. Defaults to 1. */
   readonly perSecond?: number | undefined
   /** The maximum and initial number of tokens. Defaults to 10. */
   readonly capacity?: number | undefined

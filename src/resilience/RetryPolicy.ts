@@ -88,13 +88,13 @@ export type Jitter = "none" | "full" | "equal" | "random" | "decorrelated" | num
  * @category models
  */
 export interface Options {
-  /** Retries after the first attempt. Defaults to 3, which allows 4 attempts. */
+  /** Retries after the first attempt: 0 for none, `Infinity` for no limit. Defaults to 3, which allows 4 attempts. */
   readonly maxRetries?: number | undefined
-  /** The longest delay. Defaults to 60 seconds, or to the first delay if that is longer. */
+  /** The longest delay; 0 retries at once. Defaults to 60 seconds, or to the first delay if that is longer. */
   readonly maxDelay?: Duration.DurationInput | undefined
-  /** Defaults to `"none"`. */
+  /** A fraction is from 0 to 1. Defaults to `"none"`. */
   readonly jitter?: Jitter | undefined
-  /** The longest time from the first failure to the start of a retry. Defaults to no limit. */
+  /** The longest time from the first failure to the start of a retry; 0 allows retries without delay. Defaults to no limit. */
   readonly maxElapsed?: Duration.DurationInput | undefined
   /**
    * Whether the wait that the failing side asks for (`Retry-After`) overrides the
@@ -131,7 +131,7 @@ export {
  */
 export const exponential = (
   options?: Options & {
-    /** The delay before the first retry. Defaults to 1 second. */
+    /** The delay before the first retry; 0 for none. Defaults to 1 second. */
     readonly initialDelay?: Duration.DurationInput | undefined
     /** At least 1. Defaults to 2. */
     readonly factor?: number | undefined
@@ -150,9 +150,9 @@ export const exponential = (
  */
 export const linear = (
   options?: Options & {
-    /** The delay before the first retry. Defaults to 1 second. */
+    /** The delay before the first retry; 0 for none. Defaults to 1 second. */
     readonly initialDelay?: Duration.DurationInput | undefined
-    /** Added to the delay at each retry. Defaults to 1 second. */
+    /** Added to the delay at each retry; 0 adds nothing. Defaults to 1 second. */
     readonly increment?: Duration.DurationInput | undefined
   }
 ): RetryPolicy => {
@@ -167,7 +167,12 @@ export const linear = (
  * @since 0.1.0
  * @category constructors
  */
-export const fixed = (options?: Options & { readonly delay?: Duration.DurationInput | undefined }): RetryPolicy => {
+export const fixed = (
+  options?: Options & {
+    /** The delay before each retry; 0 for none. Defaults to 1 second. */
+    readonly delay?: Duration.DurationInput | undefined
+  }
+): RetryPolicy => {
   const base = schedule.base({ ...options, initialDelay: options?.delay }, "delay")
   return schedule.make({ ...base, curve: "fixed" })
 }
@@ -180,7 +185,7 @@ export const fixed = (options?: Options & { readonly delay?: Duration.DurationIn
  */
 export const fibonacci = (
   options?: Options & {
-    /** The first delay and the unit. Defaults to 1 second. */
+    /** The first delay and the unit; 0 for no delays. Defaults to 1 second. */
     readonly initialDelay?: Duration.DurationInput | undefined
   }
 ): RetryPolicy => {

@@ -100,9 +100,9 @@ export const killEverywhere = <E2>(
   options: KillOptions<E2>
 ): Effect.Effect<Scorecard.Scorecard, E2 | ChildFailed | Storage.StorageError> =>
   Effect.gen(function* () {
+    const concurrency = whole("concurrency", options.concurrency ?? 2, 1)
     const undisturbed = yield* observe(options, undefined)
     let card = Scorecard.empty
-    const concurrency = whole("concurrency", options.concurrency ?? 2, 1)
     for (let first = 1; ; first += concurrency) {
       const points = Array.from({ length: concurrency }, (_, i) => first + i).flatMap((write) => [
         { write, when: "before" as const },

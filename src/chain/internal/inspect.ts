@@ -25,22 +25,26 @@ export const bottlenecksOf = (
   id: string,
   options: { readonly limit?: number | undefined; readonly above?: Duration.DurationInput | undefined } = {}
 ) =>
-  Effect.map(Workflow.status(id), ({ steps }): ReadonlyArray<Bottleneck> => {
+  Effect.suspend(() => {
     const above = millis("above", options.above ?? "100 millis")
     const most = limit(options, 3)
-    const times = new Map<string, Array<number>>()
-    for (const { key, startedAt, status, updatedAt } of steps) {
-      if (status !== "completed" && status !== "failed") continue
-      const part = decodeURIComponent(key.replace(/^.*\//, "").replace(/#\d+$/, ""))
-      times.set(part, [...(times.get(part) ?? []), updatedAt.getTime() - startedAt.getTime()])
-    }
-    return [...times]
-      .map(([part, all]) => ({ part, times: all.length, millis: all.reduce((a, b) => a + b, 0) / all.length }))
-      .filter(({ millis }) => millis > above)
-      .sort((a, b) => b.millis - a.millis)
-      .slice(0, most)
-      .map(({ millis, part, times }) => ({ part, times, average: Duration.millis(millis) }))
+    return Effect.map(Workflow.status(id), ({ steps }) => slowest(steps, above, most))
   })
+
+const slowest = (steps: Workflow.RunStatus["steps"], above: number, most: number): ReadonlyArray<Bottleneck> => {
+  const times = new Map<string, Array<number>>()
+  for (const { key, startedAt, status, updatedAt } of steps) {
+    if (status !== "completed" && status !== "failed") continue
+    const part = decodeURIComponent(key.replace(/^.*\//, "").replace(/#\d+$/, ""))
+    times.set(part, [...(times.get(part) ?? []), updatedAt.getTime() - startedAt.getTime()])
+  }
+  return [...times]
+    .map(([part, all]) => ({ part, times: all.length, millis: all.reduce((a, b) => a + b, 0) / all.length }))
+    .filter(({ millis }) => millis > above)
+    .sort((a, b) => b.millis - a.millis)
+    .slice(0, most)
+    .map(({ millis, part, times }) => ({ part, times, average: Duration.millis(millis) }))
+}
 
 /** The steps at which there is a text that can be generated or validated again, or accepted. */
 const afterGeneration: ReadonlySet<ChainStep> = new Set(["pre_validation", "validation", "pre_criticism", "criticism"])

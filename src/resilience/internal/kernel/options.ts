@@ -24,9 +24,9 @@ export const checked = <A>(decode: () => A): Effect.Effect<A, InvalidOption> =>
     }
   })
 
-/** Returns the value if it is a finite number of at least `min`, else throws. */
+/** Returns the value if it is a number from `min` to 1,000,000,000, else throws. */
 export const number = (option: string, value: number, min: number): number =>
-  checkOption(option, value, Number.isFinite(value) && value >= min, `a finite number of at least ${min}`)
+  checkOption(option, value, value >= min && value <= 1e9, `a finite number from ${min} to 1,000,000,000`)
 
 /** Returns the value if it is a whole number from `min` to `max`, else throws. */
 export const whole = (option: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): number => {

@@ -13,9 +13,9 @@ import type { RecoveryJournal } from "./runServices.js"
 
 /** Bounds of one recovery. */
 export interface Limits {
-  /** The most decisions of one recovery, a whole number. Defaults to 1,000. */
+  /** The most decisions of one recovery, a whole number; 0 allows no retry. Defaults to 1,000. */
   readonly maxDecisions?: number | undefined
-  /** The longest time from the first failure to the start of a retry. Defaults to no limit. */
+  /** The longest time from the first failure to the start of a retry; 0 allows retries without delay. Defaults to no limit. */
   readonly maxElapsed?: Duration.DurationInput | undefined
 }
 

@@ -35,7 +35,12 @@ const fibonacci = (retry: number): number => {
   return a
 }
 
-const jitter = (value: Jitter): Jitter => (typeof value === "number" ? fraction("jitter", value) : value)
+const kinds: ReadonlyArray<Jitter> = ["none", "full", "equal", "random", "decorrelated"]
+
+const jitter = (value: Jitter): Jitter =>
+  typeof value === "number"
+    ? fraction("jitter", value)
+    : checkOption("jitter", value, kinds.includes(value), `a fraction from 0 to 1, or one of ${kinds.join(", ")}`)
 
 const maxOf = (options: Options | undefined): number => millis("maxDelay", options?.maxDelay ?? 60_000)
 

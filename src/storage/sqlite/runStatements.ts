@@ -67,6 +67,11 @@ export const prepareRunStatements = (database: Database) => ({
     `INSERT INTO recovery_journal (run, seq, kind, step, attempt, at, payload, checksum, payload_checksum, previous)
      SELECT key, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT MAX(seq) FROM recovery_journal WHERE run = recovery_runs.key) FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`
   ),
+  /** As `append`, with the line before given. */
+  appendAfter: database.prepare(
+    `INSERT INTO recovery_journal (run, seq, kind, step, attempt, at, payload, checksum, payload_checksum, previous)
+     SELECT key, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`
+  ),
   journal: database.prepare(
     `SELECT ${entryColumns}, payload, 0 AS omitted FROM recovery_journal WHERE run = ? ORDER BY seq`
   ),

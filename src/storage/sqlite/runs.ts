@@ -54,6 +54,8 @@ export class RunTable {
   readonly sql: RunStatements
   /** The owners of the leases that this process holds. */
   readonly leases = new Set<string>()
+  /** The last line that a lease has committed, 0 before the first one of a new run; unknown for a claimed run. */
+  readonly committed = new Map<string, number>()
 
   private readonly isGone: (owner: string) => boolean
 
@@ -69,16 +71,39 @@ export class RunTable {
     return this.sql.isLeased.get(key, token, owner) !== undefined
   }
 
-  insert(lease: Store.Lease, entry: Store.Entry): boolean {
+  /** The line names the one before it, which must exist. It is looked up if it is not given. */
+  insert(lease: Store.Lease, entry: Store.Entry, previous?: number): boolean {
     const { at, attempt, kind, payload, seq, step } = entry
     const { checksum, payloadChecksum } = entryChecksums(lease.key, entry)
     const line = [seq, kind, step, attempt, at, payload, checksum, payloadChecksum]
-    return this.sql.append.run(...line, lease.key, lease.token, lease.owner).changes === 1
+    const { key, owner, token } = lease
+    const inserted =
+      previous === undefined
+        ? this.sql.append.run(...line, key, token, owner)
+        : this.sql.appendAfter.run(...line, previous === 0 ? null : previous, key, token, owner)
+    return inserted.changes === 1
   }
 
   /** The insert of the first line checks the lease for all of them. */
   append(lease: Store.Lease, entries: ReadonlyArray<Store.Entry>): Answer<void, LeaseLost> {
-    return entries.every((entry) => this.insert(lease, entry)) ? Exit.void : leaseLost(lease)
+    let previous = this.committed.get(lease.owner)
+    for (const entry of entries) {
+      if (!this.insert(lease, entry, previous)) return leaseLost(lease)
+      previous = entry.seq
+    }
+    return Exit.void
+  }
+
+  /** These lines are in the file now. */
+  appended({ owner }: Store.Lease, entries: ReadonlyArray<Store.Entry>): void {
+    const last = entries.at(-1)
+    if (last !== undefined && this.leases.has(owner)) this.committed.set(owner, last.seq)
+  }
+
+  /** The lease ends. */
+  forget(owner: string): void {
+    this.leases.delete(owner)
+    this.committed.delete(owner)
   }
 
   find(id: string): Store.Run | undefined {
@@ -224,7 +249,7 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
     job: (now: number) => Answer<A, LeaseLost>
   ): Effect.Effect<A, StorageError | LeaseLost> => {
     const ending = (now: number) => {
-      leases.delete(owner)
+      table.forget(owner)
       return job(now)
     }
     return guarded.attempt(operation, ending, table.isAlone)
@@ -240,6 +265,7 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
         ),
         (opened) => {
           if ("lease" in opened) leases.add(owner)
+          if (opened._tag === "Created") table.committed.set(owner, 0)
         }
       ),
     reopen: (found, entry, owner, leaseMillis) =>
@@ -255,7 +281,7 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
       ),
     release: (run, owner) =>
       plain.write("Releasing a lease", () => {
-        leases.delete(owner)
+        table.forget(owner)
         sql.releaseLease.run(run, owner)
       }),
     suspend: (lease, { dueAt, signals, waiting }) =>
@@ -323,7 +349,10 @@ const journalOperations = (table: RunTable, guarded: Access) => {
   const { sql } = table
   return {
     append: (lease, entries) =>
-      guarded.attempt("Appending to the journal", () => table.append(lease, entries), table.isAlone),
+      Effect.map(
+        guarded.attempt("Appending to the journal", () => table.append(lease, entries), table.isAlone),
+        () => table.appended(lease, entries)
+      ),
     rewind: (lease, entry, rewound) =>
       guarded.attempt("Rewinding a run", () => {
         if (!table.insert(lease, entry)) return leaseLost(lease)

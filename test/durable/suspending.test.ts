@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -65,9 +64,7 @@ describe("a run suspends", () => {
   it.scoped("without a deadline if a wait has none, and resumes after a signal", () =>
     Effect.gen(function* () {
       const { layer } = yield* memoryProcess()
-      const forever = flow(
-        Effect.race(Workflow.sleep(Duration.infinity), Effect.orDie(Go.wait({ within: Number.MAX_SAFE_INTEGER })))
-      )
+      const forever = flow(Go.wait())
       yield* Effect.gen(function* () {
         const suspended = yield* Effect.flip(Workflow.execute(forever, { id: "1" }))
         assertTagged(suspended, "RunSuspended", { until: Option.none() })

@@ -114,7 +114,7 @@ describe("Escalation.rule", () => {
   it.effect("has the documented defaults, and a level by its worst failure", () =>
     Effect.gen(function* () {
       const { cooldown, level, threshold, window } = Escalation.rule()
-      assert.deepStrictEqual([cooldown, threshold, window], ["6 hours", 5, "1 day"])
+      assert.deepStrictEqual([cooldown, threshold, window], [6 * 3_600_000, 5, 86_400_000])
       const low = { ...(yield* RecoveryManager.report("it failed")), severity: "low" as const }
       assert.strictEqual(level([low, low]), "agent")
       assert.strictEqual(level([low, { ...low, severity: "high" }]), "human")

@@ -7,6 +7,7 @@
 import type * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
 import * as Lock from "../lock/Lock.js"
+import { millisOrInfinity } from "../resilience/internal/kernel/options.js"
 import { directoryDriver } from "./internal/lock/directoryDriver.js"
 
 /**
@@ -58,4 +59,6 @@ export interface Options {
  * @category layers
  */
 export const layer = ({ folder, poll = "50 millis", stale = "30 seconds" }: Options): Layer.Layer<Lock.Lock> =>
-  Layer.sync(Lock.Lock, () => Lock.make(directoryDriver({ folder, poll, stale })))
+  Layer.sync(Lock.Lock, () =>
+    Lock.make(directoryDriver({ folder, poll, staleMillis: millisOrInfinity("stale", stale, 4) }))
+  )

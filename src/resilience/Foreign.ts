@@ -60,10 +60,18 @@ const readFirst = (list: unknown): unknown => (isArray(list) ? read(list, 0) : u
 
 export const tagOf = (error: unknown): string | undefined => readString(error, "_tag")
 
+/** Reads no message behind the first one: some errors build theirs from that of their cause. */
+const firstMessage = (error: unknown): string | undefined => {
+  for (const link of causeChain(error)) {
+    const message = ownMessage(link)
+    if (isText(message)) return message
+  }
+  return undefined
+}
+
 /** The first message in the cause chain, or else the tag, the name or the value as a string. */
 export const messageOf = (error: unknown): string => {
-  const found = typeof error === "string" ? error : causeChain(error).map(ownMessage).find(isText)
-  const message = found ?? nameOf(error)
+  const message = typeof error === "string" ? error : (firstMessage(error) ?? nameOf(error))
   return message.length > maxMessageLength ? message.slice(0, maxMessageLength) : message
 }
 

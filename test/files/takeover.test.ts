@@ -130,13 +130,13 @@ describe("taking over a lock", () => {
       const outcomes = new Set<string>()
       for (let round = 1; round <= rounds / 5; round++) {
         // The other driver treats this holder as one of another host, and has to watch it.
-        const holder = directoryDriver({ folder, stale: "1 hour", poll: 1 })
+        const holder = directoryDriver({ folder, staleMillis: 3_600_000, poll: 1 })
         const key = yield* holder.keyOf(name)
         const attempt = yield* holder.attempt(key, name, (wait) => wait)
         if (attempt._tag !== "Acquired") return assert.fail(attempt._tag)
         const disguise = fs.readdirSync(placeIn(folder))[0] ?? ""
-        const driver = directoryDriver({ folder, stale: 0, poll: 1 })
-        // With `stale: 0` one observation suffices: the next attempt takes over.
+        const driver = directoryDriver({ folder, staleMillis: 0, poll: 1 })
+        // With `staleMillis: 0` one observation suffices: the next attempt takes over.
         yield* driver.attempt(key, name, (wait) => wait)
         assert.deepStrictEqual(fs.readdirSync(placeIn(folder)), [disguise])
         const { renew } = attempt.grip

@@ -3,7 +3,6 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { isGone } from "../../../host/owner.js"
 import * as Lock from "../../../lock/Lock.js"
-import { millisOrInfinity } from "../../../resilience/internal/kernel/options.js"
 import { type Call, type Calls, CurrentCalls, orElseIf } from "../system/calls.js"
 import { isLeftover, temporaryName, uniqueOwner } from "../system/names.js"
 import { removeTree } from "../system/tree.js"
@@ -11,7 +10,7 @@ import { type Holder, lockPathIn, locksIn, makeFolders, notALock, statusOf, toLo
 
 export interface Options {
   readonly folder: string
-  readonly stale: Duration.DurationInput
+  readonly staleMillis: number
   readonly poll: Duration.DurationInput
 }
 
@@ -22,9 +21,8 @@ export interface Options {
  * that name, so one of several competitors succeeds and the others see ENOENT.
  * No process reads a half-written record, or compares clocks of two hosts.
  */
-export const directoryDriver = ({ folder: given, poll, stale }: Options): Lock.Driver => {
+export const directoryDriver = ({ folder: given, poll, staleMillis }: Options): Lock.Driver => {
   const folder = path.resolve(given)
-  const staleMillis = millisOrInfinity("stale", stale, 4)
   const observed: Observed = { staleMillis, seen: new Map() }
   const onLock = <A>(name: Lock.Name, at: string, run: (calls: Calls, lock: string) => Call<A>) =>
     asLockError(Lock.format(name), at, (calls) => run(calls, Lock.format(name)))

@@ -127,7 +127,12 @@ export const requests = {
   ),
   Failure: read({ id: Id }, FailureRecord, of("failure", "/failures/:id", "id")),
   Suggest: read({ failure: Id }, Schema.Array(Suggestion), of("suggestions", "/failures/:id/suggestions", "failure")),
-  Report: write({ id: Text, message: Schema.String, log: Text, run: Text, labels: Labels }, FailureRecord, unserved),
+  Report: write(
+    // A log is not bounded here: what is classified and stored is its end.
+    { id: Text, message: Schema.String, log: Schema.optional(Schema.String), run: Text, labels: Labels },
+    FailureRecord,
+    unserved
+  ),
   Resolve: write({ failure: Id, by: Text }, FailureRecord, of("resolve", "/failures/:id/resolve", "failure")),
   Initiate: write(
     { failure: Id, type: Schema.Literal("auto", "retry", "resume", "rollback", "restart"), reason: Text },

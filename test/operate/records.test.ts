@@ -133,6 +133,20 @@ describe("the message of a failure", () => {
 })
 
 describe("Operator.define", () => {
+  it.effect("reports a failure with a log of any length", () =>
+    Effect.gen(function* () {
+      const log = `${"x".repeat(1_000_000)}\nsrc/a.ts: connection refused\n`
+      const reported = yield* Effect.acquireUseRelease(
+        Effect.sync(() => Operator.define({ storage: Storage.layerMemory })()),
+        (operator) => Effect.promise(() => operator.ask({ _tag: "Report", message: "", log, labels: {} })),
+        (operator) => Effect.promise(() => operator.close())
+      )
+      assert.deepInclude(reported, { ok: true })
+      assert.strictEqual(reported.ok && reported.value.message, "src/a.ts: connection refused")
+      assert.isTrue(reported.ok && reported.value.log !== undefined && log.endsWith(reported.value.log))
+    }).pipe(Effect.provide(Events.layerHub))
+  )
+
   it.effect("classifies as Fault.classify does, unless rules are given", () =>
     Effect.gen(function* () {
       const text = "deployment failed: the job hit its timeout"

@@ -142,19 +142,30 @@ const memoised = <A>(
 
 /** The errors of a step: its own and those a recovery adds. */
 const stepFailure = (error: AnySchema): AnySchema => {
-  const raw = Schema.Union(error, AttemptTimeout, StepAmbiguous, RewindRefused)
-  return Schema.Union(raw, RecoveryExhausted.schema(raw)) as AnySchema
+  const raw = withOwn(error, error, [AttemptTimeout, StepAmbiguous, RewindRefused])
+  return withOwn(error, raw, [RecoveryExhausted.schema(raw)])
 }
+
+/**
+ * Adds errors of the library to `known`, which has those of the user. An open schema of the user's, such as
+ * `Schema.Unknown`, accepts the library's errors too but cannot encode them, so theirs are tried before it.
+ */
+const withOwn = (user: AnySchema, known: Schema.Schema.All, own: ReadonlyArray<Schema.Schema.All>): AnySchema =>
+  Schema.Union(...(acceptsAll(AST.typeAST(user.ast)) ? [...own, known] : [known, ...own])) as AnySchema
+
+const acceptsAll = (ast: AST.AST): boolean =>
+  AST.isUnion(ast)
+    ? ast.types.some(acceptsAll)
+    : AST.isUnknownKeyword(ast) || AST.isAnyKeyword(ast) || AST.isObjectKeyword(ast)
 
 /** The errors of a workflow. Rollbacks, graphs and recoveries nest, so the schema is recursive. */
 const failureOf = (error: AnySchema): AnySchema => {
   const inside = Schema.suspend((): AnySchema => all)
-  const all = Schema.Union(
-    stepFailure(error),
+  const all = withOwn(error, stepFailure(error), [
     rollbackFailed(causeOf(inside)),
     graphFailed(inside),
     RecoveryExhausted.schema(inside)
-  ) as AnySchema
+  ])
   return all
 }
 

@@ -1,12 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
+import * as Cause from "effect/Cause"
 import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as Schema from "effect/Schema"
-import { valueCodec } from "../../src/journal/JournalCodec.js"
+import { causeCodec, errorCodec, valueCodec } from "../../src/journal/JournalCodec.js"
+import { GraphFailed } from "../../src/journal/RunError.js"
 import { isSame } from "../../src/journal/SameValue.js"
+import * as Fault from "../../src/resilience/Fault.js"
+import { AttemptTimeout, RecoveryExhausted } from "../../src/resilience/RecoveryError.js"
 
 const written = (schema: Schema.Schema.All, value: unknown) =>
   Effect.runSync(Effect.either(valueCodec(schema).encode(value) as Effect.Effect<string | undefined, unknown>))
@@ -140,5 +145,54 @@ describe("the codec of recorded values", () => {
         { numRuns: 100, seed: 18 }
       )
     }
+  })
+})
+
+class Declined extends Schema.TaggedError<Declined>()("Declined", {}) {}
+
+const exhausted = (error: unknown) =>
+  new RecoveryExhausted({ error, attempts: 2, decisions: [], fault: Effect.runSync(Fault.classify(error)) })
+const timeout = new AttemptTimeout({ timeout: Duration.millis(1) })
+const graph = new GraphFailed({
+  graph: "g",
+  failures: [{ node: "a", error: exhausted(new Declined()) }],
+  skipped: [],
+  completed: [],
+  outputs: {}
+})
+
+describe("the codecs of errors", () => {
+  const open: ReadonlyArray<readonly [string, Schema.Schema.All]> = [
+    ["Schema.Unknown", Schema.Union(Declined, Schema.Unknown)],
+    ["Schema.Any", Schema.Union(Declined, Schema.Any)],
+    ["Schema.Object", Schema.Union(Declined, Schema.Object)],
+    ["Schema.Defect", Schema.Union(Declined, Schema.Defect)]
+  ]
+
+  it.each(open)("errors of the library keep their class beside %s", (_, schema) => {
+    const copyOf = (error: unknown) => {
+      const codec = errorCodec(schema)
+      return Effect.runSync(Effect.flatMap(codec.encode(error), codec.decode) as Effect.Effect<unknown, unknown>)
+    }
+    assert.instanceOf(copyOf(timeout), AttemptTimeout)
+    const copy = copyOf(exhausted(new Declined()))
+    assert.instanceOf(copy, RecoveryExhausted)
+    assert.instanceOf((copy as RecoveryExhausted<unknown>).error, Declined)
+  })
+
+  it.each(open)("errors of a run keep their class beside %s", (_, schema) => {
+    const copyOf = (error: unknown) => {
+      const codec = causeCodec(schema)
+      const copied = Effect.flatMap(codec.encode(Cause.fail(error)), codec.decode)
+      return Cause.squash(Effect.runSync(copied as Effect.Effect<Cause.Cause<unknown>, unknown>))
+    }
+    assert.instanceOf(copyOf(timeout), AttemptTimeout)
+    const copy = copyOf(exhausted(graph))
+    assert.instanceOf(copy, RecoveryExhausted)
+    const nested = (copy as RecoveryExhausted<unknown>).error
+    assert.instanceOf(nested, GraphFailed)
+    const failed = (nested as GraphFailed<unknown>).failures[0]?.error
+    assert.instanceOf(failed, RecoveryExhausted)
+    assert.instanceOf((failed as RecoveryExhausted<unknown>).error, Declined)
   })
 })

@@ -65,6 +65,7 @@ const reads: Readonly<Record<string, Operation>> = {
   signals: (store, run) => store.signals(run.key),
   due: (store) => store.due({ workflow: "w", version: "1", limit: 1 }),
   backlog: (store) => store.backlog,
+  check: (store) => store.check,
   find: (store, run) => store.find(run.id),
   journal: (store, run) => store.journal(run.key),
   payload: (store, run) => store.payload(run.key, 1),

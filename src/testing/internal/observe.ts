@@ -19,4 +19,7 @@ export const describeExit = (exit: Exit.Exit<unknown, unknown>): string =>
 export const outcomeOf = (run: Run | undefined, described: string): string =>
   run?.outcome === undefined
     ? described
-    : `${run.outcome.status} ${run.outcome.exit}`.replace(/(\\?"(?:attempts|startedAt)\\?":)\d+/g, "$1…")
+    : `${run.outcome.status} ${run.outcome.exit}`
+        .replace(/(\\?"(?:attempts|startedAt)\\?":)\d+/g, "$1…")
+        // The message of an exhausted recovery is part of its recorded fault.
+        .replace(/(Gave up (?:on \S+ )?after )\d+ attempts?/g, "$1… attempts")

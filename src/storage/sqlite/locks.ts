@@ -2,7 +2,7 @@ import * as Option from "effect/Option"
 import { isHeld, isUnused, nextToken } from "../rows.js"
 import type { Locked, LockRow, LockStore } from "../Store.js"
 import type { Database } from "./driver.js"
-import { refuseDamaged } from "./rows.js"
+import { isTime, refuseDamaged } from "./rows.js"
 import type { Access } from "./SqliteStore.js"
 
 type Row = Omit<LockRow, "owner" | "leaseUntil"> & {
@@ -29,7 +29,7 @@ export const makeSqliteLocks = (database: Database, isGone: (owner: string) => b
   /** The lock of a dead process is free, whatever its row says. */
   const toLockRow = ({ leaseUntil, owner, ...row }: Row): LockRow => {
     const { name, since, token } = row
-    const isRight = typeof token === "number" && typeof since === "number" && typeof (leaseUntil ?? 0) === "number"
+    const isRight = typeof token === "number" && isTime(since) && typeof (leaseUntil ?? 0) === "number"
     const problem = isRight && typeof (owner ?? "") === "string" ? undefined : "a column is stored as something else"
     refuseDamaged(problem, () => `lock "${name}"`)
     const isOwned = owner !== null && !isGone(owner)

@@ -3,7 +3,7 @@ import { recordChecksum, rowProblem } from "../checksum.js"
 import { limitOf } from "../rows.js"
 import type { Count, Counter, RecordQuery, RecordRow, RecordStore, RecordWrite } from "../Store.js"
 import type { Database } from "./driver.js"
-import { fromLabels, givenConditions, marked, QueryCache, refuseDamaged, toLabels } from "./rows.js"
+import { fromLabels, givenConditions, isTime, marked, QueryCache, refuseDamaged, toLabels } from "./rows.js"
 import type { Access } from "./SqliteStore.js"
 
 /** A record as it is stored. */
@@ -18,8 +18,7 @@ const toRecord = ({ checksum: _, ...row }: RecordTableRow): RecordRow => ({ ...r
 
 export const recordProblem = (row: RecordTableRow): string | undefined => {
   const { at, body, checksum, id, kind, labels, revision, scope, status, subject, updatedAt } = row
-  if ([at, updatedAt, revision].some((value) => typeof value !== "number"))
-    return "a number is stored as something else"
+  if (typeof revision !== "number" || !isTime(at) || !isTime(updatedAt)) return "a number is stored as something else"
   return rowProblem(checksum, [kind, id, subject, scope, status, labels, body], () => recordChecksum(row))
 }
 

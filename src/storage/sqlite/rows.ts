@@ -64,3 +64,11 @@ export class QueryCache {
     return statement
   }
 }
+
+/** The last time a date can hold, in epoch milliseconds. */
+const lastTime = 8.64e15
+
+/** Whether a column holds a time that a date can hold. */
+export const isTime = (value: unknown): boolean => typeof value === "number" && Math.abs(value) <= lastTime
+
+export const noTime = "a time is stored as something else"

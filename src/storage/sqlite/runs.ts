@@ -15,7 +15,7 @@ import { type Answer, claimedRun, leaseLost, leaseOf, limitOf, newRun, type Plai
 import type { LeaseLost, StorageError } from "../StorageError.js"
 import * as Store from "../Store.js"
 import type { Database } from "./driver.js"
-import { marked, refuseDamaged, toLabels } from "./rows.js"
+import { isTime, marked, noTime, refuseDamaged, toLabels } from "./rows.js"
 import { prepareRunStatements, type RunStatements } from "./runStatements.js"
 import type { Access } from "./SqliteStore.js"
 
@@ -35,8 +35,9 @@ export type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waitin
 /** What is wrong with the row of a run. What changes while it is open has no checksum, and is only checked for its type. */
 export const runProblem = (row: RunRow): string | undefined => {
   const { checksum, createdAt, dueAt, id, input, labels, leaseUntil, owner, token, version, waiting, workflow } = row
-  const numbers = [createdAt, token, dueAt, leaseUntil ?? 0]
+  const numbers = [token, dueAt, leaseUntil ?? 0]
   if (numbers.some((value) => typeof value !== "number")) return "a number is stored as something else"
+  if (!isTime(createdAt)) return noTime
   const texts = [id, workflow, version, input, labels, owner ?? "", waiting ?? ""]
   return rowProblem(checksum, texts, () => runChecksum(row)) ?? outcomeProblem(row)
 }
@@ -45,7 +46,7 @@ const outcomeProblem = ({ exit, finishedAt, id, outcomeChecksum: stored, status 
   if (status === null) return stored === null ? undefined : mismatch
   if (status !== "completed" && status !== "failed") return "its status is none that a run has"
   const at = finishedAt ?? 0
-  if (typeof at !== "number") return "a number is stored as something else"
+  if (!isTime(at)) return noTime
   return rowProblem(stored, [exit ?? ""], () => outcomeChecksum(id, { status, exit: exit ?? "", at }))
 }
 
@@ -142,13 +143,15 @@ export class RunTable {
       version,
       input,
       labels: toLabels(row.labels),
-      createdAt,
+      // Lists show damaged rows too, as marked.
+      createdAt: isTime(createdAt) ? createdAt : 0,
       token,
       owner: isLeased ? owner : undefined,
       leaseUntil: isLeased ? (row.leaseUntil ?? undefined) : undefined,
       dueAt,
       waiting: row.waiting ?? undefined,
-      outcome: status === null ? undefined : { status, exit: exit ?? "", at: finishedAt ?? 0 }
+      outcome:
+        status === null ? undefined : { status, exit: exit ?? "", at: isTime(finishedAt) ? (finishedAt ?? 0) : 0 }
     }
   }
 
@@ -335,7 +338,8 @@ export const lineProblem = (
   last: number | null,
   rows: ReadonlyArray<EntryRow>
 ): string | undefined => {
-  const { checksum, previous } = row
+  const { at, checksum, previous } = row
+  if (!isTime(at)) return noTime
   // Concurrent lines may be written in another order than that of their numbers.
   const isThere = previous === last || previous === null || rows.some(({ seq }) => seq === previous)
   return checksum === null || isThere ? entryProblem(run, row, row) : `line ${previous} before it is missing`

@@ -13,7 +13,7 @@ import type {
   SnapshotStore
 } from "../Store.js"
 import type { Database, Statement } from "./driver.js"
-import { fromLabels, givenConditions, marked, QueryCache, refuseDamaged, toLabels } from "./rows.js"
+import { fromLabels, givenConditions, isTime, marked, QueryCache, refuseDamaged, toLabels } from "./rows.js"
 import type { RunTable } from "./runs.js"
 import type { Access } from "./SqliteStore.js"
 
@@ -243,7 +243,7 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
 /** A row without a digest can only be verified with its state. */
 export const snapshotProblem = (row: Row, state?: string | Uint8Array): string | undefined => {
   const { about, at, checksum, digest, encoding, kind, labels, name, own, rewound, run, schema } = row
-  if ([row.version, row.size, at].some((value) => typeof value !== "number")) {
+  if ([row.version, row.size].some((value) => typeof value !== "number") || !isTime(at)) {
     return "a number is stored as something else"
   }
   const isUnchecked = checksum === null || (digest === "" && state === undefined)

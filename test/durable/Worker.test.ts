@@ -319,4 +319,47 @@ describe("a worker in memory", () => {
       }).pipe(Effect.provide(Layer.provideMerge(Worker.layer([self]), layer)))
     })
   )
+
+  /** A worker over a storage that only its process changes. */
+  const privately = (
+    change: (store: Storage.Store) => Partial<Storage.Store>,
+    flow: Workflow.Workflow<undefined, void, never, never>
+  ) => {
+    const store = Storage.memoryStore()
+    const service = Storage.make({ ...store, ...change(store) }, { owner: "test", isPrivate: true })
+    return Layer.provideMerge(Worker.layer([flow], { patience: 0 }), Layer.scoped(Storage.Storage, service))
+  }
+  const Napper = Workflow.make("napper", {}, () => Workflow.sleep("10 millis"))
+
+  it.scoped("does not miss a run that becomes due while it looks for due runs", () =>
+    Effect.gen(function* () {
+      const slowly = (store: Storage.Store) => ({
+        due: (query: Storage.DueQuery) => Effect.zipLeft(store.due(query), TestClock.adjust("20 millis"))
+      })
+      yield* Effect.gen(function* () {
+        yield* Workflow.start(Napper, { id: "1" })
+        yield* eventually(Workflow.status("1"), ({ status }) => status === "completed")
+      }).pipe(Effect.provide(privately(slowly, Napper)))
+    })
+  )
+
+  it.scoped("looks again after the storage could not be reached", () =>
+    Effect.gen(function* () {
+      let isReachable = false
+      const flaky = (store: Storage.Store) => ({
+        due: (query: Storage.DueQuery) =>
+          Effect.suspend(() =>
+            isReachable ? store.due(query) : Effect.fail(new Storage.StorageError({ reason: "Io", operation: "due" }))
+          )
+      })
+      yield* Effect.gen(function* () {
+        const worker = yield* Worker.Worker
+        yield* Workflow.start(Napper, { id: "1" })
+        yield* eventually(worker.health, ({ trouble }) => Option.isSome(trouble))
+        isReachable = true
+        yield* TestClock.adjust("1 minute")
+        yield* eventually(Workflow.status("1"), ({ status }) => status === "suspended" || status === "completed")
+      }).pipe(Effect.provide(privately(flaky, Napper)))
+    })
+  )
 })

@@ -93,20 +93,30 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
 
   const sweep = Effect.gen(function* () {
     const before = changed.next
-    yield* Effect.matchEffect(takeDueRuns(storage, definitions, state, settings, take), {
+    const since = yield* Clock.currentTimeMillis
+    // Read before the sweep: a run that becomes due during the sweep is due at this time, and not missed.
+    const takeDue = Effect.zipLeft(
+      nextSweep(storage, definitions, settings),
+      takeDueRuns(storage, definitions, state, settings, take)
+    )
+    const next = yield* Effect.matchEffect(takeDue, {
       onFailure: (error) =>
-        Effect.sync(() => {
+        Effect.map(Clock.currentTimeMillis, (now) => {
           state.trouble = error
+          return now + settings.sweepMillis
         }),
-      onSuccess: () =>
+      onSuccess: (next) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
           state.sweptAt = now
           state.trouble = undefined
+          return next
         })
     })
     // A change during the sweep starts the next one at once.
     if (changed.next !== before) return yield* Effect.yieldNow()
-    const pause = storage.isPrivate ? yield* untilNextDue(storage, definitions, state) : settings.sweepMillis
+    const delayed = [...state.stuck.values()].map(({ notBefore }) => notBefore).filter((time) => time > since)
+    const now = yield* Clock.currentTimeMillis
+    const pause = Math.min(next, ...delayed) - now
     yield* Effect.raceFirst(Deferred.await(before), longSleep(pause))
   })
 
@@ -121,19 +131,19 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
   return state
 })
 
-/** The milliseconds until a run becomes due, in a storage that only this process changes. */
-const untilNextDue = (storage: Storage.Service, definitions: ReadonlyArray<AnyDefinition>, { stuck }: WorkerState) =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    Effect.map(
-      Effect.orElseSucceed(storage.backlog, () => []),
-      (backlog) => {
-        const known = backlog.filter((one) => isOneOf(definitions, one))
-        const times = [...known.map(({ next }) => next), ...[...stuck.values()].map(({ notBefore }) => notBefore)]
-        const later = times.filter((time): time is number => time !== undefined && time > now)
-        return Math.min(Number.POSITIVE_INFINITY, ...later) - now
-      }
-    )
-  )
+/** When to look again without a change. A storage that only this process changes says when its next run is due. */
+const nextSweep = (
+  storage: Storage.Service,
+  definitions: ReadonlyArray<AnyDefinition>,
+  { sweepMillis }: Settings
+): Effect.Effect<number, Storage.StorageError> =>
+  storage.isPrivate
+    ? Effect.map(storage.backlog, (backlog) =>
+        Math.min(
+          ...backlog.map((one) => (isOneOf(definitions, one) ? one.next : undefined) ?? Number.POSITIVE_INFINITY)
+        )
+      )
+    : Effect.map(Clock.currentTimeMillis, (now) => now + sweepMillis)
 
 const isOneOf = (
   definitions: ReadonlyArray<AnyDefinition>,

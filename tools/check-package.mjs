@@ -26,6 +26,8 @@ try {
   const tarball = join(folder, filename)
   const leaked = files.filter(({ path }) => /^(test|bench|tools|examples)\//.test(path))
   if (leaked.length > 0) throw new Error(`the package holds ${leaked.map(({ path }) => path).join(", ")}`)
+  const notices = "dist/THIRD-PARTY-NOTICES.txt"
+  if (!files.some(({ path }) => path === notices)) throw new Error(`the package lacks ${notices}`)
   process.stdout.write(run(join("node_modules", ".bin", "publint"), [tarball, "--strict"]))
   // ESM only: Node 20.19 and later can require it.
   process.stdout.write(run(join("node_modules", ".bin", "attw"), [tarball, "--profile", "esm-only"]))

@@ -9,6 +9,7 @@ import type * as Etag from "@effect/platform/Etag"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import type * as HttpPlatform from "@effect/platform/HttpPlatform"
+import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
 import type * as Path from "@effect/platform/Path"
 import * as Context from "effect/Context"
@@ -18,12 +19,14 @@ import * as Redacted from "effect/Redacted"
 import type * as Insights from "../operate/Insights.js"
 import * as Operator from "../operate/Operator.js"
 import type * as RecoveryManager from "../operate/RecoveryManager.js"
+import { InvalidOption } from "../resilience/InvalidOption.js"
 import type * as Storage from "../storage/Storage.js"
 import { Actor, DashboardApi, Reader } from "./DashboardApi.js"
 import { Forbidden, Unauthorized } from "./DashboardError.js"
 import { assets } from "./internal/assets.js"
 import { guard } from "./internal/guard.js"
 import { actions, metrics, reads } from "./internal/handlers.js"
+import { hostRefusal, urlOf } from "./ListeningAddress.js"
 
 /**
  * @since 0.1.0
@@ -38,6 +41,11 @@ export interface Options {
   readonly readonly?: boolean | undefined
   /** Host names under which the server accepts requests, beside `localhost` and IP addresses. Defaults to none. */
   readonly hosts?: ReadonlyArray<string> | undefined
+  /**
+   * Allows a server that other machines reach: without TLS in front, the token travels in plain text. Defaults to
+   * false: the layer dies with `InvalidOption` if the server listens beyond this machine, as it does without a host.
+   */
+  readonly network?: boolean | undefined
   /** A description of the storage that the page shows, such as a file name. */
   readonly where?: string | undefined
   /**
@@ -80,6 +88,7 @@ export const layerOperator = (
   options: Options = {}
 ): Layer.Layer<Dashboard, never, Platform> => {
   const { hosts = [], page = new URL("./page/", import.meta.url), readonly = false, where } = options
+  const { network = false } = options
   const token = options.token ?? makeToken()
   const handlers = Layer.mergeAll(reads(operator, { readonly, where }), actions(operator), metrics(operator))
   const api = HttpApiBuilder.api(DashboardApi).pipe(
@@ -89,11 +98,14 @@ export const layerOperator = (
     Layer.provide(HttpApiBuilder.middleware(guard(hosts))),
     Layer.provide(HttpApiBuilder.middlewareOpenApi({ path: "/openapi.json" })),
     Layer.provide(assets(page)),
-    Layer.provide(api)
+    Layer.provide(api),
+    // The router's own limit is 100 characters, and comparing without case shifts ids such as "İ", which lower case makes longer.
+    Layer.provide(HttpRouter.setRouterConfig({ maxParamLength: Number.MAX_SAFE_INTEGER, caseSensitive: true }))
   )
   const service = Layer.effect(
     Dashboard,
     Effect.map(HttpServer.HttpServer, ({ address }): Service => {
+      if (address._tag === "TcpAddress") checkHost(address.hostname, network)
       const url = urlOf(address)
       return { url, token, link: Redacted.make(`${url}/#token=${encodeURIComponent(Redacted.value(token))}`) }
     })
@@ -132,6 +144,12 @@ export const layer = (
 ): Layer.Layer<Dashboard, never, Platform | RecoveryManager.RecoveryManager | Insights.Insights | Storage.Storage> =>
   Layer.unwrapEffect(Effect.map(Operator.make, (operator) => layerOperator(operator, options)))
 
+const checkHost = (host: string, network: boolean): void => {
+  if (hostRefusal(host, network) === undefined) return
+  const expected = `true if other machines may reach ${host}, or let the server listen on 127.0.0.1`
+  throw new InvalidOption({ option: "network", value: network, expected })
+}
+
 const makeToken = (): Redacted.Redacted<string> => Redacted.make(crypto.randomBytes(24).toString("base64url"))
 
 const digestOf = (token: Redacted.Redacted<string>): Buffer =>
@@ -158,11 +176,4 @@ const access = (token: Redacted.Redacted<string>, isOpen: boolean, readonly: boo
       Actor.of({ token: (given) => Effect.zipRight(demand(given), readonly ? refuse : Effect.void) })
     )
   )
-}
-
-const urlOf = (address: HttpServer.Address): string => {
-  if (address._tag === "UnixAddress") return `unix:${address.path}`
-  const { hostname, port } = address
-  const host = hostname === "0.0.0.0" || hostname === "::" ? "127.0.0.1" : hostname
-  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`
 }

@@ -12,9 +12,11 @@ import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
 import * as OpenApi from "@effect/platform/OpenApi"
+import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { type Definition, type Result, requests, type Served, type Table } from "../operate/OperatorRequests.js"
 import { Defect, Failed, Forbidden, NotFound, Refused, Unauthorized, Unavailable } from "./DashboardError.js"
+import { decodeId, encodeId } from "./PathId.js"
 
 /**
  * Reads need the token, unless the dashboard's `reads` are `open`.
@@ -38,12 +40,21 @@ export class Actor extends HttpApiMiddleware.Tag<Actor>()("effect-recovery/Dashb
   security: { token: HttpApiSecurity.bearer }
 }) {}
 
-/** An id is any text. The client encodes it for the path; the server's router has already decoded it. */
+/**
+ * An id is any well-formed text. The client encodes it for the path, since the
+ * URL parsers in between change some texts; the server's router decodes the rest.
+ */
 const Id = Schema.Struct({
-  id: Schema.transform(Schema.String, Schema.String, {
+  id: Schema.transformOrFail(Schema.String, Schema.String, {
     strict: true,
-    decode: (id) => id,
-    encode: encodeURIComponent
+    decode: (segment) => ParseResult.succeed(decodeId(segment)),
+    encode: (id, _, ast) =>
+      ParseResult.try({
+        try: () => encodeId(id),
+        catch: () => new ParseResult.Type(ast, id, "An id must not contain half of a surrogate pair.")
+      })
+  }).annotations({
+    description: "The id. One that begins with ~, and the ids . and .., are written with a ~ before them."
   })
 })
 

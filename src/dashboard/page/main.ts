@@ -1,3 +1,4 @@
+import { encodeId } from "../PathId.js"
 import { listen, type Refusal, read, setToken, takeToken } from "./api.js"
 import { byId, h, replace } from "./dom.js"
 import { listenToKeys, restoreTheme, switchTheme } from "./keys.js"
@@ -142,7 +143,7 @@ const clearTrouble = (about: string) => {
 const load = async (): Promise<void> => {
   const { hash } = location
   const { id, view } = routeOf(hash)
-  const path = encodeURIComponent(id ?? "")
+  const path = encodeId(id ?? "")
   /** Ignores the reply if the user has opened another view meanwhile. */
   const unlessLeft = <A>(reading: Promise<A>, show: (found: A) => void) =>
     reading.then(
@@ -163,7 +164,7 @@ const load = async (): Promise<void> => {
     const all = Promise.all([
       read<"Failure">(`/failures/${path}`),
       read<"Suggest">(`/failures/${path}/suggestions`),
-      read<"Recoveries">(`/recoveries?failure=${path}`)
+      read<"Recoveries">(`/recoveries?failure=${encodeURIComponent(id ?? "")}`)
     ])
     await unlessLeft(all, ([failure, suggestions, recoveries]) => {
       openFailure = { failure, suggestions, recoveries }

@@ -1,3 +1,4 @@
+import { encodeId } from "../../PathId.js"
 import { h } from "../dom.js"
 import type { Escalation, Overview } from "../model.js"
 import { button, chip, empty, facts, linkTo, panel, when } from "../parts.js"
@@ -6,7 +7,7 @@ const escalation = (one: Escalation, canAct: boolean) => {
   const act = (label: string, path: string) =>
     button({
       label,
-      path: `/escalations/${encodeURIComponent(one.id)}/${path}`,
+      path: `/escalations/${encodeId(one.id)}/${path}`,
       done: () => `${one.id} is ${path}d.`
     })
   return panel(

@@ -1,3 +1,4 @@
+import { encodeId } from "../../PathId.js"
 import { h } from "../dom.js"
 import { percent } from "../format.js"
 import type { Failure, Overview, Pattern, Recovery, Suggestion } from "../model.js"
@@ -77,7 +78,7 @@ const suggestion =
 const initiate = (failure: string, type: string, ask?: string) =>
   button<"Initiate">({
     label: `Recover: ${type}`,
-    path: `/failures/${encodeURIComponent(failure)}/recoveries`,
+    path: `/failures/${encodeId(failure)}/recoveries`,
     payload: () => ({ type, reason: "from the dashboard" }),
     done: outcomeOf,
     ask
@@ -112,7 +113,7 @@ export const failure = ({ failure, recoveries, suggestions }: OpenFailure, canAc
         isOpen &&
         button({
           label: "Close: fixed by hand",
-          path: `/failures/${encodeURIComponent(failure.id)}/resolve`,
+          path: `/failures/${encodeId(failure.id)}/resolve`,
           done: () => `${failure.id} is resolved.`
         })
     ),

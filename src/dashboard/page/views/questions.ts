@@ -1,3 +1,4 @@
+import { encodeId } from "../../PathId.js"
 import { h } from "../dom.js"
 import { time } from "../format.js"
 import type { Overview, Question } from "../model.js"
@@ -19,7 +20,7 @@ const answers = ({ id, run }: Question) => {
     button({
       key: id,
       label,
-      path: `/runs/${encodeURIComponent(run)}/answers`,
+      path: `/runs/${encodeId(run)}/answers`,
       payload: () => ({ answer: kind, question: id, note: textOf(note), ...more() }),
       done: () => `Answer for ${run}: ${label.toLowerCase()}. A worker or the next execution resumes the run.`,
       ask

@@ -1,7 +1,5 @@
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
-import { pathToFileURL } from "node:url"
 import type * as Command from "@effect/cli/Command"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -9,77 +7,48 @@ import type { Operator } from "../operate/Operator.js"
 import * as OperatorClient from "../operate/OperatorClient.js"
 import type { Request, Tag, Value } from "../operate/OperatorRequests.js"
 import { messageOf } from "../resilience/Foreign.js"
+import { findConfig, namedConfig, operatorFrom } from "./config.js"
 import { type Ended, ended, endedBy } from "./exit.js"
 import { flag, optional } from "./options.js"
-import { type Screen, screenOf } from "./render/terminal.js"
+import { absolute, homeFolder } from "./paths.js"
+import { type Screen, screenOf } from "./render/screen.js"
 
 /** The options of every command that asks an operator. */
 export const common = {
   json: flag("json", "Print JSON, for scripts"),
-  config: optional("config", "The configuration file. Default: recovery.config.ts in this folder or above"),
+  config: optional("config", "The configuration file. Default: recovery.config.ts in this project"),
   database: optional("database", "The SQLite file, without a configuration. Default: $RECOVERY_DATABASE"),
-  readonly: flag("read-only", "Change nothing, for a copy of a database; ignores recovery.config.ts")
+  readonly: flag("read-only", "Change nothing, for a copy of a database; ignores recovery.config.ts"),
+  verbose: flag("verbose", "Name the configuration or database on the standard error")
 }
 
 export type Common = Command.Command.ParseConfig<typeof common>
 
 interface Opened {
+  readonly kind: "configuration" | "database"
   /** The configuration or database file. */
   readonly where: string
   readonly operator: Operator
 }
 
-const configNames = ["recovery.config.ts", "recovery.config.mts", "recovery.config.js", "recovery.config.mjs"]
-
-const findConfig = ({ config, database, readonly }: Common): Effect.Effect<string | undefined, Ended> => {
-  if (config !== undefined && readonly) {
-    return ended("Config", "--read-only opens a database: use it with --database, not with --config.")
-  }
-  if (config !== undefined) {
-    const file = path.resolve(config)
-    return fs.existsSync(file) ? Effect.succeed(file) : ended("Config", `There is no configuration file ${file}.`)
-  }
-  if (database !== undefined || readonly) return Effect.succeed(undefined)
-  for (let folder = process.cwd(); ; folder = path.dirname(folder)) {
-    const found = configNames.map((name) => path.join(folder, name)).find((file) => fs.existsSync(file))
-    if (found !== undefined) return Effect.succeed(found)
-    if (path.dirname(folder) === folder) return Effect.succeed(undefined)
-  }
+/** The configuration to use; undefined for the database alone. */
+const configOf = ({ config, database, readonly }: Common): Effect.Effect<string | undefined, Ended> => {
+  if (config === undefined) return database !== undefined || readonly ? Effect.succeed(undefined) : findConfig
+  return readonly
+    ? ended("Config", "--read-only opens a database: use it with --database, not with --config.")
+    : namedConfig(config)
 }
 
-interface Loader {
-  readonly createJiti: (from: string) => { readonly import: (file: string) => Promise<unknown> }
-}
-
-/** The loader for TypeScript is an optional package, so its name must not be resolved when bundling. */
-const loader: string = "jiti"
-
-const loadConfig = (file: string): Effect.Effect<unknown, Ended> =>
-  Effect.tryPromise({
-    try: async () => {
-      if (!/\.m?ts$/.test(file)) return await import(pathToFileURL(file).href)
-      const jiti = (await import(loader).catch(() => undefined)) as Loader | undefined
-      if (jiti === undefined)
-        throw new Error("TypeScript needs the package jiti: npm install jiti, or write recovery.config.mjs")
-      return await jiti.createJiti(pathToFileURL(file).href).import(file)
-    },
-    catch: (cause) => ended("Config", `${file} cannot be loaded: ${messageOf(cause)}`)
+const defaultDatabase = (): Effect.Effect<string, Ended> =>
+  Effect.suspend(() => {
+    const { XDG_DATA_HOME: given = "" } = process.env
+    const home = homeFolder()
+    // The specification of XDG_DATA_HOME ignores relative paths.
+    const data = path.isAbsolute(given) ? given : home && path.join(home, ".local", "share")
+    return data === undefined
+      ? ended("Usage", "This user has no home folder. Name a database: --database FILE, or $RECOVERY_DATABASE.")
+      : Effect.succeed(path.join(data, "effect-recovery", "recovery.db"))
   })
-
-const isFactory = (value: unknown): value is () => Operator => typeof value === "function"
-
-const fromConfig = (file: string): Effect.Effect<Opened, Ended> =>
-  Effect.flatMap(loadConfig(file), (module) => {
-    const exported = typeof module === "object" && module !== null && "default" in module ? module.default : undefined
-    if (!isFactory(exported)) return ended("Config", `${file} must export default Operator.define({ storage, … }).`)
-    return Effect.try({
-      try: () => ({ where: file, operator: exported() }),
-      catch: (cause) => ended("Config", `${file} threw an error: ${messageOf(cause)}`)
-    })
-  })
-
-const defaultDatabase = (): string =>
-  path.join(process.env.XDG_DATA_HOME || path.join(os.homedir(), ".local", "share"), "effect-recovery", "recovery.db")
 
 /** The name that was given for the database, and by what. */
 const givenDatabase = (option: string | undefined): readonly [by: string, filename: string] | undefined => {
@@ -91,7 +60,7 @@ const givenDatabase = (option: string | undefined): readonly [by: string, filena
 const refuseFilename = ([by, filename]: readonly [by: string, filename: string]): Ended | undefined => {
   const code = by === "--database" ? "Usage" : "Config"
   if (filename.trim() === "") {
-    return ended(code, `${by} is empty. Set it to the path of a file, or leave it out to use ${defaultDatabase()}.`)
+    return ended(code, `${by} is empty. Set it to the path of a file, or leave it out to use the default database.`)
   }
   return filename.trim() === ":memory:"
     ? ended(code, `${by} is ":memory:", but a database in memory ends with each command. Set it to the path of a file.`)
@@ -100,18 +69,18 @@ const refuseFilename = ([by, filename]: readonly [by: string, filename: string])
 
 /** The database file. Creates its folder, unless it is opened read-only. */
 export const databaseOf = (option: string | undefined, readonly = false): Effect.Effect<string, Ended> =>
-  Effect.suspend(() => {
+  Effect.gen(function* () {
     const given = givenDatabase(option)
     const refused = given && refuseFilename(given)
-    if (refused !== undefined) return refused
-    return Effect.try({
-      try: () => {
-        const filename = path.resolve(given?.[1] ?? defaultDatabase())
-        if (!readonly) fs.mkdirSync(path.dirname(filename), { recursive: true })
-        return filename
-      },
-      catch: (cause) => ended("Storage", `The folder of the database cannot be created: ${messageOf(cause)}`)
-    })
+    if (refused !== undefined) return yield* refused
+    const filename = yield* given === undefined ? defaultDatabase() : absolute(given[1])
+    if (!readonly) {
+      yield* Effect.try({
+        try: () => fs.mkdirSync(path.dirname(filename), { recursive: true }),
+        catch: (cause) => ended("Storage", `The folder of the database cannot be created: ${messageOf(cause)}`)
+      })
+    }
+    return filename
   })
 
 /** Without a configuration no workflow can be executed; records can be read and written. */
@@ -120,14 +89,21 @@ const fromDatabase = ({ database, readonly }: Common): Effect.Effect<Opened, End
     const filename = yield* databaseOf(database, readonly)
     // Most of the library is loaded only here, so that --help starts fast.
     const { operatorOf } = yield* Effect.promise(() => import("./database.js"))
-    return { where: filename, operator: operatorOf(filename, readonly) }
+    return { kind: "database", where: filename, operator: operatorOf(filename, readonly) }
   })
+
+const fromConfig = (file: string): Effect.Effect<Opened, Ended> =>
+  Effect.map(operatorFrom(file), (operator) => ({ kind: "configuration", where: file, operator }))
 
 /** Opens the operator of the configuration or database, and closes it with the scope. */
 export const open = (given: Common) =>
   Effect.acquireRelease(
-    Effect.flatMap(findConfig(given), (file) => (file === undefined ? fromDatabase(given) : fromConfig(file))),
+    Effect.flatMap(configOf(given), (file) => (file === undefined ? fromDatabase(given) : fromConfig(file))),
     ({ operator }) => Effect.promise(() => operator.close())
+  ).pipe(
+    Effect.tap(({ kind, where }) =>
+      given.verbose ? Console.error(`recovery: uses the ${kind} ${where}`) : Effect.void
+    )
   )
 
 /** Refuses a write before the database is opened. The table is loaded only here, so that --help starts fast. */
@@ -154,7 +130,7 @@ export const ask = <T extends Tag>(
     if (given.readonly) yield* refuseWriting(request._tag)
     const { operator, where } = yield* open(given)
     const reply = yield* OperatorClient.ask<T>(operator, request)
-    if (!reply.ok) return yield* endedBy(reply)
+    if (!reply.ok) return yield* endedBy(reply, where)
     yield* Console.log(given.json ? JSON.stringify(reply.value, null, 2) : view(screenOf(process.stdout), reply.value))
     if (!given.json && process.stdout.isTTY) yield* Console.error(`(${where})`)
     const message = failed(reply.value)

@@ -1,5 +1,6 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
+import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -29,7 +30,12 @@ const run = optional("run-id", "Only of this run")
 const by = text("by", "Who acts, for the record. Default: the user").pipe(Options.withDefault(""))
 const note = optional("note", "Why, for the record")
 const limit = integer("limit", "How many at most", 50)
-const id = Args.text({ name: "id" })
+/** The parser takes an option that it does not know for the id. */
+const id = Args.text({ name: "id" }).pipe(
+  Args.mapEffect((id) =>
+    id.startsWith("--") ? Effect.fail(HelpDoc.p(`Received unknown option: '${id}'`)) : Effect.succeed(id)
+  )
+)
 const optionalId = id.pipe(Args.optional, Args.map(Option.getOrUndefined))
 const load = <M>(module: () => Promise<M>) => Effect.promise(module)
 

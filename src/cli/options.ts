@@ -86,29 +86,29 @@ export const userName = (): string => {
 /** In bytes. Only the end of a log is kept, so no more is read of a large file. */
 const maxLogSize = 64 * 1024
 
-/** Reads the end of a log file, or of standard input for `-`. */
+/** A socket or a terminal cannot be opened by these names, but it can be read. */
+const standardInput = ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"]
+
+/** Reads the end of a log: a file, a pipe such as `<(command)`, or standard input for `-`. */
 export const readLog = (name: string): Effect.Effect<string, Ended> => {
-  const refuse = (cause: unknown) =>
-    usage(`The log ${name === "-" ? "from standard input" : name} cannot be read: ${messageOf(cause)}`)
-  return name === "-"
-    ? Effect.tryPromise({ try: () => endOfStream(process.stdin), catch: refuse })
-    : Effect.try({ try: () => endOfFile(name), catch: refuse })
+  const isInput = standardInput.includes(name)
+  return Effect.tryPromise({
+    try: () => endOfStream(isInput ? process.stdin : streamOf(name)),
+    catch: (cause) => usage(`The log ${isInput ? "from standard input" : name} cannot be read: ${messageOf(cause)}`)
+  })
+}
+
+/** The size of a pipe or of a file in /proc is 0: a size only says where reading may start, the stream where it ends. */
+const streamOf = (name: string): fs.ReadStream => {
+  const status = fs.statSync(name)
+  return fs.createReadStream(
+    name,
+    status.isFile() && status.size > maxLogSize ? { start: status.size - maxLogSize } : {}
+  )
 }
 
 const endOfStream = async (stream: NodeJS.ReadableStream): Promise<string> => {
   let end = Buffer.alloc(0)
   for await (const chunk of stream) end = Buffer.concat([end, Buffer.from(chunk)]).subarray(-maxLogSize)
   return end.toString("utf8")
-}
-
-const endOfFile = (name: string): string => {
-  const file = fs.openSync(name, "r")
-  try {
-    const { size } = fs.fstatSync(file)
-    const bytes = Buffer.alloc(Math.min(size, maxLogSize))
-    const read = fs.readSync(file, bytes, 0, bytes.length, size - bytes.length)
-    return bytes.subarray(0, read).toString("utf8")
-  } finally {
-    fs.closeSync(file)
-  }
 }

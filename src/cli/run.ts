@@ -1,5 +1,6 @@
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as Command from "@effect/cli/Command"
+import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as Cause from "effect/Cause"
@@ -10,44 +11,50 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { prettyCause } from "../resilience/Foreign.js"
 import { recovery } from "./commands.js"
+import { plainConsole } from "./console.js"
 import { CommandArguments } from "./exec/command.js"
-import { Ended, ended, exits, receiveSignal } from "./exit.js"
-import { overview } from "./render/overview.js"
-import { plain, plainConsole, screenOf } from "./render/terminal.js"
+import { Ended, ended, receiveSignal } from "./exit.js"
+import { plain, withoutStyles } from "./render/screen.js"
 
 declare const VERSION: string
 
-const run = Command.run(recovery, { name: "recovery", version: VERSION })
-
-/** Prints the error, unless the parser has printed it, and returns the exit code. */
-const report = (cause: Cause.Cause<unknown>): number => {
+const endedFor = (cause: Cause.Cause<unknown>): Ended => {
   const error = Cause.squash(cause)
-  if (ValidationError.isValidationError(error)) return exits.Usage[0]
-  const { code, message, tag } = error instanceof Ended ? error : ended("Defect", prettyCause(cause))
-  process.stderr.write(
-    own.includes("--json")
-      ? `${JSON.stringify({ error: { tag, message } })}\n`
-      : `recovery: ${message.split("\n").map(plain).join("\n")}\n`
-  )
-  return code
+  if (error instanceof Ended) return error
+  return ValidationError.isValidationError(error)
+    ? ended("Usage", withoutStyles(HelpDoc.toAnsiText(error.error)).replace(/\s+/g, " ").trim())
+    : ended("Defect", prettyCause(cause))
 }
 
-const given = process.argv.slice(2)
-
-/** The overview replaces the parser's own, which is 300 columns wide. */
-const isOverview = given.length === 0 || (given.length === 1 && /^(?:-h|--help|help)$/.test(given[0] ?? ""))
-
-const screen = screenOf(process.stdout)
+/** Prints the error and returns the exit code. The parser prints its own errors, unless JSON is wanted. */
+const report = (cause: Cause.Cause<unknown>): number => {
+  const { code, message, tag } = endedFor(cause)
+  if (isJson) process.stderr.write(`${JSON.stringify({ error: { tag, message } })}\n`)
+  else if (!ValidationError.isValidationError(Cause.squash(cause))) {
+    process.stderr.write(`recovery: ${message.split("\n").map(plain).join("\n")}\n`)
+  }
+  return code
+}
 
 /** The parser must not read the arguments after `--`: they belong to the command of `exec`. */
 const end = process.argv.indexOf("--")
 const [own, rest] = end < 0 ? [process.argv, []] : [process.argv.slice(0, end), process.argv.slice(end + 1)]
 
-const main = Effect.suspend(() => (isOverview ? Console.log(overview(screen)) : run(own))).pipe(
-  Effect.provideService(CommandArguments, rest)
-)
+const isJson = own.includes("--json")
 
-const program = Console.consoleWith((console) => Effect.withConsole(main, plainConsole(console, screen))).pipe(
+const main = Console.consoleWith((console) => {
+  const output = plainConsole(console)
+  const run = Command.run(
+    Command.transformHandler(recovery, (command) => Effect.withConsole(command, output)),
+    { name: "recovery", version: VERSION }
+  )
+  // With --json the parser's errors are reported like all others.
+  const parser = isJson ? { ...output, error: () => Effect.void } : output
+  return Effect.withConsole(run(own), parser)
+})
+
+const program = main.pipe(
+  Effect.provideService(CommandArguments, rest),
   Effect.provide(Layer.merge(NodeContext.layer, CliConfig.layer({ showBuiltIns: false })))
 )
 

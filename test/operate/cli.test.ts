@@ -13,6 +13,7 @@ import { Recovery, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect
 import { Escalation, Insights, RecoveryManager } from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import * as esbuild from "esbuild"
+import { widthOf } from "../../src/cli/render/width.js"
 import { temporaryFolder } from "../support/files.js"
 
 class Declined extends Schema.TaggedError<Declined>()("Declined", {}) {}
@@ -390,26 +391,40 @@ export default Operator.define({
       assert.strictEqual((yield* cli("health")).code, 5)
     }))
 
-  test("fits a terminal of 40 columns, and has an overview", ({ folder, json, database }) =>
-    Effect.gen(function* () {
-      yield* json("report", "--message", "x".repeat(300), "--repository", "a/very/long/name")
-      const narrow = yield* exec(process.execPath, [binary, "failures", "--database", database], {
-        cwd: folder,
-        env: { ...process.env, COLUMNS: "40", NO_COLOR: "1" }
+  it.live.skipIf(process.platform !== "linux")("fits a terminal of 40 columns, and cuts nothing in a pipe", () =>
+    inPlace(({ cli, database, folder, json }) =>
+      Effect.gen(function* () {
+        const message = `日本語の障害 ${"x".repeat(300)}`
+        yield* json("report", "--message", message, "--repository", "a/very/long/name")
+        const [failure] = yield* json("failures")
+        /** What a terminal of this width shows. */
+        const shown = (columns: number, ...args: ReadonlyArray<string>) =>
+          Effect.map(
+            exec(
+              "script",
+              ["-qec", `stty cols ${columns}; ${[process.execPath, binary, ...args].join(" ")} 2>&1`, "/dev/null"],
+              { cwd: folder, env: { ...process.env, NO_COLOR: "1" } }
+            ),
+            ({ stdout }) => stdout.replaceAll("\r", "").trimEnd().split("\n")
+          )
+        const inTerminal = ["failures", "--database", database]
+        const narrow = (yield* shown(40, ...inTerminal)).filter((line) => !line.startsWith("("))
+        assert.isAtMost(Math.max(...narrow.map(widthOf)), 40)
+        const wide = (yield* shown(90, ...inTerminal)).filter((line) => !line.startsWith("("))
+        // What a row is called is never cut.
+        assert.include(wide[1], failure.id)
+        assert.isAtMost(Math.max(...wide.map(widthOf)), 90)
+        const overview = yield* shown(40)
+        for (const text of ["dashboard", "initiate", "Exit codes"]) assert.include(overview.join("\n"), text)
+        assert.isAtMost(Math.max(...overview.map(widthOf)), 40)
+        const piped = yield* exec(process.execPath, [binary, ...inTerminal], {
+          env: { ...process.env, COLUMNS: "40" }
+        })
+        assert.include(piped.stdout, message)
+        assert.strictEqual((yield* cli("--help")).stdout.includes("\u001b"), false)
       })
-      const [failure] = yield* json("failures")
-      const wide = yield* exec(process.execPath, [binary, "failures", "--database", database], {
-        cwd: folder,
-        env: { ...process.env, COLUMNS: "90", NO_COLOR: "1" }
-      })
-      // What a row is called is never cut.
-      assert.include(wide.stdout.split("\n")[1], failure.id)
-      assert.isAtMost(Math.max(...wide.stdout.split("\n").map((line) => [...line].length)), 90)
-      const overview = yield* exec(process.execPath, [binary])
-      for (const command of ["dashboard", "initiate", "exit codes"])
-        assert.include(overview.stdout.toLowerCase(), command)
-      assert.isAtMost(Math.max(...narrow.stdout.split("\n").map((line) => [...line].length)), 40)
-    }))
+    )
+  )
 
   test("interrupted, a recovery is cancelled and on record", ({ database, folder, json, storage }) =>
     Effect.gen(function* () {

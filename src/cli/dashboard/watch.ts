@@ -6,7 +6,8 @@ import type { Reply, Value } from "../../operate/OperatorRequests.js"
 import { type Common, open } from "../ask.js"
 import { endedBy } from "../exit.js"
 import { live } from "../render/live.js"
-import { screenOf } from "../render/terminal.js"
+import { screenOf } from "../render/screen.js"
+import { type Key, keys } from "./keys.js"
 
 const output = process.stdout
 
@@ -16,24 +17,16 @@ const fullScreen = Effect.acquireRelease(
   () => Effect.sync(() => output.write("\u001b[?25h\u001b[?1049l"))
 )
 
-/** Raw mode: keys arrive one by one and are not echoed. */
+/** Raw mode: keys are not echoed, and Ctrl+C sends no signal. */
 const rawInput = Effect.acquireRelease(
   Effect.sync(() => process.stdin.setRawMode(true).resume()),
   () => Effect.sync(() => process.stdin.setRawMode(false).pause())
 )
 
-/** `q`, Ctrl+C or Escape; in raw mode Ctrl+C sends no signal. */
-const isQuit = (key: Buffer): boolean => ["q", "\u0003", "\u001b"].includes(key.toString())
+const isQuit = ({ ctrl, name }: Key): boolean => name === "q" || name === "escape" || (ctrl === true && name === "c")
 
 const quit = process.stdin.isTTY
-  ? Effect.zipRight(
-      rawInput,
-      Effect.async<void>((resume) => {
-        const listener = (key: Buffer) => isQuit(key) && resume(Effect.void)
-        process.stdin.on("data", listener)
-        return Effect.sync(() => process.stdin.off("data", listener))
-      })
-    )
+  ? Effect.zipRight(rawInput, Stream.runDrain(Stream.takeUntil(keys(process.stdin), isQuit)))
   : Effect.never
 
 const resizes = Stream.asyncPush<void>((emit) =>
@@ -57,7 +50,7 @@ const onScreen = (replies: Replies, where: string) => {
   let value: Value<"Overview"> | undefined
   let trouble: string | undefined
   const redraw = Effect.suspend(() =>
-    draw(live(screenOf(output), output.rows, { where, value, trouble, at: new Date() }))
+    draw(live(screenOf(output), output.rows || undefined, { where, value, trouble, at: new Date() }))
   )
   const updates = Stream.mapEffect(replies, (reply) =>
     Effect.sync(() => {
@@ -72,7 +65,7 @@ const onScreen = (replies: Replies, where: string) => {
 /** For a log or another program: each change as a line of JSON, or as text below the previous one. */
 const inLines = (replies: Replies, where: string, json: boolean) =>
   Stream.runForEach(replies, (reply) => {
-    if (!reply.ok) return endedBy(reply)
+    if (!reply.ok) return endedBy(reply, where)
     const frame = { where, value: reply.value, trouble: undefined, at: new Date() }
     return Console.log(json ? JSON.stringify(reply.value) : `${live(screenOf(output), undefined, frame).join("\n")}\n`)
   })

@@ -1,6 +1,7 @@
 import type { Value } from "../../operate/OperatorRequests.js"
-import { bold, plain, type Screen } from "./terminal.js"
+import { bold, plain, type Screen } from "./screen.js"
 import * as views from "./views.js"
+import { cut, cutBeginning, pad, widthOf } from "./width.js"
 
 export interface Frame {
   readonly where: string
@@ -44,6 +45,9 @@ const sectionsOf = (screen: Screen, value: Value<"Overview">): ReadonlyArray<Sec
 /** Rows of each section where the height is unlimited. */
 const defaultRows = 10
 
+/** Columns between the parts of the first line. */
+const gap = 2
+
 /** Title, head and an empty line. */
 const linesAround = 3
 
@@ -69,9 +73,10 @@ const rowsOf = (sections: ReadonlyArray<Section>, lines: number | undefined): Re
 export const live = (screen: Screen, lines: number | undefined, frame: Frame): ReadonlyArray<string> => {
   const { trouble, value } = frame
   const head = headOf(screen, frame)
-  if (value === undefined) return [...head, "", plain(trouble ?? "…")]
+  if (value === undefined) return trouble === undefined ? [...head, "", "…"] : head
   const days = value.statistics.days.map(({ recovered }) => recovered)
-  const chart = `${sparkline(days)}  recovered, 30 days`.slice(0, screen.width)
+  const fitting = (text: string) => (screen.width === undefined ? text : cut(text, screen.width))
+  const chart = fitting(`${sparkline(days)}  recovered, 30 days`)
   const top = [...head, "", ...views.summary(screen, value).split("\n"), chart]
   const sections = sectionsOf(screen, value)
   const rows = rowsOf(sections, lines === undefined ? undefined : lines - top.length - 1)
@@ -86,10 +91,13 @@ export const live = (screen: Screen, lines: number | undefined, frame: Frame): R
 }
 
 const headOf = (screen: Screen, { at, trouble, where }: Frame): ReadonlyArray<string> => {
+  const { width } = screen
   const right = `${at.toTimeString().slice(0, 8)}  q quits`
-  const width = screen.width ?? 100
-  const room = Math.max(0, width - right.length - 2)
-  const left = where.length > room ? `…${where.slice(where.length - room + 1)}` : where.padEnd(room)
-  const first = screen.width === undefined ? `${where}  ${at.toISOString()}` : `${left}  ${right}`
-  return [bold(screen, first), ...(trouble === undefined ? [] : [plain(trouble).slice(0, width)])]
+  const room = Math.max(0, (width ?? 0) - widthOf(right) - gap)
+  const first =
+    width === undefined
+      ? `${plain(where)}  ${at.toISOString()}`
+      : cut(`${pad(cutBeginning(plain(where), room), room)}${" ".repeat(gap)}${right}`, width)
+  const second = trouble === undefined ? [] : [width === undefined ? plain(trouble) : cut(plain(trouble), width)]
+  return [bold(screen, first), ...second]
 }

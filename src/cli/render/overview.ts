@@ -1,5 +1,6 @@
-import { exits } from "../exit.js"
-import { bold, type Screen } from "./terminal.js"
+import { exits } from "../exits.js"
+import { bold, type Screen } from "./screen.js"
+import { wrap } from "./width.js"
 
 /** What each command does: the text of its own help and of the overview. */
 export const about = {
@@ -28,20 +29,39 @@ export const about = {
 const everyCommand = {
   "--help": "Show the options of a command",
   "--json": "Print JSON, for scripts",
-  "--config FILE": "Use this file instead of the nearest recovery.config.ts, .mts, .js or .mjs",
+  "--config FILE": "Use this file instead of the project's recovery.config.ts, .mts, .js or .mjs",
   "--database FILE": "Use a SQLite file, without a configuration. Default: $RECOVERY_DATABASE",
-  "--read-only": "Change nothing, for a copy of a database"
+  "--read-only": "Change nothing, for a copy of a database",
+  "--verbose": "Name the configuration or database on the standard error"
 }
 
-const lines = (entries: ReadonlyArray<readonly [string, string]>): string => {
-  const width = Math.max(...entries.map(([name]) => name.length))
-  return entries.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`).join("\n")
+/** Below this many columns a text stands under its name. */
+const minTextWidth = 24
+
+const gap = 2
+
+/** A line for each entry; its text is wrapped into the columns that are left. */
+const lines = (screen: Screen, entries: ReadonlyArray<readonly [string, string]>): string => {
+  const indent = Math.max(...entries.map(([name]) => name.length)) + 2 * gap
+  const room = screen.width === undefined ? undefined : screen.width - indent
+  const isBelow = room !== undefined && room < minTextWidth
+  return entries
+    .flatMap(([name, text]) => {
+      const [first = "", ...more] = wrap(text, isBelow ? Math.max(1, (screen.width ?? 0) - 2 * gap) : room)
+      const margin = " ".repeat(isBelow ? 2 * gap : indent)
+      const head = `${" ".repeat(gap)}${name}`
+      return [
+        isBelow ? `${head}\n${margin}${first}` : head.padEnd(indent) + first,
+        ...more.map((line) => margin + line)
+      ]
+    })
+    .join("\n")
 }
 
 /** All commands, common options and exit codes. */
 export const overview = (screen: Screen): string => {
   const section = (title: string, entries: ReadonlyArray<readonly [string, string]>) =>
-    `${bold(screen, title)}\n${lines(entries)}`
+    `${bold(screen, title)}\n${lines(screen, entries)}`
   return [
     `${bold(screen, "recovery")} COMMAND [options]`,
     section("Commands", Object.entries(about)),
@@ -50,6 +70,6 @@ export const overview = (screen: Screen): string => {
       "Exit codes",
       Object.values(exits).map(([code, text]) => [String(code), text])
     ),
-    "recovery --completions bash|zsh|fish prints completions for a shell."
+    wrap("recovery --completions bash|zsh|fish prints completions for a shell.", screen.width).join("\n")
   ].join("\n\n")
 }

@@ -1,29 +1,5 @@
-import type * as Console from "effect/Console"
-import * as Effect from "effect/Effect"
-
-/** What the output can show. */
-export interface Screen {
-  /** In columns; undefined if the width is unlimited. */
-  readonly width: number | undefined
-  readonly colour: boolean
-}
-
-export const screenOf = (stream: NodeJS.WriteStream): Screen => ({
-  width: stream.isTTY ? stream.columns : Number(process.env.COLUMNS) || undefined,
-  colour: stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb"
-})
-
-/** Control and bidirectional characters: a name from outside must not move the cursor. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters
-const control = /[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]+/g
-
-export const plain = (value: unknown): string =>
-  value === null || value === undefined ? "" : String(value).replace(control, " ")
-
-const cut = (text: string, width: number): string =>
-  text.length <= width ? text.padEnd(width) : `${[...text].slice(0, Math.max(0, width - 1)).join("")}…`
-
-export const bold = ({ colour }: Screen, text: string): string => (colour ? `\u001b[1m${text}\u001b[22m` : text)
+import { bold, plain, type Screen } from "./screen.js"
+import { cut, pad, widthOf, wrap } from "./width.js"
 
 const colours: Readonly<Record<string, number>> = {
   completed: 32,
@@ -74,7 +50,7 @@ export const table = (
   rows: ReadonlyArray<ReadonlyArray<unknown>>
 ): string => {
   const cells = rows.map((row) => row.map(plain))
-  const natural = head.map((name, i) => Math.max(name.length, ...cells.map((row) => row[i]?.length ?? 0)))
+  const natural = head.map((name, i) => Math.max(widthOf(name), ...cells.map((row) => widthOf(row[i] ?? ""))))
   const widths = widthsFor(natural, screen.width)
   if (widths === undefined)
     return cells
@@ -87,7 +63,7 @@ export const table = (
       .join("\n\n")
   const line = (row: ReadonlyArray<string>, style: (cell: string) => string) =>
     row
-      .map((cell, i) => style(cut(cell, widths[i] ?? 0)))
+      .map((cell, i) => style(pad(cut(cell, widths[i] ?? 0), widths[i] ?? 0)))
       .join(" ".repeat(gap))
       .trimEnd()
   return [
@@ -99,39 +75,13 @@ export const table = (
 /** A line for each field with a value; long values wrap. */
 export const record = (screen: Screen, fields: ReadonlyArray<readonly [name: string, value: unknown]>): string => {
   const shown = fields.map(([name, value]) => [name, plain(value)] as const).filter(([, value]) => value !== "")
-  const width = Math.max(0, ...shown.map(([name]) => name.length))
+  const width = Math.max(0, ...shown.map(([name]) => widthOf(name)))
   const room = screen.width === undefined ? undefined : Math.max(minWidth, screen.width - width - gap)
   return shown
     .map(([name, value]) => {
       const [first = "", ...rest] = wrap(value, room).map((line) => paint(screen, line))
       const more = rest.map((line) => `\n${" ".repeat(width + gap)}${line}`).join("")
-      return `${bold(screen, name.padEnd(width))}${" ".repeat(gap)}${first}${more}`
+      return `${bold(screen, pad(name, width))}${" ".repeat(gap)}${first}${more}`
     })
     .join("\n")
-}
-
-/** Breaks lines between words where possible. */
-const wrap = (text: string, room: number | undefined): ReadonlyArray<string> => {
-  if (room === undefined) return [text]
-  const lines: Array<string> = []
-  let rest = text
-  while (rest.length > room) {
-    const space = rest.lastIndexOf(" ", room)
-    const end = space > 0 ? space : room
-    lines.push(rest.slice(0, end))
-    rest = rest.slice(end).trimStart()
-  }
-  return [...lines, rest]
-}
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters
-const styles = /\u001b\[[0-9;]*m/g
-
-/** Removes styles from all output if the screen shows no colours, also those of the command line parser. */
-export const plainConsole = (console: Console.Console, { colour }: Screen): Console.Console => {
-  const write = (stream: NodeJS.WriteStream) => (text: unknown) =>
-    Effect.sync(() => {
-      stream.write(`${colour ? String(text) : String(text).replace(styles, "")}\n`)
-    })
-  return { ...console, log: write(process.stdout), error: write(process.stderr) }
 }

@@ -1,5 +1,7 @@
 import type { Tag, Value } from "../../operate/OperatorRequests.js"
-import { bold, plain, record, type Screen, table } from "./terminal.js"
+import { bold, plain, type Screen } from "./screen.js"
+import { record, table } from "./terminal.js"
+import { widthOf } from "./width.js"
 
 type View<T extends Tag> = (screen: Screen, value: Value<T>) => string
 
@@ -198,7 +200,7 @@ const paragraph = (parts: ReadonlyArray<string>, separator: string, width: numbe
   for (const part of parts) {
     const last = lines.at(-1)
     const longer = last === undefined ? part : last + separator + part
-    if (last !== undefined && (width === undefined || longer.length <= width)) lines[lines.length - 1] = longer
+    if (last !== undefined && (width === undefined || widthOf(longer) <= width)) lines[lines.length - 1] = longer
     else lines.push(part)
   }
   return lines.join("\n")

@@ -1,0 +1,85 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { binary, home, run } from "./support.js"
+
+/** Mistakes of a user, with the exit code that the documentation gives them. */
+const mistakes: ReadonlyArray<readonly [code: number, tag: string, ...args: ReadonlyArray<string>]> = [
+  [2, "Usage", "no-such-command"],
+  [2, "Usage"],
+  [2, "Usage", "initiate"],
+  [2, "Usage", "initiate", "--failure-id", "x", "--type", "explode"],
+  [2, "Usage", "runs", "--limit", "many"],
+  [2, "Usage", "runs", "--no-such-option"],
+  [2, "Usage", "runs", "one", "two"],
+  [2, "Usage", "exec", "--retries", "many"],
+  [2, "Usage", "dashboard", "--web", "--watch"],
+  [2, "Usage", "dashboard", "--web", "--port", "65536"],
+  [2, "Usage", "dashboard", "--web", "--port", "99999999999"],
+  [2, "Usage", "dashboard", "--web", "--port=-1"],
+  [2, "Usage", "dashboard", "--web", "--host", ""],
+  [2, "Usage", "dashboard", "--web", "--host", "  "],
+  [4, "CannotListen", "dashboard", "--web", "--host", "192.0.2.1"],
+  [2, "Usage", "report", "--log", "/no/such/log"],
+  [2, "Usage", "report", "--log", "/"],
+  [2, "Usage", "cleanup", "--older-than", "soon"],
+  [2, "Usage", "stats", "--since", "yesterday"],
+  [2, "Usage", "resolve"],
+  [2, "Usage", "runs", "--database", ""],
+  [5, "StorageError", "runs", "--database", "/"],
+  [6, "Config", "runs", "--config", "/no/such/config.mjs"],
+  [3, "RunNotFound", "runs", "no-such-run"]
+]
+
+/** The one JSON document on a stream. */
+const onlyJson = (text: string): { readonly error: { readonly tag: string; readonly message: string } } => {
+  assert.match(text, /^[^\n]+\n$/, "one line")
+  return JSON.parse(text)
+}
+
+describe("errors of the command line", () => {
+  it.scopedLive("have a code of the documentation and a message, never 70, and with --json one JSON document", () =>
+    Effect.gen(function* () {
+      const { recovery } = yield* home
+      for (const [code, tag, ...args] of mistakes) {
+        const what = args.join(" ")
+        const asJson = yield* recovery([...args, "--json"])
+        assert.deepStrictEqual([asJson.code, asJson.stdout], [code, ""], `${what}: ${asJson.stderr}`)
+        const { error } = onlyJson(asJson.stderr)
+        assert.deepStrictEqual(Object.keys(error), ["tag", "message"])
+        assert.strictEqual(error.tag, tag, what)
+        assert.match(error.message, /^\S.*\S$/, what)
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: styles begin with one
+        assert.notMatch(error.message, /\u001b/)
+        if (args.length === 0) continue
+        const asText = yield* recovery(args)
+        assert.strictEqual(asText.code, code, what)
+        assert.notStrictEqual(asText.stderr.trim(), "", what)
+      }
+    })
+  )
+
+  it.scopedLive("say that the working folder is gone, and what works without it", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* home
+      const database = path.join(folder, "some.db")
+      const inGone = (...args: ReadonlyArray<string>) => {
+        const gone = path.join(folder, "gone")
+        fs.mkdirSync(gone)
+        const script = `cd "$0" && rmdir "$0" && exec "$@"`
+        return run("sh", ["-c", script, gone, process.execPath, binary, ...args], {
+          env: { ...process.env, HOME: folder, NO_COLOR: "1" }
+        })
+      }
+      for (const args of [["runs"], ["runs", "--config", "some.mjs"], ["runs", "--database", "some.db"]]) {
+        const { code, stderr } = yield* inGone(...args, "--json")
+        assert.strictEqual(code, 2, stderr)
+        assert.strictEqual(onlyJson(stderr).error.tag, "NoWorkingFolder")
+      }
+      const absolute = yield* inGone("runs", "--database", database, "--json")
+      assert.deepStrictEqual([absolute.code, absolute.stdout], [0, "[]\n"], absolute.stderr)
+      assert.strictEqual((yield* inGone("--help")).code, 0)
+    })
+  )
+})

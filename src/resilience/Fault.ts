@@ -17,6 +17,7 @@ import * as classify_ from "./internal/fault/classify.js"
 import { defaultRules } from "./internal/fault/defaultRules.js"
 import { logThrown } from "./internal/kernel/logged.js"
 import { fraction } from "./internal/kernel/options.js"
+import { Redaction, redactText } from "./Redaction.js"
 
 /**
  * The kind of a failure. The set is open: rules and self-declaring errors can
@@ -65,6 +66,7 @@ export interface Fault {
   readonly confidence: number
   /** Equal for failures that differ only in numbers, ids, paths and quoted text. */
   readonly fingerprint: string
+  /** Without secrets; see `Redaction`. */
   readonly message: string
   readonly tag: Option.Option<string>
   /** The wait that the failing side asked for, such as `Retry-After`. */
@@ -232,11 +234,11 @@ export const classify = (failure: unknown): Effect.Effect<Fault> =>
  * @internal
  */
 export const classifier = (own: ReadonlyArray<Rule> | undefined): Effect.Effect<(failure: unknown) => Fault> =>
-  Effect.zipWith(Rules, Clock.currentTimeMillis, (inForce, now) => {
+  Effect.zipWith(Effect.zip(Rules, Redaction), Clock.currentTimeMillis, ([inForce, { text: redact }], now) => {
     const rules = own === undefined ? inForce : [...own, ...inForce]
     const onRuleError = (rule: Rule, error: unknown) =>
       logThrown(error, `the classification rule "${rule.name}" threw and was skipped`)
-    return (failure) => classify_.classify(failure, { rules, own, now, onRuleError })
+    return (failure) => classify_.classify(failure, { rules, own, now, redact, onRuleError })
   })
 
 /**
@@ -245,7 +247,7 @@ export const classifier = (own: ReadonlyArray<Rule> | undefined): Effect.Effect<
  * @internal
  */
 export const declaredByDefault = (subject: Subject): Declaration & { readonly severity: Severity } => {
-  const options = { rules: defaultRules, now: 0, onRuleError: () => {} }
+  const options = { rules: defaultRules, now: 0, redact: redactText, onRuleError: () => {} }
   const declaration = classify_.declarationOf(subject, options)
   return { ...declaration, severity: declaration.severity ?? classify_.profileOf(declaration.category).severity }
 }

@@ -155,6 +155,8 @@ export interface ClassifyOptions {
   readonly own?: ReadonlyArray<Rule> | undefined
   /** Epoch milliseconds. A `Retry-After` date is relative to it. */
   readonly now: number
+  /** Hides the secrets of a message. */
+  readonly redact: (text: string) => string
   /** Reports a rule that throws. The rule is skipped. */
   readonly onRuleError: (rule: Rule, error: unknown) => void
 }
@@ -172,14 +174,14 @@ const classifyCause = (cause: Cause.Cause<unknown>, options: ClassifyOptions): F
   const declaration: Declaration = Cause.isInterrupted(cause)
     ? { category: "cancelled", confidence: 1 }
     : { category: "unknown", confidence: 0 }
-  return faultOf(declaration, makeSubject("interrupted", options.now), cause)
+  return faultOf(declaration, makeSubject("interrupted", options.now), cause, options)
 }
 
 const classifyError = (error: unknown, cause: Cause.Cause<unknown>, options: ClassifyOptions): Fault => {
   const subject = makeSubject(error, options.now)
   const record = getRecord(error)
   if (record !== undefined && ownDeclaration(error, subject, options) === undefined) return faultOfRecord(record, cause)
-  return faultOf(declarationOf(subject, options), subject, cause)
+  return faultOf(declarationOf(subject, options), subject, cause, options)
 }
 
 /** Classifies the error, or the first of its causes that is known. */
@@ -243,8 +245,15 @@ const isConfidence = (value: unknown): value is number => typeof value === "numb
 /** The confidence of a rule that does not declare one. */
 export const defaultConfidence = 0.9
 
-const faultOf = (declaration: Declaration, subject: Subject, cause: Cause.Cause<unknown>): Fault => {
+const faultOf = (
+  declaration: Declaration,
+  subject: Subject,
+  cause: Cause.Cause<unknown>,
+  { redact }: ClassifyOptions
+): Fault => {
   const { category, retryAfter } = declaration
+  // A fault is recorded, logged and shown. Failures that differ only in a token have one fingerprint.
+  const message = redact(subject.message)
   const profile = profileOf(category)
   const asked = retryAfter === undefined ? undefined : safely(() => decode(retryAfter))
   return {
@@ -252,8 +261,8 @@ const faultOf = (declaration: Declaration, subject: Subject, cause: Cause.Cause<
     severity: declaration.severity ?? profile.severity,
     transient: declaration.transient ?? profile.transient,
     confidence: isConfidence(declaration.confidence) ? declaration.confidence : defaultConfidence,
-    fingerprint: `${category}-${hash(`${subject.tag ?? subject.name ?? ""}\n${normalise(subject.message)}`)}`,
-    message: subject.message,
+    fingerprint: `${category}-${hash(`${subject.tag ?? subject.name ?? ""}\n${normalise(message)}`)}`,
+    message,
     tag: Option.fromNullable(subject.tag),
     retryAfter: Option.fromNullable(asked ?? subject.retryAfter),
     cause

@@ -1,13 +1,17 @@
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
-import { printable } from "../../Foreign.js"
+import { Redaction } from "../../Redaction.js"
+import { redactCause } from "../redaction/logs.js"
 
-const warning = (message: string, cause: Cause.Cause<unknown>) =>
-  Effect.logWarning(`effect-recovery: ${message}`, printable(cause))
+/** Logs a warning without its secrets. */
+export const warning = (message: string, cause: Cause.Cause<unknown>) =>
+  Effect.flatMap(Redaction, ({ text: redact }) =>
+    Effect.logWarning(`effect-recovery: ${redact(message)}`, redactCause(cause, redact))
+  )
 
 /** Runs an effect whose failures and defects are logged with this message, and change nothing else. */
 export const logged = <R>(self: Effect.Effect<unknown, unknown, R>, message: string): Effect.Effect<void, never, R> =>
@@ -18,8 +22,7 @@ export const logThrown = (thrown: unknown, message: string): void => {
   const log = warning(message, Cause.die(thrown))
   const fiber = Option.getOrUndefined(Fiber.getCurrentFiber())
   if (fiber === undefined) return void Effect.runFork(log)
-  // A log needs no service.
-  const context: Context.Context<never> = Context.empty()
+  const context: Context.Context<never> = fiber.currentContext
   const fiberRefs = fiber.getFiberRefs()
   Runtime.runFork(Runtime.make({ context, fiberRefs, runtimeFlags: Runtime.defaultRuntimeFlags }), log)
 }

@@ -9,6 +9,7 @@ import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as Fault from "../../Fault.js"
 import type { Description, Jitter, Options, RetryPolicy } from "../../RetryPolicy.js"
 import { millisOrNaN } from "../kernel/duration.js"
+import { warning } from "../kernel/logged.js"
 import { checkOption, fraction, millis, whole, wholeOrInfinity } from "../kernel/options.js"
 
 /** From the number of the retry (0 for the first) to milliseconds, before jitter and clamping. */
@@ -131,11 +132,7 @@ const jittered = (description: CurveDescription, curve: Curve): ((state: State) 
   const orMaxDelay = (delayOf: (state: State) => Effect.Effect<number>) => (state: State) =>
     Effect.catchAllDefect(
       Effect.suspend(() => delayOf(state)),
-      (defect) =>
-        Effect.as(
-          Effect.logWarning("effect-recovery: a delay function threw; maxDelay is used", Cause.die(defect)),
-          maxDelay
-        )
+      (defect) => Effect.as(warning("a delay function threw; maxDelay is used", Cause.die(defect)), maxDelay)
     )
   if (jitter === "none") return orMaxDelay(({ retry }) => Effect.succeed(plain(retry)))
   const bounds: Readonly<Record<Exclude<Jitter, "none" | number>, Bounds>> = {

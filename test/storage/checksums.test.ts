@@ -317,4 +317,34 @@ describe("checksums", () => {
       )
     })
   )
+
+  it.scopedLive("fit after a refused write, a transaction of the program and a rewind", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      const store = yield* SqliteStorage.store({ filename, durability: "process-crash" })
+      const open = (id: string) =>
+        Effect.map(store.open({ id, workflow: "w", version: "", input: "", labels: {} }, id, 1_000), (opened) =>
+          "lease" in opened ? opened.lease : assert.fail()
+        )
+      const [a, b] = [yield* open("a"), yield* open("b")]
+      const line = (seq: number) => ({ seq, kind: "k", step: "", attempt: 0, at: 1, payload: undefined })
+      yield* store.append(a, [line(1)])
+      // Both writes share a transaction at first, which the second one's number fails.
+      const together = [store.append(a, [line(2)]), Effect.flip(store.append(b, [line(1), line(1)]))]
+      yield* Effect.all(together, { concurrency: "unbounded" })
+      yield* store.append(b, [line(2)])
+      yield* store.append(a, [line(3)])
+      yield* store.transactional(a, Effect.succeed([undefined, [line(4)]] as const))
+      const undone = store.transactional(a, Effect.fail("undone"))
+      assert.strictEqual(yield* Effect.flip(undone), "undone")
+      yield* store.append(a, [line(5)])
+      yield* store.rewind(a, line(6), { after: 5, within: "" })
+      yield* store.append(a, [line(7)])
+      const database = new Database(filename, { readonly: true })
+      const chain = database.prepare("SELECT run, previous FROM recovery_journal ORDER BY run, seq").raw().all()
+      database.close()
+      const expected = [null, 1, 2, 3, 4, 5, 6].map((previous) => [a.key, previous])
+      assert.deepStrictEqual(chain, [...expected, [b.key, null]])
+    })
+  )
 })

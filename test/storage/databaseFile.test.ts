@@ -15,7 +15,7 @@ import { Step, Storage, Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { databaseOf } from "../../src/cli/ask.js"
 import { temporaryFile, temporaryFolder } from "../support/files.js"
-import { eventually } from "../support/time.js"
+import { eventually, turns } from "../support/time.js"
 
 const greet = Step.make("greet", { success: Schema.String, run: Effect.succeed("hello") })
 const Morning = Workflow.make("morning", { success: Schema.String }, () => greet)
@@ -153,6 +153,8 @@ describe("a database that loses its name while it is open", () => {
         const fiber = yield* Effect.fork(Effect.flip(Effect.provide(Workflow.execute(Slow, { id: "slow" }), storage)))
         yield* Deferred.await(began)
         happens(filename)
+        // The file is checked once in a turn of the event loop.
+        yield* turns(1)
         yield* Deferred.succeed(goOn, undefined)
         const error = yield* Fiber.join(fiber)
         assert.strictEqual(reasonOf(error), "Replaced")

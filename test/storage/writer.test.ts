@@ -4,8 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import type { Answer, Plain } from "../../src/storage/rows.js"
+import type { StorageError } from "../../src/storage/StorageError.js"
 import { inMemory } from "../../src/storage/sqlite/databaseFile.js"
-import { makeWriter, type Writer } from "../../src/storage/sqlite/writer.js"
+import { type Alone, makeWriter, type Writer } from "../../src/storage/sqlite/writer.js"
 import { temporaryFile } from "../support/files.js"
 
 interface Bench {
@@ -72,13 +74,18 @@ const wrong = ({ read, write }: Writer, insert: () => number, statement: Effect.
   read("read", () => Exit.succeed(Effect.sync(insert)))
 ]
 
+const write = <A extends Plain, E>(writer: Writer, job: () => Answer<A, E>, alone?: Alone) =>
+  Effect.withFiberRuntime<A, E | StorageError>((_, { runtimeFlags }) =>
+    writer.write("insert", job, runtimeFlags, alone)
+  )
+
 describe("the SQLite writer", () => {
   it("takes no job whose answer carries a statement", () => assert.isFunction(wrong))
 
   it.scopedLive("queued writes share one transaction, and each gets its own result", () =>
     Effect.gen(function* () {
       const { begun, insert, numbers, writer } = yield* makeBench()
-      const answers = yield* Effect.forEach(upTo(50), (n) => writer.write("insert", insert(n)), {
+      const answers = yield* Effect.forEach(upTo(50), (n) => write(writer, insert(n)), {
         concurrency: "unbounded"
       })
       assert.deepStrictEqual(answers, upTo(50))
@@ -90,7 +97,7 @@ describe("the SQLite writer", () => {
   it.scopedLive("a single write is not delayed", () =>
     Effect.gen(function* () {
       const { begun, insert, numbers, writer } = yield* makeBench()
-      const fiber = Effect.runFork(writer.write("insert", insert(1), true))
+      const fiber = Effect.runFork(write(writer, insert(1), "alone"))
       assert.deepStrictEqual(numbers(), [1])
       assert.strictEqual(begun(), 1)
       assert.strictEqual(yield* Fiber.join(fiber), 1)
@@ -100,7 +107,7 @@ describe("the SQLite writer", () => {
   it.scopedLive("a refused write fails alone", () =>
     Effect.gen(function* () {
       const { insert, numbers, writer } = yield* makeBench()
-      const jobs = [1, 2, 2, 3].map((n) => Effect.exit(writer.write("insert", insert(n))))
+      const jobs = [1, 2, 2, 3].map((n) => Effect.exit(write(writer, insert(n))))
       const exits = yield* Effect.all(jobs, { concurrency: "unbounded" })
       assert.deepStrictEqual(exits.map(Exit.isSuccess), [true, true, false, true])
       assert.deepStrictEqual(numbers(), [1, 2, 3])
@@ -116,7 +123,7 @@ describe("the SQLite writer", () => {
         const code = ++tries >= 2 && tries <= 4 ? "SQLITE_BUSY" : "SQLITE_CONSTRAINT"
         throw Object.assign(new Error(code), { code })
       }
-      const jobs = [insert(1), refused, insert(2)].map((job) => Effect.exit(writer.write("insert", job)))
+      const jobs = [insert(1), refused, insert(2)].map((job) => Effect.exit(write(writer, job)))
       const exits = yield* Effect.all(jobs, { concurrency: "unbounded" })
       assert.deepStrictEqual(exits.map(Exit.isSuccess), [true, false, true])
       assert.deepStrictEqual(numbers(), [1, 2])
@@ -134,7 +141,15 @@ describe("the SQLite writer", () => {
         },
         () => Exit.succeed(numbers())
       ]
-      const fibers = yield* Effect.forEach(reads, (read) => Effect.fork(Effect.exit(writer.read("read", read))))
+      const fibers = yield* Effect.forEach(reads, (read) =>
+        Effect.fork(
+          Effect.exit(
+            Effect.withFiberRuntime<ReadonlyArray<number>, StorageError>((_, { runtimeFlags }) =>
+              writer.read("read", read, runtimeFlags)
+            )
+          )
+        )
+      )
       yield* Effect.yieldNow()
       yield* writer.release
       const exits = yield* Effect.forEach(fibers, Fiber.join)
@@ -146,8 +161,8 @@ describe("the SQLite writer", () => {
     Effect.gen(function* () {
       const { insert, numbers, writer } = yield* makeBench()
       yield* writer.acquire
-      const waiting = yield* Effect.fork(writer.write("insert", insert(1)))
-      const staying = yield* Effect.fork(writer.write("insert", insert(2)))
+      const waiting = yield* Effect.fork(write(writer, insert(1)))
+      const staying = yield* Effect.fork(write(writer, insert(2)))
       yield* Effect.yieldNow()
       yield* Fiber.interrupt(waiting)
       yield* writer.release

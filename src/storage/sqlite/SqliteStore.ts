@@ -4,6 +4,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import type * as RuntimeFlags from "effect/RuntimeFlags"
 import type { Answer, Plain } from "../rows.js"
 import { StorageError } from "../StorageError.js"
 import type { Store, Usage } from "../Store.js"
@@ -14,7 +15,7 @@ import { makeSqliteRecords } from "./records.js"
 import { makeSqliteRuns, RunTable } from "./runs.js"
 import { makeSqliteSnapshots } from "./snapshots.js"
 import { makeTransactional } from "./transactional.js"
-import type { Writer } from "./writer.js"
+import type { Alone, Writer } from "./writer.js"
 
 export interface Options {
   readonly database: Database
@@ -36,6 +37,7 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
   const access = makeAccess(writer)
   const guarded = makeAccess(writer, client)
   const runs = new RunTable(database, isGone)
+  writer.onRollback = () => runs.lastLines.clear()
   const usage = database.prepare(
     `SELECT (SELECT COUNT(*) FROM recovery_runs) AS runs, (SELECT COUNT(*) FROM recovery_journal) AS lines,
        (SELECT COUNT(*) FROM recovery_snapshots) AS snapshots, (SELECT COUNT(*) FROM recovery_records) AS records,
@@ -46,7 +48,12 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
     ...makeSqliteSnapshots(database, runs, guarded),
     ...makeSqliteLocks(database, isGone, guarded),
     ...makeSqliteRecords(database, guarded),
-    transactional: makeTransactional(client, database, (lease, entries) => runs.append(lease, entries)),
+    transactional: makeTransactional(client, database, (lease, entries) => {
+      const answer = runs.append(lease, entries)
+      // The program's transaction may still be rolled back.
+      runs.lastLines.delete(lease.owner)
+      return answer
+    }),
     usage: guarded.read("Measuring the storage", () => usage.get() as Usage),
     check: makeSqliteCheck(database, runs, guarded),
     now: Clock.currentTimeMillis
@@ -57,32 +64,32 @@ export type Access = ReturnType<typeof makeAccess>
 
 /**
  * How the operations of the store reach the connection: each runs one synchronous
- * job, with the time. `isAlone` is as `alone` of the writer.
+ * job, with the time. `alone` is as that of the writer.
  *
  * With a client, operations fail inside of a transaction of that client: the
  * program holds the connection there, so they would wait for themselves.
  */
 const makeAccess = (writer: Writer, client?: SqlClient.SqlClient) => {
   const timed = <A, E>(
-    operation: (now: () => number) => Effect.Effect<A, E | StorageError>
+    operation: (now: () => number, flags: RuntimeFlags.RuntimeFlags) => Effect.Effect<A, E | StorageError>
   ): Effect.Effect<A, E | StorageError> =>
-    Effect.withFiberRuntime(({ currentContext, currentDefaultServices }) => {
+    Effect.withFiberRuntime(({ currentContext, currentDefaultServices }, { runtimeFlags }) => {
       if (client !== undefined && isInTransactionOf(client, currentContext)) return Effect.fail(insideTransaction)
       const clock = Context.get(currentDefaultServices, Clock.Clock)
-      return operation(() => clock.unsafeCurrentTimeMillis())
+      return operation(() => clock.unsafeCurrentTimeMillis(), runtimeFlags)
     })
   /** For a job that decides what the operation returns or fails with. */
   const attempt = <A extends Plain, E>(
     operation: string,
     job: (now: number) => Answer<A, E>,
-    isAlone?: () => boolean
-  ) => timed((now) => writer.write(operation, () => job(now()), isAlone?.()))
+    alone?: () => Alone | undefined
+  ) => timed((now, flags) => writer.write(operation, () => job(now()), flags, alone?.()))
   return {
     attempt,
-    write: <A extends Plain>(operation: string, job: (now: number) => A, isAlone?: () => boolean) =>
-      attempt(operation, (now) => Exit.succeed(job(now)), isAlone),
+    write: <A extends Plain>(operation: string, job: (now: number) => A, alone?: () => Alone | undefined) =>
+      attempt(operation, (now) => Exit.succeed(job(now)), alone),
     read: <A extends Plain>(operation: string, job: (now: number) => A) =>
-      timed((now) => writer.read(operation, () => Exit.succeed(job(now()))))
+      timed((now, flags) => writer.read(operation, () => Exit.succeed(job(now())), flags))
   }
 }
 

@@ -18,6 +18,7 @@ import type { Database } from "./driver.js"
 import { isTime, marked, noTime, refuseDamaged, toLabels } from "./rows.js"
 import { prepareRunStatements, type RunStatements } from "./runStatements.js"
 import type { Access } from "./SqliteStore.js"
+import type { Alone } from "./writer.js"
 
 /** A run as it is stored. */
 export type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waiting" | "outcome" | "damaged"> & {
@@ -55,8 +56,8 @@ export class RunTable {
   readonly sql: RunStatements
   /** The owners of the leases that this process holds. */
   readonly leases = new Set<string>()
-  /** The last line that a lease has committed, 0 before the first one of a new run; unknown for a claimed run. */
-  readonly committed = new Map<string, number>()
+  /** The last line that a lease has written, 0 before the first one of a new run. Looked up if it is not here. */
+  readonly lastLines = new Map<string, number>()
 
   private readonly isGone: (owner: string) => boolean
 
@@ -66,7 +67,9 @@ export class RunTable {
   }
 
   /** With at most one lease, no other write can share the commit, so a write need not wait for others. */
-  readonly isAlone = (): boolean => this.leases.size <= 1
+  readonly alone = (): Alone | undefined => (this.leases.size <= 1 ? "alone" : undefined)
+  /** As `alone`, for one statement. */
+  readonly single = (): Alone | undefined => (this.leases.size <= 1 ? "single" : undefined)
 
   isLeased({ key, owner, token }: Store.Lease): boolean {
     return this.sql.isLeased.get(key, token, owner) !== undefined
@@ -76,35 +79,45 @@ export class RunTable {
   insert(lease: Store.Lease, entry: Store.Entry, previous?: number): boolean {
     const { at, attempt, kind, payload, seq, step } = entry
     const { checksum, payloadChecksum } = entryChecksums(lease.key, entry)
-    const line = [seq, kind, step, attempt, at, payload, checksum, payloadChecksum]
     const { key, owner, token } = lease
+    const { append, appendAfter } = this.sql
+    // Spelled out twice: most statements of a program are this one, and it is called without an array.
     const inserted =
       previous === undefined
-        ? this.sql.append.run(...line, key, token, owner)
-        : this.sql.appendAfter.run(...line, previous === 0 ? null : previous, key, token, owner)
+        ? append.run(seq, kind, step, attempt, at, payload, checksum, payloadChecksum, key, token, owner)
+        : appendAfter.run(
+            seq,
+            kind,
+            step,
+            attempt,
+            at,
+            payload,
+            checksum,
+            payloadChecksum,
+            previous || null,
+            key,
+            token,
+            owner
+          )
     return inserted.changes === 1
   }
 
   /** The insert of the first line checks the lease for all of them. */
   append(lease: Store.Lease, entries: ReadonlyArray<Store.Entry>): Answer<void, LeaseLost> {
-    let previous = this.committed.get(lease.owner)
+    const { owner } = lease
+    let previous = this.lastLines.get(owner)
     for (const entry of entries) {
       if (!this.insert(lease, entry, previous)) return leaseLost(lease)
       previous = entry.seq
     }
+    if (previous !== undefined && this.leases.has(owner)) this.lastLines.set(owner, previous)
     return Exit.void
-  }
-
-  /** These lines are in the file now. */
-  appended({ owner }: Store.Lease, entries: ReadonlyArray<Store.Entry>): void {
-    const last = entries.at(-1)
-    if (last !== undefined && this.leases.has(owner)) this.committed.set(owner, last.seq)
   }
 
   /** The lease ends. */
   forget(owner: string): void {
     this.leases.delete(owner)
-    this.committed.delete(owner)
+    this.lastLines.delete(owner)
   }
 
   find(id: string): Store.Run | undefined {
@@ -255,7 +268,7 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
       table.forget(owner)
       return job(now)
     }
-    return guarded.attempt(operation, ending, table.isAlone)
+    return guarded.attempt(operation, ending, table.single)
   }
 
   return {
@@ -264,11 +277,11 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
         guarded.write(
           "Opening a run",
           (now) => open(request, owner, now + leaseMillis, now),
-          () => leases.size === 0
+          () => (leases.size === 0 ? "alone" : undefined)
         ),
         (opened) => {
           if ("lease" in opened) leases.add(owner)
-          if (opened._tag === "Created") table.committed.set(owner, 0)
+          if (opened._tag === "Created") table.lastLines.set(owner, 0)
         }
       ),
     reopen: (found, entry, owner, leaseMillis) =>
@@ -353,12 +366,14 @@ const journalOperations = (table: RunTable, guarded: Access) => {
   const { sql } = table
   return {
     append: (lease, entries) =>
-      Effect.map(
-        guarded.attempt("Appending to the journal", () => table.append(lease, entries), table.isAlone),
-        () => table.appended(lease, entries)
+      guarded.attempt(
+        "Appending to the journal",
+        () => table.append(lease, entries),
+        entries.length === 1 ? table.single : table.alone
       ),
     rewind: (lease, entry, rewound) =>
       guarded.attempt("Rewinding a run", () => {
+        table.lastLines.delete(lease.owner)
         if (!table.insert(lease, entry)) return leaseLost(lease)
         sql.markRewound.run({ run: lease.run, ...rewound })
         return Exit.void

@@ -226,8 +226,8 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
   const full = (row: unknown) => Option.map(Option.fromNullable(row as FullRow | undefined), toFull)
 
   return {
-    save: (snapshot, options) => access.attempt("Saving a snapshot", () => save(snapshot, options), runs.isAlone),
-    saveAll: (saves, lease) => access.attempt("Saving snapshots", () => saveAll(saves, lease), runs.isAlone),
+    save: (snapshot, options) => access.attempt("Saving a snapshot", () => save(snapshot, options), runs.alone),
+    saveAll: (saves, lease) => access.attempt("Saving snapshots", () => saveAll(saves, lease), runs.alone),
     snapshots: (query) =>
       access.read("Listing snapshots", () =>
         all(about, query).map((row) => marked(toSnapshot(row), snapshotProblem(row)))

@@ -41,6 +41,13 @@ const maxBatch = 512
 
 const maxInOneTurn = 16
 
+/**
+ * A write that no other write can share the commit with, so it need not wait for
+ * others. A job of a single statement needs no BEGIN and COMMIT: SQLite commits it
+ * by itself.
+ */
+export type Alone = "alone" | "single"
+
 const busyPolicy = (busyMillis: number) =>
   RetryPolicy.exponential({
     maxRetries: Number.POSITIVE_INFINITY,
@@ -74,6 +81,8 @@ export class Writer {
   private borrower: Request | undefined
   private lentSince = 0
   private isWatching = false
+  /** What a job remembered of its rows is not true any more. */
+  onRollback: () => void = () => {}
   private readonly begin: Statement
   private readonly commit: Statement
   private readonly policy: ReturnType<typeof busyPolicy>
@@ -103,28 +112,33 @@ export class Writer {
   /**
    * Runs a synchronous job inside a transaction, and returns the job's answer
    * after the commit. A job may run more than once, so it must change nothing but
-   * rows. `alone` says that no other write can share the commit: the job then
-   * runs at once if the queue is empty.
+   * rows. A job that is `alone` runs in this call if the queue is empty, so call it
+   * where the effect is to run, with the flags of the fiber that runs it.
    */
   write<A extends Plain, E = never>(
     operation: string,
     job: () => Answer<A, E>,
-    alone = false
+    flags: RuntimeFlags.RuntimeFlags,
+    alone?: Alone
   ): Effect.Effect<A, E | StorageError> {
-    return alone ? Effect.suspend(() => this.writeAlone(operation, job)) : this.enqueue("write", operation, job)
+    return alone === undefined
+      ? this.enqueue("write", operation, job, flags)
+      : this.writeAlone(operation, job, flags, alone)
   }
 
   /** Runs a synchronous read, at once unless the connection is lent. */
-  read<A extends Plain>(operation: string, job: () => Answer<A, never>): Effect.Effect<A, StorageError> {
-    return Effect.suspend(() => {
-      if (this.state === "lent" || this.state === "closed") return this.enqueue("read", operation, job)
-      return this.runOrEnqueue("read", operation, job, () => this.runRead(job))
-    })
+  read<A extends Plain>(
+    operation: string,
+    job: () => Answer<A, never>,
+    flags: RuntimeFlags.RuntimeFlags
+  ): Effect.Effect<A, StorageError> {
+    if (this.state === "lent" || this.state === "closed") return this.enqueue("read", operation, job, flags)
+    return this.runOrEnqueue("read", operation, job, flags, () => this.runRead(job))
   }
 
   /** Waits for a permit. The effect that got it must `release` it. */
-  readonly acquire: Effect.Effect<void, StorageError> = Effect.suspend(() =>
-    this.enqueue("permit", "Waiting for the connection", () => Exit.void)
+  readonly acquire: Effect.Effect<void, StorageError> = Effect.withFiberRuntime((_, { runtimeFlags }) =>
+    this.enqueue("permit", "Waiting for the connection", () => Exit.void, runtimeFlags)
   )
 
   readonly release: Effect.Effect<void> = Effect.sync(() => this.endPermit())
@@ -142,35 +156,43 @@ export class Writer {
   /** A write that may not run at once, or that finds the file busy, is enqueued. */
   private writeAlone<A extends Plain, E>(
     operation: string,
-    job: () => Answer<A, E>
+    job: () => Answer<A, E>,
+    flags: RuntimeFlags.RuntimeFlags,
+    alone: Alone
   ): Effect.Effect<A, E | StorageError> {
     // Every 17th write of a turn is enqueued, so that the event loop gets its turn.
-    if (this.state !== "idle" || ++this.inOneTurn > maxInOneTurn) return this.enqueue("write", operation, job)
+    if (this.state !== "idle" || ++this.inOneTurn > maxInOneTurn) return this.enqueue("write", operation, job, flags)
     if (this.inOneTurn === 1) {
       setImmediate(() => {
         this.inOneTurn = 0
       })
     }
-    return this.runOrEnqueue("write", operation, job, () => this.committed(this.inTransaction(job)))
+    return this.runOrEnqueue("write", operation, job, flags, () => {
+      const answer = alone === "single" ? this.inAutocommit(job) : this.inTransaction(job)
+      // The other writes of this turn follow within milliseconds; whatever removes the file removes those before them, too.
+      return this.inOneTurn === 1 ? this.committed(answer) : answer
+    })
   }
 
   private runOrEnqueue<A extends Plain, E>(
     kind: Request["kind"],
     operation: string,
     job: () => Answer<A, E>,
+    flags: RuntimeFlags.RuntimeFlags,
     run: () => Answer<A, E>
   ): Effect.Effect<A, E | StorageError> {
     try {
       return run()
     } catch (cause) {
-      return isBusy(cause) ? this.enqueue(kind, operation, job) : Effect.fail(toStorageError(operation)(cause))
+      return isBusy(cause) ? this.enqueue(kind, operation, job, flags) : Effect.fail(toStorageError(operation)(cause))
     }
   }
 
   private enqueue<A extends Plain, E>(
     kind: Request["kind"],
     operation: string,
-    job: () => Answer<A, E>
+    job: () => Answer<A, E>,
+    flags: RuntimeFlags.RuntimeFlags
   ): Effect.Effect<A, E | StorageError> {
     const push = (resume: (answer: Exit.Exit<A, E | StorageError>) => void): Request => {
       const since = this.clock.unsafeCurrentTimeMillis()
@@ -181,11 +203,9 @@ export class Writer {
       this.schedule()
       return request
     }
-    return Effect.withFiberRuntime((_, { runtimeFlags }) =>
-      RuntimeFlags.interruptible(runtimeFlags)
-        ? Effect.async((resume) => this.cancel(push(resume)))
-        : Effect.async((resume) => void push(resume))
-    )
+    return RuntimeFlags.interruptible(flags)
+      ? Effect.async((resume) => this.cancel(push(resume)))
+      : Effect.async((resume) => void push(resume))
   }
 
   private cancel(request: Request): Effect.Effect<void> {
@@ -292,6 +312,11 @@ export class Writer {
     }
   }
 
+  private inAutocommit<A>(body: () => A): A {
+    this.rollback()
+    return body()
+  }
+
   private inTransaction<A>(body: () => A): A {
     this.rollback()
     this.begin.run()
@@ -301,6 +326,7 @@ export class Writer {
       return answer
     } catch (cause) {
       this.rollback()
+      this.onRollback()
       throw cause
     }
   }

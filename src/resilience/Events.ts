@@ -305,14 +305,24 @@ export interface Watch {
  * @since 0.1.0
  * @category emitting
  */
-export const watch: Effect.Effect<Watch> = Effect.zipWith(Hub, Observer, (hub, observer) => ({
-  isOn: () => observer !== undefined || hub.isRead,
-  emit: (event) =>
-    Effect.suspend(() => {
-      hub.publish(event)
-      return observer === undefined ? Effect.void : notify(observer, event)
-    })
-}))
+export const watch: Effect.Effect<Watch> = Effect.contextWith((context: Context.Context<never>) => watchIn(context))
+
+/**
+ * As {@link watch}, of a context at hand.
+ *
+ * @internal
+ */
+export const watchIn = (context: Context.Context<never>): Watch => {
+  const [hub, observer] = [Context.get(context, Hub), Context.get(context, Observer)]
+  return {
+    isOn: () => observer !== undefined || hub.isRead,
+    emit: (event) =>
+      Effect.suspend(() => {
+        hub.publish(event)
+        return observer === undefined ? Effect.void : notify(observer, event)
+      })
+  }
+}
 
 /**
  * Sends an event to the observer and to the readers of {@link stream}.

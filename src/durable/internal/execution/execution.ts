@@ -56,6 +56,8 @@ export interface Execution {
     readonly running: Set<string>
     /** Recoveries in the body, by the key of what failed. */
     readonly recoveries: Map<string, RecoveryKeys>
+    /** What all idempotency keys of the run begin with. Made at the first attempt. */
+    prefix: string | undefined
   }
   readonly activity: Activity
   readonly rollback: {
@@ -67,8 +69,8 @@ export interface Execution {
     readonly ended: Set<string>
   }
   readonly cells: Cells
-  /** Where failures came from, by their errors. */
-  readonly origins: WeakMap<object, Origin>
+  /** Where failures came from, by their errors. Made for the first one. */
+  origins: WeakMap<object, Origin> | undefined
 }
 
 /** The recoveries from failures of one step, transaction or section. */
@@ -307,8 +309,10 @@ export const withKey = <A, E, R>(
   )
 
 /** The same for every attempt at this key, until a rewind makes the key a new one. */
-export const idempotencyKey = ({ id, journal, workflow }: Execution, key: string): string =>
-  `${joinKey(workflow, id)}/${epochKey(key, journal.epochs.get(key))}`
+export const idempotencyKey = (execution: Execution, key: string): string => {
+  execution.keys.prefix ??= joinKey(execution.workflow, execution.id)
+  return `${execution.keys.prefix}/${epochKey(key, execution.journal.epochs.get(key))}`
+}
 
 /** Emits an event about the run, or about the step with this key. Builds it only if it is observed. */
 export const emit = (

@@ -11,9 +11,12 @@ export interface Origin {
 }
 
 /** The failures of a cause come from here. A transaction that fails keeps the step that its failure came from. */
-export const setOrigin = ({ origins }: Execution, cause: Cause.Cause<unknown>, key: string, step?: string): void => {
+export const setOrigin = (execution: Execution, cause: Cause.Cause<unknown>, key: string, step?: string): void => {
   for (const error of Cause.failures(cause)) {
     if (typeof error !== "object" || error === null) continue
+    // Most executions have none, and the garbage collector visits each weak map.
+    execution.origins ??= new WeakMap()
+    const { origins } = execution
     origins.set(error, { key, step: step ?? origins.get(error)?.step })
   }
 }
@@ -25,7 +28,7 @@ const maxDepth = 8
 export const originOf = ({ origins }: Execution, error: unknown): Origin | undefined => {
   let link = error
   for (let depth = 0; depth < maxDepth && typeof link === "object" && link !== null; depth++) {
-    const origin = origins.get(link)
+    const origin = origins?.get(link)
     if (origin !== undefined) return origin
     link = Fault.read(link, "cause")
   }

@@ -1,5 +1,6 @@
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -7,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Supervisor from "effect/Supervisor"
@@ -127,51 +129,65 @@ export const makeExecution = (
   }: Omit<Leased, "input" | "restore" | "mode"> & { readonly mode?: Mode },
   journal: Journal
 ): Effect.Effect<Execution> =>
-  Effect.map(Effect.all([Events.watch, Effect.clock, Effect.serviceOption(Injected)]), ([watch, clock, fault]) => ({
-    id: lease.run,
-    workflow: definition.name,
-    error: definition.error,
-    mode,
-    lifecycle: new Lifecycle(),
-    lease,
-    storage,
-    clock,
-    watch,
-    fault: Option.getOrUndefined(fault),
-    journal,
-    lastSeq: journal.lastSeq,
-    replay: { order: orderOf(journal), answers: makeAnswerQueue(), gate: makeGate(journal), active: new Set() },
-    keys: { uses: new Map(), running: new Set(), recoveries: new Map() },
-    activity: makeActivity(),
-    rollback: { log: new Map(), open: new Set(), ended: new Set() },
-    cells: Cells.make(journal),
-    origins: new WeakMap()
-  }))
+  Effect.withFiberRuntime(({ currentContext, currentDefaultServices }) =>
+    Effect.succeed({
+      id: lease.run,
+      workflow: definition.name,
+      error: definition.error,
+      mode,
+      lifecycle: new Lifecycle(),
+      lease,
+      storage,
+      clock: Context.get(currentDefaultServices, Clock.Clock),
+      watch: Events.watchIn(currentContext),
+      fault: Option.getOrUndefined(Context.getOption(currentContext, Injected)),
+      journal,
+      lastSeq: journal.lastSeq,
+      replay: { order: orderOf(journal), answers: makeAnswerQueue(), gate: makeGate(journal), active: new Set() },
+      keys: { uses: new Map(), running: new Set(), recoveries: new Map(), prefix: undefined },
+      activity: makeActivity(),
+      rollback: { log: new Map(), open: new Set(), ended: new Set() },
+      cells: Cells.make(journal),
+      origins: undefined
+    })
+  )
 
 /** The body with the run's services around it. It runs in a fiber of its own, so no FiberRef needs to be reset. */
 export const bodyOf = (execution: Execution, definition: AnyDefinition, input: unknown): AnyEffect => {
   const { id, workflow } = execution
   const run: RunService = { id, workflow, section: "", transaction: undefined, execution }
-  const services = Context.make(Run, run).pipe(
-    Context.add(Rewinder, makeRewinder(execution)),
-    Context.add(Asker, makeAsker(execution)),
-    Context.add(Decisions, makeDecisions(execution)),
-    Context.add(CellsTag, cellsOf(execution)),
-    Context.add(Transactor, durableTransactor)
-  )
   return Effect.withFiberRuntime((fiber) => {
     const { fibers } = execution.activity
     fibers.addUser(fiber)
-    const supervisor = fiber.getFiberRef(FiberRef.currentSupervisor)
-    return FiberRef.set(FiberRef.currentContext, Context.merge(fiber.currentContext, services)).pipe(
-      Effect.zipRight(FiberRef.set(FiberTree.current, FiberTree.makeRoot())),
-      Effect.zipRight(
-        FiberRef.set(FiberRef.currentSupervisor, supervisor === Supervisor.none ? fibers : supervisor.zip(fibers))
-      ),
-      // The definition's own schema encoded the input, so it is of the type the body takes.
-      Effect.zipRight(Effect.suspend(() => definition.body(input as never))),
-      Effect.onExit((exit) => closeTransactions(execution, exit))
+    const outer = fiber.getFiberRef(FiberRef.currentSupervisor)
+    const supervisor = outer === Supervisor.none ? fibers : outer.zip(fibers)
+    // Each run passes here, so the context and the FiberRefs are copied once and not once per service.
+    const services = Context.unsafeMake<never>(
+      new Map<string, unknown>([
+        ...fiber.currentContext.unsafeMap,
+        [Run.key, run],
+        [Rewinder.key, makeRewinder(execution)],
+        [Asker.key, makeAsker(execution)],
+        [Decisions.key, makeDecisions(execution)],
+        [CellsTag.key, cellsOf(execution)],
+        [Transactor.key, durableTransactor]
+      ])
     )
+    const enter = Effect.updateFiberRefs((id, refs) =>
+      FiberRefs.updateManyAs(refs, {
+        entries: [
+          [FiberRef.currentContext, [[id, services]]],
+          [FiberTree.current, [[id, FiberTree.makeRoot()]]],
+          [FiberRef.currentSupervisor, [[id, supervisor]]]
+        ]
+      })
+    )
+    // The definition's own schema encoded the input, so it is of the type the body takes.
+    const body = Effect.zipRight(
+      enter,
+      Effect.suspend(() => definition.body(input as never))
+    )
+    return Effect.onExit(body, (exit) => closeTransactions(execution, exit))
   })
 }
 

@@ -52,24 +52,23 @@ import {
 /** Uses a step: answers from the journal, or runs it and records the result. */
 export const runStep = (definition: Definition, input: unknown): AnyEffect =>
   Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(Execution.currentRun, (run) => {
-        const { execution } = run
-        const refused = Execution.refusal(execution, fiber, RuntimeFlags.interruptible(runtimeFlags))
-        if (refused !== undefined) return refused
-        const outer = FiberTree.stepOf(fiber)
-        if (outer !== undefined) return Effect.die(new StepInsideStep(definition.name, outer))
-        const key = Execution.claimKey(run, definition.name, fiber)
-        if (key instanceof StepConflict) return Execution.stop(execution, key)
-        const use = makeUse(run, definition, input, key, fiber, runtimeFlags)
-        const release = () => Execution.releaseKey(run, definition.name)
-        const mismatch = checkOrder(use)
-        const withoutRun = mismatch === undefined ? unlessToRun(use) : Execution.stop(execution, mismatch)
-        if (withoutRun !== undefined) return Effect.ensuring(withoutRun, Effect.sync(release))
-        const begin = () => runAndRecord(use, fiber, restore, release)
-        return isGateOpen(execution, use.record?.interruptedAt) ? begin() : runAfterGate(use, fiber, begin, release)
-      })
-    )
+    Effect.uninterruptibleMask((restore) => {
+      const run = Execution.runOf(fiber.currentContext)
+      const { execution } = run
+      const refused = Execution.refusal(execution, fiber, RuntimeFlags.interruptible(runtimeFlags))
+      if (refused !== undefined) return refused
+      const outer = FiberTree.stepOf(fiber)
+      if (outer !== undefined) return Effect.die(new StepInsideStep(definition.name, outer))
+      const key = Execution.claimKey(run, definition.name, fiber)
+      if (key instanceof StepConflict) return Execution.stop(execution, key)
+      const use = makeUse(run, definition, input, key, fiber, runtimeFlags)
+      const release = () => Execution.releaseKey(run, definition.name)
+      const mismatch = checkOrder(use)
+      const withoutRun = mismatch === undefined ? unlessToRun(use) : Execution.stop(execution, mismatch)
+      if (withoutRun !== undefined) return Effect.ensuring(withoutRun, Effect.sync(release))
+      const begin = () => runAndRecord(use, fiber, restore, release)
+      return isGateOpen(execution, use.record?.interruptedAt) ? begin() : runAfterGate(use, fiber, begin, release)
+    })
   )
 
 /** Waits until the recorded answers were given. The run may have stopped, or begun a rewind, meanwhile. */

@@ -3,7 +3,8 @@
  *
  * @since 0.1.0
  */
-import * as Data from "effect/Data"
+import * as Schema from "effect/Schema"
+import { Defect } from "../resilience/Defect.js"
 import * as Fault from "../resilience/Fault.js"
 import { inBrackets } from "../resilience/Foreign.js"
 
@@ -22,6 +23,16 @@ const reasons = {
   Busy: [{ category: "unavailable" }, "it is in use", "Close the program that uses it, then try again."],
   Outside: [{ category: "validation" }, "it is outside the transaction's root", "Choose a root that contains it."],
   OtherDevice: [{ category: "validation" }, "it is on another file system", "Choose a root on its file system."],
+  Mounted: [
+    { category: "validation" },
+    "it is a mount point, which cannot be renamed",
+    "Mount its folder instead, or leave it out of the transaction."
+  ],
+  Descriptors: [
+    { category: "resource" },
+    "too many files are open",
+    "Raise the limit (ulimit -n), or open fewer files at once."
+  ],
   Damaged: [{ category: "corruption" }, "its content is not what was written", "Inspect it; nothing was changed."],
   Ended: [{ category: "logic" }, "the transaction has ended", "Wait for the fiber inside the transaction."],
   Path: [{ category: "validation" }, "the path is invalid", "Correct the path."],
@@ -42,6 +53,8 @@ const reasons = {
  * - `Busy`: another program, or a newer change, blocks the change
  * - `Outside`: the path leads out of the transaction's root, or into its journal
  * - `OtherDevice`: the file is on another file system than the transaction's root
+ * - `Mounted`: the path is a mount point or contains one, so a transaction could not put it back
+ * - `Descriptors`: this process or the system has no file descriptor left
  * - `Damaged`: a journal or a backup is not what was written
  * - `Ended`: the transaction has ended
  * - `Path`: the path is empty, too long or invalid
@@ -52,19 +65,23 @@ const reasons = {
  */
 export type FileReason = keyof typeof reasons
 
+// The keys of a record; `Object.keys` has only strings in its type.
+const Reason = Schema.Literal(...(Object.keys(reasons) as ReadonlyArray<FileReason>))
+
 /**
- * A file operation failed. The file is unchanged.
+ * A file operation failed. The file is unchanged. The class is a schema too, so
+ * a step can declare it as its error.
  *
  * @since 0.1.0
  * @category errors
  */
-export class FileError extends Data.TaggedError("FileError")<{
-  readonly reason: FileReason
+export class FileError extends Schema.TaggedError<FileError>("effect-recovery/FileError")("FileError", {
+  reason: Reason,
   /** The operation, such as `Writing`. */
-  readonly operation: string
-  readonly path: string
-  readonly cause?: unknown
-}> {
+  operation: Schema.String,
+  path: Schema.String,
+  cause: Schema.optional(Defect)
+}) {
   /** How classification sees this error. */
   get [Fault.declared](): Fault.Declaration {
     return reasons[this.reason][0]

@@ -10,20 +10,27 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import * as Lock from "../lock/Lock.js"
 import type { RollbackFailed } from "../transaction/RollbackFailed.js"
 import type * as Transaction from "../transaction/Transaction.js"
 import type { Durability } from "./AtomicFile.js"
-import type { FileError } from "./FileError.js"
+import { FileError } from "./FileError.js"
 import { asFileError } from "./internal/system/calls.js"
-import { hasJournal } from "./internal/transaction/journal.js"
+import { hasRemains, removeRemains } from "./internal/transaction/journal.js"
 import { openRoot, realRoot, rootLock } from "./internal/transaction/openRoot.js"
 import { runTransaction } from "./internal/transaction/run.js"
 import { recover as recoverRoot } from "./internal/transaction/undo.js"
 
 /**
- * The errors of a change.
+ * The errors of a change, also as a schema: a step that changes files declares
+ * it as its `error`.
  *
+ * @since 0.1.0
+ * @category errors
+ */
+export const TransactionError = Schema.Union(FileError, Lock.LockTimeout, Lock.LockLost, Lock.LockError)
+/**
  * @since 0.1.0
  * @category errors
  */
@@ -192,12 +199,13 @@ export const recover = (
 ): Effect.Effect<boolean, FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError, Lock.Lock> =>
   Effect.gen(function* () {
     const real = yield* realRoot(root)
-    if (!(yield* hasJournal(real).pipe(asFileError("Recovering the transaction of", root)))) return false
+    const failure = asFileError("Recovering the transaction of", root)
+    if (!(yield* failure(hasRemains(real)))) return false
     const locks = yield* Lock.Lock
     const recovered = Effect.uninterruptibleMask((restore) =>
-      recoverRoot(real, (name) => restore(locks.acquire(name, options)))
+      recoverRoot(real, { acquire: (from, name) => restore(from.acquire(name, options)), locks, durable: true })
     )
-    return yield* locks.withLock(recovered, rootLock(real), options)
+    return yield* locks.withLock(Effect.zipLeft(recovered, failure(removeRemains(real))), rootLock(real), options)
   })
 
 /**

@@ -79,6 +79,18 @@ export const isGone = (owner: string): boolean => {
   return isGone
 }
 
+/**
+ * True only if the owner's process runs on this host and is certainly alive. Any
+ * doubt counts as not known: without start times, another process may have its id.
+ */
+export const isAlive = (owner: string): boolean => {
+  const [ownerHost, who] = owner.split("/")
+  const [pid, start] = who?.split("@") ?? []
+  if (ownerHost !== host || pid === undefined || start === undefined || start === "?") return false
+  const stat = statOf(Number(pid))
+  return stat.start === start && stat.state !== "Z" && stat.state !== "X"
+}
+
 const isProcessGone = (ownerHost: string | undefined, who: string | undefined): boolean => {
   const [pid, start] = who?.split("@") ?? []
   if (ownerHost !== host || pid === undefined || start === undefined) return false

@@ -3,9 +3,9 @@
  *
  * @since 0.1.0
  */
-import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
+import { Defect } from "../resilience/Defect.js"
 import * as Fault from "../resilience/Fault.js"
 import { inBrackets } from "../resilience/Foreign.js"
 
@@ -16,6 +16,7 @@ import { inBrackets } from "../resilience/Foreign.js"
  * - `Folder`: the lock folder cannot be created, or is not a folder
  * - `Permission`: this user may not write the lock or its folder
  * - `Full`: the disk or the user's quota is full
+ * - `Descriptors`: this process or the system has no file descriptor left
  * - `Foreign`: the lock's path holds something that is not a lock
  * - `Unsupported`: this system does not support this kind of lock
  * - `Storage`: the storage of the locks failed
@@ -24,26 +25,35 @@ import { inBrackets } from "../resilience/Foreign.js"
  * @since 0.1.0
  * @category models
  */
-export type LockReason =
-  | "Name"
-  | "Reentrant"
-  | "Folder"
-  | "Permission"
-  | "Full"
-  | "Foreign"
-  | "Unsupported"
-  | "Storage"
-  | "Io"
+export type LockReason = typeof Reason.Type
+
+const Reason = Schema.Literal(
+  "Name",
+  "Reentrant",
+  "Folder",
+  "Permission",
+  "Full",
+  "Descriptors",
+  "Foreign",
+  "Unsupported",
+  "Storage",
+  "Io"
+)
 
 /** Category of the fault, the problem in words, advice. */
-type Reason = readonly [fault: Fault.Declaration, problem: string, advice: string]
+type Meaning = readonly [fault: Fault.Declaration, problem: string, advice: string]
 
-const reasons: Readonly<Record<LockReason, Reason>> = {
+const reasons: Readonly<Record<LockReason, Meaning>> = {
   Name: [{ category: "validation" }, "its name cannot be used", "Choose another name."],
   Reentrant: [{ category: "logic" }, "this fiber already holds it", "Acquire it once, around all code that needs it."],
   Folder: [{ category: "not-found" }, "the lock folder is missing", "Choose one that exists or can be created."],
   Permission: [{ category: "permission" }, "this user lacks the permission", "Make it and its folder writable."],
   Full: [{ category: "resource" }, "the disk or the quota is full", "Free some space, then try again."],
+  Descriptors: [
+    { category: "resource" },
+    "too many files are open",
+    "Raise the limit (ulimit -n), or hold fewer locks at once."
+  ],
   Foreign: [
     { category: "conflict", transient: false },
     "it is not a lock",
@@ -55,19 +65,20 @@ const reasons: Readonly<Record<LockReason, Reason>> = {
 }
 
 /**
- * A lock operation failed for a reason other than another holder.
+ * A lock operation failed for a reason other than another holder. This class and
+ * the others of this module are schemas too, so a step can declare them as its errors.
  *
  * @since 0.1.0
  * @category errors
  */
-export class LockError extends Data.TaggedError("LockError")<{
-  readonly reason: LockReason
+export class LockError extends Schema.TaggedError<LockError>("effect-recovery/LockError")("LockError", {
+  reason: Reason,
   /** The name of the lock, such as `task/T-1`, or `all` for an operation on all locks. */
-  readonly lock: string
+  lock: Schema.String,
   /** The file or folder that the operation failed on. */
-  readonly path?: string | undefined
-  readonly cause?: unknown
-}> {
+  path: Schema.optional(Schema.String),
+  cause: Schema.optional(Defect)
+}) {
   /** How classification sees this error. */
   get [Fault.declared](): Fault.Declaration {
     return reasons[this.reason][0]
@@ -110,22 +121,26 @@ export interface LockStatus extends Schema.Schema.Type<typeof LockStatus> {}
  * @since 0.1.0
  * @category errors
  */
-export class LockTimeout extends Data.TaggedError("LockTimeout")<{
-  readonly lock: string
-  readonly waited: Duration.Duration
+export class LockTimeout extends Schema.TaggedError<LockTimeout>("effect-recovery/LockTimeout")("LockTimeout", {
+  lock: Schema.String,
+  /** The timeout that the caller gave. */
+  limit: Schema.DurationFromMillis,
+  /** How long the caller waited: at least the limit. */
+  waited: Schema.DurationFromMillis,
   /** The state of the lock at the last attempt. */
-  readonly status: LockStatus
-}> {
+  status: LockStatus
+}) {
   /** How classification sees this error: transient, since the holder may release the lock soon. */
   get [Fault.declared](): Fault.Declaration {
     return { category: "conflict", transient: true }
   }
   override get message(): string {
     const { owner, since } = this.status
-    const seconds = Math.round(Duration.toMillis(this.waited) / 100) / 10
+    const millis = Duration.toMillis(this.limit)
+    const limit = millis < 1_000 ? `${Math.round(millis)} ms` : `${Math.round(millis / 100) / 10} s`
     const at = since === undefined ? "" : ` since ${new Date(since).toISOString()}`
     const holder = owner === undefined ? "other callers were queued before this one" : `${owner} holds it${at}`
-    return `Lock "${this.lock}" was not acquired within ${seconds} s: ${holder}. Raise the timeout, or find out why the holder keeps the lock.`
+    return `Lock "${this.lock}" was not acquired within its timeout of ${limit}: ${holder}. Raise the timeout, or find out why the holder keeps the lock.`
   }
 }
 
@@ -136,7 +151,11 @@ export class LockTimeout extends Data.TaggedError("LockTimeout")<{
  * @since 0.1.0
  * @category errors
  */
-export class LockLost extends Data.TaggedError("LockLost")<{ readonly lock: string; readonly token: number }> {
+export class LockLost extends Schema.TaggedError<LockLost>("effect-recovery/LockLost")("LockLost", {
+  lock: Schema.String,
+  /** The fencing token of the lost acquisition. */
+  token: Schema.Number
+}) {
   /** How classification sees this error: transient, since the lock can be acquired again. */
   get [Fault.declared](): Fault.Declaration {
     return { category: "conflict", transient: true }

@@ -188,6 +188,7 @@ describe("AtomicFile.write", () => {
         const write = AtomicFile.write(file, "new content")
         fs.writeFileSync(file, "old content")
         const undisturbed = crashingCalls(undefined, Effect.never)
+        const self = nodeCalls.thisProcess
         yield* Effect.provideService(write, CurrentCalls, undisturbed.calls)
         for (let call = 1; call <= undisturbed.made.length; call++) {
           for (const when of ["before", "half", "after"] as const) {
@@ -197,7 +198,9 @@ describe("AtomicFile.write", () => {
                 Effect.sync(() => resume(Effect.void)),
                 Effect.never
               )
-              Effect.runFork(Effect.provideService(write, CurrentCalls, crashingCalls({ call, when }, crash).calls))
+              Effect.runFork(
+                Effect.provideService(write, CurrentCalls, crashingCalls({ call, when }, crash, self).calls)
+              )
             })
             assert.include(["old content", "new content"], fs.readFileSync(file, "utf8"))
           }

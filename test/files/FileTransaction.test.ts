@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import { Lock, Transaction } from "effect-recovery"
 import { FileLock, FileTransaction } from "effect-recovery/files"
 import { type Calls, CurrentCalls, errno, nodeCalls } from "../../src/files/internal/system/calls.js"
+import { deadProcess } from "../support/crashingCalls.js"
 import { temporaryFolder } from "../support/files.js"
 import { inRoot, losableLocks, makeRoot, reasonOf, tagOf } from "../support/fileTransactions.js"
 import { treeOf } from "../support/tree.js"
@@ -346,7 +347,10 @@ describe("FileTransaction", () => {
           yield* FileTransaction.write("index.md", "new")
           yield* FileTransaction.write("index.md", "newer")
           fs.cpSync(folder, copy, { recursive: true })
-        }).pipe(FileTransaction.run(root))
+        }).pipe(
+          FileTransaction.run(root),
+          Effect.provideService(CurrentCalls, { ...nodeCalls, thisProcess: deadProcess })
+        )
         fs.renameSync(copy, folder)
         const journal = path.join(folder, "journal")
         const text = fs.readFileSync(journal, "utf8")
@@ -455,7 +459,7 @@ describe("FileTransaction, changes", () => {
       Effect.gen(function* () {
         const lstat: Calls["lstat"] = (one) =>
           Effect.map(nodeCalls.lstat(one), (stats) => {
-            if (stats !== undefined && String(one).startsWith(at("folder"))) stats.dev = 4711
+            if (stats !== undefined && String(one).startsWith(at("folder"))) Object.assign(stats, { dev: 4711n })
             return stats
           })
         const error = yield* FileTransaction.protect("folder/b").pipe(

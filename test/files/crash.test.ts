@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { Lock } from "effect-recovery"
 import { FileLock, FileTransaction } from "effect-recovery/files"
-import { CurrentCalls } from "../../src/files/internal/system/calls.js"
+import { type Calls, CurrentCalls, errno, type Path } from "../../src/files/internal/system/calls.js"
 import { type CrashPoint, crashingCalls } from "../support/crashingCalls.js"
 import { temporaryFolder } from "../support/files.js"
 import { changeFiles, prepareFiles } from "../support/fiveFiles.js"
@@ -22,7 +22,8 @@ const inProcess = <A, E, R>(self: Effect.Effect<A, E, R>) =>
 /** Runs a program in a simulated process that dies at the point, or when the program runs `crash`. Returns the number of its calls. */
 const until = <A, E>(
   point: CrashPoint | undefined,
-  program: (crash: Effect.Effect<never>) => Effect.Effect<A, E, Lock.Lock>
+  program: (crash: Effect.Effect<never>) => Effect.Effect<A, E, Lock.Lock>,
+  of: (calls: Calls) => Calls = (calls) => calls
 ) =>
   Effect.async<number>((resume) => {
     // A dead process never continues, and the test no longer waits for it.
@@ -31,9 +32,24 @@ const until = <A, E>(
       Effect.never
     )
     const { calls, made } = crashingCalls(point, crash)
-    const run = program(crash).pipe(inProcess, Effect.exit, Effect.scoped, Effect.provideService(CurrentCalls, calls))
+    const run = program(crash).pipe(
+      inProcess,
+      Effect.exit,
+      Effect.scoped,
+      Effect.provideService(CurrentCalls, of(calls))
+    )
     Effect.runFork(Effect.map(run, () => resume(Effect.succeed(made.length))))
   })
+
+/** As programs without transactions do. */
+const changeInPlace = Effect.gen(function* () {
+  for (const name of ["replaced", "removed", "archive"]) yield* FileTransaction.protect(name)
+  const { root } = yield* FileTransaction.FileTransaction
+  fs.writeFileSync(path.join(root, "replaced"), "new, and longer than before")
+  fs.writeFileSync(path.join(root, "removed"), "")
+  fs.rmSync(path.join(root, "archive/moved"))
+  fs.writeFileSync(path.join(root, "archive/new"), "new")
+})
 
 const prepared = Effect.map(temporaryFolder, (folder) => {
   const root = fs.realpathSync(folder)
@@ -67,22 +83,38 @@ describe("a crash of a transaction over five files", () => {
     )
   }
 
-  it.live("at any system call of the recovery is completed by the next recovery", () =>
-    Effect.gen(function* () {
-      const broken = Effect.tap(prepared, ({ root }) =>
-        until(undefined, (crash) => FileTransaction.run(Effect.zipRight(changeFiles, crash), root))
-      )
-      const first = yield* broken
-      assert.isTrue(fs.existsSync(path.join(first.root, ".file-transaction")))
-      const calls = yield* until(undefined, () => FileTransaction.recover(first.root))
-      assert.deepStrictEqual(treeOf(first.root), first.before)
-      assert.isAbove(calls, 10)
-      for (let call = 1; call <= calls; call++) {
-        const { before, root } = yield* broken
-        yield* until({ call, when: "before" }, () => FileTransaction.recover(root))
-        yield* inProcess(FileTransaction.recover(root))
-        assert.deepStrictEqual(treeOf(root), before, `call ${call}`)
-      }
-    }).pipe(Effect.scoped)
-  )
+  /** Nothing can be renamed out of the journal or into it. */
+  const refusingRenames = (calls: Calls): Calls => {
+    const isKept = (at: Path) => path.dirname(String(at)).endsWith(".file-transaction")
+    const rename: Calls["rename"] = (from, to) =>
+      path.extname(String(to)) === ".done" || isKept(from) === isKept(to)
+        ? calls.rename(from, to)
+        : Effect.fail(errno("EXDEV", "another device"))
+    return { ...calls, rename }
+  }
+
+  for (const [name, of, changed] of [
+    ["of the recovery", (calls: Calls) => calls, changeFiles],
+    ["of a recovery that restores in place", refusingRenames, changeInPlace]
+  ] as const) {
+    it.live(`at any system call ${name} is completed by the next recovery`, () =>
+      Effect.gen(function* () {
+        const broken = Effect.tap(prepared, ({ root }) =>
+          until(undefined, (crash) => FileTransaction.run(Effect.zipRight(changed, crash), root))
+        )
+        const first = yield* broken
+        assert.isTrue(fs.existsSync(path.join(first.root, ".file-transaction")))
+        const calls = yield* until(undefined, () => FileTransaction.recover(first.root), of)
+        assert.deepStrictEqual(treeOf(first.root), first.before)
+        assert.isAbove(calls, 10)
+        for (let call = 1; call <= calls; call++) {
+          const { before, root } = yield* broken
+          yield* until({ call, when: "half" }, () => FileTransaction.recover(root), of)
+          const { calls: next } = crashingCalls(undefined, Effect.never)
+          yield* inProcess(FileTransaction.recover(root)).pipe(Effect.provideService(CurrentCalls, of(next)))
+          assert.deepStrictEqual(treeOf(root), before, `call ${call}`)
+        }
+      }).pipe(Effect.scoped)
+    )
+  }
 })

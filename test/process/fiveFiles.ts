@@ -2,7 +2,7 @@
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import { FileLock, FileTransaction } from "effect-recovery/files"
-import { CurrentCalls } from "../../src/files/internal/system/calls.js"
+import { CurrentCalls, nodeCalls } from "../../src/files/internal/system/calls.js"
 import { crashingCalls } from "../support/crashingCalls.js"
 import { changeFiles } from "../support/fiveFiles.js"
 
@@ -13,7 +13,7 @@ const kill = Effect.zipRight(
   Effect.never
 )
 const point = call === "0" ? undefined : { call: Number(call), when: when as "before" | "half" }
-const { calls, made } = crashingCalls(point, kill)
+const { calls, made } = crashingCalls(point, kill, nodeCalls.thisProcess)
 
 const change: Effect.Effect<void, unknown, FileTransaction.FileTransaction> =
   ending === "commits" ? changeFiles : Effect.zipRight(changeFiles, Effect.fail("no"))

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
-import { type Call, type Calls, nodeCalls } from "../../src/files/internal/system/calls.js"
+import { type Call, type Calls, makeReplacements, nodeCalls } from "../../src/files/internal/system/calls.js"
+import { thisProcess } from "../../src/host/owner.js"
 
 /** Where a process crashes: before or after a changing call, or in the middle of a write. */
 export interface CrashPoint {
@@ -8,8 +9,15 @@ export interface CrashPoint {
   readonly when: "before" | "half" | "after"
 }
 
+/** A process of this host that is dead: its id is above all ids. Simulated processes have its identity. */
+export const deadProcess = (): string => thisProcess().replace(/\/.*/, "/999999999@1")
+
 /** The calls of a process that crashes at a point. Without a point the calls are only counted. */
-export const crashingCalls = (point: CrashPoint | undefined, crash: Effect.Effect<never>) => {
+export const crashingCalls = (
+  point: CrashPoint | undefined,
+  crash: Effect.Effect<never>,
+  self: () => string = deadProcess
+) => {
   const made: Array<string> = []
   let dead = false
   const die = Effect.suspend(() => {
@@ -26,12 +34,16 @@ export const crashingCalls = (point: CrashPoint | undefined, crash: Effect.Effec
       return Effect.zipRight(point.when === "half" ? half : call, die)
     })
   const calls: Calls = {
+    thisProcess: self,
+    replacements: makeReplacements(),
     open: (path, flags, mode) =>
       flags === "r" ? asked(nodeCalls.open(path, flags)) : changing(`open ${path}`, nodeCalls.open(path, flags, mode)),
     write: (file, content, position) => {
       const half = content.subarray(0, content.length >> 1)
       return changing("write", nodeCalls.write(file, content, position), nodeCalls.write(file, half, position))
     },
+    read: (file, buffer, position) => asked(nodeCalls.read(file, buffer, position)),
+    access: (path, mode) => asked(nodeCalls.access(path, mode)),
     close: (file) => asked(nodeCalls.close(file)),
     sync: (file) => asked(nodeCalls.sync(file)),
     truncate: (file, length) => changing("truncate", nodeCalls.truncate(file, length)),

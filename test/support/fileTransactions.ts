@@ -6,7 +6,9 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { Lock } from "effect-recovery"
-import { FileLock } from "effect-recovery/files"
+import { FileLock, FileTransaction } from "effect-recovery/files"
+import { CurrentCalls, nodeCalls } from "../../src/files/internal/system/calls.js"
+import { deadProcess } from "./crashingCalls.js"
 import { temporaryFolder } from "./files.js"
 import { treeOf } from "./tree.js"
 
@@ -33,6 +35,25 @@ const fileLocks = Layer.unwrapScoped(Effect.map(temporaryFolder, (folder) => Fil
 /** Runs a test with a root and with locks of its own, as in a process of its own. */
 export const inRoot = <A, E>(use: (root: Root) => Effect.Effect<A, E, Lock.Lock>) =>
   Effect.scoped(Effect.flatMap(makeRoot, (root) => Effect.provide(use(root), fileLocks)))
+
+/** Runs a program with locks of its own, as one that was configured differently: no lock keeps it and others apart. */
+export const withOtherLocks = <A, E>(self: Effect.Effect<A, E, Lock.Lock>) =>
+  Effect.promise(() => Effect.runPromiseExit(Effect.provide(self, fileLocks).pipe(Effect.scoped)))
+
+/** Leaves the root as a process that was killed after its changes. */
+export const leaveBehind = (
+  { at, root }: Root,
+  changes: Effect.Effect<unknown, unknown, FileTransaction.FileTransaction>
+) =>
+  Effect.gen(function* () {
+    const copy = yield* temporaryFolder
+    yield* Effect.zipRight(
+      changes,
+      Effect.sync(() => fs.cpSync(root, copy, { recursive: true, preserveTimestamps: true }))
+    ).pipe(FileTransaction.run(root), Effect.provideService(CurrentCalls, { ...nodeCalls, thisProcess: deadProcess }))
+    for (const name of fs.readdirSync(root)) fs.rmSync(at(name), { recursive: true })
+    fs.cpSync(copy, root, { recursive: true })
+  })
 
 /** Locks that every caller acquires, and that the test can make lost. */
 export const losableLocks = () => {

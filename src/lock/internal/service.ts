@@ -106,7 +106,8 @@ const acquireWith = (driver: Driver) => {
       const count = lockMetrics(name.kind)
       const timedOut = (status: LockStatus) => {
         count("timeout", waited())
-        return new LockTimeout({ lock: format(name), waited: Duration.millis(waited()), status })
+        const limit = Duration.millis(timeoutMillis)
+        return new LockTimeout({ lock: format(name), limit, waited: Duration.millis(waited()), status })
       }
       const key = yield* restore(keyOf(driver, name))
       yield* failIfReentrant(key, name)

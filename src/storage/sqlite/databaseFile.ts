@@ -1,5 +1,6 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { type FileIdentity, isSameFile } from "../../host/fileIdentity.js"
 
 /** The database file as the file system sees it. Existing files are never opened here: see `createPrivately`. */
 export interface DatabaseFile {
@@ -93,11 +94,11 @@ const makeFile = (checkFile: () => void, checkLog: () => void): DatabaseFile => 
  * database is open, so the log is not replaced either.
  */
 const makeCheck = (file: string): (() => void) => {
-  let known: fs.Stats | undefined
+  let known: FileIdentity | undefined
   return () => {
-    const found = fs.statSync(file, { throwIfNoEntry: false })
+    const found = fs.statSync(file, { bigint: true, throwIfNoEntry: false })
     known ??= found
-    if (known !== undefined && (found === undefined || found.ino !== known.ino || found.dev !== known.dev)) {
+    if (known !== undefined && (found === undefined || !isSameFile(found, known))) {
       throw new FileReplaced(file, found !== undefined)
     }
   }

@@ -1,10 +1,11 @@
 import * as path from "node:path"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { isGone } from "../../../host/owner.js"
+import * as Exit from "effect/Exit"
+import { isAlive, isGone } from "../../../host/owner.js"
 import * as Lock from "../../../lock/Lock.js"
 import { type Call, type Calls, CurrentCalls, orElseIf } from "../system/calls.js"
-import { isLeftover, temporaryName, uniqueOwner } from "../system/names.js"
+import { isLeftover, isOwn, temporaryName, uniqueOwner } from "../system/names.js"
 import { removeTree } from "../system/tree.js"
 import { type Holder, lockPathIn, locksIn, makeFolders, notALock, statusOf, toLockError } from "./lockFolder.js"
 
@@ -23,14 +24,9 @@ export interface Options {
  */
 export const directoryDriver = ({ folder: given, poll, staleMillis }: Options): Lock.Driver => {
   const folder = path.resolve(given)
-  const observed: Observed = { staleMillis, seen: new Map() }
-  const onLock = <A>(name: Lock.Name, at: string, run: (calls: Calls, lock: string) => Call<A>) =>
-    asLockError(Lock.format(name), at, (calls) => run(calls, Lock.format(name)))
   return {
+    ...stateFolders({ staleMillis, sparesLiving: false, mode: undefined }),
     keyOf: lockPathIn(folder),
-    attempt: (at, name) => onLock(name, at, (calls, lock) => attempt(calls, at, lock, observed)),
-    status: (at, name) =>
-      onLock(name, at, (calls, lock) => Effect.map(readState(calls, at), (state) => statusOf(lock, state))),
     list: asLockError("all", folder, (calls) =>
       Effect.gen(function* () {
         const statuses = yield* Effect.forEach(yield* locksIn(calls, folder), ({ at, lock }) => {
@@ -57,6 +53,27 @@ export const directoryDriver = ({ folder: given, poll, staleMillis }: Options): 
     // The holder gives up before others may take over.
     patience: (staleMillis * 3) / 4,
     poll
+  }
+}
+
+export interface Takeover {
+  /** A holder of which nothing is known is dead after this time without a heartbeat. */
+  readonly staleMillis: number
+  /** Whether a holder that certainly lives keeps the lock without heartbeats, such as a process that is stopped. */
+  readonly sparesLiving: boolean
+  /** Permissions of the folder of a lock. Default: by the umask. */
+  readonly mode: number | undefined
+}
+
+/** How folders with a state are acquired and read. The key of a lock is the path of its folder. */
+export const stateFolders = (takeover: Takeover): Pick<Lock.Driver, "attempt" | "status"> => {
+  const observed: Observed = { ...takeover, seen: new Map() }
+  const onLock = <A>(name: Lock.Name, at: string, run: (calls: Calls, lock: string) => Call<A>) =>
+    asLockError(Lock.format(name), at, (calls) => run(calls, Lock.format(name)))
+  return {
+    attempt: (at, name) => onLock(name, at, (calls, lock) => attempt(calls, at, lock, observed)),
+    status: (at, name) =>
+      onLock(name, at, (calls, lock) => Effect.map(readState(calls, at), (state) => statusOf(lock, state)))
   }
 }
 
@@ -88,17 +105,23 @@ const parseState = (name: string): State | undefined => {
   return state.token < Number.MAX_SAFE_INTEGER && formatState(state) === name ? state : undefined
 }
 
-const isFree = ({ owner }: State): boolean => owner === undefined || isGone(owner)
+/** The owners that hold a lock, or attempt to. */
+const active = new Set<string>()
 
-interface Observed {
-  readonly staleMillis: number
+/** A lock of this process that none of its callers holds is one whose release failed. */
+const isFree = ({ owner }: State): boolean =>
+  owner === undefined || isGone(owner) || (isOwn(owner) && !active.has(owner))
+
+interface Observed extends Takeover {
   /** Since when this process has seen each holder without a new heartbeat, by path. */
   readonly seen: Map<string, { readonly name: string; readonly since: bigint }>
 }
 
 /** Whether a lock may be taken: it is free, its owner is dead, or it was seen without a heartbeat for too long. */
-const mayTake = ({ seen, staleMillis }: Observed, at: string, state: State, now: bigint): boolean => {
+const mayTake = (observed: Observed, at: string, state: State, now: bigint): boolean => {
+  const { seen, sparesLiving, staleMillis } = observed
   if (isFree(state)) return true
+  if (sparesLiving && state.owner !== undefined && isAlive(state.owner)) return false
   const name = formatState(state)
   const known = seen.get(at)
   if (known?.name === name) return Number(now - known.since) / 1e6 >= staleMillis
@@ -110,7 +133,7 @@ const mayTake = ({ seen, staleMillis }: Observed, at: string, state: State, now:
 const maxTries = 100
 
 const attempt = (calls: Calls, at: string, lock: string, observed: Observed): Call<Lock.Attempt> => {
-  const owner = uniqueOwner()
+  const owner = uniqueOwner(calls.thisProcess())
   const acquired = (state: State): Lock.Attempt => {
     observed.seen.delete(at)
     return { _tag: "Acquired", grip: makeGrip(at, lock, state) }
@@ -121,7 +144,8 @@ const attempt = (calls: Calls, at: string, lock: string, observed: Observed): Ca
         const now = clock.unsafeCurrentTimeMillis()
         if (state === undefined) {
           if (tries >= maxTries) return Effect.fail(notALock("it is an empty folder that cannot be replaced"))
-          return Effect.zipRight(createFree(calls, at, now), tryOnce(tries + 1))
+          const created: State = { token: Lock.nextToken(0, now), since: now, owner, beat: 0 }
+          return Effect.zipRight(create(calls, at, created, observed.mode), tryOnce(tries + 1))
         }
         // A network file system may lose the reply to a rename that it made.
         if (state.owner === owner) return Effect.sync(() => acquired(state))
@@ -134,7 +158,14 @@ const attempt = (calls: Calls, at: string, lock: string, observed: Observed): Ca
         )
       })
     )
-  return tryOnce(1)
+  return Effect.suspend(() => {
+    active.add(owner)
+    return Effect.onExit(tryOnce(1), (exit) =>
+      Effect.sync(() => {
+        if (!Exit.isSuccess(exit) || exit.value._tag === "Busy") active.delete(owner)
+      })
+    )
+  })
 }
 
 const makeGrip = (at: string, lock: string, acquired: State): Lock.Grip => {
@@ -164,7 +195,7 @@ const makeGrip = (at: string, lock: string, acquired: State): Lock.Grip => {
       asLockError(lock, at, (calls) =>
         moveTo(calls, ({ token }) => ({ token, since: clock.unsafeCurrentTimeMillis(), beat: 0 }))
       )
-    )
+    ).pipe(Effect.ensuring(Effect.sync(() => active.delete(acquired.owner ?? ""))))
   }
 }
 
@@ -196,17 +227,16 @@ const change = (calls: Calls, at: string, from: State, to: State): Call<boolean>
     false
   )
 
-/** Creates a free lock under a temporary name and renames it into place, so that it never appears without a state. */
-const createFree = (calls: Calls, at: string, now: number): Call<void> => {
+/** Creates a lock under a temporary name and renames it into place, so that it never appears without a state. */
+const create = (calls: Calls, at: string, state: State, mode: number | undefined): Call<void> => {
   const parent = path.dirname(at)
-  const temporary = path.join(parent, temporaryName(path.basename(at)))
-  const free = formatState({ token: Lock.nextToken(0, now), since: now, beat: 0 })
+  const temporary = path.join(parent, temporaryName(path.basename(at), calls.thisProcess()))
   const made = Effect.catchIf(
-    calls.mkdir(temporary),
+    calls.mkdir(temporary, mode),
     ({ code }) => code === "ENOENT",
-    () => Effect.zipRight(makeFolders(calls, parent), calls.mkdir(temporary))
+    () => Effect.zipRight(makeFolders(calls, parent), calls.mkdir(temporary, mode))
   )
-  const filled = Effect.flatMap(calls.open(path.join(temporary, free), "wx"), calls.close)
+  const filled = createState(calls, temporary, state)
   // Fails if another process was faster: a rename replaces only an empty folder, on some systems not even that.
   const moved = Effect.catchAll(calls.rename(temporary, at), (error): Call<void> => {
     if (error.code === "ENOTDIR") return Effect.fail(notALock("it is not a folder"))
@@ -219,6 +249,16 @@ const createFree = (calls: Calls, at: string, now: number): Call<void> => {
   )
 }
 
+const createState = (calls: Calls, folder: string, state: State): Call<void> =>
+  Effect.flatMap(calls.open(path.join(folder, formatState(state)), "wx"), calls.close)
+
+/** Makes a folder a free lock, unless it has a state. One of several competitors may acquire it then. */
+export const adopt = (calls: Calls, at: string): Call<void> =>
+  orElseIf(createState(calls, at, { token: 1, since: 0, beat: 0 }), ["EEXIST", "ENOENT"], undefined)
+
+/** Whether a name in the folder of a lock is its state. */
+export const isState = (name: string): boolean => parseState(name) !== undefined
+
 /** Takes the state file out by its exact name, which fails if a process acquires the lock meanwhile; then removes the folder. */
 const removeUnused = (calls: Calls, at: string, before: number, now: number): Call<boolean> =>
   Effect.gen(function* () {
@@ -227,7 +267,7 @@ const removeUnused = (calls: Calls, at: string, before: number, now: number): Ca
     if (names.length !== 1 || state === undefined || !isFree(state) || state.since >= before) return false
     // Without the lock the next token comes from the time alone, so it must exceed the last one.
     if (state.token >= now) return false
-    const temporary = path.join(path.dirname(at), temporaryName(path.basename(at)))
+    const temporary = path.join(path.dirname(at), temporaryName(path.basename(at), calls.thisProcess()))
     yield* calls.rename(path.join(at, formatState(state)), temporary)
     yield* orElseIf(calls.rmdir(at), ["ENOTEMPTY", "EEXIST", "ENOENT"], undefined)
     yield* orElseIf(calls.unlink(temporary), ["ENOENT"], undefined)

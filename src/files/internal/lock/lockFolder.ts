@@ -97,6 +97,7 @@ const reasonOf = reasonByCode<LockReason>([
   ["Folder", ["ENOENT", "ENOTDIR", "EEXIST", "ENAMETOOLONG"]],
   ["Permission", ["EACCES", "EPERM", "EROFS"]],
   ["Full", ["ENOSPC", "EDQUOT"]],
+  ["Descriptors", ["EMFILE", "ENFILE"]],
   ["Foreign", ["EISDIR", "ELOOP", "EFOREIGN"]],
   ["Unsupported", ["ENOLCK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]]
 ])

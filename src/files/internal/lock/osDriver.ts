@@ -3,6 +3,7 @@ import * as path from "node:path"
 import type * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { type FileIdentity, isSameFile } from "../../../host/fileIdentity.js"
 import * as Lock from "../../../lock/Lock.js"
 import { CurrentCalls } from "../system/calls.js"
 import { uniqueOwner } from "../system/names.js"
@@ -118,15 +119,14 @@ const safeFlags = (fs.constants.O_NOFOLLOW ?? 0) | (fs.constants.O_NONBLOCK ?? 0
 
 interface OpenFile {
   readonly descriptor: number
-  readonly ino: number
-  readonly dev: number
+  readonly identity: FileIdentity
   readonly mtimeMs: number
 }
 
 const open = (at: string, flags: number): OpenFile => {
   const descriptor = fs.openSync(at, flags | safeFlags, 0o666)
-  const stats = fs.fstatSync(descriptor)
-  if (stats.isFile()) return { descriptor, ino: stats.ino, dev: stats.dev, mtimeMs: stats.mtimeMs }
+  const stats = fs.fstatSync(descriptor, { bigint: true })
+  if (stats.isFile()) return { descriptor, identity: stats, mtimeMs: Number(stats.mtimeMs) }
   fs.closeSync(descriptor)
   throw notALock("it is not a file")
 }
@@ -143,10 +143,10 @@ const openOrCreate = (at: string): OpenFile => {
 }
 
 /** Whether the path still leads to the open file. */
-const isCurrent = ({ dev, ino }: OpenFile, at: string): boolean => {
+const isCurrent = ({ identity }: OpenFile, at: string): boolean => {
   try {
-    const stats = fs.statSync(at, { throwIfNoEntry: false })
-    return stats !== undefined && stats.ino === ino && stats.dev === dev
+    const stats = fs.statSync(at, { bigint: true, throwIfNoEntry: false })
+    return stats !== undefined && isSameFile(stats, identity)
   } catch (error) {
     if (/^(ENOTDIR|ELOOP)$/.test(codeOf(error))) return false
     throw error

@@ -2,7 +2,9 @@ import { isUtf8 } from "node:buffer"
 import * as fs from "node:fs"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { thisProcess } from "../../../host/owner.js"
 import { FileError, type FileReason } from "../../FileError.js"
+import { FileStats } from "./stats.js"
 
 /** One system call. */
 export type Call<A> = Effect.Effect<A, NodeJS.ErrnoException>
@@ -30,13 +32,25 @@ const callVoid = (run: (done: (error?: NodeJS.ErrnoException | null) => void) =>
 
 const toPath = (bytes: Buffer): Path => (isUtf8(bytes) ? bytes.toString("utf8") : bytes)
 
+/** How many files are read at once. A read waits for nothing else, so what waits for it may hold other permits. */
+const reads = Effect.unsafeMakeSemaphore(16)
+
+/** How many files are replaced at once, each with two descriptors. More are not faster: Node has four threads for files. */
+export const makeReplacements = (): Effect.Semaphore => Effect.unsafeMakeSemaphore(24)
+
 /** The system calls of Node. */
 export const nodeCalls = {
+  /** Identifies this process in the names of locks and temporary files. */
+  thisProcess,
+  replacements: makeReplacements(),
   open: (path: Path, flags: string, mode?: number): Call<number> => call((done) => fs.open(path, flags, mode, done)),
   close: (file: number) => callVoid((done) => fs.close(file, done)),
   /** Returns the number of bytes written. Without a position, writes at the current one. */
   write: (file: number, content: Uint8Array, position?: number): Call<number> =>
     call((done) => fs.write(file, content, 0, content.length, position ?? null, done)),
+  /** Returns the number of bytes read; 0 at the end. */
+  read: (file: number, buffer: Uint8Array, position: number): Call<number> =>
+    call((done) => fs.read(file, buffer, 0, buffer.length, position, done)),
   sync: (file: number) => callVoid((done) => fs.fsync(file, done)),
   truncate: (file: number, length: number) => callVoid((done) => fs.ftruncate(file, length, done)),
   fchmod: (file: number, mode: number) => callVoid((done) => fs.fchmod(file, mode, done)),
@@ -55,7 +69,8 @@ export const nodeCalls = {
   /** Times in seconds. */
   utimes: (path: Path, accessed: number, modified: number) =>
     callVoid((done) => fs.utimes(path, accessed, modified, done)),
-  readFile: (path: string): Call<Buffer> => call((done) => fs.readFile(path, done)),
+  access: (path: string, mode: number) => callVoid((done) => fs.access(path, mode, done)),
+  readFile: (path: string): Call<Buffer> => reads.withPermits(1)(call((done) => fs.readFile(path, done))),
   readdir: (path: string): Call<ReadonlyArray<string>> => call((done) => fs.readdir(path, done)),
   /** As `readdir`, with names that are not valid UTF-8 as bytes. */
   entries: (path: Path): Call<ReadonlyArray<Path>> =>
@@ -64,9 +79,12 @@ export const nodeCalls = {
     call((done) => fs.readlink(path, "buffer", (error, to) => done(error, to && toPath(to)))),
   realpath: (path: string): Call<string> => call((done) => fs.realpath.native(path, done)),
   /** Returns undefined if the path does not exist. */
-  lstat: (path: Path): Call<fs.Stats | undefined> =>
+  lstat: (path: Path): Call<FileStats | undefined> =>
     call((done) =>
-      fs.lstat(path, (error, stats) => (error?.code === "ENOENT" ? done(null, undefined) : done(error, stats)))
+      fs.lstat(path, { bigint: true }, (error, stats) => {
+        if (error === null) done(null, new FileStats(stats))
+        else done(error.code === "ENOENT" ? null : error, undefined)
+      })
     )
 }
 
@@ -95,6 +113,7 @@ const reasonOf = reasonByCode<FileReason>([
   ["Full", ["ENOSPC", "EDQUOT", "EFBIG"]],
   ["Busy", ["EBUSY", "ETXTBSY"]],
   ["OtherDevice", ["EXDEV"]],
+  ["Descriptors", ["EMFILE", "ENFILE"]],
   ["Path", ["ENAMETOOLONG", "ELOOP", "ERR_INVALID_ARG_VALUE", "ERR_INVALID_ARG_TYPE"]]
 ])
 

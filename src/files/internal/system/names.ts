@@ -37,13 +37,16 @@ const nonce = crypto.randomBytes(4).toString("hex")
 export const uniqueName = (): string => `${nonce}-${++count}`
 
 /** Unique across processes: `host/pid@start/name`. */
-export const uniqueOwner = (): string => `${thisProcess()}/${uniqueName()}`
+export const uniqueOwner = (self: string = thisProcess()): string => `${self}/${uniqueName()}`
+
+/** Whether `uniqueOwner` of this module made the name: not another thread, nor another process. */
+export const isOwn = (owner: string): boolean => owner.includes(`/${nonce}-`)
 
 /** A hidden name beside `base` that contains its process, so that `isLeftover` can tell when the process is dead. */
-export const temporaryName = (base: string): string => {
-  const encoded = encodeName(base).slice(0, maxLength)
+export const temporaryName = (base: string, self?: string): string => {
+  const encoded = encodeName(base.replace(/^\./, "")).slice(0, maxLength)
   // An owner contains neither `+` nor `~`.
-  return `.${encoded.replace(/~.*$/, "")}~${uniqueOwner().replaceAll("/", "+")}.tmp`
+  return `.${encoded.replace(/~.*$/, "")}~${uniqueOwner(self).replaceAll("/", "+")}.tmp`
 }
 
 /** Whether this is a temporary name of a process that is certainly dead. */

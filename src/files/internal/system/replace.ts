@@ -5,17 +5,18 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type { Durability } from "../../AtomicFile.js"
 import { FileError } from "../../FileError.js"
-import { type Call, type Calls, CurrentCalls, errno, orElseIf } from "./calls.js"
+import { type Call, type Calls, CurrentCalls, errno, orElseIf, type Path } from "./calls.js"
 import { temporaryName } from "./names.js"
+import type { FileStats } from "./stats.js"
 
 export interface Target {
   /** The real path, behind symbolic links, whether the file exists or not. */
   readonly path: string
-  readonly stats: fs.Stats | undefined
+  readonly stats: FileStats | undefined
 }
 
 /** The permissions and the owner of a file. */
-export type Attributes = Pick<fs.Stats, "mode" | "uid" | "gid">
+export type Attributes = Pick<FileStats, "mode" | "uid" | "gid">
 
 export interface NewFileOptions {
   readonly durability: Durability
@@ -134,20 +135,26 @@ export const rename = (calls: Calls, from: string, to: string, attempt = 1): Cal
     )
   })
 
-/** Makes the names in a folder durable, as `sync` makes the content of a file durable. */
-export const syncFolder = (calls: Calls, folder: string): Call<void> => withFolderSync(calls, folder, (sync) => sync)
+/**
+ * Makes the names in a folder durable, as `sync` makes the content of a file
+ * durable. Where the system cannot do that, when they are is up to the file system.
+ */
+export const syncFolder = (calls: Calls, folder: Path): Call<void> => withFolderSync(calls, folder, (sync) => sync)
+
+/** Codes of file systems that cannot sync folders, such as some network and FUSE file systems. */
+const unsyncable = ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]
 
 /** Opens the folder before the change, so that a folder that cannot be synced is refused before anything changes. */
 const withFolderSync = <E>(
   calls: Calls,
-  folder: string,
+  folder: Path,
   use: (sync: Call<void>) => Effect.Effect<void, E>
 ): Effect.Effect<void, NodeJS.ErrnoException | E> =>
   // Windows cannot sync folders.
   process.platform === "win32"
     ? use(Effect.void)
     : Effect.flatMap(calls.open(folder, "r"), (file) =>
-        Effect.ensuring(use(calls.sync(file)), Effect.ignore(calls.close(file)))
+        Effect.ensuring(use(orElseIf(calls.sync(file), unsyncable, undefined)), Effect.ignore(calls.close(file)))
       )
 
 /**
@@ -160,18 +167,18 @@ export const replace = <E = never>(
   options: NewFileOptions,
   beforeRename: Effect.Effect<void, E> = Effect.void
 ): Effect.Effect<void, NodeJS.ErrnoException | E> =>
-  Effect.uninterruptible(
-    Effect.flatMap(CurrentCalls, (calls) => {
-      const folder = path.dirname(target.path)
-      const temporary = path.join(folder, temporaryName(path.basename(target.path)))
-      const written = writeNewFile(calls, temporary, (file) => content(file, calls), target.stats, options)
-      const renamed = Effect.zipRight(beforeRename, rename(calls, temporary, target.path))
-      const replaced = Effect.zipRight(
-        written,
-        Effect.onError(renamed, () => Effect.ignore(calls.unlink(temporary)))
-      )
-      return options.durability === "power-loss"
+  Effect.flatMap(CurrentCalls, (calls) => {
+    const folder = path.dirname(target.path)
+    const temporary = path.join(folder, temporaryName(path.basename(target.path), calls.thisProcess()))
+    const written = writeNewFile(calls, temporary, (file) => content(file, calls), target.stats, options)
+    const renamed = Effect.zipRight(beforeRename, rename(calls, temporary, target.path))
+    const replaced = Effect.zipRight(
+      written,
+      Effect.onError(renamed, () => Effect.ignore(calls.unlink(temporary)))
+    )
+    const durable =
+      options.durability === "power-loss"
         ? withFolderSync(calls, folder, (sync) => Effect.zipRight(replaced, sync))
         : replaced
-    })
-  )
+    return calls.replacements.withPermits(1)(Effect.uninterruptible(durable))
+  })

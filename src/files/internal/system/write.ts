@@ -1,6 +1,8 @@
 import * as Effect from "effect/Effect"
 import { type Call, type Calls, errno } from "./calls.js"
 
+type Writing = Pick<Calls, "write">
+
 /** Longer texts are encoded piece by piece into a buffer that is kept: allocating a buffer for each costs more than the write. */
 const maxShortText = 1 << 14
 
@@ -12,7 +14,7 @@ let spareBuffer: Uint8Array | undefined
 const encoder = new TextEncoder()
 
 /** Writes the whole content, in several calls where one writes only a part. */
-export const writeAll = (calls: Calls, file: number, content: Uint8Array | string, position?: number): Call<void> => {
+export const writeAll = (calls: Writing, file: number, content: Uint8Array | string, position?: number): Call<void> => {
   if (typeof content !== "string") return writeBytes(calls, file, content, position)
   return content.length <= maxShortText
     ? writeBytes(calls, file, Buffer.from(content), position)
@@ -22,7 +24,7 @@ export const writeAll = (calls: Calls, file: number, content: Uint8Array | strin
 const advance = (position: number | undefined, written: number) =>
   position === undefined ? undefined : position + written
 
-const writeBytes = (calls: Calls, file: number, bytes: Uint8Array, position: number | undefined): Call<void> =>
+const writeBytes = (calls: Writing, file: number, bytes: Uint8Array, position: number | undefined): Call<void> =>
   Effect.flatMap(calls.write(file, bytes, position), (written) => {
     if (written >= bytes.length) return Effect.void
     return written > 0
@@ -30,7 +32,7 @@ const writeBytes = (calls: Calls, file: number, bytes: Uint8Array, position: num
       : Effect.fail(errno("EIO", "nothing was written"))
   })
 
-const writeText = (calls: Calls, file: number, text: string, position: number | undefined): Call<void> => {
+const writeText = (calls: Writing, file: number, text: string, position: number | undefined): Call<void> => {
   const buffer = spareBuffer ?? new Uint8Array(bufferSize)
   spareBuffer = undefined
   const writeFrom = (start: number, at: number | undefined): Call<void> => {

@@ -1,4 +1,3 @@
-import type * as fs from "node:fs"
 import * as path from "node:path"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -11,10 +10,12 @@ import { type InMemory, partOf, serviceOf, Transaction } from "../../../transact
 import { FileError } from "../../FileError.js"
 import type { Operations, TransactionError } from "../../FileTransaction.js"
 import { asFileError, type Call, CurrentCalls } from "../system/calls.js"
+import { relationOf, respell } from "../system/entries.js"
 import { readIfExists, rename, requireFile, type Target, writeNewFile } from "../system/replace.js"
+import type { FileStats } from "../system/stats.js"
 import { copyTree, isRestricted, unrestrict } from "../system/tree.js"
 import { writeAll } from "../system/write.js"
-import { type Entry, newFile, oldFile } from "./journal.js"
+import { type Entry, linkFile, newFile, oldFile } from "./journal.js"
 import type { OpenRoot, Targets } from "./openRoot.js"
 import { refuseOverlap, undoEntry } from "./undo.js"
 
@@ -23,6 +24,8 @@ const modeOf = (options: { readonly mode?: number | undefined } | undefined): nu
 
 // No retry: a rename waits for a busy file itself, and other failures do not pass by themselves.
 const undoSettings = settingsOf({ retry: RetryPolicy.none })
+
+type Protected = Extract<Entry, { readonly kind: "protect" }>
 
 type Outcome<A> = Effect.Effect<A, NodeJS.ErrnoException | FileError | Lock.LockLost>
 
@@ -63,6 +66,7 @@ export class RootOperations implements Operations {
   private change(
     operation: string,
     given: string,
+    targets: ReadonlyArray<Target>,
     make: (record: Record) => Outcome<void>
   ): Effect.Effect<void, TransactionError> {
     const { open } = this
@@ -73,15 +77,20 @@ export class RootOperations implements Operations {
           entries.unshift(entry)
           return open.change(entry, change)
         })
-      const undo = Effect.suspend(() => Effect.forEach([...entries], (entry) => this.undo(entry), { discard: true }))
-      const made = Effect.all([open.refuseEnded, open.checkFor(), open.openJournal, make(record)], {
-        discard: true
-      }).pipe(
+      const undo = Effect.suspend(() =>
+        open.withReserve(Effect.forEach([...entries], (entry) => this.undo(entry), { discard: true }))
+      )
+      const made = Effect.all([open.refuseEnded, open.checkFor(), make(record)], { discard: true }).pipe(
         asFileError(operation, given),
         Effect.tapError(() => Effect.ignore(undo)),
         Effect.uninterruptible
       )
-      return compensated(`${operation} ${given}`, made, () => open.serialized(undo), undoSettings)
+      return Effect.zipRight(
+        Effect.all([open.refuseEnded, open.refuseIrreversible(targets), open.checkFor(), open.openJournal], {
+          discard: true
+        }).pipe(asFileError(operation, given)),
+        compensated(`${operation} ${given}`, made, () => open.serialized(undo), undoSettings)
+      )
     })
   }
 
@@ -99,7 +108,7 @@ export class RootOperations implements Operations {
           open.refuseEnded,
           open.checkFor(entry),
           refuseOverlap(entry, open.notUndone),
-          undoEntry(open.root, entry),
+          undoEntry(open.root, entry, open.durable),
           open.markUndone(entry.n)
         ],
         { discard: true }
@@ -124,7 +133,7 @@ export class RootOperations implements Operations {
 
   readonly write: Operations["write"] = (given, content, options) =>
     this.withTargets([given], true, ([target]) =>
-      this.change("Writing", given, (record) =>
+      this.change("Writing", given, [target], (record) =>
         Effect.gen(this, function* () {
           yield* requireFile("Writing", target)
           const calls = yield* CurrentCalls
@@ -145,7 +154,7 @@ export class RootOperations implements Operations {
     return Effect.flatMap(CurrentCalls, (calls) =>
       Effect.catchAll(calls.link(at, oldFile(this.root, n)), (error) =>
         stats !== undefined && /^(EPERM|ENOTSUP|EOPNOTSUPP|ENOSYS|EMLINK|EXDEV)$/.test(error.code ?? "")
-          ? copyTree(calls, at, oldFile(this.root, n), stats)
+          ? copyTree(calls, at, oldFile(this.root, n), stats, this.open.durable)
           : Effect.fail(error)
       )
     )
@@ -171,7 +180,7 @@ export class RootOperations implements Operations {
 
   readonly remove: Operations["remove"] = (given) =>
     this.withTargets([given], false, ([target]) =>
-      this.change("Removing", given, (record) =>
+      this.change("Removing", given, [target], (record) =>
         target.stats === undefined ? missing("Removing", given) : this.moveAside(record, target)
       )
     )
@@ -188,16 +197,27 @@ export class RootOperations implements Operations {
       Effect.gen(this, function* () {
         if (from.stats === undefined) return yield* missing("Moving", given)
         if (from.path === to.path) return
-        if (to.stats !== undefined && (from.stats.isDirectory() || !to.stats.isFile())) {
+        const calls = yield* CurrentCalls
+        const relation = yield* relationOf(calls, from, to).pipe(asFileError("Moving", given))
+        const isTaken = to.stats !== undefined && (from.stats.isDirectory() || !to.stats.isFile())
+        if (relation === "two files" && isTaken) {
           return yield* new FileError({ reason: "Exists", operation: "Moving to", path: destination })
         }
-        // A rename between two names of one file does nothing, so the first name is removed instead.
-        const isSame = to.stats?.ino === from.stats.ino && to.stats.dev === from.stats.dev
-        yield* this.change("Moving", given, (record) =>
-          isSame ? this.moveAside(record, from) : this.moveOver(record, from, to)
-        )
+        yield* this.change("Moving", given, [from, to], (record) => {
+          if (relation === "one name") return this.spellAnew(record, from, to)
+          // A rename between two names of one file does nothing, so the first name is removed instead.
+          return relation === "two names" ? this.moveAside(record, from) : this.moveOver(record, from, to)
+        })
       })
     )
+
+  private spellAnew(record: Record, from: Target, to: Target): Outcome<void> {
+    return Effect.flatMap(CurrentCalls, (calls) => {
+      const entry = this.open.nextEntry(from)
+      const spelled = respell(calls, from.path, to.path, newFile(this.root, entry.n))
+      return record({ kind: "move", ...entry, to: path.relative(this.root, to.path) }, spelled)
+    })
+  }
 
   private moveOver(record: Record, from: Target, to: Target): Outcome<void> {
     return Effect.gen(this, function* () {
@@ -223,7 +243,7 @@ export class RootOperations implements Operations {
         Effect.flatMap(this.missingFolders(given), (folders) =>
           folders.length === 0
             ? this.requireFolder(given)
-            : this.change("Making", given, (record) =>
+            : this.change("Making", given, [], (record) =>
                 Effect.forEach(folders, (at) => this.makeFolder(record, at, modeOf(options)), { discard: true })
               )
         )
@@ -262,41 +282,45 @@ export class RootOperations implements Operations {
     )
   }
 
+  /** A link that leads to the path is protected too: the program may replace it. */
   readonly protect: Operations["protect"] = (given) =>
-    this.withTargets([given], true, ([target]) =>
-      Effect.as(
-        this.change("Protecting", given, (record) =>
-          Effect.gen(this, function* () {
-            yield* this.requireSameDevice(target)
-            const entry = this.open.nextEntry(target)
-            const { path: at, stats } = target
-            const mode = stats === undefined ? undefined : yield* this.copyOld(at, stats, entry.n)
-            this.open.protectedPaths.add(at)
-            yield* record({ kind: "protect", ...entry, existed: stats !== undefined, ...mode }, Effect.void)
-          })
-        ),
-        target.path
-      )
-    )
-
-  /** Copies the path. A copied folder must be unrestricted to be moved back, so its permissions are returned for later. */
-  private copyOld(at: string, stats: fs.Stats, n: number): Call<{ readonly mode: number } | undefined> {
-    return Effect.gen(this, function* () {
-      const calls = yield* CurrentCalls
-      yield* copyTree(calls, at, oldFile(this.root, n), stats)
-      yield* unrestrict(calls, oldFile(this.root, n), stats)
-      return isRestricted(stats) ? { mode: stats.mode & 0o7777 } : undefined
+    Effect.flatMap(this.open.inside(given, false), ({ stats }) => {
+      const followed = this.withTargets([given], true, ([target]) => this.protectTarget(given, target))
+      return stats?.isSymbolicLink() === true
+        ? Effect.zipRight(
+            this.withTargets([given], false, ([link]) => this.protectTarget(given, link)),
+            followed
+          )
+        : followed
     })
+
+  private protectTarget(given: string, target: Target): Effect.Effect<string, TransactionError> {
+    const { path: at, stats } = target
+    const protectIt = this.change("Protecting", given, [target], (record) =>
+      Effect.gen(this, function* () {
+        yield* this.open.refuseUnrestorable(target)
+        const entry = this.open.nextEntry(target)
+        const kept = stats === undefined ? undefined : yield* this.copyOld(at, stats, entry.n)
+        this.open.protectedPaths.add(at)
+        yield* record({ kind: "protect", ...entry, existed: stats !== undefined, ...kept }, Effect.void)
+      })
+    )
+    return Effect.as(protectIt, at)
   }
 
-  /** The undo renames the copy back, which works within one file system only. */
-  private requireSameDevice({ path: at, stats }: Target): Outcome<void> {
+  /** Copies the path, and returns what its undo needs to know besides. */
+  private copyOld(at: string, stats: FileStats, n: number): Call<Pick<Protected, "mode" | "linked">> {
     return Effect.gen(this, function* () {
       const calls = yield* CurrentCalls
-      const root = yield* calls.lstat(this.root)
-      const folder = yield* calls.lstat(path.dirname(at))
-      if (folder?.dev === root?.dev && (stats === undefined || stats.dev === root?.dev)) return
-      return yield* new FileError({ reason: "OtherDevice", operation: "Protecting", path: at })
+      if (stats.isFile() && stats.links > 1) {
+        yield* copyTree(calls, at, oldFile(this.root, n), stats, this.open.durable)
+        const linked = Effect.as(calls.link(at, linkFile(this.root, n)), true)
+        return { linked: yield* Effect.orElseSucceed(linked, () => false) }
+      }
+      yield* copyTree(calls, at, oldFile(this.root, n), stats, this.open.durable)
+      // A copied folder must be unrestricted to be moved back.
+      yield* unrestrict(calls, oldFile(this.root, n), stats)
+      return isRestricted(stats) ? { mode: stats.mode & 0o7777 } : {}
     })
   }
 }

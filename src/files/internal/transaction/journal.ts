@@ -6,7 +6,7 @@ import * as Schema from "effect/Schema"
 import type { Durability } from "../../AtomicFile.js"
 import { FileError } from "../../FileError.js"
 import { type Call, type Calls, CurrentCalls } from "../system/calls.js"
-import { uniqueName } from "../system/names.js"
+import { isLeftover, uniqueName } from "../system/names.js"
 import { rename, syncFolder } from "../system/replace.js"
 import { removeTree } from "../system/tree.js"
 import { writeAll } from "../system/write.js"
@@ -34,13 +34,15 @@ export const Entry = Schema.Union(
   Schema.Struct({ kind: Schema.Literal("move"), ...common, to: Within }),
   /**
    * The program changes the path itself; `<n>.old` is a copy if the path existed. `mode` is set for a restricted
-   * folder: the undo moves the copy back and then sets these permissions.
+   * folder: the undo moves the copy back and then sets these permissions. `linked` is set for a file that has
+   * several names, which `<n>.link` is one of: the undo restores the content of all of them.
    */
   Schema.Struct({
     kind: Schema.Literal("protect"),
     ...common,
     existed: Schema.Boolean,
-    mode: Schema.optional(Schema.Int)
+    mode: Schema.optional(Schema.Int),
+    linked: Schema.optional(Schema.Boolean)
   })
 )
 export type Entry = typeof Entry.Type
@@ -57,10 +59,15 @@ const closedFolder = (root: string): string => path.join(root, `${journalName}.d
 
 const journalFile = (root: string): string => path.join(journalFolder(root), "journal")
 
+/** Whether a name in the folder of a journal is the journal, or a file that it keeps. */
+export const isContent = (name: string): boolean => name === "journal" || /^\d+\.(old|new|link|undone)$/.test(name)
+
 /** Whether a name directly under the root belongs to a journal. */
 export const isJournalName = (name: string): boolean => name.startsWith(journalName)
 
 export const oldFile = (root: string, n: number): string => path.join(journalFolder(root), `${n}.old`)
+/** A second name of a protected file that has several. */
+export const linkFile = (root: string, n: number): string => path.join(journalFolder(root), `${n}.link`)
 export const newFile = (root: string, n: number): string => path.join(journalFolder(root), `${n}.new`)
 
 const checksum = (text: string): string => crypto.createHash("sha256").update(text).digest("hex").slice(0, 16)
@@ -83,10 +90,13 @@ export interface Pending {
 }
 
 /** Prevents a second undo, which would destroy later changes of the path. */
-export const markUndone = (root: string, { offset }: Pending): Call<void> =>
+export const markUndone = (root: string, { offset }: Pending, durable: boolean): Call<void> =>
   Effect.flatMap(CurrentCalls, (calls) =>
     Effect.flatMap(calls.open(journalFile(root), "r+"), (file) =>
-      Effect.ensuring(Effect.zipRight(mark(calls, file, offset), calls.sync(file)), Effect.ignore(calls.close(file)))
+      Effect.ensuring(
+        Effect.zipRight(mark(calls, file, offset), durable ? calls.sync(file) : Effect.void),
+        Effect.ignore(calls.close(file))
+      )
     )
   )
 
@@ -98,6 +108,29 @@ export interface Journal {
   readonly close: Call<void>
   /** Leaves the journal in place, for the recovery at the next opening of the root. */
   readonly abandon: Effect.Effect<void>
+  /** Runs a rollback with descriptors that were kept free for it: where all others are in use, it could open no file. */
+  readonly withReserve: <A, E>(self: Effect.Effect<A, E>) => Effect.Effect<A, E>
+}
+
+/** As many as an undo has open at once. */
+const reserved = 3
+
+/** Descriptors that are open only to be free when they are needed. */
+const makeReserve = (calls: Calls, at: string): Call<Reserve> =>
+  Effect.gen(function* () {
+    const files: Array<number> = []
+    const release = Effect.suspend(() => Effect.forEach(files.splice(0), (file) => Effect.ignore(calls.close(file))))
+    const fill = Effect.suspend(() => Effect.map(calls.open(at, "r"), (file) => files.push(file))).pipe(
+      Effect.repeat({ until: () => files.length >= reserved }),
+      Effect.onError(() => release)
+    )
+    yield* fill
+    return { release: Effect.asVoid(release), fill: Effect.ignore(fill) }
+  })
+
+interface Reserve {
+  readonly release: Effect.Effect<void>
+  readonly fill: Effect.Effect<void>
 }
 
 /** Ends the transaction by one rename, to a unique name if the remains of an earlier one are in the way. */
@@ -117,19 +150,17 @@ const retire = (calls: Calls, root: string, durable: boolean): Call<string> => {
     : renamed
 }
 
-const openNew = (calls: Calls, root: string): Call<number> =>
-  Effect.zipRight(
-    calls.mkdir(journalFolder(root), 0o700),
-    // A folder without a journal would make the next attempt fail.
-    Effect.onError(calls.open(journalFile(root), "wx", 0o600), () => Effect.ignore(calls.rmdir(journalFolder(root))))
-  )
+/** Removes the folder of a journal that has undone or committed all of its entries. */
+export const closeJournal = (calls: Calls, root: string, durable: boolean): Call<void> =>
+  // If the removal fails, the next opening removes the folder.
+  Effect.flatMap(retire(calls, root, durable), (closed) => Effect.ignore(removeTree(calls, closed)))
 
-/** Creates the folder and an empty journal. */
+/** Creates an empty journal in its folder, whose lock the caller holds. */
 export const create = (calls: Calls, root: string, durability: Durability): Call<Journal> =>
   Effect.gen(function* () {
     const folder = journalFolder(root)
     const durable = durability !== "process-crash"
-    const file = yield* openNew(calls, root)
+    const file = yield* calls.open(journalFile(root), "wx", 0o600)
     let length = 0
     const offsets = new Map<number, number>()
     let broken: NodeJS.ErrnoException | undefined
@@ -141,14 +172,9 @@ export const create = (calls: Calls, root: string, durability: Durability): Call
         })
       )
     )
-    const abandon = Effect.ignore(calls.close(file))
+    const reserve = yield* Effect.onError(makeReserve(calls, journalFile(root)), () => Effect.ignore(calls.close(file)))
+    const abandon = Effect.zipRight(reserve.release, Effect.ignore(calls.close(file)))
     if (durable) yield* Effect.onError(syncFolder(calls, root), () => abandon)
-    const close = Effect.flatMap(
-      Effect.suspend(() => retire(calls, root, durable)),
-      (closed) =>
-        // If the removal fails, the next opening removes the folder.
-        Effect.zipRight(abandon, Effect.ignore(removeTree(calls, closed)))
-    )
     return {
       record: (entry) =>
         Effect.gen(function* () {
@@ -166,39 +192,58 @@ export const create = (calls: Calls, root: string, durability: Durability): Call
           if (offset === undefined || offset >= length) return Effect.void
           return Effect.zipRight(mark(calls, file, offset), durable ? calls.sync(file) : Effect.void)
         }),
-      close,
-      abandon
+      // If it fails, the journal is still open, and a rollback follows.
+      close: Effect.zipRight(
+        Effect.zipRight(
+          reserve.release,
+          Effect.tapError(closeJournal(calls, root, durable), () => reserve.fill)
+        ),
+        abandon
+      ),
+      abandon,
+      withReserve: (self) => Effect.ensuring(Effect.zipRight(reserve.release, self), reserve.fill)
     }
   })
 
-/** Whether a process has left a journal, open or closed. */
-export const hasJournal = (root: string): Call<boolean> =>
+const isThere = (at: string): Call<boolean> =>
+  Effect.flatMap(CurrentCalls, (calls) => Effect.map(calls.lstat(at), (stats) => stats !== undefined))
+
+/** Whether a transaction lives in the root, or a dead process has left its journal. */
+export const hasFolder = (root: string): Call<boolean> => isThere(journalFolder(root))
+
+/** Whether the folder of the journal holds one. */
+export const hasJournal = (root: string): Call<boolean> => isThere(journalFile(root))
+
+/** Whether the root has anything of a transaction, also of one that has ended. */
+export const hasRemains = (root: string): Call<boolean> =>
+  Effect.flatMap(CurrentCalls, (calls) => Effect.map(calls.readdir(root), (names) => names.some(isJournalName)))
+
+/** Removes what processes left that died while they created a journal, or after they had closed it. */
+export const removeRemains = (root: string): Call<void> =>
+  Effect.gen(function* () {
+    const calls = yield* CurrentCalls
+    for (const name of yield* calls.readdir(root)) {
+      const isRemains = isJournalName(name) && (isLeftover(name) || name.startsWith(path.basename(closedFolder(root))))
+      if (isRemains) yield* Effect.ignore(removeTree(calls, path.join(root, name)))
+    }
+  })
+
+/** Removes the folder of the last transaction, if its process died before it did. */
+export const removeClosed = (root: string): Call<void> =>
   Effect.flatMap(CurrentCalls, (calls) =>
-    Effect.map(Effect.forEach([journalFolder(root), closedFolder(root)], calls.lstat), (found) =>
-      found.some((stats) => stats !== undefined)
+    Effect.flatMap(isThere(closedFolder(root)), (there) =>
+      there ? Effect.ignore(removeTree(calls, closedFolder(root))) : Effect.void
     )
   )
 
-/** The entries to undo, newest first; undefined if there is no open journal. The caller holds the lock of the root. */
-export const readPending = (
-  root: string
-): Effect.Effect<ReadonlyArray<Pending> | undefined, NodeJS.ErrnoException | FileError> =>
+/** The entries to undo, newest first. The caller holds the lock of the journal. */
+export const readPending = (root: string): Effect.Effect<ReadonlyArray<Pending>, NodeJS.ErrnoException | FileError> =>
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
-    const closed = closedFolder(root)
-    if ((yield* calls.lstat(closed)) !== undefined) yield* Effect.ignore(removeTree(calls, closed))
-    if ((yield* calls.lstat(journalFolder(root))) === undefined) return undefined
-    const at = journalFile(root)
     // The process died before it created the journal.
-    if ((yield* calls.lstat(at)) === undefined) return []
-    return yield* parse(at, (yield* calls.readFile(at)).toString("utf8"))
+    if (!(yield* hasJournal(root))) return []
+    return yield* parse(journalFile(root), (yield* calls.readFile(journalFile(root))).toString("utf8"))
   })
-
-/** Closes the journal of a dead process, after all its entries were undone. */
-export const closeAbandoned = (root: string): Call<void> =>
-  Effect.flatMap(CurrentCalls, (calls) =>
-    Effect.flatMap(retire(calls, root, true), (closed) => Effect.ignore(removeTree(calls, closed)))
-  )
 
 const parse = (at: string, text: string): Effect.Effect<ReadonlyArray<Pending>, FileError> => {
   const lines = text.split("\n")

@@ -15,10 +15,24 @@ import type { Durability } from "../../AtomicFile.js"
 import { FileError } from "../../FileError.js"
 import type { TransactionError } from "../../FileTransaction.js"
 import { asFileError, CurrentCalls, orElseIf } from "../system/calls.js"
+import { relationOf } from "../system/entries.js"
+import { type Mounts, readMounts } from "../system/mounts.js"
 import { locate, resolveExisting, syncFolder, type Target } from "../system/replace.js"
 import { syncTree } from "../system/tree.js"
-import { create, type Entry, isJournalName, type Journal, journalFolder } from "./journal.js"
-import { overlaps, pathsOf, recover } from "./undo.js"
+import {
+  closeJournal,
+  create,
+  type Entry,
+  hasFolder,
+  hasJournal,
+  isJournalName,
+  type Journal,
+  journalFolder,
+  removeClosed
+} from "./journal.js"
+import { journalLock, journalLocks } from "./journalLock.js"
+import { refuseMounted, refuseUnrestorable } from "./preflight.js"
+import { asSystemError, overlaps, pathsOf, type Recovery, recover } from "./undo.js"
 
 export interface Settings {
   readonly durability: Durability
@@ -64,21 +78,29 @@ export class OpenRoot {
 
   /** Holds a lock until the end of the transaction. Losing it fails the whole transaction. */
   lock(name: Lock.Name): Effect.Effect<void, Lock.LockTimeout | Lock.LockError> {
-    const key = Lock.format(name)
-    return this.oneLockAtATime(Effect.suspend(() => (this.heldLocks.has(key) ? Effect.void : this.acquire(key, name))))
+    const isHeld = () => this.heldLocks.has(Lock.format(name))
+    return this.oneLockAtATime(
+      Effect.suspend(() => (isHeld() ? Effect.void : Effect.asVoid(this.acquire(this.locks, name))))
+    )
   }
 
-  private acquire(key: string, name: Lock.Name): Effect.Effect<void, Lock.LockTimeout | Lock.LockError> {
+  /** Returns how to release the lock before the end of the transaction. */
+  private acquire(
+    locks: Lock.Service,
+    name: Lock.Name
+  ): Effect.Effect<Effect.Effect<void>, Lock.LockTimeout | Lock.LockError> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.gen(this, function* () {
         const scope = yield* Scope.make()
-        const acquired = Scope.extend(this.locks.acquire(name, { timeout: this.settings.timeout }), scope)
+        const acquired = Scope.extend(locks.acquire(name, { timeout: this.settings.timeout }), scope)
         // An interruption right after the acquisition must release the lock.
         const held = yield* Effect.onError(restore(acquired), () => Scope.close(scope, Exit.void))
         yield* Scope.addFinalizer(this.scope, Scope.close(scope, Exit.void))
-        this.heldLocks.set(key, held)
+        this.heldLocks.set(Lock.format(name), held)
         const watch = Effect.catchAll(held.lost, (error) => Deferred.fail(this.lost, error))
         yield* Effect.forkIn(Effect.interruptible(watch), scope)
+        const forget = Effect.sync(() => this.heldLocks.delete(Lock.format(name)))
+        return Effect.zipRight(forget, Scope.close(scope, Exit.void))
       })
     )
   }
@@ -96,10 +118,10 @@ export class OpenRoot {
     )
   }
 
-  /** Checks the locks of the root and of the entry's paths. */
+  /** Checks the lock of the root, and those of the journal and of the entry's paths. */
   checkFor(entry?: Entry): Effect.Effect<void, Lock.LockLost> {
-    const paths = entry === undefined ? [] : pathsOf(entry)
-    const names = paths.map((at) => Lock.resource(path.join(this.root, at)))
+    const paths = entry === undefined ? [] : pathsOf(entry).map((at) => Lock.resource(path.join(this.root, at)))
+    const names = entry === undefined ? [] : [journalLock(this.root), ...paths]
     return this.checkLocks([rootLock(this.root), ...names].map(Lock.format))
   }
 
@@ -149,7 +171,8 @@ export class OpenRoot {
         if (Option.isSome(ended)) continue
         const name = Lock.resource(at)
         const status = yield* this.locks.status(name)
-        return yield* new Lock.LockTimeout({ lock: Lock.format(name), waited: Duration.millis(timeout), status })
+        const limit = Duration.millis(timeout)
+        return yield* new Lock.LockTimeout({ lock: Lock.format(name), limit, waited: limit, status })
       }
     })
   }
@@ -167,9 +190,10 @@ export class OpenRoot {
     const find = Effect.forEach(given, (one) => this.inside(one, follow))
     return Effect.gen(this, function* () {
       const before = yield* find
-      for (const target of before) {
+      for (const [i, target] of before.entries()) {
         yield* this.claim(part, target.path)
-        yield* this.lock(yield* lockOf(target))
+        // Where the file system ignores case, the lock of a second spelling may be the lock that is held.
+        if (!(yield* isSpelledBefore(target, before.slice(0, i)))) yield* this.lock(yield* lockOf(target))
       }
       return yield* this.serialized(
         Effect.flatMap(find, (now) =>
@@ -181,30 +205,78 @@ export class OpenRoot {
     )
   }
 
+  /** Refuses paths that a rollback could not put back. The mounts are read once: what is mounted later is found by the undo. */
+  refuseIrreversible(targets: ReadonlyArray<Target>): Effect.Effect<void, NodeJS.ErrnoException | FileError> {
+    return Effect.flatMap(this.mounts, (mounts) =>
+      Effect.forEach(targets, (target) => refuseMounted(mounts, this.root, target), { discard: true })
+    )
+  }
+
+  refuseUnrestorable(target: Target): Effect.Effect<void, NodeJS.ErrnoException | FileError> {
+    return Effect.flatMap(Effect.zip(CurrentCalls, this.mounts), ([calls, mounts]) =>
+      refuseUnrestorable(calls, mounts, this.root, target)
+    )
+  }
+
+  private knownMounts: { readonly mounts: Mounts | undefined } | undefined
+  private readonly mounts: Effect.Effect<Mounts | undefined, NodeJS.ErrnoException> = Effect.suspend(() =>
+    this.knownMounts !== undefined
+      ? Effect.succeed(this.knownMounts.mounts)
+      : Effect.tap(Effect.flatMap(CurrentCalls, readMounts), (mounts) =>
+          Effect.sync(() => {
+            this.knownMounts = { mounts }
+          })
+        )
+  )
+
   /** The number and the path of the next entry. */
   nextEntry(target: Target): { readonly n: number; readonly path: string } {
     return { n: ++this.lastNumber, path: path.relative(this.root, target.path) }
   }
 
-  /** The journal, created for the first change: a transaction that only reads writes nothing. */
-  readonly openJournal: Effect.Effect<Journal, ChangeError> = Effect.suspend(() =>
-    this.journal !== undefined
-      ? Effect.succeed(this.journal)
-      : Effect.flatMap(CurrentCalls, (calls) =>
-          Effect.map(create(calls, this.root, this.settings.durability), (journal) => {
-            this.journal = journal
-            return journal
-          })
-        )
-  )
+  get durable(): boolean {
+    return this.settings.durability !== "process-crash"
+  }
 
-  /** Records the entry, then makes the change. */
+  /** Rolls back the transaction of a dead process. Runs in an uninterruptible region; only `restore` is interruptible. */
+  recover(restore: Restore): Effect.Effect<boolean, FileError | Lock.LockTimeout | Lock.LockError> {
+    const { durable, locks, settings } = this
+    const acquire: Recovery["acquire"] = (from, name) => restore(from.acquire(name, { timeout: settings.timeout }))
+    return recover(this.root, { acquire, durable, locks })
+  }
+
+  /**
+   * Creates the journal, for the first change: a transaction that only reads writes nothing. Waits while a
+   * transaction with other locks lives in the root.
+   */
+  readonly openJournal: Effect.Effect<void, ChangeError | Lock.LockTimeout | Lock.LockError> =
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(this, function* () {
+        const calls = yield* CurrentCalls
+        while (this.journal === undefined) {
+          const release = yield* restore(asSystemError(this.acquire(journalLocks(), journalLock(this.root))))
+          if (yield* hasJournal(this.root)) {
+            // Of a process that died during the wait.
+            yield* release
+            yield* this.recover(restore)
+          } else {
+            const unmake = Effect.zipRight(Effect.ignore(closeJournal(calls, this.root, false)), release)
+            this.journal = yield* Effect.onError(create(calls, this.root, this.settings.durability), () => unmake)
+          }
+        }
+      })
+    )
+
+  /** Records the entry, then makes the change. The journal is open. */
   change(entry: Entry, make: Effect.Effect<void, NodeJS.ErrnoException>): Effect.Effect<void, ChangeError> {
-    return Effect.flatMap(Effect.zipRight(this.checkFor(entry), this.openJournal), (journal) => {
-      this.pending.add(entry.n)
-      this.changedFolders.add(path.dirname(path.join(this.root, entry.path)))
-      return Effect.zipRight(journal.record(entry), make)
-    })
+    return Effect.zipRight(
+      this.checkFor(entry),
+      Effect.suspend(() => {
+        this.pending.add(entry.n)
+        this.changedFolders.add(path.dirname(path.join(this.root, entry.path)))
+        return Effect.zipRight(this.journal?.record(entry) ?? Effect.void, make)
+      })
+    )
   }
 
   markUndone(n: number): Effect.Effect<void, NodeJS.ErrnoException> {
@@ -216,13 +288,18 @@ export class OpenRoot {
     )
   }
 
+  /** Runs an undo with the descriptors that are kept free for it. */
+  withReserve<A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.suspend(() => this.journal?.withReserve(self) ?? self)
+  }
+
   /** Makes the changes permanent. If it fails, they can still be undone. */
   readonly commit: Effect.Effect<void, FileError | Lock.LockLost> = this.serialized(
     Effect.suspend(() => {
       const { journal } = this
       if (journal === undefined || this.state !== "open") return Effect.void
       return Effect.gen(this, function* () {
-        if (this.settings.durability !== "process-crash") yield* this.sync
+        if (this.durable) yield* this.sync
         // After the slow sync, which changes nothing, and right before the point of no return.
         yield* this.checkLocks(this.heldLocks.keys())
         yield* journal.close
@@ -258,7 +335,8 @@ export class OpenRoot {
       if (journal === undefined || this.state !== "open") return Effect.void
       this.state = "ended"
       if (this.pending.size > 0) return journal.abandon
-      return Effect.catchAll(Effect.zipRight(this.checkFor(), journal.close), () => journal.abandon)
+      const checked = this.checkLocks([rootLock(this.root), journalLock(this.root)].map(Lock.format))
+      return Effect.catchAll(Effect.zipRight(checked, journal.close), () => journal.abandon)
     })
   }
 }
@@ -300,6 +378,12 @@ class Claims {
   }
 }
 
+/** Whether an earlier target is the same name of the same file. */
+const isSpelledBefore = (target: Target, earlier: ReadonlyArray<Target>): Effect.Effect<boolean, FileError> =>
+  Effect.flatMap(CurrentCalls, (calls) =>
+    Effect.exists(earlier, (one) => Effect.map(relationOf(calls, one, target), (found) => found === "one name"))
+  ).pipe(asFileError("Finding", target.path))
+
 /** The lock of a symbolic link is that of its target. */
 const lockOf = ({ path: at, stats }: Target): Effect.Effect<Lock.Name, FileError> =>
   stats?.isSymbolicLink() === true
@@ -316,12 +400,12 @@ export const openRoot = (
   Effect.gen(function* () {
     const scope = yield* Scope.make()
     const opened = new OpenRoot(root, settings, locks, scope)
-    const acquire = (name: Lock.Name) => restore(locks.acquire(name, { timeout: settings.timeout }))
-    const recovered = Effect.zipRight(restore(opened.lock(rootLock(root))), recover(root, acquire))
-    return yield* Effect.as(
-      Effect.onError(recovered, () => Scope.close(scope, Exit.void)),
-      opened
-    )
+    const remains = Effect.zipRight(removeClosed(root), hasFolder(root)).pipe(asFileError("Opening the root", root))
+    yield* Effect.zipRight(
+      restore(opened.lock(rootLock(root))),
+      Effect.flatMap(remains, (there) => (there ? opened.recover(restore) : Effect.void))
+    ).pipe(Effect.onError(() => Scope.close(scope, Exit.void)))
+    return opened
   })
 
 export const rootLock = (root: string): Lock.Name => Lock.resource(journalFolder(root))

@@ -5,11 +5,13 @@ import type * as Scope from "effect/Scope"
 import * as Lock from "../../../lock/Lock.js"
 import { FileError, type FileReason } from "../../FileError.js"
 import { asFileError, type Call, type Calls, CurrentCalls, orElseIf } from "../system/calls.js"
+import { relationOf, undoRespell } from "../system/entries.js"
 import { locate, rename, syncFolder } from "../system/replace.js"
-import { removeTree, unrestrict } from "../system/tree.js"
 import {
-  closeAbandoned,
+  closeJournal,
   type Entry,
+  hasFolder,
+  hasJournal,
   journalFolder,
   markUndone,
   newFile,
@@ -17,36 +19,60 @@ import {
   type Pending,
   readPending
 } from "./journal.js"
+import { journalLock, journalLocks } from "./journalLock.js"
+import { moveAside, putBack, putBackLinked, putFileBack } from "./putBack.js"
 
-type Acquire = (name: Lock.Name) => Effect.Effect<unknown, Lock.LockTimeout | Lock.LockError, Scope.Scope>
+type Acquired = Effect.Effect<Lock.HeldLock, Lock.LockTimeout | Lock.LockError, Scope.Scope>
+
+/** How a recovery acquires locks, and whether what it undoes survives a power cut. */
+export interface Recovery {
+  readonly acquire: (locks: Lock.Service, name: Lock.Name) => Acquired
+  /** The locks of the files. */
+  readonly locks: Lock.Service
+  readonly durable: boolean
+}
 
 /**
  * Rolls back the transaction of a dead process, newest change first, and returns
- * whether there was one. The caller holds the lock of the root, so the process is
- * dead; this acquires the locks of the files, since other programs may be changing
+ * whether there was one. Waits for the lock of the journal while its transaction
+ * lives, and acquires the locks of the files, since other programs may be changing
  * them. Changes that cannot be undone stay in the journal.
  */
 export const recover = (
   root: string,
-  acquire: Acquire
+  recovery: Recovery
 ): Effect.Effect<boolean, FileError | Lock.LockTimeout | Lock.LockError> =>
   Effect.gen(function* () {
-    const pending = yield* readPending(root).pipe(asFileError("Recovering the transaction of", root))
-    if (pending === undefined) return false
-    yield* undoAll(root, pending, acquire)
-    yield* closeAbandoned(root).pipe(asFileError("Recovering the transaction of", root))
-    return true
-  }).pipe(Effect.uninterruptible)
+    const calls = yield* CurrentCalls
+    const failure = asFileError("Recovering the transaction of", root)
+    if (!(yield* failure(hasFolder(root)))) return false
+    yield* failure(asSystemError(recovery.acquire(journalLocks(), journalLock(root))))
+    // While this waited, the transaction may have ended.
+    const wasThere = yield* failure(hasJournal(root))
+    yield* undoAll(root, yield* failure(readPending(root)), recovery)
+    yield* failure(closeJournal(calls, root, recovery.durable))
+    return wasThere
+  }).pipe(Effect.scoped, Effect.uninterruptible)
 
-const undoAll = (root: string, pending: ReadonlyArray<Pending>, acquire: Acquire) =>
+/** A journal that cannot be locked is one that cannot be written: the cause says why. */
+export const asSystemError = <A, E, R>(
+  self: Effect.Effect<A, E | Lock.LockError, R>
+): Effect.Effect<A, Exclude<E, Lock.LockError> | Lock.LockError | NodeJS.ErrnoException, R> =>
+  Effect.mapError(self, (error) => {
+    if (!(error instanceof Lock.LockError)) return error as Exclude<E, Lock.LockError>
+    // Only system calls fail with a code.
+    return error.cause instanceof Error && "code" in error.cause ? (error.cause as NodeJS.ErrnoException) : error
+  })
+
+const undoAll = (root: string, pending: ReadonlyArray<Pending>, { acquire, durable, locks }: Recovery) =>
   Effect.gen(function* () {
-    for (const at of yield* lockable(root, pending)) yield* acquire(Lock.resource(at))
+    for (const at of yield* lockable(root, pending)) yield* acquire(locks, Lock.resource(at))
     // An entry that cannot be undone does not stop the others.
     const failed: Array<Entry> = []
     const [failures] = yield* Effect.partition(pending, (one) =>
       Effect.zipRight(
         refuseOverlap(one.entry, failed),
-        Effect.zipRight(undoEntry(root, one.entry), markUndone(root, one)).pipe(
+        Effect.zipRight(undoEntry(root, one.entry, durable), markUndone(root, one, durable)).pipe(
           asFileError(`Undoing (${one.entry.kind})`, one.entry.path)
         )
       ).pipe(Effect.tapError(() => Effect.sync(() => failed.push(one.entry))))
@@ -66,20 +92,26 @@ const lockable = (root: string, pending: ReadonlyArray<Pending>): Effect.Effect<
  * made, only intended, or undone already, so a crash during the undo is safe:
  * the next attempt continues.
  */
-export const undoEntry = (root: string, entry: Entry): Effect.Effect<void, NodeJS.ErrnoException | FileError> =>
-  Effect.flatMap(CurrentCalls, (calls) =>
-    Effect.all(
+export const undoEntry = (
+  root: string,
+  entry: Entry,
+  durable: boolean
+): Effect.Effect<void, NodeJS.ErrnoException | FileError> =>
+  Effect.flatMap(CurrentCalls, (calls) => {
+    const paths = pathsOf(entry).map((at) => path.join(root, at))
+    // A folder may be gone if the transaction created it. An unreadable folder was changed all the same.
+    const sync = (at: string) => orElseIf(syncFolder(calls, path.dirname(at)), ["ENOENT", "EACCES"], undefined)
+    return Effect.all(
       [
         requireJournal(calls, root),
-        Effect.forEach(pathsOf(entry), (at) => refuseLinked(calls, path.join(root, at)), { discard: true }),
+        Effect.forEach(paths, (at) => refuseLinked(calls, at), { discard: true }),
         // The table maps each kind to the undo of its own entries; the types cannot relate the two.
         undos[entry.kind](calls, root, entry as never),
-        // The folder may be gone if the transaction created it. An unreadable folder was changed all the same.
-        orElseIf(syncFolder(calls, path.dirname(path.join(root, entry.path))), ["ENOENT", "EACCES"], undefined)
+        durable ? Effect.forEach(paths, sync, { discard: true }) : Effect.void
       ],
       { discard: true }
     )
-  )
+  })
 
 const refuse = (reason: FileReason, at: string, why: string) =>
   Effect.fail(new FileError({ reason, operation: "Undoing", path: at, cause: new Error(why) }))
@@ -112,7 +144,11 @@ export const refuseOverlap = (entry: Entry, failed: ReadonlyArray<Entry>): Effec
     : refuse("Busy", entry.path, `the newer change of ${newer.path} was not undone`)
 }
 
-type Undo<Kind> = (calls: Calls, root: string, entry: Extract<Entry, { readonly kind: Kind }>) => Call<void>
+type Undo<Kind> = (
+  calls: Calls,
+  root: string,
+  entry: Extract<Entry, { readonly kind: Kind }>
+) => Effect.Effect<void, NodeJS.ErrnoException | FileError>
 
 const exists = (calls: Calls, at: string): Call<boolean> => Effect.map(calls.lstat(at), (stats) => stats !== undefined)
 
@@ -121,7 +157,7 @@ const undos: { readonly [Kind in Entry["kind"]]: Undo<Kind> } = {
     Effect.gen(function* () {
       const old = oldFile(root, n)
       if (!(yield* exists(calls, old))) return
-      yield* rename(calls, old, path.join(root, at))
+      yield* putFileBack(calls, { root, n, place: path.join(root, at) })
       // If both are names of one file, nothing was changed and rename does nothing: then the second name goes.
       if (yield* exists(calls, old)) yield* calls.unlink(old)
     }),
@@ -140,28 +176,23 @@ const undos: { readonly [Kind in Entry["kind"]]: Undo<Kind> } = {
       kept ? rename(calls, oldFile(root, n), path.join(root, at)) : Effect.void
     ),
 
-  move: (calls, root, { path: from, to }) =>
+  move: (calls, root, { n, path: from, to }) =>
     Effect.gen(function* () {
-      if (yield* exists(calls, path.join(root, from))) return
-      if (!(yield* exists(calls, path.join(root, to)))) return
-      yield* rename(calls, path.join(root, to), path.join(root, from))
-      yield* syncFolder(calls, path.dirname(path.join(root, to)))
+      const targetOf = (at: string) => Effect.map(calls.lstat(at), (stats) => ({ path: at, stats }))
+      const [before, now] = yield* Effect.all([targetOf(path.join(root, from)), targetOf(path.join(root, to))])
+      const staged = newFile(root, n)
+      if ((yield* exists(calls, staged)) || (yield* relationOf(calls, before, now)) === "one name") {
+        return yield* undoRespell(calls, before.path, now.path, staged)
+      }
+      if (before.stats === undefined && now.stats !== undefined) yield* rename(calls, now.path, before.path)
     }),
 
-  protect: (calls, root, { existed, mode, n, path: at }) =>
+  protect: (calls, root, { existed, linked = false, mode, n, path: at }) =>
     Effect.gen(function* () {
       const place = path.join(root, at)
-      const old = yield* calls.lstat(oldFile(root, n))
-      const stats = yield* calls.lstat(place)
-      if (!existed || old !== undefined) {
-        // A rename replaces a file, but not a folder.
-        if (stats !== undefined && (!existed || stats.isDirectory() || old?.isDirectory() === true)) {
-          const aside = path.join(journalFolder(root), `${n}.undone`)
-          yield* removeTree(calls, aside)
-          yield* unrestrict(calls, place, stats)
-          yield* rename(calls, place, aside)
-        }
-        if (existed) yield* rename(calls, oldFile(root, n), place)
+      if (!existed) yield* moveAside(calls, { root, n, place })
+      else if (yield* exists(calls, oldFile(root, n))) {
+        yield* linked ? putBackLinked(calls, { root, n, place }) : putBack(calls, { root, n, place })
       }
       if (mode !== undefined) yield* orElseIf(calls.chmod(place, mode), ["ENOENT"], undefined)
     })

@@ -1,5 +1,5 @@
 import * as Schema from "effect/Schema"
-import { clip, isError, read, safely, textOf, toJson } from "../resilience/Foreign.js"
+import { clip, isError, read, safely, textOf, toJson } from "./Foreign.js"
 
 interface Encoded {
   readonly name?: string

@@ -16,7 +16,7 @@ import { cleanup } from "./AtomicFile.js"
 import { FileError } from "./FileError.js"
 import { asFileError, type Call, type Calls, CurrentCalls, orElseIf } from "./internal/system/calls.js"
 import { uniqueName } from "./internal/system/names.js"
-import { locate, replace, requireFile, syncFolder } from "./internal/system/replace.js"
+import { locate, replace, requireFile, resolveExisting, syncFolder } from "./internal/system/replace.js"
 import { writeAll } from "./internal/system/write.js"
 
 export {
@@ -27,7 +27,10 @@ export {
   InvalidOption
 } from "../resilience/InvalidOption.js"
 
-const Record = Schema.Struct({
+/** @since 0.1.0 */
+export * from "./FileError.js"
+
+const fields = {
   /** The file that was copied. */
   path: Schema.String,
   takenAt: Schema.Date,
@@ -44,21 +47,31 @@ const Record = Schema.Struct({
       gid: Schema.Number
     })
   )
-})
+}
+
+/** The record of a backup. Its path is relative to its folder, so that a project can be moved; earlier versions wrote a full one. */
+const Record = Schema.Struct(fields)
 
 /**
  * A copy of a file. If `content` is `null`, the file did not exist, and restoring
- * the backup removes the file.
+ * the backup removes the file. It is a schema too: a step that takes a backup can
+ * return it, and its compensation restores it.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Backup extends Schema.Schema.Type<typeof Record> {
+export const Backup = Schema.Struct({
+  ...fields,
   /** Begins with the time, so sorting by id sorts by time. */
-  readonly id: string
+  id: Schema.String,
   /** The folder of the record `<id>.json` and the content `<id>.data`. */
-  readonly folder: string
-}
+  folder: Schema.String
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Backup extends Schema.Schema.Type<typeof Backup> {}
 
 /**
  * @since 0.1.0
@@ -118,12 +131,19 @@ export const take = (path: string, options?: LabelOptions): Effect.Effect<Backup
     const { gid = 0, mode = 0, uid = 0 } = target.stats ?? {}
     const content =
       bytes === undefined ? null : { size: bytes.length, digest: digestOf(bytes), mode: mode & 0o7777, uid, gid }
-    const record = { path: target.path, takenAt, label: options?.label, content }
+    const real = yield* realPath(calls, target.path)
+    const relative = path_.relative(yield* calls.realpath(folder), real)
+    const label = options?.label === undefined ? {} : { label: options.label }
+    const record = { path: relative, takenAt, ...label, content }
     // The record comes last, so its content exists.
     if (bytes !== undefined) yield* put(path_.join(folder, `${id}.data`), bytes)
     yield* put(path_.join(folder, `${id}.json`), Buffer.from(yield* Effect.orDie(encode(record))))
-    return { ...record, id, folder }
+    return { ...record, path: target.path, id, folder }
   }).pipe(asFileError("Backing up", path), Effect.uninterruptible)
+
+/** The path without links to its folders. */
+const realPath = (calls: Calls, at: string): Call<string> =>
+  Effect.map(resolveExisting(calls, path_.dirname(at)), (folder) => path_.join(folder, path_.basename(at)))
 
 const encode = Schema.encode(Schema.parseJson(Record))
 const decode = Schema.decodeUnknown(Schema.parseJson(Record))
@@ -143,6 +163,7 @@ const put = (at: string, bytes: Uint8Array): Call<void> =>
 
 /**
  * The backups of a file, newest first. Reads their records, not their content.
+ * Other files among them, and records that were damaged, are skipped with a warning.
  *
  * @since 0.1.0
  * @category accessors
@@ -154,16 +175,36 @@ export const list = (path: string, options?: LabelOptions): Effect.Effect<Readon
     const folder = folderOf(target.path, options)
     const names = yield* orElseIf(calls.readdir(folder), ["ENOENT"], [])
     const ids = names.flatMap((name) => (name.endsWith(".json") ? [name.slice(0, -5)] : [])).sort()
+    if (ids.length === 0) return []
+    const [from, real] = yield* Effect.all([calls.realpath(folder), realPath(calls, target.path)])
+    const isHere = (recorded: string): boolean => {
+      if (path_.resolve(from, recorded) === real) return true
+      // The folder beside a file has backups of that file alone: a full path is that of before the project was moved.
+      const isOwn = options?.folder === undefined && path_.isAbsolute(recorded)
+      return isOwn && path_.basename(recorded) === path_.basename(real)
+    }
     const all = yield* Effect.forEach(ids.reverse(), (id) => read(calls, folder, id))
-    return all.filter((backup) => backup.path === target.path && (options?.label ?? backup.label) === backup.label)
+    return all
+      .flat()
+      .filter((record) => isHere(record.path) && (options?.label ?? record.label) === record.label)
+      .map((record) => ({ ...record, path: target.path, folder }))
   }).pipe(asFileError("Listing the backups of", path))
 
-const read = (calls: Calls, folder: string, id: string): Effect.Effect<Backup, NodeJS.ErrnoException | FileError> => {
+/** Nothing for a file that is no record, or a damaged one: it must not hide the others. */
+const read = (calls: Calls, folder: string, id: string) => {
   const at = path_.join(folder, `${id}.json`)
-  return Effect.flatMap(calls.readFile(at), (bytes) =>
-    Effect.mapBoth(decode(bytes.toString("utf8")), {
-      onSuccess: (record): Backup => ({ ...record, id, folder }),
-      onFailure: (cause) => new FileError({ reason: "Damaged", operation: "Reading the backup", path: at, cause })
+  const skipped = Effect.as(Effect.logWarning(`${at} is not the record of a backup, and is skipped`), [])
+  return calls.readFile(at).pipe(
+    Effect.flatMap((bytes) =>
+      Effect.matchEffect(decode(bytes.toString("utf8")), {
+        onSuccess: (record) => Effect.succeed([{ ...record, id }]),
+        onFailure: () => skipped
+      })
+    ),
+    Effect.catchAll((error) => {
+      // It was expired meanwhile.
+      if (error.code === "ENOENT") return Effect.succeed([])
+      return /^(EISDIR|EACCES)$/.test(error.code ?? "") ? skipped : Effect.fail(error)
     })
   )
 }
@@ -258,16 +299,19 @@ const removeExpired = (path: string, { folder: given, keep, millis }: Limits) =>
 
 const hour = 3_600_000
 
+/** The names that `take` gives to contents. */
+const isContent = /^\d{4}-\d\d-\d\dT[\d.]+Z-[0-9a-f]+-\d+\.data$/
+
 /** Removes what a process left that died while it took or expired a backup. */
 const removeIncomplete = (calls: Calls, folder: string, now: number) =>
   Effect.gen(function* () {
     yield* cleanup(folder)
     const names = new Set(yield* calls.readdir(folder))
     for (const name of names) {
-      if (!name.endsWith(".data") || names.has(name.replace(/data$/, "json"))) continue
+      if (!isContent.test(name) || names.has(name.replace(/data$/, "json"))) continue
       const stats = yield* calls.lstat(path_.join(folder, name))
       // A newer one may belong to a process that is taking a backup now.
-      if (stats !== undefined && now - stats.mtimeMs > hour)
+      if (stats !== undefined && now - stats.modified * 1_000 > hour)
         yield* orElseIf(calls.unlink(path_.join(folder, name)), ["ENOENT"], undefined)
     }
   })

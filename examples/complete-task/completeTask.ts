@@ -46,16 +46,22 @@ const count = (progress: typeof Progress.Type, agent: string): typeof Progress.T
     : [...list, { agent, completed: 1 }]
 }
 
-/** If it fails, the rest stands: a nested transaction undoes its own part. */
-const countCompletion = (root: string, agent: string) =>
+/** A progress file that is torn or damaged. Nothing was changed. */
+export class ProgressDamaged extends Schema.TaggedError<ProgressDamaged>()("ProgressDamaged", {
+  file: Schema.String,
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `${this.file} cannot be read (${this.problem}); nothing was changed. Repair it, then complete the task again.`
+  }
+}
+
+const countCompletion = (agent: string) =>
   FileTransaction.update("progress.json", (text) =>
-    progresses
-      .decode(Option.getOrElse(text, () => "{}"))
-      .pipe(Effect.flatMap((progress) => progresses.encode(count(progress, agent))))
-  ).pipe(
-    FileTransaction.run(root),
-    Effect.as(true),
-    Effect.catchAll((error) => Effect.as(Effect.logWarning("progress was not counted", error), false))
+    progresses.decode(Option.getOrElse(text, () => "{}")).pipe(
+      Effect.mapError(({ message }) => new ProgressDamaged({ file: "progress.json", problem: message })),
+      Effect.flatMap((progress) => progresses.encode(count(progress, agent)))
+    )
   )
 
 const complete = (root: string, { agent, message, task }: Completion) =>
@@ -78,7 +84,8 @@ const complete = (root: string, { agent, message, task }: Completion) =>
     yield* FileTransaction.makeDirectory(`${folder}/completed`)
     const record = JSON.stringify({ task_id: task, agent, completed_at, message }, null, 2)
     yield* FileTransaction.write(`${folder}/completed/${fileName(task)}_completion.json`, record)
-    return (yield* countCompletion(root, agent)) ? ("completed" as const) : ("completed, not counted" as const)
+    yield* countCompletion(agent)
+    return "completed" as const
   })
 
 /**

@@ -92,19 +92,28 @@ describe("examples/complete-task", () => {
     )
   }
 
-  it.scopedLive("ignores a damaged progress file, and changes nothing if the outbox is damaged", () =>
-    Effect.gen(function* () {
-      const root = yield* prepare
-      fs.writeFileSync(path.join(root, "progress.json"), "{damaged")
-      assert.strictEqual(yield* complete(root, "TASK-1"), "completed, not counted")
-      assert.strictEqual(fs.readFileSync(path.join(root, "progress.json"), "utf8"), "{damaged")
-      assert.strictEqual(read(root, "postbox/CC/outbox.json").tasks[0].status, "completed")
-      fs.writeFileSync(path.join(root, "postbox/CC/outbox.json"), "{damaged")
-      const before = treeOf(path.join(root, "postbox"))
-      assert.strictEqual((yield* Effect.flip(complete(root, "../TASK/2")))._tag, "ParseError")
-      assert.strictEqual((yield* Effect.flip(complete(root, "TASK-1", "..")))._tag, "FileError")
-      assert.deepStrictEqual(treeOf(path.join(root, "postbox")), before)
-    })
+  it.scopedLive(
+    "changes nothing if the progress file or the outbox is damaged, and completes the task once it is mended",
+    () =>
+      Effect.gen(function* () {
+        const root = yield* prepare
+        const tasks = treeOf(path.join(root, "postbox/CC"))
+        fs.writeFileSync(path.join(root, "progress.json"), `{"CC":{"compl`)
+        const torn = yield* Effect.flip(complete(root, "TASK-1"))
+        assert.strictEqual(torn._tag, "ProgressDamaged")
+        assert.match(torn.message, /progress\.json cannot be read.*nothing was changed/s)
+        assert.strictEqual(fs.readFileSync(path.join(root, "progress.json"), "utf8"), `{"CC":{"compl`)
+        assert.strictEqual(treeOf(path.join(root, "postbox/CC"))["outbox.json"], tasks["outbox.json"])
+        assert.isFalse(fs.existsSync(path.join(root, "postbox/CC/completed")))
+        write(root, "progress.json", { CC: { completed: 1 } })
+        assert.strictEqual(yield* complete(root, "TASK-1"), "completed")
+        assert.deepStrictEqual(read(root, "progress.json"), { CC: { completed: 2 } })
+        fs.writeFileSync(path.join(root, "postbox/CC/outbox.json"), "{damaged")
+        const before = treeOf(path.join(root, "postbox"))
+        assert.strictEqual((yield* Effect.flip(complete(root, "../TASK/2")))._tag, "ParseError")
+        assert.strictEqual((yield* Effect.flip(complete(root, "TASK-1", "..")))._tag, "FileError")
+        assert.deepStrictEqual(treeOf(path.join(root, "postbox")), before)
+      })
   )
 
   it.scopedLive("concurrent commands count each task once", () =>
@@ -126,6 +135,13 @@ describe("examples/complete-task", () => {
       assert.deepStrictEqual(read(root, "progress.json"), { CC: { completed: 6 } })
       assert.strictEqual(fs.readdirSync(path.join(root, "postbox/CC/completed")).length, 6)
       assert.strictEqual(yield* Effect.promise(() => new Child(program, [root]).exited), 1)
+      // A torn progress file: the command fails, and the task is still to do.
+      fs.writeFileSync(path.join(root, "progress.json"), "{")
+      write(root, "postbox/CC/outbox.json", { tasks: [{ task_id: "T-9", status: "pending" }] })
+      const torn = new Child(program, [root, "CC", "T-9", message])
+      assert.strictEqual(yield* Effect.promise(() => torn.exited), 1)
+      assert.match(torn.errors, /T-9: progress\.json cannot be read/)
+      assert.strictEqual(read(root, "postbox/CC/outbox.json").tasks[0].status, "pending")
     })
   )
 

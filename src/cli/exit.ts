@@ -16,12 +16,3 @@ export const ended = (reason: keyof typeof exits, message: string, tag: string =
 /** What is wrong with the storage or the program is said with the file that defines them: `where`. */
 export const endedBy = ({ kind, message, tag }: Refusal, where: string): Ended =>
   ended(kind, kind === "Storage" || kind === "Defect" ? `${message} (${where})` : message, tag)
-
-let signal: NodeJS.Signals | undefined
-
-/** The signal that ends this program, if it received one. */
-export const receivedSignal = (): NodeJS.Signals | undefined => signal
-
-export const receiveSignal = (received: NodeJS.Signals): void => {
-  signal = received
-}

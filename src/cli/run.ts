@@ -13,8 +13,10 @@ import { prettyCause } from "../resilience/Foreign.js"
 import { recovery } from "./commands.js"
 import { plainConsole } from "./console.js"
 import { CommandArguments } from "./exec/command.js"
-import { Ended, ended, receiveSignal } from "./exit.js"
+import { Ended, ended } from "./exit.js"
+import { watchOutput } from "./output.js"
 import { plain, withoutStyles } from "./render/screen.js"
+import { endBy, endingSignal, exitCodeOf, listen, supervise } from "./signals.js"
 
 declare const VERSION: string
 
@@ -54,25 +56,23 @@ const main = Console.consoleWith((console) => {
 })
 
 const program = main.pipe(
-  Effect.provideService(CommandArguments, rest),
+  Effect.provideService(CommandArguments, { own, rest }),
   Effect.provide(Layer.merge(NodeContext.layer, CliConfig.layer({ showBuiltIns: false })))
 )
 
-/** As in shells: 128 and the number of the signal. */
-let signalCode: number | undefined
+const isExec = own[2] === "exec"
+
+watchOutput(isExec)
 
 const fiber = Effect.runFork(program)
-for (const [signal, number] of [
-  ["SIGINT", 2],
-  ["SIGTERM", 15]
-] as const) {
-  process.once(signal, () => {
-    signalCode = 128 + number
-    receiveSignal(signal)
-    Effect.runFork(Fiber.interrupt(fiber))
-  })
-}
+
+const takeSignals = isExec ? supervise : listen
+
+takeSignals(() => Effect.runFork(Fiber.interrupt(fiber)))
 
 fiber.addObserver((exit) => {
-  process.exitCode = signalCode ?? (Exit.isSuccess(exit) ? 0 : report(exit.cause))
+  const signal = endingSignal()
+  if (signal !== undefined && isExec) endBy(signal)
+  else if (signal !== undefined) process.exitCode = exitCodeOf(signal)
+  else process.exitCode = Exit.isSuccess(exit) ? (process.exitCode ?? 0) : report(exit.cause)
 })

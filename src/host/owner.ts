@@ -18,9 +18,12 @@ let known: string | undefined
 
 /** Identifies this process: `host/pid@start`. */
 export const thisProcess = (): string => {
-  known ??= `${host}/${process.pid}@${statOf(process.pid).start ?? "?"}`
+  known ??= processOf(process.pid)
   return known
 }
+
+/** Identifies a process of this host that exists: `host/pid@start`. */
+export const processOf = (pid: number): string => `${host}/${pid}@${statOf(pid).start ?? "?"}`
 
 const orEmpty = (read: () => string): string => {
   try {
@@ -50,11 +53,35 @@ const host = `${os.hostname().replace(/[/~+]/g, "_")}-${crypto
  * The state of a process, and its start time in ticks since boot: it tells a
  * process from an earlier one with the same id. Linux only.
  */
-const statOf = (pid: number): { readonly state: string | undefined; readonly start: string | undefined } => {
+const statOf = (pid: number | string) => {
   const stat = orEmpty(() => fs.readFileSync(`/proc/${pid}/stat`, "utf8"))
   // The command may contain spaces and brackets, so fields are counted after its closing bracket.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-  return { state: fields[0], start: fields[19] }
+  return { state: fields[0], group: fields[2], start: fields[19] }
+}
+
+/** A zombie has ended and only waits for its parent to notice. */
+const isZombie = (state: string | undefined): boolean => state === "Z" || state === "X"
+
+/**
+ * Whether a process group has no process left but zombies, which nothing may
+ * ever remove in a container. POSIX only.
+ */
+export const isGroupGone = (id: number): boolean => {
+  if (!exists(-id)) return true
+  const processes = fs.existsSync("/proc/self/stat") ? fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name)) : []
+  const found = processes.map(statOf).filter(({ group }) => group === String(id))
+  return found.length > 0 && found.every(({ state }) => isZombie(state))
+}
+
+/** Whether the group that this process of this host led still has processes. Its id is not reused while it has. */
+export const isLedGroupAlive = (leader: string): boolean => {
+  const [leaderHost, who] = leader.split("/")
+  const [pid, start] = who?.split("@") ?? []
+  if (leaderHost !== host || pid === undefined) return false
+  const now = statOf(pid).start
+  const isReused = now !== undefined && start !== "?" && now !== start
+  return !isReused && !isGroupGone(Number(pid))
 }
 
 /** Processes that were found alive or dead, by host, id and start time. */
@@ -96,8 +123,7 @@ const isProcessGone = (ownerHost: string | undefined, who: string | undefined): 
   if (ownerHost !== host || pid === undefined || start === undefined) return false
   if (!exists(Number(pid))) return true
   const stat = statOf(Number(pid))
-  // A zombie has ended and only waits for its parent to notice.
-  if (stat.state === "Z" || stat.state === "X") return true
+  if (isZombie(stat.state)) return true
   return start !== "?" && stat.start !== undefined && stat.start !== start
 }
 

@@ -54,8 +54,11 @@ export class Child {
   }> = []
   private stderr = ""
 
-  constructor(program: string, args: ReadonlyArray<string>) {
-    this.process = childProcess.spawn(process.execPath, [program, ...args], { stdio: ["pipe", "pipe", "pipe"] })
+  constructor(program: string, args: ReadonlyArray<string>, options: { readonly cwd?: string } = {}) {
+    this.process = childProcess.spawn(process.execPath, [program, ...args], {
+      ...options,
+      stdio: ["pipe", "pipe", "pipe"]
+    })
     readline.createInterface({ input: this.process.stdout as NodeJS.ReadableStream }).on("line", (line) => {
       this.lines.push(line)
       this.waiting = this.waiting.filter((waiter) => !waiter.test(line) || void waiter.resolve(line))
@@ -94,6 +97,10 @@ export class Child {
     this.process.kill(signal)
   }
 
+  get pid(): number {
+    return this.process.pid ?? Number.NaN
+  }
+
   say(line: string): void {
     this.process.stdin?.write(`${line}\n`)
   }
@@ -101,10 +108,6 @@ export class Child {
   async end(): Promise<number | string> {
     this.process.stdin?.end()
     return this.exited
-  }
-
-  get pid(): number | undefined {
-    return this.process.pid
   }
 
   get errors(): string {

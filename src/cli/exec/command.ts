@@ -7,9 +7,12 @@ import type { Ended } from "../exit.js"
 import { choiceOrFirst, duration, integer, optional, text, usage } from "../options.js"
 import { about } from "../render/overview.js"
 
-/** The arguments after `--`: the command to run. */
+/** The arguments of `recovery` itself, and those after `--`: the command to run. */
 export class CommandArguments extends Context.Reference<CommandArguments>()("effect-recovery/cli/CommandArguments", {
-  defaultValue: (): ReadonlyArray<string> => []
+  defaultValue: (): { readonly own: ReadonlyArray<string>; readonly rest: ReadonlyArray<string> } => ({
+    own: [],
+    rest: []
+  })
 }) {}
 
 const exitCodesOf = (given: string): Effect.Effect<ReadonlyArray<number>, Ended> => {
@@ -22,24 +25,45 @@ const exitCodesOf = (given: string): Effect.Effect<ReadonlyArray<number>, Ended>
     : usage(`--retry-on must be exit codes such as 1,75, not "${given}".`)
 }
 
+/** Refuses what is no name. */
+const nonEmpty = (option: string, given: string | undefined): Effect.Effect<void, Ended> => {
+  if (given === undefined) return Effect.void
+  if (given.trim() === "") return usage(`${option} is empty. Give it a value, or leave it out.`)
+  return given.length > maxLength ? usage(`${option} has more than ${maxLength} characters.`) : Effect.void
+}
+
+const maxLength = 4_000
+
 export const execCommand = Command.make(
   "exec",
   {
     database: common.database,
-    task: optional("task", "A name for the command on record; a task that is completed is not run again"),
+    task: optional("task", "A name on record; a completed task is not run again, a failed one with any command"),
     again: choiceOrFirst("again", ["skip", "refuse", "run"], "What to do if the task is already completed"),
     retries: integer("retries", "How many times to retry after the first attempt", 3),
     delay: text("delay", "The delay before each retry").pipe(Options.withDefault("2s")),
     timeout: optional("timeout", "The time limit of each attempt. Default: none"),
-    retryOn: text("retry-on", "The exit codes to retry on, such as 1,75. Default: all").pipe(Options.withDefault("")),
+    killAfter: text("kill-after", "How long a command that is ended has until SIGKILL").pipe(
+      Options.withDefault("10s")
+    ),
+    retryOn: text("retry-on", "The exit codes to retry on, such as 1,75. Default: all but 126 and 127").pipe(
+      Options.withDefault("")
+    ),
     backup: text("backup", "A file to restore if the command fails after all retries").pipe(Options.repeated),
     lock: optional("lock", "The name of a lock that one process holds at a time. Default: the task"),
-    lockTimeout: text("lock-timeout", "How long to wait for the lock").pipe(Options.withDefault("30s"))
+    lockTimeout: text("lock-timeout", "How long to wait for locks, and for processes of a killed exec").pipe(
+      Options.withDefault("30s")
+    )
   },
   ({ again, backup, lock, retries, task, timeout, ...given }) =>
     Effect.gen(function* () {
-      const [name, ...args] = yield* CommandArguments
+      const { own, rest } = yield* CommandArguments
+      const [name, ...args] = rest
       if (name === undefined) return yield* usage("exec needs a command: recovery exec [options] -- COMMAND ARGS…")
+      yield* nonEmpty("--task", task)
+      yield* nonEmpty("--lock", lock)
+      // The parser drops empty values of options that may be repeated.
+      for (const [i, option] of own.entries()) if (option === "--backup") yield* nonEmpty(option, own[i + 1] ?? "")
       if (retries < 0) return yield* usage("--retries must be at least 0.")
       const { exec } = yield* Effect.promise(() => import("./exec.js"))
       yield* exec({
@@ -50,6 +74,7 @@ export const execCommand = Command.make(
         retries,
         delay: yield* duration("--delay", given.delay),
         timeout: timeout === undefined ? undefined : yield* duration("--timeout", timeout, 1),
+        killAfter: yield* duration("--kill-after", given.killAfter),
         retryOn: yield* exitCodesOf(given.retryOn),
         backup,
         lock,

@@ -1,8 +1,9 @@
-import { spawn } from "node:child_process"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
@@ -16,9 +17,13 @@ import * as Insights from "../../operate/Insights.js"
 import * as Decision from "../../resilience/Decision.js"
 import * as Events from "../../resilience/Events.js"
 import * as Strategy from "../../resilience/Strategy.js"
-import * as Storage from "../../storage/Storage.js"
 import * as SqliteStorage from "../../storage/sqlite/SqliteStorage.js"
-import { Ended, ended, receivedSignal } from "../exit.js"
+import { Ended, ended } from "../exit.js"
+import { receive } from "../signals.js"
+import { type Ending, Group } from "./group.js"
+import { announce, awaitOrphans, type Guard, type Holdings } from "./guard.js"
+import { Arguments, type Plan, planOf, recorded } from "./plan.js"
+import { redactArguments } from "./redactArguments.js"
 
 export interface Options {
   readonly command: readonly [name: string, ...args: ReadonlyArray<string>]
@@ -32,6 +37,8 @@ export interface Options {
   readonly delay: Duration.Duration
   /** The time limit of each attempt. */
   readonly timeout: Duration.Duration | undefined
+  /** From the first signal that ends the command until SIGKILL. */
+  readonly killAfter: Duration.Duration
   /** The exit codes to retry on; empty for all. */
   readonly retryOn: ReadonlyArray<number>
   /** Files to restore if the command fails after all retries. */
@@ -43,82 +50,96 @@ export interface Options {
 /** As in shells: 124 for a timeout, 126 and 127 for a command that cannot run, 128 and more for a signal. */
 class CommandFailed extends Schema.TaggedError<CommandFailed>("effect-recovery/CommandFailed")("CommandFailed", {
   command: Schema.String,
-  code: Schema.Number
+  code: Schema.Number,
+  /** What happened, in words. */
+  what: Schema.String
 }) {
   override get message(): string {
-    return `${this.command} ended with exit code ${this.code}`
+    return `${this.command} ${this.what}`
   }
 }
 
-const signalNumbers: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGTERM: 15 }
+/** A shell answers with these, too. Trying again finds the same file. */
+const isFinal = (code: number): boolean => code === 126 || code === 127
 
-/** Milliseconds from the first signal until SIGKILL. */
-const gracePeriod = 5_000
-
-/** Runs the command with this program's input and output. Interruption forwards the received signal to it. */
-const runCommand = ({ command: [name, ...args], timeout }: Options): Effect.Effect<void, CommandFailed> => {
-  const failed = (code: number) => new CommandFailed({ command: name, code })
-  const running = Effect.async<void, CommandFailed>((resume) => {
-    const child = spawn(name, args, { stdio: "inherit" })
-    const exited = new Promise<void>((resolve) => {
-      child.once("error", (error) => {
-        resume(Effect.fail(failed("code" in error && error.code === "ENOENT" ? 127 : 126)))
-        resolve()
-      })
-      child.once("exit", (code, signal) => {
-        const result = code ?? 128 + (signalNumbers[signal ?? ""] ?? 0)
-        resume(result === 0 ? Effect.void : Effect.fail(failed(result)))
-        resolve()
-      })
-    })
-    return Effect.promise(() => {
-      child.kill(receivedSignal() ?? "SIGTERM")
-      const kill = setTimeout(() => child.kill("SIGKILL"), gracePeriod)
-      return exited.finally(() => clearTimeout(kill))
-    })
-  })
-  return timeout === undefined
-    ? running
-    : Effect.timeoutFail(running, { duration: timeout, onTimeout: () => failed(124) })
+const failureOf = (command: string, ending: Ending): CommandFailed => {
+  switch (ending._tag) {
+    case "Exited":
+      return new CommandFailed({ command, code: ending.code, what: `ended with exit code ${ending.code}` })
+    case "Signalled":
+      return new CommandFailed({ command, code: ending.code, what: `was ended by ${ending.signal}` })
+    case "NotStarted":
+      return ending.error.code === "ENOENT"
+        ? new CommandFailed({ command, code: 127, what: "was not found" })
+        : new CommandFailed({
+            command,
+            code: 126,
+            what: `cannot be executed (${ending.error.code ?? ending.error.message})`
+          })
+  }
 }
+
+/**
+ * Runs the command in a process group of its own. If it fails, takes too long or
+ * is interrupted, no process of the group is left afterwards.
+ */
+const runCommand = ({ command, killAfter, timeout }: Options, guard: Guard | undefined) =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => {
+      const group = new Group(command, { killAfter: Duration.toMillis(killAfter), inherited: guard?.descriptor })
+      if (group.id !== undefined) guard?.started(group.id)
+      return { group, stopReceiving: group.receive() }
+    }),
+    ({ group }) => {
+      const ended = Effect.flatMap(
+        Effect.promise(() => group.ended),
+        (ending) =>
+          ending._tag === "Exited" && ending.code === 0 ? Effect.void : Effect.fail(failureOf(command[0], ending))
+      )
+      if (timeout === undefined) return ended
+      const what = `did not end within ${Duration.format(timeout)}`
+      const onTimeout = () => new CommandFailed({ command: command[0], code: 124, what })
+      return Effect.timeoutFail(ended, { duration: timeout, onTimeout })
+    },
+    // What a command leaves behind in the background after a success goes on.
+    ({ group, stopReceiving }, exit) =>
+      (Exit.isSuccess(exit) ? Effect.void : Effect.promise(() => group.end())).pipe(
+        Effect.ensuring(Effect.sync(stopReceiving))
+      )
+  )
 
 const print = (text: string) => Console.error(`recovery: ${text}`)
 
 const retryStrategy = ({ delay, retries, retryOn }: Options) =>
   Strategy.make("retry", ({ attempt, error }: Strategy.Failure<CommandFailed>) => {
-    const isRetryable = retryOn.length === 0 || retryOn.includes(error.code)
+    const isRetryable = retryOn.length === 0 ? !isFinal(error.code) : retryOn.includes(error.code)
     if (attempt > retries || !isRetryable) return Effect.succeed(Decision.abort)
     const next = `attempt ${attempt + 1} of ${retries + 1} in ${Duration.format(delay)}`
     return Effect.as(print(`${error.message}; ${next}`), Decision.again(delay))
   })
 
-const workflowOf = (options: Options) => {
+const workflowOf = (options: Options, guard: Guard | undefined) => {
+  const commandLine = Step.make(recorded, {
+    success: Arguments,
+    run: Effect.sync(() => redactArguments(options.command))
+  })
   const command = Step.make("command", {
     error: CommandFailed,
-    run: Effect.suspend(() => runCommand(options)),
+    run: runCommand(options, guard),
     recover: { CommandFailed: retryStrategy(options) }
   })
-  const fields = { input: Schema.Struct({ command: Schema.Array(Schema.String) }), error: CommandFailed }
-  return Workflow.make("exec", fields, () => command)
+  return Workflow.make("exec", { error: CommandFailed }, () => Effect.zipRight(commandLine, command))
 }
 
-/** Executes or resumes the run. A completed one is rewound only with `again: "run"`, a failed one always. */
-const execute = (workflow: ReturnType<typeof workflowOf>, options: Options, id: string) =>
-  Effect.gen(function* () {
-    const { again, command, task } = options
-    const storage = yield* Storage.Storage
-    const outcome = Option.flatMapNullable(yield* storage.find(id), ({ outcome }) => outcome)
-    if (Option.isSome(outcome)) {
-      const isCompleted = outcome.value.status === "completed"
-      if (isCompleted && again === "refuse") {
-        return yield* ended("Refused", `Task "${task}" is already completed. With --again run it is run again.`)
-      }
-      if (isCompleted && again === "skip") return yield* print(`task "${task}" is already completed`)
-      yield* Workflow.rewind(workflow, id, Workflow.fromStart)
-    }
-    const labels: Record<string, string> = task === undefined ? {} : { task }
-    yield* Workflow.execute(workflow, { id, input: { command }, labels })
-  })
+/** Where the file is, or would be, behind symbolic links. */
+const realPath = (file: string): string => {
+  const at = path.resolve(file)
+  try {
+    return fs.realpathSync(at)
+  } catch {
+    return path.dirname(at) === at ? at : path.join(realPath(path.dirname(at)), path.basename(at))
+  }
+}
 
 /** The deepest folder that contains all files. */
 const commonFolder = (files: ReadonlyArray<string>): string =>
@@ -146,15 +167,78 @@ const withBackup = <E, R>(
   ).pipe(FileTransaction.run(root, { timeout }))
 }
 
+const withLock = <A, E, R>(self: Effect.Effect<A, E, R>, id: string | undefined, timeout: Duration.Duration) =>
+  id === undefined ? self : Lock.withLock(self, { kind: "exec", id }, { timeout })
+
+/** Waits for processes of an exec that was killed. A start beside them would run the task twice at once. */
+const orphansEnded = (held: Holdings, { filename, lockTimeout }: Options) =>
+  Effect.flatMap(
+    awaitOrphans(filename, held, {
+      timeout: lockTimeout,
+      onWait: ({ shared }) => print(`waiting for processes of an earlier start that hold ${shared}`)
+    }),
+    Option.match({
+      onNone: () => Effect.void,
+      onSome: ({ kill, shared }) =>
+        ended(
+          "Refused",
+          [
+            `The exec that held ${shared} was killed, and processes of its command still run.`,
+            `They did not end within ${Duration.format(lockTimeout)} (--lock-timeout). Nothing was changed.`,
+            kill === "" ? "End them, then start again." : `End them with "${kill}", then start again.`
+          ].join(" "),
+          "Orphan"
+        )
+    })
+  )
+
+/** The plan, once no process of an earlier start is left. */
+const ready = (options: Options, id: string, holdings: Holdings) =>
+  Effect.tap(planOf(options, id, redactArguments(options.command)), (plan) =>
+    plan === "skip" ? print(`task "${options.task}" is already completed`) : orphansEnded(holdings, options)
+  )
+
+/** A third signal cannot end the restoring sooner, so it is answered. */
+const answerImpatience = ({ backup }: Options) =>
+  Effect.acquireRelease(
+    Effect.sync(() =>
+      receive((_, ending) => {
+        if (ending < 3) return
+        const what =
+          backup.length === 0 ? "ending the command" : `ending the command and restoring ${backup.join(", ")}`
+        process.stderr.write(`recovery: ${what}; this program ends when it is done\n`)
+      })
+    ),
+    (stop) => Effect.sync(stop)
+  )
+
+/** Does what the plan says. The caller holds the locks. */
+const start = (plan: Plan, options: Options, id: string, holdings: Holdings) =>
+  Effect.gen(function* () {
+    const { backup, filename, lockTimeout, task } = options
+    yield* answerImpatience(options)
+    const isHolding = holdings.names.length > 0 || holdings.files.length > 0
+    const workflow = workflowOf(options, isHolding ? yield* announce(filename, holdings) : undefined)
+    if (plan === "restart") yield* Workflow.rewind(workflow, id, Workflow.fromStart)
+    const executed = Workflow.execute(workflow, { id, labels: task === undefined ? {} : { task } })
+    yield* backup.length === 0 ? executed : withBackup(executed, backup, lockTimeout)
+  }).pipe(Effect.scoped)
+
 /** Runs a command as a workflow, with retries, a lock and files that are restored if it fails. */
 export const exec = (options: Options) => {
   const { backup, filename, lock, lockTimeout, task } = options
   const program = Effect.gen(function* () {
     const id = task === undefined ? `exec-${yield* Random.nextIntBetween(0, 2 ** 48)}` : `exec/${task}`
-    const executed = execute(workflowOf(options), options, id)
-    const guarded = backup.length === 0 ? executed : withBackup(executed, backup, lockTimeout)
-    const name = lock ?? task
-    yield* name === undefined ? guarded : Lock.withLock(guarded, { kind: "exec", id: name }, { timeout: lockTimeout })
+    // In an order that all starts share, so that two of them cannot wait for each other.
+    const names = [...new Set([task, lock])].filter((name) => name !== undefined).sort()
+    const holdings: Holdings = { names, files: backup.map(realPath) }
+    // Before the locks are acquired, since a refusal changes nothing.
+    if ((yield* ready(options, id, holdings)) === "skip") return
+    // Another start may have changed the record during the wait for the locks.
+    const started = Effect.flatMap(ready(options, id, holdings), (plan) =>
+      plan === "skip" ? Effect.void : start(plan, options, id, holdings)
+    )
+    yield* withLock(withLock(started, names[1], lockTimeout), names[0], lockTimeout)
   })
   const layer = Layer.merge(Layer.provide(Insights.layer, Events.layerDebug), Lock.layerStorage()).pipe(
     Layer.provideMerge(SqliteStorage.layer({ filename })),
@@ -164,26 +248,34 @@ export const exec = (options: Options) => {
   return program.pipe(Effect.provide(layer), Effect.mapError(toEnded(options)))
 }
 
+/** Words a lock that is held in terms of tasks, locks and files. */
+const heldMessage = (error: Lock.LockTimeout, { lock, lockTimeout, task }: Options): string => {
+  const { owner, since } = error.status
+  const [, pid] = /\/(\d+)@/.exec(owner ?? "") ?? []
+  const by = owner === undefined ? "other starts, which wait before this one" : `process ${pid ?? owner}`
+  const at = since === undefined ? "" : ` since ${new Date(since).toISOString()}`
+  const isLock = (id: string | undefined) => id !== undefined && error.lock === Lock.format({ kind: "exec", id })
+  const what = isLock(task)
+    ? `Task "${task}" is run by`
+    : isLock(lock)
+      ? `Lock "${lock}" is held by`
+      : `${error.lock.replace(/^resource\//, "")} is changed by`
+  return `${what} ${by}${at}, for longer than ${Duration.format(lockTimeout)} (--lock-timeout). Nothing was changed.`
+}
+
 /** Words errors of runs and locks in terms of tasks and options. */
 const toEnded =
-  ({ task }: Options) =>
-  (
-    error: Effect.Effect.Error<ReturnType<typeof execute>> | { readonly _tag: string; readonly message: string }
-  ): Ended => {
+  (options: Options) =>
+  (error: { readonly _tag: string; readonly message: string }): Ended => {
     if (error instanceof Ended) return error
     if (error instanceof CommandFailed) return new Ended({ code: error.code, tag: error._tag, message: error.message })
     const { _tag: tag, message } = error
+    if (error instanceof Lock.LockTimeout) return ended("Refused", heldMessage(error, options), tag)
     switch (tag) {
-      case "RunMismatch":
-        return ended(
-          "Refused",
-          `Task "${task}" is on record with another command. Use another --task for this one.`,
-          tag
-        )
       case "LeaseHeld":
-        return ended("Refused", `Task "${task}" is running in another process. Wait until it ends.`, tag)
-      case "LockTimeout":
-        return ended("Refused", `${message} The timeout is the option --lock-timeout.`, tag)
+        return ended("Refused", `Task "${options.task}" is running in another process. Wait until it ends.`, tag)
+      case "RunMismatch":
+        return ended("Refused", `Task "${options.task}" is on record as other work. Use another --task.`, tag)
       default:
         return ended(tag === "StorageError" ? "Storage" : "Failed", message, tag)
     }

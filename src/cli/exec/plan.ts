@@ -1,0 +1,64 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Storage from "../../storage/Storage.js"
+import type { Ended } from "../exit.js"
+import { ended } from "../exit.js"
+import type { Options } from "./exec.js"
+
+/** The step that records the arguments of the command. */
+export const recorded = "command line"
+
+export const Arguments = Schema.Array(Schema.String)
+
+const decode = Schema.decodeUnknownOption(Schema.parseJson(Arguments))
+
+/**
+ * What a start does: nothing, since the task is completed; resume the task, or
+ * begin it; or begin it again, after what is on record.
+ */
+export type Plan = "skip" | "continue" | "restart"
+
+/** The arguments that the task was last started with; none if it was not started. */
+const argumentsOf = ({ key }: Storage.Run) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const journal = yield* storage.journal(key)
+    const last = journal.filter(({ kind, step }) => kind === "StepCompleted" && step === recorded).at(-1)
+    return decode(last?.payload)
+  })
+
+const same = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
+  a.length === b.length && a.every((one, i) => one === b[i])
+
+/** Decides by the record alone what to do, or refuses. Changes nothing. */
+export const planOf = (
+  { again, task }: Pick<Options, "again" | "task">,
+  id: string,
+  given: ReadonlyArray<string>
+): Effect.Effect<Plan, Ended | Storage.StorageError, Storage.Storage> =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const found = yield* storage.find(id)
+    if (Option.isNone(found)) return "continue"
+    const isSame = Option.match(yield* argumentsOf(found.value), {
+      onNone: () => true,
+      onSome: (last) => same(last, given)
+    })
+    switch (found.value.outcome?.status) {
+      case "completed": {
+        if (again === "skip") return "skip"
+        if (again === "refuse") {
+          return yield* ended("Refused", `Task "${task}" is already completed. With --again run it is run again.`)
+        }
+        if (isSame) return "restart"
+        const why = `Task "${task}" is completed, with another command. Nothing was changed.`
+        return yield* ended("Refused", `${why} Give the same command to run it again, or another --task.`)
+      }
+      case "failed":
+        return "restart"
+      default:
+        // It was interrupted or killed. With the same command its attempts count on.
+        return isSame ? "continue" : "restart"
+    }
+  })

@@ -1,0 +1,170 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { afterAll, assert, describe, it } from "vitest"
+import { lengthOf, seedOf } from "../support/campaigns.js"
+import { Child, seeded, temporaryFolder } from "../support/children.js"
+
+/** As it is published. */
+const binary = path.resolve("dist/recovery.mjs")
+
+const folder = fs.realpathSync(temporaryFolder())
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
+
+let count = 0
+
+const place = (name = "") => {
+  const here = path.join(folder, String(++count), name)
+  fs.mkdirSync(here, { recursive: true })
+  const args = (given: ReadonlyArray<string>) => ["exec", "--database", path.join(here, "recovery.db"), ...given]
+  return {
+    here,
+    read: (file: string) => fs.readFileSync(path.join(here, file), "utf8"),
+    write: (file: string, content: string) => fs.writeFileSync(path.join(here, file), content),
+    start: (...given: ReadonlyArray<string>) => new Child(binary, args(given), { cwd: here }),
+    announced: () => fs.readdirSync(path.join(here, "recovery.db-exec"))
+  }
+}
+
+const turn = (millis = 5) => new Promise((resolve) => setTimeout(resolve, millis))
+
+const until = async (passes: () => boolean) => {
+  while (!passes()) await turn()
+}
+
+/** A zombie has ended. */
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return !/\) [ZX] /.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8"))
+  } catch {
+    return false
+  }
+}
+
+const kill = (pid: number) => {
+  try {
+    process.kill(pid, "SIGKILL")
+  } catch {
+    // It has ended.
+  }
+}
+
+/** Half-writes the file, says so, and goes on without its input and output until it may end. */
+const half = (shell = "sh", before = "") => [
+  "--",
+  ...[shell, "-c"],
+  `cat file >> seen; echo half >> file; echo $$ > pid; ${before} echo started; exec > /dev/null 2>&1 < /dev/null; until test -e up; do sleep 0.01; done; echo late >> file`
+]
+
+/** A command whose exec is killed in the middle. */
+const orphaned = async (here: ReturnType<typeof place>, options: ReadonlyArray<string>, command = half()) => {
+  here.write("file", "old\n")
+  const killed = here.start(...options, ...command)
+  await killed.line((line) => line === "started")
+  killed.signal("SIGKILL")
+  await until(() => !isAlive(killed.pid))
+  const pid = Number(here.read("pid"))
+  assert.isTrue(isAlive(pid))
+  return pid
+}
+
+const task = ["--task", "T", "--backup", "file"]
+
+describe.skipIf(process.platform !== "linux")("recovery exec after a SIGKILL of exec, while its command lives", () => {
+  const commands: Readonly<Record<string, Array<string>>> = {
+    "as usual": half(),
+    "after the command closed the descriptor": half("bash", "exec 47<&-;"),
+    "after the command left the process group": [
+      "--",
+      ...["sh", "-c", `setsid "$@" & echo $$ > group; exec sleep 1000`, "sh", ...half().slice(1)]
+    ]
+  }
+  for (const [when, command] of Object.entries(commands)) {
+    it(`refuses to start beside it, waits for it, and restores the files after it: ${when}`, async () => {
+      const here = place()
+      const pid = await orphaned(here, task, command)
+      if (fs.existsSync(path.join(here.here, "group"))) kill(-Number(here.read("group")))
+      for (const options of [task, ["--task", "other", "--backup", "file"]]) {
+        const refused = here.start(...options, "--lock-timeout", "100ms", "--", "true")
+        assert.strictEqual(await refused.exited, 4, refused.errors)
+        assert.match(
+          refused.errors,
+          new RegExp(`processes of its command still run.*"kill (-- -)?(\\d+ )*${pid}( \\d+)*"`)
+        )
+        assert.strictEqual(here.read("file"), "old\nhalf\n")
+      }
+      const other = here.start("--task", "other", "--", "true")
+      assert.strictEqual(await other.exited, 0, other.errors)
+      const waiting = here.start(...task, "--", "sh", "-c", "cat file >> seen; echo new > file")
+      await until(() => /waiting for processes of an earlier start/.test(waiting.errors))
+      here.write("up", "")
+      assert.strictEqual(await waiting.exited, 0, waiting.errors)
+      assert.isFalse(isAlive(pid))
+      assert.strictEqual(here.read("seen"), "old\nold\n")
+      assert.strictEqual(here.read("file"), "new\n")
+      assert.deepStrictEqual(here.announced(), [])
+    })
+  }
+
+  it("finds it where the path of the database is longer than the address of a socket", async () => {
+    const here = place("a-long-name-".repeat(15))
+    await orphaned(here, task)
+    const refused = here.start(...task, "--lock-timeout", "1ms", "--", "true")
+    assert.strictEqual(await refused.exited, 4, refused.errors)
+    here.write("up", "")
+    const next = here.start(...task, "--", "true")
+    assert.strictEqual(await next.exited, 0, next.errors)
+  })
+})
+
+describe.skipIf(process.platform !== "linux")("recovery exec, killed at random", () => {
+  /** Fails if another one lives, or if the files are not of one version; then makes them new, slowly. */
+  const script = `
+for one in pids/*; do kill -0 "\${one#pids/}" 2> /dev/null && echo "beside $one" >> faults; done
+: > pids/$$
+cmp -s a b && cmp -s b c || echo mixed >> faults
+for file in a b c; do
+  : > $file; sleep 0.0\${1}
+  echo new >> $file; sleep 0.0\${1}
+done
+rm pids/$$`
+
+  const round = async (random: (below: number) => number) => {
+    const { here, read, write, start } = place()
+    for (const file of ["a", "b", "c"]) write(file, "old\n")
+    fs.mkdirSync(path.join(here, "pids"))
+    const backups = ["a", "b", "c"].flatMap((file) => ["--backup", file])
+    const args = ["--task", "T", "--delay", "1ms", ...backups, "--", "sh", "-c", script, "sh", String(1 + random(3))]
+    const kills = 1 + random(2)
+    for (let i = 0; i < kills; i++) {
+      const child = start(...args)
+      if (random(4) === 0) await turn(random(600))
+      else {
+        const pids = () => fs.readdirSync(path.join(here, "pids"))
+        const before = pids().join()
+        await Promise.race([until(() => pids().join() !== before), child.exited])
+        await turn(random(250))
+      }
+      const pids = fs.readdirSync(path.join(here, "pids")).map(Number)
+      const victim = random(3)
+      if (victim !== 0) kill(child.pid)
+      if (victim !== 1) for (const pid of pids) kill(victim === 0 ? -pid : pid)
+      await until(() => !isAlive(child.pid) || victim === 0)
+      if (victim === 0) await child.exited
+    }
+    const last = start(...args)
+    assert.strictEqual(await last.exited, 0, last.errors)
+    assert.isFalse(
+      fs.existsSync(path.join(here, "faults")),
+      fs.existsSync(path.join(here, "faults")) ? read("faults") : ""
+    )
+    assert.deepStrictEqual(["a", "b", "c"].map(read), ["new\n", "new\n", "new\n"])
+  }
+
+  const rounds = lengthOf("EXEC_KILLS")
+
+  it(`has old files or new ones, and one command at a time (${rounds} rounds)`, async () => {
+    const random = seeded(seedOf(19))
+    for (let i = 0; i < rounds; i++) await round(random)
+  })
+})

@@ -8,7 +8,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { RunError } from "../journal/RunError.js"
-import { printable } from "../resilience/Foreign.js"
+import { warning } from "../resilience/internal/kernel/logged.js"
 import { millis } from "../resilience/internal/kernel/options.js"
 import * as Recovery from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
@@ -114,10 +114,7 @@ export const withRecovery: {
     const { of, state } = options.checkpoint
     const saved = Effect.flatMap(state, (now) => of.saveIfDue(now, { labels: { workflow, step }, interval }))
     const tolerant = Effect.catchAllCause(saved, (cause) =>
-      Effect.logWarning(
-        `effect-recovery: no checkpoint was saved before "${step}" of "${workflow}"; it continues`,
-        printable(cause)
-      )
+      warning(`no checkpoint was saved before "${step}" of "${workflow}"; it continues`, cause)
     )
     return Effect.zipRight(tolerant, recovered)
   }

@@ -162,7 +162,7 @@ export interface Options<in out A, out R = never, out O = never, out RR = never>
   readonly scope?: "local" | "workflow" | "global" | undefined
   /** The cell has its initial value again this long after the last write, at least 1 millisecond. Defaults to no limit. */
   readonly ttl?: Duration.DurationInput | undefined
-  /** Neither exported nor readable from outside of the run. Defaults to false. */
+  /** Neither exported nor readable from outside of the run, and hidden in its history. Defaults to false. */
   readonly private?: boolean | undefined
   /**
    * The service that a writer must have. Defaults to none. Rollbacks and restores
@@ -239,7 +239,7 @@ export const make: {
   options: Options<A, R2, O, RR> & Partial<Validated<A>> = {}
 ): never => {
   const { owner, readers, scope = "workflow", tags = [], ttl } = options
-  const cell = cell_.makeCell(schema, { name, scope }, initial, ttl)
+  const cell = cell_.makeCell(schema, { name, scope }, initial, ttl, options.private)
   const reading = withRight(readers)
   const writing = (change: (current: A) => A) => reading(withRight(owner)(write<A, R, R2>(cell, options, change)))
   const state: State<A, StateRejected, R | R2 | RR, O> = {

@@ -17,6 +17,7 @@ import type { Point } from "../resilience/Decision.js"
 import type { InvalidOption } from "../resilience/InvalidOption.js"
 import { age, checked, limit } from "../resilience/internal/kernel/options.js"
 import { RewindRefused } from "../resilience/RecoveryError.js"
+import { Redaction } from "../resilience/Redaction.js"
 import { statusOf } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
 import { locate } from "./internal/rewind/points.js"
@@ -37,9 +38,10 @@ export const status: (
   const storage = yield* Storage.Storage
   const run = yield* findRun(storage, id)
   const journal = yield* loadJournal(storage, run)
+  const redactor = yield* Redaction
   return {
     ...summaryOf(run, yield* storage.now),
-    failure: run.outcome?.status === "failed" ? Option.some(failureOf(run.outcome.exit)) : Option.none(),
+    failure: run.outcome?.status === "failed" ? Option.some(failureOf(run.outcome.exit, redactor)) : Option.none(),
     steps: [...journal.steps.values()].map((record) => stepStatus(record, journal)),
     waits: [...journal.waits.values()].map((wait) => waitStatus(wait, journal)),
     rollbacks: [...journal.rollbacks.values()].map(({ reason, section, status, updatedAt }) => ({

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Outcome } from "../resilience/Events.js"
 import { askedBy } from "../resilience/Key.js"
+import { encodedByStorage, isEncoded } from "../storage/Payloads.js"
 import type { Entry, Rewound, Run, Service, StorageError } from "../storage/Storage.js"
 import {
   type DecidedLine,
@@ -417,7 +418,12 @@ export type Kind = keyof typeof folds
 export type RecordedKind = "StateSet" | "CheckpointSaved" | "CheckpointRead" | "Patched"
 
 const unreadable = (run: string, entry: Entry, cause: unknown) =>
-  new JournalError({ reason: "Decode", run, record: `journal line ${entry.seq}`, cause })
+  new JournalError({
+    reason: "Decode",
+    run,
+    record: `journal line ${entry.seq}`,
+    cause: isEncoded(entry.payload) ? encodedByStorage() : cause
+  })
 
 const unknownKind = (entry: Entry) =>
   new Error(`this version of effect-recovery does not know lines of kind "${entry.kind}"`)

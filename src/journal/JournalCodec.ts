@@ -8,10 +8,12 @@ import { Defect } from "../resilience/Defect.js"
 import * as Fault from "../resilience/Fault.js"
 import { FaultRecord, recordOf, restoreFault } from "../resilience/FaultRecord.js"
 import { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../resilience/RecoveryError.js"
+import { encodedByStorage, isEncoded } from "../storage/Payloads.js"
 import { RollbackFailed } from "../transaction/RollbackFailed.js"
 import { NotRecordable, refuseHidden, sortKeys, toJsonText } from "./CanonicalJson.js"
 import { GraphFailed, StepAmbiguous } from "./RunError.js"
 import { isSame } from "./SameValue.js"
+import { asSecret, holdsSecrets, withoutPaths, withSecrets } from "./Secrets.js"
 
 /** Converts between values and JSON text; undefined has no text. */
 export interface Codec<A> {
@@ -31,6 +33,7 @@ const make = <A>(schema: AnySchema, proof: Proof): Codec<A> => {
   const isOpen = once(() => hasOpenPart(schema.ast))
   // Values of a schema that transforms nothing are their own JSON, so they need not be read back.
   const isOwnJson = once(() => AST.encodedBoundAST(schema.ast) === schema.ast)
+  const isSecret = once(() => holdsSecrets(schema.ast))
 
   const readBack = (value: A, text: string | undefined): Effect.Effect<string | undefined, unknown, unknown> => {
     const back = Effect.flatMap(fromText(text), (json) => totally(() => decode(json)))
@@ -45,7 +48,9 @@ const make = <A>(schema: AnySchema, proof: Proof): Codec<A> => {
       // An error is read field by field, so only its JSON shows what a field holds.
       if (proof === "readable") refuseHidden(json)
       else if (isOpen()) refuseHidden(value)
-      return isOwnJson() ? Effect.succeed(text) : readBack(value, text)
+      if (isOwnJson()) return Effect.succeed(text)
+      const written = readBack(value, text)
+      return isSecret() && text !== undefined ? Effect.as(written, withSecrets(schema.ast, json, text)) : written
     } catch (cause) {
       return Effect.fail(cause)
     }
@@ -60,7 +65,9 @@ const make = <A>(schema: AnySchema, proof: Proof): Codec<A> => {
     },
     // The schema decodes to A; its type is erased here.
     decode: (text) =>
-      Effect.flatMap(fromText(text), (json) => totally(() => decode(json))) as Effect.Effect<A, unknown, unknown>
+      Effect.flatMap(fromText(text), (json) =>
+        totally(() => decode(isSecret() ? withoutPaths(json) : json))
+      ) as Effect.Effect<A, unknown, unknown>
   }
 }
 
@@ -123,7 +130,9 @@ export const lazily = <A, B>(make: () => (a: A) => B): ((a: A) => B) => {
 }
 
 const fromText = (text: string | undefined): Effect.Effect<unknown, unknown> =>
-  text === undefined ? Effect.succeed(undefined) : Effect.try({ try: () => JSON.parse(text), catch: (cause) => cause })
+  text === undefined
+    ? Effect.succeed(undefined)
+    : Effect.try({ try: () => JSON.parse(text), catch: (cause) => (isEncoded(text) ? encodedByStorage() : cause) })
 
 const memoised = <A>(
   name: string,
@@ -221,6 +230,15 @@ const graphFailed = (error: AnySchema): AnySchema =>
 export const valueCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoised("value", (schema) =>
   make(schema, "same")
 )
+
+/** A codec whose values are secrets as a whole. */
+export const secretly = <A>({ decode, encode }: Codec<A>): Codec<A> => ({
+  encode: (value) => Effect.map(encode(value), (text) => (text === undefined ? undefined : asSecret(text))),
+  decode: (text) =>
+    Effect.flatMap(fromText(text), (json) =>
+      decode(json === undefined ? undefined : JSON.stringify(withoutPaths(json)))
+    )
+})
 
 /** For an error of a step. */
 export const errorCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoised("error", (error) =>

@@ -1,12 +1,14 @@
-import { clip, messageOf, read, safely, tagOf } from "../resilience/Foreign.js"
+import { clip, type Json, messageOf, read, safely, tagOf } from "../resilience/Foreign.js"
+import type { Redactor } from "../resilience/Redaction.js"
 import type { RunFailure } from "./RunStatus.js"
+import { hideIn } from "./Secrets.js"
 
 const maxLength = 2_000
 
-/** The failure of a run in words, from its recorded outcome. Needs no schema, and never throws. */
-export const failureOf = (exit: string): RunFailure => {
-  const error = errorIn(safely(() => JSON.parse(exit)))
-  return { tag: tagOf(error), message: clip(inWords(error), maxLength) }
+/** The failure of a run in words without its secrets, from its recorded outcome. Needs no schema, and never throws. */
+export const failureOf = (exit: string, redactor: Redactor): RunFailure => {
+  const error = errorIn(safely(() => redactor.json(hideIn(JSON.parse(exit) as Json))))
+  return { tag: tagOf(error), message: clip(redactor.text(inWords(error)), maxLength) }
 }
 
 /** The first error of an encoded cause. */

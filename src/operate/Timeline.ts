@@ -11,7 +11,10 @@ import type { Kind } from "../journal/Journal.js"
 import { RunNotFound } from "../journal/RunError.js"
 import { failureOf } from "../journal/RunFailure.js"
 import { RunFailure } from "../journal/RunStatus.js"
+import { hideSecrets } from "../journal/Secrets.js"
 import { limit } from "../resilience/internal/kernel/options.js"
+import { Redaction, type Redactor } from "../resilience/Redaction.js"
+import { isEncoded } from "../storage/Payloads.js"
 import * as Storage from "../storage/Storage.js"
 
 /**
@@ -30,7 +33,10 @@ export const Moment = Schema.Struct({
   step: Schema.String,
   /** The number of the attempt, from 1; 0 for lines without one. */
   attempt: Schema.Number,
-  /** The error, the decision, the wait or the rewind point, as the journal stores it. Left out beyond 2,000 characters. */
+  /**
+   * The error, the decision, the wait or the rewind point, as the journal stores it, without its secrets. Left out
+   * beyond 2,000 characters.
+   */
   detail: Schema.optional(Schema.String)
 })
 /**
@@ -141,6 +147,7 @@ export const ofRun = (
   Effect.gen(function* () {
     const most = limit(options, 1_000)
     const storage = yield* Storage.Storage
+    const redactor = yield* Redaction
     const found = yield* storage.find(id)
     if (Option.isNone(found)) return yield* new RunNotFound({ run: id })
     const { createdAt, key, labels, outcome, workflow } = found.value
@@ -155,18 +162,21 @@ export const ofRun = (
       outcome: outcome && {
         status: outcome.status,
         at: new Date(outcome.at),
-        failure: outcome.status === "failed" ? failureOf(outcome.exit) : undefined
+        failure: outcome.status === "failed" ? failureOf(outcome.exit, redactor) : undefined
       },
       omitted: journal.length - shown.length,
-      moments: shown.map(toMoment)
+      moments: shown.map((entry) => toMoment(entry, redactor))
     }
   })
 
-const toMoment = ({ at, attempt, kind, payload, seq, step }: Storage.Entry): Moment => ({
+const toMoment = ({ at, attempt, kind, payload, seq, step }: Storage.Entry, redactor: Redactor): Moment => ({
   seq,
   at: new Date(at),
   kind,
   step,
   attempt,
-  detail: shows(kind) ? payload : undefined
+  detail: shows(kind) && payload !== undefined ? detailOf(payload, redactor) : undefined
 })
+
+const detailOf = (payload: string, redactor: Redactor): string =>
+  isEncoded(payload) ? "encoded by the payloads of its storage" : String(redactor.json(hideSecrets(payload)))

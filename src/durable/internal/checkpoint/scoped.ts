@@ -4,7 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { printable } from "../../../resilience/Foreign.js"
+import { warning } from "../../../resilience/internal/kernel/logged.js"
 import { millis } from "../../../resilience/internal/kernel/options.js"
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
 import type * as State from "../../State.js"
@@ -83,9 +83,7 @@ export const saveEvery = <S, E, R, R2>(
       FiberTree.stepOf(fiber) ?? `${run?.section ?? ""}${name} in the background`
     )
     return Effect.flatMap(state, save).pipe(
-      Effect.catchAllCause((cause) =>
-        Effect.logWarning(`effect-recovery: checkpoint "${name}" was not saved`, printable(cause))
-      ),
+      Effect.catchAllCause((cause) => warning(`checkpoint "${name}" was not saved`, cause)),
       Effect.asVoid,
       Effect.ensuring(Effect.sync(leave))
     )

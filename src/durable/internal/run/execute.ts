@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import { emptyJournal } from "../../../journal/Journal.js"
 import { canonical, valueCodec } from "../../../journal/JournalCodec.js"
 import { JournalError, type RunError, RunMismatch, RunNotFound } from "../../../journal/RunError.js"
+import { hideSecrets } from "../../../journal/Secrets.js"
 import { checkedNames } from "../../../resilience/InvalidName.js"
 import * as Storage from "../../../storage/Storage.js"
 import { Pulse } from "../execution/activity.js"
@@ -81,7 +82,8 @@ const open = Effect.fnUntraced(function* (
   // The schema may have changed since the run was started, and encode the same input differently.
   const reencoded = yield* restore(reencodeInput(definition, id, recorded.input))
   if (reencoded !== text) {
-    return yield* new RunMismatch({ run: id, field: "input", recorded: recorded.input, given: text })
+    const [had, given] = [hideSecrets(recorded.input), hideSecrets(text)]
+    return yield* new RunMismatch({ run: id, field: "input", recorded: had, given })
   }
   // Opened with the recorded text, the run cannot differ again.
   return (yield* storage.open({ ...wanted, input: recorded.input }, restore)) as Open

@@ -7,6 +7,8 @@ import * as Schema from "effect/Schema"
 import { findRun } from "../../../journal/Journal.js"
 import { valueCodec } from "../../../journal/JournalCodec.js"
 import { ReplayMismatch, type RunError } from "../../../journal/RunError.js"
+import { hideSecrets } from "../../../journal/Secrets.js"
+import { Redaction, type Redactor } from "../../../resilience/Redaction.js"
 import * as Storage from "../../../storage/Storage.js"
 import { byCaller, type Execution } from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
@@ -53,12 +55,41 @@ export const History = Schema.Struct({
  */
 export type History = typeof History.Type
 
-export const history = Effect.fnUntraced(function* (id: string) {
+export const history = Effect.fnUntraced(function* (
+  id: string,
+  options: {
+    /**
+     * What stands for secrets: `Redacted` parts of values, private State, and what `Redaction` finds. `plain` exports
+     * them, for a replay whose schemas decode no `<redacted>`. Defaults to `hidden`.
+     */
+    readonly secrets?: "hidden" | "plain" | undefined
+  } = {}
+) {
   const storage = yield* Storage.Storage
+  const redactor = yield* Redaction
+  const hide = options.secrets === "plain" ? (text: string) => text : hiding(redactor)
   const { input, key, labels, outcome, version, workflow } = yield* findRun(storage, id)
   const journal = yield* storage.journal(key)
-  return { format: 1, run: { id, workflow, version, input, labels, outcome }, journal } satisfies History
+  return {
+    format: 1,
+    run: {
+      id,
+      workflow,
+      version,
+      input: hide(input),
+      labels,
+      outcome: outcome && { ...outcome, exit: hide(outcome.exit) }
+    },
+    journal: journal.map((entry) => (entry.payload === undefined ? entry : { ...entry, payload: hide(entry.payload) }))
+  } satisfies History
 })
+
+/** Hides the secrets of an encoded value. */
+const hiding =
+  (redactor: Redactor) =>
+  (text: string): string =>
+    // A text stays one when it is redacted.
+    redactor.json(hideSecrets(text)) as string
 
 /** How far a program comes with a journal, without running a step. */
 export interface Replayed {
@@ -137,12 +168,15 @@ const otherOutcome = (definition: AnyDefinition, run: History["run"], exit: Exit
     const { status } = run.outcome
     const ended = Exit.isSuccess(exit) ? "completed" : "failed"
     const text = Exit.isSuccess(exit) ? yield* valueCodec(definition.success).encode(exit.value) : run.outcome.exit
-    if (ended === status && (text ?? "") === run.outcome.exit) return undefined
-    const recorded = `the outcome ${status}: ${run.outcome.exit.slice(0, 200)}`
+    // The history may hide what the value holds.
+    const hide = hiding(yield* Redaction)
+    const [found, wanted] = [hide(text ?? ""), hide(run.outcome.exit)]
+    if (ended === status && found === wanted) return undefined
+    const recorded = `the outcome ${status}: ${wanted.slice(0, 200)}`
     return new ReplayMismatch({
       run: run.id,
       reason: "Shape",
       recorded,
-      found: `${ended}: ${(text ?? "").slice(0, 200)}`
+      found: `${ended}: ${found.slice(0, 200)}`
     })
   })

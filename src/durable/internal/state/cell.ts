@@ -4,7 +4,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
-import { type Codec, valueCodec } from "../../../journal/JournalCodec.js"
+import { type Codec, secretly, valueCodec } from "../../../journal/JournalCodec.js"
 import { JournalError } from "../../../journal/RunError.js"
 import { checkName } from "../../../resilience/InvalidName.js"
 import { millis } from "../../../resilience/internal/kernel/options.js"
@@ -25,11 +25,12 @@ export const makeCell = <A>(
   schema: Schema.Schema.All,
   address: Address,
   initial: A,
-  ttl: Duration.DurationInput | undefined
+  ttl: Duration.DurationInput | undefined,
+  isPrivate = false
 ): Cell<A> => ({
   address: { ...address, name: checkName("state", address.name) },
   // The initial value is of the type of the schema.
-  codec: valueCodec(schema) as Codec<A>,
+  codec: (isPrivate ? secretly(valueCodec(schema)) : valueCodec(schema)) as Codec<A>,
   initial,
   ttl: ttl === undefined ? undefined : millis("ttl", ttl, 1)
 })

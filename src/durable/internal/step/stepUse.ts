@@ -10,6 +10,7 @@ import { markOf } from "../../../journal/JournalLine.js"
 import { JournalError, machineryOf, type RunError } from "../../../journal/RunError.js"
 import type * as Events from "../../../resilience/Events.js"
 import * as Fault from "../../../resilience/Fault.js"
+import { warning } from "../../../resilience/internal/kernel/logged.js"
 import type { Entry } from "../../../storage/Storage.js"
 import { type Output, settingsOf } from "../../../transaction/Compensation.js"
 import type { AnyUndo } from "../../../transaction/Transactor.js"
@@ -76,7 +77,7 @@ export const appendEntry = (use: StepUse, entry: Entry): Effect.Effect<void> => 
   const entries = writes.length === 0 ? [entry] : [entry, ...execution.cells.commit(execution, key, writes)]
   return Effect.catchAll(Execution.tryAppend(execution, entries), (error) =>
     use.definition.bestEffort && error._tag !== "LeaseLost"
-      ? Effect.logWarning(`effect-recovery: step "${key}" continues without a journal entry`, error)
+      ? warning(`step "${key}" continues without a journal entry`, Cause.fail(error))
       : Execution.stop(execution, error)
   )
 }

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import { isExcused } from "../../../journal/RunError.js"
 import { prettyCause } from "../../../resilience/Foreign.js"
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
+import { Redaction } from "../../../resilience/Redaction.js"
 import { dueSince } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Health } from "../../Worker.js"
@@ -221,7 +222,8 @@ const recordExit = (
     if (Exit.isSuccess(exit) || (yield* hasEnded(storage, id))) return void state.stuck.delete(id)
     // A run that stopped before its body began did not ask for a backoff, so its stop is counted here.
     const times = counted?.isCounted === true ? counted.times : (counted?.times ?? 0) + 1
-    const reason = prettyCause(exit.cause).split("\n")[0] ?? "unknown"
+    const redactor = yield* Redaction
+    const reason = redactor.text(prettyCause(exit.cause).split("\n")[0] ?? "unknown")
     const now = yield* Clock.currentTimeMillis
     state.stuck.set(id, { workflow, times, reason, at: now, notBefore: now + backoff(times), isCounted: false })
   })

@@ -1,4 +1,6 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import { warning } from "../../../resilience/internal/kernel/logged.js"
 import * as RetryPolicy from "../../../resilience/RetryPolicy.js"
 import * as Storage from "../../../storage/Storage.js"
 import { PlainRetryFailed } from "../../OperateError.js"
@@ -27,10 +29,7 @@ export const handle = (settings: Settings, failure: unknown, report: Report) =>
         settings.actions.retry !== undefined,
       (error) =>
         Effect.zipRight(
-          Effect.logWarning(
-            "effect-recovery: a failure could not be recorded; retrying without a record",
-            error.message
-          ),
+          warning("a failure could not be recorded; retrying without a record", Cause.fail(error)),
           retryPlainly(settings, failure, report, error)
         )
     )

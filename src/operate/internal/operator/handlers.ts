@@ -8,8 +8,9 @@ import * as Answer from "../../../durable/Answer.js"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Workflow from "../../../durable/Workflow.js"
 import * as Lock from "../../../lock/Lock.js"
-import { isError, messageOf, prettyCause, tagOf } from "../../../resilience/Foreign.js"
+import { isError, type Json, messageOf, prettyCause, tagOf } from "../../../resilience/Foreign.js"
 import { age, checked } from "../../../resilience/internal/kernel/options.js"
+import { Redaction, redactText } from "../../../resilience/Redaction.js"
 import * as Storage from "../../../storage/Storage.js"
 import * as Escalation from "../../Escalation.js"
 import * as HealthCheck from "../../HealthCheck.js"
@@ -137,8 +138,20 @@ const checkOf = (tag: Tag) => {
   return check
 }
 
-/** Handles a request and encodes its result as JSON. A request may come from a program without these types. */
-export const handle = <T extends Tag>(request: Request<T>): Effect.Effect<unknown, unknown, Needs> =>
+/**
+ * Handles a request and encodes its result as JSON, without secrets. A request may come from a program without these
+ * types. Only an interruption makes it fail.
+ */
+export const handle = <T extends Tag>(request: Request<T>): Effect.Effect<Reply<T>, unknown, Needs> =>
+  Effect.flatMap(Redaction, ({ json, text }) =>
+    Effect.matchCause(answer(request), {
+      // The schema of the request has encoded it as JSON; redacting changes no more than its texts.
+      onSuccess: (value) => ({ ok: true, value: json(value as Json) }) as Reply<T>,
+      onFailure: (cause) => refusalOf(cause, text)
+    })
+  )
+
+const answer = <T extends Tag>(request: Request<T>): Effect.Effect<unknown, unknown, Needs> =>
   Effect.suspend(() => {
     if (!isKnownRequest(request)) {
       return new InvalidRequest({ message: "There is no such request. Its _tag must be one of the table of requests." })
@@ -151,15 +164,16 @@ export const handle = <T extends Tag>(request: Request<T>): Effect.Effect<unknow
 
 const isKnown = (tag: string): tag is keyof typeof failures => Object.hasOwn(failures, tag)
 
-const refusalOf = (cause: Cause.Cause<unknown>): Refusal => {
+const refusalOf = (cause: Cause.Cause<unknown>, redact: (text: string) => string): Refusal => {
   const error = Cause.squash(cause)
   const isInterrupted = Cause.isInterruptedOnly(cause)
   const kind = isInterrupted || Cause.isFailure(cause) ? "Failed" : "Defect"
   const tag = isError(error) ? tagOf(error) : undefined
-  if (tag !== undefined) return { ok: false, kind: isKnown(tag) ? failures[tag] : kind, tag, message: messageOf(error) }
-  return { ok: false, kind, tag: kind, message: isInterrupted ? "The request was interrupted." : prettyCause(cause) }
+  if (tag !== undefined)
+    return { ok: false, kind: isKnown(tag) ? failures[tag] : kind, tag, message: redact(messageOf(error)) }
+  const message = isInterrupted ? "The request was interrupted." : redact(prettyCause(cause))
+  return { ok: false, kind, tag: kind, message }
 }
 
-export const replyOf = <T extends Tag>(exit: Exit.Exit<unknown, unknown>): Reply<T> =>
-  // A success was encoded by the schema of its request.
-  Exit.isSuccess(exit) ? ({ ok: true, value: exit.value } as Reply<T>) : refusalOf(exit.cause)
+export const replyOf = <T extends Tag>(exit: Exit.Exit<Reply<T>, unknown>): Reply<T> =>
+  Exit.isSuccess(exit) ? exit.value : refusalOf(exit.cause, redactText)

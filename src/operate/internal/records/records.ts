@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
+import { Redaction } from "../../../resilience/Redaction.js"
 import * as Storage from "../../../storage/Storage.js"
 import * as EscalationRecord from "../../EscalationRecord.js"
 import * as FailureRecord from "../../FailureRecord.js"
@@ -67,12 +68,15 @@ const makeTable = <D, I, A, E>(
     (found: Option.Option<A>): Effect.Effect<A, E> =>
       Option.isSome(found) ? Effect.succeed(found.value) : Effect.fail(notFound(id))
 
-  /** None if an insert finds its id in use, or an update another revision. */
+  /** None if an insert finds its id in use, or an update another revision. What is written has no secrets. */
   const write = ({ details, revision = 0, ...draft }: Draft<D>, counts: ReadonlyArray<Storage.Count>) =>
     Effect.gen(function* () {
       const storage = yield* Storage.Storage
-      const body = yield* Effect.catchAll(encode(details), (error) => invalid(kind, error))
-      const row = { ...draft, kind, revision, scope: scopeOf(draft.labels), body }
+      const { json: redact } = yield* Redaction
+      // JSON stays of one kind when it is redacted: a text a text, an object an object.
+      const body = redact(yield* Effect.catchAll(encode(details), (error) => invalid(kind, error))) as string
+      const labels = redact(draft.labels) as Readonly<Record<string, string>>
+      const row = { ...draft, labels, kind, revision, scope: scopeOf(labels), body }
       const written = yield* storage.write(row, counts)
       return yield* Effect.transposeMapOption(written, read)
     })
@@ -95,7 +99,11 @@ const makeTable = <D, I, A, E>(
   const rows = (query: Query) => Effect.flatMap(Storage.Storage, (storage) => storage.records({ kind, ...query }))
   const readAll = (query: Query) => Effect.flatMap(rows(query), Effect.forEach(read))
   const warned = (row: Storage.RecordRow) =>
-    Effect.option(Effect.tapError(read(row), ({ message }) => Effect.logWarning(message)))
+    Effect.option(
+      Effect.tapError(read(row), ({ message }) =>
+        Effect.flatMap(Redaction, ({ text }) => Effect.logWarning(text(message)))
+      )
+    )
   const listSince = (query: Omit<Query, "before" | "limit">, time: number) =>
     Effect.gen(function* () {
       const all: Array<A> = []

@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Workflow from "../durable/Workflow.js"
+import { isEncoded } from "../storage/Payloads.js"
 import * as Storage from "../storage/Storage.js"
 import { escalations, failures, recoveries } from "./internal/records/records.js"
 import * as RecoveryManager from "./RecoveryManager.js"
@@ -62,10 +63,14 @@ const undecodable = <A, E extends { readonly _tag: string; readonly message: str
   Effect.matchEffect(read, {
     onFailure: (error) => {
       if (!(error instanceof Storage.StorageError)) return Effect.succeed([{ ...damage, problem: error.message }])
-      return error.reason === "Damaged" ? Effect.succeed(none) : Effect.fail(error)
+      return error.reason === "Damaged" || error.reason === "Payload" ? Effect.succeed(none) : Effect.fail(error)
     },
     onSuccess: () => Effect.succeed(none)
   })
+
+/** Without its key, an encoded row is only verified by its checksum, which the store has done. */
+const unlessEncoded = <R>(found: Found, isEncoded: Effect.Effect<boolean, Storage.StorageError, R>) =>
+  found.length === 0 ? Effect.succeed(found) : Effect.map(isEncoded, (encoded) => (encoded ? none : found))
 
 /** The store has found a marked row already. */
 const unlessMarked =
@@ -78,14 +83,27 @@ const unlessMarked =
 const runsOf = (storage: Storage.Service) =>
   Effect.flatMap(
     readAll((before) => storage.list({ before, limit: page })),
-    Effect.forEach(unlessMarked(({ id }) => undecodable(Workflow.status(id), { what: "the journal", run: id })))
+    Effect.forEach(
+      unlessMarked(({ id, key }) =>
+        Effect.flatMap(undecodable(Workflow.status(id), { what: "the journal", run: id }), (found) =>
+          unlessEncoded(
+            found,
+            Effect.map(storage.journal(key), (lines) => lines.some(({ payload }) => isEncoded(payload)))
+          )
+        )
+      )
+    )
   )
 
 const checkpointsOf = (storage: Storage.Service) =>
   Effect.flatMap(
     readAll((before) => storage.snapshots({ before, rewound: true, limit: page })),
     // Values of shared State have no digest, and are no checkpoints.
-    Effect.forEach(unlessMarked((snapshot) => (snapshot.digest === "" ? Effect.succeed(none) : stateOf(snapshot))))
+    Effect.forEach(
+      unlessMarked((snapshot) =>
+        snapshot.digest === "" || isEncoded(snapshot.encoding) ? Effect.succeed(none) : stateOf(snapshot)
+      )
+    )
   )
 
 const stateOf = ({ key, name, run }: Storage.Snapshot) =>
@@ -106,7 +124,11 @@ const recordsOf = (storage: Storage.Service) =>
     Effect.flatMap(
       readAll((before) => storage.records({ kind, before, limit: page })),
       Effect.forEach(
-        unlessMarked((row) => undecodable(check(row), { what: `the record of ${kind} "${row.id}"`, run: undefined }))
+        unlessMarked((row) =>
+          isEncoded(row.body)
+            ? Effect.succeed(none)
+            : undecodable(check(row), { what: `the record of ${kind} "${row.id}"`, run: undefined })
+        )
       )
     )
   )
@@ -114,8 +136,9 @@ const recordsOf = (storage: Storage.Service) =>
 /**
  * Reads every run, journal, signal, checkpoint and record: verifies checksums and
  * digests, looks for missing lines and for rows without a run, decodes what the
- * library wrote, and lets SQLite compare its indexes with the tables. Changes
- * nothing. Takes long for a large storage.
+ * library wrote, and lets SQLite compare its indexes with the tables. What the
+ * `payloads` of another storage encoded is verified by its checksums alone.
+ * Changes nothing. Takes long for a large storage.
  *
  * @example
  * ```ts

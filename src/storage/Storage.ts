@@ -16,11 +16,15 @@ import type * as Scope from "effect/Scope"
 import { invalidName } from "../resilience/InvalidName.js"
 import { orElseLogged } from "../resilience/internal/kernel/logged.js"
 import { millis } from "../resilience/internal/kernel/options.js"
+import { encodedStore } from "./internal/encodedStore.js"
 import { makeLeaseRenewal } from "./internal/leaseRenewal.js"
 import { makeMemoryStore } from "./internal/memoryStore.js"
+import type { Payloads } from "./Payloads.js"
 import type { LeaseLost, StorageError } from "./StorageError.js"
 import type { Entry, Lease, Opened, OpenRequest, Run, Store } from "./Store.js"
 
+/** @since 0.1.0 */
+export type { PayloadPlace, Payloads } from "./Payloads.js"
 /** @since 0.1.0 */
 export * from "./StorageError.js"
 /** @since 0.1.0 */
@@ -92,6 +96,8 @@ export interface Options {
    * something changes or a run becomes due, and not at intervals. Defaults to false.
    */
   readonly isPrivate?: boolean | undefined
+  /** Encodes everything that programs store, such as by encryption. Defaults to none. */
+  readonly payloads?: Payloads | undefined
 }
 
 /**
@@ -100,7 +106,8 @@ export interface Options {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (store: Store, options: Options): Effect.Effect<Service, never, Scope.Scope> => {
+export const make = (given: Store, options: Options): Effect.Effect<Service, never, Scope.Scope> => {
+  const store = options.payloads === undefined ? given : encodedStore(given, options.payloads)
   const leaseMillis = millis("lease", options.lease ?? "30 seconds", 1)
   let acquisitions = 0
   const listeners = new Set<(run: string) => void>()

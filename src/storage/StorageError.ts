@@ -14,6 +14,7 @@ const advice = {
   Corrupt: "Restore the file from a backup, or use another file. The file was not changed.",
   Damaged:
     "Nothing was changed. `recovery check` lists everything that is damaged. Restore the file from a backup, or do the work again under another id.",
+  Payload: "Open the storage with the payloads and the key that encoded it. Nothing was changed.",
   Version:
     "Tables of a newer version need the effect-recovery that wrote them. Older tables are migrated when the file is opened for writing. The file was not changed.",
   CannotOpen: "Check that the folder exists and is writable.",
@@ -43,6 +44,7 @@ const advice = {
  * - `Full`: the disk is full
  * - `Corrupt`: the file is not a database, or is damaged
  * - `Damaged`: a stored row is not what was written; the message names it
+ * - `Payload`: the `payloads` of the storage could not encode or decode something, such as with a wrong key
  * - `Version`: the tables belong to another version of this library
  * - `CannotOpen`: the file cannot be opened or created
  * - `Filename`: the filename is empty or blank, or contains a NUL character
@@ -66,6 +68,7 @@ const faults: Readonly<Record<Reason, Fault.Declaration>> = {
   Full: { category: "resource" },
   Corrupt: { category: "corruption" },
   Damaged: { category: "corruption" },
+  Payload: { category: "permission" },
   Version: { category: "validation", severity: "high" },
   CannotOpen: { category: "not-found" },
   Filename: { category: "validation" },

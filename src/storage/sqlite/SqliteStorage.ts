@@ -31,6 +31,8 @@ export interface Options extends SqliteClient.Options {
    * seconds.
    */
   readonly lease?: Duration.DurationInput | undefined
+  /** Encodes everything that programs store, such as by encryption. Defaults to none. */
+  readonly payloads?: Storage.Payloads | undefined
 }
 
 /**
@@ -55,7 +57,7 @@ export interface Options extends SqliteClient.Options {
  * @category layers
  */
 export const layer = (options: Options): Layer.Layer<Storage.Storage, StorageError> =>
-  Layer.provide(layerClient({ lease: options.lease }), SqliteClient.layer(options))
+  Layer.provide(layerClient(options), SqliteClient.layer(options))
 
 /**
  * As `layer`, with options from the configuration. An empty or blank filename is
@@ -99,11 +101,13 @@ const withNamedFile = (options: Config.Config.Wrap<Options>): Config.Config.Wrap
  */
 export const layerClient = (options?: {
   readonly lease?: Duration.DurationInput | undefined
+  /** As of `layer`. */
+  readonly payloads?: Storage.Payloads | undefined
 }): Layer.Layer<Storage.Storage, StorageError, SqliteClient.SqliteClient> =>
   Layer.scoped(
     Storage.Storage,
     Effect.flatMap(Effect.all([prepare, makeOwner]), ([store, owner]) =>
-      Storage.make(store, { owner, lease: options?.lease })
+      Storage.make(store, { owner, lease: options?.lease, payloads: options?.payloads })
     )
   )
 

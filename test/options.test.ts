@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import {
@@ -39,7 +40,8 @@ import {
   OperateError,
   type Operator,
   RecoveryManager,
-  Timeline
+  Timeline,
+  Webhook
 } from "effect-recovery/operate"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { Testing } from "effect-recovery/testing"
@@ -183,7 +185,6 @@ const options: Readonly<Record<string, Attempt>> = {
     Escalation.layer({ rules: [{ ...Escalation.rule(), window }], sinks: [] })
   ),
   "operate/Escalation list.limit": orBoth((limit) => Escalation.list({ limit })),
-  "operate/Escalation webhook.timeout": count((timeout) => Escalation.webhook({ url: "http://localhost", timeout })),
   "operate/HealthCheck Options.idleAfter": count((idleAfter) => HealthCheck.run({ idleAfter })),
   "operate/HealthCheck Options.minimumSuccess": orZero((minimumSuccess) => HealthCheck.run({ minimumSuccess })),
   "operate/HealthCheck Options.stuckAfter": count((stuckAfter) => HealthCheck.run({ stuckAfter })),
@@ -195,6 +196,10 @@ const options: Readonly<Record<string, Attempt>> = {
   "operate/RecoveryManager RecoveryQuery.limit": orBoth((limit) => RecoveryManager.recoveries({ limit })),
   "operate/RecoveryManager cleanup.olderThan": count((olderThan) => RecoveryManager.cleanup({ olderThan })),
   "operate/Timeline ofRun.limit": orBoth((limit) => Timeline.ofRun("none", { limit })),
+  "operate/Webhook Options.timeout": count((timeout) => Webhook.make({ url: "http://localhost", timeout })),
+  "operate/Webhook verify.tolerance": count((tolerance) =>
+    Webhook.verify({ secret: Redacted.make(`whsec_${"A".repeat(32)}`), headers: {}, body: "", tolerance })
+  ),
   "resilience/Bulkhead Options.maxConcurrent": count((maxConcurrent) => Bulkhead.make({ name: "b", maxConcurrent })),
   "resilience/Bulkhead Options.maxQueue": orZero((maxQueue) => Bulkhead.make({ name: "b", maxQueue })),
   "resilience/CircuitBreaker KeyedOptions.maxKeys": count((maxKeys) => CircuitBreaker.keyed({ name: "b", maxKeys })),
@@ -314,6 +319,7 @@ const others: ReadonlyArray<RegExp> = [
   /^resilience\/(Bulkhead|RetryBudget) (Settings|Snapshot|TokenBucket)\./,
   /^resilience\/RetryPolicy Description\./,
   /^resilience\/Decision Again\./,
+  /^resilience\/Redaction Redactor\.json\./,
   /^resilience\/Fault (Fault|read|status)\./,
   /^durable\/Step (Attempt|ToUndo)\./,
   /^chain\/Chain Context\./,

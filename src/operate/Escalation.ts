@@ -13,15 +13,16 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { logged } from "../resilience/internal/kernel/logged.js"
-import { checkTimeout, millis, whole } from "../resilience/internal/kernel/options.js"
+import { millis, whole } from "../resilience/internal/kernel/options.js"
 import { longSleep } from "../resilience/internal/kernel/timer.js"
+import { Redaction } from "../resilience/Redaction.js"
 import * as Storage from "../storage/Storage.js"
 import { EscalationRecord, type Level } from "./EscalationRecord.js"
 import type { FailureRecord } from "./FailureRecord.js"
 import { listEscalations } from "./internal/records/queries.js"
 import { type EscalationDetails, escalations, failures, type Stored } from "./internal/records/records.js"
-import { post } from "./internal/webhook.js"
 import type { EscalationNotFound, InvalidRequest, RecordDamaged } from "./OperateError.js"
+import * as Webhook from "./Webhook.js"
 
 /**
  * When to escalate: once a group has at least `threshold` open failures within
@@ -99,22 +100,37 @@ export const log: Sink = ({ failures, group, id, level, message }) =>
 const encode = Schema.encodeSync(Schema.parseJson(EscalationRecord))
 
 /**
- * Posts the escalation as JSON. With a `secret`, the header
- * `x-recovery-signature` is `sha256=` followed by the HMAC-SHA256 of the body
- * in hexadecimal. Retries by `RetryPolicy.byCategory`: a status of 503 is
- * retried, one of 401 is not. Redirects are not followed.
+ * Posts the escalation as JSON in the form of Standard Webhooks, signed by the
+ * `secret`; the receiver checks it with `Webhook.verify`. The id of the message
+ * is that of the escalation. A status of 503 is retried, one of 401 is not, and
+ * `Retry-After` is respected. Redirects are not followed. A wrong address or
+ * secret throws `InvalidOption`.
+ *
+ * @example
+ * ```ts
+ * import { Escalation } from "effect-recovery/operate"
+ * import { Redacted } from "effect"
+ *
+ * export const layer = Escalation.layer({
+ *   sinks: [
+ *     Escalation.webhook({
+ *       url: "https://example.org/hooks/recovery",
+ *       secret: Redacted.make("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+ *     })
+ *   ]
+ * })
+ * ```
  *
  * @since 0.1.0
  * @category sinks
  */
-export const webhook = (options: {
-  readonly url: string
-  readonly secret?: string | undefined
-  /** The time limit of each attempt, at least 1 millisecond. Defaults to 10 seconds. */
-  readonly timeout?: Duration.DurationInput | undefined
-}): Sink => {
-  const timeout = checkTimeout(options.timeout ?? "10 seconds")
-  return (escalation) => post({ url: options.url, secret: options.secret, timeout, body: encode(escalation) })
+export const webhook = (options: Webhook.Options): Sink => {
+  const post = Webhook.make(options)
+  return (escalation) =>
+    Effect.flatMap(Redaction, ({ json }) =>
+      // A text stays one when it is redacted. Fields of the program's own rules were never redacted.
+      post({ id: escalation.id, body: json(encode(escalation)) as string })
+    )
 }
 
 /**

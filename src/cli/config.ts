@@ -3,7 +3,7 @@ import * as path from "node:path"
 import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
 import type { Operator } from "../operate/Operator.js"
-import { messageOf, safely } from "../resilience/Foreign.js"
+import { messageOf, readString, safely } from "../resilience/Foreign.js"
 import { type Ended, ended } from "./exit.js"
 import { absolute, homeFolder, requireFolder } from "./paths.js"
 
@@ -80,17 +80,36 @@ const loader: string = "jiti"
 
 const importFile = (file: string): Promise<unknown> => import(pathToFileURL(file).href)
 
-const importByLoader = async (file: string): Promise<unknown> => {
+/** Without the loader, `otherwise` is what is wrong. */
+const importByLoader = async (file: string, otherwise: unknown): Promise<unknown> => {
   const jiti = (await import(loader).catch(() => undefined)) as Loader | undefined
-  if (jiti === undefined) {
-    throw new Error("TypeScript needs the package jiti: npm install jiti, or write recovery.config.mjs")
-  }
+  if (jiti === undefined) throw otherwise
   return await jiti.createJiti(pathToFileURL(file).href).import(file)
 }
 
+const noLoader = new Error(
+  "TypeScript needs Node 22.18, or the package jiti: npm install jiti. Or write recovery.config.mjs"
+)
+
+/** Since Node 22.18 Node itself reads TypeScript whose types can be erased, in less time than a loader. */
+const isNative = "typescript" in process.features && process.features.typescript !== false
+
+/** What Node refuses before it executes anything: an enum, an import without its extension, a type imported as a value. */
+const isRefusedByNode = (error: unknown): boolean =>
+  error instanceof SyntaxError ||
+  /^ERR_(?:MODULE|UNKNOWN|UNSUPPORTED|INVALID_TYPESCRIPT)/.test(readString(error, "code") ?? "")
+
+const importTypeScript = (file: string): Promise<unknown> =>
+  isNative
+    ? importFile(file).catch((error) => {
+        if (isRefusedByNode(error)) return importByLoader(file, error)
+        throw error
+      })
+    : importByLoader(file, noLoader)
+
 const loadConfig = (file: string): Effect.Effect<unknown, Ended> =>
   Effect.tryPromise({
-    try: () => (/\.m?ts$/.test(file) ? importByLoader(file) : importFile(file)),
+    try: () => (/\.m?ts$/.test(file) ? importTypeScript(file) : importFile(file)),
     catch: (cause) => ended("Config", `${file} cannot be loaded: ${messageOf(cause)}`)
   })
 

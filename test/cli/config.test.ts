@@ -122,6 +122,23 @@ describe("the configuration of the command line", () => {
       assert.strictEqual(code, uid === gid ? 0 : 6)
     }))
 
+  test("may be TypeScript, also where Node alone does not read it, and is executed once", ({ folder, recovery }) =>
+    Effect.gen(function* () {
+      const file = path.join(folder, "recovery.config.ts")
+      const body = `export default () => ({ ask: async (): Promise<unknown> => ({ ok: true, value: [] }), close: async () => {} })\n`
+      for (const head of ["interface Some { readonly x: number }\n", "enum Some { x }\n"]) {
+        fs.writeFileSync(file, head + body)
+        const { code, stderr, stdout } = yield* recovery(["runs", "--json"])
+        assert.deepStrictEqual([code, stdout, stderr], [0, "[]\n", ""], head)
+      }
+      const counted = `import * as fs from "node:fs"\nfs.appendFileSync("times", "x")\nthrow new Error("not today")\n`
+      fs.writeFileSync(file, counted + body)
+      const thrown = yield* recovery(["runs"])
+      assert.strictEqual(thrown.code, 6)
+      assert.include(thrown.stderr, `${file} cannot be loaded: not today`)
+      assert.strictEqual(fs.readFileSync(path.join(folder, "times"), "utf8"), "x")
+    }))
+
   test("is named with --verbose, and by the errors that come from it", ({ folder, recovery }) =>
     Effect.gen(function* () {
       const file = writeConfig(folder)

@@ -3,24 +3,36 @@ import { eastAsianWidth } from "get-east-asian-width"
 /** Most texts; the cells of others are counted by grapheme. */
 const isAscii = /^[\u0020-\u007e]*$/
 
-const segmenter = new Intl.Segmenter()
+/** Made at its first use: it loads the tables of the Unicode library, which takes longer than the rest of --help. */
+const lazily = <A>(make: () => A): (() => A) => {
+  let made: A | undefined
+  return () => {
+    made ??= make()
+    return made
+  }
+}
+
+const segmenter = lazily(() => new Intl.Segmenter())
 
 /** What a reader sees as one character, with the marks that belong to it. */
 const graphemes = (text: string): ReadonlyArray<string> =>
-  isAscii.test(text) ? [...text] : Array.from(segmenter.segment(text), ({ segment }) => segment)
+  isAscii.test(text) ? [...text] : Array.from(segmenter().segment(text), ({ segment }) => segment)
 
-/** The first character of a grapheme that a terminal shows. */
-const visible =
-  /[^\p{Default_Ignorable_Code_Point}\p{Control}\p{Format}\p{Nonspacing_Mark}\p{Enclosing_Mark}\p{Surrogate}]/u
+/** The characters of a grapheme that a terminal does not show by themselves. */
+const hidden = ["Default_Ignorable_Code_Point", "Control", "Format", "Nonspacing_Mark", "Enclosing_Mark", "Surrogate"]
 
-// TypeScript knows the flag v only for later targets; Node 20 has it.
-// biome-ignore lint/complexity/useRegexLiterals: see above
-const emoji = new RegExp("^\\p{RGI_Emoji}$", "v")
+const [emoji, pictograph] = ["\\p{RGI_Emoji}", "\\p{Extended_Pictographic}"]
 
-/** Several emoji that are joined to one, or a keycap, also where they lack a mark that the standard recommends. */
-const joined = /\p{Extended_Pictographic}.*\u200d.*\p{Extended_Pictographic}|^[\d#*]\u20e3$/su
+/** Made from texts, since a literal with such a property loads those tables when the file is read. */
+const patterns = lazily(() => ({
+  visible: new RegExp(`[^${hidden.map((property) => `\\p{${property}}`).join("")}]`, "u"),
+  emoji: new RegExp(`^${emoji}$`, "v"),
+  /** Several emoji that are joined to one, or a keycap, also where they lack a mark that the standard recommends. */
+  joined: new RegExp(`${pictograph}.*\u200d.*${pictograph}|^[0-9#*]\u20e3$`, "su")
+}))
 
 const cellsOf = (grapheme: string): number => {
+  const { emoji, joined, visible } = patterns()
   const base = visible.exec(grapheme)?.[0]
   if (base === undefined) return 0
   return emoji.test(grapheme) || joined.test(grapheme) ? 2 : eastAsianWidth(base.codePointAt(0) ?? 0)

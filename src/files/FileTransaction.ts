@@ -186,6 +186,18 @@ export const run: {
 )
 
 /**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RecoverOptions extends Lock.Options {
+  /**
+   * Keeps the changes of the dead process instead of undoing them. For programs that record elsewhere that the work
+   * of the transaction succeeded. Default: false.
+   */
+  readonly commit?: boolean | undefined
+}
+
+/**
  * Rolls back the transaction of a dead process under a root. Returns whether
  * there was one. Every transaction does this first, so only programs that just
  * read need to call it.
@@ -195,15 +207,16 @@ export const run: {
  */
 export const recover = (
   root: string,
-  options?: Lock.Options
+  options?: RecoverOptions
 ): Effect.Effect<boolean, FileError | Lock.LockTimeout | Lock.LockLost | Lock.LockError, Lock.Lock> =>
   Effect.gen(function* () {
     const real = yield* realRoot(root)
     const failure = asFileError("Recovering the transaction of", root)
     if (!(yield* failure(hasRemains(real)))) return false
     const locks = yield* Lock.Lock
+    const commit = options?.commit
     const recovered = Effect.uninterruptibleMask((restore) =>
-      recoverRoot(real, { acquire: (from, name) => restore(from.acquire(name, options)), locks, durable: true })
+      recoverRoot(real, { acquire: (from, name) => restore(from.acquire(name, options)), locks, durable: true, commit })
     )
     return yield* locks.withLock(Effect.zipLeft(recovered, failure(removeRemains(real))), rootLock(real), options)
   })

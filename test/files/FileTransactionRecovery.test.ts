@@ -57,6 +57,20 @@ describe("FileTransaction.recover", () => {
     )
   )
 
+  it.live("keeps the changes if they are on record elsewhere as made", () =>
+    inRoot((here) =>
+      Effect.gen(function* () {
+        const { at, root, text } = here
+        yield* leaveBehind(here, FileTransaction.write("a", "new"))
+        assert.isTrue(yield* FileTransaction.recover(root, { commit: true }))
+        assert.strictEqual(text("a"), "new")
+        assert.isFalse(fs.existsSync(at(".file-transaction")))
+        assert.isFalse(yield* FileTransaction.recover(root))
+        assert.strictEqual(text("a"), "new")
+      }).pipe(Effect.scoped)
+    )
+  )
+
   it.live("waits for the locks of the files", () =>
     inRoot((here) =>
       Effect.gen(function* () {

@@ -174,6 +174,45 @@ describe("recovery exec, when its command ends", () => {
   })
 })
 
+describe("recovery exec --backup", () => {
+  it("keeps the old content beside each file, not in a folder above all of them", async () => {
+    const { at, exec, read, write } = place()
+    for (const folder of ["a", "b"]) fs.mkdirSync(at(folder))
+    write("a/file", "old")
+    write("b/file", "old")
+    const script = "echo new > a/file; echo new > b/file; ls -A . a b; exit 1"
+    const options = ["--retries", "0", "--backup", "a/file", "--backup", "b/file"]
+    const { stdout } = await exec(...options, ...sh(script))
+    const [top, ...folders] = stdout.split("\n\n")
+    assert.notInclude(top, ".file-transaction")
+    for (const folder of folders) assert.include(folder, ".file-transaction")
+    assert.deepStrictEqual([read("a/file"), read("b/file")], ["old", "old"])
+    assert.deepStrictEqual([fs.readdirSync(at("a")), fs.readdirSync(at("b"))], [["file"], ["file"]])
+  })
+
+  it("puts back a symbolic link that was replaced, and what it leads to in another folder", async () => {
+    const { at, exec, read, write } = place()
+    for (const folder of ["a", "b"]) fs.mkdirSync(at(folder))
+    write("b/target", "old")
+    fs.symlinkSync("../b/target", at("a/link"))
+    const script = "echo new > a/link; rm a/link; echo other > a/link; exit 1"
+    assert.strictEqual((await exec("--retries", "0", "--backup", "a/link", ...sh(script))).code, 1)
+    assert.strictEqual(fs.readlinkSync(at("a/link")), "../b/target")
+    assert.strictEqual(read("b/target"), "old")
+  })
+
+  it("restores a file that has two names under both", async () => {
+    const { at, exec, read, write } = place()
+    write("file", "old")
+    fs.linkSync(at("file"), at("other"))
+    for (const script of ["echo new > file", "rm file; echo new > file"]) {
+      assert.strictEqual((await exec("--retries", "0", "--backup", "file", ...sh(`${script}; exit 1`))).code, 1)
+      assert.deepStrictEqual([read("file"), read("other")], ["old", "old"])
+      assert.strictEqual(fs.statSync(at("file")).ino, fs.statSync(at("other")).ino)
+    }
+  })
+})
+
 describe("recovery exec, whose output cannot be written", () => {
   const shell = (script: string, cwd: string) =>
     execFileSync("bash", ["-c", `set -o pipefail; ${script}`], { cwd, encoding: "utf8" })

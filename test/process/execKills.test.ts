@@ -106,6 +106,32 @@ describe.skipIf(process.platform !== "linux")("recovery exec after a SIGKILL of 
     })
   }
 
+  it("keeps the files of a task that is on record as completed, and restores those of one that is not", async () => {
+    for (const isCompleted of [true, false]) {
+      const here = place()
+      const pid = await orphaned(here, task)
+      kill(-pid)
+      await until(() => !isAlive(pid))
+      const left = [".file-transaction", ...here.announced().map((name) => path.join("recovery.db-exec", name))]
+      const move = (from: string, to: string) => {
+        for (const name of left) fs.renameSync(path.join(here.here, from, name), path.join(here.here, to, name))
+      }
+      if (isCompleted) {
+        // As if exec had been killed between the record and its last step.
+        fs.mkdirSync(path.join(here.here, "aside/recovery.db-exec"), { recursive: true })
+        move(".", "aside")
+        const completed = here.start(...task, "--", "sh", "-c", "echo new > file")
+        assert.strictEqual(await completed.exited, 0, completed.errors)
+        move("aside", ".")
+      }
+      const next = here.start(...task, "--", "true")
+      assert.strictEqual(await next.exited, 0, next.errors)
+      assert.strictEqual(here.read("file"), isCompleted ? "new\n" : "old\n")
+      assert.isFalse(fs.existsSync(path.join(here.here, ".file-transaction")))
+      assert.deepStrictEqual(here.announced(), [])
+    }
+  })
+
   it("finds it where the path of the database is longer than the address of a socket", async () => {
     const here = place("a-long-name-".repeat(15))
     await orphaned(here, task)
@@ -159,6 +185,10 @@ rm pids/$$`
       fs.existsSync(path.join(here, "faults")) ? read("faults") : ""
     )
     assert.deepStrictEqual(["a", "b", "c"].map(read), ["new\n", "new\n", "new\n"])
+    assert.deepStrictEqual(
+      fs.readdirSync(here).filter((name) => name.startsWith(".")),
+      []
+    )
   }
 
   const rounds = lengthOf("EXEC_KILLS")

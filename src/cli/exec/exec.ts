@@ -16,14 +16,15 @@ import * as Lock from "../../lock/Lock.js"
 import * as Insights from "../../operate/Insights.js"
 import * as Decision from "../../resilience/Decision.js"
 import * as Events from "../../resilience/Events.js"
+import { redactArguments } from "../../resilience/Redaction.js"
 import * as Strategy from "../../resilience/Strategy.js"
+import * as Storage from "../../storage/Storage.js"
 import * as SqliteStorage from "../../storage/sqlite/SqliteStorage.js"
 import { Ended, ended } from "../exit.js"
 import { receive } from "../signals.js"
 import { type Ending, Group } from "./group.js"
-import { announce, awaitOrphans, type Guard, type Holdings } from "./guard.js"
+import { announce, awaitOrphans, type Guard, type Holdings, type Leftover } from "./guard.js"
 import { Arguments, type Plan, planOf, recorded } from "./plan.js"
-import { redactArguments } from "./redactArguments.js"
 
 export interface Options {
   readonly command: readonly [name: string, ...args: ReadonlyArray<string>]
@@ -141,31 +142,56 @@ const realPath = (file: string): string => {
   }
 }
 
-/** The deepest folder that contains all files. */
-const commonFolder = (files: ReadonlyArray<string>): string =>
-  files
-    .map((file) => path.dirname(file))
-    .reduce((root, folder) => {
-      let common = root
-      while (folder !== common && !folder.startsWith(common.endsWith(path.sep) ? common : common + path.sep)) {
-        common = path.dirname(common)
-      }
-      return common
-    })
-
-/** Restores the files if `self` fails. If an earlier process was killed, its files are restored first. */
-const withBackup = <E, R>(
-  self: Effect.Effect<void, E, R>,
-  backup: ReadonlyArray<string>,
-  timeout: Duration.Duration
-) => {
-  const files = backup.map((file) => path.resolve(file))
-  const root = commonFolder(files)
-  return Effect.zipRight(
-    Effect.forEach(files, (file) => FileTransaction.protect(path.relative(root, file)), { discard: true }),
-    self
-  ).pipe(FileTransaction.run(root, { timeout }))
+/** The deepest folder that contains both. */
+const commonFolder = (a: string, b: string): string => {
+  let common = a
+  while (common !== b && !b.startsWith(common.endsWith(path.sep) ? common : common + path.sep)) {
+    common = path.dirname(common)
+  }
+  return common
 }
+
+/** The files by the folder that their old content is kept in. A symbolic link is kept beside what it leads to. */
+const rootsOf = (backup: ReadonlyArray<string>): ReadonlyMap<string, ReadonlyArray<string>> => {
+  const roots = new Map<string, Array<string>>()
+  for (const file of backup) {
+    const folder = realPath(path.dirname(path.resolve(file)))
+    const root = commonFolder(folder, path.dirname(realPath(file)))
+    roots.set(root, [...(roots.get(root) ?? []), path.join(folder, path.basename(path.resolve(file)))])
+  }
+  return roots
+}
+
+interface Failing {
+  readonly _tag: string
+  readonly message: string
+}
+
+/** Restores the files if `self` fails. */
+const withBackup = <R>(
+  self: Effect.Effect<void, Failing, R>,
+  roots: ReadonlyMap<string, ReadonlyArray<string>>,
+  timeout: Duration.Duration
+): Effect.Effect<void, Failing, R | Lock.Lock> => {
+  const [[root, files] = [], ...rest] = roots
+  if (root === undefined || files === undefined) return self
+  const inner = withBackup(self, new Map(rest), timeout)
+  const protectedFirst = Effect.zipRight(Effect.forEach(files, FileTransaction.protect, { discard: true }), inner)
+  // Excluding a service that is not in R changes nothing; TypeScript does not simplify the type.
+  return FileTransaction.run(protectedFirst, root, { timeout }) as Effect.Effect<void, Failing, R | Lock.Lock>
+}
+
+/**
+ * Ends what a killed exec has left: its files stay as they are if its command has
+ * succeeded, and are restored otherwise.
+ */
+const settle = ({ roots, run }: Leftover, timeout: Duration.Duration) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const found = yield* storage.find(run)
+    const commit = Option.exists(found, ({ outcome }) => outcome?.status === "completed")
+    for (const root of roots) yield* FileTransaction.recover(root, { timeout, commit })
+  })
 
 const withLock = <A, E, R>(self: Effect.Effect<A, E, R>, id: string | undefined, timeout: Duration.Duration) =>
   id === undefined ? self : Lock.withLock(self, { kind: "exec", id }, { timeout })
@@ -175,6 +201,7 @@ const orphansEnded = (held: Holdings, { filename, lockTimeout }: Options) =>
   Effect.flatMap(
     awaitOrphans(filename, held, {
       timeout: lockTimeout,
+      settle: (leftover) => settle(leftover, lockTimeout),
       onWait: ({ shared }) => print(`waiting for processes of an earlier start that hold ${shared}`)
     }),
     Option.match({
@@ -192,10 +219,10 @@ const orphansEnded = (held: Holdings, { filename, lockTimeout }: Options) =>
     })
   )
 
-/** The plan, once no process of an earlier start is left. */
+/** The plan, once nothing of an earlier start is left. */
 const ready = (options: Options, id: string, holdings: Holdings) =>
-  Effect.tap(planOf(options, id, redactArguments(options.command)), (plan) =>
-    plan === "skip" ? print(`task "${options.task}" is already completed`) : orphansEnded(holdings, options)
+  Effect.zipRight(orphansEnded(holdings, options), planOf(options, id, redactArguments(options.command))).pipe(
+    Effect.tap((plan) => (plan === "skip" ? print(`task "${options.task}" is already completed`) : Effect.void))
   )
 
 /** A third signal cannot end the restoring sooner, so it is answered. */
@@ -217,11 +244,13 @@ const start = (plan: Plan, options: Options, id: string, holdings: Holdings) =>
   Effect.gen(function* () {
     const { backup, filename, lockTimeout, task } = options
     yield* answerImpatience(options)
+    const roots = rootsOf(backup)
+    const leftover = { run: id, roots: [...roots.keys()] }
     const isHolding = holdings.names.length > 0 || holdings.files.length > 0
-    const workflow = workflowOf(options, isHolding ? yield* announce(filename, holdings) : undefined)
+    const workflow = workflowOf(options, isHolding ? yield* announce(filename, holdings, leftover) : undefined)
     if (plan === "restart") yield* Workflow.rewind(workflow, id, Workflow.fromStart)
     const executed = Workflow.execute(workflow, { id, labels: task === undefined ? {} : { task } })
-    yield* backup.length === 0 ? executed : withBackup(executed, backup, lockTimeout)
+    yield* withBackup(executed, roots, lockTimeout)
   }).pipe(Effect.scoped)
 
 /** Runs a command as a workflow, with retries, a lock and files that are restored if it fails. */
@@ -266,7 +295,7 @@ const heldMessage = (error: Lock.LockTimeout, { lock, lockTimeout, task }: Optio
 /** Words errors of runs and locks in terms of tasks and options. */
 const toEnded =
   (options: Options) =>
-  (error: { readonly _tag: string; readonly message: string }): Ended => {
+  (error: Failing): Ended => {
     if (error instanceof Ended) return error
     if (error instanceof CommandFailed) return new Ended({ code: error.code, tag: error._tag, message: error.message })
     const { _tag: tag, message } = error

@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { isGone, isLedGroupAlive, processOf, thisProcess } from "../../host/owner.js"
+import * as Lock from "../../lock/Lock.js"
 import { messageOf } from "../../resilience/Foreign.js"
 import { type Ended, ended } from "../exit.js"
 
@@ -23,6 +24,13 @@ export interface Holdings {
   readonly files: ReadonlyArray<string>
 }
 
+/** What is left of an exec if it is killed. */
+export interface Leftover {
+  readonly run: string
+  /** The folders that keep the old content of its files. */
+  readonly roots: ReadonlyArray<string>
+}
+
 const Description = Schema.parseJson(
   Schema.Struct({
     /** The process of the exec. */
@@ -30,7 +38,9 @@ const Description = Schema.parseJson(
     /** The first process of its command, which leads the process group. */
     leader: Schema.optional(Schema.String),
     names: Schema.Array(Schema.String),
-    files: Schema.Array(Schema.String)
+    files: Schema.Array(Schema.String),
+    run: Schema.String,
+    roots: Schema.Array(Schema.String)
   })
 )
 type Description = typeof Description.Type
@@ -119,9 +129,13 @@ const descriptorOf = (server: net.Server & { readonly _handle?: { readonly fd?: 
   server._handle?.fd
 
 /** Announces what this exec holds, until the scope is closed. */
-export const announce = (database: string, held: Holdings): Effect.Effect<Guard, Ended, Scope.Scope> => {
+export const announce = (
+  database: string,
+  { files, names }: Holdings,
+  { roots, run }: Leftover
+): Effect.Effect<Guard, Ended, Scope.Scope> => {
   const announced = new Announced(folderOf(database), crypto.randomBytes(8).toString("hex"))
-  const description = { owner: thisProcess(), names: held.names, files: held.files }
+  const description = { owner: thisProcess(), names, files, run, roots }
   const written = Effect.try({
     try: () => {
       fs.mkdirSync(announced.folder, { recursive: true, mode: 0o700 })
@@ -251,16 +265,18 @@ const isLiving = (owner: string): boolean => owner.split("/")[0] === thisProcess
 
 /**
  * Waits for commands that hold the same and outlived their exec, each for at most
- * the timeout. Returns the first one that does not end in time.
+ * the timeout, and settles what the exec has left. Returns the first one that does
+ * not end in time.
  */
-export const awaitOrphans = (
+export const awaitOrphans = <E, R>(
   database: string,
   held: Holdings,
   options: {
     readonly timeout: Duration.Duration
     readonly onWait: (orphan: Orphan) => Effect.Effect<void>
+    readonly settle: (leftover: Leftover) => Effect.Effect<void, E, R>
   }
-): Effect.Effect<Option.Option<Orphan>> =>
+) =>
   Effect.gen(function* () {
     for (const [announced, description] of announcedIn(folderOf(database))) {
       if (isLiving(description.owner)) continue
@@ -268,13 +284,24 @@ export const awaitOrphans = (
         (yield* isHeld(announced.socket, false)) ||
         (description.leader !== undefined && isLedGroupAlive(description.leader))
       const shared = sharedBy(held, description)
-      if (!isAlive && isGone(description.owner)) announced.remove()
-      if (!isAlive || shared === undefined) continue
-      const orphan = orphanOf(announced, description, shared)
-      yield* options.onWait(orphan)
-      const ended = yield* Effect.timeoutOption(awaitEnd(announced, description), options.timeout)
-      if (Option.isNone(ended)) return Option.some(orphan)
-      announced.remove()
+      // A later start of its own task settles it.
+      if (shared === undefined && (isAlive || description.roots.length > 0)) continue
+      if (isAlive && shared !== undefined) {
+        const orphan = orphanOf(announced, description, shared)
+        yield* options.onWait(orphan)
+        const ended = yield* Effect.timeoutOption(awaitEnd(announced, description), options.timeout)
+        if (Option.isNone(ended)) return Option.some(orphan)
+      }
+      const settled = Effect.suspend(() =>
+        // Another start may have settled it during the wait for the lock, and changed the files since.
+        Option.isNone(announced.read())
+          ? Effect.void
+          : Effect.zipRight(
+              options.settle(description),
+              Effect.sync(() => announced.remove())
+            )
+      )
+      yield* Lock.withLock(settled, { kind: "exec", id: `left by ${announced.id}` }, { timeout: options.timeout })
     }
-    return Option.none()
+    return Option.none<Orphan>()
   })

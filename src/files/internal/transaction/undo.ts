@@ -30,6 +30,8 @@ export interface Recovery {
   /** The locks of the files. */
   readonly locks: Lock.Service
   readonly durable: boolean
+  /** Keeps the changes instead. */
+  readonly commit?: boolean | undefined
 }
 
 /**
@@ -49,7 +51,7 @@ export const recover = (
     yield* failure(asSystemError(recovery.acquire(journalLocks(), journalLock(root))))
     // While this waited, the transaction may have ended.
     const wasThere = yield* failure(hasJournal(root))
-    yield* undoAll(root, yield* failure(readPending(root)), recovery)
+    if (recovery.commit !== true) yield* undoAll(root, yield* failure(readPending(root)), recovery)
     yield* failure(closeJournal(calls, root, recovery.durable))
     return wasThere
   }).pipe(Effect.scoped, Effect.uninterruptible)

@@ -76,7 +76,7 @@ export const databaseOf = (option: string | undefined, readonly = false): Effect
     const filename = yield* given === undefined ? defaultDatabase() : absolute(given[1])
     if (!readonly) {
       yield* Effect.try({
-        try: () => fs.mkdirSync(path.dirname(filename), { recursive: true }),
+        try: () => fs.mkdirSync(path.dirname(filename), { recursive: true, mode: 0o700 }),
         catch: (cause) => ended("Storage", `The folder of the database cannot be created: ${messageOf(cause)}`)
       })
     }

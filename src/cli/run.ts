@@ -12,6 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { prettyCause } from "../resilience/Foreign.js"
+import { redactText } from "../resilience/Redaction.js"
 import { recovery } from "./commands.js"
 import { plainConsole } from "./console.js"
 import { CommandArguments } from "./exec/command.js"
@@ -32,7 +33,9 @@ const endedFor = (cause: Cause.Cause<unknown>): Ended => {
 
 /** Prints the error and returns the exit code. The parser prints its own errors, unless JSON is wanted. */
 const report = (cause: Cause.Cause<unknown>): number => {
-  const { code, message, tag } = endedFor(cause)
+  const { code, message: given, tag } = endedFor(cause)
+  // A configuration of the user's may fail with any message.
+  const message = redactText(given)
   if (isJson) process.stderr.write(`${JSON.stringify({ error: { tag, message } })}\n`)
   else if (!ValidationError.isValidationError(Cause.squash(cause))) {
     process.stderr.write(`recovery: ${message.split("\n").map(plain).join("\n")}\n`)

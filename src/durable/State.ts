@@ -17,6 +17,7 @@ import * as Stream from "effect/Stream"
 import type * as Types from "effect/Types"
 import { loadJournal } from "../journal/Journal.js"
 import { type JournalError, RunNotFound } from "../journal/RunError.js"
+import { hasHidden, hideSecrets } from "../journal/Secrets.js"
 import { messageOf } from "../resilience/Foreign.js"
 import { wholeOrInfinity } from "../resilience/internal/kernel/options.js"
 import { escapeName } from "../resilience/Key.js"
@@ -352,9 +353,12 @@ export interface Group<S extends Members> {
     values: { readonly [K in keyof S]?: ValueOf<S[K]> }
   ) => Effect.Effect<void, ErrorOf<S[keyof S]>, Cells | WritingOf<S[keyof S]>>
   readonly reset: Effect.Effect<void, ErrorOf<S[keyof S]>, Cells | WritingOf<S[keyof S]>>
-  /** The cells that are not private, as JSON. */
+  /** The cells that are not private, as JSON. `Redacted` parts of their values are hidden. */
   readonly exportJson: Effect.Effect<string, never, Cells | RequirementsOf<S[keyof S]>>
-  /** Writes all values of an export, or none if one is rejected. Other cells keep their value. */
+  /**
+   * Writes all values of an export, or none if one is rejected, such as one whose secrets the export has hidden. Other
+   * cells keep their value.
+   */
   readonly importJson: (
     json: string
   ) => Effect.Effect<void, StateRejected | ErrorOf<S[keyof S]>, Cells | WritingOf<S[keyof S]>>
@@ -428,7 +432,7 @@ export const group = <const S extends Members>(members: S): Group<S> => {
       Effect.forEach(shown, ([name, { cell, get }]) =>
         Effect.map(
           Effect.flatMap(get, (value) => cell_.encode(cell, value)),
-          (text) => [name, text === undefined ? undefined : JSON.parse(text)] as const
+          (text) => [name, text === undefined ? undefined : JSON.parse(hideSecrets(text))] as const
         )
       ),
       (values) => JSON.stringify(Object.fromEntries(values))
@@ -444,7 +448,9 @@ export const group = <const S extends Members>(members: S): Group<S> => {
           if (!Object.hasOwn(record, name)) continue
           const decoded = cell.codec.decode(JSON.stringify(record[name]))
           const value = yield* Effect.mapError(decoded, (cause) => rejected(name, cause))
-          const reason = yield* refusal(value)
+          const text = yield* cell_.encode(cell, value)
+          const isHidden = text !== undefined && hasHidden(text)
+          const reason = isHidden ? "the export has hidden its secrets" : yield* refusal(value)
           if (reason !== undefined) return yield* new StateRejected({ state: name, reason })
           values.push([name, value])
         }

@@ -4,7 +4,7 @@
  * the value: a reader without the schema can hide them.
  */
 import * as AST from "effect/SchemaAST"
-import { type Json, safely } from "../resilience/Foreign.js"
+import { type Json, read, safely } from "../resilience/Foreign.js"
 import { mark } from "../resilience/Redaction.js"
 
 const pathsKey = "~secrets"
@@ -134,6 +134,19 @@ export const hideIn = (json: Json): Json => {
   // The faults of a cause stand beside its value.
   return isObject(hidden) ? { ...hidden, ...(hideIn(beside) as object) } : hidden
 }
+
+/** Whether one of the secrets of an encoded value is hidden already, so that the value is not what it was. */
+export const hasHidden = (text: string): boolean => text.includes(pathsKey) && isHiddenIn(JSON.parse(text) as Json)
+
+const isHiddenIn = (json: Json): boolean => {
+  if (typeof json !== "object" || json === null) return false
+  if (!isEnclosed(json)) return Object.values(json).some(isHiddenIn)
+  const paths = Array.isArray(json[pathsKey]) ? json[pathsKey] : []
+  return paths.some((path) => partAt(json[valueKey], path) === mark) || isHiddenIn(json[valueKey])
+}
+
+const partAt = (json: Json, path: unknown): unknown =>
+  (Array.isArray(path) ? path : []).reduce((part, key) => read(part, key), json)
 
 const hideAt = (json: Json, path: unknown): Json => {
   const [key, ...rest] = Array.isArray(path) ? path : []

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
@@ -119,6 +120,22 @@ describe("State without a run", () => {
       }
       yield* all.importJson(`{"count":7,"other":1}`)
       assert.strictEqual(yield* Count.get, 7)
+    }).pipe(Effect.provide(State.layer))
+  )
+
+  it.effect("an export hides Redacted parts, and an import of what was hidden is rejected", () =>
+    Effect.gen(function* () {
+      const schema = Schema.Struct({ user: Schema.String, password: Schema.Redacted(Schema.String) })
+      const Login = State.make("login", schema, { user: "", password: Redacted.make("") })
+      const all = State.group({ count: Count, login: Login })
+      yield* all.set({ count: 3, login: { user: "ada", password: Redacted.make("hunter2") } })
+      const json = yield* all.exportJson
+      assert.deepStrictEqual(JSON.parse(json), { count: 3, login: { user: "ada", password: "<redacted>" } })
+      const error = yield* Effect.flip(all.importJson(json))
+      assert.match(error.message, /"login".*the export has hidden its secrets/)
+      assert.strictEqual(Redacted.value((yield* Login.get).password), "hunter2")
+      yield* all.importJson(JSON.stringify({ login: { user: "bob", password: "hunter3" } }))
+      assert.strictEqual(Redacted.value((yield* Login.get).password), "hunter3")
     }).pipe(Effect.provide(State.layer))
   )
 

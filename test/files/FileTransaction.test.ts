@@ -8,11 +8,11 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { Lock, Transaction } from "effect-recovery"
-import { FileLock, FileTransaction } from "effect-recovery/files"
+import { AtomicFile, FileLock, FileTransaction } from "effect-recovery/files"
 import { type Calls, CurrentCalls, errno, nodeCalls } from "../../src/files/internal/system/calls.js"
 import { deadProcess } from "../support/crashingCalls.js"
 import { temporaryFolder } from "../support/files.js"
-import { inRoot, losableLocks, makeRoot, reasonOf, tagOf } from "../support/fileTransactions.js"
+import { inRoot, leaveBehind, losableLocks, makeRoot, reasonOf, tagOf } from "../support/fileTransactions.js"
 import { treeOf } from "../support/tree.js"
 
 /** A root with files, folders, links and several permissions. */
@@ -470,6 +470,58 @@ describe("FileTransaction, changes", () => {
         assert.strictEqual(reasonOf(error), "OtherDevice")
         assert.deepStrictEqual(treeOf(root), before)
       })
+    )
+  )
+
+  it.live("with process-crash nothing is synced: by a commit, a rollback or a recovery", () =>
+    inRoot((here) =>
+      Effect.gen(function* () {
+        const { before, root } = here
+        const synced: Array<number> = []
+        const sync: Calls["sync"] = (file) => Effect.sync(() => void synced.push(file))
+        const fast = FileTransaction.run(root, { durability: "process-crash" })
+        const withoutSync = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+          Effect.provideService(self, CurrentCalls, { ...nodeCalls, sync })
+        const changes = Effect.gen(function* () {
+          yield* FileTransaction.write("a", "new")
+          yield* FileTransaction.move("folder/b", "b")
+          fs.writeFileSync(path.join(yield* FileTransaction.protect("folder"), "c"), "new")
+        })
+        yield* Effect.zipRight(changes, Effect.fail("no")).pipe(fast, Effect.flip, withoutSync)
+        assert.deepStrictEqual(treeOf(root), before)
+        yield* leaveBehind(here, changes)
+        yield* FileTransaction.read("a").pipe(fast, withoutSync)
+        assert.deepStrictEqual(treeOf(root), before)
+        yield* changes.pipe(fast, withoutSync)
+        assert.deepStrictEqual(synced, [])
+      }).pipe(Effect.scoped)
+    )
+  )
+
+  it.live("a file system that cannot sync folders fails no commit, rollback or recovery", () =>
+    inRoot((here) =>
+      Effect.gen(function* () {
+        const { at, before, root, text } = here
+        for (const code of ["EINVAL", "ENOTSUP", "EOPNOTSUPP"]) {
+          // As some network and FUSE file systems do.
+          const sync: Calls["sync"] = (file) =>
+            Effect.suspend(() =>
+              fs.fstatSync(file).isDirectory() ? Effect.fail(errno(code, "not supported")) : nodeCalls.sync(file)
+            )
+          const within = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+            Effect.provideService(self, CurrentCalls, { ...nodeCalls, sync })
+          const changes = Effect.zipRight(FileTransaction.write("a", "new"), FileTransaction.protect("folder"))
+          yield* Effect.zipRight(changes, Effect.fail("no")).pipe(FileTransaction.run(root), Effect.flip, within)
+          assert.deepStrictEqual(treeOf(root), before)
+          yield* leaveBehind(here, changes)
+          assert.isTrue(yield* within(FileTransaction.recover(root)))
+          assert.deepStrictEqual(treeOf(root), before)
+          yield* changes.pipe(FileTransaction.run(root), within)
+          yield* within(AtomicFile.write(at("a"), "newer"))
+          assert.strictEqual(text("a"), "newer")
+          yield* within(AtomicFile.write(at("a"), "old a"))
+        }
+      }).pipe(Effect.scoped)
     )
   )
 

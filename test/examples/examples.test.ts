@@ -12,6 +12,7 @@ import * as files from "../../examples/files/files.js"
 import * as locks from "../../examples/files/locks.js"
 import * as fileTransactions from "../../examples/files/transactions.js"
 import { fetchFile } from "../../examples/files/verified-download.js"
+import * as filesInWorkflows from "../../examples/files/workflow.js"
 import * as keyedBreaker from "../../examples/keyed-breaker.js"
 import * as ciMonitor from "../../examples/operate/ci-monitor.js"
 import * as dashboard from "../../examples/operate/dashboard.js"
@@ -205,6 +206,10 @@ describe("examples", () => {
     ],
     "files/locks": [locks.program, Array.from({ length: 3 }, () => ({ lock: "task/nightly-report", hasToken: true }))],
     "files/files": [files.program, `{"theme":"dark","visits":10}`],
+    "files/workflow": [
+      filesInWorkflows.program,
+      { unhealthy: "Unhealthy", restored: `{"port":80}`, installed: `{"port":81}`, reasons: ["NotFound", "NotFound"] }
+    ],
     "files/transactions": [
       fileTransactions.program,
       {

@@ -114,6 +114,7 @@ const reasonOf = reasonByCode<FileReason>([
   ["Busy", ["EBUSY", "ETXTBSY"]],
   ["OtherDevice", ["EXDEV"]],
   ["Descriptors", ["EMFILE", "ENFILE"]],
+  ["Damaged", ["EFOREIGN"]],
   ["Path", ["ENAMETOOLONG", "ELOOP", "ERR_INVALID_ARG_VALUE", "ERR_INVALID_ARG_TYPE"]]
 ])
 

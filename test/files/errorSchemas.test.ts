@@ -33,9 +33,9 @@ describe("the errors of files and locks", () => {
         )
         const run = Effect.flip(Workflow.execute(workflow, { id: "r1", input: undefined }))
         for (const found of [yield* run, yield* run]) {
-          assert.instanceOf(found, error.constructor)
+          assert.strictEqual(found.constructor, error.constructor)
           assert.strictEqual(found.message, error.message)
-          assert.strictEqual(Fault.classify(found).category, Fault.classify(error).category)
+          assert.strictEqual((yield* Fault.classify(found)).category, (yield* Fault.classify(error)).category)
         }
       }).pipe(Effect.provide(Storage.layerMemory))
     )

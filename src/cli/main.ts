@@ -8,13 +8,19 @@ if ("enableCompileCache" in module && typeof module.enableCompileCache === "func
 
 const [given = "--help", ...more] = process.argv.slice(2)
 
-/** Replaces the parser's own help, which is 300 columns wide. Needs no parser, so it starts at once. */
+/** Prints a text that needs no parser, so it starts at once. */
+const print = async (text: string) => {
+  const { watchOutput } = await import("./output.js")
+  watchOutput(false)
+  process.stdout.write(`${text}\n`)
+}
+
+/** Replaces the parser's own help, which is 300 columns wide. */
 const printOverview = async () => {
   const [{ overview }, { screenOf }] = await Promise.all([import("./render/overview.js"), import("./render/screen.js")])
-  // The reader may close its end early, as `head` does.
-  process.stdout.on("error", () => {}).write(`${overview(screenOf(process.stdout))}\n`)
+  await print(overview(screenOf(process.stdout)))
 }
 
 if (more.length === 0 && ["-h", "--help", "help"].includes(given)) await printOverview()
-else if (more.length === 0 && given === "--version") process.stdout.write(`${VERSION}\n`)
+else if (more.length === 0 && given === "--version") await print(VERSION)
 else await import("./run.js")

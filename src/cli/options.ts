@@ -1,6 +1,8 @@
 import * as fs from "node:fs"
 import * as os from "node:os"
+import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
+import * as ValidationError from "@effect/cli/ValidationError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -13,8 +15,18 @@ export const text = (name: string, description: string) => Options.text(name).pi
 export const flag = (name: string, description: string) =>
   Options.boolean(name).pipe(Options.withDescription(description))
 
+/** The parser's own message for what is no number does not name the option. */
+const wholeNumber = (option: string) => (given: string) =>
+  /^[+-]?\d+$/.test(given)
+    ? Effect.succeed(Number(given))
+    : Effect.fail(ValidationError.invalidValue(HelpDoc.p(`--${option} must be a whole number, not "${given}".`)))
+
 export const integer = (name: string, description: string, otherwise: number) =>
-  Options.integer(name).pipe(Options.withDescription(description), Options.withDefault(otherwise))
+  text(name, description).pipe(
+    Options.withPseudoName("integer"),
+    Options.mapEffect(wholeNumber(name)),
+    Options.withDefault(otherwise)
+  )
 
 const orUndefined = <A>(option: Options.Options<A>): Options.Options<A | undefined> =>
   option.pipe(Options.optional, Options.map(Option.getOrUndefined))

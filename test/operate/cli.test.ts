@@ -622,6 +622,21 @@ describe("recovery dashboard", () => {
       assert.strictEqual(yield* ended, 130)
     }).pipe(Effect.scoped))
 
+  test("dashboard --watch ends when its reader is gone", ({ database, folder, storage }) =>
+    Effect.gen(function* () {
+      const child = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          spawn(process.execPath, [binary, "dashboard", "--watch", "--json", "--database", database], { cwd: folder })
+        ),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      )
+      const ended = yield* Effect.fork(closed(child))
+      yield* Effect.promise(() => new Promise((resolve) => child.stdout.once("data", resolve)))
+      child.stdout.destroy()
+      yield* Effect.provide(RecoveryManager.report("timeout"), storage)
+      assert.strictEqual(yield* ended, 0)
+    }).pipe(Effect.scoped))
+
   it.live.skipIf(process.platform !== "linux")("dashboard --watch fills a terminal, and leaves it as it was", () =>
     inPlace(({ database, storage }) =>
       Effect.gen(function* () {

@@ -62,6 +62,13 @@ const onScreen = (replies: Replies, where: string) => {
   return Effect.zipRight(fullScreen, Effect.raceFirst(drawing, quit))
 }
 
+/** The reader of the output is gone, as `head` is after its lines. It shows at the next write. */
+const readerGone = Effect.async<void>((resume) => {
+  const listener = () => resume(Effect.void)
+  output.once("error", listener)
+  return Effect.sync(() => output.off("error", listener))
+})
+
 /** For a log or another program: each change as a line of JSON, or as text below the previous one. */
 const inLines = (replies: Replies, where: string, json: boolean) =>
   Stream.runForEach(replies, (reply) => {
@@ -75,5 +82,6 @@ export const watch = (given: Common, repository: string | undefined) =>
   Effect.gen(function* () {
     const { operator, where } = yield* open(given)
     const replies = OperatorClient.changes<"Overview">(operator, { _tag: "Overview", repository })
-    yield* output.isTTY && !given.json ? onScreen(replies, where) : inLines(replies, where, given.json)
+    const shown = output.isTTY && !given.json ? onScreen(replies, where) : inLines(replies, where, given.json)
+    yield* Effect.raceFirst(shown, readerGone)
   }).pipe(Effect.scoped)

@@ -69,9 +69,9 @@ const firstMessage = (error: unknown): string | undefined => {
   return undefined
 }
 
-/** The first message in the cause chain, or else the tag, the name or the value as a string. */
+/** The first message in the cause chain, or else the tag with the fields, the name or the value as a string. */
 export const messageOf = (error: unknown): string => {
-  const message = typeof error === "string" ? error : (firstMessage(error) ?? nameOf(error))
+  const message = typeof error === "string" ? error : (firstMessage(error) ?? tagAndFields(error) ?? nameOf(error))
   return message.length > maxMessageLength ? message.slice(0, maxMessageLength) : message
 }
 
@@ -82,6 +82,28 @@ const ownMessage = (error: unknown): string | undefined => {
   if (tagOf(error) === "UnknownException" && read(error, "cause") !== undefined) return undefined
   const message = typeof error === "string" ? error : readString(error, "message")
   return message === "" ? undefined : withTag(error, message)
+}
+
+/** These are shown by themselves, or say nothing. */
+const notFields: ReadonlySet<string> = new Set(["_tag", "name", "message", "stack", "cause"])
+
+const maxFields = 50
+
+/** A tagged value in the form of a `Schema.TaggedError`: `Offline { "host": "smtp" }`. Undefined for a value without a tag. */
+export const tagAndFields = (error: unknown): string | undefined => {
+  const tag = tagOf(error)
+  if (tag === undefined) return undefined
+  const names = safely(() => Object.keys(error as object).filter((name) => !notFields.has(name))) ?? []
+  if (names.length === 0) return tag
+  const json = toJson(Object.fromEntries(names.slice(0, maxFields).map((name) => [name, fieldOf(error, name)])))
+  const fields = Object.entries(json ?? {}).map(([name, value]) => `${JSON.stringify(name)}: ${JSON.stringify(value)}`)
+  return fields.length === 0 ? tag : `${tag} { ${fields.join(", ")} }`
+}
+
+/** Bytes are not listed: there may be very many. */
+const fieldOf = (error: unknown, name: string): unknown => {
+  const value = read(error, name)
+  return ArrayBuffer.isView(value) ? `${value.byteLength} bytes` : value
 }
 
 /** A `Schema.TaggedError` without a message of its own has its fields as message, which do not say what failed. */
@@ -114,9 +136,9 @@ const errorsOf = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => [
 
 const describe = (error: unknown): string => {
   const { message, name, stack } = { message: messageOf(error), name: readString(error, "name"), stack: stackOf(error) }
-  return stack?.includes(message) === true
-    ? stack
-    : `${name ?? "Error"}: ${message}${stack === undefined ? "" : `\n${stack}`}`
+  if (stack?.includes(message) === true) return stack
+  const text = name !== undefined && message.startsWith(name) ? message : `${name ?? "Error"}: ${message}`
+  return `${text}${stack === undefined ? "" : `\n${stack}`}`
 }
 
 const stackOf = (error: unknown): string | undefined => (isError(error) ? readString(error, "stack") : undefined)

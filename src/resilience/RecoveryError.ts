@@ -58,7 +58,7 @@ export class RecoveryExhausted<out E> extends Exhausted {
   override get message(): string {
     const tag = tagOf(this.error)
     const message = messageOf(this.error)
-    const what = tag === undefined || tag === message ? "" : ` on ${tag}`
+    const what = tag === undefined || message.startsWith(tag) ? "" : ` on ${tag}`
     return `Gave up${what} after ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}: ${message}`
   }
   /**

@@ -54,7 +54,7 @@ describe("Recovery.recover", () => {
         { strategy: "retry", decision: "Again" },
         { strategy: "retry", decision: "GiveUp" }
       ])
-      assert.strictEqual(error.message, "Gave up after 3 attempts: Offline")
+      assert.strictEqual(error.message, `Gave up after 3 attempts: Offline { "n": 3 }`)
     })
   )
 

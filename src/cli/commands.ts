@@ -172,7 +172,11 @@ const runs = Command.make(
     ...common,
     id: optionalId,
     workflow: optional("workflow-name", "Only of this workflow"),
-    status: choice("status", ["running", "suspended", "stopped", "completed", "failed"], "Only with this status"),
+    status: choice(
+      "status",
+      ["running", "suspended", "stopped", "completed", "failed", "exhausted"],
+      "Only with this status"
+    ),
     limit
   },
   ({ id, limit, status, workflow, ...given }) =>

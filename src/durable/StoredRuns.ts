@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { findRun, type Journal, loadJournal, type StepRecord, type WaitRecord } from "../journal/Journal.js"
 import type { RewindRecord } from "../journal/JournalLine.js"
-import type { JournalError, RunNotFound } from "../journal/RunError.js"
+import type { JournalError, RunNotFound, Waiting } from "../journal/RunError.js"
 import { failureOf } from "../journal/RunFailure.js"
 import type { RewindStatus, RunCount, RunStatus, RunSummary, StepStatus, WaitStatus } from "../journal/RunStatus.js"
 import type { Point } from "../resilience/Decision.js"
@@ -18,7 +18,7 @@ import type { InvalidOption } from "../resilience/InvalidOption.js"
 import { age, checked, limit } from "../resilience/internal/kernel/options.js"
 import { RewindRefused } from "../resilience/RecoveryError.js"
 import { Redaction } from "../resilience/Redaction.js"
-import { statusOf } from "../storage/rows.js"
+import { hasFailed, outcomeStatuses, statusOf } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
 import { locate } from "./internal/rewind/points.js"
 import { dateOption, readWaiting, waitId } from "./internal/wait/resolve.js"
@@ -41,7 +41,10 @@ export const status: (
   const redactor = yield* Redaction
   return {
     ...summaryOf(run, yield* storage.now),
-    failure: run.outcome?.status === "failed" ? Option.some(failureOf(run.outcome.exit, redactor)) : Option.none(),
+    failure:
+      run.outcome !== undefined && hasFailed(run.outcome.status)
+        ? Option.some(failureOf(run.outcome.exit, redactor))
+        : Option.none(),
     steps: [...journal.steps.values()].map((record) => stepStatus(record, journal)),
     waits: [...journal.waits.values()].map((wait) => waitStatus(wait, journal)),
     rollbacks: [...journal.rollbacks.values()].map(({ reason, section, status, updatedAt }) => ({
@@ -82,13 +85,17 @@ export const checkRewind: (
 export const list: (query?: {
   readonly workflow?: string | Workflow<never, unknown, unknown, unknown, unknown> | undefined
   readonly status?: Storage.Status | undefined
+  /** Only runs that wait for something of this kind. */
+  readonly waitingFor?: Waiting["kind"] | undefined
   /** The most that are returned: 0 for none, `Infinity` for all. Defaults to 100. */
   readonly limit?: number | undefined
 }) => Effect.Effect<ReadonlyArray<RunSummary>, Storage.StorageError, Storage.Storage> = Effect.fn("Workflow.list")(
   function* (query) {
     const storage = yield* Storage.Storage
     const workflow = typeof query?.workflow === "object" ? query.workflow.name : query?.workflow
-    const runs = yield* storage.list({ ...query, workflow, limit: limit(query) })
+    const { status, waitingFor: kind } = query ?? {}
+    const waitsFor = kind === undefined ? undefined : { kind }
+    const runs = yield* storage.list({ workflow, status, waitsFor, limit: limit(query) })
     const now = yield* storage.now
     return runs.map((run) => summaryOf(run, now))
   }
@@ -205,7 +212,7 @@ export const cleanup: (options: {
   const storage = yield* Storage.Storage
   const before = (yield* storage.now) - millis
   let removed = 0
-  for (const status of ["completed", "failed"] as const) {
+  for (const status of outcomeStatuses) {
     let last: number | undefined
     for (;;) {
       const runs = yield* storage.list({ workflow, status, before: last, limit: page })

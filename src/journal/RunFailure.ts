@@ -1,9 +1,25 @@
-import { clip, type Json, messageOf, read, safely, tagOf } from "../resilience/Foreign.js"
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
+import { isMarkedExhausted } from "../resilience/FaultRecord.js"
+import { clip, type Json, messageOf, read, safely, tagAndFields, tagOf } from "../resilience/Foreign.js"
+import { FailoverExhausted, RecoveryExhausted } from "../resilience/RecoveryError.js"
 import type { Redactor } from "../resilience/Redaction.js"
-import type { RunFailure } from "./RunStatus.js"
+import { GraphFailed } from "./RunError.js"
+import type { OutcomeStatus, RunFailure } from "./RunStatus.js"
 import { hideIn } from "./Secrets.js"
 
 const maxLength = 2_000
+
+/** The status of a run that ends by this failure. All its errors are those of recoveries that had no further option. */
+export const statusOfFailure = (cause: Cause.Cause<unknown>): OutcomeStatus =>
+  Cause.isDie(cause) || !Chunk.every(Cause.failures(cause), isExhausted) ? "failed" : "exhausted"
+
+/** A recovery that was refused before it tried anything is not exhausted: its policy does not handle such a failure. */
+const isExhausted = (error: unknown): boolean => {
+  if (error instanceof RecoveryExhausted) return error.decisions.some(({ decision }) => decision !== "GiveUp")
+  if (error instanceof GraphFailed) return error.failures.every(({ error }) => isExhausted(error))
+  return error instanceof FailoverExhausted || isMarkedExhausted(error)
+}
 
 /** The failure of a run in words without its secrets, from its recorded outcome. Needs no schema, and never throws. */
 export const failureOf = (exit: string, redactor: Redactor): RunFailure => {
@@ -29,7 +45,5 @@ const inWords = (error: unknown): string => {
   if (tag === "RollbackFailed")
     return `Transaction "${read(error, "transaction")}" was not rolled back completely. It failed with: ${inWords(inner[tag])}`
   if (typeof error !== "object" || error === null || read(error, "message") !== undefined) return messageOf(error)
-  const { _tag, ...fields } = error as { readonly _tag?: unknown }
-  const text = Object.keys(fields).length === 0 ? undefined : JSON.stringify(fields)
-  return [tag, text].filter((part) => part !== undefined).join(" ")
+  return tagAndFields(error) ?? JSON.stringify(error)
 }

@@ -11,14 +11,29 @@ import { Waiting } from "./RunError.js"
 const MaybeDate = Schema.OptionFromNullOr(Schema.Date)
 
 /**
- * `running`: a process advances the run. `suspended`: it waits for a time, a
- * signal or an answer. `stopped`: it has no outcome and no process; executing
- * it resumes it.
+ * How a run ended.
  *
  * @since 0.1.0
  * @category models
  */
-export const Status = Schema.Literal("running", "suspended", "stopped", "completed", "failed")
+export const OutcomeStatus = Schema.Literal("completed", "failed", "exhausted")
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type OutcomeStatus = typeof OutcomeStatus.Type
+
+/**
+ * `running`: a process advances the run. `suspended`: it waits for a time, a
+ * signal or an answer. `stopped`: it has no outcome and no process; executing
+ * it resumes it. `exhausted`: it failed with the failure on which a recovery gave
+ * up because it had no further option, such as a used up retry. `failed`: it
+ * failed with any other failure.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Status = Schema.Literal("running", "suspended", "stopped", ...OutcomeStatus.literals)
 /**
  * @since 0.1.0
  * @category models
@@ -182,7 +197,7 @@ export interface RunFailure extends Schema.Schema.Type<typeof RunFailure> {}
  */
 export const RunStatus = Schema.Struct({
   ...RunSummary.fields,
-  /** Why it failed; none for a run that has not. */
+  /** Why it is `failed` or `exhausted`; none for any other run. */
   failure: Schema.OptionFromNullOr(RunFailure),
   /** In the order of their first start, without steps that a rewind removed. */
   steps: Schema.Array(StepStatus),

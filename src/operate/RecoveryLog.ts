@@ -25,7 +25,7 @@ export interface Entry {
   readonly success: boolean
   /** The last strategy that was tried; null if none was. */
   readonly strategy: string | null
-  readonly outcome: Events.Outcome | "failed"
+  readonly outcome: Events.Outcome
   readonly run: string | null
   readonly workflow: string | null
   readonly step: string | null
@@ -73,7 +73,7 @@ export const layer = (write: (entry: Entry) => Effect.Effect<unknown, unknown>):
 
 const entryOf = (event: Events.Event): Option.Option<Effect.Effect<Entry>> => {
   if (event._tag === "RecoveryEnded") return Option.some(recoveryEntry(event))
-  return event._tag === "RunFinished" && event.outcome === "failed" ? Option.some(runEntry(event)) : Option.none()
+  return event._tag === "RunFinished" && event.outcome !== "completed" ? Option.some(runEntry(event)) : Option.none()
 }
 
 type Of<T extends Events.Event["_tag"]> = Extract<Events.Event, { readonly _tag: T }>
@@ -92,14 +92,14 @@ const recoveryEntry = ({ attempts, decisions, elapsed, fault, outcome, source }:
     })
   )
 
-const runEntry = ({ cause, source, workflow }: Of<"RunFinished">) =>
+const runEntry = ({ cause, outcome, source, workflow }: Of<"RunFinished">) =>
   Effect.zipWith(
     Clock.currentTimeMillis,
     Fault.classify(Option.getOrElse(cause, () => "The run failed without a cause")),
     (now, fault): Entry => ({
       ...commonFields("run_failed", now, fault, source),
       success: false,
-      outcome: "failed",
+      outcome: outcome === "exhausted" ? "exhausted" : "failed",
       strategy: null,
       attempts: 1,
       elapsed_ms: 0,

@@ -10,11 +10,12 @@ import * as Schema from "effect/Schema"
 import type { Kind } from "../journal/Journal.js"
 import { RunNotFound } from "../journal/RunError.js"
 import { failureOf } from "../journal/RunFailure.js"
-import { RunFailure } from "../journal/RunStatus.js"
+import { OutcomeStatus, RunFailure } from "../journal/RunStatus.js"
 import { hideSecrets } from "../journal/Secrets.js"
 import { limit } from "../resilience/internal/kernel/options.js"
 import { Redaction, type Redactor } from "../resilience/Redaction.js"
 import { isEncoded } from "../storage/Payloads.js"
+import { hasFailed } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
 
 /**
@@ -59,7 +60,7 @@ export const Timeline = Schema.Struct({
   /** Undefined until the run ends. */
   outcome: Schema.optional(
     Schema.Struct({
-      status: Schema.Literal("completed", "failed"),
+      status: OutcomeStatus,
       at: Schema.Date,
       /** Why it failed. */
       failure: Schema.optional(RunFailure)
@@ -162,7 +163,7 @@ export const ofRun = (
       outcome: outcome && {
         status: outcome.status,
         at: new Date(outcome.at),
-        failure: outcome.status === "failed" ? failureOf(outcome.exit, redactor) : undefined
+        failure: hasFailed(outcome.status) ? failureOf(outcome.exit, redactor) : undefined
       },
       omitted: journal.length - shown.length,
       moments: shown.map((entry) => toMoment(entry, redactor))

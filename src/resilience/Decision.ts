@@ -124,6 +124,12 @@ export type Point =
 export interface GiveUp {
   readonly _tag: "GiveUp"
   readonly exhausted: boolean
+  /**
+   * Without further options, and fails with the original error all the same.
+   *
+   * @internal
+   */
+  readonly bare?: true | undefined
   /** The strategy of a sequence that decided. */
   readonly by?: string | undefined
 }

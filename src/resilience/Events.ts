@@ -77,7 +77,8 @@ interface Fields {
   /** The outcome of a run is recorded. */
   readonly RunFinished: {
     workflow: string
-    outcome: "completed" | "failed"
+    /** `exhausted`: a recovery had no further option, such as a used up retry. */
+    outcome: "completed" | "failed" | "exhausted"
     /** The cause of the failure, as seen by this process. */
     cause: Option.Option<Cause.Cause<unknown>>
   }

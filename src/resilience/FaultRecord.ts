@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Fault } from "./Fault.js"
 import { factsOf } from "./internal/fault/classify.js"
-import { faultOfRecord, type FaultRecord as Record, setRecord } from "./internal/fault/recorded.js"
+import { faultOfRecord, isMarkedExhausted, type FaultRecord as Record, setRecord } from "./internal/fault/recorded.js"
 
 export const FaultRecord: Schema.Schema<Record> = Schema.Struct({
   category: Schema.String,
@@ -20,9 +20,12 @@ export const FaultRecord: Schema.Schema<Record> = Schema.Struct({
   tag: Schema.optional(Schema.String),
   retryAfter: Schema.optional(Schema.Number),
   status: Schema.optional(Schema.Number),
-  codes: Schema.optional(Schema.Array(Schema.String))
+  codes: Schema.optional(Schema.Array(Schema.String)),
+  exhausted: Schema.optional(Schema.Boolean)
 })
 export type FaultRecord = Record
+
+export { isMarkedExhausted }
 
 /** The record of the fault of an error. */
 export const recordOf = (fault: Fault, error: unknown): FaultRecord => {
@@ -41,7 +44,8 @@ export const recordOf = (fault: Fault, error: unknown): FaultRecord => {
       ? { retryAfter: Math.min(Duration.toMillis(retryAfter.value), Number.MAX_SAFE_INTEGER) }
       : {}),
     ...(status === undefined ? {} : { status }),
-    ...(codes.length === 0 ? {} : { codes })
+    ...(codes.length === 0 ? {} : { codes }),
+    ...(isMarkedExhausted(error) ? { exhausted: true } : {})
   }
 }
 

@@ -29,7 +29,10 @@ export interface Run {
   readonly leaseUntil: number | undefined
   /** When a worker may advance the run; `untilSignalled` if only a signal makes it due. */
   readonly dueAt: number
-  /** What the run waits for, as its process recorded it. */
+  /**
+   * What the run waits for, as its process recorded it: a JSON list. A store reads
+   * only the properties `kind` and `since` (ISO 8601) of its items, for queries.
+   */
   readonly waiting: string | undefined
   readonly outcome: Outcome | undefined
   /** Why the row is not what was written. Only lists return such rows: `find` and `open` fail instead. */
@@ -49,10 +52,19 @@ export const untilSignalled: number = Number.MAX_SAFE_INTEGER
  * @category runs
  */
 export interface Outcome {
-  readonly status: "completed" | "failed"
+  readonly status: OutcomeStatus
   readonly exit: string
   readonly at: number
 }
+
+/**
+ * How a run ended. `exhausted` is a failure that ended a recovery because it had
+ * no further option, such as a used up retry; `failed` is any other failure.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export type OutcomeStatus = "completed" | "failed" | "exhausted"
 
 /**
  * The status of a run: `suspended` if it waits for a time or a signal, or was
@@ -62,7 +74,7 @@ export interface Outcome {
  * @since 0.1.0
  * @category runs
  */
-export type Status = "running" | "suspended" | "stopped" | "completed" | "failed"
+export type Status = "running" | "suspended" | "stopped" | OutcomeStatus
 
 /**
  * One line of a run's journal. The store does not interpret it.
@@ -195,6 +207,19 @@ export interface DueQuery {
 }
 
 /**
+ * What a run must wait for to be listed.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface WaitsFor {
+  /** Such as `question`. */
+  readonly kind: string
+  /** Only if it has waited since before this time. */
+  readonly before?: number | undefined
+}
+
+/**
  * Which runs to list, newest first.
  *
  * @since 0.1.0
@@ -203,6 +228,8 @@ export interface DueQuery {
 export interface Query {
   readonly workflow?: string | undefined
   readonly status?: Status | undefined
+  /** Only runs that wait for something like this. */
+  readonly waitsFor?: WaitsFor | undefined
   /** Defaults to 100. */
   readonly limit?: number | undefined
   /** Only runs created before the one with this key: pass the last key of a page to get the next page. */
@@ -255,7 +282,10 @@ export interface RunStore {
    * released, has expired or belongs to a process that is known to be dead.
    */
   readonly open: (request: OpenRequest, owner: string, leaseMillis: number) => Effect.Effect<Opened, StorageError>
-  /** Appends lines to the journal, all of them or none. */
+  /**
+   * Appends lines to the journal, all of them or none. Appends of one run end in
+   * the order in which they were called: when one has ended, those before it have.
+   */
   readonly append: (lease: Lease, entries: ReadonlyArray<Entry>) => Effect.Effect<void, StorageError | LeaseLost>
   /**
    * Runs the program's own statements on the store's database and appends the

@@ -237,7 +237,7 @@ export interface LockStore {
 }
 
 /**
- * A record about a failure or a recovery. The store does not interpret it.
+ * A record about a failure or a recovery. The store reads its body only for queries.
  *
  * @since 0.1.0
  * @category records
@@ -287,6 +287,8 @@ export interface RecordQuery {
   readonly before?: number | undefined
   /** Only those that were not changed since this time. */
   readonly unchangedSince?: number | undefined
+  /** A JSON object. Only those whose body has all of its properties with the same JSON. */
+  readonly body?: string | undefined
   /** Defaults to 100. */
   readonly limit?: number | undefined
 }

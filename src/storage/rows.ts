@@ -2,8 +2,9 @@
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Option from "effect/Option"
+import { read, readString, safely } from "../resilience/Foreign.js"
 import { LeaseLost } from "./StorageError.js"
-import type { Lease, LockRow, Opened, OpenRequest, Run, Status } from "./Store.js"
+import type { Lease, LockRow, Opened, OpenRequest, OutcomeStatus, Run, Status, WaitsFor } from "./Store.js"
 
 /**
  * What the synchronous job of a store may answer: data. The answer is used after the job's transaction has committed,
@@ -26,6 +27,15 @@ export type Answer<A extends Plain, E> = Exit.Exit<A, E>
 
 /** A row that was written this much later than now, in milliseconds, shows that the clock was set back. */
 export const clockTolerance = 60_000
+
+/** The statuses of a run that has an outcome. */
+export const outcomeStatuses: ReadonlyArray<OutcomeStatus> = ["completed", "failed", "exhausted"]
+
+export const isOutcomeStatus = (status: unknown): status is OutcomeStatus =>
+  outcomeStatuses.some((known) => known === status)
+
+/** Whether a run has an outcome, and it is no success. */
+export const hasFailed = (status: Status): boolean => status === "failed" || status === "exhausted"
 
 /** Derived from the row, so a process that dies cannot leave a wrong status behind. */
 export const statusOf = (run: Pick<Run, "outcome" | "leaseUntil" | "dueAt">, now: number): Status => {
@@ -108,6 +118,30 @@ export const isUnused = (row: LockRow, since: number, now: number): boolean =>
 /** The limit of a query as a whole number; 100 by default. */
 export const limitOf = ({ limit = 100 }: { readonly limit?: number | undefined }): number =>
   Number.isNaN(limit) ? 100 : Math.min(Math.max(0, Math.trunc(limit)), Number.MAX_SAFE_INTEGER)
+
+/** Whether a JSON value has all properties of a JSON object, with the same JSON. Text that is no JSON has none. */
+export const hasProperties = (found: unknown, wanted: string): boolean =>
+  Object.entries(JSON.parse(wanted)).every(
+    ([name, value]) => JSON.stringify(own(found, name)) === JSON.stringify(value)
+  )
+
+const own = (value: unknown, name: string): unknown =>
+  typeof value === "object" && value !== null && Object.hasOwn(value, name) ? read(value, name) : undefined
+
+/** Undefined for text that is no JSON. */
+export const parseJson = (text: string): unknown => safely(() => JSON.parse(text))
+
+/** Whether a run waits for something of this kind. */
+export const isWaitingFor = ({ waiting = "[]" }: Pick<Run, "waiting">, { before, kind }: WaitsFor): boolean => {
+  const items = parseJson(waiting)
+  return (
+    Array.isArray(items) &&
+    items.some(
+      (item) =>
+        read(item, "kind") === kind && (before === undefined || Date.parse(readString(item, "since") ?? "") < before)
+    )
+  )
+}
 
 /** Compares texts as SQLite does: by their bytes in UTF-8, which is by code points. */
 export const compareKeys = (a: string, b: string): number => {

@@ -6,7 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
-import { RetryPolicy, Step, Storage, Strategy } from "effect-recovery"
+import { RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
 import { Chain } from "effect-recovery/chain"
 import { Ledger, Testing } from "effect-recovery/testing"
 import { backends } from "../support/storages.js"
@@ -379,6 +379,9 @@ for (const backend of backends) {
               (all) => all.find(({ strategy }) => strategy === "retry")?.estimatedSuccess
             )
           assert.strictEqual(yield* rate("A poem about the sea, number 20"), 0)
+          assert.strictEqual(yield* rate("Release notes of version 20"), 1)
+          // Newer runs that have not ended do not hide those that have.
+          for (let n = 0; n < 60; n++) yield* Workflow.start(chain.workflow, { id: `open ${n}`, input: "open" })
           assert.strictEqual(yield* rate("Release notes of version 20"), 1)
           const [moment] = yield* chain.history("Release notes of version 20")
           assert.deepStrictEqual(moment?.metadata, { model: "small", promptLength: 27 })

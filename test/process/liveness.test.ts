@@ -3,6 +3,8 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import { Answer, Workflow } from "effect-recovery"
 import { RecoveryManager } from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
@@ -106,6 +108,13 @@ describe("liveness", () => {
     const workers = await Promise.all(Array.from({ length: workerCount }, spawn))
     let kills = 0
     let pauses = 0
+    /** Waits until the leases of a paused process have expired. */
+    const hasLost = ({ pid }: Child) =>
+      Effect.repeat(Workflow.list({ status: "running", limit: runs }), {
+        until: (all) => !all.some(({ owner }) => Option.exists(owner, (name) => name.includes(`/${pid}@`))),
+        schedule: Schedule.spaced("50 millis")
+      })
+
     /** Kills one of the workers, or pauses it past its lease. */
     const disturb = async () => {
       const i = draw(workers.length)
@@ -122,7 +131,7 @@ describe("liveness", () => {
         pauses++
         paused.add(worker.name)
         worker.child.signal("SIGSTOP")
-        await new Promise((resolve) => setTimeout(resolve, 1_200))
+        await outside.runPromise(hasLost(worker.child))
         worker.child.signal("SIGCONT")
       }
     }
@@ -146,7 +155,7 @@ describe("liveness", () => {
     let changedAt = Date.now()
     let state = ""
     const left = Effect.map(Workflow.list({ limit: runs }), (all) =>
-      all.filter(({ status }) => status !== "completed" && status !== "failed")
+      all.filter(({ finishedAt }) => Option.isNone(finishedAt))
     )
     let open = runs
     while ((open > 0 || pauses === 0) && Date.now() - changedAt < patienceMillis) {

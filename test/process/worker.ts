@@ -27,7 +27,9 @@ const witness = Events.layer((event) => {
   if (event._tag === "RecoveryEnded" && event.outcome !== "interrupted") {
     return lines.write(run, `${ended.recovery} ${step}`, 0)
   }
-  return event._tag === "RunFinished" && event.outcome === "failed" ? lines.write(run, ended.failure, 0) : Effect.void
+  return event._tag === "RunFinished" && event.outcome !== "completed"
+    ? lines.write(run, ended.failure, 0)
+    : Effect.void
 })
 
 const worker = Worker.layer([Job], { concurrency: 8, sweep: "50 millis", patience: "20 millis" }).pipe(

@@ -1,10 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { Fault, Lock, Storage, Transaction, Workflow } from "effect-recovery"
 import { decodeUndoCause, encodeUndoCause } from "../../src/journal/JournalCodec.js"
+import { failureOf } from "../../src/journal/RunFailure.js"
 import { Defect } from "../../src/resilience/Defect.js"
 import { messageOf, prettyCause, printable, toJson } from "../../src/resilience/Foreign.js"
 import { hostileErrors } from "../support/hostile.js"
@@ -45,6 +48,34 @@ describe("A hostile error", () => {
       )
     })
   )
+
+  it("becomes its tag and fields if it has no message", () => {
+    class Offline extends Data.TaggedError("Offline")<{ readonly host: string; readonly port: number }> {}
+    class Written extends Schema.TaggedError<Written>()("Written", { host: Schema.String }) {}
+    class Empty extends Data.TaggedError("Empty")<{ readonly cause?: unknown }> {}
+    class Own extends Data.TaggedError("Own")<{ readonly host: string; readonly message: string }> {}
+    class Loop extends Data.TaggedError("Loop")<{ readonly loop: object; readonly bytes: Uint8Array }> {}
+    class Secret extends Data.TaggedError("Secret")<{ readonly token: Redacted.Redacted }> {}
+    const loop: { self?: unknown } = {}
+    loop.self = loop
+    const shown: ReadonlyArray<readonly [unknown, string]> = [
+      [new Offline({ host: "smtp", port: 25 }), 'Offline { "host": "smtp", "port": 25 }'],
+      [new Written({ host: "smtp" }), 'Written { "host": "smtp" }'],
+      [{ _tag: "Plain", host: "smtp" }, 'Plain { "host": "smtp" }'],
+      [new Empty({}), "Empty"],
+      [new Empty({ cause: new Error("disk full") }), "disk full"],
+      [new Own({ host: "smtp", message: "no answer" }), "no answer"],
+      [new Loop({ loop, bytes: new Uint8Array(1e6) }), 'Loop { "loop": {"self":"…"}, "bytes": "1000000 bytes" }'],
+      [new Secret({ token: Redacted.make("s3cret") }), 'Secret { "token": "<redacted>" }']
+    ]
+    for (const [error, message] of shown) assert.strictEqual(messageOf(error), message)
+    const huge = new Offline({ host: "x".repeat(1e6), port: 1 })
+    assert.strictEqual(messageOf(huge).length, 2_000)
+    // The same words once the error is read from the record of its run.
+    const recorded = failureOf(JSON.stringify({ _tag: "Fail", error: { _tag: "Offline", host: "smtp", port: 25 } }))
+    assert.strictEqual(recorded.message, 'Offline { "host": "smtp", "port": 25 }')
+    assert.match(prettyCause(Cause.fail(new Offline({ host: "smtp", port: 25 }))), /^Offline \{ "host": "smtp"/)
+  })
 
   it("keeps what can be read of it", () => {
     const cause = Object.assign(new Error("disk full"), { code: "ENOSPC" })

@@ -236,7 +236,8 @@ describe("rows of before there were checksums", () => {
     Effect.gen(function* () {
       const { layer, other } = yield* prepared
       other.exec(`DROP TABLE recovery_labels; DROP TRIGGER recovery_labels_insert; DROP TRIGGER recovery_labels_delete;
-        DROP INDEX recovery_snapshots_own; ALTER TABLE recovery_snapshots DROP COLUMN own`)
+        DROP INDEX recovery_snapshots_own; ALTER TABLE recovery_snapshots DROP COLUMN own;
+        ALTER TABLE recovery_runs DROP COLUMN exhausted`)
       const columns = ["runs checksum", "runs outcome_checksum", "journal checksum", "journal payload_checksum"]
       for (const column of [
         ...columns,
@@ -261,6 +262,7 @@ describe("checkpoints of before labels had an index", () => {
       const { id } = yield* Effect.provide(Progress.save(1, { labels }), layer)
       other.exec(`DROP TABLE recovery_labels; DROP TRIGGER recovery_labels_insert; DROP TRIGGER recovery_labels_delete;
         DROP INDEX recovery_snapshots_own; ALTER TABLE recovery_snapshots DROP COLUMN own;
+        ALTER TABLE recovery_runs DROP COLUMN exhausted;
         UPDATE recovery_snapshots SET labels = '{"author"' WHERE run = 'done';
         DELETE FROM effect_recovery_migrations WHERE migration_id > 6`)
       yield* Effect.gen(function* () {
@@ -274,6 +276,90 @@ describe("checkpoints of before labels had an index", () => {
         assert.deepStrictEqual(other.prepare("SELECT * FROM recovery_labels").all(), [])
       }).pipe(Effect.provide(layer))
     })
+  )
+})
+
+describe("a damaged row of the label index", () => {
+  const labels = { author: "ada", tag: "draft" }
+
+  const damaged = (sql: (key: string) => string, use: (key: string) => Effect.Effect<void, unknown, Storage.Storage>) =>
+    Effect.gen(function* () {
+      const { layer, other } = yield* prepared
+      yield* Effect.gen(function* () {
+        const { id } = yield* Progress.save(1, { labels })
+        yield* Progress.save(2, { labels: { author: "bob" } })
+        assert.isAbove(other.prepare(sql(id)).run().changes, 0)
+        yield* use(id)
+      }).pipe(Effect.provide(layer))
+    })
+
+  const refused = (use: Effect.Effect<unknown, unknown, Storage.Storage>) =>
+    Effect.map(Effect.flip(use), (error) => {
+      assert.instanceOf(error, Storage.StorageError)
+      assert.strictEqual(error.reason, "Damaged", error.message)
+      assert.match(error.message, /the labels of checkpoint "progress"/)
+    })
+
+  const checked = (problem: RegExp) =>
+    Effect.flatMap(Storage.Storage, ({ check }) =>
+      Effect.map(check, (found) => {
+        assert.strictEqual(found.length, 1)
+        assert.match(`${found[0]?.what}: ${found[0]?.problem}`, problem)
+      })
+    )
+
+  it.scopedLive("that leads to another checkpoint is refused by whatever finds it, and nothing is removed", () =>
+    damaged(
+      () => "UPDATE recovery_labels SET value = 'ada' WHERE value = 'bob'",
+      () =>
+        Effect.gen(function* () {
+          yield* refused(Checkpoint.list({ labels: { author: "ada" } }))
+          yield* refused(Progress.latest({ labels: { author: "ada" } }))
+          yield* refused(Checkpoint.remove({ labels: { author: "ada" } }))
+          yield* refused(Checkpoint.cleanup({ labels: { author: "ada" }, keep: 1 }))
+          assert.strictEqual((yield* Progress.list()).length, 2)
+          yield* Effect.flatMap(Storage.Storage, ({ check }) =>
+            Effect.map(check, (found) =>
+              assert.deepStrictEqual(
+                found.map(({ problem }) => problem),
+                ["the index of labels has one that the checkpoint has not", "the index of labels lacks one of them"]
+              )
+            )
+          )
+        })
+    )
+  )
+
+  it.scopedLive("that is missing is found by the check", () =>
+    damaged(
+      () => "DELETE FROM recovery_labels WHERE value = 'draft'",
+      () => checked(/labels of checkpoint "progress" .* lacks one of them/)
+    )
+  )
+
+  it.scopedLive("that leads nowhere is found by the check, and keeps no checkpoint from being saved", () =>
+    damaged(
+      (id) => `INSERT INTO recovery_labels SELECT 'author', 'eve', (${id} / 1000 + n) * 1000
+        FROM (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 10) SELECT n FROM c)`,
+      (id) =>
+        Effect.gen(function* () {
+          const storage = yield* Storage.Storage
+          const found = yield* storage.check
+          assert.strictEqual(found.length, 10)
+          assert.match(found[0]?.what ?? "", /^labels of checkpoint \d+$/)
+          const [info] = yield* storage.fullSnapshots({
+            name: "progress",
+            after: Number(id) - 1,
+            order: "oldest",
+            limit: 1
+          })
+          const at = Math.floor(Number(id) / 1_000) + 1
+          const { key: _, rewound: __, ...snapshot } = info ?? assert.fail()
+          // Its number is that of a row of the index.
+          yield* storage.save({ ...snapshot, labels: { author: "eve" }, at }, {})
+          assert.strictEqual((yield* storage.snapshots({ labels: { author: "eve" } })).length, 1)
+        })
+    )
   )
 })
 

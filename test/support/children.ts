@@ -110,6 +110,10 @@ export class Child {
     return this.exited
   }
 
+  get pid(): number | undefined {
+    return this.process.pid
+  }
+
   get errors(): string {
     return this.stderr
   }

@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import * as Workflow from "../../durable/Workflow.js"
 import * as Fault from "../../resilience/Fault.js"
 import { limit, millis } from "../../resilience/internal/kernel/options.js"
+import { outcomeStatuses } from "../../storage/rows.js"
 import type { Bottleneck, ChainStep, Moment, Suggestion } from "../Chain.js"
 import { hints } from "../hints.js"
 import type { Parts } from "./body.js"
@@ -49,7 +50,7 @@ const slowest = (steps: Workflow.RunStatus["steps"], above: number, most: number
 /** The steps at which there is a text that can be generated or validated again, or accepted. */
 const afterGeneration: ReadonlySet<ChainStep> = new Set(["pre_validation", "validation", "pre_criticism", "criticism"])
 
-/** Compares the latest 50 runs of the chain, and counts the 20 that are most similar. */
+/** Compares the latest 50 ended runs of the chain, and counts the 20 that are most similar. */
 const maxCompared = 50
 const maxCounted = 20
 
@@ -135,8 +136,12 @@ const suggestionsForText = (step: ChainStep): ReadonlyArray<Suggestion> => [
 /** Success rates of the most similar runs: of those with a retry, and of those with a rewind. */
 const successes = (parts: Parts, self: string, last: Compared) =>
   Effect.gen(function* () {
-    const runs = yield* Workflow.list({ workflow: parts.name, limit: maxCompared })
-    const ended = runs.filter(({ id, status }) => id !== self && (status === "completed" || status === "failed"))
+    const latest = yield* Effect.forEach(outcomeStatuses, (status) =>
+      // This run may be one of them.
+      Workflow.list({ workflow: parts.name, status, limit: maxCompared + 1 })
+    )
+    const others = latest.flat().filter(({ id }) => id !== self)
+    const ended = others.sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime()).slice(0, maxCompared)
     const compared = yield* Effect.forEach(ended, (run) =>
       Effect.map(similarityOf(parts, run.id, last), (similarity) => ({ ...run, similarity }))
     )

@@ -14,6 +14,7 @@ const colours: Readonly<Record<string, number>> = {
   failing: 31,
   open: 31,
   failed: 31,
+  exhausted: 31,
   critical: 31
 }
 

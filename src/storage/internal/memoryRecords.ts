@@ -1,7 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { limitOf } from "../rows.js"
+import { hasProperties, limitOf, parseJson } from "../rows.js"
 import type { Count, Counter, RecordQuery, RecordRow, RecordStore, RecordWrite } from "../Store.js"
 
 export const makeMemoryRecords = () => {
@@ -66,4 +66,5 @@ const matches = (row: RecordRow, query: RecordQuery): boolean =>
   (query.scope === undefined || row.scope === query.scope) &&
   (query.status === undefined || row.status === query.status) &&
   (query.before === undefined || row.key < query.before) &&
-  (query.unchangedSince === undefined || row.updatedAt <= query.unchangedSince)
+  (query.unchangedSince === undefined || row.updatedAt <= query.unchangedSince) &&
+  (query.body === undefined || hasProperties(parseJson(row.body), query.body))

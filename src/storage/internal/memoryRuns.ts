@@ -2,7 +2,18 @@ import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { claimedRun, dueSince, leaseLost, leaseOf, limitOf, newRun, type Plain, refusal, statusOf } from "../rows.js"
+import {
+  claimedRun,
+  dueSince,
+  isWaitingFor,
+  leaseLost,
+  leaseOf,
+  limitOf,
+  newRun,
+  type Plain,
+  refusal,
+  statusOf
+} from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
 import * as Store from "../Store.js"
 import type { SnapshotTable } from "./memorySnapshots.js"
@@ -205,6 +216,7 @@ const list = (runs: ReadonlyArray<Store.Run>, query: Store.Query, now: number): 
   runs
     .filter((run) => query.workflow === undefined || run.workflow === query.workflow)
     .filter((run) => query.status === undefined || statusOf(run, now) === query.status)
+    .filter((run) => query.waitsFor === undefined || isWaitingFor(run, query.waitsFor))
     .filter((run) => query.before === undefined || run.key < query.before)
     .reverse()
     .slice(0, limitOf(query))

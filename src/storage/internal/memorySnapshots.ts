@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { compareKeys, leaseLost, limitOf } from "../rows.js"
+import { read } from "../../resilience/Foreign.js"
+import { compareKeys, hasProperties, leaseLost, limitOf, parseJson } from "../rows.js"
 import type { FullSnapshot, IfKeyExists, NewSnapshot, Rewound, SnapshotQuery, SnapshotStore } from "../Store.js"
 import type { RunTable } from "./memoryRuns.js"
 
@@ -174,7 +175,6 @@ const byKey = (
 
 const matcher = (query: SnapshotQuery): ((snapshot: FullSnapshot) => boolean) => {
   const labels = Object.entries(query.labels ?? {})
-  const metadata: ReadonlyArray<readonly [string, unknown]> = Object.entries(JSON.parse(query.metadata ?? "{}"))
   return (snapshot) => {
     const { own } = snapshot
     return (
@@ -189,14 +189,7 @@ const matcher = (query: SnapshotQuery): ((snapshot: FullSnapshot) => boolean) =>
       (query.takenAfter === undefined || snapshot.at > query.takenAfter) &&
       (query.rewound === true || !snapshot.rewound) &&
       labels.every(([label, value]) => Object.hasOwn(snapshot.labels, label) && snapshot.labels[label] === value) &&
-      (metadata.length === 0 || hasMetadata(snapshot.about, metadata))
+      (query.metadata === undefined || hasProperties(read(parseJson(snapshot.about), "metadata"), query.metadata))
     )
   }
-}
-
-const hasMetadata = (about: string, wanted: ReadonlyArray<readonly [string, unknown]>): boolean => {
-  const { metadata = {} } = JSON.parse(about)
-  return wanted.every(
-    ([name, value]) => Object.hasOwn(metadata, name) && JSON.stringify(metadata[name]) === JSON.stringify(value)
-  )
 }

@@ -5,6 +5,7 @@ import type { Damage } from "../Store.js"
 import type { Database, Statement } from "./driver.js"
 import { isBusy } from "./errors.js"
 import { type RecordTableRow, recordProblem } from "./records.js"
+import { runColumns } from "./runStatements.js"
 import { type EntryRow, lineOf, lineProblem, type RunRow, type RunTable, runProblem, type SignalRow } from "./runs.js"
 import type { Access } from "./SqliteStore.js"
 import { type FullRow, snapshotProblem } from "./snapshots.js"
@@ -89,6 +90,18 @@ export const makeSqliteCheck = (
     return found.flatMap(({ rows, run, what }) => damage(`${rows} ${what}`, run, "their run is not stored"))
   })
 
+  const labels = access.read("Checking the labels of checkpoints", () => {
+    const found = read("the labels of checkpoints", () => sql.labels.all() as ReadonlyArray<LabelDamage>)
+    if (!isRows(found)) return [found]
+    return found.flatMap(({ key, name, problem, run }) =>
+      damage(
+        name === null ? `labels of checkpoint ${key}` : `labels of checkpoint "${name}" (${key})`,
+        run ?? undefined,
+        problem
+      )
+    )
+  })
+
   const others = access.read("Checking locks and counters", () => {
     const found = read("locks and counters", () => sql.others.all() as ReadonlyArray<{ readonly what: string }>)
     if (!isRows(found)) return [found]
@@ -106,6 +119,7 @@ export const makeSqliteCheck = (
       pages<RecordTableRow>("records", sql.records, (row) =>
         damage(`the record of ${row.kind} "${row.id}"`, undefined, recordProblem(row))
       ),
+      labels,
       others
     ]),
     (parts) => parts.flat()
@@ -113,6 +127,14 @@ export const makeSqliteCheck = (
 }
 
 const isRows = <A>(found: ReadonlyArray<A> | Damage): found is ReadonlyArray<A> => Array.isArray(found)
+
+interface LabelDamage {
+  readonly key: number
+  /** Null if there is no such checkpoint. */
+  readonly name: string | null
+  readonly run: string | null
+  readonly problem: string
+}
 
 interface Orphans {
   readonly what: string
@@ -124,11 +146,7 @@ const prepareCheck = (database: Database) => ({
   // Compares indexes with their tables, which `quick_check` does not.
   integrity: database.prepare("PRAGMA integrity_check(100)"),
   // Without the index by id, which may be what is damaged.
-  runs: database.prepare(
-    `SELECT key, id, workflow, version, input, labels, created_at AS createdAt, token, owner, lease_until AS leaseUntil,
-       due_at AS dueAt, waiting, status, exit, finished_at AS finishedAt, checksum, outcome_checksum AS outcomeChecksum
-     FROM recovery_runs WHERE key > ? ORDER BY key LIMIT ?`
-  ),
+  runs: database.prepare(`SELECT ${runColumns} FROM recovery_runs WHERE key > ? ORDER BY key LIMIT ?`),
   orphans: database.prepare(
     `SELECT 'lines' AS what, 'number ' || run AS run, COUNT(*) AS rows FROM recovery_journal
        WHERE run NOT IN (SELECT key FROM recovery_runs) GROUP BY run
@@ -141,6 +159,21 @@ const prepareCheck = (database: Database) => ({
   records: database.prepare(
     `SELECT key, kind, id, subject, scope, status, labels, at, updated_at AS updatedAt, revision, body, checksum
      FROM recovery_records WHERE key > ? ORDER BY key LIMIT ?`
+  ),
+  // Labels are stored with the checkpoint, and again in the index by which they are found.
+  labels: database.prepare(
+    `SELECT snapshot AS key, name, run, 'the index of labels has one that the checkpoint has not' AS problem
+       FROM recovery_labels index_row LEFT JOIN recovery_snapshots ON key = snapshot
+       WHERE NOT EXISTS (
+         SELECT 1 FROM json_each(iif(json_valid(labels), labels, '{}')) own
+         WHERE own.key = index_row.label AND own.value = index_row.value
+       ) GROUP BY snapshot
+     UNION ALL SELECT snapshots.key, name, run, 'the index of labels lacks one of them'
+       FROM recovery_snapshots snapshots, json_each(iif(json_valid(labels), labels, '{}')) own
+       WHERE own.type = 'text' AND NOT EXISTS (
+         SELECT 1 FROM recovery_labels
+         WHERE label = own.key AND value = own.value AND snapshot = snapshots.key
+       ) GROUP BY snapshots.key`
   ),
   others: database.prepare(
     `SELECT 'lock "' || name || '"' AS what FROM recovery_locks

@@ -170,6 +170,15 @@ const migrations = {
         SELECT key, value, old.key FROM json_each(iif(json_valid(old.labels), old.labels, '{}'))
       );
     END`
+  ],
+  "0008_exhausted_runs": [
+    // Beside the status, whose check admits no other one. A new table would need new tables of all that refers to it.
+    `ALTER TABLE recovery_runs ADD COLUMN exhausted INTEGER`,
+    // A damaged row of the index must not refuse a new snapshot.
+    `DROP TRIGGER recovery_labels_insert`,
+    `CREATE TRIGGER recovery_labels_insert AFTER INSERT ON recovery_snapshots WHEN new.labels <> '{}' BEGIN
+      INSERT OR IGNORE INTO recovery_labels SELECT key, value, new.key FROM json_each(new.labels);
+    END`
   ]
 }
 

@@ -3,7 +3,16 @@ import { recordChecksum, rowProblem } from "../checksum.js"
 import { limitOf } from "../rows.js"
 import type { Count, Counter, RecordQuery, RecordRow, RecordStore, RecordWrite } from "../Store.js"
 import type { Database } from "./driver.js"
-import { fromLabels, givenConditions, isTime, marked, QueryCache, refuseDamaged, toLabels } from "./rows.js"
+import {
+  fromLabels,
+  givenConditions,
+  hasProperties,
+  isTime,
+  marked,
+  QueryCache,
+  refuseDamaged,
+  toLabels
+} from "./rows.js"
 import type { Access } from "./SqliteStore.js"
 
 /** A record as it is stored. */
@@ -82,7 +91,8 @@ export const makeSqliteRecords = (database: Database, access: Access): RecordSto
       ["scope = ?", query.scope],
       ["status = ?", query.status],
       ["key < ?", query.before],
-      ["updated_at <= ?", query.unchangedSince]
+      ["updated_at <= ?", query.unchangedSince],
+      [hasProperties("body"), query.body]
     ])
     const where = conditions.join(" AND ")
     const text = `SELECT ${columns} FROM recovery_records WHERE ${where} ORDER BY key DESC LIMIT ${limitOf(query)}`

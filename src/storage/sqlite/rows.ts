@@ -41,6 +41,17 @@ export const givenConditions = (all: ReadonlyArray<readonly [condition: string, 
 }
 
 /**
+ * A condition with one parameter, a JSON object: the column has all of its properties with the same JSON. A column that
+ * is no JSON has none.
+ */
+export const hasProperties = (column: string, path = "$"): string => `NOT EXISTS (
+  SELECT 1 FROM json_each(?) wanted WHERE NOT EXISTS (
+    SELECT 1 FROM json_each(iif(json_valid(${column}), ${column}, '{}'), '${path}') found
+    WHERE found.key = wanted.key AND found.type = wanted.type AND found.value IS wanted.value
+  )
+)`
+
+/**
  * Statements by their text. Texts contain the limit: SQLite plans a statement
  * with a bound limit again at each use, which costs three times as much.
  */

@@ -1,7 +1,11 @@
 import type { Database } from "./driver.js"
 
-const columns = `key, id, workflow, version, input, labels, created_at AS createdAt, token, owner,
-  lease_until AS leaseUntil, due_at AS dueAt, waiting, status, exit, finished_at AS finishedAt, checksum,
+/** The table of the first version admits only `completed` and `failed`. */
+const status = "CASE WHEN status = 'failed' AND exhausted IS NOT NULL THEN 'exhausted' ELSE status END"
+
+/** Of a run, as a `RunRow` has them. */
+export const runColumns = `key, id, workflow, version, input, labels, created_at AS createdAt, token, owner,
+  lease_until AS leaseUntil, due_at AS dueAt, waiting, ${status} AS status, exit, finished_at AS finishedAt, checksum,
   outcome_checksum AS outcomeChecksum`
 
 const entryColumns = "seq, kind, step, attempt, at, checksum, payload_checksum AS payloadChecksum, previous"
@@ -14,13 +18,13 @@ export const prepareRunStatements = (database: Database) => ({
     `INSERT INTO recovery_runs (id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until, checksum)
      VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
   ),
-  findRunByKey: database.prepare(`SELECT ${columns} FROM recovery_runs WHERE key = ?`),
-  findRun: database.prepare(`SELECT ${columns} FROM recovery_runs WHERE id = ?`),
+  findRunByKey: database.prepare(`SELECT ${runColumns} FROM recovery_runs WHERE key = ?`),
+  findRun: database.prepare(`SELECT ${runColumns} FROM recovery_runs WHERE id = ?`),
   claimRun: database.prepare(
     `UPDATE recovery_runs SET token = ?, owner = ?, lease_until = ?, due_at = ?, waiting = NULL WHERE key = ?`
   ),
   finishRun: database.prepare(
-    `UPDATE recovery_runs SET status = ?, exit = ?, finished_at = ?, outcome_checksum = ?, owner = NULL, lease_until = NULL
+    `UPDATE recovery_runs SET status = ?, exhausted = ?, exit = ?, finished_at = ?, outcome_checksum = ?, owner = NULL, lease_until = NULL
      WHERE key = ? AND token = ? AND owner = ? AND status IS NULL`
   ),
   renewLease: database.prepare(
@@ -40,7 +44,7 @@ export const prepareRunStatements = (database: Database) => ({
   wakeRun: database.prepare(`UPDATE recovery_runs SET due_at = ? WHERE key = ? AND due_at > ?`),
   signals: database.prepare(`SELECT key, payload, at, checksum FROM recovery_signals WHERE run = ? ORDER BY rowid`),
   due: database.prepare(
-    `SELECT ${columns} FROM recovery_runs INDEXED BY recovery_runs_due
+    `SELECT ${runColumns} FROM recovery_runs INDEXED BY recovery_runs_due
      WHERE status IS NULL AND workflow = ? AND version = ? AND due_at <= ? ORDER BY due_at`
   ),
   backlog: database.prepare(
@@ -59,7 +63,7 @@ export const prepareRunStatements = (database: Database) => ({
   removeRun: database.prepare(`DELETE FROM recovery_runs WHERE key = ?`),
   countRuns: database.prepare(
     `SELECT workflow, COUNT(*) AS runs, MIN(created_at) AS oldest, MAX(created_at) AS newest,
-       CASE WHEN status IS NOT NULL THEN status WHEN lease_until > $now THEN 'running'
+       CASE WHEN status IS NOT NULL THEN ${status} WHEN lease_until > $now THEN 'running'
          WHEN due_at > $now THEN 'suspended' ELSE 'stopped' END AS status
      FROM recovery_runs GROUP BY 1, 5`
   ),
@@ -91,23 +95,24 @@ export const prepareRunStatements = (database: Database) => ({
      WHERE run = $run AND seq > $after AND substr(step, 1, length($within)) = $within AND NOT rewound`
   ),
   reopenRun: database.prepare(
-    `UPDATE recovery_runs SET status = NULL, exit = NULL, finished_at = NULL, outcome_checksum = NULL, token = token + 1, owner = ?, lease_until = ?, due_at = ?
+    `UPDATE recovery_runs SET status = NULL, exhausted = NULL, exit = NULL, finished_at = NULL, outcome_checksum = NULL, token = token + 1, owner = ?, lease_until = ?, due_at = ?
      WHERE key = ? AND token = ? AND status IS NOT NULL`
   ),
   isLeased: database.prepare(`SELECT 1 FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`),
   list: database.prepare(
-    `SELECT ${columns} FROM recovery_runs
+    `SELECT ${runColumns} FROM recovery_runs
      WHERE ($workflow IS NULL OR workflow = $workflow)
        AND ($before IS NULL OR key < $before)
-       AND ($status IS NULL OR status = $status)
+       AND ($status IS NULL OR ${status} = $status)
      ORDER BY key DESC LIMIT $limit`
   ),
   // Few runs are open. Without INDEXED BY, SQLite scans all runs in order of the key to avoid the sort.
   listOpen: database.prepare(
-    `SELECT ${columns} FROM recovery_runs INDEXED BY recovery_runs_due
+    `SELECT ${runColumns} FROM recovery_runs INDEXED BY recovery_runs_due
      WHERE status IS NULL
        AND ($workflow IS NULL OR workflow = $workflow)
        AND ($before IS NULL OR key < $before)
+       AND (NOT $isWaiting OR waiting IS NOT NULL)
      ORDER BY key DESC`
   )
 })

@@ -11,7 +11,19 @@ import {
   type StoredEntry,
   signalChecksum
 } from "../checksum.js"
-import { type Answer, claimedRun, leaseLost, leaseOf, limitOf, newRun, type Plain, refusal, statusOf } from "../rows.js"
+import {
+  type Answer,
+  claimedRun,
+  isOutcomeStatus,
+  isWaitingFor,
+  leaseLost,
+  leaseOf,
+  limitOf,
+  newRun,
+  type Plain,
+  refusal,
+  statusOf
+} from "../rows.js"
 import type { LeaseLost, StorageError } from "../StorageError.js"
 import * as Store from "../Store.js"
 import type { Database } from "./driver.js"
@@ -45,7 +57,7 @@ export const runProblem = (row: RunRow): string | undefined => {
 
 const outcomeProblem = ({ exit, finishedAt, id, outcomeChecksum: stored, status }: RunRow): string | undefined => {
   if (status === null) return stored === null ? undefined : mismatch
-  if (status !== "completed" && status !== "failed") return "its status is none that a run has"
+  if (!isOutcomeStatus(status)) return "its status is none that a run has"
   const at = finishedAt ?? 0
   if (!isTime(at)) return noTime
   return rowProblem(stored, [exit ?? ""], () => outcomeChecksum(id, { status, exit: exit ?? "", at }))
@@ -112,6 +124,16 @@ export class RunTable {
     }
     if (previous !== undefined && this.leases.has(owner)) this.lastLines.set(owner, previous)
     return Exit.void
+  }
+
+  /** Records the outcome, unless the run has one. */
+  finish(lease: Store.Lease, outcome: Omit<Store.Outcome, "at">, now: number): Answer<Store.Outcome, LeaseLost> {
+    const ended = { ...outcome, at: now }
+    const status = ended.status === "exhausted" ? ["failed", 1] : [ended.status, null]
+    const values = [...status, ended.exit, now, outcomeChecksum(lease.run, ended)]
+    if (this.sql.finishRun.run(...values, lease.key, lease.token, lease.owner).changes === 1) return Exit.succeed(ended)
+    const recorded = this.find(lease.run)?.outcome
+    return recorded === undefined ? leaseLost(lease) : Exit.succeed(recorded)
   }
 
   /** The lease ends. */
@@ -246,19 +268,6 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
     return Option.some(lease)
   }
 
-  const finish = (
-    lease: Store.Lease,
-    outcome: Omit<Store.Outcome, "at">,
-    now: number
-  ): Answer<Store.Outcome, LeaseLost> => {
-    const ended = { ...outcome, at: now }
-    const values = [ended.status, ended.exit, now, outcomeChecksum(lease.run, ended)]
-    const finished = sql.finishRun.run(...values, lease.key, lease.token, lease.owner)
-    if (finished.changes === 1) return Exit.succeed(ended)
-    const recorded = table.find(lease.run)?.outcome
-    return recorded === undefined ? leaseLost(lease) : Exit.succeed(recorded)
-  }
-
   const endLease = <A extends Plain>(
     operation: string,
     { owner }: Store.Lease,
@@ -306,7 +315,7 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
         const suspended = sql.suspendRun.run(waiting ?? null, signals, now, dueAt, key, token, owner)
         return suspended.changes === 1 ? Exit.void : leaseLost(lease)
       }),
-    finish: (lease, outcome) => endLease("Recording an outcome", lease, (now) => finish(lease, outcome, now))
+    finish: (lease, outcome) => endLease("Recording an outcome", lease, (now) => table.finish(lease, outcome, now))
   } satisfies Partial<Store.RunStore>
 }
 
@@ -425,17 +434,20 @@ const queryOperations = (table: RunTable, guarded: Access) => {
   const { sql } = table
 
   const list = (query: Store.Query, now: number): ReadonlyArray<Store.Run> => {
-    const { before = null, status, workflow = null } = query
+    const { before = null, status, waitsFor, workflow = null } = query
     const limit = limitOf(query)
-    if (status === undefined || status === "completed" || status === "failed") {
+    // Only open runs wait.
+    if (waitsFor === undefined && (status === undefined || isOutcomeStatus(status))) {
       const rows = sql.list.all({ workflow, before, status: status ?? null, limit })
       return (rows as ReadonlyArray<RunRow>).map(table.toListed)
     }
     // The status of an open run depends on its lease and on whether its process is dead, so it is computed for each row.
     return table.take(
-      () => sql.listOpen.iterate({ workflow, before }),
+      () => sql.listOpen.iterate({ workflow, before, isWaiting: waitsFor === undefined ? 0 : 1 }),
       limit,
-      (run) => statusOf(run, now) === status
+      (run) =>
+        (status === undefined || statusOf(run, now) === status) &&
+        (waitsFor === undefined || isWaitingFor(run, waitsFor))
     )
   }
 

@@ -13,7 +13,16 @@ import type {
   SnapshotStore
 } from "../Store.js"
 import type { Database, Statement } from "./driver.js"
-import { fromLabels, givenConditions, isTime, marked, QueryCache, refuseDamaged, toLabels } from "./rows.js"
+import {
+  fromLabels,
+  givenConditions,
+  hasProperties,
+  isTime,
+  marked,
+  QueryCache,
+  refuseDamaged,
+  toLabels
+} from "./rows.js"
 import type { RunTable } from "./runs.js"
 import type { Access } from "./SqliteStore.js"
 
@@ -162,17 +171,9 @@ const conditionsOf = (query: SnapshotQuery, key: string): ReadonlyArray<Conditio
     { sql: query.rewound === true ? "" : "NOT rewound", params: [] },
     { sql: isByKey(query) ? "own IS NOT NULL" : "", params: [] },
     past === undefined ? { sql: "", params: [] } : isPast(query, key, past),
-    { sql: metadata === undefined ? "" : hasMetadata, params: metadata === undefined ? [] : [metadata] }
+    metadata === undefined ? { sql: "", params: [] } : { sql: hasProperties("about", "$.metadata"), params: [metadata] }
   ].filter(({ sql }) => sql !== "")
 }
-
-/** Compares the JSON of each property. Damaged facts match nothing. */
-const hasMetadata = `NOT EXISTS (
-  SELECT 1 FROM json_each(?) wanted WHERE NOT EXISTS (
-    SELECT 1 FROM json_each(iif(json_valid(about), about, '{}'), '$.metadata') found
-    WHERE found.key = wanted.key AND found.type = wanted.type AND found.value IS wanted.value
-  )
-)`
 
 const isByKey = ({ order }: SnapshotQuery): boolean => order === "highestKey" || order === "lowestKey"
 
@@ -214,7 +215,9 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
 
   const all = <R extends Row>(columns: string, query: SnapshotQuery): ReadonlyArray<R> => {
     const { params, statement } = queries.select(columns, query)
-    return statement.all(...params) as ReadonlyArray<R>
+    const rows = statement.all(...params) as ReadonlyArray<R>
+    if (query.labels !== undefined) for (const row of rows) refuseOtherLabels(row, query.labels)
+    return rows
   }
 
   /** Sorting by key would carry the states of all matches along, so states are read after the sort. */
@@ -238,6 +241,14 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
     remove: (keys) =>
       access.write("Removing snapshots", () => keys.reduce((removed, key) => removed + sql.remove.run(key).changes, 0))
   }
+}
+
+/** Throws if the index of labels leads to a row that has other labels. A row that is damaged itself is marked instead. */
+const refuseOtherLabels = (row: Row, wanted: Readonly<Record<string, string>>): void => {
+  const own = toLabels(row.labels)
+  const hasAll = Object.entries(wanted).every(([label, value]) => Object.hasOwn(own, label) && own[label] === value)
+  if (hasAll || snapshotProblem(row) !== undefined) return
+  refuseDamaged("the index leads to another row", () => `the labels of checkpoint "${row.name}" (${row.key})`)
 }
 
 /** A row without a digest can only be verified with its state. */

@@ -72,6 +72,20 @@ export const recordContract: Contract = {
     assert.deepStrictEqual(ids(yield* store.records({ kind: "recovery" })), ["a"])
   },
 
+  *"filters records by properties of their body before the limit"(store) {
+    yield* store.write(failure("old", { body: `{"severity":"critical","count":1,"at":{"x":1}}` }), [])
+    yield* store.write(failure("text", { body: `{"severity":"low","count":"1"}` }), [])
+    yield* store.write(failure("none", { body: "not JSON" }), [])
+    const list = (body: object) =>
+      Effect.map(store.records({ kind: "failure", body: JSON.stringify(body), limit: 1 }), ids)
+    assert.deepStrictEqual(yield* list({ severity: "critical" }), ["old"])
+    assert.deepStrictEqual(yield* list({ severity: "critical", at: { x: 1 } }), ["old"])
+    assert.deepStrictEqual(yield* list({ count: 1 }), ["old"])
+    assert.deepStrictEqual(yield* list({ count: "1" }), ["text"])
+    assert.deepStrictEqual(yield* list({ severity: "critical", count: 2 }), [])
+    assert.deepStrictEqual(yield* list({ toString: 1 }), [])
+  },
+
   *"adds to counters, finds them by prefix, and omits those at 0"(store) {
     const odd = "day/ü%_'\n"
     yield* store.count([

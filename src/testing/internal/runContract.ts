@@ -162,6 +162,21 @@ export const runContract: Contract = {
     assert.strictEqual(results.filter(({ _tag }) => _tag === "Held").length, 19)
   },
 
+  *"ends the appends of one run in the order in which they were called"(store) {
+    const lease = opened(yield* open(store, "run-1", "a"))
+    const ended: Array<number> = []
+    const stored: Array<boolean> = []
+    const numbers = Array.from({ length: 30 }, (_, i) => i + 1)
+    const append = (seq: number) =>
+      Effect.flatMap(store.append(lease, [entry(seq)]), () => {
+        ended.push(seq)
+        return Effect.map(store.journal(lease.key), (lines) => stored.push(lines.length >= seq))
+      })
+    yield* Effect.forEach(numbers, append, { concurrency: "unbounded" })
+    assert.deepStrictEqual(ended, numbers)
+    assert.ok(stored.every((areAll) => areAll))
+  },
+
   *"stores all concurrent appends"(store) {
     const leases = yield* Effect.forEach(Array.from({ length: 20 }), (_, i) =>
       Effect.map(open(store, `run-${i}`, `owner-${i}`), opened)
@@ -177,21 +192,47 @@ export const runContract: Contract = {
   *"lists runs newest first, by workflow and status, page by page"(store) {
     yield* finished(store, "done")
     yield* finished(store, "broken", { workflow: "refund" }, "failed")
+    yield* finished(store, "tired", { workflow: "refund" }, "exhausted")
     yield* open(store, "gone", "a")
     yield* TestClock.adjust("31 seconds")
     yield* open(store, "alive", "a")
-    assert.deepStrictEqual(yield* listed(store, {}), ["alive", "gone", "broken", "done"])
+    assert.deepStrictEqual(yield* listed(store, {}), ["alive", "gone", "tired", "broken", "done"])
     assert.deepStrictEqual(yield* listed(store, { workflow: "checkout" }), ["alive", "gone", "done"])
     for (const [status, id] of [
       ["completed", "done"],
       ["failed", "broken"],
+      ["exhausted", "tired"],
       ["stopped", "gone"],
       ["running", "alive"]
     ] as const) {
       assert.deepStrictEqual(yield* listed(store, { status }), [id])
     }
-    const first = yield* store.list({ limit: 2 })
-    assert.deepStrictEqual(yield* listed(store, { before: first[1]?.key ?? 0, limit: 2 }), ["broken", "done"])
+    const first = yield* store.list({ limit: 3 })
+    assert.deepStrictEqual(yield* listed(store, { before: first[2]?.key ?? 0, limit: 2 }), ["broken", "done"])
+    const counted = (yield* store.countRuns).map(({ status }) => status).sort()
+    assert.deepStrictEqual(counted, ["completed", "exhausted", "failed", "running", "stopped"])
+  },
+
+  *"lists runs by what they wait for, filtered before the limit"(store) {
+    const wait = (kind: string, since: number) => ({ kind, since: new Date(since).toISOString() })
+    const waiting = (...waits: ReadonlyArray<object>) => ({ waiting: JSON.stringify(waits) })
+    yield* suspended(store, "asks", waiting(wait("signal", 0), wait("question", 1_000)))
+    yield* suspended(store, "asks later", waiting(wait("question", 5_000)))
+    yield* suspended(store, "sleeps", waiting(wait("sleep", 0)))
+    yield* suspended(store, "odd", { waiting: "not JSON" })
+    yield* suspended(store, "leaves")
+    const asking = (more: Storage.Query, before?: number) =>
+      listed(store, { waitsFor: { kind: "question", before }, ...more })
+    assert.deepStrictEqual(yield* asking({}), ["asks later", "asks"])
+    assert.deepStrictEqual(yield* asking({ status: "suspended", limit: 1 }), ["asks later"])
+    assert.deepStrictEqual(yield* asking({ limit: 1 }, 2_000), ["asks"])
+    assert.deepStrictEqual(yield* asking({}, 1_000), [])
+    assert.deepStrictEqual(yield* asking({ status: "running" }), [])
+    assert.deepStrictEqual(yield* asking({ workflow: "refund" }), [])
+    assert.deepStrictEqual(yield* asking({ status: "completed" }), [])
+    // A run that is claimed waits for nothing that is on record.
+    yield* open(store, "asks", "b")
+    assert.deepStrictEqual(yield* asking({}), ["asks later"])
   },
 
   *"returns copies"(store) {

@@ -23,6 +23,7 @@ import {
   type RunError,
   type RunSuspended
 } from "../../../journal/RunError.js"
+import { statusOfFailure } from "../../../journal/RunFailure.js"
 import * as Events from "../../../resilience/Events.js"
 import { Asker, Decisions, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
 import * as Storage from "../../../storage/Storage.js"
@@ -357,7 +358,7 @@ const recordOutcome = (execution: Execution, definition: AnyDefinition, exit: An
   const { id, lease, storage, workflow } = execution
   const [status, record, encoded] = Exit.isSuccess(exit)
     ? (["completed", "success", valueCodec(definition.success).encode(exit.value)] as const)
-    : (["failed", "error", causeCodec(definition.error).encode(exit.cause)] as const)
+    : ([statusOfFailure(exit.cause), "error", causeCodec(definition.error).encode(exit.cause)] as const)
   const cause = Exit.isSuccess(exit) ? Option.none() : Option.some(exit.cause)
   return Effect.matchEffect(encoded, {
     onFailure: (issue) => endWithoutOutcome(execution, encodeFailed(execution, record, issue), "JournalError"),

@@ -7,6 +7,9 @@ import * as Schema from "effect/Schema"
 import { findRun } from "../../../journal/Journal.js"
 import { valueCodec } from "../../../journal/JournalCodec.js"
 import { ReplayMismatch, type RunError } from "../../../journal/RunError.js"
+import { statusOfFailure } from "../../../journal/RunFailure.js"
+import { OutcomeStatus } from "../../../journal/RunStatus.js"
+import { hasFailed } from "../../../storage/rows.js"
 import { hideSecrets } from "../../../journal/Secrets.js"
 import { Redaction, type Redactor } from "../../../resilience/Redaction.js"
 import * as Storage from "../../../storage/Storage.js"
@@ -33,9 +36,7 @@ export const History = Schema.Struct({
     version: Schema.String,
     input: Schema.String,
     labels: Schema.Record({ key: Schema.String, value: Schema.String }),
-    outcome: Schema.optional(
-      Schema.Struct({ status: Schema.Literal("completed", "failed"), exit: Schema.String, at: Schema.Number })
-    )
+    outcome: Schema.optional(Schema.Struct({ status: OutcomeStatus, exit: Schema.String, at: Schema.Number }))
   }),
   journal: Schema.Array(
     Schema.Struct({
@@ -96,7 +97,7 @@ export interface Replayed {
   /** Steps whose recorded result was returned. */
   readonly answered: number
   /** `open`: the journal ends before the program does. */
-  readonly end: "completed" | "failed" | "open"
+  readonly end: OutcomeStatus | "open"
 }
 
 /** Runs the body against a journal. No step runs. */
@@ -127,7 +128,7 @@ export const replay = (definition: AnyDefinition, { journal, run }: History) =>
       }
       const mismatch = missingAtEnd(execution) ?? (yield* otherOutcome(definition, run, exit))
       if (mismatch !== undefined) return yield* mismatch
-      return { answered: answeredOf(execution), end: Exit.isSuccess(exit) ? "completed" : "failed" } satisfies Replayed
+      return { answered: answeredOf(execution), end: statusOf(exit) } satisfies Replayed
     })
   ) as Effect.Effect<Replayed, RunError, unknown>
 
@@ -161,17 +162,20 @@ const replayed = (execution: Execution, body: AnyEffect) =>
     return exit ?? undefined
   })
 
-/** A replay must end with the recorded status and value. */
+const statusOf = (exit: Exit.Exit<unknown, unknown>): OutcomeStatus =>
+  Exit.isSuccess(exit) ? "completed" : statusOfFailure(exit.cause)
+
+/** A replay must end as recorded, and with the recorded value. Older runs may have an exhausted failure as `failed`. */
 const otherOutcome = (definition: AnyDefinition, run: History["run"], exit: Exit.Exit<unknown, unknown>) =>
   Effect.gen(function* () {
     if (run.outcome === undefined) return undefined
     const { status } = run.outcome
-    const ended = Exit.isSuccess(exit) ? "completed" : "failed"
+    const ended = statusOf(exit)
     const text = Exit.isSuccess(exit) ? yield* valueCodec(definition.success).encode(exit.value) : run.outcome.exit
     // The history may hide what the value holds.
     const hide = hiding(yield* Redaction)
     const [found, wanted] = [hide(text ?? ""), hide(run.outcome.exit)]
-    if (ended === status && found === wanted) return undefined
+    if (hasFailed(ended) === hasFailed(status) && found === wanted) return undefined
     const recorded = `the outcome ${status}: ${wanted.slice(0, 200)}`
     return new ReplayMismatch({
       run: run.id,

@@ -5,6 +5,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { type Codec, valueCodec } from "../../../journal/JournalCodec.js"
 import { StepAmbiguous } from "../../../journal/RunError.js"
+import * as Decision from "../../../resilience/Decision.js"
 import { checkName } from "../../../resilience/InvalidName.js"
 import { attemptTimeout } from "../../../resilience/internal/kernel/attemptTimeout.js"
 import { checkTimeout } from "../../../resilience/internal/kernel/options.js"
@@ -136,10 +137,12 @@ const planOf = (
   const ask: Plan["find"] = (error) => (error instanceof StepAmbiguous ? ["StepAmbiguous", askWhatHappened] : undefined)
   const byTag = asks ? orElse(given, ask) : given
   if (retry === undefined) return byTag
-  const rest = Strategy.sequence(Strategy.retry(retry), Strategy.abort)
+  const rest = Strategy.sequence(Strategy.retry(retry), surface)
   // `onAmbiguous: "fail"` means at most once, so the schedule must not run the step again.
   return orElse(byTag, (error) => (error instanceof StepAmbiguous ? undefined : ["*", rest]))
 }
+
+const surface = Strategy.make("abort", () => Effect.succeed({ ...Decision.abort, bare: true }))
 
 const orElse = (plan: Plan | undefined, find: Plan["find"]): Plan => ({
   budgets: plan?.budgets ?? [],

@@ -3,6 +3,7 @@ import * as Option from "effect/Option"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Workflow from "../../../durable/Workflow.js"
 import type { Point } from "../../../resilience/Decision.js"
+import { hasFailed } from "../../../storage/rows.js"
 import type * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import { RecoveryRefused } from "../../OperateError.js"
@@ -97,7 +98,7 @@ const workflowIn = (
 
 /** The step that failed, else the last one. A run that has not failed continues without a rewind. */
 export const retryPointOf = ({ status, steps }: Workflow.RunStatus, step: string | undefined): Point | undefined => {
-  if (status !== "failed") return undefined
+  if (!hasFailed(status)) return undefined
   const failed = steps.find(({ key }) => key === step) ?? steps.at(-1)
   return failed === undefined ? Workflow.fromStart : Workflow.beforeStep(failed.key)
 }

@@ -6,6 +6,7 @@ import type * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Workflow from "../../../durable/Workflow.js"
 import type { Point } from "../../../resilience/Decision.js"
 import { logged } from "../../../resilience/internal/kernel/logged.js"
+import { hasFailed } from "../../../storage/rows.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import type { Options, RecoveryType } from "../../RecoveryManager.js"
 import { countRetry } from "../records/failures.js"
@@ -119,7 +120,7 @@ const requireCompleted = (job: Job): Work =>
 const requireRolledBack = (job: Job): Work =>
   ofRun(job, ({ id }) =>
     Effect.flatMap(Workflow.status(id), ({ rewinding, status }) =>
-      Option.isNone(rewinding) && status !== "failed"
+      Option.isNone(rewinding) && !hasFailed(status)
         ? Effect.succeed(`run ${id} is ${status}`)
         : fail(`Run ${id} is ${status}${Option.isSome(rewinding) ? ", and its rewind has not ended" : ""}.`)
     )

@@ -10,6 +10,8 @@ export interface FaultRecord
   readonly retryAfter?: number | undefined
   readonly status?: number | undefined
   readonly codes?: ReadonlyArray<string> | undefined
+  /** A recovery used up its retries and failed with the error as it is. */
+  readonly exhausted?: boolean | undefined
 }
 
 /**
@@ -23,6 +25,18 @@ export const setRecord = (error: unknown, record: FaultRecord): void => {
 }
 
 export const getRecord = (error: unknown): FaultRecord | undefined => (isObject(error) ? records.get(error) : undefined)
+
+/** The errors that a recovery surfaced as they are, after it had used up its retries in this process. */
+const exhausted = globalValue("effect-recovery/exhaustedErrors", () => new WeakSet<object>())
+
+/** An error that is no object has no identity, so it cannot be marked. */
+export const markExhausted = (error: unknown): void => {
+  if (isObject(error)) exhausted.add(error)
+}
+
+/** Whether a recovery used up its retries and failed with this error as it is, in this process or in an earlier one. */
+export const isMarkedExhausted = (error: unknown): boolean =>
+  isObject(error) && (exhausted.has(error) || records.get(error)?.exhausted === true)
 
 const isObject = (value: unknown): value is object =>
   (typeof value === "object" && value !== null) || typeof value === "function"

@@ -9,6 +9,7 @@ import * as Decision from "../../Decision.js"
 import * as Fault from "../../Fault.js"
 import type * as RetryBudget from "../../RetryBudget.js"
 import * as Strategy from "../../StrategyModel.js"
+import { markExhausted } from "../fault/recorded.js"
 import type { Found, Plan } from "./plan.js"
 import { reportDecision, reportOutcome, runHook } from "./report.js"
 import { Decisions, type RecordedDecision, type RecoveryJournal } from "./runServices.js"
@@ -288,10 +289,17 @@ const effectOf = (
     case "Rewind":
       return decision.begin
     case "GiveUp":
+      if (decision.bare === true) surfaceExhausted(session, failure)
       if (!decision.exhausted) return Effect.failCause(failure.cause)
       session.exhaustion = session.options.exhaustion?.() ?? exhaustion(session, failure)
       return Effect.fail(session.exhaustion)
   }
+}
+
+/** Fails with the original error, which is marked: a run that ends by it is `exhausted`. */
+const surfaceExhausted = (session: Session, { error }: Strategy.Failure<unknown>): void => {
+  session.exhaustion = error
+  if (session.decisions.some(({ decision }) => decision !== "GiveUp")) markExhausted(error)
 }
 
 /**

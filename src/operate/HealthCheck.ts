@@ -11,6 +11,7 @@ import * as Workflow from "../durable/Workflow.js"
 import * as Lock from "../lock/Lock.js"
 import { openBreakers } from "../resilience/internal/kernel/metrics.js"
 import { fraction, millis, reachesShare } from "../resilience/internal/kernel/options.js"
+import { dueSince } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
 import { statisticsOf } from "./internal/insights/statistics.js"
 import { escalations, failures, recoveries } from "./internal/records/records.js"
@@ -176,31 +177,29 @@ const runs = (stuckMillis: number) =>
     const now = yield* storage.now
     const late = (yield* storage.backlog).filter(({ due, oldest }) => due > 0 && now - (oldest ?? now) > stuckMillis)
     if (late.length === 0) return ok("runs", "None is stuck.")
-    const isLate = (run: Workflow.RunSummary) =>
-      late.some(({ version, workflow }) => version === run.version && workflow === run.workflow) &&
-      Option.exists(run.dueAt, (due) => due.getTime() <= now)
-    const stuck = (yield* Workflow.list({ status: "stopped", limit: maxCounted })).filter(isLate)
+    const stuck = yield* Effect.forEach(late, (one) => storage.due({ ...one, limit: maxIds }))
+    const oldestFirst = stuck.flat().sort((a, b) => dueSince(a) - dueSince(b))
     const due = late.reduce((sum, one) => sum + one.due, 0)
     const oldest = Math.min(...late.map((one) => one.oldest ?? now))
     const workflows = [...new Set(late.map(({ workflow }) => workflow))].join(", ")
     return warning(
       "runs",
       `${countOf(due, "run")} of ${workflows} can continue, and no worker has taken them for ${age(now - oldest)}. Start a worker.`,
-      stuck.map(({ id }) => id)
+      ids(oldestFirst)
     )
   })
 
 const questions = (unansweredMillis: number) =>
   Effect.gen(function* () {
-    const longAgo = (yield* currentTime) - unansweredMillis
-    const suspended = yield* Workflow.list({ status: "suspended", limit: maxCounted })
-    const asking = suspended.filter(({ waiting }) => waiting.some(({ kind }) => kind === "question"))
-    const late = asking.filter(({ waiting }) =>
-      waiting.some(({ kind, since }) => kind === "question" && since.getTime() < longAgo)
-    )
+    const storage = yield* Storage.Storage
+    const longAgo = (yield* storage.now) - unansweredMillis
+    const asking = (before?: number) =>
+      storage.list({ status: "suspended", waitsFor: { kind: "question", before }, limit: maxCounted })
+    const late = yield* asking(longAgo)
+    const open = late.length > 0 ? late : yield* asking()
     const count = countOf(late.length, "run")
     return warnOf("questions", ids(late), {
-      none: asking.length === 0 ? "None is open." : `${countOf(asking.length, "run")} waiting for an answer.`,
+      none: open.length === 0 ? "None is open." : `${countOf(open.length, "run")} waiting for an answer.`,
       some: `${count} waiting for an answer for more than ${age(unansweredMillis)}: recovery resolve.`
     })
   })
@@ -219,8 +218,9 @@ const idleRecoveries = (idleMillis: number) =>
   })
 
 const openFailures = Effect.gen(function* () {
-  const open = yield* failures.listReadable({ status: "open", limit: maxCounted })
-  const critical = open.filter(({ severity }) => severity === "critical")
+  const listOpen = (body?: string) => failures.listReadable({ status: "open", body, limit: maxCounted })
+  const critical = yield* listOpen(JSON.stringify({ severity: "critical" }))
+  const open = critical.length > 0 ? critical : yield* listOpen()
   const count = countOf(critical.length, "critical failure")
   return warnOf("failures", ids(critical), {
     none: open.length === 0 ? "None is open." : `${countOf(open.length, "failure")} open, none of them critical.`,

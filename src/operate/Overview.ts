@@ -29,8 +29,6 @@ export {
 /** Length of the lists. */
 const shown = 50
 
-const searched = 2_000
-
 /**
  * Reads the overview of one repository, or of all. Runs and statistics are
  * always those of all. Its cost does not grow with the number of records.
@@ -45,9 +43,8 @@ export const overview = (
     const dashboard = yield* RecoveryManager.dashboard(repository)
     const statistics = yield* Insights.statistics
     const runs = yield* Workflow.list({ limit: shown })
-    // Most suspended runs may sleep, so more are read than are shown.
-    const waiting = yield* Workflow.list({ status: "suspended", limit: searched })
-    const questions = waiting.flatMap(questionsOf).slice(0, shown)
+    const asking = yield* Workflow.list({ status: "suspended", waitingFor: "question", limit: shown })
+    const questions = asking.flatMap(questionsOf).slice(0, shown)
     // A damaged record is skipped, so that it does not hide the others.
     const failures = yield* failures_.listReadable({ scope: repository, status: "open", limit: shown })
     const open = yield* escalations_.listReadable({ status: "open", limit: shown })

@@ -33,7 +33,7 @@ export const Overview = Schema.Struct({
   statistics: Statistics,
   /** The 50 newest runs. */
   runs: Schema.Array(RunSummary),
-  /** The questions of the 2,000 newest suspended runs, at most 50. */
+  /** The questions of the newest suspended runs that ask one, at most 50. */
   questions: Schema.Array(Question),
   /** The 50 newest open failures. */
   failures: Schema.Array(FailureRecord),

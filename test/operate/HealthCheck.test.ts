@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema, TestClock } from "effect"
-import { Checkpoint, CircuitBreaker, Fault, Lock, Step, Storage, Strategy, Workflow } from "effect-recovery"
-import { Escalation, HealthCheck, Insights, RecoveryManager } from "effect-recovery/operate"
+import { Checkpoint, CircuitBreaker, Fault, Lock, Signal, Step, Storage, Strategy, Workflow } from "effect-recovery"
+import { Escalation, HealthCheck, Insights, Overview, RecoveryManager } from "effect-recovery/operate"
 import { PipelineRules } from "effect-recovery/rules"
 import { backends } from "../support/storages.js"
 
@@ -113,6 +113,63 @@ describe.each(backends)("HealthCheck on $name", ({ make }) => {
       assert.deepStrictEqual(aboutOf(soon, "questions"), ["asks"])
       assert.strictEqual(aboutOf(soon, "recoveries")?.length, 1)
       for (const { message } of soon.checks) assert.match(message, /[.?]$/)
+    })
+  )
+})
+
+describe.each(backends)("HealthCheck and Overview on $name", ({ make }) => {
+  /** As if there were more rows than one look may read. */
+  const narrow = (store: Storage.Store): Storage.Store => ({
+    ...store,
+    list: (query) => store.list({ ...query, limit: Math.min(query.limit ?? 100, 3) }),
+    records: (query) => store.records({ ...query, limit: Math.min(query.limit ?? 100, 3) })
+  })
+
+  it.scoped("find old questions, stuck runs and critical failures behind many newer ones", () =>
+    Effect.gen(function* () {
+      const { store } = yield* make
+      const Wait = Workflow.make("wait", {}, () => Signal.make("go", Schema.Void).wait())
+      const storage = Layer.scoped(Storage.Storage, Storage.make(narrow(store), { owner: "health" }))
+      yield* Effect.gen(function* () {
+        yield* Workflow.start(Order, { id: "stuck" })
+        yield* Effect.exit(Workflow.execute(Order, { id: "asks" }))
+        const critical = yield* Effect.provide(
+          RecoveryManager.report("Deployment blocked: production down"),
+          Fault.layer(...PipelineRules.rules)
+        )
+        yield* TestClock.adjust("1 hour")
+        for (let i = 0; i < 5; i++) {
+          yield* Workflow.start(Wait, { id: `new-${i}` })
+          yield* Effect.exit(Workflow.execute(Wait, { id: `waits-${i}` }))
+          yield* RecoveryManager.report("no space left on device")
+        }
+        const report = yield* HealthCheck.run({ unansweredAfter: "5 minutes" })
+        assert.deepStrictEqual(aboutOf(report, "runs"), ["stuck"])
+        assert.deepStrictEqual(aboutOf(report, "questions"), ["asks"])
+        assert.deepStrictEqual(aboutOf(report, "failures"), [critical.id])
+        const { questions } = yield* Overview.overview()
+        assert.deepStrictEqual(
+          questions.map(({ run }) => run),
+          ["asks"]
+        )
+      }).pipe(Effect.provide(storage))
+    })
+  )
+
+  it.scoped("a damaged record is not counted by a limit", () =>
+    Effect.gen(function* () {
+      const { store } = yield* make
+      const storage = Layer.scoped(Storage.Storage, Storage.make(store, { owner: "health" }))
+      yield* Effect.gen(function* () {
+        const { id } = yield* RecoveryManager.report("timeout")
+        const damaged = { kind: "failure", subject: "", scope: "", status: "open", labels: {}, revision: 0, body: "{" }
+        for (let i = 0; i < 60; i++) yield* store.write({ ...damaged, id: `damaged-${i}` }, [])
+        const { failures } = yield* Overview.overview()
+        assert.deepStrictEqual(
+          failures.map((failure) => failure.id),
+          [id]
+        )
+      }).pipe(Effect.provide(storage))
     })
   )
 })

@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import { Redaction } from "../../../resilience/Redaction.js"
+import { limitOf } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
 import * as EscalationRecord from "../../EscalationRecord.js"
 import * as FailureRecord from "../../FailureRecord.js"
@@ -115,7 +116,18 @@ const makeTable = <D, I, A, E>(
         before = page.at(-1)?.key
       }
     })
-  const readReadable = (query: Query) => Effect.map(Effect.flatMap(rows(query), Effect.forEach(warned)), Arr.getSomes)
+  const readReadable = (query: Query) =>
+    Effect.gen(function* () {
+      const most = limitOf(query)
+      const all: Array<Stored<D>> = []
+      for (let before = query.before; ; ) {
+        const limit = most - all.length
+        const page = yield* rows({ ...query, before, limit })
+        all.push(...Arr.getSomes(yield* Effect.forEach(page, warned)))
+        if (page.length < limit || all.length >= most) return all
+        before = page.at(-1)?.key
+      }
+    })
 
   return {
     kind,
@@ -128,7 +140,7 @@ const makeTable = <D, I, A, E>(
     get: (id: string) => Effect.flatMap(Effect.map(find(id), Option.map(toRecord)), orNotFound(id)),
     list: (query: Query) => Effect.map(readAll(query), Arr.map(toRecord)),
     listStored: readAll,
-    /** Skips damaged records and logs their ids, so that one of them does not hide all others. */
+    /** Skips damaged records and logs their ids, so that they hide no others. A limit counts the readable ones. */
     listReadable: (query: Query) => Effect.map(readReadable(query), Arr.map(toRecord)),
     listReadableStored: readReadable,
     /** All readable records since a time, newest first. Reads pages, so that no limit hides some of them. */

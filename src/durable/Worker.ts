@@ -33,8 +33,9 @@ export {
  */
 export interface Health {
   /**
-   * `stalled`: a run has been due for too long, the worker has not looked for
-   * runs for too long, or the storage fails. `leaving`: its scope closes.
+   * `stalled`: a run has been due for too long while none of the worker's runs
+   * progressed, the worker has not looked for runs for too long, or the storage
+   * fails. A long queue alone is `ok`. `leaving`: its scope closes.
    */
   readonly status: "ok" | "stalled" | "leaving"
   readonly running: ReadonlyArray<{ readonly run: string; readonly workflow: string; readonly since: Date }>
@@ -96,7 +97,11 @@ export interface Options {
    * meanwhile. After that it interrupts them. 0 interrupts them at once. Defaults to 10 seconds.
    */
   readonly drain?: Duration.DurationInput | undefined
-  /** How long a run may be due before the worker is `stalled`, at least 1 millisecond. Defaults to a minute. */
+  /**
+   * How long runs may be due while no run of the worker starts, writes a line of
+   * its journal or ends, before the worker is `stalled`. At least 1 millisecond.
+   * Defaults to a minute.
+   */
   readonly stalled?: Duration.DurationInput | undefined
 }
 

@@ -211,7 +211,28 @@ for (const backend of backends) {
       })
     )
 
-    it.scoped("reports stalled while a run is overdue", () =>
+    it.scoped("is not stalled by a long queue while its runs progress", () =>
+      Effect.gen(function* () {
+        const { process } = yield* setup
+        const minute = Step.make("minute", { run: Effect.sleep("50 seconds") })
+        const Long = Workflow.make("long", {}, () => Effect.repeatN(minute, 2))
+        yield* Effect.gen(function* () {
+          const worker = yield* Worker.Worker
+          yield* Effect.forEach(["1", "2", "3", "4", "5"], (id) => Workflow.start(Long, { id }))
+          yield* until(Effect.map(worker.health, ({ running }) => running.length === 1))
+          for (let i = 0; i < 10; i++) {
+            yield* TestClock.adjust("50 seconds")
+            yield* turns()
+            assert.strictEqual((yield* worker.health).status, "ok", `after ${(i + 1) * 50} seconds`)
+          }
+          const { due, oldestDue } = yield* worker.health
+          assert.isAbove(due, 0)
+          assert.isAtLeast(Duration.toMillis(Option.getOrThrow(oldestDue)), 499_000)
+        }).pipe(Effect.provide(process([Long], { concurrency: 1, drain: 0 })))
+      })
+    )
+
+    it.scoped("reports stalled while a run is overdue and nothing progresses", () =>
       Effect.gen(function* () {
         const { process } = yield* setup
         const gate = yield* Deferred.make<void>()

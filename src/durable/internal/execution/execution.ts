@@ -99,6 +99,8 @@ export interface Mode {
   readonly backoff: (run: string, reason: string) => number | undefined
   /** Only checks whether the program fits its journal; no step begins. */
   readonly isReplay: boolean
+  /** Called for each line that the execution appends to its journal. */
+  readonly progressed: () => void
 }
 
 /** A call of `Workflow.execute`: it wants the result, and waits for sleeps in memory. */
@@ -107,7 +109,8 @@ export const byCaller: Mode = {
   isLeaving: () => false,
   onlyDue: false,
   backoff: () => undefined,
-  isReplay: false
+  isReplay: false,
+  progressed: () => {}
 }
 
 /** What a fiber inside a run sees of it. */
@@ -233,10 +236,13 @@ export const appendAll = (execution: Execution, entries: ReadonlyArray<Entry>): 
 
 /** A fiber that outlives a superseded pass waits here for ever: its writes are dropped. */
 export const tryAppend = (
-  { lease, lifecycle, storage }: Execution,
+  { lease, lifecycle, mode, storage }: Execution,
   entries: ReadonlyArray<Entry>
-): Effect.Effect<void, StorageError | LeaseLost> =>
-  lifecycle.phase._tag === "Superseded" ? never : storage.append(lease, entries)
+): Effect.Effect<void, StorageError | LeaseLost> => {
+  if (lifecycle.phase._tag === "Superseded") return never
+  mode.progressed()
+  return storage.append(lease, entries)
+}
 
 /** The run does not end before this has ended. */
 export const whileRollingBack = <A, E, R>(

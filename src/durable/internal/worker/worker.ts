@@ -9,7 +9,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import { isExcused } from "../../../journal/RunError.js"
 import { prettyCause } from "../../../resilience/Foreign.js"
-import { longSleep } from "../../../resilience/internal/kernel/timer.js"
+import { longSleep, steadyMillis } from "../../../resilience/internal/kernel/timer.js"
 import { Redaction } from "../../../resilience/Redaction.js"
 import { dueSince } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
@@ -38,7 +38,7 @@ export interface Settings {
   readonly patience: number
   /** How long it waits for its running steps when its scope closes, in milliseconds. */
   readonly drainMillis: number
-  /** How long a run may be due before the worker reports itself as stalled, in milliseconds. */
+  /** How long runs may be due without any progress before the worker reports itself as stalled, in milliseconds. */
   readonly stalledMillis: number
 }
 
@@ -57,6 +57,8 @@ export interface WorkerState {
   readonly running: Map<string, { readonly workflow: string; readonly since: number }>
   readonly stuck: Map<string, Stuck>
   sweptAt: number | undefined
+  /** When a run was last taken, wrote a line or ended, by the clock that is never set. */
+  progressAt: number | undefined
   trouble: Storage.StorageError | undefined
   leaving: boolean
 }
@@ -69,17 +71,23 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     running: new Map(),
     stuck: new Map(),
     sweptAt: undefined,
+    progressAt: undefined,
     trouble: undefined,
     leaving: false
   }
   const changed = new Pulse()
   const fibers = yield* FiberSet.make<void>()
   const unsubscribe = storage.onChange(changed.notify)
-  const mode = modeOf(state, settings)
+  const clock = yield* Effect.clock
+  const progressed = () => {
+    state.progressAt = steadyMillis(clock)
+  }
+  const mode = modeOf(state, settings, progressed)
 
   const take = (definition: AnyDefinition, run: Storage.Run) => {
     const { id, workflow } = run
     state.running.set(id, { workflow, since: run.dueAt })
+    progressed()
     const stuck = state.stuck.get(id)
     if (stuck !== undefined) state.stuck.set(id, { ...stuck, isCounted: false })
     const whole = Effect.flatMap(Effect.exit(executeRun(definition, run, mode)), (exit) =>
@@ -87,6 +95,7 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     )
     const done = Effect.sync(() => {
       state.running.delete(id)
+      progressed()
       changed.notify()
     })
     return FiberSet.run(fibers, Effect.ensuring(Effect.asVoid(whole), done))
@@ -117,7 +126,9 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     if (changed.next !== before) return yield* Effect.yieldNow()
     const delayed = [...state.stuck.values()].map(({ notBefore }) => notBefore).filter((time) => time > since)
     const now = yield* Clock.currentTimeMillis
-    const pause = Math.min(next, ...delayed) - now
+    const untilNext = Math.min(next, ...delayed) - now
+    // A clock that was set back meanwhile must not make the pause longer.
+    const pause = storage.isPrivate ? untilNext : Math.min(untilNext, settings.sweepMillis)
     yield* Effect.raceFirst(Deferred.await(before), longSleep(pause))
   })
 
@@ -178,11 +189,12 @@ const takeDueRuns = (
     yield* Effect.forEach(due, ({ definition, run }) => take(definition, run), { discard: true })
   })
 
-const modeOf = (state: WorkerState, { patience }: Settings): Mode => ({
+const modeOf = (state: WorkerState, { patience }: Settings, progressed: () => void): Mode => ({
   patience,
   isLeaving: () => state.leaving,
   onlyDue: true,
   isReplay: false,
+  progressed,
   backoff: (run, reason) => {
     if (state.leaving) return undefined
     const times = (state.stuck.get(run)?.times ?? 0) + 1
@@ -248,7 +260,10 @@ const drain = (fibers: FiberSet.FiberSet<void>, millis: number): Effect.Effect<v
     Effect.zipRight(FiberSet.clear(fibers))
   )
 
-/** Compares the worker with the storage's backlog: a worker that lives but claims no run is stalled. */
+/**
+ * Compares the worker with the storage's backlog: a worker is stalled if runs are due and none of its runs progresses.
+ * A long queue alone is no reason.
+ */
 export const healthOf = (
   storage: Storage.Service,
   definitions: ReadonlyArray<AnyDefinition>,
@@ -269,9 +284,11 @@ export const healthOf = (
     const isSweeping =
       storage.isPrivate ||
       (state.sweptAt !== undefined && now - state.sweptAt <= Math.max(stalledMillis, 3 * sweepMillis))
-    const isKeepingUp = !Option.exists(oldestDue, (age) => Duration.toMillis(age) >= stalledMillis)
+    const idleMillis = steadyMillis(yield* Effect.clock) - (state.progressAt ?? Number.NEGATIVE_INFINITY)
+    const isProgressing =
+      idleMillis < stalledMillis || !Option.exists(oldestDue, (age) => Duration.toMillis(age) >= stalledMillis)
     return {
-      status: state.leaving ? "leaving" : isSweeping && isKeepingUp && state.trouble === undefined ? "ok" : "stalled",
+      status: state.leaving ? "leaving" : isSweeping && isProgressing && state.trouble === undefined ? "ok" : "stalled",
       running: [...state.running].map(([run, { since, workflow }]) => ({ run, workflow, since: new Date(since) })),
       concurrency,
       due: known.reduce((sum, { due }) => sum + due, 0),

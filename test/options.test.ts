@@ -37,6 +37,7 @@ import { AtomicFile, Backup, DirectoryLock, FileLock, FileTransaction, JsonLog }
 import {
   Escalation,
   HealthCheck,
+  Insights,
   OperateError,
   type Operator,
   RecoveryManager,
@@ -56,7 +57,8 @@ const senseless = {
   "0": 0,
   "1e308": 1e308,
   "-7 days": "-7 days",
-  "7 parsecs": "7 parsecs"
+  "7 parsecs": "7 parsecs",
+  "no date": new Date(Number.NaN)
 } as const
 
 type Senseless = keyof typeof senseless
@@ -77,6 +79,9 @@ const count = (use: Attempt["use"]): Attempt => ({ use })
 const orZero = (use: Attempt["use"]): Attempt => ({ use, means: { "0": zero } })
 const orInfinity = (use: Attempt["use"]): Attempt => ({ use, means: { Infinity: infinite } })
 const orBoth = (use: Attempt["use"]): Attempt => ({ use, means: { "0": zero, Infinity: infinite } })
+
+/** A text that is no id is a cursor. */
+const cursor = (use: Attempt["use"]): Attempt => ({ use, means: { "-7 days": /no id/, "7 parsecs": /no id/ } })
 
 const inRun = (body: Effect.Effect<unknown, unknown, unknown>) => {
   const workflow = Workflow.make("w", {}, () => Effect.ignore(body) as Effect.Effect<void>)
@@ -130,6 +135,8 @@ const options: Readonly<Record<string, Attempt>> = {
   },
   "durable/Checkpoint Options.compressAbove": orBoth((compressAbove) => checkpoint({ compressAbove })),
   "durable/Checkpoint Options.version": orZero((version) => checkpoint({ version })),
+  "durable/CheckpointQuery Query.after": cursor((after) => Checkpoint.list({ after })),
+  "durable/CheckpointQuery Query.before": cursor((before) => Checkpoint.remove({ before })),
   "durable/CheckpointQuery Query.limit": orBoth((limit) => Checkpoint.list({ limit })),
   "durable/CheckpointQuery Retention.keep": orInfinity((keep) => Checkpoint.cleanup({ keep })),
   "durable/CheckpointQuery Retention.maxAge": count((maxAge) => Checkpoint.cleanup({ maxAge })),
@@ -189,6 +196,7 @@ const options: Readonly<Record<string, Attempt>> = {
   "operate/HealthCheck Options.minimumSuccess": orZero((minimumSuccess) => HealthCheck.run({ minimumSuccess })),
   "operate/HealthCheck Options.stuckAfter": count((stuckAfter) => HealthCheck.run({ stuckAfter })),
   "operate/HealthCheck Options.unansweredAfter": count((unansweredAfter) => HealthCheck.run({ unansweredAfter })),
+  "operate/Insights since.time": count((time) => Insights.since(time)),
   "operate/OperatorClient changes.every": orZero(asked),
   "operate/RecoveryManager FailureQuery.limit": orBoth((limit) => RecoveryManager.failures({ limit })),
   "operate/RecoveryManager Options.maxRetries": orBoth((maxRetries) => RecoveryManager.layer({ maxRetries })),

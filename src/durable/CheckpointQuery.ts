@@ -39,9 +39,9 @@ export interface Query {
   readonly kind?: string | undefined
   /** Only those that were saved under this key, or under one of these. */
   readonly key?: string | ReadonlyArray<string> | undefined
-  /** Only those saved before this point, or with a lower key. */
+  /** Only those saved before this point, or with a lower key. No checkpoint lies before a text that is no id. */
   readonly before?: Cursor | undefined
-  /** Only those saved after this point, or with a higher key. */
+  /** Only those saved after this point, or with a higher key. No checkpoint lies after a text that is no id. */
   readonly after?: Cursor | undefined
   /** Only those with all of these labels. Labels are indexed. */
   readonly labels?: Readonly<Record<string, string>> | undefined

@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import { checkName } from "./InvalidName.js"
 import { FifoQueue } from "./internal/kernel/fifoQueue.js"
 import { bulkheadMetrics } from "./internal/kernel/metrics.js"
 import { whole } from "./internal/kernel/options.js"
@@ -95,7 +96,7 @@ export interface Options {
 export const make = ({ maxConcurrent = 10, maxQueue = 0, name }: Options): Effect.Effect<Bulkhead> =>
   Effect.sync(() => {
     const permits = new Permits({
-      name,
+      name: checkName("bulkhead", name),
       maxConcurrent: whole("maxConcurrent", maxConcurrent, 1),
       maxQueue: whole("maxQueue", maxQueue, 0),
       metrics: bulkheadMetrics(name)

@@ -19,6 +19,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { subscription } from "./Events.js"
 import type * as Fault from "./Fault.js"
+import { checkName } from "./InvalidName.js"
 import * as settings from "./internal/config.js"
 import { breakerMetrics } from "./internal/kernel/metrics.js"
 import { checkOption, millis, whole } from "./internal/kernel/options.js"
@@ -186,7 +187,8 @@ export interface Options {
 }
 
 /**
- * Makes a breaker. Dies with `InvalidOption` if an option is invalid. Callers of
+ * Makes a breaker. Dies with `InvalidOption` if an option is invalid, and with
+ * `InvalidName` if the name cannot be used. Callers of
  * the protected system should share it, for example through a Layer.
  *
  * @example
@@ -226,6 +228,7 @@ const isSnapshot = Schema.is(Snapshot)
 
 /** Checks the options once. The result makes breakers that differ only in name and key. */
 const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, isGroup: boolean) {
+  checkName("circuit breaker", options.name)
   const clock: Clock.Clock = yield* Effect.clock
   const openTime = yield* prepare(options.resetAfter ?? "300 seconds")
   const trip = options.trip ?? consecutive()
@@ -347,7 +350,7 @@ export const protect: {
  */
 export interface Keyed {
   readonly name: string
-  /** The breaker of a key, made at the first call. */
+  /** The breaker of a key, made at the first call. Any text is a key, since keys stay in memory. */
   readonly get: (key: string) => Effect.Effect<CircuitBreaker>
   /** Closes all breakers and clears their counts. */
   readonly resetAll: Effect.Effect<void>
@@ -377,7 +380,7 @@ export interface KeyedOptions extends Omit<Options, "restore"> {
 
 /**
  * Makes a group of breakers, one per key. Metrics have the name of the group, not
- * the keys.
+ * the keys. Dies with `InvalidOption` or `InvalidName`, as `make` does.
  *
  * @example
  * ```ts

@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as CircuitBreaker from "./CircuitBreaker.js"
 import * as Decision from "./Decision.js"
 import * as Fault from "./Fault.js"
+import { checkName } from "./InvalidName.js"
 import { orElseLogged } from "./internal/kernel/logged.js"
 import { checkOption, whole } from "./internal/kernel/options.js"
 import type { Plan } from "./internal/kernel/plan.js"
@@ -225,7 +226,8 @@ const makeUntyped = Effect.fnUntraced(function* (options: Options) {
       `handles of the failover "${name}" threw; the failure surfaces`
     )
   checkOption("order", order, Object.hasOwn(orders, order), `"priority", "turns" or "fastest"`)
-  const names = Object.keys(options.ways)
+  checkName("failover", name)
+  const names = Object.keys(options.ways).map((way) => checkName("way of a failover", way))
   checkOption("ways", "empty", names.length > 0, "at least one way")
   const numeric = names.find((way) => /^\d+$/.test(way))
   const notNumeric = "names that are not numbers, since JavaScript objects reorder numeric keys"

@@ -16,6 +16,7 @@ import * as Bulkhead from "./Bulkhead.js"
 import * as CircuitBreaker from "./CircuitBreaker.js"
 import type * as Fault from "./Fault.js"
 import { messageOf } from "./Foreign.js"
+import { checkName } from "./InvalidName.js"
 import { attemptTimeout } from "./internal/kernel/attemptTimeout.js"
 import { checkLimits, checkTimeout } from "./internal/kernel/options.js"
 import { type Plan, planForAll } from "./internal/kernel/plan.js"
@@ -315,6 +316,7 @@ type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
 const makeUntyped = <const O extends RecoverableOptions>(options: O): Effect.Effect<Recoverable<O>> =>
   Effect.gen(function* () {
+    checkName("recovery", options.name)
     const breaker = yield* breakerOf(options)
     const bulkhead = yield* bulkheadOf(options)
     const budget = yield* budgetOf(options)

@@ -14,6 +14,7 @@ import type * as Stream from "effect/Stream"
 import type { NoInfer } from "effect/Types"
 import * as Events from "./Events.js"
 import type * as Fault from "./Fault.js"
+import { checkName } from "./InvalidName.js"
 import { attemptTimeout as attemptTimeout_ } from "./internal/kernel/attemptTimeout.js"
 import { checkLimits, checkTimeout } from "./internal/kernel/options.js"
 import { planByCategory, planByTag, planForAll } from "./internal/kernel/plan.js"
@@ -232,7 +233,7 @@ export const recover: {
 
 const optionsOf = (options: Options | undefined) => ({
   limits: checkLimits(options),
-  name: options?.name,
+  name: options?.name === undefined ? undefined : checkName("recovery", options.name),
   hooks: options?.hooks,
   source: { recovery: options?.name }
 })

@@ -10,6 +10,7 @@
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { checkName } from "./InvalidName.js"
 import { budgetMetrics } from "./internal/kernel/metrics.js"
 import { fraction, number, whole } from "./internal/kernel/options.js"
 import { steadyMillis } from "./internal/kernel/timer.js"
@@ -99,7 +100,7 @@ export const make = ({ capacity = 10, name, perSecond = 1, ratio = 0.2 }: Option
       capacity: whole("capacity", capacity, 1),
       ratio: fraction("ratio", ratio),
       perMilli: number("perSecond", perSecond, 0) / 1_000,
-      metrics: budgetMetrics(name)
+      metrics: budgetMetrics(checkName("retry budget", name))
     })
     return { [TypeId]: TypeId, name, tokens, snapshot: Effect.sync(() => tokens.snapshot()) }
   })

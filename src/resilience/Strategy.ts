@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import * as Decision from "./Decision.js"
+import { checkName } from "./InvalidName.js"
 import { orElseLoggedEffect } from "./internal/kernel/logged.js"
 import type { RetryBudget } from "./RetryBudget.js"
 import * as RetryPolicy from "./RetryPolicy.js"
@@ -63,7 +64,7 @@ export const make = <E, A = never, E2 = never, R = never>(
   name: string,
   decide: (failure: Failure<E>) => Decision.Decision<A, E2, R> | Effect.Effect<Decision.Decision<A, E2, R>, never, R>
 ): Strategy<E, A, E2 | Original | Exhausted, R> =>
-  fromOpen(name, () => (failure) => {
+  fromOpen(checkName("strategy", name), () => (failure) => {
     const decided = Effect.suspend(() => {
       const decision = decide(failure)
       return Effect.isEffect(decision) ? decision : Effect.succeed(decision)

@@ -6,15 +6,22 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import {
+  Bulkhead,
   Checkpoint,
+  CircuitBreaker,
+  Decision,
+  Failover,
   Graph,
   Lock,
   Parameters,
+  Recovery,
+  RetryBudget,
   RetryPolicy,
   Signal,
   State,
   Step,
   Storage,
+  Strategy,
   Transaction,
   Worker,
   Workflow
@@ -74,8 +81,24 @@ describe("A name that cannot be used", () => {
       assert.strictEqual((thrown as Workflow.InvalidName).reason, reason)
       assert.isAtMost((thrown as Workflow.InvalidName).message.length, 600)
     }
-    const died = Effect.runSyncExit(Transaction.run(Effect.void, { name }))
-    assert.isTrue(Exit.isFailure(died) && Cause.squash(died.cause) instanceof Workflow.InvalidName)
+    const made: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+      Transaction.run(Effect.void, { name }),
+      CircuitBreaker.make({ name }),
+      CircuitBreaker.keyed({ name }),
+      Bulkhead.make({ name }),
+      RetryBudget.make({ name }),
+      Failover.make({ name, ways: { a: () => Effect.void } }),
+      Failover.make({ name: "f", ways: { [name]: () => Effect.void } }),
+      Recovery.recoverable({ name, breaker: false }),
+      Effect.suspend(() => Recovery.recover(Effect.void, {}, { name })),
+      Effect.suspend(() => Effect.void.pipe(Recovery.auto(name))),
+      Effect.suspend(() => Recovery.named(name, () => Effect.void)()),
+      Effect.sync(() => Strategy.make(name, () => Decision.abort))
+    ]
+    for (const one of made) {
+      const died = Effect.runSyncExit(one)
+      assert.isTrue(Exit.isFailure(died) && Cause.squash(died.cause) instanceof Workflow.InvalidName)
+    }
     // Parameters are cells whose names have a prefix.
     if (reason !== "Empty") assert.throws(() => Parameters.make(name, Schema.Number, 0))
   })

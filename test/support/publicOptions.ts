@@ -5,7 +5,7 @@ import ts from "typescript"
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const doors = ["index", "chain", "dashboard", "files", "operate", "rules", "sqlite", "testing"]
 
-/** An option of the public API that takes a duration, a count or a share. */
+/** An option of the public API that takes a duration, a count, a share or a date. */
 export interface PublicOption {
   /** The module and declaration that contain it, such as `durable/Worker Options.sweep`. */
   readonly key: string
@@ -121,14 +121,14 @@ class Walk {
     })
   }
 
-  /** A number or a duration, or a list of them. */
+  /** A number, a duration or a date, or a list of them. */
   private isQuantity(type: ts.Type): boolean {
     if (type.flags & ts.TypeFlags.Number) return true
     if (type.isUnion()) return type.types.some((member) => this.isQuantity(member))
     if (this.checker.isArrayType(type)) {
       return this.checker.getTypeArguments(type as ts.TypeReference).some((member) => this.isQuantity(member))
     }
-    return type.symbol?.name === "Duration" && !isOwn(type.symbol.declarations?.[0])
+    return ["Duration", "Date"].includes(type.symbol?.name) && !isOwn(type.symbol.declarations?.[0])
   }
 
   private add(symbol: ts.Symbol, declaration: ts.Declaration): void {

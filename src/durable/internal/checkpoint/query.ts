@@ -2,6 +2,7 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { readString } from "../../../resilience/Foreign.js"
 import { InvalidOption } from "../../../resilience/InvalidOption.js"
 import * as options from "../../../resilience/internal/kernel/options.js"
 import type { FullSnapshot, Service, Snapshot, SnapshotQuery, StorageError } from "../../../storage/Storage.js"
@@ -26,13 +27,19 @@ export const toQuery = (query: Query, own: string | null | undefined, name: stri
     limit: options.limit({ limit }, Number.POSITIVE_INFINITY),
     order,
     rewound,
-    ...(before === undefined ? {} : beforeOf(before)),
-    ...(after === undefined ? {} : afterOf(after))
+    ...(before === undefined ? {} : beforeOf(checkCursor("before", before))),
+    ...(after === undefined ? {} : afterOf(checkCursor("after", after)))
   }
 }
 
 /** The number of a checkpoint; none if the text is no id. */
 const numberOf = (id: string): number | undefined => (String(Number(id)) === id ? Number(id) : undefined)
+
+const checkCursor = (option: string, cursor: Cursor): Cursor => {
+  if (cursor instanceof Date) return options.date(option, cursor)
+  const isCursor = typeof cursor === "string" || readString(cursor, "key") !== undefined
+  return options.checkOption(option, cursor, isCursor, 'the id of a checkpoint, a date, or a key as { key: "2026-11" }')
+}
 
 /** Nothing lies before or after an id that is none. */
 const beforeOf = (cursor: Cursor): SnapshotQuery => {

@@ -49,6 +49,10 @@ export const wholeOrInfinity = (option: string, value: number, min: number): num
   return checkOption(option, value, isValid, `a whole number of at least ${min}, or Infinity`)
 }
 
+/** Returns the date if it is one, else throws: `new Date("tomorrow")` is no date, and compares with nothing. */
+export const date = (option: string, value: Date): Date =>
+  checkOption(option, value, !Number.isNaN(value.getTime()), "a valid date")
+
 /** Permissions of a file. */
 export const permissions = (mode: number): number =>
   checkOption("mode", mode, isMode(mode), "permissions such as 0o600")

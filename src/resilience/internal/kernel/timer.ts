@@ -27,7 +27,8 @@ export const longSleep = (millis: number): Effect.Effect<void> =>
 /** Milliseconds of a clock that only moves forward. Its origin is arbitrary, so only differences have a meaning. */
 export const steadyMillis = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos()) / 1e6
 
-const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
+/** The clock of the platform, also where a program runs by another one. */
+export const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 
 /** Calls back after `millis` on the fiber's clock, and returns a function that cancels the timer. */
 export const startTimer = (

@@ -1,9 +1,11 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -16,6 +18,7 @@ import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { assertBetween, assertTagged } from "../support/assertions.js"
 import { temporaryFile, temporaryFolder } from "../support/files.js"
 import { kinds } from "../support/locks.js"
+import { turns } from "../support/time.js"
 
 /** Texts that are plain names, whatever they look like. */
 const oddIds = [
@@ -473,6 +476,40 @@ describe("Lock.make, heartbeats", () => {
       yield* Deferred.await(isIn)
       yield* TestClock.adjust("60 millis")
       assert.instanceOf(yield* Effect.flip(Fiber.join(holding)), Lock.LockLost)
+    })
+  )
+
+  it.effect("an attempt without a timeout does not wait, although the clock is set back meanwhile", () =>
+    Effect.gen(function* () {
+      const status: Lock.LockStatus = { lock: "task/T-1", state: "held", token: 1, owner: "a", since: 0 }
+      let now = 10_000
+      const setBack = Effect.sync(() => {
+        now = 0
+      })
+      const clock: Clock.Clock = {
+        [Clock.ClockTypeId]: Clock.ClockTypeId,
+        unsafeCurrentTimeMillis: () => now,
+        unsafeCurrentTimeNanos: () => BigInt(now) * 1_000_000n,
+        currentTimeMillis: Effect.sync(() => now),
+        currentTimeNanos: Effect.sync(() => BigInt(now) * 1_000_000n),
+        sleep: () => Effect.never
+      }
+      const ends = (locks: Lock.Service) =>
+        Effect.gen(function* () {
+          now = 10_000
+          const attempt = yield* Effect.fork(Effect.either(locks.withLock(Effect.void, name, { timeout: 0 })))
+          yield* turns()
+          assert.isNotNull(attempt.unsafePoll(), "it waits")
+          assert.isTrue(Either.isLeft(yield* Fiber.join(attempt)))
+        }).pipe(Effect.withClock(clock))
+      // Another process has the lock.
+      yield* ends(Lock.make(driver({}, { attempt: () => Effect.as(setBack, { _tag: "Busy", status }) })))
+      // A fiber of this process has it.
+      const own = Lock.make(driver({}, { keyOf: (lock) => Effect.as(setBack, Lock.format(lock)) }))
+      const isIn = yield* Deferred.make<void>()
+      yield* Effect.fork(own.withLock(Effect.zipRight(Deferred.succeed(isIn, undefined), Effect.never), name))
+      yield* Deferred.await(isIn)
+      yield* ends(own)
     })
   )
 

@@ -221,6 +221,29 @@ export default Operator.define({
       assert.deepStrictEqual(statistics.byStrategy.retry, { successful: 1, total: 2, successRate: 0.5 })
     }))
 
+  test("check verifies the whole database, and fails if it is damaged", ({ cli, database, json, storage }) =>
+    Effect.gen(function* () {
+      const Order = Workflow.make("order", { success: Schema.Number }, () =>
+        Step.make("price", { success: Schema.Number, run: Effect.succeed(7) })
+      )
+      yield* Effect.provide(Workflow.execute(Order, { id: "order-1" }), storage)
+      const found = yield* json("check")
+      assert.deepStrictEqual([found.runs, found.findings], [1, []])
+      assert.match((yield* cli("check")).stdout, /1 run/)
+      const { default: Sqlite } = yield* Effect.promise(() => import("better-sqlite3"))
+      const file = new Sqlite(database)
+      file.exec("UPDATE recovery_journal SET payload = '8' WHERE payload = '7'")
+      file.close()
+      const damaged = yield* cli("check")
+      assert.strictEqual(damaged.code, 1)
+      assert.match(damaged.stdout, /order-1/)
+      assert.match(damaged.stdout, /StepCompleted of "price"/)
+      assert.match(damaged.stderr, /the database is damaged/)
+      const listed = yield* cli("check", "--json")
+      assert.strictEqual(listed.code, 1)
+      assert.strictEqual(JSON.parse(listed.stdout).findings[0].run, "order-1")
+    }))
+
   test("checkpoints are created, listed, shown, validated and deleted", ({ cli, database, folder, json }) =>
     Effect.gen(function* () {
       const artifact = path.join(folder, "build.tar")

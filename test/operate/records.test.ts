@@ -81,7 +81,7 @@ describe.each(backends)("records on $name", ({ make }) => {
       )
       yield* Effect.exit(Workflow.execute(Flow, { id: "1" }))
       const { failure } = yield* Workflow.status("1")
-      assert.deepStrictEqual(Option.getOrUndefined(failure), { tag: "Offline", message: `Offline {"host":"smtp"}` })
+      assert.deepStrictEqual(Option.getOrUndefined(failure), { tag: "Offline", message: `Offline { "host": "smtp" }` })
       const { moments, outcome } = yield* Timeline.ofRun("1")
       assert.strictEqual(outcome?.failure?.tag, "Offline")
       assert.include(moments.find(({ kind }) => kind === "RolledBack")?.detail, "smtp")
@@ -114,6 +114,66 @@ describe.each(backends)("records on $name", ({ make }) => {
         [["sleep", "elapsed"]]
       )
       assert.isTrue(Option.isNone(failure))
+    })
+  )
+})
+
+describe.each(backends)("a run that fails again, on $name", ({ make }) => {
+  /** Another process changes the record of the failure just before the second failure is written. */
+  const failsTwice = (change: (row: Storage.RecordRow) => Partial<Storage.RecordRow>) =>
+    Effect.gen(function* () {
+      const { store } = yield* make
+      let isBefore = false
+      const other = Effect.gen(function* () {
+        const [row] = yield* store.records({ kind: "failure" })
+        const { at: _, key: __, updatedAt: ___, ...record } = row ?? assert.fail()
+        yield* store.write({ ...record, ...change({ ...record, at: 0, key: 0, updatedAt: 0 }) }, [])
+      })
+      const racing: Storage.Store = {
+        ...store,
+        write: (record, counts) =>
+          Effect.suspend(() => {
+            const isFirst = isBefore && record.revision > 0
+            isBefore = isBefore && !isFirst
+            return Effect.zipRight(isFirst ? Effect.orDie(other) : Effect.void, store.write(record, counts))
+          })
+      }
+      const storage = Layer.scoped(Storage.Storage, Storage.make(racing, { owner: "test", lease: "10 days" }))
+      return yield* Effect.gen(function* () {
+        let host = "first"
+        const call = Step.make("call", { error: Offline, run: Effect.suspend(() => new Offline({ host })) })
+        const Flow = Workflow.make("flow", { error: Offline }, () => call)
+        yield* Effect.exit(Workflow.execute(Flow, { id: "run" }))
+        yield* settled
+        host = "second"
+        isBefore = true
+        yield* Workflow.rewind(Flow, "run", Workflow.fromStart)
+        yield* Effect.exit(Workflow.resume(Flow, "run"))
+        yield* settled
+        return yield* RecoveryManager.failures({ run: "run" })
+      }).pipe(Effect.provide(Insights.layer.pipe(Layer.provideMerge(storage))))
+    })
+
+  it.scoped("updates its failure although another process changed the record meanwhile", () =>
+    Effect.gen(function* () {
+      const [failure, ...others] = yield* failsTwice(({ body }) => ({
+        body: JSON.stringify({ ...JSON.parse(body), retries: 7 })
+      }))
+      assert.deepStrictEqual(others, [])
+      assert.include(failure?.message, "second")
+      assert.strictEqual(failure?.retries, 7)
+    })
+  )
+
+  it.scoped("gets a failure of its own if the one before was resolved meanwhile", () =>
+    Effect.gen(function* () {
+      const failures = yield* failsTwice(() => ({ status: "resolved" }))
+      assert.deepStrictEqual(
+        failures.map(({ status }) => status),
+        ["open", "resolved"]
+      )
+      assert.include(failures[0]?.message, "second")
+      assert.include(failures[1]?.message, "first")
     })
   )
 })

@@ -103,6 +103,8 @@ const acquireWith = (driver: Driver) => {
       const clock = yield* Effect.clock
       const started = clock.unsafeCurrentTimeNanos()
       const waited = () => millisSince(started, clock)
+      // A clock that is set back must not turn an attempt without a timeout into one that waits.
+      const remaining = () => (timeoutMillis === 0 ? 0 : timeoutMillis - waited())
       const count = lockMetrics(name.kind)
       const timedOut = (status: LockStatus) => {
         count("timeout", waited())
@@ -111,10 +113,10 @@ const acquireWith = (driver: Driver) => {
       }
       const key = yield* restore(keyOf(driver, name))
       yield* failIfReentrant(key, name)
-      const entered = yield* queues.enter(key, timeoutMillis - waited(), restore)
+      const entered = yield* queues.enter(key, remaining(), restore)
       if (Option.isNone(entered)) return yield* timedOut(yield* restore(driver.status(key, name)))
       const leave = entered.value
-      const polled = poll({ driver, key, name, restore, longestDelay, remaining: () => timeoutMillis - waited() })
+      const polled = poll({ driver, key, name, restore, longestDelay, remaining })
       const { grip, since } = yield* Effect.mapError(
         Effect.onError(polled, () => Effect.sync(leave)),
         (error) => ("_tag" in error ? error : timedOut(error))

@@ -166,6 +166,7 @@ const runFailed = (run: string, workflow: string, last: FailedStep | undefined, 
     const isOfStep = last !== undefined && (Option.isNone(cause) || isSame(last.fault, own))
     const { fault, step } = isOfStep ? last : { fault: own, step: undefined }
     const failure = { run, workflow, step, fault, labels }
-    const [open] = yield* failures.listStored({ subject: run, status: "open", limit: 1 })
-    yield* open === undefined ? recordFailure(failure) : updateFailure(open, failure)
+    const [open] = yield* failures.listReadable({ subject: run, status: "open", limit: 1 })
+    const updated = open === undefined ? Option.none() : yield* updateFailure(open.id, failure)
+    if (Option.isNone(updated)) yield* recordFailure(failure)
   })

@@ -9,7 +9,7 @@ import { messageOf } from "../../../resilience/Foreign.js"
 import type { FailureRecord, Report } from "../../FailureRecord.js"
 import { checked } from "./checked.js"
 import { failureCounts, resolvedCounts } from "./counters.js"
-import { type FailureDetails, failures, newId, notBefore, type Stored, scopeOf, truncateMessage } from "./records.js"
+import { type FailureDetails, failures, newId, notBefore, scopeOf, truncateMessage } from "./records.js"
 
 export interface NewFailure extends Report {
   readonly fault: Fault.Fault
@@ -44,12 +44,14 @@ export const recordFailure = (failure: NewFailure) =>
     return yield* failures.write(draft, counts)
   })
 
-/** A run that fails again keeps its open failure, with the new error. Another process that changes the record wins. */
-export const updateFailure = (open: Stored<FailureDetails>, failure: NewFailure) => {
-  const { id, labels, revision, status, subject } = open
-  const { log, retries } = open.details
-  return failures.write({ id, labels, revision, status, subject, details: { ...detailsOf(failure), log, retries } }, [])
-}
+/** A run that fails again keeps its open failure, with the new error. None if the failure was resolved meanwhile. */
+export const updateFailure = (id: string, failure: NewFailure) =>
+  Effect.map(
+    failures.update(id, ({ details: { log, retries }, status }) =>
+      status === "open" ? { details: { ...detailsOf(failure), log, retries } } : undefined
+    ),
+    Option.filter(({ status }) => status === "open")
+  )
 
 /** Records a reported failure. If the id is in use, the existing record is returned unchanged. */
 export const reportFailure = (failure: unknown, given: Report = {}) =>

@@ -16,6 +16,7 @@ import type * as Scope from "effect/Scope"
 import { invalidName } from "../resilience/InvalidName.js"
 import { orElseLogged } from "../resilience/internal/kernel/logged.js"
 import { millis } from "../resilience/internal/kernel/options.js"
+import { liveClock } from "../resilience/internal/kernel/timer.js"
 import { encodedStore } from "./internal/encodedStore.js"
 import { makeLeaseRenewal } from "./internal/leaseRenewal.js"
 import { makeMemoryStore } from "./internal/memoryStore.js"
@@ -123,9 +124,12 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
       return value
     })
   // Waits 1 second at most: a process that stops must not hang on a busy file. The release continues in the background.
+  // By the platform's clock: a program that moves another clock would not wait for a release that is about to end.
   const release = (run: string, owner: string) =>
     Effect.flatMap(Effect.forkDaemon(thenNotify(Effect.ignore(store.release(run, owner)), run)), (fiber) =>
-      Effect.asVoid(Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), "1 second"))
+      Effect.asVoid(
+        Effect.withClock(Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), "1 second"), liveClock)
+      )
     )
   const acquire = <A>(
     run: string,

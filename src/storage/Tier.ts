@@ -9,6 +9,7 @@ import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { printable } from "../resilience/Foreign.js"
 import { millisOrInfinity, whole } from "../resilience/internal/kernel/options.js"
 import type { StorageError } from "./StorageError.js"
 import type { FullSnapshot, Snapshot, Store } from "./Store.js"
@@ -23,9 +24,9 @@ type State = FullSnapshot["state"]
  * @category tiers
  */
 export interface Tier {
-  /** A failure, or no answer within 1 second, counts as a miss. */
+  /** A failure, or no answer within 1 second, counts as a miss. The first one in a row is logged. */
   readonly get: (id: string) => Effect.Effect<Option.Option<string | Uint8Array>, unknown>
-  /** Failures are ignored. The reader waits at most 1 second. */
+  /** A failure does not fail the reader. The first one in a row is logged. The reader waits at most 1 second. */
   readonly set: (id: string, state: string | Uint8Array) => Effect.Effect<void, unknown>
 }
 
@@ -86,6 +87,7 @@ const copyOf = (state: State): State => (typeof state === "string" ? state : sta
  * @category tiers
  */
 export const tiered = (store: Store, tiers: ReadonlyArray<Tier>): Store => {
+  const orMiss = makeOrMiss()
   const fromStore = (key: number) =>
     Effect.map(
       store.snapshot(key),
@@ -96,12 +98,12 @@ export const tiered = (store: Store, tiers: ReadonlyArray<Tier>): Store => {
     if (tier === undefined) return fromStore(found.key)
     const id = `${found.key}-${found.encoding}-${found.digest}`
     return Effect.flatMap(
-      orMiss(() => tier.get(id)),
+      orMiss(tier, () => tier.get(id)),
       (answer) => {
         const cached = Option.flatMap(Option.flatten(answer), (state) => decode(found.encoding, state))
         if (Option.isSome(cached)) return Effect.succeed(cached)
         return Effect.tap(readState(found, index + 1), (state) =>
-          Option.isSome(state) ? orMiss(() => tier.set(id, state.value)) : Effect.void
+          Option.isSome(state) ? orMiss(tier, () => tier.set(id, state.value)) : Effect.void
         )
       }
     )
@@ -131,12 +133,27 @@ export const tiered = (store: Store, tiers: ReadonlyArray<Tier>): Store => {
   }
 }
 
-/** A tier that fails, dies or takes longer than 1 second counts as a miss. */
-const orMiss = <A>(call: () => Effect.Effect<A, unknown>): Effect.Effect<Option.Option<A>> =>
-  Effect.suspend(call).pipe(
-    Effect.timeoutOption("1 second"),
-    Effect.catchAllCause((cause) => (Cause.isInterrupted(cause) ? Effect.interrupt : Effect.succeedNone))
-  )
+/** A tier that fails, dies or takes longer than 1 second counts as a miss. Logged once until the tier works again. */
+const makeOrMiss = () => {
+  const failing = new Set<Tier>()
+  const missed = (tier: Tier, cause: Cause.Cause<unknown>) => {
+    if (failing.has(tier)) return Effect.succeedNone
+    failing.add(tier)
+    const message = "effect-recovery: a tier of the storage failed; its states are read from the next tier"
+    return Effect.as(Effect.logWarning(message, printable(cause)), Option.none())
+  }
+  return <A>(tier: Tier, call: () => Effect.Effect<A, unknown>): Effect.Effect<Option.Option<A>> =>
+    Effect.suspend(call).pipe(
+      Effect.timeoutFail({ duration: "1 second", onTimeout: () => new Error("it gave no answer within 1 second") }),
+      Effect.matchCauseEffect({
+        onFailure: (cause) => (Cause.isInterrupted(cause) ? Effect.interrupt : missed(tier, cause)),
+        onSuccess: (value) => {
+          failing.delete(tier)
+          return Effect.succeedSome(value)
+        }
+      })
+    )
+}
 
 /** Many caches return bytes for a text. */
 const decode = (encoding: string, state: State): Option.Option<State> => {

@@ -3,6 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -84,6 +85,37 @@ describe("a filename", () => {
       })
     )
   }
+
+  it.effect("and each duration of the configuration is refused by the name of its setting", () =>
+    Effect.gen(function* () {
+      const settings = new Map([
+        ["RECOVERY_DATABASE", ":memory:"],
+        ["RECOVERY_LEASE", "0 seconds"]
+      ])
+      const layer = (options: Config.Config.Wrap<SqliteStorage.Options>) =>
+        SqliteStorage.layerConfig(options).pipe(
+          Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(settings)))
+        )
+      const refused = (options: Config.Config.Wrap<SqliteStorage.Options>) =>
+        Effect.flip(Effect.provide(execute("1"), layer(options)))
+      const filename = Config.string("RECOVERY_DATABASE")
+      const configured = yield* refused({ filename, lease: Config.duration("RECOVERY_LEASE") })
+      assert.isTrue(ConfigError.isConfigError(configured))
+      assert.match(String(configured), /RECOVERY_LEASE.*"lease" is/s)
+      for (const lease of [Number.NaN, -1, "7 parsecs" as never, Number.POSITIVE_INFINITY]) {
+        assert.isTrue(ConfigError.isConfigError(yield* refused({ filename, lease: Config.succeed(lease) })))
+        assert.isTrue(ConfigError.isConfigError(yield* refused({ filename, busyTimeout: Config.succeed(lease) })))
+        const whole = Config.succeed({ filename: ":memory:", lease })
+        assert.match(String(yield* refused(whole)), /"lease" is/)
+      }
+      settings.set("RECOVERY_LEASE", "10 seconds")
+      const { leaseMillis } = yield* Effect.provide(
+        Storage.Storage,
+        layer({ filename, lease: Config.duration("RECOVERY_LEASE") })
+      )
+      assert.strictEqual(leaseMillis, 10_000)
+    })
+  )
 
   it.effect("of the command line is refused by the name of its option or variable", () =>
     Effect.gen(function* () {

@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -165,6 +167,29 @@ describe("a tiered store", () => {
         assert.deepStrictEqual(yield* Fiber.join(fiber), ["text", "text"])
       }
       assert.isAbove(kept.size, 0)
+    })
+  )
+
+  it.effect("logs a tier that fails once, and again after it has worked", () =>
+    Effect.gen(function* () {
+      const { now, tier } = shelf()
+      const logged: Array<string> = []
+      const logger = Logger.make(({ cause, message }) => void logged.push(`${message} ${Cause.pretty(cause)}`))
+      yield* Effect.gen(function* () {
+        yield* Text.save("text")
+        for (const isDown of [true, true, false, true]) {
+          now.isDown = isDown
+          assert.strictEqual(Option.getOrThrow(yield* Text.latest()).state, "text")
+        }
+      }).pipe(
+        Effect.provide(layerOver(Storage.tiered(Storage.memoryStore(), [tier]))),
+        Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+      )
+      assert.deepStrictEqual(
+        logged.map((line) => /a tier of the storage failed.*down/s.test(line)),
+        [true, true],
+        logged.join("\n")
+      )
     })
   )
 

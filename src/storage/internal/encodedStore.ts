@@ -3,6 +3,7 @@ import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
 import { encodedSign, isEncoded, type PayloadPlace, type Payloads } from "../Payloads.js"
+import { hasProperties, isWaitingFor, limitOf, parseJson } from "../rows.js"
 import { StorageError } from "../StorageError.js"
 import type * as Store from "../Store.js"
 
@@ -81,6 +82,26 @@ const orMarked = <A extends { readonly damaged?: string | undefined }>(row: A, d
   row.damaged === undefined
     ? Effect.catchAll(decoded, ({ message }) => Effect.succeed({ ...row, damaged: message }))
     : Effect.succeed(row)
+
+const pageSize = 1_000
+
+/** What the store below cannot filter, since it is encoded. Reads pages, so that no limit hides a match. */
+const filtered = <A extends { readonly key: number }>(
+  read: (page: { readonly before: number | undefined; readonly limit: number }) => Failing<ReadonlyArray<A>>,
+  query: { readonly before?: number | undefined; readonly limit?: number | undefined },
+  matches: (row: A) => boolean
+): Failing<ReadonlyArray<A>> =>
+  Effect.gen(function* () {
+    const most = limitOf(query)
+    const found: Array<A> = []
+    for (let { before } = query; found.length < most; ) {
+      const page = yield* read({ before, limit: pageSize })
+      found.push(...page.filter(matches))
+      if (page.length < pageSize) break
+      before = page.at(-1)?.key
+    }
+    return found.slice(0, most)
+  })
 
 /** A store whose payloads are encoded before they reach the one below. */
 export const encodedStore = (store: Store.Store, payloads: Payloads): Store.Store => ({
@@ -161,7 +182,16 @@ const runsOf = (store: Store.Store, payloads: Payloads) => {
       ),
     signals: (run) => Effect.flatMap(store.signals(run), (found) => Effect.forEach(found, decodeSignal)),
     due: (query) => Effect.flatMap(store.due(query), decodeAll),
-    list: (query) => Effect.flatMap(store.list(query), decodeAll),
+    list: (query) => {
+      const { waitsFor } = query
+      return waitsFor === undefined
+        ? Effect.flatMap(store.list(query), decodeAll)
+        : filtered(
+            (page) => Effect.flatMap(store.list({ ...query, ...page, waitsFor: undefined }), decodeAll),
+            query,
+            (run) => isWaitingFor(run, waitsFor)
+          )
+    },
     find: (id) => Effect.flatMap(store.find(id), Effect.transposeMapOption(decodeRun))
   } satisfies Partial<Store.Store>
 }
@@ -292,7 +322,15 @@ const recordsOf = (store: Store.Store, payloads: Payloads) => {
         )
       ),
     findRecord: (kind, id) => Effect.flatMap(store.findRecord(kind, id), Effect.transposeMapOption(decode)),
-    records: (query) =>
-      Effect.flatMap(store.records(query), (rows) => Effect.forEach(rows, (row) => orMarked(row, decode(row))))
+    records: (query) => {
+      const read = (query: Store.RecordQuery) =>
+        Effect.flatMap(store.records(query), (rows) => Effect.forEach(rows, (row) => orMarked(row, decode(row))))
+      const { body } = query
+      return body === undefined
+        ? read(query)
+        : filtered((page) => read({ ...query, ...page, body: undefined }), query, (row) =>
+            hasProperties(parseJson(row.body), body)
+          )
+    }
   } satisfies Partial<Store.Store>
 }

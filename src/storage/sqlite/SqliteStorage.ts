@@ -13,6 +13,8 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { isGone, makeOwner } from "../../host/owner.js"
+import { InvalidOption } from "../../resilience/InvalidOption.js"
+import { millis } from "../../resilience/internal/kernel/options.js"
 import * as Storage from "../Storage.js"
 import type { StorageError } from "../StorageError.js"
 import { filenameProblem } from "./databaseFile.js"
@@ -60,8 +62,9 @@ export const layer = (options: Options): Layer.Layer<Storage.Storage, StorageErr
   Layer.provide(layerClient(options), SqliteClient.layer(options))
 
 /**
- * As `layer`, with options from the configuration. An empty or blank filename is
- * a `ConfigError` that names the setting.
+ * As `layer`, with options from the configuration. An empty or blank filename, and
+ * a lease or busy timeout outside of its bounds, is a `ConfigError` that names the
+ * setting.
  *
  * @example
  * ```ts
@@ -79,19 +82,42 @@ export const layer = (options: Options): Layer.Layer<Storage.Storage, StorageErr
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
 ): Layer.Layer<Storage.Storage, StorageError | ConfigError.ConfigError> =>
-  Layer.unwrapEffect(Effect.map(Config.unwrap(withNamedFile(options)), layer))
+  Layer.unwrapEffect(Effect.map(Config.unwrap(withChecks(options)), layer))
 
-/** The config of the filename knows the name of its setting; the options as a whole do not. */
-const withNamedFile = (options: Config.Config.Wrap<Options>): Config.Config.Wrap<Options> =>
-  Config.isConfig(options)
-    ? options
-    : {
-        ...options,
-        filename: Config.mapOrFail(options.filename, (filename) => {
-          const problem = filenameProblem(filename)
-          return problem === undefined ? Either.right(filename) : Either.left(ConfigError.InvalidData([], problem))
-        })
-      }
+/** The config of an option knows the name of its setting; the options as a whole do not. */
+const withChecks = (options: Config.Config.Wrap<Options>): Config.Config.Wrap<Options> => {
+  if (Config.isConfig(options)) {
+    return Config.mapOrFail(options, (all) =>
+      Either.map(Either.all([leaseIn(all.lease), busyTimeoutIn(all.busyTimeout)]), () => all)
+    )
+  }
+  const { busyTimeout, filename, lease } = options
+  return {
+    ...options,
+    filename: Config.mapOrFail(filename, (filename) => {
+      const problem = filenameProblem(filename)
+      return problem === undefined ? Either.right(filename) : Either.left(ConfigError.InvalidData([], problem))
+    }),
+    ...(lease === undefined ? {} : { lease: Config.mapOrFail(lease, leaseIn) }),
+    ...(busyTimeout === undefined ? {} : { busyTimeout: Config.mapOrFail(busyTimeout, busyTimeoutIn) })
+  }
+}
+
+/** Options of the program are refused by a defect, those of the configuration by a `ConfigError`. */
+const durationIn =
+  (option: string, min: number) =>
+  <A extends Duration.DurationInput | undefined>(value: A): Either.Either<A, ConfigError.ConfigError> => {
+    try {
+      if (value !== undefined) millis(option, value, min)
+      return Either.right(value)
+    } catch (error) {
+      if (error instanceof InvalidOption) return Either.left(ConfigError.InvalidData([], error.message))
+      throw error
+    }
+  }
+
+const leaseIn = durationIn("lease", 1)
+const busyTimeoutIn = durationIn("busyTimeout", 0)
 
 /**
  * As `layer`, over a client that the program uses for its own tables too.

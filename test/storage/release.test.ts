@@ -1,0 +1,29 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, TestClock } from "effect"
+import { Storage } from "effect-recovery"
+import { turns } from "../support/time.js"
+
+describe("Storage.release", () => {
+  it.scoped("waits for the store, however far another clock is moved meanwhile", () =>
+    Effect.gen(function* () {
+      const store = Storage.memoryStore()
+      const mayRelease = yield* Deferred.make<void>()
+      const slow: Storage.Store = {
+        ...store,
+        release: (run, owner) => Effect.zipRight(Deferred.await(mayRelease), store.release(run, owner))
+      }
+      const storage = yield* Storage.make(slow, { owner: "a", lease: "10 days" })
+      const request = { id: "run", workflow: "w", version: "1", input: "", labels: {} }
+      const opened = yield* Effect.uninterruptibleMask((restore) => storage.open(request, restore))
+      const lease = "lease" in opened ? opened.lease : assert.fail()
+      const releasing = yield* Effect.fork(storage.release(lease))
+      yield* TestClock.adjust("1 hour")
+      yield* turns()
+      assert.isNull(releasing.unsafePoll())
+      yield* Deferred.succeed(mayRelease, undefined)
+      yield* Fiber.join(releasing)
+      // Another process can claim the run at once.
+      assert.strictEqual((yield* store.open(request, "b", 1_000))._tag, "Claimed")
+    })
+  )
+})

@@ -224,7 +224,8 @@ const options: Readonly<Record<string, Attempt>> = {
       "0": /no delay/,
       "1e308": /delay/,
       "-7 days": /negative/,
-      "7 parsecs": /not\s+finite/
+      "7 parsecs": /not\s+finite/,
+      "no date": /not\s+finite/
     }
   },
   "resilience/Failover Options.maxWays": count((maxWays) =>
@@ -239,7 +240,8 @@ const options: Readonly<Record<string, Attempt>> = {
       "0": zero,
       "1e308": /above 1/,
       "-7 days": /negative/,
-      "7 parsecs": /NaN/
+      "7 parsecs": /NaN/,
+      "no date": /NaN/
     }
   },
   "resilience/Fault Declaration.retryAfter": {
@@ -251,7 +253,8 @@ const options: Readonly<Record<string, Attempt>> = {
       "0": zero,
       "1e308": /maxDelay/,
       "-7 days": /negative/,
-      "7 parsecs": /invalid/
+      "7 parsecs": /invalid/,
+      "no date": /invalid/
     }
   },
   "resilience/Fault layerAtLeast.confidence": orZero((confidence) => Fault.layerAtLeast(confidence)),
@@ -331,7 +334,6 @@ const others: ReadonlyArray<RegExp> = [
   /^resilience\/Fault (Fault|read|status)\./,
   /^durable\/Step (Attempt|ToUndo)\./,
   /^chain\/Chain Context\./,
-  /^lock\/LockError /,
   /^lock\/LockDriver Driver\.cleanup/,
   /^resilience\/RetryPolicy RetryPolicy\.now/,
   /^storage\/sqlite\/writer /,

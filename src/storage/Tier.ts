@@ -9,7 +9,7 @@ import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { printable } from "../resilience/Foreign.js"
+import { warning } from "../resilience/internal/kernel/logged.js"
 import { millisOrInfinity, whole } from "../resilience/internal/kernel/options.js"
 import type { StorageError } from "./StorageError.js"
 import type { FullSnapshot, Snapshot, Store } from "./Store.js"
@@ -139,8 +139,10 @@ const makeOrMiss = () => {
   const missed = (tier: Tier, cause: Cause.Cause<unknown>) => {
     if (failing.has(tier)) return Effect.succeedNone
     failing.add(tier)
-    const message = "effect-recovery: a tier of the storage failed; its states are read from the next tier"
-    return Effect.as(Effect.logWarning(message, printable(cause)), Option.none())
+    return Effect.as(
+      warning("a tier of the storage failed; its states are read from the next tier", cause),
+      Option.none()
+    )
   }
   return <A>(tier: Tier, call: () => Effect.Effect<A, unknown>): Effect.Effect<Option.Option<A>> =>
     Effect.suspend(call).pipe(

@@ -10,6 +10,7 @@ import { decodeUndoCause, encodeUndoCause } from "../../src/journal/JournalCodec
 import { failureOf } from "../../src/journal/RunFailure.js"
 import { Defect } from "../../src/resilience/Defect.js"
 import { messageOf, prettyCause, printable, toJson } from "../../src/resilience/Foreign.js"
+import { Redaction } from "../../src/resilience/Redaction.js"
 import { hostileErrors } from "../support/hostile.js"
 
 /** Every library error that carries a value of other code. */
@@ -72,7 +73,8 @@ describe("A hostile error", () => {
     const huge = new Offline({ host: "x".repeat(1e6), port: 1 })
     assert.strictEqual(messageOf(huge).length, 2_000)
     // The same words once the error is read from the record of its run.
-    const recorded = failureOf(JSON.stringify({ _tag: "Fail", error: { _tag: "Offline", host: "smtp", port: 25 } }))
+    const exit = JSON.stringify({ _tag: "Fail", error: { _tag: "Offline", host: "smtp", port: 25 } })
+    const recorded = failureOf(exit, Effect.runSync(Redaction))
     assert.strictEqual(recorded.message, 'Offline { "host": "smtp", "port": 25 }')
     assert.match(prettyCause(Cause.fail(new Offline({ host: "smtp", port: 25 }))), /^Offline \{ "host": "smtp"/)
   })

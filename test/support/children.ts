@@ -110,10 +110,6 @@ export class Child {
     return this.exited
   }
 
-  get pid(): number | undefined {
-    return this.process.pid
-  }
-
   get errors(): string {
     return this.stderr
   }

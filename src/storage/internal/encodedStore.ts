@@ -1,6 +1,8 @@
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import { encodedSign, isEncoded, type PayloadPlace, type Payloads } from "../Payloads.js"
 import { hasProperties, isWaitingFor, limitOf, parseJson } from "../rows.js"
@@ -214,13 +216,33 @@ const entryCode = (payloads: Payloads) => {
 /** The length up to which the store must read a text, for a reader of its decoded form. */
 const encodedLength = (longest: number): number => 6 * longest + 4_096
 
+/** Effects of one owner end in the order in which they begin: encoding one may take longer than the next. */
+const makeInOrder = () => {
+  const last = new Map<string, Deferred.Deferred<void>>()
+  return <A, E>(owner: string, self: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => {
+      const before = last.get(owner)
+      const ended = Deferred.unsafeMake<void>(FiberId.none)
+      last.set(owner, ended)
+      const end = Effect.sync(() => {
+        if (last.get(owner) === ended) last.delete(owner)
+        Deferred.unsafeDone(ended, Effect.void)
+      })
+      return Effect.ensuring(before === undefined ? self : Effect.zipLeft(self, Deferred.await(before)), end)
+    })
+}
+
 const journalOf = (store: Store.Store, payloads: Payloads) => {
   const entry = entryCode(payloads)
+  const inOrder = makeInOrder()
   const shorten = (found: Store.Entry, longest: number): Store.Entry =>
     (found.payload?.length ?? 0) <= longest ? found : { ...found, payload: undefined, omitted: true }
   return {
     append: (lease, entries) =>
-      Effect.flatMap(Effect.forEach(entries, entry.encode), (encoded) => store.append(lease, encoded)),
+      inOrder(
+        lease.owner,
+        Effect.flatMap(Effect.forEach(entries, entry.encode), (encoded) => store.append(lease, encoded))
+      ),
     transactional: (lease, body) =>
       store.transactional(
         lease,
@@ -328,8 +350,10 @@ const recordsOf = (store: Store.Store, payloads: Payloads) => {
       const { body } = query
       return body === undefined
         ? read(query)
-        : filtered((page) => read({ ...query, ...page, body: undefined }), query, (row) =>
-            hasProperties(parseJson(row.body), body)
+        : filtered(
+            (page) => read({ ...query, ...page, body: undefined }),
+            query,
+            (row) => hasProperties(parseJson(row.body), body)
           )
     }
   } satisfies Partial<Store.Store>

@@ -9,6 +9,7 @@
 import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import { markSecrets, withoutPaths } from "../journal/Secrets.js"
 import type { Patchable } from "../resilience/Strategy.js"
 import type { Cells, Past } from "./State.js"
 import * as State from "./State.js"
@@ -50,12 +51,13 @@ export interface Parameters<in out A, out R = never> extends Patchable<A, Cells 
 export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>, initial: NoInfer<A>): Parameters<A, R> => {
   const state = State.make(`parameters.${name}`, schema, initial)
   const decode = Schema.decodeUnknown(schema)
+  const encode = Schema.encode(schema)
   return {
     name,
     get: state.get,
     history: state.history,
     patch: state.update,
-    set: (json) => Effect.map(decode(json), (parameters) => state.set(parameters)),
-    encode: Schema.encode(schema)
+    set: (json) => Effect.map(decode(withoutPaths(json)), (parameters) => state.set(parameters)),
+    encode: (parameters) => Effect.map(encode(parameters), (json) => markSecrets(schema.ast, json))
   }
 }

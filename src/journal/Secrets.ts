@@ -96,6 +96,10 @@ const pathsOfElement = (ast: AST.TupleType, i: number, json: unknown, path: Path
 /** The text of a value with the paths of its secrets. */
 export const withSecrets = (ast: AST.AST, json: unknown, text: string): string => enclose(pathsIn(ast, json, []), text)
 
+/** The encoded form of a value with the paths of its secrets, to be written within another value. */
+export const markSecrets = (ast: AST.AST, json: unknown): unknown =>
+  holdsSecrets(ast) ? { [pathsKey]: pathsIn(ast, json, []), [valueKey]: json } : json
+
 /** The text of a value that is a secret as a whole. */
 export const asSecret = (text: string): string => enclose([[]], text)
 

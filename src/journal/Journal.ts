@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Outcome } from "../resilience/Events.js"
 import { askedBy } from "../resilience/Key.js"
-import { encodedByStorage, isEncoded } from "../storage/Payloads.js"
+import { encodedByStorage, isEncoded } from "../storage/encodedText.js"
 import type { Entry, Rewound, Run, Service, StorageError } from "../storage/Storage.js"
 import {
   type DecidedLine,

@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Workflow from "../durable/Workflow.js"
-import { isEncoded } from "../storage/Payloads.js"
+import { isEncoded } from "../storage/encodedText.js"
 import * as Storage from "../storage/Storage.js"
 import { escalations, failures, recoveries } from "./internal/records/records.js"
 import * as RecoveryManager from "./RecoveryManager.js"

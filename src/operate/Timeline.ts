@@ -14,7 +14,7 @@ import { OutcomeStatus, RunFailure } from "../journal/RunStatus.js"
 import { hideSecrets } from "../journal/Secrets.js"
 import { limit } from "../resilience/internal/kernel/options.js"
 import { Redaction, type Redactor } from "../resilience/Redaction.js"
-import { isEncoded } from "../storage/Payloads.js"
+import { isEncoded } from "../storage/encodedText.js"
 import { hasFailed } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
 

@@ -32,26 +32,3 @@ export interface Payloads {
   readonly encode: (payload: Uint8Array, place: PayloadPlace) => Uint8Array | Effect.Effect<Uint8Array, unknown>
   readonly decode: (stored: Uint8Array, place: PayloadPlace) => Uint8Array | Effect.Effect<Uint8Array, unknown>
 }
-
-/** Begins each encoded text. No JSON begins so. */
-const sign = "~"
-
-/**
- * Whether a stored text was encoded, so that only its storage can read it.
- *
- * @internal
- */
-export const isEncoded = (text: string | undefined): boolean => text?.startsWith(sign) === true
-
-/**
- * @internal
- */
-export const encodedSign: string = sign
-
-/**
- * Why a text that was encoded is not JSON.
- *
- * @internal
- */
-export const encodedByStorage = (): Error =>
-  new Error("it was encoded by the payloads of its storage; open the storage with the same ones")

@@ -25,7 +25,7 @@ import type { LeaseLost, StorageError } from "./StorageError.js"
 import type { Entry, Lease, Opened, OpenRequest, Run, Store } from "./Store.js"
 
 /** @since 0.1.0 */
-export type { PayloadPlace, Payloads } from "./Payloads.js"
+export type * from "./Payloads.js"
 /** @since 0.1.0 */
 export * from "./StorageError.js"
 /** @since 0.1.0 */

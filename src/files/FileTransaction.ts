@@ -17,7 +17,7 @@ import type * as Transaction from "../transaction/Transaction.js"
 import type { Durability } from "./AtomicFile.js"
 import { FileError } from "./FileError.js"
 import { asFileError } from "./internal/system/calls.js"
-import { hasRemains, removeRemains } from "./internal/transaction/journal.js"
+import { hasRemains, journalFolder, removeRemains } from "./internal/transaction/journal.js"
 import { openRoot, realRoot, rootLock } from "./internal/transaction/openRoot.js"
 import { runTransaction } from "./internal/transaction/run.js"
 import { recover as recoverRoot } from "./internal/transaction/undo.js"
@@ -93,6 +93,12 @@ export interface Options<in E> {
    * of the process and is faster; a power cut may leave a mix of old and new files. Default: `power-loss`.
    */
   readonly durability?: Exclude<Durability, "ordered"> | undefined
+  /**
+   * Transactions of one root with different names run side by side, and exclude each other only by the locks of their
+   * files. Each name has a journal of its own, which only a transaction or {@link recover} with this name rolls back.
+   * Default: the journal of the root.
+   */
+  readonly name?: string | undefined
   /** How long to wait for each lock. 0 does not wait, `Infinity` waits without limit. Default: 30 seconds. */
   readonly timeout?: Lock.Options["timeout"]
   /** Which errors roll back. Default: all. Defects and interruption always roll back. */
@@ -169,15 +175,16 @@ export const run: {
   <A, E, R>(
     self: Effect.Effect<A, E, R>,
     root: string,
-    { durability = "power-loss", rollbackWhen, timeout }: Options<E> = {}
+    { durability = "power-loss", name, rollbackWhen, timeout }: Options<E> = {}
   ) =>
     Effect.flatMap(
       Lock.Lock,
       (locks) =>
         runTransaction(
           root,
+          name,
           rollbackWhen,
-          (real, restore) => openRoot(real, { durability, timeout }, locks, restore),
+          (real, restore) => openRoot(real, { durability, name, timeout }, locks, restore),
           ({ lost }, operations) =>
             Effect.raceFirst(Effect.provideService(self, FileTransaction, operations), Deferred.await(lost))
           // Excluding one service, then the other, excludes both; TypeScript does not simplify the type.
@@ -190,6 +197,8 @@ export const run: {
  * @category models
  */
 export interface RecoverOptions extends Lock.Options {
+  /** The name of the transaction. Default: none. */
+  readonly name?: string | undefined
   /**
    * Keeps the changes of the dead process instead of undoing them. For programs that record elsewhere that the work
    * of the transaction succeeded. Default: false.
@@ -215,10 +224,16 @@ export const recover = (
     if (!(yield* failure(hasRemains(real)))) return false
     const locks = yield* Lock.Lock
     const commit = options?.commit
+    const folder = journalFolder(real, options?.name)
     const recovered = Effect.uninterruptibleMask((restore) =>
-      recoverRoot(real, { acquire: (from, name) => restore(from.acquire(name, options)), locks, durable: true, commit })
+      recoverRoot(folder, {
+        acquire: (from, name) => restore(from.acquire(name, options)),
+        locks,
+        durable: true,
+        commit
+      })
     )
-    return yield* locks.withLock(Effect.zipLeft(recovered, failure(removeRemains(real))), rootLock(real), options)
+    return yield* locks.withLock(Effect.zipLeft(recovered, failure(removeRemains(folder))), rootLock(folder), options)
   })
 
 /**

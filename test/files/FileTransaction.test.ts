@@ -239,6 +239,33 @@ describe("FileTransaction", () => {
     )
   )
 
+  it.live("transactions of one root with different names run side by side", () =>
+    inFullRoot((root, before) =>
+      Effect.gen(function* () {
+        const begun = yield* Deferred.make<void>()
+        const ended = yield* Deferred.make<void>()
+        const first = Effect.gen(function* () {
+          yield* FileTransaction.write("first", "new")
+          yield* Deferred.succeed(begun, undefined)
+          yield* Deferred.await(ended)
+          return yield* Effect.fail("no")
+        }).pipe(FileTransaction.run(root, { name: "first" }))
+        const fiber = yield* Effect.fork(Effect.flip(first))
+        yield* Deferred.await(begun)
+        yield* FileTransaction.write("second", "new").pipe(FileTransaction.run(root, { name: "second" }))
+        const same = FileTransaction.write("first", "other").pipe(
+          FileTransaction.run(root, { name: "second", timeout: 0 }),
+          Effect.flip
+        )
+        assert.strictEqual((yield* same)._tag, "LockTimeout")
+        yield* Deferred.succeed(ended, undefined)
+        assert.strictEqual(yield* Fiber.join(fiber), "no")
+        fs.rmSync(path.join(root, "second"))
+        assert.deepStrictEqual(treeOf(root), before)
+      })
+    )
+  )
+
   it.live("fibers of one transaction change files concurrently", () =>
     inFullRoot((root, before) =>
       Effect.gen(function* () {

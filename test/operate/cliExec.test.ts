@@ -190,6 +190,29 @@ describe("recovery exec --backup", () => {
     assert.deepStrictEqual([fs.readdirSync(at("a")), fs.readdirSync(at("b"))], [["file"], ["file"]])
   })
 
+  it("lets commands with other files of one folder run at once, and not with the same", async () => {
+    const { exec, read, start, write } = place()
+    write("a", "old")
+    write("b", "old")
+    const first = start(
+      "--task",
+      "A",
+      "--retries",
+      "0",
+      "--backup",
+      "a",
+      ...sh("echo new > a; echo started; read line; exit 1")
+    )
+    await first.line((line) => line === "started")
+    assert.strictEqual((await exec("--task", "B", "--backup", "b", ...sh("echo new > b"))).code, 0)
+    const refused = await exec("--task", "C", "--backup", "b", "--backup", "a", "--lock-timeout", "1ms", ...sh("true"))
+    assert.strictEqual(refused.code, 4, refused.stderr)
+    assert.match(refused.stderr, /\/a is changed by process \d+/)
+    first.say("end")
+    assert.strictEqual(await first.exited, 1)
+    assert.deepStrictEqual([read("a"), read("b")], ["old", "new\n"])
+  })
+
   it("puts back a symbolic link that was replaced, and what it leads to in another folder", async () => {
     const { at, exec, read, write } = place()
     for (const folder of ["a", "b"]) fs.mkdirSync(at(folder))

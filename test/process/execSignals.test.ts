@@ -219,15 +219,24 @@ const isHandled = (pid: number, signal: string): boolean => {
 
 const stateOf = (pid: number): string => /\) (.)/.exec(fs.readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1] ?? ""
 
+/** The names in a folder that may be gone. */
+const existing = (folder: string): ReadonlyArray<string> => {
+  try {
+    return fs.readdirSync(folder)
+  } catch {
+    return []
+  }
+}
+
 /** Stops an exec in the middle of restoring its files; with more files if it was too fast. */
 const frozenWhileRestoring = async (files = 200): Promise<{ readonly child: Child; readonly isOld: () => boolean }> => {
-  const { data, here, isOld, start } = place(files)
+  const { here, isOld, start } = place(files)
   const child = start(`${dirty}; echo started; read line; exit 1`, "--retries", "0")
   await child.line((line) => line === "started")
-  const journal = path.join(path.dirname(data), ".file-transaction")
-  const isRestoring = () => fs.existsSync(journal) && fs.readdirSync(journal).some((name) => name.endsWith(".undone"))
+  const [journal = ""] = fs.readdirSync(here).filter((name) => name.startsWith(".file-transaction"))
+  const isRestoring = () => existing(path.join(here, journal)).some((name) => name.endsWith(".undone"))
   child.say("end")
-  await until(() => isRestoring() || !fs.existsSync(journal))
+  await until(() => isRestoring() || !fs.existsSync(path.join(here, journal)))
   child.signal("SIGSTOP")
   await until(() => stateOf(child.pid) === "T" || stateOf(child.pid) === "Z")
   if (fs.readdirSync(here).some((name) => name.startsWith(".file-transaction"))) return { child, isOld }

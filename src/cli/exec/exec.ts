@@ -18,13 +18,12 @@ import * as Decision from "../../resilience/Decision.js"
 import * as Events from "../../resilience/Events.js"
 import { redactArguments } from "../../resilience/Redaction.js"
 import * as Strategy from "../../resilience/Strategy.js"
-import * as Storage from "../../storage/Storage.js"
 import * as SqliteStorage from "../../storage/sqlite/SqliteStorage.js"
 import { Ended, ended } from "../exit.js"
 import { receive } from "../signals.js"
 import { type Ending, Group } from "./group.js"
-import { announce, awaitOrphans, type Guard, type Holdings, type Leftover } from "./guard.js"
-import { Arguments, type Plan, planOf, recorded } from "./plan.js"
+import { announce, awaitOrphans, type Backup, type Guard, type Holdings, type Leftover } from "./guard.js"
+import * as Plan from "./plan.js"
 
 export interface Options {
   readonly command: readonly [name: string, ...args: ReadonlyArray<string>]
@@ -120,11 +119,11 @@ const retryStrategy = ({ delay, retries, retryOn }: Options) =>
   })
 
 const workflowOf = (options: Options, guard: Guard | undefined) => {
-  const commandLine = Step.make(recorded, {
-    success: Arguments,
+  const commandLine = Step.make(Plan.recorded, {
+    success: Plan.Arguments,
     run: Effect.sync(() => redactArguments(options.command))
   })
-  const command = Step.make("command", {
+  const command = Step.make(Plan.command, {
     error: CommandFailed,
     run: runCommand(options, guard),
     recover: { CommandFailed: retryStrategy(options) }
@@ -151,15 +150,24 @@ const commonFolder = (a: string, b: string): string => {
   return common
 }
 
-/** The files by the folder that their old content is kept in. A symbolic link is kept beside what it leads to. */
-const rootsOf = (backup: ReadonlyArray<string>): ReadonlyMap<string, ReadonlyArray<string>> => {
-  const roots = new Map<string, Array<string>>()
-  for (const file of backup) {
-    const folder = realPath(path.dirname(path.resolve(file)))
-    const root = commonFolder(folder, path.dirname(realPath(file)))
-    roots.set(root, [...(roots.get(root) ?? []), path.join(folder, path.basename(path.resolve(file)))])
-  }
-  return roots
+/**
+ * Each file with the folder that its old content is kept in. A symbolic link is
+ * kept beside what it leads to, and a file inside of another one with that one.
+ */
+const backupsOf = (files: ReadonlyArray<string>): ReadonlyArray<Backup> => {
+  const places = [...new Set(files.map(placeOf))].sort()
+  return places
+    .filter((at) => !places.some((other) => at.startsWith(other + path.sep)))
+    .map((at) => {
+      const root = commonFolder(path.dirname(at), path.dirname(realPath(at)))
+      return { root, name: path.relative(root, at) }
+    })
+}
+
+/** Where the file itself is, which may be a symbolic link. */
+const placeOf = (file: string): string => {
+  const at = path.resolve(file)
+  return path.join(realPath(path.dirname(at)), path.basename(at))
 }
 
 interface Failing {
@@ -167,61 +175,93 @@ interface Failing {
   readonly message: string
 }
 
-/** Restores the files if `self` fails. */
+/** Words a lock that another process holds: what it holds, and how long this one waited. */
+const heldBy = (
+  { _tag, status: { owner, since } }: Lock.LockTimeout,
+  what: string,
+  timeout: Duration.Duration
+): Ended => {
+  const [, pid] = /\/(\d+)@/.exec(owner ?? "") ?? []
+  const by = owner === undefined ? "other starts, which wait before this one" : `process ${pid ?? owner}`
+  const at = since === undefined ? "" : ` since ${new Date(since).toISOString()}`
+  const limit = `for longer than ${Duration.format(timeout)} (--lock-timeout)`
+  return ended("Refused", `${what} ${by}${at}, ${limit}. Nothing was changed.`, _tag)
+}
+
+/**
+ * Restores the files if `self` fails. Each has a transaction of its own, so that
+ * commands whose files lie in one folder do not wait for each other.
+ */
 const withBackup = <R>(
   self: Effect.Effect<void, Failing, R>,
-  roots: ReadonlyMap<string, ReadonlyArray<string>>,
+  [first, ...rest]: ReadonlyArray<Backup>,
   timeout: Duration.Duration
 ): Effect.Effect<void, Failing, R | Lock.Lock> => {
-  const [[root, files] = [], ...rest] = roots
-  if (root === undefined || files === undefined) return self
-  const inner = withBackup(self, new Map(rest), timeout)
-  const protectedFirst = Effect.zipRight(Effect.forEach(files, FileTransaction.protect, { discard: true }), inner)
+  if (first === undefined) return self
+  const { name, root } = first
+  const held = (error: Failing) =>
+    error instanceof Lock.LockTimeout ? heldBy(error, `${path.join(root, name)} is changed by`, timeout) : error
+  const inner = Effect.zipRight(FileTransaction.protect(name), withBackup(self, rest, timeout))
   // Excluding a service that is not in R changes nothing; TypeScript does not simplify the type.
-  return FileTransaction.run(protectedFirst, root, { timeout }) as Effect.Effect<void, Failing, R | Lock.Lock>
+  return Effect.mapError(FileTransaction.run(inner, root, { name, timeout }), held) as Effect.Effect<
+    void,
+    Failing,
+    R | Lock.Lock
+  >
 }
 
 /**
  * Ends what a killed exec has left: its files stay as they are if its command has
  * succeeded, and are restored otherwise.
  */
-const settle = ({ roots, run }: Leftover, timeout: Duration.Duration) =>
+const settle = ({ backups, run }: Leftover, timeout: Duration.Duration) =>
   Effect.gen(function* () {
-    const storage = yield* Storage.Storage
-    const found = yield* storage.find(run)
-    const commit = Option.exists(found, ({ outcome }) => outcome?.status === "completed")
-    for (const root of roots) yield* FileTransaction.recover(root, { timeout, commit })
+    const commit = yield* Plan.hasSucceeded(run)
+    for (const { name, root } of backups) yield* FileTransaction.recover(root, { commit, name, timeout })
   })
 
-const withLock = <A, E, R>(self: Effect.Effect<A, E, R>, id: string | undefined, timeout: Duration.Duration) =>
-  id === undefined ? self : Lock.withLock(self, { kind: "exec", id }, { timeout })
+/** Runs `self` while it holds the lock of a task, or one that a user has named. */
+const withLock = <E, R>(self: Effect.Effect<void, E, R>, id: string | undefined, { lockTimeout, task }: Options) => {
+  if (id === undefined) return self
+  const what = id === task ? `Task "${task}" is run by` : `Lock "${id}" is held by`
+  return Effect.catchIf(
+    Lock.withLock(self, { kind: "exec", id }, { timeout: lockTimeout }),
+    (error) => error instanceof Lock.LockTimeout,
+    (error) => heldBy(error, what, lockTimeout)
+  )
+}
 
 /** Waits for processes of an exec that was killed. A start beside them would run the task twice at once. */
 const orphansEnded = (held: Holdings, { filename, lockTimeout }: Options) =>
-  Effect.flatMap(
-    awaitOrphans(filename, held, {
-      timeout: lockTimeout,
-      settle: (leftover) => settle(leftover, lockTimeout),
-      onWait: ({ shared }) => print(`waiting for processes of an earlier start that hold ${shared}`)
-    }),
-    Option.match({
-      onNone: () => Effect.void,
-      onSome: ({ kill, shared }) =>
-        ended(
-          "Refused",
-          [
-            `The exec that held ${shared} was killed, and processes of its command still run.`,
-            `They did not end within ${Duration.format(lockTimeout)} (--lock-timeout). Nothing was changed.`,
-            kill === "" ? "End them, then start again." : `End them with "${kill}", then start again.`
-          ].join(" "),
-          "Orphan"
-        )
-    })
+  awaitOrphans(filename, held, {
+    timeout: lockTimeout,
+    settle: (leftover) => settle(leftover, lockTimeout),
+    onWait: ({ shared }) => print(`waiting for processes of an earlier start that hold ${shared}`)
+  }).pipe(
+    Effect.catchIf(
+      (error) => error instanceof Lock.LockTimeout,
+      (error) => heldBy(error, "The files of a killed exec are restored by", lockTimeout)
+    ),
+    Effect.flatMap(
+      Option.match({
+        onNone: () => Effect.void,
+        onSome: ({ kill, shared }) =>
+          ended(
+            "Refused",
+            [
+              `The exec that held ${shared} was killed, and processes of its command still run.`,
+              `They did not end within ${Duration.format(lockTimeout)} (--lock-timeout). Nothing was changed.`,
+              kill === "" ? "End them, then start again." : `End them with "${kill}", then start again.`
+            ].join(" "),
+            "Orphan"
+          )
+      })
+    )
   )
 
 /** The plan, once nothing of an earlier start is left. */
 const ready = (options: Options, id: string, holdings: Holdings) =>
-  Effect.zipRight(orphansEnded(holdings, options), planOf(options, id, redactArguments(options.command))).pipe(
+  Effect.zipRight(orphansEnded(holdings, options), Plan.planOf(options, id, redactArguments(options.command))).pipe(
     Effect.tap((plan) => (plan === "skip" ? print(`task "${options.task}" is already completed`) : Effect.void))
   )
 
@@ -240,22 +280,24 @@ const answerImpatience = ({ backup }: Options) =>
   )
 
 /** Does what the plan says. The caller holds the locks. */
-const start = (plan: Plan, options: Options, id: string, holdings: Holdings) =>
+const start = (plan: Plan.Plan, options: Options, id: string, holdings: Holdings) =>
   Effect.gen(function* () {
     const { backup, filename, lockTimeout, task } = options
     yield* answerImpatience(options)
-    const roots = rootsOf(backup)
-    const leftover = { run: id, roots: [...roots.keys()] }
+    const backups = backupsOf(backup)
     const isHolding = holdings.names.length > 0 || holdings.files.length > 0
-    const workflow = workflowOf(options, isHolding ? yield* announce(filename, holdings, leftover) : undefined)
+    const workflow = workflowOf(
+      options,
+      isHolding ? yield* announce(filename, holdings, { run: id, backups }) : undefined
+    )
     if (plan === "restart") yield* Workflow.rewind(workflow, id, Workflow.fromStart)
     const executed = Workflow.execute(workflow, { id, labels: task === undefined ? {} : { task } })
-    yield* withBackup(executed, roots, lockTimeout)
+    yield* withBackup(executed, backups, lockTimeout)
   }).pipe(Effect.scoped)
 
 /** Runs a command as a workflow, with retries, a lock and files that are restored if it fails. */
 export const exec = (options: Options) => {
-  const { backup, filename, lock, lockTimeout, task } = options
+  const { backup, filename, lock, task } = options
   const program = Effect.gen(function* () {
     const id = task === undefined ? `exec-${yield* Random.nextIntBetween(0, 2 ** 48)}` : `exec/${task}`
     // In an order that all starts share, so that two of them cannot wait for each other.
@@ -267,7 +309,7 @@ export const exec = (options: Options) => {
     const started = Effect.flatMap(ready(options, id, holdings), (plan) =>
       plan === "skip" ? Effect.void : start(plan, options, id, holdings)
     )
-    yield* withLock(withLock(started, names[1], lockTimeout), names[0], lockTimeout)
+    yield* withLock(withLock(started, names[1], options), names[0], options)
   })
   const layer = Layer.merge(Layer.provide(Insights.layer, Events.layerDebug), Lock.layerStorage()).pipe(
     Layer.provideMerge(SqliteStorage.layer({ filename })),
@@ -277,21 +319,6 @@ export const exec = (options: Options) => {
   return program.pipe(Effect.provide(layer), Effect.mapError(toEnded(options)))
 }
 
-/** Words a lock that is held in terms of tasks, locks and files. */
-const heldMessage = (error: Lock.LockTimeout, { lock, lockTimeout, task }: Options): string => {
-  const { owner, since } = error.status
-  const [, pid] = /\/(\d+)@/.exec(owner ?? "") ?? []
-  const by = owner === undefined ? "other starts, which wait before this one" : `process ${pid ?? owner}`
-  const at = since === undefined ? "" : ` since ${new Date(since).toISOString()}`
-  const isLock = (id: string | undefined) => id !== undefined && error.lock === Lock.format({ kind: "exec", id })
-  const what = isLock(task)
-    ? `Task "${task}" is run by`
-    : isLock(lock)
-      ? `Lock "${lock}" is held by`
-      : `${error.lock.replace(/^resource\//, "")} is changed by`
-  return `${what} ${by}${at}, for longer than ${Duration.format(lockTimeout)} (--lock-timeout). Nothing was changed.`
-}
-
 /** Words errors of runs and locks in terms of tasks and options. */
 const toEnded =
   (options: Options) =>
@@ -299,7 +326,6 @@ const toEnded =
     if (error instanceof Ended) return error
     if (error instanceof CommandFailed) return new Ended({ code: error.code, tag: error._tag, message: error.message })
     const { _tag: tag, message } = error
-    if (error instanceof Lock.LockTimeout) return ended("Refused", heldMessage(error, options), tag)
     switch (tag) {
       case "LeaseHeld":
         return ended("Refused", `Task "${options.task}" is running in another process. Wait until it ends.`, tag)

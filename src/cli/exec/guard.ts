@@ -24,11 +24,14 @@ export interface Holdings {
   readonly files: ReadonlyArray<string>
 }
 
+/** A file transaction that keeps the old content of a file, by its root and its name. */
+const Backup = Schema.Struct({ root: Schema.String, name: Schema.String })
+export type Backup = typeof Backup.Type
+
 /** What is left of an exec if it is killed. */
 export interface Leftover {
   readonly run: string
-  /** The folders that keep the old content of its files. */
-  readonly roots: ReadonlyArray<string>
+  readonly backups: ReadonlyArray<Backup>
 }
 
 const Description = Schema.parseJson(
@@ -40,7 +43,7 @@ const Description = Schema.parseJson(
     names: Schema.Array(Schema.String),
     files: Schema.Array(Schema.String),
     run: Schema.String,
-    roots: Schema.Array(Schema.String)
+    backups: Schema.Array(Backup)
   })
 )
 type Description = typeof Description.Type
@@ -132,10 +135,10 @@ const descriptorOf = (server: net.Server & { readonly _handle?: { readonly fd?: 
 export const announce = (
   database: string,
   { files, names }: Holdings,
-  { roots, run }: Leftover
+  { backups, run }: Leftover
 ): Effect.Effect<Guard, Ended, Scope.Scope> => {
   const announced = new Announced(folderOf(database), crypto.randomBytes(8).toString("hex"))
-  const description = { owner: thisProcess(), names, files, run, roots }
+  const description = { owner: thisProcess(), names, files, run, backups }
   const written = Effect.try({
     try: () => {
       fs.mkdirSync(announced.folder, { recursive: true, mode: 0o700 })
@@ -285,7 +288,7 @@ export const awaitOrphans = <E, R>(
         (description.leader !== undefined && isLedGroupAlive(description.leader))
       const shared = sharedBy(held, description)
       // A later start of its own task settles it.
-      if (shared === undefined && (isAlive || description.roots.length > 0)) continue
+      if (shared === undefined && (isAlive || description.backups.length > 0)) continue
       if (isAlive && shared !== undefined) {
         const orphan = orphanOf(announced, description, shared)
         yield* options.onWait(orphan)

@@ -9,6 +9,9 @@ import type { Options } from "./exec.js"
 /** The step that records the arguments of the command. */
 export const recorded = "command line"
 
+/** The step that runs the command. */
+export const command = "command"
+
 export const Arguments = Schema.Array(Schema.String)
 
 const decode = Schema.decodeUnknownOption(Schema.parseJson(Arguments))
@@ -26,6 +29,19 @@ const argumentsOf = ({ key }: Storage.Run) =>
     const journal = yield* storage.journal(key)
     const last = journal.filter(({ kind, step }) => kind === "StepCompleted" && step === recorded).at(-1)
     return decode(last?.payload)
+  })
+
+/**
+ * Whether the command of a run has succeeded, which is certain before the run has
+ * its outcome: from then on it is not run again.
+ */
+export const hasSucceeded = (id: string): Effect.Effect<boolean, Storage.StorageError, Storage.Storage> =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const found = yield* storage.find(id)
+    if (Option.isNone(found)) return false
+    const journal = yield* storage.journal(found.value.key)
+    return journal.filter(({ step }) => step === command).at(-1)?.kind === "StepCompleted"
   })
 
 const same = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>

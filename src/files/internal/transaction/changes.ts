@@ -108,7 +108,7 @@ export class RootOperations implements Operations {
           open.refuseEnded,
           open.checkFor(entry),
           refuseOverlap(entry, open.notUndone),
-          undoEntry(open.root, entry, open.durable),
+          undoEntry(open.folder, entry, open.durable),
           open.markUndone(entry.n)
         ],
         { discard: true }
@@ -140,7 +140,7 @@ export class RootOperations implements Operations {
           const entry = this.open.nextEntry(target)
           const { durability } = this.open.settings
           const newOptions = { durability, mode: modeOf(options), owner: options?.owner ?? true }
-          const written = newFile(this.root, entry.n)
+          const written = newFile(this.open.folder, entry.n)
           yield* writeNewFile(calls, written, (file) => writeAll(calls, file, content), target.stats, newOptions)
           if (target.stats !== undefined) yield* this.keepOld(target, entry.n)
           const kind = target.stats === undefined ? "create" : "replace"
@@ -152,9 +152,9 @@ export class RootOperations implements Operations {
   /** Keeps the old file under a second name, or as a copy where hard links are not supported. */
   private keepOld({ path: at, stats }: Target, n: number): Call<void> {
     return Effect.flatMap(CurrentCalls, (calls) =>
-      Effect.catchAll(calls.link(at, oldFile(this.root, n)), (error) =>
+      Effect.catchAll(calls.link(at, oldFile(this.open.folder, n)), (error) =>
         stats !== undefined && /^(EPERM|ENOTSUP|EOPNOTSUPP|ENOSYS|EMLINK|EXDEV)$/.test(error.code ?? "")
-          ? copyTree(calls, at, oldFile(this.root, n), stats, this.open.durable)
+          ? copyTree(calls, at, oldFile(this.open.folder, n), stats, this.open.durable)
           : Effect.fail(error)
       )
     )
@@ -188,7 +188,7 @@ export class RootOperations implements Operations {
   private moveAside(record: Record, target: Target): Outcome<void> {
     return Effect.flatMap(CurrentCalls, (calls) => {
       const entry = this.open.nextEntry(target)
-      return record({ kind: "remove", ...entry }, rename(calls, target.path, oldFile(this.root, entry.n)))
+      return record({ kind: "remove", ...entry }, rename(calls, target.path, oldFile(this.open.folder, entry.n)))
     })
   }
 
@@ -214,7 +214,7 @@ export class RootOperations implements Operations {
   private spellAnew(record: Record, from: Target, to: Target): Outcome<void> {
     return Effect.flatMap(CurrentCalls, (calls) => {
       const entry = this.open.nextEntry(from)
-      const spelled = respell(calls, from.path, to.path, newFile(this.root, entry.n))
+      const spelled = respell(calls, from.path, to.path, newFile(this.open.folder, entry.n))
       return record({ kind: "move", ...entry, to: path.relative(this.root, to.path) }, spelled)
     })
   }
@@ -269,8 +269,8 @@ export class RootOperations implements Operations {
       const target = yield* this.open.inside(at, false)
       const calls = yield* CurrentCalls
       const entry = this.open.nextEntry(target)
-      yield* calls.mkdir(newFile(this.root, entry.n), mode)
-      yield* record({ kind: "create", ...entry }, rename(calls, newFile(this.root, entry.n), target.path))
+      yield* calls.mkdir(newFile(this.open.folder, entry.n), mode)
+      yield* record({ kind: "create", ...entry }, rename(calls, newFile(this.open.folder, entry.n), target.path))
     })
   }
 
@@ -313,13 +313,13 @@ export class RootOperations implements Operations {
     return Effect.gen(this, function* () {
       const calls = yield* CurrentCalls
       if (stats.isFile() && stats.links > 1) {
-        yield* copyTree(calls, at, oldFile(this.root, n), stats, this.open.durable)
-        const linked = Effect.as(calls.link(at, linkFile(this.root, n)), true)
+        yield* copyTree(calls, at, oldFile(this.open.folder, n), stats, this.open.durable)
+        const linked = Effect.as(calls.link(at, linkFile(this.open.folder, n)), true)
         return { linked: yield* Effect.orElseSucceed(linked, () => false) }
       }
-      yield* copyTree(calls, at, oldFile(this.root, n), stats, this.open.durable)
+      yield* copyTree(calls, at, oldFile(this.open.folder, n), stats, this.open.durable)
       // A copied folder must be unrestricted to be moved back.
-      yield* unrestrict(calls, oldFile(this.root, n), stats)
+      yield* unrestrict(calls, oldFile(this.open.folder, n), stats)
       return isRestricted(stats) ? { mode: stats.mode & 0o7777 } : {}
     })
   }

@@ -51,13 +51,19 @@ const decode = Schema.decodeOption(Schema.parseJson(Entry))
 
 const journalName = ".file-transaction"
 
-/** The folder of a root with the journal of its transaction and the old and new files. */
-export const journalFolder = (root: string): string => path.join(root, journalName)
+/**
+ * The folder of a root with the journal of its transaction and the old and new
+ * files. It stands for the journal: its parent is the root.
+ */
+export const journalFolder = (root: string, name?: string): string =>
+  path.join(root, name === undefined ? journalName : `${journalName}-${checksum(name)}`)
+
+export const rootOf = (folder: string): string => path.dirname(folder)
 
 /** The journal's folder after the end of its transaction. */
-const closedFolder = (root: string): string => path.join(root, `${journalName}.done`)
+const closedFolder = (folder: string): string => `${folder}.done`
 
-const journalFile = (root: string): string => path.join(journalFolder(root), "journal")
+const journalFile = (folder: string): string => path.join(folder, "journal")
 
 /** Whether a name in the folder of a journal is the journal, or a file that it keeps. */
 export const isContent = (name: string): boolean => name === "journal" || /^\d+\.(old|new|link|undone)$/.test(name)
@@ -65,10 +71,10 @@ export const isContent = (name: string): boolean => name === "journal" || /^\d+\
 /** Whether a name directly under the root belongs to a journal. */
 export const isJournalName = (name: string): boolean => name.startsWith(journalName)
 
-export const oldFile = (root: string, n: number): string => path.join(journalFolder(root), `${n}.old`)
+export const oldFile = (folder: string, n: number): string => path.join(folder, `${n}.old`)
 /** A second name of a protected file that has several. */
-export const linkFile = (root: string, n: number): string => path.join(journalFolder(root), `${n}.link`)
-export const newFile = (root: string, n: number): string => path.join(journalFolder(root), `${n}.new`)
+export const linkFile = (folder: string, n: number): string => path.join(folder, `${n}.link`)
+export const newFile = (folder: string, n: number): string => path.join(folder, `${n}.new`)
 
 const checksum = (text: string): string => crypto.createHash("sha256").update(text).digest("hex").slice(0, 16)
 
@@ -90,9 +96,9 @@ export interface Pending {
 }
 
 /** Prevents a second undo, which would destroy later changes of the path. */
-export const markUndone = (root: string, { offset }: Pending, durable: boolean): Call<void> =>
+export const markUndone = (folder: string, { offset }: Pending, durable: boolean): Call<void> =>
   Effect.flatMap(CurrentCalls, (calls) =>
-    Effect.flatMap(calls.open(journalFile(root), "r+"), (file) =>
+    Effect.flatMap(calls.open(journalFile(folder), "r+"), (file) =>
       Effect.ensuring(
         Effect.zipRight(mark(calls, file, offset), durable ? calls.sync(file) : Effect.void),
         Effect.ignore(calls.close(file))
@@ -134,33 +140,31 @@ interface Reserve {
 }
 
 /** Ends the transaction by one rename, to a unique name if the remains of an earlier one are in the way. */
-const retire = (calls: Calls, root: string, durable: boolean): Call<string> => {
-  const folder = journalFolder(root)
+const retire = (calls: Calls, folder: string, durable: boolean): Call<string> => {
   const to = (at: string) => Effect.as(rename(calls, folder, at), at)
-  const renamed = Effect.catchAll(to(closedFolder(root)), (error) =>
+  const renamed = Effect.catchAll(to(closedFolder(folder)), (error) =>
     /^(ENOTEMPTY|EEXIST|ENOTDIR)$/.test(error.code ?? "")
-      ? to(`${closedFolder(root)}-${uniqueName()}`)
+      ? to(`${closedFolder(folder)}-${uniqueName()}`)
       : Effect.fail(error)
   )
   // A commit that a power cut can still undo must fail, so the rename is reversed.
   return durable
     ? Effect.tap(renamed, (closed) =>
-        Effect.onError(syncFolder(calls, root), () => Effect.ignore(calls.rename(closed, folder)))
+        Effect.onError(syncFolder(calls, rootOf(folder)), () => Effect.ignore(calls.rename(closed, folder)))
       )
     : renamed
 }
 
 /** Removes the folder of a journal that has undone or committed all of its entries. */
-export const closeJournal = (calls: Calls, root: string, durable: boolean): Call<void> =>
+export const closeJournal = (calls: Calls, folder: string, durable: boolean): Call<void> =>
   // If the removal fails, the next opening removes the folder.
-  Effect.flatMap(retire(calls, root, durable), (closed) => Effect.ignore(removeTree(calls, closed)))
+  Effect.flatMap(retire(calls, folder, durable), (closed) => Effect.ignore(removeTree(calls, closed)))
 
 /** Creates an empty journal in its folder, whose lock the caller holds. */
-export const create = (calls: Calls, root: string, durability: Durability): Call<Journal> =>
+export const create = (calls: Calls, folder: string, durability: Durability): Call<Journal> =>
   Effect.gen(function* () {
-    const folder = journalFolder(root)
     const durable = durability !== "process-crash"
-    const file = yield* calls.open(journalFile(root), "wx", 0o600)
+    const file = yield* calls.open(journalFile(folder), "wx", 0o600)
     let length = 0
     const offsets = new Map<number, number>()
     let broken: NodeJS.ErrnoException | undefined
@@ -172,9 +176,11 @@ export const create = (calls: Calls, root: string, durability: Durability): Call
         })
       )
     )
-    const reserve = yield* Effect.onError(makeReserve(calls, journalFile(root)), () => Effect.ignore(calls.close(file)))
+    const reserve = yield* Effect.onError(makeReserve(calls, journalFile(folder)), () =>
+      Effect.ignore(calls.close(file))
+    )
     const abandon = Effect.zipRight(reserve.release, Effect.ignore(calls.close(file)))
-    if (durable) yield* Effect.onError(syncFolder(calls, root), () => abandon)
+    if (durable) yield* Effect.onError(syncFolder(calls, rootOf(folder)), () => abandon)
     return {
       record: (entry) =>
         Effect.gen(function* () {
@@ -196,7 +202,7 @@ export const create = (calls: Calls, root: string, durability: Durability): Call
       close: Effect.zipRight(
         Effect.zipRight(
           reserve.release,
-          Effect.tapError(closeJournal(calls, root, durable), () => reserve.fill)
+          Effect.tapError(closeJournal(calls, folder, durable), () => reserve.fill)
         ),
         abandon
       ),
@@ -209,40 +215,41 @@ const isThere = (at: string): Call<boolean> =>
   Effect.flatMap(CurrentCalls, (calls) => Effect.map(calls.lstat(at), (stats) => stats !== undefined))
 
 /** Whether a transaction lives in the root, or a dead process has left its journal. */
-export const hasFolder = (root: string): Call<boolean> => isThere(journalFolder(root))
+export const hasFolder = (folder: string): Call<boolean> => isThere(folder)
 
 /** Whether the folder of the journal holds one. */
-export const hasJournal = (root: string): Call<boolean> => isThere(journalFile(root))
+export const hasJournal = (folder: string): Call<boolean> => isThere(journalFile(folder))
 
 /** Whether the root has anything of a transaction, also of one that has ended. */
 export const hasRemains = (root: string): Call<boolean> =>
   Effect.flatMap(CurrentCalls, (calls) => Effect.map(calls.readdir(root), (names) => names.some(isJournalName)))
 
 /** Removes what processes left that died while they created a journal, or after they had closed it. */
-export const removeRemains = (root: string): Call<void> =>
+export const removeRemains = (folder: string): Call<void> =>
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
-    for (const name of yield* calls.readdir(root)) {
-      const isRemains = isJournalName(name) && (isLeftover(name) || name.startsWith(path.basename(closedFolder(root))))
-      if (isRemains) yield* Effect.ignore(removeTree(calls, path.join(root, name)))
+    for (const name of yield* calls.readdir(rootOf(folder))) {
+      const isRemains =
+        isJournalName(name) && (isLeftover(name) || name.startsWith(path.basename(closedFolder(folder))))
+      if (isRemains) yield* Effect.ignore(removeTree(calls, path.join(rootOf(folder), name)))
     }
   })
 
 /** Removes the folder of the last transaction, if its process died before it did. */
-export const removeClosed = (root: string): Call<void> =>
+export const removeClosed = (folder: string): Call<void> =>
   Effect.flatMap(CurrentCalls, (calls) =>
-    Effect.flatMap(isThere(closedFolder(root)), (there) =>
-      there ? Effect.ignore(removeTree(calls, closedFolder(root))) : Effect.void
+    Effect.flatMap(isThere(closedFolder(folder)), (there) =>
+      there ? Effect.ignore(removeTree(calls, closedFolder(folder))) : Effect.void
     )
   )
 
 /** The entries to undo, newest first. The caller holds the lock of the journal. */
-export const readPending = (root: string): Effect.Effect<ReadonlyArray<Pending>, NodeJS.ErrnoException | FileError> =>
+export const readPending = (folder: string): Effect.Effect<ReadonlyArray<Pending>, NodeJS.ErrnoException | FileError> =>
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
     // The process died before it created the journal.
-    if (!(yield* hasJournal(root))) return []
-    return yield* parse(journalFile(root), (yield* calls.readFile(journalFile(root))).toString("utf8"))
+    if (!(yield* hasJournal(folder))) return []
+    return yield* parse(journalFile(folder), (yield* calls.readFile(journalFile(folder))).toString("utf8"))
   })
 
 const parse = (at: string, text: string): Effect.Effect<ReadonlyArray<Pending>, FileError> => {

@@ -2,12 +2,12 @@ import * as Effect from "effect/Effect"
 import * as Lock from "../../../lock/Lock.js"
 import { adopt, isState, stateFolders } from "../lock/directoryDriver.js"
 import { CurrentCalls } from "../system/calls.js"
-import { isContent, journalFolder } from "./journal.js"
+import { isContent } from "./journal.js"
 
 const takeover = { staleMillis: 20_000, sparesLiving: true, mode: 0o700 }
 
 const driver = (folders = stateFolders(takeover)): Lock.Driver => ({
-  keyOf: ({ id }) => Effect.succeed(journalFolder(id)),
+  keyOf: ({ id }) => Effect.succeed(id),
   attempt: (at, name, restore) =>
     Effect.flatMap(CurrentCalls, (calls) =>
       Effect.catchIf(
@@ -43,4 +43,4 @@ const driver = (folders = stateFolders(takeover)): Lock.Driver => ({
  */
 export const journalLocks = (): Lock.Service => Lock.make(driver())
 
-export const journalLock = (root: string): Lock.Name => ({ kind: "file transaction", id: root })
+export const journalLock = (folder: string): Lock.Name => ({ kind: "file transaction", id: folder })

@@ -35,6 +35,8 @@ import { refuseMounted, refuseUnrestorable } from "./preflight.js"
 import { asSystemError, overlaps, pathsOf, type Recovery, recover } from "./undo.js"
 
 export interface Settings {
+  /** Of the transaction: each name has a journal of its own. */
+  readonly name: string | undefined
   readonly durability: Durability
   readonly timeout: Lock.Options["timeout"]
 }
@@ -62,6 +64,8 @@ export class OpenRoot {
   private readonly oneLockAtATime = Effect.unsafeMakeSemaphore(1).withPermits(1)
 
   readonly root: string
+  /** The folder of the journal. */
+  readonly folder: string
   readonly settings: Settings
   /** Fails when a lock of the transaction is lost. */
   readonly lost = Deferred.unsafeMake<never, Lock.LockLost>(FiberId.none)
@@ -71,6 +75,7 @@ export class OpenRoot {
 
   constructor(root: string, settings: Settings, locks: Lock.Service, scope: Scope.CloseableScope) {
     this.root = root
+    this.folder = journalFolder(root, settings.name)
     this.settings = settings
     this.locks = locks
     this.scope = scope
@@ -121,8 +126,8 @@ export class OpenRoot {
   /** Checks the lock of the root, and those of the journal and of the entry's paths. */
   checkFor(entry?: Entry): Effect.Effect<void, Lock.LockLost> {
     const paths = entry === undefined ? [] : pathsOf(entry).map((at) => Lock.resource(path.join(this.root, at)))
-    const names = entry === undefined ? [] : [journalLock(this.root), ...paths]
-    return this.checkLocks([rootLock(this.root), ...names].map(Lock.format))
+    const names = entry === undefined ? [] : [journalLock(this.folder), ...paths]
+    return this.checkLocks([rootLock(this.folder), ...names].map(Lock.format))
   }
 
   get isCommitted(): boolean {
@@ -242,7 +247,7 @@ export class OpenRoot {
   recover(restore: Restore): Effect.Effect<boolean, FileError | Lock.LockTimeout | Lock.LockError> {
     const { durable, locks, settings } = this
     const acquire: Recovery["acquire"] = (from, name) => restore(from.acquire(name, { timeout: settings.timeout }))
-    return recover(this.root, { acquire, durable, locks })
+    return recover(this.folder, { acquire, durable, locks })
   }
 
   /**
@@ -254,14 +259,14 @@ export class OpenRoot {
       Effect.gen(this, function* () {
         const calls = yield* CurrentCalls
         while (this.journal === undefined) {
-          const release = yield* restore(asSystemError(this.acquire(journalLocks(), journalLock(this.root))))
-          if (yield* hasJournal(this.root)) {
+          const release = yield* restore(asSystemError(this.acquire(journalLocks(), journalLock(this.folder))))
+          if (yield* hasJournal(this.folder)) {
             // Of a process that died during the wait.
             yield* release
             yield* this.recover(restore)
           } else {
-            const unmake = Effect.zipRight(Effect.ignore(closeJournal(calls, this.root, false)), release)
-            this.journal = yield* Effect.onError(create(calls, this.root, this.settings.durability), () => unmake)
+            const unmake = Effect.zipRight(Effect.ignore(closeJournal(calls, this.folder, false)), release)
+            this.journal = yield* Effect.onError(create(calls, this.folder, this.settings.durability), () => unmake)
           }
         }
       })
@@ -335,7 +340,7 @@ export class OpenRoot {
       if (journal === undefined || this.state !== "open") return Effect.void
       this.state = "ended"
       if (this.pending.size > 0) return journal.abandon
-      const checked = this.checkLocks([rootLock(this.root), journalLock(this.root)].map(Lock.format))
+      const checked = this.checkLocks([rootLock(this.folder), journalLock(this.folder)].map(Lock.format))
       return Effect.catchAll(Effect.zipRight(checked, journal.close), () => journal.abandon)
     })
   }
@@ -400,15 +405,17 @@ export const openRoot = (
   Effect.gen(function* () {
     const scope = yield* Scope.make()
     const opened = new OpenRoot(root, settings, locks, scope)
-    const remains = Effect.zipRight(removeClosed(root), hasFolder(root)).pipe(asFileError("Opening the root", root))
+    const remains = Effect.zipRight(removeClosed(opened.folder), hasFolder(opened.folder)).pipe(
+      asFileError("Opening the root", root)
+    )
     yield* Effect.zipRight(
-      restore(opened.lock(rootLock(root))),
+      restore(opened.lock(rootLock(opened.folder))),
       Effect.flatMap(remains, (there) => (there ? opened.recover(restore) : Effect.void))
     ).pipe(Effect.onError(() => Scope.close(scope, Exit.void)))
     return opened
   })
 
-export const rootLock = (root: string): Lock.Name => Lock.resource(journalFolder(root))
+export const rootLock = (folder: string): Lock.Name => Lock.resource(folder)
 
 export const realRoot = (given: string): Effect.Effect<string, FileError> =>
   Effect.gen(function* () {

@@ -16,6 +16,7 @@ import {
 import { FileError } from "../../FileError.js"
 import type { Failure, Operations, TransactionError } from "../../FileTransaction.js"
 import { RootOperations } from "./changes.js"
+import { journalFolder } from "./journal.js"
 import { type OpenRoot, realRoot } from "./openRoot.js"
 
 /** The open roots of an outermost transaction. Nested transactions of one root share it. */
@@ -38,12 +39,13 @@ const rootsOf = (memory: Memory): Roots => {
 type Open = (root: string, restore: Restore) => Effect.Effect<OpenRoot, FileError | Lock.LockTimeout | Lock.LockError>
 
 /** Opens the root, unless the outermost transaction has it open; it is closed when that transaction ends. */
-const openOnce = (memory: Memory, root: string, open: Open) => {
+const openOnce = (memory: Memory, root: string, name: string | undefined, open: Open) => {
+  const key = journalFolder(root, name)
   const roots = rootsOf(memory)
   return roots.serialized(
     Effect.uninterruptibleMask((restore) =>
       Effect.suspend(() => {
-        const known = roots.open.get(root)
+        const known = roots.open.get(key)
         if (known !== undefined) return Effect.succeed(known)
         return Effect.flatMap(open(root, restore), (opened) => {
           // The outermost transaction ended during the wait, so it would never close this root.
@@ -51,7 +53,7 @@ const openOnce = (memory: Memory, root: string, open: Open) => {
             const ended = new FileError({ reason: "Ended", operation: "Opening the root", path: root })
             return Effect.zipRight(opened.end(false), Effect.fail(ended))
           }
-          roots.open.set(root, opened)
+          roots.open.set(key, opened)
           memory.ends.push((kept) => opened.end(kept))
           return Effect.succeed(opened)
         })
@@ -63,6 +65,7 @@ const openOnce = (memory: Memory, root: string, open: Open) => {
 /** Runs the body in a new transaction, or as a part of the surrounding in-memory transaction. */
 export const runTransaction = <A, E, R>(
   given: string,
+  name: string | undefined,
   rollbackWhen: ((error: E | TransactionError) => boolean) | undefined,
   open: Open,
   body: (opened: OpenRoot, operations: Operations) => Effect.Effect<A, E | Lock.LockLost, R>
@@ -72,7 +75,7 @@ export const runTransaction = <A, E, R>(
     const inside = Effect.gen(function* () {
       // `inMemory` below provides it.
       const transaction = (yield* Transaction) as InMemory
-      root = yield* openOnce(transaction.memory, yield* realRoot(given), open)
+      root = yield* openOnce(transaction.memory, yield* realRoot(given), name, open)
       return yield* body(root, new RootOperations(root, transaction))
     })
     const commit = Effect.suspend(() => root?.commit ?? Effect.void)

@@ -12,12 +12,12 @@ import {
   type Entry,
   hasFolder,
   hasJournal,
-  journalFolder,
   markUndone,
   newFile,
   oldFile,
   type Pending,
-  readPending
+  readPending,
+  rootOf
 } from "./journal.js"
 import { journalLock, journalLocks } from "./journalLock.js"
 import { moveAside, putBack, putBackLinked, putFileBack } from "./putBack.js"
@@ -41,18 +41,18 @@ export interface Recovery {
  * them. Changes that cannot be undone stay in the journal.
  */
 export const recover = (
-  root: string,
+  folder: string,
   recovery: Recovery
 ): Effect.Effect<boolean, FileError | Lock.LockTimeout | Lock.LockError> =>
   Effect.gen(function* () {
     const calls = yield* CurrentCalls
-    const failure = asFileError("Recovering the transaction of", root)
-    if (!(yield* failure(hasFolder(root)))) return false
-    yield* failure(asSystemError(recovery.acquire(journalLocks(), journalLock(root))))
+    const failure = asFileError("Recovering the transaction of", rootOf(folder))
+    if (!(yield* failure(hasFolder(folder)))) return false
+    yield* failure(asSystemError(recovery.acquire(journalLocks(), journalLock(folder))))
     // While this waited, the transaction may have ended.
-    const wasThere = yield* failure(hasJournal(root))
-    if (recovery.commit !== true) yield* undoAll(root, yield* failure(readPending(root)), recovery)
-    yield* failure(closeJournal(calls, root, recovery.durable))
+    const wasThere = yield* failure(hasJournal(folder))
+    if (recovery.commit !== true) yield* undoAll(folder, yield* failure(readPending(folder)), recovery)
+    yield* failure(closeJournal(calls, folder, recovery.durable))
     return wasThere
   }).pipe(Effect.scoped, Effect.uninterruptible)
 
@@ -66,15 +66,15 @@ export const asSystemError = <A, E, R>(
     return error.cause instanceof Error && "code" in error.cause ? (error.cause as NodeJS.ErrnoException) : error
   })
 
-const undoAll = (root: string, pending: ReadonlyArray<Pending>, { acquire, durable, locks }: Recovery) =>
+const undoAll = (folder: string, pending: ReadonlyArray<Pending>, { acquire, durable, locks }: Recovery) =>
   Effect.gen(function* () {
-    for (const at of yield* lockable(root, pending)) yield* acquire(locks, Lock.resource(at))
+    for (const at of yield* lockable(folder, pending)) yield* acquire(locks, Lock.resource(at))
     // An entry that cannot be undone does not stop the others.
     const failed: Array<Entry> = []
     const [failures] = yield* Effect.partition(pending, (one) =>
       Effect.zipRight(
         refuseOverlap(one.entry, failed),
-        Effect.zipRight(undoEntry(root, one.entry, durable), markUndone(root, one, durable)).pipe(
+        Effect.zipRight(undoEntry(folder, one.entry, durable), markUndone(folder, one, durable)).pipe(
           asFileError(`Undoing (${one.entry.kind})`, one.entry.path)
         )
       ).pipe(Effect.tapError(() => Effect.sync(() => failed.push(one.entry))))
@@ -83,9 +83,9 @@ const undoAll = (root: string, pending: ReadonlyArray<Pending>, { acquire, durab
   }).pipe(Effect.scoped)
 
 /** The real paths to lock. A path whose folder does not exist cannot be changed by other programs, and needs no lock. */
-const lockable = (root: string, pending: ReadonlyArray<Pending>): Effect.Effect<ReadonlySet<string>> => {
+const lockable = (folder: string, pending: ReadonlyArray<Pending>): Effect.Effect<ReadonlySet<string>> => {
   const paths = new Set(pending.flatMap(({ entry }) => pathsOf(entry)))
-  const found = Effect.forEach(paths, (at) => Effect.option(locate(path.join(root, at))))
+  const found = Effect.forEach(paths, (at) => Effect.option(locate(path.join(rootOf(folder), at))))
   return Effect.map(found, (targets) => new Set(Array.getSomes(targets).map((target) => target.path)))
 }
 
@@ -95,20 +95,20 @@ const lockable = (root: string, pending: ReadonlyArray<Pending>): Effect.Effect<
  * the next attempt continues.
  */
 export const undoEntry = (
-  root: string,
+  folder: string,
   entry: Entry,
   durable: boolean
 ): Effect.Effect<void, NodeJS.ErrnoException | FileError> =>
   Effect.flatMap(CurrentCalls, (calls) => {
-    const paths = pathsOf(entry).map((at) => path.join(root, at))
+    const paths = pathsOf(entry).map((at) => path.join(rootOf(folder), at))
     // A folder may be gone if the transaction created it. An unreadable folder was changed all the same.
     const sync = (at: string) => orElseIf(syncFolder(calls, path.dirname(at)), ["ENOENT", "EACCES"], undefined)
     return Effect.all(
       [
-        requireJournal(calls, root),
+        requireJournal(calls, folder),
         Effect.forEach(paths, (at) => refuseLinked(calls, at), { discard: true }),
         // The table maps each kind to the undo of its own entries; the types cannot relate the two.
-        undos[entry.kind](calls, root, entry as never),
+        undos[entry.kind](calls, folder, entry as never),
         durable ? Effect.forEach(paths, sync, { discard: true }) : Effect.void
       ],
       { discard: true }
@@ -119,9 +119,9 @@ const refuse = (reason: FileReason, at: string, why: string) =>
   Effect.fail(new FileError({ reason, operation: "Undoing", path: at, cause: new Error(why) }))
 
 /** Without the journal's files an undo cannot tell what was changed. */
-const requireJournal = (calls: Calls, root: string) =>
-  Effect.flatMap(exists(calls, journalFolder(root)), (there) =>
-    there ? Effect.void : refuse("Damaged", journalFolder(root), "the journal was removed")
+const requireJournal = (calls: Calls, folder: string) =>
+  Effect.flatMap(exists(calls, folder), (there) =>
+    there ? Effect.void : refuse("Damaged", folder, "the journal was removed")
   )
 
 /** Refuses a path that leads through a link now: it did not when the change was recorded. */
@@ -148,53 +148,56 @@ export const refuseOverlap = (entry: Entry, failed: ReadonlyArray<Entry>): Effec
 
 type Undo<Kind> = (
   calls: Calls,
-  root: string,
+  folder: string,
   entry: Extract<Entry, { readonly kind: Kind }>
 ) => Effect.Effect<void, NodeJS.ErrnoException | FileError>
 
 const exists = (calls: Calls, at: string): Call<boolean> => Effect.map(calls.lstat(at), (stats) => stats !== undefined)
 
 const undos: { readonly [Kind in Entry["kind"]]: Undo<Kind> } = {
-  replace: (calls, root, { n, path: at }) =>
+  replace: (calls, folder, { n, path: at }) =>
     Effect.gen(function* () {
-      const old = oldFile(root, n)
+      const old = oldFile(folder, n)
       if (!(yield* exists(calls, old))) return
-      yield* putFileBack(calls, { root, n, place: path.join(root, at) })
+      yield* putFileBack(calls, { folder, n, place: path.join(rootOf(folder), at) })
       // If both are names of one file, nothing was changed and rename does nothing: then the second name goes.
       if (yield* exists(calls, old)) yield* calls.unlink(old)
     }),
 
-  create: (calls, root, { n, path: at }) =>
+  create: (calls, folder, { n, path: at }) =>
     Effect.gen(function* () {
       // While the new file lies beside the journal, it was not put in place: the path holds a file of another program.
-      if (yield* exists(calls, newFile(root, n))) return
-      const place = path.join(root, at)
+      if (yield* exists(calls, newFile(folder, n))) return
+      const place = path.join(rootOf(folder), at)
       const stats = yield* calls.lstat(place)
       if (stats !== undefined) yield* stats.isDirectory() ? calls.rmdir(place) : calls.unlink(place)
     }),
 
-  remove: (calls, root, { n, path: at }) =>
-    Effect.flatMap(exists(calls, oldFile(root, n)), (kept) =>
-      kept ? rename(calls, oldFile(root, n), path.join(root, at)) : Effect.void
+  remove: (calls, folder, { n, path: at }) =>
+    Effect.flatMap(exists(calls, oldFile(folder, n)), (kept) =>
+      kept ? rename(calls, oldFile(folder, n), path.join(rootOf(folder), at)) : Effect.void
     ),
 
-  move: (calls, root, { n, path: from, to }) =>
+  move: (calls, folder, { n, path: from, to }) =>
     Effect.gen(function* () {
       const targetOf = (at: string) => Effect.map(calls.lstat(at), (stats) => ({ path: at, stats }))
-      const [before, now] = yield* Effect.all([targetOf(path.join(root, from)), targetOf(path.join(root, to))])
-      const staged = newFile(root, n)
+      const [before, now] = yield* Effect.all([
+        targetOf(path.join(rootOf(folder), from)),
+        targetOf(path.join(rootOf(folder), to))
+      ])
+      const staged = newFile(folder, n)
       if ((yield* exists(calls, staged)) || (yield* relationOf(calls, before, now)) === "one name") {
         return yield* undoRespell(calls, before.path, now.path, staged)
       }
       if (before.stats === undefined && now.stats !== undefined) yield* rename(calls, now.path, before.path)
     }),
 
-  protect: (calls, root, { existed, linked = false, mode, n, path: at }) =>
+  protect: (calls, folder, { existed, linked = false, mode, n, path: at }) =>
     Effect.gen(function* () {
-      const place = path.join(root, at)
-      if (!existed) yield* moveAside(calls, { root, n, place })
-      else if (yield* exists(calls, oldFile(root, n))) {
-        yield* linked ? putBackLinked(calls, { root, n, place }) : putBack(calls, { root, n, place })
+      const place = path.join(rootOf(folder), at)
+      if (!existed) yield* moveAside(calls, { folder, n, place })
+      else if (yield* exists(calls, oldFile(folder, n))) {
+        yield* linked ? putBackLinked(calls, { folder, n, place }) : putBack(calls, { folder, n, place })
       }
       if (mode !== undefined) yield* orElseIf(calls.chmod(place, mode), ["ENOENT"], undefined)
     })

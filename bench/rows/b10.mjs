@@ -57,6 +57,7 @@ export const run = async () => {
   const values = await interleave(
     {
       [bare]: millisOf(folder, ["-e", "0"]),
+      "node, that loads the configuration in JavaScript": millisOf(folder, ["some.config.mjs"]),
       "recovery --help": millisOf(folder, [binary, "--help"]),
       "recovery runs --help": millisOf(folder, [binary, "runs", "--help"]),
       "recovery runs, database": millisOf(folder, [binary, "runs", "--database", "recovery.db"]),

@@ -1,8 +1,6 @@
 /**
  * Where a dashboard listens: the check that the command line and the layers
  * make, and how an address is shown.
- *
- * @internal
  */
 import * as net from "node:net"
 import type * as HttpServer from "@effect/platform/HttpServer"

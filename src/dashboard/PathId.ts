@@ -1,8 +1,6 @@
 /**
  * How an id stands in the path of a URL. The API, its clients and the page use
  * these two functions.
- *
- * @internal
  */
 
 /** URL parsers resolve the segments `.` and `..`, also escaped, and drop empty ones. `~` marks those, and itself. */

@@ -344,4 +344,22 @@ describe.skipIf(isSkipped)("the page", () => {
       yield* go("#/runs/%")
       yield* on(page, (page) => page.locator(".trouble").waitFor())
     }))
+
+  test("opens and closes a record whatever its id", (database) =>
+    Effect.gen(function* () {
+      const ids = ["..", "~", "a/b?c#d%2e;e", "İ 日本 👩‍👩‍👧", "x".repeat(4_096), "語".repeat(4_096)]
+      const { link } = yield* serve(database)
+      const page = yield* open(yield* browser, link)
+      yield* on(page, (page) => page.locator(".tile").first().waitFor())
+      for (const id of ids) {
+        yield* RecoveryManager.report("timeout", { id })
+        yield* on(page, (page) =>
+          page.evaluate(`location.hash = "#/failures/" + encodeURIComponent(${JSON.stringify(id)})`)
+        )
+        yield* on(page, (page) => page.getByRole("heading", { name: `Failure ${id}`, exact: true }).waitFor())
+        yield* on(page, (page) => page.getByRole("button", { name: "Close: fixed by hand" }).click())
+        yield* on(page, (page) => page.getByText(`${id} is resolved.`).waitFor())
+        assert.strictEqual((yield* RecoveryManager.failure(id)).status, "resolved")
+      }
+    }))
 })

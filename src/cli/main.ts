@@ -6,6 +6,9 @@ declare const VERSION: string
 // Since Node 22 compiled code is cached. Compiling takes most of the time before the first output.
 if ("enableCompileCache" in module && typeof module.enableCompileCache === "function") module.enableCompileCache()
 
+// By default SIGUSR1 opens the debugger. `exec` passes it on, once all of it is loaded.
+if (process.argv[2] === "exec") process.on("SIGUSR1", () => {})
+
 const [given = "--help", ...more] = process.argv.slice(2)
 
 /** Prints a text that needs no parser, so it starts at once. */

@@ -224,6 +224,18 @@ describe("recovery exec --backup", () => {
     assert.strictEqual(read("b/target"), "old")
   })
 
+  it.skipIf(process.platform !== "linux")(
+    "refuses a link to another file system in terms of files and options",
+    async () => {
+      const { at, exec } = place()
+      fs.symlinkSync("/proc/self/comm", at("link"))
+      const refused = await exec("--backup", "link", ...sh("echo ran"))
+      assert.deepStrictEqual([refused.code, refused.stdout], [4, ""])
+      assert.match(refused.stderr, /cannot be restored if the command fails.*--backup/)
+      assert.notMatch(refused.stderr, /root/)
+    }
+  )
+
   it("restores a file that has two names under both", async () => {
     const { at, exec, read, write } = place()
     write("file", "old")

@@ -11,7 +11,7 @@ const lengths = {
   /** A file transaction is killed at every n-th of its system calls. The whole walk in one process is `files/crash.test.ts`. */
   CALL_STRIDE: { short: 7, ci: 2, full: 1 },
   /** Commands of `exec` that are killed, or whose exec is, once or twice. */
-  EXEC_KILLS: { short: 5, ci: 60, full: 500 },
+  EXEC_KILLS: { short: 4, ci: 30, full: 500 },
   /** Runs that five workers complete while they are killed and paused. */
   LIVENESS_RUNS: { short: 60, ci: 400, full: 3_000 },
   /** Processes that increment one number. */

@@ -11,6 +11,7 @@ import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Step from "../../durable/Step.js"
 import * as Workflow from "../../durable/Workflow.js"
+import { FileError, type FileReason } from "../../files/FileError.js"
 import * as FileTransaction from "../../files/FileTransaction.js"
 import * as Lock from "../../lock/Lock.js"
 import * as Insights from "../../operate/Insights.js"
@@ -233,7 +234,7 @@ const withLock = <E, R>(self: Effect.Effect<void, E, R>, id: string | undefined,
 
 /** Waits for processes of an exec that was killed. A start beside them would run the task twice at once. */
 const orphansEnded = (held: Holdings, { filename, lockTimeout }: Options) =>
-  awaitOrphans(filename, held, {
+  awaitOrphans(realPath(filename), held, {
     timeout: lockTimeout,
     settle: (leftover) => settle(leftover, lockTimeout),
     onWait: ({ shared }) => print(`waiting for processes of an earlier start that hold ${shared}`)
@@ -288,7 +289,7 @@ const start = (plan: Plan.Plan, options: Options, id: string, holdings: Holdings
     const isHolding = holdings.names.length > 0 || holdings.files.length > 0
     const workflow = workflowOf(
       options,
-      isHolding ? yield* announce(filename, holdings, { run: id, backups }) : undefined
+      isHolding ? yield* announce(realPath(filename), holdings, { run: id, backups }) : undefined
     )
     if (plan === "restart") yield* Workflow.rewind(workflow, id, Workflow.fromStart)
     const executed = Workflow.execute(workflow, { id, labels: task === undefined ? {} : { task } })
@@ -319,6 +320,24 @@ export const exec = (options: Options) => {
   return program.pipe(Effect.provide(layer), Effect.mapError(toEnded(options)))
 }
 
+/** What cannot be put back is refused before the command starts. The command has no root to choose. */
+const unrestorable: Partial<Readonly<Record<FileReason, string>>> = {
+  OtherDevice: "it is, or leads to, another file system than its folder. Give --backup the file that it leads to",
+  Mounted: "it is a mount point, or holds one. Give --backup what is not mounted",
+  Outside: "it is not in a folder of its own. Give --backup a file or folder below"
+}
+
+const fileMessage = (error: FileError): Ended => {
+  const why = unrestorable[error.reason]
+  return why === undefined
+    ? ended("Failed", error.message, error._tag)
+    : ended(
+        "Refused",
+        `${error.path} cannot be restored if the command fails: ${why}. Nothing was changed.`,
+        error._tag
+      )
+}
+
 /** Words errors of runs and locks in terms of tasks and options. */
 const toEnded =
   (options: Options) =>
@@ -326,6 +345,7 @@ const toEnded =
     if (error instanceof Ended) return error
     if (error instanceof CommandFailed) return new Ended({ code: error.code, tag: error._tag, message: error.message })
     const { _tag: tag, message } = error
+    if (error instanceof FileError) return fileMessage(error)
     switch (tag) {
       case "LeaseHeld":
         return ended("Refused", `Task "${options.task}" is running in another process. Wait until it ends.`, tag)

@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -8,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import * as TestClock from "effect/TestClock"
 import {
   CircuitBreaker,
   Events,
@@ -21,8 +21,6 @@ import {
   Transaction
 } from "effect-recovery"
 import { turns } from "../support/time.js"
-
-const liveClock = Clock.make()
 
 class Down extends Data.TaggedError("Down")<{}> {}
 
@@ -77,14 +75,11 @@ describe("a function of the user that throws", () => {
       const resetAfter = Schedule.delayed(Schedule.forever, () => (calls++ === 0 ? "1 second" : bug()))
       const trip = CircuitBreaker.slowCalls({ slowerThan: 1, minimum: 1 })
       const breaker = yield* CircuitBreaker.make({ name: "rates", trip, resetAfter })
-      const slow = Effect.as(
-        Effect.promise(() => new Promise((done) => setTimeout(done, 5))),
-        1.08
-      )
-      const live = yield* withBug(CircuitBreaker.protect(slow, breaker))
-      assert.deepStrictEqual(live, Exit.succeed(1.08))
+      const slow = Effect.as(TestClock.adjust("5 millis"), 1.08)
+      const exit = yield* withBug(CircuitBreaker.protect(slow, breaker))
+      assert.deepStrictEqual(exit, Exit.succeed(1.08))
       assert.strictEqual((yield* breaker.snapshot).state, "open")
-    }).pipe(Effect.withClock(liveClock))
+    })
   )
 
   const brokenSchedule = Schedule.whileInput(Schedule.recurs(3), bug)

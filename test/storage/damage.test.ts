@@ -26,7 +26,7 @@ const prepared = Effect.gen(function* () {
   return { filename, victim, expected }
 })
 
-const tables = ["runs", "journal", "signals", "snapshots", "records", "locks", "counters"]
+const tables = ["runs", "journal", "signals", "snapshots", "labels", "records", "locks", "counters"]
 
 const garbage = FastCheck.oneof(
   FastCheck.constantFrom("{", "", "null", "[]", "{}", `{"a":1}`, `"x"`, `{"_tag":"x"}`, "12", "true", "%", "done"),
@@ -64,7 +64,12 @@ const overwrite = (
   const database = new Database(filename)
   database.pragma("foreign_keys = OFF")
   database.pragma("ignore_check_constraints = ON")
-  const order = table.endsWith("locks") || table.endsWith("counters") ? "name" : "rowid"
+  const withoutRowid: Readonly<Record<string, string>> = {
+    recovery_locks: "name",
+    recovery_counters: "name",
+    recovery_labels: "snapshot"
+  }
+  const order = withoutRowid[table] ?? "rowid"
   const rows = database.prepare(`SELECT ${order} AS id FROM ${table}`).all() as ReadonlyArray<{ readonly id: unknown }>
   const chosen = row === undefined ? rows : rows.slice(row % rows.length, (row % rows.length) + 1)
   const update = database.prepare(`UPDATE OR IGNORE ${table} SET ${column} = ? WHERE ${order} = ?`)

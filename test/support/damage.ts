@@ -151,6 +151,9 @@ const looks: Readonly<Record<string, Effect.Effect<unknown, unknown, Needs>>> = 
   checkpoints: Effect.map(Progress.list({ run: "any" }), (all) =>
     all.filter(({ metadata }) => metadata["damaged"] === undefined).map(({ id, labels, name }) => [id, name, labels])
   ),
+  labelled: Effect.map(Progress.list({ run: "any", labels: { order: "done" } }), (all) =>
+    all.filter(({ labels }) => labels["damaged"] === undefined).map(({ id, labels }) => [id, labels])
+  ),
   failures: RecoveryManager.failures(),
   dashboard: Effect.asVoid(RecoveryManager.dashboard()),
   statistics: Effect.asVoid(Insights.statistics),
@@ -200,7 +203,7 @@ const isPart = (part: unknown, whole: unknown): boolean => {
 }
 
 /** Looks at several rows, of which damage and a lost commit may hide some. */
-const several = new Set(["list", "timeline", "checkpoints", "failures"])
+const several = new Set(["list", "timeline", "checkpoints", "labelled", "failures"])
 
 /** Looks at what a run has done until now, which is less in an older state. */
 const ofProgress = new Set(["status", "statusOfOpen"])

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type { Lock } from "effect-recovery"
 import { FileLock, FileTransaction } from "effect-recovery/files"
+import { vi } from "vitest"
 import { type Calls, CurrentCalls, nodeCalls } from "../../src/files/internal/system/calls.js"
 import { thisProcess } from "../../src/host/owner.js"
 import { useProgram } from "../support/children.js"
@@ -87,6 +88,33 @@ describe("the journal of a living transaction, beside programs with other locks"
         }).pipe(FileTransaction.run(root))
         assert.isTrue(Exit.isSuccess(yield* Fiber.join(fiber)))
         assert.deepStrictEqual([text("a"), text("folder/b")], ["other", "new b"])
+      })
+    )
+  )
+})
+
+describe("the journal of an owner that was paused", () => {
+  it.live("and that another host has taken meanwhile: the owner changes nothing more, and undoes nothing", () =>
+    inRoot(({ at, root, text }) =>
+      Effect.gen(function* () {
+        const error = yield* Effect.gen(function* () {
+          yield* FileTransaction.write("a", "new")
+          const state = stateIn(root)
+          fs.renameSync(
+            at(`.file-transaction/${state}`),
+            at(`.file-transaction/${state.replace(/~[^~]*~\d+$/, "~elsewhere-0123+1@1+x~0")}`)
+          )
+          // An hour later, as after the sleep of a machine.
+          const now = Date.now()
+          yield* Effect.acquireRelease(
+            Effect.sync(() => vi.spyOn(Date, "now").mockReturnValue(now + 3_600_000)),
+            (clock) => Effect.sync(() => clock.mockRestore())
+          )
+          yield* FileTransaction.write("folder/b", "new")
+        }).pipe(Effect.scoped, FileTransaction.run(root), Effect.exit)
+        assert.strictEqual(tagOf(error), "LockLost")
+        assert.deepStrictEqual([text("a"), text("folder/b")], ["new", "old b"])
+        assert.include(stateIn(root), "elsewhere")
       })
     )
   )

@@ -145,7 +145,9 @@ const attempt = (calls: Calls, at: string, lock: string, observed: Observed): Ca
         if (state === undefined) {
           if (tries >= maxTries) return Effect.fail(notALock("it is an empty folder that cannot be replaced"))
           const created: State = { token: Lock.nextToken(0, now), since: now, owner, beat: 0 }
-          return Effect.zipRight(create(calls, at, created, observed.mode), tryOnce(tries + 1))
+          return Effect.flatMap(create(calls, at, created, observed.mode), (isMade) =>
+            isMade ? Effect.sync(() => acquired(created)) : tryOnce(tries + 1)
+          )
         }
         // A network file system may lose the reply to a rename that it made.
         if (state.owner === owner) return Effect.sync(() => acquired(state))
@@ -227,8 +229,11 @@ const change = (calls: Calls, at: string, from: State, to: State): Call<boolean>
     false
   )
 
-/** Creates a lock under a temporary name and renames it into place, so that it never appears without a state. */
-const create = (calls: Calls, at: string, state: State, mode: number | undefined): Call<void> => {
+/**
+ * Creates a lock under a temporary name and renames it into place, so that it never appears without a state. Returns
+ * false if another process was faster: a rename replaces only an empty folder, on some systems not even that.
+ */
+const create = (calls: Calls, at: string, state: State, mode: number | undefined): Call<boolean> => {
   const parent = path.dirname(at)
   const temporary = path.join(parent, temporaryName(path.basename(at), calls.thisProcess()))
   const made = Effect.catchIf(
@@ -237,15 +242,17 @@ const create = (calls: Calls, at: string, state: State, mode: number | undefined
     () => Effect.zipRight(makeFolders(calls, parent), calls.mkdir(temporary, mode))
   )
   const filled = createState(calls, temporary, state)
-  // Fails if another process was faster: a rename replaces only an empty folder, on some systems not even that.
-  const moved = Effect.catchAll(calls.rename(temporary, at), (error): Call<void> => {
+  const moved = Effect.catchAll(Effect.as(calls.rename(temporary, at), true), (error): Call<boolean> => {
     if (error.code === "ENOTDIR") return Effect.fail(notALock("it is not a folder"))
-    if (error.code === "ENOTEMPTY") return Effect.void
-    return /^(EEXIST|EPERM|EACCES)$/.test(error.code ?? "") ? Effect.ignore(calls.rmdir(at)) : Effect.fail(error)
+    if (error.code === "ENOTEMPTY") return Effect.succeed(false)
+    return /^(EEXIST|EPERM|EACCES)$/.test(error.code ?? "")
+      ? Effect.as(Effect.ignore(calls.rmdir(at)), false)
+      : Effect.fail(error)
   })
-  return Effect.zipRight(
-    made,
-    Effect.ensuring(Effect.zipRight(filled, moved), Effect.ignore(removeTree(calls, temporary)))
+  const clean = Effect.ignore(removeTree(calls, temporary))
+  return Effect.zipRight(made, Effect.zipRight(filled, moved)).pipe(
+    Effect.tap((isMoved) => (isMoved ? Effect.void : clean)),
+    Effect.onError(() => clean)
   )
 }
 

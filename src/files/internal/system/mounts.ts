@@ -1,6 +1,6 @@
+import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
-import type { Call, Calls } from "./calls.js"
 
 /** Where file systems and bind mounts begin. The files of one mount can be renamed to one another. */
 export class Mounts {
@@ -28,15 +28,18 @@ export class Mounts {
   }
 }
 
-/** The mounts that this process sees. Only Linux lists them: bind mounts have the device of what they show. */
-export const readMounts = (calls: Calls): Call<Mounts | undefined> =>
-  process.platform !== "linux"
-    ? Effect.succeed(undefined)
-    : Effect.match(calls.readFile("/proc/self/mountinfo"), {
-        // Without /proc only devices tell file systems apart.
-        onFailure: () => undefined,
-        onSuccess: (bytes) => new Mounts(new Set(bytes.toString("utf8").split("\n").flatMap(pointOf)))
-      })
+/**
+ * The mounts that this process sees; undefined where the system does not list them, and only devices tell file systems
+ * apart. Bind mounts have the device of what they show. Synchronous, since the list is in memory.
+ */
+export const readMounts: Effect.Effect<Mounts | undefined> = Effect.sync(() => {
+  if (process.platform !== "linux") return undefined
+  try {
+    return new Mounts(new Set(fs.readFileSync("/proc/self/mountinfo", "utf8").split("\n").flatMap(pointOf)))
+  } catch {
+    return undefined
+  }
+})
 
 /** The fifth field, in which spaces and backslashes are octal numbers. */
 const pointOf = (line: string): ReadonlyArray<string> => {

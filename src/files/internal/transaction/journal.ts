@@ -1,4 +1,5 @@
 import * as crypto from "node:crypto"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -121,18 +122,21 @@ export interface Journal {
 /** As many as an undo has open at once. */
 const reserved = 3
 
-/** Descriptors that are open only to be free when they are needed. */
-const makeReserve = (calls: Calls, at: string): Call<Reserve> =>
-  Effect.gen(function* () {
-    const files: Array<number> = []
-    const release = Effect.suspend(() => Effect.forEach(files.splice(0), (file) => Effect.ignore(calls.close(file))))
-    const fill = Effect.suspend(() => Effect.map(calls.open(at, "r"), (file) => files.push(file))).pipe(
-      Effect.repeat({ until: () => files.length >= reserved }),
-      Effect.onError(() => release)
-    )
-    yield* fill
-    return { release: Effect.asVoid(release), fill: Effect.ignore(fill) }
+/** Descriptors that are open only to be free when they are needed. Synchronous: a thread for each would take longer. */
+const makeReserve = (at: string): Call<Reserve> => {
+  const files: Array<number> = []
+  const release = Effect.sync(() => {
+    for (const file of files.splice(0)) fs.closeSync(file)
   })
+  const fill = Effect.try({
+    try: () => {
+      while (files.length < reserved) files.push(fs.openSync(at, "r"))
+    },
+    // Only calls of node:fs throw here, and they throw errors with a code.
+    catch: (cause) => cause as NodeJS.ErrnoException
+  }).pipe(Effect.tapError(() => release))
+  return Effect.as(fill, { release, fill: Effect.ignore(fill) })
+}
 
 interface Reserve {
   readonly release: Effect.Effect<void>
@@ -176,9 +180,7 @@ export const create = (calls: Calls, folder: string, durability: Durability): Ca
         })
       )
     )
-    const reserve = yield* Effect.onError(makeReserve(calls, journalFile(folder)), () =>
-      Effect.ignore(calls.close(file))
-    )
+    const reserve = yield* Effect.onError(makeReserve(journalFile(folder)), () => Effect.ignore(calls.close(file)))
     const abandon = Effect.zipRight(reserve.release, Effect.ignore(calls.close(file)))
     if (durable) yield* Effect.onError(syncFolder(calls, rootOf(folder)), () => abandon)
     return {

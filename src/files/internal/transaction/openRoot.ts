@@ -224,14 +224,12 @@ export class OpenRoot {
   }
 
   private knownMounts: { readonly mounts: Mounts | undefined } | undefined
-  private readonly mounts: Effect.Effect<Mounts | undefined, NodeJS.ErrnoException> = Effect.suspend(() =>
+  private readonly mounts: Effect.Effect<Mounts | undefined> = Effect.suspend(() =>
     this.knownMounts !== undefined
       ? Effect.succeed(this.knownMounts.mounts)
-      : Effect.tap(Effect.flatMap(CurrentCalls, readMounts), (mounts) =>
-          Effect.sync(() => {
-            this.knownMounts = { mounts }
-          })
-        )
+      : Effect.tap(readMounts, (mounts) => {
+          this.knownMounts = { mounts }
+        })
   )
 
   /** The number and the path of the next entry. */

@@ -31,7 +31,7 @@ const renameBack = (calls: Calls, { n, place, folder }: Kept): Call<void> => ren
  * anew. A path that became a mount point is refused: what is written there would change another file.
  */
 const orCopied = (calls: Calls, kept: Kept, renamed: Call<void>): Restored =>
-  Effect.flatMap(readMounts(calls), (mounts) =>
+  Effect.flatMap(readMounts, (mounts) =>
     mounts?.isPoint(kept.place) === true
       ? Effect.fail(new FileError({ reason: "Mounted", operation: "Undoing", path: kept.place }))
       : Effect.catchIf(

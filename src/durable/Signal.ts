@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { valueCodec } from "../journal/JournalCodec.js"
 import { JournalError, type RunNotFound } from "../journal/RunError.js"
+import { durationText } from "../resilience/DurationText.js"
 import { checkedNames, checkName, type InvalidName } from "../resilience/InvalidName.js"
 import { millis } from "../resilience/internal/kernel/options.js"
 import { escapeName, joinKey } from "../resilience/Key.js"
@@ -69,7 +70,7 @@ export class SignalTimeout extends Data.TaggedError("SignalTimeout")<{
   readonly within: Duration.Duration
 }> {
   override get message(): string {
-    return `Signal "${this.signal}" was not sent to run "${this.run}" within ${Duration.format(this.within)}.`
+    return `Signal "${this.signal}" was not sent to run "${this.run}" within ${durationText(this.within)}.`
   }
 }
 

@@ -3,9 +3,9 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import { Defect } from "../resilience/Defect.js"
+import { durationText } from "../resilience/DurationText.js"
 import * as Fault from "../resilience/Fault.js"
 import { inBrackets } from "../resilience/Foreign.js"
 
@@ -136,11 +136,9 @@ export class LockTimeout extends Schema.TaggedError<LockTimeout>("effect-recover
   }
   override get message(): string {
     const { owner, since } = this.status
-    const millis = Duration.toMillis(this.limit)
-    const limit = millis < 1_000 ? `${Math.round(millis)} ms` : `${Math.round(millis / 100) / 10} s`
     const at = since === undefined ? "" : ` since ${new Date(since).toISOString()}`
     const holder = owner === undefined ? "other callers were queued before this one" : `${owner} holds it${at}`
-    return `Lock "${this.lock}" was not acquired within its timeout of ${limit}: ${holder}. Raise the timeout, or find out why the holder keeps the lock.`
+    return `Lock "${this.lock}" was not acquired within its timeout of ${durationText(this.limit)}: ${holder}. Raise the timeout, or find out why the holder keeps the lock.`
   }
 }
 

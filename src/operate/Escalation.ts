@@ -6,12 +6,13 @@
  */
 import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { durationText } from "../resilience/DurationText.js"
 import { logged } from "../resilience/internal/kernel/logged.js"
 import { millis, whole } from "../resilience/internal/kernel/options.js"
 import { longSleep } from "../resilience/internal/kernel/timer.js"
@@ -314,7 +315,7 @@ const raiseFor = (rule: CheckedRule, group: string, recent: ReadonlyArray<Failur
       rule: rule.name,
       group,
       level: rule.level(members),
-      message: `${members.length} failures of ${group} within ${Duration.format(rule.window)}, such as: ${newest.message}`,
+      message: `${members.length} failures of ${group} within ${durationText(rule.window)}, such as: ${newest.message}`,
       failures: members.map(({ id }) => id),
       categories: Arr.dedupe(members.map(({ category }) => category)),
       severities: Arr.dedupe(members.map(({ severity }) => severity))

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Workflow from "../durable/Workflow.js"
 import * as Lock from "../lock/Lock.js"
+import { durationText } from "../resilience/DurationText.js"
 import { openBreakers } from "../resilience/internal/kernel/metrics.js"
 import { fraction, millis, reachesShare } from "../resilience/internal/kernel/options.js"
 import { dueSince } from "../storage/rows.js"
@@ -129,7 +130,7 @@ const warnOf = (
 const countOf = (count: number, one: string, many = `${one}s`): string =>
   `${count >= maxCounted ? "At least " : ""}${count} ${count === 1 ? one : many}`
 
-const age = (millis: number): string => Duration.format(Duration.seconds(Math.round(millis / 1_000)))
+const age = (millis: number): string => durationText(Duration.seconds(Math.round(millis / 1_000)))
 
 /** Reads and writes the storage, and measures how long that takes. */
 const storageCheck = Effect.gen(function* () {

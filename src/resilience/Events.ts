@@ -14,6 +14,7 @@ import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Change } from "./CircuitBreaker.js"
+import { durationText } from "./DurationText.js"
 import type * as Fault from "./Fault.js"
 import { logged } from "./internal/kernel/logged.js"
 import type { DecisionTaken } from "./RecoveryError.js"
@@ -353,11 +354,10 @@ type Of<Tag extends keyof Fields> = { [T in Tag]: { readonly _tag: T } & Readonl
 
 const descriptions: { readonly [Tag in keyof Fields]: (event: Of<Tag>) => string } = {
   Decided: ({ attempt, decision, delay, fault, strategy }) => {
-    const after = Duration.toMillis(delay) === 0 ? "" : ` in ${Duration.format(delay)}`
+    const after = Duration.toMillis(delay) === 0 ? "" : ` in ${durationText(delay)}`
     return `attempt ${attempt} failed: ${of(fault)}; strategy ${strategy} decided ${decision}${after}`
   },
-  RecoveryEnded: ({ attempts, elapsed, outcome }) =>
-    `${outcome} after ${times(attempts)} and ${Duration.format(elapsed)}`,
+  RecoveryEnded: ({ attempts, elapsed, outcome }) => `${outcome} after ${times(attempts)} and ${durationText(elapsed)}`,
   BreakerChanged: ({ change }) => `circuit breaker ${change.breaker} is ${change.to}`,
   RunStarted: ({ workflow }) => `run of ${workflow} started`,
   RunResumed: ({ answered, workflow }) => `run of ${workflow} resumed with ${answered} completed steps`,
@@ -374,7 +374,7 @@ const descriptions: { readonly [Tag in keyof Fields]: (event: Of<Tag>) => string
   StepFailed: ({ attempts, fault }) => `failed after ${times(attempts)}: ${of(fault)}`,
   StepAmbiguous: ({ attempt, onAmbiguous }) =>
     `attempt ${attempt} may have taken effect; onAmbiguous is ${onAmbiguous}`,
-  BackoffResumed: ({ attempt, delay }) => `attempt ${attempt} starts in ${Duration.format(delay)}`,
+  BackoffResumed: ({ attempt, delay }) => `attempt ${attempt} starts in ${durationText(delay)}`,
   CheckpointSaved: ({ checkpoint, id }) => `checkpoint ${checkpoint} saved (${id})`,
   RollbackStarted: ({ reason, transaction }) => `transaction ${transaction} rolls back, since it ${reason}`,
   RollbackEnded: ({ clean, transaction }) =>

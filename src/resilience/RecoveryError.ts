@@ -7,6 +7,7 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { durationText } from "./DurationText.js"
 import type * as Fault from "./Fault.js"
 import type { Declaration } from "./Fault.js"
 import { FaultRecord, faultOf, recordOf, restoreFault } from "./FaultRecord.js"
@@ -232,7 +233,7 @@ export class CircuitOpen extends Schema.TaggedError<CircuitOpen>("effect-recover
     const breaker = `The circuit breaker "${this.breaker}"`
     if (this.state === "isolated") return `${breaker} is isolated and refuses calls; reset it to admit them.`
     const what = this.state === "open" ? "is open" : "is half-open"
-    return `${breaker} ${what}; try again in ${Duration.format(this.retryAfter)}.`
+    return `${breaker} ${what}; try again in ${durationText(this.retryAfter)}.`
   }
   /**
    * A schema for the errors of a durable step, and for other processes.
@@ -285,7 +286,7 @@ export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>("effect-r
   }
 ) {
   override get message(): string {
-    return `The attempt was interrupted after ${Duration.format(this.timeout)}; give it a longer timeout, or find out what it waits for.`
+    return `The attempt was interrupted after ${durationText(this.timeout)}; give it a longer timeout, or find out what it waits for.`
   }
 }
 

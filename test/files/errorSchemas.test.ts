@@ -44,7 +44,7 @@ describe("the errors of files and locks", () => {
   it("LockTimeout says how long the caller would wait, in words", () => {
     assert.match(
       errors.LockTimeout.message,
-      /"task\/T-1" was not acquired within its timeout of 500 ms: host\/1@1\/1 holds/
+      /"task\/T-1" was not acquired within its timeout of 500ms: host\/1@1\/1 holds/
     )
     assert.strictEqual(Duration.toMillis(errors.LockTimeout.limit), 500)
   })

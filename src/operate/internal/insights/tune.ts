@@ -2,6 +2,7 @@ import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { durationText } from "../../../resilience/DurationText.js"
 import * as RetryPolicy from "../../../resilience/RetryPolicy.js"
 import type * as Storage from "../../../storage/Storage.js"
 import type { Proposal, Tuning } from "../../Insights.js"
@@ -117,7 +118,7 @@ const proposalOf = (retries: ReadonlyArray<Retry>): Proposal => {
     `Retry ${last.retry} succeeded in ${percent(rateOf(last))} of ${last.total} cases${after}.`,
     tooSoon.length > 0
       ? `Retries before retry ${first.retry} came too soon.`
-      : `A first delay of ${Duration.format(Duration.millis(initialDelay))} succeeded nearly as often as longer ones.`
+      : `A first delay of ${durationText(Duration.millis(initialDelay))} succeeded nearly as often as longer ones.`
   ].join(" ")
   return { policy, reason, estimatedSuccess: 1 - failing }
 }

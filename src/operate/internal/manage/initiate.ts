@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import * as Struct from "effect/Struct"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
 import * as Lock from "../../../lock/Lock.js"
+import { durationText } from "../../../resilience/DurationText.js"
 import * as Fault from "../../../resilience/Fault.js"
 import { logged } from "../../../resilience/internal/kernel/logged.js"
 import * as Storage from "../../../storage/Storage.js"
@@ -133,7 +134,7 @@ const execute = (job: Job, restore: Storage.Restore) =>
     const { hooks, timeout } = settings
     const { id } = yield* Ref.get(progress)
     yield* runHook("before", () => hooks.before?.(failure, type))
-    const onTimeout = () => new PlanFailed({ message: `It took longer than ${Duration.format(timeout)}.` })
+    const onTimeout = () => new PlanFailed({ message: `It took longer than ${durationText(timeout)}.` })
     const exit = yield* Effect.exit(restore(Effect.timeoutFail(runPlan(job), { duration: timeout, onTimeout })))
     yield* Effect.catchTag(storeEnd(job, exit), "ChangedElsewhere", () => Effect.void)
     const record = yield* recoveries.get(id)
@@ -161,7 +162,7 @@ const hookTimeout = Duration.seconds(10)
 
 const runHook = (name: string, hook: () => Effect.Effect<unknown, unknown> | undefined, isCancelled = false) => {
   const run = Effect.interruptible(Effect.suspend(() => hook() ?? Effect.void))
-  const onTimeout = () => `It took longer than ${Duration.format(hookTimeout)}.`
+  const onTimeout = () => `It took longer than ${durationText(hookTimeout)}.`
   // An interrupted fiber runs no interruptible effect. The timeout runs the hook in a fiber of its own.
   const bounded = isCancelled ? Effect.timeoutFail(run, { duration: hookTimeout, onTimeout }) : run
   return logged(bounded, `the hook ${name} failed; the recovery continues`)

@@ -25,7 +25,8 @@ const place = () => {
   folders.push(folder)
   const database = path.join(folder, "recovery.db")
   const at = (name: string) => path.join(folder, name)
-  const args = (given: ReadonlyArray<string>) => ["exec", "--database", database, ...given]
+  const args = (given: ReadonlyArray<string>) =>
+    given.includes("--database") ? ["exec", ...given] : ["exec", "--database", database, ...given]
   return {
     folder,
     database,
@@ -211,6 +212,23 @@ describe("recovery exec --backup", () => {
     first.say("end")
     assert.strictEqual(await first.exited, 1)
     assert.deepStrictEqual([read("a"), read("b")], ["old", "new\n"])
+  })
+
+  it("waits for a command with the same file under another database", async () => {
+    const { at, exec, read, start, write } = place()
+    write("file", "old")
+    const script = "echo new > file; echo started; read line; exit 1"
+    const first = start("--retries", "0", "--backup", "file", ...sh(script))
+    await first.line((line) => line === "started")
+    const other = ["--database", at("other.db"), "--backup", "file"]
+    const refused = await exec(...other, "--lock-timeout", "1ms", ...sh("echo ran"))
+    assert.deepStrictEqual([refused.code, refused.stdout], [4, ""])
+    assert.match(refused.stderr, new RegExp(`/file is changed by process ${first.pid} `))
+    assert.strictEqual(read("file"), "new\n")
+    const waiting = exec(...other, ...sh("cat file"))
+    first.say("end")
+    assert.strictEqual(await first.exited, 1)
+    assert.deepStrictEqual([(await waiting).stdout, read("file")], ["old", "old"])
   })
 
   it("puts back a symbolic link that was replaced, and what it leads to in another folder", async () => {

@@ -145,6 +145,8 @@ const race = (node: Node & { readonly _tag: "Race" }, outside: Outside, inTransa
     case "interrupt":
       return Effect.gen(function* () {
         const fibers = yield* Effect.forEach(losers, (loser) => Effect.fork(loser))
+        // What is interrupted before it has begun runs no finalizer; at a resume it may have begun.
+        yield* Effect.yieldNow()
         const value = yield* winner
         yield* Fiber.interruptAll(fibers)
         return value

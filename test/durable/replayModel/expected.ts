@@ -159,14 +159,10 @@ export const expect = ({ body, stops }: Case): Expected => {
   const visitLoser = (loser: Loser, place: Place) => {
     const section = loser.around === "transaction" ? `${place.section}${loser.name}/` : place.section
     const transaction = place.transaction || loser.around === "transaction"
-    const inside: Place = {
-      ...place,
-      section,
-      transaction,
-      optional: true,
-      following: [...(loser.long === "step" ? [loser.name] : []), ...stepsOf(loser.after), ...place.following],
-      repeats: place.repeats || (loser.around === "transaction" && restarts)
-    }
+    const repeats = place.repeats || (loser.around === "transaction" && restarts)
+    const later = [...(loser.long === "step" ? [loser.name] : []), ...stepsOf(loser.after)]
+    const following = repeats ? place.following : [...later, ...place.following]
+    const inside: Place = { ...place, section, transaction, optional: true, following, repeats }
     visit(loser.before, inside)
     if (loser.long === "step") {
       optional.add(loser.name)

@@ -278,19 +278,23 @@ const runToRest = async <A, E>(process: Process, self: Effect.Effect<A, E>): Pro
   const { clock, world } = process
   const fiber = Effect.runFork(process.within(self))
   process.fiber = fiber
-  let leavingSince: number | undefined
+  /** The time at which a worker that leaves interrupts its runs. */
+  let drained = Number.POSITIVE_INFINITY
+  let isDrained = false
   for (;;) {
     await world.rest()
     if (process.isDead) return undefined
     const exit = fiber.unsafePoll()
     if (exit !== null) return exit
-    if (process.isLeaving) {
-      leavingSince ??= world.timeline.now
-      // The worker waits for its steps, and then interrupts them.
-      if (world.timeline.now >= leavingSince + drain) fiber.unsafeInterruptAsFork(FiberId.none)
+    if (process.isLeaving && !isDrained) drained = Math.min(drained, world.timeline.now + drain)
+    if (world.timeline.now >= drained) {
+      fiber.unsafeInterruptAsFork(FiberId.none)
+      // What cannot be interrupted still takes its time.
+      isDrained = true
+      drained = Number.POSITIVE_INFINITY
+      continue
     }
-    const drained = leavingSince === undefined ? Number.POSITIVE_INFINITY : leavingSince + drain
-    await pass(world, Math.min(clock.next, world.nextSignal, Math.max(drained, world.timeline.now)), process)
+    await pass(world, Math.min(clock.next, world.nextSignal, drained), process)
     clock.wake()
   }
 }

@@ -26,5 +26,8 @@ export const epochKey = (key: string, epoch: number | undefined): string => {
 /** The step or strategy that asks the question with this key; undefined for any other key. */
 export const askedBy = (key: string): string | undefined => /^(.*)\?\d*$/s.exec(key)?.[1]
 
+/** Whether a step asks the question with this key; the questions of other strategies have no number. */
+export const isAskedByStep = (key: string): boolean => /\?\d+$/.test(key)
+
 /** Marks a wait whose name could be read as the key of a question. Brackets cannot occur in names. */
 export const waitMark = (name: string): string => (name.includes("?") ? "[wait]" : "")

@@ -58,6 +58,49 @@ export const directed: Readonly<Record<string, Node>> = {
     how: "raceAll",
     nodes: [seq(step({ millis: 3 }), step()), step({ millis: 3 }), { _tag: "Sleep", name: "", millis: 3 }]
   }),
+  "a race stays decided by an end that its branch comes to only after a pause": {
+    _tag: "Tie",
+    name: "",
+    how: "race",
+    nodes: [
+      seq({ _tag: "Handle", node: step({ millis: 2, fault: "fails" }) }, step()),
+      seq({ _tag: "Pause", how: "sleep", millis: 2 }, step())
+    ]
+  },
+  "a race stays decided whose branches wait for their losers": {
+    _tag: "Tie",
+    name: "",
+    how: "raceFirst",
+    nodes: [step({ millis: 8 }), step({ millis: 4 }), step({ millis: 4 })]
+  },
+  "a transaction waits for the branches that are interrupted with it": seq(
+    race({
+      how: "timeout",
+      losers: [
+        loser({
+          around: "transaction",
+          before: race({
+            how: "raceFirst",
+            winner: step({ millis: 9, undo: true }),
+            losers: [loser({ before: step(), long: "pause", around: "ensuring" })]
+          })
+        })
+      ]
+    }),
+    step()
+  ),
+  "a fiber that is forked before a step of the body begins before the step ends": seq(
+    race({
+      how: "interrupt",
+      winner: step(),
+      losers: [loser({ before: step({ undo: true }), long: "pause", around: "transaction" })]
+    }),
+    step()
+  ),
+  "what cannot be interrupted takes its time": seq(
+    { _tag: "Use", first: step({ fault: "attempts", times: 1 }), node: empty, last: step() },
+    step()
+  ),
   "a loser's transaction is compensated once": seq(
     race({
       winner: slow,

@@ -23,7 +23,7 @@ const judgeCalm = async (one: Case, storeFor: StoreFor, rest: () => Promise<void
 }
 
 /** Simulates a program with its stops, and without them. Returns what is wrong, and what happened. */
-const judge = async (one: Case, storeFor: StoreFor, rest: () => Promise<void>): Promise<Judged> => {
+export const judge = async (one: Case, storeFor: StoreFor, rest: () => Promise<void>): Promise<Judged> => {
   const calm = await judgeCalm(one, storeFor, rest)
   if (calm.faults.length > 0) return calm
   const history = await simulate(one, ...storeFor(), rest)
@@ -58,7 +58,7 @@ const ways = [
 ] as const
 
 /** Makes a failing program smaller as long as it fails. */
-const shrink = async (one: Case, fails: (one: Case) => Promise<boolean>): Promise<Case> => {
+export const shrink = async (one: Case, fails: (one: Case) => Promise<boolean>): Promise<Case> => {
   let current = one
   for (let tries = 0; tries < mostTries; ) {
     let found: Case | undefined

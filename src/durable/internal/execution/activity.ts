@@ -43,6 +43,8 @@ export interface Activity {
   /** Wakes the watcher. */
   readonly changed: Pulse
   watcher: Fiber.RuntimeFiber<void> | undefined
+  /** Starts the watcher if there is none. A no-op until the body runs. */
+  startWatcher: () => void
   unsubscribe: () => void
   /** The fibers of the body. */
   readonly fibers: BodyFibers
@@ -96,6 +98,7 @@ export const makeActivity = (): Activity => ({
   signalsRead: 0,
   changed: new Pulse(),
   watcher: undefined,
+  startWatcher: () => {},
   unsubscribe: () => {},
   fibers: new BodyFibers(),
   isOver: false,

@@ -8,6 +8,7 @@ import * as HashSet from "effect/HashSet"
 import type * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Supervisor from "effect/Supervisor"
+import * as FiberTree from "./fiberTree.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -81,6 +82,14 @@ export class BodyFibers extends Supervisor.AbstractSupervisor<void> {
 
   override onSuspend(): void {
     this.onPause?.()
+  }
+
+  /** The live fibers that were forked after the mark and have used a step or a wait. */
+  usersForkedAfter(mark: FiberTree.Use): ReadonlyArray<AnyFiber> {
+    return [...this.users].flatMap((id) => {
+      const fiber = this.#live.get(id)?.fiber
+      return fiber !== undefined && FiberTree.isForkedAfter(fiber, mark) ? [fiber] : []
+    })
   }
 
   /**

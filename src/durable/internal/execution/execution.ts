@@ -122,10 +122,20 @@ export interface RunService {
   /** The section of the innermost transaction. */
   readonly transaction: string | undefined
   /** @internal */
+  readonly pass?: Pass | undefined
+  /** @internal */
   readonly permit?: Permit | undefined
   /** @internal */
   readonly execution: Execution
 }
+
+/** One pass over the body of a transaction. A fiber that outlives it begins nothing in the section. */
+export interface Pass {
+  readonly outer: Pass | undefined
+  isOver: boolean
+}
+
+const isPassOver = (pass: Pass | undefined): boolean => pass !== undefined && (pass.isOver || isPassOver(pass.outer))
 
 export class Run extends Context.Tag("effect-recovery/Run")<Run, RunService>() {}
 
@@ -183,18 +193,24 @@ export const stop = ({ lifecycle }: Execution, error: RunError): Effect.Effect<n
  * the run is resumed later where it stopped.
  */
 export const refusal = (
-  execution: Execution,
+  { execution, pass, section }: Pick<RunService, "execution" | "pass"> & Partial<Pick<RunService, "section">>,
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   isInterruptible: boolean
 ): Effect.Effect<never> | undefined => {
   const { died, isInterrupted, stopError } = execution.lifecycle
   if (stopError !== undefined) return stop(execution, stopError)
-  if (isInterrupted) return Effect.interrupt
+  if (isInterrupted && !isReplayedAgain(execution, section)) return Effect.interrupt
+  // A compensation has the context of its pass.
+  if (pass !== undefined && isPassOver(pass) && FiberTree.stepOf(fiber) === undefined) return Effect.interrupt
   if (died === undefined || !FiberTree.isSameOrAncestor(fiber.getFiberRef(FiberTree.current), died.in)) return undefined
   // Where it can be interrupted, the code is no finalizer: the program has handled the defect.
   if (isInterruptible) execution.lifecycle.died = undefined
   return isInterruptible ? undefined : Effect.interrupt
 }
+
+/** A rollback goes on although the run is interrupted: its replay answers, and begins nothing. */
+const isReplayedAgain = ({ replay }: Execution, section: string | undefined): boolean =>
+  section !== undefined && Replay.covering(replay.active, section)?.isNatural === false
 
 /** The program itself has interrupted a fiber: the body neither stops nor restarts. */
 export const isByProgram = ({ lifecycle: { died, phase } }: Execution): boolean =>
@@ -246,7 +262,7 @@ export const tryAppend = (
 
 /** The run does not end before this has ended. */
 export const whileRollingBack = <A, E, R>(
-  { rollback }: Execution,
+  { activity, rollback }: Execution,
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
@@ -256,6 +272,7 @@ export const whileRollingBack = <A, E, R>(
       self,
       Effect.suspend(() => {
         rollback.open.delete(ended)
+        activity.changed.notify()
         return Deferred.succeed(ended, undefined)
       })
     )
@@ -303,7 +320,7 @@ export const withKey = <A, E, R>(
   Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
     Effect.uninterruptibleMask((restore) => {
       const { execution } = run
-      const refused = refusal(execution, fiber, RuntimeFlags.interruptible(runtimeFlags))
+      const refused = refusal(run, fiber, RuntimeFlags.interruptible(runtimeFlags))
       if (refused !== undefined) return refused
       const key = claimKey(run, name, fiber, mark)
       if (key instanceof StepConflict) return stop(execution, key)

@@ -85,6 +85,18 @@ export const recordUse = (fiber: Fiber.RuntimeFiber<unknown, unknown>, last: Use
   return { branch, at: ++branch.root.tick }
 }
 
+/** Now, in the time of this fiber's tree. Undefined outside of runs. */
+export const mark = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Use | undefined => {
+  const branch = fiber.getFiberRef(current)
+  return branch && { branch, at: branch.root.tick }
+}
+
+/** Whether a fiber was forked after a mark, by the fiber of the mark or by one that was forked after it. */
+export const isForkedAfter = (fiber: Fiber.RuntimeFiber<unknown, unknown>, { at, branch }: Use): boolean => {
+  const { childOfTo, isFound } = ascend(fiber.getFiberRef(current), branch)
+  return isFound && childOfTo !== undefined && childOfTo.forkedAt > at
+}
+
 /** Whether the first use comes before the second in every execution. */
 export const isBefore = (first: Use, second: Use): boolean => {
   const { childOfTo, isFound } = ascend(second.branch, first.branch)
@@ -99,7 +111,7 @@ export const isBefore = (first: Use, second: Use): boolean => {
 
 /** Walks up from a branch to an ancestor. `childOfTo` is the last branch on the way before it. */
 const ascend = (
-  from: Branch,
+  from: Branch | undefined,
   to: Branch | undefined
 ): { readonly isFound: boolean; readonly childOfTo: Branch | undefined } => {
   let childOfTo: Branch | undefined

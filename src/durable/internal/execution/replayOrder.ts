@@ -4,7 +4,8 @@ import * as RuntimeFlags from "effect/RuntimeFlags"
 import { isSettled, type Journal, recordedKey } from "../../../journal/Journal.js"
 import { decodePatched } from "../../../journal/JournalLine.js"
 import { ReplayMismatch } from "../../../journal/RunError.js"
-import { askedBy, escapeName } from "../../../resilience/Key.js"
+import { askedBy, escapeName, isAskedByStep } from "../../../resilience/Key.js"
+import { resting } from "./bodyFibers.js"
 import { appendAll, currentRun, type Execution, isReplayOnly, nextEntry, type Run, stop } from "./execution.js"
 import * as FiberTree from "./fiberTree.js"
 import * as Replay from "./replay.js"
@@ -18,15 +19,18 @@ interface Queued {
  * Recorded results that fibers of a resumed run ask for. Handed out as they are
  * asked for, the fiber that asks first would win a race. So they are handed out
  * one by one in the order of the journal, each with a turn of the event loop for
- * its consequences.
+ * its consequences. An answer is held while an earlier one was not asked for: its
+ * branch may be in a plain sleep.
  */
 export interface AnswerQueue {
   /** Sorted; the last one is handed out first. */
   readonly queued: Array<Queued>
   isDraining: boolean
+  /** The first one is held. The watcher finds out whether a fiber can still ask for the earlier one. */
+  isHeld: boolean
 }
 
-export const makeAnswerQueue = (): AnswerQueue => ({ queued: [], isDraining: false })
+export const makeAnswerQueue = (): AnswerQueue => ({ queued: [], isDraining: false, isHeld: false })
 
 /**
  * Keeps everything that the journal does not have from beginning until the
@@ -35,8 +39,10 @@ export const makeAnswerQueue = (): AnswerQueue => ({ queued: [], isDraining: fal
  */
 export interface Gate {
   isOpen: boolean
-  /** The keys whose recorded answer was not given yet, and recoveries whose last line was not performed. */
-  readonly pending: Set<string>
+  /** The keys whose recorded answer was not given yet, and recoveries whose last line was not performed, with that line. */
+  readonly pending: Map<string, number>
+  /** What answers are held for, sorted with the first line last. Made when the first fiber has to queue. */
+  earlier: Array<readonly [key: string, seq: number]> | undefined
   /** Fibers that wait for the gate to open, in the order they came. */
   readonly waiting: Set<() => void>
   /** Fibers whose step or wait the program had interrupted, by the line that says so. They wait to be interrupted again. */
@@ -44,38 +50,88 @@ export interface Gate {
 }
 
 export const makeGate = ({ recoveries, steps, waits }: Journal): Gate => {
-  const pending = new Set<string>()
-  for (const [key, { status }] of steps) if (status === "completed" || status === "failed") pending.add(key)
-  for (const [key, { end }] of waits) if (end !== undefined) pending.add(key)
-  for (const key of recoveries.keys()) pending.add(key)
-  return { isOpen: pending.size === 0, pending, waiting: new Set(), interrupted: new Map() }
+  const pending = new Map<string, number>()
+  for (const [key, { lastSeq, status }] of steps) {
+    if (status === "completed" || status === "failed") pending.set(key, lastSeq)
+  }
+  // A step asks its questions again only after the gate has opened.
+  for (const [key, { end, lastSeq }] of waits) {
+    if (end !== undefined && !isAskedByStep(key)) pending.set(key, lastSeq)
+  }
+  for (const [key, { decisions, end }] of recoveries) {
+    const last = decisions.at(-1)
+    // Without a decision nothing of it is performed.
+    if (last !== undefined) pending.set(key, end === undefined || end.outcome === "interrupted" ? last.seq : end.seq)
+  }
+  return { isOpen: pending.size === 0, pending, earlier: undefined, waiting: new Set(), interrupted: new Map() }
 }
 
+type Replaying = Pick<Execution, "activity" | "lifecycle" | "replay">
+
 /** The recorded answer at this key was given. */
-export const answerGiven = (
-  { activity, replay: { gate } }: Pick<Execution, "activity" | "replay">,
-  key: string
-): void => {
-  if (gate.pending.delete(key) && gate.pending.size === 0 && gate.waiting.size > 0) activity.changed.notify()
+export const answerGiven = (execution: Replaying, key: string): void => {
+  const { activity, replay } = execution
+  const { answers, gate } = replay
+  if (!gate.pending.delete(key)) return
+  if (answers.isHeld) resumeDrain(execution)
+  if (gate.pending.size === 0 && gate.waiting.size > 0) activity.changed.notify()
+}
+
+/** The program does not ask for the answers of a section: its transaction fails as it did. */
+export const skipAnswers = (execution: Replaying, section: string): void => {
+  for (const key of [...execution.replay.gate.pending.keys()]) if (key.startsWith(section)) answerGiven(execution, key)
+}
+
+/** The line of the first answer that was not given yet, among those that a fiber may still ask for. */
+const firstPending = (gate: Gate): number => {
+  gate.earlier ??= [...gate.pending].sort(([, a], [, b]) => b - a)
+  for (let last = gate.earlier.at(-1); last !== undefined; last = gate.earlier.at(-1)) {
+    if (gate.pending.has(last[0])) return last[1]
+    gate.earlier.pop()
+  }
+  return Number.POSITIVE_INFINITY
+}
+
+/** No fiber is left to ask for what is earlier than the first answer that is held. */
+export const releaseHeld = (execution: Replaying): void => {
+  const { answers, gate } = execution.replay
+  const first = answers.queued.at(-1)?.seq ?? 0
+  while (firstPending(gate) < first) gate.earlier?.pop()
+  if (answers.isHeld) resumeDrain(execution)
+}
+
+/** From here on answers are given as they are asked for: the body is ending, or keeps an answer away for too long. */
+export const stopHolding = (execution: Replaying): void => {
+  const { answers, gate } = execution.replay
+  gate.earlier = []
+  if (answers.isHeld) resumeDrain(execution)
+}
+
+const resumeDrain = (execution: Replaying): void => {
+  execution.replay.answers.isHeld = false
+  nextTurn(() => drain(execution))
 }
 
 /**
  * Waits for the turn of a journal line. The turn always comes, so the wait stays
  * uninterruptible where the caller is.
  */
-export const awaitAnswerTurn = (queue: AnswerQueue, seq: number, isInterruptible = true): Effect.Effect<void> => {
+export const awaitAnswerTurn = (execution: Replaying, seq: number, isInterruptible: boolean): Effect.Effect<void> => {
+  const { answers } = execution.replay
   const turn = Effect.async<void>((resume) => {
     const queued: Queued = { seq, resume: () => resume(Effect.void) }
-    queue.queued.splice(indexFor(queue.queued, seq), 0, queued)
-    if (!queue.isDraining) {
-      queue.isDraining = true
-      nextTurn(() => drain(queue))
+    answers.queued.splice(indexFor(answers.queued, seq), 0, queued)
+    if (answers.isHeld) resumeDrain(execution)
+    else if (!answers.isDraining) {
+      answers.isDraining = true
+      nextTurn(() => drain(execution))
     }
     return Effect.sync(() => {
-      const at = queue.queued.indexOf(queued)
-      if (at >= 0) queue.queued.splice(at, 1)
+      const at = answers.queued.indexOf(queued)
+      if (at >= 0) answers.queued.splice(at, 1)
+      if (answers.isHeld) resumeDrain(execution)
     })
-  })
+  }, resting)
   return isInterruptible ? Effect.interruptible(turn) : turn
 }
 
@@ -91,14 +147,25 @@ const indexFor = (queued: ReadonlyArray<Queued>, seq: number): number => {
   return low
 }
 
-const drain = (queue: AnswerQueue): void => {
-  const first = queue.queued.pop()
+const drain = (execution: Replaying): void => {
+  const { activity, lifecycle, replay } = execution
+  const { answers, gate } = replay
+  const first = answers.queued.at(-1)
   if (first === undefined) {
-    queue.isDraining = false
+    answers.isDraining = false
+    activity.changed.notify()
     return
   }
+  const isHolding = !gate.isOpen && !activity.isOver && lifecycle.phase._tag === "Running"
+  if (isHolding && firstPending(gate) < first.seq) {
+    answers.isHeld = true
+    activity.startWatcher()
+    activity.changed.notify()
+    return
+  }
+  answers.queued.pop()
   first.resume()
-  nextTurn(() => drain(queue))
+  nextTurn(() => drain(execution))
 }
 
 /** After a turn, fibers that were about to ask have asked, and interruptions caused by the last answer are done. */
@@ -116,7 +183,7 @@ export interface Order {
   next: number
   /** Every key this execution has reached, in whichever fiber. */
   readonly reached: Set<string>
-  /** The first journal line at which a step or wait of another fiber ended. */
+  /** The first journal line at which a step or wait of another fiber began. */
   readonly firstOfOthers: number
 }
 
@@ -134,7 +201,7 @@ export const orderOf = (journal: Journal): Order => {
     .filter(([key]) => !isRolledBack(journal, key))
     .sort(([, a], [, b]) => a.order - b.order)
     .map(([key]) => key)
-  const firstOfOthers = Math.min(...all.filter(([, { root }]) => root !== true).map(([, { lastSeq }]) => lastSeq))
+  const firstOfOthers = Math.min(...all.filter(([, { root }]) => root !== true).map(([, { order }]) => order))
   return { keys, next: 0, reached: new Set(), firstOfOthers }
 }
 
@@ -233,7 +300,7 @@ const isBehindJournal = ({ journal, replay: { order } }: Execution): boolean => 
 
 /** Waits until the recorded result of line `seq` may be returned, so that races are won by the same branch as before. */
 export const awaitReplayTurn = (
-  execution: Pick<Execution, "activity" | "replay">,
+  execution: Replaying,
   key: string,
   seq: number,
   { isInterruptible, isRoot }: { readonly isInterruptible: boolean; readonly isRoot: boolean }
@@ -242,9 +309,7 @@ export const awaitReplayTurn = (
   const covering = Replay.covering(replay.active, key)
   const registered = covering === undefined ? Effect.void : Replay.awaitTurn(replay.active, key, seq)
   const isOrdered = (isRoot && replay.order.firstOfOthers >= seq) || covering?.isNatural === false
-  const turn = isOrdered
-    ? registered
-    : Effect.zipRight(registered, awaitAnswerTurn(replay.answers, seq, isInterruptible))
+  const turn = isOrdered ? registered : Effect.zipRight(registered, awaitAnswerTurn(execution, seq, isInterruptible))
   // A fiber that was interrupted does not ask again.
   return replay.gate.isOpen
     ? turn

@@ -19,12 +19,12 @@ export const sectionTransaction = (run: Execution.RunService, outer: string): Ex
     Effect.withFiberRuntime<A, E, R>((fiber, { runtimeFlags }) =>
       Effect.uninterruptibleMask((restore) => {
         const { execution } = run
-        const refused = Execution.refusal(execution, fiber, RuntimeFlags.interruptible(runtimeFlags))
+        // Sections inside the transaction's are part of the key.
+        const current = Execution.runIn(fiber.currentContext) ?? run
+        const refused = Execution.refusal(current, fiber, RuntimeFlags.interruptible(runtimeFlags))
         if (refused !== undefined) return refused
         const step = FiberTree.stepOf(fiber)
         if (step !== undefined) return Effect.die(new CompensationInStep(name, step))
-        // Sections inside the transaction's are part of the key.
-        const current = Execution.runIn(fiber.currentContext) ?? run
         const key = Execution.claimKey(current, name, fiber)
         if (key instanceof StepConflict) return Execution.stop(execution, key)
         const registered = { key, undo, settings, output: noOutput(), pivot: false, context: fiber.currentContext }

@@ -53,6 +53,9 @@ export const reasonOf = ({ execution }: Section, cause: Cause.Cause<unknown>): R
   return Execution.isByProgram(execution) ? "interrupted" : "stopped"
 }
 
+/** The run was interrupted before a replay came to all compensations. The next execution resumes the rollback. */
+export const isCutShort = (at: Section): boolean => at.execution.lifecycle.isInterrupted && unreached(at).length > 0
+
 const noRollback: RollbackResult = { failures: [], remaining: [], pivot: undefined }
 
 /**
@@ -80,6 +83,7 @@ export const rollBackAfter = (
     const rolledBack = Effect.zipRight(
       recordStart(at, reason, cause),
       Effect.flatMap(compensate(reason), (result) => {
+        if (isCutShort(at)) return Effect.interrupt
         if (reason !== "stopped") return Effect.as(recordEnd(at, reason, cause, result), result)
         // If it is not clean, the next execution of the run tries the rest again.
         return Effect.as(isClean(result) ? removeFromJournal(at, reason) : Effect.void, undefined)

@@ -13,11 +13,14 @@ import { causeOf, isClean, pending, type RollbackResult, rollback } from "../../
 import { Transaction, type TransactionSettings } from "../../../transaction/Transactor.js"
 import { never } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
+import * as FiberTree from "../execution/fiberTree.js"
 import { setOrigin } from "../execution/origins.js"
 import * as Replay from "../execution/replay.js"
+import * as Order from "../execution/replayOrder.js"
 import { journalRecorder, sectionTransaction } from "./compensations.js"
 import {
   forgetKeys,
+  isCutShort,
   lostCause,
   readRollback,
   recordEnd,
@@ -33,8 +36,22 @@ export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
 /** A transaction with its body, which can be replayed and restarted. */
 interface RunTransaction extends Section {
+  /** Opens another pass over the body. */
+  readonly open: () => OpenPass
+  readonly place: Place
+}
+
+interface OpenPass {
   /** The body, with the section and the transaction service provided. */
   readonly body: AnyEffect
+  readonly pass: Execution.Pass
+}
+
+/** Where the program runs the transaction. */
+interface Place {
+  readonly isInterruptible: boolean
+  /** The body's own fiber runs it. */
+  readonly isRoot: boolean
   readonly restore: Restore
 }
 
@@ -44,14 +61,18 @@ export const runTransaction = (
   section: string,
   self: AnyEffect,
   settings: TransactionSettings,
-  restore: Restore
+  place: Place
 ): AnyEffect => {
-  const inside: Execution.RunService = { ...run, section, transaction: section }
-  const services = Context.make(Execution.Run, inside).pipe(
-    Context.add(Transaction, sectionTransaction(inside, run.section))
-  )
-  const body = Effect.mapInputContext(self, (context: Context.Context<unknown>) => Context.merge(context, services))
-  const transaction: RunTransaction = { execution: run.execution, section, settings, body, restore }
+  const open = (): OpenPass => {
+    const pass: Execution.Pass = { outer: run.pass, isOver: false }
+    const inside: Execution.RunService = { ...run, section, transaction: section, pass }
+    const services = Context.make(Execution.Run, inside).pipe(
+      Context.add(Transaction, sectionTransaction(inside, run.section))
+    )
+    const body = Effect.mapInputContext(self, (context: Context.Context<unknown>) => Context.merge(context, services))
+    return { body, pass }
+  }
+  const transaction: RunTransaction = { execution: run.execution, section, settings, open, place }
   return Effect.catchAllCause(
     Effect.suspend(() => begin(transaction)),
     (cause) => {
@@ -74,23 +95,43 @@ const begin = (transaction: RunTransaction): AnyEffect => {
 
 /** The transaction has no recorded rollback: runs the body, and rolls back if that fails. */
 const runFirst = (transaction: RunTransaction): AnyEffect =>
-  Effect.flatMap(Effect.exit(transaction.restore(transaction.body)), (exit) => {
-    const { execution, section, settings } = transaction
+  Effect.withFiberRuntime((fiber) => {
+    const { execution, open, place, section, settings } = transaction
     const { lifecycle, mode } = execution
-    if (Exit.isSuccess(exit)) return exit
-    const machinery = machineryOf(exit.cause)
-    if (machinery !== undefined) return Execution.stop(execution, machinery)
-    if (lifecycle.isEnding || mode.isReplay || !settings.rollsBack(exit.cause)) return exit
-    const compensate = (reason: RollbackReason) => rollBackReached(transaction, reason)
-    return Effect.flatMap(rollBackAfter(transaction, exit.cause, compensate), (result) =>
-      result === undefined ? exit : Effect.failCause(causeOf(section, exit.cause, result))
-    )
+    const { body, pass } = open()
+    const begun = FiberTree.mark(fiber)
+    return Effect.flatMap(Effect.exit(place.restore(body)), (exit) => {
+      if (Exit.isSuccess(exit)) return exit
+      const machinery = machineryOf(exit.cause)
+      if (machinery !== undefined) return Execution.stop(execution, machinery)
+      if (lifecycle.isEnding || mode.isReplay || !settings.rollsBack(exit.cause)) return exit
+      const compensate = (reason: RollbackReason) => rollBackReached(transaction, reason)
+      const rolledBack = rollBackAfter(transaction, exit.cause, compensate)
+      return Effect.flatMap(Effect.zipRight(endPass(execution, pass, begun), rolledBack), (result) =>
+        result === undefined ? exit : Effect.failCause(causeOf(section, exit.cause, result))
+      )
+    })
+  })
+
+/**
+ * Interrupts the fibers that work for the body of a transaction and outlive it, and waits for them: a race that is
+ * interrupted leaves its branches running. Otherwise they would begin steps beside the rollback, and use the keys of the next pass.
+ */
+const endPass = (
+  execution: Execution.Execution,
+  pass: Execution.Pass,
+  begun: FiberTree.Use | undefined
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const fibers = begun === undefined ? [] : execution.activity.fibers.usersForkedAfter(begun)
+    if (fibers.length > 0) return Effect.zipRight(Fiber.interruptAll(fibers), endPass(execution, pass, begun))
+    pass.isOver = true
+    return Effect.void
   })
 
 /** Work that an earlier process began is reached first, in a replay in the order of the journal. */
 const rollBackReached = (transaction: RunTransaction, reason: RollbackReason) => {
   if (unreached(transaction).length === 0) return rollBack(transaction, reason)
-  // A finalizer of the interrupted body may still be in a step; the replay of the body does not run it.
   forgetKeys(transaction)
   return Effect.map(rollBackInReplay(transaction, reason), ({ result }) => result)
 }
@@ -110,20 +151,24 @@ const replayForRewind = (transaction: RunTransaction, record: RollbackRecord): A
  */
 const repeatFailure = (transaction: RunTransaction, record: RollbackRecord): AnyEffect =>
   Effect.flatMap(readRollback(transaction, record), ({ cause, result }) => {
-    const { section } = transaction
+    const { execution, place, section } = transaction
+    const skipped = Effect.sync(() => Order.skipAnswers(execution, section))
     // Whatever interrupted the transaction does so again.
-    if (record.reason === "interrupted") return Effect.zipRight(revert(transaction), never)
+    if (record.reason === "interrupted")
+      return skipped.pipe(Effect.zipRight(revert(transaction)), Effect.zipRight(never))
     if (cause !== undefined && record.reason !== "died") {
       // An enclosing transaction tries the failed compensations again, so they are registered.
       const registered = isClean(result) ? Effect.void : registerInReplay(transaction)
       return registered.pipe(
+        Effect.zipRight(skipped),
+        Effect.zipRight(Order.awaitReplayTurn(execution, section, record.lastSeq, place)),
         Effect.zipRight(revert(transaction)),
         Effect.zipRight(Effect.failCause(causeOf(section, cause, result)))
       )
     }
     return Effect.flatMap(replayToEnd(transaction), (exit) => {
       // A replay that executes nothing cannot find out whether the program was mended.
-      if (exit === undefined && cause !== undefined && transaction.execution.mode.isReplay) {
+      if (exit === undefined && cause !== undefined && execution.mode.isReplay) {
         return Effect.zipRight(revert(transaction), Effect.failCause(causeOf(section, cause, result)))
       }
       return exit === undefined || Exit.isSuccess(exit)
@@ -153,10 +198,11 @@ const endResumed = (
   { exit, result }: Replayed
 ): Effect.Effect<AnyEffect> => {
   const { reason } = record
+  if (isCutShort(transaction)) return Effect.succeed(Effect.interrupt)
   const cause = recorded ?? (exit !== undefined && Exit.isFailure(exit) ? exit.cause : undefined)
   if (reason === "interrupted" && isClean(result)) {
     const end = recordEnd(transaction, "interrupted", Cause.interrupt(FiberId.none), result)
-    return Effect.as(end, transaction.restore(never))
+    return Effect.as(end, transaction.place.restore(never))
   }
   const isToRestart = reason === "stopped" || cause === undefined
   if (isToRestart && isClean(result)) return Effect.succeed(restart(transaction, reason))
@@ -177,32 +223,38 @@ const restart = (transaction: RunTransaction, reason: string): AnyEffect =>
 
 /** No step of the section begins while this runs. */
 const whileReplaying = <A, E, R>(
-  { execution, section }: Section,
-  use: (replay: Replay.Replay) => Effect.Effect<A, E, R>
+  { execution, open, section }: RunTransaction,
+  use: (replay: Replay.Replay, body: AnyEffect) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
     const replay = Replay.make(section, execution.journal)
+    const { body, pass } = open()
     execution.replay.active.add(replay)
     return Effect.ensuring(
-      use(replay),
-      Effect.sync(() => execution.replay.active.delete(replay))
+      use(replay, body),
+      Effect.sync(() => {
+        pass.isOver = true
+        execution.replay.active.delete(replay)
+      })
     )
   })
 
 /** Replays the body until its compensations are registered. */
 const registerInReplay = (transaction: RunTransaction): Effect.Effect<void, never, unknown> =>
-  whileReplaying(transaction, (replay) =>
-    Effect.flatMap(Effect.fork(Effect.interruptible(transaction.body)), (body) =>
+  whileReplaying(transaction, (replay, self) =>
+    Effect.flatMap(Effect.fork(Effect.interruptible(self)), (body) =>
       Effect.ensuring(Effect.interruptible(Replay.awaitReached(replay, body)), Fiber.interrupt(body))
     )
   )
 
 /** Replays the body to its end. Undefined if it goes beyond the journal. */
 const replayToEnd = (transaction: RunTransaction) =>
-  whileReplaying(transaction, (replay) =>
-    // A race waits for its loser, so both are interruptible.
-    Effect.interruptible(
-      Effect.raceFirst(Effect.exit(transaction.body), Effect.as(Deferred.await(replay.beyond), undefined))
+  whileReplaying(transaction, (replay, self) =>
+    Effect.flatMap(Effect.fork(Effect.interruptible(self)), (body) =>
+      Effect.ensuring(
+        Effect.interruptible(Effect.raceFirst(Fiber.await(body), Effect.as(Deferred.await(replay.beyond), undefined))),
+        Fiber.interrupt(body)
+      )
     )
   )
 
@@ -217,8 +269,8 @@ const rollBackInReplay = (
   transaction: RunTransaction,
   reason: RollbackReason
 ): Effect.Effect<Replayed, never, unknown> =>
-  whileReplaying(transaction, (replay) =>
-    Effect.flatMap(Effect.fork(Effect.interruptible(transaction.body)), (body) =>
+  whileReplaying(transaction, (replay, self) =>
+    Effect.flatMap(Effect.fork(Effect.interruptible(self)), (body) =>
       Effect.gen(function* () {
         yield* Effect.exit(Effect.interruptible(Replay.awaitReached(replay, body)))
         yield* Replay.yieldTurns(body, () => false)

@@ -11,6 +11,7 @@ import {
 } from "../../../transaction/Transactor.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
+import * as Order from "../execution/replayOrder.js"
 import { type AnyEffect, runTransaction } from "./runTransaction.js"
 import { acquireTransaction } from "./scopedTransaction.js"
 
@@ -21,11 +22,13 @@ export const durableTransactor: TransactorService = {
       (fiber, { runtimeFlags }): Effect.Effect<A, E | RollbackFailed<E>, Exclude<R, Transaction>> => {
         const run = runOutsideStep(fiber)
         if (run === undefined) return inMemoryTransactor.run(self, settings)
+        const isInterruptible = RuntimeFlags.interruptible(runtimeFlags)
+        const isRoot = Order.isRoot(fiber, runtimeFlags, run.execution)
         const effect = Effect.uninterruptibleMask((restore) => {
           const section = openSection(run, settings, fiber, runtimeFlags)
           if (typeof section !== "string") return section
           return Effect.ensuring(
-            runTransaction(run, section, self as AnyEffect, settings, restore),
+            runTransaction(run, section, self as AnyEffect, settings, { isInterruptible, isRoot, restore }),
             Effect.sync(() => Execution.releaseKey(run, settings.name))
           )
         })
@@ -60,7 +63,7 @@ const openSection = (
   flags: RuntimeFlags.RuntimeFlags
 ): string | Effect.Effect<never> => {
   const { execution } = run
-  const refused = Execution.refusal(execution, fiber, RuntimeFlags.interruptible(flags))
+  const refused = Execution.refusal(run, fiber, RuntimeFlags.interruptible(flags))
   if (refused !== undefined) return refused
   const key = Execution.claimKey(run, name, fiber)
   if (key instanceof StepConflict) return Execution.stop(execution, key)

@@ -54,7 +54,7 @@ import { CellsTag, cellsOf } from "../state/service.js"
 import { isAnswered } from "../step/replayStep.js"
 import { makeAsker } from "../wait/asker.js"
 import { encodeWaiting } from "../wait/resolve.js"
-import { stopWatcher } from "../wait/watcher.js"
+import { prepareWatcher, stopWatcher } from "../wait/watcher.js"
 
 /** A workflow, as `Workflow.make` built it. */
 export interface Definition<in Input, out A, out E, out R> {
@@ -160,6 +160,7 @@ export const bodyOf = (execution: Execution, definition: AnyDefinition, input: u
   return Effect.withFiberRuntime((fiber) => {
     const { fibers } = execution.activity
     fibers.addUser(fiber)
+    prepareWatcher(execution, fiber)
     const outer = fiber.getFiberRef(FiberRef.currentSupervisor)
     const supervisor = outer === Supervisor.none ? fibers : outer.zip(fibers)
     // Each run passes here, so the context and the FiberRefs are copied once and not once per service.

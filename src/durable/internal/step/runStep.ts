@@ -55,7 +55,7 @@ export const runStep = (definition: Definition, input: unknown): AnyEffect =>
     Effect.uninterruptibleMask((restore) => {
       const run = Execution.runOf(fiber.currentContext)
       const { execution } = run
-      const refused = Execution.refusal(execution, fiber, RuntimeFlags.interruptible(runtimeFlags))
+      const refused = Execution.refusal(run, fiber, RuntimeFlags.interruptible(runtimeFlags))
       if (refused !== undefined) return refused
       const outer = FiberTree.stepOf(fiber)
       if (outer !== undefined) return Effect.die(new StepInsideStep(definition.name, outer))
@@ -80,15 +80,16 @@ const runAfterGate = (
 ): AnyEffect =>
   withExit(interruptibleAs(use, awaitGate(use.execution, use.record?.interruptedAt)), (exit) => {
     const refused = Exit.isSuccess(exit)
-      ? (Execution.refusal(use.execution, fiber, use.isInterruptible) ?? unlessToRun(use))
+      ? (Execution.refusal(use, fiber, use.isInterruptible) ?? unlessToRun(use))
       : undefined
     if (Exit.isSuccess(exit) && refused === undefined) return begin()
     const interrupted = Exit.isSuccess(exit) ? (refused ?? Effect.void) : Effect.zipRight(recordInterruption(use), exit)
     return Effect.ensuring(interrupted, Effect.sync(release))
   })
 
-const interruptibleAs = ({ isInterruptible }: StepUse, self: AnyEffect): AnyEffect =>
-  isInterruptible ? Effect.interruptible(self) : self
+/** What was interrupted can be interrupted again: a backoff can, also where the step itself cannot. */
+const interruptibleAs = ({ isInterruptible, record }: StepUse, self: AnyEffect): AnyEffect =>
+  isInterruptible || record?.interruptedAt !== undefined ? Effect.interruptible(self) : self
 
 /** What happens instead if the step is not to run here. */
 const unlessToRun = (use: StepUse): AnyEffect | undefined => {
@@ -99,7 +100,7 @@ const unlessToRun = (use: StepUse): AnyEffect | undefined => {
 }
 
 const makeUse = (
-  { execution, permit }: Execution.RunService,
+  { execution, pass, permit }: Execution.RunService,
   definition: Definition,
   input: unknown,
   key: string,
@@ -109,6 +110,7 @@ const makeUse = (
   const record = execution.journal.steps.get(key)
   return {
     execution,
+    pass,
     permit,
     definition,
     input,

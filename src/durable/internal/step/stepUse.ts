@@ -46,6 +46,8 @@ export interface StepUse {
   /** An attempt was cut short, and it is unknown whether it happened. */
   isUnsure: boolean
   isAttemptRunning?: boolean
+  /** The pass over the transaction around it. */
+  readonly pass: Execution.Pass | undefined
   /** The place of the graph's node around it. */
   readonly permit: Permit | undefined
   /** The result was committed together with the program's own rows. */
@@ -124,7 +126,9 @@ export const recordResult = (use: StepUse, exit: Exit.Exit<unknown, unknown>): A
 export const recordInterruption = (use: StepUse): Effect.Effect<void> =>
   Effect.suspend(() => {
     const attempts = use.attempt ?? use.record?.attempts
-    if (attempts === undefined || !Execution.isByProgram(use.execution)) return Effect.void
+    // Interrupted again at its line.
+    const isRecorded = use.attempt === undefined && use.record?.interruptedAt !== undefined
+    if (attempts === undefined || isRecorded || !Execution.isByProgram(use.execution)) return Effect.void
     use.writes.length = 0
     return append(use, "StepInterrupted", attempts)
   })

@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import { errorCodec, valueCodec } from "../../../journal/JournalCodec.js"
 import type { StartedWait, WaitLine } from "../../../journal/JournalLine.js"
 import { StepConflict } from "../../../journal/RunError.js"
@@ -13,6 +14,7 @@ import { never } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
+import * as Order from "../execution/replayOrder.js"
 import { awaitGate } from "./gate.js"
 import { decodeAnswer, parkedOf, type SentAnswer, waitId } from "./resolve.js"
 import { park, recordEnd, recordInterruption, recordStart } from "./wait.js"
@@ -22,7 +24,7 @@ type AnyDecision = Decision.Decision<unknown, never, unknown>
 /** Asks the questions of a run's strategies: the run waits for the answer. */
 export const makeAsker = (execution: Execution.Execution): AskerService => ({
   ask: <R>(request: AskRequest<R>) =>
-    Effect.withFiberRuntime<Decision.Decision<unknown, never, R>, never, R>((fiber) => {
+    Effect.withFiberRuntime<Decision.Decision<unknown, never, R>, never, R>((fiber, { runtimeFlags }) => {
       if (execution.lifecycle.isEnding && execution.replay.active.size === 0) return never
       const run = Execution.runOf(fiber.currentContext)
       if (execution.lifecycle.isInterrupted) return Effect.interrupt
@@ -32,7 +34,9 @@ export const makeAsker = (execution: Execution.Execution): AskerService => ({
       if (step !== undefined && (asking === undefined || asking.isAttemptRunning())) {
         return Effect.die(new AskedInsideStep(request.question, step))
       }
-      const question: Question = { execution, request, run, asking, fiber }
+      const isInterruptible = RuntimeFlags.interruptible(runtimeFlags)
+      const place = { isInterruptible, isRoot: Order.isRoot(fiber, runtimeFlags, execution) }
+      const question: Question = { execution, request, run, asking, fiber, place }
       // What the request needs is in the context of the fiber that asks.
       return ask(question, undefined) as Effect.Effect<Decision.Decision<unknown, never, R>, never, R>
     })
@@ -54,6 +58,8 @@ interface Question {
   /** The step that asks; undefined if the strategy stands around steps. */
   readonly asking: AskingStep | undefined
   readonly fiber: Parameters<typeof FiberTree.stepOf>[0]
+  /** Where it is asked. */
+  readonly place: { readonly isInterruptible: boolean; readonly isRoot: boolean }
 }
 
 /** Asks again until an answer fits. */
@@ -85,12 +91,12 @@ const answered = (
   const { execution } = question
   const record = execution.journal.waits.get(key)
   execution.replay.order.reached.add(key)
-  if (record?.end?.refused !== undefined) return Effect.succeed({ refused: record.end.refused })
   if (record?.end !== undefined) {
+    const { payload, refused } = record.end
     return Effect.zipRight(
-      Replay.awaitTurn(execution.replay.active, key, record.lastSeq),
+      Order.awaitReplayTurn(execution, key, record.lastSeq, question.place),
       // The same program accepts the answer again; a changed one may refuse it and ask anew.
-      read(question, record.end.payload)
+      refused === undefined ? read(question, payload) : Effect.succeed({ refused })
     )
   }
   if (Execution.isReplayOnly(execution, key)) return Replay.park(execution.replay.active, key, record !== undefined)

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import { resting } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
-import { startWatcher } from "./watcher.js"
+import { awaitAnswerTurn } from "../execution/replayOrder.js"
 
 /** Nothing has to wait at the gate. */
 export const isGateOpen = (
@@ -17,7 +17,8 @@ export const isGateOpen = (
  * Waits until something that the journal does not have may begin: every recorded
  * answer was given, or no fiber of the body is left to ask for it. What the program
  * had interrupted, by the line `interruptedAt`, waits to be interrupted again, and
- * begins only if it is not.
+ * begins only if it is not. Its interruption ends in the turn of that line: a race
+ * that waits for it must not end sooner than it did.
  */
 export const awaitGate = (execution: Execution.Execution, interruptedAt?: number): Effect.Effect<void> =>
   Effect.suspend(() => {
@@ -38,19 +39,18 @@ export const awaitGate = (execution: Execution.Execution, interruptedAt?: number
               gate.interrupted.set(resume, interruptedAt)
               return () => gate.interrupted.delete(resume)
             })
-          )
+          ).pipe(Effect.onInterrupt(() => awaitAnswerTurn(execution, interruptedAt, false)))
     return Effect.zipRight(begun, ifRunning(execution))
   })
 
 const rest = (execution: Execution.Execution, add: (resume: () => void) => () => void): Effect.Effect<void> =>
-  Effect.zipRight(
-    startWatcher(execution),
-    Effect.async<void>((resume) => {
-      const remove = add(() => resume(Effect.void))
-      execution.activity.changed.notify()
-      return Effect.sync(remove)
-    }, resting)
-  )
+  Effect.async<void>((resume) => {
+    const { activity } = execution
+    const remove = add(() => resume(Effect.void))
+    activity.startWatcher()
+    activity.changed.notify()
+    return Effect.sync(remove)
+  }, resting)
 
 /** The run may have stopped meanwhile. */
 const ifRunning = (execution: Execution.Execution): Effect.Effect<void> =>

@@ -17,7 +17,7 @@ import * as Replay from "../execution/replay.js"
 import * as Order from "../execution/replayOrder.js"
 import { awaitGate } from "./gate.js"
 import { finiteTime, parkedOf } from "./resolve.js"
-import { readSignals, startWatcher } from "./watcher.js"
+import { readSignals } from "./watcher.js"
 
 /** What to wait for. */
 export interface ToWait {
@@ -72,8 +72,8 @@ const waitAt = (
   const started = Effect.suspend(() =>
     record === undefined ? start(execution, key, toWait, place.isRoot) : Effect.succeed(record)
   )
-  const { isInterruptible } = place
   const gate = awaitGate(execution, record?.interruptedAt)
+  const isInterruptible = place.isInterruptible || record?.interruptedAt !== undefined
   return Effect.zipRight(isInterruptible ? Effect.interruptible(gate) : gate, started).pipe(
     Effect.flatMap((line) => parkUntilEnd(execution, key, line, parkedOf(execution.journal, key, line)))
   )
@@ -158,10 +158,10 @@ export const park = (execution: Execution.Execution, key: string, wait: ToPark):
     const end =
       wait.until === undefined ? signalled : Effect.raceFirst(signalled, timeUp(execution, wait.signal, wait.until))
     return Effect.acquireUseRelease(
-      Effect.suspend(() => {
+      Effect.sync(() => {
         activity.parked.set(key, parked)
+        activity.startWatcher()
         activity.changed.notify()
-        return startWatcher(execution)
       }),
       () => Effect.interruptible(end),
       () =>

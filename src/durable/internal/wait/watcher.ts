@@ -1,53 +1,61 @@
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
+import * as Runtime from "effect/Runtime"
 import * as Supervisor from "effect/Supervisor"
 import { RunSuspended } from "../../../journal/RunError.js"
 import type { Activity, Parked } from "../execution/activity.js"
 import { never } from "../execution/bodyFibers.js"
 import type * as Execution from "../execution/execution.js"
-import { type Gate, nextTurn } from "../execution/replayOrder.js"
+import { type Gate, nextTurn, releaseHeld, stopHolding } from "../execution/replayOrder.js"
 import { dateOption } from "./resolve.js"
 
-/** A storage failure stops the run, and this never returns: the caller must not continue as if there was no signal. */
-export const readSignals = (execution: Execution.Execution): Effect.Effect<void> =>
-  Effect.matchEffect(execution.storage.signals(execution.lease.key), {
+/** Whether the signals could be read. A storage failure stops the run. */
+const tryReadSignals = (execution: Execution.Execution): Effect.Effect<boolean> =>
+  Effect.match(execution.storage.signals(execution.lease.key), {
     onFailure: (error) => {
       execution.lifecycle.transition({ _tag: "Stop", error })
-      return never
+      return false
     },
-    onSuccess: (signals) =>
-      Effect.sync(() => {
-        execution.activity.signalsRead = signals.length
-        execution.activity.signals = new Map(signals.map((signal) => [signal.key, signal]))
-      })
+    onSuccess: (signals) => {
+      execution.activity.signalsRead = signals.length
+      execution.activity.signals = new Map(signals.map((signal) => [signal.key, signal]))
+      return true
+    }
   })
 
-/** Started by the first fiber that waits: a run without waits has no watcher. */
-export const startWatcher = (execution: Execution.Execution): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const { activity, id, storage } = execution
-    if (activity.watcher !== undefined || activity.isOver) return Effect.void
+/** Never returns after a storage failure: the caller must not continue as if there was no signal. */
+export const readSignals = (execution: Execution.Execution): Effect.Effect<void> =>
+  Effect.flatMap(tryReadSignals(execution), (isRead) => (isRead ? Effect.void : never))
+
+/**
+ * Lets the first fiber that waits, or an answer that is held, start the watcher: a
+ * run without either has none. It runs with what is around the body, and is no fiber of the body.
+ */
+export const prepareWatcher = (execution: Execution.Execution, body: Fiber.RuntimeFiber<unknown, unknown>): void => {
+  const { activity, id, storage } = execution
+  const fiberRefs = body.getFiberRefs()
+  const { currentContext: context } = body
+  activity.startWatcher = () => {
+    if (activity.watcher !== undefined || activity.isOver) return
     activity.unsubscribe = storage.onChange((run) => {
       if (run === id) activity.changed.notify()
     })
-    // It is no fiber of the body.
-    const forked = Effect.locally(
-      Effect.forkDaemon(Effect.interruptible(watch(execution))),
-      FiberRef.currentSupervisor,
-      Supervisor.none
-    )
-    return Effect.map(forked, (fiber) => {
-      activity.watcher = fiber
-    })
-  })
+    const runtime = Runtime.make({ context, fiberRefs, runtimeFlags: Runtime.defaultRuntimeFlags })
+    const unsupervised = Runtime.setFiberRef(runtime, FiberRef.currentSupervisor, Supervisor.none)
+    activity.watcher = Runtime.runFork(unsupervised)(watch(execution), { immediate: false })
+  }
+}
 
-export const stopWatcher = ({ activity }: Execution.Execution): void => {
+export const stopWatcher = (execution: Execution.Execution): void => {
+  const { activity } = execution
   activity.isOver = true
   activity.watcher?.unsafeInterruptAsFork(FiberId.none)
   endWatch(activity)
+  stopHolding(execution)
 }
 
 const endWatch = (activity: Activity): void => {
@@ -66,52 +74,51 @@ const patience = 5_000
 const watch = (execution: Execution.Execution): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { activity, lifecycle, replay } = execution
-    const { gate } = replay
+    const { answers, gate } = replay
     let pending = { count: gate.pending.size, since: yield* Clock.currentTimeMillis }
     while (lifecycle.phase._tag === "Running") {
       const before = activity.changed.next
       if (activity.parked.size > 0) {
-        yield* readSignals(execution)
+        if (!(yield* tryReadSignals(execution))) break
         deliver(execution)
       }
       // The body runs as far as it can without a signal.
       yield* gate.isOpen ? eventLoopTurns : eventLoopTurn
       const now = yield* Clock.currentTimeMillis
       if (gate.pending.size !== pending.count) pending = { count: gate.pending.size, since: now }
-      const isIdle = isQuiet(execution, now) && (yield* activity.fibers.areIdle(restingSince(execution)))
+      const canBeIdle = isQuiet(execution, now)
+      // Before the look: a fiber that comes to rest after it was looked at is a change.
+      activity.fibers.onPause = canBeIdle ? activity.changed.notify : undefined
+      const isIdle = canBeIdle && (yield* activity.fibers.areIdle(restingSince(execution)))
       if (activity.changed.next !== before) continue
-      if (gate.waiting.size > 0) {
+      const left = patience - (now - pending.since)
+      if (answers.isHeld) {
+        if (isIdle) releaseHeld(execution)
+        else if (left <= 0) stopHolding(execution)
+        else yield* nextChange(before, left)
+      } else if (gate.waiting.size > 0) {
         const isReplayed = gate.pending.size === 0 && activity.working === 0
-        if (isReplayed || isIdle || now - pending.since >= patience) openGate(gate)
-        else yield* nextChange(execution, patience - (now - pending.since))
+        if (isReplayed || isIdle || left <= 0) openGate(gate)
+        else yield* nextChange(before, left)
       } else if (isIdle && gate.interrupted.size > 0) releaseFirst(gate)
       else if (isIdle && isSuspendable(execution, now)) return suspend(execution, now)
-      else if (activity.parked.size === 0 && gate.interrupted.size === 0) return endWatch(activity)
-      else yield* nextChange(execution, pollsForSignals(execution) ? 1_000 : undefined)
+      else if (activity.parked.size === 0 && gate.interrupted.size === 0 && !answers.isDraining) {
+        return endWatch(activity)
+      } else yield* nextChange(before, pollsForSignals(execution) ? 1_000 : undefined)
     }
-    // Finalizers that wait at the gate learn that the body is ending.
+    // Finalizers that wait at the gate, or for an answer, learn that the body is ending.
     openGate(gate)
+    stopHolding(execution)
   })
 
 /**
  * Waits until a fiber parks, ends or has something recorded, or until the limit in
- * milliseconds. Where only the body's own code runs, each pause of one of its
- * fibers is a change.
+ * milliseconds. `before` was taken before the watcher looked, so no change is missed.
  */
-const nextChange = (execution: Execution.Execution, limit: number | undefined): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const { activity } = execution
-    const changed = Deferred.await(activity.changed.next)
-    const limited = limit === undefined ? changed : Effect.raceFirst(changed, Effect.sleep(limit))
-    if (!isWithoutWork(execution)) return limited
-    activity.fibers.onPause = activity.changed.notify
-    return Effect.ensuring(
-      limited,
-      Effect.sync(() => {
-        activity.fibers.onPause = undefined
-      })
-    )
-  })
+const nextChange = (before: Deferred.Deferred<void>, limit: number | undefined): Effect.Effect<void> => {
+  const changed = Deferred.await(before)
+  return limit === undefined ? changed : Effect.raceFirst(changed, Effect.sleep(limit))
+}
 
 /** Only changes of this process are pushed; another process may store a signal, or the due time may come. */
 const pollsForSignals = ({ activity, mode, storage }: Execution.Execution): boolean =>
@@ -157,10 +164,10 @@ const isWithoutWork = ({ activity, rollback }: Execution.Execution): boolean =>
 
 /** Whether it can matter that no fiber of the body can continue. */
 const isQuiet = (execution: Execution.Execution, now: number): boolean => {
-  const { gate } = execution.replay
-  return (
-    isWithoutWork(execution) && (gate.waiting.size > 0 || gate.interrupted.size > 0 || isSuspendable(execution, now))
-  )
+  const { answers, gate } = execution.replay
+  // The next answer is handed out in a turn.
+  if (!isWithoutWork(execution) || (answers.isDraining && !answers.isHeld)) return false
+  return answers.isHeld || gate.waiting.size > 0 || gate.interrupted.size > 0 || isSuspendable(execution, now)
 }
 
 const restingSince = ({ activity }: Execution.Execution) => {

@@ -220,6 +220,13 @@ const inFiles = (folder: string): string =>
     .map((name) => fs.readFileSync(path.join(folder, name), "latin1"))
     .join("\n")
 
+/** The files below a folder that hold a text. */
+const inEveryFile = (folder: string, text: string): ReadonlyArray<string> =>
+  fs
+    .readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => fs.statSync(path.join(folder, name)).isFile())
+    .filter((name) => fs.readFileSync(path.join(folder, name), "latin1").includes(text))
+
 const cli = fileURLToPath(new URL("../../dist/recovery.mjs", import.meta.url))
 
 /** What the command line prints about the database, without the program's code. */
@@ -291,6 +298,9 @@ describe("Twelve planted secrets", () => {
           found(shown).filter((name) => name !== "ownPattern"),
           []
         )
+        // The command is on record, without its secret.
+        assert.isNotEmpty(inEveryFile(folder, "--password"))
+        assert.deepStrictEqual(inEveryFile(folder, planted.argument), [])
       }),
     120_000
   )

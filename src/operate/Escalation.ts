@@ -16,12 +16,12 @@ import { durationText } from "../resilience/DurationText.js"
 import { logged } from "../resilience/internal/kernel/logged.js"
 import { millis, whole } from "../resilience/internal/kernel/options.js"
 import { longSleep } from "../resilience/internal/kernel/timer.js"
-import { Redaction } from "../resilience/Redaction.js"
 import * as Storage from "../storage/Storage.js"
 import { EscalationRecord, type Level } from "./EscalationRecord.js"
 import type { FailureRecord } from "./FailureRecord.js"
 import { listEscalations } from "./internal/records/queries.js"
 import { type EscalationDetails, escalations, failures, type Stored } from "./internal/records/records.js"
+import { redactBody } from "./internal/records/redacted.js"
 import type { EscalationNotFound, InvalidRequest, RecordDamaged } from "./OperateError.js"
 import * as Webhook from "./Webhook.js"
 
@@ -127,11 +127,8 @@ const encode = Schema.encodeSync(Schema.parseJson(EscalationRecord))
  */
 export const webhook = (options: Webhook.Options): Sink => {
   const post = Webhook.make(options)
-  return (escalation) =>
-    Effect.flatMap(Redaction, ({ json }) =>
-      // A text stays one when it is redacted. Fields of the program's own rules were never redacted.
-      post({ id: escalation.id, body: json(encode(escalation)) as string })
-    )
+  // Fields that the program's own rules wrote were never redacted.
+  return (escalation) => Effect.flatMap(redactBody(encode(escalation)), (body) => post({ id: escalation.id, body }))
 }
 
 /**

@@ -61,8 +61,11 @@ export interface Redactor {
    * too deep or cyclic are cut, and what JSON cannot hold becomes text.
    */
   readonly value: (value: unknown) => Foreign.Json
-  /** Hides the secrets in JSON of any size. JSON without secrets is returned as it is. */
-  readonly json: (json: Foreign.Json) => Foreign.Json
+  /**
+   * Hides the secrets in JSON of any size. JSON without secrets is returned as it
+   * is. Texts and lists of texts below the keys in `kept`, such as ids, stay.
+   */
+  readonly json: (json: Foreign.Json, kept?: ReadonlySet<string>) => Foreign.Json
   /** Hides the secrets in a command: the name of its program, then its arguments. */
   readonly arguments: (command: ReadonlyArray<string>) => ReadonlyArray<string>
   /** Another redactor, which hides more. */
@@ -194,6 +197,16 @@ export const redactValue: (value: unknown) => Foreign.Json = defaults.value
  * @category redacting
  */
 export const redactArguments: (command: ReadonlyArray<string>) => ReadonlyArray<string> = defaults.arguments
+
+/**
+ * The keys below which the library's own JSON has ids and names. Records and replies are found by them, so they stay.
+ *
+ * @internal
+ */
+export const identities: ReadonlySet<string> = new Set([
+  ...["id", "key", "name", "run", "workflow", "step", "recovery", "failure", "failures", "checkpoint", "escalation"],
+  ...["fingerprint", "fingerprints", "transaction", "section", "cell", "signal", "lock", "owner", "repository", "runs"]
+])
 
 /**
  * A logger that receives messages, annotations, spans and causes without their

@@ -26,7 +26,15 @@ import {
 } from "effect-recovery"
 import { Dashboard } from "effect-recovery/dashboard"
 import { JsonLog } from "effect-recovery/files"
-import { Escalation, Insights, RecoveryLog, RecoveryManager, StorageCheck, Timeline } from "effect-recovery/operate"
+import {
+  Escalation,
+  Insights,
+  Operator,
+  RecoveryLog,
+  RecoveryManager,
+  StorageCheck,
+  Timeline
+} from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import * as encryption from "../../examples/workflows/encrypted-storage.js"
 import { served } from "../../src/dashboard/DashboardApi.js"
@@ -316,5 +324,40 @@ describe("Twelve planted secrets", () => {
         assert.include(surfaces.views, "request with token=<redacted> crashed")
       }),
     60_000
+  )
+})
+
+describe("Ids and names", () => {
+  // Each looks like a secret.
+  const id = "import?token=abc-123"
+  const Import = Workflow.make("import", { error: Schema.String }, () =>
+    Step.make("password=x", { error: Schema.String, run: Effect.fail("token=t1 is wrong") })
+  )
+
+  it.scoped("are never changed, so that what they name is found", () =>
+    Effect.gen(function* () {
+      yield* Effect.flip(Workflow.execute(Import, { id }))
+      yield* Effect.flatMap(Insights.Insights, ({ settled }) => settled)
+      const [failure] = yield* RecoveryManager.failures()
+      assert.isDefined(failure)
+      assert.strictEqual(failure.run, id)
+      assert.strictEqual(failure.step, "password=x")
+      assert.include(failure.message, "token=<redacted>")
+      const recovery = yield* RecoveryManager.initiate(failure.id, "restart")
+      assert.strictEqual(recovery.run, id)
+      const operator = yield* Operator.make
+      const runs = yield* Effect.promise(() => operator.ask({ _tag: "Runs" }))
+      assert.strictEqual(runs.ok && runs.value[0]?.id, id)
+      const timeline = yield* Effect.promise(() => operator.ask({ _tag: "Timeline", id }))
+      assert.isTrue(timeline.ok)
+      assert.notInclude(JSON.stringify(timeline), "t1")
+    }).pipe(
+      Effect.provide(
+        Layer.provideMerge(
+          Layer.merge(Insights.layer, RecoveryManager.layer({ workflows: [Import] })),
+          Storage.layerMemory
+        )
+      )
+    )
   )
 })

@@ -279,6 +279,44 @@ describe("Redaction.redactArguments", () => {
     assert.deepStrictEqual(redactArguments(expected), expected)
   })
 
+  it("redacting a command twice gives the same as redacting it once", () => {
+    const part = FastCheck.constantFrom(
+      "mysql",
+      "curl",
+      "-p",
+      "-phunter2",
+      "-H",
+      "-HCookie: a=b",
+      "-u",
+      "a:b",
+      "--",
+      "-",
+      "",
+      "=",
+      "--token",
+      "--token=",
+      "--token=x",
+      "--header=Cookie: a",
+      "Authorization: Basic eDp5",
+      "TOKEN=--x",
+      "--a=b",
+      "-b",
+      "-bsid=1",
+      "https://a:b@c",
+      mark,
+      `-u${mark}`,
+      "x"
+    )
+    FastCheck.assert(
+      FastCheck.property(FastCheck.array(FastCheck.oneof(part, FastCheck.string()), { maxLength: 8 }), (command) => {
+        const once = redactArguments(command)
+        assert.strictEqual(once.length, command.length)
+        assert.deepStrictEqual(redactArguments(once), once)
+      }),
+      { numRuns: 5_000, seed: seedOf(4) }
+    )
+  })
+
   it("hides secrets within a script", () => {
     assert.deepStrictEqual(redactArguments(["sh", "-c", "export TOKEN=abc; curl https://x?sig=9"]), [
       "sh",

@@ -10,7 +10,7 @@ import * as Workflow from "../../../durable/Workflow.js"
 import * as Lock from "../../../lock/Lock.js"
 import { isError, type Json, messageOf, prettyCause, tagOf } from "../../../resilience/Foreign.js"
 import { age, checked } from "../../../resilience/internal/kernel/options.js"
-import { Redaction, redactText } from "../../../resilience/Redaction.js"
+import { identities, Redaction, redactText } from "../../../resilience/Redaction.js"
 import * as Storage from "../../../storage/Storage.js"
 import * as Escalation from "../../Escalation.js"
 import * as HealthCheck from "../../HealthCheck.js"
@@ -146,7 +146,7 @@ export const handle = <T extends Tag>(request: Request<T>): Effect.Effect<Reply<
   Effect.flatMap(Redaction, ({ json, text }) =>
     Effect.matchCause(answer(request), {
       // The schema of the request has encoded it as JSON; redacting changes no more than its texts.
-      onSuccess: (value) => ({ ok: true, value: json(value as Json) }) as Reply<T>,
+      onSuccess: (value) => ({ ok: true, value: json(value as Json, identities) }) as Reply<T>,
       onFailure: (cause) => refusalOf(cause, text)
     })
   )

@@ -3,7 +3,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
-import { Redaction } from "../../../resilience/Redaction.js"
 import { limitOf } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
 import * as EscalationRecord from "../../EscalationRecord.js"
@@ -17,6 +16,7 @@ import {
 } from "../../OperateError.js"
 import * as RecoveryRecord from "../../RecoveryRecord.js"
 import { invalid } from "./checked.js"
+import { logRedacted, redactBody, redactLabels } from "./redacted.js"
 
 /** A row of the storage with its decoded body. */
 export interface Stored<out D> extends Omit<Storage.RecordRow, "body" | "damaged"> {
@@ -73,10 +73,8 @@ const makeTable = <D, I, A, E>(
   const write = ({ details, revision = 0, ...draft }: Draft<D>, counts: ReadonlyArray<Storage.Count>) =>
     Effect.gen(function* () {
       const storage = yield* Storage.Storage
-      const { json: redact } = yield* Redaction
-      // JSON stays of one kind when it is redacted: a text a text, an object an object.
-      const body = redact(yield* Effect.catchAll(encode(details), (error) => invalid(kind, error))) as string
-      const labels = redact(draft.labels) as Readonly<Record<string, string>>
+      const encoded = yield* Effect.catchAll(encode(details), (error) => invalid(kind, error))
+      const [body, labels] = yield* Effect.zip(redactBody(encoded), redactLabels(draft.labels))
       const row = { ...draft, labels, kind, revision, scope: scopeOf(labels), body }
       const written = yield* storage.write(row, counts)
       return yield* Effect.transposeMapOption(written, read)
@@ -99,12 +97,7 @@ const makeTable = <D, I, A, E>(
 
   const rows = (query: Query) => Effect.flatMap(Storage.Storage, (storage) => storage.records({ kind, ...query }))
   const readAll = (query: Query) => Effect.flatMap(rows(query), Effect.forEach(read))
-  const warned = (row: Storage.RecordRow) =>
-    Effect.option(
-      Effect.tapError(read(row), ({ message }) =>
-        Effect.flatMap(Redaction, ({ text }) => Effect.logWarning(text(message)))
-      )
-    )
+  const warned = (row: Storage.RecordRow) => Effect.option(Effect.tapError(read(row), logRedacted))
   const listSince = (query: Omit<Query, "before" | "limit">, time: number) =>
     Effect.gen(function* () {
       const all: Array<A> = []

@@ -106,10 +106,10 @@ export const textRedactor = ({ endings, headers }: Names, patterns: ReadonlyArra
   const shape = shapes.join("|")
   const query = patternOf(queryNames)
   const assigned = `\\\\?["']?\\s{0,16}[=:]\\s{0,16}`
-  const isSuspect = new RegExp(
-    `://|PRIVATE KEY|bearer|${names}|${headerNames}|[?&;](?:${query})=|;\\s?pwd=|(?<![0-9A-Za-z_-])(?:${shape})`,
-    "i"
-  )
+  // Most texts hold no secret. Several short patterns find that out faster than one long one.
+  const words = [names, headerNames, "bearer|private key", `://|[?&;](?:${query})=|;\\s?pwd=`]
+  const suspects = [...words.map((pattern) => new RegExp(pattern, "i")), new RegExp(shape)]
+  const isSuspect = (text: string): boolean => suspects.some((pattern) => pattern.test(text))
   const header = new RegExp(
     `(?<![\\w-])((?:${headerNames})${assigned}\\\\?["']?)${notMarked}` +
       // A scheme and one token; other schemes and headers have several parts.
@@ -131,7 +131,7 @@ export const textRedactor = ({ endings, headers }: Names, patterns: ReadonlyArra
   let last = { given: "", redacted: "" }
   return (text) => {
     if (text === last.given) return last.redacted
-    const known = isSuspect.test(text) ? rules.reduce((redacted, rule) => rule(redacted), text) : text
+    const known = isSuspect(text) ? rules.reduce((redacted, rule) => rule(redacted), text) : text
     last = { given: text, redacted: own.reduce((redacted, rule) => rule(redacted), known) }
     return last.redacted
   }

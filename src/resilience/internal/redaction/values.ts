@@ -8,12 +8,18 @@ const isNested = (text: string): boolean => /^\s*[[{]/.test(text)
 /** Names the parts of a pair in lists of headers and variables. */
 const pairNames = ["name", "key", "header"] as const
 
+/** Keys whose texts stay as they are. */
+type Kept = ReadonlySet<string>
+
+const none: Kept = new Set()
+
 /** Makes the function that redacts JSON. What holds no secret is returned as the same value. */
 export const valueRedactor = ({ isSecret }: NameTest, redactText: (text: string) => string) => {
+  /** A value within a text has ids of its own, which are not those of the value around it. */
   const inText = (text: string): string => {
     const parsed = isNested(text) ? safely(() => ({ json: JSON.parse(text) as Json })) : undefined
     if (parsed === undefined) return redactText(text)
-    const redacted = visit(parsed.json)
+    const redacted = visit(parsed.json, none)
     return redacted === parsed.json ? text : JSON.stringify(redacted)
   }
 
@@ -23,16 +29,18 @@ export const valueRedactor = ({ isSecret }: NameTest, redactText: (text: string)
     return typeof json === "object" && json !== null ? mapParts(json, hideAll) : json
   }
 
-  const visit = (json: Json): Json => {
+  const visit = (json: Json, kept: Kept): Json => {
     if (typeof json === "string") return inText(json)
     if (typeof json !== "object" || json === null) return json
     return isSecretPair(json)
-      ? mapParts(json, (part, key) => (isNameOf(key) ? visit(part) : hideAll(part)))
-      : inside(json)
+      ? mapParts(json, (part, key) => (isNameOf(key) ? visit(part, kept) : hideAll(part)))
+      : mapParts(json, (part, key) => (typeof key === "string" ? ofKey(key, part, kept) : visit(part, kept)))
   }
 
-  const inside = (json: object & Json): Json =>
-    mapParts(json, (part, key) => (typeof key === "string" && isSecret(key) ? hideAll(part) : visit(part)))
+  const ofKey = (key: string, json: Json, kept: Kept): Json => {
+    if (kept.has(key) && isTextOrTexts(json)) return json
+    return isSecret(key) ? hideAll(json) : visit(json, kept)
+  }
 
   /** `["authorization", "Basic …"]` and `{ name: "TOKEN", value: "…" }`. */
   const isSecretPair = (json: Json): boolean => {
@@ -42,8 +50,11 @@ export const valueRedactor = ({ isSecret }: NameTest, redactText: (text: string)
     return Object.hasOwn(fields, "value") && pairNames.some((name) => isNameOfSecret(fields[name]))
   }
 
-  return visit
+  return (json: Json, kept: Kept = none): Json => visit(json, kept)
 }
+
+const isTextOrTexts = (json: Json): boolean =>
+  isList(json) ? json.every((item) => typeof item === "string") : typeof json === "string"
 
 const isNameOf = (key: string | number): boolean => key === 0 || (typeof key === "string" && key !== "value")
 

@@ -38,7 +38,7 @@ const assign = ({ agent, priority, task, title }: Assignment) =>
     return outcome
   })
 
-/** Puts a task into the outbox of an agent, whole or not at all, while nobody else writes there. */
+/** Puts a task into the outbox of an agent, whole or not at all, under the lock of the agent. */
 export const assignTask = (root: string, assignment: Assignment) =>
   assign(assignment).pipe(
     FileTransaction.run(root),

@@ -31,7 +31,7 @@ const fileName = (id: string) => encodeURIComponent(id).replaceAll(".", "%2E")
 export interface Completion {
   readonly agent: string
   readonly task: string
-  /** Taken as it is: nothing in it is a command to anybody. */
+  /** Kept literally: no shell reads it. */
   readonly message: string
 }
 
@@ -70,10 +70,10 @@ const complete = (root: string, { agent, message, task }: Completion) =>
     const outbox = yield* Effect.flatMap(FileTransaction.read(`${folder}/outbox.json`), outboxes.decode)
     const found = outbox.tasks.find(({ task_id }) => task_id === task)
     if (found === undefined) return yield* new UnknownTask({ task })
-    // Done before, by a start that was killed after it, or by somebody who asked twice.
+    // Completed before: by a process that was killed after it, or by an earlier call.
     if (found.status === "completed") return "completed before" as const
 
-    // Whatever becomes of it, a person can look at what was there.
+    // Stays after a success and after a rollback, for people to look at.
     yield* Backup.take(`${root}/${folder}/outbox.json`, { label: task })
     yield* Backup.expire(`${root}/${folder}/outbox.json`, { keep: 5 })
 

@@ -15,7 +15,7 @@ const saveReport = Effect.gen(function* () {
 
 const nightly = saveReport.pipe(Lock.withLock(Lock.task("nightly-report"), { timeout: "10 seconds" }))
 
-// Does not wait: if somebody else is at it, there is nothing to do.
+// Does not wait: if another process holds the lock, the effect does not run.
 const unlessBusy = saveReport.pipe(Lock.withLockIfAvailable(Lock.task("nightly-report")))
 
 // The program does not say which kind of lock it is; a layer does.

@@ -125,6 +125,12 @@ export type Failure<E> = E | TransactionError | RollbackFailed<E | TransactionEr
  * the process dies, the next transaction of the root undoes the changes first;
  * {@link recover} does only that.
  *
+ * What could not be undone is refused before anything changes: mount points
+ * (`Mounted`), and files of another file system or mount (`OtherDevice`).
+ *
+ * The journal names its owner. A program with other locks waits while the
+ * transaction lives, then fails with a `LockTimeout` that names the owner.
+ *
  * Inside `Transaction.run` it is a part of that transaction: it keeps its locks
  * and can still be rolled back until the outermost transaction ends. In a
  * workflow, run it inside a step.
@@ -208,7 +214,8 @@ export interface RecoverOptions extends Lock.Options {
 
 /**
  * Rolls back the transaction of a dead process under a root. Returns whether
- * there was one. Every transaction does this first, so only programs that just
+ * there was one. A transaction whose process lives is never rolled back: waits
+ * for it, up to the timeout. Every transaction does this first, so only programs that just
  * read need to call it.
  *
  * @since 0.1.0
@@ -316,7 +323,13 @@ export const makeDirectory = (
 /**
  * Copies a file or a folder, so that the program, or a program that it starts,
  * may change it directly. A rollback restores its content, permissions and
- * times, or removes it if it did not exist. Returns the full path.
+ * times, or removes it if it did not exist. All hard links of a file get the
+ * content back, and a link that leads to it is restored too. Returns the full
+ * path.
+ *
+ * A file that this user could not restore is refused: one that it can neither
+ * replace nor write, or that is immutable. A file or folder that cannot be renamed
+ * is restored in place.
  *
  * @since 0.1.0
  * @category changing

@@ -115,26 +115,24 @@ export interface Journal {
   readonly close: Call<void>
   /** Leaves the journal in place, for the recovery at the next opening of the root. */
   readonly abandon: Effect.Effect<void>
-  /** Runs a rollback with descriptors that were kept free for it: where all others are in use, it could open no file. */
+  /** Runs a rollback with a descriptor that was kept free for it: where all others are in use, it could open no folder. */
   readonly withReserve: <A, E>(self: Effect.Effect<A, E>) => Effect.Effect<A, E>
 }
 
-/** As many as an undo has open at once. */
-const reserved = 3
-
-/** Descriptors that are open only to be free when they are needed. Synchronous: a thread for each would take longer. */
+/** A descriptor that is open only to be free when it is needed. Synchronous: a thread for it would take longer. */
 const makeReserve = (at: string): Call<Reserve> => {
-  const files: Array<number> = []
+  let file: number | undefined
   const release = Effect.sync(() => {
-    for (const file of files.splice(0)) fs.closeSync(file)
+    if (file !== undefined) fs.closeSync(file)
+    file = undefined
   })
   const fill = Effect.try({
     try: () => {
-      while (files.length < reserved) files.push(fs.openSync(at, "r"))
+      file ??= fs.openSync(at, "r")
     },
     // Only calls of node:fs throw here, and they throw errors with a code.
     catch: (cause) => cause as NodeJS.ErrnoException
-  }).pipe(Effect.tapError(() => release))
+  })
   return Effect.as(fill, { release, fill: Effect.ignore(fill) })
 }
 

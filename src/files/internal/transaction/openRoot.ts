@@ -291,7 +291,7 @@ export class OpenRoot {
     )
   }
 
-  /** Runs an undo with the descriptors that are kept free for it. */
+  /** Runs an undo with the descriptor that is kept free for it. */
   withReserve<A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.suspend(() => this.journal?.withReserve(self) ?? self)
   }

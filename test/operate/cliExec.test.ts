@@ -75,6 +75,16 @@ describe("recovery exec --task, whose command is mended", () => {
     assert.strictEqual(read("log"), "mended\n")
   })
 
+  it("does not run another command if exec was killed right after the first one had succeeded", async () => {
+    const { database, exec, read } = place()
+    assert.strictEqual((await exec("--task", "T", ...sh("echo first >> log"))).code, 0)
+    const file = new Sqlite(database)
+    file.exec("UPDATE recovery_runs SET status = NULL, exit = NULL, finished_at = NULL, outcome_checksum = NULL")
+    file.close()
+    assert.strictEqual((await exec("--task", "T", ...sh("echo other >> log"))).code, 0)
+    assert.strictEqual(read("log"), "first\n")
+  })
+
   it("changes nothing when it refuses", async () => {
     const { at, dump, exec, read, start, write } = place()
     write("file", "old")

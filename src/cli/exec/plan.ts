@@ -22,26 +22,23 @@ const decode = Schema.decodeUnknownOption(Schema.parseJson(Arguments))
  */
 export type Plan = "skip" | "continue" | "restart"
 
-/** The arguments that the task was last started with; none if it was not started. */
-const argumentsOf = ({ key }: Storage.Run) =>
-  Effect.gen(function* () {
-    const storage = yield* Storage.Storage
-    const journal = yield* storage.journal(key)
-    const last = journal.filter(({ kind, step }) => kind === "StepCompleted" && step === recorded).at(-1)
-    return decode(last?.payload)
-  })
+const journalOf = ({ key }: Storage.Run) => Effect.flatMap(Storage.Storage, ({ journal }) => journal(key))
 
-/**
- * Whether the command of a run has succeeded, which is certain before the run has
- * its outcome: from then on it is not run again.
- */
+type Journal = ReadonlyArray<Storage.Entry>
+
+/** The arguments that the task was last started with; none if it was not started. */
+const argumentsIn = (journal: Journal) =>
+  decode(journal.filter(({ kind, step }) => kind === "StepCompleted" && step === recorded).at(-1)?.payload)
+
+/** Certain before the run has its outcome: from then on the command is not run again. */
+const hasSucceededIn = (journal: Journal): boolean =>
+  journal.filter(({ step }) => step === command).at(-1)?.kind === "StepCompleted"
+
+/** Whether the command of a run has succeeded. */
 export const hasSucceeded = (id: string): Effect.Effect<boolean, Storage.StorageError, Storage.Storage> =>
   Effect.gen(function* () {
-    const storage = yield* Storage.Storage
-    const found = yield* storage.find(id)
-    if (Option.isNone(found)) return false
-    const journal = yield* storage.journal(found.value.key)
-    return journal.filter(({ step }) => step === command).at(-1)?.kind === "StepCompleted"
+    const found = yield* (yield* Storage.Storage).find(id)
+    return Option.isSome(found) && hasSucceededIn(yield* journalOf(found.value))
   })
 
 const same = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
@@ -57,7 +54,8 @@ export const planOf = (
     const storage = yield* Storage.Storage
     const found = yield* storage.find(id)
     if (Option.isNone(found)) return "continue"
-    const isSame = Option.match(yield* argumentsOf(found.value), {
+    const journal = yield* journalOf(found.value)
+    const isSame = Option.match(argumentsIn(journal), {
       onNone: () => true,
       onSome: (last) => same(last, given)
     })
@@ -75,6 +73,6 @@ export const planOf = (
         return "restart"
       default:
         // It was interrupted or killed. With the same command its attempts count on.
-        return isSame ? "continue" : "restart"
+        return isSame || hasSucceededIn(journal) ? "continue" : "restart"
     }
   })

@@ -29,11 +29,13 @@ const repository = optional("repository", "Only of this repository")
 const run = optional("run-id", "Only of this run")
 const by = text("by", "Who acts, for the record. Default: the user").pipe(Options.withDefault(""))
 const note = optional("note", "Why, for the record")
-const limit = integer("limit", "How many at most", 50)
+const limit = integer("limit", "How many at most", 50, { min: 1, max: 1_000 })
 /** The parser takes an option that it does not know for the id. */
 const id = Args.text({ name: "id" }).pipe(
   Args.mapEffect((id) =>
-    id.startsWith("--") ? Effect.fail(HelpDoc.p(`Received unknown option: '${id}'`)) : Effect.succeed(id)
+    id.startsWith("--")
+      ? Effect.fail(HelpDoc.p(`The option '${id}' is not known, or is given twice.`))
+      : Effect.succeed(id)
   )
 )
 const optionalId = id.pipe(Args.optional, Args.map(Option.getOrUndefined))
@@ -46,7 +48,7 @@ const dashboard = Command.make(
     repository,
     watch: flag("watch", "Show it as it changes; with --json one line per change"),
     web: flag("web", "Serve it as a page"),
-    port: integer("port", "With --web: the port; 0 takes a free one", 4780),
+    port: integer("port", "With --web: the port; 0 takes a free one", 4780, { max: 65_535 }),
     host: text("host", "With --web: the address to listen on").pipe(Options.withDefault("127.0.0.1")),
     names: text("allow-host", "With --web: a host name to accept, beside localhost and IP addresses").pipe(
       Options.repeated

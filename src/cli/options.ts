@@ -15,16 +15,29 @@ export const text = (name: string, description: string) => Options.text(name).pi
 export const flag = (name: string, description: string) =>
   Options.boolean(name).pipe(Options.withDescription(description))
 
-/** The parser's own message for what is no number does not name the option. */
-const wholeNumber = (option: string) => (given: string) =>
-  /^[+-]?\d+$/.test(given)
-    ? Effect.succeed(Number(given))
-    : Effect.fail(ValidationError.invalidValue(HelpDoc.p(`--${option} must be a whole number, not "${given}".`)))
+interface Bounds {
+  readonly min: number
+  readonly max: number
+}
 
-export const integer = (name: string, description: string, otherwise: number) =>
+/** The parser's own message does not name the option. */
+const wholeNumber =
+  (option: string, { max, min }: Bounds) =>
+  (given: string) => {
+    const value = /^[+-]?\d+$/.test(given) ? Number(given) : Number.NaN
+    const bounds = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
+    return value >= min && value <= max
+      ? Effect.succeed(value)
+      : Effect.fail(
+          ValidationError.invalidValue(HelpDoc.p(`--${option} must be a whole number ${bounds}, not "${given}".`))
+        )
+  }
+
+/** A whole number of at least 0, unless the bounds say otherwise. */
+export const integer = (name: string, description: string, otherwise: number, bounds: Partial<Bounds> = {}) =>
   text(name, description).pipe(
     Options.withPseudoName("integer"),
-    Options.mapEffect(wholeNumber(name)),
+    Options.mapEffect(wholeNumber(name, { min: 0, max: Number.MAX_SAFE_INTEGER, ...bounds })),
     Options.withDefault(otherwise)
   )
 

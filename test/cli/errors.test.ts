@@ -11,9 +11,11 @@ const mistakes: ReadonlyArray<readonly [code: number, tag: string, ...args: Read
   [2, "Usage", "initiate"],
   [2, "Usage", "initiate", "--failure-id", "x", "--type", "explode"],
   [2, "Usage", "runs", "--limit", "many"],
+  [2, "Usage", "runs", "--limit", "0"],
+  [2, "Usage", "runs", "--limit", "1001"],
   [2, "Usage", "runs", "--no-such-option"],
   [2, "Usage", "runs", "one", "two"],
-  [2, "Usage", "exec", "--retries", "many"],
+  [2, "Usage", "exec", "--retries=-1"],
   [2, "Usage", "dashboard", "--web", "--watch"],
   [2, "Usage", "dashboard", "--web", "--port", "65536"],
   [2, "Usage", "dashboard", "--web", "--port", "99999999999"],
@@ -79,6 +81,14 @@ describe("errors of the command line", () => {
       }
       const absolute = yield* inGone("runs", "--database", database, "--json")
       assert.deepStrictEqual([absolute.code, absolute.stdout], [0, "[]\n"], absolute.stderr)
+      const relative = yield* inGone("exec", "--database", database, "--backup", "some", "--", "true")
+      assert.strictEqual(relative.code, 2, relative.stderr)
+      const [file, task] = [path.join(folder, "file"), ["--task", "t", "--retries", "0"]]
+      fs.writeFileSync(file, "old")
+      const restored = yield* inGone(
+        ...["exec", "--database", database, ...task, "--backup", file, "--", "sh", "-c", `echo new > ${file}; exit 3`]
+      )
+      assert.deepStrictEqual([restored.code, fs.readFileSync(file, "utf8")], [3, "old"], restored.stderr)
       assert.strictEqual((yield* inGone("--help")).code, 0)
     })
   )

@@ -35,15 +35,11 @@ const cannotListen =
     )
   }
 
-const maxPort = 65_535
-
-/** Refuses what no server can listen on. To name an address that other machines reach is to allow it. */
-const refuseOptions = ({ host, port }: Web) => {
-  if (port < 0 || port > maxPort) return usage(`--port must be from 0 to ${maxPort}, not ${port}.`)
-  return hostRefusal(host, true) === undefined
+/** To name an address that other machines reach is to allow it; an empty one is none. */
+const refuseEmptyHost = ({ host }: Web) =>
+  hostRefusal(host, true) === undefined
     ? Effect.void
     : usage("--host is empty. Name an address, such as 127.0.0.1, or 0.0.0.0 for every address of this machine.")
-}
 
 /** A fixed token lets other programs, such as a Prometheus server, read the metrics. */
 const tokenOf = (): Redacted.Redacted<string> | undefined => {
@@ -71,7 +67,7 @@ const closingServer = () => {
 /** Serves the page until it is interrupted. */
 export const web = (given: Common, options: Web) =>
   Effect.gen(function* () {
-    yield* refuseOptions(options)
+    yield* refuseEmptyHost(options)
     const { operator, where } = yield* open(given)
     const { host, names, openReads, port } = options
     const layer = Dashboard.layerOperator(operator, {

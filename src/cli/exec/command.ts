@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import { common, databaseOf } from "../ask.js"
 import type { Ended } from "../exit.js"
 import { choiceOrFirst, duration, integer, optional, text, usage } from "../options.js"
+import { absolute } from "../paths.js"
 import { about } from "../render/overview.js"
 
 /** The arguments of `recovery` itself, and those after `--`: the command to run. */
@@ -64,7 +65,6 @@ export const execCommand = Command.make(
       yield* nonEmpty("--lock", lock)
       // The parser drops empty values of options that may be repeated.
       for (const [i, option] of own.entries()) if (option === "--backup") yield* nonEmpty(option, own[i + 1] ?? "")
-      if (retries < 0) return yield* usage("--retries must be at least 0.")
       const { exec } = yield* Effect.promise(() => import("./exec.js"))
       yield* exec({
         command: [name, ...args],
@@ -76,7 +76,7 @@ export const execCommand = Command.make(
         timeout: timeout === undefined ? undefined : yield* duration("--timeout", timeout, 1),
         killAfter: yield* duration("--kill-after", given.killAfter),
         retryOn: yield* exitCodesOf(given.retryOn),
-        backup,
+        backup: yield* Effect.forEach(backup, absolute),
         lock,
         lockTimeout: yield* duration("--lock-timeout", given.lockTimeout)
       })

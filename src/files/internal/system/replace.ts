@@ -29,8 +29,18 @@ export interface NewFileOptions {
 /** Follows symbolic links to the file, or to the place where it would be created. */
 export const locate = (given: string): Effect.Effect<Target, NodeJS.ErrnoException | FileError> =>
   Effect.flatMap(CurrentCalls, (calls) =>
-    Effect.flatMap(absolute(calls, process.cwd(), given), (at) => follow(calls, at, 0))
+    Effect.flatMap(
+      Effect.flatMap(folderFor(given), (from) => absolute(calls, from, given)),
+      (at) => follow(calls, at, 0)
+    )
   )
+
+/** Where a relative path begins. The working folder may have been removed; an absolute path does not need it. */
+const folderFor = (given: string): Call<string> =>
+  path.isAbsolute(given)
+    ? Effect.succeed(path.sep)
+    : // What it throws is the error of the system call.
+      Effect.try({ try: () => process.cwd(), catch: (error) => error as NodeJS.ErrnoException })
 
 /** Resolves the existing part of a path; the rest stays as written. */
 export const resolveExisting = (calls: Calls, at: string): Call<string> =>

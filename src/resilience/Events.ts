@@ -18,6 +18,7 @@ import { durationText } from "./DurationText.js"
 import type * as Fault from "./Fault.js"
 import { logged } from "./internal/kernel/logged.js"
 import type { DecisionTaken } from "./RecoveryError.js"
+import { Redaction } from "./Redaction.js"
 
 /**
  * The origin of an event. Outside of a run it has at most `recovery`, the name of
@@ -194,7 +195,10 @@ export const inWords = (event: Event): string => `${at(event.source)}${describe(
 export const layerDebug: Layer.Layer<never> = Layer.unwrapEffect(
   Effect.map(
     Effect.orElseSucceed(Config.boolean("RECOVERY_DEBUG"), () => false),
-    (isOn) => (isOn ? layer((event) => Effect.logInfo(inWords(event))) : Layer.empty)
+    (isOn) =>
+      isOn
+        ? layer((event) => Effect.flatMap(Redaction, ({ text }) => Effect.logInfo(text(inWords(event)))))
+        : Layer.empty
   )
 )
 

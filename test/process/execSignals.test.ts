@@ -53,7 +53,8 @@ const got = (child: Child, signal: string) => child.lines.filter((line) => line 
 
 const errorLine = (child: Child, pattern: RegExp) => until(() => pattern.test(child.errors))
 
-describe.skipIf(process.platform === "win32")("signals to recovery exec", () => {
+// The tests read the states of processes in /proc.
+describe.skipIf(process.platform !== "linux")("signals to recovery exec", () => {
   for (const signal of ending) {
     it(`${signal} between two attempts: the files are restored, and it ends by the signal`, async () => {
       const { isOld, start } = place()

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { afterAll, assert, describe, it } from "vitest"
@@ -210,6 +210,42 @@ describe.skipIf(process.platform !== "linux")("recovery exec in a terminal", () 
     await ended
   })
 })
+
+/** Containers need rights that some machines do not give. */
+const canContain = spawnSync("unshare", ["-pf", "--mount-proc", "true"]).status === 0
+
+describe.skipIf(!canContain)(
+  "recovery exec as the first process of a container, which nothing removes zombies for",
+  () => {
+    const contained = (...args: ReadonlyArray<string>) => {
+      const child = spawn("unshare", ["-pf", "--mount-proc", process.execPath, binary, ...args])
+      let shown = ""
+      child.stdout.on("data", (data) => {
+        shown += data
+      })
+      const ended = new Promise<number | null>((resolve) => child.once("exit", resolve))
+      const first = () => Number(fs.readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8"))
+      return { ended, first, shown: () => shown }
+    }
+
+    it("ends after its command, though zombies of the command's processes stay", async () => {
+      const { args, isOld } = place()
+      const script = `(sleep 1000 &); (sleep 1000 &); ${dirty}; exec sleep 1000`
+      const { ended } = contained(...args(script, "--timeout", "100ms", "--retries", "0"))
+      assert.strictEqual(await ended, 124)
+      assert.isTrue(isOld())
+    })
+
+    it("exits with 128 and the number of the signal, which does not end it", async () => {
+      const { args, isOld } = place()
+      const { ended, first, shown } = contained(...args(`${dirty}; echo started; exec sleep 1000`))
+      await until(() => shown().includes("started"))
+      process.kill(first(), "SIGTERM")
+      assert.strictEqual(await ended, 143)
+      assert.isTrue(isOld())
+    })
+  }
+)
 
 /** Whether the process has a handler for the signal. */
 const isHandled = (pid: number, signal: string): boolean => {

@@ -33,12 +33,15 @@ describe("a process killed at system calls of a transaction over five files", ()
       await first.exited
       const after = treeOf(undisturbed)
       assert.isAbove(calls, 30)
-      const counts = { old: 0, new: 0 }
+      const counts = { old: 0, new: 0, undisturbed: 0 }
 
       const killedAt = async (call: number, when: string) => {
         const root = prepare(`${ending}-${call}-${when}`)
         const child = start(root, locks, ending, String(call), when)
-        assert.strictEqual(await child.exited, "SIGKILL", child.errors)
+        const ended = await child.exited
+        // A process that is slow renews its lock once more: the undisturbed one may have made a call that this one did not.
+        if (ended === 0) counts.undisturbed++
+        else assert.strictEqual(ended, "SIGKILL", child.errors)
         // The lock of the dead process is free: recovery does not wait.
         await recover(root, locks)
         const found = treeOf(root)
@@ -54,6 +57,7 @@ describe("a process killed at system calls of a transaction over five files", ()
       }
       await Promise.all([worker(), worker()])
       assert.strictEqual(counts.old + counts.new, points.length)
+      assert.isAtMost(counts.undisturbed, 3)
       assert.isAtLeast(counts.old, Math.floor(20 / stride))
       if (ending === "commits") assert.isAbove(counts.new, 0)
       else assert.strictEqual(counts.new, 0)

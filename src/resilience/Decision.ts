@@ -171,3 +171,11 @@ export const exhausted: GiveUp = { _tag: "GiveUp", exhausted: true }
  * @category constructors
  */
 export const abort: GiveUp = { _tag: "GiveUp", exhausted: false }
+
+/**
+ * Without further options, and fails with the original error all the same. A run
+ * that ends by it is `exhausted`, unless nothing was tried.
+ *
+ * @internal
+ */
+export const surface: GiveUp = { _tag: "GiveUp", exhausted: false, bare: true }

@@ -53,6 +53,25 @@ const place = () => {
 
 const sh = (script: string) => ["--", "sh", "-c", script]
 
+describe("recovery exec --task, whose retries are used up", () => {
+  it("is exhausted, which a command without retries is not, and runs again", async () => {
+    const { database, exec, folder, read } = place()
+    const options = ["--retries", "1", "--delay", "1ms"]
+    const statuses = () =>
+      new Promise((resolve) => {
+        const args = [binary, "runs", "--database", database, "--json"]
+        execFile(process.execPath, args, { cwd: folder }, (_, stdout) =>
+          resolve(JSON.parse(stdout).map(({ status }: { readonly status: string }) => status))
+        )
+      })
+    assert.strictEqual((await exec("--task", "T", ...options, ...sh("echo x >> log; exit 3"))).code, 3)
+    assert.strictEqual((await exec("--task", "U", "--retries", "0", ...sh("exit 3"))).code, 3)
+    assert.deepStrictEqual(await statuses(), ["failed", "exhausted"])
+    assert.strictEqual((await exec("--task", "T", ...options, ...sh("echo x >> log; exit 3"))).code, 3)
+    assert.strictEqual(read("log"), "x\nx\nx\nx\n")
+  })
+})
+
 describe("recovery exec --task, whose command is mended", () => {
   it("runs a failed task again with another command, and then keeps to it", async () => {
     const { exec, read } = place()

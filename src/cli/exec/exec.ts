@@ -114,7 +114,8 @@ const print = (text: string) => Console.error(`recovery: ${text}`)
 const retryStrategy = ({ delay, retries, retryOn }: Options) =>
   Strategy.make("retry", ({ attempt, error }: Strategy.Failure<CommandFailed>) => {
     const isRetryable = retryOn.length === 0 ? !isFinal(error.code) : retryOn.includes(error.code)
-    if (attempt > retries || !isRetryable) return Effect.succeed(Decision.abort)
+    if (!isRetryable) return Effect.succeed(Decision.abort)
+    if (attempt > retries) return Effect.succeed(Decision.surface)
     const next = `attempt ${attempt + 1} of ${retries + 1} in ${Duration.format(delay)}`
     return Effect.as(print(`${error.message}; ${next}`), Decision.again(delay))
   })

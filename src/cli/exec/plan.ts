@@ -70,6 +70,7 @@ export const planOf = (
         return yield* ended("Refused", `${why} Give the same command to run it again, or another --task.`)
       }
       case "failed":
+      case "exhausted":
         return "restart"
       default:
         // It was interrupted or killed. With the same command its attempts count on.

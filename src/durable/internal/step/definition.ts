@@ -142,7 +142,7 @@ const planOf = (
   return orElse(byTag, (error) => (error instanceof StepAmbiguous ? undefined : ["*", rest]))
 }
 
-const surface = Strategy.make("abort", () => Effect.succeed({ ...Decision.abort, bare: true }))
+const surface = Strategy.make("abort", () => Decision.surface)
 
 const orElse = (plan: Plan | undefined, find: Plan["find"]): Plan => ({
   budgets: plan?.budgets ?? [],

@@ -187,13 +187,20 @@ export const stop = ({ lifecycle }: Execution, error: RunError): Effect.Effect<n
     return Effect.failCause(Cause.die(new RunStopped(lifecycle.stopError ?? error)))
   })
 
+/** Where something is about to begin. */
+interface Beginning {
+  readonly execution: Execution
+  readonly pass?: Pass | undefined
+  readonly section?: string | undefined
+}
+
 /**
  * Why nothing begins here any more. The body is ending, although the program has
  * neither returned nor failed: finalizers run, but their steps do not, because
  * the run is resumed later where it stopped.
  */
 export const refusal = (
-  { execution, pass, section }: Pick<RunService, "execution" | "pass"> & Partial<Pick<RunService, "section">>,
+  { execution, pass, section }: Beginning,
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   isInterruptible: boolean
 ): Effect.Effect<never> | undefined => {

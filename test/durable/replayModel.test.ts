@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 import { type Backend, backends } from "../support/storages.js"
-import { directed } from "./replayModel/directed.js"
-import { type Found, hunt, report, type StoreFor, stopEverywhere } from "./replayModel/hunt.js"
+import { directed, stopped } from "./replayModel/directed.js"
+import { type Found, hunt, report, type StoreFor, stopEverywhere, tryOne } from "./replayModel/hunt.js"
 import { isPromised } from "./replayModel/program.js"
 
 const runs = lengthOf("REPLAY_RUNS")
@@ -27,6 +27,13 @@ for (const backend of backends) {
       it(
         promise,
         onStore(backend, (storeFor) => stopEverywhere(body, storeFor))
+      )
+    }
+
+    for (const [promise, one] of Object.entries(stopped)) {
+      it(
+        promise,
+        onStore(backend, (storeFor) => tryOne(one, storeFor))
       )
     }
 

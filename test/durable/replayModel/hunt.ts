@@ -23,7 +23,7 @@ const judgeCalm = async (one: Case, storeFor: StoreFor, rest: () => Promise<void
 }
 
 /** Simulates a program with its stops, and without them. Returns what is wrong, and what happened. */
-export const judge = async (one: Case, storeFor: StoreFor, rest: () => Promise<void>): Promise<Judged> => {
+const judge = async (one: Case, storeFor: StoreFor, rest: () => Promise<void>): Promise<Judged> => {
   const calm = await judgeCalm(one, storeFor, rest)
   if (calm.faults.length > 0) return calm
   const history = await simulate(one, ...storeFor(), rest)
@@ -50,6 +50,13 @@ export const stopEverywhere = (body: Node, storeFor: StoreFor): Promise<Found | 
     return undefined
   })
 
+/** Simulates one program with its stops. */
+export const tryOne = (one: Case, storeFor: StoreFor): Promise<Found | undefined> =>
+  inTurns(async (rest) => {
+    const judged = await judge(one, storeFor, rest)
+    return judged.faults.length > 0 ? { number: 0, one, ...judged } : undefined
+  })
+
 const ways = [
   ["crash", "before"],
   ["crash", "after"],
@@ -58,7 +65,7 @@ const ways = [
 ] as const
 
 /** Makes a failing program smaller as long as it fails. */
-export const shrink = async (one: Case, fails: (one: Case) => Promise<boolean>): Promise<Case> => {
+const shrink = async (one: Case, fails: (one: Case) => Promise<boolean>): Promise<Case> => {
   let current = one
   for (let tries = 0; tries < mostTries; ) {
     let found: Case | undefined

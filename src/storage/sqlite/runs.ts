@@ -93,6 +93,7 @@ export class RunTable {
     const { checksum, payloadChecksum } = entryChecksums(lease.key, entry)
     const { key, owner, token } = lease
     const { append, appendAfter } = this.sql
+    if (previous === undefined) this.lastLines.delete(owner)
     // Spelled out twice: most statements of a program are this one, and it is called without an array.
     const inserted =
       previous === undefined
@@ -382,7 +383,6 @@ const journalOperations = (table: RunTable, guarded: Access) => {
       ),
     rewind: (lease, entry, rewound) =>
       guarded.attempt("Rewinding a run", () => {
-        table.lastLines.delete(lease.owner)
         if (!table.insert(lease, entry)) return leaseLost(lease)
         sql.markRewound.run({ run: lease.run, ...rewound })
         return Exit.void

@@ -92,6 +92,16 @@ export const directed: Readonly<Record<string, Node>> = {
     node: step({ millis: 5, fault: "fails" }),
     last: step()
   },
+  "a transaction that fails beside an interruption leaves its finalizer to the resume": {
+    _tag: "Transaction",
+    name: "",
+    node: {
+      _tag: "Ensuring",
+      how: "ensuring",
+      node: step({ millis: 5, fault: "fails", undo: true }),
+      last: step({ millis: 4 })
+    }
+  },
   "a transaction beside a defect is not cut short for good": {
     _tag: "All",
     how: "all",

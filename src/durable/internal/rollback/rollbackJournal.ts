@@ -48,6 +48,8 @@ export const rollBack = (at: Section, reason: RollbackReason): Effect.Effect<Rol
 
 export const reasonOf = ({ execution }: Section, cause: Cause.Cause<unknown>): RollbackReason => {
   if (Cause.isDie(cause)) return "died"
+  // Steps of its finalizers were refused: it begins anew.
+  if (execution.lifecycle.isInterrupted && Cause.isInterrupted(cause)) return "stopped"
   if (Cause.isFailure(cause)) return "failed"
   // A defect of a step beside it stops the run too: the transaction begins anew when the run is resumed.
   return Execution.isByProgram(execution) ? "interrupted" : "stopped"

@@ -2,7 +2,7 @@ import { exits } from "./exits.js"
 
 /**
  * Handles output that cannot be written: its reader is gone, or the disk is full.
- * The work goes on. `exec` has no output of its own; another command whose output
+ * The work continues. `exec` has no output of its own; another command whose output
  * is lost has failed, unless its reader has seen enough.
  */
 export const watchOutput = (isExec: boolean): void => {

@@ -102,7 +102,7 @@ const runCommand = ({ command, killAfter, timeout }: Options, guard: Guard | und
       const onTimeout = () => new CommandFailed({ command: command[0], code: 124, what })
       return Effect.timeoutFail(ended, { duration: timeout, onTimeout })
     },
-    // What a command leaves behind in the background after a success goes on.
+    // What a command leaves behind in the background after a success continues.
     ({ group, stopReceiving }, exit) =>
       (Exit.isSuccess(exit) ? Effect.void : Effect.promise(() => group.end())).pipe(
         Effect.ensuring(Effect.sync(stopReceiving))

@@ -215,7 +215,7 @@ export const refusal = (
   return isInterruptible ? undefined : Effect.interrupt
 }
 
-/** A rollback goes on although the run is interrupted: its replay answers, and begins nothing. */
+/** A rollback continues although the run is interrupted: its replay answers, and begins nothing. */
 const isReplayedAgain = ({ replay }: Execution, section: string | undefined): boolean =>
   section !== undefined && Replay.covering(replay.active, section)?.isNatural === false
 

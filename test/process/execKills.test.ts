@@ -133,6 +133,24 @@ describe.skipIf(process.platform !== "linux")("recovery exec after a SIGKILL of 
     }
   })
 
+  it("leaves no description that its exec was killed in the middle of writing", async () => {
+    const here = place()
+    const pid = await orphaned(here, task)
+    kill(-pid)
+    await until(() => !isAlive(pid))
+    const folder = path.join(here.here, "recovery.db-exec")
+    const [description] = here.announced().filter((name) => name.endsWith(".json"))
+    // Of this exec, of one that was killed an hour ago before it had announced anything, and of one that begins now.
+    const hourAgo = new Date(Date.now() - 3_600_000)
+    for (const name of [`${description}.new`, "0000.json.new", "1111.json.new"]) {
+      fs.writeFileSync(path.join(folder, name), "{")
+    }
+    fs.utimesSync(path.join(folder, "0000.json.new"), hourAgo, hourAgo)
+    const next = here.start(...task, "--", "true")
+    assert.strictEqual(await next.exited, 0, next.errors)
+    assert.deepStrictEqual(here.announced(), ["1111.json.new"])
+  })
+
   it("finds it where the path of the database is longer than the address of a socket", async () => {
     const here = place("a-long-name-".repeat(15))
     await orphaned(here, task)

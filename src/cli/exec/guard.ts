@@ -67,6 +67,22 @@ const withShortPath = <A>(at: string, use: (at: string) => A): A => {
   }
 }
 
+/** Ends the name of a description that is being written. */
+const draft = ".new"
+
+/** How long a description may take to write, in milliseconds. */
+const draftMillis = 60_000
+
+/** Removes the first drafts of execs that were killed while they wrote them. They had announced nothing yet. */
+const removeDrafts = (folder: string, names: ReadonlyArray<string>): void => {
+  for (const name of names) {
+    if (!name.endsWith(draft) || names.includes(name.slice(0, -draft.length))) continue
+    const at = path.join(folder, name)
+    const written = fs.statSync(at, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()
+    if (Date.now() - written > draftMillis) fs.rmSync(at, { force: true })
+  }
+}
+
 /** One announced exec. */
 class Announced {
   readonly folder: string
@@ -85,9 +101,13 @@ class Announced {
     return path.join(this.folder, `${this.id}.json`)
   }
 
+  private get draft(): string {
+    return `${this.file}${draft}`
+  }
+
   write(description: Description): void {
-    fs.writeFileSync(`${this.file}.new`, JSON.stringify(description), { mode: 0o600 })
-    fs.renameSync(`${this.file}.new`, this.file)
+    fs.writeFileSync(this.draft, JSON.stringify(description), { mode: 0o600 })
+    fs.renameSync(this.draft, this.file)
   }
 
   /** None if it has been removed meanwhile. */
@@ -100,6 +120,8 @@ class Announced {
   }
 
   remove(): void {
+    // A draft first: without the file, its owner would be unknown.
+    fs.rmSync(this.draft, { force: true })
     fs.rmSync(this.file, { force: true })
     fs.rmSync(this.socket, { force: true })
   }
@@ -240,6 +262,7 @@ const sharedBy = (held: Holdings, { files, names }: Description): string | undef
 
 const announcedIn = (folder: string): ReadonlyArray<readonly [Announced, Description]> => {
   const names = fs.existsSync(folder) ? fs.readdirSync(folder) : []
+  removeDrafts(folder, names)
   return names
     .filter((name) => name.endsWith(".json"))
     .flatMap((name) => {

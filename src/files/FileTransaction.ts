@@ -6,7 +6,6 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Option from "effect/Option"
@@ -19,7 +18,7 @@ import { FileError } from "./FileError.js"
 import { asFileError } from "./internal/system/calls.js"
 import { hasRemains, journalFolder, removeRemains } from "./internal/transaction/journal.js"
 import { openRoot, realRoot, rootLock } from "./internal/transaction/openRoot.js"
-import { runTransaction } from "./internal/transaction/run.js"
+import { runTransaction, unlessLost } from "./internal/transaction/run.js"
 import { recover as recoverRoot } from "./internal/transaction/undo.js"
 
 /**
@@ -191,8 +190,7 @@ export const run: {
           name,
           rollbackWhen,
           (real, restore) => openRoot(real, { durability, name, timeout }, locks, restore),
-          ({ lost }, operations) =>
-            Effect.raceFirst(Effect.provideService(self, FileTransaction, operations), Deferred.await(lost))
+          ({ lost }, operations) => unlessLost(Effect.provideService(self, FileTransaction, operations), lost)
           // Excluding one service, then the other, excludes both; TypeScript does not simplify the type.
         ) as Effect.Effect<A, Failure<E>, Exclude<R, FileTransaction | Transaction.Transaction>>
     )

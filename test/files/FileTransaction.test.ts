@@ -13,6 +13,7 @@ import { type Calls, CurrentCalls, errno, nodeCalls } from "../../src/files/inte
 import { deadProcess } from "../support/crashingCalls.js"
 import { temporaryFolder } from "../support/files.js"
 import { inRoot, leaveBehind, losableLocks, makeRoot, reasonOf, tagOf } from "../support/fileTransactions.js"
+import { turns } from "../support/time.js"
 import { treeOf } from "../support/tree.js"
 
 /** A root with files, folders, links and several permissions. */
@@ -119,6 +120,34 @@ describe("FileTransaction", () => {
         )
         yield* Deferred.await(isDone)
         yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(treeOf(root), before)
+      })
+    )
+  )
+
+  it.live("an interruption restores nothing before the finalizers of the body have ended", () =>
+    inFullRoot((root, before) =>
+      Effect.gen(function* () {
+        const file = path.join(root, "index.md")
+        const isDone = yield* Deferred.make<void>()
+        let last = ""
+        const slowly = Effect.zipRight(
+          turns(20),
+          Effect.sync(() => {
+            last = fs.readFileSync(file, "utf8")
+            fs.writeFileSync(file, "written at last")
+          })
+        )
+        const body = Effect.gen(function* () {
+          yield* FileTransaction.protect("index.md")
+          fs.writeFileSync(file, "changed")
+          yield* Deferred.succeed(isDone, undefined)
+          return yield* Effect.never
+        })
+        const fiber = yield* Effect.fork(FileTransaction.run(Effect.ensuring(body, slowly), root))
+        yield* Deferred.await(isDone)
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual(last, "changed")
         assert.deepStrictEqual(treeOf(root), before)
       })
     )

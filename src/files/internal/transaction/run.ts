@@ -1,6 +1,8 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Lock from "../../../lock/Lock.js"
 import type { Restore } from "../../../storage/Storage.js"
@@ -84,6 +86,21 @@ export const runTransaction = <A, E, R>(
     const settings = transactionSettings({ name: "files", rollbackWhen })
     return Effect.mapError(inMemory(inside, settings, Option.getOrUndefined(around), commit), simplifyLost)
   })
+
+/**
+ * Interrupts the body if the lock is lost. Its fiber has ended when this ends,
+ * also by an interruption: `Effect.raceFirst` does not wait for its branches then,
+ * and the files would be restored beside a body that still writes them.
+ */
+export const unlessLost = <A, E, R>(
+  body: Effect.Effect<A, E, R>,
+  lost: Deferred.Deferred<never, Lock.LockLost>
+): Effect.Effect<A, E | Lock.LockLost, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.fork(restore(body)), (fiber) =>
+      Effect.ensuring(restore(Effect.raceFirst(Fiber.join(fiber), Deferred.await(lost))), Fiber.interrupt(fiber))
+    )
+  )
 
 /** A transaction that lost its lock must not undo anything, so that alone does not make its rollback fail. */
 const simplifyLost = <E>(error: E): E => {

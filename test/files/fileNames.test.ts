@@ -70,9 +70,9 @@ describeMounted("FileTransaction.move on an overlay whose inode numbers are abov
     printf old > lower/a.json; printf new > lower/a.tmp
     mount -t overlay overlay -o lowerdir=lower,upperdir=upper/files,workdir=upper/work,xino=on merged`
 
-  const moved = (scenario: string) => inMounts(folder, mounts, [program(), scenario, path.join(folder, "merged")])
-
-  it("replaces the file, and a rollback restores both", () => {
+  it("replaces the file, and a rollback restores both", (context) => {
+    const moved = (scenario: string) =>
+      inMounts(context, folder, mounts, [program(), scenario, path.join(folder, "merged")])
     const { after, inodes, outcomes } = moved("move")
     assert.deepStrictEqual(outcomes, ["success"])
     assert.deepStrictEqual(after, { "a.json": "644 1 new" })

@@ -3,6 +3,7 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { FileTransaction } from "effect-recovery/files"
+import type { TestContext } from "vitest"
 import { useProgram } from "../support/children.js"
 import { inRoot } from "../support/fileTransactions.js"
 import { describeMounted, inMounts } from "../support/mounts.js"
@@ -64,13 +65,14 @@ describeMounted("FileTransaction, where files cannot be renamed", () => {
   const { folder, program } = useProgram("mounted.ts")
   const root = path.join(folder, "root")
 
-  const perform = (scenario: string, mounts: string, ...args: ReadonlyArray<string>) => {
+  const perform = (context: TestContext, scenario: string, mounts: string, ...args: ReadonlyArray<string>) => {
     fs.rmSync(root, { recursive: true, force: true })
-    return inMounts(folder, `mkdir -p root\n${mounts}`, [program(), scenario, root, ...args])
+    return inMounts(context, folder, `mkdir -p root\n${mounts}`, [program(), scenario, root, ...args])
   }
 
-  it("refuses mount points before anything changes, and no later transaction is in their way", () => {
+  it("refuses mount points before anything changes, and no later transaction is in their way", (context) => {
     const { after, before, outcomes } = perform(
+      context,
       "mount points",
       `printf a > root/a; touch root/conf; mkdir -p root/outer/inner
       printf outside > outside; mkdir -p elsewhere
@@ -85,8 +87,9 @@ describeMounted("FileTransaction, where files cannot be renamed", () => {
     assert.deepStrictEqual(after, before)
   })
 
-  it("refuses to protect files that it could not restore: immutable and append-only ones", () => {
+  it("refuses to protect files that it could not restore: immutable and append-only ones", (context) => {
     const { after, before, outcomes } = perform(
+      context,
       "unchangeable",
       `dd if=/dev/zero of=image bs=1M count=16 status=none; mkfs.ext4 -q image; mount -o loop image root; rmdir root/lost+found
       for file in a immutable append-only; do printf old > root/$file; done
@@ -96,8 +99,9 @@ describeMounted("FileTransaction, where files cannot be renamed", () => {
     assert.deepStrictEqual(after, before)
   })
 
-  it("restores in place what an overlay does not rename: folders of a lower layer", () => {
+  it("restores in place what an overlay does not rename: folders of a lower layer", (context) => {
     const { after, before, outcomes } = perform(
+      context,
       "lower folder",
       `mkdir -p layers; mount -t tmpfs none layers; mkdir -p layers/lower/build/sub layers/upper layers/work
       printf old > layers/lower/build/old; printf sub > layers/lower/build/sub/file; printf old > layers/lower/file
@@ -108,8 +112,9 @@ describeMounted("FileTransaction, where files cannot be renamed", () => {
     assert.deepStrictEqual(after, before)
   })
 
-  it("does not write into what was mounted over a file meanwhile, and undoes the rest once it is gone", () => {
+  it("does not write into what was mounted over a file meanwhile, and undoes the rest once it is gone", (context) => {
     const { after, before, outcomes } = perform(
+      context,
       "mounted meanwhile",
       `printf old > root/a; printf b > root/b; printf outside > outside`
     )
@@ -118,8 +123,9 @@ describeMounted("FileTransaction, where files cannot be renamed", () => {
     assert.deepStrictEqual(after, before)
   })
 
-  it("in folders that its user may not change: restores in place what it may write, and refuses the rest", () => {
+  it("in folders that its user may not change: restores in place what it may write, and refuses the rest", (context) => {
     const { after, before, outcomes } = perform(
+      context,
       "folders of others",
       `chmod 711 .; rm -rf locks; mkdir -p locks root/tight root/sticky; chmod 777 locks root; chmod 1777 root/sticky
       for file in tight/read-only tight/open sticky/open; do printf old > root/$file; done

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process"
-import { describe } from "vitest"
+import { describe, type TestContext } from "vitest"
 
 const enter = ["--mount", "--propagation", "private", "sh", "-ec"]
 
@@ -26,18 +26,23 @@ export interface MountedResult {
   readonly inodes: ReadonlyArray<string>
 }
 
+const mounted = "all is mounted"
+
 /**
  * Runs a Node program in a mount namespace of its own, after the shell commands of
- * `mounts` in the folder, and returns the JSON that it prints. The mounts end with it.
+ * `mounts` in the folder, and returns the JSON that it prints. The mounts end with
+ * it. A machine may lack a kind of mount, such as loop devices: then the test is skipped.
  */
 export const inMounts = (
+  context: TestContext,
   folder: string,
   mounts: string,
   [program, ...args]: readonly [string, ...ReadonlyArray<string>]
 ): MountedResult => {
-  const script = `cd "$1"; shift\n${mounts}\nexec "$@"`
+  const script = `cd "$1"; shift\n${mounts}\necho ${mounted} >&2\nexec "$@"`
   const given = [folder, process.execPath, program, ...args]
   const { status, stderr, stdout } = spawnSync("unshare", [...enter, script, "sh", ...given], { encoding: "utf8" })
+  if (!stderr.includes(mounted)) context.skip(`this machine cannot mount it: ${stderr.trim()}`)
   if (status !== 0) throw new Error(`The program in the mount namespace ended with ${status}:\n${stdout}\n${stderr}`)
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "")
 }

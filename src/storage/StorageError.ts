@@ -23,7 +23,7 @@ const advice = {
   Replaced:
     "What this process wrote is not in the file that is there now. Restart the process to use that file. Stop all processes before a database is moved, removed or restored.",
   ClientMissing:
-    "Install it with `npm install better-sqlite3@12`. It is compiled on installation unless a prebuilt binary can be downloaded: that needs python3, make and a C++ compiler (Debian: apt-get install python3 make g++; macOS: xcode-select --install).",
+    "Use Node 22.16 or later, whose own SQLite needs no package, or install one with `npm install better-sqlite3@12`. It is compiled on installation unless a prebuilt binary can be downloaded: that needs python3, make and a C++ compiler (Debian: apt-get install python3 make g++; macOS: xcode-select --install). The option `driver` asks for one of them by name.",
   Closed: "The scope of the storage layer has closed. Keep it open while runs are executed.",
   Io: "Check the disk, then execute again. Everything recorded before is intact.",
   Constraint:
@@ -49,7 +49,7 @@ const advice = {
  * - `CannotOpen`: the file cannot be opened or created
  * - `Filename`: the filename is empty or blank, or contains a NUL character
  * - `Replaced`: the file was removed, moved or replaced while it was open
- * - `ClientMissing`: the database client is not installed
+ * - `ClientMissing`: no driver of SQLite loads: neither better-sqlite3 nor the SQLite of Node or Bun
  * - `Closed`: the scope of the storage has closed
  * - `Io`: the file system failed to read or write
  * - `Constraint`: rows that a step committed with its result violate a constraint of the program's tables

@@ -2,7 +2,9 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "vitest"
 import { lengthOf, seedOf } from "../support/campaigns.js"
+import { useChildDriver } from "../support/childDriver.js"
 import { seeded, useProgram } from "../support/children.js"
+import { drivers } from "../support/drivers.js"
 
 /** The points of an undisturbed run: its start, four per step, its end. */
 const points = 82
@@ -15,7 +17,8 @@ interface Step {
   readonly ambiguous: number
 }
 
-describe("a process killed at random points", () => {
+describe.each(drivers)("a process killed at random points, on $name", ({ name }) => {
+  useChildDriver(name)
   const { folder, start } = useProgram("twentySteps.ts")
 
   /** Kills a run at each of the points in turn, then lets it finish. */

@@ -5,6 +5,7 @@ import { Step, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { Ledger, Testing } from "effect-recovery/testing"
 import { formOf } from "../support/transactionForms.js"
+import { childDriver } from "./childDriver.js"
 
 class NoStock extends Schema.TaggedError<NoStock>()("NoStock", { item: Schema.String }) {}
 
@@ -33,6 +34,6 @@ const Saga = Workflow.make("saga", { error: NoStock }, () =>
 Effect.runPromise(
   Testing.child(Saga, {
     input: undefined,
-    storage: (folder) => SqliteStorage.layer({ filename: `${folder}/runs.db` })
+    storage: (folder) => SqliteStorage.layer({ filename: `${folder}/runs.db`, driver: childDriver })
   })
 )

@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import { Step, Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { Ledger, Testing } from "effect-recovery/testing"
+import { childDriver } from "./childDriver.js"
 
 /** The first process is killed inside this transfer, between its rows and the commit. */
 const endsInside = Number(process.argv[2] ?? 0)
@@ -48,7 +49,7 @@ Effect.runPromise(
   Testing.child(Transfers, {
     input: undefined,
     storage: (folder) => {
-      const client = SqliteClient.layer({ filename: `${folder}/runs.db` })
+      const client = SqliteClient.layer({ filename: `${folder}/runs.db`, driver: childDriver })
       return SqliteStorage.layerClient().pipe(Layer.provideMerge(Layer.provideMerge(tables, client)))
     }
   })

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { Events, Step, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
+import { childDriver } from "./childDriver.js"
 
 const [filename = "", ledger = "", id = "", killAt = "0"] = process.argv.slice(2)
 
@@ -52,7 +53,9 @@ const program = Effect.gen(function* () {
 
 const observer = Events.layer((event) => Effect.sync(() => pass(event._tag)))
 
-Effect.runPromise(Effect.provide(program, [SqliteStorage.layer({ filename }), observer])).catch((error) => {
-  console.error(error)
-  process.exitCode = 1
-})
+Effect.runPromise(Effect.provide(program, [SqliteStorage.layer({ filename, driver: childDriver }), observer])).catch(
+  (error) => {
+    console.error(error)
+    process.exitCode = 1
+  }
+)

@@ -12,13 +12,16 @@ import * as Stream from "effect/Stream"
 import { Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { causeOf } from "../support/assertions.js"
+import { drivers } from "../support/drivers.js"
 import { temporaryFile, temporaryFolder } from "../support/files.js"
 
 /**
  * Faults of the stock SQLite client, one test each, that a
  * recovery library cannot live with.
  */
-describe("SqliteClient", () => {
+describe.each(drivers)("SqliteClient on $name", ({ name: driver }) => {
+  const clientLayer = (options: SqliteClient.Options) => SqliteClient.layer({ ...options, driver })
+
   const test = (
     title: string,
     body: (sql: SqlClient.SqlClient) => Effect.Effect<void, unknown, Scope.Scope | SqlClient.SqlClient>,
@@ -27,7 +30,7 @@ describe("SqliteClient", () => {
     it.scopedLive(title, () =>
       Effect.gen(function* () {
         const filename = yield* temporaryFile("test.db")
-        const layer = SqliteClient.layer({ filename, durability: "process-crash", ...options })
+        const layer = clientLayer({ filename, durability: "process-crash", ...options })
         const context = yield* Layer.build(layer)
         const prepared = Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
@@ -141,7 +144,7 @@ describe("SqliteClient", () => {
   it.scopedLive("read-then-write transactions of two connections lose no update and never block the event loop", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("test.db")
-      const connect = Layer.build(SqliteClient.layer({ filename, durability: "process-crash" }))
+      const connect = Layer.build(clientLayer({ filename, durability: "process-crash" }))
       const sqls = yield* Effect.forEach([1, 2, 3], () =>
         Effect.flatMap(connect, (context) => Effect.provide(SqlClient.SqlClient, context))
       )
@@ -171,11 +174,9 @@ describe("SqliteClient", () => {
   it.scopedLive("a missing folder and a file that is not a database are typed errors", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
-      const missing = yield* Effect.flip(
-        Layer.build(SqliteClient.layer({ filename: `${folder}/no/such/folder/test.db` }))
-      )
+      const missing = yield* Effect.flip(Layer.build(clientLayer({ filename: `${folder}/no/such/folder/test.db` })))
       assert.strictEqual(missing.reason, "CannotOpen")
-      const directory = yield* Effect.flip(Layer.build(SqliteClient.layer({ filename: folder })))
+      const directory = yield* Effect.flip(Layer.build(clientLayer({ filename: folder })))
       assert.strictEqual(directory.reason, "CannotOpen")
     })
   )
@@ -313,7 +314,7 @@ describe("SqliteClient", () => {
     Effect.gen(function* () {
       const connect = Effect.gen(function* () {
         const filename = yield* temporaryFile("test.db")
-        const context = yield* Layer.build(SqliteClient.layer({ filename, durability: "process-crash" }))
+        const context = yield* Layer.build(clientLayer({ filename, durability: "process-crash" }))
         const sql = yield* Effect.provide(SqlClient.SqlClient, context)
         yield* sql`CREATE TABLE t (n INTEGER PRIMARY KEY)`
         return sql
@@ -339,7 +340,7 @@ describe("SqliteClient", () => {
       const scope = yield* Scope.make()
       yield* Effect.uninterruptible(
         Effect.gen(function* () {
-          const layer = SqliteStorage.layer({ filename, busyTimeout: "60 seconds" })
+          const layer = SqliteStorage.layer({ filename, driver, busyTimeout: "60 seconds" })
           const context = yield* Layer.buildWithScope(layer, scope)
           yield* Effect.provide(Workflow.list(), context)
         })

@@ -1,6 +1,5 @@
 import * as fs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
-import Database from "better-sqlite3"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -11,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Step, type Storage, Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
+import { drivers } from "../support/drivers.js"
 import { temporaryFile } from "../support/files.js"
 
 const ok = Workflow.make("ok", { success: Schema.String }, () =>
@@ -19,21 +19,27 @@ const ok = Workflow.make("ok", { success: Schema.String }, () =>
 
 const execute = (id: string) => Workflow.execute(ok, { id, input: undefined })
 
-const failure = (options: SqliteStorage.Options, id = "run") =>
-  Effect.flip(Effect.provide(execute(id), SqliteStorage.layer(options)))
-
 /** One turn of the event loop. */
 const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
 const reasonOf = (error: unknown): Storage.Reason | undefined =>
   typeof error === "object" && error !== null && "reason" in error ? (error.reason as Storage.Reason) : undefined
 
-describe("a database file that fails", () => {
+describe.each(drivers)("a database file that fails, on $name", (driver) => {
+  const connect = (filename: string) => driver.open({ filename, readonly: false })
+
+  const storageLayer = (options: SqliteStorage.Options) => SqliteStorage.layer({ ...options, driver: driver.name })
+
+  const clientLayer = (options: SqliteClient.Options) => SqliteClient.layer({ ...options, driver: driver.name })
+
+  const failure = (options: SqliteStorage.Options, id = "run") =>
+    Effect.flip(Effect.provide(execute(id), storageLayer(options)))
+
   it.scopedLive("locked for too long: fails with Busy and never blocks the event loop", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
-      yield* Effect.provide(execute("before"), SqliteStorage.layer({ filename }))
-      const other = new Database(filename)
+      yield* Effect.provide(execute("before"), storageLayer({ filename }))
+      const other = connect(filename)
       other.exec("BEGIN IMMEDIATE")
       let turns = 0
       const ticking = setInterval(() => turns++, 5)
@@ -43,15 +49,15 @@ describe("a database file that fails", () => {
       assert.isAbove(turns, 10)
       other.exec("ROLLBACK")
       other.close()
-      assert.strictEqual(yield* Effect.provide(execute("run"), SqliteStorage.layer({ filename })), "done")
+      assert.strictEqual(yield* Effect.provide(execute("run"), storageLayer({ filename })), "done")
     })
   )
 
   it.scopedLive("locked for a while: waits until it is free", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
-      const storage = yield* Layer.build(SqliteStorage.layer({ filename }))
-      const other = new Database(filename)
+      const storage = yield* Layer.build(storageLayer({ filename }))
+      const other = connect(filename)
       other.exec("BEGIN IMMEDIATE")
       const fiber = yield* Effect.fork(Effect.provide(execute("run"), storage))
       for (let i = 0; i < 50; i++) yield* turn
@@ -65,8 +71,8 @@ describe("a database file that fails", () => {
   it.scopedLive("waiting for a locked file can be interrupted", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
-      const storage = yield* Layer.build(SqliteStorage.layer({ filename, busyTimeout: "1 hour" }))
-      const other = new Database(filename)
+      const storage = yield* Layer.build(storageLayer({ filename, busyTimeout: "1 hour" }))
+      const other = connect(filename)
       other.exec("BEGIN IMMEDIATE")
       // Without interruption it would wait for an hour.
       const result = yield* Effect.timeoutOption(Effect.provide(execute("run"), storage), "50 millis")
@@ -80,10 +86,10 @@ describe("a database file that fails", () => {
   it.scopedLive("read-only: a typed error, and recorded runs stay", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
-      const client = yield* Layer.build(SqliteClient.layer({ filename }))
+      const client = yield* Layer.build(clientLayer({ filename }))
       const storage = yield* Layer.build(Layer.provide(SqliteStorage.layerClient(), Layer.succeedContext(client)))
       yield* Effect.provide(execute("before"), storage)
-      Context.get(client, SqliteClient.SqliteClient).database.pragma("query_only = ON")
+      Context.get(client, SqliteClient.SqliteClient).database.exec("PRAGMA query_only = ON")
       const error = yield* Effect.flip(Effect.provide(execute("run"), storage))
       assert.strictEqual(reasonOf(error), "ReadOnly")
       assert.include(String(error), "writable")
@@ -94,7 +100,7 @@ describe("a database file that fails", () => {
   it.scopedLive("full while a transactional step is recorded: a typed error, and neither rows nor result", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
-      const client = yield* Layer.build(SqliteClient.layer({ filename }))
+      const client = yield* Layer.build(clientLayer({ filename }))
       const storage = yield* Layer.build(Layer.provide(SqliteStorage.layerClient(), Layer.succeedContext(client)))
       const { database, sql } = Context.get(client, SqliteClient.SqliteClient)
       yield* sql`CREATE TABLE rows (n INTEGER)`
@@ -104,13 +110,13 @@ describe("a database file that fails", () => {
       })
       const workflow = Workflow.make("fill", { success: Schema.String }, () => fill)
       const run = Effect.provide(Workflow.execute(workflow, { id: "run", input: undefined }), storage)
-      database.pragma("max_page_count = 60")
+      database.exec("PRAGMA max_page_count = 60")
       const exit = yield* Effect.exit(run)
       assert.isTrue(Exit.isFailure(exit))
       const error = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()
       assert.strictEqual(reasonOf(Option.getOrUndefined(error)), "Full", String(exit))
       assert.deepStrictEqual(yield* sql`SELECT n FROM rows`, [])
-      database.pragma("max_page_count = 100000")
+      database.exec("PRAGMA max_page_count = 100000")
       assert.strictEqual((yield* run).length, 1_000_000)
       assert.deepStrictEqual(yield* sql`SELECT n FROM rows`, [{ n: 1 }])
     })
@@ -119,7 +125,7 @@ describe("a database file that fails", () => {
   it.scopedLive("full: a typed error, recorded runs stay, and it works again with space", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
-      const client = yield* Layer.build(SqliteClient.layer({ filename }))
+      const client = yield* Layer.build(clientLayer({ filename }))
       const storage = yield* Layer.build(Layer.provide(SqliteStorage.layerClient(), Layer.succeedContext(client)))
       const { database } = Context.get(client, SqliteClient.SqliteClient)
       let size = 10
@@ -135,12 +141,12 @@ describe("a database file that fails", () => {
       const workflow = Workflow.make("fill", { success: Schema.Number }, () =>
         Effect.zipWith(fill(1), fill(2), (a, b) => a.length + b.length)
       )
-      database.pragma("max_page_count = 40")
+      database.exec("PRAGMA max_page_count = 40")
       size = 1_000_000
       const run = Effect.provide(Workflow.execute(workflow, { id: "run", input: undefined }), storage)
       const error = yield* Effect.flip(run)
       assert.strictEqual(reasonOf(error), "Full")
-      database.pragma("max_page_count = 100000")
+      database.exec("PRAGMA max_page_count = 100000")
       assert.strictEqual(yield* run, 1_000_010)
       assert.deepStrictEqual(calls, ["fill 1", "fill 2", "fill 2"])
     })
@@ -161,8 +167,8 @@ describe("a database file that fails", () => {
   it.scopedLive("of a newer version: a typed error, and the file is unchanged", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
-      yield* Effect.provide(execute("run"), SqliteStorage.layer({ filename }))
-      const other = new Database(filename)
+      yield* Effect.provide(execute("run"), storageLayer({ filename }))
+      const other = connect(filename)
       other.exec("INSERT INTO effect_recovery_migrations (migration_id, name) VALUES (999, 'from the future')")
       other.close()
       const error = yield* failure({ filename }, "other")
@@ -174,7 +180,7 @@ describe("a database file that fails", () => {
   it.scopedLive("with a foreign table of the same name: a typed error", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
-      const other = new Database(filename)
+      const other = connect(filename)
       other.exec("CREATE TABLE recovery_runs (something TEXT)")
       other.close()
       assert.strictEqual(reasonOf(yield* failure({ filename })), "Rejected")
@@ -184,8 +190,8 @@ describe("a database file that fails", () => {
   it.scopedLive("with a missing table: a typed error", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
-      yield* Effect.provide(execute("run"), SqliteStorage.layer({ filename }))
-      const other = new Database(filename)
+      yield* Effect.provide(execute("run"), storageLayer({ filename }))
+      const other = connect(filename)
       other.exec("DROP TABLE recovery_journal")
       other.close()
       assert.strictEqual(reasonOf(yield* failure({ filename })), "Rejected")
@@ -203,11 +209,11 @@ describe("a database file that fails", () => {
       )
       const run = Effect.provide(
         Workflow.execute(workflow, { id: "run", input: undefined }),
-        SqliteStorage.layer({ filename })
+        storageLayer({ filename })
       )
       yield* Effect.exit(run)
       broken = false
-      const other = new Database(filename)
+      const other = connect(filename)
       other.exec("UPDATE recovery_journal SET payload = '{half', checksum = NULL WHERE kind = 'StepCompleted'")
       const error = yield* Effect.flip(run)
       assert.strictEqual(error._tag, "JournalError")
@@ -221,7 +227,7 @@ describe("a database file that fails", () => {
   it.scopedLive("used after its layer closed: fails with Closed", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
-      const context = yield* Effect.scoped(Layer.build(SqliteStorage.layer({ filename })))
+      const context = yield* Effect.scoped(Layer.build(storageLayer({ filename })))
       const error = yield* Effect.flip(Effect.provide(execute("run"), context))
       assert.strictEqual(reasonOf(error), "Closed")
     })
@@ -230,7 +236,7 @@ describe("a database file that fails", () => {
   it.scopedLive("a waiting step and its journal do not deadlock in a user's transaction", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")
-      const client = yield* Layer.build(SqliteClient.layer({ filename, busyTimeout: "200 millis" }))
+      const client = yield* Layer.build(clientLayer({ filename, busyTimeout: "200 millis" }))
       const storage = yield* Layer.build(Layer.provide(SqliteStorage.layerClient(), Layer.succeedContext(client)))
       const { sql } = Context.get(client, SqliteClient.SqliteClient)
       const error = yield* Effect.flip(sql.withTransaction(Effect.provide(execute("run"), storage)))

@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -7,7 +6,9 @@ import type * as Scope from "effect/Scope"
 import type { Answer, Plain } from "../../src/storage/rows.js"
 import type { StorageError } from "../../src/storage/StorageError.js"
 import { inMemory } from "../../src/storage/sqlite/databaseFile.js"
+import type { Driver } from "../../src/storage/sqlite/driver.js"
 import { type Alone, makeWriter, type Writer } from "../../src/storage/sqlite/writer.js"
+import { drivers } from "../support/drivers.js"
 import { temporaryFile } from "../support/files.js"
 
 interface Bench {
@@ -18,14 +19,14 @@ interface Bench {
   readonly begun: () => number
 }
 
-const makeBench = (busyMillis = 5_000): Effect.Effect<Bench, never, Scope.Scope> =>
+const makeBench = (driver: Driver, busyMillis = 5_000): Effect.Effect<Bench, never, Scope.Scope> =>
   Effect.gen(function* () {
     const filename = yield* temporaryFile("test.db")
     const database = yield* Effect.acquireRelease(
-      Effect.sync(() => new Database(filename, { timeout: 0 })),
+      Effect.sync(() => driver.open({ filename, readonly: false })),
       (database) => Effect.sync(() => database.close())
     )
-    database.pragma("journal_mode = WAL")
+    database.exec("PRAGMA journal_mode = WAL")
     database.exec("CREATE TABLE t (n INTEGER PRIMARY KEY)")
     let begun = 0
     const counted = new Proxy(database, {
@@ -46,14 +47,14 @@ const makeBench = (busyMillis = 5_000): Effect.Effect<Bench, never, Scope.Scope>
     })
     const writer = yield* makeWriter(counted as never, inMemory, busyMillis)
     const insert = database.prepare("INSERT INTO t VALUES (?)")
-    const numbers = database.prepare("SELECT n FROM t ORDER BY n").pluck()
+    const numbers = database.prepare("SELECT n FROM t ORDER BY n").raw(true)
     return {
       writer,
       insert: (n) => () => {
         insert.run(n)
         return Exit.succeed(n)
       },
-      numbers: () => numbers.all() as ReadonlyArray<number>,
+      numbers: () => (numbers.all() as ReadonlyArray<ReadonlyArray<number>>).flat(),
       begun: () => begun
     }
   })
@@ -79,12 +80,12 @@ const write = <A extends Plain, E>(writer: Writer, job: () => Answer<A, E>, alon
     writer.write("insert", job, runtimeFlags, alone)
   )
 
-describe("the SQLite writer", () => {
-  it("takes no job whose answer carries a statement", () => assert.isFunction(wrong))
+it("the SQLite writer takes no job whose answer carries a statement", () => assert.isFunction(wrong))
 
+describe.each(drivers)("the SQLite writer on $name", (driver) => {
   it.scopedLive("queued writes share one transaction, and each gets its own result", () =>
     Effect.gen(function* () {
-      const { begun, insert, numbers, writer } = yield* makeBench()
+      const { begun, insert, numbers, writer } = yield* makeBench(driver)
       const answers = yield* Effect.forEach(upTo(50), (n) => write(writer, insert(n)), {
         concurrency: "unbounded"
       })
@@ -96,7 +97,7 @@ describe("the SQLite writer", () => {
 
   it.scopedLive("a single write is not delayed", () =>
     Effect.gen(function* () {
-      const { begun, insert, numbers, writer } = yield* makeBench()
+      const { begun, insert, numbers, writer } = yield* makeBench(driver)
       const fiber = Effect.runFork(write(writer, insert(1), "alone"))
       assert.deepStrictEqual(numbers(), [1])
       assert.strictEqual(begun(), 1)
@@ -106,7 +107,7 @@ describe("the SQLite writer", () => {
 
   it.scopedLive("a refused write fails alone", () =>
     Effect.gen(function* () {
-      const { insert, numbers, writer } = yield* makeBench()
+      const { insert, numbers, writer } = yield* makeBench(driver)
       const jobs = [1, 2, 2, 3].map((n) => Effect.exit(write(writer, insert(n))))
       const exits = yield* Effect.all(jobs, { concurrency: "unbounded" })
       assert.deepStrictEqual(exits.map(Exit.isSuccess), [true, true, false, true])
@@ -116,7 +117,7 @@ describe("the SQLite writer", () => {
 
   it.scopedLive("each write gets its own result if one is refused while the file becomes busy", () =>
     Effect.gen(function* () {
-      const { insert, numbers, writer } = yield* makeBench()
+      const { insert, numbers, writer } = yield* makeBench(driver)
       let tries = 0
       /** The shared transaction is refused; when each write runs alone, the file is busy for a while. */
       const refused = () => {
@@ -132,7 +133,7 @@ describe("the SQLite writer", () => {
 
   it.scopedLive("a failing read fails alone", () =>
     Effect.gen(function* () {
-      const { numbers, writer } = yield* makeBench()
+      const { numbers, writer } = yield* makeBench(driver)
       yield* writer.acquire
       const reads = [
         () => Exit.succeed(numbers()),
@@ -159,7 +160,7 @@ describe("the SQLite writer", () => {
 
   it.scopedLive("an interrupted write that has not started never happens", () =>
     Effect.gen(function* () {
-      const { insert, numbers, writer } = yield* makeBench()
+      const { insert, numbers, writer } = yield* makeBench(driver)
       yield* writer.acquire
       const waiting = yield* Effect.fork(write(writer, insert(1)))
       const staying = yield* Effect.fork(write(writer, insert(2)))

@@ -5,6 +5,7 @@ import type * as Scope from "effect/Scope"
 import { Storage } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { makeSqliteStore } from "../../src/storage/sqlite/SqliteStore.js"
+import { drivers } from "./drivers.js"
 import { temporaryFile } from "./files.js"
 
 /**
@@ -33,17 +34,22 @@ export const memory: Backend = {
   })
 }
 
-export const sqlite: Backend = {
-  name: "sqlite",
+const sqliteOn = (driver?: SqliteClient.Options["driver"]): Backend => ({
+  name: driver === undefined ? "sqlite" : `sqlite on ${driver}`,
   make: Effect.gen(function* () {
     const filename = yield* temporaryFile("runs.db")
-    const options = { filename, durability: "process-crash" } as const
+    const options = { filename, driver, durability: "process-crash" } as const
     const join: Place["join"] = (lease) => SqliteStorage.layer({ ...options, lease })
     yield* Layer.build(join())
     const client = yield* Effect.map(Layer.build(SqliteClient.layer(options)), (context) => context)
     const { database, sql, writer } = yield* Effect.provide(SqliteClient.SqliteClient, client)
     return { store: makeSqliteStore({ client: sql, database, writer, isGone: () => false }), join }
   })
-}
+})
+
+export const sqlite: Backend = sqliteOn()
 
 export const backends: ReadonlyArray<Backend> = [memory, sqlite]
+
+/** With each driver of SQLite that this Node has. */
+export const allBackends: ReadonlyArray<Backend> = [memory, ...drivers.map(({ name }) => sqliteOn(name))]

@@ -6,18 +6,16 @@
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { isGone, makeOwner } from "../../host/owner.js"
-import { InvalidOption } from "../../resilience/InvalidOption.js"
-import { millis } from "../../resilience/internal/kernel/options.js"
 import * as Storage from "../Storage.js"
 import type { StorageError } from "../StorageError.js"
-import { filenameProblem } from "./databaseFile.js"
+import { busyTimeoutIn, clientFields, durationIn } from "./config.js"
 import { migrate, upToDate } from "./migrations.js"
 import * as SqliteClient from "./SqliteClient.js"
 import { makeSqliteStore } from "./SqliteStore.js"
@@ -84,40 +82,21 @@ export const layerConfig = (
 ): Layer.Layer<Storage.Storage, StorageError | ConfigError.ConfigError> =>
   Layer.unwrapEffect(Effect.map(Config.unwrap(withChecks(options)), layer))
 
-/** The config of an option knows the name of its setting; the options as a whole do not. */
 const withChecks = (options: Config.Config.Wrap<Options>): Config.Config.Wrap<Options> => {
   if (Config.isConfig(options)) {
     return Config.mapOrFail(options, (all) =>
       Either.map(Either.all([leaseIn(all.lease), busyTimeoutIn(all.busyTimeout)]), () => all)
     )
   }
-  const { busyTimeout, filename, lease } = options
+  const { lease } = options
   return {
     ...options,
-    filename: Config.mapOrFail(filename, (filename) => {
-      const problem = filenameProblem(filename)
-      return problem === undefined ? Either.right(filename) : Either.left(ConfigError.InvalidData([], problem))
-    }),
-    ...(lease === undefined ? {} : { lease: Config.mapOrFail(lease, leaseIn) }),
-    ...(busyTimeout === undefined ? {} : { busyTimeout: Config.mapOrFail(busyTimeout, busyTimeoutIn) })
+    ...clientFields(options),
+    ...(lease === undefined ? {} : { lease: Config.mapOrFail(lease, leaseIn) })
   }
 }
 
-/** Options of the program are refused by a defect, those of the configuration by a `ConfigError`. */
-const durationIn =
-  (option: string, min: number) =>
-  <A extends Duration.DurationInput | undefined>(value: A): Either.Either<A, ConfigError.ConfigError> => {
-    try {
-      if (value !== undefined) millis(option, value, min)
-      return Either.right(value)
-    } catch (error) {
-      if (error instanceof InvalidOption) return Either.left(ConfigError.InvalidData([], error.message))
-      throw error
-    }
-  }
-
 const leaseIn = durationIn("lease", 1)
-const busyTimeoutIn = durationIn("busyTimeout", 0)
 
 /**
  * As `layer`, over a client that the program uses for its own tables too.
@@ -140,7 +119,7 @@ export const layerClient = (options?: {
 /** Creates or migrates the tables. A read-only file must have them already. */
 const prepare = Effect.gen(function* () {
   const { database, readonly, sql, writer } = yield* SqliteClient.SqliteClient
-  yield* Effect.provideService(readonly ? upToDate : migrate, SqlClient.SqlClient, sql)
+  yield* Effect.provideService(readonly ? upToDate : migrate, SqlClient.SqlClient, sql.withoutTransforms())
   return yield* writer.whileBusy("Preparing the storage", () =>
     makeSqliteStore({ client: sql, database, writer, isGone })
   )

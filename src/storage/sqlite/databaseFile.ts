@@ -19,6 +19,12 @@ export const filenameProblem = (filename: string): string | undefined => {
   return filename.includes("\0") ? "the filename of the database contains a NUL character" : undefined
 }
 
+/** Tells files apart, whatever their names. `undefined` if there is none. */
+export const identityOf = (filename: string): string | undefined => {
+  const found = fs.statSync(pathOf(filename), { bigint: true, throwIfNoEntry: false })
+  return found && `${found.dev} ${found.ino}`
+}
+
 /** The code of `FileReplaced`, in the style of SQLite's codes. */
 export const replacedCode = "RECOVERY_REPLACED"
 
@@ -31,25 +37,27 @@ class FileReplaced extends Error {
   }
 }
 
-/** The driver trims names, so this module does, too. */
-const pathOf = (filename: string): string => path.resolve(filename.trim())
+/** Without the spaces around the name. An absolute path is no URI to any driver. */
+export const pathOf = (filename: string): string => path.resolve(filename.trim())
 
 /**
  * Creates the file if there is none, readable and writable by its owner alone:
  * inputs and results may be secrets. SQLite gives its other files the mode of
- * this one. An existing file keeps its mode.
+ * this one. An existing file keeps its mode. Returns whether it was created.
  *
  * The flag `wx` opens only a file that it creates. Closing a descriptor of an
  * existing file would drop the locks that this process has on it, SQLite's too.
  */
-const createPrivately = (file: string): void => {
+export const createPrivately = (file: string): boolean => {
   try {
     const descriptor = fs.openSync(targetOf(file), "wx", 0o600)
     // The umask may have taken away the owner's rights.
     fs.fchmodSync(descriptor, 0o600)
     fs.closeSync(descriptor)
+    return true
   } catch {
     // The file exists, or SQLite says why it cannot be created.
+    return false
   }
 }
 
@@ -59,18 +67,21 @@ const targetOf = (file: string): string => {
   return isDangling ? path.resolve(path.dirname(file), fs.readlinkSync(file)) : file
 }
 
-/** Prepares the file for SQLite, and remembers which one it is. `open` opens it. */
+/** Whether the database has no file. */
+export const isInMemory = (filename: string): boolean => filename.trim() === ":memory:"
+
+/** Prepares the file for SQLite, and remembers which one it is. `open` opens it by its path. */
 export const openFile = <A>(
   { filename, readonly }: { readonly filename: string; readonly readonly: boolean },
-  open: () => A
+  open: (filename: string) => A
 ): readonly [A, DatabaseFile] => {
-  if (filename.trim() === ":memory:") return [open(), inMemory]
+  if (isInMemory(filename)) return [open(":memory:"), inMemory]
   const file = pathOf(filename)
   if (!readonly) createPrivately(file)
   // Remembered before SQLite opens the file: a file that is replaced in between is found by the next check.
   const checkFile = makeCheck(file)
   checkFile()
-  return [open(), makeFile(checkFile, makeCheck(`${file}-wal`))]
+  return [open(file), makeFile(checkFile, makeCheck(`${file}-wal`))]
 }
 
 const pauseMillis = 1_000

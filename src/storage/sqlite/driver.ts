@@ -1,15 +1,36 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { messageOf } from "../../resilience/Foreign.js"
 import { StorageError } from "../StorageError.js"
+import * as betterSqlite3 from "./betterSqlite3.js"
+import * as bunSqlite from "./bunSqlite.js"
 import { type DatabaseFile, filenameProblem, openFile } from "./databaseFile.js"
 import { toStorageError } from "./errors.js"
+import * as nodeSqlite from "./nodeSqlite.js"
 
-/** The part of better-sqlite3 that is used. Its own types stay out of the public declarations. */
+/** What opens the file: the package `better-sqlite3`, or the SQLite of Node or Bun. */
+export type DriverName = "better-sqlite3" | "node:sqlite" | "bun:sqlite"
+
+export interface Driver {
+  readonly name: DriverName
+  readonly open: (options: { readonly filename: string; readonly readonly: boolean }) => Database
+  /**
+   * Copies a file that is open, in pieces between which other work runs, as of one
+   * moment. Returns the number of pages. Settles only after everything is closed.
+   */
+  readonly backup: (source: string, destination: string, signal: AbortSignal) => Promise<number>
+}
+
+/**
+ * The part of better-sqlite3 that is used, whose objects serve without a wrapper;
+ * the other drivers are adapted to it. Errors of SQLite have the name of their
+ * extended code as `code`, bytes are a `Buffer`, and `undefined` is NULL.
+ */
 export interface Database {
   readonly inTransaction: boolean
   readonly prepare: (sql: string) => Statement
-  readonly pragma: (source: string) => unknown
   readonly exec: (sql: string) => unknown
+  readonly loadExtension: (path: string) => unknown
   readonly close: () => unknown
 }
 
@@ -26,35 +47,54 @@ export interface Statement {
   readonly safeIntegers: (toggle: boolean) => Statement
 }
 
-type Constructor = new (
-  filename: string,
-  options: { readonly timeout: number; readonly readonly: boolean; readonly fileMustExist: boolean }
-) => Database
-
 export interface OpenOptions {
   readonly filename: string
   readonly durability: Durability
   readonly readonly: boolean
+  /** The first that loads, if it is not given. */
+  readonly driver?: DriverName | undefined
 }
 
 /** The crashes that a commit survives: see `Options.durability` of the client. */
 export type Durability = "power-loss" | "process-crash"
 
-const load: Effect.Effect<Constructor, StorageError> = Effect.tryPromise({
-  // The name is a variable, so that bundlers and type checkers do not require a package that memory users do not install.
-  try: () => import(client) as Promise<{ readonly default: Constructor }>,
-  catch: (cause) => new StorageError({ reason: "ClientMissing", operation: "Loading better-sqlite3", cause })
-}).pipe(Effect.map((module) => module.default))
+const loaders: Readonly<Record<DriverName, () => Promise<Driver>>> = {
+  "better-sqlite3": betterSqlite3.load,
+  "node:sqlite": nodeSqlite.load,
+  "bun:sqlite": bunSqlite.load
+}
 
-const client: string = "better-sqlite3"
+const ofThisRuntime: ReadonlyArray<DriverName> =
+  "bun" in process.versions ? ["bun:sqlite"] : ["better-sqlite3", "node:sqlite"]
+
+/** The first driver that loads. */
+const load = (candidates: ReadonlyArray<DriverName>): Effect.Effect<Driver, StorageError> =>
+  Effect.mapError(
+    Effect.validateFirst(candidates, (name) =>
+      Effect.tryPromise({
+        try: loaders[name],
+        catch: (cause) => new Error(`${name}: ${messageOf(cause)}`, { cause })
+      })
+    ),
+    (failures) =>
+      new StorageError({
+        reason: "ClientMissing",
+        operation: "Loading SQLite",
+        cause: new AggregateError(failures, failures.map(messageOf).join("; "))
+      })
+  )
+
+export interface Opened {
+  readonly database: Database
+  readonly driver: Driver
+  readonly file: DatabaseFile
+}
 
 /**
- * Opens the file and closes it with the scope. `timeout: 0`: SQLite's own busy
- * handler would block the event loop; the writer retries by a policy instead.
+ * Opens the file and closes it with the scope. SQLite's own busy handler would
+ * block the event loop, so drivers turn it off; the writer retries by a policy.
  */
-export const open = (
-  options: OpenOptions
-): Effect.Effect<readonly [Database, DatabaseFile], StorageError, Scope.Scope> => {
+export const open = (options: OpenOptions): Effect.Effect<Opened, StorageError, Scope.Scope> => {
   const { filename, readonly } = options
   const problem = filenameProblem(filename)
   if (problem !== undefined) {
@@ -62,35 +102,37 @@ export const open = (
       new StorageError({ reason: "Filename", operation: "Opening the database", cause: new Error(problem) })
     )
   }
-  return Effect.flatMap(load, (Sqlite) =>
+  const candidates = options.driver === undefined ? ofThisRuntime : [options.driver]
+  return Effect.flatMap(load(candidates), (driver) =>
     Effect.acquireRelease(
       Effect.try({
-        try: () => openFile(options, () => new Sqlite(filename, { timeout: 0, readonly, fileMustExist: readonly })),
+        try: () => {
+          const [database, file] = openFile(options, (filename) => driver.open({ filename, readonly }))
+          return { database, driver, file }
+        },
         catch: (cause) => cannotOpen(filename, cause)
       }),
-      ([database]) => Effect.sync(() => database.close())
+      ({ database }) => Effect.sync(() => database.close())
     )
   )
 }
 
-/** better-sqlite3 throws a TypeError for a missing folder, and its loader an Error for a missing binary. */
+/** better-sqlite3 throws a TypeError for a missing folder. */
 const cannotOpen = (filename: string, cause: unknown): StorageError => {
   const operation = `Opening ${filename}`
-  if (cause instanceof Error && /bindings file|NODE_MODULE_VERSION|\.node'/.test(cause.message)) {
-    return new StorageError({ reason: "ClientMissing", operation, cause })
-  }
-  if (cause instanceof TypeError) return new StorageError({ reason: "CannotOpen", operation, cause })
-  return toStorageError(operation)(cause)
+  return cause instanceof TypeError
+    ? new StorageError({ reason: "CannotOpen", operation, cause })
+    : toStorageError(operation)(cause)
 }
 
 /** The caller retries while the file is busy: the switch to WAL needs exclusive access for a moment. */
 export const configure = (database: Database, options: OpenOptions): void => {
   if (options.readonly) {
     // Reads the file, so that one that is not a database fails here.
-    database.pragma("schema_version")
+    database.exec("PRAGMA schema_version")
     return
   }
-  database.pragma("journal_mode = WAL")
-  database.pragma(`synchronous = ${options.durability === "power-loss" ? "FULL" : "NORMAL"}`)
-  database.pragma("foreign_keys = ON")
+  database.exec("PRAGMA journal_mode = WAL")
+  database.exec(`PRAGMA synchronous = ${options.durability === "power-loss" ? "FULL" : "NORMAL"}`)
+  database.exec("PRAGMA foreign_keys = ON")
 }

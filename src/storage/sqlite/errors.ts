@@ -29,4 +29,8 @@ export const toStorageError =
   (cause: unknown): StorageError =>
     new StorageError({ reason: reasonOf(cause) ?? (isClosed(cause) ? "Closed" : "Rejected"), operation, cause })
 
-const isClosed = (cause: unknown): boolean => cause instanceof TypeError && /not open/.test(cause.message)
+/** In the words of better-sqlite3, of Node and of Bun. */
+const isClosed = (cause: unknown): boolean =>
+  cause instanceof Error && !codeOf(cause).startsWith("SQLITE_") && closed.test(cause.message)
+
+const closed = /connection is not open|database is not open|finalized|database has closed|closed database/i

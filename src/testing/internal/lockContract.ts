@@ -51,7 +51,7 @@ export const lockContract: Contract = {
   *"lists locks by name and removes old free ones"(store) {
     assert.deepStrictEqual(yield* store.locks, [])
     assert.deepStrictEqual(yield* store.findLock("agent/x"), Option.none())
-    const odd = "task/ü\n'..%/\u0000"
+    const odd = "task/ü\n'..%/\u0001"
     const free = locked(yield* lock(store, odd, "a"))
     yield* store.unlock(odd, "a")
     yield* lock(store, "agent/x", "a")

@@ -14,7 +14,8 @@ const database = SqliteStorage.layerClient().pipe(
   )
 )
 
-const program = Effect.gen(function* () {
+// Succeeds with { people: [{ fullName: "Ada" }], runs: 0, isCopied: true }
+export const program = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql`CREATE TABLE people (full_name TEXT)`
   yield* sql`INSERT INTO people ${sql.insert({ fullName: "Ada" })}`
@@ -23,8 +24,5 @@ const program = Effect.gen(function* () {
 
   // As of @effect/sql-sqlite-node, whose own tag finds this client too.
   const { export: bytes } = yield* SqliteClient.StockClient
-  return { people, runs: runs.length, bytes: (yield* bytes).length > 0 }
-})
-
-program.pipe(Effect.provide(database), Effect.runPromise).then(console.log)
-// { people: [ { fullName: 'Ada' } ], runs: 0, bytes: true }
+  return { people, runs: runs.length, isCopied: (yield* bytes).length > 0 }
+}).pipe(Effect.provide(database))

@@ -33,6 +33,7 @@ import * as retry from "../../examples/policies/retry.js"
 import * as retryBudget from "../../examples/policies/retry-budget.js"
 import * as timeout from "../../examples/policies/timeout.js"
 import * as retryPipeline from "../../examples/retry-pipeline.js"
+import * as sqliteClient from "../../examples/sqlite-client.js"
 import * as crashTest from "../../examples/transactions/crash-test.js"
 import * as longLoop from "../../examples/transactions/long-loop.js"
 import * as moneyTransfer from "../../examples/transactions/money-transfer.js"
@@ -52,6 +53,7 @@ import { temporaryFolder } from "../support/files.js"
 describe("examples", () => {
   const cases: Readonly<Record<string, readonly [program: Effect.Effect<unknown, unknown>, result: unknown]>> = {
     "retry-pipeline": [retryPipeline.program, "TEXT"],
+    "sqlite-client": [sqliteClient.program, { people: [{ fullName: "Ada" }], runs: 0, isCopied: true }],
     "fallback-model": [
       fallbackModel.program,
       {

@@ -29,9 +29,11 @@ const advice = {
   Constraint:
     "Nothing was committed. Correct the rows that the step writes, or the tables, then execute the run again.",
   Client:
-    "Use the storage over the program's own client (SqliteStorage.layerClient over SqliteClient.layer), or the storage in memory beside that client, and use the step outside of sql.withTransaction.",
+    "Use the storage over the program's own client (SqliteStorage.layerClient over SqliteClient.layer), or the storage in memory beside that client, and use the step outside of sql.withTransaction. For rows in another database use Step.once.",
   Transaction:
-    "Nothing was recorded. If the connection broke during the commit, check whether the rows are there before the run is executed again.",
+    "Nothing was recorded. If the connection broke during the commit, check whether the rows are there before the run is executed again. Step.once finds that out by itself.",
+  Aborted:
+    "Nothing was committed. A statement of the step failed, and its error was caught: Postgres refuses the rest of that transaction, and rolls it back. Put a statement that may fail into sql.withTransaction inside of the step: that is a savepoint.",
   Rejected:
     "The cause is probably a defect of effect-recovery, or a table of another program with the same name. Please report it."
 }
@@ -54,6 +56,7 @@ const advice = {
  * - `Io`: the file system failed to read or write
  * - `Constraint`: rows that a step committed with its result violate a constraint of the program's tables
  * - `Transaction`: the program's own SQL client could not begin or commit the transaction of a step
+ * - `Aborted`: a statement of a step failed and was caught, so the database rolled its transaction back
  * - `Client`: the operation conflicts with a SQL transaction, or uses another client than the storage
  * - `Rejected`: the database rejected a statement
  *
@@ -79,6 +82,7 @@ const faults: Readonly<Record<Reason, Fault.Declaration>> = {
   Constraint: { category: "conflict" },
   Client: { category: "logic" },
   Transaction: { category: "unavailable" },
+  Aborted: { category: "logic" },
   Rejected: { category: "logic" }
 }
 

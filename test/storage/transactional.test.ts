@@ -14,6 +14,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Step, Storage, Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
+import { endsTransactions } from "../../src/storage/programClient.js"
 import { temporaryFile } from "../support/files.js"
 
 /** A client of the stock parts: one connection behind a semaphore, and the transactions of `SqlClient.make`. */
@@ -208,6 +209,7 @@ describe("a transactional step", () => {
       assert(opened._tag === "Created")
       const [committing, goOn] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
       const client = {
+        [endsTransactions]: true,
         withTransaction: <A, E, R>(self: Effect.Effect<A, E, R>) =>
           Effect.tap(self, () => Effect.zipRight(Deferred.succeed(committing, undefined), Deferred.await(goOn)))
       }

@@ -25,6 +25,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { millis } from "../../resilience/internal/kernel/options.js"
+import { endsTransactions } from "../programClient.js"
 import type { StorageError } from "../StorageError.js"
 import { type BackupMetadata, makeBackup, makeExport } from "./backup.js"
 import { busyTimeoutIn, clientFields } from "./config.js"
@@ -162,7 +163,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         spanAttributes: [...Object.entries(options.spanAttributes ?? {}), ["db.system.name", "sqlite"]]
       }),
       (client) =>
-        Object.assign(client, { withTransaction: withTransaction({ database, writer, connection, busyMillis }) })
+        Object.assign(client, {
+          withTransaction: withTransaction({ database, writer, connection, busyMillis }),
+          [endsTransactions]: true as const
+        })
     )
   const plain = yield* make(Statement.makeCompilerSqlite())
   const backup = makeBackup(opened, filename, plain)

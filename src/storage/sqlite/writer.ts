@@ -6,6 +6,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Schedule from "effect/Schedule"
 import * as RetryPolicy from "../../resilience/RetryPolicy.js"
+import { busyPolicy } from "../busyPolicy.js"
 import type { Answer, Plain } from "../rows.js"
 import { StorageError } from "../StorageError.js"
 import type { DatabaseFile } from "./databaseFile.js"
@@ -47,15 +48,6 @@ const maxInOneTurn = 16
  * by itself.
  */
 export type Alone = "alone" | "single"
-
-const busyPolicy = (busyMillis: number) =>
-  RetryPolicy.exponential({
-    maxRetries: Number.POSITIVE_INFINITY,
-    initialDelay: 1,
-    maxDelay: 50,
-    jitter: "equal",
-    maxElapsed: busyMillis
-  })
 
 /** All access to the connection goes through the writer. Closing the scope fails what waits with `Closed`. */
 export const makeWriter = Effect.fnUntraced(function* (database: Database, file: DatabaseFile, busyMillis: number) {

@@ -148,6 +148,7 @@ const options: Readonly<Record<string, Attempt>> = {
   "durable/Signal Signal.wait.within": orZero((within) => inRun(signal.wait({ within }))),
   "durable/State Options.ttl": count((ttl) => State.make("cell", Schema.Number, 1, { ttl })),
   "durable/State ReadOnly.history.limit": orBoth((limit) => state.history(limit)),
+  "durable/Step cleanupOnce.olderThan": count((olderThan) => Step.cleanupOnce({ olderThan })),
   "durable/Step Compensation.timeout": orInfinity((timeout) =>
     Step.make("s", { run: Effect.void, compensate: { undo: () => Effect.void, timeout } })
   ),

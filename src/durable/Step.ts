@@ -4,16 +4,21 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
 import { type Machinery, StepAmbiguous } from "../journal/RunError.js"
+import type { InvalidOption } from "../resilience/InvalidOption.js"
+import { age, checked } from "../resilience/internal/kernel/options.js"
 import type * as Recovery from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
+import { removeOnce, onceTable as table } from "../storage/onceTable.js"
+import type { StorageError } from "../storage/Storage.js"
 import type { Transaction } from "../transaction/Transactor.js"
 import type { Run } from "./internal/execution/execution.js"
 import { type Definition, define, definitionKey } from "./internal/step/definition.js"
@@ -311,9 +316,71 @@ const makeFrom = (definition: Definition, run: unknown): never => {
 }
 
 /**
- * A step that only reads and writes the program's own tables: its rows and its
- * result are committed together, so it happens exactly once and is never
+ * A step whose result is committed together with its rows, so it is never
  * ambiguous.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface NeverAmbiguous {
+  readonly onAmbiguous?: never
+  readonly probe?: never
+}
+
+/**
+ * Makes a step of rows. As `make`, without `onAmbiguous` and `probe`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface OfRows {
+  <
+    R,
+    Input = void,
+    Success extends Schema.Schema.Any = typeof Schema.Void,
+    Error extends Schema.Schema.All = typeof Schema.Never,
+    Timeout extends Duration.DurationInput | undefined = undefined,
+    const Handlers extends Cases<Errors<Error["Type"], "rerun", Timeout>, Success["Type"], Error["Type"]> = {},
+    R2 = never,
+    R3 = NoCompensation
+  >(
+    name: string,
+    options: Options<Success, Error, "rerun", Timeout, Handlers, R2, Input, R3> &
+      NeverAmbiguous & {
+        readonly run: (input: Input, attempt: Attempt) => Effect.Effect<Success["Type"], Error["Type"] | Machinery, R>
+      }
+  ): (
+    input: Input
+  ) => Step<
+    Success["Type"],
+    Recovery.Residual<Errors<Error["Type"], "rerun", Timeout>, Handlers>,
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>, R3, R>,
+    Schema.Schema.Context<Success>
+  >
+  <
+    R,
+    Success extends Schema.Schema.Any = typeof Schema.Void,
+    Error extends Schema.Schema.All = typeof Schema.Never,
+    Timeout extends Duration.DurationInput | undefined = undefined,
+    const Handlers extends Cases<Errors<Error["Type"], "rerun", Timeout>, Success["Type"], Error["Type"]> = {},
+    R2 = never,
+    R3 = NoCompensation
+  >(
+    name: string,
+    options: Options<Success, Error, "rerun", Timeout, Handlers, R2, void, R3> &
+      NeverAmbiguous & { readonly run: Effect.Effect<Success["Type"], Error["Type"] | Machinery, R> }
+  ): Step<
+    Success["Type"],
+    Recovery.Residual<Errors<Error["Type"], "rerun", Timeout>, Handlers>,
+    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>, R3, R>,
+    Schema.Schema.Context<Success>
+  >
+}
+
+/**
+ * A step that only reads and writes the program's own tables in the database of
+ * the storage: its rows and its result are committed together, so it happens
+ * exactly once and is never ambiguous. For rows in another database use `once`.
  *
  * Needs a storage over the program's own client (`SqliteStorage.layerClient`), or
  * `Storage.layerMemory` beside the layer of any `@effect/sql` client: there the
@@ -322,13 +389,95 @@ const makeFrom = (definition: Definition, run: unknown): never => {
  * missing layer.
  *
  * `run` must use only that client: other effects may happen twice. Keep it
- * short, because other writers wait.
+ * short, because other writers wait. A refused commit is the `StorageError`
+ * `Constraint` or `Transaction`, which stops the run; nothing is committed then.
+ *
+ * `sql.withTransaction` inside of `run` is a savepoint. On Postgres put a statement
+ * there whose error you catch: without a savepoint Postgres refuses all further
+ * statements of the step, and the run stops with the `StorageError` `Aborted`.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const transactional: typeof make = (name: string, options: Parameters<typeof define>[1]): never =>
-  makeFrom(define(name, options, true), options.run)
+export const transactional: OfRows = (name: string, options: Parameters<typeof define>[1]): never =>
+  makeFrom(define(name, options, "transactional"), options.run)
+
+/**
+ * A step that only reads and writes rows in another database than that of the
+ * storage: they exist exactly once, wherever the process ends.
+ *
+ * `run` runs in a transaction of the `SqlClient` in the environment. A row of the
+ * table `effect_recovery_once` is committed in the same transaction; its key is the
+ * idempotency key of the step, and it holds the encoded result. If the process ends
+ * before the result is on record, the next execution finds that row, returns
+ * its result and does not run the step. Of two executions at once the second waits for the
+ * first, and an execution that has lost its lease cannot commit after its successor.
+ *
+ * - A failure rolls the rows back, and is recorded like that of any step.
+ * - After a rewind, and in a fork, the step has another key, and runs again.
+ * - The row outlives the run, and answers a run with the same workflow and id that is
+ *   started later. `cleanupOnce` removes old rows.
+ * - The storage's `payloads` encode the result in the row, too.
+ * - `run` cannot write `State`, and must use only that client: other effects may
+ *   happen twice. What is said of `transactional` about commits, savepoints and
+ *   Postgres holds here.
+ *
+ * Works with clients for SQLite and Postgres. Without such a client, and inside of
+ * `sql.withTransaction`, it is refused with the `StorageError` `Client`. The table is
+ * made at the first use, unless a migration of yours has made it (`onceTable`).
+ *
+ * @example
+ * ```ts
+ * import * as SqlClient from "@effect/sql/SqlClient"
+ * import { Step } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * // The journal may be anywhere: these rows are the shop's.
+ * const place = Step.once("place", {
+ *   success: Schema.Number,
+ *   run: (item: string) =>
+ *     Effect.gen(function* () {
+ *       const sql = yield* SqlClient.SqlClient
+ *       yield* sql`UPDATE items SET stock = stock - 1 WHERE name = ${item}`
+ *       const [order] = yield* sql<{ readonly id: number }>`INSERT INTO orders (item) VALUES (${item}) RETURNING id`
+ *       return order?.id ?? 0
+ *     }).pipe(Effect.orDie)
+ * })
+ *
+ * console.log(typeof place) // function
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const once: OfRows = (name: string, options: Parameters<typeof define>[1]): never =>
+  makeFrom(define(name, options, "once"), options.run)
+
+/**
+ * The statement that creates the table of `once`, on SQLite and on Postgres, for a
+ * migration of your own: where the program may not create tables.
+ *
+ * @since 0.1.0
+ * @category exactly once
+ */
+export const onceTable: string = table
+
+/**
+ * Removes rows of `once` that were written longer ago than `olderThan` from the
+ * database of the `SqlClient` in the environment, and returns how many. The library
+ * removes none by itself. A step whose row is gone may run again: choose a time
+ * after which no run is resumed any more. Fails with `InvalidOption`, and removes
+ * nothing, unless `olderThan` is finite and above 0.
+ *
+ * @since 0.1.0
+ * @category exactly once
+ */
+export const cleanupOnce: (options: {
+  readonly olderThan: Duration.DurationInput
+}) => Effect.Effect<number, StorageError | InvalidOption> = Effect.fnUntraced(function* ({ olderThan }) {
+  const millis = yield* checked(() => age("olderThan", olderThan))
+  return yield* removeOnce((yield* Clock.currentTimeMillis) - millis)
+})
 
 /** What a step needs. A `run` that uses a step or asks a question needs a service that no layer provides. */
 type Needs<Success, Error, R, R3, Own> =

@@ -17,7 +17,7 @@ import { invalidName } from "../resilience/InvalidName.js"
 import { orElseLogged } from "../resilience/internal/kernel/logged.js"
 import { millis } from "../resilience/internal/kernel/options.js"
 import { liveClock } from "../resilience/internal/kernel/timer.js"
-import { encodedStore } from "./internal/encodedStore.js"
+import { codeOf, encodedStore } from "./internal/encodedStore.js"
 import { makeLeaseRenewal } from "./internal/leaseRenewal.js"
 import { makeMemoryStore } from "./internal/memoryStore.js"
 import type { Payloads } from "./Payloads.js"
@@ -60,6 +60,8 @@ export interface Service extends Omit<Store, "open" | "renew" | "release" | "reo
   readonly open: (request: OpenRequest, restore: Restore) => Effect.Effect<Opened, StorageError>
   /** As `open`, for a run that has an outcome. */
   readonly reopen: (found: Run, entry: Entry, restore: Restore) => Effect.Effect<Option.Option<Lease>, StorageError>
+  /** Encodes what belongs to a journal and is kept in another database, as the journal is encoded, and decodes it. */
+  readonly outside: Outside
   /** Releases the lease. If the store refuses, the lease expires. */
   readonly release: (lease: Lease) => Effect.Effect<void>
   /**
@@ -72,6 +74,17 @@ export interface Service extends Omit<Store, "open" | "renew" | "release" | "reo
    * finished a run, until the returned function is called.
    */
   readonly onChange: (listener: (run: string) => void) => () => void
+}
+
+/**
+ * What the `payloads` of a storage do with a text that is stored elsewhere. `what` names it in errors.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Outside {
+  readonly encode: (text: string, what: string) => Effect.Effect<string, StorageError>
+  readonly decode: (text: string, what: string) => Effect.Effect<string, StorageError>
 }
 
 /**
@@ -145,6 +158,7 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
     owner: options.owner,
     leaseMillis,
     isPrivate: options.isPrivate === true,
+    outside: options.payloads === undefined ? asItIs : codeOf(options.payloads, "journal"),
     open: (request, restore) => acquire(request.id, restore, (owner) => store.open(request, owner, leaseMillis)),
     reopen: (found, entry, restore) =>
       acquire(found.id, restore, (owner) => store.reopen(found, entry, owner, leaseMillis)),
@@ -164,6 +178,8 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
     }
   }))
 }
+
+const asItIs: Outside = { encode: Effect.succeed, decode: Effect.succeed }
 
 /**
  * Keeps everything in memory, as long as the layer lives. The same program is

@@ -62,6 +62,7 @@ describe("A name that cannot be used", () => {
     const definitions: ReadonlyArray<() => unknown> = [
       () => step(name),
       () => Step.transactional(name, { run: Effect.void }),
+      () => Step.once(name, { run: Effect.void }),
       () => Workflow.make(name, {}, () => Effect.void),
       () => Workflow.make("w", { version: name }, () => Effect.void),
       () => Signal.make(name, Schema.Void),

@@ -39,6 +39,7 @@ import * as longLoop from "../../examples/transactions/long-loop.js"
 import * as moneyTransfer from "../../examples/transactions/money-transfer.js"
 import * as orderSaga from "../../examples/transactions/order-saga.js"
 import * as scopedTransaction from "../../examples/transactions/scoped.js"
+import * as shopOrders from "../../examples/transactions/shop-orders.js"
 import * as withoutStorage from "../../examples/transactions/without-storage.js"
 import * as agent from "../../examples/workflows/agent-with-approval.js"
 import * as jobs from "../../examples/workflows/background-jobs.js"
@@ -163,6 +164,10 @@ describe("examples", () => {
       ]
     ],
     "transactions/money-transfer": [moneyTransfer.program, { refused: "Overdrawn", balances: [30, 70] }],
+    "transactions/shop-orders": [
+      shopOrders.program,
+      { first: 1, again: 1, refused: "SoldOut", orders: [{ id: 1, item: "book" }] }
+    ],
     "transactions/order-saga": [
       orderSaga.program,
       {

@@ -6,6 +6,8 @@
 const lengths = {
   /** Runs of twenty steps whose process is killed once or twice. */
   KILL_ROUNDS: { short: 6, ci: 100, full: 1_000 },
+  /** Runs of three steps with rows in another database whose process is killed once or twice, for each kind of database. */
+  ONCE_KILLS: { short: 2, ci: 40, full: 500 },
   /** Steps of the saga that is killed before and after each of its writes. */
   SAGA_STEPS: { short: 2, ci: 5, full: 5 },
   /** A file transaction is killed at every n-th of its system calls. The whole walk in one process is `files/crash.test.ts`. */

@@ -38,7 +38,8 @@ const called = (
   }
 }
 
-const codeOf = ({ decode, encode }: Payloads, place: PayloadPlace): Code => {
+/** Encodes and decodes what is stored at one place. */
+export const codeOf = ({ decode, encode }: Payloads, place: PayloadPlace): Code => {
   const encodeBytes: Code["encodeBytes"] = (bytes, what) =>
     called(
       () => encode(bytes, place),

@@ -29,13 +29,19 @@ export interface Definition {
   readonly bestEffort: boolean
   readonly compensate: Compensate | undefined
   readonly pivot: boolean
-  /** Its result and the program's own rows are committed together. */
-  readonly transactional: boolean
+  readonly kind: Kind
   /** Failures that are no result: the step stays open, and the next execution runs it again. */
   readonly leavesOpen?: ((error: unknown) => boolean) | undefined
   /** Bounds and hooks of the recoverable operation this step stands for. */
   readonly recovery?: Pick<RecoverOptions, "limits" | "hooks" | "rules"> | undefined
 }
+
+/**
+ * - `plain`: its result is recorded after it has happened
+ * - `transactional`: its result and the program's own rows are committed together
+ * - `once`: its result is committed with rows of another database, and recorded afterwards
+ */
+export type Kind = "plain" | "transactional" | "once"
 
 /** Finds out whether an attempt that was cut short has happened: its result, or none if it has not. */
 export type Probe = (input: unknown, attempt: Attempt) => Effect.Effect<Option.Option<unknown>, unknown, unknown>
@@ -80,7 +86,7 @@ export const define = (
     readonly compensate?: Compensation<never, never, unknown>
     readonly pivot?: boolean
   },
-  transactional = false
+  kind: Kind = "plain"
 ): Definition => {
   if (options.pivot === true && options.compensate !== undefined) {
     throw new Error(`step "${name}" is a pivot, so it cannot have a compensation: leave one of the two out`)
@@ -106,7 +112,7 @@ export const define = (
     bestEffort: options.durability === "best-effort",
     compensate: compensateOf(options.compensate),
     pivot: options.pivot === true,
-    transactional
+    kind
   }
 }
 

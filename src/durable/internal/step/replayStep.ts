@@ -54,17 +54,18 @@ const payloadOf = ({ execution }: StepUse, { lastSeq, omitted, payload }: StepRe
     ? whileWorking(execution, Execution.orStop(execution, execution.storage.payload(execution.lease.key, lastSeq)))
     : Effect.succeed(payload)
 
-/** Text that is not JSON is damaged; JSON that does not fit the schema was written by another schema. */
 const decodeResult = <A>(use: StepUse, record: StepRecord, what: "success" | "error", codec: Codec<A>) =>
-  Effect.flatMap(payloadOf(use, record), (text) =>
-    Effect.catchAll(codec.decode(text), (cause) => {
-      if (!ParseResult.isParseError(cause)) return journalError(use, "Decode", what)(cause)
-      const { execution, key } = use
-      const recorded = `${what} of step "${key}": ${(text ?? "nothing").slice(0, 200)}`
-      const found = `another schema: ${cause.message}`
-      return Execution.stop(execution, new ReplayMismatch({ run: execution.id, reason: "Shape", recorded, found }))
-    })
-  )
+  Effect.flatMap(payloadOf(use, record), (text) => decodeText(use, text, what, codec))
+
+/** Text that is not JSON is damaged; JSON that does not fit the schema was written by another schema. */
+export const decodeText = <A>(use: StepUse, text: string | undefined, what: "success" | "error", codec: Codec<A>) =>
+  Effect.catchAll(codec.decode(text), (cause) => {
+    if (!ParseResult.isParseError(cause)) return journalError(use, "Decode", what)(cause)
+    const { execution, key } = use
+    const recorded = `${what} of step "${key}": ${(text ?? "nothing").slice(0, 200)}`
+    const found = `another schema: ${cause.message}`
+    return Execution.stop(execution, new ReplayMismatch({ run: execution.id, reason: "Shape", recorded, found }))
+  })
 
 // ---- a step that was cut short
 

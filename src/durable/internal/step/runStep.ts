@@ -25,7 +25,8 @@ import * as Replay from "../execution/replay.js"
 import * as Order from "../execution/replayOrder.js"
 import { awaitGate, isGateOpen } from "../wait/gate.js"
 import { park } from "../wait/wait.js"
-import type { AnyEffect, Definition } from "./definition.js"
+import type { AnyEffect, Definition, Kind } from "./definition.js"
+import { once } from "./once.js"
 import {
   answer,
   failAsAsked,
@@ -155,7 +156,7 @@ const parkForReplay = (use: StepUse): AnyEffect =>
   Effect.suspend(() => {
     const { definition, execution, key, record } = use
     const known = record ?? execution.journal.undos.get(key)
-    if (known !== undefined && !definition.transactional) registerUndo(use, known.order)
+    if (known !== undefined && definition.kind !== "transactional") registerUndo(use, known.order)
     Replay.reached(execution.replay.active, key)
     return Replay.park(execution.replay.active, key, known !== undefined)
   })
@@ -197,11 +198,11 @@ const withExit = (self: AnyEffect, then: (exit: Exit.Exit<unknown, unknown>) => 
   })
 
 const attempts = (use: StepUse, restore: Restore): AnyEffect => {
-  const { plan, transactional } = use.definition
+  const { kind, plan } = use.definition
   // Without its result in the journal a transactional attempt was not committed, so there is nothing to resume.
-  const isNew = use.record === undefined || (transactional && use.record.status === "started")
+  const isNew = use.record === undefined || (kind === "transactional" && use.record.status === "started")
   if (use.record !== undefined && !isNew) {
-    if (!transactional) registerUndo(use, use.record.order)
+    if (kind !== "transactional") registerUndo(use, use.record.order)
     markReached(use)
     return restore(resumeAttempts(use, use.record))
   }
@@ -212,6 +213,13 @@ const attempts = (use: StepUse, restore: Restore): AnyEffect => {
 const attempt = (use: StepUse, number: number): AnyEffect =>
   Effect.zipRight(Effect.uninterruptible(recordAttempt(use, number)), runAttempt(use, number))
 
+/** How an attempt is committed, by the kind of its step. */
+const committing: Readonly<Record<Kind, (use: StepUse, attempt: Attempt, run: AnyEffect) => AnyEffect>> = {
+  plain: (_, __, run) => run,
+  transactional,
+  once
+}
+
 const runAttempt = (use: StepUse, number: number): AnyEffect => {
   const { definition, execution, input, key } = use
   const run = Effect.suspend(() => {
@@ -220,7 +228,7 @@ const runAttempt = (use: StepUse, number: number): AnyEffect => {
     const { fault } = execution
     return fault === undefined ? work() : Effect.zipRight(fault(definition.name, attempt), Effect.suspend(work))
   })
-  const whole = definition.transactional ? transactional(use, number, run) : run
+  const whole = committing[definition.kind](use, attemptOf(use, number), run)
   return use.isTraced ? withSpan(definition.name, { run: execution.id, step: key, attempt: number }, whole) : whole
 }
 
@@ -230,9 +238,9 @@ const recordAttempt = (use: StepUse, number: number): Effect.Effect<void> =>
     use.attempt = number
     use.isAttemptRunning = true
     use.isUnsure = false
-    const { compensate, pivot, transactional } = use.definition
+    const { compensate, kind, pivot } = use.definition
     // Committed together with its result, so it needs no record before.
-    if (transactional) return Effect.void
+    if (kind === "transactional") return Effect.void
     const payload = markOf({ pivot, undo: compensate !== undefined, root: use.isRoot })
     const entry = Execution.nextEntry(use.execution, "AttemptStarted", use.key, number, payload)
     const recorded = appendEntry(use, entry)
@@ -282,7 +290,7 @@ const encodeError = (use: StepUse, error: unknown) =>
 
 /** Continues the attempts of an earlier process. */
 const resumeAttempts = (use: StepUse, record: StepRecord): AnyEffect => {
-  const { onAmbiguous, plan } = use.definition
+  const { kind, onAmbiguous, plan } = use.definition
   const { status } = record
   use.attempt = record.attempts
   const begin =
@@ -290,7 +298,9 @@ const resumeAttempts = (use: StepUse, record: StepRecord): AnyEffect => {
       ? resumeBackoff(use, record)
       : status === "asked"
         ? failAsAsked(use, record)
-        : recordAmbiguous(use, record)
+        : kind === "once"
+          ? Effect.void
+          : recordAmbiguous(use, record)
   // The recorded attempt fails again, and the strategy decides about it before another attempt runs.
   const failsAtOnce = status === "asked" || (status === "started" && (onAmbiguous === "fail" || onAmbiguous === "ask"))
   const first = failsAtOnce ? record.attempts : record.attempts + 1

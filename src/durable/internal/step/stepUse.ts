@@ -11,9 +11,10 @@ import { JournalError, machineryOf, type RunError } from "../../../journal/RunEr
 import type * as Events from "../../../resilience/Events.js"
 import * as Fault from "../../../resilience/Fault.js"
 import { warning } from "../../../resilience/internal/kernel/logged.js"
-import type { Entry } from "../../../storage/Storage.js"
+import type { Entry, LeaseLost, StorageError } from "../../../storage/Storage.js"
 import { type Output, settingsOf } from "../../../transaction/Compensation.js"
 import type { AnyUndo } from "../../../transaction/Transactor.js"
+import type { Attempt } from "../../Step.js"
 import type { Permit } from "../execution/activity.js"
 import type { PendingWrite } from "../execution/cells.js"
 import * as Execution from "../execution/execution.js"
@@ -52,6 +53,8 @@ export interface StepUse {
   readonly permit: Permit | undefined
   /** The result was committed together with the program's own rows. */
   isCommitted?: boolean
+  /** The value of a result that is committed in another database, and not recorded yet. */
+  happened?: { readonly value: unknown }
   /** Writes to State, recorded with the step's next line. */
   readonly writes: Array<PendingWrite>
 }
@@ -119,7 +122,12 @@ export const recordResult = (use: StepUse, exit: Exit.Exit<unknown, unknown>): A
   if (Exit.isSuccess(exit)) return completed(use, exit.value)
   if (Cause.isDie(exit.cause)) return died(use, exit.cause)
   if (Cause.isFailure(exit.cause)) return failed(use, exit.cause)
-  return use.isCommitted === true ? exit : Effect.zipRight(recordInterruption(use), exit)
+  if (use.isCommitted === true) return exit
+  // Interrupted after the commit: it has happened, and must not count as interrupted.
+  const { execution, happened } = use
+  return happened !== undefined && Execution.isByProgram(execution)
+    ? Effect.zipRight(completed(use, happened.value), exit)
+    : Effect.zipRight(recordInterruption(use), exit)
 }
 
 /** A step that the program interrupts, such as the loser of a race, does not begin again at a resume. */
@@ -160,7 +168,7 @@ const completed = (use: StepUse, value: unknown): AnyEffect => {
   return Execution.andEmit(use.execution, result, (source) => ({ _tag: "StepCompleted", source, attempts }), use.key)
 }
 
-const encodeSuccess = (use: StepUse, value: unknown) =>
+export const encodeSuccess = (use: StepUse, value: unknown) =>
   Effect.catchAll(use.definition.success.encode(value), journalError(use, "Encode", "success"))
 
 /** A refusal that leaves the step open, as a defect on its way out of the run. */
@@ -222,7 +230,7 @@ const died = (use: StepUse, cause: Cause.Cause<unknown>): AnyEffect =>
   })
 
 /** Commits the program's rows and the step's result in one transaction of the storage. */
-export const transactional = (use: StepUse, number: number, run: AnyEffect): AnyEffect =>
+export const transactional = (use: StepUse, { number }: Attempt, run: AnyEffect): AnyEffect =>
   Effect.suspend(() => {
     const { definition, execution, key, output, writes } = use
     const body = Effect.flatMap(run, (value) =>
@@ -238,14 +246,20 @@ export const transactional = (use: StepUse, number: number, run: AnyEffect): Any
         return [value, [...marked, entry, ...execution.cells.commit(execution, key, writes)]] as const
       })
     )
-    // The body's own failure is the step's; a failure of the storage stops the run.
-    const tagged = Effect.mapError(body, (error): BodyFailed => ({ _tag: "BodyFailed", error }))
-    return Effect.catchAll(execution.storage.transactional(execution.lease, tagged), (error) =>
-      error._tag === "BodyFailed" ? Effect.fail(error.error) : Execution.stop(execution, error)
-    )
+    return committed(use, body, (tagged) => execution.storage.transactional(execution.lease, tagged))
   })
 
 interface BodyFailed {
   readonly _tag: "BodyFailed"
   readonly error: unknown
 }
+
+/** The body's own failure is the step's; a failure of the commit stops the run. */
+export const committed = <A, B, R>(
+  { execution }: StepUse,
+  body: Effect.Effect<A, unknown, R>,
+  commit: (tagged: Effect.Effect<A, BodyFailed, R>) => Effect.Effect<B, BodyFailed | StorageError | LeaseLost, R>
+): Effect.Effect<B, unknown, R> =>
+  Effect.catchAll(commit(Effect.mapError(body, (error): BodyFailed => ({ _tag: "BodyFailed", error }))), (error) =>
+    error._tag === "BodyFailed" ? Effect.fail(error.error) : Execution.stop(execution, error)
+  )

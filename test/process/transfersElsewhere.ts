@@ -1,0 +1,105 @@
+/**
+ * A run of three transfers between accounts in another database than that of the journal.
+ * At point number `killAt` it prints the point and waits to be killed.
+ */
+import * as fs from "node:fs"
+import { SqlClient } from "@effect/sql/SqlClient"
+import * as StockClient from "@effect/sql-sqlite-node/SqliteClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { Step, Storage, Workflow } from "effect-recovery"
+import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
+
+const [kind = "", folder = "", id = "", killAt = "0"] = process.argv.slice(2)
+
+let point = 0
+
+const say = (line: string) => fs.writeSync(1, `${line}\n`)
+
+/** Blocks the whole process at the chosen point until the signal arrives. */
+const pass = (name: string) => {
+  if (++point !== Number(killAt)) return
+  say(`at ${name}`)
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+}
+
+const between = <A, E, R>(name: string, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    pass(`before ${name}`)
+    return Effect.tap(self, () => Effect.sync(() => pass(`after ${name}`)))
+  })
+
+/** Points around every append to the journal. */
+const journal = Layer.effect(
+  Storage.Storage,
+  Effect.map(Storage.Storage, (storage) => ({
+    ...storage,
+    append: (lease: Storage.Lease, entries: ReadonlyArray<Storage.Entry>) =>
+      between(entries.map(({ kind }) => kind).join(), storage.append(lease, entries))
+  }))
+).pipe(Layer.provide(SqliteStorage.layer({ filename: `${folder}/runs.db` })))
+
+/** Points around every commit, whether the library or the client makes it. */
+const withPoints = (client: SqlClient): SqlClient => {
+  const reserve: SqlClient["reserve"] = Effect.map(client.reserve, (connection) => {
+    const execute =
+      <Rest extends ReadonlyArray<unknown>>(run: (sql: string, ...rest: Rest) => Effect.Effect<never, never>) =>
+      (sql: string, ...rest: Rest) =>
+        sql === "COMMIT" ? between(sql, run(sql, ...rest)) : run(sql, ...rest)
+    return new Proxy(connection, {
+      get: (target, name) => {
+        const found: unknown = Reflect.get(target, name)
+        return name === "executeUnprepared" || name === "executeRaw"
+          ? execute((found as typeof connection.executeRaw).bind(target) as never)
+          : found
+      }
+    })
+  })
+  const withTransaction: SqlClient["withTransaction"] = (self) =>
+    Effect.tap(
+      client.withTransaction(Effect.tap(self, () => Effect.sync(() => pass("before the client commits")))),
+      () => Effect.sync(() => pass("after the client has committed"))
+    )
+  const own: object = { reserve, withTransaction }
+  return new Proxy(client, { get: (target, name) => Reflect.get(Reflect.has(own, name) ? own : target, name) })
+}
+
+const filename = `${folder}/shop.db`
+const base: Layer.Layer<SqlClient, unknown> =
+  kind === "stock" ? StockClient.layer({ filename }) : SqliteClient.layer({ filename })
+const shop = Layer.effect(SqlClient, Effect.map(SqlClient, withPoints)).pipe(Layer.provide(base))
+
+const transfer = Step.once("transfer", {
+  success: Schema.Number,
+  run: (amount: number) =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient
+      yield* sql`UPDATE accounts SET balance = balance - ${amount} WHERE name = ${`ada of ${id}`}`
+      pass(`inside of the transfer of ${amount}`)
+      yield* sql`UPDATE accounts SET balance = balance + ${amount} WHERE name = ${`bob of ${id}`}`
+      const [bob] = yield* sql<{
+        readonly balance: number
+      }>`SELECT balance FROM accounts WHERE name = ${`bob of ${id}`}`
+      return Number(bob?.balance)
+    }).pipe(Effect.orDie)
+})
+
+const Transfers = Workflow.make("transfers", { success: Schema.Array(Schema.Number) }, () =>
+  Effect.forEach([1, 10, 100], (amount) => transfer(amount))
+)
+
+const program = Effect.gen(function* () {
+  const sql = yield* SqlClient
+  yield* sql`CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, balance INTEGER NOT NULL)`
+  yield* sql`INSERT INTO accounts VALUES (${`ada of ${id}`}, 1000), (${`bob of ${id}`}, 0) ON CONFLICT DO NOTHING`
+  const balances = yield* Workflow.execute(Transfers, { id })
+  const rows = yield* sql<{ readonly balance: number }>`
+    SELECT balance FROM accounts WHERE name LIKE ${`% of ${id}`} ORDER BY name`
+  say(`result ${balances.join(" ")}, accounts ${rows.map(({ balance }) => balance).join(" ")}, points ${point}`)
+})
+
+Effect.runPromise(Effect.provide(program, Layer.merge(journal, shop))).catch((error) => {
+  console.error(error)
+  process.exitCode = 1
+})

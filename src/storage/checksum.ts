@@ -40,8 +40,11 @@ export const crc32InJavaScript = (): ((text: string) => number) => {
   }
 }
 
-/** SQLite stores half a surrogate pair as three bytes, each of which is read as another character. */
-const asRead = (text: MaybeChecked): string =>
+/**
+ * SQLite stores half a surrogate pair as three bytes, each of which is read as
+ * another character. A backend that would store it otherwise stores this instead.
+ */
+export const asRead = (text: MaybeChecked): string =>
   (text.isWellFormed?.() ?? !/\p{Surrogate}/u.test(text)) ? text : text.replace(/\p{Surrogate}/gu, "\ufffd\ufffd\ufffd")
 
 /** Newer runtimes have the method, and it takes no time for most texts. */

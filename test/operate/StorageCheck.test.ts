@@ -1,12 +1,12 @@
 import * as fs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
-import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Checkpoint, Step, Storage, Workflow } from "effect-recovery"
 import { Operator, RecoveryManager, StorageCheck } from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
+import { connect } from "../support/drivers.js"
 import { temporaryFile } from "../support/files.js"
 
 const Progress = Checkpoint.make("progress", { schema: Schema.Number })
@@ -36,8 +36,8 @@ const filled = Effect.gen(function* () {
 
 const damage = (filename: string, sql: string) =>
   Effect.sync(() => {
-    const database = new Database(filename)
-    database.pragma("foreign_keys = OFF")
+    const database = connect(filename)
+    database.exec("PRAGMA foreign_keys = OFF")
     database.exec(sql)
     database.close()
   })

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import { Storage } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
+import { connect } from "../support/drivers.js"
 import { temporaryFile } from "../support/files.js"
 import { turns } from "../support/time.js"
 
@@ -94,7 +94,7 @@ describe("a store on a file that another process writes to", () => {
       assert(opened._tag === "Created")
       const { lease, run } = opened
       const before = yield* store.usage
-      const other = new Database(filename)
+      const other = connect(filename)
       other.exec("BEGIN IMMEDIATE")
       for (const [name, read] of Object.entries(reads)) {
         assert.isTrue(Either.isRight(yield* Effect.either(read(store, run, lease))), name)
@@ -117,7 +117,7 @@ describe("a store on a file that another process writes to", () => {
       const store = yield* SqliteStorage.store({ filename })
       const opened = yield* store.open(request, "a", 100_000)
       assert(opened._tag === "Created")
-      const other = new Database(filename)
+      const other = connect(filename)
       for (const [name, write] of Object.entries(writes)) {
         other.exec("BEGIN IMMEDIATE")
         const fiber: Fiber.RuntimeFiber<Answer> = yield* Effect.fork(

@@ -1,6 +1,5 @@
 import * as zlib from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
-import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Layer from "effect/Layer"
@@ -10,6 +9,7 @@ import { Checkpoint, Signal, Step, Storage, Worker, Workflow } from "effect-reco
 import { RecoveryManager } from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { crc32InJavaScript } from "../../src/storage/checksum.js"
+import { connect, storable } from "../support/drivers.js"
 import { temporaryFile } from "../support/files.js"
 
 const Go = Signal.make("go", Schema.String)
@@ -40,7 +40,7 @@ const prepared = Effect.gen(function* () {
     yield* execute("done")
   }).pipe(Effect.provide(layer))
   const other = yield* Effect.acquireRelease(
-    Effect.sync(() => new Database(filename)),
+    Effect.sync(() => connect(filename)),
     (database) => Effect.sync(() => database.close())
   )
   return { layer, other }
@@ -379,10 +379,11 @@ describe("checksums", () => {
         { ...line, seq: 1_001, step: "\ud83d", payload: `${"x".repeat(300)}\udc00` },
         { ...line, seq: 1_002, step: "\0", payload: "\0", at: 1.5 }
       ]
-      yield* store.append(lease, [
-        ...texts.map(([step, payload], i) => ({ ...line, seq: i + 1, step, payload })),
-        ...odd
-      ])
+      const all = [...texts.map(([step, payload], i) => ({ ...line, seq: i + 1, step, payload })), ...odd]
+      yield* store.append(
+        lease,
+        all.map((one) => ({ ...one, step: storable(one.step), payload: storable(one.payload) }))
+      )
       assert.strictEqual((yield* store.journal(lease.key)).length, 302)
       assert.strictEqual((yield* store.journal(lease.key, 100)).length, 302)
       yield* store.payload(lease.key, 1_001)
@@ -427,8 +428,8 @@ describe("checksums", () => {
       yield* store.append(a, [line(5)])
       yield* store.rewind(a, line(6), { after: 5, within: "" })
       yield* store.append(a, [line(7)])
-      const database = new Database(filename, { readonly: true })
-      const chain = database.prepare("SELECT run, previous FROM recovery_journal ORDER BY run, seq").raw().all()
+      const database = connect(filename, { readonly: true })
+      const chain = database.prepare("SELECT run, previous FROM recovery_journal ORDER BY run, seq").raw(true).all()
       database.close()
       const expected = [null, 1, 2, 3, 4, 5, 6].map((previous) => [a.key, previous])
       assert.deepStrictEqual(chain, [...expected, [b.key, null]])

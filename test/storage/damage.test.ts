@@ -1,11 +1,11 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 import { look, prepare, wrongIn } from "../support/damage.js"
+import { connect } from "../support/drivers.js"
 import { temporaryFolder } from "../support/files.js"
 
 const suffixes = ["", "-wal", "-shm"]
@@ -42,12 +42,14 @@ interface Column {
 }
 
 const columnsOf = (filename: string): ReadonlyArray<Column> => {
-  const database = new Database(filename, { readonly: true })
+  const database = connect(filename, { readonly: true })
   const found = tables.flatMap((table) =>
-    (database.pragma(`table_info(recovery_${table})`) as ReadonlyArray<{ readonly name: string }>).map(({ name }) => ({
-      table: `recovery_${table}`,
-      column: name
-    }))
+    (database.prepare(`PRAGMA table_info(recovery_${table})`).all() as ReadonlyArray<{ readonly name: string }>).map(
+      ({ name }) => ({
+        table: `recovery_${table}`,
+        column: name
+      })
+    )
   )
   database.close()
   return found
@@ -61,9 +63,9 @@ const overwrite = (
   value: unknown,
   checks: boolean
 ) => {
-  const database = new Database(filename)
-  database.pragma("foreign_keys = OFF")
-  database.pragma("ignore_check_constraints = ON")
+  const database = connect(filename)
+  database.exec("PRAGMA foreign_keys = OFF")
+  database.exec("PRAGMA ignore_check_constraints = ON")
   const withoutRowid: Readonly<Record<string, string>> = {
     recovery_locks: "name",
     recovery_counters: "name",

@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads"
 import type { Database, Driver, Statement } from "./driver.js"
+import { makeBind } from "./parameters.js"
 import { refuseSeveral } from "./severalStatements.js"
 
 /** The part of bun:sqlite that is used. */
@@ -130,24 +131,21 @@ class BunStatement implements Statement {
   }
 
   run(...params: ReadonlyArray<unknown>): ReturnType<Statement["run"]> {
-    this.refuseNone(params)
-    return this.native.run(...params)
+    return this.native.run(...this.bind(params))
   }
 
   get(...params: ReadonlyArray<unknown>): unknown {
-    this.refuseNone(params)
-    const row = this.native.get(...params)
+    const row = this.native.get(...this.bind(params))
     return row === null ? undefined : withBuffers(row)
   }
 
   all(...params: ReadonlyArray<unknown>): ReadonlyArray<unknown> {
-    this.refuseNone(params)
-    return (this.isRaw ? this.native.values(...params) : this.native.all(...params)).map(withBuffers)
+    const bound = this.bind(params)
+    return (this.isRaw ? this.native.values(...bound) : this.native.all(...bound)).map(withBuffers)
   }
 
   *iterate(...params: ReadonlyArray<unknown>): Generator<unknown> {
-    this.refuseNone(params)
-    for (const row of this.native.iterate(...params)) yield withBuffers(row)
+    for (const row of this.native.iterate(...this.bind(params))) yield withBuffers(row)
   }
 
   raw(toggle: boolean): this {
@@ -160,11 +158,14 @@ class BunStatement implements Statement {
     return this
   }
 
-  /** Bun would take the parameters of the call before. */
-  private refuseNone(params: ReadonlyArray<unknown>): void {
+  /** Without parameters, Bun would take those of the call before. */
+  private bind(params: ReadonlyArray<unknown>): ReadonlyArray<unknown> {
     if (this.hasParams && params.length === 0) throw new RangeError("Too few parameter values were provided")
+    return bind(params)
   }
 }
+
+const bind = makeBind(undefined)
 
 /** Bytes as a `Buffer`, in place. */
 const withBuffers = <R extends Row | Array<unknown>>(row: R): R => {

@@ -1,4 +1,5 @@
 import type { Database, Driver, Statement } from "./driver.js"
+import { type Bind, makeBind } from "./parameters.js"
 import { pinSnapshot } from "./pinSnapshot.js"
 import { codeName } from "./resultCodes.js"
 import { refuseSeveral } from "./severalStatements.js"
@@ -46,7 +47,7 @@ export const load = async (): Promise<Driver> => {
     if (allowExtension) native.enableLoadExtension(false)
     return native
   }
-  const bind = makeBind(losesNul(openNative(":memory:", false)))
+  const bind = makeBind(losesNul(openNative(":memory:", false)) ? nul : undefined)
   const adapt = (native: NativeDatabase) => new NodeDatabase(native, bind)
   return {
     name: "node:sqlite",
@@ -64,6 +65,8 @@ export const load = async (): Promise<Driver> => {
     }
   }
 }
+
+const nul = `node:sqlite of Node ${process.version} loses what follows a NUL character in a text. Use a newer Node, or better-sqlite3`
 
 /** Node 22 reads a text only up to a NUL character. */
 const losesNul = (database: NativeDatabase): boolean => {
@@ -189,37 +192,6 @@ class NodeStatement implements Statement {
 
 /** `Array.isArray` does not narrow read-only arrays. */
 const isArray = (row: NativeRow): row is ReadonlyArray<unknown> => Array.isArray(row)
-
-type Bind = (params: ReadonlyArray<unknown>) => ReadonlyArray<unknown>
-
-/**
- * Parameters as Node takes them. Node takes any first object, such as a date, for
- * named parameters, and binds NULL in its place.
- */
-const makeBind = (losesNul: boolean): Bind => {
-  const bind = (value: unknown): unknown => {
-    if (value === undefined) return null
-    if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value)) throw new TypeError(canBind)
-    if (losesNul && typeof value === "string" && value.includes("\0")) throw new TypeError(nul)
-    return value
-  }
-  return (params) => {
-    const [first] = params
-    return params.length === 1 && isPlainObject(first)
-      ? [Object.fromEntries(Object.entries(first).map(([name, value]) => [name, bind(value)]))]
-      : params.map(bind)
-  }
-}
-
-const canBind = "SQLite can only bind numbers, strings, bigints, buffers, and null"
-
-const nul = `node:sqlite of Node ${process.version} loses what follows a NUL character in a text. Use a newer Node, or better-sqlite3`
-
-const isPlainObject = (value: unknown): value is Readonly<Record<string, unknown>> => {
-  if (typeof value !== "object" || value === null) return false
-  const prototype = Object.getPrototypeOf(value)
-  return prototype === Object.prototype || prototype === null
-}
 
 const named = <A>(call: () => A): A => {
   try {

@@ -61,13 +61,14 @@ export const commitOnce = <A, E, R>(
   body: Effect.Effect<readonly [value: A, result: string], E, R>,
   restore: Restore
 ): Effect.Effect<Answer<A>, E | StorageError, R> =>
-  Effect.flatMap(restore(usable), (client) => {
-    const claimed = restore(claim(client, given))
+  Effect.flatMap(restore(usable), ({ client, dialect }) => {
+    const { claim, complete } = statements[dialect]
+    const claimed = restore(claim(given))
     const marked = Effect.mapError(restore(body), (error): BodyFailed<E> => ({ _tag: "BodyFailed", error }))
     const run = Effect.flatMap(marked, ([value, result]) =>
-      Effect.as(complete(client, given, result), { _tag: "Ran", value } as const)
+      Effect.as(complete(given, result), { _tag: "Ran", value } as const)
     )
-    const whole: Effect.Effect<Answer<A>, BodyFailed<E> | StorageError, R> = Effect.flatMap(
+    const whole = Effect.flatMap(
       claimed,
       (known): Effect.Effect<Answer<A>, BodyFailed<E> | StorageError, R> =>
         known === undefined ? run : Effect.succeed(known)
@@ -81,38 +82,37 @@ export const commitOnce = <A, E, R>(
         const failure = Option.getOrUndefined(Cause.failureOption(cause))
         if (failure?._tag !== "BodyFailed") return unmarked
         // Claims it again, without the body: a process that was paused past its lease cannot commit what failed here.
-        return Effect.flatMap(claimed, (known) => (known === undefined ? unmarked : Effect.succeed(known)))
+        return Effect.flatMap(inTransaction(client, operation, claimed, restore), (known) =>
+          known === undefined ? unmarked : Effect.succeed(known)
+        )
       }
     )
   })
 
 /** The client in the environment, with its table. */
-const usable: Effect.Effect<ProgramClient, StorageError> = Effect.flatMap(programClient(operation), (client) => {
-  const dialect = dialectOf(client)
-  return dialect === undefined
-    ? Effect.fail(refused(operation, unknown))
-    : Effect.as(ensureTable(client, dialect), client)
-})
+const usable: Effect.Effect<{ readonly client: ProgramClient; readonly dialect: Dialect }, StorageError> =
+  Effect.flatMap(programClient(operation), (client) => {
+    const dialect = dialectOf(client)
+    return dialect === undefined
+      ? Effect.fail(refused(operation, unknown))
+      : Effect.as(ensureTable(client, dialect), { client, dialect })
+  })
 
 const unknown = "Step.once knows SQLite and Postgres, and the SqlClient has another dialect"
 
-/** In a transaction of its own: one that the program has left open would take it back. */
+/** In a transaction of its own. */
 const alone = <A>(client: ProgramClient, what: string, self: Effect.Effect<A, StorageError>) =>
   Effect.uninterruptibleMask((restore) => inTransaction(client, what, restore(self), restore))
 
 const withTable = new WeakSet<object>()
 
-/**
- * Looks first: a program that may not create tables may have made it by a migration. Asks the catalog, since the stock
- * client of SQLite remembers that a statement could not be prepared.
- */
+/** Looks first: a program that may not create tables may have made it by a migration. */
 const ensureTable = (client: ProgramClient, dialect: Dialect): Effect.Effect<void, StorageError> =>
   Effect.suspend(() => {
     if (withTable.has(client)) return Effect.void
-    const creating =
-      "Creating the table effect_recovery_once, which a migration of yours may do instead (Step.onceTable)"
-    const look = Effect.map(statement(client, operation, catalog[dialect], []), ({ length }) => length > 0)
-    const create = alone(client, creating, statement(client, creating, onceTable, []))
+    const rows = alone(client, operation, statement(operation, catalog[dialect], []))
+    const look = Effect.map(rows, ({ length }) => length > 0)
+    const create = alone(client, creating, statement(creating, onceTable, []))
     // Of two first starts on Postgres one may fail, although the table is there then.
     const made = Effect.catchAll(create, (error) => Effect.filterOrFail(look, identity, () => error))
     return Effect.map(
@@ -121,67 +121,74 @@ const ensureTable = (client: ProgramClient, dialect: Dialect): Effect.Effect<voi
     )
   })
 
+const creating = "Creating the table effect_recovery_once, which a migration of yours may do instead (Step.onceTable)"
+
 /** A row if the table is there. */
 const catalog: Readonly<Record<Dialect, string>> = {
   sqlite: "SELECT 1 AS found FROM sqlite_master WHERE name = 'effect_recovery_once'",
   pg: "SELECT 1 AS found WHERE to_regclass('effect_recovery_once') IS NOT NULL"
 }
 
-/** Claims the row for this token. Answers with what stands against it. Waits for a transaction that has claimed it. */
-const claim = (
-  client: ProgramClient,
-  { key, token }: Claim
-): Effect.Effect<Exclude<Answer<never>, { readonly _tag: "Ran" }> | undefined, StorageError> =>
-  Effect.gen(function* () {
-    const now = yield* Clock.currentTimeMillis
-    const claimed = yield* statement(
-      client,
-      operation,
-      `INSERT INTO effect_recovery_once AS known (key, token, at) VALUES (?, ?, ?)
-       ON CONFLICT (key) DO UPDATE SET token = excluded.token, at = excluded.at
-       WHERE known.result IS NULL AND known.token <= excluded.token
-       RETURNING key`,
-      [key, token, now]
-    )
-    if (claimed.length > 0) return undefined
-    const rows = yield* statement(client, operation, "SELECT result FROM effect_recovery_once WHERE key = ?", [key])
-    // The columns of our own table.
-    const [row] = rows as ReadonlyArray<{ readonly result: string | null }>
-    return typeof row?.result === "string" ? { _tag: "Found", result: row.result } : { _tag: "Overtaken" }
-  })
-
-/** Last, so that it fails if the transaction has ended or was aborted, and nothing of it would be committed. */
-const complete = (client: ProgramClient, { key, token }: Claim, result: string): Effect.Effect<void, StorageError> =>
-  Effect.gen(function* () {
-    const now = yield* Clock.currentTimeMillis
-    const rows = yield* statement(
-      client,
-      operation,
-      `UPDATE effect_recovery_once SET result = ?, at = ?
-       WHERE key = ? AND token = ? AND result IS NULL RETURNING key`,
-      [result, now, key, token]
-    )
-    // SQLite rolls back by itself on some errors.
-    if (rows.length === 0) yield* new StorageError({ reason: "Aborted", operation, cause: rolledBack })
-  })
+/** The statements with the placeholders of a dialect. */
+const statementsOf = (text: (sql: string) => string) => {
+  const texts = {
+    claim: text(`
+      INSERT INTO effect_recovery_once AS known (key, token, at) VALUES (?, ?, ?)
+      ON CONFLICT (key) DO UPDATE SET token = excluded.token, at = excluded.at
+      WHERE known.result IS NULL AND known.token <= excluded.token
+      RETURNING key`),
+    find: text("SELECT result FROM effect_recovery_once WHERE key = ?"),
+    complete: text(`
+      UPDATE effect_recovery_once SET result = ?, at = ?
+      WHERE key = ? AND token = ? AND result IS NULL
+      RETURNING key`),
+    remove: text(`
+      DELETE FROM effect_recovery_once
+      WHERE key IN (SELECT key FROM effect_recovery_once WHERE at < ? LIMIT ${page})
+      RETURNING key`)
+  }
+  return {
+    /** Claims the row for this token. Answers with what stands against it. Waits for a transaction that has claimed it. */
+    claim: Effect.fnUntraced(function* ({ key, token }: Claim) {
+      const now = yield* Clock.currentTimeMillis
+      if ((yield* statement(operation, texts.claim, [key, token, now])).length > 0) return undefined
+      // The column of our own table.
+      const [row] = (yield* statement(operation, texts.find, [key])) as ReadonlyArray<{
+        readonly result: string | null
+      }>
+      return typeof row?.result === "string"
+        ? ({ _tag: "Found", result: row.result } as const)
+        : ({ _tag: "Overtaken" } as const)
+    }),
+    /** Last, so that it fails if the transaction has ended or was aborted, and nothing of it would be committed. */
+    complete: Effect.fnUntraced(function* ({ key, token }: Claim, result: string) {
+      const now = yield* Clock.currentTimeMillis
+      const rows = yield* statement(operation, texts.complete, [result, now, key, token])
+      // SQLite rolls back by itself on some errors.
+      if (rows.length === 0) yield* new StorageError({ reason: "Aborted", operation, cause: rolledBack })
+    }),
+    remove: (before: number) => statement("Removing rows of Step.once", texts.remove, [before])
+  }
+}
 
 const rolledBack = new Error("the database has rolled the transaction of the step back")
 
 /** How many rows are removed in one transaction, so that other writers get their turn. */
 const page = 500
 
+const statements = {
+  sqlite: statementsOf((sql) => sql),
+  pg: statementsOf((sql) => {
+    let count = 0
+    return sql.replaceAll("?", () => `$${++count}`)
+  })
+}
+
 /** Removes the rows written before this, in epoch milliseconds, and returns how many. */
 export const removeOnce = (before: number): Effect.Effect<number, StorageError> =>
-  Effect.flatMap(usable, (client) => {
-    const removing = "Removing rows of Step.once"
-    const removed = statement(
-      client,
-      removing,
-      `DELETE FROM effect_recovery_once
-       WHERE key IN (SELECT key FROM effect_recovery_once WHERE at < ? LIMIT ${page}) RETURNING key`,
-      [before]
-    )
-    const pages: Effect.Effect<number, StorageError> = Effect.flatMap(alone(client, removing, removed), ({ length }) =>
+  Effect.flatMap(usable, ({ client, dialect }) => {
+    const removed = alone(client, "Removing rows of Step.once", statements[dialect].remove(before))
+    const pages: Effect.Effect<number, StorageError> = Effect.flatMap(removed, ({ length }) =>
       length < page ? Effect.succeed(length) : Effect.map(pages, (more) => length + more)
     )
     return pages

@@ -1,6 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -15,16 +16,12 @@ interface SqlError {
   readonly cause?: unknown
 }
 
-interface Statement extends Effect.Effect<ReadonlyArray<unknown>, SqlError> {
-  readonly withoutTransform: Effect.Effect<ReadonlyArray<unknown>, SqlError>
-}
-
 interface Connection {
   readonly executeUnprepared: (
     sql: string,
     params: ReadonlyArray<unknown>,
     transformRows: undefined
-  ) => Effect.Effect<unknown, SqlError>
+  ) => Effect.Effect<ReadonlyArray<unknown>, SqlError>
   readonly executeRaw: (sql: string, params: ReadonlyArray<unknown>) => Effect.Effect<unknown, SqlError>
 }
 
@@ -32,7 +29,7 @@ interface Connection {
 export interface ProgramClient {
   readonly [endsTransactions]?: true
   readonly withTransaction: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
-  readonly unsafe: (sql: string, params?: ReadonlyArray<unknown>) => Statement
+  readonly unsafe: (sql: string) => Effect.Effect<unknown, SqlError>
   readonly reserve: Effect.Effect<Connection, SqlError, Scope.Scope>
   readonly onDialectOrElse: <A>(options: {
     readonly sqlite: () => A
@@ -104,20 +101,19 @@ const typed = <A>(operation: string, statement: () => Effect.Effect<A, SqlError>
     Cause.isInterruptedOnly(cause) ? Effect.interrupt : Effect.fail(toStorageError(operation)(Cause.squash(cause)))
   )
 
-/** Runs a statement of ours as it stands: the names in it are not those that the program transforms. */
+/**
+ * Runs a statement of ours on the connection of the transaction around it. It is not prepared in a cache, since the stock
+ * client of SQLite remembers for minutes that a statement could not be, and names in it are not transformed.
+ */
 export const statement = (
-  client: ProgramClient,
   operation: string,
   sql: string,
   params: ReadonlyArray<unknown>
 ): Effect.Effect<ReadonlyArray<unknown>, StorageError> =>
-  typed(operation, () => client.unsafe(inDialect(client, sql), params).withoutTransform)
-
-const inDialect = (client: ProgramClient, sql: string): string => {
-  if (dialectOf(client) !== "pg") return sql
-  let count = 0
-  return sql.replaceAll("?", () => `$${++count}`)
-}
+  Effect.flatMap(Effect.context<never>(), (context) => {
+    const [connection] = Context.unsafeGet(context, TransactionConnection)
+    return typed(operation, () => connection.executeUnprepared(sql, params, undefined))
+  })
 
 /**
  * Runs the body in a transaction of the client. A failure of the client, also a refused commit, is a `StorageError`, and
@@ -194,8 +190,12 @@ const onConnection = <A, E, R>(
     const begun = Effect.onInterrupt(restore(begin(dialect, run)), () => undo)
     return Effect.zipRight(begun, whole)
   }
-  // Interrupting the wait for a connection of `@effect/sql-pg` would lose the connection.
-  const reserve = (scope: Scope.Scope) => typed(operation, () => Scope.extend(client.reserve, scope))
+  // Clients lose a connection if the wait for it is interrupted. It is reserved in the background, and given back there.
+  const reserve = (scope: Scope.Scope) =>
+    Effect.flatMap(
+      Effect.forkDaemon(Effect.uninterruptible(typed(operation, () => Scope.extend(client.reserve, scope)))),
+      (fiber) => restore(Fiber.join(fiber))
+    )
   return Effect.acquireUseRelease(Scope.make(), (scope) => Effect.flatMap(reserve(scope), on), Scope.close)
 }
 

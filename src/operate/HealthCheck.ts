@@ -106,6 +106,9 @@ const worstFirst = ["failing", "warning"] as const
 
 const maxIds = 10
 
+/** Bounds the memory of a check. */
+const pageSize = 1_000
+
 /** Counts stop here, which bounds the cost of a check. */
 const maxCounted = 10_000
 
@@ -178,7 +181,7 @@ const runs = (stuckMillis: number) =>
     const now = yield* storage.now
     const late = (yield* storage.backlog).filter(({ due, oldest }) => due > 0 && now - (oldest ?? now) > stuckMillis)
     if (late.length === 0) return ok("runs", "None is stuck.")
-    const stuck = yield* Effect.forEach(late, (one) => storage.due({ ...one, limit: maxIds }))
+    const stuck = yield* Effect.forEach(late, longestDue)
     const oldestFirst = stuck.flat().sort((a, b) => dueSince(a) - dueSince(b))
     const due = late.reduce((sum, one) => sum + one.due, 0)
     const oldest = Math.min(...late.map((one) => one.oldest ?? now))
@@ -188,6 +191,20 @@ const runs = (stuckMillis: number) =>
       `${countOf(due, "run")} of ${workflows} can continue, and no worker has taken them for ${age(now - oldest)}. Start a worker.`,
       ids(oldestFirst)
     )
+  })
+
+/** The runs that have been due longest. Reads pages, since runs are listed by when they were created. */
+const longestDue = ({ version, workflow }: Storage.WorkflowVersion) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    let longest: ReadonlyArray<Storage.Run> = []
+    for (let before: number | undefined; ; ) {
+      const page = yield* storage.list({ workflow, status: "stopped", before, limit: pageSize })
+      const found = [...longest, ...page.filter((run) => run.version === version)]
+      longest = found.sort((a, b) => dueSince(a) - dueSince(b)).slice(0, maxIds)
+      if (page.length < pageSize) return longest
+      before = page.at(-1)?.key
+    }
   })
 
 const questions = (unansweredMillis: number) =>

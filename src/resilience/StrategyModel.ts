@@ -76,7 +76,7 @@ export interface Failure<out E> {
   readonly source: Source
   /** The number of the attempt that failed, from 1. */
   readonly attempt: number
-  /** The time of the failure, epoch milliseconds. */
+  /** The time of the failure, epoch milliseconds; in a run, by the clock of the storage. */
   readonly at: number
   /** The time from the first failure of this recovery to this one. */
   readonly elapsed: Duration.Duration

@@ -34,6 +34,8 @@ export interface Run {
    * only the properties `kind` and `since` (ISO 8601) of its items, for queries.
    */
   readonly waiting: string | undefined
+  /** How many signals were stored for the run. */
+  readonly signals: number
   readonly outcome: Outcome | undefined
   /** Why the row is not what was written. Only lists return such rows: `find` and `open` fail instead. */
   readonly damaged?: string | undefined
@@ -122,7 +124,7 @@ export type Signalled = "Sent" | "Taken" | "Finished" | "Unknown"
  * @category runs
  */
 export interface Suspension {
-  /** When the run is due without a signal. */
+  /** When the run is due without a signal, by the store's clock; `untilSignalled` for never. */
   readonly dueAt: number
   /** What the run waits for, JSON; `undefined` if it was only interrupted. */
   readonly waiting?: string | undefined
@@ -140,8 +142,10 @@ export interface Lease {
   readonly key: number
   readonly run: string
   readonly token: number
-  /** Unique to this acquisition. */
+  /** Unique to the call that acquired it. One call of `claimDue` leases several runs to one owner. */
   readonly owner: string
+  /** When it was acquired, by the store's clock. */
+  readonly since: number
 }
 
 /**
@@ -156,8 +160,8 @@ export interface OpenRequest {
   readonly labels: Readonly<Record<string, string>>
   /** Claims the run with this key, whatever its id, and creates none. */
   readonly key?: number | undefined
-  /** Claims only a run that is `due`, or only creates a `new` one. Defaults to either. */
-  readonly only?: "due" | "new" | undefined
+  /** Only creates a `new` run. Defaults to claiming an existing one as well. */
+  readonly only?: "new" | undefined
 }
 
 /**
@@ -167,7 +171,7 @@ export interface OpenRequest {
  * - `Claimed`: the run had stopped and is leased to the caller
  * - `Held`: another owner holds the lease
  * - `Finished`: the run has an outcome
- * - `Waiting`: the run is not due or not new, and `only` asked for that
+ * - `Existing`: the run is not new, and `only` asked for that
  * - `Gone`: there is no run with the `key` that was asked for
  * - `Different`: the run belongs to another workflow or input; nothing changed
  *
@@ -177,7 +181,7 @@ export interface OpenRequest {
 export type Opened =
   | { readonly _tag: "Created" | "Claimed"; readonly run: Run; readonly lease: Lease }
   | { readonly _tag: "Held"; readonly run: Run }
-  | { readonly _tag: "Waiting"; readonly run: Run }
+  | { readonly _tag: "Existing"; readonly run: Run }
   | { readonly _tag: "Finished"; readonly run: Run }
   | { readonly _tag: "Different"; readonly run: Run }
   | { readonly _tag: "Gone" }
@@ -195,16 +199,39 @@ export interface Rewound {
 }
 
 /**
- * Which due runs to find, oldest first.
+ * Runs of one workflow in one version.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface WorkflowVersion {
+  readonly workflow: string
+  readonly version: string
+}
+
+/**
+ * Which due runs to claim, those that have been due longest first.
  *
  * @since 0.1.0
  * @category runs
  */
 export interface DueQuery {
-  readonly workflow: string
-  readonly version: string
+  readonly workflows: ReadonlyArray<WorkflowVersion>
+  /** The ids of runs that are left out, such as those that just stopped. */
+  readonly except?: ReadonlyArray<string> | undefined
   readonly limit: number
 }
+
+/**
+ * What `claimDue` found: a run that is leased to the caller, or one that cannot be
+ * read. A damaged run is not leased; its `damaged` says why.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export type DueRun =
+  | { readonly _tag: "Claimed"; readonly run: Run; readonly lease: Lease }
+  | { readonly _tag: "Damaged"; readonly run: Run }
 
 /**
  * What a run must wait for to be listed.
@@ -283,6 +310,16 @@ export interface RunStore {
    */
   readonly open: (request: OpenRequest, owner: string, leaseMillis: number) => Effect.Effect<Opened, StorageError>
   /**
+   * Claims runs that are due and not leased, of all these workflows together,
+   * those that have been due longest first. The leases of processes that are known
+   * to be dead have ended. Callers that claim at once get different runs.
+   */
+  readonly claimDue: (
+    query: DueQuery,
+    owner: string,
+    leaseMillis: number
+  ) => Effect.Effect<ReadonlyArray<DueRun>, StorageError>
+  /**
    * Appends lines to the journal, all of them or none. Appends of one run end in
    * the order in which they were called: when one has ended, those before it have.
    */
@@ -314,16 +351,14 @@ export interface RunStore {
     leases: ReadonlyArray<Lease>,
     leaseMillis: number
   ) => Effect.Effect<ReadonlyArray<Lease>, StorageError>
-  /** Ends the lease of this owner on the run, if there is one. */
-  readonly release: (run: string, owner: string) => Effect.Effect<void, StorageError>
+  /** Ends the leases of this owner: that on the run with this id, or all of them. */
+  readonly release: (owner: string, run?: string) => Effect.Effect<void, StorageError>
   /** Ends the lease of a run that waits. */
   readonly suspend: (lease: Lease, suspension: Suspension) => Effect.Effect<void, StorageError | LeaseLost>
   /** Stores a signal and makes the run due, unless the run has a signal of this key. */
   readonly signal: (run: string, key: string, payload: string) => Effect.Effect<Signalled, StorageError>
-  /** The signals of a run, oldest first. */
-  readonly signals: (key: number) => Effect.Effect<ReadonlyArray<Signal>, StorageError>
-  /** Open runs that are due and not leased, oldest first. */
-  readonly due: (query: DueQuery) => Effect.Effect<ReadonlyArray<Run>, StorageError>
+  /** The signals of a run, oldest first, without the first `skip` of them. `skip` defaults to 0. */
+  readonly signals: (key: number, skip?: number) => Effect.Effect<ReadonlyArray<Signal>, StorageError>
   /** Counts the open runs that are not leased. */
   readonly backlog: Effect.Effect<ReadonlyArray<Backlog>, StorageError>
   readonly find: (id: string) => Effect.Effect<Option.Option<Run>, StorageError>

@@ -13,8 +13,9 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { invalidName } from "../resilience/InvalidName.js"
-import { orElseLogged } from "../resilience/internal/kernel/logged.js"
+import { logged, orElseLogged } from "../resilience/internal/kernel/logged.js"
 import { millis } from "../resilience/internal/kernel/options.js"
 import { liveClock } from "../resilience/internal/kernel/timer.js"
 import { codeOf, encodedStore } from "./internal/encodedStore.js"
@@ -22,7 +23,7 @@ import { makeLeaseRenewal } from "./internal/leaseRenewal.js"
 import { makeMemoryStore } from "./internal/memoryStore.js"
 import type { Payloads } from "./Payloads.js"
 import type { LeaseLost, StorageError } from "./StorageError.js"
-import type { Entry, Lease, Opened, OpenRequest, Run, Store } from "./Store.js"
+import type { DueQuery, DueRun, Entry, Lease, Opened, OpenRequest, Run, Store } from "./Store.js"
 
 /** @since 0.1.0 */
 export type * from "./Payloads.js"
@@ -45,7 +46,7 @@ export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect
  * @since 0.1.0
  * @category models
  */
-export interface Service extends Omit<Store, "open" | "renew" | "release" | "reopen"> {
+export interface Service extends Omit<Store, "open" | "claimDue" | "renew" | "release" | "reopen" | "changes"> {
   /** The name of this process in leases. */
   readonly owner: string
   /** The duration of a lease that is not renewed, in milliseconds. */
@@ -58,6 +59,8 @@ export interface Service extends Omit<Store, "open" | "renew" | "release" | "reo
    * for the store can be interrupted.
    */
   readonly open: (request: OpenRequest, restore: Restore) => Effect.Effect<Opened, StorageError>
+  /** As `open`, for runs that are due. If it is interrupted, it releases the leases of all of them. */
+  readonly claimDue: (query: DueQuery, restore: Restore) => Effect.Effect<ReadonlyArray<DueRun>, StorageError>
   /** As `open`, for a run that has an outcome. */
   readonly reopen: (found: Run, entry: Entry, restore: Restore) => Effect.Effect<Option.Option<Lease>, StorageError>
   /** Encodes what belongs to a journal and is kept in another database, as the journal is encoded, and decodes it. */
@@ -70,8 +73,10 @@ export interface Service extends Omit<Store, "open" | "renew" | "release" | "reo
    */
   readonly keep: (lease: Lease, onLost: (error: LeaseLost) => void) => () => void
   /**
-   * Calls the listener when this process has signalled, suspended, released or
-   * finished a run, until the returned function is called.
+   * Calls the listener when a run was signalled, suspended, released or finished:
+   * by this process, or by another if the store says so (see `Store.changes`). The
+   * id is empty if it is not known which runs changed. Ends when the returned
+   * function is called.
    */
   readonly onChange: (listener: (run: string) => void) => () => void
 }
@@ -138,31 +143,44 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
     })
   // Waits 1 second at most: a process that stops must not hang on a busy file. The release continues in the background.
   // By the platform's clock: a program that moves another clock would not wait for a release that is about to end.
-  const release = (run: string, owner: string) =>
-    Effect.flatMap(Effect.forkDaemon(thenNotify(Effect.ignore(store.release(run, owner)), run)), (fiber) =>
+  const release = (owner: string, run?: string) =>
+    Effect.flatMap(Effect.forkDaemon(thenNotify(Effect.ignore(store.release(owner, run)), run ?? "")), (fiber) =>
       Effect.asVoid(
         Effect.withClock(Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), "1 second"), liveClock)
       )
     )
   const acquire = <A>(
-    run: string,
     restore: Restore,
-    lease: (owner: string) => Effect.Effect<A, StorageError>
+    lease: (owner: string) => Effect.Effect<A, StorageError>,
+    run?: string
   ): Effect.Effect<A, StorageError> =>
     Effect.suspend(() => {
       const owner = `${options.owner}/${++acquisitions}`
-      return Effect.onInterrupt(restore(lease(owner)), () => release(run, owner))
+      return Effect.onInterrupt(restore(lease(owner)), () => release(owner, run))
     })
-  return Effect.map(makeLeaseRenewal(store, leaseMillis), (keep) => ({
+  // A private store is changed by this service alone, which reports each change itself.
+  const listening =
+    options.isPrivate === true || store.changes === Stream.empty
+      ? Effect.void
+      : Effect.forkScoped(
+          Effect.interruptible(
+            logged(
+              Stream.runForEach(store.changes, (run) => Effect.sync(() => notify(run))),
+              "the storage no longer hears what other processes change"
+            )
+          )
+        )
+  return Effect.map(Effect.zipRight(listening, makeLeaseRenewal(store, leaseMillis)), (keep) => ({
     ...store,
     owner: options.owner,
     leaseMillis,
     isPrivate: options.isPrivate === true,
     outside: options.payloads === undefined ? asItIs : codeOf(options.payloads, "journal"),
-    open: (request, restore) => acquire(request.id, restore, (owner) => store.open(request, owner, leaseMillis)),
+    open: (request, restore) => acquire(restore, (owner) => store.open(request, owner, leaseMillis), request.id),
+    claimDue: (query, restore) => acquire(restore, (owner) => store.claimDue(query, owner, leaseMillis)),
     reopen: (found, entry, restore) =>
-      acquire(found.id, restore, (owner) => store.reopen(found, entry, owner, leaseMillis)),
-    release: (lease) => release(lease.run, lease.owner),
+      acquire(restore, (owner) => store.reopen(found, entry, owner, leaseMillis), found.id),
+    release: (lease) => release(lease.owner, lease.run),
     suspend: (lease, suspension) => thenNotify(store.suspend(lease, suspension), lease.run),
     // A database would look for another id.
     find: (id) => (invalidName("run", id) === undefined ? store.find(id) : Effect.succeedNone),

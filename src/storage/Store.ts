@@ -9,6 +9,7 @@
  */
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
 import type { Entry, Lease, RunStore } from "./RunStore.js"
 import type { LeaseLost, StorageError } from "./StorageError.js"
 
@@ -133,6 +134,17 @@ export interface SnapshotQuery {
 export type IfKeyExists = "replace" | "keep"
 
 /**
+ * A journal line that is written with a snapshot. If its payload has two parts,
+ * the key of the snapshot is written between them.
+ *
+ * @since 0.1.0
+ * @category snapshots
+ */
+export type SaveEntry = Omit<Entry, "payload" | "omitted"> & {
+  readonly payload: string | readonly [before: string, after: string] | undefined
+}
+
+/**
  * The conditions of a save, and the journal line written with it.
  *
  * @since 0.1.0
@@ -143,8 +155,8 @@ export interface SaveOptions {
   readonly lease?: Lease | undefined
   /** Defaults to `replace`. Does nothing for a snapshot without a key of the program. */
   readonly ifKeyExists?: IfKeyExists | undefined
-  /** Makes the journal line that is written with it from the snapshot's key. */
-  readonly entry?: ((key: number) => Entry) | undefined
+  /** The journal line that is written with it, under the lease. It is not written if nothing is saved. */
+  readonly entry?: SaveEntry | undefined
   /** Saves only if this is the newest number of the run and name; 0 for none. */
   readonly after?: number | undefined
 }
@@ -388,5 +400,11 @@ export interface Store extends RunStore, SnapshotStore, LockStore, RecordStore {
   /** Reads everything and returns what is damaged. Changes nothing. Slow on a large store. */
   readonly check: Effect.Effect<ReadonlyArray<Damage>, StorageError>
   /** The store's clock. */
-  readonly now: Effect.Effect<number>
+  readonly now: Effect.Effect<number, StorageError>
+  /**
+   * The ids of runs that any process signalled, finished, suspended or released,
+   * as hints: some may be missing, and a store without such news is an empty
+   * stream. It does not fail.
+   */
+  readonly changes: Stream.Stream<string>
 }

@@ -4,7 +4,19 @@ import * as Exit from "effect/Exit"
 import type * as Option from "effect/Option"
 import { read, readString, safely } from "../resilience/Foreign.js"
 import { LeaseLost } from "./StorageError.js"
-import type { Lease, LockRow, Opened, OpenRequest, OutcomeStatus, Run, Status, WaitsFor } from "./Store.js"
+import type {
+  DueRun,
+  Entry,
+  Lease,
+  LockRow,
+  Opened,
+  OpenRequest,
+  OutcomeStatus,
+  Run,
+  SaveEntry,
+  Status,
+  WaitsFor
+} from "./Store.js"
 
 /**
  * What the synchronous job of a store may answer: data. The answer is used after the job's transaction has committed,
@@ -47,7 +59,10 @@ export const statusOf = (run: Pick<Run, "outcome" | "leaseUntil" | "dueAt">, now
   return run.dueAt > now ? "suspended" : "stopped"
 }
 
-/** Since when a run without a live lease could be advanced. */
+/**
+ * When an open run can be advanced: it is due, and its lease has expired. The run
+ * may be claimed once the store's clock is there.
+ */
 export const dueSince = ({ dueAt, leaseUntil }: Pick<Run, "leaseUntil" | "dueAt">): number =>
   Math.max(dueAt, leaseUntil ?? 0)
 
@@ -67,6 +82,7 @@ export const newRun = (request: OpenRequest, key: number, owner: string, leaseUn
     leaseUntil,
     dueAt: now,
     waiting: undefined,
+    signals: 0,
     outcome: undefined
   }
 }
@@ -76,8 +92,7 @@ export const refusal = (run: Run, request: OpenRequest, now: number): Opened | u
   if (run.workflow !== request.workflow || run.input !== request.input) return { _tag: "Different", run }
   if (run.outcome !== undefined) return { _tag: "Finished", run }
   if (statusOf(run, now) === "running") return { _tag: "Held", run }
-  const isExcluded = request.only === "new" || (request.only === "due" && statusOf(run, now) === "suspended")
-  return isExcluded ? { _tag: "Waiting", run } : undefined
+  return request.only === "new" ? { _tag: "Existing", run } : undefined
 }
 
 /** The row of a run after a claim. It is due from then on, which also tells when it was claimed. */
@@ -90,7 +105,23 @@ export const claimedRun = (run: Run, owner: string, leaseUntil: number, now: num
   waiting: undefined
 })
 
-export const leaseOf = (run: Run, owner: string): Lease => ({ key: run.key, run: run.id, token: run.token, owner })
+/** The lease of a run that was claimed or created now. */
+export const leaseOf = ({ dueAt, id, key, token }: Run, owner: string): Lease => ({
+  key,
+  run: id,
+  token,
+  owner,
+  since: dueAt
+})
+
+/** What `claimDue` answers about a row that it leased. */
+export const claimedDue = (run: Run, owner: string): DueRun => ({ _tag: "Claimed", run, lease: leaseOf(run, owner) })
+
+/** The journal line of a save, for the snapshot with this key. */
+export const entryOfSave = ({ payload, ...entry }: SaveEntry, key: number): Entry => ({
+  ...entry,
+  payload: payload === undefined || typeof payload === "string" ? payload : payload.join(String(key))
+})
 
 export const leaseLost = (lease: Lease): Exit.Exit<never, LeaseLost> =>
   Exit.fail(new LeaseLost({ run: lease.run, token: lease.token }))

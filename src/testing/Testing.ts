@@ -11,7 +11,6 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import type { Attempt } from "../durable/Step.js"
@@ -19,7 +18,7 @@ import { Injected, type Replayed as ReplayedHistory, replay as replayHistory } f
 import * as Workflow from "../durable/Workflow.js"
 import * as Storage from "../storage/Storage.js"
 import { type CrashPoint, crashing, describe, makeCrasher } from "./internal/crashing.js"
-import { describeExit, outcomeOf, runId } from "./internal/observe.js"
+import { describeExit, outcomeOf, runId, whileLeaseIsHeld } from "./internal/observe.js"
 import { awaitExit, type Stuck, underTestClock } from "./internal/testClock.js"
 import * as Ledger from "./Ledger.js"
 import * as Scorecard from "./Scorecard.js"
@@ -248,10 +247,7 @@ const runProcess = <Input, A, E, R, E2>(
     // A request may omit the input only if the workflow has none, and then `input` is undefined.
     const request = { id: runId, input } as unknown as Workflow.Request<Input>
     const answered = executeAnswering(Workflow.execute(workflow, request), onSuspended)
-    const program = Effect.retry(answered, {
-      while: (error) => typeof error === "object" && error !== null && "_tag" in error && error._tag === "LeaseHeld",
-      schedule: Schedule.spaced("5 seconds")
-    })
+    const program = whileLeaseIsHeld(answered, "5 seconds")
     // The layers provide all requirements of the workflow.
     const provided = Effect.provide(program, context as Context.Context<R | Storage.Storage>)
     const fiber = yield* Effect.forkDaemon(provided)

@@ -18,7 +18,7 @@ import { messageOf } from "../resilience/Foreign.js"
 import { whole } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
 import { type CrashPoint, crashing, describe, makeCrasher } from "./internal/crashing.js"
-import { describeExit, outcomeOf, runId } from "./internal/observe.js"
+import { describeExit, outcomeOf, runId, whileLeaseIsHeld } from "./internal/observe.js"
 import * as Ledger from "./Ledger.js"
 import * as Scorecard from "./Scorecard.js"
 
@@ -28,7 +28,10 @@ import * as Scorecard from "./Scorecard.js"
  */
 export interface ChildOptions<Input, R, E2, P> {
   readonly input: Input
-  /** The storage of the processes in this folder, with its client if the workflow uses the client too. */
+  /**
+   * The storage of the processes in this folder, with its client if the workflow uses the client too. Each folder is
+   * another run: derive a schema or prefix from its name if the database lies elsewhere.
+   */
   readonly storage: (folder: string) => Layer.Layer<Storage.Storage | P, E2>
   /** The other services of the workflow. */
   readonly services?: Layer.Layer<Exclude<R, Ledger.Ledger | P>, E2, Ledger.Ledger | Storage.Storage | P> | undefined
@@ -38,6 +41,9 @@ export interface ChildOptions<Input, R, E2, P> {
  * The program of the processes that {@link killEverywhere} kills. It executes the
  * workflow with a ledger on disk, and sends itself a SIGKILL at the crash point.
  * Run it in its own file, with `Effect.runPromise`.
+ *
+ * A process waits for the lease of the one that was killed. Keep leases short in a
+ * storage that cannot know whether a process is dead.
  *
  * @since 0.1.0
  * @category crashes
@@ -64,7 +70,7 @@ export const child = <Input, A, E, R, E2 = never, P = never>(
     const all = Layer.provideMerge(needs, Layer.merge(crashingStorage, ledger))
     // A request may omit the input only if the workflow has none, and then `input` is undefined.
     const request = { id: runId, input } as unknown as Workflow.Request<Input>
-    const execute = Effect.exit(Workflow.execute(workflow, request)) as Effect.Effect<
+    const execute = Effect.exit(whileLeaseIsHeld(Workflow.execute(workflow, request), "50 millis")) as Effect.Effect<
       Exit.Exit<A, unknown>,
       never,
       R | Storage.Storage

@@ -6,6 +6,10 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Storage from "../storage/Storage.js"
+import { claimContract } from "./internal/claimContract.js"
+import { concurrencyContract } from "./internal/concurrency/concurrencyContract.js"
+import type { Contract } from "./internal/fixtures.js"
+import { leaseContract } from "./internal/leaseContract.js"
 import { lockContract } from "./internal/lockContract.js"
 import { recordContract } from "./internal/recordContract.js"
 import { runContract } from "./internal/runContract.js"
@@ -26,8 +30,16 @@ export interface ContractCheck {
 
 /**
  * The contract that every store must fulfil, as checks for any test runner: of
- * runs, snapshots, locks and records. Each check gets a new store, which must take
- * its time from Effect's clock: the checks run under a test clock.
+ * runs, leases, snapshots, locks and records, each by itself and while many callers
+ * use the store at once. Each check gets a new, empty store, which must take its time
+ * from Effect's clock: the checks run under a test clock. What the store waits for by
+ * itself, such as for another try, must not depend on that clock: it stands still.
+ *
+ * The checks of concurrency find what a database loses if statements of several
+ * connections interleave: a line that is acknowledged after another owner has read
+ * the journal, a signal that is sent while the run is suspended, a run that two
+ * workers claim, callers that lock rows in different orders. Give a store over a
+ * pool at least four connections, or nothing interleaves.
  *
  * @example
  * ```ts
@@ -45,7 +57,17 @@ export interface ContractCheck {
  * @category storage
  */
 export const storageContract = <E>(make: Effect.Effect<Storage.Store, E, Scope.Scope>): ReadonlyArray<ContractCheck> =>
-  Object.entries({ ...runContract, ...snapshotContract, ...lockContract, ...recordContract }).map(([name, check]) => ({
+  contracts.flatMap(Object.entries<Contract[string]>).map(([name, check]) => ({
     name,
     check: Effect.flatMap(make, (store) => Effect.gen(() => check(store))).pipe(Effect.scoped, underTestClock)
   }))
+
+const contracts: ReadonlyArray<Contract> = [
+  runContract,
+  leaseContract,
+  claimContract,
+  snapshotContract,
+  lockContract,
+  recordContract,
+  ...concurrencyContract
+]

@@ -355,7 +355,8 @@ describe("a worker in memory", () => {
   it.scoped("does not miss a run that becomes due while it looks for due runs", () =>
     Effect.gen(function* () {
       const slowly = (store: Storage.Store) => ({
-        due: (query: Storage.DueQuery) => Effect.zipLeft(store.due(query), TestClock.adjust("20 millis"))
+        claimDue: (...args: Parameters<Storage.Store["claimDue"]>) =>
+          Effect.zipLeft(store.claimDue(...args), TestClock.adjust("20 millis"))
       })
       yield* Effect.gen(function* () {
         yield* Workflow.start(Napper, { id: "1" })
@@ -368,9 +369,11 @@ describe("a worker in memory", () => {
     Effect.gen(function* () {
       let isReachable = false
       const flaky = (store: Storage.Store) => ({
-        due: (query: Storage.DueQuery) =>
+        claimDue: (...args: Parameters<Storage.Store["claimDue"]>) =>
           Effect.suspend(() =>
-            isReachable ? store.due(query) : Effect.fail(new Storage.StorageError({ reason: "Io", operation: "due" }))
+            isReachable
+              ? store.claimDue(...args)
+              : Effect.fail(new Storage.StorageError({ reason: "Io", operation: "claimDue" }))
           )
       })
       yield* Effect.gen(function* () {

@@ -670,7 +670,7 @@ for (const backend of backends) {
         if (opened._tag !== "Created") return assert.fail(opened._tag)
         const line = { seq: 1, kind: "Teleported", step: "s", attempt: 1, at: 0, payload: undefined }
         yield* place.store.append(opened.lease, [line])
-        yield* place.store.release("run", "newer")
+        yield* place.store.release("newer", "run")
         const error = yield* as(place)(Effect.flip(Workflow.execute(workflow, { id: "run", input: undefined })))
         assertTagged(error, "JournalError")
         assert.include(error.message, "Teleported")

@@ -180,7 +180,10 @@ describe("A worker executes a run by its key", () => {
       // As a database that changes ids when it stores them.
       const changing: Storage.Store = {
         ...store,
-        due: (query) => Effect.map(store.due(query), (runs) => runs.map((run) => ({ ...run, id: `${run.id}\ufffd` })))
+        claimDue: (...args) =>
+          Effect.map(store.claimDue(...args), (found) =>
+            found.map((one) => ({ ...one, run: { ...one.run, id: `${one.run.id}\ufffd` } }))
+          )
       }
       const ran: Array<string> = []
       const Job = Workflow.make("job", { input: Schema.String }, (input) => Effect.sync(() => void ran.push(input)))

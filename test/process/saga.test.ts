@@ -60,3 +60,15 @@ describe.each(drivers)("transfers in the program's own tables, on $name", ({ nam
     fs.rmSync(folder, { recursive: true })
   })
 })
+
+describe("a storage that cannot know whether a process is dead", () => {
+  it("is resumed by the next process when the lease of the killed one has expired", async () => {
+    const program = await bundle("leased.ts")
+    const storage = (folder: string) => SqliteStorage.layer({ filename: `${folder}/runs.db` })
+    const card = await Effect.runPromise(Testing.killEverywhere({ program, storage }))
+    fs.rmSync(program)
+    assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
+    // Writes: open, the step, the outcome; before and after each.
+    assert.isAtLeast(card.crashes, 2 * 3)
+  })
+})

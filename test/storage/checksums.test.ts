@@ -11,6 +11,7 @@ import { SqliteStorage } from "effect-recovery/sqlite"
 import { crc32InJavaScript } from "../../src/storage/checksum.js"
 import { connect, storable } from "../support/drivers.js"
 import { temporaryFile } from "../support/files.js"
+import { toVersion8 } from "../support/olderFiles.js"
 
 const Go = Signal.make("go", Schema.String)
 const Progress = Checkpoint.make("progress", { schema: Schema.Number })
@@ -207,7 +208,7 @@ describe("a damaged row", () => {
         const { health } = yield* Worker.Worker
         const { status, stuck } = yield* health
         assert.strictEqual(status, "ok")
-        assert.match(stuck.find(({ run }) => run === "waiting")?.reason ?? "", /Damaged/)
+        assert.match(stuck.find(({ run }) => run === "waiting")?.reason ?? "", /its checksum is not/)
       }).pipe(Effect.provide(Worker.layer([Order]).pipe(Layer.provideMerge(layer))))
     })
   )
@@ -235,7 +236,7 @@ describe("rows of before there were checksums", () => {
   it.scopedLive("are in files of an older version, which are migrated", () =>
     Effect.gen(function* () {
       const { layer, other } = yield* prepared
-      other.exec(`DROP TABLE recovery_labels; DROP TRIGGER recovery_labels_insert; DROP TRIGGER recovery_labels_delete;
+      other.exec(`${toVersion8} DROP TABLE recovery_labels; DROP TRIGGER recovery_labels_insert; DROP TRIGGER recovery_labels_delete;
         DROP INDEX recovery_snapshots_own; ALTER TABLE recovery_snapshots DROP COLUMN own;
         ALTER TABLE recovery_runs DROP COLUMN exhausted`)
       const columns = ["runs checksum", "runs outcome_checksum", "journal checksum", "journal payload_checksum"]
@@ -260,7 +261,7 @@ describe("checkpoints of before labels had an index", () => {
       const { layer, other } = yield* prepared
       const labels = { author: "ada", "a'b": `"` }
       const { id } = yield* Effect.provide(Progress.save(1, { labels }), layer)
-      other.exec(`DROP TABLE recovery_labels; DROP TRIGGER recovery_labels_insert; DROP TRIGGER recovery_labels_delete;
+      other.exec(`${toVersion8} DROP TABLE recovery_labels; DROP TRIGGER recovery_labels_insert; DROP TRIGGER recovery_labels_delete;
         DROP INDEX recovery_snapshots_own; ALTER TABLE recovery_snapshots DROP COLUMN own;
         ALTER TABLE recovery_runs DROP COLUMN exhausted;
         UPDATE recovery_snapshots SET labels = '{"author"' WHERE run = 'done';

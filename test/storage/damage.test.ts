@@ -69,7 +69,8 @@ const overwrite = (
   const withoutRowid: Readonly<Record<string, string>> = {
     recovery_locks: "name",
     recovery_counters: "name",
-    recovery_labels: "snapshot"
+    recovery_labels: "snapshot",
+    recovery_signals: "key"
   }
   const order = withoutRowid[table] ?? "rowid"
   const rows = database.prepare(`SELECT ${order} AS id FROM ${table}`).all() as ReadonlyArray<{ readonly id: unknown }>

@@ -10,7 +10,7 @@ describe("Storage.release", () => {
       const mayRelease = yield* Deferred.make<void>()
       const slow: Storage.Store = {
         ...store,
-        release: (run, owner) => Effect.zipRight(Deferred.await(mayRelease), store.release(run, owner))
+        release: (owner, run) => Effect.zipRight(Deferred.await(mayRelease), store.release(owner, run))
       }
       const storage = yield* Storage.make(slow, { owner: "a", lease: "10 days" })
       const request = { id: "run", workflow: "w", version: "1", input: "", labels: {} }

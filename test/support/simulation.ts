@@ -12,18 +12,20 @@ interface Sleeper {
   readonly wake: () => void
 }
 
-/** The clock of one process. A process that crashed drops its sleepers with its clock. */
+/** The clock of one process, ahead of the time by `skew`. A process that crashed drops its sleepers with its clock. */
 export class ProcessClock implements Clock.Clock {
   readonly [Clock.ClockTypeId]: Clock.ClockTypeId = Clock.ClockTypeId
   readonly timeline: Timeline
+  readonly #skew: number
   readonly #sleepers = new Set<Sleeper>()
 
-  constructor(timeline: Timeline) {
+  constructor(timeline: Timeline, skew = 0) {
     this.timeline = timeline
+    this.#skew = skew
   }
 
   unsafeCurrentTimeMillis(): number {
-    return this.timeline.now
+    return this.timeline.now + this.#skew
   }
 
   unsafeCurrentTimeNanos(): bigint {

@@ -147,8 +147,21 @@ const runsOf = (store: Store.Store, payloads: Payloads) => {
     if (opened._tag === "Gone") return Effect.succeed(opened)
     const decoded = Effect.map(decodeRun(opened.run), (run): Store.Opened => ({ ...opened, run }))
     return "lease" in opened
-      ? Effect.tapError(decoded, () => store.release(opened.lease.run, opened.lease.owner))
+      ? Effect.tapError(decoded, () => store.release(opened.lease.owner, opened.lease.run))
       : decoded
+  }
+
+  const decodeDue = (found: Store.DueRun): Failing<Store.DueRun> => {
+    if (found._tag === "Damaged") return Effect.succeed(found)
+    const { lease, run } = found
+    return Effect.catchAll(
+      Effect.map(decodeRun(run), (decoded): Store.DueRun => ({ ...found, run: decoded })),
+      ({ message }) =>
+        Effect.as(store.release(lease.owner, lease.run), {
+          _tag: "Damaged",
+          run: { ...run, owner: undefined, leaseUntil: undefined, damaged: message }
+        })
+    )
   }
 
   /** Equal inputs have different encodings, so the store is asked again with the one that it has. */
@@ -163,8 +176,15 @@ const runsOf = (store: Store.Store, payloads: Payloads) => {
       return yield* decodeOpened(again)
     })
 
+  /** If it fails, the caller gets no lease, so all of them are released. */
+  const claimDue: Store.Store["claimDue"] = (query, owner, leaseMillis) =>
+    Effect.flatMap(store.claimDue(query, owner, leaseMillis), (found) =>
+      Effect.tapError(Effect.forEach(found, decodeDue), () => Effect.ignore(store.release(owner)))
+    )
+
   return {
     open,
+    claimDue,
     reopen: (found, line, owner, leaseMillis) =>
       Effect.flatMap(entry.encode(line), (line) => store.reopen(found, line, owner, leaseMillis)),
     finish: (lease, outcome) =>
@@ -184,8 +204,7 @@ const runsOf = (store: Store.Store, payloads: Payloads) => {
       Effect.flatMap(signal.encode(payload, `the signal "${key}" of run "${run}"`), (encoded) =>
         store.signal(run, key, encoded)
       ),
-    signals: (run) => Effect.flatMap(store.signals(run), (found) => Effect.forEach(found, decodeSignal)),
-    due: (query) => Effect.flatMap(store.due(query), decodeAll),
+    signals: (run, skip) => Effect.flatMap(store.signals(run, skip), (found) => Effect.forEach(found, decodeSignal)),
     list: (query) => {
       const { waitsFor } = query
       return waitsFor === undefined
@@ -242,7 +261,7 @@ const journalOf = (store: Store.Store, payloads: Payloads) => {
   return {
     append: (lease, entries) =>
       inOrder(
-        lease.owner,
+        `${lease.owner} ${lease.run}`,
         Effect.flatMap(Effect.forEach(entries, entry.encode), (encoded) => store.append(lease, encoded))
       ),
     transactional: (lease, body) =>
@@ -301,13 +320,16 @@ const snapshotsOf = (store: Store.Store, payloads: Payloads) => {
   }
 
   /**
-   * The line is made within the commit, where no effect can run. One that does not depend on the snapshot's number is
-   * encoded before; one that does has only what the snapshot's own row has, and no state.
+   * A payload with the snapshot's key in it is completed by the store below, so it stays as it is. It has only what the
+   * snapshot's own row has, and no state.
    */
   const encodeOptions = (options: Store.SaveOptions): Failing<Store.SaveOptions> => {
-    const make = options.entry
-    if (make === undefined || make(1).payload !== make(2).payload) return Effect.succeed(options)
-    return Effect.map(entry.encode(make(1)), (encoded) => ({ ...options, entry: () => encoded }))
+    const line = options.entry
+    if (line === undefined || typeof line.payload !== "string") return Effect.succeed(options)
+    return Effect.map(entry.encode({ ...line, payload: line.payload }), ({ payload }) => ({
+      ...options,
+      entry: { ...line, payload }
+    }))
   }
 
   return {

@@ -1,20 +1,25 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
+import { warning } from "../../resilience/internal/kernel/logged.js"
+import { steadyMillis } from "../../resilience/internal/kernel/timer.js"
 import type { Service } from "../Storage.js"
-import { LeaseLost } from "../StorageError.js"
+import { LeaseLost, type StorageError } from "../StorageError.js"
 import type { Lease, Store } from "../Store.js"
 
 interface Renewal {
   readonly onLost: (error: LeaseLost) => void
-  /** The last time the lease was known to be in force, by the clock of this process. */
+  /** The last time the lease was known to be in force, by the clock of this process that is never set. */
   renewedAt: number
 }
 
 /**
  * One fiber renews all leases of the process in one statement, while there are
  * any. A lease that could not be renewed for its whole duration counts as lost,
- * since another process may have claimed the run.
+ * since another process may have claimed the run. The duration is measured by a
+ * clock that is never set, and without the store: neither its failures nor its
+ * silence end the renewals.
  */
 export const makeLeaseRenewal = Effect.fnUntraced(function* (store: Store, leaseMillis: number) {
   const renewals = new Map<Lease, Renewal>()
@@ -32,7 +37,7 @@ export const makeLeaseRenewal = Effect.fnUntraced(function* (store: Store, lease
   const renewAll = Effect.suspend(() => {
     const leases = [...renewals.keys()]
     // Leases last from before the statement, whenever it is carried out.
-    const now = clock.unsafeCurrentTimeMillis()
+    const now = steadyMillis(clock)
     return Effect.map(store.renew(leases, leaseMillis), (lost) => {
       for (const lease of leases) {
         const renewal = renewals.get(lease)
@@ -42,19 +47,27 @@ export const makeLeaseRenewal = Effect.fnUntraced(function* (store: Store, lease
     })
   })
 
-  /** The store cannot be reached. */
   const loseExpired = Effect.sync(() => {
-    const now = clock.unsafeCurrentTimeMillis()
+    const now = steadyMillis(clock)
     for (const [lease, { renewedAt }] of [...renewals]) if (now - renewedAt >= leaseMillis) lose(lease)
   })
+
+  const beat = Effect.sleep(leaseMillis / 3)
+
+  /** The store may give no answer for longer than the leases last. */
+  const loseWhileSilent = Effect.forever(Effect.zipRight(beat, loseExpired))
 
   const renewWhileLeased: Effect.Effect<void> = Effect.suspend(() => {
     if (renewals.size === 0) {
       fiber = undefined
       return Effect.void
     }
-    const renewed = Effect.catchTag(renewAll, "StorageError", () => loseExpired)
-    return Effect.zipRight(renewed, Effect.zipRight(Effect.sleep(leaseMillis / 3), renewWhileLeased))
+    const failed = (cause: Cause.Cause<StorageError>) =>
+      Cause.isFailure(cause)
+        ? loseExpired
+        : Effect.zipRight(warning("the storage died of a renewal of its leases; it is tried again", cause), loseExpired)
+    const renewed = Effect.catchAllCause(renewAll, failed)
+    return Effect.zipRight(Effect.raceFirst(renewed, loseWhileSilent), Effect.zipRight(beat, renewWhileLeased))
   })
 
   yield* Effect.addFinalizer(() =>
@@ -65,9 +78,9 @@ export const makeLeaseRenewal = Effect.fnUntraced(function* (store: Store, lease
   )
 
   const keep: Service["keep"] = (lease, onLost) => {
-    renewals.set(lease, { onLost, renewedAt: clock.unsafeCurrentTimeMillis() })
+    renewals.set(lease, { onLost, renewedAt: steadyMillis(clock) })
     if (fiber === undefined && !isClosed) {
-      fiber = Runtime.runFork(runtime)(Effect.zipRight(Effect.sleep(leaseMillis / 3), renewWhileLeased))
+      fiber = Runtime.runFork(runtime)(Effect.zipRight(beat, renewWhileLeased))
     }
     // The fiber ends at its next beat if no lease is left by then: most runs are shorter than a beat.
     return () => void renewals.delete(lease)

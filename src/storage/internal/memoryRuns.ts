@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import {
+  claimedDue,
   claimedRun,
   dueSince,
   isWaitingFor,
@@ -31,19 +32,24 @@ export interface StoredRun {
 export class RunTable {
   readonly byId = new Map<string, StoredRun>()
   readonly byKey = new Map<number, StoredRun>()
+  /** The runs without an outcome. */
+  readonly open = new Set<StoredRun>()
+  /** Called with the id of a run that was signalled, finished, suspended or released. */
+  readonly listeners = new Set<(run: string) => void>()
   private lastKey = 0
 
-  open(request: Store.OpenRequest, owner: string, leaseUntil: number, now: number): Store.Opened {
+  openRun(request: Store.OpenRequest, owner: string, leaseUntil: number, now: number): Store.Opened {
     const stored = request.key === undefined ? this.byId.get(request.id) : this.byKey.get(request.key)
     if (stored === undefined && request.key !== undefined) return { _tag: "Gone" }
     if (stored !== undefined) {
       const held: Store.Opened | undefined = stored.commits === 0 ? undefined : { _tag: "Held", run: stored.run }
-      return refusal(stored.run, request, now) ?? held ?? claim(stored, owner, leaseUntil, now)
+      return refusal(stored.run, request, now) ?? held ?? { ...claim(stored, owner, leaseUntil, now), _tag: "Claimed" }
     }
     const run = newRun(request, ++this.lastKey, owner, leaseUntil, now)
     const created: StoredRun = { run, commits: 0, journal: [], signals: [] }
     this.byId.set(run.id, created)
     this.byKey.set(run.key, created)
+    this.open.add(created)
     return { _tag: "Created", run, lease: leaseOf(run, owner) }
   }
 
@@ -66,6 +72,10 @@ export class RunTable {
     for (const entry of entries) journal.splice(journal.findLastIndex(({ seq }) => seq < entry.seq) + 1, 0, entry)
   }
 
+  changed(run: string): void {
+    for (const listener of this.listeners) listener(run)
+  }
+
   /** All runs, oldest first. */
   get runs(): ReadonlyArray<Store.Run> {
     return [...this.byKey.values()].map(({ run }) => run)
@@ -81,8 +91,28 @@ export class RunTable {
 
 const claim = (stored: StoredRun, owner: string, leaseUntil: number, now: number) => {
   stored.run = claimedRun(stored.run, owner, leaseUntil, now)
-  return { _tag: "Claimed" as const, run: stored.run, lease: leaseOf(stored.run, owner) }
+  return { run: stored.run, lease: leaseOf(stored.run, owner) }
 }
+
+/** Those that have been due longest. */
+const claimDue = (
+  table: RunTable,
+  { except, limit, workflows }: Store.DueQuery,
+  owner: string,
+  leaseUntil: number,
+  now: number
+): ReadonlyArray<Store.DueRun> => {
+  const versions = new Set(workflows.map(placeOf))
+  const excluded = new Set(except)
+  return [...table.open]
+    .filter(({ commits, run }) => commits === 0 && dueSince(run) <= now)
+    .filter(({ run }) => versions.has(placeOf(run)) && !excluded.has(run.id))
+    .sort((a, b) => dueSince(a.run) - dueSince(b.run) || a.run.key - b.run.key)
+    .slice(0, limitOf({ limit }))
+    .map((stored) => claimedDue(claim(stored, owner, leaseUntil, now).run, owner))
+}
+
+const placeOf = ({ version, workflow }: Store.WorkflowVersion): string => JSON.stringify([workflow, version])
 
 const noLease = { owner: undefined, leaseUntil: undefined }
 
@@ -120,30 +150,39 @@ const leaseOperations = (table: RunTable) => {
     return table.fenced(lease, (stored) => {
       const outcome = { ...given, at: now }
       stored.run = { ...stored.run, ...noLease, outcome }
+      table.open.delete(stored)
+      table.changed(lease.run)
       return outcome
     })
   }
+  const end = (stored: StoredRun): void => {
+    stored.run = { ...stored.run, ...noLease }
+    table.changed(stored.run.id)
+  }
   return {
-    open: (request, owner, leaseMillis) => timed((now) => table.open(request, owner, now + leaseMillis, now)),
+    open: (request, owner, leaseMillis) => timed((now) => table.openRun(request, owner, now + leaseMillis, now)),
+    claimDue: (query, owner, leaseMillis) => timed((now) => claimDue(table, query, owner, now + leaseMillis, now)),
     reopen: (found, entry, owner, leaseMillis) =>
       timed((now) => {
         const stored = table.byKey.get(found.key)
         if (stored?.run.outcome === undefined || stored.run.token !== found.token) return Option.none()
         stored.journal.push(entry)
         stored.run = { ...stored.run, outcome: undefined }
+        table.open.add(stored)
         return Option.some(claim(stored, owner, now + leaseMillis, now).lease)
       }),
     renew: (leases, leaseMillis) => timed((now) => leases.filter((lease) => !renew(lease, now + leaseMillis))),
-    release: (run, owner) =>
+    release: (owner, run) =>
       Effect.sync(() => {
-        const stored = table.byId.get(run)
-        if (stored?.run.owner === owner) stored.run = { ...stored.run, ...noLease }
+        const candidates = run === undefined ? [...table.open] : [table.byId.get(run)]
+        for (const stored of candidates) if (stored?.run.owner === owner) end(stored)
       }),
     suspend: (lease, { dueAt, signals, waiting }) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         table.fenced(lease, (stored) => {
-          const due = stored.signals.length > signals ? now : dueAt
+          const due = stored.run.signals > signals ? now : dueAt
           stored.run = { ...stored.run, ...noLease, dueAt: due, waiting }
+          table.changed(lease.run)
         })
       ),
     finish: (lease, outcome) => Effect.flatMap(Clock.currentTimeMillis, (now) => finish(lease, outcome, now))
@@ -181,36 +220,26 @@ const signalOperations = (table: RunTable) => {
     if (stored.run.outcome !== undefined) return "Finished"
     if (stored.signals.some((known) => known.key === key)) return "Taken"
     stored.signals.push({ key, payload, at: now })
-    stored.run = { ...stored.run, dueAt: Math.min(stored.run.dueAt, now) }
+    stored.run = { ...stored.run, dueAt: Math.min(stored.run.dueAt, now), signals: stored.signals.length }
+    table.changed(id)
     return "Sent"
   }
   return {
     signal: (run, key, payload) => timed((now) => signal(run, key, payload, now)),
-    signals: (key) => Effect.sync(() => [...(table.byKey.get(key)?.signals ?? [])])
+    signals: (key, skip) => Effect.sync(() => table.byKey.get(key)?.signals.slice(skip) ?? [])
   } satisfies Partial<Store.RunStore>
 }
 
 const queryOperations = (table: RunTable) =>
   ({
-    due: (query) => timed((now) => due(unleased(table.runs, now), query, now)),
-    backlog: timed((now) => backlog(unleased(table.runs, now), now)),
+    backlog: timed((now) => backlog(unleased(table, now), now)),
     find: (id) => Effect.sync(() => Option.map(Option.fromNullable(table.byId.get(id)), ({ run }) => run)),
     list: (query) => timed((now) => list(table.runs, query, now)),
     countRuns: timed((now) => countRuns(table.runs, now))
   }) satisfies Partial<Store.RunStore>
 
-const unleased = (runs: ReadonlyArray<Store.Run>, now: number): ReadonlyArray<Store.Run> =>
-  runs.filter((run) => run.outcome === undefined && statusOf(run, now) !== "running")
-
-const due = (
-  open: ReadonlyArray<Store.Run>,
-  { limit, version, workflow }: Store.DueQuery,
-  now: number
-): ReadonlyArray<Store.Run> =>
-  open
-    .filter((run) => run.workflow === workflow && run.version === version && run.dueAt <= now)
-    .sort((a, b) => a.dueAt - b.dueAt)
-    .slice(0, limit)
+const unleased = (table: RunTable, now: number): ReadonlyArray<Store.Run> =>
+  [...table.open].map(({ run }) => run).filter((run) => statusOf(run, now) !== "running")
 
 const list = (runs: ReadonlyArray<Store.Run>, query: Store.Query, now: number): ReadonlyArray<Store.Run> =>
   runs

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { read } from "../../resilience/Foreign.js"
-import { compareKeys, hasProperties, leaseLost, limitOf, parseJson } from "../rows.js"
+import { compareKeys, entryOfSave, hasProperties, leaseLost, limitOf, parseJson } from "../rows.js"
 import type { FullSnapshot, IfKeyExists, NewSnapshot, Rewound, SnapshotQuery, SnapshotStore } from "../Store.js"
 import type { RunTable } from "./memoryRuns.js"
 
@@ -106,7 +106,7 @@ export const makeMemorySnapshots = (table: SnapshotTable, runs: RunTable): Snaps
       const leased = lease && runs.leased(lease)
       if (lease !== undefined && leased === undefined) return leaseLost(lease)
       const key = table.insert(snapshot, after, ifKeyExists)
-      if (key !== undefined && entry !== undefined) leased?.journal.push(entry(key))
+      if (key !== undefined && entry !== undefined) leased?.journal.push(entryOfSave(entry, key))
       return Effect.succeed(Option.fromNullable(key))
     }),
   saveAll: (saves, lease) =>

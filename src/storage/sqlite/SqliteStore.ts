@@ -1,10 +1,10 @@
-import * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import type * as RuntimeFlags from "effect/RuntimeFlags"
+import * as Stream from "effect/Stream"
 import type { Answer, Plain } from "../rows.js"
 import { StorageError } from "../StorageError.js"
 import type { Store, Usage } from "../Store.js"
@@ -12,8 +12,10 @@ import { makeSqliteCheck } from "./check.js"
 import type { Database } from "./driver.js"
 import { makeSqliteLocks } from "./locks.js"
 import { makeSqliteRecords } from "./records.js"
-import { makeSqliteRuns, RunTable } from "./runs.js"
+import { makeSqliteRuns } from "./runs.js"
+import { RunTable } from "./runTable.js"
 import { makeSqliteSnapshots } from "./snapshots.js"
+import { isInTransactionOf } from "./transaction.js"
 import { makeTransactional } from "./transactional.js"
 import type { Alone, Writer } from "./writer.js"
 
@@ -35,9 +37,9 @@ export interface Options {
  */
 export const makeSqliteStore = ({ client, database, isGone, writer }: Options): Store => {
   const access = makeAccess(writer)
-  const guarded = makeAccess(writer, client)
+  const guarded = makeAccess(writer, database)
   const runs = new RunTable(database, isGone)
-  writer.onRollback = () => runs.lastLines.clear()
+  writer.onRollback = runs.forgetLines
   const usage = database.prepare(
     `SELECT (SELECT COUNT(*) FROM recovery_runs) AS runs, (SELECT COUNT(*) FROM recovery_journal) AS lines,
        (SELECT COUNT(*) FROM recovery_snapshots) AS snapshots, (SELECT COUNT(*) FROM recovery_records) AS records,
@@ -51,12 +53,14 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
     transactional: makeTransactional(client, database, (lease, entries) => {
       const answer = runs.append(lease, entries)
       // The program's transaction may still be rolled back.
-      runs.lastLines.delete(lease.owner)
+      runs.forgetLine(lease)
       return answer
     }),
     usage: guarded.read("Measuring the storage", () => usage.get() as Usage),
     check: makeSqliteCheck(database, runs, guarded),
-    now: Clock.currentTimeMillis
+    now: Clock.currentTimeMillis,
+    // A file tells nothing about the writes of other processes.
+    changes: Stream.empty
   }
 }
 
@@ -66,15 +70,15 @@ export type Access = ReturnType<typeof makeAccess>
  * How the operations of the store reach the connection: each runs one synchronous
  * job, with the time. `alone` is as that of the writer.
  *
- * With a client, operations fail inside of a transaction of that client: the
- * program holds the connection there, so they would wait for themselves.
+ * With a database, operations fail inside of a transaction of the program on that
+ * database: it holds the connection there, so they would wait for themselves.
  */
-const makeAccess = (writer: Writer, client?: SqlClient.SqlClient) => {
+const makeAccess = (writer: Writer, database?: Database) => {
   const timed = <A, E>(
     operation: (now: () => number, flags: RuntimeFlags.RuntimeFlags) => Effect.Effect<A, E | StorageError>
   ): Effect.Effect<A, E | StorageError> =>
     Effect.withFiberRuntime(({ currentContext, currentDefaultServices }, { runtimeFlags }) => {
-      if (client !== undefined && isInTransactionOf(client, currentContext)) return Effect.fail(insideTransaction)
+      if (database !== undefined && isInTransactionOf(database, currentContext)) return Effect.fail(insideTransaction)
       const clock = Context.get(currentDefaultServices, Clock.Clock)
       return operation(() => clock.unsafeCurrentTimeMillis(), runtimeFlags)
     })
@@ -92,11 +96,6 @@ const makeAccess = (writer: Writer, client?: SqlClient.SqlClient) => {
       timed((now, flags) => writer.read(operation, () => Exit.succeed(job(now())), flags))
   }
 }
-
-/** A surrounding transaction may belong to another client, on another file. */
-const isInTransactionOf = (client: SqlClient.SqlClient, context: Context.Context<never>): boolean =>
-  context.unsafeMap.has(SqlClient.TransactionConnection.key) &&
-  Option.getOrUndefined(Context.getOption(context, SqlClient.SqlClient)) === client
 
 const insideTransaction = new StorageError({
   reason: "Client",

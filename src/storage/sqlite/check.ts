@@ -5,8 +5,9 @@ import type { Damage } from "../Store.js"
 import type { Database, Statement } from "./driver.js"
 import { isBusy } from "./errors.js"
 import { type RecordTableRow, recordProblem } from "./records.js"
+import { type EntryRow, lineOf, lineProblem, type RunRow, runProblem, type SignalRow } from "./runRows.js"
 import { runColumns } from "./runStatements.js"
-import { type EntryRow, lineOf, lineProblem, type RunRow, type RunTable, runProblem, type SignalRow } from "./runs.js"
+import type { RunTable } from "./runTable.js"
 import type { Access } from "./SqliteStore.js"
 import { type FullRow, snapshotProblem } from "./snapshots.js"
 
@@ -59,20 +60,22 @@ export const makeSqliteCheck = (
     problem === undefined ? [] : [{ what, run, problem }]
 
   /** The lines and signals of one run. */
-  const ofRun = ({ id, key }: RunRow): Found => {
+  const ofRun = ({ id, key, signals: count }: RunRow): Found => {
     const lines = read(`the journal of run "${id}"`, () => table.sql.journal.all(key) as ReadonlyArray<EntryRow>)
-    const signals = read(`the signals of run "${id}"`, () => table.sql.signals.all(key) as ReadonlyArray<SignalRow>)
+    const ofSignal = ({ checksum, seq, ...signal }: SignalRow, i: number): Found => {
+      const texts = [signal.key, signal.payload]
+      const problem = rowProblem(checksum, texts, () => signalChecksum(key, signal))
+      return damage(`signal "${signal.key}"`, id, problem ?? (seq === i + 1 ? undefined : `its position is ${seq}`))
+    }
+    // A run that counts too many is not woken by the next signal, one that counts too few never sleeps.
+    const counted = ({ length }: ReadonlyArray<SignalRow>): Found =>
+      damage("the run", id, count === length ? undefined : `it counts ${count} signals, and ${length} are stored`)
+    const signals = read(`the signals of run "${id}"`, () => table.sql.signals.all(key, 0) as ReadonlyArray<SignalRow>)
     return [
       ...(isRows(lines)
         ? lines.flatMap((row, i) => damage(lineOf(row), id, lineProblem(key, row, lines[i - 1]?.seq ?? null, lines)))
         : [{ ...lines, run: id }]),
-      ...(isRows(signals)
-        ? signals.flatMap(({ checksum, ...signal }) => {
-            const texts = [signal.key, signal.payload]
-            const problem = rowProblem(checksum, texts, () => signalChecksum(key, signal))
-            return damage(`signal "${signal.key}"`, id, problem)
-          })
-        : [{ ...signals, run: id }])
+      ...(isRows(signals) ? [...counted(signals), ...signals.flatMap(ofSignal)] : [{ ...signals, run: id }])
     ]
   }
 

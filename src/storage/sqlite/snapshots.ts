@@ -1,7 +1,7 @@
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { rowProblem, snapshotChecksum } from "../checksum.js"
-import { type Answer, leaseLost, limitOf } from "../rows.js"
+import { type Answer, entryOfSave, leaseLost, limitOf } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
 import type {
   FullSnapshot,
@@ -23,7 +23,7 @@ import {
   refuseDamaged,
   toLabels
 } from "./rows.js"
-import type { RunTable } from "./runs.js"
+import type { RunTable } from "./runTable.js"
 import type { Access } from "./SqliteStore.js"
 
 const about =
@@ -199,7 +199,7 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
     const { entry, lease } = options
     if (lease !== undefined && !runs.isLeased(lease)) return leaseLost(lease)
     const key = sql.insert(snapshot, options)
-    if (key !== undefined && lease !== undefined && entry !== undefined) runs.insert(lease, entry(key))
+    if (key !== undefined && lease !== undefined && entry !== undefined) runs.insert(lease, entryOfSave(entry, key))
     return Exit.succeed(Option.fromNullable(key))
   }
 

@@ -26,6 +26,8 @@ interface Level {
   readonly connection: Connection
   readonly depth: number
   readonly isOpen: () => boolean
+  /** The body of the outermost transaction has not ended. A fiber that was forked in it may live longer. */
+  readonly isRunning: () => boolean
   readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
   readonly close: Effect.Effect<void>
 }
@@ -36,6 +38,15 @@ const levels = new WeakMap<Connection, Level>()
 const ended = new SqlError({
   message: "The transaction of this statement has ended. Join the fiber before the transaction ends."
 })
+
+/** Whether an effect with this context runs inside of a transaction on the database, whichever clients it has. */
+export const isInTransactionOf = (database: Database, context: Context.Context<never>): boolean => {
+  // The key first: this is asked at each use of the storage.
+  if (!context.unsafeMap.has(SqlClient.TransactionConnection.key)) return false
+  const [connection] = Context.unsafeGet(context, SqlClient.TransactionConnection)
+  const level = levels.get(connection)
+  return level?.client.database === database && level.isRunning()
+}
 
 const makeLevel = (client: Client, parent: Level | undefined): Level => {
   const { busyMillis, connection, database } = client
@@ -84,6 +95,7 @@ const makeLevel = (client: Client, parent: Level | undefined): Level => {
     connection: own,
     depth: parent === undefined ? 0 : parent.depth + 1,
     isOpen,
+    isRunning: () => parent?.isRunning() ?? !closed,
     exclusively: (effect) =>
       Effect.acquireUseRelease(
         Effect.sync(() => nested++),

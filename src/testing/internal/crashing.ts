@@ -38,24 +38,66 @@ export const makeCrasher = (point: CrashPoint | undefined, crash: Effect.Effect<
   }
 }
 
-const writes = ["append", "transactional", "rewind", "finish", "suspend", "save", "remove", "open", "reopen"] as const
-
 /**
- * The store, or the service over it, of a process that ends at a crash point.
- * Locks and leases are no writes of the run, but a dead process must not release
- * or renew them.
+ * What a crash does to each operation of a store. `write`: a process can end right before or after it, since the run
+ * can observe it later. `other`: no crash point, since no run depends on it, but a dead process must not do it any more.
+ * `read`: changes nothing, so a dead process may do it.
  */
+const kinds: Readonly<Record<keyof Storage.Store, "write" | "other" | "read">> = {
+  open: "write",
+  claimDue: "write",
+  append: "write",
+  transactional: "write",
+  rewind: "write",
+  reopen: "write",
+  finish: "write",
+  suspend: "write",
+  signal: "write",
+  save: "write",
+  saveAll: "write",
+  remove: "write",
+  removeRuns: "write",
+  renew: "other",
+  release: "other",
+  lock: "other",
+  renewLock: "other",
+  unlock: "other",
+  removeLocks: "other",
+  write: "other",
+  count: "other",
+  removeRecords: "other",
+  signals: "read",
+  backlog: "read",
+  find: "read",
+  journal: "read",
+  payload: "read",
+  list: "read",
+  countRuns: "read",
+  snapshots: "read",
+  fullSnapshots: "read",
+  newest: "read",
+  snapshot: "read",
+  findLock: "read",
+  locks: "read",
+  findRecord: "read",
+  records: "read",
+  counters: "read",
+  usage: "read",
+  check: "read",
+  now: "read",
+  changes: "read"
+}
+
+/** The store, or the service over it, of a process that ends at a crash point. */
 export const crashing = <S extends Storage.Store | Storage.Service>(on: S, { other, write }: Crasher): S => {
-  const wrap = (names: ReadonlyArray<keyof S>, wrapper: Crasher["write"]) =>
-    Object.fromEntries(
-      names.flatMap((name) => {
-        const operation = on[name]
-        return typeof operation !== "function"
-          ? []
-          : [[name, (...args: ReadonlyArray<unknown>) => wrapper(operation(...args))] as const]
-      })
-    )
-  const others = ["lock", "renewLock", "unlock", "release", ...("renew" in on ? ["renew" as const] : [])] as const
+  const wrappers = { write, other, read: undefined }
+  const wrapped = Object.entries(kinds).flatMap(([name, kind]) => {
+    const operation: unknown = name in on ? on[name as keyof S] : undefined
+    const wrapper = wrappers[kind]
+    return wrapper === undefined || typeof operation !== "function"
+      ? []
+      : [[name, (...args: ReadonlyArray<unknown>) => wrapper(operation(...args))] as const]
+  })
   // Each wrapped operation has the arguments and the result of the one it wraps.
-  return { ...on, ...wrap(writes, write), ...wrap(others as ReadonlyArray<keyof S>, other) } as S
+  return { ...on, ...Object.fromEntries(wrapped) } as S
 }

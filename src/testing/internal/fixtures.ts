@@ -1,7 +1,8 @@
 import * as assert from "node:assert/strict"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { YieldWrap } from "effect/Utils"
-import type * as Storage from "../../storage/Storage.js"
+import * as Storage from "../../storage/Storage.js"
 
 /** Checks of a store by name, as bodies of `Effect.gen`. A check dies of a failed assertion. */
 export type Contract = Readonly<
@@ -27,6 +28,37 @@ export const entry = (seq: number, more?: Partial<Storage.Entry>): Storage.Entry
   ...more
 })
 
+export const snapshot = (more?: Partial<Storage.NewSnapshot>): Storage.NewSnapshot => ({
+  run: "run-1",
+  step: "",
+  seq: 0,
+  name: "progress",
+  own: undefined,
+  kind: "manual",
+  version: 1,
+  schema: "s",
+  digest: "d",
+  size: 2,
+  encoding: "json",
+  labels: { repository: "shop" },
+  about: `{"artifacts":[]}`,
+  at: 1_000,
+  state: "{}",
+  ...more
+})
+
+export const failure = (id: string, more?: Partial<Storage.RecordWrite>): Storage.RecordWrite => ({
+  kind: "failure",
+  id,
+  subject: "run-1",
+  scope: "shop",
+  status: "open",
+  labels: { repository: "shop" },
+  revision: 0,
+  body: `{"id":"${id}"}`,
+  ...more
+})
+
 export const opened = (result: Storage.Opened): Storage.Lease => {
   if ("lease" in result) return result.lease
   throw new Error(`expected a lease, got ${result._tag}`)
@@ -41,6 +73,38 @@ export const loses = <A>(write: Effect.Effect<A, { readonly _tag: string }>) =>
 
 export const open = (store: Storage.Store, id: string, owner: string, more?: Partial<Storage.OpenRequest>) =>
   store.open(request(id, more), owner, 30_000)
+
+export const find = (store: Storage.Store, id: string) => Effect.map(store.find(id), Option.getOrThrow)
+
+/** The ids of the runs that a list shows. */
+export const listed = (store: Storage.Store, query: Storage.Query) => Effect.map(store.list(query), ids)
+
+/** Claims due runs of the workflow of `request`, at most 10 of them. Returns their leases. */
+export const claimDue = (store: Storage.Store, owner: string, query?: Partial<Storage.DueQuery>) =>
+  Effect.map(
+    store.claimDue({ workflows: [{ workflow: "checkout", version: "1" }], limit: 10, ...query }, owner, 30_000),
+    (due) => due.map(claimed)
+  )
+
+const claimed = (due: Storage.DueRun): Storage.Lease => {
+  if (due._tag === "Claimed") return due.lease
+  throw new Error(`expected a lease, got a damaged run: ${due.run.damaged}`)
+}
+
+/** The ids of the runs that `claimDue` claims. */
+export const claimedIds = (store: Storage.Store, owner: string, query?: Partial<Storage.DueQuery>) =>
+  Effect.map(claimDue(store, owner, query), (leases) => leases.map(({ run }) => run))
+
+/** Opens a run and suspends it, by default until a signal. Returns the lease that it had. */
+export const suspended = (
+  store: Storage.Store,
+  id: string,
+  suspension: Partial<Storage.Suspension> = {},
+  more?: Partial<Storage.OpenRequest>
+) =>
+  Effect.flatMap(Effect.map(open(store, id, "a", more), opened), (lease) =>
+    Effect.as(store.suspend(lease, { dueAt: Storage.untilSignalled, signals: 0, ...suspension }), lease)
+  )
 
 /** Opens a run and records its outcome. Returns the lease that it had. */
 export const finished = (

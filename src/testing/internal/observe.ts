@@ -1,9 +1,19 @@
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { prettyCause, safely, textOf } from "../../resilience/Foreign.js"
+import * as Schedule from "effect/Schedule"
+import { prettyCause, read, safely, textOf } from "../../resilience/Foreign.js"
 import type { Run } from "../../storage/Storage.js"
 
 /** The id of each run that is crashed. */
 export const runId = "crash-everywhere"
+
+/** Tries again while a process that is dead still has the lease of the run. */
+export const whileLeaseIsHeld = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  interval: Duration.DurationInput
+): Effect.Effect<A, E, R> =>
+  Effect.retry(self, { while: (error) => read(error, "_tag") === "LeaseHeld", schedule: Schedule.spaced(interval) })
 
 /** The exit in one line, for comparison. */
 export const describeExit = (exit: Exit.Exit<unknown, unknown>): string =>

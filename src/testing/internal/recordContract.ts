@@ -3,19 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import type * as Storage from "../../storage/Storage.js"
-import { type Contract, entry, ids, open, opened } from "./fixtures.js"
-
-const failure = (id: string, more?: Partial<Storage.RecordWrite>): Storage.RecordWrite => ({
-  kind: "failure",
-  id,
-  subject: "run-1",
-  scope: "shop",
-  status: "open",
-  labels: { repository: "shop" },
-  revision: 0,
-  body: `{"id":"${id}"}`,
-  ...more
-})
+import { type Contract, entry, failure, ids, open, opened } from "./fixtures.js"
 
 /** Records, counters, and the usage of the store. */
 export const recordContract: Contract = {

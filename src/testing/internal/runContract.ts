@@ -3,30 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
-import * as Storage from "../../storage/Storage.js"
-import { type Contract, entry, finished, ids, loses, open, opened, request } from "./fixtures.js"
-
-const find = (store: Storage.Store, id: string) => Effect.map(store.find(id), Option.getOrThrow)
-
-const due = (store: Storage.Store, limit = 10) =>
-  Effect.map(store.due({ workflow: "checkout", version: "1", limit }), ids)
-
-const listed = (store: Storage.Store, query: Storage.Query) => Effect.map(store.list(query), ids)
+import type * as Storage from "../../storage/Storage.js"
+import { type Contract, entry, finished, listed, loses, open, opened, request, suspended } from "./fixtures.js"
 
 const stepsOf = (store: Storage.Store, { key }: Storage.Lease) =>
   Effect.map(store.journal(key), (journal) => journal.map(({ step }) => step))
 
-const suspended = (
-  store: Storage.Store,
-  id: string,
-  suspension: Partial<Storage.Suspension> = {},
-  more?: Partial<Storage.OpenRequest>
-) =>
-  Effect.flatMap(Effect.map(open(store, id, "a", more), opened), (lease) =>
-    Effect.as(store.suspend(lease, { dueAt: Storage.untilSignalled, signals: 0, ...suspension }), lease)
-  )
-
-/** Runs, their leases, journals and signals. */
+/** Runs and their journals. */
 export const runContract: Contract = {
   *"creates a run with all fields of the request"(store) {
     yield* TestClock.setTime(5_000)
@@ -42,49 +25,15 @@ export const runContract: Contract = {
       leaseUntil: 35_000,
       dueAt: 5_000,
       waiting: undefined,
+      signals: 0,
       outcome: undefined
     })
-    assert.deepStrictEqual(opened(result), { key: run.key, run: "run-1", token: 1, owner: "a" })
+    assert.deepStrictEqual(opened(result), { key: run.key, run: "run-1", token: 1, owner: "a", since: 5_000 })
   },
 
   *"finds nothing of a run that was never opened"(store) {
     assert.deepStrictEqual(yield* store.find("no-such-run"), Option.none())
     assert.deepStrictEqual(yield* store.journal(999), [])
-  },
-
-  *"refuses to open a leased run, and claims it after the lease expired"(store) {
-    yield* open(store, "run-1", "a")
-    yield* TestClock.adjust("29 seconds")
-    assert.strictEqual((yield* open(store, "run-1", "b"))._tag, "Held")
-    yield* TestClock.adjust("1 second")
-    const claimed = yield* open(store, "run-1", "b")
-    assert.strictEqual(claimed._tag, "Claimed")
-    assert.strictEqual(opened(claimed).token, 2)
-  },
-
-  *"renewing prolongs a lease, and releasing ends it at once"(store) {
-    const lease = opened(yield* open(store, "run-1", "a"))
-    yield* TestClock.adjust("20 seconds")
-    assert.deepStrictEqual(yield* store.renew([lease], 30_000), [])
-    yield* TestClock.adjust("20 seconds")
-    assert.strictEqual((yield* open(store, "run-1", "b"))._tag, "Held")
-    yield* store.release("run-1", "a")
-    assert.strictEqual((yield* open(store, "run-1", "b"))._tag, "Claimed")
-  },
-
-  *"renewing returns the leases that are lost"(store) {
-    const kept = opened(yield* open(store, "kept", "a"))
-    const lost = opened(yield* open(store, "lost", "a"))
-    yield* store.release("lost", "a")
-    yield* open(store, "lost", "b")
-    assert.deepStrictEqual(yield* store.renew([kept, lost], 30_000), [lost])
-  },
-
-  *"releasing does not end the lease of another owner"(store) {
-    yield* open(store, "run-1", "a")
-    yield* store.release("run-1", "b")
-    yield* store.release("no such run", "a")
-    assert.strictEqual((yield* open(store, "run-1", "c"))._tag, "Held")
   },
 
   *"keeps the journal in order, with empty and odd payloads"(store) {
@@ -108,29 +57,6 @@ export const runContract: Contract = {
     assert.deepStrictEqual(yield* stepsOf(store, two), ["other"])
   },
 
-  *"refuses the writes of a lease that was taken over"(store) {
-    const old = opened(yield* open(store, "run-1", "a"))
-    yield* store.append(old, [entry(1)])
-    yield* TestClock.adjust("30 seconds")
-    const current = opened(yield* open(store, "run-1", "b"))
-    yield* loses(store.append(old, [entry(2)]))
-    yield* loses(store.finish(old, { status: "failed", exit: "late" }))
-    yield* store.append(current, [entry(2)])
-    assert.strictEqual((yield* store.journal(current.key)).length, 2)
-  },
-
-  *"refuses the writes of a lease that was released or ended by an outcome"(store) {
-    const released = opened(yield* open(store, "released", "a"))
-    yield* store.release("released", "a")
-    const ended = yield* finished(store, "finished")
-    for (const lease of [released, ended]) {
-      yield* loses(store.append(lease, [entry(1)]))
-      assert.deepStrictEqual(yield* store.renew([lease], 30_000), [lease])
-    }
-    yield* loses(store.finish(released, { status: "failed", exit: "" }))
-    assert.strictEqual((yield* open(store, "released", "b"))._tag, "Claimed")
-  },
-
   *"keeps the first outcome and returns it to a later finish"(store) {
     const old = opened(yield* open(store, "run-1", "a"))
     yield* TestClock.adjust("30 seconds")
@@ -151,15 +77,6 @@ export const runContract: Contract = {
     assert.strictEqual((yield* open(store, "run-1", "b", { workflow: "refund" }))._tag, "Different")
     assert.strictEqual((yield* open(store, "run-1", "b", { input: "2" }))._tag, "Different")
     assert.deepStrictEqual(yield* store.find("run-1"), before)
-  },
-
-  *"one of many concurrent opens of a run gets the lease"(store) {
-    const owners = Array.from({ length: 20 }, (_, i) => `owner-${i}`)
-    const results = yield* Effect.forEach(owners, (owner) => open(store, "run-1", owner), {
-      concurrency: "unbounded"
-    })
-    assert.strictEqual(results.filter(({ _tag }) => _tag === "Created").length, 1)
-    assert.strictEqual(results.filter(({ _tag }) => _tag === "Held").length, 19)
   },
 
   *"ends the appends of one run in the order in which they were called"(store) {
@@ -264,7 +181,7 @@ export const runContract: Contract = {
     const lease = opened(yield* open(store, "run-1", "a"))
     yield* store.append(lease, [entry(1), entry(2), entry(3)])
     assert.deepEqual(yield* store.journal(lease.key), [entry(1), entry(2), entry(3)])
-    yield* store.release("run-1", "a")
+    yield* store.release("a", "run-1")
     yield* Effect.flip(store.append(lease, [entry(4), entry(5)]))
     assert.equal((yield* store.journal(lease.key)).length, 3)
   },
@@ -281,108 +198,8 @@ export const runContract: Contract = {
     assert.equal(first.right, "value")
     assert.equal(yield* Effect.flip(store.transactional(lease, Effect.fail("no"))), "no")
     assert.deepEqual(yield* store.journal(lease.key), [entry(1)])
-    yield* store.release("run-1", "a")
+    yield* store.release("a", "run-1")
     yield* loses(store.transactional(lease, Effect.succeed(["late", [entry(2)]] as const)))
-  },
-
-  *"a suspended run has no lease and is due at its time"(store) {
-    yield* suspended(store, "run-1", { dueAt: 60_000, waiting: `[{"id":"x"}]` })
-    const run = yield* find(store, "run-1")
-    assert.deepStrictEqual(
-      [run.owner, run.leaseUntil, run.dueAt, run.waiting],
-      [undefined, undefined, 60_000, `[{"id":"x"}]`]
-    )
-    assert.deepStrictEqual(yield* listed(store, { status: "suspended" }), ["run-1"])
-    assert.deepStrictEqual(yield* store.list({ status: "stopped" }), [])
-    assert.deepStrictEqual(yield* due(store), [])
-    assert.strictEqual((yield* open(store, "run-1", "b", { only: "due" }))._tag, "Waiting")
-    yield* TestClock.adjust("1 minute")
-    assert.deepStrictEqual(yield* due(store), ["run-1"])
-    assert.deepStrictEqual(yield* listed(store, { status: "stopped" }), ["run-1"])
-    const claimed = yield* open(store, "run-1", "b", { only: "due" })
-    assert.strictEqual(claimed._tag, "Claimed")
-    // The claimed run no longer waits.
-    assert.strictEqual((yield* find(store, "run-1")).waiting, undefined)
-    assert.deepStrictEqual(yield* due(store), [])
-  },
-
-  *"opening a run by its key claims it whatever its id, and creates none"(store) {
-    const { key, ...first } = opened(yield* open(store, "run-1", "a"))
-    yield* store.release(first.run, first.owner)
-    assert.deepStrictEqual(yield* open(store, "run-2", "b", { key: key + 1 }), { _tag: "Gone" })
-    const claimed = yield* open(store, "another text", "b", { key })
-    assert.strictEqual(claimed._tag, "Claimed")
-    assert.strictEqual(opened(claimed).key, key)
-    assert.deepStrictEqual(yield* listed(store, {}), ["run-1"])
-  },
-
-  *"opening only a new run does not change an existing one"(store) {
-    assert.strictEqual((yield* open(store, "run-1", "a", { only: "new" }))._tag, "Created")
-    yield* store.release("run-1", "a")
-    const before = yield* find(store, "run-1")
-    assert.strictEqual((yield* open(store, "run-1", "b", { only: "new" }))._tag, "Waiting")
-    assert.deepStrictEqual(yield* find(store, "run-1"), before)
-  },
-
-  *"a lease that was taken over cannot suspend the run"(store) {
-    const old = opened(yield* open(store, "run-1", "a"))
-    yield* TestClock.adjust("30 seconds")
-    yield* open(store, "run-1", "b")
-    yield* loses(store.suspend(old, { dueAt: 0, signals: 0 }))
-    assert.strictEqual((yield* find(store, "run-1")).owner, "b")
-  },
-
-  *"a signal makes a run due, and the first signal of a key wins"(store) {
-    assert.strictEqual(yield* store.signal("no-such-run", "go", "1"), "Unknown")
-    yield* suspended(store, "run-1")
-    yield* TestClock.adjust("1 second")
-    assert.strictEqual(yield* store.signal("run-1", "go", "1"), "Sent")
-    assert.strictEqual(yield* store.signal("run-1", "go", "2"), "Taken")
-    assert.strictEqual(yield* store.signal("run-1", "other", "3"), "Sent")
-    const run = yield* find(store, "run-1")
-    assert.strictEqual(run.dueAt, 1_000)
-    assert.deepStrictEqual(yield* store.signals(run.key), [
-      { key: "go", payload: "1", at: 1_000 },
-      { key: "other", payload: "3", at: 1_000 }
-    ])
-    const lease = opened(yield* open(store, "run-1", "b"))
-    yield* store.finish(lease, { status: "completed", exit: "" })
-    assert.strictEqual(yield* store.signal("run-1", "late", "1"), "Finished")
-  },
-
-  *"a suspended run is due at once if it has unread signals"(store) {
-    const lease = opened(yield* open(store, "run-1", "a"))
-    yield* store.signal("run-1", "go", "1")
-    yield* store.suspend(lease, { dueAt: Storage.untilSignalled, signals: 0 })
-    assert.deepStrictEqual(yield* due(store), ["run-1"])
-    const again = opened(yield* open(store, "run-1", "b"))
-    yield* store.suspend(again, { dueAt: Storage.untilSignalled, signals: 1 })
-    assert.deepStrictEqual(yield* due(store), [])
-  },
-
-  *"finds due runs of one workflow and version without a lease, oldest first"(store) {
-    yield* suspended(store, "second", { dueAt: 2_000 })
-    yield* suspended(store, "first", { dueAt: 1_000 })
-    yield* suspended(store, "later", { dueAt: 90_000 })
-    yield* suspended(store, "other", { dueAt: 0 }, { workflow: "refund" })
-    yield* suspended(store, "newer", { dueAt: 0 }, { version: "2" })
-    yield* TestClock.adjust("3 seconds")
-    yield* open(store, "running", "a")
-    yield* finished(store, "done")
-    assert.deepStrictEqual(yield* due(store), ["first", "second"])
-    assert.deepStrictEqual(yield* due(store, 1), ["first"])
-    assert.deepStrictEqual(yield* due(store, 0), [])
-    // The lease that was not renewed has expired.
-    yield* TestClock.adjust("31 seconds")
-    assert.deepStrictEqual(yield* due(store), ["first", "second", "running"])
-    const groups = [...(yield* store.backlog)].sort((x, y) =>
-      x.workflow + x.version < y.workflow + y.version ? -1 : 1
-    )
-    assert.deepStrictEqual(groups, [
-      { workflow: "checkout", version: "1", due: 3, waiting: 1, oldest: 1_000, next: 90_000 },
-      { workflow: "checkout", version: "2", due: 1, waiting: 0, oldest: 0, next: undefined },
-      { workflow: "refund", version: "1", due: 1, waiting: 0, oldest: 0, next: undefined }
-    ])
   },
 
   *"omits long payloads on request, and returns them one by one"(store) {

@@ -3,30 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import type * as Storage from "../../storage/Storage.js"
-import { type Contract, entry, loses, open, opened } from "./fixtures.js"
+import { type Contract, entry, loses, open, opened, snapshot } from "./fixtures.js"
 
-type New = Parameters<Storage.Store["save"]>[0]
-
-const snapshot = (more?: Partial<New>): New => ({
-  run: "run-1",
-  step: "",
-  seq: 0,
-  name: "progress",
-  own: undefined,
-  kind: "manual",
-  version: 1,
-  schema: "s",
-  digest: "d",
-  size: 2,
-  encoding: "json",
-  labels: { repository: "shop" },
-  about: `{"artifacts":[]}`,
-  at: 1_000,
-  state: "{}",
-  ...more
-})
-
-const save = (store: Storage.Store, more?: Partial<New>, options: Storage.SaveOptions = {}) =>
+const save = (store: Storage.Store, more?: Partial<Storage.NewSnapshot>, options: Storage.SaveOptions = {}) =>
   Effect.map(store.save(snapshot(more), options), Option.getOrThrow)
 
 const keysOf = (snapshots: ReadonlyArray<Storage.Snapshot>) => snapshots.map(({ key }) => key)
@@ -85,7 +64,7 @@ export const snapshotContract: Contract = {
     yield* save(store, { seq: 5 }, { lease })
     yield* save(store, { run: "run-2" })
     yield* store.rewind(lease, entry(6), { after: 1, within: "" })
-    const refused = yield* store.save(snapshot(), { lease, after: 0, entry: () => entry(7) })
+    const refused = yield* store.save(snapshot(), { lease, after: 0, entry: entry(7) })
     assert.ok(Option.isNone(refused))
     assert.equal((yield* store.journal(lease.key)).length, 1)
     assert.ok(Option.isSome(yield* store.save(snapshot(), { lease, after: kept })))
@@ -146,14 +125,27 @@ export const snapshotContract: Contract = {
 
   *"saves a snapshot together with its line of the journal, or neither"(store) {
     const lease = opened(yield* open(store, "run-1", "a"))
-    const line = (key: number) => entry(1, { payload: String(key) })
-    const key = yield* save(store, {}, { lease, entry: line })
-    assert.deepEqual(yield* store.journal(lease.key), [line(key)])
+    const line = (seq: number, payload: Storage.SaveEntry["payload"]) => ({ ...entry(seq), payload })
+    const key = yield* save(store, {}, { lease, entry: line(1, [`{"id":`, `,"ü":1}`]) })
+    yield* save(store, {}, { lease, entry: line(2, "plain") })
+    yield* save(store, {}, { lease, entry: line(3, undefined) })
+    const last = yield* save(store, {}, { lease, entry: line(4, ["", ""]) })
+    const lines = [
+      entry(1, { payload: `{"id":${key},"ü":1}` }),
+      entry(2, { payload: "plain" }),
+      entry(3, { payload: undefined }),
+      entry(4, { payload: String(last) })
+    ]
+    assert.deepEqual(yield* store.journal(lease.key), lines)
+    // A snapshot that is not saved has no line.
+    yield* save(store, { own: "k" })
+    const kept = store.save(snapshot({ own: "k" }), { lease, ifKeyExists: "keep", entry: line(5, ["", ""]) })
+    assert.ok(Option.isNone(yield* kept))
     yield* TestClock.adjust("30 seconds")
     yield* open(store, "run-1", "b")
-    yield* loses(store.save(snapshot(), { lease, entry: line }))
-    assert.equal((yield* store.snapshots({})).length, 1)
-    assert.equal((yield* store.journal(lease.key)).length, 1)
+    yield* loses(store.save(snapshot(), { lease, entry: line(6, ["", ""]) }))
+    assert.equal((yield* store.snapshots({})).length, 5)
+    assert.deepEqual(yield* store.journal(lease.key), lines)
   },
 
   *"a rewind marks the snapshots it revokes"(store) {
@@ -167,7 +159,7 @@ export const snapshotContract: Contract = {
     assert.deepEqual(keysOf(yield* store.snapshots({ rewound: true })), [other, beside, gone, kept])
     assert.equal(Option.getOrThrow(yield* store.snapshot(gone)).rewound, true)
     assert.equal((yield* store.journal(lease.key)).length, 1)
-    yield* store.release("run-1", "a")
+    yield* store.release("a", "run-1")
     yield* loses(store.rewind(lease, entry(6), { after: 0, within: "" }))
     assert.equal(Option.getOrThrow(yield* store.snapshot(kept)).rewound, false)
   },

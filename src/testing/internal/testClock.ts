@@ -20,7 +20,7 @@ export const underTestClock = <A, E, R>(
   )
 
 /** One turn of the event loop, in which the storage can make progress. */
-const eventLoopTurn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
+export const eventLoopTurn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
 /**
  * Waits for a fiber and advances the test clock meanwhile. Returns `undefined` if

@@ -84,6 +84,8 @@ const shrink = async (one: Case, fails: (one: Case) => Promise<boolean>): Promis
 
 const mostTries = 1_000
 
+const skews = [5_000, -5_000, 0]
+
 export interface Found {
   /** Of the random program, or of the write at which it was stopped. */
   readonly number: number
@@ -103,7 +105,9 @@ export const hunt = (options: {
   inTurns(async (rest) => {
     const { accepts = () => true, runs, seed, storeFor } = options
     const wrong = async (one: Case) => (await judge(one, storeFor, rest)).faults.length > 0
-    for (const [number, one] of FastCheck.sample(cases, { numRuns: runs, seed }).entries()) {
+    for (const [number, drawn] of FastCheck.sample(cases, { numRuns: runs, seed }).entries()) {
+      // Every second program runs on processes whose clocks differ.
+      const one = number % 2 === 0 ? drawn : { ...drawn, skews }
       if (!accepts(one) || !(await wrong(one))) continue
       const small = await shrink(one, wrong)
       const found = { number, one: small, ...(await judge(small, storeFor, rest)) }

@@ -110,6 +110,8 @@ export interface Case {
   readonly by: "caller" | "worker"
   /** Turns of the event loop that the writes take, in rotation. */
   readonly slowness: ReadonlyArray<number>
+  /** How far the clocks of its processes are ahead of the store's, in milliseconds, in rotation. Defaults to none. */
+  readonly skews?: ReadonlyArray<number>
 }
 
 export const long = 3_600_000

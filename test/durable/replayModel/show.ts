@@ -92,11 +92,12 @@ const showStop = ({ kind, outage, when, write }: Stop): string =>
   `${kind} ${when} write ${write}, the next execution ${outage} ms later`
 
 /** Prints a program with its stops. */
-export const show = ({ body, by, slowness, stops }: Case): string =>
+export const show = ({ body, by, skews = [], slowness, stops }: Case): string =>
   [
     showNode(body),
     "",
     `executed by ${by === "caller" ? "Workflow.execute" : "a worker"}${slowness.some((n) => n > 0) ? `, writes take [${slowness.join(", ")}] turns` : ""}`,
+    ...(skews.length > 0 ? [`the clocks of its processes are ahead by ${skews.join(", ")} ms, in rotation`] : []),
     ...stops.map((stop, i) => `execution ${i + 1}: ${showStop(stop)}`),
     `execution ${stops.length + 1} and later: nothing stops them`
   ].join("\n")

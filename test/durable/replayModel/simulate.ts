@@ -8,8 +8,10 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { Storage, Workflow } from "effect-recovery"
 import { byCaller, type Mode } from "../../../src/durable/internal/execution/execution.js"
-import { execute } from "../../../src/durable/internal/run/execute.js"
+import type { AnyDefinition } from "../../../src/durable/internal/run/advance.js"
+import { claimDue, execute, executeClaimed, join } from "../../../src/durable/internal/run/execute.js"
 import { crashing } from "../../../src/testing/internal/crashing.js"
+import { onClock } from "../../support/clocks.js"
 import { ProcessClock, type Timeline } from "../../support/simulation.js"
 import { Bad, Go, type Outside, workflowOf } from "./build.js"
 import { type Case, limit, type Node, type Stop } from "./program.js"
@@ -94,10 +96,11 @@ class Process {
   constructor(world: World, stop: Stop | undefined) {
     this.world = world
     this.number = ++world.executions
-    this.clock = new ProcessClock(world.timeline)
+    const { one, timeline } = world
+    this.clock = new ProcessClock(timeline, one.skews?.[this.number % one.skews.length])
     this.stop = stop
     this.scope = Effect.runSync(Scope.make())
-    const store = crashing(world.store, {
+    const store = crashing(onClock(world.store, new ProcessClock(timeline)), {
       write: (operation) => Effect.suspend(() => this.write(operation)),
       other: (operation) => this.alive(operation),
       isDead: () => this.isDead
@@ -182,7 +185,7 @@ const patience = 5
 const modeOf = (process: Process): Mode =>
   process.world.one.by === "caller"
     ? { ...byCaller, isLeaving: () => process.isLeaving }
-    : { ...byCaller, patience, isLeaving: () => process.isLeaving, onlyDue: true }
+    : { ...byCaller, patience, isLeaving: () => process.isLeaving }
 
 /** A run that no process will ever advance again, or something else that never ends. */
 export class LeftBehind extends Error {}
@@ -231,26 +234,45 @@ const statusOf = async (world: World) => {
 
 /** The outcome of the run, or undefined if it has none yet. */
 const executeOnce = async (process: Process): Promise<string | undefined> => {
-  const { one, run } = process.world
+  const { one, run, store } = process.world
   const workflow = workflowOf(run, one.body, process.outside)
   const request = { id: run, input: undefined, labels: {} }
-  if (one.by === "worker" && process.number === 1) {
+  if (one.by === "worker" && Option.isNone(await Effect.runPromise(store.find(run)))) {
     await runToRest(
       process,
       Effect.provideService(Workflow.start(workflow, { id: run }), Storage.Storage, process.storage)
     )
     if (process.isDead) return free(process)
   }
-  const executed = execute(workflow.definition, request, modeOf(process)) as Effect.Effect<
-    string,
-    unknown,
-    Storage.Storage
-  >
-  const exit = await runToRest(process, Effect.provideService(executed, Storage.Storage, process.storage))
+  const executed =
+    one.by === "caller"
+      ? execute(workflow.definition, request, modeOf(process))
+      : claimAndExecute(process, workflow.definition as AnyDefinition)
+  const exit = await runToRest(
+    process,
+    // The body needs the storage alone, and the program's values are texts.
+    Effect.provideService(executed as Effect.Effect<string, unknown, Storage.Storage>, Storage.Storage, process.storage)
+  )
   if (process.isDead || exit === undefined) return free(process)
   await close(process)
   return outcomeOf(exit)
 }
+
+/** As a worker does. A run that has ended has its outcome. */
+const claimAndExecute = (process: Process, definition: AnyDefinition) =>
+  Effect.uninterruptibleMask((restore) => {
+    const { storage } = process
+    const query = { workflows: [{ workflow: definition.name, version: definition.version }], limit: 1 }
+    return Effect.flatMap(claimDue(storage, query, restore), ({ claimed: [run] }) =>
+      run === undefined
+        ? Effect.flatMap(storage.find(process.world.run), (found) =>
+            Option.exists(found, ({ outcome }) => outcome !== undefined)
+              ? join(definition, process.world.run)
+              : Effect.interrupt
+          )
+        : executeClaimed(storage, definition, run, restore, modeOf(process))
+    )
+  })
 
 const outcomeOf = (exit: Exit.Exit<string, unknown>): string | undefined => {
   if (Exit.isSuccess(exit)) return `done ${exit.value}`
@@ -267,7 +289,7 @@ const free = async (process: Process): Promise<undefined> => {
   const { run, store } = process.world
   const found = Option.getOrUndefined(await Effect.runPromise(store.find(run)))
   if (found?.owner !== undefined)
-    await Effect.runPromise(Effect.withClock(store.release(run, found.owner), process.clock))
+    await Effect.runPromise(Effect.withClock(store.release(found.owner, run), process.clock))
   return undefined
 }
 
@@ -323,8 +345,8 @@ const send = async (world: World, name: string, process: Process | undefined): P
   const fiber = Effect.runFork(sender.within(sent))
   await world.rest()
   const exit = fiber.unsafePoll()
-  // A run that has not begun yet takes no signals.
-  if (exit !== null && Exit.isFailure(exit) && /RunNotFound/.test(String(exit.cause))) {
+  // A run that has not begun yet takes no signals. A sender whose process died does not know, and sends again.
+  if (exit === null || (Exit.isFailure(exit) && /RunNotFound/.test(String(exit.cause)))) {
     world.sent.delete(name)
     world.toSend.set(name, world.timeline.now + 1)
   }

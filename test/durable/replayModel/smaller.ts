@@ -8,6 +8,7 @@ export function* smaller(one: Case): Generator<Case> {
     for (const other of stops(stop)) yield { ...one, stops: one.stops.map((same, j) => (j === i ? other : same)) }
   }
   if (one.slowness.length > 0) yield { ...one, slowness: [] }
+  if (one.skews !== undefined && one.skews.length > 0) yield { ...one, skews: [] }
   if (one.by === "worker") yield { ...one, by: "caller" }
 }
 

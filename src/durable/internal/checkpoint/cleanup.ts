@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { InvalidOption } from "../../../resilience/InvalidOption.js"
@@ -62,7 +61,7 @@ export const trim = (
       for (const { key } of newest.filter(isOther).slice(keep - 1)) keys.add(key)
     }
     if (maxAge !== Infinity) {
-      const takenBefore = (yield* Clock.currentTimeMillis) - maxAge
+      const takenBefore = (yield* storage.now) - maxAge
       const oldest = yield* storage.snapshots({ ...here, takenBefore, order: "oldest", limit: slack })
       for (const { key } of oldest.filter(isOther)) keys.add(key)
     }
@@ -87,7 +86,7 @@ export const cleanup = (
   Effect.gen(function* () {
     const { keep, maxAge, per } = yield* options.checked(() => limitsOf(retention))
     if (keep === Infinity && maxAge === Infinity) return 0
-    const oldest = (yield* Clock.currentTimeMillis) - maxAge
+    const oldest = (yield* storage.now) - maxAge
     const excess = new Map<string, Excess>()
     const counts = new Map<string, number>()
     const isTooMany = (snapshot: Snapshot): boolean => {

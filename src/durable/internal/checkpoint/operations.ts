@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
@@ -89,7 +88,7 @@ const prepare = (
   place: Place,
   state: unknown,
   given: SaveOptions
-): Effect.Effect<NewSnapshot, Storage.StorageError | JournalError> => {
+): Effect.Effect<NewSnapshot, Storage.StorageError | JournalError, Storage.Storage> => {
   const unwritable = (cause: unknown) =>
     new JournalError({ reason: "Encode", run: runOf(place)?.id, record: `state of checkpoint "${name}"`, cause })
   // The requirements of the schema are in the type of `save`.
@@ -97,7 +96,7 @@ const prepare = (
     Written,
     JournalError
   >
-  return Effect.zipWith(stopOnFailure(place, encoded), Clock.currentTimeMillis, (written, at) =>
+  return Effect.zipWith(stopOnFailure(place, encoded), timeAt(place), (written, at) =>
     newSnapshot({ name, kind, at }, written, given)
   )
 }
@@ -159,7 +158,7 @@ const saveIfDue = (definition: Definition, place: Place, state: unknown, options
     const kind = given.kind ?? (progress === undefined ? "auto" : "milestone")
     const query = queryAt(definition, place, { kind: progress === undefined ? undefined : kind, limit: 1 })
     const [last] = yield* stopOnFailure(place, storage.snapshots(query))
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* timeAt(place)
     if (!isDue(last && infoOf(last), now, due)) {
       yield* record(place, "CheckpointSaved", "null")
       return Option.none()
@@ -462,6 +461,10 @@ export const stopOnFailure = <A>(
     return error._tag === "LeaseLost" ? Effect.die(error) : Effect.fail(error)
   })
 
+/** The time by the store's clock: another process may have saved the last checkpoint. */
+const timeAt = (place: Place): Effect.Effect<number, Storage.StorageError, Storage.Storage> =>
+  runOf(place)?.clock.currentTimeMillis ?? Effect.flatMap(Storage.Storage, ({ now }) => now)
+
 /** The step of the snapshots that are saved at a place. */
 const stepOf = (place: Place): string => (place._tag === "Body" ? place.key : place._tag === "Step" ? place.step : "")
 
@@ -483,7 +486,14 @@ const saveAt = (
   const saved = storage.save(full, {
     lease: execution?.lease,
     ifKeyExists,
-    entry: entry && ((key) => ({ ...entry, payload: JSON.stringify(toInfo(key)) }))
+    entry: entry && { ...entry, payload: aroundId(toInfo(0)) }
   })
   return Effect.map(stopOnFailure(place, saved), Option.map(toInfo))
+}
+
+/** The JSON of a checkpoint that is about to be saved, before and after its id. */
+const aroundId = (info: Info): readonly [before: string, after: string] => {
+  // The id is the first property.
+  const start = '{"id":"'
+  return [start, JSON.stringify(info).slice(start.length + info.id.length)]
 }

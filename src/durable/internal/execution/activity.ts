@@ -5,7 +5,7 @@ import * as FiberId from "effect/FiberId"
 import type * as Schema from "effect/Schema"
 import type { Codec } from "../../../journal/JournalCodec.js"
 import type { Waiting } from "../../../journal/RunError.js"
-import type { Signal } from "../../../storage/Storage.js"
+import type { Service, Signal } from "../../../storage/Storage.js"
 import { BodyFibers } from "./bodyFibers.js"
 import type { Execution } from "./execution.js"
 
@@ -27,6 +27,13 @@ export class Pulse {
   }
 }
 
+/** Notifies when a run may have changed, until the returned function is called. */
+export const onChangeOf = (storage: Service, run: string, pulse: Pulse): (() => void) =>
+  storage.onChange((changed) => {
+    // The store may not know which runs changed.
+    if (changed === run || changed === "") pulse.notify()
+  })
+
 /**
  * Which fibers of an execution work, and which wait. The run is suspended when
  * no step runs and no fiber of the body can continue without a signal or a time.
@@ -36,9 +43,9 @@ export interface Activity {
   working: number
   /** Waits, by key. */
   readonly parked: Map<string, Parked>
-  /** Signals of the run, by key. */
-  signals: ReadonlyMap<string, Signal>
-  /** How many signals have been read. */
+  /** Signals of the run that were read, by key. */
+  readonly signals: Map<string, Signal>
+  /** How many they are: the position of the next one. */
   signalsRead: number
   /** Wakes the watcher. */
   readonly changed: Pulse
@@ -59,7 +66,7 @@ export interface Parked {
   readonly kind: Waiting["kind"]
   /** The key of the signal it waits for. */
   readonly signal: string | undefined
-  /** Epoch milliseconds. */
+  /** By the store's clock. */
   readonly until: number | undefined
   /** What a suspended run shows; undefined for a fiber that only leaves its process. */
   readonly waiting: Waiting | undefined

@@ -35,6 +35,7 @@ export interface Execution {
   readonly lifecycle: Lifecycle
   readonly lease: Lease
   readonly storage: Service
+  /** The store's clock. Every time that is recorded, or compared with one that is, comes from here. */
   readonly clock: Clock.Clock
   readonly watch: Watch
   /** Injects failures into steps; only tests provide one. */
@@ -93,8 +94,6 @@ export interface Mode {
   readonly patience: number
   /** Whether this process is shutting down: then no step begins. */
   readonly isLeaving: () => boolean
-  /** Refuses a run that is not due. */
-  readonly onlyDue: boolean
   /** How long a stopped run is left alone, in milliseconds; undefined releases it at once. */
   readonly backoff: (run: string, reason: string) => number | undefined
   /** Only checks whether the program fits its journal; no step begins. */
@@ -107,7 +106,6 @@ export interface Mode {
 export const byCaller: Mode = {
   patience: Number.POSITIVE_INFINITY,
   isLeaving: () => false,
-  onlyDue: false,
   backoff: () => undefined,
   isReplay: false,
   progressed: () => {}

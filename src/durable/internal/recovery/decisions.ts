@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -96,6 +95,7 @@ const openJournal = (run: Execution.RunService, failed: Failed, isRoot: boolean)
   const isRecording = () => lifecycle.phase._tag === "Running"
   return {
     source: { recovery: failed.name, run: execution.id, step },
+    clock: execution.clock,
     recorded: (attempt, fault) => {
       const found = next()
       if (found === undefined || found.attempt !== attempt || !isSame(found.fault, fault)) return undefined
@@ -178,7 +178,7 @@ const rankedAs =
 
 /** Waits in memory, or parked if that takes longer than the mode's patience. */
 const sleepUntil = (execution: Execution.Execution, key: string, about: string, time: number): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+  Effect.flatMap(execution.clock.currentTimeMillis, (now) => {
     if (time - now <= execution.mode.patience) return longSleep(time - now)
     const line = { kind: "sleep", about, until: finiteTime(time), startedAt: now } as const
     return Effect.asVoid(park(execution, `${key}!`, parkedOf(execution.journal, key, line)))

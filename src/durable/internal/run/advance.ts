@@ -1,6 +1,6 @@
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -78,6 +78,8 @@ interface Leased {
   readonly definition: AnyDefinition
   readonly input: unknown
   readonly lease: Storage.Lease
+  /** The store's clock. */
+  readonly clock: Clock.Clock
   readonly restore: Storage.Restore
   readonly mode: Mode
 }
@@ -123,6 +125,7 @@ export const advance = (leased: Leased, journal: Journal): AnyEffect =>
 
 export const makeExecution = (
   {
+    clock,
     definition,
     lease,
     mode = byCaller,
@@ -130,7 +133,7 @@ export const makeExecution = (
   }: Omit<Leased, "input" | "restore" | "mode"> & { readonly mode?: Mode },
   journal: Journal
 ): Effect.Effect<Execution> =>
-  Effect.withFiberRuntime(({ currentContext, currentDefaultServices }) =>
+  Effect.withFiberRuntime(({ currentContext }) =>
     Effect.succeed({
       id: lease.run,
       workflow: definition.name,
@@ -139,7 +142,7 @@ export const makeExecution = (
       lifecycle: new Lifecycle(),
       lease,
       storage,
-      clock: Context.get(currentDefaultServices, Clock.Clock),
+      clock,
       watch: Events.watchIn(currentContext),
       fault: Option.getOrUndefined(Context.getOption(currentContext, Injected)),
       journal,
@@ -326,25 +329,18 @@ const release = (execution: Execution, stop: RunError | string) => {
 }
 
 /** A run that stops again and again is suspended for the backoff of its worker, in milliseconds. */
-const releaseLease = ({ lease, storage }: Execution, millis: number | undefined): Effect.Effect<void> => {
+const releaseLease = ({ clock, lease, storage }: Execution, millis: number | undefined): Effect.Effect<void> => {
   if (millis === undefined) return storage.release(lease)
-  const suspended = Effect.flatMap(storage.now, (now) =>
-    storage.suspend(lease, { dueAt: now + millis, signals: Number.MAX_SAFE_INTEGER })
-  )
+  const dueAt = clock.unsafeCurrentTimeMillis() + millis
+  const suspended = storage.suspend(lease, { dueAt, signals: Number.MAX_SAFE_INTEGER })
   return Effect.catchAll(suspended, () => storage.release(lease))
 }
 
 /** Makes the run due at its time, or at the next signal. */
 const suspend = (execution: Execution, { until, waits }: RunSuspended) => {
-  const { activity, clock, lease, storage } = execution
-  const suspended = Effect.flatMap(storage.now, (now) => {
-    // The storage judges by its own clock, which may differ from this one.
-    const dueAt = Option.match(until, {
-      onNone: () => Storage.untilSignalled,
-      onSome: (date) => now + date.getTime() - clock.unsafeCurrentTimeMillis()
-    })
-    return storage.suspend(lease, { dueAt, waiting: encodeWaiting(waits), signals: activity.signalsRead })
-  })
+  const { activity, lease, storage } = execution
+  const dueAt = Option.match(until, { onNone: () => Storage.untilSignalled, onSome: (date) => date.getTime() })
+  const suspended = storage.suspend(lease, { dueAt, waiting: encodeWaiting(waits), signals: activity.signalsRead })
   return Effect.zipRight(
     Effect.onError(suspended, () => storage.release(lease)),
     emit(execution, (source) => ({ _tag: "RunSuspended", source, until }))

@@ -1,3 +1,4 @@
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -7,16 +8,15 @@ import { JournalError, type RunError, RunMismatch, RunNotFound } from "../../../
 import { hideSecrets } from "../../../journal/Secrets.js"
 import { checkedNames } from "../../../resilience/InvalidName.js"
 import * as Storage from "../../../storage/Storage.js"
-import { Pulse } from "../execution/activity.js"
+import { onChangeOf, Pulse } from "../execution/activity.js"
 import { byCaller, type Mode } from "../execution/execution.js"
+import { timed } from "../execution/storeClock.js"
 import { type AnyDefinition, type AnyEffect, adopt, advance, type Definition, readJournalOf } from "./advance.js"
 
 interface Request<Input> {
   readonly id: string
   readonly input: Input
   readonly labels?: Readonly<Record<string, string>> | undefined
-  /** The store's number of a run that a worker has found: the run is executed, and none is created. */
-  readonly key?: number | undefined
 }
 
 /** Starts a run, resumes it, or returns its recorded outcome. */
@@ -35,7 +35,7 @@ export const execute = <Input, A, E, R>(
 const executeIn = (storage: Storage.Service, definition: AnyDefinition, request: Request<unknown>, mode: Mode) =>
   // Uninterruptible between acquiring the lease and renewing it.
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(open(storage, definition, request, restore, mode.onlyDue ? "due" : undefined), (opened) => {
+    Effect.flatMap(timed(open(storage, definition, request, restore)), ({ acquired: opened, clockOf }) => {
       const { input } = request
       switch (opened._tag) {
         case "Finished":
@@ -43,15 +43,15 @@ const executeIn = (storage: Storage.Service, definition: AnyDefinition, request:
         case "Gone":
           return Effect.fail(new RunNotFound({ run: request.id }))
         case "Held":
-        case "Waiting":
+        case "Existing":
           return Effect.fail(leaseHeld(opened.run))
         case "Created":
-          return advance({ storage, definition, input, lease: opened.lease, restore, mode }, emptyJournal())
         case "Claimed": {
           const { lease } = opened
-          return Effect.flatMap(readJournalOf(storage, lease), (journal) =>
-            advance({ storage, definition, input, lease, restore, mode }, journal)
-          )
+          const leased = { storage, definition, input, lease, clock: clockOf(lease), restore, mode }
+          return opened._tag === "Created"
+            ? advance(leased, emptyJournal())
+            : Effect.flatMap(readJournalOf(storage, lease), (journal) => advance(leased, journal))
         }
       }
     })
@@ -59,6 +59,61 @@ const executeIn = (storage: Storage.Service, definition: AnyDefinition, request:
 
 export const leaseHeld = (run: Storage.Run) =>
   new Storage.LeaseHeld({ run: run.id, owner: run.owner ?? "an unknown process", until: run.leaseUntil ?? 0 })
+
+// ---- claiming due runs
+
+/** A run that this process has leased, with the store's clock. */
+export interface ClaimedRun {
+  readonly run: Storage.Run
+  readonly lease: Storage.Lease
+  readonly clock: Clock.Clock
+}
+
+/**
+ * Claims due runs. Call it in an uninterruptible region, and execute or release each
+ * of them there: their leases are not renewed yet.
+ */
+export const claimDue = (
+  storage: Storage.Service,
+  query: Storage.DueQuery,
+  restore: Storage.Restore
+): Effect.Effect<
+  { readonly claimed: ReadonlyArray<ClaimedRun>; readonly damaged: ReadonlyArray<Storage.Run> },
+  Storage.StorageError
+> =>
+  Effect.map(timed(storage.claimDue(query, restore)), ({ acquired, clockOf }) => ({
+    claimed: acquired.flatMap((one) =>
+      one._tag === "Claimed" ? [{ run: one.run, lease: one.lease, clock: clockOf(one.lease) }] : []
+    ),
+    damaged: acquired.flatMap((one) => (one._tag === "Damaged" ? [one.run] : []))
+  }))
+
+/** Executes a claimed run, in the uninterruptible region that claimed it. Releases the lease if the input is unreadable. */
+export const executeClaimed = (
+  storage: Storage.Service,
+  definition: AnyDefinition,
+  { clock, lease, run }: ClaimedRun,
+  restore: Storage.Restore,
+  mode: Mode
+): AnyEffect => {
+  const decoded = restore(Effect.suspend(() => inputOfRun(definition, run)))
+  return Effect.flatMap(
+    Effect.onError(decoded, () => storage.release(lease)),
+    (input) =>
+      Effect.flatMap(readJournalOf(storage, lease), (journal) =>
+        advance({ storage, definition, input, lease, clock, restore, mode }, journal)
+      )
+  )
+}
+
+export const inputOfRun = (definition: AnyDefinition, { id, input }: Storage.Run) =>
+  Effect.mapError(decodeInput(definition, input), (cause) => unreadableInput(id, cause))
+
+const decodeInput = (definition: AnyDefinition, recorded: string) =>
+  valueCodec(definition.input).decode(recorded === "" ? undefined : recorded)
+
+const unreadableInput = (run: string, cause: unknown) =>
+  new JournalError({ reason: "Decode", run, record: "input", cause })
 
 // ---- opening a run
 
@@ -68,13 +123,13 @@ type Open = Exclude<Storage.Opened, { readonly _tag: "Different" }>
 const open = Effect.fnUntraced(function* (
   storage: Storage.Service,
   definition: AnyDefinition,
-  { id, input, key, labels = {} }: Request<unknown>,
+  { id, input, labels = {} }: Request<unknown>,
   restore: Storage.Restore,
-  only?: "due" | "new"
+  only?: "new"
 ) {
   yield* checkedNames([["run", id]], labels)
   const text = yield* restore(encodeInput(definition, id, input))
-  const wanted = { id, workflow: definition.name, version: definition.version, labels, only, key }
+  const wanted = { id, workflow: definition.name, version: definition.version, labels, only }
   const opened = yield* storage.open({ ...wanted, input: text }, restore)
   if (!isDifferent(opened)) return opened
   const recorded = opened.run
@@ -102,14 +157,12 @@ const encodeInput = (definition: AnyDefinition, run: string, input: unknown) =>
       Effect.mapError((cause) => new JournalError({ reason: "Encode", run, record: "input", cause }))
     )
 
-const reencodeInput = (definition: AnyDefinition, run: string, recorded: string) => {
-  const codec = valueCodec(definition.input)
-  return codec.decode(recorded === "" ? undefined : recorded).pipe(
-    Effect.flatMap(codec.encode),
+const reencodeInput = (definition: AnyDefinition, run: string, recorded: string) =>
+  decodeInput(definition, recorded).pipe(
+    Effect.flatMap(valueCodec(definition.input).encode),
     Effect.map(canonical),
-    Effect.mapError((cause) => new JournalError({ reason: "Decode", run, record: "input", cause }))
+    Effect.mapError((cause) => unreadableInput(run, cause))
   )
-}
 
 // ---- starting and joining
 
@@ -133,7 +186,7 @@ export const join = (definition: AnyDefinition, id: string): AnyEffect =>
   Effect.flatMap(Storage.Storage, (storage) =>
     Effect.suspend(() => {
       const changed = new Pulse()
-      const subscribe = Effect.sync(() => storage.onChange((run) => run === id && changed.notify()))
+      const subscribe = Effect.sync(() => onChangeOf(storage, id, changed))
       const poll: (pause: number) => AnyEffect = (pause) =>
         Effect.suspend(() => {
           const { next } = changed
@@ -156,5 +209,5 @@ export const join = (definition: AnyDefinition, id: string): AnyEffect =>
     })
   )
 
-/** Changes of other processes are not pushed, so `join` polls for them; in milliseconds. */
+/** News of other processes are only hints, so `join` also polls; in milliseconds. */
 const longestPause = 1_000

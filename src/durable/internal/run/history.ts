@@ -18,8 +18,7 @@ import * as Replay from "../execution/replay.js"
 import { missingAtEnd } from "../execution/replayOrder.js"
 import { isAnswered } from "../step/replayStep.js"
 import { type AnyDefinition, type AnyEffect, bodyOf, isTyped, makeExecution, readJournalOf } from "./advance.js"
-import { otherWorkflow } from "./execute.js"
-import { inputOfRun } from "./rewindRun.js"
+import { inputOfRun, otherWorkflow } from "./execute.js"
 
 /**
  * A run with its whole journal, as JSON can hold it. `Testing.replay` checks
@@ -117,7 +116,9 @@ export const replay = (definition: AnyDefinition, { journal, run }: History) =>
       const input = yield* inputOfRun(definition, opened.run)
       const { lease } = opened
       const mode = { ...byCaller, isReplay: true }
-      const execution = yield* makeExecution({ storage, definition, lease, mode }, yield* readJournalOf(storage, lease))
+      // The store of a replay has the clock of this process.
+      const leased = { storage, definition, lease, mode, clock: yield* Effect.clock }
+      const execution = yield* makeExecution(leased, yield* readJournalOf(storage, lease))
       const exit = yield* replayed(execution, bodyOf(execution, definition, input))
       const { stopError } = execution.lifecycle
       if (stopError !== undefined) return yield* stopError

@@ -3,18 +3,18 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { findRun, type Journal, loadJournal, recordedKey } from "../../../journal/Journal.js"
-import { valueCodec } from "../../../journal/JournalCodec.js"
 import { encodeRewind } from "../../../journal/JournalLine.js"
-import { JournalError, type RunError, RunNotFound } from "../../../journal/RunError.js"
+import { type RunError, RunNotFound } from "../../../journal/RunError.js"
 import type * as Decision from "../../../resilience/Decision.js"
 import { checkedNames } from "../../../resilience/InvalidName.js"
 import { askedBy } from "../../../resilience/Key.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import * as Storage from "../../../storage/Storage.js"
 import { nextEntry } from "../execution/execution.js"
+import { timed } from "../execution/storeClock.js"
 import { locate } from "../rewind/points.js"
 import { type AnyDefinition, bodyOf, endWithoutOutcome, makeExecution, readJournalOf, rewind } from "./advance.js"
-import { leaseHeld, otherWorkflow } from "./execute.js"
+import { inputOfRun, leaseHeld, otherWorkflow } from "./execute.js"
 
 /** Acquires the lease of a run, and reopens the run if it has an outcome. */
 const take = (storage: Storage.Service, run: Storage.Run, journal: Journal, restore: Storage.Restore) =>
@@ -50,9 +50,9 @@ export const rewindRun = (
         const refused = locate(id, known, point)
         if (refused instanceof RewindRefused) return yield* refused
         const input = yield* restore(inputOfRun(definition, run))
-        const lease = yield* take(storage, run, known, restore)
+        const { acquired: lease, clockOf } = yield* timed(take(storage, run, known, restore))
         const journal = yield* readJournalOf(storage, lease)
-        const execution = yield* makeExecution({ storage, definition, lease }, journal)
+        const execution = yield* makeExecution({ storage, definition, lease, clock: clockOf(lease) }, journal)
         const body = restore(bodyOf(execution, definition, input))
         const ended = (exit: Exit.Exit<unknown, unknown>) => {
           const { stopError } = execution.lifecycle
@@ -75,12 +75,6 @@ export const rewindRun = (
         return yield* ended(exit)
         // The body is only replayed, so its own failures never surface here.
       }) as Effect.Effect<unknown, RunError | RunNotFound | RewindRefused, unknown>
-  )
-
-export const inputOfRun = (definition: AnyDefinition, { id, input }: Storage.Run) =>
-  Effect.mapError(
-    valueCodec(definition.input).decode(input === "" ? undefined : input),
-    (cause) => new JournalError({ reason: "Decode", run: id, record: "input", cause })
   )
 
 /** The decoded input of a stored run. */
@@ -134,10 +128,9 @@ export const forkRun = (id: string, as: string, point: Decision.Point) =>
         yield* storage.release(opened.lease)
         return yield* new RunExists({ run: as })
       }
-      const at = yield* storage.now
-      const payload = JSON.stringify({ run: id, point: place.point })
-      const line = { seq: 1, kind: "RunForked", step: "", attempt: 0, at, payload }
       const { lease } = opened
+      const payload = JSON.stringify({ run: id, point: place.point })
+      const line = { seq: 1, kind: "RunForked", step: "", attempt: 0, at: lease.since, payload }
       const ids = yield* Effect.onError(copySnapshots(storage, id, lease, kept, place), () => storage.release(lease))
       const copied = kept.map((entry, i) => ({ ...rename(entry, ids, as), seq: i + 2 }))
       yield* Effect.ensuring(storage.append(lease, [line, ...copied]), storage.release(lease))

@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -48,16 +47,23 @@ const orStop =
     })
 
 /** Decodes at each read, also the initial value, so that readers share no objects. */
-export const decode = <A, R>(cell: Cell<A>, written: Written | undefined): Effect.Effect<A, never, R> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    // A write of the far future was made before the clock was set back: its age is unknown, but not below its distance.
-    const expired = written !== undefined && cell.ttl !== undefined && Math.abs(now - written.at) >= cell.ttl
-    const text = written === undefined || expired ? encode(cell, cell.initial) : Effect.succeed(written.text)
-    // The requirements of the schema are in the type of the cell's operations.
-    return Effect.flatMap(text, (text) =>
-      Effect.catchAll(cell.codec.decode(text), orStop(cell, "Decode"))
-    ) as Effect.Effect<A, never, R>
-  })
+export const decode = <A, R>(cell: Cell<A>, written: Written | undefined): Effect.Effect<A, never, CellsTag | R> => {
+  const decodeText = (text: string | undefined) => Effect.catchAll(cell.codec.decode(text), orStop(cell, "Decode"))
+  const decoded = Effect.flatMap(isExpired(cell, written), (expired) =>
+    written === undefined || expired ? Effect.flatMap(encode(cell, cell.initial), decodeText) : decodeText(written.text)
+  )
+  // The requirements of the schema are in the type of the cell's operations.
+  return decoded as Effect.Effect<A, never, CellsTag | R>
+}
+
+const isExpired = (
+  { ttl }: Pick<Cell<never>, "ttl">,
+  written: Written | undefined
+): Effect.Effect<boolean, never, CellsTag> =>
+  ttl === undefined || written === undefined
+    ? Effect.succeed(false)
+    : // A write of the far future was made before the clock was set back: its age is unknown, but not below its distance.
+      Effect.flatMap(CellsTag, ({ now }) => Effect.map(now, (now) => Math.abs(now - written.at) >= ttl))
 
 /** Decodes a value for a reader outside of the run. */
 export const read = <A, R>(cell: Cell<A>, { text }: Written, run: string): Effect.Effect<A, JournalError, R> =>

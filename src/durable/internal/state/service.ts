@@ -42,7 +42,7 @@ export const globalCells = (execution: Execution.Execution) => {
         const saved = storage.save(toSnapshot(name, text, at), {
           lease: execution.lease,
           after: current?.key ?? 0,
-          entry: entry && (() => entry)
+          entry
         })
         return Effect.flatMap(orStop(saved), (key) =>
           // Another process wrote first: computes the value again from its value.
@@ -118,6 +118,8 @@ export type Next<E, R> = (current: Written | undefined) => Effect.Effect<string 
 
 /** The cells that a program can use. */
 export interface CellsService {
+  /** The time by the clock of the writes. */
+  readonly now: Effect.Effect<number>
   /** Newest first. Without any, the cell has its initial value. */
   readonly history: (address: Address, limit: number) => Effect.Effect<ReadonlyArray<Written>>
   readonly write: <E, R>(address: Address, next: Next<E, R>) => Effect.Effect<Written, E, R>
@@ -134,6 +136,7 @@ export const volatileCells = (): CellsService => {
   const cells = makeCells(emptyJournal())
   let seq = 0
   return {
+    now: Clock.currentTimeMillis,
     history: ({ name }, limit) => Effect.sync(() => newestFirst(cells.writes(name), limit)),
     write: ({ name }, next) =>
       cells.alone(
@@ -161,6 +164,7 @@ const newestFirst = (writes: ReadonlyArray<Write>, limit: number): ReadonlyArray
 export const cellsOf = (execution: Execution.Execution): CellsService => {
   const shared = globalCells(execution)
   return {
+    now: execution.clock.currentTimeMillis,
     history: (address, limit) =>
       address.scope === "global"
         ? // The value depends on other runs, so the replay order of this run no longer determines what follows.

@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -103,7 +102,7 @@ export const pastFailures = (
 
 /** Waits for the next attempt: in memory, or parked if that takes longer than the mode's patience. */
 export const sleepUntil = (use: StepUse, next: number): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+  Effect.flatMap(use.execution.clock.currentTimeMillis, (now) => {
     const { execution, key, record } = use
     if (next - now <= execution.mode.patience) return longSleep(next - now)
     const line = {
@@ -120,7 +119,7 @@ export const sleepUntil = (use: StepUse, next: number): Effect.Effect<void> =>
 export const resumeBackoff = (use: StepUse, record: StepRecord): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { next } = yield* Effect.catchAll(decodeRetry(record.payload), journalError(use, "Decode", "wait"))
-    const delay = Duration.millis(Math.max(0, next - (yield* Clock.currentTimeMillis)))
+    const delay = Duration.millis(Math.max(0, next - (yield* use.execution.clock.currentTimeMillis)))
     const attempt = record.attempts + 1
     yield* emitStep(use, (source) => ({ _tag: "BackoffResumed", source, attempt, delay }))
     yield* sleepUntil(use, next)

@@ -260,6 +260,7 @@ const attemptOf = ({ execution, key }: StepUse, number: number): Attempt => ({
 const performOptions = (use: StepUse, past: ReadonlyArray<PastFailure>) => ({
   ...use.definition.recovery,
   source: sourceOf(use),
+  clock: use.execution.clock,
   name: use.definition.name,
   past,
   onFailure: () => {

@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
@@ -129,7 +128,7 @@ const start = (
   key: string,
   refused: string | undefined
 ): Effect.Effect<StartedWait, never, unknown> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+  Effect.flatMap(execution.clock.currentTimeMillis, (now) => {
     const { failure, parameters, question, to } = request
     const { category, message } = failure.fault
     const tag = Option.getOrUndefined(failure.fault.tag)

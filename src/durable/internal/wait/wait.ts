@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
@@ -17,7 +16,7 @@ import * as Replay from "../execution/replay.js"
 import * as Order from "../execution/replayOrder.js"
 import { awaitGate } from "./gate.js"
 import { finiteTime, parkedOf } from "./resolve.js"
-import { readSignals } from "./watcher.js"
+import { readSignalsAt } from "./watcher.js"
 
 /** What to wait for. */
 export interface ToWait {
@@ -96,7 +95,7 @@ const start = (
   { about, kind, millis, signal }: ToWait,
   isRoot: boolean
 ): Effect.Effect<StartedWait> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+  Effect.flatMap(execution.clock.currentTimeMillis, (now) => {
     const until = millis === undefined ? undefined : finiteTime(now + millis)
     return recordStart(execution, key, { kind, about, signal, until, root: isRoot || undefined }, now)
   })
@@ -174,12 +173,12 @@ export const park = (execution: Execution.Execution, key: string, wait: ToPark):
 
 /** Sleeps until a time. A signal stored before that time wins, even if it is read later. */
 const timeUp = (execution: Execution.Execution, signal: string | undefined, until: number): Effect.Effect<WaitEnd> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+  Effect.flatMap(execution.clock.currentTimeMillis, (now) =>
     Effect.zipRight(
       longSleep(until - now),
       signal === undefined
         ? Effect.succeed({})
-        : Effect.map(readSignals(execution), () => {
+        : Effect.map(readSignalsAt(execution, until), () => {
             const found = execution.activity.signals.get(signal)
             return found !== undefined && found.at <= until ? { payload: found.payload } : {}
           })

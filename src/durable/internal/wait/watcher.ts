@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -7,29 +6,49 @@ import * as FiberRef from "effect/FiberRef"
 import * as Runtime from "effect/Runtime"
 import * as Supervisor from "effect/Supervisor"
 import { RunSuspended } from "../../../journal/RunError.js"
-import type { Activity, Parked } from "../execution/activity.js"
+import { longSleep } from "../../../resilience/internal/kernel/timer.js"
+import { type Activity, onChangeOf, type Parked } from "../execution/activity.js"
 import { never } from "../execution/bodyFibers.js"
 import type * as Execution from "../execution/execution.js"
 import { type Gate, nextTurn, releaseHeld, stopHolding } from "../execution/replayOrder.js"
 import { dateOption } from "./resolve.js"
 
-/** Whether the signals could be read. A storage failure stops the run. */
-const tryReadSignals = (execution: Execution.Execution): Effect.Effect<boolean> =>
-  Effect.match(execution.storage.signals(execution.lease.key), {
-    onFailure: (error) => {
-      execution.lifecycle.transition({ _tag: "Stop", error })
-      return false
-    },
-    onSuccess: (signals) => {
-      execution.activity.signalsRead = signals.length
-      execution.activity.signals = new Map(signals.map((signal) => [signal.key, signal]))
-      return true
-    }
+/** Whether the signals that were stored since the last look could be read. A storage failure stops the run. */
+const tryReadSignals = ({ activity, lease, lifecycle, storage }: Execution.Execution): Effect.Effect<boolean> =>
+  Effect.suspend(() => {
+    const read = activity.signalsRead
+    return Effect.match(storage.signals(lease.key, read), {
+      onFailure: (error) => {
+        lifecycle.transition({ _tag: "Stop", error })
+        return false
+      },
+      onSuccess: (signals) => {
+        // Another fiber may have read them, and more, meanwhile.
+        activity.signalsRead = Math.max(activity.signalsRead, read + signals.length)
+        for (const signal of signals) activity.signals.set(signal.key, signal)
+        return true
+      }
+    })
   })
 
-/** Never returns after a storage failure: the caller must not continue as if there was no signal. */
-export const readSignals = (execution: Execution.Execution): Effect.Effect<void> =>
-  Effect.flatMap(tryReadSignals(execution), (isRead) => (isRead ? Effect.void : never))
+/**
+ * Reads the signals once the store's clock has reached a time: those that are stored later are later than that time.
+ * Never returns after a storage failure: the caller must not continue as if there was no signal.
+ */
+export const readSignalsAt = (execution: Execution.Execution, time: number): Effect.Effect<void> =>
+  Effect.matchEffect(execution.storage.now, {
+    onFailure: (error) => {
+      execution.lifecycle.transition({ _tag: "Stop", error })
+      return never
+    },
+    onSuccess: (now) =>
+      now < time
+        ? Effect.zipRight(
+            longSleep(time - now),
+            Effect.suspend(() => readSignalsAt(execution, time))
+          )
+        : Effect.flatMap(tryReadSignals(execution), (isRead) => (isRead ? Effect.void : never))
+  })
 
 /**
  * Lets the first fiber that waits, or an answer that is held, start the watcher: a
@@ -41,9 +60,7 @@ export const prepareWatcher = (execution: Execution.Execution, body: Fiber.Runti
   const { currentContext: context } = body
   activity.startWatcher = () => {
     if (activity.watcher !== undefined || activity.isOver) return
-    activity.unsubscribe = storage.onChange((run) => {
-      if (run === id) activity.changed.notify()
-    })
+    activity.unsubscribe = onChangeOf(storage, id, activity.changed)
     const runtime = Runtime.make({ context, fiberRefs, runtimeFlags: Runtime.defaultRuntimeFlags })
     const unsupervised = Runtime.setFiberRef(runtime, FiberRef.currentSupervisor, Supervisor.none)
     activity.watcher = Runtime.runFork(unsupervised)(watch(execution), { immediate: false })
@@ -73,9 +90,9 @@ const patience = 5_000
  */
 const watch = (execution: Execution.Execution): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const { activity, lifecycle, replay } = execution
+    const { activity, clock, lifecycle, replay } = execution
     const { answers, gate } = replay
-    let pending = { count: gate.pending.size, since: yield* Clock.currentTimeMillis }
+    let pending = { count: gate.pending.size, since: yield* clock.currentTimeMillis }
     while (lifecycle.phase._tag === "Running") {
       const before = activity.changed.next
       if (activity.parked.size > 0) {
@@ -84,7 +101,7 @@ const watch = (execution: Execution.Execution): Effect.Effect<void> =>
       }
       // The body runs as far as it can without a signal.
       yield* gate.isOpen ? eventLoopTurns : eventLoopTurn
-      const now = yield* Clock.currentTimeMillis
+      const now = yield* clock.currentTimeMillis
       if (gate.pending.size !== pending.count) pending = { count: gate.pending.size, since: now }
       const canBeIdle = isQuiet(execution, now)
       // Before the look: a fiber that comes to rest after it was looked at is a change.
@@ -178,13 +195,13 @@ const restingSince = ({ activity }: Execution.Execution) => {
 const isSuspendable = (execution: Execution.Execution, now: number): boolean => {
   const { parked } = execution.activity
   if (parked.size === 0) return false
-  for (const one of parked.values()) if (isShortSleep(execution, one, now)) return false
+  for (const one of parked.values()) if (isShort(execution, one, now)) return false
   return true
 }
 
-/** A short sleep keeps the run in memory. */
-const isShortSleep = ({ mode }: Execution.Execution, { kind, until }: Parked, now: number): boolean =>
-  kind === "sleep" && until !== undefined && until - now <= mode.patience && !mode.isLeaving()
+/** A short sleep keeps the run in memory, and so does a time limit that is over: its fiber reads the last signals. */
+const isShort = ({ mode }: Execution.Execution, { kind, until }: Parked, now: number): boolean =>
+  until !== undefined && until - now <= (kind === "sleep" ? mode.patience : 0) && !mode.isLeaving()
 
 /** Stops the run until a signal is sent or the earliest time has come. */
 const suspend = (execution: Execution.Execution, now: number): void => {

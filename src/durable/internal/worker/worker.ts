@@ -11,14 +11,12 @@ import { isExcused } from "../../../journal/RunError.js"
 import { prettyCause } from "../../../resilience/Foreign.js"
 import { longSleep, steadyMillis } from "../../../resilience/internal/kernel/timer.js"
 import { Redaction } from "../../../resilience/Redaction.js"
-import { dueSince } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { Health } from "../../Worker.js"
 import { Pulse } from "../execution/activity.js"
 import type { Mode } from "../execution/execution.js"
 import type { AnyDefinition } from "../run/advance.js"
-import { execute } from "../run/execute.js"
-import { inputOfRun } from "../run/rewindRun.js"
+import { type ClaimedRun, claimDue, executeClaimed } from "../run/execute.js"
 import { dateOption } from "../wait/resolve.js"
 
 /** Two workflows with the same name and version were given to one worker. */
@@ -83,16 +81,20 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     state.progressAt = steadyMillis(clock)
   }
   const mode = modeOf(state, settings, progressed)
+  const workflows = definitions.map(({ name, version }) => ({ workflow: name, version }))
+  const byVersion = new Map(definitions.map((one) => [versionKey(one.name, one.version), one]))
 
-  const take = (definition: AnyDefinition, run: Storage.Run) => {
-    const { id, workflow } = run
-    state.running.set(id, { workflow, since: run.dueAt })
+  const take = (claimed: ClaimedRun, restore: Storage.Restore) => {
+    const { lease, run } = claimed
+    const { id, version, workflow } = run
+    // A store answers with runs of the workflows that it was asked for.
+    const definition = byVersion.get(versionKey(workflow, version)) as AnyDefinition
+    state.running.set(id, { workflow, since: lease.since })
     progressed()
     const stuck = state.stuck.get(id)
     if (stuck !== undefined) state.stuck.set(id, { ...stuck, isCounted: false })
-    const whole = Effect.flatMap(Effect.exit(executeRun(definition, run, mode)), (exit) =>
-      recordExit(storage, state, run, exit)
-    )
+    const executed = executeClaimed(storage, definition, claimed, restore, mode)
+    const whole = Effect.flatMap(Effect.exit(executed), (exit) => restore(recordExit(storage, state, run, exit)))
     const done = Effect.sync(() => {
       state.running.delete(id)
       progressed()
@@ -101,14 +103,33 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     return FiberSet.run(fibers, Effect.ensuring(Effect.asVoid(whole), done))
   }
 
+  /** Claims the runs that have been due longest, of whichever workflow. */
+  const takeDueRuns = Effect.gen(function* () {
+    const limit = settings.concurrency - state.running.size
+    if (limit <= 0) return
+    const now = yield* Clock.currentTimeMillis
+    const query = { workflows, except: exceptedRuns(state, now), limit }
+    // Uninterruptible from the claim until a fiber has each run: it executes the run or releases the lease.
+    const damaged = yield* Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(claimDue(storage, query, restore), ({ claimed, damaged }) =>
+        Effect.as(
+          Effect.forEach(claimed, (one) => take(one, restore), { discard: true }),
+          damaged
+        )
+      )
+    )
+    if (damaged.length === 0) return
+    const redactor = yield* Redaction
+    for (const run of damaged) addStop(state, run, redactor.text(run.damaged ?? "damaged"), now)
+    // They took places of runs that can be executed.
+    changed.notify()
+  })
+
   const sweep = Effect.gen(function* () {
     const before = changed.next
     const since = yield* Clock.currentTimeMillis
     // Read before the sweep: a run that becomes due during the sweep is due at this time, and not missed.
-    const takeDue = Effect.zipLeft(
-      nextSweep(storage, definitions, settings),
-      takeDueRuns(storage, definitions, state, settings, take)
-    )
+    const takeDue = Effect.zipLeft(nextSweep(storage, definitions, settings), takeDueRuns)
     const next = yield* Effect.matchEffect(takeDue, {
       onFailure: (error) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
@@ -148,51 +169,29 @@ const nextSweep = (
   storage: Storage.Service,
   definitions: ReadonlyArray<AnyDefinition>,
   { sweepMillis }: Settings
-): Effect.Effect<number, Storage.StorageError> =>
-  storage.isPrivate
-    ? Effect.map(storage.backlog, (backlog) =>
-        Math.min(
-          ...backlog.map((one) => (isOneOf(definitions, one) ? one.next : undefined) ?? Number.POSITIVE_INFINITY)
-        )
-      )
-    : Effect.map(Clock.currentTimeMillis, (now) => now + sweepMillis)
+): Effect.Effect<number, Storage.StorageError> => {
+  if (!storage.isPrivate) return Effect.map(Clock.currentTimeMillis, (now) => now + sweepMillis)
+  const untilNext = Effect.zipWith(storage.backlog, storage.now, (backlog, now) => {
+    const times = backlog.map((one) => (isOneOf(definitions, one) ? one.next : undefined) ?? Number.POSITIVE_INFINITY)
+    return Math.min(...times) - now
+  })
+  return Effect.zipWith(untilNext, Clock.currentTimeMillis, (pause, now) => now + pause)
+}
 
 const isOneOf = (
   definitions: ReadonlyArray<AnyDefinition>,
   { version, workflow }: Pick<Storage.Backlog, "version" | "workflow">
 ): boolean => definitions.some((one) => one.name === workflow && one.version === version)
 
-/** Claims the runs that have been due longest, of whichever workflow. */
-const takeDueRuns = (
-  storage: Storage.Service,
-  definitions: ReadonlyArray<AnyDefinition>,
-  state: WorkerState,
-  { concurrency }: Settings,
-  take: (definition: AnyDefinition, run: Storage.Run) => Effect.Effect<unknown, never, unknown>
-): Effect.Effect<void, Storage.StorageError, unknown> =>
-  Effect.gen(function* () {
-    const free = concurrency - state.running.size
-    if (free <= 0) return
-    const now = yield* Clock.currentTimeMillis
-    // Runs that this worker executes stay due until their first line is written.
-    const limit = free + state.running.size + state.stuck.size
-    const found = yield* Effect.forEach(definitions, (definition) =>
-      Effect.map(storage.due({ workflow: definition.name, version: definition.version, limit }), (runs) =>
-        runs.map((run) => ({ definition, run }))
-      )
-    )
-    const due = found
-      .flat()
-      .filter(({ run }) => !state.running.has(run.id) && (state.stuck.get(run.id)?.notBefore ?? 0) <= now)
-      .sort((a, b) => dueSince(a.run) - dueSince(b.run))
-      .slice(0, free)
-    yield* Effect.forEach(due, ({ definition, run }) => take(definition, run), { discard: true })
-  })
+/** Those that this worker still leaves, and those that it leaves alone for a while. */
+const exceptedRuns = ({ running, stuck }: WorkerState, now: number): ReadonlyArray<string> => [
+  ...running.keys(),
+  ...[...stuck].flatMap(([id, { notBefore }]) => (notBefore > now ? [id] : []))
+]
 
 const modeOf = (state: WorkerState, { patience }: Settings, progressed: () => void): Mode => ({
   patience,
   isLeaving: () => state.leaving,
-  onlyDue: true,
   isReplay: false,
   progressed,
   backoff: (run, reason) => {
@@ -204,21 +203,17 @@ const modeOf = (state: WorkerState, { patience }: Settings, progressed: () => vo
   }
 })
 
+const versionKey = (workflow: string, version: string): string => JSON.stringify([workflow, version])
+
 const refuseDuplicates = (definitions: ReadonlyArray<AnyDefinition>): Effect.Effect<void, DuplicateWorkflow> => {
   const seen = new Set<string>()
   for (const { name, version } of definitions) {
-    const key = JSON.stringify([name, version])
+    const key = versionKey(name, version)
     if (seen.has(key)) return Effect.fail(new DuplicateWorkflow({ workflow: name, version }))
     seen.add(key)
   }
   return Effect.void
 }
-
-const executeRun = (definition: AnyDefinition, run: Storage.Run, mode: Mode) =>
-  Effect.flatMap(inputOfRun(definition, run), (input) =>
-    // The workflow's own schema encoded it.
-    execute(definition, { id: run.id, key: run.key, input: input as never, labels: run.labels }, mode)
-  )
 
 /** Counts a run that stopped without an outcome. Outcomes are recorded by the run itself. */
 const recordExit = (
@@ -232,13 +227,22 @@ const recordExit = (
     const isFine = Exit.isSuccess(exit) || isExpected(exit.cause)
     if (state.leaving || (counted?.isCounted !== true && isFine)) return void state.stuck.delete(id)
     if (Exit.isSuccess(exit) || (yield* hasEnded(storage, id))) return void state.stuck.delete(id)
-    // A run that stopped before its body began did not ask for a backoff, so its stop is counted here.
-    const times = counted?.isCounted === true ? counted.times : (counted?.times ?? 0) + 1
     const redactor = yield* Redaction
     const reason = redactor.text(prettyCause(exit.cause).split("\n")[0] ?? "unknown")
-    const now = yield* Clock.currentTimeMillis
-    state.stuck.set(id, { workflow, times, reason, at: now, notBefore: now + backoff(times), isCounted: false })
+    addStop(state, { id, workflow }, reason, yield* Clock.currentTimeMillis)
   })
+
+/** A run that stopped before its body began did not ask for a backoff, so its stop is counted here. */
+const addStop = (
+  { stuck }: WorkerState,
+  { id, workflow }: Pick<Storage.Run, "id" | "workflow">,
+  reason: string,
+  now: number
+): void => {
+  const counted = stuck.get(id)
+  const times = counted?.isCounted === true ? counted.times : (counted?.times ?? 0) + 1
+  stuck.set(id, { workflow, times, reason, at: now, notBefore: now + backoff(times), isCounted: false })
+}
 
 const hasEnded = (storage: Storage.Service, id: string): Effect.Effect<boolean> =>
   Effect.orElseSucceed(
@@ -276,11 +280,11 @@ export const healthOf = (
     for (const run of [...state.stuck.keys()]) {
       if (yield* hasEnded(storage, run)) state.stuck.delete(run)
     }
-    const now = yield* Clock.currentTimeMillis
+    const [now, storeNow] = [yield* Clock.currentTimeMillis, yield* storage.now]
     const isKnown = (one: Storage.Backlog) => isOneOf(definitions, one)
     const known = backlog.filter(isKnown)
-    const oldest = Math.min(...known.map((one) => one.oldest ?? now))
-    const oldestDue = known.some(({ due }) => due > 0) ? Option.some(Duration.millis(now - oldest)) : Option.none()
+    const oldest = Math.min(...known.map((one) => one.oldest ?? storeNow))
+    const oldestDue = known.some(({ due }) => due > 0) ? Option.some(Duration.millis(storeNow - oldest)) : Option.none()
     const isSweeping =
       storage.isPrivate ||
       (state.sweptAt !== undefined && now - state.sweptAt <= Math.max(stalledMillis, 3 * sweepMillis))

@@ -1,5 +1,5 @@
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -26,6 +26,7 @@ import {
   type RecoverOptions,
   Session,
   type WithAlternative,
+  withClock,
   withinCount,
   withinLimits,
   withRules
@@ -124,7 +125,7 @@ const handleFailure = (session: Session, attempt: Attempt, number: number, cause
         makeFailure(session, { error: error.value, attempt: number, at }, { ...fault, cause }, cause)
       // An earlier execution of the run has reported this failure.
       if (past !== undefined) return askStrategy(session, attempt, failed(past.at, past.fault), found)
-      return Effect.flatMap(Effect.zipRight(beginDecision(session), Clock.currentTimeMillis), (at) => {
+      return Effect.flatMap(Effect.zipRight(beginDecision(session), session.now), (at) => {
         const failure = failed(at, fault())
         session.metrics.fault(failure.fault.category)
         const hook = runHook(session, "onFault", (hooks) => hooks.onFault?.(failure))
@@ -213,9 +214,9 @@ const askStrategy = (session: Session, attempt: Attempt, failure: Strategy.Failu
     })
   /** The time of a recorded decision, or of a new one. */
   const timeOf = (past: RecordedDecision | undefined): Effect.Effect<number> =>
-    past === undefined ? Effect.zipRight(beginDecision(session), Clock.currentTimeMillis) : Effect.succeed(past.at)
+    past === undefined ? Effect.zipRight(beginDecision(session), session.now) : Effect.succeed(past.at)
   const askedAgain = <R>(past: RecordedDecision | undefined, self: Effect.Effect<AnyDecision, never, R>) =>
-    journal === undefined || past === undefined ? self : atPast(past.at, journal.ranked(self))
+    journal === undefined || past === undefined ? withClock(session, self) : atPast(past.at, journal.ranked(self))
 
   return Effect.flatMap(askedAgain(recorded(), withRules(session, driverFor(session, found)(failure))), (decision) =>
     perform(decision, failure)
@@ -272,7 +273,7 @@ const effectOf = (
         )
       })
       const delay = Duration.toMillis(decision.delay)
-      const slept = session.journal?.sleepUntil(failure.at + delay) ?? sleepFrom(failure.at, delay)
+      const slept = session.journal?.sleepUntil(failure.at + delay) ?? sleepFrom(session, failure.at, delay)
       return Effect.zipRight(slept, again)
     }
     case "Instead": {
@@ -306,5 +307,5 @@ const surfaceExhausted = (session: Session, { error }: Strategy.Failure<unknown>
  * The delay counts from the failure, so time spent in hooks and observers does not extend it, nor does a clock that was
  * set back since.
  */
-const sleepFrom = (failedAt: number, delay: number): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => longSleep(Math.min(delay, failedAt + delay - now)))
+const sleepFrom = ({ now }: Session, failedAt: number, delay: number): Effect.Effect<void> =>
+  Effect.flatMap(now, (now) => longSleep(Math.min(delay, failedAt + delay - now)))

@@ -54,7 +54,7 @@ export const reportOutcome = (
   // No strategy was asked, so this was not a recovery.
   if (firstAt === undefined || fault === undefined) return Effect.void
   const outcome = outcomeOf(session, exit)
-  const reported = Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Events.watch), ([now, watch]) => {
+  const reported = Effect.flatMap(Effect.zip(session.now, Events.watch), ([now, watch]) => {
     const elapsed = Duration.millis(now - firstAt)
     metrics.ended(outcome)
     if (!watch.isOn() && options.hooks?.onOutcome === undefined) return Effect.void

@@ -1,3 +1,4 @@
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
@@ -79,6 +80,8 @@ export interface RecordedDecision {
 /** The record of one recovery in the body of a run. */
 export interface RecoveryJournal {
   readonly source: Source
+  /** The clock of the recorded times. */
+  readonly clock: Clock.Clock
   /** The next recorded decision, if it is about such a failure of this attempt. */
   readonly recorded: (attempt: number, fault: Fault.Fault) => RecordedDecision | undefined
   /** The next recorded decision is performed: waits until everything recorded before it was returned. */

@@ -1,4 +1,5 @@
 import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -71,6 +72,8 @@ export interface RecoverOptions {
   /** Classification rules that go before the rules in force. */
   readonly rules?: ReadonlyArray<Fault.Rule> | undefined
   readonly past?: ReadonlyArray<PastFailure> | undefined
+  /** The clock of the recorded times. Defaults to that of the process. */
+  readonly clock?: Clock.Clock | undefined
   /** Makes the error of an exhausted recovery. Defaults to `RecoveryExhausted`. */
   readonly exhaustion?: (() => unknown) | undefined
   /** Called after each failed attempt, before its strategy is asked. */
@@ -118,6 +121,15 @@ export class Session {
 
   get source(): Events.Source {
     return this.journal?.source ?? this.options.source
+  }
+
+  /** What is recorded beyond the process has a clock that other processes share. */
+  get clock(): Clock.Clock | undefined {
+    return this.journal?.clock ?? this.options.clock
+  }
+
+  get now(): Effect.Effect<number> {
+    return this.clock?.currentTimeMillis ?? Clock.currentTimeMillis
   }
 }
 
@@ -179,3 +191,7 @@ export const withRules = <A, E, R>(
   rules === undefined
     ? self
     : Effect.flatMap(Fault.Rules, (inForce) => Effect.provideService(self, Fault.Rules, [...rules, ...inForce]))
+
+/** Strategies measure the time since a failure by the clock of that failure. */
+export const withClock = <A, E, R>({ clock }: Session, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  clock === undefined ? self : Effect.withClock(self, clock)

@@ -1,0 +1,181 @@
+import * as Exit from "effect/Exit"
+import { entryChecksums, outcomeChecksum } from "../checksum.js"
+import { type Answer, leaseLost } from "../rows.js"
+import type { LeaseLost } from "../StorageError.js"
+import type * as Store from "../Store.js"
+import type { Database } from "./driver.js"
+import { isTime, marked, refuseDamaged, toLabels } from "./rows.js"
+import { type RunRow, runProblem } from "./runRows.js"
+import { prepareRunStatements, type RunStatements } from "./runStatements.js"
+import type { Alone } from "./writer.js"
+
+/** A lease that this process has. */
+interface Held {
+  readonly owner: string
+  /** The last line that was written under it, 0 before the first one of a new run; looked up if it is not known. */
+  lastLine: number | undefined
+}
+
+/** The statements over runs, and the leases this process has. Call its methods while the connection is held. */
+export class RunTable {
+  readonly sql: RunStatements
+  /** The leases that this process has, by the ids of their runs. */
+  private readonly held = new Map<string, Held>()
+
+  private readonly isGone: (owner: string) => boolean
+
+  constructor(database: Database, isGone: (owner: string) => boolean) {
+    this.isGone = isGone
+    this.sql = prepareRunStatements(database)
+  }
+
+  /** With at most one lease, no other write can share the commit, so a write need not wait for others. */
+  readonly alone = (): Alone | undefined => (this.held.size <= 1 ? "alone" : undefined)
+  /** As `alone`, for one statement. */
+  readonly single = (): Alone | undefined => (this.held.size <= 1 ? "single" : undefined)
+  /** As `alone`, for a write that takes a lease. */
+  readonly first = (): Alone | undefined => (this.held.size === 0 ? "alone" : undefined)
+
+  isLeased({ key, owner, token }: Store.Lease): boolean {
+    return this.sql.isLeased.get(key, token, owner) !== undefined
+  }
+
+  /** The line names the one before it, which must exist. It is looked up if it is not given. */
+  insert(lease: Store.Lease, entry: Store.Entry, previous?: number): boolean {
+    const { at, attempt, kind, payload, seq, step } = entry
+    const { checksum, payloadChecksum } = entryChecksums(lease.key, entry)
+    const { key, owner, token } = lease
+    const { append, appendAfter } = this.sql
+    if (previous === undefined) this.forgetLine(lease)
+    // Spelled out twice: most statements of a program are this one, and it is called without an array.
+    const inserted =
+      previous === undefined
+        ? append.run(seq, kind, step, attempt, at, payload, checksum, payloadChecksum, key, token, owner)
+        : appendAfter.run(
+            seq,
+            kind,
+            step,
+            attempt,
+            at,
+            payload,
+            checksum,
+            payloadChecksum,
+            previous || null,
+            key,
+            token,
+            owner
+          )
+    return inserted.changes === 1
+  }
+
+  /** The insert of the first line checks the lease for all of them. */
+  append(lease: Store.Lease, entries: ReadonlyArray<Store.Entry>): Answer<void, LeaseLost> {
+    const held = this.heldBy(lease)
+    let previous = held?.lastLine
+    for (const entry of entries) {
+      if (!this.insert(lease, entry, previous)) return leaseLost(lease)
+      previous = entry.seq
+    }
+    if (held !== undefined) held.lastLine = previous
+    return Exit.void
+  }
+
+  /** Records the outcome, unless the run has one. */
+  finish(lease: Store.Lease, outcome: Omit<Store.Outcome, "at">, now: number): Answer<Store.Outcome, LeaseLost> {
+    const ended = { ...outcome, at: now }
+    const status = ended.status === "exhausted" ? ["failed", 1] : [ended.status, null]
+    const values = [...status, ended.exit, now, outcomeChecksum(lease.run, ended)]
+    if (this.sql.finishRun.run(...values, lease.key, lease.token, lease.owner).changes === 1) return Exit.succeed(ended)
+    const recorded = this.find(lease.run)?.outcome
+    return recorded === undefined ? leaseLost(lease) : Exit.succeed(recorded)
+  }
+
+  /** This process has the lease from now on. */
+  hold({ owner, run }: Store.Lease, lastLine?: number): void {
+    this.held.set(run, { owner, lastLine })
+  }
+
+  private heldBy({ owner, run }: Pick<Store.Lease, "owner" | "run">): Held | undefined {
+    const held = this.held.get(run)
+    return held?.owner === owner ? held : undefined
+  }
+
+  /** The lease ends. */
+  forget(lease: Pick<Store.Lease, "owner" | "run">): void {
+    if (this.heldBy(lease) !== undefined) this.held.delete(lease.run)
+  }
+
+  /** The leases of the owner end. */
+  forgetAll(owner: string): void {
+    for (const [run, held] of this.held) if (held.owner === owner) this.held.delete(run)
+  }
+
+  /** Its last line is looked up at the next append. */
+  forgetLine(lease: Store.Lease): void {
+    const held = this.heldBy(lease)
+    if (held !== undefined) held.lastLine = undefined
+  }
+
+  /** As `forgetLine`, of all leases. */
+  readonly forgetLines = (): void => {
+    for (const held of this.held.values()) held.lastLine = undefined
+  }
+
+  /** Among the processes that have leases, those that are known to be dead, as `releaseGone` takes them. */
+  gone(): ReadonlyArray<string> {
+    const leasing = this.sql.leasing.all() as ReadonlyArray<{ readonly process: unknown }>
+    return leasing.flatMap(({ process }) => (typeof process === "string" && this.isGone(process) ? [process] : []))
+  }
+
+  find(id: string): Store.Run | undefined {
+    const row = this.findRow(id)
+    return row && this.toRun(row)
+  }
+
+  /** Throws if the row is damaged. An index that leads to the row of another run is damage, too. */
+  findRow(id: string): RunRow | undefined {
+    const row = this.sql.findRun.get(id) as RunRow | undefined
+    if (row === undefined) return undefined
+    refuseDamaged(row.id === id ? runProblem(row) : "the index leads to another row", () => `run "${id}"`)
+    return row
+  }
+
+  findByKey(key: number): Store.Run | undefined {
+    const row = this.sql.findRunByKey.get(key) as RunRow | undefined
+    if (row !== undefined) refuseDamaged(runProblem(row), () => `run "${row.id}"`)
+    return row && this.toRun(row)
+  }
+
+  /** The id of a run, for messages. */
+  nameOf(key: number): string {
+    const row = this.sql.nameOf.get(key) as { readonly id: string } | undefined
+    return row === undefined ? `number ${key}` : `"${row.id}"`
+  }
+
+  /** The lease of a dead process has ended, whatever its row says. */
+  readonly toRun = (row: RunRow): Store.Run => {
+    const { createdAt, dueAt, exit, finishedAt, id, input, key, owner, signals, status, token, version, workflow } = row
+    const isLeased = typeof owner === "string" && !this.isGone(owner)
+    return {
+      key,
+      id,
+      workflow,
+      version,
+      input,
+      labels: toLabels(row.labels),
+      // Lists show damaged rows too, as marked.
+      createdAt: isTime(createdAt) ? createdAt : 0,
+      token,
+      owner: isLeased ? owner : undefined,
+      leaseUntil: isLeased ? (row.leaseUntil ?? undefined) : undefined,
+      dueAt,
+      waiting: row.waiting ?? undefined,
+      signals,
+      outcome:
+        status === null ? undefined : { status, exit: exit ?? "", at: isTime(finishedAt) ? (finishedAt ?? 0) : 0 }
+    }
+  }
+
+  /** A damaged row is a row of the list. */
+  readonly toListed = (row: RunRow): Store.Run => marked(this.toRun(row), runProblem(row))
+}

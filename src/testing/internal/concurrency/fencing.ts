@@ -97,8 +97,7 @@ const bigState = (() => {
   return digits.join("")
 })()
 
-const points = (count: number) =>
-  range(count).map((i) => ({ snapshot: snapshot({ seq: i, labels: { i: String(i) } }) }))
+const points = (count: number) => range(count).map((i) => ({ snapshot: snapshot({ seq: i, labels: {} }) }))
 
 /** Writes under a lease that is lost meanwhile. */
 export const fencingContract: Contract = {
@@ -126,7 +125,7 @@ export const fencingContract: Contract = {
 
   *"a new owner reads everything that an acknowledged rewind revoked"(store) {
     yield* race(store, {
-      prepare: (store, { run }) => store.saveAll(points(600).map((save) => ({ snapshot: { ...save.snapshot, run } }))),
+      prepare: (store, { run }) => store.saveAll(points(300).map((save) => ({ snapshot: { ...save.snapshot, run } }))),
       write: (store, lease) => store.rewind(lease, entry(1), { after: 5, within: "" })
     })
   },

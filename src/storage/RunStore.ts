@@ -217,8 +217,9 @@ export interface WorkflowVersion {
  */
 export interface DueQuery {
   readonly workflows: ReadonlyArray<WorkflowVersion>
-  /** The ids of runs that are left out, such as those that just stopped. */
+  /** The ids of runs that are left out, such as those that just stopped and those that are known to be damaged. */
   readonly except?: ReadonlyArray<string> | undefined
+  /** The most runs that are answered, the damaged ones among them. */
   readonly limit: number
 }
 

@@ -26,6 +26,8 @@ const lengths = {
   MODEL_RUNS: { short: 90, ci: 600, full: 2_000 },
   /** Random workflows that are stopped at random, compared with themselves undisturbed. A third of them on SQLite. */
   REPLAY_RUNS: { short: 300, ci: 1_500, full: 10_000 },
+  /** Random calls, forty at a time, of a store in memory and of one on a file. */
+  STORE_CALLS: { short: 12, ci: 300, full: 3_000 },
   /** Columns of a database that are overwritten with text and bytes that do not belong there. */
   DAMAGED_COLUMNS: { short: 60, ci: 400, full: 3_000 },
   /** Bytes that are flipped in database files and write-ahead logs. */

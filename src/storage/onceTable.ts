@@ -29,17 +29,20 @@ export interface Claim {
   readonly key: string
   /** The fencing token of the execution. */
   readonly token: number
+  /** A higher token that it may replace. */
+  readonly over?: number | undefined
 }
 
 /**
  * - `Ran`: the body ran here, and its rows are committed
  * - `Found`: they were committed before, with this result
- * - `Overtaken`: an execution with a higher token has claimed the row
+ * - `Overtaken`: an execution with a higher token has claimed the row, and has not committed. It may be one of the same
+ *   run in a journal that was lost.
  */
 export type Answer<A> =
   | { readonly _tag: "Ran"; readonly value: A }
   | { readonly _tag: "Found"; readonly result: string }
-  | { readonly _tag: "Overtaken" }
+  | { readonly _tag: "Overtaken"; readonly token: number }
 
 const operation = "Committing a step with rows of the program's database"
 
@@ -135,9 +138,9 @@ const statementsOf = (text: (sql: string) => string) => {
     claim: text(`
       INSERT INTO effect_recovery_once AS known (key, token, at) VALUES (?, ?, ?)
       ON CONFLICT (key) DO UPDATE SET token = excluded.token, at = excluded.at
-      WHERE known.result IS NULL AND known.token <= excluded.token
+      WHERE known.result IS NULL AND (known.token <= excluded.token OR known.token = ?)
       RETURNING key`),
-    find: text("SELECT result FROM effect_recovery_once WHERE key = ?"),
+    find: text("SELECT result, token FROM effect_recovery_once WHERE key = ?"),
     complete: text(`
       UPDATE effect_recovery_once SET result = ?, at = ?
       WHERE key = ? AND token = ? AND result IS NULL
@@ -149,16 +152,17 @@ const statementsOf = (text: (sql: string) => string) => {
   }
   return {
     /** Claims the row for this token. Answers with what stands against it. Waits for a transaction that has claimed it. */
-    claim: Effect.fnUntraced(function* ({ key, token }: Claim) {
+    claim: Effect.fnUntraced(function* ({ key, over = -1, token }: Claim) {
       const now = yield* Clock.currentTimeMillis
-      if ((yield* statement(operation, texts.claim, [key, token, now])).length > 0) return undefined
-      // The column of our own table.
+      if ((yield* statement(operation, texts.claim, [key, token, now, over])).length > 0) return undefined
+      // The columns of our own table. Postgres gives large numbers as text.
       const [row] = (yield* statement(operation, texts.find, [key])) as ReadonlyArray<{
         readonly result: string | null
+        readonly token: number | string
       }>
       return typeof row?.result === "string"
         ? ({ _tag: "Found", result: row.result } as const)
-        : ({ _tag: "Overtaken" } as const)
+        : ({ _tag: "Overtaken", token: Number(row?.token) } as const)
     }),
     /** Last, so that it fails if the transaction has ended or was aborted, and nothing of it would be committed. */
     complete: Effect.fnUntraced(function* ({ key, token }: Claim, result: string) {

@@ -106,6 +106,35 @@ inShops("a step with rows in another database", (shop) => {
     })
   )
 
+  it.scopedLive(
+    "runs although a journal that was lost has failed under a higher token, and not without its lease",
+    () =>
+      Effect.gen(function* () {
+        const client = yield* shop.open
+        yield* Effect.provide(Step.cleanupOnce({ olderThan: "1 day" }), client)
+        const claim = Effect.flatMap(
+          SqlClient,
+          (sql) => sql`INSERT INTO effect_recovery_once (key, token, at) VALUES ('order/1/place', 99, 0)`
+        )
+        yield* Effect.provide(claim, client)
+        const store = Storage.memoryStore()
+        let starts = 0
+        // Another process claims the run after the first line of the attempt.
+        const lost: Storage.Store = {
+          ...store,
+          append: (lease, entries) =>
+            entries.some(({ kind }) => kind === "AttemptStarted") && ++starts > 1
+              ? Effect.fail(new Storage.LeaseLost({ run: "1", token: lease.token }))
+              : store.append(lease, entries)
+        }
+        const refused = yield* Effect.flip(Effect.provide(buy("1"), Layer.merge(processOf(lost), client)))
+        assert.instanceOf(refused, Storage.LeaseLost)
+        assert.deepStrictEqual(yield* Effect.provide(ordersOf, client), [])
+        yield* Effect.provide(buy("1"), Layer.merge(processOf(store), client))
+        assert.deepStrictEqual(yield* Effect.provide(ordersOf, client), [1])
+      })
+  )
+
   it.scopedLive("is retried, and only the rows of the last attempt stay", () =>
     Effect.gen(function* () {
       const layer = Layer.merge(Storage.layerMemory, yield* shop.open)

@@ -40,7 +40,7 @@ inShops("a row of once", (shop) => {
       const client = yield* shop.open
       const failed = yield* Effect.flip(Effect.provide(order(1, 2, Effect.fail("no")), client))
       assert.strictEqual(failed, "no")
-      assert.deepStrictEqual(yield* Effect.provide(order(2, 1), client), { _tag: "Overtaken" })
+      assert.deepStrictEqual(yield* Effect.provide(order(2, 1), client), { _tag: "Overtaken", token: 2 })
       assert.deepStrictEqual(yield* Effect.provide(ordersOf, client), [])
       assert.deepStrictEqual(yield* Effect.provide(order(3, 2), client), { _tag: "Ran", value: 3 })
       assert.deepStrictEqual(yield* Effect.provide(ordersOf, client), [3])
@@ -61,7 +61,7 @@ inShops("a row of once", (shop) => {
     })
   )
 
-  // The stock client of SQLite blocks the process while it waits, so there the processes are real (`test/process`).
+  // The stock client of SQLite blocks the process while it waits: `test/process/onceKills.test.ts` has real processes.
   it.scopedLive.skipIf(shop === stock)(
     "lets the second of two executions wait, and gives it the result of the first",
     () =>

@@ -1,15 +1,15 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { commitOnce } from "../../../storage/onceTable.js"
-import { LeaseLost, StorageError } from "../../../storage/Storage.js"
+import { StorageError } from "../../../storage/Storage.js"
 import type { Attempt } from "../../Step.js"
 import * as Execution from "../execution/execution.js"
 import type { AnyEffect } from "./definition.js"
 import { decodeText } from "./replayStep.js"
-import { committed, encodeSuccess, type StepUse } from "./stepUse.js"
+import { append, committed, encodeSuccess, type StepUse } from "./stepUse.js"
 
 /** Commits the rows of the body with its result in the program's database, unless they are there already. */
-export const once = (use: StepUse, { idempotencyKey: key, token }: Attempt, run: AnyEffect): AnyEffect =>
+export const once = (use: StepUse, { idempotencyKey: key, number, token }: Attempt, run: AnyEffect): AnyEffect =>
   Effect.uninterruptibleMask((restore) => {
     const { execution } = use
     const { outside } = execution.storage
@@ -25,15 +25,22 @@ export const once = (use: StepUse, { idempotencyKey: key, token }: Attempt, run:
       Effect.flatMap(Execution.orStop(execution, outside.decode(stored, what)), (text) =>
         decodeText(use, text === "" ? undefined : text, "success", use.definition.success)
       )
-    const answer = committed(use, body, (tagged) => commitOnce({ key, token }, tagged, restore))
-    return Effect.flatMap(answer, (answer): AnyEffect => {
-      if (answer._tag === "Overtaken") return Execution.stop(execution, new LeaseLost({ run: execution.id, token }))
-      return Effect.map(answer._tag === "Ran" ? Effect.succeed(answer.value) : decode(answer.result), (value) => {
-        use.happened = { value }
-        use.output.value = Option.some(value)
-        return value
-      })
-    })
+    const commit = (over?: number): AnyEffect =>
+      Effect.flatMap(
+        committed(use, body, (tagged) => commitOnce({ key, token, over }, tagged, restore)),
+        (answer) => {
+          // Only the journal knows who has the lease: it takes another line, or refuses it and stops the run.
+          if (answer._tag === "Overtaken") {
+            return Effect.zipRight(append(use, "AttemptStarted", number), commit(answer.token))
+          }
+          return Effect.map(answer._tag === "Ran" ? Effect.succeed(answer.value) : decode(answer.result), (value) => {
+            use.happened = { value }
+            use.output.value = Option.some(value)
+            return value
+          })
+        }
+      )
+    return commit()
   })
 
 /** A process that finds the result in the row does not run the body, so it could not write the State. */

@@ -97,12 +97,18 @@ const bigState = (() => {
   return digits.join("")
 })()
 
+const longLine = entry(1, { payload: bigState.repeat(4) })
+
 const points = (count: number) => range(count).map((i) => ({ snapshot: snapshot({ seq: i, labels: {} }) }))
 
 /** Writes under a lease that is lost meanwhile. */
 export const fencingContract: Contract = {
   *"a new owner reads every acknowledged line, and no line comes after it"(store) {
     yield* race(store, { write: (store, lease) => store.append(lease, lines) })
+  },
+
+  *"a new owner reads an acknowledged line, however long it is"(store) {
+    yield* race(store, { write: (store, lease) => store.append(lease, [longLine]) })
   },
 
   *"a new owner reads every acknowledged snapshot, with its line"(store) {
@@ -132,7 +138,7 @@ export const fencingContract: Contract = {
 
   *"a new owner reads every acknowledged line of a transaction"(store) {
     const lease = opened(yield* open(store, "probe", "a"))
-    const body = Effect.succeed(["done", lines] as const)
+    const body = Effect.succeed(["done", [longLine]] as const)
     const probe = yield* Effect.either(store.transactional(lease, body))
     yield* store.finish(lease, { status: "completed", exit: "" })
     // A store without a SQL client refuses.

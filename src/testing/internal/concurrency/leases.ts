@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as TestClock from "effect/TestClock"
 import type * as Storage from "../../../storage/Storage.js"
 import { type Contract, entry, find, open } from "../fixtures.js"
-import { areTheirOwn, claimAll, claimSome, eachAtOnce, openAll, range, reversed, runNames } from "./support.js"
+import { after, areTheirOwn, claimAll, claimSome, eachAtOnce, openAll, range, reversed, runNames } from "./support.js"
 
 /** Opens runs that are due since then and not leased. */
 const dueRuns = (store: Storage.Store, names: ReadonlyArray<string>) =>
@@ -61,7 +61,7 @@ export const concurrentLeases: Contract = {
       const [claims, opens, others] = yield* Effect.all(
         [
           eachAtOnce(range(5), (i) => claimSome(store, `claims-${round}-${i}`, 20)),
-          eachAtOnce(ids, (id, i) => open(store, id, `opens-${round}-${i}`)),
+          eachAtOnce(ids, (id, i) => after(store, i % 3, open(store, id, `opens-${round}-${i}`))),
           eachAtOnce(reversed(ids), (id, i) => open(store, id, `others-${round}-${i}`))
         ],
         { concurrency: "unbounded" }
@@ -81,9 +81,11 @@ export const concurrentLeases: Contract = {
       yield* TestClock.adjust("31 seconds")
       const [lost, claims, opens] = yield* Effect.all(
         [
-          eachAtOnce([held, reversed(held), held.slice(0, 20)], (leases) => store.renew(leases, 30_000)),
-          eachAtOnce(range(3), (i) => claimSome(store, `claims-${round}-${i}`, 15)),
-          eachAtOnce(reversed(ids).slice(0, 20), (id, i) => open(store, id, `opens-${round}-${i}`))
+          eachAtOnce([held, reversed(held), held.slice(0, 20)], (leases, i) =>
+            after(store, i + (round % 3), store.renew(leases, 30_000))
+          ),
+          eachAtOnce(range(3), (i) => after(store, i, claimSome(store, `claims-${round}-${i}`, 15))),
+          eachAtOnce(reversed(ids).slice(0, 20), (id, i) => after(store, i % 4, open(store, id, `opens-${round}-${i}`)))
         ],
         { concurrency: "unbounded" }
       )
@@ -106,10 +108,10 @@ export const concurrentLeases: Contract = {
       yield* TestClock.adjust("31 seconds")
       const [, , claims, opens] = yield* Effect.all(
         [
-          store.release(`holder-${round}`),
+          after(store, round, store.release(`holder-${round}`)),
           store.renew(reversed(held), 1),
-          eachAtOnce(range(4), (i) => claimSome(store, `claims-${round}-${i}`, 10)),
-          eachAtOnce(reversed(ids).slice(0, 20), (id, i) => open(store, id, `opens-${round}-${i}`))
+          eachAtOnce(range(4), (i) => after(store, i, claimSome(store, `claims-${round}-${i}`, 10))),
+          eachAtOnce(reversed(ids).slice(0, 20), (id, i) => after(store, i % 4, open(store, id, `opens-${round}-${i}`)))
         ],
         { concurrency: "unbounded" }
       )

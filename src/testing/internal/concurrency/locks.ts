@@ -5,7 +5,7 @@ import * as TestClock from "effect/TestClock"
 import type * as Storage from "../../../storage/Storage.js"
 import type { Contract } from "../fixtures.js"
 import { eventLoopTurn } from "../testClock.js"
-import { eachAtOnce, pace, range } from "./support.js"
+import { after, eachAtOnce, pace, range } from "./support.js"
 
 const names = range(30).map((i) => `task/${i}`)
 
@@ -88,7 +88,7 @@ export const concurrentLocks: Contract = {
       )
       yield* TestClock.adjust("31 seconds")
       const results = yield* eachAtOnce(held, (lease, i) => {
-        const renewing = store.renewLock(lease, 30_000)
+        const renewing = after(store, i % 3, store.renewLock(lease, 30_000))
         const taking = lock(store, lease.name, `thief-${round}-${i}`)
         return i % 2 === 0
           ? Effect.all({ renewed: renewing, taken: taking }, { concurrency: "unbounded" })
@@ -112,9 +112,9 @@ export const concurrentLocks: Contract = {
       const unusedSince = (yield* store.now) - 1_000
       const [acquired] = yield* Effect.all(
         [
-          eachAtOnce(names, (name, i) => lock(store, name, `second-${round}-${i}`)),
+          eachAtOnce(names, (name, i) => after(store, i % 3, lock(store, name, `second-${round}-${i}`))),
           store.removeLocks(unusedSince),
-          store.removeLocks(unusedSince)
+          after(store, round, store.removeLocks(unusedSince))
         ],
         { concurrency: "unbounded" }
       )

@@ -4,7 +4,7 @@ import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import type * as Storage from "../../../storage/Storage.js"
 import { type Contract, entry, find, open } from "../fixtures.js"
-import { areTheirOwn, eachAtOnce, isKept, openAll, range, reversed, runNames } from "./support.js"
+import { after, areTheirOwn, eachAtOnce, isKept, openAll, range, reversed, runNames } from "./support.js"
 
 const finish = (store: Storage.Store, lease: Storage.Lease, exit: string) =>
   Effect.map(
@@ -49,8 +49,10 @@ export const concurrentOutcomes: Contract = {
       )
       if (round % 2 === 0) yield* TestClock.adjust("31 seconds")
       const results = yield* eachAtOnce(leases, (lease, i) => {
-        const ending = finish(store, lease, "own")
-        const taking = Effect.zipRight(store.release("a", lease.run), open(store, lease.run, `b-${i}`))
+        const ending = after(store, i % 4, finish(store, lease, "own"))
+        const opening = open(store, lease.run, `b-${i}`)
+        // If the lease has expired, the run need not be released.
+        const taking = round % 2 === 0 ? opening : Effect.zipRight(store.release("a", lease.run), opening)
         return i % 2 === 0
           ? Effect.all({ ended: ending, opened: taking }, { concurrency: "unbounded" })
           : Effect.all({ opened: taking, ended: ending }, { concurrency: "unbounded" })
@@ -96,8 +98,10 @@ export const concurrentOutcomes: Contract = {
       const keys = found.map(({ key }) => key)
       const [removed, reopened] = yield* Effect.all(
         [
-          eachAtOnce([keys, reversed(keys), keys.slice(0, 15)], (keys) => store.removeRuns(keys)),
-          eachAtOnce(reversed(found), (run, i) => store.reopen(run, entry(2), `b-${i}`, 30_000))
+          eachAtOnce([keys, reversed(keys), keys.slice(0, 15)], (keys, i) =>
+            after(store, i + round, store.removeRuns(keys))
+          ),
+          eachAtOnce(reversed(found), (run, i) => after(store, i % 5, store.reopen(run, entry(2), `b-${i}`, 30_000)))
         ],
         { concurrency: "unbounded" }
       )
@@ -128,9 +132,9 @@ export const concurrentOutcomes: Contract = {
       yield* eachAtOnce(leases, (lease) => store.finish(lease, { status: "failed", exit: "" }))
       const [opened, signalled, removed, kept] = yield* Effect.all(
         [
-          eachAtOnce(leases, ({ run }) => open(store, run, "b")),
-          eachAtOnce(leases, ({ run }) => store.signal(run, "go", "1")),
-          store.removeRuns(reversed(leases.map(({ key }) => key))),
+          eachAtOnce(leases, ({ run }, i) => after(store, i % 4, open(store, run, "b"))),
+          eachAtOnce(leases, ({ run }, i) => after(store, i % 3, store.signal(run, "go", "1"))),
+          after(store, round, store.removeRuns(reversed(leases.map(({ key }) => key)))),
           eachAtOnce(leases, (lease) => isKept(store.append(lease, [entry(2)])))
         ],
         { concurrency: "unbounded" }

@@ -4,7 +4,7 @@ import * as Option from "effect/Option"
 import type * as Storage from "../../../storage/Storage.js"
 import { type Contract, failure } from "../fixtures.js"
 import { eventLoopTurn } from "../testClock.js"
-import { eachAtOnce, range, reversed } from "./support.js"
+import { after, eachAtOnce, range, reversed } from "./support.js"
 
 const counterNames = range(12).map((i) => `counter-${i}`)
 
@@ -91,8 +91,12 @@ export const concurrentRecords: Contract = {
       const keys = rows.map(({ key }) => key)
       const [removed, changed] = yield* Effect.all(
         [
-          eachAtOnce([keys, reversed(keys), keys.slice(10)], (keys) => store.removeRecords(keys)),
-          eachAtOnce(rows, ({ id }) => store.write(failure(id, { revision: 1 }), [{ name: `${round}`, add: 1 }]))
+          eachAtOnce([keys, reversed(keys), keys.slice(10)], (keys, i) =>
+            after(store, i + round, store.removeRecords(keys))
+          ),
+          eachAtOnce(rows, ({ id }, i) =>
+            after(store, i % 4, store.write(failure(id, { revision: 1 }), [{ name: `${round}`, add: 1 }]))
+          )
         ],
         { concurrency: "unbounded" }
       )

@@ -4,7 +4,7 @@ import * as Fiber from "effect/Fiber"
 import * as Storage from "../../../storage/Storage.js"
 import { type Contract, find } from "../fixtures.js"
 import { eventLoopTurn } from "../testClock.js"
-import { claimAll, claimSome, eachAtOnce, openAll, range, runNames, together } from "./support.js"
+import { after, claimAll, claimSome, eachAtOnce, openAll, range, runNames, together } from "./support.js"
 
 /** Every third one is long, and so takes longer between its beginning and its commit. */
 const payloadOf = (i: number): string => (i % 3 === 0 ? "x".repeat(50_000) : `${i}`)
@@ -45,7 +45,9 @@ export const concurrentSignals: Contract = {
         Effect.forEach(known(i), (key) => store.signal(run, key, "1"), { discard: true })
       )
       yield* eachAtOnce(leases, (lease, i) => {
-        const suspending = Effect.asVoid(
+        const suspending = after(
+          store,
+          (i + round) % 6,
           store.suspend(lease, { dueAt: Storage.untilSignalled, signals: known(i).length })
         )
         const sending = [...fresh(i), ...known(i), ...fresh(i)].map((key) =>

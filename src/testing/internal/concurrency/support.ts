@@ -26,6 +26,13 @@ export const reversed = <A>(items: ReadonlyArray<A>): ReadonlyArray<A> => [...it
 export const pace = (store: Storage.Store, reads: number): Effect.Effect<void, Storage.StorageError> =>
   Effect.forEach(range(reads), () => store.find("no-such-run"), { discard: true })
 
+/** Begins after this many reads: operations take different numbers of statements, and each is to meet each of another. */
+export const after = <A, E, R>(
+  store: Storage.Store,
+  reads: number,
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | Storage.StorageError, R> => Effect.zipRight(pace(store, reads), self)
+
 /** Whether the lease was still in force when the write happened. */
 export const isKept = <A, E extends { readonly _tag: string }, R>(
   write: Effect.Effect<A, E | Storage.LeaseLost, R>

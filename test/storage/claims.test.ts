@@ -1,7 +1,6 @@
 import * as childProcess from "node:child_process"
 import { once } from "node:events"
 import { assert, describe, it } from "@effect/vitest"
-import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -10,6 +9,7 @@ import { Storage } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { processOf, thisProcess } from "../../src/host/owner.js"
 import { makeSqliteStore } from "../../src/storage/sqlite/SqliteStore.js"
+import { connect } from "../support/drivers.js"
 import { temporaryFile } from "../support/files.js"
 import { answers, lease, request, suspended } from "../support/runs.js"
 import { backends } from "../support/storages.js"
@@ -174,7 +174,7 @@ describe("Storage.claimDue on a SQLite file", () => {
       const filename = yield* temporaryFile("runs.db")
       const store = yield* SqliteStorage.store({ filename, busyTimeout: "10 millis" })
       yield* suspended(store, request("later"), Storage.untilSignalled)
-      const other = new Database(filename)
+      const other = connect(filename)
       other.exec("BEGIN IMMEDIATE")
       assert.deepStrictEqual(yield* store.claimDue({ workflows, limit: 10 }, "me", 1_000), [])
       other.close()
@@ -187,7 +187,7 @@ describe("Storage.claimDue on a SQLite file", () => {
       const store = yield* SqliteStorage.store({ filename })
       yield* suspended(store, request("damaged"), 0)
       yield* suspended(store, request("whole"), 0)
-      const other = new Database(filename)
+      const other = connect(filename)
       other.exec("UPDATE recovery_runs SET input = 'x' WHERE id = 'damaged'")
       const row = () => other.prepare("SELECT * FROM recovery_runs WHERE id = 'damaged'").get()
       const before = row()

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Storage } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
+import { connect } from "../support/drivers.js"
 import { temporaryFile } from "../support/files.js"
 import { toVersion8 } from "../support/olderFiles.js"
 import { answers, lease, request, suspended } from "../support/runs.js"
@@ -47,7 +47,7 @@ for (const { make, name } of backends) {
 const withFile = <A, E, R>(use: (filename: string, sql: (text: string) => void) => Effect.Effect<A, E, R>) =>
   Effect.flatMap(temporaryFile("runs.db"), (filename) =>
     use(filename, (text) => {
-      const other = new Database(filename)
+      const other = connect(filename)
       other.exec(text)
       other.close()
     })

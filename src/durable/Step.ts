@@ -390,7 +390,8 @@ export interface OfRows {
  *
  * `run` must use only that client: other effects may happen twice. Keep it
  * short, because other writers wait. A refused commit is the `StorageError`
- * `Constraint` or `Transaction`, which stops the run; nothing is committed then.
+ * `Constraint` or `Transaction`, which stops the run. Nothing is committed then,
+ * unless the connection broke during the commit.
  *
  * `sql.withTransaction` inside of `run` is a savepoint. On Postgres put a statement
  * there whose error you catch: without a savepoint Postgres refuses all further

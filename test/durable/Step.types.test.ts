@@ -156,3 +156,26 @@ describe("Workflow, in types", () => {
     void program
   })
 })
+
+describe.each([Step.transactional, Step.once])("A step of rows, in types", (make: Step.OfRows) => {
+  it("has the types of its schemas, its strategies and its timeout", () => {
+    const step = make("charge", {
+      success: Schema.Number,
+      error: Errors,
+      run: (_: string) => charge,
+      timeout: "1 second",
+      recover: { Offline: Strategy.skip(0) }
+    })
+    expectTypeOf(step).toEqualTypeOf<
+      (input: string) => Step.Step<number, Declined | Recovery.AttemptTimeout, Gateway>
+    >()
+    expectTypeOf(make("log", { run: Effect.void })).toEqualTypeOf<Step.Step<void, never, never>>()
+  })
+
+  it("is never ambiguous", () => {
+    // @ts-expect-error its rows say whether it happened
+    make("log", { run: Effect.void, onAmbiguous: "fail" })
+    // @ts-expect-error its rows say whether it happened
+    make("log", { run: Effect.void, probe: () => Effect.succeedNone })
+  })
+})

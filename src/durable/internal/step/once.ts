@@ -2,16 +2,16 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { commitOnce } from "../../../storage/onceTable.js"
 import { StorageError } from "../../../storage/Storage.js"
-import type { Attempt } from "../../Step.js"
 import * as Execution from "../execution/execution.js"
 import type { AnyEffect } from "./definition.js"
 import { decodeText } from "./replayStep.js"
-import { append, committed, encodeSuccess, type StepUse } from "./stepUse.js"
+import { append, attemptOf, committed, encodeSuccess, type StepUse } from "./stepUse.js"
 
 /** Commits the rows of the body with its result in the program's database, unless they are there already. */
-export const once = (use: StepUse, { idempotencyKey: key, number, token }: Attempt, run: AnyEffect): AnyEffect =>
+export const once = (use: StepUse, number: number, run: AnyEffect): AnyEffect =>
   Effect.uninterruptibleMask((restore) => {
     const { execution } = use
+    const { idempotencyKey: key, token } = attemptOf(use, number)
     const { outside } = execution.storage
     const what = `the result of step "${use.key}"`
     const body = Effect.flatMap(run, (value) => {

@@ -16,7 +16,6 @@ import { isTraced, withSpan } from "../../../resilience/internal/kernel/tracing.
 import type * as Strategy from "../../../resilience/Strategy.js"
 import type { Restore } from "../../../storage/Storage.js"
 import { noOutput } from "../../../transaction/Compensation.js"
-import type { Attempt } from "../../Step.js"
 import { beginWork, endWork } from "../execution/activity.js"
 import { never } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
@@ -39,6 +38,7 @@ import {
 import {
   append,
   appendEntry,
+  attemptOf,
   concernsRollback,
   journalError,
   markReached,
@@ -214,7 +214,7 @@ const attempt = (use: StepUse, number: number): AnyEffect =>
   Effect.zipRight(Effect.uninterruptible(recordAttempt(use, number)), runAttempt(use, number))
 
 /** How an attempt is committed, by the kind of its step. */
-const committing: Readonly<Record<Kind, (use: StepUse, attempt: Attempt, run: AnyEffect) => AnyEffect>> = {
+const committing: Readonly<Record<Kind, (use: StepUse, number: number, run: AnyEffect) => AnyEffect>> = {
   plain: (_, __, run) => run,
   transactional,
   once
@@ -228,7 +228,7 @@ const runAttempt = (use: StepUse, number: number): AnyEffect => {
     const { fault } = execution
     return fault === undefined ? work() : Effect.zipRight(fault(definition.name, attempt), Effect.suspend(work))
   })
-  const whole = committing[definition.kind](use, attemptOf(use, number), run)
+  const whole = committing[definition.kind](use, number, run)
   return use.isTraced ? withSpan(definition.name, { run: execution.id, step: key, attempt: number }, whole) : whole
 }
 
@@ -248,14 +248,6 @@ const recordAttempt = (use: StepUse, number: number): Effect.Effect<void> =>
     const event = (source: Events.Source) => ({ _tag: "AttemptStarted", source, attempt: number }) as const
     return Execution.andEmit(use.execution, registered, event, use.key)
   })
-
-const attemptOf = ({ execution, key }: StepUse, number: number): Attempt => ({
-  run: execution.id,
-  step: key,
-  number,
-  idempotencyKey: Execution.idempotencyKey(execution, key),
-  token: execution.lease.token
-})
 
 const performOptions = (use: StepUse, past: ReadonlyArray<PastFailure>) => ({
   ...use.definition.recovery,

@@ -61,6 +61,14 @@ export interface StepUse {
 
 export const sourceOf = (use: StepUse): Events.Source => ({ run: use.execution.id, step: use.key })
 
+export const attemptOf = ({ execution, key }: StepUse, number: number): Attempt => ({
+  run: execution.id,
+  step: key,
+  number,
+  idempotencyKey: Execution.idempotencyKey(execution, key),
+  token: execution.lease.token
+})
+
 /** Emits an event about the step. */
 export const emitStep = (use: StepUse, event: (source: Events.Source) => Events.Event): Effect.Effect<void> =>
   Execution.emit(use.execution, event, use.key)
@@ -230,7 +238,7 @@ const died = (use: StepUse, cause: Cause.Cause<unknown>): AnyEffect =>
   })
 
 /** Commits the program's rows and the step's result in one transaction of the storage. */
-export const transactional = (use: StepUse, { number }: Attempt, run: AnyEffect): AnyEffect =>
+export const transactional = (use: StepUse, number: number, run: AnyEffect): AnyEffect =>
   Effect.suspend(() => {
     const { definition, execution, key, output, writes } = use
     const body = Effect.flatMap(run, (value) =>

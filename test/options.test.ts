@@ -44,6 +44,7 @@ import {
   Timeline,
   Webhook
 } from "effect-recovery/operate"
+import { SqlStorage } from "effect-recovery/sql"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { Testing } from "effect-recovery/testing"
 import * as Client from "../src/operate/OperatorClient.js"
@@ -302,6 +303,12 @@ const options: Readonly<Record<string, Attempt>> = {
   "storage/Storage Options.lease": count((lease) => Storage.make(Storage.memoryStore(), { owner: "o", lease })),
   "storage/Tier tierMemory.capacity": count((capacity) => Storage.tierMemory({ capacity })),
   "storage/Tier tierMemory.timeToLive": orInfinity((timeToLive) => Storage.tierMemory({ timeToLive })),
+  "storage/sql/SqlStorage Options.lease": count((lease) =>
+    Layer.provide(SqlStorage.layer({ lease }), SqliteClient.layer({ filename: ":memory:" }))
+  ),
+  "storage/sql/SqlStorage Options.patience": orZero((patience) =>
+    Layer.provide(SqlStorage.layer({ patience }), SqliteClient.layer({ filename: ":memory:" }))
+  ),
   "storage/sqlite/SqliteClient Options.busyTimeout": orZero((busyTimeout) =>
     SqliteStorage.layer({ filename: ":memory:", busyTimeout })
   ),

@@ -25,7 +25,7 @@ const buildCommandLine = () =>
     metafile: true,
     define: { VERSION: JSON.stringify(version) },
     // Native, or of the program that uses it.
-    external: ["better-sqlite3", "fs-native-extensions", "jiti"],
+    external: ["better-sqlite3", "fs-native-extensions", "jiti", "pg"],
     // Some of what is bundled is CommonJS.
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' }
   })

@@ -17,7 +17,10 @@ import { type Screen, screenOf } from "./render/screen.js"
 export const common = {
   json: flag("json", "Print JSON, for scripts"),
   config: optional("config", "The configuration file. Default: recovery.config.ts in this project"),
-  database: optional("database", "The SQLite file, without a configuration. Default: $RECOVERY_DATABASE"),
+  database: optional(
+    "database",
+    "The SQLite file, or the postgres:// address of a server, without a configuration. Default: $RECOVERY_DATABASE"
+  ),
   readonly: flag("read-only", "Change nothing, for a copy of a database; ignores recovery.config.ts"),
   verbose: flag("verbose", "Name the configuration or database on the standard error")
 }
@@ -26,7 +29,7 @@ export type Common = Command.Command.ParseConfig<typeof common>
 
 interface Opened {
   readonly kind: "configuration" | "database"
-  /** The configuration or database file. */
+  /** The configuration or database file, or the address of a server. */
   readonly where: string
   readonly operator: Operator
 }
@@ -67,12 +70,44 @@ const refuseFilename = ([by, filename]: readonly [by: string, filename: string])
     : undefined
 }
 
+const isAddress = (name: string): boolean => /^postgres(?:ql)?:\/\//i.test(name.trim())
+
+/** The address of a server; undefined for a file. */
+const addressOf = (option: string | undefined): Effect.Effect<URL | undefined, Ended> => {
+  const given = givenDatabase(option)
+  if (given === undefined || !isAddress(given[1])) return Effect.succeed(undefined)
+  const [by, address] = given
+  // The message must not show the address: it may hold a password.
+  return Effect.try({
+    try: () => new URL(address.trim()),
+    catch: () =>
+      ended(
+        by === "--database" ? "Usage" : "Config",
+        `${by} is no address. Write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE, with %-codes for special characters.`
+      )
+  })
+}
+
+/** An address without its password and settings. */
+const shown = (address: URL): string => {
+  const plain = new URL(address)
+  plain.password = ""
+  plain.search = ""
+  return plain.href
+}
+
 /** The database file. Creates its folder, unless it is opened read-only. */
-export const databaseOf = (option: string | undefined, readonly = false): Effect.Effect<string, Ended> =>
+export const databaseFile = (option: string | undefined, readonly = false): Effect.Effect<string, Ended> =>
   Effect.gen(function* () {
     const given = givenDatabase(option)
     const refused = given && refuseFilename(given)
     if (refused !== undefined) return yield* refused
+    if (given !== undefined && isAddress(given[1])) {
+      return yield* ended(
+        given[0] === "--database" ? "Usage" : "Config",
+        `This command needs the path of a SQLite file, and ${given[0]} names a server: name a file with --database.`
+      )
+    }
     const filename = yield* given === undefined ? defaultDatabase() : absolute(given[1])
     if (!readonly) {
       yield* Effect.try({
@@ -86,10 +121,20 @@ export const databaseOf = (option: string | undefined, readonly = false): Effect
 /** Without a configuration no workflow can be executed; records can be read and written. */
 const fromDatabase = ({ database, readonly }: Common): Effect.Effect<Opened, Ended> =>
   Effect.gen(function* () {
-    const filename = yield* databaseOf(database, readonly)
+    const address = yield* addressOf(database)
     // Most of the library is loaded only here, so that --help starts fast.
     const { operatorOf } = yield* Effect.promise(() => import("./database.js"))
-    return { kind: "database", where: filename, operator: operatorOf(filename, readonly) }
+    if (address !== undefined) {
+      const { layer } = yield* Effect.tryPromise({
+        try: () => import("./postgres.js"),
+        catch: (cause) => ended("Config", `A server needs the package pg: npm install pg (${messageOf(cause)})`)
+      })
+      const where = shown(address)
+      return { kind: "database", where, operator: operatorOf(layer(address, where, readonly)) }
+    }
+    const filename = yield* databaseFile(database, readonly)
+    const { layer } = yield* Effect.promise(() => import("../storage/sqlite/SqliteStorage.js"))
+    return { kind: "database", where: filename, operator: operatorOf(layer({ filename, readonly })) }
   })
 
 const fromConfig = (file: string): Effect.Effect<Opened, Ended> =>

@@ -382,8 +382,8 @@ export interface OfRows {
  * the storage: its rows and its result are committed together, so it happens
  * exactly once and is never ambiguous. For rows in another database use `once`.
  *
- * Needs a storage over the program's own client (`SqliteStorage.layerClient`), or
- * `Storage.layerMemory` beside the layer of any `@effect/sql` client: there the
+ * Needs a storage over the program's own client (`SqliteStorage.layerClient`,
+ * `SqlStorage.layer`, `PgStorage.layer`), or `Storage.layerMemory` beside the layer of any `@effect/sql` client: there the
  * rows are committed by that client, and the result is kept as long as the
  * memory. Anything else is refused with the `StorageError` `Client`, which names the
  * missing layer.

@@ -9,7 +9,11 @@ import { inBrackets } from "../resilience/Foreign.js"
 
 const advice = {
   Busy: "Another process or a long transaction holds the database. Nothing was written. Execute again, or raise busyTimeout.",
-  ReadOnly: "Make the database file and its folder writable for this user, then execute again.",
+  Unavailable:
+    "The database server cannot be reached, restarts, or has no free connection. Everything recorded before is intact. Execute again once it answers.",
+  ReadOnly:
+    "Make the database file and its folder writable for this user, or connect to a server that takes writes, then execute again.",
+  Forbidden: "Give the user of the connection the rights to create and use the tables, then execute again.",
   Full: "Free some space, then execute again. Everything recorded before is intact.",
   Corrupt: "Restore the file from a backup, or use another file. The file was not changed.",
   Damaged:
@@ -17,7 +21,9 @@ const advice = {
   Payload: "Open the storage with the payloads and the key that encoded it. Nothing was changed.",
   Version:
     "Tables of a newer version need the effect-recovery that wrote them. Older tables are migrated when the file is opened for writing. The file was not changed.",
-  CannotOpen: "Check that the folder exists and is writable.",
+  CannotOpen: "Check that the folder, or the database and its schema, exists and is writable.",
+  Dialect:
+    "Use a SqlClient of SQLite or Postgres, such as those of @effect/sql-sqlite-node, @effect/sql-pg and effect-recovery/sqlite.",
   Filename:
     'Set it to the path of a file, or to ":memory:" for a database that ends with its layer. Nothing was opened.',
   Replaced:
@@ -29,7 +35,7 @@ const advice = {
   Constraint:
     "Nothing was committed. Correct the rows that the step writes, or the tables, then execute the run again.",
   Client:
-    "Use the storage over the program's own client (SqliteStorage.layerClient over SqliteClient.layer), or the storage in memory beside that client, and use the step outside of sql.withTransaction. For rows in another database use Step.once.",
+    "Use the storage over the program's own client (SqliteStorage.layerClient over SqliteClient.layer, SqlStorage.layer or PgStorage.layer over yours), or the storage in memory beside that client, and use the step outside of sql.withTransaction. For rows in another database use Step.once.",
   Transaction:
     "Nothing was recorded. If the connection broke during the commit, check whether the rows are there before the run is executed again. Step.once finds that out by itself.",
   Aborted:
@@ -42,13 +48,16 @@ const advice = {
  * Why a storage operation failed:
  *
  * - `Busy`: another process held the database longer than `busyTimeout`
- * - `ReadOnly`: the file or its folder is not writable
+ * - `Unavailable`: the database server cannot be reached, restarts, or has no free connection
+ * - `ReadOnly`: the file or its folder is not writable, or the server takes no writes
+ * - `Forbidden`: the user of the connection has no right to do this
  * - `Full`: the disk is full
  * - `Corrupt`: the file is not a database, or is damaged
  * - `Damaged`: a stored row is not what was written; the message names it
  * - `Payload`: the `payloads` of the storage could not encode or decode something, such as with a wrong key
  * - `Version`: the tables belong to another version of this library
- * - `CannotOpen`: the file cannot be opened or created
+ * - `CannotOpen`: the file cannot be opened or created, or the database or schema does not exist
+ * - `Dialect`: the SqlClient is of a database that has no storage
  * - `Filename`: the filename is empty or blank, or contains a NUL character
  * - `Replaced`: the file was removed, moved or replaced while it was open
  * - `ClientMissing`: no driver of SQLite loads: neither better-sqlite3 nor the SQLite of Node or Bun
@@ -67,13 +76,16 @@ export type Reason = keyof typeof advice
 
 const faults: Readonly<Record<Reason, Fault.Declaration>> = {
   Busy: { category: "unavailable" },
+  Unavailable: { category: "unavailable" },
   ReadOnly: { category: "permission" },
+  Forbidden: { category: "permission" },
   Full: { category: "resource" },
   Corrupt: { category: "corruption" },
   Damaged: { category: "corruption" },
   Payload: { category: "permission" },
   Version: { category: "validation", severity: "high" },
   CannotOpen: { category: "not-found" },
+  Dialect: { category: "validation" },
   Filename: { category: "validation" },
   Replaced: { category: "not-found", severity: "critical" },
   ClientMissing: { category: "dependency" },

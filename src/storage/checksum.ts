@@ -50,7 +50,8 @@ export const asRead = (text: MaybeChecked): string =>
 /** Newer runtimes have the method, and it takes no time for most texts. */
 type MaybeChecked = string & { readonly isWellFormed?: () => boolean }
 
-const crc32: (text: string) => number = (() => {
+/** Of the UTF-8 of a text, as a signed number. */
+export const crc32: (text: string) => number = (() => {
   const host = (globalThis as { readonly process?: Host }).process
   const native = host?.getBuiltinModule?.("node:zlib")?.crc32
   const plain = native === undefined ? crc32InJavaScript() : (text: string) => native(text) | 0
@@ -129,9 +130,13 @@ export const snapshotChecksum = (
   const { about, at, digest, encoding, key, kind, labels, name, own, run, schema, seq, size, step, version } = row
   const place = run === undefined ? "" : `=${run}`
   const called = own === undefined ? name : `${name}\0=${own}`
-  const facts = `${version}\0${schema}\0${digest}\0${size}\0${encoding}\0${labels}\0${about}${digest === "" ? `\0${state}` : ""}`
+  const facts = `${version}\0${schema}\0${digest}\0${size}\0${encoding}\0${labels}\0${about}${digest === "" ? `\0${textOf(state)}` : ""}`
   return crc32(`${key}\0${place}\0${step}\0${seq}\0${called}\0${kind}\0${at}\0${facts}`)
 }
+
+/** Drivers answer bytes as a `Buffer`, whose text is another one than that of the bytes that were saved. */
+const textOf = (state: string | Uint8Array): string =>
+  typeof state === "string" ? state : Uint8Array.prototype.join.call(state)
 
 export const recordChecksum = (row: WithLabels<Omit<RecordRow, "key" | "damaged">>): number => {
   const { at, body, id, kind, labels, revision, scope, status, subject, updatedAt } = row

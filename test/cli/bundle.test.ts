@@ -23,7 +23,7 @@ const bundled = async (entry: string): Promise<ReadonlyArray<string>> => {
     outdir: "dist",
     platform: "node",
     format: "esm",
-    external: ["better-sqlite3", "fs-native-extensions", "jiti"],
+    external: ["better-sqlite3", "fs-native-extensions", "jiti", "pg"],
     write: false,
     metafile: true
   })

@@ -4,6 +4,7 @@
  */
 import * as fs from "node:fs"
 import { SqlClient } from "@effect/sql/SqlClient"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import * as StockClient from "@effect/sql-sqlite-node/SqliteClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -11,7 +12,8 @@ import * as Schema from "effect/Schema"
 import { Step, Storage, Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 
-const [kind = "", folder = "", id = "", killAt = "0"] = process.argv.slice(2)
+/** The database of the rows is of this kind; on Postgres with its address as JSON. */
+const [kind = "", folder = "", id = "", killAt = "0", address = "{}", journalName = "runs.db"] = process.argv.slice(2)
 
 let point = 0
 
@@ -38,7 +40,7 @@ const journal = Layer.effect(
     append: (lease: Storage.Lease, entries: ReadonlyArray<Storage.Entry>) =>
       between(entries.map(({ kind }) => kind).join(), storage.append(lease, entries))
   }))
-).pipe(Layer.provide(SqliteStorage.layer({ filename: `${folder}/runs.db` })))
+).pipe(Layer.provide(SqliteStorage.layer({ filename: `${folder}/${journalName}` })))
 
 /** Points around every commit, whether the library or the client makes it. */
 const withPoints = (client: SqlClient): SqlClient => {
@@ -66,8 +68,15 @@ const withPoints = (client: SqlClient): SqlClient => {
 }
 
 const filename = `${folder}/shop.db`
-const base: Layer.Layer<SqlClient, unknown> =
-  kind === "stock" ? StockClient.layer({ filename }) : SqliteClient.layer({ filename })
+const clients: Readonly<Record<string, () => Layer.Layer<SqlClient, unknown>>> = {
+  stock: () => StockClient.layer({ filename }),
+  own: () => SqliteClient.layer({ filename }),
+  postgres: () => {
+    const { user: username, ...rest } = JSON.parse(address)
+    return PgClient.layer({ username, ...rest })
+  }
+}
+const base = clients[kind]?.() ?? Layer.fail(`no client "${kind}"`)
 const shop = Layer.effect(SqlClient, Effect.map(SqlClient, withPoints)).pipe(Layer.provide(base))
 
 const transfer = Step.once("transfer", {

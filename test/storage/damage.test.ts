@@ -1,10 +1,13 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as StockClient from "@effect/sql-sqlite-node/SqliteClient"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import * as Layer from "effect/Layer"
+import { SqlStorage } from "effect-recovery/sql"
 import { lengthOf, seedOf } from "../support/campaigns.js"
-import { look, prepare, wrongIn } from "../support/damage.js"
+import { look, type Open, prepare, wrongIn } from "../support/damage.js"
 import { connect } from "../support/drivers.js"
 import { temporaryFolder } from "../support/files.js"
 
@@ -88,11 +91,18 @@ const overwrite = (
   database.close()
 }
 
+const byStockClient: Open = (filename) =>
+  SqlStorage.layer({ durability: "process-crash", patience: "50 millis" }).pipe(
+    Layer.provide(StockClient.layer({ filename }))
+  )
+
 describe("a database with damaged columns", () => {
-  it.scopedLive("fails with typed errors, or is right; without checksums it never dies", () =>
+  it.scopedLive("fails with typed errors, or is right; without checksums it never dies, on either client", () =>
     Effect.gen(function* () {
       const { expected, filename, victim } = yield* prepared
       assert.deepStrictEqual(wrongIn(expected, expected), [])
+      copy(filename, victim)
+      assert.deepStrictEqual(wrongIn(yield* look(victim, byStockClient), expected), [])
       const columns = columnsOf(filename)
       const damage = FastCheck.record({
         column: FastCheck.integer({ min: 0, max: columns.length - 1 }),
@@ -102,12 +112,13 @@ describe("a database with damaged columns", () => {
       })
       const all = FastCheck.sample(damage, { seed: seedOf(18), numRuns: lengthOf("DAMAGED_COLUMNS") })
       const found: Array<unknown> = []
-      for (const { checks, column, row, value } of all) {
+      for (const [i, { checks, column, row, value }] of all.entries()) {
         copy(filename, victim)
         const place = columns[column] as Column
         overwrite(victim, place, row, value, checks)
-        const wrong = wrongIn(yield* look(victim), checks && isChecked(place) ? expected : undefined)
-        if (wrong.length > 0) found.push({ ...place, row, value, checks, wrong })
+        const open = i % 2 === 0 ? undefined : byStockClient
+        const wrong = wrongIn(yield* look(victim, open), checks && isChecked(place) ? expected : undefined)
+        if (wrong.length > 0) found.push({ ...place, row, value, checks, isStock: open !== undefined, wrong })
       }
       assert.deepStrictEqual(found, [])
     })

@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Step, Storage, Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
-import { databaseOf } from "../../src/cli/ask.js"
+import { databaseFile } from "../../src/cli/ask.js"
 import { temporaryFile, temporaryFolder } from "../support/files.js"
 import { eventually, turns } from "../support/time.js"
 
@@ -119,7 +119,7 @@ describe("a filename", () => {
 
   it.effect("of the command line is refused by the name of its option or variable", () =>
     Effect.gen(function* () {
-      const messageOf = (given: string | undefined) => Effect.map(Effect.flip(databaseOf(given)), String)
+      const messageOf = (given: string | undefined) => Effect.map(Effect.flip(databaseFile(given)), String)
       assert.match(yield* messageOf(""), /--database is empty/)
       assert.match(yield* messageOf(" "), /--database is empty/)
       assert.match(yield* messageOf(":memory:"), /--database is ":memory:"/)

@@ -22,6 +22,8 @@ const lengths = {
   INCREMENTS: { short: 40, ci: 200, full: 2_500 },
   /** Processes killed while they increment. */
   INCREMENT_KILLS: { short: 5, ci: 24, full: 400 },
+  /** Restarts of a Postgres server under load. */
+  SERVER_RESTARTS: { short: 3, ci: 15, full: 200 },
   /** Random workflows compared with their model. A third of them on SQLite. */
   MODEL_RUNS: { short: 90, ci: 600, full: 2_000 },
   /** Random workflows that are stopped at random, compared with themselves undisturbed. A third of them on SQLite. */
@@ -29,6 +31,7 @@ const lengths = {
   /** Random calls, forty at a time, of a store in memory and of one on a file. */
   STORE_CALLS: { short: 12, ci: 300, full: 3_000 },
   /** Columns of a database that are overwritten with text and bytes that do not belong there. */
+  JSON_QUERIES: { short: 8, ci: 60, full: 600 },
   DAMAGED_COLUMNS: { short: 60, ci: 400, full: 3_000 },
   /** Bytes that are flipped in database files and write-ahead logs. */
   FLIPS: { short: 40, ci: 200, full: 1_000 },

@@ -26,11 +26,13 @@ export const bundle = async (entry: string): Promise<string> => {
     platform: "node",
     format: "esm",
     target: "node20",
-    external: ["better-sqlite3", "fs-native-extensions"],
+    external: ["better-sqlite3", "fs-native-extensions", "pg-native"],
     alias: {
       "effect-recovery": path.join(root, "src/index.ts"),
       "effect-recovery/files": path.join(root, "src/files.ts"),
       "effect-recovery/operate": path.join(root, "src/operate.ts"),
+      "effect-recovery/pg": path.join(root, "src/pg.ts"),
+      "effect-recovery/sql": path.join(root, "src/sql.ts"),
       "effect-recovery/sqlite": path.join(root, "src/sqlite.ts"),
       "effect-recovery/testing": path.join(root, "src/testing.ts")
     },

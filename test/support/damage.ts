@@ -93,8 +93,13 @@ const orders = ["done", "failing", "answered", "asked", "fresh"]
 
 const execute = (order: string) => Workflow.execute(Everything, { id: order, input: { order, amount: 21 } })
 
-const layerOf = (filename: string) => {
-  const storage = SqliteStorage.layer({ filename, durability: "process-crash", busyTimeout: "50 millis" })
+/** How a file is opened. */
+export type Open = (filename: string) => Layer.Layer<Storage.Storage, unknown>
+
+const byOwnClient: Open = (filename) =>
+  SqliteStorage.layer({ filename, durability: "process-crash", busyTimeout: "50 millis" })
+
+const layerOf = (storage: Layer.Layer<Storage.Storage, unknown>) => {
   const manager = RecoveryManager.layer({ workflows: [Everything] })
   // Compensations are not retried, so that nothing sleeps.
   const quick = RetryPolicy.layer(RetryPolicy.none)
@@ -121,7 +126,7 @@ export const prepare = (folder: string) =>
       yield* Effect.scoped(Lock.acquire("held"))
       // As a kill leaves them: the last commits are in the log only.
       for (const suffix of ["", "-wal"]) fs.copyFileSync(`${original}${suffix}`, `${filename}${suffix}`)
-    }).pipe(Effect.provide(layerOf(original)))
+    }).pipe(Effect.provide(layerOf(byOwnClient(original))))
     return filename
   })
 
@@ -167,13 +172,13 @@ const looks: Readonly<Record<string, Effect.Effect<unknown, unknown, Needs>>> = 
   shared: Effect.asVoid(execute("another"))
 }
 
-export const look = (filename: string): Effect.Effect<Seen> =>
+export const look = (filename: string, open: Open = byOwnClient): Effect.Effect<Seen> =>
   Effect.forEach(Object.entries(looks), ([name, effect]) =>
     // A damaged time may be far ahead: then the run sleeps, which is no wrong value.
     Effect.map(Effect.exit(Effect.timeout(effect, "5 seconds")), (exit) => [name, exit] as const)
   ).pipe(
     Effect.map((all): Seen => Object.fromEntries(all)),
-    Effect.provide(layerOf(filename)),
+    Effect.provide(layerOf(open(filename))),
     // A file that cannot be opened shows nothing.
     Effect.catchAllCause((cause) => Effect.succeed({ opening: Exit.failCause(cause) }))
   )

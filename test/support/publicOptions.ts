@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url"
 import ts from "typescript"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
-const doors = ["index", "chain", "dashboard", "files", "operate", "rules", "sqlite", "testing"]
+const doors = ["index", "chain", "dashboard", "files", "operate", "rules", "sql", "sqlite", "testing"]
 
 /** An option of the public API that takes a duration, a count, a share or a date. */
 export interface PublicOption {

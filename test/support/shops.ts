@@ -6,6 +6,7 @@ import type * as Scope from "effect/Scope"
 import { SqliteClient } from "effect-recovery/sqlite"
 import { describe } from "vitest"
 import { temporaryFile } from "./files.js"
+import { type Database, inPostgres } from "./postgres.js"
 
 /** A client of the shop's database. Each build of it is another process. */
 export type Client = Layer.Layer<SqlClient, unknown>
@@ -45,9 +46,18 @@ export const own: Shop = {
 
 export const shops: ReadonlyArray<Shop> = [stock, own]
 
+const shopOf = (database: Database): Shop => ({
+  name: "Postgres",
+  open: Effect.zipRight(
+    database.query("DROP TABLE IF EXISTS orders, items, effect_recovery_once"),
+    withTables(database.client())
+  )
+})
+
 /** The same tests on each kind of database. */
 export const inShops = (title: string, tests: (shop: Shop) => void): void => {
   for (const shop of shops) describe(`${title} on ${shop.name}`, () => tests(shop))
+  inPostgres(`${title} on Postgres`, (database) => tests(shopOf(database)))
 }
 
 export const stockOf = Effect.flatMap(SqlClient, (sql) =>

@@ -30,7 +30,7 @@ const everyCommand = {
   "--help": "Show the options of a command",
   "--json": "Print JSON, for scripts",
   "--config FILE": "Use this file instead of the project's recovery.config.ts, .mts, .js or .mjs",
-  "--database FILE": "Use a SQLite file, without a configuration. Default: $RECOVERY_DATABASE",
+  "--database FILE": "Use a SQLite file or a postgres:// address, without a configuration. Default: $RECOVERY_DATABASE",
   "--read-only": "Change nothing, for a copy of a database",
   "--verbose": "Name the configuration or database on the standard error"
 }

@@ -16,18 +16,19 @@ const reasons: ReadonlyArray<readonly [reason: Reason, starts: ReadonlyArray<str
 const codeOf = (cause: unknown): string =>
   typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" ? cause.code : ""
 
-const reasonOf = (cause: unknown): Reason | undefined => {
+/** By the codes of SQLite, which all drivers share; `undefined` for others. */
+export const reasonOfSqlite = (cause: unknown): Reason | undefined => {
   if (cause instanceof DamagedRow) return "Damaged"
   const code = codeOf(cause)
   return reasons.find(([, starts]) => starts.some((start) => code.startsWith(start)))?.[0]
 }
 
-export const isBusy = (cause: unknown): boolean => reasonOf(cause) === "Busy"
+export const isBusy = (cause: unknown): boolean => reasonOfSqlite(cause) === "Busy"
 
 export const toStorageError =
   (operation: string) =>
   (cause: unknown): StorageError =>
-    new StorageError({ reason: reasonOf(cause) ?? (isClosed(cause) ? "Closed" : "Rejected"), operation, cause })
+    new StorageError({ reason: reasonOfSqlite(cause) ?? (isClosed(cause) ? "Closed" : "Rejected"), operation, cause })
 
 /** In the words of better-sqlite3, of Node and of Bun. */
 const isClosed = (cause: unknown): boolean =>

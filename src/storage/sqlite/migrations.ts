@@ -206,13 +206,20 @@ const migrations = {
   ]
 }
 
+/** The migrations for tables whose names begin with this prefix. */
+export const migrationsOf = (prefix: string): Readonly<Record<string, ReadonlyArray<string>>> =>
+  Record.map(migrations, (statements) => statements.map((text) => text.replaceAll("recovery_", prefix)))
+
+/** The table that says which migrations were done. */
+export const migrationsTable = (prefix: string): string => `effect_${prefix}migrations`
+
 /** Runs the statements of one migration. */
 const run = (statements: ReadonlyArray<string>) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     Effect.forEach(statements, (text) => sql.unsafe(text), { discard: true })
   )
 
-const table = "effect_recovery_migrations"
+const table = migrationsTable("recovery_")
 
 const newest = Math.max(...Object.keys(migrations).map((name) => Number.parseInt(name, 10)))
 

@@ -1,0 +1,219 @@
+/**
+ * Runs and journals in the Postgres database of the program, for as many machines
+ * as share it. As `SqlStorage`, and more:
+ *
+ * - runs of a process that died continue after some two seconds, whatever the lease
+ * - a signal, a start or an outcome wakes the processes that wait for it at once
+ * - leases are renewed on a connection of their own, so that a busy pool does not
+ *   delay them
+ *
+ * @since 0.1.0
+ */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { isGone, makeOwner } from "../../host/owner.js"
+import * as Storage from "../Storage.js"
+import type { StorageError } from "../StorageError.js"
+import type { AccessOptions, ClientAccess } from "../sql/access.js"
+import { makeAccess } from "../sql/clients.js"
+import { toStorageError } from "../sql/errors.js"
+import { migrate } from "../sql/migrations.js"
+import * as SqlStorage from "../sql/SqlStorage.js"
+import { makeSqlStore } from "../sql/SqlStore.js"
+import { type Direct, sessionConfig } from "./config.js"
+import { anyRun, type Hints, makeHints } from "./hints.js"
+import { holdLock, type Liveness, makeLiveness, marker, type Place, placeOf, processOf } from "./liveness.js"
+import { makeSession, type Query, type Session } from "./session.js"
+import { makeSessionClient } from "./sessionClient.js"
+
+/** @since 0.1.0 */
+export type { Direct } from "./config.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends SqlStorage.Options {
+  /**
+   * How the connection for leases reaches the server, where it differs from the
+   * pool of the client: past a pooler that shares connections between transactions,
+   * where neither locks of a session nor LISTEN work. Each option replaces that of
+   * the client. Defaults to none.
+   */
+  readonly direct?: Direct | undefined
+}
+
+/**
+ * Creates or migrates the tables in the database of the client, beside the
+ * program's own, and keeps leases alive. Opens one connection beside the pool. When
+ * that one breaks, or the server is restarted, it is opened again; until then
+ * operations wait for as long as `patience` says.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Step, Worker, Workflow } from "effect-recovery"
+ * import { PgStorage } from "effect-recovery/pg"
+ * import { Config, Effect, Layer } from "effect"
+ *
+ * const Greet = Workflow.make("greet", {}, () => Step.make("say", { run: Effect.log("hello") }))
+ *
+ * // On as many machines as you like.
+ * export const worker = Worker.layer([Greet]).pipe(
+ *   Layer.provide(PgStorage.layer()),
+ *   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options = {}): Layer.Layer<Storage.Storage, StorageError, PgClient.PgClient> =>
+  Layer.scoped(
+    Storage.Storage,
+    Effect.gen(function* () {
+      const owner = `${yield* makeOwner}${marker}`
+      const store = yield* makeStore(owner, options, "server")
+      return yield* Storage.make(store, { owner, lease: options.lease, payloads: options.payloads })
+    })
+  )
+
+/**
+ * The store without the service over it, for `Testing.crashEverywhere` and
+ * `Testing.storageContract`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const store = (
+  options: SqlStorage.StoreOptions & Pick<Options, "direct"> = {}
+): Effect.Effect<Storage.Store, StorageError, PgClient.PgClient | Scope.Scope> =>
+  Effect.flatMap(makeOwner, (owner) => makeStore(`${owner}${marker}`, options, options.clock ?? "server"))
+
+// ---- the store
+
+/** Between two looks at the locks of other processes. A process counts as dead after two. */
+const beatMillis = 750
+/** A connection that gives no answer for this long counts as broken. */
+const silenceMillis = 10_000
+
+const makeStore = (process: string, options: Options, clock: AccessOptions["clock"]) =>
+  Effect.gen(function* () {
+    const client = yield* PgClient.PgClient
+    const settings = { ...SqlStorage.settings(options), clock }
+    const access = yield* makeAccess(client, settings)
+    yield* migrate(access, settings)
+    const schema = yield* schemaOf(access)
+    const place = placeOf(schema, settings.prefix)
+    const { hints, liveness, session } = yield* connect(client, process, options.direct, access, place)
+    // The search path of the connection may be another one.
+    const sessionClient = yield* makeSessionClient(session)
+    const direct = yield* makeSqlStore(yield* makeAccess(sessionClient, { ...settings, schema }), isGone)
+    // Processes of this host are judged by the host as well, which knows at once.
+    const pooled = yield* makeSqlStore(access, isGone)
+    return withHints(pooled, direct, process, { hints, liveness, query: session.query })
+  })
+
+/** The schema in which the tables are found. */
+const schemaOf = (access: ClientAccess): Effect.Effect<string, StorageError> =>
+  Effect.map(
+    access.read<{ readonly schema: string }>(
+      "Opening the storage",
+      "SELECT nspname AS schema FROM pg_class JOIN pg_namespace space ON space.oid = relnamespace WHERE pg_class.oid = to_regclass(?)",
+      [access.table("runs")]
+    ),
+    ([row]) => row?.schema ?? ""
+  )
+
+const keepAlive = `SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
+  set_config('tcp_keepalives_count', '3', false)`
+
+/** Opens the connection of this process: it holds its lock, listens, and looks at the locks of others. */
+const connect = (
+  client: PgClient.PgClient,
+  process: string,
+  direct: Direct | undefined,
+  access: ClientAccess,
+  place: Place
+): Effect.Effect<
+  { readonly hints: Hints; readonly liveness: Liveness; readonly session: Session },
+  StorageError,
+  Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const { text: now } = yield* access.now
+    const liveness = makeLiveness({
+      place,
+      process,
+      leased: { runs: access.table("runs"), locks: access.table("locks"), now },
+      graceBeats: 4,
+      graceMillis: 500,
+      onEnded: (runs) => {
+        for (const run of runs) {
+          hints.tell(run)
+          hints.send(run)
+        }
+      }
+    })
+    const session: Session = yield* makeSession({
+      config: sessionConfig(client.config, direct),
+      // A server notices after some ten seconds that a machine is gone, and frees the locks of its processes.
+      prepare: (query) =>
+        Effect.zipRight(
+          Effect.zipRight(query(keepAlive), holdLock(query, place, process)),
+          query(`LISTEN "${place.channel}"`)
+        ),
+      onNotification: (payload) => hints.receive(payload),
+      onReconnect: () => {
+        liveness.reset()
+        hints.tell(anyRun)
+      },
+      beatMillis,
+      silenceMillis,
+      beat: liveness.beat
+    }).pipe(Effect.mapError(toStorageError("Opening the connection for leases")))
+    const hints: Hints = yield* makeHints(session.query, place.channel)
+    return { hints, liveness, session }
+  })
+
+/** What keeps leases alive goes over the connection of its own. Other processes hear of what changed. */
+const withHints = (
+  pooled: Storage.Store,
+  direct: Storage.Store,
+  process: string,
+  { hints, liveness, query }: { readonly hints: Hints; readonly liveness: Liveness; readonly query: Query }
+): Storage.Store => {
+  const thenSend = <A, E>(self: Effect.Effect<A, E>, run: string, isNews: (value: A) => boolean = () => true) =>
+    Effect.map(self, (value) => {
+      if (isNews(value)) hints.send(run)
+      return value
+    })
+  return {
+    ...pooled,
+    changes: hints.changes,
+    renew: direct.renew,
+    renewLock: direct.renewLock,
+    unlock: direct.unlock,
+    release: (owner, run) => thenSend(direct.release(owner, run), run ?? anyRun),
+    finish: (lease, outcome) => thenSend(pooled.finish(lease, outcome), lease.run),
+    signal: (run, key, payload) => thenSend(pooled.signal(run, key, payload), run, (sent) => sent === "Sent"),
+    suspend: (lease, suspension) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        // A run that sleeps concerns no other process until it is due.
+        thenSend(pooled.suspend(lease, suspension), lease.run, () => suspension.dueAt <= Math.max(lease.since, now))
+      ),
+    open: (request, owner, leaseMillis) => {
+      const open = pooled.open(request, owner, leaseMillis)
+      return Effect.flatMap(open, (opened) => {
+        const holder = opened._tag === "Held" ? processOf(opened.run.owner ?? "") : undefined
+        if (holder === undefined || holder === process) return Effect.succeed(opened)
+        // If that cannot be known now, the lease is in force.
+        const isGone = Effect.orElseSucceed(liveness.endIfGone(query, holder), () => false)
+        return Effect.flatMap(isGone, (gone) => (gone ? open : Effect.succeed(opened)))
+      })
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { RunStore, Store } from "../Store.js"
+import type { ClientAccess } from "./access.js"
+import { releasedAfterEnd } from "./acquisitions.js"
+import { makeSqlCheck } from "./check.js"
+import { makeClaimDue } from "./claims.js"
+import { makeSqlJournal } from "./journal.js"
+import { makeLiveness } from "./liveness.js"
+import { makeSqlLocks } from "./locks.js"
+import { currentTime } from "./reading.js"
+import { makeSqlRecords } from "./records.js"
+import { makeRunQueries } from "./runQueries.js"
+import { makeRunReader } from "./runRows.js"
+import { makeLeases, makeOpen, makeRemoveRuns } from "./runs.js"
+import { makeSqlSignals } from "./signals.js"
+import { makeSqlSnapshots } from "./snapshots.js"
+import { makeSqlTransactional } from "./transactional.js"
+import { makeSqlUsage } from "./usage.js"
+
+/**
+ * The store over one client, whose tables are up to date. `isGone` tells whether the
+ * process that owns a lease is known to be dead: its leases end at once.
+ */
+export const makeSqlStore = (
+  access: ClientAccess,
+  isGone: (owner: string) => boolean
+): Effect.Effect<Store, never, Scope.Scope> =>
+  Effect.map(makeSqlJournal(access), (journal): Store => {
+    const reader = makeRunReader(access, isGone)
+    const liveness = makeLiveness(access, isGone)
+    const leases = makeLeases(access, reader)
+    const claimDue = makeClaimDue(access, reader, liveness)
+    const runs: RunStore = {
+      ...journal,
+      ...leases,
+      ...releasedAfterEnd({ ...leases, open: makeOpen(access, reader), claimDue }),
+      ...makeSqlSignals(access, reader),
+      ...makeRunQueries(access, reader, liveness),
+      removeRuns: makeRemoveRuns(access),
+      transactional: makeSqlTransactional(access)
+    }
+    return {
+      ...runs,
+      ...makeSqlSnapshots(access),
+      ...makeSqlLocks(access, isGone),
+      ...makeSqlRecords(access),
+      usage: makeSqlUsage(access),
+      check: makeSqlCheck(access),
+      now: currentTime(access, "Reading the clock"),
+      changes: Stream.empty
+    }
+  })

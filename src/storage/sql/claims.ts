@@ -1,0 +1,193 @@
+import * as Effect from "effect/Effect"
+import { claimedDue, claimedRun, limitOf } from "../rows.js"
+import type { StorageError } from "../StorageError.js"
+import type { DueQuery, DueRun, RunStore } from "../Store.js"
+import type { RunRow } from "../sqlite/runRows.js"
+import type { ClientAccess, Now, Run } from "./access.js"
+import type { Liveness } from "./liveness.js"
+import { isOneOf, type Part, part } from "./reading.js"
+import { type RunReader, runColumns } from "./runRows.js"
+import { releaseGone } from "./runs.js"
+
+const claiming = "Claiming due runs"
+
+/** Claims what is due. Looks for leases of dead processes only if that leaves something to claim. */
+export const makeClaimDue = (access: ClientAccess, reader: RunReader, liveness: Liveness): RunStore["claimDue"] => {
+  const claim = access.dialect.name === "pg" ? claimInPg(access, reader) : claimInSqlite(access, reader)
+  return (query, owner, leaseMillis) =>
+    Effect.gen(function* () {
+      const limit = limitOf(query)
+      if (limit === 0 || query.workflows.length === 0) return []
+      const found = yield* claim(query, owner, leaseMillis)
+      if (found.length >= limit) return found
+      const gone = yield* liveness.gone(claiming)
+      if (gone.length === 0 || (yield* releaseGone(access, liveness, gone)).length === 0) return found
+      const rest = { ...query, limit: limit - found.length }
+      return [...found, ...(yield* claim(rest, owner, leaseMillis))]
+    })
+}
+
+type Claim = (query: DueQuery, owner: string, leaseMillis: number) => Effect.Effect<ReadonlyArray<DueRun>, StorageError>
+
+/** When a run can be claimed, as the index of open runs has it. */
+const dueSince = ({ dialect }: ClientAccess): string => dialect.greatest("due_at", "COALESCE(lease_until, 0)")
+
+const unless = (access: ClientAccess, { except = [] }: DueQuery): Part => {
+  if (except.length === 0) return part("")
+  const { params, text } = isOneOf(access, "id", except, "text")
+  return part(`AND NOT (${text})`, ...params)
+}
+
+interface ClaimedRow extends RunRow {
+  /** None of these was there to claim. */
+  readonly key: never
+  readonly candidates: unknown
+  readonly wasDueAt: unknown
+  readonly wasWaiting: string | null
+}
+
+/**
+ * One statement. It looks at more runs than it takes, since other workers may have
+ * locked the first ones, and tries again if it saw only such runs.
+ */
+const claimInPg = (access: ClientAccess, { toListed }: RunReader): Claim => {
+  const { table } = access
+  const runs = table("runs")
+  const since = dueSince(access)
+
+  const statement = (query: DueQuery, now: Now, limit: number, looked: number, owner: string, leaseMillis: number) => {
+    const excluded = unless(access, query)
+    const text = `WITH candidates AS (
+        SELECT due.key FROM unnest(?::text[], ?::text[]) AS wanted (workflow, version)
+        CROSS JOIN LATERAL (
+          SELECT key, ${since} AS since FROM ${runs}
+          WHERE status IS NULL AND workflow = wanted.workflow AND version = wanted.version AND ${since} <= ${now.text} ${excluded.text}
+          ORDER BY ${since} LIMIT ?::int
+        ) AS due ORDER BY due.since, due.key LIMIT ?::int
+      ), picked AS (
+        SELECT key AS picked, ${since} AS since, due_at AS was_due_at, waiting AS was_waiting FROM ${runs}
+        WHERE key IN (SELECT key FROM candidates) AND status IS NULL AND ${since} <= ${now.text}
+        ORDER BY since, picked LIMIT ?::int FOR UPDATE SKIP LOCKED
+      ), claimed AS (
+        UPDATE ${runs} SET token = token + 1, owner = ?, lease_until = ${now.text} + ?, due_at = ${now.text}, waiting = NULL
+        FROM picked WHERE key = picked
+        RETURNING ${runColumns}, since, was_due_at AS "wasDueAt", was_waiting AS "wasWaiting"
+      )
+      SELECT (SELECT COUNT(*) FROM candidates) AS candidates, claimed.*
+      FROM (SELECT 1) AS one LEFT JOIN claimed ON true ORDER BY since, key`
+    const params = [
+      query.workflows.map(({ workflow }) => workflow),
+      query.workflows.map(({ version }) => version),
+      ...now.params,
+      ...excluded.params,
+      looked,
+      looked,
+      ...now.params,
+      limit,
+      owner,
+      ...now.params,
+      leaseMillis,
+      ...now.params
+    ]
+    return access.write<ClaimedRow>(claiming, text, params)
+  }
+
+  /** A damaged run is not leased. */
+  const putBack = ({ key, owner, wasDueAt, wasWaiting }: ClaimedRow) =>
+    access.write(
+      claiming,
+      `UPDATE ${runs} SET owner = NULL, lease_until = NULL, due_at = ?, waiting = ? WHERE key = ? AND owner = ? RETURNING key`,
+      [wasDueAt, wasWaiting, key, owner]
+    )
+
+  const toDue = (row: ClaimedRow, owner: string): Effect.Effect<DueRun, StorageError> => {
+    const run = toListed(row)
+    return run.damaged === undefined
+      ? Effect.succeed(claimedDue(run, owner))
+      : Effect.as(putBack(row), { _tag: "Damaged", run: { ...run, owner: undefined, leaseUntil: undefined } })
+  }
+
+  const attempt = (
+    query: DueQuery,
+    owner: string,
+    leaseMillis: number,
+    tries: number
+  ): Effect.Effect<ReadonlyArray<DueRun>, StorageError> =>
+    Effect.gen(function* () {
+      const limit = Math.min(limitOf(query), maxInt)
+      const looked = Math.min(Math.max(limit * 4, 64), maxInt)
+      const rows = yield* statement(query, yield* access.now, limit, looked, owner, leaseMillis)
+      const claimed = rows.filter(({ key }) => key !== null)
+      const wereLocked = claimed.length === 0 && Number(rows[0]?.candidates) > 0
+      if (wereLocked && tries > 0) return yield* attempt(query, owner, leaseMillis, tries - 1)
+      return yield* Effect.forEach(claimed, (row) => toDue(row, owner))
+    })
+
+  return (query, owner, leaseMillis) =>
+    // Whether a statement leased runs whose answer was lost is not known: no process would advance them.
+    Effect.tapError(attempt(query, owner, leaseMillis, 3), () =>
+      Effect.forkDaemon(
+        Effect.ignore(
+          access.write(
+            claiming,
+            `UPDATE ${runs} SET owner = NULL, lease_until = NULL WHERE owner = ? RETURNING key`,
+            [owner],
+            {
+              idempotent: true,
+              anywhere: true
+            }
+          )
+        )
+      )
+    )
+}
+
+const maxInt = 2 ** 31 - 1
+
+/** A write keeps other processes from writing, so one that finds no work does not begin it. */
+const claimInSqlite = (access: ClientAccess, { toListed }: RunReader): Claim => {
+  const { table } = access
+  const runs = table("runs")
+  const since = dueSince(access)
+
+  const due = (query: DueQuery, { params, text }: Now): Part => {
+    const excluded = unless(access, query)
+    const ofOne = `SELECT * FROM (SELECT key, ${since} AS since FROM ${runs}
+      WHERE status IS NULL AND workflow = ? AND version = ? AND ${since} <= ${text} ${excluded.text} ORDER BY ${since} LIMIT ?)`
+    const limit = limitOf(query)
+    return part(
+      `SELECT key FROM (${query.workflows.map(() => ofOne).join(" UNION ALL ")}) ORDER BY since, key LIMIT ?`,
+      ...query.workflows.flatMap(({ version, workflow }) => [workflow, version, ...params, ...excluded.params, limit]),
+      limit
+    )
+  }
+
+  const claim = (run: Run, query: DueQuery, owner: string, leaseMillis: number) =>
+    Effect.gen(function* () {
+      const now = yield* access.now
+      const { params, text } = due(query, now)
+      const keys = yield* run<{ readonly key: number }>(text, params)
+      return yield* Effect.forEach(keys, ({ key }) => claimOne(run, key, owner, leaseMillis, Number(now.params[0])))
+    })
+
+  const claimOne = (run: Run, key: number, owner: string, leaseMillis: number, now: number) =>
+    Effect.gen(function* () {
+      const [row] = yield* run<RunRow>(`SELECT ${runColumns} FROM ${runs} WHERE key = ?`, [key])
+      const found = toListed(row as RunRow) // the statement before it found its key
+      if (found.damaged !== undefined) return { _tag: "Damaged", run: found } satisfies DueRun
+      const claimed = claimedRun(found, owner, now + leaseMillis, now)
+      yield* run(
+        `UPDATE ${runs} SET token = token + 1, owner = ?, lease_until = ?, due_at = ?, waiting = NULL WHERE key = ?`,
+        [owner, claimed.leaseUntil, now, key]
+      )
+      return claimedDue(claimed, owner)
+    })
+
+  return (query, owner, leaseMillis) =>
+    Effect.gen(function* () {
+      const { params, text } = due(query, yield* access.now)
+      const found = yield* access.read(claiming, text, params)
+      if (found.length === 0) return []
+      return yield* access.transaction(claiming, (run) => claim(run, query, owner, leaseMillis))
+    })
+}

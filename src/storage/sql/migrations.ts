@@ -1,0 +1,150 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import { clockTolerance } from "../rows.js"
+import { StorageError } from "../StorageError.js"
+import { migrationsOf, migrationsTable } from "../sqlite/migrations.js"
+import type { ClientAccess, Run } from "./access.js"
+import { isMissingTable } from "./errors.js"
+import { type Migration, pgMigrations } from "./pgMigrations.js"
+
+const operation = "Migrating the tables"
+
+/** What a dialect needs to know how far its tables are. */
+interface Plan {
+  readonly migrations: ReadonlyArray<Migration>
+  /** The newest migration that was done, and the oldest version that may use its tables. */
+  readonly done: string
+  /** Keeps other processes out until the commit, and creates the table of migrations. */
+  readonly prepare: (run: Run) => Effect.Effect<unknown, SqlError>
+  readonly record: (run: Run, migration: Migration) => Effect.Effect<unknown, SqlError>
+}
+
+interface Done {
+  readonly version: number
+  readonly reader: number
+}
+
+/**
+ * Creates or migrates the tables, beside those of the program, in one transaction.
+ * If two processes start at once, the second waits and finds nothing to do. Tables
+ * of a newer version are used if that version says so.
+ */
+export const migrate = (
+  access: ClientAccess,
+  options: { readonly prefix: string; readonly schema?: string | undefined }
+) => {
+  const plan = access.dialect.name === "pg" ? pgPlan(access, options) : sqlitePlan(options)
+  const newest = Math.max(...plan.migrations.map(({ id }) => id))
+  const none: Done = { version: 0, reader: 0 }
+  const toDone = (rows: ReadonlyArray<object>): Done => {
+    const [row] = rows as ReadonlyArray<{ readonly version: unknown; readonly reader: unknown }>
+    return row === undefined ? none : { version: Number(row.version), reader: Number(row.reader) }
+  }
+  const refuseNewer = ({ reader, version }: Done) =>
+    version > newest && reader > newest
+      ? Effect.fail(
+          new StorageError({
+            reason: "Version",
+            operation: `The tables have version ${version}, this library knows ${newest}`
+          })
+        )
+      : Effect.void
+
+  const missing = ({ version }: Done) => plan.migrations.filter(({ id }) => id > version)
+
+  const carryOut = access.transaction(
+    operation,
+    Effect.fnUntraced(function* (run) {
+      yield* plan.prepare(run)
+      const done = toDone(yield* run(plan.done))
+      yield* refuseNewer(done)
+      for (const migration of missing(done)) {
+        for (const statement of migration.statements) yield* run(statement)
+        yield* plan.record(run, migration)
+      }
+    }),
+    // What is done is not done again.
+    { idempotent: true }
+  )
+
+  const done = Effect.catchIf(
+    Effect.map(access.read(operation, plan.done), toDone),
+    ({ cause }) => isMissingTable(cause),
+    () => Effect.succeed(none)
+  )
+  return Effect.flatMap(done, (found) =>
+    Effect.zipRight(
+      refuseNewer(found),
+      Effect.zipRight(missing(found).length === 0 ? Effect.void : carryOut, endLeasesOfTheFuture(access))
+    )
+  )
+}
+
+/** The tables of a file are those of `SqliteStorage`, which can open it, too. */
+const sqlitePlan = ({ prefix }: { readonly prefix: string }): Plan => {
+  const table = `"${migrationsTable(prefix)}"`
+  return {
+    migrations: Object.entries(migrationsOf(prefix)).map(([name, statements]) => {
+      const id = Number.parseInt(name, 10)
+      return { id, name: name.slice(name.indexOf("_") + 1), reader: id, statements }
+    }),
+    done: `SELECT MAX(migration_id) AS version, MAX(migration_id) AS reader FROM ${table}`,
+    prepare: (run) =>
+      run(`CREATE TABLE IF NOT EXISTS ${table} (
+        migration_id integer PRIMARY KEY NOT NULL,
+        created_at datetime NOT NULL DEFAULT current_timestamp,
+        name VARCHAR(255) NOT NULL
+      )`),
+    record: (run, { id, name }) => run(`INSERT INTO ${table} (migration_id, name) VALUES (?, ?)`, [id, name])
+  }
+}
+
+const pgPlan = (
+  { table }: ClientAccess,
+  { prefix, schema }: { readonly prefix: string; readonly schema?: string | undefined }
+): Plan => ({
+  // The index of a table is in its schema.
+  migrations: pgMigrations(table, (name) => `"${prefix}${name}"`),
+  done: `SELECT id AS version, reader FROM ${table("migrations")} ORDER BY id DESC LIMIT 1`,
+  prepare: Effect.fnUntraced(function* (run) {
+    const place = `COALESCE(?::text, current_schema(), '') || ?`
+    yield* run(`SELECT pg_advisory_xact_lock(hashtextextended(${place}, 0))`, [schema ?? null, `.${prefix}migrations`])
+    if (schema !== undefined) {
+      // CREATE SCHEMA IF NOT EXISTS asks for the right to create one also where it exists.
+      const found = yield* run(`SELECT 1 AS found FROM pg_namespace WHERE nspname = ?`, [schema])
+      if (found.length === 0) yield* run(`CREATE SCHEMA "${schema}"`)
+    }
+    yield* run(`CREATE TABLE IF NOT EXISTS ${table("migrations")} (
+      id INTEGER PRIMARY KEY, name TEXT NOT NULL, reader INTEGER NOT NULL, at TIMESTAMPTZ NOT NULL DEFAULT now()
+    )`)
+  }),
+  record: (run, { id, name, reader }) =>
+    run(`INSERT INTO ${table("migrations")} (id, name, reader) VALUES (?, ?, ?)`, [id, name, reader])
+})
+
+/**
+ * The clock was set back, for example by a power cut, and the owners of these
+ * leases acquired them later than now. Without this, they would count as alive
+ * until the clock is there again.
+ */
+const endLeasesOfTheFuture = (access: ClientAccess): Effect.Effect<void, StorageError> => {
+  const runs = access.table("runs")
+  return Effect.flatMap(access.now, ({ params, text }) => {
+    const condition = `status IS NULL AND owner IS NOT NULL AND due_at > ${text} + ${clockTolerance}`
+    return Effect.flatMap(
+      access.read(operation, `SELECT 1 AS found FROM ${runs} WHERE ${condition} LIMIT 1`, params),
+      (found) =>
+        // An ordinary start writes nothing.
+        found.length === 0
+          ? Effect.void
+          : Effect.asVoid(
+              access.write(
+                operation,
+                `UPDATE ${runs} SET owner = NULL, lease_until = NULL, due_at = ${text} WHERE ${condition}`,
+                [...params, ...params],
+                { idempotent: true }
+              )
+            )
+    )
+  })
+}

@@ -74,8 +74,12 @@ export const makeSession = (options: SessionOptions): Effect.Effect<Session, Sql
       const turns = yield* Effect.makeSemaphore(1)
       let current: Opened | undefined
       let isClosed = false
+      const statements = yield* Effect.makeSemaphore(1)
+      // One statement at a time, for the driver queues none. In the background: a caller that is interrupted does not end it.
       const onCurrent = <A>(use: (opened: Opened) => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-        Effect.suspend(() => (current === undefined ? Effect.fail(isClosed ? closed : notConnected) : use(current)))
+        Effect.suspend(() =>
+          current === undefined ? Effect.fail(isClosed ? closed : notConnected) : use(current)
+        ).pipe(statements.withPermits(1), Effect.uninterruptible, Effect.disconnect)
       const session: Session = {
         query: (text, values) => onCurrent(({ client }) => queryOn(client)(text, values)),
         raw: (text, values) => onCurrent(({ client }) => rawOn(client, text, values)),

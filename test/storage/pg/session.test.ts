@@ -96,6 +96,20 @@ const tables = (database: Database) =>
   )
 
 inPostgres("a session with the server", (database) => {
+  it.scopedLive("sends one statement at a time, though one of them is interrupted", () =>
+    Effect.gen(function* () {
+      const warnings: Array<string> = []
+      const onWarning = ({ message }: Error) => void warnings.push(message)
+      globalThis.process.on("warning", onWarning)
+      yield* tables(database)
+      const { session } = yield* process(database, `one${marker}`)
+      const slow = session.query("SELECT pg_sleep(0.02)")
+      yield* Effect.all([slow, slow, Effect.timeoutOption(slow, 1), slow, slow], { concurrency: "unbounded" })
+      globalThis.process.off("warning", onWarning)
+      expect(warnings).toEqual([])
+    })
+  )
+
   it.scopedLive("hears what other processes send, and not what it sends itself", () =>
     Effect.gen(function* () {
       yield* tables(database)

@@ -78,7 +78,8 @@ const reasons: ReadonlyArray<readonly [Reason, RegExp]> = [
   ["Constraint", /^(SQLITE_CONSTRAINT|23)/],
   ["Full", /^(SQLITE_FULL|53100)/],
   ["ReadOnly", /^(SQLITE_READONLY|25006)/],
-  ["Aborted", /^25P02/]
+  ["Aborted", /^25P02/],
+  ["Forbidden", /^(28|42501)/]
 ]
 
 /** What the client or its database said, as an error of the storage. */

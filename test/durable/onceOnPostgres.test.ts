@@ -139,6 +139,7 @@ inPostgres("a step with rows in Postgres", (database) => {
         yield* database.query("ALTER SCHEMA public OWNER TO postgres")
         yield* database.query("REVOKE CREATE ON SCHEMA public FROM PUBLIC, program")
         const error = yield* Effect.flip(run)
+        assert.strictEqual(reasonOf(error), "Forbidden")
         assert.match(`${error}`, /Step\.onceTable.*permission denied/)
         yield* database.query(Step.onceTable)
         yield* database.query("GRANT SELECT, INSERT, UPDATE, DELETE ON effect_recovery_once TO program")

@@ -76,7 +76,7 @@ const conditionsOf = (tables: Tables, query: SnapshotQuery, key: string): Readon
   ]
 }
 
-const isByKey = ({ order }: SnapshotQuery): boolean => order === "highestKey" || order === "lowestKey"
+export const isByKey = ({ order }: SnapshotQuery): boolean => order === "highestKey" || order === "lowestKey"
 
 const isAscending = ({ order }: SnapshotQuery): boolean => order === "oldest" || order === "lowestKey"
 

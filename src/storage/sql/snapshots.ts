@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Lease, SaveEntry, SnapshotQuery, SnapshotStore } from "../Store.js"
+import { entryOfSave } from "../rows.js"
+import type { Lease, SnapshotQuery, SnapshotStore } from "../Store.js"
 import { marked } from "../sqlite/rows.js"
 import type { Access, Run } from "./access.js"
 import { decoding } from "./errors.js"
@@ -41,7 +42,7 @@ const makeSaves = (access: Access): Pick<SnapshotStore, "save" | "saveAll" | "re
         Effect.flatMap(saveIn(run, [{ snapshot, ifKeyExists, after }], lease), ([saved = Option.none()]) =>
           Option.isNone(saved) || lease === undefined || entry === undefined
             ? Effect.succeed(saved)
-            : Effect.as(append(run, lease, withKey(entry, saved.value)), saved)
+            : Effect.as(append(run, lease, entryOfSave(entry, saved.value)), saved)
         )
       ),
     saveAll: (saves, lease) => access.transaction("Saving snapshots", (run) => saveIn(run, saves, lease)),
@@ -55,12 +56,6 @@ const makeSaves = (access: Access): Pick<SnapshotStore, "save" | "saveAll" | "re
       )
   }
 }
-
-/** The line as it is written: the key of the snapshot stands between the two parts of its payload. */
-const withKey = ({ payload, ...entry }: SaveEntry, key: number) => ({
-  ...entry,
-  payload: payload === undefined || typeof payload === "string" ? payload : payload.join(String(key))
-})
 
 const makeQueries = (access: Access): Pick<SnapshotStore, "snapshots" | "fullSnapshots" | "newest" | "snapshot"> => {
   const columns = fullColumns(access)

@@ -1,21 +1,14 @@
 import * as Option from "effect/Option"
 import { isHeld, isUnused, nextToken } from "../rows.js"
 import type { Locked, LockRow, LockStore } from "../Store.js"
+import { type LockTableRow, lockColumns, toLockRow } from "../sql/lockRows.js"
 import type { Database } from "./driver.js"
-import { isTime, refuseDamaged } from "./rows.js"
 import type { Access } from "./SqliteStore.js"
-
-type Row = Omit<LockRow, "owner" | "leaseUntil"> & {
-  readonly owner: string | null
-  readonly leaseUntil: number | null
-}
-
-const columns = "name, token, owner, since, lease_until AS leaseUntil"
 
 /** Changes of a lock check its owner, which is unique to each acquisition. */
 export const makeSqliteLocks = (database: Database, isGone: (owner: string) => boolean, access: Access): LockStore => {
-  const find = database.prepare(`SELECT ${columns} FROM recovery_locks WHERE name = ?`)
-  const list = database.prepare(`SELECT ${columns} FROM recovery_locks ORDER BY name`)
+  const find = database.prepare(`SELECT ${lockColumns} FROM recovery_locks WHERE name = ?`)
+  const list = database.prepare(`SELECT ${lockColumns} FROM recovery_locks ORDER BY name`)
   const take = database.prepare(
     `INSERT INTO recovery_locks (name, token, owner, since, lease_until) VALUES ($name, $token, $owner, $now, $until)
      ON CONFLICT (name) DO UPDATE SET token = $token, owner = $owner, since = $now, lease_until = $until`
@@ -26,22 +19,14 @@ export const makeSqliteLocks = (database: Database, isGone: (owner: string) => b
   )
   const remove = database.prepare(`DELETE FROM recovery_locks WHERE name = ?`)
 
-  /** The lock of a dead process is free, whatever its row says. */
-  const toLockRow = ({ leaseUntil, owner, ...row }: Row): LockRow => {
-    const { name, since, token } = row
-    const isRight = typeof token === "number" && isTime(since) && typeof (leaseUntil ?? 0) === "number"
-    const problem = isRight && typeof (owner ?? "") === "string" ? undefined : "a column is stored as something else"
-    refuseDamaged(problem, () => `lock "${name}"`)
-    const isOwned = owner !== null && !isGone(owner)
-    return { ...row, owner: isOwned ? owner : undefined, leaseUntil: isOwned ? (leaseUntil ?? undefined) : undefined }
-  }
+  const toRow = (row: LockTableRow) => toLockRow(row, isGone)
 
   const findLock = (name: string): LockRow | undefined => {
-    const row = find.get(name) as Row | undefined
-    return row && toLockRow(row)
+    const row = find.get(name) as LockTableRow | undefined
+    return row && toRow(row)
   }
 
-  const locks = () => (list.all() as ReadonlyArray<Row>).map(toLockRow)
+  const locks = () => (list.all() as ReadonlyArray<LockTableRow>).map(toRow)
 
   const lock = (name: string, owner: string, leaseMillis: number, now: number): Locked => {
     const row = findLock(name)

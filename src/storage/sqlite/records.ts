@@ -1,48 +1,32 @@
 import * as Option from "effect/Option"
-import { recordChecksum, rowProblem } from "../checksum.js"
+import { recordChecksum } from "../checksum.js"
 import { limitOf } from "../rows.js"
 import type { Count, Counter, RecordQuery, RecordRow, RecordStore, RecordWrite } from "../Store.js"
-import type { Database } from "./driver.js"
 import {
-  fromLabels,
-  givenConditions,
-  hasProperties,
-  isTime,
-  marked,
-  QueryCache,
-  refuseDamaged,
-  toLabels
-} from "./rows.js"
+  afterPrefix,
+  checkedCounter,
+  checkedRecord,
+  type RecordTableRow,
+  recordColumns,
+  recordProblem,
+  toRecord
+} from "../sql/recordRows.js"
+import type { Database } from "./driver.js"
+import { fromLabels, givenConditions, hasProperties, marked, QueryCache } from "./rows.js"
 import type { Access } from "./SqliteStore.js"
-
-/** A record as it is stored. */
-export type RecordTableRow = Omit<RecordRow, "labels" | "damaged"> & {
-  readonly labels: string
-  readonly checksum: number | null
-}
-
-const columns = "key, kind, id, subject, scope, status, labels, at, updated_at AS updatedAt, revision, body, checksum"
-
-const toRecord = ({ checksum: _, ...row }: RecordTableRow): RecordRow => ({ ...row, labels: toLabels(row.labels) })
-
-export const recordProblem = (row: RecordTableRow): string | undefined => {
-  const { at, body, checksum, id, kind, labels, revision, scope, status, subject, updatedAt } = row
-  if (typeof revision !== "number" || !isTime(at) || !isTime(updatedAt)) return "a number is stored as something else"
-  return rowProblem(checksum, [kind, id, subject, scope, status, labels, body], () => recordChecksum(row))
-}
 
 export const makeSqliteRecords = (database: Database, access: Access): RecordStore => {
   const insert = database.prepare(
     `INSERT INTO recovery_records (kind, id, subject, scope, status, labels, at, updated_at, revision, body, checksum)
      VALUES ($kind, $id, $subject, $scope, $status, $labels, $at, $updatedAt, 1, $body, $checksum)
-     ON CONFLICT (kind, id) DO NOTHING RETURNING ${columns}`
+     ON CONFLICT (kind, id) DO NOTHING RETURNING ${recordColumns}`
   )
   const update = database.prepare(
     `UPDATE recovery_records SET subject = $subject, scope = $scope, status = $status, labels = $labels,
        updated_at = $updatedAt, revision = revision + 1, body = $body, checksum = $checksum
-     WHERE kind = $kind AND id = $id AND revision = $revision RETURNING ${columns}`
+     WHERE kind = $kind AND id = $id AND revision = $revision RETURNING ${recordColumns}`
   )
-  const find = database.prepare(`SELECT ${columns} FROM recovery_records WHERE kind = ? AND id = ?`)
+  const find = database.prepare(`SELECT ${recordColumns} FROM recovery_records WHERE kind = ? AND id = ?`)
   const remove = database.prepare("DELETE FROM recovery_records WHERE key = ?")
   const add = database.prepare(
     `INSERT INTO recovery_counters (name, value) VALUES (?, ?)
@@ -56,13 +40,7 @@ export const makeSqliteRecords = (database: Database, access: Access): RecordSto
   /** Throws if the row is damaged. */
   const findRow = (kind: string, id: string): RecordTableRow | undefined => {
     const row = find.get(kind, id) as RecordTableRow | undefined
-    if (row === undefined) return undefined
-    const isWanted = row.kind === kind && row.id === id
-    refuseDamaged(
-      isWanted ? recordProblem(row) : "the index leads to another row",
-      () => `the record of ${kind} "${id}"`
-    )
-    return row
+    return row && checkedRecord(kind, id, row)
   }
 
   const count = (counts: ReadonlyArray<Count>): void => {
@@ -95,7 +73,7 @@ export const makeSqliteRecords = (database: Database, access: Access): RecordSto
       [hasProperties("body"), query.body]
     ])
     const where = conditions.join(" AND ")
-    const text = `SELECT ${columns} FROM recovery_records WHERE ${where} ORDER BY key DESC LIMIT ${limitOf(query)}`
+    const text = `SELECT ${recordColumns} FROM recovery_records WHERE ${where} ORDER BY key DESC LIMIT ${limitOf(query)}`
     return (queries.prepare(text).all(...params) as ReadonlyArray<RecordTableRow>).map((row) =>
       marked(toRecord(row), recordProblem(row))
     )
@@ -111,12 +89,7 @@ export const makeSqliteRecords = (database: Database, access: Access): RecordSto
     count: (counts) => access.write("Counting", () => count(counts)),
     counters: (prefix) =>
       access.read("Reading counters", () =>
-        (counters.all(prefix, `${prefix}\u{10ffff}`) as ReadonlyArray<Counter>).map((counter) => {
-          const { name, value } = counter
-          const isRight = typeof name === "string" && typeof value === "number"
-          refuseDamaged(isRight ? undefined : "a column is stored as something else", () => `counter "${name}"`)
-          return counter
-        })
+        (counters.all(prefix, afterPrefix(prefix)) as ReadonlyArray<Counter>).map(checkedCounter)
       )
   }
 }

@@ -1,50 +1,30 @@
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { rowProblem, snapshotChecksum } from "../checksum.js"
-import { type Answer, entryOfSave, leaseLost, limitOf } from "../rows.js"
+import { snapshotChecksum } from "../checksum.js"
+import { type Answer, entryOfSave, leaseLost } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
-import type {
-  FullSnapshot,
-  IfKeyExists,
-  NewSnapshot,
-  SaveOptions,
-  Snapshot,
-  SnapshotQuery,
-  SnapshotStore
-} from "../Store.js"
-import type { Database, Statement } from "./driver.js"
+import type { IfKeyExists, NewSnapshot, SaveOptions, SnapshotQuery, SnapshotStore } from "../Store.js"
+import { sqliteDialect } from "../sql/dialect.js"
+import type { Tables } from "../sql/reading.js"
+import { countLabel, isByKey, leadingLabels, selectSnapshots } from "../sql/snapshotQuery.js"
 import {
-  fromLabels,
-  givenConditions,
-  hasProperties,
-  isTime,
-  marked,
-  QueryCache,
-  refuseDamaged,
-  toLabels
-} from "./rows.js"
+  type FullRow,
+  refuseOtherLabels,
+  type SnapshotRow,
+  snapshotColumns,
+  snapshotProblem,
+  toFull,
+  toSnapshot
+} from "../sql/snapshotRows.js"
+import type { Database, Statement } from "./driver.js"
+import { fromLabels, marked, QueryCache } from "./rows.js"
 import type { RunTable } from "./runTable.js"
 import type { Access } from "./SqliteStore.js"
 
-const about =
-  "key, run, step, seq, name, own, kind, version, schema, digest, size, encoding, labels, about, at, rewound, checksum"
+const about = snapshotColumns
 
-type Row = Omit<Snapshot, "run" | "own" | "labels" | "rewound" | "damaged"> & {
-  readonly run: string | null
-  readonly own: string | null
-  readonly labels: string
-  readonly rewound: number
-  readonly checksum: number | null
-}
-
-/** A snapshot as it is stored. */
-export type FullRow = Row & { readonly state: string | Uint8Array }
-
-/** A condition of a query, with its parameters. */
-interface Condition {
-  readonly sql: string
-  readonly params: ReadonlyArray<unknown>
-}
+/** The tables of the file. */
+export const tables: Tables = { table: (name) => `recovery_${name}`, dialect: sqliteDialect }
 
 /** The statements over snapshots. Call them while the connection is held. */
 const prepareSnapshots = (database: Database) => {
@@ -102,9 +82,6 @@ const prepareSnapshots = (database: Database) => {
   }
 }
 
-/** Enough to tell a rare label from a common one. */
-const sample = 200
-
 /** Queries over snapshots, each by the index that fits it. */
 class Queries {
   private readonly cache: QueryCache
@@ -112,27 +89,12 @@ class Queries {
 
   constructor(database: Database) {
     this.cache = new QueryCache(database)
-    this.countLabel = database.prepare(
-      `SELECT count(*) AS count FROM (SELECT 1 FROM recovery_labels WHERE label = ? AND value = ? LIMIT ${sample})`
-    )
+    this.countLabel = database.prepare(`SELECT ${countLabel(tables)} AS count`)
   }
 
   select(columns: string, query: SnapshotQuery) {
-    const labels = Object.entries(query.labels ?? {})
-    const isNarrow = typeof query.run === "string" || query.own !== undefined
-    const rarest = isNarrow ? undefined : this.rarest(labels)
-    const key = rarest === undefined ? "key" : "snapshot"
-    const conditions = [
-      ...(rarest === undefined ? [] : [{ sql: "label = ? AND value = ?", params: rarest }]),
-      ...conditionsOf(query, key),
-      ...labels.filter((label) => label !== rarest).map(hasLabel)
-    ]
-    const from = rarest === undefined ? "" : "recovery_labels CROSS JOIN "
-    const on = rarest === undefined ? "" : "ON key = snapshot "
-    const where = conditions.length === 0 ? "" : `WHERE ${conditions.map(({ sql }) => sql).join(" AND ")} `
-    const tail = `ORDER BY ${orderOf(query, key)} LIMIT ${limitOf(query)}`
-    const text = `SELECT ${columns} FROM ${from}recovery_snapshots ${on}${where}${tail}`
-    return { statement: this.cache.prepare(text), params: conditions.flatMap(({ params }) => params) }
+    const { params, text } = selectSnapshots(tables, columns, query, this.rarest(leadingLabels(query)))
+    return { statement: this.cache.prepare(text), params }
   }
 
   private rarest(labels: ReadonlyArray<readonly [string, string]>): readonly [string, string] | undefined {
@@ -140,55 +102,6 @@ class Queries {
     const counted = labels.map((label) => ({ label, ...(this.countLabel.get(...label) as { readonly count: number }) }))
     return counted.reduce((rarest, one) => (one.count < rarest.count ? one : rarest)).label
   }
-}
-
-const hasLabel = (label: readonly [string, string]): Condition => ({
-  sql: "EXISTS (SELECT 1 FROM recovery_labels other WHERE other.label = ? AND other.value = ? AND other.snapshot = key)",
-  params: label
-})
-
-/** `key` is the column with the number: that of the index which the statement reads in order. */
-const conditionsOf = (query: SnapshotQuery, key: string): ReadonlyArray<Condition> => {
-  const { own, past, metadata } = query
-  const { conditions, params } = givenConditions([
-    ["run IS ?", query.run],
-    ["name = ?", query.name],
-    ["kind = ?", query.kind],
-    ["kind <> ?", query.except],
-    [`${key} < ?`, query.before],
-    [`${key} > ?`, query.after],
-    ["at < ?", query.takenBefore],
-    ["at > ?", query.takenAfter],
-    ["own < ?", query.ownBefore],
-    ["own > ?", query.ownAfter]
-  ])
-  return [
-    { sql: conditions.join(" AND "), params },
-    {
-      sql: own === undefined ? "" : "own IN (SELECT value FROM json_each(?))",
-      params: own ? [JSON.stringify(own)] : []
-    },
-    { sql: query.rewound === true ? "" : "NOT rewound", params: [] },
-    { sql: isByKey(query) ? "own IS NOT NULL" : "", params: [] },
-    past === undefined ? { sql: "", params: [] } : isPast(query, key, past),
-    metadata === undefined ? { sql: "", params: [] } : { sql: hasProperties("about", "$.metadata"), params: [metadata] }
-  ].filter(({ sql }) => sql !== "")
-}
-
-const isByKey = ({ order }: SnapshotQuery): boolean => order === "highestKey" || order === "lowestKey"
-
-const isAscending = ({ order }: SnapshotQuery): boolean => order === "oldest" || order === "lowestKey"
-
-const isPast = (query: SnapshotQuery, key: string, past: Pick<Snapshot, "key" | "own">): Condition => {
-  const compare = isAscending(query) ? ">" : "<"
-  return isByKey(query)
-    ? { sql: `(own, ${key}) ${compare} (?, ?)`, params: [past.own ?? "", past.key] }
-    : { sql: `${key} ${compare} ?`, params: [past.key] }
-}
-
-const orderOf = (query: SnapshotQuery, key: string): string => {
-  const direction = isAscending(query) ? "ASC" : "DESC"
-  return isByKey(query) ? `own ${direction}, ${key} ${direction}` : `${key} ${direction}`
 }
 
 export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: Access): SnapshotStore => {
@@ -213,7 +126,7 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
           saves.map(({ ifKeyExists, snapshot }) => Option.fromNullable(sql.insert(snapshot, { ifKeyExists })))
         )
 
-  const all = <R extends Row>(columns: string, query: SnapshotQuery): ReadonlyArray<R> => {
+  const all = <R extends SnapshotRow>(columns: string, query: SnapshotQuery): ReadonlyArray<R> => {
     const { params, statement } = queries.select(columns, query)
     const rows = statement.all(...params) as ReadonlyArray<R>
     if (query.labels !== undefined) for (const row of rows) refuseOtherLabels(row, query.labels)
@@ -241,55 +154,4 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
     remove: (keys) =>
       access.write("Removing snapshots", () => keys.reduce((removed, key) => removed + sql.remove.run(key).changes, 0))
   }
-}
-
-/** Throws if the index of labels leads to a row that has other labels. A row that is damaged itself is marked instead. */
-const refuseOtherLabels = (row: Row, wanted: Readonly<Record<string, string>>): void => {
-  const own = toLabels(row.labels)
-  const hasAll = Object.entries(wanted).every(([label, value]) => Object.hasOwn(own, label) && own[label] === value)
-  if (hasAll || snapshotProblem(row) !== undefined) return
-  refuseDamaged("the index leads to another row", () => `the labels of checkpoint "${row.name}" (${row.key})`)
-}
-
-/** A row without a digest can only be verified with its state. */
-export const snapshotProblem = (row: Row, state?: string | Uint8Array): string | undefined => {
-  const { about, at, checksum, digest, encoding, kind, labels, name, own, rewound, run, schema } = row
-  if ([row.version, row.size].some((value) => typeof value !== "number") || !isTime(at)) {
-    return "a number is stored as something else"
-  }
-  const isUnchecked = checksum === null || (digest === "" && state === undefined)
-  const stored = isUnchecked ? null : rewound === 0 ? checksum : -1 - checksum
-  const texts = [run ?? "", row.step, name, own ?? "", kind, schema, digest, encoding, labels, about]
-  const facts = () => ({ ...row, run: run ?? undefined, own: own ?? undefined })
-  return rowProblem(stored, texts, () => snapshotChecksum(facts(), state ?? ""))
-}
-
-const toSnapshot = (row: Row): Snapshot => {
-  const { about, at, digest, encoding, key, kind, name, schema, seq, size, step, version } = row
-  return {
-    key,
-    run: row.run ?? undefined,
-    step,
-    seq,
-    name,
-    own: row.own ?? undefined,
-    kind,
-    version,
-    schema,
-    digest,
-    size,
-    encoding,
-    labels: toLabels(row.labels),
-    about,
-    at,
-    rewound: row.rewound === 1
-  }
-}
-
-const toFull = (row: FullRow): FullSnapshot => {
-  refuseDamaged(snapshotProblem(row, row.state), () => `checkpoint "${row.name}" (${row.key})`)
-  const { state } = row
-  // The driver returns bytes as a `Buffer`, which is not the type that was saved.
-  const plain = typeof state === "string" ? state : new Uint8Array(state.buffer, state.byteOffset, state.byteLength)
-  return { ...toSnapshot(row), state: plain }
 }

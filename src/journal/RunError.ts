@@ -246,14 +246,16 @@ export const machineryOf = (cause: Cause.Cause<unknown>): Machinery | undefined 
 
 const excusedTags: ReadonlySet<unknown> = new Set(["RunNotFound", "LeaseHeld", "LeaseLost", "RunSuspended"])
 
+const excusedReasons: ReadonlySet<StorageError["reason"]> = new Set(["Busy", "Closed", "Unavailable"])
+
 /**
  * Whether an execution stopped for a reason outside of its run: the run waits, another process has it, or the storage
- * was busy or closed. Such a stop does not count against the run.
+ * was busy, closed or out of reach. Such a stop does not count against the run.
  *
  * @internal
  */
 export const isExcused = (error: unknown): boolean => {
-  if (error instanceof StorageError) return error.reason === "Busy" || error.reason === "Closed"
+  if (error instanceof StorageError) return excusedReasons.has(error.reason)
   return Predicate.hasProperty(error, "_tag") && excusedTags.has(error._tag)
 }
 

@@ -263,6 +263,10 @@ describe("a worker in memory", () => {
   > = [
     ["a lost lease", ({ run, token }) => new Storage.LeaseLost({ run, token })],
     ["a busy storage", () => new Storage.StorageError({ reason: "Busy", operation: "Appending to the journal" })],
+    [
+      "a server that restarts",
+      () => new Storage.StorageError({ reason: "Unavailable", operation: "Appending to the journal" })
+    ],
     ["a closed storage", () => new Storage.StorageError({ reason: "Closed", operation: "Appending to the journal" })]
   ]
   it.scoped.each(stops)("does not count or put off a run because of %s", ([, error]) =>

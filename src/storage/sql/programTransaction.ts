@@ -55,6 +55,35 @@ export const makeProgramTransaction =
       })
     )
 
+/** Marks errors of the body and of ours, since the client fails with a SqlError, too. */
+class Given<E> {
+  readonly _tag = "Given"
+  readonly error: E
+  constructor(error: E) {
+    this.error = error
+  }
+}
+
+/** As `makeProgramTransaction`, for a client whose own transactions are sound, such as ours. */
+export const makeClientTransaction =
+  (client: SqlClient.SqlClient, runOn: Ends["runOn"]) =>
+  <A, B, E, F, R>(
+    body: Effect.Effect<A, E, R>,
+    last: (run: Run, value: A) => Effect.Effect<B, F>
+  ): Effect.Effect<B, E | Exclude<F, SqlError> | NotDone | CommitFailed, R> => {
+    type Failed = Given<E | Exclude<F, SqlError> | NotDone>
+    const given = Effect.mapError(body, (error): Failed => new Given(error))
+    const whole = Effect.flatMap(given, (value) =>
+      Effect.flatMap(SqlClient.TransactionConnection, ([connection]) =>
+        Effect.mapError(last(runOn(connection), value), (error): Failed => new Given(withoutSqlError<F>(error, false)))
+      )
+    )
+    const committed = client.withTransaction(Effect.provideService(whole, SqlClient.SqlClient, client))
+    return Effect.mapError(committed, (error) => (error._tag === "Given" ? error.error : new CommitFailed(error))) as
+      // The client provides the connection and itself, so R is what the caller's body requires.
+      Effect.Effect<B, E | Exclude<F, SqlError> | NotDone | CommitFailed, R>
+  }
+
 /**
  * Clients lose a connection whose reservation is interrupted while it waits. So it
  * waits in the background, and is given back there if the caller is interrupted.

@@ -5,7 +5,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import { read } from "../../resilience/Foreign.js"
+import { read as property } from "../../resilience/Foreign.js"
+import { endsTransactions } from "../programClient.js"
 import type { StorageError } from "../StorageError.js"
 import {
   type AccessOptions,
@@ -23,7 +24,7 @@ import {
 import { makeBatches, type Waiting } from "./batches.js"
 import { type Names, sqliteDialect } from "./dialect.js"
 import { isBusy, isInTransaction, toStorageError, withoutDefects } from "./errors.js"
-import { makeProgramTransaction } from "./programTransaction.js"
+import { makeClientTransaction, makeProgramTransaction } from "./programTransaction.js"
 
 /** One operation that writes. */
 interface Job {
@@ -97,13 +98,15 @@ export const makeSqliteAccess = (
           (error) => new NotDone(error, isBusy(error))
         )
     )
-    const inProgram = makeProgramTransaction(client, {
+    const ofOurs = makeProgramTransaction(client, {
       begin: retrying(begun, isRepeatable),
       verify: (connection) => Effect.mapError(execute(connection, `RELEASE ${body}`), () => rolledBack),
       commit: (connection) => execute(connection, "COMMIT"),
       rollback,
       runOn
     })
+    const isSound = property(client, endsTransactions) === true
+    const inProgram = isSound ? makeClientTransaction(client, runOn) : ofOurs
 
     return {
       client,
@@ -161,7 +164,7 @@ const full = 2
 
 /** A connection may stand at NORMAL, where a power cut takes the latest commits. It cannot be changed in a transaction. */
 const beginDurably = (connection: Connection): Effect.Effect<void, SqlError> => {
-  const level = Effect.map(runOn(connection)("PRAGMA synchronous"), ([row]) => Number(read(row, "synchronous")))
+  const level = Effect.map(runOn(connection)("PRAGMA synchronous"), ([row]) => Number(property(row, "synchronous")))
   const begun = Effect.zipRight(begin(connection, "BEGIN IMMEDIATE"), level)
   return Effect.flatMap(begun, (before) => {
     if (before >= full) return Effect.void

@@ -1,4 +1,5 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
+import { asRead } from "../checksum.js"
 import { hasProperties } from "../sqlite/rows.js"
 
 /** What differs between the databases. */
@@ -67,7 +68,7 @@ export const makePgDialect = (table: Names): Dialect => {
  * halves of surrogate pairs as checksums have them.
  */
 export const toPgText = (text: string): string => {
-  const plain = isWellFormed(text) ? text : text.replace(/\p{Surrogate}/gu, "\ufffd\ufffd\ufffd")
+  const plain = asRead(text)
   return plain.includes("\0") || plain.includes(mark)
     ? plain.replace(marked, (found) => mark + (found === mark ? afterMark : mark))
     : plain
@@ -81,7 +82,3 @@ const mark = "\u0001"
 const afterMark = "\u0002"
 const marked = new RegExp(`\0|${mark}`, "g")
 const escaped = new RegExp(`${mark}([${mark}${afterMark}])`, "g")
-
-/** Newer runtimes have the method, and it takes no time for most texts. */
-const isWellFormed = (text: string & { readonly isWellFormed?: () => boolean }): boolean =>
-  text.isWellFormed?.() ?? !/\p{Surrogate}/u.test(text)

@@ -6,6 +6,8 @@ import { reasonOfSqlite } from "../sqlite/errors.js"
 
 /** What the SQLSTATE codes of Postgres begin with, by reason. */
 const reasons: ReadonlyArray<readonly [reason: Reason, starts: ReadonlyArray<string>]> = [
+  // A message that breaks the protocol is a defect of a statement, and no broken connection.
+  ["Rejected", ["08P01"]],
   ["Unavailable", ["08", "57P", "53300", "53400"]],
   ["Full", ["53100", "53200", "54"]],
   ["Busy", ["40001", "40P01", "55P03", "57014"]],

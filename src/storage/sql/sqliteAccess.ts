@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { read as property } from "../../resilience/Foreign.js"
+import { asRead } from "../checksum.js"
 import { endsTransactions } from "../programClient.js"
 import type { StorageError } from "../StorageError.js"
 import {
@@ -142,12 +143,15 @@ const rolledBack = new SqlError({
  */
 const runOn =
   (connection: Connection): Run =>
-  (text, params = []) =>
-    Effect.catchIf(
+  (text, given = []) => {
+    // Drivers bind halves of surrogate pairs in different ways.
+    const params = given.map((value) => (typeof value === "string" ? asRead(value) : value))
+    return Effect.catchIf(
       withoutDefects(connection.execute(text, params, undefined)),
       ({ message }) => /prepare/.test(message),
       () => withoutDefects(Effect.suspend(() => connection.executeUnprepared(text, params, undefined)))
     )
+  }
 
 const execute = (connection: Connection, text: string): Effect.Effect<void, SqlError> =>
   Effect.asVoid(runOn(connection)(text))

@@ -12,7 +12,7 @@ import { type Append, appending, insertLine, lineSet, linesOf, storable } from "
 type Job = Waiting<Append>
 
 /** A statement that breaks its connection each time is given up. */
-const mostBreaks = 5
+const mostBreaks = 20
 
 const rowKey = (run: unknown, seq: unknown): string => `${run}/${seq}`
 

@@ -67,6 +67,14 @@ describe("the documents", () => {
     assert.deepStrictEqual(documented.sort(), there.sort())
   })
 
+  it("the reasons of a StorageError that are documented are those there are", () => {
+    const named = (file: string, form: RegExp) => [...read(file).matchAll(form)].map(([, reason]) => reason).sort()
+    const reasons = named("src/storage/StorageError.ts", /^ {2}(\w+): \{ category/gm)
+    assert.isAbove(reasons.length, 15)
+    assert.deepStrictEqual(named("src/storage/StorageError.ts", /^ \* - `(\w+)`: /gm), reasons)
+    assert.deepStrictEqual(named("docs/durable/storage.md", /^\| `([A-Z]\w+)` \| /gm), reasons)
+  })
+
   for (const document of ["docs/FEATURES.md", "docs/ARCHITECTURE.md", "CONTRIBUTING.md"]) {
     it(`${document} names only modules and tests that exist`, () => {
       const named = [...read(document).matchAll(/`((?:src|test|examples|bench)\/[\w./-]+)`/g)].map(

@@ -36,26 +36,28 @@ const runsOf = (args: ReadonlyArray<string>, env: Env = {}) =>
 const finished = ["order-1 completed", "order-2 completed", "order-3 failed"]
 
 describe("examples/databases on the stock client of SQLite", () => {
-  it.scopedLive("places each order once, also when another process starts on the file, which the command line opens", () =>
-    Effect.gen(function* () {
-      const file = yield* temporaryFile("shop.db")
-      const env = { DATABASE_FILE: file }
-      const process = Effect.withConfigProvider(program, ConfigProvider.fromMap(new Map(Object.entries(env))))
-      const expected = {
-        answers: ["order-1 is placed", "order-2 is placed", "order-1 is placed", "book is sold out"],
-        orders: [
-          { id: "order-1", item: "book" },
-          { id: "order-2", item: "book" }
-        ]
-      }
-      assert.deepStrictEqual(yield* process, expected)
-      assert.deepStrictEqual(yield* process, expected)
-      const runs = yield* Effect.provide(Workflow.list(), SqliteStorage.layer({ filename: file }))
-      assert.strictEqual(runs.length, 3)
-      const config = yield* bundled("sqlite/recovery.config.ts")
-      assert.deepStrictEqual(yield* runsOf(["--config", config], env), finished)
-      assert.deepStrictEqual(yield* runsOf(["--database", file]), finished)
-    })
+  it.scopedLive(
+    "places each order once, also when another process starts on the file, which the command line opens",
+    () =>
+      Effect.gen(function* () {
+        const file = yield* temporaryFile("shop.db")
+        const env = { DATABASE_FILE: file }
+        const process = Effect.withConfigProvider(program, ConfigProvider.fromMap(new Map(Object.entries(env))))
+        const expected = {
+          answers: ["order-1 is placed", "order-2 is placed", "order-1 is placed", "book is sold out"],
+          orders: [
+            { id: "order-1", item: "book" },
+            { id: "order-2", item: "book" }
+          ]
+        }
+        assert.deepStrictEqual(yield* process, expected)
+        assert.deepStrictEqual(yield* process, expected)
+        const runs = yield* Effect.provide(Workflow.list(), SqliteStorage.layer({ filename: file }))
+        assert.strictEqual(runs.length, 3)
+        const config = yield* bundled("sqlite/recovery.config.ts")
+        assert.deepStrictEqual(yield* runsOf(["--config", config], env), finished)
+        assert.deepStrictEqual(yield* runsOf(["--database", file]), finished)
+      })
   )
 })
 

@@ -56,7 +56,11 @@ export class Child {
   }> = []
   private stderr = ""
 
-  constructor(program: string, args: ReadonlyArray<string>, options: Pick<childProcess.SpawnOptions, "cwd" | "env"> = {}) {
+  constructor(
+    program: string,
+    args: ReadonlyArray<string>,
+    options: Pick<childProcess.SpawnOptions, "cwd" | "env"> = {}
+  ) {
     this.process = childProcess.spawn(process.execPath, [program, ...args], {
       ...options,
       stdio: ["pipe", "pipe", "pipe"]

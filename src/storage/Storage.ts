@@ -46,7 +46,8 @@ export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect
  * @since 0.1.0
  * @category models
  */
-export interface Service extends Omit<Store, "open" | "claimDue" | "renew" | "release" | "reopen" | "changes"> {
+export interface Service
+  extends Omit<Store, "open" | "claimDue" | "renew" | "release" | "reopen" | "restore" | "changes"> {
   /** The name of this process in leases. */
   readonly owner: string
   /** The duration of a lease that is not renewed, in milliseconds. */

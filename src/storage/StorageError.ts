@@ -150,3 +150,23 @@ export class LeaseLost extends Data.TaggedError("LeaseLost")<{ readonly run: str
     return `Another process claimed run "${this.run}" (fencing token ${this.token} is stale). Execute the run again to get its outcome.`
   }
 }
+
+/**
+ * A row of another store is not written, because this store has a different one in
+ * its place. None of the rows that were given with it is written.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RestoreConflict extends Data.TaggedError("RestoreConflict")<{
+  /** The row in words, such as `run "order-17"`. */
+  readonly row: string
+}> {
+  /** The classification for policies and statistics. */
+  get [Fault.declared](): Fault.Declaration {
+    return { category: "conflict" }
+  }
+  override get message(): string {
+    return `The storage already has another ${this.row}. It was left as it is. Copy into an empty storage, or remove that row first.`
+  }
+}

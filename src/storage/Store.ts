@@ -10,8 +10,8 @@
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
-import type { Entry, Lease, RunStore } from "./RunStore.js"
-import type { LeaseLost, StorageError } from "./StorageError.js"
+import type { Entry, Lease, Run, RunStore, Signal } from "./RunStore.js"
+import type { LeaseLost, RestoreConflict, StorageError } from "./StorageError.js"
 
 /** @since 0.1.0 */
 export * from "./RunStore.js"
@@ -291,7 +291,8 @@ export type RecordWrite = Omit<RecordRow, "key" | "at" | "updatedAt" | "damaged"
  * @category records
  */
 export interface RecordQuery {
-  readonly kind: string
+  /** Defaults to all kinds. */
+  readonly kind?: string | undefined
   readonly subject?: string | undefined
   readonly scope?: string | undefined
   readonly status?: string | undefined
@@ -381,6 +382,24 @@ export interface Damage {
 }
 
 /**
+ * A row as a store returned it, for another store. A run comes with its whole
+ * journal and all of its signals.
+ *
+ * @since 0.1.0
+ * @category stores
+ */
+export type StoredRow =
+  | {
+      readonly _tag: "Run"
+      readonly run: Run
+      readonly journal: ReadonlyArray<Entry>
+      readonly signals: ReadonlyArray<Signal>
+    }
+  | { readonly _tag: "Snapshot"; readonly snapshot: FullSnapshot }
+  | { readonly _tag: "Record"; readonly record: RecordRow }
+  | { readonly _tag: "Counter"; readonly counter: Counter }
+
+/**
  * What a backend implements. Each operation happens entirely or not at all.
  * When it has returned, its writes are on stable storage, as far as the
  * backend's durability goes. The store's clock alone decides whether a lease has
@@ -399,6 +418,13 @@ export interface Store extends RunStore, SnapshotStore, LockStore, RecordStore {
   readonly usage: Effect.Effect<Usage, StorageError>
   /** Reads everything and returns what is damaged. Changes nothing. Slow on a large store. */
   readonly check: Effect.Effect<ReadonlyArray<Damage>, StorageError>
+  /**
+   * Writes rows of another store as they are, all or none, and leaves those that
+   * are here already. Returns how many it wrote. Runs and records get keys of this
+   * store, in the order in which they are given, and runs get no lease. Snapshots
+   * keep their keys, since journals name them, and later snapshots get higher ones.
+   */
+  readonly restore: (rows: ReadonlyArray<StoredRow>) => Effect.Effect<number, StorageError | RestoreConflict>
   /** The store's clock. */
   readonly now: Effect.Effect<number, StorageError>
   /**

@@ -12,6 +12,7 @@ import type { Contract } from "./internal/fixtures.js"
 import { leaseContract } from "./internal/leaseContract.js"
 import { lockContract } from "./internal/lockContract.js"
 import { recordContract } from "./internal/recordContract.js"
+import { restoreContract } from "./internal/restoreContract.js"
 import { runContract } from "./internal/runContract.js"
 import { snapshotContract } from "./internal/snapshotContract.js"
 import { underTestClock } from "./internal/testClock.js"
@@ -69,5 +70,6 @@ const contracts: ReadonlyArray<Contract> = [
   snapshotContract,
   lockContract,
   recordContract,
+  restoreContract,
   ...concurrencyContract
 ]

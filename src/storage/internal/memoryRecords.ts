@@ -2,7 +2,9 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { hasProperties, limitOf, parseJson } from "../rows.js"
-import type { Count, Counter, RecordQuery, RecordRow, RecordStore, RecordWrite } from "../Store.js"
+import type { Count, Counter, RecordQuery, RecordRow, RecordStore, RecordWrite, StoredRow } from "../Store.js"
+
+type RestoredRow = Extract<StoredRow, { readonly _tag: "Record" | "Counter" }>
 
 export const makeMemoryRecords = () => {
   /** By kind and id. */
@@ -25,6 +27,25 @@ export const makeMemoryRecords = () => {
     rows.set(place, row)
     count(added)
     return row
+  }
+
+  /** What has the place of this row. A counter at 0 counts as absent. */
+  const inPlaceOf = (row: RestoredRow): RestoredRow | undefined => {
+    if (row._tag === "Counter") {
+      const value = counts.get(row.counter.name) ?? 0
+      return value === 0 ? undefined : { _tag: "Counter", counter: { name: row.counter.name, value } }
+    }
+    const record = rows.get(placeOf(row.record.kind, row.record.id))
+    return record && { _tag: "Record", record }
+  }
+
+  const restore = (row: RestoredRow): void => {
+    if (row._tag === "Counter") {
+      counts.set(row.counter.name, row.counter.value)
+      return
+    }
+    const { damaged: _, ...record } = row.record
+    rows.set(placeOf(record.kind, record.id), { ...record, labels: { ...record.labels }, key: ++lastKey })
   }
 
   const list = (query: RecordQuery): ReadonlyArray<RecordRow> =>
@@ -57,11 +78,11 @@ export const makeMemoryRecords = () => {
     records: rows.size,
     bytes: [...rows.values()].reduce((sum, { body }) => sum + body.length, 0)
   })
-  return { store, usage }
+  return { store, usage, inPlaceOf, restore }
 }
 
 const matches = (row: RecordRow, query: RecordQuery): boolean =>
-  row.kind === query.kind &&
+  (query.kind === undefined || row.kind === query.kind) &&
   (query.subject === undefined || row.subject === query.subject) &&
   (query.scope === undefined || row.scope === query.scope) &&
   (query.status === undefined || row.status === query.status) &&

@@ -17,6 +17,7 @@ import {
 } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
 import * as Store from "../Store.js"
+import { restoredRun } from "../storedRows.js"
 import type { SnapshotTable } from "./memorySnapshots.js"
 import { makeMemoryTransactional } from "./memoryTransactional.js"
 
@@ -51,6 +52,20 @@ export class RunTable {
     this.byKey.set(run.key, created)
     this.open.add(created)
     return { _tag: "Created", run, lease: leaseOf(run, owner) }
+  }
+
+  /** Adds a run of another store. */
+  restoreRun({ journal, run, signals }: Extract<Store.StoredRow, { readonly _tag: "Run" }>): void {
+    const stored: StoredRun = {
+      run: restoredRun(run, ++this.lastKey, signals.length),
+      commits: 0,
+      journal: [...journal],
+      signals: [...signals]
+    }
+    this.byId.set(run.id, stored)
+    this.byKey.set(stored.run.key, stored)
+    if (run.outcome === undefined) this.open.add(stored)
+    this.changed(run.id)
   }
 
   /** The run, if the lease is its latest and was not ended. */

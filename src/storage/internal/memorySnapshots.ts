@@ -5,7 +5,7 @@ import { compareKeys, entryOfSave, hasProperties, leaseLost, limitOf, parseJson 
 import type { FullSnapshot, IfKeyExists, NewSnapshot, Rewound, SnapshotQuery, SnapshotStore } from "../Store.js"
 import type { RunTable } from "./memoryRuns.js"
 
-/** Numbers of snapshots, ascending: a snapshot that is added always has the highest. */
+/** Numbers of snapshots, ascending. */
 type Keys = Array<number>
 
 /** Snapshots by number, with an index by run, by label and by key of the program. */
@@ -46,17 +46,26 @@ export class SnapshotTable {
       if (same.length > 0 && ifKeyExists === "keep") return undefined
       for (const { key } of same) this.remove(key)
     }
-    const key = ++this.lastKey
+    const key = this.lastKey + 1
     // Copies, since the caller may change its own bytes later.
-    const row = { ...snapshot, labels: { ...labels }, state: copyOf(state), key, rewound: false }
-    this.rows.set(key, row)
-    this.all.push(key)
+    this.add({ ...snapshot, labels: { ...labels }, state: copyOf(state), key, rewound: false })
+    return key
+  }
+
+  /** Later snapshots get higher numbers. */
+  restore({ damaged: _, ...snapshot }: FullSnapshot): void {
+    this.add({ ...snapshot, labels: { ...snapshot.labels }, state: copyOf(snapshot.state) })
+  }
+
+  private add(row: FullSnapshot): void {
+    this.lastKey = Math.max(this.lastKey, row.key)
+    this.rows.set(row.key, row)
+    addTo(this.all, row.key)
     for (const term of termsOf(row)) {
       const keys = this.index.get(term)
-      if (keys === undefined) this.index.set(term, [key])
-      else keys.push(key)
+      if (keys === undefined) this.index.set(term, [row.key])
+      else addTo(keys, row.key)
     }
-    return key
   }
 
   remove(key: number): boolean {
@@ -151,6 +160,12 @@ const indexOf = (keys: Keys, key: number): number => {
     else high = middle
   }
   return low
+}
+
+const addTo = (keys: Keys, key: number): void => {
+  // Most have the highest number.
+  if ((keys.at(-1) ?? 0) < key) keys.push(key)
+  else keys.splice(indexOf(keys, key), 0, key)
 }
 
 const removeFrom = (keys: Keys, key: number): void => {

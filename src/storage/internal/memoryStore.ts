@@ -4,6 +4,7 @@ import * as Stream from "effect/Stream"
 import type { Store } from "../Store.js"
 import { makeMemoryLocks } from "./memoryLocks.js"
 import { makeMemoryRecords } from "./memoryRecords.js"
+import { makeMemoryRestore } from "./memoryRestore.js"
 import { makeMemoryRuns, RunTable } from "./memoryRuns.js"
 import { makeMemorySnapshots, SnapshotTable } from "./memorySnapshots.js"
 
@@ -22,6 +23,7 @@ export const makeMemoryStore = (): Store => {
       const bytes = ofRuns.bytes + ofSnapshots.bytes + ofRecords.bytes
       return { ...ofRuns, ...ofSnapshots, ...ofRecords, bytes }
     }),
+    restore: makeMemoryRestore(runs, snapshots, records),
     // Rows in memory cannot be damaged.
     check: Effect.succeed([]),
     now: Clock.currentTimeMillis,

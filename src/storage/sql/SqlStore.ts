@@ -11,6 +11,7 @@ import { makeLiveness } from "./liveness.js"
 import { makeSqlLocks } from "./locks.js"
 import { currentTime } from "./reading.js"
 import { makeSqlRecords } from "./records.js"
+import { makeSqlRestore } from "./restore.js"
 import { makeRunQueries } from "./runQueries.js"
 import { makeRunReader } from "./runRows.js"
 import { makeLeases, makeOpen, makeRemoveRuns } from "./runs.js"
@@ -48,6 +49,7 @@ export const makeSqlStore = (
       ...makeSqlRecords(access),
       usage: makeSqlUsage(access),
       check: makeSqlCheck(access),
+      restore: makeSqlRestore(access),
       now: currentTime(access, "Reading the clock"),
       changes: Stream.empty
     }

@@ -12,6 +12,7 @@ import { makeSqliteCheck } from "./check.js"
 import type { Database } from "./driver.js"
 import { makeSqliteLocks } from "./locks.js"
 import { makeSqliteRecords } from "./records.js"
+import { makeSqliteRestore } from "./restore.js"
 import { makeSqliteRuns } from "./runs.js"
 import { RunTable } from "./runTable.js"
 import { makeSqliteSnapshots } from "./snapshots.js"
@@ -58,6 +59,7 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
     }),
     usage: guarded.read("Measuring the storage", () => usage.get() as Usage),
     check: makeSqliteCheck(database, runs, guarded),
+    restore: makeSqliteRestore(database, guarded),
     now: Clock.currentTimeMillis,
     // A file tells nothing about the writes of other processes.
     changes: Stream.empty

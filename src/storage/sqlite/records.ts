@@ -72,8 +72,8 @@ export const makeSqliteRecords = (database: Database, access: Access): RecordSto
       ["updated_at <= ?", query.unchangedSince],
       [hasProperties("body"), query.body]
     ])
-    const where = conditions.join(" AND ")
-    const text = `SELECT ${recordColumns} FROM recovery_records WHERE ${where} ORDER BY key DESC LIMIT ${limitOf(query)}`
+    const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`
+    const text = `SELECT ${recordColumns} FROM recovery_records ${where} ORDER BY key DESC LIMIT ${limitOf(query)}`
     return (queries.prepare(text).all(...params) as ReadonlyArray<RecordTableRow>).map((row) =>
       marked(toRecord(row), recordProblem(row))
     )

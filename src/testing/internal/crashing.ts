@@ -66,6 +66,7 @@ const kinds: Readonly<Record<keyof Storage.Store, "write" | "other" | "read">> =
   write: "other",
   count: "other",
   removeRecords: "other",
+  restore: "other",
   signals: "read",
   backlog: "read",
   find: "read",

@@ -17,12 +17,14 @@ const hasClient = (store: Storage.Store) =>
     return Either.isRight(probe)
   })
 
+type OperationError = Storage.StorageError | Storage.LeaseLost | Storage.RestoreConflict
+
 /** Refused at once because of the transaction, or done. */
-const isUsableOrRefused = (operation: Effect.Effect<unknown, Storage.StorageError | Storage.LeaseLost>) =>
+const isUsableOrRefused = (operation: Effect.Effect<unknown, OperationError>) =>
   Effect.matchEffect(operation, {
     onSuccess: () => Effect.void,
     onFailure: (error) => {
-      const isRefusal = error._tag === "LeaseLost" || error.reason === "Client"
+      const isRefusal = error._tag === "LeaseLost" || (error._tag === "StorageError" && error.reason === "Client")
       return isRefusal ? Effect.void : Effect.fail(error)
     }
   })
@@ -35,7 +37,7 @@ const operations = (
 ): Readonly<
   Record<
     Exclude<keyof Storage.Store, "transactional" | "renew" | "release" | "changes">,
-    Effect.Effect<unknown, Storage.StorageError | Storage.LeaseLost>
+    Effect.Effect<unknown, OperationError>
   >
 > => ({
   open: store.open(request("other"), "b", 30_000),
@@ -75,6 +77,7 @@ const operations = (
   counters: store.counters(""),
   usage: store.usage,
   check: store.check,
+  restore: store.restore([{ _tag: "Counter", counter: { name: "restored", value: 1 } }]),
   now: store.now
 })
 

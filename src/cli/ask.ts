@@ -12,6 +12,7 @@ import { type Ended, ended, endedBy } from "./exit.js"
 import { flag, optional } from "./options.js"
 import { absolute, homeFolder } from "./paths.js"
 import { type Screen, screenOf } from "./render/screen.js"
+import { isAddress, parseAddress, shownAddress } from "./serverAddress.js"
 
 /** The options of every command that asks an operator. */
 export const common = {
@@ -70,30 +71,12 @@ const refuseFilename = ([by, filename]: readonly [by: string, filename: string])
     : undefined
 }
 
-const isAddress = (name: string): boolean => /^postgres(?:ql)?:\/\//i.test(name.trim())
-
 /** The address of a server; undefined for a file. */
 const addressOf = (option: string | undefined): Effect.Effect<URL | undefined, Ended> => {
   const given = givenDatabase(option)
-  if (given === undefined || !isAddress(given[1])) return Effect.succeed(undefined)
-  const [by, address] = given
-  // The message must not show the address: it may hold a password.
-  return Effect.try({
-    try: () => new URL(address.trim()),
-    catch: () =>
-      ended(
-        by === "--database" ? "Usage" : "Config",
-        `${by} is no address. Write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE, with %-codes for special characters.`
-      )
-  })
-}
-
-/** An address without its password and settings. */
-const shown = (address: URL): string => {
-  const plain = new URL(address)
-  plain.password = ""
-  plain.search = ""
-  return plain.href
+  if (given === undefined) return Effect.succeed(undefined)
+  const [by, name] = given
+  return parseAddress(by, name, by === "--database" ? "Usage" : "Config")
 }
 
 /** The database file. Creates its folder, unless it is opened read-only. */
@@ -129,7 +112,7 @@ const fromDatabase = ({ database, readonly }: Common): Effect.Effect<Opened, End
         try: () => import("./postgres.js"),
         catch: (cause) => ended("Config", `A server needs the package pg: npm install pg (${messageOf(cause)})`)
       })
-      const where = shown(address)
+      const where = shownAddress(address)
       return { kind: "database", where, operator: operatorOf(layer(address, where, readonly)) }
     }
     const filename = yield* databaseFile(database, readonly)

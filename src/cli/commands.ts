@@ -5,6 +5,7 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { ask, common } from "./ask.js"
+import { copyCommand } from "./copy/command.js"
 import { execCommand } from "./exec/command.js"
 import {
   age,
@@ -349,6 +350,7 @@ export const recovery = Command.make("recovery").pipe(
     tune,
     cleanup,
     check,
+    copyCommand,
     locks,
     execCommand
   ])

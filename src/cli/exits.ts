@@ -7,5 +7,6 @@ export const exits = {
   Refused: [4, "refused in the current state; nothing was changed"],
   Storage: [5, "the storage failed"],
   Config: [6, "the configuration cannot be used"],
+  Different: [7, "two storages that should be equal are not"],
   Defect: [70, "a bug"]
 } as const

@@ -1,8 +1,11 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
 import type { Storage } from "../storage/Storage.js"
 import type { StorageError } from "../storage/StorageError.js"
+import type { Store } from "../storage/Store.js"
 import { toStorageError } from "../storage/sql/errors.js"
 import * as SqlStorage from "../storage/sql/SqlStorage.js"
 
@@ -17,15 +20,30 @@ const addressFor = (address: URL, readonly: boolean): string => {
   return changed.href
 }
 
+const clientFor = (address: URL, readonly: boolean) =>
+  PgClient.layer({
+    url: Redacted.make(addressFor(address, readonly)),
+    maxConnections: 4,
+    applicationName: "recovery"
+  })
+
 /** The tables of `SqlStorage` or `PgStorage` on a server. `where` is its address in messages. */
 export const layer = (address: URL, where: string, readonly: boolean): Layer.Layer<Storage, StorageError> =>
   SqlStorage.layer().pipe(
-    Layer.provide(
-      PgClient.layer({
-        url: Redacted.make(addressFor(address, readonly)),
-        maxConnections: 4,
-        applicationName: "recovery"
-      })
-    ),
+    Layer.provide(clientFor(address, readonly)),
     Layer.mapError(toStorageError(`Connecting to ${where}`))
+  )
+
+/** As `layer`, without the service. */
+export const store = (
+  address: URL,
+  where: string,
+  readonly: boolean,
+  tables: Pick<SqlStorage.Options, "prefix" | "schema">
+): Effect.Effect<Store, StorageError, Scope.Scope> =>
+  Effect.mapError(
+    Effect.flatMap(Layer.build(clientFor(address, readonly)), (client) =>
+      Effect.provide(SqlStorage.store(tables), client)
+    ),
+    toStorageError(`Connecting to ${where}`)
   )

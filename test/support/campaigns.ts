@@ -12,6 +12,10 @@ const lengths = {
   SAGA_STEPS: { short: 2, ci: 5, full: 5 },
   /** A file transaction is killed at every n-th of its system calls. The whole walk in one process is `files/crash.test.ts`. */
   CALL_STRIDE: { short: 7, ci: 2, full: 1 },
+  /** Copies from one storage to another that are killed, again and again, until they have copied everything. */
+  COPY_KILLS: { short: 1, ci: 8, full: 60 },
+  /** Runs that one copy takes in little memory. */
+  COPIED_RUNS: { short: 400, ci: 2_000, full: 10_000 },
   /** Commands of `exec` that are killed, or whose exec is, once or twice. */
   EXEC_KILLS: { short: 4, ci: 30, full: 500 },
   /** Runs that five workers complete while they are killed and paused. */

@@ -22,6 +22,7 @@ export const about = {
   patterns: "Group open failures with similar messages, with advice",
   tune: "Propose a retry policy for a step from its retries so far",
   check: "Verify a whole database: checksums, missing lines, indexes, what cannot be decoded",
+  copy: "Copy everything from one storage to another, such as a SQLite file to Postgres",
   locks: "List the locks in the storage with their holders",
   cleanup: "Remove ended runs, old checkpoints, resolved failures and unused locks"
 } as const

@@ -16,7 +16,7 @@ const fill = (store: Storage.Store) =>
     yield* store.save(snapshot({ seq: 1, own: "k", state: new Uint8Array([0, 1, 255]) }), { lease })
     yield* store.save(snapshot({ seq: 4, labels: { "a\0b": "1", "7": "x" } }), { lease })
     yield* store.rewind(lease, entry(6), { after: 3, within: "" })
-    yield* store.save(snapshot({ run: undefined, name: "shared" }), {})
+    yield* store.save(snapshot({ run: undefined, name: "shared", digest: "", state: new Uint8Array([0, 1, 255]) }), {})
     yield* TestClock.setTime(2_000)
     yield* store.signal("run-1", "b", "1")
     yield* store.signal("run-1", "a", "2")

@@ -1,0 +1,114 @@
+/** The storages that a copy reads and writes, as the command line names them. */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { messageOf } from "../../resilience/Foreign.js"
+import { checked } from "../../resilience/internal/kernel/options.js"
+import type { StorageError } from "../../storage/StorageError.js"
+import type { Store } from "../../storage/Store.js"
+import * as SqlStorage from "../../storage/sql/SqlStorage.js"
+import * as SqliteClient from "../../storage/sqlite/SqliteClient.js"
+import * as SqliteStorage from "../../storage/sqlite/SqliteStorage.js"
+import { type Ended, ended } from "../exit.js"
+import { usage } from "../options.js"
+import { absolute } from "../paths.js"
+import { parseAddress, shownAddress } from "../serverAddress.js"
+
+export interface Given {
+  /** The option that names it. */
+  readonly option: "--from" | "--to"
+  readonly name: string
+  readonly prefix: string
+  readonly schema: string | undefined
+}
+
+/** A storage that is named and not opened yet. */
+export type Place =
+  | { readonly _tag: "File"; readonly file: string; readonly where: string; readonly given: Given }
+  | { readonly _tag: "Server"; readonly address: URL; readonly where: string; readonly given: Given }
+
+/** Says what is wrong with the name, before anything is opened. */
+export const placeOf = (given: Given): Effect.Effect<Place, Ended> =>
+  Effect.gen(function* () {
+    const { option, prefix, schema } = given
+    const name = given.name.trim()
+    if (name === "") return yield* usage(`${option} is empty. Name a SQLite file or a postgres:// address.`)
+    if (name === ":memory:") return yield* usage(`${option} is ":memory:", which is empty and ends with the command.`)
+    yield* Effect.catchTag(
+      checked(() => SqlStorage.settings({ prefix, schema })),
+      "InvalidOption",
+      ({ message }) => usage(`${option}-${schema === undefined ? "prefix" : "prefix or -schema"}: ${message}`)
+    )
+    const address = yield* parseAddress(option, name, "Usage")
+    if (address !== undefined) {
+      return { _tag: "Server" as const, address, where: shownAddress(address), given }
+    }
+    if (/^[a-z][a-z0-9+.-]*:\/\//i.test(name)) {
+      const scheme = name.slice(0, name.indexOf(":"))
+      return yield* usage(
+        `${option} begins with ${scheme}://. Name a SQLite file by its path, or a postgres:// address.`
+      )
+    }
+    if (/(?:^|[\\/])recovery\.config\.m?[jt]s$/.test(name)) {
+      return yield* usage(`${option} is a configuration. Name the SQLite file or the address that its storage uses.`)
+    }
+    if (schema !== undefined) return yield* usage(`${option}-schema is for Postgres, and ${option} is a file.`)
+    const file = yield* absolute(name)
+    return { _tag: "File" as const, file, where: file, given }
+  })
+
+const identityOf = (file: string): string | undefined => {
+  const found = fs.statSync(file, { throwIfNoEntry: false })
+  return found && `${found.dev}:${found.ino}`
+}
+
+/** Whether both names are of one storage, as far as the names tell. */
+export const areSame = (from: Place, to: Place): boolean => {
+  const names = ({ given: { prefix, schema } }: Place) => `${prefix} ${schema ?? ""}`
+  if (names(from) !== names(to)) return false
+  if (from._tag === "File" && to._tag === "File") {
+    const identity = identityOf(from.file)
+    return from.file === to.file || (identity !== undefined && identity === identityOf(to.file))
+  }
+  return from._tag === "Server" && to._tag === "Server" && from.where === to.where
+}
+
+const openServer = (
+  { address, given, where }: Extract<Place, { readonly _tag: "Server" }>,
+  readonly: boolean
+): Effect.Effect<Store, StorageError | Ended, Scope.Scope> =>
+  Effect.flatMap(
+    Effect.tryPromise({
+      try: () => import("../postgres.js"),
+      catch: (cause) => ended("Config", `A server needs the package pg: npm install pg (${messageOf(cause)})`)
+    }),
+    ({ store }) => store(address, where, readonly, { prefix: given.prefix, schema: given.schema })
+  )
+
+const openFile = (file: string, prefix: string, readonly: boolean): Effect.Effect<Store, StorageError, Scope.Scope> =>
+  prefix === "recovery_"
+    ? SqliteStorage.store({ filename: file, readonly })
+    : Effect.flatMap(Layer.build(SqliteClient.layer({ filename: file, readonly })), (client) =>
+        Effect.provide(SqlStorage.store({ prefix }), client)
+      )
+
+export const openSource = (place: Place): Effect.Effect<Store, StorageError | Ended, Scope.Scope> => {
+  if (place._tag === "Server") return openServer(place, true)
+  return fs.existsSync(place.file)
+    ? openFile(place.file, place.given.prefix, true)
+    : usage(`There is no database ${place.file}: --from must name one.`)
+}
+
+/** Creates the file and its folder, if they are missing. */
+export const openTarget = (place: Place): Effect.Effect<Store, StorageError | Ended, Scope.Scope> => {
+  if (place._tag === "Server") return openServer(place, false)
+  return Effect.zipRight(
+    Effect.try({
+      try: () => fs.mkdirSync(path.dirname(place.file), { recursive: true, mode: 0o700 }),
+      catch: (cause) => ended("Storage", `The folder of the database cannot be created: ${messageOf(cause)}`)
+    }),
+    openFile(place.file, place.given.prefix, false)
+  )
+}

@@ -31,12 +31,7 @@ const accounts = Layer.effectDiscard(
   })
 )
 
-// The storage lies in the program's own database: that is what lets them commit together.
-const layer = SqliteStorage.layerClient().pipe(
-  Layer.provideMerge(Layer.provideMerge(accounts, SqliteClient.layer({ filename: ":memory:" })))
-)
-
-export const program = Effect.gen(function* () {
+export const payments = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const pay = (id: string, amount: number) =>
     Workflow.execute(Payment, { id, input: { from: "ada", to: "bob", amount } })
@@ -45,4 +40,9 @@ export const program = Effect.gen(function* () {
   const refused = yield* Effect.flip(pay("payment-2", 50))
   const balances = yield* sql<{ readonly balance: number }>`SELECT balance FROM accounts ORDER BY name`
   return { refused: refused._tag, balances: balances.map(({ balance }) => balance) }
-}).pipe(Effect.provide(layer))
+}).pipe(Effect.provide(accounts))
+
+// The storage lies in the program's own database: that is what lets them commit together.
+const layer = SqliteStorage.layerClient().pipe(Layer.provideMerge(SqliteClient.layer({ filename: ":memory:" })))
+
+export const program = Effect.provide(payments, layer)

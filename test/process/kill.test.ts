@@ -1,10 +1,9 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { assert, describe, it } from "vitest"
+import { assert, it } from "vitest"
 import { lengthOf, seedOf } from "../support/campaigns.js"
-import { useChildDriver } from "../support/childDriver.js"
 import { seeded, useProgram } from "../support/children.js"
-import { drivers } from "../support/drivers.js"
+import { inChildStorages } from "../support/childStorage.js"
 
 /** The points of an undisturbed run: its start, four per step, its end. */
 const points = 82
@@ -17,13 +16,12 @@ interface Step {
   readonly ambiguous: number
 }
 
-describe.each(drivers)("a process killed at random points, on $name", ({ name }) => {
-  useChildDriver(name)
+inChildStorages("a process killed at random points", () => {
   const { folder, start } = useProgram("twentySteps.ts")
 
   /** Kills a run at each of the points in turn, then lets it finish. */
   const runKilledAt = async (id: string, killPoints: ReadonlyArray<number>) => {
-    const args = [path.join(folder, "runs.db"), path.join(folder, `${id}.ledger`), id]
+    const args = [folder, path.join(folder, `${id}.ledger`), id]
     const killedAt: Array<string> = []
     for (const point of killPoints) {
       const child = start(...args, String(point))

@@ -7,13 +7,13 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { Answer, Workflow } from "effect-recovery"
 import { RecoveryManager } from "effect-recovery/operate"
-import { SqliteStorage } from "effect-recovery/sqlite"
-import { afterAll, assert, describe, it } from "vitest"
+import { afterAll, assert, it } from "vitest"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 import { type Child, seeded, useProgram } from "../support/children.js"
+import { inChildStorages, type StorageOf, useChildStorage } from "../support/childStorage.js"
+import { inOwnPostgres } from "../support/postgres.js"
 import { ended, Go, type Line, ledger, makeJob, mayEnd, stoodStill } from "./jobs.js"
 
-const runs = lengthOf("LIVENESS_RUNS")
 const seed = seedOf(20261121)
 
 /** The test fails if nothing happens for this long. Each effect and each outcome renews it. */
@@ -72,26 +72,39 @@ const compareRecords = (
   return missing.reduce((sum, count) => sum + count, 0)
 }
 
-describe("liveness", () => {
+interface Liveness {
+  readonly runs: number
+  /** How long the runs of a worker stay its own that does nothing. */
+  readonly leaseMillis: number
+  /** Ends connections of the workers, or their server, before each disturbance of one of them. */
+  readonly restart?: (round: number) => Promise<unknown>
+  readonly restarts?: number
+}
+
+const liveness = (storageOf: StorageOf, { leaseMillis, restart, restarts = 0, runs }: Liveness) => {
   const { folder, start } = useProgram("worker.ts")
   const children = new Set<Child>()
   afterAll(() => {
     for (const child of children) child.signal("SIGKILL")
   })
 
-  it(`${runs} runs over five workers that are killed and paused all end, one owner at a time, all on record (seed ${seed})`, async () => {
-    const filename = path.join(folder, "runs.db")
+  it(`${runs} runs over five workers that are killed and paused all end, one owner at a time (seed ${seed})`, async () => {
     const ledgerFile = path.join(folder, "ledger")
     fs.writeFileSync(ledgerFile, "")
     const draw = seeded(seed)
     const Job = makeJob(ledger(ledgerFile, "outside"))
-    const outside = ManagedRuntime.make(
-      SqliteStorage.layer({ filename, durability: "process-crash" }).pipe(Layer.orDie)
-    )
+    const outside = ManagedRuntime.make(storageOf(folder, { durability: "process-crash" }).pipe(Layer.orDie))
     const ids = Array.from({ length: runs }, (_, i) => `job-${i}`)
-    await outside.runPromise(
-      Effect.forEach(ids, (id, i) => Workflow.start(Job, { id, input: seed + i }), { concurrency: 50 })
-    )
+    /** Those of one round. Without restarts, all of them are started at once. */
+    const startRuns = (round: number) =>
+      outside.runPromise(
+        Effect.forEach(
+          ids.map((id, i) => [id, i] as const).filter(([, i]) => i % Math.max(1, restarts) === round),
+          ([id, i]) => Workflow.start(Job, { id, input: seed + i }),
+          { concurrency: 50 }
+        )
+      )
+    await startRuns(0)
 
     const paused = new Set<string>()
     const killed = new Set<string>()
@@ -99,7 +112,7 @@ describe("liveness", () => {
     let names = 0
     const spawn = async () => {
       const name = `worker-${++names}`
-      const child = start(filename, ledgerFile, name)
+      const child = start(folder, ledgerFile, name, `${leaseMillis}`)
       children.add(child)
       outputs.push(child)
       await child.line((line) => line === "works")
@@ -119,8 +132,8 @@ describe("liveness", () => {
     const disturb = async () => {
       const i = draw(workers.length)
       const worker = workers[i] as Awaited<ReturnType<typeof spawn>>
-      // Each kind at least once.
-      if (kills === 0 || (pauses > 0 && draw(2) === 0)) {
+      // Each kind at least once. A worker whose lease is long is not paused.
+      if (restart !== undefined || kills === 0 || (pauses > 0 && draw(2) === 0)) {
         kills++
         killed.add(worker.name)
         worker.child.signal("SIGKILL")
@@ -158,8 +171,16 @@ describe("liveness", () => {
       all.filter(({ finishedAt }) => Option.isNone(finishedAt))
     )
     let open = runs
-    while ((open > 0 || pauses === 0) && Date.now() - changedAt < patienceMillis) {
-      await disturb()
+    let round = 0
+    while (
+      (open > 0 || (restart === undefined && pauses === 0) || round < restarts) &&
+      Date.now() - changedAt < patienceMillis
+    ) {
+      if (round > 0 && round < restarts) await startRuns(round)
+      if (round < restarts) await restart?.(round)
+      round++
+      // While the server is restarted, workers are killed now and then.
+      if (restart === undefined || round % 5 === 0) await disturb()
       await outside.runPromise(tend)
       open = (await outside.runPromise(left)).length
       const now = `${open} ${fs.statSync(ledgerFile).size}`
@@ -179,8 +200,11 @@ describe("liveness", () => {
       workers.map(() => 0)
     )
     children.clear()
+    // Insights gives up a record once the server has been away for longer than the patience of the storage.
+    const wrong = /locked|busy|unhandled|\bdie\b|defect/i
+    const complains = restart === undefined ? new RegExp(`${wrong.source}|could not be written`, "i") : wrong
     const complaints = outputs.flatMap(({ errors, lines }) =>
-      [...lines, ...errors.split("\n")].filter((line) => /locked|could not be written|busy/i.test(line))
+      [...lines, ...errors.split("\n")].filter((line) => complains.test(line))
     )
     assert.deepStrictEqual(complaints, [])
     for (const [i, id] of ids.entries()) {
@@ -198,7 +222,7 @@ describe("liveness", () => {
       .split("\n")
       .map((line): Line => JSON.parse(line))
     const notes = lines.filter(({ what }) => what.startsWith(ended.recovery) || what === ended.failure)
-    const missing = compareRecords(notes, await outside.runPromise(onRecord), killed)
+    const missing = restart === undefined ? compareRecords(notes, await outside.runPromise(onRecord), killed) : 0
     // A worker that the machine starved stood still like one that was paused.
     for (const { what, worker } of lines) if (what === stoodStill) paused.add(worker)
     const highest = new Map<string, number>()
@@ -218,8 +242,20 @@ describe("liveness", () => {
       owners.set(key, worker)
     }
     console.log(
-      `${runs} runs, ${kills} kills, ${pauses} pauses, ${lines.length - notes.length} effects, ${notes.length} records, ${missing} of them lost by kills`
+      `${runs} runs, ${restarts} restarts, ${kills} kills, ${pauses} pauses, ${lines.length - notes.length} effects, ${notes.length} records, ${missing} of them lost by kills`
     )
     await outside.dispose()
   })
+}
+
+inChildStorages("liveness", (storage) => liveness(storage, { runs: lengthOf("LIVENESS_RUNS"), leaseMillis: 1_000 }))
+
+inOwnPostgres("liveness while the server is restarted, on Postgres", (database, server) => {
+  const storage = useChildStorage(() => ({ kind: "postgres", address: database.address }))
+  const restarts = lengthOf("SERVER_RESTARTS")
+  const restart = (round: number): Promise<unknown> => {
+    const ending = (["fast", "immediate", "killed", "backends"] as const)[round % 4] ?? "backends"
+    return ending === "backends" ? Effect.runPromise(database.endBackends()) : server().restart(ending)
+  }
+  liveness(storage, { runs: 10 * restarts, leaseMillis: 30_000, restart, restarts })
 })

@@ -1,24 +1,28 @@
 import { afterAll, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Workflow } from "effect-recovery"
+import * as Option from "effect/Option"
+import { Storage, Workflow } from "effect-recovery"
 import { PgStorage } from "effect-recovery/pg"
+import { lengthOf } from "../support/campaigns.js"
 import { type Child, useProgram } from "../support/children.js"
 import { inPostgres } from "../support/postgres.js"
 import { Go, makePgJobs } from "./pgJobs.js"
 
-const [Two, Waits] = makePgJobs(() => Effect.void)
+const kills = lengthOf("FAILOVER_KILLS")
 
-inPostgres("workers in several processes on Postgres, which never look for runs by themselves", (database) => {
+const [Two, Waits, Sleeps] = makePgJobs(() => Effect.void)
+
+inPostgres("workers in several processes on Postgres", (database) => {
   const { start } = useProgram("pgWorker.ts")
   const children = new Set<Child>()
   afterAll(() => {
     for (const child of children) child.signal("SIGKILL")
   })
 
-  const spawn = (name: string, hangs = "") =>
+  const spawn = (name: string, hangs = "", ...options: ReadonlyArray<string>) =>
     Effect.promise(async () => {
-      const child = start(JSON.stringify(database.address), name, hangs)
+      const child = start(JSON.stringify(database.address), name, hangs, ...options)
       children.add(child)
       await child.line((line) => line === "works")
       return child
@@ -33,7 +37,7 @@ inPostgres("workers in several processes on Postgres, which never look for runs 
 
   const outside = Layer.provide(PgStorage.layer(), Layer.orDie(database.client()))
 
-  it.live("takes a new run at once, and one that was signalled, by what another process says", () =>
+  it.live("take a new run at once, and one that was signalled, by what another process says", () =>
     Effect.gen(function* () {
       const worker = yield* spawn("listener")
       yield* Workflow.start(Waits, { id: "waits" })
@@ -52,22 +56,52 @@ inPostgres("workers in several processes on Postgres, which never look for runs 
     }).pipe(Effect.provide(outside))
   )
 
-  it.live("continues a run whose process was killed, long before its lease of 30 seconds ends", () =>
+  /** Kills a worker that has eight runs, and returns the milliseconds until another one has gone on with all of them. */
+  const failOver = (round: number) =>
     Effect.gen(function* () {
+      const ids = Array.from({ length: 8 }, (_, i) => `two-${round}-${i}`)
+      const extra = `two-${round}-extra`
       const victim = yield* spawn("victim", "second")
-      for (let run = 1; run <= 8; run++) yield* Workflow.start(Two, { id: `two-${run}` })
-      for (let run = 1; run <= 8; run++) yield* begins(victim, "second", `two-${run}`)
+      for (const id of ids) yield* Workflow.start(Two, { id })
+      for (const id of ids) yield* begins(victim, "second", id)
       // The victim has no place for one more.
       const other = yield* spawn("other")
-      yield* Workflow.start(Two, { id: "two-9" })
-      yield* Workflow.join(Two, "two-9")
+      yield* Workflow.start(Two, { id: extra })
+      yield* Workflow.join(Two, extra)
       const killedAt = performance.now()
       yield* kill(victim)
-      for (let run = 1; run <= 8; run++) yield* begins(other, "second", `two-${run}`)
-      expect(performance.now() - killedAt).toBeLessThan(15_000)
-      for (let run = 1; run <= 8; run++) yield* Workflow.join(Two, `two-${run}`)
-      expect(other.lines.filter((line) => line.startsWith("began first"))).toEqual(["began first of two-9"])
+      for (const id of ids) yield* begins(other, "second", id)
+      const millis = performance.now() - killedAt
+      for (const id of ids) yield* Workflow.join(Two, id)
+      expect(other.lines.filter((line) => line.startsWith("began first"))).toEqual([`began first of ${extra}`])
       yield* kill(other)
+      return millis
+    })
+
+  it.live(`continue runs whose process was killed, long before their lease of 30 seconds ends, ${kills} times`, () =>
+    Effect.gen(function* () {
+      const all: Array<number> = []
+      for (let round = 1; round <= kills; round++) all.push(yield* failOver(round))
+      const sorted = all.map(Math.round).sort((a, b) => a - b)
+      const median = sorted[Math.floor(kills / 2)] ?? Number.NaN
+      console.log(`${kills} kills: runs go on after ${median} ms (median): ${sorted.join(" ")}`)
+      // The longest times are those of a machine that stands still.
+      expect(median).toBeLessThan(15_000)
     }).pipe(Effect.provide(outside))
+  )
+
+  it.live.each([5_000, -5_000])(
+    "open a run that sleeps once, when its time has come, whatever their clock says (%s ms ahead)",
+    (skew) =>
+      Effect.gen(function* () {
+        const id = `sleeps ${skew}`
+        const worker = yield* spawn("ahead", "", `${skew}`, "100")
+        yield* Workflow.start(Sleeps, { id })
+        yield* Workflow.join(Sleeps, id)
+        const found = yield* Effect.flatMap(Storage.Storage, (storage) => storage.find(id))
+        // Started, begun, and resumed at the end of its sleep.
+        expect(Option.map(found, ({ token }) => token)).toEqual(Option.some(3))
+        yield* kill(worker)
+      }).pipe(Effect.provide(outside))
   )
 })

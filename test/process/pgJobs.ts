@@ -11,5 +11,8 @@ export const makePgJobs = (begin: (run: string, step: string) => Effect.Effect<v
   const Waits = Workflow.make("waits", { success: Schema.Number }, () =>
     Effect.zipRight(step("before"), Effect.zipLeft(Go.wait({ id: "go" }), step("after")))
   )
-  return [Two, Waits] as const
+  const Sleeps = Workflow.make("sleeps", {}, () =>
+    Effect.zipRight(step("before"), Effect.zipRight(Workflow.sleep("3 seconds"), step("after")))
+  )
+  return [Two, Waits, Sleeps] as const
 }

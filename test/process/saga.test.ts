@@ -5,41 +5,34 @@ import { SqliteStorage } from "effect-recovery/sqlite"
 import { Scorecard, Testing } from "effect-recovery/testing"
 import { assert, describe, it } from "vitest"
 import { lengthOf } from "../support/campaigns.js"
-import { useChildDriver } from "../support/childDriver.js"
 import { bundle, temporaryFolder } from "../support/children.js"
-import { drivers } from "../support/drivers.js"
+import { inChildStorages, inOwnStorages, inStockStorages, type StorageOf } from "../support/childStorage.js"
 
 const steps = lengthOf("SAGA_STEPS")
 
-describe.each(drivers)(
-  `a saga of ${steps} steps killed before and after each durable write, also of its rollback, on $name`,
-  ({ name }) => {
-    useChildDriver(name)
+const killed = `a saga of ${steps} steps killed before and after each durable write, also of its rollback`
 
-    it.each(["run", "scoped"])("undoes every step once and keeps its error, Transaction.%s", async (form) => {
-      const program = await bundle("saga.ts")
-      const card = await Effect.runPromise(
-        Testing.killEverywhere({
-          program,
-          args: [String(steps), form],
-          storage: (folder) => SqliteStorage.layer({ filename: `${folder}/runs.db`, driver: name })
-        })
-      )
-      fs.rmSync(program)
-      assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
-      // Writes: open, the steps and the failing one, the rollback with its compensations, the outcome; before and after each.
-      assert.strictEqual(card.crashes, 2 * (1 + 2 * (steps + 1) + 1 + 2 * steps + 1 + 1))
-      assert.isAbove(card.ambiguous, 0)
-    })
-  }
-)
+const undoes = (storage: StorageOf, form: string): void =>
+  it(`undoes every step once and keeps its error, Transaction.${form}`, async () => {
+    const program = await bundle("saga.ts")
+    const card = await Effect.runPromise(Testing.killEverywhere({ program, args: [String(steps), form], storage }))
+    fs.rmSync(program)
+    assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
+    // Writes: open, the steps and the failing one, the rollback with its compensations, the outcome; before and after each.
+    assert.strictEqual(card.crashes, 2 * (1 + 2 * (steps + 1) + 1 + 2 * steps + 1 + 1))
+    assert.isAbove(card.ambiguous, 0)
+  })
 
-describe.each(drivers)("transfers in the program's own tables, on $name", ({ name }) => {
-  useChildDriver(name)
+inOwnStorages(killed, (storage) => {
+  for (const form of ["run", "scoped"]) undoes(storage, form)
+})
 
+// What a storage is asked is the same in each form.
+inStockStorages(killed, (storage) => undoes(storage, "run"))
+
+inChildStorages("transfers in the program's own tables", (storage) => {
   it("are committed with the journal: once, wherever the process is killed", async () => {
     const program = await bundle("transfer.ts")
-    const storage = (folder: string) => SqliteStorage.layer({ filename: `${folder}/runs.db`, driver: name })
     const everywhere = await Effect.runPromise(Testing.killEverywhere({ program, storage }))
     assert.isTrue(Scorecard.isClean(everywhere), Scorecard.format(everywhere))
     // Writes: open, three transfers with one each, the note with two, the outcome.

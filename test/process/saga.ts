@@ -2,10 +2,9 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { Step, Workflow } from "effect-recovery"
-import { SqliteStorage } from "effect-recovery/sqlite"
 import { Ledger, Testing } from "effect-recovery/testing"
 import { formOf } from "../support/transactionForms.js"
-import { childDriver } from "./childDriver.js"
+import { childStorage } from "./childStorage.js"
 
 class NoStock extends Schema.TaggedError<NoStock>()("NoStock", { item: Schema.String }) {}
 
@@ -31,9 +30,4 @@ const Saga = Workflow.make("saga", { error: NoStock }, () =>
   )
 )
 
-Effect.runPromise(
-  Testing.child(Saga, {
-    input: undefined,
-    storage: (folder) => SqliteStorage.layer({ filename: `${folder}/runs.db`, driver: childDriver })
-  })
-)
+Effect.runPromise(Testing.child(Saga, { input: undefined, storage: childStorage }))

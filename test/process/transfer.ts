@@ -5,27 +5,28 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Step, Workflow } from "effect-recovery"
-import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { Ledger, Testing } from "effect-recovery/testing"
-import { childDriver } from "./childDriver.js"
+import { prefixOf } from "../support/kept.js"
+import { childStorage } from "./childStorage.js"
 
 /** The first process is killed inside this transfer, between its rows and the commit. */
 const endsInside = Number(process.argv[2] ?? 0)
 const folder = process.env["RECOVERY_TESTING_FOLDER"] ?? "."
+const table = `${prefixOf(folder)}accounts`
 
 const transfer = Step.transactional("transfer", {
   success: Schema.Number,
   run: (amount: number) =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      yield* sql`UPDATE accounts SET balance = balance - ${amount} WHERE name = 'ada'`
+      yield* sql`UPDATE ${sql(table)} SET balance = balance - ${amount} WHERE name = 'ada'`
       if (amount === endsInside && !fs.existsSync(`${folder}/ended`)) {
         fs.writeFileSync(`${folder}/ended`, "")
         process.kill(process.pid, "SIGKILL")
         yield* Effect.never
       }
-      yield* sql`UPDATE accounts SET balance = balance + ${amount} WHERE name = 'bob'`
-      const [row] = yield* sql<{ readonly balance: number }>`SELECT balance FROM accounts WHERE name = 'bob'`
+      yield* sql`UPDATE ${sql(table)} SET balance = balance + ${amount} WHERE name = 'bob'`
+      const [row] = yield* sql<{ readonly balance: number }>`SELECT balance FROM ${sql(table)} WHERE name = 'bob'`
       return row?.balance ?? 0
     }).pipe(Effect.orDie)
 })
@@ -40,17 +41,14 @@ const Transfers = Workflow.make("transfers", { success: Schema.Array(Schema.Numb
 const tables = Layer.effectDiscard(
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
-    yield* sql`CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, balance INTEGER NOT NULL)`
-    yield* sql`INSERT INTO accounts VALUES ('ada', 1000), ('bob', 0) ON CONFLICT DO NOTHING`
+    yield* sql`CREATE TABLE IF NOT EXISTS ${sql(table)} (name TEXT PRIMARY KEY, balance INTEGER NOT NULL)`
+    yield* sql`INSERT INTO ${sql(table)} VALUES ('ada', 1000), ('bob', 0) ON CONFLICT DO NOTHING`
   }).pipe(Effect.orDie)
 )
 
 Effect.runPromise(
   Testing.child(Transfers, {
     input: undefined,
-    storage: (folder) => {
-      const client = SqliteClient.layer({ filename: `${folder}/runs.db`, driver: childDriver })
-      return SqliteStorage.layerClient().pipe(Layer.provideMerge(Layer.provideMerge(tables, client)))
-    }
+    storage: (folder) => Layer.provideMerge(tables, childStorage(folder))
   })
 )

@@ -2,7 +2,6 @@
  * A run of three transfers between accounts in another database than that of the journal.
  * At point number `killAt` it prints the point and waits to be killed.
  */
-import * as fs from "node:fs"
 import { SqlClient } from "@effect/sql/SqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as StockClient from "@effect/sql-sqlite-node/SqliteClient"
@@ -11,26 +10,12 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Step, Storage, Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
+import { aroundStatements, makePoints, say } from "./points.js"
 
 /** The database of the rows is of this kind; on Postgres with its address as JSON. */
 const [kind = "", folder = "", id = "", killAt = "0", address = "{}", journalName = "runs.db"] = process.argv.slice(2)
 
-let point = 0
-
-const say = (line: string) => fs.writeSync(1, `${line}\n`)
-
-/** Blocks the whole process at the chosen point until the signal arrives. */
-const pass = (name: string) => {
-  if (++point !== Number(killAt)) return
-  say(`at ${name}`)
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
-}
-
-const between = <A, E, R>(name: string, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
-    pass(`before ${name}`)
-    return Effect.tap(self, () => Effect.sync(() => pass(`after ${name}`)))
-  })
+const { between, pass, passed } = makePoints(Number(killAt))
 
 /** Points around every append to the journal. */
 const journal = Layer.effect(
@@ -44,27 +29,15 @@ const journal = Layer.effect(
 
 /** Points around every commit, whether the library or the client makes it. */
 const withPoints = (client: SqlClient): SqlClient => {
-  const reserve: SqlClient["reserve"] = Effect.map(client.reserve, (connection) => {
-    const execute =
-      <Rest extends ReadonlyArray<unknown>>(run: (sql: string, ...rest: Rest) => Effect.Effect<never, never>) =>
-      (sql: string, ...rest: Rest) =>
-        sql === "COMMIT" ? between(sql, run(sql, ...rest)) : run(sql, ...rest)
-    return new Proxy(connection, {
-      get: (target, name) => {
-        const found: unknown = Reflect.get(target, name)
-        return name === "executeUnprepared" || name === "executeRaw"
-          ? execute((found as typeof connection.executeRaw).bind(target) as never)
-          : found
-      }
-    })
-  })
   const withTransaction: SqlClient["withTransaction"] = (self) =>
     Effect.tap(
       client.withTransaction(Effect.tap(self, () => Effect.sync(() => pass("before the client commits")))),
       () => Effect.sync(() => pass("after the client has committed"))
     )
-  const own: object = { reserve, withTransaction }
-  return new Proxy(client, { get: (target, name) => Reflect.get(Reflect.has(own, name) ? own : target, name) })
+  const counted = new Proxy(client, {
+    get: (target, name) => (name === "withTransaction" ? withTransaction : Reflect.get(target, name))
+  })
+  return aroundStatements(counted, (sql) => sql === "COMMIT", between)
 }
 
 const filename = `${folder}/shop.db`
@@ -105,7 +78,7 @@ const program = Effect.gen(function* () {
   const balances = yield* Workflow.execute(Transfers, { id })
   const rows = yield* sql<{ readonly balance: number }>`
     SELECT balance FROM accounts WHERE name LIKE ${`% of ${id}`} ORDER BY name`
-  say(`result ${balances.join(" ")}, accounts ${rows.map(({ balance }) => balance).join(" ")}, points ${point}`)
+  say(`result ${balances.join(" ")}, accounts ${rows.map(({ balance }) => balance).join(" ")}, points ${passed()}`)
 })
 
 Effect.runPromise(Effect.provide(program, Layer.merge(journal, shop))).catch((error) => {

@@ -6,21 +6,12 @@ import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { Events, Step, Workflow } from "effect-recovery"
-import { SqliteStorage } from "effect-recovery/sqlite"
-import { childDriver } from "./childDriver.js"
+import { childStorage } from "./childStorage.js"
+import { makePoints, say } from "./points.js"
 
-const [filename = "", ledger = "", id = "", killAt = "0"] = process.argv.slice(2)
+const [folder = "", ledger = "", id = "", killAt = "0"] = process.argv.slice(2)
 
-let point = 0
-
-const say = (line: string) => fs.writeSync(1, `${line}\n`)
-
-/** Blocks the whole process at the chosen point until the signal arrives. */
-const pass = (name: string) => {
-  if (++point !== Number(killAt)) return
-  say(`at ${name}`)
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
-}
+const { pass } = makePoints(Number(killAt))
 
 const work = Step.make("work", {
   success: Schema.Number,
@@ -53,9 +44,7 @@ const program = Effect.gen(function* () {
 
 const observer = Events.layer((event) => Effect.sync(() => pass(event._tag)))
 
-Effect.runPromise(Effect.provide(program, [SqliteStorage.layer({ filename, driver: childDriver }), observer])).catch(
-  (error) => {
-    console.error(error)
-    process.exitCode = 1
-  }
-)
+Effect.runPromise(Effect.provide(program, [childStorage(folder), observer])).catch((error) => {
+  console.error(error)
+  process.exitCode = 1
+})

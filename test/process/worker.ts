@@ -4,12 +4,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Events, Worker } from "effect-recovery"
 import { Insights } from "effect-recovery/operate"
-import { SqliteStorage } from "effect-recovery/sqlite"
+import { childStorage } from "./childStorage.js"
 import { ended, ledger, makeJob, stoodStill } from "./jobs.js"
 
-const [filename = "", ledgerFile = "", name = ""] = process.argv.slice(2)
+const [folder = "", ledgerFile = "", name = "", lease = "1000"] = process.argv.slice(2)
 
-const leaseMillis = 1_000
+const leaseMillis = Number(lease)
 const lines = ledger(ledgerFile, name)
 const Job = makeJob(lines)
 
@@ -34,7 +34,7 @@ const witness = Events.layer((event) => {
 
 const worker = Worker.layer([Job], { concurrency: 8, sweep: "50 millis", patience: "20 millis" }).pipe(
   Layer.provide(Layer.provide(Insights.layer, witness)),
-  Layer.provide(SqliteStorage.layer({ filename, lease: leaseMillis, durability: "process-crash" }))
+  Layer.provide(childStorage(folder, { lease: leaseMillis, durability: "process-crash" }))
 )
 
 const program = Effect.gen(function* () {

@@ -8,6 +8,8 @@ const lengths = {
   KILL_ROUNDS: { short: 6, ci: 100, full: 1_000 },
   /** Runs of three steps with rows in another database whose process is killed once or twice, for each kind of database. */
   ONCE_KILLS: { short: 2, ci: 40, full: 500 },
+  /** Payments in the database of their journal, over each stock client, whose processes are killed around their commits. */
+  PAYMENTS: { short: 10, ci: 60, full: 500 },
   /** Steps of the saga that is killed before and after each of its writes. */
   SAGA_STEPS: { short: 2, ci: 5, full: 5 },
   /** A file transaction is killed at every n-th of its system calls. The whole walk in one process is `files/crash.test.ts`. */
@@ -26,6 +28,8 @@ const lengths = {
   INCREMENTS: { short: 40, ci: 200, full: 2_500 },
   /** Processes killed while they increment. */
   INCREMENT_KILLS: { short: 5, ci: 24, full: 400 },
+  /** Workers on Postgres that are killed: another one takes their runs. */
+  FAILOVER_KILLS: { short: 1, ci: 5, full: 20 },
   /** Restarts of a Postgres server under load. */
   SERVER_RESTARTS: { short: 3, ci: 15, full: 200 },
   /** Random workflows compared with their model. A third of them on SQLite. */

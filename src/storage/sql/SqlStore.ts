@@ -9,6 +9,7 @@ import { makeClaimDue } from "./claims.js"
 import { makeSqlJournal } from "./journal.js"
 import { makeLiveness } from "./liveness.js"
 import { makeSqlLocks } from "./locks.js"
+import { finishRun, groupedFinishes, groupedInserts, insertRun } from "./pgGroups.js"
 import { currentTime } from "./reading.js"
 import { makeSqlRecords } from "./records.js"
 import { makeSqlRestore } from "./restore.js"
@@ -28,15 +29,15 @@ export const makeSqlStore = (
   access: ClientAccess,
   isGone: (owner: string) => boolean
 ): Effect.Effect<Store, never, Scope.Scope> =>
-  Effect.map(makeSqlJournal(access), (journal): Store => {
+  Effect.map(Effect.all([makeSqlJournal(access), makeRunWrites(access)]), ([journal, writes]): Store => {
     const reader = makeRunReader(access, isGone)
     const liveness = makeLiveness(access, isGone)
-    const leases = makeLeases(access, reader)
+    const leases = makeLeases(access, reader, writes.finish)
     const claimDue = makeClaimDue(access, reader, liveness)
     const runs: RunStore = {
       ...journal,
       ...leases,
-      ...releasedAfterEnd({ ...leases, open: makeOpen(access, reader), claimDue }),
+      ...releasedAfterEnd({ ...leases, open: makeOpen(access, reader, writes.insert), claimDue }),
       ...makeSqlSignals(access, reader),
       ...makeRunQueries(access, reader, liveness),
       removeRuns: makeRemoveRuns(access),
@@ -54,3 +55,9 @@ export const makeSqlStore = (
       changes: Stream.empty
     }
   })
+
+/** The two writes of a run that every execution makes. On SQLite the access itself lets all writes share a commit. */
+const makeRunWrites = (access: ClientAccess) =>
+  access.dialect.name === "pg"
+    ? Effect.all({ insert: groupedInserts(access), finish: groupedFinishes(access) })
+    : Effect.succeed({ insert: insertRun(access), finish: finishRun(access) })

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { outcomeChecksum, runChecksum } from "../checksum.js"
-import { claimedRun, leaseLost, leaseOf, newRun, refusal } from "../rows.js"
+import { outcomeChecksum } from "../checksum.js"
+import { claimedRun, leaseLost, leaseOf, refusal } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
 import type { Lease, Opened, OpenRequest, Outcome, Run, RunStore } from "../Store.js"
 import type { RunRow } from "../sqlite/runRows.js"
@@ -9,10 +9,9 @@ import type { ClientAccess } from "./access.js"
 import { decoding } from "./errors.js"
 import { insertLines } from "./lines.js"
 import type { Liveness } from "./liveness.js"
+import { finishing, opening, type ToFinish, type ToInsert } from "./pgGroups.js"
 import { isOneOf } from "./reading.js"
 import { type RunReader, runColumns } from "./runRows.js"
-
-const opening = "Opening a run"
 
 /** A row as it was found, before it is known who has the lease. */
 interface Found {
@@ -26,32 +25,13 @@ interface Found {
 const mostAttempts = 20
 
 /** A repetition after a broken connection finds the lease that the first attempt got: owners are unique to a call. */
-export const makeOpen = (access: ClientAccess, { toRun }: RunReader): RunStore["open"] => {
+export const makeOpen = (
+  access: ClientAccess,
+  { toRun }: RunReader,
+  insert: (wanted: ToInsert) => Effect.Effect<Run | undefined, StorageError>
+): RunStore["open"] => {
   const { dialect, table } = access
   const runs = table("runs")
-
-  const insert = (request: OpenRequest, owner: string, leaseMillis: number) =>
-    Effect.gen(function* () {
-      const { id, input, version, workflow } = request
-      const labels = JSON.stringify(request.labels)
-      const now = yield* access.now
-      const createdAt = yield* access.time
-      const checksum = runChecksum({ id, workflow, version, input, labels, createdAt })
-      const [row] = yield* access.observing(
-        access.write<{ readonly key: unknown; readonly since: unknown }>(
-          opening,
-          `INSERT INTO ${runs} (id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until, checksum)
-           VALUES (?, ?, ?, ?, ?, ?, ${now.text}, 1, ?, ${now.text} + ?, ?)
-           ON CONFLICT (id) DO NOTHING RETURNING key, due_at AS since`,
-          [id, workflow, version, input, labels, createdAt, ...now.params, owner, ...now.params, leaseMillis, checksum],
-          { idempotent: true }
-        ),
-        ([row]) => (row === undefined ? undefined : Number(row.since))
-      )
-      if (row === undefined) return undefined
-      const since = Number(row.since)
-      return { ...newRun(request, Number(row.key), owner, since + leaseMillis, since), createdAt }
-    })
 
   const find = ({ id, key }: OpenRequest): Effect.Effect<Found | undefined, StorageError> =>
     Effect.gen(function* () {
@@ -117,7 +97,7 @@ export const makeOpen = (access: ClientAccess, { toRun }: RunReader): RunStore["
     attempt: number
   ): Effect.Effect<Opened, StorageError> =>
     Effect.flatMap(
-      request.key === undefined ? insert(request, owner, leaseMillis) : Effect.succeed(undefined),
+      request.key === undefined ? insert({ request, owner, leaseMillis }) : Effect.succeed(undefined),
       (run): Effect.Effect<Opened, StorageError> =>
         run === undefined
           ? openExisting(request, owner, leaseMillis, attempt)
@@ -129,7 +109,11 @@ export const makeOpen = (access: ClientAccess, { toRun }: RunReader): RunStore["
 
 type LeaseStore = Pick<RunStore, "finish" | "release" | "renew" | "reopen" | "suspend">
 
-export const makeLeases = (access: ClientAccess, { toRun }: RunReader): LeaseStore => {
+export const makeLeases = (
+  access: ClientAccess,
+  { toRun }: RunReader,
+  finish: (wanted: ToFinish) => Effect.Effect<boolean, StorageError>
+): LeaseStore => {
   const { table } = access
   const runs = table("runs")
   const insert = insertLines(access)
@@ -144,15 +128,8 @@ export const makeLeases = (access: ClientAccess, { toRun }: RunReader): LeaseSto
       Effect.gen(function* () {
         const at = yield* access.time
         const ended: Outcome = { ...outcome, at }
-        const status = ended.status === "exhausted" ? ["failed", 1] : [ended.status, null]
-        const written = yield* access.write(
-          finishing,
-          `UPDATE ${runs} SET status = ?, exhausted = ?, exit = ?, finished_at = ?, outcome_checksum = ?, owner = NULL, lease_until = NULL
-           WHERE key = ? AND token = ? AND owner = ? AND status IS NULL RETURNING key`,
-          [...status, ended.exit, at, outcomeChecksum(lease.run, ended), lease.key, lease.token, lease.owner],
-          { idempotent: true }
-        )
-        if (written.length === 1) return ended
+        const isWritten = yield* finish({ lease, outcome: ended, checksum: outcomeChecksum(lease.run, ended) })
+        if (isWritten) return ended
         const recorded = yield* outcomeOf(lease)
         return recorded === undefined ? yield* leaseLost(lease) : recorded
       }),
@@ -197,8 +174,6 @@ export const makeLeases = (access: ClientAccess, { toRun }: RunReader): LeaseSto
       })
   }
 }
-
-const finishing = "Recording an outcome"
 
 /** In the order of keys, so that two statements that end or renew leases cannot wait for each other. */
 const endLeases = ({ dialect, table }: ClientAccess, condition: string): string =>

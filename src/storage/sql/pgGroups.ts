@@ -1,0 +1,232 @@
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import { runChecksum } from "../checksum.js"
+import { newRun } from "../rows.js"
+import type { StorageError } from "../StorageError.js"
+import type { Lease, OpenRequest, Outcome, Run } from "../Store.js"
+import { type ClientAccess, outside } from "./access.js"
+import { makeBatches, type Waiting } from "./batches.js"
+
+/** Carries out one request, or several of them in one statement. The answers are in the order of the requests. */
+export interface Carrier<Q, A> {
+  readonly operation: string
+  readonly one: (request: Q) => Effect.Effect<A, StorageError>
+  readonly several: (requests: ReadonlyArray<Q>) => Effect.Effect<ReadonlyArray<A>, StorageError>
+}
+
+/**
+ * The requests of all fibers that wait are one statement, so one commit and one round
+ * trip. A statement that is refused is divided, so that one request does not fail
+ * the others.
+ */
+export const makeGroups = <Q, A>(
+  access: ClientAccess,
+  { one, operation, several }: Carrier<Q, A>
+): Effect.Effect<(request: Q) => Effect.Effect<A, StorageError>, never, Scope.Scope> => {
+  const guard = outside(access.isInside)
+  const batches = makeBatches<Q>((batch) => {
+    const alone = Effect.forEach(batch, ({ answer, request }) => Effect.map(Effect.exit(one(request)), answer), {
+      discard: true
+    })
+    if (batch.length === 1) return alone
+    return Effect.matchEffect(several(batch.map(({ request }) => request)), {
+      onFailure: (error) => (error.reason === "Unavailable" ? answerAll(batch, () => Exit.fail(error)) : alone),
+      onSuccess: (answers) => answerAll(batch, (i) => Exit.succeed(answers[i]))
+    })
+  })
+  return Effect.map(
+    batches,
+    ({ submit }) =>
+      (request: Q) =>
+        guard(submit<A, never>(operation, request))
+  )
+}
+
+const answerAll = <Q>(
+  batch: ReadonlyArray<Waiting<Q>>,
+  exitOf: (index: number) => Exit.Exit<unknown, unknown>
+): Effect.Effect<void> =>
+  Effect.sync(() => {
+    for (const [index, { answer }] of batch.entries()) answer(exitOf(index))
+  })
+
+// ---- new runs
+
+/** A run to create, and the lease that its creator gets. */
+export interface ToInsert {
+  readonly request: OpenRequest
+  readonly owner: string
+  readonly leaseMillis: number
+}
+
+export const opening = "Opening a run"
+
+const columns = "(id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until, checksum)"
+
+/** Creates a run. `undefined` if there is one with its id. */
+export const insertRun = (access: ClientAccess) => {
+  const runs = access.table("runs")
+  return ({ leaseMillis, owner, request }: ToInsert): Effect.Effect<Run | undefined, StorageError> =>
+    Effect.gen(function* () {
+      const { id, input, version, workflow } = request
+      const labels = JSON.stringify(request.labels)
+      const now = yield* access.now
+      const createdAt = yield* access.time
+      const checksum = runChecksum({ id, workflow, version, input, labels, createdAt })
+      const [row] = yield* access.observing(
+        access.write<Inserted>(
+          opening,
+          `INSERT INTO ${runs} ${columns}
+           VALUES (?, ?, ?, ?, ?, ?, ${now.text}, 1, ?, ${now.text} + ?, ?)
+           ON CONFLICT (id) DO NOTHING RETURNING key, due_at AS since`,
+          [id, workflow, version, input, labels, createdAt, ...now.params, owner, ...now.params, leaseMillis, checksum],
+          { idempotent: true }
+        ),
+        ([row]) => (row === undefined ? undefined : Number(row.since))
+      )
+      return row === undefined ? undefined : created({ request, owner, leaseMillis }, row, createdAt)
+    })
+}
+
+interface Inserted {
+  readonly key: unknown
+  readonly since: unknown
+}
+
+const created = ({ leaseMillis, owner, request }: ToInsert, { key, since }: Inserted, createdAt: number): Run => ({
+  ...newRun(request, Number(key), owner, Number(since) + leaseMillis, Number(since)),
+  createdAt
+})
+
+/** In the order of ids, so that two statements that create the same runs cannot wait for each other. */
+const insertRuns = (access: ClientAccess) => {
+  const runs = access.table("runs")
+  return (wanted: ReadonlyArray<ToInsert>): Effect.Effect<ReadonlyArray<Run | undefined>, StorageError> =>
+    Effect.gen(function* () {
+      const now = yield* access.now
+      const createdAt = yield* access.time
+      const texts = wanted.map(({ request }) => JSON.stringify(request.labels))
+      const checksums = wanted.map(({ request }, i) => runChecksum({ ...request, labels: texts[i] ?? "", createdAt }))
+      const rows = yield* access.observing(
+        access.write<Inserted & { readonly id: string; readonly owner: string }>(
+          opening,
+          `INSERT INTO ${runs} ${columns}
+           SELECT id, workflow, version, input, labels, ?::bigint, ${now.text}, 1, owner, ${now.text} + lease, checksum
+           FROM unnest(?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[])
+             AS given (id, workflow, version, input, labels, owner, lease, checksum)
+           ORDER BY id COLLATE "C"
+           ON CONFLICT (id) DO NOTHING RETURNING key, due_at AS since, id, owner`,
+          [
+            createdAt,
+            ...now.params,
+            ...now.params,
+            wanted.map(({ request }) => request.id),
+            wanted.map(({ request }) => request.workflow),
+            wanted.map(({ request }) => request.version),
+            wanted.map(({ request }) => request.input),
+            texts,
+            wanted.map(({ owner }) => owner),
+            wanted.map(({ leaseMillis }) => leaseMillis),
+            checksums
+          ],
+          { idempotent: true }
+        ),
+        ([row]) => (row === undefined ? undefined : Number(row.since))
+      )
+      const byId = new Map(rows.map((row) => [row.id, row]))
+      return wanted.map((one) => {
+        const row = byId.get(one.request.id)
+        // Of several that create one run, one does.
+        return row?.owner === one.owner ? created(one, row, createdAt) : undefined
+      })
+    })
+}
+
+export const groupedInserts = (access: ClientAccess) =>
+  makeGroups<ToInsert, Run | undefined>(access, {
+    operation: opening,
+    one: insertRun(access),
+    several: insertRuns(access)
+  })
+
+// ---- outcomes
+
+/** An outcome to record, with its checksum. */
+export interface ToFinish {
+  readonly lease: Lease
+  readonly outcome: Outcome
+  readonly checksum: number
+}
+
+export const finishing = "Recording an outcome"
+
+/** How `exhausted` is stored: the status of a file of the first version has no such word. */
+const stored = ({ status }: Outcome): readonly [status: string, exhausted: number | null] =>
+  status === "exhausted" ? ["failed", 1] : [status, null]
+
+/** Records an outcome. False if the lease is not in force any more. */
+export const finishRun = (access: ClientAccess) => {
+  const text = `UPDATE ${access.table("runs")} SET status = ?, exhausted = ?, exit = ?, finished_at = ?,
+      outcome_checksum = ?, owner = NULL, lease_until = NULL
+    WHERE key = ? AND token = ? AND owner = ? AND status IS NULL RETURNING key`
+  return ({ checksum, lease, outcome }: ToFinish): Effect.Effect<boolean, StorageError> =>
+    Effect.map(
+      access.write(
+        finishing,
+        text,
+        [...stored(outcome), outcome.exit, outcome.at, checksum, lease.key, lease.token, lease.owner],
+        { idempotent: true }
+      ),
+      ({ length }) => length === 1
+    )
+}
+
+/** Locks the runs in the order of keys, so that two statements that change the same ones cannot wait for each other. */
+const finishRuns = (access: ClientAccess) => {
+  const runs = access.table("runs")
+  const text = `WITH given AS (
+      SELECT * FROM unnest(?::bigint[], ?::bigint[], ?::text[], ?::text[], ?::bigint[], ?::text[], ?::bigint[], ?::bigint[])
+        AS given (key, token, owner, status, exhausted, exit, finished_at, checksum)
+    ), held AS (
+      SELECT run.key FROM ${runs} AS run JOIN given ON run.key = given.key
+      WHERE run.token = given.token AND run.owner = given.owner AND run.status IS NULL
+      ORDER BY run.key FOR UPDATE OF run
+    )
+    UPDATE ${runs} AS run SET status = given.status, exhausted = given.exhausted, exit = given.exit,
+      finished_at = given.finished_at, outcome_checksum = given.checksum, owner = NULL, lease_until = NULL
+    FROM given JOIN held USING (key) WHERE run.key = given.key RETURNING run.key`
+  return (wanted: ReadonlyArray<ToFinish>): Effect.Effect<ReadonlyArray<boolean>, StorageError> => {
+    // The first outcome of a run counts.
+    const first = new Map([...wanted].reverse().map((one) => [one.lease.key, one]))
+    const all = [...first.values()]
+    return Effect.map(
+      access.write<{ readonly key: unknown }>(
+        finishing,
+        text,
+        [
+          all.map(({ lease }) => lease.key),
+          all.map(({ lease }) => lease.token),
+          all.map(({ lease }) => lease.owner),
+          all.map(({ outcome }) => stored(outcome)[0]),
+          all.map(({ outcome }) => stored(outcome)[1]),
+          all.map(({ outcome }) => outcome.exit),
+          all.map(({ outcome }) => outcome.at),
+          all.map(({ checksum }) => checksum)
+        ],
+        { idempotent: true }
+      ),
+      (rows) => {
+        const ended = new Set(rows.map(({ key }) => Number(key)))
+        return wanted.map((one) => first.get(one.lease.key) === one && ended.has(one.lease.key))
+      }
+    )
+  }
+}
+
+export const groupedFinishes = (access: ClientAccess) =>
+  makeGroups<ToFinish, boolean>(access, {
+    operation: finishing,
+    one: finishRun(access),
+    several: finishRuns(access)
+  })

@@ -29,8 +29,15 @@ import { holdLock, type Liveness, makeLiveness, marker, type Place, placeOf, pro
 import { makeSession, type Query, type Session } from "./session.js"
 import { makeSessionClient } from "./sessionClient.js"
 
-/** @since 0.1.0 */
-export type { Direct } from "./config.js"
+export type {
+  /**
+   * How the connection for leases reaches the server, in the options of `PgClient`.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Direct
+} from "./config.js"
 
 /**
  * @since 0.1.0

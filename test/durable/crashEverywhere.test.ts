@@ -1,11 +1,11 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import { RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
-import { backends } from "../support/storages.js"
+import { inEveryStorage } from "../support/everyStorage.js"
 
 class Offline extends Schema.TaggedError<Offline>()("Offline", {}) {}
 
@@ -111,38 +111,36 @@ const runUntil = (ledger: Ledger, store: Storage.Store, isDead: () => boolean) =
     return exit
   })
 
-for (const backend of backends) {
-  describe(`${backend.name}: a process that crashes at any write`, () => {
-    for (const when of ["before", "after"] as const) {
-      it.scoped(`resumes as if it had not crashed, ${when} the write`, () =>
-        Effect.gen(function* () {
-          let deaths = 0
-          let ambiguous = 0
-          for (let dieAt = 1; ; dieAt++) {
-            const place = yield* backend.make
-            const ledger: Ledger = new Map()
-            const { dying, isDead } = dyingStore(place.store, dieAt, when)
-            yield* runUntil(ledger, dying, isDead)
-            if (!isDead()) break
-            deaths++
-            yield* TestClock.adjust("31 seconds")
-            const exit = yield* runUntil(ledger, place.store, () => false)
-            assert.deepStrictEqual(exit, Exit.succeed(expected), `dies at ${dieAt}`)
-            const { steps } = yield* Effect.provide(Workflow.status("run"), place.join())
-            for (const step of steps) {
-              const times = ledger.get(step.key) ?? 0
-              const wanted = step.key === "flaky" ? 3 : 1
-              assert.isAtLeast(times, wanted, `${step.key}, dies at ${dieAt}`)
-              assert.isAtMost(times, wanted + step.ambiguous.length, `${step.key}, dies at ${dieAt}`)
-              if (step.key !== "refused") assert.strictEqual(step.status, "completed", step.key)
-              ambiguous += step.ambiguous.length
-            }
+inEveryStorage("a process that crashes at any write", (backend) => {
+  for (const when of ["before", "after"] as const) {
+    it.scoped(`resumes as if it had not crashed, ${when} the write`, () =>
+      Effect.gen(function* () {
+        let deaths = 0
+        let ambiguous = 0
+        for (let dieAt = 1; ; dieAt++) {
+          const place = yield* backend.make
+          const ledger: Ledger = new Map()
+          const { dying, isDead } = dyingStore(place.store, dieAt, when)
+          yield* runUntil(ledger, dying, isDead)
+          if (!isDead()) break
+          deaths++
+          yield* TestClock.adjust("31 seconds")
+          const exit = yield* runUntil(ledger, place.store, () => false)
+          assert.deepStrictEqual(exit, Exit.succeed(expected), `dies at ${dieAt}`)
+          const { steps } = yield* Effect.provide(Workflow.status("run"), place.join())
+          for (const step of steps) {
+            const times = ledger.get(step.key) ?? 0
+            const wanted = step.key === "flaky" ? 3 : 1
+            assert.isAtLeast(times, wanted, `${step.key}, dies at ${dieAt}`)
+            assert.isAtMost(times, wanted + step.ambiguous.length, `${step.key}, dies at ${dieAt}`)
+            if (step.key !== "refused") assert.strictEqual(step.status, "completed", step.key)
+            ambiguous += step.ambiguous.length
           }
-          // Writes: one opens the run, two per step and two more per retry, one records the outcome.
-          assert.strictEqual(deaths, 1 + 8 * 2 + 2 * 2 + 1)
-          assert.isAbove(ambiguous, 0)
-        })
-      )
-    }
-  })
-}
+        }
+        // Writes: one opens the run, two per step and two more per retry, one records the outcome.
+        assert.strictEqual(deaths, 1 + 8 * 2 + 2 * 2 + 1)
+        assert.isAbove(ambiguous, 0)
+      })
+    )
+  }
+})

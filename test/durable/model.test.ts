@@ -1,8 +1,8 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import { lengthOf, seedOf } from "../support/campaigns.js"
-import { backends } from "../support/storages.js"
+import { inEveryStorage } from "../support/everyStorage.js"
 import { formOf } from "../support/transactionForms.js"
 import { interpret } from "./model/model.js"
 import { programs } from "./model/program.js"
@@ -11,8 +11,9 @@ import { execute } from "./model/real.js"
 const runs = lengthOf("MODEL_RUNS")
 const seed = seedOf(20261121)
 
-for (const backend of backends) {
-  describe(`${backend.name}: random programs of steps, transactions, pivots, checkpoints, failures, interruptions and rewinds`, () => {
+inEveryStorage(
+  "random programs of steps, transactions, pivots, checkpoints, failures, interruptions and rewinds",
+  (backend, share) => {
     it.each(["run", "layer"])(`do what the model says (Transaction.%s, seed ${seed})`, async (name) => {
       await FastCheck.assert(
         FastCheck.asyncProperty(programs, async (program) => {
@@ -22,8 +23,8 @@ for (const backend of backends) {
           )
           assert.deepStrictEqual(actual, expected)
         }),
-        { numRuns: backend.name === "memory" ? runs : Math.ceil(runs / 3), seed, endOnFailure: false }
+        { numRuns: Math.ceil(runs * share), seed, endOnFailure: false }
       )
     })
-  })
-}
+  }
+)

@@ -32,10 +32,12 @@ const lengths = {
   FAILOVER_KILLS: { short: 1, ci: 5, full: 20 },
   /** Restarts of a Postgres server under load. */
   SERVER_RESTARTS: { short: 3, ci: 15, full: 200 },
-  /** Random workflows compared with their model. A third of them on SQLite. */
+  /** Random workflows compared with their model. A third of them on SQLite, a twentieth on each client of others. */
   MODEL_RUNS: { short: 90, ci: 600, full: 2_000 },
-  /** Random workflows that are stopped at random, compared with themselves undisturbed. A third of them on SQLite. */
+  /** Random workflows that are stopped at random, compared with themselves undisturbed. A third and a twentieth of them as above. */
   REPLAY_RUNS: { short: 300, ci: 1_500, full: 10_000 },
+  /** Workflows that are stopped at each of their writes, on each client of others. */
+  REPLAY_DIRECTED: { short: 1, ci: 8, full: 100 },
   /** Random calls, forty at a time, of a store in memory and of one on a file. */
   STORE_CALLS: { short: 12, ci: 300, full: 3_000 },
   /** Columns of a database that are overwritten with text and bytes that do not belong there. */

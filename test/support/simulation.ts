@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { Storage } from "effect-recovery"
 
 /** The time of a simulation, in milliseconds. It moves only when the simulation moves it. */
 export interface Timeline {
@@ -61,6 +62,32 @@ export class ProcessClock implements Clock.Clock {
   }
 }
 
+/** Operations that another process has to answer. */
+const inFlight = new Set<object>()
+
+/** A store whose operations the simulation waits for: no time passes while a server works. */
+export const awaited = (store: Storage.Store): Storage.Store => {
+  const counted = <A, E, R>(operation: Effect.Effect<A, E, R>) =>
+    Effect.suspend(() => {
+      const one = {}
+      inFlight.add(one)
+      return Effect.ensuring(
+        operation,
+        Effect.sync(() => inFlight.delete(one))
+      )
+    })
+  return new Proxy(store, {
+    get: (target, key) => {
+      const value: unknown = Reflect.get(target, key)
+      if (typeof value !== "function") return value
+      return (...args: ReadonlyArray<unknown>) => {
+        const operation: unknown = value(...args)
+        return Effect.isEffect(operation) ? counted(operation) : operation
+      }
+    }
+  })
+}
+
 /**
  * Runs work to its rest without real time: timers without delay become turns of the event loop, and callbacks that
  * wait for a turn are counted. When none is left, only time or another process can move anything.
@@ -81,9 +108,9 @@ export const inTurns = async <A>(work: (rest: () => Promise<void>) => Promise<A>
     clearImmediate(handle)
   }
   const rest = async () => {
-    for (let turns = 0; ; turns++) {
+    for (let turns = 0; ; turns += inFlight.size > 0 ? 0 : 1) {
       await new Promise<void>((resolve) => setImmediate(resolve))
-      if (pending.size === 0) return
+      if (pending.size === 0 && inFlight.size === 0) return
       if (turns > mostTurns) throw new Error(`the simulation does not come to rest in ${mostTurns} turns`)
     }
   }

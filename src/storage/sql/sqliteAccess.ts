@@ -74,8 +74,15 @@ export const makeSqliteAccess = (
       body: (run: Run) => Effect.Effect<A, E>,
       options?: WriteOptions
     ): Effect.Effect<A, Exclude<E, SqlError> | StorageError> =>
-      // A job answers what its body does, with a StorageError in place of a SqlError.
-      guard(options)(batches.submit<A, Exclude<E, SqlError>>(operation, { operation, body }))
+      // A job answers what its body does, with a StorageError in place of a SqlError. It has the clock of its caller.
+      guard(options)(
+        Effect.clockWith((clock) =>
+          batches.submit<A, Exclude<E, SqlError>>(operation, {
+            operation,
+            body: (run) => Effect.withClock(body(run), clock)
+          })
+        )
+      )
 
     const read = <R extends object>(operation: string, text: string, params: ReadonlyArray<unknown> = []) => {
       const attempt = Effect.uninterruptibleMask((restore) =>

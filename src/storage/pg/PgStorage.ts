@@ -152,6 +152,7 @@ const connect = (
 > =>
   Effect.gen(function* () {
     const { text: now } = yield* access.now
+    const hints = yield* makeHints(place.channel)
     const liveness = makeLiveness({
       place,
       process,
@@ -182,7 +183,7 @@ const connect = (
       silenceMillis,
       beat: liveness.beat
     }).pipe(Effect.mapError(toStorageError("Opening the connection for leases")))
-    const hints: Hints = yield* makeHints(session.query, place.channel)
+    yield* hints.sendOver(session.query)
     return { hints, liveness, session }
   })
 

@@ -12,8 +12,10 @@ import type { Query } from "./session.js"
  * a lock of the whole server while it commits.
  */
 export interface Hints {
-  /** Sends the id of a run that changed. */
+  /** Sends the id of a run that changed, once there is a connection to send over. */
   readonly send: (run: string) => void
+  /** Sends until the scope closes. What cannot be sent is sent with the next batch. */
+  readonly sendOver: (query: Query) => Effect.Effect<void, never, Scope.Scope>
   /** Takes what another process has sent. */
   readonly receive: (payload: string) => void
   /** Tells the listeners of this process. */
@@ -51,26 +53,25 @@ const runsOf = (payload: string): ReadonlyArray<string> => {
   }
 }
 
-/** Sends what `send` is given until the scope closes. What cannot be sent is sent with the next batch. */
-export const makeHints = (query: Query, channel: string): Effect.Effect<Hints, never, Scope.Scope> =>
+/** Made before the connection: hints may arrive as soon as that listens. */
+export const makeHints = (channel: string): Effect.Effect<Hints> =>
   Effect.gen(function* () {
     const listeners = new Set<(run: string) => void>()
     const waiting = new Set<string>()
     const wake = yield* Queue.dropping<void>(1)
 
-    const flush: Effect.Effect<unknown, SqlError> = Effect.suspend(() => {
-      const runs = [...waiting]
-      waiting.clear()
-      const sent = query(notify, [channel, payloadOf(runs)])
-      return Effect.tapError(sent, () =>
-        Effect.sync(() => {
-          for (const run of runs.length > maxRuns ? [anyRun] : runs) waiting.add(run)
-          Queue.unsafeOffer(wake, undefined)
-        })
-      )
-    })
-    const batch = Effect.zipRight(Queue.take(wake), Effect.zipRight(Effect.ignore(flush), Effect.sleep(pauseMillis)))
-    yield* Effect.forkScoped(Effect.withClock(Effect.interruptible(Effect.forever(batch)), liveClock))
+    const flush = (query: Query): Effect.Effect<unknown, SqlError> =>
+      Effect.suspend(() => {
+        const runs = [...waiting]
+        waiting.clear()
+        const sent = query(notify, [channel, payloadOf(runs)])
+        return Effect.tapError(sent, () =>
+          Effect.sync(() => {
+            for (const run of runs.length > maxRuns ? [anyRun] : runs) waiting.add(run)
+            Queue.unsafeOffer(wake, undefined)
+          })
+        )
+      })
 
     const tell = (run: string) => {
       for (const listener of [...listeners]) listener(run)
@@ -79,6 +80,11 @@ export const makeHints = (query: Query, channel: string): Effect.Effect<Hints, n
       send: (run) => {
         if (waiting.size <= maxRuns) waiting.add(run)
         Queue.unsafeOffer(wake, undefined)
+      },
+      sendOver: (query) => {
+        const sent = Effect.zipRight(Effect.ignore(flush(query)), Effect.sleep(pauseMillis))
+        const batches = Effect.forever(Effect.zipRight(Queue.take(wake), sent))
+        return Effect.asVoid(Effect.forkScoped(Effect.withClock(Effect.interruptible(batches), liveClock)))
       },
       receive: (payload) => runsOf(payload).forEach(tell),
       tell,

@@ -10,9 +10,12 @@ import * as Schema from "effect/Schema"
 import { Step, Storage, Worker, Workflow } from "effect-recovery"
 import { PgStorage } from "effect-recovery/pg"
 import { sessionConfig } from "../../../src/storage/pg/config.js"
+import { placeOf } from "../../../src/storage/pg/liveness.js"
 import { lengthOf } from "../../support/campaigns.js"
 import { type Database, inOwnPostgres, inPostgres, type ServedDatabase } from "../../support/postgres.js"
 import { eventually } from "../../support/time.js"
+
+const { channel } = placeOf("public", "recovery_")
 
 /** The storage of one process, and the client of its program. */
 const processOf = (database: Database, options: PgStorage.Options & PgClient.PgClientConfig = {}) =>
@@ -89,6 +92,15 @@ inPostgres("the connection of PgStorage for leases", (database) => {
       const error = yield* Effect.flip(built)
       yield* database.limitConnections(-1)
       expect(error).toMatchObject({ _tag: "StorageError", reason: "Unavailable" })
+    })
+  )
+
+  it.scopedLive("opens while other processes say that runs change", () =>
+    Effect.gen(function* () {
+      const say = Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT pg_notify(${channel}, '["changed"]')`)
+      const loud = Effect.forEach([1, 2, 3, 4], () => Effect.forever(say), { concurrency: "unbounded" })
+      yield* Effect.forkScoped(Effect.provide(loud, database.client()))
+      for (let opened = 0; opened < 10; opened++) yield* Effect.scoped(Layer.build(processOf(database)))
     })
   )
 

@@ -23,6 +23,7 @@ const process = (database: Database, name: string, { port = database.address.por
     const heard: Array<string> = []
     const ended: Array<string> = []
     let connects = 0
+    const hints = yield* makeHints(place.channel)
     const liveness = makeLiveness({
       place,
       process: name,
@@ -43,7 +44,7 @@ const process = (database: Database, name: string, { port = database.address.por
       silenceMillis,
       beat: liveness.beat
     })
-    const hints = yield* makeHints(session.query, place.channel)
+    yield* hints.sendOver(session.query)
     yield* Effect.forkScoped(Stream.runForEach(hints.changes, (run) => Effect.sync(() => heard.push(run))))
     return { connects: () => connects, ended, heard, hints, liveness, name, session }
   })

@@ -12,9 +12,9 @@ const fill = (store: Storage.Store) =>
     yield* finished(store, "run-2", undefined, "exhausted")
     const lease = opened(yield* open(store, "run-1", "a"))
     yield* store.append(lease, [entry(1), entry(3, { payload: "x".repeat(1_000) }), entry(4, { payload: undefined })])
-    yield* store.append(lease, [entry(5, { step: "nul\0 ünd \u{1f600}", payload: "\u0001\u0002\0" })])
+    yield* store.append(lease, [entry(5, { step: "odd\u0001 ünd \u{1f600}", payload: "\u0001\u0002" })])
     yield* store.save(snapshot({ seq: 1, own: "k", encoding: "bytes", state: new Uint8Array([0, 1, 255]) }), { lease })
-    yield* store.save(snapshot({ seq: 4, labels: { "a\0b": "1", "7": "x" } }), { lease })
+    yield* store.save(snapshot({ seq: 4, labels: { "a\u0001b": "1", "7": "x" } }), { lease })
     yield* store.rewind(lease, entry(6), { after: 3, within: "" })
     yield* store.save(
       snapshot({ run: undefined, name: "shared", digest: "", encoding: "bytes", state: new Uint8Array([0, 1, 255]) }),

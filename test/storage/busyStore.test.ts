@@ -27,13 +27,11 @@ const snapshot: Omit<Storage.FullSnapshot, "key" | "rewound"> = {
 }
 const record = { kind: "k", id: "1", subject: "", scope: "", status: "", labels: {}, revision: 0, body: "{}" }
 
-type Operation = (
-  store: Storage.Store,
-  run: Storage.Run,
-  lease: Storage.Lease
-) => Effect.Effect<unknown, Storage.StorageError | Storage.LeaseLost>
+type Operation = (store: Storage.Store, run: Storage.Run, lease: Storage.Lease) => Effect.Effect<unknown, Failure>
 
-type Answer = Either.Either<unknown, Storage.StorageError | Storage.LeaseLost>
+type Failure = Storage.StorageError | Storage.LeaseLost | Storage.RestoreConflict
+
+type Answer = Either.Either<unknown, Failure>
 
 /** One call of each operation that writes. */
 const writes: Readonly<Record<string, Operation>> = {
@@ -58,7 +56,8 @@ const writes: Readonly<Record<string, Operation>> = {
   removeLocks: (store) => store.removeLocks(0),
   write: (store) => store.write(record, []),
   removeRecords: (store) => store.removeRecords([1]),
-  count: (store) => store.count([{ name: "c", add: 1 }])
+  count: (store) => store.count([{ name: "c", add: 1 }]),
+  restore: (store) => store.restore([{ _tag: "Counter", counter: { name: "restored", value: 1 } }])
 }
 
 /** One call of each operation that only reads. */

@@ -82,7 +82,13 @@ inPostgres("examples/databases on Postgres", (database) => {
         rows.map(({ id }) => `${id}`)
       )
 
+      const isMigrated = Effect.map(
+        database.query("SELECT to_regclass('orders') IS NOT NULL AS there"),
+        ([row]) => row?.there === true
+      )
       const first = yield* start(worker)
+      // The stock migrator does not bear two first starts at once.
+      yield* Effect.repeat(Effect.delay(isMigrated, "20 millis"), { until: (there) => there })
       const ordering = yield* start(order, "order-1")
       yield* Effect.promise(() => ordering.line((line) => line === "order-1 is on record"))
       yield* Effect.repeat(Effect.delay(reserved, "20 millis"), { until: (ids) => ids.length === 1 })

@@ -1,27 +1,28 @@
 /**
  * How long each campaign lasts: a short seeded part in `npm test`, a bounded part that `.ci/run` adds
  * (`RECOVERY_SOAK=ci`, or `npm run test:soak -- --bounded`), and its full length in `npm run test:soak`.
+ * What runs on many storages has a bounded part that is hardly longer than the short one: `.ci/run` is to take 25 minutes.
  * One number is set by its own variable, such as `RECOVERY_KILL_ROUNDS=5000`.
  */
 const lengths = {
   /** Runs of twenty steps whose process is killed once or twice. */
-  KILL_ROUNDS: { short: 6, ci: 100, full: 1_000 },
+  KILL_ROUNDS: { short: 6, ci: 10, full: 1_000 },
   /** Runs of three steps with rows in another database whose process is killed once or twice, for each kind of database. */
-  ONCE_KILLS: { short: 2, ci: 40, full: 500 },
+  ONCE_KILLS: { short: 2, ci: 10, full: 500 },
   /** Payments in the database of their journal, over each stock client, whose processes are killed around their commits. */
-  PAYMENTS: { short: 10, ci: 60, full: 500 },
+  PAYMENTS: { short: 10, ci: 20, full: 500 },
   /** Steps of the saga that is killed before and after each of its writes. */
-  SAGA_STEPS: { short: 2, ci: 5, full: 5 },
+  SAGA_STEPS: { short: 2, ci: 2, full: 5 },
   /** A file transaction is killed at every n-th of its system calls. The whole walk in one process is `files/crash.test.ts`. */
   CALL_STRIDE: { short: 7, ci: 2, full: 1 },
   /** Copies from one storage to another that are killed, again and again, until they have copied everything. */
-  COPY_KILLS: { short: 1, ci: 8, full: 60 },
+  COPY_KILLS: { short: 1, ci: 4, full: 60 },
   /** Runs that one copy takes in little memory. */
-  COPIED_RUNS: { short: 400, ci: 2_000, full: 10_000 },
+  COPIED_RUNS: { short: 400, ci: 400, full: 10_000 },
   /** Commands of `exec` that are killed, or whose exec is, once or twice. */
   EXEC_KILLS: { short: 4, ci: 30, full: 500 },
   /** Runs that five workers complete while they are killed and paused. */
-  LIVENESS_RUNS: { short: 60, ci: 400, full: 3_000 },
+  LIVENESS_RUNS: { short: 60, ci: 60, full: 3_000 },
   /** Processes that increment one number. */
   INCREMENT_PROCESSES: { short: 4, ci: 8, full: 8 },
   /** Increments of each of these processes. */
@@ -29,22 +30,22 @@ const lengths = {
   /** Processes killed while they increment. */
   INCREMENT_KILLS: { short: 5, ci: 24, full: 400 },
   /** Workers on Postgres that are killed: another one takes their runs. */
-  FAILOVER_KILLS: { short: 1, ci: 5, full: 20 },
+  FAILOVER_KILLS: { short: 1, ci: 3, full: 20 },
   /** Restarts of a Postgres server under load. */
-  SERVER_RESTARTS: { short: 3, ci: 15, full: 200 },
+  SERVER_RESTARTS: { short: 3, ci: 6, full: 200 },
   /** Random workflows compared with their model. A third of them on SQLite, a twentieth on each client of others. */
-  MODEL_RUNS: { short: 90, ci: 600, full: 2_000 },
+  MODEL_RUNS: { short: 90, ci: 90, full: 2_000 },
   /** Random workflows that are stopped at random, compared with themselves undisturbed. A third and a twentieth of them as above. */
-  REPLAY_RUNS: { short: 300, ci: 1_500, full: 10_000 },
+  REPLAY_RUNS: { short: 300, ci: 300, full: 10_000 },
   /** Workflows that are stopped at each of their writes, on each client of others. */
-  REPLAY_DIRECTED: { short: 1, ci: 8, full: 100 },
+  REPLAY_DIRECTED: { short: 1, ci: 1, full: 100 },
   /** Random calls, forty at a time, of a store in memory and of one on a file. */
-  STORE_CALLS: { short: 12, ci: 300, full: 3_000 },
+  STORE_CALLS: { short: 12, ci: 60, full: 3_000 },
   /** Columns of a database that are overwritten with text and bytes that do not belong there. */
   JSON_QUERIES: { short: 8, ci: 60, full: 600 },
-  DAMAGED_COLUMNS: { short: 60, ci: 400, full: 3_000 },
+  DAMAGED_COLUMNS: { short: 60, ci: 200, full: 3_000 },
   /** Bytes that are flipped in database files and write-ahead logs. */
-  FLIPS: { short: 40, ci: 200, full: 1_000 },
+  FLIPS: { short: 40, ci: 100, full: 1_000 },
   /** Random calls of a circuit breaker compared with its model, for each trip condition. */
   BREAKER_RUNS: { short: 20, ci: 200, full: 2_000 },
   /** Races of twenty callers for the lock of a dead process. */

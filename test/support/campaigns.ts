@@ -63,6 +63,9 @@ if (soak !== undefined && soak !== "ci" && soak !== "full") {
   throw new Error(`RECOVERY_SOAK is "${soak}"; it may be "ci" or "full"`)
 }
 
+/** What takes long on every storage runs there in the soak alone, its bounded part included. */
+export const isSoak = soak !== undefined
+
 export const lengthOf = (campaign: keyof typeof lengths): number =>
   Number(process.env[`RECOVERY_${campaign}`] ?? lengths[campaign][soak ?? "short"])
 

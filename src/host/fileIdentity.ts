@@ -12,3 +12,6 @@ export const isSameFile = (a: FileIdentity, b: FileIdentity): boolean => a.ino =
 /** Whether two files are on one file system. False if one of them does not exist. */
 export const isSameDevice = (a: FileIdentity | undefined, b: FileIdentity | undefined): boolean =>
   a !== undefined && b !== undefined && a.dev === b.dev
+
+/** The identity as a text, for a map. */
+export const identityText = ({ dev, ino }: FileIdentity): string => `${dev}:${ino}`

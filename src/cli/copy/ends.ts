@@ -4,6 +4,7 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { identityText } from "../../host/fileIdentity.js"
 import { messageOf } from "../../resilience/Foreign.js"
 import { checked } from "../../resilience/internal/kernel/options.js"
 import type { StorageError } from "../../storage/StorageError.js"
@@ -60,8 +61,8 @@ export const placeOf = (given: Given): Effect.Effect<Place, Ended> =>
   })
 
 const identityOf = (file: string): string | undefined => {
-  const found = fs.statSync(file, { throwIfNoEntry: false })
-  return found && `${found.dev}:${found.ino}`
+  const found = fs.statSync(file, { bigint: true, throwIfNoEntry: false })
+  return found && identityText(found)
 }
 
 /** Whether both names are of one storage, as far as the names tell. */

@@ -5,7 +5,7 @@ import { runChecksum } from "../checksum.js"
 import { newRun } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
 import type { Lease, OpenRequest, Outcome, Run } from "../Store.js"
-import { type ClientAccess, outside } from "./access.js"
+import { type ClientAccess, type Now, outside } from "./access.js"
 import { makeBatches, type Waiting } from "./batches.js"
 
 /** Carries out one request, or several of them in one statement. The answers are in the order of the requests. */
@@ -58,6 +58,9 @@ export interface ToInsert {
   readonly request: OpenRequest
   readonly owner: string
   readonly leaseMillis: number
+  /** The store's clock as its caller reads it: a group is carried out in the background. */
+  readonly now: Now
+  readonly createdAt: number
 }
 
 export const opening = "Opening a run"
@@ -67,12 +70,11 @@ const columns = "(id, workflow, version, input, labels, created_at, due_at, toke
 /** Creates a run. `undefined` if there is one with its id. */
 export const insertRun = (access: ClientAccess) => {
   const runs = access.table("runs")
-  return ({ leaseMillis, owner, request }: ToInsert): Effect.Effect<Run | undefined, StorageError> =>
+  return (wanted: ToInsert): Effect.Effect<Run | undefined, StorageError> =>
     Effect.gen(function* () {
+      const { createdAt, leaseMillis, now, owner, request } = wanted
       const { id, input, version, workflow } = request
       const labels = JSON.stringify(request.labels)
-      const now = yield* access.now
-      const createdAt = yield* access.time
       const checksum = runChecksum({ id, workflow, version, input, labels, createdAt })
       const [row] = yield* access.observing(
         access.write<Inserted>(
@@ -85,7 +87,7 @@ export const insertRun = (access: ClientAccess) => {
         ),
         ([row]) => (row === undefined ? undefined : Number(row.since))
       )
-      return row === undefined ? undefined : created({ request, owner, leaseMillis }, row, createdAt)
+      return row === undefined ? undefined : created(wanted, row)
     })
 }
 
@@ -94,7 +96,7 @@ interface Inserted {
   readonly since: unknown
 }
 
-const created = ({ leaseMillis, owner, request }: ToInsert, { key, since }: Inserted, createdAt: number): Run => ({
+const created = ({ createdAt, leaseMillis, owner, request }: ToInsert, { key, since }: Inserted): Run => ({
   ...newRun(request, Number(key), owner, Number(since) + leaseMillis, Number(since)),
   createdAt
 })
@@ -104,21 +106,21 @@ const insertRuns = (access: ClientAccess) => {
   const runs = access.table("runs")
   return (wanted: ReadonlyArray<ToInsert>): Effect.Effect<ReadonlyArray<Run | undefined>, StorageError> =>
     Effect.gen(function* () {
-      const now = yield* access.now
-      const createdAt = yield* access.time
+      const now = wanted[0]?.now ?? (yield* access.now)
       const texts = wanted.map(({ request }) => JSON.stringify(request.labels))
-      const checksums = wanted.map(({ request }, i) => runChecksum({ ...request, labels: texts[i] ?? "", createdAt }))
+      const checksums = wanted.map(({ createdAt, request }, i) =>
+        runChecksum({ ...request, labels: texts[i] ?? "", createdAt })
+      )
       const rows = yield* access.observing(
         access.write<Inserted & { readonly id: string; readonly owner: string }>(
           opening,
           `INSERT INTO ${runs} ${columns}
-           SELECT id, workflow, version, input, labels, ?::bigint, ${now.text}, 1, owner, ${now.text} + lease, checksum
-           FROM unnest(?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[])
-             AS given (id, workflow, version, input, labels, owner, lease, checksum)
+           SELECT id, workflow, version, input, labels, created_at, ${now.text}, 1, owner, ${now.text} + lease, checksum
+           FROM unnest(?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[], ?::bigint[])
+             AS given (id, workflow, version, input, labels, owner, lease, checksum, created_at)
            ORDER BY id COLLATE "C"
            ON CONFLICT (id) DO NOTHING RETURNING key, due_at AS since, id, owner`,
           [
-            createdAt,
             ...now.params,
             ...now.params,
             wanted.map(({ request }) => request.id),
@@ -128,7 +130,8 @@ const insertRuns = (access: ClientAccess) => {
             texts,
             wanted.map(({ owner }) => owner),
             wanted.map(({ leaseMillis }) => leaseMillis),
-            checksums
+            checksums,
+            wanted.map(({ createdAt }) => createdAt)
           ],
           { idempotent: true }
         ),
@@ -138,7 +141,7 @@ const insertRuns = (access: ClientAccess) => {
       return wanted.map((one) => {
         const row = byId.get(one.request.id)
         // Of several that create one run, one does.
-        return row?.owner === one.owner ? created(one, row, createdAt) : undefined
+        return row?.owner === one.owner ? created(one, row) : undefined
       })
     })
 }

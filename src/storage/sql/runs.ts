@@ -33,6 +33,11 @@ export const makeOpen = (
   const { dialect, table } = access
   const runs = table("runs")
 
+  const inserted = (request: OpenRequest, owner: string, leaseMillis: number) =>
+    Effect.flatMap(Effect.zip(access.now, access.time), ([now, createdAt]) =>
+      insert({ request, owner, leaseMillis, now, createdAt })
+    )
+
   const find = ({ id, key }: OpenRequest): Effect.Effect<Found | undefined, StorageError> =>
     Effect.gen(function* () {
       const { params, text } = yield* access.now
@@ -97,7 +102,7 @@ export const makeOpen = (
     attempt: number
   ): Effect.Effect<Opened, StorageError> =>
     Effect.flatMap(
-      request.key === undefined ? insert({ request, owner, leaseMillis }) : Effect.succeed(undefined),
+      request.key === undefined ? inserted(request, owner, leaseMillis) : Effect.succeed(undefined),
       (run): Effect.Effect<Opened, StorageError> =>
         run === undefined
           ? openExisting(request, owner, leaseMillis, attempt)

@@ -1,6 +1,6 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { type FileIdentity, isSameFile } from "../../host/fileIdentity.js"
+import { type FileIdentity, identityText, isSameFile } from "../../host/fileIdentity.js"
 
 /** The database file as the file system sees it. Existing files are never opened here: see `createPrivately`. */
 export interface DatabaseFile {
@@ -22,7 +22,7 @@ export const filenameProblem = (filename: string): string | undefined => {
 /** Tells files apart, whatever their names. `undefined` if there is none. */
 export const identityOf = (filename: string): string | undefined => {
   const found = fs.statSync(pathOf(filename), { bigint: true, throwIfNoEntry: false })
-  return found && `${found.dev} ${found.ino}`
+  return found && identityText(found)
 }
 
 /** The code of `FileReplaced`, in the style of SQLite's codes. */

@@ -184,7 +184,7 @@ describe("recovery copy", () => {
     })
   )
 
-  it.scopedLive("copies payloads as they are, without the key, and the run goes on with the key", () =>
+  it.scopedLive("copies payloads as they are, without the key, and the run continues with the key", () =>
     Effect.gen(function* () {
       const { folder, recovery } = yield* home
       const payloads: Storage.Payloads = {
@@ -304,7 +304,7 @@ describe("recovery copy", () => {
 
   const kills = lengthOf("COPY_KILLS")
 
-  it.scopedLive(`goes on after it was killed in the middle (${kills} copies)`, () =>
+  it.scopedLive(`continues after it was killed in the middle (${kills} copies)`, () =>
     Effect.gen(function* () {
       const { folder, recovery } = yield* home
       const runs = 500

@@ -74,7 +74,7 @@ inPostgres("a step with rows in Postgres", (database) => {
       })
     )
 
-    it.scopedLive(`goes on after a statement that has failed in a savepoint (${name})`, () =>
+    it.scopedLive(`continues after a statement that has failed in a savepoint (${name})`, () =>
       Effect.gen(function* () {
         yield* fresh
         const again = Effect.flatMap(SqlClient, (sql) => Effect.ignore(sql.withTransaction(insert(1))))

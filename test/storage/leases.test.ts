@@ -24,7 +24,7 @@ const pass = (seconds: number) =>
   Effect.forEach(Array.from({ length: seconds }), () => Effect.zipRight(TestClock.adjust("1 second"), turns(2)))
 
 describe("the renewal of leases", () => {
-  it.scoped("goes on after the store has failed, died, and thrown", () =>
+  it.scoped("continues after the store has failed, died, and thrown", () =>
     Effect.gen(function* () {
       let calls = 0
       const { lost, store } = yield* leased((store) => ({

@@ -165,7 +165,7 @@ const copySnapshots = ({ from, to }: Stores, page: ReadonlyArray<Snapshot>): Cop
 
 /**
  * Runs come last: in the target a worker finds a run only when all that it may use is
- * there. What is there already is skipped, so a copy that was stopped goes on.
+ * there. What is there already is skipped, so a copy that was stopped continues.
  */
 export const copyAll = (stores: Stores, told: Told): Effect.Effect<Written, StorageError | RestoreConflict> =>
   Effect.gen(function* () {

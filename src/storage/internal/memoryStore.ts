@@ -1,7 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
 import type { Store } from "../Store.js"
+import { changesOf } from "./changes.js"
 import { makeMemoryLocks } from "./memoryLocks.js"
 import { makeMemoryRecords } from "./memoryRecords.js"
 import { makeMemoryRestore } from "./memoryRestore.js"
@@ -27,21 +27,6 @@ export const makeMemoryStore = (): Store => {
     // Rows in memory cannot be damaged.
     check: Effect.succeed([]),
     now: Clock.currentTimeMillis,
-    changes: changesOf(runs)
+    changes: changesOf(runs.listeners)
   }
 }
-
-/** Changes are hints, so a subscriber that does not keep up misses the oldest. */
-const changesOf = ({ listeners }: RunTable): Stream.Stream<string> =>
-  Stream.asyncPush<string>(
-    (emit) =>
-      Effect.acquireRelease(
-        Effect.sync(() => {
-          const listener = (run: string) => void emit.single(run)
-          listeners.add(listener)
-          return listener
-        }),
-        (listener) => Effect.sync(() => listeners.delete(listener))
-      ),
-    { bufferSize: 1_024, strategy: "sliding" }
-  )

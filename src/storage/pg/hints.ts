@@ -2,8 +2,9 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { liveClock } from "../../resilience/internal/kernel/timer.js"
+import { changesOf } from "../internal/changes.js"
 import type { Query } from "./session.js"
 
 /**
@@ -88,15 +89,6 @@ export const makeHints = (channel: string): Effect.Effect<Hints> =>
       },
       receive: (payload) => runsOf(payload).forEach(tell),
       tell,
-      changes: Stream.asyncPush<string>((emit) =>
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            const listener = (run: string) => void emit.single(run)
-            listeners.add(listener)
-            return listener
-          }),
-          (listener) => Effect.sync(() => listeners.delete(listener))
-        )
-      )
+      changes: changesOf(listeners)
     }
   })

@@ -9,13 +9,13 @@ import { makeClaimDue } from "./claims.js"
 import { makeSqlJournal } from "./journal.js"
 import { makeLiveness } from "./liveness.js"
 import { makeSqlLocks } from "./locks.js"
-import { finishRun, groupedFinishes, groupedInserts, insertRun } from "./pgGroups.js"
 import { currentTime } from "./reading.js"
 import { makeSqlRecords } from "./records.js"
 import { makeSqlRestore } from "./restore.js"
 import { makeRunQueries } from "./runQueries.js"
 import { makeRunReader } from "./runRows.js"
 import { makeLeases, makeOpen, makeRemoveRuns } from "./runs.js"
+import { makeRunWrites } from "./runWrites.js"
 import { makeSqlSignals } from "./signals.js"
 import { makeSqlSnapshots } from "./snapshots.js"
 import { makeSqlTransactional } from "./transactional.js"
@@ -55,9 +55,3 @@ export const makeSqlStore = (
       changes: Stream.empty
     }
   })
-
-/** The two writes of a run that every execution makes. On SQLite the access itself lets all writes share a commit. */
-const makeRunWrites = (access: ClientAccess) =>
-  access.dialect.name === "pg"
-    ? Effect.all({ insert: groupedInserts(access), finish: groupedFinishes(access) })
-    : Effect.succeed({ insert: insertRun(access), finish: finishRun(access) })

@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import { messageOf } from "../../resilience/Foreign.js"
 import type { Reason, StorageError } from "../StorageError.js"
 import type { Damage } from "../Store.js"
-import { type EntryRow, type RunRow, runProblem } from "../sqlite/runRows.js"
+import { type EntryRow, type RunRow, runColumns, runProblem } from "../sqlite/runRows.js"
 import type { Access } from "./access.js"
 import {
   damage,
@@ -24,7 +24,7 @@ import {
 } from "./damage.js"
 import { isOneOf, toNumbers } from "./reading.js"
 import { type RecordTableRow, recordColumns, recordNumbers } from "./recordRows.js"
-import { runColumns, runNumbers } from "./runRows.js"
+import { toRunNumbers } from "./runRows.js"
 import { fullColumns, type StoredRow, snapshotNumbers, toFullRow } from "./snapshotRows.js"
 
 /** Rows in one statement, which holds no transaction open after it. */
@@ -102,7 +102,7 @@ const pagesOf = (access: Access): ReadonlyArray<Effect.Effect<Found, StorageErro
     })
 
   return [
-    pages<RunRow>("runs", runColumns, "runs", toNumbers<RunRow>(access, ...runNumbers), (rows) =>
+    pages<RunRow>("runs", runColumns, "runs", toRunNumbers(access), (rows) =>
       Effect.map(Effect.forEach(rows, damageOfRun(access)), (found) => found.flat())
     ),
     pages<StoredRow>(

@@ -3,12 +3,12 @@ import * as Option from "effect/Option"
 import { clockTolerance, isOutcomeStatus, isWaitingFor, limitOf } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
 import { type Backlog, type Query, type Run, type RunCount, type RunStore, untilSignalled } from "../Store.js"
-import type { RunRow } from "../sqlite/runRows.js"
+import { type RunRow, runColumns, statusColumn } from "../sqlite/runRows.js"
 import type { ClientAccess, Now } from "./access.js"
 import { decoding } from "./errors.js"
 import type { Liveness } from "./liveness.js"
 import { asWhole, isOneOf, type Part, part, toNumbers, whereAll } from "./reading.js"
-import { type RunReader, runColumns, statusColumn } from "./runRows.js"
+import type { RunReader } from "./runRows.js"
 
 type RunQueries = Pick<RunStore, "backlog" | "countRuns" | "find" | "list">
 

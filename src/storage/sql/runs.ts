@@ -4,14 +4,14 @@ import { outcomeChecksum } from "../checksum.js"
 import { claimedRun, leaseLost, leaseOf, refusal } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
 import type { Lease, Opened, OpenRequest, Outcome, Run, RunStore } from "../Store.js"
-import type { RunRow } from "../sqlite/runRows.js"
+import { type RunRow, runColumns } from "../sqlite/runRows.js"
 import type { ClientAccess } from "./access.js"
 import { decoding } from "./errors.js"
 import { insertLines } from "./lines.js"
 import type { Liveness } from "./liveness.js"
-import { finishing, opening, type ToFinish, type ToInsert } from "./pgGroups.js"
 import { isOneOf } from "./reading.js"
-import { type RunReader, runColumns } from "./runRows.js"
+import type { RunReader } from "./runRows.js"
+import { finishing, opening, type ToFinish, type ToInsert } from "./runWrites.js"
 
 /** A row as it was found, before it is known who has the lease. */
 interface Found {

@@ -4,12 +4,12 @@ import { rowProblem, signalChecksum } from "../checksum.js"
 import type { StorageError } from "../StorageError.js"
 import type { RunStore, Signalled } from "../Store.js"
 import { refuseDamaged } from "../sqlite/rows.js"
-import type { RunRow, SignalRow } from "../sqlite/runRows.js"
+import { type RunRow, runColumns, type SignalRow } from "../sqlite/runRows.js"
 import type { ClientAccess, Run } from "./access.js"
 import { decoding } from "./errors.js"
 import { nameOf } from "./journal.js"
 import { toNumbers } from "./reading.js"
-import { type RunReader, runColumns } from "./runRows.js"
+import type { RunReader } from "./runRows.js"
 
 type SignalStore = Pick<RunStore, "signal" | "signals">
 

@@ -336,7 +336,7 @@ function* writeSnapshots(tables: Tables, snapshots: ReadonlyArray<FullSnapshot>)
   yield* raiseKeys(tables, Math.max(...snapshots.map(({ key }) => key)))
 }
 
-/** The sequence of keys goes on after this one. */
+/** The sequence of keys continues after this one. */
 function* raiseKeys({ table }: Tables, key: number): Steps<void> {
   const sequence = table("snapshot_keys")
   const [row] = yield query(`SELECT last_value AS last FROM ${sequence}`, [])

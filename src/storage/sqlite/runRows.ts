@@ -1,7 +1,15 @@
 import { entryProblem, mismatch, outcomeChecksum, rowProblem, runChecksum, type StoredEntry } from "../checksum.js"
 import { isOutcomeStatus } from "../rows.js"
 import type * as Store from "../Store.js"
-import { isTime, noTime } from "./rows.js"
+import { isTime, noTime, toLabels } from "./rows.js"
+
+/** The table of the first version admits only `completed` and `failed`. */
+export const statusColumn = "CASE WHEN status = 'failed' AND exhausted IS NOT NULL THEN 'exhausted' ELSE status END"
+
+/** Of a run, as a `RunRow` has them. */
+export const runColumns = `key, id, workflow, version, input, labels, created_at AS "createdAt", token, owner,
+  lease_until AS "leaseUntil", due_at AS "dueAt", waiting, signals, ${statusColumn} AS status, exit,
+  finished_at AS "finishedAt", checksum, outcome_checksum AS "outcomeChecksum"`
 
 /** A run as it is stored. */
 export type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waiting" | "outcome" | "damaged"> & {
@@ -15,6 +23,35 @@ export type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waitin
   readonly checksum: number | null
   readonly outcomeChecksum: number | null
 }
+
+/** The lease of a dead process has ended, whatever its row says. */
+export const runOf = (row: RunRow, isGone: (owner: string) => boolean): Store.Run => {
+  const { createdAt, dueAt, exit, finishedAt, id, input, key, owner, signals, status, token, version, workflow } = row
+  const isLeased = typeof owner === "string" && !isGone(owner)
+  return {
+    key,
+    id,
+    workflow,
+    version,
+    input,
+    labels: toLabels(row.labels),
+    // Lists show damaged rows too, as marked.
+    createdAt: isTime(createdAt) ? createdAt : 0,
+    token,
+    owner: isLeased ? owner : undefined,
+    leaseUntil: isLeased ? (row.leaseUntil ?? undefined) : undefined,
+    dueAt,
+    waiting: row.waiting ?? undefined,
+    signals,
+    outcome: status === null ? undefined : outcomeOf(status, exit, finishedAt)
+  }
+}
+
+const outcomeOf = (status: Store.Outcome["status"], exit: string | null, at: number | null): Store.Outcome => ({
+  status,
+  exit: exit ?? "",
+  at: isTime(at) ? (at ?? 0) : 0
+})
 
 /** What is wrong with the row of a run. What changes while it is open has no checksum, and is only checked for its type. */
 export const runProblem = (row: RunRow): string | undefined => {

@@ -1,13 +1,6 @@
 import { clockTolerance } from "../rows.js"
 import type { Database } from "./driver.js"
-
-/** The table of the first version admits only `completed` and `failed`. */
-const status = "CASE WHEN status = 'failed' AND exhausted IS NOT NULL THEN 'exhausted' ELSE status END"
-
-/** Of a run, as a `RunRow` has them. */
-export const runColumns = `key, id, workflow, version, input, labels, created_at AS createdAt, token, owner,
-  lease_until AS leaseUntil, due_at AS dueAt, waiting, signals, ${status} AS status, exit, finished_at AS finishedAt,
-  checksum, outcome_checksum AS outcomeChecksum`
+import { runColumns, statusColumn } from "./runRows.js"
 
 const entryColumns = "seq, kind, step, attempt, at, checksum, payload_checksum AS payloadChecksum, previous"
 
@@ -90,7 +83,7 @@ export const prepareRunStatements = (database: Database) => ({
   /** Of the runs from the first key to before the second. */
   countRuns: database.prepare(
     `SELECT workflow, COUNT(*) AS runs, MIN(created_at) AS oldest, MAX(created_at) AS newest,
-       CASE WHEN status IS NOT NULL THEN ${status} WHEN lease_until > $now THEN 'running'
+       CASE WHEN status IS NOT NULL THEN ${statusColumn} WHEN lease_until > $now THEN 'running'
          WHEN due_at > $now THEN 'suspended' ELSE 'stopped' END AS status
      FROM recovery_runs WHERE key >= $from AND key < $before GROUP BY 1, 5`
   ),
@@ -133,7 +126,7 @@ export const prepareRunStatements = (database: Database) => ({
     `SELECT ${runColumns} FROM recovery_runs
      WHERE key >= $from AND key < $before
        AND ($workflow IS NULL OR workflow = $workflow)
-       AND ($status IS NULL OR ${status} = $status)
+       AND ($status IS NULL OR ${statusColumn} = $status)
      ORDER BY key DESC LIMIT $limit`
   ),
   /** The keys of all open runs that have the status, and some others. A run with a lease does not wait. */

@@ -4,8 +4,8 @@ import { type Answer, leaseLost } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
 import type * as Store from "../Store.js"
 import type { Database } from "./driver.js"
-import { isTime, marked, refuseDamaged, toLabels } from "./rows.js"
-import { type RunRow, runProblem } from "./runRows.js"
+import { marked, refuseDamaged } from "./rows.js"
+import { type RunRow, runOf, runProblem } from "./runRows.js"
 import { prepareRunStatements, type RunStatements } from "./runStatements.js"
 import type { Alone } from "./writer.js"
 
@@ -152,29 +152,7 @@ export class RunTable {
     return row === undefined ? `number ${key}` : `"${row.id}"`
   }
 
-  /** The lease of a dead process has ended, whatever its row says. */
-  readonly toRun = (row: RunRow): Store.Run => {
-    const { createdAt, dueAt, exit, finishedAt, id, input, key, owner, signals, status, token, version, workflow } = row
-    const isLeased = typeof owner === "string" && !this.isGone(owner)
-    return {
-      key,
-      id,
-      workflow,
-      version,
-      input,
-      labels: toLabels(row.labels),
-      // Lists show damaged rows too, as marked.
-      createdAt: isTime(createdAt) ? createdAt : 0,
-      token,
-      owner: isLeased ? owner : undefined,
-      leaseUntil: isLeased ? (row.leaseUntil ?? undefined) : undefined,
-      dueAt,
-      waiting: row.waiting ?? undefined,
-      signals,
-      outcome:
-        status === null ? undefined : { status, exit: exit ?? "", at: isTime(finishedAt) ? (finishedAt ?? 0) : 0 }
-    }
-  }
+  readonly toRun = (row: RunRow): Store.Run => runOf(row, this.isGone)
 
   /** A damaged row is a row of the list. */
   readonly toListed = (row: RunRow): Store.Run => marked(this.toRun(row), runProblem(row))

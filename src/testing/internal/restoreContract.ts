@@ -83,7 +83,7 @@ export const restoreContract: Contract = {
     assert.deepStrictEqual(withoutKeys(yield* rowsOf(back)), withoutKeys(rows))
   },
 
-  *"goes on where the other store stopped"(store) {
+  *"continues where the other store stopped"(store) {
     const source = yield* other
     yield* fill(source)
     yield* store.restore(yield* rowsOf(source))

@@ -215,7 +215,7 @@ const isTransient = (error: { readonly _tag: string; readonly reason?: string })
   error._tag === "SqlError" || error.reason === "Unavailable" || error.reason === "Transaction"
 
 inOwnPostgres("SqlStorage on a Postgres that restarts", (database, server) => {
-  it.scopedLive("waits for the server, and goes on", () =>
+  it.scopedLive("waits for the server, and continues", () =>
     Effect.gen(function* () {
       const { store } = yield* open(database.client())
       const lease = yield* leased(store, "restart")

@@ -1,55 +1,10 @@
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import type * as Scope from "effect/Scope"
 import { runChecksum } from "../checksum.js"
 import { newRun } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
 import type { Lease, OpenRequest, Outcome, Run } from "../Store.js"
-import { type ClientAccess, type Now, outside } from "./access.js"
-import { makeBatches, type Waiting } from "./batches.js"
-
-/** Carries out one request, or several of them in one statement. The answers are in the order of the requests. */
-export interface Carrier<Q, A> {
-  readonly operation: string
-  readonly one: (request: Q) => Effect.Effect<A, StorageError>
-  readonly several: (requests: ReadonlyArray<Q>) => Effect.Effect<ReadonlyArray<A>, StorageError>
-}
-
-/**
- * The requests of all fibers that wait are one statement, so one commit and one round
- * trip. A statement that is refused is divided, so that one request does not fail
- * the others.
- */
-export const makeGroups = <Q, A>(
-  access: ClientAccess,
-  { one, operation, several }: Carrier<Q, A>
-): Effect.Effect<(request: Q) => Effect.Effect<A, StorageError>, never, Scope.Scope> => {
-  const guard = outside(access.isInside)
-  const batches = makeBatches<Q>((batch) => {
-    const alone = Effect.forEach(batch, ({ answer, request }) => Effect.map(Effect.exit(one(request)), answer), {
-      discard: true
-    })
-    if (batch.length === 1) return alone
-    return Effect.matchEffect(several(batch.map(({ request }) => request)), {
-      onFailure: (error) => (error.reason === "Unavailable" ? answerAll(batch, () => Exit.fail(error)) : alone),
-      onSuccess: (answers) => answerAll(batch, (i) => Exit.succeed(answers[i]))
-    })
-  })
-  return Effect.map(
-    batches,
-    ({ submit }) =>
-      (request: Q) =>
-        guard(submit<A, never>(operation, request))
-  )
-}
-
-const answerAll = <Q>(
-  batch: ReadonlyArray<Waiting<Q>>,
-  exitOf: (index: number) => Exit.Exit<unknown, unknown>
-): Effect.Effect<void> =>
-  Effect.sync(() => {
-    for (const [index, { answer }] of batch.entries()) answer(exitOf(index))
-  })
+import type { ClientAccess, Now } from "./access.js"
+import { makeGroups } from "./groups.js"
 
 // ---- new runs
 
@@ -68,7 +23,7 @@ export const opening = "Opening a run"
 const columns = "(id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until, checksum)"
 
 /** Creates a run. `undefined` if there is one with its id. */
-export const insertRun = (access: ClientAccess) => {
+const insertRun = (access: ClientAccess) => {
   const runs = access.table("runs")
   return (wanted: ToInsert): Effect.Effect<Run | undefined, StorageError> =>
     Effect.gen(function* () {
@@ -146,7 +101,7 @@ const insertRuns = (access: ClientAccess) => {
     })
 }
 
-export const groupedInserts = (access: ClientAccess) =>
+const groupedInserts = (access: ClientAccess) =>
   makeGroups<ToInsert, Run | undefined>(access, {
     operation: opening,
     one: insertRun(access),
@@ -169,7 +124,7 @@ const stored = ({ status }: Outcome): readonly [status: string, exhausted: numbe
   status === "exhausted" ? ["failed", 1] : [status, null]
 
 /** Records an outcome. False if the lease is not in force any more. */
-export const finishRun = (access: ClientAccess) => {
+const finishRun = (access: ClientAccess) => {
   const text = `UPDATE ${access.table("runs")} SET status = ?, exhausted = ?, exit = ?, finished_at = ?,
       outcome_checksum = ?, owner = NULL, lease_until = NULL
     WHERE key = ? AND token = ? AND owner = ? AND status IS NULL RETURNING key`
@@ -227,9 +182,15 @@ const finishRuns = (access: ClientAccess) => {
   }
 }
 
-export const groupedFinishes = (access: ClientAccess) =>
+const groupedFinishes = (access: ClientAccess) =>
   makeGroups<ToFinish, boolean>(access, {
     operation: finishing,
     one: finishRun(access),
     several: finishRuns(access)
   })
+
+/** The two writes of a run that every execution makes. On SQLite the access itself lets all writes share a commit. */
+export const makeRunWrites = (access: ClientAccess) =>
+  access.dialect.name === "pg"
+    ? Effect.all({ insert: groupedInserts(access), finish: groupedFinishes(access) })
+    : Effect.succeed({ insert: insertRun(access), finish: finishRun(access) })

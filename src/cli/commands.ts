@@ -177,7 +177,7 @@ const runs = Command.make(
     workflow: optional("workflow-name", "Only of this workflow"),
     status: choice(
       "status",
-      ["running", "suspended", "stopped", "completed", "failed", "exhausted"],
+      ["running", "held", "suspended", "stopped", "completed", "failed", "exhausted", "cancelled"],
       "Only with this status"
     ),
     limit

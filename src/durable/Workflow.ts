@@ -60,7 +60,17 @@ export {
    * @since 0.1.0
    * @category errors
    */
+  RunCancelled,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
   type RunError,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RunHeld,
   /**
    * @since 0.1.0
    * @category errors
@@ -71,6 +81,11 @@ export {
    * @category errors
    */
   RunNotFound,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RunQueued,
   /**
    * @since 0.1.0
    * @category errors

@@ -32,6 +32,9 @@ export type RunError =
   | RewindFailed
   | ReplayMismatch
   | RunSuspended
+  | RunHeld
+  | RunQueued
+  | RunCancelled
 
 /**
  * Something a suspended run waits for.
@@ -93,6 +96,60 @@ export class RunSuspended extends Data.TaggedError("RunSuspended")<{
     const why = refused.map((reason) => ` The last answer was refused: ${reason}.`).join("")
     const cure = this.waits.some(({ kind }) => kind === "question") ? "Answer with Workflow.resolve; it" : "It"
     return `Run "${this.run}" waits${what.length === 0 ? "" : ` for ${what.join(", ")}`}${until}.${why} ${cure} continues when it is executed again, or when a worker takes it.`
+  }
+}
+
+/**
+ * The run is on hold: no worker takes it, and it is not executed until it is
+ * released. Its journal is intact.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RunHeld extends Data.TaggedError("RunHeld")<{
+  readonly run: string
+  /** The id of the hold: `manual`, or that of a recovery. */
+  readonly hold: string
+  readonly reason: string
+  readonly since: Date
+}> {
+  override get message(): string {
+    return `Run "${this.run}" is on hold since ${this.since.toISOString()}: ${this.reason}. Workflow.release, or "recovery release ${this.run}", lets it continue.`
+  }
+}
+
+/**
+ * The run belongs to a queue, so a worker with this queue executes it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RunQueued extends Data.TaggedError("RunQueued")<{
+  readonly run: string
+  readonly queue: string
+}> {
+  override get message(): string {
+    return `Run "${this.run}" waits in queue "${this.queue}", whose limits only a worker can keep. Workflow.join waits for its outcome.`
+  }
+}
+
+/**
+ * The run was cancelled: this is its outcome.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RunCancelled extends Data.TaggedError("RunCancelled")<{
+  readonly run: string
+  readonly reason: string
+  /** Who asked for it. */
+  readonly by: Option.Option<string>
+  /** It ended at once: no compensation ran. */
+  readonly isTerminated: boolean
+}> {
+  override get message(): string {
+    const by = Option.match(this.by, { onNone: () => "", onSome: (name) => ` by ${name}` })
+    return `Run "${this.run}" was ${this.isTerminated ? "terminated" : "cancelled"}${by}: ${this.reason}`
   }
 }
 
@@ -244,7 +301,15 @@ export const machineryOf = (cause: Cause.Cause<unknown>): Machinery | undefined 
   return error instanceof StorageError || error instanceof JournalError ? error : undefined
 }
 
-const excusedTags: ReadonlySet<unknown> = new Set(["RunNotFound", "LeaseHeld", "LeaseLost", "RunSuspended"])
+const excusedTags: ReadonlySet<unknown> = new Set([
+  "RunNotFound",
+  "LeaseHeld",
+  "LeaseLost",
+  "RunSuspended",
+  "RunHeld",
+  "RunQueued",
+  "RunCancelled"
+])
 
 const excusedReasons: ReadonlySet<StorageError["reason"]> = new Set(["Busy", "Closed", "Unavailable"])
 

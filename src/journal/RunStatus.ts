@@ -11,12 +11,12 @@ import { Waiting } from "./RunError.js"
 const MaybeDate = Schema.OptionFromNullOr(Schema.Date)
 
 /**
- * How a run ended.
+ * How a run ended. `cancelled`: by `Workflow.cancel` or `Workflow.terminate`.
  *
  * @since 0.1.0
  * @category models
  */
-export const OutcomeStatus = Schema.Literal("completed", "failed", "exhausted")
+export const OutcomeStatus = Schema.Literal("completed", "failed", "exhausted", "cancelled")
 /**
  * @since 0.1.0
  * @category models
@@ -24,16 +24,17 @@ export const OutcomeStatus = Schema.Literal("completed", "failed", "exhausted")
 export type OutcomeStatus = typeof OutcomeStatus.Type
 
 /**
- * `running`: a process advances the run. `suspended`: it waits for a time, a
- * signal or an answer. `stopped`: it has no outcome and no process; executing
- * it resumes it. `exhausted`: it failed with the failure on which a recovery gave
+ * `running`: a process advances the run. `held`: it is on hold, and no worker
+ * takes it until it is released. `suspended`: it waits for a time, a signal or an
+ * answer. `stopped`: it has no outcome and no process, or waits in its queue; a
+ * worker resumes it. `exhausted`: it failed with the failure on which a recovery gave
  * up because it had no further option, such as a used up retry. `failed`: it
  * failed with any other failure.
  *
  * @since 0.1.0
  * @category models
  */
-export const Status = Schema.Literal("running", "suspended", "stopped", ...OutcomeStatus.literals)
+export const Status = Schema.Literal("running", "held", "suspended", "stopped", ...OutcomeStatus.literals)
 /**
  * @since 0.1.0
  * @category models

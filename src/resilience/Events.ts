@@ -80,7 +80,7 @@ interface Fields {
   readonly RunFinished: {
     workflow: string
     /** `exhausted`: a recovery had no further option, such as a used up retry. */
-    outcome: "completed" | "failed" | "exhausted"
+    outcome: "completed" | "failed" | "exhausted" | "cancelled"
     /** The cause of the failure, as seen by this process. */
     cause: Option.Option<Cause.Cause<unknown>>
   }

@@ -22,7 +22,9 @@ export interface Run {
   readonly input: string
   readonly labels: Readonly<Record<string, string>>
   readonly createdAt: number
-  /** The fencing token of the latest lease; the first lease has 1. */
+  /** When it was leased for the first time; `undefined` if it never was. */
+  readonly startedAt: number | undefined
+  /** The fencing token of the latest lease; the first lease has 1, and a run that was never leased 0. */
   readonly token: number
   /** The owner of the lease; `undefined` if the run is not leased. */
   readonly owner: string | undefined
@@ -34,11 +36,61 @@ export interface Run {
    * only the properties `kind` and `since` (ISO 8601) of its items, for queries.
    */
   readonly waiting: string | undefined
-  /** How many signals were stored for the run. */
+  /** How many signals its present generation has. */
   readonly signals: number
+  /** Rises by one with each `continueAs`; the first is 1. */
+  readonly generation: number
+  /** While it has one, no owner is leased the run without naming it. */
+  readonly hold: Hold | undefined
+  /** The request to cancel it, JSON. The first one counts. */
+  readonly cancel: string | undefined
+  readonly queue: RunQueue | undefined
+  /** The run that is signalled when this one ends. */
+  readonly parent: Parent | undefined
   readonly outcome: Outcome | undefined
   /** Why the row is not what was written. Only lists return such rows: `find` and `open` fail instead. */
   readonly damaged?: string | undefined
+}
+
+/**
+ * Keeps a run from being leased until it is released.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface Hold {
+  /** Names the hold: only a caller that knows it is leased the run, and releases it. */
+  readonly id: string
+  readonly reason: string
+  readonly at: number
+}
+
+/**
+ * The place of a run in a queue. A queued run is leased by `claimDue` alone,
+ * within the limits of its queue, unless it is to be cancelled.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface RunQueue {
+  readonly name: string
+  /** Runs of one key share a part of the limits, such as those of a tenant; may be empty. */
+  readonly key: string
+  /** Runs of a higher priority come first. A whole number. */
+  readonly priority: number
+}
+
+/**
+ * A run that waits for another one.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface Parent {
+  /** Its id. */
+  readonly run: string
+  /** The key of the signal that it gets when the other one ends. */
+  readonly signal: string
 }
 
 /**
@@ -61,22 +113,24 @@ export interface Outcome {
 
 /**
  * How a run ended. `exhausted` is a failure that ended a recovery because it had
- * no further option, such as a used up retry; `failed` is any other failure.
+ * no further option, such as a used up retry; `cancelled` is the end that an
+ * operator or the program asked for; `failed` is any other failure.
  *
  * @since 0.1.0
  * @category runs
  */
-export type OutcomeStatus = "completed" | "failed" | "exhausted"
+export type OutcomeStatus = "completed" | "failed" | "exhausted" | "cancelled"
 
 /**
- * The status of a run: `suspended` if it waits for a time or a signal, or was
- * postponed because its executions keep stopping; `stopped` if it could be
- * advanced now and no process holds its lease.
+ * The status of a run: `held` if it is on hold and no process has its lease;
+ * `suspended` if it waits for a time or a signal, or was postponed because its
+ * executions keep stopping; `stopped` if it could be advanced now, or waits in
+ * its queue, and no process has its lease.
  *
  * @since 0.1.0
  * @category runs
  */
-export type Status = "running" | "suspended" | "stopped" | OutcomeStatus
+export type Status = "running" | "held" | "suspended" | "stopped" | OutcomeStatus
 
 /**
  * One line of a run's journal. The store does not interpret it.
@@ -152,16 +206,26 @@ export interface Lease {
  * @since 0.1.0
  * @category runs
  */
-export interface OpenRequest {
+export interface NewRun {
   readonly id: string
   readonly workflow: string
   readonly version: string
   readonly input: string
   readonly labels: Readonly<Record<string, string>>
+  readonly parent?: Parent | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category runs
+ */
+export interface OpenRequest extends NewRun {
   /** Claims the run with this key, whatever its id, and creates none. */
   readonly key?: number | undefined
-  /** Only creates a `new` run. Defaults to claiming an existing one as well. */
-  readonly only?: "new" | undefined
+  /** The id of the hold that the caller has on the run. */
+  readonly heldAs?: string | undefined
+  /** Claims the run also if it is queued, beyond the limits of the queue. */
+  readonly ignoreQueue?: boolean | undefined
 }
 
 /**
@@ -169,9 +233,10 @@ export interface OpenRequest {
  *
  * - `Created`: the run is new and leased to the caller
  * - `Claimed`: the run had stopped and is leased to the caller
- * - `Held`: another owner holds the lease
+ * - `Leased`: another owner has the lease
+ * - `Held`: the run is on hold, and the caller did not name the hold
+ * - `Queued`: the run is queued, so `claimDue` leases it
  * - `Finished`: the run has an outcome
- * - `Existing`: the run is not new, and `only` asked for that
  * - `Gone`: there is no run with the `key` that was asked for
  * - `Different`: the run belongs to another workflow or input; nothing changed
  *
@@ -180,11 +245,79 @@ export interface OpenRequest {
  */
 export type Opened =
   | { readonly _tag: "Created" | "Claimed"; readonly run: Run; readonly lease: Lease }
-  | { readonly _tag: "Held"; readonly run: Run }
-  | { readonly _tag: "Existing"; readonly run: Run }
+  | { readonly _tag: "Leased" | "Held" | "Queued"; readonly run: Run }
   | { readonly _tag: "Finished"; readonly run: Run }
   | { readonly _tag: "Different"; readonly run: Run }
   | { readonly _tag: "Gone" }
+
+/**
+ * A run to record without a lease.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface EnqueueRequest extends NewRun {
+  readonly queue?: RunQueue | undefined
+  /** How long it is not due, in milliseconds. Defaults to 0. */
+  readonly delay?: number | undefined
+  /** If the run exists and was never leased, has no outcome and no hold, replaces its input and its due time. */
+  readonly debounce?: boolean | undefined
+}
+
+/**
+ * The result of `enqueue`. An `Existing` run was not changed; it may have another
+ * workflow or input.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface Enqueued {
+  readonly _tag: "Created" | "Replaced" | "Existing"
+  readonly run: Run
+}
+
+/**
+ * The result of holding a run: `Held` under the wanted id, also if it was before;
+ * `Other` if another hold is on it.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export type Holding = { readonly _tag: "Held" | "Other"; readonly run: Run } | { readonly _tag: "Unknown" }
+
+/**
+ * The result of a request to cancel a run: `Taken` if it had one before.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export type Cancelling = "Requested" | "Taken" | "Finished" | "Unknown"
+
+/**
+ * What an operator or the program wants of a run that is leased.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface Control {
+  readonly lease: Lease
+  readonly hold: Hold | undefined
+  readonly cancel: string | undefined
+}
+
+/**
+ * How a run continues with a new journal.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface Continuation {
+  readonly input: string
+  /** The first line of the new journal. Its number is higher than those of the old one. */
+  readonly entry: Entry
+  /** The keys of the signals that the old generation has read. They are removed; the others stay, in their order. */
+  readonly read: ReadonlyArray<string>
+}
 
 /**
  * Which part of the journal a rewind revokes: the lines after `after` of steps
@@ -210,13 +343,34 @@ export interface WorkflowVersion {
 }
 
 /**
- * Which due runs to claim, those that have been due longest first.
+ * The limits of a queue. They hold for all runs of the queue in the store,
+ * whichever process claims them.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface QueueLimits {
+  readonly name: string
+  /** The most leased runs at once. Defaults to no limit. */
+  readonly concurrency?: number | undefined
+  /** The most leased runs of one key at once. Defaults to no limit. */
+  readonly perKey?: number | undefined
+  /** The most runs that are leased for the first time within any such period, of the queue or of each key. */
+  readonly rate?: { readonly limit: number; readonly millis: number; readonly perKey: boolean } | undefined
+}
+
+/**
+ * Which due runs to claim, those that have been due longest first. Of one queue,
+ * those of the highest priority come first; among these, those whose key has the
+ * fewest leased runs, counting those that this call claims.
  *
  * @since 0.1.0
  * @category runs
  */
 export interface DueQuery {
   readonly workflows: ReadonlyArray<WorkflowVersion>
+  /** Queued runs are claimed of these queues only. Defaults to none. */
+  readonly queues?: ReadonlyArray<QueueLimits> | undefined
   /** The ids of runs that are left out, such as those that just stopped and those that are known to be damaged. */
   readonly except?: ReadonlyArray<string> | undefined
   /** The most runs that are answered, the damaged ones among them. */
@@ -255,7 +409,18 @@ export interface WaitsFor {
  */
 export interface Query {
   readonly workflow?: string | undefined
+  readonly version?: string | undefined
   readonly status?: Status | undefined
+  /** Only runs with all of these labels. */
+  readonly labels?: Readonly<Record<string, string>> | undefined
+  /** Only runs of this queue. */
+  readonly queue?: string | undefined
+  /** Only runs whose parent has this id. */
+  readonly parent?: string | undefined
+  /** Only runs created at this time or later. */
+  readonly createdSince?: number | undefined
+  /** Only runs created before this time. */
+  readonly createdBefore?: number | undefined
   /** Only runs that wait for something like this. */
   readonly waitsFor?: WaitsFor | undefined
   /** Defaults to 100. */
@@ -289,13 +454,34 @@ export interface RunCount {
 export interface Backlog {
   readonly workflow: string
   readonly version: string
+  /** Runs that could be claimed, those of queues among them. */
   readonly due: number
   /** Runs that are not due yet. */
   readonly waiting: number
+  /** Runs that are on hold; they are neither `due` nor `waiting`. */
+  readonly held: number
   /** Since when the oldest due run could be advanced. */
   readonly oldest: number | undefined
   /** When the first of the waiting runs is due; undefined if they wait for signals alone. */
   readonly next: number | undefined
+}
+
+/**
+ * The open runs of one queue that are not on hold.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface QueueCount {
+  readonly queue: string
+  /** Runs that are leased. */
+  readonly running: number
+  /** Runs that are due and wait for a place. */
+  readonly due: number
+  /** Runs that are not due yet. */
+  readonly waiting: number
+  /** Since when the oldest due run waits. */
+  readonly oldest: number | undefined
 }
 
 /**
@@ -306,14 +492,17 @@ export interface Backlog {
  */
 export interface RunStore {
   /**
-   * Creates the run, or claims it if it has no outcome and its lease was
-   * released, has expired or belongs to a process that is known to be dead.
+   * Creates the run, or claims it if it has no outcome, is not on hold or queued,
+   * and its lease was released, has expired or belongs to a process that is known
+   * to be dead.
    */
   readonly open: (request: OpenRequest, owner: string, leaseMillis: number) => Effect.Effect<Opened, StorageError>
+  /** Creates a run that no owner has a lease of. Does not change one that exists, unless it is to be debounced. */
+  readonly enqueue: (request: EnqueueRequest) => Effect.Effect<Enqueued, StorageError>
   /**
-   * Claims runs that are due and not leased, of all these workflows together,
-   * those that have been due longest first. The leases of processes that are known
-   * to be dead have ended. Callers that claim at once get different runs.
+   * Claims runs that are due, not leased and not on hold, of all these workflows
+   * together. The leases of processes that are known to be dead have ended. Callers
+   * that claim at once get different runs, and never more of a queue than it allows.
    */
   readonly claimDue: (
     query: DueQuery,
@@ -336,16 +525,41 @@ export interface RunStore {
   /** Appends a line and marks the snapshots that it revokes as rewound. */
   readonly rewind: (lease: Lease, entry: Entry, rewound: Rewound) => Effect.Effect<void, StorageError | LeaseLost>
   /**
-   * Removes the outcome of a run, appends the entry and leases the run to the
-   * caller. Returns none and changes nothing if the run is no longer as it was found.
+   * Removes the outcome of a run and a request to cancel it, appends the entry and
+   * leases the run to the caller. Returns none and changes nothing if the run is no
+   * longer as it was found, or is on hold and `heldAs` is not the id of that hold.
    */
   readonly reopen: (
     found: Run,
     entry: Entry,
     owner: string,
-    leaseMillis: number
+    leaseMillis: number,
+    heldAs?: string
   ) => Effect.Effect<Option.Option<Lease>, StorageError>
-  /** Ends the lease and records the outcome if the run has none. Returns the recorded outcome. */
+  /**
+   * Puts a run on hold, whoever has its lease, and also if it has an outcome.
+   * `from` is the id of a hold that this one replaces.
+   */
+  readonly hold: (run: string, hold: Omit<Hold, "at">, from?: string) => Effect.Effect<Holding, StorageError>
+  /** Ends the hold with this id. Returns false if the run has no such hold. Its due time is what it was. */
+  readonly releaseHold: (run: string, id: string) => Effect.Effect<boolean, StorageError>
+  /** Stores a request to cancel the run and makes it due, unless it has an outcome or a request. */
+  readonly cancel: (run: string, request: string) => Effect.Effect<Cancelling, StorageError>
+  /**
+   * Ends a run, whoever has its lease: the lease is lost. Returns the recorded
+   * outcome, which an earlier one stays; none if there is no such run.
+   */
+  readonly terminate: (run: string, outcome: Omit<Outcome, "at">) => Effect.Effect<Option.Option<Outcome>, StorageError>
+  /** Those of the leases that are in force and whose runs are on hold or to be cancelled. */
+  readonly controls: (leases: ReadonlyArray<Lease>) => Effect.Effect<ReadonlyArray<Control>, StorageError>
+  /** Begins the next generation of a run under the same lease. Returns its number. */
+  readonly continueAs: (lease: Lease, next: Continuation) => Effect.Effect<number, StorageError | LeaseLost>
+  /** Changes the version of a run. */
+  readonly adopt: (lease: Lease, version: string) => Effect.Effect<void, StorageError | LeaseLost>
+  /**
+   * Ends the lease and records the outcome if the run has none, with the signal
+   * for its parent if it has one. Returns the recorded outcome.
+   */
   readonly finish: (lease: Lease, outcome: Omit<Outcome, "at">) => Effect.Effect<Outcome, StorageError | LeaseLost>
   /** Prolongs leases. Returns those that are lost. */
   readonly renew: (
@@ -360,6 +574,8 @@ export interface RunStore {
   readonly signal: (run: string, key: string, payload: string) => Effect.Effect<Signalled, StorageError>
   /** The signals of a run, oldest first, without the first `skip` of them. `skip` defaults to 0. */
   readonly signals: (key: number, skip?: number) => Effect.Effect<ReadonlyArray<Signal>, StorageError>
+  /** Counts the open runs of queues. */
+  readonly queues: Effect.Effect<ReadonlyArray<QueueCount>, StorageError>
   /** Counts the open runs that are not leased. */
   readonly backlog: Effect.Effect<ReadonlyArray<Backlog>, StorageError>
   readonly find: (id: string) => Effect.Effect<Option.Option<Run>, StorageError>

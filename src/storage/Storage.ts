@@ -63,7 +63,12 @@ export interface Service
   /** As `open`, for runs that are due. If it is interrupted, it releases the leases of all of them. */
   readonly claimDue: (query: DueQuery, restore: Restore) => Effect.Effect<ReadonlyArray<DueRun>, StorageError>
   /** As `open`, for a run that has an outcome. */
-  readonly reopen: (found: Run, entry: Entry, restore: Restore) => Effect.Effect<Option.Option<Lease>, StorageError>
+  readonly reopen: (
+    found: Run,
+    entry: Entry,
+    restore: Restore,
+    heldAs?: string
+  ) => Effect.Effect<Option.Option<Lease>, StorageError>
   /** Encodes what belongs to a journal and is kept in another database, as the journal is encoded, and decodes it. */
   readonly outside: Outside
   /** Releases the lease. If the store refuses, the lease expires. */
@@ -74,7 +79,8 @@ export interface Service
    */
   readonly keep: (lease: Lease, onLost: (error: LeaseLost) => void) => () => void
   /**
-   * Calls the listener when a run was signalled, suspended, released or finished:
+   * Calls the listener when a run was enqueued, signalled, suspended, released,
+   * put on or off hold, asked to be cancelled, or ended:
    * by this process, or by another if the store says so (see `Store.changes`). The
    * id is empty if it is not known which runs changed. Ends when the returned
    * function is called.
@@ -179,8 +185,20 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
     outside: options.payloads === undefined ? asItIs : codeOf(options.payloads, "journal"),
     open: (request, restore) => acquire(restore, (owner) => store.open(request, owner, leaseMillis), request.id),
     claimDue: (query, restore) => acquire(restore, (owner) => store.claimDue(query, owner, leaseMillis)),
-    reopen: (found, entry, restore) =>
-      acquire(restore, (owner) => store.reopen(found, entry, owner, leaseMillis), found.id),
+    reopen: (found, entry, restore, heldAs) =>
+      acquire(restore, (owner) => store.reopen(found, entry, owner, leaseMillis, heldAs), found.id),
+    enqueue: (request) => thenNotify(store.enqueue(request), request.id),
+    // A database would look for another id.
+    hold: (run, hold, from) =>
+      invalidName("run", run) === undefined
+        ? thenNotify(store.hold(run, hold, from), run)
+        : Effect.succeed({ _tag: "Unknown" }),
+    releaseHold: (run, id) =>
+      invalidName("run", run) === undefined ? thenNotify(store.releaseHold(run, id), run) : Effect.succeed(false),
+    cancel: (run, request) =>
+      invalidName("run", run) === undefined ? thenNotify(store.cancel(run, request), run) : Effect.succeed("Unknown"),
+    terminate: (run, outcome) =>
+      invalidName("run", run) === undefined ? thenNotify(store.terminate(run, outcome), run) : Effect.succeedNone,
     release: (lease) => release(lease.owner, lease.run),
     suspend: (lease, suspension) => thenNotify(store.suspend(lease, suspension), lease.run),
     // A database would look for another id.

@@ -428,8 +428,8 @@ export interface Store extends RunStore, SnapshotStore, LockStore, RecordStore {
   /** The store's clock. */
   readonly now: Effect.Effect<number, StorageError>
   /**
-   * The ids of runs that any process signalled, finished, suspended or released,
-   * as hints: some may be missing, and a store without such news is an empty
+   * The ids of runs that any process enqueued, signalled, finished, suspended or
+   * released, put on or off hold, or asked to cancel, as hints: some may be missing, and a store without such news is an empty
    * stream. It does not fail.
    */
   readonly changes: Stream.Stream<string>

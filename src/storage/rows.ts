@@ -6,6 +6,7 @@ import { read, readString, safely } from "../resilience/Foreign.js"
 import { LeaseLost } from "./StorageError.js"
 import type {
   DueRun,
+  EnqueueRequest,
   Entry,
   Lease,
   LockRow,
@@ -41,7 +42,7 @@ export type Answer<A extends Plain, E> = Exit.Exit<A, E>
 export const clockTolerance = 60_000
 
 /** The statuses of a run that has an outcome. */
-export const outcomeStatuses: ReadonlyArray<OutcomeStatus> = ["completed", "failed", "exhausted"]
+export const outcomeStatuses: ReadonlyArray<OutcomeStatus> = ["completed", "failed", "exhausted", "cancelled"]
 
 export const isOutcomeStatus = (status: unknown): status is OutcomeStatus =>
   outcomeStatuses.some((known) => known === status)
@@ -50,14 +51,20 @@ export const isOutcomeStatus = (status: unknown): status is OutcomeStatus =>
 export const hasFailed = (status: Status): boolean => status === "failed" || status === "exhausted"
 
 /** Derived from the row, so a process that dies cannot leave a wrong status behind. */
-export const statusOf = (run: Pick<Run, "outcome" | "leaseUntil" | "dueAt">, now: number): Status => {
+export const statusOf = (run: Pick<Run, "outcome" | "leaseUntil" | "dueAt" | "hold">, now: number): Status => {
   if (run.outcome !== undefined) return run.outcome.status
-  if (run.leaseUntil !== undefined && run.leaseUntil > now) {
-    // A run is due when it is claimed, so this one was claimed before the clock was set back.
-    return run.dueAt - now > clockTolerance ? "stopped" : "running"
-  }
-  return run.dueAt > now ? "suspended" : "stopped"
+  if (isLeased(run, now)) return "running"
+  if (run.hold !== undefined) return "held"
+  return run.dueAt <= now || (run.leaseUntil ?? 0) > now ? "stopped" : "suspended"
 }
+
+/** A run is due when it is claimed, so one that is due much later was claimed before the clock was set back. */
+export const isLeased = ({ dueAt, leaseUntil }: Pick<Run, "leaseUntil" | "dueAt">, now: number): boolean =>
+  leaseUntil !== undefined && leaseUntil > now && dueAt - now <= clockTolerance
+
+/** Whether the run waits for a place in its queue when it is due. A run that is to be cancelled leaves its queue. */
+export const isQueued = ({ cancel, queue }: Pick<Run, "cancel" | "queue">): boolean =>
+  queue !== undefined && cancel === undefined
 
 /**
  * When an open run can be advanced: it is due, and its lease has expired. The run
@@ -66,9 +73,11 @@ export const statusOf = (run: Pick<Run, "outcome" | "leaseUntil" | "dueAt">, now
 export const dueSince = ({ dueAt, leaseUntil }: Pick<Run, "leaseUntil" | "dueAt">): number =>
   Math.max(dueAt, leaseUntil ?? 0)
 
-/** The row of a run that `open` creates. */
-export const newRun = (request: OpenRequest, key: number, owner: string, leaseUntil: number, now: number): Run => {
-  const { id, input, labels, version, workflow } = request
+const noLease = { owner: undefined, leaseUntil: undefined }
+
+/** The row of a run that `enqueue` creates. */
+export const enqueuedRun = (request: EnqueueRequest, key: number, now: number): Run => {
+  const { delay = 0, id, input, labels, parent, queue, version, workflow } = request
   return {
     key,
     id,
@@ -77,28 +86,47 @@ export const newRun = (request: OpenRequest, key: number, owner: string, leaseUn
     input,
     labels: { ...labels },
     createdAt: now,
-    token: 1,
-    owner,
-    leaseUntil,
-    dueAt: now,
+    startedAt: undefined,
+    token: 0,
+    ...noLease,
+    dueAt: now + delay,
     waiting: undefined,
     signals: 0,
+    generation: 1,
+    hold: undefined,
+    cancel: undefined,
+    queue: queue && { ...queue },
+    parent: parent && { ...parent },
     outcome: undefined
   }
 }
+
+/** The row of a run that `open` creates. */
+export const newRun = (request: OpenRequest, key: number, owner: string, leaseUntil: number, now: number): Run =>
+  claimedRun(enqueuedRun(request, key, now), owner, leaseUntil, now)
 
 /** Why `open` does not lease an existing run to the caller; `undefined` if the caller may claim it. */
 export const refusal = (run: Run, request: OpenRequest, now: number): Opened | undefined => {
   if (run.workflow !== request.workflow || run.input !== request.input) return { _tag: "Different", run }
   if (run.outcome !== undefined) return { _tag: "Finished", run }
-  if (statusOf(run, now) === "running") return { _tag: "Held", run }
-  return request.only === "new" ? { _tag: "Existing", run } : undefined
+  if (isLeased(run, now)) return { _tag: "Leased", run }
+  if (run.hold !== undefined && run.hold.id !== request.heldAs) return { _tag: "Held", run }
+  return isQueued(run) && request.ignoreQueue !== true ? { _tag: "Queued", run } : undefined
 }
+
+/** Whether a debounced `enqueue` may replace the input and the due time of a run. */
+export const isReplaceable = (run: Run, request: EnqueueRequest): boolean =>
+  run.token === 0 &&
+  run.outcome === undefined &&
+  run.hold === undefined &&
+  run.workflow === request.workflow &&
+  run.version === request.version
 
 /** The row of a run after a claim. It is due from then on, which also tells when it was claimed. */
 export const claimedRun = (run: Run, owner: string, leaseUntil: number, now: number): Run => ({
   ...run,
   token: run.token + 1,
+  startedAt: run.startedAt ?? now,
   owner,
   leaseUntil,
   dueAt: now,

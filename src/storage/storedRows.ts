@@ -28,9 +28,17 @@ const sorted = (labels: Readonly<Record<string, string>>) =>
 
 /** Of the row of a run. Its key belongs to its store, and a lease to a process of that store. */
 export const runText = (run: Run): string => {
-  const { createdAt, dueAt, id, input, outcome, signals, token, version, waiting, workflow } = run
+  const { createdAt, dueAt, id, input, outcome, signals, startedAt, token, version, waiting, workflow } = run
+  const { cancel, generation, hold, parent, queue } = run
   const end = outcome && [outcome.status, outcome.exit, outcome.at]
-  return text([id, workflow, version, input, sorted(run.labels), createdAt, token, dueAt, waiting, signals, end])
+  const control = [
+    hold && [hold.id, hold.reason, hold.at],
+    cancel,
+    queue && [queue.name, queue.key, queue.priority],
+    parent && [parent.run, parent.signal]
+  ]
+  const facts = [id, workflow, version, input, sorted(run.labels), createdAt, startedAt, token, generation]
+  return text([...facts, dueAt, waiting, signals, control, end])
 }
 
 export const entryText = ({ at, attempt, kind, payload, seq, step }: Entry): string =>

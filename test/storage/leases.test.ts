@@ -56,7 +56,7 @@ describe("the renewal of leases", () => {
       yield* pass(120)
       assert.deepStrictEqual(lost, [])
       assert.isAtLeast(calls, 10)
-      assert.strictEqual((yield* store.open(request("run"), "b", 1_000))._tag, "Held")
+      assert.strictEqual((yield* store.open(request("run"), "b", 1_000))._tag, "Leased")
     })
   )
 

@@ -222,7 +222,7 @@ describe("a transactional step", () => {
         )
       yield* Deferred.await(committing)
       // The lease ended at once, but the run is not given away.
-      assert.strictEqual((yield* store.open(request, "b", 1_000))._tag, "Held")
+      assert.strictEqual((yield* store.open(request, "b", 1_000))._tag, "Leased")
       assert.deepStrictEqual(yield* store.journal(opened.run.key), [])
       yield* store.append(opened.lease, [entry(2)])
       yield* Deferred.succeed(goOn, undefined)

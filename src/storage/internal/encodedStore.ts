@@ -118,14 +118,17 @@ export const encodedStore = (store: Store.Store, payloads: Payloads): Store.Stor
 
 // ---- runs
 
-const runsOf = (store: Store.Store, payloads: Payloads) => {
+/** The codes of what a run has, and how its row is decoded. */
+const runCodes = (payloads: Payloads) => {
   const [input, exit, waiting, signal] = (["input", "exit", "waiting", "signal"] as const).map((place) =>
     codeOf(payloads, place)
   ) as [Code, Code, Code, Code]
-  const entry = entryCode(payloads)
 
   const decodeOutcome = (outcome: Store.Outcome, run: string): Failing<Store.Outcome> =>
     Effect.map(exit.decode(outcome.exit, `the outcome of run "${run}"`), (exit) => ({ ...outcome, exit }))
+
+  const decodeHold = (hold: Store.Hold, run: string): Failing<Store.Hold> =>
+    Effect.map(signal.decode(hold.reason, `why run "${run}" is on hold`), (reason) => ({ ...hold, reason }))
 
   const decodeRun = (run: Store.Run): Failing<Store.Run> =>
     Effect.gen(function* () {
@@ -133,15 +136,66 @@ const runsOf = (store: Store.Store, payloads: Payloads) => {
         ...run,
         input: yield* input.decode(run.input, `the input of run "${run.id}"`),
         waiting: yield* optional(run.waiting, (text) => waiting.decode(text, `what run "${run.id}" waits for`)),
+        hold: run.hold && (yield* decodeHold(run.hold, run.id)),
+        cancel: yield* optional(run.cancel, (text) => signal.decode(text, `the request to cancel run "${run.id}"`)),
         outcome: run.outcome && (yield* decodeOutcome(run.outcome, run.id))
       }
     })
+
+  return { input, exit, waiting, signal, decodeOutcome, decodeHold, decodeRun }
+}
+
+type RunCodes = ReturnType<typeof runCodes>
+
+const runsOf = (store: Store.Store, payloads: Payloads) => {
+  const codes = runCodes(payloads)
+  const { decodeOutcome, decodeRun, exit, signal, waiting } = codes
+  const entry = entryCode(payloads)
 
   const decodeSignal = (found: Store.Signal): Failing<Store.Signal> =>
     Effect.map(signal.decode(found.payload, `the signal "${found.key}"`), (payload) => ({ ...found, payload }))
 
   const decodeAll = (runs: ReadonlyArray<Store.Run>) => Effect.forEach(runs, (run) => orMarked(run, decodeRun(run)))
 
+  return {
+    ...openingsOf(store, codes),
+    ...controlsOf(store, codes, entry),
+    reopen: (found, line, owner, leaseMillis, heldAs) =>
+      Effect.flatMap(entry.encode(line), (line) => store.reopen(found, line, owner, leaseMillis, heldAs)),
+    finish: (lease, outcome) =>
+      Effect.flatMap(exit.encode(outcome.exit, `the outcome of run "${lease.run}"`), (encoded) =>
+        Effect.flatMap(store.finish(lease, { ...outcome, exit: encoded }), (recorded) =>
+          recorded.exit === encoded
+            ? Effect.succeed({ ...recorded, exit: outcome.exit })
+            : decodeOutcome(recorded, lease.run)
+        )
+      ),
+    suspend: (lease, suspension) =>
+      Effect.flatMap(
+        optional(suspension.waiting, (text) => waiting.encode(text, `what run "${lease.run}" waits for`)),
+        (waiting) => store.suspend(lease, { ...suspension, waiting })
+      ),
+    signal: (run, key, payload) =>
+      Effect.flatMap(signal.encode(payload, `the signal "${key}" of run "${run}"`), (encoded) =>
+        store.signal(run, key, encoded)
+      ),
+    signals: (run, skip) => Effect.flatMap(store.signals(run, skip), (found) => Effect.forEach(found, decodeSignal)),
+    list: (query) => {
+      const { waitsFor } = query
+      return waitsFor === undefined
+        ? Effect.flatMap(store.list(query), decodeAll)
+        : filtered(
+            (page) => Effect.flatMap(store.list({ ...query, ...page, waitsFor: undefined }), decodeAll),
+            query,
+            (run) => isWaitingFor(run, waitsFor)
+          )
+    },
+    find: (id) => Effect.flatMap(store.find(id), Effect.transposeMapOption(decodeRun))
+  } satisfies Partial<Store.Store>
+}
+
+/** How runs are created and leased. */
+const openingsOf = (store: Store.Store, { decodeRun, input }: RunCodes) => {
   /** If a run that was leased cannot be read, its lease is released again. */
   const decodeOpened = (opened: Store.Opened): Failing<Store.Opened> => {
     if (opened._tag === "Gone") return Effect.succeed(opened)
@@ -176,46 +230,60 @@ const runsOf = (store: Store.Store, payloads: Payloads) => {
       return yield* decodeOpened(again)
     })
 
+  const enqueue: Store.Store["enqueue"] = (request) =>
+    Effect.gen(function* () {
+      const encoded = yield* input.encode(request.input, `the input of run "${request.id}"`)
+      const { _tag, run } = yield* store.enqueue({ ...request, input: encoded })
+      return { _tag, run: yield* decodeRun(run) }
+    })
+
   /** If it fails, the caller gets no lease, so all of them are released. */
   const claimDue: Store.Store["claimDue"] = (query, owner, leaseMillis) =>
     Effect.flatMap(store.claimDue(query, owner, leaseMillis), (found) =>
       Effect.tapError(Effect.forEach(found, decodeDue), () => Effect.ignore(store.release(owner)))
     )
 
+  return { open, claimDue, enqueue } satisfies Partial<Store.Store>
+}
+
+/** Reasons and requests of operators are encoded as signals are: both come from outside of the run. */
+const controlsOf = (
+  store: Store.Store,
+  { decodeHold, decodeOutcome, decodeRun, exit, input, signal }: RunCodes,
+  entry: ReturnType<typeof entryCode>
+) => {
   return {
-    open,
-    claimDue,
-    reopen: (found, line, owner, leaseMillis) =>
-      Effect.flatMap(entry.encode(line), (line) => store.reopen(found, line, owner, leaseMillis)),
-    finish: (lease, outcome) =>
-      Effect.flatMap(exit.encode(outcome.exit, `the outcome of run "${lease.run}"`), (encoded) =>
-        Effect.flatMap(store.finish(lease, { ...outcome, exit: encoded }), (recorded) =>
-          recorded.exit === encoded
-            ? Effect.succeed({ ...recorded, exit: outcome.exit })
-            : decodeOutcome(recorded, lease.run)
+    hold: (run, hold, from) =>
+      Effect.gen(function* () {
+        const reason = yield* signal.encode(hold.reason, `why run "${run}" is on hold`)
+        const held = yield* store.hold(run, { ...hold, reason }, from)
+        return held._tag === "Unknown" ? held : { ...held, run: yield* decodeRun(held.run) }
+      }),
+    cancel: (run, request) =>
+      Effect.flatMap(signal.encode(request, `the request to cancel run "${run}"`), (text) => store.cancel(run, text)),
+    terminate: (run, outcome) =>
+      Effect.gen(function* () {
+        const encoded = yield* exit.encode(outcome.exit, `the outcome of run "${run}"`)
+        const recorded = yield* store.terminate(run, { ...outcome, exit: encoded })
+        return yield* Effect.transposeMapOption(recorded, (one) => decodeOutcome(one, run))
+      }),
+    controls: (leases) =>
+      Effect.flatMap(store.controls(leases), (found) =>
+        Effect.forEach(found, ({ cancel, hold, lease }) =>
+          Effect.gen(function* () {
+            return {
+              lease,
+              hold: hold && (yield* decodeHold(hold, lease.run)),
+              cancel: yield* optional(cancel, (text) => signal.decode(text, `the request to cancel run "${lease.run}"`))
+            }
+          })
         )
       ),
-    suspend: (lease, suspension) =>
-      Effect.flatMap(
-        optional(suspension.waiting, (text) => waiting.encode(text, `what run "${lease.run}" waits for`)),
-        (waiting) => store.suspend(lease, { ...suspension, waiting })
-      ),
-    signal: (run, key, payload) =>
-      Effect.flatMap(signal.encode(payload, `the signal "${key}" of run "${run}"`), (encoded) =>
-        store.signal(run, key, encoded)
-      ),
-    signals: (run, skip) => Effect.flatMap(store.signals(run, skip), (found) => Effect.forEach(found, decodeSignal)),
-    list: (query) => {
-      const { waitsFor } = query
-      return waitsFor === undefined
-        ? Effect.flatMap(store.list(query), decodeAll)
-        : filtered(
-            (page) => Effect.flatMap(store.list({ ...query, ...page, waitsFor: undefined }), decodeAll),
-            query,
-            (run) => isWaitingFor(run, waitsFor)
-          )
-    },
-    find: (id) => Effect.flatMap(store.find(id), Effect.transposeMapOption(decodeRun))
+    continueAs: (lease, next) =>
+      Effect.gen(function* () {
+        const encoded = yield* input.encode(next.input, `the input of run "${lease.run}"`)
+        return yield* store.continueAs(lease, { ...next, input: encoded, entry: yield* entry.encode(next.entry) })
+      })
   } satisfies Partial<Store.Store>
 }
 

@@ -3,9 +3,10 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import {
-  claimedDue,
   claimedRun,
   dueSince,
+  enqueuedRun,
+  isReplaceable,
   isWaitingFor,
   leaseLost,
   leaseOf,
@@ -18,6 +19,8 @@ import {
 import type { LeaseLost } from "../StorageError.js"
 import * as Store from "../Store.js"
 import { restoredRun } from "../storedRows.js"
+import { claimDue } from "./memoryClaims.js"
+import { makeMemoryControls } from "./memoryControls.js"
 import type { SnapshotTable } from "./memorySnapshots.js"
 import { makeMemoryTransactional } from "./memoryTransactional.js"
 
@@ -43,15 +46,36 @@ export class RunTable {
     const stored = request.key === undefined ? this.byId.get(request.id) : this.byKey.get(request.key)
     if (stored === undefined && request.key !== undefined) return { _tag: "Gone" }
     if (stored !== undefined) {
-      const held: Store.Opened | undefined = stored.commits === 0 ? undefined : { _tag: "Held", run: stored.run }
-      return refusal(stored.run, request, now) ?? held ?? { ...claim(stored, owner, leaseUntil, now), _tag: "Claimed" }
+      const leased: Store.Opened | undefined = stored.commits === 0 ? undefined : { _tag: "Leased", run: stored.run }
+      return (
+        refusal(stored.run, request, now) ?? leased ?? { ...claim(stored, owner, leaseUntil, now), _tag: "Claimed" }
+      )
     }
     const run = newRun(request, ++this.lastKey, owner, leaseUntil, now)
-    const created: StoredRun = { run, commits: 0, journal: [], signals: [] }
-    this.byId.set(run.id, created)
-    this.byKey.set(run.key, created)
-    this.open.add(created)
+    this.add(run)
     return { _tag: "Created", run, lease: leaseOf(run, owner) }
+  }
+
+  enqueue(request: Store.EnqueueRequest, now: number): Store.Enqueued {
+    const { debounce, delay = 0, id, input } = request
+    const stored = this.byId.get(id)
+    if (stored === undefined) {
+      const run = enqueuedRun(request, ++this.lastKey, now)
+      this.add(run)
+      this.changed(id)
+      return { _tag: "Created", run }
+    }
+    if (debounce !== true || !isReplaceable(stored.run, request)) return { _tag: "Existing", run: stored.run }
+    stored.run = { ...stored.run, input, dueAt: now + delay }
+    this.changed(id)
+    return { _tag: "Replaced", run: stored.run }
+  }
+
+  private add(run: Store.Run): void {
+    const stored: StoredRun = { run, commits: 0, journal: [], signals: [] }
+    this.byId.set(run.id, stored)
+    this.byKey.set(run.key, stored)
+    this.open.add(stored)
   }
 
   /** Adds a run of another store. */
@@ -87,6 +111,28 @@ export class RunTable {
     for (const entry of entries) journal.splice(journal.findLastIndex(({ seq }) => seq < entry.seq) + 1, 0, entry)
   }
 
+  /** Records the outcome of a run that has none, and tells the parent. */
+  end(stored: StoredRun, given: Omit<Store.Outcome, "at">, at: number): Store.Outcome {
+    const outcome = { ...given, at }
+    stored.run = { ...stored.run, ...noLease, outcome }
+    this.open.delete(stored)
+    this.changed(stored.run.id)
+    const { parent } = stored.run
+    if (parent !== undefined) this.signal(parent.run, parent.signal, "{}", at)
+    return outcome
+  }
+
+  signal(id: string, key: string, payload: string, now: number): Store.Signalled {
+    const stored = this.byId.get(id)
+    if (stored === undefined) return "Unknown"
+    if (stored.run.outcome !== undefined) return "Finished"
+    if (stored.signals.some((known) => known.key === key)) return "Taken"
+    stored.signals.push({ key, payload, at: now })
+    stored.run = { ...stored.run, dueAt: Math.min(stored.run.dueAt, now), signals: stored.signals.length }
+    this.changed(id)
+    return "Sent"
+  }
+
   changed(run: string): void {
     for (const listener of this.listeners) listener(run)
   }
@@ -109,26 +155,6 @@ const claim = (stored: StoredRun, owner: string, leaseUntil: number, now: number
   return { run: stored.run, lease: leaseOf(stored.run, owner) }
 }
 
-/** Those that have been due longest. */
-const claimDue = (
-  table: RunTable,
-  { except, limit, workflows }: Store.DueQuery,
-  owner: string,
-  leaseUntil: number,
-  now: number
-): ReadonlyArray<Store.DueRun> => {
-  const versions = new Set(workflows.map(placeOf))
-  const excluded = new Set(except)
-  return [...table.open]
-    .filter(({ commits, run }) => commits === 0 && dueSince(run) <= now)
-    .filter(({ run }) => versions.has(placeOf(run)) && !excluded.has(run.id))
-    .sort((a, b) => dueSince(a.run) - dueSince(b.run) || a.run.key - b.run.key)
-    .slice(0, limitOf({ limit }))
-    .map((stored) => claimedDue(claim(stored, owner, leaseUntil, now).run, owner))
-}
-
-const placeOf = ({ version, workflow }: Store.WorkflowVersion): string => JSON.stringify([workflow, version])
-
 const noLease = { owner: undefined, leaseUntil: undefined }
 
 const timed = <A extends Plain>(operation: (now: number) => A) => Effect.map(Clock.currentTimeMillis, operation)
@@ -144,6 +170,7 @@ export const makeMemoryRuns = (table: RunTable, snapshots: SnapshotTable): Store
     ...leaseOperations(table),
     ...journalOperations(table, snapshots),
     ...signalOperations(table),
+    ...makeMemoryControls(table),
     ...queryOperations(table),
     removeRuns: (keys) => Effect.sync(() => keys.filter(remove).length)
   }
@@ -162,13 +189,7 @@ const leaseOperations = (table: RunTable) => {
   ): Effect.Effect<Store.Outcome, LeaseLost> => {
     const recorded = table.byKey.get(lease.key)?.run.outcome
     if (recorded !== undefined) return Effect.succeed(recorded)
-    return table.fenced(lease, (stored) => {
-      const outcome = { ...given, at: now }
-      stored.run = { ...stored.run, ...noLease, outcome }
-      table.open.delete(stored)
-      table.changed(lease.run)
-      return outcome
-    })
+    return table.fenced(lease, (stored) => table.end(stored, given, now))
   }
   const end = (stored: StoredRun): void => {
     stored.run = { ...stored.run, ...noLease }
@@ -177,12 +198,14 @@ const leaseOperations = (table: RunTable) => {
   return {
     open: (request, owner, leaseMillis) => timed((now) => table.openRun(request, owner, now + leaseMillis, now)),
     claimDue: (query, owner, leaseMillis) => timed((now) => claimDue(table, query, owner, now + leaseMillis, now)),
-    reopen: (found, entry, owner, leaseMillis) =>
+    enqueue: (request) => timed((now) => table.enqueue(request, now)),
+    reopen: (found, entry, owner, leaseMillis, heldAs) =>
       timed((now) => {
         const stored = table.byKey.get(found.key)
         if (stored?.run.outcome === undefined || stored.run.token !== found.token) return Option.none()
+        if (stored.run.hold !== undefined && stored.run.hold.id !== heldAs) return Option.none()
         stored.journal.push(entry)
-        stored.run = { ...stored.run, outcome: undefined }
+        stored.run = { ...stored.run, outcome: undefined, cancel: undefined }
         table.open.add(stored)
         return Option.some(claim(stored, owner, now + leaseMillis, now).lease)
       }),
@@ -228,22 +251,11 @@ const shorten = (entry: Store.Entry, longest: number | undefined): Store.Entry =
     ? entry
     : { ...entry, payload: undefined, omitted: true }
 
-const signalOperations = (table: RunTable) => {
-  const signal = (id: string, key: string, payload: string, now: number): Store.Signalled => {
-    const stored = table.byId.get(id)
-    if (stored === undefined) return "Unknown"
-    if (stored.run.outcome !== undefined) return "Finished"
-    if (stored.signals.some((known) => known.key === key)) return "Taken"
-    stored.signals.push({ key, payload, at: now })
-    stored.run = { ...stored.run, dueAt: Math.min(stored.run.dueAt, now), signals: stored.signals.length }
-    table.changed(id)
-    return "Sent"
-  }
-  return {
-    signal: (run, key, payload) => timed((now) => signal(run, key, payload, now)),
+const signalOperations = (table: RunTable) =>
+  ({
+    signal: (run, key, payload) => timed((now) => table.signal(run, key, payload, now)),
     signals: (key, skip) => Effect.sync(() => table.byKey.get(key)?.signals.slice(skip) ?? [])
-  } satisfies Partial<Store.RunStore>
-}
+  }) satisfies Partial<Store.RunStore>
 
 const queryOperations = (table: RunTable) =>
   ({
@@ -258,12 +270,27 @@ const unleased = (table: RunTable, now: number): ReadonlyArray<Store.Run> =>
 
 const list = (runs: ReadonlyArray<Store.Run>, query: Store.Query, now: number): ReadonlyArray<Store.Run> =>
   runs
-    .filter((run) => query.workflow === undefined || run.workflow === query.workflow)
+    .filter((run) => isListed(run, query))
     .filter((run) => query.status === undefined || statusOf(run, now) === query.status)
     .filter((run) => query.waitsFor === undefined || isWaitingFor(run, query.waitsFor))
     .filter((run) => query.before === undefined || run.key < query.before)
     .reverse()
     .slice(0, limitOf(query))
+
+const isListed = (run: Store.Run, query: Store.Query): boolean =>
+  [
+    [query.workflow, run.workflow],
+    [query.version, run.version],
+    [query.queue, run.queue?.name],
+    [query.parent, run.parent?.run],
+    ...Object.entries(query.labels ?? {}).map(([name, value]) => [value, labelOf(run, name)])
+  ].every(([wanted, found]) => wanted === undefined || wanted === found) &&
+  run.createdAt >= (query.createdSince ?? Number.NEGATIVE_INFINITY) &&
+  run.createdAt < (query.createdBefore ?? Number.POSITIVE_INFINITY)
+
+/** No property that every object has is a label. */
+const labelOf = ({ labels }: Store.Run, name: string): string | undefined =>
+  Object.hasOwn(labels, name) ? labels[name] : undefined
 
 const countRuns = (runs: ReadonlyArray<Store.Run>, now: number): ReadonlyArray<Store.RunCount> =>
   groupRuns(runs, (run) => [run.workflow, statusOf(run, now)]).map((group) => {
@@ -276,11 +303,20 @@ const countRuns = (runs: ReadonlyArray<Store.Run>, now: number): ReadonlyArray<S
 const backlog = (open: ReadonlyArray<Store.Run>, now: number): ReadonlyArray<Store.Backlog> =>
   groupRuns(open, ({ version, workflow }) => [workflow, version]).map((group) => {
     const { version, workflow } = group[0]
-    const due = group.filter(({ dueAt }) => dueAt <= now)
-    const times = group.flatMap(({ dueAt }) => (dueAt > now && dueAt < Store.untilSignalled ? [dueAt] : []))
+    const free = group.filter(({ hold }) => hold === undefined)
+    const due = free.filter(({ dueAt }) => dueAt <= now)
+    const times = free.flatMap(({ dueAt }) => (dueAt > now && dueAt < Store.untilSignalled ? [dueAt] : []))
     const next = times.length === 0 ? undefined : times.reduce((first, time) => Math.min(first, time))
     const oldest = due.length === 0 ? undefined : due.reduce((time, run) => Math.min(time, dueSince(run)), now)
-    return { workflow, version, due: due.length, waiting: group.length - due.length, oldest, next }
+    return {
+      workflow,
+      version,
+      due: due.length,
+      waiting: free.length - due.length,
+      held: group.length - free.length,
+      oldest,
+      next
+    }
   })
 
 const groupRuns = (runs: ReadonlyArray<Store.Run>, keyOf: (run: Store.Run) => ReadonlyArray<string>) =>

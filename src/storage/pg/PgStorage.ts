@@ -216,7 +216,7 @@ const withHints = (
     open: (request, owner, leaseMillis) => {
       const open = pooled.open(request, owner, leaseMillis)
       return Effect.flatMap(open, (opened) => {
-        const holder = opened._tag === "Held" ? processOf(opened.run.owner ?? "") : undefined
+        const holder = opened._tag === "Leased" ? processOf(opened.run.owner ?? "") : undefined
         if (holder === undefined || holder === process) return Effect.succeed(opened)
         // If that cannot be known now, the lease is in force.
         const isGone = Effect.orElseSucceed(liveness.endIfGone(query, holder), () => false)

@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { RunStore, Store } from "../Store.js"
+import { notYet } from "../sqlite/notYet.js"
 import type { ClientAccess } from "./access.js"
 import { releasedAfterEnd } from "./acquisitions.js"
 import { makeSqlCheck } from "./check.js"
@@ -35,6 +36,7 @@ export const makeSqlStore = (
     const leases = makeLeases(access, reader, writes.finish)
     const claimDue = makeClaimDue(access, reader, liveness)
     const runs: RunStore = {
+      ...notYet,
       ...journal,
       ...leases,
       ...releasedAfterEnd({ ...leases, open: makeOpen(access, reader, writes.insert), claimDue }),

@@ -92,7 +92,7 @@ export const makeOpen = (
       if (claimed !== undefined) return { _tag: "Claimed", run: claimed, lease: leaseOf(claimed, owner) }
       return attempt < mostAttempts
         ? yield* openExisting(request, owner, leaseMillis, attempt + 1)
-        : { _tag: "Held", run }
+        : { _tag: "Leased", run }
     })
 
   const open = (

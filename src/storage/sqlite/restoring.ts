@@ -14,6 +14,7 @@ import {
 import { RestoreConflict } from "../StorageError.js"
 import type { Entry, FullSnapshot, RecordRow, Run, Signal, StoredRow } from "../Store.js"
 import { areAlike, rowName } from "../storedRows.js"
+import { noControl } from "./notYet.js"
 import { fromLabels, toLabels } from "./rows.js"
 
 /** A statement. `answers` says whether it returns rows. */
@@ -157,6 +158,7 @@ const textOf = (value: unknown): string | undefined => (value === null || value 
 const toRun = (row: Row): Run => {
   const status = row["status"] === "failed" && row["exhausted"] !== null ? "exhausted" : row["status"]
   return {
+    ...noControl,
     key: Number(row["key"]),
     id: String(row["id"]),
     workflow: String(row["workflow"]),

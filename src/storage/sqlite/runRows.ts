@@ -1,6 +1,7 @@
 import { entryProblem, mismatch, outcomeChecksum, rowProblem, runChecksum, type StoredEntry } from "../checksum.js"
 import { isOutcomeStatus } from "../rows.js"
 import type * as Store from "../Store.js"
+import { noControl } from "./notYet.js"
 import { isTime, noTime, toLabels } from "./rows.js"
 
 /** The table of the first version admits only `completed` and `failed`. */
@@ -29,6 +30,7 @@ export const runOf = (row: RunRow, isGone: (owner: string) => boolean): Store.Ru
   const { createdAt, dueAt, exit, finishedAt, id, input, key, owner, signals, status, token, version, workflow } = row
   const isLeased = typeof owner === "string" && !isGone(owner)
   return {
+    ...noControl,
     key,
     id,
     workflow,

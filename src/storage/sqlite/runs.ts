@@ -5,6 +5,7 @@ import { entryProblem, rowProblem, runChecksum, signalChecksum } from "../checks
 import { type Answer, claimedRun, leaseLost, leaseOf, newRun, type Plain, refusal } from "../rows.js"
 import type { LeaseLost, StorageError } from "../StorageError.js"
 import type * as Store from "../Store.js"
+import { notYet } from "./notYet.js"
 import { refuseDamaged } from "./rows.js"
 import { makeRunQueries } from "./runQueries.js"
 import { type EntryRow, lineOf, lineProblem, type SignalRow } from "./runRows.js"
@@ -18,6 +19,7 @@ export const makeSqliteRuns = (
   guarded: Access,
   plain: Access
 ): Omit<Store.RunStore, "transactional"> => ({
+  ...notYet,
   ...leaseOperations(table, guarded, plain),
   ...journalOperations(table, guarded),
   ...signalOperations(table, guarded),

@@ -163,12 +163,18 @@ export const claimContract: Contract = {
         ...request(run.id),
         key: run.key,
         createdAt: 0,
+        startedAt: 0,
         token: 2,
         owner: "b",
         leaseUntil: 35_000,
         dueAt: 5_000,
         waiting: undefined,
         signals: 1 - i,
+        generation: 1,
+        hold: undefined,
+        cancel: undefined,
+        queue: undefined,
+        parent: undefined,
         outcome: undefined
       })
       assert.deepStrictEqual(run, yield* find(store, run.id))
@@ -223,9 +229,9 @@ export const claimContract: Contract = {
       x.workflow + x.version < y.workflow + y.version ? -1 : 1
     )
     assert.deepStrictEqual(groups, [
-      { workflow: "checkout", version: "1", due: 3, waiting: 2, oldest: 1_000, next: 90_000 },
-      { workflow: "checkout", version: "2", due: 1, waiting: 0, oldest: 0, next: undefined },
-      { workflow: "refund", version: "1", due: 1, waiting: 0, oldest: 0, next: undefined }
+      { workflow: "checkout", version: "1", due: 3, waiting: 2, held: 0, oldest: 1_000, next: 90_000 },
+      { workflow: "checkout", version: "2", due: 1, waiting: 0, held: 0, oldest: 0, next: undefined },
+      { workflow: "refund", version: "1", due: 1, waiting: 0, held: 0, oldest: 0, next: undefined }
     ])
   },
 

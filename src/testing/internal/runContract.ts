@@ -20,12 +20,18 @@ export const runContract: Contract = {
       ...request("run-1"),
       key: run.key,
       createdAt: 5_000,
+      startedAt: 5_000,
       token: 1,
       owner: "a",
       leaseUntil: 35_000,
       dueAt: 5_000,
       waiting: undefined,
       signals: 0,
+      generation: 1,
+      hold: undefined,
+      cancel: undefined,
+      queue: undefined,
+      parent: undefined,
       outcome: undefined
     })
     assert.deepStrictEqual(opened(result), { key: run.key, run: "run-1", token: 1, owner: "a", since: 5_000 })
@@ -171,7 +177,7 @@ export const runContract: Contract = {
     const again = Option.getOrThrow(yield* store.reopen(found, entry(1), "b", 30_000))
     assert.equal(again.token, lease.token + 1)
     assert.ok(Option.isNone(yield* store.reopen(found, entry(2), "c", 30_000)))
-    assert.equal((yield* open(store, "run-1", "c"))._tag, "Held")
+    assert.equal((yield* open(store, "run-1", "c"))._tag, "Leased")
     assert.deepEqual(yield* store.journal(lease.key), [entry(1)])
     assert.equal(Option.getOrThrow(yield* store.find("run-1")).outcome, undefined)
     yield* store.finish(again, { status: "completed", exit: "" })

@@ -12,6 +12,7 @@ import * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Supervisor from "effect/Supervisor"
+import { decodeCancelled } from "../../../journal/Cancellation.js"
 import { type Journal, knownKeys, loadJournal } from "../../../journal/Journal.js"
 import { causeCodec, valueCodec } from "../../../journal/JournalCodec.js"
 import type { RewindRecord } from "../../../journal/JournalLine.js"
@@ -373,6 +374,7 @@ const recordOutcome = (execution: Execution, definition: AnyDefinition, exit: An
 
 /** Returns a recorded outcome. */
 export const adopt = (definition: AnyDefinition, run: string, outcome: Storage.Outcome): AnyEffect => {
+  if (outcome.status === "cancelled") return Effect.flatMap(decodeCancelled(run, outcome.exit), Effect.fail)
   const text = outcome.exit === "" ? undefined : outcome.exit
   const unreadable = (record: string) => (cause: unknown) => new JournalError({ reason: "Decode", run, record, cause })
   return outcome.status === "completed"

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { emptyJournal } from "../../../journal/Journal.js"
 import { canonical, valueCodec } from "../../../journal/JournalCodec.js"
-import { JournalError, type RunError, RunMismatch, RunNotFound } from "../../../journal/RunError.js"
+import { JournalError, type RunError, RunHeld, RunMismatch, RunNotFound, RunQueued } from "../../../journal/RunError.js"
 import { hideSecrets } from "../../../journal/Secrets.js"
 import { checkedNames } from "../../../resilience/InvalidName.js"
 import * as Storage from "../../../storage/Storage.js"
@@ -42,9 +42,10 @@ const executeIn = (storage: Storage.Service, definition: AnyDefinition, request:
           return restore(adopt(definition, request.id, opened.run.outcome as Storage.Outcome))
         case "Gone":
           return Effect.fail(new RunNotFound({ run: request.id }))
+        case "Leased":
         case "Held":
-        case "Existing":
-          return Effect.fail(leaseHeld(opened.run))
+        case "Queued":
+          return Effect.fail(notOpened(opened._tag, opened.run))
         case "Created":
         case "Claimed": {
           const { lease } = opened
@@ -57,8 +58,18 @@ const executeIn = (storage: Storage.Service, definition: AnyDefinition, request:
     })
   )
 
-export const leaseHeld = (run: Storage.Run) =>
-  new Storage.LeaseHeld({ run: run.id, owner: run.owner ?? "an unknown process", until: run.leaseUntil ?? 0 })
+/** Why the store did not lease an open run. */
+export const notOpened = (
+  reason: "Leased" | "Held" | "Queued",
+  { hold, id: run, leaseUntil, owner, queue }: Storage.Run
+): Storage.LeaseHeld | RunHeld | RunQueued => {
+  if (reason === "Held" && hold !== undefined) {
+    return new RunHeld({ run, hold: hold.id, reason: hold.reason, since: new Date(hold.at) })
+  }
+  return reason === "Queued" && queue !== undefined
+    ? new RunQueued({ run, queue: queue.name })
+    : new Storage.LeaseHeld({ run, owner: owner ?? "an unknown process", until: leaseUntil ?? 0 })
+}
 
 // ---- claiming due runs
 
@@ -119,32 +130,44 @@ const unreadableInput = (run: string, cause: unknown) =>
 
 type Open = Exclude<Storage.Opened, { readonly _tag: "Different" }>
 
+/** The row that a request asks for. */
+const newRun = (definition: AnyDefinition, { id, labels = {} }: Request<unknown>, input: string) => ({
+  id,
+  workflow: definition.name,
+  version: definition.version,
+  labels,
+  input
+})
+
 /** Creates or claims the run. Fails with `RunMismatch` if it has another workflow or input. */
 const open = Effect.fnUntraced(function* (
   storage: Storage.Service,
   definition: AnyDefinition,
-  { id, input, labels = {} }: Request<unknown>,
-  restore: Storage.Restore,
-  only?: "new"
+  request: Request<unknown>,
+  restore: Storage.Restore
 ) {
+  const { id, input, labels } = request
   yield* checkedNames([["run", id]], labels)
   const text = yield* restore(encodeInput(definition, id, input))
-  const wanted = { id, workflow: definition.name, version: definition.version, labels, only }
-  const opened = yield* storage.open({ ...wanted, input: text }, restore)
+  const opened = yield* storage.open(newRun(definition, request, text), restore)
   if (!isDifferent(opened)) return opened
-  const recorded = opened.run
-  if (recorded.workflow !== definition.name) return yield* otherWorkflow(recorded, definition)
-  // The schema may have changed since the run was started, and encode the same input differently.
-  const reencoded = yield* restore(reencodeInput(definition, id, recorded.input))
-  if (reencoded !== text) {
-    const [had, given] = [hideSecrets(recorded.input), hideSecrets(text)]
-    return yield* new RunMismatch({ run: id, field: "input", recorded: had, given })
-  }
+  yield* restore(checkAlike(definition, opened.run, text))
   // Opened with the recorded text, the run cannot differ again.
-  return (yield* storage.open({ ...wanted, input: recorded.input }, restore)) as Open
+  return (yield* storage.open(newRun(definition, request, opened.run.input), restore)) as Open
 })
 
 const isDifferent = (opened: Storage.Opened): opened is Exclude<Storage.Opened, Open> => opened._tag === "Different"
+
+/** Fails with `RunMismatch` unless the run was recorded for this workflow and an equal input. */
+const checkAlike = Effect.fnUntraced(function* (definition: AnyDefinition, recorded: Storage.Run, text: string) {
+  if (recorded.workflow !== definition.name) return yield* otherWorkflow(recorded, definition)
+  if (recorded.input === text) return
+  // The schema may have changed since the run was started, and encode the same input differently.
+  const reencoded = yield* reencodeInput(definition, recorded.id, recorded.input)
+  if (reencoded === text) return
+  const [had, given] = [hideSecrets(recorded.input), hideSecrets(text)]
+  return yield* new RunMismatch({ run: recorded.id, field: "input", recorded: had, given })
+})
 
 export const otherWorkflow = (run: { readonly id: string; readonly workflow: string }, definition: AnyDefinition) =>
   new RunMismatch({ run: run.id, field: "workflow", recorded: run.workflow, given: definition.name })
@@ -168,18 +191,14 @@ const reencodeInput = (definition: AnyDefinition, run: string, recorded: string)
 
 /** Records a run without executing it. */
 export const start = (definition: AnyDefinition, request: Request<unknown>) =>
-  Effect.flatMap(Storage.Storage, (storage) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(open(storage, definition, request, restore, "new"), (opened) => {
-        if (!("lease" in opened)) return Effect.void
-        const { lease, run } = opened
-        // Suspended at once: a run without a lease and without a suspension would not be due.
-        const suspended = storage.suspend(lease, { dueAt: run.dueAt, signals: Number.MAX_SAFE_INTEGER })
-        const orReleased = Effect.onError(suspended, () => storage.release(lease))
-        return Effect.catchTag(orReleased, "LeaseLost", () => Effect.void)
-      })
-    )
-  ) as Effect.Effect<void, RunError, Storage.Storage>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const { id, input, labels } = request
+    yield* checkedNames([["run", id]], labels)
+    const text = yield* encodeInput(definition, id, input)
+    const { _tag, run } = yield* storage.enqueue(newRun(definition, request, text))
+    if (_tag === "Existing") yield* checkAlike(definition, run, text)
+  }) as Effect.Effect<void, RunError, Storage.Storage>
 
 /** Waits until the outcome of a run is recorded, and returns it. */
 export const join = (definition: AnyDefinition, id: string): AnyEffect =>

@@ -14,7 +14,7 @@ import { nextEntry } from "../execution/execution.js"
 import { timed } from "../execution/storeClock.js"
 import { locate } from "../rewind/points.js"
 import { type AnyDefinition, bodyOf, endWithoutOutcome, makeExecution, readJournalOf, rewind } from "./advance.js"
-import { inputOfRun, leaseHeld, otherWorkflow } from "./execute.js"
+import { inputOfRun, notOpened, otherWorkflow } from "./execute.js"
 
 /** Acquires the lease of a run, and reopens the run if it has an outcome. */
 const take = (storage: Storage.Service, run: Storage.Run, journal: Journal, restore: Storage.Restore) =>
@@ -27,10 +27,15 @@ const take = (storage: Storage.Service, run: Storage.Run, journal: Journal, rest
       if (Option.isSome(lease)) return lease.value
     }
     const { id, input, labels, version, workflow } = run
-    const opened = yield* storage.open({ id, input, labels, version, workflow, key: run.key }, restore)
+    const opened = yield* storage.open(
+      { id, input, labels, version, workflow, key: run.key, ignoreQueue: true },
+      restore
+    )
     if (opened._tag === "Created" || opened._tag === "Claimed") return opened.lease
     if (opened._tag === "Gone") return yield* new RunNotFound({ run: id })
-    return yield* Effect.fail(leaseHeld(opened.run))
+    return opened._tag === "Leased" || opened._tag === "Held" || opened._tag === "Queued"
+      ? yield* Effect.fail(notOpened(opened._tag, opened.run))
+      : yield* Effect.fail(notOpened("Leased", opened.run))
   })
 
 /** Compensates the steps after a point and removes them from the journal. The next execution resumes there. */

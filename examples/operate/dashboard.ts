@@ -32,7 +32,11 @@ const recoverOverHttp = Effect.gen(function* () {
   const { failures } = yield* reads.overview({ urlParams: {} })
   const id = failures[0]?.id ?? ""
   const suggestions = yield* reads.suggestions({ path: { id } })
-  const { status } = yield* actions.initiate({ path: { id }, payload: { type: "auto" } })
+  // The reply comes before the work begins: its end is read by the id of the recovery.
+  const begun = yield* actions.initiate({ path: { id }, payload: { type: "auto" } })
+  const { status } = yield* Effect.repeat(Effect.delay(reads.recovery({ path: { id: begun.id } }), "100 millis"), {
+    while: ({ status }) => status === "pending" || status === "in_progress"
+  })
   return { suggested: suggestions[0]?.strategy, status, hasToken: Redacted.value(token).length > 20 }
 }).pipe(Effect.provide(FetchHttpClient.layer))
 

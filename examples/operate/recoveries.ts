@@ -47,7 +47,9 @@ export const program = Effect.gen(function* () {
     labels: { repository: "shop", job: "lint" },
     log: "running flake8\nsrc/app.py:7: flake8 error: E501 line too long\n"
   })
-  const rerunning = yield* RecoveryManager.initiate(lint.id)
+  // Returns before the work begins. Any process with this storage can wait for the end.
+  const { id } = yield* RecoveryManager.begin(lint.id)
+  const rerunning = yield* RecoveryManager.join(id)
 
   const { recoverySummary } = yield* RecoveryManager.dashboard("shop")
   return {

@@ -28,7 +28,7 @@ export const common = {
 
 export type Common = Command.Command.ParseConfig<typeof common>
 
-interface Opened {
+export interface Opened {
   readonly kind: "configuration" | "database"
   /** The configuration or database file, or the address of a server. */
   readonly where: string
@@ -144,6 +144,31 @@ const refuseWriting = (tag: Tag) =>
         : Effect.void
   )
 
+/** Opens the operator for a request, and closes it with the scope. */
+export const openFor = (given: Common, tag: Tag) =>
+  Effect.zipRight(given.readonly ? refuseWriting(tag) : Effect.void, open(given))
+
+/** The value of the reply. A refusal ends the program. */
+export const valueOf = <T extends Tag>(
+  { operator, where }: Opened,
+  request: Request<T>
+): Effect.Effect<Value<T>, Ended> =>
+  Effect.flatMap(OperatorClient.ask<T>(operator, request), (reply) =>
+    reply.ok ? Effect.succeed(reply.value) : endedBy(reply, where)
+  )
+
+/** Prints a value as JSON or as a view. */
+export const print = <A>(
+  given: Common,
+  { where }: Pick<Opened, "where">,
+  value: A,
+  view: (screen: Screen, value: A) => string
+) =>
+  Effect.zipRight(
+    Console.log(given.json ? JSON.stringify(value, null, 2) : view(screenOf(process.stdout), value)),
+    !given.json && process.stdout.isTTY ? Console.error(`(${where})`) : Effect.void
+  )
+
 /**
  * Sends a request and prints its reply. `failed` returns a message if the reply
  * means that the command failed.
@@ -155,12 +180,9 @@ export const ask = <T extends Tag>(
   failed: (value: Value<T>) => string | undefined = () => undefined
 ) =>
   Effect.gen(function* () {
-    if (given.readonly) yield* refuseWriting(request._tag)
-    const { operator, where } = yield* open(given)
-    const reply = yield* OperatorClient.ask<T>(operator, request)
-    if (!reply.ok) return yield* endedBy(reply, where)
-    yield* Console.log(given.json ? JSON.stringify(reply.value, null, 2) : view(screenOf(process.stdout), reply.value))
-    if (!given.json && process.stdout.isTTY) yield* Console.error(`(${where})`)
-    const message = failed(reply.value)
+    const opened = yield* openFor(given, request._tag)
+    const value = yield* valueOf(opened, request)
+    yield* print(given, opened, value, view)
+    const message = failed(value)
     if (message !== undefined) return yield* ended("Failed", message)
   }).pipe(Effect.scoped)

@@ -21,6 +21,7 @@ import {
   usage,
   userName
 } from "./options.js"
+import { recover, unlessCompleted } from "./recover.js"
 import { about } from "./render/overview.js"
 import * as views from "./render/views.js"
 
@@ -76,16 +77,21 @@ const dashboard = Command.make(
 
 const status = Command.make(
   "status",
-  { ...common, id: optional("recovery-id", "The recovery to show. Default: list the latest ones"), repository },
-  ({ id, repository, ...given }) =>
-    id === undefined
-      ? ask(given, { _tag: "Recoveries", repository, limit: 20 }, views.recoveries)
-      : ask(given, { _tag: "Recovery", id }, views.recovery)
+  {
+    ...common,
+    id: optional("recovery-id", "The recovery to show. Default: list the latest ones"),
+    wait: flag("wait", "With --recovery-id: wait until it has ended; exit code 1 unless it has completed"),
+    repository
+  },
+  ({ id, repository, wait, ...given }) => {
+    if (id !== undefined && wait) return ask(given, { _tag: "Join", id }, views.recovery, unlessCompleted)
+    if (id !== undefined) return ask(given, { _tag: "Recovery", id }, views.recovery)
+    if (wait) return usage("status --wait needs --recovery-id.")
+    return ask(given, { _tag: "Recoveries", repository, limit: 20 }, views.recoveries)
+  }
 ).pipe(described("status"))
 
-/** A recovery that did not complete is a failure of the command. */
-const unlessCompleted = ({ error, status }: { readonly status: string; readonly error?: string | undefined }) =>
-  status === "completed" ? undefined : `The recovery is ${status}${error === undefined ? "." : `: ${error}`}`
+const detach = flag("detach", "Print the id and return; the recovery continues in a process of its own")
 
 const initiate = Command.make(
   "initiate",
@@ -97,10 +103,12 @@ const initiate = Command.make(
       ["auto", "retry", "resume", "rollback", "restart"],
       "What to do; auto takes the most promising action"
     ),
-    reason: optional("reason", "Why, for the record")
+    checkpoint: optional("checkpoint-id", "The checkpoint to go back to. Default: the newest valid one"),
+    reason: optional("reason", "Why, for the record"),
+    detach
   },
-  ({ failure, reason, type, ...given }) =>
-    ask(given, { _tag: "Initiate", failure, type, reason }, views.recovery, unlessCompleted)
+  ({ checkpoint, failure, reason, type, ...given }) =>
+    recover(given, { _tag: "Initiate", failure, type, checkpoint, reason })
 ).pipe(described("initiate"))
 
 const rollback = Command.make(
@@ -108,10 +116,10 @@ const rollback = Command.make(
   {
     ...common,
     checkpoint: text("checkpoint-id", "The checkpoint to roll back to"),
-    reason: text("reason", "Why, for the record").pipe(Options.withDefault("manual_rollback"))
+    reason: text("reason", "Why, for the record").pipe(Options.withDefault("manual_rollback")),
+    detach
   },
-  ({ checkpoint, reason, ...given }) =>
-    ask(given, { _tag: "Rollback", checkpoint, reason }, views.recovery, unlessCompleted)
+  ({ checkpoint, reason, ...given }) => recover(given, { _tag: "Rollback", checkpoint, reason })
 ).pipe(described("rollback"))
 
 const create = (name: string) =>

@@ -134,11 +134,19 @@ export const requests = {
     unserved
   ),
   Resolve: write({ failure: Id, by: Text }, FailureRecord, of("resolve", "/failures/:id/resolve", "failure")),
+  /** Replies before the work of the recovery begins. */
   Initiate: write(
-    { failure: Id, type: Schema.Literal("auto", "retry", "resume", "rollback", "restart"), reason: Text },
+    {
+      failure: Id,
+      type: Schema.Literal("auto", "retry", "resume", "rollback", "restart"),
+      checkpoint: Text,
+      reason: Text
+    },
     RecoveryRecord,
     of("initiate", "/failures/:id/recoveries", "failure")
   ),
+  /** Replies when the recovery has ended. */
+  Join: write({ id: Id }, RecoveryRecord, unserved),
   Recoveries: read(
     { failure: Text, repository: Text, limit: Limit },
     Schema.Array(RecoveryRecord),
@@ -181,6 +189,7 @@ export const requests = {
   ),
   ValidateCheckpoint: read({ id: Id }, Validation, unserved),
   DeleteCheckpoint: write({ id: Id }, Checkpoint, unserved),
+  /** Replies before the work of the recovery begins. */
   Rollback: write(
     { checkpoint: Id, reason: Text },
     RecoveryRecord,

@@ -20,6 +20,7 @@ import * as RetryPolicy from "../resilience/RetryPolicy.js"
 import type * as Storage from "../storage/Storage.js"
 import type { FailureRecord, Report } from "./FailureRecord.js"
 import { dashboardOf } from "./internal/insights/statistics.js"
+import { beginIn, joinRecovery } from "./internal/manage/begin.js"
 import { validateById } from "./internal/manage/checkpoints.js"
 import { handle as handle_ } from "./internal/manage/handle.js"
 import { initiate as initiate_, rollbackTo } from "./internal/manage/initiate.js"
@@ -156,9 +157,21 @@ export interface Service {
     type: RecoveryType | "auto",
     options: InitiateOptions
   ) => Effect.Effect<RecoveryRecord, RequestError>
+  readonly begin: (
+    failure: string,
+    type: RecoveryType | "auto",
+    options: InitiateOptions
+  ) => Effect.Effect<RecoveryRecord, RequestError>
+  readonly join: (
+    recovery: string
+  ) => Effect.Effect<RecoveryRecord, RecoveryNotFound | RecordDamaged | Storage.StorageError>
   readonly handle: (failure: unknown, report: Report) => Effect.Effect<Handled, RequestError | PlainRetryFailed>
   readonly validate: (checkpoint: string) => Effect.Effect<Validation, CheckpointNotFound | Storage.StorageError>
   readonly rollback: (
+    checkpoint: string,
+    reason: string
+  ) => Effect.Effect<RecoveryRecord, RequestError | CheckpointNotFound>
+  readonly beginRollback: (
     checkpoint: string,
     reason: string
   ) => Effect.Effect<RecoveryRecord, RequestError | CheckpointNotFound>
@@ -243,17 +256,30 @@ export const layer = <const O extends Options>(
         maxRetries: wholeOrInfinity("maxRetries", given.maxRetries ?? 3, 0),
         timeout: Duration.millis(millisOrInfinity("timeout", given.timeout ?? "1 hour", 1)),
         hooks: given.hooks ?? {},
-        fallback: given.fallback ?? defaultFallback
+        fallback: given.fallback ?? defaultFallback,
+        ongoing: new Map()
       }
+      const scope = yield* Effect.scope
       const context = yield* Effect.context<Storage.Storage>()
       const locks = yield* Layer.build(Lock.layerStorage())
       // The type of the layer requires `RequirementsOf<O>`, so the context holds all services the options need.
       const all = Context.merge(context, locks) as Context.Context<unknown>
       const service: Service = {
         initiate: (failure, type, how) => Effect.provide(initiate_(settings, failure, type, how), all),
+        begin: (failure, type, how) =>
+          Effect.provide(
+            beginIn(scope, settings, (settings) => initiate_(settings, failure, type, how)),
+            all
+          ),
+        join: (recovery) => Effect.provide(joinRecovery(settings, recovery), all),
         handle: (failure, report) => Effect.provide(handle_(settings, failure, report), all),
         validate: (checkpoint) => Effect.provide(validateById(settings, checkpoint), all),
-        rollback: (checkpoint, reason) => Effect.provide(rollbackTo(settings, checkpoint, reason), all)
+        rollback: (checkpoint, reason) => Effect.provide(rollbackTo(settings, checkpoint, reason), all),
+        beginRollback: (checkpoint, reason) =>
+          Effect.provide(
+            beginIn(scope, settings, (settings) => rollbackTo(settings, checkpoint, reason)),
+            all
+          )
       }
       return service
       // As above.
@@ -263,7 +289,7 @@ export const layer = <const O extends Options>(
 /**
  * Recovers a failure, and returns the record of the recovery in its final
  * status. The type `auto` uses the first suggestion of `Insights.suggest` that
- * this manager can carry out.
+ * this manager can carry out. {@link begin} returns before the work begins.
  *
  * All processes together run one recovery of a failure at a time. A recovery
  * whose process ended gets the status `failed` when the next one starts. An
@@ -280,6 +306,63 @@ export const initiate = (
   Effect.flatMap(RecoveryManager, (manager) => manager.initiate(failure, type, options))
 
 /**
+ * Begins a recovery and returns its record, before its work begins. The manager
+ * continues the recovery in the background: {@link join} waits for its end,
+ * {@link status} reads how far it is. A recovery that cannot be made fails here,
+ * as {@link initiate} does.
+ *
+ * The work does not depend on the caller's fiber. It ends with the manager: when
+ * the scope of its layer closes, the recovery gets the status `cancelled`.
+ *
+ * @example
+ * ```ts
+ * import { Storage } from "effect-recovery"
+ * import { RecoveryManager } from "effect-recovery/operate"
+ * import { Effect, Layer } from "effect"
+ *
+ * const rerun = (job: string | undefined) => Effect.log(`running ${job} again`)
+ * const manager = RecoveryManager.layer({ actions: { retry: ({ labels }) => rerun(labels.job) } })
+ *
+ * const program = Effect.gen(function* () {
+ *   const failure = yield* RecoveryManager.report("npm install failed", { labels: { job: "build" } })
+ *   const { id, status } = yield* RecoveryManager.begin(failure.id, "retry")
+ *   const ended = yield* RecoveryManager.join(id)
+ *   return `${status}, then ${ended.status}`
+ * })
+ *
+ * program.pipe(
+ *   Effect.provide(manager.pipe(Layer.provideMerge(Storage.layerMemory))),
+ *   Effect.runPromise
+ * ).then(console.log) // pending, then completed
+ * ```
+ *
+ * @since 0.1.0
+ * @category execution
+ */
+export const begin = (
+  failure: string,
+  type: RecoveryType | "auto" = "auto",
+  options: InitiateOptions = {}
+): Effect.Effect<RecoveryRecord, RequestError, RecoveryManager> =>
+  Effect.flatMap(RecoveryManager, (manager) => manager.begin(failure, type, options))
+
+/**
+ * Waits until a recovery has ended, in whichever process it runs, and returns
+ * its record in its final status. Recoveries of other processes are read once a
+ * second. One whose process has ended gets the status `failed`.
+ *
+ * Interrupting it does not interrupt the recovery. To wait for a limited time,
+ * use `Effect.timeout`.
+ *
+ * @since 0.1.0
+ * @category execution
+ */
+export const join = (
+  recovery: string
+): Effect.Effect<RecoveryRecord, RecoveryNotFound | RecordDamaged | Storage.StorageError, RecoveryManager> =>
+  Effect.flatMap(RecoveryManager, (manager) => manager.join(recovery))
+
+/**
  * Rolls a run back to one of its checkpoints and leaves it there. The steps
  * since are compensated. The run need not have failed.
  *
@@ -291,6 +374,19 @@ export const rollback = (
   reason = "manual_rollback"
 ): Effect.Effect<RecoveryRecord, RequestError | CheckpointNotFound, RecoveryManager> =>
   Effect.flatMap(RecoveryManager, (manager) => manager.rollback(checkpoint, reason))
+
+/**
+ * {@link rollback} in the background, as {@link begin} does it: returns the
+ * record of the recovery before its work begins.
+ *
+ * @since 0.1.0
+ * @category execution
+ */
+export const beginRollback = (
+  checkpoint: string,
+  reason = "manual_rollback"
+): Effect.Effect<RecoveryRecord, RequestError | CheckpointNotFound, RecoveryManager> =>
+  Effect.flatMap(RecoveryManager, (manager) => manager.beginRollback(checkpoint, reason))
 
 /**
  * Validates a checkpoint: its bytes, and the checks of its definition. Without

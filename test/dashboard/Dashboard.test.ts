@@ -172,7 +172,8 @@ describe("Dashboard", () => {
         path: { id: failure?.id ?? "" },
         payload: { type: "retry", reason: "it is up again" }
       })
-      assert.deepStrictEqual([recovery.status, recovery.reason], ["completed", "it is up again"])
+      assert.deepStrictEqual([recovery.status, recovery.reason], ["pending", "it is up again"])
+      assert.strictEqual((yield* RecoveryManager.join(recovery.id)).status, "completed")
       const [question] = (yield* reads.overview({ urlParams: {} })).questions
       const payload = { answer: "abort", question: question?.id, by: "ada", note: "no more" } as const
       yield* actions.answer({ path: { id: "o1" }, payload })

@@ -84,8 +84,8 @@ const initiate = (failure: string, type: string, ask?: string) =>
     ask
   })
 
-const outcomeOf = ({ error, id, status, type }: Recovery): string =>
-  `${type} is ${status}${error === undefined ? "" : `: ${error}`} (${id})`
+/** The reply comes before the work begins. The list of recoveries shows how far it is. */
+const outcomeOf = ({ id, type }: Recovery): string => `${type} has begun (${id})`
 
 export const failure = ({ failure, recoveries, suggestions }: OpenFailure, canAct: boolean): ReadonlyArray<Node> => {
   const labels = Object.entries(failure.labels).map(([name, value]) => `${name}=${value}`)

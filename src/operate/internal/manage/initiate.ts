@@ -19,6 +19,7 @@ import { suggest } from "../insights/suggest.js"
 import { checked } from "../records/checked.js"
 import { recordFailure, resolveWithRun } from "../records/failures.js"
 import { failures, newId, type RecoveryDetails, recoveries, truncateMessage } from "../records/records.js"
+import { tracked } from "./begin.js"
 import { validate } from "./checkpoints.js"
 import { checkFeasible, isFeasible } from "./feasibility.js"
 import { isRecoveryType, type Job, PlanFailed, planOf, runPlan, type Settings } from "./plan.js"
@@ -33,8 +34,19 @@ export const initiate = (settings: Settings, id: string, type: RecoveryType | "a
     const failure = yield* failures.get(id)
     yield* refuseIfUnderWay(id)
     const chosen = yield* choose(settings, failure, type, options)
-    return yield* initiateLocked(settings, id, chosen, options)
+    const recovery = yield* newId("recovery")
+    return yield* tracked(settings, recovery, initiateLocked(settings, { id, recovery, type: chosen, options }))
   })
+
+/** A recovery that was asked for and is not refused yet. */
+interface Request {
+  /** The id of the failure. */
+  readonly id: string
+  /** The id of the recovery. */
+  readonly recovery: string
+  readonly type: RecoveryType
+  readonly options: InitiateOptions
+}
 
 const checkRequest = checked(
   "request",
@@ -53,8 +65,9 @@ const refuseIfUnderWay = (id: string) =>
     state === "held" ? new RecoveryUnderWay({ failure: id, owner }) : Effect.void
   )
 
-const initiateLocked = (settings: Settings, id: string, type: RecoveryType, options: InitiateOptions) =>
-  recover(settings, id, type, options).pipe(
+const initiateLocked = (settings: Settings, request: Request) => {
+  const { id } = request
+  return recover(settings, request).pipe(
     Lock.withLock(lockOf(id), { timeout: 0 }),
     Effect.catchTags({
       LockTimeout: ({ status }) =>
@@ -69,9 +82,10 @@ const initiateLocked = (settings: Settings, id: string, type: RecoveryType, opti
         )
     })
   )
+}
 
 /** The failure and its run may have changed before the lock was taken, so the request is checked again. */
-const recover = (settings: Settings, id: string, type: RecoveryType, options: InitiateOptions) =>
+const recover = (settings: Settings, { id, options, recovery, type }: Request) =>
   Effect.gen(function* () {
     const failure = yield* failures.get(id)
     const { checkpoint } = options
@@ -80,7 +94,7 @@ const recover = (settings: Settings, id: string, type: RecoveryType, options: In
     return yield* Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const details = newDetails(failure, type, options)
-        const inserting = insertRecovery(yield* newId("recovery"), failure.labels, details)
+        const inserting = insertRecovery(recovery, failure.labels, details)
         const job: Job = {
           settings,
           type,
@@ -92,6 +106,7 @@ const recover = (settings: Settings, id: string, type: RecoveryType, options: In
           requestedCheckpoint: checkpoint,
           retryPoint
         }
+        settings.onBegin?.(recoveries.toRecord(yield* Ref.get(job.progress)))
         return yield* execute(job, restore)
       })
     )

@@ -9,7 +9,9 @@ import { logged } from "../../../resilience/internal/kernel/logged.js"
 import { hasFailed } from "../../../storage/rows.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import type { Options, RecoveryType } from "../../RecoveryManager.js"
+import type { RecoveryRecord } from "../../RecoveryRecord.js"
 import { countRetry } from "../records/failures.js"
+import type { Ongoing } from "./begin.js"
 import { saveBeforeRecovery, toValidation, validate } from "./checkpoints.js"
 import { checkFeasible } from "./feasibility.js"
 import { type Progress, runStep, storeDetails } from "./progress.js"
@@ -19,6 +21,10 @@ type Defined<T> = { readonly [K in keyof T]-?: NonNullable<T[K]> }
 /** The options of a manager with their defaults. */
 export interface Settings extends Omit<Defined<Options>, "timeout"> {
   readonly timeout: Duration.Duration
+  /** The recoveries that this manager carries out now. */
+  readonly ongoing: Ongoing
+  /** Called with the record of a recovery before its work begins. */
+  readonly onBegin?: (recovery: RecoveryRecord) => void
   /** Called before an action starts. */
   readonly onAction?: () => void
 }

@@ -44,21 +44,22 @@ export const closeAbandoned = (failure: string) =>
     return closed
   })
 
+/** Closes the abandoned recoveries of a failure if its lock is free, and returns their number. */
+export const closeIfAbandoned = (failure: string) =>
+  Lock.withLockIfAvailable(closeAbandoned(failure), lockOf(failure)).pipe(
+    Effect.map(Option.getOrElse(() => 0)),
+    // Another process took the lock: it recovers the failure, or closes its recoveries.
+    Effect.catchTags({
+      LockLost: () => Effect.succeed(0),
+      LockError: (error) => (error.cause instanceof Storage.StorageError ? Effect.fail(error.cause) : Effect.succeed(0))
+    })
+  )
+
 /** Closes the abandoned recoveries of all failures whose lock is free, and returns their number. */
 export const closeAllAbandoned = Effect.gen(function* () {
   const open = yield* openRecoveries()
   const failures = [...new Set(open.map(({ subject }) => subject))]
-  const closed = yield* Effect.forEach(failures, (id) =>
-    Lock.withLockIfAvailable(closeAbandoned(id), lockOf(id)).pipe(
-      Effect.map(Option.getOrElse(() => 0)),
-      // Another process took the lock: it recovers the failure, or closes its recoveries.
-      Effect.catchTags({
-        LockLost: () => Effect.succeed(0),
-        LockError: (error) =>
-          error.cause instanceof Storage.StorageError ? Effect.fail(error.cause) : Effect.succeed(0)
-      })
-    )
-  )
+  const closed = yield* Effect.forEach(failures, closeIfAbandoned)
   return closed.reduce((sum, count) => sum + count, 0)
 }).pipe(Effect.provide(Lock.layerStorage()))
 

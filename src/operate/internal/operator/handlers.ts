@@ -87,7 +87,8 @@ const handlers: Handlers = {
   Suggest: ({ failure }) => Insights.suggest(failure),
   Report: ({ message, ...more }) => RecoveryManager.report(message, more),
   Resolve: ({ by = unsigned, failure }) => RecoveryManager.resolve(failure, by),
-  Initiate: ({ failure, reason, type }) => RecoveryManager.initiate(failure, type, { reason }),
+  Initiate: ({ failure, type, ...options }) => RecoveryManager.begin(failure, type, options),
+  Join: ({ id }) => RecoveryManager.join(id),
   Recoveries: (query) => RecoveryManager.recoveries(query),
   Recovery: ({ id }) => RecoveryManager.status(id),
   Escalations: (query) => Escalation.list(query),
@@ -105,7 +106,7 @@ const handlers: Handlers = {
       yield* (yield* Storage.Storage).remove([Number(id)])
       return info
     }),
-  Rollback: ({ checkpoint, reason }) => RecoveryManager.rollback(checkpoint, reason),
+  Rollback: ({ checkpoint, reason }) => RecoveryManager.beginRollback(checkpoint, reason),
   Cleanup: ({ olderThanMillis }) =>
     Effect.gen(function* () {
       // A Duration made of NaN would be zero. Checked before the sweep, since a refusal changes nothing.

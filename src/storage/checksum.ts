@@ -102,16 +102,26 @@ const ofLine = (
 /** Labels are compared as the text that is stored. */
 type WithLabels<R extends { readonly labels: unknown }> = Omit<R, "labels"> & { readonly labels: string }
 
-/** Of what never changes in a run. The store's own key is not known before the row is written. */
+/**
+ * Of what no execution changes in a run. The store's own key is not known before the
+ * row is written. A run without queue and parent has the checksum that it had before
+ * there were any.
+ */
 export const runChecksum = ({
   createdAt,
   id,
   input,
   labels,
+  parent,
+  queue,
   version,
   workflow
-}: Pick<WithLabels<Run>, "createdAt" | "id" | "input" | "labels" | "version" | "workflow">): number =>
-  crc32(`${id}\0${workflow}\0${version}\0${input}\0${labels}\0${createdAt}`)
+}: Pick<WithLabels<Run>, "createdAt" | "id" | "input" | "labels" | "version" | "workflow"> &
+  Partial<Pick<Run, "parent" | "queue">>): number => {
+  const ofQueue = queue === undefined ? "" : `\0queue=${queue.name}\0${queue.key}\0${queue.priority}`
+  const ofParent = parent === undefined ? "" : `\0parent=${parent.run}\0${parent.signal}`
+  return crc32(`${id}\0${workflow}\0${version}\0${input}\0${labels}\0${createdAt}${ofQueue}${ofParent}`)
+}
 
 export const outcomeChecksum = (run: string, { at, exit, status }: Outcome): number =>
   crc32(`${run}\0${status}\0${at}\0${exit}`)

@@ -203,6 +203,47 @@ const migrations = {
     `INSERT INTO recovery_signals
      SELECT run, ROW_NUMBER() OVER (PARTITION BY run ORDER BY rowid), key, payload, at, checksum FROM recovery_signals_8`,
     `DROP TABLE recovery_signals_8`
+  ],
+  "0010_controls_and_queues": [
+    ...[
+      ...["started_at INTEGER", "generation INTEGER NOT NULL DEFAULT 1"],
+      ...["hold_id TEXT", "hold_reason TEXT", "hold_at INTEGER", "cancel TEXT"],
+      ...["queue TEXT", "queue_key TEXT", "priority INTEGER NOT NULL DEFAULT 0"],
+      ...["parent TEXT", "parent_signal TEXT"]
+    ].map((column) => `ALTER TABLE recovery_runs ADD COLUMN ${column}`),
+    // Runs outside of queues are in this one alone: their claims read nothing of those that are held or queued.
+    `CREATE INDEX recovery_runs_free ON recovery_runs (workflow, version, MAX(due_at, COALESCE(lease_until, 0)))
+     WHERE status IS NULL AND hold_id IS NULL AND (queue IS NULL OR cancel IS NOT NULL)`,
+    `CREATE INDEX recovery_runs_queue_due ON recovery_runs (queue, workflow, version, MAX(due_at, COALESCE(lease_until, 0)))
+     WHERE status IS NULL AND hold_id IS NULL AND cancel IS NULL AND queue IS NOT NULL`,
+    `CREATE INDEX recovery_runs_queued ON recovery_runs
+       (queue, workflow, version, priority, queue_key, (started_at IS NULL), MAX(due_at, COALESCE(lease_until, 0)))
+     WHERE status IS NULL AND hold_id IS NULL AND cancel IS NULL AND queue IS NOT NULL`,
+    `CREATE INDEX recovery_runs_queue_leased ON recovery_runs (queue, queue_key)
+     WHERE queue IS NOT NULL AND status IS NULL AND owner IS NOT NULL`,
+    `CREATE INDEX recovery_runs_started ON recovery_runs (queue, queue_key, started_at)
+     WHERE queue IS NOT NULL AND started_at IS NOT NULL`,
+    `CREATE INDEX recovery_runs_queue_started ON recovery_runs (queue, started_at)
+     WHERE queue IS NOT NULL AND started_at IS NOT NULL`,
+    `CREATE INDEX recovery_runs_queue ON recovery_runs (queue) WHERE queue IS NOT NULL`,
+    `CREATE INDEX recovery_runs_parent ON recovery_runs (parent) WHERE parent IS NOT NULL`,
+    `CREATE TABLE recovery_run_labels (
+      label TEXT NOT NULL,
+      value TEXT NOT NULL,
+      run INTEGER NOT NULL,
+      PRIMARY KEY (label, value, run)
+    ) WITHOUT ROWID`,
+    `INSERT OR IGNORE INTO recovery_run_labels
+     SELECT label.key, label.value, run.key
+     FROM recovery_runs run, json_each(iif(json_valid(labels), labels, '{}')) label WHERE label.type = 'text'`,
+    `CREATE TRIGGER recovery_run_labels_insert AFTER INSERT ON recovery_runs WHEN new.labels <> '{}' BEGIN
+      INSERT OR IGNORE INTO recovery_run_labels SELECT key, value, new.key FROM json_each(new.labels);
+    END`,
+    `CREATE TRIGGER recovery_run_labels_delete AFTER DELETE ON recovery_runs WHEN old.labels <> '{}' BEGIN
+      DELETE FROM recovery_run_labels WHERE (label, value, run) IN (
+        SELECT key, value, old.key FROM json_each(iif(json_valid(old.labels), old.labels, '{}'))
+      );
+    END`
   ]
 }
 

@@ -11,11 +11,12 @@ import {
   signalChecksum,
   snapshotChecksum
 } from "../checksum.js"
+import { isOutcomeStatus } from "../rows.js"
 import { RestoreConflict } from "../StorageError.js"
-import type { Entry, FullSnapshot, RecordRow, Run, Signal, StoredRow } from "../Store.js"
+import type { Entry, FullSnapshot, Outcome, RecordRow, Run, Signal, StoredRow } from "../Store.js"
 import { areAlike, rowName } from "../storedRows.js"
-import { noControl } from "./notYet.js"
 import { fromLabels, toLabels } from "./rows.js"
+import { storedStatus } from "./runRows.js"
 
 /** A statement. `answers` says whether it returns rows. */
 export interface Statement {
@@ -155,28 +156,49 @@ function* findCounters({ table }: Tables, wanted: ReadonlyArray<RowOf<"Counter">
 
 const textOf = (value: unknown): string | undefined => (value === null || value === undefined ? undefined : `${value}`)
 
+const numberOf = (value: unknown): number | undefined =>
+  value === null || value === undefined ? undefined : Number(value)
+
 const toRun = (row: Row): Run => {
-  const status = row["status"] === "failed" && row["exhausted"] !== null ? "exhausted" : row["status"]
+  const token = Number(row["token"])
+  const createdAt = Number(row["created_at"])
   return {
-    ...noControl,
     key: Number(row["key"]),
     id: String(row["id"]),
     workflow: String(row["workflow"]),
     version: String(row["version"]),
     input: String(row["input"]),
     labels: toLabels(String(row["labels"])),
-    createdAt: Number(row["created_at"]),
-    token: Number(row["token"]),
+    createdAt,
+    startedAt: numberOf(row["started_at"]) ?? (token > 0 ? createdAt : undefined),
+    token,
     owner: undefined,
     leaseUntil: undefined,
     dueAt: Number(row["due_at"]),
     waiting: textOf(row["waiting"]),
     signals: Number(row["signals"]),
-    outcome:
-      status === "completed" || status === "failed" || status === "exhausted"
-        ? { status, exit: String(row["exit"]), at: Number(row["finished_at"]) }
-        : undefined
+    generation: Number(row["generation"]),
+    ...controlOf(row),
+    outcome: outcomeOf(row)
   }
+}
+
+const controlOf = (row: Row): Pick<Run, "hold" | "cancel" | "queue" | "parent"> => {
+  const [hold, queue, parent] = [textOf(row["hold_id"]), textOf(row["queue"]), textOf(row["parent"])]
+  return {
+    hold: hold === undefined ? undefined : { id: hold, reason: String(row["hold_reason"]), at: Number(row["hold_at"]) },
+    cancel: textOf(row["cancel"]),
+    queue:
+      queue === undefined ? undefined : { name: queue, key: String(row["queue_key"]), priority: Number(row["priority"]) },
+    parent: parent === undefined ? undefined : { run: parent, signal: String(row["parent_signal"]) }
+  }
+}
+
+const outcomeOf = (row: Row): Outcome | undefined => {
+  const kind = numberOf(row["exhausted"])
+  const stored = row["status"]
+  const status = stored === "failed" && kind !== undefined ? (kind === 2 ? "cancelled" : "exhausted") : stored
+  return isOutcomeStatus(status) ? { status, exit: String(row["exit"]), at: Number(row["finished_at"]) } : undefined
 }
 
 const toEntry = (row: Row): Entry => ({
@@ -260,18 +282,24 @@ function* insertAll(
 
 const runColumns = [
   ...["id", "workflow", "version", "input", "labels", "created_at", "due_at", "token", "signals", "waiting"],
+  ...["started_at", "generation", "hold_id", "hold_reason", "hold_at", "cancel", "queue", "queue_key", "priority"],
+  ...["parent", "parent_signal"],
   ...["status", "exhausted", "exit", "finished_at", "checksum", "outcome_checksum"]
 ]
 
 const runValues = ({ run, signals }: RowOf<"Run">): ReadonlyArray<unknown> => {
-  const { createdAt, dueAt, id, input, outcome, token, version, waiting, workflow } = run
+  const { cancel, createdAt, dueAt, generation, hold, id, input, outcome, parent, queue, startedAt } = run
+  const { token, version, waiting, workflow } = run
   const labels = fromLabels(run.labels)
-  const isExhausted = outcome?.status === "exhausted"
   const end = outcome && { ...outcome, at: whole(outcome.at) }
+  const [status, exhausted] = end === undefined ? [null, null] : storedStatus(end)
   return [
     ...[id, workflow, version, input, labels, whole(createdAt), whole(dueAt), token, signals.length, waiting ?? null],
-    ...[isExhausted ? "failed" : (outcome?.status ?? null), isExhausted ? 1 : null, end?.exit ?? null, end?.at ?? null],
-    runChecksum({ id, workflow, version, input, labels, createdAt: whole(createdAt) }),
+    ...[startedAt === undefined ? null : whole(startedAt), generation],
+    ...[hold?.id ?? null, hold?.reason ?? null, hold === undefined ? null : whole(hold.at), cancel ?? null],
+    ...[queue?.name ?? null, queue?.key ?? null, queue?.priority ?? 0, parent?.run ?? null, parent?.signal ?? null],
+    ...[status, exhausted, end?.exit ?? null, end?.at ?? null],
+    runChecksum({ id, workflow, version, input, labels, createdAt: whole(createdAt), queue, parent }),
     end === undefined ? null : outcomeChecksum(id, end)
   ]
 }

@@ -1,19 +1,32 @@
 import { entryProblem, mismatch, outcomeChecksum, rowProblem, runChecksum, type StoredEntry } from "../checksum.js"
 import { isOutcomeStatus } from "../rows.js"
 import type * as Store from "../Store.js"
-import { noControl } from "./notYet.js"
 import { isTime, noTime, toLabels } from "./rows.js"
 
-/** The table of the first version admits only `completed` and `failed`. */
-export const statusColumn = "CASE WHEN status = 'failed' AND exhausted IS NOT NULL THEN 'exhausted' ELSE status END"
+/** The table of the first version admits only `completed` and `failed`, so a second column tells what kind of failure it is. */
+export const statusColumn =
+  "CASE WHEN status = 'failed' AND exhausted = 2 THEN 'cancelled' WHEN status = 'failed' AND exhausted IS NOT NULL THEN 'exhausted' ELSE status END"
+
+/** The columns `status` and `exhausted` of an outcome. */
+export const storedStatus = ({
+  status
+}: Pick<Store.Outcome, "status">): readonly [status: "completed" | "failed", exhausted: number | null] => {
+  if (status === "completed") return ["completed", null]
+  return ["failed", status === "failed" ? null : status === "exhausted" ? 1 : 2]
+}
 
 /** Of a run, as a `RunRow` has them. */
 export const runColumns = `key, id, workflow, version, input, labels, created_at AS "createdAt", token, owner,
   lease_until AS "leaseUntil", due_at AS "dueAt", waiting, signals, ${statusColumn} AS status, exit,
-  finished_at AS "finishedAt", checksum, outcome_checksum AS "outcomeChecksum"`
+  finished_at AS "finishedAt", checksum, outcome_checksum AS "outcomeChecksum", started_at AS "startedAt", generation,
+  hold_id AS "holdId", hold_reason AS "holdReason", hold_at AS "holdAt", cancel, queue, queue_key AS "queueKey", priority,
+  parent, parent_signal AS "parentSignal"`
 
 /** A run as it is stored. */
-export type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waiting" | "outcome" | "damaged"> & {
+export type RunRow = Pick<
+  Store.Run,
+  "createdAt" | "dueAt" | "generation" | "id" | "input" | "key" | "signals" | "token" | "version" | "workflow"
+> & {
   readonly labels: string
   readonly owner: string | null
   readonly leaseUntil: number | null
@@ -23,6 +36,16 @@ export type RunRow = Omit<Store.Run, "labels" | "owner" | "leaseUntil" | "waitin
   readonly finishedAt: number | null
   readonly checksum: number | null
   readonly outcomeChecksum: number | null
+  readonly startedAt: number | null
+  readonly holdId: string | null
+  readonly holdReason: string | null
+  readonly holdAt: number | null
+  readonly cancel: string | null
+  readonly queue: string | null
+  readonly queueKey: string | null
+  readonly priority: number
+  readonly parent: string | null
+  readonly parentSignal: string | null
 }
 
 /** The lease of a dead process has ended, whatever its row says. */
@@ -30,7 +53,7 @@ export const runOf = (row: RunRow, isGone: (owner: string) => boolean): Store.Ru
   const { createdAt, dueAt, exit, finishedAt, id, input, key, owner, signals, status, token, version, workflow } = row
   const isLeased = typeof owner === "string" && !isGone(owner)
   return {
-    ...noControl,
+    ...controlOf(row),
     key,
     id,
     workflow,
@@ -49,6 +72,31 @@ export const runOf = (row: RunRow, isGone: (owner: string) => boolean): Store.Ru
   }
 }
 
+/** What stands in the columns that older rows, and older processes, leave empty. */
+const controlOf = (row: RunRow) => {
+  const { cancel, createdAt, generation, holdAt, holdId, holdReason, startedAt, token } = row
+  // A process of a version before leases a run without noting when.
+  const started = startedAt ?? (token > 0 ? createdAt : null)
+  return {
+    startedAt: started === null || !isTime(started) ? undefined : started,
+    generation,
+    hold: holdId === null ? undefined : { id: holdId, reason: holdReason ?? "", at: isTime(holdAt) ? (holdAt ?? 0) : 0 },
+    cancel: cancel ?? undefined,
+    queue: queueOf(row),
+    parent: parentOf(row)
+  }
+}
+
+const queueOf = ({ priority, queue, queueKey }: RunRow): Store.RunQueue | undefined =>
+  queue === null ? undefined : { name: queue, key: queueKey ?? "", priority }
+
+const parentOf = ({ parent, parentSignal }: RunRow): Store.Parent | undefined =>
+  parent === null ? undefined : { run: parent, signal: parentSignal ?? "" }
+
+/** The checksum of a row after a change of what it covers. */
+export const checksumOfRow = (row: RunRow, change: Partial<Pick<RunRow, "input" | "version">> = {}): number =>
+  runChecksum({ ...row, ...change, queue: queueOf(row), parent: parentOf(row) })
+
 const outcomeOf = (status: Store.Outcome["status"], exit: string | null, at: number | null): Store.Outcome => ({
   status,
   exit: exit ?? "",
@@ -58,11 +106,15 @@ const outcomeOf = (status: Store.Outcome["status"], exit: string | null, at: num
 /** What is wrong with the row of a run. What changes while it is open has no checksum, and is only checked for its type. */
 export const runProblem = (row: RunRow): string | undefined => {
   const { checksum, createdAt, dueAt, id, input, labels, leaseUntil, owner, version, waiting, workflow } = row
-  const numbers = [row.token, row.signals, dueAt, leaseUntil ?? 0]
+  const numbers = [row.token, row.signals, dueAt, leaseUntil ?? 0, row.generation, row.priority, row.holdAt ?? 0]
   if (numbers.some((value) => typeof value !== "number")) return "a number is stored as something else"
   if (!isTime(createdAt)) return noTime
-  const texts = [id, workflow, version, input, labels, owner ?? "", waiting ?? ""]
-  return rowProblem(checksum, texts, () => runChecksum(row)) ?? outcomeProblem(row)
+  const { cancel, holdId, holdReason, parent, parentSignal, queue, queueKey } = row
+  const texts = [id, workflow, version, input, labels]
+  const others = [owner, waiting, cancel, holdId, holdReason, parent, parentSignal, queue, queueKey]
+  return (
+    rowProblem(checksum, [...texts, ...others.map((text) => text ?? "")], () => checksumOfRow(row)) ?? outcomeProblem(row)
+  )
 }
 
 const outcomeProblem = ({ exit, finishedAt, id, outcomeChecksum: stored, status }: RunRow): string | undefined => {

@@ -189,7 +189,9 @@ const controlOf = (row: Row): Pick<Run, "hold" | "cancel" | "queue" | "parent"> 
     hold: hold === undefined ? undefined : { id: hold, reason: String(row["hold_reason"]), at: Number(row["hold_at"]) },
     cancel: textOf(row["cancel"]),
     queue:
-      queue === undefined ? undefined : { name: queue, key: String(row["queue_key"]), priority: Number(row["priority"]) },
+      queue === undefined
+        ? undefined
+        : { name: queue, key: String(row["queue_key"]), priority: Number(row["priority"]) },
     parent: parent === undefined ? undefined : { run: parent, signal: String(row["parent_signal"]) }
   }
 }

@@ -80,7 +80,8 @@ const controlOf = (row: RunRow) => {
   return {
     startedAt: started === null || !isTime(started) ? undefined : started,
     generation,
-    hold: holdId === null ? undefined : { id: holdId, reason: holdReason ?? "", at: isTime(holdAt) ? (holdAt ?? 0) : 0 },
+    hold:
+      holdId === null ? undefined : { id: holdId, reason: holdReason ?? "", at: isTime(holdAt) ? (holdAt ?? 0) : 0 },
     cancel: cancel ?? undefined,
     queue: queueOf(row),
     parent: parentOf(row)
@@ -113,7 +114,8 @@ export const runProblem = (row: RunRow): string | undefined => {
   const texts = [id, workflow, version, input, labels]
   const others = [owner, waiting, cancel, holdId, holdReason, parent, parentSignal, queue, queueKey]
   return (
-    rowProblem(checksum, [...texts, ...others.map((text) => text ?? "")], () => checksumOfRow(row)) ?? outcomeProblem(row)
+    rowProblem(checksum, [...texts, ...others.map((text) => text ?? "")], () => checksumOfRow(row)) ??
+    outcomeProblem(row)
   )
 }
 

@@ -260,7 +260,10 @@ export interface EnqueueRequest extends NewRun {
   readonly queue?: RunQueue | undefined
   /** How long it is not due, in milliseconds. Defaults to 0. */
   readonly delay?: number | undefined
-  /** If the run exists and was never leased, has no outcome and no hold, replaces its input and its due time. */
+  /**
+   * If the run exists with the same workflow and version, was never leased, and has no outcome, hold or request to
+   * cancel it, replaces its input and its due time.
+   */
   readonly debounce?: boolean | undefined
 }
 
@@ -362,7 +365,9 @@ export interface QueueLimits {
 /**
  * Which due runs to claim, those that have been due longest first. Of one queue,
  * those of the highest priority come first; among these, those whose key has the
- * fewest leased runs, counting those that this call claims.
+ * fewest leased runs, counting those that this call claims; then those of the key
+ * whose last start is the oldest. A key whose limit is reached is passed over. The
+ * limit of the call keeps the order of each queue.
  *
  * @since 0.1.0
  * @category runs

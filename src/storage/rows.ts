@@ -119,6 +119,7 @@ export const isReplaceable = (run: Run, request: EnqueueRequest): boolean =>
   run.token === 0 &&
   run.outcome === undefined &&
   run.hold === undefined &&
+  run.cancel === undefined &&
   run.workflow === request.workflow &&
   run.version === request.version
 

@@ -8,9 +8,12 @@ import type * as Scope from "effect/Scope"
 import type * as Storage from "../storage/Storage.js"
 import { claimContract } from "./internal/claimContract.js"
 import { concurrencyContract } from "./internal/concurrency/concurrencyContract.js"
+import { controlContract } from "./internal/controlContract.js"
 import type { Contract } from "./internal/fixtures.js"
 import { leaseContract } from "./internal/leaseContract.js"
+import { listContract } from "./internal/listContract.js"
 import { lockContract } from "./internal/lockContract.js"
+import { queueContract } from "./internal/queueContract.js"
 import { recordContract } from "./internal/recordContract.js"
 import { restoreContract } from "./internal/restoreContract.js"
 import { runContract } from "./internal/runContract.js"
@@ -67,6 +70,9 @@ const contracts: ReadonlyArray<Contract> = [
   runContract,
   leaseContract,
   claimContract,
+  controlContract,
+  queueContract,
+  listContract,
   snapshotContract,
   lockContract,
   recordContract,

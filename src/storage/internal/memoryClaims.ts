@@ -1,6 +1,11 @@
+import { byDueTime, type Candidate, chosen, merged, Places } from "../queueOrder.js"
 import { claimedDue, claimedRun, dueSince, isLeased, isQueued, limitOf } from "../rows.js"
 import type * as Store from "../Store.js"
 import type { RunTable, StoredRun } from "./memoryRuns.js"
+
+interface Due extends Candidate {
+  readonly stored: StoredRun
+}
 
 /** Claims runs outside of queues, and of the given queues within their limits: those that have been due longest. */
 export const claimDue = (
@@ -16,88 +21,69 @@ export const claimDue = (
   const due = [...table.open]
     .filter(({ commits, run }) => commits === 0 && run.hold === undefined && dueSince(run) <= now)
     .filter(({ run }) => versions.has(placeOf(run)) && !excluded.has(run.id))
-    .sort(longestFirst)
+    .map(dueOf)
+    .sort(byDueTime)
   const limit = limitOf(query)
-  const queued = queues.flatMap((queue) =>
+  const queued = queues.map((queue) =>
     admitted(
       queue,
       table,
-      due.filter(({ run }) => isQueued(run) && run.queue?.name === queue.name),
+      due.filter(({ stored: { run } }) => isQueued(run) && run.queue?.name === queue.name),
       limit,
       now
     )
   )
-  return [...due.filter(({ run }) => !isQueued(run)), ...queued]
-    .sort(longestFirst)
-    .slice(0, limit)
-    .map((stored) => {
-      stored.run = claimedRun(stored.run, owner, leaseUntil, now)
-      return claimedDue(stored.run, owner)
-    })
+  return merged([due.filter(({ stored: { run } }) => !isQueued(run)), ...queued], limit).map(({ stored }) => {
+    stored.run = claimedRun(stored.run, owner, leaseUntil, now)
+    return claimedDue(stored.run, owner)
+  })
 }
 
-const longestFirst = (a: StoredRun, b: StoredRun): number => dueSince(a.run) - dueSince(b.run) || a.run.key - b.run.key
+const dueOf = (stored: StoredRun): Due => {
+  const { run } = stored
+  const { key, queue, startedAt } = run
+  const place = { priority: queue?.priority ?? 0, queueKey: queueKeyOf(run), isStarted: startedAt !== undefined }
+  return { ...place, stored, key, since: dueSince(run) }
+}
 
 const placeOf = ({ version, workflow }: Store.WorkflowVersion): string => JSON.stringify([workflow, version])
 
-/** How many leases and starts of a queue there are, in all and by key. */
-class Taken {
-  private readonly byKey = new Map<string, number>()
-  private all = 0
+const queueKeyOf = ({ queue }: Store.Run): string => queue?.key ?? ""
 
-  add({ queue }: Store.Run): void {
-    this.all++
-    this.byKey.set(queue?.key ?? "", this.of(queue?.key ?? "") + 1)
-  }
+const countByKey = (runs: ReadonlyArray<Store.Run>): ReadonlyMap<string, number> => {
+  const counts = new Map<string, number>()
+  for (const run of runs) counts.set(queueKeyOf(run), (counts.get(queueKeyOf(run)) ?? 0) + 1)
+  return counts
+}
 
-  of(key: string): number {
-    return this.byKey.get(key) ?? 0
+/** When a run of each key was leased for the first time, the last time. */
+const lastStartsOf = (runs: ReadonlyArray<Store.Run>): ReadonlyMap<string, number> => {
+  const starts = new Map<string, number>()
+  for (const run of runs) {
+    const { startedAt } = run
+    if (startedAt === undefined) continue
+    starts.set(queueKeyOf(run), Math.max(startedAt, starts.get(queueKeyOf(run)) ?? startedAt))
   }
-
-  get total(): number {
-    return this.all
-  }
+  return starts
 }
 
 /** What the limits of a queue admit of its due runs, in the order of the queue. */
 const admitted = (
-  { concurrency = Number.POSITIVE_INFINITY, name, perKey = Number.POSITIVE_INFINITY, rate }: Store.QueueLimits,
+  limits: Store.QueueLimits,
   table: RunTable,
-  due: ReadonlyArray<StoredRun>,
+  due: ReadonlyArray<Due>,
   limit: number,
   now: number
-): ReadonlyArray<StoredRun> => {
-  const [running, started] = [new Taken(), new Taken()]
+): ReadonlyArray<Due> => {
+  const { name, rate } = limits
+  const all = table.runs.filter(({ queue }) => queue?.name === name)
   const since = rate === undefined ? now : now - rate.millis
-  for (const { run } of table.byKey.values()) {
-    if (run.queue?.name !== name) continue
-    if (isLeased(run, now)) running.add(run)
-    if (run.startedAt !== undefined && run.startedAt > since) started.add(run)
-  }
-  const hasPlace = ({ queue, startedAt }: Store.Run): boolean => {
-    const key = queue?.key ?? ""
-    if (running.total >= concurrency || running.of(key) >= perKey) return false
-    if (rate === undefined || startedAt !== undefined) return true
-    return (rate.perKey ? started.of(key) : started.total) < rate.limit
-  }
-  const waiting = [...due]
-  const chosen: Array<StoredRun> = []
-  while (chosen.length < limit) {
-    const next = waiting
-      .filter(({ run }) => hasPlace(run))
-      .reduce<StoredRun | undefined>((first, one) => (isBefore(one.run, first?.run, running) ? one : first), undefined)
-    if (next === undefined) break
-    waiting.splice(waiting.indexOf(next), 1)
-    chosen.push(next)
-    running.add(next.run)
-    if (next.run.startedAt === undefined) started.add(next.run)
-  }
-  return chosen
-}
-
-/** The given runs are in the order of their due times, so of equals the first one stays. */
-const isBefore = (run: Store.Run, first: Store.Run | undefined, running: Taken): boolean => {
-  if (first === undefined) return true
-  const [a, b] = [run.queue?.priority ?? 0, first.queue?.priority ?? 0]
-  return a === b ? running.of(run.queue?.key ?? "") < running.of(first.queue?.key ?? "") : a > b
+  const lastStarts = lastStartsOf(all)
+  const places = new Places(
+    limits,
+    countByKey(all.filter((run) => isLeased(run, now))),
+    countByKey(all.filter(({ startedAt }) => startedAt !== undefined && startedAt > since)),
+    (queueKey) => lastStarts.get(queueKey)
+  )
+  return chosen(places, due, limit)
 }

@@ -1,7 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { isLeased, isQueued } from "../rows.js"
+import { dueSince, isLeased, isQueued } from "../rows.js"
 import type * as Store from "../Store.js"
 import type { RunTable, StoredRun } from "./memoryRuns.js"
 
@@ -89,5 +89,5 @@ const queueCounts = (open: ReadonlyArray<StoredRun>, now: number): ReadonlyArray
 const counted = (count: Store.QueueCount, run: Store.Run, now: number): Store.QueueCount => {
   if (isLeased(run, now)) return { ...count, running: count.running + 1 }
   if (run.dueAt > now) return { ...count, waiting: count.waiting + 1 }
-  return { ...count, due: count.due + 1, oldest: Math.min(count.oldest ?? run.dueAt, run.dueAt) }
+  return { ...count, due: count.due + 1, oldest: Math.min(count.oldest ?? dueSince(run), dueSince(run)) }
 }

@@ -114,7 +114,7 @@ export class RunTable {
   /** Records the outcome of a run that has none, and tells the parent. */
   end(stored: StoredRun, given: Omit<Store.Outcome, "at">, at: number): Store.Outcome {
     const outcome = { ...given, at }
-    stored.run = { ...stored.run, ...noLease, outcome }
+    stored.run = { ...stored.run, ...noLease, waiting: undefined, outcome }
     this.open.delete(stored)
     this.changed(stored.run.id)
     const { parent } = stored.run
@@ -218,7 +218,7 @@ const leaseOperations = (table: RunTable) => {
     suspend: (lease, { dueAt, signals, waiting }) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         table.fenced(lease, (stored) => {
-          const due = stored.run.signals > signals ? now : dueAt
+          const due = stored.run.signals > signals || stored.run.cancel !== undefined ? now : dueAt
           stored.run = { ...stored.run, ...noLease, dueAt: due, waiting }
           table.changed(lease.run)
         })

@@ -95,6 +95,10 @@ const claimed = (due: Storage.DueRun): Storage.Lease => {
 export const claimedIds = (store: Storage.Store, owner: string, query?: Partial<Storage.DueQuery>) =>
   Effect.map(claimDue(store, owner, query), (leases) => leases.map(({ run }) => run))
 
+/** Records a run without a lease. */
+export const enqueued = (store: Storage.Store, id: string, more?: Partial<Storage.EnqueueRequest>) =>
+  store.enqueue({ ...request(id), ...more })
+
 /** Opens a run and suspends it, by default until a signal. Returns the lease that it had. */
 export const suspended = (
   store: Storage.Store,

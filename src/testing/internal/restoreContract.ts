@@ -3,7 +3,19 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import * as Storage from "../../storage/Storage.js"
-import { type Contract, entry, failure, finished, ids, listed, open, opened, snapshot, suspended } from "./fixtures.js"
+import {
+  type Contract,
+  enqueued,
+  entry,
+  failure,
+  finished,
+  ids,
+  listed,
+  open,
+  opened,
+  snapshot,
+  suspended
+} from "./fixtures.js"
 
 /** A run that waits, one that failed, one that is due, with all that can belong to them. */
 const fill = (store: Storage.Store) =>
@@ -28,9 +40,28 @@ const fill = (store: Storage.Store) =>
     yield* suspended(store, "run-3", { dueAt: 9_000 })
     yield* open(store, "run-4", "a")
     yield* store.release("a")
+    yield* controlled(store)
     yield* store.write(failure("f1"), [{ name: "failures", add: 3 }])
     yield* store.write(failure("f1", { revision: 1, status: "resolved" }), [{ name: "gone", add: 0 }])
     yield* store.write(failure("f2", { kind: "recovery", labels: {} }), [{ name: "resolved", add: -1 }])
+  })
+
+/** Runs that are held, queued, cancelled or continued, and a child of another one. */
+const controlled = (store: Storage.Store) =>
+  Effect.gen(function* () {
+    const queue = { name: "encode", key: "tenant", priority: -2 }
+    yield* enqueued(store, "queued", { queue, parent: { run: "run-3", signal: "child:queued" } })
+    yield* enqueued(store, "held", { delay: 5_000, labels: {} })
+    yield* store.hold("held", { id: "mine", reason: "why\u0001" })
+    yield* enqueued(store, "to be cancelled", { queue })
+    yield* store.cancel("to be cancelled", `{"reason":"none"}`)
+    yield* enqueued(store, "cancelled", { parent: { run: "no-such-run", signal: "" } })
+    yield* store.terminate("cancelled", { status: "cancelled", exit: "{}" })
+    const lease = opened(yield* open(store, "continued", "a"))
+    yield* store.append(lease, [entry(1), entry(2)])
+    for (const key of ["x", "y"]) yield* store.signal("continued", key, key)
+    yield* store.continueAs(lease, { input: "2", entry: entry(3), read: ["x"] })
+    yield* store.suspend(lease, { dueAt: Storage.untilSignalled, signals: 1 })
   })
 
 /** All rows, the oldest first. */
@@ -88,13 +119,15 @@ export const restoreContract: Contract = {
     yield* fill(source)
     yield* store.restore(yield* rowsOf(source))
     const claimed = yield* store.claimDue(
-      { workflows: [{ workflow: "checkout", version: "1" }], limit: 9 },
+      { workflows: [{ workflow: "checkout", version: "1" }], queues: [{ name: "encode" }], limit: 9 },
       "b",
       30_000
     )
     assert.deepStrictEqual(claimed.map((due) => [due.run.id, due.run.token]).sort(), [
+      ["queued", 1],
       ["run-1", 2],
-      ["run-4", 2]
+      ["run-4", 2],
+      ["to be cancelled", 1]
     ])
     const first = claimed.find(({ run }) => run.id === "run-1")
     if (first?._tag !== "Claimed") return assert.fail("no lease")
@@ -107,6 +140,12 @@ export const restoreContract: Contract = {
       ["c"]
     )
     assert.deepStrictEqual(yield* listed(store, { status: "exhausted" }), ["run-2"])
+    assert.deepStrictEqual(yield* listed(store, { status: "held" }), ["held"])
+    assert.deepStrictEqual(yield* listed(store, { parent: "run-3" }), ["queued"])
+    assert.deepStrictEqual(yield* listed(store, { labels: { commit: "abc" }, queue: "encode" }), [
+      "to be cancelled",
+      "queued"
+    ])
     assert.deepStrictEqual(ids(yield* store.records({ body: `{"id":"f1"}` })), ["f1"])
     assert.ok(Option.isSome(yield* store.write(failure("f1", { revision: 2 }), [{ name: "failures", add: 1 }])))
     assert.deepStrictEqual(yield* store.counters("failures"), [{ name: "failures", value: 4 }])

@@ -23,6 +23,7 @@ import {
   Recovery,
   RetryBudget,
   RetryPolicy,
+  SharedBreaker,
   Signal,
   State,
   Step,
@@ -299,6 +300,15 @@ const options: Readonly<Record<string, Attempt>> = {
   ),
   "resilience/internal/kernel/session Limits.maxElapsed": orZero((maxElapsed) =>
     Recovery.recover(down as Effect.Effect<never, never>, {}, { maxElapsed })
+  ),
+  "shared/SharedBreaker SharedOptions.interval": count((interval) => SharedBreaker.make({ name: "b", interval })),
+  "shared/SharedBreaker SharedOptions.probeTimeout": count((probeTimeout) =>
+    SharedBreaker.make({ name: "b", probeTimeout })
+  ),
+  "shared/SharedBreaker SharedOptions.processes": count((processes) => SharedBreaker.make({ name: "b", processes })),
+  "shared/SharedBreaker SharedOptions.share": orZero((share) => SharedBreaker.make({ name: "b", share })),
+  "shared/SharedBreaker SharedOptions.storageTimeout": count((storageTimeout) =>
+    SharedBreaker.make({ name: "b", storageTimeout })
   ),
   "storage/Storage Options.lease": count((lease) => Storage.make(Storage.memoryStore(), { owner: "o", lease })),
   "storage/Tier tierMemory.capacity": count((capacity) => Storage.tierMemory({ capacity })),

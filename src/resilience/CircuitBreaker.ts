@@ -17,6 +17,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { Sharing } from "./BreakerSharing.js"
 import { subscription } from "./Events.js"
 import type * as Fault from "./Fault.js"
 import { checkName } from "./InvalidName.js"
@@ -24,6 +25,7 @@ import * as settings from "./internal/config.js"
 import { breakerMetrics } from "./internal/kernel/metrics.js"
 import { checkOption, millis, whole } from "./internal/kernel/options.js"
 import { Breaker } from "./internal/protect/breaker.js"
+import { MemberBreaker } from "./internal/protect/memberBreaker.js"
 import { prepare } from "./internal/protect/openTime.js"
 import type { CircuitOpen } from "./RecoveryError.js"
 import { consecutive, type Trip } from "./TripCondition.js"
@@ -124,6 +126,9 @@ export type ChangeReason =
   | "the probes came back well"
   | "isolated"
   | "reset"
+  | "opened by other processes"
+  | "closed by the other processes"
+  | "isolated by another process"
 
 /**
  * A state change.
@@ -212,22 +217,28 @@ export interface Options {
  * @since 0.1.0
  * @category constructors
  */
-export const make: (options: Options) => Effect.Effect<CircuitBreaker> = Effect.fnUntraced(function* ({
-  restore,
-  ...options
-}: Options) {
-  const expected = "a snapshot; decode a stored one with CircuitBreaker.Snapshot"
-  checkOption("restore", restore, restore === undefined || isSnapshot(restore), expected)
-  const { breaker, ...watched } = yield* factory(options, false)
-  const made = breaker(options.name)
-  if (restore !== undefined) yield* made.restore(restore)
-  return wrap(options.name, made, watched)
-})
+export const make = (options: Options): Effect.Effect<CircuitBreaker> => makeShared(options)
+
+/**
+ * {@link make} for a breaker that processes share.
+ *
+ * @internal
+ */
+export const makeShared: (options: Options, sharing?: Sharing) => Effect.Effect<CircuitBreaker> = Effect.fnUntraced(
+  function* ({ restore, ...options }: Options, sharing?: Sharing) {
+    const expected = "a snapshot; decode a stored one with CircuitBreaker.Snapshot"
+    checkOption("restore", restore, restore === undefined || isSnapshot(restore), expected)
+    const { breaker, ...watched } = yield* factory(options, false, sharing)
+    const made = breaker(options.name)
+    if (restore !== undefined) yield* made.restore(restore)
+    return wrap(options.name, made, watched)
+  }
+)
 
 const isSnapshot = Schema.is(Snapshot)
 
 /** Checks the options once. The result makes breakers that differ only in name and key. */
-const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, isGroup: boolean) {
+const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, isGroup: boolean, sharing?: Sharing) {
   checkName("circuit breaker", options.name)
   const clock: Clock.Clock = yield* Effect.clock
   const openTime = yield* prepare(options.resetAfter ?? "300 seconds")
@@ -248,8 +259,10 @@ const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, 
   return {
     changes: Stream.fromPubSub(hub),
     subscribe: subscription(hub),
-    breaker: (name: string, key?: string) =>
-      new Breaker({ ...common, name, key, trip: trip.open(), openTime: openTime() })
+    breaker: (name: string, key?: string): Breaker => {
+      const settings = { ...common, name, key, trip: trip.open(), openTime: openTime() }
+      return sharing === undefined ? new Breaker(settings) : new MemberBreaker(settings, sharing)
+    }
   }
 })
 
@@ -399,46 +412,56 @@ export interface KeyedOptions extends Omit<Options, "restore"> {
  * @since 0.1.0
  * @category keyed
  */
-export const keyed: (options: KeyedOptions) => Effect.Effect<Keyed> = Effect.fnUntraced(function* (
-  options: KeyedOptions
-) {
-  const maxKeys = whole("maxKeys", options.maxKeys ?? 1_000, 1)
-  const { breaker, changes, subscribe } = yield* factory(options, true)
-  // A Map keeps insertion order, and a used key is inserted again: the least recently used key is first.
-  const known = new Map<string, Breaker>()
-  const evictOne = () => {
-    for (const [key, candidate] of known) if (candidate.isEvictable) return known.delete(key)
-    const [oldest] = known.keys()
-    return oldest !== undefined && known.delete(oldest)
-  }
-  const breakerFor = (key: string): Breaker => {
-    let found = known.get(key)
-    if (found !== undefined) known.delete(key)
-    else {
-      if (known.size >= maxKeys) evictOne()
-      found = breaker(`${options.name}/${key}`, key)
+export const keyed = (options: KeyedOptions): Effect.Effect<Keyed> => keyedShared(options)
+
+/**
+ * {@link keyed} for breakers that processes share.
+ *
+ * @internal
+ */
+export const keyedShared: (options: KeyedOptions, sharing?: Sharing) => Effect.Effect<Keyed> = Effect.fnUntraced(
+  function* (options: KeyedOptions, sharing?: Sharing) {
+    const maxKeys = whole("maxKeys", options.maxKeys ?? 1_000, 1)
+    const { breaker, changes, subscribe } = yield* factory(options, true, sharing)
+    // A Map keeps insertion order, and a used key is inserted again: the least recently used key is first.
+    const known = new Map<string, Breaker>()
+    const evict = (key: string, breaker: Breaker) => {
+      known.delete(key)
+      breaker.evicted()
     }
-    known.set(key, found)
-    return found
+    const evictOne = () => {
+      for (const [key, candidate] of known) if (candidate.isEvictable) return evict(key, candidate)
+      for (const [oldest, candidate] of known) return evict(oldest, candidate)
+    }
+    const breakerFor = (key: string): Breaker => {
+      let found = known.get(key)
+      if (found !== undefined) known.delete(key)
+      else {
+        if (known.size >= maxKeys) evictOne()
+        found = breaker(`${options.name}/${key}`, key)
+      }
+      known.set(key, found)
+      return found
+    }
+    const group: Keyed = {
+      name: options.name,
+      breakerFor,
+      changes,
+      subscribe,
+      get: (key) =>
+        Effect.sync(() => {
+          const own = (all: Stream.Stream<Change>) => Stream.filter(all, (change) => change.key === key)
+          return wrap(`${options.name}/${key}`, breakerFor(key), {
+            changes: own(changes),
+            subscribe: Effect.map(subscribe, own)
+          })
+        }),
+      resetAll: Effect.suspend(() => Effect.forEach([...known.values()], ({ reset }) => reset, { discard: true })),
+      snapshot: Effect.sync(() => new Map([...known].map(([key, breaker]) => [key, breaker.snapshot()])))
+    }
+    return group
   }
-  const group: Keyed = {
-    name: options.name,
-    breakerFor,
-    changes,
-    subscribe,
-    get: (key) =>
-      Effect.sync(() => {
-        const own = (all: Stream.Stream<Change>) => Stream.filter(all, (change) => change.key === key)
-        return wrap(`${options.name}/${key}`, breakerFor(key), {
-          changes: own(changes),
-          subscribe: Effect.map(subscribe, own)
-        })
-      }),
-    resetAll: Effect.suspend(() => Effect.forEach([...known.values()], ({ reset }) => reset, { discard: true })),
-    snapshot: Effect.sync(() => new Map([...known].map(([key, breaker]) => [key, breaker.snapshot()])))
-  }
-  return group
-})
+)
 
 /**
  * Runs the effect if the breaker of the key admits it.

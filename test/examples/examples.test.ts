@@ -31,6 +31,7 @@ import * as recovery from "../../examples/policies/recovery.js"
 import * as recoveryPolicy from "../../examples/policies/recovery-policy.js"
 import * as retry from "../../examples/policies/retry.js"
 import * as retryBudget from "../../examples/policies/retry-budget.js"
+import * as sharedBreaker from "../../examples/policies/shared-breaker.js"
 import * as timeout from "../../examples/policies/timeout.js"
 import * as retryPipeline from "../../examples/retry-pipeline.js"
 import * as sqliteClient from "../../examples/sqlite-client.js"
@@ -130,6 +131,7 @@ describe("examples", () => {
       circuitBreaker.program,
       ["Down", "Down", "Down", "Down", "CircuitOpen", "CircuitOpen"]
     ],
+    "policies/shared-breaker": [sharedBreaker.program, { first: 20, spared: true }],
     "policies/bulkhead": [
       bulkhead.program,
       {

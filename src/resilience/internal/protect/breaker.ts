@@ -32,23 +32,23 @@ export interface Settings {
 
 /** Uses plain mutable fields for speed. Each method is atomic, since JavaScript has one thread. */
 export class Breaker {
-  private state: State = "closed"
-  private retryAt = 0
+  protected state: State = "closed"
+  protected retryAt = 0
   /** The length of the current open time. */
-  private openMillis = 0
+  protected openMillis = 0
   /** How often the breaker opened since it was last closed. */
-  private openings = 0
+  protected openings = 0
   /** Probes that run, and probes that succeeded. */
-  private probing = 0
-  private recovered = 0
+  protected probing = 0
+  protected recovered = 0
   /** Incremented by each state change and reset. Calls that started in an earlier epoch do not count. */
-  private epoch = 0
+  protected epoch = 0
 
   /** Cached for one millisecond, since an open breaker may refuse thousands of calls per second. */
-  private refusal: Effect.Effect<never, CircuitOpen> | undefined
+  protected refusal: Effect.Effect<never, CircuitOpen> | undefined
   private refusedFor = 0
 
-  private readonly settings: Settings
+  protected readonly settings: Settings
 
   constructor(settings: Settings) {
     this.settings = settings
@@ -75,7 +75,7 @@ export class Breaker {
     })
   }
 
-  private call<A, E, R>(self: Effect.Effect<A, E, R>, rules: Rules): Effect.Effect<A, E, R> {
+  protected call<A, E, R>(self: Effect.Effect<A, E, R>, rules: Rules): Effect.Effect<A, E, R> {
     const epoch = this.epoch
     const startedAt = this.settings.timed ? this.clockMillis() : 0
     return Effect.matchCauseEffect(self, {
@@ -100,7 +100,7 @@ export class Breaker {
     return after(Effect.flatMap(Effect.uninterruptible(evaluated), emit), cause)
   }
 
-  private trips(outcome: "success" | "failure", epoch: number, startedAt: number): boolean {
+  protected trips(outcome: "success" | "failure", epoch: number, startedAt: number): boolean {
     if (epoch !== this.epoch) return false
     try {
       const { timed, trip } = this.settings
@@ -134,14 +134,14 @@ export class Breaker {
     logThrown(thrown, `the trip condition of the breaker "${this.settings.name}" threw; it does not open the breaker`)
   }
 
-  private opened(reason: ChangeReason, fault?: Fault.Fault): Effect.Effect<Change> {
+  protected opened(reason: ChangeReason, fault?: Fault.Fault): Effect.Effect<Change> {
     this.openings++
     this.openMillis = this.settings.openTime.millis
     this.retryAt = this.now() + this.openMillis
     return Effect.as(this.settings.openTime.advance, this.move("open", reason, fault))
   }
 
-  private move(to: State, reason: ChangeReason, fault?: Fault.Fault): Change {
+  protected move(to: State, reason: ChangeReason, fault?: Fault.Fault): Change {
     const { hub, metrics, name } = this.settings
     const change: Change = {
       breaker: name,
@@ -167,7 +167,7 @@ export class Breaker {
     return this.state === "closed" || this.mayProbe()
   }
 
-  private mayProbe(): boolean {
+  protected mayProbe(): boolean {
     if (this.state === "open") return this.untilDue() === 0
     return this.state === "half-open" && this.probing + this.recovered < this.settings.probes
   }
@@ -179,18 +179,18 @@ export class Breaker {
     return Math.max(0, this.retryAt - now)
   }
 
-  private halfOpen(): Change | undefined {
+  protected halfOpen(): Change | undefined {
     return this.state === "open" && this.untilDue() === 0 ? this.move("half-open", "the reset time is over") : undefined
   }
 
-  private admitProbe(): boolean {
+  protected admitProbe(): boolean {
     if (this.state !== "half-open" || !this.mayProbe()) return false
     this.probing++
     return true
   }
 
   /** Each outcome of the probe either counts or frees its slot. */
-  private probe<A, E, R>(
+  protected probe<A, E, R>(
     self: Effect.Effect<A, E, R>,
     restore: <B, E1, R1>(effect: Effect.Effect<B, E1, R1>) => Effect.Effect<B, E1, R1>,
     rules: Rules,
@@ -224,7 +224,7 @@ export class Breaker {
   }
 
   /** The probe was inconclusive, so another call may probe. */
-  private freeProbe(epoch: number): Effect.Effect<undefined> {
+  protected freeProbe(epoch: number): Effect.Effect<undefined> {
     return Effect.sync(() => {
       if (epoch === this.epoch) this.probing--
       return undefined
@@ -243,7 +243,7 @@ export class Breaker {
     })
   }
 
-  private probeAnswered(epoch: number, millis: number): Effect.Effect<Change | undefined> {
+  protected probeAnswered(epoch: number, millis: number): Effect.Effect<Change | undefined> {
     if (epoch !== this.epoch) return unchanged
     if (this.asked((trip) => trip.isSlow(millis), false)) return this.opened("a probe was slow")
     this.probing--
@@ -251,23 +251,25 @@ export class Breaker {
     return this.recovered < this.settings.probes ? unchanged : Effect.succeed(this.close("the probes came back well"))
   }
 
-  private close(reason: ChangeReason): Change {
+  protected close(reason: ChangeReason): Change {
     this.openings = 0
     this.settings.openTime.reset()
     this.asked((trip) => trip.clear(), undefined)
     return this.move("closed", reason)
   }
 
-  readonly isolate: Effect.Effect<void> = Effect.suspend(() =>
-    this.state === "isolated" ? Effect.void : emit(this.move("isolated", "isolated"))
-  )
+  get isolate(): Effect.Effect<void> {
+    return Effect.suspend(() => (this.state === "isolated" ? Effect.void : emit(this.move("isolated", "isolated"))))
+  }
 
-  readonly reset: Effect.Effect<void> = Effect.suspend(() => {
-    if (this.state !== "closed") return emit(this.close("reset"))
-    this.asked((trip) => trip.clear(), undefined)
-    this.epoch++
-    return Effect.void
-  })
+  get reset(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.state !== "closed") return emit(this.close("reset"))
+      this.asked((trip) => trip.clear(), undefined)
+      this.epoch++
+      return Effect.void
+    })
+  }
 
   /** In mode "observe", counts the refusal and runs the call. */
   private refuseOrObserve<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CircuitOpen, R> {
@@ -276,7 +278,7 @@ export class Breaker {
     return self
   }
 
-  private refuse(): Effect.Effect<never, CircuitOpen> {
+  protected refuse(): Effect.Effect<never, CircuitOpen> {
     this.settings.metrics.refused()
     // While half-open or isolated, the time until a call may be admitted is unknown; one open time is an estimate.
     const millis = this.state === "open" ? this.untilDue() : this.settings.openTime.millis
@@ -299,6 +301,9 @@ export class Breaker {
     const { failures, slow } = this.window(this.now())
     return this.state === "closed" && failures === 0 && slow === 0
   }
+
+  /** Called when its key is evicted. */
+  evicted(): void {}
 
   snapshot(): Snapshot {
     const now = this.now()
@@ -335,7 +340,7 @@ export class Breaker {
     return this.asked((trip) => trip.window(now), { calls: 0, failures: 0, slow: 0 })
   }
 
-  private now(): number {
+  protected now(): number {
     return this.settings.clock.unsafeCurrentTimeMillis()
   }
 
@@ -350,11 +355,11 @@ const maxRestoredOpenings = 100
 
 const unchanged: Effect.Effect<Change | undefined> = Effect.succeed(undefined)
 
-const emit = (change: Change | undefined): Effect.Effect<void> =>
+export const emit = (change: Change | undefined): Effect.Effect<void> =>
   change === undefined ? Effect.void : Events.emit({ _tag: "BreakerChanged", source: {}, change })
 
 /** Rules that go before the rules in force. */
-type Rules = ReadonlyArray<Fault.Rule> | undefined
+export type Rules = ReadonlyArray<Fault.Rule> | undefined
 
 const classify = (cause: Cause.Cause<unknown>, rules: Rules): Effect.Effect<Fault.Fault> =>
   Effect.map(Fault.classifier(rules), (classify) => classify(cause))

@@ -9,15 +9,25 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { toOpenText } from "../journal/CanonicalJson.js"
 import { valueCodec } from "../journal/JournalCodec.js"
 import { JournalError, type RunNotFound } from "../journal/RunError.js"
+import { holdsSecrets } from "../journal/Secrets.js"
 import { durationText } from "../resilience/DurationText.js"
 import { checkedNames, checkName, type InvalidName } from "../resilience/InvalidName.js"
 import { millis } from "../resilience/internal/kernel/options.js"
 import { escapeName, joinKey } from "../resilience/Key.js"
 import type * as Storage from "../storage/Storage.js"
 import { Run, stop } from "./internal/execution/execution.js"
-import { type NotOpen, sendSignal, signalKey } from "./internal/wait/resolve.js"
+import { jsonSchemaOf } from "./internal/wait/jsonSchema.js"
+import {
+  type NotAwaited,
+  type NotOpen,
+  sendJson as sendJson_,
+  sendSignal,
+  signalKey,
+  type ValueRefused
+} from "./internal/wait/resolve.js"
 import { wait } from "./internal/wait/wait.js"
 
 /**
@@ -119,6 +129,8 @@ export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Sig
         kind: "signal",
         about: about(id),
         signal: signalKey(name, id),
+        schema: jsonSchemaOf(schema),
+        isSecret: holdsSecrets(schema.ast),
         millis: limit
       })
       const run = yield* Run
@@ -147,12 +159,64 @@ export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Sig
   }
 }
 
+/**
+ * Sends a signal as JSON, for callers without its schema, such as an operator. The
+ * wait of the run has recorded the JSON Schema: a value that does not fit it is
+ * refused. Without a value the signal is sent as `undefined`.
+ *
+ * @example
+ * ```ts
+ * import { Signal, Storage } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * export const approve = (post: string) =>
+ *   Signal.sendJson(post, "approval", { by: "Ada" }).pipe(Effect.provide(Storage.layerMemory))
+ * ```
+ *
+ * @since 0.1.0
+ * @category sending
+ */
+export const sendJson: (
+  run: string,
+  name: string,
+  value?: unknown,
+  options?: Which & {
+    /** Stores the signal also if the run does not wait for it yet; no schema checks it then. Defaults to false. */
+    readonly early?: boolean | undefined
+  }
+) => Effect.Effect<
+  void,
+  InvalidName | RunNotFound | NotAwaited | NotOpen | ValueRefused | JournalError | Storage.StorageError,
+  Storage.Storage
+> = Effect.fn("Signal.sendJson")(function* (run, name, value, { early = false, id } = {}) {
+  yield* checkedNames([["signal", name], ...(id === undefined ? [] : [["signal", id] as const])], undefined)
+  const text = yield* Effect.try({
+    try: () => (value === undefined ? undefined : toOpenText(value)),
+    catch: (cause) => new JournalError({ reason: "Encode", run, record: `signal "${name}"`, cause })
+  })
+  yield* sendJson_(run, { name, id, early }, text)
+})
+
 export {
+  /**
+   * The run does not wait for the signal.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  NotAwaited,
   /**
    * The question or signal cannot be answered.
    *
    * @since 0.1.0
    * @category errors
    */
-  NotOpen
+  NotOpen,
+  /**
+   * The value does not fit the schema of the signal.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  ValueRefused
 } from "./internal/wait/resolve.js"

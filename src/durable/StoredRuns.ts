@@ -21,7 +21,7 @@ import { Redaction } from "../resilience/Redaction.js"
 import { hasFailed, outcomeStatuses, statusOf } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
 import { locate } from "./internal/rewind/points.js"
-import { dateOption, readWaiting, waitId } from "./internal/wait/resolve.js"
+import { dateOption, readWaiting, waitId, waitingOf } from "./internal/wait/resolve.js"
 import type { Workflow } from "./Workflow.js"
 
 /**
@@ -39,8 +39,11 @@ export const status: (
   const run = yield* findRun(storage, id)
   const journal = yield* loadJournal(storage, run)
   const redactor = yield* Redaction
+  const summary = summaryOf(run, yield* storage.now)
   return {
-    ...summaryOf(run, yield* storage.now),
+    ...summary,
+    // The row tells what a run waits for only while it is suspended.
+    waiting: summary.waiting.length > 0 || run.outcome !== undefined ? summary.waiting : openWaits(journal),
     failure:
       run.outcome !== undefined && hasFailed(run.outcome.status)
         ? Option.some(failureOf(run.outcome.exit, redactor))
@@ -143,6 +146,11 @@ const waitStatus = (wait: WaitRecord, journal: Journal): WaitStatus => {
     status: end !== undefined ? ended : interruptedAt !== undefined ? "interrupted" : "open"
   }
 }
+
+const openWaits = (journal: Journal): ReadonlyArray<Waiting> =>
+  [...journal.waits.values()]
+    .filter(({ end, interruptedAt }) => end === undefined && interruptedAt === undefined)
+    .map((wait) => waitingOf(journal, wait.key, wait))
 
 const rewindStatus = ({ at, by, point, reason }: RewindRecord): RewindStatus => ({
   at: new Date(at),

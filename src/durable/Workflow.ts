@@ -25,7 +25,7 @@ import { currentRun, Run } from "./internal/execution/execution.js"
 import type { Definition } from "./internal/run/advance.js"
 import * as execute_ from "./internal/run/execute.js"
 import { forkRun, inputOf, type RunExists, rewindRun } from "./internal/run/rewindRun.js"
-import { type NotOpen, resolve as resolve_ } from "./internal/wait/resolve.js"
+import { type NotOpen, resolve as resolve_, type ValueRefused } from "./internal/wait/resolve.js"
 import { wait } from "./internal/wait/wait.js"
 import type * as State from "./State.js"
 import * as Worker from "./Worker.js"
@@ -194,7 +194,14 @@ export {
    * @since 0.1.0
    * @category errors
    */
-  NotOpen
+  NotOpen,
+  /**
+   * The value does not fit the schema of the question.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  ValueRefused
 } from "./internal/wait/resolve.js"
 /**
  * @since 0.1.0
@@ -446,8 +453,9 @@ export const worker = <const W extends ReadonlyArray<Workflow<never, unknown, un
 
 /**
  * Answers the only open question of a suspended run, or the named one. The
- * first answer counts. A worker, or the next `execute`, resumes the run. An
- * answer that does not fit is refused then, and the run asks again.
+ * first answer counts. A worker, or the next `execute`, resumes the run. A value
+ * that does not fit the schema of the question fails with `ValueRefused`. Any other
+ * answer that does not fit is refused when the run resumes, and the run asks again.
  *
  * @example
  * ```ts
@@ -470,9 +478,11 @@ export const resolve: <R>(
     /** The id of the question, from `RunSuspended` or `Workflow.list`. */
     readonly question?: string | undefined
   }
-) => Effect.Effect<void, RunNotFound | NotOpen | JournalError | Storage.StorageError, Storage.Storage | R> = Effect.fn(
-  "Workflow.resolve"
-)(function* (run, answer, { question } = {}) {
+) => Effect.Effect<
+  void,
+  RunNotFound | NotOpen | ValueRefused | JournalError | Storage.StorageError,
+  Storage.Storage | R
+> = Effect.fn("Workflow.resolve")(function* (run, answer, { question } = {}) {
   yield* resolve_(run, yield* Answer.encode(run, answer), question)
 })
 

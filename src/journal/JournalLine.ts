@@ -33,6 +33,10 @@ const Line = Schema.parseJson(
     parameters: Schema.optional(Schema.Array(Schema.String)),
     /** Why the previous answer was refused. */
     refused: Schema.optional(Schema.String),
+    /** The JSON Schema of the value that ends the wait. */
+    schema: Schema.optional(Schema.Unknown),
+    /** The value that ends the wait holds secrets. */
+    secret: Schema.optional(Schema.Boolean),
     /** The wait is in the body's own fiber, so its place in the order is certain. */
     root: Schema.optional(Schema.Boolean)
   })

@@ -63,6 +63,10 @@ export const Waiting = Schema.Struct({
   parameters: Schema.Array(Schema.String),
   /** Why the previous answer was refused. */
   refused: Schema.OptionFromNullOr(Schema.String),
+  /** The name of the signal, and the id that tells it from others of this name. */
+  signal: Schema.optional(Schema.Struct({ name: Schema.String, id: Schema.optional(Schema.String) })),
+  /** The JSON Schema of the signal, or of a value as the answer; missing if the schema has none. */
+  schema: Schema.optional(Schema.Unknown),
   since: Schema.Date,
   /** When the wait ends without an answer or signal. */
   until: Schema.OptionFromNullOr(Schema.Date)

@@ -120,6 +120,19 @@ export const requests = {
     Schema.Struct({ run: Schema.String, answer: Schema.String }),
     of("answer", "/runs/:id/answers", "run")
   ),
+  Signal: write(
+    {
+      run: Id,
+      signal: Schema.String,
+      /** Tells signals of one name apart. */
+      which: Text,
+      value: Schema.optional(Schema.Unknown),
+      /** Stores it also if the run does not wait for it yet. */
+      early: Schema.optional(Schema.Boolean)
+    },
+    Schema.Struct({ run: Schema.String, signal: Schema.String }),
+    of("signal", "/runs/:id/signals", "run")
+  ),
   Failures: read(
     { run: Text, repository: Text, status: Schema.optional(FailureRecord.fields.status), limit: Limit },
     Schema.Array(FailureRecord),
@@ -269,6 +282,8 @@ export const failures = {
   RecoveryRefused: "Refused",
   RecoveryUnderWay: "Refused",
   NotOpen: "Refused",
+  NotAwaited: "Refused",
+  ValueRefused: "Refused",
   InvalidName: "Refused",
   InvalidOption: "Refused",
   InvalidRequest: "Refused",

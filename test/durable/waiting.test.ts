@@ -21,7 +21,8 @@ for (const backend of backends) {
 
   /** Fails until the card parameter is new. */
   const charge = Step.make("charge", {
-    success: Schema.Struct({ receipt: Schema.String }),
+    // No JSON Schema tells of the filter.
+    success: Schema.Struct({ receipt: Schema.String.pipe(Schema.filter((receipt) => receipt !== "void")) }),
     error: Declined,
     run: Effect.gen(function* () {
       yield* Ledger.done("charge")
@@ -100,7 +101,7 @@ for (const backend of backends) {
           const [waiting] = refused._tag === "RunSuspended" ? refused.waits : []
           assert.strictEqual(waiting?.id, "charge?2")
           assert.deepStrictEqual(waiting?.refused, Option.some("the result cannot be skipped"))
-          yield* Workflow.resolve("3", Answer.json({ receipt: 7 }))
+          yield* Workflow.resolve("3", Answer.json({ receipt: "void" }))
           const unfit = yield* Effect.flip(three)
           assert.include(
             unfit._tag === "RunSuspended" ? Option.getOrElse(unfit.waits[0]?.refused ?? Option.none(), () => "") : "",

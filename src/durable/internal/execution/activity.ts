@@ -85,6 +85,7 @@ export interface AskingStep {
   readonly key: string
   /** Writes and reads the value that stands in for the step's result. */
   readonly success: Codec<unknown>
+  readonly schema: Schema.Schema.All
   readonly error: Schema.Schema.All
   /** An attempt is running; a question can only follow a failed one. */
   readonly isAttemptRunning: () => boolean

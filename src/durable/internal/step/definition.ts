@@ -21,6 +21,7 @@ export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 export interface Definition {
   readonly name: string
   readonly success: Codec<unknown>
+  readonly schema: Schema.Schema.Any
   readonly error: Schema.Schema.All
   readonly run: (input: unknown, attempt: Attempt) => AnyEffect
   readonly plan: Plan | undefined
@@ -102,6 +103,7 @@ export const define = (
   return {
     name: checkName("step", name),
     success: valueCodec(options.success ?? Schema.Void),
+    schema: options.success ?? Schema.Void,
     error: options.error ?? Schema.Never,
     // The public types pass the input this function takes.
     run: options.timeout === undefined ? (run as Definition["run"]) : timed(run as Definition["run"], options.timeout),

@@ -172,8 +172,9 @@ const runAndRecord = (
   const leaveStep = FiberTree.enterStep(fiber, key)
   beginWork(execution)
   if (definition.plan !== undefined) {
-    const { error, success } = definition
-    asking.set(key, { key, error, success, isAttemptRunning: () => use.isAttemptRunning === true, questions: 0 })
+    const { error, schema, success } = definition
+    const isAttemptRunning = () => use.isAttemptRunning === true
+    asking.set(key, { key, error, schema, success, isAttemptRunning, questions: 0 })
   }
   execution.cells.working.set(key, use.writes)
   const record = (exit: Exit.Exit<unknown, unknown>) => {

@@ -15,6 +15,7 @@ import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import * as Order from "../execution/replayOrder.js"
 import { awaitGate } from "./gate.js"
+import { jsonSchemaOf } from "./jsonSchema.js"
 import { decodeAnswer, parkedOf, type SentAnswer, waitId } from "./resolve.js"
 import { park, recordEnd, recordInterruption, recordStart } from "./wait.js"
 
@@ -132,13 +133,15 @@ const start = (
     const { failure, parameters, question, to } = request
     const { category, message } = failure.fault
     const tag = Option.getOrUndefined(failure.fault.tag)
+    const valueSchema = request.schema ?? asking?.schema
     const line: WaitLine = {
       kind: "question",
       about: question,
       to,
       fault: { category, message, tag },
       parameters: parameters.map(({ name }) => name),
-      refused
+      refused,
+      schema: valueSchema === undefined ? undefined : jsonSchemaOf(valueSchema)
     }
     if (asking === undefined) return recordStart(execution, key, line, now)
     return Effect.flatMap(askedEntry(execution, asking, request, now), (before) =>

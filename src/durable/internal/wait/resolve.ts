@@ -5,10 +5,12 @@ import * as Schema from "effect/Schema"
 import { findRun, type Journal, loadJournal } from "../../../journal/Journal.js"
 import type { StartedWait } from "../../../journal/JournalLine.js"
 import { RunNotFound, Waiting } from "../../../journal/RunError.js"
+import { asSecret, withoutPaths } from "../../../journal/Secrets.js"
 import type * as Decision from "../../../resilience/Decision.js"
 import { epochKey } from "../../../resilience/Key.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { ToPark } from "../execution/activity.js"
+import { problemOf } from "./jsonSchema.js"
 
 /** The id of a wait for callers outside the run: its key, and how often a rewind has removed that key. */
 export const waitId = ({ epochs }: Pick<Journal, "epochs">, key: string): string => {
@@ -18,6 +20,12 @@ export const waitId = ({ epochs }: Pick<Journal, "epochs">, key: string): string
 /** The key under which a signal is stored. No id of a question begins with "@". */
 export const signalKey = (name: string, id: string | undefined): string =>
   `@${encodeURIComponent(name)}${id === undefined ? "" : `/${encodeURIComponent(id)}`}`
+
+/** The name and the id in a key that `signalKey` made. */
+const signalOf = (key: string): { readonly name: string; readonly id?: string } => {
+  const [name = "", id] = key.slice(1).split("/").map(decodeURIComponent)
+  return id === undefined ? { name } : { name, id }
+}
 
 /** A time in epoch milliseconds as a date. */
 export const dateOption = (millis: number | undefined): Option.Option<Date> =>
@@ -30,8 +38,14 @@ const lastDate = 8.64e15
 
 /** How a fiber waits, with what a suspended run shows of the wait. */
 export const parkedOf = (journal: Journal, key: string, line: StartedWait): ToPark => {
-  const { about, fault, kind, parameters = [], refused, signal, startedAt, to, until } = line
-  const waiting: Waiting = {
+  const { kind, signal, until } = line
+  return { kind, signal, until, waiting: waitingOf(journal, key, line) }
+}
+
+/** What is shown of a wait. */
+export const waitingOf = (journal: Journal, key: string, line: StartedWait): Waiting => {
+  const { about, fault, kind, parameters = [], refused, schema, signal, startedAt, to, until } = line
+  return {
     id: waitId(journal, key),
     kind,
     about,
@@ -39,10 +53,11 @@ export const parkedOf = (journal: Journal, key: string, line: StartedWait): ToPa
     fault: Option.fromNullable(fault),
     parameters,
     refused: Option.fromNullable(refused),
+    ...(kind === "signal" && signal !== undefined ? { signal: signalOf(signal) } : {}),
+    ...(schema === undefined ? {} : { schema }),
     since: new Date(startedAt),
     until: dateOption(until)
   }
-  return { kind, signal, until, waiting }
 }
 
 /** The waits of a suspended run are stored in its row, so that a list of runs reads no journal. */
@@ -149,6 +164,81 @@ export const sendSignal = (run: string, key: string, payload: string, question: 
     })
   )
 
+/**
+ * The value does not fit the schema of what the run waits for. Nothing was stored.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ValueRefused extends Data.TaggedError("ValueRefused")<{
+  readonly run: string
+  /** The question or signal, in words. */
+  readonly about: string
+  readonly problem: string
+  /** The JSON Schema that the value must fit. */
+  readonly schema: unknown
+}> {
+  override get message(): string {
+    return `The value for ${this.about} of run "${this.run}" does not fit: ${this.problem}. The run still waits; send a value of the schema ${JSON.stringify(this.schema)}.`
+  }
+}
+
+const checkValue = (
+  run: string,
+  about: string,
+  { schema }: Pick<StartedWait, "schema">,
+  value: unknown
+): Effect.Effect<void, ValueRefused> => {
+  const problem = schema === undefined ? undefined : problemOf(schema, withoutPaths(value))
+  return problem === undefined ? Effect.void : Effect.fail(new ValueRefused({ run, about, problem, schema }))
+}
+
+/**
+ * The run does not wait for the signal now. Nothing was stored.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class NotAwaited extends Data.TaggedError("NotAwaited")<{
+  readonly run: string
+  /** The name of the signal, with its id if it has one. */
+  readonly signal: string
+  /** The signals that the run waits for now. */
+  readonly awaited: ReadonlyArray<string>
+}> {
+  override get message(): string {
+    const awaited =
+      this.awaited.length === 0 ? "no signal" : `only for ${this.awaited.map((name) => `"${name}"`).join(", ")}`
+    return `Run "${this.run}" does not wait for signal "${this.signal}" now, ${awaited}. To store the signal until the run waits for it, send it early: --early, or the option early.`
+  }
+}
+
+/** Sends a signal as JSON, checked against the schema of the wait. Unless it is `early`, the run must wait for it. */
+export const sendJson = Effect.fnUntraced(function* (
+  run: string,
+  { early, id, name }: { readonly name: string; readonly id: string | undefined; readonly early: boolean },
+  text: string | undefined
+) {
+  const storage = yield* Storage.Storage
+  const stored = yield* findRun(storage, run)
+  const key = signalKey(name, id)
+  const signal = id === undefined ? name : `${name}/${id}`
+  const waits = stored.outcome === undefined ? [...(yield* loadJournal(storage, stored)).waits.values()] : []
+  const open = waits.filter(({ end, interruptedAt, kind }) => {
+    return kind === "signal" && end === undefined && interruptedAt === undefined
+  })
+  const wait = open.find(({ signal }) => signal === key)
+  if (wait === undefined && stored.outcome === undefined && !early) {
+    // A signal that came before is refused as answered, not as unknown.
+    const isSent = (yield* storage.signals(stored.key)).some((one) => one.key === key)
+    if (!isSent) return yield* new NotAwaited({ run, signal, awaited: open.map(({ about }) => about) })
+  }
+  const about = `signal "${signal}"`
+  if (wait !== undefined) yield* checkValue(run, about, wait, text === undefined ? undefined : JSON.parse(text))
+  const value = text !== undefined && wait?.secret === true ? asSecret(text) : text
+  yield* sendSignal(run, key, value === undefined ? "{}" : `{"value":${value}}`, about)
+})
+
 /** Answers the named question, or the only open one. */
 export const resolve = Effect.fnUntraced(function* (run: string, payload: string, question: string | undefined) {
   const storage = yield* Storage.Storage
@@ -167,5 +257,8 @@ export const resolve = Effect.fnUntraced(function* (run: string, payload: string
   if (question === undefined && open.length > 1) return yield* refuse("Several")
   if (only === undefined) return yield* refuse(ids.length > 0 ? "Answered" : "Unknown")
   if (!open.includes(only)) return yield* refuse(answered.has(only) ? "Answered" : "Unknown")
+  const wait = asked.find(({ key }) => waitId(journal, key) === only)
+  const answer = yield* Effect.orDie(decodeAnswer(payload))
+  if (wait !== undefined && answer._tag === "Value") yield* checkValue(run, name, wait, answer.value)
   yield* sendSignal(run, only, payload, name)
 })

@@ -24,6 +24,9 @@ export interface ToWait {
   readonly kind: "sleep" | "signal"
   readonly about: string
   readonly signal?: string | undefined
+  /** The JSON Schema of the signal, if there is one. */
+  readonly schema?: unknown
+  readonly isSecret?: boolean | undefined
   /** The time limit in milliseconds, counted from when the run first came here. */
   readonly millis?: number | undefined
 }
@@ -92,12 +95,13 @@ const differentWait = (execution: Execution.Execution, record: WaitRecord | unde
 const start = (
   execution: Execution.Execution,
   key: string,
-  { about, kind, millis, signal }: ToWait,
+  { about, isSecret, kind, millis, schema, signal }: ToWait,
   isRoot: boolean
 ): Effect.Effect<StartedWait> =>
   Effect.flatMap(execution.clock.currentTimeMillis, (now) => {
     const until = millis === undefined ? undefined : finiteTime(now + millis)
-    return recordStart(execution, key, { kind, about, signal, until, root: isRoot || undefined }, now)
+    const secret = isSecret || undefined
+    return recordStart(execution, key, { kind, about, signal, until, schema, secret, root: isRoot || undefined }, now)
   })
 
 /** Records a wait, in one write with the lines that come before it. */

@@ -6,6 +6,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Answer from "../../../durable/Answer.js"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
+import * as Signal from "../../../durable/Signal.js"
 import * as Workflow from "../../../durable/Workflow.js"
 import * as Lock from "../../../lock/Lock.js"
 import { isError, type Json, messageOf, prettyCause, tagOf } from "../../../resilience/Foreign.js"
@@ -82,6 +83,8 @@ const handlers: Handlers = {
     const answers = { retry: Answer.retry, skip: Answer.skip, abort: Answer.abort, value: Answer.json(value) }
     return Effect.as(Workflow.resolve(run, Answer.from({ by, note })(answers[answer]), { question }), { run, answer })
   },
+  Signal: ({ early, run, signal, value, which }) =>
+    Effect.as(Signal.sendJson(run, signal, value, { early, id: which }), { run, signal }),
   Failures: (query) => RecoveryManager.failures(query),
   Failure: ({ id }) => RecoveryManager.failure(id),
   Suggest: ({ failure }) => Insights.suggest(failure),

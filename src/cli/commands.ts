@@ -1,9 +1,6 @@
-import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
-import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import { ask, common } from "./ask.js"
 import { copyCommand } from "./copy/command.js"
 import { execCommand } from "./exec/command.js"
@@ -21,26 +18,14 @@ import {
   usage,
   userName
 } from "./options.js"
+import { by, described, id, limit, optionalId } from "./parameters.js"
 import { recover, unlessCompleted } from "./recover.js"
-import { about } from "./render/overview.js"
 import * as views from "./render/views.js"
-
-const described = <N extends keyof typeof about>(name: N) => Command.withDescription(about[name])
+import { runs, signal } from "./runCommands.js"
 
 const repository = optional("repository", "Only of this repository")
 const run = optional("run-id", "Only of this run")
-const by = text("by", "Who acts, for the record. Default: the user").pipe(Options.withDefault(""))
 const note = optional("note", "Why, for the record")
-const limit = integer("limit", "How many at most", 50, { min: 1, max: 1_000 })
-/** The parser takes an option that it does not know for the id. */
-const id = Args.text({ name: "id" }).pipe(
-  Args.mapEffect((id) =>
-    id.startsWith("--")
-      ? Effect.fail(HelpDoc.p(`The option '${id}' is not known, or is given twice.`))
-      : Effect.succeed(id)
-  )
-)
-const optionalId = id.pipe(Args.optional, Args.map(Option.getOrUndefined))
 const load = <M>(module: () => Promise<M>) => Effect.promise(module)
 
 const dashboard = Command.make(
@@ -176,25 +161,6 @@ const checkpoint = Command.make("checkpoint").pipe(
     ).pipe(Command.withDescription("Delete a checkpoint permanently"))
   ])
 )
-
-const runs = Command.make(
-  "runs",
-  {
-    ...common,
-    id: optionalId,
-    workflow: optional("workflow-name", "Only of this workflow"),
-    status: choice(
-      "status",
-      ["running", "held", "suspended", "stopped", "completed", "failed", "exhausted", "cancelled"],
-      "Only with this status"
-    ),
-    limit
-  },
-  ({ id, limit, status, workflow, ...given }) =>
-    id === undefined
-      ? ask(given, { _tag: "Runs", workflow, status, limit }, views.runs)
-      : ask(given, { _tag: "Run", id }, views.run)
-).pipe(described("runs"))
 
 const failures = Command.make(
   "failures",
@@ -347,6 +313,7 @@ export const recovery = Command.make("recovery").pipe(
     create("create-checkpoint").pipe(described("create-checkpoint")),
     checkpoint,
     runs,
+    signal,
     failures,
     report,
     suggest,

@@ -200,7 +200,7 @@ const Tree = Schema.Struct({
 class Address extends Schema.Class<Address>("Address")({ street: Schema.NonEmptyString, zip: Schema.Int }) {}
 
 /** What programs use as the schema of a signal. */
-const schemas: ReadonlyArray<Schema.Schema<unknown, unknown>> = [
+const schemas: ReadonlyArray<Schema.Schema.AnyNoContext> = [
   Schema.String,
   Schema.Number.pipe(Schema.between(0, 10)),
   Schema.NumberFromString,
@@ -234,7 +234,7 @@ const schemas: ReadonlyArray<Schema.Schema<unknown, unknown>> = [
 
 describe("the JSON Schema of a wait", () => {
   /** JSON that is often near to what a schema decodes. */
-  const json = (schema: Schema.Schema<unknown, unknown>): FastCheck.Arbitrary<unknown> => {
+  const json = (schema: Schema.Schema.AnyNoContext): FastCheck.Arbitrary<unknown> => {
     const examples = [
       ...FastCheck.sample(FastCheck.jsonValue({ maxDepth: 2 }), 5),
       "yes",
@@ -249,7 +249,7 @@ describe("the JSON Schema of a wait", () => {
     )
   }
 
-  const encodedExamples = (schema: Schema.Schema<unknown, unknown>): ReadonlyArray<unknown> =>
+  const encodedExamples = (schema: Schema.Schema.AnyNoContext): ReadonlyArray<unknown> =>
     [
       ["Ada", true],
       ["Ada", 1],
@@ -279,7 +279,7 @@ describe("the JSON Schema of a wait", () => {
 
   it("refuses each value of another shape", () => {
     /** Per schema, values that it does not decode. */
-    const wrong: ReadonlyArray<readonly [Schema.Schema<unknown, unknown>, ReadonlyArray<unknown>]> = [
+    const wrong: ReadonlyArray<readonly [Schema.Schema.AnyNoContext, ReadonlyArray<unknown>]> = [
       [Schema.String, [1, null, [], {}, undefined]],
       [Schema.Number.pipe(Schema.between(0, 10)), ["1", -1, 11]],
       [Schema.Literal("yes", "no", 3, null), ["maybe", 4, {}]],

@@ -14,6 +14,7 @@ export const about = {
   report: "Record a failure, classified by its message and its log",
   exec: "Run a command with retries, a lock, and files that are restored if it fails",
   runs: "List runs of workflows, or show one run with its steps",
+  signal: "Send a signal, as JSON, to a run that waits for it",
   checkpoint: "Create, list, show, validate or delete checkpoints",
   "create-checkpoint": "The same as checkpoint create",
   escalations: "List escalations; acknowledge or resolve one",

@@ -153,8 +153,40 @@ export const run: View<"Run"> = (screen, value) =>
       ["started", ({ startedAt }) => time(startedAt)],
       "compensation"
     ]),
-    rows(screen, value.waits, "", [["wait", ({ id }) => id], "kind", "about", "status"])
+    rows(screen, value.waits, "", [
+      ["wait", ({ id }) => id],
+      "kind",
+      "about",
+      "status",
+      ["since", ({ startedAt }) => time(startedAt)],
+      ["until", ({ until }) => time(until)]
+    ]),
+    ...value.waiting
+      .filter(({ kind }) => kind !== "sleep")
+      .map((wait) => section(screen, "Waits for", waitingFor(screen, value.id, wait)))
   ])
+
+/** What a run waits for, and the command that sends it. */
+const waitingFor = (screen: Screen, run: string, wait: Value<"Run">["waiting"][number]): string => {
+  const { about, fault, id, parameters, refused, schema, signal, to } = wait
+  const which = signal?.id === undefined ? "" : ` --id ${quoted(signal.id)}`
+  const send =
+    signal === undefined
+      ? `recovery resolve --run-id ${quoted(run)} --question ${quoted(id)} --answer retry|skip|abort|value`
+      : `recovery signal ${quoted(run)} ${quoted(signal.name)} JSON${which}`
+  return fields(screen, {
+    [signal === undefined ? "question" : "signal"]: about,
+    to,
+    failure: fault === null ? "" : `${fault.category}: ${fault.message}`,
+    parameters: parameters.join(" "),
+    "refused answer": refused,
+    value: schema === undefined ? "" : JSON.stringify(schema),
+    send
+  })
+}
+
+/** A word of a shell's command. */
+const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)
 
 export const suggestions: View<"Suggest"> = (screen, all) =>
   rows(screen, all, "no suggestions", [

@@ -1,0 +1,62 @@
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { Signal, Workflow } from "effect-recovery"
+import { SqliteStorage } from "effect-recovery/sqlite"
+import { home, type Result } from "./support.js"
+
+const Approval = Signal.make("approval", Schema.Struct({ by: Schema.NonEmptyString }))
+
+const Publish = Workflow.make("publish", { success: Schema.String }, () =>
+  Effect.map(Approval.wait({ id: "chapter 1" }), ({ by }) => `approved by ${by}`)
+)
+
+/** A database, and the command line on it. */
+const place = Effect.map(home, ({ folder, recovery }) => {
+  const database = path.join(folder, "recovery.db")
+  return {
+    storage: SqliteStorage.layer({ filename: database }),
+    cli: (...args: ReadonlyArray<string>): Effect.Effect<Result> => recovery([...args, "--database", database])
+  }
+})
+
+const errorOf = ({ stderr }: Result) => JSON.parse(stderr).error
+
+describe("recovery signal", () => {
+  it.scopedLive("lists what a run waits for, refuses what does not fit, and sends what fits", () =>
+    Effect.gen(function* () {
+      const { cli, storage } = yield* place
+      yield* Effect.provide(Effect.flip(Workflow.execute(Publish, { id: "post 1" })), storage)
+      const shown = yield* cli("runs", "post 1")
+      assert.include(shown.stdout, `recovery signal 'post 1' approval JSON --id 'chapter 1'`)
+      assert.include(shown.stdout, `"required":["by"]`)
+      const unfit = yield* cli("signal", "post 1", "approval", `{"by":""}`, "--id", "chapter 1", "--json")
+      assert.strictEqual(unfit.code, 4)
+      assert.deepInclude(errorOf(unfit), { tag: "ValueRefused" })
+      const elsewhere = yield* cli("signal", "post 1", "approval", `{"by":"Ada"}`)
+      assert.strictEqual(elsewhere.code, 4)
+      assert.include(elsewhere.stderr, `only for "approval/chapter 1"`)
+      const sent = yield* cli("signal", "post 1", "approval", `{"by":"Ada"}`, "--id", "chapter 1")
+      assert.deepStrictEqual(
+        [sent.code, sent.stdout],
+        [0, "The signal approval is sent to post 1. A worker or the next execution resumes it.\n"]
+      )
+      assert.strictEqual((yield* cli("signal", "post 1", "approval", "{}", "--id", "chapter 1")).code, 4)
+      const result = yield* Effect.provide(Workflow.execute(Publish, { id: "post 1" }), storage)
+      assert.strictEqual(result, "approved by Ada")
+    })
+  )
+
+  it.scopedLive("refuses a missing run, text that is no JSON, and a database that is read-only", () =>
+    Effect.gen(function* () {
+      const { cli, storage } = yield* place
+      yield* Effect.provide(Effect.flip(Workflow.execute(Publish, { id: "1" })), storage)
+      assert.strictEqual((yield* cli("signal", "2", "approval", "{}")).code, 3)
+      const text = yield* cli("signal", "1", "approval", "Ada")
+      assert.strictEqual(text.code, 2)
+      assert.include(text.stderr, "The value of the signal must be JSON")
+      assert.strictEqual((yield* cli("signal", "1", "approval", "{}", "--read-only")).code, 4)
+    })
+  )
+})

@@ -76,7 +76,11 @@ const status = Command.make(
   }
 ).pipe(described("status"))
 
-const detach = flag("detach", "Print the id and return; the recovery continues in a process of its own")
+/** How a recovery is carried out. */
+const how = {
+  dryRun: flag("dry-run", "Show what it would do, and change nothing"),
+  detach: flag("detach", "Print the id and return; the recovery continues in a process of its own")
+}
 
 const initiate = Command.make(
   "initiate",
@@ -90,7 +94,7 @@ const initiate = Command.make(
     ),
     checkpoint: optional("checkpoint-id", "The checkpoint to go back to. Default: the newest valid one"),
     reason: optional("reason", "Why, for the record"),
-    detach
+    ...how
   },
   ({ checkpoint, failure, reason, type, ...given }) =>
     recover(given, { _tag: "Initiate", failure, type, checkpoint, reason })
@@ -102,7 +106,7 @@ const rollback = Command.make(
     ...common,
     checkpoint: text("checkpoint-id", "The checkpoint to roll back to"),
     reason: text("reason", "Why, for the record").pipe(Options.withDefault("manual_rollback")),
-    detach
+    ...how
   },
   ({ checkpoint, reason, ...given }) => recover(given, { _tag: "Rollback", checkpoint, reason })
 ).pipe(described("rollback"))

@@ -2,8 +2,9 @@ import { spawn } from "node:child_process"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import type { Request, Value } from "../operate/OperatorRequests.js"
-import { type Common, openFor, print, valueOf } from "./ask.js"
+import { ask, type Common, openFor, print, valueOf } from "./ask.js"
 import { Ended, ended } from "./exit.js"
+import { usage } from "./options.js"
 import * as views from "./render/views.js"
 
 type Recovery = Value<"Recovery">
@@ -25,9 +26,11 @@ export const unlessCompleted = ({ error, status }: Pick<Recovery, "error" | "sta
  * its own, since the operator of this one is closed when the command ends.
  */
 export const recover = (
-  { detach, ...given }: Common & { readonly detach: boolean },
+  { detach, dryRun, ...given }: Common & { readonly detach: boolean; readonly dryRun: boolean },
   request: Request<"Initiate" | "Rollback">
 ): Effect.Effect<void, Ended> => {
+  if (dryRun && detach) return usage("A recovery takes --dry-run or --detach, not both.")
+  if (dryRun) return ask<"Plan" | "PlanRollback">(given, planOf(request), views.plan)
   if (process.env[variable] !== undefined) {
     // The work may start processes: the variable is not for them.
     delete process.env[variable]
@@ -40,6 +43,11 @@ export const recover = (
   // With --json the standard output is one document, the record of the recovery that has ended.
   const announce = given.json ? Console.error : Console.log
   return toItsEnd(given, request, ({ id, type }) => announce(`Recovery ${id} has begun: ${type}.`))
+}
+
+const planOf = (request: Request<"Initiate" | "Rollback">): Request<"Plan" | "PlanRollback"> => {
+  const { reason: _, ...what } = request
+  return what._tag === "Initiate" ? { ...what, _tag: "Plan" } : { ...what, _tag: "PlanRollback" }
 }
 
 const toItsEnd = (

@@ -8,7 +8,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { findRun, type Journal, loadJournal, type StepRecord, type WaitRecord } from "../journal/Journal.js"
+import { findRun, type Journal, knownKeys, loadJournal, type StepRecord, type WaitRecord } from "../journal/Journal.js"
 import type { RewindRecord } from "../journal/JournalLine.js"
 import type { JournalError, RunNotFound, Waiting } from "../journal/RunError.js"
 import { failureOf } from "../journal/RunFailure.js"
@@ -20,7 +20,7 @@ import { RewindRefused } from "../resilience/RecoveryError.js"
 import { Redaction } from "../resilience/Redaction.js"
 import { hasFailed, outcomeStatuses, statusOf } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
-import { locate } from "./internal/rewind/points.js"
+import { keysIn, locate } from "./internal/rewind/points.js"
 import { dateOption, readWaiting, waitId, waitingOf } from "./internal/wait/resolve.js"
 import type { Workflow } from "./Workflow.js"
 
@@ -62,8 +62,23 @@ export const status: (
 })
 
 /**
- * Fails as `rewind` would if the run cannot be rewound to this point now, and
- * changes nothing.
+ * What a rewind would do, by the keys of steps.
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export interface RewindPreview {
+  /** The point, in words. */
+  readonly point: string
+  /** The steps whose results are removed, oldest first. */
+  readonly removes: ReadonlyArray<string>
+  /** The steps that are compensated, in this order. */
+  readonly compensates: ReadonlyArray<string>
+}
+
+/**
+ * Tells what a rewind of the run to this point would do now. Fails as `rewind`
+ * would if the run cannot be rewound to it. Changes nothing.
  *
  * @since 0.1.0
  * @category inspection
@@ -71,12 +86,20 @@ export const status: (
 export const checkRewind: (
   id: string,
   to: Point
-) => Effect.Effect<void, RunNotFound | RewindRefused | JournalError | Storage.StorageError, Storage.Storage> =
+) => Effect.Effect<RewindPreview, RunNotFound | RewindRefused | JournalError | Storage.StorageError, Storage.Storage> =
   Effect.fn("Workflow.checkRewind")(function* (id, to) {
     const storage = yield* Storage.Storage
     const run = yield* findRun(storage, id)
-    const place = locate(id, yield* loadJournal(storage, run), to)
+    const journal = yield* loadJournal(storage, run)
+    const place = locate(id, journal, to)
     if (place instanceof RewindRefused) return yield* place
+    const keys = keysIn(journal, place)
+    const compensated = knownKeys(journal).filter(([key, { isRequired }]) => isRequired && keys.has(key))
+    return {
+      point: place.point,
+      removes: [...journal.steps.keys()].filter((key) => keys.has(key)),
+      compensates: compensated.sort(([, a], [, b]) => b.order - a.order).map(([key]) => key)
+    }
   })
 
 /**

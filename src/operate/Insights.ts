@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Checkpoint from "../durable/Checkpoint.js"
 import * as Events from "../resilience/Events.js"
 import * as Strategy from "../resilience/Strategy.js"
 import * as Storage from "../storage/Storage.js"
@@ -110,7 +111,7 @@ export const suggest = (
   Effect.gen(function* () {
     const given = yield* checkFailure(failure)
     const found = typeof given === "string" ? yield* failures_.get(given) : given
-    return yield* suggest_.suggest(yield* Storage.Storage, found)
+    return yield* suggest_.suggest(yield* Storage.Storage, found, { accepts: ({ id }) => Checkpoint.isIntact(id) })
   })
 
 const checkFailure = checked("failure", Schema.Union(Schema.String, Schema.typeSchema(FailureRecord)))

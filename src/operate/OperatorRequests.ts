@@ -14,6 +14,7 @@ import { RunStatus, Status as RunStatusName, RunSummary } from "../journal/RunSt
 import { LockStatus } from "../lock/LockError.js"
 import { EscalationRecord, Status as EscalationStatus } from "./EscalationRecord.js"
 import { FailureRecord } from "./FailureRecord.js"
+import { RecoveryPlan } from "./RecoveryPlan.js"
 import { Dashboard, RecoveryRecord, Validation } from "./RecoveryRecord.js"
 import { Overview, Report } from "./Reports.js"
 import { Pattern, Period, Statistics, Suggestion, Tuning } from "./Statistics.js"
@@ -82,6 +83,7 @@ const Id = Schema.String
 const Text = Schema.optional(Schema.String.pipe(Schema.maxLength(10_000)))
 const Limit = Schema.optional(Schema.NumberFromString.pipe(Schema.int(), Schema.between(1, 1_000)))
 const Millis = Schema.Number.pipe(Schema.finite(), Schema.positive())
+const Type = Schema.Literal("auto", "retry", "resume", "rollback", "restart")
 const Labels = Schema.Record({ key: Schema.String, value: Schema.String })
 const Texts = Schema.Array(Schema.String)
 
@@ -147,14 +149,11 @@ export const requests = {
     unserved
   ),
   Resolve: write({ failure: Id, by: Text }, FailureRecord, of("resolve", "/failures/:id/resolve", "failure")),
+  /** What `Initiate` would do now. */
+  Plan: read({ failure: Id, type: Type, checkpoint: Text }, RecoveryPlan, of("plan", "/failures/:id/plan", "failure")),
   /** Replies before the work of the recovery begins. */
   Initiate: write(
-    {
-      failure: Id,
-      type: Schema.Literal("auto", "retry", "resume", "rollback", "restart"),
-      checkpoint: Text,
-      reason: Text
-    },
+    { failure: Id, type: Type, checkpoint: Text, reason: Text },
     RecoveryRecord,
     of("initiate", "/failures/:id/recoveries", "failure")
   ),
@@ -202,6 +201,8 @@ export const requests = {
   ),
   ValidateCheckpoint: read({ id: Id }, Validation, unserved),
   DeleteCheckpoint: write({ id: Id }, Checkpoint, unserved),
+  /** What `Rollback` would do now. */
+  PlanRollback: read({ checkpoint: Id }, RecoveryPlan, of("rollbackPlan", "/checkpoints/:id/plan", "checkpoint")),
   /** Replies before the work of the recovery begins. */
   Rollback: write(
     { checkpoint: Id, reason: Text },

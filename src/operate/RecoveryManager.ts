@@ -22,9 +22,11 @@ import type { FailureRecord, Report } from "./FailureRecord.js"
 import { dashboardOf } from "./internal/insights/statistics.js"
 import { beginIn, joinRecovery } from "./internal/manage/begin.js"
 import { validateById } from "./internal/manage/checkpoints.js"
+import { suggestFor } from "./internal/manage/choose.js"
 import { handle as handle_ } from "./internal/manage/handle.js"
 import { initiate as initiate_, rollbackTo } from "./internal/manage/initiate.js"
 import type { Settings } from "./internal/manage/plan.js"
+import { preview, previewRollback } from "./internal/manage/preview.js"
 import { cleanupRecords, closeAllAbandoned } from "./internal/manage/sweep.js"
 import { reportFailure, resolveFailure } from "./internal/records/failures.js"
 import { listFailures, listRecoveries } from "./internal/records/queries.js"
@@ -38,7 +40,9 @@ import type {
   RecoveryRefused,
   RecoveryUnderWay
 } from "./OperateError.js"
+import type { RecoveryPlan } from "./RecoveryPlan.js"
 import type { Dashboard, RecoveryRecord, Status, Validation } from "./RecoveryRecord.js"
+import type { Suggestion } from "./Statistics.js"
 
 /**
  * A type of recovery:
@@ -162,6 +166,13 @@ export interface Service {
     type: RecoveryType | "auto",
     options: InitiateOptions
   ) => Effect.Effect<RecoveryRecord, RequestError>
+  readonly plan: (
+    failure: string,
+    type: RecoveryType | "auto",
+    options: InitiateOptions
+  ) => Effect.Effect<RecoveryPlan, RequestError>
+  readonly planRollback: (checkpoint: string) => Effect.Effect<RecoveryPlan, RequestError | CheckpointNotFound>
+  readonly suggest: (failure: string) => Effect.Effect<ReadonlyArray<Suggestion>, RequestError>
   readonly join: (
     recovery: string
   ) => Effect.Effect<RecoveryRecord, RecoveryNotFound | RecordDamaged | Storage.StorageError>
@@ -271,6 +282,13 @@ export const layer = <const O extends Options>(
             beginIn(scope, settings, (settings) => initiate_(settings, failure, type, how)),
             all
           ),
+        plan: (failure, type, how) => Effect.provide(preview(settings, failure, type, how), all),
+        planRollback: (checkpoint) => Effect.provide(previewRollback(settings, checkpoint), all),
+        suggest: (failure) =>
+          Effect.provide(
+            Effect.flatMap(failures_.get(failure), (found) => suggestFor(settings, found)),
+            all
+          ),
         join: (recovery) => Effect.provide(joinRecovery(settings, recovery), all),
         handle: (failure, report) => Effect.provide(handle_(settings, failure, report), all),
         validate: (checkpoint) => Effect.provide(validateById(settings, checkpoint), all),
@@ -304,6 +322,44 @@ export const initiate = (
   options: InitiateOptions = {}
 ): Effect.Effect<RecoveryRecord, RequestError, RecoveryManager> =>
   Effect.flatMap(RecoveryManager, (manager) => manager.initiate(failure, type, options))
+
+/**
+ * What {@link initiate} would do now: the type that `auto` chooses, the point
+ * that the run goes back to, the steps that are compensated and removed, the
+ * checkpoint and whether it is valid. Fails as `initiate` would. Changes nothing.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const plan = (
+  failure: string,
+  type: RecoveryType | "auto" = "auto",
+  options: InitiateOptions = {}
+): Effect.Effect<RecoveryPlan, RequestError, RecoveryManager> =>
+  Effect.flatMap(RecoveryManager, (manager) => manager.plan(failure, type, options))
+
+/**
+ * What {@link rollback} would do now. Fails as `rollback` would. Changes nothing.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const planRollback = (
+  checkpoint: string
+): Effect.Effect<RecoveryPlan, RequestError | CheckpointNotFound, RecoveryManager> =>
+  Effect.flatMap(RecoveryManager, (manager) => manager.planRollback(checkpoint))
+
+/**
+ * The suggestions of `Insights.suggest` that this manager can carry out, and
+ * advice: it leaves out recoveries whose workflow or action it does not have,
+ * whose checkpoint its checks refuse, and retries above its limit. A manager
+ * with neither workflows nor actions only reads: it leaves out nothing.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const suggest = (failure: string): Effect.Effect<ReadonlyArray<Suggestion>, RequestError, RecoveryManager> =>
+  Effect.flatMap(RecoveryManager, (manager) => manager.suggest(failure))
 
 /**
  * Begins a recovery and returns its record, before its work begins. The manager

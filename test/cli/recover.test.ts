@@ -101,6 +101,23 @@ describe("a recovery that takes long", () => {
     })
   )
 
+  it.scopedLive("--dry-run prints the plan, and changes nothing", () =>
+    Effect.gen(function* () {
+      const { command, json } = yield* project
+      const plan = yield* json("initiate", "--failure-id", "f1", "--dry-run")
+      assert.deepInclude(plan, { type: "retry", by: "action", failure: "f1", limit: "retry 1 of 3" })
+      const { code, stdout } = yield* command("initiate", "--failure-id", "f1", "--type", "retry", "--dry-run")
+      assert.strictEqual(code, 0)
+      assert.match(stdout, /carried out by +the action retry of the manager/)
+      assert.match(stdout, /check_retry_limits/)
+      assert.match(stdout, /Nothing was changed\.\n$/)
+      assert.strictEqual((yield* command("initiate", "--failure-id", "f1", "--type", "restart", "--dry-run")).code, 4)
+      assert.strictEqual((yield* command("rollback", "--checkpoint-id", "404", "--dry-run")).code, 3)
+      assert.strictEqual((yield* command("initiate", "--failure-id", "f1", "--dry-run", "--detach")).code, 2)
+      assert.deepStrictEqual(yield* json("status"), [])
+    })
+  )
+
   it.scopedLive("--detach reports what is wrong as the command itself does", () =>
     Effect.gen(function* () {
       const { command, folder, json } = yield* project

@@ -1,13 +1,19 @@
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
+import { createServer } from "node:http"
 import * as path from "node:path"
 import * as readline from "node:readline"
+import { pathToFileURL } from "node:url"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { RetryPolicy, Step, type Storage, Strategy, Workflow } from "effect-recovery"
+import { Dashboard } from "effect-recovery/dashboard"
 import { Escalation, Insights, RecoveryManager } from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { type Browser, type BrowserContextOptions, chromium } from "playwright-core"
@@ -172,17 +178,9 @@ describe.skipIf(isSkipped)("the page", () => {
       const page = yield* open(yield* browser, link)
       yield* on(page, (page) => page.getByRole("link", { name: "Failures 1" }).click())
       yield* on(page, (page) => page.locator("main a.row").click())
-      // Without the workflow the page cannot execute a run, and says so.
+      // Without the workflow the page cannot execute a run, and says so before it asks.
       yield* on(page, (page) => page.getByRole("button", { name: "Recover: retry" }).click())
-      yield* on(page, (page) =>
-        page
-          .locator("#notices")
-          .getByText(/retry is failed|cannot|workflow/)
-          .waitFor()
-      )
-      yield* on(page, (page) => page.getByRole("button", { name: "Recover: restart" }).click())
-      yield* on(page, (page) => page.getByText("All its steps are compensated").waitFor())
-      yield* on(page, (page) => page.getByRole("button", { name: "Cancel" }).click())
+      yield* on(page, (page) => page.locator("#notices").getByText("Its workflow is unknown").waitFor())
       yield* on(page, (page) => page.getByRole("button", { name: "Close: fixed by hand" }).click())
       yield* on(page, (page) => page.locator(".facts .chip.resolved").waitFor())
       yield* on(page, (page) => page.getByRole("link", { name: "Escalations" }).click())
@@ -191,6 +189,38 @@ describe.skipIf(isSkipped)("the page", () => {
       yield* on(page, (page) => page.getByRole("button", { name: "Resolve" }).click())
       yield* on(page, (page) => page.getByText("No open escalations.").waitFor())
       assert.strictEqual((yield* Escalation.list())[0]?.status, "resolved")
+    }))
+
+  test("shows the plan of a recovery, and begins it when it is confirmed", () =>
+    Effect.gen(function* () {
+      yield* execute("order-3")
+      yield* settled
+      const server = NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })
+      const here = Dashboard.layer({ page: pathToFileURL(`${path.resolve("dist/dashboard/page")}/`) })
+      const { link } = Context.get(yield* Layer.build(Layer.provide(here, server)), Dashboard.Dashboard)
+      const page = yield* open(yield* browser, Redacted.value(link))
+      yield* on(page, (page) => page.getByRole("link", { name: "Failures 1" }).click())
+      yield* on(page, (page) => page.locator("main a.row").click())
+      const press = (name: string) => on(page, (page) => page.getByRole("button", { name }).click())
+      yield* press("Recover: retry")
+      yield* on(page, (page) => page.getByText("It is retry 1 of 3.").waitFor())
+      const text = yield* on(page, (page) => page.locator("#confirm-text").textContent())
+      assert.deepStrictEqual(text?.split("\n"), [
+        "retry?",
+        "It works on run order-3.",
+        `Goes back to step "prepare".`,
+        "Runs again: prepare.",
+        "It is retry 1 of 3."
+      ])
+      yield* press("Cancel")
+      const begun = (yield* RecoveryManager.recoveries()).filter(({ by }) => by === "manager")
+      assert.deepStrictEqual(begun, [])
+      world.isUp = true
+      world.isDeclined = false
+      yield* press("Recover: retry")
+      yield* press("Do it")
+      yield* on(page, (page) => page.locator("#notices").getByText("retry has begun").waitFor())
+      yield* on(page, (page) => page.locator(".facts .chip.resolved").waitFor())
     }))
 
   test("can be used by keyboard, and keeps typed text while the page updates", (database) =>

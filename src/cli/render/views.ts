@@ -104,6 +104,33 @@ export const recovery: View<"Recovery"> = (screen, value) => {
   ])
 }
 
+/** What a recovery would do. */
+export const plan: View<"Plan"> = (screen, value) => {
+  const { by, checkpoint, compensates, failure, fix, limit, point, reason, removes, run, type, validation } = value
+  const success = value.estimatedSuccess === undefined ? undefined : percent(value.estimatedSuccess)
+  return joined([
+    fields(screen, {
+      type,
+      why: reason,
+      success,
+      failure,
+      run,
+      workflow: value.workflow,
+      "carried out by": by === "action" ? `the action ${type} of the manager` : undefined,
+      "goes back to": point ?? (checkpoint && `checkpoint "${checkpoint.name}" (${checkpoint.id})`),
+      saved: time(checkpoint?.at),
+      "is valid": validation && (validation.is_valid ? "yes" : "no: the recovery would fail before it changes the run"),
+      compensates: compensates.join(", "),
+      [type === "rollback" ? "removes" : "runs again"]: removes.join(", "),
+      fix: fix === undefined ? undefined : `for ${fix}`,
+      limit
+    }),
+    [...(validation?.errors ?? []), ...(validation?.warnings ?? [])].map(plain).join("\n"),
+    rows(screen, value.steps, "", [["steps", (step) => step]]),
+    "Nothing was changed."
+  ])
+}
+
 export const failures: View<"Failures"> = (screen, all) =>
   rows(screen, all, "no failures", [
     ["failure", ({ id }) => id],

@@ -102,24 +102,27 @@ export interface Action<T extends Tag> {
   readonly payload?: () => Readonly<Record<string, unknown>>
   /** The notice after a success. */
   readonly done: (reply: Value<T>) => string
-  /** The question to confirm first, for actions that undo something. */
-  readonly ask?: string | undefined
+  /** The question to confirm first, for actions that undo something. It may have to be read from the server. */
+  readonly ask?: string | (() => Promise<string>) | undefined
+  /** Defaults to whether there is a question. */
+  readonly isDangerous?: boolean | undefined
 }
 
 /** The keys of actions in progress: a redraw keeps their buttons disabled. */
 const busy = new Set<string>()
 
 /** A button that sends an action, and is disabled until the reply arrives. */
-export const button = <T extends Tag>({ ask, done, key = "", label, path, payload = () => ({}) }: Action<T>) => {
+export const button = <T extends Tag>(action: Action<T>) => {
+  const { ask, done, isDangerous = ask !== undefined, key = "", label, path, payload = () => ({}) } = action
   const own = `${label} ${path} ${key}`
   const press = async (event: Event) => {
     const pressed = event.currentTarget
     if (!(pressed instanceof HTMLButtonElement)) return
-    if (ask !== undefined && !(await confirm(ask))) return
     busy.add(own)
     pressed.disabled = true
     try {
-      notice(done(await act<T>(path, payload())), "good")
+      const isWanted = ask === undefined || (await confirm(typeof ask === "string" ? ask : await ask()))
+      if (isWanted) notice(done(await act<T>(path, payload())), "good")
     } catch (error) {
       const needsToken = error instanceof Refusal && error.status === 401
       notice(
@@ -136,7 +139,7 @@ export const button = <T extends Tag>({ ask, done, key = "", label, path, payloa
     }
   }
   const props = { type: "button", "data-key": own, disabled: busy.has(own), click: (event: Event) => void press(event) }
-  return h("button", ask === undefined ? props : { ...props, class: "danger" }, label)
+  return h("button", isDangerous ? { ...props, class: "danger" } : props, label)
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,7 +1,8 @@
 import { encodeId } from "../../PathId.js"
+import { read } from "../api.js"
 import { h } from "../dom.js"
 import { percent } from "../format.js"
-import type { Failure, Overview, Pattern, Recovery, Suggestion } from "../model.js"
+import type { Failure, Overview, Pattern, Recovery, Suggestion, Value } from "../model.js"
 import { button, chip, facts, link, linkTo, list, panel, table, when } from "../parts.js"
 
 export const failures = ({ failures }: Overview, current: string | undefined): Node =>
@@ -43,45 +44,55 @@ export interface OpenFailure {
   readonly recoveries: ReadonlyArray<Recovery>
 }
 
-/** The question to confirm before each strategy that can be carried out on request. Other strategies are advice. */
-const confirmations: Readonly<Record<string, string | undefined>> = {
-  retry: "",
-  resume: "",
-  rollback: "Steps after the checkpoint are compensated, and the run stops there.",
-  restart: "All its steps are compensated, and the run starts again."
-}
+/** What can be carried out on request. Other strategies are advice. */
+const recoveryTypes = ["retry", "resume", "rollback", "restart"]
+
+/** What a recovery would do, one fact per line. */
+const planText = ({ checkpoint, point, type, ...plan }: Value<"Plan">): string =>
+  [
+    `${type}?`,
+    plan.by === "action" ? `The action ${type} of the program does it.` : `It works on run ${plan.run}.`,
+    (point !== undefined || checkpoint !== undefined) &&
+      `Goes back to ${point ?? `checkpoint "${checkpoint?.name}" (${checkpoint?.id})`}.`,
+    plan.validation?.is_valid === false &&
+      `The checkpoint is not valid, so it would fail: ${plan.validation.errors.join("; ")}`,
+    plan.compensates.length > 0 && `Compensates: ${plan.compensates.join(", ")}.`,
+    plan.removes.length > 0 &&
+      `${type === "rollback" ? "Removes the results of" : "Runs again"}: ${plan.removes.join(", ")}.`,
+    type === "rollback" && plan.by === "run" && "The run stops there.",
+    plan.fix !== undefined && `The fix for ${plan.fix} runs.`,
+    plan.limit !== undefined && `It is ${plan.limit}.`
+  ]
+    .filter((line) => line !== false)
+    .join("\n")
 
 const suggestion =
   ({ id }: Failure, canAct: boolean) =>
-  (one: Suggestion) => {
-    const warning = confirmations[one.strategy]
-    return [
-      h("b", {}, one.strategy),
-      h("meter", { min: 0, max: 1, value: one.confidence, title: `confidence ${percent(one.confidence)}` }),
-      h(
-        "span",
-        { class: "quiet" },
-        `confidence ${percent(one.confidence)}, success ${percent(one.estimatedSuccess)}, ${one.cases === 0 ? "no cases" : `${one.cases} cases`}`
-      ),
-      h(
-        "p",
-        {},
-        one.reason,
-        ...Object.entries(one.parameters).map(([name, value]) => h("code", {}, ` ${name}=${value}`))
-      ),
-      canAct &&
-        warning !== undefined &&
-        initiate(id, one.strategy, warning === "" ? undefined : `${one.strategy}? ${warning}`)
-    ]
-  }
+  (one: Suggestion) => [
+    h("b", {}, one.strategy),
+    h("meter", { min: 0, max: 1, value: one.confidence, title: `confidence ${percent(one.confidence)}` }),
+    h(
+      "span",
+      { class: "quiet" },
+      `confidence ${percent(one.confidence)}, success ${percent(one.estimatedSuccess)}, ${one.cases === 0 ? "no cases" : `${one.cases} cases`}`
+    ),
+    h(
+      "p",
+      {},
+      one.reason,
+      ...Object.entries(one.parameters).map(([name, value]) => h("code", {}, ` ${name}=${value}`))
+    ),
+    canAct && recoveryTypes.includes(one.strategy) && initiate(id, one.strategy)
+  ]
 
-const initiate = (failure: string, type: string, ask?: string) =>
+const initiate = (failure: string, type: string) =>
   button<"Initiate">({
     label: `Recover: ${type}`,
     path: `/failures/${encodeId(failure)}/recoveries`,
     payload: () => ({ type, reason: "from the dashboard" }),
     done: outcomeOf,
-    ask
+    isDangerous: type === "rollback" || type === "restart",
+    ask: async () => planText(await read<"Plan">(`/failures/${encodeId(failure)}/plan?type=${type}`))
   })
 
 /** The reply comes before the work begins. The list of recoveries shows how far it is. */

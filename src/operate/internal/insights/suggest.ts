@@ -1,13 +1,13 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { hints } from "../../../chain/hints.js"
-import * as Checkpoint from "../../../durable/Checkpoint.js"
+import type * as Checkpoint from "../../../durable/Checkpoint.js"
 import type * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import type { Suggestion } from "../../Insights.js"
 import { RecoveryRefused } from "../../OperateError.js"
 import { newestWith } from "../manage/checkpoints.js"
-import { checkFeasible } from "../manage/feasibility.js"
+import { checkFeasible, type Request } from "../manage/feasibility.js"
 import { learningKeyOf, sourceName } from "../records/recoveries.js"
 import { casesOf, estimate, type Learned, learnedOf, priors } from "./estimate.js"
 
@@ -30,16 +30,16 @@ interface Subject extends Pick<FailureRecord, "category" | "message" | "severity
 
 /**
  * Ranks what can be done about a failure, the most promising first. Equal confidences keep the order of the rules.
- * Recoveries that the run and the checkpoints do not allow are left out.
+ * Recoveries that the run and the checkpoints, or the manager of the request, do not allow are left out.
  */
-export const suggest = (storage: Storage.Service, failure: FailureRecord) =>
+export const suggest = <R>(storage: Storage.Service, failure: FailureRecord, request: Request<never, R>) =>
   Effect.gen(function* () {
     const subject = {
       ...failure,
       step: sourceName(failure),
       iteration: iterationOf(failure.step ?? ""),
       related: yield* relatedCheckpoints(failure),
-      feasible: yield* feasibleRecoveries(failure)
+      feasible: yield* feasibleRecoveries(failure, request)
     }
     const learned = yield* learnedOf(storage, learningKeyOf(failure))
     return candidatesFor(subject)
@@ -49,12 +49,11 @@ export const suggest = (storage: Storage.Service, failure: FailureRecord) =>
 
 const recoveryTypes = ["retry", "resume", "rollback", "restart"] as const
 
-const feasibleRecoveries = (failure: FailureRecord) =>
+const feasibleRecoveries = <R>(failure: FailureRecord, request: Request<never, R>) =>
   Effect.gen(function* () {
-    const accepts = ({ id }: Checkpoint.Info) => Checkpoint.isIntact(id)
     const feasible = new Map<string, string | undefined>()
     for (const type of recoveryTypes) {
-      const checked = yield* Effect.either(checkFeasible(failure, type, { accepts }))
+      const checked = yield* Effect.either(checkFeasible(failure, type, request))
       if (Either.isRight(checked)) feasible.set(type, checked.right.checkpoint?.id)
       else if (!(checked.left instanceof RecoveryRefused)) return yield* checked.left
     }

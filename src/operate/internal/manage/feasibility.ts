@@ -16,7 +16,7 @@ export interface Subject
   extends Pick<FailureRecord, "run" | "step" | "retries" | "labels" | "detectedAt">,
     Pick<Partial<FailureRecord>, "id" | "status"> {}
 
-interface Request<E, R> {
+export interface Request<E, R> {
   /** The manager that carries it out. Without it, only the state of the run and of its checkpoints counts. */
   readonly settings?: Settings | undefined
   /** The id of the checkpoint to go back to, if one was named. */
@@ -63,13 +63,6 @@ export const checkFeasible = <E = never, R = never>(
     return { workflow, retryPoint, checkpoint: goesBack ? yield* targetOf(failure, request, refuse) : undefined }
   })
 
-export const isFeasible = <E, R>(checking: Effect.Effect<Feasible, E | RecoveryRefused, R>) =>
-  Effect.catchIf(
-    Effect.as(checking, true),
-    (error): error is RecoveryRefused => error instanceof RecoveryRefused,
-    () => Effect.succeed(false)
-  )
-
 type Refuse = (reason: RecoveryRefused["reason"], detail?: string) => RecoveryRefused
 
 const refusalOf =
@@ -109,12 +102,12 @@ export const obstacleTo = (
   point: Point
 ): Effect.Effect<string | undefined, Storage.StorageError, Storage.Storage> =>
   Workflow.checkRewind(run, point).pipe(
+    Effect.as(undefined),
     Effect.catchTags({
       RewindRefused: ({ message }) => Effect.succeed(message),
       JournalError: ({ message }) => Effect.succeed(message),
       RunNotFound: ({ message }) => Effect.succeed(message)
-    }),
-    Effect.map((obstacle) => obstacle ?? undefined)
+    })
   )
 
 /** The checkpoint that was named, else the newest from before the failure that the run can be rewound to. */

@@ -15,14 +15,13 @@ import * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import { FailureNotFound, RecoveryUnderWay } from "../../OperateError.js"
 import type { InitiateOptions, RecoveryType } from "../../RecoveryManager.js"
-import { suggest } from "../insights/suggest.js"
 import { checked } from "../records/checked.js"
 import { recordFailure, resolveWithRun } from "../records/failures.js"
 import { failures, newId, type RecoveryDetails, recoveries, truncateMessage } from "../records/records.js"
 import { tracked } from "./begin.js"
-import { validate } from "./checkpoints.js"
-import { checkFeasible, isFeasible } from "./feasibility.js"
-import { isRecoveryType, type Job, PlanFailed, planOf, runPlan, type Settings } from "./plan.js"
+import { choose } from "./choose.js"
+import { checkFeasible } from "./feasibility.js"
+import { type Job, PlanFailed, planOf, runPlan, type Settings } from "./plan.js"
 import { endRecovery, insertRecovery, messageOf } from "./progress.js"
 import { closeAbandoned, isOpen, lockOf } from "./sweep.js"
 
@@ -35,7 +34,7 @@ export const initiate = (settings: Settings, id: string, type: RecoveryType | "a
     yield* refuseIfUnderWay(id)
     const chosen = yield* choose(settings, failure, type, options)
     const recovery = yield* newId("recovery")
-    return yield* tracked(settings, recovery, initiateLocked(settings, { id, recovery, type: chosen, options }))
+    return yield* tracked(settings, recovery, initiateLocked(settings, { id, recovery, type: chosen.type, options }))
   })
 
 /** A recovery that was asked for and is not refused yet. */
@@ -48,7 +47,7 @@ interface Request {
   readonly options: InitiateOptions
 }
 
-const checkRequest = checked(
+export const checkRequest = checked(
   "request",
   Schema.Struct({
     type: Schema.Literal("auto", "retry", "resume", "rollback", "restart"),
@@ -60,7 +59,7 @@ const lockFailed = (id: string) => (error: Lock.LockError) =>
   // Locks are kept in the storage. The only other cause is that this fiber holds the lock already.
   error.cause instanceof Storage.StorageError ? error.cause : new RecoveryUnderWay({ failure: id, owner: "this fiber" })
 
-const refuseIfUnderWay = (id: string) =>
+export const refuseIfUnderWay = (id: string) =>
   Effect.flatMap(Effect.mapError(Lock.status(lockOf(id)), lockFailed(id)), ({ owner = "another process", state }) =>
     state === "held" ? new RecoveryUnderWay({ failure: id, owner }) : Effect.void
   )
@@ -124,24 +123,6 @@ const newDetails = (failure: FailureRecord, type: RecoveryType, { reason }: Init
   reason
 })
 
-/** The requested type, or for `auto` the first suggestion that this manager can carry out. */
-const choose = (settings: Settings, failure: FailureRecord, type: RecoveryType | "auto", options: InitiateOptions) =>
-  Effect.gen(function* () {
-    const { checkpoint } = options
-    const check = (type: RecoveryType) => checkFeasible(failure, type, { settings, checkpoint })
-    if (type !== "auto") return yield* Effect.as(check(type), type)
-    const accepts = (info: Checkpoint.Info) =>
-      Effect.match(validate(settings, info), { onFailure: () => false, onSuccess: ({ isValid }) => isValid })
-    const suggestions = yield* Effect.flatMap(Storage.Storage, (storage) => suggest(storage, failure))
-    for (const { strategy } of suggestions) {
-      if (!isRecoveryType(strategy)) continue
-      const feasible = checkFeasible(failure, strategy, { settings, checkpoint, accepts })
-      if (yield* isFeasible(feasible)) return strategy
-    }
-    // None is feasible, so this fails and says why; unless the failure or its run has changed since.
-    return yield* Effect.as(check("retry"), "retry" as const)
-  })
-
 /** Runs the plan and the hooks. The recovery has its final status when this ends, also by interruption. */
 const execute = (job: Job, restore: Storage.Restore) =>
   Effect.gen(function* () {
@@ -183,13 +164,19 @@ const runHook = (name: string, hook: () => Effect.Effect<unknown, unknown> | und
   return logged(bounded, `the hook ${name} failed; the recovery continues`)
 }
 
+/** The failure that a rollback to the checkpoint belongs to: the newest open one of its run. */
+export const rollbackSubject = (checkpoint: string) =>
+  Effect.gen(function* () {
+    const { at, labels, run } = yield* Checkpoint.find(checkpoint)
+    const [open] = run === undefined ? [] : yield* failures.list({ subject: run, status: "open", limit: 1 })
+    return { labels, open, run, subject: open ?? { run, step: undefined, retries: 0, labels, detectedAt: at } }
+  })
+
 /** Rolls back by the newest open failure of the run. A run without one gets a failure, which the recovery belongs to. */
 export const rollbackTo = (settings: Settings, checkpoint: string, reason: string) =>
   Effect.gen(function* () {
     yield* checkRequest({ type: "rollback", options: { reason, checkpoint } })
-    const { at, labels, run } = yield* Checkpoint.find(checkpoint)
-    const [open] = run === undefined ? [] : yield* failures.list({ subject: run, status: "open", limit: 1 })
-    const subject = open ?? { run, step: undefined, retries: 0, labels, detectedAt: at }
+    const { labels, open, run, subject } = yield* rollbackSubject(checkpoint)
     // A rollback that is refused records no failure.
     yield* checkFeasible(subject, "rollback", { settings, checkpoint })
     const id = open?.id ?? (yield* recordRequest(run, labels, reason))

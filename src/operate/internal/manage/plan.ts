@@ -13,7 +13,7 @@ import type { RecoveryRecord } from "../../RecoveryRecord.js"
 import { countRetry } from "../records/failures.js"
 import type { Ongoing } from "./begin.js"
 import { saveBeforeRecovery, toValidation, validate } from "./checkpoints.js"
-import { checkFeasible } from "./feasibility.js"
+import { checkFeasible, type Subject } from "./feasibility.js"
 import { type Progress, runStep, storeDetails } from "./progress.js"
 
 type Defined<T> = { readonly [K in keyof T]-?: NonNullable<T[K]> }
@@ -31,6 +31,11 @@ export interface Settings extends Omit<Defined<Options>, "timeout"> {
 
 export type AnyWorkflow = Settings["workflows"][number]
 
+export interface Target {
+  readonly info: Checkpoint.Info
+  readonly validity: Checkpoint.Validity
+}
+
 /** A recovery in progress. */
 export interface Job {
   readonly settings: Settings
@@ -41,7 +46,7 @@ export interface Job {
   readonly run: { readonly id: string; readonly workflow: AnyWorkflow } | undefined
   readonly requestedCheckpoint: string | undefined
   /** The checkpoint a resume or rollback goes back to. Its first step sets it. */
-  target?: { readonly info: Checkpoint.Info; readonly validity: Checkpoint.Validity }
+  target?: Target
   /** Where a retry rewinds its run to. Undefined if the run has not failed. */
   readonly retryPoint: Point | undefined
 }
@@ -132,21 +137,29 @@ const requireRolledBack = (job: Job): Work =>
     )
   )
 
-/** Finds the newest valid checkpoint. If none is valid, takes the newest, so that its errors are on record. */
-const findTarget = (job: Job): Work =>
+/** The newest valid checkpoint. If none is valid, the newest, so that its errors are known. */
+export const targetOf = (settings: Settings, failure: Subject, type: RecoveryType, checkpoint: string | undefined) =>
   Effect.gen(function* () {
+    let target: Target | undefined
     const accepts = (info: Checkpoint.Info) =>
-      Effect.map(validate(job.settings, info), (validity) => {
-        if (job.target === undefined || validity.isValid) job.target = { info, validity }
+      Effect.map(validate(settings, info), (validity) => {
+        if (target === undefined || validity.isValid) target = { info, validity }
         return validity.isValid
       })
-    const { failure, requestedCheckpoint: checkpoint, settings, type } = job
     const named = yield* Effect.either(checkFeasible(failure, type, { settings, checkpoint, accepts }))
-    if (named._tag === "Right" && job.target === undefined && named.right.checkpoint !== undefined) {
+    // A checkpoint that was named is not validated by the check.
+    if (named._tag === "Right" && target === undefined && named.right.checkpoint !== undefined) {
       yield* accepts(named.right.checkpoint)
     }
-    if (job.target === undefined) return yield* named._tag === "Left" ? named.left : fail("No checkpoint was found.")
-    const { info, validity } = job.target
+    if (target !== undefined) return target
+    return yield* named._tag === "Left" ? Effect.fail(named.left) : Effect.dieMessage("A checkpoint was not validated.")
+  })
+
+const findTarget = (job: Job): Work =>
+  Effect.gen(function* () {
+    const { failure, requestedCheckpoint, settings, type } = job
+    const { info, validity } = yield* targetOf(settings, failure, type, requestedCheckpoint)
+    job.target = { info, validity }
     yield* storeDetails(job.progress, {
       target: info.id,
       validation: toValidation(validity),
@@ -238,6 +251,10 @@ const extraSteps: Readonly<Record<string, string>> = {
 
 const extraStepOf = (category: string): string | undefined =>
   Object.hasOwn(extraSteps, category) ? extraSteps[category] : undefined
+
+/** Whether the plan has a step in which the fix of the category runs. */
+export const fixRunsIn = (type: RecoveryType, category: string): boolean =>
+  type === "retry" || extraStepOf(category) !== undefined
 
 const stepsOf = (type: RecoveryType, category: string): ReadonlyArray<Step> => {
   const extra = extraStepOf(category)

@@ -12,10 +12,18 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import { millis, whole } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
-import { type DuplicateWorkflow, healthOf, makeWorker } from "./internal/worker/worker.js"
+import { type DuplicateQueue, type DuplicateWorkflow, healthOf, makeWorker } from "./internal/worker/worker.js"
+import type { Queue } from "./Queue.js"
 import type { Workflow } from "./Workflow.js"
 
 export {
+  /**
+   * Two queues with the same name and different limits were given to one worker.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  DuplicateQueue,
   /**
    * Two workflows with the same name and version were given to one worker.
    *
@@ -35,7 +43,8 @@ export interface Health {
   /**
    * `stalled`: a run has been due for too long while none of the worker's runs
    * progressed, the worker has not looked for runs for too long, or the storage
-   * fails. A long queue alone is `ok`. `leaving`: its scope closes.
+   * fails. A long queue alone is `ok`, and so are runs that wait for the limits of
+   * their queue. `leaving`: its scope closes.
    */
   readonly status: "ok" | "stalled" | "leaving"
   readonly running: ReadonlyArray<{ readonly run: string; readonly workflow: string; readonly since: Date }>
@@ -60,8 +69,30 @@ export interface Health {
   }>
   /** Open runs of workflows and versions that this worker does not have. */
   readonly unclaimed: ReadonlyArray<{ readonly workflow: string; readonly version: string; readonly runs: number }>
+  /** The queues that the worker has or that have open runs, by name. */
+  readonly queues: ReadonlyArray<QueueHealth>
   readonly sweptAt: Option.Option<Date>
   readonly trouble: Option.Option<Storage.StorageError>
+}
+
+/**
+ * The runs of a queue, of all workflows.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface QueueHealth {
+  readonly queue: string
+  /** Whether this worker takes its runs. */
+  readonly isTaken: boolean
+  /** Runs that a worker has, in whichever process. */
+  readonly running: number
+  /** Runs that are due and wait for a place. */
+  readonly due: number
+  /** Runs that are not due yet: delayed, debounced or suspended. */
+  readonly waiting: number
+  /** How long the oldest due run has been due. */
+  readonly oldestDue: Option.Option<Duration.Duration>
 }
 
 /**
@@ -85,6 +116,8 @@ export class Worker extends Context.Tag("effect-recovery/Worker")<Worker, Servic
 export interface Options {
   /** The most runs at once, at least 1. Defaults to 10. */
   readonly concurrency?: number | undefined
+  /** The queues whose runs it takes, beside runs of no queue. Defaults to none. */
+  readonly queues?: ReadonlyArray<Queue> | undefined
   /**
    * How often it looks for due runs of other processes. Changes of its own
    * process start a look at once. At least 1 millisecond. Defaults to a second.
@@ -148,16 +181,18 @@ export type Requirements<W> = W extends Workflow<never, unknown, unknown, infer 
 export const layer = <const W extends ReadonlyArray<Workflow<never, unknown, unknown, unknown, unknown>>>(
   workflows: W,
   options: Options = {}
-): Layer.Layer<Worker, DuplicateWorkflow, Storage.Storage | Requirements<W[number]>> => {
+): Layer.Layer<Worker, DuplicateQueue | DuplicateWorkflow, Storage.Storage | Requirements<W[number]>> => {
   const {
     concurrency = 10,
     drain = "10 seconds",
     patience = "1 second",
+    queues = [],
     stalled = "1 minute",
     sweep = "1 second"
   } = options
   const settings = {
     concurrency: whole("concurrency", concurrency, 1),
+    queues: queues.map(({ limits }) => limits),
     sweepMillis: millis("sweep", sweep, 1),
     patience: millis("patience", patience),
     drainMillis: millis("drain", drain),
@@ -172,5 +207,5 @@ export const layer = <const W extends ReadonlyArray<Workflow<never, unknown, unk
       return { health: healthOf(storage, definitions, state, settings) }
     })
     // The bodies need what the workflows need.
-  ) as Layer.Layer<Worker, DuplicateWorkflow, Storage.Storage | Requirements<W[number]>>
+  ) as Layer.Layer<Worker, DuplicateQueue | DuplicateWorkflow, Storage.Storage | Requirements<W[number]>>
 }

@@ -189,14 +189,20 @@ const reencodeInput = (definition: AnyDefinition, run: string, recorded: string)
 
 // ---- starting and joining
 
+const keyOf = ({ key, name }: Storage.RunQueue) => [`key of queue "${name}"`, key] as const
+
+/** How a run is recorded for the workers. Durations are milliseconds. */
+export type Recording = Pick<Storage.EnqueueRequest, "queue" | "delay" | "debounce">
+
 /** Records a run without executing it. */
-export const start = (definition: AnyDefinition, request: Request<unknown>) =>
+export const start = (definition: AnyDefinition, request: Request<unknown>, recording: Recording = {}) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const { id, input, labels } = request
-    yield* checkedNames([["run", id]], labels)
+    const { queue } = recording
+    yield* checkedNames([["run", id], ...(queue === undefined || queue.key === "" ? [] : [keyOf(queue)])], labels)
     const text = yield* encodeInput(definition, id, input)
-    const { _tag, run } = yield* storage.enqueue(newRun(definition, request, text))
+    const { _tag, run } = yield* storage.enqueue({ ...newRun(definition, request, text), ...recording })
     if (_tag === "Existing") yield* checkAlike(definition, run, text)
   }) as Effect.Effect<void, RunError, Storage.Storage>
 

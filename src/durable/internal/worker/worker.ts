@@ -18,6 +18,8 @@ import type { Mode } from "../execution/execution.js"
 import type { AnyDefinition } from "../run/advance.js"
 import { type ClaimedRun, claimDue, executeClaimed } from "../run/execute.js"
 import { dateOption } from "../wait/resolve.js"
+import { queueHealth } from "./queueHealth.js"
+import { Starts } from "./starts.js"
 
 /** Two workflows with the same name and version were given to one worker. */
 export class DuplicateWorkflow extends Data.TaggedError("DuplicateWorkflow")<{
@@ -29,8 +31,16 @@ export class DuplicateWorkflow extends Data.TaggedError("DuplicateWorkflow")<{
   }
 }
 
+/** Two queues with the same name and different limits were given to one worker. */
+export class DuplicateQueue extends Data.TaggedError("DuplicateQueue")<{ readonly queue: string }> {
+  override get message(): string {
+    return `Two queues "${this.queue}" with different limits were given to one worker. Define the queue once, and give each other queue a name of its own.`
+  }
+}
+
 export interface Settings {
   readonly concurrency: number
+  readonly queues: ReadonlyArray<Storage.QueueLimits>
   /** The pause between two looks for runs of other processes, in milliseconds. */
   readonly sweepMillis: number
   readonly patience: number
@@ -55,24 +65,30 @@ export interface WorkerState {
   readonly running: Map<string, { readonly workflow: string; readonly since: number }>
   readonly stuck: Map<string, Stuck>
   sweptAt: number | undefined
+  /** Whether the last sweep left free places, so that what is due can only wait for its queue. */
+  hasPlaces: boolean
   /** When a run was last taken, wrote a line or ended, by the clock that is never set. */
   progressAt: number | undefined
   trouble: Storage.StorageError | undefined
   leaving: boolean
 }
 
+const initialState = (): WorkerState => ({
+  running: new Map(),
+  stuck: new Map(),
+  sweptAt: undefined,
+  hasPlaces: false,
+  progressAt: undefined,
+  trouble: undefined,
+  leaving: false
+})
+
 /** Claims due runs and executes them until its scope closes. */
 export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArray<AnyDefinition>, settings: Settings) {
+  const queues = yield* distinctQueues(settings.queues)
   yield* refuseDuplicates(definitions)
   const storage = yield* Storage.Storage
-  const state: WorkerState = {
-    running: new Map(),
-    stuck: new Map(),
-    sweptAt: undefined,
-    progressAt: undefined,
-    trouble: undefined,
-    leaving: false
-  }
+  const state = initialState()
   const changed = new Pulse()
   const fibers = yield* FiberSet.make<void>()
   const unsubscribe = storage.onChange(changed.notify)
@@ -82,6 +98,7 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
   }
   const mode = modeOf(state, settings, progressed)
   const workflows = definitions.map(({ name, version }) => ({ workflow: name, version }))
+  const starts = new Starts(queues)
   const byVersion = new Map(definitions.map((one) => [versionKey(one.name, one.version), one]))
 
   const take = (claimed: ClaimedRun, restore: Storage.Restore) => {
@@ -90,6 +107,7 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     // A store answers with runs of the workflows that it was asked for.
     const definition = byVersion.get(versionKey(workflow, version)) as AnyDefinition
     state.running.set(id, { workflow, since: lease.since })
+    starts.add(run)
     progressed()
     const stuck = state.stuck.get(id)
     if (stuck !== undefined) state.stuck.set(id, { ...stuck, isCounted: false })
@@ -106,9 +124,10 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
   /** Claims the runs that have been due longest, of whichever workflow. */
   const takeDueRuns = Effect.gen(function* () {
     const limit = settings.concurrency - state.running.size
+    state.hasPlaces = false
     if (limit <= 0) return
     const now = yield* Clock.currentTimeMillis
-    const query = { workflows, except: exceptedRuns(state, now), limit }
+    const query = { workflows, queues, except: exceptedRuns(state, now), limit }
     // Uninterruptible from the claim until a fiber has each run: it executes the run or releases the lease.
     const damaged = yield* Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(claimDue(storage, query, restore), ({ claimed, damaged }) =>
@@ -118,6 +137,7 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
         )
       )
     )
+    state.hasPlaces = state.running.size < settings.concurrency
     if (damaged.length === 0) return
     const redactor = yield* Redaction
     for (const run of damaged) addStop(state, run, redactor.text(run.damaged ?? "damaged"), now)
@@ -129,7 +149,8 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     const before = changed.next
     const since = yield* Clock.currentTimeMillis
     // Read before the sweep: a run that becomes due during the sweep is due at this time, and not missed.
-    const takeDue = Effect.zipLeft(nextSweep(storage, definitions, settings), takeDueRuns)
+    const untilDue = Effect.zipLeft(nextSweep(storage, definitions, settings), takeDueRuns)
+    const takeDue = Effect.zipWith(untilDue, starts.nextPlace(storage, state), Math.min)
     const next = yield* Effect.matchEffect(takeDue, {
       onFailure: (error) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
@@ -244,6 +265,22 @@ const addStop = (
   stuck.set(id, { workflow, times, reason, at: now, notBefore: now + backoff(times), isCounted: false })
 }
 
+/** The given queues, each once. */
+const distinctQueues = (
+  queues: ReadonlyArray<Storage.QueueLimits>
+): Effect.Effect<ReadonlyArray<Storage.QueueLimits>, DuplicateQueue> => {
+  const byName = new Map<string, Storage.QueueLimits>()
+  for (const queue of queues) {
+    const known = byName.get(queue.name)
+    if (known !== undefined && !areSame(known, queue)) return Effect.fail(new DuplicateQueue({ queue: queue.name }))
+    byName.set(queue.name, queue)
+  }
+  return Effect.succeed([...byName.values()])
+}
+
+const areSame = (a: Storage.QueueLimits, b: Storage.QueueLimits): boolean =>
+  JSON.stringify([a.concurrency, a.perKey, a.rate]) === JSON.stringify([b.concurrency, b.perKey, b.rate])
+
 const hasEnded = (storage: Storage.Service, id: string): Effect.Effect<boolean> =>
   Effect.orElseSucceed(
     Effect.map(storage.find(id), (found) => Option.exists(found, ({ outcome }) => outcome !== undefined)),
@@ -272,10 +309,10 @@ export const healthOf = (
   storage: Storage.Service,
   definitions: ReadonlyArray<AnyDefinition>,
   state: WorkerState,
-  { concurrency, stalledMillis, sweepMillis }: Settings
+  { concurrency, queues: ownQueues, stalledMillis, sweepMillis }: Settings
 ): Effect.Effect<Health, Storage.StorageError> =>
   Effect.gen(function* () {
-    const backlog = yield* storage.backlog
+    const [backlog, counts] = [yield* storage.backlog, yield* storage.queues]
     // Another worker may have finished a run that was stuck here.
     for (const run of [...state.stuck.keys()]) {
       if (yield* hasEnded(storage, run)) state.stuck.delete(run)
@@ -289,8 +326,11 @@ export const healthOf = (
       storage.isPrivate ||
       (state.sweptAt !== undefined && now - state.sweptAt <= Math.max(stalledMillis, 3 * sweepMillis))
     const idleMillis = steadyMillis(yield* Effect.clock) - (state.progressAt ?? Number.NEGATIVE_INFINITY)
+    const waitsForQueue = state.hasPlaces && counts.some(({ due }) => due > 0)
     const isProgressing =
-      idleMillis < stalledMillis || !Option.exists(oldestDue, (age) => Duration.toMillis(age) >= stalledMillis)
+      idleMillis < stalledMillis ||
+      waitsForQueue ||
+      !Option.exists(oldestDue, (age) => Duration.toMillis(age) >= stalledMillis)
     return {
       status: state.leaving ? "leaving" : isSweeping && isProgressing && state.trouble === undefined ? "ok" : "stalled",
       running: [...state.running].map(([run, { since, workflow }]) => ({ run, workflow, since: new Date(since) })),
@@ -309,6 +349,7 @@ export const healthOf = (
       unclaimed: backlog
         .filter((one) => !isKnown(one))
         .map(({ due, version, waiting, workflow }) => ({ workflow, version, runs: due + waiting })),
+      queues: queueHealth(counts, ownQueues, storeNow),
       sweptAt: dateOption(state.sweptAt),
       trouble: Option.fromNullable(state.trouble)
     }

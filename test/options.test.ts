@@ -20,6 +20,7 @@ import {
   Lock,
   Operation,
   Parameters,
+  Queue,
   Recovery,
   RetryBudget,
   RetryPolicy,
@@ -147,6 +148,13 @@ const options: Readonly<Record<string, Attempt>> = {
     Operation.withRecovery("w", "s", { checkpoint: { of: progress, state: Effect.succeed(1), interval } })
   ),
   "durable/Parameters Parameters.history.limit": orBoth((limit) => parameters.history(limit)),
+  "durable/Queue Options.concurrency": count((concurrency) => Queue.make("q", { concurrency })),
+  "durable/Queue Options.perKey": count((perKey) => Queue.make("q", { perKey })),
+  "durable/Queue Rate.limit": {
+    use: (limit) => Queue.make("q", { rate: { limit, per: "1 minute" } }),
+    name: "rate.limit"
+  },
+  "durable/Queue Rate.per": { use: (per) => Queue.make("q", { rate: { limit: 1, per } }), name: "rate.per" },
   "durable/Signal Signal.wait.within": orZero((within) => inRun(signal.wait({ within }))),
   "durable/State Options.ttl": count((ttl) => State.make("cell", Schema.Number, 1, { ttl })),
   "durable/State ReadOnly.history.limit": orBoth((limit) => state.history(limit)),
@@ -161,6 +169,12 @@ const options: Readonly<Record<string, Attempt>> = {
   "durable/Worker Options.patience": orZero((patience) => Worker.layer([job], { patience })),
   "durable/Worker Options.stalled": count((stalled) => Worker.layer([job], { stalled })),
   "durable/Worker Options.sweep": count((sweep) => Worker.layer([job], { sweep })),
+  "durable/Workflow Place.priority": {
+    use: (priority) => Workflow.start(job, { id: "run", queue: Queue.make("q"), priority }),
+    means: { "-1": /of either sign/, "0": /of either sign/ }
+  },
+  "durable/Workflow When.debounce": orZero((debounce) => Workflow.start(job, { id: "run", debounce })),
+  "durable/Workflow When.delay": orZero((delay) => Workflow.start(job, { id: "run", delay })),
   "durable/Workflow section.index": {
     use: (index) => inRun(Workflow.section("s", index)(Effect.void)),
     means: { "0": /whole number/, "-1": /whole number/ }

@@ -19,11 +19,12 @@ import { logged, orElseLogged } from "../resilience/internal/kernel/logged.js"
 import { millis } from "../resilience/internal/kernel/options.js"
 import { liveClock } from "../resilience/internal/kernel/timer.js"
 import { codeOf, encodedStore } from "./internal/encodedStore.js"
+import { makeLeaseControls } from "./internal/leaseControls.js"
 import { makeLeaseRenewal } from "./internal/leaseRenewal.js"
 import { makeMemoryStore } from "./internal/memoryStore.js"
 import type { Payloads } from "./Payloads.js"
 import type { LeaseLost, StorageError } from "./StorageError.js"
-import type { DueQuery, DueRun, Entry, Lease, Opened, OpenRequest, Run, Store } from "./Store.js"
+import type { Control, DueQuery, DueRun, Entry, Lease, Opened, OpenRequest, Run, Store } from "./Store.js"
 
 /** @since 0.1.0 */
 export type * from "./Payloads.js"
@@ -75,9 +76,12 @@ export interface Service
   readonly release: (lease: Lease) => Effect.Effect<void>
   /**
    * Renews the lease in the background until the returned function is called.
-   * Calls `onLost` once if the lease is lost.
+   * Calls `onLost` once if the lease is lost. Calls `onControl` when the run is put on
+   * hold or off hold, or is to be cancelled, also if that was between the claim and
+   * this call: at once if this process or a store with `changes` did it, else within
+   * about a second.
    */
-  readonly keep: (lease: Lease, onLost: (error: LeaseLost) => void) => () => void
+  readonly keep: (lease: Lease, onLost: (error: LeaseLost) => void, onControl: (control: Control) => void) => () => void
   /**
    * Calls the listener when a run was enqueued, signalled, suspended, released,
    * put on or off hold, asked to be cancelled, or ended:
@@ -136,10 +140,11 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
   const store = options.payloads === undefined ? given : encodedStore(given, options.payloads)
   const leaseMillis = millis("lease", options.lease ?? "30 seconds", 1)
   let acquisitions = 0
+  /** How many acquisitions had begun when this process last put a run on hold, or asked to cancel one. */
+  let acquisitionsBeforeControl = 0
   const listeners = new Set<(run: string) => void>()
   const notify = (run: string) => {
-    // Most services have no listener: they pay nothing.
-    for (const listener of listeners.size === 0 ? [] : [...listeners]) {
+    for (const listener of [...listeners]) {
       orElseLogged(() => listener(run), undefined, "a listener of the storage threw")
     }
   }
@@ -165,6 +170,14 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
       const owner = `${options.owner}/${++acquisitions}`
       return Effect.onInterrupt(restore(lease(owner)), () => release(owner, run))
     })
+  const thenNotifyControl = <A, E>(self: Effect.Effect<A, E>, run: string): Effect.Effect<A, E> =>
+    thenNotify(
+      Effect.map(self, (value) => {
+        acquisitionsBeforeControl = acquisitions
+        return value
+      }),
+      run
+    )
   // A private store is changed by this service alone, which reports each change itself.
   const listening =
     options.isPrivate === true || store.changes === Stream.empty
@@ -177,44 +190,73 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
             )
           )
         )
-  return Effect.map(Effect.zipRight(listening, makeLeaseRenewal(store, leaseMillis)), (keep) => ({
+  const isPrivate = options.isPrivate === true
+  const watching = Effect.tap(makeLeaseControls(store, { isPrivate, leaseMillis }), ({ changed }) => {
+    listeners.add(changed)
+  })
+  const keeping = Effect.zip(makeLeaseRenewal(store, leaseMillis), watching)
+  return Effect.map(Effect.zipRight(listening, keeping), ([renew, controls]) => ({
     ...store,
     owner: options.owner,
     leaseMillis,
-    isPrivate: options.isPrivate === true,
+    isPrivate,
     outside: options.payloads === undefined ? asItIs : codeOf(options.payloads, "journal"),
     open: (request, restore) => acquire(restore, (owner) => store.open(request, owner, leaseMillis), request.id),
     claimDue: (query, restore) => acquire(restore, (owner) => store.claimDue(query, owner, leaseMillis)),
     reopen: (found, entry, restore, heldAs) =>
       acquire(restore, (owner) => store.reopen(found, entry, owner, leaseMillis, heldAs), found.id),
     enqueue: (request) => thenNotify(store.enqueue(request), request.id),
-    // A database would look for another id.
-    hold: (run, hold, from) =>
-      invalidName("run", run) === undefined
-        ? thenNotify(store.hold(run, hold, from), run)
-        : Effect.succeed({ _tag: "Unknown" }),
-    releaseHold: (run, id) =>
-      invalidName("run", run) === undefined ? thenNotify(store.releaseHold(run, id), run) : Effect.succeed(false),
-    cancel: (run, request) =>
-      invalidName("run", run) === undefined ? thenNotify(store.cancel(run, request), run) : Effect.succeed("Unknown"),
-    terminate: (run, outcome) =>
-      invalidName("run", run) === undefined ? thenNotify(store.terminate(run, outcome), run) : Effect.succeedNone,
+    ...operationsById(store, thenNotify, thenNotifyControl, controls.held),
     release: (lease) => release(lease.owner, lease.run),
     suspend: (lease, suspension) => thenNotify(store.suspend(lease, suspension), lease.run),
-    // A database would look for another id.
-    find: (id) => (invalidName("run", id) === undefined ? store.find(id) : Effect.succeedNone),
-    signal: (run, key, payload) =>
-      invalidName("run", run) === undefined
-        ? thenNotify(store.signal(run, key, payload), run)
-        : Effect.succeed("Unknown"),
     finish: (lease, outcome) => thenNotify(store.finish(lease, outcome), lease.run),
-    keep,
+    keep: (lease, onLost, onControl) => {
+      const stopRenewing = renew(lease, onLost)
+      // A run that was put on hold between its claim and this call was not reported to this lease.
+      const stopWatching = controls.watch(lease, onControl, acquisitionOf(lease) <= acquisitionsBeforeControl)
+      return () => {
+        stopRenewing()
+        stopWatching()
+      }
+    },
     onChange: (listener) => {
       listeners.add(listener)
       return () => void listeners.delete(listener)
     }
   }))
 }
+
+type Reporting = <A, E>(self: Effect.Effect<A, E>, run: string) => Effect.Effect<A, E>
+
+/** Operations on the run with an id. For an id that no run can have, a database would look for another one. */
+const operationsById = (
+  store: Store,
+  thenNotify: Reporting,
+  thenNotifyControl: Reporting,
+  held: (run: Run) => void
+): Pick<Service, "hold" | "releaseHold" | "cancel" | "terminate" | "find" | "signal"> => {
+  const isPossible = (run: string): boolean => invalidName("run", run) === undefined
+  const holding: Store["hold"] = (run, hold, from) =>
+    Effect.map(store.hold(run, hold, from), (holding) => {
+      if (holding._tag === "Held") held(holding.run)
+      return holding
+    })
+  return {
+    hold: (run, hold, from) =>
+      isPossible(run) ? thenNotifyControl(holding(run, hold, from), run) : Effect.succeed({ _tag: "Unknown" }),
+    releaseHold: (run, id) => (isPossible(run) ? thenNotify(store.releaseHold(run, id), run) : Effect.succeed(false)),
+    cancel: (run, request) =>
+      isPossible(run) ? thenNotifyControl(store.cancel(run, request), run) : Effect.succeed("Unknown"),
+    terminate: (run, outcome) =>
+      isPossible(run) ? thenNotify(store.terminate(run, outcome), run) : Effect.succeedNone,
+    find: (id) => (isPossible(id) ? store.find(id) : Effect.succeedNone),
+    signal: (run, key, payload) =>
+      isPossible(run) ? thenNotify(store.signal(run, key, payload), run) : Effect.succeed("Unknown")
+  }
+}
+
+/** The number of the acquisition at the end of the owner of a lease. */
+const acquisitionOf = ({ owner }: Lease): number => Number(owner.slice(owner.lastIndexOf("/") + 1))
 
 const asItIs: Outside = { encode: Effect.succeed, decode: Effect.succeed }
 

@@ -16,7 +16,11 @@ const leased = (changes: (store: Storage.Store) => Partial<Storage.Store>) =>
     const opened = yield* Effect.uninterruptibleMask((restore) => storage.open(request("run"), restore))
     const lease = "lease" in opened ? opened.lease : assert.fail(opened._tag)
     const lost: Array<string> = []
-    storage.keep(lease, ({ run }) => lost.push(run))
+    storage.keep(
+      lease,
+      ({ run }) => lost.push(run),
+      () => {}
+    )
     return { lost, store }
   })
 

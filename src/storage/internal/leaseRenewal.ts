@@ -4,7 +4,6 @@ import * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
 import { warning } from "../../resilience/internal/kernel/logged.js"
 import { steadyMillis } from "../../resilience/internal/kernel/timer.js"
-import type { Service } from "../Storage.js"
 import { LeaseLost, type StorageError } from "../StorageError.js"
 import type { Lease, Store } from "../Store.js"
 
@@ -77,7 +76,7 @@ export const makeLeaseRenewal = Effect.fnUntraced(function* (store: Store, lease
     })
   )
 
-  const keep: Service["keep"] = (lease, onLost) => {
+  return (lease: Lease, onLost: (error: LeaseLost) => void): (() => void) => {
     renewals.set(lease, { onLost, renewedAt: steadyMillis(clock) })
     if (fiber === undefined && !isClosed) {
       fiber = Runtime.runFork(runtime)(Effect.zipRight(beat, renewWhileLeased))
@@ -85,5 +84,4 @@ export const makeLeaseRenewal = Effect.fnUntraced(function* (store: Store, lease
     // The fiber ends at its next beat if no lease is left by then: most runs are shorter than a beat.
     return () => void renewals.delete(lease)
   }
-  return keep
 })

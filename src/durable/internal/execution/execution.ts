@@ -19,6 +19,7 @@ import type { Attempt } from "../../Step.js"
 import { type Activity, type Permit, whileWorking } from "./activity.js"
 import { never } from "./bodyFibers.js"
 import type { Cells } from "./cells.js"
+import type { Wanted } from "./control.js"
 import * as FiberTree from "./fiberTree.js"
 import type { Origin } from "./origins.js"
 import type { Lifecycle } from "./phase.js"
@@ -33,6 +34,8 @@ export interface Execution {
   readonly error: Schema.Schema.All
   readonly mode: Mode
   readonly lifecycle: Lifecycle
+  /** What is wanted of the run from outside; `heed` reacts to its changes. */
+  wanted: Wanted
   readonly lease: Lease
   readonly storage: Service
   /** The store's clock. Every time that is recorded, or compared with one that is, comes from here. */
@@ -94,6 +97,8 @@ export interface Mode {
   readonly patience: number
   /** Whether this process is shutting down: then no step begins. */
   readonly isLeaving: () => boolean
+  /** The id of the caller's own hold on the run, which does not stop the execution. */
+  readonly heldAs: string | undefined
   /** How long a stopped run is left alone, in milliseconds; undefined releases it at once. */
   readonly backoff: (run: string, reason: string) => number | undefined
   /** Only checks whether the program fits its journal; no step begins. */
@@ -106,6 +111,7 @@ export interface Mode {
 export const byCaller: Mode = {
   patience: Number.POSITIVE_INFINITY,
   isLeaving: () => false,
+  heldAs: undefined,
   backoff: () => undefined,
   isReplay: false,
   progressed: () => {}

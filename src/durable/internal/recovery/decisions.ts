@@ -9,6 +9,7 @@ import { faultOf, recordOf } from "../../../resilience/FaultRecord.js"
 import type { DecisionsService, RecoveryJournal } from "../../../resilience/internal/kernel/runServices.js"
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
 import * as Strategy from "../../../resilience/Strategy.js"
+import { isBrief } from "../execution/control.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import { originOf } from "../execution/origins.js"
@@ -176,10 +177,10 @@ const rankedAs =
       return Effect.provideService(self, Strategy.Ranking, asBefore)
     })
 
-/** Waits in memory, or parked if that takes longer than the mode's patience. */
+/** Sleeps through a brief delay, and parks for a longer one. */
 const sleepUntil = (execution: Execution.Execution, key: string, about: string, time: number): Effect.Effect<void> =>
   Effect.flatMap(execution.clock.currentTimeMillis, (now) => {
-    if (time - now <= execution.mode.patience) return longSleep(time - now)
+    if (isBrief(execution, time - now)) return longSleep(time - now)
     const line = { kind: "sleep", about, until: finiteTime(time), startedAt: now } as const
     return Effect.asVoid(park(execution, `${key}!`, parkedOf(execution.journal, key, line)))
   })

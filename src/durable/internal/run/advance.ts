@@ -22,6 +22,7 @@ import {
   machineryOf,
   RewindFailed,
   type RunError,
+  type RunHeld,
   type RunSuspended
 } from "../../../journal/RunError.js"
 import { statusOfFailure } from "../../../journal/RunFailure.js"
@@ -32,6 +33,7 @@ import { isClean } from "../../../transaction/Compensation.js"
 import { RollbackFailed } from "../../../transaction/RollbackFailed.js"
 import { Transactor } from "../../../transaction/Transactor.js"
 import { makeActivity } from "../execution/activity.js"
+import { heed, nothingWanted, runHeld, type Wanted } from "../execution/control.js"
 import {
   byCaller,
   type Execution,
@@ -83,6 +85,7 @@ interface Leased {
   readonly clock: Clock.Clock
   readonly restore: Storage.Restore
   readonly mode: Mode
+  readonly wanted: Wanted
 }
 
 /** Reads the journal of a run, or releases its lease. */
@@ -111,7 +114,8 @@ export const advance = (leased: Leased, journal: Journal): AnyEffect =>
       const isRewound = rewinding === undefined || Exit.isSuccess(exit)
       if (phase._tag === "Rewinding" && !isInterrupted && isRewound) {
         execution.lifecycle.transition({ _tag: "Supersede" })
-        return Effect.flatMap(readJournalOf(storage, lease), (next) => advance(leased, next))
+        const { wanted } = execution
+        return Effect.flatMap(readJournalOf(storage, lease), (next) => advance({ ...leased, wanted }, next))
       }
       // A body that was only replayed for a rewind has no outcome.
       return rewinding === undefined || stopError !== undefined
@@ -130,8 +134,9 @@ export const makeExecution = (
     definition,
     lease,
     mode = byCaller,
-    storage
-  }: Omit<Leased, "input" | "restore" | "mode"> & { readonly mode?: Mode },
+    storage,
+    wanted = nothingWanted
+  }: Omit<Leased, "input" | "restore" | "mode" | "wanted"> & { readonly mode?: Mode; readonly wanted?: Wanted },
   journal: Journal
 ): Effect.Effect<Execution> =>
   Effect.withFiberRuntime(({ currentContext }) =>
@@ -141,6 +146,7 @@ export const makeExecution = (
       error: definition.error,
       mode,
       lifecycle: new Lifecycle(),
+      wanted,
       lease,
       storage,
       clock,
@@ -220,9 +226,13 @@ const runBody = (
       fiber.unsafeInterruptAsFork(FiberId.none)
       execution.activity.changed.notify()
     }
-    const stopRenewing = storage.keep(lease, (error) => lifecycle.transition({ _tag: "Stop", error }))
+    const stopKeeping = storage.keep(
+      lease,
+      (error) => lifecycle.transition({ _tag: "Stop", error }),
+      (control) => heed(execution, control)
+    )
     const ended = () => {
-      stopRenewing()
+      stopKeeping()
       stopWatcher(execution)
     }
     return Effect.matchCauseEffect(restore(use(fiber)), {
@@ -310,9 +320,12 @@ export const endWithoutOutcome = <A, E>(
   result: Effect.Effect<A, E>,
   reason: RunError | string
 ): Effect.Effect<A, E | RunError> => {
-  const { stopError } = execution.lifecycle
-  const end = stopError?._tag === "RunSuspended" ? suspend(execution, stopError) : release(execution, reason)
-  return Effect.zipRight(end, result)
+  const { lifecycle, wanted } = execution
+  const { stopError } = lifecycle
+  if (stopError?._tag !== "RunSuspended") return Effect.zipRight(release(execution, reason), result)
+  if (wanted.hold === undefined) return Effect.zipRight(suspend(execution, stopError), result)
+  const held = runHeld(execution.id, wanted.hold)
+  return Effect.zipRight(suspend(execution, stopError, held), Effect.fail(held))
 }
 
 const release = (execution: Execution, stop: RunError | string) => {
@@ -337,14 +350,16 @@ const releaseLease = ({ clock, lease, storage }: Execution, millis: number | und
   return Effect.catchAll(suspended, () => storage.release(lease))
 }
 
-/** Makes the run due at its time, or at the next signal. */
-const suspend = (execution: Execution, { until, waits }: RunSuspended) => {
+/** Makes the run due at its time, or at the next signal. A run that stops for a hold waits for both. */
+const suspend = (execution: Execution, { until, waits }: RunSuspended, held?: RunHeld) => {
   const { activity, lease, storage } = execution
   const dueAt = Option.match(until, { onNone: () => Storage.untilSignalled, onSome: (date) => date.getTime() })
   const suspended = storage.suspend(lease, { dueAt, waiting: encodeWaiting(waits), signals: activity.signalsRead })
   return Effect.zipRight(
     Effect.onError(suspended, () => storage.release(lease)),
-    emit(execution, (source) => ({ _tag: "RunSuspended", source, until }))
+    emit(execution, (source) =>
+      held === undefined ? { _tag: "RunSuspended", source, until } : { _tag: "RunStopped", source, reason: held._tag }
+    )
   )
 }
 

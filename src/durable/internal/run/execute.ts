@@ -4,11 +4,19 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { emptyJournal } from "../../../journal/Journal.js"
 import { canonical, valueCodec } from "../../../journal/JournalCodec.js"
-import { JournalError, type RunError, RunHeld, RunMismatch, RunNotFound, RunQueued } from "../../../journal/RunError.js"
+import {
+  JournalError,
+  type RunError,
+  type RunHeld,
+  RunMismatch,
+  RunNotFound,
+  RunQueued
+} from "../../../journal/RunError.js"
 import { hideSecrets } from "../../../journal/Secrets.js"
 import { checkedNames } from "../../../resilience/InvalidName.js"
 import * as Storage from "../../../storage/Storage.js"
 import { onChangeOf, Pulse } from "../execution/activity.js"
+import { nothingWanted, runHeld } from "../execution/control.js"
 import { byCaller, type Mode } from "../execution/execution.js"
 import { timed } from "../execution/storeClock.js"
 import { type AnyDefinition, type AnyEffect, adopt, advance, type Definition, readJournalOf } from "./advance.js"
@@ -48,8 +56,9 @@ const executeIn = (storage: Storage.Service, definition: AnyDefinition, request:
           return Effect.fail(notOpened(opened._tag, opened.run))
         case "Created":
         case "Claimed": {
-          const { lease } = opened
-          const leased = { storage, definition, input, lease, clock: clockOf(lease), restore, mode }
+          const { lease, run } = opened
+          const wanted = { ...nothingWanted, cancel: run.cancel }
+          const leased = { storage, definition, input, lease, clock: clockOf(lease), restore, mode, wanted }
           return opened._tag === "Created"
             ? advance(leased, emptyJournal())
             : Effect.flatMap(readJournalOf(storage, lease), (journal) => advance(leased, journal))
@@ -63,9 +72,7 @@ export const notOpened = (
   reason: "Leased" | "Held" | "Queued",
   { hold, id: run, leaseUntil, owner, queue }: Storage.Run
 ): Storage.LeaseHeld | RunHeld | RunQueued => {
-  if (reason === "Held" && hold !== undefined) {
-    return new RunHeld({ run, hold: hold.id, reason: hold.reason, since: new Date(hold.at) })
-  }
+  if (reason === "Held" && hold !== undefined) return runHeld(run, hold)
   return reason === "Queued" && queue !== undefined
     ? new RunQueued({ run, queue: queue.name })
     : new Storage.LeaseHeld({ run, owner: owner ?? "an unknown process", until: leaseUntil ?? 0 })
@@ -112,7 +119,19 @@ export const executeClaimed = (
     Effect.onError(decoded, () => storage.release(lease)),
     (input) =>
       Effect.flatMap(readJournalOf(storage, lease), (journal) =>
-        advance({ storage, definition, input, lease, clock, restore, mode }, journal)
+        advance(
+          {
+            storage,
+            definition,
+            input,
+            lease,
+            clock,
+            restore,
+            mode,
+            wanted: { ...nothingWanted, cancel: run.cancel }
+          },
+          journal
+        )
       )
   )
 }

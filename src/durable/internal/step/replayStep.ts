@@ -10,6 +10,7 @@ import { FaultRecord, faultOf, restoreFault } from "../../../resilience/FaultRec
 import type { PastFailure } from "../../../resilience/internal/kernel/session.js"
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
 import { whileResting, whileWorking } from "../execution/activity.js"
+import { isBrief } from "../execution/control.js"
 import * as Execution from "../execution/execution.js"
 import * as Order from "../execution/replayOrder.js"
 import { finiteTime, parkedOf } from "../wait/resolve.js"
@@ -100,11 +101,11 @@ export const pastFailures = (
     Effect.map(pastFailure(use, payload), (failed) => ({ ...failed, attempt, at }))
   )
 
-/** Waits for the next attempt: in memory, or parked if that takes longer than the mode's patience. */
+/** Waits for the next attempt: sleeps through a brief delay, and parks for a longer one. */
 export const sleepUntil = (use: StepUse, next: number): Effect.Effect<void> =>
   Effect.flatMap(use.execution.clock.currentTimeMillis, (now) => {
     const { execution, key, record } = use
-    if (next - now <= execution.mode.patience) return longSleep(next - now)
+    if (isBrief(execution, next - now)) return longSleep(next - now)
     const line = {
       kind: "sleep",
       about: `retry of ${use.definition.name}`,

@@ -16,8 +16,9 @@ import { isTraced, withSpan } from "../../../resilience/internal/kernel/tracing.
 import type * as Strategy from "../../../resilience/Strategy.js"
 import type { Restore } from "../../../storage/Storage.js"
 import { noOutput } from "../../../transaction/Compensation.js"
-import { beginWork, endWork } from "../execution/activity.js"
+import { beginWork, endWork, whileResting } from "../execution/activity.js"
 import { never } from "../execution/bodyFibers.js"
+import { isBrief, isLeaving } from "../execution/control.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
@@ -97,7 +98,7 @@ const unlessToRun = (use: StepUse): AnyEffect | undefined => {
   const { execution, key, record } = use
   if (isAnswered(record)) return answer(use, record)
   if (Execution.isReplayOnly(execution, key)) return parkForReplay(use)
-  return execution.mode.isLeaving() ? leave(use) : undefined
+  return isLeaving(execution) ? leave(use) : undefined
 }
 
 const makeUse = (
@@ -134,7 +135,7 @@ const checkOrder = ({ definition, execution, isRoot, key, record }: StepUse) => 
   return Order.check(execution, key, { isAnswered: isAnswered(record), isRoot })
 }
 
-/** The process shuts down: the run stops before this step, for another process to resume. */
+/** The process shuts down, or the run is on hold: it stops before this step, and is resumed there. */
 const leave = ({ execution, key, permit }: StepUse): AnyEffect => {
   const parked = park(execution, key, { kind: "sleep", signal: undefined, until: undefined, waiting: undefined })
   // This fiber never returns, so it gives its place to a node that has still to end.
@@ -212,7 +213,10 @@ const attempts = (use: StepUse, restore: Restore): AnyEffect => {
 }
 
 const attempt = (use: StepUse, number: number): AnyEffect =>
-  Effect.zipRight(Effect.uninterruptible(recordAttempt(use, number)), runAttempt(use, number))
+  // A retry that is due while the run is to stop begins when it is resumed.
+  number > 1 && isLeaving(use.execution)
+    ? whileResting(use.execution, undefined, leave(use))
+    : Effect.zipRight(Effect.uninterruptible(recordAttempt(use, number)), runAttempt(use, number))
 
 /** How an attempt is committed, by the kind of its step. */
 const committing: Readonly<Record<Kind, (use: StepUse, number: number, run: AnyEffect) => AnyEffect>> = {
@@ -264,9 +268,9 @@ const performOptions = (use: StepUse, past: ReadonlyArray<PastFailure>) => ({
   onAgain: (failure: Strategy.Failure<unknown>, delay: Duration.Duration) => {
     const recorded = Effect.uninterruptible(recordRetry(use, failure, delay))
     const next = failure.at + Duration.toMillis(delay)
-    return Duration.toMillis(delay) > use.execution.mode.patience
-      ? Effect.zipRight(recorded, sleepUntil(use, next))
-      : recorded
+    return isBrief(use.execution, Duration.toMillis(delay))
+      ? recorded
+      : Effect.zipRight(recorded, sleepUntil(use, next))
   }
 })
 

@@ -9,6 +9,7 @@ import { RunSuspended } from "../../../journal/RunError.js"
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
 import { type Activity, onChangeOf, type Parked } from "../execution/activity.js"
 import { never } from "../execution/bodyFibers.js"
+import { isLeaving } from "../execution/control.js"
 import type * as Execution from "../execution/execution.js"
 import { type Gate, nextTurn, releaseHeld, stopHolding } from "../execution/replayOrder.js"
 import { dateOption } from "./resolve.js"
@@ -200,15 +201,17 @@ const isSuspendable = (execution: Execution.Execution, now: number): boolean => 
 }
 
 /** A short sleep keeps the run in memory, and so does a time limit that is over: its fiber reads the last signals. */
-const isShort = ({ mode }: Execution.Execution, { kind, until }: Parked, now: number): boolean =>
-  until !== undefined && until - now <= (kind === "sleep" ? mode.patience : 0) && !mode.isLeaving()
+const isShort = (execution: Execution.Execution, { kind, until }: Parked, now: number): boolean =>
+  until !== undefined && until - now <= (kind === "sleep" ? execution.mode.patience : 0) && !isLeaving(execution)
 
 /** Stops the run until a signal is sent or the earliest time has come. */
 const suspend = (execution: Execution.Execution, now: number): void => {
   const parked = [...execution.activity.parked.values()]
   const times = parked.flatMap(({ until }) => (until === undefined ? [] : [until]))
   const earliest = times.length === 0 ? undefined : Math.min(...times)
-  const until = execution.mode.isLeaving() ? now : earliest
+  // A fiber that stopped before a step waits for nothing.
+  const isDue = execution.mode.isLeaving() || parked.some(({ waiting }) => waiting === undefined)
+  const until = isDue ? now : earliest
   const error = new RunSuspended({
     run: execution.id,
     waits: parked.flatMap(({ waiting }) => (waiting === undefined ? [] : [waiting])),

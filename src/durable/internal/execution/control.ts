@@ -1,0 +1,27 @@
+import { RunHeld } from "../../../journal/RunError.js"
+import type { Control, Hold } from "../../../storage/Storage.js"
+import type { Execution } from "./execution.js"
+
+/** What operators or the program want of a run from outside: a hold of another caller, or a request to cancel it. */
+export type Wanted = Pick<Control, "hold" | "cancel">
+
+export const nothingWanted: Wanted = { hold: undefined, cancel: undefined }
+
+/**
+ * The execution learns what is wanted of its run, whenever that changes. A hold lets
+ * running attempts end, and begins nothing more.
+ */
+export const heed = (execution: Execution, { cancel, hold }: Wanted): void => {
+  execution.wanted = { hold: hold?.id === execution.mode.heldAs ? undefined : hold, cancel }
+  // Fibers that wait are suspended now; a step that begins from now on stops the run.
+  execution.activity.changed.notify()
+}
+
+/** Nothing new begins in the run: it stops once its running attempts have ended, and is resumed later. */
+export const isLeaving = ({ mode, wanted }: Execution): boolean => wanted.hold !== undefined || mode.isLeaving()
+
+export const runHeld = (run: string, { at, id, reason }: Hold): RunHeld =>
+  new RunHeld({ run, hold: id, reason, since: new Date(at) })
+
+/** A delay that a fiber sleeps through: a longer one is a wait, which a hold ends at once. In milliseconds. */
+export const isBrief = ({ mode }: Execution, delay: number): boolean => delay <= Math.min(mode.patience, 1_000)

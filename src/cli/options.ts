@@ -3,6 +3,7 @@ import * as os from "node:os"
 import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -45,6 +46,14 @@ const orUndefined = <A>(option: Options.Options<A>): Options.Options<A | undefin
   option.pipe(Options.optional, Options.map(Option.getOrUndefined))
 
 export const optional = (name: string, description: string) => orUndefined(text(name, description))
+
+export const optionalInteger = (name: string, description: string) =>
+  orUndefined(
+    text(name, description).pipe(
+      Options.withPseudoName("integer"),
+      Options.mapEffect(wholeNumber(name, { min: 0, max: Number.MAX_SAFE_INTEGER }))
+    )
+  )
 
 const oneOf = <const A extends string>(name: string, choices: ReadonlyArray<A>, description: string) =>
   Options.choice(name, choices).pipe(Options.withDescription(description))
@@ -91,6 +100,22 @@ export const duration = (option: string, given: string, min = 0): Effect.Effect<
 /** Reads an age in milliseconds; it must be greater than 0. */
 export const age = (option: string, given: string): Effect.Effect<number, Ended> =>
   Effect.map(duration(option, given, 1), Duration.toMillis)
+
+/** Reads a time such as `2026-11-29` or `2026-11-29T10:00Z`, or how long ago it was, such as `2h`. */
+export const moment = (option: string, given: string | undefined): Effect.Effect<Date | undefined, Ended> => {
+  if (given === undefined) return Effect.succeed(undefined)
+  if (/^\d{4}-/.test(given)) {
+    const time = new Date(given)
+    return Number.isNaN(time.getTime()) ? notMoment(option, given) : Effect.succeed(time)
+  }
+  const ago = Effect.zipWith(duration(option, given), Clock.currentTimeMillis, (ago, now) => {
+    return new Date(now - Duration.toMillis(ago))
+  })
+  return Effect.orElse(ago, () => notMoment(option, given))
+}
+
+const notMoment = (option: string, given: string): Ended =>
+  usage(`${option} must be a time such as "2026-11-29T10:00Z", or an age such as "2h" or "30 days", not "${given}".`)
 
 /** Reads JSON from the option itself, or from the file in `@FILE`. */
 export const readJson = (option: string, given: string): Effect.Effect<unknown, Ended> =>

@@ -1,7 +1,7 @@
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { ask, common } from "./ask.js"
-import { choice, flag, optional, readJson } from "./options.js"
+import { choice, flag, moment, optional, optionalInteger, pairs, readJson } from "./options.js"
 import { argument, described, limit, optionalArgument, optionalId } from "./parameters.js"
 import * as views from "./render/views.js"
 
@@ -11,17 +11,27 @@ export const runs = Command.make(
     ...common,
     id: optionalId,
     workflow: optional("workflow-name", "Only of this workflow"),
+    version: optional("workflow-version", "Only of this version of it"),
     status: choice(
       "status",
       ["running", "held", "suspended", "stopped", "completed", "failed", "exhausted", "cancelled"],
       "Only with this status"
     ),
+    labels: pairs("label", "Only with this label, as NAME=VALUE; several must all fit"),
+    queue: optional("queue", "Only of this queue"),
+    parent: optional("parent", "Only runs that this run waits for"),
+    since: optional("since", "Only created since then: a time such as 2026-11-29, or an age such as 2h"),
+    until: optional("until", "Only created before then: a time or an age"),
+    before: optionalInteger("before", "The next page: the number that the page before ends with"),
     limit
   },
-  ({ id, limit, status, workflow, ...given }) =>
-    id === undefined
-      ? ask(given, { _tag: "Runs", workflow, status, limit }, views.runs)
-      : ask(given, { _tag: "Run", id }, views.run)
+  ({ before, id, labels, limit, parent, queue, since, status, until, version, workflow, ...given }) =>
+    Effect.gen(function* () {
+      if (id !== undefined) return yield* ask(given, { _tag: "Run", id }, views.run)
+      const created = { since: yield* moment("--since", since), until: yield* moment("--until", until) }
+      const query = { workflow, version, status, labels, queue, parent, ...created, before, limit }
+      yield* ask(given, { _tag: "Runs", ...query }, views.runsPage(limit))
+    })
 ).pipe(described("runs"))
 
 export const signal = Command.make(

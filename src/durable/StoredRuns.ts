@@ -12,12 +12,20 @@ import { findRun, type Journal, knownKeys, loadJournal, type StepRecord, type Wa
 import type { RewindRecord } from "../journal/JournalLine.js"
 import type { JournalError, RunNotFound, Waiting } from "../journal/RunError.js"
 import { failureOf } from "../journal/RunFailure.js"
-import type { RewindStatus, RunCount, RunStatus, RunSummary, StepStatus, WaitStatus } from "../journal/RunStatus.js"
+import type {
+  RewindStatus,
+  RunCount,
+  RunFailure,
+  RunStatus,
+  RunSummary,
+  StepStatus,
+  WaitStatus
+} from "../journal/RunStatus.js"
 import type { Point } from "../resilience/Decision.js"
 import type { InvalidOption } from "../resilience/InvalidOption.js"
-import { age, checked, limit } from "../resilience/internal/kernel/options.js"
+import { age, checked, date, limit } from "../resilience/internal/kernel/options.js"
 import { RewindRefused } from "../resilience/RecoveryError.js"
-import { Redaction } from "../resilience/Redaction.js"
+import { Redaction, type Redactor } from "../resilience/Redaction.js"
 import { hasFailed, outcomeStatuses, statusOf } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
 import { keysIn, locate } from "./internal/rewind/points.js"
@@ -39,15 +47,11 @@ export const status: (
   const run = yield* findRun(storage, id)
   const journal = yield* loadJournal(storage, run)
   const redactor = yield* Redaction
-  const summary = summaryOf(run, yield* storage.now)
+  const summary = summaryOf(run, yield* storage.now, redactor)
   return {
     ...summary,
     // The row tells what a run waits for only while it is suspended.
     waiting: summary.waiting.length > 0 || run.outcome !== undefined ? summary.waiting : openWaits(journal),
-    failure:
-      run.outcome !== undefined && hasFailed(run.outcome.status)
-        ? Option.some(failureOf(run.outcome.exit, redactor))
-        : Option.none(),
     steps: [...journal.steps.values()].map((record) => stepStatus(record, journal)),
     waits: [...journal.waits.values()].map((wait) => waitStatus(wait, journal)),
     rollbacks: [...journal.rollbacks.values()].map(({ reason, section, status, updatedAt }) => ({
@@ -103,31 +107,71 @@ export const checkRewind: (
   })
 
 /**
+ * Which runs to list. A run must fit all that is given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunQuery {
+  readonly workflow?: string | Workflow<never, unknown, unknown, unknown, unknown> | undefined
+  readonly version?: string | undefined
+  readonly status?: Storage.Status | undefined
+  /** Only runs with all of these labels. */
+  readonly labels?: Readonly<Record<string, string>> | undefined
+  /** Only runs of this queue. */
+  readonly queue?: string | undefined
+  /** Only runs that the run with this id waits for. */
+  readonly parent?: string | undefined
+  /** Only runs that wait for something of this kind. */
+  readonly waitingFor?: Waiting["kind"] | undefined
+  /** Only runs created at this time or later. */
+  readonly since?: Date | undefined
+  /** Only runs created before this time. */
+  readonly until?: Date | undefined
+  /** Only runs after the one with this `key`: that of the last run of a page gives the next page. */
+  readonly before?: number | undefined
+  /** The most that are returned: 0 for none, `Infinity` for all. Defaults to 100. */
+  readonly limit?: number | undefined
+}
+
+/**
  * Lists runs, newest first.
+ *
+ * @example
+ * ```ts
+ * import { Storage, Workflow } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * Workflow.list({ labels: { tenant: "acme" }, status: "failed", since: new Date("2026-01-01") }).pipe(
+ *   Effect.provide(Storage.layerMemory),
+ *   Effect.runPromise
+ * ).then((runs) => console.log(runs.length)) // 0
+ * ```
  *
  * @since 0.1.0
  * @category inspection
  */
-export const list: (query?: {
-  readonly workflow?: string | Workflow<never, unknown, unknown, unknown, unknown> | undefined
-  readonly status?: Storage.Status | undefined
-  /** Only runs that wait for something of this kind. */
-  readonly waitingFor?: Waiting["kind"] | undefined
-  /** The most that are returned: 0 for none, `Infinity` for all. Defaults to 100. */
-  readonly limit?: number | undefined
-}) => Effect.Effect<ReadonlyArray<RunSummary>, Storage.StorageError, Storage.Storage> = Effect.fn("Workflow.list")(
-  function* (query) {
+export const list: (
+  query?: RunQuery
+) => Effect.Effect<ReadonlyArray<RunSummary>, Storage.StorageError, Storage.Storage> = Effect.fn("Workflow.list")(
+  function* (query = {}) {
     const storage = yield* Storage.Storage
-    const workflow = typeof query?.workflow === "object" ? query.workflow.name : query?.workflow
-    const { status, waitingFor: kind } = query ?? {}
-    const waitsFor = kind === undefined ? undefined : { kind }
-    const runs = yield* storage.list({ workflow, status, waitsFor, limit: limit(query) })
+    const redactor = yield* Redaction
+    const { before, labels, parent, queue, since, status, until, version, waitingFor: kind, workflow } = query
+    const runs = yield* storage.list({
+      ...{ before, labels, parent, queue, status, version },
+      workflow: typeof workflow === "object" ? workflow.name : workflow,
+      waitsFor: kind === undefined ? undefined : { kind },
+      createdSince: since && date("since", since).getTime(),
+      createdBefore: until && date("until", until).getTime(),
+      limit: limit(query)
+    })
     const now = yield* storage.now
-    return runs.map((run) => summaryOf(run, now))
+    return runs.map((run) => summaryOf(run, now, redactor))
   }
 )
 
-const summaryOf = (run: Storage.Run, now: number): RunSummary => ({
+const summaryOf = (run: Storage.Run, now: number, redactor: Redactor): RunSummary => ({
   id: run.id,
   workflow: run.workflow,
   version: run.version,
@@ -138,8 +182,34 @@ const summaryOf = (run: Storage.Run, now: number): RunSummary => ({
   owner: statusOf(run, now) === "running" ? Option.fromNullable(run.owner) : Option.none(),
   executions: run.token,
   waiting: run.outcome === undefined ? readWaiting(run.waiting) : [],
-  dueAt: dateOption(run.outcome !== undefined || run.dueAt === Storage.untilSignalled ? undefined : run.dueAt)
+  dueAt: dateOption(run.outcome !== undefined || run.dueAt === Storage.untilSignalled ? undefined : run.dueAt),
+  failure: Option.filterMap(Option.fromNullable(run.outcome), (outcome) => endOf(outcome, redactor)),
+  hold: Option.map(Option.fromNullable(run.hold), ({ at, id, reason }) => ({ id, reason, since: new Date(at) })),
+  cancelling: run.outcome === undefined ? cancellingOf(run.cancel) : Option.none(),
+  queue: Option.fromNullable(run.queue),
+  parent: Option.map(Option.fromNullable(run.parent), ({ run }) => run),
+  generation: run.generation,
+  key: run.key
 })
+
+/** Why a run has not completed. */
+const endOf = ({ exit, status }: Storage.Outcome, redactor: Redactor): Option.Option<RunFailure> => {
+  if (hasFailed(status)) return Option.some(failureOf(exit, redactor))
+  if (status !== "cancelled") return Option.none()
+  const message = Option.match(cancellingOf(exit), {
+    onNone: () => "Its reason cannot be read",
+    onSome: ({ by, reason }) => `${reason}${Option.match(by, { onNone: () => "", onSome: (by) => ` (${by})` })}`
+  })
+  return Option.some({ tag: "RunCancelled", message: redactor.text(message) })
+}
+
+const decodeReason = Schema.decodeUnknownOption(
+  Schema.parseJson(Schema.Struct({ reason: Schema.String, by: Schema.optional(Schema.String) }))
+)
+
+/** Who wants the run to end, and why, from its request or its outcome. */
+const cancellingOf = (text: string | undefined): RunSummary["cancelling"] =>
+  Option.map(decodeReason(text), ({ by, reason }) => ({ reason, by: Option.fromNullable(by) }))
 
 const decodeNext = Schema.decodeUnknownOption(Schema.parseJson(Schema.Struct({ next: Schema.Number })))
 

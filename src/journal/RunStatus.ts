@@ -42,6 +42,23 @@ export const Status = Schema.Literal("running", "held", "suspended", "stopped", 
 export type Status = typeof Status.Type
 
 /**
+ * The error that a run failed with, or why it was cancelled, as far as it can be read without its schema.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const RunFailure = Schema.Struct({
+  tag: Schema.optional(Schema.String),
+  /** At most 2,000 characters. */
+  message: Schema.String
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunFailure extends Schema.Schema.Type<typeof RunFailure> {}
+
+/**
  * A run without its journal.
  *
  * @since 0.1.0
@@ -62,7 +79,36 @@ export const RunSummary = Schema.Struct({
   /** What a suspended run waits for. */
   waiting: Schema.Array(Waiting),
   /** The earliest time at which it can resume by itself; none if it waits for a signal or an answer, or has ended. */
-  dueAt: MaybeDate
+  dueAt: MaybeDate,
+  /** Why it is `failed`, `exhausted` or `cancelled`; none for any other run. */
+  failure: Schema.OptionFromNullOr(RunFailure),
+  /** Why no worker takes it. */
+  hold: Schema.OptionFromNullOr(
+    Schema.Struct({
+      /** `manual`, or that of a recovery. */
+      id: Schema.String,
+      reason: Schema.String,
+      since: Schema.Date
+    })
+  ),
+  /** The request to cancel it, until it has ended. */
+  cancelling: Schema.OptionFromNullOr(
+    Schema.Struct({ reason: Schema.String, by: Schema.OptionFromNullOr(Schema.String) })
+  ),
+  queue: Schema.OptionFromNullOr(
+    Schema.Struct({
+      name: Schema.String,
+      /** Runs of one key share a part of the limits; may be empty. */
+      key: Schema.String,
+      priority: Schema.Number
+    })
+  ),
+  /** The id of the run that waits for this one. */
+  parent: Schema.OptionFromNullOr(Schema.String),
+  /** How many journals it has had: the first is 1. */
+  generation: Schema.Number,
+  /** The store's number of the run, as `Workflow.list({ before })` takes it. */
+  key: Schema.Number
 })
 /**
  * @since 0.1.0
@@ -174,23 +220,6 @@ export const RewindStatus = Schema.Struct({
 export interface RewindStatus extends Schema.Schema.Type<typeof RewindStatus> {}
 
 /**
- * The error that a run failed with, as far as it can be read without its schema.
- *
- * @since 0.1.0
- * @category models
- */
-export const RunFailure = Schema.Struct({
-  tag: Schema.optional(Schema.String),
-  /** At most 2,000 characters. */
-  message: Schema.String
-})
-/**
- * @since 0.1.0
- * @category models
- */
-export interface RunFailure extends Schema.Schema.Type<typeof RunFailure> {}
-
-/**
  * A run with its steps, waits, rollbacks and rewinds.
  *
  * @since 0.1.0
@@ -198,8 +227,6 @@ export interface RunFailure extends Schema.Schema.Type<typeof RunFailure> {}
  */
 export const RunStatus = Schema.Struct({
   ...RunSummary.fields,
-  /** Why it is `failed` or `exhausted`; none for any other run. */
-  failure: Schema.OptionFromNullOr(RunFailure),
   /** In the order of their first start, without steps that a rewind removed. */
   steps: Schema.Array(StepStatus),
   waits: Schema.Array(WaitStatus),

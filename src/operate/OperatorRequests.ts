@@ -102,7 +102,22 @@ export const requests = {
   Check: read({}, Findings, unserved),
   Locks: read({}, Schema.Array(LockStatus), unserved),
   Runs: read(
-    { workflow: Text, status: Schema.optional(RunStatusName), limit: Limit },
+    {
+      workflow: Text,
+      version: Text,
+      status: Schema.optional(RunStatusName),
+      /** In a URL, the text of a JSON object. */
+      labels: Schema.optional(Schema.parseJson(Labels)),
+      queue: Text,
+      parent: Text,
+      /** Created at this time or later. */
+      since: Schema.optional(Schema.Date),
+      /** Created before this time. */
+      until: Schema.optional(Schema.Date),
+      /** The `key` of the last run of the page before. */
+      before: Schema.optional(Schema.NumberFromString.pipe(Schema.int())),
+      limit: Limit
+    },
     Schema.Array(RunSummary),
     at("runs", "/runs")
   ),

@@ -166,13 +166,56 @@ export const runs: View<"Runs"> = (screen, all) =>
     "status",
     ["created", ({ createdAt }) => time(createdAt)],
     "executions",
-    ["waits for", ({ waiting }) => waiting.map(({ about }) => about).join(", ")]
+    ["about", aboutRun]
   ])
+
+/** Why a run does not advance, or how it ended. */
+const aboutRun = ({ cancelling, failure, hold, waiting }: Item<"Runs">): string => {
+  if (failure !== null) return failed(failure)
+  if (hold !== null) return `on hold: ${hold.reason}`
+  return cancelling === null ? waiting.map(({ about }) => about).join(", ") : `to be cancelled: ${cancelling.reason}`
+}
+
+const failed = ({ message, tag }: NonNullable<Item<"Runs">["failure"]>): string =>
+  tag === undefined || message.startsWith(tag) ? message : `${tag}: ${message}`
+
+/** A page of at most `limit` runs, and how to get the next one. */
+export const runsPage =
+  (limit: number): View<"Runs"> =>
+  (screen, all) => {
+    const last = all.length < limit ? undefined : all.at(-1)
+    return joined([runs(screen, all), last === undefined ? "" : `The next page: --before ${last.key}`])
+  }
+
+const runFields = (screen: Screen, value: Value<"Run">): string => {
+  const { cancelling, createdAt, dueAt, executions, failure, finishedAt, generation, hold, labels, owner } = value
+  const { id, parent, queue, status, version, workflow } = value
+  return fields(screen, {
+    run: id,
+    workflow: `${workflow}, version ${version}`,
+    status,
+    error: failure === null ? "" : failed(failure),
+    hold: hold === null ? "" : `${hold.reason} (${hold.id}, since ${time(hold.since)})`,
+    "to be cancelled":
+      cancelling === null ? "" : `${cancelling.reason}${cancelling.by === null ? "" : ` (${cancelling.by})`}`,
+    queue:
+      queue === null
+        ? ""
+        : [queue.name, queue.key && `key ${queue.key}`, `priority ${queue.priority}`].filter(Boolean).join(", "),
+    parent,
+    generation: generation === 1 ? "" : generation,
+    labels: pairs(labels),
+    created: time(createdAt),
+    due: finishedAt === null && status !== "running" ? time(dueAt) : "",
+    ended: time(finishedAt),
+    owner,
+    executions
+  })
+}
 
 export const run: View<"Run"> = (screen, value) =>
   joined([
-    runs(screen, [value]),
-    value.failure === null ? "" : fields(screen, { error: value.failure.tag, message: value.failure.message }),
+    runFields(screen, value),
     rows(screen, value.steps, "no steps", [
       ["step", ({ key }) => key],
       "status",

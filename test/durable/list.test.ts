@@ -53,12 +53,13 @@ for (const backend of backends) {
           yield* Workflow.start(Order, { id: "held", input: "" })
           yield* storage.hold("held", { id: "manual", reason: "look first" })
           const [held, failed] = yield* Workflow.list()
-          assert.deepStrictEqual(
-            Option.map(failed?.failure ?? Option.none(), ({ tag }) => tag),
-            Option.some("Declined")
+          assert.strictEqual(
+            Option.getOrThrow(Option.fromNullable(failed?.failure).pipe(Option.flatten)).tag,
+            "Declined"
           )
           assert.strictEqual(held?.status, "held")
-          assert.deepInclude(Option.getOrNull(held?.hold ?? Option.none()), { id: "manual", reason: "look first" })
+          const { id, reason } = Option.getOrThrow(Option.fromNullable(held?.hold).pipe(Option.flatten))
+          assert.deepStrictEqual({ id, reason }, { id: "manual", reason: "look first" })
           assert.deepStrictEqual(yield* ids({ status: "held" }), ["held"])
         }).pipe(Effect.provide(layer))
       })

@@ -66,13 +66,14 @@ const status = Command.make(
     ...common,
     id: optional("recovery-id", "The recovery to show. Default: list the latest ones"),
     wait: flag("wait", "With --recovery-id: wait until it has ended; exit code 1 unless it has completed"),
-    repository
+    repository,
+    run
   },
-  ({ id, repository, wait, ...given }) => {
+  ({ id, repository, run, wait, ...given }) => {
     if (id !== undefined && wait) return ask(given, { _tag: "Join", id }, views.recovery, unlessCompleted)
     if (id !== undefined) return ask(given, { _tag: "Recovery", id }, views.recovery)
     if (wait) return usage("status --wait needs --recovery-id.")
-    return ask(given, { _tag: "Recoveries", repository, limit: 20 }, views.recoveries)
+    return ask(given, { _tag: "Recoveries", repository, run, limit: 20 }, views.recoveries)
   }
 ).pipe(described("status"))
 

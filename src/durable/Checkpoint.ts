@@ -426,9 +426,7 @@ export const remove = (
 export const find = (id: string): Effect.Effect<Info, CheckpointNotFound | Storage.StorageError, Storage.Storage> =>
   Effect.flatMap(Storage.Storage, (storage) =>
     Effect.flatMap(query_.findAny(storage, id), (found) =>
-      Option.isSome(found)
-        ? Effect.succeed(infoOf(found.value))
-        : Effect.fail(new CheckpointNotFound({ id, checkpoint: "any" }))
+      Option.isSome(found) ? Effect.succeed(infoOf(found.value)) : Effect.fail(new CheckpointNotFound({ id }))
     )
   )
 
@@ -470,7 +468,7 @@ export const validate = <R = never>(
               check(found.value, infoOf(found.value), { codec: anyState, checks, severities: {}, run: undefined }),
               ({ problems }) => validityOf(problems)
             )
-          : Effect.fail(new CheckpointNotFound({ id, checkpoint: "any" }))
+          : Effect.fail(new CheckpointNotFound({ id }))
       )
     // The checks need `R`.
   ) as Effect.Effect<Validity, CheckpointNotFound | Storage.StorageError, Storage.Storage | R>

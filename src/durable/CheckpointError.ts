@@ -51,16 +51,23 @@ export class CheckpointInvalid extends Schema.TaggedError<CheckpointInvalid>("ef
 }
 
 /**
- * There is no checkpoint with this id and name.
+ * There is no checkpoint with this id, or it has another name.
  *
  * @since 0.1.0
  * @category errors
  */
 export class CheckpointNotFound extends Schema.TaggedError<CheckpointNotFound>("effect-recovery/CheckpointNotFound")(
   "CheckpointNotFound",
-  { id: Schema.String, checkpoint: Schema.String }
+  {
+    id: Schema.String,
+    /** The name of the definition that was asked; undefined if it was looked for by its id alone. */
+    checkpoint: Schema.optional(Schema.String)
+  }
 ) {
   override get message(): string {
-    return `There is no checkpoint "${this.checkpoint}" with id "${this.id}" in this storage. It has another name, or was removed. Checkpoint.list shows the existing ones.`
+    const where = "in this storage. List the checkpoints to find the id."
+    return this.checkpoint === undefined
+      ? `There is no checkpoint with the id "${this.id}" ${where}`
+      : `There is no checkpoint "${this.checkpoint}" with the id "${this.id}" ${where} It may have another name.`
   }
 }

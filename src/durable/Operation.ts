@@ -14,7 +14,7 @@ import * as Recovery from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
 import type { Checkpoint } from "./Checkpoint.js"
-import { persist as record } from "./internal/run/persist.js"
+import { persist as record, runId as runId_ } from "./internal/run/persist.js"
 
 /**
  * Makes `Recovery.recoverable` record its operations. The existing call only gets
@@ -55,6 +55,34 @@ export const persist = <
   RunError,
   Storage.Storage | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>
 > => ({ record: record(schemas.success, schemas.error ?? Schema.Never) })
+
+/**
+ * The id of the run that records an operation: of its name and its id. Use it to
+ * read or remove the run. Its workflow has the name of the operation, and its only
+ * step, too.
+ *
+ * @example
+ * ```ts
+ * import { Operation, Recovery, Storage, Workflow } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const download = yield* Recovery.recoverable({
+ *     name: "download",
+ *     persist: Operation.persist({ success: Schema.String })
+ *   })
+ *   yield* download(Effect.succeed("done"), { id: "file-42" })
+ *   const { status } = yield* Workflow.status(Operation.runId("download", "file-42"))
+ *   return status
+ * })
+ *
+ * program.pipe(Effect.provide(Storage.layerMemory), Effect.runPromise).then(console.log) // completed
+ * ```
+ *
+ * @since 0.1.0
+ * @category recording
+ */
+export const runId: (operation: string, id: string) => string = runId_
 
 /**
  * The state to save, and how often.

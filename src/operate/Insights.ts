@@ -90,6 +90,15 @@ export const layer: Layer.Layer<Insights, never, Storage.Storage> = Layer.scoped
 )
 
 /**
+ * Waits until everything that has happened so far is on record. Records are
+ * written in the background, so a test that reads them waits first.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const settled: Effect.Effect<void, never, Insights> = Effect.flatMap(Insights, ({ settled }) => settled)
+
+/**
  * Suggests what to do about a failure, the most promising first. Recoveries
  * that its run or its checkpoints do not allow are left out: a retry inside a
  * transaction that was rolled back, a resume without an intact checkpoint.

@@ -15,7 +15,7 @@ import { LockStatus } from "../lock/LockError.js"
 import { EscalationRecord, Status as EscalationStatus } from "./EscalationRecord.js"
 import { FailureRecord } from "./FailureRecord.js"
 import { RecoveryPlan } from "./RecoveryPlan.js"
-import { Dashboard, RecoveryRecord, Validation } from "./RecoveryRecord.js"
+import { Dashboard, RecoveryRecord, Status as RecoveryStatus, Validation } from "./RecoveryRecord.js"
 import { Overview, Report } from "./Reports.js"
 import { Pattern, Period, Statistics, Suggestion, Tuning } from "./Statistics.js"
 import { Findings } from "./StorageReport.js"
@@ -175,7 +175,7 @@ export const requests = {
   /** Replies when the recovery has ended. */
   Join: write({ id: Id }, RecoveryRecord, unserved),
   Recoveries: read(
-    { failure: Text, repository: Text, limit: Limit },
+    { failure: Text, run: Text, repository: Text, status: Schema.optional(RecoveryStatus), limit: Limit },
     Schema.Array(RecoveryRecord),
     at("recoveries", "/recoveries")
   ),

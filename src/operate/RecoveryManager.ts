@@ -568,6 +568,8 @@ export const failure: (
  */
 export interface RecoveryQuery {
   readonly failure?: string | undefined
+  /** The id of a run: recoveries on request, and those of its own strategies. */
+  readonly run?: string | undefined
   readonly repository?: string | undefined
   readonly status?: Status | undefined
   /** The most that are returned: 0 for none, `Infinity` for all. Defaults to 100. */

@@ -82,6 +82,8 @@ export const Details = Schema.Struct({
   step: Optional,
   /** The name of the recovery, outside of runs. */
   recovery: Optional,
+  /** The tag of the error. */
+  tag: Optional,
   category: Schema.String,
   fingerprint: Schema.String,
   message: Schema.String,

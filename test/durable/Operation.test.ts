@@ -25,6 +25,26 @@ for (const backend of backends) {
   const setup = Effect.map(backend.make, (place) => place.join("10 days"))
 
   describe(`${backend.name}: recorded operations`, () => {
+    it.scoped("are runs whose id is made of their name and id", () =>
+      Effect.gen(function* () {
+        const layer = yield* setup
+        yield* Effect.gen(function* () {
+          const upload = yield* Recovery.recoverable({
+            name: "up/load [1]",
+            persist: Operation.persist({ success: Schema.String })
+          })
+          yield* upload(Effect.succeed("done"), { id: "x/1" })
+          const id = Operation.runId("up/load [1]", "x/1")
+          assert.strictEqual((yield* Workflow.status(id)).status, "completed")
+          assert.deepStrictEqual(
+            (yield* Workflow.list({ workflow: "up/load [1]" })).map((run) => run.id),
+            [id]
+          )
+          assert.strictEqual(yield* Workflow.remove(id), true)
+        }).pipe(Effect.provide(layer))
+      })
+    )
+
     it.scoped("return the recorded result when finished, and keep the attempt count when interrupted", () =>
       Effect.gen(function* () {
         const layer = yield* setup

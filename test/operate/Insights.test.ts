@@ -9,7 +9,7 @@ class Offline extends Data.TaggedError("Offline")<{ readonly host: string }> {}
 
 class Gone extends Schema.TaggedError<Gone>()("Gone", {}) {}
 
-const settled = Effect.flatMap(Insights.Insights, ({ settled }) => settled)
+const { settled } = Insights
 
 describe.each(backends)("Insights on $name", ({ make }) => {
   const check = <A, E>(name: string, effect: Effect.Effect<A, E, Insights.Insights | Storage.Storage>) =>
@@ -53,6 +53,37 @@ describe.each(backends)("Insights on $name", ({ make }) => {
         Option.map(statistics.timeToRecover, ({ count }) => count),
         Option.some(2)
       )
+    })
+  )
+
+  check(
+    "lists the recoveries of a run, on request and by its strategies, with the tag of their errors",
+    Effect.gen(function* () {
+      const gone = Step.make("gone", {
+        error: Gone,
+        run: new Gone(),
+        recover: { Gone: Strategy.retry(RetryPolicy.fixed({ maxRetries: 1, delay: 0 })) }
+      })
+      const Cleaning = Workflow.make("cleaning", { error: Gone }, () => gone)
+      yield* Effect.exit(Workflow.execute(Cleaning, { id: "c1", input: undefined }))
+      yield* Effect.exit(Workflow.execute(Cleaning, { id: "c2", input: undefined }))
+      yield* Insights.settled
+      const [failure] = yield* RecoveryManager.failures({ run: "c1" })
+      const manager = RecoveryManager.layer({ workflows: [Cleaning] })
+      yield* Effect.provide(RecoveryManager.initiate(failure?.id ?? "", "retry"), manager)
+      yield* Insights.settled
+      const found = yield* RecoveryManager.recoveries({ run: "c1" })
+      assert.deepStrictEqual(
+        found.map(({ by, run, tag }) => [by, run, tag]),
+        [
+          ["program", "c1", "Gone"],
+          ["manager", "c1", "RecoveryExhausted"],
+          ["program", "c1", "Gone"]
+        ]
+      )
+      assert.strictEqual((yield* RecoveryManager.recoveries({ run: "c1", limit: 2 })).length, 2)
+      assert.strictEqual((yield* RecoveryManager.recoveries({ run: "c2", status: "failed" })).length, 1)
+      assert.deepStrictEqual(yield* RecoveryManager.recoveries({ run: "c3" }), [])
     })
   )
 

@@ -23,6 +23,9 @@ const Rejected = Schema.transform(
   }
 )
 
+/** The id of the run that records an operation. */
+export const runId = (name: string, id: string): string => `${joinKey(name)}/${id}`
+
 /** Records an operation as a run with one step. The attempts of the recoverable are those of the step. */
 export const persist = (success: Schema.Schema.Any, ownError: Schema.Schema.All) => {
   const error = Schema.Union(ownError, CircuitOpen.schema, BulkheadFull.schema, Rejected) as Schema.Schema.All
@@ -32,7 +35,7 @@ export const persist = (success: Schema.Schema.Any, ownError: Schema.Schema.All)
     const body = () => runStep(step, undefined)
     const workflow = { name, version: "1", input: Schema.Void, success, error, body }
     // The step needs what the attempt needs; the run provides the rest.
-    const run = execute(workflow as never, { id: `${joinKey(name)}/${id}`, input: undefined, labels })
+    const run = execute(workflow as never, { id: runId(name, id), input: undefined, labels })
     return Effect.catchSomeDefect(run, (defect) =>
       defect instanceof LeftOpen ? Option.some(Effect.fail(defect.error)) : Option.none()
     )

@@ -127,6 +127,7 @@ const recoveryEnded = (event: RecoveryEnded, now: number): Task =>
         type: results.at(-1)?.strategy ?? "abort",
         by: "program",
         failure: Option.getOrUndefined(failure)?.id,
+        tag: Option.getOrUndefined(fault.tag),
         category,
         fingerprint,
         message,

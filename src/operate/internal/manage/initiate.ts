@@ -115,7 +115,7 @@ const newDetails = (failure: FailureRecord, type: RecoveryType, { reason }: Init
   type,
   by: "manager",
   failure: failure.id,
-  ...Struct.pick(failure, "run", "step", "recovery", "category", "fingerprint", "message"),
+  ...Struct.pick(failure, "run", "step", "recovery", "tag", "category", "fingerprint", "message"),
   attempts: failure.retries + 1,
   plan: planOf(type, failure.category),
   progress: [],

@@ -23,13 +23,20 @@ export const listFailures = (query: FailureQuery = {}) =>
 
 const checkRecoveries = checked(
   "query",
-  Schema.Struct({ failure: Text, repository: Text, status: Schema.optional(RecoveryRecord.Status), limit: Limit })
+  Schema.Struct({
+    failure: Text,
+    run: Text,
+    repository: Text,
+    status: Schema.optional(RecoveryRecord.Status),
+    limit: Limit
+  })
 )
 
 export const listRecoveries = (query: RecoveryQuery = {}) =>
-  Effect.flatMap(checkRecoveries(query), ({ failure, repository, status }) =>
-    recoveries.list({ subject: failure, scope: repository, status, limit: limit(query) })
-  )
+  Effect.flatMap(checkRecoveries(query), ({ failure, repository, run, status }) => {
+    const body = run === undefined ? undefined : JSON.stringify({ run })
+    return recoveries.list({ subject: failure, scope: repository, status, body, limit: limit(query) })
+  })
 
 const checkEscalations = checked(
   "query",

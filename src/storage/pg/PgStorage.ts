@@ -13,6 +13,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { isGone, makeOwner } from "../../host/owner.js"
 import * as Storage from "../Storage.js"
@@ -120,7 +121,7 @@ const makeStore = (process: string, options: Options, clock: AccessOptions["cloc
     const sessionClient = yield* makeSessionClient(session)
     const direct = yield* makeSqlStore(yield* makeAccess(sessionClient, { ...settings, schema }), isGone)
     // Processes of this host are judged by the host as well, which knows at once.
-    const pooled = yield* makeSqlStore(access, isGone)
+    const pooled = yield* makeSqlStore(access, isGone, hints.send)
     return withHints(pooled, direct, process, { hints, liveness, query: session.query })
   })
 
@@ -203,10 +204,18 @@ const withHints = (
     ...pooled,
     changes: hints.changes,
     renew: direct.renew,
+    controls: direct.controls,
     renewLock: direct.renewLock,
     unlock: direct.unlock,
     release: (owner, run) => thenSend(direct.release(owner, run), run ?? anyRun),
     finish: (lease, outcome) => thenSend(pooled.finish(lease, outcome), lease.run),
+    enqueue: (request) =>
+      // A run that is delayed concerns no other process until it is due.
+      thenSend(pooled.enqueue(request), request.id, ({ _tag }) => _tag !== "Existing" && (request.delay ?? 0) <= 0),
+    hold: (run, hold, from) => thenSend(pooled.hold(run, hold, from), run, ({ _tag }) => _tag === "Held"),
+    releaseHold: (run, id) => thenSend(pooled.releaseHold(run, id), run, (isReleased) => isReleased),
+    cancel: (run, request) => thenSend(pooled.cancel(run, request), run, (answer) => answer === "Requested"),
+    terminate: (run, outcome) => thenSend(pooled.terminate(run, outcome), run, Option.isSome),
     signal: (run, key, payload) => thenSend(pooled.signal(run, key, payload), run, (sent) => sent === "Sent"),
     suspend: (lease, suspension) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>

@@ -2,11 +2,12 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { RunStore, Store } from "../Store.js"
-import { notYet } from "../sqlite/notYet.js"
 import type { ClientAccess } from "./access.js"
 import { releasedAfterEnd } from "./acquisitions.js"
 import { makeSqlCheck } from "./check.js"
 import { makeClaimDue } from "./claims.js"
+import { makeControls, makeEnqueue } from "./controls.js"
+import { makeEndChild } from "./endings.js"
 import { makeSqlJournal } from "./journal.js"
 import { makeLiveness } from "./liveness.js"
 import { makeSqlLocks } from "./locks.js"
@@ -25,22 +26,26 @@ import { makeSqlUsage } from "./usage.js"
 /**
  * The store over one client, whose tables are up to date. `isGone` tells whether the
  * process that owns a lease is known to be dead: its leases end at once.
+ * `onSignalled` hears of the parents of runs that end.
  */
 export const makeSqlStore = (
   access: ClientAccess,
-  isGone: (owner: string) => boolean
+  isGone: (owner: string) => boolean,
+  onSignalled: (run: string) => void = () => undefined
 ): Effect.Effect<Store, never, Scope.Scope> =>
   Effect.map(Effect.all([makeSqlJournal(access), makeRunWrites(access)]), ([journal, writes]): Store => {
     const reader = makeRunReader(access, isGone)
     const liveness = makeLiveness(access, isGone)
-    const leases = makeLeases(access, reader, writes.finish)
+    const endChild = makeEndChild(access, onSignalled)
+    const leases = makeLeases(access, reader, writes.finish, endChild)
     const claimDue = makeClaimDue(access, reader, liveness)
     const runs: RunStore = {
-      ...notYet,
       ...journal,
       ...leases,
       ...releasedAfterEnd({ ...leases, open: makeOpen(access, reader, writes.insert), claimDue }),
       ...makeSqlSignals(access, reader),
+      ...makeControls(access, reader, endChild),
+      enqueue: makeEnqueue(access, reader, writes.insert),
       ...makeRunQueries(access, reader, liveness),
       removeRuns: makeRemoveRuns(access),
       transactional: makeSqlTransactional(access)

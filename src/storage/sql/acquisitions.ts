@@ -24,7 +24,8 @@ export const releasedAfterEnd = ({ claimDue, open, release, reopen }: Leasing): 
     })
   return {
     open: (request, owner, leaseMillis) => acquire(owner, open(request, owner, leaseMillis)),
-    reopen: (found, entry, owner, leaseMillis) => acquire(owner, reopen(found, entry, owner, leaseMillis)),
+    reopen: (found, entry, owner, leaseMillis, heldAs) =>
+      acquire(owner, reopen(found, entry, owner, leaseMillis, heldAs)),
     claimDue: (query, owner, leaseMillis) => acquire(owner, claimDue(query, owner, leaseMillis)),
     release: (owner, run) =>
       Effect.suspend(() => {

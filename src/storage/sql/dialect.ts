@@ -11,6 +11,8 @@ export interface Dialect {
   readonly isSame: (left: string, right: string) => string
   /** The greater of two numbers. */
   readonly greatest: (left: string, right: string) => string
+  /** The lesser of two numbers. */
+  readonly least: (left: string, right: string) => string
   /**
    * Locks the rows that a SELECT returns until the commit: against changes
    * (`update`), or against claims alone (`share`). Empty where one writer has the file.
@@ -34,6 +36,7 @@ export const sqliteDialect: Dialect = {
   toText: (text) => text,
   isSame: (left, right) => `${left} IS ${right}`,
   greatest: (left, right) => `MAX(${left}, ${right})`,
+  least: (left, right) => `MIN(${left}, ${right})`,
   lock: () => "",
   hasProperties: (column, property) => hasProperties(column, property === undefined ? "$" : `$.${property}`),
   values: () => "SELECT value FROM json_each(?)"
@@ -55,6 +58,7 @@ export const makePgDialect = (table: Names): Dialect => {
     },
     isSame: (left, right) => `${left} IS NOT DISTINCT FROM ${right}`,
     greatest: (left, right) => `GREATEST(${left}, ${right})`,
+    least: (left, right) => `LEAST(${left}, ${right})`,
     lock: (kind, of) => ` FOR ${kind === "update" ? "UPDATE" : "SHARE"}${of === undefined ? "" : ` OF ${of}`}`,
     hasProperties: (column, property) =>
       `${table("has_properties")}(${column}, ${property === undefined ? "NULL" : `'${property}'`}, ?)`,

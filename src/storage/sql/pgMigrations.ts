@@ -22,6 +22,12 @@ export const pgMigrations = (table: Names, index: Names): ReadonlyArray<Migratio
     name: "tables",
     reader: 1,
     statements: [...runs(table, index), ...snapshots(table, index), ...records(table, index), ...functions(table)]
+  },
+  {
+    id: 2,
+    name: "controls_and_queues",
+    reader: 1,
+    statements: [...controls(table), ...queues(table, index), ...runLabels(table, index)]
   }
 ]
 
@@ -82,6 +88,84 @@ const runs = (table: Names, index: Names): ReadonlyArray<string> => [
     lease_until BIGINT
   )`
 ]
+
+/** Added columns alone, with constant defaults: the rows stay as they are, and processes of the version before work on. */
+const controls = (table: Names): ReadonlyArray<string> => [
+  `ALTER TABLE ${table("runs")}
+    ADD COLUMN started_at BIGINT,
+    ADD COLUMN generation BIGINT NOT NULL DEFAULT 1,
+    ADD COLUMN hold_id ${text},
+    ADD COLUMN hold_reason ${text},
+    ADD COLUMN hold_at BIGINT,
+    ADD COLUMN cancel ${text},
+    ADD COLUMN queue ${text},
+    ADD COLUMN queue_key ${text},
+    ADD COLUMN priority BIGINT NOT NULL DEFAULT 0,
+    ADD COLUMN parent ${text},
+    ADD COLUMN parent_signal ${text}`
+]
+
+const since = "GREATEST(due_at, COALESCE(lease_until, 0))"
+
+/** Runs outside of queues are in the first one alone. `runs_due` serves processes of the version before. */
+const queues = (table: Names, index: Names): ReadonlyArray<string> => {
+  const on = (name: string, columns: string, condition: string) =>
+    `CREATE INDEX ${index(name)} ON ${table("runs")} (${columns}) WHERE ${condition}`
+  const isQueued = "status IS NULL AND hold_id IS NULL AND cancel IS NULL AND queue IS NOT NULL"
+  const isStarted = "queue IS NOT NULL AND started_at IS NOT NULL"
+  return [
+    on(
+      "runs_free",
+      `workflow, version, ${since}`,
+      "status IS NULL AND hold_id IS NULL AND (queue IS NULL OR cancel IS NOT NULL)"
+    ),
+    on("runs_queue_due", `queue, workflow, version, ${since}`, isQueued),
+    on("runs_queued", `queue, workflow, version, priority, queue_key, (started_at IS NULL), ${since}`, isQueued),
+    on("runs_queue_leased", "queue, queue_key", "queue IS NOT NULL AND status IS NULL AND owner IS NOT NULL"),
+    on("runs_started", "queue, queue_key, started_at", isStarted),
+    on("runs_queue_started", "queue, started_at", isStarted),
+    on("runs_queue", "queue, key", "queue IS NOT NULL"),
+    on("runs_parent", "parent, key", "parent IS NOT NULL")
+  ]
+}
+
+/**
+ * Labels by which runs are found: their beginnings, since a row of an index has at
+ * most some 2,700 bytes. A trigger, because processes of the version before insert
+ * runs, too. Labels that are damaged are not found.
+ */
+const runLabels = (table: Names, index: Names): ReadonlyArray<string> => {
+  return [
+    `CREATE TABLE ${table("run_labels")} (
+      label ${text} NOT NULL,
+      value ${text} NOT NULL,
+      run BIGINT NOT NULL,
+      PRIMARY KEY (label, value, run)
+    )`,
+    `CREATE FUNCTION ${table("label_pairs")}(content text) RETURNS TABLE (name text, about text)
+      LANGUAGE plpgsql IMMUTABLE AS $function$
+      BEGIN
+        RETURN QUERY SELECT DISTINCT left(one.key, 100), left(one.value, 400)
+          FROM json_each_text(${table("plain_json")}(content)::json) AS one;
+      EXCEPTION WHEN OTHERS THEN RETURN;
+      END
+    $function$`,
+    `INSERT INTO ${table("run_labels")} (label, value, run)
+      SELECT pair.name, pair.about, run.key FROM ${table("runs")} AS run CROSS JOIN LATERAL ${table("label_pairs")}(run.labels) AS pair
+      WHERE run.labels <> '{}'`,
+    `CREATE INDEX ${index("run_labels_run")} ON ${table("run_labels")} (run)`,
+    `ALTER TABLE ${table("run_labels")} ADD FOREIGN KEY (run) REFERENCES ${table("runs")} (key) ON DELETE CASCADE`,
+    `CREATE FUNCTION ${table("index_labels")}() RETURNS trigger LANGUAGE plpgsql AS $function$
+      BEGIN
+        INSERT INTO ${table("run_labels")} (label, value, run)
+          SELECT pair.name, pair.about, NEW.key FROM ${table("label_pairs")}(NEW.labels) AS pair;
+        RETURN NULL;
+      END
+    $function$`,
+    `CREATE TRIGGER ${index("runs_index_labels")} AFTER INSERT ON ${table("runs")} FOR EACH ROW
+      WHEN (NEW.labels <> '{}') EXECUTE FUNCTION ${table("index_labels")}()`
+  ]
+}
 
 const snapshots = (table: Names, index: Names): ReadonlyArray<string> => [
   `CREATE SEQUENCE ${table("snapshot_keys")}`,

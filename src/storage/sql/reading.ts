@@ -1,5 +1,6 @@
 /** What the parts of a store over SQL share: pieces of statements, and rows that become values. */
 import * as Effect from "effect/Effect"
+import { clockTolerance } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
 import type { Access, Run } from "./access.js"
 
@@ -92,3 +93,15 @@ export const runTogether = ({ dialect }: Tables, run: Run, parts: ReadonlyArray<
     )
   )
 }
+
+/** When a run can be claimed, as the indexes of open runs have it. */
+export const dueSince = ({ dialect }: Tables): string => dialect.greatest("due_at", "COALESCE(lease_until, 0)")
+
+/** Whether an open run is claimed without a look at its queue, as an index has it. */
+export const isFree = "status IS NULL AND hold_id IS NULL AND (queue IS NULL OR cancel IS NOT NULL)"
+
+/** Whether an open run is claimed within the limits of its queue, as two indexes have it. */
+export const isQueued = "status IS NULL AND hold_id IS NULL AND cancel IS NULL AND queue IS NOT NULL"
+
+/** Whether a lease is in force: a run is due when it is claimed, so one that is due much later was claimed before the clock was set back. */
+export const isLeasedAt = (now: string): string => `(lease_until > ${now} AND due_at <= ${now} + ${clockTolerance})`

@@ -1,16 +1,16 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { clockTolerance, isOutcomeStatus, isWaitingFor, limitOf } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
-import { type Backlog, type Query, type Run, type RunCount, type RunStore, untilSignalled } from "../Store.js"
+import { type Backlog, type QueueCount, type RunCount, type RunStore, untilSignalled } from "../Store.js"
 import { type RunRow, runColumns, statusColumn } from "../sqlite/runRows.js"
 import type { ClientAccess, Now } from "./access.js"
 import { decoding } from "./errors.js"
 import type { Liveness } from "./liveness.js"
-import { asWhole, isOneOf, type Part, part, toNumbers, whereAll } from "./reading.js"
+import { dueSince, isLeasedAt, type Part, part, toNumbers } from "./reading.js"
+import { makeIsLive, makeList } from "./runLists.js"
 import type { RunReader } from "./runRows.js"
 
-type RunQueries = Pick<RunStore, "backlog" | "countRuns" | "find" | "list">
+type RunQueries = Pick<RunStore, "backlog" | "countRuns" | "find" | "list" | "queues">
 
 export const makeRunQueries = (access: ClientAccess, reader: RunReader, liveness: Liveness): RunQueries => ({
   find: (id) =>
@@ -20,95 +20,16 @@ export const makeRunQueries = (access: ClientAccess, reader: RunReader, liveness
     ),
   list: makeList(access, reader, liveness),
   backlog: makeBacklog(access, liveness),
+  queues: makeQueues(access, liveness),
   countRuns: access.dialect.name === "pg" ? countAll(access) : countInWindows(access)
 })
 
 const finding = "Finding a run"
 
-/** The lease is in force, and its process is not known to be dead. */
-const makeIsLive =
-  (access: ClientAccess, { process }: Liveness) =>
-  (now: Now, gone: ReadonlyArray<string>): Part => {
-    const dead = isOneOf(access, process, gone, "text")
-    return gone.length === 0
-      ? part(`(owner IS NOT NULL AND lease_until > ${now.text})`, ...now.params)
-      : part(`(owner IS NOT NULL AND lease_until > ${now.text} AND NOT (${dead.text}))`, ...now.params, ...dead.params)
-  }
-
-const makeList = (access: ClientAccess, { toListed }: RunReader, liveness: Liveness): RunStore["list"] => {
-  const { table } = access
-  const listing = "Listing runs"
-  const isLive = makeIsLive(access, liveness)
-
-  /** `statusOf`, which the rows need not be read for. */
-  const hasStatus = (status: Query["status"], now: Now, gone: ReadonlyArray<string>): ReadonlyArray<Part> => {
-    if (status === undefined) return []
-    if (isOutcomeStatus(status)) return [part(`${statusColumn} = ?`, status)]
-    const live = isLive(now, gone)
-    const isDue = part(`due_at <= ${now.text}`, ...now.params)
-    // A run is due when it is claimed, so this one was claimed before the clock was set back.
-    const isOfFuture = part(`due_at > ${now.text} + ${clockTolerance}`, ...now.params)
-    const open = part("status IS NULL")
-    if (status === "running") return [open, live, part(`NOT (${isOfFuture.text})`, ...isOfFuture.params)]
-    if (status === "suspended") {
-      return [open, part(`NOT ${live.text}`, ...live.params), part(`NOT (${isDue.text})`, ...isDue.params)]
-    }
-    return [
-      open,
-      part(
-        `((${live.text} AND ${isOfFuture.text}) OR (NOT ${live.text} AND ${isDue.text}))`,
-        ...live.params,
-        ...isOfFuture.params,
-        ...live.params,
-        ...isDue.params
-      )
-    ]
-  }
-
-  const page = (conditions: ReadonlyArray<Part>, before: number | undefined, limit: number) => {
-    const last = before === undefined ? [] : [part("key < ?", asWhole(before, Math.ceil))]
-    const { params, text } = whereAll([...conditions, ...last])
-    return Effect.map(
-      access.read<RunRow>(listing, `SELECT ${runColumns} FROM ${table("runs")} ${text} ORDER BY key DESC LIMIT ?`, [
-        ...params,
-        limit
-      ]),
-      (rows) => rows.map(toListed)
-    )
-  }
-
-  return (query) =>
-    Effect.gen(function* () {
-      const { before, status, waitsFor, workflow } = query
-      const limit = limitOf(query)
-      if (limit === 0) return []
-      const gone = status === undefined || isOutcomeStatus(status) ? [] : yield* liveness.gone(listing)
-      const conditions = [
-        ...(workflow === undefined ? [] : [part("workflow = ?", workflow)]),
-        ...hasStatus(status, yield* access.now, gone),
-        // Only open runs wait.
-        ...(waitsFor === undefined ? [] : [part("status IS NULL"), part("waiting IS NOT NULL")])
-      ]
-      if (waitsFor === undefined) return yield* page(conditions, before, limit)
-      const found: Array<Run> = []
-      let last = before
-      while (found.length < limit) {
-        const runs: ReadonlyArray<Run> = yield* page(conditions, last, pageSize)
-        found.push(...runs.filter((run) => isWaitingFor(run, waitsFor)))
-        if (runs.length < pageSize) break
-        last = runs.at(-1)?.key
-      }
-      return found.slice(0, limit)
-    })
-}
-
-/** Rows that are read in one statement to be judged here. */
-const pageSize = 500
-
 const makeBacklog = (access: ClientAccess, liveness: Liveness): RunStore["backlog"] => {
   const counting = "Counting open runs"
   const isLive = makeIsLive(access, liveness)
-  const numbered = toNumbers<BacklogRow>(access, "due", "waiting", "oldest", "next")
+  const numbered = toNumbers<BacklogRow>(access, "due", "waiting", "held", "oldest", "next")
   return Effect.gen(function* () {
     const gone = yield* liveness.gone(counting)
     const now = yield* access.now
@@ -117,10 +38,11 @@ const makeBacklog = (access: ClientAccess, liveness: Liveness): RunStore["backlo
     const rows = yield* access.read<BacklogRow>(
       counting,
       `SELECT workflow, version,
-         COUNT(CASE WHEN due_at <= ${now.text} THEN 1 END) AS due,
-         COUNT(CASE WHEN due_at > ${now.text} THEN 1 END) AS waiting,
-         MIN(CASE WHEN due_at <= ${now.text} THEN ${since} END) AS oldest,
-         MIN(CASE WHEN due_at > ${now.text} AND due_at < ${untilSignalled} THEN due_at END) AS "next"
+         COUNT(CASE WHEN hold_id IS NULL AND due_at <= ${now.text} THEN 1 END) AS due,
+         COUNT(CASE WHEN hold_id IS NULL AND due_at > ${now.text} THEN 1 END) AS waiting,
+         COUNT(hold_id) AS held,
+         MIN(CASE WHEN hold_id IS NULL AND due_at <= ${now.text} THEN ${since} END) AS oldest,
+         MIN(CASE WHEN hold_id IS NULL AND due_at > ${now.text} AND due_at < ${untilSignalled} THEN due_at END) AS "next"
        FROM ${access.table("runs")} WHERE status IS NULL AND NOT ${live.text} GROUP BY workflow, version`,
       [...now.params, ...now.params, ...now.params, ...now.params, ...now.params, ...live.params]
     )
@@ -133,13 +55,42 @@ const makeBacklog = (access: ClientAccess, liveness: Liveness): RunStore["backlo
 
 type BacklogRow = Omit<Backlog, "oldest" | "next"> & { readonly oldest: number | null; readonly next: number | null }
 
+const makeQueues = (access: ClientAccess, liveness: Liveness): RunStore["queues"] => {
+  const operation = "Counting the runs of queues"
+  const isLive = makeIsLive(access, liveness)
+  const numbered = toNumbers<QueueRow>(access, "running", "due", "waiting", "oldest")
+  return Effect.gen(function* () {
+    const gone = yield* liveness.gone(operation)
+    const now = yield* access.now
+    const live = isLive(now, gone)
+    const open = `SELECT queue, due_at, hold_id, cancel, ${dueSince(access)} AS since,
+        CASE WHEN ${live.text} AND ${isLeasedAt(now.text)} THEN 1 ELSE 0 END AS running, ${now.text} AS now
+      FROM ${access.table("runs")} WHERE status IS NULL AND queue IS NOT NULL`
+    const rows = yield* access.read<QueueRow>(
+      operation,
+      `SELECT queue, SUM(running) AS running,
+         COUNT(CASE WHEN running = 0 AND due_at <= now THEN 1 END) AS due,
+         COUNT(CASE WHEN running = 0 AND due_at > now THEN 1 END) AS waiting,
+         MIN(CASE WHEN running = 0 AND due_at <= now THEN since END) AS oldest
+       FROM (${open}) AS counted WHERE running = 1 OR (hold_id IS NULL AND cancel IS NULL) GROUP BY queue`,
+      [...live.params, ...now.params, ...now.params, ...now.params]
+    )
+    return rows.map((row): QueueCount => {
+      const { oldest, ...counts } = numbered(row)
+      return { ...counts, oldest: oldest ?? undefined }
+    })
+  })
+}
+
+type QueueRow = Omit<QueueCount, "oldest"> & { readonly oldest: number | null }
+
 const counting = "Counting runs"
 
 const countsOf = ({ table }: ClientAccess, now: Now, condition: string): Part =>
   part(
     `SELECT workflow, COUNT(*) AS runs, MIN(created_at) AS oldest, MAX(created_at) AS newest,
        CASE WHEN status IS NOT NULL THEN ${statusColumn} WHEN lease_until > ${now.text} THEN 'running'
-         WHEN due_at > ${now.text} THEN 'suspended' ELSE 'stopped' END AS status
+         WHEN hold_id IS NOT NULL THEN 'held' WHEN due_at > ${now.text} THEN 'suspended' ELSE 'stopped' END AS status
      FROM ${table("runs")} ${condition} GROUP BY 1, 5`,
     ...now.params,
     ...now.params

@@ -13,7 +13,11 @@ const runNumbers = [
   "signals",
   "finishedAt",
   "checksum",
-  "outcomeChecksum"
+  "outcomeChecksum",
+  "startedAt",
+  "generation",
+  "holdAt",
+  "priority"
 ] as const satisfies ReadonlyArray<keyof RunRow>
 
 export const toRunNumbers = (tables: Tables): ((row: RunRow) => RunRow) => toNumbers<RunRow>(tables, ...runNumbers)

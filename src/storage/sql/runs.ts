@@ -6,6 +6,7 @@ import type { StorageError } from "../StorageError.js"
 import type { Lease, Opened, OpenRequest, Outcome, Run, RunStore } from "../Store.js"
 import { type RunRow, runColumns } from "../sqlite/runRows.js"
 import type { ClientAccess } from "./access.js"
+import type { EndChild } from "./endings.js"
 import { decoding } from "./errors.js"
 import { insertLines } from "./lines.js"
 import type { Liveness } from "./liveness.js"
@@ -19,6 +20,8 @@ interface Found {
   readonly now: number
   readonly owner: string | null
   readonly leaseUntil: unknown
+  readonly holdId: string | null
+  readonly checksum: number | null
 }
 
 /** A run that others change all the time is reported as they left it. */
@@ -35,7 +38,7 @@ export const makeOpen = (
 
   const inserted = (request: OpenRequest, owner: string, leaseMillis: number) =>
     Effect.flatMap(Effect.zip(access.now, access.time), ([now, createdAt]) =>
-      insert({ request, owner, leaseMillis, now, createdAt })
+      insert({ request, lease: { owner, millis: leaseMillis }, now, createdAt })
     )
 
   const find = ({ id, key }: OpenRequest): Effect.Effect<Found | undefined, StorageError> =>
@@ -49,20 +52,26 @@ export const makeOpen = (
       )
       if (row === undefined) return undefined
       const run = yield* decoding(opening, () => toRun(row, key === undefined ? id : undefined))
-      return { run, now: Number(row.now), owner: row.owner, leaseUntil: row.leaseUntil }
+      const { checksum, holdId, leaseUntil, owner } = row
+      return { run, now: Number(row.now), owner, leaseUntil, holdId, checksum }
     })
 
-  /** Changes the row only if it is as it was found. */
-  const claim = ({ leaseUntil, owner: before, run }: Found, owner: string, leaseMillis: number) =>
+  /** Changes the row only if it is as it was found. The checksum tells whether the input was replaced. */
+  const claim = ({ checksum, holdId, leaseUntil, owner: before, run }: Found, owner: string, leaseMillis: number) =>
     Effect.gen(function* () {
       const { params, text } = yield* access.now
       const [row] = yield* access.write<{ readonly since: unknown }>(
         opening,
-        `UPDATE ${runs} SET token = token + 1, owner = ?, lease_until = ${text} + ?, due_at = ${text}, waiting = NULL
+        `UPDATE ${runs} SET token = token + 1, owner = ?, lease_until = ${text} + ?, due_at = ${text},
+           started_at = COALESCE(started_at, ${text}), waiting = NULL
          WHERE key = ? AND token = ? AND status IS NULL
            AND ${dialect.isSame("owner", "?")} AND ${dialect.isSame("lease_until", "?")}
+           AND ${dialect.isSame("hold_id", "?")} AND ${dialect.isSame("checksum", "?")}
          RETURNING due_at AS since`,
-        [owner, ...params, leaseMillis, ...params, run.key, run.token, before, leaseUntil],
+        [
+          ...[owner, ...params, leaseMillis, ...params, ...params],
+          ...[run.key, run.token, before, leaseUntil, holdId, checksum]
+        ],
         { idempotent: true }
       )
       if (row === undefined) return undefined
@@ -117,15 +126,16 @@ type LeaseStore = Pick<RunStore, "finish" | "release" | "renew" | "reopen" | "su
 export const makeLeases = (
   access: ClientAccess,
   { toRun }: RunReader,
-  finish: (wanted: ToFinish) => Effect.Effect<boolean, StorageError>
+  finish: (wanted: ToFinish) => Effect.Effect<boolean, StorageError>,
+  endChild: EndChild
 ): LeaseStore => {
   const { table } = access
   const runs = table("runs")
   const insert = insertLines(access)
 
-  const outcomeOf = ({ key, run }: Lease): Effect.Effect<Outcome | undefined, StorageError> =>
+  const find = ({ key, run }: Lease): Effect.Effect<Run | undefined, StorageError> =>
     Effect.flatMap(access.read<RunRow>(finishing, `SELECT ${runColumns} FROM ${runs} WHERE key = ?`, [key]), ([row]) =>
-      decoding(finishing, () => (row === undefined ? undefined : toRun(row, run).outcome))
+      decoding(finishing, () => (row === undefined ? undefined : toRun(row, run)))
     )
 
   return {
@@ -135,18 +145,24 @@ export const makeLeases = (
         const ended: Outcome = { ...outcome, at }
         const isWritten = yield* finish({ lease, outcome: ended, checksum: outcomeChecksum(lease.run, ended) })
         if (isWritten) return ended
-        const recorded = yield* outcomeOf(lease)
-        return recorded === undefined ? yield* leaseLost(lease) : recorded
+        const found = yield* find(lease)
+        if (found?.outcome !== undefined) return found.outcome
+        if (found?.parent === undefined) return yield* leaseLost(lease)
+        if (yield* endChild(finishing, { run: lease.run, parent: found.parent, lease }, ended)) return ended
+        // Another caller may have ended it meanwhile.
+        return (yield* find(lease))?.outcome ?? (yield* leaseLost(lease))
       }),
-    reopen: (found, entry, owner, leaseMillis) =>
+    reopen: (found, entry, owner, leaseMillis, heldAs) =>
       access.transaction("Opening a finished run", (run) =>
         Effect.gen(function* () {
           const { params, text } = yield* access.now
           const [row] = yield* run<{ readonly since: unknown }>(
-            `UPDATE ${runs} SET status = NULL, exhausted = NULL, exit = NULL, finished_at = NULL, outcome_checksum = NULL,
-               token = token + 1, owner = ?, lease_until = ${text} + ?, due_at = ${text}
-             WHERE key = ? AND token = ? AND status IS NOT NULL RETURNING due_at AS since`,
-            [owner, ...params, leaseMillis, ...params, found.key, found.token]
+            `UPDATE ${runs} SET status = NULL, exhausted = NULL, exit = NULL, finished_at = NULL, outcome_checksum = NULL, waiting = NULL,
+               cancel = NULL, token = token + 1, owner = ?, lease_until = ${text} + ?, due_at = ${text},
+               started_at = COALESCE(started_at, ${text})
+             WHERE key = ? AND token = ? AND status IS NOT NULL AND (hold_id IS NULL OR hold_id = ?)
+             RETURNING due_at AS since`,
+            [owner, ...params, leaseMillis, ...params, ...params, found.key, found.token, heldAs ?? null]
           )
           if (row === undefined) return Option.none()
           const lease = { key: found.key, run: found.id, token: found.token + 1, owner, since: Number(row.since) }
@@ -171,7 +187,7 @@ export const makeLeases = (
         const written = yield* access.write(
           "Suspending a run",
           `UPDATE ${runs} SET owner = NULL, lease_until = NULL, waiting = ?,
-             due_at = CASE WHEN signals > ? THEN ${text} ELSE ? END
+             due_at = CASE WHEN signals > ? OR cancel IS NOT NULL THEN ${text} ELSE ? END
            WHERE key = ? AND token = ? AND owner = ? AND status IS NULL RETURNING key`,
           [waiting ?? null, signals, ...params, Math.ceil(dueAt), lease.key, lease.token, lease.owner]
         )

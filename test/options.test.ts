@@ -155,6 +155,8 @@ const options: Readonly<Record<string, Attempt>> = {
     name: "rate.limit"
   },
   "durable/Queue Rate.per": { use: (per) => Queue.make("q", { rate: { limit: 1, per } }), name: "rate.per" },
+  "durable/RunSchedule Options.backlog": count((backlog) => Workflow.schedule("s", job, { every: "1 hour", backlog })),
+  "durable/RunSchedule Timing.every": count((every) => Workflow.schedule("s", job, { every })),
   "durable/Signal Signal.wait.within": orZero((within) => inRun(signal.wait({ within }))),
   "durable/State Options.ttl": count((ttl) => State.make("cell", Schema.Number, 1, { ttl })),
   "durable/State ReadOnly.history.limit": orBoth((limit) => state.history(limit)),

@@ -12,10 +12,22 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import { millis, whole } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
+import { runSchedules } from "./internal/schedule/runSchedules.js"
+import { type DuplicateSchedule, distinctSchedules, scheduleHealth } from "./internal/worker/schedules.js"
 import { type DuplicateQueue, type DuplicateWorkflow, healthOf, makeWorker } from "./internal/worker/worker.js"
 import type { Queue } from "./Queue.js"
+import type { RunSchedule } from "./RunSchedule.js"
 import type { Workflow } from "./Workflow.js"
 
+export {
+  /**
+   * Two schedules with the same name were given to one worker.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  DuplicateSchedule
+} from "./internal/worker/schedules.js"
 export {
   /**
    * Two queues with the same name and different limits were given to one worker.
@@ -32,6 +44,14 @@ export {
    */
   DuplicateWorkflow
 } from "./internal/worker/worker.js"
+
+/**
+ * What a worker was given twice.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type Duplicate = DuplicateQueue | DuplicateSchedule | DuplicateWorkflow
 
 /**
  * The state of a worker and of its runs.
@@ -71,6 +91,8 @@ export interface Health {
   readonly unclaimed: ReadonlyArray<{ readonly workflow: string; readonly version: string; readonly runs: number }>
   /** The queues that the worker has or that have open runs, by name. */
   readonly queues: ReadonlyArray<QueueHealth>
+  /** The schedules that the worker has. */
+  readonly schedules: ReadonlyArray<ScheduleHealth>
   readonly sweptAt: Option.Option<Date>
   readonly trouble: Option.Option<Storage.StorageError>
 }
@@ -99,6 +121,18 @@ export interface QueueHealth {
  * @since 0.1.0
  * @category models
  */
+export interface ScheduleHealth {
+  readonly schedule: string
+  /** None while it is paused, or before the worker's first look at it. */
+  readonly nextDue: Option.Option<Date>
+  /** Why a run could not be started, such as an input that does not fit. It is tried again with each look. */
+  readonly trouble: Option.Option<string>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface Service {
   readonly health: Effect.Effect<Health, Storage.StorageError>
 }
@@ -113,11 +147,13 @@ export class Worker extends Context.Tag("effect-recovery/Worker")<Worker, Servic
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface Options<Schedules extends ReadonlyArray<RunSchedule<unknown>> = ReadonlyArray<RunSchedule>> {
   /** The most runs at once, at least 1. Defaults to 10. */
   readonly concurrency?: number | undefined
   /** The queues whose runs it takes, beside runs of no queue. Defaults to none. */
   readonly queues?: ReadonlyArray<Queue> | undefined
+  /** The schedules whose runs it starts; each workflow may be of another worker. Defaults to none. */
+  readonly schedules?: Schedules | undefined
   /**
    * How often it looks for due runs of other processes. Changes of its own
    * process start a look at once. At least 1 millisecond. Defaults to a second.
@@ -145,6 +181,14 @@ export interface Options {
  * @category models
  */
 export type Requirements<W> = W extends Workflow<never, unknown, unknown, infer R, unknown> ? R : never
+
+/**
+ * The services that the inputs of a schedule's runs need.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type RequirementsOfSchedule<Schedule> = Schedule extends RunSchedule<infer S> ? S : never
 
 /**
  * Runs a worker as long as the layer lives. Closing the layer, as
@@ -178,10 +222,17 @@ export type Requirements<W> = W extends Workflow<never, unknown, unknown, infer 
  * @since 0.1.0
  * @category layers
  */
-export const layer = <const W extends ReadonlyArray<Workflow<never, unknown, unknown, unknown, unknown>>>(
+export const layer = <
+  const W extends ReadonlyArray<Workflow<never, unknown, unknown, unknown, unknown>>,
+  const Schedules extends ReadonlyArray<RunSchedule<unknown>> = readonly []
+>(
   workflows: W,
-  options: Options = {}
-): Layer.Layer<Worker, DuplicateQueue | DuplicateWorkflow, Storage.Storage | Requirements<W[number]>> => {
+  options: Options<Schedules> = {}
+): Layer.Layer<
+  Worker,
+  Duplicate,
+  Storage.Storage | Requirements<W[number]> | RequirementsOfSchedule<Schedules[number]>
+> => {
   const {
     concurrency = 10,
     drain = "10 seconds",
@@ -199,13 +250,24 @@ export const layer = <const W extends ReadonlyArray<Workflow<never, unknown, unk
     stalledMillis: millis("stalled", stalled, 1)
   }
   const definitions = workflows.map(({ definition }) => definition)
+  const schedules = (options.schedules ?? []).map(({ definition }) => definition)
   return Layer.scoped(
     Worker,
     Effect.gen(function* () {
       const storage = yield* Storage.Storage
+      const distinct = yield* distinctSchedules(schedules)
       const state = yield* makeWorker(definitions, settings)
-      return { health: healthOf(storage, definitions, state, settings) }
+      const scheduled = yield* runSchedules(storage, distinct, settings.sweepMillis)
+      const health = Effect.map(healthOf(storage, definitions, state, settings), (health) => ({
+        ...health,
+        schedules: scheduleHealth(distinct, scheduled)
+      }))
+      return { health }
     })
-    // The bodies need what the workflows need.
-  ) as Layer.Layer<Worker, DuplicateQueue | DuplicateWorkflow, Storage.Storage | Requirements<W[number]>>
+    // The bodies need what the workflows need, and inputs what their schemas need.
+  ) as Layer.Layer<
+    Worker,
+    Duplicate,
+    Storage.Storage | Requirements<W[number]> | RequirementsOfSchedule<Schedules[number]>
+  >
 }

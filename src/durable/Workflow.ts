@@ -209,6 +209,16 @@ export {
  * @category points
  */
 export * from "./RunPoint.js"
+export {
+  /**
+   * Defines a schedule for `Worker.layer`: each due time starts a run of a workflow.
+   * See `RunSchedule`.
+   *
+   * @since 0.1.0
+   * @category constructors
+   */
+  make as schedule
+} from "./RunSchedule.js"
 /**
  * @since 0.1.0
  * @category inspection
@@ -526,11 +536,8 @@ export const join = <Input, A, E, R>(
  */
 export const worker = <const W extends ReadonlyArray<Workflow<never, unknown, unknown, unknown, unknown>>>(
   ...workflows: W
-): Layer.Layer<
-  Worker.Worker,
-  Worker.DuplicateQueue | Worker.DuplicateWorkflow,
-  Storage.Storage | Worker.Requirements<W[number]>
-> => Worker.layer(workflows)
+): Layer.Layer<Worker.Worker, Worker.Duplicate, Storage.Storage | Worker.Requirements<W[number]>> =>
+  Worker.layer(workflows)
 
 /**
  * Answers the only open question of a suspended run, or the named one. The

@@ -86,8 +86,8 @@ export interface Service
    * Calls the listener when a run was enqueued, signalled, suspended, released,
    * put on or off hold, asked to be cancelled, or ended:
    * by this process, or by another if the store says so (see `Store.changes`). The
-   * id is empty if it is not known which runs changed. Ends when the returned
-   * function is called.
+   * id is empty if it is not known which runs changed, and if this process changed a
+   * schedule. Ends when the returned function is called.
    */
   readonly onChange: (listener: (run: string) => void) => () => void
 }
@@ -205,6 +205,11 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
     claimDue: (query, restore) => acquire(restore, (owner) => store.claimDue(query, owner, leaseMillis)),
     reopen: (found, entry, restore, heldAs) =>
       acquire(restore, (owner) => store.reopen(found, entry, owner, leaseMillis, heldAs), found.id),
+    // Workers wait for schedules that are triggered or resumed.
+    write: (record, counts) => {
+      const written = store.write(record, counts)
+      return record.kind === "schedule" ? thenNotify(written, "") : written
+    },
     enqueue: (request) => thenNotify(store.enqueue(request), request.id),
     ...operationsById(store, thenNotify, thenNotifyControl, controls.held),
     release: (lease) => release(lease.owner, lease.run),

@@ -44,6 +44,14 @@ const lengths = {
   /** Columns of a database that are overwritten with text and bytes that do not belong there. */
   JSON_QUERIES: { short: 8, ci: 60, full: 600 },
   DAMAGED_COLUMNS: { short: 60, ci: 200, full: 3_000 },
+  /** Random cron expressions around changes of clocks, compared with a walk through all minutes. */
+  DUE_TIMES: { short: 20, ci: 100, full: 2_000 },
+  /** Random lives of a schedule and its processes, compared with a model. */
+  SCHEDULE_LIVES: { short: 3, ci: 60, full: 1_000 },
+  /** Random lives of a queue, compared with a model. */
+  QUEUE_LIVES: { short: 20, ci: 100, full: 1_000 },
+  /** Runs of fifty keys in one queue whose four workers are killed at random. */
+  QUEUED_RUNS: { short: 60, ci: 200, full: 2_000 },
   /** Bytes that are flipped in database files and write-ahead logs. */
   FLIPS: { short: 40, ci: 100, full: 1_000 },
   /** Random calls of a circuit breaker compared with its model, for each trip condition. */

@@ -311,7 +311,7 @@ export const healthOf = (
   definitions: ReadonlyArray<AnyDefinition>,
   state: WorkerState,
   { concurrency, queues: ownQueues, stalledMillis, sweepMillis }: Settings
-): Effect.Effect<Health, Storage.StorageError> =>
+): Effect.Effect<Omit<Health, "schedules">, Storage.StorageError> =>
   Effect.gen(function* () {
     const [backlog, counts] = [yield* storage.backlog, yield* storage.queues]
     // Another worker may have finished a run that was stuck here.

@@ -164,6 +164,7 @@ const options: Readonly<Record<string, Attempt>> = {
   "durable/Step Compensation.timeout": orInfinity((timeout) =>
     Step.make("s", { run: Effect.void, compensate: { undo: () => Effect.void, timeout } })
   ),
+  "durable/Step Options.maxCutShort": orInfinity((maxCutShort) => Step.make("s", { run: Effect.void, maxCutShort })),
   "durable/StoredRuns cleanup.olderThan": count((olderThan) => Workflow.cleanup({ olderThan })),
   "durable/StoredRuns list.limit": orBoth((limit) => Workflow.list({ limit })),
   "durable/Worker Options.concurrency": count((concurrency) => Worker.layer([job], { concurrency })),

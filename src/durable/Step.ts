@@ -154,6 +154,16 @@ export interface Options<
    * before it are not compensated any more.
    */
   readonly pivot?: boolean
+  /**
+   * How many attempts may be cut short by the end of their process before a person
+   * must look at the run. Then the run is put on hold instead of another attempt, and
+   * `Workflow.execute` fails with `RunHeld`, whose `hold` is `cut-short`; released, the
+   * run has as many attempts again. Without a bound a step that ends its process, for
+   * example by using up the memory, would end each process that resumes the run. At
+   * least 1; `Infinity` is no bound. Defaults to 20. With `onAmbiguous` `"fail"` or `"ask"`
+   * no attempt is made again by itself, so nothing is counted.
+   */
+  readonly maxCutShort?: number
 }
 
 /**
@@ -325,6 +335,7 @@ const makeFrom = (definition: Definition, run: unknown): never => {
 export interface NeverAmbiguous {
   readonly onAmbiguous?: never
   readonly probe?: never
+  readonly maxCutShort?: never
 }
 
 /**

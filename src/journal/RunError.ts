@@ -112,7 +112,10 @@ export class RunSuspended extends Data.TaggedError("RunSuspended")<{
  */
 export class RunHeld extends Data.TaggedError("RunHeld")<{
   readonly run: string
-  /** The id of the hold: `manual`, or that of a recovery. */
+  /**
+   * The id of the hold: `manual`, that of a recovery, or `cut-short` if a step was cut short
+   * more often than its `maxCutShort` allows.
+   */
   readonly hold: string
   readonly reason: string
   readonly since: Date

@@ -8,7 +8,7 @@ import { StepAmbiguous } from "../../../journal/RunError.js"
 import * as Decision from "../../../resilience/Decision.js"
 import { checkName } from "../../../resilience/InvalidName.js"
 import { attemptTimeout } from "../../../resilience/internal/kernel/attemptTimeout.js"
-import { checkTimeout } from "../../../resilience/internal/kernel/options.js"
+import { checkTimeout, wholeOrInfinity } from "../../../resilience/internal/kernel/options.js"
 import { type Plan, planByTag } from "../../../resilience/internal/kernel/plan.js"
 import type { RecoverOptions } from "../../../resilience/internal/kernel/session.js"
 import * as Strategy from "../../../resilience/Strategy.js"
@@ -30,6 +30,8 @@ export interface Definition {
   readonly bestEffort: boolean
   readonly compensate: Compensate | undefined
   readonly pivot: boolean
+  /** The run is put on hold each time as many attempts were cut short. */
+  readonly maxCutShort: number
   readonly kind: Kind
   /** Failures that are no result: the step stays open, and the next execution runs it again. */
   readonly leavesOpen?: ((error: unknown) => boolean) | undefined
@@ -86,6 +88,7 @@ export const define = (
     readonly durability?: "required" | "best-effort"
     readonly compensate?: Compensation<never, never, unknown>
     readonly pivot?: boolean
+    readonly maxCutShort?: number
   },
   kind: Kind = "plain"
 ): Definition => {
@@ -114,6 +117,7 @@ export const define = (
     bestEffort: options.durability === "best-effort",
     compensate: compensateOf(options.compensate),
     pivot: options.pivot === true,
+    maxCutShort: wholeOrInfinity("maxCutShort", options.maxCutShort ?? 20, 1),
     kind
   }
 }

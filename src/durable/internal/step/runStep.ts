@@ -30,6 +30,7 @@ import { once } from "./once.js"
 import {
   answer,
   failAsAsked,
+  holdIfCutShort,
   isAnswered,
   pastFailures,
   recordAmbiguous,
@@ -215,8 +216,11 @@ const attempts = (use: StepUse, restore: Restore): AnyEffect => {
 const attempt = (use: StepUse, number: number): AnyEffect =>
   // A retry that is due while the run is to stop begins when it is resumed.
   number > 1 && isLeaving(use.execution)
-    ? whileResting(use.execution, undefined, leave(use))
+    ? leaveInside(use)
     : Effect.zipRight(Effect.uninterruptible(recordAttempt(use, number)), runAttempt(use, number))
+
+/** As `leave`, for a step that counts as working. */
+const leaveInside = (use: StepUse): AnyEffect => whileResting(use.execution, undefined, leave(use))
 
 /** How an attempt is committed, by the kind of its step. */
 const committing: Readonly<Record<Kind, (use: StepUse, number: number, run: AnyEffect) => AnyEffect>> = {
@@ -303,7 +307,12 @@ const resumeAttempts = (use: StepUse, record: StepRecord): AnyEffect => {
   const failsAtOnce = status === "asked" || (status === "started" && (onAmbiguous === "fail" || onAmbiguous === "ask"))
   const first = failsAtOnce ? record.attempts : record.attempts + 1
   const run = onAmbiguous === "probe" && (status === "started" || record.unsure) ? probing(use) : attempt
-  const beginFirst = failsAtOnce ? begin : Effect.zipRight(begin, run(use, first))
+  const next = Effect.suspend(() => run(use, first))
+  const beginFirst = failsAtOnce
+    ? begin
+    : Effect.flatMap(Effect.uninterruptible(holdIfCutShort(use, record)), (isHeld) =>
+        isHeld ? Effect.zipRight(recordAmbiguous(use, record), leaveInside(use)) : Effect.zipRight(begin, next)
+      )
   const go = (number: number) => (number === first ? beginFirst : run(use, number))
   return Effect.flatMap(pastFailures(use, record), (past) =>
     plan === undefined ? go(first) : recoverFrom(first, go, plan, performOptions(use, past))

@@ -1,8 +1,10 @@
 import type { Contract } from "../fixtures.js"
+import { concurrentControls } from "./controls.js"
 import { fencingContract } from "./fencing.js"
 import { concurrentLeases } from "./leases.js"
 import { concurrentLocks } from "./locks.js"
 import { concurrentOutcomes } from "./outcomes.js"
+import { concurrentQueues } from "./queues.js"
 import { concurrentRecords } from "./records.js"
 import { concurrentSignals } from "./signals.js"
 import { concurrentSnapshots } from "./snapshots.js"
@@ -17,6 +19,8 @@ export const concurrencyContract: ReadonlyArray<Contract> = [
   fencingContract,
   concurrentOutcomes,
   concurrentSignals,
+  concurrentControls,
+  concurrentQueues,
   concurrentSnapshots,
   concurrentRecords,
   concurrentLocks,

@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { RetryPolicy, Step, type Storage, Strategy, Workflow } from "effect-recovery"
+import { RetryPolicy, Signal, Step, type Storage, Strategy, Workflow } from "effect-recovery"
 import { Dashboard } from "effect-recovery/dashboard"
 import { Escalation, Insights, RecoveryManager } from "effect-recovery/operate"
 import { SqliteStorage } from "effect-recovery/sqlite"
@@ -51,6 +51,12 @@ const pay = Step.make("pay", {
 const Order = Workflow.make("order", { error: Schema.Union(Declined, Schema.Unknown) }, () =>
   Effect.zipRight(prepare(), pay())
 )
+
+const Approval = Signal.make("approval", Schema.Struct({ by: Schema.NonEmptyString }))
+const Publish = Workflow.make("publish", { success: Schema.String }, () =>
+  Effect.map(Approval.wait({ id: "chapter 1" }), ({ by }) => by)
+)
+const Done = Workflow.make("done", {}, () => Effect.void)
 
 const binary = path.resolve("dist/recovery.mjs")
 
@@ -167,6 +173,49 @@ describe.skipIf(isSkipped)("the page", () => {
       yield* execute("order-1")
       yield* on(page, (page) => page.locator(".facts .chip.completed").first().waitFor())
       yield* on(page, (page) => page.getByRole("heading", { name: "Charge again?" }).waitFor({ state: "hidden" }))
+    }))
+
+  test("sends a signal as JSON, and says what does not fit", (database) =>
+    Effect.gen(function* () {
+      yield* Effect.flip(Workflow.execute(Publish, { id: "post-1" }))
+      const { link } = yield* serve(database)
+      const page = yield* open(yield* browser, `${link}`)
+      yield* on(page, (page) => page.getByRole("link", { name: "Runs" }).click())
+      yield* on(page, (page) => page.getByLabel("Open the run with this id").fill("post-1"))
+      yield* on(page, (page) => page.keyboard.press("Enter"))
+      yield* on(page, (page) => page.getByRole("heading", { name: "Waits for signal approval/chapter 1" }).waitFor())
+      const value = page.getByLabel("Value as JSON")
+      assert.strictEqual(yield* on(page, () => value.inputValue()), `{"by":""}`)
+      const send = page.getByRole("button", { name: "Send approval/chapter 1" })
+      yield* on(page, () => send.click())
+      yield* on(page, (page) => page.getByText("expected at least 1 characters at by").waitFor())
+      yield* on(page, () => value.fill(`{"by":"Ada"}`))
+      yield* on(page, () => send.click())
+      yield* on(page, (page) => page.getByText("The signal approval/chapter 1 is sent to post-1").waitFor())
+      assert.strictEqual(yield* Workflow.execute(Publish, { id: "post-1" }), "Ada")
+    }))
+
+  test("finds runs by their labels and status, page by page, and shows why one failed", (database) =>
+    Effect.gen(function* () {
+      for (let i = 0; i < 51; i++) yield* Workflow.execute(Done, { id: `done-${i}`, labels: { tenant: "acme" } })
+      yield* execute("order-1")
+      const { link } = yield* serve(database)
+      const page = yield* open(yield* browser, link)
+      yield* on(page, (page) => page.getByRole("link", { name: "Runs" }).click())
+      yield* on(page, (page) => page.locator("tr .about").getByText("Declined").waitFor())
+      yield* on(page, (page) => page.getByText("Filters").click())
+      yield* on(page, (page) => page.getByLabel("Labels, as name=value").fill("tenant=acme"))
+      yield* on(page, (page) => page.getByLabel("Status").selectOption("completed"))
+      yield* on(page, (page) => page.getByRole("button", { name: "Show", exact: true }).click())
+      yield* on(page, (page) => page.getByRole("row", { name: "order-1" }).waitFor({ state: "detached" }))
+      assert.strictEqual(yield* on(page, (page) => page.getByLabel("Status").inputValue()), "completed")
+      yield* on(page, (page) => page.getByRole("link", { name: "Next page" }).click())
+      yield* on(page, (page) => page.getByRole("row", { name: "done-0" }).waitFor())
+      assert.strictEqual(yield* on(page, (page) => page.locator("main tbody tr").count()), 1)
+      yield* on(page, (page) => page.getByRole("link", { name: "First page" }).click())
+      yield* on(page, (page) => page.getByRole("row", { name: "done-50" }).waitFor())
+      yield* on(page, (page) => page.getByRole("link", { name: "Show all" }).click())
+      yield* on(page, (page) => page.getByRole("row", { name: "order-1" }).waitFor())
     }))
 
   test("recovers a failure by a suggestion, and resolves an escalation", (database) =>

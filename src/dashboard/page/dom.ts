@@ -35,7 +35,11 @@ type Field = HTMLInputElement | HTMLTextAreaElement
 const isField = (element: Element): element is Field =>
   element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement
 
-const focusable = "a, button, summary, input, textarea, details"
+/** Fields in which no text is selected, such as a time. */
+const isSelectable = (field: Field): boolean =>
+  field instanceof HTMLTextAreaElement || /text|search|password/.test(field.type)
+
+const focusable = "a, button, summary, input, select, textarea, details"
 
 /** Focusable elements by their key, or tag and text, and the index among equal ones. */
 const byKey = (container: Element): Map<string, HTMLElement> => {
@@ -69,10 +73,12 @@ export const replace = (container: HTMLElement, ...children: ReadonlyArray<Node>
     const old = before.get(name)
     if (old === undefined) continue
     if (isField(element) && isField(old)) element.value = old.value
+    if (element instanceof HTMLSelectElement && old instanceof HTMLSelectElement) element.value = old.value
     if (element instanceof HTMLDetailsElement && old instanceof HTMLDetailsElement) element.open = old.open
     if (name !== key) continue
     element.focus({ preventScroll: true })
-    if (isField(element) && selection !== null) element.setSelectionRange(selection[0], selection[1])
+    if (isField(element) && isSelectable(element) && selection !== null)
+      element.setSelectionRange(selection[0], selection[1])
   }
   const after = scrollers(container)
   if (after.length !== scrolled.length) return

@@ -36,7 +36,7 @@ export const listenToKeys = (views: ReadonlyArray<string>): void => {
     else if (event.key === "k") move(-1)
     else if (event.key === "t") switchTheme()
     else if (event.key === "?") byId("help", HTMLDialogElement).showModal()
-    else if (event.key === "Backspace") location.hash = location.hash.replace(/^(#\/[^/]+)\/.*$/, "$1")
+    else if (event.key === "Backspace") location.hash = location.hash.replace(/^(#\/[^/?]+)\/[^?]+/, "$1")
     else return
     event.preventDefault()
   })

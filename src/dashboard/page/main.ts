@@ -2,13 +2,14 @@ import { encodeId } from "../PathId.js"
 import { listen, type Refusal, read, setToken, takeToken } from "./api.js"
 import { byId, h, replace } from "./dom.js"
 import { listenToKeys, restoreTheme, switchTheme } from "./keys.js"
-import type { Overview, Pattern, Recovery } from "./model.js"
+import type { Overview, Pattern, Recovery, RunSummary } from "./model.js"
 import { empty, panel } from "./parts.js"
 import { escalations } from "./views/escalations.js"
 import { failure, failures, type OpenFailure, patterns } from "./views/failures.js"
 import { overview, recovery } from "./views/overview.js"
 import { questions } from "./views/questions.js"
-import { type OpenRun, run, runs } from "./views/runs.js"
+import { runs, runsQuery } from "./views/runList.js"
+import { type OpenRun, run } from "./views/runs.js"
 
 const views = ["", "runs", "failures", "questions", "escalations"]
 const titles = ["Overview", "Runs", "Failures", "Questions", "Escalations"]
@@ -16,6 +17,8 @@ const titles = ["Overview", "Runs", "Failures", "Questions", "Escalations"]
 interface Route {
   readonly view: string
   readonly id: string | undefined
+  /** What the list shows. */
+  readonly query: URLSearchParams
 }
 
 const decoded = (text: string): string => {
@@ -27,12 +30,14 @@ const decoded = (text: string): string => {
 }
 
 const routeOf = (hash: string): Route => {
-  const [, view = "", id] = /^#\/([^/]*)(?:\/(.+))?$/.exec(hash) ?? []
-  return { view, id: id === undefined ? undefined : decoded(id) }
+  const [, view = "", id, query] = /^#\/([^/?]*)(?:\/([^?]+))?(?:\?(.*))?$/.exec(hash) ?? []
+  return { view, id: id === undefined ? undefined : decoded(id), query: new URLSearchParams(query) }
 }
 
 let latest: Overview | undefined
 let openRun: OpenRun = { status: undefined, timeline: undefined }
+/** The runs that an address asks for; undefined until they are loaded. */
+let openRuns: { readonly query: string; readonly found: ReadonlyArray<RunSummary> } | undefined
 let openFailure: OpenFailure | undefined
 let openRecovery: Recovery | undefined
 let openPatterns: ReadonlyArray<Pattern> = []
@@ -94,14 +99,17 @@ const askForToken = ({ message }: Refusal) => {
 const listAndItem = (list: Node, opened: ReadonlyArray<Node> | undefined): ReadonlyArray<Node> =>
   opened === undefined ? [list] : [h("div", { class: "beside" }, list, h("div", {}, ...opened))]
 
-const contentOf = (overviewNow: Overview, { id, view }: Route): ReadonlyArray<Node> => {
+const contentOf = (overviewNow: Overview, { id, query, view }: Route): ReadonlyArray<Node> => {
   const isOpened = id !== undefined
   const loading = trouble === undefined ? [empty("Loading…")] : []
   const alert = trouble === undefined ? [] : [h("p", { class: "trouble", role: "alert" }, trouble.message)]
   switch (view) {
     case "runs": {
       const item = openRun.status === undefined ? loading : run(openRun, canAct)
-      return listAndItem(runs(overviewNow, id), isOpened ? [...alert, ...item] : undefined)
+      const all = runsQuery(query) === undefined ? overviewNow.runs : openRuns?.found
+      const list = all === undefined ? empty("Loading…") : runs(all, id, query)
+      if (isOpened) return listAndItem(list, [...alert, ...item])
+      return [...alert, list]
     }
     case "failures": {
       if (!isOpened) return [failures(overviewNow, id), patterns(openPatterns)]
@@ -142,7 +150,7 @@ const clearTrouble = (about: string) => {
 /** Loads what the open view shows beside the overview. */
 const load = async (): Promise<void> => {
   const { hash } = location
-  const { id, view } = routeOf(hash)
+  const { id, query, view } = routeOf(hash)
   const path = encodeId(id ?? "")
   /** Ignores the reply if the user has opened another view meanwhile. */
   const unlessLeft = <A>(reading: Promise<A>, show: (found: A) => void) =>
@@ -156,7 +164,12 @@ const load = async (): Promise<void> => {
         if (location.hash === hash) failed("loading")(error)
       }
     )
-  if (view === "failures" && id === undefined) {
+  const wanted = view === "runs" ? runsQuery(query) : undefined
+  if (wanted !== undefined) {
+    await unlessLeft(read<"Runs">(`/runs?${wanted}`), (found) => {
+      openRuns = { query: `${query}`, found }
+    })
+  } else if (view === "failures" && id === undefined) {
     await unlessLeft(read<"Patterns">("/patterns"), (found) => {
       openPatterns = found
     })
@@ -218,7 +231,8 @@ const start = () => {
   openRecovery = undefined
   trouble = undefined
   unauthorized = undefined
-  const { id, view } = routeOf(location.hash)
+  const { id, query, view } = routeOf(location.hash)
+  if (openRuns?.query !== `${query}`) openRuns = undefined
   const path = view === "runs" && id !== undefined ? `/live?run=${encodeURIComponent(id)}` : "/live"
   void listen(path, { onEvent, onState }, listening.signal)
   draw()

@@ -9,6 +9,7 @@ export type Replies = { readonly [T in Tag]: Value<T> } & {
 export type Overview = Value<"Overview">
 export type Statistics = Value<"Statistics">
 export type Question = Overview["questions"][number]
+export type RunSummary = Value<"Runs">[number]
 export type RunStatus = Value<"Run">
 export type Timeline = Value<"Timeline">
 export type Moment = Timeline["moments"][number]

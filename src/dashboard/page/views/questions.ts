@@ -3,11 +3,12 @@ import { h } from "../dom.js"
 import { time } from "../format.js"
 import type { Overview, Question } from "../model.js"
 import { button, empty, facts, linkTo, panel, when } from "../parts.js"
+import { schemaDetails } from "./signals.js"
 
 /** The text of a field; undefined if it is empty. */
 const textOf = (field: HTMLInputElement | HTMLTextAreaElement): string | undefined => field.value.trim() || undefined
 
-const answers = ({ id, run }: Question) => {
+const answers = ({ id, run, schema }: Question) => {
   const key = `${run} ${id}`
   const note = h("input", { type: "text", name: "note", "data-key": `note ${key}`, maxlength: 1_000 })
   const value = h("textarea", { name: "value", rows: 2, "data-key": `value ${key}`, spellcheck: "false" })
@@ -40,6 +41,7 @@ const answers = ({ id, run }: Question) => {
       "details",
       { "data-key": `details ${key}` },
       h("summary", {}, "Answer with a value"),
+      schemaDetails(schema, key),
       h("label", {}, "As JSON", value),
       answer("Answer", "value", () => ({ value: JSON.parse(value.value) as unknown }))
     )

@@ -1,24 +1,11 @@
 import { h } from "../dom.js"
 import { time, words } from "../format.js"
 import { gantt } from "../gantt.js"
-import type { Moment, Overview, RunStatus, Timeline } from "../model.js"
-import { chip, empty, facts, link, panel, table, when } from "../parts.js"
+import type { Moment, RunStatus, Timeline } from "../model.js"
+import { chip, empty, facts, linkTo, panel, table, when } from "../parts.js"
 import { question } from "./questions.js"
-
-export const runs = ({ runs }: Overview, current: string | undefined): Node =>
-  panel(
-    "Runs, newest first",
-    table(
-      ["Run", "Workflow", "Status", "Created", "Waits for"],
-      runs.map(({ createdAt, id, status, waiting, workflow }) => ({
-        href: link("runs", id),
-        name: id,
-        isCurrent: id === current,
-        cells: [workflow, chip(status), when(createdAt), waiting.map(({ about }) => about).join(", ")]
-      })),
-      "No runs yet."
-    )
-  )
+import { failureText } from "./runList.js"
+import { signals } from "./signals.js"
 
 /** Indents details that are JSON. */
 const detailOf = ({ detail }: Moment): string => {
@@ -67,6 +54,12 @@ const rewindsOf = ({ rewinds, rollbacks }: RunStatus): ReadonlyArray<Node> => [
   )
 ]
 
+const cancellingText = ({ by, reason }: NonNullable<RunStatus["cancelling"]>): string =>
+  by === null ? reason : `${reason} (${by})`
+
+const queueText = ({ key, name, priority }: NonNullable<RunStatus["queue"]>): string =>
+  `${name}${key === "" ? "" : `, key ${key}`}, priority ${priority}`
+
 export interface OpenRun {
   readonly status: RunStatus | undefined
   readonly timeline: Timeline | undefined
@@ -81,8 +74,14 @@ export const run = ({ status, timeline }: OpenRun, canAct: boolean): ReadonlyArr
       `Run ${status.id}`,
       facts({
         Status: chip(status.status),
+        Error: status.failure === null ? undefined : failureText(status.failure),
+        Hold: status.hold === null ? undefined : `${status.hold.reason} (${status.hold.id})`,
+        "To be cancelled": status.cancelling === null ? undefined : cancellingText(status.cancelling),
         Workflow: status.workflow,
         Version: status.version,
+        Queue: status.queue === null ? undefined : queueText(status.queue),
+        Parent: linkTo("runs", status.parent ?? undefined),
+        Generation: status.generation === 1 ? undefined : status.generation,
         Labels: labels.join(", "),
         Created: when(status.createdAt),
         Finished: when(status.finishedAt),
@@ -93,6 +92,7 @@ export const run = ({ status, timeline }: OpenRun, canAct: boolean): ReadonlyArr
       ...rewindsOf(status)
     ),
     ...asked.map((one) => question({ ...one, run: status.id, workflow: status.workflow }, canAct)),
+    ...signals(status, canAct),
     panel("Timeline", ...(timeline === undefined ? [empty("Loading…")] : [gantt(timeline), momentsOf(timeline)])),
     panel("Steps", steps(status))
   ]

@@ -4,7 +4,7 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer, Redacted, Schema } from "effect"
 import { Step, Storage, Workflow } from "effect-recovery"
 import { Dashboard, DashboardApi } from "effect-recovery/dashboard"
-import { Insights, RecoveryManager } from "effect-recovery/operate"
+import { Insights, Production } from "effect-recovery/operate"
 
 let isUp = false
 const deploy = Step.make("deploy", {
@@ -14,13 +14,14 @@ const deploy = Step.make("deploy", {
 const Release = Workflow.make("release", { error: Schema.String }, () => deploy())
 
 // A program that serves the page of its own runs. Without `port: 0` it is http://127.0.0.1:4780.
-const recovery = Layer.merge(Insights.layer, RecoveryManager.layer({ workflows: [Release] }))
 const server = NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })
-const layer = Dashboard.layer({ where: "releases" }).pipe(
-  Layer.provide(server),
-  Layer.provideMerge(recovery),
-  Layer.provideMerge(Storage.layerMemory)
-)
+const main = Production.layer({
+  storage: Storage.layerMemory,
+  workflows: [Release],
+  // It executes its runs itself.
+  worker: false,
+  dashboard: Dashboard.layer({ where: "releases" }).pipe(Layer.provide(server))
+})
 
 // What the page does, a program can do by the same API.
 const recoverOverHttp = Effect.gen(function* () {
@@ -45,4 +46,4 @@ export const program = Effect.gen(function* () {
   yield* Effect.flatMap(Insights.Insights, ({ settled }) => settled)
   isUp = true
   return yield* recoverOverHttp
-}).pipe(Effect.provide(layer))
+}).pipe(Effect.provide(main))

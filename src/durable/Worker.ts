@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import { millis, whole } from "../resilience/internal/kernel/options.js"
+import { using } from "../resilience/internal/kernel/standing.js"
 import * as Storage from "../storage/Storage.js"
 import { runSchedules } from "./internal/schedule/runSchedules.js"
 import { type DuplicateSchedule, distinctSchedules, scheduleHealth } from "./internal/worker/schedules.js"
@@ -256,6 +257,7 @@ export const layer = <
     Effect.gen(function* () {
       const storage = yield* Storage.Storage
       const distinct = yield* distinctSchedules(schedules)
+      yield* using("Worker.layer")
       const state = yield* makeWorker(definitions, settings)
       const scheduled = yield* runSchedules(storage, distinct, settings.sweepMillis)
       const health = Effect.map(healthOf(storage, definitions, state, settings), (health) => ({

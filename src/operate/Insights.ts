@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Checkpoint from "../durable/Checkpoint.js"
 import * as Events from "../resilience/Events.js"
+import { providing } from "../resilience/internal/kernel/standing.js"
 import * as Strategy from "../resilience/Strategy.js"
 import * as Storage from "../storage/Storage.js"
 import { FailureRecord } from "./FailureRecord.js"
@@ -80,6 +81,7 @@ export class Insights extends Context.Tag("effect-recovery/Insights")<Insights, 
 export const layer: Layer.Layer<Insights, never, Storage.Storage> = Layer.scopedContext(
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
+    yield* providing("Insights.layer", Strategy.Ranking)
     const { enqueue, settled } = yield* makeBackgroundQueue(storage)
     const observer = yield* Events.withOuterObserver(makeEventRecorder(enqueue))
     return Context.make(Insights, { settled }).pipe(

@@ -194,8 +194,13 @@ export interface Service {
  */
 export class RecoveryManager extends Context.Tag("effect-recovery/RecoveryManager")<RecoveryManager, Service>() {}
 
-/** The services that the workflows, checkpoints and functions of the options need. */
-type RequirementsOf<O extends Options> =
+/**
+ * The services that the workflows, checkpoints and functions of the options need.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Requirements<O extends Options> =
   | (O["workflows"] extends ReadonlyArray<infer W> ? Worker.Requirements<W> : never)
   | (O["checkpoints"] extends ReadonlyArray<infer C> ? ValidationRequirements<C> : never)
   | (O["checks"] extends ReadonlyArray<Checkpoint.Check<infer R>> ? R : never)
@@ -252,7 +257,7 @@ type ActionRequirements<T> =
  */
 export const layer = <const O extends Options>(
   options: O
-): Layer.Layer<RecoveryManager, never, Storage.Storage | RequirementsOf<O>> =>
+): Layer.Layer<RecoveryManager, never, Storage.Storage | Requirements<O>> =>
   Layer.scoped(
     RecoveryManager,
     Effect.gen(function* () {
@@ -273,7 +278,7 @@ export const layer = <const O extends Options>(
       const scope = yield* Effect.scope
       const context = yield* Effect.context<Storage.Storage>()
       const locks = yield* Layer.build(Lock.layerStorage())
-      // The type of the layer requires `RequirementsOf<O>`, so the context holds all services the options need.
+      // The type of the layer requires `Requirements<O>`, so the context holds all services the options need.
       const all = Context.merge(context, locks) as Context.Context<unknown>
       const service: Service = {
         initiate: (failure, type, how) => Effect.provide(initiate_(settings, failure, type, how), all),
@@ -301,7 +306,7 @@ export const layer = <const O extends Options>(
       }
       return service
       // As above.
-    }) as Effect.Effect<Service, never, Storage.Storage | RequirementsOf<O>>
+    }) as Effect.Effect<Service, never, Storage.Storage | Requirements<O>>
   )
 
 /**

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Tracer from "effect/Tracer"
 import type * as Fault from "./Fault.js"
+import { providing } from "./internal/kernel/standing.js"
 import type { Named } from "./Recovery.js"
 import type { RetryBudget } from "./RetryBudget.js"
 import type * as Strategy from "./Strategy.js"
@@ -81,11 +82,14 @@ export class Current extends Context.Reference<Current>()("effect-recovery/Recov
 export const layer = (policy: RecoveryPolicy): Layer.Layer<never> =>
   Layer.effect(
     Current,
-    Effect.map(Current, (around) => ({
-      names: { ...around.names, ...policy.names },
-      categories: { ...around.categories, ...policy.categories },
-      otherwise: policy.otherwise ?? around.otherwise
-    }))
+    Effect.zipLeft(
+      Effect.map(Current, (around) => ({
+        names: { ...around.names, ...policy.names },
+        categories: { ...around.categories, ...policy.categories },
+        otherwise: policy.otherwise ?? around.otherwise
+      })),
+      providing("RecoveryPolicy.layer", Current)
+    )
   )
 
 /**

@@ -21,6 +21,7 @@ import type { NoInfer } from "effect/Types"
 import type * as Fault from "./Fault.js"
 import { logged } from "./internal/kernel/logged.js"
 import { millis, number } from "./internal/kernel/options.js"
+import { providing } from "./internal/kernel/standing.js"
 import * as schedule from "./internal/retry/schedule.js"
 import { fromSettings } from "./internal/retry/settings.js"
 import type { RetryBudget } from "./RetryBudget.js"
@@ -387,7 +388,8 @@ export class Current extends Context.Reference<Current>()("effect-recovery/Retry
  * @since 0.1.0
  * @category layers
  */
-export const layer = (policy: RetryPolicy): Layer.Layer<never> => Layer.succeed(Current, policy)
+export const layer = (policy: RetryPolicy): Layer.Layer<never> =>
+  Layer.effect(Current, Effect.as(providing("RetryPolicy.layer", Current), policy))
 
 /**
  * Provides the default policy from the configuration; see {@link config}.
@@ -395,7 +397,8 @@ export const layer = (policy: RetryPolicy): Layer.Layer<never> => Layer.succeed(
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (prefix?: string): Layer.Layer<never, ConfigError> => Layer.effect(Current, config(prefix))
+export const layerConfig = (prefix?: string): Layer.Layer<never, ConfigError> =>
+  Layer.effect(Current, Effect.zipLeft(config(prefix), providing("RetryPolicy.layerConfig", Current)))
 
 /**
  * Reads a policy from the configuration, under an optional prefix. A missing

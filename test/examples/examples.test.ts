@@ -18,6 +18,7 @@ import * as ciMonitor from "../../examples/operate/ci-monitor.js"
 import * as dashboard from "../../examples/operate/dashboard.js"
 import * as escalation from "../../examples/operate/escalation.js"
 import * as insights from "../../examples/operate/insights.js"
+import * as production from "../../examples/operate/production.js"
 import * as recoveries from "../../examples/operate/recoveries.js"
 import * as bulkhead from "../../examples/policies/bulkhead.js"
 import * as circuitBreaker from "../../examples/policies/circuit-breaker.js"
@@ -120,6 +121,7 @@ describe("examples", () => {
       }
     ],
     "operate/dashboard": [dashboard.program, { suggested: "retry", status: "completed", hasToken: true }],
+    "operate/production": [production.program, { error: "Offline", recorded: 1, page: true }],
     "operate/insights": [insights.program, { first: 3, later: 1, skipped: 5, retried: 0 }],
     "policies/faults": [
       faults.program,

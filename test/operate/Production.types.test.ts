@@ -1,0 +1,61 @@
+import { describe, expectTypeOf, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import { Storage, type Worker, Workflow } from "effect-recovery"
+import { type Escalation, type Insights, Production, type RecoveryManager } from "effect-recovery/operate"
+
+class Mailer extends Context.Tag("Mailer")<Mailer, { readonly send: Effect.Effect<void> }>() {}
+class Smtp extends Context.Tag("Smtp")<Smtp, string>() {}
+class Page extends Context.Tag("Page")<Page, string>() {}
+
+declare const storage: Layer.Layer<Storage.Storage, "cannot open", "client">
+declare const mailer: Layer.Layer<Mailer, "no mail", Smtp | Storage.Storage>
+declare const page: Layer.Layer<Page, "no port", RecoveryManager.RecoveryManager | Insights.Insights | "server">
+
+const Remind = Workflow.make("remind", {}, () => Effect.flatMap(Mailer, ({ send }) => send))
+
+type Operating = Insights.Insights | RecoveryManager.RecoveryManager | Worker.Worker | Escalation.Escalation
+
+// Only the types are checked: the values do not exist.
+const typed = (_check: () => void) => {}
+
+describe("the types of Production.layer", () => {
+  it("require the services of the workflows unless the options provide them", () => {
+    typed(() => {
+      const without = Production.layer({ storage: Storage.layerMemory, workflows: [Remind] })
+      expectTypeOf(without).toEqualTypeOf<Layer.Layer<Storage.Storage | Operating, Worker.Duplicate, Mailer>>()
+      const whole = Production.layer({ storage, workflows: [Remind], layer: mailer, dashboard: page })
+      expectTypeOf(whole).toEqualTypeOf<
+        Layer.Layer<
+          Storage.Storage | Mailer | Page | Operating,
+          "cannot open" | "no mail" | "no port" | Worker.Duplicate,
+          "client" | Smtp | "server"
+        >
+      >()
+    })
+  })
+
+  it("leave out what the options leave out", () => {
+    typed(() => {
+      const reading = Production.layer({
+        storage: Storage.layerMemory,
+        workflows: [],
+        worker: false,
+        escalation: false
+      })
+      expectTypeOf(reading).toEqualTypeOf<
+        Layer.Layer<Storage.Storage | Insights.Insights | RecoveryManager.RecoveryManager>
+      >()
+    })
+  })
+
+  it("refuse a storage that is none, and options that a worker does not have", () => {
+    typed(() => {
+      // @ts-expect-error it provides no Storage
+      Production.layer({ storage: mailer, workflows: [Remind] })
+      // @ts-expect-error the option is called concurrency
+      Production.layer({ storage: Storage.layerMemory, workflows: [Remind], worker: { parallel: 3 } })
+    })
+  })
+})

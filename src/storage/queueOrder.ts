@@ -121,10 +121,11 @@ export const takeFairly = <Row extends DueRow>(
   while (taken.length < limit) {
     let first: { readonly group: DueGroup<Row>; readonly row: Row } | undefined
     for (const group of groups) {
-      const row = places.has(group) ? group.head() : undefined
-      if (row === undefined) continue
       const order = first === undefined ? -1 : places.compare(group.queueKey, first.group.queueKey)
-      if (first === undefined || order < 0 || (order === 0 && byDueTime(row, first.row) < 0)) first = { group, row }
+      // The first row may have to be read, so it is asked for last.
+      const row = order <= 0 && places.has(group) ? group.head() : undefined
+      if (row === undefined) continue
+      if (first === undefined || order < 0 || byDueTime(row, first.row) < 0) first = { group, row }
     }
     if (first === undefined) break
     first.group.take()

@@ -5,14 +5,17 @@ import type * as Option from "effect/Option"
 import { read, readString, safely } from "../resilience/Foreign.js"
 import { LeaseLost } from "./StorageError.js"
 import type {
+  Cancelling,
   DueRun,
   EnqueueRequest,
   Entry,
+  Hold,
   Lease,
   LockRow,
   Opened,
   OpenRequest,
   OutcomeStatus,
+  Query,
   Run,
   SaveEntry,
   Status,
@@ -114,6 +117,26 @@ export const refusal = (run: Run, request: OpenRequest, now: number): Opened | u
   return isQueued(run) && request.ignoreQueue !== true ? { _tag: "Queued", run } : undefined
 }
 
+/** What `hold` does to a run. Its row stays the same if the hold is on it, or another one. */
+export const heldRun = (
+  run: Run,
+  wanted: Omit<Hold, "at">,
+  from: string | undefined,
+  now: number
+): { readonly _tag: "Held" | "Other"; readonly run: Run } => {
+  const known = run.hold?.id
+  if (known === wanted.id) return { _tag: "Held", run }
+  if (known !== undefined && known !== from) return { _tag: "Other", run }
+  return { _tag: "Held", run: { ...run, hold: { id: wanted.id, reason: wanted.reason, at: now } } }
+}
+
+/** What a request to cancel a run does: it is stored only if it is `Requested`. */
+export const cancelling = (run: Pick<Run, "cancel" | "outcome"> | undefined): Cancelling => {
+  if (run === undefined) return "Unknown"
+  if (run.outcome !== undefined) return "Finished"
+  return run.cancel === undefined ? "Requested" : "Taken"
+}
+
 /** Whether a debounced `enqueue` may replace the input and the due time of a run. */
 export const isReplaceable = (run: Run, request: EnqueueRequest): boolean =>
   run.token === 0 &&
@@ -202,6 +225,22 @@ export const isWaitingFor = ({ waiting = "[]" }: Pick<Run, "waiting">, { before,
     )
   )
 }
+
+/** Whether a run has all that is wanted and does not change while it is open, nor with the time. */
+export const isListed = (run: Run, query: Query): boolean =>
+  [
+    [query.workflow, run.workflow],
+    [query.version, run.version],
+    [query.queue, run.queue?.name],
+    [query.parent, run.parent?.run],
+    ...Object.entries(query.labels ?? {}).map(([name, value]) => [value, labelOf(run, name)])
+  ].every(([wanted, found]) => wanted === undefined || wanted === found) &&
+  run.createdAt >= (query.createdSince ?? Number.NEGATIVE_INFINITY) &&
+  run.createdAt < (query.createdBefore ?? Number.POSITIVE_INFINITY)
+
+/** No property that every object has is a label. */
+const labelOf = ({ labels }: Run, name: string): string | undefined =>
+  Object.hasOwn(labels, name) ? labels[name] : undefined
 
 /** Compares texts as SQLite does: by their bytes in UTF-8, which is by code points. */
 export const compareKeys = (a: string, b: string): number => {

@@ -24,6 +24,8 @@ export const claimDue = (
     .map(dueOf)
     .sort(byDueTime)
   const limit = limitOf(query)
+  // As other stores, which write nothing if there is nothing to claim.
+  if (due.length === 0) return []
   const queued = queues.map((queue) =>
     admitted(
       queue,
@@ -67,6 +69,15 @@ const lastStartsOf = (runs: ReadonlyArray<Store.Run>): ReadonlyMap<string, numbe
   return starts
 }
 
+/** A renewal that comes late must not bring back a lease whose place another run has. */
+const endExpired = (table: RunTable, queue: string, now: number): void => {
+  for (const stored of table.open) {
+    const { dueAt, leaseUntil, queue: place } = stored.run
+    if (place?.name !== queue || leaseUntil === undefined || leaseUntil > now) continue
+    stored.run = { ...stored.run, owner: undefined, leaseUntil: undefined, dueAt: Math.max(dueAt, leaseUntil) }
+  }
+}
+
 /** What the limits of a queue admit of its due runs, in the order of the queue. */
 const admitted = (
   limits: Store.QueueLimits,
@@ -76,6 +87,7 @@ const admitted = (
   now: number
 ): ReadonlyArray<Due> => {
   const { name, rate } = limits
+  endExpired(table, name, now)
   const all = table.runs.filter(({ queue }) => queue?.name === name)
   const since = rate === undefined ? now : now - rate.millis
   const lastStarts = lastStartsOf(all)

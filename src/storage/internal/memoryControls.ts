@@ -1,7 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { dueSince, isLeased, isQueued } from "../rows.js"
+import { cancelling, dueSince, heldRun, isLeased, isQueued } from "../rows.js"
 import type * as Store from "../Store.js"
 import type { RunTable, StoredRun } from "./memoryRuns.js"
 
@@ -16,22 +16,20 @@ export const makeMemoryControls = (table: RunTable): Controls => {
     stored.run = { ...stored.run, ...run }
     table.changed(stored.run.id)
   }
-  const hold = (id: string, hold: Omit<Store.Hold, "at">, from: string | undefined, at: number): Store.Holding => {
+  const hold = (id: string, wanted: Omit<Store.Hold, "at">, from: string | undefined, at: number): Store.Holding => {
     const stored = table.byId.get(id)
     if (stored === undefined) return { _tag: "Unknown" }
-    const known = stored.run.hold?.id
-    if (known !== undefined && known !== hold.id && known !== from) return { _tag: "Other", run: stored.run }
-    if (known !== hold.id) change(stored, { hold: { ...hold, at } })
-    return { _tag: "Held", run: stored.run }
+    const holding = heldRun(stored.run, wanted, from, at)
+    if (holding.run !== stored.run) change(stored, holding.run)
+    return { ...holding, run: stored.run }
   }
   const cancel = (id: string, request: string, now: number): Store.Cancelling => {
     const stored = table.byId.get(id)
-    if (stored === undefined) return "Unknown"
-    const { cancel, dueAt, outcome } = stored.run
-    if (outcome !== undefined) return "Finished"
-    if (cancel !== undefined) return "Taken"
-    change(stored, { cancel: request, dueAt: Math.min(dueAt, now) })
-    return "Requested"
+    const answer = cancelling(stored?.run)
+    if (stored !== undefined && answer === "Requested") {
+      change(stored, { cancel: request, dueAt: Math.min(stored.run.dueAt, now) })
+    }
+    return answer
   }
   const controlOf = (lease: Store.Lease): ReadonlyArray<Store.Control> => {
     const run = table.leased(lease)?.run

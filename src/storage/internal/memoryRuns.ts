@@ -6,6 +6,7 @@ import {
   claimedRun,
   dueSince,
   enqueuedRun,
+  isListed,
   isReplaceable,
   isWaitingFor,
   leaseLost,
@@ -276,21 +277,6 @@ const list = (runs: ReadonlyArray<Store.Run>, query: Store.Query, now: number): 
     .filter((run) => query.before === undefined || run.key < query.before)
     .reverse()
     .slice(0, limitOf(query))
-
-const isListed = (run: Store.Run, query: Store.Query): boolean =>
-  [
-    [query.workflow, run.workflow],
-    [query.version, run.version],
-    [query.queue, run.queue?.name],
-    [query.parent, run.parent?.run],
-    ...Object.entries(query.labels ?? {}).map(([name, value]) => [value, labelOf(run, name)])
-  ].every(([wanted, found]) => wanted === undefined || wanted === found) &&
-  run.createdAt >= (query.createdSince ?? Number.NEGATIVE_INFINITY) &&
-  run.createdAt < (query.createdBefore ?? Number.POSITIVE_INFINITY)
-
-/** No property that every object has is a label. */
-const labelOf = ({ labels }: Store.Run, name: string): string | undefined =>
-  Object.hasOwn(labels, name) ? labels[name] : undefined
 
 const countRuns = (runs: ReadonlyArray<Store.Run>, now: number): ReadonlyArray<Store.RunCount> =>
   groupRuns(runs, (run) => [run.workflow, statusOf(run, now)]).map((group) => {

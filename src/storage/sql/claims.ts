@@ -3,7 +3,7 @@ import { type DueRow, merged } from "../queueOrder.js"
 import { claimedDue, claimedRun, limitOf } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
 import type { DueQuery, DueRun, RunStore } from "../Store.js"
-import { type RunRow, runColumns } from "../sqlite/runRows.js"
+import { placeColumn, type RunRow, runColumns } from "../sqlite/runRows.js"
 import type { ClientAccess, Now, Run } from "./access.js"
 import type { Liveness } from "./liveness.js"
 import { makeQueueClaims, type QueueClaims, type QueuePart } from "./queueClaims.js"
@@ -216,7 +216,7 @@ const claimInSqlite = (access: ClientAccess, { toListed }: RunReader, queues: Qu
   const due = (query: DueQuery, { params, text }: Now): Part => {
     const excluded = unless(access, query)
     const ofOne = `SELECT * FROM (SELECT key, ${since} AS since FROM ${runs}
-      WHERE ${isFree} AND workflow = ? AND version = ? AND ${since} <= ${text} ${excluded.text} ORDER BY ${since} LIMIT ?)`
+      WHERE status IS NULL AND workflow = ? AND version = ? AND ${placeColumn} = 0 AND ${since} <= ${text} ${excluded.text} ORDER BY ${since} LIMIT ?)`
     const limit = limitOf(query)
     return part(
       `SELECT key, since FROM (${query.workflows.map(() => ofOne).join(" UNION ALL ")}) ORDER BY since, key LIMIT ?`,

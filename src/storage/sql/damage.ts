@@ -93,6 +93,31 @@ export const findLabelDamage = ({ table }: Tables): string =>
        WHERE label = own.key AND value = own.value AND snapshot = snapshots.key
      ) GROUP BY snapshots.key`
 
+/** A run whose labels differ from those by which it is found. */
+export interface RunLabelDamage {
+  readonly key: number
+  /** Null if there is no such run. */
+  readonly id: string | null
+  readonly problem: string
+}
+
+export const damageOfRunLabels = ({ id, key, problem }: RunLabelDamage): Found =>
+  id === null ? damage(`labels of run ${key}`, undefined, problem) : damage("labels of the run", id, problem)
+
+/** The index of labels of all runs, compared with their labels, in SQLite. */
+export const findRunLabelDamage = ({ table }: Tables): string =>
+  `SELECT run AS key, id, 'the index of labels has one that the run has not' AS problem
+     FROM ${table("run_labels")} index_row LEFT JOIN ${table("runs")} ON key = run
+     WHERE NOT EXISTS (
+       SELECT 1 FROM json_each(iif(json_valid(labels), labels, '{}')) own
+       WHERE own.key = index_row.label AND own.value = index_row.value
+     ) GROUP BY run
+   UNION ALL SELECT runs.key, runs.id, '${lack}'
+     FROM ${table("runs")} runs, json_each(iif(json_valid(labels), labels, '{}')) own
+     WHERE own.type = 'text' AND NOT EXISTS (
+       SELECT 1 FROM ${table("run_labels")} WHERE label = own.key AND value = own.value AND run = runs.key
+     ) GROUP BY runs.key`
+
 /** Rows of a run that is not stored. */
 export interface Orphans {
   readonly what: string

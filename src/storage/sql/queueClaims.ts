@@ -111,7 +111,8 @@ const makeEndExpired = ({ dialect, table }: ClientAccess) => {
   return (run: Run, queue: string, now: Now): Effect.Effect<unknown, SqlError> => {
     const expired = `SELECT key FROM ${runs} WHERE status IS NULL AND owner IS NOT NULL AND queue = ? AND NOT ${isLeasedAt(now.text)}`
     return run(
-      `UPDATE ${runs} SET owner = NULL, lease_until = NULL WHERE key IN (${expired} ORDER BY key${skip}) RETURNING key`,
+      `UPDATE ${runs} SET owner = NULL, lease_until = NULL, due_at = ${dialect.greatest("due_at", "COALESCE(lease_until, 0)")}
+       WHERE key IN (${expired} ORDER BY key${skip}) RETURNING key`,
       [queue, ...now.params, ...now.params]
     )
   }

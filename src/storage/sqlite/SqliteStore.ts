@@ -47,7 +47,7 @@ export const makeSqliteStore = ({ client, database, isGone, writer }: Options): 
        (SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()) AS bytes`
   )
   return {
-    ...makeSqliteRuns(runs, guarded, access),
+    ...makeSqliteRuns(database, runs, guarded, access),
     ...makeSqliteSnapshots(database, runs, guarded),
     ...makeSqliteLocks(database, isGone, guarded),
     ...makeSqliteRecords(database, guarded),

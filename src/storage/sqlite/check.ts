@@ -7,15 +7,18 @@ import {
   damageOfLines,
   damageOfOrphans,
   damageOfRecord,
+  damageOfRunLabels,
   damageOfSignals,
   damageOfSnapshot,
   type Found,
   findLabelDamage,
   findOrphans,
   findOtherDamage,
+  findRunLabelDamage,
   type LabelDamage,
   type Orphans,
-  otherDamage
+  otherDamage,
+  type RunLabelDamage
 } from "../sql/damage.js"
 import { type RecordTableRow, recordColumns } from "../sql/recordRows.js"
 import type { FullRow } from "../sql/snapshotRows.js"
@@ -100,6 +103,12 @@ export const makeSqliteCheck = (
     return found.flatMap(damageOfLabels)
   })
 
+  const runLabels = access.read("Checking the labels of runs", () => {
+    const found = read("the labels of runs", () => sql.runLabels.all() as ReadonlyArray<RunLabelDamage>)
+    if (!isRows(found)) return [found]
+    return found.flatMap(damageOfRunLabels)
+  })
+
   const others = access.read("Checking locks and counters", () => {
     const found = read("locks and counters", () => sql.others.all() as ReadonlyArray<{ readonly what: string }>)
     if (!isRows(found)) return [found]
@@ -114,6 +123,7 @@ export const makeSqliteCheck = (
       pages<FullRow>("checkpoints", sql.snapshots, damageOfSnapshot),
       pages<RecordTableRow>("records", sql.records, damageOfRecord),
       labels,
+      runLabels,
       others
     ]),
     (parts) => parts.flat()
@@ -131,5 +141,6 @@ const prepareCheck = (database: Database) => ({
   snapshots: database.prepare("SELECT * FROM recovery_snapshots WHERE key > ? ORDER BY key LIMIT ?"),
   records: database.prepare(`SELECT ${recordColumns} FROM recovery_records WHERE key > ? ORDER BY key LIMIT ?`),
   labels: database.prepare(findLabelDamage(tables)),
+  runLabels: database.prepare(findRunLabelDamage(tables)),
   others: database.prepare(findOtherDamage(tables))
 })

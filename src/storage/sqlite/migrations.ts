@@ -211,15 +211,16 @@ const migrations = {
       ...["queue TEXT", "queue_key TEXT", "priority INTEGER NOT NULL DEFAULT 0"],
       ...["parent TEXT", "parent_signal TEXT"]
     ].map((column) => `ALTER TABLE recovery_runs ADD COLUMN ${column}`),
-    // Runs outside of queues are in this one alone: their claims read nothing of those that are held or queued.
-    `CREATE INDEX recovery_runs_free ON recovery_runs (workflow, version, MAX(due_at, COALESCE(lease_until, 0)))
-     WHERE status IS NULL AND hold_id IS NULL AND (queue IS NULL OR cancel IS NOT NULL)`,
-    `CREATE INDEX recovery_runs_queue_due ON recovery_runs (queue, workflow, version, MAX(due_at, COALESCE(lease_until, 0)))
-     WHERE status IS NULL AND hold_id IS NULL AND cancel IS NULL AND queue IS NOT NULL`,
+    // Held and queued runs stand by themselves, so the claims of others pass over them.
+    `DROP INDEX recovery_runs_due`,
+    `CREATE INDEX recovery_runs_due ON recovery_runs (workflow, version,
+       CASE WHEN hold_id IS NOT NULL THEN 2 WHEN queue IS NOT NULL AND cancel IS NULL THEN 1 ELSE 0 END,
+       MAX(due_at, COALESCE(lease_until, 0)), owner)
+     WHERE status IS NULL`,
     `CREATE INDEX recovery_runs_queued ON recovery_runs
-       (queue, workflow, version, priority, queue_key, (started_at IS NULL), MAX(due_at, COALESCE(lease_until, 0)))
+       (queue, workflow, version, priority, queue_key, (started_at IS NULL), MAX(due_at, COALESCE(lease_until, 0)), owner)
      WHERE status IS NULL AND hold_id IS NULL AND cancel IS NULL AND queue IS NOT NULL`,
-    `CREATE INDEX recovery_runs_queue_leased ON recovery_runs (queue, queue_key)
+    `CREATE INDEX recovery_runs_queue_leased ON recovery_runs (queue, queue_key, lease_until, due_at)
      WHERE queue IS NOT NULL AND status IS NULL AND owner IS NOT NULL`,
     `CREATE INDEX recovery_runs_started ON recovery_runs (queue, queue_key, started_at)
      WHERE queue IS NOT NULL AND started_at IS NOT NULL`,

@@ -7,6 +7,13 @@ import { isTime, noTime, toLabels } from "./rows.js"
 export const statusColumn =
   "CASE WHEN status = 'failed' AND exhausted = 2 THEN 'cancelled' WHEN status = 'failed' AND exhausted IS NOT NULL THEN 'exhausted' ELSE status END"
 
+/** When a run can be claimed: `dueSince`, as the index of open runs has it. */
+export const dueSince = "MAX(due_at, COALESCE(lease_until, 0))"
+
+/** Of an open run: 2 if it is held, 1 if `isQueued`, else 0. As the index of open runs has it. */
+export const placeColumn =
+  "CASE WHEN hold_id IS NOT NULL THEN 2 WHEN queue IS NOT NULL AND cancel IS NULL THEN 1 ELSE 0 END"
+
 /** The columns `status` and `exhausted` of an outcome. */
 export const storedStatus = ({
   status

@@ -1,34 +1,36 @@
-import { clockTolerance } from "../rows.js"
 import type { Database } from "./driver.js"
-import { runColumns, statusColumn } from "./runRows.js"
+import { dueSince, placeColumn, runColumns } from "./runRows.js"
 
 const entryColumns = "seq, kind, step, attempt, at, checksum, payload_checksum AS payloadChecksum, previous"
 
-/** When a run can be claimed: `dueSince`, as the index of open runs has it. */
-const dueSince = "MAX(due_at, COALESCE(lease_until, 0))"
-
-/** Reads nothing but the index of open runs if only `workflow`, `version`, `owner`, `key` and `dueSince` are used. */
-const openRuns = "recovery_runs INDEXED BY recovery_runs_due WHERE status IS NULL"
+/** Reads nothing but the index of open runs if only `workflow`, `version`, `owner`, `key`, the place and `dueSince` are used. */
+export const openRuns = "recovery_runs INDEXED BY recovery_runs_due WHERE status IS NULL"
 
 /** The owner without the number of its acquisition, which is what all leases of a process begin with. */
-const process = "CASE WHEN owner GLOB '*/[0-9]*' THEN rtrim(owner, '0123456789') ELSE owner END"
+export const process = "CASE WHEN owner GLOB '*/[0-9]*' THEN rtrim(owner, '0123456789') ELSE owner END"
 
 export type RunStatements = ReturnType<typeof prepareRunStatements>
 
 /** Prepared once per connection. Statements that change a leased run check its fencing token. */
 export const prepareRunStatements = (database: Database) => ({
   insertRun: database.prepare(
-    `INSERT INTO recovery_runs (id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until, checksum)
-     VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+    `INSERT INTO recovery_runs (id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until, parent,
+       parent_signal, checksum)
+     VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
   ),
   findRunByKey: database.prepare(`SELECT ${runColumns} FROM recovery_runs WHERE key = ?`),
   findRun: database.prepare(`SELECT ${runColumns} FROM recovery_runs WHERE id = ?`),
   claimRun: database.prepare(
-    `UPDATE recovery_runs SET token = ?, owner = ?, lease_until = ?, due_at = ?, waiting = NULL WHERE key = ?`
+    `UPDATE recovery_runs SET token = ?, owner = ?, lease_until = ?, due_at = ?, started_at = ?, waiting = NULL WHERE key = ?`
   ),
   finishRun: database.prepare(
     `UPDATE recovery_runs SET status = ?, exhausted = ?, exit = ?, finished_at = ?, outcome_checksum = ?, owner = NULL, lease_until = NULL
-     WHERE key = ? AND token = ? AND owner = ? AND status IS NULL`
+     WHERE key = ? AND token = ? AND owner = ? AND status IS NULL AND parent IS NULL`
+  ),
+  endRun: database.prepare(
+    `UPDATE recovery_runs SET status = ?, exhausted = ?, exit = ?, finished_at = ?, outcome_checksum = ?, owner = NULL, lease_until = NULL,
+       waiting = NULL
+     WHERE key = ?`
   ),
   renewLease: database.prepare(
     `UPDATE recovery_runs SET lease_until = ? WHERE key = ? AND token = ? AND owner = ? AND status IS NULL`
@@ -49,11 +51,11 @@ export const prepareRunStatements = (database: Database) => ({
   /** What can be claimed of a workflow and version, those that have been due longest first. */
   due: database.prepare(
     `SELECT key, ${dueSince} AS since FROM ${openRuns}
-       AND workflow = ? AND version = ? AND ${dueSince} <= ? ORDER BY ${dueSince} LIMIT ?`
+       AND workflow = ? AND version = ? AND ${placeColumn} = 0 AND ${dueSince} <= ? ORDER BY ${dueSince} LIMIT ?`
   ),
   suspendRun: database.prepare(
     `UPDATE recovery_runs SET owner = NULL, lease_until = NULL, waiting = ?,
-       due_at = CASE WHEN signals > ? THEN ? ELSE ? END
+       due_at = CASE WHEN signals > ? OR cancel IS NOT NULL THEN ? ELSE ? END
      WHERE key = ? AND token = ? AND owner = ? AND status IS NULL`
   ),
   insertSignal: database.prepare(
@@ -62,33 +64,15 @@ export const prepareRunStatements = (database: Database) => ({
      ON CONFLICT (run, key) DO NOTHING`
   ),
   wakeRun: database.prepare(`UPDATE recovery_runs SET signals = signals + 1, due_at = MIN(due_at, ?) WHERE key = ?`),
+  openKeyOf: database.prepare(`SELECT key FROM recovery_runs WHERE id = ? AND status IS NULL`),
   signals: database.prepare(
     `SELECT seq, key, payload, at, checksum FROM recovery_signals WHERE run = ? AND seq > ? ORDER BY seq`
-  ),
-  backlog: database.prepare(
-    `SELECT workflow, version,
-       COUNT(*) FILTER (WHERE since <= $now) AS due,
-       COUNT(*) FILTER (WHERE since > $now) AS waiting,
-       MIN(since) FILTER (WHERE since <= $now) AS oldest,
-       MIN(since) FILTER (WHERE since > $now AND since < $untilSignalled) AS next
-     FROM (SELECT workflow, version, ${dueSince} AS since, owner FROM ${openRuns})
-     WHERE since <= $now OR owner IS NULL
-     GROUP BY workflow, version`
   ),
   removableRun: database.prepare(`SELECT id FROM recovery_runs WHERE key = ? AND status IS NOT NULL`),
   removeJournal: database.prepare(`DELETE FROM recovery_journal WHERE run = ?`),
   removeSignals: database.prepare(`DELETE FROM recovery_signals WHERE run = ?`),
   removeSnapshots: database.prepare(`DELETE FROM recovery_snapshots WHERE run = ?`),
   removeRun: database.prepare(`DELETE FROM recovery_runs WHERE key = ?`),
-  /** Of the runs from the first key to before the second. */
-  countRuns: database.prepare(
-    `SELECT workflow, COUNT(*) AS runs, MIN(created_at) AS oldest, MAX(created_at) AS newest,
-       CASE WHEN status IS NOT NULL THEN ${statusColumn} WHEN lease_until > $now THEN 'running'
-         WHEN due_at > $now THEN 'suspended' ELSE 'stopped' END AS status
-     FROM recovery_runs WHERE key >= $from AND key < $before GROUP BY 1, 5`
-  ),
-  /** The key that many runs before another. */
-  keyBefore: database.prepare(`SELECT key FROM recovery_runs WHERE key < ? ORDER BY key DESC LIMIT 1 OFFSET ?`),
   append: database.prepare(
     `INSERT INTO recovery_journal (run, seq, kind, step, attempt, at, payload, checksum, payload_checksum, previous)
      SELECT key, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT MAX(seq) FROM recovery_journal WHERE run = recovery_runs.key) FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`
@@ -118,29 +102,9 @@ export const prepareRunStatements = (database: Database) => ({
      WHERE run = $run AND seq > $after AND substr(step, 1, length($within)) = $within AND NOT rewound`
   ),
   reopenRun: database.prepare(
-    `UPDATE recovery_runs SET status = NULL, exhausted = NULL, exit = NULL, finished_at = NULL, outcome_checksum = NULL, token = token + 1, owner = ?, lease_until = ?, due_at = ?
-     WHERE key = ? AND token = ? AND status IS NOT NULL`
+    `UPDATE recovery_runs SET status = NULL, exhausted = NULL, exit = NULL, finished_at = NULL, outcome_checksum = NULL, cancel = NULL, waiting = NULL,
+       started_at = ?, token = token + 1, owner = ?, lease_until = ?, due_at = ?
+     WHERE key = ? AND token = ? AND status IS NOT NULL AND (hold_id IS NULL OR hold_id = ?)`
   ),
-  isLeased: database.prepare(`SELECT 1 FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`),
-  list: database.prepare(
-    `SELECT ${runColumns} FROM recovery_runs
-     WHERE key >= $from AND key < $before
-       AND ($workflow IS NULL OR workflow = $workflow)
-       AND ($status IS NULL OR ${statusColumn} = $status)
-     ORDER BY key DESC LIMIT $limit`
-  ),
-  /** The keys of all open runs that have the status, and some others. A run with a lease does not wait. */
-  listOpen: database.prepare(
-    `SELECT key FROM ${openRuns}
-       AND key < $before
-       AND ($workflow IS NULL OR workflow = $workflow)
-       AND (NOT $isWaiting OR owner IS NULL)
-       AND CASE $status
-         WHEN 'running' THEN owner IS NOT NULL AND ${dueSince} > $now
-         WHEN 'suspended' THEN ${dueSince} > $now AND (owner IS NULL OR ${process} IN (SELECT value FROM json_each($gone)))
-         WHEN 'stopped' THEN ${dueSince} <= $now OR (owner IS NOT NULL AND
-           ((${dueSince} > $now + ${clockTolerance} AND due_at > $now + ${clockTolerance}) OR ${process} IN (SELECT value FROM json_each($gone))))
-         ELSE 1 END
-     ORDER BY key DESC LIMIT $limit`
-  )
+  isLeased: database.prepare(`SELECT 1 FROM recovery_runs WHERE key = ? AND token = ? AND owner = ?`)
 })

@@ -1,11 +1,11 @@
 import * as Exit from "effect/Exit"
-import { entryChecksums, outcomeChecksum } from "../checksum.js"
+import { entryChecksums, outcomeChecksum, signalChecksum } from "../checksum.js"
 import { type Answer, leaseLost } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
 import type * as Store from "../Store.js"
 import type { Database } from "./driver.js"
 import { marked, refuseDamaged } from "./rows.js"
-import { type RunRow, runOf, runProblem } from "./runRows.js"
+import { type RunRow, runOf, runProblem, storedStatus } from "./runRows.js"
 import { prepareRunStatements, type RunStatements } from "./runStatements.js"
 import type { Alone } from "./writer.js"
 
@@ -80,14 +80,42 @@ export class RunTable {
     return Exit.void
   }
 
+  /** Records the outcome in one statement, unless the run has one, or has a parent. */
+  finishAlone(lease: Store.Lease, outcome: Omit<Store.Outcome, "at">, now: number): Store.Outcome | undefined {
+    const { key, owner, run, token } = lease
+    const ended = { ...outcome, at: now }
+    const values = [...storedStatus(ended), ended.exit, now, outcomeChecksum(run, ended)]
+    return this.sql.finishRun.run(...values, key, token, owner).changes === 1 ? ended : undefined
+  }
+
   /** Records the outcome, unless the run has one. */
   finish(lease: Store.Lease, outcome: Omit<Store.Outcome, "at">, now: number): Answer<Store.Outcome, LeaseLost> {
+    const found = this.find(lease.run)
+    if (found?.outcome !== undefined) return Exit.succeed(found.outcome)
+    return found !== undefined && this.isLeased(lease) ? Exit.succeed(this.end(found, outcome, now)) : leaseLost(lease)
+  }
+
+  /** Records the outcome of a run that has none, and tells the parent. */
+  end(run: Store.Run, outcome: Omit<Store.Outcome, "at">, now: number): Store.Outcome {
     const ended = { ...outcome, at: now }
-    const status = ended.status === "exhausted" ? ["failed", 1] : [ended.status, null]
-    const values = [...status, ended.exit, now, outcomeChecksum(lease.run, ended)]
-    if (this.sql.finishRun.run(...values, lease.key, lease.token, lease.owner).changes === 1) return Exit.succeed(ended)
-    const recorded = this.find(lease.run)?.outcome
-    return recorded === undefined ? leaseLost(lease) : Exit.succeed(recorded)
+    this.sql.endRun.run(...storedStatus(ended), ended.exit, now, outcomeChecksum(run.id, ended), run.key)
+    const above = run.parent && (this.sql.openKeyOf.get(run.parent.run) as { readonly key: number } | undefined)
+    if (run.parent !== undefined && above !== undefined) this.signal(above.key, run.parent.signal, "{}", now)
+    return ended
+  }
+
+  /** Stores a signal of an open run, unless the run has one of this key. */
+  signal(run: number, key: string, payload: string, now: number): boolean {
+    const checksum = signalChecksum(run, { key, payload, at: now })
+    if (this.sql.insertSignal.run({ run, key, payload, at: now, checksum }).changes === 0) return false
+    this.sql.wakeRun.run(now, run)
+    return true
+  }
+
+  /** Writes the first line of a journal whose lines were removed. */
+  beginJournal(lease: Store.Lease, entry: Store.Entry): void {
+    this.forgetLine(lease)
+    this.append(lease, [entry])
   }
 
   /** This process has the lease from now on. */

@@ -5,8 +5,9 @@ import { entryProblem, rowProblem, runChecksum, signalChecksum } from "../checks
 import { type Answer, claimedRun, leaseLost, leaseOf, newRun, type Plain, refusal } from "../rows.js"
 import type { LeaseLost, StorageError } from "../StorageError.js"
 import type * as Store from "../Store.js"
-import { notYet } from "./notYet.js"
+import type { Database } from "./driver.js"
 import { refuseDamaged } from "./rows.js"
+import { makeRunControls } from "./runControls.js"
 import { makeRunQueries } from "./runQueries.js"
 import { type EntryRow, lineOf, lineProblem, type SignalRow } from "./runRows.js"
 import type { RunStatements } from "./runStatements.js"
@@ -15,15 +16,16 @@ import type { Access } from "./SqliteStore.js"
 
 /** `guarded` operations fail inside of a SQL transaction of the program, the `plain` ones wait for its end. */
 export const makeSqliteRuns = (
+  database: Database,
   table: RunTable,
   guarded: Access,
   plain: Access
 ): Omit<Store.RunStore, "transactional"> => ({
-  ...notYet,
   ...leaseOperations(table, guarded, plain),
   ...journalOperations(table, guarded),
   ...signalOperations(table, guarded),
-  ...makeRunQueries(table, guarded),
+  ...makeRunControls(database, table, guarded),
+  ...makeRunQueries(database, table, guarded),
   removeRuns: (keys) => guarded.write("Removing runs", () => keys.filter((key) => removeRun(table.sql, key)).length)
 })
 
@@ -38,7 +40,7 @@ const claim = (
   const refused = refusal(found, request, now)
   if (refused !== undefined) return refused
   const run = claimedRun(found, owner, leaseUntil, now)
-  sql.claimRun.run(run.token, owner, leaseUntil, run.dueAt, run.key)
+  sql.claimRun.run(run.token, owner, leaseUntil, run.dueAt, run.startedAt, run.key)
   return { _tag: "Claimed", run, lease: leaseOf(run, owner) }
 }
 
@@ -46,14 +48,15 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
   const { sql } = table
 
   const open = (request: Store.OpenRequest, owner: string, leaseUntil: number, now: number): Store.Opened => {
-    const { id, input, key, labels, version, workflow } = request
+    const { id, input, key, labels, parent, version, workflow } = request
     if (key !== undefined) {
       const found = table.findByKey(key)
       return found === undefined ? { _tag: "Gone" } : claim(table, found, request, owner, leaseUntil, now)
     }
     const text = JSON.stringify(labels)
-    const checksum = runChecksum({ id, workflow, version, input, labels: text, createdAt: now })
-    const values = [id, workflow, version, input, text, now, now, owner, leaseUntil, checksum]
+    const checksum = runChecksum({ id, workflow, version, input, labels: text, createdAt: now, parent })
+    const above = [parent?.run ?? null, parent?.signal ?? null]
+    const values = [id, workflow, version, input, text, now, now, owner, leaseUntil, ...above, checksum]
     const inserted = sql.insertRun.run(...values)
     if (inserted.changes === 1) {
       const run = newRun(request, Number(inserted.lastInsertRowid), owner, leaseUntil, now)
@@ -68,9 +71,12 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
     entry: Store.Entry,
     owner: string,
     leaseUntil: number,
-    now: number
+    now: number,
+    heldAs: string | undefined
   ): Option.Option<Store.Lease> => {
-    if (sql.reopenRun.run(owner, leaseUntil, now, found.key, found.token).changes === 0) return Option.none()
+    const { key, startedAt = now, token } = found
+    const reopened = sql.reopenRun.run(startedAt, owner, leaseUntil, now, key, token, heldAs ?? null)
+    if (reopened.changes === 0) return Option.none()
     const lease = { key: found.key, run: found.id, token: found.token + 1, owner, since: now }
     table.insert(lease, entry)
     return Option.some(lease)
@@ -96,9 +102,9 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
           if ("lease" in opened) table.hold(opened.lease, opened._tag === "Created" ? 0 : undefined)
         }
       ),
-    reopen: (found, entry, owner, leaseMillis) =>
+    reopen: (found, entry, owner, leaseMillis, heldAs) =>
       Effect.tap(
-        guarded.write("Opening a finished run", (now) => reopen(found, entry, owner, now + leaseMillis, now)),
+        guarded.write("Opening a finished run", (now) => reopen(found, entry, owner, now + leaseMillis, now, heldAs)),
         (lease) => {
           if (Option.isSome(lease)) table.hold(lease.value)
         }
@@ -123,7 +129,14 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
         const suspended = sql.suspendRun.run(waiting ?? null, signals, now, dueAt, key, token, owner)
         return suspended.changes === 1 ? Exit.void : leaseLost(lease)
       }),
-    finish: (lease, outcome) => endLease("Recording an outcome", lease, (now) => table.finish(lease, outcome, now))
+    finish: (lease, outcome) =>
+      Effect.flatMap(
+        endLease("Recording an outcome", lease, (now) => Exit.succeed(table.finishAlone(lease, outcome, now))),
+        (ended) =>
+          ended === undefined
+            ? guarded.attempt("Recording an outcome", (now) => table.finish(lease, outcome, now))
+            : Effect.succeed(ended)
+      )
   } satisfies Partial<Store.RunStore>
 }
 
@@ -188,10 +201,7 @@ const signalOperations = (table: RunTable, guarded: Access) => {
     const row = table.findRow(id)
     if (row === undefined) return "Unknown"
     if (row.status !== null) return "Finished"
-    const checksum = signalChecksum(row.key, { key, payload, at: now })
-    if (sql.insertSignal.run({ run: row.key, key, payload, at: now, checksum }).changes === 0) return "Taken"
-    sql.wakeRun.run(now, row.key)
-    return "Sent"
+    return table.signal(row.key, key, payload, now) ? "Sent" : "Taken"
   }
   return {
     signal: (run, key, payload) => guarded.write("Signalling a run", (now) => signal(run, key, payload, now)),

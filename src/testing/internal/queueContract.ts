@@ -10,6 +10,7 @@ import {
   entry,
   find,
   listed,
+  loses,
   open,
   opened,
   request,
@@ -98,6 +99,20 @@ export const queueContract: Contract = {
     yield* TestClock.adjust("31 seconds")
     assert.deepStrictEqual(yield* claim(store, "d", { concurrency: 2 }), ["run-5", "run-6"])
     assert.deepStrictEqual(yield* claim(store, "d", { concurrency: 5 }), ["run-2", "run-3", "run-4"])
+  },
+
+  *"an expired lease is lost as soon as another run has its place"(store) {
+    for (const id of ["one", "two"]) yield* queued(store, id)
+    const limits = { queues: [{ ...encode, concurrency: 1 }] }
+    const [one] = yield* claimDue(store, "a", limits)
+    if (one === undefined) return assert.fail("nothing was claimed")
+    yield* TestClock.adjust("31 seconds")
+    assert.deepStrictEqual(yield* claim(store, "b", { concurrency: 1 }), ["two"])
+    assert.deepStrictEqual(yield* store.renew([one], 30_000), [one])
+    yield* loses(store.append(one, [entry(1)]))
+    assert.deepStrictEqual(yield* listed(store, { status: "running" }), ["two"])
+    // It waits since its lease expired.
+    assert.strictEqual((yield* store.queues)[0]?.oldest, 30_000)
   },
 
   *"a suspended run of a queue has no place until it is claimed again"(store) {

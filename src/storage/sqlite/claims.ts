@@ -1,0 +1,120 @@
+import * as Effect from "effect/Effect"
+import { type DueRow, merged } from "../queueOrder.js"
+import { claimedDue, claimedRun, dueSince, limitOf } from "../rows.js"
+import type { StorageError } from "../StorageError.js"
+import type * as Store from "../Store.js"
+import type { Database } from "./driver.js"
+import { type Admitted, QueueClaims, type Stop } from "./queueClaims.js"
+import { marked } from "./rows.js"
+import { type RunRow, runProblem } from "./runRows.js"
+import type { RunTable } from "./runTable.js"
+import type { Access } from "./SqliteStore.js"
+import { turn } from "./turn.js"
+
+/** What a look for due runs found. */
+interface Found {
+  /** In the order in which they are claimed. */
+  readonly keys: ReadonlyArray<number>
+  readonly admitted: ReadonlyArray<Admitted>
+}
+
+/** Where the looks at queues go on. */
+type Stops = ReadonlyMap<string, Stop | undefined>
+
+interface Look {
+  /** The processes that have leases and are known to be dead. */
+  readonly gone: ReadonlyArray<string>
+  readonly isDue: boolean
+  readonly stops: Stops
+}
+
+const nothing: Found = { keys: [], admitted: [] }
+
+/** Claims of runs. */
+export const makeClaims = (database: Database, table: RunTable, access: Access): Pick<Store.RunStore, "claimDue"> => {
+  const { sql } = table
+  const queues = new QueueClaims(database)
+
+  /** Those that have been due longest, whatever their workflow. */
+  const due = (query: Store.DueQuery, now: number, stops: Stops): Found => {
+    const { except = [], workflows } = query
+    const limit = limitOf(query)
+    if (limit === 0) return nothing
+    const excluded = new Set(except.flatMap((id) => keyOf(table, id)))
+    const free = workflows
+      .flatMap(
+        ({ version, workflow }) => sql.due.all(workflow, version, now, limit + excluded.size) as ReadonlyArray<DueRow>
+      )
+      .filter(({ key }) => !excluded.has(key))
+      .sort((a, b) => a.since - b.since || a.key - b.key)
+    const admitted = isQueueDue(query, now)
+      ? (query.queues ?? []).map((limits) => {
+          const request = { workflows, excluded, limit, now }
+          return queues.admitted(limits, request, stops.get(limits.name))
+        })
+      : []
+    return {
+      keys: merged([free, ...admitted.map(({ rows }) => rows)], limit).map(({ key }) => key),
+      admitted
+    }
+  }
+
+  const isQueueDue = ({ queues: wanted = [], workflows }: Store.DueQuery, now: number): boolean =>
+    wanted.length > 0 && queues.isAnyDue({ workflows, now })
+
+  const claim = (key: number, owner: string, leaseUntil: number, now: number): ReadonlyArray<Store.DueRun> => {
+    const row = sql.findRunByKey.get(key) as RunRow | undefined
+    if (row === undefined) return []
+    const found = table.toRun(row)
+    const isDue = found.outcome === undefined && found.hold === undefined && dueSince(found) <= now
+    const problem = runProblem(row) ?? (isDue ? undefined : "the index leads to another row")
+    if (problem !== undefined) return [{ _tag: "Damaged", run: marked(found, problem) }]
+    const run = claimedRun(found, owner, leaseUntil, now)
+    sql.claimRun.run(run.token, owner, leaseUntil, run.dueAt, run.startedAt, key)
+    return [claimedDue(run, owner)]
+  }
+
+  /** Looks at more keys of the queues while the ones that were looked at have nothing to claim. */
+  const look = (query: Store.DueQuery, stops: Stops, tries: number): Effect.Effect<Look, StorageError> =>
+    Effect.flatMap(
+      access.read("Finding due runs", (now) => {
+        const found = due({ ...query, limit: Math.min(1, limitOf(query)) }, now, stops)
+        const next = new Map(found.admitted.flatMap(({ queue, stop }) => (stop === undefined ? [] : [[queue, stop]])))
+        return { gone: table.gone(), isDue: found.keys.length > 0, next }
+      }),
+      ({ gone, isDue, next }) =>
+        isDue || next.size === 0 || tries === 0
+          ? Effect.succeed({ gone, isDue, stops })
+          : Effect.zipRight(turn, look(query, next, tries - 1))
+    )
+
+  /** A write keeps other processes from writing, so a claim begins one only if there is something to write. */
+  const claimDue: Store.Store["claimDue"] = (query, owner, leaseMillis) =>
+    Effect.flatMap(look(query, new Map(), mostLooks), ({ gone, isDue, stops }) => {
+      if (!isDue && gone.length === 0) return Effect.succeed([])
+      const claimAll = access.write(
+        "Claiming due runs",
+        (now) => {
+          if (gone.length > 0) sql.releaseGone.run(JSON.stringify(gone))
+          if (isQueueDue(query, now)) for (const { name } of query.queues ?? []) queues.endExpired(name, now)
+          const found = due(query, now, stops)
+          for (const one of found.admitted) queues.pass(one)
+          return found.keys.flatMap((key) => claim(key, owner, now + leaseMillis, now))
+        },
+        table.first
+      )
+      return Effect.tap(claimAll, (found) => {
+        for (const one of found) if (one._tag === "Claimed") table.hold(one.lease)
+      })
+    })
+
+  return { claimDue }
+}
+
+/** Each looks at some thousand keys. */
+const mostLooks = 32
+
+const keyOf = ({ sql }: RunTable, id: string): ReadonlyArray<number> => {
+  const row = sql.keyOf.get(id) as { readonly key: number } | undefined
+  return row === undefined ? [] : [row.key]
+}

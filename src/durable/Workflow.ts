@@ -12,7 +12,16 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
-import type { Failure, JournalError, Machinery, RunError, RunMismatch, RunNotFound } from "../journal/RunError.js"
+import type {
+  Failure,
+  JournalError,
+  Machinery,
+  RunCancelled,
+  RunEnded,
+  RunError,
+  RunMismatch,
+  RunNotFound
+} from "../journal/RunError.js"
 import type { Point } from "../resilience/Decision.js"
 import { checkName, type InvalidName } from "../resilience/InvalidName.js"
 import { millis, wholeNumber } from "../resilience/internal/kernel/options.js"
@@ -23,6 +32,7 @@ import type * as Storage from "../storage/Storage.js"
 import * as Answer from "./Answer.js"
 import { currentRun, Run } from "./internal/execution/execution.js"
 import type { Definition } from "./internal/run/advance.js"
+import { cancelRun, terminateRun } from "./internal/run/cancel.js"
 import * as execute_ from "./internal/run/execute.js"
 import { forkRun, inputOf, type RunExists, rewindRun } from "./internal/run/rewindRun.js"
 import { type NotOpen, resolve as resolve_, type ValueRefused } from "./internal/wait/resolve.js"
@@ -32,6 +42,11 @@ import type * as State from "./State.js"
 import * as Worker from "./Worker.js"
 
 export {
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  CancelFailed,
   /**
    * @since 0.1.0
    * @category models
@@ -62,6 +77,11 @@ export {
    * @category errors
    */
   RunCancelled,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RunEnded,
   /**
    * @since 0.1.0
    * @category errors
@@ -510,8 +530,8 @@ const recordingOf = ({ debounce, delay, key, priority, queue }: Place & When): e
 })
 
 /**
- * Waits until a run has its outcome, in whichever process, and returns it.
- * Executes nothing.
+ * Waits until a run has its outcome, in whichever process, and returns it. Fails
+ * with `RunCancelled` if it was cancelled. Executes nothing.
  *
  * @since 0.1.0
  * @category execution
@@ -519,13 +539,90 @@ const recordingOf = ({ debounce, delay, key, priority, queue }: Place & When): e
 export const join = <Input, A, E, R>(
   workflow: Workflow<Input, A, E, R, unknown>,
   id: string
-): Effect.Effect<A, E | RunNotFound | RunMismatch | JournalError | Storage.StorageError, R | Storage.Storage> =>
+): Effect.Effect<
+  A,
+  E | RunCancelled | RunNotFound | RunMismatch | JournalError | Storage.StorageError,
+  R | Storage.Storage
+> =>
   // The workflow's own schemas decode the outcome.
   execute_.join(workflow.definition, id) as Effect.Effect<
     A,
-    E | RunNotFound | RunMismatch | JournalError | Storage.StorageError,
+    E | RunCancelled | RunNotFound | RunMismatch | JournalError | Storage.StorageError,
     R | Storage.Storage
   >
+
+/**
+ * Cancels a run: its open transactions are rolled back, and its outcome is
+ * `RunCancelled`. Steps that have completed are not run again, and nothing else
+ * begins, in finalizers neither. Running steps are interrupted.
+ *
+ * Answers `cancelled` if the run has ended with that: it had not begun, or it was
+ * cancelled before. Answers `cancelling` if compensations may have to run: the process
+ * that has the run does it, or the next one that claims it. The request is stored, so a crash
+ * does not end it; of several requests the first one counts. `Workflow.join` waits
+ * for the end.
+ *
+ * A hold by a person ends with the request; that of a recovery comes to its end before. A body that
+ * ends by itself first keeps its own outcome. If a compensation fails, executions
+ * fail with `CancelFailed` and the run stays open, until a later execution
+ * succeeds or `Workflow.terminate` ends it. What lies before a pivot is kept.
+ *
+ * Fails with `RunNotFound` or `RunEnded`, and then changes nothing.
+ *
+ * @example
+ * ```ts
+ * import { Storage, Workflow } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * export const cancelOrder = (id: string) =>
+ *   Workflow.cancel(id, { reason: "the customer withdrew", by: "ada" }).pipe(Effect.provide(Storage.layerMemory))
+ * ```
+ *
+ * @since 0.1.0
+ * @category execution
+ */
+export const cancel: (
+  id: string,
+  options: CancelOptions
+) => Effect.Effect<
+  "cancelled" | "cancelling",
+  RunNotFound | RunEnded | JournalError | Storage.StorageError,
+  Storage.Storage
+> = Effect.fn("Workflow.cancel")((id, { by, reason }) => cancelRun(id, { reason, by }))
+
+/**
+ * Ends a run at once, wherever it runs, without compensations: its outcome is
+ * `RunCancelled` with `isTerminated`. The process that has it cannot write any
+ * more, and interrupts the body at its next write or renewal of the lease.
+ *
+ * Fails with `RunNotFound` or `RunEnded`, and then changes nothing.
+ *
+ * @since 0.1.0
+ * @category execution
+ */
+export const terminate: (
+  id: string,
+  options: TerminateOptions
+) => Effect.Effect<void, RunNotFound | RunEnded | Storage.StorageError, Storage.Storage> = Effect.fn(
+  "Workflow.terminate"
+)((id, { by, reason }) => terminateRun(id, { reason, by }))
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface TerminateOptions {
+  /** Why, in words: it is part of the outcome. */
+  readonly reason: string
+  /** Who asks for it. Defaults to none. */
+  readonly by?: string | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface CancelOptions extends TerminateOptions {}
 
 /**
  * A worker for these workflows, with the default settings of

@@ -28,7 +28,9 @@ const Ended = Schema.parseJson(
   Schema.Struct({
     reason: Schema.String,
     by: Schema.optional(Schema.String),
-    isTerminated: Schema.optional(Schema.Boolean)
+    isTerminated: Schema.optional(Schema.Boolean),
+    /** Steps that were not compensated, since a pivot comes after them. */
+    kept: Schema.optional(Schema.Array(Schema.String))
   })
 )
 
@@ -63,8 +65,8 @@ export const encodeCancelled: (ended: typeof Ended.Type) => string = Schema.enco
 export const decodeCancelled = (run: string, exit: string): Effect.Effect<RunCancelled, JournalError> =>
   Schema.decode(Ended)(exit).pipe(
     Effect.map(
-      ({ by, isTerminated = false, reason }) =>
-        new RunCancelled({ run, reason, by: Option.fromNullable(by), isTerminated })
+      ({ by, isTerminated = false, kept = [], reason }) =>
+        new RunCancelled({ run, reason, by: Option.fromNullable(by), isTerminated, kept })
     ),
     Effect.mapError((cause) => new JournalError({ reason: "Decode", run, record: "outcome", cause }))
   )

@@ -117,7 +117,7 @@ export type RollbackReason = Extract<Event, { readonly _tag: "RollbackStarted" }
 /** A `RollbackStarted`, `RolledBack` or `RollbackFailed` line. */
 const RollbackLine = Schema.parseJson(
   Schema.Struct({
-    reason: Schema.optionalWith(Schema.Literal("failed", "interrupted", "died", "stopped"), {
+    reason: Schema.optionalWith(Schema.Literal("failed", "interrupted", "died", "stopped", "cancelled"), {
       default: () => "failed" as const
     }),
     /** The encoded cause; absent if the workflow's error schema could not write it. */

@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import { messageOf } from "../resilience/Foreign.js"
 import type { InvalidName } from "../resilience/InvalidName.js"
 import type { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../resilience/RecoveryError.js"
+import type { OutcomeStatus } from "../storage/RunStore.js"
 import { type LeaseHeld, type LeaseLost, StorageError } from "../storage/StorageError.js"
 import type { RollbackFailed, UndoFailure } from "../transaction/RollbackFailed.js"
 
@@ -35,6 +36,7 @@ export type RunError =
   | RunHeld
   | RunQueued
   | RunCancelled
+  | CancelFailed
 
 /**
  * Something a suspended run waits for.
@@ -153,10 +155,31 @@ export class RunCancelled extends Data.TaggedError("RunCancelled")<{
   readonly by: Option.Option<string>
   /** It ended at once: no compensation ran. */
   readonly isTerminated: boolean
+  /** The keys of steps that were not compensated, since a pivot comes after them. */
+  readonly kept: ReadonlyArray<string>
 }> {
   override get message(): string {
     const by = Option.match(this.by, { onNone: () => "", onSome: (name) => ` by ${name}` })
-    return `Run "${this.run}" was ${this.isTerminated ? "terminated" : "cancelled"}${by}: ${this.reason}`
+    const kept = this.kept.map((key) => `"${key}"`).join(", ")
+    const note = kept === "" ? "" : ` (a pivot keeps ${kept} from being compensated)`
+    return `Run "${this.run}" was ${this.isTerminated ? "terminated" : "cancelled"}${by}: ${this.reason}${note}`
+  }
+}
+
+/**
+ * The run has ended before, so it can be neither cancelled nor terminated. Nothing
+ * was changed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RunEnded extends Data.TaggedError("RunEnded")<{
+  readonly run: string
+  /** How it ended. */
+  readonly status: OutcomeStatus
+}> {
+  override get message(): string {
+    return `Run "${this.run}" has ended before: it is ${this.status}. Workflow.status shows its outcome; Workflow.rewind undoes its steps.`
   }
 }
 
@@ -288,15 +311,42 @@ export class RewindFailed extends Data.TaggedError("RewindFailed")<{
   readonly pivot: string | undefined
 }> {
   override get message(): string {
-    const failed = this.failures.map(({ cause, undo }) => `"${undo}" (${messageOf(Cause.squash(cause))})`)
-    const left = this.remaining.map((key) => `"${key}"`)
-    const parts = [
-      this.pivot === undefined ? [] : [`"${this.pivot}" cannot be undone`],
-      failed.length === 0 ? [] : [`the compensation of ${failed.join(", ")} failed`],
-      left.length === 0 ? [] : [`not compensated, because the program did not reach them again: ${left.join(", ")}`]
-    ]
-    const what = parts.flat().join("; ")
-    return `Run "${this.run}" could not be rewound to ${this.point}: ${what}. Correct the cause, then execute the run again: it continues the rewind.`
+    return `Run "${this.run}" could not be rewound to ${this.point}: ${obstacles(this)}. Correct the cause, then execute the run again: it continues the rewind.`
+  }
+}
+
+/** Why a rollback did not end, in words. */
+const obstacles = (left: {
+  readonly failures: ReadonlyArray<UndoFailure>
+  readonly remaining: ReadonlyArray<string>
+  readonly pivot: string | undefined
+}): string => {
+  const failed = left.failures.map(({ cause, undo }) => `"${undo}" (${messageOf(Cause.squash(cause))})`)
+  const remaining = left.remaining.map((key) => `"${key}"`).join(", ")
+  const parts = [
+    left.pivot === undefined ? [] : [`"${left.pivot}" cannot be undone`],
+    failed.length === 0 ? [] : [`the compensation of ${failed.join(", ")} failed`],
+    remaining === "" ? [] : [`not compensated, because the program did not reach them again: ${remaining}`]
+  ]
+  return parts.flat().join("; ")
+}
+
+/**
+ * The run is to be cancelled, and not every step could be compensated. It is still
+ * open; executing it again, or a worker, tries the rest again.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CancelFailed extends Data.TaggedError("CancelFailed")<{
+  readonly run: string
+  readonly failures: ReadonlyArray<UndoFailure>
+  /** Steps that were not compensated: the program did not reach them again, or a pivot comes after them. */
+  readonly remaining: ReadonlyArray<string>
+  readonly pivot: string | undefined
+}> {
+  override get message(): string {
+    return `Run "${this.run}" could not be cancelled: ${obstacles(this)}. Correct the cause, then execute the run again: it continues to cancel. Workflow.terminate ends it without compensations.`
   }
 }
 

@@ -188,7 +188,7 @@ export const RollbackStatus = Schema.Struct({
   transaction: Schema.String,
   /** `started`: some compensations are still to run. `failed`: some compensations failed. */
   status: Schema.Literal("started", "completed", "failed"),
-  /** Why it rolls back: it `failed`, was `interrupted`, `died` of a defect, or its run was `stopped`. */
+  /** Why it rolls back: it `failed`, was `interrupted`, `died` of a defect, or its run was `stopped` or `cancelled`. */
   reason: Schema.String,
   updatedAt: Schema.Date
 })

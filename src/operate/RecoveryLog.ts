@@ -12,6 +12,7 @@ import * as Struct from "effect/Struct"
 import * as Events from "../resilience/Events.js"
 import * as Fault from "../resilience/Fault.js"
 import { logged } from "../resilience/internal/kernel/logged.js"
+import { hasFailed } from "../storage/rows.js"
 
 /**
  * One entry of the log. All its values are JSON.
@@ -73,7 +74,7 @@ export const layer = (write: (entry: Entry) => Effect.Effect<unknown, unknown>):
 
 const entryOf = (event: Events.Event): Option.Option<Effect.Effect<Entry>> => {
   if (event._tag === "RecoveryEnded") return Option.some(recoveryEntry(event))
-  return event._tag === "RunFinished" && event.outcome !== "completed" ? Option.some(runEntry(event)) : Option.none()
+  return event._tag === "RunFinished" && hasFailed(event.outcome) ? Option.some(runEntry(event)) : Option.none()
 }
 
 type Of<T extends Events.Event["_tag"]> = Extract<Events.Event, { readonly _tag: T }>

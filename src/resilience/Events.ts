@@ -46,6 +46,9 @@ export interface Source {
  */
 export type Outcome = "recovered" | "exhausted" | "failed" | "interrupted"
 
+/** Why a transaction is rolled back. A run that was `stopped` continues later; one that is `cancelled` ends. */
+type RollbackReason = "failed" | "interrupted" | "died" | "stopped" | "cancelled"
+
 /** The fields of each event, by tag. */
 interface Fields {
   /** A failure was classified and a strategy decided. */
@@ -107,7 +110,7 @@ interface Fields {
   readonly StepCompleted: { attempts: number }
   readonly StepFailed: { attempts: number; fault: Fault.Fault }
   /** A transaction starts to roll back, or continues to after a crash. */
-  readonly RollbackStarted: { transaction: string; reason: "failed" | "interrupted" | "died" | "stopped" }
+  readonly RollbackStarted: { transaction: string; reason: RollbackReason }
   /** A rollback ended. It is not `clean` if a compensation failed or a pivot prevented one. */
   readonly RollbackEnded: { transaction: string; clean: boolean }
   readonly UndoCompleted: { attempts: number }

@@ -182,7 +182,7 @@ export interface Suspension {
   readonly dueAt: number
   /** What the run waits for, JSON; `undefined` if it was only interrupted. */
   readonly waiting?: string | undefined
-  /** How many signals the run has read. If more are stored, it is due at once. */
+  /** How many signals the run has read. If more are stored, or a request to cancel the run, it is due at once. */
   readonly signals: number
 }
 

@@ -13,9 +13,18 @@ export const nothingWanted: Wanted = { hold: undefined, cancel: undefined }
  */
 export const heed = (execution: Execution, { cancel, hold }: Wanted): void => {
   execution.wanted = { hold: hold?.id === execution.mode.heldAs ? undefined : hold, cancel }
+  if (isToCancel(execution) && execution.lifecycle.phase._tag === "Running") {
+    // From now on nothing begins. The watcher interrupts the body, at once or at the end of a replay.
+    execution.replay.gate.isOpen = false
+    execution.activity.startWatcher()
+  }
   // Fibers that wait are suspended now; a step that begins from now on stops the run.
   execution.activity.changed.notify()
 }
+
+/** The run is to be cancelled. A hold comes to its end before. */
+export const isToCancel = ({ wanted }: Pick<Execution, "wanted">): boolean =>
+  wanted.cancel !== undefined && wanted.hold === undefined
 
 /** Nothing new begins in the run: it stops once its running attempts have ended, and is resumed later. */
 export const isLeaving = ({ mode, wanted }: Execution): boolean => wanted.hold !== undefined || mode.isLeaving()

@@ -13,7 +13,7 @@ import type * as Events from "../../../resilience/Events.js"
 import type { Watch } from "../../../resilience/Events.js"
 import { epochKey, escapeName, joinKey, useKey } from "../../../resilience/Key.js"
 import type { Entry, Lease, LeaseLost, Restore, Service, StorageError } from "../../../storage/Storage.js"
-import type { CompensationLog } from "../../../transaction/Compensation.js"
+import type { CompensationLog, RollbackResult } from "../../../transaction/Compensation.js"
 import { Transaction, type TransactionService } from "../../../transaction/Transactor.js"
 import type { Attempt } from "../../Step.js"
 import { type Activity, type Permit, whileWorking } from "./activity.js"
@@ -71,6 +71,8 @@ export interface Execution {
     readonly open: Set<Deferred.Deferred<void>>
     /** The sections whose rollback ended in this execution. */
     readonly ended: Set<string>
+    /** Rollbacks of a cancelled run that the next execution tries again. */
+    readonly incomplete: Array<RollbackResult>
   }
   readonly cells: Cells
   /** Where failures came from, by their errors. Made for the first one. */
@@ -208,9 +210,9 @@ export const refusal = (
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   isInterruptible: boolean
 ): Effect.Effect<never> | undefined => {
-  const { died, isInterrupted, stopError } = execution.lifecycle
+  const { died, isClosing, stopError } = execution.lifecycle
   if (stopError !== undefined) return stop(execution, stopError)
-  if (isInterrupted && !isReplayedAgain(execution, section)) return Effect.interrupt
+  if (isClosing && !isReplayedAgain(execution, section)) return Effect.interrupt
   // A compensation has the context of its pass.
   if (pass !== undefined && isPassOver(pass) && FiberTree.stepOf(fiber) === undefined) return Effect.interrupt
   if (died === undefined || !FiberTree.isSameOrAncestor(fiber.getFiberRef(FiberTree.current), died.in)) return undefined
@@ -219,7 +221,7 @@ export const refusal = (
   return isInterruptible ? undefined : Effect.interrupt
 }
 
-/** A rollback continues although the run is interrupted: its replay answers, and begins nothing. */
+/** A rollback continues although the run is interrupted or cancelled: its replay answers, and begins nothing. */
 const isReplayedAgain = ({ replay }: Execution, section: string | undefined): boolean =>
   section !== undefined && Replay.covering(replay.active, section)?.isNatural === false
 

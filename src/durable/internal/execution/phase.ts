@@ -4,21 +4,25 @@ import type { Branch } from "./fiberTree.js"
 /**
  * How far one execution of a run is. A new execution is `Running`.
  *
- * | from        | `Interrupt`              | `Rewind`                 | `Stop`    | `Supersede`  |
- * | ----------- | ------------------------ | ------------------------ | --------- | ------------ |
- * | Running     | Interrupted              | Rewinding                | Stopped   | illegal      |
- * | Interrupted | –                        | Rewinding, isInterrupted | Stopped   | illegal      |
- * | Rewinding   | Rewinding, isInterrupted | –                        | Stopped   | Superseded,  |
- * |             |                          |                          |           | illegal if isInterrupted |
- * | Stopped     | –                        | –                        | –         | illegal      |
- * | Superseded  | –                        | –                        | –         | –            |
+ * | from        | `Interrupt`              | `Cancel`   | `Rewind`                 | `Stop`    | `Supersede`  |
+ * | ----------- | ------------------------ | ---------- | ------------------------ | --------- | ------------ |
+ * | Running     | Interrupted              | Cancelling | Rewinding                | Stopped   | illegal      |
+ * | Interrupted | –                        | –          | Rewinding, isInterrupted | Stopped   | illegal      |
+ * | Cancelling  | –                        | –          | Rewinding                | Stopped   | illegal      |
+ * | Rewinding   | Rewinding, isInterrupted | –          | –                        | Stopped   | Superseded,  |
+ * |             |                          |            |                          |           | illegal if isInterrupted |
+ * | Stopped     | –                        | –          | –                        | –         | illegal      |
+ * | Superseded  | –                        | –          | –                        | –         | –            |
  *
- * A dash keeps the phase: the first error stays the reason of a stop.
+ * A dash keeps the phase: the first error stays the reason of a stop. The request to
+ * cancel outlives the phase: the next pass, or the next execution, finds it again.
  */
 export type Phase =
   | { readonly _tag: "Running" }
   /** The caller interrupted the execution; finalizers and rollbacks still run. */
   | { readonly _tag: "Interrupted" }
+  /** The run is to be cancelled: its transactions are rolled back, and its outcome is that it was cancelled. */
+  | { readonly _tag: "Cancelling" }
   /** A rewind is recorded; the body ends without an outcome. */
   | { readonly _tag: "Rewinding"; readonly isInterrupted: boolean }
   /** The body must end; `error` is the result of the execution. */
@@ -28,6 +32,7 @@ export type Phase =
 
 export type PhaseEvent =
   | { readonly _tag: "Interrupt" }
+  | { readonly _tag: "Cancel" }
   | { readonly _tag: "Rewind" }
   | { readonly _tag: "Stop"; readonly error: RunError }
   | { readonly _tag: "Supersede" }
@@ -50,7 +55,10 @@ export const nextPhase = (phase: Phase, event: PhaseEvent): Phase => {
       return { _tag: "Stopped", error: event.error }
     case "Rewind":
       return phase._tag === "Rewinding" ? phase : { _tag: "Rewinding", isInterrupted: isInterrupted(phase) }
+    case "Cancel":
+      return phase._tag === "Running" ? { _tag: "Cancelling" } : phase
     case "Interrupt":
+      if (phase._tag === "Cancelling") return phase
       return phase._tag === "Rewinding" ? { _tag: "Rewinding", isInterrupted: true } : { _tag: "Interrupted" }
   }
 }
@@ -62,6 +70,8 @@ export class Lifecycle {
   interruptBody: () => void = () => {}
   /** The step that died of a defect, until the program evidently handles it. */
   died: { readonly step: string; readonly in: Branch | undefined } | undefined
+  /** The body itself has returned or failed. What cancels the run later comes too late. */
+  hasEnded = false
 
   get phase(): Phase {
     return this.#phase
@@ -70,7 +80,7 @@ export class Lifecycle {
   /** A stop also interrupts the body: a race inside it would outlive the branch that stopped. */
   transition(event: PhaseEvent): void {
     this.#phase = nextPhase(this.#phase, event)
-    if (event._tag === "Stop") this.interruptBody()
+    if (event._tag === "Stop" || (event._tag === "Cancel" && this.isCancelling)) this.interruptBody()
   }
 
   /** Why the run stopped, if it did. */
@@ -80,7 +90,17 @@ export class Lifecycle {
 
   /** The body is ending for a reason that is not the program's own failure. */
   get isEnding(): boolean {
-    return this.#phase._tag !== "Running" && this.#phase._tag !== "Interrupted"
+    return this.#phase._tag !== "Running" && this.#phase._tag !== "Interrupted" && !this.isCancelling
+  }
+
+  /** The run is being cancelled. */
+  get isCancelling(): boolean {
+    return this.#phase._tag === "Cancelling"
+  }
+
+  /** The body was interrupted from outside: its finalizers and rollbacks run, and nothing else begins. */
+  get isClosing(): boolean {
+    return this.isInterrupted || this.isCancelling
   }
 
   /** The caller interrupted the execution, and it has not stopped for another reason. */

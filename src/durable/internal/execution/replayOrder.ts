@@ -222,7 +222,7 @@ export const isRoot = (
 ): boolean => {
   const branch = fiber.getFiberRef(FiberTree.current)
   const isOwn = branch !== undefined && branch.parent === undefined
-  return isOwn && RuntimeFlags.interruptible(flags) && !lifecycle.isInterrupted
+  return isOwn && RuntimeFlags.interruptible(flags) && !lifecycle.isClosing
 }
 
 /** A rollback or a rewind replays a part of the body and reports itself which keys it does not reach. */

@@ -15,6 +15,7 @@ export const makeRewinder = (execution: Execution.Execution): RewinderService =>
   plan: <R>(request: RewindRequest<R>) =>
     Effect.withFiberRuntime<Decision.Decision<never, RewindRefused>, never, R>((fiber) => {
       if (execution.lifecycle.isEnding) return never
+      if (execution.lifecycle.isCancelling) return Effect.interrupt
       const run = Execution.runOf(fiber.currentContext)
       const by = `${request.strategy} to ${describe(request.point)} of ${FiberTree.stepOf(fiber) ?? (run.section === "" ? "the run" : run.section)}`
       return Effect.gen(function* () {

@@ -1,15 +1,16 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import { forget, knownKeys, type RollbackRecord } from "../../../journal/Journal.js"
+import { forget, type RollbackRecord } from "../../../journal/Journal.js"
 import { causeCodec, decodeUndoCause, encodeUndoCause } from "../../../journal/JournalCodec.js"
 import { encodeRewind, type RollbackReason } from "../../../journal/JournalLine.js"
 import { JournalError } from "../../../journal/RunError.js"
 import { isClean, pending, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
 import type { UndoFailure } from "../../../transaction/RollbackFailed.js"
 import type { TransactionSettings } from "../../../transaction/Transactor.js"
+import { isToRetry, unregistered } from "../execution/cancelling.js"
 import * as Execution from "../execution/execution.js"
 import { acceptDivergence } from "../execution/replayOrder.js"
-import { awaitGate } from "../wait/gate.js"
+import { awaitGateToRollBack } from "../wait/gate.js"
 import { journalRecorder } from "./compensations.js"
 
 /** A transaction of a run. Its section is the key prefix of everything in it. */
@@ -20,10 +21,7 @@ export interface Section {
 }
 
 /** The recorded work that must be compensated and that this execution has not reached, such as the loser of a race. */
-export const unreached = ({ execution, section }: Section): ReadonlyArray<string> =>
-  knownKeys(execution.journal).flatMap(([key, { isRequired }]) =>
-    isRequired && key.startsWith(section) && !execution.rollback.log.has(key) ? [key] : []
-  )
+export const unreached = ({ execution, section }: Section): ReadonlyArray<string> => unregistered(execution, section)
 
 /** Sets the State cells back to what they were before the section. */
 export const revert = ({ execution, section }: Section) => Effect.sync(() => execution.cells.revert(section))
@@ -46,7 +44,11 @@ export const rollBack = (at: Section, reason: RollbackReason): Effect.Effect<Rol
   )
 }
 
+/** What ended the transaction does so again at a resume: it is not restarted, and its program does not continue. */
+export const recurs = (reason: RollbackReason): boolean => reason === "interrupted" || reason === "cancelled"
+
 export const reasonOf = ({ execution }: Section, cause: Cause.Cause<unknown>): RollbackReason => {
+  if (execution.lifecycle.isCancelling) return "cancelled"
   if (Cause.isDie(cause)) return "died"
   // Steps of its finalizers were refused: it begins anew.
   if (execution.lifecycle.isInterrupted && Cause.isInterrupted(cause)) return "stopped"
@@ -82,16 +84,26 @@ export const rollBackAfter = (
       const reverted = Effect.zipRight(recordEnd(at, reason, cause, noRollback), revert(at))
       return Effect.as(execution.cells.isWritten(section) ? reverted : Effect.void, undefined)
     }
-    const rolledBack = Effect.zipRight(
-      recordStart(at, reason, cause),
-      Effect.flatMap(compensate(reason), (result) => {
-        if (isCutShort(at)) return Effect.interrupt
-        if (reason !== "stopped") return Effect.as(recordEnd(at, reason, cause, result), result)
-        // If it is not clean, the next execution of the run tries the rest again.
-        return Effect.as(isClean(result) ? removeFromJournal(at, reason) : Effect.void, undefined)
-      })
-    )
-    return Effect.zipRight(awaitGate(execution), Execution.whileRollingBack(execution, rolledBack))
+    const rolledBack = Effect.suspend(() => {
+      // The run may have been cancelled at the gate.
+      const now = execution.lifecycle.isCancelling ? "cancelled" : reason
+      return Effect.zipRight(recordStart(at, now, cause), compensated(at, now, cause, compensate(now)))
+    })
+    return Effect.zipRight(awaitGateToRollBack(execution), Execution.whileRollingBack(execution, rolledBack))
+  })
+
+const compensated = <R>(
+  at: Section,
+  reason: RollbackReason,
+  cause: Cause.Cause<unknown>,
+  compensations: Effect.Effect<RollbackResult, never, R>
+): Effect.Effect<RollbackResult | undefined, never, R> =>
+  Effect.flatMap(compensations, (result) => {
+    if (isCutShort(at)) return Effect.interrupt
+    if (isToRetry(at.execution, result)) return Effect.succeed(result)
+    if (reason !== "stopped") return Effect.as(recordEnd(at, reason, cause, result), result)
+    // If it is not clean, the next execution of the run tries the rest again.
+    return Effect.as(isClean(result) ? removeFromJournal(at, reason) : Effect.void, undefined)
   })
 
 // ---- lines

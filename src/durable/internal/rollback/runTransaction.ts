@@ -12,6 +12,7 @@ import type { Restore } from "../../../storage/Storage.js"
 import { causeOf, isClean, pending, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
 import { Transaction, type TransactionSettings } from "../../../transaction/Transactor.js"
 import { never } from "../execution/bodyFibers.js"
+import { isToRetry } from "../execution/cancelling.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import { setOrigin } from "../execution/origins.js"
@@ -24,6 +25,7 @@ import {
   lostCause,
   readRollback,
   recordEnd,
+  recurs,
   removeFromJournal,
   revert,
   rollBack,
@@ -140,7 +142,7 @@ const rollBackReached = (transaction: RunTransaction, reason: RollbackReason) =>
 const replayForRewind = (transaction: RunTransaction, record: RollbackRecord): AnyEffect =>
   Effect.flatMap(readRollback(transaction, record), ({ cause, result }) => {
     const registered = record.status === "completed" ? Effect.void : registerInReplay(transaction)
-    const hasFailed = record.status !== "started" && record.reason !== "interrupted"
+    const hasFailed = record.status !== "started" && !recurs(record.reason)
     const end = hasFailed && cause !== undefined ? Effect.failCause(causeOf(transaction.section, cause, result)) : never
     return Effect.zipRight(Effect.zipRight(registered, revert(transaction)), end)
   })
@@ -154,8 +156,7 @@ const repeatFailure = (transaction: RunTransaction, record: RollbackRecord): Any
     const { execution, place, section } = transaction
     const skipped = Effect.sync(() => Order.skipAnswers(execution, section))
     // Whatever interrupted the transaction does so again.
-    if (record.reason === "interrupted")
-      return skipped.pipe(Effect.zipRight(revert(transaction)), Effect.zipRight(never))
+    if (recurs(record.reason)) return skipped.pipe(Effect.zipRight(revert(transaction)), Effect.zipRight(never))
     if (cause !== undefined && record.reason !== "died") {
       // An enclosing transaction tries the failed compensations again, so they are registered.
       const registered = isClean(result) ? Effect.void : registerInReplay(transaction)
@@ -200,8 +201,10 @@ const endResumed = (
   const { reason } = record
   if (isCutShort(transaction)) return Effect.succeed(Effect.interrupt)
   const cause = recorded ?? (exit !== undefined && Exit.isFailure(exit) ? exit.cause : undefined)
-  if (reason === "interrupted" && isClean(result)) {
-    const end = recordEnd(transaction, "interrupted", Cause.interrupt(FiberId.none), result)
+  // The body ends where it is once the run is cancelled.
+  if (isToRetry(transaction.execution, result)) return Effect.succeed(transaction.place.restore(never))
+  if (reason === "cancelled" || (reason === "interrupted" && isClean(result))) {
+    const end = recordEnd(transaction, reason, Cause.interrupt(FiberId.none), result)
     return Effect.as(end, transaction.place.restore(never))
   }
   const isToRestart = reason === "stopped" || cause === undefined

@@ -10,6 +10,7 @@ import { machineryOf } from "../../../journal/RunError.js"
 import type { RollbackResult } from "../../../transaction/Compensation.js"
 import { defectOf, type TransactionService, type TransactionSettings } from "../../../transaction/Transactor.js"
 import { never } from "../execution/bodyFibers.js"
+import { isToRetry } from "../execution/cancelling.js"
 import * as Execution from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
 import { beginRewind } from "../rewind/rewinder.js"
@@ -20,6 +21,7 @@ import {
   reasonOf,
   recordEnd,
   recordStart,
+  recurs,
   revert,
   rollBack,
   rollBackAfter,
@@ -147,7 +149,7 @@ const endAgain = (transaction: ScopedTransaction, record: RollbackRecord, exit: 
   const isResumable = !isEnding && !execution.mode.isReplay
   if (isResumable && Exit.isSuccess(exit)) {
     // An interruption recurs; another failure that does not recur has been mended.
-    return record.reason === "interrupted" ? never : restart(transaction, "the failure does not recur")
+    return recurs(record.reason) ? never : restart(transaction, "the failure does not recur")
   }
   const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
   if (isResumable && record.status === "started") {
@@ -177,6 +179,7 @@ const resumeRollback = (
       const { failures, pivot, remaining } = yield* rollBack(transaction, record.reason)
       const missing = replay === undefined ? [] : Replay.unreached(replay)
       const result = { failures, pivot, remaining: [...remaining, ...missing] }
+      if (isToRetry(execution, result)) return result
       yield* recordEnd(transaction, record.reason, recorded.cause ?? cause ?? lostCause(record), result)
       return result
     })
@@ -220,6 +223,7 @@ const superviseReplay = (transaction: ScopedTransaction, record: RollbackRecord)
     // An open step was cut short by the failure of another fiber, or of a timer: that recurs by itself.
     failed: Effect.zipRight(diverged, failAgain),
     interrupted: Effect.never,
+    cancelled: Effect.never,
     stopped: Effect.never
   }
   const restarted = Effect.suspend(() =>
@@ -239,7 +243,7 @@ const superviseReplay = (transaction: ScopedTransaction, record: RollbackRecord)
 const failAsRecorded = (transaction: ScopedTransaction, record: RollbackRecord): Effect.Effect<void> =>
   Effect.flatMap(readRollback(transaction, record), ({ cause }) => {
     const { replay } = transaction
-    if (record.status === "started" || record.reason === "interrupted") return Effect.void
+    if (record.status === "started" || recurs(record.reason)) return Effect.void
     if (cause === undefined || replay === undefined) return Effect.void
     const fail = Effect.sync(() => Replay.failParked(replay, cause))
     if (record.status === "completed") return fail

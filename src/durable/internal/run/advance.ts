@@ -1,5 +1,4 @@
 import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -12,41 +11,20 @@ import * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Supervisor from "effect/Supervisor"
-import { decodeCancelled } from "../../../journal/Cancellation.js"
-import { type Journal, knownKeys, loadJournal } from "../../../journal/Journal.js"
-import { causeCodec, valueCodec } from "../../../journal/JournalCodec.js"
+import { type Journal, loadJournal } from "../../../journal/Journal.js"
 import type { RewindRecord } from "../../../journal/JournalLine.js"
-import {
-  isExcused,
-  JournalError,
-  machineryOf,
-  RewindFailed,
-  type RunError,
-  type RunHeld,
-  type RunSuspended
-} from "../../../journal/RunError.js"
-import { statusOfFailure } from "../../../journal/RunFailure.js"
+import { RewindFailed, type RunError } from "../../../journal/RunError.js"
 import * as Events from "../../../resilience/Events.js"
 import { Asker, Decisions, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
-import * as Storage from "../../../storage/Storage.js"
+import type * as Storage from "../../../storage/Storage.js"
 import { isClean } from "../../../transaction/Compensation.js"
-import { RollbackFailed } from "../../../transaction/RollbackFailed.js"
 import { Transactor } from "../../../transaction/Transactor.js"
 import { makeActivity } from "../execution/activity.js"
-import { heed, nothingWanted, runHeld, type Wanted } from "../execution/control.js"
-import {
-  byCaller,
-  type Execution,
-  emit,
-  encodeFailed,
-  Injected,
-  type Mode,
-  Run,
-  type RunService
-} from "../execution/execution.js"
+import { heed, isToCancel, nothingWanted, type Wanted } from "../execution/control.js"
+import { byCaller, type Execution, emit, Injected, type Mode, Run, type RunService } from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import { Lifecycle } from "../execution/phase.js"
-import { makeAnswerQueue, makeGate, missingAtEnd, orderOf } from "../execution/replayOrder.js"
+import { makeAnswerQueue, makeGate, orderOf } from "../execution/replayOrder.js"
 import { makeDecisions } from "../recovery/decisions.js"
 import { performRewind } from "../rewind/perform.js"
 import { makeRewinder } from "../rewind/rewinder.js"
@@ -56,8 +34,8 @@ import * as Cells from "../state/cells.js"
 import { CellsTag, cellsOf } from "../state/service.js"
 import { isAnswered } from "../step/replayStep.js"
 import { makeAsker } from "../wait/asker.js"
-import { encodeWaiting } from "../wait/resolve.js"
 import { prepareWatcher, stopWatcher } from "../wait/watcher.js"
+import { conclude, concludeCancelled, endWithoutOutcome } from "./conclude.js"
 
 /** A workflow, as `Workflow.make` built it. */
 export interface Definition<in Input, out A, out E, out R> {
@@ -73,7 +51,7 @@ export type AnyDefinition = Definition<never, unknown, unknown, unknown>
 
 export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
-type AnyExit = Exit.Exit<unknown, unknown>
+export type AnyExit = Exit.Exit<unknown, unknown>
 
 /** A run whose lease this process holds. */
 interface Leased {
@@ -100,6 +78,8 @@ export const readJournalOf = (storage: Storage.Service, lease: Storage.Lease): E
 export const advance = (leased: Leased, journal: Journal): AnyEffect =>
   Effect.flatMap(makeExecution(leased, journal), (execution) => {
     const { definition, lease, restore, storage } = leased
+    // Nothing has begun, so the body need not be replayed.
+    if (isToCancel(execution) && journal.lastSeq === 0) return concludeCancelled(execution, definition)
     const body = restore(bodyOf(execution, definition, leased.input))
     const { rewinding } = journal
     const pass =
@@ -154,14 +134,25 @@ export const makeExecution = (
       fault: Option.getOrUndefined(Context.getOption(currentContext, Injected)),
       journal,
       lastSeq: journal.lastSeq,
-      replay: { order: orderOf(journal), answers: makeAnswerQueue(), gate: makeGate(journal), active: new Set() },
+      replay: {
+        order: orderOf(journal),
+        answers: makeAnswerQueue(),
+        gate: gateOf(journal, wanted),
+        active: new Set()
+      },
       keys: { uses: new Map(), running: new Set(), recoveries: new Map(), prefix: undefined },
       activity: makeActivity(),
-      rollback: { log: new Map(), open: new Set(), ended: new Set() },
+      rollback: { log: new Map(), open: new Set(), ended: new Set(), incomplete: [] },
       cells: Cells.make(journal),
       origins: undefined
     })
   )
+
+/** Nothing begins in a run that is to be cancelled. */
+const gateOf = (journal: Journal, { cancel }: Wanted) => {
+  const gate = makeGate(journal)
+  return cancel === undefined ? gate : { ...gate, isOpen: false }
+}
 
 /** The body with the run's services around it. It runs in a fiber of its own, so no FiberRef needs to be reset. */
 export const bodyOf = (execution: Execution, definition: AnyDefinition, input: unknown): AnyEffect => {
@@ -171,6 +162,10 @@ export const bodyOf = (execution: Execution, definition: AnyDefinition, input: u
     const { fibers } = execution.activity
     fibers.addUser(fiber)
     prepareWatcher(execution, fiber)
+    // Its look around is what cancels the run.
+    if (isToCancel(execution) && execution.journal.rewinding === undefined) {
+      execution.activity.startWatcher()
+    }
     const outer = fiber.getFiberRef(FiberRef.currentSupervisor)
     const supervisor = outer === Supervisor.none ? fibers : outer.zip(fibers)
     // Each run passes here, so the context and the FiberRefs are copied once and not once per service.
@@ -199,7 +194,10 @@ export const bodyOf = (execution: Execution, definition: AnyDefinition, input: u
       enter,
       Effect.suspend(() => definition.body(input as never))
     )
-    return Effect.onExit(body, (exit) => closeTransactions(execution, exit))
+    return Effect.onExit(body, (exit) => {
+      execution.lifecycle.hasEnded = true
+      return closeTransactions(execution, exit)
+    })
   })
 }
 
@@ -273,126 +271,3 @@ export const rewind = (
 /** A fiber that the body did not wait for may still roll back its transaction. */
 const rollbacksEnded = ({ rollback }: Execution): Effect.Effect<void> =>
   Effect.suspend(() => Effect.forEach([...rollback.open], Deferred.await, { discard: true }))
-
-// ---- the end of an execution
-
-/** Records the outcome of the body, or ends without one. */
-const conclude = (execution: Execution, definition: AnyDefinition, exit: AnyExit) => {
-  const { isInterrupted, stopError } = execution.lifecycle
-  const fail = (error: RunError) => endWithoutOutcome(execution, Effect.fail(error), error)
-  if (stopError !== undefined) return fail(stopError)
-  const open = openRollback(execution)
-  if (open !== undefined && !isInterrupted) return fail(open)
-  const missing = Exit.isSuccess(exit) || isTyped(exit.cause) ? missingAtEnd(execution) : undefined
-  if (missing !== undefined && !isInterrupted) return fail(missing)
-  if (Exit.isSuccess(exit)) return recordOutcome(execution, definition, exit)
-  // The body had failed before it was interrupted, and steps of its finalizers were refused: the resume runs them.
-  if (isInterrupted && Cause.isInterrupted(exit.cause)) {
-    return endWithoutOutcome(execution, Effect.interrupt, "interruption")
-  }
-  const machinery = machineryOf(exit.cause)
-  if (machinery !== undefined) return fail(machinery)
-  return isTyped(exit.cause)
-    ? recordOutcome(execution, definition, exit)
-    : endWithoutOutcome(execution, exit, Cause.isDie(exit.cause) ? "a defect" : "interruption")
-}
-
-/** A scoped transaction that could not be rolled back is part of the outcome, although a finalizer can only die. */
-export const isTyped = (cause: Cause.Cause<unknown>): boolean =>
-  Cause.isFailure(cause) && Chunk.every(Cause.defects(cause), (defect) => defect instanceof RollbackFailed)
-
-/** A rollback of an earlier process that the program did not reach again. The run has no outcome before it has ended. */
-const openRollback = ({ id: run, journal, rollback }: Execution): RewindFailed | undefined => {
-  for (const { section, status } of journal.rollbacks.values()) {
-    if (status !== "started" || rollback.ended.has(section)) continue
-    const remaining = knownKeys(journal).flatMap(([key, { isRequired }]) =>
-      isRequired && key.startsWith(section) ? [key] : []
-    )
-    const point = `the start of transaction "${section}"`
-    if (remaining.length > 0) return new RewindFailed({ run, point, failures: [], remaining, pivot: undefined })
-  }
-  return undefined
-}
-
-/** Releases or suspends the run, so that it can be executed again. */
-export const endWithoutOutcome = <A, E>(
-  execution: Execution,
-  result: Effect.Effect<A, E>,
-  reason: RunError | string
-): Effect.Effect<A, E | RunError> => {
-  const { lifecycle, wanted } = execution
-  const { stopError } = lifecycle
-  if (stopError?._tag !== "RunSuspended") return Effect.zipRight(release(execution, reason), result)
-  if (wanted.hold === undefined) return Effect.zipRight(suspend(execution, stopError), result)
-  const held = runHeld(execution.id, wanted.hold)
-  return Effect.zipRight(suspend(execution, stopError, held), Effect.fail(held))
-}
-
-const release = (execution: Execution, stop: RunError | string) => {
-  const reason = typeof stop === "string" ? stop : stop._tag
-  // The next execution of the run may do better at once.
-  const millis = isExcused(stop) ? undefined : execution.mode.backoff(execution.id, reason)
-  return Effect.zipRight(
-    releaseLease(execution, millis),
-    emit(execution, (source) => ({
-      _tag: "RunStopped",
-      source: { ...source, step: execution.lifecycle.died?.step },
-      reason
-    }))
-  )
-}
-
-/** A run that stops again and again is suspended for the backoff of its worker, in milliseconds. */
-const releaseLease = ({ clock, lease, storage }: Execution, millis: number | undefined): Effect.Effect<void> => {
-  if (millis === undefined) return storage.release(lease)
-  const dueAt = clock.unsafeCurrentTimeMillis() + millis
-  const suspended = storage.suspend(lease, { dueAt, signals: Number.MAX_SAFE_INTEGER })
-  return Effect.catchAll(suspended, () => storage.release(lease))
-}
-
-/** Makes the run due at its time, or at the next signal. A run that stops for a hold waits for both. */
-const suspend = (execution: Execution, { until, waits }: RunSuspended, held?: RunHeld) => {
-  const { activity, lease, storage } = execution
-  const dueAt = Option.match(until, { onNone: () => Storage.untilSignalled, onSome: (date) => date.getTime() })
-  const suspended = storage.suspend(lease, { dueAt, waiting: encodeWaiting(waits), signals: activity.signalsRead })
-  return Effect.zipRight(
-    Effect.onError(suspended, () => storage.release(lease)),
-    emit(execution, (source) =>
-      held === undefined ? { _tag: "RunSuspended", source, until } : { _tag: "RunStopped", source, reason: held._tag }
-    )
-  )
-}
-
-/**
- * Records the outcome. The first recorded outcome of a run is its outcome; a
- * late executor returns the recorded one.
- */
-const recordOutcome = (execution: Execution, definition: AnyDefinition, exit: AnyExit) => {
-  const { id, lease, storage, workflow } = execution
-  const [status, record, encoded] = Exit.isSuccess(exit)
-    ? (["completed", "success", valueCodec(definition.success).encode(exit.value)] as const)
-    : ([statusOfFailure(exit.cause), "error", causeCodec(definition.error).encode(exit.cause)] as const)
-  const cause = Exit.isSuccess(exit) ? Option.none() : Option.some(exit.cause)
-  return Effect.matchEffect(encoded, {
-    onFailure: (issue) => endWithoutOutcome(execution, encodeFailed(execution, record, issue), "JournalError"),
-    onSuccess: (text = "") =>
-      Effect.matchEffect(storage.finish(lease, { status, exit: text }), {
-        onFailure: (error) => endWithoutOutcome(execution, Effect.fail(error), error),
-        onSuccess: (recorded): AnyEffect =>
-          Effect.zipRight(
-            emit(execution, (source) => ({ _tag: "RunFinished", source, workflow, outcome: recorded.status, cause })),
-            recorded.status === status && recorded.exit === text ? exit : adopt(definition, id, recorded)
-          )
-      })
-  })
-}
-
-/** Returns a recorded outcome. */
-export const adopt = (definition: AnyDefinition, run: string, outcome: Storage.Outcome): AnyEffect => {
-  if (outcome.status === "cancelled") return Effect.flatMap(decodeCancelled(run, outcome.exit), Effect.fail)
-  const text = outcome.exit === "" ? undefined : outcome.exit
-  const unreadable = (record: string) => (cause: unknown) => new JournalError({ reason: "Decode", run, record, cause })
-  return outcome.status === "completed"
-    ? Effect.mapError(valueCodec(definition.success).decode(text), unreadable("success"))
-    : Effect.flatMap(Effect.mapError(causeCodec(definition.error).decode(text), unreadable("error")), Effect.failCause)
-}

@@ -19,7 +19,8 @@ import { onChangeOf, Pulse } from "../execution/activity.js"
 import { nothingWanted, runHeld } from "../execution/control.js"
 import { byCaller, type Mode } from "../execution/execution.js"
 import { timed } from "../execution/storeClock.js"
-import { type AnyDefinition, type AnyEffect, adopt, advance, type Definition, readJournalOf } from "./advance.js"
+import { type AnyDefinition, type AnyEffect, advance, type Definition, readJournalOf } from "./advance.js"
+import { adopt } from "./conclude.js"
 
 interface Request<Input> {
   readonly id: string

@@ -17,7 +17,8 @@ import { byCaller, type Execution } from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
 import { missingAtEnd } from "../execution/replayOrder.js"
 import { isAnswered } from "../step/replayStep.js"
-import { type AnyDefinition, type AnyEffect, bodyOf, isTyped, makeExecution, readJournalOf } from "./advance.js"
+import { type AnyDefinition, type AnyEffect, bodyOf, makeExecution, readJournalOf } from "./advance.js"
+import { isTyped } from "./conclude.js"
 import { inputOfRun, otherWorkflow } from "./execute.js"
 
 /**
@@ -122,6 +123,10 @@ export const replay = (definition: AnyDefinition, { journal, run }: History) =>
       const exit = yield* replayed(execution, bodyOf(execution, definition, input))
       const { stopError } = execution.lifecycle
       if (stopError !== undefined) return yield* stopError
+      // A run is cancelled wherever it is.
+      if (run.outcome?.status === "cancelled") {
+        return { answered: answeredOf(execution), end: "cancelled" } satisfies Replayed
+      }
       if (run.outcome !== undefined && exit === undefined) return yield* stepAfterOutcome(run)
       // A defect leaves the run open, as it does in an execution.
       if (exit === undefined || (Exit.isFailure(exit) && Cause.isDie(exit.cause) && !isTyped(exit.cause))) {

@@ -13,7 +13,8 @@ import * as Storage from "../../../storage/Storage.js"
 import { nextEntry } from "../execution/execution.js"
 import { timed } from "../execution/storeClock.js"
 import { locate } from "../rewind/points.js"
-import { type AnyDefinition, bodyOf, endWithoutOutcome, makeExecution, readJournalOf, rewind } from "./advance.js"
+import { type AnyDefinition, bodyOf, makeExecution, readJournalOf, rewind } from "./advance.js"
+import { endWithoutOutcome } from "./conclude.js"
 import { inputOfRun, notOpened, otherWorkflow } from "./execute.js"
 
 /** Acquires the lease of a run, and reopens the run if it has an outcome. */

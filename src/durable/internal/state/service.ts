@@ -186,7 +186,7 @@ export const cellsOf = (execution: Execution.Execution): CellsService => {
         if (address.scope === "global") return shared.write(address.name, next, undefined)
         return inStep(execution, cellOf(run, address), next, working)
       }),
-    isEnding: Effect.sync(() => execution.lifecycle.isEnding || execution.lifecycle.isInterrupted),
+    isEnding: Effect.sync(() => execution.lifecycle.isEnding || execution.lifecycle.isClosing),
     listen: (address, listener) =>
       withRun((run) => Effect.succeed(execution.cells.listen(cellOf(run, address), listener)))
   }

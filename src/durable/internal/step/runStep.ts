@@ -18,7 +18,7 @@ import type { Restore } from "../../../storage/Storage.js"
 import { noOutput } from "../../../transaction/Compensation.js"
 import { beginWork, endWork, whileResting } from "../execution/activity.js"
 import { never } from "../execution/bodyFibers.js"
-import { isBrief, isLeaving } from "../execution/control.js"
+import { isBrief, isLeaving, isToCancel } from "../execution/control.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
@@ -80,8 +80,11 @@ const runAfterGate = (
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   begin: () => AnyEffect,
   release: () => void
-): AnyEffect =>
-  withExit(interruptibleAs(use, awaitGate(use.execution, use.record?.interruptedAt)), (exit) => {
+): AnyEffect => {
+  // The run may be cancelled where it waits here.
+  if (isToCancel(use.execution)) registerBegun(use)
+  return withExit(interruptibleAs(use, awaitGate(use.execution, use.record?.interruptedAt)), (exit) => {
+    if (use.execution.lifecycle.isCancelling) registerBegun(use)
     const refused = Exit.isSuccess(exit)
       ? (Execution.refusal(use, fiber, use.isInterruptible) ?? unlessToRun(use))
       : undefined
@@ -89,6 +92,16 @@ const runAfterGate = (
     const interrupted = Exit.isSuccess(exit) ? (refused ?? Effect.void) : Effect.zipRight(recordInterruption(use), exit)
     return Effect.ensuring(interrupted, Effect.sync(release))
   })
+}
+
+/** Registers the compensation of a step that an earlier execution has begun. */
+const registerBegun = (use: StepUse): void => {
+  const { definition, execution, key, record } = use
+  const known = record ?? execution.journal.undos.get(key)
+  if (known === undefined) return
+  if (definition.kind !== "transactional") registerUndo(use, known.order)
+  Replay.reached(execution.replay.active, key)
+}
 
 /** What was interrupted can be interrupted again: a backoff can, also where the step itself cannot. */
 const interruptibleAs = ({ isInterruptible, record }: StepUse, self: AnyEffect): AnyEffect =>
@@ -156,11 +169,10 @@ class StepInsideStep extends Error {
 /** Registers the compensation of a step that has begun, and waits for the end of the replay. */
 const parkForReplay = (use: StepUse): AnyEffect =>
   Effect.suspend(() => {
-    const { definition, execution, key, record } = use
-    const known = record ?? execution.journal.undos.get(key)
-    if (known !== undefined && definition.kind !== "transactional") registerUndo(use, known.order)
+    const { execution, key, record } = use
+    registerBegun(use)
     Replay.reached(execution.replay.active, key)
-    return Replay.park(execution.replay.active, key, known !== undefined)
+    return Replay.park(execution.replay.active, key, (record ?? execution.journal.undos.get(key)) !== undefined)
   })
 
 const runAndRecord = (
@@ -213,11 +225,14 @@ const attempts = (use: StepUse, restore: Restore): AnyEffect => {
   return restore(recoverFrom(1, (number) => attempt(use, number), plan, performOptions(use, [])))
 }
 
-const attempt = (use: StepUse, number: number): AnyEffect =>
+/** A step that cannot be interrupted makes no further attempt once the run is being cancelled. */
+const attempt = (use: StepUse, number: number): AnyEffect => {
+  if (use.execution.lifecycle.isCancelling) return Effect.interrupt
   // A retry that is due while the run is to stop begins when it is resumed.
-  number > 1 && isLeaving(use.execution)
+  return number > 1 && isLeaving(use.execution)
     ? leaveInside(use)
     : Effect.zipRight(Effect.uninterruptible(recordAttempt(use, number)), runAttempt(use, number))
+}
 
 /** As `leave`, for a step that counts as working. */
 const leaveInside = (use: StepUse): AnyEffect => whileResting(use.execution, undefined, leave(use))

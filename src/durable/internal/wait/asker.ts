@@ -27,7 +27,7 @@ export const makeAsker = (execution: Execution.Execution): AskerService => ({
     Effect.withFiberRuntime<Decision.Decision<unknown, never, R>, never, R>((fiber, { runtimeFlags }) => {
       if (execution.lifecycle.isEnding && execution.replay.active.size === 0) return never
       const run = Execution.runOf(fiber.currentContext)
-      if (execution.lifecycle.isInterrupted) return Effect.interrupt
+      if (execution.lifecycle.isClosing) return Effect.interrupt
       const step = FiberTree.stepOf(fiber)
       const asking = step === undefined ? undefined : execution.activity.asking.get(step)
       // A step can only ask about an attempt that has failed.

@@ -1,15 +1,15 @@
 import * as Effect from "effect/Effect"
 import { resting } from "../execution/bodyFibers.js"
+import { isToCancel } from "../execution/control.js"
 import * as Execution from "../execution/execution.js"
 import { awaitAnswerTurn } from "../execution/replayOrder.js"
 
 /** Nothing has to wait at the gate. */
-export const isGateOpen = (
-  { activity, lifecycle, replay: { gate } }: Execution.Execution,
-  interruptedAt?: number
-): boolean => {
-  // A single fiber has received all recorded answers in their order.
-  if (gate.pending.size === 0 && activity.fibers.isAlone) gate.isOpen = true
+export const isGateOpen = (execution: Execution.Execution, interruptedAt?: number): boolean => {
+  const { activity, lifecycle, replay } = execution
+  const { gate } = replay
+  // A single fiber has received all recorded answers in their order. Of a run that is to be cancelled nothing begins.
+  if (gate.pending.size === 0 && activity.fibers.isAlone && !isToCancel(execution)) gate.isOpen = true
   return lifecycle.phase._tag !== "Running" || (gate.isOpen && interruptedAt === undefined)
 }
 
@@ -43,6 +43,12 @@ export const awaitGate = (execution: Execution.Execution, interruptedAt?: number
     return Effect.zipRight(begun, ifRunning(execution))
   })
 
+/** A rollback waits for the recorded answers, too. It also runs while the run is being cancelled. */
+export const awaitGateToRollBack = (execution: Execution.Execution): Effect.Effect<void> =>
+  Effect.catchAllCause(awaitGate(execution), (cause) =>
+    execution.lifecycle.isCancelling ? Effect.void : Effect.failCause(cause)
+  )
+
 const rest = (execution: Execution.Execution, add: (resume: () => void) => () => void): Effect.Effect<void> =>
   Effect.async<void>((resume) => {
     const { activity } = execution
@@ -55,7 +61,7 @@ const rest = (execution: Execution.Execution, add: (resume: () => void) => () =>
 /** The run may have stopped meanwhile. */
 const ifRunning = (execution: Execution.Execution): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { isInterrupted, stopError } = execution.lifecycle
+    const { isClosing, stopError } = execution.lifecycle
     if (stopError !== undefined) return Execution.stop(execution, stopError)
-    return isInterrupted ? Effect.interrupt : Effect.void
+    return isClosing ? Effect.interrupt : Effect.void
   })

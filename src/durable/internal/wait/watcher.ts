@@ -9,7 +9,8 @@ import { RunSuspended } from "../../../journal/RunError.js"
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
 import { type Activity, onChangeOf, type Parked } from "../execution/activity.js"
 import { never } from "../execution/bodyFibers.js"
-import { isLeaving } from "../execution/control.js"
+import { isReadyToCancel } from "../execution/cancelling.js"
+import { isLeaving, isToCancel } from "../execution/control.js"
 import type * as Execution from "../execution/execution.js"
 import { type Gate, nextTurn, releaseHeld, stopHolding } from "../execution/replayOrder.js"
 import { dateOption } from "./resolve.js"
@@ -93,17 +94,20 @@ const watch = (execution: Execution.Execution): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { activity, clock, lifecycle, replay } = execution
     const { answers, gate } = replay
-    let pending = { count: gate.pending.size, since: yield* clock.currentTimeMillis }
+    let pending = { count: gate.pending.size, since: yield* clock.currentTimeMillis, isCancel: isToCancel(execution) }
     while (lifecycle.phase._tag === "Running") {
       const before = activity.changed.next
-      if (activity.parked.size > 0) {
+      const isCancel = isToCancel(execution)
+      if (activity.parked.size > 0 && !isCancel) {
         if (!(yield* tryReadSignals(execution))) break
         deliver(execution)
       }
       // The body runs as far as it can without a signal.
       yield* gate.isOpen ? eventLoopTurns : eventLoopTurn
       const now = yield* clock.currentTimeMillis
-      if (gate.pending.size !== pending.count) pending = { count: gate.pending.size, since: now }
+      if (gate.pending.size !== pending.count || isCancel !== pending.isCancel) {
+        pending = { count: gate.pending.size, since: now, isCancel }
+      }
       const canBeIdle = isQuiet(execution, now)
       // Before the look: a fiber that comes to rest after it was looked at is a change.
       activity.fibers.onPause = canBeIdle ? activity.changed.notify : undefined
@@ -114,6 +118,12 @@ const watch = (execution: Execution.Execution): Effect.Effect<void> =>
         if (isIdle) releaseHeld(execution)
         else if (left <= 0) stopHolding(execution)
         else yield* nextChange(before, left)
+      } else if (isCancel) {
+        // The body has ended by itself: a rollback that waits at the gate is its own.
+        if (lifecycle.hasEnded) break
+        const isLate = left <= 0 && execution.rollback.open.size === 0
+        if (isIdle || isLate || isReadyToCancel(execution)) lifecycle.transition({ _tag: "Cancel" })
+        else yield* nextChange(before, left > 0 ? left : undefined)
       } else if (gate.waiting.size > 0) {
         const isReplayed = gate.pending.size === 0 && activity.working === 0
         if (isReplayed || isIdle || left <= 0) openGate(gate)
@@ -185,7 +195,8 @@ const isQuiet = (execution: Execution.Execution, now: number): boolean => {
   const { answers, gate } = execution.replay
   // The next answer is handed out in a turn.
   if (!isWithoutWork(execution) || (answers.isDraining && !answers.isHeld)) return false
-  return answers.isHeld || gate.waiting.size > 0 || gate.interrupted.size > 0 || isSuspendable(execution, now)
+  const isWaiting = answers.isHeld || gate.waiting.size > 0 || gate.interrupted.size > 0
+  return isWaiting || isToCancel(execution) || isSuspendable(execution, now)
 }
 
 const restingSince = ({ activity }: Execution.Execution) => {

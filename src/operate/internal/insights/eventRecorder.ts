@@ -72,6 +72,8 @@ export const makeEventRecorder = (
         const rewinders = rewoundBy.get(run)
         lastFailedSteps.delete(run)
         rewoundBy.delete(run)
+        // An operator ended it: that is neither a success of its recoveries nor a failure.
+        if (outcome === "cancelled") return Effect.void
         const succeeded = outcome === "completed"
         const results = (rewinders ?? [])
           .filter((by) => by !== "Workflow.rewind")

@@ -1,0 +1,89 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import {
+  type CancelRequest,
+  decodeCancelRequest,
+  encodeCancelled,
+  encodeCancelRequest
+} from "../../../journal/Cancellation.js"
+import { findRun } from "../../../journal/Journal.js"
+import { type JournalError, RunEnded, RunNotFound } from "../../../journal/RunError.js"
+import * as Events from "../../../resilience/Events.js"
+import * as Storage from "../../../storage/Storage.js"
+
+/** The id of a hold that a person puts on a run. */
+export const manualHold = "manual"
+
+type Refused = RunNotFound | RunEnded | JournalError | Storage.StorageError
+
+/** Stores the request. A run that has not begun ends at once. */
+export const cancelRun = (
+  id: string,
+  request: CancelRequest
+): Effect.Effect<"cancelled" | "cancelling", Refused, Storage.Storage> =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const cancelling = yield* storage.cancel(id, encodeCancelRequest(request))
+    if (cancelling === "Unknown") return yield* new RunNotFound({ run: id })
+    const run = yield* findRun(storage, id)
+    if (run.outcome !== undefined) {
+      const { status } = run.outcome
+      return cancelling !== "Finished" && status === "cancelled" ? status : yield* new RunEnded({ run: id, status })
+    }
+    // Also after an earlier request, whose process may have ended between the two.
+    if (run.hold?.id === manualHold) yield* storage.releaseHold(id, manualHold)
+    return (yield* endUnbegun(storage, run)) ? "cancelled" : "cancelling"
+  })
+
+/** Ends a run that no process has and that has no line in its journal. Its body need not be known. */
+const endUnbegun = (
+  storage: Storage.Service,
+  run: Storage.Run
+): Effect.Effect<boolean, JournalError | Storage.StorageError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      if (run.owner !== undefined || (yield* restore(storage.journal(run.key))).length > 0) return false
+      const { id, input, key, labels, version, workflow } = run
+      const opened = yield* storage.open({ id, key, input, labels, version, workflow }, restore)
+      if (opened._tag !== "Claimed") return false
+      const { cancel } = opened.run
+      const isUnbegun = Effect.map(storage.journal(key), ({ length }) => length === 0 && cancel !== undefined)
+      if (cancel === undefined || !(yield* Effect.onError(isUnbegun, () => storage.release(opened.lease)))) {
+        yield* storage.release(opened.lease)
+        return false
+      }
+      // The first request counts, which may be an earlier one.
+      const finished = Effect.flatMap(decodeCancelRequest(id, cancel), ({ by, reason }) =>
+        storage.finish(opened.lease, { status: "cancelled", exit: encodeCancelled({ reason, by }) })
+      )
+      const recorded = yield* Effect.onError(finished, () => storage.release(opened.lease)).pipe(
+        Effect.catchTag("LeaseLost", () => Effect.succeed(undefined))
+      )
+      if (recorded !== undefined) yield* emitCancelled(run)
+      return recorded?.status === "cancelled"
+    })
+  )
+
+/** Ends the run at once, whichever process has it. */
+export const terminateRun = (
+  id: string,
+  { by, reason }: Pick<CancelRequest, "by" | "reason">
+): Effect.Effect<void, RunNotFound | RunEnded | Storage.StorageError, Storage.Storage> =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const run = yield* findRun(storage, id)
+    const exit = encodeCancelled({ reason, by, isTerminated: true })
+    const recorded = yield* storage.terminate(id, { status: "cancelled", exit })
+    if (Option.isNone(recorded)) return yield* new RunNotFound({ run: id })
+    const { status } = recorded.value
+    if (run.outcome !== undefined || recorded.value.exit !== exit) return yield* new RunEnded({ run: id, status })
+    yield* emitCancelled(run)
+  })
+
+const emitCancelled = ({ id, workflow }: Storage.Run): Effect.Effect<void> =>
+  Effect.withFiberRuntime(({ currentContext }) => {
+    const watch = Events.watchIn(currentContext)
+    return watch.isOn()
+      ? watch.emit({ _tag: "RunFinished", source: { run: id }, workflow, outcome: "cancelled", cause: Option.none() })
+      : Effect.void
+  })

@@ -562,7 +562,7 @@ export const join = <Input, A, E, R>(
  * does not end it; of several requests the first one counts. `Workflow.join` waits
  * for the end.
  *
- * A hold by a person ends with the request; that of a recovery comes to its end before. A body that
+ * A hold ends with the request, unless it is that of a recovery, which comes to its end before. A body that
  * ends by itself first keeps its own outcome. If a compensation fails, executions
  * fail with `CancelFailed` and the run stays open, until a later execution
  * succeeds or `Workflow.terminate` ends it. What lies before a pivot is kept.

@@ -367,18 +367,18 @@ describe("Workflow.cancel", () => {
     })
   )
 
-  it.scoped("ends a manual hold, and waits for that of a recovery", () =>
+  it.scoped("ends a hold, and waits for that of a recovery", () =>
     Effect.gen(function* () {
       const { layer } = yield* memoryProcess()
       const workflow = flow(Go.wait())
       yield* Effect.gen(function* () {
         const storage = yield* Storage.Storage
-        for (const id of ["manual", "recovery/1"]) {
+        for (const id of ["manual", "cut-short", "recovery/1"]) {
           yield* Effect.flip(Workflow.execute(workflow, { id }))
           yield* storage.hold(id, { id, reason: "to look at it" })
           yield* Workflow.cancel(id, because)
         }
-        yield* cancelledRun(workflow, "manual")
+        for (const id of ["manual", "cut-short"]) yield* cancelledRun(workflow, id)
         assert.strictEqual((yield* Effect.flip(Workflow.execute(workflow, { id: "recovery/1" })))._tag, "RunHeld")
         yield* storage.releaseHold("recovery/1", "recovery/1")
         yield* cancelledRun(workflow, "recovery/1")

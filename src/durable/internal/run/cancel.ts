@@ -11,8 +11,8 @@ import { type JournalError, RunEnded, RunNotFound } from "../../../journal/RunEr
 import * as Events from "../../../resilience/Events.js"
 import * as Storage from "../../../storage/Storage.js"
 
-/** The id of a hold that a person puts on a run. */
-export const manualHold = "manual"
+/** A recovery ends its own hold. Any other one waits for a person, who now wants the run to end. */
+const isOfRecovery = ({ id }: Storage.Hold): boolean => id.startsWith("recovery/")
 
 type Refused = RunNotFound | RunEnded | JournalError | Storage.StorageError
 
@@ -31,7 +31,7 @@ export const cancelRun = (
       return cancelling !== "Finished" && status === "cancelled" ? status : yield* new RunEnded({ run: id, status })
     }
     // Also after an earlier request, whose process may have ended between the two.
-    if (run.hold?.id === manualHold) yield* storage.releaseHold(id, manualHold)
+    if (run.hold !== undefined && !isOfRecovery(run.hold)) yield* storage.releaseHold(id, run.hold.id)
     return (yield* endUnbegun(storage, run)) ? "cancelled" : "cancelling"
   })
 

@@ -2,7 +2,7 @@ import { describe, expectTypeOf, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
-import { Storage, type Worker, Workflow } from "effect-recovery"
+import { Queue, type RunSchedule, Storage, type Worker, Workflow } from "effect-recovery"
 import { type Escalation, type Insights, Production, type RecoveryManager } from "effect-recovery/operate"
 
 class Mailer extends Context.Tag("Mailer")<Mailer, { readonly send: Effect.Effect<void> }>() {}
@@ -11,6 +11,7 @@ class Page extends Context.Tag("Page")<Page, string>() {}
 
 declare const storage: Layer.Layer<Storage.Storage, "cannot open", "client">
 declare const mailer: Layer.Layer<Mailer, "no mail", Smtp | Storage.Storage>
+declare const schedule: RunSchedule.RunSchedule<Smtp>
 declare const page: Layer.Layer<Page, "no port", RecoveryManager.RecoveryManager | Insights.Insights | "server">
 
 const Remind = Workflow.make("remind", {}, () => Effect.flatMap(Mailer, ({ send }) => send))
@@ -47,6 +48,18 @@ describe("the types of Production.layer", () => {
       expectTypeOf(reading).toEqualTypeOf<
         Layer.Layer<Storage.Storage | Insights.Insights | RecoveryManager.RecoveryManager>
       >()
+    })
+  })
+
+  it("take queues and schedules of the worker, and require what the schedules' inputs need", () => {
+    typed(() => {
+      const nightly = Production.layer({
+        storage: Storage.layerMemory,
+        workflows: [],
+        worker: { queues: [Queue.make("mail", { concurrency: 2 })], schedules: [schedule] },
+        escalation: false
+      })
+      expectTypeOf<Layer.Layer.Context<typeof nightly>>().toEqualTypeOf<Smtp>()
     })
   })
 

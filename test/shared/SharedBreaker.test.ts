@@ -1,3 +1,4 @@
+import * as SqlClient from "@effect/sql/SqlClient"
 import { assert, describe, it } from "@effect/vitest"
 import * as Chunk from "effect/Chunk"
 import * as Data from "effect/Data"
@@ -8,10 +9,12 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
-import { CircuitBreaker, Fault, SharedBreaker, Storage } from "effect-recovery"
+import { CircuitBreaker, Fault, SharedBreaker, Step, Storage, Workflow } from "effect-recovery"
+import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { ahead, onClock } from "../support/clocks.js"
+import { temporaryFile } from "../support/files.js"
 import { backends, memory, type Place } from "../support/storages.js"
-import { turns } from "../support/time.js"
+import { eventually, turns } from "../support/time.js"
 
 class Down extends Data.TaggedError("Down")<{}> {
   readonly [Fault.declared] = Fault.declare({ category: "unavailable" })
@@ -306,5 +309,40 @@ describe("a shared breaker in one process", () => {
         assert.isTrue(Exit.isFailure(exit) && exit.cause._tag === "Die", JSON.stringify(wrong))
       }
     })
+  )
+})
+
+describe("a shared breaker inside of Step.transactional", () => {
+  it.live("probes without the others, since the storage is busy with the step's transaction", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("rows.db")
+      const database = SqliteStorage.layerClient().pipe(Layer.provideMerge(SqliteClient.layer({ filename })))
+      yield* Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const storage = yield* Storage.Storage
+        yield* sql`CREATE TABLE rates (rate TEXT)`
+        const breaker = yield* SharedBreaker.make({
+          name: "rates",
+          trip: CircuitBreaker.consecutive({ failures: 1 }),
+          resetAfter: 0,
+          storageTimeout: "50 millis"
+        })
+        yield* Effect.exit(CircuitBreaker.protect(Effect.fail(down), breaker))
+        yield* eventually(storage.records({ kind: "breaker", status: "alert" }), (rows) => rows.length === 1)
+        const insert = Step.transactional("insert", {
+          run: () =>
+            Effect.gen(function* () {
+              yield* Effect.orDie(sql`INSERT INTO rates VALUES ('1.08')`)
+              yield* Effect.orDie(CircuitBreaker.protect(up, breaker))
+            })
+        })
+        yield* Workflow.execute(
+          Workflow.make("insert", {}, () => insert()),
+          { id: "one" }
+        )
+        assert.deepStrictEqual(yield* sql`SELECT rate FROM rates`, [{ rate: "1.08" }])
+        assert.strictEqual(yield* stateOf(breaker), "closed")
+      }).pipe(Effect.provide(database))
+    }).pipe(Effect.scoped)
   )
 })

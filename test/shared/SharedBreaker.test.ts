@@ -37,7 +37,7 @@ const joined = (place: Place, given: Partial<SharedBreaker.Options> = {}) =>
 
 /** One call and what the process learns by it. */
 const call = (breaker: CircuitBreaker.CircuitBreaker, work: Effect.Effect<string, Down>) =>
-  Effect.zipLeft(Effect.exit(CircuitBreaker.protect(work, breaker)), turns(8))
+  Effect.zipLeft(Effect.exit(CircuitBreaker.protect(work, breaker)), turns(20))
 
 const isRefused = (exit: Exit.Exit<string, Down | CircuitBreaker.CircuitOpen>): boolean =>
   Exit.isFailure(exit) && exit.cause._tag === "Fail" && exit.cause.error._tag === "CircuitOpen"
@@ -47,8 +47,8 @@ const stateOf = (breaker: CircuitBreaker.CircuitBreaker) => Effect.map(breaker.s
 const trip = (breaker: CircuitBreaker.CircuitBreaker) => Effect.replicateEffect(call(breaker, down), 2)
 
 /** Longer than an interval, and than the time that others have to object. */
-const look = Effect.zipRight(TestClock.adjust("1 second"), turns(8))
-const grace = Effect.zipRight(TestClock.adjust("3 seconds"), turns(8))
+const look = Effect.zipRight(TestClock.adjust("1 second"), turns(20))
+const grace = Effect.zipRight(TestClock.adjust("3 seconds"), turns(20))
 
 /** Calls of each process, second by second, as long as the others could object. */
 const seconds = (count: number, ...calls: ReadonlyArray<Effect.Effect<unknown>>) =>
@@ -107,12 +107,12 @@ for (const backend of backends) {
         const calls = yield* Effect.forEach(all, (breaker) =>
           Effect.forEach([1, 2, 3], () => Effect.fork(Effect.exit(CircuitBreaker.protect(probe, breaker))))
         )
-        yield* turns(8)
+        yield* turns(20)
         yield* Deferred.succeed(gate, undefined)
         const exits = yield* Effect.forEach(calls.flat(), Fiber.join)
         assert.strictEqual(most, 2)
         assert.strictEqual(exits.filter(Exit.isSuccess).length, 2)
-        yield* turns(8)
+        yield* turns(20)
         yield* seconds(2, ...all.map((breaker) => call(breaker, up)))
         yield* Effect.forEach(all, (breaker) =>
           Effect.map(stateOf(breaker), (state) => assert.strictEqual(state, "closed"))
@@ -211,7 +211,7 @@ describe("a shared breaker in one process", () => {
       assert.isTrue(isRefused(yield* call(a, up)))
       yield* TestClock.adjust("30 seconds")
       const probe = yield* Effect.fork(call(a, up))
-      yield* turns(8)
+      yield* turns(20)
       assert.isNull(probe.unsafePoll())
       yield* TestClock.adjust("2 seconds")
       assert.isTrue(Exit.isSuccess(yield* Fiber.join(probe)))
@@ -228,7 +228,7 @@ describe("a shared breaker in one process", () => {
       yield* Effect.replicateEffect(call(a, up), 20)
       assert.strictEqual(trouble.operations, first)
       yield* TestClock.adjust("1 hour")
-      yield* turns(8)
+      yield* turns(20)
       assert.strictEqual(trouble.operations, first)
       assert.strictEqual(Chunk.size(yield* TestClock.sleeps()), 0)
       yield* call(a, up)
@@ -268,7 +268,7 @@ describe("a shared breaker in one process", () => {
       yield* call(b, down)
       yield* TestClock.adjust("30 seconds")
       yield* Effect.fork(CircuitBreaker.protect(Effect.never, dying))
-      yield* turns(8)
+      yield* turns(20)
       // It says nothing more, and its probe does not end.
       yield* Scope.close(scope, Exit.void)
       yield* seconds(30, call(b, up))
@@ -287,7 +287,7 @@ describe("a shared breaker in one process", () => {
         )
       const [a, b] = yield* Effect.all([group(store), group(store)])
       const to = (hosts: CircuitBreaker.Keyed, key: string, work: Effect.Effect<string, Down>) =>
-        Effect.zipLeft(Effect.exit(CircuitBreaker.protectKey(work, hosts, key)), turns(8))
+        Effect.zipLeft(Effect.exit(CircuitBreaker.protectKey(work, hosts, key)), turns(20))
       yield* Effect.replicateEffect(to(a, "evil\0\ud800host", down), 2)
       yield* grace
       yield* to(a, "good", up)

@@ -149,6 +149,11 @@ export {
    */
   InvalidOption
 } from "../resilience/InvalidOption.js"
+/**
+ * @since 0.1.0
+ * @category inspection
+ */
+export * from "./Deploys.js"
 export {
   /**
    * The run a fiber belongs to.
@@ -239,10 +244,6 @@ export {
    */
   make as schedule
 } from "./RunSchedule.js"
-/**
- * @since 0.1.0
- * @category inspection
- */
 export * from "./StoredRuns.js"
 
 /**

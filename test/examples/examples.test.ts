@@ -43,6 +43,7 @@ import * as orderSaga from "../../examples/transactions/order-saga.js"
 import * as scopedTransaction from "../../examples/transactions/scoped.js"
 import * as shopOrders from "../../examples/transactions/shop-orders.js"
 import * as withoutStorage from "../../examples/transactions/without-storage.js"
+import * as adopt from "../../examples/workflows/adopt.js"
 import * as agent from "../../examples/workflows/agent-with-approval.js"
 import * as jobs from "../../examples/workflows/background-jobs.js"
 import * as ci from "../../examples/workflows/ci-pipeline.js"
@@ -210,6 +211,10 @@ describe("examples", () => {
       { text: "Tea, like a hug in a cup!", iterations: 2, calls: 3, steps: 10 }
     ],
     "workflows/background-jobs": [jobs.program, { done: ["cats.raw at 640", "dogs.raw at 640"], worked: 5, again: 0 }],
+    "workflows/adopt": [
+      adopt.program,
+      { refused: ["order-1: ReplayMismatch"], adopted: ["order-1"], status: "completed", unclaimed: [] }
+    ],
     "workflows/versions": [versions.program, { fits: "open", misfit: "ReplayMismatch", registered: 1, done: 7 }],
     "workflows/progress-websocket": [
       progress.program,

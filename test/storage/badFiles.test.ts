@@ -164,6 +164,17 @@ describe.each(drivers)("a database file that fails, on $name", (driver) => {
     })
   )
 
+  it.scopedLive("of a newer version that admits this one: the file is used", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("runs.db")
+      yield* Effect.provide(execute("run"), storageLayer({ filename }))
+      const other = connect(filename)
+      other.exec("INSERT INTO effect_recovery_migrations (migration_id, name) VALUES (999, 'more_columns_reader_10')")
+      other.close()
+      yield* Effect.provide(execute("other"), storageLayer({ filename }))
+    })
+  )
+
   it.scopedLive("of a newer version: a typed error, and the file is unchanged", () =>
     Effect.gen(function* () {
       const filename = yield* temporaryFile("runs.db")

@@ -2,26 +2,30 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import { clockTolerance } from "../rows.js"
 import { StorageError } from "../StorageError.js"
-import { migrationsOf, migrationsTable } from "../sqlite/migrations.js"
+import {
+  migrationsOf,
+  migrationsTable,
+  newestMigration,
+  type Version,
+  versionOfMigration
+} from "../sqlite/migrations.js"
 import type { ClientAccess, Run } from "./access.js"
 import { isMissingTable } from "./errors.js"
 import { type Migration, pgMigrations } from "./pgMigrations.js"
 
 const operation = "Migrating the tables"
 
+type Row = Readonly<Record<string, unknown>>
+
 /** What a dialect needs to know how far its tables are. */
 interface Plan {
   readonly migrations: ReadonlyArray<Migration>
-  /** The newest migration that was done, and the oldest version that may use its tables. */
+  /** Finds the newest migration that was done. */
   readonly done: string
+  readonly toDone: (row: Row) => Version
   /** Keeps other processes out until the commit, and creates the table of migrations. */
   readonly prepare: (run: Run) => Effect.Effect<unknown, SqlError>
   readonly record: (run: Run, migration: Migration) => Effect.Effect<unknown, SqlError>
-}
-
-interface Done {
-  readonly version: number
-  readonly reader: number
 }
 
 /**
@@ -35,12 +39,9 @@ export const migrate = (
 ) => {
   const plan = access.dialect.name === "pg" ? pgPlan(access, options) : sqlitePlan(options)
   const newest = Math.max(...plan.migrations.map(({ id }) => id))
-  const none: Done = { version: 0, reader: 0 }
-  const toDone = (rows: ReadonlyArray<object>): Done => {
-    const [row] = rows as ReadonlyArray<{ readonly version: unknown; readonly reader: unknown }>
-    return row === undefined ? none : { version: Number(row.version), reader: Number(row.reader) }
-  }
-  const refuseNewer = ({ reader, version }: Done) =>
+  const none: Version = { version: 0, reader: 0 }
+  const toDone = ([row]: ReadonlyArray<Row>): Version => (row === undefined ? none : plan.toDone(row))
+  const refuseNewer = ({ reader, version }: Version) =>
     version > newest && reader > newest
       ? Effect.fail(
           new StorageError({
@@ -50,13 +51,13 @@ export const migrate = (
         )
       : Effect.void
 
-  const missing = ({ version }: Done) => plan.migrations.filter(({ id }) => id > version)
+  const missing = ({ version }: Version) => plan.migrations.filter(({ id }) => id > version)
 
   const carryOut = access.transaction(
     operation,
     Effect.fnUntraced(function* (run) {
       yield* plan.prepare(run)
-      const done = toDone(yield* run(plan.done))
+      const done = toDone(yield* run<Row>(plan.done))
       yield* refuseNewer(done)
       for (const migration of missing(done)) {
         for (const statement of migration.statements) yield* run(statement)
@@ -68,7 +69,7 @@ export const migrate = (
   )
 
   const done = Effect.catchIf(
-    Effect.map(access.read(operation, plan.done), toDone),
+    Effect.map(access.read<Row>(operation, plan.done), toDone),
     ({ cause }) => isMissingTable(cause),
     () => Effect.succeed(none)
   )
@@ -88,7 +89,8 @@ const sqlitePlan = ({ prefix }: { readonly prefix: string }): Plan => {
       const id = Number.parseInt(name, 10)
       return { id, name: name.slice(name.indexOf("_") + 1), reader: id, statements }
     }),
-    done: `SELECT MAX(migration_id) AS version, MAX(migration_id) AS reader FROM ${table}`,
+    done: newestMigration(table),
+    toDone: ({ name, version }) => versionOfMigration({ name, version }),
     prepare: (run) =>
       run(`CREATE TABLE IF NOT EXISTS ${table} (
         migration_id integer PRIMARY KEY NOT NULL,
@@ -106,6 +108,7 @@ const pgPlan = (
   // The index of a table is in its schema.
   migrations: pgMigrations(table, (name) => `"${prefix}${name}"`),
   done: `SELECT id AS version, reader FROM ${table("migrations")} ORDER BY id DESC LIMIT 1`,
+  toDone: ({ reader, version }) => ({ version: Number(version), reader: Number(reader) }),
   prepare: Effect.fnUntraced(function* (run) {
     const place = `COALESCE(?::text, current_schema(), '') || ?`
     yield* run(`SELECT pg_advisory_xact_lock(hashtextextended(${place}, 0))`, [schema ?? null, `.${prefix}migrations`])

@@ -12,6 +12,10 @@ import { toStorageError } from "./errors.js"
 /**
  * All changes of the tables, by number. A released migration is never edited.
  *
+ * A migration that ends with `_reader_9` only adds what version 9 of the tables need
+ * not know: libraries of version 9 and later still open the file. Other migrations
+ * admit none before their own.
+ *
  * The journal is append-only: rows of all runs are stored in order of insertion,
  * so a group commit touches few pages. `(run, seq)` finds the rows of one run. An
  * index exists only if a statement uses it, since each costs every run a write.
@@ -265,19 +269,41 @@ const table = migrationsTable("recovery_")
 
 const newest = Math.max(...Object.keys(migrations).map((name) => Number.parseInt(name, 10)))
 
-const versionOf = Effect.gen(function* () {
+/** How far tables are, and the oldest version whose libraries may use them. */
+export interface Version {
+  readonly version: number
+  readonly reader: number
+}
+
+/** The version that the newest recorded migration says; that of no tables without one. */
+export const versionOfMigration = (row: { readonly version: unknown; readonly name: unknown } | undefined): Version => {
+  if (row === undefined) return { version: 0, reader: 0 }
+  const version = Number(row.version)
+  const reader = /_reader_(\d+)$/.exec(String(row.name))?.[1]
+  return { version, reader: reader === undefined ? version : Number(reader) }
+}
+
+/** The statement for `versionOfMigration`. */
+export const newestMigration = (table: string): string =>
+  `SELECT migration_id AS version, name FROM ${table} ORDER BY migration_id DESC LIMIT 1`
+
+const findVersion = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  const [row] = yield* sql<{ readonly version: number }>`SELECT MAX(migration_id) AS version FROM ${sql(table)}`
-  return row?.version ?? 0
+  const [row] = yield* sql.unsafe<{ readonly version: unknown; readonly name: unknown }>(newestMigration(table))
+  return versionOfMigration(row)
 })
 
-const refuse = (version: number) =>
+const refuse = ({ version }: Version) =>
   new StorageError({
     reason: "Version",
     operation: `The file has tables of version ${version}, this library knows ${newest}`
   })
 
-const refuseNewer = Effect.filterOrFail(versionOf, (version) => version <= newest, refuse)
+const refuseNewer = Effect.filterOrFail(
+  findVersion,
+  ({ reader, version }) => Math.min(reader, version) <= newest,
+  refuse
+)
 
 /**
  * The clock was set back, for example by a power cut, and the owners of these
@@ -311,14 +337,14 @@ export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(Record.ma
 )
 
 /** For a file that is opened read-only: fails unless its tables are up to date. */
-export const upToDate = versionOf.pipe(
+export const upToDate = findVersion.pipe(
   // The file was never used by this library.
   Effect.catchIf(
     (error) => /no such table/.test(messageOf(rootCause(error))),
-    () => Effect.succeed(0)
+    () => Effect.succeed(versionOfMigration(undefined))
   ),
   Effect.mapError((error) => toStorageError("Reading the version of the tables")(rootCause(error))),
-  Effect.filterOrFail((version) => version === newest, refuse),
+  Effect.filterOrFail(({ reader, version }) => version >= newest && reader <= newest, refuse),
   Effect.withTracerEnabled(false)
 )
 

@@ -1,6 +1,9 @@
+import { SqlClient } from "@effect/sql/SqlClient"
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import { pgMigrations } from "../../../src/storage/sql/pgMigrations.js"
 import { inOwnPostgres, inPostgres } from "../../support/postgres.js"
 import { eventually } from "../../support/time.js"
 import { entry, leased, lines, open, reasonOf, request } from "./support.js"
@@ -115,6 +118,38 @@ inPostgres("SqlStorage on Postgres", (database) => {
       yield* start
       yield* insert(9_999, 9_999)
       assert.strictEqual(yield* reasonOf(start), "Version")
+    })
+  )
+
+  it.scopedLive("tables of the version before are migrated beside its processes, whose rows are read", () =>
+    Effect.gen(function* () {
+      const names = (name: string) => `"older_${name}"`
+      const [before] = pgMigrations(names, names)
+      const context = yield* Layer.build(database.client())
+      const sql = yield* Effect.provide(SqlClient, context)
+      yield* sql.unsafe(`CREATE TABLE ${names("migrations")} (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL, reader INTEGER NOT NULL, at TIMESTAMPTZ NOT NULL DEFAULT now()
+      )`)
+      yield* sql.unsafe(`INSERT INTO ${names("migrations")} (id, name, reader) VALUES (1, 'tables', 1)`)
+      for (const statement of before?.statements ?? []) yield* sql.unsafe(statement)
+      // As a process of the version before writes it, with or without our columns.
+      const insert = (id: string) =>
+        sql.unsafe(
+          `INSERT INTO ${names("runs")} (id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until)
+           VALUES ('${id}', 'Order', '1', '{}', '{"tenant":"${id}"}', 1000, 2000, 1, NULL, NULL)`
+        )
+      yield* insert("early")
+      const { store } = yield* open(database.client(), { prefix: "older_" })
+      yield* insert("late")
+      for (const id of ["early", "late"]) {
+        const [run] = yield* store.list({ labels: { tenant: id } })
+        assert.deepStrictEqual(
+          [run?.id, run?.startedAt, run?.generation, run?.hold, run?.queue],
+          [id, 1_000, 1, undefined, undefined]
+        )
+      }
+      const due = yield* store.claimDue({ workflows: [{ workflow: "Order", version: "1" }], limit: 9 }, "new/1", 1_000)
+      assert.strictEqual(due.length, 2)
     })
   )
 

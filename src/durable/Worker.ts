@@ -75,6 +75,8 @@ export interface Health {
   readonly due: number
   /** Runs of its workflows that wait for a time, a signal or an answer. */
   readonly waiting: number
+  /** Runs of its workflows that are on hold: they are neither due nor waiting. */
+  readonly held: number
   /** How long the oldest due run has been due. */
   readonly oldestDue: Option.Option<Duration.Duration>
   /** Runs that stop at every execution, for example by a defect or a `ReplayMismatch`. */

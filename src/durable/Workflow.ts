@@ -19,6 +19,7 @@ import type {
   RunCancelled,
   RunEnded,
   RunError,
+  RunHeld,
   RunMismatch,
   RunNotFound
 } from "../journal/RunError.js"
@@ -30,10 +31,11 @@ import { escapeName } from "../resilience/Key.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
 import * as Answer from "./Answer.js"
-import { currentRun, Run } from "./internal/execution/execution.js"
+import { byCaller, currentRun, Run } from "./internal/execution/execution.js"
 import type { Definition } from "./internal/run/advance.js"
 import { cancelRun, terminateRun } from "./internal/run/cancel.js"
 import * as execute_ from "./internal/run/execute.js"
+import * as hold_ from "./internal/run/hold.js"
 import { forkRun, inputOf, type RunExists, rewindRun } from "./internal/run/rewindRun.js"
 import { type NotOpen, resolve as resolve_, type ValueRefused } from "./internal/wait/resolve.js"
 import { wait } from "./internal/wait/wait.js"
@@ -341,17 +343,37 @@ export const make = <
  * @since 0.1.0
  * @category execution
  */
-export const execute: <Input, A, E, R>(
+export const execute = <Input, A, E, R>(
   workflow: Workflow<Input, A, E, R, unknown>,
   run: Request<Input>
-) => Effect.Effect<A, E | RunError, R | Storage.Storage> = (workflow, run) => {
+): Effect.Effect<A, E | RunError, R | Storage.Storage> => executeAs(workflow, run, {})
+
+const executeAs = <Input, A, E, R>(
+  workflow: Workflow<Input, A, E, R, unknown>,
+  run: Request<Input>,
+  { heldAs }: HeldAs
+): Effect.Effect<A, E | RunError, R | Storage.Storage> => {
   // `Request` lets an input be missing only if its type allows undefined.
   const request = { id: run.id, labels: run.labels, input: run.input as never }
   return traced(
     "Workflow.execute",
     () => ({ workflow: workflow.name, run: run.id }),
-    execute_.execute(workflow.definition, request)
+    execute_.execute(workflow.definition, request, { ...byCaller, heldAs })
   )
+}
+
+/**
+ * Whose hold the caller has.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface HeldAs {
+  /**
+   * The id of the hold that the caller has on the run: `manual` for that of
+   * {@link hold}. The run stays on hold. Defaults to none: a held run is refused.
+   */
+  readonly heldAs?: string | undefined
 }
 
 /**
@@ -368,18 +390,20 @@ export type Request<Input> = {
 } & (undefined extends Input ? { readonly input?: Input } : { readonly input: Input })
 
 /**
- * Executes a run that exists, with the input it was started with.
+ * Executes a run that exists, with the input it was started with. A held run is
+ * executed only for its holder.
  *
  * @since 0.1.0
  * @category execution
  */
 export const resume = <Input, A, E, R>(
   workflow: Workflow<Input, A, E, R, unknown>,
-  id: string
+  id: string,
+  options: HeldAs = {}
 ): Effect.Effect<A, E | RunError | RunNotFound, R | Storage.Storage> =>
   Effect.flatMap(inputOf(workflow.definition, id), (input) =>
     // The workflow's own schema encoded it.
-    execute(workflow, { id, input } as unknown as Request<Input>)
+    executeAs(workflow, { id, input } as unknown as Request<Input>, options)
   ) as Effect.Effect<A, E | RunError | RunNotFound, R | Storage.Storage>
 
 /**
@@ -389,6 +413,7 @@ export const resume = <Input, A, E, R>(
  *
  * Fails with `RewindRefused`, and changes nothing, if there is no such point or
  * a step after it cannot be undone; with `RewindFailed` if a compensation fails.
+ * A held run is rewound only for its holder: `heldAs` is the id of the hold.
  *
  * @example
  * ```ts
@@ -410,14 +435,63 @@ export const resume = <Input, A, E, R>(
 export const rewind = <Input, A, E, R>(
   workflow: Workflow<Input, A, E, R, unknown>,
   id: string,
-  to: Point
+  to: Point,
+  { heldAs }: HeldAs = {}
 ): Effect.Effect<void, RunError | RunNotFound | Strategy.RewindRefused, R | Storage.Storage> =>
   // The body's own needs are those of the workflow.
-  Effect.asVoid(rewindRun(workflow.definition, id, to)) as Effect.Effect<
+  Effect.asVoid(rewindRun(workflow.definition, id, to, heldAs)) as Effect.Effect<
     void,
     RunError | RunNotFound | Strategy.RewindRefused,
     R | Storage.Storage
   >
+
+/**
+ * Puts a run on hold: no worker takes it and `execute` fails with `RunHeld`, in
+ * all processes, until {@link release}. Signals and answers are stored meanwhile.
+ *
+ * A process that executes the run begins no further step and no retry. It ends its
+ * running attempts, and then gives the run back: `status` shows `running` until
+ * then. The processes of another host see the hold within about a second.
+ *
+ * Holds a run that has ended, too: then only its holder can rewind it. Holding
+ * a held run again changes nothing. Fails with `RunHeld` if a recovery has the
+ * run on hold.
+ *
+ * @example
+ * ```ts
+ * import { Storage, Workflow } from "effect-recovery"
+ * import { Effect } from "effect"
+ *
+ * export const stopOrder = (id: string) =>
+ *   Workflow.hold(id, { reason: "the address is wrong", by: "ada" }).pipe(
+ *     Effect.provide(Storage.layerMemory)
+ *   )
+ * ```
+ *
+ * @since 0.1.0
+ * @category holding
+ */
+export const hold: (
+  run: string,
+  options: {
+    /** Why: shown wherever the run is shown. */
+    readonly reason: string
+    /** Who holds it. */
+    readonly by?: string | undefined
+  }
+) => Effect.Effect<void, RunNotFound | RunHeld | Storage.StorageError, Storage.Storage> = hold_.hold
+
+/**
+ * Ends the hold of {@link hold}, or the one that a rollback left. A worker
+ * continues the run if it is due. Returns `false` if the run is not on hold.
+ * Fails with `RunHeld` while a recovery has the run on hold.
+ *
+ * @since 0.1.0
+ * @category holding
+ */
+export const release: (
+  run: string
+) => Effect.Effect<boolean, RunNotFound | RunHeld | Storage.StorageError, Storage.Storage> = hold_.release
 
 /**
  * Creates a run with a copy of another run's journal up to a point. The other

@@ -123,7 +123,11 @@ export class RunHeld extends Data.TaggedError("RunHeld")<{
   readonly since: Date
 }> {
   override get message(): string {
-    return `Run "${this.run}" is on hold since ${this.since.toISOString()}: ${this.reason}. Workflow.release, or "recovery release ${this.run}", lets it continue.`
+    const cure =
+      this.hold === "manual"
+        ? `Workflow.release, or "recovery release ${this.run}", lets it continue.`
+        : "The recovery ends the hold; if its process has died, RecoveryManager.sweep does."
+    return `Run "${this.run}" is on hold since ${this.since.toISOString()}: ${this.reason}. ${cure}`
   }
 }
 

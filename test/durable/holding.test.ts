@@ -2,17 +2,17 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
-import { RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
+import { RetryPolicy, Step, Storage, Strategy, Worker, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
 import { a, Bad, b, flow, Go, memoryProcess } from "../support/durable.js"
 import { eventually, turns } from "../support/time.js"
 
-const hold = (run: string) =>
-  Effect.flatMap(Storage.Storage, (storage) => storage.hold(run, { id: "manual", reason: "to look" }))
+const hold = (run: string) => Workflow.hold(run, { reason: "to look", by: "ada" })
 
-const release = (run: string) => Effect.flatMap(Storage.Storage, (storage) => storage.releaseHold(run, "manual"))
+const release = (run: string) => Effect.map(Workflow.release(run), (wasHeld) => assert.isTrue(wasHeld))
 
 /** A step that runs until the gate opens. */
 const gated = Effect.map(Effect.all([Deferred.make<void>(), Deferred.make<void>()]), ([begun, open]) => {
@@ -40,7 +40,7 @@ describe("a run that is put on hold while it is executed", () => {
         yield* open
         const error = yield* Effect.flip(Fiber.join(running))
         assert.instanceOf(error, Workflow.RunHeld)
-        assert.deepInclude(error, { run: "1", hold: "manual", reason: "to look" })
+        assert.deepInclude(error, { run: "1", hold: "manual", reason: "to look (ada)" })
         assert.strictEqual(yield* story, "a gated")
         assert.strictEqual(yield* statusOf("1"), "held")
         assert.instanceOf(yield* Effect.flip(Workflow.execute(Flow, { id: "1" })), Workflow.RunHeld)
@@ -152,6 +152,75 @@ describe("a run that is put on hold while it is executed", () => {
         yield* Workflow.execute(Flow, { id: "1" })
         assert.strictEqual(yield* story, "a b")
       }).pipe(Effect.provide(layer))
+    })
+  )
+})
+
+describe("a held run", () => {
+  it.scoped("is executed and rewound by its holder alone", () =>
+    Effect.gen(function* () {
+      const { layer, story } = yield* memoryProcess()
+      const Flow = flow(Effect.all([a, b]))
+      yield* Effect.gen(function* () {
+        yield* Workflow.execute(Flow, { id: "1" })
+        yield* hold("1")
+        const point = Workflow.beforeStep("b")
+        assert.instanceOf(yield* Effect.flip(Workflow.rewind(Flow, "1", point)), Workflow.RunHeld)
+        assert.strictEqual(yield* statusOf("1"), "completed")
+        yield* Workflow.rewind(Flow, "1", point, { heldAs: "manual" })
+        assert.strictEqual(yield* statusOf("1"), "held")
+        assert.instanceOf(yield* Effect.flip(Workflow.rewind(Flow, "1", Workflow.fromStart)), Workflow.RunHeld)
+        assert.instanceOf(yield* Effect.flip(Workflow.resume(Flow, "1")), Workflow.RunHeld)
+        yield* Workflow.resume(Flow, "1", { heldAs: "manual" })
+        assert.strictEqual(yield* story, "a b b")
+        yield* release("1")
+      }).pipe(Effect.provide(layer))
+    })
+  )
+
+  it.scoped("is not that of a recovery for a person to release, nor to hold", () =>
+    Effect.gen(function* () {
+      const { layer } = yield* memoryProcess()
+      yield* Effect.gen(function* () {
+        const storage = yield* Storage.Storage
+        yield* Workflow.start(flow(a), { id: "1" })
+        assert.isFalse(yield* Workflow.release("1"))
+        yield* storage.hold("1", { id: "recovery/r", reason: "a retry" })
+        assert.instanceOf(yield* Effect.flip(Workflow.release("1")), Workflow.RunHeld)
+        assert.instanceOf(yield* Effect.flip(hold("1")), Workflow.RunHeld)
+        assert.instanceOf(yield* Effect.flip(Workflow.release("2")), Workflow.RunNotFound)
+        assert.instanceOf(yield* Effect.flip(hold("2")), Workflow.RunNotFound)
+      }).pipe(Effect.provide(layer))
+    })
+  )
+
+  it.scoped("is left by the worker of another process, counted apart, and taken again when it is released", () =>
+    Effect.gen(function* () {
+      const store = Storage.memoryStore()
+      const operator = yield* Storage.make(store, { owner: "operator" })
+      const { layer, story } = yield* memoryProcess(() => store)
+      const { begun, open, step } = yield* gated
+      const Flow = flow(Effect.all([a, step, b]))
+      const asOperator = Effect.provideService(Storage.Storage, operator)
+      yield* Effect.gen(function* () {
+        const { health } = yield* Worker.Worker
+        yield* Workflow.start(Flow, { id: "1" })
+        yield* begun
+        yield* asOperator(hold("1"))
+        // The other process is told by the store.
+        yield* turns()
+        yield* open
+        yield* eventually(statusOf("1"), (status) => status === "held")
+        const { due, held, running, stuck, waiting } = yield* eventually(health, ({ running }) => running.length === 0)
+        assert.deepStrictEqual(
+          { due, held, running, stuck, waiting },
+          { due: 0, held: 1, running: [], stuck: [], waiting: 0 }
+        )
+        assert.strictEqual(yield* story, "a gated")
+        yield* asOperator(release("1"))
+        yield* eventually(statusOf("1"), (status) => status === "completed")
+        assert.strictEqual(yield* story, "a gated b")
+      }).pipe(Effect.provide(Layer.provideMerge(Worker.layer([Flow]), layer)))
     })
   )
 })

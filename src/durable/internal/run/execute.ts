@@ -44,28 +44,31 @@ export const execute = <Input, A, E, R>(
 const executeIn = (storage: Storage.Service, definition: AnyDefinition, request: Request<unknown>, mode: Mode) =>
   // Uninterruptible between acquiring the lease and renewing it.
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(timed(open(storage, definition, request, restore)), ({ acquired: opened, clockOf }) => {
-      const { input } = request
-      switch (opened._tag) {
-        case "Finished":
-          return restore(adopt(definition, request.id, opened.run.outcome as Storage.Outcome))
-        case "Gone":
-          return Effect.fail(new RunNotFound({ run: request.id }))
-        case "Leased":
-        case "Held":
-        case "Queued":
-          return Effect.fail(notOpened(opened._tag, opened.run))
-        case "Created":
-        case "Claimed": {
-          const { lease, run } = opened
-          const wanted = { ...nothingWanted, cancel: run.cancel }
-          const leased = { storage, definition, input, lease, clock: clockOf(lease), restore, mode, wanted }
-          return opened._tag === "Created"
-            ? advance(leased, emptyJournal())
-            : Effect.flatMap(readJournalOf(storage, lease), (journal) => advance(leased, journal))
+    Effect.flatMap(
+      timed(open(storage, definition, { ...request, heldAs: mode.heldAs }, restore)),
+      ({ acquired: opened, clockOf }) => {
+        const { input } = request
+        switch (opened._tag) {
+          case "Finished":
+            return restore(adopt(definition, request.id, opened.run.outcome as Storage.Outcome))
+          case "Gone":
+            return Effect.fail(new RunNotFound({ run: request.id }))
+          case "Leased":
+          case "Held":
+          case "Queued":
+            return Effect.fail(notOpened(opened._tag, opened.run))
+          case "Created":
+          case "Claimed": {
+            const { lease, run } = opened
+            const wanted = { ...nothingWanted, cancel: run.cancel }
+            const leased = { storage, definition, input, lease, clock: clockOf(lease), restore, mode, wanted }
+            return opened._tag === "Created"
+              ? advance(leased, emptyJournal())
+              : Effect.flatMap(readJournalOf(storage, lease), (journal) => advance(leased, journal))
+          }
         }
       }
-    })
+    )
   )
 
 /** Why the store did not lease an open run. */
@@ -163,17 +166,19 @@ const newRun = (definition: AnyDefinition, { id, labels = {} }: Request<unknown>
 const open = Effect.fnUntraced(function* (
   storage: Storage.Service,
   definition: AnyDefinition,
-  request: Request<unknown>,
+  request: Request<unknown> & Pick<Mode, "heldAs">,
   restore: Storage.Restore
 ) {
-  const { id, input, labels } = request
+  const { heldAs, id, input, labels } = request
+  // The queue of a run does not apply to its holder.
+  const holder = { heldAs, ignoreQueue: heldAs !== undefined }
   yield* checkedNames([["run", id]], labels)
   const text = yield* restore(encodeInput(definition, id, input))
-  const opened = yield* storage.open(newRun(definition, request, text), restore)
+  const opened = yield* storage.open({ ...newRun(definition, request, text), ...holder }, restore)
   if (!isDifferent(opened)) return opened
   yield* restore(checkAlike(definition, opened.run, text))
   // Opened with the recorded text, the run cannot differ again.
-  return (yield* storage.open(newRun(definition, request, opened.run.input), restore)) as Open
+  return (yield* storage.open({ ...newRun(definition, request, opened.run.input), ...holder }, restore)) as Open
 })
 
 const isDifferent = (opened: Storage.Opened): opened is Exclude<Storage.Opened, Open> => opened._tag === "Different"

@@ -10,7 +10,8 @@ import { checkedNames } from "../../../resilience/InvalidName.js"
 import { askedBy } from "../../../resilience/Key.js"
 import { RewindRefused } from "../../../resilience/RecoveryError.js"
 import * as Storage from "../../../storage/Storage.js"
-import { nextEntry } from "../execution/execution.js"
+import { runHeld } from "../execution/control.js"
+import { byCaller, nextEntry } from "../execution/execution.js"
 import { timed } from "../execution/storeClock.js"
 import { locate } from "../rewind/points.js"
 import { type AnyDefinition, bodyOf, makeExecution, readJournalOf, rewind } from "./advance.js"
@@ -18,18 +19,25 @@ import { endWithoutOutcome } from "./conclude.js"
 import { inputOfRun, notOpened, otherWorkflow } from "./execute.js"
 
 /** Acquires the lease of a run, and reopens the run if it has an outcome. */
-const take = (storage: Storage.Service, run: Storage.Run, journal: Journal, restore: Storage.Restore) =>
+const take = (
+  storage: Storage.Service,
+  run: Storage.Run,
+  journal: Journal,
+  restore: Storage.Restore,
+  heldAs: string | undefined
+) =>
   Effect.gen(function* () {
+    if (run.hold !== undefined && run.hold.id !== heldAs) return yield* runHeld(run.id, run.hold)
     if (run.outcome !== undefined) {
       const payload = JSON.stringify(run.outcome)
       const at = yield* storage.now
       const entry = { seq: journal.lastSeq + 1, kind: "RunReopened", step: "", attempt: 0, at, payload }
-      const lease = yield* storage.reopen(run, entry, restore)
+      const lease = yield* storage.reopen(run, entry, restore, heldAs)
       if (Option.isSome(lease)) return lease.value
     }
     const { id, input, labels, version, workflow } = run
     const opened = yield* storage.open(
-      { id, input, labels, version, workflow, key: run.key, ignoreQueue: true },
+      { id, input, labels, version, workflow, key: run.key, heldAs, ignoreQueue: true },
       restore
     )
     if (opened._tag === "Created" || opened._tag === "Claimed") return opened.lease
@@ -43,7 +51,8 @@ const take = (storage: Storage.Service, run: Storage.Run, journal: Journal, rest
 export const rewindRun = (
   definition: AnyDefinition,
   id: string,
-  point: Decision.Point
+  point: Decision.Point,
+  heldAs: string | undefined
 ): Effect.Effect<unknown, RunError | RunNotFound | RewindRefused, unknown> =>
   Effect.uninterruptibleMask(
     (restore) =>
@@ -56,9 +65,12 @@ export const rewindRun = (
         const refused = locate(id, known, point)
         if (refused instanceof RewindRefused) return yield* refused
         const input = yield* restore(inputOfRun(definition, run))
-        const { acquired: lease, clockOf } = yield* timed(take(storage, run, known, restore))
+        const { acquired: lease, clockOf } = yield* timed(take(storage, run, known, restore, heldAs))
         const journal = yield* readJournalOf(storage, lease)
-        const execution = yield* makeExecution({ storage, definition, lease, clock: clockOf(lease) }, journal)
+        const execution = yield* makeExecution(
+          { storage, definition, lease, clock: clockOf(lease), mode: { ...byCaller, heldAs } },
+          journal
+        )
         const body = restore(bodyOf(execution, definition, input))
         const ended = (exit: Exit.Exit<unknown, unknown>) => {
           const { stopError } = execution.lifecycle
@@ -68,7 +80,7 @@ export const rewindRun = (
           // A rewind that was cut short comes first; it can move the point.
           const exit = yield* rewind(execution, journal.rewinding, body, restore)
           yield* ended(exit)
-          return yield* rewindRun(definition, id, point)
+          return yield* rewindRun(definition, id, point, heldAs)
         }
         const place = locate(id, journal, point)
         if (place instanceof RewindRefused) return yield* endWithoutOutcome(execution, place, "RewindRefused")

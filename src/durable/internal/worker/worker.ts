@@ -248,7 +248,7 @@ const recordExit = (
     const counted = state.stuck.get(id)
     const isFine = Exit.isSuccess(exit) || isExpected(exit.cause)
     if (state.leaving || (counted?.isCounted !== true && isFine)) return void state.stuck.delete(id)
-    if (Exit.isSuccess(exit) || (yield* hasEnded(storage, id))) return void state.stuck.delete(id)
+    if (Exit.isSuccess(exit) || (yield* isOver(storage, id))) return void state.stuck.delete(id)
     const redactor = yield* Redaction
     const reason = redactor.text(prettyCause(exit.cause).split("\n")[0] ?? "unknown")
     addStop(state, { id, workflow }, reason, yield* Clock.currentTimeMillis)
@@ -282,9 +282,13 @@ const distinctQueues = (
 const areSame = (a: Storage.QueueLimits, b: Storage.QueueLimits): boolean =>
   JSON.stringify([a.concurrency, a.perKey, a.rate]) === JSON.stringify([b.concurrency, b.perKey, b.rate])
 
-const hasEnded = (storage: Storage.Service, id: string): Effect.Effect<boolean> =>
+/** The run has an outcome or is on hold: this worker does not try it again, so it is not stuck. */
+const isOver = (storage: Storage.Service, id: string): Effect.Effect<boolean> =>
   Effect.orElseSucceed(
-    Effect.map(storage.find(id), (found) => Option.exists(found, ({ outcome }) => outcome !== undefined)),
+    Effect.map(
+      storage.find(id),
+      Option.exists(({ hold, outcome }) => outcome !== undefined || hold !== undefined)
+    ),
     () => false
   )
 
@@ -314,9 +318,9 @@ export const healthOf = (
 ): Effect.Effect<Omit<Health, "schedules">, Storage.StorageError> =>
   Effect.gen(function* () {
     const [backlog, counts] = [yield* storage.backlog, yield* storage.queues]
-    // Another worker may have finished a run that was stuck here.
+    // A run that was stuck here may have ended elsewhere, or be on hold.
     for (const run of [...state.stuck.keys()]) {
-      if (yield* hasEnded(storage, run)) state.stuck.delete(run)
+      if (yield* isOver(storage, run)) state.stuck.delete(run)
     }
     const [now, storeNow] = [yield* Clock.currentTimeMillis, yield* storage.now]
     const isKnown = (one: Storage.Backlog) => isOneOf(definitions, one)
@@ -337,6 +341,7 @@ export const healthOf = (
       running: [...state.running].map(([run, { since, workflow }]) => ({ run, workflow, since: new Date(since) })),
       concurrency,
       due: known.reduce((sum, { due }) => sum + due, 0),
+      held: known.reduce((sum, { held }) => sum + held, 0),
       waiting: Math.max(0, known.reduce((sum, { waiting }) => sum + waiting, 0) - state.stuck.size),
       oldestDue,
       stuck: [...state.stuck].map(([run, { at, notBefore, reason, times, workflow }]) => ({

@@ -123,10 +123,9 @@ export class RunHeld extends Data.TaggedError("RunHeld")<{
   readonly since: Date
 }> {
   override get message(): string {
-    const cure =
-      this.hold === "manual"
-        ? `Workflow.release, or "recovery release ${this.run}", lets it continue.`
-        : "The recovery ends the hold; if its process has died, RecoveryManager.sweep does."
+    const cure = this.hold.startsWith("recovery/")
+      ? "The recovery ends the hold; if its process has died, RecoveryManager.sweep does."
+      : `Workflow.release, or "recovery release ${this.run}", lets it continue.`
     return `Run "${this.run}" is on hold since ${this.since.toISOString()}: ${this.reason}. ${cure}`
   }
 }

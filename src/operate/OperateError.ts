@@ -101,7 +101,8 @@ const reasons = {
     "It belongs to no run, and there is no action for this type of recovery. Add the action to RecoveryManager.layer or recovery.config.ts.",
   UnknownRun: "The storage no longer holds its run.",
   UnknownWorkflow: "Its workflow is unknown. Add the workflow to RecoveryManager.layer or recovery.config.ts.",
-  Running: "A process advances its run now. Wait until the run has ended or stopped.",
+  Running:
+    "A process advances its run, and its running step did not end in time. Wait until it has, or raise the option patience of RecoveryManager.layer.",
   Completed: "Its run has completed meanwhile. Resolve the failure by hand, or roll the run back to a checkpoint.",
   NoCheckpoint: "There is no usable checkpoint from before the failure. Retry or restart it instead.",
   UnknownCheckpoint: "The storage has no such checkpoint of its run. List the checkpoints to find the id.",

@@ -15,7 +15,7 @@ import type * as Worker from "../durable/Worker.js"
 import type { Workflow } from "../durable/Workflow.js"
 import * as Lock from "../lock/Lock.js"
 import type { InvalidOption } from "../resilience/InvalidOption.js"
-import { millisOrInfinity, wholeOrInfinity } from "../resilience/internal/kernel/options.js"
+import { millis, millisOrInfinity, wholeOrInfinity } from "../resilience/internal/kernel/options.js"
 import * as RetryPolicy from "../resilience/RetryPolicy.js"
 import type * as Storage from "../storage/Storage.js"
 import type { FailureRecord, Report } from "./FailureRecord.js"
@@ -49,7 +49,8 @@ import type { Suggestion } from "./Statistics.js"
  *
  * - `retry`: continues the run from the step that failed
  * - `resume`: rewinds the run to its newest valid checkpoint from before the failure, and continues
- * - `rollback`: compensates the steps since that checkpoint, and leaves the run there
+ * - `rollback`: compensates the steps since that checkpoint, and leaves the run there, on hold: `Workflow.release` lets
+ *   it continue
  * - `restart`: compensates all steps, and runs again from the start
  *
  * @since 0.1.0
@@ -120,6 +121,11 @@ export interface Options {
   readonly maxRetries?: number | undefined
   /** The longest time a recovery may take, without its hooks. Defaults to 1 hour; a longer one fails. `Infinity` is no limit. */
   readonly timeout?: Duration.DurationInput | undefined
+  /**
+   * How long a recovery waits until the process that advances its run has ended its running attempts and left the run.
+   * After that it is refused with the reason `Running`. Defaults to 10 seconds; 0 refuses at once.
+   */
+  readonly patience?: Duration.DurationInput | undefined
   readonly hooks?: Hooks | undefined
   /**
    * The policy by which `handle` retries a failure while the storage is down.
@@ -271,6 +277,7 @@ export const layer = <const O extends Options>(
         restore: given.restore ?? {},
         maxRetries: wholeOrInfinity("maxRetries", given.maxRetries ?? 3, 0),
         timeout: Duration.millis(millisOrInfinity("timeout", given.timeout ?? "1 hour", 1)),
+        patience: Duration.millis(millis("patience", given.patience ?? "10 seconds")),
         hooks: given.hooks ?? {},
         fallback: given.fallback ?? defaultFallback,
         ongoing: new Map()
@@ -314,8 +321,12 @@ export const layer = <const O extends Options>(
  * status. The type `auto` uses the first suggestion of `Insights.suggest` that
  * this manager can carry out. {@link begin} returns before the work begins.
  *
- * All processes together run one recovery of a failure at a time. A recovery
- * whose process ended gets the status `failed` when the next one starts. An
+ * The run is on hold from the first look at it to the last write: no worker
+ * takes it. A process that advances it begins no further step and leaves it, and
+ * the recovery waits for that as long as the option `patience` says.
+ *
+ * All processes together run one recovery of a failure at a time, and one of a
+ * run. A recovery whose process ended gets the status `failed` when the next one starts. An
  * interrupted recovery gets the status `cancelled`.
  *
  * @since 0.1.0
@@ -424,8 +435,9 @@ export const join = (
   Effect.flatMap(RecoveryManager, (manager) => manager.join(recovery))
 
 /**
- * Rolls a run back to one of its checkpoints and leaves it there. The steps
- * since are compensated. The run need not have failed.
+ * Rolls a run back to one of its checkpoints and leaves it there, on hold. The
+ * steps since are compensated. The run need not have failed. `Workflow.release`
+ * lets it continue.
  *
  * @since 0.1.0
  * @category execution
@@ -643,7 +655,9 @@ export const dashboard = (
 
 /**
  * Ends the recoveries whose process has ended as `failed`, and returns their
- * number.
+ * number. Releases the runs that they left on hold, so that workers take them. A
+ * run that was to be rolled back, or that a person had on hold before, stays on
+ * hold for a person: `Workflow.release` lets it continue.
  *
  * @since 0.1.0
  * @category execution

@@ -40,7 +40,7 @@ export const choose = (
   { checkpoint }: InitiateOptions
 ) =>
   Effect.gen(function* () {
-    const check = (type: RecoveryType) => checkFeasible(failure, type, { settings, checkpoint })
+    const check = (type: RecoveryType) => checkFeasible(failure, type, { settings, checkpoint, mayRun: true })
     if (type !== "auto") return yield* Effect.as(check(type), { type, suggestion: undefined })
     for (const suggestion of yield* suggestionsOf(settings, failure, settings, checkpoint)) {
       if (isRecoveryType(suggestion.strategy)) return { type: suggestion.strategy, suggestion }

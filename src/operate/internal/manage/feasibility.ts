@@ -21,6 +21,8 @@ export interface Request<E, R> {
   readonly settings?: Settings | undefined
   /** The id of the checkpoint to go back to, if one was named. */
   readonly checkpoint?: string | undefined
+  /** A process may advance the run: the recovery waits until it has left. */
+  readonly mayRun?: boolean | undefined
   /** Whether a checkpoint can be used. Defaults to all. */
   readonly accepts?: ((info: Checkpoint.Info) => Effect.Effect<boolean, E, R>) | undefined
 }
@@ -50,7 +52,7 @@ export const checkFeasible = <E = never, R = never>(
     if (failure.status === "resolved") return yield* refuse("Resolved")
     const run = failure.run === undefined ? undefined : yield* findRun(failure.run, refuse)
     const goesBack = type === "resume" || type === "rollback"
-    if (run?.status === "running") return yield* refuse("Running")
+    if (run?.status === "running" && request.mayRun !== true) return yield* refuse("Running")
     if (run?.status === "completed" && !(goesBack && checkpoint !== undefined)) return yield* refuse("Completed")
     const workflow = settings === undefined ? undefined : yield* workflowIn(settings, run, type, refuse)
     if (type === "retry" && settings !== undefined && failure.retries >= settings.maxRetries) {

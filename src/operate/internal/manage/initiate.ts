@@ -21,9 +21,10 @@ import { failures, newId, type RecoveryDetails, recoveries, truncateMessage } fr
 import { tracked } from "./begin.js"
 import { choose } from "./choose.js"
 import { checkFeasible } from "./feasibility.js"
+import { lockOf, whileHeld } from "./held.js"
 import { type Job, PlanFailed, planOf, runPlan, type Settings } from "./plan.js"
 import { endRecovery, insertRecovery, messageOf } from "./progress.js"
-import { closeAbandoned, isOpen, lockOf } from "./sweep.js"
+import { closeAbandoned, isOpen } from "./sweep.js"
 
 /** Recovers a failure under its lock: one recovery at a time, in all processes. */
 export const initiate = (settings: Settings, id: string, type: RecoveryType | "auto", options: InitiateOptions) =>
@@ -83,9 +84,24 @@ const initiateLocked = (settings: Settings, request: Request) => {
   )
 }
 
-/** The failure and its run may have changed before the lock was taken, so the request is checked again. */
-const recover = (settings: Settings, { id, options, recovery, type }: Request) =>
+/** Puts the run of the failure on hold from the first look to the last write. */
+const recover = (settings: Settings, request: Request) =>
   Effect.gen(function* () {
+    const { id: failure, options, recovery, type } = request
+    const found = yield* failures.get(failure)
+    const { checkpoint } = options
+    const { run } = found
+    if (run === undefined) return yield* recoverNow(settings, request, undefined)
+    // A refusal puts nothing on hold.
+    yield* checkFeasible(found, type, { settings, checkpoint, mayRun: true })
+    const holder = { run, failure, recovery, type, patience: settings.patience }
+    return yield* whileHeld(holder, (heldAs) => recoverNow(settings, request, heldAs))
+  })
+
+/** The failure and its run may have changed before they were locked and held, so the request is checked again. */
+const recoverNow = (settings: Settings, request: Request, heldAs: string | undefined) =>
+  Effect.gen(function* () {
+    const { id, options, recovery, type } = request
     const failure = yield* failures.get(id)
     const { checkpoint } = options
     const { retryPoint, workflow } = yield* checkFeasible(failure, type, { settings, checkpoint })
@@ -101,7 +117,7 @@ const recover = (settings: Settings, { id, options, recovery, type }: Request) =
             Effect.fail(new RecoveryUnderWay({ failure: id, owner: "another process" }))
           ),
           failure,
-          run: workflow && failure.run !== undefined ? { id: failure.run, workflow } : undefined,
+          run: workflow && failure.run !== undefined ? { id: failure.run, workflow, heldAs } : undefined,
           requestedCheckpoint: checkpoint,
           retryPoint
         }

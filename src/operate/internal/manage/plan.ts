@@ -19,8 +19,9 @@ import { type Progress, runStep, storeDetails } from "./progress.js"
 type Defined<T> = { readonly [K in keyof T]-?: NonNullable<T[K]> }
 
 /** The options of a manager with their defaults. */
-export interface Settings extends Omit<Defined<Options>, "timeout"> {
+export interface Settings extends Omit<Defined<Options>, "timeout" | "patience"> {
   readonly timeout: Duration.Duration
+  readonly patience: Duration.Duration
   /** The recoveries that this manager carries out now. */
   readonly ongoing: Ongoing
   /** Called with the record of a recovery before its work begins. */
@@ -43,7 +44,14 @@ export interface Job {
   readonly progress: Progress
   readonly failure: FailureRecord
   /** Undefined for a failure that belongs to no run: an action recovers it. */
-  readonly run: { readonly id: string; readonly workflow: AnyWorkflow } | undefined
+  readonly run:
+    | {
+        readonly id: string
+        readonly workflow: AnyWorkflow
+        /** The id of the hold that the recovery has on the run. */
+        readonly heldAs: string | undefined
+      }
+    | undefined
   readonly requestedCheckpoint: string | undefined
   /** The checkpoint a resume or rollback goes back to. Its first step sets it. */
   target?: Target
@@ -97,7 +105,9 @@ const applyFixOrDefer = (job: Job): Work => {
 }
 
 const rewind = (job: Job, point: Point): Work =>
-  ofRun(job, ({ id, workflow }) => Effect.as(Workflow.rewind(workflow, id, point), `run ${id} was rewound`))
+  ofRun(job, ({ heldAs, id, workflow }) =>
+    Effect.as(Workflow.rewind(workflow, id, point, { heldAs }), `run ${id} was rewound`)
+  )
 
 const rewindToFailedStep = (job: Job): Work =>
   ofRun(job, ({ id }) =>
@@ -118,7 +128,9 @@ const act = ({ failure, settings, target, type }: Job): Work => {
 const rollBack = (job: Job): Work => (job.run === undefined ? act(job) : rewindToTarget(job))
 
 const execute = (job: Job): Work =>
-  job.run === undefined ? act(job) : Effect.as(Workflow.resume(job.run.workflow, job.run.id), `run ${job.run.id} ended`)
+  job.run === undefined
+    ? act(job)
+    : ofRun(job, ({ heldAs, id, workflow }) => Effect.as(Workflow.resume(workflow, id, { heldAs }), `run ${id} ended`))
 
 const requireCompleted = (job: Job): Work =>
   ofRun(job, ({ id }) =>
@@ -127,7 +139,7 @@ const requireCompleted = (job: Job): Work =>
     )
   )
 
-/** A rolled back run has no outcome, and its rewind has ended. It stays there until it is resumed. */
+/** A rolled back run has no outcome, and its rewind has ended. It stays there, on hold, until it is released. */
 const requireRolledBack = (job: Job): Work =>
   ofRun(job, ({ id }) =>
     Effect.flatMap(Workflow.status(id), ({ rewinding, status }) =>
@@ -146,7 +158,7 @@ export const targetOf = (settings: Settings, failure: Subject, type: RecoveryTyp
         if (target === undefined || validity.isValid) target = { info, validity }
         return validity.isValid
       })
-    const named = yield* Effect.either(checkFeasible(failure, type, { settings, checkpoint, accepts }))
+    const named = yield* Effect.either(checkFeasible(failure, type, { settings, checkpoint, accepts, mayRun: true }))
     // A checkpoint that was named is not validated by the check.
     if (named._tag === "Right" && target === undefined && named.right.checkpoint !== undefined) {
       yield* accepts(named.right.checkpoint)

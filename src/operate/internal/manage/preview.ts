@@ -39,7 +39,7 @@ const planFor = (
   named: string | undefined
 ) =>
   Effect.gen(function* () {
-    const { retryPoint, workflow } = yield* checkFeasible(failure, type, { settings, checkpoint: named })
+    const { retryPoint, workflow } = yield* checkFeasible(failure, type, { settings, checkpoint: named, mayRun: true })
     const goesBack = type === "resume" || type === "rollback"
     const target = goesBack ? yield* validated(settings, failure, type, named) : undefined
     const { run } = failure

@@ -6,10 +6,8 @@ import * as Lock from "../../../lock/Lock.js"
 import { age, checked } from "../../../resilience/internal/kernel/options.js"
 import * as Storage from "../../../storage/Storage.js"
 import { recoveries } from "../records/records.js"
+import { lockOf, releaseAbandoned } from "./held.js"
 import { endRecovery } from "./progress.js"
-
-/** The lock that a recovery of the failure holds until it ends. */
-export const lockOf = (failure: string) => ({ kind: "failure", id: failure })
 
 export const isOpen = (status: string): boolean => status === "pending" || status === "in_progress"
 
@@ -44,7 +42,7 @@ export const closeAbandoned = (failure: string) =>
     return closed
   })
 
-/** Closes the abandoned recoveries of a failure if its lock is free, and returns their number. */
+/** Closes the abandoned recoveries of a failure if its lock is free, with their holds, and returns their number. */
 export const closeIfAbandoned = (failure: string) =>
   Lock.withLockIfAvailable(closeAbandoned(failure), lockOf(failure)).pipe(
     Effect.map(Option.getOrElse(() => 0)),
@@ -52,14 +50,20 @@ export const closeIfAbandoned = (failure: string) =>
     Effect.catchTags({
       LockLost: () => Effect.succeed(0),
       LockError: (error) => (error.cause instanceof Storage.StorageError ? Effect.fail(error.cause) : Effect.succeed(0))
-    })
+    }),
+    // The lock is free again, so that the holds count as abandoned.
+    Effect.tap((closed) => (closed > 0 ? releaseAbandoned : Effect.void))
   )
 
-/** Closes the abandoned recoveries of all failures whose lock is free, and returns their number. */
+/**
+ * Closes the abandoned recoveries of all failures whose lock is free, and returns their number. Ends the holds of
+ * recoveries that died before their first record, or after their last.
+ */
 export const closeAllAbandoned = Effect.gen(function* () {
   const open = yield* openRecoveries()
   const failures = [...new Set(open.map(({ subject }) => subject))]
   const closed = yield* Effect.forEach(failures, closeIfAbandoned)
+  yield* releaseAbandoned
   return closed.reduce((sum, count) => sum + count, 0)
 }).pipe(Effect.provide(Lock.layerStorage()))
 

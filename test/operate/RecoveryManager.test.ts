@@ -238,7 +238,8 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       ])
       const { done } = yield* World
       assert.deepStrictEqual(done, ["checkout", "compile", "undo publish", "undo compile"])
-      assert.strictEqual((yield* Workflow.status("r1")).status, "stopped")
+      assert.strictEqual((yield* Workflow.status("r1")).status, "held")
+      assert.isTrue(yield* Workflow.release("r1"))
       yield* Workflow.resume(Release, "r1")
       assert.deepStrictEqual(done.slice(4), ["compile", "publish"])
       const unknown = yield* Effect.flip(RecoveryManager.rollback("no such checkpoint"))
@@ -525,7 +526,7 @@ describe.each(backends)("RecoveryManager on $name", ({ make }) => {
       const [point] = yield* Progress.list({ run: "r1" })
       const recovery = yield* RecoveryManager.rollback(point?.id ?? "")
       assert.strictEqual(recovery.status, "completed")
-      assert.strictEqual((yield* Workflow.status("r1")).status, "stopped")
+      assert.strictEqual((yield* Workflow.status("r1")).status, "held")
       const before = yield* RecoveryManager.failures()
       const info = yield* Progress.save({ stage: "outside" })
       const refused = yield* Effect.flip(RecoveryManager.rollback(info.id))

@@ -21,7 +21,7 @@ import {
 import { by, described, id, limit, optionalId } from "./parameters.js"
 import { recover, unlessCompleted } from "./recover.js"
 import * as views from "./render/views.js"
-import { runs, signal } from "./runCommands.js"
+import { queues, runs, schedules, signal } from "./runCommands.js"
 
 const repository = optional("repository", "Only of this repository")
 const run = optional("run-id", "Only of this run")
@@ -319,6 +319,8 @@ export const recovery = Command.make("recovery").pipe(
     checkpoint,
     runs,
     signal,
+    queues,
+    schedules,
     failures,
     report,
     suggest,

@@ -1,8 +1,8 @@
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { ask, common } from "./ask.js"
-import { choice, flag, moment, optional, optionalInteger, pairs, readJson } from "./options.js"
-import { argument, described, limit, optionalArgument, optionalId } from "./parameters.js"
+import { choice, flag, moment, optional, optionalInteger, pairs, readJson, userName } from "./options.js"
+import { argument, by, described, limit, optionalArgument, optionalId } from "./parameters.js"
 import * as views from "./render/views.js"
 
 export const runs = Command.make(
@@ -55,3 +55,40 @@ export const signal = Command.make(
       )
     })
 ).pipe(described("signal"))
+
+export const queues = Command.make("queues", common, (given) => ask(given, { _tag: "Queues" }, views.queues)).pipe(
+  described("queues")
+)
+
+const schedule = argument("schedule")
+
+export const schedules = Command.make("schedules", common, (given) =>
+  ask(given, { _tag: "Schedules" }, views.schedules)
+).pipe(
+  described("schedules"),
+  Command.withSubcommands([
+    Command.make("list", common, (given) => ask(given, { _tag: "Schedules" }, views.schedules)).pipe(
+      Command.withDescription("List schedules with their next due times")
+    ),
+    Command.make(
+      "pause",
+      { ...common, schedule, reason: optional("reason", "Why, for the record"), by },
+      ({ reason, schedule, ...given }) =>
+        ask(
+          given,
+          { _tag: "PauseSchedule", schedule, reason, by: given.by || userName() },
+          () => `The schedule ${schedule} is paused. It starts no runs until: recovery schedules resume ${schedule}`
+        )
+    ).pipe(Command.withDescription("Let a schedule start no runs until it is resumed")),
+    Command.make("resume", { ...common, schedule }, ({ schedule, ...given }) =>
+      ask(given, { _tag: "ResumeSchedule", schedule }, () => `The schedule ${schedule} starts runs again.`)
+    ).pipe(Command.withDescription("End a pause. Due times of the pause start no runs")),
+    Command.make("trigger", { ...common, schedule }, ({ schedule, ...given }) =>
+      ask(
+        given,
+        { _tag: "TriggerSchedule", schedule },
+        (_, { run }) => `The run ${run} starts as soon as a worker has the schedule.`
+      )
+    ).pipe(Command.withDescription("Start a run of a schedule now"))
+  ])
+)

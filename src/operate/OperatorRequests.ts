@@ -20,6 +20,7 @@ import { Overview, Report } from "./Reports.js"
 import { Pattern, Period, Statistics, Suggestion, Tuning } from "./Statistics.js"
 import { Findings } from "./StorageReport.js"
 import { Timeline } from "./Timeline.js"
+import { QueueStatus, ScheduleStatus } from "./WorkReport.js"
 
 /**
  * Where the HTTP API serves a request.
@@ -85,6 +86,7 @@ const Limit = Schema.optional(Schema.NumberFromString.pipe(Schema.int(), Schema.
 const Millis = Schema.Number.pipe(Schema.finite(), Schema.positive())
 const Type = Schema.Literal("auto", "retry", "resume", "rollback", "restart")
 const Labels = Schema.Record({ key: Schema.String, value: Schema.String })
+const ScheduleName = Schema.Struct({ schedule: Schema.String })
 const Texts = Schema.Array(Schema.String)
 
 /**
@@ -149,6 +151,19 @@ export const requests = {
     },
     Schema.Struct({ run: Schema.String, signal: Schema.String }),
     of("signal", "/runs/:id/signals", "run")
+  ),
+  Queues: read({}, Schema.Array(QueueStatus), at("queues", "/queues")),
+  Schedules: read({}, Schema.Array(ScheduleStatus), at("schedules", "/schedules")),
+  PauseSchedule: write(
+    { schedule: Id, reason: Text, by: Text },
+    ScheduleName,
+    of("pauseSchedule", "/schedules/:id/pause", "schedule")
+  ),
+  ResumeSchedule: write({ schedule: Id }, ScheduleName, of("resumeSchedule", "/schedules/:id/resume", "schedule")),
+  TriggerSchedule: write(
+    { schedule: Id },
+    Schema.Struct({ schedule: Schema.String, run: Schema.String }),
+    of("triggerSchedule", "/schedules/:id/trigger", "schedule")
   ),
   Failures: read(
     { run: Text, repository: Text, status: Schema.optional(FailureRecord.fields.status), limit: Limit },
@@ -295,6 +310,7 @@ export const failures = {
   EscalationNotFound: "NotFound",
   CheckpointNotFound: "NotFound",
   RunNotFound: "NotFound",
+  ScheduleNotFound: "NotFound",
   RecoveryRefused: "Refused",
   RecoveryUnderWay: "Refused",
   NotOpen: "Refused",

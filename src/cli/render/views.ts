@@ -258,6 +258,29 @@ const waitingFor = (screen: Screen, run: string, wait: Value<"Run">["waiting"][n
 /** A word of a shell's command. */
 const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)
 
+export const queues: View<"Queues"> = (screen, all) =>
+  rows(screen, all, "no open runs in queues", [
+    "queue",
+    "running",
+    ["due", ({ due }) => due],
+    "waiting",
+    ["oldest since", ({ oldest }) => time(oldest)]
+  ])
+
+export const schedules: View<"Schedules"> = (screen, all) =>
+  rows(screen, all, "no schedules: a schedule is listed once a worker has it", [
+    ["schedule", ({ name }) => name],
+    "workflow",
+    ["rule", ({ rule }) => ("cron" in rule ? `${rule.cron} ${rule.timeZone}` : `every ${millis(rule.everyMillis)}`)],
+    ["next due", ({ nextDue, paused }) => (paused === null ? time(nextDue) : "paused")],
+    ["latest run", ({ last }) => last?.run],
+    [
+      "about",
+      ({ paused, waiting }) =>
+        [paused?.reason, waiting.length > 0 && `${waiting.length} wait`].filter(Boolean).join(", ")
+    ]
+  ])
+
 export const suggestions: View<"Suggest"> = (screen, all) =>
   rows(screen, all, "no suggestions", [
     "strategy",

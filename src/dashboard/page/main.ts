@@ -8,11 +8,12 @@ import { escalations } from "./views/escalations.js"
 import { failure, failures, type OpenFailure, patterns } from "./views/failures.js"
 import { overview, recovery } from "./views/overview.js"
 import { questions } from "./views/questions.js"
+import { type OpenQueues, queues } from "./views/queues.js"
 import { runs, runsQuery } from "./views/runList.js"
 import { type OpenRun, run } from "./views/runs.js"
 
-const views = ["", "runs", "failures", "questions", "escalations"]
-const titles = ["Overview", "Runs", "Failures", "Questions", "Escalations"]
+const views = ["", "runs", "queues", "failures", "questions", "escalations"]
+const titles = ["Overview", "Runs", "Queues", "Failures", "Questions", "Escalations"]
 
 interface Route {
   readonly view: string
@@ -38,6 +39,7 @@ let latest: Overview | undefined
 let openRun: OpenRun = { status: undefined, timeline: undefined }
 /** The runs that an address asks for; undefined until they are loaded. */
 let openRuns: { readonly query: string; readonly found: ReadonlyArray<RunSummary> } | undefined
+let openQueues: OpenQueues | undefined
 let openFailure: OpenFailure | undefined
 let openRecovery: Recovery | undefined
 let openPatterns: ReadonlyArray<Pattern> = []
@@ -116,6 +118,8 @@ const contentOf = (overviewNow: Overview, { id, query, view }: Route): ReadonlyA
       const item = openFailure === undefined ? loading : failure(openFailure, canAct)
       return listAndItem(failures(overviewNow, id), [...alert, ...item])
     }
+    case "queues":
+      return [...alert, ...(openQueues === undefined ? loading : queues(openQueues, canAct))]
     case "questions":
       return questions(overviewNow, canAct)
     case "escalations":
@@ -168,6 +172,11 @@ const load = async (): Promise<void> => {
   if (wanted !== undefined) {
     await unlessLeft(read<"Runs">(`/runs?${wanted}`), (found) => {
       openRuns = { query: `${query}`, found }
+    })
+  } else if (view === "queues") {
+    const both = Promise.all([read<"Queues">("/queues"), read<"Schedules">("/schedules")])
+    await unlessLeft(both, ([queues, schedules]) => {
+      openQueues = { queues, schedules }
     })
   } else if (view === "failures" && id === undefined) {
     await unlessLeft(read<"Patterns">("/patterns"), (found) => {
@@ -268,6 +277,7 @@ for (const end of ["pointerup", "pointercancel", "blur"]) {
     setTimeout(draw)
   })
 }
-// Updates relative times such as "a minute ago".
-setInterval(draw, 20_000)
+addEventListener("acted", () => void load().then(draw))
+// Updates relative times such as "a minute ago", and what is not part of the overview.
+setInterval(() => void load().then(draw), 20_000)
 start()

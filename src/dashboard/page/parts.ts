@@ -122,7 +122,10 @@ export const button = <T extends Tag>(action: Action<T>) => {
     pressed.disabled = true
     try {
       const isWanted = ask === undefined || (await confirm(typeof ask === "string" ? ask : await ask()))
-      if (isWanted) notice(done(await act<T>(path, payload())), "good")
+      if (isWanted) {
+        notice(done(await act<T>(path, payload())), "good")
+        dispatchEvent(new Event("acted"))
+      }
     } catch (error) {
       const needsToken = error instanceof Refusal && error.status === 401
       notice(

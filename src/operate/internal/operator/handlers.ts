@@ -1,11 +1,14 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Answer from "../../../durable/Answer.js"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
+import * as RunSchedule from "../../../durable/RunSchedule.js"
 import * as Signal from "../../../durable/Signal.js"
 import * as Workflow from "../../../durable/Workflow.js"
 import * as Lock from "../../../lock/Lock.js"
@@ -59,6 +62,11 @@ const checkpointsOf = ({ limit = 100, name, repository, run }: Request<"Checkpoi
 /** Who signs a request that names no user. */
 const unsigned = "operator"
 
+const ruleOf = (rule: RunSchedule.Info["rule"]) =>
+  rule.every === undefined
+    ? { cron: rule.cron, timeZone: rule.timeZone }
+    : { everyMillis: Duration.toMillis(rule.every) }
+
 const handlers: Handlers = {
   Overview: ({ repository }) => overview(repository),
   Dashboard: ({ repository }) => RecoveryManager.dashboard(repository),
@@ -85,6 +93,23 @@ const handlers: Handlers = {
   },
   Signal: ({ early, run, signal, value, which }) =>
     Effect.as(Signal.sendJson(run, signal, value, { early, id: which }), { run, signal }),
+  Queues: () =>
+    Effect.map(
+      Effect.flatMap(Storage.Storage, ({ queues }) => queues),
+      (queues) =>
+        queues.map(({ oldest, ...count }) => ({
+          ...count,
+          oldest: Option.map(Option.fromNullable(oldest), (at) => new Date(at))
+        }))
+    ),
+  Schedules: () =>
+    Effect.map(RunSchedule.list, (schedules) =>
+      schedules.map(({ rule, ...schedule }) => ({ ...schedule, rule: ruleOf(rule) }))
+    ),
+  PauseSchedule: ({ by = unsigned, reason, schedule }) =>
+    Effect.as(RunSchedule.pause(schedule, { by, reason }), { schedule }),
+  ResumeSchedule: ({ schedule }) => Effect.as(RunSchedule.resume(schedule), { schedule }),
+  TriggerSchedule: ({ schedule }) => Effect.map(RunSchedule.trigger(schedule), (run) => ({ schedule, run })),
   Failures: (query) => RecoveryManager.failures(query),
   Failure: ({ id }) => RecoveryManager.failure(id),
   Suggest: ({ failure }) => RecoveryManager.suggest(failure),

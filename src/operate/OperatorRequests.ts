@@ -86,6 +86,7 @@ const Limit = Schema.optional(Schema.NumberFromString.pipe(Schema.int(), Schema.
 const Millis = Schema.Number.pipe(Schema.finite(), Schema.positive())
 const Type = Schema.Literal("auto", "retry", "resume", "rollback", "restart")
 const Labels = Schema.Record({ key: Schema.String, value: Schema.String })
+const Why = Schema.String.pipe(Schema.pattern(/\S/), Schema.maxLength(10_000))
 const ScheduleName = Schema.Struct({ schedule: Schema.String })
 const Texts = Schema.Array(Schema.String)
 
@@ -151,6 +152,17 @@ export const requests = {
     },
     Schema.Struct({ run: Schema.String, signal: Schema.String }),
     of("signal", "/runs/:id/signals", "run")
+  ),
+  Cancel: write(
+    { run: Id, reason: Why, by: Text },
+    // "cancelling": its compensations are still to run.
+    Schema.Struct({ run: Schema.String, result: Schema.Literal("cancelled", "cancelling") }),
+    of("cancel", "/runs/:id/cancel", "run")
+  ),
+  Terminate: write(
+    { run: Id, reason: Why, by: Text },
+    Schema.Struct({ run: Schema.String }),
+    of("terminate", "/runs/:id/terminate", "run")
   ),
   Queues: read({}, Schema.Array(QueueStatus), at("queues", "/queues")),
   Schedules: read({}, Schema.Array(ScheduleStatus), at("schedules", "/schedules")),
@@ -315,6 +327,8 @@ export const failures = {
   RecoveryUnderWay: "Refused",
   NotOpen: "Refused",
   NotAwaited: "Refused",
+  RunEnded: "Refused",
+  RunHeld: "Refused",
   ValueRefused: "Refused",
   InvalidName: "Refused",
   InvalidOption: "Refused",

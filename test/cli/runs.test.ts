@@ -60,3 +60,63 @@ describe("recovery signal", () => {
     })
   )
 })
+
+describe("recovery cancel and terminate", () => {
+  it.scopedLive("ask first: without a terminal they need --yes, and change nothing", () =>
+    Effect.gen(function* () {
+      const { cli, storage } = yield* place
+      yield* Effect.provide(Effect.flip(Workflow.execute(Publish, { id: "1" })), storage)
+      for (const command of ["cancel", "terminate"]) {
+        const refused = yield* cli(command, "1", "--reason", "withdrawn")
+        assert.strictEqual(refused.code, 2)
+        assert.include(refused.stderr, "add --yes")
+      }
+      const { status } = yield* Effect.provide(Workflow.status("1"), storage)
+      assert.strictEqual(status, "suspended")
+    })
+  )
+
+  it.scopedLive("end the run with the reason and who asked, which the list shows", () =>
+    Effect.gen(function* () {
+      const { cli, storage } = yield* place
+      yield* Effect.provide(Effect.flip(Workflow.execute(Publish, { id: "1" })), storage)
+      yield* Effect.provide(Effect.flip(Workflow.execute(Publish, { id: "2" })), storage)
+      const requested = yield* cli("cancel", "1", "--reason", "withdrawn", "--by", "ada", "--yes")
+      assert.strictEqual(requested.code, 0, requested.stderr)
+      assert.include((yield* cli("runs", "1")).stdout, "withdrawn (ada)")
+      const ended = yield* cli("terminate", "2", "--reason", "stuck", "--by", "ada", "--yes")
+      assert.strictEqual(ended.code, 0, ended.stderr)
+      const listed = yield* cli("runs", "--status", "cancelled")
+      assert.include(listed.stdout, "RunCancelled: stuck (ada)")
+      assert.strictEqual((yield* cli("cancel", "2", "--reason", "again", "--yes")).code, 4)
+      assert.strictEqual((yield* cli("cancel", "3", "--reason", "none", "--yes")).code, 3)
+      assert.strictEqual((yield* cli("cancel", "1", "--reason", "none", "--yes", "--read-only")).code, 4)
+    })
+  )
+})
+
+describe("recovery runs", () => {
+  it.scopedLive("filters by labels and time, and ends a full page with the next one", () =>
+    Effect.gen(function* () {
+      const { cli, storage } = yield* place
+      for (const id of ["a1", "b2", "c3"]) {
+        const tenant = id === "b2" ? "other" : "acme"
+        yield* Effect.provide(Effect.flip(Workflow.execute(Publish, { id, labels: { tenant } })), storage)
+      }
+      const acme = yield* cli("runs", "--label", "tenant=acme", "--since", "1h")
+      assert.match(acme.stdout, /c3[\s\S]*a1/)
+      assert.notInclude(acme.stdout, "b2")
+      assert.include((yield* cli("runs", "--until", "1h")).stdout, "no runs")
+      const first = yield* cli("runs", "--limit", "2")
+      const [, before = ""] = /--before (\d+)/.exec(first.stdout) ?? []
+      const second = yield* cli("runs", "--limit", "2", "--before", before)
+      assert.include(second.stdout, "a1")
+      assert.notInclude(second.stdout, "b2")
+      const wrong = yield* cli("runs", "--since", "yesterday")
+      assert.deepStrictEqual([wrong.code, wrong.stderr.includes("--since must be a time such as")], [2, true])
+      assert.include((yield* cli("queues")).stdout, "no open runs in queues")
+      assert.include((yield* cli("schedules", "list")).stdout, "no schedules")
+      assert.strictEqual((yield* cli("schedules", "pause", "nightly")).code, 3)
+    })
+  )
+})

@@ -3,6 +3,7 @@ import { time, words } from "../format.js"
 import { gantt } from "../gantt.js"
 import type { Moment, RunStatus, Timeline } from "../model.js"
 import { chip, empty, facts, linkTo, panel, table, when } from "../parts.js"
+import { controls } from "./controls.js"
 import { question } from "./questions.js"
 import { failureText } from "./runList.js"
 import { signals } from "./signals.js"
@@ -93,6 +94,7 @@ export const run = ({ status, timeline }: OpenRun, canAct: boolean): ReadonlyArr
     ),
     ...asked.map((one) => question({ ...one, run: status.id, workflow: status.workflow }, canAct)),
     ...signals(status, canAct),
+    ...(canAct ? controls(status) : []),
     panel("Timeline", ...(timeline === undefined ? [empty("Loading…")] : [gantt(timeline), momentsOf(timeline)])),
     panel("Steps", steps(status))
   ]

@@ -93,6 +93,9 @@ const handlers: Handlers = {
   },
   Signal: ({ early, run, signal, value, which }) =>
     Effect.as(Signal.sendJson(run, signal, value, { early, id: which }), { run, signal }),
+  Cancel: ({ by = unsigned, reason, run }) =>
+    Effect.map(Workflow.cancel(run, { reason, by }), (result) => ({ run, result })),
+  Terminate: ({ by = unsigned, reason, run }) => Effect.as(Workflow.terminate(run, { reason, by }), { run }),
   Queues: () =>
     Effect.map(
       Effect.flatMap(Storage.Storage, ({ queues }) => queues),

@@ -1,0 +1,49 @@
+import * as Command from "@effect/cli/Command"
+import * as Effect from "effect/Effect"
+import type { Request, Tag, Value } from "../operate/OperatorRequests.js"
+import { ask, common } from "./ask.js"
+import { confirmed } from "./confirm.js"
+import { flag, text, userName } from "./options.js"
+import { argument, by, described } from "./parameters.js"
+import type { about } from "./render/overview.js"
+
+const parameters = {
+  ...common,
+  run: argument("run"),
+  by,
+  yes: flag("yes", "Do it without asking")
+}
+
+const reason = text("reason", "Why: shown wherever the run is shown")
+
+/** What a command does to a run: as the question before it, as the request, and as what is printed afterwards. */
+interface Control<T extends Tag> {
+  readonly question: (run: string) => string
+  readonly request: (given: { readonly run: string; readonly reason: string; readonly by: string }) => Request<T>
+  readonly done: (run: string, reply: Value<T>) => string
+}
+
+const control = <T extends Tag>(name: keyof typeof about, { done, question, request }: Control<T>) =>
+  Command.make(name, { ...parameters, reason }, ({ run, reason, yes, ...given }) =>
+    Effect.zipRight(
+      confirmed(yes, question(run)),
+      ask(given, request({ run, reason, by: given.by || userName() }), (_, reply) => done(run, reply))
+    )
+  ).pipe(described(name))
+
+export const cancel = control<"Cancel">("cancel", {
+  question: (run) =>
+    `Cancel run ${run}? The compensations of its open transactions run, and it ends as cancelled. It cannot continue.`,
+  request: (given) => ({ _tag: "Cancel", ...given }),
+  done: (run, { result }) =>
+    result === "cancelled"
+      ? `The run ${run} is cancelled.`
+      : `The run ${run} is to be cancelled. It ends once a worker or its process has run its compensations.`
+})
+
+export const terminate = control<"Terminate">("terminate", {
+  question: (run) =>
+    `Terminate run ${run}? It ends at once, wherever it runs, and nothing that it did is compensated. Prefer: recovery cancel`,
+  request: (given) => ({ _tag: "Terminate", ...given }),
+  done: (run) => `The run ${run} has ended as cancelled, without compensations.`
+})

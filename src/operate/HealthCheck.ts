@@ -12,7 +12,7 @@ import * as Lock from "../lock/Lock.js"
 import { durationText } from "../resilience/DurationText.js"
 import { openBreakers } from "../resilience/internal/kernel/metrics.js"
 import { fraction, millis, reachesShare } from "../resilience/internal/kernel/options.js"
-import { dueSince } from "../storage/rows.js"
+import { dueSince, isQueued } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
 import { statisticsOf } from "./internal/insights/statistics.js"
 import { escalations, failures, recoveries } from "./internal/records/records.js"
@@ -159,6 +159,7 @@ const storageCheck = Effect.gen(function* () {
 const checksOf = ({ idleAfter, minimumSuccess, stuckAfter, unansweredAfter }: Limits) =>
   Effect.all([
     reported("runs", runs(stuckAfter)),
+    reported("queues", queues(stuckAfter)),
     reported("questions", questions(unansweredAfter)),
     reported("recoveries", idleRecoveries(idleAfter)),
     reported("failures", openFailures),
@@ -181,30 +182,53 @@ const runs = (stuckMillis: number) =>
     const now = yield* storage.now
     const late = (yield* storage.backlog).filter(({ due, oldest }) => due > 0 && now - (oldest ?? now) > stuckMillis)
     if (late.length === 0) return ok("runs", "None is stuck.")
-    const stuck = yield* Effect.forEach(late, longestDue)
-    const oldestFirst = stuck.flat().sort((a, b) => dueSince(a) - dueSince(b))
-    const due = late.reduce((sum, one) => sum + one.due, 0)
-    const oldest = Math.min(...late.map((one) => one.oldest ?? now))
-    const workflows = [...new Set(late.map(({ workflow }) => workflow))].join(", ")
+    const found = yield* Effect.forEach(late, longestDue)
+    const oldestFirst = found.flatMap(({ longest }) => longest).sort((a, b) => dueSince(a) - dueSince(b))
+    const [first] = oldestFirst
+    // What waits in a queue is no fault of the workers.
+    if (first === undefined || now - dueSince(first) <= stuckMillis) return ok("runs", "None is stuck.")
+    const due = found.reduce((sum, { count }) => sum + count, 0)
+    const workflows = [...new Set(oldestFirst.map(({ workflow }) => workflow))].join(", ")
     return warning(
       "runs",
-      `${countOf(due, "run")} of ${workflows} can continue, and no worker has taken them for ${age(now - oldest)}. Start a worker.`,
+      `${countOf(due, "run")} of ${workflows} can continue, and no worker has taken them for ${age(now - dueSince(first))}. Start a worker.`,
       ids(oldestFirst)
     )
   })
 
-/** The runs that have been due longest. Reads pages, since runs are listed by when they were created. */
+/** Runs outside of queues: how many are due, and those that have been due longest. Lists are in the order of creation. */
 const longestDue = ({ version, workflow }: Storage.WorkflowVersion) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     let longest: ReadonlyArray<Storage.Run> = []
+    let count = 0
     for (let before: number | undefined; ; ) {
-      const page = yield* storage.list({ workflow, status: "stopped", before, limit: pageSize })
-      const found = [...longest, ...page.filter((run) => run.version === version)]
-      longest = found.sort((a, b) => dueSince(a) - dueSince(b)).slice(0, maxIds)
-      if (page.length < pageSize) return longest
+      const page = yield* storage.list({ workflow, version, status: "stopped", before, limit: pageSize })
+      const found = page.filter((run) => !isQueued(run))
+      count += found.length
+      longest = [...longest, ...found].sort((a, b) => dueSince(a) - dueSince(b)).slice(0, maxIds)
+      if (page.length < pageSize) return { count, longest }
       before = page.at(-1)?.key
     }
+  })
+
+/** A queue of which some run goes on is worked off, however long it is. */
+const queues = (stuckMillis: number) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const now = yield* storage.now
+    const counts = yield* storage.queues
+    const due = counts.reduce((sum, count) => sum + count.due, 0)
+    const late = counts.filter((one) => one.due > 0 && one.running === 0 && now - (one.oldest ?? now) > stuckMillis)
+    const waiting = late.reduce((sum, count) => sum + count.due, 0)
+    return warnOf(
+      "queues",
+      late.map(({ queue }) => queue),
+      {
+        none: due === 0 ? "None has runs that wait for a place." : `${countOf(due, "run")} waiting for a place.`,
+        some: `${countOf(waiting, "run")} due for more than ${age(stuckMillis)} in queues of which no run goes on. Start a worker that has the queue, unless its rate keeps them.`
+      }
+    )
   })
 
 const questions = (unansweredMillis: number) =>

@@ -69,6 +69,7 @@ export const Check = Schema.Struct({
   name: Schema.Literal(
     "storage",
     "runs",
+    "queues",
     "questions",
     "recoveries",
     "failures",

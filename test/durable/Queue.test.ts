@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import { Queue, Signal, Step, Storage, Worker, Workflow } from "effect-recovery"
-import { memory, type Place } from "../support/storages.js"
+import { backends, type Place } from "../support/storages.js"
 import { eventually, turns } from "../support/time.js"
 
 /** A workflow whose runs last until they are ended, and those that go on now, in the order of their starts. */
@@ -54,7 +54,7 @@ const worker = (place: Place, job: Job, queues: ReadonlyArray<Queue.Queue>, conc
 /** A second passes, after which all workers have looked for runs. */
 const second = Effect.zipRight(TestClock.adjust("1 second"), turns())
 
-for (const backend of [memory]) {
+for (const backend of backends) {
   const withPlace = <A, E, R>(test: (place: Place) => Effect.Effect<A, E, R>) => Effect.flatMap(backend.make, test)
 
   describe(`${backend.name}: a queue`, () => {

@@ -50,6 +50,8 @@ import * as ci from "../../examples/workflows/ci-pipeline.js"
 import * as declinedCard from "../../examples/workflows/declined-card.js"
 import * as llmChain from "../../examples/workflows/llm-chain.js"
 import * as progress from "../../examples/workflows/progress-websocket.js"
+import * as queues from "../../examples/workflows/queues.js"
+import * as schedules from "../../examples/workflows/schedules.js"
 import * as versions from "../../examples/workflows/versions.js"
 import { assertTagged } from "../support/assertions.js"
 import { temporaryFolder } from "../support/files.js"
@@ -215,6 +217,8 @@ describe("examples", () => {
       adopt.program,
       { refused: ["order-1: ReplayMismatch"], adopted: ["order-1"], status: "completed", unclaimed: [] }
     ],
+    "workflows/queues": [queues.program, ["eve-1", "ada-1", "bob-1", "ada-2", "ada-3", "final"]],
+    "workflows/schedules": [schedules.program, { rule: "0 3 * * *", ran: 1, last: "nightly", paused: true }],
     "workflows/versions": [versions.program, { fits: "open", misfit: "ReplayMismatch", registered: 1, done: 7 }],
     "workflows/progress-websocket": [
       progress.program,

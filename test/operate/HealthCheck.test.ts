@@ -1,6 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema, TestClock } from "effect"
-import { Checkpoint, CircuitBreaker, Fault, Lock, Signal, Step, Storage, Strategy, Workflow } from "effect-recovery"
+import {
+  Checkpoint,
+  CircuitBreaker,
+  Fault,
+  Lock,
+  Queue,
+  Signal,
+  Step,
+  Storage,
+  Strategy,
+  Workflow
+} from "effect-recovery"
 import { Escalation, HealthCheck, Insights, Overview, RecoveryManager } from "effect-recovery/operate"
 import { PipelineRules } from "effect-recovery/rules"
 import { backends } from "../support/storages.js"
@@ -22,6 +33,7 @@ const aboutOf = ({ checks }: HealthCheck.Report, name: string) => checks.find((o
 const fine: Readonly<Record<string, HealthCheck.Status>> = {
   storage: "ok",
   runs: "ok",
+  queues: "ok",
   questions: "ok",
   recoveries: "ok",
   failures: "ok",
@@ -63,6 +75,24 @@ describe.each(backends)("HealthCheck on $name", ({ make }) => {
         runs.map(({ runs, status, workflow }) => [workflow, status, runs]),
         [["order", "stopped", 1]]
       )
+    })
+  )
+
+  check(
+    "runs that wait in queues are not stuck, and a queue of which no run goes on is a warning",
+    Effect.gen(function* () {
+      const queue = Queue.make("encode", { concurrency: 1 })
+      for (const id of ["q1", "q2"]) yield* Workflow.start(Order, { id, queue })
+      yield* TestClock.adjust("4 minutes")
+      assert.deepStrictEqual(statuses(yield* HealthCheck.run()), fine)
+      yield* TestClock.adjust("2 minutes")
+      const report = yield* HealthCheck.run()
+      assert.deepStrictEqual(statuses(report), { ...fine, queues: "warning" })
+      assert.deepStrictEqual(aboutOf(report, "queues"), ["encode"])
+      const { claimDue } = yield* Storage.Storage
+      const query = { workflows: [{ workflow: "order", version: "1" }], queues: [queue.limits], limit: 9 }
+      yield* claimDue(query, (self) => self)
+      assert.deepStrictEqual(statuses(yield* HealthCheck.run()), fine)
     })
   )
 

@@ -1,0 +1,161 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import { Storage, Workflow } from "effect-recovery"
+import { afterAll, assert, it } from "vitest"
+import { lengthOf, seedOf } from "../support/campaigns.js"
+import { type Child, seeded, useProgram } from "../support/children.js"
+import { inOwnStorages, type StorageOf, useChildStorage } from "../support/childStorage.js"
+import { inOwnPostgres } from "../support/postgres.js"
+import { type Line, limits, makeWork, Work, write } from "./queueJobs.js"
+
+const runs = lengthOf("QUEUED_RUNS")
+const seed = seedOf(20261129)
+const workerCount = 4
+const keys = Math.min(50, Math.floor(runs / 4))
+
+/** So many runs end between two kills. */
+const endsBetweenKills = 20
+
+/** The runs that go on after each line of the ledger. What a worker wrote after its kill began does not count. */
+const checkConcurrency = (lines: ReadonlyArray<Line>): void => {
+  const running = new Map<string, { readonly key: string; readonly worker: string }>()
+  const killed = new Set<string>()
+  let most = 0
+  for (const line of lines) {
+    if (killed.has(line.worker)) continue
+    if (line.what === "kill") {
+      killed.add(line.worker)
+      for (const [run, { worker }] of running) if (worker === line.worker) running.delete(run)
+    } else if (line.what === "end") running.delete(line.run)
+    else {
+      assert.isFalse(running.has(line.run), `${line.run} is executed twice at once`)
+      running.set(line.run, line)
+      const ofKey = [...running.values()].filter(({ key }) => key === line.key).length
+      assert.isAtMost(ofKey, limits.perKey, `runs of ${line.key} at once`)
+      assert.isAtMost(running.size, limits.concurrency, "runs at once")
+      most = Math.max(most, running.size)
+    }
+  }
+  assert.isAbove(most, 1)
+}
+
+const readLedger = (file: string): ReadonlyArray<Line> =>
+  fs
+    .readFileSync(file, "utf8")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line))
+
+/** The workers that have begun a run and not ended it. */
+const openRuns = (lines: ReadonlyArray<Line>): ReadonlySet<string> => {
+  const open = new Map<string, string>()
+  for (const line of lines) {
+    if (line.what === "begin") open.set(line.run, line.worker)
+    else if (line.what === "end") open.delete(line.run)
+  }
+  return new Set(open.values())
+}
+
+const endedRuns = (lines: ReadonlyArray<Line>): number =>
+  new Set(lines.flatMap((line) => (line.what === "end" ? [line.run] : []))).size
+
+const checkRate = (starts: ReadonlyArray<number>): void => {
+  for (const [i, start] of starts.entries()) {
+    const next = starts[i + limits.starts]
+    if (next !== undefined) assert.isAtLeast(next - start, limits.millis, `${limits.starts + 1} starts from ${start}`)
+  }
+}
+
+/** While a key waits and has no run, each other key starts once at most. */
+const checkFairness = (rows: ReadonlyArray<Storage.Run>): void => {
+  const started = rows.map(({ startedAt = 0 }) => startedAt)
+  for (const key of new Set(rows.map(({ queue }) => queue?.key))) {
+    const own = rows.filter(({ queue }) => queue?.key === key)
+    for (const [i, { outcome }] of own.entries()) {
+      const [free, next] = [outcome?.at ?? 0, own[i + 1]?.startedAt]
+      if (next === undefined) continue
+      const between = started.filter((time) => time > free && time < next).length
+      assert.isAtMost(between, keys, `starts of others while ${key} waits`)
+    }
+  }
+}
+
+const queueKills = (storageOf: StorageOf) => {
+  const { folder, start } = useProgram("queueWorker.ts")
+  const children = new Map<string, Child>()
+  afterAll(() => {
+    for (const child of children.values()) child.signal("SIGKILL")
+  })
+
+  it(`keeps its limits and lets no key starve in ${runs} runs of ${keys} keys whose workers are killed (seed ${seed})`, async () => {
+    const ledger = path.join(folder, "ledger")
+    fs.writeFileSync(ledger, "")
+    const draw = seeded(seed)
+    const outside = ManagedRuntime.make(storageOf(folder, { durability: "process-crash" }).pipe(Layer.orDie))
+    const workflow = makeWork(ledger, "outside")
+    // The runs of one key stand behind all runs of the keys before it.
+    const ids = Array.from({ length: runs }, (_, i) => `run-${i}`)
+    await outside.runPromise(
+      Effect.forEach(
+        ids,
+        (id, i) => {
+          const key = `key-${Math.floor((i * keys) / runs)}`
+          return Workflow.start(workflow, { id, input: { key, millis: draw(400) }, queue: Work, key })
+        },
+        { concurrency: 50, discard: true }
+      )
+    )
+
+    let names = 0
+    const spawn = async () => {
+      const name = `worker-${++names}`
+      const child = start(folder, ledger, name)
+      children.set(name, child)
+      await child.line((line) => line === "works")
+    }
+    await Promise.all(Array.from({ length: workerCount }, spawn))
+    /** Kills a worker in the middle of a run if there is one. */
+    const kill = async () => {
+      const busy = [...children].filter(([name]) => openRuns(readLedger(ledger)).has(name))
+      const candidates = busy.length === 0 ? [...children] : busy
+      const [name, child] = candidates[draw(candidates.length)] ?? []
+      if (name === undefined || child === undefined) return
+      write(ledger, { what: "kill", worker: name })
+      child.signal("SIGKILL")
+      await child.exited
+      children.delete(name)
+      await spawn()
+    }
+    // What limits the test is progress: the ledger grows with each end.
+    for (let ended = 0, kills = 0; ended < runs; ) {
+      ended = endedRuns(readLedger(ledger))
+      if (ended >= (kills + 0.5) * endsBetweenKills) {
+        kills++
+        await kill()
+      } else await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    await outside.runPromise(Effect.forEach(ids, (id) => Workflow.join(workflow, id), { discard: true }))
+
+    const lines = readLedger(ledger)
+    checkConcurrency(lines)
+    const rows = await outside.runPromise(Effect.flatMap(Storage.Storage, (storage) => storage.list({ limit: runs })))
+    const inOrder = [...rows].sort((a, b) => (a.startedAt ?? 0) - (b.startedAt ?? 0))
+    checkRate(inOrder.map(({ startedAt = 0 }) => startedAt))
+    checkFairness(inOrder)
+    const kills = lines.filter(({ what }) => what === "kill").length
+    assert.isAtLeast(kills, Math.floor(runs / endsBetweenKills))
+    console.log(`${runs} runs, ${kills} kills, ${lines.filter(({ what }) => what === "begin").length} executions`)
+    for (const child of children.values()) child.signal("SIGKILL")
+    await Promise.all([...children.values()].map(({ exited }) => exited))
+    await outside.dispose()
+  })
+}
+
+inOwnStorages("a queue", queueKills)
+
+inOwnPostgres("a queue on Postgres", (database) =>
+  queueKills(useChildStorage(() => ({ kind: "postgres", address: database.address })))
+)

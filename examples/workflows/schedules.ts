@@ -20,7 +20,8 @@ const worker = Worker.layer([Report], { schedules: [Nightly] })
 // Any process of the storage may do this; it needs neither the workflow nor the schedule.
 const operate = Effect.gen(function* () {
   const run = yield* RunSchedule.trigger("nightly")
-  yield* Workflow.join(Report, run)
+  // A worker that has the schedule records the run.
+  yield* Effect.retry(Workflow.join(Report, run), { while: ({ _tag }) => _tag === "RunNotFound" })
   yield* RunSchedule.pause("nightly", { reason: "the table moves", by: "ada" })
   const [info] = yield* RunSchedule.list
   yield* RunSchedule.resume("nightly")
@@ -33,7 +34,6 @@ export const program = Effect.gen(function* () {
   return {
     rule: info?.rule.cron,
     ran: reports.length,
-    last: Option.map(info?.last ?? Option.none(), ({ run }) => run.split("/")[0]).pipe(Option.getOrUndefined),
-    paused: Option.isSome(info?.paused ?? Option.none())
+    isPaused: Option.isSome(info?.paused ?? Option.none())
   }
-}).pipe(Effect.provide(worker.pipe(Layer.provideMerge(Layer.fresh(Storage.layerMemory)))))
+}).pipe(Effect.provide(worker), Effect.provide(Layer.fresh(Storage.layerMemory)))

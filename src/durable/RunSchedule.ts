@@ -139,7 +139,7 @@ export type Options<Input> = Timing & {
  *
  * const program = Effect.gen(function* () {
  *   const run = yield* RunSchedule.trigger("nightly")
- *   yield* Workflow.join(Report, run)
+ *   yield* Effect.retry(Workflow.join(Report, run), { while: ({ _tag }) => _tag === "RunNotFound" })
  * })
  *
  * export const main = program.pipe(
@@ -312,7 +312,8 @@ export const resume = (name: string): Effect.Effect<void, ScheduleNotFound | Sto
 /**
  * Starts a run now, beside others and also of a paused schedule, and returns its id.
  * The run is recorded by a worker that has the schedule, as soon as there is one,
- * with the present as its due time. `Workflow.join` waits for it.
+ * with the present as its due time. Until then `Workflow.join` fails with
+ * `RunNotFound`, and `list` has it in `starting`.
  *
  * @since 0.1.0
  * @category operating

@@ -218,7 +218,7 @@ describe("examples", () => {
       { refused: ["order-1: ReplayMismatch"], adopted: ["order-1"], status: "completed", unclaimed: [] }
     ],
     "workflows/queues": [queues.program, ["eve-1", "ada-1", "bob-1", "ada-2", "ada-3", "final"]],
-    "workflows/schedules": [schedules.program, { rule: "0 3 * * *", ran: 1, last: "nightly", paused: true }],
+    "workflows/schedules": [schedules.program, { rule: "0 3 * * *", ran: 1, isPaused: true }],
     "workflows/versions": [versions.program, { fits: "open", misfit: "ReplayMismatch", registered: 1, done: 7 }],
     "workflows/progress-websocket": [
       progress.program,

@@ -8,7 +8,16 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { findRun, type Journal, knownKeys, loadJournal, type StepRecord, type WaitRecord } from "../journal/Journal.js"
+import {
+  findRun,
+  type Journal,
+  knownKeys,
+  loadJournal,
+  loadLines,
+  readJournal,
+  type StepRecord,
+  type WaitRecord
+} from "../journal/Journal.js"
 import type { RewindRecord } from "../journal/JournalLine.js"
 import type { JournalError, RunNotFound, Waiting } from "../journal/RunError.js"
 import { failureOf } from "../journal/RunFailure.js"
@@ -29,6 +38,7 @@ import { Redaction, type Redactor } from "../resilience/Redaction.js"
 import { hasFailed, outcomeStatuses, statusOf } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
 import { keysIn, locate } from "./internal/rewind/points.js"
+import { attemptsOf, decisionsOf } from "./internal/run/attempts.js"
 import { dateOption, readWaiting, waitId, waitingOf } from "./internal/wait/resolve.js"
 import type { Workflow } from "./Workflow.js"
 
@@ -45,19 +55,32 @@ export const status: (
 )(function* (id) {
   const storage = yield* Storage.Storage
   const run = yield* findRun(storage, id)
-  const journal = yield* loadJournal(storage, run)
+  // Only results are left out: what failures and decisions say is shown.
+  const lines = yield* loadLines(storage, run.key, ({ kind, omitted }) => omitted === true && kind !== "StepCompleted")
+  const journal = readJournal(run.id, lines)
+  if (!("steps" in journal)) return yield* journal
   const redactor = yield* Redaction
-  const summary = summaryOf(run, yield* storage.now, redactor)
+  const children = yield* storage.list({ parent: run.id, limit: 100 })
+  const now = yield* storage.now
+  const times = new Map(lines.map(({ at, seq }) => [seq, at]))
+  const attempts = attemptsOf(lines, journal, redactor)
+  const summary = summaryOf(run, now, redactor)
   return {
     ...summary,
     // The row tells what a run waits for only while it is suspended.
     waiting: summary.waiting.length > 0 || run.outcome !== undefined ? summary.waiting : openWaits(journal),
-    steps: [...journal.steps.values()].map((record) => stepStatus(record, journal)),
+    steps: [...journal.steps.values()].map((record) => ({
+      ...stepStatus(record, journal),
+      history: attempts.get(record.step) ?? []
+    })),
     waits: [...journal.waits.values()].map((wait) => waitStatus(wait, journal)),
-    rollbacks: [...journal.rollbacks.values()].map(({ reason, section, status, updatedAt }) => ({
+    decisions: decisionsOf(lines, journal, redactor),
+    children: children.map((child) => ({ id: child.id, workflow: child.workflow, status: statusOf(child, now) })),
+    rollbacks: [...journal.rollbacks.values()].map(({ order, reason, section, status, updatedAt }) => ({
       transaction: section,
       status,
       reason,
+      startedAt: new Date(times.get(order) ?? updatedAt),
       updatedAt: new Date(updatedAt)
     })),
     rewinds: journal.rewinds.map(rewindStatus),
@@ -213,7 +236,7 @@ const cancellingOf = (text: string | undefined): RunSummary["cancelling"] =>
 
 const decodeNext = Schema.decodeUnknownOption(Schema.parseJson(Schema.Struct({ next: Schema.Number })))
 
-const stepStatus = (record: StepRecord, journal: Journal): StepStatus => ({
+const stepStatus = (record: StepRecord, journal: Journal): Omit<StepStatus, "history"> => ({
   key: record.step,
   status: record.interruptedAt === undefined ? record.status : "interrupted",
   compensation: Option.map(Option.fromNullable(journal.undos.get(record.step)), ({ status }) => status),

@@ -163,17 +163,25 @@ export const loadJournal = (
   run: { readonly id: string; readonly key: number }
 ): Effect.Effect<Journal, StorageError | JournalError> =>
   Effect.gen(function* () {
-    const entries = yield* storage.journal(run.key, longest)
-    const lines = entries.some(isWanted)
-      ? yield* Effect.forEach(entries, (entry) =>
-          isWanted(entry)
-            ? Effect.map(storage.payload(run.key, entry.seq), (payload) => ({ ...entry, payload, omitted: undefined }))
-            : Effect.succeed(entry)
-        )
-      : entries
-    const journal = readJournal(run.id, lines)
+    const journal = readJournal(run.id, yield* loadLines(storage, run.key, isWanted))
     return "steps" in journal ? journal : yield* journal
   })
+
+/** The lines of a journal, with those of the long payloads that are wanted. */
+export const loadLines = (
+  storage: Pick<Service, "journal" | "payload">,
+  key: number,
+  isWanted: (line: Entry) => boolean
+): Effect.Effect<ReadonlyArray<Entry>, StorageError> =>
+  Effect.flatMap(storage.journal(key, longest), (entries) =>
+    entries.some(isWanted)
+      ? Effect.forEach(entries, (entry) =>
+          isWanted(entry)
+            ? Effect.map(storage.payload(key, entry.seq), (payload) => ({ ...entry, payload, omitted: undefined }))
+            : Effect.succeed(entry)
+        )
+      : Effect.succeed(entries)
+  )
 
 /** Payloads longer than this are omitted, in characters. */
 const longest = 256

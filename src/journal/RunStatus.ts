@@ -117,6 +117,80 @@ export const RunSummary = Schema.Struct({
 export interface RunSummary extends Schema.Schema.Type<typeof RunSummary> {}
 
 /**
+ * A failure of a step, as far as it can be read without its schema, and without secrets.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const StepFailure = Schema.Struct({
+  /** Such as `network`; undefined for the failure that a step ended with, and for a defect. */
+  category: Schema.optional(Schema.String),
+  tag: Schema.optional(Schema.String),
+  /** At most 2,000 characters. */
+  message: Schema.String
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface StepFailure extends Schema.Schema.Type<typeof StepFailure> {}
+
+/**
+ * One attempt of a step.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const AttemptStatus = Schema.Struct({
+  /** From 1. */
+  number: Schema.Number,
+  /**
+   * `started`: it runs, or its process has ended. `retried`: it failed, and another
+   * attempt follows. `asked`: it failed, and a person decides. `failed`: it failed,
+   * and the step with it. `died`: of a defect. `cutShort`: its process ended, and
+   * another attempt followed. `interrupted`: by the program.
+   */
+  status: Schema.Literal("started", "completed", "retried", "asked", "failed", "died", "cutShort", "interrupted"),
+  startedAt: Schema.Date,
+  endedAt: MaybeDate,
+  failure: Schema.OptionFromNullOr(StepFailure),
+  /** When the next attempt is due, after one that was `retried`. */
+  nextAt: MaybeDate
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface AttemptStatus extends Schema.Schema.Type<typeof AttemptStatus> {}
+
+/**
+ * A decision of a recovery around a part of the body.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const DecisionStatus = Schema.Struct({
+  /** The key of the recovery. */
+  key: Schema.String,
+  /** Its name, if it has one. */
+  recovery: Schema.OptionFromNullOr(Schema.String),
+  /** The step that failed, if the failure came out of one. */
+  step: Schema.OptionFromNullOr(Schema.String),
+  decision: Schema.Literal("Again", "Instead", "Rewind", "HandOver", "GiveUp"),
+  /** The strategy that decided. */
+  by: Schema.String,
+  at: Schema.Date,
+  /** When the part runs again. */
+  nextAt: MaybeDate,
+  failure: StepFailure
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface DecisionStatus extends Schema.Schema.Type<typeof DecisionStatus> {}
+
+/**
  * One step of a run.
  *
  * @since 0.1.0
@@ -130,7 +204,10 @@ export const StepStatus = Schema.Struct({
    * `interrupted`: by the program, such as the loser of a race.
    */
   status: Schema.Literal("started", "waiting", "asked", "interrupted", "completed", "failed"),
+  /** How many there were. */
   attempts: Schema.Number,
+  /** Its attempts with their times and failures, oldest first. */
+  history: Schema.Array(AttemptStatus),
   /** The state of its compensation; none before one is registered. */
   compensation: Schema.OptionFromNullOr(Schema.Literal("registered", "started", "completed", "failed")),
   /** When its latest attempt started. */
@@ -190,6 +267,7 @@ export const RollbackStatus = Schema.Struct({
   status: Schema.Literal("started", "completed", "failed"),
   /** Why it rolls back: it `failed`, was `interrupted`, `died` of a defect, or its run was `stopped` or `cancelled`. */
   reason: Schema.String,
+  startedAt: Schema.Date,
   updatedAt: Schema.Date
 })
 /**
@@ -230,6 +308,10 @@ export const RunStatus = Schema.Struct({
   /** In the order of their first start, without steps that a rewind removed. */
   steps: Schema.Array(StepStatus),
   waits: Schema.Array(WaitStatus),
+  /** Of recoveries around parts of the body, oldest first, without those that a rewind removed. */
+  decisions: Schema.Array(DecisionStatus),
+  /** The runs that signal this one when they end, newest first, at most 100. */
+  children: Schema.Array(Schema.Struct({ id: Schema.String, workflow: Schema.String, status: Status })),
   rollbacks: Schema.Array(RollbackStatus),
   /** Oldest first. */
   rewinds: Schema.Array(RewindStatus),

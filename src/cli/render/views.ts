@@ -1,4 +1,5 @@
 import type { Tag, Value } from "../../operate/OperatorRequests.js"
+import { gantt } from "./gantt.js"
 import { bold, plain, type Screen } from "./screen.js"
 import { record, table } from "./terminal.js"
 import { widthOf } from "./width.js"
@@ -176,6 +177,8 @@ const aboutRun = ({ cancelling, failure, hold, waiting }: Item<"Runs">): string 
   return cancelling === null ? waiting.map(({ about }) => about).join(", ") : `to be cancelled: ${cancelling.reason}`
 }
 
+const noFailure = { message: "", tag: undefined }
+
 const failed = ({ message, tag }: NonNullable<Item<"Runs">["failure"]>): string =>
   tag === undefined || message.startsWith(tag) ? message : `${tag}: ${message}`
 
@@ -221,8 +224,10 @@ export const run: View<"Run"> = (screen, value) =>
       "status",
       "attempts",
       ["started", ({ startedAt }) => time(startedAt)],
-      "compensation"
+      "compensation",
+      ["failure", ({ history }) => failed(history.findLast(({ failure }) => failure !== null)?.failure ?? noFailure)]
     ]),
+    section(screen, "Timeline", gantt(screen, value)),
     rows(screen, value.waits, "", [
       ["wait", ({ id }) => id],
       "kind",

@@ -160,7 +160,7 @@ export interface Options<
    * `Workflow.execute` fails with `RunHeld`, whose `hold` is `cut-short`; released, the
    * run has as many attempts again. Without a bound a step that ends its process, for
    * example by using up the memory, would end each process that resumes the run. At
-   * least 1; `Infinity` is no bound. Defaults to 20. With `onAmbiguous` `"fail"` or `"ask"`
+   * least 1; `Infinity` is no bound. Defaults to 20. It bounds `compensate`, too. With `onAmbiguous` `"fail"` or `"ask"`
    * no attempt is made again by itself, so nothing is counted.
    */
   readonly maxCutShort?: number

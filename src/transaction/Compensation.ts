@@ -58,6 +58,8 @@ export interface Compensation {
   /** Undoes the work; needs no services. The rollback adds retries and the timeout. */
   readonly run: (attempt: number) => Effect.Effect<unknown, unknown>
   readonly settings: CompensationSettings
+  /** In a run: it is put on hold each time as many attempts were cut short. */
+  readonly maxCutShort?: number
   /** Attempts so far, including those of earlier processes. */
   attempts: number
   done: boolean

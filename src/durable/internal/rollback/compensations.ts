@@ -4,8 +4,16 @@ import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import { encodeUndoCause } from "../../../journal/JournalCodec.js"
 import { StepConflict } from "../../../journal/RunError.js"
-import { type CompensationSettings, noOutput, type Output, type Recorder } from "../../../transaction/Compensation.js"
+import {
+  type Compensation,
+  type CompensationSettings,
+  noOutput,
+  type Output,
+  type Recorder
+} from "../../../transaction/Compensation.js"
 import type { AnyUndo } from "../../../transaction/Transactor.js"
+import { runHeld } from "../execution/control.js"
+import { defaultMaxCutShort, holdCutShort } from "../execution/cutShort.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
@@ -27,7 +35,8 @@ export const sectionTransaction = (run: Execution.RunService, outer: string): Ex
         if (step !== undefined) return Effect.die(new CompensationInStep(name, step))
         const key = Execution.claimKey(current, name, fiber)
         if (key instanceof StepConflict) return Execution.stop(execution, key)
-        const registered = { key, undo, settings, output: noOutput(), pivot: false, context: fiber.currentContext }
+        const ofFiber = { context: fiber.currentContext, maxCutShort: defaultMaxCutShort }
+        const registered = { key, undo, settings, output: noOutput(), pivot: false, ...ofFiber }
         return Effect.ensuring(
           compensatedAt(current, self, registered, restore),
           Effect.sync(() => Execution.releaseKey(current, name))
@@ -89,6 +98,7 @@ interface Registration {
   readonly output: Output
   readonly pivot: boolean
   readonly context: Context.Context<never>
+  readonly maxCutShort: number
 }
 
 /** Adds a compensation to the log of the run, with the attempts that earlier processes recorded. */
@@ -121,15 +131,38 @@ export const register = (execution: Execution.Execution, registration: Registrat
     pivot,
     run,
     settings,
+    maxCutShort: registration.maxCutShort,
     attempts: record?.attempts ?? 0,
     done: record?.status === "completed",
     running: undefined
   })
 }
 
+/** The attempts before were cut short, as often as the compensation allows. One that a person has allowed is counted, too. */
+const isCutShortTooOften = (
+  { journal }: Execution.Execution,
+  { attempts, key, maxCutShort }: Compensation
+): boolean => {
+  const before = journal.undos.get(key)
+  if (before?.status !== "started" || attempts !== before.attempts + 1) return false
+  return before.attempts % (maxCutShort ?? defaultMaxCutShort) === 0
+}
+
+/** Puts the run on hold, and stops it within its rollback. */
+const stopIfCutShort = (execution: Execution.Execution, { attempts, key }: Compensation): Effect.Effect<void> =>
+  Effect.flatMap(holdCutShort(execution, `the compensation of "${key}"`, attempts - 1), (hold) =>
+    hold === undefined ? Effect.void : Execution.stop(execution, runHeld(execution.id, hold))
+  )
+
 /** Journals the progress of each compensation. */
 export const journalRecorder = (execution: Execution.Execution): Recorder => ({
-  started: ({ attempts, key }) => Execution.append(execution, "UndoStarted", key, attempts),
+  started: (compensation) => {
+    const { attempts, key } = compensation
+    const started = Execution.append(execution, "UndoStarted", key, attempts)
+    return isCutShortTooOften(execution, compensation)
+      ? Effect.zipRight(started, stopIfCutShort(execution, compensation))
+      : started
+  },
   completed: ({ attempts, key }) =>
     Effect.zipRight(
       Execution.append(execution, "UndoCompleted", key, attempts),

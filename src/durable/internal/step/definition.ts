@@ -14,6 +14,7 @@ import type { RecoverOptions } from "../../../resilience/internal/kernel/session
 import * as Strategy from "../../../resilience/Strategy.js"
 import { type CompensationSettings, settingsOf } from "../../../transaction/Compensation.js"
 import type { Attempt, Compensation, ToUndo } from "../../Step.js"
+import { defaultMaxCutShort } from "../execution/cutShort.js"
 
 export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
@@ -117,7 +118,7 @@ export const define = (
     bestEffort: options.durability === "best-effort",
     compensate: compensateOf(options.compensate),
     pivot: options.pivot === true,
-    maxCutShort: wholeOrInfinity("maxCutShort", options.maxCutShort ?? 20, 1),
+    maxCutShort: wholeOrInfinity("maxCutShort", options.maxCutShort ?? defaultMaxCutShort, 1),
     kind
   }
 }

@@ -11,6 +11,7 @@ import type { PastFailure } from "../../../resilience/internal/kernel/session.js
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
 import { whileResting, whileWorking } from "../execution/activity.js"
 import { heed, isBrief } from "../execution/control.js"
+import { holdCutShort } from "../execution/cutShort.js"
 import * as Execution from "../execution/execution.js"
 import * as Order from "../execution/replayOrder.js"
 import { finiteTime, parkedOf } from "../wait/resolve.js"
@@ -126,9 +127,6 @@ export const resumeBackoff = (use: StepUse, record: StepRecord): Effect.Effect<v
     yield* sleepUntil(use, next)
   })
 
-/** The id of the hold of a run whose step was cut short too often. */
-const cutShortHold = "cut-short"
-
 /** Each attempt is counted once, so a person who releases the run allows as many attempts again. */
 const isCutShortTooOften = ({ definition }: StepUse, { ambiguous, attempts, past, status }: StepRecord): boolean => {
   if (status !== "started" || ambiguous.includes(attempts)) return false
@@ -137,17 +135,13 @@ const isCutShortTooOften = ({ definition }: StepUse, { ambiguous, attempts, past
   return times % definition.maxCutShort === 0
 }
 
-/** Puts the run on hold if the step was cut short too often. Another hold is a person who works on the run. */
+/** Puts the run on hold if the step was cut short too often. */
 export const holdIfCutShort = (use: StepUse, record: StepRecord): Effect.Effect<boolean> => {
   if (!isCutShortTooOften(use, record)) return Effect.succeed(false)
   const { execution, key } = use
-  const { attempts } = record
-  const reason = `step "${key}" was cut short again in attempt ${attempts}: its process ended each time`
-  const holding = Execution.orStop(execution, execution.storage.hold(execution.id, { id: cutShortHold, reason }))
-  return Effect.map(holding, (answer) => {
-    if (answer._tag !== "Held") return false
-    heed(execution, { ...execution.wanted, hold: answer.run.hold })
-    return true
+  return Effect.map(holdCutShort(execution, `step "${key}"`, record.attempts), (hold) => {
+    if (hold !== undefined) heed(execution, { ...execution.wanted, hold })
+    return hold !== undefined
   })
 }
 

@@ -105,11 +105,12 @@ const noSettings = settingsOf({})
 export const registerUndo = (use: StepUse, order: number): void => {
   if (!concernsRollback(use)) return
   const { context, definition, execution, input, key, output } = use
-  const { compensate, pivot } = definition
+  const { compensate, maxCutShort, pivot } = definition
   const undo: AnyUndo | undefined =
     // The definition's own types say that its input and output are what its compensation takes.
     compensate && ((toUndo) => compensate.undo({ ...toUndo, input: input as never }))
-  register(execution, { key, order, undo, settings: compensate?.settings ?? noSettings, output, pivot, context })
+  const settings = compensate?.settings ?? noSettings
+  register(execution, { key, order, undo, settings, output, pivot, context, maxCutShort })
 }
 
 /** A pivot that failed has not happened, so a rollback may pass it. */

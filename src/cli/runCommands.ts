@@ -22,11 +22,13 @@ export const runs = Command.make(
     parent: optional("parent", "Only runs that this run waits for"),
     since: optional("since", "Only created since then: a time such as 2026-11-29, or an age such as 2h"),
     until: optional("until", "Only created before then: a time or an age"),
+    unclaimed: flag("unclaimed", "The versions whose due runs no worker takes, in place of runs"),
     before: optionalInteger("before", "The next page: the number that the page before ends with"),
     limit
   },
-  ({ before, id, labels, limit, parent, queue, since, status, until, version, workflow, ...given }) =>
+  ({ before, id, labels, limit, parent, queue, since, status, unclaimed, until, version, workflow, ...given }) =>
     Effect.gen(function* () {
+      if (unclaimed) return yield* ask(given, { _tag: "Unclaimed" }, views.unclaimed)
       if (id !== undefined) return yield* ask(given, { _tag: "Run", id }, views.run)
       const created = { since: yield* moment("--since", since), until: yield* moment("--until", until) }
       const query = { workflow, version, status, labels, queue, parent, ...created, before, limit }

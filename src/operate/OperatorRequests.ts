@@ -124,6 +124,21 @@ export const requests = {
     Schema.Array(RunSummary),
     at("runs", "/runs")
   ),
+  /** Versions whose due runs no worker takes. */
+  Unclaimed: read(
+    { afterMillis: Schema.optional(Millis) },
+    Schema.Array(
+      Schema.Struct({
+        workflow: Schema.String,
+        version: Schema.String,
+        due: Schema.Number,
+        waiting: Schema.Number,
+        held: Schema.Number,
+        since: Schema.Date
+      })
+    ),
+    unserved
+  ),
   Run: read({ id: Id }, RunStatus, of("run", "/runs/:id", "id")),
   Timeline: read({ id: Id, limit: Limit }, Timeline, of("timeline", "/runs/:id/timeline", "id")),
   Answer: write(

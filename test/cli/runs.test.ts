@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { Signal, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
+import { connect } from "../support/drivers.js"
 import { home, type Result } from "./support.js"
 
 const Approval = Signal.make("approval", Schema.Struct({ by: Schema.NonEmptyString }))
@@ -16,9 +17,35 @@ const Publish = Workflow.make("publish", { success: Schema.String }, () =>
 const place = Effect.map(home, ({ folder, recovery }) => {
   const database = path.join(folder, "recovery.db")
   return {
+    database,
     storage: SqliteStorage.layer({ filename: database }),
     cli: (...args: ReadonlyArray<string>): Effect.Effect<Result> => recovery([...args, "--database", database])
   }
+})
+
+/** The runs of a workflow as if time had passed. Checksums do not cover due times. */
+const makeOlder = (database: string, minutes: number) =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => connect(database)),
+    (connection) =>
+      Effect.sync(() => connection.exec(`UPDATE recovery_runs SET due_at = due_at - ${minutes * 60_000}`)),
+    (connection) => Effect.sync(() => connection.close())
+  )
+
+describe("recovery runs --unclaimed", () => {
+  it.scopedLive("names the versions whose due runs no worker takes", () =>
+    Effect.gen(function* () {
+      const { cli, database, storage } = yield* place
+      yield* Effect.provide(Workflow.start(Publish, { id: "post 1" }), storage)
+      const soon = yield* cli("runs", "--unclaimed")
+      assert.deepStrictEqual([soon.code, soon.stdout.trim()], [0, "each version with due runs has a worker"])
+      yield* makeOlder(database, 2)
+      const late = yield* cli("runs", "--unclaimed", "--json")
+      const [{ since, ...found }] = JSON.parse(late.stdout)
+      assert.deepStrictEqual(found, { workflow: "publish", version: "1", due: 1, waiting: 0, held: 0 })
+      assert.isAbove(Date.now() - Date.parse(since), 60_000)
+    })
+  )
 })
 
 const errorOf = ({ stderr }: Result) => JSON.parse(stderr).error

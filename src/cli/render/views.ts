@@ -170,6 +170,16 @@ export const runs: View<"Runs"> = (screen, all) =>
     ["about", aboutRun]
   ])
 
+export const unclaimed: View<"Unclaimed"> = (screen, all) =>
+  rows(screen, all, "each version with due runs has a worker", [
+    "workflow",
+    "version",
+    ["due runs", ({ due }) => String(due)],
+    ["since", ({ since }) => time(since)],
+    ["waiting", ({ waiting }) => String(waiting)],
+    ["on hold", ({ held }) => String(held)]
+  ])
+
 /** Why a run does not advance, or how it ended. */
 const aboutRun = ({ cancelling, failure, hold, waiting }: Item<"Runs">): string => {
   if (failure !== null) return failed(failure)

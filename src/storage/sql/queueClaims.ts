@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { type Candidate, chosen, type DueRow, Places } from "../queueOrder.js"
 import type { StorageError } from "../StorageError.js"
 import type { DueQuery, QueueLimits } from "../Store.js"
+import { placeColumn } from "../sqlite/runRows.js"
 import type { ClientAccess, Now, Run } from "./access.js"
 import { dueSince, isLeasedAt, isOneOf, isQueued, type Part } from "./reading.js"
 
@@ -69,6 +70,8 @@ const byName = (a: QueueLimits, b: QueueLimits): number => (a.name < b.name ? -1
 
 const makeLook = (access: ClientAccess): QueueClaims["look"] => {
   const { dialect, table } = access
+  // The index by due times of SQLite has all queued runs of a workflow together.
+  const isWaiting = dialect.name === "pg" ? isQueued : `status IS NULL AND ${placeColumn} = 1`
   const since = dueSince(access)
   const wanted =
     dialect.name === "pg"
@@ -79,7 +82,7 @@ const makeLook = (access: ClientAccess): QueueClaims["look"] => {
     Effect.gen(function* () {
       if (queues.length === 0) return []
       const now = yield* access.now
-      const isThere = `SELECT 1 AS found FROM ${table("runs")} AS run WHERE ${isQueued} AND run.queue = named.queue
+      const isThere = `SELECT 1 AS found FROM ${table("runs")} AS run WHERE ${isWaiting} AND run.queue = named.queue
         AND run.workflow = wanted.workflow AND run.version = wanted.version AND ${since} <= ${now.text} ${excluded.text}`
       const names = queues.map(({ name }) => name)
       const given =

@@ -85,6 +85,7 @@ const handlers: Handlers = {
   Check: () => StorageCheck.run,
   Locks: () => Effect.provide(Lock.list, Lock.layerStorage()),
   Runs: (query) => Workflow.list(query),
+  Unclaimed: ({ afterMillis }) => Workflow.unclaimed({ after: afterMillis }),
   Run: ({ id }) => Workflow.status(id),
   Timeline: ({ id, limit }) => Timeline.ofRun(id, { limit }),
   Answer: ({ answer, by = unsigned, note, question, run, value }) => {

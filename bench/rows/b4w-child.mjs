@@ -5,10 +5,10 @@ import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { Step, Storage, Worker, Workflow } from "../../dist/index.js"
+import { Queue, Step, Storage, Worker, Workflow } from "../../dist/index.js"
 import { numbers, Result } from "./common.mjs"
 
-const [kind, target, role, count] = process.argv.slice(2)
+const [kind, target, role, count, keys] = process.argv.slice(2)
 
 const layerOf = async () => {
   if (kind === "sqlite") return (await import("../../dist/sqlite.js")).SqliteStorage.layer({ filename: target })
@@ -23,6 +23,9 @@ const workflow = Workflow.make("bench", { input: Schema.String, success: Schema.
   Effect.reduce(steps, 0, (sum, step) => Effect.map(step(id), ({ n }) => sum + n))
 )
 
+/** Limits that never bind, so that what is measured is the claim that keeps them. */
+const queue = Queue.make("bench", { concurrency: 1_000, perKey: 1_000 })
+
 const storage = ManagedRuntime.make(await layerOf())
 
 const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]()
@@ -34,7 +37,8 @@ const isDone = Effect.gen(function* () {
 
 if (role === "start") {
   const ids = Array.from({ length: Number(count) }, (_, n) => `run-${n}`)
-  const start = (id) => Workflow.start(workflow, { id, input: id })
+  const place = (i) => (keys === "0" ? {} : { queue, key: `key-${i % Number(keys)}` })
+  const start = (id, i) => Workflow.start(workflow, { id, input: id, ...place(i) })
   await storage.runPromise(Effect.forEach(ids, start, { concurrency: 50, discard: true }))
   console.log("started")
   await lines.next()
@@ -49,7 +53,11 @@ if (role === "start") {
   await Effect.runPromise(
     Effect.scoped(
       Effect.zipRight(
-        Layer.build(Worker.layer([workflow], { concurrency: 20 }).pipe(Layer.provide(Layer.succeedContext(context)))),
+        Layer.build(
+          Worker.layer([workflow], { concurrency: 20, queues: [queue] }).pipe(
+            Layer.provide(Layer.succeedContext(context))
+          )
+        ),
         Effect.never
       )
     )

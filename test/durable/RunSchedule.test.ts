@@ -154,6 +154,23 @@ describe("a schedule", () => {
     })
   )
 
+  it.scoped("with overlap cancel cancels the run that has not ended, and starts the latest when it has", () =>
+    Effect.gen(function* () {
+      const store = Storage.memoryStore()
+      const { begun, gate, workflow } = noting()
+      gate.current = yield* Deferred.make<void>()
+      const { context } = yield* startProcess(store, workflow, hourly(workflow, { overlap: "cancel" }))
+      yield* passHours(2)
+      yield* Effect.repeatN(pass(1_000), 5)
+      assert.deepStrictEqual(begun, ["01-01T01:00", "01-01T02:00"])
+      const runs = yield* Effect.provide(Workflow.list({}), context)
+      assert.deepStrictEqual(
+        runs.map(({ status }) => status),
+        ["running", "cancelled"]
+      )
+    })
+  )
+
   it.scoped("carries out a decision whose process died before it recorded the run", () =>
     Effect.gen(function* () {
       const store = Storage.memoryStore()

@@ -308,7 +308,7 @@ export const make = <
     /** Recorded with every run. Defaults to "1". */
     readonly version?: string
   },
-  body: (input: Input["Type"]) => Effect.Effect<A, E, R>
+  body: (input: Input["Type"], continueAs: ContinueAs<Input["Type"]>) => Effect.Effect<A, E, R>
 ): Workflow<
   Input["Type"],
   Success["Type"],
@@ -331,6 +331,39 @@ export const make = <
   // The schemas were given for just these types; `Run` is provided by `execute`.
   return { name, version, definition: definition as never }
 }
+
+/**
+ * The second parameter of a workflow's body. It ends this generation of the run and
+ * begins the next one under the same id, with another input and an empty journal, in one commit.
+ * A loop that never ends needs no more journal, and no more memory, than one round.
+ *
+ * `execute` and `join` wait for the outcome of the last generation. Labels, checkpoints and signals
+ * that the body has not waited for stay with the run. State begins anew, and so do
+ * idempotency keys: pass what the next generation needs as its input. No round
+ * can be rewound once the next one has begun.
+ *
+ * Call it in the body itself, after every fiber that the body has forked: in a step, a transaction, a finalizer or beside another
+ * fiber it dies, and the run stays open. An input that its schema cannot encode stops the run with `JournalError`.
+ *
+ * @example
+ * ```ts
+ * import { Step, Workflow } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * const importPage = Step.make("import page", {
+ *   success: Schema.NullOr(Schema.Number),
+ *   run: (page: number) => Effect.succeed(page < 1_000 ? page + 1 : null)
+ * })
+ *
+ * export const Import = Workflow.make("import", { input: Schema.Number }, (page, continueAs) =>
+ *   Effect.flatMap(importPage(page), (next) => (next === null ? Effect.void : continueAs(next)))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ContinueAs<in Input> = (next: Input) => Effect.Effect<never, never, Run>
 
 /**
  * Starts the run, resumes it, or returns its recorded outcome. Executing the

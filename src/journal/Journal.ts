@@ -416,6 +416,8 @@ const folds = {
     if (rewind.begun === journal.rewinding?.begun) journal.rewinding = undefined
   },
   RunReopened: () => {},
+  /** The first line of a generation after the first one. */
+  RunContinued: () => {},
   RunForked: () => {}
 } satisfies Record<string, Fold>
 

@@ -106,7 +106,8 @@ const isShown: Readonly<Record<Kind, boolean>> = {
   RewindStarted: true,
   Rewound: true,
   RunReopened: false,
-  RunForked: true
+  RunForked: true,
+  RunContinued: true
 }
 
 const shows = (kind: string): boolean => Object.hasOwn(isShown, kind) && isShown[kind as Kind]

@@ -36,6 +36,10 @@ export interface Execution {
   readonly lifecycle: Lifecycle
   /** What is wanted of the run from outside; `heed` reacts to its changes. */
   wanted: Wanted
+  /** The number of the run's journal: `continueAs` begins another one. */
+  readonly generation: number
+  /** The encoded input of the next generation, once the body has ended for it. */
+  continuation: string | undefined
   readonly lease: Lease
   readonly storage: Service
   /** The store's clock. Every time that is recorded, or compared with one that is, comes from here. */
@@ -346,8 +350,10 @@ export const withKey = <A, E, R>(
 
 /** The same for every attempt at this key, until a rewind makes the key a new one. */
 export const idempotencyKey = (execution: Execution, key: string): string => {
-  execution.keys.prefix ??= joinKey(execution.workflow, execution.id)
-  return `${execution.keys.prefix}/${epochKey(key, execution.journal.epochs.get(key))}`
+  const { generation, id, keys, workflow } = execution
+  // Steps of one key in two generations are two pieces of work.
+  keys.prefix ??= joinKey(workflow, id) + (generation === 1 ? "" : `[${generation}]`)
+  return `${keys.prefix}/${epochKey(key, execution.journal.epochs.get(key))}`
 }
 
 /** Emits an event about the run, or about the step with this key. Builds it only if it is observed. */

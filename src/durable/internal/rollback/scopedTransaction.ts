@@ -55,6 +55,9 @@ type AnyExit = Exit.Exit<unknown, unknown>
 /** The open transactions of each execution, in the order of their acquisition. */
 const openTransactions = new WeakMap<Execution.Execution, Set<ScopedTransaction>>()
 
+export const hasOpenTransactions = (execution: Execution.Execution): boolean =>
+  (openTransactions.get(execution)?.size ?? 0) > 0
+
 /** Begins a transaction in a section of its own. Its finalizer ends it. */
 export const acquireTransaction = (
   run: Execution.RunService,

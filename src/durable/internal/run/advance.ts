@@ -12,8 +12,9 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Supervisor from "effect/Supervisor"
 import { type Journal, loadJournal } from "../../../journal/Journal.js"
+import { valueCodec } from "../../../journal/JournalCodec.js"
 import type { RewindRecord } from "../../../journal/JournalLine.js"
-import { RewindFailed, type RunError } from "../../../journal/RunError.js"
+import { JournalError, RewindFailed, type RunError } from "../../../journal/RunError.js"
 import * as Events from "../../../resilience/Events.js"
 import { Asker, Decisions, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
 import type * as Storage from "../../../storage/Storage.js"
@@ -36,6 +37,7 @@ import { isAnswered } from "../step/replayStep.js"
 import { makeAsker } from "../wait/asker.js"
 import { prepareWatcher, stopWatcher } from "../wait/watcher.js"
 import { conclude, concludeCancelled, endWithoutOutcome } from "./conclude.js"
+import { beginGeneration, continueRun } from "./continueRun.js"
 
 /** A workflow, as `Workflow.make` built it. */
 export interface Definition<in Input, out A, out E, out R> {
@@ -44,7 +46,10 @@ export interface Definition<in Input, out A, out E, out R> {
   readonly input: Schema.Schema.Any
   readonly success: Schema.Schema.Any
   readonly error: Schema.Schema.All
-  readonly body: (input: Input) => Effect.Effect<A, E, R | Run>
+  readonly body: (
+    input: Input,
+    continueAs: (next: never) => Effect.Effect<never, never, Run>
+  ) => Effect.Effect<A, E, R | Run>
 }
 
 export type AnyDefinition = Definition<never, unknown, unknown, unknown>
@@ -64,6 +69,7 @@ interface Leased {
   readonly restore: Storage.Restore
   readonly mode: Mode
   readonly wanted: Wanted
+  readonly generation: number
 }
 
 /** Reads the journal of a run, or releases its lease. */
@@ -94,7 +100,8 @@ export const advance = (leased: Leased, journal: Journal): AnyEffect =>
       const isRewound = rewinding === undefined || Exit.isSuccess(exit)
       if (phase._tag === "Rewinding" && !isInterrupted && isRewound) {
         execution.lifecycle.transition({ _tag: "Supersede" })
-        const { wanted } = execution
+        const { continuation, wanted } = execution
+        if (continuation !== undefined) return nextGeneration(leased, execution, continuation)
         return Effect.flatMap(readJournalOf(storage, lease), (next) => advance({ ...leased, wanted }, next))
       }
       // A body that was only replayed for a rewind has no outcome.
@@ -106,6 +113,22 @@ export const advance = (leased: Leased, journal: Journal): AnyEffect =>
     })
   })
 
+/** Begins the next generation under the same lease, and executes it. */
+const nextGeneration = (leased: Leased, execution: Execution, continuation: string): AnyEffect => {
+  const { definition } = leased
+  const { generation, id: run, wanted } = execution
+  // The text was encoded by this schema.
+  const input = Effect.mapError(
+    valueCodec(definition.input).decode(continuation === "" ? undefined : continuation),
+    (cause) => new JournalError({ reason: "Decode", run, record: "input", cause })
+  )
+  const begun = Effect.zip(input, beginGeneration(execution, continuation))
+  return Effect.matchEffect(begun, {
+    onFailure: (error) => endWithoutOutcome(execution, Effect.fail(error), error),
+    onSuccess: ([input, journal]) => advance({ ...leased, input, wanted, generation: generation + 1 }, journal)
+  })
+}
+
 // ---- an execution and its body
 
 export const makeExecution = (
@@ -115,7 +138,8 @@ export const makeExecution = (
     lease,
     mode = byCaller,
     storage,
-    wanted = nothingWanted
+    wanted = nothingWanted,
+    generation
   }: Omit<Leased, "input" | "restore" | "mode" | "wanted"> & { readonly mode?: Mode; readonly wanted?: Wanted },
   journal: Journal
 ): Effect.Effect<Execution> =>
@@ -127,6 +151,8 @@ export const makeExecution = (
       mode,
       lifecycle: new Lifecycle(),
       wanted,
+      generation,
+      continuation: undefined,
       lease,
       storage,
       clock,
@@ -192,7 +218,7 @@ export const bodyOf = (execution: Execution, definition: AnyDefinition, input: u
     // The definition's own schema encoded the input, so it is of the type the body takes.
     const body = Effect.zipRight(
       enter,
-      Effect.suspend(() => definition.body(input as never))
+      Effect.suspend(() => definition.body(input as never, (next) => continueRun(execution, definition, next)))
     )
     return Effect.onExit(body, (exit) => {
       execution.lifecycle.hasEnded = true

@@ -60,8 +60,11 @@ const executeIn = (storage: Storage.Service, definition: AnyDefinition, request:
           case "Created":
           case "Claimed": {
             const { lease, run } = opened
+            const clock = clockOf(lease)
+            // A later generation has an input of its own.
+            if (run.generation > 1) return executeClaimed(storage, definition, { clock, lease, run }, restore, mode)
             const wanted = { ...nothingWanted, cancel: run.cancel }
-            const leased = { storage, definition, input, lease, clock: clockOf(lease), restore, mode, wanted }
+            const leased = { storage, definition, input, lease, clock, restore, mode, wanted, generation: 1 }
             return opened._tag === "Created"
               ? advance(leased, emptyJournal())
               : Effect.flatMap(readJournalOf(storage, lease), (journal) => advance(leased, journal))
@@ -132,7 +135,8 @@ export const executeClaimed = (
             clock,
             restore,
             mode,
-            wanted: { ...nothingWanted, cancel: run.cancel }
+            wanted: { ...nothingWanted, cancel: run.cancel },
+            generation: run.generation
           },
           journal
         )
@@ -174,11 +178,13 @@ const open = Effect.fnUntraced(function* (
   const holder = { heldAs, ignoreQueue: heldAs !== undefined }
   yield* checkedNames([["run", id]], labels)
   const text = yield* restore(encodeInput(definition, id, input))
-  const opened = yield* storage.open({ ...newRun(definition, request, text), ...holder }, restore)
-  if (!isDifferent(opened)) return opened
-  yield* restore(checkAlike(definition, opened.run, text))
-  // Opened with the recorded text, the run cannot differ again.
-  return (yield* storage.open({ ...newRun(definition, request, opened.run.input), ...holder }, restore)) as Open
+  let opened = yield* storage.open({ ...newRun(definition, request, text), ...holder }, restore)
+  // Opened with the recorded text, the run differs again only if another generation has begun meanwhile.
+  while (isDifferent(opened)) {
+    yield* restore(checkAlike(definition, opened.run, text))
+    opened = yield* storage.open({ ...newRun(definition, request, opened.run.input), ...holder }, restore)
+  }
+  return opened
 })
 
 const isDifferent = (opened: Storage.Opened): opened is Exclude<Storage.Opened, Open> => opened._tag === "Different"
@@ -186,7 +192,8 @@ const isDifferent = (opened: Storage.Opened): opened is Exclude<Storage.Opened, 
 /** Fails with `RunMismatch` unless the run was recorded for this workflow and an equal input. */
 const checkAlike = Effect.fnUntraced(function* (definition: AnyDefinition, recorded: Storage.Run, text: string) {
   if (recorded.workflow !== definition.name) return yield* otherWorkflow(recorded, definition)
-  if (recorded.input === text) return
+  // The input that the run was started with is gone with its first generation.
+  if (recorded.input === text || recorded.generation > 1) return
   // The schema may have changed since the run was started, and encode the same input differently.
   const reencoded = yield* reencodeInput(definition, recorded.id, recorded.input)
   if (reencoded === text) return

@@ -36,6 +36,8 @@ export const History = Schema.Struct({
     version: Schema.String,
     input: Schema.String,
     labels: Schema.Record({ key: Schema.String, value: Schema.String }),
+    /** Which generation of the run the journal is of. Defaults to 1. */
+    generation: Schema.optional(Schema.Number),
     outcome: Schema.optional(Schema.Struct({ status: OutcomeStatus, exit: Schema.String, at: Schema.Number }))
   }),
   journal: Schema.Array(
@@ -69,7 +71,7 @@ export const history = Effect.fnUntraced(function* (
   const storage = yield* Storage.Storage
   const redactor = yield* Redaction
   const hide = options.secrets === "plain" ? (text: string) => text : hiding(redactor)
-  const { input, key, labels, outcome, version, workflow } = yield* findRun(storage, id)
+  const { generation, input, key, labels, outcome, version, workflow } = yield* findRun(storage, id)
   const journal = yield* storage.journal(key)
   return {
     format: 1,
@@ -79,6 +81,7 @@ export const history = Effect.fnUntraced(function* (
       version,
       input: hide(input),
       labels,
+      generation: generation === 1 ? undefined : generation,
       outcome: outcome && { ...outcome, exit: hide(outcome.exit) }
     },
     journal: journal.map((entry) => (entry.payload === undefined ? entry : { ...entry, payload: hide(entry.payload) }))
@@ -118,7 +121,8 @@ export const replay = (definition: AnyDefinition, { journal, run }: History) =>
       const { lease } = opened
       const mode = { ...byCaller, isReplay: true }
       // The store of a replay has the clock of this process.
-      const leased = { storage, definition, lease, mode, clock: yield* Effect.clock }
+      const { generation = 1 } = run
+      const leased = { storage, definition, lease, mode, clock: yield* Effect.clock, generation }
       const execution = yield* makeExecution(leased, yield* readJournalOf(storage, lease))
       const exit = yield* replayed(execution, bodyOf(execution, definition, input))
       const { stopError } = execution.lifecycle

@@ -67,10 +67,9 @@ export const rewindRun = (
         const input = yield* restore(inputOfRun(definition, run))
         const { acquired: lease, clockOf } = yield* timed(take(storage, run, known, restore, heldAs))
         const journal = yield* readJournalOf(storage, lease)
-        const execution = yield* makeExecution(
-          { storage, definition, lease, clock: clockOf(lease), mode: { ...byCaller, heldAs } },
-          journal
-        )
+        const { generation } = run
+        const leased = { storage, definition, lease, clock: clockOf(lease), mode: { ...byCaller, heldAs }, generation }
+        const execution = yield* makeExecution(leased, journal)
         const body = restore(bodyOf(execution, definition, input))
         const ended = (exit: Exit.Exit<unknown, unknown>) => {
           const { stopError } = execution.lifecycle
@@ -204,6 +203,6 @@ const keep = (
     return recorded?.seq === seq
   }
   const isBefore = ({ seq, step }: Storage.Entry) => seq <= after || !step.startsWith(within)
-  const runLines = new Set(["RewindStarted", "Rewound", "RunReopened", "RunForked"])
+  const runLines = new Set(["RewindStarted", "Rewound", "RunReopened", "RunForked", "RunContinued"])
   return entries.filter((entry) => !runLines.has(entry.kind) && isKnown(entry) && isBefore(entry))
 }

@@ -10,7 +10,6 @@ import type { about } from "./render/overview.js"
 const parameters = {
   ...common,
   run: argument("run"),
-  by,
   yes: flag("yes", "Do it without asking")
 }
 
@@ -24,12 +23,28 @@ interface Control<T extends Tag> {
 }
 
 const control = <T extends Tag>(name: keyof typeof about, { done, question, request }: Control<T>) =>
-  Command.make(name, { ...parameters, reason }, ({ run, reason, yes, ...given }) =>
+  Command.make(name, { ...parameters, reason, by }, ({ run, reason, yes, ...given }) =>
     Effect.zipRight(
       confirmed(yes, question(run)),
       ask(given, request({ run, reason, by: given.by || userName() }), (_, reply) => done(run, reply))
     )
   ).pipe(described(name))
+
+export const hold = control<"Hold">("hold", {
+  question: (run) =>
+    `Hold run ${run}? No worker takes it and no further step begins, until it is released. A running attempt may end.`,
+  request: (given) => ({ _tag: "Hold", ...given }),
+  done: (run) => `The run ${run} is on hold, until: recovery release ${run}`
+})
+
+export const release = Command.make("release", parameters, ({ run, yes, ...given }) =>
+  Effect.zipRight(
+    confirmed(yes, `Release run ${run}? A worker continues it if it is due.`),
+    ask(given, { _tag: "Release", run }, (_, { released }) =>
+      released ? `The run ${run} is released.` : `The run ${run} is not on hold.`
+    )
+  )
+).pipe(described("release"))
 
 export const cancel = control<"Cancel">("cancel", {
   question: (run) =>

@@ -168,6 +168,17 @@ export const requests = {
     Schema.Struct({ run: Schema.String, signal: Schema.String }),
     of("signal", "/runs/:id/signals", "run")
   ),
+  Hold: write(
+    { run: Id, reason: Why, by: Text },
+    Schema.Struct({ run: Schema.String }),
+    of("hold", "/runs/:id/hold", "run")
+  ),
+  // `released` is false if the run was not on hold.
+  Release: write(
+    { run: Id },
+    Schema.Struct({ run: Schema.String, released: Schema.Boolean }),
+    of("release", "/runs/:id/release", "run")
+  ),
   Cancel: write(
     { run: Id, reason: Why, by: Text },
     // "cancelling": its compensations are still to run.

@@ -122,6 +122,29 @@ describe("recovery cancel and terminate", () => {
   )
 })
 
+describe("recovery hold and release", () => {
+  it.scopedLive("keep a run from being executed, with the reason wherever it is shown, until it is released", () =>
+    Effect.gen(function* () {
+      const { cli, storage } = yield* place
+      const execute = Effect.provide(Effect.flip(Workflow.execute(Publish, { id: "1" })), storage)
+      yield* execute
+      assert.strictEqual((yield* cli("hold", "1", "--reason", "look first")).code, 2)
+      const held = yield* cli("hold", "1", "--reason", "look first", "--by", "ada", "--yes")
+      assert.strictEqual(held.code, 0, held.stderr)
+      assert.strictEqual((yield* execute)._tag, "RunHeld")
+      for (const args of [
+        ["runs", "1"],
+        ["runs", "--status", "held"]
+      ]) {
+        assert.include((yield* cli(...args)).stdout, "look first")
+      }
+      assert.strictEqual((yield* cli("release", "1", "--yes")).stdout, "The run 1 is released.\n")
+      assert.strictEqual((yield* cli("release", "1", "--yes")).stdout, "The run 1 is not on hold.\n")
+      assert.strictEqual((yield* execute)._tag, "RunSuspended")
+    })
+  )
+})
+
 describe("recovery runs", () => {
   it.scopedLive("filters by labels and time, and ends a full page with the next one", () =>
     Effect.gen(function* () {

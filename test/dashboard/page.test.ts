@@ -195,6 +195,30 @@ describe.skipIf(isSkipped)("the page", () => {
       assert.strictEqual(yield* Workflow.execute(Publish, { id: "post-1" }), "Ada")
     }))
 
+  test("holds, releases and terminates a run after a dialog that names what will happen", (database) =>
+    Effect.gen(function* () {
+      yield* Effect.flip(Workflow.execute(Publish, { id: "post-1" }))
+      const { link } = yield* serve(database)
+      const page = yield* open(yield* browser, link)
+      yield* on(page, (page) => page.getByRole("link", { name: "Runs" }).click())
+      yield* on(page, (page) => page.getByRole("link", { name: "post-1" }).click())
+      yield* on(page, (page) => page.getByLabel("Reason for the record").fill("look first"))
+      yield* on(page, (page) => page.getByRole("button", { name: "Hold run" }).click())
+      yield* on(page, (page) => page.getByRole("dialog").getByText("No worker takes it").waitFor())
+      yield* on(page, (page) => page.getByRole("button", { name: "Do it" }).click())
+      yield* on(page, (page) => page.locator(".facts").getByText("look first").waitFor())
+      yield* on(page, (page) => page.getByRole("button", { name: "Release run" }).click())
+      yield* on(page, (page) => page.getByRole("button", { name: "Do it" }).click())
+      yield* on(page, (page) => page.getByRole("button", { name: "Hold run" }).waitFor())
+      yield* on(page, (page) => page.getByRole("button", { name: "Terminate run" }).click())
+      yield* on(page, (page) => page.getByRole("button", { name: "Do nothing" }).click())
+      assert.strictEqual((yield* Workflow.status("post-1")).status, "suspended")
+      yield* on(page, (page) => page.getByRole("button", { name: "Terminate run" }).click())
+      yield* on(page, (page) => page.getByRole("button", { name: "Do it" }).click())
+      yield* on(page, (page) => page.locator(".facts .chip.cancelled").waitFor())
+      assert.strictEqual((yield* Workflow.status("post-1")).status, "cancelled")
+    }))
+
   test("finds runs by their labels and status, page by page, and shows why one failed", (database) =>
     Effect.gen(function* () {
       for (let i = 0; i < 51; i++) yield* Workflow.execute(Done, { id: `done-${i}`, labels: { tenant: "acme" } })
@@ -261,7 +285,7 @@ describe.skipIf(isSkipped)("the page", () => {
         "Runs again: prepare.",
         "It is retry 1 of 3."
       ])
-      yield* press("Cancel")
+      yield* press("Do nothing")
       const begun = (yield* RecoveryManager.recoveries()).filter(({ by }) => by === "manager")
       assert.deepStrictEqual(begun, [])
       world.isUp = true

@@ -15,6 +15,8 @@ export const about = {
   exec: "Run a command with retries, a lock, and files that are restored if it fails",
   runs: "List runs of workflows, or show one run with its steps",
   signal: "Send a signal, as JSON, to a run that waits for it",
+  hold: "Put a run on hold: no worker takes it, until it is released",
+  release: "Release a run that is on hold",
   cancel: "Cancel a run: its compensations run, and it ends as cancelled",
   terminate: "End a run at once, without compensations",
   queues: "List the queues of runs: how many run and wait, and for how long",

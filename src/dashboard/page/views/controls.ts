@@ -4,7 +4,7 @@ import type { RunStatus, Tag, Value } from "../model.js"
 import { type Action, button, panel } from "../parts.js"
 
 /** What an operator can do to an open run. Each asks first, and names what will happen. */
-export const controls = ({ cancelling, finishedAt, id }: RunStatus): ReadonlyArray<Node> => {
+export const controls = ({ cancelling, finishedAt, hold, id }: RunStatus): ReadonlyArray<Node> => {
   if (finishedAt !== null) return []
   const reason = h("input", { type: "text", name: "reason", "data-key": `reason ${id}`, maxlength: 1_000 })
   const control = <T extends Tag>(
@@ -29,6 +29,21 @@ export const controls = ({ cancelling, finishedAt, id }: RunStatus): ReadonlyArr
       h(
         "div",
         { class: "buttons" },
+        hold === null
+          ? control<"Hold">(
+              "Hold run",
+              "hold",
+              `Hold ${id}? No worker takes it and no further step begins, until it is released. A running attempt may end.`,
+              () => `${id} is on hold.`,
+              { isDangerous: false }
+            )
+          : control<"Release">(
+              "Release run",
+              "release",
+              `Release ${id}? A worker continues it if it is due.`,
+              ({ released }) => (released ? `${id} is released.` : `${id} is not on hold.`),
+              { isDangerous: false, payload: () => ({}) }
+            ),
         cancelling === null &&
           control<"Cancel">(
             "Cancel run",

@@ -94,6 +94,8 @@ const handlers: Handlers = {
   },
   Signal: ({ early, run, signal, value, which }) =>
     Effect.as(Signal.sendJson(run, signal, value, { early, id: which }), { run, signal }),
+  Hold: ({ by = unsigned, reason, run }) => Effect.as(Workflow.hold(run, { reason, by }), { run }),
+  Release: ({ run }) => Effect.map(Workflow.release(run), (released) => ({ run, released })),
   Cancel: ({ by = unsigned, reason, run }) =>
     Effect.map(Workflow.cancel(run, { reason, by }), (result) => ({ run, result })),
   Terminate: ({ by = unsigned, reason, run }) => Effect.as(Workflow.terminate(run, { reason, by }), { run }),

@@ -12,8 +12,8 @@ import { type OpenQueues, queues } from "./views/queues.js"
 import { runs, runsQuery } from "./views/runList.js"
 import { type OpenRun, run } from "./views/runs.js"
 
-const views = ["", "runs", "queues", "failures", "questions", "escalations"]
-const titles = ["Overview", "Runs", "Queues", "Failures", "Questions", "Escalations"]
+const views = ["", "runs", "failures", "questions", "escalations", "queues"]
+const titles = ["Overview", "Runs", "Failures", "Questions", "Escalations", "Queues"]
 
 interface Route {
   readonly view: string

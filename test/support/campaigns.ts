@@ -64,6 +64,8 @@ const lengths = {
   FILE_RUNS: { short: 15, ci: 200, full: 5_000 },
   /** Seeds of the tests that interrupt callers at random. */
   INTERRUPTION_SEEDS: { short: 2, ci: 5, full: 50 },
+  /** Orders of the calls of an operator and workers, some of which die. */
+  INTERLEAVINGS: { short: 6, ci: 20, full: 2_000 },
   /** Simulations of 600 recoveries from which `Strategy.auto` learns. */
   RANKING_SEEDS: { short: 2, ci: 8, full: 40 }
 } as const

@@ -162,9 +162,8 @@ const handedBack = ({ id, reason }: Storage.Hold) => ({ id: id.startsWith(prefix
  */
 export const releaseAbandoned = Effect.gen(function* () {
   const storage = yield* Storage.Storage
-  const held = yield* storage.list({ status: "held", limit: Number.MAX_SAFE_INTEGER })
   let ended = 0
-  for (const { hold, id: run } of held) {
+  for (const { hold, id: run } of yield* heldRuns) {
     if (hold === undefined || !hold.id.startsWith(prefix) || (yield* isAlive(hold.id, run))) continue
     const recovery = hold.id.slice(prefix.length).replace(overManual, "")
     const known = yield* findRecovery(recovery)
@@ -176,4 +175,23 @@ export const releaseAbandoned = Effect.gen(function* () {
     if (yield* isEnded) ended++
   }
   return ended
+})
+
+/** How many of the newest failures and recoveries may have left a hold on a run that has ended. */
+const recent = 1_000
+
+/** The open runs that are on hold, and the ended ones of recent failures and recoveries: no list finds their holds. */
+const heldRuns = Effect.gen(function* () {
+  const storage = yield* Storage.Storage
+  const open = yield* storage.list({ status: "held", limit: Number.MAX_SAFE_INTEGER })
+  const known = new Set(open.map(({ id }) => id))
+  const failed = yield* failures.listReadable({ status: "open", limit: recent })
+  const recovered = yield* recoveries.listReadable({ limit: recent })
+  const ended: Array<Storage.Run> = []
+  for (const { run } of [...failed, ...recovered]) {
+    if (run === undefined || known.has(run)) continue
+    known.add(run)
+    ended.push(...Option.toArray(yield* storage.find(run)))
+  }
+  return [...open, ...ended]
 })

@@ -44,7 +44,7 @@ export interface Unclaimed {
  * @category versions
  */
 export const unclaimed: (options?: {
-  /** How long a run may be due before its version counts as unclaimed. Defaults to a minute. */
+  /** How long a run may be due before its version counts as unclaimed; 0 for no time. Defaults to a minute. */
   readonly after?: Duration.DurationInput | undefined
 }) => Effect.Effect<ReadonlyArray<Unclaimed>, Storage.StorageError | InvalidOption, Storage.Storage> = Effect.fn(
   "Workflow.unclaimed"

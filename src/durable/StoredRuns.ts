@@ -32,7 +32,7 @@ import type {
 } from "../journal/RunStatus.js"
 import type { Point } from "../resilience/Decision.js"
 import type { InvalidOption } from "../resilience/InvalidOption.js"
-import { age, checked, date, limit } from "../resilience/internal/kernel/options.js"
+import { age, checked, date, limit, whole } from "../resilience/internal/kernel/options.js"
 import { RewindRefused } from "../resilience/RecoveryError.js"
 import { Redaction, type Redactor } from "../resilience/Redaction.js"
 import { hasFailed, outcomeStatuses, statusOf } from "../storage/rows.js"
@@ -182,11 +182,12 @@ export const list: (
     const redactor = yield* Redaction
     const { before, labels, parent, queue, since, status, until, version, waitingFor: kind, workflow } = query
     const runs = yield* storage.list({
-      ...{ before, labels, parent, queue, status, version },
+      ...{ labels, parent, queue, status, version },
+      before: before === undefined ? undefined : whole("before", before, 1),
       workflow: typeof workflow === "object" ? workflow.name : workflow,
       waitsFor: kind === undefined ? undefined : { kind },
-      createdSince: since && date("since", since).getTime(),
-      createdBefore: until && date("until", until).getTime(),
+      createdSince: since === undefined ? undefined : date("since", since).getTime(),
+      createdBefore: until === undefined ? undefined : date("until", until).getTime(),
       limit: limit(query)
     })
     const now = yield* storage.now

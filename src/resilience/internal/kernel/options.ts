@@ -51,7 +51,7 @@ export const wholeOrInfinity = (option: string, value: number, min: number): num
 
 /** Returns the date if it is one, else throws: `new Date("tomorrow")` is no date, and compares with nothing. */
 export const date = (option: string, value: Date): Date =>
-  checkOption(option, value, !Number.isNaN(value.getTime()), "a valid date")
+  checkOption(option, value, value instanceof Date && !Number.isNaN(value.getTime()), "a valid date")
 
 /** Permissions of a file. */
 export const permissions = (mode: number): number =>

@@ -2,7 +2,7 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import { ask, common } from "./ask.js"
-import { cancel, hold, release, terminate } from "./controlCommands.js"
+import { adopt, cancel, hold, release, terminate } from "./controlCommands.js"
 import { copyCommand } from "./copy/command.js"
 import { execCommand } from "./exec/command.js"
 import {
@@ -324,6 +324,7 @@ export const recovery = Command.make("recovery").pipe(
     release,
     cancel,
     terminate,
+    adopt,
     queues,
     schedules,
     failures,

@@ -3,15 +3,14 @@ import * as Effect from "effect/Effect"
 import type { Request, Tag, Value } from "../operate/OperatorRequests.js"
 import { ask, common } from "./ask.js"
 import { confirmed } from "./confirm.js"
-import { flag, text, userName } from "./options.js"
+import { flag, optional, text, userName } from "./options.js"
 import { argument, by, described } from "./parameters.js"
 import type { about } from "./render/overview.js"
+import * as views from "./render/views.js"
 
-const parameters = {
-  ...common,
-  run: argument("run"),
-  yes: flag("yes", "Do it without asking")
-}
+const yes = flag("yes", "Do it without asking")
+
+const parameters = { ...common, run: argument("run"), yes }
 
 const reason = text("reason", "Why: shown wherever the run is shown")
 
@@ -62,3 +61,24 @@ export const terminate = control<"Terminate">("terminate", {
   request: (given) => ({ _tag: "Terminate", ...given }),
   done: (run) => `The run ${run} has ended as cancelled, without compensations.`
 })
+
+export const adopt = Command.make(
+  "adopt",
+  {
+    ...common,
+    workflow: argument("workflow"),
+    from: text("from", "The version that the runs have"),
+    to: optional("to", "The version that they get. Needed only if the configuration has several others"),
+    yes
+  },
+  ({ from, to, workflow, yes, ...given }) =>
+    Effect.zipRight(
+      confirmed(
+        yes,
+        `Move the open runs of workflow ${workflow} from version ${from} to ${to === undefined ? "that of the configuration" : `version ${to}`}? Only workers of the new version take them then. Runs whose journal does not fit stay as they are.`
+      ),
+      ask(given, { _tag: "Adopt", workflow, from, to }, views.adoption, ({ refused }) =>
+        refused.length === 0 ? undefined : `Not adopted, and unchanged: ${refused.map(({ run }) => run).join(", ")}`
+      )
+    )
+).pipe(described("adopt"))

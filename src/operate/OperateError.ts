@@ -138,6 +138,40 @@ export class RecoveryRefused extends Data.TaggedError("RecoveryRefused")<{
   }
 }
 
+const adoptionReasons = {
+  UnknownWorkflow:
+    "There is no workflow of this name to move them to. Add it to the workflows of RecoveryManager.layer or recovery.config.ts.",
+  UnknownVersion:
+    "The version to move them to is not among the workflows of RecoveryManager.layer or recovery.config.ts.",
+  SameVersion: "They have the version that they would move to. Change the version of the workflow first.",
+  Ambiguous: "Several versions could take them. Name one with the option to."
+} as const
+
+/**
+ * The runs of a version cannot be adopted. Nothing was changed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class AdoptionRefused extends Data.TaggedError("AdoptionRefused")<{
+  readonly workflow: string
+  /** The version that the runs have. */
+  readonly from: string
+  /** The version that was asked for. */
+  readonly to: string | undefined
+  /** The versions of the workflow that the manager has. */
+  readonly known: ReadonlyArray<string>
+  readonly reason: keyof typeof adoptionReasons
+}> {
+  get [Fault.declared](): Fault.Declaration {
+    return { category: "validation" }
+  }
+  override get message(): string {
+    const known = this.known.length === 0 ? "" : ` Known versions: ${this.known.join(", ")}.`
+    return `The runs of workflow "${this.workflow}" cannot move from version "${this.from}". ${adoptionReasons[this.reason]}${known}`
+  }
+}
+
 /**
  * A failure could not be recorded, and retrying without a record failed.
  *

@@ -139,6 +139,20 @@ export const requests = {
     ),
     unserved
   ),
+  /** Moves the open runs of a version to a version that the program has. */
+  Adopt: write(
+    { workflow: Schema.String, from: Schema.String, to: Schema.optional(Schema.String) },
+    Schema.Struct({
+      workflow: Schema.String,
+      from: Schema.String,
+      to: Schema.String,
+      /** The ids of runs, newest first. */
+      adopted: Texts,
+      /** Those that stay as they are, with the tag and the message of the error. */
+      refused: Schema.Array(Schema.Struct({ run: Schema.String, tag: Schema.String, message: Schema.String }))
+    }),
+    unserved
+  ),
   Run: read({ id: Id }, RunStatus, of("run", "/runs/:id", "id")),
   Timeline: read({ id: Id, limit: Limit }, Timeline, of("timeline", "/runs/:id/timeline", "id")),
   Answer: write(
@@ -351,6 +365,7 @@ export const failures = {
   ScheduleNotFound: "NotFound",
   RecoveryRefused: "Refused",
   RecoveryUnderWay: "Refused",
+  AdoptionRefused: "Refused",
   NotOpen: "Refused",
   NotAwaited: "Refused",
   RunEnded: "Refused",

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Checkpoint from "../durable/Checkpoint.js"
 import type { CheckpointNotFound } from "../durable/CheckpointError.js"
+import type { Adopted } from "../durable/Deploys.js"
 import type * as Worker from "../durable/Worker.js"
 import type { Workflow } from "../durable/Workflow.js"
 import * as Lock from "../lock/Lock.js"
@@ -20,6 +21,7 @@ import * as RetryPolicy from "../resilience/RetryPolicy.js"
 import type * as Storage from "../storage/Storage.js"
 import type { FailureRecord, Report } from "./FailureRecord.js"
 import { dashboardOf } from "./internal/insights/statistics.js"
+import { adoptFrom } from "./internal/manage/adopt.js"
 import { beginIn, joinRecovery } from "./internal/manage/begin.js"
 import { validateById } from "./internal/manage/checkpoints.js"
 import { suggestFor } from "./internal/manage/choose.js"
@@ -32,6 +34,7 @@ import { reportFailure, resolveFailure } from "./internal/records/failures.js"
 import { listFailures, listRecoveries } from "./internal/records/queries.js"
 import { failures as failures_, recoveries as recoveries_ } from "./internal/records/records.js"
 import type {
+  AdoptionRefused,
   FailureNotFound,
   InvalidRequest,
   PlainRetryFailed,
@@ -145,6 +148,29 @@ export interface InitiateOptions {
   readonly checkpoint?: string | undefined
 }
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface AdoptOptions {
+  /** The version that the runs have. */
+  readonly from: string
+  /** The version that they get. Defaults to the only version of the workflow that the manager has, beside `from`. */
+  readonly to?: string | undefined
+}
+
+/**
+ * The runs that have moved from a version to another, and those that were refused.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Adoption extends Adopted {
+  readonly workflow: string
+  readonly from: string
+  readonly to: string
+}
+
 const defaultFallback = RetryPolicy.exponential({ initialDelay: "30 seconds", maxDelay: "5 minutes", maxRetries: 5 })
 
 /** Errors of a recovery on request. A recovery that fails is no error: its record has the status `failed`. */
@@ -192,6 +218,10 @@ export interface Service {
     checkpoint: string,
     reason: string
   ) => Effect.Effect<RecoveryRecord, RequestError | CheckpointNotFound>
+  readonly adopt: (
+    workflow: string,
+    options: AdoptOptions
+  ) => Effect.Effect<Adoption, AdoptionRefused | Storage.StorageError>
 }
 
 /**
@@ -309,7 +339,8 @@ export const layer = <const O extends Options>(
           Effect.provide(
             beginIn(scope, settings, (settings) => rollbackTo(settings, checkpoint, reason)),
             all
-          )
+          ),
+        adopt: (workflow, how) => Effect.provide(adoptFrom(settings, workflow, how), all)
       }
       return service
       // As above.
@@ -652,6 +683,24 @@ export {
 export const dashboard = (
   repository?: string
 ): Effect.Effect<Dashboard, RecordDamaged | Storage.StorageError, Storage.Storage> => dashboardOf(repository)
+
+/**
+ * Moves the open runs of a version to the version of this workflow that the
+ * manager has, as `Workflow.adopt` does: a run whose journal does not fit, or that
+ * a process or a recovery works on, is refused and stays as it is.
+ *
+ * If the manager has several versions beside `from`, `to` names one of them.
+ * Fails with `AdoptionRefused`, and changes nothing, if there is no such version,
+ * or more than one.
+ *
+ * @since 0.1.0
+ * @category execution
+ */
+export const adopt = (
+  workflow: string,
+  options: AdoptOptions
+): Effect.Effect<Adoption, AdoptionRefused | Storage.StorageError, RecoveryManager> =>
+  Effect.flatMap(RecoveryManager, (manager) => manager.adopt(workflow, options))
 
 /**
  * Ends the recoveries whose process has ended as `failed`, and returns their

@@ -1,8 +1,9 @@
+import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { Signal, Workflow } from "effect-recovery"
+import { Signal, Step, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { connect } from "../support/drivers.js"
 import { home, type Result } from "./support.js"
@@ -141,6 +142,97 @@ describe("recovery hold and release", () => {
       assert.strictEqual((yield* cli("release", "1", "--yes")).stdout, "The run 1 is released.\n")
       assert.strictEqual((yield* cli("release", "1", "--yes")).stdout, "The run 1 is not on hold.\n")
       assert.strictEqual((yield* execute)._tag, "RunSuspended")
+    })
+  )
+})
+
+describe("recovery adopt", () => {
+  /** A configuration that has these versions of the workflow, each with its first step. */
+  const configure = (folder: string, versions: Readonly<Record<string, string>>) =>
+    Effect.sync(() => {
+      const door = (name: string) => JSON.stringify(path.resolve(`dist/${name}.js`))
+      fs.symlinkSync(path.resolve("node_modules"), path.join(folder, "node_modules"))
+      const config = path.join(folder, "recovery.config.mjs")
+      fs.writeFileSync(
+        config,
+        `
+import { Effect, Schema } from "effect"
+import { Signal, Step, Workflow } from ${door("index")}
+import { Operator } from ${door("operate")}
+import { SqliteStorage } from ${door("sqlite")}
+
+const Paid = Signal.make("paid", Schema.String)
+const workflows = Object.entries(${JSON.stringify(versions)}).map(([version, step]) =>
+  Workflow.make("order", { version }, () =>
+    Effect.zipRight(Step.make(step, { run: Effect.die("no step runs") }), Effect.asVoid(Paid.wait()))
+  )
+)
+export default Operator.define({ storage: SqliteStorage.layer({ filename: "recovery.db" }), workflows })
+`
+      )
+      return ["--config", config]
+    })
+
+  const Paid = Signal.make("paid", Schema.String)
+  const order = (step: string) =>
+    Workflow.make("order", { version: "1" }, () =>
+      Effect.zipRight(Step.make(step, { run: Effect.void }), Effect.asVoid(Paid.wait()))
+    )
+
+  /** Two runs of version 1, of which the first began with another step than the second. */
+  const setup = (versions: Readonly<Record<string, string>>) =>
+    Effect.gen(function* () {
+      const { folder, recovery } = yield* home
+      const storage = SqliteStorage.layer({ filename: path.join(folder, "recovery.db") })
+      yield* Effect.provide(Effect.flip(Workflow.execute(order("check"), { id: "unfit" })), storage)
+      yield* Effect.provide(Effect.flip(Workflow.execute(order("reserve"), { id: "fit" })), storage)
+      const config = yield* configure(folder, versions)
+      const versionsOf = Effect.map(Effect.provide(Workflow.list({ workflow: "order" }), storage), (all) =>
+        all.map(({ id, version }) => `${id} ${version}`)
+      )
+      return { versionsOf, adopt: (...args: ReadonlyArray<string>) => recovery(["adopt", ...args, ...config]) }
+    })
+
+  it.scopedLive("moves the runs that fit to the version of the configuration, and ends with 1 if one does not", () =>
+    Effect.gen(function* () {
+      const { adopt, versionsOf } = yield* setup({ 2: "reserve" })
+      const asked = yield* adopt("order", "--from", "1")
+      assert.strictEqual(asked.code, 2, asked.stderr)
+      assert.include(asked.stderr, "add --yes")
+      assert.deepStrictEqual(yield* versionsOf, ["fit 1", "unfit 1"])
+      const moved = yield* adopt("order", "--from", "1", "--yes")
+      assert.strictEqual(moved.code, 1, moved.stderr)
+      assert.match(moved.stdout, /fit +adopted by version 2/)
+      assert.match(moved.stdout, /unfit +refused: ReplayMismatch: .*check/)
+      assert.include(moved.stderr, "Not adopted, and unchanged: unfit")
+      assert.deepStrictEqual(yield* versionsOf, ["fit 2", "unfit 1"])
+      const again = yield* adopt("order", "--from", "1", "--yes", "--json")
+      const { adopted, refused } = JSON.parse(again.stdout)
+      assert.deepStrictEqual([again.code, adopted, refused[0].tag], [1, [], "ReplayMismatch"])
+      const none = yield* adopt("order", "--from", "0", "--yes")
+      assert.deepStrictEqual([none.code, none.stdout.trim()], [0, "workflow order has no open runs of version 0"])
+    })
+  )
+
+  it.scopedLive("is refused if the configuration has no such version, or several without --to", () =>
+    Effect.gen(function* () {
+      const { adopt, versionsOf } = yield* setup({ 1: "reserve", 2: "reserve", 3: "check" })
+      const refusals = [
+        [["other", "--from", "1"], "There is no workflow of this name"],
+        [["order", "--from", "1"], "Several versions could take them"],
+        [["order", "--from", "1", "--to", "4"], "Known versions: 1, 2, 3."],
+        [["order", "--from", "1", "--to", "1"], "They have the version that they would move to"]
+      ] as const
+      for (const [args, reason] of refusals) {
+        const refused = yield* adopt(...args, "--yes", "--json")
+        assert.strictEqual(refused.code, 4, refused.stderr)
+        assert.strictEqual(errorOf(refused).tag, "AdoptionRefused")
+        assert.include(errorOf(refused).message, reason)
+      }
+      assert.deepStrictEqual(yield* versionsOf, ["fit 1", "unfit 1"])
+      assert.strictEqual((yield* adopt("order", "--from", "1", "--to", "2", "--yes")).code, 1)
+      assert.strictEqual((yield* adopt("order", "--from", "1", "--to", "3", "--yes")).code, 0)
+      assert.deepStrictEqual(yield* versionsOf, ["fit 2", "unfit 3"])
     })
   )
 })

@@ -19,6 +19,7 @@ export const about = {
   release: "Release a run that is on hold",
   cancel: "Cancel a run: its compensations run, and it ends as cancelled",
   terminate: "End a run at once, without compensations",
+  adopt: "Move the open runs of a version of a workflow to the version of the configuration",
   queues: "List the queues of runs: how many run and wait, and for how long",
   schedules: "List schedules; pause, resume or trigger one",
   checkpoint: "Create, list, show, validate or delete checkpoints",

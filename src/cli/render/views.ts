@@ -180,6 +180,14 @@ export const unclaimed: View<"Unclaimed"> = (screen, all) =>
     ["on hold", ({ held }) => String(held)]
   ])
 
+export const adoption: View<"Adopt"> = (screen, { adopted, from, refused, to, workflow }) => {
+  const all = [
+    ...adopted.map((run) => ({ run, result: `adopted by version ${to}` })),
+    ...refused.map(({ message, run, tag }) => ({ run, result: `refused: ${failed({ tag, message })}` }))
+  ]
+  return rows(screen, all, `workflow ${workflow} has no open runs of version ${from}`, ["run", "result"])
+}
+
 /** Why a run does not advance, or how it ended. */
 const aboutRun = ({ cancelling, failure, hold, waiting }: Item<"Runs">): string => {
   if (failure !== null) return failed(failure)

@@ -86,6 +86,11 @@ const handlers: Handlers = {
   Locks: () => Effect.provide(Lock.list, Lock.layerStorage()),
   Runs: (query) => Workflow.list(query),
   Unclaimed: ({ afterMillis }) => Workflow.unclaimed({ after: afterMillis }),
+  Adopt: ({ workflow, ...options }) =>
+    Effect.map(RecoveryManager.adopt(workflow, options), ({ refused, ...moved }) => ({
+      ...moved,
+      refused: refused.map(({ error, run }) => ({ run, tag: error._tag, message: error.message }))
+    })),
   Run: ({ id }) => Workflow.status(id),
   Timeline: ({ id, limit }) => Timeline.ofRun(id, { limit }),
   Answer: ({ answer, by = unsigned, note, question, run, value }) => {

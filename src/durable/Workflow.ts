@@ -153,7 +153,7 @@ export {
 } from "../resilience/InvalidOption.js"
 /**
  * @since 0.1.0
- * @category inspection
+ * @category versions
  */
 export * from "./Deploys.js"
 export {
@@ -246,6 +246,10 @@ export {
    */
   make as schedule
 } from "./RunSchedule.js"
+/**
+ * @since 0.1.0
+ * @category inspection
+ */
 export * from "./StoredRuns.js"
 
 /**

@@ -143,7 +143,7 @@ export const readJournal = (run: string, entries: ReadonlyArray<Entry>): Journal
   const journal = emptyJournal()
   for (const entry of entries) {
     const fold = Object.hasOwn(folds, entry.kind) ? folds[entry.kind as Kind] : undefined
-    if (fold === undefined) return unreadable(run, entry, unknownKind(entry))
+    if (fold === undefined) return unknownKind(run, entry)
     try {
       fold(journal, entry)
     } catch (cause) {
@@ -435,5 +435,11 @@ const unreadable = (run: string, entry: Entry, cause: unknown) =>
     cause: isEncoded(entry.payload) ? encodedByStorage() : cause
   })
 
-const unknownKind = (entry: Entry) =>
-  new Error(`this version of effect-recovery does not know lines of kind "${entry.kind}"`)
+/** Kinds are never encoded, so a newer version wrote the line, whatever its payload is. */
+const unknownKind = (run: string, { kind, seq }: Entry) =>
+  new JournalError({
+    reason: "Version",
+    run,
+    record: `journal line ${seq}`,
+    cause: new Error(`this version does not know lines of kind "${kind}"`)
+  })

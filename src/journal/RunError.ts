@@ -242,13 +242,15 @@ export class RunMismatch extends Data.TaggedError("RunMismatch")<{
 
 /**
  * A value could not be written to the journal or read from it. The journal is
- * unchanged; correct the schema and execute the run again.
+ * unchanged; correct the schema and execute the run again. With the reason
+ * `Version`, a newer version of this library wrote the line: a process of that
+ * version continues the run.
  *
  * @since 0.1.0
  * @category errors
  */
 export class JournalError extends Data.TaggedError("JournalError")<{
-  readonly reason: "Encode" | "Decode"
+  readonly reason: "Encode" | "Decode" | "Version"
   /** Undefined for a record outside of runs. */
   readonly run: string | undefined
   /** The record, such as `success of step "charge"`. */
@@ -256,6 +258,9 @@ export class JournalError extends Data.TaggedError("JournalError")<{
   readonly cause: unknown
 }> {
   override get message(): string {
+    if (this.reason === "Version") {
+      return `The ${this.record} of run "${this.run}" was written by a newer version of effect-recovery: ${messageOf(this.cause)}. The journal is unchanged. Let a process of that version continue the run, or update this one.`
+    }
     const verb = this.reason === "Encode" ? "be written to" : "be read from"
     const cause = messageOf(this.cause)
     const cure = this.record === "input" ? "Give an input that fits the schema" : "Correct the schema so that it fits"

@@ -14,7 +14,9 @@ import { RunSchedule, Storage, Worker, Workflow } from "effect-recovery"
 import { timesOf } from "../../src/durable/internal/schedule/times.js"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 import { ahead, onClock } from "../support/clocks.js"
-import { turns } from "../support/time.js"
+import { inPostgresStorage } from "../support/everyStorage.js"
+import { backends } from "../support/storages.js"
+import { eventually, turns } from "../support/time.js"
 
 const minute = 60_000
 const hour = 60 * minute
@@ -41,7 +43,7 @@ const hourly = (workflow: Report, settings: object = {}) =>
 
 /** A process with the schedule, and how it ends. It looks again when something is due or changes, and once a day. */
 const startProcess = (
-  store: Storage.Store,
+  open: Effect.Effect<Storage.Store, unknown, Scope.Scope>,
   workflow: Report,
   schedule: RunSchedule.RunSchedule,
   skew = 0,
@@ -53,7 +55,9 @@ const startProcess = (
     yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
     const storage = Layer.scoped(
       Storage.Storage,
-      Storage.make(onClock(store, clock), { owner: `process-${++processes}`, lease: "10000 days" })
+      Effect.flatMap(Effect.orDie(open), (store) =>
+        Storage.make(onClock(store, clock), { owner: `process-${++processes}`, lease: "10000 days" })
+      )
     )
     const layer = Layer.provideMerge(Worker.layer([workflow], { schedules: [schedule], sweep, drain: 0 }), storage)
     const context = yield* Effect.withClock(Layer.buildWithScope(layer, scope), ahead(clock, skew))
@@ -78,116 +82,195 @@ const trouble = Effect.flatMap(
   ({ schedules }) => Effect.succeed(schedules.flatMap(({ trouble }) => Option.toArray(trouble)))
 )
 
-describe("a schedule", () => {
-  it.scoped("starts each due time once, in however many processes, as a run with its name, time and label", () =>
-    Effect.gen(function* () {
-      const store = Storage.memoryStore()
-      const { begun, workflow } = noting()
-      for (const skew of [0, 90_000, -90_000]) yield* startProcess(store, workflow, hourly(workflow), skew)
-      const { context } = yield* startProcess(store, workflow, hourly(workflow))
-      yield* pass(30 * minute)
-      assert.deepStrictEqual(begun, [])
-      yield* passHours(3)
-      yield* pass(2 * minute)
-      assert.deepStrictEqual(begun, ["01-01T01:00", "01-01T02:00", "01-01T03:00"])
-      const runs = yield* Effect.provide(Workflow.list({}), context)
-      assert.deepInclude(runs[0], { id: "hourly/1970-01-01T03:00:00Z", labels: { schedule: "hourly" } })
-      assert.strictEqual(runs.length, 3)
-    })
-  )
-
-  const week: ReadonlyArray<readonly [RunSchedule.CatchUp, number, ReadonlyArray<string>]> = [
-    ["none", 0, []],
-    ["none", 30_000, ["01-08T02:00"]],
-    ["last", 0, ["01-08T01:00"]],
-    ["all", 0, ["01-07T23:00", "01-08T00:00", "01-08T01:00"]]
-  ]
-  it.scoped.each(week)(
-    "whose processes were away for a week starts what catchUp says: %s (%i ms after an hour)",
-    ([catchUp, after, expected]) =>
+for (const backend of backends)
+  describe(`${backend.name}: a schedule`, () => {
+    it.scoped("starts each due time once, in however many processes, as a run with its name, time and label", () =>
       Effect.gen(function* () {
-        const store = Storage.memoryStore()
+        const place = yield* backend.make
         const { begun, workflow } = noting()
-        const schedule = hourly(workflow, { catchUp, overlap: "allow", backlog: 3 })
-        const first = yield* startProcess(store, workflow, schedule)
+        for (const skew of [0, 90_000, -90_000]) yield* startProcess(place.open, workflow, hourly(workflow), skew)
+        const { context } = yield* startProcess(place.open, workflow, hourly(workflow))
+        yield* pass(30 * minute)
+        assert.deepStrictEqual(begun, [])
+        yield* passHours(3)
+        yield* pass(2 * minute)
+        assert.deepStrictEqual(begun, ["01-01T01:00", "01-01T02:00", "01-01T03:00"])
+        const runs = yield* Effect.provide(Workflow.list({}), context)
+        assert.deepInclude(runs[0], { id: "hourly/1970-01-01T03:00:00Z", labels: { schedule: "hourly" } })
+        assert.strictEqual(runs.length, 3)
+      })
+    )
+
+    const week: ReadonlyArray<readonly [RunSchedule.CatchUp, number, ReadonlyArray<string>]> = [
+      ["none", 0, []],
+      ["none", 30_000, ["01-08T02:00"]],
+      ["last", 0, ["01-08T01:00"]],
+      ["all", 0, ["01-07T23:00", "01-08T00:00", "01-08T01:00"]]
+    ]
+    it.scoped.each(week)(
+      "whose processes were away for a week starts what catchUp says: %s (%i ms after an hour)",
+      ([catchUp, after, expected]) =>
+        Effect.gen(function* () {
+          const place = yield* backend.make
+          const { begun, workflow } = noting()
+          const schedule = hourly(workflow, { catchUp, overlap: "allow", backlog: 3 })
+          const first = yield* startProcess(place.open, workflow, schedule)
+          yield* pass(hour)
+          yield* first.end
+          begun.length = 0
+          yield* TestClock.adjust(after === 0 ? 7 * 24 * hour + 30 * minute : 7 * 24 * hour + hour + after)
+          yield* startProcess(place.open, workflow, schedule)
+          yield* pass(1_000)
+          assert.deepStrictEqual([...begun].sort(), expected)
+        })
+    )
+
+    it.scoped("with overlap skip starts nothing while a run has not ended", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const { begun, gate, workflow } = noting()
+        gate.current = yield* Deferred.make<void>()
+        yield* startProcess(place.open, workflow, hourly(workflow))
+        yield* passHours(3)
+        assert.deepStrictEqual(begun, ["01-01T01:00"])
+        yield* Deferred.succeed(gate.current, undefined)
+        gate.current = undefined
+        yield* passHours(2)
+        assert.deepStrictEqual(begun, ["01-01T01:00", "01-01T04:00", "01-01T05:00"])
+      })
+    )
+
+    it.scoped("with overlap queue starts each run when those before it have ended, the latest of its backlog", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const { begun, gate, workflow } = noting()
+        gate.current = yield* Deferred.make<void>()
+        const { context } = yield* startProcess(
+          place.open,
+          workflow,
+          hourly(workflow, { overlap: "queue", backlog: 2 })
+        )
+        yield* passHours(4)
+        assert.deepStrictEqual(begun, ["01-01T01:00"])
+        const [info] = yield* Effect.provide(RunSchedule.list, context)
+        assert.deepStrictEqual(
+          info?.waiting.map((due) => clockText(due.getTime())),
+          ["01-01T03:00", "01-01T04:00"]
+        )
+        yield* Deferred.succeed(gate.current, undefined)
+        yield* Effect.repeatN(pass(1_000), 5)
+        assert.deepStrictEqual(begun, ["01-01T01:00", "01-01T03:00", "01-01T04:00"])
+      })
+    )
+
+    it.scoped("with overlap cancel cancels the run that has not ended, and starts the latest when it has", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const { begun, gate, workflow } = noting()
+        gate.current = yield* Deferred.make<void>()
+        const { context } = yield* startProcess(place.open, workflow, hourly(workflow, { overlap: "cancel" }))
+        yield* passHours(2)
+        yield* Effect.repeatN(pass(1_000), 5)
+        assert.deepStrictEqual(begun, ["01-01T01:00", "01-01T02:00"])
+        const runs = yield* Effect.provide(Workflow.list({}), context)
+        assert.deepStrictEqual(
+          runs.map(({ status }) => status),
+          ["running", "cancelled"]
+        )
+      })
+    )
+
+    it.scoped("carries out a decision whose process died before it recorded the run", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const { begun, workflow } = noting()
+        const dying = Effect.map(place.open, (store): Storage.Store => ({ ...store, enqueue: () => Effect.never }))
+        const first = yield* startProcess(dying, workflow, hourly(workflow))
         yield* pass(hour)
         yield* first.end
-        begun.length = 0
-        yield* TestClock.adjust(after === 0 ? 7 * 24 * hour + 30 * minute : 7 * 24 * hour + hour + after)
-        yield* startProcess(store, workflow, schedule)
-        yield* pass(1_000)
-        assert.deepStrictEqual([...begun].sort(), expected)
+        assert.deepStrictEqual(begun, [])
+        const second = yield* startProcess(place.open, workflow, hourly(workflow, { catchUp: "none" }))
+        yield* pass(10 * minute)
+        assert.deepStrictEqual(begun, ["01-01T01:00"])
+        const [info] = yield* Effect.provide(RunSchedule.list, second.context)
+        assert.deepStrictEqual(info?.starting, [])
       })
-  )
+    )
 
-  it.scoped("with overlap skip starts nothing while a run has not ended", () =>
-    Effect.gen(function* () {
-      const store = Storage.memoryStore()
-      const { begun, gate, workflow } = noting()
-      gate.current = yield* Deferred.make<void>()
-      yield* startProcess(store, workflow, hourly(workflow))
-      yield* passHours(3)
-      assert.deepStrictEqual(begun, ["01-01T01:00"])
-      yield* Deferred.succeed(gate.current, undefined)
-      gate.current = undefined
-      yield* passHours(2)
-      assert.deepStrictEqual(begun, ["01-01T01:00", "01-01T04:00", "01-01T05:00"])
-    })
-  )
+    it.scoped("is triggered by any process, also while it is paused, and a worker that has it starts the run", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const { begun, workflow } = noting()
+        const other = yield* Layer.build(place.join())
+        const missing = yield* Effect.flip(Effect.provide(RunSchedule.trigger("hourly"), other))
+        assert.deepInclude(missing, { _tag: "ScheduleNotFound", schedule: "hourly" })
+        const first = yield* startProcess(place.open, workflow, hourly(workflow))
+        yield* Effect.provide(RunSchedule.pause("hourly"), other)
+        yield* first.end
+        yield* pass(10 * minute)
+        const run = yield* Effect.provide(RunSchedule.trigger("hourly"), other)
+        const again = yield* Effect.provide(RunSchedule.trigger("hourly"), other)
+        assert.deepStrictEqual([run, again], ["hourly/1970-01-01T00:10:00Z", "hourly/1970-01-01T00:10:00.001Z"])
+        yield* startProcess(place.open, workflow, hourly(workflow))
+        yield* pass(1_000)
+        yield* Effect.provide(Workflow.join(workflow, run), other)
+        yield* passHours(2)
+        assert.deepStrictEqual(begun, ["01-01T00:10", "01-01T00:10"])
+      })
+    )
 
-  it.scoped("with overlap queue starts each run when those before it have ended, the latest of its backlog", () =>
-    Effect.gen(function* () {
-      const store = Storage.memoryStore()
-      const { begun, gate, workflow } = noting()
-      gate.current = yield* Deferred.make<void>()
-      const { context } = yield* startProcess(store, workflow, hourly(workflow, { overlap: "queue", backlog: 2 }))
-      yield* passHours(4)
-      assert.deepStrictEqual(begun, ["01-01T01:00"])
-      const [info] = yield* Effect.provide(RunSchedule.list, context)
-      assert.deepStrictEqual(
-        info?.waiting.map((due) => clockText(due.getTime())),
-        ["01-01T03:00", "01-01T04:00"]
-      )
-      yield* Deferred.succeed(gate.current, undefined)
-      yield* Effect.repeatN(pass(1_000), 5)
-      assert.deepStrictEqual(begun, ["01-01T01:00", "01-01T03:00", "01-01T04:00"])
-    })
-  )
+    it.scoped("whose rule changes is due by the old one until then, and by the new one from then on", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const { begun, workflow } = noting()
+        const old = yield* startProcess(place.open, workflow, hourly(workflow))
+        yield* passHours(1)
+        yield* pass(10 * minute)
+        const changed = yield* startProcess(place.open, workflow, hourly(workflow, { every: "20 minutes" }))
+        yield* pass(10 * minute)
+        yield* pass(20 * minute)
+        assert.deepStrictEqual(begun, ["01-01T01:00", "01-01T01:20", "01-01T01:40"])
+        const [info] = yield* Effect.provide(RunSchedule.list, changed.context)
+        assert.strictEqual(String(info?.rule.every), "Duration(20m)")
+        yield* old.end
+      })
+    )
 
-  it.scoped("with overlap cancel cancels the run that has not ended, and starts the latest when it has", () =>
-    Effect.gen(function* () {
-      const store = Storage.memoryStore()
-      const { begun, gate, workflow } = noting()
-      gate.current = yield* Deferred.make<void>()
-      const { context } = yield* startProcess(store, workflow, hourly(workflow, { overlap: "cancel" }))
-      yield* passHours(2)
-      yield* Effect.repeatN(pass(1_000), 5)
-      assert.deepStrictEqual(begun, ["01-01T01:00", "01-01T02:00"])
-      const runs = yield* Effect.provide(Workflow.list({}), context)
-      assert.deepStrictEqual(
-        runs.map(({ status }) => status),
-        ["running", "cancelled"]
-      )
-    })
-  )
+    it.scoped("that is removed is gone from the list, and its runs stay", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const { workflow } = noting()
+        const { context, end } = yield* startProcess(place.open, workflow, hourly(workflow))
+        yield* passHours(1)
+        yield* end
+        const other = place.join()
+        const left = yield* Effect.zipRight(RunSchedule.remove("hourly"), Effect.all([RunSchedule.list, started])).pipe(
+          Effect.provide(Layer.merge(other, Layer.succeedContext(Context.omit(Storage.Storage)(context))))
+        )
+        assert.deepStrictEqual(left, [[], ["01-01T01:00"]])
+      })
+    )
 
-  it.scoped("carries out a decision whose process died before it recorded the run", () =>
-    Effect.gen(function* () {
-      const store = Storage.memoryStore()
-      const { begun, workflow } = noting()
-      const dying: Storage.Store = { ...store, enqueue: () => Effect.never }
-      const first = yield* startProcess(dying, workflow, hourly(workflow))
-      yield* pass(hour)
-      yield* first.end
-      assert.deepStrictEqual(begun, [])
-      const second = yield* startProcess(store, workflow, hourly(workflow, { catchUp: "none" }))
-      yield* pass(10 * minute)
-      assert.deepStrictEqual(begun, ["01-01T01:00"])
-      const [info] = yield* Effect.provide(RunSchedule.list, second.context)
-      assert.deepStrictEqual(info?.starting, [])
-    })
-  )
+    it.scoped("whose input fails keeps the run, says why, and starts it when it can", () =>
+      Effect.gen(function* () {
+        const place = yield* backend.make
+        const { begun, workflow } = noting()
+        let fails = true
+        const input = (due: Date) => {
+          if (fails) throw new Error("no table")
+          return due
+        }
+        const { context } = yield* startProcess(place.open, workflow, hourly(workflow, { input }), 0, 10 * minute)
+        yield* passHours(1)
+        assert.deepStrictEqual([begun, yield* Effect.provide(trouble, context)], [[], ["Error: no table"]])
+        fails = false
+        yield* pass(10 * minute)
+        assert.deepStrictEqual([begun, yield* Effect.provide(trouble, context)], [["01-01T01:00"], []])
+      })
+    )
+  })
 
+describe("a schedule", () => {
   it.scoped("that is paused starts nothing, and makes nothing up when it is resumed", () =>
     Effect.gen(function* () {
       const { begun, workflow } = noting()
@@ -213,78 +296,6 @@ describe("a schedule", () => {
     })
   )
 
-  it.scoped("is triggered by any process, also while it is paused, and a worker that has it starts the run", () =>
-    Effect.gen(function* () {
-      const store = Storage.memoryStore()
-      const { begun, workflow } = noting()
-      const other = yield* Layer.build(Layer.scoped(Storage.Storage, Storage.make(store, { owner: "other" })))
-      const missing = yield* Effect.flip(Effect.provide(RunSchedule.trigger("hourly"), other))
-      assert.deepInclude(missing, { _tag: "ScheduleNotFound", schedule: "hourly" })
-      const first = yield* startProcess(store, workflow, hourly(workflow))
-      yield* Effect.provide(RunSchedule.pause("hourly"), other)
-      yield* first.end
-      yield* pass(10 * minute)
-      const run = yield* Effect.provide(RunSchedule.trigger("hourly"), other)
-      const again = yield* Effect.provide(RunSchedule.trigger("hourly"), other)
-      assert.deepStrictEqual([run, again], ["hourly/1970-01-01T00:10:00Z", "hourly/1970-01-01T00:10:00.001Z"])
-      yield* startProcess(store, workflow, hourly(workflow))
-      yield* pass(1_000)
-      yield* Effect.provide(Workflow.join(workflow, run), other)
-      yield* passHours(2)
-      assert.deepStrictEqual(begun, ["01-01T00:10", "01-01T00:10"])
-    })
-  )
-
-  it.scoped("whose rule changes is due by the old one until then, and by the new one from then on", () =>
-    Effect.gen(function* () {
-      const store = Storage.memoryStore()
-      const { begun, workflow } = noting()
-      const old = yield* startProcess(store, workflow, hourly(workflow))
-      yield* passHours(1)
-      yield* pass(10 * minute)
-      const changed = yield* startProcess(store, workflow, hourly(workflow, { every: "20 minutes" }))
-      yield* pass(10 * minute)
-      yield* pass(20 * minute)
-      assert.deepStrictEqual(begun, ["01-01T01:00", "01-01T01:20", "01-01T01:40"])
-      const [info] = yield* Effect.provide(RunSchedule.list, changed.context)
-      assert.strictEqual(String(info?.rule.every), "Duration(20m)")
-      yield* old.end
-    })
-  )
-
-  it.scoped("that is removed is gone from the list, and its runs stay", () =>
-    Effect.gen(function* () {
-      const store = Storage.memoryStore()
-      const { workflow } = noting()
-      const { context, end } = yield* startProcess(store, workflow, hourly(workflow))
-      yield* passHours(1)
-      yield* end
-      const other = Layer.scoped(Storage.Storage, Storage.make(store, { owner: "other" }))
-      const left = yield* Effect.zipRight(RunSchedule.remove("hourly"), Effect.all([RunSchedule.list, started])).pipe(
-        Effect.provide(Layer.merge(other, Layer.succeedContext(Context.omit(Storage.Storage)(context))))
-      )
-      assert.deepStrictEqual(left, [[], ["01-01T01:00"]])
-    })
-  )
-
-  it.scoped("whose input fails keeps the run, says why, and starts it when it can", () =>
-    Effect.gen(function* () {
-      const store = Storage.memoryStore()
-      const { begun, workflow } = noting()
-      let fails = true
-      const input = (due: Date) => {
-        if (fails) throw new Error("no table")
-        return due
-      }
-      const { context } = yield* startProcess(store, workflow, hourly(workflow, { input }), 0, 10 * minute)
-      yield* passHours(1)
-      assert.deepStrictEqual([begun, yield* Effect.provide(trouble, context)], [[], ["Error: no table"]])
-      fails = false
-      yield* pass(10 * minute)
-      assert.deepStrictEqual([begun, yield* Effect.provide(trouble, context)], [["01-01T01:00"], []])
-    })
-  )
-
   it.scoped("is refused twice in one worker, and if it is never due", () =>
     Effect.gen(function* () {
       const { workflow } = noting()
@@ -298,6 +309,29 @@ describe("a schedule", () => {
       assert.throws(nightly({ cron: "0 3 * * *", timeZone: "Europe/Atlantis" }), /timeZone/)
       assert.throws(nightly({ cron: "0 3 * * *", overlap: "maybe" }), /overlap/)
       assert.throws(nightly({ cron: "0 3 * * *", catchUp: "some" }), /catchUp/)
+    })
+  )
+})
+
+inPostgresStorage("a schedule", (backend) => {
+  it.scoped("of two processes starts each due time once, also after one of them has ended", () =>
+    Effect.gen(function* () {
+      const place = yield* backend.make
+      const { begun, workflow } = noting()
+      const first = yield* startProcess(place.open, workflow, hourly(workflow), 0, minute)
+      const { context } = yield* startProcess(place.open, workflow, hourly(workflow), 90_000, minute)
+      const ended = Effect.map(Workflow.list({ status: "completed" }), ({ length }) => length)
+      const nextHour = (count: number) =>
+        Effect.zipRight(
+          TestClock.adjust(hour),
+          eventually(Effect.zipRight(pass(5_000), Effect.provide(ended, context)), (found) => found === count)
+        )
+      const known = Effect.map(Effect.provide(RunSchedule.list, context), ({ length }) => length)
+      yield* eventually(known, (length) => length === 1)
+      yield* nextHour(1)
+      yield* first.end
+      yield* nextHour(2)
+      assert.deepStrictEqual(begun, ["01-01T01:00", "01-01T02:00"])
     })
   )
 })
@@ -404,7 +438,12 @@ describe("random lives of a schedule and its processes", () => {
             look(model, next, catchUp, now)
           }
         } else if (event.do === "begin" && living.length < 4) {
-          const { end } = yield* startProcess(event.fails ? failing : store, workflow, schedule, event.skew)
+          const { end } = yield* startProcess(
+            Effect.succeed(event.fails ? failing : store),
+            workflow,
+            schedule,
+            event.skew
+          )
           living.push(end)
           model.alive = living.length
           look(model, next, catchUp, now)
@@ -414,7 +453,7 @@ describe("random lives of a schedule and its processes", () => {
           model.alive = living.length
         }
       }
-      yield* startProcess(store, workflow, schedule)
+      yield* startProcess(Effect.succeed(store), workflow, schedule)
       yield* TestClock.adjust("2 seconds")
       yield* turns(100)
       const runs = yield* store.list({ limit: 100_000 })

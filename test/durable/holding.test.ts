@@ -7,7 +7,8 @@ import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { RetryPolicy, Step, Storage, Strategy, Worker, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
-import { a, Bad, b, flow, Go, memoryProcess } from "../support/durable.js"
+import { a, Bad, b, builtProcess, flow, Go, holdsRead } from "../support/durable.js"
+import { backends } from "../support/storages.js"
 import { eventually, turns } from "../support/time.js"
 
 const hold = (run: string) => Workflow.hold(run, { reason: "to look", by: "ada" })
@@ -26,201 +27,210 @@ const gated = Effect.map(Effect.all([Deferred.make<void>(), Deferred.make<void>(
 
 const statusOf = (id: string) => Effect.map(Workflow.status(id), ({ status }) => status)
 
-describe("a run that is put on hold while it is executed", () => {
-  it.scoped("ends its running attempt, begins no step, and gives its lease back", () =>
-    Effect.gen(function* () {
-      const { layer, story } = yield* memoryProcess()
-      const { begun, open, step } = yield* gated
-      const Flow = flow(Effect.all([a, step, b]))
-      yield* Effect.gen(function* () {
-        const running = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
-        yield* begun
-        yield* hold("1")
-        assert.strictEqual(yield* statusOf("1"), "running")
-        yield* open
-        const error = yield* Effect.flip(Fiber.join(running))
-        assert.instanceOf(error, Workflow.RunHeld)
-        assert.deepInclude(error, { run: "1", hold: "manual", reason: "to look (ada)" })
-        assert.strictEqual(yield* story, "a gated")
-        assert.strictEqual(yield* statusOf("1"), "held")
-        assert.instanceOf(yield* Effect.flip(Workflow.execute(Flow, { id: "1" })), Workflow.RunHeld)
-        yield* release("1")
-        yield* Workflow.execute(Flow, { id: "1" })
-        assert.strictEqual(yield* story, "a gated b")
-      }).pipe(Effect.provide(layer))
-    })
-  )
-
-  it.scoped("continues if it is released before a step was to begin", () =>
-    Effect.gen(function* () {
-      const { layer, story } = yield* memoryProcess()
-      const { begun, open, step } = yield* gated
-      const Flow = flow(Effect.all([step, b]))
-      yield* Effect.gen(function* () {
-        const running = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
-        yield* begun
-        yield* hold("1")
-        yield* release("1")
-        // The execution reads that it is free.
-        yield* turns()
-        yield* open
-        yield* Fiber.join(running)
-        assert.strictEqual(yield* story, "gated b")
-      }).pipe(Effect.provide(layer))
-    })
-  )
-
-  it.scoped("leaves a wait, and keeps what it waits for", () =>
-    Effect.gen(function* () {
-      const { layer, story } = yield* memoryProcess()
-      const Flow = flow(Effect.all([a, Workflow.sleep("1 hour"), b]))
-      yield* Effect.gen(function* () {
-        const running = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
-        yield* eventually(story, (lines) => lines === "a")
-        yield* hold("1")
-        assert.instanceOf(yield* Effect.flip(Fiber.join(running)), Workflow.RunHeld)
-        const { dueAt, status, waiting } = yield* Workflow.status("1")
-        assert.strictEqual(status, "held")
-        assert.deepStrictEqual(
-          waiting.map(({ about, kind }) => `${kind} ${about}`),
-          ["sleep sleep"]
-        )
-        assert.deepStrictEqual(dueAt, Option.some(new Date(3_600_000)))
-      }).pipe(Effect.provide(layer))
-    })
-  )
-
-  it.scoped("leaves a backoff, and continues it later", () =>
-    Effect.gen(function* () {
-      const { layer, lines } = yield* memoryProcess()
-      const fails = Step.make("fails", {
-        error: Bad,
-        run: Effect.zipRight(Ledger.done("attempt"), Effect.fail(new Bad())),
-        recover: { Bad: Strategy.retry(RetryPolicy.fixed({ delay: "1 hour", maxRetries: 1 })) }
+for (const backend of backends)
+  describe(`${backend.name}: a run that is put on hold while it is executed`, () => {
+    it.scoped("ends its running attempt, begins no step, and gives its lease back", () =>
+      Effect.gen(function* () {
+        const { layer, story } = yield* builtProcess(backend)
+        const { begun, open, step } = yield* gated
+        const Flow = flow(Effect.all([a, step, b]))
+        yield* Effect.gen(function* () {
+          const running = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
+          yield* begun
+          yield* hold("1")
+          assert.strictEqual(yield* statusOf("1"), "running")
+          yield* open
+          const error = yield* Effect.flip(Fiber.join(running))
+          assert.instanceOf(error, Workflow.RunHeld)
+          assert.deepInclude(error, { run: "1", hold: "manual", reason: "to look (ada)" })
+          assert.strictEqual(yield* story, "a gated")
+          assert.strictEqual(yield* statusOf("1"), "held")
+          assert.instanceOf(yield* Effect.flip(Workflow.execute(Flow, { id: "1" })), Workflow.RunHeld)
+          yield* release("1")
+          yield* Workflow.execute(Flow, { id: "1" })
+          assert.strictEqual(yield* story, "a gated b")
+        }).pipe(Effect.provide(layer))
       })
-      const Flow = flow(Effect.ignore(fails))
-      yield* Effect.gen(function* () {
-        const running = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
-        yield* eventually(lines, ({ length }) => length === 1)
-        yield* hold("1")
-        assert.instanceOf(yield* Effect.flip(Fiber.join(running)), Workflow.RunHeld)
-        yield* release("1")
-        const again = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
-        yield* TestClock.adjust("59 minutes")
-        assert.strictEqual((yield* lines).length, 1)
-        yield* TestClock.adjust("1 minute")
-        yield* Fiber.join(again)
-        assert.strictEqual((yield* lines).length, 2)
-      }).pipe(Effect.provide(layer))
-    })
-  )
+    )
 
-  it.scoped("begins no retry of a running step, also without a delay", () =>
-    Effect.gen(function* () {
-      const { layer, lines } = yield* memoryProcess()
-      const { begun, open, run } = yield* gated
-      const fails = Step.make("fails", {
-        error: Bad,
-        run: Effect.zipRight(run, Effect.fail(new Bad())),
-        recover: { Bad: Strategy.retry(RetryPolicy.fixed({ delay: 0, maxRetries: 5 })) }
+    it.scoped("continues if it is released before a step was to begin", () =>
+      Effect.gen(function* () {
+        const { layer, story } = yield* builtProcess(backend)
+        const { begun, open, step } = yield* gated
+        const Flow = flow(Effect.all([step, b]))
+        yield* Effect.gen(function* () {
+          const running = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
+          yield* begun
+          yield* hold("1")
+          yield* release("1")
+          // The execution reads that it is free.
+          yield* turns()
+          yield* open
+          yield* Fiber.join(running)
+          assert.strictEqual(yield* story, "gated b")
+        }).pipe(Effect.provide(layer))
       })
-      const Flow = flow(Effect.ignore(fails))
-      yield* Effect.gen(function* () {
-        const running = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
-        yield* begun
-        yield* hold("1")
-        yield* open
-        assert.instanceOf(yield* Effect.flip(Fiber.join(running)), Workflow.RunHeld)
-        assert.strictEqual((yield* lines).length, 1)
-        yield* release("1")
-        yield* Workflow.execute(Flow, { id: "1" })
-        assert.strictEqual((yield* lines).length, 6)
-      }).pipe(Effect.provide(layer))
-    })
-  )
+    )
 
-  it.scoped("takes a signal, and reads it when it is released", () =>
-    Effect.gen(function* () {
-      const { layer, story } = yield* memoryProcess()
-      const Flow = flow(Effect.all([a, Go.wait(), b]))
-      yield* Effect.gen(function* () {
-        yield* Effect.flip(Workflow.execute(Flow, { id: "1" }))
-        yield* hold("1")
-        yield* Go.send("1", 1)
-        assert.instanceOf(yield* Effect.flip(Workflow.execute(Flow, { id: "1" })), Workflow.RunHeld)
-        yield* release("1")
-        yield* Workflow.execute(Flow, { id: "1" })
-        assert.strictEqual(yield* story, "a b")
-      }).pipe(Effect.provide(layer))
-    })
-  )
-})
+    it.scoped("leaves a wait, and keeps what it waits for", () =>
+      Effect.gen(function* () {
+        const { layer, story } = yield* builtProcess(backend)
+        const Flow = flow(Effect.all([a, Workflow.sleep("1 hour"), b]))
+        yield* Effect.gen(function* () {
+          const running = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
+          yield* eventually(story, (lines) => lines === "a")
+          yield* hold("1")
+          assert.instanceOf(yield* Effect.flip(Fiber.join(running)), Workflow.RunHeld)
+          const { dueAt, status, waiting } = yield* Workflow.status("1")
+          assert.strictEqual(status, "held")
+          assert.deepStrictEqual(
+            waiting.map(({ about, kind }) => `${kind} ${about}`),
+            ["sleep sleep"]
+          )
+          assert.deepStrictEqual(dueAt, Option.some(new Date(3_600_000)))
+        }).pipe(Effect.provide(layer))
+      })
+    )
 
-describe("a held run", () => {
-  it.scoped("is executed and rewound by its holder alone", () =>
-    Effect.gen(function* () {
-      const { layer, story } = yield* memoryProcess()
-      const Flow = flow(Effect.all([a, b]))
-      yield* Effect.gen(function* () {
-        yield* Workflow.execute(Flow, { id: "1" })
-        yield* hold("1")
-        const point = Workflow.beforeStep("b")
-        assert.instanceOf(yield* Effect.flip(Workflow.rewind(Flow, "1", point)), Workflow.RunHeld)
-        assert.strictEqual(yield* statusOf("1"), "completed")
-        yield* Workflow.rewind(Flow, "1", point, { heldAs: "manual" })
-        assert.strictEqual(yield* statusOf("1"), "held")
-        assert.instanceOf(yield* Effect.flip(Workflow.rewind(Flow, "1", Workflow.fromStart)), Workflow.RunHeld)
-        assert.instanceOf(yield* Effect.flip(Workflow.resume(Flow, "1")), Workflow.RunHeld)
-        yield* Workflow.resume(Flow, "1", { heldAs: "manual" })
-        assert.strictEqual(yield* story, "a b b")
-        yield* release("1")
-      }).pipe(Effect.provide(layer))
-    })
-  )
+    it.scoped("leaves a backoff, and continues it later", () =>
+      Effect.gen(function* () {
+        const { layer, lines } = yield* builtProcess(backend)
+        const fails = Step.make("fails", {
+          error: Bad,
+          run: Effect.zipRight(Ledger.done("attempt"), Effect.fail(new Bad())),
+          recover: { Bad: Strategy.retry(RetryPolicy.fixed({ delay: "1 hour", maxRetries: 1 })) }
+        })
+        const Flow = flow(Effect.ignore(fails))
+        yield* Effect.gen(function* () {
+          const running = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
+          yield* eventually(lines, ({ length }) => length === 1)
+          yield* hold("1")
+          assert.instanceOf(yield* Effect.flip(Fiber.join(running)), Workflow.RunHeld)
+          yield* release("1")
+          const again = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
+          yield* TestClock.adjust("59 minutes")
+          assert.strictEqual((yield* lines).length, 1)
+          yield* TestClock.adjust("1 minute")
+          yield* Fiber.join(again)
+          assert.strictEqual((yield* lines).length, 2)
+        }).pipe(Effect.provide(layer))
+      })
+    )
 
-  it.scoped("is not that of a recovery for a person to release, nor to hold", () =>
-    Effect.gen(function* () {
-      const { layer } = yield* memoryProcess()
-      yield* Effect.gen(function* () {
-        const storage = yield* Storage.Storage
-        yield* Workflow.start(flow(a), { id: "1" })
-        assert.isFalse(yield* Workflow.release("1"))
-        yield* storage.hold("1", { id: "recovery/r", reason: "a retry" })
-        assert.instanceOf(yield* Effect.flip(Workflow.release("1")), Workflow.RunHeld)
-        assert.instanceOf(yield* Effect.flip(hold("1")), Workflow.RunHeld)
-        assert.instanceOf(yield* Effect.flip(Workflow.release("2")), Workflow.RunNotFound)
-        assert.instanceOf(yield* Effect.flip(hold("2")), Workflow.RunNotFound)
-      }).pipe(Effect.provide(layer))
-    })
-  )
+    it.scoped("begins no retry of a running step, also without a delay", () =>
+      Effect.gen(function* () {
+        const { layer, lines } = yield* builtProcess(backend)
+        const { begun, open, run } = yield* gated
+        const fails = Step.make("fails", {
+          error: Bad,
+          run: Effect.zipRight(run, Effect.fail(new Bad())),
+          recover: { Bad: Strategy.retry(RetryPolicy.fixed({ delay: 0, maxRetries: 5 })) }
+        })
+        const Flow = flow(Effect.ignore(fails))
+        yield* Effect.gen(function* () {
+          const running = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
+          yield* begun
+          yield* hold("1")
+          yield* open
+          assert.instanceOf(yield* Effect.flip(Fiber.join(running)), Workflow.RunHeld)
+          assert.strictEqual((yield* lines).length, 1)
+          yield* release("1")
+          yield* Workflow.execute(Flow, { id: "1" })
+          assert.strictEqual((yield* lines).length, 6)
+        }).pipe(Effect.provide(layer))
+      })
+    )
 
-  it.scoped("is left by the worker of another process, counted apart, and taken again when it is released", () =>
-    Effect.gen(function* () {
-      const store = Storage.memoryStore()
-      const operator = yield* Storage.make(store, { owner: "operator" })
-      const { layer, story } = yield* memoryProcess(() => store)
-      const { begun, open, step } = yield* gated
-      const Flow = flow(Effect.all([a, step, b]))
-      const asOperator = Effect.provideService(Storage.Storage, operator)
-      yield* Effect.gen(function* () {
-        const { health } = yield* Worker.Worker
-        yield* Workflow.start(Flow, { id: "1" })
-        yield* begun
-        yield* asOperator(hold("1"))
-        // The other process is told by the store.
-        yield* turns()
-        yield* open
-        yield* eventually(statusOf("1"), (status) => status === "held")
-        const { due, held, running, stuck, waiting } = yield* eventually(health, ({ running }) => running.length === 0)
-        assert.deepStrictEqual(
-          { due, held, running, stuck, waiting },
-          { due: 0, held: 1, running: [], stuck: [], waiting: 0 }
-        )
-        assert.strictEqual(yield* story, "a gated")
-        yield* asOperator(release("1"))
-        yield* eventually(statusOf("1"), (status) => status === "completed")
-        assert.strictEqual(yield* story, "a gated b")
-      }).pipe(Effect.provide(Layer.provideMerge(Worker.layer([Flow]), layer)))
-    })
-  )
-})
+    it.scoped("takes a signal, and reads it when it is released", () =>
+      Effect.gen(function* () {
+        const { layer, story } = yield* builtProcess(backend)
+        const Flow = flow(Effect.all([a, Go.wait(), b]))
+        yield* Effect.gen(function* () {
+          yield* Effect.flip(Workflow.execute(Flow, { id: "1" }))
+          yield* hold("1")
+          yield* Go.send("1", 1)
+          assert.instanceOf(yield* Effect.flip(Workflow.execute(Flow, { id: "1" })), Workflow.RunHeld)
+          yield* release("1")
+          yield* Workflow.execute(Flow, { id: "1" })
+          assert.strictEqual(yield* story, "a b")
+        }).pipe(Effect.provide(layer))
+      })
+    )
+  })
+
+for (const backend of backends)
+  describe(`${backend.name}: a held run`, () => {
+    it.scoped("is executed and rewound by its holder alone", () =>
+      Effect.gen(function* () {
+        const { layer, story } = yield* builtProcess(backend)
+        const Flow = flow(Effect.all([a, b]))
+        yield* Effect.gen(function* () {
+          yield* Workflow.execute(Flow, { id: "1" })
+          yield* hold("1")
+          const point = Workflow.beforeStep("b")
+          assert.instanceOf(yield* Effect.flip(Workflow.rewind(Flow, "1", point)), Workflow.RunHeld)
+          assert.strictEqual(yield* statusOf("1"), "completed")
+          yield* Workflow.rewind(Flow, "1", point, { heldAs: "manual" })
+          assert.strictEqual(yield* statusOf("1"), "held")
+          assert.instanceOf(yield* Effect.flip(Workflow.rewind(Flow, "1", Workflow.fromStart)), Workflow.RunHeld)
+          assert.instanceOf(yield* Effect.flip(Workflow.resume(Flow, "1")), Workflow.RunHeld)
+          yield* Workflow.resume(Flow, "1", { heldAs: "manual" })
+          assert.strictEqual(yield* story, "a b b")
+          yield* release("1")
+        }).pipe(Effect.provide(layer))
+      })
+    )
+
+    it.scoped("is not that of a recovery for a person to release, nor to hold", () =>
+      Effect.gen(function* () {
+        const { layer } = yield* builtProcess(backend)
+        yield* Effect.gen(function* () {
+          const storage = yield* Storage.Storage
+          yield* Workflow.start(flow(a), { id: "1" })
+          assert.isFalse(yield* Workflow.release("1"))
+          yield* storage.hold("1", { id: "recovery/r", reason: "a retry" })
+          assert.instanceOf(yield* Effect.flip(Workflow.release("1")), Workflow.RunHeld)
+          assert.instanceOf(yield* Effect.flip(hold("1")), Workflow.RunHeld)
+          assert.instanceOf(yield* Effect.flip(Workflow.release("2")), Workflow.RunNotFound)
+          assert.instanceOf(yield* Effect.flip(hold("2")), Workflow.RunNotFound)
+        }).pipe(Effect.provide(layer))
+      })
+    )
+
+    it.scoped("is left by the worker of another process, counted apart, and taken again when it is released", () =>
+      Effect.gen(function* () {
+        const { change, isTold } = holdsRead()
+        const { layer, place, story } = yield* builtProcess(backend, change)
+        const operator = yield* Layer.build(place.join())
+        const { begun, open, step } = yield* gated
+        const Flow = flow(Effect.all([a, step, b]))
+        const asOperator = Effect.provide(operator)
+        yield* Effect.gen(function* () {
+          const { health } = yield* Worker.Worker
+          yield* Workflow.start(Flow, { id: "1" })
+          yield* begun
+          yield* asOperator(hold("1"))
+          // The other process is told by the store.
+          yield* eventually(isTold, Boolean)
+          yield* open
+          yield* eventually(statusOf("1"), (status) => status === "held")
+          const { due, held, running, stuck, waiting } = yield* eventually(
+            health,
+            ({ running }) => running.length === 0
+          )
+          assert.deepStrictEqual(
+            { due, held, running, stuck, waiting },
+            { due: 0, held: 1, running: [], stuck: [], waiting: 0 }
+          )
+          assert.strictEqual(yield* story, "a gated")
+          yield* asOperator(release("1"))
+          // Where the store does not tell it of the release, the worker looks from time to time.
+          yield* eventually(
+            Effect.zipRight(TestClock.adjust("1 second"), statusOf("1")),
+            (status) => status === "completed"
+          )
+          assert.strictEqual(yield* story, "a gated b")
+        }).pipe(Effect.provide(Layer.provideMerge(Worker.layer([Flow]), layer)))
+      })
+    )
+  })

@@ -1,10 +1,11 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Function from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Checkpoint, RetryPolicy, Signal, Step, Storage, type Strategy, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
-import type { Backend } from "./storages.js"
+import { type Backend, memory } from "./storages.js"
 
 export class Bad extends Schema.TaggedError<Bad>()("Bad", {}) {}
 
@@ -62,11 +63,32 @@ export const processOn = (backend: Backend, lease: Duration.DurationInput = "10 
     Effect.map(processWith(place.join(lease)), (process) => ({ ...process, place }))
   )
 
-/** A process with a memory store. Its lease outlasts every test. */
-export const memoryProcess = (change: (store: Storage.Store) => Storage.Store = (store) => store) =>
+/** A process, as its context, on a new place whose store may be changed. Its lease outlasts every test. */
+export const builtProcess = (backend: Backend, change?: (store: Storage.Store) => Storage.Store) =>
   Effect.gen(function* () {
-    const store = Storage.make(change(Storage.memoryStore()), { owner: "test", lease: "10 days" })
-    const { layer, lines } = yield* processWith(Layer.scoped(Storage.Storage, store))
+    const place = yield* Effect.orDie(backend.make)
+    const changed = Effect.suspend(() => Storage.make((change ?? Function.identity)(place.store), owned))
+    const storage = change === undefined ? place.join(owned.lease) : Layer.scoped(Storage.Storage, changed)
+    const { layer, lines } = yield* processWith(storage)
     const context = yield* Layer.build(layer)
-    return { context, layer: Layer.succeedContext(context), lines, story: Effect.map(lines, (all) => all.join(" ")) }
+    const story = Effect.map(lines, (all) => all.join(" "))
+    return { context, layer: Layer.succeedContext(context), lines, place, story }
   })
+
+const owned = { owner: "test", lease: "10 days" } as const
+
+/** A process with a memory store. */
+export const memoryProcess = (change?: (store: Storage.Store) => Storage.Store) => builtProcess(memory, change)
+
+/** A change of a store, and whether the process that has it was told that a run is on hold. */
+export const holdsRead = () => {
+  let isTold = false
+  const change = (store: Storage.Store): Storage.Store => ({
+    ...store,
+    controls: (leases) =>
+      Effect.tap(store.controls(leases), (found) => {
+        isTold ||= found.some(({ hold }) => hold !== undefined)
+      })
+  })
+  return { change, isTold: Effect.sync(() => isTold) }
+}

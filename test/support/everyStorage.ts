@@ -23,7 +23,7 @@ const placeOf = <E>(client: Layer.Layer<SqlClient, E>, prefix: string): Effect.E
       Storage.Storage,
       Effect.flatMap(Effect.orDie(open), (store) => Storage.make(store, { owner: `process-${++processes}`, lease }))
     )
-  return Effect.map(open, (store) => ({ store, join }))
+  return Effect.map(open, (store) => ({ store, open, join }))
 }
 
 const stock: Backend = {
@@ -46,11 +46,16 @@ export const inEveryStorage = (title: string, tests: (backend: Backend, share: n
   for (const backend of [...backends, stock]) {
     describe(`${backend.name}: ${title}`, () => tests(backend, shares[backend.name] ?? leastShare))
   }
+  inPostgresStorage(title, (backend) => tests(backend, leastShare))
+}
+
+/** Tests whose operations take long, on the storage of a server. */
+export const inPostgresStorage = (title: string, tests: (backend: Backend) => void): void => {
   inPostgres(`Postgres: ${title}`, (database) => {
     // Nothing here outlives the server, so no commit waits for the disk.
     beforeAll(() =>
       Effect.runPromise(database.query(`ALTER DATABASE ${database.address.database} SET synchronous_commit = off`))
     )
-    tests(on(database), leastShare)
+    tests(on(database))
   })
 }

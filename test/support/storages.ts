@@ -14,6 +14,8 @@ import { temporaryFile } from "./files.js"
  */
 export interface Place {
   readonly store: Storage.Store
+  /** The store of another process. */
+  readonly open: Effect.Effect<Storage.Store, unknown, Scope.Scope>
   readonly join: (lease?: Duration.DurationInput) => Layer.Layer<Storage.Storage, Storage.StorageError>
 }
 
@@ -30,7 +32,7 @@ export const memory: Backend = {
     const store = Storage.memoryStore()
     const join: Place["join"] = (lease) =>
       Layer.scoped(Storage.Storage, Storage.make(store, { owner: `process-${++processes}`, lease }))
-    return { store, join }
+    return { store, open: Effect.succeed(store), join }
   })
 }
 
@@ -41,9 +43,12 @@ const sqliteOn = (driver?: SqliteClient.Options["driver"]): Backend => ({
     const options = { filename, driver, durability: "process-crash" } as const
     const join: Place["join"] = (lease) => SqliteStorage.layer({ ...options, lease })
     yield* Layer.build(join())
-    const client = yield* Effect.map(Layer.build(SqliteClient.layer(options)), (context) => context)
-    const { database, sql, writer } = yield* Effect.provide(SqliteClient.SqliteClient, client)
-    return { store: makeSqliteStore({ client: sql, database, writer, isGone: () => false }), join }
+    const open = Effect.gen(function* () {
+      const client = yield* Layer.build(SqliteClient.layer(options))
+      const { database, sql, writer } = yield* Effect.provide(SqliteClient.SqliteClient, client)
+      return makeSqliteStore({ client: sql, database, writer, isGone: () => false })
+    })
+    return { store: yield* open, open, join }
   })
 })
 

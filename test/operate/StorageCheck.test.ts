@@ -92,6 +92,16 @@ describe("StorageCheck", () => {
     ["lines without a run", "DELETE FROM recovery_runs WHERE id = 'two'", /3 lines their run is not stored/],
     ["a lock of another type", "INSERT INTO recovery_locks VALUES ('l', x'00', NULL, 1, NULL)", /lock "l" a column/]
   ]
+  it.scopedLive("finds nothing in a line of a newer version: restoring a backup would lose its run", () =>
+    Effect.gen(function* () {
+      const { filename, layer } = yield* filled
+      yield* damage(filename, `${unchecked} UPDATE recovery_journal SET kind = 'Teleported' WHERE run = 2 AND seq = 3`)
+      const refused = yield* Effect.provide(Effect.flip(Workflow.status("two")), layer)
+      assert.strictEqual(refused._tag, "JournalError")
+      assert.deepStrictEqual((yield* Effect.provide(StorageCheck.run, layer)).findings, [])
+    })
+  )
+
   for (const [what, sql, expected] of cases) {
     it.scopedLive(`finds ${what}, and says what can be done`, () =>
       Effect.gen(function* () {

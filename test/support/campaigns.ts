@@ -62,6 +62,8 @@ const lengths = {
   TAKEOVER_ROUNDS: { short: 60, ci: 1_000, full: 5_000 },
   /** Random file transactions: undisturbed, killed, and without space. */
   FILE_RUNS: { short: 15, ci: 200, full: 5_000 },
+  /** Runs that are cancelled, and whose process is killed meanwhile. */
+  CANCEL_KILLS: { short: 4, ci: 12, full: 300 },
   /** Seeds of the tests that interrupt callers at random. */
   INTERRUPTION_SEEDS: { short: 2, ci: 5, full: 50 },
   /** Orders of the calls of an operator and workers, some of which die. */

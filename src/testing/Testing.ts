@@ -12,14 +12,13 @@ import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as TestClock from "effect/TestClock"
 import type { Attempt } from "../durable/Step.js"
 import { Injected, type Replayed as ReplayedHistory, replay as replayHistory } from "../durable/TestHooks.js"
 import * as Workflow from "../durable/Workflow.js"
 import * as Storage from "../storage/Storage.js"
 import { type CrashPoint, crashing, describe, makeCrasher } from "./internal/crashing.js"
 import { describeExit, outcomeOf, runId, whileLeaseIsHeld } from "./internal/observe.js"
-import { awaitExit, type Stuck, underTestClock } from "./internal/testClock.js"
+import { awaitExit, type Stuck, underVirtualClock, type VirtualClock } from "./internal/testClock.js"
 import * as Ledger from "./Ledger.js"
 import * as Scorecard from "./Scorecard.js"
 
@@ -167,20 +166,28 @@ export const crashEverywhere = <Input, A, E, R, E2 = never>(
   workflow: Workflow.Workflow<Input, A, E, R, unknown>,
   options: CrashOptions<Input, R, E2>
 ): Effect.Effect<Scorecard.Scorecard, E2 | NoOutcome | Stuck | Storage.StorageError> =>
+  underVirtualClock((clock) => walk(workflow, options, clock))
+
+/** Every crash point of the workflow. */
+const walk = <Input, A, E, R, E2>(
+  workflow: Workflow.Workflow<Input, A, E, R, unknown>,
+  options: CrashOptions<Input, R, E2>,
+  clock: VirtualClock
+) =>
   Effect.gen(function* () {
-    const undisturbed = yield* observe(workflow, options, undefined)
+    const undisturbed = yield* observe(workflow, options, undefined, clock)
     // A run without an outcome could not be compared with others.
     if (!undisturbed.finished) return yield* new NoOutcome({ outcome: undisturbed.outcome })
     let card = Scorecard.empty
     for (const when of ["before", "after"] as const) {
       for (let write = 1; ; write++) {
-        const observed = yield* observe(workflow, options, { write, when })
+        const observed = yield* observe(workflow, options, { write, when }, clock)
         if (!observed.crashed) break
         card = Scorecard.add(card, describe({ write, when }), undisturbed, observed)
       }
     }
     return card
-  }).pipe(underTestClock)
+  })
 
 /**
  * The workflow has no outcome even without a crash, so there is nothing to compare
@@ -202,7 +209,8 @@ export class NoOutcome extends Data.TaggedError("NoOutcome")<{
 const observe = <Input, A, E, R, E2>(
   workflow: Workflow.Workflow<Input, A, E, R, unknown>,
   options: CrashOptions<Input, R, E2>,
-  point: CrashPoint | undefined
+  point: CrashPoint | undefined,
+  clock: VirtualClock
 ): Effect.Effect<
   Scorecard.Observation & { readonly crashed: boolean; readonly finished: boolean },
   E2 | Stuck | Storage.StorageError
@@ -214,10 +222,10 @@ const observe = <Input, A, E, R, E2>(
       const first = makeCrasher(point, Effect.never)
       // A dead process has no further effects.
       const dying: Ledger.Service = { ...ledger, add: (line) => first.other(ledger.add(line)) }
-      const exit = yield* runProcess(workflow, options, dying, crashing(store, first), first.isDead, "first")
+      const exit = yield* runProcess(workflow, options, dying, crashing(store, first), first.isDead, "first", clock)
       // A dead process does not renew its lease. After the lease, another one claims the run.
-      if (exit === undefined) yield* TestClock.adjust(options.lease ?? 30_000)
-      const last = exit ?? (yield* runProcess(workflow, options, ledger, store, () => false, "second"))
+      if (exit === undefined) yield* clock.advance(options.lease ?? 30_000)
+      const last = exit ?? (yield* runProcess(workflow, options, ledger, store, () => false, "second", clock))
       const run = Option.getOrThrow(yield* store.find(runId))
       return {
         crashed: first.isDead(),
@@ -236,7 +244,8 @@ const runProcess = <Input, A, E, R, E2>(
   ledger: Ledger.Service,
   store: Storage.Store,
   isDead: () => boolean,
-  owner: string
+  owner: string,
+  clock: VirtualClock
 ): Effect.Effect<Exit.Exit<A, unknown> | undefined, E2 | Stuck, Scope.Scope> =>
   Effect.gen(function* () {
     const storage = Layer.scoped(Storage.Storage, Storage.make(store, { owner, lease }))
@@ -251,7 +260,7 @@ const runProcess = <Input, A, E, R, E2>(
     // The layers provide all requirements of the workflow.
     const provided = Effect.provide(program, context as Context.Context<R | Storage.Storage>)
     const fiber = yield* Effect.forkDaemon(provided)
-    return yield* awaitExit(fiber, isDead)
+    return yield* awaitExit(fiber, isDead, clock)
   })
 
 /** Executes the run again after each call of `onSuspended`. */

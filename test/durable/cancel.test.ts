@@ -8,7 +8,7 @@ import * as TestClock from "effect/TestClock"
 import { Events, RetryPolicy, Step, Storage, Strategy, Transaction, Worker, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
 import { crashing, makeCrasher } from "../../src/testing/internal/crashing.js"
-import { awaitExit, underTestClock } from "../../src/testing/internal/testClock.js"
+import { awaitExit, underVirtualClock, type VirtualClock } from "../../src/testing/internal/testClock.js"
 import { a, Bad, b, builtProcess, Go, linesOf, undoable } from "../support/durable.js"
 import { inEveryStorage } from "../support/everyStorage.js"
 import { backends } from "../support/storages.js"
@@ -525,7 +525,9 @@ for (const form of forms.filter(({ name }) => name !== "layer")) {
       let crashes = 0
       for (const when of ["before", "after"] as const) {
         for (let write = 1; ; write++) {
-          const isDead = yield* underTestClock(Effect.scoped(cancelWithCrash(workflow, { when, write })))
+          const isDead = yield* underVirtualClock((clock) =>
+            Effect.scoped(cancelWithCrash(workflow, { when, write }, clock))
+          )
           if (!isDead) break
           crashes++
         }
@@ -537,7 +539,8 @@ for (const form of forms.filter(({ name }) => name !== "layer")) {
 
 const cancelWithCrash = (
   workflow: Workflow.Workflow<void, void, never, Ledger.Ledger>,
-  point: { readonly when: "before" | "after"; readonly write: number }
+  point: { readonly when: "before" | "after"; readonly write: number },
+  clock: VirtualClock
 ) =>
   Effect.gen(function* () {
     const store = Storage.memoryStore()
@@ -554,15 +557,15 @@ const cancelWithCrash = (
     const dying: Ledger.Service = { ...ledger, add: (line) => crasher.other(ledger.add(line)) }
     const whole = Effect.zipRight(Workflow.cancel("1", because), Effect.exit(Workflow.execute(workflow, { id: "1" })))
     const fiber = yield* Effect.forkDaemon(Effect.provide(whole, inProcess("dying", crashing(store, crasher), dying)))
-    yield* awaitExit(fiber, crasher.isDead)
+    yield* awaitExit(fiber, crasher.isDead, clock)
     const again = Effect.gen(function* () {
       yield* Effect.ignore(Workflow.cancel("1", because))
       const error = yield* Effect.flip(Workflow.execute(workflow, { id: "1" }))
       return error
     })
     // A dead process does not renew its lease.
-    yield* TestClock.adjust("1 minute")
-    const resumed = yield* awaitExit(yield* Effect.fork(Effect.provide(again, alive)), () => false)
+    yield* clock.advance(60_000)
+    const resumed = yield* awaitExit(yield* Effect.fork(Effect.provide(again, alive)), () => false, clock)
     const error = yield* resumed ?? Effect.die("it does not end")
     assert.strictEqual(error._tag, "RunCancelled", `${point.when} write ${point.write}: ${error}`)
     const lines = yield* linesOf(ledger)

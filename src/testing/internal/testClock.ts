@@ -1,7 +1,8 @@
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as TestClock from "effect/TestClock"
 import * as TestContext from "effect/TestContext"
 import type * as TestServices from "effect/TestServices"
 
@@ -19,16 +20,73 @@ export const underTestClock = <A, E, R>(
     Fiber.interrupt
   )
 
+interface Sleeper {
+  readonly at: number
+  readonly wake: () => void
+}
+
+/**
+ * A clock that only `advance` moves. Effect's test clock waits at least ten milliseconds of real time at each move,
+ * until all fibers sleep; a walk over all crash points moves it thousands of times.
+ */
+export class VirtualClock implements Clock.Clock {
+  readonly [Clock.ClockTypeId]: Clock.ClockTypeId = Clock.ClockTypeId
+  private readonly sleepers = new Set<Sleeper>()
+  private now = 0
+
+  unsafeCurrentTimeMillis(): number {
+    return this.now
+  }
+
+  unsafeCurrentTimeNanos(): bigint {
+    return BigInt(Math.trunc(this.now)) * 1_000_000n
+  }
+
+  readonly currentTimeMillis: Effect.Effect<number> = Effect.sync(() => this.now)
+
+  readonly currentTimeNanos: Effect.Effect<bigint> = Effect.sync(() => this.unsafeCurrentTimeNanos())
+
+  sleep(duration: Duration.Duration): Effect.Effect<void> {
+    return Effect.async((resume) => {
+      const sleeper = { at: this.now + Duration.toMillis(duration), wake: () => resume(Effect.void) }
+      this.sleepers.add(sleeper)
+      return Effect.sync(() => this.sleepers.delete(sleeper))
+    })
+  }
+
+  /** Wakes the sleepers of this time in their order. Those that wake continue before the next ones do. */
+  advance(millis: number): Effect.Effect<void> {
+    const end = this.now + millis
+    const step: Effect.Effect<void> = Effect.suspend(() => {
+      const [first] = [...this.sleepers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)
+      this.now = Math.max(this.now, first?.at ?? end)
+      if (first === undefined) return Effect.void
+      this.sleepers.delete(first)
+      first.wake()
+      return Effect.zipRight(eventLoopTurn, step)
+    })
+    return step
+  }
+}
+
+/** Runs an effect under a virtual clock of its own. */
+export const underVirtualClock = <A, E, R>(use: (clock: VirtualClock) => Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    const clock = new VirtualClock()
+    return Effect.withClock(use(clock), clock)
+  })
+
 /** One turn of the event loop, in which the storage can make progress. */
 export const eventLoopTurn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
 /**
- * Waits for a fiber and advances the test clock meanwhile. Returns `undefined` if
+ * Waits for a fiber and advances the clock meanwhile. Returns `undefined` if
  * its process crashed.
  */
 export const awaitExit = <A, E>(
   fiber: Fiber.RuntimeFiber<A, E>,
-  isDead: () => boolean
+  isDead: () => boolean,
+  clock: VirtualClock
 ): Effect.Effect<Exit.Exit<A, E> | undefined, Stuck> =>
   Effect.gen(function* () {
     for (let i = 0; i < maxTurns; i++) {
@@ -37,7 +95,7 @@ export const awaitExit = <A, E>(
       const exit = fiber.unsafePoll()
       if (exit !== null) return exit
       // Steps of the clock double, so that waits of hours need few turns.
-      if (i % 5 === 4) yield* TestClock.adjust(2_000 * 2 ** Math.floor(i / 200))
+      if (i % 5 === 4) yield* clock.advance(2_000 * 2 ** Math.floor(i / 200))
     }
     return yield* Effect.fail(new Stuck())
   })

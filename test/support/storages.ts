@@ -1,9 +1,11 @@
+import * as fs from "node:fs"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { Storage } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
+import { inject } from "vitest"
 import { makeSqliteStore } from "../../src/storage/sqlite/SqliteStore.js"
 import { drivers } from "./drivers.js"
 import { temporaryFile } from "./files.js"
@@ -40,6 +42,7 @@ const sqliteOn = (driver?: SqliteClient.Options["driver"]): Backend => ({
   name: driver === undefined ? "sqlite" : `sqlite on ${driver}`,
   make: Effect.gen(function* () {
     const filename = yield* temporaryFile("runs.db")
+    fs.copyFileSync(inject("tables"), filename)
     const options = { filename, driver, durability: "process-crash" } as const
     const join: Place["join"] = (lease) => SqliteStorage.layer({ ...options, lease })
     yield* Layer.build(join())

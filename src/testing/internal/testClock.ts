@@ -94,8 +94,8 @@ export const awaitExit = <A, E>(
       if (isDead()) return undefined
       const exit = fiber.unsafePoll()
       if (exit !== null) return exit
-      // Steps of the clock double, so that waits of hours need few turns.
-      if (i % 5 === 4) yield* clock.advance(2_000 * 2 ** Math.floor(i / 200))
+      // Steps of the clock double, so that waits of hours need few turns. A lease is renewed all the time, so they end at 36 hours.
+      if (i % 5 === 4) yield* clock.advance(2_000 * 2 ** Math.min(16, Math.floor(i / 200)))
     }
     return yield* Effect.fail(new Stuck())
   })

@@ -76,7 +76,7 @@ export type Overlap = "skip" | "queue" | "cancel" | "allow"
  * seconds before them. It names times of the local clock. Where that clock is set
  * forward, a skipped time of the day is due at the change; where it is set back, a
  * time that it shows twice is due the first time. If the expression is for every
- * hour, it goes on by real time: it has no run for what is skipped, and two for what
+ * hour, it follows real time: it has no run for what is skipped, and two for what
  * comes twice.
  *
  * @since 0.1.0
@@ -283,7 +283,7 @@ const change = <A>(
 
 /**
  * Stops a schedule from starting runs until it is resumed. Runs that were started
- * go on. A schedule that is paused stays as it was paused first.
+ * continue. A schedule that is paused stays as it was paused first.
  *
  * @since 0.1.0
  * @category operating

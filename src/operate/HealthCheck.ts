@@ -212,7 +212,7 @@ const longestDue = ({ version, workflow }: Storage.WorkflowVersion) =>
     }
   })
 
-/** A queue of which some run goes on is worked off, however long it is. */
+/** A queue of which some run is leased is worked off, however long it is. */
 const queues = (stuckMillis: number) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage

@@ -542,7 +542,7 @@ export interface RunStore {
     heldAs?: string
   ) => Effect.Effect<Option.Option<Lease>, StorageError>
   /**
-   * Puts a run on hold, whoever has its lease, and also if it has an outcome.
+   * Puts a run on hold, whether or not it is leased, and also if it has an outcome.
    * `from` is the id of a hold that this one replaces.
    */
   readonly hold: (run: string, hold: Omit<Hold, "at">, from?: string) => Effect.Effect<Holding, StorageError>
@@ -551,7 +551,7 @@ export interface RunStore {
   /** Stores a request to cancel the run and makes it due, unless it has an outcome or a request. */
   readonly cancel: (run: string, request: string) => Effect.Effect<Cancelling, StorageError>
   /**
-   * Ends a run, whoever has its lease: the lease is lost. Returns the recorded
+   * Ends a run, also one that is leased: the lease is lost. Returns the recorded
    * outcome, which an earlier one stays; none if there is no such run.
    */
   readonly terminate: (run: string, outcome: Omit<Outcome, "at">) => Effect.Effect<Option.Option<Outcome>, StorageError>

@@ -18,7 +18,7 @@ interface Found {
   readonly admitted: ReadonlyArray<Admitted>
 }
 
-/** Where the looks at queues go on. */
+/** Where the looks at queues continue. */
 type Stops = ReadonlyMap<string, Stop | undefined>
 
 interface Look {

@@ -165,7 +165,7 @@ export class QueueClaims {
       }
     }
     const { at, left, start } = scan
-    // A look that ended with the last key of a priority goes on with the next one.
+    // A look that ended with the last key of a priority continues with the next one.
     const stop =
       left > 0 || places.isFull ? undefined : { priority: at === undefined ? below - 1 : below, start, ...at }
     return { queue, rows, stop, start: at?.after }

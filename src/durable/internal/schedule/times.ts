@@ -73,7 +73,7 @@ const firstShown = (zone: Zone, wall: number): number => {
   return changeWithin(zone, wall - after, wall - before)
 }
 
-/** A period goes on through both passes of an hour that the local clock shows twice, and has no time that it skips. */
+/** A period continues through both passes of an hour that the local clock shows twice, and has no time that it skips. */
 const nextInPeriod = (zone: Zone, local: Local, after: number): number | undefined => {
   let since = after
   let wall = local(since + zone.offsetAt(since))

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import type * as Storage from "../../storage/Storage.js"
+import type { VirtualClock } from "./testClock.js"
 
 /** The durable write at which a process ends. */
 export interface CrashPoint {
@@ -101,9 +102,26 @@ const kinds: Readonly<Record<keyof Storage.Store, "write" | "other" | "read">> =
 /** The store, or the service over it, of a process that ends at a crash point. */
 export const crashing = <S extends Storage.Store | Storage.Service>(on: S, { other, write }: Crasher): S => {
   const wrappers = { write, other, read: undefined }
-  const wrapped = Object.entries(kinds).flatMap(([name, kind]) => {
+  return wrapping(on, (name) => wrappers[kinds[name]])
+}
+
+/** The store under a clock that stands still while the store works. */
+export const working = <S extends Storage.Store | Storage.Service>(on: S, clock: VirtualClock): S =>
+  // What the program does inside its transaction may take time.
+  wrapping(on, (name) => (name === "transactional" || name === "changes" ? undefined : clock.standStill))
+
+type Wrapper = <A, E, R>(operation: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** Wraps each operation that is a function and for which there is a wrapper. */
+const wrapping = <S extends Storage.Store | Storage.Service>(
+  on: S,
+  wrapperOf: (name: keyof Storage.Store) => Wrapper | undefined
+): S => {
+  // `kinds` has the names of all operations and no other keys.
+  const names = Object.keys(kinds) as ReadonlyArray<keyof Storage.Store>
+  const wrapped = names.flatMap((name) => {
     const operation: unknown = name in on ? on[name as keyof S] : undefined
-    const wrapper = wrappers[kind]
+    const wrapper = wrapperOf(name)
     return wrapper === undefined || typeof operation !== "function"
       ? []
       : [[name, (...args: ReadonlyArray<unknown>) => wrapper(operation(...args))] as const]

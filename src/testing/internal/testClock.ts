@@ -33,6 +33,7 @@ export class VirtualClock implements Clock.Clock {
   readonly [Clock.ClockTypeId]: Clock.ClockTypeId = Clock.ClockTypeId
   private readonly sleepers = new Set<Sleeper>()
   private now = 0
+  private working = 0
 
   unsafeCurrentTimeMillis(): number {
     return this.now
@@ -54,10 +55,21 @@ export class VirtualClock implements Clock.Clock {
     })
   }
 
+  /** The clock does not move during this work, however long the machine takes for it. */
+  readonly standStill = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => void this.working++),
+      () => work,
+      () => Effect.sync(() => void this.working--)
+    )
+
   /** Wakes the sleepers of this time in their order. Those that wake continue before the next ones do. */
   advance(millis: number): Effect.Effect<void> {
     const end = this.now + millis
+    let standing = 0
     const step: Effect.Effect<void> = Effect.suspend(() => {
+      if (this.working > 0 && standing++ < maxStanding) return Effect.zipRight(eventLoopTurn, step)
+      standing = 0
       const [first] = [...this.sleepers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)
       this.now = Math.max(this.now, first?.at ?? end)
       if (first === undefined) return Effect.void
@@ -68,6 +80,9 @@ export class VirtualClock implements Clock.Clock {
     return step
   }
 }
+
+/** Turns of the event loop for which the clock stands still: work may itself wait for a time of the clock. */
+const maxStanding = 20_000
 
 /** Runs an effect under a virtual clock of its own. */
 export const underVirtualClock = <A, E, R>(use: (clock: VirtualClock) => Effect.Effect<A, E, R>) =>

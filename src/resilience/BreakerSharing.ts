@@ -33,8 +33,8 @@ export interface SharedView {
   readonly wasClosed: boolean
 }
 
-/** Whether a process may probe: `alone` if the others do not matter, since they call, or cannot be asked. */
-export type Admission = "granted" | "alone" | "refused"
+/** Whether a process may probe, at which place: `alone` if the others do not matter, since they call, or cannot be asked. */
+export type Admission = { readonly place: string } | "alone" | "refused"
 
 /** The place of one breaker among those that share it. No function waits, and none fails. */
 export interface Membership {
@@ -42,16 +42,16 @@ export interface Membership {
   readonly called: () => void
   /** Called by each call that the trip condition counts, with its outcome. */
   readonly answered: (succeeded: boolean) => void
-  /** The breaker opened by its own calls. */
-  readonly opened: () => void
+  /** The breaker opened by its own calls, or by the probe that has this place. */
+  readonly opened: (place: string | undefined) => void
   /** The breaker closed by probes that the others do not share. */
   readonly closed: () => void
   /** Whether a probe may be asked for: false for a while after a refusal. */
   readonly mayAsk: () => boolean
   /** Asks for the place of a probe. */
   readonly admit: Effect.Effect<Admission>
-  /** A probe that was granted answered well, or told nothing. One that failed is `opened`. */
-  readonly probed: (result: "well" | "nothing") => void
+  /** The probe that has this place answered well, or told nothing. One that failed is `opened`. */
+  readonly probed: (place: string, result: "well" | "nothing") => void
   /** Isolates the breaker in all processes. */
   readonly isolate: Effect.Effect<void>
   /** Closes the breaker in all processes. */

@@ -108,9 +108,9 @@ const settingsOf = (options: Options): Settings => {
  * process alone is believed only while the calls of no other one succeed; a sick
  * one stays open for itself.
  *
- * Open for all, it admits `probes` over all processes. When they answer well, it
- * closes everywhere; when one fails, the process that made it lets the others go
- * first next time. `isolate` and `reset` apply to all processes.
+ * Open for all, it admits `probes` over all processes; one that still runs when it
+ * opens again keeps its place. When they answer well, it closes everywhere; when
+ * one fails, the process that made it lets the others go first next time. `isolate` and `reset` apply to all processes.
  *
  * Calls never wait for the storage, except a probe, for at most
  * `storageTimeout`. If the storage fails, a warning is logged once and each

@@ -124,8 +124,11 @@ describe("a shared breaker, by random calls of four processes", () => {
           yield* TestClock.adjust("2 seconds")
         }
         for (const { snapshot } of breakers) assert.strictEqual((yield* snapshot).state, "closed")
+        for (const { body } of yield* store.records({ kind: "breaker" })) {
+          assert.deepStrictEqual(JSON.parse(body).probes, [], "each place is given back")
+        }
       }),
-    { fastCheck: { numRuns: lengthOf("SHARED_BREAKER_RUNS"), seed } }
+    { fastCheck: { numRuns: lengthOf("SHARED_BREAKER_RUNS"), seed, endOnFailure: true } }
   )
 })
 
@@ -157,8 +160,8 @@ const change = FastCheck.record({
     const changes: Record<typeof does, Change> = {
       up: (record, now) => vote(record, { process: by, opening: undefined, calls: "up" }, now, rule),
       silent: (record, now) => vote(record, { process: by, opening: undefined, calls: undefined }, now, rule),
-      down: (record, now) => opened(record, { process: by, opening, calls: undefined }, now, rule),
-      admit: (record, now) => admitted(record, by, now, rule) ?? record,
+      down: (record, now) => opened(record, { process: by, opening, calls: undefined, place: by }, now, rule),
+      admit: (record, now) => admitted(record, { process: by, place: by }, now, rule) ?? record,
       well: (record) => probed(record, by, "well", rule),
       nothing: (record) => probed(record, by, "nothing", rule)
     }

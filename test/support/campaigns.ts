@@ -57,7 +57,7 @@ const lengths = {
   /** Random calls of a circuit breaker compared with its model, for each trip condition. */
   BREAKER_RUNS: { short: 20, ci: 200, full: 2_000 },
   /** Random calls of four processes that share a circuit breaker. */
-  SHARED_BREAKER_RUNS: { short: 8, ci: 8, full: 1_000 },
+  SHARED_BREAKER_RUNS: { short: 8, ci: 40, full: 1_000 },
   /** Races of twenty callers for the lock of a dead process. */
   TAKEOVER_ROUNDS: { short: 60, ci: 1_000, full: 5_000 },
   /** Random file transactions: undisturbed, killed, and without space. */

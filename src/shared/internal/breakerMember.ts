@@ -35,6 +35,8 @@ export class BreakerMember implements Membership {
   private opening = 0
   private isObjecting = false
   private askAt = Number.NEGATIVE_INFINITY
+  /** Places of probes that this process asked for. */
+  private places = 0
 
   constructor(group: Group, breaker: Follower, key: string | undefined) {
     this.group = group
@@ -103,14 +105,14 @@ export class BreakerMember implements Membership {
     return !this.isFresh && this.seen !== undefined && generation > this.seen.generation
   }
 
-  opened(): void {
+  opened(place: string | undefined): void {
     this.isFresh = true
     this.opening++
     const { process, settings } = this.group
     const { openings, untilProbe } = this.breaker
     const standing = { process, opening: { openings, untilProbe }, calls: undefined }
     const written = Effect.ensuring(
-      this.update((record, now) => opened(record, standing, now, settings.rule)),
+      this.update((record, now) => opened(record, { ...standing, place }, now, settings.rule)),
       Effect.sync(() => {
         this.opening--
       })
@@ -126,23 +128,23 @@ export class BreakerMember implements Membership {
     return this.group.now() >= this.askAt
   }
 
-  probed(result: "well" | "nothing"): void {
-    const { process, settings } = this.group
-    this.background((record) => probed(record, process, result, settings.rule))
+  probed(place: string, result: "well" | "nothing"): void {
+    this.background((record) => probed(record, place, result, this.group.settings.rule))
   }
 
   /** Asked in a fiber of its own: the caller may have a transaction open, for which the storage would wait. */
   readonly admit: Effect.Effect<Admission> = Effect.suspend(() => {
     const { process, settings } = this.group
+    const place = `${process}#${++this.places}`
     let isWaiting = true
     const leave = Effect.sync(() => {
       isWaiting = false
     })
     const asked = Effect.flatMap(
-      this.update((record, now) => admitted(record, process, now, settings.rule)),
+      this.update((record, now) => admitted(record, { process, place }, now, settings.rule)),
       (seen) => {
-        if (seen.isChanged && !isWaiting) this.probed("nothing")
-        return Effect.as(this.follow(seen), this.admission(seen))
+        if (seen.isChanged && !isWaiting) this.probed(place, "nothing")
+        return Effect.as(this.follow(seen), this.admission(seen, place))
       }
     )
     const fiber = this.group.fork(this.group.records.orAlone(asked, "alone" as const))
@@ -152,8 +154,8 @@ export class BreakerMember implements Membership {
     )
   })
 
-  private admission({ isChanged, record }: Seen): Admission {
-    if (isChanged) return "granted"
+  private admission({ isChanged, record }: Seen, place: string): Admission {
+    if (isChanged) return { place }
     if (record.state === "closed") return "alone"
     this.askAt = this.group.now() + this.group.settings.intervalMillis
     return "refused"

@@ -19,9 +19,12 @@ export const BreakerRecord = Schema.Struct({
   openings: Schema.Number,
   /** By process. */
   votes: Schema.Record({ key: Schema.String, value: Vote }),
-  /** Probes that run. The place of a process that died is free again at `until`. */
-  probes: Schema.Array(Schema.Struct({ by: Schema.String, until: Schema.Number })),
-  /** Probes that answered well. */
+  /**
+   * Probes that run, also those that began before the breaker last opened or closed. `due` is the `retryAt` by which
+   * they were admitted. The place of a process that died is free again at `until`.
+   */
+  probes: Schema.Array(Schema.Struct({ place: Schema.String, due: Schema.Number, until: Schema.Number })),
+  /** Probes of this open time that answered well. */
   recovered: Schema.Number,
   /** The process whose probe failed last: others go before it. */
   failedBy: Schema.String
@@ -107,7 +110,7 @@ const conclude = (given: BreakerRecord, now: number, rule: Rule): BreakerRecord 
   if (down === 0) return { ...record, votes: {}, suspectedAt: null, retryAt: 0, openings: 0 }
   const suspectedAt = record.suspectedAt ?? now
   if (!isDown || down < rule.processes || now < suspectedAt + rule.graceMillis) return { ...record, suspectedAt }
-  return { ...record, suspectedAt, state: "open", retryAt: firstRetry(record, now, rule), probes: [], recovered: 0 }
+  return { ...record, suspectedAt, state: "open", retryAt: firstRetry(record, now, rule), recovered: 0 }
 }
 
 /** Votes that count. While it is open, those that opened it do: probes alone show that they are out of date. */
@@ -127,30 +130,36 @@ const firstRetry = ({ votes }: BreakerRecord, now: number, { voteMillis }: Rule)
 const closedByObjection = (record: BreakerRecord): BreakerRecord => ({
   ...record,
   state: "closed",
-  probes: [],
   recovered: 0
 })
 
 /** The process found it down just now; if its probe did, it opens again for all. */
 export const opened = (
-  record: BreakerRecord,
-  standing: Standing & { readonly opening: { readonly untilProbe: number; readonly openings: number } },
+  given: BreakerRecord,
+  standing: Standing & {
+    readonly opening: { readonly untilProbe: number; readonly openings: number }
+    /** Of the probe that found it down. */
+    readonly place: string | undefined
+  },
   now: number,
   rule: Rule
 ): BreakerRecord => {
-  const openings = Math.max(record.openings, standing.opening.openings)
-  if (record.state !== "open") return vote({ ...record, openings }, standing, now, rule)
-  const isProbe = record.probes.some(({ by }) => by === standing.process)
-  const again = isProbe
-    ? { retryAt: now + standing.opening.untilProbe, probes: [], recovered: 0, failedBy: standing.process }
-    : {}
-  return vote({ ...record, openings, ...again }, standing, now, rule)
+  const openings = Math.max(given.openings, standing.opening.openings)
+  const { probe, record } = withoutProbe({ ...given, openings }, standing.place)
+  if (record.state !== "open" || probe?.due !== record.retryAt) return vote(record, standing, now, rule)
+  const again = { retryAt: now + standing.opening.untilProbe, recovered: 0, failedBy: standing.process }
+  return vote({ ...record, ...again }, standing, now, rule)
 }
 
-/** Gives a process the place of a probe; `undefined` if it must not probe now. */
+const withoutProbe = (record: BreakerRecord, place: string | undefined) => {
+  const probe = record.probes.find((one) => one.place === place)
+  return { probe, record: { ...record, probes: record.probes.filter((one) => one !== probe) } }
+}
+
+/** Gives a probe of a process its place; `undefined` if the process must not probe now. */
 export const admitted = (
   record: BreakerRecord,
-  process: string,
+  { place, process }: { readonly process: string; readonly place: string },
   now: number,
   rule: Rule
 ): BreakerRecord | undefined => {
@@ -158,24 +167,22 @@ export const admitted = (
   const isDue = record.state === "open" && now >= record.retryAt
   const isLast = record.failedBy === process && now < record.retryAt + rule.graceMillis
   if (!isDue || isLast || running.length + record.recovered >= rule.probes) return undefined
-  return { ...record, probes: [...running, { by: process, until: now + rule.probeMillis }] }
+  return { ...record, probes: [...running, { place, due: record.retryAt, until: now + rule.probeMillis }] }
 }
 
-/** A probe ended that did not fail. Nothing changes if its place was given to another one meanwhile. */
-export const probed = (
-  record: BreakerRecord,
-  process: string,
-  result: "well" | "nothing",
-  rule: Rule
-): BreakerRecord => {
-  const at = record.probes.findIndex(({ by }) => by === process)
-  if (at === -1) return record
-  const probes = record.probes.filter((_, i) => i !== at)
-  if (result === "nothing") return { ...record, probes }
+/** A probe ended that did not fail. Only its place is free if it began before the breaker last opened. */
+export const probed = (given: BreakerRecord, place: string, result: "well" | "nothing", rule: Rule): BreakerRecord => {
+  const { probe, record } = withoutProbe(given, place)
+  if (probe === undefined) return given
+  if (result === "nothing" || record.state !== "open" || probe.due !== record.retryAt) return record
   const recovered = record.recovered + 1
-  return recovered < rule.probes ? { ...record, probes, recovered } : reset(record)
+  return recovered < rule.probes ? { ...record, recovered } : reset(record)
 }
 
-export const reset = ({ generation }: BreakerRecord): BreakerRecord => ({ ...quiet, generation: generation + 1 })
+export const reset = ({ generation, probes }: BreakerRecord): BreakerRecord => ({
+  ...quiet,
+  generation: generation + 1,
+  probes
+})
 
-export const isolated = (record: BreakerRecord): BreakerRecord => ({ ...record, state: "isolated", probes: [] })
+export const isolated = (record: BreakerRecord): BreakerRecord => ({ ...record, state: "isolated" })

@@ -30,6 +30,13 @@ export interface Settings {
   readonly hub: PubSub.PubSub<Change>
 }
 
+/** A call that was admitted to find out whether the system answers again. */
+export interface Probe {
+  readonly epoch: number
+  /** Its place among the probes of all processes that share the breaker, until it ends. */
+  place: string | undefined
+}
+
 /** Uses plain mutable fields for speed. Each method is atomic, since JavaScript has one thread. */
 export class Breaker {
   protected state: State = "closed"
@@ -64,7 +71,8 @@ export class Breaker {
       Effect.suspend((): Effect.Effect<A, E | CircuitOpen, R> => {
         if (this.state === "closed") return restore(this.call(self, rules))
         const change = this.halfOpen()
-        if (this.admitProbe()) return this.probe(self, restore, rules, change)
+        const probe = this.admitProbe()
+        if (probe !== undefined) return this.probe(self, restore, rules, change, probe)
         const answer = restore(this.refuseOrObserve(self))
         return change === undefined ? answer : Effect.zipRight(restore(emit(change)), answer)
       })
@@ -183,10 +191,10 @@ export class Breaker {
     return this.state === "open" && this.untilDue() === 0 ? this.move("half-open", "the reset time is over") : undefined
   }
 
-  protected admitProbe(): boolean {
-    if (this.state !== "half-open" || !this.mayProbe()) return false
+  protected admitProbe(): Probe | undefined {
+    if (this.state !== "half-open" || !this.mayProbe()) return undefined
     this.probing++
-    return true
+    return { epoch: this.epoch, place: undefined }
   }
 
   /** Each outcome of the probe either counts or frees its slot. */
@@ -194,9 +202,14 @@ export class Breaker {
     self: Effect.Effect<A, E, R>,
     restore: <B, E1, R1>(effect: Effect.Effect<B, E1, R1>) => Effect.Effect<B, E1, R1>,
     rules: Rules,
-    change: Change | undefined
+    change: Change | undefined,
+    probe: Probe
   ): Effect.Effect<A, E, R> {
-    const epoch = this.epoch
+    const report = (evaluated: Effect.Effect<Change | undefined>) =>
+      Effect.flatMap(
+        Effect.onError(evaluated, () => this.freeProbe(probe)),
+        (changed) => restore(emit(changed))
+      )
     let startedAt = 0
     // Timed from here, so that the time of an event observer does not count.
     const work = Effect.suspend(() => {
@@ -204,48 +217,42 @@ export class Breaker {
       return self
     })
     return Effect.matchCauseEffect(restore(change === undefined ? work : Effect.zipRight(emit(change), work)), {
-      onFailure: (cause) => {
-        const evaluated = Effect.onError(this.probeFailed(cause, rules, epoch), () => this.freeProbe(epoch))
-        return after(
-          Effect.flatMap(evaluated, (changed) => restore(emit(changed))),
-          cause
-        )
-      },
+      onFailure: (cause) => after(report(this.probeFailed(cause, rules, probe)), cause),
       onSuccess: (value) => {
         this.settings.metrics.success()
-        const evaluated = Effect.suspend(() => this.probeAnswered(epoch, this.clockMillis() - startedAt))
-        const reported = Effect.flatMap(
-          Effect.onError(evaluated, () => this.freeProbe(epoch)),
-          (changed) => restore(emit(changed))
-        )
-        return Effect.as(reported, value)
+        const evaluated = Effect.suspend(() => this.probeAnswered(probe, this.clockMillis() - startedAt))
+        return Effect.as(report(evaluated), value)
       }
     })
   }
 
   /** The probe was inconclusive, so another call may probe. */
-  protected freeProbe(epoch: number): Effect.Effect<undefined> {
+  protected freeProbe(probe: Probe): Effect.Effect<undefined> {
     return Effect.sync(() => {
-      if (epoch === this.epoch) this.probing--
+      if (probe.epoch === this.epoch) this.probing--
       return undefined
     })
   }
 
-  private probeFailed(cause: Cause.Cause<unknown>, rules: Rules, epoch: number): Effect.Effect<Change | undefined> {
-    if (isInterruption(cause) || isRefusal(cause)) return this.freeProbe(epoch)
+  private probeFailed(cause: Cause.Cause<unknown>, rules: Rules, probe: Probe): Effect.Effect<Change | undefined> {
+    if (isInterruption(cause) || isRefusal(cause)) return this.freeProbe(probe)
     return Effect.flatMap(classify(cause, rules), (fault) => {
       if (this.counts(fault)) {
         this.settings.metrics.failure()
-        return epoch === this.epoch ? this.opened("a probe failed", fault) : unchanged
+        return this.probeOpened(probe, "a probe failed", fault)
       }
       // A typed failure that does not count is an answer of the system. A defect may come from the caller.
-      return Cause.isFailure(cause) ? this.probeAnswered(epoch, 0) : this.freeProbe(epoch)
+      return Cause.isFailure(cause) ? this.probeAnswered(probe, 0) : this.freeProbe(probe)
     })
   }
 
-  protected probeAnswered(epoch: number, millis: number): Effect.Effect<Change | undefined> {
-    if (epoch !== this.epoch) return unchanged
-    if (this.asked((trip) => trip.isSlow(millis), false)) return this.opened("a probe was slow")
+  protected probeOpened(probe: Probe, reason: ChangeReason, fault?: Fault.Fault): Effect.Effect<Change | undefined> {
+    return probe.epoch === this.epoch ? this.opened(reason, fault) : unchanged
+  }
+
+  protected probeAnswered(probe: Probe, millis: number): Effect.Effect<Change | undefined> {
+    if (probe.epoch !== this.epoch) return unchanged
+    if (this.asked((trip) => trip.isSlow(millis), false)) return this.probeOpened(probe, "a probe was slow")
     this.probing--
     this.recovered++
     return this.recovered < this.settings.probes ? unchanged : Effect.succeed(this.close("the probes came back well"))

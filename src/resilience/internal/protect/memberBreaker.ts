@@ -3,7 +3,7 @@ import type { Follower, Membership, SharedView, Sharing } from "../../BreakerSha
 import type { Change, ChangeReason } from "../../CircuitBreaker.js"
 import type * as Fault from "../../Fault.js"
 import type { CircuitOpen } from "../../RecoveryError.js"
-import { Breaker, emit, type Rules, type Settings } from "./breaker.js"
+import { Breaker, emit, type Probe, type Rules, type Settings } from "./breaker.js"
 
 /**
  * A breaker that processes share. Closed, it is a breaker like any other; it asks the others before it probes, and
@@ -13,8 +13,6 @@ export class MemberBreaker extends Breaker {
   private readonly membership: Membership
   /** The others opened or isolated it, so that they may close it again. */
   private isLed = false
-  /** A probe that the storage admitted is out. */
-  private granted = 0
 
   constructor(settings: Settings, sharing: Sharing) {
     super(settings)
@@ -64,65 +62,62 @@ export class MemberBreaker extends Breaker {
       Effect.suspend((): Effect.Effect<A, E | CircuitOpen, R> => {
         // Its place in this process is taken first: one place is asked for once.
         const change = this.halfOpen()
-        if (!this.admitProbe()) return this.refuse()
-        const epoch = this.epoch
-        const admitted = Effect.onInterrupt(restore(this.membership.admit), () => super.freeProbe(epoch))
+        const probe = this.admitProbe()
+        if (probe === undefined) return this.refuse()
+        const admitted = Effect.onInterrupt(restore(this.membership.admit), () => this.freeProbe(probe))
         return Effect.flatMap(admitted, (admission): Effect.Effect<A, E | CircuitOpen, R> => {
-          if (admission === "refused" || epoch !== this.epoch) {
-            if (admission === "granted") this.membership.probed("nothing")
-            if (epoch === this.epoch) this.probing--
+          if (typeof admission !== "string") probe.place = admission.place
+          if (admission !== "refused" && probe.epoch === this.epoch) {
+            return this.probe(self, restore, rules, change, probe)
+          }
+          return Effect.flatMap(this.freeProbe(probe), () => {
             const answer: Effect.Effect<A, E | CircuitOpen, R> =
               this.state === "closed" ? this.call(self, rules) : this.refuse()
             return restore(change === undefined ? answer : Effect.zipRight(emit(change), answer))
-          }
-          if (admission === "granted") this.granted++
-          return this.probe(self, restore, rules, change)
+          })
         })
       })
     )
   }
 
-  /** A probe of this epoch ended. Returns whether the storage had admitted it. */
-  private endProbe(epoch: number): boolean {
-    if (epoch !== this.epoch || this.granted === 0) return false
-    this.granted--
-    return true
-  }
-
-  protected override freeProbe(epoch: number): Effect.Effect<undefined> {
+  protected override freeProbe(probe: Probe): Effect.Effect<undefined> {
     return Effect.suspend(() => {
-      if (this.endProbe(epoch)) this.membership.probed("nothing")
-      return super.freeProbe(epoch)
+      const place = takePlace(probe)
+      if (place !== undefined) this.membership.probed(place, "nothing")
+      return super.freeProbe(probe)
     })
   }
 
-  protected override probeAnswered(epoch: number, millis: number): Effect.Effect<Change | undefined> {
+  protected override probeAnswered(probe: Probe, millis: number): Effect.Effect<Change | undefined> {
     return Effect.suspend(() => {
       const before = this.recovered
-      const wasGranted = epoch === this.epoch && this.granted > 0
-      return Effect.map(super.probeAnswered(epoch, millis), (change) => {
+      return Effect.map(super.probeAnswered(probe, millis), (change) => {
         const isGood = change?.to === "closed" || this.recovered > before
-        if (isGood && wasGranted) {
-          this.granted = Math.max(0, this.granted - 1)
-          this.membership.probed("well")
-        } else if (change?.to === "closed") this.membership.closed()
+        const place = takePlace(probe)
+        if (place !== undefined) this.membership.probed(place, isGood ? "well" : "nothing")
+        else if (change?.to === "closed") this.membership.closed()
         return change
       })
     })
   }
 
-  protected override opened(reason: ChangeReason, fault?: Fault.Fault): Effect.Effect<Change> {
+  protected override probeOpened(
+    probe: Probe,
+    reason: ChangeReason,
+    fault?: Fault.Fault
+  ): Effect.Effect<Change | undefined> {
+    return probe.epoch === this.epoch
+      ? this.opened(reason, fault, takePlace(probe))
+      : Effect.zipRight(this.freeProbe(probe), super.probeOpened(probe, reason, fault))
+  }
+
+  protected override opened(reason: ChangeReason, fault?: Fault.Fault, place?: string): Effect.Effect<Change> {
     return Effect.suspend(() => {
       this.isLed = false
       const opened = super.opened(reason, fault)
-      this.membership.opened()
+      this.membership.opened(place)
       return opened
     })
-  }
-
-  protected override move(...change: Parameters<Breaker["move"]>): Change {
-    this.granted = 0
-    return super.move(...change)
   }
 
   override get isolate(): Effect.Effect<void> {
@@ -172,6 +167,13 @@ export class MemberBreaker extends Breaker {
     this.isLed = state === "isolated" || this.state !== "half-open" || this.isLed
     return emit(this.move(state, reason))
   }
+}
+
+/** Each place is given back once. */
+const takePlace = (probe: Probe): string | undefined => {
+  const { place } = probe
+  probe.place = undefined
+  return place
 }
 
 /** A bound on the steps of the schedule that one look repeats. */

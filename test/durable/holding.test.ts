@@ -5,11 +5,11 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
-import { RetryPolicy, Step, Storage, Strategy, Worker, Workflow } from "effect-recovery"
+import { Graph, RetryPolicy, Step, Storage, Strategy, Worker, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
 import { a, Bad, b, builtProcess, flow, Go, holdsRead } from "../support/durable.js"
 import { backends } from "../support/storages.js"
-import { eventually, turns } from "../support/time.js"
+import { eventually, passTime, turns } from "../support/time.js"
 
 const hold = (run: string) => Workflow.hold(run, { reason: "to look", by: "ada" })
 
@@ -17,13 +17,27 @@ const release = (run: string) => Effect.map(Workflow.release(run), (wasHeld) => 
 
 /** A step that runs until the gate opens. */
 const gated = Effect.map(Effect.all([Deferred.make<void>(), Deferred.make<void>()]), ([begun, open]) => {
-  const run = Effect.zipRight(
-    Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(open)),
-    Ledger.done("gated")
-  )
+  const pass = Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(open))
+  const run = Effect.zipRight(pass, Ledger.done("gated"))
   const step = Step.make("gated", { run })
-  return { run, step, begun: Deferred.await(begun), open: Deferred.succeed(open, undefined) }
+  return { pass, run, step, begun: Deferred.await(begun), open: Deferred.succeed(open, undefined) }
 })
+
+type Gated = Effect.Effect.Success<typeof gated>
+
+/** Its second attempt does nothing. */
+const retried = ({ run }: Gated) =>
+  Step.make("retried", {
+    error: Bad,
+    run: (_: undefined, { number }) => (number === 1 ? Effect.zipRight(run, Effect.fail(new Bad())) : Effect.void),
+    recover: { Bad: Strategy.retry(RetryPolicy.fixed({ delay: 0, maxRetries: 1 })) }
+  })(undefined).pipe(Effect.orDie)
+
+/** One node at a time. */
+const graphOf = ({ step }: Gated) => {
+  const first = Graph.node({}, step)
+  return Graph.run(Graph.make("one", { second: Graph.node({ first }, b) }), { concurrency: 1 })
+}
 
 const statusOf = (id: string) => Effect.map(Workflow.status(id), ({ status }) => status)
 
@@ -68,6 +82,58 @@ for (const backend of backends)
           yield* open
           yield* Fiber.join(running)
           assert.strictEqual(yield* story, "gated b")
+        }).pipe(Effect.provide(layer))
+      })
+    )
+
+    for (const [what, make] of [
+      ["a step", (first: Gated) => Effect.all([first.step, b])],
+      ["a retry", (first: Gated) => Effect.all([retried(first), b])],
+      ["a step of a graph", graphOf]
+    ] as const)
+      it.scoped(`begins ${what} if it is released before the execution has stopped`, () =>
+        Effect.gen(function* () {
+          const looking = yield* gated
+          // The execution looks for signals before it stops, which takes as long as the store takes.
+          const { layer, story } = yield* builtProcess(backend, (store) => ({
+            ...store,
+            signals: (...args) => Effect.zipRight(looking.pass, store.signals(...args))
+          }))
+          const first = yield* gated
+          const Flow = flow(make(first))
+          yield* Effect.gen(function* () {
+            const running = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
+            yield* first.begun
+            yield* hold("1")
+            yield* first.open
+            yield* looking.begun
+            yield* release("1")
+            // The execution reads that it is free.
+            yield* turns()
+            yield* looking.open
+            yield* Fiber.join(running)
+            assert.strictEqual(yield* story, "gated b")
+          }).pipe(Effect.provide(layer))
+        })
+      )
+
+    it.scoped("says that it was held if it is released while the execution stops", () =>
+      Effect.gen(function* () {
+        const { layer, story } = yield* builtProcess(backend)
+        const closing = yield* gated
+        const Flow = flow(Effect.all([a, Effect.ensuring(Workflow.sleep("1 hour"), closing.pass), b]))
+        yield* Effect.gen(function* () {
+          const running = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
+          yield* eventually(story, (lines) => lines === "a")
+          yield* hold("1")
+          yield* closing.begun
+          yield* release("1")
+          yield* turns()
+          yield* closing.open
+          assert.instanceOf(yield* Effect.flip(Fiber.join(running)), Workflow.RunHeld)
+          const again = yield* Effect.fork(Workflow.execute(Flow, { id: "1" }))
+          yield* passTime(again, "1 minute")
+          assert.strictEqual(yield* story, "a b")
         }).pipe(Effect.provide(layer))
       })
     )

@@ -1,3 +1,5 @@
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
 import { RunHeld } from "../../../journal/RunError.js"
 import type { Control, Hold } from "../../../storage/Storage.js"
 import type { Execution } from "./execution.js"
@@ -18,8 +20,18 @@ export const heed = (execution: Execution, { cancel, hold }: Wanted): void => {
     execution.replay.gate.isOpen = false
     execution.activity.startWatcher()
   }
+  if (!isLeaving(execution)) continueLeft(execution)
   // Fibers that wait are suspended now; a step that begins from now on stops the run.
   execution.activity.changed.notify()
+}
+
+/** The hold was released before the run has stopped: the steps that were to begin do so. */
+const continueLeft = ({ activity: { parked } }: Execution): void => {
+  for (const [key, { answer, waiting }] of parked) {
+    if (waiting !== undefined) continue
+    parked.delete(key)
+    Deferred.unsafeDone(answer, Effect.succeed({ key: "", payload: "", at: 0 }))
+  }
 }
 
 /** The run is to be cancelled. A hold comes to its end before. */

@@ -12,7 +12,7 @@ import { JournalError, type RunError, StepConflict } from "../../../journal/RunE
 import type * as Events from "../../../resilience/Events.js"
 import type { Watch } from "../../../resilience/Events.js"
 import { epochKey, escapeName, joinKey, useKey } from "../../../resilience/Key.js"
-import type { Entry, Lease, LeaseLost, Restore, Service, StorageError } from "../../../storage/Storage.js"
+import type { Entry, Hold, Lease, LeaseLost, Restore, Service, StorageError } from "../../../storage/Storage.js"
 import type { CompensationLog, RollbackResult } from "../../../transaction/Compensation.js"
 import { Transaction, type TransactionService } from "../../../transaction/Transactor.js"
 import type { Attempt } from "../../Step.js"
@@ -36,6 +36,8 @@ export interface Execution {
   readonly lifecycle: Lifecycle
   /** What is wanted of the run from outside; `heed` reacts to its changes. */
   wanted: Wanted
+  /** The hold for which the run has stopped. It may have been released since. */
+  stoppedFor: Hold | undefined
   /** The number of the run's journal: `continueAs` begins another one. */
   readonly generation: number
   /** The encoded input of the next generation, once the body has ended for it. */

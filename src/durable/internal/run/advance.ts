@@ -151,6 +151,7 @@ export const makeExecution = (
       mode,
       lifecycle: new Lifecycle(),
       wanted,
+      stoppedFor: undefined,
       generation,
       continuation: undefined,
       lease,

@@ -118,11 +118,12 @@ export const endWithoutOutcome = <A, E>(
   result: Effect.Effect<A, E>,
   reason: RunError | string
 ): Effect.Effect<A, E | RunError> => {
-  const { lifecycle, wanted } = execution
+  const { lifecycle, stoppedFor, wanted } = execution
   const { stopError } = lifecycle
   if (stopError?._tag !== "RunSuspended") return Effect.zipRight(release(execution, reason), result)
-  if (wanted.hold === undefined) return Effect.zipRight(suspend(execution, stopError), result)
-  const held = runHeld(execution.id, wanted.hold)
+  const hold = stoppedFor ?? wanted.hold
+  if (hold === undefined) return Effect.zipRight(suspend(execution, stopError), result)
+  const held = runHeld(execution.id, hold)
   return Effect.zipRight(suspend(execution, stopError, held), Effect.fail(held))
 }
 

@@ -17,7 +17,6 @@ import type * as Strategy from "../../../resilience/Strategy.js"
 import type { Restore } from "../../../storage/Storage.js"
 import { noOutput } from "../../../transaction/Compensation.js"
 import { beginWork, endWork, whileResting } from "../execution/activity.js"
-import { never } from "../execution/bodyFibers.js"
 import { isBrief, isLeaving, isToCancel } from "../execution/control.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
@@ -70,6 +69,7 @@ export const runStep = (definition: Definition, input: unknown): AnyEffect =>
       const withoutRun = mismatch === undefined ? unlessToRun(use) : Execution.stop(execution, mismatch)
       if (withoutRun !== undefined) return Effect.ensuring(withoutRun, Effect.sync(release))
       const begin = () => runAndRecord(use, fiber, restore, release)
+      if (isLeaving(execution)) return runAfterHold(use, fiber, begin, release)
       return isGateOpen(execution, use.record?.interruptedAt) ? begin() : runAfterGate(use, fiber, begin, release)
     })
   )
@@ -88,7 +88,9 @@ const runAfterGate = (
     const refused = Exit.isSuccess(exit)
       ? (Execution.refusal(use, fiber, use.isInterruptible) ?? unlessToRun(use))
       : undefined
-    if (Exit.isSuccess(exit) && refused === undefined) return begin()
+    if (Exit.isSuccess(exit) && refused === undefined) {
+      return isLeaving(use.execution) ? runAfterHold(use, fiber, begin, release) : begin()
+    }
     const interrupted = Exit.isSuccess(exit) ? (refused ?? Effect.void) : Effect.zipRight(recordInterruption(use), exit)
     return Effect.ensuring(interrupted, Effect.sync(release))
   })
@@ -107,12 +109,24 @@ const registerBegun = (use: StepUse): void => {
 const interruptibleAs = ({ isInterruptible, record }: StepUse, self: AnyEffect): AnyEffect =>
   isInterruptible || record?.interruptedAt !== undefined ? Effect.interruptible(self) : self
 
-/** What happens instead if the step is not to run here. */
+/** Leaves the run, or begins the step if the hold is released before the run has stopped. */
+const runAfterHold = (
+  use: StepUse,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  begin: () => AnyEffect,
+  release: () => void
+): AnyEffect =>
+  withExit(leave(use), (exit) =>
+    Exit.isSuccess(exit)
+      ? Effect.zipRight(use.permit?.take ?? Effect.void, runAfterGate(use, fiber, begin, release))
+      : Effect.ensuring(exit, Effect.sync(release))
+  )
+
+/** What happens instead if the step is answered, or only replayed. */
 const unlessToRun = (use: StepUse): AnyEffect | undefined => {
   const { execution, key, record } = use
   if (isAnswered(record)) return answer(use, record)
-  if (Execution.isReplayOnly(execution, key)) return parkForReplay(use)
-  return isLeaving(execution) ? leave(use) : undefined
+  return Execution.isReplayOnly(execution, key) ? parkForReplay(use) : undefined
 }
 
 const makeUse = (
@@ -149,11 +163,14 @@ const checkOrder = ({ definition, execution, isRoot, key, record }: StepUse) => 
   return Order.check(execution, key, { isAnswered: isAnswered(record), isRoot })
 }
 
-/** The process shuts down, or the run is on hold: it stops before this step, and is resumed there. */
-const leave = ({ execution, key, permit }: StepUse): AnyEffect => {
+/**
+ * The process shuts down, or the run is on hold: it stops before this step, and is resumed there. Returns if the hold
+ * is released before.
+ */
+const leave = ({ execution, key, permit }: StepUse): Effect.Effect<unknown> => {
   const parked = park(execution, key, { kind: "sleep", signal: undefined, until: undefined, waiting: undefined })
-  // This fiber never returns, so it gives its place to a node that has still to end.
-  return Effect.zipRight(permit?.release ?? Effect.void, Effect.zipRight(parked, never))
+  // The fiber gives its place to a node that has still to end.
+  return Effect.zipRight(permit?.release ?? Effect.void, parked)
 }
 
 /** The types refuse it, but a cast may hide it. */
@@ -230,12 +247,16 @@ const attempt = (use: StepUse, number: number): AnyEffect => {
   if (use.execution.lifecycle.isCancelling) return Effect.interrupt
   // A retry that is due while the run is to stop begins when it is resumed.
   return number > 1 && isLeaving(use.execution)
-    ? leaveInside(use)
+    ? Effect.zipRight(
+        leaveInside(use),
+        Effect.suspend(() => attempt(use, number))
+      )
     : Effect.zipRight(Effect.uninterruptible(recordAttempt(use, number)), runAttempt(use, number))
 }
 
 /** As `leave`, for a step that counts as working. */
-const leaveInside = (use: StepUse): AnyEffect => whileResting(use.execution, undefined, leave(use))
+const leaveInside = (use: StepUse): Effect.Effect<unknown> =>
+  whileResting(use.execution, use.permit, leave({ ...use, permit: undefined }))
 
 /** How an attempt is committed, by the kind of its step. */
 const committing: Readonly<Record<Kind, (use: StepUse, number: number, run: AnyEffect) => AnyEffect>> = {
@@ -326,7 +347,9 @@ const resumeAttempts = (use: StepUse, record: StepRecord): AnyEffect => {
   const beginFirst = failsAtOnce
     ? begin
     : Effect.flatMap(Effect.uninterruptible(holdIfCutShort(use, record)), (isHeld) =>
-        isHeld ? Effect.zipRight(recordAmbiguous(use, record), leaveInside(use)) : Effect.zipRight(begin, next)
+        isHeld
+          ? Effect.zipRight(Effect.zipRight(recordAmbiguous(use, record), leaveInside(use)), next)
+          : Effect.zipRight(begin, next)
       )
   const go = (number: number) => (number === first ? beginFirst : run(use, number))
   return Effect.flatMap(pastFailures(use, record), (past) =>

@@ -228,5 +228,6 @@ const suspend = (execution: Execution.Execution, now: number): void => {
     waits: parked.flatMap(({ waiting }) => (waiting === undefined ? [] : [waiting])),
     until: dateOption(until)
   })
+  execution.stoppedFor = execution.wanted.hold
   execution.lifecycle.transition({ _tag: "Stop", error })
 }

@@ -34,25 +34,22 @@ export class Places {
   private readonly limits: QueueLimits
   private readonly running: Map<string, number>
   private readonly started: Map<string, number>
-  private readonly lastStarts = new Map<string, number | undefined>()
-  private readonly findLastStart: (queueKey: string) => number | undefined
+  private readonly lastStarts: ReadonlyMap<string, number>
+  /** The keys of runs that were leased for the first time now. */
+  private readonly startedNow = new Set<string>()
   private allRunning: number
   private allStarted: number
 
   /**
    * `running` counts the leased runs, `started` those that were leased for the first time within the period of the
-   * rate, and `lastStart` says when a run of a key was leased for the first time, the last time.
+   * rate, and `lastStarts` says when a run of a key was leased for the first time, the last time. It may be filled
+   * later, before the key is compared.
    */
-  constructor(
-    limits: QueueLimits,
-    running: ByKey,
-    started: ByKey,
-    lastStart: (queueKey: string) => number | undefined
-  ) {
+  constructor(limits: QueueLimits, running: ByKey, started: ByKey, lastStarts: ReadonlyMap<string, number>) {
     this.limits = limits
     this.running = new Map(running)
     this.started = new Map(started)
-    this.findLastStart = lastStart
+    this.lastStarts = lastStarts
     this.allRunning = sum(this.running)
     this.allStarted = sum(this.started)
   }
@@ -88,7 +85,7 @@ export class Places {
     if (isStarted) return
     this.started.set(queueKey, (this.started.get(queueKey) ?? 0) + 1)
     this.allStarted++
-    this.lastStarts.set(queueKey, Number.MAX_SAFE_INTEGER)
+    this.startedNow.add(queueKey)
   }
 
   private runningOf(queueKey: string): number {
@@ -97,7 +94,7 @@ export class Places {
 
   /** Before all times if no run of the key was ever started. */
   private lastStartOf(queueKey: string): number {
-    if (!this.lastStarts.has(queueKey)) this.lastStarts.set(queueKey, this.findLastStart(queueKey))
+    if (this.startedNow.has(queueKey)) return Number.MAX_SAFE_INTEGER
     return this.lastStarts.get(queueKey) ?? Number.MIN_SAFE_INTEGER
   }
 }
@@ -109,8 +106,9 @@ const sum = (counts: Map<string, number>): number => {
 }
 
 /**
- * Takes at most so many runs of groups of one priority, as far as there are places:
- * of the key that comes first, the one that has been due longest.
+ * Takes at most so many runs of groups of one priority, as far as there are places: of the key that comes first, a run
+ * that was begun before a new one, and then the one that has been due longest. A run that lost its worker or that woke
+ * up was due later than its whole backlog: behind it, ever more runs would be begun and none of them would end.
  */
 export const takeFairly = <Row extends DueRow>(
   places: Places,
@@ -125,7 +123,7 @@ export const takeFairly = <Row extends DueRow>(
       // The first row may have to be read, so it is asked for last.
       const row = order <= 0 && places.has(group) ? group.head() : undefined
       if (row === undefined) continue
-      if (first === undefined || order < 0 || byDueTime(row, first.row) < 0) first = { group, row }
+      if (first === undefined || order < 0 || isBefore(group, row, first)) first = { group, row }
     }
     if (first === undefined) break
     first.group.take()
@@ -134,6 +132,12 @@ export const takeFairly = <Row extends DueRow>(
   }
   return taken
 }
+
+const isBefore = <Row extends DueRow>(
+  { isStarted }: DueGroup,
+  row: Row,
+  other: { readonly group: DueGroup; readonly row: Row }
+): boolean => (isStarted === other.group.isStarted ? byDueTime(row, other.row) < 0 : isStarted)
 
 /** As `takeFairly`, of all priorities: the highest first. The candidates are in any order. */
 export const chosen = <Row extends Candidate>(

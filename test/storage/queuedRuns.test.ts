@@ -1,8 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as TestClock from "effect/TestClock"
 import type { Storage } from "effect-recovery"
-import { SqliteStorage } from "effect-recovery/sqlite"
+import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
+import { makeSqliteStore } from "../../src/storage/sqlite/SqliteStore.js"
 import { connect } from "../support/drivers.js"
+import { inEveryStorage } from "../support/everyStorage.js"
 import { temporaryFile } from "../support/files.js"
 import { toVersion9 } from "../support/olderFiles.js"
 import { request } from "../support/runs.js"
@@ -62,6 +66,48 @@ describe("a queue of more keys than one claim looks at", () => {
         (yield* claim(store, "b", { perKey: 1 }, 10)).map(({ id }) => id),
         ["key-02345/2"]
       )
+    })
+  )
+})
+
+describe("a worker at a backlog", () => {
+  it.scoped("takes the run of a process that dies within a second", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile("backlog.db")
+      const dead = new Set<string>()
+      yield* Effect.scoped(SqliteStorage.store({ filename }))
+      const client = yield* Layer.build(SqliteClient.layer({ filename }))
+      const { database, sql, writer } = yield* Effect.provide(SqliteClient.SqliteClient, client)
+      const store = makeSqliteStore({ client: sql, database, writer, isGone: (owner) => dead.has(owner) })
+      yield* queued(store, "orphan", "a")
+      yield* claim(store, "dying/1", {}, 1)
+      for (let i = 0; i < 50; i++) yield* queued(store, `run-${i}`, "a")
+      const next = Effect.map(claim(store, "b", {}, 1), (found) => found.map(({ id }) => id))
+      assert.deepStrictEqual(yield* next, ["run-0"])
+      dead.add("dying/1").add("dying/")
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* next, ["orphan"])
+    })
+  )
+})
+
+inEveryStorage("the rate of a queue", (backend) => {
+  it.scoped("does not count starts of a time to come, after the clock was set back", () =>
+    Effect.gen(function* () {
+      const { store } = yield* backend.make
+      const rate = { limit: 1, millis: 1_000, perKey: false }
+      yield* TestClock.setTime(7_200_000)
+      for (const id of ["one", "two"]) yield* queued(store, id, "a")
+      assert.strictEqual((yield* claim(store, "a", { rate }, 9)).length, 1)
+      yield* store.release("a")
+      yield* TestClock.setTime(3_600_000)
+      yield* queued(store, "three", "b")
+      assert.deepStrictEqual(
+        (yield* claim(store, "b", { rate }, 9)).map(({ id }) => id),
+        ["three"]
+      )
+      yield* queued(store, "four", "b")
+      assert.deepStrictEqual(yield* claim(store, "b", { rate }, 9), [])
     })
   )
 })

@@ -1,5 +1,5 @@
 import { byDueTime, type Candidate, chosen, merged, Places } from "../queueOrder.js"
-import { claimedDue, claimedRun, dueSince, isLeased, isQueued, limitOf } from "../rows.js"
+import { claimedDue, claimedRun, clockTolerance, dueSince, isLeased, isQueued, limitOf } from "../rows.js"
 import type * as Store from "../Store.js"
 import type { RunTable, StoredRun } from "./memoryRuns.js"
 
@@ -90,12 +90,11 @@ const admitted = (
   endExpired(table, name, now)
   const all = table.runs.filter(({ queue }) => queue?.name === name)
   const since = rate === undefined ? now : now - rate.millis
-  const lastStarts = lastStartsOf(all)
   const places = new Places(
     limits,
     countByKey(all.filter((run) => isLeased(run, now))),
-    countByKey(all.filter(({ startedAt }) => startedAt !== undefined && startedAt > since)),
-    (queueKey) => lastStarts.get(queueKey)
+    countByKey(all.filter(({ startedAt = since }) => startedAt > since && startedAt - now <= clockTolerance)),
+    lastStartsOf(all)
   )
   return chosen(places, due, limit)
 }

@@ -1,6 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import { type Candidate, chosen, type DueRow, Places } from "../queueOrder.js"
+import { clockTolerance } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
 import type { DueQuery, QueueLimits } from "../Store.js"
 import { placeColumn } from "../sqlite/runRows.js"
@@ -151,13 +152,14 @@ const makePlaces = ({ table }: ClientAccess) => {
           ? []
           : yield* run<KeyCount>(
               `SELECT queue_key AS key, COUNT(*) AS count FROM ${runs}
-               WHERE queue = ? AND started_at IS NOT NULL AND started_at > ${now.text} - ? GROUP BY queue_key`,
-              [name, ...now.params, Math.ceil(rate.millis)]
+               WHERE queue = ? AND started_at IS NOT NULL AND started_at > ${now.text} - ?
+                 AND started_at <= ${now.text} + ${clockTolerance} GROUP BY queue_key`,
+              [name, ...now.params, Math.ceil(rate.millis), ...now.params]
             )
       const counts = toCounts(running)
       const fullKeys = counts.flatMap(([key, count]) => (count >= perKey ? [key] : []))
       const lastStarts = new Map<string, number>()
-      const places = new Places(limits, counts, toCounts(started), (key) => lastStarts.get(key))
+      const places = new Places(limits, counts, toCounts(started), lastStarts)
       return { places, fullKeys, lastStarts }
     })
 }

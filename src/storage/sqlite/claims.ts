@@ -1,3 +1,4 @@
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { type DueRow, merged } from "../queueOrder.js"
 import { claimedDue, claimedRun, dueSince, limitOf } from "../rows.js"
@@ -22,6 +23,7 @@ interface Found {
 type Stops = ReadonlyMap<string, Stop | undefined>
 
 interface Look {
+  readonly at: number
   /** The processes that have leases and are known to be dead. */
   readonly gone: ReadonlyArray<string>
   readonly isDue: boolean
@@ -80,17 +82,29 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
       access.read("Finding due runs", (now) => {
         const found = due({ ...query, limit: Math.min(1, limitOf(query)) }, now, stops)
         const next = new Map(found.admitted.flatMap(({ queue, stop }) => (stop === undefined ? [] : [[queue, stop]])))
-        return { gone: table.gone(), isDue: found.keys.length > 0, next }
+        return { at: now, gone: table.gone(), isDue: found.keys.length > 0, next }
       }),
-      ({ gone, isDue, next }) =>
-        isDue || next.size === 0 || tries === 0
-          ? Effect.succeed({ gone, isDue, stops })
+      ({ next, ...seen }) =>
+        seen.isDue || next.size === 0 || tries === 0
+          ? Effect.succeed({ ...seen, stops })
           : Effect.zipRight(turn, look(query, next, tries - 1))
     )
 
+  /** When the last look was, of workflows whose last claim found as much as it wanted: there is probably more. */
+  const backlogs = new WeakMap<Store.DueQuery["workflows"], number>()
+
+  /** A look reads as much as a claim, so one at a backlog is spared. It finds the dead, so it is not spared for long. */
+  const lookOrTrust = (query: Store.DueQuery): Effect.Effect<Look, StorageError> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const at = backlogs.get(query.workflows)
+      return at !== undefined && at <= now && now < at + trustMillis
+        ? Effect.succeed({ at, gone: [], isDue: true, stops: new Map() })
+        : look(query, new Map(), mostLooks)
+    })
+
   /** A write keeps other processes from writing, so a claim begins one only if there is something to write. */
   const claimDue: Store.Store["claimDue"] = (query, owner, leaseMillis) =>
-    Effect.flatMap(look(query, new Map(), mostLooks), ({ gone, isDue, stops }) => {
+    Effect.flatMap(lookOrTrust(query), ({ at, gone, isDue, stops }) => {
       if (!isDue && gone.length === 0) return Effect.succeed([])
       const claimAll = access.write(
         "Claiming due runs",
@@ -104,12 +118,17 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
         table.first
       )
       return Effect.tap(claimAll, (found) => {
+        if (found.length > 0 && found.length >= limitOf(query)) backlogs.set(query.workflows, at)
+        else backlogs.delete(query.workflows)
         for (const one of found) if (one._tag === "Claimed") table.hold(one.lease)
       })
     })
 
   return { claimDue }
 }
+
+/** So long after a look a backlog is trusted to have more. */
+const trustMillis = 1_000
 
 /** Each looks at some thousand keys. */
 const mostLooks = 32

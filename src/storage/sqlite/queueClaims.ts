@@ -10,10 +10,12 @@ const queuedRuns = `recovery_runs INDEXED BY recovery_runs_queued
 
 const ofPriority = `${queuedRuns} AND queue = $queue AND workflow = $workflow AND version = $version AND priority = $priority`
 
-/** Since when the first run of a key is due. */
+/** The run of a key that has been due longest. */
 const firstOf = (isNew: 0 | 1): string =>
-  `(SELECT ${dueSince} FROM ${ofPriority} AND queue_key = found.queue_key AND (started_at IS NULL) = ${isNew}
+  `(SELECT key FROM ${ofPriority} AND queue_key = found.queue_key AND (started_at IS NULL) = ${isNew}
     ORDER BY ${dueSince} LIMIT 1)`
+
+const sinceOf = (run: string): string => `MAX(${run}.due_at, COALESCE(${run}.lease_until, 0))`
 
 /** Keys in their order, without a look at the runs between them. */
 const looseScan = (from: ">" | ">="): string =>
@@ -24,7 +26,15 @@ const looseScan = (from: ">" | ">="): string =>
      FROM found WHERE found.queue_key IS NOT NULL
      LIMIT $most
    )
-   SELECT queue_key AS queueKey, ${firstOf(0)} AS started, ${firstOf(1)} AS fresh FROM found WHERE queue_key IS NOT NULL`
+   SELECT found.queue_key AS queueKey, begun.key AS begun, ${sinceOf("begun")} AS begunSince,
+     fresh.key AS fresh, ${sinceOf("fresh")} AS freshSince, (
+       SELECT started_at FROM recovery_runs INDEXED BY recovery_runs_started
+       WHERE queue = $queue AND queue_key = found.queue_key AND started_at IS NOT NULL ORDER BY started_at DESC LIMIT 1
+     ) AS lastStart
+   FROM found
+   LEFT JOIN recovery_runs AS begun ON begun.key = ${firstOf(0)}
+   LEFT JOIN recovery_runs AS fresh ON fresh.key = ${firstOf(1)}
+   WHERE found.queue_key IS NOT NULL`
 
 const prepare = (database: Database) => ({
   isAnyDue: database.prepare(
@@ -37,11 +47,7 @@ const prepare = (database: Database) => ({
   ),
   started: database.prepare(
     `SELECT queue_key AS queueKey, COUNT(*) AS count FROM recovery_runs INDEXED BY recovery_runs_queue_started
-     WHERE queue = ? AND started_at > ? GROUP BY queue_key`
-  ),
-  lastStart: database.prepare(
-    `SELECT started_at AS at FROM recovery_runs INDEXED BY recovery_runs_started
-     WHERE queue = ? AND queue_key = ? AND started_at IS NOT NULL ORDER BY started_at DESC LIMIT 1`
+     WHERE queue = ? AND started_at > ? AND started_at <= ? GROUP BY queue_key`
   ),
   /** A renewal that comes late must not bring back a lease whose place another run has. */
   endExpired: database.prepare(
@@ -70,9 +76,14 @@ interface Count {
 
 interface KeyRow {
   readonly queueKey: string
-  /** Since when its first run is due that was leased before, and the first that was not. */
-  readonly started: number | null
+  /** Its first run that was leased before, and since when it is due. */
+  readonly begun: number | null
+  readonly begunSince: number | null
+  /** Its first run that was not. */
   readonly fresh: number | null
+  readonly freshSince: number | null
+  /** When a run of the key was leased for the first time, the last time. */
+  readonly lastStart: number | null
 }
 
 /** Runs of one workflow in one priority of a queue. */
@@ -149,7 +160,8 @@ export class QueueClaims {
   /** The runs that may be claimed now. `from` is where a look stopped that found none. */
   admitted(limits: Store.QueueLimits, request: Request, from?: Stop): Admitted {
     const queue = limits.name
-    const places = this.placesOf(limits, request.now)
+    const lastStarts = new Map<string, number>()
+    const places = this.placesOf(limits, lastStarts, request.now)
     const rows: Array<DueRow> = []
     const scan: Scan = { left: mostKeys, start: from === undefined ? this.starts.get(queue) : from.start }
     let below = from === undefined ? above : from.priority + 1
@@ -159,6 +171,7 @@ export class QueueClaims {
       if (level === undefined) break
       below = level.priority
       for (const keys of this.windows(levels, scan, from?.priority === below ? from : undefined)) {
+        for (const { row } of keys) if (row.lastStart !== null) lastStarts.set(row.queueKey, row.lastStart)
         const groups = keys.flatMap(({ level, row }) => this.groupsOf(level, row, places, request))
         rows.push(...takeFairly(places, groups, request.limit - rows.length))
         if (rows.length >= request.limit || places.isFull) break
@@ -171,15 +184,14 @@ export class QueueClaims {
     return { queue, rows, stop, start: at?.after }
   }
 
-  private placesOf(limits: Store.QueueLimits, now: number): Places {
+  private placesOf(limits: Store.QueueLimits, lastStarts: ReadonlyMap<string, number>, now: number): Places {
     const { name, rate } = limits
     const toPair = ({ count, queueKey }: Count) => [queueKey, count] as const
-    const running = this.sql.running.all(name, now, now + clockTolerance) as ReadonlyArray<Count>
-    const started = rate === undefined ? [] : (this.sql.started.all(name, now - rate.millis) as ReadonlyArray<Count>)
-    return new Places(limits, running.map(toPair), started.map(toPair), (queueKey) => {
-      const row = this.sql.lastStart.get(name, queueKey) as { readonly at: number } | undefined
-      return row?.at
-    })
+    const latest = now + clockTolerance
+    const running = this.sql.running.all(name, now, latest) as ReadonlyArray<Count>
+    const started =
+      rate === undefined ? [] : (this.sql.started.all(name, now - rate.millis, latest) as ReadonlyArray<Count>)
+    return new Places(limits, running.map(toPair), started.map(toPair), lastStarts)
   }
 
   /** The highest priority below another one, of all workflows together. */
@@ -227,37 +239,33 @@ export class QueueClaims {
     return statement.all({ ...level, from: after ?? "", most: keysAtOnce }) as ReadonlyArray<KeyRow>
   }
 
-  private groupsOf(
-    level: Level,
-    { fresh, queueKey, started }: KeyRow,
-    places: Places,
-    request: Request
-  ): ReadonlyArray<DueGroup> {
-    return [started, fresh].flatMap((since, isNew) => {
-      const group = { queueKey, isStarted: isNew === 0 }
-      if (since === null || since > request.now || !places.has(group)) return []
-      return [{ ...group, ...this.rowsOf(level, { queueKey, isNew }, request) }]
+  private groupsOf(level: Level, row: KeyRow, places: Places, request: Request): ReadonlyArray<DueGroup> {
+    const { queueKey } = row
+    return [
+      { isStarted: true, first: dueRow(row.begun, row.begunSince) },
+      { isStarted: false, first: dueRow(row.fresh, row.freshSince) }
+    ].flatMap(({ first, isStarted }) => {
+      const group = { queueKey, isStarted }
+      if (first === undefined || first.since > request.now || !places.has(group)) return []
+      return [{ ...group, ...this.rowsOf(level, { queueKey, isNew: Number(!isStarted) }, first, request) }]
     })
   }
 
-  /** The rows of a group, which are read when the first one is wanted. */
+  /** The rows of a group. Of most keys only the first row is wanted; the others are read when they are. */
   private rowsOf(
     level: Level,
     group: { readonly queueKey: string; readonly isNew: number },
+    first: DueRow,
     { excluded, limit, now }: Request
   ): Pick<DueGroup, "head" | "take"> {
-    const read = (most: number): ReadonlyArray<DueRow> => {
-      const found = this.sql.runsOf.all({ ...level, ...group, now, most: most + excluded.size })
-      return (found as ReadonlyArray<DueRow>).filter(({ key }) => !excluded.has(key))
-    }
-    let rows: ReadonlyArray<DueRow> = []
-    let [next, wanted] = [0, 1]
+    let rows: ReadonlyArray<DueRow> = excluded.has(first.key) ? [] : [first]
+    let [next, isRead] = [0, false]
     return {
-      // Of most keys only the first row is compared.
       head: () => {
-        if (next >= rows.length && wanted <= limit) {
-          rows = read(wanted)
-          wanted = wanted === 1 && limit > 1 ? limit : limit + 1
+        if (next >= rows.length && !isRead) {
+          isRead = true
+          const found = this.sql.runsOf.all({ ...level, ...group, now, most: limit + excluded.size })
+          rows = (found as ReadonlyArray<DueRow>).filter(({ key }) => !excluded.has(key))
         }
         return rows[next]
       },
@@ -267,3 +275,6 @@ export class QueueClaims {
     }
   }
 }
+
+const dueRow = (key: number | null, since: number | null): DueRow | undefined =>
+  key === null || since === null ? undefined : { key, since }

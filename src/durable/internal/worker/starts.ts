@@ -45,7 +45,9 @@ export class Starts {
   private pause(queue: string, now: number): number {
     const millis = this.rated.get(queue)
     if (millis === undefined) return Number.POSITIVE_INFINITY
-    return Math.max(shortestPause, (this.endsAfter(queue, now)[0] ?? now + millis) - now)
+    const pause = (this.endsAfter(queue, now)[0] ?? now + millis) - now
+    // It is longer than the period after the clock was set back.
+    return Math.max(shortestPause, Math.min(pause, millis))
   }
 
   private endsAfter(queue: string, now: number): ReadonlyArray<number> {

@@ -14,7 +14,7 @@ import {
   knownKeys,
   loadJournal,
   loadLines,
-  readJournal,
+  readKnownLines,
   type StepRecord,
   type WaitRecord
 } from "../journal/Journal.js"
@@ -31,6 +31,7 @@ import type {
   WaitStatus
 } from "../journal/RunStatus.js"
 import type { Point } from "../resilience/Decision.js"
+import { messageOf } from "../resilience/Foreign.js"
 import type { InvalidOption } from "../resilience/InvalidOption.js"
 import { age, checked, date, limit, whole } from "../resilience/internal/kernel/options.js"
 import { RewindRefused } from "../resilience/RecoveryError.js"
@@ -43,7 +44,8 @@ import { dateOption, readWaiting, waitId, waitingOf } from "./internal/wait/reso
 import type { Workflow } from "./Workflow.js"
 
 /**
- * Reads the status of a run and of its steps.
+ * Reads the status of a run and of its steps. Journal lines that only a newer
+ * version of this library can read are in `unread`; the rest is shown without them.
  *
  * @since 0.1.0
  * @category inspection
@@ -57,8 +59,9 @@ export const status: (
   const run = yield* findRun(storage, id)
   // Only results are left out: what failures and decisions say is shown.
   const lines = yield* loadLines(storage, run.key, ({ kind, omitted }) => omitted === true && kind !== "StepCompleted")
-  const journal = readJournal(run.id, lines)
-  if (!("steps" in journal)) return yield* journal
+  const known = readKnownLines(run.id, lines)
+  if (!("journal" in known)) return yield* known
+  const { journal, unread } = known
   const redactor = yield* Redaction
   const children = yield* storage.list({ parent: run.id, limit: 100 })
   const now = yield* storage.now
@@ -84,7 +87,13 @@ export const status: (
       updatedAt: new Date(updatedAt)
     })),
     rewinds: journal.rewinds.map(rewindStatus),
-    rewinding: Option.map(Option.fromNullable(journal.rewinding), rewindStatus)
+    rewinding: Option.map(Option.fromNullable(journal.rewinding), rewindStatus),
+    unread: unread.map(({ entry: { kind, seq, step }, error }) => ({
+      seq,
+      kind,
+      step,
+      problem: messageOf(error.cause)
+    }))
   }
 })
 

@@ -5,6 +5,7 @@ import type { Outcome } from "../resilience/Events.js"
 import { askedBy } from "../resilience/Key.js"
 import { encodedByStorage, isEncoded } from "../storage/encodedText.js"
 import type { Entry, Rewound, Run, Service, StorageError } from "../storage/Storage.js"
+import { formatOf } from "./JournalFormat.js"
 import {
   type DecidedLine,
   decodeDecided,
@@ -142,16 +143,47 @@ export const emptyJournal = (): Journal => ({
 export const readJournal = (run: string, entries: ReadonlyArray<Entry>): Journal | JournalError => {
   const journal = emptyJournal()
   for (const entry of entries) {
-    const fold = Object.hasOwn(folds, entry.kind) ? folds[entry.kind as Kind] : undefined
-    if (fold === undefined) return unknownKind(run, entry)
-    try {
-      fold(journal, entry)
-    } catch (cause) {
-      return unreadable(run, entry, cause)
-    }
-    journal.lastSeq = entry.seq
+    const problem = fold(run, journal, entry)
+    if (problem !== undefined) return problem
   }
   return journal
+}
+
+/** A line that only a newer version can read, and why. */
+export interface UnreadLine {
+  readonly entry: Entry
+  readonly error: JournalError
+}
+
+/** As `readJournal`, for readers alone: what only a newer version can read is left out, and listed. */
+export const readKnownLines = (
+  run: string,
+  entries: ReadonlyArray<Entry>
+): { readonly journal: Journal; readonly unread: ReadonlyArray<UnreadLine> } | JournalError => {
+  const journal = emptyJournal()
+  const unread: Array<UnreadLine> = []
+  for (const entry of entries) {
+    const error = fold(run, journal, entry)
+    if (error === undefined) continue
+    // A later line may be about one that was left out, so it is not damaged.
+    if (error.reason !== "Version" && unread.length === 0) return error
+    unread.push({ entry, error })
+  }
+  return { journal, unread }
+}
+
+const fold = (run: string, journal: Journal, entry: Entry): JournalError | undefined => {
+  const { kind, seq } = entry
+  if (formatOf(kind) > journalFormat) return newerFormat(run, entry)
+  const change = Object.hasOwn(folds, kind) ? folds[kind as Kind] : undefined
+  if (change === undefined) return unknownKind(run, entry)
+  try {
+    change(journal, entry)
+  } catch (cause) {
+    return unreadable(run, entry, cause)
+  }
+  journal.lastSeq = seq
+  return undefined
 }
 
 /**
@@ -424,6 +456,9 @@ const folds = {
 /** The kind of a line. */
 export type Kind = keyof typeof folds
 
+/** The newest format of lines that this version reads. */
+const journalFormat = Math.max(...Object.keys(folds).map(formatOf))
+
 /** Lines that record a value for the body. */
 export type RecordedKind = "StateSet" | "CheckpointSaved" | "CheckpointRead" | "Patched"
 
@@ -435,11 +470,15 @@ const unreadable = (run: string, entry: Entry, cause: unknown) =>
     cause: isEncoded(entry.payload) ? encodedByStorage() : cause
   })
 
+const newerLine = (run: string, { seq }: Entry, problem: string) =>
+  new JournalError({ reason: "Version", run, record: `journal line ${seq}`, cause: new Error(problem) })
+
+const newerFormat = (run: string, entry: Entry) => {
+  const { kind } = entry
+  const formats = `this version reads journal lines up to format ${journalFormat}`
+  return newerLine(run, entry, `${formats}, and this one has format ${formatOf(kind)} ("${kind}")`)
+}
+
 /** Kinds are never encoded, so a newer version wrote the line, whatever its payload is. */
-const unknownKind = (run: string, { kind, seq }: Entry) =>
-  new JournalError({
-    reason: "Version",
-    run,
-    record: `journal line ${seq}`,
-    cause: new Error(`this version does not know lines of kind "${kind}"`)
-  })
+const unknownKind = (run: string, entry: Entry) =>
+  newerLine(run, entry, `this version does not know lines of kind "${entry.kind}"`)

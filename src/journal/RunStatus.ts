@@ -316,7 +316,23 @@ export const RunStatus = Schema.Struct({
   /** Oldest first. */
   rewinds: Schema.Array(RewindStatus),
   /** A rewind that has started and not ended: executing the run continues it. */
-  rewinding: Schema.OptionFromNullOr(RewindStatus)
+  rewinding: Schema.OptionFromNullOr(RewindStatus),
+  /**
+   * Journal lines that only a newer version of this library can read, oldest first;
+   * empty as a rule. What they say is missing above: a step or a wait may have ended
+   * since. A process of that version continues the run.
+   */
+  unread: Schema.Array(
+    Schema.Struct({
+      /** Its position in the journal. */
+      seq: Schema.Number,
+      kind: Schema.String,
+      /** The step, wait or transaction; empty for the run itself. */
+      step: Schema.String,
+      /** Why it cannot be read. */
+      problem: Schema.String
+    })
+  )
 })
 /**
  * @since 0.1.0

@@ -62,8 +62,6 @@ const undecodable = <A, E extends { readonly _tag: string; readonly message: str
 ): Effect.Effect<Found, Storage.StorageError, R> =>
   Effect.matchEffect(read, {
     onFailure: (error) => {
-      // What a newer version wrote is not damaged: its checksum fits, and that version can decode it.
-      if (error instanceof Workflow.JournalError && error.reason === "Version") return Effect.succeed(none)
       if (!(error instanceof Storage.StorageError)) return Effect.succeed([{ ...damage, problem: error.message }])
       return error.reason === "Damaged" || error.reason === "Payload" ? Effect.succeed(none) : Effect.fail(error)
     },

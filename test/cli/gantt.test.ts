@@ -55,6 +55,7 @@ const run = (more: Partial<Run>): Run => ({
   rollbacks: [],
   rewinds: [],
   rewinding: null,
+  unread: [],
   ...more
 })
 

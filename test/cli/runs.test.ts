@@ -49,6 +49,35 @@ describe("recovery runs --unclaimed", () => {
   )
 })
 
+describe("recovery runs RUN", () => {
+  it.scopedLive("shows a run with lines of a newer version without them, and names them", () =>
+    Effect.gen(function* () {
+      const { cli, database, storage } = yield* place
+      yield* Effect.provide(Effect.flip(Workflow.execute(Publish, { id: "post 1" })), storage)
+      const before = yield* cli("runs", "post 1")
+      assert.notInclude(before.stdout, "unread")
+      yield* Effect.acquireUseRelease(
+        Effect.sync(() => connect(database)),
+        (connection) =>
+          Effect.sync(() =>
+            connection.exec(`INSERT INTO recovery_journal (run, seq, kind, step, attempt, at)
+              VALUES (1, 2, 'WaitEnded@2', 'chapter 1', 0, 0), (1, 3, 'Teleported', '', 0, 0)`)
+          ),
+        (connection) => Effect.sync(() => connection.close())
+      )
+      const shown = yield* cli("runs", "post 1")
+      assert.strictEqual(shown.code, 0)
+      assert.include(shown.stdout, "line 2 (WaitEnded@2), line 3 (Teleported), by a newer version of effect-recovery")
+      assert.include(shown.stdout, "approval")
+      const { unread } = JSON.parse((yield* cli("runs", "post 1", "--json")).stdout)
+      assert.deepStrictEqual(
+        unread.map(({ seq }: { readonly seq: number }) => seq),
+        [2, 3]
+      )
+    })
+  )
+})
+
 const errorOf = ({ stderr }: Result) => JSON.parse(stderr).error
 
 describe("recovery signal", () => {

@@ -230,9 +230,16 @@ const runFields = (screen: Screen, value: Value<"Run">): string => {
     due: finishedAt === null && status !== "running" ? time(dueAt) : "",
     ended: time(finishedAt),
     owner,
-    executions
+    executions,
+    unread: unreadText(value)
   })
 }
+
+/** What the picture of the run leaves out. */
+const unreadText = ({ unread }: Value<"Run">): string =>
+  unread.length === 0
+    ? ""
+    : `${unread.map(({ kind, seq }) => `line ${seq} (${kind})`).join(", ")}, by a newer version of effect-recovery: what follows is without them`
 
 export const run: View<"Run"> = (screen, value) =>
   joined([

@@ -61,6 +61,12 @@ const cancellingText = ({ by, reason }: NonNullable<RunStatus["cancelling"]>): s
 const queueText = ({ key, name, priority }: NonNullable<RunStatus["queue"]>): string =>
   `${name}${key === "" ? "" : `, key ${key}`}, priority ${priority}`
 
+/** What the rest of the page leaves out. */
+const unreadText = ({ unread }: RunStatus): string | undefined =>
+  unread.length === 0
+    ? undefined
+    : `${unread.map(({ kind, seq }) => `line ${seq} (${kind})`).join(", ")}, by a newer version of effect-recovery: steps and waits are shown without them`
+
 export interface OpenRun {
   readonly status: RunStatus | undefined
   readonly timeline: Timeline | undefined
@@ -88,7 +94,8 @@ export const run = ({ status, timeline }: OpenRun, canAct: boolean): ReadonlyArr
         Finished: when(status.finishedAt),
         Resumes: status.dueAt === null || status.finishedAt !== null ? undefined : time(status.dueAt),
         Owner: status.owner,
-        Executions: status.executions
+        Executions: status.executions,
+        Unread: unreadText(status)
       }),
       ...rewindsOf(status)
     ),

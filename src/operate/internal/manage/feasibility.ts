@@ -73,10 +73,14 @@ const refusalOf =
     new RecoveryRefused({ failure: id, checkpoint, reason, detail })
 
 const findRun = (id: string, refuse: Refuse) =>
-  Effect.catchTags(Workflow.status(id), {
-    RunNotFound: () => refuse("UnknownRun"),
-    JournalError: ({ message }) => refuse("Unreadable", message)
-  })
+  Effect.filterOrElse(
+    Effect.catchTags(Workflow.status(id), {
+      RunNotFound: () => refuse("UnknownRun"),
+      JournalError: ({ message }) => refuse("Unreadable", message)
+    }),
+    ({ unread }) => unread.length === 0,
+    ({ unread: [first] }) => refuse("Unreadable", first && `journal line ${first.seq}: ${first.problem}`)
+  )
 
 /** The workflow of the run, in the version it was started with if it is known. A failure of no run needs an action. */
 const workflowIn = (

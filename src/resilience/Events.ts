@@ -102,6 +102,14 @@ interface Fields {
   }
   /** A wait ended: with an answer, or because its time passed. */
   readonly WaitEnded: { kind: "sleep" | "signal" | "question"; answered: boolean }
+  /** A run continues as another generation, with a journal of its own. */
+  readonly RunContinued: { workflow: string; generation: number }
+  /** A run was put on hold: by a person, by a recovery, or because it was cut short too often. */
+  readonly RunHeld: { hold: string; reason: string }
+  /** The hold of a run was ended. */
+  readonly RunReleased: { hold: string }
+  /** The request to cancel a run is stored. `RunFinished` follows once it was carried out, in whichever process. */
+  readonly RunCancelRequested: { reason: string; by: Option.Option<string> }
   /** An execution ended without an outcome. The source names the step that died, if one did. */
   readonly RunStopped: { reason: string }
   readonly AttemptStarted: { attempt: number }
@@ -371,6 +379,11 @@ const descriptions: { readonly [Tag in keyof Fields]: (event: Of<Tag>) => string
   RunFinished: ({ outcome, workflow }) => `run of ${workflow} ${outcome}`,
   RunSuspended: ({ until }) =>
     `run suspended${Option.match(until, { onNone: () => "", onSome: (date) => ` until ${date.toISOString()}` })}`,
+  RunContinued: ({ generation, workflow }) => `run of ${workflow} continued as generation ${generation}`,
+  RunHeld: ({ hold, reason }) => `run put on hold (${hold}): ${reason}`,
+  RunReleased: ({ hold }) => `hold ${hold} released`,
+  RunCancelRequested: ({ by, reason }) =>
+    `run is to be cancelled${Option.match(by, { onNone: () => "", onSome: (by) => ` by ${by}` })}: ${reason}`,
   RunStopped: ({ reason }) => `run stopped: ${reason}`,
   RunRewound: ({ by, point }) => `run rewound to ${point} by ${by}`,
   WaitStarted: ({ about, kind }) => `waiting for ${kind}: ${about}`,

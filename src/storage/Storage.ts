@@ -14,8 +14,10 @@ import type * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Events from "../resilience/Events.js"
 import { invalidName } from "../resilience/InvalidName.js"
 import { logged, orElseLogged } from "../resilience/internal/kernel/logged.js"
+import { countRunControl } from "../resilience/internal/kernel/metrics.js"
 import { millis } from "../resilience/internal/kernel/options.js"
 import { liveClock } from "../resilience/internal/kernel/timer.js"
 import { codeOf, encodedStore } from "./internal/encodedStore.js"
@@ -242,14 +244,22 @@ const operationsById = (
 ): Pick<Service, "hold" | "releaseHold" | "cancel" | "terminate" | "find" | "signal"> => {
   const isPossible = (run: string): boolean => invalidName("run", run) === undefined
   const holding: Store["hold"] = (run, hold, from) =>
-    Effect.map(store.hold(run, hold, from), (holding) => {
-      if (holding._tag === "Held") held(holding.run)
-      return holding
+    Effect.tap(store.hold(run, hold, from), (holding) => {
+      if (holding._tag !== "Held") return Effect.void
+      held(holding.run)
+      countRunControl("held")
+      return Events.emit({ _tag: "RunHeld", source: { run }, hold: hold.id, reason: hold.reason })
+    })
+  const releasing: Store["releaseHold"] = (run, id) =>
+    Effect.tap(store.releaseHold(run, id), (isReleased) => {
+      if (!isReleased) return Effect.void
+      countRunControl("released")
+      return Events.emit({ _tag: "RunReleased", source: { run }, hold: id })
     })
   return {
     hold: (run, hold, from) =>
       isPossible(run) ? thenNotifyControl(holding(run, hold, from), run) : Effect.succeed({ _tag: "Unknown" }),
-    releaseHold: (run, id) => (isPossible(run) ? thenNotify(store.releaseHold(run, id), run) : Effect.succeed(false)),
+    releaseHold: (run, id) => (isPossible(run) ? thenNotify(releasing(run, id), run) : Effect.succeed(false)),
     cancel: (run, request) =>
       isPossible(run) ? thenNotifyControl(store.cancel(run, request), run) : Effect.succeed("Unknown"),
     terminate: (run, outcome) =>

@@ -16,6 +16,7 @@ import { valueCodec } from "../../../journal/JournalCodec.js"
 import type { RewindRecord } from "../../../journal/JournalLine.js"
 import { JournalError, RewindFailed, type RunError } from "../../../journal/RunError.js"
 import * as Events from "../../../resilience/Events.js"
+import { countRunControl } from "../../../resilience/internal/kernel/metrics.js"
 import { Asker, Decisions, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
 import type * as Storage from "../../../storage/Storage.js"
 import { isClean } from "../../../transaction/Compensation.js"
@@ -125,8 +126,15 @@ const nextGeneration = (leased: Leased, execution: Execution, continuation: stri
   const begun = Effect.zip(input, beginGeneration(execution, continuation))
   return Effect.matchEffect(begun, {
     onFailure: (error) => endWithoutOutcome(execution, Effect.fail(error), error),
-    onSuccess: ([input, journal]) => advance({ ...leased, input, wanted, generation: generation + 1 }, journal)
+    onSuccess: ([input, journal]) =>
+      Effect.zipRight(continued(execution), advance({ ...leased, input, wanted, generation: generation + 1 }, journal))
   })
+}
+
+const continued = (execution: Execution): Effect.Effect<void> => {
+  const { generation, workflow } = execution
+  countRunControl("continued")
+  return emit(execution, (source) => ({ _tag: "RunContinued", source, workflow, generation: generation + 1 }))
 }
 
 // ---- an execution and its body

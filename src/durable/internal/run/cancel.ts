@@ -9,12 +9,26 @@ import {
 import { findRun } from "../../../journal/Journal.js"
 import { type JournalError, RunEnded, RunNotFound } from "../../../journal/RunError.js"
 import * as Events from "../../../resilience/Events.js"
+import { countRunControl } from "../../../resilience/internal/kernel/metrics.js"
 import * as Storage from "../../../storage/Storage.js"
 
 /** A recovery ends its own hold. Any other one waits for a person, who now wants the run to end. */
 const isOfRecovery = ({ id }: Storage.Hold): boolean => id.startsWith("recovery/")
 
 type Refused = RunNotFound | RunEnded | JournalError | Storage.StorageError
+
+/** Stores the request, and says so if the run had none before. */
+export const requestCancel = (
+  storage: Storage.Service,
+  id: string,
+  request: CancelRequest
+): Effect.Effect<Storage.Cancelling, Storage.StorageError> =>
+  Effect.tap(storage.cancel(id, encodeCancelRequest(request)), (cancelling) => {
+    if (cancelling !== "Requested") return Effect.void
+    countRunControl("cancel_requested")
+    const { by, reason } = request
+    return Events.emit({ _tag: "RunCancelRequested", source: { run: id }, reason, by: Option.fromNullable(by) })
+  })
 
 /** Stores the request. A run that has not begun ends at once. */
 export const cancelRun = (
@@ -23,7 +37,7 @@ export const cancelRun = (
 ): Effect.Effect<"cancelled" | "cancelling", Refused, Storage.Storage> =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
-    const cancelling = yield* storage.cancel(id, encodeCancelRequest(request))
+    const cancelling = yield* requestCancel(storage, id, request)
     if (cancelling === "Unknown") return yield* new RunNotFound({ run: id })
     const run = yield* findRun(storage, id)
     if (run.outcome !== undefined) {

@@ -1,9 +1,9 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { encodeCancelRequest } from "../../../journal/Cancellation.js"
 import { prettyCause } from "../../../resilience/Foreign.js"
 import * as Storage from "../../../storage/Storage.js"
 import type { AnyDefinition } from "../run/advance.js"
+import { requestCancel } from "../run/cancel.js"
 import * as execute_ from "../run/execute.js"
 import { decide, initialState, withSettings } from "./decide.js"
 import { findStored, type Settings, type Start, type State, writeState } from "./state.js"
@@ -113,6 +113,6 @@ const openRuns = (
 
 /** Another process may have cancelled them before. */
 const cancelRuns = (storage: Storage.Service, name: string, { open }: State) => {
-  const request = encodeCancelRequest({ reason: `Schedule "${name}" is due again.`, by: `schedule ${name}` })
-  return Effect.forEach(open, (run) => storage.cancel(run, request), { discard: true })
+  const request = { reason: `Schedule "${name}" is due again.`, by: `schedule ${name}` }
+  return Effect.forEach(open, (run) => requestCancel(storage, run, request), { discard: true })
 }

@@ -27,6 +27,7 @@ const decisions = counter("decisions", "Decisions of recoveries, by strategy")
 const recoveries = counter("recoveries", "Recoveries that ended, by outcome")
 const lockWaits = counter("lock_waits", "Lock acquisitions, by kind and result")
 const lockWaited = counter("lock_waited_millis", "Milliseconds waited for locks, by kind")
+const runControls = counter("run_controls", "Runs held, released, asked to cancel and continued, by kind")
 const breakerState = MetricKey.gauge("effect_recovery_breaker_state", {
   description: "0 closed, 1 half-open, 2 open, 3 isolated"
 })
@@ -63,6 +64,10 @@ export const breakerMetrics = (breaker: string, isGroup: boolean) => {
 export const bulkheadMetrics = (bulkhead: string) => ({ refused: bulkheadRefused({ bulkhead }) })
 
 export const budgetMetrics = (budget: string) => ({ refused: budgetRefused({ budget }) })
+
+/** Counts what this process did to a run from outside, or how it continued one. */
+export const countRunControl = (kind: "held" | "released" | "cancel_requested" | "continued"): void =>
+  runControls({ kind })()
 
 type LockMetrics = (result: "acquired" | "timeout", millis: number) => void
 

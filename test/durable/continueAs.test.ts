@@ -148,6 +148,30 @@ inEveryStorage("continueAs", (backend) => {
   )
 })
 
+for (const backend of backends)
+  describe(`${backend.name}: a loop that waits for a signal with a time limit`, () => {
+    it.scoped("keeps a signal that comes between the end of the time and the next round", () =>
+      Effect.gen(function* () {
+        const { layer } = yield* builtProcess(backend)
+        const Go = Signal.make("go", Schema.Number)
+        const late = Step.make("late", { run: Effect.orDie(Go.send("1", 7)) })
+        const workflow = Workflow.make("loop", { input: Schema.Number, success: Schema.Number }, (n, continueAs) =>
+          Effect.catchTag(Go.wait({ within: "1 minute" }), "SignalTimeout", () =>
+            n === 1 ? Effect.zipRight(late, continueAs(2)) : Effect.succeed(0)
+          )
+        )
+        yield* Effect.gen(function* () {
+          assert.instanceOf(
+            yield* Effect.flip(Workflow.execute(workflow, { id: "1", input: 1 })),
+            Workflow.RunSuspended
+          )
+          yield* TestClock.adjust("1 minute")
+          assert.strictEqual(yield* Workflow.execute(workflow, { id: "1", input: 1 }), 7)
+        }).pipe(Effect.provide(layer))
+      })
+    )
+  })
+
 describe("continueAs", () => {
   it.live("is carried out once, wherever the process ends", () =>
     Effect.gen(function* () {

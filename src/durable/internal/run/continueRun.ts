@@ -65,7 +65,10 @@ export const beginGeneration = (execution: Execution.Execution, input: string): 
   Effect.gen(function* () {
     const { generation, id, lease, storage } = execution
     const { waits } = yield* loadJournal(storage, { id, key: lease.key })
-    const heard = new Set([...waits.values()].flatMap(({ end, signal }) => (end === undefined ? [] : [signal])))
+    // A wait whose time was over has heard none: a signal that came after that is for the next generation.
+    const heard = new Set(
+      [...waits.values()].flatMap(({ end, signal }) => (end?.payload === undefined ? [] : [signal]))
+    )
     const signals = yield* storage.signals(lease.key)
     // No question is open any more. A signal that the program has not waited for goes over.
     const read = signals.flatMap(({ key }) => (heard.has(key) || !key.startsWith("@") ? [key] : []))

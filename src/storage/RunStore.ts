@@ -22,7 +22,10 @@ export interface Run {
   readonly input: string
   readonly labels: Readonly<Record<string, string>>
   readonly createdAt: number
-  /** When it was leased for the first time; `undefined` if it never was. */
+  /**
+   * When it was leased for the first time; `undefined` if it never was. A queued run was not
+   * started by a lease under which it is only changed, or that ends it because it is to be cancelled.
+   */
   readonly startedAt: number | undefined
   /** The fencing token of the latest lease; the first lease has 1, and a run that was never leased 0. */
   readonly token: number
@@ -226,6 +229,8 @@ export interface OpenRequest extends NewRun {
   readonly heldAs?: string | undefined
   /** Claims the run also if it is queued, beyond the limits of the queue. */
   readonly ignoreQueue?: boolean | undefined
+  /** The caller changes the run and does not advance it: of a queued run, that is no start. */
+  readonly isVisit?: boolean | undefined
 }
 
 /**

@@ -146,11 +146,15 @@ export const isReplaceable = (run: Run, request: EnqueueRequest): boolean =>
   run.workflow === request.workflow &&
   run.version === request.version
 
+/** Whether a claim of a run that was never started starts it, so that the rate of its queue counts it. */
+export const isStart = ({ cancel, queue }: Pick<Run, "cancel" | "queue">, isVisit = false): boolean =>
+  queue === undefined || (!isVisit && cancel === undefined)
+
 /** The row of a run after a claim. It is due from then on, which also tells when it was claimed. */
-export const claimedRun = (run: Run, owner: string, leaseUntil: number, now: number): Run => ({
+export const claimedRun = (run: Run, owner: string, leaseUntil: number, now: number, isVisit?: boolean): Run => ({
   ...run,
   token: run.token + 1,
-  startedAt: run.startedAt ?? now,
+  startedAt: run.startedAt ?? (isStart(run, isVisit) ? now : undefined),
   owner,
   leaseUntil,
   dueAt: now,

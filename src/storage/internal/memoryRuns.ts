@@ -49,7 +49,8 @@ export class RunTable {
     if (stored !== undefined) {
       const leased: Store.Opened | undefined = stored.commits === 0 ? undefined : { _tag: "Leased", run: stored.run }
       return (
-        refusal(stored.run, request, now) ?? leased ?? { ...claim(stored, owner, leaseUntil, now), _tag: "Claimed" }
+        refusal(stored.run, request, now) ??
+        leased ?? { ...claim(stored, owner, leaseUntil, now, request.isVisit), _tag: "Claimed" }
       )
     }
     const run = newRun(request, ++this.lastKey, owner, leaseUntil, now)
@@ -151,8 +152,8 @@ export class RunTable {
   }
 }
 
-const claim = (stored: StoredRun, owner: string, leaseUntil: number, now: number) => {
-  stored.run = claimedRun(stored.run, owner, leaseUntil, now)
+const claim = (stored: StoredRun, owner: string, leaseUntil: number, now: number, isVisit?: boolean) => {
+  stored.run = claimedRun(stored.run, owner, leaseUntil, now, isVisit)
   return { run: stored.run, lease: leaseOf(stored.run, owner) }
 }
 

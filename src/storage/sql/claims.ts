@@ -7,7 +7,7 @@ import { placeColumn, type RunRow, runColumns } from "../sqlite/runRows.js"
 import type { ClientAccess, Now, Run } from "./access.js"
 import type { Liveness } from "./liveness.js"
 import { makeQueueClaims, type QueueClaims, type QueuePart } from "./queueClaims.js"
-import { dueSince, isFree, isOneOf, type Part, part } from "./reading.js"
+import { dueSince, isFree, isOneOf, type Part, part, startedAt } from "./reading.js"
 import type { RunReader } from "./runRows.js"
 import { releaseGone } from "./runs.js"
 
@@ -79,7 +79,7 @@ const pgStatements = (access: ClientAccess) => {
         ORDER BY since, picked LIMIT ?::int FOR UPDATE SKIP LOCKED
       ), claimed AS (
         UPDATE ${runs} SET token = token + 1, owner = ?, lease_until = ${now.text} + ?, due_at = ${now.text},
-          started_at = COALESCE(started_at, ${now.text}), waiting = NULL
+          started_at = ${startedAt(now.text)}, waiting = NULL
         FROM picked WHERE key = picked
         RETURNING ${runColumns}, since, was_due_at AS "wasDueAt", was_started_at AS "wasStartedAt", was_waiting AS "wasWaiting"
       )
@@ -246,7 +246,7 @@ const claimInSqlite = (access: ClientAccess, { toListed }: RunReader, queues: Qu
       yield* run(
         `UPDATE ${runs} SET token = token + 1, owner = ?, lease_until = ?, due_at = ?, started_at = ?, waiting = NULL
          WHERE key = ?`,
-        [owner, claimed.leaseUntil, now, claimed.startedAt ?? now, key]
+        [owner, claimed.leaseUntil, now, claimed.startedAt ?? null, key]
       )
       return claimedDue(claimed, owner)
     })

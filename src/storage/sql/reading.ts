@@ -103,5 +103,9 @@ export const isFree = "status IS NULL AND hold_id IS NULL AND (queue IS NULL OR 
 /** Whether an open run is claimed within the limits of its queue, as two indexes have it. */
 export const isQueued = "status IS NULL AND hold_id IS NULL AND cancel IS NULL AND queue IS NOT NULL"
 
+/** When a run that is leased now was started, see `isStart`. */
+export const startedAt = (now: string, isVisit = false): string =>
+  `CASE WHEN started_at IS NULL AND (queue IS NULL${isVisit ? "" : " OR cancel IS NULL"}) THEN ${now} ELSE started_at END`
+
 /** Whether a lease is in force: a run is due when it is claimed, so one that is due much later was claimed before the clock was set back. */
 export const isLeasedAt = (now: string): string => `(lease_until > ${now} AND due_at <= ${now} + ${clockTolerance})`

@@ -10,7 +10,7 @@ import type { EndChild } from "./endings.js"
 import { decoding } from "./errors.js"
 import { insertLines } from "./lines.js"
 import type { Liveness } from "./liveness.js"
-import { isOneOf } from "./reading.js"
+import { isOneOf, startedAt } from "./reading.js"
 import type { RunReader } from "./runRows.js"
 import { finishing, opening, type ToFinish, type ToInsert } from "./runWrites.js"
 
@@ -57,13 +57,18 @@ export const makeOpen = (
     })
 
   /** Changes the row only if it is as it was found. The checksum tells whether the input was replaced. */
-  const claim = ({ checksum, holdId, leaseUntil, owner: before, run }: Found, owner: string, leaseMillis: number) =>
+  const claim = (
+    { checksum, holdId, leaseUntil, owner: before, run }: Found,
+    { isVisit = false }: OpenRequest,
+    owner: string,
+    leaseMillis: number
+  ) =>
     Effect.gen(function* () {
       const { params, text } = yield* access.now
       const [row] = yield* access.write<{ readonly since: unknown }>(
         opening,
         `UPDATE ${runs} SET token = token + 1, owner = ?, lease_until = ${text} + ?, due_at = ${text},
-           started_at = COALESCE(started_at, ${text}), waiting = NULL
+           started_at = ${startedAt(text, isVisit)}, waiting = NULL
          WHERE key = ? AND token = ? AND status IS NULL
            AND ${dialect.isSame("owner", "?")} AND ${dialect.isSame("lease_until", "?")}
            AND ${dialect.isSame("hold_id", "?")} AND ${dialect.isSame("checksum", "?")}
@@ -76,7 +81,7 @@ export const makeOpen = (
       )
       if (row === undefined) return undefined
       const since = Number(row.since)
-      return claimedRun(run, owner, since + leaseMillis, since)
+      return claimedRun(run, owner, since + leaseMillis, since, isVisit)
     })
 
   const openExisting = (
@@ -97,7 +102,7 @@ export const makeOpen = (
       }
       const refused = refusal(run, request, now)
       if (refused !== undefined) return refused
-      const claimed = yield* claim(found, owner, leaseMillis)
+      const claimed = yield* claim(found, request, owner, leaseMillis)
       if (claimed !== undefined) return { _tag: "Claimed", run: claimed, lease: leaseOf(claimed, owner) }
       return attempt < mostAttempts
         ? yield* openExisting(request, owner, leaseMillis, attempt + 1)

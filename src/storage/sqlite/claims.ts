@@ -72,7 +72,7 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
     const problem = runProblem(row) ?? (isDue ? undefined : "the index leads to another row")
     if (problem !== undefined) return [{ _tag: "Damaged", run: marked(found, problem) }]
     const run = claimedRun(found, owner, leaseUntil, now)
-    sql.claimRun.run(run.token, owner, leaseUntil, run.dueAt, run.startedAt, key)
+    sql.claimRun.run(run.token, owner, leaseUntil, run.dueAt, run.startedAt ?? null, key)
     return [claimedDue(run, owner)]
   }
 

@@ -170,7 +170,7 @@ const toRun = (row: Row): Run => {
     input: String(row["input"]),
     labels: toLabels(String(row["labels"])),
     createdAt,
-    startedAt: numberOf(row["started_at"]) ?? (token > 0 ? createdAt : undefined),
+    startedAt: numberOf(row["started_at"]) ?? (token > 0 && textOf(row["queue"]) === undefined ? createdAt : undefined),
     token,
     owner: undefined,
     leaseUntil: undefined,

@@ -81,9 +81,9 @@ export const runOf = (row: RunRow, isGone: (owner: string) => boolean): Store.Ru
 
 /** What stands in the columns that older rows, and older processes, leave empty. */
 const controlOf = (row: RunRow) => {
-  const { cancel, createdAt, generation, holdAt, holdId, holdReason, startedAt, token } = row
-  // A process of a version before leases a run without noting when.
-  const started = startedAt ?? (token > 0 ? createdAt : null)
+  const { cancel, createdAt, generation, holdAt, holdId, holdReason, queue, startedAt, token } = row
+  // A process of a version before leases a run without noting when. It knew no queues.
+  const started = startedAt ?? (token > 0 && queue === null ? createdAt : null)
   return {
     startedAt: started === null || !isTime(started) ? undefined : started,
     generation,

@@ -39,8 +39,8 @@ const claim = (
 ): Store.Opened => {
   const refused = refusal(found, request, now)
   if (refused !== undefined) return refused
-  const run = claimedRun(found, owner, leaseUntil, now)
-  sql.claimRun.run(run.token, owner, leaseUntil, run.dueAt, run.startedAt, run.key)
+  const run = claimedRun(found, owner, leaseUntil, now, request.isVisit)
+  sql.claimRun.run(run.token, owner, leaseUntil, run.dueAt, run.startedAt ?? null, run.key)
   return { _tag: "Claimed", run, lease: leaseOf(run, owner) }
 }
 

@@ -65,7 +65,17 @@ const adoptRun = (
       const { id, input, key, labels, version, workflow } = run
       const journal = yield* storage.journal(key)
       yield* restore(replay(definition, { format: 1, run: { id, workflow, version, input, labels }, journal }))
-      const wanted = { id, workflow, version, input, labels, key, ignoreQueue: true, heldAs: run.hold?.id }
+      const wanted = {
+        id,
+        workflow,
+        version,
+        input,
+        labels,
+        key,
+        ignoreQueue: true,
+        isVisit: true,
+        heldAs: run.hold?.id
+      }
       const opened = yield* storage.open(wanted, restore)
       if (opened._tag === "Leased" || opened._tag === "Held" || opened._tag === "Queued") {
         return yield* Effect.fail(notOpened(opened._tag, opened.run))

@@ -12,10 +12,10 @@ export class Starts {
     this.rated = new Map(queues.flatMap(({ name, rate }) => (rate === undefined ? [] : [[name, rate.millis]])))
   }
 
-  /** A run that resumes takes no place. */
-  add({ queue, startedAt, token }: Storage.Run): void {
+  /** A run that was claimed now. One that resumes takes no place: it was started before it was claimed. */
+  add({ dueAt, queue, startedAt }: Storage.Run): void {
     const millis = queue && this.rated.get(queue.name)
-    if (queue === undefined || millis === undefined || startedAt === undefined || token !== 1) return
+    if (queue === undefined || millis === undefined || startedAt === undefined || startedAt !== dueAt) return
     this.ends.set(queue.name, [...this.endsAfter(queue.name, startedAt), startedAt + millis])
   }
 

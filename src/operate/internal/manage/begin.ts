@@ -33,22 +33,25 @@ export const beginIn = <E, R>(
   settings: Settings,
   start: (settings: Settings) => Effect.Effect<RecoveryRecord, E, R>
 ) =>
-  Effect.gen(function* () {
-    const begun = yield* Deferred.make<RecoveryRecord>()
-    const onBegin = (recovery: RecoveryRecord) => Deferred.unsafeDone(begun, Effect.succeed(recovery))
-    const work = Effect.interruptible(start({ ...settings, onBegin })).pipe(
-      Effect.tapErrorCause((cause) =>
-        Cause.isInterruptedOnly(cause)
-          ? Effect.void
-          : Effect.whenEffect(warning("a recovery ended without its final status", cause), Deferred.isDone(begun))
+  // Nothing interrupts the caller between the start of the work and the wait for its beginning.
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const begun = yield* Deferred.make<RecoveryRecord>()
+      const onBegin = (recovery: RecoveryRecord) => Deferred.unsafeDone(begun, Effect.succeed(recovery))
+      const work = Effect.interruptible(start({ ...settings, onBegin })).pipe(
+        Effect.tapErrorCause((cause) =>
+          Cause.isInterruptedOnly(cause)
+            ? Effect.void
+            : Effect.whenEffect(warning("a recovery ended without its final status", cause), Deferred.isDone(begun))
+        )
       )
-    )
-    const fiber = yield* Effect.forkIn(work, scope)
-    // A refusal ends the fiber before the recovery has begun.
-    return yield* Effect.onInterrupt(Effect.raceFirst(Deferred.await(begun), Fiber.join(fiber)), () =>
-      Fiber.interrupt(fiber)
-    )
-  })
+      const fiber = yield* Effect.forkIn(work, scope)
+      // A refusal ends the fiber before the recovery has begun.
+      return yield* Effect.onInterrupt(restore(Effect.raceFirst(Deferred.await(begun), Fiber.join(fiber))), () =>
+        Fiber.interrupt(fiber)
+      )
+    })
+  )
 
 /** The pause between two reads of a recovery that another process carries out. */
 const poll = "1 second"

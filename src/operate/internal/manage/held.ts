@@ -62,7 +62,7 @@ const place = (holder: Holder) =>
     const storage = yield* Storage.Storage
     const reason = `${type} of failure "${failure}" (recovery "${recovery}")`
     const id = `${prefix}${recovery}`
-    const first = yield* storage.hold(run, { id, reason })
+    const first = yield* orUndone(storage.hold(run, { id, reason }), undo(run, { id, before: undefined }))
     if (first._tag === "Held") return { id, before: undefined } satisfies Held
     if (first._tag === "Unknown") return yield* new RecoveryRefused({ failure, reason: "UnknownRun" })
     const { hold } = first.run
@@ -72,9 +72,22 @@ const place = (holder: Holder) =>
     if (hold.id.startsWith(prefix) && (yield* isAlive(hold.id, run, failure)))
       return yield* underWay(failure, hold.reason)
     const next = isManual ? `${id}${overManual}` : id
-    const second = yield* storage.hold(run, { id: next, reason }, hold.id)
-    if (second._tag !== "Held") return yield* underWay(failure, "another process")
-    return { id: next, before: isManual ? hold : undefined } satisfies Held
+    const held: Held = { id: next, before: isManual ? hold : undefined }
+    const second = yield* orUndone(storage.hold(run, { id: next, reason }, hold.id), undo(run, held))
+    return second._tag === "Held" ? held : yield* underWay(failure, "another process")
+  })
+
+/** A write that failed may have been carried out: only its answer was lost. */
+const orUndone = <A, E, R>(write: Effect.Effect<A, E, R>, undo: Effect.Effect<unknown, unknown, R>) =>
+  Effect.tapErrorCause(write, () => Effect.ignore(undo))
+
+/** Ends a hold, if it is on the run. */
+const undo = (run: string, { before, id }: Held) =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const found = yield* storage.find(run)
+    if (!Option.exists(found, ({ hold }) => hold?.id === id)) return
+    yield* before === undefined ? storage.releaseHold(run, id) : storage.hold(run, handedBack(before), id)
   })
 
 const underWay = (failure: string, owner: string) => new RecoveryUnderWay({ failure, owner })
@@ -141,16 +154,24 @@ const untilLeft = ({ failure, patience, run }: Holder) =>
 const end = ({ recovery, run, type }: Holder, { before, id }: Held, exit: Exit.Exit<RecoveryRecord, unknown>) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
-    const status = yield* Effect.option(Workflow.status(run))
-    const isOpen = Option.exists(status, ({ finishedAt }) => Option.isNone(finishedAt))
-    const isRewinding = Option.exists(status, ({ rewinding }) => Option.isSome(rewinding))
+    const isOpen = Option.exists(yield* storage.find(run), ({ outcome }) => outcome === undefined)
     const isCompleted = Exit.isSuccess(exit) && exit.value.status === "completed"
     const keep = (hold: Omit<Storage.Hold, "at">) => storage.hold(run, hold, id)
-    if (type === "rollback" && isOpen && (isCompleted || isRewinding)) {
+    if (type === "rollback" && isOpen && (isCompleted || (yield* mayBeRewinding(run)))) {
       const reason = `${isCompleted ? "rolled back" : "its rollback has not ended"} (recovery "${recovery}")`
       return yield* keep({ id: manual, reason })
     }
-    return before !== undefined && isOpen ? yield* keep(handedBack(before)) : yield* storage.releaseHold(run, id)
+    // A person holds an ended run, too; once a recovery has completed it, there is nothing to look at.
+    return before !== undefined && (isOpen || !isCompleted)
+      ? yield* keep(handedBack(before))
+      : yield* storage.releaseHold(run, id)
+  })
+
+/** Also if that cannot be read. */
+const mayBeRewinding = (run: string) =>
+  Effect.match(Workflow.status(run), {
+    onFailure: () => true,
+    onSuccess: ({ rewinding }) => Option.isSome(rewinding)
   })
 
 /** The hold of a person as it was; a person takes over that of a recovery that died. */

@@ -14,6 +14,7 @@ import * as encryption from "../../examples/workflows/encrypted-storage.js"
 import { encodedStore } from "../../src/storage/internal/encodedStore.js"
 import { assertTagged } from "../support/assertions.js"
 import { temporaryFolder } from "../support/files.js"
+import { lease, request } from "../support/runs.js"
 import { backends, memory } from "../support/storages.js"
 
 const keyOf = (id: string) => ({ id, key: Redacted.make(crypto.createHash("sha256").update(id).digest()) })
@@ -132,6 +133,29 @@ describe("A storage with encrypted payloads", () => {
       yield* Effect.provide(wrong, withKeys(folder, encryption.encryptedBy([second])))
       // The lease of a run that cannot be read is released: the right key resumes it at once.
       assert.strictEqual(yield* Effect.provide(resumed, withKeys(folder, rotated)), expected)
+    })
+  )
+
+  it.scopedLive("tells a process of all holds of its runs, also beside those whose key it does not have", () =>
+    Effect.gen(function* () {
+      const { store } = yield* memory.make
+      const [worker, stranger] = [encodedStore(store, encrypted), encodedStore(store, encryption.encryptedBy([second]))]
+      const leases = yield* Effect.forEach(["a", "b", "c"], (id) => lease(worker, request(id), "worker"))
+      // Only the answer cannot be decoded: the run has the worker's key.
+      yield* Effect.exit(stranger.hold("a", { id: "manual", reason: "strange" }))
+      yield* stranger.cancel("b", "strange")
+      yield* worker.hold("c", { id: "manual", reason: "known" })
+      const found = yield* worker.controls(leases)
+      assert.deepStrictEqual(
+        found.map(({ cancel, hold, lease }) => [lease.run, hold?.id, cancel]),
+        [
+          ["a", "manual", undefined],
+          ["b", undefined, undefined],
+          ["c", "manual", undefined]
+        ]
+      )
+      assert.include(found[0]?.hold?.reason, 'why run "a" is on hold')
+      assert.strictEqual(found[2]?.hold?.reason, "known")
     })
   )
 

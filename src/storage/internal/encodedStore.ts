@@ -246,6 +246,9 @@ const openingsOf = (store: Store.Store, { decodeRun, input }: RunCodes) => {
   return { open, claimDue, enqueue } satisfies Partial<Store.Store>
 }
 
+const orUnreadable = (hold: Store.Hold, decoded: Failing<Store.Hold>): Effect.Effect<Store.Hold> =>
+  Effect.catchAll(decoded, ({ message }) => Effect.succeed({ ...hold, reason: message }))
+
 /** Reasons and requests of operators are encoded as signals are: both come from outside of the run. */
 const controlsOf = (
   store: Store.Store,
@@ -271,10 +274,12 @@ const controlsOf = (
       Effect.flatMap(store.controls(leases), (found) =>
         Effect.forEach(found, ({ cancel, hold, lease }) =>
           Effect.gen(function* () {
+            const request = optional(cancel, (text) => signal.decode(text, `the request to cancel run "${lease.run}"`))
+            // What cannot be decoded must not hide the others. A run is on hold whatever the reason is.
             return {
               lease,
-              hold: hold && (yield* decodeHold(hold, lease.run)),
-              cancel: yield* optional(cancel, (text) => signal.decode(text, `the request to cancel run "${lease.run}"`))
+              hold: hold && (yield* orUnreadable(hold, decodeHold(hold, lease.run))),
+              cancel: yield* Effect.orElseSucceed(request, () => undefined)
             }
           })
         )

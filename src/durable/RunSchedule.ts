@@ -17,7 +17,7 @@ import { checkName } from "../resilience/InvalidName.js"
 import { checkOption, millis, whole } from "../resilience/internal/kernel/options.js"
 import { Redaction } from "../resilience/Redaction.js"
 import * as Storage from "../storage/Storage.js"
-import { resumed, withStart } from "./internal/schedule/decide.js"
+import { atPresent, dueByHand, resumed, withStart } from "./internal/schedule/decide.js"
 import {
   decodeStored,
   findStored,
@@ -106,7 +106,10 @@ export type Options<Input> = Timing & {
   readonly catchUp?: CatchUp | undefined
   /** Defaults to `skip`. */
   readonly overlap?: Overlap | undefined
-  /** The most due times that `all` makes up for and `queue` keeps; older ones start no run. At least 1. Defaults to 100. */
+  /**
+   * The most due times that `all` makes up for, that `queue` keeps, and whose runs could not be recorded; older ones
+   * start no run. At least 1. Defaults to 100.
+   */
   readonly backlog?: number | undefined
 } & (undefined extends Input
     ? { readonly input?: Input | ((due: Date) => Input) }
@@ -244,7 +247,7 @@ export const list: Effect.Effect<ReadonlyArray<Info>, Storage.StorageError, Stor
 })
 
 const infoOf = ({ name, state }: Stored, now: number): Info => {
-  const { cursor, last, paused, settings, starts, waiting } = state
+  const { cursor, last, paused, settings, starts, waiting } = atPresent(state, now)
   const { catchUp, overlap, rule, workflow } = settings
   const next = paused === undefined ? timesOf(rule)?.next(Math.max(cursor, now)) : undefined
   const startOf = ({ due, run }: { readonly run: string; readonly due: number }) => ({ run, due: new Date(due) })
@@ -322,8 +325,7 @@ export const trigger = (
   name: string
 ): Effect.Effect<string, ScheduleNotFound | Storage.StorageError, Storage.Storage> =>
   change(name, (state, now) => {
-    // Two runs by hand within a millisecond are two runs.
-    const due = Math.max(now, ...state.starts.map(({ due }) => due + 1), (state.last?.due ?? 0) + 1)
+    const due = dueByHand(state, now)
     return [withStart(name, state, due), runId(name, due)]
   })
 

@@ -15,7 +15,7 @@ import { timesOf } from "../../src/durable/internal/schedule/times.js"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 import { ahead, onClock } from "../support/clocks.js"
 import { inPostgresStorage } from "../support/everyStorage.js"
-import { backends } from "../support/storages.js"
+import { backends, memory } from "../support/storages.js"
 import { eventually, turns } from "../support/time.js"
 
 const minute = 60_000
@@ -271,6 +271,48 @@ for (const backend of backends)
   })
 
 describe("a schedule", () => {
+  it.scoped("continues at the next due time after the clock was set back", () =>
+    Effect.gen(function* () {
+      const place = yield* memory.make
+      const { begun, workflow } = noting()
+      yield* TestClock.adjust("365 days")
+      const before = yield* startProcess(place.open, workflow, hourly(workflow))
+      yield* passHours(2)
+      yield* before.end
+      const { length } = begun
+      yield* TestClock.setTime(0)
+      const { context } = yield* startProcess(place.open, workflow, hourly(workflow))
+      yield* Effect.gen(function* () {
+        const [found] = yield* RunSchedule.list
+        assert.deepStrictEqual(found?.nextDue, Option.some(new Date(hour)))
+        assert.strictEqual(yield* RunSchedule.trigger("hourly"), "hourly/1970-01-01T00:00:00Z")
+        yield* passHours(2)
+      }).pipe(Effect.provide(context))
+      assert.deepStrictEqual(begun.slice(length), ["01-01T00:00", "01-01T01:00", "01-01T02:00"])
+    })
+  )
+
+  it.scoped("keeps no more runs that cannot be recorded than its backlog, the latest of them", () =>
+    Effect.gen(function* () {
+      const place = yield* memory.make
+      const { begun, workflow } = noting()
+      let isBroken = true
+      const input = (due: Date) => {
+        if (isBroken) throw new Error("not now")
+        return due
+      }
+      const schedule = hourly(workflow, { input, overlap: "allow", backlog: 3 })
+      const { context } = yield* startProcess(place.open, workflow, schedule)
+      yield* passHours(10)
+      const [found] = yield* Effect.provide(RunSchedule.list, context)
+      assert.isAtMost(found?.starting.length ?? 0, 4)
+      isBroken = false
+      yield* passHours(1)
+      assert.includeMembers(begun, ["01-01T09:00", "01-01T10:00", "01-01T11:00"])
+      assert.isAtMost(begun.length, 4)
+    })
+  )
+
   it.scoped("that is paused starts nothing, and makes nothing up when it is resumed", () =>
     Effect.gen(function* () {
       const { begun, workflow } = noting()

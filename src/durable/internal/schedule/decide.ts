@@ -20,6 +20,19 @@ const chosenTimes = ({ cursor, settings: { backlog, catchUp } }: State, times: T
   return catchUp === "none" ? latest.filter((due) => now - due <= missedAfter) : latest
 }
 
+/** Clocks of hosts differ by less. What is further in the future was written before a clock was set back, in milliseconds. */
+const clockError = 86_400_000
+
+/** The state by the present clock, so that no due time waits until the clock is where it was before it was set back. */
+export const atPresent = (state: State, now: number): State =>
+  state.cursor - now > clockError ? { ...state, cursor: now } : state
+
+/** The due time of a run by hand: two within a millisecond are two runs. */
+export const dueByHand = ({ last, starts }: State, now: number): number =>
+  [...starts, ...(last === undefined ? [] : [last])]
+    .filter(({ due }) => due - now <= clockError)
+    .reduce((latest, { due }) => Math.max(latest, due + 1), now)
+
 /** Decides a run: it is recorded after that. */
 export const withStart = (name: string, state: State, due: number): State => {
   const start = { run: runId(name, due), due }
@@ -27,9 +40,11 @@ export const withStart = (name: string, state: State, due: number): State => {
   return { ...state, starts: [...state.starts, start], open, last: start }
 }
 
-/** One due time after the others. */
+/** One due time after the others. One that is decided again, since the clock was set back, has its run. */
 const withDue = (name: string, state: State, due: number): State => {
   const { backlog, overlap } = state.settings
+  const run = runId(name, due)
+  if (state.open.includes(run) || state.starts.some((start) => start.run === run)) return state
   const isBusy = state.open.length > 0 || state.waiting.length > 0
   if (overlap === "allow" || !isBusy) return withStart(name, state, due)
   if (overlap === "skip") return state

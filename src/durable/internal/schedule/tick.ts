@@ -5,7 +5,7 @@ import * as Storage from "../../../storage/Storage.js"
 import type { AnyDefinition } from "../run/advance.js"
 import { requestCancel } from "../run/cancel.js"
 import * as execute_ from "../run/execute.js"
-import { decide, initialState, withSettings } from "./decide.js"
+import { atPresent, decide, initialState, withSettings } from "./decide.js"
 import { findStored, type Settings, type Start, type State, writeState } from "./state.js"
 import { type Times, timesOf } from "./times.js"
 
@@ -50,13 +50,16 @@ export const tick = (
       const times = timesOf(stored.settings.rule)
       if (times === undefined) return { next: undefined, awaited: [], trouble: "its rule cannot be read" }
       const { failed, trouble } = yield* recordRuns(storage, schedule, stored.starts)
-      const open = yield* openRuns(storage, stored, failed, times, now)
-      const state = { ...stored, starts: failed, open }
+      const present = atPresent(stored, now)
+      const open = yield* openRuns(storage, present, failed, times, now)
+      // Of those that fail again and again, the latest ones are kept.
+      const starts = failed.slice(-stored.settings.backlog)
+      const state = { ...present, starts, open }
       const next = adopts ? adopted(name, state, settings, times, now) : decide(name, state, times, now)
       const isChanged = JSON.stringify(next) !== JSON.stringify(stored)
       if (isChanged && !(yield* writeState(storage, name, revision, next))) continue
       adopts = false
-      if (isChanged && next.starts.length > failed.length) continue
+      if (isChanged && next.starts.length > starts.length) continue
       if (next.waiting.length > 0 && next.settings.overlap === "cancel") yield* cancelRuns(storage, name, next)
       return { next: nextTime(next, now), awaited: next.waiting.length > 0 ? next.open : [], trouble }
     }

@@ -21,21 +21,35 @@ const isExhausted = (error: unknown): boolean => {
   return error instanceof FailoverExhausted || isMarkedExhausted(error)
 }
 
-/** The failure of a run in words without its secrets, from its recorded outcome. Needs no schema, and never throws. */
+/**
+ * The failure of a run in words without its secrets, from its recorded outcome. Needs no schema, and never throws. The
+ * message is that of the recorded fault: the fields of an error need not hold its message.
+ */
 export const failureOf = (exit: string, redactor: Redactor): RunFailure => {
-  const error = errorIn(safely(() => redactor.json(hideIn(JSON.parse(exit) as Json))))
-  return { tag: tagOf(error), message: clip(redactor.text(inWords(error)), maxLength) }
+  const cause = safely(() => redactor.json(hideIn(JSON.parse(exit) as Json)))
+  const first = firstIn(cause)
+  const message = first?.isTyped === true ? read(read(read(cause, "faults"), 0), "message") : undefined
+  const text = typeof message === "string" && message !== "" ? message : inWords(first?.error)
+  return { tag: tagOf(first?.error), message: clip(redactor.text(text), maxLength) }
+}
+
+interface First {
+  readonly error: unknown
+  /** False for a defect. */
+  readonly isTyped: boolean
 }
 
 /** The first error of an encoded cause. */
-const errorIn = (cause: unknown): unknown => {
+const firstIn = (cause: unknown): First | undefined => {
   const tag = tagOf(cause)
-  if (tag === "Fail") return read(cause, "error")
-  if (tag === "Die") return read(cause, "defect")
+  if (tag === "Fail") return { error: read(cause, "error"), isTyped: true }
+  if (tag === "Die") return { error: read(cause, "defect"), isTyped: false }
   return tag === "Sequential" || tag === "Parallel"
-    ? (errorIn(read(cause, "left")) ?? errorIn(read(cause, "right")))
+    ? (firstIn(read(cause, "left")) ?? firstIn(read(cause, "right")))
     : undefined
 }
+
+const errorIn = (cause: unknown): unknown => firstIn(cause)?.error
 
 const inWords = (error: unknown): string => {
   if (error === undefined) return "its error cannot be read"

@@ -18,6 +18,13 @@ import { backends } from "../support/storages.js"
 import { passTime } from "../support/time.js"
 
 class Offline extends Schema.TaggedError<Offline>()("Offline", { host: Schema.String }) {}
+
+class Declined extends Schema.TaggedError<Declined>()("Declined", { code: Schema.Number }) {
+  override get message() {
+    return `the bank declined with code ${this.code}`
+  }
+}
+
 class Empty extends Schema.TaggedError<Empty>()("Empty", {}) {}
 class Down extends Data.TaggedError("Down")<{}> {}
 
@@ -99,6 +106,20 @@ describe.each(backends)("records on $name", ({ make }) => {
       yield* Effect.exit(Workflow.execute(Words, { id: "3" }))
       const words = Option.getOrThrow((yield* Workflow.status("3")).failure)
       assert.deepStrictEqual(words, { tag: undefined, message: "no such host" })
+    })
+  )
+
+  test(
+    "a failed run and step show the message of an error whose schema keeps only fields",
+    Effect.gen(function* () {
+      const charge = Step.make("charge", { error: Declined, run: Effect.fail(new Declined({ code: 51 })) })
+      const Flow = Workflow.make("flow", { error: Declined }, () => charge)
+      yield* Effect.exit(Workflow.execute(Flow, { id: "1" }))
+      const { failure, steps } = yield* Workflow.status("1")
+      const expected = { tag: "Declined", message: "the bank declined with code 51" }
+      assert.deepStrictEqual(Option.getOrThrow(failure), expected)
+      const failed = Option.getOrThrow(steps[0]?.history[0]?.failure ?? Option.none())
+      assert.deepInclude(failed, expected)
     })
   )
 

@@ -6,7 +6,7 @@ import { confirmed } from "./confirm.js"
 import { flag, optional, text, userName } from "./options.js"
 import { argument, by, described } from "./parameters.js"
 import type { about } from "./render/overview.js"
-import * as views from "./render/views.js"
+import * as views from "./render/runs.js"
 
 const yes = flag("yes", "Do it without asking")
 

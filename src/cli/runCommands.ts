@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { ask, common } from "./ask.js"
 import { choice, flag, moment, optional, optionalInteger, pairs, readJson, userName } from "./options.js"
 import { argument, by, described, limit, optionalArgument, optionalId } from "./parameters.js"
-import * as views from "./render/views.js"
+import * as views from "./render/runs.js"
 
 export const runs = Command.make(
   "runs",

@@ -7,9 +7,11 @@
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import { checkName } from "../resilience/InvalidName.js"
 import { millis, whole } from "../resilience/internal/kernel/options.js"
-import type * as Storage from "../storage/Storage.js"
+import * as Storage from "../storage/Storage.js"
+import { readLimits } from "./internal/worker/queueLimits.js"
 
 /**
  * @since 0.1.0
@@ -94,3 +96,15 @@ export const make = (name: string, { concurrency, perKey, rate }: Options = {}):
     }
   }
 })
+
+/**
+ * The queues that a worker of the storage has or had, by name and at most 1,000, with the
+ * limits that the worker which started last gave them.
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export const list: Effect.Effect<ReadonlyArray<Queue>, Storage.StorageError, Storage.Storage> = Effect.map(
+  Effect.flatMap(Storage.Storage, readLimits),
+  (all) => all.map((limits) => ({ name: limits.name, limits })).sort((a, b) => (a.name < b.name ? -1 : 1))
+)

@@ -10,10 +10,12 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import { millis, whole } from "../resilience/internal/kernel/options.js"
 import { using } from "../resilience/internal/kernel/standing.js"
 import * as Storage from "../storage/Storage.js"
 import { runSchedules } from "./internal/schedule/runSchedules.js"
+import { writeLimits } from "./internal/worker/queueLimits.js"
 import { type DuplicateSchedule, distinctSchedules, scheduleHealth } from "./internal/worker/schedules.js"
 import { type DuplicateQueue, type DuplicateWorkflow, healthOf, makeWorker } from "./internal/worker/worker.js"
 import type { Queue } from "./Queue.js"
@@ -261,6 +263,9 @@ export const layer = <
       const distinct = yield* distinctSchedules(schedules)
       yield* using("Worker.layer")
       const state = yield* makeWorker(definitions, settings)
+      // Retried, since the limits are kept without the record, which only shows them.
+      const writing = writeLimits(storage, settings.queues)
+      yield* Effect.forkScoped(Effect.retry(writing, Schedule.spaced(settings.sweepMillis)))
       const scheduled = yield* runSchedules(storage, distinct, settings.sweepMillis)
       const health = Effect.map(healthOf(storage, definitions, state, settings), (health) => ({
         ...health,

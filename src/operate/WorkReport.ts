@@ -8,8 +8,30 @@ import * as Schema from "effect/Schema"
 const MaybeDate = Schema.OptionFromNullOr(Schema.Date)
 const MaybeText = Schema.OptionFromNullOr(Schema.String)
 
+const MaybeNumber = Schema.OptionFromNullOr(Schema.Number)
+
 /**
- * The open runs of a queue that are not on hold.
+ * The limits of a queue, over all processes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const QueueLimits = Schema.Struct({
+  /** The most runs at once. */
+  concurrency: MaybeNumber,
+  /** The most runs of one key at once. */
+  perKey: MaybeNumber,
+  /** The most starts within any period, of the queue or of each key. */
+  rate: Schema.OptionFromNullOr(Schema.Struct({ limit: Schema.Number, millis: Schema.Number, perKey: Schema.Boolean }))
+})
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface QueueLimits extends Schema.Schema.Type<typeof QueueLimits> {}
+
+/**
+ * A queue that has open runs, or that a worker has or had. Runs on hold are not counted.
  *
  * @since 0.1.0
  * @category models
@@ -23,7 +45,9 @@ export const QueueStatus = Schema.Struct({
   /** Runs that are not due yet. */
   waiting: Schema.Number,
   /** Since when the oldest due run waits. */
-  oldest: MaybeDate
+  oldest: MaybeDate,
+  /** As the worker that started last has them. None if no worker has had the queue. */
+  limits: Schema.OptionFromNullOr(QueueLimits)
 })
 /**
  * @since 0.1.0

@@ -75,11 +75,11 @@ const drawn = (width: number | undefined, value: Run) => gantt({ width, colour: 
 describe("the picture of a run", () => {
   it("shows attempts, the time between them, waits and rollbacks over the time of the run", () => {
     assert.deepStrictEqual(drawn(80, order).split("\n"), [
-      "                   0                          40.0 s",
-      "reserve            █████████                          completed, 10.0 s",
-      "charge                     ███x·······████x           failed, 18.0 s, 2 attempts",
-      "question Ship it?             ░░░░░░                  answered, 6.0 s",
-      "rollback pay                               ◄◄◄◄◄◄◄◄◄  completed, 10.0 s",
+      "                   0                              40 s",
+      "reserve            █████████                            completed, 10 s",
+      "charge                     ████x········███x            failed, 18 s, 2 attempts",
+      "question Ship it?              ░░░░░░                   answered, 6 s",
+      "rollback pay                                 ◄◄◄◄◄◄◄◄◄  completed, 10 s",
       "█ attempt  x failed  · until the next  ░ wait  ◄ rollback  > open"
     ])
   })
@@ -87,9 +87,9 @@ describe("the picture of a run", () => {
   it("fits a narrow screen, with the words about a row below it", () => {
     const lines = drawn(40, order).split("\n")
     assert.deepStrictEqual(lines.slice(0, 4), [
-      "               0                  40.0 s",
+      "               0                    40 s",
       "reserve        ███████",
-      "               completed, 10.0 s",
+      "               completed, 10 s",
       "charge               ██x······██x"
     ])
     for (const width of [20, 40, 59, 60, 120, 200]) {
@@ -112,7 +112,7 @@ describe("the picture of a run", () => {
     const [, first, second] = drawn(80, open).split("\n")
     assert.include(first, "~")
     assert.include(first, ">")
-    assert.include(first, "started, 40.0 s, 2 attempts")
+    assert.include(first, "started, 40 s, 2 attempts")
     assert.match(second ?? "", /question Ship it\?\s+> {2}open, 0 ms/)
   })
 

@@ -47,6 +47,26 @@ describe("an operator", () => {
     }).pipe(Effect.provide(layer))
   )
 
+  it.scopedLive("sees the limits of queues that a worker has, also of those without runs", () =>
+    Effect.gen(function* () {
+      const ask = yield* asking
+      const worker = (queue: Queue.Queue) => Layer.build(Worker.layer([Video], { queues: [queue], drain: 0 }))
+      const rate = { limit: 100, per: "1 minute" } as const
+      yield* Workflow.start(Video, { id: "1", queue: Queue.make("thumbnails"), delay: "1 hour" })
+      yield* worker(Queue.make("encode", { concurrency: 2, perKey: 1, rate }))
+      const [encode, thumbnails] = yield* eventually(ask({ _tag: "Queues" }), (all) => all.length === 2)
+      assert.deepInclude(encode, { queue: "encode", running: 0, due: 0, waiting: 0, oldest: null })
+      const found = { concurrency: 2, perKey: 1, rate: { limit: 100, millis: 60_000, perKey: false } }
+      assert.deepStrictEqual(encode?.limits, found)
+      // No worker has this one.
+      assert.isNull(thumbnails?.limits)
+      // A deployment changes them.
+      yield* worker(Queue.make("encode", { concurrency: 3 }))
+      const [changed] = yield* eventually(ask({ _tag: "Queues" }), ([first]) => first?.limits?.concurrency === 3)
+      assert.deepStrictEqual(changed?.limits, { concurrency: 3, perKey: null, rate: null })
+    }).pipe(Effect.provide(layer))
+  )
+
   it.scopedLive("lists, pauses, resumes and triggers a schedule", () =>
     Effect.gen(function* () {
       const ask = yield* asking

@@ -1,4 +1,5 @@
 import type { Value } from "../../operate/OperatorRequests.js"
+import { duration } from "./duration.js"
 import { plain, type Screen } from "./screen.js"
 import { cut, pad, widthOf } from "./width.js"
 
@@ -19,13 +20,6 @@ interface Row {
 }
 
 const at = (iso: string): number => Date.parse(iso)
-
-const duration = (millis: number): string => {
-  if (millis < 1_000) return `${Math.round(millis)} ms`
-  if (millis < 120_000) return `${(millis / 1_000).toFixed(1)} s`
-  if (millis < 7_200_000) return `${(millis / 60_000).toFixed(1)} min`
-  return millis < 172_800_000 ? `${(millis / 3_600_000).toFixed(1)} h` : `${(millis / 86_400_000).toFixed(1)} d`
-}
 
 const marks: Readonly<Record<string, string>> = {
   started: ">",
@@ -67,7 +61,7 @@ const waitRow = ({ about, endedAt, kind, startedAt, status }: Run["waits"][numbe
 const rollbackRow = ({ startedAt, status, transaction, updatedAt }: Run["rollbacks"][number], end: number): Row => {
   const [from, to] = [at(startedAt), status === "started" ? end : at(updatedAt)]
   const mark = status === "started" ? ">" : status === "failed" ? "x" : undefined
-  const name = transaction === "" ? "rollback" : `rollback ${transaction}`
+  const name = transaction === "" ? "rollback" : `rollback ${transaction.replace(/\/$/, "")}`
   return { name, spans: [{ from, to, fill: "◄", mark }], about: `${status}, ${duration(Math.max(0, to - from))}` }
 }
 
@@ -98,7 +92,9 @@ export const gantt = ({ width = unknownWidth }: Screen, run: Run): string => {
     .sort((a, b) => a.begin - b.begin)
     .map(({ row }) => ({ ...row, name: plain(row.name), about: plain(row.about) }))
   if (rows.length === 0) return ""
-  const begin = Math.min(at(run.createdAt), ...rows.flatMap(({ spans }) => spans.map(({ from }) => from)))
+  // Of earlier generations there is no journal.
+  const created = run.generation === 1 ? [at(run.createdAt)] : []
+  const begin = Math.min(...created, ...rows.flatMap(({ spans }) => spans.map(({ from }) => from)))
   const isNarrow = width < narrow
   const abouts = isNarrow ? 0 : Math.max(...rows.map(({ about }) => widthOf(about)))
   const names = Math.min(Math.max(...rows.map(({ name }) => widthOf(name))), Math.max(8, Math.floor(width / 3)))

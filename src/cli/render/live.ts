@@ -1,4 +1,5 @@
 import type { Value } from "../../operate/OperatorRequests.js"
+import { runs } from "./runs.js"
 import { bold, plain, type Screen } from "./screen.js"
 import * as views from "./views.js"
 import { cut, cutBeginning, pad, widthOf } from "./width.js"
@@ -37,7 +38,7 @@ const sectionsOf = (screen: Screen, value: Value<"Overview">): ReadonlyArray<Sec
     section("Questions", value.questions, views.questions),
     section("Escalations", value.escalations, views.escalations),
     section("Open failures", value.failures, views.failures),
-    section("Runs", value.runs, views.runs),
+    section("Runs", value.runs, runs),
     section("Recoveries", value.dashboard.recent_recoveries, views.recoveries)
   ].filter(({ size }) => size > 0)
 }

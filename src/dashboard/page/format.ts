@@ -21,9 +21,17 @@ export const percent = (share: number | null): string => (share === null ? "–"
 
 export const millis = (value: number): string => {
   if (value < 1_000) return `${Math.round(value)} ms`
-  if (value < 120_000) return `${(value / 1_000).toFixed(1)} s`
-  return value < 7_200_000 ? `${(value / 60_000).toFixed(1)} min` : `${(value / 3_600_000).toFixed(1)} h`
+  if (value < 120_000) return `${oneDigit(value / 1_000)} s`
+  return value < 7_200_000 ? `${oneDigit(value / 60_000)} min` : `${oneDigit(value / 3_600_000)} h`
 }
+
+/** With a digit after the point, unless it is 0. */
+const oneDigit = (value: number): string => value.toFixed(1).replace(/\.0$/, "")
+
+export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
+
+/** A key as its parts were named: keys escape the punctuation that joins them. */
+export const readableKey = (key: string): string => key.replace(/%(25|2F|23|5B|5D|7E)/g, decodeURIComponent)
 
 /** `AttemptStarted` and `attempt_started` become `Attempt started`. */
 export const words = (name: string): string => {

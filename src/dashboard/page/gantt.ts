@@ -1,6 +1,7 @@
 import { h, svg } from "./dom.js"
-import { millis, time, words } from "./format.js"
+import { millis, readableKey, time, words } from "./format.js"
 import type { Moment, Timeline } from "./model.js"
+import { empty } from "./parts.js"
 
 interface Bar {
   readonly from: number
@@ -65,6 +66,7 @@ const minWidth = 3
 /** The attempts, waits and compensations of a run, one row per step, and lines at its rewinds. */
 export const gantt = ({ createdAt, moments, outcome }: Timeline): Node => {
   const rows = grouped(moments).filter(([, of]) => of.some(({ kind }) => begins.has(kind)))
+  if (rows.length === 0) return empty("No step, wait or recovery has started.")
   const start = millisOf(moments[0]?.at ?? createdAt)
   const latest = millisOf(outcome?.at ?? moments.at(-1)?.at ?? createdAt)
   const end = Math.max(start + 1, outcome === undefined ? Math.max(latest, Date.now()) : latest)
@@ -81,14 +83,14 @@ export const gantt = ({ createdAt, moments, outcome }: Timeline): Node => {
     h(
       "li",
       {},
-      h("span", { class: "name", title: step }, step),
+      h("span", { class: "name", title: readableKey(step) }, readableKey(step)),
       svg(
         "svg",
         {
           viewBox: `0 0 ${width} 14`,
           preserveAspectRatio: "none",
           role: "img",
-          "aria-label": `${step}: ${barsOf(of, end)
+          "aria-label": `${readableKey(step)}: ${barsOf(of, end)
             .map(({ title }) => title)
             .join("; ")}`
         },

@@ -1,3 +1,4 @@
+import { limitsText } from "../../limitsText.js"
 import { encodeId } from "../../PathId.js"
 import { h } from "../dom.js"
 import { millis, time } from "../format.js"
@@ -11,17 +12,37 @@ export interface OpenQueues {
 
 const queueTable = (queues: ReadonlyArray<QueueStatus>) =>
   table(
-    ["Queue", "Running", "Due", "Waiting", "Oldest since"],
-    queues.map(({ due, oldest, queue, running, waiting }) => ({
+    ["Queue", "Running", "Due", "Waiting", "Oldest due", "Limits"],
+    queues.map(({ due, limits, oldest, queue, running, waiting }) => ({
       href: `#/runs?${new URLSearchParams({ queue })}`,
       name: queue,
-      cells: [`${running} running`, `${due} due`, `${waiting} waiting`, when(oldest)]
+      cells: [
+        `${running} running`,
+        `${due} due`,
+        `${waiting} waiting`,
+        when(oldest),
+        // Without a worker nothing takes its runs.
+        limits === null ? "no worker yet" : `limits: ${limitsText(limits, millis)}`
+      ]
     })),
-    "No open runs in queues."
+    "No queues. A queue is shown once a run is in it or a worker has it."
   )
 
 const ruleText = (rule: ScheduleStatus["rule"]): string =>
   "cron" in rule ? `${rule.cron} (${rule.timeZone})` : `every ${millis(rule.everyMillis)}`
+
+const catchUpText: Readonly<Record<string, string>> = {
+  none: "start no runs",
+  last: "the last one starts a run",
+  all: "each starts a run"
+}
+
+const overlapText: Readonly<Record<string, string>> = {
+  skip: "no run starts while one is open",
+  queue: "the next run starts after the open one",
+  cancel: "the next run starts once the open one is cancelled",
+  allow: "runs start beside open ones"
+}
 
 const buttonsOf = (name: string, isPaused: boolean) => {
   const path = `/schedules/${encodeId(name)}`
@@ -42,7 +63,7 @@ const buttonsOf = (name: string, isPaused: boolean) => {
           payload: () => ({ reason: "from the dashboard" }),
           done: () => `${name} is paused.`,
           isDangerous: false,
-          ask: `Pause the schedule ${name}? It starts no runs until it is resumed. Its open runs go on.`
+          ask: `Pause the schedule ${name}? It starts no runs until it is resumed. Its open runs continue.`
         }),
     button<"TriggerSchedule">({
       label: `Start a run of ${name}`,
@@ -54,7 +75,10 @@ const buttonsOf = (name: string, isPaused: boolean) => {
   )
 }
 
-const schedule = ({ last, name, nextDue, overlap, paused, rule, waiting, workflow }: ScheduleStatus, canAct: boolean) =>
+const schedule = (
+  { catchUp, last, name, nextDue, overlap, paused, rule, waiting, workflow }: ScheduleStatus,
+  canAct: boolean
+) =>
   panel(
     `Schedule ${name}`,
     facts({
@@ -67,7 +91,8 @@ const schedule = ({ last, name, nextDue, overlap, paused, rule, waiting, workflo
       Rule: ruleText(rule),
       "Next due": nextDue === null ? undefined : time(nextDue),
       "Latest run": linkTo("runs", last?.run),
-      Overlap: overlap,
+      "Missed due times": catchUpText[catchUp],
+      Overlap: overlapText[overlap],
       Waiting: waiting.length === 0 ? undefined : `${waiting.length} due times`
     }),
     canAct && buttonsOf(name, paused !== null)

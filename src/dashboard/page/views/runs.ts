@@ -1,8 +1,8 @@
 import { h } from "../dom.js"
-import { time, words } from "../format.js"
+import { counted, readableKey, time, words } from "../format.js"
 import { gantt } from "../gantt.js"
 import type { Moment, RunStatus, Timeline } from "../model.js"
-import { chip, empty, facts, linkTo, panel, table, when } from "../parts.js"
+import { chip, empty, facts, link, linkTo, panel, table, when } from "../parts.js"
 import { controls } from "./controls.js"
 import { question } from "./questions.js"
 import { failureText } from "./runList.js"
@@ -39,17 +39,40 @@ const momentsOf = ({ moments, omitted }: Timeline) =>
     )
   )
 
+const whyRolledBack: Readonly<Record<string, string>> = {
+  failed: "it failed",
+  interrupted: "it was interrupted",
+  died: "it died of a defect",
+  stopped: "its run stopped",
+  cancelled: "its run is cancelled"
+}
+
+/** The section of a transaction without the slash that it ends with. */
+const transactionText = (section: string): string => {
+  const name = readableKey(section.replace(/\/$/, ""))
+  if (name === "") return "of the run"
+  return name === "transaction" ? "of the transaction" : `of transaction ${name}`
+}
+
 const rewindsOf = ({ rewinds, rollbacks }: RunStatus): ReadonlyArray<Node> => [
   ...rewinds.map(({ at, by, point, reason }) =>
-    h("p", {}, "↶ rewound to ", h("b", {}, point), ` by ${by} `, when(at), h("span", { class: "quiet" }, ` ${reason}`))
+    h(
+      "p",
+      {},
+      "↶ Rewound to ",
+      h("b", {}, point),
+      " ",
+      when(at),
+      h("span", { class: "quiet" }, `, by ${by}: ${reason}`)
+    )
   ),
   ...rollbacks.map(({ reason, status, transaction, updatedAt }) =>
     h(
       "p",
       {},
-      `↶ rollback of transaction ${transaction || "of the run"} `,
+      `↶ Rollback ${transactionText(transaction)}, since ${whyRolledBack[reason] ?? reason}: `,
       chip(status),
-      ` because it ${reason} `,
+      " ",
       when(updatedAt)
     )
   )
@@ -67,6 +90,33 @@ const unreadText = ({ unread }: RunStatus): string | undefined =>
     ? undefined
     : `${unread.map(({ kind, seq }) => `line ${seq} (${kind})`).join(", ")}, by a newer version of effect-recovery: steps and waits are shown without them`
 
+/** A hold of a recovery leads to the recovery. */
+const holdOf = ({ id, reason, since }: NonNullable<RunStatus["hold"]>) => {
+  const recovery = /^recovery\/(.+)$/.exec(id)?.[1]
+  return h(
+    "span",
+    {},
+    reason,
+    recovery !== undefined && " by ",
+    recovery !== undefined && linkTo("recoveries", recovery),
+    " ",
+    when(since)
+  )
+}
+
+/** When a run that has no process continues. */
+const dueOf = ({ dueAt, finishedAt, status }: RunStatus) => {
+  if (dueAt === null || finishedAt !== null || status === "running") return {}
+  return Date.parse(dueAt) > Date.now() ? { Resumes: time(dueAt) } : { "Due since": time(dueAt) }
+}
+
+/** When the present generation began, as its journal says. */
+const generationOf = ({ generation }: RunStatus, timeline: Timeline | undefined) => {
+  if (generation === 1) return undefined
+  const begun = timeline?.moments.find(({ kind }) => kind === "RunContinued")
+  return h("span", {}, `${generation} `, begun !== undefined && "since ", when(begun?.at))
+}
+
 export interface OpenRun {
   readonly status: RunStatus | undefined
   readonly timeline: Timeline | undefined
@@ -82,17 +132,17 @@ export const run = ({ status, timeline }: OpenRun, canAct: boolean): ReadonlyArr
       facts({
         Status: chip(status.status),
         Error: status.failure === null ? undefined : failureText(status.failure),
-        Hold: status.hold === null ? undefined : `${status.hold.reason} (${status.hold.id})`,
+        Hold: status.hold === null ? undefined : holdOf(status.hold),
         "To be cancelled": status.cancelling === null ? undefined : cancellingText(status.cancelling),
         Workflow: status.workflow,
         Version: status.version,
         Queue: status.queue === null ? undefined : queueText(status.queue),
         Parent: linkTo("runs", status.parent ?? undefined),
-        Generation: status.generation === 1 ? undefined : status.generation,
+        Generation: generationOf(status, timeline),
         Labels: labels.join(", "),
         Created: when(status.createdAt),
         Finished: when(status.finishedAt),
-        Resumes: status.dueAt === null || status.finishedAt !== null ? undefined : time(status.dueAt),
+        ...dueOf(status),
         Owner: status.owner,
         Executions: status.executions,
         Unread: unreadText(status)
@@ -103,16 +153,79 @@ export const run = ({ status, timeline }: OpenRun, canAct: boolean): ReadonlyArr
     ...signals(status, canAct),
     ...(canAct ? controls(status) : []),
     panel("Timeline", ...(timeline === undefined ? [empty("Loading…")] : [gantt(timeline), momentsOf(timeline)])),
-    panel("Steps", steps(status))
+    panel("Steps", steps(status)),
+    ...decisions(status),
+    ...children(status)
   ]
+}
+
+/** The failure that a step ended with, or that its next attempt follows. */
+const stepFailure = ({ history }: RunStatus["steps"][number]): string => {
+  const failure = history.findLast(({ failure }) => failure !== null)?.failure ?? null
+  return failure === null ? "" : failureText(failure)
 }
 
 const steps = ({ steps }: RunStatus) =>
   table(
-    ["Step", "Status", "Attempts", "Started", "Compensation"],
-    steps.map(({ attempts, compensation, key, startedAt, status }) => ({
-      name: key,
-      cells: [chip(status), attempts, when(startedAt), compensation ?? ""]
+    ["Step", "Status", "Attempts", "Started", "Compensation", "Failure"],
+    steps.map((step) => ({
+      name: readableKey(step.key),
+      cells: [
+        chip(step.status),
+        counted(step.attempts, "attempt"),
+        when(step.startedAt),
+        step.compensation === null ? "" : `compensation ${step.compensation}`,
+        stepFailure(step)
+      ]
     })),
     "No step has started."
   )
+
+/** What a recovery around a part of the body decided. Those of steps are attempts. */
+const decisions = ({ decisions }: RunStatus): ReadonlyArray<Node> =>
+  decisions.length === 0
+    ? []
+    : [
+        panel(
+          "Decisions of recoveries",
+          table(
+            ["Part", "Decision", "Strategy", "Decided", "Failure"],
+            decisions.map(({ at, by, decision, failure, key, nextAt, recovery, step }) => ({
+              name: recovery ?? readableKey(step ?? key),
+              cells: [
+                nextAt === null ? decisionText[decision] : `${decisionText[decision]} at ${time(nextAt)}`,
+                by,
+                when(at),
+                failureText(failure)
+              ]
+            })),
+            ""
+          )
+        )
+      ]
+
+const decisionText = {
+  Again: "run again",
+  Instead: "take another value",
+  Rewind: "rewind",
+  HandOver: "ask",
+  GiveUp: "give up"
+} as const
+
+const children = ({ children }: RunStatus): ReadonlyArray<Node> =>
+  children.length === 0
+    ? []
+    : [
+        panel(
+          "Child runs",
+          table(
+            ["Run", "Workflow", "Status"],
+            children.map(({ id, status, workflow }) => ({
+              href: link("runs", id),
+              name: id,
+              cells: [workflow, chip(status)]
+            })),
+            ""
+          )
+        )
+      ]

@@ -80,6 +80,8 @@ const signal = (
   )
 }
 
-/** What a run waits for that is no question. */
-export const signals = ({ id, waiting }: RunStatus, canAct: boolean): ReadonlyArray<Node> =>
-  waiting.flatMap((wait) => (wait.signal === undefined ? [] : [signal(id, wait, wait.signal, canAct)]))
+/** What a run waits for that is no question. One that is to be cancelled reads no signal any more. */
+export const signals = ({ cancelling, id, waiting }: RunStatus, canAct: boolean): ReadonlyArray<Node> =>
+  cancelling !== null
+    ? []
+    : waiting.flatMap((wait) => (wait.signal === undefined ? [] : [signal(id, wait, wait.signal, canAct)]))

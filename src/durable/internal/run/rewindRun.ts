@@ -85,7 +85,14 @@ export const rewindRun = (
         if (place instanceof RewindRefused) return yield* endWithoutOutcome(execution, place, "RewindRefused")
         const begun = nextEntry(execution, "RewindStarted", "", 0)
         const { after, within } = place
-        const line = { begun: begun.seq, after, within, by: "Workflow.rewind", point: place.point, reason: "by hand" }
+        const line = {
+          begun: begun.seq,
+          after,
+          within,
+          by: "Workflow.rewind",
+          point: place.point,
+          reason: "on request"
+        }
         const recorded = storage.append(lease, [{ ...begun, payload: encodeRewind(line) }])
         yield* Effect.catchAll(recorded, (error) => endWithoutOutcome(execution, Effect.fail(error), error._tag))
         const exit = yield* rewind(execution, { ...line, at: begun.at }, body, restore)

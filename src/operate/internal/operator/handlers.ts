@@ -8,6 +8,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Answer from "../../../durable/Answer.js"
 import * as Checkpoint from "../../../durable/Checkpoint.js"
+import * as Queue from "../../../durable/Queue.js"
 import * as RunSchedule from "../../../durable/RunSchedule.js"
 import * as Signal from "../../../durable/Signal.js"
 import * as Workflow from "../../../durable/Workflow.js"
@@ -67,6 +68,23 @@ const ruleOf = (rule: RunSchedule.Info["rule"]) =>
     ? { cron: rule.cron, timeZone: rule.timeZone }
     : { everyMillis: Duration.toMillis(rule.every) }
 
+const noRuns = { running: 0, due: 0, waiting: 0, oldest: undefined }
+
+const queueStatuses = (counts: ReadonlyArray<Storage.QueueCount>, queues: ReadonlyArray<Queue.Queue>) => {
+  const countOf = new Map(counts.map((count) => [count.queue, count]))
+  const limitsOf = new Map(queues.map(({ limits, name }) => [name, limits]))
+  return [...new Set([...countOf.keys(), ...limitsOf.keys()])].sort().map((queue) => {
+    const { due, oldest, running, waiting } = countOf.get(queue) ?? noRuns
+    const limits = Option.map(Option.fromNullable(limitsOf.get(queue)), ({ concurrency, perKey, rate }) => ({
+      concurrency: Option.fromNullable(concurrency),
+      perKey: Option.fromNullable(perKey),
+      rate: Option.fromNullable(rate)
+    }))
+    const since = Option.map(Option.fromNullable(oldest), (at) => new Date(at))
+    return { queue, running, due, waiting, oldest: since, limits }
+  })
+}
+
 const handlers: Handlers = {
   Overview: ({ repository }) => overview(repository),
   Dashboard: ({ repository }) => RecoveryManager.dashboard(repository),
@@ -105,13 +123,10 @@ const handlers: Handlers = {
     Effect.map(Workflow.cancel(run, { reason, by }), (result) => ({ run, result })),
   Terminate: ({ by = unsigned, reason, run }) => Effect.as(Workflow.terminate(run, { reason, by }), { run }),
   Queues: () =>
-    Effect.map(
+    Effect.zipWith(
       Effect.flatMap(Storage.Storage, ({ queues }) => queues),
-      (queues) =>
-        queues.map(({ oldest, ...count }) => ({
-          ...count,
-          oldest: Option.map(Option.fromNullable(oldest), (at) => new Date(at))
-        }))
+      Queue.list,
+      queueStatuses
     ),
   Schedules: () =>
     Effect.map(RunSchedule.list, (schedules) =>

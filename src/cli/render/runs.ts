@@ -1,0 +1,174 @@
+import { limitsText } from "../../dashboard/limitsText.js"
+import type { Value } from "../../operate/OperatorRequests.js"
+import { duration } from "./duration.js"
+import { gantt } from "./gantt.js"
+import { fields, type Item, joined, pairs, rows, section, time, type View } from "./parts.js"
+import type { Screen } from "./screen.js"
+
+export const runs: View<"Runs"> = (screen, all) =>
+  rows(screen, all, "no runs", [
+    ["run", ({ id }) => id],
+    "workflow",
+    "status",
+    ["created", ({ createdAt }) => time(createdAt)],
+    "executions",
+    ["about", aboutRun]
+  ])
+
+export const unclaimed: View<"Unclaimed"> = (screen, all) =>
+  rows(screen, all, "each version with due runs has a worker", [
+    "workflow",
+    "version",
+    ["due runs", ({ due }) => String(due)],
+    ["since", ({ since }) => time(since)],
+    ["waiting", ({ waiting }) => String(waiting)],
+    ["on hold", ({ held }) => String(held)]
+  ])
+
+export const adoption: View<"Adopt"> = (screen, { adopted, from, refused, to, workflow }) => {
+  const all = [
+    ...adopted.map((run) => ({ run, result: `adopted by version ${to}` })),
+    ...refused.map(({ message, run, tag }) => ({ run, result: `refused: ${failed({ tag, message })}` }))
+  ]
+  return rows(screen, all, `workflow ${workflow} has no open runs of version ${from}`, ["run", "result"])
+}
+
+/** Why a run does not advance, or how it ended. */
+const aboutRun = ({ cancelling, failure, hold, waiting }: Item<"Runs">): string => {
+  if (failure !== null) return failed(failure)
+  if (hold !== null) return `on hold: ${hold.reason}`
+  return cancelling === null ? waiting.map(({ about }) => about).join(", ") : `to be cancelled: ${cancelling.reason}`
+}
+
+const noFailure = { message: "", tag: undefined }
+
+const failed = ({ message, tag }: NonNullable<Item<"Runs">["failure"]>): string =>
+  tag === undefined || message.startsWith(tag) ? message : `${tag}: ${message}`
+
+/** A page of at most `limit` runs, and how to get the next one. */
+export const runsPage =
+  (limit: number): View<"Runs"> =>
+  (screen, all) => {
+    const last = all.length < limit ? undefined : all.at(-1)
+    return joined([runs(screen, all), last === undefined ? "" : `The next page: --before ${last.key}`])
+  }
+
+const runFields = (screen: Screen, value: Value<"Run">): string => {
+  const { cancelling, createdAt, dueAt, executions, failure, finishedAt, generation, hold, labels, owner } = value
+  const { id, parent, queue, status, version, workflow } = value
+  return fields(screen, {
+    run: id,
+    workflow: `${workflow}, version ${version}`,
+    status,
+    error: failure === null ? "" : failed(failure),
+    hold: hold === null ? "" : `${hold.reason} (${hold.id}, since ${time(hold.since)})`,
+    "to be cancelled":
+      cancelling === null ? "" : `${cancelling.reason}${cancelling.by === null ? "" : ` (${cancelling.by})`}`,
+    queue:
+      queue === null
+        ? ""
+        : [queue.name, queue.key && `key ${queue.key}`, `priority ${queue.priority}`].filter(Boolean).join(", "),
+    parent,
+    generation: generation === 1 ? "" : generation,
+    labels: pairs(labels),
+    created: time(createdAt),
+    due: finishedAt === null && status !== "running" ? time(dueAt) : "",
+    ended: time(finishedAt),
+    owner,
+    executions,
+    unread: unreadText(value)
+  })
+}
+
+/** What the picture of the run leaves out. */
+const unreadText = ({ unread }: Value<"Run">): string =>
+  unread.length === 0
+    ? ""
+    : `${unread.map(({ kind, seq }) => `line ${seq} (${kind})`).join(", ")}, by a newer version of effect-recovery: what follows is without them`
+
+export const run: View<"Run"> = (screen, value) =>
+  joined([
+    runFields(screen, value),
+    rows(screen, value.steps, "no steps", [
+      ["step", ({ key }) => key],
+      "status",
+      "attempts",
+      ["started", ({ startedAt }) => time(startedAt)],
+      "compensation",
+      ["failure", ({ history }) => failed(history.findLast(({ failure }) => failure !== null)?.failure ?? noFailure)]
+    ]),
+    section(screen, "Timeline", gantt(screen, value)),
+    rows(screen, value.waits, "", [
+      ["wait", ({ id }) => id],
+      "kind",
+      "about",
+      "status",
+      ["since", ({ startedAt }) => time(startedAt)],
+      ["until", ({ until }) => time(until)]
+    ]),
+    rows(screen, value.decisions, "", [
+      ["recovery of", ({ key, recovery, step }) => recovery ?? step ?? key],
+      "decision",
+      ["strategy", ({ by }) => by],
+      ["decided", ({ at }) => time(at)],
+      ["next", ({ nextAt }) => time(nextAt)],
+      ["failure", ({ failure }) => failed(failure)]
+    ]),
+    rows(screen, value.children, "", [["child run", ({ id }) => id], "workflow", "status"]),
+    ...value.waiting
+      // A run that is to be cancelled reads neither answers nor signals.
+      .filter(({ kind }) => kind !== "sleep" && value.cancelling === null)
+      .map((wait) => section(screen, "Waits for", waitingFor(screen, value.id, wait)))
+  ])
+
+/** What a run waits for, and the command that sends it. */
+const waitingFor = (screen: Screen, run: string, wait: Value<"Run">["waiting"][number]): string => {
+  const { about, fault, id, parameters, refused, schema, signal, to } = wait
+  const which = signal?.id === undefined ? "" : ` --id ${quoted(signal.id)}`
+  const send =
+    signal === undefined
+      ? `recovery resolve --run-id ${quoted(run)} --question ${quoted(id)} --answer retry|skip|abort|value`
+      : `recovery signal ${quoted(run)} ${quoted(signal.name)} JSON${which}`
+  return fields(screen, {
+    [signal === undefined ? "question" : "signal"]: about,
+    to,
+    failure: fault === null ? "" : `${fault.category}: ${fault.message}`,
+    parameters: parameters.join(" "),
+    "refused answer": refused,
+    value: isTelling(schema) ? JSON.stringify(schema) : "",
+    send
+  })
+}
+
+/** A schema of any value says nothing about it. */
+const isTelling = (schema: unknown): boolean =>
+  typeof schema === "object" &&
+  schema !== null &&
+  !("$id" in schema && ["/schemas/any", "/schemas/unknown", "/schemas/void"].includes(String(schema.$id)))
+
+/** A word of a shell's command. */
+const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)
+
+export const queues: View<"Queues"> = (screen, all) =>
+  rows(screen, all, "no queues: a queue is listed once a run is in it or a worker has it", [
+    "queue",
+    "running",
+    ["due", ({ due }) => due],
+    "waiting",
+    ["oldest due", ({ oldest }) => time(oldest)],
+    ["limits", ({ limits }) => (limits === null ? "no worker yet" : limitsText(limits, duration))]
+  ])
+
+export const schedules: View<"Schedules"> = (screen, all) =>
+  rows(screen, all, "no schedules: a schedule is listed once a worker has it", [
+    ["schedule", ({ name }) => name],
+    "workflow",
+    ["rule", ({ rule }) => ("cron" in rule ? `${rule.cron} ${rule.timeZone}` : `every ${duration(rule.everyMillis)}`)],
+    ["next due", ({ nextDue, paused }) => (paused === null ? time(nextDue) : "paused")],
+    ["latest run", ({ last }) => last?.run],
+    [
+      "about",
+      ({ paused, waiting }) =>
+        [paused?.reason, waiting.length > 0 && `${waiting.length} wait`].filter(Boolean).join(", ")
+    ]
+  ])

@@ -70,11 +70,17 @@ const pgStatements = (access: ClientAccess) => {
     )
   }
 
-  const claimOf = (candidates: Part, now: Now, limit: number, owner: string, leaseMillis: number): Part =>
+  /**
+   * Where `claimOf` finds few candidates by their keys. What stands behind OFFSET is planned by itself: by what else is
+   * asked of the runs, Postgres would read all open ones of a table that grew.
+   */
+  const byKey = `(SELECT * FROM ${runs} WHERE key = ANY(ARRAY(SELECT key FROM candidates)) OFFSET 0) AS run`
+
+  const claimOf = (candidates: Part, now: Now, limit: number, owner: string, leaseMillis: number, from = runs): Part =>
     part(
       `WITH candidates AS (${candidates.text}), picked AS (
         SELECT key AS picked, ${since} AS since, due_at AS was_due_at, started_at AS was_started_at, waiting AS was_waiting
-        FROM ${runs}
+        FROM ${from}
         WHERE key IN (SELECT key FROM candidates) AND status IS NULL AND hold_id IS NULL AND ${since} <= ${now.text}
         ORDER BY since, picked LIMIT ?::int FOR UPDATE SKIP LOCKED
       ), claimed AS (
@@ -107,7 +113,7 @@ const pgStatements = (access: ClientAccess) => {
     )
   }
 
-  return { free, claimOf, lockFree }
+  return { byKey, free, claimOf, lockFree }
 }
 
 /**
@@ -117,7 +123,7 @@ const pgStatements = (access: ClientAccess) => {
  */
 const claimInPg = (access: ClientAccess, { toListed }: RunReader, queues: QueueClaims): Claim => {
   const runs = access.table("runs")
-  const { claimOf, free, lockFree } = pgStatements(access)
+  const { byKey, claimOf, free, lockFree } = pgStatements(access)
 
   /** A damaged run is not leased. */
   const putBack = ({ key, owner, wasDueAt, wasStartedAt, wasWaiting }: ClaimedRow) =>
@@ -146,7 +152,7 @@ const claimInPg = (access: ClientAccess, { toListed }: RunReader, queues: QueueC
     access.transaction(claiming, (run) =>
       Effect.gen(function* () {
         const now = yield* access.now
-        const ofQueues = yield* queues.choose(run, parts, unless(access, query), limit)
+        const ofQueues = yield* queues.choose(run, parts, unless(access, query), query.except?.length ?? 0, limit)
         const found = lockFree(query, now, limit)
         const others = yield* run<{ readonly key: unknown; readonly since: unknown }>(found.text, found.params)
         const outside = others.map((row): DueRow => ({ key: Number(row.key), since: Number(row.since) }))
@@ -156,7 +162,7 @@ const claimInPg = (access: ClientAccess, { toListed }: RunReader, queues: QueueC
           "SELECT unnest(?::bigint[]) AS key",
           all.map(({ key }) => key)
         )
-        const { params, text } = claimOf(keys, now, limit, owner, leaseMillis)
+        const { params, text } = claimOf(keys, now, limit, owner, leaseMillis, byKey)
         const rows = yield* run<ClaimedRow>(text, params)
         const order = new Map(all.map(({ key }, i) => [key, i]))
         const positionOf = (row: ClaimedRow) => order.get(Number(row.key)) ?? 0
@@ -231,7 +237,10 @@ const claimInSqlite = (access: ClientAccess, { toListed }: RunReader, queues: Qu
       const { params, text } = due(query, now)
       const limit = limitOf(query)
       const found = yield* run<DueRow>(text, params)
-      const ofQueues = parts.length === 0 ? [] : yield* queues.choose(run, parts, unless(access, query), limit)
+      const ofQueues =
+        parts.length === 0
+          ? []
+          : yield* queues.choose(run, parts, unless(access, query), query.except?.length ?? 0, limit)
       return yield* Effect.forEach(merged([found, ...ofQueues], limit), ({ key }) =>
         claimOne(run, key, owner, leaseMillis, Number(now.params[0]))
       )

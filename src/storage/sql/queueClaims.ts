@@ -6,7 +6,7 @@ import type { StorageError } from "../StorageError.js"
 import type { DueQuery, QueueLimits } from "../Store.js"
 import { placeColumn } from "../sqlite/runRows.js"
 import type { ClientAccess, Now, Run } from "./access.js"
-import { dueSince, isLeasedAt, isOneOf, isQueued, type Part } from "./reading.js"
+import { dueSince, isLeasedAt, isOneOf, isQueued, type Part, part } from "./reading.js"
 
 const claiming = "Claiming due runs"
 
@@ -29,6 +29,7 @@ export interface QueueClaims {
     run: Run,
     places: ReadonlyArray<QueuePart>,
     excluded: Part,
+    exceptions: number,
     most: number
   ) => Effect.Effect<ReadonlyArray<ReadonlyArray<DueRow>>, SqlError>
 }
@@ -48,7 +49,7 @@ export const makeQueueClaims = (access: ClientAccess): QueueClaims => {
 
   return {
     look,
-    choose: (run, parts, excluded, most) =>
+    choose: (run, parts, excluded, exceptions, most) =>
       Effect.gen(function* () {
         // Of two claims that lock several queues, each takes them in the same order.
         const queues = [...new Map(parts.map(({ limits }) => [limits.name, limits])).values()].sort(byName)
@@ -60,7 +61,7 @@ export const makeQueueClaims = (access: ClientAccess): QueueClaims => {
             yield* endExpired(run, limits.name, now)
             const taken = yield* placesOf(run, limits, now)
             const own = parts.filter((part) => part.limits.name === limits.name)
-            return yield* choose({ ...taken, run, parts: own, limits, excluded, now }, most)
+            return yield* choose({ ...taken, run, parts: own, limits, excluded, exceptions, now }, most)
           })
         )
       })
@@ -168,7 +169,8 @@ interface CandidateRow {
   readonly key: unknown
   readonly since: unknown
   readonly queueKey: string
-  readonly isStarted: unknown
+  /** SQLite has numbers for it. */
+  readonly isNew: boolean | number
 }
 
 /** What a choice depends on, and in which transaction it reads. */
@@ -177,6 +179,8 @@ interface Choice extends Taken {
   readonly parts: ReadonlyArray<QueuePart>
   readonly limits: QueueLimits
   readonly excluded: Part
+  /** The most runs that `excluded` names. */
+  readonly exceptions: number
   readonly now: Now
 }
 
@@ -195,7 +199,7 @@ const makeChoose = (access: ClientAccess) => {
       lastKeys.delete(limits.name)
       const taken: Array<DueRow> = []
       let budget = mostKeys
-      let priority = yield* nextPriority(run, parts, undefined)
+      let priority = yield* nextPriority(run, parts)
       while (priority !== undefined && budget > 0 && taken.length < most && !places.isFull) {
         const candidates: Array<Candidate> = []
         for (const part of parts) {
@@ -207,7 +211,7 @@ const makeChoose = (access: ClientAccess) => {
           candidates.push(...(yield* rowsOf(choice, { ...part, priority }, keys, most - taken.length)))
         }
         taken.push(...chosen(places, candidates, most - taken.length))
-        priority = yield* nextPriority(run, parts, priority)
+        if (taken.length < most) priority = yield* nextPriority(run, parts, priority)
       }
       return taken
     })
@@ -238,21 +242,32 @@ const inPart = `${isQueued} AND queue = ? AND workflow = ? AND version = ?`
 
 const partParams = ({ limits, version, workflow }: QueuePart) => [limits.name, workflow, version]
 
+/**
+ * A place in the index of queued runs. Postgres compares rows there: the planner, which knows little of a table that
+ * grew, would compare single columns by another index, and read the whole backlog.
+ */
+const inIndex = "queue, workflow, version, priority"
+
 /** The highest priority below the last one, of all the parts. */
-const makeNextPriority = ({ table }: ClientAccess) => {
-  const text = `SELECT MAX(priority) AS priority FROM ${table("runs")} WHERE ${inPart}`
+const makeNextPriority = ({ dialect, table }: ClientAccess) => {
+  const runs = table("runs")
+  const text =
+    dialect.name === "pg"
+      ? `SELECT priority FROM (
+           SELECT ${inIndex} FROM ${runs} WHERE ${isQueued} AND (${inIndex}) < (?, ?, ?, ?::bigint)
+           ORDER BY queue DESC, workflow DESC, version DESC, priority DESC LIMIT 1
+         ) AS last WHERE queue = ? AND workflow = ? AND version = ?`
+      : `SELECT MAX(priority) AS priority FROM ${runs} WHERE ${inPart} AND priority < ?`
   return (
     run: Run,
     parts: ReadonlyArray<QueuePart>,
-    last: number | undefined
+    last: number = Number.MAX_SAFE_INTEGER
   ): Effect.Effect<number | undefined, SqlError> =>
     Effect.map(
-      Effect.forEach(parts, (part) =>
-        run<{ readonly priority: unknown }>(
-          last === undefined ? text : `${text} AND priority < ?`,
-          last === undefined ? partParams(part) : [...partParams(part), last]
-        )
-      ),
+      Effect.forEach(parts, (part) => {
+        const place = partParams(part)
+        return run<{ readonly priority: unknown }>(text, [...place, last, ...(dialect.name === "pg" ? place : [])])
+      }),
       (answers) => {
         const found = answers.flat().flatMap(({ priority }) => (priority === null ? [] : [Number(priority)]))
         return found.length === 0 ? undefined : Math.max(...found)
@@ -260,34 +275,50 @@ const makeNextPriority = ({ table }: ClientAccess) => {
     )
 }
 
+/** The first key of a level that has waiting runs, after another one and up to another one if they are given. */
+const makeFirstKey = ({ dialect, table }: ClientAccess) => {
+  const runs = table("runs")
+  return (level: Level, after: Part | undefined, until: string | undefined): Part => {
+    const place = [...partParams(level), level.priority]
+    const end = until === undefined ? part("") : part("AND queue_key <= ?", until)
+    const { params = [], text = "" } = after ?? {}
+    if (dialect.name === "sqlite") {
+      const start = after === undefined ? "" : `AND queue_key > ${text}`
+      return part(
+        `SELECT MIN(queue_key) FROM ${runs} WHERE ${inPart} AND priority = ? ${start} ${end.text}`,
+        ...[...place, ...params, ...end.params]
+      )
+    }
+    const from =
+      after === undefined ? `(${inIndex}) >= (?, ?, ?, ?)` : `(${inIndex}, queue_key) > (?, ?, ?, ?, ${text})`
+    return part(
+      `SELECT CASE WHEN queue = ? AND workflow = ? AND version = ? AND priority = ? ${end.text} THEN queue_key END
+       FROM ${runs} WHERE ${isQueued} AND ${from} ORDER BY ${inIndex}, queue_key LIMIT 1`,
+      ...[...place, ...end.params, ...place, ...params]
+    )
+  }
+}
+
 /** The keys that have waiting runs, from one to the next by the index: those after the start, then those up to it. */
 const makeKeysOf = (access: ClientAccess) => {
-  const runs = access.table("runs")
-  const least = `SELECT MIN(queue_key) FROM ${runs} WHERE ${inPart} AND priority = ?`
-  const scan = (first: string, rest: string, full: string) => `WITH RECURSIVE keys (key) AS (
-      SELECT (${least} ${first}) UNION ALL SELECT (${least} AND queue_key > keys.key ${rest}) FROM keys WHERE key IS NOT NULL
-    ) SELECT key FROM keys WHERE key IS NOT NULL AND NOT (${full}) LIMIT ?`
+  const firstKey = makeFirstKey(access)
   return ({ fullKeys, run }: Choice, level: Level, start: string, most: number) =>
     Effect.gen(function* () {
       if (most === 0) return []
       const isFull = isOneOf(access, "key", fullKeys, "text")
-      const place = [...partParams(level), level.priority]
-      const after = yield* run<{ readonly key: string }>(
-        scan(start === "" ? "" : "AND queue_key > ?", "", isFull.text),
-        [...place, ...(start === "" ? [] : [start]), ...place, ...isFull.params, most]
-      )
+      const scan = (after: string | undefined, until: string | undefined, most: number) => {
+        const first = firstKey(level, after === undefined ? undefined : part("?", after), until)
+        const next = firstKey(level, part("keys.key"), until)
+        return run<{ readonly key: string }>(
+          `WITH RECURSIVE keys (key) AS (
+             SELECT (${first.text}) UNION ALL SELECT (${next.text}) FROM keys WHERE key IS NOT NULL
+           ) SELECT key FROM keys WHERE key IS NOT NULL AND NOT (${isFull.text}) LIMIT ?`,
+          [...first.params, ...next.params, ...isFull.params, most]
+        )
+      }
+      const after = yield* scan(start === "" ? undefined : start, undefined, most)
       const left = most - after.length
-      const before =
-        start === "" || left === 0
-          ? []
-          : yield* run<{ readonly key: string }>(scan("AND queue_key <= ?", "AND queue_key <= ?", isFull.text), [
-              ...place,
-              start,
-              ...place,
-              start,
-              ...isFull.params,
-              left
-            ])
+      const before = start === "" || left === 0 ? [] : yield* scan(undefined, start, left)
       return [...after, ...before].map(({ key }) => key)
     })
 }
@@ -297,38 +328,51 @@ const makeRowsOf = (access: ClientAccess) => {
   const { dialect, table } = access
   const runs = table("runs")
   const since = dueSince(access)
-  const isPg = dialect.name === "pg"
 
-  const due = (isNew: boolean, now: Now, excluded: Part) =>
-    `SELECT key, ${since} AS since, queue_key FROM ${runs}
-     WHERE ${inPart} AND priority = ? AND queue_key = given.key AND (started_at IS NULL) = ${isPg ? isNew : Number(isNew)}
-       AND ${since} <= ${now.text} ${excluded.text} ORDER BY ${since} LIMIT ?`
-  const given = isPg ? "unnest(?::text[]) AS given (key)" : "(SELECT value AS key FROM json_each(?)) AS given"
+  /** The runs that follow in the index are those of the group, unless it has fewer. */
+  const inPg = (now: Now, excluded: Part) =>
+    `SELECT due.key, due.since, given.key AS "queueKey", kind.is_new AS "isNew"
+     FROM unnest(?::text[]) AS given (key) CROSS JOIN (VALUES (false), (true)) AS kind (is_new) CROSS JOIN LATERAL (
+       SELECT key, since FROM (
+         SELECT key, id, ${inIndex}, queue_key, (started_at IS NULL) AS is_new, ${since} AS since FROM ${runs}
+         WHERE ${isQueued} AND (${inIndex}, queue_key, (started_at IS NULL)) >= (?, ?, ?, ?, given.key, kind.is_new)
+         ORDER BY ${inIndex}, queue_key, (started_at IS NULL), ${since} LIMIT ?
+       ) AS next WHERE queue = ? AND workflow = ? AND version = ? AND priority = ? AND queue_key = given.key
+         AND next.is_new = kind.is_new AND since <= ${now.text} ${excluded.text}
+     ) AS due`
 
-  return ({ excluded, now, run }: Choice, level: Level, keys: ReadonlyArray<string>, most: number) =>
+  /** SQLite has no LATERAL, but looks up the keys that a correlated list has. */
+  const inSqlite = (now: Now, excluded: Part) =>
+    `SELECT due.key, MAX(due.due_at, COALESCE(due.lease_until, 0)) AS since, given.key AS "queueKey", kind.is_new AS "isNew"
+     FROM (SELECT value AS key FROM json_each(?)) AS given CROSS JOIN (SELECT 0 AS is_new UNION ALL SELECT 1) AS kind
+     CROSS JOIN ${runs} AS due ON due.key IN (
+       SELECT key FROM (
+         SELECT key, ${since} AS since FROM ${runs}
+         WHERE ${inPart} AND priority = ? AND queue_key = given.key AND (started_at IS NULL) = kind.is_new
+           AND ${since} <= ${now.text} ${excluded.text} ORDER BY ${since} LIMIT ?
+       )
+     )`
+
+  return ({ excluded, exceptions, now, run }: Choice, level: Level, keys: ReadonlyArray<string>, most: number) =>
     Effect.gen(function* () {
       if (keys.length === 0) return []
-      const ofDue = [...partParams(level), level.priority, ...now.params, ...excluded.params, most]
-      const rowsOf = (isNew: boolean) => {
-        const found = due(isNew, now, excluded)
-        // SQLite has no LATERAL, but looks up the keys that a correlated list has.
-        const joined = isPg
-          ? `CROSS JOIN LATERAL (${found}) AS due`
-          : `CROSS JOIN ${runs} AS due ON due.key IN (SELECT key FROM (${found}))`
-        const dueAt = isPg ? "due.since" : "MAX(due.due_at, COALESCE(due.lease_until, 0))"
-        return run<CandidateRow>(
-          `SELECT due.key, ${dueAt} AS since, given.key AS "queueKey", ${isNew ? 0 : 1} AS "isStarted" FROM ${given} ${joined}`,
-          [isPg ? keys : JSON.stringify(keys), ...ofDue]
-        )
-      }
-      const rows = [...(yield* rowsOf(false)), ...(yield* rowsOf(true))]
+      const place = [...partParams(level), level.priority]
+      const rows = yield* dialect.name === "pg"
+        ? run<CandidateRow>(inPg(now, excluded), [
+            ...[keys, ...place, most + exceptions],
+            ...[...place, ...now.params, ...excluded.params]
+          ])
+        : run<CandidateRow>(inSqlite(now, excluded), [
+            ...[JSON.stringify(keys), ...place],
+            ...[...now.params, ...excluded.params, most]
+          ])
       return rows.map(
-        ({ isStarted, key, queueKey, since }): Candidate => ({
+        ({ isNew, key, queueKey, since }): Candidate => ({
           key: Number(key),
           since: Number(since),
           priority: level.priority,
           queueKey,
-          isStarted: Number(isStarted) === 1
+          isStarted: !isNew
         })
       )
     })

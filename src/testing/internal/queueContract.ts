@@ -97,15 +97,16 @@ export const queueContract: Contract = {
     assert.deepStrictEqual(yield* claim(store, "c", { concurrency: 3 }), ["run-4"])
     // An expired lease is none.
     yield* TestClock.adjust("31 seconds")
-    assert.deepStrictEqual(yield* claim(store, "d", { concurrency: 2 }), ["run-5", "run-6"])
-    assert.deepStrictEqual(yield* claim(store, "d", { concurrency: 5 }), ["run-2", "run-3", "run-4"])
+    assert.deepStrictEqual(yield* claim(store, "d", { concurrency: 2 }), ["run-2", "run-3"])
+    assert.deepStrictEqual(yield* claim(store, "d", { concurrency: 5 }), ["run-4", "run-5", "run-6"])
   },
 
   *"an expired lease is lost as soon as another run has its place"(store) {
-    for (const id of ["one", "two"]) yield* queued(store, id)
+    yield* queued(store, "one")
     const limits = { queues: [{ ...encode, concurrency: 1 }] }
     const [one] = yield* claimDue(store, "a", limits)
     if (one === undefined) return assert.fail("nothing was claimed")
+    yield* queued(store, "two", { priority: 1 })
     yield* TestClock.adjust("31 seconds")
     assert.deepStrictEqual(yield* claim(store, "b", { concurrency: 1 }), ["two"])
     assert.deepStrictEqual(yield* store.renew([one], 30_000), [one])
@@ -212,6 +213,14 @@ export const queueContract: Contract = {
     assert.deepStrictEqual(yield* claim(store, "a", {}, { limit: 2 }), ["run-1", "run-2"])
     assert.deepStrictEqual(yield* claim(store, "a"), ["run-0"])
     assert.deepStrictEqual(yield* claim(store, "a"), [])
+  },
+
+  *"a run that was begun is claimed before the new ones of its key that were due before"(store) {
+    for (const i of range(3)) yield* queued(store, `run-${i}`)
+    yield* TestClock.adjust("1 second")
+    assert.deepStrictEqual(yield* claim(store, "a", {}, { limit: 1 }), ["run-1"])
+    yield* store.release("a")
+    assert.deepStrictEqual(yield* claim(store, "b", {}, { limit: 2 }), ["run-1", "run-2"])
   },
 
   *"starts no more runs within a period than the rate of the queue allows"(store) {

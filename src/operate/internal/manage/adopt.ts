@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Workflow from "../../../durable/Workflow.js"
 import type * as Storage from "../../../storage/Storage.js"
 import { AdoptionRefused } from "../../OperateError.js"
-import type { Adoption, AdoptOptions } from "../../RecoveryManager.js"
+import type { Adoption, AdoptOptions } from "../../RecoveryOptions.js"
 import type { Settings } from "./plan.js"
 
 /** Moves the open runs of a version to another one that the manager has. */

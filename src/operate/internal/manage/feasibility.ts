@@ -7,7 +7,7 @@ import { hasFailed } from "../../../storage/rows.js"
 import type * as Storage from "../../../storage/Storage.js"
 import type { FailureRecord } from "../../FailureRecord.js"
 import { RecoveryRefused } from "../../OperateError.js"
-import type { RecoveryType } from "../../RecoveryManager.js"
+import type { RecoveryType } from "../../RecoveryOptions.js"
 import { newestBefore } from "./checkpoints.js"
 import type { AnyWorkflow, Settings } from "./plan.js"
 

@@ -8,7 +8,7 @@ import { logged } from "../../../resilience/internal/kernel/logged.js"
 import { statusOf } from "../../../storage/rows.js"
 import * as Storage from "../../../storage/Storage.js"
 import { RecoveryRefused, RecoveryUnderWay } from "../../OperateError.js"
-import type { RecoveryType } from "../../RecoveryManager.js"
+import type { RecoveryType } from "../../RecoveryOptions.js"
 import type { RecoveryRecord } from "../../RecoveryRecord.js"
 import { failures, recoveries } from "../records/records.js"
 

@@ -52,6 +52,7 @@ import * as llmChain from "../../examples/workflows/llm-chain.js"
 import * as progress from "../../examples/workflows/progress-websocket.js"
 import * as queues from "../../examples/workflows/queues.js"
 import * as schedules from "../../examples/workflows/schedules.js"
+import * as stockWorkflow from "../../examples/workflows/stock-workflow.js"
 import * as versions from "../../examples/workflows/versions.js"
 import { assertTagged } from "../support/assertions.js"
 import { temporaryFolder } from "../support/files.js"
@@ -218,6 +219,10 @@ describe("examples", () => {
       { refused: ["order-1: ReplayMismatch"], adopted: ["order-1"], status: "completed", unclaimed: [] }
     ],
     "workflows/queues": [queues.program, ["eve-1", "ada-1", "bob-1", "ada-2", "ada-3", "final"]],
+    "workflows/stock-workflow": [
+      stockWorkflow.program,
+      { receipt: "o-1 approved by Ada", steps: ["charge", "DurableClock%2Fcooling-off"] }
+    ],
     "workflows/schedules": [schedules.program, { rule: "0 3 * * *", ran: 1, isPaused: true }],
     "workflows/versions": [versions.program, { fits: "open", misfit: "ReplayMismatch", registered: 1, done: 7 }],
     "workflows/progress-websocket": [

@@ -36,6 +36,8 @@ export interface Definition {
   readonly kind: Kind
   /** Failures that are no result: the step stays open, and the next execution runs it again. */
   readonly leavesOpen?: ((error: unknown) => boolean) | undefined
+  /** Failures that mean that the attempt waits for something: nothing is recorded, and the next execution runs it again. */
+  readonly isUnfinished?: ((error: unknown) => boolean) | undefined
   /** Bounds and hooks of the recoverable operation this step stands for. */
   readonly recovery?: Pick<RecoverOptions, "limits" | "hooks" | "rules"> | undefined
 }

@@ -193,6 +193,7 @@ export class LeftOpen extends Error {
 const failed = (use: StepUse, cause: Cause.Cause<unknown>): AnyEffect => {
   const machinery = machineryOf(cause)
   const error = Option.getOrUndefined(Cause.failureOption(cause))
+  if (use.definition.isUnfinished?.(error) === true) return Effect.failCause(cause)
   if (use.definition.leavesOpen?.(error) === true) return died(use, Cause.die(new LeftOpen(error)))
   return machinery === undefined ? recordFailure(use, cause) : Execution.stop(use.execution, machinery)
 }

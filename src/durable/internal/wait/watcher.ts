@@ -16,7 +16,7 @@ import { type Gate, nextTurn, releaseHeld, stopHolding } from "../execution/repl
 import { dateOption } from "./resolve.js"
 
 /** Whether the signals that were stored since the last look could be read. A storage failure stops the run. */
-const tryReadSignals = ({ activity, lease, lifecycle, storage }: Execution.Execution): Effect.Effect<boolean> =>
+export const tryReadSignals = ({ activity, lease, lifecycle, storage }: Execution.Execution): Effect.Effect<boolean> =>
   Effect.suspend(() => {
     const read = activity.signalsRead
     return Effect.match(storage.signals(lease.key, read), {

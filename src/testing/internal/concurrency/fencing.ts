@@ -97,7 +97,7 @@ const bigState = (() => {
   return digits.join("")
 })()
 
-const longLine = entry(1, { payload: bigState.repeat(4) })
+const longLine = entry(1, { payload: bigState })
 
 const points = (count: number) => range(count).map((i) => ({ snapshot: snapshot({ seq: i, labels: {} }) }))
 

@@ -182,9 +182,11 @@ describe.each(drivers)("a database file that fails, on $name", (driver) => {
       const other = connect(filename)
       other.exec("INSERT INTO effect_recovery_migrations (migration_id, name) VALUES (999, 'from the future')")
       other.close()
+      const before = fs.readFileSync(filename)
       const error = yield* failure({ filename }, "other")
       assert.strictEqual(reasonOf(error), "Version")
       assert.include(String(error), "999")
+      assert.deepStrictEqual(fs.readFileSync(filename), before)
     })
   )
 

@@ -29,6 +29,8 @@ const lengths = {
   INCREMENTS: { short: 40, ci: 200, full: 2_500 },
   /** Processes killed while they increment. */
   INCREMENT_KILLS: { short: 5, ci: 24, full: 400 },
+  /** Runs of each kind during a roll-out from one version of a program to the next. */
+  ROLLOUT_RUNS: { short: 4, ci: 10, full: 200 },
   /** Workers on Postgres that are killed: another one takes their runs. */
   FAILOVER_KILLS: { short: 1, ci: 3, full: 20 },
   /** Restarts of a Postgres server under load. */

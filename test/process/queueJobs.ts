@@ -17,8 +17,12 @@ export type Line =
   | { readonly what: "begin" | "end"; readonly worker: string; readonly run: string; readonly key: string }
   | { readonly what: "kill"; readonly worker: string }
 
-/** A single write of few bytes at the end of a file is not torn, so the lines are in the order of what happened. */
-export const write = (file: string, line: Line): void => fs.appendFileSync(file, `${JSON.stringify(line)}\n`)
+/** The bytes of a line of the ledger: no line crosses a page, so neither a kill nor a reader finds half of one. */
+export const lineBytes = 128
+
+/** The lines are in the order of what happened. */
+export const write = (file: string, line: Line): void =>
+  fs.appendFileSync(file, `${JSON.stringify(line).padEnd(lineBytes - 1)}\n`)
 
 export const makeWork = (file: string, worker: string) =>
   Workflow.make("work", { input: Schema.Struct({ key: Schema.String, millis: Schema.Number }) }, ({ key, millis }) =>

@@ -14,7 +14,7 @@ import type { CheckpointInvalid, CheckpointNotFound } from "../durable/Checkpoin
 import type * as State from "../durable/State.js"
 import type * as Step from "../durable/Step.js"
 import * as Workflow from "../durable/Workflow.js"
-import type { JournalError, Machinery, RunError, RunNotFound } from "../journal/RunError.js"
+import type { JournalError, RunError, RunNotFound } from "../journal/RunError.js"
 import { whole } from "../resilience/internal/kernel/options.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import * as Storage from "../storage/Storage.js"
@@ -359,6 +359,6 @@ type PartsOf<Generate, Retrieve, Validate, Criticize> =
  * @since 0.1.0
  * @category models
  */
-export type Made<Error, Input, Text, E, R, S = never> = [E] extends [Workflow.Failure<Error> | Machinery]
+export type Made<Error, Input, Text, E, R, S = never> = [E] extends [Workflow.Failure<Error> | RunError]
   ? Chain<Input, Text, E, R, S>
   : { readonly refused: "the schema in error does not cover all errors of the parts" }

@@ -58,7 +58,11 @@ export const status: (
   const storage = yield* Storage.Storage
   const run = yield* findRun(storage, id)
   // Only results are left out: what failures and decisions say is shown.
-  const lines = yield* loadLines(storage, run.key, ({ kind, omitted }) => omitted === true && kind !== "StepCompleted")
+  const lines = yield* loadLines(
+    storage,
+    run.key,
+    ({ kind, omitted }) => omitted === true && kind !== "StepCompleted" && kind !== "ChildEnded"
+  )
   const known = readKnownLines(run.id, lines)
   if (!("journal" in known)) return yield* known
   const { journal, unread } = known
@@ -260,7 +264,8 @@ const stepStatus = (record: StepRecord, journal: Journal): Omit<StepStatus, "his
 
 const waitStatus = (wait: WaitRecord, journal: Journal): WaitStatus => {
   const { about, end, interruptedAt, key, kind, startedAt, to, until } = wait
-  const ended = end?.refused !== undefined ? "refused" : end?.payload !== undefined ? "answered" : "elapsed"
+  const ended =
+    end?.refused !== undefined ? "refused" : end?.payload !== undefined || kind === "child" ? "answered" : "elapsed"
   return {
     id: waitId(journal, key),
     kind,

@@ -12,34 +12,22 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
-import type {
-  Failure,
-  JournalError,
-  Machinery,
-  RunCancelled,
-  RunEnded,
-  RunError,
-  RunHeld,
-  RunMismatch,
-  RunNotFound
-} from "../journal/RunError.js"
+import type { Failure, JournalError, RunError, RunNotFound } from "../journal/RunError.js"
 import type { Point } from "../resilience/Decision.js"
-import { checkName, type InvalidName } from "../resilience/InvalidName.js"
+import { checkName } from "../resilience/InvalidName.js"
 import { millis, wholeNumber } from "../resilience/internal/kernel/options.js"
 import { traced } from "../resilience/internal/kernel/tracing.js"
 import { escapeName } from "../resilience/Key.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
 import * as Answer from "./Answer.js"
+import { executeChild, orInBody } from "./internal/child/child.js"
 import { byCaller, currentRun, Run } from "./internal/execution/execution.js"
 import type { Definition } from "./internal/run/advance.js"
-import { cancelRun, terminateRun } from "./internal/run/cancel.js"
 import * as execute_ from "./internal/run/execute.js"
-import * as hold_ from "./internal/run/hold.js"
 import { forkRun, inputOf, type RunExists, rewindRun } from "./internal/run/rewindRun.js"
 import { type NotOpen, resolve as resolve_, type ValueRefused } from "./internal/wait/resolve.js"
 import { wait } from "./internal/wait/wait.js"
-import type { Queue } from "./Queue.js"
 import type * as State from "./State.js"
 import * as Worker from "./Worker.js"
 
@@ -49,6 +37,11 @@ export {
    * @category errors
    */
   CancelFailed,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type ChildFailure,
   /**
    * @since 0.1.0
    * @category models
@@ -153,6 +146,11 @@ export {
 } from "../resilience/InvalidOption.js"
 /**
  * @since 0.1.0
+ * @category children
+ */
+export * from "./ChildRuns.js"
+/**
+ * @since 0.1.0
  * @category versions
  */
 export * from "./Deploys.js"
@@ -233,6 +231,11 @@ export {
 } from "./internal/wait/resolve.js"
 /**
  * @since 0.1.0
+ * @category execution
+ */
+export * from "./RunControl.js"
+/**
+ * @since 0.1.0
  * @category points
  */
 export * from "./RunPoint.js"
@@ -246,6 +249,11 @@ export {
    */
   make as schedule
 } from "./RunSchedule.js"
+/**
+ * @since 0.1.0
+ * @category execution
+ */
+export * from "./RunStart.js"
 /**
  * @since 0.1.0
  * @category inspection
@@ -295,7 +303,7 @@ export interface Workflow<in Input, out A, out E, out R, out S = never> {
  */
 export const make = <
   A extends Success["Type"],
-  E extends Failure<Error["Type"]> | Machinery,
+  E extends Failure<Error["Type"]> | RunError,
   R,
   Input extends Schema.Schema.Any = typeof Schema.Void,
   Success extends Schema.Schema.Any = typeof Schema.Void,
@@ -377,13 +385,43 @@ export type ContinueAs<in Input> = (next: Input) => Effect.Effect<never, never, 
  * stopped, its journal is intact, and it can be executed again. The same holds
  * after a defect or an interruption.
  *
+ * In the body of a workflow it executes a child run: `id` is the child's name in its parent,
+ * and the run's own id is that of {@link childId}. The parent's process executes the child; a
+ * parent whose child waits is suspended with it. The journal of the parent has the result, so a
+ * resume neither starts another child nor reads this one. A child that fails has the error types of its
+ * workflow here; one that was cancelled fails with its `RunCancelled`. What stops the child stops the
+ * parent too, and no other `RunError` reaches the body. A child that the program
+ * interrupts is cancelled. The same name and input again is the same child.
+ *
+ * @example
+ * ```ts
+ * import { Workflow } from "effect-recovery"
+ * import { Effect, Schema } from "effect"
+ *
+ * declare const Ship: Workflow.Workflow<string, string, never, never>
+ * declare const Mail: Workflow.Workflow<string, void, never, never>
+ *
+ * export const Order = Workflow.make("order", { input: Schema.String, success: Schema.String }, (item) =>
+ *   Effect.gen(function* () {
+ *     yield* Workflow.start(Mail, { id: "mail", input: item })
+ *     const parcel = yield* Workflow.execute(Ship, { id: "ship", input: item })
+ *     yield* Workflow.join(Mail, "mail")
+ *     return parcel
+ *   })
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category execution
  */
 export const execute = <Input, A, E, R>(
   workflow: Workflow<Input, A, E, R, unknown>,
   run: Request<Input>
-): Effect.Effect<A, E | RunError, R | Storage.Storage> => executeAs(workflow, run, {})
+): Effect.Effect<A, E | RunError, R | Storage.Storage> =>
+  // As for `execute`. The child's own schemas decode its outcome.
+  orInBody(executeAs(workflow, run, {}), (parent) =>
+    executeChild(parent, workflow.definition, { id: run.id, labels: run.labels, input: run.input as never })
+  ) as Effect.Effect<A, E | RunError, R | Storage.Storage>
 
 const executeAs = <Input, A, E, R>(
   workflow: Workflow<Input, A, E, R, unknown>,
@@ -483,54 +521,6 @@ export const rewind = <Input, A, E, R>(
   >
 
 /**
- * Puts a run on hold: no worker takes it and `execute` fails with `RunHeld`, in
- * all processes, until {@link release}. Signals and answers are stored meanwhile.
- *
- * A process that executes the run begins no further step and no retry. It ends its
- * running attempts, and then gives the run back: `status` shows `running` until
- * then. The processes of another host see the hold within about a second.
- *
- * Holds a run that has ended, too: then only its holder can rewind it. Holding
- * a held run again changes nothing. Fails with `RunHeld` if a recovery has the
- * run on hold.
- *
- * @example
- * ```ts
- * import { Storage, Workflow } from "effect-recovery"
- * import { Effect } from "effect"
- *
- * export const stopOrder = (id: string) =>
- *   Workflow.hold(id, { reason: "the address is wrong", by: "ada" }).pipe(
- *     Effect.provide(Storage.layerMemory)
- *   )
- * ```
- *
- * @since 0.1.0
- * @category holding
- */
-export const hold: (
-  run: string,
-  options: {
-    /** Why: shown wherever the run is shown. */
-    readonly reason: string
-    /** Who holds it. */
-    readonly by?: string | undefined
-  }
-) => Effect.Effect<void, RunNotFound | RunHeld | Storage.StorageError, Storage.Storage> = hold_.hold
-
-/**
- * Ends the hold of {@link hold}, or the one that a rollback left. A worker
- * continues the run if it is due. Returns `false` if the run is not on hold.
- * Fails with `RunHeld` while a recovery has the run on hold.
- *
- * @since 0.1.0
- * @category holding
- */
-export const release: (
-  run: string
-) => Effect.Effect<boolean, RunNotFound | RunHeld | Storage.StorageError, Storage.Storage> = hold_.release
-
-/**
  * Creates a run with a copy of another run's journal up to a point. The other
  * run is only read, and no step is compensated. `execute` or `resume` continues
  * the new run from the point.
@@ -545,196 +535,6 @@ export const fork: (
   id,
   { as, to }
 ) => forkRun(id, as, to)
-
-/**
- * The run to record for a worker.
- *
- * @since 0.1.0
- * @category models
- */
-export type StartRequest<Input> = Request<Input> & Place & When
-
-/**
- * The place of a run in a queue.
- *
- * @since 0.1.0
- * @category models
- */
-export type Place =
-  | {
-      /** Limits how many of its runs go at once. Only workers that have the queue take the run. */
-      readonly queue: Queue
-      /** Runs of one key share a part of the limits, and keys take turns: a tenant, a host. Defaults to no key. */
-      readonly key?: string | undefined
-      /** Runs of a higher priority start first, a whole number of either sign. Defaults to 0. */
-      readonly priority?: number | undefined
-    }
-  | { readonly queue?: undefined; readonly key?: undefined; readonly priority?: undefined }
-
-/**
- * When a run starts.
- *
- * @since 0.1.0
- * @category models
- */
-export type When =
-  | {
-      /** No worker takes the run earlier. 0 does not wait. Defaults to 0. */
-      readonly delay?: Duration.DurationInput | undefined
-      readonly debounce?: undefined
-    }
-  | {
-      /**
-       * No worker takes the run until it was not started again for this long. Each
-       * start until then replaces its input, and the wait begins anew. 0 does not wait.
-       */
-      readonly debounce: Duration.DurationInput
-      readonly delay?: undefined
-    }
-
-/**
- * Records a run without executing it, for a {@link worker}: in a queue, and
- * later, if you want. Does not change a run that exists already, so the id
- * deduplicates; only a debounced start changes one that no worker had yet.
- *
- * Fails with `RunMismatch` if the run exists with another workflow or input: of a
- * debounced run, a worker has taken it. Dies with `InvalidOption` if an option is
- * invalid.
- *
- * @example
- * ```ts
- * import { Queue, Workflow } from "effect-recovery"
- *
- * declare const Index: Workflow.Workflow<{ readonly page: string }, void, never, never>
- * const Indexing = Queue.make("indexing", { concurrency: 2, perKey: 1 })
- *
- * // Ten edits within five seconds start one run, with the last input.
- * export const edited = (tenant: string, page: string, edition: number) =>
- *   Workflow.start(Index, {
- *     id: `index/${page}/${edition}`,
- *     input: { page },
- *     queue: Indexing,
- *     key: tenant,
- *     debounce: "5 seconds"
- *   })
- * ```
- *
- * @since 0.1.0
- * @category execution
- */
-export const start = <Input, A, E, R, S>(
-  workflow: Workflow<Input, A, E, R, S>,
-  run: StartRequest<Input>
-): Effect.Effect<void, InvalidName | RunMismatch | JournalError | Storage.StorageError, S | Storage.Storage> =>
-  // As for `execute`. A run that is only recorded has no lease, so `LeaseHeld` cannot occur.
-  Effect.suspend(() =>
-    execute_.start(workflow.definition, { id: run.id, labels: run.labels, input: run.input as never }, recordingOf(run))
-  ) as Effect.Effect<void, InvalidName | RunMismatch | JournalError | Storage.StorageError, S | Storage.Storage>
-
-const recordingOf = ({ debounce, delay, key, priority, queue }: Place & When): execute_.Recording => ({
-  queue: queue && {
-    name: queue.name,
-    key: key ?? "",
-    priority: priority === undefined ? 0 : wholeNumber("priority", priority)
-  },
-  delay: debounce === undefined ? millis("delay", delay ?? 0) : millis("debounce", debounce),
-  debounce: debounce !== undefined
-})
-
-/**
- * Waits until a run has its outcome, in whichever process, and returns it. Fails
- * with `RunCancelled` if it was cancelled. Executes nothing.
- *
- * @since 0.1.0
- * @category execution
- */
-export const join = <Input, A, E, R>(
-  workflow: Workflow<Input, A, E, R, unknown>,
-  id: string
-): Effect.Effect<
-  A,
-  E | RunCancelled | RunNotFound | RunMismatch | JournalError | Storage.StorageError,
-  R | Storage.Storage
-> =>
-  // The workflow's own schemas decode the outcome.
-  execute_.join(workflow.definition, id) as Effect.Effect<
-    A,
-    E | RunCancelled | RunNotFound | RunMismatch | JournalError | Storage.StorageError,
-    R | Storage.Storage
-  >
-
-/**
- * Cancels a run: its open transactions are rolled back, and its outcome is
- * `RunCancelled`. Steps that have completed are not run again, and nothing else
- * begins, in finalizers neither. Running steps are interrupted.
- *
- * Answers `cancelled` if the run has ended with that: it had not begun, or it was
- * cancelled before. Answers `cancelling` if compensations may have to run: the process
- * that has the run does it, or the next one that claims it. The request is stored, so a crash
- * does not end it; of several requests the first one counts. `Workflow.join` waits
- * for the end.
- *
- * A hold ends with the request, unless it is that of a recovery, which comes to its end before. A body that
- * ends by itself first keeps its own outcome. If a compensation fails, executions
- * fail with `CancelFailed` and the run stays open, until a later execution
- * succeeds or `Workflow.terminate` ends it. What lies before a pivot is kept.
- *
- * Fails with `RunNotFound` or `RunEnded`, and then changes nothing.
- *
- * @example
- * ```ts
- * import { Storage, Workflow } from "effect-recovery"
- * import { Effect } from "effect"
- *
- * export const cancelOrder = (id: string) =>
- *   Workflow.cancel(id, { reason: "the customer withdrew", by: "ada" }).pipe(Effect.provide(Storage.layerMemory))
- * ```
- *
- * @since 0.1.0
- * @category execution
- */
-export const cancel: (
-  id: string,
-  options: CancelOptions
-) => Effect.Effect<
-  "cancelled" | "cancelling",
-  RunNotFound | RunEnded | JournalError | Storage.StorageError,
-  Storage.Storage
-> = Effect.fn("Workflow.cancel")((id, { by, reason }) => cancelRun(id, { reason, by }))
-
-/**
- * Ends a run at once, wherever it runs, without compensations: its outcome is
- * `RunCancelled` with `isTerminated`. The process that has it cannot write any
- * more, and interrupts the body at its next write or renewal of the lease.
- *
- * Fails with `RunNotFound` or `RunEnded`, and then changes nothing.
- *
- * @since 0.1.0
- * @category execution
- */
-export const terminate: (
-  id: string,
-  options: TerminateOptions
-) => Effect.Effect<void, RunNotFound | RunEnded | Storage.StorageError, Storage.Storage> = Effect.fn(
-  "Workflow.terminate"
-)((id, { by, reason }) => terminateRun(id, { reason, by }))
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface TerminateOptions {
-  /** Why, in words: it is part of the outcome. */
-  readonly reason: string
-  /** Who asks for it. Defaults to none. */
-  readonly by?: string | undefined
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface CancelOptions extends TerminateOptions {}
 
 /**
  * A worker for these workflows, with the default settings of

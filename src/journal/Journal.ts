@@ -8,6 +8,7 @@ import type { Entry, Rewound, Run, Service, StorageError } from "../storage/Stor
 import { formatOf } from "./JournalFormat.js"
 import {
   type DecidedLine,
+  decodeChildEnd,
   decodeDecided,
   decodeEnd,
   decodeEnded,
@@ -68,6 +69,8 @@ export interface WaitRecord extends StartedWait {
   readonly order: number
   readonly lastSeq: number
   readonly end: (WaitEnd & { readonly at: number }) | undefined
+  /** The end of a child. A long one is not here, and only the storage has it. */
+  readonly childEnd: { readonly payload: string | undefined; readonly omitted: boolean } | undefined
   /** The line that says that the program interrupted it. */
   readonly interruptedAt: number | undefined
 }
@@ -226,7 +229,7 @@ export const findRun = (storage: Pick<Service, "find">, id: string): Effect.Effe
   )
 
 const isWanted = ({ kind, omitted }: Entry): boolean =>
-  omitted === true && kind !== "StepCompleted" && kind !== "StepFailed"
+  omitted === true && kind !== "StepCompleted" && kind !== "StepFailed" && kind !== "ChildEnded"
 
 /** Removes the records a rewind covers. Their lines stay in the storage. */
 export const forget = (journal: Journal, { after, within }: Rewound): void => {
@@ -353,6 +356,7 @@ const startWait: Fold = ({ waits }, entry) => {
     lastSeq: seq,
     startedAt,
     end: undefined,
+    childEnd: undefined,
     interruptedAt: undefined
   })
 }
@@ -362,6 +366,13 @@ const endWait: Fold = ({ waits }, entry) => {
   const known = waits.get(key)
   if (known === undefined) throw new Error(`the journal has no wait at the key "${key}"`)
   waits.set(key, { ...known, lastSeq: seq, end: { ...decodeEnd(entry), at } })
+}
+
+const endChild: Fold = ({ waits }, { at, omitted = false, payload, seq, step: key }) => {
+  const known = waits.get(key)
+  if (known === undefined) throw new Error(`the journal has no child at the key "${key}"`)
+  if (!omitted) decodeChildEnd(payload)
+  waits.set(key, { ...known, lastSeq: seq, end: { at }, childEnd: { payload, omitted } })
 }
 
 const interruptWait: Fold = ({ waits }, { seq, step: key }) => {
@@ -428,6 +439,10 @@ const folds = {
   WaitEnded: endWait,
   /** The program interrupted the wait. */
   WaitInterrupted: interruptWait,
+  /** Child runs are waits of a kind of their own, so that an older version refuses their lines as newer ones. */
+  ChildStarted: startWait,
+  /** With the outcome of the child. */
+  ChildEnded: endChild,
   /** Values the body got; a resume returns them again. */
   StateSet: foldRecorded(decodeWrite),
   CheckpointSaved: foldRecorded(decodeSaved),

@@ -11,7 +11,7 @@ import { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../resilience/
 import { encodedByStorage, isEncoded } from "../storage/encodedText.js"
 import { RollbackFailed } from "../transaction/RollbackFailed.js"
 import { NotRecordable, refuseHidden, sortKeys, toJsonText } from "./CanonicalJson.js"
-import { GraphFailed, StepAmbiguous } from "./RunError.js"
+import { GraphFailed, RunCancelled, RunNotFound, StepAmbiguous } from "./RunError.js"
 import { isSame } from "./SameValue.js"
 import { asSecret, holdsSecrets, withoutPaths, withSecrets } from "./Secrets.js"
 
@@ -173,6 +173,8 @@ const failureOf = (error: AnySchema): AnySchema => {
   const all = withOwn(error, stepFailure(error), [
     rollbackFailed(causeOf(inside)),
     graphFailed(inside),
+    runCancelled,
+    runNotFound,
     RecoveryExhausted.schema(inside)
   ])
   return all
@@ -225,6 +227,18 @@ const graphFailed = (error: AnySchema): AnySchema =>
     completed: Schema.Array(Schema.String),
     outputs: Schema.Record({ key: Schema.String, value: Schema.Unknown })
   })
+
+/** A child run that was cancelled. */
+const runCancelled = errorSchema(RunCancelled, {
+  _tag: Schema.tag("RunCancelled"),
+  run: Schema.String,
+  reason: Schema.String,
+  by: Schema.OptionFromNullOr(Schema.String),
+  isTerminated: Schema.Boolean,
+  kept: Schema.Array(Schema.String)
+})
+
+const runNotFound = errorSchema(RunNotFound, { _tag: Schema.tag("RunNotFound"), run: Schema.String })
 
 /** For results of steps, and inputs and results of workflows. */
 export const valueCodec: (schema: Schema.Schema.All) => Codec<unknown> = memoised("value", (schema) =>

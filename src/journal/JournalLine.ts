@@ -1,7 +1,7 @@
 import * as Schema from "effect/Schema"
-import type { Event, Outcome } from "../resilience/Events.js"
+import type { Event, Outcome as RecoveryOutcome } from "../resilience/Events.js"
 import { FaultRecord } from "../resilience/FaultRecord.js"
-import type { Entry, Rewound } from "../storage/Storage.js"
+import type { Entry, Outcome, Rewound } from "../storage/Storage.js"
 
 /** The payload of a step's first line: it is a pivot or has a compensation, and its order is certain. */
 export const markOf = (step: { readonly pivot: boolean; readonly undo: boolean; readonly root: boolean }) => {
@@ -13,18 +13,26 @@ export const markOf = (step: { readonly pivot: boolean; readonly undo: boolean; 
   return text === "" ? undefined : `{${text}}`
 }
 
-/** A `WaitStarted` line. */
+/** A `WaitStarted` or `ChildStarted` line. */
 const Line = Schema.parseJson(
   Schema.Struct({
-    kind: Schema.Literal("sleep", "signal", "question"),
+    kind: Schema.Literal("sleep", "signal", "question", "child"),
     /** The key of the signal that ends the wait. */
     signal: Schema.optional(Schema.String),
     /** When the wait ends without a signal, epoch milliseconds. */
     until: Schema.optional(Schema.Number),
-    /** The question, or the name of the signal or sleep. */
+    /** The question, or the name of the signal, sleep or child. */
     about: Schema.String,
     /** Who is asked. */
     to: Schema.optional(Schema.String),
+    /** The child run, and what the program does with it. */
+    child: Schema.optional(
+      Schema.Struct({
+        run: Schema.String,
+        workflow: Schema.String,
+        use: Schema.Literal("execute", "start", "join")
+      })
+    ),
     /** The failure behind a question. */
     fault: Schema.optional(
       Schema.Struct({ category: Schema.String, message: Schema.String, tag: Schema.optional(Schema.String) })
@@ -57,6 +65,29 @@ const End = Schema.parseJson(
 )
 
 export type WaitEnd = typeof End.Type
+
+/** A `ChildEnded` line: with the outcome of the child, or without one if it was only started, or does not exist. */
+const ChildEnd = Schema.parseJson(
+  Schema.Struct({
+    status: Schema.optional(Schema.Literal("completed", "failed", "exhausted", "cancelled")),
+    /** Absent for a result without a value. */
+    exit: Schema.optional(Schema.Unknown)
+  })
+)
+
+/** What is on record of a child. */
+export type ChildOutcome = Pick<Outcome, "status" | "exit">
+
+const decodeChildLine = Schema.decodeUnknownSync(ChildEnd)
+
+export const decodeChildEnd = (payload: string | undefined): ChildOutcome | undefined => {
+  const { exit, status } = decodeChildLine(payload)
+  return status && { status, exit: exit === undefined ? "" : JSON.stringify(exit) }
+}
+
+/** The exit is JSON, and stays a part of the line's JSON: a reader can hide the secrets in it. */
+export const encodeChildEnd = (outcome: ChildOutcome | undefined): string =>
+  outcome === undefined ? "{}" : `{"status":"${outcome.status}"${outcome.exit === "" ? "" : `,"exit":${outcome.exit}`}}`
 
 const decodeLine = Schema.decodeUnknownSync(Line)
 const decodeEndLine = Schema.decodeUnknownSync(End)
@@ -186,5 +217,5 @@ const EndedLine = Schema.parseJson(
 
 const decodeEndedLine = Schema.decodeUnknownSync(EndedLine)
 
-export const decodeEnded = ({ payload }: Entry): { readonly outcome: Outcome } => decodeEndedLine(payload)
-export const encodeEnded = (outcome: Outcome): string => JSON.stringify({ outcome })
+export const decodeEnded = ({ payload }: Entry): { readonly outcome: RecoveryOutcome } => decodeEndedLine(payload)
+export const encodeEnded = (outcome: RecoveryOutcome): string => JSON.stringify({ outcome })

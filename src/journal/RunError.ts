@@ -9,10 +9,10 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { messageOf } from "../resilience/Foreign.js"
-import type { InvalidName } from "../resilience/InvalidName.js"
+import { InvalidName } from "../resilience/InvalidName.js"
 import type { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../resilience/RecoveryError.js"
 import type { OutcomeStatus } from "../storage/RunStore.js"
-import { type LeaseHeld, type LeaseLost, StorageError } from "../storage/StorageError.js"
+import { LeaseHeld, LeaseLost, StorageError } from "../storage/StorageError.js"
 import type { RollbackFailed, UndoFailure } from "../transaction/RollbackFailed.js"
 
 /**
@@ -47,8 +47,8 @@ export type RunError =
 export const Waiting = Schema.Struct({
   /** Answers a question: `Workflow.resolve(run, answer, { question: id })`. */
   id: Schema.String,
-  kind: Schema.Literal("sleep", "signal", "question"),
-  /** The question, or the name of the signal or sleep. */
+  kind: Schema.Literal("sleep", "signal", "question", "child"),
+  /** The question, or the name of the signal, sleep or child. */
   about: Schema.String,
   /** Who is asked. */
   to: Schema.OptionFromNullOr(Schema.String),
@@ -67,6 +67,8 @@ export const Waiting = Schema.Struct({
   refused: Schema.OptionFromNullOr(Schema.String),
   /** The name of the signal, and the id that tells it from others of this name. */
   signal: Schema.optional(Schema.Struct({ name: Schema.String, id: Schema.optional(Schema.String) })),
+  /** The id of the child run. */
+  child: Schema.optional(Schema.String),
   /** The JSON Schema of the signal, or of a value as the answer; missing if the schema has none. */
   schema: Schema.optional(Schema.Unknown),
   since: Schema.Date,
@@ -94,8 +96,12 @@ export class RunSuspended extends Data.TaggedError("RunSuspended")<{
   readonly until: Option.Option<Date>
 }> {
   override get message(): string {
-    const what = this.waits.map(({ about, id, kind }) =>
-      kind === "question" ? `an answer to "${about}" (question "${id}")` : `the ${kind} "${about}"`
+    const what = this.waits.map(({ about, child, id, kind }) =>
+      kind === "question"
+        ? `an answer to "${about}" (question "${id}")`
+        : child === undefined
+          ? `the ${kind} "${about}"`
+          : `the end of run "${child}"`
     )
     const until = Option.match(this.until, { onNone: () => "", onSome: (date) => ` until ${date.toISOString()}` })
     const refused = this.waits.flatMap(({ refused }) => Option.toArray(refused))
@@ -212,8 +218,8 @@ export class ReplayMismatch extends Data.TaggedError("ReplayMismatch")<{
 }
 
 /**
- * Errors that a step or a workflow may fail with without declaring them: they
- * stop the run, and `execute` fails with them.
+ * Errors that a step may fail with without declaring them: they stop the run, and
+ * `execute` fails with them.
  *
  * @since 0.1.0
  * @category errors
@@ -221,21 +227,21 @@ export class ReplayMismatch extends Data.TaggedError("ReplayMismatch")<{
 export type Machinery = StorageError | JournalError
 
 /**
- * The id belongs to a run of another workflow or with another input. The run is
- * unchanged.
+ * The id belongs to a run of another workflow or with another input, or a child run
+ * belongs to another parent. The run is unchanged.
  *
  * @since 0.1.0
  * @category errors
  */
 export class RunMismatch extends Data.TaggedError("RunMismatch")<{
   readonly run: string
-  readonly field: "workflow" | "input"
+  readonly field: "workflow" | "input" | "parent"
   readonly recorded: string
   readonly given: string
 }> {
   override get message(): string {
     // Inputs may hold secrets, so the message does not show them; the fields do.
-    const what = this.field === "workflow" ? `workflow "${this.recorded}", not "${this.given}"` : "another input"
+    const what = this.field === "input" ? "another input" : `${this.field} "${this.recorded}", not "${this.given}"`
     return `Run "${this.run}" was started with ${what}. Use another run id, or execute it with the recorded ${this.field} (compare the fields recorded and given).`
   }
 }
@@ -358,6 +364,31 @@ export class CancelFailed extends Data.TaggedError("CancelFailed")<{
   }
 }
 
+/** Each error that stops a run. A run that was cancelled has ended. */
+const stops = [
+  StorageError,
+  LeaseHeld,
+  LeaseLost,
+  InvalidName,
+  RunMismatch,
+  JournalError,
+  StepConflict,
+  RewindFailed,
+  ReplayMismatch,
+  RunSuspended,
+  RunHeld,
+  RunQueued,
+  CancelFailed
+]
+
+/**
+ * Whether an error stops the run that fails with it.
+ *
+ * @internal
+ */
+export const isStop = (error: unknown): error is Exclude<RunError, RunCancelled> =>
+  stops.some((Class) => error instanceof Class)
+
 /**
  * @internal
  */
@@ -449,9 +480,19 @@ export class GraphFailed<out E> extends Ungraphed {
  */
 export type Failure<E> =
   | StepFailure<E>
-  | RollbackFailed<Failure<E> | Machinery>
-  | GraphFailed<Failure<E> | Machinery>
-  | RecoveryExhausted<Failure<E> | Machinery>
+  | ChildFailure
+  | RollbackFailed<Failure<E> | RunError>
+  | GraphFailed<Failure<E> | RunError>
+  | RecoveryExhausted<Failure<E> | RunError>
+
+/**
+ * How waiting for a child run fails beside its own errors: the child was cancelled, or there
+ * is none to join. Each names the child's run. A body that does not handle it fails with it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ChildFailure = RunCancelled | RunNotFound
 
 /**
  * The errors of a step: those of its schema, and those that recoveries add.

@@ -234,8 +234,8 @@ export interface StepStatus extends Schema.Schema.Type<typeof StepStatus> {}
 export const WaitStatus = Schema.Struct({
   /** The id by which a question is answered. */
   id: Schema.String,
-  kind: Schema.Literal("sleep", "signal", "question"),
-  /** The question, the name of the signal, or the name of the sleep. */
+  kind: Schema.Literal("sleep", "signal", "question", "child"),
+  /** The question, or the name of the signal, sleep or child. */
   about: Schema.String,
   to: Schema.OptionFromNullOr(Schema.String),
   startedAt: Schema.Date,
@@ -243,7 +243,7 @@ export const WaitStatus = Schema.Struct({
   until: MaybeDate,
   endedAt: MaybeDate,
   /**
-   * `elapsed`: its time was up. `refused`: the answer did not fit, and the question
+   * `answered`: a child has also ended, or was started. `elapsed`: its time was up. `refused`: the answer did not fit, and the question
    * is asked again. `interrupted`: by the program.
    */
   status: Schema.Literal("open", "answered", "elapsed", "refused", "interrupted")

@@ -97,6 +97,8 @@ const isShown: Readonly<Record<Kind, boolean>> = {
   WaitStarted: true,
   WaitEnded: false,
   WaitInterrupted: false,
+  ChildStarted: true,
+  ChildEnded: false,
   StateSet: false,
   CheckpointSaved: false,
   CheckpointRead: false,

@@ -94,14 +94,14 @@ interface Fields {
   }
   /** A run started to wait for a time, a signal or an answer. */
   readonly WaitStarted: {
-    kind: "sleep" | "signal" | "question"
+    kind: "sleep" | "signal" | "question" | "child"
     /** The question, or the name of the signal. */
     about: string
     /** The person or team that should answer. */
     to: Option.Option<string>
   }
   /** A wait ended: with an answer, or because its time passed. */
-  readonly WaitEnded: { kind: "sleep" | "signal" | "question"; answered: boolean }
+  readonly WaitEnded: { kind: "sleep" | "signal" | "question" | "child"; answered: boolean }
   /** A run continues as another generation, with a journal of its own. */
   readonly RunContinued: { workflow: string; generation: number }
   /** A run was put on hold: by a person, by a recovery, or because it was cut short too often. */

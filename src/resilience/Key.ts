@@ -31,3 +31,9 @@ export const isAskedByStep = (key: string): boolean => /\?\d+$/.test(key)
 
 /** Marks a wait whose name could be read as the key of a question. Brackets cannot occur in names. */
 export const waitMark = (name: string): string => (name.includes("?") ? "[wait]" : "")
+
+/** Marks the uses of child runs, whose names are no names of steps. */
+export const childMark = "[child]"
+
+/** The path of a child in its parent: its sections and its name. `key` is the key of one of its uses. */
+export const childPath = (key: string): string => withoutUse(key).slice(0, -childMark.length)

@@ -15,6 +15,8 @@ const lengths = {
   SAGA_STEPS: { short: 2, ci: 2, full: 5 },
   /** A file transaction is killed at every n-th of its system calls. The whole walk in one process is `files/crash.test.ts`. */
   CALL_STRIDE: { short: 7, ci: 2, full: 1 },
+  /** A run with children is stopped before and after every n-th of its writes. */
+  CHILD_CRASH_STRIDE: { short: 17, ci: 5, full: 1 },
   /** Copies from one storage to another that are killed, again and again, until they have copied everything. */
   COPY_KILLS: { short: 1, ci: 4, full: 60 },
   /** Runs that one copy takes in little memory. */

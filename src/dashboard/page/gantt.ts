@@ -19,10 +19,11 @@ const ends: Readonly<Record<string, string>> = {
   UndoCompleted: "undone",
   UndoFailed: "bad",
   WaitEnded: "wait",
+  ChildEnded: "wait",
   RecoveryEnded: "wait"
 }
 
-const begins: ReadonlySet<string> = new Set(["AttemptStarted", "UndoStarted", "WaitStarted", "Decided"])
+const begins: ReadonlySet<string> = new Set(["AttemptStarted", "UndoStarted", "WaitStarted", "ChildStarted", "Decided"])
 
 const millisOf = (iso: string): number => new Date(iso).getTime()
 
@@ -47,7 +48,8 @@ const barsOf = (moments: ReadonlyArray<Moment>, end: number): ReadonlyArray<Bar>
       open = undefined
     }
   }
-  if (open !== undefined) close(open, end, open.kind === "WaitStarted" ? "wait" : "going", "in progress")
+  if (open !== undefined)
+    close(open, end, open.kind === "WaitStarted" || open.kind === "ChildStarted" ? "wait" : "going", "in progress")
   return bars
 }
 

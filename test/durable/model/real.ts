@@ -24,7 +24,7 @@ interface World {
 
 type Body = Effect.Effect<
   void,
-  Workflow.Failure<Bad> | Workflow.Machinery,
+  Workflow.Failure<Bad> | Workflow.RunError,
   Workflow.Run | State.Cells | Storage.Storage | Strategy.Rewinder | Transaction.Transaction
 >
 
@@ -96,7 +96,7 @@ const typedRollback = <A, E, R>(self: Effect.Effect<A, E | Transaction.RollbackF
     })
   })
 
-const isMachinery = (error: Workflow.Failure<Bad> | Workflow.Machinery): error is Workflow.Machinery =>
+const isMachinery = (error: Workflow.Failure<Bad> | Workflow.RunError): error is Workflow.Machinery =>
   error._tag === "StorageError" || error._tag === "JournalError"
 
 const nameOf = (error: unknown): string => {

@@ -57,6 +57,8 @@ export interface Activity {
   readonly fibers: BodyFibers
   /** The body has ended, so no watcher is started any more. */
   isOver: boolean
+  /** Wake the watchers of the child runs that this execution executes itself. */
+  readonly children: Set<() => void>
   /** Steps with a recovery, by key: their strategies can ask questions. */
   readonly asking: Map<string, AskingStep>
 }
@@ -110,6 +112,7 @@ export const makeActivity = (): Activity => ({
   unsubscribe: () => {},
   fibers: new BodyFibers(),
   isOver: false,
+  children: new Set(),
   asking: new Map()
 })
 

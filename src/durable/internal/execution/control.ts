@@ -23,6 +23,7 @@ export const heed = (execution: Execution, { cancel, hold }: Wanted): void => {
   if (!isLeaving(execution)) continueLeft(execution)
   // Fibers that wait are suspended now; a step that begins from now on stops the run.
   execution.activity.changed.notify()
+  for (const notify of execution.activity.children) notify()
 }
 
 /** The hold was released before the run has stopped: the steps that were to begin do so. */
@@ -39,7 +40,8 @@ export const isToCancel = ({ wanted }: Pick<Execution, "wanted">): boolean =>
   wanted.cancel !== undefined && wanted.hold === undefined
 
 /** Nothing new begins in the run: it stops once its running attempts have ended, and is resumed later. */
-export const isLeaving = ({ mode, wanted }: Execution): boolean => wanted.hold !== undefined || mode.isLeaving()
+export const isLeaving = ({ mode, wanted }: Execution): boolean =>
+  wanted.hold !== undefined || mode.isLeaving() || (mode.within !== undefined && isLeaving(mode.within))
 
 export const runHeld = (run: string, { at, id, reason }: Hold): RunHeld =>
   new RunHeld({ run, hold: id, reason, since: new Date(at) })

@@ -105,6 +105,8 @@ export interface Mode {
   readonly patience: number
   /** Whether this process is shutting down: then no step begins. */
   readonly isLeaving: () => boolean
+  /** The execution of the parent run, if that executes this run in its own process. */
+  readonly within: Execution | undefined
   /** The id of the caller's own hold on the run, which does not stop the execution. */
   readonly heldAs: string | undefined
   /** How long a stopped run is left alone, in milliseconds; undefined releases it at once. */
@@ -119,6 +121,7 @@ export interface Mode {
 export const byCaller: Mode = {
   patience: Number.POSITIVE_INFINITY,
   isLeaving: () => false,
+  within: undefined,
   heldAs: undefined,
   backoff: () => undefined,
   isReplay: false,
@@ -297,6 +300,9 @@ export const whileRollingBack = <A, E, R>(
     )
   })
 
+/** The key of the first use of a name in this section. */
+export const baseKey = ({ section }: Pick<RunService, "section">, name: string): string => section + escapeName(name)
+
 /**
  * The key of the next use of a name in this section. A conflict if the order
  * of this use and the one before it can differ between executions.
@@ -308,7 +314,7 @@ export const claimKey = (
   mark = ""
 ): string | StepConflict => {
   const { id, keys } = run.execution
-  const base = run.section + escapeName(name) + mark
+  const base = baseKey(run, name) + mark
   const known = keys.uses.get(base)
   run.execution.activity.fibers.addUser(fiber)
   const use = FiberTree.recordUse(fiber, known?.last)
@@ -323,7 +329,7 @@ export const claimKey = (
 
 /** The use of this name has ended; the next one may begin. */
 export const releaseKey = (run: RunService, name: string, mark = ""): void => {
-  run.execution.keys.running.delete(run.section + escapeName(name) + mark)
+  run.execution.keys.running.delete(baseKey(run, name) + mark)
 }
 
 /**

@@ -67,7 +67,8 @@ const compensatedAt = <A, E, R>(
     Replay.reached(active, key)
   })
   const section = `${key}/`
-  const hasSteps = [...execution.journal.steps.keys()].some((step) => step.startsWith(section))
+  const { steps, waits } = execution.journal
+  const hasSteps = [...steps.keys(), ...waits.keys()].some((key) => key.startsWith(section))
   // Work without steps has no recorded result, so a replay cannot get past it.
   if (isReplayOnly && !hasSteps) return Effect.zipRight(recorded, Replay.parkWithoutResult(active, key))
   const inSection = Effect.provideService(self, Execution.Run, { ...run, section }) as Effect.Effect<A, E, R>

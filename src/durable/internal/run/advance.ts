@@ -20,7 +20,7 @@ import { countRunControl } from "../../../resilience/internal/kernel/metrics.js"
 import { Asker, Decisions, Rewinder } from "../../../resilience/internal/kernel/runServices.js"
 import type * as Storage from "../../../storage/Storage.js"
 import { isClean } from "../../../transaction/Compensation.js"
-import { Transactor } from "../../../transaction/Transactor.js"
+import { Transaction, Transactor } from "../../../transaction/Transactor.js"
 import { makeActivity } from "../execution/activity.js"
 import { heed, isToCancel, nothingWanted, type Wanted } from "../execution/control.js"
 import { byCaller, type Execution, emit, Injected, type Mode, Run, type RunService } from "../execution/execution.js"
@@ -204,9 +204,11 @@ export const bodyOf = (execution: Execution, definition: AnyDefinition, input: u
     const outer = fiber.getFiberRef(FiberRef.currentSupervisor)
     const supervisor = outer === Supervisor.none ? fibers : outer.zip(fibers)
     // Each run passes here, so the context and the FiberRefs are copied once and not once per service.
+    // A transaction around the caller is not one of this run.
+    const around = [...fiber.currentContext.unsafeMap].filter(([key]) => key !== Transaction.key)
     const services = Context.unsafeMake<never>(
       new Map<string, unknown>([
-        ...fiber.currentContext.unsafeMap,
+        ...around,
         [Run.key, run],
         [Rewinder.key, makeRewinder(execution)],
         [Asker.key, makeAsker(execution)],
@@ -264,7 +266,10 @@ const runBody = (
       (error) => lifecycle.transition({ _tag: "Stop", error }),
       (control) => heed(execution, control)
     )
+    const siblings = execution.mode.within?.activity.children
+    siblings?.add(execution.activity.changed.notify)
     const ended = () => {
+      siblings?.delete(execution.activity.changed.notify)
       stopKeeping()
       stopWatcher(execution)
     }

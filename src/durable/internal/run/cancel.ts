@@ -40,6 +40,8 @@ export const cancelRun = (
     const cancelling = yield* requestCancel(storage, id, request)
     if (cancelling === "Unknown") return yield* new RunNotFound({ run: id })
     const run = yield* findRun(storage, id)
+    // The first request counts. Repeating it loses no child to a process that ended in between.
+    if (run.cancel !== undefined) yield* cancelChildren(storage, id, yield* decodeCancelRequest(id, run.cancel))
     if (run.outcome !== undefined) {
       const { status } = run.outcome
       return cancelling !== "Finished" && status === "cancelled" ? status : yield* new RunEnded({ run: id, status })
@@ -48,6 +50,35 @@ export const cancelRun = (
     if (run.hold !== undefined && !isOfRecovery(run.hold)) yield* storage.releaseHold(id, run.hold.id)
     return (yield* endUnbegun(storage, run)) ? "cancelled" : "cancelling"
   })
+
+const pageSize = 100
+
+/** Requests that the open children of a run are cancelled, unless they are to be left. */
+export const cancelChildren = (
+  storage: Storage.Service,
+  parent: string,
+  request: CancelRequest
+): Effect.Effect<void, JournalError | Storage.StorageError> =>
+  Effect.gen(function* () {
+    let before: number | undefined
+    while (request.children !== "leave") {
+      const page = yield* storage.list({ parent, before, limit: pageSize })
+      for (const { id, outcome } of page) if (outcome === undefined) yield* cancelOpen(storage, id, request)
+      before = page.at(-1)?.key
+      if (page.length < pageSize) return
+    }
+  })
+
+/** As `cancelRun`, for a run that may have ended meanwhile. Returns whether it has. */
+export const cancelOpen = (
+  storage: Storage.Service,
+  id: string,
+  request: CancelRequest
+): Effect.Effect<boolean, JournalError | Storage.StorageError> =>
+  Effect.provideService(cancelRun(id, request), Storage.Storage, storage).pipe(
+    Effect.map((answer) => answer === "cancelled"),
+    Effect.catchTags({ RunNotFound: () => Effect.succeed(true), RunEnded: () => Effect.succeed(true) })
+  )
 
 /** Ends a run that no process has and that has no line in its journal. Its body need not be known. */
 const endUnbegun = (
@@ -79,17 +110,17 @@ const endUnbegun = (
   )
 
 /** Ends the run at once, whichever process has it. */
-export const terminateRun = (
-  id: string,
-  { by, reason }: Pick<CancelRequest, "by" | "reason">
-): Effect.Effect<void, RunNotFound | RunEnded | Storage.StorageError, Storage.Storage> =>
+export const terminateRun = (id: string, request: CancelRequest): Effect.Effect<void, Refused, Storage.Storage> =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     const run = yield* findRun(storage, id)
+    const { by, reason } = request
     const exit = encodeCancelled({ reason, by, isTerminated: true })
     const recorded = yield* storage.terminate(id, { status: "cancelled", exit })
     if (Option.isNone(recorded)) return yield* new RunNotFound({ run: id })
     const { status } = recorded.value
+    // Also of a run that was terminated before, by a process that may have ended in between.
+    if (status === "cancelled") yield* cancelChildren(storage, id, request)
     if (run.outcome !== undefined || recorded.value.exit !== exit) return yield* new RunEnded({ run: id, status })
     yield* emitCancelled(run)
   })

@@ -9,8 +9,8 @@ import { causeCodec, valueCodec } from "../../../journal/JournalCodec.js"
 import {
   CancelFailed,
   isExcused,
+  isStop,
   JournalError,
-  machineryOf,
   RewindFailed,
   type RunError,
   type RunHeld,
@@ -25,6 +25,7 @@ import { type Execution, emit, encodeFailed } from "../execution/execution.js"
 import { missingAtEnd } from "../execution/replayOrder.js"
 import { encodeWaiting } from "../wait/resolve.js"
 import type { AnyDefinition, AnyEffect, AnyExit } from "./advance.js"
+import { cancelChildren } from "./cancel.js"
 
 /** Records the outcome of the body, or ends without one. */
 export const conclude = (execution: Execution, definition: AnyDefinition, exit: AnyExit): AnyEffect => {
@@ -42,8 +43,8 @@ export const conclude = (execution: Execution, definition: AnyDefinition, exit: 
   if (isInterrupted && Cause.isInterrupted(exit.cause)) {
     return endWithoutOutcome(execution, Effect.interrupt, "interruption")
   }
-  const machinery = machineryOf(exit.cause)
-  if (machinery !== undefined) return fail(machinery)
+  const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
+  if (isStop(error)) return fail(error)
   return isTyped(exit.cause)
     ? recordOutcome(execution, definition, exit)
     : endWithoutOutcome(execution, exit, Cause.isDie(exit.cause) ? "a defect" : "interruption")
@@ -81,7 +82,9 @@ export const concludeCancelled = (execution: Execution, definition: AnyDefinitio
   }
   const ended = Effect.gen(function* () {
     // Only a run with a request comes here.
-    const { by, reason } = yield* decodeCancelRequest(run, wanted.cancel ?? "")
+    const request = yield* decodeCancelRequest(run, wanted.cancel ?? "")
+    const { by, reason } = request
+    yield* cancelChildren(storage, run, request)
     const { rollbacks } = yield* loadJournal(storage, { id: run, key: lease.key })
     const kept = [...rollbacks.values()].flatMap(({ line, reason }) => (reason === "cancelled" ? line.remaining : []))
     return encodeCancelled({ reason, by, kept: kept.length === 0 ? undefined : [...new Set(kept)] })
@@ -201,7 +204,7 @@ const finish = (
 }
 
 /** Returns a recorded outcome. */
-export const adopt = (definition: AnyDefinition, run: string, outcome: Storage.Outcome): AnyEffect => {
+export const adopt = (definition: AnyDefinition, run: string, outcome: Omit<Storage.Outcome, "at">): AnyEffect => {
   if (outcome.status === "cancelled") return Effect.flatMap(decodeCancelled(run, outcome.exit), Effect.fail)
   const text = outcome.exit === "" ? undefined : outcome.exit
   const unreadable = (record: string) => (cause: unknown) => new JournalError({ reason: "Decode", run, record, cause })

@@ -22,10 +22,12 @@ import { timed } from "../execution/storeClock.js"
 import { type AnyDefinition, type AnyEffect, advance, type Definition, readJournalOf } from "./advance.js"
 import { adopt } from "./conclude.js"
 
-interface Request<Input> {
+export interface Request<Input> {
   readonly id: string
   readonly input: Input
   readonly labels?: Readonly<Record<string, string>> | undefined
+  /** The run that waits for this one, which is its child. */
+  readonly parent?: Storage.Parent | undefined
 }
 
 /** Starts a run, resumes it, or returns its recorded outcome. */
@@ -41,7 +43,7 @@ export const execute = <Input, A, E, R>(
     R | Storage.Storage
   >
 
-const executeIn = (storage: Storage.Service, definition: AnyDefinition, request: Request<unknown>, mode: Mode) =>
+export const executeIn = (storage: Storage.Service, definition: AnyDefinition, request: Request<unknown>, mode: Mode) =>
   // Uninterruptible between acquiring the lease and renewing it.
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
@@ -158,13 +160,20 @@ const unreadableInput = (run: string, cause: unknown) =>
 type Open = Exclude<Storage.Opened, { readonly _tag: "Different" }>
 
 /** The row that a request asks for. */
-const newRun = (definition: AnyDefinition, { id, labels = {} }: Request<unknown>, input: string) => ({
+const newRun = (definition: AnyDefinition, { id, labels = {}, parent }: Request<unknown>, input: string) => ({
   id,
   workflow: definition.name,
   version: definition.version,
   labels,
-  input
+  input,
+  parent
 })
+
+/** A child belongs to its parent alone: another one would never hear of its end. */
+const otherParent = (run: Storage.Run, { parent }: Pick<Request<unknown>, "parent">): RunMismatch | undefined =>
+  parent === undefined || run.parent?.run === parent.run
+    ? undefined
+    : new RunMismatch({ run: run.id, field: "parent", recorded: run.parent?.run ?? "", given: parent.run })
 
 /** Creates or claims the run. Fails with `RunMismatch` if it has another workflow or input. */
 const open = Effect.fnUntraced(function* (
@@ -184,7 +193,10 @@ const open = Effect.fnUntraced(function* (
     yield* restore(checkAlike(definition, opened.run, text))
     opened = yield* storage.open({ ...newRun(definition, request, opened.run.input), ...holder }, restore)
   }
-  return opened
+  const mismatch = opened._tag === "Gone" ? undefined : otherParent(opened.run, request)
+  if (mismatch === undefined) return opened
+  if ("lease" in opened) yield* storage.release(opened.lease)
+  return yield* mismatch
 })
 
 const isDifferent = (opened: Storage.Opened): opened is Exclude<Storage.Opened, Open> => opened._tag === "Different"
@@ -235,7 +247,8 @@ export const start = (definition: AnyDefinition, request: Request<unknown>, reco
     yield* checkedNames([["run", id], ...(queue === undefined || queue.key === "" ? [] : [keyOf(queue)])], labels)
     const text = yield* encodeInput(definition, id, input)
     const { _tag, run } = yield* storage.enqueue({ ...newRun(definition, request, text), ...recording })
-    if (_tag === "Existing") yield* checkAlike(definition, run, text)
+    if (_tag !== "Existing") return
+    yield* otherParent(run, request) ?? checkAlike(definition, run, text)
   }) as Effect.Effect<void, RunError, Storage.Storage>
 
 /** Waits until the outcome of a run is recorded, and returns it. */

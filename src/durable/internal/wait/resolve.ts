@@ -44,7 +44,7 @@ export const parkedOf = (journal: Journal, key: string, line: StartedWait): ToPa
 
 /** What is shown of a wait. */
 export const waitingOf = (journal: Journal, key: string, line: StartedWait): Waiting => {
-  const { about, fault, kind, parameters = [], refused, schema, signal, startedAt, to, until } = line
+  const { about, child, fault, kind, parameters = [], refused, schema, signal, startedAt, to, until } = line
   return {
     id: waitId(journal, key),
     kind,
@@ -54,6 +54,7 @@ export const waitingOf = (journal: Journal, key: string, line: StartedWait): Wai
     parameters,
     refused: Option.fromNullable(refused),
     ...(kind === "signal" && signal !== undefined ? { signal: signalOf(signal) } : {}),
+    ...(child === undefined ? {} : { child: child.run }),
     ...(schema === undefined ? {} : { schema }),
     since: new Date(startedAt),
     until: dateOption(until)

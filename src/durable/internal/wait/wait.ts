@@ -112,7 +112,8 @@ export const recordStart = (
   now: number,
   before: ReadonlyArray<ReturnType<typeof Execution.nextEntry>> = []
 ): Effect.Effect<StartedWait> => {
-  const entry = Execution.nextEntry(execution, "WaitStarted", key, 0, encodeWait(line), now)
+  const entryKind = line.kind === "child" ? "ChildStarted" : "WaitStarted"
+  const entry = Execution.nextEntry(execution, entryKind, key, 0, encodeWait(line), now)
   const recorded = Effect.as(Execution.appendAll(execution, [...before, entry]), { ...line, startedAt: now })
   const { about, kind, to } = line
   const event = { _tag: "WaitStarted", kind, about, to: Option.fromNullable(to) } as const

@@ -211,9 +211,11 @@ const isSuspendable = (execution: Execution.Execution, now: number): boolean => 
   return true
 }
 
-/** A short sleep keeps the run in memory, and so does a time limit that is over: its fiber reads the last signals. */
+/** A short wait for a time keeps the run in memory, as a sleep or a child that sleeps, and so does a time limit that is over: its fiber reads the last signals. */
 const isShort = (execution: Execution.Execution, { kind, until }: Parked, now: number): boolean =>
-  until !== undefined && until - now <= (kind === "sleep" ? execution.mode.patience : 0) && !isLeaving(execution)
+  until !== undefined &&
+  until - now <= (kind === "sleep" || kind === "child" ? execution.mode.patience : 0) &&
+  !isLeaving(execution)
 
 /** Stops the run until a signal is sent or the earliest time has come. */
 const suspend = (execution: Execution.Execution, now: number): void => {

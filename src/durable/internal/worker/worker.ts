@@ -213,6 +213,7 @@ const exceptedRuns = ({ running, stuck }: WorkerState, now: number): ReadonlyArr
 const modeOf = (state: WorkerState, { patience }: Settings, progressed: () => void): Mode => ({
   patience,
   isLeaving: () => state.leaving,
+  within: undefined,
   heldAs: undefined,
   isReplay: false,
   progressed,

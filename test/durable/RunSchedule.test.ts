@@ -378,6 +378,36 @@ inPostgresStorage("a schedule", (backend) => {
   )
 })
 
+inPostgresStorage("a schedule whose processes die", (backend) => {
+  it.scoped("carries out a decision whose process died before it recorded the run, once", () =>
+    Effect.gen(function* () {
+      const place = yield* backend.make
+      const { begun, workflow } = noting()
+      const failed = new Storage.StorageError({ reason: "Unavailable", operation: "Recording the run" })
+      const failing = Effect.map(
+        place.open,
+        (store): Storage.Store => ({ ...store, enqueue: () => Effect.fail(failed) })
+      )
+      const dying = yield* startProcess(failing, workflow, hourly(workflow), 0, minute)
+      const next = <A, R>(found: Effect.Effect<A, unknown, R>) => Effect.zipRight(pass(5_000), Effect.orDie(found))
+      yield* eventually(Effect.provide(RunSchedule.list, dying.context), ({ length }) => length === 1)
+      yield* TestClock.adjust(hour)
+      yield* eventually(next(Effect.provide(trouble, dying.context)), ({ length }) => length === 1)
+      yield* dying.end
+      // Too late for a due time that was missed: only the decision starts the run.
+      yield* TestClock.adjust(10 * minute)
+      const ended = Workflow.list({ status: "completed" })
+      const all = yield* Effect.forEach([0, 90_000], (skew) =>
+        startProcess(place.open, workflow, hourly(workflow, { catchUp: "none" }), skew, minute)
+      )
+      for (const { context } of all) {
+        yield* eventually(next(Effect.provide(ended, context)), ({ length }) => length === 1)
+      }
+      assert.deepStrictEqual(begun, ["01-01T01:00"])
+    })
+  )
+})
+
 /** What happens in the life of a schedule: time passes, processes begin and die. */
 type Event =
   | { readonly do: "pass"; readonly minutes: number }

@@ -1,5 +1,5 @@
 /**
- * A download that is cut off goes on at the byte where it stopped, and shows
+ * A download that is cut off continues at the byte where it stopped, and shows
  * how far it is. What is already here lives outside of the attempt, so the
  * next attempt finds it.
  */

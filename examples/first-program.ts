@@ -30,7 +30,7 @@ const CountWords = Workflow.make(
 
 const program = Workflow.execute(CountWords, { id: "words-1", input: "data:,four words of text" })
 
-// Killed at any point, it goes on when it is started again.
+// Killed at any point, it continues when it is started again.
 const durable = program.pipe(Effect.provide(SqliteStorage.layer({ filename: "words.db" })))
 
 // The same program in a test writes nothing anywhere.

@@ -1,6 +1,6 @@
 /**
  * A large file that is fetched from whichever mirror has it. What has arrived
- * lies in a file beside it, so that another process goes on at the byte where
+ * lies in a file beside it, so that another process continues at the byte where
  * this one was killed; it takes its place only when its digest is right.
  */
 import { createHash } from "node:crypto"

@@ -34,7 +34,7 @@ export const describe = (report: Report): string | undefined => {
     case "RunStarted":
       return "the run begins"
     case "RunResumed":
-      return cyan(`the run goes on: ${report.answered} steps are in its journal`)
+      return cyan(`the run continues: ${report.answered} steps are in its journal`)
     case "StepCompleted":
       return `${green("done    ")}${name(report)}${dim(attempt)}`
     case "StepAnswered":

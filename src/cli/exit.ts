@@ -1,6 +1,7 @@
 import * as Data from "effect/Data"
 import type { Refusal } from "../operate/OperatorRequests.js"
 import { exits } from "./exits.js"
+import { inCommands } from "./inCommands.js"
 
 /** Ends the program with an exit code and a message. */
 export class Ended extends Data.TaggedError("Ended")<{
@@ -15,4 +16,4 @@ export const ended = (reason: keyof typeof exits, message: string, tag: string =
 
 /** What is wrong with the storage or the program is said with the file that defines them: `where`. */
 export const endedBy = ({ kind, message, tag }: Refusal, where: string): Ended =>
-  ended(kind, kind === "Storage" || kind === "Defect" ? `${message} (${where})` : message, tag)
+  ended(kind, kind === "Storage" || kind === "Defect" ? `${message} (${where})` : inCommands(message), tag)

@@ -226,7 +226,7 @@ const queues = (stuckMillis: number) =>
       late.map(({ queue }) => queue),
       {
         none: due === 0 ? "None has runs that wait for a place." : `${countOf(due, "run")} waiting for a place.`,
-        some: `${countOf(waiting, "run")} due for more than ${age(stuckMillis)} in queues of which no run goes on. Start a worker that has the queue, unless its rate keeps them.`
+        some: `${countOf(waiting, "run")} due for more than ${age(stuckMillis)} in queues of which no run is leased. Start a worker that has the queue, unless its rate keeps them.`
       }
     )
   })

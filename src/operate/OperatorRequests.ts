@@ -86,7 +86,10 @@ const Limit = Schema.optional(Schema.NumberFromString.pipe(Schema.int(), Schema.
 const Millis = Schema.Number.pipe(Schema.finite(), Schema.positive())
 const Type = Schema.Literal("auto", "retry", "resume", "rollback", "restart")
 const Labels = Schema.Record({ key: Schema.String, value: Schema.String })
-const Why = Schema.String.pipe(Schema.pattern(/\S/), Schema.maxLength(10_000))
+const Why = Schema.String.pipe(
+  Schema.pattern(/\S/, { message: () => "Expected a text that is not blank" }),
+  Schema.maxLength(10_000)
+)
 const ScheduleName = Schema.Struct({ schedule: Schema.String })
 const Texts = Schema.Array(Schema.String)
 

@@ -143,7 +143,15 @@ export const Statistics = Schema.Struct({
   /** The ten categories with most failures. */
   frequentCategories: Frequency,
   /** The ten fingerprints with most failures. */
-  frequentErrors: Frequency,
+  frequentErrors: Schema.Array(
+    Schema.Struct({
+      /** The fingerprint. */
+      name: Schema.String,
+      count: Schema.Number,
+      /** The message of the latest failure, if it is one of the last 50 of all. */
+      message: Schema.OptionFromNullOr(Schema.String)
+    })
+  ),
   timeToRecover: Schema.OptionFromNullOr(Times),
   /** The ten steps and recoveries that were retried most often. */
   mostRetried: Schema.Array(

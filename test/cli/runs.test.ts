@@ -144,9 +144,11 @@ describe("recovery cancel and terminate", () => {
       const ended = yield* cli("terminate", "2", "--reason", "stuck", "--by", "ada", "--yes")
       assert.strictEqual(ended.code, 0, ended.stderr)
       const listed = yield* cli("runs", "--status", "cancelled")
-      assert.include(listed.stdout, "RunCancelled: stuck (ada)")
+      assert.match(listed.stdout, /cancelled .* stuck \(ada\)/)
       assert.strictEqual((yield* cli("cancel", "2", "--reason", "again", "--yes")).code, 4)
-      assert.strictEqual((yield* cli("cancel", "3", "--reason", "none", "--yes")).code, 3)
+      const missing = yield* cli("cancel", "3", "--reason", "none", "--yes")
+      assert.strictEqual(missing.code, 3)
+      assert.include(missing.stderr, "recovery runs shows the runs")
       assert.strictEqual((yield* cli("cancel", "1", "--reason", "none", "--yes", "--read-only")).code, 4)
     })
   )
@@ -285,7 +287,10 @@ describe("recovery runs", () => {
       assert.notInclude(second.stdout, "b2")
       const wrong = yield* cli("runs", "--since", "yesterday")
       assert.deepStrictEqual([wrong.code, wrong.stderr.includes("--since must be a time such as")], [2, true])
-      assert.include((yield* cli("queues")).stdout, "no open runs in queues")
+      assert.include(
+        (yield* cli("queues")).stdout,
+        "no queues: a queue is listed once a run is in it or a worker has it"
+      )
       assert.include((yield* cli("schedules", "list")).stdout, "no schedules")
       assert.strictEqual((yield* cli("schedules", "pause", "nightly")).code, 3)
     })

@@ -71,6 +71,7 @@ describe.skipIf(isSkipped)("the page of a run", () => {
       yield* sees(page, "Decisions of recoveries", "mirror-1 does not answer")
       // Keys escape the punctuation of names.
       yield* sees(page, "Timeline", "from/the mirror")
+      yield* sees(page, "Timeline", "recovery of fetch")
       yield* sees(page, "Steps", "from/the mirror")
     }))
 

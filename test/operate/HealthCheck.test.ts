@@ -79,7 +79,7 @@ describe.each(backends)("HealthCheck on $name", ({ make }) => {
   )
 
   check(
-    "runs that wait in queues are not stuck, and a queue of which no run goes on is a warning",
+    "runs that wait in queues are not stuck, and a queue of which no run is leased is a warning",
     Effect.gen(function* () {
       const queue = Queue.make("encode", { concurrency: 1 })
       for (const id of ["q1", "q2"]) yield* Workflow.start(Order, { id, queue })

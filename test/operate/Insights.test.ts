@@ -45,7 +45,8 @@ describe.each(backends)("Insights on $name", ({ make }) => {
       assert.deepStrictEqual(statistics.byCategory, { unknown: statistics.byStrategy })
       assert.deepStrictEqual(statistics.frequentCategories, [{ name: "unknown", count: 1 }])
       const [failure] = yield* RecoveryManager.failures()
-      assert.deepStrictEqual(statistics.frequentErrors, [{ name: failure?.fingerprint ?? "", count: 1 }])
+      const { fingerprint: name = "", message = "" } = failure ?? {}
+      assert.deepStrictEqual(statistics.frequentErrors, [{ name, count: 1, message: Option.some(message) }])
       assert.deepStrictEqual(statistics.byStep.ping, {
         retry: { successful: 1, total: 1, successRate: Option.some(1) }
       })

@@ -1,7 +1,7 @@
 import type { Value } from "../../operate/OperatorRequests.js"
 import { duration } from "./duration.js"
 import { plain, type Screen } from "./screen.js"
-import { cut, pad, widthOf } from "./width.js"
+import { cut, pad, paragraph, widthOf } from "./width.js"
 
 type Run = Value<"Run">
 
@@ -116,7 +116,7 @@ const axis = (names: number, cells: number, length: number): string => {
 }
 
 const legend = (width: number): string =>
-  cut("█ attempt  x failed  · until the next  ░ wait  ◄ rollback  > open", width)
+  paragraph(["█ attempt", "x failed", "· until the next", "░ wait", "◄ rollback", "> open"], "  ", width)
 
 /** Later spans cover earlier ones, and each fills at least one cell. */
 const barOf = (spans: ReadonlyArray<Span>, begin: number, end: number, cells: number): string => {

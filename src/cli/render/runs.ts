@@ -33,17 +33,25 @@ export const adoption: View<"Adopt"> = (screen, { adopted, from, refused, to, wo
   return rows(screen, all, `workflow ${workflow} has no open runs of version ${from}`, ["run", "result"])
 }
 
+const waitText = ({ about, kind }: Item<"Runs">["waiting"][number]): string =>
+  kind === "question" ? about : `${kind} ${about}`
+
 /** Why a run does not advance, or how it ended. */
-const aboutRun = ({ cancelling, failure, hold, waiting }: Item<"Runs">): string => {
+const aboutRun = (run: Item<"Runs">): string => {
+  const { cancelling, dueAt, executions, failure, finishedAt, hold, queue, status, waiting } = run
   if (failure !== null) return failed(failure)
   if (hold !== null) return `on hold: ${hold.reason}`
-  return cancelling === null ? waiting.map(({ about }) => about).join(", ") : `to be cancelled: ${cancelling.reason}`
+  if (cancelling !== null) return `to be cancelled: ${cancelling.reason}`
+  if (waiting.length > 0) return waiting.map(waitText).join(", ")
+  if (finishedAt !== null || status === "running") return ""
+  if (status === "suspended") return dueAt === null ? "" : `${executions === 0 ? "starts" : "resumes"} ${time(dueAt)}`
+  return queue === null ? "" : `in queue ${queue.name}${queue.key === "" ? "" : `, key ${queue.key}`}`
 }
 
 const noFailure = { message: "", tag: undefined }
 
 const failed = ({ message, tag }: NonNullable<Item<"Runs">["failure"]>): string =>
-  tag === undefined || message.startsWith(tag) ? message : `${tag}: ${message}`
+  tag === undefined || tag === "RunCancelled" || message.startsWith(tag) ? message : `${tag}: ${message}`
 
 /** A page of at most `limit` runs, and how to get the next one. */
 export const runsPage =
@@ -60,7 +68,7 @@ const runFields = (screen: Screen, value: Value<"Run">): string => {
     run: id,
     workflow: `${workflow}, version ${version}`,
     status,
-    error: failure === null ? "" : failed(failure),
+    [status === "cancelled" ? "cancelled" : "error"]: failure === null ? "" : failed(failure),
     hold: hold === null ? "" : `${hold.reason} (${hold.id}, since ${time(hold.since)})`,
     "to be cancelled":
       cancelling === null ? "" : `${cancelling.reason}${cancelling.by === null ? "" : ` (${cancelling.by})`}`,

@@ -2,7 +2,7 @@ import type { Value } from "../../operate/OperatorRequests.js"
 import { fields, type Item, joined, millis, pairs, percent, rows, section, time, type View } from "./parts.js"
 import { bold, plain, type Screen } from "./screen.js"
 import { record } from "./terminal.js"
-import { widthOf } from "./width.js"
+import { paragraph } from "./width.js"
 
 /** The view of a list, for a single item. */
 export const one =
@@ -155,18 +155,6 @@ export const summary: View<"Overview"> = (screen, { dashboard, statistics }) => 
   return paragraph(parts.map(plain), "   ", screen.width)
 }
 
-/** Puts as many parts on each line as fit. */
-const paragraph = (parts: ReadonlyArray<string>, separator: string, width: number | undefined): string => {
-  const lines: Array<string> = []
-  for (const part of parts) {
-    const last = lines.at(-1)
-    const longer = last === undefined ? part : last + separator + part
-    if (last !== undefined && (width === undefined || widthOf(longer) <= width)) lines[lines.length - 1] = longer
-    else lines.push(part)
-  }
-  return lines.join("\n")
-}
-
 export const questions = (screen: Screen, all: Value<"Overview">["questions"]): string =>
   rows(screen, all, "no questions", [
     "run",
@@ -189,8 +177,8 @@ export const statistics: View<"Statistics"> = (screen, value) => {
     "time to recover": mean === null ? "" : `${millis(mean)}, 95 % within ${millis(p95)}`
   })
   const frequent = rows(screen, value.frequentErrors, "", [
-    ["fingerprint", ({ name }) => name],
-    ["failures", ({ count }) => count]
+    ["failures", ({ count }) => count],
+    ["error", ({ message, name }) => message ?? name]
   ])
   const retried = rows(screen, value.mostRetried, "", [
     "step",

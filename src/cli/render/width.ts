@@ -87,3 +87,15 @@ export const wrap = (text: string, width: number | undefined): ReadonlyArray<str
   }
   return [...lines, rest]
 }
+
+/** Puts as many parts on each line as fit. */
+export const paragraph = (parts: ReadonlyArray<string>, separator: string, width: number | undefined): string => {
+  const lines: Array<string> = []
+  for (const part of parts) {
+    const last = lines.at(-1)
+    const longer = last === undefined ? part : last + separator + part
+    if (last !== undefined && (width === undefined || widthOf(longer) <= width)) lines[lines.length - 1] = longer
+    else lines.push(part)
+  }
+  return lines.join("\n")
+}

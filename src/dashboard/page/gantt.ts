@@ -62,6 +62,13 @@ const grouped = (moments: ReadonlyArray<Moment>): ReadonlyArray<readonly [string
   return [...groups]
 }
 
+/** The key of a recovery ends with its number. */
+const nameOf = (key: string): string => {
+  const [, of, count] = /^(.*)!(\d+)$/.exec(key) ?? []
+  if (of === undefined || count === undefined) return readableKey(key)
+  return `recovery of ${readableKey(of)}${count === "1" ? "" : ` (${count})`}`
+}
+
 const width = 600
 const minWidth = 3
 
@@ -85,14 +92,14 @@ export const gantt = ({ createdAt, moments, outcome }: Timeline): Node => {
     h(
       "li",
       {},
-      h("span", { class: "name", title: readableKey(step) }, readableKey(step)),
+      h("span", { class: "name", title: nameOf(step) }, nameOf(step)),
       svg(
         "svg",
         {
           viewBox: `0 0 ${width} 14`,
           preserveAspectRatio: "none",
           role: "img",
-          "aria-label": `${readableKey(step)}: ${barsOf(of, end)
+          "aria-label": `${nameOf(step)}: ${barsOf(of, end)
             .map(({ title }) => title)
             .join("; ")}`
         },

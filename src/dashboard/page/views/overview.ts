@@ -58,7 +58,13 @@ const checkpoints = (all: Overview["dashboard"]["checkpoint_status"]) =>
   )
 
 const frequent = (all: Overview["statistics"]["frequentErrors"]) =>
-  all.length === 0 ? empty("No failures yet.") : facts(Object.fromEntries(all.map(({ count, name }) => [name, count])))
+  list(
+    "ul",
+    "plain",
+    all,
+    ({ count, message, name }) => [h("b", {}, `${count}×`), " ", h("span", { title: name }, message ?? name)],
+    "No failures yet."
+  )
 
 export const overview = (now: Overview): ReadonlyArray<Node> => {
   const { dashboard, statistics } = now

@@ -12,15 +12,14 @@ export interface OpenQueues {
 
 const queueTable = (queues: ReadonlyArray<QueueStatus>) =>
   table(
-    ["Queue", "Running", "Due", "Waiting", "Oldest due", "Limits"],
+    ["Queue", "Running", "Due", "Waiting", "Limits"],
     queues.map(({ due, limits, oldest, queue, running, waiting }) => ({
       href: `#/runs?${new URLSearchParams({ queue })}`,
       name: queue,
       cells: [
         `${running} running`,
-        `${due} due`,
+        h("span", {}, `${due} due`, oldest !== null && " since ", when(oldest)),
         `${waiting} waiting`,
-        when(oldest),
         // Without a worker nothing takes its runs.
         limits === null ? "no worker yet" : `limits: ${limitsText(limits, millis)}`
       ]

@@ -1,4 +1,5 @@
 import { h } from "../dom.js"
+import { time } from "../format.js"
 import type { RunSummary } from "../model.js"
 import { chip, link, panel, table, when } from "../parts.js"
 
@@ -97,15 +98,23 @@ const filterForm = (given: URLSearchParams) => {
   )
 }
 
+const waitText = ({ about, kind }: RunSummary["waiting"][number]): string =>
+  kind === "question" ? about : `${kind} ${about}`
+
 /** Why a run does not advance, or how it ended. */
-const aboutRun = ({ cancelling, failure, hold, waiting }: RunSummary): string => {
+const aboutRun = (run: RunSummary): string => {
+  const { cancelling, dueAt, executions, failure, finishedAt, hold, queue, status, waiting } = run
   if (failure !== null) return failureText(failure)
   if (hold !== null) return `On hold: ${hold.reason}`
-  return cancelling === null ? waiting.map(({ about }) => about).join(", ") : `To be cancelled: ${cancelling.reason}`
+  if (cancelling !== null) return `To be cancelled: ${cancelling.reason}`
+  if (waiting.length > 0) return waiting.map(waitText).join(", ")
+  if (finishedAt !== null || status === "running") return ""
+  if (status === "suspended") return dueAt === null ? "" : `${executions === 0 ? "Starts" : "Resumes"} ${time(dueAt)}`
+  return queue === null ? "" : `In queue ${queue.name}${queue.key === "" ? "" : `, key ${queue.key}`}`
 }
 
 export const failureText = ({ message, tag }: NonNullable<RunSummary["failure"]>): string =>
-  tag === undefined || message.startsWith(tag) ? message : `${tag}: ${message}`
+  tag === undefined || tag === "RunCancelled" || message.startsWith(tag) ? message : `${tag}: ${message}`
 
 export const runs = (all: ReadonlyArray<RunSummary>, current: string | undefined, given: URLSearchParams): Node => {
   const filters = [...given].filter(([name]) => name !== "before")

@@ -131,7 +131,8 @@ export const run = ({ status, timeline }: OpenRun, canAct: boolean): ReadonlyArr
       `Run ${status.id}`,
       facts({
         Status: chip(status.status),
-        Error: status.failure === null ? undefined : failureText(status.failure),
+        [status.status === "cancelled" ? "Cancelled" : "Error"]:
+          status.failure === null ? undefined : failureText(status.failure),
         Hold: status.hold === null ? undefined : holdOf(status.hold),
         "To be cancelled": status.cancelling === null ? undefined : cancellingText(status.cancelling),
         Workflow: status.workflow,

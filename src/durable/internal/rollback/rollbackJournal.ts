@@ -77,7 +77,7 @@ export const rollBackAfter = (
     const undos = pending(execution.rollback.log, section)
     const isEmpty = undos.length === 0 && unreached(at).length === 0
     const reason = reasonOf(at, cause)
-    // A stopped run continues later. With nothing to compensate it continues from here; past a pivot it can only go on.
+    // A stopped run continues later. With nothing to compensate it continues from here; past a pivot it can only continue.
     if (reason === "stopped" && (isEmpty || undos.some(({ pivot }) => pivot))) return Effect.succeed(undefined)
     if (isEmpty) {
       // Only State was written: readers of the journal must see that it was reverted.

@@ -210,7 +210,9 @@ export class NotAwaited extends Data.TaggedError("NotAwaited")<{
   override get message(): string {
     const awaited =
       this.awaited.length === 0 ? "no signal" : `only for ${this.awaited.map((name) => `"${name}"`).join(", ")}`
-    return `Run "${this.run}" does not wait for signal "${this.signal}" now, ${awaited}. To store the signal until the run waits for it, send it early: --early, or the option early.`
+    const hasId = this.awaited.some((name) => name.startsWith(`${this.signal}/`))
+    const id = hasId ? ` What follows "${this.signal}/" is the id of the wait: --id, or the option id.` : ""
+    return `Run "${this.run}" does not wait for signal "${this.signal}" now, ${awaited}.${id} To store the signal until the run waits for it, send it early: --early, or the option early.`
   }
 }
 

@@ -8,7 +8,7 @@ import * as Storage from "../../../storage/Storage.js"
 import type { Day, Health, Period, Rate, Statistics, Times, Trend } from "../../Insights.js"
 import type { Dashboard } from "../../RecoveryRecord.js"
 import { bucketMiddle, counterName, counterParts } from "../records/counters.js"
-import { type RecoveryDetails, recoveries, type Stored } from "../records/records.js"
+import { failures, type RecoveryDetails, recoveries, type Stored } from "../records/records.js"
 import { type Tallies, talliesOf } from "./estimate.js"
 
 type Counters = ReadonlyArray<Storage.Counter>
@@ -16,10 +16,13 @@ type Counters = ReadonlyArray<Storage.Counter>
 /** Length of the lists: the newest, most frequent, slowest and most retried. */
 const listLength = 10
 
-/** Reads counters only, so its cost does not grow with the number of records. */
+/** A fingerprint is no name: the newest failures give their messages. */
+const namedFailures = 50
+
+/** Reads counters and one page of failures, so its cost does not grow with the number of records. */
 export const statisticsOf = (storage: Storage.Service) =>
   Effect.gen(function* () {
-    const [byStatus, strategies, categories, steps, failing, fingerprints, failures, days, times, retries, now] =
+    const [byStatus, strategies, categories, steps, failing, fingerprints, counts, days, times, retries, now, latest] =
       yield* Effect.all([
         storage.counters("recoveries/"),
         storage.counters("learned/all/"),
@@ -31,21 +34,26 @@ export const statisticsOf = (storage: Storage.Service) =>
         storage.counters("days/"),
         storage.counters("times/"),
         storage.counters("retries/"),
-        storage.now
+        storage.now,
+        failures.listReadable({ limit: namedFailures })
       ])
+    const messages = new Map([...latest].reverse().map(({ fingerprint, message }) => [fingerprint, message]))
     const lastWeek = lastDays(days, now, 7)
     const { sum, types } = recoveryCounts(byStatus)
     const rateOfType = (type?: string) => rateOf(sum({ type, status: "completed" }), sum({ type, status: "failed" }))
     const statistics: Statistics = {
       recoveries: rateOfType(),
-      openFailures: sumOf(failures.filter(({ name }) => counterParts(name)[2] === "open")),
-      failures: sumOf(failures.filter(({ name }) => counterParts(name)[2] === "all")),
+      openFailures: sumOf(counts.filter(({ name }) => counterParts(name)[2] === "open")),
+      failures: sumOf(counts.filter(({ name }) => counterParts(name)[2] === "all")),
       byType: Object.fromEntries(types.map((type) => [type, rateOfType(type)])),
       byStrategy: rates(talliesOf(strategies)),
       byCategory: groups(categories),
       byStep: groups(steps),
       frequentCategories: frequent(failing),
-      frequentErrors: frequent(fingerprints),
+      frequentErrors: frequent(fingerprints).map((one) => ({
+        ...one,
+        message: Option.fromNullable(messages.get(one.name))
+      })),
       timeToRecover: timesOf(times.filter(({ name }) => name.startsWith("times/recovery/"))),
       mostRetried: mostRetried(retries),
       steps: stepTimes(times),

@@ -34,7 +34,8 @@ export const bundle = async (entry: string): Promise<string> => {
       "effect-recovery/pg": path.join(root, "src/pg.ts"),
       "effect-recovery/sql": path.join(root, "src/sql.ts"),
       "effect-recovery/sqlite": path.join(root, "src/sqlite.ts"),
-      "effect-recovery/testing": path.join(root, "src/testing.ts")
+      "effect-recovery/testing": path.join(root, "src/testing.ts"),
+      "effect-recovery/workflow-engine": path.join(root, "src/workflow-engine.ts")
     },
     banner: { js: "import { createRequire as __cr } from 'node:module'; const require = __cr(import.meta.url);" }
   })

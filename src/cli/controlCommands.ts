@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type { Request, Tag, Value } from "../operate/OperatorRequests.js"
 import { ask, common } from "./ask.js"
 import { confirmed } from "./confirm.js"
-import { flag, optional, text, userName } from "./options.js"
+import { choiceOrFirst, flag, optional, text, userName } from "./options.js"
 import { argument, by, described } from "./parameters.js"
 import type { about } from "./render/overview.js"
 import * as views from "./render/runs.js"
@@ -12,12 +12,21 @@ const yes = flag("yes", "Do it without asking")
 
 const parameters = { ...common, run: argument("run"), yes }
 
+/** Also of those below them. */
+const children = choiceOrFirst("children", ["cancel", "leave"], "What becomes of its open child runs")
+
 const reason = text("reason", "Why: shown wherever the run is shown")
+
+interface Given {
+  readonly run: string
+  readonly reason: string
+  readonly by: string
+}
 
 /** What a command does to a run: as the question before it, as the request, and as what is printed afterwards. */
 interface Control<T extends Tag> {
   readonly question: (run: string) => string
-  readonly request: (given: { readonly run: string; readonly reason: string; readonly by: string }) => Request<T>
+  readonly request: (given: Given) => Request<T>
   readonly done: (run: string, reply: Value<T>) => string
 }
 
@@ -45,7 +54,25 @@ export const release = Command.make("release", parameters, ({ run, yes, ...given
   )
 ).pipe(described("release"))
 
-export const cancel = control<"Cancel">("cancel", {
+/** As `control`, for a command that ends the run. */
+const ending = <T extends "Cancel" | "Terminate">(
+  name: keyof typeof about,
+  {
+    done,
+    question,
+    request
+  }: Omit<Control<T>, "request"> & {
+    readonly request: (given: Given & { readonly children: "cancel" | "leave" }) => Request<T>
+  }
+) =>
+  Command.make(name, { ...parameters, reason, by, children }, ({ children, run, reason, yes, ...given }) =>
+    Effect.zipRight(
+      confirmed(yes, question(run)),
+      ask(given, request({ run, reason, by: given.by || userName(), children }), (_, reply) => done(run, reply))
+    )
+  ).pipe(described(name))
+
+export const cancel = ending<"Cancel">("cancel", {
   question: (run) =>
     `Cancel run ${run}? The compensations of its open transactions run, and it ends as cancelled. It cannot continue.`,
   request: (given) => ({ _tag: "Cancel", ...given }),
@@ -55,7 +82,7 @@ export const cancel = control<"Cancel">("cancel", {
       : `The run ${run} is to be cancelled. It ends once a worker or its process has run its compensations.`
 })
 
-export const terminate = control<"Terminate">("terminate", {
+export const terminate = ending<"Terminate">("terminate", {
   question: (run) =>
     `Terminate run ${run}? It ends at once, wherever it runs, and nothing that it did is compensated. Prefer: recovery cancel`,
   request: (given) => ({ _tag: "Terminate", ...given }),

@@ -82,6 +82,8 @@ const of = <const Name extends string, const Id extends string>(
 
 const Id = Schema.String
 const Text = Schema.optional(Schema.String.pipe(Schema.maxLength(10_000)))
+/** What becomes of the child runs. */
+const Children = Schema.optional(Schema.Literal("cancel", "leave"))
 const Limit = Schema.optional(Schema.NumberFromString.pipe(Schema.int(), Schema.between(1, 1_000)))
 const Millis = Schema.Number.pipe(Schema.finite(), Schema.positive())
 const Type = Schema.Literal("auto", "retry", "resume", "rollback", "restart")
@@ -197,13 +199,13 @@ export const requests = {
     of("release", "/runs/:id/release", "run")
   ),
   Cancel: write(
-    { run: Id, reason: Why, by: Text },
+    { run: Id, reason: Why, by: Text, children: Children },
     // "cancelling": its compensations are still to run.
     Schema.Struct({ run: Schema.String, result: Schema.Literal("cancelled", "cancelling") }),
     of("cancel", "/runs/:id/cancel", "run")
   ),
   Terminate: write(
-    { run: Id, reason: Why, by: Text },
+    { run: Id, reason: Why, by: Text, children: Children },
     Schema.Struct({ run: Schema.String }),
     of("terminate", "/runs/:id/terminate", "run")
   ),

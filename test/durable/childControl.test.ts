@@ -145,4 +145,74 @@ for (const backend of backends)
         }).pipe(Effect.provide(layer))
       })
     )
+
+    it.scoped("that a rewind drops are cancelled, and the body starts others", () =>
+      Effect.gen(function* () {
+        const { layer, story } = yield* builtProcess(backend)
+        const parent = Workflow.make("parent", {}, () =>
+          Effect.gen(function* () {
+            yield* noted("a")
+            yield* Workflow.execute(Leaf, { id: "leaf" })
+            yield* noted("b")
+          })
+        )
+        yield* Effect.gen(function* () {
+          yield* Effect.flip(Workflow.execute(parent, { id: "1" }))
+          yield* Workflow.rewind(parent, "1", Workflow.beforeStep("a"))
+          const dropped = yield* Workflow.status("1/leaf")
+          assert.include(Option.getOrThrow(dropped.cancelling).reason, 'run "1" was rewound')
+          assertTagged(yield* Effect.flip(Workflow.resume(parent, "1")), "RunSuspended")
+          assert.deepStrictEqual([...(yield* idsOf("1"))].sort(), ["1", "1/leaf", "1/leaf~2"])
+          yield* Go.send("1/leaf~2", 1)
+          yield* Workflow.resume(parent, "1")
+          assert.strictEqual(yield* statusOf("1/leaf~2"), "completed")
+          assert.strictEqual(yield* story, "a leaf a leaf b")
+        }).pipe(Effect.provide(layer))
+      })
+    )
+
+    it.scoped(
+      "stay those of the run that is forked: the fork has their results, and starts its own of the others",
+      () =>
+        Effect.gen(function* () {
+          const { layer, story } = yield* builtProcess(backend)
+          const Quick = Workflow.make("quick", { success: Schema.String }, () => noted("quick"))
+          const parent = Workflow.make("parent", { success: Schema.String }, () =>
+            Effect.gen(function* () {
+              const quick = yield* Workflow.execute(Quick, { id: "quick" })
+              yield* Workflow.start(Leaf, { id: "leaf" })
+              yield* noted("b")
+              yield* Workflow.execute(Leaf, { id: "leaf" })
+              return quick
+            })
+          )
+          yield* Effect.gen(function* () {
+            yield* Effect.flip(Workflow.execute(parent, { id: "1" }))
+            yield* Workflow.fork("1", { as: "2", to: Workflow.beforeStep("b") })
+            yield* Effect.flip(Workflow.resume(parent, "2"))
+            assert.deepStrictEqual([...(yield* idsOf("1"))].sort(), ["1", "1/leaf", "1/quick"])
+            assert.deepStrictEqual([...(yield* idsOf("2"))].sort(), ["2", "2/leaf"])
+            yield* Go.send("2/leaf", 1)
+            assert.strictEqual(yield* Workflow.resume(parent, "2"), "quick")
+            assert.strictEqual(yield* statusOf("1/leaf"), "open")
+            assert.strictEqual(yield* story, "quick b leaf b leaf")
+          }).pipe(Effect.provide(layer))
+        })
+    )
+
+    it.scoped("are others in each generation of the run", () =>
+      Effect.gen(function* () {
+        const { layer } = yield* builtProcess(backend)
+        const Round = Workflow.make("round", { input: Schema.Number, success: Schema.Number }, (n) => Effect.succeed(n))
+        const parent = Workflow.make("parent", { input: Schema.Number, success: Schema.Number }, (n, continueAs) =>
+          Effect.flatMap(Workflow.execute(Round, { id: "round", input: n }), (n) =>
+            n < 3 ? continueAs(n + 1) : Effect.succeed(n)
+          )
+        )
+        yield* Effect.gen(function* () {
+          assert.strictEqual(yield* Workflow.execute(parent, { id: "1", input: 1 }), 3)
+          assert.deepStrictEqual([...(yield* idsOf("1"))].sort(), ["1", "1/round", "1/round[2]", "1/round[3]"])
+        }).pipe(Effect.provide(layer))
+      })
+    )
   })

@@ -131,7 +131,8 @@ export const run: View<"Run"> = (screen, value) =>
 
 /** What a run waits for, and the command that sends it. */
 const waitingFor = (screen: Screen, run: string, wait: Value<"Run">["waiting"][number]): string => {
-  const { about, fault, id, parameters, refused, schema, signal, to } = wait
+  const { about, child, fault, id, parameters, refused, schema, signal, to } = wait
+  if (child !== undefined) return fields(screen, { "child run": child, show: `recovery runs ${quoted(child)}` })
   const which = signal?.id === undefined ? "" : ` --id ${quoted(signal.id)}`
   const send =
     signal === undefined

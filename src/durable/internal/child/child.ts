@@ -25,7 +25,7 @@ import { adopt } from "../run/conclude.js"
 import * as Run from "../run/execute.js"
 import { awaitGate } from "../wait/gate.js"
 import { recordStart } from "../wait/wait.js"
-import { childIdAt } from "./childId.js"
+import { childIdAt, childIdOf } from "./childId.js"
 import { leaveChild } from "./leave.js"
 import { executed, found, obtain } from "./obtain.js"
 import type { Child } from "./use.js"
@@ -115,13 +115,15 @@ const use = (
     const isRoot = Order.isRoot(fiber, runtimeFlags, execution)
     const isInterruptible = RuntimeFlags.interruptible(runtimeFlags)
     const branch = fiber.getFiberRef(FiberTree.current)
-    const { definition, id } = wanted
-    const signal = `child:${id}`
-    const child = { run: id, workflow: definition.name, use: wanted.use }
-    const line = { kind: "child", about: name, signal, child, root: isRoot || undefined } as const
-    const parent = { run: execution.id, signal }
-    const at = (key: string) =>
-      useAt({ ...wanted, execution, key, line, parent, branch, place: { isRoot, isInterruptible } }, begin)
+    const at = (key: string) => {
+      const recorded = execution.journal.waits.get(key)?.child?.run
+      const id = recorded === undefined ? wanted.id : childIdOf(execution, key, recorded)
+      const signal = `child:${id}`
+      const child = { run: id, workflow: wanted.definition.name, use: wanted.use }
+      const line = { kind: "child", about: name, signal, child, root: isRoot || undefined } as const
+      const parent = { run: execution.id, signal }
+      return useAt({ ...wanted, id, execution, key, line, parent, branch, place: { isRoot, isInterruptible } }, begin)
+    }
     return Execution.withKey(run, name, at, childMark)
   })
 

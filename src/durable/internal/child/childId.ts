@@ -12,5 +12,9 @@ export const childIdAt = ({ generation, id, journal }: Parent, path: string): st
   return `${id}/${name}${generation === 1 ? "" : `[${generation}]`}`
 }
 
-/** The id of the child that a recorded use is about. */
-export const childIdOf = (parent: Parent, key: string): string => childIdAt(parent, childPath(key))
+/** The id of the child that a recorded use is about. A fork has recorded uses of the children of the other run. */
+export const childIdOf = (parent: Parent, key: string, recorded: string | undefined): string => {
+  const own = `${parent.id}/`
+  const isOwn = recorded?.startsWith(own) === true && !recorded.slice(own.length).includes("/")
+  return isOwn ? recorded : childIdAt(parent, childPath(key))
+}

@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { encodeRewind, type RewindRecord } from "../../../journal/JournalLine.js"
 import { isClean, type RollbackResult, rollback } from "../../../transaction/Compensation.js"
+import { cancelDropped } from "../child/dropped.js"
 import * as Execution from "../execution/execution.js"
 import * as Replay from "../execution/replay.js"
 import { journalRecorder } from "../rollback/compensations.js"
@@ -40,7 +41,10 @@ export const performRewind = (
       remaining: [...new Set([...first.remaining, ...late.remaining, ...Replay.unreached(replay)])],
       pivot: first.pivot ?? late.pivot
     }
-    if (isClean(undone) && execution.lifecycle.stopError === undefined) yield* recordEnd(execution, rewind)
+    if (isClean(undone) && execution.lifecycle.stopError === undefined) {
+      yield* cancelDropped(execution, rewind)
+      yield* recordEnd(execution, rewind)
+    }
     return undone
   })
 

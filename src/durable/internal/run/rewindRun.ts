@@ -210,6 +210,20 @@ const keep = (
     return recorded?.seq === seq
   }
   const isBefore = ({ seq, step }: Storage.Entry) => seq <= after || !step.startsWith(within)
+  const isLeft = startsAnew(journal, gone)
   const runLines = new Set(["RewindStarted", "Rewound", "RunReopened", "RunForked", "RunContinued"])
-  return entries.filter((entry) => !runLines.has(entry.kind) && isKnown(entry) && isBefore(entry))
+  return entries.filter((entry) => !runLines.has(entry.kind) && isKnown(entry) && isBefore(entry) && !isLeft(entry))
+}
+
+/** Whether a line ends the start of a child without a recorded result: that child is the other run's, and the fork starts its own. */
+const startsAnew = ({ waits }: Journal, gone: ReadonlySet<string>): ((entry: Storage.Entry) => boolean) => {
+  const known = new Set(
+    [...waits.values()].flatMap(({ child, childEnd, key }) =>
+      child !== undefined && child.use !== "start" && childEnd !== undefined && !gone.has(key) ? [child.run] : []
+    )
+  )
+  return ({ kind, step }) => {
+    const child = kind === "ChildEnded" ? waits.get(step)?.child : undefined
+    return child?.use === "start" && !known.has(child.run)
+  }
 }

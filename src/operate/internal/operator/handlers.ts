@@ -119,9 +119,10 @@ const handlers: Handlers = {
     Effect.as(Signal.sendJson(run, signal, value, { early, id: which }), { run, signal }),
   Hold: ({ by = unsigned, reason, run }) => Effect.as(Workflow.hold(run, { reason, by }), { run }),
   Release: ({ run }) => Effect.map(Workflow.release(run), (released) => ({ run, released })),
-  Cancel: ({ by = unsigned, reason, run }) =>
-    Effect.map(Workflow.cancel(run, { reason, by }), (result) => ({ run, result })),
-  Terminate: ({ by = unsigned, reason, run }) => Effect.as(Workflow.terminate(run, { reason, by }), { run }),
+  Cancel: ({ by = unsigned, children, reason, run }) =>
+    Effect.map(Workflow.cancel(run, { reason, by, children }), (result) => ({ run, result })),
+  Terminate: ({ by = unsigned, children, reason, run }) =>
+    Effect.as(Workflow.terminate(run, { reason, by, children }), { run }),
   Queues: () =>
     Effect.zipWith(
       Effect.flatMap(Storage.Storage, ({ queues }) => queues),

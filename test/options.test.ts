@@ -176,12 +176,12 @@ const options: Readonly<Record<string, Attempt>> = {
   "durable/Worker Options.patience": orZero((patience) => Worker.layer([job], { patience })),
   "durable/Worker Options.stalled": count((stalled) => Worker.layer([job], { stalled })),
   "durable/Worker Options.sweep": count((sweep) => Worker.layer([job], { sweep })),
-  "durable/Workflow Place.priority": {
+  "durable/RunStart Place.priority": {
     use: (priority) => Workflow.start(job, { id: "run", queue: Queue.make("q"), priority }),
     means: { "-1": /of either sign/, "0": /of either sign/ }
   },
-  "durable/Workflow When.debounce": orZero((debounce) => Workflow.start(job, { id: "run", debounce })),
-  "durable/Workflow When.delay": orZero((delay) => Workflow.start(job, { id: "run", delay })),
+  "durable/RunStart When.debounce": orZero((debounce) => Workflow.start(job, { id: "run", debounce })),
+  "durable/RunStart When.delay": orZero((delay) => Workflow.start(job, { id: "run", delay })),
   "durable/Workflow section.index": {
     use: (index) => inRun(Workflow.section("s", index)(Effect.void)),
     means: { "0": /whole number/, "-1": /whole number/ }

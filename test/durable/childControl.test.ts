@@ -3,8 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Storage, Transaction, Worker, Workflow } from "effect-recovery"
+import { Ledger } from "effect-recovery/testing"
 import { assertTagged } from "../support/assertions.js"
-import { builtProcess, Go, noted, undoable } from "../support/durable.js"
+import { Bad, builtProcess, Go, noted, undoable } from "../support/durable.js"
 import { inEveryStorage } from "../support/everyStorage.js"
 import { backends } from "../support/storages.js"
 import { eventually, passTime, turns } from "../support/time.js"
@@ -212,6 +213,28 @@ for (const backend of backends)
         yield* Effect.gen(function* () {
           assert.strictEqual(yield* Workflow.execute(parent, { id: "1", input: 1 }), 3)
           assert.deepStrictEqual([...(yield* idsOf("1"))].sort(), ["1", "1/round", "1/round[2]", "1/round[3]"])
+        }).pipe(Effect.provide(layer))
+      })
+    )
+
+    it.scoped("are compensated by a transaction around them, also at a resume and when the parent is cancelled", () =>
+      Effect.gen(function* () {
+        const { layer, story } = yield* builtProcess(backend)
+        const Quick = Workflow.make("quick", { success: Schema.String }, () => noted("quick"))
+        const child = Workflow.execute(Quick, { id: "quick" }).pipe(
+          Transaction.withCompensation(() => Ledger.undone("quick"), { name: "quick" })
+        )
+        const body = Effect.zipRight(Effect.zipRight(child, Go.wait()), new Bad())
+        const parent = Workflow.make("parent", { error: Bad }, () => Effect.asVoid(Transaction.run(body)))
+        yield* Effect.gen(function* () {
+          for (const id of ["1", "2"])
+            assertTagged(yield* Effect.flip(Workflow.execute(parent, { id })), "RunSuspended")
+          yield* Go.send("1", 1)
+          assert.instanceOf(yield* Effect.flip(Workflow.execute(parent, { id: "1" })), Bad)
+          assert.strictEqual(yield* story, "quick quick undo quick")
+          yield* Workflow.cancel("2", because)
+          assertTagged(yield* Effect.flip(Workflow.execute(parent, { id: "2" })), "RunCancelled", { run: "2" })
+          assert.strictEqual(yield* story, "quick quick undo quick undo quick")
         }).pipe(Effect.provide(layer))
       })
     )

@@ -20,6 +20,7 @@ import * as Storage from "../storage/Storage.js"
 import { atPresent, dueByHand, resumed, withStart } from "./internal/schedule/decide.js"
 import {
   decodeStored,
+  findRow,
   findStored,
   listStored,
   runId,
@@ -330,8 +331,8 @@ export const trigger = (
   })
 
 /**
- * Removes a schedule that no worker has any more. Its runs stay. A worker that has
- * it begins it anew.
+ * Removes a schedule that no worker has any more, or whose record is damaged. Its
+ * runs stay. A worker that has it begins it anew.
  *
  * @since 0.1.0
  * @category operating
@@ -339,7 +340,7 @@ export const trigger = (
 export const remove = (name: string): Effect.Effect<void, ScheduleNotFound | Storage.StorageError, Storage.Storage> =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
-    const found = yield* findStored(storage, name)
+    const found = yield* findRow(storage, name)
     if (Option.isNone(found)) return yield* new ScheduleNotFound({ schedule: name })
     yield* storage.removeRecords([found.value.key])
   })

@@ -292,6 +292,25 @@ describe("a schedule", () => {
     })
   )
 
+  it.scoped("whose record cannot be read is named, and begins anew once it is removed", () =>
+    Effect.gen(function* () {
+      const place = yield* memory.make
+      const { begun, workflow } = noting()
+      const { context } = yield* startProcess(place.open, workflow, hourly(workflow), 0, minute)
+      yield* Effect.gen(function* () {
+        const storage = yield* Storage.Storage
+        const row = Option.getOrThrow(yield* storage.findRecord("schedule", "hourly"))
+        yield* storage.write({ ...row, body: '{"settings":' }, [])
+        yield* passHours(1)
+        assert.match((yield* trouble)[0] ?? "", /Reading schedule "hourly"/)
+        assert.match((yield* Effect.flip(RunSchedule.list)).message, /Reading schedule "hourly"/)
+        yield* RunSchedule.remove("hourly")
+        yield* passHours(2)
+        assert.deepStrictEqual([yield* trouble, begun], [[], ["01-01T02:00", "01-01T03:00"]])
+      }).pipe(Effect.provide(context))
+    })
+  )
+
   it.scoped("keeps no more runs that cannot be recorded than its backlog, the latest of them", () =>
     Effect.gen(function* () {
       const place = yield* memory.make

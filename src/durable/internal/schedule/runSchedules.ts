@@ -32,7 +32,8 @@ export const runSchedules = Effect.fnUntraced(function* (
       const { name } = schedule
       const ticked = yield* Effect.either(tick(storage, schedule, !seen.has(name)))
       if (ticked._tag === "Left") {
-        states.set(name, { next: states.get(name)?.next, trouble: redactor.text(ticked.left.message) })
+        // When it is due is not known. By a due time that has passed, it would be read without a pause.
+        states.set(name, { next: undefined, trouble: redactor.text(ticked.left.message) })
         return true
       }
       seen.add(name)

@@ -72,8 +72,10 @@ export const decodeStored = (row: Storage.RecordRow): Effect.Effect<Stored, Stor
       })
     : Effect.fail(damaged(row.id, row.damaged))
 
+export const findRow = (storage: Storage.Service, name: string) => storage.findRecord(kind, name)
+
 export const findStored = (storage: Storage.Service, name: string) =>
-  Effect.flatMap(storage.findRecord(kind, name), (row) => Effect.transposeMapOption(row, decodeStored))
+  Effect.flatMap(findRow(storage, name), (row) => Effect.transposeMapOption(row, decodeStored))
 
 /** Writes a state in place of the one with this revision, 0 for none. Returns false if another process was first. */
 export const writeState = (storage: Storage.Service, name: string, revision: number, state: State) =>

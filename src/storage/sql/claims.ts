@@ -152,7 +152,7 @@ const claimInPg = (access: ClientAccess, { toListed }: RunReader, queues: QueueC
     access.transaction(claiming, (run) =>
       Effect.gen(function* () {
         const now = yield* access.now
-        const ofQueues = yield* queues.choose(run, parts, unless(access, query), query.except?.length ?? 0, limit)
+        const ofQueues = yield* queues.choose(run, parts, unless(access, query), limit)
         const found = lockFree(query, now, limit)
         const others = yield* run<{ readonly key: unknown; readonly since: unknown }>(found.text, found.params)
         const outside = others.map((row): DueRow => ({ key: Number(row.key), since: Number(row.since) }))
@@ -237,10 +237,7 @@ const claimInSqlite = (access: ClientAccess, { toListed }: RunReader, queues: Qu
       const { params, text } = due(query, now)
       const limit = limitOf(query)
       const found = yield* run<DueRow>(text, params)
-      const ofQueues =
-        parts.length === 0
-          ? []
-          : yield* queues.choose(run, parts, unless(access, query), query.except?.length ?? 0, limit)
+      const ofQueues = parts.length === 0 ? [] : yield* queues.choose(run, parts, unless(access, query), limit)
       return yield* Effect.forEach(merged([found, ...ofQueues], limit), ({ key }) =>
         claimOne(run, key, owner, leaseMillis, Number(now.params[0]))
       )

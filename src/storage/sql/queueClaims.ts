@@ -29,7 +29,6 @@ export interface QueueClaims {
     run: Run,
     places: ReadonlyArray<QueuePart>,
     excluded: Part,
-    exceptions: number,
     most: number
   ) => Effect.Effect<ReadonlyArray<ReadonlyArray<DueRow>>, SqlError>
 }
@@ -49,7 +48,7 @@ export const makeQueueClaims = (access: ClientAccess): QueueClaims => {
 
   return {
     look,
-    choose: (run, parts, excluded, exceptions, most) =>
+    choose: (run, parts, excluded, most) =>
       Effect.gen(function* () {
         // Of two claims that lock several queues, each takes them in the same order.
         const queues = [...new Map(parts.map(({ limits }) => [limits.name, limits])).values()].sort(byName)
@@ -61,7 +60,7 @@ export const makeQueueClaims = (access: ClientAccess): QueueClaims => {
             yield* endExpired(run, limits.name, now)
             const taken = yield* placesOf(run, limits, now)
             const own = parts.filter((part) => part.limits.name === limits.name)
-            return yield* choose({ ...taken, run, parts: own, limits, excluded, exceptions, now }, most)
+            return yield* choose({ ...taken, run, parts: own, limits, excluded, now }, most)
           })
         )
       })
@@ -179,8 +178,6 @@ interface Choice extends Taken {
   readonly parts: ReadonlyArray<QueuePart>
   readonly limits: QueueLimits
   readonly excluded: Part
-  /** The most runs that `excluded` names. */
-  readonly exceptions: number
   readonly now: Now
 }
 
@@ -334,11 +331,12 @@ const makeRowsOf = (access: ClientAccess) => {
     `SELECT due.key, due.since, given.key AS "queueKey", kind.is_new AS "isNew"
      FROM unnest(?::text[]) AS given (key) CROSS JOIN (VALUES (false), (true)) AS kind (is_new) CROSS JOIN LATERAL (
        SELECT key, since FROM (
-         SELECT key, id, ${inIndex}, queue_key, (started_at IS NULL) AS is_new, ${since} AS since FROM ${runs}
+         SELECT key, ${inIndex}, queue_key, (started_at IS NULL) AS is_new, ${since} AS since FROM ${runs}
          WHERE ${isQueued} AND (${inIndex}, queue_key, (started_at IS NULL)) >= (?, ?, ?, ?, given.key, kind.is_new)
+           ${excluded.text}
          ORDER BY ${inIndex}, queue_key, (started_at IS NULL), ${since} LIMIT ?
        ) AS next WHERE queue = ? AND workflow = ? AND version = ? AND priority = ? AND queue_key = given.key
-         AND next.is_new = kind.is_new AND since <= ${now.text} ${excluded.text}
+         AND next.is_new = kind.is_new AND since <= ${now.text}
      ) AS due`
 
   /** SQLite has no LATERAL, but looks up the keys that a correlated list has. */
@@ -353,14 +351,14 @@ const makeRowsOf = (access: ClientAccess) => {
        )
      )`
 
-  return ({ excluded, exceptions, now, run }: Choice, level: Level, keys: ReadonlyArray<string>, most: number) =>
+  return ({ excluded, now, run }: Choice, level: Level, keys: ReadonlyArray<string>, most: number) =>
     Effect.gen(function* () {
       if (keys.length === 0) return []
       const place = [...partParams(level), level.priority]
       const rows = yield* dialect.name === "pg"
         ? run<CandidateRow>(inPg(now, excluded), [
-            ...[keys, ...place, most + exceptions],
-            ...[...place, ...now.params, ...excluded.params]
+            ...[keys, ...place, ...excluded.params, most],
+            ...[...place, ...now.params]
           ])
         : run<CandidateRow>(inSqlite(now, excluded), [
             ...[JSON.stringify(keys), ...place],

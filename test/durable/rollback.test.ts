@@ -10,7 +10,7 @@ import * as TestClock from "effect/TestClock"
 import { Recovery, RetryPolicy, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
 import { Bad, failsOnce, linesOf, memoryProcess, undoable, undoableAfter } from "../support/durable.js"
-import { backends } from "../support/storages.js"
+import { backends, memory } from "../support/storages.js"
 import { type Form, forms, rollbackFailureOf } from "../support/transactionForms.js"
 
 class NoStock extends Schema.TaggedError<NoStock>()("NoStock", {}) {}
@@ -80,32 +80,35 @@ for (const form of forms) {
         })
       )
 
-      it.live("nested, handled, retried and concurrent transactions are too", () =>
-        Effect.gen(function* () {
-          const inner = noted("inner").pipe(Effect.zipRight(failing), (self) => transact(self, { name: "inner" }))
-          const body = Effect.gen(function* () {
-            yield* noted("first")
-            yield* Effect.catchTag(inner, "NoStock", () => noted("instead"))
-            yield* Effect.all(
-              [1, 2].map((i) =>
-                Effect.zipRight(noted(`a${i}`), noted(`b${i}`)).pipe((self) => transact(self, { name: `side${i}` }))
-              ),
-              { concurrency: 2 }
+      // It has hundreds of crashes: each form in memory, and one on a file, which gets the same lines from both.
+      if (backend === memory || form.name === "run") {
+        it.live("nested, handled, retried and concurrent transactions are too", () =>
+          Effect.gen(function* () {
+            const inner = noted("inner").pipe(Effect.zipRight(failing), (self) => transact(self, { name: "inner" }))
+            const body = Effect.gen(function* () {
+              yield* noted("first")
+              yield* Effect.catchTag(inner, "NoStock", () => noted("instead"))
+              yield* Effect.all(
+                [1, 2].map((i) =>
+                  Effect.zipRight(noted(`a${i}`), noted(`b${i}`)).pipe((self) => transact(self, { name: `side${i}` }))
+                ),
+                { concurrency: 2 }
+              )
+              yield* failing
+            })
+            const workflow = Workflow.make("nested", { error: NoStock, success: Schema.String }, () =>
+              body.pipe(
+                (self) => transact(self),
+                Recovery.recover({ NoStock: Strategy.retry(RetryPolicy.fixed({ maxRetries: 1, delay: "5 seconds" })) }),
+                Effect.as("never"),
+                Effect.catchTag("RecoveryExhausted", () => Effect.succeed("given up"))
+              )
             )
-            yield* failing
+            const card = yield* Testing.crashEverywhere(workflow, { input: undefined, store })
+            assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
           })
-          const workflow = Workflow.make("nested", { error: NoStock, success: Schema.String }, () =>
-            body.pipe(
-              (self) => transact(self),
-              Recovery.recover({ NoStock: Strategy.retry(RetryPolicy.fixed({ maxRetries: 1, delay: "5 seconds" })) }),
-              Effect.as("never"),
-              Effect.catchTag("RecoveryExhausted", () => Effect.succeed("given up"))
-            )
-          )
-          const card = yield* Testing.crashEverywhere(workflow, { input: undefined, store })
-          assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
-        })
-      )
+        )
+      }
 
       it.scoped("a rollback compensates the steps after a pivot and stops there", () =>
         Effect.gen(function* () {

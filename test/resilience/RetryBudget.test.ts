@@ -26,14 +26,14 @@ const counting = () => {
 describe("RetryBudget", () => {
   it.effect("limits the retries of all callers to its tokens, and surfaces the error unchanged", () =>
     Effect.gen(function* () {
-      const budget = yield* make({ name: "shared" })
+      const budget = yield* make({ name: "of four callers" })
       const { calls, effect } = counting()
       const callers = Array.from({ length: 4 }, () => effect.pipe(RetryPolicy.retry(policy, { budget })))
       const exit = yield* toTheEnd(Effect.all(callers.map(Effect.flip), { concurrency: "unbounded" }))
       assert.deepStrictEqual(yield* exit, [offline, offline, offline, offline])
       assert.strictEqual(calls.made, 4 + 5)
       assert.deepStrictEqual(yield* budget.snapshot, { tokens: 0, spent: 5, refused: 4 })
-      assert.strictEqual(yield* metric("budget_refused", { budget: "shared" }), 4)
+      assert.strictEqual(yield* metric("budget_refused", { budget: "of four callers" }), 4)
     })
   )
 

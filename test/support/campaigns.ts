@@ -47,7 +47,7 @@ const lengths = {
   STORE_CALLS: { short: 12, ci: 60, full: 3_000 },
   /** Columns of a database that are overwritten with text and bytes that do not belong there. */
   JSON_QUERIES: { short: 8, ci: 60, full: 600 },
-  DAMAGED_COLUMNS: { short: 60, ci: 200, full: 3_000 },
+  DAMAGED_COLUMNS: { short: 20, ci: 200, full: 3_000 },
   /** Random cron expressions around changes of clocks, compared with a walk through all minutes. */
   DUE_TIMES: { short: 20, ci: 100, full: 2_000 },
   /** Random lives of a schedule and its processes, compared with a model. */
@@ -59,7 +59,7 @@ const lengths = {
   /** Stock workflows whose processes are killed. */
   STOCK_RUNS: { short: 9, ci: 30, full: 1_000 },
   /** Bytes that are flipped in database files and write-ahead logs. */
-  FLIPS: { short: 40, ci: 100, full: 1_000 },
+  FLIPS: { short: 15, ci: 100, full: 1_000 },
   /** Random calls of a circuit breaker compared with its model, for each trip condition. */
   BREAKER_RUNS: { short: 20, ci: 200, full: 2_000 },
   /** Random calls of four processes that share a circuit breaker. */

@@ -66,7 +66,7 @@ export const release: (
  * Answers `cancelled` if the run has ended with that: it had not begun, or it was
  * cancelled before. Answers `cancelling` if compensations may have to run: the process
  * that has the run does it, or the next one that claims it. The request is stored, so a crash
- * does not end it; of several requests the first one counts. `Workflow.join` waits
+ * does not end it; of several requests the first one counts, and each makes the run due. `Workflow.join` waits
  * for the end.
  *
  * A hold ends with the request, unless it is that of a recovery, which comes to its end before. A body that

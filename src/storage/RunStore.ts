@@ -553,7 +553,7 @@ export interface RunStore {
   readonly hold: (run: string, hold: Omit<Hold, "at">, from?: string) => Effect.Effect<Holding, StorageError>
   /** Ends the hold with this id. Returns false if the run has no such hold. Its due time is what it was. */
   readonly releaseHold: (run: string, id: string) => Effect.Effect<boolean, StorageError>
-  /** Stores a request to cancel the run and makes it due, unless it has an outcome or a request. */
+  /** Stores a request to cancel the run unless it has one, and makes it due. Changes no run that has an outcome. */
   readonly cancel: (run: string, request: string) => Effect.Effect<Cancelling, StorageError>
   /**
    * Ends a run, also one that is leased: the lease is lost. Returns the recorded

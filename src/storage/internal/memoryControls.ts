@@ -26,8 +26,8 @@ export const makeMemoryControls = (table: RunTable): Controls => {
   const cancel = (id: string, request: string, now: number): Store.Cancelling => {
     const stored = table.byId.get(id)
     const answer = cancelling(stored?.run)
-    if (stored !== undefined && answer === "Requested") {
-      change(stored, { cancel: request, dueAt: Math.min(stored.run.dueAt, now) })
+    if (stored !== undefined && answer !== "Finished") {
+      change(stored, { cancel: stored.run.cancel ?? request, dueAt: Math.min(stored.run.dueAt, now) })
     }
     return answer
   }

@@ -173,16 +173,20 @@ const makeEndings = (
     cancel: (id, request) =>
       Effect.gen(function* () {
         const { params, text } = yield* access.now
+        const due = `due_at = ${dialect.least("due_at", text)} WHERE id = ? AND status IS NULL`
         const requested = yield* access.write(
           cancelling,
-          `UPDATE ${runs} SET cancel = ?, due_at = ${dialect.least("due_at", text)}
-           WHERE id = ? AND status IS NULL AND cancel IS NULL RETURNING key`,
+          `UPDATE ${runs} SET cancel = ?, ${due} AND cancel IS NULL RETURNING key`,
           [request, ...params, id],
           { idempotent: true }
         )
         if (requested.length === 1) return "Requested"
         const found = yield* find(cancelling, id)
-        return found === undefined ? "Unknown" : endedOrTaken(found)
+        if (found === undefined) return "Unknown"
+        if (found.outcome === undefined) {
+          yield* access.write(cancelling, `UPDATE ${runs} SET ${due}`, [...params, id], { idempotent: true })
+        }
+        return endedOrTaken(found)
       }),
     terminate: (id, given) =>
       Effect.gen(function* () {

@@ -94,7 +94,7 @@ const cancel = (
 ): Store.Cancelling => {
   const run = table.find(id)
   const answer = cancelling(run)
-  if (run !== undefined && answer === "Requested") sql.cancel.run(request, now, run.key)
+  if (run !== undefined && answer !== "Finished") sql.cancel.run(run.cancel ?? request, now, run.key)
   return answer
 }
 

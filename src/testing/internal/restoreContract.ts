@@ -114,6 +114,21 @@ export const restoreContract: Contract = {
     assert.deepStrictEqual(withoutKeys(yield* rowsOf(back)), withoutKeys(rows))
   },
 
+  *"makes a run due again whose request to cancel is repeated"(store) {
+    const source = yield* other
+    yield* suspended(source, "run-1")
+    const run = Option.getOrThrow(yield* source.find("run-1"))
+    // A process that knows no such requests has suspended the run.
+    const left = { ...run, cancel: `{"reason":"first"}`, dueAt: Storage.untilSignalled }
+    yield* store.restore([{ _tag: "Run", run: left, journal: [], signals: [] }])
+    assert.deepStrictEqual(yield* listed(store, { status: "stopped" }), [])
+    yield* TestClock.adjust("1 second")
+    assert.strictEqual(yield* store.cancel("run-1", `{"reason":"second"}`), "Taken")
+    const due = Option.getOrThrow(yield* store.find("run-1"))
+    assert.deepStrictEqual([due.cancel, due.dueAt], [left.cancel, 1_000])
+    assert.deepStrictEqual(yield* listed(store, { status: "stopped" }), ["run-1"])
+  },
+
   *"continues where the other store stopped"(store) {
     const source = yield* other
     yield* fill(source)

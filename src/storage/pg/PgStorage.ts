@@ -152,7 +152,8 @@ const connect = (
   Scope.Scope
 > =>
   Effect.gen(function* () {
-    const { text: now } = yield* access.now
+    // The program's clock is a number, which may stand in the statement itself.
+    const now = Effect.map(access.now, ({ params: [given], text }) => (given === undefined ? text : `${given}::bigint`))
     const hints = yield* makeHints(place.channel)
     const liveness = makeLiveness({
       place,

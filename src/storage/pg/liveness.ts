@@ -59,12 +59,12 @@ const held = (query: Query, { space }: Place): Effect.Effect<ReadonlySet<number>
 export interface Leased {
   readonly runs: string
   readonly locks: string
-  /** The store's clock as SQL. */
-  readonly now: string
+  /** The store's clock as SQL without parameters. */
+  readonly now: Effect.Effect<string>
 }
 
 /** The numbers at the end of an owner count the leases of its process. */
-const processes = ({ locks, now, runs }: Leased): string =>
+const processes = ({ locks, runs }: Leased, now: string): string =>
   `SELECT DISTINCT regexp_replace(owner, '/[^/]*$', '') AS process FROM ${runs}
    WHERE owner IS NOT NULL AND owner LIKE '%${marker}/%' AND lease_until > ${now}
    UNION
@@ -75,7 +75,7 @@ const processes = ({ locks, now, runs }: Leased): string =>
  * Ends the leases of processes. Their owners stay: one that connects again before
  * another process takes its runs has only to renew. Rows in use are not waited for.
  */
-const endLeases = ({ locks, now, runs }: Leased): string =>
+const endLeases = ({ locks, runs }: Leased, now: string): string =>
   `WITH ended AS (
      SELECT key FROM ${runs}
      WHERE owner IS NOT NULL AND lease_until > ${now} AND regexp_replace(owner, '/[^/]*$', '') = ANY ($1::text[])
@@ -128,16 +128,21 @@ export const makeLiveness = ({
   let beats = 0
 
   const end = (query: Query, dead: ReadonlyArray<string>): Effect.Effect<void, SqlError> =>
-    Effect.map(query<{ readonly id: string }>(endLeases(leased), [dead]), (rows) => onEnded(rows.map(({ id }) => id)))
+    Effect.map(
+      Effect.flatMap(leased.now, (now) => query<{ readonly id: string }>(endLeases(leased, now), [dead])),
+      (rows) => onEnded(rows.map(({ id }) => id))
+    )
 
-  const search = (query: Query, now: ReadonlySet<number>): Effect.Effect<void, SqlError> =>
-    Effect.flatMap(query<{ readonly process: string }>(processes(leased)), (rows) => {
-      const free = rows.map((row) => row.process).filter((one) => one !== process && !now.has(numberOf(one)))
+  const search = (query: Query, living: ReadonlySet<number>): Effect.Effect<void, SqlError> => {
+    const found = Effect.flatMap(leased.now, (now) => query<{ readonly process: string }>(processes(leased, now)))
+    return Effect.flatMap(found, (rows) => {
+      const free = rows.map((row) => row.process).filter((one) => one !== process && !living.has(numberOf(one)))
       const dead = free.filter((one) => suspects.has(one))
       suspects = new Set(free)
       isDoubtful = free.length > 0
       return dead.length === 0 ? Effect.void : end(query, dead)
     })
+  }
 
   /** Leases expire all the same. The next beat tries again. */
   let isLogged = false

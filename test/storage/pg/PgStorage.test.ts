@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import { Step, Storage, Worker, Workflow } from "effect-recovery"
 import { PgStorage } from "effect-recovery/pg"
 import { sessionConfig } from "../../../src/storage/pg/config.js"
-import { placeOf } from "../../../src/storage/pg/liveness.js"
+import { marker, placeOf } from "../../../src/storage/pg/liveness.js"
 import { lengthOf } from "../../support/campaigns.js"
 import { type Database, inOwnPostgres, inPostgres, type ServedDatabase } from "../../support/postgres.js"
 import { eventually } from "../../support/time.js"
@@ -94,6 +94,22 @@ inPostgres("the connection of PgStorage for leases", (database) => {
       expect(error).toMatchObject({ _tag: "StorageError", reason: "Unavailable" })
     })
   )
+
+  for (const clock of ["server", "program"] as const) {
+    it.scopedLive(`ends the leases of a process that is gone, by the clock of the ${clock}`, () =>
+      Effect.gen(function* () {
+        const client = yield* Layer.build(database.client())
+        const store = yield* Effect.provide(PgStorage.store({ prefix: `${clock}_`, clock }), client)
+        const request = { id: "1", workflow: "w", version: "1", labels: {}, input: "" }
+        yield* store.open(request, `gone${marker}/1`, 3_600_000)
+        const due = Effect.map(
+          store.claimDue({ workflows: [{ workflow: "w", version: "1" }], limit: 1 }, "me", 1_000),
+          (runs) => runs.length
+        )
+        yield* eventually(due, (count) => count === 1)
+      })
+    )
+  }
 
   it.scopedLive("opens while other processes say that runs change", () =>
     Effect.gen(function* () {

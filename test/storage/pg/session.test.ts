@@ -11,11 +11,9 @@ import { eventually } from "../../support/time.js"
 
 const place = placeOf("public", "recovery_")
 
-const leased: Leased = {
-  runs: "runs",
-  locks: "locks",
-  now: "floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint"
-}
+const now = "floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint"
+
+const leased: Leased = { runs: "runs", locks: "locks", now: Effect.succeed(now) }
 
 /** A process: its session with its lock, what it hears and what it ends. */
 const process = (database: Database, name: string, { port = database.address.port, silenceMillis = 10_000 } = {}) =>
@@ -80,10 +78,7 @@ const silentProxy = (database: Database) =>
   )
 
 const lease = (database: Database, owner: string, run: string) =>
-  database.query(`INSERT INTO runs (id, owner, lease_until) VALUES ($1, $2, ${leased.now} + 3600000)`, [
-    run,
-    `${owner}/1`
-  ])
+  database.query(`INSERT INTO runs (id, owner, lease_until) VALUES ($1, $2, ${now} + 3600000)`, [run, `${owner}/1`])
 
 const tables = (database: Database) =>
   Effect.zipRight(
@@ -192,7 +187,7 @@ inPostgres("a session with the server", (database) => {
         Effect.sync(() => [...one.ended, ...other.ended]),
         (ended) => ended.includes("orphan-2")
       )
-      expect(yield* database.query(`SELECT id FROM runs WHERE lease_until > ${leased.now} ORDER BY key`)).toEqual([
+      expect(yield* database.query(`SELECT id FROM runs WHERE lease_until > ${now} ORDER BY key`)).toEqual([
         { id: "its own" },
         { id: "other's" },
         { id: "by its lease alone" }

@@ -46,8 +46,10 @@ import * as withoutStorage from "../../examples/transactions/without-storage.js"
 import * as adopt from "../../examples/workflows/adopt.js"
 import * as agent from "../../examples/workflows/agent-with-approval.js"
 import * as jobs from "../../examples/workflows/background-jobs.js"
+import * as childRuns from "../../examples/workflows/child-runs.js"
 import * as ci from "../../examples/workflows/ci-pipeline.js"
 import * as declinedCard from "../../examples/workflows/declined-card.js"
+import * as generations from "../../examples/workflows/generations.js"
 import * as llmChain from "../../examples/workflows/llm-chain.js"
 import * as progress from "../../examples/workflows/progress-websocket.js"
 import * as queues from "../../examples/workflows/queues.js"
@@ -223,6 +225,11 @@ describe("examples", () => {
       stockWorkflow.program,
       { receipt: "o-1 approved by Ada", steps: ["charge", "DurableClock%2Fcooling-off"] }
     ],
+    "workflows/child-runs": [
+      childRuns.program,
+      { parcel: "parcel of book", children: ["order-1/mail completed", "order-1/ship completed"] }
+    ],
+    "workflows/generations": [generations.program, { generation: 3, steps: 1 }],
     "workflows/schedules": [schedules.program, { rule: "0 3 * * *", ran: 1, isPaused: true }],
     "workflows/versions": [versions.program, { fits: "open", misfit: "ReplayMismatch", registered: 1, done: 7 }],
     "workflows/progress-websocket": [

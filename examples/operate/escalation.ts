@@ -4,7 +4,7 @@ import { Escalation, RecoveryManager } from "effect-recovery/operate"
 
 const told: Array<string> = []
 
-// Any function that takes an escalation tells somebody: a chat, a pager, an issue tracker.
+// Any function that takes an escalation passes it on: to a chat, a pager, an issue tracker.
 const pager: Escalation.Sink = ({ level, message }) => Effect.sync(() => void told.push(`${level}: ${message}`))
 
 const layer = Escalation.layer({

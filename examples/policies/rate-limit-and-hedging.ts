@@ -11,7 +11,7 @@ const limited = Effect.gen(function* () {
   return yield* rate.pipe(limiter, RetryPolicy.retry(RetryPolicy.exponential()), Bulkhead.protect(bulkhead))
 }).pipe(Effect.scoped)
 
-/** A second call, should the first take longer than 95 of 100 do. Whoever succeeds first stops the other. */
+/** A second call, should the first take longer than 95 of 100 do. The first success stops the other. */
 const hedged = <A, E, R>(self: Effect.Effect<A, E, R>, after: Duration.DurationInput) =>
   Effect.race(self, Effect.delay(self, after))
 

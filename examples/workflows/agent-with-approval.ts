@@ -11,7 +11,7 @@ const draft = Step.make("draft", {
 })
 
 const send = Step.make("send", {
-  // The mail service remembers keys, so a mail of which nobody knows whether it went out is not sent twice.
+  // The mail service remembers keys, so a mail that may have gone out is not sent twice.
   run: (mail: string, { idempotencyKey }) => Effect.sync(() => void sent.push(`${mail} (${idempotencyKey})`))
 })
 

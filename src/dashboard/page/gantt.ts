@@ -62,8 +62,10 @@ const grouped = (moments: ReadonlyArray<Moment>): ReadonlyArray<readonly [string
   return [...groups]
 }
 
-/** The key of a recovery ends with its number. */
+/** The key of a recovery ends with its number, and that of a child is marked. */
 const nameOf = (key: string): string => {
+  const [, child, use] = /^(.*)\[child\](?:#(\d+))?$/.exec(key) ?? []
+  if (child !== undefined) return `child ${readableKey(child)}${use === undefined ? "" : ` (${use})`}`
   const [, of, count] = /^(.*)!(\d+)$/.exec(key) ?? []
   if (of === undefined || count === undefined) return readableKey(key)
   return `recovery of ${readableKey(of)}${count === "1" ? "" : ` (${count})`}`

@@ -26,7 +26,7 @@ export const makeMemoryControls = (table: RunTable): Controls => {
   const cancel = (id: string, request: string, now: number): Store.Cancelling => {
     const stored = table.byId.get(id)
     const answer = cancelling(stored?.run)
-    if (stored !== undefined && answer !== "Finished") {
+    if (stored !== undefined && (answer === "Requested" || (answer === "Taken" && stored.run.dueAt > now))) {
       change(stored, { cancel: stored.run.cancel ?? request, dueAt: Math.min(stored.run.dueAt, now) })
     }
     return answer

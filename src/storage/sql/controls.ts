@@ -184,7 +184,8 @@ const makeEndings = (
         const found = yield* find(cancelling, id)
         if (found === undefined) return "Unknown"
         if (found.outcome === undefined) {
-          yield* access.write(cancelling, `UPDATE ${runs} SET ${due}`, [...params, id], { idempotent: true })
+          const later = `UPDATE ${runs} SET ${due} AND due_at > ${text}`
+          yield* access.write(cancelling, later, [...params, id, ...params], { idempotent: true })
         }
         return endedOrTaken(found)
       }),

@@ -94,7 +94,8 @@ const cancel = (
 ): Store.Cancelling => {
   const run = table.find(id)
   const answer = cancelling(run)
-  if (run !== undefined && answer !== "Finished") sql.cancel.run(run.cancel ?? request, now, run.key)
+  const isNews = answer === "Requested" || (answer === "Taken" && run !== undefined && run.dueAt > now)
+  if (run !== undefined && isNews) sql.cancel.run(run.cancel ?? request, now, run.key)
   return answer
 }
 

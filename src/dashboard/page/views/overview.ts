@@ -16,7 +16,7 @@ const tiles = ({ dashboard, escalations, questions, statistics }: Overview) => {
     tile("Health", words(health), health),
     tile("Trend", words(trend), trend),
     tile("Recoveries", summary.total_recoveries),
-    tile("Success rate", `${summary.success_rate.toFixed(2)} %`),
+    tile("Success rate", summary.total_recoveries === 0 ? "–" : `${summary.success_rate.toFixed(2)} %`),
     tile("In progress", summary.in_progress_recoveries),
     tile("Open failures", openFailures, openFailures > 0 ? "bad" : ""),
     tile("Questions", questions.length, questions.length > 0 ? "attention" : ""),

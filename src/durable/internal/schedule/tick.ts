@@ -114,8 +114,12 @@ const openRuns = (
   )
 }
 
-/** Another process may have cancelled them before. */
+/** A request that was stored before is not repeated: each one is news, and this would look again at once. */
 const cancelRuns = (storage: Storage.Service, name: string, { open }: State) => {
   const request = { reason: `Schedule "${name}" is due again.`, by: `schedule ${name}` }
-  return Effect.forEach(open, (run) => requestCancel(storage, run, request), { discard: true })
+  const cancel = (run: string) =>
+    Effect.flatMap(storage.find(run), (found) =>
+      Option.exists(found, ({ cancel }) => cancel === undefined) ? requestCancel(storage, run, request) : Effect.void
+    )
+  return Effect.forEach(open, cancel, { discard: true })
 }

@@ -657,7 +657,7 @@ for (const backend of backends) {
         )
       }))
 
-    test("an unknown kind of journal line is an error", (place) =>
+    test("an unknown kind of journal line stops the run, and is listed in its status", (place) =>
       Effect.gen(function* () {
         const workflow = Workflow.make("w", {}, () => Effect.void)
         const opened = yield* place.store.open(
@@ -672,7 +672,11 @@ for (const backend of backends) {
         const error = yield* as(place)(Effect.flip(Workflow.execute(workflow, { id: "run", input: undefined })))
         assertTagged(error, "JournalError")
         assert.include(error.message, "Teleported")
-        assert.strictEqual((yield* as(place)(Effect.flip(Workflow.status("run"))))._tag, "JournalError")
+        const { unread } = yield* as(place)(Workflow.status("run"))
+        assert.deepStrictEqual(
+          unread.map(({ kind, seq }) => [kind, seq]),
+          [["Teleported", 1]]
+        )
       }))
 
     test("a body that catches every error cannot continue a stopped run", (place) =>

@@ -281,11 +281,15 @@ describe("Dashboard", () => {
     Effect.gen(function* () {
       const listen = () => {
         const leaving = new AbortController()
-        return Effect.map(ask("/api/live", { headers: authorized, signal: leaving.signal }), ({ body, status }) => ({
-          status,
-          first: Effect.promise(async () => body?.getReader().read()),
-          leave: Effect.sync(() => leaving.abort())
-        }))
+        return Effect.map(ask("/api/live", { headers: authorized, signal: leaving.signal }), ({ body, status }) => {
+          // At once: fetch cancels the body of a response that is collected before it is read.
+          const reader = body?.getReader()
+          return {
+            status,
+            first: Effect.promise(async () => reader?.read()),
+            leave: Effect.sync(() => leaving.abort())
+          }
+        })
       }
       const all = yield* Effect.forEach(Array.from({ length: 32 }), listen)
       yield* Effect.forEach(all, ({ first }) => first)

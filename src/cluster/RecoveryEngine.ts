@@ -8,16 +8,19 @@
 import type * as Workflow from "@effect/workflow/Workflow"
 import { Complete, Suspended } from "@effect/workflow/Workflow"
 import { makeUnsafe, WorkflowEngine, type WorkflowInstance } from "@effect/workflow/WorkflowEngine"
+import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { byCaller } from "../durable/internal/execution/execution.js"
-import type { AnyDefinition } from "../durable/internal/run/advance.js"
+import type { AnyDefinition, AnyEffect } from "../durable/internal/run/advance.js"
 import * as execute_ from "../durable/internal/run/execute.js"
 import { makeWorker } from "../durable/internal/worker/worker.js"
 import { canonical, valueCodec } from "../journal/JournalCodec.js"
+import { isStop, RunCancelled, RunHeld, RunMismatch, RunQueued, RunSuspended } from "../journal/RunError.js"
 import { millis, whole } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
 import { errorSchema, toExit } from "./internal/outcome.js"
@@ -113,6 +116,7 @@ const make = (storage: Storage.Service, settings: Parameters<typeof makeWorker>[
         registered.set(workflow.name, { definition })
         yield* Effect.addFinalizer(() => Effect.sync(() => registered.delete(workflow.name)))
         yield* Effect.orDie(makeWorker([definition], settings))
+        // `makeUnsafe` has given the body what it needs.
       }).pipe(here) as Effect.Effect<void, never, Scope.Scope>,
 
     execute: (workflow, { discard, executionId, parent, payload }) =>
@@ -123,24 +127,23 @@ const make = (storage: Storage.Service, settings: Parameters<typeof makeWorker>[
         if (discard || !registered.has(workflow.name)) yield* enqueue(storage, definition, request, undefined)
         if (discard) return undefined
         const joined = execute_.join(definition, executionId)
-        const whole = registered.has(workflow.name)
-          ? Effect.catchAll(execute_.execute(definition as never, request, byCaller), (error) =>
-              isElsewhere(error) ? joined : Effect.fail(error)
-            )
-          : joined
-        return new Complete({ exit: toExit(yield* Effect.exit(whole)) })
-      }).pipe(here) as never,
+        if (!registered.has(workflow.name)) return yield* settled(joined)
+        // The payload is of the type that the definition takes.
+        const executed: AnyEffect = execute_.execute(definition as never, request, byCaller)
+        return yield* settled(Effect.catchAll(executed, (error) => (isElsewhere(error) ? joined : Effect.fail(error))))
+        // What is answered depends on `discard`, which types cannot follow. Schemas have what they need from `makeUnsafe`.
+      }).pipe(Effect.orDie, here) as never,
 
     poll: (workflow, executionId) =>
       Effect.gen(function* () {
         const run = Option.getOrUndefined(yield* storage.find(executionId))
         if (run?.outcome !== undefined) {
-          const definition = definitionOf(workflow, undefined)
-          return new Complete({ exit: toExit(yield* Effect.exit(execute_.join(definition, executionId))) })
+          return yield* settled(execute_.join(definitionOf(workflow, undefined), executionId))
         }
         const isSuspended = run !== undefined && run.owner === undefined && run.startedAt !== undefined
         return isSuspended ? new Suspended() : undefined
-      }).pipe(Effect.orDie, here) as never,
+        // Schemas have what they need from `makeUnsafe`.
+      }).pipe(Effect.orDie, here) as Effect.Effect<Workflow.Result<unknown, unknown> | undefined>,
 
     interrupt: (_, executionId) => Effect.asVoid(signal(executionId, pass.interruptSignal, "")),
 
@@ -180,16 +183,28 @@ const definitionOf = (
   input: workflow.payloadSchema,
   success: workflow.successSchema,
   error: errorSchema(workflow),
+  // A definition without a body is not executed, and one with a body gets payloads of its schema.
   body: ((payload: object) => body && pass.runPass(workflow, (id) => body(payload, id))) as AnyDefinition["body"]
 })
 
 /** The run is advanced by a worker, or was started with a payload that differs in what the idempotency key leaves out. */
-const isElsewhere = (error: unknown): boolean => {
-  const tag = typeof error === "object" && error !== null && "_tag" in error ? error._tag : undefined
-  return typeof tag === "string" && elsewhere.has(tag)
-}
+const isElsewhere = (error: unknown): boolean => elsewhere.some((Class) => error instanceof Class)
 
-const elsewhere: ReadonlySet<string> = new Set(["LeaseHeld", "RunSuspended", "RunHeld", "RunQueued", "RunMismatch"])
+const elsewhere = [Storage.LeaseHeld, RunHeld, RunMismatch, RunQueued, RunSuspended]
+
+/** The recorded result. The types of the engine have no errors, so what is no result of the program ends the caller. */
+const settled = (self: AnyEffect) =>
+  Effect.matchCauseEffect(self, {
+    onSuccess: (value) => Effect.succeed(new Complete<unknown, unknown>({ exit: Exit.succeed(value) })),
+    onFailure: (cause) => {
+      const error = Option.getOrUndefined(Cause.failureOption(cause))
+      if (isStop(error) || error instanceof RunCancelled) return Effect.die(error)
+      return Cause.isFailure(cause)
+        ? Effect.succeed(new Complete<unknown, unknown>({ exit: toExit(Exit.failCause(cause)) }))
+        : // A run without a result has no typed failure.
+          Effect.failCause(cause as Cause.Cause<never>)
+    }
+  })
 
 const enqueue = (
   storage: Storage.Service,
@@ -213,7 +228,7 @@ const child = (
     const { run } = yield* enqueue(storage, definition, request, { run: parent, signal: `child:${request.id}` })
     if (discard) return undefined
     if (run.outcome !== undefined) {
-      return new Complete({ exit: toExit(yield* Effect.exit(execute_.join(definition, request.id))) })
+      return yield* settled(execute_.join(definition, request.id))
     }
     yield* run.parent?.run === parent ? pass.waitForChild(request.id) : pass.lookAgainIn(1_000)
     return new Suspended()

@@ -221,6 +221,33 @@ for (const backend of backends) {
       })
     )
 
+    it.scopedLive("that this library cancels have no result, and ran no compensation", () =>
+      Effect.gen(function* () {
+        const [place, ledger] = [yield* backend.make, yield* Ledger.make]
+        const workflow = plain(
+          Effect.gen(function* () {
+            yield* noted("book").pipe(Plain.withCompensation(() => Effect.asVoid(noted("cancel"))))
+            return String(yield* DurableDeferred.await(Paid))
+          })
+        )
+        const id = yield* Plain.executionId({ id: "1" })
+        const exit = yield* inProcess(
+          place,
+          ledger,
+          workflow,
+          Effect.gen(function* () {
+            yield* Plain.execute({ id: "1" }, { discard: true })
+            yield* untilSuspended(id)
+            yield* Workflow.cancel(id, { reason: "not wanted" })
+            return yield* Effect.exit(Plain.execute({ id: "1" }))
+          })
+        )
+        const [defect] = Exit.isFailure(exit) ? Cause.defects(exit.cause) : []
+        assert.instanceOf(defect, Workflow.RunCancelled)
+        assert.deepStrictEqual(yield* effects(ledger), ["book"])
+      })
+    )
+
     it.scopedLive("wait for a child, and so does a second parent of it", () =>
       Effect.gen(function* () {
         const [place, ledger] = [yield* backend.make, yield* Ledger.make]

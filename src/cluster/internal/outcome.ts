@@ -24,6 +24,7 @@ const causeOf = (error: Schema.Schema.All) =>
 export const errorSchema = ({ errorSchema }: Workflow.Any): Schema.Schema.All =>
   Schema.Union(
     Schema.Struct({ _tag: Schema.Literal("effect-recovery/Ended"), cause: causeOf(errorSchema) }),
+    // Schemas of errors differ in their types alone.
     errorSchema as Schema.Schema<unknown>
   )
 

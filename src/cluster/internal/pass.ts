@@ -11,6 +11,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { isToCancel } from "../../durable/internal/execution/control.js"
 import * as Execution from "../../durable/internal/execution/execution.js"
 import * as FiberTree from "../../durable/internal/execution/fiberTree.js"
 import { acceptDivergence } from "../../durable/internal/execution/replayOrder.js"
@@ -58,6 +59,7 @@ export const runPass = (
 ): Effect.Effect<unknown, unknown, Execution.Run> =>
   Effect.gen(function* () {
     const { execution, id } = yield* Execution.currentRun
+    if (isToCancel(execution)) return yield* cancel(execution)
     const instance = instanceOf(workflow, id, execution)
     const clocks = new Map<string, number>()
     for (const { about, end, kind, until } of execution.journal.waits.values()) {
@@ -112,11 +114,19 @@ const interruptIfAsked = (
   })
 }
 
+/** The run ends as cancelled. Its compensations are finalizers of the program, which run when it fails by itself. */
+const cancel = ({ lifecycle }: Execution.Execution): Effect.Effect<never> =>
+  Effect.zipRight(
+    Effect.sync(() => lifecycle.transition({ _tag: "Cancel" })),
+    Effect.interrupt
+  )
+
 const suspend = (
   execution: Execution.Execution,
   { clocks, lookAt, startedAt, waits }: Pass,
   { cause }: Workflow.Suspended
 ): Effect.Effect<never> => {
+  if (isToCancel(execution)) return cancel(execution)
   // A clock that had rung before has been heard.
   const times = [...clocks.values(), ...(lookAt === undefined ? [] : [lookAt])].filter((time) => time > startedAt)
   const until = dateOption(times.length === 0 ? undefined : Math.min(...times))
@@ -207,7 +217,8 @@ const executeStep = (activity: Activity.Any, attempt: number, instance: Workflow
       // Without a recorded failure the run has stopped, or the program interrupts the activity.
       return Cause.isFailure(cause)
         ? Effect.succeed(new Workflow.Complete({ exit: toExit(Exit.failCause(cause)) }))
-        : Effect.failCause(cause as Cause.Cause<never>)
+        : // It has no failure.
+          Effect.failCause(cause as Cause.Cause<never>)
     }
   })
 }

@@ -18,7 +18,7 @@ import { park } from "../wait/wait.js"
 import { tryReadSignals } from "../wait/watcher.js"
 import { type Child, modeOf } from "./use.js"
 
-/** What became of a child: it ended, or it goes on without this process. */
+/** What became of a child: it ended, or it continues without this process. */
 type Look =
   | { readonly _tag: "Ended"; readonly outcome: ChildOutcome | undefined }
   /** When to look again without a signal, by the store's clock. */

@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
 import { Recovery, RetryPolicy, Step, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
+import { isSoak } from "../support/campaigns.js"
 import { Bad, failsOnce, linesOf, memoryProcess, undoable, undoableAfter } from "../support/durable.js"
 import { backends, memory } from "../support/storages.js"
 import { type Form, forms, rollbackFailureOf } from "../support/transactionForms.js"
@@ -80,8 +81,8 @@ for (const form of forms) {
         })
       )
 
-      // It has hundreds of crashes: each form in memory, and one on a file, which gets the same lines from both.
-      if (backend === memory || form.name === "run") {
+      // It has hundreds of crashes: each form in memory, and one on a file, which gets the same lines from both. The soak has all.
+      if (backend === memory || form.name === "run" || isSoak) {
         it.live("nested, handled, retried and concurrent transactions are too", () =>
           Effect.gen(function* () {
             const inner = noted("inner").pipe(Effect.zipRight(failing), (self) => transact(self, { name: "inner" }))

@@ -4,6 +4,7 @@ import type * as DurableDeferred from "@effect/workflow/DurableDeferred"
 import * as Workflow from "@effect/workflow/Workflow"
 import { WorkflowInstance } from "@effect/workflow/WorkflowEngine"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -102,7 +103,9 @@ const interruptIfAsked = (
   instance: WorkflowInstance["Type"],
   exit: Exit.Exit<unknown, unknown>
 ): Effect.Effect<void> => {
-  if (!instance.suspended && Exit.isSuccess(exit)) return Effect.void
+  const suspendsOnFailure = Context.get(instance.workflow.annotations, Workflow.SuspendOnFailure)
+  // A workflow that has ended by itself keeps its result.
+  if (!instance.suspended && !(suspendsOnFailure && Exit.isFailure(exit))) return Effect.void
   return Effect.flatMap(readSignal(execution, interruptSignal), (asked) => {
     if (asked === undefined) return Effect.void
     instance.suspended = false

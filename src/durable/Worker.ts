@@ -10,14 +10,10 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
-import { millis, whole } from "../resilience/internal/kernel/options.js"
-import { using } from "../resilience/internal/kernel/standing.js"
-import * as Storage from "../storage/Storage.js"
-import { runSchedules } from "./internal/schedule/runSchedules.js"
-import { writeLimits } from "./internal/worker/queueLimits.js"
-import { type DuplicateSchedule, distinctSchedules, scheduleHealth } from "./internal/worker/schedules.js"
-import { type DuplicateQueue, type DuplicateWorkflow, healthOf, makeWorker } from "./internal/worker/worker.js"
+import type * as Storage from "../storage/Storage.js"
+import type { DuplicateSchedule } from "./internal/worker/schedules.js"
+import { makeService, settingsOf } from "./internal/worker/service.js"
+import type { DuplicateQueue, DuplicateWorkflow } from "./internal/worker/worker.js"
 import type { Queue } from "./Queue.js"
 import type { RunSchedule } from "./RunSchedule.js"
 import type { Workflow } from "./Workflow.js"
@@ -238,41 +234,11 @@ export const layer = <
   Duplicate,
   Storage.Storage | Requirements<W[number]> | RequirementsOfSchedule<Schedules[number]>
 > => {
-  const {
-    concurrency = 10,
-    drain = "10 seconds",
-    patience = "1 second",
-    queues = [],
-    stalled = "1 minute",
-    sweep = "1 second"
-  } = options
-  const settings = {
-    concurrency: whole("concurrency", concurrency, 1),
-    queues: queues.map(({ limits }) => limits),
-    sweepMillis: millis("sweep", sweep, 1),
-    patience: millis("patience", patience),
-    drainMillis: millis("drain", drain),
-    stalledMillis: millis("stalled", stalled, 1)
-  }
-  const definitions = workflows.map(({ definition }) => definition)
-  const schedules = (options.schedules ?? []).map(({ definition }) => definition)
+  const settings = settingsOf(options)
+  const service = makeService("Worker.layer", workflows, options.schedules ?? [], settings)
   return Layer.scoped(
     Worker,
-    Effect.gen(function* () {
-      const storage = yield* Storage.Storage
-      const distinct = yield* distinctSchedules(schedules)
-      yield* using("Worker.layer")
-      const state = yield* makeWorker(definitions, settings)
-      // Retried, since the limits are kept without the record, which only shows them.
-      const writing = writeLimits(storage, settings.queues)
-      yield* Effect.forkScoped(Effect.retry(writing, Schedule.spaced(settings.sweepMillis)))
-      const scheduled = yield* runSchedules(storage, distinct, settings.sweepMillis)
-      const health = Effect.map(healthOf(storage, definitions, state, settings), (health) => ({
-        ...health,
-        schedules: scheduleHealth(distinct, scheduled)
-      }))
-      return { health }
-    })
+    Effect.map(service, ({ service }) => service)
     // The bodies need what the workflows need, and inputs what their schemas need.
   ) as Layer.Layer<
     Worker,

@@ -75,6 +75,25 @@ describe("the documents", () => {
     assert.deepStrictEqual(named("docs/durable/storage.md", /^\| `([A-Z]\w+)` \| /gm), reasons)
   })
 
+  it("each tagged error of the package has its entry in the page of errors, with what to do", () => {
+    // Of the command line and of a plan: no program meets them.
+    const inside = ["Ended", "CommandFailed", "PlanFailed"]
+    const sources = fs
+      .readdirSync(new URL("src/", root), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+    const there = sources.flatMap((file) =>
+      [...read(`src/${file.replaceAll("\\", "/")}`).matchAll(/^(?:export )?class [\s\S]*?\{/gm)].flatMap(([head]) => {
+        const tag = /TaggedError(?:<\w+>\([^)]*\))?\(\s*"(\w+)"/.exec(head)?.[1]
+        return tag === undefined || inside.includes(tag) ? [] : [tag]
+      })
+    )
+    const page = read("docs/reference/errors.md")
+    const entries = page.split(/^### /m).slice(1)
+    assert.isAbove(there.length, 50)
+    assert.deepStrictEqual(entries.map((entry) => entry.slice(0, entry.indexOf("\n"))).sort(), there.sort())
+    for (const entry of entries) assert.include(entry, "**What to do:**")
+  })
+
   for (const document of ["docs/FEATURES.md", "docs/ARCHITECTURE.md", "CONTRIBUTING.md"]) {
     it(`${document} names only modules and tests that exist`, () => {
       const named = [...read(document).matchAll(/`((?:src|test|examples|bench)\/[\w./-]+)`/g)].map(

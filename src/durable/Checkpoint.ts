@@ -337,8 +337,17 @@ export const migration = <A, AI, R1, B, BI, R2>(
  * @category scopes
  */
 export const scoped: {
+  /** Takes a snapshot of the cell, and restores it if the scope closes with failure or interruption. */
   <A, R>(state: State.ReadOnly<A, R>): Effect.Effect<void, never, Scope.Scope | State.Cells>
+  /**
+   * Keeps the value of the `Ref`, and sets it again if the scope closes with failure or interruption.
+   * Give the schema, too, if the value may be changed in place.
+   */
   <A>(ref: Ref.Ref<A>): Effect.Effect<void, never, Scope.Scope>
+  /**
+   * Takes a snapshot of the value of the `Ref` with the schema, and restores it if the scope closes with
+   * failure or interruption, also if the value was changed in place.
+   */
   <A, I, R>(ref: Ref.Ref<A>, schema: Schema.Schema<A, I, R>): Effect.Effect<void, never, Scope.Scope | R>
 } = scoped_.scoped as never
 

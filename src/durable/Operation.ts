@@ -117,10 +117,18 @@ export interface AutoCheckpoint<in out S, out R = never, out RC = never, out RS 
  * @category recording
  */
 export const withRecovery: {
+  /**
+   * Puts an existing effect under the current `RecoveryPolicy`. `workflow` and `step` are only names:
+   * the policy decides by the step, by the category of the failure, or by its default.
+   */
   (
     workflow: string,
     step: string
   ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Strategy.ExhaustedOf<E>, R>
+  /**
+   * Puts an existing effect under the current `RecoveryPolicy`, and saves the state before the effect if
+   * the checkpoint is due. A failed save is logged and does not fail the effect.
+   */
   <S, R1, RC, RS>(
     workflow: string,
     step: string,

@@ -215,18 +215,24 @@ export interface Validated<in A> {
  * @category constructors
  */
 export const make: {
+  /** A cell of a run that the program only reads. */
   <A, I, R, R2 = never, RR = never>(
     name: string,
     schema: Schema.Schema<A, I, R>,
     initial: NoInfer<A>,
     options: Options<NoInfer<A>, R2, never, RR> & { readonly readOnly: true }
   ): ReadOnly<A, R | RR>
+  /**
+   * A cell of a run whose new values pass `validate` first: `set` and `update` can fail with
+   * `StateRejected`.
+   */
   <A, I, R, R2 = never, O = never, RR = never>(
     name: string,
     schema: Schema.Schema<A, I, R>,
     initial: NoInfer<A>,
     options: Options<NoInfer<A>, R2, O, RR> & Validated<NoInfer<A>>
   ): State<A, StateRejected, R | R2 | RR, O>
+  /** A cell of a run, defined once, at the top of a module. `initial` is its value until it is set. */
   <A, I, R, R2 = never, O = never, RR = never>(
     name: string,
     schema: Schema.Schema<A, I, R>,

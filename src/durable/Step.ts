@@ -113,7 +113,7 @@ export interface Options<
   R3 = never,
   R4 = never
 > {
-  /** Encodes the result for the journal. Without it the step returns void, whatever `run` returns. */
+  /** Encodes the result for the journal. Without it the step returns void, and `run` must return void, too. */
   readonly success?: Success
   /** Encodes its errors. Defaults to `Schema.Never`: a step that cannot fail. */
   readonly error?: Error
@@ -236,6 +236,21 @@ export type Cases<Raw, A, E> = {
 }
 
 /**
+ * What a step's `run` must be for its schemas: the compiler shows the text where they cannot write its errors or its result.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Writable<A, E, Success, Error> = [E] extends [Error | Machinery]
+  ? [A] extends [Success]
+    ? unknown
+    : // biome-ignore lint/suspicious/noConfusingVoidType: the type of Schema.Void
+      [Success] extends [void]
+      ? `The step returns a value: record it with a success schema, or drop it with Effect.asVoid`
+      : `The step returns a value that its success schema cannot write`
+  : `The step fails with ${Recovery.NameOf<Exclude<E, Error | Machinery>>}: add it to its error schema`
+
+/**
  * Makes a step. Define it once, at the top of a module. If `run` is a function,
  * the step is a function of the same argument.
  *
@@ -266,7 +281,14 @@ export type Cases<Raw, A, E> = {
  * @category constructors
  */
 export const make: {
+  /**
+   * Makes a step with an input: a function that takes the input of `run`. A completed step returns its
+   * recorded result and does not run. `success` and `error` are the schemas of what `run` returns and
+   * fails with.
+   */
   <
+    A,
+    E,
     R,
     Input = void,
     Success extends Schema.Schema.Any = typeof Schema.Void,
@@ -280,17 +302,26 @@ export const make: {
   >(
     name: string,
     options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2, Input, R3, R4> & {
-      readonly run: (input: Input, attempt: Attempt) => Effect.Effect<Success["Type"], Error["Type"] | Machinery, R>
+      readonly run: (
+        input: Input,
+        attempt: Attempt
+      ) => Effect.Effect<A, E, R> & Writable<A, E, Success["Type"], Error["Type"]>
     }
   ): (
     input: Input
   ) => Step<
     Success["Type"],
-    Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
-    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>,
+    Recovery.Shown<Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>>["union"],
+    Recovery.Shown<Requirements<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>>["union"],
     Schema.Schema.Context<Success>
   >
+  /**
+   * Makes a step without an input: an Effect. A completed step returns its recorded result and does not
+   * run. `success` and `error` are the schemas of what `run` returns and fails with.
+   */
   <
+    A,
+    E,
     R,
     Success extends Schema.Schema.Any = typeof Schema.Void,
     Error extends Schema.Schema.All = typeof Schema.Never,
@@ -303,12 +334,12 @@ export const make: {
   >(
     name: string,
     options: Options<Success, Error, Ambiguous, Timeout, Handlers, R2, void, R3, R4> & {
-      readonly run: Effect.Effect<Success["Type"], Error["Type"] | Machinery, R>
+      readonly run: Effect.Effect<A, E, R> & Writable<A, E, Success["Type"], Error["Type"]>
     }
   ): Step<
     Success["Type"],
-    Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>,
-    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>,
+    Recovery.Shown<Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>>["union"],
+    Recovery.Shown<Requirements<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>>["union"],
     Schema.Schema.Context<Success>
   >
 } = (name: string, options: Parameters<typeof define>[1]): never => makeFrom(define(name, options), options.run)
@@ -345,7 +376,13 @@ export interface NeverAmbiguous {
  * @category models
  */
 export interface OfRows {
+  /**
+   * Makes a step of rows with an input: a function that takes the input of `run`, which runs in a
+   * transaction of the SQL client and uses only that client. Its rows exist exactly once.
+   */
   <
+    A,
+    E,
     R,
     Input = void,
     Success extends Schema.Schema.Any = typeof Schema.Void,
@@ -358,17 +395,26 @@ export interface OfRows {
     name: string,
     options: Options<Success, Error, "rerun", Timeout, Handlers, R2, Input, R3> &
       NeverAmbiguous & {
-        readonly run: (input: Input, attempt: Attempt) => Effect.Effect<Success["Type"], Error["Type"] | Machinery, R>
+        readonly run: (
+          input: Input,
+          attempt: Attempt
+        ) => Effect.Effect<A, E, R> & Writable<A, E, Success["Type"], Error["Type"]>
       }
   ): (
     input: Input
   ) => Step<
     Success["Type"],
-    Recovery.Residual<Errors<Error["Type"], "rerun", Timeout>, Handlers>,
-    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>, R3, R>,
+    Recovery.Shown<Recovery.Residual<Errors<Error["Type"], "rerun", Timeout>, Handlers>>["union"],
+    Recovery.Shown<Requirements<Success, Error, R | R2 | Recovery.Requirements<Handlers>, R3, R>>["union"],
     Schema.Schema.Context<Success>
   >
+  /**
+   * Makes a step of rows without an input: an Effect. `run` runs in a transaction of the SQL client and
+   * uses only that client. Its rows exist exactly once.
+   */
   <
+    A,
+    E,
     R,
     Success extends Schema.Schema.Any = typeof Schema.Void,
     Error extends Schema.Schema.All = typeof Schema.Never,
@@ -379,11 +425,11 @@ export interface OfRows {
   >(
     name: string,
     options: Options<Success, Error, "rerun", Timeout, Handlers, R2, void, R3> &
-      NeverAmbiguous & { readonly run: Effect.Effect<Success["Type"], Error["Type"] | Machinery, R> }
+      NeverAmbiguous & { readonly run: Effect.Effect<A, E, R> & Writable<A, E, Success["Type"], Error["Type"]> }
   ): Step<
     Success["Type"],
-    Recovery.Residual<Errors<Error["Type"], "rerun", Timeout>, Handlers>,
-    Needs<Success, Error, R | R2 | Recovery.Requirements<Handlers>, R3, R>,
+    Recovery.Shown<Recovery.Residual<Errors<Error["Type"], "rerun", Timeout>, Handlers>>["union"],
+    Recovery.Shown<Requirements<Success, Error, R | R2 | Recovery.Requirements<Handlers>, R3, R>>["union"],
     Schema.Schema.Context<Success>
   >
 }
@@ -492,7 +538,7 @@ export const cleanupOnce: (options: {
 })
 
 /** What a step needs. A `run` that uses a step or asks a question needs a service that no layer provides. */
-type Needs<Success, Error, R, R3, Own> =
+type Requirements<Success, Error, R, R3, Own> =
   | Exclude<R | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>, Run>
   | (Run extends R | R3 ? StepInsideStep : never)
   | (Strategy.Asker extends Own | R3 ? AskedInsideStep : never)
@@ -507,7 +553,7 @@ type Needs<Success, Error, R, R3, Own> =
  * @category models
  */
 export interface AskedInsideStep {
-  readonly _: "a step cannot ask while it runs: put the strategy into its recover, or around it"
+  readonly _: "A step cannot ask while it runs: put the strategy into its recover, or around it"
 }
 
 /**
@@ -518,7 +564,7 @@ export interface AskedInsideStep {
  * @category models
  */
 export interface StepInsideStep {
-  readonly _: "a step cannot use a step: compose them in the workflow"
+  readonly _: "A step cannot use a step: compose them in the body of the workflow"
 }
 
 const step = (definition: Definition, input: unknown): Step<unknown, unknown, unknown> =>

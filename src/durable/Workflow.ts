@@ -18,8 +18,10 @@ import { checkName } from "../resilience/InvalidName.js"
 import { millis, wholeNumber } from "../resilience/internal/kernel/options.js"
 import { traced } from "../resilience/internal/kernel/tracing.js"
 import { escapeName } from "../resilience/Key.js"
+import type { NameOf, RecoveryExhausted, Shown } from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
+import type { Transaction } from "../transaction/Transactor.js"
 import * as Answer from "./Answer.js"
 import { executeChild, orInBody } from "./internal/child/child.js"
 import { byCaller, currentRun, Run } from "./internal/execution/execution.js"
@@ -274,6 +276,38 @@ export interface Workflow<in Input, out A, out E, out R, out S = never> {
 }
 
 /**
+ * What a workflow's body must return for its schemas: the compiler shows the text where they cannot write its errors or its result.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Writable<A, E, Success, Error> = [E] extends [Failure<Error> | RunError]
+  ? [A] extends [Success]
+    ? unknown
+    : // biome-ignore lint/suspicious/noConfusingVoidType: the type of Schema.Void
+      [Success] extends [void]
+      ? `The body returns a value: record it with a success schema, or drop it with Effect.asVoid`
+      : `The body returns a value that the workflow's success schema cannot write`
+  : `The body fails with ${Unlisted<Exclude<E, Failure<Error> | RunError>>}: add it to the workflow's error schema`
+
+/**
+ * Needed by a workflow with a step that has `compensate` outside of a transaction.
+ * No layer provides it: put `Transaction.run` around the step.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CompensateOutsideTransaction {
+  readonly _: "a step with compensate needs a transaction: put Transaction.run around it"
+}
+
+type Requirements<R> =
+  | Exclude<R, Run | Strategy.Rewinder | Strategy.Asker | State.Cells | Transaction>
+  | (Transaction extends R ? CompensateOutsideTransaction : never)
+
+type Unlisted<E> = E extends RecoveryExhausted<infer Original> ? NameOf<Original> : NameOf<E>
+
+/**
  * Defines a workflow: its schemas, and its body as a function of the input.
  *
  * @example
@@ -302,8 +336,8 @@ export interface Workflow<in Input, out A, out E, out R, out S = never> {
  * @category constructors
  */
 export const make = <
-  A extends Success["Type"],
-  E extends Failure<Error["Type"]> | RunError,
+  A,
+  E,
   R,
   Input extends Schema.Schema.Any = typeof Schema.Void,
   Success extends Schema.Schema.Any = typeof Schema.Void,
@@ -320,15 +354,15 @@ export const make = <
     /** Recorded with every run. Defaults to "1". */
     readonly version?: string
   },
-  body: (input: Input["Type"], continueAs: ContinueAs<Input["Type"]>) => Effect.Effect<A, E, R>
+  body: (
+    input: Input["Type"],
+    continueAs: ContinueAs<Input["Type"]>
+  ) => Effect.Effect<A, E, R> & Writable<A, E, Success["Type"], Error["Type"]>
 ): Workflow<
   Input["Type"],
   Success["Type"],
   E,
-  | Exclude<R, Run | Strategy.Rewinder | Strategy.Asker | State.Cells>
-  | Schema.Schema.Context<Input>
-  | Schema.Schema.Context<Success>
-  | Schema.Schema.Context<Error>,
+  Shown<Requirements<R> | Schema.Schema.Context<Input | Success> | Schema.Schema.Context<Error>>["union"],
   Schema.Schema.Context<Input>
 > => {
   const version = options.version ?? "1"

@@ -164,12 +164,22 @@ export type Failure<E> = E | TransactionError | RollbackFailed<E | TransactionEr
  * @category execution
  */
 export const run: {
+  /**
+   * Runs the effect as a transaction over the files and folders under `root`. It locks the root and each
+   * file that it reads or changes. If the effect fails, dies or is interrupted, or the process dies, the
+   * changes are undone.
+   */
   <E>(
     root: string,
     options?: Options<NoInfer<E>>
   ): <A, R>(
     self: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, Failure<E>, Exclude<R, FileTransaction | Transaction.Transaction> | Lock.Lock>
+  /**
+   * Runs the effect as a transaction over the files and folders under `root`. It locks the root and each
+   * file that it reads or changes. If the effect fails, dies or is interrupted, or the process dies, the
+   * changes are undone.
+   */
   <A, E, R>(
     self: Effect.Effect<A, E, R>,
     root: string,

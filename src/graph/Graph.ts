@@ -105,7 +105,12 @@ export const input =
  * @category constructors
  */
 export const node: {
+  /** A node that runs a step and depends on no other node. */
   <A, E, R>(step: Step<A, E, R, unknown>): Node<A, E, R>
+  /**
+   * A node that runs a step when the nodes of `after` have ended. The step may be a function of their
+   * outputs.
+   */
   <const After extends Readonly<Record<string, AnyNode>>, A, E, R>(
     after: After,
     step:

@@ -130,12 +130,20 @@ export class Lock extends Context.Tag("effect-recovery/Lock")<Lock, Service>() {
  * @category combinators
  */
 export const withLock: {
+  /**
+   * Runs the effect while it holds the lock, and waits for the lock in FIFO order. If the lock is lost,
+   * the effect is interrupted and fails with `LockLost`.
+   */
   (
     name: Name | string,
     options?: Options
   ): <A, E, R>(
     self: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | LockTimeout | LockLost | LockError, Exclude<R, Held> | Lock>
+  /**
+   * Runs the effect while it holds the lock, and waits for the lock in FIFO order. If the lock is lost,
+   * the effect is interrupted and fails with `LockLost`.
+   */
   <A, E, R>(
     self: Effect.Effect<A, E, R>,
     name: Name | string,
@@ -155,11 +163,19 @@ export const withLock: {
  * @category combinators
  */
 export const withLockIfAvailable: {
+  /**
+   * Runs the effect while it holds the lock. If another caller holds it, the effect does not run and the
+   * result is `None`.
+   */
   (
     name: Name | string
   ): <A, E, R>(
     self: Effect.Effect<A, E, R>
   ) => Effect.Effect<Option.Option<A>, E | LockLost | LockError, Exclude<R, Held> | Lock>
+  /**
+   * Runs the effect while it holds the lock. If another caller holds it, the effect does not run and the
+   * result is `None`.
+   */
   <A, E, R>(
     self: Effect.Effect<A, E, R>,
     name: Name | string

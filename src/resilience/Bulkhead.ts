@@ -113,7 +113,15 @@ export const make = ({ maxConcurrent = 10, maxQueue = 0, name }: Options): Effec
  * @category combinators
  */
 export const protect: {
+  /**
+   * Runs the effect at once if a permit is free, else queues it. Fails with `BulkheadFull` if the queue
+   * is full.
+   */
   (bulkhead: Bulkhead): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | BulkheadFull, R>
+  /**
+   * Runs the effect at once if a permit is free, else queues it. Fails with `BulkheadFull` if the queue
+   * is full.
+   */
   <A, E, R>(self: Effect.Effect<A, E, R>, bulkhead: Bulkhead): Effect.Effect<A, E | BulkheadFull, R>
 } = dual(
   2,

@@ -347,7 +347,9 @@ const fromConfig: Config.Config<Configured> = Config.mapOrFail(
  * @category combinators
  */
 export const protect: {
+  /** Runs the effect if the breaker admits it, else fails with `CircuitOpen`. */
   (breaker: CircuitBreaker): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R>
+  /** Runs the effect if the breaker admits it, else fails with `CircuitOpen`. */
   <A, E, R>(self: Effect.Effect<A, E, R>, breaker: CircuitBreaker): Effect.Effect<A, E | CircuitOpen, R>
 } = dual(
   2,
@@ -470,7 +472,9 @@ export const keyedShared: (options: KeyedOptions, sharing?: Sharing) => Effect.E
  * @category keyed
  */
 export const protectKey: {
+  /** Runs the effect if the breaker of the key admits it, else fails with `CircuitOpen`. */
   (keyed: Keyed, key: string): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R>
+  /** Runs the effect if the breaker of the key admits it, else fails with `CircuitOpen`. */
   <A, E, R>(self: Effect.Effect<A, E, R>, keyed: Keyed, key: string): Effect.Effect<A, E | CircuitOpen, R>
 } = dual(3, <A, E, R>(self: Effect.Effect<A, E, R>, keyed: Keyed, key: string) =>
   // Looked up at each call, since the key may have been evicted in between.

@@ -104,11 +104,32 @@ export type WithTag<E, Tag> = E extends { readonly _tag: infer T } ? (Tag extend
 export type NoOthers<E, Handlers> = unknown extends E ? unknown : NotTags<E, Handlers>
 
 type NotTags<E, Handlers> = {
-  readonly [Tag in Exclude<
-    keyof Handlers,
-    Extract<E, { readonly _tag: string }>["_tag"]
-  >]: `no error has this tag; there are: ${Tags<E>}`
+  readonly [Tag in Exclude<keyof Handlers, Extract<E, { readonly _tag: string }>["_tag"]>]: [Tags<E>] extends [never]
+    ? "The errors have no _tag: recover them by category, or with a retry"
+    : `No error has this tag; there are: ${Tags<E>}`
 }
+
+/**
+ * The same union, which editors show as its members and not as the type function that made it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Shown<T> {
+  readonly union: T extends infer Each ? Each : never
+}
+
+/**
+ * The names of the errors in `E` for a message of the compiler: their tags.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type NameOf<E> = E extends { readonly _tag: infer Tag extends string }
+  ? Tag
+  : E extends string
+    ? "a string"
+    : "an error without a _tag"
 
 /**
  * The same for a type constraint. With `unknown` in place of `{}`, TypeScript does
@@ -195,6 +216,10 @@ export interface Options extends AutoOptions {
 export const recover: {
   // NoInfer: the errors are inferred from the effect, not from an annotation of the result.
   // The results spell out `Residual`, because editors then show the remaining errors.
+  /**
+   * Handles failures by tag: each selects the strategy of its own tag. A tag that is handled leaves the
+   * error type. Defects and interruption are not handled, and every recovery is bounded.
+   */
   <E, const Handlers extends Cases<E> & OnlyTags<E, Handlers>>(
     handlers: Handlers,
     options?: Options
@@ -210,6 +235,10 @@ export const recover: {
       }[keyof Handlers],
     R | { [Tag in keyof Handlers]-?: Strategy.RequirementsOf<Handlers[Tag]> }[keyof Handlers]
   >
+  /**
+   * Handles failures by tag: each selects the strategy of its own tag. A tag that is handled leaves the
+   * error type. Defects and interruption are not handled, and every recovery is bounded.
+   */
   <A, E, R, const Handlers extends Cases<E> & OnlyTags<E, Handlers>>(
     self: Effect.Effect<A, E, R>,
     handlers: Handlers,
@@ -282,12 +311,20 @@ export type CategoryResidual<E, Handlers> =
  * @category combinators
  */
 export const recoverCategory: {
+  /**
+   * Handles failures by the category of their fault, so errors need no tag. Defects and interruption are
+   * not handled, and every recovery is bounded.
+   */
   <E, const Handlers extends CategoryCases<E>>(
     handlers: Handlers,
     options?: Options
   ): <A, R>(
     self: Effect.Effect<A, E, R>
   ) => Effect.Effect<A | Values<Handlers>, CategoryResidual<NoInfer<E>, Handlers>, R | Requirements<Handlers>>
+  /**
+   * Handles failures by the category of their fault, so errors need no tag. Defects and interruption are
+   * not handled, and every recovery is bounded.
+   */
   <A, E, R, const Handlers extends CategoryCases<E>>(
     self: Effect.Effect<A, E, R>,
     handlers: Handlers,
@@ -486,7 +523,15 @@ export const retry = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E
  * @category combinators
  */
 export const attemptTimeout: {
+  /**
+   * Interrupts the effect after the timeout and fails with `AttemptTimeout`. Put it inside the retry, so
+   * that each attempt has its own timeout.
+   */
   (timeout: Duration.DurationInput): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | AttemptTimeout, R>
+  /**
+   * Interrupts the effect after the timeout and fails with `AttemptTimeout`. Put it inside the retry, so
+   * that each attempt has its own timeout.
+   */
   <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput): Effect.Effect<A, E | AttemptTimeout, R>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, timeout: Duration.DurationInput) => {
   // An invalid timeout is a bug, so it throws while the program is built.

@@ -297,10 +297,18 @@ const defaultTable: Readonly<Record<string, RetryPolicy>> = {
  * @category combinators
  */
 export const retry: {
+  /**
+   * Retries the effect by the schedule, which starts only after the first failure. Fails with the last
+   * error. Defects and interruption are not retried.
+   */
   <E, R1>(
     policy: Schedule.Schedule<unknown, NoInfer<E>, R1>,
     options?: RetryOptions
   ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | R1>
+  /**
+   * Retries the effect by the schedule, which starts only after the first failure. Fails with the last
+   * error. Defects and interruption are not retried.
+   */
   <A, E, R, R1>(
     self: Effect.Effect<A, E, R>,
     policy: Schedule.Schedule<unknown, NoInfer<E>, R1>,

@@ -286,7 +286,15 @@ const askPerson =
  * @category strategies
  */
 export const manual: {
+  /**
+   * Asks a person. The run is suspended durably until `Workflow.resolve` answers with a retry, a skip, a
+   * rewind or an abort.
+   */
   (question?: string): Strategy<unknown, never, Original, Asker>
+  /**
+   * Asks a person, with what an answer may be. The run is suspended durably until `Workflow.resolve`
+   * answers with a retry, other parameters, a value, a skip, a rewind or an abort.
+   */
   <Answer extends Schema.Schema.Any = never, SA = never, R = never, E = unknown>(
     options: ManualOptions<Answer, SA, R, E>
   ): Strategy<E, NoInfer<Answer["Type"] | SA>, Original, NoInfer<Asker | R | Schema.Schema.Context<Answer>>>

@@ -81,7 +81,12 @@ export const make = <E, A = never, E2 = never, R = never>(
  * @category strategies
  */
 export const retry: {
+  /**
+   * Retries by `RetryPolicy.Current`, which is 3 retries after 1, 2 and 4 seconds unless a layer
+   * provides another policy. Exhausted when it ends.
+   */
   (): Strategy<unknown, never, Exhausted>
+  /** Retries by the schedule. Exhausted when it ends. */
   <E, R>(policy: Schedule.Schedule<unknown, E, R>, options?: RetryPolicy.RetryOptions): Strategy<E, never, Exhausted, R>
 } = (policy?: Schedule.Schedule<unknown, never, unknown>, { budget }: RetryPolicy.RetryOptions = {}): never =>
   // The overloads state the input and requirements of the policy; the default takes any failure and needs nothing.
@@ -151,7 +156,9 @@ const bugAt = ({ cause }: Failure<unknown>, defect: unknown): Effect.Effect<neve
  * @category strategies
  */
 export const skip: {
+  /** Continues with `undefined` as the result. */
   (): Strategy<unknown, void>
+  /** Continues with the value as the result. */
   <A>(value: A): Strategy<unknown, A>
 } = <A>(value?: A): Strategy<unknown, A | undefined> =>
   fromOpen("skip", () => () => Effect.succeed(Decision.instead(Effect.succeed(value))))

@@ -114,9 +114,19 @@ export interface Options<in E> {
  * @category execution
  */
 export const run: {
+  /**
+   * Runs the effect as a transaction. If it fails, dies or is interrupted, the compensations registered
+   * in it run, last registered first, and the original failure surfaces. If a compensation fails or a
+   * pivot was passed, the error is `RollbackFailed`.
+   */
   <E>(
     options?: Options<NoInfer<E>>
   ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | RollbackFailed<E>, Exclude<R, Transaction>>
+  /**
+   * Runs the effect as a transaction. If it fails, dies or is interrupted, the compensations registered
+   * in it run, last registered first, and the original failure surfaces. If a compensation fails or a
+   * pivot was passed, the error is `RollbackFailed`.
+   */
   <A, E, R>(
     self: Effect.Effect<A, E, R>,
     options?: Options<E>
@@ -247,10 +257,18 @@ export interface CompensationOptions<in E = never, out R = never> {
  * @category combinators
  */
 export const withCompensation: {
+  /**
+   * Registers a compensation with the innermost transaction, then runs the effect. The compensation also
+   * runs if the effect failed or was cut short: then it receives no `output`.
+   */
   <A, E2, R2, R3 = never>(
     undo: (toUndo: ToUndo<A>) => Effect.Effect<unknown, E2, R2>,
     options?: CompensationOptions<E2, R3>
   ): <E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | R2 | R3 | Transaction>
+  /**
+   * Registers a compensation with the innermost transaction, then runs the effect. The compensation also
+   * runs if the effect failed or was cut short: then it receives no `output`.
+   */
   <A, E, R, E2, R2, R3 = never>(
     self: Effect.Effect<A, E, R>,
     undo: (toUndo: ToUndo<A>) => Effect.Effect<unknown, E2, R2>,

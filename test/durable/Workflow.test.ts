@@ -90,7 +90,7 @@ for (const backend of backends) {
       Effect.gen(function* () {
         let broken = true
         const seen: Array<unknown> = []
-        const step = Step.make("number", { run: Effect.succeed(42) })
+        const step = Step.make("number", { run: Effect.succeed<unknown>(42) as Effect.Effect<void> })
         const workflow = Workflow.make("w", {}, () =>
           Effect.flatMap(step, (value) => {
             seen.push(value)

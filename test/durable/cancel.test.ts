@@ -16,8 +16,8 @@ import { type Form, forms } from "../support/transactionForms.js"
 
 const because = { reason: "no longer needed", by: "ada" }
 
-const flow = <E extends Workflow.Failure<never> | Workflow.Machinery>(
-  body: Effect.Effect<unknown, E, Workflow.Run | Ledger.Ledger>
+const flow = (
+  body: Effect.Effect<unknown, Workflow.Failure<never> | Workflow.Machinery, Workflow.Run | Ledger.Ledger>
 ) => Workflow.make("flow", {}, () => Effect.asVoid(body))
 
 const refusalOf = <A, E, R>(self: Effect.Effect<A, E, R>) =>

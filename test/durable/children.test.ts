@@ -29,8 +29,8 @@ const Asks = Workflow.make("asks", { success: Schema.Number }, () => Effect.zipL
 
 const Mail = Workflow.make("mail", { input: Schema.String }, (to) => Effect.asVoid(noted(`mail ${to}`)))
 
-const parentOf = <A, E extends Workflow.Failure<Bad> | Workflow.RunError, R>(
-  body: Effect.Effect<A, E, R>,
+const parentOf = <A, R>(
+  body: Effect.Effect<A, Workflow.Failure<Bad> | Workflow.RunError, R>,
   success: Schema.Schema<A> = Schema.Unknown as never
 ) => Workflow.make("parent", { success, error: Bad }, () => body)
 

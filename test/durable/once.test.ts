@@ -162,7 +162,7 @@ inShops("a step with rows in another database", (shop) => {
       let item = "pen"
       const step = Step.once("orphan", {
         run: Effect.flatMap(SqlClient, (sql) =>
-          Effect.orDie(Effect.suspend(() => sql`INSERT INTO orders VALUES (1, ${item})`))
+          Effect.asVoid(Effect.orDie(Effect.suspend(() => sql`INSERT INTO orders VALUES (1, ${item})`)))
         )
       })
       const run = Workflow.execute(

@@ -33,7 +33,7 @@ const numbersOf = Effect.flatMap(SqlClient, (sql) =>
   Effect.map(sql<{ readonly n: number }>`SELECT n FROM numbers ORDER BY n`, (rows) => rows.map(({ n }) => n))
 )
 
-const insert = (n: number) => Effect.flatMap(SqlClient, (sql) => sql`INSERT INTO numbers VALUES (${n})`)
+const insert = (n: number) => Effect.flatMap(SqlClient, (sql) => Effect.asVoid(sql`INSERT INTO numbers VALUES (${n})`))
 
 /** Steps of rows: their rows are in the same database or in another one than their journal. */
 const kinds = [

@@ -138,6 +138,8 @@ export const StockClient = Context.GenericTag<StockClient>("@effect/sql-sqlite-n
 const stockTypeId = Symbol.for("@effect/sql-sqlite-node/SqliteClient")
 
 /**
+ * Opens the file, and closes it with the scope.
+ *
  * @since 0.1.0
  * @category constructors
  */

@@ -58,6 +58,7 @@ export const History = Schema.Struct({
  */
 export type History = typeof History.Type
 
+/** Exports a run for the tests of a change, with its input and the results of its steps. */
 export const history = Effect.fnUntraced(function* (
   id: string,
   options: {

@@ -92,6 +92,8 @@ export interface Health {
   readonly unclaimed: ReadonlyArray<{ readonly workflow: string; readonly version: string; readonly runs: number }>
   /** The queues that the worker has or that have open runs, by name. */
   readonly queues: ReadonlyArray<QueueHealth>
+  /** The shards whose runs it claims; none for a worker that claims the runs of all shards. */
+  readonly shards: Option.Option<ReadonlyArray<number>>
   /** The schedules that the worker has. */
   readonly schedules: ReadonlyArray<ScheduleHealth>
   readonly sweptAt: Option.Option<Date>

@@ -368,6 +368,31 @@ export interface QueueLimits {
 }
 
 /**
+ * The shards of runs that a process owns. A run's shard is `abs(hash(id) % shards) + 1`,
+ * with the hash of `Sharding` of @effect/cluster.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface OwnedShards {
+  /** How many shards there are, at least 1. */
+  readonly shards: number
+  /** The numbers of those that the process owns, from 1 to `shards`. */
+  readonly owned: ReadonlyArray<number>
+}
+
+/**
+ * Which placed leases to end: those of other processes than `by` on runs of these
+ * shards. `by` is the name that the owners of its leases begin with, without the last `/`.
+ *
+ * @since 0.1.0
+ * @category runs
+ */
+export interface PlacedLeases extends OwnedShards {
+  readonly by: string
+}
+
+/**
  * Which due runs to claim, those that have been due longest first. Of one queue,
  * those of the highest priority come first; among these, those whose key has the
  * fewest leased runs, counting those that this call claims; then those of the key
@@ -383,6 +408,11 @@ export interface DueQuery {
   readonly queues?: ReadonlyArray<QueueLimits> | undefined
   /** The ids of runs that are left out, such as those that just stopped and those that are known to be damaged. */
   readonly except?: ReadonlyArray<string> | undefined
+  /**
+   * Only runs of these shards are claimed, and runs that a store of an earlier version recorded, whose shard is not
+   * known. Defaults to all runs.
+   */
+  readonly placement?: OwnedShards | undefined
   /** The most runs that are answered, the damaged ones among them. */
   readonly limit: number
 }
@@ -578,6 +608,11 @@ export interface RunStore {
   ) => Effect.Effect<ReadonlyArray<Lease>, StorageError>
   /** Ends the leases of this owner: that on the run with this id, or all of them. */
   readonly release: (owner: string, run?: string) => Effect.Effect<void, StorageError>
+  /**
+   * Ends placed leases, which are those whose owner ends with a number that begins with 0. The owner of such a lease
+   * loses it when another process takes the run: until then, a renewal brings it back. Returns how many it ended.
+   */
+  readonly endPlacedLeases: (leases: PlacedLeases) => Effect.Effect<number, StorageError>
   /** Ends the lease of a run that waits. */
   readonly suspend: (lease: Lease, suspension: Suspension) => Effect.Effect<void, StorageError | LeaseLost>
   /** Stores a signal and makes the run due, unless the run has a signal of this key. */

@@ -26,7 +26,8 @@ import { makeLeaseRenewal } from "./internal/leaseRenewal.js"
 import { makeMemoryStore } from "./internal/memoryStore.js"
 import type { Payloads } from "./Payloads.js"
 import type { LeaseLost, StorageError } from "./StorageError.js"
-import type { Control, DueQuery, DueRun, Entry, Lease, Opened, OpenRequest, Run, Store } from "./Store.js"
+import type { Control, DueQuery, DueRun, Entry, Lease, Opened, OpenRequest, OwnedShards, Run, Store } from "./Store.js"
+import { leaseOwner } from "./shards.js"
 
 /** @since 0.1.0 */
 export type * from "./Payloads.js"
@@ -50,7 +51,10 @@ export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect
  * @category models
  */
 export interface Service
-  extends Omit<Store, "open" | "claimDue" | "renew" | "release" | "reopen" | "restore" | "changes"> {
+  extends Omit<
+    Store,
+    "open" | "claimDue" | "renew" | "release" | "reopen" | "restore" | "changes" | "endPlacedLeases"
+  > {
   /** The name of this process in leases. */
   readonly owner: string
   /** The duration of a lease that is not renewed, in milliseconds. */
@@ -63,7 +67,10 @@ export interface Service
    * for the store can be interrupted.
    */
   readonly open: (request: OpenRequest, restore: Restore) => Effect.Effect<Opened, StorageError>
-  /** As `open`, for runs that are due. If it is interrupted, it releases the leases of all of them. */
+  /**
+   * As `open`, for runs that are due. If it is interrupted, it releases the leases of all of them. With a `placement`,
+   * the leases are placed ones: see `endPlacedLeases`.
+   */
   readonly claimDue: (query: DueQuery, restore: Restore) => Effect.Effect<ReadonlyArray<DueRun>, StorageError>
   /** As `open`, for a run that has an outcome. */
   readonly reopen: (
@@ -74,6 +81,11 @@ export interface Service
   ) => Effect.Effect<Option.Option<Lease>, StorageError>
   /** Encodes what belongs to a journal and is kept in another database, as the journal is encoded, and decodes it. */
   readonly outside: Outside
+  /**
+   * Ends the placed leases that other processes have on runs of these shards. Ordinary leases stay. Returns how many
+   * it ended.
+   */
+  readonly endPlacedLeases: (shards: OwnedShards) => Effect.Effect<number, StorageError>
   /** Releases the lease. If the store refuses, the lease expires. */
   readonly release: (lease: Lease) => Effect.Effect<void>
   /**
@@ -89,10 +101,20 @@ export interface Service
    * put on or off hold, asked to be cancelled, or ended:
    * by this process, or by another if the store says so (see `Store.changes`). The
    * id is empty if it is not known which runs changed, and if this process changed a
-   * schedule. Ends when the returned function is called.
+   * schedule. `isDue` says that this process did it, and that the run may be due by
+   * that: it was enqueued, signalled, released, or asked to be cancelled. Ends when
+   * the returned function is called.
    */
-  readonly onChange: (listener: (run: string) => void) => () => void
+  readonly onChange: (listener: ChangeListener) => () => void
 }
+
+/**
+ * Hears of changes of runs, see `onChange` of the service.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ChangeListener = (run: string, isDue: boolean) => void
 
 /**
  * What the `payloads` of a storage do with a text that is stored elsewhere. `what` names it in errors.
@@ -144,21 +166,21 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
   let acquisitions = 0
   /** How many acquisitions had begun when this process last put a run on hold, or asked to cancel one. */
   let acquisitionsBeforeControl = 0
-  const listeners = new Set<(run: string) => void>()
-  const notify = (run: string) => {
+  const listeners = new Set<ChangeListener>()
+  const notify = (run: string, isDue = false) => {
     for (const listener of [...listeners]) {
-      orElseLogged(() => listener(run), undefined, "a listener of the storage threw")
+      orElseLogged(() => listener(run, isDue), undefined, "a listener of the storage threw")
     }
   }
-  const thenNotify = <A, E>(self: Effect.Effect<A, E>, run: string): Effect.Effect<A, E> =>
+  const thenNotify: Reporting = (self, run, isDue) =>
     Effect.map(self, (value) => {
-      notify(run)
+      notify(run, isDue)
       return value
     })
   // Waits 1 second at most: a process that stops must not hang on a busy file. The release continues in the background.
   // By the platform's clock: a program that moves another clock would not wait for a release that is about to end.
   const release = (owner: string, run?: string) =>
-    Effect.flatMap(Effect.forkDaemon(thenNotify(Effect.ignore(store.release(owner, run)), run ?? "")), (fiber) =>
+    Effect.flatMap(Effect.forkDaemon(thenNotify(Effect.ignore(store.release(owner, run)), run ?? "", true)), (fiber) =>
       Effect.asVoid(
         Effect.withClock(Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), "1 second"), liveClock)
       )
@@ -166,19 +188,21 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
   const acquire = <A>(
     restore: Restore,
     lease: (owner: string) => Effect.Effect<A, StorageError>,
-    run?: string
+    run?: string,
+    isPlaced?: boolean
   ): Effect.Effect<A, StorageError> =>
     Effect.suspend(() => {
-      const owner = `${options.owner}/${++acquisitions}`
+      const owner = leaseOwner(options.owner, ++acquisitions, isPlaced)
       return Effect.onInterrupt(restore(lease(owner)), () => release(owner, run))
     })
-  const thenNotifyControl = <A, E>(self: Effect.Effect<A, E>, run: string): Effect.Effect<A, E> =>
+  const thenNotifyControl: Reporting = (self, run, isDue) =>
     thenNotify(
       Effect.map(self, (value) => {
         acquisitionsBeforeControl = acquisitions
         return value
       }),
-      run
+      run,
+      isDue
     )
   // A private store is changed by this service alone, which reports each change itself.
   const listening =
@@ -204,7 +228,9 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
     isPrivate,
     outside: options.payloads === undefined ? asItIs : codeOf(options.payloads, "journal"),
     open: (request, restore) => acquire(restore, (owner) => store.open(request, owner, leaseMillis), request.id),
-    claimDue: (query, restore) => acquire(restore, (owner) => store.claimDue(query, owner, leaseMillis)),
+    claimDue: (query, restore) =>
+      acquire(restore, (owner) => store.claimDue(query, owner, leaseMillis), undefined, query.placement !== undefined),
+    endPlacedLeases: (shards) => store.endPlacedLeases({ ...shards, by: options.owner }),
     reopen: (found, entry, restore, heldAs) =>
       acquire(restore, (owner) => store.reopen(found, entry, owner, leaseMillis, heldAs), found.id),
     // Workers wait for schedules that are triggered or resumed.
@@ -212,7 +238,7 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
       const written = store.write(record, counts)
       return record.kind === "schedule" ? thenNotify(written, "") : written
     },
-    enqueue: (request) => thenNotify(store.enqueue(request), request.id),
+    enqueue: (request) => thenNotify(store.enqueue(request), request.id, true),
     ...operationsById(store, thenNotify, thenNotifyControl, controls.held),
     release: (lease) => release(lease.owner, lease.run),
     suspend: (lease, suspension) => thenNotify(store.suspend(lease, suspension), lease.run),
@@ -233,7 +259,7 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
   }))
 }
 
-type Reporting = <A, E>(self: Effect.Effect<A, E>, run: string) => Effect.Effect<A, E>
+type Reporting = <A, E>(self: Effect.Effect<A, E>, run: string, isDue?: boolean) => Effect.Effect<A, E>
 
 /** Operations on the run with an id. For an id that no run can have, a database would look for another one. */
 const operationsById = (
@@ -259,14 +285,14 @@ const operationsById = (
   return {
     hold: (run, hold, from) =>
       isPossible(run) ? thenNotifyControl(holding(run, hold, from), run) : Effect.succeed({ _tag: "Unknown" }),
-    releaseHold: (run, id) => (isPossible(run) ? thenNotify(releasing(run, id), run) : Effect.succeed(false)),
+    releaseHold: (run, id) => (isPossible(run) ? thenNotify(releasing(run, id), run, true) : Effect.succeed(false)),
     cancel: (run, request) =>
-      isPossible(run) ? thenNotifyControl(store.cancel(run, request), run) : Effect.succeed("Unknown"),
+      isPossible(run) ? thenNotifyControl(store.cancel(run, request), run, true) : Effect.succeed("Unknown"),
     terminate: (run, outcome) =>
       isPossible(run) ? thenNotify(store.terminate(run, outcome), run) : Effect.succeedNone,
     find: (id) => (isPossible(id) ? store.find(id) : Effect.succeedNone),
     signal: (run, key, payload) =>
-      isPossible(run) ? thenNotify(store.signal(run, key, payload), run) : Effect.succeed("Unknown")
+      isPossible(run) ? thenNotify(store.signal(run, key, payload), run, true) : Effect.succeed("Unknown")
   }
 }
 

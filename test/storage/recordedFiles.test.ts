@@ -13,7 +13,7 @@ class Bad extends Schema.TaggedError<Bad>()("Bad", { why: Schema.String }) {}
 const Go = Signal.make("go", Schema.Number)
 
 /** Each file of recorded/ was written by the library as it was, and is a dump of its tables. */
-const versions = [1, 2, 3, 4, 5, 6, 7, 8, 9]
+const versions = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 
 /** Runs could wait from version 3 on. */
 const canWait = (version: number) => version >= 3

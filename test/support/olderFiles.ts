@@ -1,9 +1,9 @@
 const added = [
   ...["started_at", "generation", "hold_id", "hold_reason", "hold_at", "cancel", "queue", "queue_key", "priority"],
-  ...["parent", "parent_signal"]
+  ...["parent", "parent_signal", "shard"]
 ]
 
-/** Statements that make a file of version 9 from one of version 10. */
+/** Statements that make a file of version 9 from one of this version. */
 export const toVersion9 = `
   DROP TRIGGER recovery_run_labels_insert;
   DROP TRIGGER recovery_run_labels_delete;

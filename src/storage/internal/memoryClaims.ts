@@ -1,6 +1,7 @@
 import { byDueTime, type Candidate, chosen, merged, Places } from "../queueOrder.js"
 import { claimedDue, claimedRun, clockTolerance, dueSince, isLeased, isQueued, limitOf } from "../rows.js"
 import type * as Store from "../Store.js"
+import { isInShards } from "../shards.js"
 import type { RunTable, StoredRun } from "./memoryRuns.js"
 
 interface Due extends Candidate {
@@ -15,12 +16,13 @@ export const claimDue = (
   leaseUntil: number,
   now: number
 ): ReadonlyArray<Store.DueRun> => {
-  const { except, queues = [], workflows } = query
+  const { except, placement, queues = [], workflows } = query
   const versions = new Set(workflows.map(placeOf))
   const excluded = new Set(except)
+  const isPlaced = placement === undefined ? () => true : isInShards(placement)
   const due = [...table.open]
     .filter(({ commits, run }) => commits === 0 && run.hold === undefined && dueSince(run) <= now)
-    .filter(({ run }) => versions.has(placeOf(run)) && !excluded.has(run.id))
+    .filter(({ run }) => versions.has(placeOf(run)) && !excluded.has(run.id) && isPlaced(run.id))
     .map(dueOf)
     .sort(byDueTime)
   const limit = limitOf(query)

@@ -19,6 +19,7 @@ import {
 } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
 import * as Store from "../Store.js"
+import { isInShards, isPlacedLease, ownersOf } from "../shards.js"
 import { restoredRun } from "../storedRows.js"
 import { claimDue } from "./memoryClaims.js"
 import { makeMemoryControls } from "./memoryControls.js"
@@ -197,6 +198,18 @@ const leaseOperations = (table: RunTable) => {
     stored.run = { ...stored.run, ...noLease }
     table.changed(stored.run.id)
   }
+  const endPlaced = (leases: Store.PlacedLeases, now: number): number => {
+    const isOurs = isInShards(leases)
+    const isToEnd = ({ id, leaseUntil = 0, owner }: Store.Run) =>
+      owner !== undefined &&
+      leaseUntil > now &&
+      isPlacedLease(owner) &&
+      !owner.startsWith(ownersOf(leases.by)) &&
+      isOurs(id)
+    const found = [...table.open].filter(({ run }) => isToEnd(run))
+    for (const stored of found) stored.run = { ...stored.run, leaseUntil: now }
+    return found.length
+  }
   return {
     open: (request, owner, leaseMillis) => timed((now) => table.openRun(request, owner, now + leaseMillis, now)),
     claimDue: (query, owner, leaseMillis) => timed((now) => claimDue(table, query, owner, now + leaseMillis, now)),
@@ -217,6 +230,7 @@ const leaseOperations = (table: RunTable) => {
         const candidates = run === undefined ? [...table.open] : [table.byId.get(run)]
         for (const stored of candidates) if (stored?.run.owner === owner) end(stored)
       }),
+    endPlacedLeases: (leases) => timed((now) => endPlaced(leases, now)),
     suspend: (lease, { dueAt, signals, waiting }) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         table.fenced(lease, (stored) => {

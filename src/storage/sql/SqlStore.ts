@@ -18,6 +18,7 @@ import { makeRunQueries } from "./runQueries.js"
 import { makeRunReader } from "./runRows.js"
 import { makeLeases, makeOpen, makeRemoveRuns } from "./runs.js"
 import { makeRunWrites } from "./runWrites.js"
+import { makeEndPlacedLeases } from "./shards.js"
 import { makeSqlSignals } from "./signals.js"
 import { makeSqlSnapshots } from "./snapshots.js"
 import { makeSqlTransactional } from "./transactional.js"
@@ -45,6 +46,7 @@ export const makeSqlStore = (
       ...releasedAfterEnd({ ...leases, open: makeOpen(access, reader, writes.insert), claimDue }),
       ...makeSqlSignals(access, reader),
       ...makeControls(access, reader, endChild),
+      endPlacedLeases: makeEndPlacedLeases(access),
       enqueue: makeEnqueue(access, reader, writes.insert),
       ...makeRunQueries(access, reader, liveness),
       removeRuns: makeRemoveRuns(access),

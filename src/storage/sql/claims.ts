@@ -10,6 +10,7 @@ import { makeQueueClaims, type QueueClaims, type QueuePart } from "./queueClaims
 import { dueSince, isFree, isOneOf, type Part, part, startedAt } from "./reading.js"
 import type { RunReader } from "./runRows.js"
 import { releaseGone } from "./runs.js"
+import { isOwnedShard } from "./shards.js"
 
 const claiming = "Claiming due runs"
 
@@ -32,10 +33,13 @@ export const makeClaimDue = (access: ClientAccess, reader: RunReader, liveness: 
 
 type Claim = (query: DueQuery, owner: string, leaseMillis: number) => Effect.Effect<ReadonlyArray<DueRun>, StorageError>
 
-const unless = (access: ClientAccess, { except = [] }: DueQuery): Part => {
-  if (except.length === 0) return part("")
-  const { params, text } = isOneOf(access, "id", except, "text")
-  return part(`AND NOT (${text})`, ...params)
+/** What the query leaves out of the due runs: a further condition, or none. */
+const unless = (access: ClientAccess, { except = [], placement }: DueQuery): Part => {
+  const excepted = isOneOf(access, "id", except, "text")
+  const outside = except.length === 0 ? part("") : part(`AND NOT (${excepted.text})`, ...excepted.params)
+  if (placement === undefined) return outside
+  const owned = isOwnedShard(access, placement)
+  return part(`AND (shard IS NULL OR ${owned.text}) ${outside.text}`, ...owned.params, ...outside.params)
 }
 
 interface ClaimedRow extends RunRow {

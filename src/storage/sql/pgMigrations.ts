@@ -28,6 +28,13 @@ export const pgMigrations = (table: Names, index: Names): ReadonlyArray<Migratio
     name: "controls_and_queues",
     reader: 1,
     statements: [...controls(table), ...queues(table, index), ...runLabels(table, index)]
+  },
+  {
+    id: 3,
+    name: "shards",
+    reader: 1,
+    // Rows of before, and of processes of the version before, have none: each worker may claim them.
+    statements: [`ALTER TABLE ${table("runs")} ADD COLUMN shard INTEGER`]
   }
 ]
 

@@ -3,6 +3,7 @@ import { runChecksum } from "../checksum.js"
 import { enqueuedRun, newRun } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
 import type { EnqueueRequest, Lease, NewRun, Outcome, Run } from "../Store.js"
+import { shardHash } from "../shards.js"
 import { storedStatus } from "../sqlite/runRows.js"
 import type { ClientAccess, Now } from "./access.js"
 import { makeGroups } from "./groups.js"
@@ -35,7 +36,8 @@ const given = {
   queue_key: ["text", ({ request }) => request.queue?.key ?? null],
   priority: ["bigint", ({ request }) => request.queue?.priority ?? 0],
   parent: ["text", ({ request }) => request.parent?.run ?? null],
-  parent_signal: ["text", ({ request }) => request.parent?.signal ?? null]
+  parent_signal: ["text", ({ request }) => request.parent?.signal ?? null],
+  shard: ["bigint", ({ request }) => shardHash(request.id)]
 } satisfies Readonly<Record<string, readonly [type: string, valueOf: (wanted: ToInsert) => unknown]>>
 
 const labelsOf = ({ labels }: NewRun): string => JSON.stringify(labels)

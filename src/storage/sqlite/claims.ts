@@ -4,12 +4,14 @@ import { type DueRow, merged } from "../queueOrder.js"
 import { claimedDue, claimedRun, dueSince, limitOf } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
 import type * as Store from "../Store.js"
-import type { Database } from "./driver.js"
+import type { Database, Statement } from "./driver.js"
 import { type Admitted, QueueClaims, type Stop } from "./queueClaims.js"
 import { marked } from "./rows.js"
-import { type RunRow, runProblem } from "./runRows.js"
+import { dueSince as dueColumn, placeColumn, type RunRow, runProblem } from "./runRows.js"
+import { openRuns } from "./runStatements.js"
 import type { RunTable } from "./runTable.js"
 import type { Access } from "./SqliteStore.js"
+import { isPlaced, shardParams } from "./shards.js"
 import { turn } from "./turn.js"
 
 /** What a look for due runs found. */
@@ -37,21 +39,32 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
   const { sql } = table
   const queues = new QueueClaims(database)
 
+  let placedDue: Statement | undefined
+  /** The due runs of one workflow outside of queues: those that have been due longest. */
+  const freeOf = (
+    { version, workflow }: Store.WorkflowVersion,
+    { placement }: Store.DueQuery,
+    now: number,
+    most: number
+  ): ReadonlyArray<DueRow> => {
+    if (placement === undefined) return sql.due.all(workflow, version, now, most) as ReadonlyArray<DueRow>
+    placedDue ??= database.prepare(placedDueText)
+    return placedDue.all({ workflow, version, now, most, ...shardParams(placement) }) as ReadonlyArray<DueRow>
+  }
+
   /** Those that have been due longest, whatever their workflow. */
   const due = (query: Store.DueQuery, now: number, stops: Stops): Found => {
-    const { except = [], workflows } = query
+    const { except = [], placement, workflows } = query
     const limit = limitOf(query)
     if (limit === 0) return nothing
     const excluded = new Set(except.flatMap((id) => keyOf(table, id)))
     const free = workflows
-      .flatMap(
-        ({ version, workflow }) => sql.due.all(workflow, version, now, limit + excluded.size) as ReadonlyArray<DueRow>
-      )
+      .flatMap((workflow) => freeOf(workflow, query, now, limit + excluded.size))
       .filter(({ key }) => !excluded.has(key))
       .sort((a, b) => a.since - b.since || a.key - b.key)
     const admitted = isQueueDue(query, now)
       ? (query.queues ?? []).map((limits) => {
-          const request = { workflows, excluded, limit, now }
+          const request = { workflows, excluded, limit, now, placement }
           return queues.admitted(limits, request, stops.get(limits.name))
         })
       : []
@@ -61,8 +74,8 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
     }
   }
 
-  const isQueueDue = ({ queues: wanted = [], workflows }: Store.DueQuery, now: number): boolean =>
-    wanted.length > 0 && queues.isAnyDue({ workflows, now })
+  const isQueueDue = ({ placement, queues: wanted = [], workflows }: Store.DueQuery, now: number): boolean =>
+    wanted.length > 0 && queues.isAnyDue({ workflows, now, placement })
 
   const claim = (key: number, owner: string, leaseUntil: number, now: number): ReadonlyArray<Store.DueRun> => {
     const row = sql.findRunByKey.get(key) as RunRow | undefined
@@ -126,6 +139,9 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
 
   return { claimDue }
 }
+
+const placedDueText = `SELECT key, ${dueColumn} AS since FROM ${openRuns} AND workflow = $workflow AND version = $version
+  AND ${placeColumn} = 0 AND ${dueColumn} <= $now AND ${isPlaced("$owned", "$shards")} ORDER BY ${dueColumn} LIMIT $most`
 
 /** So long after a look a backlog is trusted to have more. */
 const trustMillis = 1_000

@@ -8,8 +8,8 @@ export type ControlStatements = ReturnType<typeof prepareControlStatements>
 export const prepareControlStatements = (database: Database) => ({
   enqueueRun: database.prepare(
     `INSERT INTO recovery_runs (id, workflow, version, input, labels, created_at, due_at, token, queue, queue_key, priority,
-       parent, parent_signal, checksum)
-     VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+       parent, parent_signal, checksum, shard)
+     VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
   ),
   replaceRun: database.prepare(`UPDATE recovery_runs SET input = ?, due_at = ?, checksum = ? WHERE key = ?`),
   hold: database.prepare(`UPDATE recovery_runs SET hold_id = ?, hold_reason = ?, hold_at = ? WHERE key = ?`),

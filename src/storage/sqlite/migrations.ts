@@ -249,6 +249,21 @@ const migrations = {
         SELECT key, value, old.key FROM json_each(iif(json_valid(old.labels), old.labels, '{}'))
       );
     END`
+  ],
+  // Rows of before, and of libraries of version 10, have none: each worker may claim them.
+  "0011_shards_reader_10": [
+    `ALTER TABLE recovery_runs ADD COLUMN shard INTEGER`,
+    // With the shard at their ends, so that a claim of some shards passes over the runs of others in the index. The key
+    // before it keeps the order of runs that are equally due.
+    `DROP INDEX recovery_runs_due`,
+    `CREATE INDEX recovery_runs_due ON recovery_runs (workflow, version,
+       CASE WHEN hold_id IS NOT NULL THEN 2 WHEN queue IS NOT NULL AND cancel IS NULL THEN 1 ELSE 0 END,
+       MAX(due_at, COALESCE(lease_until, 0)), owner, key, shard)
+     WHERE status IS NULL`,
+    `DROP INDEX recovery_runs_queued`,
+    `CREATE INDEX recovery_runs_queued ON recovery_runs (queue, workflow, version, priority, queue_key,
+       (started_at IS NULL), MAX(due_at, COALESCE(lease_until, 0)), owner, key, shard)
+     WHERE status IS NULL AND hold_id IS NULL AND cancel IS NULL AND queue IS NOT NULL`
   ]
 }
 

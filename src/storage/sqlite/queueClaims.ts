@@ -3,6 +3,7 @@ import { clockTolerance, compareKeys } from "../rows.js"
 import type * as Store from "../Store.js"
 import type { Database } from "./driver.js"
 import { dueSince, placeColumn } from "./runRows.js"
+import { isPlaced, shardParams } from "./shards.js"
 
 /** The runs that wait for a place in a queue, in the order of the index: by workflow, priority, key and due time. */
 const queuedRuns = `recovery_runs INDEXED BY recovery_runs_queued
@@ -10,15 +11,15 @@ const queuedRuns = `recovery_runs INDEXED BY recovery_runs_queued
 
 const ofPriority = `${queuedRuns} AND queue = $queue AND workflow = $workflow AND version = $version AND priority = $priority`
 
-/** The run of a key that has been due longest. */
-const firstOf = (isNew: 0 | 1): string =>
-  `(SELECT key FROM ${ofPriority} AND queue_key = found.queue_key AND (started_at IS NULL) = ${isNew}
+/** The run of a key that has been due longest, of those that the claim may take. */
+const firstOf = (isNew: 0 | 1, condition: string): string =>
+  `(SELECT key FROM ${ofPriority} AND queue_key = found.queue_key AND (started_at IS NULL) = ${isNew} ${condition}
     ORDER BY ${dueSince} LIMIT 1)`
 
 const sinceOf = (run: string): string => `MAX(${run}.due_at, COALESCE(${run}.lease_until, 0))`
 
 /** Keys in their order, without a look at the runs between them. */
-const looseScan = (from: ">" | ">="): string =>
+const looseScan = (from: ">" | ">=", condition: string): string =>
   `WITH RECURSIVE found (queue_key) AS (
      SELECT * FROM (SELECT queue_key FROM ${ofPriority} AND queue_key ${from} $from ORDER BY queue_key LIMIT 1)
      UNION ALL
@@ -32,15 +33,26 @@ const looseScan = (from: ">" | ">="): string =>
        WHERE queue = $queue AND queue_key = found.queue_key AND started_at IS NOT NULL ORDER BY started_at DESC LIMIT 1
      ) AS lastStart
    FROM found
-   LEFT JOIN recovery_runs AS begun ON begun.key = ${firstOf(0)}
-   LEFT JOIN recovery_runs AS fresh ON fresh.key = ${firstOf(1)}
+   LEFT JOIN recovery_runs AS begun ON begun.key = ${firstOf(0, condition)}
+   LEFT JOIN recovery_runs AS fresh ON fresh.key = ${firstOf(1, condition)}
    WHERE found.queue_key IS NOT NULL`
 
-const prepare = (database: Database) => ({
+/** The statements that look at runs. `condition` restricts them to some shards. */
+const prepareLooks = (database: Database, condition: string) => ({
   isAnyDue: database.prepare(
     `SELECT 1 FROM recovery_runs INDEXED BY recovery_runs_due
-     WHERE status IS NULL AND workflow = ? AND version = ? AND ${placeColumn} = 1 AND ${dueSince} <= ? LIMIT 1`
+     WHERE status IS NULL AND workflow = $workflow AND version = $version AND ${placeColumn} = 1
+       AND ${dueSince} <= $now ${condition} LIMIT 1`
   ),
+  keysFrom: database.prepare(looseScan(">=", condition)),
+  keysAfter: database.prepare(looseScan(">", condition)),
+  runsOf: database.prepare(
+    `SELECT key, ${dueSince} AS since FROM ${ofPriority} AND queue_key = $queueKey AND (started_at IS NULL) = $isNew
+       AND ${dueSince} <= $now ${condition} ORDER BY ${dueSince} LIMIT $most`
+  )
+})
+
+const prepare = (database: Database) => ({
   running: database.prepare(
     `SELECT queue_key AS queueKey, COUNT(*) AS count FROM recovery_runs INDEXED BY recovery_runs_queue_leased
      WHERE queue = ? AND status IS NULL AND owner IS NOT NULL AND lease_until > ? AND due_at <= ? GROUP BY queue_key`
@@ -60,14 +72,10 @@ const prepare = (database: Database) => ({
   nextPriority: database.prepare(
     `SELECT priority FROM ${queuedRuns} AND queue = ? AND workflow = ? AND version = ? AND priority < ?
      ORDER BY priority DESC LIMIT 1`
-  ),
-  keysFrom: database.prepare(looseScan(">=")),
-  keysAfter: database.prepare(looseScan(">")),
-  runsOf: database.prepare(
-    `SELECT key, ${dueSince} AS since FROM ${ofPriority} AND queue_key = $queueKey AND (started_at IS NULL) = $isNew
-       AND ${dueSince} <= $now ORDER BY ${dueSince} LIMIT $most`
   )
 })
+
+type Looks = ReturnType<typeof prepareLooks>
 
 interface Count {
   readonly queueKey: string
@@ -93,7 +101,7 @@ interface Level extends Store.WorkflowVersion {
 }
 
 /** What is asked of one queue. */
-interface Request {
+interface Request extends Pick<Store.DueQuery, "placement"> {
   readonly workflows: ReadonlyArray<Store.WorkflowVersion>
   readonly excluded: ReadonlySet<number>
   readonly limit: number
@@ -134,17 +142,32 @@ const above = 2 ** 53
 
 /** What the limits of queues admit. Call its methods while the connection is held. */
 export class QueueClaims {
+  private readonly database: Database
   private readonly sql: ReturnType<typeof prepare>
+  private readonly anywhere: Looks
+  private placed: Looks | undefined
   /** Where the next call begins, if the last one did not see all keys of the queue. */
   private readonly starts = new Map<string, string>()
 
   constructor(database: Database) {
+    this.database = database
     this.sql = prepare(database)
+    this.anywhere = prepareLooks(database, "")
+  }
+
+  /** The statements for the runs that a claim may take, and their further parameters. */
+  private looks({ placement }: Pick<Request, "placement">): { readonly sql: Looks; readonly shards: object } {
+    if (placement === undefined) return { sql: this.anywhere, shards: {} }
+    this.placed ??= prepareLooks(this.database, `AND ${isPlaced("$owned", "$shards")}`)
+    return { sql: this.placed, shards: shardParams(placement) }
   }
 
   /** Whether any queued run of these workflows is due, of whichever queue. */
-  isAnyDue({ now, workflows }: Pick<Request, "now" | "workflows">): boolean {
-    return workflows.some(({ version, workflow }) => this.sql.isAnyDue.get(workflow, version, now) !== undefined)
+  isAnyDue({ now, placement, workflows }: Pick<Request, "now" | "placement" | "workflows">): boolean {
+    const { shards, sql } = this.looks({ placement })
+    return workflows.some(
+      ({ version, workflow }) => sql.isAnyDue.get({ workflow, version, now, ...shards }) !== undefined
+    )
   }
 
   endExpired(queue: string, now: number): void {
@@ -170,7 +193,7 @@ export class QueueClaims {
       const [level] = levels
       if (level === undefined) break
       below = level.priority
-      for (const keys of this.windows(levels, scan, from?.priority === below ? from : undefined)) {
+      for (const keys of this.windows(levels, scan, request, from?.priority === below ? from : undefined)) {
         for (const { row } of keys) if (row.lastStart !== null) lastStarts.set(row.queueKey, row.lastStart)
         const groups = keys.flatMap(({ level, row }) => this.groupsOf(level, row, places, request))
         rows.push(...takeFairly(places, groups, request.limit - rows.length))
@@ -211,12 +234,12 @@ export class QueueClaims {
   }
 
   /** The keys of the levels, in their order: from where the last call stopped, and then from the first key. */
-  private *windows(levels: ReadonlyArray<Level>, scan: Scan, from: Stop | undefined) {
+  private *windows(levels: ReadonlyArray<Level>, scan: Scan, request: Request, from: Stop | undefined) {
     const { start } = scan
     let [isSecond, after] =
       from === undefined ? [start === undefined, start] : [from.isSecond ?? start === undefined, from.after ?? start]
     for (;;) {
-      const pages = levels.map((level) => this.keysOf(level, after).map((row) => ({ level, row })))
+      const pages = levels.map((level) => this.keysOf(level, after, request).map((row) => ({ level, row })))
       const full = pages.flatMap((page) => (page.length < keysAtOnce ? [] : page.slice(-1)))
       // What is behind the end of a page is not known.
       const last = full.map(({ row }) => row.queueKey).sort(compareKeys)[0]
@@ -234,9 +257,10 @@ export class QueueClaims {
     }
   }
 
-  private keysOf(level: Level, after: string | undefined): ReadonlyArray<KeyRow> {
-    const statement = after === undefined ? this.sql.keysFrom : this.sql.keysAfter
-    return statement.all({ ...level, from: after ?? "", most: keysAtOnce }) as ReadonlyArray<KeyRow>
+  private keysOf(level: Level, after: string | undefined, request: Request): ReadonlyArray<KeyRow> {
+    const { shards, sql } = this.looks(request)
+    const statement = after === undefined ? sql.keysFrom : sql.keysAfter
+    return statement.all({ ...level, from: after ?? "", most: keysAtOnce, ...shards }) as ReadonlyArray<KeyRow>
   }
 
   private groupsOf(level: Level, row: KeyRow, places: Places, request: Request): ReadonlyArray<DueGroup> {
@@ -256,15 +280,17 @@ export class QueueClaims {
     level: Level,
     group: { readonly queueKey: string; readonly isNew: number },
     first: DueRow,
-    { excluded, limit, now }: Request
+    request: Request
   ): Pick<DueGroup, "head" | "take"> {
+    const { excluded, limit, now } = request
     let rows: ReadonlyArray<DueRow> = excluded.has(first.key) ? [] : [first]
     let [next, isRead] = [0, false]
     return {
       head: () => {
         if (next >= rows.length && !isRead) {
           isRead = true
-          const found = this.sql.runsOf.all({ ...level, ...group, now, most: limit + excluded.size })
+          const { shards, sql } = this.looks(request)
+          const found = sql.runsOf.all({ ...level, ...group, now, most: limit + excluded.size, ...shards })
           rows = (found as ReadonlyArray<DueRow>).filter(({ key }) => !excluded.has(key))
         }
         return rows[next]

@@ -14,6 +14,7 @@ import {
 import { isOutcomeStatus } from "../rows.js"
 import { RestoreConflict } from "../StorageError.js"
 import type { Entry, FullSnapshot, Outcome, RecordRow, Run, Signal, StoredRow } from "../Store.js"
+import { shardHash } from "../shards.js"
 import { areAlike, rowName } from "../storedRows.js"
 import { fromLabels, toLabels } from "./rows.js"
 import { storedStatus } from "./runRows.js"
@@ -285,7 +286,7 @@ function* insertAll(
 const runColumns = [
   ...["id", "workflow", "version", "input", "labels", "created_at", "due_at", "token", "signals", "waiting"],
   ...["started_at", "generation", "hold_id", "hold_reason", "hold_at", "cancel", "queue", "queue_key", "priority"],
-  ...["parent", "parent_signal"],
+  ...["parent", "parent_signal", "shard"],
   ...["status", "exhausted", "exit", "finished_at", "checksum", "outcome_checksum"]
 ]
 
@@ -300,6 +301,7 @@ const runValues = ({ run, signals }: RowOf<"Run">): ReadonlyArray<unknown> => {
     ...[startedAt === undefined ? null : whole(startedAt), generation],
     ...[hold?.id ?? null, hold?.reason ?? null, hold === undefined ? null : whole(hold.at), cancel ?? null],
     ...[queue?.name ?? null, queue?.key ?? null, queue?.priority ?? 0, parent?.run ?? null, parent?.signal ?? null],
+    shardHash(id),
     ...[status, exhausted, end?.exit ?? null, end?.at ?? null],
     runChecksum({ id, workflow, version, input, labels, createdAt: whole(createdAt), queue, parent }),
     end === undefined ? null : outcomeChecksum(id, end)

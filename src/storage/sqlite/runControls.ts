@@ -5,6 +5,7 @@ import { runChecksum, signalChecksum } from "../checksum.js"
 import { type Answer, cancelling, enqueuedRun, heldRun, isReplaceable, leaseLost, type Plain } from "../rows.js"
 import type { LeaseLost } from "../StorageError.js"
 import type * as Store from "../Store.js"
+import { shardHash } from "../shards.js"
 import { type ControlStatements, prepareControlStatements } from "./controlStatements.js"
 import type { Database } from "./driver.js"
 import { fromLabels } from "./rows.js"
@@ -57,7 +58,7 @@ const enqueue = (
   const checksum = runChecksum({ id, workflow, version, input, labels, createdAt: now, queue, parent })
   const place = [queue?.name ?? null, queue?.key ?? null, queue?.priority ?? 0]
   const above = [parent?.run ?? null, parent?.signal ?? null]
-  const values = [id, workflow, version, input, labels, now, now + delay, ...place, ...above, checksum]
+  const values = [id, workflow, version, input, labels, now, now + delay, ...place, ...above, checksum, shardHash(id)]
   const inserted = sql.enqueueRun.run(...values)
   if (inserted.changes === 1) {
     return { _tag: "Created", run: enqueuedRun(request, Number(inserted.lastInsertRowid), now) }

@@ -1,5 +1,6 @@
 import type { Database } from "./driver.js"
 import { dueSince, placeColumn, runColumns } from "./runRows.js"
+import { isOwnedShard, isPlacedLease } from "./shards.js"
 
 const entryColumns = "seq, kind, step, attempt, at, checksum, payload_checksum AS payloadChecksum, previous"
 
@@ -15,8 +16,8 @@ export type RunStatements = ReturnType<typeof prepareRunStatements>
 export const prepareRunStatements = (database: Database) => ({
   insertRun: database.prepare(
     `INSERT INTO recovery_runs (id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until, parent,
-       parent_signal, checksum)
-     VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+       parent_signal, checksum, shard)
+     VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
   ),
   findRunByKey: database.prepare(`SELECT ${runColumns} FROM recovery_runs WHERE key = ?`),
   findRun: database.prepare(`SELECT ${runColumns} FROM recovery_runs WHERE id = ?`),
@@ -52,6 +53,12 @@ export const prepareRunStatements = (database: Database) => ({
   due: database.prepare(
     `SELECT key, ${dueSince} AS since FROM ${openRuns}
        AND workflow = ? AND version = ? AND ${placeColumn} = 0 AND ${dueSince} <= ? ORDER BY ${dueSince} LIMIT ?`
+  ),
+  endPlaced: database.prepare(
+    `UPDATE recovery_runs SET lease_until = $now
+     WHERE key IN (SELECT key FROM ${openRuns} AND owner IS NOT NULL AND ${dueSince} > $now AND shard IS NOT NULL
+       AND ${isOwnedShard("$owned", "$shards")} AND ${isPlacedLease} AND substr(owner, 1, length($by)) <> $by)
+       AND lease_until > $now`
   ),
   suspendRun: database.prepare(
     `UPDATE recovery_runs SET owner = NULL, lease_until = NULL, waiting = ?,

@@ -5,6 +5,7 @@ import { entryProblem, rowProblem, runChecksum, signalChecksum } from "../checks
 import { type Answer, claimedRun, leaseLost, leaseOf, newRun, type Plain, refusal } from "../rows.js"
 import type { LeaseLost, StorageError } from "../StorageError.js"
 import type * as Store from "../Store.js"
+import { ownersOf, shardHash } from "../shards.js"
 import type { Database } from "./driver.js"
 import { refuseDamaged } from "./rows.js"
 import { makeRunControls } from "./runControls.js"
@@ -13,6 +14,7 @@ import { type EntryRow, lineOf, lineProblem, type SignalRow } from "./runRows.js
 import type { RunStatements } from "./runStatements.js"
 import type { RunTable } from "./runTable.js"
 import type { Access } from "./SqliteStore.js"
+import { shardParams } from "./shards.js"
 
 /** `guarded` operations fail inside of a SQL transaction of the program, the `plain` ones wait for its end. */
 export const makeSqliteRuns = (
@@ -56,7 +58,7 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
     const text = JSON.stringify(labels)
     const checksum = runChecksum({ id, workflow, version, input, labels: text, createdAt: now, parent })
     const above = [parent?.run ?? null, parent?.signal ?? null]
-    const values = [id, workflow, version, input, text, now, now, owner, leaseUntil, ...above, checksum]
+    const values = [id, workflow, version, input, text, now, now, owner, leaseUntil, ...above, checksum, shardHash(id)]
     const inserted = sql.insertRun.run(...values)
     if (inserted.changes === 1) {
       const run = newRun(request, Number(inserted.lastInsertRowid), owner, leaseUntil, now)
@@ -122,6 +124,11 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
           table.forget({ owner, run })
           sql.releaseLease.run(run, owner)
         }
+      }),
+    endPlacedLeases: (leases) =>
+      guarded.write("Ending placed leases", (now) => {
+        const given = { ...shardParams(leases), by: ownersOf(leases.by), now }
+        return Number(sql.endPlaced.run(given).changes)
       }),
     suspend: (lease, { dueAt, signals, waiting }) =>
       endLease("Suspending a run", lease, (now) => {

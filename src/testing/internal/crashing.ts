@@ -69,6 +69,7 @@ const kinds: Readonly<Record<keyof Storage.Store, "write" | "other" | "read">> =
   removeRuns: "write",
   renew: "other",
   release: "other",
+  endPlacedLeases: "other",
   lock: "other",
   renewLock: "other",
   unlock: "other",

@@ -21,9 +21,13 @@ export const heed = (execution: Execution, { cancel, hold }: Wanted): void => {
     execution.activity.startWatcher()
   }
   if (!isLeaving(execution)) continueLeft(execution)
-  // Fibers that wait are suspended now; a step that begins from now on stops the run.
-  execution.activity.changed.notify()
-  for (const notify of execution.activity.children) notify()
+  wake(execution)
+}
+
+/** The execution looks at what is wanted: fibers that wait are suspended, and a step that begins stops the run. */
+export const wake = ({ activity }: Execution): void => {
+  activity.changed.notify()
+  for (const notify of activity.children) notify()
 }
 
 /** The hold was released before the run has stopped: the steps that were to begin do so. */

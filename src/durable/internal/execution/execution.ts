@@ -103,8 +103,10 @@ export class Injected extends Context.Tag("effect-recovery/testing/Injected")<In
 export interface Mode {
   /** How long a sleep may keep the run in memory, in milliseconds. */
   readonly patience: number
-  /** Whether this process is shutting down: then no step begins. */
+  /** Whether this process is to leave the run, since it shuts down or another one should advance it: then no step begins. */
   readonly isLeaving: () => boolean
+  /** Calls back when the run is to be left before the process shuts down. Returns how to stop that. */
+  readonly onLeaving: (wake: () => void) => () => void
   /** The execution of the parent run, if that executes this run in its own process. */
   readonly within: Execution | undefined
   /** The id of the caller's own hold on the run, which does not stop the execution. */
@@ -121,6 +123,7 @@ export interface Mode {
 export const byCaller: Mode = {
   patience: Number.POSITIVE_INFINITY,
   isLeaving: () => false,
+  onLeaving: () => () => {},
   within: undefined,
   heldAs: undefined,
   backoff: () => undefined,

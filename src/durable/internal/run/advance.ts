@@ -22,7 +22,7 @@ import type * as Storage from "../../../storage/Storage.js"
 import { isClean } from "../../../transaction/Compensation.js"
 import { Transaction, Transactor } from "../../../transaction/Transactor.js"
 import { makeActivity } from "../execution/activity.js"
-import { heed, isToCancel, nothingWanted, type Wanted } from "../execution/control.js"
+import { heed, isToCancel, nothingWanted, type Wanted, wake } from "../execution/control.js"
 import { byCaller, type Execution, emit, Injected, type Mode, Run, type RunService } from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import { Lifecycle } from "../execution/phase.js"
@@ -266,11 +266,13 @@ const runBody = (
       (error) => lifecycle.transition({ _tag: "Stop", error }),
       (control) => heed(execution, control)
     )
+    const stopHearing = execution.mode.onLeaving(() => wake(execution))
     const siblings = execution.mode.within?.activity.children
     siblings?.add(execution.activity.changed.notify)
     const ended = () => {
       siblings?.delete(execution.activity.changed.notify)
       stopKeeping()
+      stopHearing()
       stopWatcher(execution)
     }
     return Effect.matchCauseEffect(restore(use(fiber)), {

@@ -223,7 +223,7 @@ const suspend = (execution: Execution.Execution, now: number): void => {
   const times = parked.flatMap(({ until }) => (until === undefined ? [] : [until]))
   const earliest = times.length === 0 ? undefined : Math.min(...times)
   // A fiber that stopped before a step waits for nothing.
-  const isDue = execution.mode.isLeaving() || parked.some(({ waiting }) => waiting === undefined)
+  const isDue = parked.some(({ waiting }) => waiting === undefined)
   const until = isDue ? now : earliest
   const error = new RunSuspended({
     run: execution.id,

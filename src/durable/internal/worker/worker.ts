@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import { isExcused } from "../../../journal/RunError.js"
 import { prettyCause } from "../../../resilience/Foreign.js"
 import { longSleep, steadyMillis } from "../../../resilience/internal/kernel/timer.js"
@@ -18,6 +19,7 @@ import type { Mode } from "../execution/execution.js"
 import type { AnyDefinition } from "../run/advance.js"
 import { type ClaimedRun, claimDue, executeClaimed } from "../run/execute.js"
 import { dateOption } from "../wait/resolve.js"
+import { OwnShards, type Placement, type Taken } from "./placement.js"
 import { queueHealth } from "./queueHealth.js"
 import { Starts } from "./starts.js"
 
@@ -48,6 +50,8 @@ export interface Settings {
   readonly drainMillis: number
   /** How long runs may be due without any progress before the worker reports itself as stalled, in milliseconds. */
   readonly stalledMillis: number
+  /** Defaults to claiming all due runs of its workflows. */
+  readonly placement?: Placement | undefined
 }
 
 /** A run that stops at every execution. */
@@ -71,16 +75,27 @@ export interface WorkerState {
   progressAt: number | undefined
   trouble: Storage.StorageError | undefined
   leaving: boolean
+  /** The shards that it owns; undefined without a placement. */
+  shards: OwnShards | undefined
+  /** Looks for due runs at once. */
+  readonly look: () => void
+  /** Ends when this process executes no run of a shard that its placement has lost. */
+  readonly handedOver: (shard: number) => Effect.Effect<void>
 }
 
-const initialState = (): WorkerState => ({
+const initialState = (look: () => void): WorkerState => ({
   running: new Map(),
   stuck: new Map(),
   sweptAt: undefined,
   hasPlaces: false,
   progressAt: undefined,
   trouble: undefined,
-  leaving: false
+  leaving: false,
+  shards: undefined,
+  look,
+  handedOver(shard) {
+    return this.shards?.handedOver(shard) ?? Effect.void
+  }
 })
 
 /** Claims due runs and executes them until its scope closes. */
@@ -88,10 +103,15 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
   const queues = yield* distinctQueues(settings.queues)
   yield* refuseDuplicates(definitions)
   const storage = yield* Storage.Storage
-  const state = initialState()
   const changed = new Pulse()
+  const state = initialState(changed.notify)
   const fibers = yield* FiberSet.make<void>()
-  const unsubscribe = storage.onChange(changed.notify)
+  const shards = yield* makeShards(state, settings, changed)
+  state.shards = shards
+  const unsubscribe = storage.onChange((run, isDue) => {
+    if (run === "" || shards === undefined || shards.owns(run)) changed.notify()
+    else if (isDue) shards.tell(run)
+  })
   const clock = yield* Effect.clock
   const progressed = () => {
     state.progressAt = steadyMillis(clock)
@@ -111,45 +131,95 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     progressed()
     const stuck = state.stuck.get(id)
     if (stuck !== undefined) state.stuck.set(id, { ...stuck, isCounted: false })
-    const executed = executeClaimed(storage, definition, claimed, restore, mode)
-    const whole = Effect.flatMap(Effect.exit(executed), (exit) => restore(recordExit(storage, state, run, exit)))
+    const taken: Taken = shards?.take(id, mode) ?? { mode, begin: () => {} }
+    const executed = executeClaimed(storage, definition, claimed, restore, taken.mode)
+    const whole = Effect.flatMap(Effect.exit(executed), (exit) =>
+      restore(recordExit(storage, state, run, exit, taken.mode))
+    )
     const done = Effect.sync(() => {
       state.running.delete(id)
+      shards?.leave(run)
       progressed()
       changed.notify()
     })
-    return FiberSet.run(fibers, Effect.ensuring(Effect.asVoid(whole), done))
+    return Effect.map(FiberSet.run(fibers, Effect.ensuring(Effect.asVoid(whole), done)), taken.begin)
   }
 
   /** Claims the runs that have been due longest, of whichever workflow. */
-  const takeDueRuns = Effect.gen(function* () {
-    const limit = settings.concurrency - state.running.size
-    state.hasPlaces = false
-    if (limit <= 0) return
-    const now = yield* Clock.currentTimeMillis
-    const query = { workflows, queues, except: exceptedRuns(state, now), limit }
-    // Uninterruptible from the claim until a fiber has each run: it executes the run or releases the lease.
-    const damaged = yield* Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(claimDue(storage, query, restore), ({ claimed, damaged }) =>
-        Effect.as(
-          Effect.forEach(claimed, (one) => take(one, restore), { discard: true }),
-          damaged
+  const takeDueRuns = (placement?: Storage.OwnedShards) =>
+    Effect.gen(function* () {
+      const limit = settings.concurrency - state.running.size
+      state.hasPlaces = false
+      if (limit <= 0) return
+      const now = yield* Clock.currentTimeMillis
+      const query = { workflows, queues, except: exceptedRuns(state, now), limit, placement }
+      // Uninterruptible from the claim until a fiber has each run: it executes the run or releases the lease.
+      const damaged = yield* Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(claimDue(storage, query, restore), ({ claimed, damaged }) =>
+          Effect.as(
+            Effect.forEach(claimed, (one) => take(one, restore), { discard: true }),
+            damaged
+          )
         )
       )
-    )
-    state.hasPlaces = state.running.size < settings.concurrency
-    if (damaged.length === 0) return
-    const redactor = yield* Redaction
-    for (const run of damaged) addStop(state, run, redactor.text(run.damaged ?? "damaged"), now)
-    // They took places of runs that can be executed.
-    changed.notify()
-  })
+      state.hasPlaces = state.running.size < settings.concurrency
+      if (damaged.length === 0) return
+      const redactor = yield* Redaction
+      for (const run of damaged) addStop(state, run, redactor.text(run.damaged ?? "damaged"), now)
+      // They took places of runs that can be executed.
+      changed.notify()
+    })
 
-  const sweep = Effect.gen(function* () {
+  const takeOwnRuns = (shards: OwnShards) =>
+    Effect.suspend(() => {
+      shards.refresh()
+      const claimed = shards.claim((placement) => {
+        if (placement.owned.length > 0) return takeDueRuns(placement)
+        state.hasPlaces = true
+        return Effect.void
+      })
+      return Effect.zipRight(shards.endLeasesOfOthers(storage), claimed)
+    })
+  const takeRuns = shards === undefined ? takeDueRuns() : takeOwnRuns(shards)
+
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      state.leaving = true
+      unsubscribe()
+      return drain(fibers, settings.drainMillis)
+    })
+  )
+  yield* Effect.forkScoped(
+    Effect.interruptible(Effect.forever(sweep({ storage, settings, state, changed, starts, definitions, takeRuns })))
+  )
+  return state
+})
+
+interface Sweeping {
+  readonly storage: Storage.Service
+  readonly settings: Settings
+  readonly state: WorkerState
+  readonly changed: Pulse
+  readonly starts: Starts
+  readonly definitions: ReadonlyArray<AnyDefinition>
+  readonly takeRuns: Effect.Effect<void, Storage.StorageError, unknown>
+}
+
+/** Takes what is due, and waits until something else may be. */
+const sweep = ({
+  changed,
+  definitions,
+  settings,
+  starts,
+  state,
+  storage,
+  takeRuns
+}: Sweeping): Effect.Effect<void, never, unknown> =>
+  Effect.gen(function* () {
     const before = changed.next
     const since = yield* Clock.currentTimeMillis
     // Read before the sweep: a run that becomes due during the sweep is due at this time, and not missed.
-    const untilDue = Effect.zipLeft(nextSweep(storage, definitions, settings), takeDueRuns)
+    const untilDue = Effect.zipLeft(nextSweep(storage, definitions, settings), takeRuns)
     const takeDue = Effect.zipWith(untilDue, starts.nextPlace(storage, state), Math.min)
     const next = yield* Effect.matchEffect(takeDue, {
       onFailure: (error) =>
@@ -174,16 +244,22 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     yield* Effect.raceFirst(Deferred.await(before), longSleep(pause))
   })
 
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      state.leaving = true
-      unsubscribe()
-      return drain(fibers, settings.drainMillis)
-    })
-  )
-  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(sweep)))
-  return state
-})
+/** Follows the placement, if there is one. */
+const makeShards = (
+  state: WorkerState,
+  { drainMillis, placement }: Settings,
+  changed: Pulse
+): Effect.Effect<OwnShards | undefined, never, Scope.Scope> =>
+  placement === undefined
+    ? Effect.succeed(undefined)
+    : OwnShards.make({
+        placement,
+        drainMillis,
+        onChange: (isLost) => {
+          for (const run of [...state.stuck.keys()]) if (isLost(run)) state.stuck.delete(run)
+          changed.notify()
+        }
+      })
 
 /** When to look again without a change. A storage that only this process changes says when its next run is due. */
 const nextSweep = (
@@ -213,6 +289,7 @@ const exceptedRuns = ({ running, stuck }: WorkerState, now: number): ReadonlyArr
 const modeOf = (state: WorkerState, { patience }: Settings, progressed: () => void): Mode => ({
   patience,
   isLeaving: () => state.leaving,
+  onLeaving: () => () => {},
   within: undefined,
   heldAs: undefined,
   isReplay: false,
@@ -243,12 +320,13 @@ const recordExit = (
   storage: Storage.Service,
   state: WorkerState,
   { id, workflow }: Storage.Run,
-  exit: Exit.Exit<unknown, unknown>
+  exit: Exit.Exit<unknown, unknown>,
+  mode: Mode
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
     const counted = state.stuck.get(id)
     const isFine = Exit.isSuccess(exit) || isExpected(exit.cause)
-    if (state.leaving || (counted?.isCounted !== true && isFine)) return void state.stuck.delete(id)
+    if (mode.isLeaving() || (counted?.isCounted !== true && isFine)) return void state.stuck.delete(id)
     if (Exit.isSuccess(exit) || (yield* isOver(storage, id))) return void state.stuck.delete(id)
     const redactor = yield* Redaction
     const reason = redactor.text(prettyCause(exit.cause).split("\n")[0] ?? "unknown")
@@ -332,10 +410,11 @@ export const healthOf = (
       storage.isPrivate ||
       (state.sweptAt !== undefined && now - state.sweptAt <= Math.max(stalledMillis, 3 * sweepMillis))
     const idleMillis = steadyMillis(yield* Effect.clock) - (state.progressAt ?? Number.NEGATIVE_INFINITY)
-    const waitsForQueue = state.hasPlaces && counts.some(({ due }) => due > 0)
+    // With places left, what is due waits for its queue, or for the owner of its shard.
+    const waitsElsewhere = state.hasPlaces && (state.shards !== undefined || counts.some(({ due }) => due > 0))
     const isProgressing =
       idleMillis < stalledMillis ||
-      waitsForQueue ||
+      waitsElsewhere ||
       !Option.exists(oldestDue, (age) => Duration.toMillis(age) >= stalledMillis)
     return {
       status: state.leaving ? "leaving" : isSweeping && isProgressing && state.trouble === undefined ? "ok" : "stalled",
@@ -356,6 +435,7 @@ export const healthOf = (
       unclaimed: backlog
         .filter((one) => !isKnown(one))
         .map(({ due, version, waiting, workflow }) => ({ workflow, version, runs: due + waiting })),
+      shards: Option.map(Option.fromNullable(state.shards), ({ numbers }) => numbers),
       queues: queueHealth(counts, ownQueues, storeNow),
       sweptAt: dateOption(state.sweptAt),
       trouble: Option.fromNullable(state.trouble)

@@ -42,6 +42,7 @@ const operations = (
 > => ({
   open: store.open(request("other"), "b", 30_000),
   claimDue: store.claimDue({ workflows: [{ workflow: "checkout", version: "1" }], limit: 1 }, "b", 30_000),
+  endPlacedLeases: store.endPlacedLeases({ shards: 9, owned: [1], by: "b" }),
   append: store.append({ ...lease, token: 9 }, [entry(8)]),
   rewind: store.rewind({ ...lease, token: 9 }, entry(9), { after: 0, within: "" }),
   reopen: store.reopen({ ...run, token: 9 }, entry(9), "b", 30_000),

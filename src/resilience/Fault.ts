@@ -10,7 +10,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Foreign from "./Foreign.js"
 import type { Subject } from "./internal/fault/classify.js"
 import * as classify_ from "./internal/fault/classify.js"
@@ -234,12 +234,56 @@ export const classify = (failure: unknown): Effect.Effect<Fault> =>
  * @internal
  */
 export const classifier = (own: ReadonlyArray<Rule> | undefined): Effect.Effect<(failure: unknown) => Fault> =>
-  Effect.zipWith(Effect.zip(Rules, Redaction), Clock.currentTimeMillis, ([inForce, { text: redact }], now) => {
-    const rules = own === undefined ? inForce : [...own, ...inForce]
-    const onRuleError = (rule: Rule, error: unknown) =>
-      logThrown(error, `the classification rule "${rule.name}" threw and was skipped`)
-    return (failure) => classify_.classify(failure, { rules, own, now, redact, onRuleError })
+  Effect.withFiberRuntime(({ currentContext, currentDefaultServices }) => {
+    const now = Context.get(currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
+    return Effect.succeed((failure: unknown) => classifyIn(currentContext, now, failure, own))
   })
+
+/** Classifications by the cause: a breaker, a policy and a recovery ask for the same one, one after the other. */
+const known = new WeakMap<Cause.Cause<unknown>, Known>()
+
+interface Known extends Pick<classify_.ClassifyOptions, "rules" | "own" | "now" | "redact"> {
+  readonly fault: Fault
+}
+
+/**
+ * {@link classify} with the rules and the redaction of a context. `own` rules go first.
+ *
+ * @internal
+ */
+export const classifyIn = (
+  context: Context.Context<never>,
+  now: number,
+  failure: unknown,
+  own?: ReadonlyArray<Rule>
+): Fault => {
+  const [rules, { text: redact }] = [Context.get(context, Rules), Context.get(context, Redaction)]
+  const cause = classify_.isCause(failure) ? failure : undefined
+  const before = cause === undefined ? undefined : known.get(cause)
+  if (before?.rules === rules && before.own === own && before.now === now && before.redact === redact) {
+    return before.fault
+  }
+  const onRuleError = (rule: Rule, error: unknown) =>
+    logThrown(error, `the classification rule "${rule.name}" threw and was skipped`)
+  const all = own === undefined ? rules : [...own, ...rules]
+  const fault = classify_.classify(failure, { rules: all, own, now, redact, onRuleError })
+  if (cause !== undefined) known.set(cause, { rules, own, now, redact, fault })
+  return fault
+}
+
+/**
+ * The wait that a failure asks for, as its fault has it. Classifies the failure only if a rule could declare one.
+ *
+ * @internal
+ */
+export const retryAfterIn = (
+  context: Context.Context<never>,
+  now: number,
+  failure: unknown
+): Duration.Duration | undefined => {
+  const read = Context.get(context, Rules) === defaultRules ? classify_.retryAfterOf(failure, now) : "unknown"
+  return read === "unknown" ? Option.getOrUndefined(classifyIn(context, now, failure).retryAfter) : read
+}
 
 /**
  * Classifies a failure by the built-in rules alone, with its severity.

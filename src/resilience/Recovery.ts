@@ -21,6 +21,7 @@ import { planByCategory, planByTag, planForAll } from "./internal/kernel/plan.js
 import { creditBudgets, recover as recover_ } from "./internal/kernel/recovery.js"
 import type { Hooks, Limits } from "./internal/kernel/session.js"
 import { traced } from "./internal/kernel/tracing.js"
+import { catchFailure } from "./internal/retry/retries.js"
 import { retryTransient } from "./internal/retry/retryTransient.js"
 import type { AttemptTimeout } from "./RecoveryError.js"
 import * as RecoveryPolicy from "./RecoveryPolicy.js"
@@ -499,8 +500,10 @@ export const events: Stream.Stream<Events.Event> = Events.stream
  * @category combinators
  */
 export const retry = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.catchAll(self, (error) =>
-    Effect.flatMap(RetryPolicy.Current, (policy) => RetryPolicy.retryAfterFailure<A, E, R, never>(self, policy)(error))
+  catchFailure(self, (error, cause) =>
+    Effect.flatMap(RetryPolicy.Current, (policy) =>
+      RetryPolicy.retryAfterFailure<A, E, R, never>(self, policy)(error, cause)
+    )
   )
 
 /**

@@ -8,7 +8,7 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -19,9 +19,10 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type { NoInfer } from "effect/Types"
 import type * as Fault from "./Fault.js"
-import { logged } from "./internal/kernel/logged.js"
 import { millis, number } from "./internal/kernel/options.js"
 import { providing } from "./internal/kernel/standing.js"
+import { ruleOf } from "./internal/retry/definition.js"
+import { catchFailure, endRetries, retryByRule } from "./internal/retry/retries.js"
 import * as schedule from "./internal/retry/schedule.js"
 import { fromSettings } from "./internal/retry/settings.js"
 import type { RetryBudget } from "./RetryBudget.js"
@@ -318,18 +319,28 @@ export const retry: {
   (args) => Effect.isEffect(args[0]),
   <A, E, R, R1>(self: Effect.Effect<A, E, R>, policy: Schedule.Schedule<unknown, E, R1>, options?: RetryOptions) => {
     const budget = options?.budget
-    const retried = Effect.catchAll(self, retryAfterFailure(self, policy, budget))
+    const retried = catchFailure(self, retryAfterFailure(self, policy, budget))
     return budget === undefined ? retried : budget.tokens.credit(retried)
   }
 )
 
 /**
- * Continues as `Effect.retry` does, after the first failure. `driver.next`
- * sleeps for the delay.
+ * Continues as `Effect.retry` does, after the first failure. A policy is asked
+ * by its rule, any other schedule as Effect asks it.
  *
  * @internal
  */
-export const retryAfterFailure =
+export const retryAfterFailure = <A, E, R, R1>(
+  self: Effect.Effect<A, E, R>,
+  policy: Schedule.Schedule<unknown, E, R1>,
+  budget?: RetryBudget
+): ((first: E, cause?: Cause.Cause<E>) => Effect.Effect<A, E, R | R1>) => {
+  const rule = ruleOf(policy)
+  return rule === undefined ? retryBySchedule(self, policy, budget) : retryByRule(self, rule, budget)
+}
+
+/** `driver.next` sleeps for the delay. */
+const retryBySchedule =
   <A, E, R, R1>(self: Effect.Effect<A, E, R>, policy: Schedule.Schedule<unknown, E, R1>, budget?: RetryBudget) =>
   (first: E): Effect.Effect<A, E, R | R1> =>
     Effect.flatMap(Schedule.driver(policy), (driver) => {
@@ -342,15 +353,6 @@ export const retryAfterFailure =
         })
       return again(first)
     })
-
-/** The error surfaces when the schedule ends, and also when a function of the schedule throws. */
-const endRetries = <E>(error: E, cause: Cause.Cause<unknown>): Effect.Effect<never, E> => {
-  if (Cause.isInterrupted(cause)) return Effect.failCause(Cause.map(cause, () => error))
-  const ended = Effect.fail(error)
-  return Cause.isDie(cause)
-    ? Effect.zipRight(logged(Effect.failCause(cause), "a retry schedule died; the retries end"), ended)
-    : ended
-}
 
 /**
  * Options of {@link retry} and `Strategy.retry`.

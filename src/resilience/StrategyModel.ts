@@ -15,6 +15,7 @@ import * as Decision from "./Decision.js"
 import type { Source } from "./Events.js"
 import type * as Fault from "./Fault.js"
 import { orElseLoggedEffect } from "./internal/kernel/logged.js"
+import { andThen, failureOf, ruleOf, toEffect } from "./internal/retry/definition.js"
 import type { RecoveryExhausted } from "./RecoveryError.js"
 import type { RetryBudget } from "./RetryBudget.js"
 
@@ -176,18 +177,39 @@ export const openSchedule = <E, R>(
   policy: Schedule.Schedule<unknown, E, R>,
   budget: RetryBudget | undefined
 ): Driver<E, never, Exhausted, R> => {
-  let state: unknown = policy.initial
+  const next = nextDelay(policy)
   return (failure) =>
     orElseLoggedEffect(
       () =>
-        Effect.map(policy.step(failure.at, failure.error, state), ([next, _, decision]) => {
-          state = next
-          if (ScheduleDecision.isDone(decision)) return Decision.exhausted
-          const again = Decision.again(Math.max(0, ScheduleIntervals.start(decision.intervals) - failure.at))
+        Effect.map(next(failure), (delay) => {
+          if (delay === undefined) return Decision.exhausted
+          const again = Decision.again(Math.max(0, delay))
           return budget === undefined ? again : { ...again, budget }
         }),
       Decision.exhausted,
       "a retry schedule died; it counts as exhausted"
+    )
+}
+
+/** Asks a schedule, or the rule of a policy, which need not classify the failure again. */
+const nextDelay = <E, R>(
+  policy: Schedule.Schedule<unknown, E, R>
+): ((failure: Failure<E>) => Effect.Effect<number | undefined, never, R>) => {
+  let state: unknown = policy.initial
+  const rule = ruleOf(policy)
+  if (rule === undefined) {
+    return ({ at, error }) =>
+      Effect.map(policy.step(at, error, state), ([next, _, decision]) => {
+        state = next
+        return ScheduleDecision.isDone(decision) ? undefined : ScheduleIntervals.start(decision.intervals) - at
+      })
+  }
+  return ({ at, error, fault }) =>
+    toEffect(
+      andThen(rule.next(state, failureOf(fault, at, error)), (next) => {
+        state = next.state
+        return next.delay
+      })
     )
 }
 

@@ -164,8 +164,25 @@ export interface ClassifyOptions {
 export const classify = (failure: unknown, options: ClassifyOptions): Fault =>
   isCause(failure) ? classifyCause(failure, options) : classifyError(failure, Cause.fail(failure), options)
 
+/**
+ * The wait that a failure asks for, if the rules in force declare none, as the
+ * built-in rules. `"unknown"` if it depends on which link of the cause chain a rule knows.
+ */
+export const retryAfterOf = (given: unknown, now: number): Duration.Duration | undefined | "unknown" => {
+  const cause = isCause(given) ? given : undefined
+  if (cause !== undefined && cause._tag !== "Fail") return "unknown"
+  const failure = cause === undefined ? given : cause.error
+  const recorded = getRecord(failure)
+  if (recorded !== undefined)
+    return recorded.retryAfter === undefined ? undefined : Duration.millis(recorded.retryAfter)
+  const chain = causeChain(failure)
+  const isDeclared = (link: unknown) => getRecord(link) !== undefined || read(link, declaredKey) !== undefined
+  return chain.some(isDeclared) ? "unknown" : firstDefined(chain, (link) => readRetryAfter(link, now))
+}
+
 /** A revoked proxy throws even for `Cause.isCause`. */
-const isCause = (failure: unknown): failure is Cause.Cause<unknown> => safely(() => Cause.isCause(failure)) === true
+export const isCause = (failure: unknown): failure is Cause.Cause<unknown> =>
+  safely(() => Cause.isCause(failure)) === true
 
 const classifyCause = (cause: Cause.Cause<unknown>, options: ClassifyOptions): Fault => {
   const failures = [...Chunk.toReadonlyArray(Cause.failures(cause)), ...Chunk.toReadonlyArray(Cause.defects(cause))]

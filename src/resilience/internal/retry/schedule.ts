@@ -3,14 +3,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as Schedule from "effect/Schedule"
+import type * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
-import * as ScheduleInterval from "effect/ScheduleInterval"
-import * as Fault from "../../Fault.js"
+import type * as Fault from "../../Fault.js"
 import type { Description, Jitter, Options, RetryPolicy } from "../../RetryPolicy.js"
 import { millisOrNaN } from "../kernel/duration.js"
 import { warning } from "../kernel/logged.js"
 import { checkOption, fraction, millis, whole, wholeOrInfinity } from "../kernel/options.js"
+import { andThen, define, definitionOf, type Next } from "./definition.js"
 
 /** From the number of the retry (0 for the first) to milliseconds, before jitter and clamping. */
 type Curve = (retry: number) => number
@@ -78,63 +78,44 @@ export const make = (
   description: CurveDescription,
   custom: (retry: number) => Duration.DurationInput = () => 0
 ): RetryPolicy => {
+  const { honourRetryAfter, maxDelay, maxElapsed, maxRetries } = description
   const delayOf = jittered(description, curveOf(description, custom))
-  const schedule = Schedule.makeWithState(start, (now: number, failure: unknown, state: State) => {
-    if (state.retry >= description.maxRetries) return finished(state)
-    const delayBefore = Effect.flatMap(asked(description, failure), (asked) =>
-      asked === undefined ? delayOf(state) : Effect.succeed(asked)
-    )
-    return Effect.map(delayBefore, (delay) => {
-      const firstAt = state.firstAt ?? now
-      if (description.maxElapsed !== undefined && now + delay - firstAt > description.maxElapsed) return stop(state)
-      return continueAfter({ retry: state.retry + 1, firstAt, lastDelay: delay }, now, delay)
-    })
+  const after = (state: State, now: number, delay: number): Next<State> => {
+    const firstAt = state.firstAt ?? now
+    if (maxElapsed !== undefined && now + delay - firstAt > maxElapsed) return { state, delay: undefined }
+    return { state: { retry: state.retry + 1, firstAt, lastDelay: delay }, delay }
+  }
+  return define(description, start, (state, failure) => {
+    if (state.retry >= maxRetries) return { state, delay: undefined }
+    const { now } = failure
+    // The wait that the failing side asked for, from the error, its declaration or a rule.
+    const asked = honourRetryAfter ? failure.retryAfter() : undefined
+    if (asked !== undefined) return after(state, now, clamp(Duration.toMillis(asked), maxDelay))
+    const delay = delayOf(state)
+    return typeof delay === "number" ? after(state, now, delay) : Effect.map(delay, (delay) => after(state, now, delay))
   })
-  return describe(schedule, description)
 }
 
-type Step<S> = readonly [S, Duration.Duration, ScheduleDecision.ScheduleDecision]
-
-const stop = <S>(state: S): Step<S> => [state, Duration.zero, ScheduleDecision.done]
-
-const finished = <S>(state: S): Effect.Effect<Step<S>> => Effect.succeed(stop(state))
-
-const continueAfter = (state: State, now: number, delay: number): Step<State> => [
-  state,
-  Duration.millis(delay),
-  ScheduleDecision.continueWith(ScheduleInterval.after(now + delay))
-]
-
-const describe = (schedule: Schedule.Schedule<Duration.Duration, unknown>, description: Description): RetryPolicy =>
-  // A schedule has the step of a policy, which is declared without the failure.
-  Object.assign(schedule, { description }) as RetryPolicy
-
-export const none: RetryPolicy = describe(
-  Schedule.makeWithState(undefined, () => finished(undefined)),
-  { curve: "none" }
-)
-
-/** The wait that the failing side asked for, from the error, its declaration or a rule. */
-const asked = (description: CurveDescription, failure: unknown): Effect.Effect<number | undefined> =>
-  description.honourRetryAfter
-    ? Effect.map(Fault.classify(failure), ({ retryAfter }) =>
-        Option.isNone(retryAfter) ? undefined : clamp(Duration.toMillis(retryAfter.value), description.maxDelay)
-      )
-    : Effect.succeed(undefined)
+export const none: RetryPolicy = define({ curve: "none" }, undefined, (state) => ({ state, delay: undefined }))
 
 const clamp = (delay: number, max: number): number => (Number.isNaN(delay) ? max : Math.min(max, Math.max(0, delay)))
 
-const jittered = (description: CurveDescription, curve: Curve): ((state: State) => Effect.Effect<number>) => {
+/** The delay of the curve with its jitter, in milliseconds. An effect if chance has a part in it. */
+const jittered = (description: CurveDescription, curve: Curve): ((state: State) => number | Effect.Effect<number>) => {
   const { jitter, maxDelay } = description
   // Clamped before jitter too: an infinite delay would make the random range NaN.
   const plain = (retry: number) => clamp(curve(retry), maxDelay)
   const initialDelay = () => (description.curve === "custom" ? plain(0) : description.initialDelay)
-  const orMaxDelay = (delayOf: (state: State) => Effect.Effect<number>) => (state: State) =>
-    Effect.catchAllDefect(
-      Effect.suspend(() => delayOf(state)),
-      (defect) => Effect.as(warning("a delay function threw; maxDelay is used", Cause.die(defect)), maxDelay)
-    )
-  if (jitter === "none") return orMaxDelay(({ retry }) => Effect.succeed(plain(retry)))
+  const orMaxDelay =
+    (delayOf: (state: State) => number | Effect.Effect<number>) =>
+    (state: State): number | Effect.Effect<number> => {
+      try {
+        return delayOf(state)
+      } catch (thrown) {
+        return Effect.as(warning("a delay function threw; maxDelay is used", Cause.die(thrown)), maxDelay)
+      }
+    }
+  if (jitter === "none") return orMaxDelay(({ retry }) => plain(retry))
   const bounds: Readonly<Record<Exclude<Jitter, "none" | number>, Bounds>> = {
     full: ({ retry }) => [0, plain(retry)],
     equal: ({ retry }) => [plain(retry) / 2, plain(retry)],
@@ -196,25 +177,23 @@ export const byCategory = (defaults: Readonly<Record<string, RetryPolicy>>, tabl
     const policy = may ? (policies.get(fault.category) ?? policies.get("unknown") ?? none) : none
     return choosers.get(policy)?.(fault) ?? policy
   }
-  const schedule = Schedule.makeWithState<CategoryState, unknown, Duration.Duration, never>(
+  const described = define<CategoryState>(
+    { curve: "byCategory", table: descriptions(policies) },
     noFailures,
-    (now, failure, { firstAt = now, positions }) =>
-      Effect.flatMap(Fault.classify(failure), (fault) => {
-        const policy: Schedule.Schedule<Duration.Duration, unknown> & Pick<RetryPolicy, "description"> =
-          policyFor(fault)
-        const position = positions.has(fault.category) ? positions.get(fault.category) : policy.initial
-        return Effect.map(
-          policy.step(now, failure, position),
-          ([next, delay, decision]): Step<CategoryState> => [
-            { firstAt, positions: new Map(positions).set(fault.category, next) },
-            delay,
-            // The policy knows only the failures of its category.
-            now + Duration.toMillis(delay) - firstAt > maxElapsedOf(policy) ? ScheduleDecision.done : decision
-          ]
-        )
-      })
+    ({ firstAt, positions }, failure) => {
+      const fault = failure.fault()
+      const { category } = fault
+      const policy = policyFor(fault)
+      const own = definitionOf(policy)
+      const position = positions.has(category) ? positions.get(category) : own.initial
+      const since = firstAt ?? failure.now
+      return andThen(own.next(position, failure), ({ delay, state }) => ({
+        state: { firstAt: since, positions: new Map(positions).set(category, state) },
+        // The policy knows only the failures of its category.
+        delay: delay === undefined || failure.now + delay - since > maxElapsedOf(policy) ? undefined : delay
+      }))
+    }
   )
-  const described = describe(schedule, { curve: "byCategory", table: descriptions(policies) })
   choosers.set(described, policyFor)
   return described
 }

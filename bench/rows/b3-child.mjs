@@ -1,4 +1,4 @@
-/** One engine of B3: reads `save|load|flush <items> <count>` and answers with how often per second. */
+/** One engine of B3: reads `save|load|flush <items> <count>`, answers with how often per second, and per second of CPU time. */
 import * as readline from "node:readline"
 
 const [engine, filename] = process.argv.slice(2)
@@ -36,14 +36,16 @@ for await (const line of lines) {
   const [what, items, count] = line.split(" ")
   if (what === "flush") {
     await flush()
-    console.log("0")
+    console.log("0 0")
     continue
   }
   const started = process.hrtime.bigint()
+  const before = process.cpuUsage()
   if (what === "save") await save(Number(items), Number(count), () => stateOf(Number(items), ++n))
   else await load(Number(items), Number(count))
+  const { system, user } = process.cpuUsage(before)
   const seconds = Number(process.hrtime.bigint() - started) / 1e9
-  console.log(String(Number(count) / seconds))
+  console.log([seconds, (system + user) / 1e6].map((each) => Number(count) / each).join(" "))
 }
 process.exit(0)
 

@@ -84,5 +84,5 @@ export const toFull = (row: FullRow): FullSnapshot => {
   const { state } = row
   // The driver returns bytes as a `Buffer`, which is not the type that was saved.
   const plain = typeof state === "string" ? state : new Uint8Array(state.buffer, state.byteOffset, state.byteLength)
-  return { ...toSnapshot(row), state: plain }
+  return Object.assign(toSnapshot(row), { state: plain })
 }

@@ -28,10 +28,14 @@ export const tables: Tables = { table: (name) => `recovery_${name}`, dialect: sq
 
 /** The statements over snapshots. Call them while the connection is held. */
 const prepareSnapshots = (database: Database) => {
-  const insertRow = database.prepare(
-    `INSERT INTO recovery_snapshots
-       (key, run, step, seq, name, own, kind, version, schema, digest, size, encoding, labels, about, at, rewound, checksum, state)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)`
+  const columns =
+    "(key, run, step, seq, name, own, kind, version, schema, digest, size, encoding, labels, about, at, rewound, checksum, state)"
+  const values = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?"
+  const insertRow = database.prepare(`INSERT INTO recovery_snapshots ${columns} VALUES (?, ${values})`)
+  // If the key is not above all others it becomes one that exists, and nothing is inserted.
+  const insertNewest = database.prepare(
+    `INSERT OR IGNORE INTO recovery_snapshots ${columns}
+     VALUES (MAX(?, COALESCE((SELECT MAX(key) FROM recovery_snapshots), 0)), ${values})`
   )
   const newestKey = database.prepare("SELECT max(key) AS key FROM recovery_snapshots")
   const lastKey = database.prepare(
@@ -43,10 +47,16 @@ const prepareSnapshots = (database: Database) => {
   let lastGiven = 0
 
   /** Rises with the clock and is never used again, even after a removal, at a quarter of the cost of AUTOINCREMENT. */
-  const nextKey = (at: number): number => {
-    const { key } = newestKey.get() as { readonly key: number | null }
-    lastGiven = Math.max(lastGiven + 1, (key ?? 0) + 1, Math.floor(at) * 1_000)
+  const likelyKey = (at: number): number => {
+    lastGiven = Math.max(lastGiven + 1, Math.floor(at) * 1_000)
     return lastGiven
+  }
+
+  const highestKey = (): number => (newestKey.get() as { readonly key: number | null }).key ?? 0
+
+  const keyAbove = (highest: number, at: number): number => {
+    lastGiven = Math.max(lastGiven, highest)
+    return likelyKey(at)
   }
 
   /** Returns false if a snapshot with the same key is to be kept. */
@@ -58,9 +68,56 @@ const prepareSnapshots = (database: Database) => {
     return true
   }
 
+  const insertAs = (statement: Statement, key: number, snapshot: NewSnapshot): boolean => {
+    const labels = fromLabels(snapshot.labels)
+    const { about, at, digest, encoding, kind, name, own, run, schema, seq, size, state, step, version } = snapshot
+    // Field by field, as where it was made: copies by spreading cost more than the checksum.
+    const checksum = snapshotChecksum(
+      { run, step, seq, name, own, kind, version, schema, digest, size, encoding, labels, about, at, key },
+      state
+    )
+    const inserted = statement.run(
+      key,
+      run ?? null,
+      step,
+      seq,
+      name,
+      own ?? null,
+      kind,
+      version,
+      schema,
+      digest,
+      size,
+      encoding,
+      labels,
+      about,
+      at,
+      checksum,
+      state
+    )
+    return inserted.changes === 1
+  }
+
   return {
     byKey: database.prepare(`SELECT ${about}, state FROM recovery_snapshots WHERE key = ?`),
+    newestOf: database.prepare(
+      `SELECT ${about}, state FROM recovery_snapshots WHERE run IS ? AND name = ? AND rewound = 0 ORDER BY key DESC LIMIT 1`
+    ),
     remove: database.prepare("DELETE FROM recovery_snapshots WHERE key = ?"),
+    /** Needs no transaction: one statement, and more only after another process has given a higher number. */
+    insertSingle: (snapshot: NewSnapshot): number => {
+      let key = likelyKey(snapshot.at)
+      while (!insertAs(insertNewest, key, snapshot)) {
+        const highest = highestKey()
+        if (highest < key) {
+          // It was not ignored for its number: this one throws what is wrong.
+          insertAs(insertRow, key, snapshot)
+          break
+        }
+        key = keyAbove(highest, snapshot.at)
+      }
+      return key
+    },
     /** Returns `undefined` if the newest snapshot of the run and name is not `after`, or if one was kept. */
     insert: (snapshot: NewSnapshot, { after, ifKeyExists }: SaveOptions): number | undefined => {
       if (after !== undefined) {
@@ -68,18 +125,26 @@ const prepareSnapshots = (database: Database) => {
         if ((last?.key ?? 0) !== after) return undefined
       }
       // Before the other one is removed: it may have the highest number.
-      const key = nextKey(snapshot.at)
+      const key = keyAbove(highestKey(), snapshot.at)
       if (!makeRoom(snapshot, ifKeyExists)) return undefined
-      const labels = fromLabels(snapshot.labels)
-      const { about, at, digest, encoding, kind, name, own, run, schema, seq, size, state, step, version } = snapshot
-      // Field by field, as where it was made: copies by spreading cost more than the checksum.
-      const facts = { run, step, seq, name, own, kind, version, schema, digest, size, encoding, labels, about, at }
-      const checksum = snapshotChecksum({ ...facts, key }, state)
-      const place = [key, run ?? null, step, seq, name, own ?? null, kind]
-      insertRow.run(...place, version, schema, digest, size, encoding, labels, about, at, checksum, state)
+      insertAs(insertRow, key, snapshot)
       return key
     }
   }
+}
+
+/** Whether one statement saves it: nothing is replaced, and neither a lease nor another snapshot decides. */
+const isSingle = ({ own }: NewSnapshot, { after, entry, lease }: SaveOptions): boolean =>
+  own === undefined && after === undefined && entry === undefined && lease === undefined
+
+/** Whether a query names a run, or none, and a name, and nothing else: this is what programs ask for. */
+const isOfPlace = (query: SnapshotQuery): boolean => {
+  if (query.run === undefined || query.name === undefined) return false
+  for (const key in query) {
+    if (key === "run" || key === "name" || key === "limit") continue
+    if (query[key as keyof SnapshotQuery] !== undefined) return false
+  }
+  return true
 }
 
 /** Queries over snapshots, each by the index that fits it. */
@@ -110,6 +175,7 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
 
   const save = (snapshot: NewSnapshot, options: SaveOptions): Answer<Option.Option<number>, LeaseLost> => {
     const { entry, lease } = options
+    if (isSingle(snapshot, options)) return Exit.succeed(Option.some(sql.insertSingle(snapshot)))
     if (lease !== undefined && !runs.isLeased(lease)) return leaseLost(lease)
     const key = sql.insert(snapshot, options)
     if (key !== undefined && lease !== undefined && entry !== undefined) runs.insert(lease, entryOfSave(entry, key))
@@ -142,14 +208,22 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
   const full = (row: unknown) => Option.map(Option.fromNullable(row as FullRow | undefined), toFull)
 
   return {
-    save: (snapshot, options) => access.attempt("Saving a snapshot", () => save(snapshot, options), runs.alone),
+    save: (snapshot, options) =>
+      access.attempt(
+        "Saving a snapshot",
+        () => save(snapshot, options),
+        isSingle(snapshot, options) ? runs.single : runs.alone
+      ),
     saveAll: (saves, lease) => access.attempt("Saving snapshots", () => saveAll(saves, lease), runs.alone),
     snapshots: (query) =>
       access.read("Listing snapshots", () =>
         all(about, query).map((row) => marked(toSnapshot(row), snapshotProblem(row)))
       ),
     fullSnapshots: (query) => access.read("Reading snapshots", () => allFull(query).map(toFull)),
-    newest: (query) => access.read("Reading a snapshot", () => full(allFull({ ...query, limit: 1 })[0])),
+    newest: (query) =>
+      access.read("Reading a snapshot", () =>
+        full(isOfPlace(query) ? sql.newestOf.get(query.run, query.name) : allFull({ ...query, limit: 1 })[0])
+      ),
     snapshot: (key) => access.read("Reading a snapshot", () => full(sql.byKey.get(key))),
     remove: (keys) =>
       access.write("Removing snapshots", () => keys.reduce((removed, key) => removed + sql.remove.run(key).changes, 0))

@@ -5,6 +5,7 @@ import { messageOf } from "../../../resilience/Foreign.js"
 import type { FullSnapshot } from "../../../storage/Storage.js"
 import type { Check, Finding, Info, Validity } from "../../Checkpoint.js"
 import type { Problem } from "../../CheckpointError.js"
+import { isDone } from "./atOnce.js"
 import { type Content, contentOf, NoMigration, type StateCodec } from "./stateCodec.js"
 
 /** Severities of the built-in checks. */
@@ -98,21 +99,46 @@ const problem = (check: string, subject: string, message: string): Problem => ({
 })
 
 /** Verifies the digest, then decodes the state. */
-export const readState = (snapshot: FullSnapshot, codec: CheckOptions["codec"]) =>
-  Effect.flatMap(Effect.either(contentOf(snapshot)), (content) => {
-    if (content._tag === "Left") return Effect.succeed(unreadable("integrity", content.left.message))
-    const decoded = Effect.suspend(() => codec.decode(content.right, snapshot))
-    return Effect.matchCause(decoded, {
-      onFailure: (cause) => {
-        const error = Cause.squash(cause)
-        return unreadable(error instanceof NoMigration ? "version" : "schema", messageOf(error))
-      },
-      onSuccess: (state) => ({
-        state,
-        problems: isEmpty(content.right) ? [problem("state", "state", "it is empty")] : []
-      })
-    })
+export const readState = (
+  snapshot: FullSnapshot,
+  codec: CheckOptions["codec"]
+): Effect.Effect<Checked, never, unknown> => {
+  const content = contentOf(snapshot)
+  if (isDone(content)) return decodeState(content.value, snapshot, codec)
+  return Effect.matchEffect(content, {
+    onFailure: ({ message }) => Effect.succeed(unreadable("integrity", message)),
+    onSuccess: (content) => decodeState(content, snapshot, codec)
   })
+}
+
+const decodeState = (content: Content, snapshot: FullSnapshot, codec: CheckOptions["codec"]) => {
+  const read = (state: unknown): Checked => ({
+    state,
+    problems: isEmpty(content) ? [problem("state", "state", "it is empty")] : []
+  })
+  const decoded = decodeWith(content, snapshot, codec)
+  if (isDone(decoded)) return Effect.succeed(read(decoded.value))
+  return Effect.matchCause(decoded, {
+    onFailure: (cause) => {
+      const error = Cause.squash(cause)
+      return unreadable(error instanceof NoMigration ? "version" : "schema", messageOf(error))
+    },
+    onSuccess: read
+  })
+}
+
+/** A schema may throw where it is looked at. */
+const decodeWith = (
+  content: Content,
+  snapshot: FullSnapshot,
+  codec: CheckOptions["codec"]
+): Effect.Effect<unknown, unknown, unknown> => {
+  try {
+    return codec.decode(content, snapshot)
+  } catch (defect) {
+    return Effect.die(defect)
+  }
+}
 
 const unreadable = (check: string, message: string) => ({
   state: undefined,

@@ -1,8 +1,8 @@
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { RecordedKind } from "../../../journal/Journal.js"
 import { JournalError } from "../../../journal/RunError.js"
 import * as Events from "../../../resilience/Events.js"
 import { checkCheckpointName } from "../../../resilience/InvalidName.js"
@@ -10,11 +10,9 @@ import { fraction, millis, share, whole, wholeOrInfinity } from "../../../resili
 import * as Storage from "../../../storage/Storage.js"
 import type { Checkpoint, Due, Info, Options, Query, SaveOptions, StreamQuery } from "../../Checkpoint.js"
 import { CheckpointInvalid, CheckpointNotFound } from "../../CheckpointError.js"
-import * as Activity from "../execution/activity.js"
 import * as Execution from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
-import * as Replay from "../execution/replay.js"
-import { awaitGate } from "../wait/gate.js"
+import { isDone, thenAtOnce } from "./atOnce.js"
 import { type Checked, type CheckOptions, check, hasErrors, readState, severityOf, validityOf } from "./checks.js"
 import { type Limits, limitsOf, trim } from "./cleanup.js"
 import {
@@ -30,6 +28,19 @@ import {
   toStats,
   toValidity
 } from "./info.js"
+import {
+  atPlace,
+  atPlaceUnrecorded,
+  outside,
+  type Place,
+  readKnown,
+  record,
+  recorded,
+  runOf,
+  stepOf,
+  stopOnFailure,
+  timeAt
+} from "./place.js"
 import { listInfos, removalQuery, removeMatching, statsOf, streamFull, toQuery } from "./query.js"
 import { saveEvery } from "./scoped.js"
 import { makeCodec, type StateCodec, type Written } from "./stateCodec.js"
@@ -79,52 +90,75 @@ const checkMigrations = (name: string, version: number, from: ReadonlyArray<numb
 
 const ownRun = (place: Place): string | null => runOf(place)?.id ?? null
 
-const queryAt = ({ name }: Definition, place: Place, query: Query = {}): Storage.SnapshotQuery =>
-  toQuery(query, ownRun(place), name)
+const queryAt = ({ name }: Definition, place: Place, query?: Query): Storage.SnapshotQuery =>
+  query === undefined ? { run: ownRun(place), name } : toQuery(query, ownRun(place), name)
+
+/** Where checkpoints are saved from a fiber, and who is told. */
+interface Saver {
+  readonly storage: Storage.Service
+  readonly watch: Events.Watch
+}
+
+/** The requirement is in the type of what is made with it. */
+const withSaver = <A, E, R>(use: (saver: Saver) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Storage.Storage> =>
+  Effect.withFiberRuntime(({ currentContext }) =>
+    use({ storage: Context.unsafeGet(currentContext, Storage.Storage), watch: Events.watchIn(currentContext) })
+  )
 
 /** Encodes the state and its facts. Nothing is saved if that fails. */
 const prepare = (
+  { storage }: Saver,
   { codec, kind, name }: Definition,
   place: Place,
   state: unknown,
   given: SaveOptions
-): Effect.Effect<NewSnapshot, Storage.StorageError | JournalError, Storage.Storage> => {
+): Effect.Effect<NewSnapshot, Storage.StorageError | JournalError> => {
+  // The requirements of the schema are in the type of `save`.
+  const encoded = thenAtOnce(checkAbout(given), () => codec.encode(state)) as Effect.Effect<Written, unknown>
   const unwritable = (cause: unknown) =>
     new JournalError({ reason: "Encode", run: runOf(place)?.id, record: `state of checkpoint "${name}"`, cause })
-  // The requirements of the schema are in the type of `save`.
-  const encoded = Effect.mapError(Effect.zipRight(checkAbout(given), codec.encode(state)), unwritable) as Effect.Effect<
-    Written,
-    JournalError
-  >
-  return Effect.zipWith(stopOnFailure(place, encoded), timeAt(place), (written, at) =>
-    newSnapshot({ name, kind, at }, written, given)
+  const written = isDone(encoded) ? encoded : stopOnFailure(place, Effect.mapError(encoded, unwritable))
+  return thenAtOnce(written, (written) =>
+    Effect.map(timeAt(place, storage), (at) => newSnapshot({ name, kind, at }, written, given))
   )
 }
 
-// Written without generators: programs save and read the newest checkpoint all the time.
 const save = (definition: Definition, place: Place, state: unknown, given: SaveOptions) =>
   place._tag === "Body" && place.known !== undefined
     ? readKnown(place, toInfo, place.known)
-    : Effect.flatMap(Effect.zip(prepare(definition, place, state, given), Storage.Storage), ([snapshot, storage]) =>
-        saveSnapshot(storage, definition, place, snapshot, given)
+    : withSaver((saver) =>
+        Effect.flatMap(prepare(saver, definition, place, state, given), (snapshot) =>
+          saveSnapshot(saver, definition, place, snapshot, given)
+        )
       )
 
+/** In the body of a run, its line of the journal is written with it. */
 const saveSnapshot = (
-  storage: Storage.Service,
+  saver: Saver,
   definition: Definition,
   place: Place,
   snapshot: NewSnapshot,
   given: SaveOptions
-): Effect.Effect<Info, Storage.StorageError | JournalError> =>
-  Effect.flatMap(saveAt(storage, place, snapshot, given), (saved) =>
-    Option.isSome(saved)
-      ? Effect.as(afterSave(storage, definition, place, saved.value), saved.value)
-      : keptOrSaved(storage, definition, place, snapshot, given)
+): Effect.Effect<Info, Storage.StorageError | JournalError> => {
+  const entry =
+    place._tag === "Body" ? Execution.nextEntry(place.run.execution, "CheckpointSaved", place.key, 0) : undefined
+  const execution = runOf(place)
+  const full = placed(snapshot, execution?.id, stepOf(place), entry?.seq ?? execution?.lastSeq ?? 0)
+  const saved = saver.storage.save(full, {
+    lease: execution?.lease,
+    ifKeyExists: given.ifKeyExists,
+    entry: entry && { ...entry, payload: aroundId(savedInfo(full, 0, false)) }
+  })
+  return Effect.flatMap(stopOnFailure(place, saved), (key) =>
+    Option.isSome(key)
+      ? afterSave(saver, definition, place, savedInfo(full, key.value, false))
+      : keptOrSaved(saver, definition, place, snapshot, given)
   )
+}
 
 /** The checkpoint that was kept in the place of the given one. If it was removed meanwhile, saves. */
 const keptOrSaved = (
-  storage: Storage.Service,
+  saver: Saver,
   definition: Definition,
   place: Place,
   snapshot: NewSnapshot,
@@ -132,19 +166,29 @@ const keptOrSaved = (
 ): Effect.Effect<Info, Storage.StorageError | JournalError> => {
   const { name, own = "" } = snapshot
   const query = { run: ownRun(place), name, own: [own], limit: Number.POSITIVE_INFINITY }
-  return Effect.flatMap(stopOnFailure(place, storage.snapshots(query)), (found) => {
+  return Effect.flatMap(stopOnFailure(place, saver.storage.snapshots(query)), (found) => {
     const kept = found.find(({ step }) => step === stepOf(place))
-    if (kept === undefined) return saveSnapshot(storage, definition, place, snapshot, given)
+    if (kept === undefined) return saveSnapshot(saver, definition, place, snapshot, given)
     const info = infoOf(kept)
     return Effect.as(record(place, "CheckpointRead", JSON.stringify(info)), info)
   })
 }
 
-const afterSave = (storage: Storage.Service, { name, retention }: Definition, place: Place, info: Info) => {
+/** Tells of the saved checkpoint, removes those that are beyond the limits, and returns it. */
+const afterSave = (
+  { storage, watch }: Saver,
+  { name, retention }: Definition,
+  place: Place,
+  info: Info
+): Effect.Effect<Info, Storage.StorageError | JournalError> => {
   const source = { run: info.run, step: info.step === "" ? undefined : info.step }
-  const emitted = Events.emit({ _tag: "CheckpointSaved", source, checkpoint: name, id: info.id })
-  if (retention === undefined) return emitted
-  return Effect.zipRight(emitted, stopOnFailure(place, trim(storage, info, retention)))
+  const emitted = watch.isOn()
+    ? watch.emit({ _tag: "CheckpointSaved", source, checkpoint: name, id: info.id })
+    : Effect.void
+  if (retention !== undefined) {
+    return Effect.as(Effect.zipRight(emitted, stopOnFailure(place, trim(storage, info, retention))), info)
+  }
+  return isDone(emitted) ? Effect.succeed(info) : Effect.as(emitted, info)
 }
 
 const saveIfDue = (definition: Definition, place: Place, state: unknown, options: SaveOptions & Due) =>
@@ -158,7 +202,7 @@ const saveIfDue = (definition: Definition, place: Place, state: unknown, options
     const kind = given.kind ?? (progress === undefined ? "auto" : "milestone")
     const query = queryAt(definition, place, { kind: progress === undefined ? undefined : kind, limit: 1 })
     const [last] = yield* stopOnFailure(place, storage.snapshots(query))
-    const now = yield* timeAt(place)
+    const now = yield* timeAt(place, storage)
     if (!isDue(last && infoOf(last), now, due)) {
       yield* record(place, "CheckpointSaved", "null")
       return Option.none()
@@ -203,26 +247,26 @@ export const saveAll = (entries: ReadonlyArray<Entry>) =>
   })
 
 const saveTogether = (place: Place, entries: ReadonlyArray<Entry>) =>
-  Effect.gen(function* () {
-    const storage = yield* Storage.Storage
-    const prepared = yield* Effect.forEach(entries, ({ definition, given, state }) =>
-      Effect.map(prepare(definition, place, state, given), (snapshot) => ({ definition, given, snapshot }))
-    )
-    const execution = runOf(place)
-    const saves = prepared.map(({ given: { ifKeyExists }, snapshot }) => ({
-      ifKeyExists,
-      snapshot: placed(snapshot, execution?.id, stepOf(place), execution?.lastSeq ?? 0)
-    }))
-    const keys = yield* stopOnFailure(place, storage.saveAll(saves, execution?.lease))
-    return yield* Effect.forEach(prepared, ({ definition, given, snapshot }, i) => {
-      const [save, key] = [saves[i], keys[i]]
-      if (save === undefined || key === undefined || Option.isNone(key)) {
-        return keptOrSaved(storage, definition, place, snapshot, given)
-      }
-      const info = savedInfo(save.snapshot, key.value, false)
-      return Effect.as(afterSave(storage, definition, place, info), info)
+  withSaver((saver) =>
+    Effect.gen(function* () {
+      const { storage } = saver
+      const prepared = yield* Effect.forEach(entries, ({ definition, given, state }) =>
+        Effect.map(prepare(saver, definition, place, state, given), (snapshot) => ({ definition, given, snapshot }))
+      )
+      const execution = runOf(place)
+      const saves = prepared.map(({ given: { ifKeyExists }, snapshot }) => ({
+        ifKeyExists,
+        snapshot: placed(snapshot, execution?.id, stepOf(place), execution?.lastSeq ?? 0)
+      }))
+      const keys = yield* stopOnFailure(place, storage.saveAll(saves, execution?.lease))
+      return yield* Effect.forEach(prepared, ({ definition, given, snapshot }, i) => {
+        const [save, key] = [saves[i], keys[i]]
+        return save === undefined || key === undefined || Option.isNone(key)
+          ? keptOrSaved(saver, definition, place, snapshot, given)
+          : afterSave(saver, definition, place, savedInfo(save.snapshot, key.value, false))
+      })
     })
-  })
+  )
 
 /** The key in the metadata under which the next save finds the progress of this one. */
 const progressKey = "progress"
@@ -266,43 +310,43 @@ const find = ({ name }: Definition, place: Place, id: string) =>
 
 const checkAt = (definition: Definition, place: Place, id: string) =>
   Effect.flatMap(find(definition, place, id), (snapshot) => {
-    const info = infoOf(snapshot)
-    return Effect.map(check(snapshot, info, { ...definition, run: runOf(place)?.id }), (checked) => ({
-      ...checked,
-      info
-    }))
+    const checked = check(snapshot, infoOf(snapshot), { ...definition, run: runOf(place)?.id })
+    // Checks may keep the information they were given, so it is not the answer.
+    return Effect.map(checked, (checked) => ({ ...checked, info: infoOf(snapshot) }))
   })
 
+/** The information is a new object, so it becomes the answer. */
 const restored = ({ info, problems, state }: Checked & { readonly info: Info }) =>
   hasErrors(problems)
     ? Effect.fail(new CheckpointInvalid({ id: info.id, checkpoint: info.name, problems }))
-    : Effect.succeed({ ...info, state, warnings: problems })
+    : Effect.succeed(Object.assign(info, { state, warnings: problems }))
 
 /** In the body of a run the answer is recorded, so that a resume reads the same checkpoint. */
-const findNewest = (definition: Definition, place: Place, query: Query) => {
+const findNewest = (definition: Definition, place: Place, query: Query | undefined) => {
   if (place._tag === "Body" && place.known === "null") return Effect.succeedNone
   if (place._tag === "Body" && place.known !== undefined) {
     return Effect.flatMap(readKnown(place, toId, place.known), (id) => Effect.asSome(find(definition, place, id)))
   }
-  return Effect.tap(
-    Effect.flatMap(Storage.Storage, (storage) =>
-      stopOnFailure(place, storage.newest(queryAt(definition, place, query)))
-    ),
-    (found) => {
-      const id = Option.isNone(found) ? null : String(found.value.key)
-      return record(place, "CheckpointRead", JSON.stringify(id))
-    }
+  const found = Effect.flatMap(Storage.Storage, (storage) =>
+    stopOnFailure(place, storage.newest(queryAt(definition, place, query)))
   )
+  if (place._tag !== "Body") return found
+  return Effect.tap(found, (found) => {
+    const id = Option.isNone(found) ? null : String(found.value.key)
+    return record(place, "CheckpointRead", JSON.stringify(id))
+  })
 }
 
-const latest = (definition: Definition, place: Place, query: Query) =>
+const latest = (definition: Definition, place: Place, query: Query | undefined) =>
   Effect.flatMap(findNewest(definition, place, query), (found) =>
-    Option.isNone(found) ? Effect.succeedNone : Effect.asSome(readRestored(definition, found.value))
+    Option.isNone(found)
+      ? Effect.succeedNone
+      : thenAtOnce(readRestored(definition, found.value), (read) => Effect.succeed(Option.some(read)))
   )
 
 /** Verifies digest and schema, without the other checks. */
 const readRestored = (definition: Definition, found: Storage.FullSnapshot) =>
-  Effect.flatMap(readState(found, definition.codec), ({ problems, state }) => {
+  thenAtOnce(readState(found, definition.codec), ({ problems, state }) => {
     const graded = problems.map((problem) => ({ ...problem, severity: severityOf(problem, definition) }))
     return restored({ state, problems: graded, info: infoOf(found) })
   })
@@ -349,7 +393,7 @@ const readingOperations = (definition: Definition): Omit<Self, "name" | keyof Re
         Effect.map(validate(id), ({ isValid }) => isValid),
         () => false
       ),
-    latest: (query = {}) => atPlace(`${name}?`, (place) => latest(definition, place, query)),
+    latest: (query) => atPlace(`${name}?`, (place) => latest(definition, place, query)),
     list: (query) =>
       atPlace(`${name}?`, (place) => {
         return recorded(place, toInfos, fromStorage(place, query, listInfos))
@@ -367,128 +411,6 @@ const readingOperations = (definition: Definition): Omit<Self, "name" | keyof Re
     restore: (id) => atPlaceUnrecorded((place) => Effect.flatMap(checkAt(definition, place, id), restored)),
     stats: (query) => atPlace(`${name}?`, (place) => recorded(place, toStats, fromStorage(place, query, statsOf)))
   }
-}
-
-/**
- * Where a checkpoint is saved or read: in the body of a run, in one of its steps,
- * or outside of runs. `known` is what an earlier execution recorded at this place.
- */
-interface Body {
-  readonly _tag: "Body"
-  readonly run: Execution.RunService
-  readonly key: string
-  readonly known: string | undefined
-}
-
-export type Place =
-  | Body
-  | { readonly _tag: "Step"; readonly run: Execution.RunService; readonly step: string }
-  | { readonly _tag: "Outside" }
-
-const outside: Place = { _tag: "Outside" }
-
-/** Finds the place of the calling fiber. In the body of a run it gets a key of its own. */
-export const atPlace = <A, E, R>(
-  name: string,
-  operation: (place: Place) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime((fiber) => {
-    const run = Execution.runIn(fiber.currentContext)
-    if (run === undefined) return operation(outside)
-    const step = FiberTree.stepOf(fiber)
-    return step === undefined ? inBody(run, name, operation) : operation({ _tag: "Step", run, step })
-  })
-
-/** As `atPlace`, for a read that returns the same on a resume, so that it needs no record. */
-export const atPlaceUnrecorded = <A, E, R>(
-  operation: (place: Place) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime((fiber) => {
-    const run = Execution.runIn(fiber.currentContext)
-    return operation(run === undefined ? outside : { _tag: "Step", run, step: "" })
-  })
-
-const inBody = <A, E, R>(
-  run: Execution.RunService,
-  name: string,
-  operation: (place: Place) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Execution.withKey(run, name, (key, restore) => {
-    const { execution } = run
-    const known = execution.journal.recorded.get(key)
-    const isNew = known === undefined
-    if (isNew && Execution.isReplayOnly(execution, key)) return Replay.park(execution.replay.active, key, false)
-    const result = Activity.whileWorking(execution, operation({ _tag: "Body", run, key, known: known?.payload }))
-    return restore(isNew ? Effect.zipRight(awaitGate(execution), result) : result)
-  })
-
-/** In the body of a run, records the result, and returns the recorded one on a resume. */
-export const recorded = <A, E, R>(
-  place: Place,
-  read: (text: string) => A,
-  operation: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> => {
-  if (place._tag !== "Body") return operation
-  if (place.known !== undefined) return readKnown(place, read, place.known)
-  return Effect.tap(operation, (result) => record(place, "CheckpointRead", JSON.stringify(result)))
-}
-
-/** Reads what the journal recorded at this place. A line of another form stops the run. */
-const readKnown = <A>({ key, run }: Body, read: (text: string) => A, known: string): Effect.Effect<A> =>
-  Effect.catchAll(Effect.try({ try: () => read(known), catch: (cause) => cause }), (cause) =>
-    Execution.stop(
-      run.execution,
-      new JournalError({ reason: "Decode", run: run.id, record: `checkpoint at "${key}"`, cause })
-    )
-  )
-
-/** Writes a line to the journal, in the body of a run only. */
-export const record = (place: Place, kind: RecordedKind, payload: string): Effect.Effect<void> =>
-  place._tag === "Body" ? Execution.append(place.run.execution, kind, place.key, 0, payload) : Effect.void
-
-export const runOf = (place: Place): Execution.Execution | undefined =>
-  place._tag === "Outside" ? undefined : place.run.execution
-
-/** A failure inside of a run stops the run. Outside of runs the caller gets it. */
-export const stopOnFailure = <A>(
-  place: Place,
-  effect: Effect.Effect<A, Storage.StorageError | Storage.LeaseLost | JournalError>
-): Effect.Effect<A, Storage.StorageError | JournalError> =>
-  Effect.catchAll(effect, (error) => {
-    const execution = runOf(place)
-    if (execution !== undefined) return Execution.stop(execution, error)
-    // Outside of runs there is no lease, so none can be lost.
-    return error._tag === "LeaseLost" ? Effect.die(error) : Effect.fail(error)
-  })
-
-/** The time by the store's clock: another process may have saved the last checkpoint. */
-const timeAt = (place: Place): Effect.Effect<number, Storage.StorageError, Storage.Storage> =>
-  runOf(place)?.clock.currentTimeMillis ?? Effect.flatMap(Storage.Storage, ({ now }) => now)
-
-/** The step of the snapshots that are saved at a place. */
-const stepOf = (place: Place): string => (place._tag === "Body" ? place.key : place._tag === "Step" ? place.step : "")
-
-/**
- * Saves a snapshot. In the body of a run, its line of the journal is written with
- * it. Returns none if a snapshot with this key was kept.
- */
-const saveAt = (
-  storage: Storage.Service,
-  place: Place,
-  snapshot: NewSnapshot,
-  { ifKeyExists }: SaveOptions
-): Effect.Effect<Option.Option<Info>, Storage.StorageError | JournalError> => {
-  const entry =
-    place._tag === "Body" ? Execution.nextEntry(place.run.execution, "CheckpointSaved", place.key, 0) : undefined
-  const execution = runOf(place)
-  const full = placed(snapshot, execution?.id, stepOf(place), entry?.seq ?? execution?.lastSeq ?? 0)
-  const toInfo = (key: number) => savedInfo(full, key, false)
-  const saved = storage.save(full, {
-    lease: execution?.lease,
-    ifKeyExists,
-    entry: entry && { ...entry, payload: aroundId(toInfo(0)) }
-  })
-  return Effect.map(stopOnFailure(place, saved), Option.map(toInfo))
 }
 
 /** The JSON of a checkpoint that is about to be saved, before and after its id. */

@@ -5,6 +5,7 @@ import type * as AST from "effect/SchemaAST"
 import { toCanonicalText, toJsonText, writesItself } from "../../../journal/CanonicalJson.js"
 import { lazily } from "../../../journal/JournalCodec.js"
 import type { FullSnapshot, Service } from "../../../storage/Storage.js"
+import { thenAtOnce } from "./atOnce.js"
 
 /**
  * What a schema says about all of its values. A plain schema encodes values as
@@ -96,24 +97,51 @@ export const shapeOf = (ast: AST.AST): Shape => {
 export const canonicalText = (value: unknown, keys: Keys | undefined): string => {
   if (keys === undefined) return toCanonicalText(value) ?? ""
   // A list of keys makes JSON.stringify twice as slow. It is not needed where the properties are in its order already.
-  return toJsonText(value, isInOrder(value, keys.rank) ? undefined : keys.inOrder) ?? ""
+  return (isCanonical(value, keys.rank) ? JSON.stringify(value) : toJsonText(value, keys.inOrder)) ?? ""
 }
 
-/** Most values have their properties in the order of the schema. */
-const isInOrder = (json: unknown, rank: ReadonlyMap<string, number>): boolean => {
-  if (typeof json !== "object" || json === null) return true
-  if (Array.isArray(json)) {
-    for (const item of json) if (typeof item === "object" && !isInOrder(item, rank)) return false
-    return true
+/** Whether JSON writes the value as it is, its properties in the order of the schema: most are like that. One pass. */
+const isCanonical = (value: unknown, rank: ReadonlyMap<string, number>): boolean => {
+  try {
+    return isWritten(value, rank)
+  } catch {
+    // A value that contains itself, or a getter that throws: `toJsonText` says so.
+    return false
   }
-  if (writesItself(json)) return false
+}
+
+const isWritten = (value: unknown, rank: ReadonlyMap<string, number>): boolean => {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+    case "undefined":
+      return true
+    case "number":
+      return Number.isFinite(value) && !Object.is(value, -0)
+    case "object":
+      if (value === null) return true
+      return Array.isArray(value) ? isWrittenList(value, rank) : isWrittenObject(value, rank)
+    default:
+      return false
+  }
+}
+
+const isWrittenList = (items: ReadonlyArray<unknown>, rank: ReadonlyMap<string, number>): boolean => {
+  for (let i = 0; i < items.length; i++) {
+    if (items[i] === undefined || !isWritten(items[i], rank)) return false
+  }
+  return true
+}
+
+const isWrittenObject = (value: object, rank: ReadonlyMap<string, number>): boolean => {
+  const prototype = Object.getPrototypeOf(value)
+  if ((prototype !== Object.prototype && prototype !== null) || writesItself(value)) return false
   let last = -1
-  for (const key in json) {
+  for (const key in value) {
     const at = rank.get(key)
     if (at === undefined || at <= last) return false
     last = at
-    const value = (json as Readonly<Record<string, unknown>>)[key]
-    if (typeof value === "object" && !isInOrder(value, rank)) return false
+    if (!isWritten((value as Readonly<Record<string, unknown>>)[key], rank)) return false
   }
   return true
 }
@@ -127,6 +155,7 @@ export type Written = Pick<FullSnapshot, "state" | "size" | "digest" | "encoding
 /** Encodes and decodes the states of one checkpoint. Built once. */
 export interface StateCodec {
   readonly version: number
+  /** Call it where the effect is to run: it encodes at once what it can. */
   readonly encode: (state: unknown) => Effect.Effect<Written, unknown, unknown>
   /** The digest of the content must have been verified. */
   readonly decode: (
@@ -169,15 +198,14 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
 
   const pack = (content: Content): Effect.Effect<Written> => {
     const { print } = shapeOnce()
-    const [bytes, plain, packed] =
-      typeof content === "string" ? [utf8(content), "json", "deflate"] : [content, "bytes", "bytes+deflate"]
-    return Effect.flatMap(digest(bytes), (hash) => {
-      const written = { digest: hash, schema: print, version, size: bytes.length }
-      if (written.size <= compressAbove) return Effect.succeed({ ...written, state: content, encoding: plain })
-      return Effect.map(deflate(bytes), (deflated) =>
-        deflated.length < bytes.length
-          ? { ...written, state: deflated, encoding: packed }
-          : { ...written, state: content, encoding: plain }
+    const isText = typeof content === "string"
+    const size = isText ? byteLength(content) : content.length
+    return thenAtOnce(digest(content), (digest) => {
+      // Spelled out, as each save makes one.
+      const plain = { state: content, size, digest, encoding: isText ? "json" : "bytes", schema: print, version }
+      if (size <= compressAbove) return Effect.succeed(plain)
+      return Effect.map(deflate(isText ? utf8(content) : content), (state) =>
+        state.length < size ? { ...plain, state, encoding: isText ? "deflate" : "bytes+deflate" } : plain
       )
     })
   }
@@ -193,8 +221,7 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
 
   return {
     version,
-    encode: (state) =>
-      Effect.suspend(() => (shapeOnce().isPlain ? write(state) : Effect.flatMap(encodeState(state), write))),
+    encode: (state) => (shapeOnce().isPlain ? write(state) : Effect.flatMap(encodeState(state), write)),
     decode: (content, written) => {
       let json: unknown
       try {
@@ -251,10 +278,10 @@ const migrate = (
   )
 }
 
-/** The encoded state of a snapshot. Fails if it is not what was saved. */
+/** The encoded state of a snapshot. Fails if it is not what was saved. Call it where the effect is to run. */
 export const contentOf = ({ digest: expected, encoding, state }: FullSnapshot): Effect.Effect<Content, Damaged> =>
-  Effect.flatMap(unpack(encoding, state), (content) =>
-    Effect.flatMap(digest(content), (actual) =>
+  thenAtOnce(unpack(encoding, state), (content) =>
+    thenAtOnce(digest(content), (actual) =>
       actual === expected
         ? Effect.succeed(content)
         : Effect.fail(new Damaged(`its digest is ${actual.slice(0, 12)}…, not ${expected.slice(0, 12)}…`))
@@ -287,6 +314,7 @@ export const isIntact = (storage: Service, id: string): Effect.Effect<boolean> =
 
 /** Node's hashing and compression where they exist. Nothing is imported: the main door also loads in browsers. */
 interface Builtins {
+  readonly buffer: { readonly Buffer: { readonly byteLength: (text: string) => number } } | undefined
   readonly crypto:
     | { readonly hash: (algorithm: "sha256", data: string | Uint8Array, encoding: "hex") => string }
     | undefined
@@ -306,6 +334,7 @@ const builtins: Builtins = (() => {
   const host = (globalThis as { readonly process?: Host }).process
   // Node has `getBuiltinModule` and `crypto.hash` since version 20.16.
   return {
+    buffer: host?.getBuiltinModule?.("node:buffer") as Builtins["buffer"],
     crypto: host?.getBuiltinModule?.("node:crypto") as Builtins["crypto"],
     zlib: host?.getBuiltinModule?.("node:zlib") as Builtins["zlib"]
   }
@@ -317,16 +346,17 @@ const decoder = new TextDecoder()
 
 const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text)
 
+/** In UTF-8. */
+const byteLength = (text: string): number => builtins.buffer?.Buffer.byteLength(text) ?? utf8(text).length
+
 /** SHA-256, in hexadecimal. */
 const digest = (text: string | Uint8Array): Effect.Effect<string> =>
-  Effect.suspend(() =>
-    builtins.crypto === undefined
-      ? Effect.map(
-          Effect.promise(() => crypto.subtle.digest("SHA-256", typeof text === "string" ? utf8(text) : text.slice())),
-          (hash) => [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("")
-        )
-      : Effect.succeed(builtins.crypto.hash("sha256", text, "hex"))
-  )
+  builtins.crypto === undefined
+    ? Effect.map(
+        Effect.promise(() => crypto.subtle.digest("SHA-256", typeof text === "string" ? utf8(text) : text.slice())),
+        (hash) => [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("")
+      )
+    : Effect.succeed(builtins.crypto.hash("sha256", text, "hex"))
 
 /** The lowest level: higher ones cost more time than their smaller output saves. */
 const level = 1

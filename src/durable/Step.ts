@@ -99,6 +99,25 @@ export interface Attempt {
 export type OnAmbiguous = "rerun" | "fail" | "ask"
 
 /**
+ * How the start of an attempt is recorded, before the attempt begins:
+ *
+ * - `"power-loss"`: on stable storage, as far as the storage is configured for that.
+ * - `"process-crash"`: it survives the end of the process, and other processes see it at once. A
+ *   power cut may take it unless the step has ended: then the step runs again without `StepAmbiguous`
+ *   in its record, and without being counted by `maxCutShort`. Of runs that had no result yet
+ *   a power cut may take the whole run, unless it was recorded by `Workflow.start`. Spares a step one of
+ *   its two syncs on `SqliteStorage`; other storages sync both.
+ * - `"with-result"`: not before the attempt has ended, in one commit with its result. Only for steps
+ *   that change nothing, such as reads and computations: no end of a process leaves a trace of the attempt, no
+ *   screen shows that it runs, and `maxCutShort` does not count it. Spares a step one of its
+ *   two commits on every storage.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type StartMarker = "power-loss" | "process-crash" | "with-result"
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -164,6 +183,12 @@ export interface Options<
    * no attempt is made again by itself, so nothing is counted.
    */
   readonly maxCutShort?: number
+  /**
+   * How durably the start of an attempt is recorded. Defaults to `"process-crash"` for a step that
+   * is simply run again. With `compensate`, `pivot`, `probe` and `onAmbiguous` `"fail"` or
+   * `"ask"`, which decide by it, it is always `"power-loss"`, and `make` throws at anything else.
+   */
+  readonly startMarker?: StartMarker
 }
 
 /**
@@ -367,6 +392,7 @@ export interface NeverAmbiguous {
   readonly onAmbiguous?: never
   readonly probe?: never
   readonly maxCutShort?: never
+  readonly startMarker?: never
 }
 
 /**

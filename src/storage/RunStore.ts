@@ -534,7 +534,8 @@ export interface RunStore {
   /**
    * Creates the run, or claims it if it has no outcome, is not on hold or queued,
    * and its lease was released, has expired or belongs to a process that is known
-   * to be dead.
+   * to be dead. A run that is created need not be on stable storage before its first
+   * line that is: a power cut that takes the one takes the other.
    */
   readonly open: (request: OpenRequest, owner: string, leaseMillis: number) => Effect.Effect<Opened, StorageError>
   /** Creates a run that no owner has a lease of. Does not change one that exists, unless it is to be debounced. */
@@ -552,8 +553,17 @@ export interface RunStore {
   /**
    * Appends lines to the journal, all of them or none. Appends of one run end in
    * the order in which they were called: when one has ended, those before it have.
+   *
+   * With the durability `"process-crash"` the lines need not be on stable storage when
+   * the append ends: they survive the end of the process, and a power cut may take
+   * them unless a later append of this store that is durable has ended before. A store
+   * may always do more.
    */
-  readonly append: (lease: Lease, entries: ReadonlyArray<Entry>) => Effect.Effect<void, StorageError | LeaseLost>
+  readonly append: (
+    lease: Lease,
+    entries: ReadonlyArray<Entry>,
+    durability?: "process-crash"
+  ) => Effect.Effect<void, StorageError | LeaseLost>
   /**
    * Runs the program's own statements on the store's database and appends the
    * lines that the body returns, in one commit.

@@ -7,7 +7,7 @@ import type { Answer, Plain } from "../../src/storage/rows.js"
 import type { StorageError } from "../../src/storage/StorageError.js"
 import { inMemory } from "../../src/storage/sqlite/databaseFile.js"
 import type { Driver } from "../../src/storage/sqlite/driver.js"
-import { type Alone, makeWriter, type Writer } from "../../src/storage/sqlite/writer.js"
+import { type Alone, type CommitDurability, makeWriter, type Writer } from "../../src/storage/sqlite/writer.js"
 import { drivers } from "../support/drivers.js"
 import { temporaryFile } from "../support/files.js"
 
@@ -17,6 +17,8 @@ interface Bench {
   readonly numbers: () => ReadonlyArray<number>
   /** The number of transactions. */
   readonly begun: () => number
+  /** `PRAGMA synchronous`, or sets it. */
+  readonly level: (set?: number) => number
 }
 
 const makeBench = (driver: Driver, busyMillis = 5_000): Effect.Effect<Bench, never, Scope.Scope> =>
@@ -55,7 +57,11 @@ const makeBench = (driver: Driver, busyMillis = 5_000): Effect.Effect<Bench, nev
         return Exit.succeed(n)
       },
       numbers: () => (numbers.all() as ReadonlyArray<ReadonlyArray<number>>).flat(),
-      begun: () => begun
+      begun: () => begun,
+      level: (set) => {
+        if (set !== undefined) database.exec(`PRAGMA synchronous = ${set}`)
+        return (database.prepare("PRAGMA synchronous").get() as { readonly synchronous: number }).synchronous
+      }
     }
   })
 
@@ -75,9 +81,14 @@ const wrong = ({ read, write }: Writer, insert: () => number, statement: Effect.
   read("read", () => Exit.succeed(Effect.sync(insert)))
 ]
 
-const write = <A extends Plain, E>(writer: Writer, job: () => Answer<A, E>, alone?: Alone) =>
+const write = <A extends Plain, E>(
+  writer: Writer,
+  job: () => Answer<A, E>,
+  alone?: Alone,
+  durability?: CommitDurability
+) =>
   Effect.withFiberRuntime<A, E | StorageError>((_, { runtimeFlags }) =>
-    writer.write("insert", job, runtimeFlags, alone)
+    writer.write("insert", job, runtimeFlags, alone, durability)
   )
 
 it("the SQLite writer takes no job whose answer carries a statement", () => assert.isFunction(wrong))
@@ -102,6 +113,48 @@ describe.each(drivers)("the SQLite writer on $name", (driver) => {
       assert.deepStrictEqual(numbers(), [1])
       assert.strictEqual(begun(), 1)
       assert.strictEqual(yield* Fiber.join(fiber), 1)
+    })
+  )
+
+  it.scopedLive("a commit is synced unless none of its writes must be", () =>
+    Effect.gen(function* () {
+      const { insert, level, writer } = yield* makeBench(driver)
+      let next = 0
+      /** The level at which the write is committed. */
+      const writeAs = (durability: CommitDurability, alone?: Alone) =>
+        Effect.zipRight(
+          write(writer, insert(++next), alone, durability),
+          Effect.sync(() => level())
+        )
+      const together = (...all: ReadonlyArray<CommitDurability>) =>
+        Effect.all(
+          all.map((durability) => writeAs(durability)),
+          { concurrency: "unbounded" }
+        )
+      const full = 2
+      const extra = 3
+      const normal = 1
+      level(full)
+      assert.strictEqual(yield* writeAs("process-crash", "single"), normal)
+      assert.strictEqual(yield* writeAs("as-configured", "single"), full)
+      assert.strictEqual(yield* writeAs("process-crash", "alone"), normal)
+      assert.strictEqual(yield* writeAs("as-configured", "alone"), full)
+      assert.deepStrictEqual(yield* together("process-crash", "process-crash"), [normal, normal])
+      assert.deepStrictEqual(yield* together("process-crash", "as-configured"), [full, full])
+      // The connection is lent with the level of the file, and comes back with that of the program.
+      yield* writeAs("process-crash")
+      yield* writer.acquire
+      assert.strictEqual(level(), full)
+      level(extra)
+      yield* writer.release
+      assert.strictEqual(yield* writeAs("process-crash"), normal)
+      assert.strictEqual(yield* writeAs("as-configured"), extra)
+      // Where nothing is synced, nothing is changed.
+      yield* writer.acquire
+      level(normal)
+      yield* writer.release
+      assert.strictEqual(yield* writeAs("process-crash"), normal)
+      assert.strictEqual(yield* writeAs("as-configured"), normal)
     })
   )
 

@@ -332,10 +332,10 @@ const journalOf = (store: Store.Store, payloads: Payloads) => {
   const shorten = (found: Store.Entry, longest: number): Store.Entry =>
     (found.payload?.length ?? 0) <= longest ? found : { ...found, payload: undefined, omitted: true }
   return {
-    append: (lease, entries) =>
+    append: (lease, entries, durability) =>
       inOrder(
         `${lease.owner} ${lease.run}`,
-        Effect.flatMap(Effect.forEach(entries, entry.encode), (encoded) => store.append(lease, encoded))
+        Effect.flatMap(Effect.forEach(entries, entry.encode), (encoded) => store.append(lease, encoded, durability))
       ),
     transactional: (lease, body) =>
       store.transactional(

@@ -18,7 +18,7 @@ import { RunTable } from "./runTable.js"
 import { makeSqliteSnapshots } from "./snapshots.js"
 import { isInTransactionOf } from "./transaction.js"
 import { makeTransactional } from "./transactional.js"
-import type { Alone, Writer } from "./writer.js"
+import type { Alone, CommitDurability, Writer } from "./writer.js"
 
 export interface Options {
   readonly database: Database
@@ -88,12 +88,17 @@ const makeAccess = (writer: Writer, database?: Database) => {
   const attempt = <A extends Plain, E>(
     operation: string,
     job: (now: number) => Answer<A, E>,
-    alone?: () => Alone | undefined
-  ) => timed((now, flags) => writer.write(operation, () => job(now()), flags, alone?.()))
+    alone?: () => Alone | undefined,
+    durability?: CommitDurability
+  ) => timed((now, flags) => writer.write(operation, () => job(now()), flags, alone?.(), durability))
   return {
     attempt,
-    write: <A extends Plain>(operation: string, job: (now: number) => A, alone?: () => Alone | undefined) =>
-      attempt(operation, (now) => Exit.succeed(job(now)), alone),
+    write: <A extends Plain>(
+      operation: string,
+      job: (now: number) => A,
+      alone?: () => Alone | undefined,
+      durability?: CommitDurability
+    ) => attempt(operation, (now) => Exit.succeed(job(now)), alone, durability),
     read: <A extends Plain>(operation: string, job: (now: number) => A) =>
       timed((now, flags) => writer.read(operation, () => Exit.succeed(job(now())), flags))
   }

@@ -35,6 +35,8 @@ export class RunTable {
   readonly single = (): Alone | undefined => (this.held.size <= 1 ? "single" : undefined)
   /** As `alone`, for a write that takes a lease. */
   readonly first = (): Alone | undefined => (this.held.size === 0 ? "alone" : undefined)
+  /** As `first`, for one statement. */
+  readonly firstSingle = (): Alone | undefined => (this.held.size === 0 ? "single" : undefined)
 
   isLeased({ key, owner, token }: Store.Lease): boolean {
     return this.sql.isLeased.get(key, token, owner) !== undefined

@@ -31,6 +31,8 @@ export const makeSqliteRuns = (
   removeRuns: (keys) => guarded.write("Removing runs", () => keys.filter((key) => removeRun(table.sql, key)).length)
 })
 
+const opening = "Opening a run"
+
 const claim = (
   { sql }: RunTable,
   found: Store.Run,
@@ -46,27 +48,68 @@ const claim = (
   return { _tag: "Claimed", run, lease: leaseOf(run, owner) }
 }
 
-const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
+const openOperation = (table: RunTable, guarded: Access): Store.RunStore["open"] => {
   const { sql } = table
 
-  const open = (request: Store.OpenRequest, owner: string, leaseUntil: number, now: number): Store.Opened => {
-    const { id, input, key, labels, parent, version, workflow } = request
-    if (key !== undefined) {
-      const found = table.findByKey(key)
-      return found === undefined ? { _tag: "Gone" } : claim(table, found, request, owner, leaseUntil, now)
-    }
+  /** Undefined if there is a run with this id. */
+  const create = (
+    request: Store.OpenRequest,
+    owner: string,
+    leaseUntil: number,
+    now: number
+  ): Store.Opened | undefined => {
+    const { id, input, labels, parent, version, workflow } = request
     const text = JSON.stringify(labels)
     const checksum = runChecksum({ id, workflow, version, input, labels: text, createdAt: now, parent })
     const above = [parent?.run ?? null, parent?.signal ?? null]
     const values = [id, workflow, version, input, text, now, now, owner, leaseUntil, ...above, checksum, shardHash(id)]
     const inserted = sql.insertRun.run(...values)
-    if (inserted.changes === 1) {
-      const run = newRun(request, Number(inserted.lastInsertRowid), owner, leaseUntil, now)
-      return { _tag: "Created", run, lease: leaseOf(run, owner) }
-    }
-    // The insert found it.
-    return claim(table, table.find(id) as Store.Run, request, owner, leaseUntil, now)
+    if (inserted.changes === 0) return undefined
+    const run = newRun(request, Number(inserted.lastInsertRowid), owner, leaseUntil, now)
+    return { _tag: "Created", run, lease: leaseOf(run, owner) }
   }
+
+  /** Undefined if the run with this id was removed meanwhile. */
+  const claimFound = (
+    request: Store.OpenRequest,
+    owner: string,
+    leaseUntil: number,
+    now: number
+  ): Store.Opened | undefined => {
+    const { id, key } = request
+    const found = key === undefined ? table.find(id) : table.findByKey(key)
+    if (found !== undefined) return claim(table, found, request, owner, leaseUntil, now)
+    return key === undefined ? undefined : { _tag: "Gone" }
+  }
+
+  const open: Store.RunStore["open"] = (request, owner, leaseMillis) => {
+    const held = (opened: Store.Opened, lastLine?: number): Effect.Effect<Store.Opened> => {
+      if ("lease" in opened) table.hold(opened.lease, lastLine)
+      return Effect.succeed(opened)
+    }
+    const claimed = () =>
+      Effect.flatMap(
+        guarded.write(opening, (now) => claimFound(request, owner, now + leaseMillis, now), table.first),
+        (opened) => (opened === undefined ? open(request, owner, leaseMillis) : held(opened))
+      )
+    if (request.key !== undefined) return claimed()
+    return Effect.flatMap(
+      // A run without a line has done nothing, so its first durable line is early enough for it.
+      guarded.write(
+        opening,
+        (now) => create(request, owner, now + leaseMillis, now),
+        table.firstSingle,
+        "process-crash"
+      ),
+      (opened) => (opened === undefined ? claimed() : held(opened, 0))
+    )
+  }
+
+  return open
+}
+
+const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
+  const { sql } = table
 
   const reopen = (
     found: Store.Run,
@@ -97,13 +140,7 @@ const leaseOperations = (table: RunTable, guarded: Access, plain: Access) => {
   }
 
   return {
-    open: (request, owner, leaseMillis) =>
-      Effect.tap(
-        guarded.write("Opening a run", (now) => open(request, owner, now + leaseMillis, now), table.first),
-        (opened) => {
-          if ("lease" in opened) table.hold(opened.lease, opened._tag === "Created" ? 0 : undefined)
-        }
-      ),
+    open: openOperation(table, guarded),
     reopen: (found, entry, owner, leaseMillis, heldAs) =>
       Effect.tap(
         guarded.write("Opening a finished run", (now) => reopen(found, entry, owner, now + leaseMillis, now, heldAs)),
@@ -175,11 +212,12 @@ const readLines = (
 const journalOperations = (table: RunTable, guarded: Access) => {
   const { sql } = table
   return {
-    append: (lease, entries) =>
+    append: (lease, entries, durability) =>
       guarded.attempt(
         "Appending to the journal",
         () => table.append(lease, entries),
-        entries.length === 1 ? table.single : table.alone
+        entries.length === 1 ? table.single : table.alone,
+        durability
       ),
     rewind: (lease, entry, rewound) =>
       guarded.attempt("Rewinding a run", () => {

@@ -5,6 +5,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Schedule from "effect/Schedule"
+import { read } from "../../resilience/Foreign.js"
 import * as RetryPolicy from "../../resilience/RetryPolicy.js"
 import { busyPolicy } from "../busyPolicy.js"
 import type { Answer, Plain } from "../rows.js"
@@ -19,6 +20,7 @@ interface Request {
   readonly job: () => AnyAnswer
   readonly resume: (answer: AnyAnswer) => void
   readonly since: number
+  readonly durability: CommitDurability
   /** Interrupted, or answered. */
   isDone: boolean
 }
@@ -42,12 +44,21 @@ const maxBatch = 512
 
 const maxInOneTurn = 16
 
+/** The level of `PRAGMA synchronous` at which the log is synced by checkpoints alone. */
+const normal = 1
+
 /**
  * A write that no other write can share the commit with, so it need not wait for
  * others. A job of a single statement needs no BEGIN and COMMIT: SQLite commits it
  * by itself.
  */
 export type Alone = "alone" | "single"
+
+/**
+ * Whether a commit must be on stable storage. One that need not survives the end of the process, is seen by other
+ * processes, and is synced with the next commit that must: all of them append to one log.
+ */
+export type CommitDurability = "process-crash" | "as-configured"
 
 /** All access to the connection goes through the writer. Closing the scope fails what waits with `Closed`. */
 export const makeWriter = Effect.fnUntraced(function* (database: Database, file: DatabaseFile, busyMillis: number) {
@@ -73,6 +84,10 @@ export class Writer {
   private borrower: Request | undefined
   private lentSince = 0
   private isWatching = false
+  /** Of `PRAGMA synchronous`, as the file was opened or the program has set it; unknown after each permit. */
+  private level: number | undefined
+  /** Whether commits are synced now, if they are at that level. */
+  private isSyncing = true
   /** What a job remembered of its rows is not true any more. */
   onRollback: () => void = () => {}
   private readonly begin: Statement
@@ -105,17 +120,19 @@ export class Writer {
    * Runs a synchronous job inside a transaction, and returns the job's answer
    * after the commit. A job may run more than once, so it must change nothing but
    * rows. A job that is `alone` runs in this call if the queue is empty, so call it
-   * where the effect is to run, with the flags of the fiber that runs it.
+   * where the effect is to run, with the flags of the fiber that runs it. A commit that
+   * jobs share is as durable as the most demanding of them wants it.
    */
   write<A extends Plain, E = never>(
     operation: string,
     job: () => Answer<A, E>,
     flags: RuntimeFlags.RuntimeFlags,
-    alone?: Alone
+    alone?: Alone,
+    durability: CommitDurability = "as-configured"
   ): Effect.Effect<A, E | StorageError> {
     return alone === undefined
-      ? this.enqueue("write", operation, job, flags)
-      : this.writeAlone(operation, job, flags, alone)
+      ? this.enqueue("write", operation, job, flags, durability)
+      : this.writeAlone(operation, job, flags, alone, durability)
   }
 
   /** Runs a synchronous read, at once unless the connection is lent. */
@@ -150,20 +167,24 @@ export class Writer {
     operation: string,
     job: () => Answer<A, E>,
     flags: RuntimeFlags.RuntimeFlags,
-    alone: Alone
+    alone: Alone,
+    durability: CommitDurability
   ): Effect.Effect<A, E | StorageError> {
     // Every 17th write of a turn is enqueued, so that the event loop gets its turn.
-    if (this.state !== "idle" || ++this.inOneTurn > maxInOneTurn) return this.enqueue("write", operation, job, flags)
+    if (this.state !== "idle" || ++this.inOneTurn > maxInOneTurn) {
+      return this.enqueue("write", operation, job, flags, durability)
+    }
     if (this.inOneTurn === 1) {
       setImmediate(() => {
         this.inOneTurn = 0
       })
     }
-    return this.runOrEnqueue("write", operation, job, flags, () => {
-      const answer = alone === "single" ? this.inAutocommit(job) : this.inTransaction(job)
+    const run = () => {
+      const answer = alone === "single" ? this.inAutocommit(job, durability) : this.inTransaction(job, durability)
       // The other writes of this turn follow within milliseconds; whatever removes the file removes those before them, too.
       return this.inOneTurn === 1 ? this.committed(answer) : answer
-    })
+    }
+    return this.runOrEnqueue("write", operation, job, flags, run, durability)
   }
 
   private runOrEnqueue<A extends Plain, E>(
@@ -171,12 +192,15 @@ export class Writer {
     operation: string,
     job: () => Answer<A, E>,
     flags: RuntimeFlags.RuntimeFlags,
-    run: () => Answer<A, E>
+    run: () => Answer<A, E>,
+    durability?: CommitDurability
   ): Effect.Effect<A, E | StorageError> {
     try {
       return run()
     } catch (cause) {
-      return isBusy(cause) ? this.enqueue(kind, operation, job, flags) : Effect.fail(toStorageError(operation)(cause))
+      return isBusy(cause)
+        ? this.enqueue(kind, operation, job, flags, durability)
+        : Effect.fail(toStorageError(operation)(cause))
     }
   }
 
@@ -184,12 +208,13 @@ export class Writer {
     kind: Request["kind"],
     operation: string,
     job: () => Answer<A, E>,
-    flags: RuntimeFlags.RuntimeFlags
+    flags: RuntimeFlags.RuntimeFlags,
+    durability: CommitDurability = "as-configured"
   ): Effect.Effect<A, E | StorageError> {
     const push = (resume: (answer: Exit.Exit<A, E | StorageError>) => void): Request => {
       const since = this.clock.unsafeCurrentTimeMillis()
       // A request is only resumed with the answer of its own job, or with a StorageError.
-      const request = { kind, operation, job, resume: resume as Request["resume"], since, isDone: false }
+      const request = { kind, operation, job, resume: resume as Request["resume"], since, durability, isDone: false }
       if (this.state === "closed") this.fail(request, "Closed")
       else this.queue.push(request)
       this.schedule()
@@ -296,21 +321,38 @@ export class Writer {
   /** Runs all jobs in one transaction. Returns `undefined` and changes nothing if one of several jobs fails. */
   private runTogether(batch: ReadonlyArray<Request>): ReadonlyArray<AnyAnswer> | undefined {
     if (batch.length === 0) return []
+    const isSynced = batch.some(({ durability }) => durability === "as-configured")
     try {
-      return this.inTransaction(() => batch.map((request) => request.job()))
+      return this.inTransaction(
+        () => batch.map((request) => request.job()),
+        isSynced ? "as-configured" : "process-crash"
+      )
     } catch (cause) {
       if (isBusy(cause) || batch.length === 1) throw cause
       return undefined
     }
   }
 
-  private inAutocommit<A>(body: () => A): A {
+  private inAutocommit<A>(body: () => A, durability: CommitDurability): A {
     this.rollback()
+    this.sync(durability)
     return body()
   }
 
-  private inTransaction<A>(body: () => A): A {
+  /** Outside of transactions: SQLite refuses the change in one. */
+  private sync(durability: CommitDurability): void {
+    const isSynced = durability === "as-configured"
+    if (isSynced === this.isSyncing) return
+    this.level ??= Number(read(this.database.prepare("PRAGMA synchronous").get(), "synchronous"))
+    // At this level no commit is synced.
+    if (this.level <= normal) return
+    this.database.exec(`PRAGMA synchronous = ${isSynced ? this.level : normal}`)
+    this.isSyncing = isSynced
+  }
+
+  private inTransaction<A>(body: () => A, durability: CommitDurability): A {
     this.rollback()
+    this.sync(durability)
     this.begin.run()
     try {
       const answer = body()
@@ -356,6 +398,16 @@ export class Writer {
   }
 
   private grantPermit(request: Request): void {
+    try {
+      // The program's own commits are synced, and it may set the level.
+      this.sync("as-configured")
+      this.level = undefined
+    } catch (cause) {
+      // The next turn tries again.
+      if (isBusy(cause)) this.queue.unshift(request)
+      else this.failAll([request], cause)
+      return
+    }
     this.state = "lent"
     this.borrower = request
     this.lentSince = this.clock.unsafeCurrentTimeMillis()

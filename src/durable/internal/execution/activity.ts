@@ -5,7 +5,7 @@ import * as FiberId from "effect/FiberId"
 import type * as Schema from "effect/Schema"
 import type { Codec } from "../../../journal/JournalCodec.js"
 import type { Waiting } from "../../../journal/RunError.js"
-import type { Service, Signal } from "../../../storage/Storage.js"
+import type { Entry, Service, Signal } from "../../../storage/Storage.js"
 import { BodyFibers } from "./bodyFibers.js"
 import type { Execution } from "./execution.js"
 
@@ -91,6 +91,8 @@ export interface AskingStep {
   readonly error: Schema.Schema.All
   /** An attempt is running; a question can only follow a failed one. */
   readonly isAttemptRunning: () => boolean
+  /** The start of the failed attempt, if it is to be written with the question. */
+  readonly takeStart: () => Entry | undefined
   /** How many questions it has asked. */
   questions: number
 }

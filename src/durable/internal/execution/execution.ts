@@ -278,11 +278,12 @@ export const appendAll = (execution: Execution, entries: ReadonlyArray<Entry>): 
 /** A fiber that outlives a superseded pass waits here for ever: its writes are dropped. */
 export const tryAppend = (
   { lease, lifecycle, mode, storage }: Execution,
-  entries: ReadonlyArray<Entry>
+  entries: ReadonlyArray<Entry>,
+  durability?: "process-crash"
 ): Effect.Effect<void, StorageError | LeaseLost> => {
   if (lifecycle.phase._tag === "Superseded") return never
   mode.progressed()
-  return storage.append(lease, entries)
+  return storage.append(lease, entries, durability)
 }
 
 /** The run does not end before this has ended. */

@@ -13,7 +13,7 @@ import { type Plan, planByTag } from "../../../resilience/internal/kernel/plan.j
 import type { RecoverOptions } from "../../../resilience/internal/kernel/session.js"
 import * as Strategy from "../../../resilience/Strategy.js"
 import { type CompensationSettings, settingsOf } from "../../../transaction/Compensation.js"
-import type { Attempt, Compensation, ToUndo } from "../../Step.js"
+import type { Attempt, Compensation, StartMarker, ToUndo } from "../../Step.js"
 import { defaultMaxCutShort } from "../execution/cutShort.js"
 
 export type AnyEffect = Effect.Effect<unknown, unknown, unknown>
@@ -34,6 +34,7 @@ export interface Definition {
   /** The run is put on hold each time as many attempts were cut short. */
   readonly maxCutShort: number
   readonly kind: Kind
+  readonly startMarker: StartMarker
   /** Failures that are no result: the step stays open, and the next execution runs it again. */
   readonly leavesOpen?: ((error: unknown) => boolean) | undefined
   /** Failures that mean that the attempt waits for something: nothing is recorded, and the next execution runs it again. */
@@ -92,6 +93,7 @@ export const define = (
     readonly compensate?: Compensation<never, never, unknown>
     readonly pivot?: boolean
     readonly maxCutShort?: number
+    readonly startMarker?: StartMarker
   },
   kind: Kind = "plain"
 ): Definition => {
@@ -101,6 +103,7 @@ export const define = (
   if (options.probe !== undefined && options.onAmbiguous !== undefined) {
     throw new Error(`step "${name}" has a probe, which finds out what happened: leave onAmbiguous out`)
   }
+  const startMarker = startMarkerOf(name, options, kind)
   const own = options.run
   const given = typeof own === "function" ? own : () => own
   // Without a schema the journal keeps no result, so the first execution returns none either.
@@ -121,8 +124,34 @@ export const define = (
     compensate: compensateOf(options.compensate),
     pivot: options.pivot === true,
     maxCutShort: wholeOrInfinity("maxCutShort", options.maxCutShort ?? defaultMaxCutShort, 1),
-    kind
+    kind,
+    startMarker
   }
+}
+
+/** Where a later execution decides by the start of an attempt, it is on stable storage before the attempt begins. */
+const startMarkerOf = (
+  name: string,
+  { compensate, onAmbiguous = "rerun", pivot, probe, startMarker }: Parameters<typeof define>[1],
+  kind: Kind
+): StartMarker => {
+  const reader =
+    compensate !== undefined
+      ? "compensate"
+      : pivot === true
+        ? "pivot"
+        : probe !== undefined
+          ? "probe"
+          : onAmbiguous === "rerun"
+            ? undefined
+            : `onAmbiguous "${onAmbiguous}"`
+  if (reader !== undefined && startMarker !== undefined && startMarker !== "power-loss") {
+    throw new Error(
+      `step "${name}" has ${reader}, which decides by the start of an attempt: leave startMarker "${startMarker}" out`
+    )
+  }
+  // The key of a step of rows depends on its line.
+  return startMarker ?? (reader === undefined && kind !== "once" ? "process-crash" : "power-loss")
 }
 
 const compensateOf = (option: Compensation<never, never, unknown> | undefined): Compensate | undefined => {

@@ -8,7 +8,6 @@ import type { StepRecord } from "../../../journal/Journal.js"
 import { errorCodec } from "../../../journal/JournalCodec.js"
 import { markOf } from "../../../journal/JournalLine.js"
 import { StepConflict } from "../../../journal/RunError.js"
-import type * as Events from "../../../resilience/Events.js"
 import { recordOf } from "../../../resilience/FaultRecord.js"
 import { recoverFrom } from "../../../resilience/internal/kernel/recovery.js"
 import type { PastFailure } from "../../../resilience/internal/kernel/session.js"
@@ -38,9 +37,9 @@ import {
 } from "./replayStep.js"
 import {
   append,
-  appendEntry,
+  appendThen,
   attemptOf,
-  concernsRollback,
+  emitStep,
   journalError,
   markReached,
   recordInterruption,
@@ -48,7 +47,9 @@ import {
   registerUndo,
   type StepUse,
   sourceOf,
-  transactional
+  takeStart,
+  transactional,
+  withExit
 } from "./stepUse.js"
 
 /** Uses a step: answers from the journal, or runs it and records the result. */
@@ -205,29 +206,22 @@ const runAndRecord = (
   if (definition.plan !== undefined) {
     const { error, schema, success } = definition
     const isAttemptRunning = () => use.isAttemptRunning === true
-    asking.set(key, { key, error, schema, success, isAttemptRunning, questions: 0 })
+    asking.set(key, { key, error, schema, success, isAttemptRunning, takeStart: () => takeStart(use), questions: 0 })
   }
   execution.cells.working.set(key, use.writes)
-  const record = (exit: Exit.Exit<unknown, unknown>) => {
+  // The step counts as working until its result is recorded, so that the run is not suspended before.
+  const ended = (recorded: Exit.Exit<unknown, unknown>) => {
+    endWork(execution)
+    return recorded
+  }
+  return withExit(attempts(use, restore), (exit: Exit.Exit<unknown, unknown>) => {
     release()
     leaveStep()
     execution.cells.working.delete(key)
-    asking.delete(key)
-    // The step counts as working until its result is recorded, so that the run is not suspended before.
-    return withExit(recordResult(use, exit), (recorded) => {
-      endWork(execution)
-      return recorded
-    })
-  }
-  return withExit(attempts(use, restore), record)
-}
-
-/** `Effect.flatMap` of the exit in one operation: each step passes here twice. */
-const withExit = (self: AnyEffect, then: (exit: Exit.Exit<unknown, unknown>) => AnyEffect): AnyEffect =>
-  Effect.matchCauseEffect(self, {
-    onFailure: (cause) => then(Exit.failCause(cause)),
-    onSuccess: (value) => then(Exit.succeed(value))
+    if (definition.plan !== undefined) asking.delete(key)
+    return recordResult(use, exit, ended)
   })
+}
 
 const attempts = (use: StepUse, restore: Restore): AnyEffect => {
   const { kind, plan } = use.definition
@@ -238,7 +232,7 @@ const attempts = (use: StepUse, restore: Restore): AnyEffect => {
     markReached(use)
     return restore(resumeAttempts(use, use.record))
   }
-  if (plan === undefined) return Effect.zipRight(recordAttempt(use, 1), restore(runAttempt(use, 1)))
+  if (plan === undefined) return recordAttempt(use, 1, restore(runAttempt(use, 1)))
   return restore(recoverFrom(1, (number) => attempt(use, number), plan, performOptions(use, [])))
 }
 
@@ -251,7 +245,10 @@ const attempt = (use: StepUse, number: number): AnyEffect => {
         leaveInside(use),
         Effect.suspend(() => attempt(use, number))
       )
-    : Effect.zipRight(Effect.uninterruptible(recordAttempt(use, number)), runAttempt(use, number))
+    : Effect.zipRight(
+        Effect.uninterruptible(Effect.suspend(() => recordAttempt(use, number, Effect.void))),
+        runAttempt(use, number)
+      )
 }
 
 /** As `leave`, for a step that counts as working. */
@@ -278,21 +275,31 @@ const runAttempt = (use: StepUse, number: number): AnyEffect => {
 }
 
 /** Records the attempt, and so its compensation, before its effects begin. */
-const recordAttempt = (use: StepUse, number: number): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    use.attempt = number
-    use.isAttemptRunning = true
-    use.isUnsure = false
-    const { compensate, kind, pivot } = use.definition
-    // Committed together with its result, so it needs no record before.
-    if (kind === "transactional") return Effect.void
-    const payload = markOf({ pivot, undo: compensate !== undefined, root: use.isRoot })
-    const entry = Execution.nextEntry(use.execution, "AttemptStarted", use.key, number, payload)
-    const recorded = appendEntry(use, entry)
-    const registered = concernsRollback(use) ? Effect.tap(recorded, () => registerUndo(use, entry.seq)) : recorded
-    const event = (source: Events.Source) => ({ _tag: "AttemptStarted", source, attempt: number }) as const
-    return Execution.andEmit(use.execution, registered, event, use.key)
-  })
+const recordAttempt = (use: StepUse, number: number, run: AnyEffect): AnyEffect => {
+  use.attempt = number
+  use.isAttemptRunning = true
+  use.isUnsure = false
+  const { definition, execution, isRoot, key } = use
+  const { compensate, kind, pivot, startMarker } = definition
+  // Committed together with its result, so it needs no record before.
+  if (kind === "transactional") return run
+  const payload = markOf({ pivot, undo: compensate !== undefined, root: isRoot })
+  const entry = Execution.nextEntry(execution, "AttemptStarted", key, number, payload)
+  const begin = (): AnyEffect => {
+    registerUndo(use, entry.seq)
+    if (!execution.watch.isOn()) return run
+    return Effect.zipRight(
+      emitStep(use, (source) => ({ _tag: "AttemptStarted", source, attempt: number })),
+      run
+    )
+  }
+  if (startMarker === "with-result") {
+    use.unwritten = entry
+    return begin()
+  }
+  const durability = startMarker === "process-crash" ? startMarker : undefined
+  return appendThen(use, [entry], (exit) => (Exit.isSuccess(exit) ? begin() : exit), durability)
+}
 
 const performOptions = (use: StepUse, past: ReadonlyArray<PastFailure>) => ({
   ...use.definition.recovery,

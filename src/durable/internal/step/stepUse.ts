@@ -47,6 +47,8 @@ export interface StepUse {
   /** An attempt was cut short, and it is unknown whether it happened. */
   isUnsure: boolean
   isAttemptRunning?: boolean
+  /** The start of the attempt, if it is recorded with the step's next line. */
+  unwritten?: Entry | undefined
   /** The pass over the transaction around it. */
   readonly pass: Execution.Pass | undefined
   /** The place of the graph's node around it. */
@@ -85,15 +87,54 @@ export const append = (use: StepUse, kind: Kind, number: number, payload?: strin
   appendEntry(use, Execution.nextEntry(use.execution, kind, use.key, number, payload, at))
 
 /** A storage failure stops the run, or is only logged if the step is `best-effort`. */
-export const appendEntry = (use: StepUse, entry: Entry): Effect.Effect<void> => {
+const appendEntry = (use: StepUse, entry: Entry): Effect.Effect<void> =>
+  // Nothing that follows fails otherwise.
+  appendThen(use, [entry], (exit) => exit) as Effect.Effect<void>
+
+/**
+ * Appends lines together with the step's pending writes to State, and continues. In one operation: each step
+ * passes here twice. A storage failure stops the run, or is only logged if the step is `best-effort`.
+ */
+export const appendThen = (
+  use: StepUse,
+  lines: ReadonlyArray<Entry>,
+  then: (exit: Exit.Exit<void>) => AnyEffect,
+  durability?: "process-crash"
+): AnyEffect => {
   const { execution, key, writes } = use
-  const entries = writes.length === 0 ? [entry] : [entry, ...execution.cells.commit(execution, key, writes)]
-  return Effect.catchAll(Execution.tryAppend(execution, entries), (error) =>
-    use.definition.bestEffort && error._tag !== "LeaseLost"
-      ? warning(`step "${key}" continues without a journal entry`, Cause.fail(error))
-      : Execution.stop(execution, error)
-  )
+  const begun = takeStart(use)
+  const started = begun === undefined ? lines : [begun, ...lines]
+  const entries = writes.length === 0 ? started : [...started, ...execution.cells.commit(execution, key, writes)]
+  return Effect.matchCauseEffect(Execution.tryAppend(execution, entries, durability), {
+    onFailure: (cause) => withExit(ifBestEffort(use, cause), then),
+    onSuccess: () => then(Exit.void)
+  })
 }
+
+/** The line about the start of the attempt, if it is to be written with the next one. */
+export const takeStart = (use: StepUse): Entry | undefined => {
+  const { unwritten } = use
+  use.unwritten = undefined
+  return unwritten
+}
+
+const ifBestEffort = (use: StepUse, cause: Cause.Cause<StorageError | LeaseLost>): Effect.Effect<void> =>
+  Effect.catchAll(Effect.failCause(cause), (error) =>
+    use.definition.bestEffort && error._tag !== "LeaseLost"
+      ? warning(`step "${use.key}" continues without a journal entry`, Cause.fail(error))
+      : Execution.stop(use.execution, error)
+  )
+
+/** `Effect.flatMap` of the exit in one operation. */
+export const withExit = <A>(
+  self: Effect.Effect<A, unknown, unknown>,
+  then: (exit: Exit.Exit<A, never>) => AnyEffect
+): AnyEffect =>
+  Effect.matchCauseEffect(self, {
+    // Its receiver hands the failures on, and reads none of them.
+    onFailure: (cause) => then(Exit.failCause(cause as Cause.Cause<never>)),
+    onSuccess: (value) => then(Exit.succeed(value))
+  })
 
 /** A rollback must know this step: it compensates the step, or stops at it. */
 export const concernsRollback = ({ definition }: StepUse): boolean =>
@@ -124,19 +165,29 @@ export const markReached = ({ execution, key }: StepUse): void => {
   Replay.reached(execution.replay.active, key)
 }
 
-/** Records the result of a step before the program sees it. */
-export const recordResult = (use: StepUse, exit: Exit.Exit<unknown, unknown>): AnyEffect => {
+/** Records the result of a step, and continues with it: the program sees it afterwards. */
+export const recordResult = (
+  use: StepUse,
+  exit: Exit.Exit<unknown, unknown>,
+  then: (exit: Exit.Exit<unknown, unknown>) => AnyEffect
+): AnyEffect => {
   const { stopError } = use.execution.lifecycle
-  if (stopError !== undefined) return stopped(use, stopError, exit)
-  if (Exit.isSuccess(exit)) return completed(use, exit.value)
+  if (stopError === undefined && Exit.isSuccess(exit)) return completed(use, exit.value, then)
+  return withExit(stopError === undefined ? withoutResult(use, exit) : stopped(use, stopError, exit), then)
+}
+
+const withoutResult = (use: StepUse, exit: Exit.Exit<unknown, unknown>): AnyEffect => {
+  if (Exit.isSuccess(exit)) return exit
   if (Cause.isDie(exit.cause)) return died(use, exit.cause)
   if (Cause.isFailure(exit.cause)) return failed(use, exit.cause)
   if (use.isCommitted === true) return exit
   // Interrupted after the commit: it has happened, and must not count as interrupted.
   const { execution, happened } = use
-  return happened !== undefined && Execution.isByProgram(execution)
-    ? Effect.zipRight(completed(use, happened.value), exit)
-    : Effect.zipRight(recordInterruption(use), exit)
+  const recorded =
+    happened !== undefined && Execution.isByProgram(execution)
+      ? completed(use, happened.value, (written) => written)
+      : recordInterruption(use)
+  return Effect.zipRight(recorded, exit)
 }
 
 /** A step that the program interrupts, such as the loser of a race, does not begin again at a resume. */
@@ -155,27 +206,43 @@ const stopped = (use: StepUse, error: RunError, exit: Exit.Exit<unknown, unknown
   const { execution, key } = use
   const recorded =
     Exit.isSuccess(exit) && (error._tag === "StepConflict" || error._tag === "JournalError")
-      ? Effect.flatMap(use.definition.success.encode(exit.value), (payload) =>
-          Execution.tryAppend(execution, [
-            Execution.nextEntry(execution, "StepCompleted", key, use.attempt ?? 1, payload)
-          ])
-        )
+      ? Effect.flatMap(use.definition.success.encode(exit.value), (payload) => {
+          const line = Execution.nextEntry(execution, "StepCompleted", key, use.attempt ?? 1, payload)
+          const begun = takeStart(use)
+          return Execution.tryAppend(execution, begun === undefined ? [line] : [begun, line])
+        })
       : Effect.void
   return Effect.zipRight(Effect.ignore(recorded), Execution.stop(execution, error))
 }
 
-const completed = (use: StepUse, value: unknown): AnyEffect => {
-  use.output.value = Option.some(value)
+const completed = (use: StepUse, value: unknown, then: (exit: Exit.Exit<unknown, unknown>) => AnyEffect): AnyEffect => {
+  const { definition, execution, key, output, writes } = use
+  output.value = Option.some(value)
   const attempts = use.attempt ?? 1
-  const recorded =
-    use.isCommitted === true
-      ? Effect.void
-      : Effect.flatMap(encodeSuccess(use, value), (payload) =>
-          rebased(use, () => append(use, "StepCompleted", attempts, payload))
-        )
-  const result = Effect.as(recorded, value)
-  return Execution.andEmit(use.execution, result, (source) => ({ _tag: "StepCompleted", source, attempts }), use.key)
+  const ended = (written: Exit.Exit<void>): AnyEffect => {
+    if (Exit.isFailure(written)) return then(written)
+    if (!execution.watch.isOn()) return then(Exit.succeed(value))
+    return withExit(
+      Effect.as(
+        emitStep(use, (source) => ({ _tag: "StepCompleted", source, attempts })),
+        value
+      ),
+      then
+    )
+  }
+  if (use.isCommitted === true) return ended(Exit.void)
+  const write = (payload: string | undefined) =>
+    appendThen(use, [Execution.nextEntry(execution, "StepCompleted", key, attempts, payload)], ended)
+  const encoded = definition.success.encode(value)
+  // Most values are encoded at once.
+  if (writes.length === 0 && isDone(encoded)) return write(encoded.value)
+  const ready = Effect.flatMap(encodeSuccess(use, value), (payload) => Effect.as(rebased(use), payload))
+  return withExit(ready, (payload) => (Exit.isSuccess(payload) ? write(payload.value) : then(payload)))
 }
+
+/** The effect is its own value already. */
+const isDone = <A, E, R>(self: Effect.Effect<A, E, R>): self is Exit.Success<A, E> =>
+  Exit.isExit(self) && Exit.isSuccess(self)
 
 export const encodeSuccess = (use: StepUse, value: unknown) =>
   Effect.catchAll(use.definition.success.encode(value), journalError(use, "Encode", "success"))
@@ -199,13 +266,10 @@ const failed = (use: StepUse, cause: Cause.Cause<unknown>): AnyEffect => {
 }
 
 /** Recomputes pending writes to State whose cell changed while the step ran. */
-const rebased = (use: StepUse, record: () => Effect.Effect<void>): Effect.Effect<void> =>
+const rebased = (use: StepUse): Effect.Effect<void> =>
   use.writes.length === 0
-    ? record()
-    : Effect.flatMap(
-        Effect.catchAll(use.execution.cells.rebase(use.writes), journalError(use, "Encode", "state")),
-        record
-      )
+    ? Effect.void
+    : Effect.catchAll(use.execution.cells.rebase(use.writes), journalError(use, "Encode", "state"))
 
 const recordFailure = (use: StepUse, cause: Cause.Cause<unknown>): AnyEffect =>
   Effect.gen(function* () {

@@ -144,9 +144,10 @@ const start = (
       schema: valueSchema === undefined ? undefined : jsonSchemaOf(valueSchema)
     }
     if (asking === undefined) return recordStart(execution, key, line, now)
-    return Effect.flatMap(askedEntry(execution, asking, request, now), (before) =>
-      recordStart(execution, key, line, now, [before])
-    )
+    return Effect.flatMap(askedEntry(execution, asking, request, now), (asked) => {
+      const begun = asking.takeStart()
+      return recordStart(execution, key, line, now, begun === undefined ? [asked] : [begun, asked])
+    })
   })
 
 const askedEntry = (

@@ -30,23 +30,27 @@ export type RecoveryType = "retry" | "resume" | "rollback" | "restart"
 
 /**
  * Recovers a failure that belongs to no run. For `resume` and `rollback` it
- * receives the id of the checkpoint.
+ * receives the id of the checkpoint. `R` are the services that it needs.
  *
  * @since 0.1.0
  * @category models
  */
-export type Action = (
+export type Action<R = never> = (
   failure: FailureRecord,
   checkpoint: string | undefined
-) => Effect.Effect<unknown, unknown, unknown>
+) => Effect.Effect<unknown, unknown, R>
 
 /**
- * Restores what a checkpoint depends on. If it fails, the recovery fails.
+ * Restores what a checkpoint depends on. If it fails, the recovery fails. `R` are the
+ * services that it needs.
  *
  * @since 0.1.0
  * @category models
  */
-export type Restore = (checkpoint: Checkpoint.Info, failure: FailureRecord) => Effect.Effect<unknown, unknown, unknown>
+export type Restore<R = never> = (
+  checkpoint: Checkpoint.Info,
+  failure: FailureRecord
+) => Effect.Effect<unknown, unknown, R>
 
 /**
  * Run before and after each recovery. A hook that fails or dies is logged; the
@@ -76,7 +80,7 @@ export interface Options {
   /** Checks for checkpoints that are not in `checkpoints`. Their bytes are always checked. */
   readonly checks?: ReadonlyArray<Checkpoint.Check<unknown>> | undefined
   /** The actions that recover failures of no run, by type of recovery. A type without one is refused. */
-  readonly actions?: Partial<Readonly<Record<RecoveryType, Action>>> | undefined
+  readonly actions?: Partial<Readonly<Record<RecoveryType, Action<unknown>>>> | undefined
   /** Fixes by category, such as running a formatter. The fix of a failure's category runs as a step of its recovery. */
   readonly fixes?:
     | Readonly<Record<string, (failure: FailureRecord) => Effect.Effect<unknown, unknown, unknown>>>
@@ -86,7 +90,7 @@ export interface Options {
    * both before the run continues, a rollback restores the environment after
    * it. Without them, the recovery stores what the checks found.
    */
-  readonly restore?: Partial<Readonly<Record<"environment" | "dependencies", Restore | undefined>>> | undefined
+  readonly restore?: Partial<Readonly<Record<"environment" | "dependencies", Restore<unknown> | undefined>>> | undefined
   /** How often a failure can be retried on request. Defaults to 3; with 0 every retry is refused, with `Infinity` none. */
   readonly maxRetries?: number | undefined
   /** The longest time a recovery may take, without its hooks. Defaults to 1 hour; a longer one fails. `Infinity` is no limit. */

@@ -71,7 +71,9 @@ export interface RecoverableOptions extends Limits {
 }
 
 /**
- * A protected call: takes an effect and returns it with all policies applied.
+ * A protected call: takes an effect and returns it with all policies applied. As the
+ * type of a field, name the options that decide about its errors:
+ * `Recoverable<{ name: string; timeout: Duration.DurationInput }>`.
  *
  * @since 0.1.0
  * @category models

@@ -1,7 +1,9 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import { Signal, Step, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
@@ -293,6 +295,26 @@ describe("recovery runs", () => {
       )
       assert.include((yield* cli("schedules", "list")).stdout, "no schedules")
       assert.strictEqual((yield* cli("schedules", "pause", "nightly")).code, 3)
+    })
+  )
+})
+
+describe("recovery runs", () => {
+  it.scopedLive("says which process advances a run", () =>
+    Effect.gen(function* () {
+      const { cli, storage } = yield* place
+      const begun = yield* Deferred.make<void>()
+      const forEver = Step.make("wait", {
+        run: () => Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never)
+      })
+      const Long = Workflow.make("long", {}, () => forEver())
+      const execution = yield* Effect.fork(Effect.provide(Workflow.execute(Long, { id: "long 1" }), storage))
+      yield* Deferred.await(begun)
+      const expected = new RegExp(`process ${process.pid} on \\S+$`, "m")
+      assert.match((yield* cli("runs")).stdout, expected)
+      assert.match((yield* cli("runs", "long 1")).stdout, expected)
+      yield* Fiber.interrupt(execution)
+      assert.notMatch((yield* cli("runs")).stdout, expected)
     })
   )
 })

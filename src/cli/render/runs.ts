@@ -1,4 +1,5 @@
 import { limitsText } from "../../dashboard/limitsText.js"
+import { processText } from "../../dashboard/processText.js"
 import type { Value } from "../../operate/OperatorRequests.js"
 import { duration } from "./duration.js"
 import { gantt } from "./gantt.js"
@@ -36,14 +37,14 @@ export const adoption: View<"Adopt"> = (screen, { adopted, from, refused, to, wo
 const waitText = ({ about, kind }: Item<"Runs">["waiting"][number]): string =>
   kind === "question" ? about : `${kind} ${about}`
 
-/** Why a run does not advance, or how it ended. */
+/** Which process advances a run, why it does not advance, or how it ended. */
 const aboutRun = (run: Item<"Runs">): string => {
-  const { cancelling, dueAt, executions, failure, finishedAt, hold, queue, status, waiting } = run
+  const { cancelling, dueAt, executions, failure, finishedAt, hold, owner, queue, status, waiting } = run
   if (failure !== null) return failed(failure)
   if (hold !== null) return `on hold: ${hold.reason}`
   if (cancelling !== null) return `to be cancelled: ${cancelling.reason}`
   if (waiting.length > 0) return waiting.map(waitText).join(", ")
-  if (finishedAt !== null || status === "running") return ""
+  if (finishedAt !== null || status === "running") return owner === null ? "" : processText(owner)
   if (status === "suspended") return dueAt === null ? "" : `${executions === 0 ? "starts" : "resumes"} ${time(dueAt)}`
   return queue === null ? "" : `in queue ${queue.name}${queue.key === "" ? "" : `, key ${queue.key}`}`
 }
@@ -82,7 +83,7 @@ const runFields = (screen: Screen, value: Value<"Run">): string => {
     created: time(createdAt),
     due: finishedAt === null && status !== "running" ? time(dueAt) : "",
     ended: time(finishedAt),
-    owner,
+    "advanced by": owner === null ? "" : processText(owner),
     executions,
     unread: unreadText(value)
   })

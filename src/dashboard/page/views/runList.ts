@@ -1,3 +1,4 @@
+import { processText } from "../../processText.js"
 import { h } from "../dom.js"
 import { time } from "../format.js"
 import type { RunSummary } from "../model.js"
@@ -101,14 +102,14 @@ const filterForm = (given: URLSearchParams) => {
 const waitText = ({ about, kind }: RunSummary["waiting"][number]): string =>
   kind === "question" ? about : `${kind} ${about}`
 
-/** Why a run does not advance, or how it ended. */
+/** Which process advances a run, why it does not advance, or how it ended. */
 const aboutRun = (run: RunSummary): string => {
-  const { cancelling, dueAt, executions, failure, finishedAt, hold, queue, status, waiting } = run
+  const { cancelling, dueAt, executions, failure, finishedAt, hold, owner, queue, status, waiting } = run
   if (failure !== null) return failureText(failure)
   if (hold !== null) return `On hold: ${hold.reason}`
   if (cancelling !== null) return `To be cancelled: ${cancelling.reason}`
   if (waiting.length > 0) return waiting.map(waitText).join(", ")
-  if (finishedAt !== null || status === "running") return ""
+  if (finishedAt !== null || status === "running") return owner === null ? "" : processText(owner)
   if (status === "suspended") return dueAt === null ? "" : `${executions === 0 ? "Starts" : "Resumes"} ${time(dueAt)}`
   return queue === null ? "" : `In queue ${queue.name}${queue.key === "" ? "" : `, key ${queue.key}`}`
 }

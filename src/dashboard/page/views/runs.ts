@@ -1,3 +1,4 @@
+import { processText } from "../../processText.js"
 import { h } from "../dom.js"
 import { counted, readableKey, time, words } from "../format.js"
 import { gantt } from "../gantt.js"
@@ -144,7 +145,7 @@ export const run = ({ status, timeline }: OpenRun, canAct: boolean): ReadonlyArr
         Created: when(status.createdAt),
         Finished: when(status.finishedAt),
         ...dueOf(status),
-        Owner: status.owner,
+        "Advanced by": status.owner === null ? undefined : processText(status.owner),
         Executions: status.executions,
         Unread: unreadText(status)
       }),

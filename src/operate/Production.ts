@@ -37,10 +37,15 @@ export interface Options extends RecoveryManager.Options {
   /** The services that workflows and actions need. It sees the storage and the policies. Defaults to none. */
   readonly layer?: AnyLayer | undefined
   /**
-   * Options of the worker, such as its queues and schedules; `false` for a process that executes no runs of others.
-   * Defaults to those of `Worker.layer`.
+   * Options of the worker, such as its queues and schedules, or the layer of another worker, such as
+   * `ClusterWorkers.layer` of `effect-recovery/cluster`; `false` for a process that executes no runs of others.
+   * Defaults to the options of `Worker.layer`.
    */
-  readonly worker?: Worker.Options<ReadonlyArray<RunSchedule.RunSchedule<unknown>>> | false | undefined
+  readonly worker?:
+    | Worker.Options<ReadonlyArray<RunSchedule.RunSchedule<unknown>>>
+    | Layer.Layer<Worker.Worker, unknown, unknown>
+    | false
+    | undefined
   /** The policy of `Recovery.retry` and `Strategy.retry()`. Defaults to `RetryPolicy.exponential()`. */
   readonly retry?: RetryPolicy.RetryPolicy | undefined
   /** Which strategy decides, by name and category. Defaults to those of `Recovery.auto`. */
@@ -62,6 +67,9 @@ export interface Options extends RecoveryManager.Options {
 type Given<L> = L extends Layer.Layer<infer A, infer _E, infer _R> ? A : never
 type Failing<L> = L extends Layer.Layer<never, infer E, infer _R> ? E : never
 type Needed<L> = L extends Layer.Layer<never, infer _E, infer R> ? R : never
+
+const isLayer = (worker: Options["worker"]): worker is Layer.Layer<Worker.Worker, unknown, unknown> =>
+  Layer.isLayer(worker)
 
 /** The value of an option; `unknown` if the record has none of the name, which no type above finds a layer in. */
 type Option<O, K extends string> = O extends { readonly [Name in K]: infer V } ? V : unknown
@@ -94,6 +102,7 @@ export type Failure<O extends Options> =
   | Failing<Option<O, "layer">>
   | Failing<Option<O, "dashboard">>
   | (O extends { readonly worker: false } ? never : Worker.Duplicate)
+  | Failing<Option<O, "worker">>
 
 /**
  * What {@link layer} needs beside its options.
@@ -105,7 +114,7 @@ export type Requirements<O extends Options> =
   | Needed<O["storage"]>
   | Exclude<Needed<Option<O, "layer">>, Given<O["storage"]>>
   | Exclude<
-      RecoveryManager.Requirements<O> | Scheduled<Option<O, "worker">>,
+      RecoveryManager.Requirements<O> | Scheduled<Option<O, "worker">> | Needed<Option<O, "worker">>,
       Given<O["storage"]> | Given<Option<O, "layer">>
     >
   | Exclude<Needed<Option<O, "dashboard">>, Services<O>>
@@ -172,7 +181,7 @@ export const layer = <const O extends Options>(options: O): Layer.Layer<Services
     Insights.layer,
     escalation === false ? undefined : Escalation.layer(escalation),
     RecoveryManager.layer(manager),
-    worker === false ? undefined : Worker.layer(manager.workflows, worker),
+    isLayer(worker) ? worker : worker === false ? undefined : Worker.layer(manager.workflows, worker),
     dashboard
   ]
   const built = parts.reduce<AnyLayer>(

@@ -1,12 +1,15 @@
+import * as TestRunner from "@effect/cluster/TestRunner"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { Events, RecoveryPolicy, RetryPolicy, Step, Storage, Strategy, Worker, Workflow } from "effect-recovery"
-import { Insights, Production, RecoveryManager } from "effect-recovery/operate"
+import { ClusterWorkers } from "effect-recovery/cluster"
+import { HealthCheck, Insights, Production, RecoveryManager } from "effect-recovery/operate"
 
 class Offline extends Schema.TaggedError<Offline>()("Offline", {}) {}
 
@@ -53,6 +56,25 @@ describe("Production.layer", () => {
         const { health } = yield* Worker.Worker
         assert.strictEqual((yield* health).concurrency, 10)
       }).pipe(Effect.provide(main))
+    })
+  )
+
+  it.live("takes the layer of a worker that a cluster places, and shows it as any other", () =>
+    Effect.gen(function* () {
+      const Fetch = Workflow.make("fetch", {}, () => Effect.void)
+      const main = Production.layer({
+        storage: Storage.layerMemory,
+        workflows: [Fetch],
+        worker: ClusterWorkers.layer([Fetch]).pipe(Layer.provide(TestRunner.layer))
+      })
+      const [health, report] = yield* Effect.gen(function* () {
+        yield* Workflow.start(Fetch, { id: "placed" })
+        yield* Workflow.join(Fetch, "placed")
+        return [yield* Effect.flatMap(Worker.Worker, ({ health }) => health), yield* HealthCheck.run()] as const
+      }).pipe(Effect.provide(main))
+      assert.strictEqual(health.status, "ok")
+      assert.strictEqual(Option.getOrThrow(health.shards).length, 300)
+      assert.strictEqual(report.status, "ok")
     })
   )
 

@@ -11,6 +11,7 @@ class Page extends Context.Tag("Page")<Page, string>() {}
 
 declare const storage: Layer.Layer<Storage.Storage, "cannot open", "client">
 declare const mailer: Layer.Layer<Mailer, "no mail", Smtp | Storage.Storage>
+declare const workers: Layer.Layer<Worker.Worker, "no cluster", "sharding" | Storage.Storage>
 declare const schedule: RunSchedule.RunSchedule<Smtp>
 declare const page: Layer.Layer<Page, "no port", RecoveryManager.RecoveryManager | Insights.Insights | "server">
 
@@ -60,6 +61,24 @@ describe("the types of Production.layer", () => {
         escalation: false
       })
       expectTypeOf<Layer.Layer.Context<typeof nightly>>().toEqualTypeOf<Smtp>()
+    })
+  })
+
+  it("take another layer of the worker, with its errors and what it needs beyond the storage", () => {
+    typed(() => {
+      const placed = Production.layer({
+        storage: Storage.layerMemory,
+        workflows: [],
+        worker: workers,
+        escalation: false
+      })
+      expectTypeOf(placed).toEqualTypeOf<
+        Layer.Layer<
+          Storage.Storage | Insights.Insights | RecoveryManager.RecoveryManager | Worker.Worker,
+          Worker.Duplicate | "no cluster",
+          "sharding"
+        >
+      >()
     })
   })
 

@@ -29,6 +29,7 @@ export const bundle = async (entry: string): Promise<string> => {
     external: ["better-sqlite3", "fs-native-extensions", "pg-native"],
     alias: {
       "effect-recovery": path.join(root, "src/index.ts"),
+      "effect-recovery/cluster": path.join(root, "src/cluster.ts"),
       "effect-recovery/files": path.join(root, "src/files.ts"),
       "effect-recovery/operate": path.join(root, "src/operate.ts"),
       "effect-recovery/pg": path.join(root, "src/pg.ts"),

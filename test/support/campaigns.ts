@@ -35,6 +35,10 @@ const lengths = {
   ROLLOUT_RUNS: { short: 4, ci: 10, full: 200 },
   /** Workers on Postgres that are killed: another one takes their runs. */
   FAILOVER_KILLS: { short: 1, ci: 3, full: 20 },
+  /** Runners of a cluster that are killed: others go on with their runs. */
+  CLUSTER_KILLS: { short: 1, ci: 2, full: 10 },
+  /** Runs over three runners of a cluster that are killed and stand still. */
+  CLUSTER_RUNS: { short: 30, ci: 60, full: 1_000 },
   /** Restarts of a Postgres server under load. */
   SERVER_RESTARTS: { short: 3, ci: 6, full: 200 },
   /** Random workflows compared with their model. A third of them on SQLite, a twentieth on each client of others. */

@@ -5,12 +5,13 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -193,7 +194,7 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
   ): Effect.Effect<A, StorageError> =>
     Effect.suspend(() => {
       const owner = leaseOwner(options.owner, ++acquisitions, isPlaced)
-      return Effect.onInterrupt(restore(lease(owner)), () => release(owner, run))
+      return orReleased(restore(lease(owner)), release(owner, run))
     })
   const thenNotifyControl: Reporting = (self, run, isDue) =>
     thenNotify(
@@ -258,6 +259,16 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
     }
   }))
 }
+
+/** Releases what an acquisition may have leased that was interrupted, or whose answer was lost: then in the background. */
+const orReleased = <A>(acquisition: Effect.Effect<A, StorageError>, release: Effect.Effect<void>) =>
+  Effect.onError(acquisition, (cause) =>
+    Cause.isInterrupted(cause)
+      ? release
+      : Effect.when(Effect.forkDaemon(release), () =>
+          Option.exists(Cause.failureOption(cause), ({ reason }) => reason === "Unavailable" || reason === "Io")
+        )
+  )
 
 type Reporting = <A, E>(self: Effect.Effect<A, E>, run: string, isDue?: boolean) => Effect.Effect<A, E>
 

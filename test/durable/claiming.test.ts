@@ -266,6 +266,40 @@ describe("a worker", () => {
   )
 })
 
+describe("a worker with a storage of its own", () => {
+  it.scoped("takes a run again whose lease was lost with the answer, when the lease has ended", () =>
+    Effect.gen(function* () {
+      const ran: Array<string> = []
+      const note = noting("note", ran)
+      const store = Storage.memoryStore()
+      const lost = new Storage.StorageError({ reason: "Unavailable", operation: "claiming" })
+      let isLost = true
+      const losing = changed(store, {
+        claimDue: (...args) =>
+          Effect.flatMap(store.claimDue(...args), (found) => {
+            if (!isLost || found.length === 0) return Effect.succeed(found)
+            isLost = false
+            return lost
+          }),
+        release: () => lost
+      })
+      const process = processOn(losing, { lease: "30 seconds", isPrivate: true })
+      const context = yield* Layer.build(Layer.provideMerge(Worker.layer([note]), process))
+      yield* Effect.gen(function* () {
+        yield* Workflow.start(note, { id: "1", input: "a" })
+        yield* eventually(
+          Effect.sync(() => isLost),
+          (lost) => !lost
+        )
+        yield* turns()
+        yield* TestClock.adjust("1 minute")
+        yield* completed("1")
+        assert.deepStrictEqual(ran, ["a"])
+      }).pipe(Effect.provide(context))
+    })
+  )
+})
+
 describe("the signals of a run", () => {
   it.scoped("are read once each by an execution, however many there are", () =>
     Effect.gen(function* () {

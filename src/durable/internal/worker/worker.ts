@@ -272,7 +272,8 @@ const nextSweep = (
     const times = backlog.map((one) => (isOneOf(definitions, one) ? one.next : undefined) ?? Number.POSITIVE_INFINITY)
     return Math.min(...times) - now
   })
-  return Effect.zipWith(untilNext, Clock.currentTimeMillis, (pause, now) => now + pause)
+  // A lease whose answer was lost ends without a change, and the backlog does not name it.
+  return Effect.zipWith(untilNext, Clock.currentTimeMillis, (pause, now) => now + Math.min(pause, storage.leaseMillis))
 }
 
 const isOneOf = (

@@ -9,6 +9,7 @@ import * as RetryPolicy from "../resilience/RetryPolicy.js"
 import { busyPolicy } from "./busyPolicy.js"
 import type { Restore } from "./Storage.js"
 import { type Reason, StorageError } from "./StorageError.js"
+import { reserveWatched } from "./silence.js"
 
 /** An error of the client, as far as this module reads it. */
 interface SqlError {
@@ -194,7 +195,7 @@ const onConnection = <A, E, R>(
   // Clients lose a connection if the wait for it is interrupted. It is reserved in the background, and given back there.
   const reserve = (scope: Scope.Scope) =>
     Effect.flatMap(
-      Effect.forkDaemon(Effect.uninterruptible(typed(operation, () => Scope.extend(client.reserve, scope)))),
+      Effect.forkDaemon(Effect.uninterruptible(typed(operation, () => Scope.extend(reserveWatched(client), scope)))),
       (fiber) => restore(Fiber.join(fiber))
     )
   return Effect.acquireUseRelease(Scope.make(), (scope) => Effect.flatMap(reserve(scope), on), Scope.close)

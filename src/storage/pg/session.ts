@@ -27,7 +27,7 @@ export interface Session {
 
 export interface SessionOptions {
   readonly config: Pg.ClientConfig
-  /** Runs on each new connection before anything else. If it fails, the connection is closed. */
+  /** Runs on each new connection before anything else. Its failure and its silence close the connection. */
   readonly prepare: (query: Query) => Effect.Effect<void, SqlError>
   /** Something was sent to a channel that the connection listens to, by another connection. */
   readonly onNotification: (payload: string) => void
@@ -49,6 +49,11 @@ interface Opened {
 const notConnected = new SqlError({
   message: "The connection for leases is being opened again",
   cause: Object.assign(new Error("Connection terminated, it is being opened again"), { code: "08003" })
+})
+
+const silent = new SqlError({
+  message: "The server gives no answer on the connection for leases",
+  cause: Object.assign(new Error("Connection terminated, the server gave no answer"), { code: "ETIMEDOUT" })
 })
 
 const closed = new SqlError({
@@ -87,7 +92,7 @@ export const makeSession = (options: SessionOptions): Effect.Effect<Session, Sql
       }
       const beat = Effect.timeoutFail(turns.withPermits(1)(options.beat(session.query)), {
         duration: options.silenceMillis,
-        onTimeout: () => notConnected
+        onTimeout: () => silent
       })
       const beats = Effect.forever(Effect.zipRight(beat, Effect.sleep(options.beatMillis)))
       const use = (opened: Opened) => {
@@ -133,13 +138,17 @@ const reopen = (options: SessionOptions): Effect.Effect<Opened> =>
     )
   })
 
-const open = ({ config, onNotification, prepare }: SessionOptions): Effect.Effect<Opened, SqlError> =>
+const open = ({ config, onNotification, prepare, silenceMillis }: SessionOptions): Effect.Effect<Opened, SqlError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const broken = yield* Deferred.make<void>()
       const client = yield* restore(connect(config, broken, onNotification))
       const opened = { client, broken }
-      yield* Effect.onError(restore(prepare(queryOn(client))), () => close(opened))
+      const prepared = Effect.timeoutFail(prepare(queryOn(client)), {
+        duration: silenceMillis,
+        onTimeout: () => silent
+      })
+      yield* Effect.onError(restore(prepared), () => close(opened))
       return opened
     })
   )

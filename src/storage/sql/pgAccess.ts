@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { readString } from "../../resilience/Foreign.js"
 import { liveClock, steadyMillis } from "../../resilience/internal/kernel/timer.js"
+import { reserveWatched } from "../silence.js"
 import {
   type AccessOptions,
   type ClientAccess,
@@ -42,7 +43,8 @@ export const makePgAccess = (
   const guard = (options?: WriteOptions) =>
     options?.anywhere === true ? <A, E>(self: Effect.Effect<A, E>) => self : outside(isInside)
   const retrying = patiently(patienceMillis)
-  const connect = Effect.mapError(withoutDefects(client.reserve), (error) => new NotDone(error, isUnavailable(error)))
+  const reserve = withoutDefects(reserveWatched(client))
+  const connect = Effect.mapError(reserve, (error) => new NotDone(error, isUnavailable(error)))
   const runOn = runsOn(dialect)
 
   const statement = <R extends object>(

@@ -1,11 +1,10 @@
-import { once } from "node:events"
-import * as net from "node:net"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { makeHints } from "../../../src/storage/pg/hints.js"
 import { holdLock, type Leased, makeLiveness, marker, placeOf } from "../../../src/storage/pg/liveness.js"
 import { makeSession } from "../../../src/storage/pg/session.js"
+import { Partition } from "../../support/partitions.js"
 import { type Database, inOwnPostgres, inPostgres } from "../../support/postgres.js"
 import { eventually } from "../../support/time.js"
 
@@ -16,7 +15,11 @@ const now = "floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint"
 const leased: Leased = { runs: "runs", locks: "locks", now: Effect.succeed(now) }
 
 /** A process: its session with its lock, what it hears and what it ends. */
-const process = (database: Database, name: string, { port = database.address.port, silenceMillis = 10_000 } = {}) =>
+const process = (
+  database: Database,
+  name: string,
+  { beforeLock = () => {}, port = database.address.port, silenceMillis = 10_000 } = {}
+) =>
   Effect.gen(function* () {
     const heard: Array<string> = []
     const ended: Array<string> = []
@@ -32,7 +35,11 @@ const process = (database: Database, name: string, { port = database.address.por
     })
     const session = yield* makeSession({
       config: { ...database.address, port, application_name: name },
-      prepare: (query) => Effect.zipRight(holdLock(query, place, name), query(`LISTEN "${place.channel}"`)),
+      prepare: (query) =>
+        Effect.sync(beforeLock).pipe(
+          Effect.zipRight(holdLock(query, place, name)),
+          Effect.zipRight(query(`LISTEN "${place.channel}"`))
+        ),
       onNotification: (payload) => hints.receive(payload),
       onReconnect: () => {
         connects++
@@ -47,34 +54,11 @@ const process = (database: Database, name: string, { port = database.address.por
     return { connects: () => connects, ended, heard, hints, liveness, name, session }
   })
 
-/** Forwards connections to the database. `silence` drops what is sent on those that are open, and closes none. */
-const silentProxy = (database: Database) =>
+/** A network of its own to the database. */
+const network = (database: Database) =>
   Effect.acquireRelease(
-    Effect.promise(async () => {
-      const open = new Set<net.Socket>()
-      const server = net.createServer((near) => {
-        const far = net.connect(database.address.port, database.address.host)
-        for (const [from, to] of [
-          [near, far],
-          [far, near]
-        ] as const) {
-          from.on("error", () => {}).on("close", () => to.destroy())
-          from.pipe(to)
-          open.add(from)
-        }
-      })
-      server.listen(0, "127.0.0.1")
-      await once(server, "listening")
-      const silence = () => {
-        for (const socket of open) socket.unpipe().resume()
-      }
-      const close = () => {
-        for (const socket of open) socket.destroy()
-        server.close()
-      }
-      return { port: (server.address() as net.AddressInfo).port, silence, close }
-    }),
-    ({ close }) => Effect.sync(close)
+    Effect.promise(() => Partition.start(database.address)),
+    (one) => Effect.promise(() => one.close())
   )
 
 const lease = (database: Database, owner: string, run: string) =>
@@ -155,16 +139,40 @@ inPostgres("a session with the server", (database) => {
   it.scopedLive("is opened again when the server falls silent and no connection is closed", () =>
     Effect.gen(function* () {
       yield* tables(database)
-      const proxy = yield* silentProxy(database)
-      const one = yield* process(database, `one${marker}`, { port: proxy.port, silenceMillis: 500 })
+      const cut = yield* network(database)
+      const one = yield* process(database, `one${marker}`, { port: cut.port, silenceMillis: 500 })
       const other = yield* process(database, `other${marker}`)
-      proxy.silence()
+      cut.cut()
+      cut.healHalfOpen()
       yield* eventually(Effect.sync(one.connects), (count) => count > 0)
       other.hints.send("after the silence")
       yield* eventually(
         Effect.sync(() => one.heard),
         (heard) => heard.includes("after the silence")
       )
+    })
+  )
+
+  it.scopedLive("is opened again when the server falls silent while it is opened", () =>
+    Effect.gen(function* () {
+      yield* tables(database)
+      const cut = yield* network(database)
+      const one = yield* process(database, `one${marker}`, {
+        port: cut.port,
+        silenceMillis: 500,
+        // The answer to the first statement on the second connection is lost.
+        beforeLock: () => {
+          if (cut.accepted === 2) cut.cut("answers")
+        }
+      })
+      cut.reset()
+      yield* eventually(
+        Effect.sync(() => cut.heldBytes),
+        (bytes) => bytes > 0
+      )
+      cut.healHalfOpen()
+      yield* eventually(Effect.sync(one.connects), (count) => count > 0)
+      expect(cut.accepted).toBeGreaterThanOrEqual(3)
     })
   )
 

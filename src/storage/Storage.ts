@@ -62,6 +62,8 @@ export interface Service
   readonly leaseMillis: number
   /** Only this service changes the store, so that each change is reported to `onChange`. */
   readonly isPrivate: boolean
+  /** Other services over the store hear of changes from the store itself, such as by NOTIFY in Postgres. */
+  readonly tellsOthers: boolean
   /**
    * Opens a run, and releases the lease if it is interrupted. Call it in an
    * uninterruptible region and pass the region's `restore`, so that only the wait
@@ -227,6 +229,7 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
     owner: options.owner,
     leaseMillis,
     isPrivate,
+    tellsOthers: store.changes !== Stream.empty,
     outside: options.payloads === undefined ? asItIs : codeOf(options.payloads, "journal"),
     open: (request, restore) => acquire(restore, (owner) => store.open(request, owner, leaseMillis), request.id),
     claimDue: (query, restore) =>

@@ -13,6 +13,7 @@ import type { Contract } from "./internal/fixtures.js"
 import { leaseContract } from "./internal/leaseContract.js"
 import { listContract } from "./internal/listContract.js"
 import { lockContract } from "./internal/lockContract.js"
+import { placementContract } from "./internal/placementContract.js"
 import { queueContract } from "./internal/queueContract.js"
 import { recordContract } from "./internal/recordContract.js"
 import { restoreContract } from "./internal/restoreContract.js"
@@ -72,6 +73,7 @@ const contracts: ReadonlyArray<Contract> = [
   claimContract,
   controlContract,
   queueContract,
+  placementContract,
   listContract,
   snapshotContract,
   lockContract,

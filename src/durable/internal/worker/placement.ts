@@ -50,6 +50,8 @@ export interface Taken {
 
 export interface ShardSettings {
   readonly placement: Placement
+  /** `hint` of the placement, unless the store tells other processes itself. */
+  readonly hint: (run: string) => void
   /** How long running steps of a shard that was lost may take, in milliseconds. */
   readonly drainMillis: number
   /** Called with each change of the shards that this process owns, and whether it lost the shard of a run. */
@@ -169,7 +171,7 @@ export class OwnShards {
 
   /** The run is no longer executed here. */
   leave({ id, parent }: Storage.Run): void {
-    if (this.runs.get(id)?.isLost === true) this.placement.hint(id)
+    if (this.runs.get(id)?.isLost === true) this.settings.hint(id)
     this.runs.delete(id)
     // Its end may have made the parent due.
     if (parent !== undefined) this.tell(parent.run)
@@ -178,7 +180,7 @@ export class OwnShards {
 
   /** This process may have made the run due: tells the process that owns it. */
   tell(run: string): void {
-    if (!this.owns(run)) this.placement.hint(run)
+    if (!this.owns(run)) this.settings.hint(run)
   }
 
   /** Ends when this process executes no run of a shard that it does not own any more. */

@@ -106,7 +106,7 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
   const changed = new Pulse()
   const state = initialState(changed.notify)
   const fibers = yield* FiberSet.make<void>()
-  const shards = yield* makeShards(state, settings, changed)
+  const shards = yield* makeShards(storage, state, settings, changed)
   state.shards = shards
   const unsubscribe = storage.onChange((run, isDue) => {
     if (run === "" || shards === undefined || shards.owns(run)) changed.notify()
@@ -246,6 +246,7 @@ const sweep = ({
 
 /** Follows the placement, if there is one. */
 const makeShards = (
+  storage: Storage.Service,
   state: WorkerState,
   { drainMillis, placement }: Settings,
   changed: Pulse
@@ -254,6 +255,8 @@ const makeShards = (
     ? Effect.succeed(undefined)
     : OwnShards.make({
         placement,
+        // A hint beside that of the store would be a second one.
+        hint: storage.tellsOthers ? () => {} : (run) => placement.hint(run),
         drainMillis,
         onChange: (isLost) => {
           for (const run of [...state.stuck.keys()]) if (isLost(run)) state.stuck.delete(run)

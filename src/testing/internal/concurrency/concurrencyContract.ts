@@ -4,6 +4,7 @@ import { fencingContract } from "./fencing.js"
 import { concurrentLeases } from "./leases.js"
 import { concurrentLocks } from "./locks.js"
 import { concurrentOutcomes } from "./outcomes.js"
+import { concurrentPlacement } from "./placement.js"
 import { concurrentQueues } from "./queues.js"
 import { concurrentRecords } from "./records.js"
 import { concurrentSignals } from "./signals.js"
@@ -21,6 +22,7 @@ export const concurrencyContract: ReadonlyArray<Contract> = [
   concurrentSignals,
   concurrentControls,
   concurrentQueues,
+  concurrentPlacement,
   concurrentSnapshots,
   concurrentRecords,
   concurrentLocks,

@@ -4,16 +4,18 @@ import * as FastCheck from "effect/FastCheck"
 import * as TestClock from "effect/TestClock"
 import * as TestContext from "effect/TestContext"
 import type { Storage } from "effect-recovery"
+import { shardOf } from "../../src/storage/shards.js"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 import { inEveryStorage } from "../support/everyStorage.js"
 import type { Place } from "../support/storages.js"
 
 const keys = FastCheck.constantFrom("a", "b", "c")
 const processes = 3
+const shards = 3
 const leaseMillis = 5_000
 
 /**
- * A run is started, a process claims some, the i-th leased one ends or is suspended, its process is killed and noticed,
+ * A run is started, a process claims some, of all shards or of those that it owns, the i-th leased one ends or is suspended, its process is killed and noticed,
  * or time passes, after which leases may have expired.
  */
 const actions = FastCheck.array(
@@ -31,6 +33,7 @@ const actions = FastCheck.array(
       arbitrary: FastCheck.record({
         do: FastCheck.constant("claim"),
         process: FastCheck.nat(processes - 1),
+        owned: FastCheck.option(FastCheck.subarray([1, 2, 3]), { nil: undefined }),
         times: FastCheck.integer({ min: 1, max: 4 })
       })
     },
@@ -50,7 +53,7 @@ const actions = FastCheck.array(
 
 type Action =
   | { readonly do: "start"; readonly key: string; readonly priority: number }
-  | { readonly do: "claim"; readonly process: number; readonly times: number }
+  | { readonly do: "claim"; readonly process: number; readonly times: number; readonly owned?: ReadonlyArray<number> }
   | { readonly do: "end" | "suspend" | "kill"; readonly lease: number }
   | { readonly do: "pass"; readonly millis: number }
 
@@ -79,8 +82,13 @@ interface Job {
   hasEnded?: true
 }
 
-/** The next run that a queue gives a lease, by a look at everything. */
-const nextOf = (jobs: ReadonlyArray<Job>, now: number, { concurrency, perKey, rate }: Storage.QueueLimits) => {
+/** The next run that a queue gives a lease to an owner of these shards, by a look at everything. */
+const nextOf = (
+  jobs: ReadonlyArray<Job>,
+  now: number,
+  { concurrency, perKey, rate }: Storage.QueueLimits,
+  owned: ReadonlyArray<number> | undefined
+) => {
   const ofKey = (key?: string) => jobs.filter((job) => key === undefined || job.key === key)
   const isRunning = ({ leaseUntil = 0 }: Job) => leaseUntil > now
   const running = (key?: string) => ofKey(key).filter(isRunning).length
@@ -97,6 +105,7 @@ const nextOf = (jobs: ReadonlyArray<Job>, now: number, { concurrency, perKey, ra
       const isNew = job.startedAt === undefined ? 1 : 0
       return { job, rank: [-job.priority, running(job.key), lastStart(job.key), isNew, since(job), i] }
     })
+    .filter(({ job }) => owned === undefined || owned.includes(shardOf(job.id, shards)))
     .filter(({ job }) => job.hasEnded === undefined && since(job) <= now && hasPlace(job))
     .sort((a, b) => {
       const i = a.rank.findIndex((rank, i) => rank !== b.rank[i])
@@ -115,10 +124,11 @@ const live = (place: Place, queue: Storage.QueueLimits, life: ReadonlyArray<Acti
       now += millis
       return TestClock.setTime(now)
     }
-    const claim = (store: Storage.Store) =>
+    const claim = (store: Storage.Store, owned: ReadonlyArray<number> | undefined) =>
       Effect.gen(function* () {
-        const expected = nextOf(jobs, now, queue)
-        const query = { workflows: [{ workflow: "w", version: "1" }], queues: [queue], limit: 1 }
+        const expected = nextOf(jobs, now, queue, owned)
+        const placement = owned && { shards, owned }
+        const query = { workflows: [{ workflow: "w", version: "1" }], queues: [queue], limit: 1, placement }
         const claimed = yield* store.claimDue(query, `owner-${now}`, leaseMillis)
         assert.deepStrictEqual(
           claimed.map(({ run }) => run.id),
@@ -143,7 +153,7 @@ const live = (place: Place, queue: Storage.QueueLimits, life: ReadonlyArray<Acti
         yield* place.store.enqueue({ ...request, queue: { name: "q", key, priority } })
       } else if (action.do === "claim") {
         for (let i = 0; i < action.times; i++) {
-          yield* claim(stores[action.process] as Storage.Store)
+          yield* claim(stores[action.process] as Storage.Store, action.owned)
           yield* pass(1)
         }
       } else {

@@ -13,6 +13,10 @@ export interface Example {
 }
 
 export const gallery: Readonly<Record<string, Example>> = {
+  order: {
+    purpose: "A durable step with a retry and a circuit breaker: the program of the README",
+    result: "30 charged as order/order-17/charge"
+  },
   "first-program": {
     purpose: "A durable workflow of two steps, on a SQLite file and in memory",
     result: [4, 4]
@@ -23,6 +27,18 @@ export const gallery: Readonly<Record<string, Example>> = {
     result: ["text", "text", "text"]
   },
   testing: { purpose: "A workflow that waits for hours, tested in virtual time", result: 3 },
+  excerpts: {
+    purpose: "The short pieces of code in the documentation, within programs that run",
+    load: () => import("./excerpts.js"),
+    result: {
+      redacted: "customer <redacted>",
+      released: "completed",
+      rolledOut: ["announced", "published", "notified", "notice withdrawn", "notified"],
+      migrated: { done: 7, total: null, startedAt: new Date(0) },
+      letter: 3,
+      controlled: "cancelled"
+    }
+  },
   "retry-pipeline": {
     purpose:
       "A pipeline that says nothing about retries: the layers it runs with decide how often, how long and for what",
@@ -344,5 +360,15 @@ export const gallery: Readonly<Record<string, Example>> = {
       rerun: [1, 2, 3],
       successRate: 66.67
     }
+  },
+  "coming-from/retry": {
+    purpose: "Retries, breakers and bulkheads beside those of Effect, p-retry and cockatiel",
+    load: () => import("./coming-from/retry.js"),
+    result: { layered: "text", euro: "text of https://rates.example/EUR", none: "UnknownException" }
+  },
+  "coming-from/durable-order": {
+    purpose: "A durable order beside those of Temporal and DBOS",
+    load: () => import("./coming-from/durable-order.js"),
+    result: { outcome: "book, approved by ada", log: ["charged 30", "shipped book"] }
   }
 }

@@ -16,5 +16,8 @@ if (name === undefined || example === undefined) {
 } else {
   console.log(`${example.purpose}.\n`)
   if (example.load === undefined) await import(`./${name}.js`)
-  else console.log(inspect(await Effect.runPromise((await example.load()).program), { depth: null }))
+  else {
+    const result = await Effect.runPromise((await example.load()).program)
+    console.log(typeof result === "string" ? result : inspect(result, { depth: null }))
+  }
 }

@@ -1,7 +1,8 @@
-/** What is seen: plain text when piped or with NO_COLOR, a little colour on a terminal. */
+/** What is seen: a little colour on a terminal or with FORCE_COLOR, plain text when piped or with NO_COLOR. */
 import type { Report } from "./report.js"
 
-const colourful = process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined
+const { FORCE_COLOR, NO_COLOR } = process.env
+const colourful = NO_COLOR === undefined && (process.stdout.isTTY === true || FORCE_COLOR !== undefined)
 
 const paint = (code: number) => (text: string) => (colourful ? `\u001b[${code}m${text}\u001b[0m` : text)
 

@@ -10,7 +10,7 @@ import { temporaryFolder } from "../support/files.js"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const examples = Object.entries(gallery)
-const shown = (result: unknown) => inspect(result, { depth: null })
+const shown = (result: unknown) => (typeof result === "string" ? result : inspect(result, { depth: null }))
 
 /** `npm run example` without npm, in a folder of its own: some examples write a file. */
 const runExample = (folder: string, args: ReadonlyArray<string>) =>
@@ -83,7 +83,8 @@ const titles: Readonly<Record<string, string>> = {
   transactions: "Transactions",
   workflows: "Workflows",
   files: "Files",
-  operate: "Operating"
+  operate: "Operating",
+  "coming-from": "Coming from others"
 }
 
 const entry = ([name, { purpose, result }]: readonly [string, Example]) =>
@@ -120,6 +121,7 @@ const page = () =>
     "| --- | --- | --- |",
     "| [main-job](../examples/main-job/main.ts) | `npm start` | a release is packed, verified and uploaded; killed twice, and completes |",
     "| [complete-task](../examples/complete-task/completeTask.ts) | `npx tsx examples/complete-task/main.ts ROOT AGENT TASK` | a command that moves a task between folders under locks, all or nothing |",
+    "| [start/order](../examples/start/order.ts) | [ten minutes](start.md) | a durable order that is killed, and approved from the command line |",
     "| [databases/sqlite](../examples/databases/sqlite/shop.ts) | `npx tsx examples/databases/sqlite/shop.ts` | a shop on `@effect/sql-sqlite-node` gets durable orders: [the page](durable/storage.md) |",
     "| [databases/postgres](../examples/databases/postgres/worker.ts) | `DATABASE_URL=… npx tsx examples/databases/postgres/worker.ts` | the same on Postgres, with workers on many machines |",
     "| [langgraph](../examples/langgraph/RecoverySaver.ts) | `npm run test:langgraph` | a checkpointer of LangGraph on the storage of this library |",

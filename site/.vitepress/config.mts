@@ -63,6 +63,7 @@ const guides = [
     ["Sagas and transactions", "/durable/transactions"],
     ["Approvals and signals", "/durable/hand-over"],
     ["Workers and versions", "/durable/workers"],
+    ["On a cluster", "/durable/cluster"],
     ["Deploys", "/durable/deploys"],
     ["Queues", "/durable/queues"],
     ["Schedules", "/durable/schedules"],

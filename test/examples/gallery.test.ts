@@ -120,6 +120,7 @@ const page = () =>
     "| Example | Run it | What it shows |",
     "| --- | --- | --- |",
     "| [main-job](../examples/main-job/main.ts) | `npm start` | a release is packed, verified and uploaded; killed twice, and completes |",
+    "| [cluster](../examples/cluster/main.ts) | `npm run start:cluster` | runs that `@effect/cluster` places on several processes: [the page](durable/cluster.md) |",
     "| [complete-task](../examples/complete-task/completeTask.ts) | `npx tsx examples/complete-task/main.ts ROOT AGENT TASK` | a command that moves a task between folders under locks, all or nothing |",
     "| [start/order](../examples/start/order.ts) | [ten minutes](start.md) | a durable order that is killed, and approved from the command line |",
     "| [databases/sqlite](../examples/databases/sqlite/shop.ts) | `npx tsx examples/databases/sqlite/shop.ts` | a shop on `@effect/sql-sqlite-node` gets durable orders: [the page](durable/storage.md) |",

@@ -11,7 +11,11 @@ if (status !== 0) throw new Error(`the main job failed:\n${stdout}`)
 
 const escape = String.fromCharCode(27)
 const codes = new RegExp(`${escape}\\[(\\d+)m`)
-const plain = (line) => line.split(codes).filter((_, i) => i % 2 === 0).join("")
+const plain = (line) =>
+  line
+    .split(codes)
+    .filter((_, i) => i % 2 === 0)
+    .join("")
 
 /** The lines to show: both kills and what follows them, then the checks at the end. */
 const select = (lines) => {
@@ -59,7 +63,9 @@ const spans = (line) => {
 const lines = [`${escape}[2m$${escape}[0m npm start`, ...select(stdout.trimEnd().split("\n"))]
 const [width, height, top] = [760, 17 * lines.length + 56, 52]
 const rows = lines.map((line, i) => `<text x="20" y="${top + 17 * i}" xml:space="preserve">${spans(line)}</text>`)
-const dots = ["#ff5f57", "#febc2e", "#28c840"].map((fill, i) => `<circle cx="${22 + 18 * i}" cy="20" r="6" fill="${fill}"/>`)
+const dots = ["#ff5f57", "#febc2e", "#28c840"].map(
+  (fill, i) => `<circle cx="${22 + 18 * i}" cy="20" r="6" fill="${fill}"/>`
+)
 
 writeFileSync(
   "docs/demo.svg",

@@ -8,17 +8,17 @@
  * kills a runner with SIGKILL, measures, and stops what it started.
  */
 import * as http from "node:http"
-import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+import { NodeClusterSocket, NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { Data, Effect, Layer, Option, Queue, Redacted } from "effect"
 import { Workflow } from "effect-recovery"
 import { Dashboard } from "effect-recovery/dashboard"
 import { Production } from "effect-recovery/operate"
-import { storage } from "./database.js"
+import { client, storage } from "./database.js"
 import { type Resumed, type Runner, startRunner } from "./fleet.js"
 import { Report } from "./report.js"
 import { bold, dim, green, note, red, say, seconds } from "./screen.js"
 
-const reports = 9
+const reports = 12
 const pages = Number(process.env["PAGES"] ?? 30)
 
 class NotAsClaimed extends Data.TaggedError("NotAsClaimed")<{ readonly message: string }> {}
@@ -45,12 +45,18 @@ const readyPages = (id: string) =>
 const show = (prefix: string, runners: ReadonlyArray<Runner>) =>
   Effect.gen(function* () {
     const runs = yield* runsOf(prefix)
-    note(`${runs.filter(({ status }) => status === "completed").length} of ${runs.length} reports are ready`)
-    for (const runner of runners) {
-      const texts = yield* Effect.forEach(ownRuns(runs, runner), ({ id }) =>
-        Effect.map(readyPages(id), (ready) => `${id.slice(prefix.length)} ${dim(`${ready}/${pages}`)}`)
+    const lines = yield* Effect.forEach(runners, (runner) =>
+      Effect.map(
+        Effect.forEach(ownRuns(runs, runner), ({ id }) =>
+          Effect.map(readyPages(id), (ready) => `${id.slice(prefix.length)} ${dim(`${ready}/${pages}`)}`)
+        ),
+        (texts) => `         ${runner.isGone() ? red(runner.name) : runner.name}  ${texts.join("  ")}`
       )
-      say(`         ${runner.isGone() ? red(runner.name) : runner.name}  ${texts.join("  ")}`)
+    )
+    // Before the first runner has a shard there is nothing to see.
+    if (runs.some(({ executions }) => executions > 0)) {
+      note(`${runs.filter(({ status }) => status === "completed").length} of ${runs.length} reports are ready`)
+      for (const line of lines) say(line)
     }
     return runs
   })
@@ -70,10 +76,13 @@ const showUntil = (
   )
 
 /** Kills the runner, and shows where its runs go on. Returns the milliseconds that this took for each. */
-const killOne = (victim: Runner, runs: ReadonlyArray<string>, prefix: string, resumed: Queue.Dequeue<Resumed>) =>
+const killOne = (victim: Runner, prefix: string, resumed: Queue.Dequeue<Resumed>) =>
   Effect.gen(function* () {
+    const had = ownRuns(yield* runsOf(prefix), victim).map(({ id }) => id)
     const killedAt = Date.now()
     yield* victim.end("SIGKILL")
+    const open = (yield* runsOf(prefix)).filter(({ status }) => status !== "completed").map(({ id }) => id)
+    const runs = had.filter((id) => open.includes(id))
     note(red(bold(`SIGKILL  ${victim.name}, which had ${runs.map((id) => id.slice(prefix.length)).join(", ")}`)))
     const took = new Map<string, number>()
     while (took.size < runs.length) {
@@ -91,16 +100,23 @@ const program = Effect.gen(function* () {
   say(`The page of the runs, while this lasts: ${Redacted.value(link)}`)
   say()
   const resumed = yield* Queue.unbounded<Resumed>()
+  // Its tables: runners that create them at once disturb one another.
+  yield* Effect.scoped(Layer.build(Layer.provide(NodeClusterSocket.layer({ clientOnly: true }), client)))
   const runners = yield* Effect.forEach([1, 2, 3], (number) => startRunner(number, resumed))
   for (let i = 1; i <= reports; i++) yield* Workflow.start(Report, { id: `${prefix}report-${i}`, input: { pages } })
 
-  const isBusy = (runs: ReadonlyArray<Run>) => runners.every((runner) => ownRuns(runs, runner).length > 0)
-  const runs = yield* showUntil(prefix, runners, isBusy)
+  // Ids may leave a runner without runs, so that is not waited for for ever.
+  let looks = 0
+  const isPlaced = (runs: ReadonlyArray<Run>) => {
+    const busy = runners.filter((runner) => ownRuns(runs, runner).length > 0)
+    if (busy.length > 0) looks++
+    return busy.length === runners.length || looks > pages / 4
+  }
+  const runs = yield* showUntil(prefix, runners, isPlaced)
   const busiest = runners.toSorted((a, b) => ownRuns(runs, b).length - ownRuns(runs, a).length)
   const [victim, ...others] = busiest as [Runner, ...ReadonlyArray<Runner>]
-  const lost = ownRuns(runs, victim).map(({ id }) => id)
   const areReady = (runs: ReadonlyArray<Run>) => runs.every(({ status }) => status === "completed")
-  const [took] = yield* Effect.zip(killOne(victim, lost, prefix, resumed), showUntil(prefix, runners, areReady), {
+  const [took] = yield* Effect.zip(killOne(victim, prefix, resumed), showUntil(prefix, runners, areReady), {
     concurrent: true
   })
 
@@ -129,7 +145,7 @@ const main = Production.layer({
 })
 
 say(bold("effect-recovery: three runners, placed by @effect/cluster"))
-if (process.env["DATABASE_URL"] === undefined) {
+if ((process.env["DATABASE_URL"] ?? "") === "") {
   say("Set DATABASE_URL to a Postgres database of your own. One to try it with:")
   say("  docker run --rm -d -p 127.0.0.1:5432:5432 -e POSTGRES_PASSWORD=secret postgres")
   say("  DATABASE_URL=postgres://postgres:secret@127.0.0.1:5432/postgres npm run start:cluster")

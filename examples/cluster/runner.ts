@@ -23,7 +23,7 @@ const cluster = NodeClusterSocket.layer({
     shardLockExpiration: "7 seconds",
     entityMessagePollInterval: "2 seconds",
     // The same for all runners. Each shard that moves costs statements on the connection of the locks.
-    shardsPerGroup: 60
+    shardsPerGroup: 24
   }
 }).pipe(Layer.provide(client))
 

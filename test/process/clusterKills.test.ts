@@ -94,7 +94,8 @@ inPostgres("runners of a cluster on Postgres", (database) => {
       const { lines, spawn } = makeFleet(config)
       const all: Array<number> = []
       const shards = config.shardsPerGroup ?? 300
-      const others = yield* Effect.promise(() => Promise.all([spawn("one"), spawn("two")]))
+      // One after the other: on an empty database the first one creates the tables of the cluster.
+      const others = [yield* Effect.promise(() => spawn("one")), yield* Effect.promise(() => spawn("two"))]
       for (let round = 1; round <= count; round++) {
         const victim = yield* Effect.promise(() => spawn(`victim-${round}`, "second"))
         yield* until(
@@ -145,7 +146,7 @@ inPostgres("runners of a cluster on Postgres", (database) => {
           const name = `runner-${++names}`
           fleet.set(name, await spawn(name))
         })
-        yield* Effect.all([add, add, add], { concurrency: "unbounded" })
+        yield* Effect.all([add, add, add])
         yield* Effect.forEach(ids, (id) => Workflow.start(Job, { id, input: draw(200) }), { concurrency: 20 })
         const sending = yield* Effect.fork(
           Effect.forEach(ids, (id, i) => Effect.delay(Go.send(id, i, { id: "go" }), draw(20)), { discard: true })

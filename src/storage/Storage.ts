@@ -196,7 +196,7 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
   ): Effect.Effect<A, StorageError> =>
     Effect.suspend(() => {
       const owner = leaseOwner(options.owner, ++acquisitions, isPlaced)
-      return orReleased(restore(lease(owner)), release(owner, run))
+      return orReleased(restore(lease(owner)), () => release(owner, run))
     })
   const thenNotifyControl: Reporting = (self, run, isDue) =>
     thenNotify(
@@ -263,15 +263,19 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
   }))
 }
 
-/** Releases what an acquisition may have leased that was interrupted, or whose answer was lost: then in the background. */
-const orReleased = <A>(acquisition: Effect.Effect<A, StorageError>, release: Effect.Effect<void>) =>
-  Effect.onError(acquisition, (cause) =>
-    Cause.isInterrupted(cause)
-      ? release
-      : Effect.when(Effect.forkDaemon(release), () =>
-          Option.exists(Cause.failureOption(cause), ({ reason }) => reason === "Unavailable" || reason === "Io")
-        )
-  )
+/**
+ * Releases what an acquisition may have leased that was interrupted, or whose answer was lost: then in the background.
+ * In the uninterruptible region of its caller.
+ */
+const orReleased = <A>(acquisition: Effect.Effect<A, StorageError>, release: () => Effect.Effect<void>) =>
+  Effect.catchAllCause(acquisition, (cause) => {
+    const isLost = Option.exists(
+      Cause.failureOption(cause),
+      ({ reason }) => reason === "Unavailable" || reason === "Io"
+    )
+    const released = Cause.isInterrupted(cause) ? release() : isLost ? Effect.forkDaemon(release()) : Effect.void
+    return Effect.zipRight(released, Effect.failCause(cause))
+  })
 
 type Reporting = <A, E>(self: Effect.Effect<A, E>, run: string, isDue?: boolean) => Effect.Effect<A, E>
 

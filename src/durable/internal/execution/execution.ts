@@ -3,6 +3,7 @@ import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as RuntimeFlags from "effect/RuntimeFlags"
@@ -374,6 +375,24 @@ export const emit = (
   event: (source: Events.Source) => Events.Event,
   step?: string
 ): Effect.Effect<void> => (watch.isOn() ? watch.emit(event(step === undefined ? { run } : { run, step })) : Effect.void)
+
+/** Emits an event if it is observed, and continues. */
+export const afterEvent = <A, E, R>(
+  execution: Execution,
+  event: (source: Events.Source) => Events.Event,
+  then: () => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => (execution.watch.isOn() ? Effect.flatMap(emit(execution, event), then) : then())
+
+/** `Effect.flatMap` of the exit in one operation. */
+export const withExit = <A, B, E, R>(
+  self: Effect.Effect<A, unknown, R>,
+  then: (exit: Exit.Exit<A, never>) => Effect.Effect<B, E, R>
+): Effect.Effect<B, E, R> =>
+  Effect.matchCauseEffect(self, {
+    // Its receiver hands the failures on, and reads none of them.
+    onFailure: (cause) => then(Exit.failCause(cause as Cause.Cause<never>)),
+    onSuccess: (value) => then(Exit.succeed(value))
+  })
 
 /** Emits the event once the effect has succeeded. */
 export const andEmit = <A, E, R>(

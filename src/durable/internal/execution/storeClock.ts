@@ -13,15 +13,20 @@ export interface Timed<A> {
  * clock: other processes compare it, and the store decides by it when the run is due.
  */
 export const timed = <A, E, R>(acquire: Effect.Effect<A, E, R>): Effect.Effect<Timed<A>, E, R> =>
-  Effect.clockWith((clock) =>
-    Effect.suspend(() => {
-      const before = clock.unsafeCurrentTimeMillis()
-      return Effect.map(acquire, (acquired) => {
-        const after = clock.unsafeCurrentTimeMillis()
-        return { acquired, clockOf: ({ since }) => shifted(clock, offsetOf(since, before, after)) }
-      })
+  timedThen(acquire, Effect.succeed)
+
+/** As `timed`, and continues: each run passes here. */
+export const timedThen = <A, E, R, B, E2, R2>(
+  acquire: Effect.Effect<A, E, R>,
+  then: (timed: Timed<A>) => Effect.Effect<B, E2, R2>
+): Effect.Effect<B, E | E2, R | R2> =>
+  Effect.clockWith((clock) => {
+    const before = clock.unsafeCurrentTimeMillis()
+    return Effect.flatMap(acquire, (acquired) => {
+      const after = clock.unsafeCurrentTimeMillis()
+      return then({ acquired, clockOf: ({ since }) => shifted(clock, offsetOf(since, before, after)) })
     })
-  )
+  })
 
 /**
  * How far the store's clock is ahead, in milliseconds: 0 if the lease may have been acquired between the two times.

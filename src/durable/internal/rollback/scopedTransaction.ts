@@ -98,11 +98,12 @@ export const acquireTransaction = (
   })
 
 /** A scope may outlive the body of the run; its transactions end with the body. */
-export const closeTransactions = (execution: Execution.Execution, exit: AnyExit): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const open = [...(openTransactions.get(execution) ?? [])].reverse()
-    return Effect.forEach(open, (transaction) => close(transaction, exit), { discard: true })
-  })
+export const closeTransactions = (execution: Execution.Execution, exit: AnyExit): Effect.Effect<unknown, unknown> => {
+  const opened = openTransactions.get(execution)
+  if (opened === undefined || opened.size === 0) return exit
+  const closed = Effect.forEach([...opened].reverse(), (transaction) => close(transaction, exit), { discard: true })
+  return Effect.onExit(exit, () => closed)
+}
 
 /** Ends a transaction once: with its scope or with the body, whichever ends first. */
 const close = (transaction: ScopedTransaction, exit: AnyExit): Effect.Effect<void> =>

@@ -23,7 +23,17 @@ import { isClean } from "../../../transaction/Compensation.js"
 import { Transaction, Transactor } from "../../../transaction/Transactor.js"
 import { makeActivity } from "../execution/activity.js"
 import { heed, isToCancel, nothingWanted, type Wanted, wake } from "../execution/control.js"
-import { byCaller, type Execution, emit, Injected, type Mode, Run, type RunService } from "../execution/execution.js"
+import {
+  afterEvent,
+  byCaller,
+  type Execution,
+  emit,
+  Injected,
+  type Mode,
+  Run,
+  type RunService,
+  withExit
+} from "../execution/execution.js"
 import * as FiberTree from "../execution/fiberTree.js"
 import { Lifecycle } from "../execution/phase.js"
 import { makeAnswerQueue, makeGate, orderOf } from "../execution/replayOrder.js"
@@ -83,20 +93,22 @@ export const readJournalOf = (storage: Storage.Service, lease: Storage.Lease): E
  * journal.
  */
 export const advance = (leased: Leased, journal: Journal): AnyEffect =>
-  Effect.flatMap(makeExecution(leased, journal), (execution) => {
+  Effect.withFiberRuntime(({ currentContext }) => {
     const { definition, lease, restore, storage } = leased
+    const execution = executionIn(currentContext, leased, journal)
     // Nothing has begun, so the body need not be replayed.
     if (isToCancel(execution) && journal.lastSeq === 0) return concludeCancelled(execution, definition)
-    const body = restore(bodyOf(execution, definition, leased.input))
+    const body = bodyOf(execution, definition, leased.input, restore)
     const { rewinding } = journal
     const pass =
       rewinding === undefined
-        ? Effect.zipRight(
-            emit(execution, (source) => startEvent(execution, source)),
-            runBody(execution, body, restore, Fiber.await)
+        ? afterEvent(
+            execution,
+            (source) => startEvent(execution, source),
+            () => runBody(execution, body, restore, exitOf)
           )
         : rewind(execution, rewinding, body, restore)
-    return Effect.flatMap(Effect.zipLeft(pass, rollbacksEnded(execution)), (exit) => {
+    const ended = (exit: AnyExit): AnyEffect => {
       const { isInterrupted, phase, stopError } = execution.lifecycle
       const isRewound = rewinding === undefined || Exit.isSuccess(exit)
       if (phase._tag === "Rewinding" && !isInterrupted && isRewound) {
@@ -111,8 +123,13 @@ export const advance = (leased: Leased, journal: Journal): AnyEffect =>
         : Exit.isFailure(exit) && Cause.isDie(exit.cause)
           ? endWithoutOutcome(execution, exit, "a defect")
           : endWithoutOutcome(execution, Effect.interrupt, "interruption")
-    })
+    }
+    return Effect.flatMap(pass, (exit) => afterRollbacks(execution, () => ended(exit)))
   })
+
+/** The exit of a fiber. A caller that is interrupted need not stop observing: nothing outlives the fiber. */
+const exitOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<AnyExit> =>
+  Effect.async((resume) => fiber.addObserver((exit) => resume(Effect.succeed(exit))))
 
 /** Begins the next generation under the same lease, and executes it. */
 const nextGeneration = (leased: Leased, execution: Execution, continuation: string): AnyEffect => {
@@ -139,7 +156,8 @@ const continued = (execution: Execution): Effect.Effect<void> => {
 
 // ---- an execution and its body
 
-export const makeExecution = (
+const executionIn = (
+  context: Context.Context<never>,
   {
     clock,
     definition,
@@ -150,38 +168,39 @@ export const makeExecution = (
     generation
   }: Omit<Leased, "input" | "restore" | "mode" | "wanted"> & { readonly mode?: Mode; readonly wanted?: Wanted },
   journal: Journal
-): Effect.Effect<Execution> =>
-  Effect.withFiberRuntime(({ currentContext }) =>
-    Effect.succeed({
-      id: lease.run,
-      workflow: definition.name,
-      error: definition.error,
-      mode,
-      lifecycle: new Lifecycle(),
-      wanted,
-      stoppedFor: undefined,
-      generation,
-      continuation: undefined,
-      lease,
-      storage,
-      clock,
-      watch: Events.watchIn(currentContext),
-      fault: Option.getOrUndefined(Context.getOption(currentContext, Injected)),
-      journal,
-      lastSeq: journal.lastSeq,
-      replay: {
-        order: orderOf(journal),
-        answers: makeAnswerQueue(),
-        gate: gateOf(journal, wanted),
-        active: new Set()
-      },
-      keys: { uses: new Map(), running: new Set(), recoveries: new Map(), prefix: undefined },
-      activity: makeActivity(),
-      rollback: { log: new Map(), open: new Set(), ended: new Set(), incomplete: [] },
-      cells: Cells.make(journal),
-      origins: undefined
-    })
-  )
+): Execution => ({
+  id: lease.run,
+  workflow: definition.name,
+  error: definition.error,
+  mode,
+  lifecycle: new Lifecycle(),
+  wanted,
+  stoppedFor: undefined,
+  generation,
+  continuation: undefined,
+  lease,
+  storage,
+  clock,
+  watch: Events.watchIn(context),
+  fault: Option.getOrUndefined(Context.getOption(context, Injected)),
+  journal,
+  lastSeq: journal.lastSeq,
+  replay: {
+    order: orderOf(journal),
+    answers: makeAnswerQueue(),
+    gate: gateOf(journal, wanted),
+    active: new Set()
+  },
+  keys: { uses: new Map(), running: new Set(), recoveries: new Map(), prefix: undefined },
+  activity: makeActivity(),
+  rollback: { log: new Map(), open: new Set(), ended: new Set(), incomplete: [] },
+  cells: Cells.make(journal),
+  origins: undefined
+})
+
+/** As `advance` makes it. */
+export const makeExecution = (leased: Parameters<typeof executionIn>[1], journal: Journal): Effect.Effect<Execution> =>
+  Effect.withFiberRuntime(({ currentContext }) => Effect.succeed(executionIn(currentContext, leased, journal)))
 
 /** Nothing begins in a run that is to be cancelled. */
 const gateOf = (journal: Journal, { cancel }: Wanted) => {
@@ -189,8 +208,16 @@ const gateOf = (journal: Journal, { cancel }: Wanted) => {
   return cancel === undefined ? gate : { ...gate, isOpen: false }
 }
 
-/** The body with the run's services around it. It runs in a fiber of its own, so no FiberRef needs to be reset. */
-export const bodyOf = (execution: Execution, definition: AnyDefinition, input: unknown): AnyEffect => {
+/**
+ * The body with the run's services around it. It runs in a fiber of its own, so no FiberRef needs to be reset. With
+ * `restore`, that fiber is forked in the uninterruptible region of it.
+ */
+export const bodyOf = (
+  execution: Execution,
+  definition: AnyDefinition,
+  input: unknown,
+  restore?: Storage.Restore
+): AnyEffect => {
   const { id, workflow } = execution
   const run: RunService = { id, workflow, section: "", transaction: undefined, execution }
   return Effect.withFiberRuntime((fiber) => {
@@ -227,14 +254,16 @@ export const bodyOf = (execution: Execution, definition: AnyDefinition, input: u
       })
     )
     // The definition's own schema encoded the input, so it is of the type the body takes.
-    const body = Effect.zipRight(
-      enter,
-      Effect.suspend(() => definition.body(input as never, (next) => continueRun(execution, definition, next)))
+    const body = Effect.flatMap(enter, () =>
+      definition.body(input as never, (next) => continueRun(execution, definition, next))
     )
-    return Effect.onExit(body, (exit) => {
+    const closed = (exit: AnyExit) => {
       execution.lifecycle.hasEnded = true
       return closeTransactions(execution, exit)
-    })
+    }
+    return restore === undefined
+      ? Effect.uninterruptibleMask((restore) => withExit(restore(body), closed))
+      : withExit(restore(body), closed)
   })
 }
 
@@ -311,5 +340,5 @@ export const rewind = (
   )
 
 /** A fiber that the body did not wait for may still roll back its transaction. */
-const rollbacksEnded = ({ rollback }: Execution): Effect.Effect<void> =>
-  Effect.suspend(() => Effect.forEach([...rollback.open], Deferred.await, { discard: true }))
+const afterRollbacks = ({ rollback: { open } }: Execution, then: () => AnyEffect): AnyEffect =>
+  open.size === 0 ? then() : Effect.flatMap(Effect.forEach([...open], Deferred.await, { discard: true }), then)

@@ -21,7 +21,7 @@ import * as Storage from "../../../storage/Storage.js"
 import { RollbackFailed } from "../../../transaction/RollbackFailed.js"
 import { obstacleToCancel } from "../execution/cancelling.js"
 import { isToCancel, runHeld } from "../execution/control.js"
-import { type Execution, emit, encodeFailed } from "../execution/execution.js"
+import { afterEvent, type Execution, emit, encodeFailed } from "../execution/execution.js"
 import { missingAtEnd } from "../execution/replayOrder.js"
 import { encodeWaiting } from "../wait/resolve.js"
 import type { AnyDefinition, AnyEffect, AnyExit } from "./advance.js"
@@ -92,9 +92,7 @@ export const concludeCancelled = (execution: Execution, definition: AnyDefinitio
   return Effect.matchEffect(ended, {
     onFailure: (error) => endWithoutOutcome(execution, Effect.fail(error), error),
     onSuccess: (exit) =>
-      Effect.flatMap(finish(execution, { status: "cancelled", exit }, Option.none()), (recorded) =>
-        adopt(definition, run, recorded)
-      )
+      finish(execution, { status: "cancelled", exit }, Option.none(), (recorded) => adopt(definition, run, recorded))
   })
 }
 
@@ -178,27 +176,27 @@ const recordOutcome = (execution: Execution, definition: AnyDefinition, exit: An
   return Effect.matchEffect(encoded, {
     onFailure: (issue) => endWithoutOutcome(execution, encodeFailed(execution, record, issue), "JournalError"),
     onSuccess: (text = "") =>
-      Effect.flatMap(
-        finish(execution, { status, exit: text }, cause),
-        (recorded): AnyEffect =>
-          recorded.status === status && recorded.exit === text ? exit : adopt(definition, id, recorded)
+      finish(execution, { status, exit: text }, cause, (recorded) =>
+        recorded.status === status && recorded.exit === text ? exit : adopt(definition, id, recorded)
       )
   })
 }
 
-/** Returns the recorded outcome. */
+/** Records the outcome, and continues with the recorded one. */
 const finish = (
   execution: Execution,
   outcome: Omit<Storage.Outcome, "at">,
-  cause: Option.Option<Cause.Cause<unknown>>
-): Effect.Effect<Storage.Outcome, RunError> => {
+  cause: Option.Option<Cause.Cause<unknown>>,
+  then: (recorded: Storage.Outcome) => AnyEffect
+): AnyEffect => {
   const { lease, storage, workflow } = execution
   return Effect.matchEffect(storage.finish(lease, outcome), {
     onFailure: (error) => endWithoutOutcome(execution, Effect.fail(error), error),
     onSuccess: (recorded) =>
-      Effect.as(
-        emit(execution, (source) => ({ _tag: "RunFinished", source, workflow, outcome: recorded.status, cause })),
-        recorded
+      afterEvent(
+        execution,
+        (source) => ({ _tag: "RunFinished", source, workflow, outcome: recorded.status, cause }),
+        () => then(recorded)
       )
   })
 }

@@ -18,7 +18,7 @@ import * as Storage from "../../../storage/Storage.js"
 import { onChangeOf, Pulse } from "../execution/activity.js"
 import { nothingWanted, runHeld } from "../execution/control.js"
 import { byCaller, type Mode } from "../execution/execution.js"
-import { timed } from "../execution/storeClock.js"
+import { timed, timedThen } from "../execution/storeClock.js"
 import { type AnyDefinition, type AnyEffect, advance, type Definition, readJournalOf } from "./advance.js"
 import { adopt } from "./conclude.js"
 
@@ -46,8 +46,8 @@ export const execute = <Input, A, E, R>(
 export const executeIn = (storage: Storage.Service, definition: AnyDefinition, request: Request<unknown>, mode: Mode) =>
   // Uninterruptible between acquiring the lease and renewing it.
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(
-      timed(open(storage, definition, { ...request, heldAs: mode.heldAs }, restore)),
+    timedThen(
+      open(storage, definition, { ...request, heldAs: mode.heldAs }, restore),
       ({ acquired: opened, clockOf }) => {
         const { input } = request
         switch (opened._tag) {
@@ -176,22 +176,41 @@ const otherParent = (run: Storage.Run, { parent }: Pick<Request<unknown>, "paren
     : new RunMismatch({ run: run.id, field: "parent", recorded: run.parent?.run ?? "", given: parent.run })
 
 /** Creates or claims the run. Fails with `RunMismatch` if it has another workflow or input. */
-const open = Effect.fnUntraced(function* (
+const open = (
   storage: Storage.Service,
   definition: AnyDefinition,
   request: Request<unknown> & Pick<Mode, "heldAs">,
   restore: Storage.Restore
-) {
+) => {
   const { heldAs, id, input, labels } = request
   // The queue of a run does not apply to its holder.
   const holder = { heldAs, ignoreQueue: heldAs !== undefined }
-  yield* checkedNames([["run", id]], labels)
-  const text = yield* restore(encodeInput(definition, id, input))
-  let opened = yield* storage.open({ ...newRun(definition, request, text), ...holder }, restore)
+  const openWith = (input: string) => storage.open({ ...newRun(definition, request, input), ...holder }, restore)
+  const text = Effect.zipRight(checkedNames([["run", id]], labels), restore(encodeInput(definition, id, input)))
+  return Effect.flatMap(text, (text) =>
+    Effect.flatMap(openWith(text), (opened) =>
+      // Most runs are new, and have no parent.
+      opened._tag === "Created" && request.parent === undefined
+        ? Effect.succeed(opened)
+        : checkOpened(storage, definition, request, opened, text, openWith, restore)
+    )
+  )
+}
+
+const checkOpened = Effect.fnUntraced(function* (
+  storage: Storage.Service,
+  definition: AnyDefinition,
+  request: Request<unknown>,
+  first: Storage.Opened,
+  text: string,
+  openWith: (input: string) => Effect.Effect<Storage.Opened, Storage.StorageError>,
+  restore: Storage.Restore
+) {
+  let opened = first
   // Opened with the recorded text, the run differs again only if another generation has begun meanwhile.
   while (isDifferent(opened)) {
     yield* restore(checkAlike(definition, opened.run, text))
-    opened = yield* storage.open({ ...newRun(definition, request, opened.run.input), ...holder }, restore)
+    opened = yield* openWith(opened.run.input)
   }
   const mismatch = opened._tag === "Gone" ? undefined : otherParent(opened.run, request)
   if (mismatch === undefined) return opened

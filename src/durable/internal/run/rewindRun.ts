@@ -70,7 +70,7 @@ export const rewindRun = (
         const { generation } = run
         const leased = { storage, definition, lease, clock: clockOf(lease), mode: { ...byCaller, heldAs }, generation }
         const execution = yield* makeExecution(leased, journal)
-        const body = restore(bodyOf(execution, definition, input))
+        const body = bodyOf(execution, definition, input, restore)
         const ended = (exit: Exit.Exit<unknown, unknown>) => {
           const { stopError } = execution.lifecycle
           return endWithoutOutcome(execution, stopError === undefined ? exit : Effect.fail(stopError), "rewound")

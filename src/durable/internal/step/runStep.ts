@@ -48,8 +48,7 @@ import {
   type StepUse,
   sourceOf,
   takeStart,
-  transactional,
-  withExit
+  transactional
 } from "./stepUse.js"
 
 /** Uses a step: answers from the journal, or runs it and records the result. */
@@ -84,7 +83,7 @@ const runAfterGate = (
 ): AnyEffect => {
   // The run may be cancelled where it waits here.
   if (isToCancel(use.execution)) registerBegun(use)
-  return withExit(interruptibleAs(use, awaitGate(use.execution, use.record?.interruptedAt)), (exit) => {
+  return Execution.withExit(interruptibleAs(use, awaitGate(use.execution, use.record?.interruptedAt)), (exit) => {
     if (use.execution.lifecycle.isCancelling) registerBegun(use)
     const refused = Exit.isSuccess(exit)
       ? (Execution.refusal(use, fiber, use.isInterruptible) ?? unlessToRun(use))
@@ -117,7 +116,7 @@ const runAfterHold = (
   begin: () => AnyEffect,
   release: () => void
 ): AnyEffect =>
-  withExit(leave(use), (exit) =>
+  Execution.withExit(leave(use), (exit) =>
     Exit.isSuccess(exit)
       ? Effect.zipRight(use.permit?.take ?? Effect.void, runAfterGate(use, fiber, begin, release))
       : Effect.ensuring(exit, Effect.sync(release))
@@ -214,7 +213,7 @@ const runAndRecord = (
     endWork(execution)
     return recorded
   }
-  return withExit(attempts(use, restore), (exit: Exit.Exit<unknown, unknown>) => {
+  return Execution.withExit(attempts(use, restore), (exit: Exit.Exit<unknown, unknown>) => {
     release()
     leaveStep()
     execution.cells.working.delete(key)

@@ -106,7 +106,7 @@ export const appendThen = (
   const started = begun === undefined ? lines : [begun, ...lines]
   const entries = writes.length === 0 ? started : [...started, ...execution.cells.commit(execution, key, writes)]
   return Effect.matchCauseEffect(Execution.tryAppend(execution, entries, durability), {
-    onFailure: (cause) => withExit(ifBestEffort(use, cause), then),
+    onFailure: (cause) => Execution.withExit(ifBestEffort(use, cause), then),
     onSuccess: () => then(Exit.void)
   })
 }
@@ -124,17 +124,6 @@ const ifBestEffort = (use: StepUse, cause: Cause.Cause<StorageError | LeaseLost>
       ? warning(`step "${use.key}" continues without a journal entry`, Cause.fail(error))
       : Execution.stop(use.execution, error)
   )
-
-/** `Effect.flatMap` of the exit in one operation. */
-export const withExit = <A>(
-  self: Effect.Effect<A, unknown, unknown>,
-  then: (exit: Exit.Exit<A, never>) => AnyEffect
-): AnyEffect =>
-  Effect.matchCauseEffect(self, {
-    // Its receiver hands the failures on, and reads none of them.
-    onFailure: (cause) => then(Exit.failCause(cause as Cause.Cause<never>)),
-    onSuccess: (value) => then(Exit.succeed(value))
-  })
 
 /** A rollback must know this step: it compensates the step, or stops at it. */
 export const concernsRollback = ({ definition }: StepUse): boolean =>
@@ -173,7 +162,7 @@ export const recordResult = (
 ): AnyEffect => {
   const { stopError } = use.execution.lifecycle
   if (stopError === undefined && Exit.isSuccess(exit)) return completed(use, exit.value, then)
-  return withExit(stopError === undefined ? withoutResult(use, exit) : stopped(use, stopError, exit), then)
+  return Execution.withExit(stopError === undefined ? withoutResult(use, exit) : stopped(use, stopError, exit), then)
 }
 
 const withoutResult = (use: StepUse, exit: Exit.Exit<unknown, unknown>): AnyEffect => {
@@ -222,7 +211,7 @@ const completed = (use: StepUse, value: unknown, then: (exit: Exit.Exit<unknown,
   const ended = (written: Exit.Exit<void>): AnyEffect => {
     if (Exit.isFailure(written)) return then(written)
     if (!execution.watch.isOn()) return then(Exit.succeed(value))
-    return withExit(
+    return Execution.withExit(
       Effect.as(
         emitStep(use, (source) => ({ _tag: "StepCompleted", source, attempts })),
         value
@@ -237,7 +226,7 @@ const completed = (use: StepUse, value: unknown, then: (exit: Exit.Exit<unknown,
   // Most values are encoded at once.
   if (writes.length === 0 && isDone(encoded)) return write(encoded.value)
   const ready = Effect.flatMap(encodeSuccess(use, value), (payload) => Effect.as(rebased(use), payload))
-  return withExit(ready, (payload) => (Exit.isSuccess(payload) ? write(payload.value) : then(payload)))
+  return Execution.withExit(ready, (payload) => (Exit.isSuccess(payload) ? write(payload.value) : then(payload)))
 }
 
 /** The effect is its own value already. */

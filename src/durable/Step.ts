@@ -107,10 +107,10 @@ export type OnAmbiguous = "rerun" | "fail" | "ask"
  *   in its record, and without being counted by `maxCutShort`. Of runs that had no result yet
  *   a power cut may take the whole run, unless it was recorded by `Workflow.start`. Spares a step one of
  *   its two syncs on `SqliteStorage`; other storages sync both.
- * - `"with-result"`: not before the attempt has ended, in one commit with its result. Only for steps
- *   that change nothing, such as reads and computations: no end of a process leaves a trace of the attempt, no
- *   screen shows that it runs, and `maxCutShort` does not count it. Spares a step one of its
- *   two commits on every storage.
+ * - `"with-result"`: in one commit with its result, or by itself once the attempt has lasted 100
+ *   milliseconds. For steps that change nothing, such as reads and computations: the end of the process leaves no
+ *   trace of a shorter attempt, and `maxCutShort` does not count it. Spares a step one of its two
+ *   commits on every storage.
  *
  * @since 0.1.0
  * @category models

@@ -162,6 +162,15 @@ describe("what a power cut takes", () => {
   )
 })
 
+/** Moves the clock by steps until the fiber has ended, or it is so. */
+const passTime = (fiber: Fiber.RuntimeFiber<unknown, unknown>, isOver: () => boolean, millis = 1_000) =>
+  Effect.gen(function* () {
+    for (let i = 0; i < 500 && fiber.unsafePoll() === null && !isOver(); i++) {
+      yield* Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
+      yield* TestClock.adjust(millis)
+    }
+  })
+
 inEveryStorage("a step whose start is recorded with its result", (backend) => {
   it.scoped("has a journal like any other, in one commit for each attempt", () =>
     Effect.gen(function* () {
@@ -190,10 +199,7 @@ inEveryStorage("a step whose start is recorded with its result", (backend) => {
       )
       const execute = Workflow.execute(Reading, { id: "1" })
       const running = yield* Effect.fork(Effect.provide(execute, on(noted)))
-      for (let i = 0; i < 200 && running.unsafePoll() === null; i++) {
-        yield* Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
-        yield* TestClock.adjust(1)
-      }
+      yield* passTime(running, () => false, 1)
       assert.strictEqual(yield* running, 1)
       assert.deepStrictEqual(
         appends.map(([kinds]) => kinds),
@@ -225,6 +231,26 @@ inEveryStorage("a step whose start is recorded with its result", (backend) => {
       const { steps } = yield* Effect.provide(Workflow.status("1"), place.join())
       assert.deepStrictEqual(steps[0]?.ambiguous, [])
       assert.strictEqual(steps[0]?.attempts, 1)
+    })
+  )
+
+  it.scoped("is written by itself once an attempt takes long", () =>
+    Effect.gen(function* () {
+      const place = yield* backend.make
+      const { appends, noted } = noting(place.store)
+      const slow = Step.make("slow", { startMarker: "with-result", run: Effect.sleep("1 minute") })
+      const Waiting = Workflow.make("waiting", {}, () => slow)
+      const running = yield* Effect.fork(Effect.provide(Workflow.execute(Waiting, { id: "1" }), on(noted)))
+      yield* passTime(running, () => appends.length > 0)
+      assert.deepStrictEqual(appends, [begun])
+      const { steps } = yield* Effect.provide(Workflow.status("1"), place.join())
+      assert.deepStrictEqual(
+        steps.map(({ key, status }) => [key, status]),
+        [["slow", "started"]]
+      )
+      yield* passTime(running, () => appends.length > 1)
+      yield* running
+      assert.deepStrictEqual(appends, [begun, completed])
     })
   )
 

@@ -209,6 +209,8 @@ const executeStep = (activity: Activity.Any, attempt: number, instance: Workflow
     success: Schema.Unknown,
     error: activityError,
     run,
+    // Stock activities run at least once, and nothing decides by a start of theirs.
+    startMarker: "with-result",
     maxCutShort: Number.POSITIVE_INFINITY
   })
   const step = { ...made, isUnfinished: (error: unknown) => error instanceof Unfinished }

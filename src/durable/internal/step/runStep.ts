@@ -39,6 +39,7 @@ import {
   append,
   appendThen,
   attemptOf,
+  deferStart,
   emitStep,
   journalError,
   markReached,
@@ -151,6 +152,7 @@ const makeUse = (
     isInterruptible: RuntimeFlags.interruptible(flags),
     isRoot: Order.isRoot(fiber, flags, execution),
     branch: fiber.getFiberRef(FiberTree.current),
+    fiber,
     context: fiber.currentContext,
     output: noOutput(),
     writes: []
@@ -293,7 +295,7 @@ const recordAttempt = (use: StepUse, number: number, run: AnyEffect): AnyEffect 
     )
   }
   if (startMarker === "with-result") {
-    use.unwritten = entry
+    deferStart(use, entry)
     return begin()
   }
   const durability = startMarker === "process-crash" ? startMarker : undefined

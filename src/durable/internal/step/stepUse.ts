@@ -2,6 +2,7 @@ import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Kind, StepRecord } from "../../../journal/Journal.js"
@@ -11,6 +12,7 @@ import { JournalError, machineryOf, type RunError } from "../../../journal/RunEr
 import type * as Events from "../../../resilience/Events.js"
 import * as Fault from "../../../resilience/Fault.js"
 import { warning } from "../../../resilience/internal/kernel/logged.js"
+import { startTimer } from "../../../resilience/internal/kernel/timer.js"
 import type { Entry, LeaseLost, StorageError } from "../../../storage/Storage.js"
 import { type Output, settingsOf } from "../../../transaction/Compensation.js"
 import type { AnyUndo } from "../../../transaction/Transactor.js"
@@ -38,6 +40,7 @@ export interface StepUse {
   /** The body's own fiber uses it. */
   readonly isRoot: boolean
   readonly branch: Branch | undefined
+  readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
   /** The context its compensation runs in. */
   readonly context: Context.Context<never>
   /** What its compensation gets as output. */
@@ -48,7 +51,7 @@ export interface StepUse {
   isUnsure: boolean
   isAttemptRunning?: boolean
   /** The start of the attempt, if it is recorded with the step's next line. */
-  unwritten?: Entry | undefined
+  unwritten?: { readonly entry: Entry; readonly cancelTimer: () => void } | undefined
   /** The pass over the transaction around it. */
   readonly pass: Execution.Pass | undefined
   /** The place of the graph's node around it. */
@@ -115,7 +118,21 @@ export const appendThen = (
 export const takeStart = (use: StepUse): Entry | undefined => {
   const { unwritten } = use
   use.unwritten = undefined
-  return unwritten
+  unwritten?.cancelTimer()
+  return unwritten?.entry
+}
+
+/** How long the start of an attempt waits for its result, in milliseconds: then it is written by itself. */
+const longestUnwritten = 100
+
+/** The start of the attempt is written with the step's next line, or by itself if the attempt takes long. */
+export const deferStart = (use: StepUse, entry: Entry): void => {
+  const write = () => {
+    const begun = takeStart(use)
+    // If it fails, so does the append of the result, which ends after this one.
+    if (begun !== undefined) Effect.runFork(Effect.ignore(Execution.tryAppend(use.execution, [begun])))
+  }
+  use.unwritten = { entry, cancelTimer: startTimer(use.fiber, longestUnwritten, write) }
 }
 
 const ifBestEffort = (use: StepUse, cause: Cause.Cause<StorageError | LeaseLost>): Effect.Effect<void> =>

@@ -332,7 +332,7 @@ export const gallery: Readonly<Record<string, Example>> = {
     result: { first: 3, later: 1, skipped: 5, retried: 0 }
   },
   "operate/escalation": {
-    purpose: "Repeated failures are told to people, once",
+    purpose: "Repeated failures are reported to people, once",
     load: () => import("./operate/escalation.js"),
     result: {
       told: ["human: 3 failures of resource build within 1h, such as: disk full"],

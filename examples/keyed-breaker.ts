@@ -1,4 +1,4 @@
-/** A breaker for each host: one host that is down keeps nobody from the others. */
+/** A breaker for each host: a host that is down does not block the others. */
 import { Data, Effect, Either } from "effect"
 import { CircuitBreaker, Fault } from "effect-recovery"
 

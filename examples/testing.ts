@@ -18,7 +18,7 @@ const test = Effect.gen(function* () {
   const execute = Workflow.execute(Patient, { id: "run-1" })
   const first = yield* Effect.fork(execute)
   yield* TestClock.adjust("90 minutes")
-  // Stopped in the middle of a wait, the run continues with what is left of it.
+  // Stopped in the middle of a wait, the run continues with the rest of it.
   yield* Fiber.interrupt(first)
   const second = yield* Effect.fork(execute)
   yield* TestClock.adjust("30 minutes")

@@ -1,6 +1,6 @@
 /**
  * The process that gets killed. It executes the run and reports every event as
- * a line of JSON; it knows nothing of having been started before.
+ * a line of JSON; it does not know whether it was started before.
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as NodeContext from "@effect/platform-node/NodeContext"

@@ -72,7 +72,7 @@ const server = Effect.gen(function* () {
     let size = 0
     request.on("data", (chunk: Buffer) => {
       size += chunk.length
-      // Nobody needs more to say that a run has failed.
+      // All that a report of a failed run needs.
       if (size > 1_000_000) request.destroy()
       else chunks.push(chunk)
     })

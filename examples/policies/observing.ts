@@ -18,7 +18,7 @@ export const program = Effect.gen(function* () {
       { Offline: Strategy.retry(RetryPolicy.fixed({ delay: "1 millis" })) },
       {
         name: "download",
-        // Beside one recovery; whatever becomes of a hook, the recovery continues.
+        // Beside one recovery; if a hook fails, the recovery continues.
         hooks: { onOutcome: ({ attempts, outcome }) => Effect.sync(() => noted.push(`${outcome} after ${attempts}`)) }
       }
     )

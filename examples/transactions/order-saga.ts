@@ -18,7 +18,7 @@ const charge = Step.make("charge", {
   success: Schema.String,
   run: (amount: number) => Effect.as(say(`charged ${amount}`), "receipt 17"),
   compensate: {
-    // Nobody knows whether a charge that was cut short came about; the key lets the bank find out.
+    // A charge that was cut short may or may not have happened; the bank can look it up by the key.
     undo: ({ idempotencyKey, output }) =>
       bankIsOnline
         ? say(`refunded ${Option.getOrElse(output, () => idempotencyKey)}`)
@@ -46,7 +46,7 @@ export const program = Effect.gen(function* () {
   if (error._tag !== "RollbackFailed") return error._tag
   // What could not be undone is named, and the original error is kept beside it.
   const report = { began: error.error?._tag, failed: error.failures.map(({ undo }) => undo) }
-  // Somebody calls the bank. Rewinding tries again what is left to undo.
+  // The bank is online again. Rewinding retries the compensation that failed.
   bankIsOnline = true
   yield* Workflow.rewind(Order, "order-1", Workflow.fromStart)
   return { ...report, log }

@@ -20,7 +20,7 @@ const Apology = Workflow.make("apology", { input: Schema.String, success: Schema
     const mail = yield* draft(customer)
     // The run waits for three days at most, and no process waits with it.
     const answer = yield* Approval.wait({ within: "3 days" }).pipe(
-      Effect.catchTag("SignalTimeout", () => Effect.succeed({ by: "nobody", approved: false }))
+      Effect.catchTag("SignalTimeout", () => Effect.succeed({ by: "the time limit", approved: false }))
     )
     if (!answer.approved) return `dropped by ${answer.by}`
     yield* send(mail)

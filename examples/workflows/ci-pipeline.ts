@@ -33,13 +33,13 @@ const test = Graph.node(
   })
 )
 
-// A gate is a step that asks: whoever answers with a value lets it through.
+// A gate is a step that asks a person: an answer with a value lets the run through.
 const review = Graph.node(
   { lint, test },
   Step.make("review", {
     success: Schema.Struct({ by: Schema.String }),
     error: Rejected,
-    run: () => Effect.fail(new Rejected({ by: "nobody yet" })),
+    run: () => Effect.fail(new Rejected({ by: "no reviewer yet" })),
     recover: { Rejected: Strategy.manual("Deploy this commit?") }
   })
 )

@@ -33,7 +33,7 @@ const lineOf = (event: Events.Event): string | undefined => {
   }
 }
 
-/** Each page that connects is told what happens from then on. */
+/** Sends each page that connects the events from then on. */
 const progress = (connected: Deferred.Deferred<void>) =>
   Effect.gen(function* () {
     const socket = yield* HttpServerRequest.upgrade

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 
-/** What listeners are told, as a stream. Changes are hints, so a subscriber that does not keep up misses the oldest. */
+/** What listeners receive, as a stream. Changes are hints, so a subscriber that does not keep up misses the oldest. */
 export const changesOf = (listeners: Set<(run: string) => void>): Stream.Stream<string> =>
   Stream.asyncPush<string>(
     (emit) =>

@@ -32,7 +32,7 @@ export interface Place {
   readonly channel: string
 }
 
-/** Storages are told apart by their schema and the prefix of their tables. */
+/** Storages are distinguished by their schema and the prefix of their tables. */
 export const placeOf = (schema: string, prefix: string): Place => {
   const space = crc32(`effect-recovery ${JSON.stringify([schema, prefix])}`)
   return { space, channel: `effect_recovery_${(space >>> 0).toString(16)}` }

@@ -275,7 +275,7 @@ export const controlContract: Contract = {
     assert.deepStrictEqual(yield* claimedIds(store, "b"), ["run-1"])
   },
 
-  *"terminating ends a run at once, whoever has its lease"(store) {
+  *"terminating ends a run at once, whichever process has its lease"(store) {
     assert.ok(Option.isNone(yield* store.terminate("no-such-run", cancelled)))
     const lease = opened(yield* open(store, "run-1", "a"))
     yield* store.append(lease, [entry(1)])

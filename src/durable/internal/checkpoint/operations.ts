@@ -93,7 +93,7 @@ const ownRun = (place: Place): string | null => runOf(place)?.id ?? null
 const queryAt = ({ name }: Definition, place: Place, query?: Query): Storage.SnapshotQuery =>
   query === undefined ? { run: ownRun(place), name } : toQuery(query, ownRun(place), name)
 
-/** Where checkpoints are saved from a fiber, and who is told. */
+/** Where checkpoints are saved from a fiber, and who is notified. */
 interface Saver {
   readonly storage: Storage.Service
   readonly watch: Events.Watch

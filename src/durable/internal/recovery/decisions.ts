@@ -92,7 +92,7 @@ const openJournal = (run: Execution.RunService, failed: Failed, isRoot: boolean)
   const turn = (seq: number, isLast: boolean, isInterruptible: boolean) =>
     Order.awaitReplayTurn(execution, isLast ? key : `${key}?`, seq, { isInterruptible, isRoot })
   const isEndAnswer = () => end !== undefined && end.outcome !== "interrupted"
-  /** A body that stops records nothing more, and is told nothing: the recovery continues when the run is resumed. */
+  /** A body that stops records nothing more, and receives nothing: the recovery continues when the run is resumed. */
   const isRecording = () => lifecycle.phase._tag === "Running"
   return {
     source: { recovery: failed.name, run: execution.id, step },

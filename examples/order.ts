@@ -1,5 +1,5 @@
 import { Effect, Schema } from "effect"
-import { CircuitBreaker, Fault, RetryPolicy, Step, Workflow } from "effect-recovery"
+import { CircuitBreaker, Fault, PolicySchema, RetryPolicy, Step, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
 
 class BankDown extends Schema.TaggedError<BankDown>()("BankDown", {}) {
@@ -18,14 +18,14 @@ const breaker = Effect.runSync(CircuitBreaker.make({ name: "bank", resetAfter: "
 
 const charge = Step.make("charge", {
   success: Schema.String,
-  error: Schema.Union(BankDown, CircuitBreaker.CircuitOpen),
+  error: Schema.Union(BankDown, PolicySchema.CircuitOpen),
   retry: RetryPolicy.exponential({ initialDelay: "100 millis", maxRetries: 5, jitter: "full" }),
   run: (amount: number, { idempotencyKey }) => bank.charge(amount, idempotencyKey).pipe(CircuitBreaker.protect(breaker))
 })
 
 const Order = Workflow.make(
   "order",
-  { input: Schema.Number, success: Schema.String, error: Schema.Union(BankDown, CircuitBreaker.CircuitOpen) },
+  { input: Schema.Number, success: Schema.String, error: Schema.Union(BankDown, PolicySchema.CircuitOpen) },
   (amount) => charge(amount) // and more steps: whatever is done is not done again
 )
 

@@ -3,6 +3,14 @@
  */
 import type * as Effect from "effect/Effect"
 import type { State } from "./CircuitBreaker.js"
+import type { Breaker, Settings } from "./internal/protect/breaker.js"
+import { MemberBreaker } from "./internal/protect/memberBreaker.js"
+
+/** Makes breakers that processes share. */
+export const membersOf =
+  (sharing: Sharing) =>
+  (settings: Settings): Breaker =>
+    new MemberBreaker(settings, sharing)
 
 /** Shares the breakers of one name: a single one, or those of a keyed group. */
 export interface Sharing {

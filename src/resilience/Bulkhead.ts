@@ -10,7 +10,7 @@ import { checkName } from "./InvalidName.js"
 import { FifoQueue } from "./internal/kernel/fifoQueue.js"
 import { bulkheadMetrics } from "./internal/kernel/metrics.js"
 import { whole } from "./internal/kernel/options.js"
-import { BulkheadFull, withoutStack } from "./RecoveryError.js"
+import { BulkheadFull, withoutStack } from "./Refusal.js"
 
 export {
   /**
@@ -18,7 +18,7 @@ export {
    * @category errors
    */
   BulkheadFull
-} from "./RecoveryError.js"
+} from "./Refusal.js"
 
 /**
  * @since 0.1.0
@@ -136,6 +136,8 @@ interface Settings {
   readonly metrics: ReturnType<typeof bulkheadMetrics>
 }
 
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
 /** An `Effect.Semaphore` would wait without bound, cost six times as much, and let later callers overtake. */
 class Permits {
   private readonly queue: FifoQueue
@@ -147,33 +149,35 @@ class Permits {
   }
 
   protect<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | BulkheadFull, R> {
+    /** Releases the permit when the call succeeds, fails or is interrupted. */
+    const runIn = (restore: Restore): Effect.Effect<A, E, R> =>
+      Effect.matchCauseEffect(restore(self), {
+        onFailure: (cause) => {
+          this.queue.release()
+          return Effect.failCause(cause)
+        },
+        onSuccess: (value) => {
+          this.queue.release()
+          return Effect.succeed(value)
+        }
+      })
+    // Made once for all calls of the protected effect, nearly all of which are interruptible.
+    let inInterruptible: Effect.Effect<A, E, R> | undefined
+    const runOf = (restore: Restore): Effect.Effect<A, E, R> => {
+      if (restore !== Effect.interruptible) return runIn(restore)
+      inInterruptible ??= runIn(restore)
+      return inInterruptible
+    }
     // The permit is acquired in an uninterruptible region, so that no interruption can leak it.
     return Effect.uninterruptibleMask((restore): Effect.Effect<A, E | BulkheadFull, R> => {
-      const run = this.run(restore(self))
+      const run = runOf(restore)
       if (this.queue.tryAcquire()) return run
       if (this.queue.waiting < this.settings.maxQueue) return this.enqueue(run, restore)
       return this.refuse()
     })
   }
 
-  /** Releases the permit when the call succeeds, fails or is interrupted. */
-  private run<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.matchCauseEffect(self, {
-      onFailure: (cause) => {
-        this.queue.release()
-        return Effect.failCause(cause)
-      },
-      onSuccess: (value) => {
-        this.queue.release()
-        return Effect.succeed(value)
-      }
-    })
-  }
-
-  private enqueue<A, E, R>(
-    run: Effect.Effect<A, E, R>,
-    restore: (effect: Effect.Effect<void>) => Effect.Effect<void>
-  ): Effect.Effect<A, E, R> {
+  private enqueue<A, E, R>(run: Effect.Effect<A, E, R>, restore: Restore): Effect.Effect<A, E, R> {
     const waiter = this.queue.enqueue()
     return Effect.matchCauseEffect(restore(waiter.wait), {
       onFailure: (cause) => {
@@ -187,7 +191,7 @@ class Permits {
   private refuse(): Effect.Effect<never, BulkheadFull> {
     const { maxConcurrent, maxQueue, metrics, name } = this.settings
     metrics.refused()
-    return Effect.fail(withoutStack(() => new BulkheadFull({ bulkhead: name, maxConcurrent, maxQueue }, true)))
+    return Effect.fail(withoutStack(() => new BulkheadFull({ bulkhead: name, maxConcurrent, maxQueue })))
   }
 
   snapshot(): Snapshot {

@@ -7,27 +7,21 @@
  * @since 0.1.0
  */
 
-import type * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import * as PubSub from "effect/PubSub"
 import type * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import type { Sharing } from "./BreakerSharing.js"
-import { subscription } from "./Events.js"
 import type * as Fault from "./Fault.js"
 import { checkName } from "./InvalidName.js"
 import * as settings from "./internal/config.js"
+import { Feed, type Listenable } from "./internal/kernel/feed.js"
 import { breakerMetrics } from "./internal/kernel/metrics.js"
 import { checkOption, millis, whole } from "./internal/kernel/options.js"
-import { Breaker } from "./internal/protect/breaker.js"
-import { MemberBreaker } from "./internal/protect/memberBreaker.js"
+import { Breaker, type Settings } from "./internal/protect/breaker.js"
+import { KeyedBreakers } from "./internal/protect/keyedBreakers.js"
 import { prepare } from "./internal/protect/openTime.js"
-import type { CircuitOpen } from "./RecoveryError.js"
+import type { CircuitOpen } from "./Refusal.js"
 import { consecutive, type Trip } from "./TripCondition.js"
 
 export {
@@ -36,7 +30,7 @@ export {
    * @category errors
    */
   CircuitOpen
-} from "./RecoveryError.js"
+} from "./Refusal.js"
 /** @since 0.1.0 */
 export * from "./TripCondition.js"
 
@@ -62,17 +56,17 @@ export interface CircuitBreaker {
   readonly name: string
   /** The current state. Pass it as `restore` in {@link Options} to continue from it. */
   readonly snapshot: Effect.Effect<Snapshot>
-  /** State changes from the start of the stream. */
-  readonly changes: Stream.Stream<Change>
-  /** State changes from this effect on, until its scope closes. */
-  readonly subscribe: Effect.Effect<Stream.Stream<Change>, never, Scope.Scope>
   /** Refuses all calls until `reset`. */
   readonly isolate: Effect.Effect<void>
   /** Closes the breaker and clears its counts. */
   readonly reset: Effect.Effect<void>
   /** @internal */
   readonly breaker: Breaker
+  /** @internal */
+  readonly feed: Listenable<Change>
 }
+
+const states = ["closed", "open", "half-open", "isolated"] as const
 
 /**
  * - `closed`: admits calls and counts their outcomes
@@ -83,34 +77,25 @@ export interface CircuitBreaker {
  * @since 0.1.0
  * @category models
  */
-export const State = Schema.Literal("closed", "open", "half-open", "isolated")
-/**
- * @since 0.1.0
- * @category models
- */
-export type State = typeof State.Type
+export type State = (typeof states)[number]
 
 /**
- * The state of a breaker as plain data. Encode it to keep it across restarts.
+ * The state of a breaker as plain data. `PolicySchema.BreakerSnapshot` encodes
+ * it, to keep it across restarts.
  *
  * @since 0.1.0
  * @category models
  */
-export const Snapshot = Schema.Struct({
-  state: State,
+export interface Snapshot {
+  readonly state: State
   /** How often the breaker opened since it was last closed. */
-  openings: Schema.Number,
+  readonly openings: number
   /** When an open breaker admits probes, epoch milliseconds. */
-  retryAt: Schema.optional(Schema.Number),
-  window: Schema.Struct({ calls: Schema.Number, failures: Schema.Number, slow: Schema.Number }),
+  readonly retryAt?: number | undefined
+  readonly window: { readonly calls: number; readonly failures: number; readonly slow: number }
   /** The memory of the trip condition, in its own format. */
-  memory: Schema.Array(Schema.Number)
-})
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Snapshot extends Schema.Schema.Type<typeof Snapshot> {}
+  readonly memory: ReadonlyArray<number>
+}
 
 /**
  * Why a breaker changed its state.
@@ -217,66 +202,68 @@ export interface Options {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: Options): Effect.Effect<CircuitBreaker> => makeShared(options)
+export const make = (options: Options): Effect.Effect<CircuitBreaker> => makeOf(options, newBreaker)
 
 /**
- * {@link make} for a breaker that processes share.
+ * {@link make} for another kind of breaker, such as those that processes share.
  *
  * @internal
  */
-export const makeShared: (options: Options, sharing?: Sharing) => Effect.Effect<CircuitBreaker> = Effect.fnUntraced(
-  function* ({ restore, ...options }: Options, sharing?: Sharing) {
-    const expected = "a snapshot; decode a stored one with CircuitBreaker.Snapshot"
+export const makeOf = ({ restore, ...options }: Options, open: OpenBreaker): Effect.Effect<CircuitBreaker> =>
+  Effect.suspend(() => {
+    const expected = "a snapshot; decode a stored one with PolicySchema.BreakerSnapshot"
     checkOption("restore", restore, restore === undefined || isSnapshot(restore), expected)
-    const { breaker, ...watched } = yield* factory(options, false, sharing)
-    const made = breaker(options.name)
-    if (restore !== undefined) yield* made.restore(restore)
-    return wrap(options.name, made, watched)
-  }
-)
+    return Effect.flatMap(factory(options, false, open), ({ breaker, feed }) => {
+      const made = breaker(options.name)
+      const wrapped = wrap(options.name, made, feed)
+      return restore === undefined ? Effect.succeed(wrapped) : Effect.as(made.restore(restore), wrapped)
+    })
+  })
 
-const isSnapshot = Schema.is(Snapshot)
+type OpenBreaker = (settings: Settings) => Breaker
+
+const newBreaker: OpenBreaker = (settings) => new Breaker(settings)
+
+/** As the schema checks it, which would bring `effect/Schema` into every program with a breaker. */
+const isSnapshot = (given: Snapshot): boolean => {
+  const { memory, openings, retryAt, state, window } = Object(given) as Partial<Snapshot>
+  const { calls, failures, slow } = Object(window) as Partial<Snapshot["window"]>
+  const numbers = [openings, calls, failures, slow, retryAt ?? 0, ...(Array.isArray(memory) ? memory : [undefined])]
+  return states.some((known) => known === state) && numbers.every((number) => typeof number === "number")
+}
 
 /** Checks the options once. The result makes breakers that differ only in name and key. */
-const factory = Effect.fnUntraced(function* (options: Omit<Options, "restore">, isGroup: boolean, sharing?: Sharing) {
-  checkName("circuit breaker", options.name)
-  const clock: Clock.Clock = yield* Effect.clock
-  const openTime = yield* prepare(options.resetAfter ?? "300 seconds")
-  const trip = options.trip ?? consecutive()
-  const mode = options.mode ?? "protect"
-  checkOption("mode", mode, mode === "protect" || mode === "observe", `"protect" or "observe"`)
-  // Unbounded, since changes are rare: a breaker makes about two per open time.
-  const hub = yield* PubSub.unbounded<Change>()
-  const common = {
-    clock,
-    timed: trip.timed,
-    probes: whole("probes", options.probes ?? 1, 1),
-    observes: mode === "observe",
-    counts: options.counts ?? ((fault) => fault.transient),
-    metrics: breakerMetrics(options.name, isGroup),
-    hub
-  } as const
-  return {
-    changes: Stream.fromPubSub(hub),
-    subscribe: subscription(hub),
-    breaker: (name: string, key?: string): Breaker => {
-      const settings = { ...common, name, key, trip: trip.open(), openTime: openTime() }
-      return sharing === undefined ? new Breaker(settings) : new MemberBreaker(settings, sharing)
-    }
-  }
-})
+const factory = (options: Omit<Options, "restore">, isGroup: boolean, open: OpenBreaker) =>
+  Effect.flatMap(Effect.clock, (clock) => {
+    checkName("circuit breaker", options.name)
+    return Effect.map(prepare(options.resetAfter ?? "300 seconds"), (openTime) => {
+      const trip = options.trip ?? consecutive()
+      const mode = options.mode ?? "protect"
+      checkOption("mode", mode, mode === "protect" || mode === "observe", `"protect" or "observe"`)
+      const feed = new Feed<Change>()
+      const common = {
+        clock,
+        timed: trip.timed,
+        probes: whole("probes", options.probes ?? 1, 1),
+        observes: mode === "observe",
+        counts: options.counts ?? ((fault) => fault.transient),
+        metrics: breakerMetrics(options.name, isGroup),
+        feed
+      } as const
+      return {
+        feed,
+        breaker: (name: string, key?: string): Breaker =>
+          open({ ...common, name, key, trip: trip.open(), openTime: openTime() })
+      }
+    })
+  })
 
-const wrap = (
-  name: string,
-  breaker: Breaker,
-  { changes, subscribe }: Pick<CircuitBreaker, "changes" | "subscribe">
-): CircuitBreaker => ({
+const wrap = (name: string, breaker: Breaker, feed: Listenable<Change>): CircuitBreaker => ({
   [TypeId]: TypeId,
   name,
   breaker,
+  feed,
   snapshot: Effect.sync(() => breaker.snapshot()),
-  changes,
-  subscribe,
   isolate: breaker.isolate,
   reset: breaker.reset
 })
@@ -371,10 +358,8 @@ export interface Keyed {
   readonly resetAll: Effect.Effect<void>
   /** The state of each known key. */
   readonly snapshot: Effect.Effect<ReadonlyMap<string, Snapshot>>
-  /** State changes of all keys, from the start of the stream. */
-  readonly changes: Stream.Stream<Change>
-  /** State changes of all keys from this effect on, until its scope closes. */
-  readonly subscribe: Effect.Effect<Stream.Stream<Change>, never, Scope.Scope>
+  /** @internal */
+  readonly feed: Listenable<Change>
   /** @internal */
   readonly breakerFor: (key: string) => Breaker
 }
@@ -388,7 +373,8 @@ export interface Keyed {
 export interface KeyedOptions extends Omit<Options, "restore"> {
   /**
    * The maximum number of keys. Defaults to 1,000. Beyond it, the least recently
-   * used key is evicted; breakers that equal a new one go first.
+   * used key is evicted; breakers that equal a new one go first, as far as they
+   * are among the 500 least recently used keys. Eviction takes bounded time.
    */
   readonly maxKeys?: number | undefined
 }
@@ -414,56 +400,35 @@ export interface KeyedOptions extends Omit<Options, "restore"> {
  * @since 0.1.0
  * @category keyed
  */
-export const keyed = (options: KeyedOptions): Effect.Effect<Keyed> => keyedShared(options)
+export const keyed = (options: KeyedOptions): Effect.Effect<Keyed> => keyedOf(options, newBreaker)
 
 /**
- * {@link keyed} for breakers that processes share.
+ * {@link keyed} for another kind of breaker, such as those that processes share.
  *
  * @internal
  */
-export const keyedShared: (options: KeyedOptions, sharing?: Sharing) => Effect.Effect<Keyed> = Effect.fnUntraced(
-  function* (options: KeyedOptions, sharing?: Sharing) {
+export const keyedOf = (options: KeyedOptions, open: OpenBreaker): Effect.Effect<Keyed> =>
+  Effect.suspend(() => {
     const maxKeys = whole("maxKeys", options.maxKeys ?? 1_000, 1)
-    const { breaker, changes, subscribe } = yield* factory(options, true, sharing)
-    // A Map keeps insertion order, and a used key is inserted again: the least recently used key is first.
-    const known = new Map<string, Breaker>()
-    const evict = (key: string, breaker: Breaker) => {
-      known.delete(key)
-      breaker.evicted()
-    }
-    const evictOne = () => {
-      for (const [key, candidate] of known) if (candidate.isEvictable) return evict(key, candidate)
-      for (const [oldest, candidate] of known) return evict(oldest, candidate)
-    }
-    const breakerFor = (key: string): Breaker => {
-      let found = known.get(key)
-      if (found !== undefined) known.delete(key)
-      else {
-        if (known.size >= maxKeys) evictOne()
-        found = breaker(`${options.name}/${key}`, key)
-      }
-      known.set(key, found)
-      return found
-    }
-    const group: Keyed = {
-      name: options.name,
-      breakerFor,
-      changes,
-      subscribe,
-      get: (key) =>
-        Effect.sync(() => {
-          const own = (all: Stream.Stream<Change>) => Stream.filter(all, (change) => change.key === key)
-          return wrap(`${options.name}/${key}`, breakerFor(key), {
-            changes: own(changes),
-            subscribe: Effect.map(subscribe, own)
+    return Effect.map(factory(options, true, open), ({ breaker, feed }): Keyed => {
+      const named = (key: string) => `${options.name}/${key}`
+      const breakers = new KeyedBreakers(maxKeys, (key) => breaker(named(key), key))
+      const own = (key: string): Listenable<Change> => ({
+        listen: (reader) =>
+          feed.listen((change) => {
+            if (change.key === key) reader(change)
           })
-        }),
-      resetAll: Effect.suspend(() => Effect.forEach([...known.values()], ({ reset }) => reset, { discard: true })),
-      snapshot: Effect.sync(() => new Map([...known].map(([key, breaker]) => [key, breaker.snapshot()])))
-    }
-    return group
-  }
-)
+      })
+      return {
+        name: options.name,
+        feed,
+        breakerFor: breakers.get,
+        get: (key) => Effect.sync(() => wrap(named(key), breakers.get(key), own(key))),
+        resetAll: Effect.suspend(() => Effect.forEach(breakers.entries, ([, { reset }]) => reset, { discard: true })),
+        snapshot: Effect.sync(() => new Map(breakers.entries.map(([key, breaker]) => [key, breaker.snapshot()])))
+      }
+    })
+  })
 
 /**
  * Runs the effect if the breaker of the key admits it.

@@ -10,13 +10,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
+import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Change } from "./CircuitBreaker.js"
 import { durationText } from "./DurationText.js"
 import type * as Fault from "./Fault.js"
+import { Feed } from "./internal/kernel/feed.js"
 import { logged } from "./internal/kernel/logged.js"
+import { subscription } from "./internal/kernel/subscription.js"
 import type { DecisionTaken } from "./RecoveryError.js"
 import { Redaction } from "./Redaction.js"
 
@@ -213,39 +215,10 @@ export const layerDebug: Layer.Layer<never> = Layer.unwrapEffect(
   )
 )
 
-/**
- * Streams the elements of a hub from now on. Elements between two reads wait in the queue.
- *
- * @internal
- */
-export const subscription = <A>(hub: PubSub.PubSub<A>): Effect.Effect<Stream.Stream<A>, never, Scope.Scope> =>
-  // One element per chunk, so that a reader that stops leaves the rest in the queue.
-  Effect.map(PubSub.subscribe(hub), (queue) => Stream.fromQueue(queue, { maxChunkSize: 1 }))
-
 const capacity = 1_024
 
-/** A hub that counts its readers, so that no event is published while there are none. */
-class EventHub {
-  private readers = 0
-  private readonly pubsub = Effect.runSync(PubSub.sliding<Event>(capacity))
-
-  get isRead(): boolean {
-    return this.readers > 0
-  }
-
-  publish(event: Event): void {
-    // A sliding hub never waits, so this effect is synchronous.
-    if (this.isRead) Effect.runSync(PubSub.publish(this.pubsub, event))
-  }
-
-  readonly subscribe: Effect.Effect<Stream.Stream<Event>, never, Scope.Scope> = Effect.zipRight(
-    Effect.acquireRelease(
-      Effect.sync(() => this.readers++),
-      () => Effect.sync(() => this.readers--)
-    ),
-    Effect.suspend(() => subscription(this.pubsub))
-  )
-}
+/** No event is published while there are no readers. */
+class EventHub extends Feed<Event> {}
 
 /**
  * The hub that {@link stream} reads. The whole process shares one, unless
@@ -290,9 +263,9 @@ export const layerHub: Layer.Layer<never> = Layer.sync(Hub, () => new EventHub()
  * @since 0.1.0
  * @category reading
  */
-export const subscribe: Effect.Effect<Stream.Stream<Event>, never, Scope.Scope> = Effect.flatMap(
-  Hub,
-  (hub) => hub.subscribe
+export const subscribe: Effect.Effect<Stream.Stream<Event>, never, Scope.Scope> = Effect.flatMap(Hub, (hub) =>
+  // A sliding queue never makes the program wait.
+  subscription(hub, Queue.sliding<Event>(capacity))
 )
 
 /**

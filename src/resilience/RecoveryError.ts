@@ -216,63 +216,6 @@ export class FailoverExhausted<out E> extends EveryWay {
 }
 
 /**
- * The circuit breaker refused the call, so the call did not run.
- *
- * @since 0.1.0
- * @category errors
- */
-export class CircuitOpen extends Schema.TaggedError<CircuitOpen>("effect-recovery/CircuitOpen")("CircuitOpen", {
-  /** The name of the breaker. */
-  breaker: Schema.String,
-  /** `isolated` breakers refuse calls until they are reset. */
-  state: Schema.Literal("open", "half-open", "isolated"),
-  /** Time until the breaker may admit a call. An estimate while it is half-open or isolated. */
-  retryAfter: Schema.DurationFromMillis
-}) {
-  override get message(): string {
-    const breaker = `The circuit breaker "${this.breaker}"`
-    if (this.state === "isolated") return `${breaker} is isolated and refuses calls; reset it to admit them.`
-    const what = this.state === "open" ? "is open" : "is half-open"
-    return `${breaker} ${what}; try again in ${durationText(this.retryAfter)}.`
-  }
-  /**
-   * A schema for the errors of a durable step, and for other processes.
-   *
-   * @since 0.1.0
-   */
-  static get schema(): Schema.Schema<CircuitOpen, typeof CircuitOpen.Encoded> {
-    return CircuitOpen
-  }
-}
-
-/**
- * The bulkhead is full and its queue is full, so the call did not run.
- *
- * @since 0.1.0
- * @category errors
- */
-export class BulkheadFull extends Schema.TaggedError<BulkheadFull>("effect-recovery/BulkheadFull")("BulkheadFull", {
-  /** The name of the bulkhead. */
-  bulkhead: Schema.String,
-  /** The limit on calls that run. */
-  maxConcurrent: Schema.Number,
-  /** The limit on calls that wait. */
-  maxQueue: Schema.Number
-}) {
-  override get message(): string {
-    return `The bulkhead "${this.bulkhead}" is full: ${this.maxConcurrent} calls run and ${this.maxQueue} wait; try again later, or raise maxConcurrent or maxQueue.`
-  }
-  /**
-   * A schema for the errors of a durable step, and for other processes.
-   *
-   * @since 0.1.0
-   */
-  static get schema(): Schema.Schema<BulkheadFull, typeof BulkheadFull.Encoded> {
-    return BulkheadFull
-  }
-}
-
-/**
  * One attempt exceeded its timeout and was interrupted.
  *
  * @since 0.1.0
@@ -318,24 +261,5 @@ export class RewindRefused extends Schema.TaggedError<RewindRefused>("effect-rec
       Invalid: this.detail
     }[this.reason]
     return `Run "${this.run}" cannot be rewound to ${this.point} (${this.reason}). ${advice}`
-  }
-}
-
-/** Only V8 has `stackTraceLimit`. */
-const errors: typeof Error & { stackTraceLimit?: number | undefined } = Error
-
-/**
- * Makes an error without a stack trace. A breaker or bulkhead may refuse
- * thousands of calls per second, and the trace would only show the refusal.
- *
- * @internal
- */
-export const withoutStack = <E extends Error>(make: () => E): E => {
-  const limit = errors.stackTraceLimit
-  errors.stackTraceLimit = 0
-  try {
-    return make()
-  } finally {
-    errors.stackTraceLimit = limit
   }
 }

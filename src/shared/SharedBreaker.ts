@@ -8,6 +8,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { membersOf } from "../resilience/BreakerSharing.js"
 import * as CircuitBreaker from "../resilience/CircuitBreaker.js"
 import { checkName } from "../resilience/InvalidName.js"
 import { checkOption, millis, whole } from "../resilience/internal/kernel/options.js"
@@ -140,7 +141,9 @@ const settingsOf = (options: Options): Settings => {
  */
 export const make = (options: Options): Effect.Effect<CircuitBreaker.CircuitBreaker, never, Storage | Scope.Scope> =>
   Effect.suspend(() =>
-    Effect.flatMap(makeSharing(settingsOf(options)), (sharing) => CircuitBreaker.makeShared(own(options), sharing))
+    Effect.flatMap(makeSharing(settingsOf(options)), (sharing) =>
+      CircuitBreaker.makeOf(own(options), membersOf(sharing))
+    )
   )
 
 /**
@@ -165,7 +168,9 @@ export const make = (options: Options): Effect.Effect<CircuitBreaker.CircuitBrea
  */
 export const keyed = (options: KeyedOptions): Effect.Effect<CircuitBreaker.Keyed, never, Storage | Scope.Scope> =>
   Effect.suspend(() =>
-    Effect.flatMap(makeSharing(settingsOf(options)), (sharing) => CircuitBreaker.keyedShared(own(options), sharing))
+    Effect.flatMap(makeSharing(settingsOf(options)), (sharing) =>
+      CircuitBreaker.keyedOf(own(options), membersOf(sharing))
+    )
   )
 
 /** Without what JavaScript may pass and a shared breaker does not take. */

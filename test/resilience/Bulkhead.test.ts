@@ -6,7 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
-import { Bulkhead } from "effect-recovery"
+import { Bulkhead, PolicySchema } from "effect-recovery"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 import { metric } from "../support/watch.js"
 
@@ -145,7 +145,7 @@ describe("Bulkhead", () => {
   it.effect("its error can be encoded and decoded", () =>
     Effect.gen(function* () {
       const error = new Bulkhead.BulkheadFull({ bulkhead: "disk", maxConcurrent: 1, maxQueue: 0 })
-      const codec = Schema.parseJson(Bulkhead.BulkheadFull.schema)
+      const codec = Schema.parseJson(PolicySchema.BulkheadFull)
       const back = yield* Effect.flatMap(Schema.encode(codec)(error), Schema.decode(codec))
       assert.instanceOf(back, Bulkhead.BulkheadFull)
       assert.strictEqual(back.message, error.message)

@@ -11,7 +11,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
-import { Bulkhead, CircuitBreaker, Events, RetryPolicy } from "effect-recovery"
+import { BreakerChanges, Bulkhead, CircuitBreaker, Events, PolicySchema, RetryPolicy } from "effect-recovery"
 import { assertFailed, assertTagged } from "../support/assertions.js"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 import { metric } from "../support/watch.js"
@@ -264,7 +264,7 @@ describe("observing", () => {
   it.scoped("changes are a stream with reasons", () =>
     Effect.gen(function* () {
       const breaker = yield* make()
-      const changes = yield* breaker.subscribe
+      const changes = yield* BreakerChanges.subscribe(breaker)
       yield* trip(breaker)
       yield* TestClock.adjust("30 seconds")
       yield* fail(breaker)
@@ -309,7 +309,7 @@ describe("observing", () => {
 })
 
 describe("snapshots", () => {
-  const json = Schema.parseJson(CircuitBreaker.Snapshot)
+  const json = Schema.parseJson(PolicySchema.BreakerSnapshot)
   const overAWire = (snapshot: CircuitBreaker.Snapshot) =>
     Effect.flatMap(Schema.encode(json)(snapshot), Schema.decode(json))
 
@@ -421,8 +421,8 @@ describe("keyed breakers", () => {
       assert.isTrue(isRefused(refused), String(refused))
       assert.isTrue(Either.isRight(yield* call("b", Effect.void)))
       const isolated = yield* hosts.get("c")
-      const changes = yield* hosts.subscribe
-      const own = yield* isolated.subscribe
+      const changes = yield* BreakerChanges.subscribe(hosts)
+      const own = yield* BreakerChanges.subscribe(isolated)
       yield* (yield* hosts.get("d")).isolate
       yield* isolated.isolate
       const keys = Chunk.toReadonlyArray(yield* Stream.runCollect(Stream.take(changes, 2))).map(({ key }) => key)
@@ -457,6 +457,43 @@ describe("keyed breakers", () => {
       for (let i = 0; i < 100; i++) yield* call(`host ${i}`, Effect.void)
       assert.deepStrictEqual([...(yield* hosts.snapshot).keys()], ["down", "host 98", "host 99"])
       assert.isTrue(isRefused(yield* call("down", Effect.void)))
+    })
+  )
+
+  it.effect("a new key beside 16,000 with failures looks at a bounded number of them", () =>
+    Effect.gen(function* () {
+      let looks = 0
+      const plain = CircuitBreaker.consecutive({ failures: 3 })
+      const counted: CircuitBreaker.Trip = {
+        ...plain,
+        open: () => {
+          const own = plain.open()
+          const window = (now: number) => {
+            looks++
+            return own.window(now)
+          }
+          return { ...own, window }
+        }
+      }
+      const hosts = yield* CircuitBreaker.keyed({ name: "many", maxKeys: 16_000, trip: counted, counts: () => true })
+      const call = (host: string, end: Effect.Effect<void, unknown>) =>
+        Effect.either(end.pipe(CircuitBreaker.protectKey(hosts, host)))
+      for (let i = 0; i < 16_000; i++) yield* call(`host ${i}`, Effect.fail(down))
+      const perKey: Array<number> = []
+      for (let i = 0; i < 100; i++) {
+        looks = 0
+        yield* call(`new ${i}`, Effect.fail(down))
+        perKey.push(looks)
+      }
+      assert.isAtMost(Math.max(...perKey), 600)
+      // Each use of a key is looked at once at most, so evictions beyond the first ones look at few.
+      assert.isAtMost(
+        perKey.slice(50).reduce((a, b) => a + b, 0),
+        50 * 100
+      )
+      const keys = [...(yield* hosts.snapshot).keys()]
+      assert.strictEqual(keys.length, 16_000)
+      assert.deepStrictEqual([keys[0], keys.at(-1)], ["host 100", "new 99"])
     })
   )
 

@@ -5,7 +5,17 @@ import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
-import { CircuitBreaker, Decision, Events, Fault, Recovery, RetryBudget, RetryPolicy, Strategy } from "effect-recovery"
+import {
+  BreakerChanges,
+  CircuitBreaker,
+  Decision,
+  Events,
+  Fault,
+  Recovery,
+  RetryBudget,
+  RetryPolicy,
+  Strategy
+} from "effect-recovery"
 import { recoverFrom } from "../../src/resilience/internal/kernel/recovery.js"
 import { assertTagged } from "../support/assertions.js"
 import { alwaysFailing, needingNothing, Offline, toTheEnd } from "../support/resilience.js"
@@ -189,7 +199,7 @@ describe("hooks and observers", () => {
     Effect.gen(function* () {
       const events = yield* Events.subscribe
       const breaker = yield* CircuitBreaker.make({ name: "pieces" })
-      const changes = yield* breaker.subscribe
+      const changes = yield* BreakerChanges.subscribe(breaker)
       yield* breaker.isolate
       yield* breaker.reset
       for (const to of ["isolated", "closed"] as const) {

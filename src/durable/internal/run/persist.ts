@@ -5,8 +5,10 @@ import * as Schema from "effect/Schema"
 import { Defect } from "../../../resilience/Defect.js"
 import type { Plan } from "../../../resilience/internal/kernel/plan.js"
 import { joinKey } from "../../../resilience/Key.js"
+import * as PolicySchema from "../../../resilience/PolicySchema.js"
 import type { Recorded } from "../../../resilience/Recovery.js"
-import { BulkheadFull, CircuitOpen, RecoveryExhausted } from "../../../resilience/RecoveryError.js"
+import { RecoveryExhausted } from "../../../resilience/RecoveryError.js"
+import { BulkheadFull, CircuitOpen } from "../../../resilience/Refusal.js"
 import { define } from "../step/definition.js"
 import { runStep } from "../step/runStep.js"
 import { LeftOpen } from "../step/stepUse.js"
@@ -28,7 +30,12 @@ export const runId = (name: string, id: string): string => `${joinKey(name)}/${i
 
 /** Records an operation as a run with one step. The attempts of the recoverable are those of the step. */
 export const persist = (success: Schema.Schema.Any, ownError: Schema.Schema.All) => {
-  const error = Schema.Union(ownError, CircuitOpen.schema, BulkheadFull.schema, Rejected) as Schema.Schema.All
+  const error = Schema.Union(
+    ownError,
+    PolicySchema.CircuitOpen,
+    PolicySchema.BulkheadFull,
+    Rejected
+  ) as Schema.Schema.All
   return ({ attempt, id, labels, name, options, plan }: Recorded): Effect.Effect<unknown, unknown, unknown> => {
     const made = define(name, { success, error, run: attempt })
     const step = { ...made, plan: exceptBulkheadFull(plan), recovery: options, leavesOpen: isRefusal }

@@ -51,11 +51,12 @@ export class FifoQueue {
 
   /** Passes the permit to the first waiter, or frees it. */
   release(): void {
-    const [next] = this.waiters
-    if (next === undefined) {
+    if (this.waiters.size === 0) {
       this.taken--
       return
     }
+    const [next] = this.waiters
+    if (next === undefined) return
     this.waiters.delete(next)
     next.grant()
   }

@@ -3,12 +3,12 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as PubSub from "effect/PubSub"
 import type { Change, ChangeReason, Snapshot, State } from "../../CircuitBreaker.js"
 import * as Events from "../../Events.js"
 import * as Fault from "../../Fault.js"
-import { BulkheadFull, CircuitOpen, withoutStack } from "../../RecoveryError.js"
+import { BulkheadFull, CircuitOpen, withoutStack } from "../../Refusal.js"
 import type { TripState, Window } from "../../TripCondition.js"
+import type { Feed } from "../kernel/feed.js"
 import { logThrown, orElseLogged } from "../kernel/logged.js"
 import type { breakerMetrics } from "../kernel/metrics.js"
 import { steadyMillis } from "../kernel/timer.js"
@@ -27,7 +27,7 @@ export interface Settings {
   readonly observes: boolean
   readonly counts: (fault: Fault.Fault) => boolean
   readonly metrics: ReturnType<typeof breakerMetrics>
-  readonly hub: PubSub.PubSub<Change>
+  readonly feed: Feed<Change>
 }
 
 /** A call that was admitted to find out whether the system answers again. */
@@ -77,8 +77,18 @@ export class Breaker {
         return change === undefined ? answer : Effect.zipRight(restore(emit(change)), answer)
       })
     )
+    // What runs the call, for all calls of one epoch: only a timed condition needs one of its own for each.
+    let call: Effect.Effect<A, E, R> | undefined
+    let madeIn: number | undefined
     return Effect.suspend(() => {
-      if (this.state === "closed") return this.call(self, rules)
+      if (this.state === "closed") {
+        if (this.settings.timed) return this.call(self, rules)
+        if (call === undefined || madeIn !== this.epoch) {
+          call = this.call(self, rules)
+          madeIn = this.epoch
+        }
+        return call
+      }
       return this.settings.observes || this.mayProbe() ? guarded : this.refuse()
     })
   }
@@ -150,7 +160,7 @@ export class Breaker {
   }
 
   protected move(to: State, reason: ChangeReason, fault?: Fault.Fault): Change {
-    const { hub, metrics, name } = this.settings
+    const { feed, metrics, name } = this.settings
     const change: Change = {
       breaker: name,
       key: this.settings.key,
@@ -166,7 +176,7 @@ export class Breaker {
     this.recovered = 0
     this.refusal = undefined
     metrics.changed(to)
-    hub.unsafeOffer(change)
+    feed.publish(change)
     return change
   }
 
@@ -300,13 +310,14 @@ export class Breaker {
     // A closed breaker refuses no call; this only narrows the type.
     const state = this.state === "closed" ? "open" : this.state
     // An Exit is precomputed. `Effect.fail` would read the current span at each refusal.
-    return Exit.fail(withoutStack(() => new CircuitOpen({ breaker: this.settings.name, state, retryAfter }, true)))
+    return Exit.fail(withoutStack(() => new CircuitOpen({ breaker: this.settings.name, state, retryAfter })))
   }
 
   /** Whether it is equivalent to a new breaker, so that its key may be evicted. */
   get isEvictable(): boolean {
+    if (this.state !== "closed") return false
     const { failures, slow } = this.window(this.now())
-    return this.state === "closed" && failures === 0 && slow === 0
+    return failures === 0 && slow === 0
   }
 
   /** Called when its key is evicted. */

@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import type { Follower, Membership, SharedView, Sharing } from "../../BreakerSharing.js"
 import type { Change, ChangeReason } from "../../CircuitBreaker.js"
 import type * as Fault from "../../Fault.js"
-import type { CircuitOpen } from "../../RecoveryError.js"
+import type { CircuitOpen } from "../../Refusal.js"
 import { Breaker, emit, type Probe, type Rules, type Settings } from "./breaker.js"
 
 /**

@@ -74,8 +74,8 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
     }
   }
 
-  const isQueueDue = ({ placement, queues: wanted = [], workflows }: Store.DueQuery, now: number): boolean =>
-    wanted.length > 0 && queues.isAnyDue({ workflows, now, placement })
+  const isQueueDue = ({ queues: wanted = [], workflows }: Store.DueQuery, now: number): boolean =>
+    wanted.length > 0 && queues.isAnyDue({ workflows, now })
 
   const claim = (key: number, owner: string, leaseUntil: number, now: number): ReadonlyArray<Store.DueRun> => {
     const row = sql.findRunByKey.get(key) as RunRow | undefined

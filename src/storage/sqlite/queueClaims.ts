@@ -39,11 +39,6 @@ const looseScan = (from: ">" | ">=", condition: string): string =>
 
 /** The statements that look at runs. `condition` restricts them to some shards. */
 const prepareLooks = (database: Database, condition: string) => ({
-  isAnyDue: database.prepare(
-    `SELECT 1 FROM recovery_runs INDEXED BY recovery_runs_due
-     WHERE status IS NULL AND workflow = $workflow AND version = $version AND ${placeColumn} = 1
-       AND ${dueSince} <= $now ${condition} LIMIT 1`
-  ),
   keysFrom: database.prepare(looseScan(">=", condition)),
   keysAfter: database.prepare(looseScan(">", condition)),
   runsOf: database.prepare(
@@ -53,6 +48,10 @@ const prepareLooks = (database: Database, condition: string) => ({
 })
 
 const prepare = (database: Database) => ({
+  isAnyDue: database.prepare(
+    `SELECT 1 FROM recovery_runs INDEXED BY recovery_runs_due
+     WHERE status IS NULL AND workflow = ? AND version = ? AND ${placeColumn} = 1 AND ${dueSince} <= ? LIMIT 1`
+  ),
   running: database.prepare(
     `SELECT queue_key AS queueKey, COUNT(*) AS count FROM recovery_runs INDEXED BY recovery_runs_queue_leased
      WHERE queue = ? AND status IS NULL AND owner IS NOT NULL AND lease_until > ? AND due_at <= ? GROUP BY queue_key`
@@ -162,12 +161,9 @@ export class QueueClaims {
     return { sql: this.placed, shards: shardParams(placement) }
   }
 
-  /** Whether any queued run of these workflows is due, of whichever queue. */
-  isAnyDue({ now, placement, workflows }: Pick<Request, "now" | "placement" | "workflows">): boolean {
-    const { shards, sql } = this.looks({ placement })
-    return workflows.some(
-      ({ version, workflow }) => sql.isAnyDue.get({ workflow, version, now, ...shards }) !== undefined
-    )
+  /** Whether any queued run of these workflows is due, of whichever queue and shard. */
+  isAnyDue({ now, workflows }: Pick<Request, "now" | "workflows">): boolean {
+    return workflows.some(({ version, workflow }) => this.sql.isAnyDue.get(workflow, version, now) !== undefined)
   }
 
   endExpired(queue: string, now: number): void {

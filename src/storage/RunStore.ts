@@ -413,6 +413,11 @@ export interface DueQuery {
    * known. Defaults to all runs.
    */
   readonly placement?: OwnedShards | undefined
+  /**
+   * Only runs whose last owner did not release them: their leases have expired, or have been ended since their
+   * processes are dead. No queued ones are among them. Defaults to false.
+   */
+  readonly orphans?: boolean | undefined
   /** The most runs that are answered, the damaged ones among them. */
   readonly limit: number
 }

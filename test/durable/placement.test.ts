@@ -312,6 +312,38 @@ describe("a worker with a placement", () => {
     })
   )
 
+  it.scoped("takes the runs of a dead process once their leases end, whoever owns the shard, and keeps them", () =>
+    Effect.gen(function* () {
+      const store = silentStore()
+      const slow = yield* makeSlow()
+      const { flowOf, gate, ran } = slow
+      const id = runOf(4)
+      // A process that has claimed the run by its placement, and says nothing any more.
+      yield* store.enqueue({ id, workflow: "slow", version: "1", input: "", labels: {} })
+      const query = { workflows: [{ workflow: "slow", version: "1" }], limit: 1, placement: { shards, owned: [4] } }
+      yield* store.claimDue(query, "dead/01", 30_000)
+      const [a, b] = [makePlacing(shards), makePlacing(shards)]
+      a.own(1)
+      yield* placedProcess(store, "a", [flowOf("a")], a)
+      yield* placedProcess(store, "b", [flowOf("b")], b)
+      yield* TestClock.adjust("29 seconds")
+      assert.deepStrictEqual(ran, [])
+      yield* TestClock.adjust("2 seconds")
+      yield* until(Effect.sync(() => ran.length === 1))
+      const { owner } = yield* find(store, id)
+      assert.match(owner ?? "", /^[ab]\/[1-9]/)
+      // The shard is assigned to the other one later, which lets the run where it is.
+      const [first, other] = ran[0] === "a one" ? [a, b] : [b, a]
+      other.own(4)
+      first.own()
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual((yield* find(store, id)).owner, owner)
+      yield* Deferred.succeed(gate, undefined)
+      yield* until(hasEnded(store, id))
+      assert.strictEqual(ran.length, 2)
+    })
+  )
+
   it.scoped("shows its shards, and is not stalled by due runs of others", () =>
     Effect.gen(function* () {
       const store = silentStore()

@@ -16,13 +16,15 @@ export const claimDue = (
   leaseUntil: number,
   now: number
 ): ReadonlyArray<Store.DueRun> => {
-  const { except, placement, queues = [], workflows } = query
+  const { except, orphans = false, placement, workflows } = query
+  const { queues = [] } = orphans ? {} : query
   const versions = new Set(workflows.map(placeOf))
   const excluded = new Set(except)
   const isPlaced = placement === undefined ? () => true : isInShards(placement)
   const due = [...table.open]
     .filter(({ commits, run }) => commits === 0 && run.hold === undefined && dueSince(run) <= now)
     .filter(({ run }) => versions.has(placeOf(run)) && !excluded.has(run.id) && isPlaced(run.id))
+    .filter(({ run }) => !orphans || run.owner !== undefined)
     .map(dueOf)
     .sort(byDueTime)
   const limit = limitOf(query)

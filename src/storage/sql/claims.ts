@@ -18,9 +18,10 @@ const claiming = "Claiming due runs"
 export const makeClaimDue = (access: ClientAccess, reader: RunReader, liveness: Liveness): RunStore["claimDue"] => {
   const queues = makeQueueClaims(access)
   const claim = access.dialect.name === "pg" ? claimInPg(access, reader, queues) : claimInSqlite(access, reader, queues)
-  return (query, owner, leaseMillis) =>
+  return (given, owner, leaseMillis) =>
     Effect.gen(function* () {
-      const limit = limitOf(query)
+      const limit = limitOf(given)
+      const query = given.orphans === true ? { ...given, queues: [] } : given
       if (limit === 0 || query.workflows.length === 0) return []
       const found = yield* claim(query, owner, leaseMillis)
       if (found.length >= limit) return found
@@ -34,9 +35,10 @@ export const makeClaimDue = (access: ClientAccess, reader: RunReader, liveness: 
 type Claim = (query: DueQuery, owner: string, leaseMillis: number) => Effect.Effect<ReadonlyArray<DueRun>, StorageError>
 
 /** What the query leaves out of the due runs: a further condition, or none. */
-const unless = (access: ClientAccess, { except = [], placement }: DueQuery): Part => {
+const unless = (access: ClientAccess, { except = [], orphans = false, placement }: DueQuery): Part => {
   const excepted = isOneOf(access, "id", except, "text")
-  const outside = except.length === 0 ? part("") : part(`AND NOT (${excepted.text})`, ...excepted.params)
+  const state = orphans ? "AND owner IS NOT NULL" : ""
+  const outside = except.length === 0 ? part(state) : part(`${state} AND NOT (${excepted.text})`, ...excepted.params)
   if (placement === undefined) return outside
   const owned = isOwnedShard(access, placement)
   return part(`AND (shard IS NULL OR ${owned.text}) ${outside.text}`, ...owned.params, ...outside.params)

@@ -2,14 +2,17 @@ import * as Effect from "effect/Effect"
 import type { StorageError } from "../StorageError.js"
 import type { ClientAccess } from "./access.js"
 
-/** Which processes that have leases are known to be dead. */
+/** Which processes whose leases have not ended are known to be dead. */
 export interface Liveness {
   /** The owner of a lease without the number of its acquisition: SQL. */
   readonly process: string
   readonly gone: (operation: string) => Effect.Effect<ReadonlyArray<string>, StorageError>
 }
 
-export const makeLiveness = ({ dialect, read, table }: ClientAccess, isGone: (owner: string) => boolean): Liveness => {
+export const makeLiveness = (
+  { dialect, now, read, table }: ClientAccess,
+  isGone: (owner: string) => boolean
+): Liveness => {
   const process =
     dialect.name === "pg"
       ? "regexp_replace(owner, '/[0-9]+$', '/')"
@@ -18,9 +21,13 @@ export const makeLiveness = ({ dialect, read, table }: ClientAccess, isGone: (ow
     process,
     gone: (operation) =>
       Effect.map(
-        read<{ readonly process: unknown }>(
-          operation,
-          `SELECT DISTINCT ${process} AS process FROM ${table("runs")} WHERE status IS NULL AND owner IS NOT NULL`
+        Effect.flatMap(now, ({ params, text }) =>
+          read<{ readonly process: unknown }>(
+            operation,
+            `SELECT DISTINCT ${process} AS process FROM ${table("runs")}
+             WHERE status IS NULL AND owner IS NOT NULL AND lease_until > ${text}`,
+            params
+          )
         ),
         (rows) => rows.flatMap(({ process }) => (typeof process === "string" && isGone(process) ? [process] : []))
       )

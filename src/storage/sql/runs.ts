@@ -207,10 +207,22 @@ const endLeases = ({ dialect, table }: ClientAccess, condition: string): string 
      SELECT key FROM ${table("runs")} WHERE owner IS NOT NULL AND ${condition} ORDER BY key${dialect.lock("update")}
    ) RETURNING key`
 
-/** Ends the leases of processes that are known to be dead. */
+/** Ends the leases of processes that are known to be dead. Their owners stay: the runs were not released by them. */
 export const releaseGone = (access: ClientAccess, { process }: Liveness, gone: ReadonlyArray<string>) => {
-  const { params, text } = isOneOf(access, process, gone, "text")
-  return access.write("Claiming due runs", endLeases(access, text), params, { idempotent: true })
+  const { dialect, table } = access
+  const isTheirs = isOneOf(access, process, gone, "text")
+  return Effect.flatMap(access.now, ({ params, text }) =>
+    access.write(
+      "Claiming due runs",
+      // Due since the claim, so that they are claimed before what became due later.
+      `UPDATE ${table("runs")} SET lease_until = ${dialect.least("due_at", text)} WHERE key IN (
+         SELECT key FROM ${table("runs")} WHERE status IS NULL AND owner IS NOT NULL AND lease_until > ${text}
+           AND ${isTheirs.text} ORDER BY key${dialect.lock("update")}
+       ) RETURNING key`,
+      [...params, ...params, ...isTheirs.params],
+      { idempotent: true }
+    )
+  )
 }
 
 /** Judged by token and owner: a lease that has expired and was not taken over is in force again. */

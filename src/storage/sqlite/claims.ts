@@ -34,23 +34,34 @@ interface Look {
 
 const nothing: Found = { keys: [], admitted: [] }
 
+/** The due runs of one workflow outside of queues: those that have been due longest. */
+const makeFreeOf = (database: Database, { sql }: RunTable) => {
+  const prepared = new Map<string, Statement>()
+  const statementOf = (condition: string): Statement => {
+    const statement = prepared.get(condition) ?? database.prepare(dueText(condition))
+    prepared.set(condition, statement)
+    return statement
+  }
+  return (
+    { version, workflow }: Store.WorkflowVersion,
+    { orphans = false, placement }: Store.DueQuery,
+    now: number,
+    most: number
+  ): ReadonlyArray<DueRow> => {
+    if (placement === undefined && !orphans) return sql.due.all(workflow, version, now, most) as ReadonlyArray<DueRow>
+    const isHere = placement === undefined ? "" : ` AND ${isPlaced("$owned", "$shards")}`
+    const shards = placement === undefined ? {} : shardParams(placement)
+    const statement = statementOf(`${isHere}${orphans ? " AND owner IS NOT NULL" : ""}`)
+    return statement.all({ workflow, version, now, most, ...shards }) as ReadonlyArray<DueRow>
+  }
+}
+
 /** Claims of runs. */
 export const makeClaims = (database: Database, table: RunTable, access: Access): Pick<Store.RunStore, "claimDue"> => {
   const { sql } = table
   const queues = new QueueClaims(database)
 
-  let placedDue: Statement | undefined
-  /** The due runs of one workflow outside of queues: those that have been due longest. */
-  const freeOf = (
-    { version, workflow }: Store.WorkflowVersion,
-    { placement }: Store.DueQuery,
-    now: number,
-    most: number
-  ): ReadonlyArray<DueRow> => {
-    if (placement === undefined) return sql.due.all(workflow, version, now, most) as ReadonlyArray<DueRow>
-    placedDue ??= database.prepare(placedDueText)
-    return placedDue.all({ workflow, version, now, most, ...shardParams(placement) }) as ReadonlyArray<DueRow>
-  }
+  const freeOf = makeFreeOf(database, table)
 
   /** Those that have been due longest, whatever their workflow. */
   const due = (query: Store.DueQuery, now: number, stops: Stops): Found => {
@@ -74,8 +85,8 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
     }
   }
 
-  const isQueueDue = ({ queues: wanted = [], workflows }: Store.DueQuery, now: number): boolean =>
-    wanted.length > 0 && queues.isAnyDue({ workflows, now })
+  const isQueueDue = ({ orphans = false, queues: wanted = [], workflows }: Store.DueQuery, now: number): boolean =>
+    !orphans && wanted.length > 0 && queues.isAnyDue({ workflows, now })
 
   const claim = (key: number, owner: string, leaseUntil: number, now: number): ReadonlyArray<Store.DueRun> => {
     const row = sql.findRunByKey.get(key) as RunRow | undefined
@@ -95,7 +106,7 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
       access.read("Finding due runs", (now) => {
         const found = due({ ...query, limit: Math.min(1, limitOf(query)) }, now, stops)
         const next = new Map(found.admitted.flatMap(({ queue, stop }) => (stop === undefined ? [] : [[queue, stop]])))
-        return { at: now, gone: table.gone(), isDue: found.keys.length > 0, next }
+        return { at: now, gone: table.gone(now), isDue: found.keys.length > 0, next }
       }),
       ({ next, ...seen }) =>
         seen.isDue || next.size === 0 || tries === 0
@@ -109,7 +120,7 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
   /** A look reads as much as a claim, so one at a backlog is spared. It finds the dead, so it is not spared for long. */
   const lookOrTrust = (query: Store.DueQuery): Effect.Effect<Look, StorageError> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const at = backlogs.get(query.workflows)
+      const at = query.orphans === true ? undefined : backlogs.get(query.workflows)
       return at !== undefined && at <= now && now < at + trustMillis
         ? Effect.succeed({ at, gone: [], isDue: true, stops: new Map() })
         : look(query, new Map(), mostLooks)
@@ -122,7 +133,7 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
       const claimAll = access.write(
         "Claiming due runs",
         (now) => {
-          if (gone.length > 0) sql.releaseGone.run(JSON.stringify(gone))
+          if (gone.length > 0) sql.releaseGone.run({ gone: JSON.stringify(gone), now })
           if (isQueueDue(query, now)) for (const { name } of query.queues ?? []) queues.endExpired(name, now)
           const found = due(query, now, stops)
           for (const one of found.admitted) queues.pass(one)
@@ -131,7 +142,8 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
         table.first
       )
       return Effect.tap(claimAll, (found) => {
-        if (found.length > 0 && found.length >= limitOf(query)) backlogs.set(query.workflows, at)
+        if (query.orphans === true) backlogs.delete(query.workflows)
+        else if (found.length > 0 && found.length >= limitOf(query)) backlogs.set(query.workflows, at)
         else backlogs.delete(query.workflows)
         for (const one of found) if (one._tag === "Claimed") table.hold(one.lease)
       })
@@ -140,8 +152,10 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
   return { claimDue }
 }
 
-const placedDueText = `SELECT key, ${dueColumn} AS since FROM ${openRuns} AND workflow = $workflow AND version = $version
-  AND ${placeColumn} = 0 AND ${dueColumn} <= $now AND ${isPlaced("$owned", "$shards")} ORDER BY ${dueColumn} LIMIT $most`
+const dueText = (
+  condition: string
+): string => `SELECT key, ${dueColumn} AS since FROM ${openRuns} AND workflow = $workflow AND version = $version
+  AND ${placeColumn} = 0 AND ${dueColumn} <= $now${condition} ORDER BY ${dueColumn} LIMIT $most`
 
 /** So long after a look a backlog is trusted to have more. */
 const trustMillis = 1_000

@@ -73,7 +73,7 @@ const lists = (table: RunTable, sql: ListStatements, access: Access) => {
       if (parent !== undefined) return toKeys(sql.listChildren.all(parent, before, keysSize))
       if (label !== undefined) return toKeys(sql.listLabelled.all(...label, before, keysSize))
       // A run of a dead process is never running: `matching` sorts it out.
-      const gone = status === "running" ? "[]" : JSON.stringify(table.gone())
+      const gone = status === "running" ? "[]" : JSON.stringify(table.gone(now))
       const isWaiting = waitsFor === undefined ? 0 : 1
       const wanted = { status: status ?? null, workflow: workflow ?? null, version: version ?? null, isWaiting }
       return toKeys(sql.listOpen.all({ ...wanted, before, now, gone, limit: keysSize }))

@@ -43,11 +43,15 @@ export const prepareRunStatements = (database: Database) => ({
     `UPDATE recovery_runs SET owner = NULL, lease_until = NULL
      WHERE key IN (SELECT key FROM ${openRuns} AND owner = ?)`
   ),
-  /** The processes that have leases, one row for each. */
-  leasing: database.prepare(`SELECT DISTINCT ${process} AS process FROM ${openRuns} AND owner IS NOT NULL`),
+  /** The processes whose leases have not ended, one row for each. */
+  leasing: database.prepare(
+    `SELECT DISTINCT ${process} AS process FROM ${openRuns} AND owner IS NOT NULL AND ${dueSince} > ?`
+  ),
+  /** Their owners stay: the runs were not released by them. Due since the claim, so before what became due later. */
   releaseGone: database.prepare(
-    `UPDATE recovery_runs SET owner = NULL, lease_until = NULL
-     WHERE key IN (SELECT key FROM ${openRuns} AND ${process} IN (SELECT value FROM json_each(?)))`
+    `UPDATE recovery_runs SET lease_until = MIN(due_at, $now)
+     WHERE key IN (SELECT key FROM ${openRuns} AND ${process} IN (SELECT value FROM json_each($gone)) AND ${dueSince} > $now)
+       AND lease_until > $now`
   ),
   /** What can be claimed of a workflow and version, those that have been due longest first. */
   due: database.prepare(

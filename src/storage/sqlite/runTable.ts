@@ -151,9 +151,9 @@ export class RunTable {
     for (const held of this.held.values()) held.lastLine = undefined
   }
 
-  /** Among the processes that have leases, those that are known to be dead, as `releaseGone` takes them. */
-  gone(): ReadonlyArray<string> {
-    const leasing = this.sql.leasing.all() as ReadonlyArray<{ readonly process: unknown }>
+  /** Among the processes whose leases have not ended, those that are known to be dead, as `releaseGone` takes them. */
+  gone(now: number): ReadonlyArray<string> {
+    const leasing = this.sql.leasing.all(now) as ReadonlyArray<{ readonly process: unknown }>
     return leasing.flatMap(({ process }) => (typeof process === "string" && this.isGone(process) ? [process] : []))
   }
 

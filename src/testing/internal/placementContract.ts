@@ -103,6 +103,36 @@ export const placementContract: Contract = {
     assert.strictEqual((yield* find(store, four)).owner, "b/20")
   },
 
+  *"orphans are runs that their last owner did not release: leases that expired or were ended, of whichever shard"(
+    store
+  ) {
+    yield* enqueueAll(store)
+    const orphans = (owner: string, more?: Partial<Storage.DueQuery>) =>
+      claimedIds(store, owner, { limit: 100, orphans: true, ...more })
+    assert.deepStrictEqual(yield* orphans("x/1"), [])
+    const taken = yield* claimDue(store, "a/01", { limit: 6, placement: { shards, owned: [1, 2, 3, 4, 5] } })
+    const [released, suspended, finished, ...left] = taken
+    if (released === undefined || suspended === undefined || finished === undefined) throw new Error("too few runs")
+    yield* store.release("a/01", released.run)
+    yield* store.suspend(suspended, { dueAt: 0, signals: 0 })
+    yield* store.finish(finished, { status: "completed", exit: "" })
+    assert.deepStrictEqual(yield* orphans("x/2"), [])
+    yield* TestClock.adjust("29 seconds")
+    assert.deepStrictEqual(yield* orphans("x/3"), [])
+    yield* TestClock.adjust("2 seconds")
+    const [first = "", ...rest] = left.map(({ run }) => run)
+    assert.deepStrictEqual(yield* orphans("x/4", { limit: 1 }), [first])
+    assert.deepStrictEqual(
+      yield* orphans("x/5", { except: [rest[0] ?? ""], queues: [{ name: "encode" }] }),
+      rest.slice(1)
+    )
+    // Leases that are ended make orphans, too.
+    yield* claim(store, [1, 2, 3, 4, 5], "b/01")
+    yield* store.endPlacedLeases({ shards, owned: [2], by: "c" })
+    const ended = yield* orphans("x/6")
+    assert.ok(ended.length > 0 && ended.every(isIn([2])))
+  },
+
   *"the owner of a placed lease that was ended writes and renews until another process takes the run"(store) {
     yield* enqueueAll(store)
     const [kept, lost] = yield* claimDue(store, "a/01", { limit: 2, placement: { shards, owned: [1, 2, 3] } })

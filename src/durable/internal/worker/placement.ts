@@ -16,7 +16,8 @@ import type { Mode } from "../execution/execution.js"
  * A worker with a placement claims runs of the shards that it owns, and runs of
  * earlier versions of the library, which have no shard. Where it gains a shard, it
  * ends the leases that other workers acquired by their placements, and looks at once.
- * Leases of `Workflow.execute` and of ordinary workers stay. Where it loses a shard,
+ * Leases of `Workflow.execute` and of ordinary workers stay. It also claims, with
+ * ordinary leases, runs of any shard whose owner has died. Where it loses a shard,
  * no step begins in its runs, running steps get the `drain` of the worker, and then
  * the leases are released.
  */

@@ -146,13 +146,13 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
   }
 
   /** Claims the runs that have been due longest, of whichever workflow. */
-  const takeDueRuns = (placement?: Storage.OwnedShards) =>
+  const takeDueRuns = (which: Pick<Storage.DueQuery, "placement" | "orphans"> = {}) =>
     Effect.gen(function* () {
       const limit = settings.concurrency - state.running.size
       state.hasPlaces = false
       if (limit <= 0) return
       const now = yield* Clock.currentTimeMillis
-      const query = { workflows, queues, except: exceptedRuns(state, now), limit, placement }
+      const query = { workflows, queues, except: exceptedRuns(state, now), limit, ...which }
       // Uninterruptible from the claim until a fiber has each run: it executes the run or releases the lease.
       const damaged = yield* Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(claimDue(storage, query, restore), ({ claimed, damaged }) =>
@@ -170,17 +170,7 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
       changed.notify()
     })
 
-  const takeOwnRuns = (shards: OwnShards) =>
-    Effect.suspend(() => {
-      shards.refresh()
-      const claimed = shards.claim((placement) => {
-        if (placement.owned.length > 0) return takeDueRuns(placement)
-        state.hasPlaces = true
-        return Effect.void
-      })
-      return Effect.zipRight(shards.endLeasesOfOthers(storage), claimed)
-    })
-  const takeRuns = shards === undefined ? takeDueRuns() : takeOwnRuns(shards)
+  const takeRuns = shards === undefined ? takeDueRuns() : takePlacedRuns(storage, shards, state, settings, takeDueRuns)
 
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
@@ -243,6 +233,38 @@ const sweep = ({
     const pause = storage.isPrivate ? untilNext : Math.min(untilNext, settings.sweepMillis)
     yield* Effect.raceFirst(Deferred.await(before), longSleep(pause))
   })
+
+/**
+ * Ends the leases of others on shards that were gained, and takes what is due of its own ones. Once a sweep it also takes
+ * what no living process has, of whichever shard: the shards of a process that died are assigned again much later than
+ * its leases end. These leases are ordinary ones, so the next owner of the shard does not break them.
+ */
+const takePlacedRuns = (
+  storage: Storage.Service,
+  shards: OwnShards,
+  state: WorkerState,
+  { sweepMillis }: Settings,
+  takeDueRuns: (
+    which: Pick<Storage.DueQuery, "placement" | "orphans">
+  ) => Effect.Effect<void, Storage.StorageError, unknown>
+): Effect.Effect<void, Storage.StorageError, unknown> => {
+  let lookedAt = Number.NEGATIVE_INFINITY
+  const takeOrphans = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    // A clock that was set back must not keep it from looking.
+    if (!state.hasPlaces || Math.abs(now - lookedAt) < sweepMillis) return Effect.void
+    lookedAt = now
+    return takeDueRuns({ orphans: true })
+  })
+  const takeOwn = shards.claim((placement) => {
+    if (placement.owned.length > 0) return takeDueRuns({ placement })
+    state.hasPlaces = true
+    return Effect.void
+  })
+  return Effect.suspend(() => {
+    shards.refresh()
+    return Effect.zipRight(shards.endLeasesOfOthers(storage), Effect.zipRight(takeOwn, takeOrphans))
+  })
+}
 
 /** Follows the placement, if there is one. */
 const makeShards = (

@@ -59,7 +59,7 @@ const lengths = {
   /** Random lives of a queue, compared with a model. */
   QUEUE_LIVES: { short: 20, ci: 100, full: 1_000 },
   /** Random lives of shards that move between processes, some of which crash or believe to own what others own. */
-  PLACED_LIVES: { short: 8, ci: 60, full: 2_000 },
+  PLACED_LIVES: { short: 4, ci: 60, full: 2_000 },
   /** Runs of fifty keys in one queue whose four workers are killed at random. */
   QUEUED_RUNS: { short: 40, ci: 100, full: 2_000 },
   /** Stock workflows whose processes are killed. */

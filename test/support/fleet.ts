@@ -20,7 +20,14 @@ import * as Scope from "effect/Scope"
 import { Worker } from "effect-recovery"
 
 /** What runners share: which of them there are, and which of them holds the lock of a shard. */
-export const makeRunners = (): RunnerStorage.RunnerStorage["Type"] => {
+export interface Runners {
+  readonly storage: RunnerStorage.RunnerStorage["Type"]
+  /** How often a runner asked for shards and did not get all of them. */
+  readonly refusals: () => number
+}
+
+export const makeRunners = (): Runners => {
+  let refusals = 0
   const runners = new Map<string, string>()
   const holders = new Map<string, string>()
   const lock = (address: string, shards: ReadonlyArray<string>) =>
@@ -34,16 +41,20 @@ export const makeRunners = (): RunnerStorage.RunnerStorage["Type"] => {
     Effect.sync(() => {
       for (const [shard, holder] of holders) if (holder === address && isMeant(shard)) holders.delete(shard)
     })
-  return RunnerStorage.makeEncoded({
+  const storage = RunnerStorage.makeEncoded({
     getRunners: Effect.sync(() => [...runners.values()].map((runner) => [runner, true] as const)),
     register: (address, runner) => Effect.sync(() => runners.set(address, runner).size),
     unregister: (address) => Effect.sync(() => void runners.delete(address)),
     setRunnerHealth: () => Effect.void,
-    acquire: lock,
+    acquire: (address, shards) =>
+      Effect.tap(lock(address, shards), (held) => {
+        if (held.length < shards.length) refusals++
+      }),
     refresh: lock,
     release: (address, shard) => release(address, (one) => one === shard),
     releaseAll: (address) => release(address, () => true)
   })
+  return { storage, refusals: () => refusals }
 }
 
 const freePort = async (): Promise<number> => {
@@ -58,10 +69,7 @@ const freePort = async (): Promise<number> => {
 export const shards = 12
 
 /** A `Sharding` on a port of loopback that hears of other runners at once. */
-export const runner = (
-  runners: RunnerStorage.RunnerStorage["Type"],
-  groups: ReadonlyArray<string> = ["default"]
-): Layer.Layer<Sharding> =>
+export const runner = ({ storage }: Runners, groups: ReadonlyArray<string> = ["default"]): Layer.Layer<Sharding> =>
   Layer.unwrapEffect(
     Effect.map(Effect.promise(freePort), (port) =>
       Layer.fresh(SocketRunner.layer).pipe(
@@ -70,7 +78,7 @@ export const runner = (
           Layer.fresh(NodeClusterSocket.layerClientProtocol)
         ]),
         Layer.provide([MessageStorage.layerNoop, RpcSerialization.layerMsgPack, RunnerHealth.layerNoop]),
-        Layer.provide(Layer.succeed(RunnerStorage.RunnerStorage, runners)),
+        Layer.provide(Layer.succeed(RunnerStorage.RunnerStorage, storage)),
         Layer.provide(
           ShardingConfig.layer({
             runnerAddress: Option.some(RunnerAddress.make("127.0.0.1", port)),

@@ -39,6 +39,8 @@ const lengths = {
   CLUSTER_KILLS: { short: 1, ci: 2, full: 10 },
   /** Runs over three runners of a cluster that are killed and stand still. */
   CLUSTER_RUNS: { short: 30, ci: 60, full: 1_000 },
+  /** Runs of three workers that are killed and paused, and whose networks to Postgres fail. */
+  PARTITIONED_RUNS: { short: 12, ci: 100, full: 1_000 },
   /** Restarts of a Postgres server under load. */
   SERVER_RESTARTS: { short: 3, ci: 6, full: 200 },
   /** Random workflows compared with their model. A third of them on SQLite, a twentieth on each client of others. */

@@ -43,7 +43,7 @@ const program = Effect.gen(function* () {
   })
   const input = readline.createInterface({ input: process.stdin })
   const runFork = Runtime.runFork(yield* Effect.runtime<never>())
-  input.on("line", () => void runFork(Effect.map(say, (text) => void fs.writeSync(1, `health ${text}\n`))))
+  input.on("line", (line) => void runFork(Effect.map(say, (text) => void fs.writeSync(1, `${line} ${text}\n`))))
   yield* Effect.async<void>((resume) => void input.on("close", () => resume(Effect.void)))
 }).pipe(Effect.provide(worker))
 

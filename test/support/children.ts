@@ -61,9 +61,11 @@ export class Child {
   constructor(
     program: string,
     args: ReadonlyArray<string>,
-    options: Pick<childProcess.SpawnOptions, "cwd" | "env"> = {}
+    options: Pick<childProcess.SpawnOptions, "cwd" | "env"> = {},
+    enter: ReadonlyArray<string> = []
   ) {
-    this.process = childProcess.spawn(process.execPath, [program, ...args], {
+    const [command = process.execPath, ...rest] = [...enter, process.execPath, program, ...args]
+    this.process = childProcess.spawn(command, rest, {
       ...options,
       stdio: ["pipe", "pipe", "pipe"]
     })
@@ -137,7 +139,10 @@ export const useProgram = (entry: string) => {
   return {
     folder,
     program: () => program,
-    start: (...args: ReadonlyArray<string>): Child => new Child(program, args)
+    start: (...args: ReadonlyArray<string>): Child => new Child(program, args),
+    /** Starts it by a command that enters a namespace. */
+    startIn: (enter: ReadonlyArray<string>, ...args: ReadonlyArray<string>): Child =>
+      new Child(program, args, {}, enter)
   }
 }
 

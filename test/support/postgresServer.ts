@@ -84,6 +84,14 @@ export const query = async (
   }
 }
 
+/** Where a server runs: in a namespace, on addresses of its own. */
+export interface Surroundings {
+  /** Runs a command there, as a user who is not root. */
+  readonly enter: readonly [string, ...ReadonlyArray<string>]
+  /** It listens on all addresses, and lets these in. */
+  readonly network: string
+}
+
 /** A server with its data in a temporary folder, on loopback and on a socket in that folder. */
 export class PostgresServer {
   /** As its superuser. */
@@ -92,36 +100,50 @@ export class PostgresServer {
   private readonly folder: string
   private readonly watch: childProcess.ChildProcess
   private process: childProcess.ChildProcess | undefined
+  private readonly surroundings: Surroundings | undefined
 
-  private constructor(bin: string, folder: string, port: number) {
+  private constructor(bin: string, folder: string, port: number, surroundings: Surroundings | undefined) {
     this.bin = bin
+    this.surroundings = surroundings
     this.folder = folder
     this.watch = watchdog(folder)
     this.watch.unref()
     if (this.watch.stdin instanceof net.Socket) this.watch.stdin.unref()
-    this.address = { host: "127.0.0.1", port, user: "postgres", database: "postgres" }
+    // The socket in the folder is reached from everywhere.
+    this.address = { host: surroundings ? folder : "127.0.0.1", port, user: "postgres", database: "postgres" }
   }
 
-  static async start(): Promise<PostgresServer> {
+  static async start(surroundings?: Surroundings): Promise<PostgresServer> {
     const bin = programs()
     if (bin === undefined) throw new Error("No programs of a Postgres server were found")
     const folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "effect-recovery-pg-")))
-    if (account.uid !== undefined) fs.chownSync(folder, account.uid, account.gid)
-    const server = new PostgresServer(bin, folder, await freePort())
+    if (account.uid !== undefined && !surroundings) fs.chownSync(folder, account.uid, account.gid)
+    const server = new PostgresServer(bin, folder, await freePort(), surroundings)
     try {
-      const initdb = childProcess.spawn(
-        path.join(bin, "initdb"),
+      const initdb = server.spawn(
+        "initdb",
         ["-D", server.data, "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth=trust", "--no-sync"],
-        { ...account, cwd: folder, stdio: ["ignore", "ignore", server.log()] }
+        { stdio: ["ignore", "ignore", server.log()] }
       )
       const [code] = await once(initdb, "close")
       if (code !== 0) throw new Error(`initdb failed (${code}):\n${server.logged}`)
+      if (surroundings)
+        fs.appendFileSync(path.join(server.data, "pg_hba.conf"), `host all all ${surroundings.network} trust\n`)
       await server.up()
       return server
     } catch (error) {
       await server.close()
       throw error
     }
+  }
+
+  private spawn(program: string, args: ReadonlyArray<string>, options: childProcess.SpawnOptions) {
+    const { enter } = this.surroundings ?? {}
+    const cwd = this.folder
+    const file = path.join(this.bin, program)
+    if (enter === undefined) return childProcess.spawn(file, args, { ...options, ...account, cwd })
+    const [command, ...inside] = enter
+    return childProcess.spawn(command, [...inside, file, ...args], { ...options, cwd })
   }
 
   private get data(): string {
@@ -147,10 +169,11 @@ export class PostgresServer {
     for (let attempt = 1; ; attempt++) {
       const log = this.log()
       const { host, port } = this.address
-      const child = childProcess.spawn(
-        path.join(this.bin, "postgres"),
-        ["-D", this.data, "-p", `${port}`, "-k", this.folder, "-c", `listen_addresses=${host}`],
-        { ...account, cwd: this.folder, detached: true, stdio: ["ignore", log, log] }
+      const listen = this.surroundings ? "*" : host
+      const child = this.spawn(
+        "postgres",
+        ["-D", this.data, "-p", `${port}`, "-k", this.folder, "-c", `listen_addresses=${listen}`],
+        { detached: true, stdio: ["ignore", log, log] }
       )
       fs.closeSync(log)
       child.unref()

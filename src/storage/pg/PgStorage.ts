@@ -136,8 +136,13 @@ const schemaOf = (access: ClientAccess): Effect.Effect<string, StorageError> =>
     ([row]) => row?.schema ?? ""
   )
 
-const keepAlive = `SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
-  set_config('tcp_keepalives_count', '3', false)`
+/**
+ * Keep-alives are not sent while hints wait for the process to acknowledge them: then the last setting counts, which
+ * servers before version 12 do not have.
+ */
+const keepAlive = `SELECT set_config(name, value, false) FROM pg_settings JOIN (VALUES
+    ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '11000')
+  ) AS wanted (key, value) ON name = key`
 
 /** Opens the connection of this process: it holds its lock, listens, and looks at the locks of others. */
 const connect = (

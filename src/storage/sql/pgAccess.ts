@@ -4,6 +4,7 @@ import { SqlError } from "@effect/sql/SqlError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as Scope from "effect/Scope"
 import { readString } from "../../resilience/Foreign.js"
 import { liveClock, steadyMillis } from "../../resilience/internal/kernel/timer.js"
@@ -138,7 +139,11 @@ const onConnection = <A, E>(
   connect: Effect.Effect<Connection, NotDone, Scope.Scope>,
   use: (connection: Connection) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | NotDone> =>
-  Effect.disconnect(Effect.uninterruptible(Effect.scoped(Effect.flatMap(connect, use))))
+  Effect.withFiberRuntime((_, { runtimeFlags }) => {
+    const whole = Effect.scoped(Effect.flatMap(connect, use))
+    // What cannot be interrupted needs no background, such as a batch, which runs there already.
+    return RuntimeFlags.interruptible(runtimeFlags) ? Effect.disconnect(Effect.uninterruptible(whole)) : whole
+  })
 
 const runsOn =
   (dialect: Dialect) =>

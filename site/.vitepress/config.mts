@@ -13,10 +13,14 @@ const group = (text: string, pages: ReadonlyArray<readonly [text: string, link: 
   items: pages.map(([text, link]) => ({ text, link }))
 })
 
-/** A header cell without text is a plain cell, since readers of screens announce headers. */
-const emptyHeaders = (md: MarkdownRenderer) => {
-  md.core.ruler.push("empty-headers", ({ tokens }) => {
+/**
+ * A header cell without text becomes a plain cell, since readers of screens announce headers. Indented code becomes a fence, which
+ * the theme makes reachable by keyboard, so that it can be scrolled.
+ */
+const accessible = (md: MarkdownRenderer) => {
+  md.core.ruler.push("accessible", ({ tokens }) => {
     for (const [i, token] of tokens.entries()) {
+      if (token.type === "code_block") Object.assign(token, { type: "fence", tag: "code", info: "text", markup: "```" })
       if (token.type !== "th_open" || tokens[i + 1]?.content !== "") continue
       token.tag = "td"
       const close = tokens[i + 2]
@@ -144,7 +148,7 @@ export default defineConfig({
   markdown: {
     theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
     anchor: { level: [2, 3, 4] },
-    config: emptyHeaders
+    config: accessible
   },
   // The theme gives the first page no landmark for its content.
   transformHtml: (html) => html.replace('<div class="VPContent is-home"', '<div role="main" class="VPContent is-home"'),

@@ -33,7 +33,8 @@ const runLine = (folder: string, line: string) =>
     return ended.stdout + ended.stderr
   })
 
-it.scopedLive("the page of ten minutes prints what it says, step by step", () =>
+// Its commands are those of a POSIX shell.
+it.scopedLive.skipIf(process.platform === "win32")("the page of ten minutes prints what it says, step by step", () =>
   Effect.gen(function* () {
     const page = fs.readFileSync(path.join(root, "docs/start.md"), "utf8")
     const folder = yield* temporaryFolder

@@ -82,7 +82,17 @@ export const run = async () => {
   return {
     title: "B2  refusal by an open breaker, and three failures before a success without delay",
     table: [["", "median"], ...Object.entries(ns).map(([name, { median }]) => [name, `${median.toFixed(0)} ns`])],
-    goals: [say("ours: refused"), say("ours: refused, runPromise")],
+    goals: [
+      say("ours: refused"),
+      say("ours: refused, runPromise"),
+      ...[
+        ["Effect.retry", 0.5],
+        ["p-retry", 1]
+      ].map(([peer, most]) => {
+        const of = 1 / ratio(`${peer}: three failures`, "ours: three failures")
+        return goal(`three failures, at most ${most}x of ${peer}: ${of.toFixed(2)}x`, of <= most)
+      })
+    ],
     values: ns
   }
 }

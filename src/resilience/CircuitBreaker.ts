@@ -374,7 +374,7 @@ export interface KeyedOptions extends Omit<Options, "restore"> {
   /**
    * The maximum number of keys. Defaults to 1,000. Beyond it, the least recently
    * used key is evicted; breakers that equal a new one go first, as far as they
-   * are among the 500 least recently used keys. Eviction takes bounded time.
+   * are among the 200 least recently used keys. Eviction takes bounded time.
    */
   readonly maxKeys?: number | undefined
 }

@@ -1,7 +1,7 @@
 import type { Breaker } from "./breaker.js"
 
 /** Evictable breakers are looked for among so many of the least recently used ones, so that eviction takes bounded time. */
-const looks = 500
+const looks = 200
 /** Breakers that were not evictable may be so later: failures leave a time window. */
 const looksAgain = 32
 

@@ -223,7 +223,8 @@ inOwnPostgres("three workers whose networks fail", (database) => {
       if (draw(3) === 0) network.cut()
       pending.push(client.runPromise(startAndSignal(from)))
       while (suffering.size > 1) await Promise.race(suffering.values())
-      while (runners.length < 2) await Promise.race(replacing)
+      // A settled promise would win each race, and the loop would never yield.
+      if (runners.length < 2) await Promise.all(replacing)
       const free = runners.filter((runner) => !suffering.has(runner))
       const runner = free[draw(free.length)]
       if (runner === undefined) continue

@@ -7,7 +7,7 @@ import type * as Store from "../Store.js"
 import type { Database, Statement } from "./driver.js"
 import { type Admitted, QueueClaims, type Stop } from "./queueClaims.js"
 import { marked } from "./rows.js"
-import { dueSince as dueColumn, placeColumn, type RunRow, runProblem } from "./runRows.js"
+import { dueSince as dueColumn, placeColumn, type RunRow, runOf, runProblem } from "./runRows.js"
 import { openRuns } from "./runStatements.js"
 import type { RunTable } from "./runTable.js"
 import type { Access } from "./SqliteStore.js"
@@ -91,10 +91,11 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
   const claim = (key: number, owner: string, leaseUntil: number, now: number): ReadonlyArray<Store.DueRun> => {
     const row = sql.findRunByKey.get(key) as RunRow | undefined
     if (row === undefined) return []
-    const found = table.toRun(row)
+    // Its lease has ended, whether or not its process lives.
+    const found = runOf(row, () => false)
     const isDue = found.outcome === undefined && found.hold === undefined && dueSince(found) <= now
     const problem = runProblem(row) ?? (isDue ? undefined : "the index leads to another row")
-    if (problem !== undefined) return [{ _tag: "Damaged", run: marked(found, problem) }]
+    if (problem !== undefined) return [{ _tag: "Damaged", run: marked(table.toRun(row), problem) }]
     const run = claimedRun(found, owner, leaseUntil, now)
     sql.claimRun.run(run.token, owner, leaseUntil, run.dueAt, run.startedAt ?? null, key)
     return [claimedDue(run, owner)]

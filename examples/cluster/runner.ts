@@ -13,7 +13,7 @@ import { Report } from "./report.js"
 
 const [port = "34431"] = process.argv.slice(2)
 
-// After a SIGKILL runs go on within seven seconds; with the defaults of @effect/cluster within half a minute.
+// After a SIGKILL its shards move within seven seconds; with the defaults of @effect/cluster within half a minute.
 const cluster = NodeClusterSocket.layer({
   shardingConfig: {
     runnerAddress: Option.some(RunnerAddress.make("127.0.0.1", Number(port))),

@@ -26,7 +26,7 @@ import { makeLeaseControls } from "./internal/leaseControls.js"
 import { makeLeaseRenewal } from "./internal/leaseRenewal.js"
 import { makeMemoryStore } from "./internal/memoryStore.js"
 import type { Payloads } from "./Payloads.js"
-import type { LeaseLost, StorageError } from "./StorageError.js"
+import { type LeaseLost, StorageError } from "./StorageError.js"
 import type { Control, DueQuery, DueRun, Entry, Lease, Opened, OpenRequest, OwnedShards, Run, Store } from "./Store.js"
 import { leaseOwner } from "./shards.js"
 
@@ -175,11 +175,7 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
       orElseLogged(() => listener(run, isDue), undefined, "a listener of the storage threw")
     }
   }
-  const thenNotify: Reporting = (self, run, isDue) =>
-    Effect.map(self, (value) => {
-      notify(run, isDue)
-      return value
-    })
+  const thenNotify = reporting(notify)
   // Waits 1 second at most: a process that stops must not hang on a busy file. The release continues in the background.
   // By the platform's clock: a program that moves another clock would not wait for a release that is about to end.
   const release = (owner: string, run?: string) =>
@@ -196,7 +192,12 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
   ): Effect.Effect<A, StorageError> =>
     Effect.suspend(() => {
       const owner = leaseOwner(options.owner, ++acquisitions, isPlaced)
-      return orReleased(restore(lease(owner)), () => release(owner, run))
+      const acquired = restore(lease(owner))
+      return orReleased(
+        acquired,
+        () => release(owner, run),
+        () => store.release(owner, run)
+      )
     })
   const thenNotifyControl: Reporting = (self, run, isDue) =>
     thenNotify(
@@ -264,18 +265,41 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
 }
 
 /**
- * Releases what an acquisition may have leased that was interrupted, or whose answer was lost: then in the background.
+ * Releases what an acquisition may have leased that was interrupted, or whose answer was lost: then in the background,
+ * and without news, since a worker that looks again at once would do so for as long as the store cannot be reached.
  * In the uninterruptible region of its caller.
  */
-const orReleased = <A>(acquisition: Effect.Effect<A, StorageError>, release: () => Effect.Effect<void>) =>
+const orReleased = <A>(
+  acquisition: Effect.Effect<A, StorageError>,
+  release: () => Effect.Effect<void>,
+  releaseLost: () => Effect.Effect<void, StorageError>
+) =>
   Effect.catchAllCause(acquisition, (cause) => {
-    const isLost = Option.exists(
-      Cause.failureOption(cause),
-      ({ reason }) => reason === "Unavailable" || reason === "Io"
-    )
-    const released = Cause.isInterrupted(cause) ? release() : isLost ? Effect.forkDaemon(release()) : Effect.void
+    const isLost = Option.exists(Cause.failureOption(cause), mayHaveHappened)
+    const inBackground = Effect.suspend(() => Effect.forkDaemon(Effect.ignore(releaseLost())))
+    const released = Cause.isInterrupted(cause) ? release() : isLost ? inBackground : Effect.void
     return Effect.zipRight(released, Effect.failCause(cause))
   })
+
+/** Notifies when an operation has happened, and when that is not known. */
+const reporting =
+  (notify: (run: string, isDue?: boolean) => void): Reporting =>
+  (self, run, isDue) =>
+    Effect.tapError(
+      Effect.map(self, (value) => {
+        notify(run, isDue)
+        return value
+      }),
+      (error) =>
+        Effect.when(
+          Effect.sync(() => notify(run, isDue)),
+          () => mayHaveHappened(error)
+        )
+    )
+
+/** The answer of the store was lost, and with it whether the operation has happened. */
+const mayHaveHappened = (error: unknown): boolean =>
+  error instanceof StorageError && (error.reason === "Unavailable" || error.reason === "Io")
 
 type Reporting = <A, E>(self: Effect.Effect<A, E>, run: string, isDue?: boolean) => Effect.Effect<A, E>
 

@@ -298,6 +298,23 @@ describe("a worker with a storage of its own", () => {
       }).pipe(Effect.provide(context))
     })
   )
+
+  it.scoped("takes a run whose start was recorded, though its answer was lost", () =>
+    Effect.gen(function* () {
+      const ran: Array<string> = []
+      const note = noting("note", ran)
+      const store = Storage.memoryStore()
+      const lost = new Storage.StorageError({ reason: "Unavailable", operation: "starting" })
+      const losing = changed(store, { enqueue: (request) => Effect.zipRight(store.enqueue(request), lost) })
+      const process = processOn(losing, { isPrivate: true })
+      const context = yield* Layer.build(Layer.provideMerge(Worker.layer([note]), process))
+      yield* Effect.gen(function* () {
+        assert.strictEqual(yield* Effect.flip(Workflow.start(note, { id: "1", input: "a" })), lost)
+        yield* completed("1")
+        assert.deepStrictEqual(ran, ["a"])
+      }).pipe(Effect.provide(context))
+    })
+  )
 })
 
 describe("the signals of a run", () => {

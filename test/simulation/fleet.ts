@@ -79,7 +79,7 @@ export class Fleet {
     this.server = new Server(this.machine, options.server, new Dice(options.seed + 1))
     const { isChecked, isPrivate, isRecorded, link, sweep } = options
     // A look that fails is repeated after a sweep. Without failures a private store is looked at when something is due.
-    const bound = isPrivate && link.loss === 0 ? 50 : sweep + 50
+    const bound = 50 + (isPrivate ? (link.loss === 0 ? 0 : sweep + link.timeout) : sweep)
     this.watch = new Watch(this.machine, { bound, isChecked, isRecorded }, (run) => this.rowOf(run))
     this.client = options.isPrivate ? this.startWorker() : this.startClient()
   }
@@ -164,20 +164,13 @@ export class Fleet {
     this.watch.note(`${member.process.name} stands still for ${millis}`)
     this.watch.disturbed(member.process)
     member.process.pause()
-    this.timeline.after(millis, () => {
-      member.process.goOn()
-      if (!member.process.isDead) this.watch.undisturbed(member.process)
-    })
+    this.timeline.after(millis, () => member.process.goOn())
   }
 
   cut(member: Member, millis: number): void {
     this.watch.note(`${member.process.name} is cut off for ${millis}`)
     this.watch.disturbed(member.process)
     member.connection.cutUntil = this.timeline.now + millis
-    // Calls that were lost fail some time later.
-    this.timeline.after(millis + this.options.link.timeout, () => {
-      if (!member.process.isDead) this.watch.undisturbed(member.process)
-    })
   }
 
   leave(member: Member): void {

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Stream from "effect/Stream"
 import { Storage } from "effect-recovery"
 import { changesOf } from "../../src/storage/internal/changes.js"
 import type { Machine, Process } from "./process.js"
@@ -93,7 +94,7 @@ export class Connection {
     this.link = link
     this.watcher = watcher
     this.others = others ?? (() => [])
-    const changes = others === undefined ? below.changes : changesOf(this.listeners)
+    const changes = others === undefined ? Stream.empty : changesOf(this.listeners)
     this.store = this.over(below, changes)
   }
 

@@ -127,6 +127,7 @@ export class Machine {
   private readonly ready: Array<Process> = []
   /** A promise may have been kept, so its callbacks are waited for. */
   private hasKept = false
+  private readonly before = new Set(roots)
 
   constructor(timeline: Timeline) {
     this.timeline = timeline
@@ -214,12 +215,11 @@ export class Machine {
           ? scheduleTask.call(Scheduler.defaultScheduler, task, priority, fiber)
           : this.current.scheduleTask(task)
     })
-    const before = new Set(roots)
     try {
       return await work()
     } finally {
       // Fibers of processes that crashed never end, and Effect would keep them for ever.
-      for (const root of roots) if (!before.has(root)) roots.delete(root)
+      for (const root of roots) if (!this.before.has(root)) roots.delete(root)
       Object.assign(globalThis, { clearImmediate, clearTimeout, setImmediate, setTimeout })
       Object.assign(Scheduler.defaultScheduler, { scheduleTask })
       Error.stackTraceLimit = stackTraceLimit

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { isSoak, lengthOf, seedOf } from "../support/campaigns.js"
+import { lengthOf, seedOf } from "../support/campaigns.js"
 import type { FleetOptions } from "./fleet.js"
 import { looksTooEarly, withoutSignalsCount } from "./plants.js"
 import { simulate } from "./scenarios.js"
@@ -30,14 +30,13 @@ describe("simulated fleets", () => {
     }
   })
 
-  // The short length begins shortly before a seed that finds the fault.
   it("show a worker that looks before it asks when the next run is due", async () => {
-    const found = await firstFault(isSoak ? 1 : 70, isSoak ? 200 : 10, looksTooEarly)
+    const found = await firstFault(1, 200, looksTooEarly)
     assert.match(found?.faults.join(" ") ?? "", /could be resumed since/)
   })
 
   it("show a store that does not count the signals of a run", async () => {
-    const found = await firstFault(isSoak ? 1 : 30, isSoak ? 200 : 10, withoutSignalsCount)
+    const found = await firstFault(1, 200, withoutSignalsCount)
     assert.match(found?.faults.join(" ") ?? "", /has not ended/)
   })
 })

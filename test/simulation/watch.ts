@@ -25,13 +25,11 @@ export interface Tally {
   owns: (run: string) => boolean
   /** Runs leased to it. */
   readonly leased: Set<string>
-  /** Runs that it has as far as it knows: its places that are taken. */
-  readonly busy: Set<string>
-  /** Since when it has been in order and has had places. */
+  /** Since when it has been in order and has had places, as its claims show. */
   freeSince: number
   /** When it asked for what it has no answer to. */
   askedAt: number | undefined
-  /** When it last left out a run that it had no more, because that had stopped there. */
+  /** When it last gave up a run, or left it out of a claim because it had stopped. */
   readonly excluded: Map<string, number>
   readonly owners: Set<string>
   crashedAt: number
@@ -90,7 +88,6 @@ export class Watch implements Watcher {
       versions: new Set(),
       owns: () => true,
       leased: new Set(),
-      busy: new Set(),
       freeSince: Number.POSITIVE_INFINITY,
       askedAt: undefined,
       excluded: new Map(),
@@ -115,11 +112,6 @@ export class Watch implements Watcher {
     if (tally === undefined) return
     tally.isOut = true
     if (isCrash) tally.crashedAt = this.machine.timeline.now
-  }
-
-  undisturbed(process: Process): void {
-    const tally = this.tallies.get(process)
-    if (tally !== undefined && tally.busy.size < tally.concurrency) tally.freeSince = this.machine.timeline.now
   }
 
   fault(text: string): void {
@@ -205,15 +197,17 @@ export class Watch implements Watcher {
       const error = Option.getOrUndefined(Exit.causeOption(exit))
       if (String(error).includes("Unavailable")) this.measures.failed++
     }
-    if (tally !== undefined && (kind === "finish" || kind === "suspend" || kind === "release")) {
-      tally.busy.delete(kind === "release" ? String(args[1]) : (args[0] as Storage.Lease).run)
-      const isFree = tally.busy.size < tally.concurrency && process.isUp
-      if (isFree && tally.freeSince === Number.POSITIVE_INFINITY) tally.freeSince = now
+    if (
+      tally !== undefined &&
+      this.options.isChecked &&
+      (kind === "finish" || kind === "suspend" || kind === "release")
+    ) {
+      tally.excluded.set(kind === "release" ? String(args[1]) : (args[0] as Storage.Lease).run, now)
     }
     if (tally === undefined || (kind !== "claimDue" && kind !== "backlog" && kind !== "now")) return
     if (kind === "claimDue" || Exit.isFailure(exit)) tally.askedAt = undefined
-    // A look that fails is repeated after a pause, which begins now.
-    if (Exit.isFailure(exit) && tally.freeSince < now) tally.freeSince = now
+    // A look that fails is repeated after a pause.
+    if (Exit.isFailure(exit)) tally.freeSince = Number.POSITIVE_INFINITY
   }
 
   private claimed(
@@ -235,13 +229,11 @@ export class Watch implements Watcher {
       tally.owners.add(owner)
       tally.versions = new Set(query.workflows.map(({ version, workflow }) => `${workflow} ${version}`))
       for (const run of query.except ?? []) if (!tally.leased.has(run)) tally.excluded.set(run, now)
-      if (tally.freeSince === Number.POSITIVE_INFINITY && process.isUp) {
-        // It asks, so it knows of a place: what it had was lost.
-        tally.busy.clear()
-        tally.freeSince = now
-      }
     }
     for (const one of found) if (one._tag === "Claimed") this.leased(process, one.run, one.lease, true)
+    if (tally === undefined) return
+    const isFree = process.isUp && found.length < query.limit
+    tally.freeSince = isFree ? Math.min(now, tally.freeSince) : Number.POSITIVE_INFINITY
   }
 
   private leased(process: Process, run: Storage.Run, lease: Storage.Lease, isClaim: boolean): void {
@@ -267,8 +259,6 @@ export class Watch implements Watcher {
     const tally = this.tallies.get(process)
     if (tally === undefined) return
     tally.leased.add(run.id)
-    if (isClaim) tally.busy.add(run.id)
-    if (tally.busy.size >= tally.concurrency) tally.freeSince = Number.POSITIVE_INFINITY
   }
 
   /** A worker that was in order and had a place all the time must have looked. */

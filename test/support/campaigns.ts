@@ -83,7 +83,7 @@ const lengths = {
   /** Orders of the calls of an operator and workers, some of which die. */
   INTERLEAVINGS: { short: 6, ci: 20, full: 2_000 },
   /** Simulated fleets of workers whose network, store and processes fail. */
-  SIMULATED_FLEETS: { short: 40, ci: 500, full: 10_000 },
+  SIMULATED_FLEETS: { short: 20, ci: 500, full: 10_000 },
   /** Simulations of 600 recoveries from which `Strategy.auto` learns. */
   RANKING_SEEDS: { short: 2, ci: 8, full: 40 }
 } as const

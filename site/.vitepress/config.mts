@@ -117,6 +117,7 @@ const why = group("Why", [
   ["Promises and their tests", "/why/promises"],
   ["Architecture", "/ARCHITECTURE"],
   ["Benchmarks", "/BENCHMARKS"],
+  ["Scale", "/SCALE"],
   ["Limits", "/why/limits"],
   ["FAQ", "/FAQ"]
 ])

@@ -192,12 +192,7 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
   ): Effect.Effect<A, StorageError> =>
     Effect.suspend(() => {
       const owner = leaseOwner(options.owner, ++acquisitions, isPlaced)
-      const acquired = restore(lease(owner))
-      return orReleased(
-        acquired,
-        () => release(owner, run),
-        () => store.release(owner, run)
-      )
+      return orReleased(restore(lease(owner)), release, store.release, owner, run)
     })
   const thenNotifyControl: Reporting = (self, run, isDue) =>
     thenNotify(
@@ -271,13 +266,15 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
  */
 const orReleased = <A>(
   acquisition: Effect.Effect<A, StorageError>,
-  release: () => Effect.Effect<void>,
-  releaseLost: () => Effect.Effect<void, StorageError>
+  release: (owner: string, run?: string) => Effect.Effect<void>,
+  releaseLost: Store["release"],
+  owner: string,
+  run: string | undefined
 ) =>
   Effect.catchAllCause(acquisition, (cause) => {
     const isLost = Option.exists(Cause.failureOption(cause), mayHaveHappened)
-    const inBackground = Effect.suspend(() => Effect.forkDaemon(Effect.ignore(releaseLost())))
-    const released = Cause.isInterrupted(cause) ? release() : isLost ? inBackground : Effect.void
+    const inBackground = Effect.suspend(() => Effect.forkDaemon(Effect.ignore(releaseLost(owner, run))))
+    const released = Cause.isInterrupted(cause) ? release(owner, run) : isLost ? inBackground : Effect.void
     return Effect.zipRight(released, Effect.failCause(cause))
   })
 

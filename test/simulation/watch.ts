@@ -29,7 +29,7 @@ export interface Tally {
   freeSince: number
   /** When it asked for what it has no answer to. */
   askedAt: number | undefined
-  /** When it last gave up a run, or left it out of a claim because it had stopped. */
+  /** When it last gave up a run, or left it out of a claim: it had it, or the run had stopped there. */
   readonly excluded: Map<string, number>
   readonly owners: Set<string>
   crashedAt: number
@@ -228,7 +228,7 @@ export class Watch implements Watcher {
       tally.claimed += found.length
       tally.owners.add(owner)
       tally.versions = new Set(query.workflows.map(({ version, workflow }) => `${workflow} ${version}`))
-      for (const run of query.except ?? []) if (!tally.leased.has(run)) tally.excluded.set(run, now)
+      for (const run of query.except ?? []) tally.excluded.set(run, now)
     }
     for (const one of found) if (one._tag === "Claimed") this.leased(process, one.run, one.lease, true)
     if (tally === undefined) return

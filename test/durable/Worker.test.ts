@@ -369,6 +369,29 @@ describe("a worker in memory", () => {
     })
   )
 
+  it.scoped("does not look while nothing can be due", () =>
+    Effect.gen(function* () {
+      let looks = 0
+      const counted = (store: Storage.Store) => ({
+        claimDue: (...args: Parameters<Storage.Store["claimDue"]>) =>
+          Effect.suspend(() => {
+            looks++
+            return store.claimDue(...args)
+          })
+      })
+      yield* Effect.gen(function* () {
+        yield* Workflow.start(Napper, { id: "1" })
+        yield* turns(100)
+        yield* TestClock.adjust("1 second")
+        yield* Workflow.join(Napper, "1")
+        yield* turns(100)
+        const before = looks
+        yield* TestClock.adjust("30 days")
+        assert.strictEqual(looks, before)
+      }).pipe(Effect.provide(privately(counted, Napper)))
+    })
+  )
+
   it.scoped("looks again after the storage could not be reached", () =>
     Effect.gen(function* () {
       let isReachable = false

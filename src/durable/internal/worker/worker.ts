@@ -74,6 +74,8 @@ export interface WorkerState {
   /** When a run was last taken, wrote a line or ended, by the clock that is never set. */
   progressAt: number | undefined
   trouble: Storage.StorageError | undefined
+  /** Until then a claim that failed may have leases. */
+  unsettledUntil: number
   leaving: boolean
   /** The shards that it owns; undefined without a placement. */
   shards: OwnShards | undefined
@@ -90,6 +92,7 @@ const initialState = (look: () => void): WorkerState => ({
   hasPlaces: false,
   progressAt: undefined,
   trouble: undefined,
+  unsettledUntil: 0,
   leaving: false,
   shards: undefined,
   look,
@@ -215,6 +218,8 @@ const sweep = ({
       onFailure: (error) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
           state.trouble = error
+          // A claim whose answer was lost has leases that end without a change, and the backlog does not name them.
+          state.unsettledUntil = now + storage.leaseMillis
           return now + settings.sweepMillis
         }),
       onSuccess: (next) =>
@@ -226,7 +231,8 @@ const sweep = ({
     })
     // A change during the sweep starts the next one at once.
     if (changed.next !== before) return yield* Effect.yieldNow()
-    const delayed = [...state.stuck.values()].map(({ notBefore }) => notBefore).filter((time) => time > since)
+    const later = [...state.stuck.values()].map(({ notBefore }) => notBefore)
+    const delayed = [...later, state.unsettledUntil].filter((time) => time > since)
     const now = yield* Clock.currentTimeMillis
     const untilNext = Math.min(next, ...delayed) - now
     // A clock that was set back meanwhile must not make the pause longer.
@@ -297,8 +303,7 @@ const nextSweep = (
     const times = backlog.map((one) => (isOneOf(definitions, one) ? one.next : undefined) ?? Number.POSITIVE_INFINITY)
     return Math.min(...times) - now
   })
-  // A lease whose answer was lost ends without a change, and the backlog does not name it.
-  return Effect.zipWith(untilNext, Clock.currentTimeMillis, (pause, now) => now + Math.min(pause, storage.leaseMillis))
+  return Effect.zipWith(untilNext, Clock.currentTimeMillis, (pause, now) => now + pause)
 }
 
 const isOneOf = (

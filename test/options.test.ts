@@ -49,6 +49,7 @@ import {
 import { SqlStorage } from "effect-recovery/sql"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { Testing } from "effect-recovery/testing"
+import { RecoveryEngine } from "effect-recovery/workflow-engine"
 import * as Client from "../src/operate/OperatorClient.js"
 import { type PublicOption, publicOptions } from "./support/publicOptions.js"
 
@@ -129,6 +130,9 @@ const options: Readonly<Record<string, Attempt>> = {
   "chain/Chain Chain.bottlenecks.above": orZero((above) => chain().bottlenecks("none", { above })),
   "chain/Chain Chain.bottlenecks.limit": orBoth((limit) => chain().bottlenecks("none", { limit })),
   "chain/Chain Options.maxIterations": count((maxIterations) => chain({ maxIterations })),
+  "cluster/RecoveryEngine Options.concurrency": count((concurrency) => RecoveryEngine.layer({ concurrency })),
+  "cluster/RecoveryEngine Options.drain": orZero((drain) => RecoveryEngine.layer({ drain })),
+  "cluster/RecoveryEngine Options.sweep": count((sweep) => RecoveryEngine.layer({ sweep })),
   "durable/Checkpoint Checkpoint.saveEvery.interval": count((every) => progress.saveEvery(Effect.succeed(1), every)),
   "durable/Checkpoint Due.interval": orZero((interval) => progress.saveIfDue(1, { interval })),
   "durable/Checkpoint Due.milestones": count((one) => progress.saveIfDue(1, { progress: 0.5, milestones: [one] })),

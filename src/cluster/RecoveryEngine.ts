@@ -40,7 +40,7 @@ export interface Options {
   readonly sweep?: Duration.DurationInput | undefined
   /**
    * How long it waits for running activities when its scope closes. After that it
-   * interrupts them. Defaults to 10 seconds.
+   * interrupts them; 0 interrupts them at once. Defaults to 10 seconds.
    */
   readonly drain?: Duration.DurationInput | undefined
 }

@@ -1,9 +1,13 @@
+import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import ts from "typescript"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
-const doors = ["index", "chain", "dashboard", "files", "operate", "rules", "sql", "sqlite", "testing"]
+const doors = fs
+  .readdirSync(path.join(root, "src"))
+  .filter((file) => file.endsWith(".ts"))
+  .map((file) => path.basename(file, ".ts"))
 
 /** An option of the public API that takes a duration, a count, a share or a date. */
 export interface PublicOption {

@@ -74,8 +74,8 @@ export interface WorkerState {
   /** When a run was last taken, wrote a line or ended, by the clock that is never set. */
   progressAt: number | undefined
   trouble: Storage.StorageError | undefined
-  /** Until then a claim that failed may have leases. */
-  unsettledUntil: number
+  /** Whether a look ever failed. Its claim may have leases, or get them when the call arrives late. */
+  hasFailed: boolean
   leaving: boolean
   /** The shards that it owns; undefined without a placement. */
   shards: OwnShards | undefined
@@ -92,7 +92,7 @@ const initialState = (look: () => void): WorkerState => ({
   hasPlaces: false,
   progressAt: undefined,
   trouble: undefined,
-  unsettledUntil: 0,
+  hasFailed: false,
   leaving: false,
   shards: undefined,
   look,
@@ -218,8 +218,7 @@ const sweep = ({
       onFailure: (error) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
           state.trouble = error
-          // A claim whose answer was lost has leases that end without a change, and the backlog does not name them.
-          state.unsettledUntil = now + storage.leaseMillis
+          state.hasFailed = true
           return now + settings.sweepMillis
         }),
       onSuccess: (next) =>
@@ -232,9 +231,11 @@ const sweep = ({
     // A change during the sweep starts the next one at once.
     if (changed.next !== before) return yield* Effect.yieldNow()
     const later = [...state.stuck.values()].map(({ notBefore }) => notBefore)
-    const delayed = [...later, state.unsettledUntil].filter((time) => time > since)
+    const delayed = later.filter((time) => time > since)
     const now = yield* Clock.currentTimeMillis
-    const untilNext = Math.min(next, ...delayed) - now
+    // Leases of a claim whose answer was lost end without a change, and the backlog does not name them.
+    const leaseEnd = state.hasFailed ? now + storage.leaseMillis : Number.POSITIVE_INFINITY
+    const untilNext = Math.min(next, leaseEnd, ...delayed) - now
     // A clock that was set back meanwhile must not make the pause longer.
     const pause = storage.isPrivate ? untilNext : Math.min(untilNext, settings.sweepMillis)
     yield* Effect.raceFirst(Deferred.await(before), longSleep(pause))

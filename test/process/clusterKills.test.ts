@@ -11,6 +11,7 @@ import { Storage, Workflow } from "effect-recovery"
 import { PgStorage } from "effect-recovery/pg"
 import { isSoak, lengthOf, seedOf } from "../support/campaigns.js"
 import { type Child, seeded, useProgram } from "../support/children.js"
+import { Partition } from "../support/partitions.js"
 import { inPostgres } from "../support/postgres.js"
 import { Go, type Line, makeClusterJob } from "./clusterJobs.js"
 
@@ -41,11 +42,19 @@ const freePort = async (): Promise<number> => {
 
 const Job = makeClusterJob("", "outside")
 
+interface Apart {
+  readonly child: Child
+  /** To the database, and from the other runners. */
+  readonly networks: readonly [Partition, Partition]
+}
+
 inPostgres("runners of a cluster on Postgres", (database) => {
   const { folder, start } = useProgram("clusterRunner.ts")
   const children = new Set<Child>()
-  afterAll(() => {
+  const networks = new Set<Partition>()
+  afterAll(async () => {
     for (const child of children) child.signal("SIGKILL")
+    for (const network of networks) await network.close()
   })
   const outside = Layer.provide(PgStorage.layer(), Layer.orDie(database.client()))
 
@@ -60,19 +69,25 @@ inPostgres("runners of a cluster on Postgres", (database) => {
         .slice(0, -1)
         .map((line) => JSON.parse(line))
     const spawn = async (name: string, hangs = "") => {
-      const child = start(
-        JSON.stringify(database.address),
-        name,
-        `${await freePort()}`,
-        JSON.stringify(config),
-        ledger,
-        hangs
-      )
+      const port = `${await freePort()}`
+      const child = start(JSON.stringify(database.address), name, port, JSON.stringify(config), ledger, hangs)
       children.add(child)
       await child.line((line) => line === "works")
       return child
     }
-    return { lines, spawn }
+    /** A runner whose networks to the database and from the other runners can fail. */
+    const spawnApart = async (name: string): Promise<Apart> => {
+      const listens = await freePort()
+      const toDatabase = await Partition.start(database.address)
+      const fromRunners = await Partition.start({ host: "127.0.0.1", port: listens })
+      networks.add(toDatabase).add(fromRunners)
+      const address = JSON.stringify({ ...database.address, port: toDatabase.port })
+      const child = start(address, name, `${fromRunners.port}`, JSON.stringify(config), ledger, "", `${listens}`)
+      children.add(child)
+      await child.line((line) => line === "works")
+      return { child, networks: [toDatabase, fromRunners] }
+    }
+    return { lines, spawn, spawnApart }
   }
 
   const owned = (child: Child): number =>
@@ -133,18 +148,19 @@ inPostgres("runners of a cluster on Postgres", (database) => {
   )
 
   it.live(
-    `end all of ${runs} runs once, and hear each signal, while runners are killed and stand still (seed ${seed})`,
+    `end all of ${runs} runs once, and hear each signal, while runners are killed, stand still and are cut off (seed ${seed})`,
     () =>
       Effect.gen(function* () {
-        const { lines, spawn } = makeFleet({ ...tuning, shardLockExpiration: 4_000, shardsPerGroup: 24 })
+        const { lines, spawnApart } = makeFleet({ ...tuning, shardLockExpiration: 4_000, shardsPerGroup: 24 })
         const draw = seeded(seed)
         const ids = Array.from({ length: runs }, (_, i) => `run-${i}`)
-        const fleet = new Map<string, Child>()
+        const fleet = new Map<string, Apart>()
         const paused = new Set<string>()
+        const cut = new Set<string>()
         let names = 0
         const add = Effect.promise(async () => {
           const name = `runner-${++names}`
-          fleet.set(name, await spawn(name))
+          fleet.set(name, await spawnApart(name))
         })
         yield* Effect.all([add, add, add])
         yield* Effect.forEach(ids, (id) => Workflow.start(Job, { id, input: draw(200) }), { concurrency: 20 })
@@ -154,11 +170,18 @@ inPostgres("runners of a cluster on Postgres", (database) => {
         const ended = () =>
           new Set(lines().flatMap(({ run, step, what }) => (what === "end" && step === "third" ? [run] : [])))
         const disturb = Effect.gen(function* () {
-          const [name, child] = [...fleet][draw(fleet.size)] as [string, Child]
-          if (draw(3) > 0) {
+          const [name, { child, networks }] = [...fleet][draw(fleet.size)] as [string, Apart]
+          const what = draw(4)
+          if (what < 2) {
             fleet.delete(name)
             yield* kill(child)
             yield* add
+          } else if (what === 2) {
+            cut.add(name)
+            const network = networks[draw(2)] as Partition
+            network.cut()
+            yield* Effect.sleep(draw(8_000))
+            network.heal()
           } else {
             paused.add(name)
             child.signal("SIGSTOP")
@@ -181,13 +204,13 @@ inPostgres("runners of a cluster on Postgres", (database) => {
           const journal = yield* storage.journal(key)
           const completed = journal.filter(({ kind }) => kind === "StepCompleted").map(({ step }) => step)
           expect([id, ...completed]).toEqual([id, "first", "second", "third"])
-          const own = lines().filter(({ run, runner }) => run === id && !paused.has(runner))
-          // Only a process that stood still can be late; its token shows it.
+          const own = lines().filter(({ run, runner }) => run === id && !paused.has(runner) && !cut.has(runner))
+          // Only a process that stood still or heard nothing can be late; its token shows it.
           for (const [i, line] of own.entries()) expect(line.token).toBeGreaterThanOrEqual(own[i - 1]?.token ?? 1)
           expect(token).toBeGreaterThanOrEqual(own.at(-1)?.token ?? 0)
         }
-        for (const child of fleet.values()) yield* kill(child)
-        console.log(`${runs} runs, ${names} runners, of which ${paused.size} stood still`)
+        for (const { child } of fleet.values()) yield* kill(child)
+        console.log(`${runs} runs, ${names} runners, of which ${paused.size} stood still and ${cut.size} were cut off`)
       }).pipe(Effect.provide(outside))
   )
 })

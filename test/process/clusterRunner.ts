@@ -15,7 +15,8 @@ import { ClusterWorkers } from "effect-recovery/cluster"
 import { PgStorage } from "effect-recovery/pg"
 import { makeClusterJob } from "./clusterJobs.js"
 
-const [address = "", name = "", port = "", config = "{}", ledger = "", hangs = ""] = process.argv.slice(2)
+const [address = "", name = "", port = "", config = "{}", ledger = "", hangs = "", listens = port] =
+  process.argv.slice(2)
 const { database, host, port: databasePort, user } = JSON.parse(address)
 
 const client = PgClient.layer({
@@ -30,7 +31,11 @@ const client = PgClient.layer({
 const tuning: Partial<ShardingConfig["Type"]> = JSON.parse(config)
 
 const cluster = NodeClusterSocket.layer({
-  shardingConfig: { runnerAddress: Option.some(RunnerAddress.make("127.0.0.1", Number(port))), ...tuning }
+  shardingConfig: {
+    runnerAddress: Option.some(RunnerAddress.make("127.0.0.1", Number(port))),
+    runnerListenAddress: Option.some(RunnerAddress.make("127.0.0.1", Number(listens))),
+    ...tuning
+  }
 }).pipe(Layer.provide(client))
 
 const workers = ClusterWorkers.layer([makeClusterJob(ledger, name, hangs)], { concurrency: 50, patience: 0 }).pipe(

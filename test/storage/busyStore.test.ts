@@ -41,6 +41,7 @@ const writes: Readonly<Record<string, Operation>> = {
   transactional: (store, _, lease) => store.transactional(lease, Effect.succeed(["", [entry(2)]] as const)),
   rewind: (store, _, lease) => store.rewind(lease, entry(3), { after: 0, within: "" }),
   enqueue: (store) => store.enqueue({ ...request, id: "3" }),
+  endPlacedLeases: (store) => store.endPlacedLeases({ shards: 1, owned: [1], by: "b" }),
   hold: (store, run) => store.hold(run.id, { id: "h", reason: "" }),
   releaseHold: (store, run) => store.releaseHold(run.id, "h"),
   cancel: (store, run) => store.cancel(run.id, "{}"),

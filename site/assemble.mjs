@@ -81,10 +81,12 @@ for (const entry of fs.readdirSync(path.join(root, "docs"), { recursive: true, w
   if (!entry.isFile() || pageOf(file) === undefined) continue
   if (file.endsWith(".md")) writePage(file)
   else {
-    // Pictures keep their address.
-    const copy = path.join(target, "public", pageOf(file))
-    fs.mkdirSync(path.dirname(copy), { recursive: true })
-    fs.copyFileSync(path.join(root, file), copy)
+    // Pictures keep their address, and are beside the pages that show them.
+    for (const folder of [path.join(target, "public"), target]) {
+      const copy = path.join(folder, pageOf(file))
+      fs.mkdirSync(path.dirname(copy), { recursive: true })
+      fs.copyFileSync(path.join(root, file), copy)
+    }
   }
 }
 writePage("CHANGELOG.md")

@@ -6,7 +6,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { Storage, Worker, Workflow } from "effect-recovery"
+import { makeService, settingsOf } from "../../src/durable/internal/worker/service.js"
 import { Connection, type Link } from "./network.js"
+import { Placing, type PlacingOptions } from "./placing.js"
 import { Machine, Process } from "./process.js"
 import { Go, type Plan, resultOf, workflowsOf } from "./program.js"
 import { Server, type ServerOptions } from "./server.js"
@@ -33,6 +35,8 @@ export interface FleetOptions {
   readonly skew: (process: number) => number
   readonly isChecked: boolean
   readonly isRecorded: boolean
+  /** A cluster says which worker should have which runs. */
+  readonly placing?: PlacingOptions | undefined
   /** Changes the store that a process sees: to plant a fault. */
   readonly plant?: ((store: Storage.Store, fleet: Fleet) => Storage.Store) | undefined
 }
@@ -70,6 +74,7 @@ export class Fleet {
   readonly members: Array<Member> = []
   readonly options: FleetOptions
   private readonly planned = new Map<string, PlannedRun>()
+  private readonly placing: Placing | undefined
   private readonly client: Member
   private names = 0
 
@@ -81,6 +86,10 @@ export class Fleet {
     // A look that fails is repeated after a sweep. Without failures a private store is looked at when something is due.
     const bound = 50 + (isPrivate ? (link.loss === 0 ? 0 : sweep + link.timeout) : sweep)
     this.watch = new Watch(this.machine, { bound, isChecked, isRecorded }, (run) => this.rowOf(run))
+    // A worker that gains or loses shards looks anew.
+    const moved = (process: Process) => this.watch.disturbed(process)
+    const { placing, seed } = options
+    this.placing = placing && new Placing(this.timeline, new Dice(seed + 2), placing, moved)
     this.client = options.isPrivate ? this.startWorker() : this.startClient()
   }
 
@@ -119,6 +128,7 @@ export class Fleet {
 
   private remove(member: Member): void {
     member.process.crash()
+    this.placing?.leave(member.process)
     this.members.splice(this.members.indexOf(member), 1)
   }
 
@@ -135,10 +145,22 @@ export class Fleet {
       const { Child, Flow } = workflowsOf(version, world)
       return [Child, Flow]
     })
-    const layer = Worker.layer(workflows, { concurrency, sweep, patience, drain })
-    this.watch.addWorker(process, concurrency)
-    // The layer needs the storage, which the scope of the process provides.
-    return this.live(member, Layer.build(layer) as Effect.Effect<unknown, unknown, Storage.Storage>)
+    const { placing } = this
+    const owns = (run: string) => placing === undefined || placing.owns(process, run)
+    this.watch.addWorker(process, concurrency, owns)
+    const settings = { concurrency, sweep, patience, drain }
+    const runner = placing?.join(process)
+    const worker =
+      runner === undefined
+        ? Layer.build(Worker.layer(workflows, settings))
+        : Effect.map(
+            makeService("a simulation", workflows, [], { ...settingsOf(settings), placement: runner.placement }),
+            ({ state }) => {
+              runner.look = state.look
+            }
+          )
+    // It needs the storage, which the scope of the process provides.
+    return this.live(member, worker as Effect.Effect<unknown, unknown, Storage.Storage>)
   }
 
   /** The process ends at once. Its connections break, or the server learns of it when its leases end. */

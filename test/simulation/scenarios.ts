@@ -79,6 +79,12 @@ const disturb = (fleet: Fleet, dice: Dice, count: number): void => {
   }
 }
 
+/** Some fleets are placed by a cluster. */
+const placingOf = (dice: Dice): FleetOptions["placing"] =>
+  dice.chance(0.4)
+    ? { shards: dice.whole(1, 12), notice: dice.of([0, 500, 8_000]), death: dice.of([500, 5_000, 20_000]) }
+    : undefined
+
 /** A small fleet with everything that can go wrong, chosen by the seed. */
 export const simulate = async (seed: number, { isRecorded = false, plant }: SimulateOptions = {}): Promise<Result> => {
   const dice = new Dice(seed)
@@ -113,6 +119,7 @@ export const simulate = async (seed: number, { isRecorded = false, plant }: Simu
     isPrivate,
     deathNotice: dice.chance(0.5) ? 1_000 : undefined,
     skew: (process) => skews[process % skews.length] ?? 0,
+    placing: isPrivate ? undefined : placingOf(new Dice(seed + 3)),
     isChecked: true,
     isRecorded,
     plant

@@ -22,7 +22,8 @@ interface Watched {
 export interface Tally {
   readonly concurrency: number
   versions: ReadonlySet<string>
-  owns: (run: string) => boolean
+  /** Whether it is to look for this run. */
+  readonly owns: (run: string) => boolean
   /** Runs leased to it. */
   readonly leased: Set<string>
   /** Since when it has been in order and has had places, as its claims show. */
@@ -82,11 +83,11 @@ export class Watch implements Watcher {
     this.find = find
   }
 
-  addWorker(process: Process, concurrency: number): void {
+  addWorker(process: Process, concurrency: number, owns: (run: string) => boolean): void {
     this.tallies.set(process, {
       concurrency,
       versions: new Set(),
-      owns: () => true,
+      owns,
       leased: new Set(),
       freeSince: Number.POSITIVE_INFINITY,
       askedAt: undefined,
@@ -160,6 +161,9 @@ export class Watch implements Watcher {
       case "suspend":
       case "finish":
         this.changed((first as Storage.Lease).run)
+        break
+      case "endPlacedLeases":
+        for (const run of [...this.runs.values()]) if (!run.isEnded) this.refresh(run)
         break
       case "signal":
       case "cancel":

@@ -182,7 +182,7 @@ export class Watch implements Watcher {
   }
 
   asked(process: Process, kind: string): void {
-    if (kind !== "claimDue" && kind !== "backlog") return
+    if (kind !== "claimDue" && kind !== "backlog" && kind !== "endPlacedLeases") return
     const tally = this.tallies.get(process)
     if (tally !== undefined) tally.askedAt ??= this.machine.timeline.now
   }
@@ -208,7 +208,7 @@ export class Watch implements Watcher {
     ) {
       tally.excluded.set(kind === "release" ? String(args[1]) : (args[0] as Storage.Lease).run, now)
     }
-    if (tally === undefined || (kind !== "claimDue" && kind !== "backlog" && kind !== "now")) return
+    if (tally === undefined || !looks.has(kind)) return
     if (kind === "claimDue" || Exit.isFailure(exit)) tally.askedAt = undefined
     // A look that fails is repeated after a pause.
     if (Exit.isFailure(exit)) tally.freeSince = Number.POSITIVE_INFINITY
@@ -347,6 +347,9 @@ export class Watch implements Watcher {
     one.available = Math.max(row.dueAt, one.freedAt)
   }
 }
+
+/** What a worker asks when it looks for runs. */
+const looks: ReadonlySet<string> = new Set(["claimDue", "backlog", "now", "endPlacedLeases"])
 
 /** Short, and the same in each simulation of a seed. */
 const summaryOf = (args: ReadonlyArray<unknown>, exit: Exit.Exit<unknown, unknown>): string =>

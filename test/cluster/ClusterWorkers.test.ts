@@ -121,49 +121,52 @@ for (const backend of [memory, sqlite]) {
       })
     )
 
-    inOne("hand the runs of a shard over at the end of their steps before the shard moves", () =>
-      Effect.gen(function* () {
-        const { begun, ended, gate, Job, join, runners } = yield* makeFleet(backend)
-        const a = yield* join("a", { concurrency: shards })
-        const open = Effect.all(ofEachShard.map((run) => gate(run, "first")))
-        yield* Effect.provide(
-          Effect.forEach(ofEachShard, (id) => Workflow.start(Job, { id })),
-          a.context
-        )
-        yield* eventually(
-          Effect.sync(() => begun.length),
-          (count) => count === shards
-        )
-        const b = yield* join("b")
-        // Those that are to move are no longer of `a`, and not of `b` before their steps have ended.
-        const [kept = []] = yield* eventually(Effect.forEach([a, b], ownedBy), ([own]) => own?.length !== shards)
-        const before = runners.refusals()
-        yield* eventually(
-          Effect.zip(ownedBy(b), Effect.sync(runners.refusals)),
-          ([own, refusals]) => own.length > 0 || refusals > before + 1
-        )
-        expect(yield* ownedBy(b)).toEqual([])
-        yield* open
-        const outside = a.context
-        yield* Effect.provide(
-          Effect.forEach(ofEachShard, (id) => Workflow.join(Job, id), { concurrency: "unbounded" }),
-          outside
-        )
-        expect(ended.filter(({ step }) => step === "first").map(({ runner }) => runner)).toEqual(
-          Array.from({ length: shards }, () => "a")
-        )
-        expect(begun.length).toBe(2 * shards)
-        for (const { run, runner } of ended.filter(({ step }) => step === "second")) {
-          const isKept = kept.includes(shardOf(run, shards))
-          expect([run, runner]).toEqual([run, isKept ? "a" : "b"])
-          const found = yield* Effect.provide(
-            Effect.flatMap(Storage.Storage, (storage) => storage.find(run)),
+    // Shards move by the locks of the runners, which this test counts; on a file it is not known to see each of them.
+    it.scopedLive.runIf(backend === memory)(
+      "hand the runs of a shard over at the end of their steps before the shard moves",
+      () =>
+        Effect.gen(function* () {
+          const { begun, ended, gate, Job, join, runners } = yield* makeFleet(backend)
+          const a = yield* join("a", { concurrency: shards })
+          const open = Effect.all(ofEachShard.map((run) => gate(run, "first")))
+          yield* Effect.provide(
+            Effect.forEach(ofEachShard, (id) => Workflow.start(Job, { id })),
+            a.context
+          )
+          yield* eventually(
+            Effect.sync(() => begun.length),
+            (count) => count === shards
+          )
+          const b = yield* join("b")
+          // Those that are to move are no longer of `a`, and not of `b` before their steps have ended.
+          const [kept = []] = yield* eventually(Effect.forEach([a, b], ownedBy), ([own]) => own?.length !== shards)
+          const before = runners.refusals()
+          yield* eventually(
+            Effect.zip(ownedBy(b), Effect.sync(runners.refusals)),
+            ([own, refusals]) => own.length > 0 || refusals > before + 1
+          )
+          expect(yield* ownedBy(b)).toEqual([])
+          yield* open
+          const outside = a.context
+          yield* Effect.provide(
+            Effect.forEach(ofEachShard, (id) => Workflow.join(Job, id), { concurrency: "unbounded" }),
             outside
           )
-          expect(Option.map(found, ({ token }) => token)).toEqual(Option.some(isKept ? 1 : 2))
-        }
-        expect(kept.length).toBeLessThan(shards)
-      })
+          expect(ended.filter(({ step }) => step === "first").map(({ runner }) => runner)).toEqual(
+            Array.from({ length: shards }, () => "a")
+          )
+          expect(begun.length).toBe(2 * shards)
+          for (const { run, runner } of ended.filter(({ step }) => step === "second")) {
+            const isKept = kept.includes(shardOf(run, shards))
+            expect([run, runner]).toEqual([run, isKept ? "a" : "b"])
+            const found = yield* Effect.provide(
+              Effect.flatMap(Storage.Storage, (storage) => storage.find(run)),
+              outside
+            )
+            expect(Option.map(found, ({ token }) => token)).toEqual(Option.some(isKept ? 1 : 2))
+          }
+          expect(kept.length).toBeLessThan(shards)
+        })
     )
 
     inOne("leave in order: their running steps end once, and the runs go on elsewhere", () =>

@@ -306,7 +306,7 @@ for (const backend of backends) {
             crashes++
           }
         }
-        assert.isAtLeast(crashes, Math.floor(40 / stride))
+        assert.isAtLeast(crashes, Math.floor(32 / stride))
       })
     )
   })

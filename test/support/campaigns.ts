@@ -65,7 +65,7 @@ const lengths = {
   /** Runs of fifty keys in one queue whose four workers are killed at random. */
   QUEUED_RUNS: { short: 40, ci: 100, full: 2_000 },
   /** Stock workflows whose processes are killed. */
-  STOCK_RUNS: { short: 9, ci: 9, full: 1_000 },
+  STOCK_RUNS: { short: 9, ci: 30, full: 1_000 },
   /** Bytes that are flipped in database files and write-ahead logs. */
   FLIPS: { short: 15, ci: 100, full: 1_000 },
   /** Random calls of a circuit breaker compared with its model, for each trip condition. */

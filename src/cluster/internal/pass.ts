@@ -132,6 +132,8 @@ const suspend = (
   if (isToCancel(execution)) return cancel(execution)
   // A clock that had rung before has been heard.
   const times = [...clocks.values(), ...(lookAt === undefined ? [] : [lookAt])].filter((time) => time > startedAt)
+  // A signal that came after the program had asked for it may have been read since, so the store no longer counts it as new.
+  if (isAnswered(execution, waits)) times.push(startedAt)
   const until = dateOption(times.length === 0 ? undefined : Math.min(...times))
   const failed = cause === undefined ? [] : [waitFor(`resume after: ${Cause.pretty(cause).split("\n")[0]}`, startedAt)]
   return Execution.stop(
@@ -139,6 +141,10 @@ const suspend = (
     new RunSuspended({ run: execution.id, waits: [...waits.values(), ...failed], until })
   )
 }
+
+/** Whether a deferred or the end of a child that the pass waits for is among the signals that were read. */
+const isAnswered = ({ activity: { signals } }: Execution.Execution, waits: Pass["waits"]): boolean =>
+  [...waits.keys()].some((name) => signals.has(deferredSignal(name)) || signals.has(name.replace(/^child\//, "child:")))
 
 const waitFor = (about: string, since: number): Waiting => ({
   id: about,

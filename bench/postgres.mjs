@@ -11,7 +11,7 @@ import { temporaryFolder } from "./harness.mjs"
 const isRoot = process.getuid?.() === 0
 
 /** Postgres refuses to run as root. */
-const nobody = isRoot ? { uid: 65_534, gid: 65_534 } : {}
+const unprivileged = isRoot ? { uid: 65_534, gid: 65_534 } : {}
 
 /** The folder of the server's programs, or none. */
 const folderOfPrograms = () => {
@@ -35,14 +35,14 @@ export const startPostgres = async () => {
   const programs = folderOfPrograms()
   if (programs === undefined) return undefined
   const folder = temporaryFolder()
-  if (isRoot) fs.chownSync(folder, nobody.uid, nobody.gid)
+  if (isRoot) fs.chownSync(folder, unprivileged.uid, unprivileged.gid)
   const data = path.join(folder, "data")
   const initdb = ["-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
-  childProcess.execFileSync(path.join(programs, "initdb"), initdb, { ...nobody, stdio: "ignore", cwd: folder })
+  childProcess.execFileSync(path.join(programs, "initdb"), initdb, { ...unprivileged, stdio: "ignore", cwd: folder })
   const port = await freePort()
   const options = ["-D", data, "-h", "127.0.0.1", "-p", String(port), "-k", folder, "-c", "max_connections=200"]
   const server = childProcess.spawn(path.join(programs, "postgres"), options, {
-    ...nobody,
+    ...unprivileged,
     stdio: "ignore",
     cwd: folder
   })

@@ -7,18 +7,24 @@ const filesOf = (folder: string, ending: RegExp): ReadonlyArray<string> =>
   fs
     .readdirSync(new URL(folder, root), { recursive: true, encoding: "utf8" })
     .map((file) => `${folder}${file.replaceAll("\\", "/")}`)
-    .filter((file) => ending.test(file) && !file.includes("node_modules"))
+    .filter((file) => ending.test(file) && !file.includes("node_modules") && !file.includes(".vitepress/"))
 
 const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", ...filesOf("docs/", /\.md$/)]
-const sources = [...filesOf("src/", /\.tsx?$/), ...filesOf("examples/", /\.ts$/)]
+const sources = ["src/", "examples/", "test/", "tools/", "bench/", "site/"]
+  .flatMap((folder) => filesOf(folder, /\.(?:ts|tsx|mjs)$/))
+  // Names the words.
+  .filter((file) => file !== "test/prose.test.ts")
 
 /** What hides the subject of a sentence, or says in riddles what the field has a word for. */
 const avoided: ReadonlyArray<readonly [words: RegExp, instead: string]> = [
   [/\b(?:nobody|somebody|anybody|anyone|someone|whoever)\b/i, "the worker, the caller, the store, the person"],
-  [/\bc[oa]mes? (?:about|to nothing)\b/i, "happens, succeeds, fails"],
-  [/\b(?:is|are) (?:told|found out)\b/i, "receives, is notified, fails with"],
+  [/\bc[oa]mes? (?:about|to nothing|to (?:its|their) end)\b/i, "happens, succeeds, fails, ends"],
+  [/\b(?:go|goes|going|gone|went) on\b/i, "continues, happens"],
+  [/\b(?:is|are|be|been|was|were) (?:told|found out)\b/i, "receives, is notified, is distinguished, fails with"],
   [/\bis met\b/i, "occurs, is handled"],
-  [/\bpass(?:es|ed) by\b/i, "skips"],
+  [/\b(?:pass|passes|passed|passing) by (?!themselves|itself)/i, "skips"],
+  [/\banswers for (?:it|its|them|this|that)\b/i, "covers, is responsible for"],
+  [/\bwhat is left\b/i, "the name of the rest"],
   [/\bwhatever becomes of\b/i, "survives, even if"],
   [/\bnothing is known of\b/i, "unclassified"],
   [/\bof course\b/i, "nothing in its place"],
@@ -41,7 +47,7 @@ describe("the prose", () => {
     assert.deepStrictEqual(pages.flatMap(found), [])
   })
 
-  it("of comments and messages does, too", () => {
+  it("of comments, messages, titles of tests, tools and benchmarks does, too", () => {
     assert.deepStrictEqual(sources.flatMap(found), [])
   })
 })

@@ -16,7 +16,7 @@ export const run = async () => {
     retry(handleAll, { maxAttempts: 3, backoff: new ExponentialBackoff() }),
     circuitBreaker(handleAll, { halfOpenAfter: 10_000, breaker: new ConsecutiveBreaker(5) })
   )
-  // What any policy needs: somebody to look at the end of the call, and somebody to look at its failure.
+  // What any policy needs: a handler of the end of the call, and a handler of its failure.
   const watched = Effect.suspend(() =>
     Effect.matchCauseEffect(workEffect, { onFailure: Effect.failCause, onSuccess: Effect.succeed })
   ).pipe(Effect.catchAll(Effect.fail))

@@ -1,6 +1,6 @@
 /**
  * B2: the failure path. What an open breaker takes to refuse, and what three
- * failures and a success take when nobody waits between them.
+ * failures and a success take without a wait between them.
  */
 import asyncRetry from "async-retry"
 import { ConsecutiveBreaker, ConstantBackoff, circuitBreaker, handleAll, retry } from "cockatiel"

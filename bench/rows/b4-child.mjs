@@ -1,6 +1,6 @@
 /**
  * One engine of B4 in a process of its own, so that neither pays for what the
- * other does in the background. Runs what it is told, and answers with
+ * other does in the background. Runs what its parent asks for, and answers with
  * workflows per second.
  */
 import * as crypto from "node:crypto"

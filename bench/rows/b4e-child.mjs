@@ -1,4 +1,4 @@
-/** One engine of B4e in a process of its own. Runs what it is told, and answers with workflows per second. */
+/** One engine of B4e in a process of its own. Runs what its parent asks for, and answers with workflows per second. */
 import * as readline from "node:readline"
 import { PgClient } from "@effect/sql-pg"
 import * as Activity from "@effect/workflow/Activity"

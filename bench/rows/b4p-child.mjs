@@ -1,4 +1,4 @@
-/** One engine of B4p in a process of its own. Runs what it is told, and answers with workflows per second. */
+/** One engine of B4p in a process of its own. Runs what its parent asks for, and answers with workflows per second. */
 import * as crypto from "node:crypto"
 import * as readline from "node:readline"
 import { seconds } from "../harness.mjs"

@@ -1,6 +1,6 @@
 /**
  * One process of B7: a saga of five steps with a failing sixth. It kills
- * itself with SIGKILL right after the n-th line of its ledger, if it is told to.
+ * itself with SIGKILL right after the n-th line of its ledger, if its arguments say so.
  */
 import * as fs from "node:fs"
 import * as Cause from "effect/Cause"
@@ -13,7 +13,7 @@ const [engine, folder, killAfter] = process.argv.slice(2)
 
 const ledger = `${folder}/ledger`
 
-/** On disk before anybody goes on. */
+/** On disk before the program continues. */
 const note = (line) =>
   Effect.suspend(() => {
     const file = fs.openSync(ledger, "a")

@@ -39,7 +39,7 @@ const score = (engine) => {
     for (const line of new Set(undisturbed.ledger)) {
       const more = times(ledger, line) - times(undisturbed.ledger, line)
       const isUndo = line.startsWith("undo")
-      // The line the process was killed after was not on record yet: nobody can tell whether it happened.
+      // The line the process was killed after was not on record yet: whether it happened is unknown.
       const known = ledger[killAfter - 1] === line ? 1 : 0
       if (more < 0) card[isUndo ? "missed" : "lost"] -= more
       if (more > known) card[isUndo ? "doubled" : "repeated"] += more - known

@@ -1,6 +1,6 @@
 /**
  * B8: locks and atomic writes of files, against proper-lockfile,
- * write-file-atomic and atomically: one lock nobody else wants, one that four
+ * write-file-atomic and atomically: one lock without contention, one that four
  * processes want all the time, files that are replaced at three levels of
  * durability, and a lock whose holder was killed, wanted by twenty at once.
  */
@@ -126,7 +126,7 @@ const contention = async () => {
     longRounds
   )
   for (const [, { close }] of engines) close()
-  // Whoever waits is overtaken by whoever has just given back: the whole time alone would hide for how long.
+  // A waiter is overtaken by the process that has just released: the whole time alone would hide for how long.
   return Object.fromEntries(
     engines.map(([engine, { waits }]) => [engine, { ...millis[engine], longestWait: Math.max(...waits.slice(1)) }])
   )
@@ -143,7 +143,7 @@ const levels = [
   { name: "fsync + folder fsync", durability: "power-loss", fsync: true, folder: true }
 ]
 
-/** What the peers leave to whoever wants a rename to survive a power cut. */
+/** What the peers leave to a caller that wants a rename to survive a power cut. */
 const syncFolder = async (folder) => {
   const handle = await fs.promises.open(folder, "r")
   try {
@@ -182,11 +182,11 @@ const writes = async ({ bytes, count }, level) => {
 
 const racers = 20
 
-/** All of them try at once, and whoever gets the lock keeps it until the last one has tried. */
+/** All of them try at once, and the process that gets the lock keeps it until the last one has tried. */
 const race = async (attempt) => {
   let left = racers
   let holders = 0
-  // For ever, if nobody gets it: that happens too, when two remove the lock of the holder that died.
+  // For ever, if no process gets it: that happens too, when two remove the lock of the holder that died.
   let millis = Number.POSITIVE_INFINITY
   const tried = new events.EventEmitter()
   const all = events.once(tried, "all")

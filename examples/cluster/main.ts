@@ -1,6 +1,6 @@
 /**
  * A fleet of three runners on one Postgres, placed by @effect/cluster: one of
- * them is killed, and its runs go on in the others.
+ * them is killed, and its runs continue in the others.
  *
  *     DATABASE_URL=postgres://… npm run start:cluster
  *
@@ -75,7 +75,7 @@ const showUntil = (
     are(runs) ? Effect.succeed(runs) : Effect.zipRight(Effect.sleep("2 seconds"), showUntil(prefix, runners, are))
   )
 
-/** Kills the runner, and shows where its runs go on. Returns the milliseconds that this took for each. */
+/** Kills the runner, and shows where its runs continue. Returns the milliseconds that this took for each. */
 const killOne = (victim: Runner, prefix: string, resumed: Queue.Dequeue<Resumed>) =>
   Effect.gen(function* () {
     const had = ownRuns(yield* runsOf(prefix), victim).map(({ id }) => id)
@@ -89,7 +89,7 @@ const killOne = (victim: Runner, prefix: string, resumed: Queue.Dequeue<Resumed>
       const { at, run, runner } = yield* Queue.take(resumed)
       if (at < killedAt || !runs.includes(run) || took.has(run)) continue
       took.set(run, at - killedAt)
-      note(green(`${run.slice(prefix.length)} goes on in ${runner.name}, ${seconds(at - killedAt)} after the kill`))
+      note(green(`${run.slice(prefix.length)} continues in ${runner.name}, ${seconds(at - killedAt)} after the kill`))
     }
     return [...took.values()]
   })
@@ -126,7 +126,7 @@ const program = Effect.gen(function* () {
     `all ${reports} reports are ready, with each of their ${pages} pages`,
     ready.every((count) => count === pages)
   )
-  yield* claim(`the runs of the killed runner went on after ${seconds(Math.max(...took))} at most`, took.length > 0)
+  yield* claim(`the runs of the killed runner continued after ${seconds(Math.max(...took))} at most`, took.length > 0)
   const codes = yield* Effect.forEach(others, (runner) => runner.end("SIGTERM"))
   yield* claim(
     "the other runners ended in order",

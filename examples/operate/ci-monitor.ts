@@ -61,7 +61,7 @@ const onWorkflowRun = (body: string) =>
     return `${failure.category} ${failure.severity}: ${recovery.status}${raised.map(({ level }) => `, ${level}`).join("")}`
   })
 
-/** As GitHub would be told its address. */
+/** The address that GitHub would have. */
 const server = Effect.gen(function* () {
   const runtime = yield* Effect.runtime<
     GitHub | Storage.Storage | RecoveryManager.RecoveryManager | Escalation.Escalation

@@ -165,7 +165,7 @@ const makeKeepers = Effect.fnUntraced(function* (sharding: Service, group: strin
   const client = yield* sharding.makeClient(Keeper)
   /** The shards whose keeper stands in this process. */
   const kept = new Set<number>()
-  /** The shards whose keepers are to be told. */
+  /** The shards whose keepers are notified. */
   const asked = new Set<number>()
   const waking = yield* FiberMap.make<number>()
   const run = yield* FiberMap.runtime(waking)<never>()

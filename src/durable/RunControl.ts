@@ -69,7 +69,7 @@ export const release: (
  * does not end it; of several requests the first one counts, and each makes the run due. `Workflow.join` waits
  * for the end.
  *
- * A hold ends with the request, unless it is that of a recovery, which comes to its end before. A body that
+ * A hold ends with the request, unless it is that of a recovery, which ends first. A body that
  * ends by itself first keeps its own outcome. If a compensation fails, executions
  * fail with `CancelFailed` and the run stays open, until a later execution
  * succeeds or `Workflow.terminate` ends it. What lies before a pivot is kept.

@@ -252,7 +252,7 @@ for (const backend of backends) {
               ["validate slow", 2]
             ]
           )
-          assert.strictEqual((yield* Effect.flip(chain.bottlenecks("nobody")))._tag, "RunNotFound")
+          assert.strictEqual((yield* Effect.flip(chain.bottlenecks("missing")))._tag, "RunNotFound")
         }).pipe(Effect.provide(layer))
       })
     )
@@ -298,7 +298,7 @@ for (const backend of backends) {
           const [first] = yield* failing("validate", 2).suggestions("failing at validate", busy)
           assert.deepStrictEqual(first?.parameters, { retryDelay: "5 seconds", maxRetries: 3 })
           // An unknown run has no records.
-          assert.deepStrictEqual(yield* failing("validate", 2).suggestions("nobody", busy), [])
+          assert.deepStrictEqual(yield* failing("validate", 2).suggestions("missing", busy), [])
         }).pipe(Effect.provide(layer))
       })
     )

@@ -169,7 +169,7 @@ for (const backend of [memory, sqlite]) {
         })
     )
 
-    inOne("leave in order: their running steps end once, and the runs go on elsewhere", () =>
+    inOne("leave in order: their running steps end once, and the runs continue elsewhere", () =>
       Effect.gen(function* () {
         const { begun, ended, gate, Job, join } = yield* makeFleet(backend)
         const [a, b] = [yield* join("a"), yield* join("b")]
@@ -222,7 +222,7 @@ for (const backend of [memory, sqlite]) {
       })
     )
 
-    it.scopedLive("are told of what another runner started, signalled or released, without a look of their own", () =>
+    it.scopedLive("are notified of what another runner started, signalled or released, without a look of their own", () =>
       Effect.gen(function* () {
         const { begun, join, Waits } = yield* makeFleet(backend)
         // The store tells no process of the changes of others.

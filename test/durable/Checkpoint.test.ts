@@ -284,7 +284,7 @@ for (const backend of backends) {
         assert.deepStrictEqual(yield* found({ before: ids[2], limit: 1 }), [ids[1]])
         const before = yield* Progress.latest({ kind: "auto", before: ids[2] })
         assert.strictEqual(Option.getOrThrow(before).state.files_processed, 0)
-        assert.deepStrictEqual(yield* Progress.latest({ run: "nobody" }), Option.none())
+        assert.deepStrictEqual(yield* Progress.latest({ run: "missing" }), Option.none())
         const stats = yield* Checkpoint.stats
         assert.strictEqual(stats.count, 3)
         assert.deepStrictEqual(stats.byKind, { auto: 2, manual: 1 })

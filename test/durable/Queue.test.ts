@@ -11,7 +11,7 @@ import { Queue, Signal, Step, Storage, Worker, Workflow } from "effect-recovery"
 import { backends, type Place } from "../support/storages.js"
 import { eventually, turns } from "../support/time.js"
 
-/** A workflow whose runs last until they are ended, and those that go on now, in the order of their starts. */
+/** A workflow whose runs last until they are ended, and those that run now, in the order of their starts. */
 const gated = () => {
   const gates = new Map<string, Deferred.Deferred<void>>()
   const running: Array<string> = []

@@ -194,7 +194,7 @@ describe("State without a run", () => {
       assert.deepStrictEqual(JSON.parse(yield* money.tagged("public").exportJson), { price: 4 })
       yield* Effect.provideService(money.reset, Billing, true)
       assert.deepStrictEqual(yield* all.get, { count: 1, price: 3, cost: 2 })
-      assert.deepStrictEqual(yield* all.tagged("nobody").get, {})
+      assert.deepStrictEqual(yield* all.tagged("missing").get, {})
     }).pipe(Effect.provide(State.layer))
   )
 

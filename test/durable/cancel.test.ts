@@ -209,7 +209,7 @@ for (const backend of backends)
       })
     )
 
-    it.scoped("a body that comes to its end in the replay keeps its own outcome", () =>
+    it.scoped("a body that ends in the replay keeps its own outcome", () =>
       Effect.gen(function* () {
         const { layer, place, story } = yield* builtProcess(backend)
         const workflow = flow(Transaction.run(undoable("hotel")))
@@ -355,7 +355,7 @@ for (const backend of backends)
       })
     )
 
-    it.scoped("can be taken back by a rewind: the run goes on from the point", () =>
+    it.scoped("can be taken back by a rewind: the run continues from the point", () =>
       Effect.gen(function* () {
         const { layer, story } = yield* builtProcess(backend)
         const workflow = flow(Effect.zipRight(a, Transaction.run(Effect.zipRight(undoable("hotel"), Go.wait()))))
@@ -519,7 +519,7 @@ const expected = [
 
 // A layer is the scoped form under another name.
 for (const form of forms.filter(({ name }) => name !== "layer")) {
-  it.live(`a cancellation goes on after a crash at any write, ${form.name}`, () =>
+  it.live(`a cancellation continues after a crash at any write, ${form.name}`, () =>
     Effect.gen(function* () {
       const workflow = trip(form)
       let crashes = 0

@@ -10,7 +10,7 @@ import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { memoryProcess, Numbers } from "../support/durable.js"
 
 describe("Checkpoint values", () => {
-  it.scoped("of two schemas with one identifier are told apart by their structure", () =>
+  it.scoped("of two schemas with one identifier are distinguished by their structure", () =>
     Effect.gen(function* () {
       const { context } = yield* memoryProcess()
       const one = Checkpoint.make("c", {

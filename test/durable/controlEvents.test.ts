@@ -25,7 +25,7 @@ const twice = Workflow.make("twice", { input: Schema.Number, success: Schema.Num
 )
 
 for (const backend of backends)
-  describe(`${backend.name}: an observer is told`, () => {
+  describe(`${backend.name}: an observer is notified`, () => {
     it.scoped(
       "that a run is held, released, to be cancelled and continued, each once, and the metric counts them",
       () =>

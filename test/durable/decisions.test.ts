@@ -186,7 +186,7 @@ describe.each(backends)("the decisions of recoveries in a body, on $name", (back
         )
         const [undisturbed = []] = seen.runs
         assert.deepStrictEqual([...undisturbed].sort(), [...told].sort())
-        // What was told before a crash is not told after it.
+        // Events emitted before a crash are not emitted again.
         for (const run of seen.runs) assert.deepStrictEqual(without(run, told), [])
         assert.deepStrictEqual([...seen.sources], ["crash-everywhere"])
       })

@@ -23,7 +23,7 @@ const [a, b, c] = [noted("a"), noted("b"), noted("c")]
 /** The first version waits for a signal after two steps. */
 const first = versioned("1", Effect.all([a, b, Go.wait()]))
 
-/** A later one that fits, and goes on with another step. */
+/** A later one that fits, and continues with another step. */
 const fitting = versioned("2", Effect.all([a, b, Go.wait(), c]))
 
 /** A later one in which a step has another name. */

@@ -276,7 +276,7 @@ for (const backend of backends)
           yield* Workflow.start(Flow, { id: "1" })
           yield* begun
           yield* asOperator(hold("1"))
-          // The other process is told by the store.
+          // The store notifies the other process.
           yield* eventually(isTold, Boolean)
           yield* open
           yield* eventually(statusOf("1"), (status) => status === "held")

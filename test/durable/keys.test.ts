@@ -62,7 +62,7 @@ describe("Keys", () => {
     assert.strictEqual(counterName("failing", "category", "rate-limit"), "failing/category/rate-limit")
   })
 
-  it("of questions are told from others", () => {
+  it("of questions are distinguished from others", () => {
     assert.strictEqual(askedBy("deposit/charge?2"), "deposit/charge")
     assert.strictEqual(askedBy("manual?"), "manual")
     assert.isUndefined(askedBy("charges"))

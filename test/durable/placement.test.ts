@@ -274,7 +274,7 @@ describe("a worker with a placement", () => {
     })
   )
 
-  it.scoped("takes a run at the next sweep when a hint is lost, and at once when it is told to look", () =>
+  it.scoped("takes a run at the next sweep when a hint is lost, and at once when it is asked to look", () =>
     Effect.gen(function* () {
       const store = silentStore()
       const [a, b] = [makePlacing(shards), makePlacing(shards)]
@@ -312,7 +312,7 @@ describe("a worker with a placement", () => {
     })
   )
 
-  it.scoped("takes the runs of a dead process once their leases end, whoever owns the shard, and keeps them", () =>
+  it.scoped("takes the runs of a dead process once their leases end, whichever process owns the shard, and keeps them", () =>
     Effect.gen(function* () {
       const store = silentStore()
       const slow = yield* makeSlow()

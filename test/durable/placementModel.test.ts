@@ -138,7 +138,7 @@ const live = (clock: VirtualClock, life: ReadonlyArray<Action>) =>
           }
         }
         if (release === "orderly") {
-          // A keeper waits for it, and the clock goes on meanwhile.
+          // A keeper waits for it, and the clock advances meanwhile.
           for (const i of from) {
             const waiting = yield* Effect.fork(at(i).state.handedOver(shard))
             while (waiting.unsafePoll() === null) yield* pass(100)

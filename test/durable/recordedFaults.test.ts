@@ -55,7 +55,7 @@ const took = (branch: string) => Step.make(branch, { run: Ledger.done(branch) })
 const branchOf = ({ category, retryAfter, severity, transient }: Fault.Fault) =>
   [category, severity, transient, Option.getOrUndefined(Option.map(retryAfter, Duration.format))].join(" ")
 
-/** Fails always, retries by category, and goes on by the category of the failure that is left. */
+/** Fails always, retries by category, and decides by the category of the last failure. */
 const byCategory = (reason: Reason, recover: object) => {
   const work = Step.make("work", {
     error: Remote,

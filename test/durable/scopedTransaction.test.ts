@@ -129,7 +129,7 @@ for (const { name, transact } of forms.filter(({ name }) => name !== "layer"))
       ["work without a result", Effect.zipRight(withoutSteps("a"), new Bad())],
       ["a step that died", Effect.zipRight(undoable("a"), dies)]
     ] as const)
-      it.scopedLive(`lets a rewind go on to what comes after it, beyond ${what}`, () =>
+      it.scopedLive(`lets a rewind continue to what comes after it, beyond ${what}`, () =>
         Effect.gen(function* () {
           const { context, story } = yield* memoryProcess()
           const check = failsOnce("check", Strategy.restart())

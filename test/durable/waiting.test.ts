@@ -138,7 +138,7 @@ for (const backend of backends) {
       Effect.gen(function* () {
         const { layer } = yield* setup
         yield* Effect.gen(function* () {
-          const none = yield* Effect.flip(Workflow.resolve("nobody", Answer.retry))
+          const none = yield* Effect.flip(Workflow.resolve("missing", Answer.retry))
           assert.strictEqual(none._tag, "RunNotFound")
           yield* Effect.flip(execute)
           const unknown = yield* Effect.flip(Workflow.resolve("1", Answer.retry, { question: "charge?7" }))
@@ -278,7 +278,7 @@ for (const backend of backends) {
         const flow = Workflow.make("flow", { success: Schema.String }, () =>
           Approval.wait({ within: "2 hours" }).pipe(
             Effect.map(({ by }) => by),
-            Effect.catchTag("SignalTimeout", () => Effect.succeed("nobody"))
+            Effect.catchTag("SignalTimeout", () => Effect.succeed("too late"))
           )
         )
         yield* Effect.gen(function* () {
@@ -291,7 +291,7 @@ for (const backend of backends) {
           yield* TestClock.adjust("2 minutes")
           yield* Approval.send("late", { by: "too late" })
           assert.strictEqual(yield* Workflow.execute(flow, { id: "in time" }), "ada")
-          assert.strictEqual(yield* late, "nobody")
+          assert.strictEqual(yield* late, "too late")
         }).pipe(Effect.provide(layer))
       })
     )

@@ -25,15 +25,15 @@ describe("examples/cluster", () => {
 })
 
 inPostgres("examples/cluster on Postgres", (database) => {
-  it.scopedLive.runIf(isSoak)("kills one of three runners, shows where its runs go on, and ends by itself", () =>
+  it.scopedLive.runIf(isSoak)("kills one of three runners, shows where its runs continue, and ends by itself", () =>
     Effect.gen(function* () {
       const { database: name, host, port, user } = database.address
       const child = yield* start({ DATABASE_URL: `postgres://${user}@${host}:${port}/${name}` })
       assert.strictEqual(yield* Effect.promise(() => child.exited), 0)
       const shown = child.lines.join("\n")
       const [, victim] = /SIGKILL {2}(runner \d), which had report/.exec(shown) ?? []
-      assert.match(shown, /report-\d+ goes on in runner \d, [\d.]+ s after the kill/)
-      assert.notInclude(shown, `goes on in ${victim},`)
+      assert.match(shown, /report-\d+ continues in runner \d, [\d.]+ s after the kill/)
+      assert.notInclude(shown, `continues in ${victim},`)
       assert.strictEqual(shown.match(/^ {2}yes {2}/gm)?.length, 3)
     })
   )

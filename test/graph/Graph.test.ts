@@ -272,7 +272,7 @@ describe("a graph in memory", () => {
     })
   )
 
-  it.scoped("is told apart from another graph and a section of the same name", () =>
+  it.scoped("is distinguished from another graph and a section of the same name", () =>
     Effect.gen(function* () {
       const { layer, lines } = yield* memoryProcess()
       const graph = Graph.make("g", { other })

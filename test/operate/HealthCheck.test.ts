@@ -246,7 +246,7 @@ describe("HealthCheck", () => {
     Effect.gen(function* () {
       const store = Storage.memoryStore()
       const storage = yield* Storage.make(store, { owner: "a" })
-      yield* store.lock("deploy", "somebody", 1_000)
+      yield* store.lock("deploy", "another-owner", 1_000)
       yield* TestClock.adjust("2 seconds")
       const report = yield* Effect.provideService(HealthCheck.run(), Storage.Storage, storage)
       const states = yield* Lock.list.pipe(

@@ -152,7 +152,7 @@ describe("recovery, the command line", () => {
         const one = yield* json("status", "--recovery-id", newest.id)
         assert.strictEqual(one.status, "in_progress")
         assert.match((yield* cli("status", "--recovery-id", newest.id)).stdout, /monitor/)
-        // Another process is told that it is being recovered.
+        // Another process reads that it is being recovered.
         const busy = yield* cli("initiate", "--failure-id", one.failure, "--type", "retry")
         assert.strictEqual(busy.code, 4)
         yield* Fiber.interrupt(running)
@@ -210,7 +210,7 @@ export default Operator.define({
         [cli("initiate", "--failure-id", "f1", ...config), cli("initiate", "--failure-id", "f1", ...config)],
         { concurrency: 2 }
       )
-      // One of them recovers it; the other is told that it is under way, or done.
+      // One of them recovers it; the other reads that it is under way, or done.
       assert.deepStrictEqual([one.code, two.code].sort(), [0, 4], one.stderr + two.stderr)
       const again = yield* json("runs", "v1")
       assert.strictEqual(again.status, "completed")
@@ -341,8 +341,8 @@ export default Operator.define({
       assert.strictEqual(run.waiting[0].about, "The card was declined. What now?")
       assert.match((yield* cli("runs", "o1")).stdout, /question/)
       assert.strictEqual((yield* cli("resolve", "--run-id", "o1", "--answer", "abort", "--note", "no card")).code, 0)
-      const nobody = yield* cli("resolve", "--run-id", "nobody", "--answer", "abort")
-      assert.strictEqual(nobody.code, 3)
+      const missing = yield* cli("resolve", "--run-id", "missing", "--answer", "abort")
+      assert.strictEqual(missing.code, 3)
     }))
 
   test("what is wrong has a message, an exit code, and changes nothing", ({ cli, database, folder }) =>
@@ -383,7 +383,7 @@ export default Operator.define({
       assert.match(newer.stderr, /newer version/)
     }))
 
-  test("health, patterns and tune say what needs somebody, and what would help", ({ cli, database, json, storage }) =>
+  test("health, patterns and tune say what needs a person, and what would help", ({ cli, database, json, storage }) =>
     Effect.gen(function* () {
       assert.strictEqual((yield* json("health")).status, "ok")
       yield* Effect.gen(function* () {

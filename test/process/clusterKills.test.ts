@@ -133,17 +133,17 @@ inPostgres("runners of a cluster on Postgres", (database) => {
       for (const one of others) yield* kill(one)
       all.sort((a, b) => a - b)
       const median = all[Math.floor(count / 2)] ?? Number.NaN
-      console.log(`${count} kills, ${title}: all runs go on after ${median} ms (median): ${all.join(" ")}`)
+      console.log(`${count} kills, ${title}: all runs continue after ${median} ms (median): ${all.join(" ")}`)
       return median
     }).pipe(Effect.provide(outside))
 
-  it.live(`go on with the runs of one that was killed, ${kills} times, with the tuning of the page`, () =>
+  it.live(`continue the runs of one that was killed, ${kills} times, with the tuning of the page`, () =>
     // The longest times are those of a machine that stands still.
     Effect.map(failOvers("tuned", kills, tuning), (median) => expect(median).toBeLessThan(30_000))
   )
 
   it.live.runIf(isSoak)(
-    `go on with the runs of one that was killed, ${kills} times, with the defaults of @effect/cluster`,
+    `continue the runs of one that was killed, ${kills} times, with the defaults of @effect/cluster`,
     () => Effect.map(failOvers("defaults", kills, {}), (median) => expect(median).toBeLessThan(60_000))
   )
 

@@ -1,4 +1,4 @@
-/** A runner of @effect/cluster on Postgres that runs until it is told to end. */
+/** A runner of @effect/cluster on Postgres that runs until its parent ends it. */
 import * as fs from "node:fs"
 import * as RunnerAddress from "@effect/cluster/RunnerAddress"
 import type { ShardingConfig } from "@effect/cluster/ShardingConfig"

@@ -49,7 +49,7 @@ const kill = (pid: number) => {
   }
 }
 
-/** Half-writes the file, says so, and goes on without its input and output until it may end. */
+/** Half-writes the file, says so, and continues without its input and output until it may end. */
 const half = (shell = "sh", before = "") => [
   "--",
   ...[shell, "-c"],

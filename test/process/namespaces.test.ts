@@ -58,7 +58,7 @@ describe.skipIf(reason !== undefined)(
       for (let i = 0; i < 8; i++) await start(`hint-${i}`)
       await heir.line((line) => line === "began second of cut off")
       const millis = performance.now() - cutAt
-      console.log(`runs of a machine that was cut off go on after ${Math.round(millis)} ms`)
+      console.log(`runs of a machine that was cut off continue after ${Math.round(millis)} ms`)
       await outside.runPromise(Workflow.join(Two, "cut off"))
       // The lease ends 20 to 30 seconds after its last renewal, and the sweep of these workers is an hour.
       assert.isBelow(millis, 20_000)

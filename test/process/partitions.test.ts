@@ -154,7 +154,7 @@ inOwnPostgres("three workers whose networks fail", (database) => {
           children.delete(child)
           await child.exited
           runners.splice(runners.indexOf(runner), 1)
-          // The others go on meanwhile.
+          // The others continue meanwhile.
           replacing.push(spawn().then((next) => void runners.push(next)))
           return
         }

@@ -12,7 +12,7 @@ interface Result {
   readonly balances: ReadonlyArray<number>
 }
 
-/** What a process is told is so from then on, whatever happens to later ones. */
+/** An answer that a process got stays true, whatever happens to later ones. */
 const compareNotes = (notes: ReadonlyArray<string>, payment: number) => {
   const own = notes.filter((note) => new RegExp(`^\\D*${payment}( |$)`).test(note))
   const numbers = new Set(own.filter((note) => note.startsWith(`moved ${payment} as`)))

@@ -56,7 +56,7 @@ inPostgres("workers in several processes on Postgres", (database) => {
     }).pipe(Effect.provide(outside))
   )
 
-  /** Kills a worker that has eight runs, and returns the milliseconds until another one has gone on with all of them. */
+  /** Kills a worker that has eight runs, and returns the milliseconds until another one continues all of them. */
   const failOver = (round: number) =>
     Effect.gen(function* () {
       const ids = Array.from({ length: 8 }, (_, i) => `two-${round}-${i}`)
@@ -84,7 +84,7 @@ inPostgres("workers in several processes on Postgres", (database) => {
       for (let round = 1; round <= kills; round++) all.push(yield* failOver(round))
       const sorted = all.map(Math.round).sort((a, b) => a - b)
       const median = sorted[Math.floor(kills / 2)] ?? Number.NaN
-      console.log(`${kills} kills: runs go on after ${median} ms (median): ${sorted.join(" ")}`)
+      console.log(`${kills} kills: runs continue after ${median} ms (median): ${sorted.join(" ")}`)
       // The longest times are those of a machine that stands still.
       expect(median).toBeLessThan(15_000)
     }).pipe(Effect.provide(outside))

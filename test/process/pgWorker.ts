@@ -19,7 +19,7 @@ const jobs = makePgJobs((run, step) =>
   )
 )
 
-/** Unless its parent says otherwise, it never looks for runs by itself: it has to be told. */
+/** Unless its parent says otherwise, it never looks for runs by itself: a notification has to wake it. */
 const worker = Worker.layer(jobs, {
   concurrency: 8,
   sweep: Number(sweepMillis),

@@ -19,7 +19,7 @@ const keys = Math.min(50, Math.floor(runs / 4))
 /** So many runs end between two kills. */
 const endsBetweenKills = 20
 
-/** The runs that go on after each line of the ledger. What a worker wrote after its kill began does not count. */
+/** The runs that continue after each line of the ledger. What a worker wrote after its kill began does not count. */
 const checkConcurrency = (lines: ReadonlyArray<Line>): void => {
   const running = new Map<string, { readonly key: string; readonly worker: string }>()
   const killed = new Set<string>()
@@ -76,14 +76,14 @@ const checkRate = (starts: ReadonlyArray<number>): void => {
   }
 }
 
-/** A run that was begun, and whose worker was killed, goes on before another one of its key begins. */
+/** A run that was begun, and whose worker was killed, continues before another one of its key begins. */
 const checkResumed = (lines: ReadonlyArray<Line>): void => {
   const open = new Map<string, string>()
   for (const line of lines) {
     if (line.what === "kill") continue
     if (line.what === "end") open.delete(line.key)
     else {
-      assert.strictEqual(open.get(line.key) ?? line.run, line.run, `the run of ${line.key} that goes on`)
+      assert.strictEqual(open.get(line.key) ?? line.run, line.run, `the run of ${line.key} that continues`)
       open.set(line.key, line.run)
     }
   }
@@ -147,7 +147,7 @@ const queueKills = (storageOf: StorageOf) => {
       children.set(name, child)
     }
     await Promise.all(Array.from({ length: workerCount }, spawn))
-    /** Kills a worker in the middle of a run if there is one. Another one starts while the others go on. */
+    /** Kills a worker in the middle of a run if there is one. Another one starts while the others continue. */
     const kill = async () => {
       const open = openRuns(readLedger())
       const busy = [...children].filter(([name]) => open.has(name))

@@ -85,7 +85,7 @@ const passingClock = (): Clock.Clock => {
   return Object.assign(Clock.make(), clock, { currentTimeMillis: Effect.sync(() => now) })
 }
 
-/** What an observer of a retry can see: when each attempt starts, what it is told, and how all ends. */
+/** What an observer of a retry can see: when each attempt starts, what it is given, and how all ends. */
 const traceOf = (retry: Retry, failures: ReadonlyArray<unknown>, seed: string) =>
   Effect.gen(function* () {
     const attempts: Array<unknown> = []

@@ -52,7 +52,7 @@ const plannedRun = (dice: Dice, number: number, spread: number, plan: Plan): Pla
   }
 }
 
-/** How long faults come about, and how long runs may take, in milliseconds. */
+/** How long faults happen, and how long runs may take, in milliseconds. */
 const [faulty, limit] = [12_000, 180_000]
 
 const disturb = (fleet: Fleet, dice: Dice, count: number): void => {

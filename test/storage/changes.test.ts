@@ -42,7 +42,7 @@ describe("Storage.onChange", () => {
     })
   )
 
-  it.scopedLive("is told by the store as by this process, until the service's scope closes", () =>
+  it.scopedLive("is notified by the store as by this process, until the service's scope closes", () =>
     Effect.gen(function* () {
       const store = Storage.memoryStore()
       const heard = yield* Effect.scoped(

@@ -197,7 +197,7 @@ describe("a damaged row", () => {
     })
   )
 
-  it.scopedLive("stops its own run only: the worker goes on with the others", () =>
+  it.scopedLive("stops its own run only: the worker continues with the others", () =>
     Effect.gen(function* () {
       const { layer, other } = yield* prepared
       yield* Effect.provide(Workflow.start(Order, { id: "fresh", input: "book" }), layer)

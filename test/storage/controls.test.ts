@@ -8,7 +8,7 @@ import { eventually, turns } from "../support/time.js"
 
 const byOperator = { id: "manual", reason: "to look" }
 
-/** Two services over one store, like two processes. `heard` has what the first one was told of its lease. */
+/** Two services over one store, like two processes. `heard` has what the store told the first one about its lease. */
 const services = (
   options: Partial<Storage.Options> = {},
   change: (store: Storage.Store) => Partial<Storage.Store> = () => ({})
@@ -43,7 +43,7 @@ const hears = (heard: ReadonlyArray<string>, wanted: ReadonlyArray<string>) =>
     () => assert.deepStrictEqual(heard, wanted)
   )
 
-describe("what an execution is told of holds and requests to cancel", () => {
+describe("what an execution reads of holds and requests to cancel", () => {
   for (const isPrivate of [true, false]) {
     const where = isPrivate ? "a private store" : "a shared store"
 

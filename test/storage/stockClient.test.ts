@@ -155,7 +155,7 @@ describe.each(drivers)("the client on $name, as of @effect/sql-sqlite-node", ({ 
     })
   )
 
-  testIn("writers and the event loop go on during a backup, which is of one moment", (sql, folder) =>
+  testIn("writers and the event loop continue during a backup, which is of one moment", (sql, folder) =>
     Effect.gen(function* () {
       yield* fill(sql, 3_000)
       const file = path.join(folder, "copy.db")

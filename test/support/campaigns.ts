@@ -35,7 +35,7 @@ const lengths = {
   ROLLOUT_RUNS: { short: 4, ci: 10, full: 200 },
   /** Workers on Postgres that are killed: another one takes their runs. */
   FAILOVER_KILLS: { short: 1, ci: 3, full: 20 },
-  /** Runners of a cluster that are killed: others go on with their runs. */
+  /** Runners of a cluster that are killed: others continue their runs. */
   CLUSTER_KILLS: { short: 1, ci: 2, full: 10 },
   /** Runs over three runners of a cluster that are killed and stand still. */
   CLUSTER_RUNS: { short: 30, ci: 60, full: 1_000 },

@@ -80,7 +80,7 @@ const owned = { owner: "test", lease: "10 days" } as const
 /** A process with a memory store. */
 export const memoryProcess = (change?: (store: Storage.Store) => Storage.Store) => builtProcess(memory, change)
 
-/** A change of a store, and whether the process that has it was told that a run is on hold. */
+/** A change of a store, and whether the process that has it knows that a run is on hold. */
 export const holdsRead = () => {
   let isTold = false
   const change = (store: Storage.Store): Storage.Store => ({

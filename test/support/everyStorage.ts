@@ -41,7 +41,7 @@ const shares: Readonly<Record<string, number>> = { memory: 1, sqlite: 1 / 3 }
 
 const leastShare = 1 / 20
 
-/** The same tests on each kind of storage, which are told their share of a campaign. */
+/** The same tests on each kind of storage, which get their share of a campaign. */
 export const inEveryStorage = (title: string, tests: (backend: Backend, share: number) => void): void => {
   for (const backend of [...backends, stock]) {
     describe(`${backend.name}: ${title}`, () => tests(backend, shares[backend.name] ?? leastShare))

@@ -38,7 +38,7 @@ const insideOf = ({ pid }: childProcess.ChildProcess): Enter => [
 /** A machine: its own network, with one cable to the server's machine. */
 export interface Machine {
   readonly enter: Enter
-  /** Packets of both directions are dropped. Neither side is told. */
+  /** Packets of both directions are dropped. Neither side notices. */
   readonly cut: () => void
 }
 

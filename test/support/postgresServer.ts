@@ -40,7 +40,7 @@ export const programs = (): string | undefined => {
   )
 }
 
-/** Postgres refuses to run as root: then it runs as `nobody`. */
+/** Postgres refuses to run as root: then it runs as an unprivileged user. */
 const account = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
 
 const freePort = async (): Promise<number> => {

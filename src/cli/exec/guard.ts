@@ -28,7 +28,7 @@ export interface Holdings {
 const Backup = Schema.Struct({ root: Schema.String, name: Schema.String })
 export type Backup = typeof Backup.Type
 
-/** What is left of an exec if it is killed. */
+/** The record that an exec leaves if it is killed. */
 export interface Leftover {
   readonly run: string
   readonly backups: ReadonlyArray<Backup>

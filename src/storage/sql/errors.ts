@@ -58,7 +58,7 @@ export const isUnavailable = (error: unknown): boolean => reasonOf(rootCause(err
 /** The statement was rolled back for the sake of another one, or cancelled by mistake. It may be tried again. */
 export const isConflict = (error: unknown): boolean => {
   const code = codeOf(error)
-  // The stock client cancels a statement by the process id of its connection, which may have gone on to another one.
+  // The stock client cancels a statement by the process id of its connection, which may be executing another one by then.
   const isCancelled = code === "57014" && /user request/.test(messageOf(rootCause(error)))
   return isCancelled || code === "40001" || code === "40P01"
 }

@@ -133,7 +133,7 @@ const serverClock = (read: ClientAccess["read"]): StoreClock => {
 
 /**
  * In the background: a statement that is interrupted would be cancelled by the
- * process id of its connection, which may have gone on to the next statement.
+ * process id of its connection, which may be executing the next statement.
  */
 const onConnection = <A, E>(
   connect: Effect.Effect<Connection, NotDone, Scope.Scope>,

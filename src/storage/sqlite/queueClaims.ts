@@ -112,7 +112,7 @@ export interface Stop {
   readonly priority: number
   /** Where it began, in each priority. */
   readonly start: string | undefined
-  /** It had come to the last key, and went on with the first one. */
+  /** It had come to the last key, and continued with the first one. */
   readonly isSecond?: boolean
   readonly after?: string | undefined
 }

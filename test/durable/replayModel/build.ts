@@ -13,7 +13,7 @@ export interface Outside {
   readonly note: (kind: "begin" | "end" | "undo", name: string, key: string) => Effect.Effect<void>
   /** Whether this is the first time in any process that the step would die. */
   readonly diesNow: (name: string) => boolean
-  /** How often attempts of the step came to their end. */
+  /** How often attempts of the step ended. */
   readonly endsOf: (key: string) => number
 }
 

@@ -73,7 +73,7 @@ const repeatsOf = ({ lines, status }: History, { inTransaction }: Expected) => {
   return faults
 }
 
-/** Attempts that came to their end, or died, before another one began. */
+/** Attempts that ended, or died, before another one began. */
 const failedOf = (lines: ReadonlyArray<Line>): number => lines.filter(({ kind }) => kind === "end").length
 
 /** No branch that has lost begins anything. */

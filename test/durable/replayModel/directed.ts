@@ -69,7 +69,7 @@ export const directed: Readonly<Record<string, Node>> = {
     }),
     step()
   ),
-  "a branch beside a wait goes on": {
+  "a branch beside a wait continues": {
     _tag: "Meet",
     name: "",
     node: seq({ _tag: "Pause", how: "sleep", millis: 9 }, { _tag: "Pause", how: "promise", millis: 0 }),

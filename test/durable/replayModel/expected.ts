@@ -3,7 +3,7 @@ import type { Case, Loser, Node, StepNode } from "./program.js"
 /** What an execution without stops comes to, and what every other one must agree with. */
 export interface Expected {
   readonly outcome: string
-  /** How often each of these steps comes to its end. */
+  /** How often each of these steps ends. */
   readonly required: ReadonlyMap<string, number>
   /** Steps that may run or not, such as those of a loser. */
   readonly optional: ReadonlySet<string>

@@ -116,7 +116,7 @@ export interface Case {
 
 export const long = 3_600_000
 export const backoff = 20_000
-/** What must lose has not come to its end yet. */
+/** What must lose has not ended yet. */
 export const limit = 2_000_000
 
 export const empty: Node = { _tag: "Seq", nodes: [] }

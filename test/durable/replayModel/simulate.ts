@@ -30,7 +30,7 @@ export interface History {
   readonly outcome: string
   readonly status: Workflow.RunStatus | undefined
   readonly executions: number
-  /** How many of its stops came about. */
+  /** How many of its stops happened. */
   readonly stopped: number
   /** Milliseconds from the start to the outcome. */
   readonly elapsed: number

@@ -78,7 +78,7 @@ inPostgres("PgStorage with a pool of one", (database) => {
 })
 
 inPostgres("the connection of PgStorage for leases", (database) => {
-  it.scopedLive("is told apart by its name, and needs a place on the server", () =>
+  it.scopedLive("is distinguished by its name, and needs a place on the server", () =>
     Effect.gen(function* () {
       yield* Effect.scoped(
         Effect.gen(function* () {
@@ -163,7 +163,7 @@ inOwnPostgres("PgStorage while its server is restarted", (database, server) => {
       yield* Layer.build(worker)
       const caller = yield* Layer.build(processOf(database))
       const again = Schedule.spaced("20 millis")
-      /** What a caller does that is told that the storage cannot be reached. */
+      /** What a caller does whose storage cannot be reached. */
       const insist = <A, E, R>(self: Effect.Effect<A, E, R>) =>
         Effect.retry(
           Effect.tapDefect(self, (cause) => Effect.sync(() => defects.push(cause))),

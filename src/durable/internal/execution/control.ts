@@ -39,7 +39,7 @@ const continueLeft = ({ activity: { parked } }: Execution): void => {
   }
 }
 
-/** The run is to be cancelled. A hold comes to its end before. */
+/** The run is to be cancelled. A hold ends first. */
 export const isToCancel = ({ wanted }: Pick<Execution, "wanted">): boolean =>
   wanted.cancel !== undefined && wanted.hold === undefined
 

@@ -22,7 +22,7 @@ import { refuseOverlap, undoEntry } from "./undo.js"
 const modeOf = (options: { readonly mode?: number | undefined } | undefined): number | undefined =>
   options?.mode === undefined ? undefined : permissions(options.mode)
 
-// No retry: a rename waits for a busy file itself, and other failures do not pass by themselves.
+// No retry: a rename waits for a busy file itself, and other failures are not transient.
 const undoSettings = settingsOf({ retry: RetryPolicy.none })
 
 type Protected = Extract<Entry, { readonly kind: "protect" }>

@@ -21,7 +21,7 @@ type Takeover = (store: Storage.Store, lease: Storage.Lease) => Effect.Effect<un
 /** The lease has expired, so most of them need one statement. */
 const takeovers: ReadonlyArray<Takeover> = [
   (store, { run }) => Effect.map(open(store, run, "b"), opened),
-  // A store may pass by a run that is being written, so the claim is repeated.
+  // A store may skip a run that is being written, so the claim is repeated.
   (store, { run }) =>
     Effect.map(
       Effect.repeat(Effect.zipRight(eventLoopTurn, claimSome(store, "b", 10)), {

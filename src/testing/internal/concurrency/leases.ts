@@ -33,7 +33,7 @@ export const concurrentLeases: Contract = {
       const owners = range(20).map((i) => `${round}-${i}`)
       const claimed = yield* eachAtOnce(owners, (owner) => claimSome(store, owner, 5))
       for (const leases of claimed) assert.ok(leases.length <= 5)
-      // A store may pass by runs that another caller claims, and not find them at once.
+      // A store may skip runs that another caller claims, and not find them at once.
       const rest = yield* claimAll(store, `${round}-rest`, 5)
       const leases = [...claimed.flat(), ...rest]
       assert.strictEqual(leases.length, 50)

@@ -129,7 +129,7 @@ export const concurrentSignals: Contract = {
       })
     yield* eachAtOnce(range(4), (i) => work(`worker-${i}`))
     yield* Fiber.join(sending)
-    // A store may pass by a run that another worker claims, so the last ones may be left.
+    // A store may skip a run that another worker claims, so the last ones may be left.
     yield* work("last")
     for (const { key, run } of leases) {
       const stored = (yield* store.signals(key)).map((signal) => signal.key)

@@ -20,7 +20,7 @@ export const range = (length: number): ReadonlyArray<number> => Array.from({ len
 export const reversed = <A>(items: ReadonlyArray<A>): ReadonlyArray<A> => [...items].reverse()
 
 /**
- * Waits as long as the store needs for this many reads. Time must not pass by a clock: on a slow store or machine,
+ * Waits as long as the store needs for this many reads. No clock bounds the wait: on a slow store or machine,
  * the write that another fiber has begun is slow as well.
  */
 export const pace = (store: Storage.Store, reads: number): Effect.Effect<void, Storage.StorageError> =>

@@ -72,6 +72,11 @@ export const gallery: Readonly<Record<string, Example>> = {
     load: () => import("./policies/faults.js"),
     result: ["rate-limit, may pass", "conflict, may pass", "network, may pass", "rate-limit, may pass", "unknown"]
   },
+  "policies/virtual-time": {
+    purpose: "Test a pipeline with the layers of production in virtual time: more than a minute of back-off passes at once",
+    load: () => import("./policies/virtual-time.js"),
+    result: { waits: { text: "text", calls: [0, 10, 30, 70] }, gives: { failure: "SourceDown", calls: 1 } }
+  },
   "policies/retry": {
     purpose: "Retry policies: as a Schedule, lazily, by category, from a layer and from the configuration",
     load: () => import("./policies/retry.js"),
@@ -187,6 +192,14 @@ export const gallery: Readonly<Record<string, Example>> = {
     load: () => import("./transactions/long-loop.js"),
     result: { lastAttempt: 300, processed: 1_000, kept: 3 }
   },
+  "transactions/saga-on-storages": {
+    purpose: "A saga whose undo fails, tested on each storage with the same test",
+    load: () => import("./transactions/saga-on-storages.js"),
+    result: [
+      { failed: "RollbackFailed", undoFailed: ["transaction/charge"], refunds: ["refused", "refunded"] },
+      { failed: "RollbackFailed", undoFailed: ["transaction/charge"], refunds: ["refused", "refunded"] }
+    ]
+  },
   "transactions/crash-test": {
     purpose: "Crash your own workflow at every one of its writes, and keep score",
     load: () => import("./transactions/crash-test.js"),
@@ -237,6 +250,16 @@ export const gallery: Readonly<Record<string, Example>> = {
     purpose: "A workflow that executes, starts and joins other workflows",
     load: () => import("./workflows/child-runs.js"),
     result: { parcel: "parcel of book", children: ["order-1/mail completed", "order-1/ship completed"] }
+  },
+  "workflows/by-category": {
+    purpose: "Failures of a step by their category: some are retried, some are replaced by a value",
+    load: () => import("./workflows/by-category.js"),
+    result: { pages: ["page /a", "no page"], keys: 2 }
+  },
+  "workflows/two-processes": {
+    purpose: "A test with two processes on one store in memory: one is stopped, the other takes over",
+    load: () => import("./workflows/two-processes.js"),
+    result: { refused: "LeaseHeld", packed: "book, packed", attempts: ["attempt 1", "attempt 2"] }
   },
   "workflows/generations": {
     purpose: "A loop without an end that continues as a new generation with an empty journal",

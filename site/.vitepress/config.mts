@@ -74,6 +74,7 @@ const guides = [
     ["Checkpoints and state", "/durable/checkpoints"],
     ["Graphs", "/durable/graphs"],
     ["Language models and agents", "/durable/chains"],
+    ["Test", "/durable/testing"],
     ["Test against crashes", "/durable/crashes"]
   ]),
   group("Files", [

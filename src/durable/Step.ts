@@ -151,10 +151,14 @@ export interface Options<
   readonly timeout?: Timeout
   /**
    * Strategies by tag, as for `Recovery.recover`. Attempts and the time of the
-   * next one are journaled, so a crash neither resets nor shortens a backoff.
+   * next one are journaled, so a crash neither resets nor shortens a backoff. For a
+   * decision by category put `Recovery.recoverCategory` around the step.
    */
   readonly recover?: Handlers & Recovery.NoOthers<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>
-  /** Retries the errors that `recover` does not name. The step fails with the last error itself. */
+  /**
+   * Retries the errors that `recover` does not name, for example by category with
+   * `RetryPolicy.byCategory`. The step fails with the last error itself.
+   */
   readonly retry?: Schedule.Schedule<unknown, Error["Type"] | Errors<never, Ambiguous, Timeout>, R2>
   /**
    * What happens when the journal cannot be written: `"required"` (the default)

@@ -73,7 +73,8 @@ export const gallery: Readonly<Record<string, Example>> = {
     result: ["rate-limit, may pass", "conflict, may pass", "network, may pass", "rate-limit, may pass", "unknown"]
   },
   "policies/virtual-time": {
-    purpose: "Test a pipeline with the layers of production in virtual time: more than a minute of back-off passes at once",
+    purpose:
+      "Test a pipeline with the layers of production in virtual time: more than a minute of back-off passes at once",
     load: () => import("./policies/virtual-time.js"),
     result: { waits: { text: "text", calls: [0, 10, 30, 70] }, gives: { failure: "SourceDown", calls: 1 } }
   },

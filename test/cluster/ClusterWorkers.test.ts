@@ -222,7 +222,7 @@ for (const backend of [memory, sqlite]) {
       })
     )
 
-    it.scopedLive("are notified of what another runner started, signalled or released, without a look of their own", () =>
+    it.scopedLive("learn of what another runner started, signalled or released, without a look of their own", () =>
       Effect.gen(function* () {
         const { begun, join, Waits } = yield* makeFleet(backend)
         // The store tells no process of the changes of others.

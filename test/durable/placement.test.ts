@@ -312,7 +312,7 @@ describe("a worker with a placement", () => {
     })
   )
 
-  it.scoped("takes the runs of a dead process once their leases end, whichever process owns the shard, and keeps them", () =>
+  it.scoped("takes the runs of a dead process at the end of their leases, from all shards, and keeps them", () =>
     Effect.gen(function* () {
       const store = silentStore()
       const slow = yield* makeSlow()

@@ -178,12 +178,14 @@ const makeKeepers = Effect.fnUntraced(function* (sharding: Service, group: strin
       return Effect.ignore(Effect.timeout(client(name).Wake(undefined, { discard: true }), hintMillis))
     })
   // A change during the call may have come too late for it.
-  const wake = (shard: number) => {
+  const wake = (shard: number, { isAnew = false } = {}) => {
     asked.add(shard)
-    run(shard, Effect.repeat(tell(shard), { while: () => asked.has(shard) }), { onlyIfMissing: true })
+    run(shard, Effect.repeat(tell(shard), { while: () => asked.has(shard) }), { onlyIfMissing: !isAnew })
   }
 
-  const owned = () => ownedShards(sharding, group, shards)
+  // Without its keeper a shard would move while its runs are executed, so its runs begin once the keeper stands.
+  const isKept = (shard: number) => kept.has(shard) || !names.has(shard)
+  const owned = () => ownedShards(sharding, group, shards).filter(isKept)
   const placement: Placement = {
     shards,
     owned,
@@ -194,13 +196,16 @@ const makeKeepers = Effect.fnUntraced(function* (sharding: Service, group: strin
     hint: (run) => wake(shardOf(run, shards))
   }
 
+  let locked: ReadonlySet<number> = new Set()
   let known = ""
   const look = Effect.sync(() => {
-    const now = owned()
-    for (const shard of now) {
-      if (!kept.has(shard)) wake(shard)
+    const before = locked
+    locked = new Set(ownedShards(sharding, group, shards))
+    for (const shard of locked) {
+      // A message that is still under way went to the former owner of the shard.
+      if (!isKept(shard)) wake(shard, { isAnew: !before.has(shard) })
     }
-    const seen = now.join()
+    const seen = owned().join()
     if (seen !== known) notify()
     known = seen
   })
@@ -218,6 +223,7 @@ const makeKeepers = Effect.fnUntraced(function* (sharding: Service, group: strin
           return worker.handedOver(shardId.id)
         })
       )
+      notify()
       return { Wake: () => Effect.sync(() => worker.look()) }
     })
     // Never idle: an idle entity ends, and its shard would move without it.

@@ -1,3 +1,4 @@
+import * as ShardId from "@effect/cluster/ShardId"
 import { Sharding } from "@effect/cluster/Sharding"
 import { describe, expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
@@ -121,52 +122,91 @@ for (const backend of [memory, sqlite]) {
       })
     )
 
-    // Shards move by the locks of the runners, which this test counts; on a file it is not known to see each of them.
-    it.scopedLive.runIf(backend === memory)(
-      "hand the runs of a shard over at the end of their steps before the shard moves",
-      () =>
-        Effect.gen(function* () {
-          const { begun, ended, gate, Job, join, runners } = yield* makeFleet(backend)
-          const a = yield* join("a", { concurrency: shards })
-          const open = Effect.all(ofEachShard.map((run) => gate(run, "first")))
-          yield* Effect.provide(
-            Effect.forEach(ofEachShard, (id) => Workflow.start(Job, { id })),
+    inOne("hand the runs of a shard over at the end of their steps before the shard moves", () =>
+      Effect.gen(function* () {
+        const { begun, ended, gate, Job, join, runners } = yield* makeFleet(backend)
+        // Longer than the test: the steps end because their gates open.
+        const drain = "10 minutes"
+        const a = yield* join("a", { concurrency: shards, drain })
+        const open = Effect.all(ofEachShard.map((run) => gate(run, "first")))
+        // Runner `a` could not leave while its steps wait.
+        yield* Effect.addFinalizer(() => open)
+        yield* Effect.provide(
+          Effect.forEach(ofEachShard, (id) => Workflow.start(Job, { id })),
+          a.context
+        )
+        yield* eventually(
+          Effect.sync(() => begun.length),
+          (count) => count === shards
+        )
+        const b = yield* join("b", { drain })
+        const kept = yield* eventually(ownedBy(a), (own) => own.length < shards)
+        // Runner `b` asks for the other shards and does not get them, since their steps still run.
+        const before = runners.refusals()
+        yield* eventually(
+          Effect.zip(ownedBy(b), Effect.sync(runners.refusals)),
+          ([own, refusals]) => own.length > 0 || refusals > before + 1
+        )
+        expect(yield* ownedBy(b)).toEqual([])
+        expect(begun).toHaveLength(shards)
+        yield* open
+        yield* Effect.provide(
+          Effect.forEach(ofEachShard, (id) => Workflow.join(Job, id), { concurrency: "unbounded" }),
+          a.context
+        )
+        expect(ended.filter(({ step }) => step === "first").map(({ runner }) => runner)).toEqual(
+          Array.from({ length: shards }, () => "a")
+        )
+        expect(begun.length).toBe(2 * shards)
+        for (const { run, runner } of ended.filter(({ step }) => step === "second")) {
+          const isKept = kept.includes(shardOf(run, shards))
+          expect([run, runner]).toEqual([run, isKept ? "a" : "b"])
+          const found = yield* Effect.provide(
+            Effect.flatMap(Storage.Storage, (storage) => storage.find(run)),
             a.context
           )
-          yield* eventually(
-            Effect.sync(() => begun.length),
-            (count) => count === shards
-          )
-          const b = yield* join("b")
-          // Those that are to move are no longer of `a`, and not of `b` before their steps have ended.
-          const [kept = []] = yield* eventually(Effect.forEach([a, b], ownedBy), ([own]) => own?.length !== shards)
-          const before = runners.refusals()
-          yield* eventually(
-            Effect.zip(ownedBy(b), Effect.sync(runners.refusals)),
-            ([own, refusals]) => own.length > 0 || refusals > before + 1
-          )
-          expect(yield* ownedBy(b)).toEqual([])
-          yield* open
-          const outside = a.context
-          yield* Effect.provide(
-            Effect.forEach(ofEachShard, (id) => Workflow.join(Job, id), { concurrency: "unbounded" }),
-            outside
-          )
-          expect(ended.filter(({ step }) => step === "first").map(({ runner }) => runner)).toEqual(
-            Array.from({ length: shards }, () => "a")
-          )
-          expect(begun.length).toBe(2 * shards)
-          for (const { run, runner } of ended.filter(({ step }) => step === "second")) {
-            const isKept = kept.includes(shardOf(run, shards))
-            expect([run, runner]).toEqual([run, isKept ? "a" : "b"])
-            const found = yield* Effect.provide(
-              Effect.flatMap(Storage.Storage, (storage) => storage.find(run)),
-              outside
-            )
-            expect(Option.map(found, ({ token }) => token)).toEqual(Option.some(isKept ? 1 : 2))
-          }
-          expect(kept.length).toBeLessThan(shards)
+          expect(Option.map(found, ({ token }) => token)).toEqual(Option.some(isKept ? 1 : 2))
+        }
+      })
+    )
+
+    inOne("take no run of a shard before the shard would wait for it", () =>
+      Effect.gen(function* () {
+        const { begun, Job, join, place } = yield* makeFleet(backend)
+        const arrive = yield* Deferred.make<void>()
+        let looks = 0
+        /** A runner that owns shards before it hears that an entity of `ClusterWorkers` belongs to each of them. */
+        const slow = Layer.map(runner(makeRunners()), (context) => {
+          const sharding = Context.get(context, Sharding)
+          const isOwn = (shard: number) => sharding.hasShardId(ShardId.make("default", shard))
+          return Context.make(Sharding, {
+            ...sharding,
+            registerEntity: (entity, build, options) =>
+              Effect.zipRight(Deferred.await(arrive), sharding.registerEntity(entity, build, options)),
+            hasShardId: (shard) => {
+              if (shard.id === shards && ofEachShard.every((_, i) => isOwn(i + 1))) looks++
+              return sharding.hasShardId(shard)
+            }
+          })
         })
+        const outside = yield* Layer.build(place.join())
+        yield* Effect.provide(
+          Effect.forEach(ofEachShard, (id) => Workflow.start(Job, { id })),
+          outside
+        )
+        const joining = yield* Effect.fork(join("a", { sweep: 20 }, slow))
+        yield* eventually(
+          Effect.sync(() => looks),
+          (count) => count > 5
+        )
+        expect(begun).toEqual([])
+        yield* Deferred.succeed(arrive, undefined)
+        yield* Effect.provide(
+          Effect.forEach(ofEachShard, (id) => Workflow.join(Job, id), { concurrency: "unbounded" }),
+          outside
+        )
+        expect(yield* Effect.flatMap(Fiber.join(joining), ownedBy)).toHaveLength(shards)
+      })
     )
 
     inOne("leave in order: their running steps end once, and the runs continue elsewhere", () =>

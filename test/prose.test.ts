@@ -31,9 +31,10 @@ const avoided: ReadonlyArray<readonly [words: RegExp, instead: string]> = [
   [/\bhis\b/i, "the name of the subject"]
 ]
 
+const read = (file: string) => fs.readFileSync(new URL(file, root), "utf8")
+
 const found = (file: string) =>
-  fs
-    .readFileSync(new URL(file, root), "utf8")
+  read(file)
     .split("\n")
     .flatMap((line, index) =>
       avoided.flatMap(([words, instead]) => {
@@ -43,6 +44,16 @@ const found = (file: string) =>
     )
 
 describe("the prose", () => {
+  it("has the words that the spelling check does not know in one sorted list, and each of them is used", () => {
+    const words = read("tools/words.txt").trimEnd().split("\n")
+    assert.deepStrictEqual(words, [...new Set(words)].sort())
+    const text = [...pages, ...sources].map(read).join("\n").toLowerCase()
+    assert.deepStrictEqual(
+      words.filter((word) => !text.includes(word)),
+      []
+    )
+  })
+
   it("of the pages says who does what, in the words of the field", () => {
     assert.deepStrictEqual(pages.flatMap(found), [])
   })

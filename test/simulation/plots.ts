@@ -1,3 +1,4 @@
+import { imageOf } from "../support/svg.js"
 import type { Figures } from "./scale.js"
 
 export interface Series {
@@ -13,16 +14,6 @@ interface Plot {
 }
 
 const [width, height, left, right, top, bottom] = [640, 340, 64, 150, 40, 48]
-
-/** Readable on a light and on a dark page. */
-const style = `<style>
-text { font: 13px sans-serif; fill: #24292f }
-.axis { stroke: #8c959f; stroke-width: 1 } .grid { stroke: #8c959f; stroke-opacity: 0.25 }
-.line { fill: none; stroke-width: 2 } .s0 { stroke: #0969da } .s1 { stroke: #bc4c00 } .s2 { stroke: #1a7f37 } .s3 { stroke: #8250df }
-@media (prefers-color-scheme: dark) {
-text { fill: #e6edf3 } .s0 { stroke: #58a6ff } .s1 { stroke: #f0883e } .s2 { stroke: #3fb950 } .s3 { stroke: #bc8cff }
-}
-</style>`
 
 /** The next round number: 1, 2 or 5 times a power of ten. */
 const roundUp = (value: number): number => {
@@ -54,19 +45,14 @@ export const plotOf = ({ series, title, x, y }: Plot): string => {
       `<text x="${width - right + 38}" y="${legend + 4}">${name}</text>`
     ]
   })
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">`,
-    `<title>${title}</title>`,
-    style,
+  return imageOf({ width, height, title }, [
     `<text x="${left}" y="20" font-weight="bold">${title}</text>`,
     ...grid,
     `<line class="axis" x1="${left}" x2="${width - right}" y1="${py(0)}" y2="${py(0)}"/>`,
     ...lines,
     `<text x="${(left + width - right) / 2}" y="${height - 10}" text-anchor="middle">${x}</text>`,
-    `<text x="14" y="${(top + height - bottom) / 2}" text-anchor="middle" transform="rotate(-90 14 ${(top + height - bottom) / 2})">${y}</text>`,
-    "</svg>",
-    ""
-  ].join("\n")
+    `<text x="14" y="${(top + height - bottom) / 2}" text-anchor="middle" transform="rotate(-90 14 ${(top + height - bottom) / 2})">${y}</text>`
+  ])
 }
 
 const seriesOf = (

@@ -69,6 +69,7 @@ export const runPass = (
     const startedAt = yield* execution.clock.currentTimeMillis
     const pass: Pass = { startedAt, instance, results: new Map(), waits: new Map(), clocks, lookAt: undefined }
     passes.set(execution, pass)
+    execution.activity.signalsHeard = new Set()
     acceptDivergence(execution)
     execution.replay.gate.pending.clear()
     execution.replay.gate.isOpen = true
@@ -132,8 +133,6 @@ const suspend = (
   if (isToCancel(execution)) return cancel(execution)
   // A clock that had rung before has been heard.
   const times = [...clocks.values(), ...(lookAt === undefined ? [] : [lookAt])].filter((time) => time > startedAt)
-  // A signal that came after the program had asked for it may have been read since, so the store no longer counts it as new.
-  if (isAnswered(execution, waits)) times.push(startedAt)
   const until = dateOption(times.length === 0 ? undefined : Math.min(...times))
   const failed = cause === undefined ? [] : [waitFor(`resume after: ${Cause.pretty(cause).split("\n")[0]}`, startedAt)]
   return Execution.stop(
@@ -141,10 +140,6 @@ const suspend = (
     new RunSuspended({ run: execution.id, waits: [...waits.values(), ...failed], until })
   )
 }
-
-/** Whether a deferred or the end of a child that the pass waits for is among the signals that were read. */
-const isAnswered = ({ activity: { signals } }: Execution.Execution, waits: Pass["waits"]): boolean =>
-  [...waits.keys()].some((name) => signals.has(deferredSignal(name)) || signals.has(name.replace(/^child\//, "child:")))
 
 const waitFor = (about: string, since: number): Waiting => ({
   id: about,
@@ -161,8 +156,14 @@ const waitFor = (about: string, since: number): Waiting => ({
 /** The payload of a signal that was sent to the run. Stops the run if the storage fails. */
 const readSignal = (execution: Execution.Execution, key: string): Effect.Effect<string | undefined> =>
   Effect.suspend(() => {
-    const known = () => execution.activity.signals.get(key)?.payload
-    if (known() !== undefined) return Effect.succeed(known())
+    const { activity } = execution
+    const known = () => {
+      const payload = activity.signals.get(key)?.payload
+      if (payload !== undefined) activity.signalsHeard?.add(key)
+      return payload
+    }
+    const payload = known()
+    if (payload !== undefined) return Effect.succeed(payload)
     return Effect.flatMap(tryReadSignals(execution), (isRead) => (isRead ? Effect.sync(known) : Effect.interrupt))
   })
 
@@ -265,11 +266,13 @@ export const deferredResult = (deferred: DurableDeferred.Any) =>
   )
 
 /** A deferred that was done before the run began becomes a signal of the run. */
-const takeEarly = ({ id, storage }: Execution.Execution, name: string) =>
+const takeEarly = ({ activity, id, storage }: Execution.Execution, name: string) =>
   Effect.gen(function* () {
     const found = yield* storage.findRecord(earlyKind, earlyId(id, name))
     if (Option.isNone(found)) return undefined
-    yield* storage.signal(id, deferredSignal(name), found.value.body)
+    const key = deferredSignal(name)
+    yield* storage.signal(id, key, found.value.body)
+    activity.signalsHeard?.add(key)
     yield* storage.removeRecords([found.value.key])
     return found.value.body
   }).pipe(Effect.orDie)

@@ -47,6 +47,11 @@ export interface Activity {
   readonly signals: Map<string, Signal>
   /** How many they are: the position of the next one. */
   signalsRead: number
+  /**
+   * The keys of the signals that the program has got, where signals are read for a program that asks for them by name.
+   * Undefined where the watcher delivers each one that is read.
+   */
+  signalsHeard: Set<string> | undefined
   /** Wakes the watcher. */
   readonly changed: Pulse
   watcher: Fiber.RuntimeFiber<void> | undefined
@@ -108,6 +113,7 @@ export const makeActivity = (): Activity => ({
   parked: new Map(),
   signals: new Map(),
   signalsRead: 0,
+  signalsHeard: undefined,
   changed: new Pulse(),
   watcher: undefined,
   startWatcher: () => {},

@@ -44,6 +44,8 @@ export interface Execution {
   /** The encoded input of the next generation, once the body has ended for it. */
   continuation: string | undefined
   readonly lease: Lease
+  /** How many signals the run had when its lease was acquired. */
+  readonly signalsBefore: number
   readonly storage: Service
   /** The store's clock. Every time that is recorded, or compared with one that is, comes from here. */
   readonly clock: Clock.Clock

@@ -81,6 +81,8 @@ interface Leased {
   readonly mode: Mode
   readonly wanted: Wanted
   readonly generation: number
+  /** How many signals the run had when the lease was acquired. */
+  readonly signalsBefore: number
 }
 
 /** Reads the journal of a run, or releases its lease. */
@@ -165,8 +167,10 @@ const executionIn = (
     mode = byCaller,
     storage,
     wanted = nothingWanted,
-    generation
-  }: Omit<Leased, "input" | "restore" | "mode" | "wanted"> & { readonly mode?: Mode; readonly wanted?: Wanted },
+    generation,
+    signalsBefore = 0
+  }: Omit<Leased, "input" | "restore" | "mode" | "wanted" | "signalsBefore"> &
+    Partial<Pick<Leased, "mode" | "wanted" | "signalsBefore">>,
   journal: Journal
 ): Execution => ({
   id: lease.run,
@@ -179,6 +183,7 @@ const executionIn = (
   generation,
   continuation: undefined,
   lease,
+  signalsBefore,
   storage,
   clock,
   watch: Events.watchIn(context),

@@ -150,11 +150,22 @@ const releaseLease = ({ clock, lease, storage }: Execution, millis: number | und
   return Effect.catchAll(suspended, () => storage.release(lease))
 }
 
+/**
+ * How many signals the run is not resumed for. A program that asks for signals by name needs another pass for those that
+ * came after the lease was acquired, unless it has got them: it may have asked before they came.
+ */
+const signalsUsed = ({ activity, signalsBefore }: Execution): number => {
+  const { signals, signalsHeard, signalsRead } = activity
+  if (signalsHeard === undefined) return signalsRead
+  const unheard = [...signals.keys()].findIndex((key, i) => i >= signalsBefore && !signalsHeard.has(key))
+  return unheard < 0 ? Math.max(signalsRead, signalsBefore) : unheard
+}
+
 /** Makes the run due at its time, or at the next signal. A run that stops for a hold waits for both. */
 const suspend = (execution: Execution, { until, waits }: RunSuspended, held?: RunHeld) => {
-  const { activity, lease, storage } = execution
+  const { lease, storage } = execution
   const dueAt = Option.match(until, { onNone: () => Storage.untilSignalled, onSome: (date) => date.getTime() })
-  const suspended = storage.suspend(lease, { dueAt, waiting: encodeWaiting(waits), signals: activity.signalsRead })
+  const suspended = storage.suspend(lease, { dueAt, waiting: encodeWaiting(waits), signals: signalsUsed(execution) })
   return Effect.zipRight(
     Effect.onError(suspended, () => storage.release(lease)),
     emit(execution, (source) =>

@@ -66,7 +66,12 @@ export const executeIn = (storage: Storage.Service, definition: AnyDefinition, r
             // A later generation has an input of its own.
             if (run.generation > 1) return executeClaimed(storage, definition, { clock, lease, run }, restore, mode)
             const wanted = { ...nothingWanted, cancel: run.cancel }
-            const leased = { storage, definition, input, lease, clock, restore, mode, wanted, generation: 1 }
+            const { signals: signalsBefore } = run
+            const leased = {
+              ...{ storage, definition, input, lease, clock, restore, mode, wanted },
+              generation: 1,
+              signalsBefore
+            }
             return opened._tag === "Created"
               ? advance(leased, emptyJournal())
               : Effect.flatMap(readJournalOf(storage, lease), (journal) => advance(leased, journal))
@@ -138,7 +143,8 @@ export const executeClaimed = (
             restore,
             mode,
             wanted: { ...nothingWanted, cancel: run.cancel },
-            generation: run.generation
+            generation: run.generation,
+            signalsBefore: run.signals
           },
           journal
         )

@@ -178,9 +178,9 @@ const makeKeepers = Effect.fnUntraced(function* (sharding: Service, group: strin
       return Effect.ignore(Effect.timeout(client(name).Wake(undefined, { discard: true }), hintMillis))
     })
   // A change during the call may have come too late for it.
-  const wake = (shard: number, { isAnew = false } = {}) => {
+  const wake = (shard: number) => {
     asked.add(shard)
-    run(shard, Effect.repeat(tell(shard), { while: () => asked.has(shard) }), { onlyIfMissing: !isAnew })
+    run(shard, Effect.repeat(tell(shard), { while: () => asked.has(shard) }), { onlyIfMissing: true })
   }
 
   // Without its keeper a shard would move while its runs are executed, so its runs begin once the keeper stands.
@@ -196,14 +196,10 @@ const makeKeepers = Effect.fnUntraced(function* (sharding: Service, group: strin
     hint: (run) => wake(shardOf(run, shards))
   }
 
-  let locked: ReadonlySet<number> = new Set()
   let known = ""
   const look = Effect.sync(() => {
-    const before = locked
-    locked = new Set(ownedShards(sharding, group, shards))
-    for (const shard of locked) {
-      // A message that is still under way went to the former owner of the shard.
-      if (!isKept(shard)) wake(shard, { isAnew: !before.has(shard) })
+    for (const shard of ownedShards(sharding, group, shards)) {
+      if (!isKept(shard)) wake(shard)
     }
     const seen = owned().join()
     if (seen !== known) notify()
@@ -228,7 +224,7 @@ const makeKeepers = Effect.fnUntraced(function* (sharding: Service, group: strin
     })
     // Never idle: an idle entity ends, and its shard would move without it.
     yield* sharding.registerEntity(Keeper, keep, { maxIdleTime: Number.POSITIVE_INFINITY })
-    yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.delay(look, lookMillis))))
+    yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.zipRight(look, Effect.sleep(lookMillis)))))
   })
 
   return { placement, open }

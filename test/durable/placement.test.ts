@@ -244,6 +244,38 @@ describe("a worker that gains a shard", () => {
   )
 })
 
+describe("a worker that gains a shard while it ends leases of others", () => {
+  it.scoped("ends the leases that others have got since, too", () =>
+    Effect.gen(function* () {
+      const memory = silentStore()
+      const [ending, end] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const store: Storage.Store = {
+        ...memory,
+        endPlacedLeases: (leases) =>
+          Effect.tap(memory.endPlacedLeases(leases), () =>
+            Effect.zipRight(Deferred.succeed(ending, undefined), Deferred.await(end))
+          )
+      }
+      const { began, flowOf, gate, ran } = yield* makeSlow()
+      const [a, b] = [makePlacing(shards), makePlacing(shards)]
+      yield* placedProcess(store, "b", [flowOf("b")], b)
+      b.own(1)
+      yield* Deferred.await(ending)
+      // The answer is under way while the shard moves, another process takes a run of it, and the shard comes back.
+      b.own()
+      a.own(1)
+      const A = yield* placedProcess(memory, "a", [flowOf("a")], a)
+      yield* A.here(Workflow.start(flowOf("a"), { id: runOf(1) }))
+      yield* Deferred.await(began)
+      b.own(1)
+      yield* Deferred.succeed(end, undefined)
+      yield* TestClock.adjust("3 seconds")
+      yield* until(Effect.sync(() => ran.includes("b one")))
+      yield* Deferred.succeed(gate, undefined)
+    })
+  )
+})
+
 describe("a worker with a placement", () => {
   const Go = Signal.make("go", Schema.Number)
   const Waits = Workflow.make("waits", {}, () => Effect.asVoid(Go.wait()))

@@ -125,9 +125,15 @@ export class OwnShards {
     return Effect.suspend(() => {
       if (this.gained.size === 0) return Effect.void
       const owned = [...this.gained]
-      return Effect.map(storage.endPlacedLeases({ shards: this.placement.shards, owned }), () => {
-        for (const shard of owned) this.gained.delete(shard)
-      })
+      // A shard that is lost and gained again during the call may have new leases of others.
+      this.gained.clear()
+      return Effect.asVoid(
+        Effect.onError(storage.endPlacedLeases({ shards: this.placement.shards, owned }), () =>
+          Effect.sync(() => {
+            for (const shard of owned) if (this.owned.has(shard)) this.gained.add(shard)
+          })
+        )
+      )
     })
   }
 

@@ -161,11 +161,12 @@ const make = (storage: Storage.Service, settings: Parameters<typeof makeWorker>[
         const payload = yield* pass.exitText(exit)
         const key = pass.deferredSignal(deferredName)
         if ((yield* storage.signal(executionId, key, payload)) !== "Unknown") return
-        const early = { kind: pass.earlyKind, id: pass.earlyId(executionId, deferredName), scope: executionId }
-        const draft = { ...early, subject: "", status: "done", labels: {}, revision: 0, body: payload }
-        yield* storage.write(draft, [])
+        const named = { kind: pass.earlyKind, id: pass.earlyId(executionId, deferredName), scope: executionId }
+        const draft = { ...named, subject: "", status: "done", labels: {}, revision: 0, body: payload }
+        const early = yield* storage.write(draft, [])
         // The run may have begun meanwhile.
-        yield* storage.signal(executionId, key, payload)
+        const isHeard = (yield* storage.signal(executionId, key, payload)) !== "Unknown"
+        if (isHeard && Option.isSome(early)) yield* storage.removeRecords([early.value.key])
       }).pipe(Effect.orDie),
 
     scheduleClock: (_, { clock }) => pass.scheduleClock(clock)

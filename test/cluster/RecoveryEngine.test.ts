@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { Storage, Workflow } from "effect-recovery"
@@ -21,6 +22,7 @@ import { eventually } from "../support/time.js"
 class Declined extends Schema.TaggedError<Declined>()("Declined", { amount: Schema.Number }) {}
 
 const Paid = DurableDeferred.make("paid", { success: Schema.Number })
+const Shipped = DurableDeferred.make("shipped", { success: Schema.Number })
 
 const noted = (name: string) =>
   Activity.make({ name, success: Schema.String, execute: Effect.as(Ledger.done(name), name) })
@@ -194,6 +196,73 @@ for (const backend of backends) {
         yield* inProcess(place, ledger, Layer.empty, DurableDeferred.succeed(Paid, { token, value: 1 }))
         assert.strictEqual(yield* inProcess(place, ledger, workflow, Plain.execute({ id: "1" })), "1")
         assert.deepStrictEqual(yield* place.store.records({ kind: "workflow-deferred" }), [])
+      })
+    )
+
+    it.scopedLive("get one value of a deferred that is done before their start and once more while they ask", () =>
+      Effect.gen(function* () {
+        const [place, ledger] = [yield* backend.make, yield* Ledger.make]
+        const { store } = place
+        const values: Array<number> = []
+        const workflow = plain(
+          Effect.gen(function* () {
+            values.push(yield* DurableDeferred.await(Paid))
+            return String(yield* DurableDeferred.await(Shipped))
+          })
+        )
+        const id = yield* Plain.executionId({ id: "1" })
+        const done = (deferred: typeof Paid, value: number) =>
+          DurableDeferred.succeed(deferred, {
+            token: DurableDeferred.tokenFromExecutionId(deferred, { workflow: Plain, executionId: id }),
+            value
+          })
+        yield* inProcess(place, ledger, Layer.empty, done(Paid, 1))
+        const again = inProcess(place, ledger, Layer.empty, done(Paid, 2))
+        const findRecord: Storage.Store["findRecord"] = (kind, id) =>
+          Effect.tap(store.findRecord(kind, id), (found) => (Option.isSome(found) ? Effect.orDie(again) : Effect.void))
+        const racing: Place = {
+          ...place,
+          join: () =>
+            Layer.scoped(Storage.Storage, Storage.make({ ...store, findRecord }, { owner: "racing", lease: "1 hour" }))
+        }
+        const passes = Effect.gen(function* () {
+          yield* Plain.execute({ id: "1" }, { discard: true })
+          yield* untilSuspended(id)
+          yield* done(Shipped, 3)
+          return yield* Plain.execute({ id: "1" })
+        })
+        assert.strictEqual(yield* inProcess(racing, ledger, workflow, passes), "3")
+        assert.deepStrictEqual(values, [2, 2])
+        assert.deepStrictEqual(yield* store.records({ kind: "workflow-deferred" }), [])
+      })
+    )
+
+    it.scopedLive("leave no record of a deferred that is done while they are started", () =>
+      Effect.gen(function* () {
+        const [place, ledger] = [yield* backend.make, yield* Ledger.make]
+        const { store } = place
+        const workflow = plain(Effect.map(DurableDeferred.await(Paid), String))
+        const id = yield* Plain.executionId({ id: "1" })
+        const started = inProcess(
+          place,
+          ledger,
+          workflow,
+          Effect.zipRight(Plain.execute({ id: "1" }, { discard: true }), untilSuspended(id))
+        )
+        const write: Storage.Store["write"] = (record, counts) =>
+          Effect.zipRight(
+            record.kind === "workflow-deferred" ? Effect.orDie(started) : Effect.void,
+            store.write(record, counts)
+          )
+        const racing: Place = {
+          ...place,
+          join: () =>
+            Layer.scoped(Storage.Storage, Storage.make({ ...store, write }, { owner: "racing", lease: "1 hour" }))
+        }
+        const token = DurableDeferred.tokenFromExecutionId(Paid, { workflow: Plain, executionId: id })
+        yield* inProcess(racing, ledger, Layer.empty, DurableDeferred.succeed(Paid, { token, value: 1 }))
+        assert.strictEqual(yield* inProcess(place, ledger, workflow, Plain.execute({ id: "1" })), "1")
+        assert.deepStrictEqual(yield* store.records({ kind: "workflow-deferred" }), [])
       })
     )
 

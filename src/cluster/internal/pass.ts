@@ -265,16 +265,16 @@ export const deferredResult = (deferred: DurableDeferred.Any) =>
     })
   )
 
-/** A deferred that was done before the run began becomes a signal of the run. */
-const takeEarly = ({ activity, id, storage }: Execution.Execution, name: string) =>
+/** A deferred that was done before the run began becomes a signal of the run, unless it was done once more meanwhile. */
+const takeEarly = (execution: Execution.Execution, name: string) =>
   Effect.gen(function* () {
+    const { id, storage } = execution
     const found = yield* storage.findRecord(earlyKind, earlyId(id, name))
     if (Option.isNone(found)) return undefined
     const key = deferredSignal(name)
     yield* storage.signal(id, key, found.value.body)
-    activity.signalsHeard?.add(key)
     yield* storage.removeRecords([found.value.key])
-    return found.value.body
+    return yield* readSignal(execution, key)
   }).pipe(Effect.orDie)
 
 const hasRung = (execution: Execution.Execution, { clocks, waits }: Pass, name: string) =>

@@ -7,7 +7,7 @@ import * as os from "node:os"
 import { fileURLToPath } from "node:url"
 import { printTable } from "./harness.mjs"
 
-const all = ["b1", "b1p", "b1t", "b2", "b3", "b4", "b4p", "b4e", "b4w", "b5", "b6", "b6d", "b7", "b8", "b10"]
+const all = ["b1", "b1p", "b1t", "b2", "b3", "b4", "b4p", "b4e", "b4w", "b5", "b6", "b6d", "b7", "b8", "b10", "b11"]
 const wanted = process.argv.slice(2).length > 0 ? process.argv.slice(2) : all
 
 const results = {}

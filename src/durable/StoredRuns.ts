@@ -36,7 +36,7 @@ import type { InvalidOption } from "../resilience/InvalidOption.js"
 import { age, checked, date, limit, whole } from "../resilience/internal/kernel/options.js"
 import { RewindRefused } from "../resilience/RecoveryError.js"
 import { Redaction, type Redactor } from "../resilience/Redaction.js"
-import { hasFailed, outcomeStatuses, statusOf } from "../storage/rows.js"
+import { hasFailed, statusOf } from "../storage/rows.js"
 import * as Storage from "../storage/Storage.js"
 import { keysIn, locate } from "./internal/rewind/points.js"
 import { attemptsOf, decisionsOf } from "./internal/run/attempts.js"
@@ -318,8 +318,8 @@ export const remove: (id: string) => Effect.Effect<boolean, RunNotFound | Storag
     return (yield* storage.removeRuns([key])) === 1
   })
 
-/** How many runs `cleanup` removes in one write, so that other writers get their turn. */
-const page = 500
+/** How many runs `cleanup` reads at once, with their inputs and outcomes. */
+const page = 100
 
 /**
  * Removes runs that ended longer ago than `olderThan`, and returns how many.
@@ -351,15 +351,13 @@ export const cleanup: (options: {
   const storage = yield* Storage.Storage
   const before = (yield* storage.now) - millis
   let removed = 0
-  for (const status of outcomeStatuses) {
-    let last: number | undefined
-    for (;;) {
-      const runs = yield* storage.list({ workflow, status, before: last, limit: page })
-      const old = runs.filter(({ outcome }) => outcome !== undefined && outcome.at < before)
-      removed += old.length === 0 ? 0 : yield* storage.removeRuns(old.map(({ key }) => key))
-      if (runs.length < page) break
-      last = runs.at(-1)?.key
-    }
+  let last: number | undefined
+  for (;;) {
+    const runs = yield* storage.list({ workflow, before: last, limit: page })
+    const old = runs.filter(({ outcome }) => outcome !== undefined && outcome.at < before)
+    removed += old.length === 0 ? 0 : yield* storage.removeRuns(old.map(({ key }) => key))
+    last = runs.at(-1)?.key
+    if (runs.length < page) break
   }
   return removed
 })

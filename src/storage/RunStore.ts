@@ -646,7 +646,8 @@ export interface RunStore {
   readonly list: (query: Query) => Effect.Effect<ReadonlyArray<Run>, StorageError>
   /**
    * Removes those of the runs that have an outcome, with their journals, signals
-   * and snapshots. Returns how many it removed.
+   * and snapshots: each entirely or not at all, in several commits where that keeps
+   * commits short. Returns how many it removed.
    */
   readonly removeRuns: (keys: ReadonlyArray<number>) => Effect.Effect<number, StorageError>
   readonly countRuns: Effect.Effect<ReadonlyArray<RunCount>, StorageError>

@@ -186,7 +186,7 @@ export interface SnapshotStore {
   /** The first match, with its state. */
   readonly newest: (query: SnapshotQuery) => Effect.Effect<Option.Option<FullSnapshot>, StorageError>
   readonly snapshot: (key: number) => Effect.Effect<Option.Option<FullSnapshot>, StorageError>
-  /** Removes snapshots. Returns how many it removed. */
+  /** Removes snapshots, in several commits where that keeps commits short. Returns how many it removed. */
   readonly remove: (keys: ReadonlyArray<number>) => Effect.Effect<number, StorageError>
 }
 
@@ -343,7 +343,7 @@ export interface RecordStore {
   ) => Effect.Effect<Option.Option<RecordRow>, StorageError>
   readonly findRecord: (kind: string, id: string) => Effect.Effect<Option.Option<RecordRow>, StorageError>
   readonly records: (query: RecordQuery) => Effect.Effect<ReadonlyArray<RecordRow>, StorageError>
-  /** Removes records and leaves the counters as they are. Returns how many it removed. */
+  /** Removes records, as `remove`, and leaves the counters as they are. Returns how many it removed. */
   readonly removeRecords: (keys: ReadonlyArray<number>) => Effect.Effect<number, StorageError>
   /** Adds to counters. */
   readonly count: (counts: ReadonlyArray<Count>) => Effect.Effect<void, StorageError>

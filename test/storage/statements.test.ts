@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { Checkpoint, Storage } from "effect-recovery"
+import { Checkpoint, Storage, Workflow } from "effect-recovery"
 import { recordingStore } from "../support/statements.js"
 
 const Draft = Checkpoint.make("draft", { schema: Schema.Struct({ text: Schema.String }) })
@@ -52,6 +52,33 @@ describe("statements of the store on SQLite", () => {
     })
   )
 
+  it.scopedLive("a cleanup of many runs removes each run in one commit, and few in each", () =>
+    Effect.gen(function* () {
+      const { database, ran, store } = yield* recordingStore
+      yield* store.enqueue(request)
+      database.exec(`
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+        INSERT INTO recovery_runs (id, workflow, version, input, labels, created_at, token, due_at, status, exit, finished_at)
+          SELECT 'run-' || i, 'ended', '1', '', '{}', 0, 1, 0, 'completed', '', 0 FROM n;
+        INSERT INTO recovery_journal (run, seq, kind, step, attempt, at, payload)
+          SELECT key, 1, 'StepCompleted', 'a', 1, 0, '{}' FROM recovery_runs WHERE workflow = 'ended'`)
+      ran.length = 0
+      const removed = yield* withService(store)(Workflow.cleanup({ olderThan: "1 hour" }))
+      assert.strictEqual(removed, 2_000)
+      const commits = ran
+        .map(({ sql }) => sql)
+        .join("\n")
+        .split("COMMIT")
+      const removals = commits.map((sql) => sql.split("DELETE FROM recovery_runs").length - 1)
+      assert.isAtMost(Math.max(...removals), 100)
+      // Each row is read once, and removed by its key: the work is proportional to the runs.
+      const read = ran.filter(({ sql }) => sql.startsWith("SELECT")).reduce((sum, { rows }) => sum + rows, 0)
+      assert.isAtMost(read, 2 * 2_001 + 100)
+      assert.isAtMost(ran.length, 6 * 2_000 + 200)
+      assert.strictEqual((yield* store.list({})).length, 1, "the run without an outcome stays")
+    })
+  )
+
   it.scopedLive("a checkpoint that a column refuses is an error, and nothing is saved", () =>
     Effect.gen(function* () {
       const { store } = yield* recordingStore
@@ -62,6 +89,8 @@ describe("statements of the store on SQLite", () => {
     })
   )
 })
+
+const request: Storage.EnqueueRequest = { id: "open", workflow: "open", version: "1", input: "", labels: {} }
 
 const snapshot: Storage.NewSnapshot = {
   run: undefined,

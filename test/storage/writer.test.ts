@@ -7,7 +7,13 @@ import type { Answer, Plain } from "../../src/storage/rows.js"
 import type { StorageError } from "../../src/storage/StorageError.js"
 import { inMemory } from "../../src/storage/sqlite/databaseFile.js"
 import type { Driver } from "../../src/storage/sqlite/driver.js"
-import { type Alone, type CommitDurability, makeWriter, type Writer } from "../../src/storage/sqlite/writer.js"
+import {
+  type Alone,
+  type CommitDurability,
+  makeWriter,
+  turnMillis,
+  type Writer
+} from "../../src/storage/sqlite/writer.js"
 import { drivers } from "../support/drivers.js"
 import { temporaryFile } from "../support/files.js"
 
@@ -21,7 +27,11 @@ interface Bench {
   readonly level: (set?: number) => number
 }
 
-const makeBench = (driver: Driver, busyMillis = 5_000): Effect.Effect<Bench, never, Scope.Scope> =>
+const makeBench = (
+  driver: Driver,
+  busyMillis = 5_000,
+  steady?: () => number
+): Effect.Effect<Bench, never, Scope.Scope> =>
   Effect.gen(function* () {
     const filename = yield* temporaryFile("test.db")
     const database = yield* Effect.acquireRelease(
@@ -47,7 +57,7 @@ const makeBench = (driver: Driver, busyMillis = 5_000): Effect.Effect<Bench, nev
         }
       }
     })
-    const writer = yield* makeWriter(counted as never, inMemory, busyMillis)
+    const writer = yield* makeWriter(counted as never, inMemory, busyMillis, steady)
     const insert = database.prepare("INSERT INTO t VALUES (?)")
     const numbers = database.prepare("SELECT n FROM t ORDER BY n").raw(true)
     return {
@@ -103,6 +113,83 @@ describe.each(drivers)("the SQLite writer on $name", (driver) => {
       assert.deepStrictEqual(answers, upTo(50))
       assert.deepStrictEqual(numbers(), upTo(50))
       assert.isAtMost(begun(), 2)
+    })
+  )
+
+  it.scopedLive("jobs that take long are divided among turns of the event loop, in their order", () =>
+    Effect.gen(function* () {
+      let now = 0
+      let turns = 0
+      const { begun, insert, numbers, writer } = yield* makeBench(driver, 5_000, () => now)
+      const order: Array<string> = []
+      const takes = (millis: number, n: number) => () => {
+        now += millis
+        order.push(`${turns} ${n}`)
+        return insert(n)()
+      }
+      const nextTurn = () => {
+        turns++
+        if (turns < 20) setImmediate(nextTurn)
+      }
+      const all = Effect.forEach(upTo(9), (n) => write(writer, takes(turnMillis / 2, n)), { concurrency: "unbounded" })
+      setImmediate(nextTurn)
+      assert.deepStrictEqual(yield* all, upTo(9))
+      assert.deepStrictEqual(numbers(), upTo(9))
+      // Two of half a turn each share a transaction, and no turn has more.
+      assert.strictEqual(begun(), 5)
+      assert.deepStrictEqual(
+        order.map((one) => one.split(" ")[1]),
+        upTo(9).map(String)
+      )
+      const turnsOf = order.map((one) => one.split(" ")[0])
+      for (const turn of turnsOf) assert.isAtMost(turnsOf.filter((other) => other === turn).length, 2)
+      // Reads are divided likewise: here they wait, since the connection is lent.
+      yield* writer.acquire
+      let read = 0
+      const takeTurn = () => {
+        now += turnMillis
+        read++
+        return Exit.void
+      }
+      const reading = yield* Effect.fork(
+        Effect.forEach(
+          upTo(9),
+          () =>
+            Effect.withFiberRuntime<void, StorageError>((_, { runtimeFlags }) =>
+              writer.read("read", takeTurn, runtimeFlags)
+            ),
+          { concurrency: "unbounded" }
+        )
+      )
+      const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
+      // All of them wait now.
+      yield* turn
+      yield* writer.release
+      const seen: Array<number> = []
+      while (read < 9) {
+        yield* turn
+        seen.push(read)
+      }
+      yield* Fiber.join(reading)
+      assert.isTrue(
+        seen.every((count, i) => count - (seen[i - 1] ?? 0) <= 1),
+        String(seen)
+      )
+    })
+  )
+
+  it.scopedLive("of writes that are alone, one in a turn that took long waits for the next", () =>
+    Effect.gen(function* () {
+      let now = 0
+      const { insert, numbers, writer } = yield* makeBench(driver, 5_000, () => now)
+      const insertAlone = (n: number) => Effect.runFork(write(writer, insert(n), "alone"))
+      insertAlone(0)
+      insertAlone(1)
+      now += turnMillis
+      const late = insertAlone(2)
+      assert.deepStrictEqual(numbers(), [0, 1])
+      yield* Fiber.join(late)
+      assert.deepStrictEqual(numbers(), [0, 1, 2])
     })
   )
 

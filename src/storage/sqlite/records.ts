@@ -12,6 +12,7 @@ import {
   toRecord
 } from "../sql/recordRows.js"
 import type { Database } from "./driver.js"
+import { removeEach } from "./removing.js"
 import { fromLabels, givenConditions, hasProperties, marked, QueryCache } from "./rows.js"
 import type { Access } from "./SqliteStore.js"
 
@@ -84,8 +85,7 @@ export const makeSqliteRecords = (database: Database, access: Access): RecordSto
     findRecord: (kind, id) =>
       access.read("Finding a record", () => Option.map(Option.fromNullable(findRow(kind, id)), toRecord)),
     records: (query) => access.read("Listing records", () => list(query)),
-    removeRecords: (keys) =>
-      access.write("Removing records", () => keys.reduce((removed, key) => removed + remove.run(key).changes, 0)),
+    removeRecords: (keys) => removeEach(access, "Removing records", keys, (key) => remove.run(key).changes === 1),
     count: (counts) => access.write("Counting", () => count(counts)),
     counters: (prefix) =>
       access.read("Reading counters", () =>

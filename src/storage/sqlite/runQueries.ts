@@ -10,6 +10,7 @@ import type { RunRow } from "./runRows.js"
 import type { RunTable } from "./runTable.js"
 import type { Access } from "./SqliteStore.js"
 import { turn } from "./turn.js"
+import { turnMillis } from "./writer.js"
 
 type Failing<A> = Effect.Effect<A, StorageError>
 
@@ -47,19 +48,22 @@ const lists = (table: RunTable, sql: ListStatements, access: Access) => {
     query: Store.Query,
     before: number,
     limit: number,
-    found: ReadonlyArray<Store.Run> = []
+    found: Array<Store.Run> = []
   ): Failing<ReadonlyArray<Store.Run>> => {
     const page = access.read("Listing runs", () => {
       const from = isFiltered(query) ? windowBefore(sql, before) : undefined
-      const wanted = { ...valuesOf(query), limit: limit - found.length }
-      const rows = sql.list.all({ ...wanted, from: from ?? Number.MIN_SAFE_INTEGER, before })
-      return { from, runs: (rows as ReadonlyArray<RunRow>).map(table.toListed) }
+      const wanted = { ...valuesOf(query), limit: Math.min(windowSize, limit - found.length) }
+      const rows = sql.list.iterate({ ...wanted, from: from ?? Number.MIN_SAFE_INTEGER, before }) as Iterable<RunRow>
+      const { isAll, read } = readInTime(rows, table.toListed)
+      // If rows of the window are left, the next page begins after the last one that was read.
+      const next = isAll && read.length < wanted.limit ? from : read.at(-1)?.key
+      return { from: next, runs: read }
     })
     return Effect.flatMap(page, ({ from, runs }) => {
-      const all = found.length === 0 ? runs : [...found, ...runs]
-      return from === undefined || all.length >= limit
-        ? Effect.succeed(all)
-        : Effect.zipRight(turn, listAll(query, from, limit, all))
+      for (const run of runs) found.push(run)
+      return from === undefined || found.length >= limit
+        ? Effect.succeed(found)
+        : Effect.zipRight(turn, listAll(query, from, limit, found))
     })
   }
 
@@ -81,23 +85,26 @@ const lists = (table: RunTable, sql: ListStatements, access: Access) => {
 
   /** The status of an open run depends on its lease and on whether its process is dead, so it is computed for each row. */
   const matching = (keys: ReadonlyArray<number>, query: Store.Query) =>
-    access.read("Listing runs", (now) =>
-      keys.flatMap((key) => {
+    access.read("Listing runs", (now) => {
+      const { isAll, read } = readInTime(keys, (key): Store.Run | undefined => {
         const row = table.sql.findRunByKey.get(key) as RunRow | undefined
-        if (row === undefined) return []
+        if (row === undefined) return undefined
         const run = table.toRun(row)
-        return isListed(run, query) && hasState(run, query, now) ? [table.toListed(row)] : []
+        return isListed(run, query) && hasState(run, query, now) ? table.toListed(row) : undefined
       })
-    )
+      return { runs: read.filter((run) => run !== undefined), next: isAll ? keys.length : read.length }
+    })
 
   const listByKeys = (query: Store.Query, before: number, limit: number): Failing<ReadonlyArray<Store.Run>> =>
     Effect.gen(function* () {
       const found: Array<Store.Run> = []
       for (let last = before; ; ) {
         const keys = yield* keysOf(query, last)
-        for (let i = 0; i < keys.length && found.length < limit; i += rowsSize) {
+        for (let i = 0; i < keys.length && found.length < limit; ) {
           if (i > 0) yield* turn
-          found.push(...(yield* matching(keys.slice(i, i + rowsSize), query)))
+          const { next, runs } = yield* matching(keys.slice(i, i + rowsSize), query)
+          found.push(...runs)
+          i += next
         }
         const next = keys.at(-1)
         if (next === undefined || keys.length < keysSize || found.length >= limit) return found.slice(0, limit)
@@ -117,6 +124,20 @@ const lists = (table: RunTable, sql: ListStatements, access: Access) => {
       return isByIndex || isOpen ? listByKeys(query, before, limit) : listAll(query, before, limit)
     }
   } satisfies Partial<Store.RunStore>
+}
+
+/** Reads rows until they are all read, or until the turn of the event loop is over: their size is not known. */
+const readInTime = <A, B>(
+  rows: Iterable<A>,
+  use: (row: A) => B
+): { readonly read: Array<B>; readonly isAll: boolean } => {
+  const until = performance.now() + turnMillis
+  const read: Array<B> = []
+  for (const row of rows) {
+    read.push(use(row))
+    if (performance.now() >= until) return { read, isAll: false }
+  }
+  return { read, isAll: true }
 }
 
 const isFiltered = ({ createdBefore, createdSince, queue, status, version, workflow }: Store.Query): boolean =>

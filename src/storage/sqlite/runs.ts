@@ -7,6 +7,7 @@ import type { LeaseLost, StorageError } from "../StorageError.js"
 import type * as Store from "../Store.js"
 import { ownersOf, shardHash } from "../shards.js"
 import type { Database } from "./driver.js"
+import { removeEach } from "./removing.js"
 import { refuseDamaged } from "./rows.js"
 import { makeRunControls } from "./runControls.js"
 import { makeRunQueries } from "./runQueries.js"
@@ -28,7 +29,7 @@ export const makeSqliteRuns = (
   ...signalOperations(table, guarded),
   ...makeRunControls(database, table, guarded),
   ...makeRunQueries(database, table, guarded),
-  removeRuns: (keys) => guarded.write("Removing runs", () => keys.filter((key) => removeRun(table.sql, key)).length)
+  removeRuns: (keys) => removeEach(guarded, "Removing runs", keys, (key) => removeRun(table.sql, key))
 })
 
 const opening = "Opening a run"

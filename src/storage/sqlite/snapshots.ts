@@ -17,6 +17,7 @@ import {
   toSnapshot
 } from "../sql/snapshotRows.js"
 import type { Database, Statement } from "./driver.js"
+import { removeEach } from "./removing.js"
 import { fromLabels, marked, QueryCache } from "./rows.js"
 import type { RunTable } from "./runTable.js"
 import type { Access } from "./SqliteStore.js"
@@ -225,7 +226,6 @@ export const makeSqliteSnapshots = (database: Database, runs: RunTable, access: 
         full(isOfPlace(query) ? sql.newestOf.get(query.run, query.name) : allFull({ ...query, limit: 1 })[0])
       ),
     snapshot: (key) => access.read("Reading a snapshot", () => full(sql.byKey.get(key))),
-    remove: (keys) =>
-      access.write("Removing snapshots", () => keys.reduce((removed, key) => removed + sql.remove.run(key).changes, 0))
+    remove: (keys) => removeEach(access, "Removing snapshots", keys, (key) => sql.remove.run(key).changes === 1)
   }
 }

@@ -44,6 +44,9 @@ const maxBatch = 512
 
 const maxInOneTurn = 16
 
+/** Writes that wait are not begun in a turn of the event loop that has taken as long, in milliseconds: timers and other work get theirs. */
+export const turnMillis = 10
+
 /** The level of `PRAGMA synchronous` at which the log is synced by checkpoints alone. */
 const normal = 1
 
@@ -60,11 +63,19 @@ export type Alone = "alone" | "single"
  */
 export type CommitDurability = "process-crash" | "as-configured"
 
-/** All access to the connection goes through the writer. Closing the scope fails what waits with `Closed`. */
-export const makeWriter = Effect.fnUntraced(function* (database: Database, file: DatabaseFile, busyMillis: number) {
+/**
+ * All access to the connection goes through the writer. Closing the scope fails what waits with `Closed`. `steady` is a
+ * clock that is never set, in milliseconds: it measures what blocks the event loop.
+ */
+export const makeWriter = Effect.fnUntraced(function* (
+  database: Database,
+  file: DatabaseFile,
+  busyMillis: number,
+  steady: () => number = () => performance.now()
+) {
   const clock = yield* Effect.clock
   const fork = yield* FiberSet.makeRuntime<never>()
-  const writer = new Writer(database, file, busyMillis, clock, fork)
+  const writer = new Writer(database, file, busyMillis, clock, fork, steady)
   yield* Effect.addFinalizer(() => Effect.sync(() => writer.close()))
   return writer
 })
@@ -79,8 +90,9 @@ export class Writer {
   private state: State = "idle"
   /** Requests that wait for a busy file. */
   private blocked: ReadonlyArray<Request> = []
-  /** Writes without waiting since the event loop last had its turn. */
+  /** Writes without waiting since the event loop last had its turn, and the time of the first one. */
   private inOneTurn = 0
+  private turnBegan = 0
   private borrower: Request | undefined
   private lentSince = 0
   private isWatching = false
@@ -98,14 +110,17 @@ export class Writer {
   private readonly busyMillis: number
   private readonly clock: Clock.Clock
   private readonly fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
+  private readonly steady: () => number
 
   constructor(
     database: Database,
     file: DatabaseFile,
     busyMillis: number,
     clock: Clock.Clock,
-    fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
+    fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>,
+    steady: () => number
   ) {
+    this.steady = steady
     this.database = database
     this.file = file
     this.busyMillis = busyMillis
@@ -170,11 +185,12 @@ export class Writer {
     alone: Alone,
     durability: CommitDurability
   ): Effect.Effect<A, E | StorageError> {
-    // Every 17th write of a turn is enqueued, so that the event loop gets its turn.
-    if (this.state !== "idle" || ++this.inOneTurn > maxInOneTurn) {
+    // Every 17th write of a turn is enqueued, and one in a turn that took long, so that the event loop gets its turn.
+    if (this.state !== "idle" || ++this.inOneTurn > maxInOneTurn || (this.inOneTurn > 1 && this.hasTakenLong())) {
       return this.enqueue("write", operation, job, flags, durability)
     }
     if (this.inOneTurn === 1) {
+      this.turnBegan = this.steady()
       setImmediate(() => {
         this.inOneTurn = 0
       })
@@ -185,6 +201,10 @@ export class Writer {
       return this.inOneTurn === 1 ? this.committed(answer) : answer
     }
     return this.runOrEnqueue("write", operation, job, flags, run, durability)
+  }
+
+  private hasTakenLong(): boolean {
+    return this.steady() - this.turnBegan >= turnMillis
   }
 
   private runOrEnqueue<A extends Plain, E>(
@@ -285,12 +305,15 @@ export class Writer {
     return batch
   }
 
+  /** Requests for which the turn has no time left are put back at the head of the queue. */
   private run(batch: ReadonlyArray<Request>): void {
+    this.turnBegan = this.steady()
     const isRead = batch[0]?.kind === "read"
     const answers = isRead ? undefined : this.committed(this.runTogether(batch))
-    if (answers !== undefined)
-      for (let i = 0; i < batch.length; i++) this.answer(batch[i] as Request, answers[i] as AnyAnswer)
-    else if (isRead) this.runEach(batch, (request) => this.runRead(request.job))
+    if (answers !== undefined) {
+      for (let i = 0; i < answers.length; i++) this.answer(batch[i] as Request, answers[i] as AnyAnswer)
+      this.queue.unshift(...batch.slice(answers.length))
+    } else if (isRead) this.runEach(batch, (request) => this.runRead(request.job))
     // One job made the transaction fail: each gets its own.
     else this.runEach(batch, (request) => this.committed(this.runTogether([request]))?.[0] as AnyAnswer)
   }
@@ -308,7 +331,9 @@ export class Writer {
 
   /** Throws if the file is busy: the requests that have no answer yet wait on. */
   private runEach(batch: ReadonlyArray<Request>, run: (request: Request) => AnyAnswer): void {
-    for (const request of batch) {
+    for (let i = 0; i < batch.length; i++) {
+      if (i > 0 && this.hasTakenLong()) return void this.queue.unshift(...batch.slice(i))
+      const request = batch[i] as Request
       try {
         this.answer(request, run(request))
       } catch (cause) {
@@ -318,15 +343,23 @@ export class Writer {
     }
   }
 
-  /** Runs all jobs in one transaction. Returns `undefined` and changes nothing if one of several jobs fails. */
+  /**
+   * Runs all jobs in one transaction, or the first of them if they take long. Returns `undefined` and changes nothing if
+   * one of several jobs fails.
+   */
   private runTogether(batch: ReadonlyArray<Request>): ReadonlyArray<AnyAnswer> | undefined {
     if (batch.length === 0) return []
     const isSynced = batch.some(({ durability }) => durability === "as-configured")
+    const runJobs = () => {
+      const answers: Array<AnyAnswer> = []
+      for (const request of batch) {
+        if (answers.length > 0 && this.hasTakenLong()) break
+        answers.push(request.job())
+      }
+      return answers
+    }
     try {
-      return this.inTransaction(
-        () => batch.map((request) => request.job()),
-        isSynced ? "as-configured" : "process-crash"
-      )
+      return this.inTransaction(runJobs, isSynced ? "as-configured" : "process-crash")
     } catch (cause) {
       if (isBusy(cause) || batch.length === 1) throw cause
       return undefined

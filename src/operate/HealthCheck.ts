@@ -196,18 +196,20 @@ const runs = (stuckMillis: number) =>
     )
   })
 
-/** Runs outside of queues: how many are due, and those that have been due longest. Lists are in the order of creation. */
+/** Runs outside of queues: how many are due, and those that have been due longest, of at most `maxCounted`. Lists are in the order of creation. */
 const longestDue = ({ version, workflow }: Storage.WorkflowVersion) =>
   Effect.gen(function* () {
     const storage = yield* Storage.Storage
     let longest: ReadonlyArray<Storage.Run> = []
     let count = 0
+    let looked = 0
     for (let before: number | undefined; ; ) {
       const page = yield* storage.list({ workflow, version, status: "stopped", before, limit: pageSize })
       const found = page.filter((run) => !isQueued(run))
       count += found.length
+      looked += page.length
       longest = [...longest, ...found].sort((a, b) => dueSince(a) - dueSince(b)).slice(0, maxIds)
-      if (page.length < pageSize) return { count, longest }
+      if (page.length < pageSize || looked >= maxCounted) return { count, longest }
       before = page.at(-1)?.key
     }
   })

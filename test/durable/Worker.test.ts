@@ -319,6 +319,34 @@ describe("a worker in memory", () => {
     })
   )
 
+  it.scoped("tells its health at the same cost however many runs are stuck, and forgets all that end elsewhere", () =>
+    Effect.gen(function* () {
+      let finds = 0
+      const { layer } = yield* memoryProcess((store) => ({
+        ...store,
+        find: (id) => {
+          finds++
+          return store.find(id)
+        }
+      }))
+      let broken = true
+      const bug = flow(Effect.suspend(() => (broken ? Effect.die("a bug") : Effect.void)))
+      const ids = Array.from({ length: 50 }, (_, i) => String(i))
+      yield* Effect.gen(function* () {
+        const worker = yield* Worker.Worker
+        yield* Effect.forEach(ids, (id) => Workflow.start(bug, { id }), { discard: true })
+        yield* eventually(worker.health, ({ stuck }) => stuck.length === ids.length)
+        finds = 0
+        assert.strictEqual((yield* worker.health).stuck.length, ids.length)
+        assert.isAtMost(finds, 20)
+        broken = false
+        yield* Effect.forEach(ids, (id) => Workflow.execute(bug, { id }), { discard: true })
+        for (let i = 0; i < 4; i++) yield* worker.health
+        assert.deepStrictEqual((yield* worker.health).stuck, [])
+      }).pipe(Effect.provide(Layer.provideMerge(Worker.layer([bug]), layer)))
+    })
+  )
+
   it.scoped("backs off a run that interrupts itself", () =>
     Effect.gen(function* () {
       const { layer } = yield* memoryProcess()

@@ -61,6 +61,7 @@ export const makeMemoryControls = (table: RunTable): Controls => {
         const kept = stored.signals.filter(({ key }) => !removed.has(key))
         stored.journal.splice(0, stored.journal.length, entry)
         stored.signals.splice(0, stored.signals.length, ...kept)
+        for (const key of removed) stored.signalKeys.delete(key)
         const generation = stored.run.generation + 1
         stored.run = { ...stored.run, input, generation, signals: kept.length }
         return generation

@@ -32,6 +32,8 @@ export interface StoredRun {
   commits: number
   readonly journal: Array<Store.Entry>
   readonly signals: Array<Store.Signal>
+  /** A run may have thousands, and each new one is compared with them. */
+  readonly signalKeys: Set<string>
 }
 
 /** Runs with their journals and signals. */
@@ -75,7 +77,7 @@ export class RunTable {
   }
 
   private add(run: Store.Run): void {
-    const stored: StoredRun = { run, commits: 0, journal: [], signals: [] }
+    const stored: StoredRun = { run, commits: 0, journal: [], signals: [], signalKeys: new Set() }
     this.byId.set(run.id, stored)
     this.byKey.set(run.key, stored)
     this.open.add(stored)
@@ -87,7 +89,8 @@ export class RunTable {
       run: restoredRun(run, ++this.lastKey, signals.length),
       commits: 0,
       journal: [...journal],
-      signals: [...signals]
+      signals: [...signals],
+      signalKeys: new Set(signals.map(({ key }) => key))
     }
     this.byId.set(run.id, stored)
     this.byKey.set(stored.run.key, stored)
@@ -129,7 +132,8 @@ export class RunTable {
     const stored = this.byId.get(id)
     if (stored === undefined) return "Unknown"
     if (stored.run.outcome !== undefined) return "Finished"
-    if (stored.signals.some((known) => known.key === key)) return "Taken"
+    if (stored.signalKeys.has(key)) return "Taken"
+    stored.signalKeys.add(key)
     stored.signals.push({ key, payload, at: now })
     stored.run = { ...stored.run, dueAt: Math.min(stored.run.dueAt, now), signals: stored.signals.length }
     this.changed(id)

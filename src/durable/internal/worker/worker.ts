@@ -403,6 +403,26 @@ const isOver = (storage: Storage.Service, id: string): Effect.Effect<boolean> =>
     () => false
   )
 
+/** How many stuck runs one call of `health` looks at. */
+const maxLooked = 20
+
+/**
+ * A run that was stuck here may have ended elsewhere, or be on hold. Looks at those that no look has seen for longest, so
+ * that `health` costs the same however many are stuck.
+ */
+const forgetOver = (storage: Storage.Service, { stuck }: WorkerState): Effect.Effect<void> =>
+  Effect.forEach(
+    [...stuck.keys()].slice(0, maxLooked),
+    (run) =>
+      Effect.map(isOver(storage, run), (isOver) => {
+        const known = stuck.get(run)
+        stuck.delete(run)
+        // It is looked at again after all others.
+        if (!isOver && known !== undefined) stuck.set(run, known)
+      }),
+    { discard: true }
+  )
+
 const isExpected = (cause: Cause.Cause<unknown>): boolean =>
   Cause.isInterruptedOnly(cause) || Option.exists(Cause.failureOption(cause), isExcused)
 
@@ -429,10 +449,7 @@ export const healthOf = (
 ): Effect.Effect<Omit<Health, "schedules">, Storage.StorageError> =>
   Effect.gen(function* () {
     const [backlog, counts] = [yield* storage.backlog, yield* storage.queues]
-    // A run that was stuck here may have ended elsewhere, or be on hold.
-    for (const run of [...state.stuck.keys()]) {
-      if (yield* isOver(storage, run)) state.stuck.delete(run)
-    }
+    yield* forgetOver(storage, state)
     const [now, storeNow] = [yield* Clock.currentTimeMillis, yield* storage.now]
     const isKnown = (one: Storage.Backlog) => isOneOf(definitions, one)
     const known = backlog.filter(isKnown)

@@ -319,7 +319,7 @@ export const remove: (id: string) => Effect.Effect<boolean, RunNotFound | Storag
   })
 
 /** How many runs `cleanup` reads at once, with their inputs and outcomes. */
-const page = 100
+const page = 250
 
 /**
  * Removes runs that ended longer ago than `olderThan`, and returns how many.

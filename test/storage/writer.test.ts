@@ -27,10 +27,11 @@ interface Bench {
   readonly level: (set?: number) => number
 }
 
+/** By a clock that stands still no turn takes long, so what shares a transaction does not depend on the machine. */
 const makeBench = (
   driver: Driver,
   busyMillis = 5_000,
-  steady?: () => number
+  steady: () => number = () => 0
 ): Effect.Effect<Bench, never, Scope.Scope> =>
   Effect.gen(function* () {
     const filename = yield* temporaryFile("test.db")

@@ -52,12 +52,13 @@ const lists = (table: RunTable, sql: ListStatements, access: Access) => {
   ): Failing<ReadonlyArray<Store.Run>> => {
     const page = access.read("Listing runs", () => {
       const from = isFiltered(query) ? windowBefore(sql, before) : undefined
-      const wanted = { ...valuesOf(query), limit: Math.min(windowSize, limit - found.length) }
-      const rows = sql.list.iterate({ ...wanted, from: from ?? Number.MIN_SAFE_INTEGER, before }) as Iterable<RunRow>
-      const { isAll, read } = readInTime(rows, table.toListed)
-      // If rows of the window are left, the next page begins after the last one that was read.
-      const next = isAll && read.length < wanted.limit ? from : read.at(-1)?.key
-      return { from: next, runs: read }
+      const wanted = { ...valuesOf(query), from: from ?? Number.MIN_SAFE_INTEGER }
+      const most = Math.min(windowSize, limit - found.length)
+      const rows = slicesInTime(before, most, (before, limit) => {
+        const slice = sql.list.all({ ...wanted, before, limit }) as ReadonlyArray<RunRow>
+        return slice.map(table.toListed)
+      })
+      return { from: rows.isAll ? from : rows.read.at(-1)?.key, runs: rows.read }
     })
     return Effect.flatMap(page, ({ from, runs }) => {
       for (const run of runs) found.push(run)
@@ -86,13 +87,13 @@ const lists = (table: RunTable, sql: ListStatements, access: Access) => {
   /** The status of an open run depends on its lease and on whether its process is dead, so it is computed for each row. */
   const matching = (keys: ReadonlyArray<number>, query: Store.Query) =>
     access.read("Listing runs", (now) => {
-      const { isAll, read } = readInTime(keys, (key): Store.Run | undefined => {
+      const { isAll, used } = useInTime(keys, (key): Store.Run | undefined => {
         const row = table.sql.findRunByKey.get(key) as RunRow | undefined
         if (row === undefined) return undefined
         const run = table.toRun(row)
         return isListed(run, query) && hasState(run, query, now) ? table.toListed(row) : undefined
       })
-      return { runs: read.filter((run) => run !== undefined), next: isAll ? keys.length : read.length }
+      return { runs: used.filter((run) => run !== undefined), next: isAll ? keys.length : used.length }
     })
 
   const listByKeys = (query: Store.Query, before: number, limit: number): Failing<ReadonlyArray<Store.Run>> =>
@@ -126,18 +127,41 @@ const lists = (table: RunTable, sql: ListStatements, access: Access) => {
   } satisfies Partial<Store.RunStore>
 }
 
-/** Reads rows until they are all read, or until the turn of the event loop is over: their size is not known. */
-const readInTime = <A, B>(
-  rows: Iterable<A>,
+/** Uses rows until all are used, or until the turn of the event loop is over: their size is not known. */
+const useInTime = <A, B>(
+  rows: ReadonlyArray<A>,
   use: (row: A) => B
-): { readonly read: Array<B>; readonly isAll: boolean } => {
+): { readonly used: ReadonlyArray<B>; readonly isAll: boolean } => {
   const until = performance.now() + turnMillis
-  const read: Array<B> = []
+  const used: Array<B> = []
   for (const row of rows) {
-    read.push(use(row))
-    if (performance.now() >= until) return { read, isAll: false }
+    used.push(use(row))
+    if (performance.now() >= until) return { used, isAll: used.length === rows.length }
   }
-  return { read, isAll: true }
+  return { used, isAll: true }
+}
+
+/** Rows that are read in the first statement of a turn: few, since their size is not known. */
+const firstSlice = 8
+
+/**
+ * Reads rows in slices until there are no more, until there are `most`, or until the turn of the event loop is over. A
+ * slice is twice as large as the one before it: rows that are stepped through one by one cost a third more.
+ */
+const slicesInTime = (
+  before: number,
+  most: number,
+  slice: (before: number, limit: number) => ReadonlyArray<Store.Run>
+): { readonly read: ReadonlyArray<Store.Run>; readonly isAll: boolean } => {
+  const until = performance.now() + turnMillis
+  const read: Array<Store.Run> = []
+  for (let size = firstSlice; ; size *= 2) {
+    const limit = Math.min(size, most - read.length)
+    const rows = slice(read.at(-1)?.key ?? before, limit)
+    for (const row of rows) read.push(row)
+    if (rows.length < limit) return { read, isAll: true }
+    if (read.length >= most || performance.now() >= until) return { read, isAll: false }
+  }
 }
 
 const isFiltered = ({ createdBefore, createdSince, queue, status, version, workflow }: Store.Query): boolean =>

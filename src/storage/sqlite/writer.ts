@@ -45,7 +45,7 @@ const maxBatch = 512
 const maxInOneTurn = 16
 
 /** Writes that wait are not begun in a turn of the event loop that has taken as long, in milliseconds: timers and other work get theirs. */
-export const turnMillis = 10
+export const turnMillis = 20
 
 /** The level of `PRAGMA synchronous` at which the log is synced by checkpoints alone. */
 const normal = 1

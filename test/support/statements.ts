@@ -16,8 +16,8 @@ export interface Ran {
   readonly rows: number
 }
 
-/** A database that records what it runs. */
-const recording = (database: Database, ran: Array<Ran>): Database => {
+/** A database that records what it runs, and the statements that it prepares. */
+const recording = (database: Database, ran: Array<Ran>, prepared: Set<string>): Database => {
   const record = (sql: string, statement: Statement): Statement => ({
     reader: statement.reader,
     run: (...params) => {
@@ -53,7 +53,10 @@ const recording = (database: Database, ran: Array<Ran>): Database => {
     get inTransaction() {
       return database.inTransaction
     },
-    prepare: (sql) => record(sql, database.prepare(sql)),
+    prepare: (sql) => {
+      prepared.add(sql)
+      return record(sql, database.prepare(sql))
+    },
     exec: (sql) => {
       ran.push({ sql, rows: 0 })
       return database.exec(sql)
@@ -63,7 +66,7 @@ const recording = (database: Database, ran: Array<Ran>): Database => {
   }
 }
 
-/** A store of SQLite, with the statements it has run. */
+/** A store of SQLite, with the statements it has run and those it has prepared. */
 export const recordingStore = Effect.gen(function* () {
   const filename = yield* temporaryFile("runs.db")
   fs.copyFileSync(inject("tables"), filename)
@@ -71,11 +74,12 @@ export const recordingStore = Effect.gen(function* () {
     const context = yield* Layer.build(SqliteClient.layer({ filename, durability: "process-crash" }))
     const { database, sql } = yield* Effect.provide(SqliteClient.SqliteClient, context)
     const ran: Array<Ran> = []
-    const recorded = recording(database, ran)
+    const prepared = new Set<string>()
+    const recorded = recording(database, ran, prepared)
     // By a clock that stands still no turn takes long, so what runs does not depend on the machine.
     const writer = yield* makeWriter(recorded, inMemory, 1_000, () => 0)
     const store = makeSqliteStore({ client: sql, database: recorded, writer, isGone: () => false })
-    return { store, ran, database }
+    return { store, ran, prepared, database }
   })
   return { ...(yield* open), open }
 })

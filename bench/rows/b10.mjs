@@ -1,6 +1,7 @@
 /**
  * B10: the start of the command line, against a bare node: its help, runs of a
- * database, and runs by a configuration in JavaScript and in TypeScript.
+ * database, and runs by a configuration in JavaScript and in TypeScript. Beside
+ * it what a program takes to import `effect`, and the main door with it.
  */
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
@@ -33,6 +34,8 @@ const project = () => {
   fs.symlinkSync(root, path.join(folder, "node_modules", "effect-recovery"))
   fs.writeFileSync(path.join(folder, "package.json"), `{"type":"module"}`)
   for (const kind of ["ts", "mjs"]) fs.writeFileSync(path.join(folder, `some.config.${kind}`), configuration)
+  for (const name of ["effect", "effect-recovery"])
+    fs.writeFileSync(path.join(folder, `${name}.mjs`), `import "${name}"`)
   return folder
 }
 
@@ -57,6 +60,8 @@ export const run = async () => {
   const values = await interleave(
     {
       [bare]: millisOf(folder, ["-e", "0"]),
+      "node, that loads effect": millisOf(folder, ["effect.mjs"]),
+      "node, that loads effect-recovery, and effect with it": millisOf(folder, ["effect-recovery.mjs"]),
       "node, that loads the configuration in JavaScript": millisOf(folder, ["some.config.mjs"]),
       "recovery --help": millisOf(folder, [binary, "--help"]),
       "recovery runs --help": millisOf(folder, [binary, "runs", "--help"]),

@@ -26,6 +26,7 @@ import { Forbidden, Unauthorized } from "./DashboardError.js"
 import { assets } from "./internal/assets.js"
 import { guard } from "./internal/guard.js"
 import { actions, metrics, reads } from "./internal/handlers.js"
+import { pageFolder } from "./internal/pageFolder.js"
 import { hostRefusal, urlOf } from "./ListeningAddress.js"
 
 /**
@@ -87,7 +88,7 @@ export const layerOperator = (
   operator: Operator.Operator,
   options: Options = {}
 ): Layer.Layer<Dashboard, never, Platform> => {
-  const { hosts = [], page = new URL("./page/", import.meta.url), readonly = false, where } = options
+  const { hosts = [], page = pageFolder, readonly = false, where } = options
   const { network = false } = options
   const token = options.token ?? makeToken()
   const handlers = Layer.mergeAll(reads(operator, { readonly, where }), actions(operator), metrics(operator))

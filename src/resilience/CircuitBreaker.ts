@@ -315,7 +315,7 @@ const fromConfig: Config.Config<Configured> = Config.mapOrFail(
     failures: settings.optional(settings.number("FAILURES")),
     resetAfter: settings.optional(settings.duration("RESET_AFTER")),
     probes: settings.optional(settings.number("PROBES")),
-    mode: settings.optional(Config.literal("protect", "observe")("MODE"))
+    mode: settings.optional(settings.oneOf("MODE", "protect", "observe"))
   }),
   ({ failures, mode, probes, resetAfter }) =>
     // Missing settings are left out, so that the result can be spread over other options.

@@ -17,7 +17,7 @@ import * as classify_ from "./internal/fault/classify.js"
 import { defaultRules } from "./internal/fault/defaultRules.js"
 import { logThrown } from "./internal/kernel/logged.js"
 import { fraction } from "./internal/kernel/options.js"
-import { Redaction, redactText } from "./Redaction.js"
+import { redactText, redactTextIn } from "./internal/redaction/inForce.js"
 
 /**
  * The kind of a failure. The set is open: rules and self-declaring errors can
@@ -257,7 +257,7 @@ export const classifyIn = (
   failure: unknown,
   own?: ReadonlyArray<Rule>
 ): Fault => {
-  const [rules, { text: redact }] = [Context.get(context, Rules), Context.get(context, Redaction)]
+  const [rules, redact] = [Context.get(context, Rules), redactTextIn(context)]
   const cause = classify_.isCause(failure) ? failure : undefined
   const before = cause === undefined ? undefined : known.get(cause)
   if (before?.rules === rules && before.own === own && before.now === now && before.redact === redact) {

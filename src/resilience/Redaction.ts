@@ -20,6 +20,7 @@ import * as Logger from "effect/Logger"
 import * as Foreign from "./Foreign.js"
 import { checkOption } from "./internal/kernel/options.js"
 import { argumentsRedactor } from "./internal/redaction/arguments.js"
+import { redactText as defaultText, type RedactText, redactionKey } from "./internal/redaction/inForce.js"
 import { redactLog } from "./internal/redaction/logs.js"
 import { defaultNames, mark, type Names, nameTest } from "./internal/redaction/names.js"
 import { textRedactor } from "./internal/redaction/text.js"
@@ -85,9 +86,8 @@ const patterns = (given: ReadonlyArray<RegExp> = []): ReadonlyArray<RegExp> => {
   return given
 }
 
-const build = (all: Names, own: ReadonlyArray<RegExp>): Redactor => {
+const build = (all: Names, own: ReadonlyArray<RegExp>, text: RedactText = textRedactor(all, own)): Redactor => {
   const test = nameTest(all)
-  const text = textRedactor(all, own)
   const json = valueRedactor(test, text)
   return {
     text,
@@ -102,7 +102,7 @@ const build = (all: Names, own: ReadonlyArray<RegExp>): Redactor => {
   }
 }
 
-const defaults = build(defaultNames, [])
+const defaults = build(defaultNames, [], defaultText)
 
 /**
  * A redactor with the defaults and your own patterns, for use outside of the
@@ -120,7 +120,7 @@ export const make = (options: Options = {}): Redactor => defaults.and(options)
  * @since 0.1.0
  * @category services
  */
-export class Redaction extends Context.Reference<Redaction>()("effect-recovery/Redaction", {
+export class Redaction extends Context.Reference<Redaction>()(redactionKey, {
   defaultValue: (): Redactor => defaults
 }) {}
 
@@ -170,7 +170,7 @@ export const layer = (options: Options): Layer.Layer<never> => {
  * @since 0.1.0
  * @category redacting
  */
-export const redactText: (text: string) => string = defaults.text
+export const redactText: (text: string) => string = defaultText
 
 /**
  * A copy of any value as JSON, without the secrets that the defaults know. Never

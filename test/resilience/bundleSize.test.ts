@@ -42,6 +42,6 @@ describe("A browser bundle", () => {
       ours.files.filter((file) => foreign.test(file)),
       []
     )
-    assert.isAtMost(ours.bytes - bare.bytes, 34_000)
+    assert.isAtMost(ours.bytes - bare.bytes, 25_000)
   })
 })

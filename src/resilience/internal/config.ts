@@ -11,6 +11,19 @@ export const optional = <A>(config: Config.Config<A>): Config.Config<A | undefin
 export const invalid = (text: string, expected: string) =>
   Either.left(ConfigError.InvalidData([], `Expected ${expected}, but got "${text}"`))
 
+/** A setting that is one of these texts. `Config.literal` would bring Effect's printer of values into every bundle. */
+export const oneOf = <A extends string>(name: string, ...kinds: ReadonlyArray<A>): Config.Config<A> =>
+  Config.mapOrFail(Config.string(name), (text) => {
+    const found = kinds.find((kind) => kind === text)
+    return found === undefined ? invalid(text, `one of ${kinds.join(", ")}`) : Either.right(found)
+  })
+
+const truths: ReadonlyArray<string> = ["true", "yes", "on", "1"]
+
+/** As `Config.boolean`, which would bring the same along. */
+export const boolean = (name: string): Config.Config<boolean> =>
+  Config.map(oneOf(name, ...truths, "false", "no", "off", "0"), (text) => truths.includes(text))
+
 /** Unlike `Config.number`, refuses a blank text instead of reading it as 0. */
 export const number = (name: string): Config.Config<number> =>
   Config.mapOrFail(Config.string(name), (text) => {

@@ -117,29 +117,26 @@ interface Profile {
   readonly transient: boolean
 }
 
+const transientCategories: ReadonlySet<string> = new Set(
+  "network timeout rate-limit unavailable resource conflict".split(" ")
+)
+
+const severities: ReadonlyMap<string, Severity> = new Map([
+  ["rate-limit", "low"],
+  ["conflict", "low"],
+  ["cancelled", "low"],
+  ["resource", "high"],
+  ["permission", "high"],
+  ["dependency", "high"],
+  ["logic", "high"],
+  ["corruption", "critical"]
+])
+
 /** The severity and transience of a category, unless a rule or the error itself says otherwise. */
-const profiles: Readonly<Record<string, Profile>> = {
-  network: { severity: "medium", transient: true },
-  timeout: { severity: "medium", transient: true },
-  "rate-limit": { severity: "low", transient: true },
-  unavailable: { severity: "medium", transient: true },
-  resource: { severity: "high", transient: true },
-  permission: { severity: "high", transient: false },
-  validation: { severity: "medium", transient: false },
-  "not-found": { severity: "medium", transient: false },
-  conflict: { severity: "low", transient: true },
-  corruption: { severity: "critical", transient: false },
-  dependency: { severity: "high", transient: false },
-  logic: { severity: "high", transient: false },
-  cancelled: { severity: "low", transient: false },
-  unknown: { severity: "medium", transient: false }
-}
-
-const otherProfile: Profile = { severity: "medium", transient: false }
-
-/** Profiles of the built-in categories; all other categories are medium and not transient. */
-export const profileOf = (category: Category): Profile =>
-  (Object.hasOwn(profiles, category) ? profiles[category] : undefined) ?? otherProfile
+export const profileOf = (category: Category): Profile => ({
+  severity: severities.get(category) ?? "medium",
+  transient: transientCategories.has(category)
+})
 
 const severityOrder: Readonly<Record<Severity, number>> = { low: 0, medium: 1, high: 2, critical: 3 }
 

@@ -4,14 +4,15 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
-import { Redaction } from "../../Redaction.js"
+import { redactTextIn } from "../redaction/inForce.js"
 import { redactCause } from "../redaction/logs.js"
 
 /** Logs a warning without its secrets. */
 export const warning = (message: string, cause: Cause.Cause<unknown>) =>
-  Effect.flatMap(Redaction, ({ text: redact }) =>
-    Effect.logWarning(`effect-recovery: ${redact(message)}`, redactCause(cause, redact))
-  )
+  Effect.contextWithEffect((context: Context.Context<never>) => {
+    const redact = redactTextIn(context)
+    return Effect.logWarning(`effect-recovery: ${redact(message)}`, redactCause(cause, redact))
+  })
 
 /** Runs an effect whose failures and defects are logged with this message, and change nothing else. */
 export const logged = <R>(self: Effect.Effect<unknown, unknown, R>, message: string): Effect.Effect<void, never, R> =>

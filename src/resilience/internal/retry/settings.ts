@@ -15,9 +15,9 @@ const jitterConfig = Config.mapOrFail(Config.string("JITTER"), (text): Either.Ei
 
 /** The settings in the configuration; missing ones are undefined. */
 const settings = Config.all({
-  curve: Config.withDefault(
-    Config.literal("exponential", "linear", "fixed", "fibonacci", "byCategory", "none")("CURVE"),
-    "exponential"
+  curve: Config.map(
+    config.optional(config.oneOf("CURVE", "exponential", "linear", "fixed", "fibonacci", "byCategory", "none")),
+    (curve) => curve ?? "exponential"
   ),
   maxRetries: config.optional(config.number("MAX_RETRIES")),
   initialDelay: config.optional(config.duration("INITIAL_DELAY")),
@@ -26,7 +26,7 @@ const settings = Config.all({
   increment: config.optional(config.duration("INCREMENT")),
   jitter: config.optional(jitterConfig),
   maxElapsed: config.optional(config.duration("MAX_ELAPSED")),
-  honourRetryAfter: config.optional(Config.boolean("HONOUR_RETRY_AFTER"))
+  honourRetryAfter: config.optional(config.boolean("HONOUR_RETRY_AFTER"))
 })
 
 type Settings = Config.Config.Success<typeof settings>

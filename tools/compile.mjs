@@ -1,6 +1,12 @@
-// Compiles src to dist as `tsc -p tsconfig.build.json`, and marks each call that a module makes while it is loaded as
-// pure: bundlers keep calls otherwise, and with them all that they reach.
+// Compiles src to dist as `tsc -p tsconfig.build.json`, with three differences:
+// - Each call that a module makes while it is loaded is marked as pure: bundlers keep calls otherwise, and with them all
+//   that they reach.
+// - Scripts have no comments, since editors read them in the declarations. The marks stay.
+// - Only what a door reaches is written: a declaration that no public type names is of no use to a program.
 
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { dirname, join, resolve } from "node:path"
+import { transformSync } from "esbuild"
 import ts from "typescript"
 
 const pure = (node) => ts.addSyntheticLeadingComment(node, ts.SyntaxKind.MultiLineCommentTrivia, "#__PURE__")
@@ -44,8 +50,56 @@ const report = (diagnostics) => {
   process.exitCode = 1
 }
 
+/** The relative paths that a file imports: in statements, in dynamic imports and in types such as `import("./Fault.js").Fault`. */
+const importsOf = (file, text) => {
+  const found = []
+  const visit = (node) => {
+    const named =
+      node.moduleSpecifier ??
+      (ts.isImportTypeNode(node) ? node.argument.literal : undefined) ??
+      (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword
+        ? node.arguments[0]
+        : undefined)
+    if (named !== undefined && ts.isStringLiteralLike(named) && named.text.startsWith(".")) found.push(named.text)
+    ts.forEachChild(node, visit)
+  }
+  visit(ts.createSourceFile(file, text, ts.ScriptTarget.ES2022))
+  return found
+}
+
+/** The files that a door reaches by imports, among those that were compiled. */
+const reachedFrom = (doors, compiled) => {
+  const reached = new Set()
+  const visit = (file) => {
+    const text = compiled.get(file)
+    if (text === undefined || reached.has(file)) return
+    reached.add(file)
+    const extension = file.endsWith(".d.ts") ? ".d.ts" : ".js"
+    for (const imported of importsOf(file, text)) visit(join(dirname(file), imported.replace(/\.js$/, extension)))
+  }
+  for (const door of doors) {
+    const file = resolve(door)
+    if (!compiled.has(file)) throw new Error(`the door ${door} was not compiled`)
+    visit(file)
+  }
+  return reached
+}
+
 const { fileNames, options } = ts.getParsedCommandLineOfConfigFile("tsconfig.build.json", {}, host)
 const program = ts.createProgram(fileNames, options)
-const { diagnostics } = program.emit(undefined, undefined, undefined, false, { after: [markPure] })
+/** @type {Map<string, string>} */
+const compiled = new Map()
+const keep = (file, text) => {
+  const isScript = file.endsWith(".js")
+  compiled.set(resolve(file), isScript ? transformSync(text, { target: "es2022", legalComments: "none" }).code : text)
+}
+const { diagnostics } = program.emit(undefined, keep, undefined, false, { after: [markPure] })
 const found = [...ts.getPreEmitDiagnostics(program), ...diagnostics]
 if (found.length > 0) report(found)
+
+const { exports } = JSON.parse(readFileSync("package.json", "utf8"))
+const doors = Object.values(exports).flatMap((door) => (typeof door === "string" ? [] : Object.values(door)))
+for (const file of reachedFrom(doors, compiled)) {
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, compiled.get(file))
+}

@@ -36,7 +36,7 @@ export interface Opened {
 }
 
 /** The configuration to use; undefined for the database alone. */
-const configOf = ({ config, database, readonly }: Common): Effect.Effect<string | undefined, Ended> => {
+export const configOf = ({ config, database, readonly }: Common): Effect.Effect<string | undefined, Ended> => {
   if (config === undefined) return database !== undefined || readonly ? Effect.succeed(undefined) : findConfig
   return readonly
     ? ended("Config", "--read-only opens a database: use it with --database, not with --config.")
@@ -72,7 +72,7 @@ const refuseFilename = ([by, filename]: readonly [by: string, filename: string])
 }
 
 /** The address of a server; undefined for a file. */
-const addressOf = (option: string | undefined): Effect.Effect<URL | undefined, Ended> => {
+export const addressOf = (option: string | undefined): Effect.Effect<URL | undefined, Ended> => {
   const given = givenDatabase(option)
   if (given === undefined) return Effect.succeed(undefined)
   const [by, name] = given
@@ -102,7 +102,7 @@ export const databaseFile = (option: string | undefined, readonly = false): Effe
   })
 
 /** Without a configuration no workflow can be executed; records can be read and written. */
-const fromDatabase = ({ database, readonly }: Common): Effect.Effect<Opened, Ended> =>
+export const fromDatabase = ({ database, readonly }: Common): Effect.Effect<Opened, Ended> =>
   Effect.gen(function* () {
     const address = yield* addressOf(database)
     // Most of the library is loaded only here, so that --help starts fast.

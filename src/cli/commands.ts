@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import { ask, common } from "./ask.js"
 import { adopt, cancel, hold, release, terminate } from "./controlCommands.js"
 import { copyCommand } from "./copy/command.js"
+import { doctorCommand } from "./doctor/command.js"
 import { execCommand } from "./exec/command.js"
 import {
   age,
@@ -338,6 +339,7 @@ export const recovery = Command.make("recovery").pipe(
     tune,
     cleanup,
     check,
+    doctorCommand,
     copyCommand,
     locks,
     execCommand

@@ -109,6 +109,8 @@ export const requests = {
   Health: read({}, Report, at("health", "/health")),
   Check: read({}, Findings, unserved),
   Locks: read({}, Schema.Array(LockStatus), unserved),
+  /** The time of the storage's clock, in epoch milliseconds. */
+  StorageTime: read({}, Schema.Struct({ now: Schema.Number }), unserved),
   Runs: read(
     {
       workflow: Text,

@@ -31,6 +31,7 @@ export const about = {
   tune: "Propose a retry policy for a step from its retries so far",
   check: "Verify a whole database: checksums, missing lines, indexes, what cannot be decoded",
   copy: "Copy everything from one storage to another, such as a SQLite file to Postgres",
+  doctor: "Check Node, drivers, configuration, permissions, tables, clock and space, with what to do",
   locks: "List the locks in the storage with their holders",
   cleanup: "Remove ended runs, old checkpoints, resolved failures and unused locks"
 } as const

@@ -67,6 +67,18 @@ const loaders: Readonly<Record<DriverName, () => Promise<Driver>>> = {
 const ofThisRuntime: ReadonlyArray<DriverName> =
   "bun" in process.versions ? ["bun:sqlite"] : ["better-sqlite3", "node:sqlite"]
 
+/** Each driver of this runtime in the order of preference, with the problem of one that does not load. */
+export const loadDrivers: Effect.Effect<
+  ReadonlyArray<{ readonly name: DriverName; readonly problem: string | undefined }>
+> = Effect.forEach(ofThisRuntime, (name) =>
+  Effect.promise(() =>
+    loaders[name]().then(
+      () => ({ name, problem: undefined }),
+      (cause) => ({ name, problem: messageOf(cause) })
+    )
+  )
+)
+
 /** The first driver that loads. */
 const load = (candidates: ReadonlyArray<DriverName>): Effect.Effect<Driver, StorageError> =>
   Effect.mapError(

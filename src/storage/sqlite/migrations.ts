@@ -351,16 +351,24 @@ export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(Record.ma
   Effect.mapError((error) => migrationFailed(error))
 )
 
-/** For a file that is opened read-only: fails unless its tables are up to date. */
-export const upToDate = findVersion.pipe(
+const readVersion = findVersion.pipe(
   // The file was never used by this library.
   Effect.catchIf(
     (error) => /no such table/.test(messageOf(rootCause(error))),
     () => Effect.succeed(versionOfMigration(undefined))
   ),
   Effect.mapError((error) => toStorageError("Reading the version of the tables")(rootCause(error))),
-  Effect.filterOrFail(({ reader, version }) => version >= newest && reader <= newest, refuse),
   Effect.withTracerEnabled(false)
+)
+
+/** The version of the tables, 0 without any, and the newest that this library knows. Changes nothing. */
+export const tablesOf = Effect.map(readVersion, (version) => ({ ...version, known: newest }))
+
+/** For a file that is opened read-only: fails unless its tables are up to date. */
+export const upToDate = Effect.filterOrFail(
+  readVersion,
+  ({ reader, version }) => version >= newest && reader <= newest,
+  refuse
 )
 
 const migrationFailed = (error: unknown): StorageError =>

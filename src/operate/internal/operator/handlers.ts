@@ -102,6 +102,7 @@ const handlers: Handlers = {
   Health: () => HealthCheck.run(),
   Check: () => StorageCheck.run,
   Locks: () => Effect.provide(Lock.list, Lock.layerStorage()),
+  StorageTime: () => Effect.flatMap(Storage.Storage, ({ now }) => Effect.map(now, (now) => ({ now }))),
   Runs: (query) => Workflow.list(query),
   Unclaimed: ({ afterMillis }) => Workflow.unclaimed({ after: afterMillis }),
   Adopt: ({ workflow, ...options }) =>

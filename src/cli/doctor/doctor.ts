@@ -1,0 +1,119 @@
+import * as fs from "node:fs"
+import * as Clock from "effect/Clock"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import type { Operator } from "../../operate/Operator.js"
+import * as OperatorClient from "../../operate/OperatorClient.js"
+import { tablesOf } from "../../storage/sqlite/migrations.js"
+import * as SqliteClient from "../../storage/sqlite/SqliteClient.js"
+import { addressOf, type Common, configOf, databaseFile, fromDatabase } from "../ask.js"
+import { operatorFrom } from "../config.js"
+import { type Ended, ended } from "../exit.js"
+import { inCommands } from "../inCommands.js"
+import { bold, type Screen, screenOf } from "../render/screen.js"
+import { wrap } from "../render/width.js"
+import { shownAddress } from "../serverAddress.js"
+import { type Finding, failing, fine, warning } from "./finding.js"
+import { clockOfFile, clockOfServer, drivers, packages, permissions, runtime, space } from "./machine.js"
+
+/** The tables of a file, read without a change. */
+const tables = (filename: string): Effect.Effect<Finding> =>
+  tablesOf.pipe(
+    Effect.provide(SqliteClient.layer({ filename, readonly: true })),
+    Effect.map(({ known, reader, version }) => {
+      if (version === 0) return fine("tables", "There are none yet: the first command that opens the file makes them")
+      if (Math.min(reader, version) > known) {
+        return failing(
+          "tables",
+          `The tables have version ${version}, and this library knows ${known}`,
+          "Use the version of effect-recovery that wrote them, or a later one."
+        )
+      }
+      return version < known
+        ? warning(
+            "tables",
+            `The tables have version ${version}, and this library has ${known}`,
+            "The next command that opens the file migrates them. Stop programs with an older library before that."
+          )
+        : fine("tables", `Version ${version}`)
+    }),
+    Effect.catchAll((error) => Effect.succeed(failing("tables", error.message)))
+  )
+
+/** Asks a storage through its operator, which opens it as the program does. */
+const opened = (operator: Operator, where: string): Effect.Effect<ReadonlyArray<Finding>> =>
+  Effect.gen(function* () {
+    const before = yield* Clock.currentTimeMillis
+    const reply = yield* OperatorClient.ask<"StorageTime">(operator, { _tag: "StorageTime" })
+    const after = yield* Clock.currentTimeMillis
+    return reply.ok
+      ? [fine("storage", `The storage of ${where} opens`), clockOfServer(before, reply.value.now, after)]
+      : [failing("storage", inCommands(reply.message))]
+  })
+
+const closing = (operator: Effect.Effect<Operator, Ended>) =>
+  Effect.acquireRelease(operator, (operator) => Effect.promise(() => operator.close()))
+
+const ofFile = (file: string): Effect.Effect<ReadonlyArray<Finding>> =>
+  Effect.gen(function* () {
+    const found = permissions(file)
+    const now = yield* Clock.currentTimeMillis
+    const inFile = found.status !== "failing" && fs.existsSync(file) ? [yield* tables(file)] : []
+    return [found, ...inFile, clockOfFile(file, now), space(file)]
+  })
+
+const ofDatabase = (given: Common) =>
+  Effect.gen(function* () {
+    const address = yield* addressOf(given.database)
+    if (address === undefined) return yield* ofFile(yield* databaseFile(given.database, true))
+    const operator = yield* closing(Effect.map(fromDatabase({ ...given, readonly: true }), ({ operator }) => operator))
+    return yield* opened(operator, shownAddress(address))
+  })
+
+const ofConfig = (file: string) =>
+  Effect.gen(function* () {
+    const operator = yield* closing(operatorFrom(file))
+    return [fine("configuration", `${file} loads`), ...(yield* opened(operator, file))]
+  })
+
+/** What a refusal of the command line says, as the finding of the check that met it. */
+const orFinding = <R>(check: string, findings: Effect.Effect<ReadonlyArray<Finding>, Ended, R>) =>
+  Effect.catchAll(findings, ({ message }) => Effect.succeed([failing(check, message)]))
+
+const ofStorage = (given: Common) =>
+  Effect.gen(function* () {
+    const config = yield* Effect.either(configOf(given))
+    if (config._tag === "Left") return [failing("configuration", config.left.message)]
+    if (config.right !== undefined) return yield* orFinding("configuration", ofConfig(config.right))
+    const why = given.database === undefined ? "There is none" : "None is used beside --database"
+    return [
+      fine("configuration", `${why}: records can be read and written, and no workflow can be executed`),
+      ...(yield* orFinding("database", ofDatabase(given)))
+    ]
+  })
+
+const titleWidth = Math.max(..."ok,warning,failing".split(",").map((status) => status.length)) + 2
+
+/** A paragraph for each finding: its status, its check, what was found, and what to do. */
+const view = (screen: Screen, findings: ReadonlyArray<Finding>): string =>
+  findings
+    .flatMap(({ advice, check, message, status }) => {
+      const room = screen.width === undefined ? undefined : Math.max(1, screen.width - titleWidth)
+      const texts = [`${check}: ${message}`, ...(advice === undefined ? [] : [advice])]
+      const [first = "", ...more] = texts.flatMap((text) => wrap(text, room))
+      const title = status.padEnd(titleWidth)
+      return [
+        `${status === "ok" ? title : bold(screen, title)}${first}`,
+        ...more.map((line) => " ".repeat(titleWidth) + line)
+      ]
+    })
+    .join("\n")
+
+/** Checks what programs and commands need here, changes nothing, and fails if a check fails. */
+export const doctor = (given: Common): Effect.Effect<void, Ended> =>
+  Effect.gen(function* () {
+    const findings = [runtime(process.versions), yield* drivers, yield* packages, ...(yield* ofStorage(given))]
+    yield* Console.log(given.json ? JSON.stringify(findings, null, 2) : view(screenOf(process.stdout), findings))
+    const failed = findings.filter(({ status }) => status === "failing").length
+    if (failed > 0) return yield* ended("Failed", `${failed} of ${findings.length} checks fail.`)
+  }).pipe(Effect.scoped)

@@ -12,7 +12,7 @@ export default defineConfig({
     ]
   },
   test: {
-    include: ["test/**/*.test.ts"],
+    include: ["test/**/*.test.ts", "templates/*/test/*.test.ts"],
     globalSetup: ["test/support/built.ts", "test/support/postgresSetup.ts", "test/support/tablesSetup.ts"],
     // Only a hang meets these limits: tests wait for events, so a busy machine makes them slow but not wrong.
     testTimeout: 600_000,

@@ -3,6 +3,7 @@
 import { execFileSync, spawnSync } from "node:child_process"
 import {
   copyFileSync,
+  cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -77,6 +78,12 @@ const checkResolution = (consumer) => {
   for (const [module, ...rest] of ways) run("node", [tsc, ...options, "--module", module, ...rest], { cwd: consumer })
 }
 
+/** The templates compile against the package as their users do. */
+const checkTemplates = (consumer) => {
+  cpSync("templates", join(consumer, "templates"), { recursive: true })
+  for (const template of readdirSync("templates")) run("node", [tsc, "-p", join(consumer, "templates", template)])
+}
+
 const hasRuntime = (command) => spawnSync(command, ["--version"]).status === 0
 
 const checkRuntimes = (consumer) => {
@@ -119,6 +126,7 @@ try {
   const consumer = makeConsumer(tarball)
   checkRuntimes(consumer)
   checkResolution(consumer)
+  checkTemplates(consumer)
   checkDeclarations(consumer)
   if (process.argv.includes("--install")) checkInstall(tarball)
   const [packedSize, onDisk] = [size, unpackedSize].map((bytes) => `${(bytes / 1_000_000).toFixed(2)} MB`)

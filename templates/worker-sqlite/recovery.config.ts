@@ -1,0 +1,6 @@
+import { Operator } from "effect-recovery/operate"
+import { Order } from "./src/order.js"
+import { storage } from "./src/storage.js"
+
+// What `npx recovery` opens and may execute.
+export default Operator.define({ storage, workflows: [Order] })

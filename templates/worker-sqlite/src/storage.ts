@@ -1,0 +1,3 @@
+import { SqliteStorage } from "effect-recovery/sqlite"
+
+export const storage = SqliteStorage.layer({ filename: "orders.db" })

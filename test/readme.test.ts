@@ -59,9 +59,15 @@ describe("the documents", () => {
   for (const page of withCode) {
     it(`${page} says what a page on a policy says`, () => {
       const headings = [...read(page).matchAll(/^## (.+)$/gm)].map(([, heading]) => heading)
-      const noTable = ["rate-limit", "observing", "crashes"]
-      if (!noTable.some((name) => page.includes(name))) assert.include(headings, "What happens when")
-      if (!page.includes("rate-limit")) assert.include(headings, "What not to do")
+      assert.includeMembers(headings, ["What happens when", "What not to do"])
+      // Imperatives: what to avoid, then what to do in its place.
+      const advice =
+        read(page)
+          .split(/^## What not to do\n/m)[1]
+          ?.split(/^## /m)[0] ?? ""
+      const lines = advice.split("\n").filter((line) => line.startsWith("- "))
+      assert.isAbove(lines.length, 0)
+      for (const line of lines) assert.match(line, /^- (?:Do not|Never) /)
     })
   }
 

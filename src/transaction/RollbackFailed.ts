@@ -65,7 +65,9 @@ export class RollbackFailed<out E> extends Unrolled {
   override get message(): string {
     const failed = this.failures.map(({ cause, undo }) => `"${undo}" (${messageOf(Cause.squash(cause))})`)
     const parts = [
-      failed.length === 0 ? "" : ` The compensation of ${failed.join(", ")} failed.`,
+      failed.length === 0
+        ? ""
+        : ` The compensation of ${failed.join(", ")} failed. Mend its cause, then undo it by hand, or in a run by Workflow.rewind.`,
       this.pivot === undefined ? "" : ` "${this.pivot}" is a pivot and cannot be compensated.`,
       this.remaining.length === 0 ? "" : ` Not compensated: ${this.remaining.map((key) => `"${key}"`).join(", ")}.`
     ]

@@ -113,6 +113,60 @@ const look = async (browser, address, name, width, colorScheme) => {
   }
 }
 
+/** The element that has the focus: its text, and whether one sees that it has it. */
+const focused = (page) =>
+  page.evaluate(() => {
+    const element = document.activeElement
+    if (element === null || element === document.body) return undefined
+    const { bottom, height, left, right, top, width } = element.getBoundingClientRect()
+    const { boxShadow, outlineStyle, outlineWidth } = getComputedStyle(element)
+    const isMarked = (outlineStyle !== "none" && Number.parseFloat(outlineWidth) > 0) || boxShadow !== "none"
+    const isWithin = right > 0 && left < innerWidth && bottom > 0 && top < innerHeight
+    const text = (element.getAttribute("aria-label") ?? element.textContent ?? "").trim().slice(0, 40)
+    return { text, isVisible: isMarked && isWithin && width > 0 && height > 0 }
+  })
+
+/** Each stop of Tab on the first page is within the screen and marked. */
+const walkByTab = async (page, address) => {
+  await page.goto(address)
+  const seen = []
+  for (let stops = 0; stops < 200; stops++) {
+    await page.keyboard.press("Tab")
+    const stop = await focused(page)
+    if (stop === undefined) break
+    seen.push(stop.text)
+    if (!stop.isVisible) problems.push(`the focus on "${stop.text}" is not visible at 320 pixels`)
+  }
+  if (seen.length < 10) problems.push(`Tab stops only at ${seen.join(", ")}`)
+}
+
+/** Moves the focus by Tab to an element of this selector. */
+const tabTo = async (page, selector) => {
+  for (let stops = 0; stops < 60; stops++) {
+    await page.keyboard.press("Tab")
+    if (await page.evaluate((selector) => document.activeElement?.matches(selector) === true, selector)) return true
+  }
+  problems.push(`Tab does not reach ${selector} at 320 pixels`)
+  return false
+}
+
+/** Both menus of a page open and lead on by the keyboard: the one of the site, and the one of the guide. */
+const useMenus = async (page, address) => {
+  await page.goto(address)
+  if (await tabTo(page, ".VPNavBarHamburger")) {
+    await page.keyboard.press("Enter")
+    await page.locator(".VPNavScreen").waitFor()
+    await tabTo(page, ".VPNavScreen a")
+    await page.goto(address)
+  }
+  if (!(await tabTo(page, ".VPLocalNav .menu"))) return
+  await page.keyboard.press("Enter")
+  await page.locator(".VPSidebar.open").waitFor()
+  if (!(await tabTo(page, ".VPSidebar a"))) return
+  await page.keyboard.press("Enter")
+  await page.waitForURL((url) => url.href !== address)
+}
+
 /** From the first page to the entry of an error, on a narrow screen, with the keyboard alone. */
 const useKeyboard = async (browser, address) => {
   const context = await browser.newContext({ viewport: { width: 320, height: 700 } })
@@ -126,6 +180,10 @@ const useKeyboard = async (browser, address) => {
     await page.keyboard.press("Tab")
     const first = await page.evaluate(() => document.activeElement?.textContent?.trim())
     if (first !== "Skip to content") problems.push(`the first stop of Tab is "${first}"`)
+    await page.keyboard.press("Enter")
+    if (!new URL(page.url()).hash) problems.push("the link that skips to the content leads nowhere")
+    await walkByTab(page, address)
+    await useMenus(page, `${address}durable/storage.html`)
     await page.keyboard.press("Control+k")
     const search = page.locator(".VPLocalSearchBox input")
     await search.waitFor()

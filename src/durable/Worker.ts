@@ -11,22 +11,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type * as Storage from "../storage/Storage.js"
+import type { DuplicateQueue, DuplicateWorkflow } from "./internal/worker/duplicates.js"
 import type { DuplicateSchedule } from "./internal/worker/schedules.js"
 import { makeService, settingsOf } from "./internal/worker/service.js"
-import type { DuplicateQueue, DuplicateWorkflow } from "./internal/worker/worker.js"
 import type { Queue } from "./Queue.js"
 import type { RunSchedule } from "./RunSchedule.js"
 import type { Workflow } from "./Workflow.js"
 
-export {
-  /**
-   * Two schedules with the same name were given to one worker.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  DuplicateSchedule
-} from "./internal/worker/schedules.js"
 export {
   /**
    * Two queues with the same name and different limits were given to one worker.
@@ -42,7 +33,16 @@ export {
    * @category errors
    */
   DuplicateWorkflow
-} from "./internal/worker/worker.js"
+} from "./internal/worker/duplicates.js"
+export {
+  /**
+   * Two schedules with the same name were given to one worker.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  DuplicateSchedule
+} from "./internal/worker/schedules.js"
 
 /**
  * What a worker was given twice.

@@ -27,7 +27,19 @@ import { makeLeaseRenewal } from "./internal/leaseRenewal.js"
 import { makeMemoryStore } from "./internal/memoryStore.js"
 import type { Payloads } from "./Payloads.js"
 import { type LeaseLost, StorageError } from "./StorageError.js"
-import type { Control, DueQuery, DueRun, Entry, Lease, Opened, OpenRequest, OwnedShards, Run, Store } from "./Store.js"
+import type {
+  Change,
+  Control,
+  DueQuery,
+  DueRun,
+  Entry,
+  Lease,
+  Opened,
+  OpenRequest,
+  OwnedShards,
+  Run,
+  Store
+} from "./Store.js"
 import { leaseOwner } from "./shards.js"
 
 /** @since 0.1.0 */
@@ -103,10 +115,8 @@ export interface Service
    * Calls the listener when a run was enqueued, signalled, suspended, released,
    * put on or off hold, asked to be cancelled, or ended:
    * by this process, or by another if the store says so (see `Store.changes`). The
-   * id is empty if it is not known which runs changed, and if this process changed a
-   * schedule. `isDue` says that this process did it, and that the run may be due by
-   * that: it was enqueued, signalled, released, or asked to be cancelled. Ends when
-   * the returned function is called.
+   * id is empty also if this process changed a schedule. Ends when the returned
+   * function is called.
    */
   readonly onChange: (listener: ChangeListener) => () => void
 }
@@ -117,7 +127,18 @@ export interface Service
  * @since 0.1.0
  * @category models
  */
-export type ChangeListener = (run: string, isDue: boolean) => void
+export type ChangeListener = (change: ReportedChange) => void
+
+/**
+ * A change as the service reports it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ReportedChange extends Change {
+  /** This service made it, so it has happened, or the answer of the store was lost. Other changes are hints of the store. */
+  readonly isOwn: boolean
+}
 
 /**
  * What the `payloads` of a storage do with a text that is stored elsewhere. `what` names it in errors.
@@ -170,12 +191,12 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
   /** How many acquisitions had begun when this process last put a run on hold, or asked to cancel one. */
   let acquisitionsBeforeControl = 0
   const listeners = new Set<ChangeListener>()
-  const notify = (run: string, isDue = false) => {
+  const notify = (change: ReportedChange) => {
     for (const listener of [...listeners]) {
-      orElseLogged(() => listener(run, isDue), undefined, "a listener of the storage threw")
+      orElseLogged(() => listener(change), undefined, "a listener of the storage threw")
     }
   }
-  const thenNotify = reporting(notify)
+  const thenNotify = reporting((run, isDue = false) => notify({ run, isDue, isOwn: true }))
   // Waits 1 second at most: a process that stops must not hang on a busy file. The release continues in the background.
   // By the platform's clock: a program that moves another clock would not wait for a release that is about to end.
   const release = (owner: string, run?: string) =>
@@ -210,7 +231,7 @@ export const make = (given: Store, options: Options): Effect.Effect<Service, nev
       : Effect.forkScoped(
           Effect.interruptible(
             logged(
-              Stream.runForEach(store.changes, (run) => Effect.sync(() => notify(run))),
+              Stream.runForEach(store.changes, (change) => Effect.sync(() => notify({ ...change, isOwn: false }))),
               "the storage no longer hears what other processes change"
             )
           )

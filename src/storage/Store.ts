@@ -428,9 +428,25 @@ export interface Store extends RunStore, SnapshotStore, LockStore, RecordStore {
   /** The store's clock. */
   readonly now: Effect.Effect<number, StorageError>
   /**
-   * The ids of runs that any process enqueued, signalled, finished, suspended or
+   * Runs that any process enqueued, signalled, finished, suspended or
    * released, put on or off hold, or asked to cancel, as hints: some may be missing, and a store without such news is an empty
    * stream. It does not fail.
    */
-  readonly changes: Stream.Stream<string>
+  readonly changes: Stream.Stream<Change>
+}
+
+/**
+ * A run has changed. A hint: see `changes` of the store.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Change {
+  /** The id of the run. Empty if it is not known which runs changed. */
+  readonly run: string
+  /**
+   * The run may be due by that: it was enqueued, signalled, released, taken off hold, or asked to be cancelled, or a
+   * child of it ended. Any other change concerns those who wait for the run itself, and queues in which it had a place.
+   */
+  readonly isDue: boolean
 }

@@ -245,7 +245,7 @@ describe("a worker", () => {
   it.scoped("and a join and a wait look when the storage only knows that something changed", () =>
     Effect.gen(function* () {
       const store = Storage.memoryStore()
-      const news = yield* Queue.unbounded<string>()
+      const news = yield* Queue.unbounded<Storage.Change>()
       const deaf = changed(store, { changes: Stream.fromQueue(news) })
       const waiting = Workflow.make("waiting", { success: Schema.Number }, () =>
         // The sleep keeps the run in memory.
@@ -258,7 +258,7 @@ describe("a worker", () => {
         const other = yield* Layer.build(processOn(deaf))
         yield* Effect.provide(Go.send("1", 7), there)
         yield* turns()
-        yield* Queue.offer(news, "")
+        yield* Queue.offer(news, { run: "", isDue: false })
         assert.strictEqual(yield* running, 7)
         assert.strictEqual(yield* Effect.provide(Workflow.join(waiting, "1"), other), 7)
       }).pipe(Effect.provide(here))

@@ -41,11 +41,11 @@ const plans: Readonly<Record<string, ReadonlyArray<Omit<ScaleOptions, "runs">>>>
   crashes: [{ ...small, workers: 20, hasNews: true, crashes: 4 }]
 }
 
-/** Simulates what the page on scale shows. One simulation alone: `scale workers runs rate cores news`. */
+/** Simulates what the page on scale shows. One simulation alone: `scale workers runs rate cores news sweep`. */
 const scale = async (args: ReadonlyArray<number>): Promise<void> => {
-  const [workers, runs, rate = 100, cores = 4, news = 0] = args
+  const [workers, runs, rate = 100, cores = 4, news = 0, sweep = 1_000] = args
   if (workers !== undefined && runs !== undefined) {
-    console.log(json(await simulateScale(1, { workers, runs, rate, cores, hasNews: news === 1 })))
+    console.log(json(await simulateScale(1, { workers, runs, rate, cores, hasNews: news === 1, sweep })))
     return
   }
   const figures: Record<string, Array<Figures>> = {}

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Storage } from "effect-recovery"
 import { changesOf } from "../../src/storage/internal/changes.js"
@@ -69,11 +70,12 @@ export class Connection {
   private readonly process: Process
   private readonly link: Link
   private readonly watcher: Watcher
-  private readonly listeners = new Set<(run: string) => void>()
+  private readonly below: Storage.Store
+  private readonly listeners = new Set<(change: Storage.Change) => void>()
   private readonly groups = new Map<string, Array<Call>>()
   private readonly pooled: Array<ReadonlyArray<Call>> = []
   private inUse = 0
-  private news = new Set<string>()
+  private news = new Map<string, boolean>()
   private isTelling = false
   private readonly others: () => Iterable<Connection>
 
@@ -93,6 +95,7 @@ export class Connection {
     this.process = process
     this.link = link
     this.watcher = watcher
+    this.below = below
     this.others = others ?? (() => [])
     const changes = others === undefined ? Stream.empty : changesOf(this.listeners)
     this.store = this.over(below, changes)
@@ -212,17 +215,28 @@ export class Connection {
 
   /** As on Postgres: what concerns no other process is not told. */
   private noteNews(kind: string, args: ReadonlyArray<unknown>, value: unknown): void {
-    const run = newsOf(kind, args, value, this.machine.timeline.now)
-    if (run === undefined) return
-    this.news.add(run)
+    const change = newsOf(kind, args, value, this.machine.timeline.now)
+    if (change === undefined) return
+    this.addNews(change)
+    const parent = kind === "finish" ? this.parentOf((args[0] as Storage.Lease).run) : undefined
+    if (parent !== undefined) this.addNews({ run: parent, isDue: true })
     if (!this.isTelling) this.tell()
+  }
+
+  private parentOf(run: string): string | undefined {
+    const found = this.server.perform(this.below.find(run))
+    return Exit.isSuccess(found) ? Option.getOrUndefined(found.value)?.parent?.run : undefined
+  }
+
+  private addNews({ isDue, run }: Storage.Change): void {
+    this.news.set(run, isDue || this.news.get(run) === true)
   }
 
   private tell(): void {
     const { news } = this
     this.isTelling = news.size > 0
     if (news.size === 0) return
-    this.news = new Set()
+    this.news = new Map()
     const hear = () => {
       for (const other of this.others()) other.hear(news, this)
     }
@@ -240,14 +254,14 @@ export class Connection {
 
   /** The news does not say which run has changed. */
   hearAny(): void {
-    this.hear(new Set([""]), undefined)
+    this.hear(new Map([["", true]]), undefined)
   }
 
-  private hear(news: ReadonlySet<string>, from: Connection | undefined): void {
+  private hear(news: ReadonlyMap<string, boolean>, from: Connection | undefined): void {
     if (from === this || this.process.isDead) return
     this.pass(() =>
       this.process.enter(() => {
-        for (const run of news) for (const listener of [...this.listeners]) listener(run)
+        for (const [run, isDue] of news) for (const listener of [...this.listeners]) listener({ run, isDue })
       })
     )
   }
@@ -263,28 +277,36 @@ const rowsOf = (calls: ReadonlyArray<Call>, exits: ReadonlyArray<Exit.Exit<unkno
 
 const lengthOf = (value: unknown): number => (Array.isArray(value) ? value.length : 1)
 
-const newsOf = (kind: string, args: ReadonlyArray<unknown>, value: unknown, now: number): string | undefined => {
+/** The run that an operation has changed, and whether it may be due by that. */
+const newsOf = (
+  kind: string,
+  args: ReadonlyArray<unknown>,
+  value: unknown,
+  now: number
+): Storage.Change | undefined => {
   const [first, second] = args
   switch (kind) {
     case "signal":
-      return value === "Sent" ? String(first) : undefined
+      return value === "Sent" ? { run: String(first), isDue: true } : undefined
     case "cancel":
-      return value === "Requested" ? String(first) : undefined
+      return value === "Requested" ? { run: String(first), isDue: true } : undefined
     case "hold":
     case "terminate":
-      return String(first)
+      return { run: String(first), isDue: false }
     case "releaseHold":
-      return value === true ? String(first) : undefined
+      return value === true ? { run: String(first), isDue: true } : undefined
     case "enqueue": {
       const { delay = 0, id } = first as Storage.EnqueueRequest
-      return (value as Storage.Enqueued)._tag !== "Existing" && delay <= 0 ? id : undefined
+      return (value as Storage.Enqueued)._tag !== "Existing" && delay <= 0 ? { run: id, isDue: true } : undefined
     }
     case "finish":
-      return (first as Storage.Lease).run
-    case "suspend":
-      return (second as Storage.Suspension).dueAt <= now ? (first as Storage.Lease).run : undefined
+      return { run: (first as Storage.Lease).run, isDue: false }
+    case "suspend": {
+      const { run } = first as Storage.Lease
+      return (second as Storage.Suspension).dueAt <= now ? { run, isDue: true } : undefined
+    }
     case "release":
-      return typeof second === "string" ? second : ""
+      return { run: typeof second === "string" ? second : "", isDue: true }
     default:
       return undefined
   }

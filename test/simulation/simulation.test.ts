@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { lengthOf, seedOf } from "../support/campaigns.js"
 import type { FleetOptions } from "./fleet.js"
 import { looksTooEarly, withoutSignalsCount } from "./plants.js"
+import { simulateScale } from "./scale.js"
 import { simulate } from "./scenarios.js"
 
 /** The first of so many seeds, from this one on, whose simulation sees a fault. */
@@ -38,5 +39,13 @@ describe("simulated fleets", () => {
   it("show a store that does not count the signals of a run", async () => {
     const found = await firstFault(1, 200, withoutSignalsCount)
     assert.match(found?.faults.join(" ") ?? "", /has not ended/)
+  })
+
+  it("claim few times for each run if they hear of it, and within milliseconds", async () => {
+    const scale = { workers: 10, runs: 120, rate: 100, cores: 4, hasNews: true }
+    const { claimsPerRun, ended, wakeUp } = await simulateScale(1, scale)
+    assert.strictEqual(ended, 120)
+    assert.isAtMost(claimsPerRun, 3.5)
+    assert.isAtMost(wakeUp.p50, 6)
   })
 })

@@ -10,7 +10,7 @@ const listening = (store: Storage.Store, options: Partial<Storage.Options> = {})
   Effect.gen(function* () {
     const storage = yield* Storage.make(store, { owner: "listener", ...options })
     const heard: Array<string> = []
-    storage.onChange((run) => heard.push(run))
+    storage.onChange(({ run }) => heard.push(run))
     yield* turns(5)
     return heard
   })
@@ -47,7 +47,10 @@ describe("Storage.onChange", () => {
       const store = Storage.memoryStore()
       const heard = yield* Effect.scoped(
         Effect.gen(function* () {
-          const heard = yield* listening({ ...store, changes: Stream.make("far", "away") })
+          const heard = yield* listening({
+            ...store,
+            changes: Stream.make({ run: "far", isDue: true }, { run: "away", isDue: false })
+          })
           yield* hears(heard, "away")
           return heard
         })
@@ -61,7 +64,7 @@ describe("Storage.onChange", () => {
       const store = Storage.memoryStore()
       const storage = yield* Storage.make({ ...store, changes: Stream.dieMessage("broken") }, { owner: "a" })
       const heard: Array<string> = []
-      storage.onChange((run) => heard.push(run))
+      storage.onChange(({ run }) => heard.push(run))
       yield* turns(5)
       yield* lease(store, request("run"), "a")
       yield* storage.signal("run", "go", "1")
@@ -91,7 +94,7 @@ describe("Storage.onChange", () => {
       const context = yield* Layer.build(Storage.layerMemory)
       const storage = yield* Effect.provide(Storage.Storage, context)
       const heard: Array<string> = []
-      storage.onChange((run) => heard.push(run))
+      storage.onChange(({ run }) => heard.push(run))
       yield* Effect.uninterruptibleMask((restore) => storage.open(request("run"), restore))
       yield* storage.signal("run", "go", "1")
       yield* turns(5)

@@ -77,7 +77,7 @@ for (const { make, name } of backends) {
         }
         const storage = yield* Storage.make(silent, { owner: "silent" })
         const heard: Array<string> = []
-        storage.onChange((run) => heard.push(run))
+        storage.onChange(({ run }) => heard.push(run))
         const claim = Effect.uninterruptibleMask((restore) => storage.claimDue({ workflows, limit: 10 }, restore))
         const fiber = yield* Effect.fork(claim)
         yield* turns(10)

@@ -4,7 +4,7 @@ import * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
 import { warning } from "../../resilience/internal/kernel/logged.js"
 import { liveClock } from "../../resilience/internal/kernel/timer.js"
-import type { Control, Lease, Run, Store } from "../Store.js"
+import type { Change, Control, Lease, Run, Store } from "../Store.js"
 
 interface Watched {
   readonly onControl: (control: Control) => void
@@ -27,8 +27,7 @@ export interface LeaseControls {
    * at once if something may have changed since the lease was acquired.
    */
   readonly watch: (lease: Lease, onControl: (control: Control) => void, mayHaveChanged: boolean) => () => void
-  /** Something of this run has changed; of any run, if the id is empty. */
-  readonly changed: (run: string) => void
+  readonly changed: (change: Change) => void
   /** Reports the row of a run that this process has put on hold: no step begins after that. */
   readonly held: (run: Run) => void
 }
@@ -135,7 +134,7 @@ export const makeLeaseControls = Effect.fnUntraced(function* (
       const lease = leaseOf.get(id)
       if (lease?.token === token) report(lease, { lease, hold, cancel })
     },
-    changed: (run) => {
+    changed: ({ run }) => {
       if (watched.size === 0) return
       const lease = leaseOf.get(run)
       if (lease !== undefined) toRead.add(lease)

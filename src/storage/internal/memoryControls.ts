@@ -12,22 +12,22 @@ type Controls = Pick<
 
 /** What operators and the program do to a run beside its steps. */
 export const makeMemoryControls = (table: RunTable): Controls => {
-  const change = (stored: StoredRun, run: Partial<Store.Run>): void => {
+  const change = (stored: StoredRun, run: Partial<Store.Run>, isDue: boolean): void => {
     stored.run = { ...stored.run, ...run }
-    table.changed(stored.run.id)
+    table.changed(stored.run.id, isDue)
   }
   const hold = (id: string, wanted: Omit<Store.Hold, "at">, from: string | undefined, at: number): Store.Holding => {
     const stored = table.byId.get(id)
     if (stored === undefined) return { _tag: "Unknown" }
     const holding = heldRun(stored.run, wanted, from, at)
-    if (holding.run !== stored.run) change(stored, holding.run)
+    if (holding.run !== stored.run) change(stored, holding.run, false)
     return { ...holding, run: stored.run }
   }
   const cancel = (id: string, request: string, now: number): Store.Cancelling => {
     const stored = table.byId.get(id)
     const answer = cancelling(stored?.run)
     if (stored !== undefined && (answer === "Requested" || (answer === "Taken" && stored.run.dueAt > now))) {
-      change(stored, { cancel: stored.run.cancel ?? request, dueAt: Math.min(stored.run.dueAt, now) })
+      change(stored, { cancel: stored.run.cancel ?? request, dueAt: Math.min(stored.run.dueAt, now) }, true)
     }
     return answer
   }
@@ -42,7 +42,7 @@ export const makeMemoryControls = (table: RunTable): Controls => {
       Effect.sync(() => {
         const stored = table.byId.get(run)
         if (stored?.run.hold?.id !== id) return false
-        change(stored, { hold: undefined })
+        change(stored, { hold: undefined }, true)
         return true
       }),
     cancel: (run, request) => Effect.map(Clock.currentTimeMillis, (now) => cancel(run, request, now)),

@@ -42,8 +42,7 @@ export class RunTable {
   readonly byKey = new Map<number, StoredRun>()
   /** The runs without an outcome. */
   readonly open = new Set<StoredRun>()
-  /** Called with the id of a run that was signalled, finished, suspended or released. */
-  readonly listeners = new Set<(run: string) => void>()
+  readonly listeners = new Set<(change: Store.Change) => void>()
   private lastKey = 0
 
   openRun(request: Store.OpenRequest, owner: string, leaseUntil: number, now: number): Store.Opened {
@@ -67,12 +66,12 @@ export class RunTable {
     if (stored === undefined) {
       const run = enqueuedRun(request, ++this.lastKey, now)
       this.add(run)
-      this.changed(id)
+      this.changed(id, delay <= 0)
       return { _tag: "Created", run }
     }
     if (debounce !== true || !isReplaceable(stored.run, request)) return { _tag: "Existing", run: stored.run }
     stored.run = { ...stored.run, input, dueAt: now + delay }
-    this.changed(id)
+    this.changed(id, delay <= 0)
     return { _tag: "Replaced", run: stored.run }
   }
 
@@ -95,7 +94,7 @@ export class RunTable {
     this.byId.set(run.id, stored)
     this.byKey.set(stored.run.key, stored)
     if (run.outcome === undefined) this.open.add(stored)
-    this.changed(run.id)
+    this.changed(run.id, run.outcome === undefined)
   }
 
   /** The run, if the lease is its latest and was not ended. */
@@ -122,7 +121,7 @@ export class RunTable {
     const outcome = { ...given, at }
     stored.run = { ...stored.run, ...noLease, waiting: undefined, outcome }
     this.open.delete(stored)
-    this.changed(stored.run.id)
+    this.changed(stored.run.id, false)
     const { parent } = stored.run
     if (parent !== undefined) this.signal(parent.run, parent.signal, "{}", at)
     return outcome
@@ -136,12 +135,12 @@ export class RunTable {
     stored.signalKeys.add(key)
     stored.signals.push({ key, payload, at: now })
     stored.run = { ...stored.run, dueAt: Math.min(stored.run.dueAt, now), signals: stored.signals.length }
-    this.changed(id)
+    this.changed(id, true)
     return "Sent"
   }
 
-  changed(run: string): void {
-    for (const listener of this.listeners) listener(run)
+  changed(run: string, isDue: boolean): void {
+    for (const listener of this.listeners) listener({ run, isDue })
   }
 
   /** All runs, oldest first. */
@@ -200,7 +199,7 @@ const leaseOperations = (table: RunTable) => {
   }
   const end = (stored: StoredRun): void => {
     stored.run = { ...stored.run, ...noLease }
-    table.changed(stored.run.id)
+    table.changed(stored.run.id, true)
   }
   const endPlaced = (leases: Store.PlacedLeases, now: number): number => {
     const isOurs = isInShards(leases)
@@ -240,7 +239,7 @@ const leaseOperations = (table: RunTable) => {
         table.fenced(lease, (stored) => {
           const due = stored.run.signals > signals || stored.run.cancel !== undefined ? now : dueAt
           stored.run = { ...stored.run, ...noLease, dueAt: due, waiting }
-          table.changed(lease.run)
+          table.changed(lease.run, due <= now)
         })
       ),
     finish: (lease, outcome) => Effect.flatMap(Clock.currentTimeMillis, (now) => finish(lease, outcome, now))

@@ -121,7 +121,7 @@ const makeStore = (process: string, options: Options, clock: AccessOptions["cloc
     const sessionClient = yield* makeSessionClient(session)
     const direct = yield* makeSqlStore(yield* makeAccess(sessionClient, { ...settings, schema }), isGone)
     // Processes of this host are judged by the host as well, which knows at once.
-    const pooled = yield* makeSqlStore(access, isGone, hints.send)
+    const pooled = yield* makeSqlStore(access, isGone, (parent) => hints.send(parent, true))
     return withHints(pooled, direct, process, { hints, liveness, query: session.query })
   })
 
@@ -168,8 +168,8 @@ const connect = (
       graceMillis: 500,
       onEnded: (runs) => {
         for (const run of runs) {
-          hints.tell(run)
-          hints.send(run)
+          hints.tell({ run, isDue: true })
+          hints.send(run, true)
         }
       }
     })
@@ -184,7 +184,7 @@ const connect = (
       onNotification: (payload) => hints.receive(payload),
       onReconnect: () => {
         liveness.reset()
-        hints.tell(anyRun)
+        hints.tell({ run: anyRun, isDue: true })
       },
       beatMillis,
       silenceMillis,
@@ -201,11 +201,15 @@ const withHints = (
   process: string,
   { hints, liveness, query }: { readonly hints: Hints; readonly liveness: Liveness; readonly query: Query }
 ): Storage.Store => {
-  const thenSend = <A, E>(self: Effect.Effect<A, E>, run: string, isNews: (value: A) => boolean = () => true) =>
-    Effect.map(self, (value) => {
-      if (isNews(value)) hints.send(run)
-      return value
-    })
+  const sending =
+    (isDue: boolean) =>
+    <A, E>(self: Effect.Effect<A, E>, run: string, isNews: (value: A) => boolean = () => true) =>
+      Effect.map(self, (value) => {
+        if (isNews(value)) hints.send(run, isDue)
+        return value
+      })
+  const thenSend = sending(false)
+  const thenSendDue = sending(true)
   return {
     ...pooled,
     changes: hints.changes,
@@ -213,20 +217,20 @@ const withHints = (
     controls: direct.controls,
     renewLock: direct.renewLock,
     unlock: direct.unlock,
-    release: (owner, run) => thenSend(direct.release(owner, run), run ?? anyRun),
+    release: (owner, run) => thenSendDue(direct.release(owner, run), run ?? anyRun),
     finish: (lease, outcome) => thenSend(pooled.finish(lease, outcome), lease.run),
     enqueue: (request) =>
       // A run that is delayed concerns no other process until it is due.
-      thenSend(pooled.enqueue(request), request.id, ({ _tag }) => _tag !== "Existing" && (request.delay ?? 0) <= 0),
+      thenSendDue(pooled.enqueue(request), request.id, ({ _tag }) => _tag !== "Existing" && (request.delay ?? 0) <= 0),
     hold: (run, hold, from) => thenSend(pooled.hold(run, hold, from), run, ({ _tag }) => _tag === "Held"),
-    releaseHold: (run, id) => thenSend(pooled.releaseHold(run, id), run, (isReleased) => isReleased),
-    cancel: (run, request) => thenSend(pooled.cancel(run, request), run, (answer) => answer === "Requested"),
+    releaseHold: (run, id) => thenSendDue(pooled.releaseHold(run, id), run, (isReleased) => isReleased),
+    cancel: (run, request) => thenSendDue(pooled.cancel(run, request), run, (answer) => answer === "Requested"),
     terminate: (run, outcome) => thenSend(pooled.terminate(run, outcome), run, Option.isSome),
-    signal: (run, key, payload) => thenSend(pooled.signal(run, key, payload), run, (sent) => sent === "Sent"),
+    signal: (run, key, payload) => thenSendDue(pooled.signal(run, key, payload), run, (sent) => sent === "Sent"),
     suspend: (lease, suspension) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         // A run that sleeps concerns no other process until it is due.
-        thenSend(pooled.suspend(lease, suspension), lease.run, () => suspension.dueAt <= Math.max(lease.since, now))
+        thenSendDue(pooled.suspend(lease, suspension), lease.run, () => suspension.dueAt <= Math.max(lease.since, now))
       ),
     open: (request, owner, leaseMillis) => {
       const open = pooled.open(request, owner, leaseMillis)

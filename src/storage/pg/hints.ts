@@ -5,6 +5,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import { liveClock } from "../../resilience/internal/kernel/timer.js"
 import { changesOf } from "../internal/changes.js"
+import type { Change } from "../Store.js"
 import type { Query } from "./session.js"
 
 /**
@@ -13,16 +14,16 @@ import type { Query } from "./session.js"
  * a lock of the whole server while it commits.
  */
 export interface Hints {
-  /** Sends the id of a run that changed, once there is a connection to send over. */
-  readonly send: (run: string) => void
+  /** Sends the id of a run that changed, and whether it may be due by that, once there is a connection to send over. */
+  readonly send: (run: string, isDue: boolean) => void
   /** Sends until the scope closes. What cannot be sent is sent with the next batch. */
   readonly sendOver: (query: Query) => Effect.Effect<void, never, Scope.Scope>
   /** Takes what another process has sent. */
   readonly receive: (payload: string) => void
   /** Tells the listeners of this process. */
-  readonly tell: (run: string) => void
+  readonly tell: (change: Change) => void
   /** What other processes have sent. */
-  readonly changes: Stream.Stream<string>
+  readonly changes: Stream.Stream<Change>
 }
 
 /** Stands for any run: hints may have been lost, or were too many. No run has this id. */
@@ -38,17 +39,26 @@ const pauseMillis = 50
 /** Its commit does not wait for the disk: a hint that a crash of the server takes is none. */
 const notify = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)"
 
-/** Payloads are JSON, without characters that a text of the server cannot have. */
-const payloadOf = (runs: ReadonlyArray<string>): string => {
-  const payload = JSON.stringify(runs)
-  return runs.length > maxRuns || Buffer.byteLength(payload) > maxPayload ? JSON.stringify([anyRun]) : payload
+/**
+ * Payloads are JSON, without characters that a text of the server cannot have: the runs that may be due, then others,
+ * then the number of those that may be due. Earlier builds do not read that number, and send none.
+ */
+const payloadOf = (runs: ReadonlyMap<string, boolean>): string => {
+  const due = [...runs].flatMap(([run, isDue]) => (isDue ? [run] : []))
+  const others = [...runs].flatMap(([run, isDue]) => (isDue ? [] : [run]))
+  const payload = JSON.stringify([...due, ...others, due.length])
+  const isShort = !runs.has(anyRun) && Buffer.byteLength(payload) <= maxPayload
+  return isShort ? payload : JSON.stringify([anyRun, Math.min(due.length, 1)])
 }
 
-/** What is no list of ids was sent by another program. */
-const runsOf = (payload: string): ReadonlyArray<string> => {
+/** What is no such list was sent by another program. */
+const changesIn = (payload: string): ReadonlyArray<Change> => {
   try {
-    const runs: unknown = JSON.parse(payload)
-    return Array.isArray(runs) ? runs.filter((run) => typeof run === "string") : []
+    const sent: unknown = JSON.parse(payload)
+    if (!Array.isArray(sent)) return []
+    const last: unknown = sent.at(-1)
+    const due = typeof last === "number" ? last : sent.length
+    return sent.flatMap((run, i) => (typeof run === "string" ? [{ run, isDue: i < due }] : []))
   } catch {
     return []
   }
@@ -57,37 +67,39 @@ const runsOf = (payload: string): ReadonlyArray<string> => {
 /** Made before the connection: hints may arrive as soon as that listens. */
 export const makeHints = (channel: string): Effect.Effect<Hints> =>
   Effect.gen(function* () {
-    const listeners = new Set<(run: string) => void>()
-    const waiting = new Set<string>()
+    const listeners = new Set<(change: Change) => void>()
+    /** Whether each run may be due. */
+    const waiting = new Map<string, boolean>()
     const wake = yield* Queue.dropping<void>(1)
 
     const flush = (query: Query): Effect.Effect<unknown, SqlError> =>
       Effect.suspend(() => {
-        const runs = [...waiting]
+        const runs = new Map(waiting)
         waiting.clear()
         const sent = query(notify, [channel, payloadOf(runs)])
         return Effect.tapError(sent, () =>
           Effect.sync(() => {
-            for (const run of runs.length > maxRuns ? [anyRun] : runs) waiting.add(run)
-            Queue.unsafeOffer(wake, undefined)
+            for (const [run, isDue] of runs) send(run, isDue)
           })
         )
       })
 
-    const tell = (run: string) => {
-      for (const listener of [...listeners]) listener(run)
+    const send = (run: string, isDue: boolean) => {
+      const one = waiting.size < maxRuns || waiting.has(run) ? run : anyRun
+      waiting.set(one, isDue || waiting.get(one) === true)
+      Queue.unsafeOffer(wake, undefined)
+    }
+    const tell = (change: Change) => {
+      for (const listener of [...listeners]) listener(change)
     }
     return {
-      send: (run) => {
-        if (waiting.size <= maxRuns) waiting.add(run)
-        Queue.unsafeOffer(wake, undefined)
-      },
+      send,
       sendOver: (query) => {
         const sent = Effect.zipRight(Effect.ignore(flush(query)), Effect.sleep(pauseMillis))
         const batches = Effect.forever(Effect.zipRight(Queue.take(wake), sent))
         return Effect.asVoid(Effect.forkScoped(Effect.withClock(Effect.interruptible(batches), liveClock)))
       },
-      receive: (payload) => runsOf(payload).forEach(tell),
+      receive: (payload) => changesIn(payload).forEach(tell),
       tell,
       changes: changesOf(listeners)
     }

@@ -237,7 +237,7 @@ export const claimContract: Contract = {
 
   *"the stream of changes names only runs that changed, and does not fail"(store) {
     const heard: Array<string> = []
-    const listening = Stream.runForEach(store.changes, (run) => Effect.sync(() => heard.push(run)))
+    const listening = Stream.runForEach(store.changes, ({ run }) => Effect.sync(() => heard.push(run)))
     const fiber = yield* Effect.fork(listening)
     yield* open(store, "untouched", "a")
     const changed = ["signalled", "released", "suspended", "finished"]

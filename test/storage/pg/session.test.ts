@@ -50,7 +50,7 @@ const process = (
       beat: liveness.beat
     })
     yield* hints.sendOver(session.query)
-    yield* Effect.forkScoped(Stream.runForEach(hints.changes, (run) => Effect.sync(() => heard.push(run))))
+    yield* Effect.forkScoped(Stream.runForEach(hints.changes, ({ run }) => Effect.sync(() => heard.push(run))))
     return { connects: () => connects, ended, heard, hints, liveness, name, session }
   })
 
@@ -95,15 +95,15 @@ inPostgres("a session with the server", (database) => {
       yield* tables(database)
       const one = yield* process(database, `one${marker}`)
       const other = yield* process(database, `other${marker}`)
-      one.hints.send("run-1")
-      one.hints.send("run-\0-\ud800")
+      one.hints.send("run-1", true)
+      one.hints.send("run-\0-\ud800", true)
       yield* eventually(
         Effect.sync(() => other.heard.length),
         (length) => length === 2
       )
       expect(other.heard).toEqual(["run-1", "run-\0-\ud800"])
       expect(one.heard).toEqual([])
-      for (let run = 0; run < 1_000; run++) other.hints.send(`run-${run}`)
+      for (let run = 0; run < 1_000; run++) other.hints.send(`run-${run}`, true)
       yield* eventually(
         Effect.sync(() => one.heard),
         (heard) => heard.includes("")
@@ -120,8 +120,8 @@ inPostgres("a session with the server", (database) => {
       for (let round = 1; round <= 3; round++) {
         expect(yield* database.endBackends(one.name)).toBe(1)
         yield* eventually(Effect.sync(one.connects), (count) => count === round)
-        one.hints.send(`from-one-${round}`)
-        other.hints.send(`to-one-${round}`)
+        one.hints.send(`from-one-${round}`, true)
+        other.hints.send(`to-one-${round}`, true)
         yield* eventually(
           Effect.sync(() => one.heard),
           (heard) => heard.includes(`to-one-${round}`)
@@ -145,7 +145,7 @@ inPostgres("a session with the server", (database) => {
       cut.cut()
       cut.healHalfOpen()
       yield* eventually(Effect.sync(one.connects), (count) => count > 0)
-      other.hints.send("after the silence")
+      other.hints.send("after the silence", true)
       yield* eventually(
         Effect.sync(() => one.heard),
         (heard) => heard.includes("after the silence")
@@ -221,7 +221,7 @@ inOwnPostgres("a session whose server is restarted", (database, server) => {
           (count) => count >= rounds
         )
       }
-      one.hints.send("after")
+      one.hints.send("after", true)
       yield* eventually(
         Effect.sync(() => other.heard),
         (heard) => heard.includes("after")

@@ -31,7 +31,7 @@ export class Pulse {
 export const onChangeOf = (storage: Service, run: string, pulse: Pulse): (() => void) =>
   storage.onChange((changed) => {
     // The store may not know which runs changed.
-    if (changed === run || changed === "") pulse.notify()
+    if (changed.run === run || changed.run === "") pulse.notify()
   })
 
 /**

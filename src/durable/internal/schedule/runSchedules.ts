@@ -20,7 +20,7 @@ export const runSchedules = Effect.fnUntraced(function* (
   if (schedules.length === 0) return states
   const changed = new Pulse()
   const awaited = new Set<string>()
-  const unsubscribe = storage.onChange((run) => {
+  const unsubscribe = storage.onChange(({ run }) => {
     if (run === "" || awaited.has(run)) changed.notify()
   })
   yield* Effect.addFinalizer(() => Effect.sync(unsubscribe))

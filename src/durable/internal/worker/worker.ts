@@ -1,6 +1,5 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,26 +18,11 @@ import type { Mode } from "../execution/execution.js"
 import type { AnyDefinition } from "../run/advance.js"
 import { type ClaimedRun, claimDue, executeClaimed } from "../run/execute.js"
 import { dateOption } from "../wait/resolve.js"
+import { distinctQueues, refuseDuplicates, versionKey } from "./duplicates.js"
+import { HintedLooks } from "./hintedLooks.js"
 import { OwnShards, type Placement, type Taken } from "./placement.js"
 import { queueHealth } from "./queueHealth.js"
 import { Starts } from "./starts.js"
-
-/** Two workflows with the same name and version were given to one worker. */
-export class DuplicateWorkflow extends Data.TaggedError("DuplicateWorkflow")<{
-  readonly workflow: string
-  readonly version: string
-}> {
-  override get message(): string {
-    return `Two workflows "${this.workflow}" of version "${this.version}" were given to one worker. Give each a name or a version of its own.`
-  }
-}
-
-/** Two queues with the same name and different limits were given to one worker. */
-export class DuplicateQueue extends Data.TaggedError("DuplicateQueue")<{ readonly queue: string }> {
-  override get message(): string {
-    return `Two queues "${this.queue}" with different limits were given to one worker. Define the queue once, and give each other queue a name of its own.`
-  }
-}
 
 export interface Settings {
   readonly concurrency: number
@@ -65,12 +49,21 @@ interface Stuck {
   readonly isCounted: boolean
 }
 
+interface RunningRun {
+  readonly workflow: string
+  readonly since: number
+  /** It was made due by something, such as a signal, while it was executed here. */
+  isDue: boolean
+}
+
 export interface WorkerState {
-  readonly running: Map<string, { readonly workflow: string; readonly since: number }>
+  readonly running: Map<string, RunningRun>
   readonly stuck: Map<string, Stuck>
   sweptAt: number | undefined
   /** Whether the last sweep left free places, so that what is due can only wait for its queue. */
   hasPlaces: boolean
+  /** When it looks next, unless a change wakes it before. Looks in vain after hints do not put it off. */
+  sweepAt: number
   /** When a run was last taken, wrote a line or ended, by the clock that is never set. */
   progressAt: number | undefined
   trouble: Storage.StorageError | undefined
@@ -90,6 +83,7 @@ const initialState = (look: () => void): WorkerState => ({
   stuck: new Map(),
   sweptAt: undefined,
   hasPlaces: false,
+  sweepAt: 0,
   progressAt: undefined,
   trouble: undefined,
   hasFailed: false,
@@ -111,11 +105,10 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
   const fibers = yield* FiberSet.make<void>()
   const shards = yield* makeShards(storage, state, settings, changed)
   state.shards = shards
-  const unsubscribe = storage.onChange((run, isDue) => {
-    if (run === "" || shards === undefined || shards.owns(run)) changed.notify()
-    else if (isDue) shards.tell(run)
-  })
   const clock = yield* Effect.clock
+  const hints = new HintedLooks(storage.owner, clock, settings.sweepMillis)
+  const isQueued = queues.length > 0
+  const unsubscribe = storage.onChange(listener(state, changed, hints, isQueued))
   const progressed = () => {
     state.progressAt = steadyMillis(clock)
   }
@@ -129,21 +122,28 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     const { id, version, workflow } = run
     // A store answers with runs of the workflows that it was asked for.
     const definition = byVersion.get(versionKey(workflow, version)) as AnyDefinition
-    state.running.set(id, { workflow, since: lease.since })
+    const running: RunningRun = { workflow, since: lease.since, isDue: false }
+    state.running.set(id, running)
     starts.add(run)
+    hints.found()
     progressed()
     const stuck = state.stuck.get(id)
     if (stuck !== undefined) state.stuck.set(id, { ...stuck, isCounted: false })
     const taken: Taken = shards?.take(id, mode) ?? { mode, begin: () => {} }
     const executed = executeClaimed(storage, definition, claimed, restore, taken.mode)
-    const whole = Effect.flatMap(Effect.exit(executed), (exit) =>
-      restore(recordExit(storage, state, run, exit, taken.mode))
-    )
+    let isOver = false
+    const whole = Effect.flatMap(Effect.exit(executed), (exit) => {
+      isOver = Exit.isSuccess(exit)
+      return restore(recordExit(storage, state, run, exit, taken.mode))
+    })
     const done = Effect.sync(() => {
       state.running.delete(id)
       shards?.leave(run)
       progressed()
-      changed.notify()
+      // It made nothing due: neither itself, nor its parent, nor a run of its queue, nor one for which there was no place.
+      const isLonely = isOver && !running.isDue && run.parent === undefined && !isQueued && state.hasPlaces
+      if (isLonely && isTold(storage)) hints.hear()
+      else changed.notify()
     })
     return Effect.map(FiberSet.run(fibers, Effect.ensuring(Effect.asVoid(whole), done)), taken.begin)
   }
@@ -183,10 +183,27 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
     })
   )
   yield* Effect.forkScoped(
-    Effect.interruptible(Effect.forever(sweep({ storage, settings, state, changed, starts, definitions, takeRuns })))
+    Effect.interruptible(
+      Effect.forever(sweep({ storage, settings, state, changed, starts, hints, definitions, takeRuns }))
+    )
   )
   return state
 })
+
+/** Looks at once for what this process changes, and after hints for what others may have made due. */
+const listener =
+  (state: WorkerState, changed: Pulse, hints: HintedLooks, isQueued: boolean): Storage.ChangeListener =>
+  ({ isDue, isOwn, run }) => {
+    const { running, shards } = state
+    const own = running.get(run)
+    // When its execution ends, the worker looks.
+    if (own !== undefined) own.isDue ||= isDue
+    else if (run === "" || shards === undefined || shards.owns(run)) {
+      if (isOwn) changed.notify()
+      // Any end may free a place in a queue.
+      else if (isDue || isQueued) hints.hear()
+    } else if (isOwn && isDue) shards.tell(run)
+  }
 
 interface Sweeping {
   readonly storage: Storage.Service
@@ -194,6 +211,7 @@ interface Sweeping {
   readonly state: WorkerState
   readonly changed: Pulse
   readonly starts: Starts
+  readonly hints: HintedLooks
   readonly definitions: ReadonlyArray<AnyDefinition>
   readonly takeRuns: Effect.Effect<void, Storage.StorageError, unknown>
 }
@@ -202,6 +220,7 @@ interface Sweeping {
 const sweep = ({
   changed,
   definitions,
+  hints,
   settings,
   starts,
   state,
@@ -210,6 +229,7 @@ const sweep = ({
 }: Sweeping): Effect.Effect<void, never, unknown> =>
   Effect.gen(function* () {
     const before = changed.next
+    hints.begin()
     const since = yield* Clock.currentTimeMillis
     // Read before the sweep: a run that becomes due during the sweep is due at this time, and not missed.
     const untilDue = Effect.zipLeft(nextSweep(storage, definitions, settings), takeRuns)
@@ -228,6 +248,7 @@ const sweep = ({
           return next
         })
     })
+    const isInVain = yield* hints.end
     // A change during the sweep starts the next one at once.
     if (changed.next !== before) return yield* Effect.yieldNow()
     const later = [...state.stuck.values()].map(({ notBefore }) => notBefore)
@@ -235,10 +256,15 @@ const sweep = ({
     const now = yield* Clock.currentTimeMillis
     // Leases of a claim whose answer was lost end without a change, and the backlog does not name them.
     const leaseEnd = state.hasFailed ? now + storage.leaseMillis : Number.POSITIVE_INFINITY
-    const untilNext = Math.min(next, leaseEnd, ...delayed) - now
+    // Hints wake all workers at once. If their sweeps followed, all of them would be in step from then on.
+    if (!isInVain) state.sweepAt = next
+    const untilNext = Math.min(next, state.sweepAt, leaseEnd, ...delayed) - now
     // A clock that was set back meanwhile must not make the pause longer.
     const pause = storage.isPrivate ? untilNext : Math.min(untilNext, settings.sweepMillis)
-    yield* Effect.raceFirst(Deferred.await(before), longSleep(pause))
+    const woken = Effect.raceFirst(Deferred.await(before), longSleep(pause))
+    // Without a place it looks when one of its runs ends.
+    const isHinted = isTold(storage) && state.running.size < settings.concurrency
+    yield* isHinted ? Effect.raceFirst(woken, hints.wanted) : woken
   })
 
 /**
@@ -293,6 +319,9 @@ const makeShards = (
         }
       })
 
+/** Whether the store tells this process what others change. */
+const isTold = ({ isPrivate, tellsOthers }: Storage.Service): boolean => tellsOthers && !isPrivate
+
 /** When to look again without a change. A storage that only this process changes says when its next run is due. */
 const nextSweep = (
   storage: Storage.Service,
@@ -335,18 +364,6 @@ const modeOf = (state: WorkerState, { patience }: Settings, progressed: () => vo
   }
 })
 
-const versionKey = (workflow: string, version: string): string => JSON.stringify([workflow, version])
-
-const refuseDuplicates = (definitions: ReadonlyArray<AnyDefinition>): Effect.Effect<void, DuplicateWorkflow> => {
-  const seen = new Set<string>()
-  for (const { name, version } of definitions) {
-    const key = versionKey(name, version)
-    if (seen.has(key)) return Effect.fail(new DuplicateWorkflow({ workflow: name, version }))
-    seen.add(key)
-  }
-  return Effect.void
-}
-
 /** Counts a run that stopped without an outcome. Outcomes are recorded by the run itself. */
 const recordExit = (
   storage: Storage.Service,
@@ -376,22 +393,6 @@ const addStop = (
   const times = counted?.isCounted === true ? counted.times : (counted?.times ?? 0) + 1
   stuck.set(id, { workflow, times, reason, at: now, notBefore: now + backoff(times), isCounted: false })
 }
-
-/** The given queues, each once. */
-const distinctQueues = (
-  queues: ReadonlyArray<Storage.QueueLimits>
-): Effect.Effect<ReadonlyArray<Storage.QueueLimits>, DuplicateQueue> => {
-  const byName = new Map<string, Storage.QueueLimits>()
-  for (const queue of queues) {
-    const known = byName.get(queue.name)
-    if (known !== undefined && !areSame(known, queue)) return Effect.fail(new DuplicateQueue({ queue: queue.name }))
-    byName.set(queue.name, queue)
-  }
-  return Effect.succeed([...byName.values()])
-}
-
-const areSame = (a: Storage.QueueLimits, b: Storage.QueueLimits): boolean =>
-  JSON.stringify([a.concurrency, a.perKey, a.rate]) === JSON.stringify([b.concurrency, b.perKey, b.rate])
 
 /** The run has an outcome or is on hold: this worker does not try it again, so it is not stuck. */
 const isOver = (storage: Storage.Service, id: string): Effect.Effect<boolean> =>

@@ -30,7 +30,7 @@ const seeds = async (from: number, to: number): Promise<void> => {
 }
 
 /** Seconds of starts in each simulation of the page. */
-const length = Number(process.env["SECONDS"] ?? 8)
+const length = Number(process.env["SECONDS"] ?? 5)
 
 const small = { cores: 4, rate: 100 }
 const plans: Readonly<Record<string, ReadonlyArray<Omit<ScaleOptions, "runs">>>> = {

@@ -23,14 +23,15 @@ import { shardOf } from "../storage/shards.js"
 import { countShards, keeperNames, ownedShards } from "./internal/shards.js"
 
 /**
- * Two layers of workers were given one shard group in one process.
+ * A second layer of workers was given a shard group of one `Sharding`, beside the first one or after its end:
+ * `Sharding` registers the keepers of a group once.
  *
  * @since 0.1.0
  * @category errors
  */
 export class DuplicateShardGroup extends Data.TaggedError("DuplicateShardGroup")<{ readonly shardGroup: string }> {
   override get message(): string {
-    return `Two ClusterWorkers layers of one process have the shard group "${this.shardGroup}". Give all workflows of the group to one layer, or each layer a shardGroup of its own.`
+    return `This Sharding has, or had, another ClusterWorkers layer with the shard group "${this.shardGroup}". Give all workflows of the group to one layer, or each layer a shardGroup of its own. To start the workers again, build Sharding again, too.`
   }
 }
 
@@ -106,12 +107,13 @@ export const layer = <
     Worker.Worker,
     Effect.gen(function* () {
       const sharding = yield* Sharding
-      yield* takeGroup(sharding, shardGroup)
+      const taken = yield* takeGroup(sharding, shardGroup)
       const shards = countShards(sharding, shardGroup)
       if (shards === undefined) return yield* Effect.dieMessage(unknownPlacement)
       const keepers = yield* makeKeepers(sharding, shardGroup, shards)
       const placed = { ...settings, placement: keepers.placement }
       const { service, state } = yield* makeService("ClusterWorkers.layer", workflows, schedules, placed)
+      taken.isRegistered = true
       yield* keepers.open(state)
       return service
     })
@@ -130,16 +132,20 @@ type Service = Sharding["Type"]
 
 const groups = new WeakMap<Service, Set<string>>()
 
-/** The keepers of a shard group have one name in all runners, so a process has one set of them. */
+/**
+ * The keepers of a shard group have one name in all runners. `Sharding` ignores a second registration of a name without
+ * a word, also after the end of the first one, so the group stays taken once its keepers are registered.
+ */
 const takeGroup = (sharding: Service, shardGroup: string) =>
   Effect.acquireRelease(
     Effect.suspend(() => {
       const taken = groups.get(sharding) ?? new Set()
       groups.set(sharding, taken)
       if (taken.has(shardGroup)) return Effect.fail(new DuplicateShardGroup({ shardGroup }))
-      return Effect.sync(() => taken.add(shardGroup))
+      taken.add(shardGroup)
+      return Effect.succeed({ taken, isRegistered: false })
     }),
-    (taken) => Effect.sync(() => taken.delete(shardGroup))
+    ({ isRegistered, taken }) => Effect.sync(() => !isRegistered && taken.delete(shardGroup))
   )
 
 /** How often a process looks which shards it owns, in memory: `Sharding` tells no changes. */

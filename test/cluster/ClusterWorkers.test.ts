@@ -387,4 +387,20 @@ describe("ClusterWorkers.layer", () => {
       expect(refused).toEqual(Exit.fail(new ClusterWorkers.DuplicateShardGroup({ shardGroup: "reports" })))
     })
   )
+
+  it.scopedLive("refuses a shard group whose layer has ended, and takes one whose layer was refused", () =>
+    Effect.gen(function* () {
+      const sharding = yield* Layer.build(runner(makeRunners()))
+      const storage = yield* Layer.build(Storage.layerMemory)
+      const start = (...workflows: ReadonlyArray<typeof Empty>) =>
+        Effect.exit(Effect.scoped(Layer.build(ClusterWorkers.layer(workflows)))).pipe(
+          Effect.provide(sharding),
+          Effect.provide(storage)
+        )
+      expect(Exit.isFailure(yield* start(Empty, Empty))).toBe(true)
+      expect(Exit.isSuccess(yield* start(Empty))).toBe(true)
+      // `Sharding` would set up no keepers, and its runs would never begin.
+      expect(yield* start(Empty)).toEqual(Exit.fail(new ClusterWorkers.DuplicateShardGroup({ shardGroup: "default" })))
+    })
+  )
 })

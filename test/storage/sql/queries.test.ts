@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import { Storage } from "effect-recovery"
 import { SqlStorage } from "effect-recovery/sql"
+import { pgStatements } from "../../../src/storage/sql/claims.js"
 import { makePgDialect } from "../../../src/storage/sql/dialect.js"
 import { type Part, part, type Tables } from "../../../src/storage/sql/reading.js"
 import { afterPrefix, recordColumns } from "../../../src/storage/sql/recordRows.js"
@@ -127,7 +128,45 @@ const plans: ReadonlyArray<readonly [index: string, statement: Part]> = [
   ]
 ]
 
+/** All of them are due: the leases of all but 10 have ended. */
+const openRuns = 2_000
+
+/** A claim of 10 runs whose plan Postgres made while there were none. */
+const claimOfGrownTable = (sql: Client) =>
+  Effect.gen(function* () {
+    const grown: Tables = { ...tables, table: (name) => `"grown_${name}"` }
+    const { claimOf, free } = pgStatements(grown)
+    const now = { text: "1000000::bigint", params: [] }
+    const candidates = free({ workflows: [{ workflow: "one", version: "1" }], limit: 10 }, now, 64)
+    const { params, text } = claimOf(candidates, now, 10, "process/1", 1_000)
+    // Values in the text would be planned anew.
+    const literal = (value: unknown) => (Array.isArray(value) ? `'{${value.join()}}'` : `'${value}'`)
+    yield* sql.unsafe("SET LOCAL plan_cache_mode = force_generic_plan")
+    yield* sql.unsafe(`PREPARE claim AS ${grown.dialect.toText(text)}`)
+    const explain = sql.unsafe<{ readonly "QUERY PLAN": string }>(
+      `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE claim(${params.map(literal).join(", ")})`
+    )
+    yield* explain
+    yield* sql.unsafe(`INSERT INTO grown_runs (id, workflow, version, input, labels, created_at, due_at, token, owner, lease_until)
+      SELECT 'run-' || i, 'one', '1', '', '{}', 0, i, 1, CASE WHEN i > 10 THEN 'process/2' END, CASE WHEN i > 10 THEN i END
+      FROM generate_series(1, ${openRuns}) i`)
+    const plan = (yield* explain).map((row) => row["QUERY PLAN"])
+    yield* sql.unsafe("DEALLOCATE claim")
+    return plan
+  })
+
 inAnyPostgres("queries on Postgres", (database) => {
+  it.scopedLive("a claim planned while the table was empty reads no candidate twice once it has grown", () =>
+    Effect.gen(function* () {
+      yield* SqlStorage.store({ prefix: "grown_" })
+      const sql = yield* SqlClient
+      const plan = yield* sql.withTransaction(claimOfGrownTable(sql))
+      const loops = plan.map((line) => Number(/loops=(\d+)/.exec(line)?.[1] ?? 0))
+      assert.isAbove(Math.max(...loops), 0, plan.join("\n"))
+      assert.isAtMost(Math.max(...loops), 64, plan.join("\n"))
+    }).pipe(Effect.provide(database.client()))
+  )
+
   it.scopedLive("conditions on JSON hold for the records for which they hold in memory", () =>
     Effect.provide(alike, database.client())
   )

@@ -1,7 +1,10 @@
-import { assert, describe, it } from "@effect/vitest"
+import { afterEach, assert, describe, it } from "@effect/vitest"
 import { Editor } from "./support/editor.js"
 
 const editor = new Editor()
+
+// Tests without an await leave no turn to the event loop, and the runner takes a process without turns for one that hangs.
+afterEach(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
 const opening = `
 import { Recovery, RetryPolicy, Step, Storage, Strategy, Transaction, Workflow } from "effect-recovery"

@@ -21,6 +21,7 @@ import { escapeName } from "../resilience/Key.js"
 import type { NameOf, RecoveryExhausted, Shown } from "../resilience/Recovery.js"
 import type * as Strategy from "../resilience/Strategy.js"
 import type * as Storage from "../storage/Storage.js"
+import type { RollbackFailed } from "../transaction/RollbackFailed.js"
 import type { Transaction } from "../transaction/Transactor.js"
 import * as Answer from "./Answer.js"
 import { executeChild, orInBody } from "./internal/child/child.js"
@@ -281,14 +282,14 @@ export interface Workflow<in Input, out A, out E, out R, out S = never> {
  * @since 0.1.0
  * @category models
  */
-export type Writable<A, E, Success, Error> = [E] extends [Failure<Error> | RunError]
+export type Writable<A, E, Success, Error> = [Unlisted<E, Error>] extends [never]
   ? [A] extends [Success]
     ? unknown
     : // biome-ignore lint/suspicious/noConfusingVoidType: the type of Schema.Void
       [Success] extends [void]
       ? `The body returns a value: record it with a success schema, or drop it with Effect.asVoid`
       : `The body returns a value that the workflow's success schema cannot write`
-  : `The body fails with ${Unlisted<Exclude<E, Failure<Error> | RunError>>}: add it to the workflow's error schema`
+  : `The body fails with ${OriginalName<Unlisted<E, Error>>}: add it to the workflow's error schema`
 
 /**
  * Needed by a workflow with a step that has `compensate` outside of a transaction.
@@ -305,7 +306,17 @@ type Requirements<R> =
   | Exclude<R, Run | Strategy.Rewinder | Strategy.Asker | State.Cells | Transaction>
   | (Transaction extends R ? CompensateOutsideTransaction : never)
 
-type Unlisted<E> = E extends RecoveryExhausted<infer Original> ? NameOf<Original> : NameOf<E>
+// A comparison with `Failure` and `RunError` makes the compiler resolve all of their classes, so errors that it knows
+// by identity come first, and so does `unknown`, which it tries before it has inferred the errors.
+type Unlisted<E, Error> = unknown extends E
+  ? 0 extends 1 & E
+    ? never
+    : E
+  : E extends Error | RollbackFailed<Error>
+    ? never
+    : Exclude<E, Failure<Error> | RunError>
+
+type OriginalName<E> = E extends RecoveryExhausted<infer Original> ? NameOf<Original> : NameOf<E>
 
 /**
  * Defines a workflow: its schemas, and its body as a function of the input.

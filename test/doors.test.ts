@@ -69,16 +69,6 @@ describe("the doors on Node", () => {
     })
   )
 
-  it("have maps to their sources", () => {
-    const maps = fs.readdirSync("dist/node").filter((file) => file.endsWith(".js.map"))
-    const sources = maps.flatMap((file): ReadonlyArray<string> => {
-      const map = JSON.parse(fs.readFileSync(path.join("dist/node", file), "utf8"))
-      return map.sources.map((source: string) => path.resolve("dist/node", source))
-    })
-    assert.isAbove(sources.length, 200)
-    for (const source of sources) assert.isTrue(fs.existsSync(source), source)
-  })
-
   it.scopedLive("read few files, since Node resolves and reads each of them", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder

@@ -98,7 +98,9 @@ const found = [...ts.getPreEmitDiagnostics(program), ...diagnostics]
 if (found.length > 0) report(found)
 
 const { exports } = JSON.parse(readFileSync("package.json", "utf8"))
-const doors = Object.values(exports).flatMap((door) => (typeof door === "string" ? [] : Object.values(door)))
+const doors = Object.values(exports).flatMap(({ default: module, types }) =>
+  types === undefined ? [] : [types, module]
+)
 for (const file of reachedFrom(doors, compiled)) {
   mkdirSync(dirname(file), { recursive: true })
   writeFileSync(file, compiled.get(file))

@@ -1,6 +1,6 @@
 // Bundles the compiled doors for Node into few files: Node takes as long to find and read the 210 modules of the main door
 // as to do so for half of `effect`. Other packages stay outside. Bundlers for browsers take the modules, which they can
-// leave out one by one.
+// leave out one by one. The bundles are not minified and name each module, so they need no maps.
 
 import { readFileSync } from "node:fs"
 import { build } from "esbuild"
@@ -18,7 +18,5 @@ await build({
   target: "node20",
   packages: "external",
   // It names the folder it lies in.
-  external: ["./dist/dashboard/internal/pageFolder.js"],
-  sourcemap: true,
-  sourcesContent: false
+  external: ["./dist/dashboard/internal/pageFolder.js"]
 })

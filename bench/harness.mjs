@@ -16,13 +16,17 @@ export const seconds = async (run) => {
   return Number(process.hrtime.bigint() - start) / 1e9
 }
 
+/** `--rounds=1` of `run.mjs` has fewer: a figure sooner, and less exact. */
+export const roundsOf = (rounds) => Math.min(rounds, Number(process.env.RECOVERY_BENCH_ROUNDS ?? rounds))
+
 /**
  * Measures candidates in turn, round by round, so that a machine that slows
  * down slows all of them. Each round begins with another one, since who comes
  * first finds other caches than who follows. The first round warms up and does
  * not count.
  */
-export const interleave = async (candidates, rounds) => {
+export const interleave = async (candidates, most) => {
+  const rounds = roundsOf(most)
   const entries = Object.entries(candidates)
   const values = Object.fromEntries(entries.map(([name]) => [name, []]))
   for (let round = 0; round <= rounds; round++) {
@@ -42,11 +46,30 @@ export const interleave = async (candidates, rounds) => {
 
 export const temporaryFolder = () => fs.mkdtempSync(path.join(os.tmpdir(), "effect-recovery-bench-"))
 
-export const printTable = (rows) => {
+/** The first columns are texts, the others numbers. */
+export const printTable = (rows, texts = 1) => {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
   for (const row of rows) {
-    console.log(`  ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join("  ")}`)
+    console.log(`  ${row.map((cell, i) => (i < texts ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join("  ")}`)
   }
 }
 
-export const goal = (text, met) => ({ text, met })
+const text = (value, unit) => (unit === "x" ? `${value.toFixed(2)}x` : `${value.toFixed(value < 10 ? 2 : 0)} ${unit}`)
+
+/**
+ * A figure and its goal, `atLeast` or `atMost`. A figure in other units than `x` belongs to a machine: its ratio to
+ * `beside`, a figure of the same run, is what is compared with the last release.
+ */
+export const goal = (what, today, { atLeast, atMost, unit = "x", beside = 1 }) => {
+  const isMoreBetter = atLeast !== undefined
+  const wanted = isMoreBetter ? atLeast : atMost
+  return {
+    what,
+    today,
+    todayText: text(today, unit),
+    wanted: `${isMoreBetter ? "at least" : "at most"} ${wanted}${unit === "x" ? "x" : ` ${unit}`}`,
+    ratio: today / beside,
+    isMoreBetter,
+    met: isMoreBetter ? today >= wanted : today <= wanted
+  }
+}

@@ -52,8 +52,8 @@ export const run = async () => {
   }
   const [alone, many] = [ratio("ours c=1", "SingleRunner c=1"), ratio("ours c=50", "SingleRunner c=50")]
   const goals = [
-    goal(`2x SingleRunner at c=1: ${alone.toFixed(2)}x`, alone >= 2),
-    goal(`3x SingleRunner at c=50: ${many.toFixed(2)}x`, many >= 3)
+    goal("Postgres c=1: stock workflows to SingleRunner's", alone, { atLeast: 2 }),
+    goal("Postgres c=50: stock workflows to SingleRunner's", many, { atLeast: 3 })
   ]
   return { title, table, goals, values }
 }

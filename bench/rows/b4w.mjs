@@ -8,10 +8,10 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as readline from "node:readline"
 import { fileURLToPath } from "node:url"
-import { goal, median, temporaryFolder } from "../harness.mjs"
+import { goal, median, roundsOf, temporaryFolder } from "../harness.mjs"
 import { startPostgres } from "../postgres.mjs"
 
-const rounds = 3
+const rounds = roundsOf(3)
 const started = 2_000
 const backlog = { runs: 10_000, keys: 50 }
 const program = fileURLToPath(new URL("./b4w-child.mjs", import.meta.url))
@@ -74,14 +74,15 @@ export const run = async () => {
   }
   const goals = ["2", "queue"].map((column) => {
     const found = medians[`sqlite ${column}`]
-    return goal(
-      `SQLite, 2 workers${column === "2" ? "" : ", a queue"}: 460 a second: ${found.toFixed(0)}`,
-      found >= 460
-    )
+    return goal(`SQLite, 2 workers${column === "2" ? "" : ", a queue of 10,000"}: runs`, found, {
+      atLeast: 460,
+      unit: "a second",
+      beside: medians["sqlite 1"]
+    })
   })
   if (server !== undefined) {
     const toOne = medians["pg 8"] / medians["pg 1"]
-    goals.push(goal(`Postgres: 8 workers at least as fast as 1: ${toOne.toFixed(2)}x`, toOne >= 1))
+    goals.push(goal("Postgres, 8 workers: runs to those of 1 worker", toOne, { atLeast: 1 }))
   }
   return { title: "B4w  queued runs claimed and finished per second", table, goals, values: medians }
 }

@@ -204,7 +204,7 @@ export const makeCodec = ({ compressAbove, migrations, schema, version }: CodecO
       // Spelled out, as each save makes one.
       const plain = { state: content, size, digest, encoding: isText ? "json" : "bytes", schema: print, version }
       if (size <= compressAbove) return Effect.succeed(plain)
-      return Effect.map(deflate(isText ? utf8(content) : content), (state) =>
+      return Effect.map(deflate(isText ? utf8(content, size) : content), (state) =>
         state.length < size ? { ...plain, state, encoding: isText ? "deflate" : "bytes+deflate" } : plain
       )
     })
@@ -279,8 +279,8 @@ const migrate = (
 }
 
 /** The encoded state of a snapshot. Fails if it is not what was saved. Call it where the effect is to run. */
-export const contentOf = ({ digest: expected, encoding, state }: FullSnapshot): Effect.Effect<Content, Damaged> =>
-  thenAtOnce(unpack(encoding, state), (content) =>
+export const contentOf = ({ digest: expected, encoding, size, state }: FullSnapshot): Effect.Effect<Content, Damaged> =>
+  thenAtOnce(unpack(encoding, state, size), (content) =>
     thenAtOnce(digest(content), (actual) =>
       actual === expected
         ? Effect.succeed(content)
@@ -292,12 +292,16 @@ export class Damaged extends Error {
   readonly _tag = "Damaged"
 }
 
-const unpack = (encoding: string, state: Content): Effect.Effect<Content, Damaged> => {
+const unpack = (encoding: string, state: Content, size: number): Effect.Effect<Content, Damaged> => {
   if (encoding === "json" && typeof state === "string") return Effect.succeed(state)
   if (state instanceof Uint8Array) {
     if (encoding === "bytes") return Effect.succeed(state)
-    const inflated = Effect.mapError(inflate(state), (cause) => new Damaged("its bytes cannot be read", { cause }))
-    if (encoding === "bytes+deflate") return inflated
+    const inflated = Effect.mapError(
+      inflate(state, size),
+      (cause) => new Damaged("its bytes cannot be read", { cause })
+    )
+    // A plain array of its own, as it was saved.
+    if (encoding === "bytes+deflate") return Effect.map(inflated, (bytes) => new Uint8Array(bytes))
     if (encoding === "deflate") return Effect.map(inflated, (bytes) => decoder.decode(bytes))
   }
   return Effect.fail(new Damaged(`this version of effect-recovery cannot read the encoding "${encoding}"`))
@@ -314,14 +318,21 @@ export const isIntact = (storage: Service, id: string): Effect.Effect<boolean> =
 
 /** Node's hashing and compression where they exist. Nothing is imported: the main door also loads in browsers. */
 interface Builtins {
-  readonly buffer: { readonly Buffer: { readonly byteLength: (text: string) => number } } | undefined
+  readonly buffer:
+    | {
+        readonly Buffer: {
+          readonly byteLength: (text: string) => number
+          readonly from: (text: string, encoding: "latin1") => Uint8Array<ArrayBuffer>
+        }
+      }
+    | undefined
   readonly crypto:
     | { readonly hash: (algorithm: "sha256", data: string | Uint8Array, encoding: "hex") => string }
     | undefined
   readonly zlib:
     | {
         readonly deflateRawSync: (data: Uint8Array, options: { readonly level: number }) => Uint8Array
-        readonly inflateRawSync: (data: Uint8Array) => Uint8Array
+        readonly inflateRawSync: (data: Uint8Array, options: { readonly chunkSize: number }) => Uint8Array
       }
     | undefined
 }
@@ -344,7 +355,11 @@ const encoder = new TextEncoder()
 
 const decoder = new TextDecoder()
 
-const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text)
+/** A text of as many bytes as characters is ASCII, which need not be encoded but copied. */
+const utf8 = (text: string, size?: number): Uint8Array<ArrayBuffer> =>
+  size === text.length && builtins.buffer !== undefined
+    ? builtins.buffer.Buffer.from(text, "latin1")
+    : encoder.encode(text)
 
 /** In UTF-8. */
 const byteLength = (text: string): number => builtins.buffer?.Buffer.byteLength(text) ?? utf8(text).length
@@ -368,13 +383,16 @@ const deflate = (bytes: Uint8Array): Effect.Effect<Uint8Array> =>
       : Effect.succeed(builtins.zlib.deflateRawSync(bytes, { level }))
   )
 
-/** Fails or dies on bytes that are not compressed. */
-const inflate = (bytes: Uint8Array): Effect.Effect<Uint8Array, unknown> =>
+/** Node collects the output in chunks. One chunk for all of it takes half the time of many. */
+const chunkSize = (size: number): number => Math.min(Math.max(size, 0) + 64, 2 ** 22)
+
+/** To about `size` bytes. Fails or dies on bytes that are not compressed. */
+const inflate = (bytes: Uint8Array, size: number): Effect.Effect<Uint8Array, unknown> =>
   Effect.suspend(() => {
     const { zlib } = builtins
     return zlib === undefined
       ? pipe(bytes, new DecompressionStream("deflate-raw"))
-      : Effect.try(() => new Uint8Array(zlib.inflateRawSync(bytes)))
+      : Effect.try(() => zlib.inflateRawSync(bytes, { chunkSize: chunkSize(size) }))
   })
 
 const pipe = (bytes: Uint8Array, stream: CompressionStream | DecompressionStream): Effect.Effect<Uint8Array> =>

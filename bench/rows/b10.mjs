@@ -9,7 +9,7 @@ import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { goal, interleave, temporaryFolder } from "../harness.mjs"
 
-const rounds = 15
+const rounds = 9
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 

@@ -79,7 +79,7 @@ const disk = async ({ items }) => {
 }
 
 export const run = async () => {
-  const table = [["", "save /s", "load /s", "bytes after 3,000"]]
+  const table = [["", "save /s of CPU", "load /s of CPU", "bytes after 3,000"]]
   const goals = []
   const values = {}
   for (const size of sizes) {
@@ -87,15 +87,20 @@ export const run = async () => {
     const bytes = await disk(size)
     values[size.name] = { ...measured, bytes }
     for (const engine of engines) {
-      const save = measured[`${engine} save`].median
-      const load = measured[`${engine} load`].median
+      const save = measured.cpu[`${engine} save`].median
+      const load = measured.cpu[`${engine} load`].median
       const row = [save.toFixed(0), load.toFixed(0), `${(bytes[engine] / 1e6).toFixed(1)} MB`]
       table.push([`${size.name} ${engine === "ours" ? "ours" : "SqliteSaver"}`, ...row])
     }
     for (const what of ["save", "load"]) {
       const ratio = (of) => of[`ours ${what}`].median / of[`langgraph ${what}`].median
-      goals.push(goal(`${size.name}: ${what}s to SqliteSaver's`, ratio(measured), { atLeast: size.wanted[what] }))
-      values[size.name][`${what} to SqliteSaver by CPU time`] = ratio(measured.cpu)
+      // None of them waits for a disk: by the clock of a busy machine the one that it left alone would win.
+      goals.push(goal(`${size.name}: ${what}s to SqliteSaver's`, ratio(measured.cpu), { atLeast: size.wanted[what] }))
+      table.push([
+        `${size.name}: ${what}s by the clock to SqliteSaver's`,
+        ...["save", "load"].map((one) => (one === what ? `${ratio(measured).toFixed(2)}x` : "")),
+        ""
+      ])
     }
   }
   return { title: "B3  checkpoints of one thread, NORMAL, digest checked (ours)", table, goals, values }

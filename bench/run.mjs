@@ -38,12 +38,15 @@ const rowProgram = `
   process.exit(0)
 `
 
+/** A row that takes so many milliseconds hangs, also on a busy machine. */
+const patience = 30 * 60_000
+
 /** What a row found, or nothing if it failed: the rows after it run all the same. */
 const measure = (name, folder) => {
   const file = `${folder}/${name}.json`
   const args = ["--input-type=module", "-e", rowProgram, at(`./rows/${name}.mjs`), file]
   const env = rounds === undefined ? process.env : { ...process.env, RECOVERY_BENCH_ROUNDS: rounds }
-  const { status } = childProcess.spawnSync(process.execPath, args, { stdio: "inherit", env })
+  const { status } = childProcess.spawnSync(process.execPath, args, { stdio: "inherit", env, timeout: patience })
   return status === 0 ? JSON.parse(fs.readFileSync(file, "utf8")) : undefined
 }
 

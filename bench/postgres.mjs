@@ -46,6 +46,12 @@ export const startPostgres = async () => {
     stdio: "ignore",
     cwd: folder
   })
+  // A row that fails does not stop it.
+  const abandon = () => {
+    server.kill("SIGKILL")
+    fs.rmSync(folder, { recursive: true, force: true })
+  }
+  process.once("exit", abandon)
   const { default: Pg } = await import("pg")
   const url = (database) => `postgres://postgres@127.0.0.1:${port}/${database}`
   for (let tries = 0; ; tries++) {
@@ -69,6 +75,7 @@ export const startPostgres = async () => {
   const stop = () =>
     new Promise((resolve) => {
       server.once("exit", () => {
+        process.off("exit", abandon)
         fs.rmSync(folder, { recursive: true, force: true })
         resolve()
       })

@@ -30,6 +30,13 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 
+const peers = Object.keys(JSON.parse(fs.readFileSync(at("package.json"), "utf8")).dependencies)
+const missing = peers.filter(
+  (name) => !fs.existsSync(at(`node_modules/${name}`)) && !fs.existsSync(at(`../node_modules/${name}`))
+)
+if (missing.length > 0)
+  console.error(`Not installed, so their rows fail: ${missing.join(", ")}. \`npm run bench\` installs them.`)
+
 const rowProgram = `
   const [row, file] = process.argv.slice(1)
   const { run } = await import(row)

@@ -12,7 +12,7 @@ import { goal, median, roundsOf, temporaryFolder } from "../harness.mjs"
 import { startPostgres } from "../postgres.mjs"
 
 const rounds = roundsOf(3)
-const started = 2_000
+const started = 1_000
 const backlog = { runs: 10_000, keys: 50 }
 const program = fileURLToPath(new URL("./b4w-child.mjs", import.meta.url))
 
@@ -62,7 +62,10 @@ export const run = async () => {
       for (const workers of counts) {
         values[`${kind} ${workers}`].push(await measure(kind, await targetOf(kind), workers))
       }
-      values[`${kind} queue`].push(await measure(kind, await targetOf(kind), 2, backlog))
+      // On Postgres it has no goal, and takes long.
+      if (kind === "sqlite" || round === 0) {
+        values[`${kind} queue`].push(await measure(kind, await targetOf(kind), 2, backlog))
+      }
     }
   }
   await server?.stop()

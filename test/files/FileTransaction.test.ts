@@ -260,7 +260,7 @@ describe("FileTransaction", () => {
             Effect.zipRight(Effect.yieldNow(), Effect.succeed(`${Number(Option.getOrElse(text, () => "0")) + 1}`))
           )
           yield* FileTransaction.write("copy", count)
-        }).pipe(FileTransaction.run(root, { durability: "process-crash" }))
+        }).pipe(FileTransaction.run(root, { durability: "process-crash", timeout: "1 hour" }))
         yield* Effect.replicateEffect(increment, 25, { concurrency: "unbounded" })
         assert.strictEqual(fs.readFileSync(path.join(root, "counter"), "utf8"), "25")
         assert.strictEqual(fs.readFileSync(path.join(root, "copy"), "utf8"), "25")

@@ -3,6 +3,8 @@
 //   that they reach.
 // - Scripts have no comments, since editors read them in the declarations. The marks stay.
 // - Only what a door reaches is written: a declaration that no public type names is of no use to a program.
+// With EFFECT_DIAGNOSTICS=1 it also reports what `npm run check:effect:library` does, which would check the types of the same
+// program again.
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
@@ -47,7 +49,18 @@ const report = (diagnostics) => {
     getNewLine: () => "\n"
   }
   process.stderr.write(ts.formatDiagnostics(diagnostics, format))
-  process.exitCode = 1
+  if (diagnostics.some(({ category }) => category === ts.DiagnosticCategory.Error)) process.exitCode = 1
+}
+
+/** What a compiler that `effect-language-service patch` has patched reports beside its own diagnostics. */
+const effectDiagnostics = async (program, options) => {
+  const { checkSourceFileWorker } = await import("@effect/language-service/effect-lsp-patch-utils.js")
+  const found = []
+  for (const file of program.getSourceFiles()) {
+    if (file.isDeclarationFile) continue
+    checkSourceFileWorker(ts, program, file, options, (diagnostic) => found.push(diagnostic), "typescript")
+  }
+  return found
 }
 
 /** The relative paths that a file imports: in statements, in dynamic imports and in types such as `import("./Fault.js").Fault`. */
@@ -94,8 +107,11 @@ const keep = (file, text) => {
   compiled.set(resolve(file), isScript ? transformSync(text, { target: "es2022", legalComments: "none" }).code : text)
 }
 const { diagnostics } = program.emit(undefined, keep, undefined, false, { after: [markPure] })
-const found = [...ts.getPreEmitDiagnostics(program), ...diagnostics]
-if (found.length > 0) report(found)
+report([
+  ...ts.getPreEmitDiagnostics(program),
+  ...diagnostics,
+  ...(process.env.EFFECT_DIAGNOSTICS === "1" ? await effectDiagnostics(program, options) : [])
+])
 
 const { exports } = JSON.parse(readFileSync("package.json", "utf8"))
 const doors = Object.values(exports).flatMap(({ default: module, types }) =>

@@ -1,11 +1,12 @@
 // Runs the npm scripts named on the command line, as many at once as there are processors, and prints the output of each when
-// it ends. Those that take longest come first. Fails if one fails.
+// it ends. Those that take longest come first. Fails if one fails. A build among them reports what Effect's diagnostics find.
 import { spawn } from "node:child_process"
 import { availableParallelism } from "node:os"
 
 const run = (script) =>
   new Promise((resolve) => {
-    const child = spawn("npm", ["run", "--silent", script], { shell: process.platform === "win32" })
+    const env = { ...process.env, EFFECT_DIAGNOSTICS: "1" }
+    const child = spawn("npm", ["run", "--silent", script], { env, shell: process.platform === "win32" })
     const output = []
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => output.push(chunk))
     child.on("error", (error) => output.push(Buffer.from(`${script}: ${error.message}\n`)))

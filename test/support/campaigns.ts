@@ -46,7 +46,7 @@ const lengths = {
   /** Random workflows compared with their model. A third of them on SQLite, a twentieth on each client of others. */
   MODEL_RUNS: { short: 90, ci: 90, full: 2_000 },
   /** Random workflows that are stopped at random, compared with themselves undisturbed. A third and a twentieth of them as above. */
-  REPLAY_RUNS: { short: 300, ci: 300, full: 10_000 },
+  REPLAY_RUNS: { short: 100, ci: 300, full: 10_000 },
   /** Workflows that are stopped at each of their writes, on each client of others. */
   REPLAY_DIRECTED: { short: 1, ci: 1, full: 100 },
   /** Random calls, forty at a time, of a store in memory and of one on a file. */

@@ -18,6 +18,8 @@ export default defineConfig({
     testTimeout: 600_000,
     hookTimeout: 600_000,
     pool: "forks",
-    poolOptions: { forks: { maxForks: os.availableParallelism() } }
+    // Files share a process for each processor: in one of its own, each file loads effect and the library for a second.
+    poolOptions: { forks: { isolate: false, maxForks: os.availableParallelism() } },
+    setupFiles: ["test/support/ownBreakers.ts"]
   }
 })

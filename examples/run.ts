@@ -1,6 +1,6 @@
 /** `npm run example NAME`: runs an example of the gallery and shows what it prints. Without a name it lists them. */
 import { inspect } from "node:util"
-import { Effect } from "effect"
+import { Effect, Logger, LogLevel } from "effect"
 import { gallery } from "./gallery.js"
 
 const [name] = process.argv.slice(2)
@@ -17,7 +17,9 @@ if (name === undefined || example === undefined) {
   console.log(`${example.purpose}.\n`)
   if (example.load === undefined) await import(`./${name}.js`)
   else {
-    const result = await Effect.runPromise((await example.load()).program)
+    const { program } = await example.load()
+    // Workers log what they work on when they start; the gallery shows the result.
+    const result = await Effect.runPromise(Logger.withMinimumLogLevel(program, LogLevel.Warning))
     console.log(typeof result === "string" ? result : inspect(result, { depth: null }))
   }
 }

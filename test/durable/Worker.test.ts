@@ -4,10 +4,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/TestClock"
-import { Answer, RetryPolicy, Signal, Step, Storage, Strategy, Worker, Workflow } from "effect-recovery"
+import { Answer, Queue, RetryPolicy, Signal, Step, Storage, Strategy, Worker, Workflow } from "effect-recovery"
 import { Ledger } from "effect-recovery/testing"
 import { a, flow, memoryProcess } from "../support/durable.js"
 import { backends } from "../support/storages.js"
@@ -258,6 +259,28 @@ for (const backend of backends) {
 }
 
 describe("a worker in memory", () => {
+  it.scoped("says at its start what it works on", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => void lines.push(`${logLevel.label} ${message}`))
+      const Video = Queue.make("video", { concurrency: 2 })
+      const flows = [
+        Workflow.make("order", {}, () => Effect.void),
+        Workflow.make("bill", { version: "2" }, () => Effect.void)
+      ]
+      const layers = [Worker.layer(flows, { concurrency: 1 }), Worker.layer(flows.slice(1), { queues: [Video] })].map(
+        (layer) => Layer.provide(layer, Storage.layerMemory)
+      )
+      for (const layer of layers) {
+        yield* Effect.scoped(Layer.build(layer)).pipe(Effect.provide(Logger.add(logger)))
+      }
+      assert.deepStrictEqual(lines, [
+        "INFO Worker starts: workflows order (version 1), bill (version 2); at most 1 run at once",
+        "INFO Worker starts: workflow bill (version 2); queue video; at most 10 runs at once"
+      ])
+    })
+  )
+
   const stops: ReadonlyArray<
     readonly [stop: string, error: (lease: Storage.Lease) => Storage.StorageError | Storage.LeaseLost]
   > = [

@@ -48,5 +48,29 @@ export const makeService = Effect.fnUntraced(function* (
     ...health,
     schedules: scheduleHealth(distinct, scheduled)
   }))
+  yield* Effect.logInfo(startLine(workflows, distinct, settings))
   return { state, service: { health } }
 })
+
+/** Runs of a workflow, version or queue that it does not name wait for another worker. */
+const startLine = (
+  workflows: ReadonlyArray<{ readonly name: string; readonly version: string }>,
+  schedules: ReadonlyArray<{ readonly name: string }>,
+  { concurrency, queues }: Settings
+): string => {
+  const list = (what: string, names: ReadonlyArray<string>) =>
+    names.length === 0 ? [] : [`${what}${names.length === 1 ? "" : "s"} ${names.join(", ")}`]
+  const parts = [
+    ...list(
+      "workflow",
+      workflows.map(({ name, version }) => `${name} (version ${version})`)
+    ),
+    ...list("queue", [...new Set(queues.map(({ name }) => name))]),
+    ...list(
+      "schedule",
+      schedules.map(({ name }) => name)
+    ),
+    `at most ${concurrency} run${concurrency === 1 ? "" : "s"} at once`
+  ]
+  return `Worker starts: ${parts.join("; ")}`
+}

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import Opossum from "opossum"
 import pRetry from "p-retry"
-import { Bulkhead, CircuitBreaker, RetryPolicy } from "../../dist/index.js"
+import { Bulkhead, CircuitBreaker, RetryPolicy } from "../../dist/node/index.js"
 import { goal, interleave } from "../harness.mjs"
 import { added, awaited, inFiber, rowsOf, work } from "./calls.mjs"
 

@@ -6,9 +6,9 @@ import * as fs from "node:fs"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { Step, Storage, Workflow } from "../../dist/index.js"
-import { HealthCheck } from "../../dist/operate.js"
-import { SqliteStorage } from "../../dist/sqlite.js"
+import { Step, Storage, Workflow } from "../../dist/node/index.js"
+import { HealthCheck } from "../../dist/node/operate.js"
+import { SqliteStorage } from "../../dist/node/sqlite.js"
 
 const [filename, work] = process.argv.slice(2)
 

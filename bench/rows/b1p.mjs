@@ -4,7 +4,7 @@
  */
 import { ConsecutiveBreaker, circuitBreaker, ExponentialBackoff, handleAll, retry, wrap } from "cockatiel"
 import * as Effect from "effect/Effect"
-import { Bulkhead, CircuitBreaker, RetryPolicy } from "../../dist/index.js"
+import { Bulkhead, CircuitBreaker, RetryPolicy } from "../../dist/node/index.js"
 import { goal, interleave } from "../harness.mjs"
 import { added, atBoundary, awaited, rowsOf, work, workEffect } from "./calls.mjs"
 

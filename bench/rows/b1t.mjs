@@ -15,7 +15,7 @@ import {
 } from "cockatiel"
 import * as Effect from "effect/Effect"
 import Opossum from "opossum"
-import { Recovery } from "../../dist/index.js"
+import { Recovery } from "../../dist/node/index.js"
 import { goal, interleave } from "../harness.mjs"
 import { added, atBoundary, awaited, inFiber, rowsOf, work, workEffect } from "./calls.mjs"
 

@@ -7,7 +7,7 @@ import { ConsecutiveBreaker, ConstantBackoff, circuitBreaker, handleAll, retry }
 import * as Effect from "effect/Effect"
 import Opossum from "opossum"
 import pRetry from "p-retry"
-import { CircuitBreaker, RetryPolicy } from "../../dist/index.js"
+import { CircuitBreaker, RetryPolicy } from "../../dist/node/index.js"
 import { goal, interleave } from "../harness.mjs"
 import { atBoundary, awaited, inFiber } from "./calls.mjs"
 

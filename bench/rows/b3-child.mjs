@@ -56,8 +56,8 @@ async function ours() {
   const Runtime = await import("effect/Runtime")
   const Schema = await import("effect/Schema")
   const Scope = await import("effect/Scope")
-  const { Checkpoint } = await import("../../dist/index.js")
-  const { SqliteClient, SqliteStorage } = await import("../../dist/sqlite.js")
+  const { Checkpoint } = await import("../../dist/node/index.js")
+  const { SqliteClient, SqliteStorage } = await import("../../dist/node/sqlite.js")
   const Item = Schema.Struct({
     id: Schema.String,
     size: Schema.Number,

@@ -28,8 +28,8 @@ const handler = Bench.toLayer(({ id }) =>
 const client = PgClient.layer({ url: Redacted.make(url), maxConnections: 20 })
 
 const ours = async () => {
-  const { PgStorage } = await import("../../dist/pg.js")
-  const { RecoveryEngine } = await import("../../dist/workflow-engine.js")
+  const { PgStorage } = await import("../../dist/node/pg.js")
+  const { RecoveryEngine } = await import("../../dist/node/workflow-engine.js")
   return RecoveryEngine.layer().pipe(Layer.provide(PgStorage.layer()), Layer.provide(client))
 }
 

@@ -14,7 +14,7 @@ const ours = async () => {
   const ManagedRuntime = await import("effect/ManagedRuntime")
   const Redacted = await import("effect/Redacted")
   const { PgClient } = await import("@effect/sql-pg")
-  const { PgStorage } = await import("../../dist/pg.js")
+  const { PgStorage } = await import("../../dist/node/pg.js")
   const { makeOurs } = await import("./ours.mjs")
   const { execute } = makeOurs(() => Effect.void)
   const client = PgClient.layer({ url: Redacted.make(url), maxConnections: 20 })

@@ -5,15 +5,15 @@ import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { Queue, Step, Storage, Worker, Workflow } from "../../dist/index.js"
+import { Queue, Step, Storage, Worker, Workflow } from "../../dist/node/index.js"
 import { numbers, Result } from "./common.mjs"
 
 const [kind, target, role, count, keys] = process.argv.slice(2)
 
 const layerOf = async () => {
-  if (kind === "sqlite") return (await import("../../dist/sqlite.js")).SqliteStorage.layer({ filename: target })
+  if (kind === "sqlite") return (await import("../../dist/node/sqlite.js")).SqliteStorage.layer({ filename: target })
   const { PgClient } = await import("@effect/sql-pg")
-  const { PgStorage } = await import("../../dist/pg.js")
+  const { PgStorage } = await import("../../dist/node/pg.js")
   return PgStorage.layer().pipe(Layer.provide(PgClient.layer({ url: Redacted.make(target), maxConnections: 10 })))
 }
 

@@ -2,8 +2,8 @@
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { Step, Workflow } from "../../dist/index.js"
-import { SqliteStorage } from "../../dist/sqlite.js"
+import { Step, Workflow } from "../../dist/node/index.js"
+import { SqliteStorage } from "../../dist/node/sqlite.js"
 
 const [filename, mode, countText, sizeText] = process.argv.slice(2)
 const count = Number(countText)

@@ -1,6 +1,6 @@
 /** Answers what an operator asks, of one database, and tells how long it took. */
-import { Operator } from "../../dist/operate.js"
-import { SqliteStorage } from "../../dist/sqlite.js"
+import { Operator } from "../../dist/node/operate.js"
+import { SqliteStorage } from "../../dist/node/sqlite.js"
 
 const [filename, ...asked] = process.argv.slice(2)
 const operator = Operator.define({ storage: SqliteStorage.layer({ filename }) })()

@@ -4,8 +4,8 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import Sqlite from "better-sqlite3"
-import { Operator } from "../../dist/operate.js"
-import { SqliteStorage } from "../../dist/sqlite.js"
+import { Operator } from "../../dist/node/operate.js"
+import { SqliteStorage } from "../../dist/node/sqlite.js"
 import { goal, interleave, temporaryFolder } from "../harness.mjs"
 
 const child = fileURLToPath(new URL("./b6d-child.mjs", import.meta.url))

@@ -6,8 +6,8 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Schema from "effect/Schema"
-import { CircuitBreaker, Signal, Storage, Workflow } from "../../dist/index.js"
-import { SqliteStorage } from "../../dist/sqlite.js"
+import { CircuitBreaker, Signal, Storage, Workflow } from "../../dist/node/index.js"
+import { SqliteStorage } from "../../dist/node/sqlite.js"
 import { goal, interleave, seconds, temporaryFolder } from "../harness.mjs"
 
 const rounds = 3

@@ -31,8 +31,8 @@ class NoStock extends Schema.TaggedError()("NoStock", { item: Schema.String }) {
 const names = ["one", "two", "three", "four", "five"]
 
 const ours = async () => {
-  const { Step, Transaction, Workflow } = await import("../../dist/index.js")
-  const { SqliteStorage } = await import("../../dist/sqlite.js")
+  const { Step, Transaction, Workflow } = await import("../../dist/node/index.js")
+  const { SqliteStorage } = await import("../../dist/node/sqlite.js")
   const step = (name) => Step.make(name, { run: note(`do ${name}`), compensate: () => note(`undo ${name}`) })
   const sixth = Step.make("sixth", {
     error: NoStock,

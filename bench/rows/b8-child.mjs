@@ -34,8 +34,8 @@ process.exit(0)
 async function ours() {
   const Effect = await import("effect/Effect")
   const ManagedRuntime = await import("effect/ManagedRuntime")
-  const { Lock } = await import("../../dist/index.js")
-  const files = await import("../../dist/files.js")
+  const { Lock } = await import("../../dist/node/index.js")
+  const files = await import("../../dist/node/files.js")
   const runtime = ManagedRuntime.make(files[engine].layer({ folder }))
   const locked = Effect.suspend(() => {
     const asked = performance.now()

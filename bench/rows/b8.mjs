@@ -16,8 +16,8 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Option from "effect/Option"
 import lockfile from "proper-lockfile"
 import writeFileAtomic from "write-file-atomic"
-import { AtomicFile, DirectoryLock, FileLock } from "../../dist/files.js"
-import { Lock } from "../../dist/index.js"
+import { AtomicFile, DirectoryLock, FileLock } from "../../dist/node/files.js"
+import { Lock } from "../../dist/node/index.js"
 import { goal, interleave, seconds, temporaryFolder } from "../harness.mjs"
 
 /** Many short ones: their median forgives a disk that is busy for a moment. */

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { Step, Workflow } from "../../dist/index.js"
-import { SqliteStorage } from "../../dist/sqlite.js"
+import { Step, Workflow } from "../../dist/node/index.js"
+import { SqliteStorage } from "../../dist/node/sqlite.js"
 import { numbers, Result } from "./common.mjs"
 
 /** `body(n, id)` is what each step does; both engines run the same. */

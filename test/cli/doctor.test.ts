@@ -77,7 +77,7 @@ describe("recovery doctor", () => {
   it.scopedLive("loads the project's configuration, and asks its storage for the time", () =>
     Effect.gen(function* () {
       const { folder, recovery } = yield* home
-      const door = (name: string) => JSON.stringify(path.resolve(`dist/${name}.js`))
+      const door = (name: string) => JSON.stringify(path.resolve(`dist/node/${name}.js`))
       fs.writeFileSync(
         path.join(folder, "recovery.config.mjs"),
         `import { Storage } from ${door("index")}

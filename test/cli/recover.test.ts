@@ -12,7 +12,7 @@ const project = Effect.gen(function* () {
   const { folder, recovery } = yield* home
   fs.writeFileSync(path.join(folder, "package.json"), "{}")
   fs.symlinkSync(path.resolve("node_modules"), path.join(folder, "node_modules"))
-  const door = (name: string) => JSON.stringify(path.resolve(`dist/${name}.js`))
+  const door = (name: string) => JSON.stringify(path.resolve(`dist/node/${name}.js`))
   fs.writeFileSync(
     path.join(folder, "recovery.config.mjs"),
     `

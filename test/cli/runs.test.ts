@@ -183,7 +183,7 @@ describe("recovery adopt", () => {
   /** A configuration that has these versions of the workflow, each with its first step. */
   const configure = (folder: string, versions: Readonly<Record<string, string>>) =>
     Effect.sync(() => {
-      const door = (name: string) => JSON.stringify(path.resolve(`dist/${name}.js`))
+      const door = (name: string) => JSON.stringify(path.resolve(`dist/node/${name}.js`))
       fs.symlinkSync(path.resolve("node_modules"), path.join(folder, "node_modules"))
       const config = path.join(folder, "recovery.config.mjs")
       fs.writeFileSync(

@@ -3,18 +3,35 @@ import * as path from "node:path"
 import { pathToFileURL } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { build } from "esbuild"
 import { run } from "./cli/support.js"
 import { temporaryFolder } from "./support/files.js"
 
+/** A door, with where its modules lie for bundlers, unless it needs Node. */
+interface Door {
+  readonly name: string
+  readonly module: string | undefined
+}
+
 const {
   exports
-}: { readonly exports: Readonly<Record<string, { readonly node?: string; readonly default: string }>> } = JSON.parse(
+}: { readonly exports: Readonly<Record<string, { readonly node?: string; readonly default?: string }>> } = JSON.parse(
   fs.readFileSync("package.json", "utf8")
 )
 
-/** Where each door lies: for Node, and for bundlers. */
-const doors = Object.entries(exports).flatMap(([name, { default: module, node }]) =>
-  node === undefined ? [] : [{ name: name.replace(/^\./, "effect-recovery"), node, module }]
+const doors = Object.entries(exports).flatMap(([path, { default: module, node }]): ReadonlyArray<Door> => {
+  return node === undefined || path.includes("*") ? [] : [{ name: path.replace(/^\./, "effect-recovery"), module }]
+})
+
+/** The paths of single modules, as `effect-recovery/Step`. */
+const modulePaths = fs
+  .readdirSync("dist/modules")
+  .filter((file) => file.endsWith(".js"))
+  .map((file) => ({ name: `effect-recovery/${path.basename(file, ".js")}`, module: `dist/modules/${file}` }))
+
+/** Each name with the address of its modules for bundlers. */
+const pairs = [...doors, ...modulePaths].flatMap(({ module, name }) =>
+  module === undefined ? [] : [[name, pathToFileURL(path.resolve(module)).href]]
 )
 
 /** Runs a program that imports the package by its name, as it is built. */
@@ -27,8 +44,7 @@ const printed = (program: string, env: NodeJS.ProcessEnv = process.env) =>
 describe("the doors on Node", () => {
   it.live("export what their modules export", () =>
     Effect.gen(function* () {
-      assert.isAbove(doors.length, 10)
-      const pairs = doors.map(({ module, name }) => [name, pathToFileURL(path.resolve(module)).href])
+      assert.isAbove(pairs.length, 30)
       const output = yield* printed(`
         const namesIn = (door) => Object.entries(door).map(([name, value]) => [name, Object.keys(value).sort()]).sort()
         const all = []
@@ -45,9 +61,51 @@ describe("the doors on Node", () => {
     })
   )
 
+  it.live("give each module of the main door a path of its own", () =>
+    Effect.gen(function* () {
+      const output = yield* printed(`
+        import * as main from "effect-recovery"
+        const differing = []
+        for (const [name, members] of Object.entries(main)) {
+          const alone = await import("effect-recovery/" + name)
+          for (const member of new Set([...Object.keys(members), ...Object.keys(alone)])) {
+            if (alone[member] !== members[member]) differing.push(name + "." + member)
+          }
+        }
+        console.log(JSON.stringify({ names: Object.keys(main), differing }))
+      `)
+      const { differing, names } = JSON.parse(output)
+      assert.deepStrictEqual(
+        names.map((name: string) => `effect-recovery/${name}`).sort(),
+        modulePaths.map(({ name }) => name).sort()
+      )
+      assert.deepStrictEqual(differing, [])
+    })
+  )
+
+  it("are refused by bundlers for browsers if they need Node, so that no program gets a class twice", async () => {
+    const refused = await Promise.all(
+      doors.map(async ({ name }) => {
+        const { errors } = await build({
+          stdin: { contents: `import "${name}"`, resolveDir: "." },
+          tsconfigRaw: {},
+          bundle: true,
+          platform: "browser",
+          external: ["@effect/*"],
+          logLevel: "silent",
+          write: false
+        }).catch((failure: { readonly errors: ReadonlyArray<{ readonly text: string }> }) => failure)
+        return errors.some(({ text }) => text.includes(`Could not resolve "${name}"`)) ? [name] : []
+      })
+    )
+    assert.deepStrictEqual(
+      refused.flat().sort(),
+      ["dashboard", "files", "pg", "sql", "sqlite", "testing"].map((door) => `effect-recovery/${door}`)
+    )
+  })
+
   it.live("share their classes, services and functions, as their modules do", () =>
     Effect.gen(function* () {
-      const pairs = doors.map(({ module, name }) => [name, pathToFileURL(path.resolve(module)).href])
       const output = yield* printed(`
         const valuesIn = (door) => Object.entries(door).flatMap(([name, value]) =>
           [[name, value], ...Object.entries(value).map(([inner, value]) => [name + "." + inner, value])])

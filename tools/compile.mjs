@@ -6,10 +6,11 @@
 // With EFFECT_DIAGNOSTICS=1 it also reports what `npm run check:effect:library` does, which would check the types of the same
 // program again.
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, writeFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { transformSync } from "esbuild"
 import ts from "typescript"
+import { doors } from "./exports.mjs"
 
 const pure = (node) => ts.addSyntheticLeadingComment(node, ts.SyntaxKind.MultiLineCommentTrivia, "#__PURE__")
 
@@ -81,7 +82,7 @@ const importsOf = (file, text) => {
 }
 
 /** The files that a door reaches by imports, among those that were compiled. */
-const reachedFrom = (doors, compiled) => {
+const reachedFrom = (entries, compiled) => {
   const reached = new Set()
   const visit = (file) => {
     const text = compiled.get(file)
@@ -90,9 +91,9 @@ const reachedFrom = (doors, compiled) => {
     const extension = file.endsWith(".d.ts") ? ".d.ts" : ".js"
     for (const imported of importsOf(file, text)) visit(join(dirname(file), imported.replace(/\.js$/, extension)))
   }
-  for (const door of doors) {
-    const file = resolve(door)
-    if (!compiled.has(file)) throw new Error(`the door ${door} was not compiled`)
+  for (const entry of entries) {
+    const file = resolve(entry)
+    if (!compiled.has(file)) throw new Error(`the door ${entry} was not compiled`)
     visit(file)
   }
   return reached
@@ -113,11 +114,8 @@ report([
   ...(process.env.EFFECT_DIAGNOSTICS === "1" ? await effectDiagnostics(program, options) : [])
 ])
 
-const { exports } = JSON.parse(readFileSync("package.json", "utf8"))
-const doors = Object.values(exports).flatMap(({ default: module, types }) =>
-  types === undefined ? [] : [types, module]
-)
-for (const file of reachedFrom(doors, compiled)) {
+const entries = doors.flatMap(({ module, types }) => [types, module])
+for (const file of reachedFrom(entries, compiled)) {
   mkdirSync(dirname(file), { recursive: true })
   writeFileSync(file, compiled.get(file))
 }

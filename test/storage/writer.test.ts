@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import { sliceMillis } from "../../src/resilience/internal/kernel/eventLoop.js"
 import type { Answer, Plain } from "../../src/storage/rows.js"
 import type { StorageError } from "../../src/storage/StorageError.js"
 import { inMemory } from "../../src/storage/sqlite/databaseFile.js"
@@ -14,6 +16,7 @@ import {
   turnMillis,
   type Writer
 } from "../../src/storage/sqlite/writer.js"
+import { seedOf } from "../support/campaigns.js"
 import { drivers } from "../support/drivers.js"
 import { temporaryFile } from "../support/files.js"
 
@@ -102,6 +105,54 @@ const write = <A extends Plain, E>(
     writer.write("insert", job, runtimeFlags, alone, durability)
   )
 
+/** One write of a fiber: how, how long its job takes, and how long what the fiber does with the answer. */
+interface Writing {
+  readonly how: "together" | "alone" | "single" | "lent"
+  readonly job: number
+  readonly then: number
+}
+
+const writing: FastCheck.Arbitrary<Writing> = FastCheck.record({
+  how: FastCheck.constantFrom("together", "alone", "single", "lent"),
+  job: FastCheck.integer({ min: 0, max: turnMillis }),
+  then: FastCheck.integer({ min: 0, max: 2 * sliceMillis })
+})
+
+/** The writes of each fiber. */
+const programs = FastCheck.array(FastCheck.array(writing, { maxLength: 6 }), { minLength: 1, maxLength: 12 })
+
+/** A replay gives the results of steps in the order of their commits, so a program must not learn of them in another. */
+const endsInOrder = (driver: Driver, program: ReadonlyArray<ReadonlyArray<Writing>>): Promise<void> =>
+  Effect.gen(function* () {
+    let now = 0
+    let next = 0
+    const { insert, writer } = yield* makeBench(driver, 5_000, () => now)
+    const committed: Array<number> = []
+    const ended: Array<number> = []
+    const one = ({ how, job, then }: Writing) => {
+      const n = next++
+      const run = () => {
+        now += job
+        committed.push(n)
+        return insert(n)()
+      }
+      const lent = Effect.acquireUseRelease(
+        writer.acquire,
+        () => Effect.suspend(run),
+        () => writer.release
+      )
+      const whole = how === "lent" ? lent : write(writer, run, how === "together" ? undefined : how)
+      return Effect.map(whole, () => {
+        ended.push(n)
+        now += then
+      })
+    }
+    const fiber = (writings: ReadonlyArray<Writing>) =>
+      Effect.forEach(writings, (each) => Effect.suspend(() => one(each)))
+    yield* Effect.forEach(program, fiber, { concurrency: "unbounded", discard: true })
+    assert.deepStrictEqual(ended, committed)
+  }).pipe(Effect.scoped, Effect.runPromise)
+
 it("the SQLite writer takes no job whose answer carries a statement", () => assert.isFunction(wrong))
 
 describe.each(drivers)("the SQLite writer on $name", (driver) => {
@@ -177,6 +228,44 @@ describe.each(drivers)("the SQLite writer on $name", (driver) => {
         String(seen)
       )
     })
+  )
+
+  it.scopedLive("fibers whose writes were committed together are resumed in slices of turns, in their order", () =>
+    Effect.gen(function* () {
+      let now = 0
+      let turns = 0
+      const { begun, insert, writer } = yield* makeBench(driver, 5_000, () => now)
+      const ended: Array<readonly [turn: number, n: number]> = []
+      const nextTurn = () => {
+        turns++
+        if (ended.length < 9) setImmediate(nextTurn)
+      }
+      setImmediate(nextTurn)
+      // What each fiber does with its answer takes half of a slice.
+      const one = (n: number) =>
+        Effect.tap(write(writer, insert(n)), () => {
+          now += sliceMillis / 2
+          ended.push([turns, n])
+          return write(writer, insert(n + 9))
+        })
+      yield* Effect.forEach(upTo(9), one, { concurrency: "unbounded" })
+      // What they write next shares a commit, too.
+      assert.strictEqual(begun(), 2)
+      assert.deepStrictEqual(
+        ended.map(([, n]) => n),
+        upTo(9)
+      )
+      for (const [turn] of ended) assert.isAtMost(ended.filter(([other]) => other === turn).length, 2)
+    })
+  )
+
+  it.scopedLive("writes end in the order of their commits, however long fibers take with their answers", () =>
+    Effect.promise(() =>
+      FastCheck.assert(
+        FastCheck.asyncProperty(programs, (program) => endsInOrder(driver, program)),
+        { numRuns: 40, seed: seedOf(7) }
+      )
+    )
   )
 
   it.scopedLive("of writes that are alone, one in a turn that took long waits for the next", () =>

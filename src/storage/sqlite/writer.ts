@@ -6,6 +6,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Schedule from "effect/Schedule"
 import { read } from "../../resilience/Foreign.js"
+import { Slices } from "../../resilience/internal/kernel/eventLoop.js"
 import * as RetryPolicy from "../../resilience/RetryPolicy.js"
 import { busyPolicy } from "../busyPolicy.js"
 import type { Answer, Plain } from "../rows.js"
@@ -87,6 +88,8 @@ export const makeWriter = Effect.fnUntraced(function* (
  */
 export class Writer {
   private readonly queue: Array<Request> = []
+  /** Answers in their order: a fiber that has its answer knows that the requests before it have theirs. */
+  private readonly answers: Slices
   private state: State = "idle"
   /** Requests that wait for a busy file. */
   private blocked: ReadonlyArray<Request> = []
@@ -121,6 +124,7 @@ export class Writer {
     steady: () => number
   ) {
     this.steady = steady
+    this.answers = new Slices(steady, () => this.schedule())
     this.database = database
     this.file = file
     this.busyMillis = busyMillis
@@ -186,7 +190,8 @@ export class Writer {
     durability: CommitDurability
   ): Effect.Effect<A, E | StorageError> {
     // Every 17th write of a turn is enqueued, and one in a turn that took long, so that the event loop gets its turn.
-    if (this.state !== "idle" || ++this.inOneTurn > maxInOneTurn || (this.inOneTurn > 1 && this.hasTakenLong())) {
+    const isBehind = this.state !== "idle" || this.answers.isWaiting
+    if (isBehind || ++this.inOneTurn > maxInOneTurn || (this.inOneTurn > 1 && this.hasTakenLong())) {
       return this.enqueue("write", operation, job, flags, durability)
     }
     if (this.inOneTurn === 1) {
@@ -256,16 +261,19 @@ export class Writer {
   private answer(request: Request, answer: AnyAnswer): void {
     if (request.isDone) return
     request.isDone = true
-    request.resume(answer)
+    this.answers.add(() => request.resume(answer))
   }
 
   private fail(request: Request, reason: "Closed" | "Busy", cause?: Error): void {
     this.answer(request, Exit.fail(new StorageError({ reason, operation: request.operation, cause })))
   }
 
-  /** After the current turn of the event loop, so that requests of this turn join the batch. */
+  /**
+   * After the current turn of the event loop, so that requests of this turn join the batch. While answers wait, so do
+   * requests: theirs would wait behind them, and fibers that get an answer often write next, and share the commit.
+   */
   private schedule(): void {
-    if (this.state !== "idle" || this.queue.length === 0) return
+    if (this.state !== "idle" || this.queue.length === 0 || this.answers.isWaiting) return
     this.state = "scheduled"
     setImmediate(() => this.takeTurn())
   }

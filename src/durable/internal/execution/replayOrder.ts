@@ -4,6 +4,7 @@ import * as RuntimeFlags from "effect/RuntimeFlags"
 import { isSettled, type Journal, recordedKey } from "../../../journal/Journal.js"
 import { decodePatched } from "../../../journal/JournalLine.js"
 import { ReplayMismatch } from "../../../journal/RunError.js"
+import { nextTurn } from "../../../resilience/internal/kernel/eventLoop.js"
 import { askedBy, escapeName, isAskedByStep } from "../../../resilience/Key.js"
 import { resting } from "./bodyFibers.js"
 import { appendAll, currentRun, type Execution, isReplayOnly, nextEntry, type Run, stop } from "./execution.js"
@@ -167,10 +168,6 @@ const drain = (execution: Replaying): void => {
   first.resume()
   nextTurn(() => drain(execution))
 }
-
-/** After a turn, fibers that were about to ask have asked, and interruptions caused by the last answer are done. */
-export const nextTurn: (run: () => void) => void =
-  typeof setImmediate === "function" ? (run) => void setImmediate(run) : (run) => void setTimeout(run, 0)
 
 /**
  * The recorded steps and waits of the body's own fiber. Their order is the same

@@ -6,7 +6,7 @@ import * as path from "node:path"
 export const doorsOf = (root) => {
   const { exports } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
   return Object.keys(exports)
-    .filter((name) => name !== "./package.json")
+    .filter((name) => name !== "./package.json" && !name.includes("*"))
     .map((name) => {
       const text = fs.readFileSync(path.join(root, "src", name === "." ? "index.ts" : `${name.slice(2)}.ts`), "utf8")
       const modules = [...text.matchAll(/^export \* as (\w+) from "\.\/([\w/-]+)\.js"/gm)].map(([, module, file]) => ({

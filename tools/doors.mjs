@@ -1,8 +1,9 @@
 // Bundles the compiled doors for Node into few files: Node takes as long to find and read the 210 modules of the main door
 // as to do so for half of `effect`. Other packages stay outside. Bundlers for browsers take the modules, which they can
 // leave out one by one; modules that only doors for Node reach are removed.
-// The bundles keep the names of functions, for stack traces, so they are not minified further; their lines are short
-// enough for Node to print the one that failed.
+// The bundles keep the names of functions, for stack traces, so only white space goes: esbuild would keep short names apart
+// from the original ones by a call for each closure, each time one is made. The lines are short enough for Node to print
+// the one that failed.
 // Each module of the main door also gets a path of its own, since esbuild keeps all of a namespace that a door exports.
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -43,7 +44,7 @@ export { ${members.map((member) => `${member}_ as ${member}`).join(", ")} }
 `
 
 const main = await import("../dist/node/index.js")
-for (const folder of Object.values(folders)) mkdirSync(folder)
+for (const folder of Object.values(folders)) mkdirSync(folder, { recursive: true })
 for (const [, name, file] of readFileSync("dist/index.d.ts", "utf8").matchAll(
   /^export \* as (\w+) from "\.(.+)";$/gm
 )) {

@@ -95,17 +95,45 @@ let processes = 0
 
 const turn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
-/** Runs until the run ends or its process is dead, and moves the test clock meanwhile. */
-const runUntil = (ledger: Ledger, store: Storage.Store, isDead: () => boolean) =>
+/** The store, and whether a call of it has no answer yet. */
+const watched = (store: Storage.Store) => {
+  let calls = 0
+  const count = (value: unknown): unknown =>
+    Effect.isEffect(value)
+      ? Effect.suspend(() => {
+          calls++
+          // What a store returns is an effect without a context.
+          return Effect.ensuring(
+            value as Effect.Effect<unknown>,
+            Effect.sync(() => calls--)
+          )
+        })
+      : value
+  const watching = Object.fromEntries(
+    Object.entries(store).map(([name, member]) => [
+      name,
+      typeof member === "function" ? (...args: ReadonlyArray<unknown>) => count(member(...args)) : member
+    ])
+  )
+  // It has the members of the store, each of the same type.
+  return { store: watching as unknown as Storage.Store, isBusy: () => calls > 0 }
+}
+
+/**
+ * Runs until the run ends or its process is dead, and moves the test clock while no call of the store is under way: a server
+ * of a busy machine takes longer than any number of turns.
+ */
+const runUntil = (ledger: Ledger, dying: Storage.Store, isDead: () => boolean) =>
   Effect.gen(function* () {
+    const { isBusy, store } = watched(dying)
     const layer = Layer.scoped(Storage.Storage, Storage.make(store, { owner: `dying-${++processes}` }))
     const context = yield* Layer.build(layer)
     const run = Workflow.execute(makeWorkflow(ledger), { id: "run", input: undefined })
     const fiber = yield* Effect.forkDaemon(Effect.provide(run, context))
     let exit: Exit.Exit<number, unknown> | null = null
-    for (let i = 0; i < 2_000 && exit === null && !isDead(); i++) {
+    for (let idle = 0; idle < 2_000 && exit === null && !isDead(); ) {
       yield* turn
-      if (i % 5 === 4) yield* TestClock.adjust("2 seconds")
+      if (!isBusy() && ++idle % 5 === 0) yield* TestClock.adjust("2 seconds")
       exit = fiber.unsafePoll()
     }
     return exit

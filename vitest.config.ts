@@ -20,6 +20,9 @@ export default defineConfig({
     pool: "forks",
     // Files share a process for each processor: in one of its own, each file loads effect and the library for a second.
     poolOptions: { forks: { isolate: false, maxForks: os.availableParallelism() } },
-    setupFiles: ["test/support/ownBreakers.ts"]
+    setupFiles: ["test/support/ownBreakers.ts"],
+    // Tests start thousands of workers, and each says what it works on.
+    onConsoleLog: (log) =>
+      log.split("\n").every((line) => line === "" || line.includes("Worker starts: ")) ? false : undefined
   }
 })

@@ -465,3 +465,46 @@ describe("a worker in memory", () => {
     })
   )
 })
+
+describe("a worker that is the first to execute a run", () => {
+  it.scoped("reads no journal, and the one of a run that was executed before", () =>
+    Effect.gen(function* () {
+      const store = Storage.memoryStore()
+      const read: Array<number> = []
+      const noted: Storage.Store = {
+        ...store,
+        journal: (...args) =>
+          Effect.zipRight(
+            Effect.sync(() => void read.push(args[0])),
+            store.journal(...args)
+          )
+      }
+      const storage = Layer.scoped(Storage.Storage, Storage.make(noted, { owner: "process-1" }))
+      let begun = 0
+      const Job = Workflow.make("job", { input: Schema.Boolean }, (dies) =>
+        Step.make("work", {
+          run: Effect.suspend(() => {
+            begun++
+            return dies && read.length === 0 ? Effect.die("a bug") : Effect.void
+          })
+        })
+      )
+      yield* Effect.gen(function* () {
+        for (const id of ["a", "b", "c"]) yield* Workflow.start(Job, { id, input: id === "c" })
+        const completed = Effect.map(store.countRuns, (counts) =>
+          counts.reduce((all, { runs, status }) => (status === "completed" ? all + runs : all), 0)
+        )
+        yield* until(Effect.map(completed, (runs) => runs === 2 && begun === 3))
+        assert.deepStrictEqual(read, [])
+        yield* until(
+          Effect.zipRight(
+            TestClock.adjust("1 minute"),
+            Effect.map(completed, (runs) => runs === 3)
+          )
+        )
+        assert.isAtLeast(read.length, 1)
+        assert.deepStrictEqual([...new Set(read)], [read[0]])
+      }).pipe(Effect.provide(Worker.layer([Job]).pipe(Layer.provideMerge(storage))))
+    })
+  )
+})

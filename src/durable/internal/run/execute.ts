@@ -120,6 +120,10 @@ export const claimDue = (
     damaged: acquired.flatMap((one) => (one._tag === "Damaged" ? [one.run] : []))
   }))
 
+/** Lines are written under a lease, so there are none before the first one. */
+const journalOfClaimed = (storage: Storage.Service, lease: Storage.Lease) =>
+  lease.token === 1 ? Effect.succeed(emptyJournal()) : readJournalOf(storage, lease)
+
 /** Executes a claimed run, in the uninterruptible region that claimed it. Releases the lease if the input is unreadable. */
 export const executeClaimed = (
   storage: Storage.Service,
@@ -132,7 +136,7 @@ export const executeClaimed = (
   return Effect.flatMap(
     Effect.onError(decoded, () => storage.release(lease)),
     (input) =>
-      Effect.flatMap(readJournalOf(storage, lease), (journal) =>
+      Effect.flatMap(journalOfClaimed(storage, lease), (journal) =>
         advance(
           {
             storage,

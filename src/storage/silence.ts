@@ -112,14 +112,20 @@ interface StockConnection {
   readonly executeStream: Statement
 }
 
+/** Watches a statement. */
+type Answered = <A, E>(self: Effect.Effect<A, E>) => Effect.Effect<A, E>
+
 /** Watches the statements of a connection, except those whose rows are a stream. */
 class WatchedConnection implements StockConnection {
   readonly pg: object
   private readonly connection: StockConnection
-  private readonly answered: (self: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>
+  readonly answered: Answered
+  /** It is no wrapper of one, which would inherit the driver's connection. */
+  readonly isStock: boolean
 
-  constructor(connection: StockConnection, answered: WatchedConnection["answered"]) {
+  constructor(connection: StockConnection, answered: Answered) {
     this.pg = connection.pg
+    this.isStock = Object.hasOwn(connection, "pg")
     this.connection = connection
     this.answered = answered
   }
@@ -240,6 +246,13 @@ class Watch<C extends Connection, E> {
     if (one.idle >= 2) one.driver.destroy(silent(now - one.since))
   }
 }
+
+/**
+ * The driver's connection, for what the stock client does not offer, and what watches its statements. None of a
+ * connection that a program has wrapped: its statements must pass the wrapper.
+ */
+export const watchedDriver = (connection: object): { readonly pg: object; readonly answered: Answered } | undefined =>
+  connection instanceof WatchedConnection && connection.isStock ? connection : undefined
 
 const watches = new WeakMap<object, unknown>()
 

@@ -25,6 +25,11 @@ export interface WriteOptions {
    * transaction's end on SQLite. Only for what runs in the background. Defaults to false.
    */
   readonly anywhere?: boolean | undefined
+  /**
+   * Postgres may keep the statement parsed and planned: it is executed often, and finds its rows by their keys.
+   * Defaults to false.
+   */
+  readonly prepared?: boolean | undefined
 }
 
 /** The store's clock as SQL: an expression, with its parameters. */

@@ -25,6 +25,7 @@ import {
 } from "./access.js"
 import { type Dialect, fromPgText, makePgDialect, type Names, toPgText } from "./dialect.js"
 import { isConflict, isInTransaction, isUnavailable, withoutDefects } from "./errors.js"
+import { makePrepared } from "./prepared.js"
 import { makeProgramTransaction } from "./programTransaction.js"
 
 /** Begins late enough for the clock to stand still during a statement, and to be used with an index. */
@@ -47,6 +48,13 @@ export const makePgAccess = (
   const reserve = withoutDefects(reserveWatched(client))
   const connect = Effect.mapError(reserve, (error) => new NotDone(error, isUnavailable(error)))
   const runOn = runsOn(dialect)
+  const prepared = makePrepared()
+  const runPrepared = <R extends object>(connection: Connection, text: string, params: ReadonlyArray<unknown>) => {
+    const values = params.map(toParam)
+    const rows = prepared(connection, dialect.toText(text), values)
+    // The statement says which columns it returns.
+    return Effect.map(withoutDefects(rows), (all) => all.map(fromRow) as ReadonlyArray<R>)
+  }
 
   const statement = <R extends object>(
     operation: string,
@@ -55,7 +63,8 @@ export const makePgAccess = (
     options: WriteOptions | undefined
   ) => {
     const done = onConnection(connect, (connection) => {
-      const once = runOn(connection)<R>(text, params)
+      const once =
+        options?.prepared === true ? runPrepared<R>(connection, text, params) : runOn(connection)<R>(text, params)
       return Effect.mapError(
         Effect.catchIf(once, isInTransaction, () => Effect.zipRight(rollback(connection), once)),
         (error) => new NotDone(error, isConflict(error) || (options?.idempotent === true && isUnavailable(error)))

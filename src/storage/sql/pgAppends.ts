@@ -32,8 +32,9 @@ export const makePgAppends = (access: ClientAccess): Effect.Effect<RunStore["app
     const entry = job?.request.entries[0]
     if (jobs.length === 1 && job?.request.entries.length === 1 && entry !== undefined) {
       const { lease } = job.request
-      return Effect.map(access.write(appending, single.text, single.params(lease, entry), { anywhere: true }), (rows) =>
-        job.answer(rows.length === 1 ? Exit.void : lost(lease))
+      return Effect.map(
+        access.write(appending, single.text, single.params(lease, entry), { anywhere: true, prepared: true }),
+        (rows) => job.answer(rows.length === 1 ? Exit.void : lost(lease))
       )
     }
     return Effect.map(several(jobs.map(({ request }) => request)), (written) => {

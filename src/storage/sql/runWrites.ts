@@ -73,7 +73,7 @@ const insertRun = (access: ClientAccess) => {
             ...now.params,
             leaseOf(wanted)
           ],
-          { idempotent: true }
+          { idempotent: true, prepared: true }
         ),
         ([row]) => (row === undefined ? undefined : Number(row.dueAt) - delayOf(wanted))
       )
@@ -166,7 +166,7 @@ const finishRun = (access: ClientAccess) => {
         finishing,
         text,
         [...storedStatus(outcome), outcome.exit, outcome.at, checksum, lease.key, lease.token, lease.owner],
-        { idempotent: true }
+        { idempotent: true, prepared: true }
       ),
       ({ length }) => length === 1
     )

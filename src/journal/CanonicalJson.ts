@@ -19,7 +19,18 @@ export class NotRecordable extends Error {
  */
 export const toJsonText = (value: unknown, keys?: Array<string>): string | undefined => {
   refuseLossy(value, keys === undefined ? undefined : new Set(keys))
-  return JSON.stringify(value, keys)
+  return textOf(value, keys)
+}
+
+/**
+ * The JSON text of a value that is known to be written as it is. V8 makes a long one of thousands of short pieces, and
+ * joins them at the first look at a character. Pieces that live until the text is stored cost each collection of new
+ * objects a copy: with 200 texts of 1 MB, a tenth of a second at a time.
+ */
+export const textOf = (value: unknown, keys?: Array<string>): string | undefined => {
+  const text = JSON.stringify(value, keys)
+  text?.charCodeAt(0)
+  return text
 }
 
 /** The JSON text of a value that no schema has encoded. */
@@ -33,7 +44,7 @@ export const toOpenText = (value: unknown): string | undefined => {
 export const toCanonicalText = (value: unknown): string | undefined => {
   refuseLossy(value, undefined)
   refuseHidden(value)
-  return JSON.stringify(sortKeys(value))
+  return textOf(sortKeys(value))
 }
 
 /** Throws at the first part of a value that JSON would change. The path is built on the way back, so a clean value costs no texts. */

@@ -10,7 +10,8 @@ import { FaultRecord, recordOf, restoreFault } from "../resilience/FaultRecord.j
 import { AttemptTimeout, RecoveryExhausted, RewindRefused } from "../resilience/RecoveryError.js"
 import { encodedByStorage, isEncoded } from "../storage/encodedText.js"
 import { RollbackFailed } from "../transaction/RollbackFailed.js"
-import { NotRecordable, refuseHidden, sortKeys, toJsonText } from "./CanonicalJson.js"
+import { NotRecordable, refuseHidden, sortKeys, textOf, toJsonText } from "./CanonicalJson.js"
+import { plainCheck } from "./PlainValue.js"
 import { GraphFailed, RunCancelled, RunNotFound, StepAmbiguous } from "./RunError.js"
 import { isSame } from "./SameValue.js"
 import { asSecret, holdsSecrets, withoutPaths, withSecrets } from "./Secrets.js"
@@ -34,6 +35,11 @@ const make = <A>(schema: AnySchema, proof: Proof): Codec<A> => {
   // Values of a schema that transforms nothing are their own JSON, so they need not be read back.
   const isOwnJson = once(() => AST.encodedBoundAST(schema.ast) === schema.ast)
   const isSecret = once(() => holdsSecrets(schema.ast))
+  let plain: { readonly isPlain: (value: unknown) => boolean } | undefined
+  const isPlain = (value: unknown): boolean => {
+    plain ??= { isPlain: plainCheck(schema.ast) ?? (() => false) }
+    return plain.isPlain(value)
+  }
 
   const readBack = (value: A, text: string | undefined): Effect.Effect<string | undefined, unknown, unknown> => {
     const back = Effect.flatMap(fromText(text), (json) => totally(() => decode(json)))
@@ -58,6 +64,7 @@ const make = <A>(schema: AnySchema, proof: Proof): Codec<A> => {
 
   return {
     encode: (value) => {
+      if (isPlain(value)) return Effect.succeed(textOf(value))
       const encoded = totally(() => encode(value))
       // Most schemas encode at once, which needs no step of a fiber.
       if (!Either.isEither(encoded)) return Effect.flatMap(encoded, (json) => write(value, json))
@@ -66,7 +73,7 @@ const make = <A>(schema: AnySchema, proof: Proof): Codec<A> => {
     // The schema decodes to A; its type is erased here.
     decode: (text) =>
       Effect.flatMap(fromText(text), (json) =>
-        totally(() => decode(isSecret() ? withoutPaths(json) : json))
+        isPlain(json) ? Effect.succeed(json) : totally(() => decode(isSecret() ? withoutPaths(json) : json))
       ) as Effect.Effect<A, unknown, unknown>
   }
 }

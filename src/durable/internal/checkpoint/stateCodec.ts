@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as AST from "effect/SchemaAST"
-import { toCanonicalText, toJsonText, writesItself } from "../../../journal/CanonicalJson.js"
+import { textOf, toCanonicalText, toJsonText, writesItself } from "../../../journal/CanonicalJson.js"
 import { lazily } from "../../../journal/JournalCodec.js"
 import type { FullSnapshot, Service } from "../../../storage/Storage.js"
 import { thenAtOnce } from "./atOnce.js"
@@ -97,7 +97,7 @@ export const shapeOf = (ast: AST.AST): Shape => {
 export const canonicalText = (value: unknown, keys: Keys | undefined): string => {
   if (keys === undefined) return toCanonicalText(value) ?? ""
   // A list of keys makes JSON.stringify twice as slow. It is not needed where the properties are in its order already.
-  return (isCanonical(value, keys.rank) ? JSON.stringify(value) : toJsonText(value, keys.inOrder)) ?? ""
+  return (isCanonical(value, keys.rank) ? textOf(value) : toJsonText(value, keys.inOrder)) ?? ""
 }
 
 /** Whether JSON writes the value as it is, its properties in the order of the schema: most are like that. One pass. */

@@ -33,6 +33,7 @@ import type {
 import type { Point } from "../resilience/Decision.js"
 import { messageOf } from "../resilience/Foreign.js"
 import type { InvalidOption } from "../resilience/InvalidOption.js"
+import { mapInSlices } from "../resilience/internal/kernel/eventLoop.js"
 import { age, checked, date, limit, whole } from "../resilience/internal/kernel/options.js"
 import { RewindRefused } from "../resilience/RecoveryError.js"
 import { Redaction, type Redactor } from "../resilience/Redaction.js"
@@ -204,7 +205,7 @@ export const list: (
       limit: limit(query)
     })
     const now = yield* storage.now
-    return runs.map((run) => summaryOf(run, now, redactor))
+    return yield* mapInSlices(runs, (run) => summaryOf(run, now, redactor))
   }
 )
 

@@ -1,6 +1,7 @@
 import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import { messageOf, readString } from "../../resilience/Foreign.js"
+import { mapInSlices } from "../../resilience/internal/kernel/eventLoop.js"
 import { type Reason, StorageError } from "../StorageError.js"
 import { reasonOfSqlite } from "../sqlite/errors.js"
 
@@ -82,6 +83,14 @@ export const isMissingTable = (error: unknown): boolean =>
 /** Answers with the error of a client that dies of it. */
 export const withoutDefects = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
   Effect.catchAllDefect(self, (defect) => Effect.fail(new SqlError({ cause: defect, message: "The client died" })))
+
+/** As `decoding`, of rows that may be many or large: for a slice of each turn of the event loop. */
+export const decodingEach = <A, B>(
+  operation: string,
+  rows: ReadonlyArray<A>,
+  decode: (row: A, index: number) => B
+): Effect.Effect<ReadonlyArray<B>, StorageError> =>
+  Effect.catchAllDefect(mapInSlices(rows, decode), (damaged) => Effect.fail(toStorageError(operation)(damaged)))
 
 /** For a job that decodes rows: it throws at a damaged row. */
 export const decoding = <A>(operation: string, decode: () => A): Effect.Effect<A, StorageError> =>

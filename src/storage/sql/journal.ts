@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { mapInSlices } from "../../resilience/internal/kernel/eventLoop.js"
 import { entryProblem } from "../checksum.js"
 import type { StorageError } from "../StorageError.js"
 import type { Entry, RunStore } from "../Store.js"
@@ -69,10 +70,15 @@ const reads = (access: ClientAccess): Pick<JournalStore, "journal" | "payload"> 
     journal: (key, longest = Number.POSITIVE_INFINITY) =>
       Effect.gen(function* () {
         const isShort = Number.isFinite(longest)
-        const rows = (yield* isShort
+        const stored = yield* isShort
           ? access.read<EntryRow>(reading, short, [Math.floor(longest), key])
-          : access.read<EntryRow>(reading, `${whole} ORDER BY seq`, [key])).map(numbered)
-        yield* refusing(key, firstProblem(key, rows))
+          : access.read<EntryRow>(reading, `${whole} ORDER BY seq`, [key])
+        const rows = yield* mapInSlices(stored, numbered)
+        const problems = yield* mapInSlices(rows, (row, i) => problemOf(key, rows, row, i))
+        yield* refusing(
+          key,
+          problems.find((problem) => problem !== undefined)
+        )
         return rows.map((row) => toEntry(row, longest))
       }),
     payload: (key, seq) =>
@@ -88,15 +94,10 @@ const reads = (access: ClientAccess): Pick<JournalStore, "journal" | "payload"> 
 
 const reading = "Reading a journal"
 
-/** At a line that is not what was written, and at a line whose predecessor is missing. */
-const firstProblem = (key: number, rows: ReadonlyArray<EntryRow>) => {
-  let last: number | null = null
-  for (const row of rows) {
-    const text = lineProblem(key, row, last, rows)
-    if (text !== undefined) return { row, text }
-    last = row.seq
-  }
-  return undefined
+/** Of a line that is not what was written, or whose predecessor is missing. */
+const problemOf = (key: number, rows: ReadonlyArray<EntryRow>, row: EntryRow, i: number) => {
+  const text = lineProblem(key, row, rows[i - 1]?.seq ?? null, rows)
+  return text === undefined ? undefined : { row, text }
 }
 
 const toEntry = ({ at, attempt, kind, omitted, payload, seq, step }: EntryRow, longest: number): Entry => {

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as Scope from "effect/Scope"
 import { readString } from "../../resilience/Foreign.js"
+import { mapInSlices } from "../../resilience/internal/kernel/eventLoop.js"
 import { liveClock, steadyMillis } from "../../resilience/internal/kernel/timer.js"
 import { reserveWatched } from "../silence.js"
 import {
@@ -158,8 +159,8 @@ const runsOn =
   (dialect: Dialect) =>
   (connection: Connection): Run =>
   (text, params = []) =>
-    Effect.map(withoutDefects(connection.execute(dialect.toText(text), params.map(toParam), undefined)), (rows) =>
-      rows.map(fromRow)
+    Effect.flatMap(withoutDefects(connection.execute(dialect.toText(text), params.map(toParam), undefined)), (rows) =>
+      mapInSlices(rows, fromRow)
     )
 
 const toParam = (value: unknown): unknown =>

@@ -7,7 +7,7 @@ import type { StorageError } from "../StorageError.js"
 import type { Count, Counter, RecordQuery, RecordRow, RecordStore, RecordWrite } from "../Store.js"
 import { fromLabels, marked } from "../sqlite/rows.js"
 import type { Access, Run } from "./access.js"
-import { decoding } from "./errors.js"
+import { decoding, decodingEach } from "./errors.js"
 import { asWhole, currentTime, type Part, part, removeByKey, type Tables, toNumbers, whereAll } from "./reading.js"
 import {
   afterPrefix,
@@ -70,7 +70,10 @@ export const makeSqlRecords = (access: Access): RecordStore => {
     records: (query) => {
       const { params, text } = statements.list(query)
       return Effect.flatMap(access.read<RecordTableRow>("Listing records", text, params), (rows) =>
-        decoding("Listing records", () => rows.map(numbered).map((row) => marked(toRecord(row), recordProblem(row))))
+        decodingEach("Listing records", rows, (stored) => {
+          const row = numbered(stored)
+          return marked(toRecord(row), recordProblem(row))
+        })
       )
     },
     removeRecords: (keys) => {

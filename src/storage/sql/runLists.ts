@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import { mapInSlices } from "../../resilience/internal/kernel/eventLoop.js"
 import { clockTolerance, isOutcomeStatus, isWaitingFor, limitOf } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
 import type { Query, Run, RunStore } from "../Store.js"
@@ -120,13 +121,13 @@ export const makeList = (access: ClientAccess, { toListed }: RunReader, liveness
             ...label.params
           )
     const order = label === undefined ? "key" : "labelled.run"
-    return Effect.map(
+    return Effect.flatMap(
       access.read<RunRow>(listing, `SELECT ${runColumns} FROM ${runs.text} ${text} ORDER BY ${order} DESC LIMIT ?`, [
         ...runs.params,
         ...params,
         limit
       ]),
-      (rows) => rows.map(toListed)
+      (rows) => mapInSlices(rows, toListed)
     )
   }
 

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { StorageError } from "../StorageError.js"
+import { eventLoopTurn } from "../../resilience/internal/kernel/eventLoop.js"
 import { type Backlog, type QueueCount, type RunCount, type RunStore, untilSignalled } from "../Store.js"
 import { type RunRow, runColumns, statusColumn } from "../sqlite/runRows.js"
 import type { ClientAccess, Now } from "./access.js"
@@ -118,16 +118,10 @@ const countInWindows = (access: ClientAccess): RunStore["countRuns"] =>
     for (let key = 0; key < (last?.key ?? 0); key += windowSize) {
       const rows = yield* access.read<RunCount>(counting, text, [...params, key, key + windowSize])
       for (const row of rows) add(all, row)
-      yield* turn
+      yield* eventLoopTurn
     }
     return [...all.values()]
   })
-
-/** Timers and other statements get their turn. */
-const turn: Effect.Effect<void, StorageError> = Effect.async<void>((resume) => {
-  const immediate = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(immediate))
-})
 
 const add = (all: Map<string, RunCount>, row: RunCount): void => {
   const place = JSON.stringify([row.workflow, row.status])

@@ -1,5 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import { mapInSlices } from "../../resilience/internal/kernel/eventLoop.js"
 import { rowProblem, signalChecksum } from "../checksum.js"
 import type { StorageError } from "../StorageError.js"
 import type { RunStore, Signalled } from "../Store.js"
@@ -114,7 +115,7 @@ const makeSignals = (access: ClientAccess): RunStore["signals"] => {
   const numbered = toNumbers<SignalRow>(access, "at", "checksum")
   return (run, skip = 0) =>
     Effect.gen(function* () {
-      const rows = (yield* access.read<SignalRow>(reading, text, [run, skip])).map(numbered)
+      const rows = yield* mapInSlices(yield* access.read<SignalRow>(reading, text, [run, skip]), numbered)
       for (const { checksum, at, key, payload } of rows) {
         const problem = rowProblem(checksum, [key, payload], () => signalChecksum(run, { at, key, payload }))
         if (problem === undefined) continue

@@ -4,7 +4,7 @@ import { entryOfSave } from "../rows.js"
 import type { Lease, SnapshotQuery, SnapshotStore } from "../Store.js"
 import { marked } from "../sqlite/rows.js"
 import type { Access, Run } from "./access.js"
-import { decoding } from "./errors.js"
+import { decoding, decodingEach } from "./errors.js"
 import { insertLine } from "./lines.js"
 import { asKey, removeByKey, toNumbers } from "./reading.js"
 import { countLabel, leadingLabels, selectFullSnapshots, selectSnapshots } from "./snapshotQuery.js"
@@ -88,14 +88,12 @@ const makeQueries = (access: Access): Pick<SnapshotStore, "snapshots" | "fullSna
     })
 
   const readFull = (operation: string, query: SnapshotQuery) =>
-    Effect.flatMap(read(operation, query, selectFullSnapshots, columns), (rows) =>
-      decoding(operation, () => rows.map(full))
-    )
+    Effect.flatMap(read(operation, query, selectFullSnapshots, columns), (rows) => decodingEach(operation, rows, full))
 
   return {
     snapshots: (query) =>
       Effect.flatMap(read("Listing snapshots", query, selectSnapshots, snapshotColumns), (rows) =>
-        decoding("Listing snapshots", () => rows.map((row) => marked(toSnapshot(row), snapshotProblem(row))))
+        decodingEach("Listing snapshots", rows, (row) => marked(toSnapshot(row), snapshotProblem(row)))
       ),
     fullSnapshots: (query) => readFull("Reading snapshots", query),
     newest: (query) =>

@@ -1,5 +1,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { eventLoopTurn } from "../../resilience/internal/kernel/eventLoop.js"
 import { type DueRow, merged } from "../queueOrder.js"
 import { claimedDue, claimedRun, dueSince, limitOf } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
@@ -12,7 +13,6 @@ import { openRuns } from "./runStatements.js"
 import type { RunTable } from "./runTable.js"
 import type { Access } from "./SqliteStore.js"
 import { isPlaced, shardParams } from "./shards.js"
-import { turn } from "./turn.js"
 
 /** What a look for due runs found. */
 interface Found {
@@ -112,7 +112,7 @@ export const makeClaims = (database: Database, table: RunTable, access: Access):
       ({ next, ...seen }) =>
         seen.isDue || next.size === 0 || tries === 0
           ? Effect.succeed({ ...seen, stops })
-          : Effect.zipRight(turn, look(query, next, tries - 1))
+          : Effect.zipRight(eventLoopTurn, look(query, next, tries - 1))
     )
 
   /** When the last look was, of workflows whose last claim found as much as it wanted: there is probably more. */

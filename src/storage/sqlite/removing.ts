@@ -1,13 +1,13 @@
 import * as Effect from "effect/Effect"
 import type { StorageError } from "../StorageError.js"
 import type { Access } from "./SqliteStore.js"
-import { turnMillis } from "./writer.js"
+import { jobsMillis } from "./writer.js"
 
 /** Bounds a commit: what waits for it waits no longer, and the log stays short. */
 const maxRemoved = 250
 
 /**
- * Removes rows in several commits, none of which takes longer than a turn of the event loop may: between two of them
+ * Removes rows in several commits, none of which has longer jobs than those of many writers: between two of them
  * other writes get theirs. Each row is removed entirely or not at all. Returns how many were removed.
  */
 export const removeEach = (
@@ -18,7 +18,7 @@ export const removeEach = (
 ): Effect.Effect<number, StorageError> => {
   const removeFrom = (start: number, before: number): Effect.Effect<number, StorageError> => {
     const some = access.write(operation, () => {
-      const until = performance.now() + turnMillis
+      const until = performance.now() + jobsMillis
       let [next, removed] = [start, 0]
       do {
         const key = keys[next++]

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { eventLoopTurn, sliceMillis } from "../../resilience/internal/kernel/eventLoop.js"
 import { isListed, isOutcomeStatus, isWaitingFor, limitOf, statusOf } from "../rows.js"
 import type { StorageError } from "../StorageError.js"
 import * as Store from "../Store.js"
@@ -9,8 +10,6 @@ import { type ListStatements, prepareListStatements } from "./listStatements.js"
 import type { RunRow } from "./runRows.js"
 import type { RunTable } from "./runTable.js"
 import type { Access } from "./SqliteStore.js"
-import { turn } from "./turn.js"
-import { turnMillis } from "./writer.js"
 
 type Failing<A> = Effect.Effect<A, StorageError>
 
@@ -64,7 +63,7 @@ const lists = (table: RunTable, sql: ListStatements, access: Access) => {
       for (const run of runs) found.push(run)
       return from === undefined || found.length >= limit
         ? Effect.succeed(found)
-        : Effect.zipRight(turn, listAll(query, from, limit, found))
+        : Effect.zipRight(eventLoopTurn, listAll(query, from, limit, found))
     })
   }
 
@@ -102,7 +101,7 @@ const lists = (table: RunTable, sql: ListStatements, access: Access) => {
       for (let last = before; ; ) {
         const keys = yield* keysOf(query, last)
         for (let i = 0; i < keys.length && found.length < limit; ) {
-          if (i > 0) yield* turn
+          if (i > 0) yield* eventLoopTurn
           const { next, runs } = yield* matching(keys.slice(i, i + rowsSize), query)
           found.push(...runs)
           i += next
@@ -110,7 +109,7 @@ const lists = (table: RunTable, sql: ListStatements, access: Access) => {
         const next = keys.at(-1)
         if (next === undefined || keys.length < keysSize || found.length >= limit) return found.slice(0, limit)
         last = next
-        yield* turn
+        yield* eventLoopTurn
       }
     })
 
@@ -127,12 +126,12 @@ const lists = (table: RunTable, sql: ListStatements, access: Access) => {
   } satisfies Partial<Store.RunStore>
 }
 
-/** Uses rows until all are used, or until the turn of the event loop is over: their size is not known. */
+/** Uses rows until all are used, or until the slice of a turn is over: their size is not known. */
 const useInTime = <A, B>(
   rows: ReadonlyArray<A>,
   use: (row: A) => B
 ): { readonly used: ReadonlyArray<B>; readonly isAll: boolean } => {
-  const until = performance.now() + turnMillis
+  const until = performance.now() + sliceMillis
   const used: Array<B> = []
   for (const row of rows) {
     used.push(use(row))
@@ -145,15 +144,15 @@ const useInTime = <A, B>(
 const firstSlice = 8
 
 /**
- * Reads rows in slices until there are no more, until there are `most`, or until the turn of the event loop is over. A
- * slice is twice as large as the one before it: rows that are stepped through one by one cost a third more.
+ * Reads rows in slices until there are no more, until there are `most`, or until the slice of a turn is over. A
+ * statement reads twice as many as the one before it: rows that are stepped through one by one cost a third more.
  */
 const slicesInTime = (
   before: number,
   most: number,
   slice: (before: number, limit: number) => ReadonlyArray<Store.Run>
 ): { readonly read: ReadonlyArray<Store.Run>; readonly isAll: boolean } => {
-  const until = performance.now() + turnMillis
+  const until = performance.now() + sliceMillis
   const read: Array<Store.Run> = []
   for (let size = firstSlice; ; size *= 2) {
     const limit = Math.min(size, most - read.length)
@@ -199,7 +198,7 @@ const countRuns = (sql: ListStatements, access: Access): Failing<ReadonlyArray<S
     })
     return Effect.flatMap(page, ({ counts, from: next }) => {
       const all = merged([...counted, ...counts])
-      return next === undefined ? Effect.succeed(all) : Effect.zipRight(turn, from(next, all))
+      return next === undefined ? Effect.succeed(all) : Effect.zipRight(eventLoopTurn, from(next, all))
     })
   }
   return from(Number.MAX_SAFE_INTEGER, [])

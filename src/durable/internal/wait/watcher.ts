@@ -6,7 +6,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as Runtime from "effect/Runtime"
 import * as Supervisor from "effect/Supervisor"
 import { RunSuspended } from "../../../journal/RunError.js"
-import { nextTurn } from "../../../resilience/internal/kernel/eventLoop.js"
+import { eventLoopTurn } from "../../../resilience/internal/kernel/eventLoop.js"
 import { longSleep } from "../../../resilience/internal/kernel/timer.js"
 import { type Activity, onChangeOf, type Parked } from "../execution/activity.js"
 import { never } from "../execution/bodyFibers.js"
@@ -184,8 +184,6 @@ const eventLoopTurns = Effect.repeatN(
   Effect.promise(() => new Promise<void>((resolve) => setTimeout(resolve, 0))),
   2
 )
-
-const eventLoopTurn = Effect.async<void>((resume) => nextTurn(() => resume(Effect.void)))
 
 /** No step, write or rollback runs. */
 const isWithoutWork = ({ activity, rollback }: Execution.Execution): boolean =>

@@ -1,3 +1,5 @@
+import * as Effect from "effect/Effect"
+
 /** After a turn, fibers that were about to run have run, and interruptions caused by the last one are done. */
 export const nextTurn: (run: () => void) => void =
   typeof setImmediate === "function" ? (run) => void setImmediate(run) : (run) => void setTimeout(run, 0)
@@ -60,3 +62,29 @@ export class Slices {
     }
   }
 }
+
+/** Ends in the next turn of the event loop. */
+export const eventLoopTurn: Effect.Effect<void> = Effect.async((resume) => nextTurn(() => resume(Effect.void)))
+
+/**
+ * Maps each item, for a slice of each turn of the event loop: thousands of rows, or few that are large, take longer than
+ * one turn may. Items that fit in one slice wait for no turn. Dies of what `map` throws.
+ */
+export const mapInSlices = <A, B>(
+  items: ReadonlyArray<A>,
+  map: (item: A, index: number) => B,
+  now: () => number = () => performance.now()
+): Effect.Effect<Array<B>> =>
+  Effect.suspend(() => {
+    const mapped: Array<B> = []
+    const slice: Effect.Effect<Array<B>> = Effect.suspend(() => {
+      const until = now() + sliceMillis
+      while (mapped.length < items.length) {
+        const i = mapped.length
+        mapped.push(map(items[i] as A, i))
+        if (now() >= until && mapped.length < items.length) return Effect.zipRight(eventLoopTurn, slice)
+      }
+      return Effect.succeed(mapped)
+    })
+    return slice
+  })

@@ -16,7 +16,7 @@ import type { Attempt } from "../durable/Step.js"
 import { Injected, type Replayed as ReplayedHistory, replay as replayHistory } from "../durable/TestHooks.js"
 import * as Workflow from "../durable/Workflow.js"
 import * as Storage from "../storage/Storage.js"
-import { type CrashPoint, crashing, describe, makeCrasher, working } from "./internal/crashing.js"
+import { type CrashPoint, crashing, dead, describe, makeCrasher, working } from "./internal/crashing.js"
 import { describeExit, outcomeOf, runId, whileLeaseIsHeld } from "./internal/observe.js"
 import { awaitExit, type Stuck, underVirtualClock, type VirtualClock } from "./internal/testClock.js"
 import * as Ledger from "./Ledger.js"
@@ -219,7 +219,7 @@ const observe = <Input, A, E, R, E2>(
     Effect.gen(function* () {
       const store = working(yield* options.store ?? Effect.sync(Storage.memoryStore), clock)
       const ledger = yield* Ledger.make
-      const first = makeCrasher(point, Effect.never)
+      const first = makeCrasher(point, dead)
       // A dead process has no further effects.
       const dying: Ledger.Service = { ...ledger, add: (line) => first.other(ledger.add(line)) }
       const exit = yield* runProcess(workflow, options, dying, crashing(store, first), first.isDead, "first", clock)

@@ -3,9 +3,22 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { Step, Transaction, Workflow } from "effect-recovery"
 import { Ledger, Scorecard, Testing } from "effect-recovery/testing"
+import { vi } from "vitest"
 import { Bad, flow, undoable } from "../support/durable.js"
 
 describe("Testing.crashEverywhere", () => {
+  it.live("leaves no timer that would keep the program from ending", () =>
+    Effect.gen(function* () {
+      const [set, clear] = [vi.spyOn(globalThis, "setInterval"), vi.spyOn(globalThis, "clearInterval")]
+      yield* Effect.addFinalizer(() => Effect.sync(() => vi.restoreAllMocks()))
+      const card = yield* Testing.crashEverywhere(flow(Step.make("a", { run: Ledger.done("a") })), { input: undefined })
+      assert.isAbove(card.crashes, 0)
+      const cleared = new Set(clear.mock.calls.map(([timer]) => timer))
+      const left = set.mock.results.filter(({ value }) => !cleared.has(value))
+      assert.strictEqual(left.length, 0, `${card.crashes} crashes`)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("does not blame a step for effects that a cut attempt repeats", () =>
     Effect.gen(function* () {
       const mail = Step.make("mail", { run: Effect.zipRight(Ledger.done("mail"), Ledger.done("mail")) })

@@ -20,6 +20,9 @@ export interface Crasher {
   readonly isDead: () => boolean
 }
 
+/** What a dead process does next. `Effect.never` has a timer, which would keep the living process from ending. */
+export const dead: Effect.Effect<never> = Effect.async<never>(() => {})
+
 export const makeCrasher = (point: CrashPoint | undefined, crash: Effect.Effect<never>): Crasher => {
   let writes = 0
   let isDead = false
@@ -29,10 +32,10 @@ export const makeCrasher = (point: CrashPoint | undefined, crash: Effect.Effect<
   })
   return {
     isDead: () => isDead,
-    other: (operation) => Effect.suspend(() => (isDead ? Effect.never : operation)),
+    other: (operation) => Effect.suspend(() => (isDead ? dead : operation)),
     write: (operation) =>
       Effect.suspend(() => {
-        if (isDead) return Effect.never
+        if (isDead) return dead
         if (++writes !== point?.write) return operation
         return point.when === "before" ? die : Effect.zipRight(operation, die)
       })

@@ -6,6 +6,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
@@ -30,7 +31,7 @@ const copies = Effect.gen(function* () {
   yield* sql`INSERT INTO numbers VALUES (1)`
   const copy = yield* newFile
   const open = yield* sql.withTransaction(Effect.zipRight(sql`INSERT INTO numbers VALUES (2)`, sql.backup(copy)))
-  const again = yield* Effect.flip(sql.backup(copy))
+  const again = yield* Effect.either(sql.backup(copy))
   const reader = yield* Layer.build(SqliteClient.layer({ filename: copy, readonly: true }))
   const copied = yield* Effect.provide(SqliteClient.SqliteClient, reader)
   const exported = yield* newFile
@@ -38,7 +39,7 @@ const copies = Effect.gen(function* () {
   return {
     driver,
     pages: open.totalPages,
-    again: again.message,
+    again: Either.isLeft(again) ? again.left.message : "replaced",
     copied: yield* copied.sql`SELECT n FROM numbers`,
     exported: fs.readFileSync(exported).subarray(0, 15).toString()
   }

@@ -8,7 +8,7 @@ import { type DatabaseFile, filenameProblem, openFile } from "./databaseFile.js"
 import { toStorageError } from "./errors.js"
 import * as nodeSqlite from "./nodeSqlite.js"
 
-/** What opens the file: the package `better-sqlite3`, or the SQLite of Node or Bun. */
+/** What opens the file: the package `better-sqlite3`, or the SQLite of Node, Deno or Bun. */
 export type DriverName = "better-sqlite3" | "node:sqlite" | "bun:sqlite"
 
 export interface Driver {
@@ -64,8 +64,13 @@ const loaders: Readonly<Record<DriverName, () => Promise<Driver>>> = {
   "bun:sqlite": bunSqlite.load
 }
 
+/** `better-sqlite3` is compiled for Node's version of V8. */
 const ofThisRuntime: ReadonlyArray<DriverName> =
-  "bun" in process.versions ? ["bun:sqlite"] : ["better-sqlite3", "node:sqlite"]
+  "bun" in process.versions
+    ? ["bun:sqlite"]
+    : "deno" in process.versions
+      ? ["node:sqlite"]
+      : ["better-sqlite3", "node:sqlite"]
 
 /** Each driver of this runtime in the order of preference, with the problem of one that does not load. */
 export const loadDrivers: Effect.Effect<

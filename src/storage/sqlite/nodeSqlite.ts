@@ -16,7 +16,8 @@ interface NativeDatabase {
   readonly isTransaction: boolean
   readonly prepare: (sql: string) => NativeStatement
   readonly exec: (sql: string) => void
-  readonly enableLoadExtension: (allow: boolean) => void
+  /** Missing in Deno, which loads extensions by `loadExtension` alone, and only if the program may load native code. */
+  readonly enableLoadExtension?: (allow: boolean) => void
   readonly loadExtension: (path: string) => void
   readonly close: () => void
 }
@@ -44,7 +45,7 @@ export const load = async (): Promise<Driver> => {
   const allowExtension = !("permission" in process)
   const openNative = (filename: string, readonly: boolean): NativeDatabase => {
     const native = named(() => new DatabaseSync(filename, { readOnly: readonly, timeout: 0, allowExtension }))
-    if (allowExtension) native.enableLoadExtension(false)
+    if (allowExtension) native.enableLoadExtension?.(false)
     return native
   }
   const bind = makeBind(losesNul(openNative(":memory:", false)) ? nul : undefined)
@@ -98,11 +99,11 @@ class NodeDatabase implements Database {
   }
 
   loadExtension(path: string): void {
-    this.native.enableLoadExtension(true)
+    this.native.enableLoadExtension?.(true)
     try {
       named(() => this.native.loadExtension(path))
     } finally {
-      this.native.enableLoadExtension(false)
+      this.native.enableLoadExtension?.(false)
     }
   }
 

@@ -3,7 +3,7 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { Finding } from "../../src/cli/doctor/finding.js"
-import { clockOfFile, clockOfServer, permissions, runtime } from "../../src/cli/doctor/machine.js"
+import { clockOfFile, clockOfServer, loadable, permissions, runtime } from "../../src/cli/doctor/machine.js"
 import { home, type Result } from "./support.js"
 
 const read = ({ stdout }: Result) => {
@@ -99,8 +99,14 @@ describe("what doctor finds", () => {
     assert.strictEqual(runtime({ node: "26.0.0" }).status, "ok")
     assert.strictEqual(runtime({ node: "20.18.3" }).status, "failing")
     assert.strictEqual(runtime({ node: "18.20.0" }).advice, "Install Node 20.19 or later.")
-    assert.include(runtime({ node: "22.6.0", bun: "1.2.0" }).message, "FileLock is not tested")
-    assert.strictEqual(runtime({ node: "22.6.0", deno: "2.1.0" }).status, "warning")
+    assert.include(runtime({ node: "22.6.0", bun: "1.2.0" }).message, "FileLock does not work")
+    assert.include(runtime({ node: "22.6.0", deno: "2.1.0" }).message, "FileLock does not work")
+  })
+
+  it("loads no package whose binary would end Bun or Deno", () => {
+    assert.include(loadable({ node: "24.0.0" }), "fs-native-extensions")
+    assert.notInclude(loadable({ node: "24.0.0", deno: "2.9.6" }), "fs-native-extensions")
+    assert.notInclude(loadable({ node: "24.0.0", bun: "1.4.5" }), "fs-native-extensions")
   })
 
   it("is by how much the clock of a server differs, beyond what the call itself took", () => {

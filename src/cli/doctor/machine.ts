@@ -15,12 +15,16 @@ export const runtime = (versions: Readonly<Record<string, string | undefined>>):
   if (bun !== undefined) {
     return warning(
       "runtime",
-      `Bun ${bun}: SQLite is built in, and FileLock is not tested`,
+      `Bun ${bun}: SQLite is built in, and FileLock does not work`,
       "Use DirectoryLock.layer or Lock.layerStorage for locks, or run the program on Node."
     )
   }
   if (deno !== undefined) {
-    return warning("runtime", `Deno ${deno}: storages and locks are not tested`, "Run the program on Node.")
+    return warning(
+      "runtime",
+      `Deno ${deno}: SQLite is built in, and FileLock does not work`,
+      "Use DirectoryLock.layer or Lock.layerStorage for locks, or run the program on Node."
+    )
   }
   const [major = 0, minor = 0] = node.split(".").map(Number)
   return major > oldest[0] || (major === oldest[0] && minor >= oldest[1])
@@ -58,10 +62,16 @@ const isInstalled = (name: string): Effect.Effect<boolean> =>
     )
   )
 
+/** The names of the packages that this runtime can use. A binary that calls libuv would end Deno, and sometimes Bun. */
+export const loadable = (versions: Readonly<Record<string, string | undefined>>) =>
+  (["pg", "jiti", "fs-native-extensions"] as const).filter(
+    (name) => name !== "fs-native-extensions" || !("bun" in versions || "deno" in versions)
+  )
+
 /** Nothing is wrong if one is missing: what needs it names it. */
 export const packages: Effect.Effect<Finding> = Effect.map(
-  Effect.forEach(Object.entries(optional), ([name, use]) =>
-    Effect.map(isInstalled(name), (there) => `${name} ${there ? "is" : "is not"} installed (for ${use})`)
+  Effect.forEach(loadable(process.versions), (name) =>
+    Effect.map(isInstalled(name), (there) => `${name} ${there ? "is" : "is not"} installed (for ${optional[name]})`)
   ),
   (texts) => fine("packages", texts.join("; "))
 )

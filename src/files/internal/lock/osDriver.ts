@@ -19,8 +19,13 @@ export interface Native {
 const library: string = "fs-native-extensions"
 
 export const loadNative: Effect.Effect<Native, Lock.LockError> = Effect.tryPromise({
-  // The package has no types; this is its documented shape.
-  try: () => import(library) as Promise<{ readonly default: Native }>,
+  try: () => {
+    // The binary calls libuv. Deno lacks it, and ends as it loads the binary. Bun lacks a part of it, and ends as it tries a
+    // lock that another process holds. Neither raises an error that could be caught.
+    if ("bun" in process.versions || "deno" in process.versions) throw new Error(`${library} needs Node`)
+    // The package has no types; this is its documented shape.
+    return import(library) as Promise<{ readonly default: Native }>
+  },
   catch: (cause) => new Lock.LockError({ reason: "Unsupported", lock: "all", cause })
 }).pipe(Effect.map((module) => module.default))
 

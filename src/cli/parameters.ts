@@ -15,7 +15,11 @@ export const argument = (name: string) =>
   Args.text({ name }).pipe(
     Args.mapEffect((given) =>
       given.startsWith("--")
-        ? Effect.fail(HelpDoc.p(`The option '${given}' is not known, or is given twice.`))
+        ? Effect.fail(
+            HelpDoc.p(
+              `The option '${given}' is not known, or is given twice. Add --help for the options of the command.`
+            )
+          )
         : Effect.succeed(given)
     )
   )

@@ -93,13 +93,15 @@ const checkRuntimes = (consumer) => {
   // As docs/reference/runtimes.md says.
   const copies = [required(), required("--conditions=import")].join()
   if (copies !== "two,one") throw new Error(`CommonJS loads ${copies} copies of Effect, and not two,one`)
-  const others = [
-    ["bun", "app.mjs"],
-    ["deno", "run", "--allow-all", "--node-modules-dir=manual", "app.mjs"]
-  ]
-  for (const [command, ...args] of others) {
-    if (hasRuntime(command)) run(command, [...args, name, `${name}/rules`, `${name}/testing`], { cwd: consumer })
-    else console.log(`No ${command} on this machine: the package is not tested with it.`)
+  const runtimes = [[process.execPath], ["bun"], ["deno", "run", "--allow-all", "--node-modules-dir=manual"]]
+  for (const [command, ...args] of runtimes) {
+    if (!hasRuntime(command)) {
+      console.log(`No ${command} on this machine: the package is not tested with it.`)
+      continue
+    }
+    run(command, [...args, "app.mjs", name, `${name}/rules`, `${name}/testing`], { cwd: consumer })
+    // A program that does not end by itself fails, too.
+    run(command, [...args, "doors.mjs"], { cwd: consumer, timeout: 300_000 })
   }
 }
 

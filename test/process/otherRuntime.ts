@@ -31,16 +31,18 @@ const copies = Effect.gen(function* () {
   yield* sql`INSERT INTO numbers VALUES (1)`
   const copy = yield* newFile
   const open = yield* sql.withTransaction(Effect.zipRight(sql`INSERT INTO numbers VALUES (2)`, sql.backup(copy)))
+  const copied = yield* Effect.provide(
+    Effect.flatMap(SqliteClient.SqliteClient, ({ sql }) => sql`SELECT n FROM numbers`),
+    SqliteClient.layer({ filename: copy, readonly: true })
+  )
   const again = yield* Effect.either(sql.backup(copy))
-  const reader = yield* Layer.build(SqliteClient.layer({ filename: copy, readonly: true }))
-  const copied = yield* Effect.provide(SqliteClient.SqliteClient, reader)
   const exported = yield* newFile
   fs.writeFileSync(exported, yield* sql.export)
   return {
     driver,
     pages: open.totalPages,
     again: Either.isLeft(again) ? again.left.message : "replaced",
-    copied: yield* copied.sql`SELECT n FROM numbers`,
+    copied,
     exported: fs.readFileSync(exported).subarray(0, 15).toString()
   }
 }).pipe(Effect.scoped)

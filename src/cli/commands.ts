@@ -235,6 +235,11 @@ const resolve = Command.make(
       if (run === undefined || answer === undefined) {
         return yield* usage("resolve needs --failure-id, or --run-id and --answer.")
       }
+      if (answer === "value" && given.value === "") {
+        return yield* usage(
+          "resolve --answer value needs --value JSON; recovery runs RUN prints the schema of the value."
+        )
+      }
       const value = answer === "value" ? yield* readJson("--value", given.value) : undefined
       const request = { _tag: "Answer", run, answer, value, question, by, note } as const
       yield* ask(given, request, () => `The question of ${run} is answered: ${answer}.`)

@@ -121,7 +121,8 @@ const notMoment = (option: string, given: string): Ended =>
 export const readJson = (option: string, given: string): Effect.Effect<unknown, Ended> =>
   Effect.try({
     try: (): unknown => JSON.parse(given.startsWith("@") ? fs.readFileSync(given.slice(1), "utf8") : given),
-    catch: (cause) => usage(`${option} must be JSON: ${messageOf(cause)}`)
+    catch: (cause) =>
+      usage(`${option} must be JSON in one word of the shell, such as '{"by":"ada"}': ${messageOf(cause)}`)
   })
 
 /** The name of the user; a container may have none. */

@@ -78,7 +78,7 @@ export const status: (
     // The row tells what a run waits for only while it is suspended.
     waiting: summary.waiting.length > 0 || run.outcome !== undefined ? summary.waiting : openWaits(journal),
     steps: [...journal.steps.values()].map((record) => ({
-      ...stepStatus(record, journal),
+      ...stepStatus(record, journal, redactor),
       history: attempts.get(record.step) ?? []
     })),
     waits: [...journal.waits.values()].map((wait) => waitStatus(wait, journal)),
@@ -251,17 +251,25 @@ const cancellingOf = (text: string | undefined): RunSummary["cancelling"] =>
 
 const decodeNext = Schema.decodeUnknownOption(Schema.parseJson(Schema.Struct({ next: Schema.Number })))
 
-const stepStatus = (record: StepRecord, journal: Journal): Omit<StepStatus, "history"> => ({
-  key: record.step,
-  status: record.interruptedAt === undefined ? record.status : "interrupted",
-  compensation: Option.map(Option.fromNullable(journal.undos.get(record.step)), ({ status }) => status),
-  attempts: record.attempts,
-  startedAt: new Date(record.startedAt),
-  updatedAt: new Date(record.updatedAt),
-  nextAttemptAt:
-    record.status === "waiting" ? Option.map(decodeNext(record.payload), ({ next }) => new Date(next)) : Option.none(),
-  ambiguous: record.ambiguous
-})
+const stepStatus = (record: StepRecord, journal: Journal, redactor: Redactor): Omit<StepStatus, "history"> => {
+  const undo = Option.fromNullable(journal.undos.get(record.step))
+  return {
+    key: record.step,
+    status: record.interruptedAt === undefined ? record.status : "interrupted",
+    compensation: Option.map(undo, ({ status }) => status),
+    compensationFailure: Option.filterMap(undo, ({ payload, status }) =>
+      status === "failed" ? Option.some(failureOf(payload ?? "", redactor)) : Option.none()
+    ),
+    attempts: record.attempts,
+    startedAt: new Date(record.startedAt),
+    updatedAt: new Date(record.updatedAt),
+    nextAttemptAt:
+      record.status === "waiting"
+        ? Option.map(decodeNext(record.payload), ({ next }) => new Date(next))
+        : Option.none(),
+    ambiguous: record.ambiguous
+  }
+}
 
 const waitStatus = (wait: WaitRecord, journal: Journal): WaitStatus => {
   const { about, end, interruptedAt, key, kind, startedAt, to, until } = wait

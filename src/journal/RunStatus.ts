@@ -210,6 +210,8 @@ export const StepStatus = Schema.Struct({
   history: Schema.Array(AttemptStatus),
   /** The state of its compensation; none before one is registered. */
   compensation: Schema.OptionFromNullOr(Schema.Literal("registered", "started", "completed", "failed")),
+  /** Why its compensation failed. */
+  compensationFailure: Schema.OptionFromNullOr(RunFailure),
   /** When its latest attempt started. */
   startedAt: Schema.Date,
   /** When its latest journal entry was written. */

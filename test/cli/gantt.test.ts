@@ -23,6 +23,7 @@ const step = (key: string, status: Step["status"], history: Step["history"]): St
   attempts: history.length,
   history,
   compensation: null,
+  compensationFailure: null,
   startedAt: history.at(-1)?.startedAt ?? at(0),
   updatedAt: history.at(-1)?.endedAt ?? history.at(-1)?.startedAt ?? at(0),
   nextAttemptAt: null,

@@ -14,7 +14,7 @@ const settled = Effect.flatMap(Insights.Insights, ({ settled }) => settled)
 const first = Step.make("first", { run: Effect.void, compensate: () => Effect.void })
 const second = Step.make("second", { error: Broken, run: Effect.fail(new Broken({ message: "no" })) })
 
-/** Its transaction is rolled back, so no step in it can be retried. */
+/** Its transaction is rolled back. */
 const Rolled = Workflow.make("rolled", { error: Broken }, () =>
   Effect.zipRight(Progress.save({ done: 1 }), Effect.zipRight(first, second).pipe(Transaction.run()))
 )
@@ -82,11 +82,10 @@ describe.each(backends)("what can be recovered, on $name", ({ make }) => {
     )
 
   test(
-    "a retry in a transaction that was rolled back is neither suggested nor chosen, and is refused",
+    "a retry of a transaction that was rolled back is suggested, and above the limit neither chosen nor carried out",
     Effect.gen(function* () {
       const failure = yield* failing(Rolled, "r1")
-      assert.notInclude(yield* suggested(failure.id), "retry")
-      assert.include(yield* suggested(failure.id), "resume")
+      assert.includeMembers(yield* suggested(failure.id), ["retry", "resume"])
       const refused = yield* refusal(RecoveryManager.initiate(failure.id, "retry"))
       assert.strictEqual(refused.reason, "Limit")
       const { type } = yield* RecoveryManager.initiate(failure.id)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Schema } from "effect"
-import { Checkpoint, Step, Storage, Transaction, Workflow } from "effect-recovery"
+import { Effect, Layer, Option, Schema } from "effect"
+import { Checkpoint, RetryPolicy, Step, Storage, Transaction, Workflow } from "effect-recovery"
 import { Insights, RecoveryManager } from "effect-recovery/operate"
 import { backends } from "../support/storages.js"
 
@@ -22,6 +22,27 @@ const Release = Workflow.make("release", { error: Schema.String }, () =>
   }).pipe(Transaction.run({ rollbackWhen: () => false }))
 )
 
+const inspect = Step.make("inspect", { run: Effect.void })
+let bankIsUp = false
+const charge = Step.make("charge", {
+  run: Effect.void,
+  compensate: {
+    undo: () =>
+      Effect.suspend(() =>
+        bankIsUp ? Effect.sync(() => void undone.push("charge")) : Effect.fail(new Error("bank down"))
+      ),
+    retry: RetryPolicy.none
+  }
+})
+const pack = Step.make("pack", {
+  error: Schema.String,
+  run: Effect.suspend(() => (bankIsUp ? Effect.void : Effect.fail("connection refused")))
+})
+/** The transaction of its last steps is rolled back. */
+const Order = Workflow.make("order", { error: Schema.String }, () =>
+  Effect.zipRight(inspect, Effect.all([build, charge, pack]).pipe(Effect.asVoid, Transaction.run({ name: "sale" })))
+)
+
 const labels = { repository: "shop", commit: "abc" }
 
 /** Everything in the storage. */
@@ -38,7 +59,7 @@ const everything = Effect.gen(function* () {
 describe.each(backends)("the plan of a recovery, on $name", ({ make }) => {
   const act = () => Effect.sync(() => void undone.push("acted"))
   const manager = RecoveryManager.layer({
-    workflows: [Release],
+    workflows: [Release, Order],
     checkpoints: [Progress],
     actions: { retry: act },
     fixes: { network: () => Effect.void }
@@ -58,6 +79,27 @@ describe.each(backends)("the plan of a recovery, on $name", ({ make }) => {
     return failure ?? (yield* Effect.dieMessage("no failure on record"))
   })
   const keys = (...names: ReadonlyArray<string>) => names.map((name) => `transaction/${name}`)
+
+  verify(
+    "a retry runs a transaction that was rolled back again as a whole, after the compensations that failed",
+    Effect.gen(function* () {
+      bankIsUp = false
+      const { _tag } = (yield* Effect.flip(Workflow.execute(Order, { id: "o1" }))) as { readonly _tag: string }
+      assert.strictEqual(_tag, "RollbackFailed")
+      const { steps } = yield* Workflow.status("o1")
+      assert.deepStrictEqual(
+        steps.map(({ compensationFailure }) => Option.getOrUndefined(compensationFailure)?.message),
+        [undefined, undefined, "bank down", undefined]
+      )
+      yield* Effect.flatMap(Insights.Insights, ({ settled }) => settled)
+      const [failure] = yield* RecoveryManager.failures({ run: "o1" })
+      const plan = yield* RecoveryManager.plan(failure?.id ?? "", "retry")
+      assert.deepInclude(plan, { point: `step "sale/build"`, removes: ["sale/build", "sale/charge", "sale/pack"] })
+      bankIsUp = true
+      const { status } = yield* RecoveryManager.initiate(failure?.id ?? "", "retry")
+      assert.deepStrictEqual([status, undone], ["completed", ["build", "charge"]])
+    })
+  )
 
   verify(
     "says where the run goes back to, what is compensated, in which order, and what runs again",

@@ -54,6 +54,15 @@ const noFailure = { message: "", tag: undefined }
 const failed = ({ message, tag }: NonNullable<Item<"Runs">["failure"]>): string =>
   tag === undefined || tag === "RunCancelled" || message.startsWith(tag) ? message : `${tag}: ${message}`
 
+/** The latest failure of a step, and why its compensation failed. */
+const stepFailure = ({ compensationFailure, history }: Value<"Run">["steps"][number]): string =>
+  [
+    failed(history.findLast(({ failure }) => failure !== null)?.failure ?? noFailure),
+    compensationFailure === null ? "" : `compensation: ${failed(compensationFailure)}`
+  ]
+    .filter(Boolean)
+    .join("; ")
+
 /** A page of at most `limit` runs, and how to get the next one. */
 export const runsPage =
   (limit: number): View<"Runs"> =>
@@ -104,7 +113,7 @@ export const run: View<"Run"> = (screen, value) =>
       "attempts",
       ["started", ({ startedAt }) => time(startedAt)],
       "compensation",
-      ["failure", ({ history }) => failed(history.findLast(({ failure }) => failure !== null)?.failure ?? noFailure)]
+      ["failure", stepFailure]
     ]),
     section(screen, "Timeline", gantt(screen, value)),
     rows(screen, value.waits, "", [

@@ -167,6 +167,9 @@ const stepFailure = ({ history }: RunStatus["steps"][number]): string => {
   return failure === null ? "" : failureText(failure)
 }
 
+const undoFailure = ({ compensationFailure }: RunStatus["steps"][number]): string =>
+  compensationFailure === null ? "" : `Compensation: ${failureText(compensationFailure)}`
+
 const steps = ({ steps }: RunStatus) =>
   table(
     ["Step", "Status", "Attempts", "Started", "Compensation", "Failure"],
@@ -177,7 +180,7 @@ const steps = ({ steps }: RunStatus) =>
         counted(step.attempts, "attempt"),
         when(step.startedAt),
         step.compensation === null ? "" : `compensation ${step.compensation}`,
-        stepFailure(step)
+        [stepFailure(step), undoFailure(step)].filter(Boolean).join("; ")
       ]
     })),
     "No step has started."

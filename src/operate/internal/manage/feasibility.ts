@@ -95,11 +95,19 @@ const workflowIn = (
   return found === undefined ? refuse("UnknownWorkflow") : Effect.succeed(found)
 }
 
-/** The step that failed, else the last one. A run that has not failed continues without a rewind. */
-export const retryPointOf = ({ status, steps }: Workflow.RunStatus, step: string | undefined): Point | undefined => {
+/**
+ * Before the step that failed, else the last one. A transaction that was rolled back runs again as a whole, from before
+ * its first step. A run that has not failed continues without a rewind.
+ */
+export const retryPointOf = (run: Workflow.RunStatus, step: string | undefined): Point | undefined => {
+  const { rollbacks, status, steps } = run
   if (!hasFailed(status)) return undefined
   const failed = steps.find(({ key }) => key === step) ?? steps.at(-1)
-  return failed === undefined ? Workflow.fromStart : Workflow.beforeStep(failed.key)
+  if (failed === undefined) return Workflow.fromStart
+  const around = rollbacks.map(({ transaction }) => transaction).filter((section) => failed.key.startsWith(section))
+  const [outermost] = around.sort((a, b) => a.length - b.length)
+  const first = outermost === undefined ? failed : steps.find(({ key }) => key.startsWith(outermost))
+  return Workflow.beforeStep((first ?? failed).key)
 }
 
 /** Why the run cannot be rewound to the point; undefined if it can. */

@@ -167,7 +167,8 @@ const access = (token: Redacted.Redacted<string>, isOpen: boolean, readonly: boo
       ? Effect.void
       : new Unauthorized({
           tag: "Unauthorized",
-          message: "The token is missing or wrong. Use the link that the server printed at start."
+          message:
+            "The token is missing or wrong. Open the link that recovery dashboard --web prints. A program has it in Dashboard.link."
         })
   const refuse = new Forbidden({ tag: "Forbidden", message: "This dashboard is read-only." })
   return Layer.merge(

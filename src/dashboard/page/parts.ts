@@ -130,7 +130,7 @@ export const button = <T extends Tag>(action: Action<T>) => {
       const needsToken = error instanceof Refusal && error.status === 401
       notice(
         needsToken
-          ? "Actions need the token. Open the link that the server printed at start."
+          ? "Actions need the token. Open the link that recovery dashboard --web prints. A program has it in Dashboard.link."
           : `${label}: ${messageOf(error)}`,
         "bad"
       )

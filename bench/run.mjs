@@ -1,7 +1,8 @@
 /**
  * Runs the rows named on the command line, or all that have a goal for storage, policies, size and start: prints their
  * tables, and at the end each figure with its goal and with the last release's. Each row runs in a process of its own.
- * Writes `results/<date>.json`; with `--record` the figures become those of the release. Build the library first.
+ * Writes `results/<date>.json`; with `--record` the figures become those of the release, from which `npm run bench:report`
+ * renews the page. With `--load` as many other processes compute as the machine has processors. Build the library first.
  */
 import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
@@ -19,13 +20,14 @@ const known = fs
   .map((name) => /^(b\d+[a-z]?)\.mjs$/.exec(name)?.[1])
   .filter((name) => name !== undefined)
 const rounds = flags.map((flag) => /^--rounds=(\d+)$/.exec(flag)?.[1]).find((one) => one !== undefined)
+const [records, isLoaded] = [flags.includes("--record"), flags.includes("--load")]
 const unknown = [
   ...named.filter((name) => !known.includes(name)),
-  ...flags.filter((flag) => flag !== "--record" && flag !== `--rounds=${rounds}`)
+  ...flags.filter((flag) => !["--record", "--load", `--rounds=${rounds}`].includes(flag))
 ]
 if (unknown.length > 0) {
   console.error(
-    `${unknown.join(", ")}: unknown. Rows: ${known.join(", ")}; --record keeps the figures as the release's; --rounds=1 measures fewer times.`
+    `${unknown.join(", ")}: unknown. Rows: ${known.join(", ")}; --record keeps the figures as the release's; --load measures on a busy machine; --rounds=1 measures fewer times.`
   )
   process.exit(2)
 }
@@ -57,21 +59,44 @@ const measure = (name, folder) => {
   return status === 0 ? JSON.parse(fs.readFileSync(file, "utf8")) : undefined
 }
 
-const released = fs.existsSync(at("released.json"))
-  ? JSON.parse(fs.readFileSync(at("released.json"), "utf8"))
-  : undefined
+const { version } = JSON.parse(fs.readFileSync(at("../package.json"), "utf8"))
+/** The figures of the last release, on a quiet machine and on a loaded one. */
+const before = fs.existsSync(at("released.json")) ? JSON.parse(fs.readFileSync(at("released.json"), "utf8")) : {}
+let released = before
+const place = isLoaded ? "loaded" : "quiet"
 
 /** How much better or worse than the last release, above 1 is better. Nothing, if either is missing or 0. */
 const toRelease = (name, { isMoreBetter, ratio, what }) => {
-  const before = released?.figures[`${name}: ${what}`]
-  if (!(before > 0) || !(ratio > 0)) return "–"
-  return `${(isMoreBetter ? ratio / before : before / ratio).toFixed(2)}x`
+  const then = before[place]?.[name]?.goals.find((figure) => figure.what === what)?.ratio
+  if (!(then > 0) || !(ratio > 0)) return "–"
+  return `${(isMoreBetter ? ratio / then : then / ratio).toFixed(2)}x`
+}
+
+/** Rows that do not run keep what is on record. A run that is stopped keeps the rows it has measured. */
+const record = (name, { goals, load, title }) => {
+  const rows = { ...released[place], [name]: { title, day, load, machine, goals } }
+  released = { version, quiet: released.quiet, loaded: released.loaded, [place]: rows }
+  fs.writeFileSync(at("released.json"), `${JSON.stringify(released, undefined, 2)}\n`)
 }
 
 const folder = fs.mkdtempSync(`${os.tmpdir()}/effect-recovery-bench-run-`)
 const results = {}
 const failed = []
-const summary = [["", "figure", "goal", "today", released ? `to ${released.version}` : "no release", ""]]
+const release = before.version === undefined ? "no release" : `to ${before.version}`
+const summary = [["", "figure", "goal", "today", release, ""]]
+
+/** Others compute on every processor while the rows are measured. They end with this process, whatever ends it. */
+const busy = `
+  const parent = process.ppid
+  for (;;) {
+    for (let i = 0; i < 1e8; i++);
+    if (process.ppid !== parent) process.exit()
+  }
+`
+const others = isLoaded ? os.cpus().map(() => childProcess.spawn(process.execPath, ["-e", busy])) : []
+
+const day = new Date().toISOString().slice(0, 10)
+const machine = { node: process.version, cpus: os.cpus().length, cpu: os.cpus()[0]?.model, platform: os.platform() }
 for (const name of named.length > 0 ? named : goals.filter((one) => known.includes(one))) {
   const began = performance.now()
   const found = measure(name, folder)
@@ -87,27 +112,19 @@ for (const name of named.length > 0 ? named : goals.filter((one) => known.includ
     const { met, todayText, wanted, what } = figure
     summary.push([name, what, wanted, todayText, toRelease(name, figure), met ? "reached" : "MISSED"])
   }
-  results[name] = { ...found, seconds: took }
+  results[name] = { ...found, seconds: took, load: Number(os.loadavg()[0].toFixed(1)) }
+  if (records) record(name, results[name])
 }
+for (const other of others) other.kill()
 fs.rmSync(folder, { recursive: true, force: true })
 
 console.log(
-  `\nAll figures. "to ${released?.version ?? "release"}" is how many times as good as then: peers' ratios, no times.\n`
+  `\nAll figures. "${release}" is how many times as good as then, on a ${place} machine: peers' ratios, no times.\n`
 )
 printTable(summary, 2)
 
-const machine = { node: process.version, cpus: os.cpus().length, cpu: os.cpus()[0]?.model, platform: os.platform() }
-if (flags.includes("--record")) {
-  const { version } = JSON.parse(fs.readFileSync(at("../package.json"), "utf8"))
-  const figures = Object.entries(results).flatMap(([name, { goals }]) =>
-    goals.map(({ ratio, what }) => [`${name}: ${what}`, Number(ratio.toPrecision(4))])
-  )
-  // Rows that did not run keep what is on record.
-  const all = { ...released?.figures, ...Object.fromEntries(figures) }
-  fs.writeFileSync(at("released.json"), `${JSON.stringify({ version, machine, figures: all }, undefined, 2)}\n`)
-}
 fs.mkdirSync(at("./results/"), { recursive: true })
 const file = at(`./results/${new Date().toISOString().replaceAll(":", "-")}.json`)
-fs.writeFileSync(file, `${JSON.stringify({ machine, load: os.loadavg(), results }, undefined, 2)}\n`)
+fs.writeFileSync(file, `${JSON.stringify({ machine, place, results }, undefined, 2)}\n`)
 console.log(`\n${file}`)
 process.exitCode = failed.length > 0 ? 1 : 0

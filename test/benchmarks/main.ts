@@ -1,11 +1,8 @@
-/** Draws the latest figures of each row in bench/results as docs/benchmarks.svg: npm run bench:plot. */
+/** Renews docs/benchmarks.svg and the table of docs/BENCHMARKS.md from bench/released.json: npm run bench:report. */
 import * as fs from "node:fs"
-import { goalsPlot, type Results } from "./plot.js"
+import { goalsPlot, type Released, withTable } from "./plot.js"
 
-const folder = "bench/results/"
-const measured = fs
-  .readdirSync(folder)
-  .filter((name) => name.endsWith(".json"))
-  .sort()
-  .map((name) => ({ day: name.slice(0, 10), run: JSON.parse(fs.readFileSync(folder + name, "utf8")) as Results }))
-fs.writeFileSync("docs/benchmarks.svg", goalsPlot(measured))
+const released: Released = JSON.parse(fs.readFileSync("bench/released.json", "utf8"))
+const page = "docs/BENCHMARKS.md"
+fs.writeFileSync("docs/benchmarks.svg", goalsPlot(released))
+fs.writeFileSync(page, withTable(fs.readFileSync(page, "utf8"), released))

@@ -342,7 +342,7 @@ export const make: {
     Success["Type"],
     Recovery.Shown<Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>>["union"],
     Recovery.Shown<Requirements<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>>["union"],
-    Schema.Schema.Context<Success>
+    Success["Context"]
   >
   /**
    * Makes a step without an input: an Effect. A completed step returns its recorded result and does not
@@ -369,7 +369,7 @@ export const make: {
     Success["Type"],
     Recovery.Shown<Recovery.Residual<Errors<Error["Type"], Ambiguous, Timeout>, Handlers>>["union"],
     Recovery.Shown<Requirements<Success, Error, R | R2 | Recovery.Requirements<Handlers> | R4, R3, R>>["union"],
-    Schema.Schema.Context<Success>
+    Success["Context"]
   >
 } = (name: string, options: Parameters<typeof define>[1]): never => makeFrom(define(name, options), options.run)
 
@@ -436,7 +436,7 @@ export interface OfRows {
     Success["Type"],
     Recovery.Shown<Recovery.Residual<Errors<Error["Type"], "rerun", Timeout>, Handlers>>["union"],
     Recovery.Shown<Requirements<Success, Error, R | R2 | Recovery.Requirements<Handlers>, R3, R>>["union"],
-    Schema.Schema.Context<Success>
+    Success["Context"]
   >
   /**
    * Makes a step of rows without an input: an Effect. `run` runs in a transaction of the SQL client and
@@ -460,7 +460,7 @@ export interface OfRows {
     Success["Type"],
     Recovery.Shown<Recovery.Residual<Errors<Error["Type"], "rerun", Timeout>, Handlers>>["union"],
     Recovery.Shown<Requirements<Success, Error, R | R2 | Recovery.Requirements<Handlers>, R3, R>>["union"],
-    Schema.Schema.Context<Success>
+    Success["Context"]
   >
 }
 
@@ -568,8 +568,8 @@ export const cleanupOnce: (options: {
 })
 
 /** What a step needs. A `run` that uses a step or asks a question needs a service that no layer provides. */
-type Requirements<Success, Error, R, R3, Own> =
-  | Exclude<R | Schema.Schema.Context<Success> | Schema.Schema.Context<Error>, Run>
+type Requirements<Success extends Schema.Schema.Any, Error extends Schema.Schema.All, R, R3, Own> =
+  | Exclude<R | Success["Context"] | Error["Context"], Run>
   | (Run extends R | R3 ? StepInsideStep : never)
   | (Strategy.Asker extends Own | R3 ? AskedInsideStep : never)
   | (NoCompensation extends R3 ? never : Exclude<R3, Run | Strategy.Asker> | Transaction)

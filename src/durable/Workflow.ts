@@ -373,8 +373,8 @@ export const make = <
   Input["Type"],
   Success["Type"],
   E,
-  Shown<Requirements<R> | Schema.Schema.Context<Input | Success> | Schema.Schema.Context<Error>>["union"],
-  Schema.Schema.Context<Input>
+  Shown<Requirements<R> | Input["Context"] | Success["Context"] | Error["Context"]>["union"],
+  Input["Context"]
 > => {
   const version = options.version ?? "1"
   const definition = {

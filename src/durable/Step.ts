@@ -106,7 +106,8 @@ export type OnAmbiguous = "rerun" | "fail" | "ask"
  *   power cut may take it unless the step has ended: then the step runs again without `StepAmbiguous`
  *   in its record, and without being counted by `maxCutShort`. Of runs that had no result yet
  *   a power cut may take the whole run, unless it was recorded by `Workflow.start`. Spares a step one of
- *   its two syncs on `SqliteStorage`; other storages sync both.
+ *   its two syncs on `SqliteStorage`, and on Postgres, where a crash of the server counts as a power cut and takes no
+ *   run. Other storages sync both.
  * - `"with-result"`: in one commit with its result, or by itself once the attempt has lasted 100
  *   milliseconds. For steps that change nothing, such as reads and computations: the end of the process leaves no
  *   trace of a shorter attempt, and `maxCutShort` does not count it. Spares a step one of its two

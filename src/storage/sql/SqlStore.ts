@@ -34,18 +34,20 @@ export const makeSqlStore = (
   isGone: (owner: string) => boolean,
   onSignalled: (run: string) => void = () => undefined
 ): Effect.Effect<Store, never, Scope.Scope> =>
-  Effect.map(Effect.all([makeSqlJournal(access), makeRunWrites(access)]), ([journal, writes]): Store => {
+  Effect.map(Effect.all([makeSqlJournal(access), makeRunWrites(access)]), ([{ forget, ...journal }, writes]): Store => {
     const reader = makeRunReader(access, isGone)
     const liveness = makeLiveness(access, isGone)
     const endChild = makeEndChild(access, onSignalled)
     const leases = makeLeases(access, reader, writes.finish, endChild)
     const claimDue = makeClaimDue(access, reader, liveness)
+    const controls = makeControls(access, reader, endChild)
     const runs: RunStore = {
       ...journal,
       ...leases,
       ...releasedAfterEnd({ ...leases, open: makeOpen(access, reader, writes.insert), claimDue }),
       ...makeSqlSignals(access, reader),
-      ...makeControls(access, reader, endChild),
+      ...controls,
+      continueAs: (lease, next) => Effect.tap(controls.continueAs(lease, next), () => Effect.sync(() => forget(lease))),
       endPlacedLeases: makeEndPlacedLeases(access),
       enqueue: makeEnqueue(access, reader, writes.insert),
       ...makeRunQueries(access, reader, liveness),

@@ -9,23 +9,26 @@ import { type EntryRow, lineOf, lineProblem } from "../sqlite/runRows.js"
 import type { ClientAccess } from "./access.js"
 import { decoding } from "./errors.js"
 import { appending, insertLines } from "./lines.js"
-import { makePgAppends } from "./pgAppends.js"
+import { type Appends, makePgAppends } from "./pgAppends.js"
 import { toNumbers } from "./reading.js"
 
 const entryColumns = `seq, kind, step, attempt, at, checksum, payload_checksum AS "payloadChecksum", previous`
 
-type JournalStore = Pick<RunStore, "append" | "journal" | "payload" | "rewind">
+type JournalStore = Pick<RunStore, "journal" | "payload" | "rewind"> & Appends
 
 export const makeSqlJournal = (access: ClientAccess): Effect.Effect<JournalStore, never, Scope.Scope> =>
   Effect.map(
     access.dialect.name === "pg" ? makePgAppends(access) : Effect.succeed(oneByOne(access)),
-    (append): JournalStore => ({ append, ...reads(access), rewind: rewind(access) })
+    (appends): JournalStore => ({ ...appends, ...reads(access), rewind: rewind(access) })
   )
 
 /** The writes of SQLite share a commit by themselves. */
-const oneByOne = (access: ClientAccess): RunStore["append"] => {
+const oneByOne = (access: ClientAccess): Appends => {
   const insert = insertLines(access)
-  return (lease, entries) => access.transaction(appending, (run) => insert(run, lease, entries))
+  return {
+    append: (lease, entries) => access.transaction(appending, (run) => insert(run, lease, entries)),
+    forget: () => {}
+  }
 }
 
 const rewind = (access: ClientAccess): RunStore["rewind"] => {

@@ -3,16 +3,23 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { entryChecksums } from "../checksum.js"
 import { LeaseLost, type StorageError } from "../StorageError.js"
-import type { Lease, RunStore } from "../Store.js"
+import type { Entry, Lease, RunStore } from "../Store.js"
 import { type ClientAccess, outside } from "./access.js"
 import { makeBatches, type Waiting } from "./batches.js"
 import { isUniqueViolation } from "./errors.js"
-import { type Append, appending, insertLine, lineSet, linesOf, storable } from "./lines.js"
+import { type Append, appending, insertLineAfter, lineSet, linesOf, storable } from "./lines.js"
+import { makeUnsynced } from "./unsynced.js"
 
 type Job = Waiting<Append>
 
 /** A statement that breaks its connection each time is given up. */
 const mostBreaks = 20
+
+export interface Appends {
+  readonly append: RunStore["append"]
+  /** The run has a new journal, without the lines that this lease has written. */
+  readonly forget: (lease: Lease) => void
+}
 
 const rowKey = (run: unknown, seq: unknown): string => `${run}/${seq}`
 
@@ -21,38 +28,64 @@ const rowKey = (run: unknown, seq: unknown): string => `${run}/${seq}`
  * in flight, so the order within a run holds. A row lock for each run keeps a claim
  * from coming between the look at the lease and the commit.
  */
-export const makePgAppends = (access: ClientAccess): Effect.Effect<RunStore["append"], never, Scope.Scope> => {
-  const single = insertLine(access)
+export const makePgAppends = (access: ClientAccess): Effect.Effect<Appends, never, Scope.Scope> => {
+  const single = insertLineAfter(access)
+  const unsynced = makeUnsynced()
   const several = insertSeveral(access)
   const stored = findStored(access)
+
+  /** The lease is lost, or the server has lost lines that it had not synced: then these are written with the new ones. */
+  const refused = ({ after, lease, entries }: Append, job: Job): Effect.Effect<void, StorageError> => {
+    if (after === undefined) return Effect.sync(() => job.answer(lost(lease)))
+    const before = unsynced.of(lease)
+    return Effect.gen(function* () {
+      const found = yield* stored([{ lease, entries: before }])
+      const missing = before.filter(({ seq }) => !found.has(rowKey(lease.key, seq)))
+      const written = yield* several([{ lease, entries: [...missing, ...entries] }])
+      if (isWritten(job.request, written)) unsynced.acknowledge(job, true)
+      else job.answer(lost(lease))
+    })
+  }
+
+  /** One line, whose commit need not be synced. */
+  const insertOne = (job: Job, entry: Entry): Effect.Effect<void, StorageError> => {
+    const request = unsynced.guarded(job.request)
+    const isSynced = request.durability === undefined
+    const text = isSynced ? single.synced : single.unsynced
+    const options = { anywhere: true, prepared: true }
+    return Effect.flatMap(access.write(appending, text, single.params(request, entry), options), (rows) =>
+      rows.length === 1 ? Effect.sync(() => unsynced.acknowledge(job, isSynced)) : refused(request, job)
+    )
+  }
 
   /** Answers the jobs by the lines that were written. */
   const insert = (jobs: ReadonlyArray<Job>): Effect.Effect<void, StorageError> => {
     const [job] = jobs
     const entry = job?.request.entries[0]
-    if (jobs.length === 1 && job?.request.entries.length === 1 && entry !== undefined) {
-      const { lease } = job.request
-      return Effect.map(
-        access.write(appending, single.text, single.params(lease, entry), { anywhere: true, prepared: true }),
-        (rows) => job.answer(rows.length === 1 ? Exit.void : lost(lease))
+    if (jobs.length === 1 && job?.request.entries.length === 1 && entry !== undefined) return insertOne(job, entry)
+    const requests = jobs.map(({ request }) => unsynced.guarded(request))
+    return Effect.flatMap(several(requests), (written) =>
+      Effect.forEach(
+        jobs,
+        (one, i) =>
+          isWritten(one.request, written)
+            ? Effect.sync(() => unsynced.acknowledge(one, true))
+            : refused(requests[i] ?? one.request, one),
+        { discard: true }
       )
-    }
-    return Effect.map(several(jobs.map(({ request }) => request)), (written) => {
-      for (const { answer, request } of jobs) {
-        const isThere = request.entries.every(({ seq }) => written.has(rowKey(request.lease.key, seq)))
-        answer(isThere ? Exit.void : lost(request.lease))
-      }
-    })
+    )
   }
 
   /** Answers those whose lines are stored, and returns the others. */
   const answerStored = (jobs: ReadonlyArray<Job>) =>
     Effect.map(stored(jobs.map(({ request }) => request)), (found) =>
-      jobs.filter(({ answer, request: { entries, lease } }) => {
+      jobs.filter((job) => {
+        const { entries, lease } = job.request
         const isStored = entries.every(
           (entry) => found.get(rowKey(lease.key, entry.seq)) === entryChecksums(lease.key, storable(entry)).checksum
         )
-        if (isStored) answer(Exit.void)
+        // Whether it was synced is not known.
+        if (isStored) unsynced.acknowledge(job, false)
         return !isStored
       })
     )
@@ -75,11 +108,16 @@ export const makePgAppends = (access: ClientAccess): Effect.Effect<RunStore["app
   const guard = outside(access.isInside)
   return Effect.map(
     makeBatches<Append>((jobs) => flush(jobs)),
-    ({ submit }) =>
-      (lease, entries) =>
-        guard(entries.length === 0 ? Effect.void : submit<void, LeaseLost>(appending, { lease, entries }))
+    ({ submit }) => ({
+      append: (lease, entries, durability) =>
+        guard(entries.length === 0 ? Effect.void : submit<void, LeaseLost>(appending, { lease, entries, durability })),
+      forget: unsynced.forget
+    })
   )
 }
+
+const isWritten = ({ entries, lease }: Append, written: ReadonlySet<string>): boolean =>
+  entries.every(({ seq }) => written.has(rowKey(lease.key, seq)))
 
 const lost = ({ run, token }: Lease) => Exit.fail(new LeaseLost({ run, token }))
 

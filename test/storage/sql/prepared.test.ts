@@ -7,39 +7,153 @@ import { SqlStorage } from "effect-recovery/sql"
 import { reserveWatched } from "../../../src/storage/silence.js"
 import { makePrepared } from "../../../src/storage/sql/prepared.js"
 import { inPostgres } from "../../support/postgres.js"
-import { entry, leased, lines, open } from "./support.js"
+import { entry, leased, lines, open, reasonOf } from "./support.js"
 
-/** The statements that the one connection of a client keeps: what each does, and how often it was executed and planned. */
+/** What a statement of a run does. */
+const purpose = (text: string): string | undefined => {
+  const [, place] = /INSERT INTO \S+?(runs|journal)"/.exec(text) ?? []
+  if (place === "journal") return text.includes("synchronous_commit") ? "line, unsynced" : "line"
+  if (place === "runs") return "open"
+  return /^UPDATE \S+runs" SET status/.test(text) ? "end" : undefined
+}
+
+/** A client that notes what is executed through it. Its connections are wrapped, so their statements have no names. */
+const noting = (ran: Array<string>) =>
+  Layer.effect(
+    SqlClient,
+    Effect.map(SqlClient, (client) => {
+      const reserve = Effect.map(client.reserve, (connection) =>
+        Object.assign(Object.create(connection), {
+          execute: (...[text, ...rest]: Parameters<typeof connection.execute>) => {
+            const does = purpose(text)
+            if (does !== undefined) ran.push(does)
+            return connection.execute(text, ...rest)
+          }
+        })
+      )
+      return Object.assign(Object.create(client), { reserve }) as SqlClient // all else is that of the prototype
+    })
+  )
+
+/** The statements that the one connection of a client keeps, and how often each was planned for its values. */
 const kept = Effect.flatMap(SqlClient, (sql) =>
   Effect.map(
-    sql.unsafe<{ readonly does: string; readonly times: number; readonly planned: number }>(
-      `SELECT substring(statement FROM '(?:INSERT INTO|UPDATE) \\S+?(runs|journal)"') AS does,
-         (generic_plans + custom_plans)::int AS times, custom_plans::int AS planned
-       FROM pg_prepared_statements ORDER BY 1`
+    sql.unsafe<{ readonly statement: string; readonly planned: number }>(
+      "SELECT statement, custom_plans::int AS planned FROM pg_prepared_statements"
     ),
-    (rows) => rows.map(({ does, planned, times }) => ({ does, times, planned }))
+    (rows) => rows.map(({ planned, statement }) => ({ does: purpose(statement), planned }))
   )
 )
 
+const steps = ["a", "b", "c", "d"].map((name) => Step.make(name, { run: Effect.void }))
+const Four = Workflow.make("four", {}, () => Effect.all(steps, { discard: true }))
+const executeAll = (...ids: ReadonlyArray<string>) =>
+  Effect.forEach(ids, (id) => Workflow.execute(Four, { id }), { discard: true })
+
 inPostgres("statements of a run on Postgres", (database) => {
-  it.live("are two for each step, one to open it and one to end it, and are planned a few times only", () =>
+  it.live("are two for each step, one to open it and one to end it; six of them wait for the disk", () =>
     Effect.gen(function* () {
-      const steps = ["a", "b", "c", "d"].map((name) => Step.make(name, { run: Effect.void }))
-      const Four = Workflow.make("four", {}, () => Effect.all(steps, { discard: true }))
-      const runs = Array.from({ length: 10 }, (_, i) => `four-${i}`)
+      const ran: Array<string> = []
+      const client = noting(ran).pipe(Layer.provide(database.client({ maxConnections: 1 })))
+      yield* Effect.provide(executeAll("counted"), SqlStorage.layer().pipe(Layer.provide(client)))
+      const step = ["line, unsynced", "line"]
+      assert.deepStrictEqual(ran, ["open", ...step, ...step, ...step, ...step, "end"])
+    })
+  )
+
+  it.live("are kept by the server, and planned a few times only", () =>
+    Effect.gen(function* () {
       const client = database.client({ maxConnections: 1 })
+      const ids = Array.from({ length: 10 }, (_, i) => `kept-${i}`)
       const rows = yield* Effect.provide(
-        Effect.zipRight(
-          Effect.forEach(runs, (id) => Workflow.execute(Four, { id }), { discard: true }),
-          kept
-        ),
+        Effect.zipRight(executeAll(...ids), kept),
         Layer.provideMerge(SqlStorage.layer(), client)
       )
-      const timesOf = (what: string) => rows.filter(({ does }) => does === what).map(({ times }) => times)
-      assert.deepStrictEqual(timesOf("journal"), [80])
-      // The one opens runs, the other one ends them.
-      assert.deepStrictEqual(timesOf("runs"), [10, 10])
+      assert.deepStrictEqual(rows.map(({ does }) => does).toSorted(), ["end", "line", "line, unsynced", "open"])
+      // After five plans the server has a plan for all values.
       for (const { planned } of rows) assert.isAtMost(planned, 5)
+    })
+  )
+
+  it.scopedLive("leave only the commits of start markers unsynced that may be lost", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(database.client({ maxConnections: 1 }))
+      yield* sql.unsafe("CREATE TABLE commits (seq BIGINT, setting TEXT)")
+      yield* sql.unsafe(`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO commits VALUES (NEW.seq, current_setting('synchronous_commit')); RETURN NEW; END $$`)
+      yield* sql.unsafe("CREATE TRIGGER note AFTER INSERT ON recovery_journal FOR EACH ROW EXECUTE FUNCTION note()")
+      const lease = yield* leased(store, "markers")
+      const append = (durability: "process-crash" | undefined, ...seqs: ReadonlyArray<number>) =>
+        store.append(
+          lease,
+          seqs.map((seq) => entry(seq)),
+          durability
+        )
+      yield* append("process-crash", 1)
+      yield* append(undefined, 2)
+      // These share a statement, which one of them needs synced.
+      yield* Effect.all([append("process-crash", 3), append(undefined, 4)], { concurrency: "unbounded" })
+      yield* sql.unsafe("DROP TRIGGER note ON recovery_journal")
+      const commits = yield* sql.unsafe<{ readonly seq: number; readonly setting: string }>(
+        "SELECT seq::int AS seq, setting FROM commits ORDER BY seq"
+      )
+      assert.deepStrictEqual(
+        commits.map(({ seq, setting }) => [seq, setting]),
+        [
+          [1, "off"],
+          [2, "on"],
+          [3, "on"],
+          [4, "on"]
+        ]
+      )
+      assert.deepStrictEqual(yield* lines(store, lease.key), [1, 2, 3, 4])
+    })
+  )
+
+  it.scopedLive("write lines again that a crash of the server took before they were synced", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(database.client({ maxConnections: 1 }))
+      const take = (...seqs: ReadonlyArray<number>) =>
+        sql.unsafe("DELETE FROM recovery_journal WHERE run = $1 AND seq = ANY($2::bigint[])", [lease.key, seqs])
+      const lease = yield* leased(store, "crashed")
+      const marker = (seq: number) => store.append(lease, [entry(seq)], "process-crash")
+      yield* marker(1)
+      yield* take(1)
+      yield* store.append(lease, [entry(2)])
+      assert.deepStrictEqual(yield* lines(store, lease.key), [1, 2])
+      // Several of them, of which the server has kept the first.
+      yield* Effect.forEach([3, 4, 5], marker)
+      yield* take(4, 5)
+      yield* marker(6)
+      assert.deepStrictEqual(yield* lines(store, lease.key), [1, 2, 3, 4, 5, 6])
+      // Lines that share a statement.
+      yield* marker(7)
+      yield* take(7)
+      yield* Effect.all([store.append(lease, [entry(8)]), store.append(lease, [entry(9)])], {
+        concurrency: "unbounded"
+      })
+      assert.deepStrictEqual(yield* lines(store, lease.key), [1, 2, 3, 4, 5, 6, 7, 8, 9])
+      // What was synced is not expected again.
+      yield* take(9)
+      yield* store.append(lease, [entry(10)])
+      assert.deepStrictEqual(yield* lines(store, lease.key), [1, 2, 3, 4, 5, 6, 7, 8, 10])
+    })
+  )
+
+  it.scopedLive("write no lines again under a lease that is lost, or of a journal that was begun again", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(database.client({ maxConnections: 1 }))
+      const lease = yield* leased(store, "lost")
+      yield* store.append(lease, [entry(1)], "process-crash")
+      yield* store.continueAs(lease, { input: "{}", entry: entry(2), read: [] })
+      yield* store.append(lease, [entry(3)])
+      assert.deepStrictEqual(yield* lines(store, lease.key), [2, 3])
+      yield* store.append(lease, [entry(4)], "process-crash")
+      yield* sql.unsafe("DELETE FROM recovery_journal WHERE run = $1 AND seq = 4", [lease.key])
+      yield* store.release(lease.owner)
+      yield* leased(store, "lost", "another/1")
+      assert.strictEqual(yield* reasonOf(store.append(lease, [entry(5)])), "LeaseLost")
+      assert.deepStrictEqual(yield* lines(store, lease.key), [2, 3])
     })
   )
 

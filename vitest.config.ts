@@ -13,7 +13,12 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts", "templates/*/test/*.test.ts"],
-    globalSetup: ["test/support/built.ts", "test/support/postgresSetup.ts", "test/support/tablesSetup.ts"],
+    globalSetup: [
+      "test/support/built.ts",
+      "test/support/postgresSetup.ts",
+      "test/support/tablesSetup.ts",
+      "test/support/bundlesSetup.ts"
+    ],
     // Only a hang meets these limits: tests wait for events, so a busy machine makes them slow but not wrong.
     testTimeout: 600_000,
     hookTimeout: 600_000,

@@ -121,10 +121,7 @@ describe("examples/complete-task", () => {
       const root = yield* prepare
       const ids = Array.from({ length: 6 }, (_, i) => `T-${i}`)
       write(root, "postbox/CC/outbox.json", { tasks: ids.map((task_id) => ({ task_id, status: "pending" })) })
-      const program = yield* Effect.acquireRelease(
-        Effect.promise(() => bundle("../../examples/complete-task/main.ts")),
-        (file) => Effect.sync(() => fs.rmSync(file))
-      )
+      const program = yield* Effect.promise(() => bundle("../../examples/complete-task/main.ts"))
       // Each task twice, and an unknown task.
       const codes = yield* Effect.forEach(
         [...ids, ...ids, "nothing"],

@@ -1,10 +1,8 @@
 import { execFile } from "node:child_process"
-import * as fs from "node:fs"
 import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import { Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { program } from "../../examples/databases/sqlite/shop.js"
@@ -14,12 +12,8 @@ import { type Address, inPostgres } from "../support/postgres.js"
 
 const run = promisify(execFile)
 
-/** A program or configuration of the examples, as one file that is removed at the end. */
-const bundled = (file: string): Effect.Effect<string, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.promise(() => bundle(`../../examples/databases/${file}`)),
-    (bundle) => Effect.sync(() => fs.rmSync(bundle))
-  )
+/** A program or configuration of the examples as one file. */
+const bundled = (file: string) => Effect.promise(() => bundle(`../../examples/databases/${file}`))
 
 type Env = Readonly<Record<string, string>>
 

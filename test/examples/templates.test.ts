@@ -10,12 +10,8 @@ import { inPostgres } from "../support/postgres.js"
 
 const execFile = promisify(childProcess.execFile)
 
-/** A program of a template as one file, which is removed at the end. */
-const bundled = (file: string) =>
-  Effect.acquireRelease(
-    Effect.promise(() => bundle(`../../templates/${file}`)),
-    (bundle) => Effect.sync(() => fs.rmSync(bundle))
-  )
+/** A program of a template as one file. */
+const bundled = (file: string) => Effect.promise(() => bundle(`../../templates/${file}`))
 
 const start = (program: string, cwd: string, env: Readonly<Record<string, string>> = {}) =>
   Effect.acquireRelease(

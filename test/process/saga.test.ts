@@ -16,7 +16,6 @@ const undoes = (storage: StorageOf, form: string): void =>
   it(`undoes every step once and keeps its error, Transaction.${form}`, async () => {
     const program = await bundle("saga.ts")
     const card = await Effect.runPromise(Testing.killEverywhere({ program, args: [String(steps), form], storage }))
-    fs.rmSync(program)
     assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
     // Writes: open, the steps and the failing one, the rollback with its compensations, the outcome; before and after each.
     assert.strictEqual(card.crashes, 2 * (1 + 2 * (steps + 1) + 1 + 2 * steps + 1 + 1))
@@ -37,7 +36,6 @@ inChildStorages("transfers in the program's own tables", (storage) => {
     assert.isTrue(Scorecard.isClean(everywhere), Scorecard.format(everywhere))
     // Writes: open, three transfers with one each, the note with two, the outcome.
     assert.strictEqual(everywhere.crashes, 2 * (1 + 3 + 2 + 1))
-    fs.rmSync(program)
   })
 
   it("leave nothing behind if the process is killed before the commit", async () => {
@@ -49,7 +47,6 @@ inChildStorages("transfers in the program's own tables", (storage) => {
     const second = childProcess.spawnSync(process.execPath, [program, "10"], { env: { ...process.env, ...env } })
     assert.strictEqual(second.status, 0, String(second.stderr))
     assert.strictEqual(fs.readFileSync(`${folder}/outcome`, "utf8"), "success [1,11,111]")
-    fs.rmSync(program)
     fs.rmSync(folder, { recursive: true })
   })
 })
@@ -59,7 +56,6 @@ describe("a storage that cannot know whether a process is dead", () => {
     const program = await bundle("leased.ts")
     const storage = (folder: string) => SqliteStorage.layer({ filename: `${folder}/runs.db` })
     const card = await Effect.runPromise(Testing.killEverywhere({ program, storage }))
-    fs.rmSync(program)
     assert.isTrue(Scorecard.isClean(card), Scorecard.format(card))
     // Writes: open, the step, the outcome; before and after each.
     assert.isAtLeast(card.crashes, 2 * 3)

@@ -49,7 +49,6 @@ for (const { again, args, command, driver, name } of runtimes) {
       assert.strictEqual(copies.exported, "SQLite format 3")
       assert.isTrue(kills.isClean, kills.card)
       assert.strictEqual(kills.crashes, 14)
-      for (const file of [program, transfer]) fs.rmSync(file)
       fs.rmSync(path.resolve(folder), { recursive: true })
     })
   })

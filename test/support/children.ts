@@ -5,23 +5,22 @@ import * as path from "node:path"
 import * as readline from "node:readline"
 import { fileURLToPath } from "node:url"
 import * as esbuild from "esbuild"
-import { afterAll, beforeAll } from "vitest"
+import { afterAll, beforeAll, inject } from "vitest"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
 /**
- * Bundles a program of test/process with the library: a child starts in a fraction of the time.
- * The bundle lies inside the repository, where Node finds the native client.
+ * Bundles a program of test/process with the library: a child starts in a fraction of the time. The suites of one run share
+ * the bundle of a program. It lies inside the repository, where Node finds the native client.
  */
 export const bundle = async (entry: string): Promise<string> => {
-  const outfile = path.join(
-    root,
-    "node_modules/.cache/effect-recovery",
-    `${path.basename(entry, ".ts")}-${process.pid}.mjs`
-  )
+  const outfile = path.join(inject("bundles"), `${entry.replace(/\W+/g, "-")}.mjs`)
+  if (fs.existsSync(outfile)) return outfile
+  // Files that start at once may each build it. Renaming gives each of them a whole one.
+  const built = `${outfile}.${process.pid}`
   await esbuild.build({
     entryPoints: [fileURLToPath(new URL(`../process/${entry}`, import.meta.url))],
-    outfile,
+    outfile: built,
     bundle: true,
     platform: "node",
     format: "esm",
@@ -40,6 +39,7 @@ export const bundle = async (entry: string): Promise<string> => {
     },
     banner: { js: "import { createRequire as __cr } from 'node:module'; const require = __cr(import.meta.url);" }
   })
+  await fs.promises.rename(built, outfile)
   return outfile
 }
 
@@ -125,17 +125,14 @@ export class Child {
   }
 }
 
-/** A program of test/process, bundled for the tests of a suite, and a folder for its processes. Both are removed after them. */
+/** A program of test/process, bundled for the tests of a suite, and a folder for its processes, which is removed after them. */
 export const useProgram = (entry: string) => {
   const folder = fs.realpathSync(temporaryFolder())
   let program = ""
   beforeAll(async () => {
     program = await bundle(entry)
   })
-  afterAll(() => {
-    fs.rmSync(folder, { recursive: true })
-    fs.rmSync(program)
-  })
+  afterAll(() => fs.rmSync(folder, { recursive: true }))
   return {
     folder,
     program: () => program,

@@ -1,6 +1,7 @@
 import * as os from "node:os"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+import { SlowestFirst } from "./test/support/slowestFirst.js"
 
 const src = (file: string) => fileURLToPath(new URL(`./src/${file}`, import.meta.url))
 
@@ -25,6 +26,7 @@ export default defineConfig({
     pool: "forks",
     // Files share a process for each processor: in one of its own, each file loads effect and the library for a second.
     poolOptions: { forks: { isolate: false, maxForks: os.availableParallelism() } },
+    sequence: { sequencer: SlowestFirst },
     setupFiles: ["test/support/ownBreakers.ts"],
     // Tests start thousands of workers, and each says what it works on.
     onConsoleLog: (log) =>

@@ -51,6 +51,15 @@ const onlyJson = (text: string): { readonly error: { readonly tag: string; reado
 }
 
 describe("errors of the command line", () => {
+  it.scopedLive("say where the options of a command are listed", () =>
+    Effect.gen(function* () {
+      const { recovery } = yield* home
+      const given = yield* recovery(["runs", "--no-such-option"])
+      assert.include(given.stderr, "'--no-such-option' is not known")
+      assert.include(given.stderr, "Add --help")
+    })
+  )
+
   it.scopedLive("have a code of the documentation and a message, never 70, and with --json one JSON document", () =>
     Effect.gen(function* () {
       const { recovery } = yield* home

@@ -5,7 +5,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
-import { Signal, Step, Workflow } from "effect-recovery"
+import { Signal, Step, Strategy, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { connect } from "../support/drivers.js"
 import { home, type Result } from "./support.js"
@@ -76,6 +76,31 @@ describe("recovery runs RUN", () => {
         unread.map(({ seq }: { readonly seq: number }) => seq),
         [2, 3]
       )
+    })
+  )
+})
+
+class Torn extends Schema.TaggedError<Torn>()("Torn", {}) {}
+
+const pack = Step.make("pack", {
+  error: Torn,
+  recover: { Torn: Strategy.manual("Is the box mended?") },
+  run: Effect.fail(new Torn())
+})
+const Pack = Workflow.make("pack", { error: Torn }, () => pack)
+
+describe("recovery runs RUN, of a run with a question", () => {
+  it.scopedLive("prints the answers and a command that a shell runs as it is", () =>
+    Effect.gen(function* () {
+      const { cli, storage } = yield* place
+      yield* Effect.provide(Effect.flip(Workflow.execute(Pack, { id: "box 1" })), storage)
+      const { stdout } = yield* cli("runs", "box 1")
+      assert.match(stdout, /answers +retry, skip, abort, or value with --value JSON/)
+      const [, question] =
+        /recovery resolve --run-id 'box 1' --question '?([^' ]+)'? --answer retry$/m.exec(stdout) ?? []
+      assert.isDefined(question)
+      const { code } = yield* cli("resolve", "--run-id", "box 1", "--question", String(question), "--answer", "retry")
+      assert.strictEqual(code, 0)
     })
   )
 })

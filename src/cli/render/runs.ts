@@ -146,7 +146,7 @@ const waitingFor = (screen: Screen, run: string, wait: Value<"Run">["waiting"][n
   const which = signal?.id === undefined ? "" : ` --id ${quoted(signal.id)}`
   const send =
     signal === undefined
-      ? `recovery resolve --run-id ${quoted(run)} --question ${quoted(id)} --answer retry|skip|abort|value`
+      ? `recovery resolve --run-id ${quoted(run)} --question ${quoted(id)} --answer retry`
       : `recovery signal ${quoted(run)} ${quoted(signal.name)} JSON${which}`
   return fields(screen, {
     [signal === undefined ? "question" : "signal"]: about,
@@ -155,6 +155,7 @@ const waitingFor = (screen: Screen, run: string, wait: Value<"Run">["waiting"][n
     parameters: parameters.join(" "),
     "refused answer": refused,
     value: isTelling(schema) ? JSON.stringify(schema) : "",
+    answers: signal === undefined ? "retry, skip, abort, or value with --value JSON" : "",
     send
   })
 }

@@ -7,7 +7,7 @@ import { SqlStorage } from "effect-recovery/sql"
 import { reserveWatched } from "../../../src/storage/silence.js"
 import { makePrepared } from "../../../src/storage/sql/prepared.js"
 import { inPostgres } from "../../support/postgres.js"
-import { entry, leased, lines, open, reasonOf } from "./support.js"
+import { entry, leased, lines, noting, open, reasonOf } from "./support.js"
 
 /** What a statement of a run does. */
 const purpose = (text: string): string | undefined => {
@@ -16,24 +16,6 @@ const purpose = (text: string): string | undefined => {
   if (place === "runs") return "open"
   return /^UPDATE \S+runs" SET status/.test(text) ? "end" : undefined
 }
-
-/** A client that notes what is executed through it. Its connections are wrapped, so their statements have no names. */
-const noting = (ran: Array<string>) =>
-  Layer.effect(
-    SqlClient,
-    Effect.map(SqlClient, (client) => {
-      const reserve = Effect.map(client.reserve, (connection) =>
-        Object.assign(Object.create(connection), {
-          execute: (...[text, ...rest]: Parameters<typeof connection.execute>) => {
-            const does = purpose(text)
-            if (does !== undefined) ran.push(does)
-            return connection.execute(text, ...rest)
-          }
-        })
-      )
-      return Object.assign(Object.create(client), { reserve }) as SqlClient // all else is that of the prototype
-    })
-  )
 
 /** The statements that the one connection of a client keeps, and how often each was planned for its values. */
 const kept = Effect.flatMap(SqlClient, (sql) =>
@@ -54,7 +36,11 @@ inPostgres("statements of a run on Postgres", (database) => {
   it.live("are two for each step, one to open it and one to end it; six of them wait for the disk", () =>
     Effect.gen(function* () {
       const ran: Array<string> = []
-      const client = noting(ran).pipe(Layer.provide(database.client({ maxConnections: 1 })))
+      const note = (text: string) => {
+        const does = purpose(text)
+        if (does !== undefined) ran.push(does)
+      }
+      const client = noting(note).pipe(Layer.provide(database.client({ maxConnections: 1 })))
       yield* Effect.provide(executeAll("counted"), SqlStorage.layer().pipe(Layer.provide(client)))
       const step = ["line, unsynced", "line"]
       assert.deepStrictEqual(ran, ["open", ...step, ...step, ...step, ...step, "end"])

@@ -25,6 +25,23 @@ export const open = <E>(
     }))
   )
 
+/** A client that calls `note` with each statement. Its connections are wrapped, so their statements have no names on Postgres. */
+export const noting = (note: (text: string) => void) =>
+  Layer.effect(
+    SqlClient.SqlClient,
+    Effect.map(SqlClient.SqlClient, (client) => {
+      const reserve = Effect.map(client.reserve, (connection) =>
+        Object.assign(Object.create(connection), {
+          execute: (...[text, ...rest]: Parameters<typeof connection.execute>) => {
+            note(text)
+            return connection.execute(text, ...rest)
+          }
+        })
+      )
+      return Object.assign(Object.create(client), { reserve }) as SqlClient.SqlClient // all else is that of the prototype
+    })
+  )
+
 export const stock = (filename: string, options?: Partial<SqliteClient.SqliteClientConfig>) =>
   SqliteClient.layer({ filename, ...options })
 

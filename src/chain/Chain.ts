@@ -248,7 +248,7 @@ export interface Suggestion {
     | "restartFrom validate"
     | "restart"
   readonly reason: string
-  /** The parameters to change, for `modify`. */
+  /** The parameters to change, for `modify`: advice, which nothing reads. */
   readonly parameters: Readonly<Record<string, string | number | boolean>>
   /** How well the strategy fits the failure, 0 to 1. Suggestions are sorted by it. */
   readonly confidence: number

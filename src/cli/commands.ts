@@ -123,10 +123,7 @@ const create = (name: string) =>
       workflow: text("workflow-name", "Its workflow"),
       run: text("run-id", "Its run"),
       commit: text("commit-sha", "Its commit"),
-      kind: Options.choice("checkpoint-type", ["step", "job", "workflow", "manual"] as const).pipe(
-        Options.withDescription("What it is a checkpoint of"),
-        Options.withDefault("manual" as const)
-      ),
+      kind: choiceOrFirst("checkpoint-type", ["manual", "step", "job", "workflow"], "What it is a checkpoint of"),
       name: text("checkpoint-name", "Its name"),
       state: text("state", "The state, as JSON or @FILE").pipe(Options.withDefault("{}")),
       environment: pairs("environment", "A setting it relies on, as NAME=VALUE"),
@@ -195,7 +192,7 @@ const report = Command.make(
     repository: optional("repository", "Its repository"),
     commit: optional("commit-sha", "Its commit"),
     run: optional("run-id", "The run of a workflow that failed"),
-    labels: pairs("label", "A label to find it by, as NAME=VALUE")
+    labels: pairs("label", "A label to keep with it, as NAME=VALUE")
   },
   ({ commit, id, labels, logFile, message, repository, run, ...given }) =>
     Effect.gen(function* () {

@@ -55,8 +55,29 @@ export const optionalInteger = (name: string, description: string) =>
     )
   )
 
-const oneOf = <const A extends string>(name: string, choices: ReadonlyArray<A>, description: string) =>
-  Options.choice(name, choices).pipe(Options.withDescription(description))
+const allChoices: Array<{ readonly name: string; readonly choices: ReadonlyArray<string> }> = []
+
+const oneOf = <const A extends string>(name: string, choices: ReadonlyArray<A>, description: string) => {
+  allChoices.push({ name, choices })
+  return Options.choice(name, choices).pipe(Options.withDescription(description))
+}
+
+/**
+ * The parser's message about a value that is no choice lists the choices without the option. This one names both. Nothing
+ * for other messages.
+ */
+export const wrongChoice = (message: string, args: ReadonlyArray<string>): string | undefined => {
+  const refused = message.replace(/\s+/g, " ")
+  for (const { choices, name } of allChoices) {
+    if (!refused.includes(`following cases: ${choices.join(", ")}`)) continue
+    const at = args.findIndex((arg) => arg === `--${name}` || arg.startsWith(`--${name}=`))
+    const value = at < 0 ? undefined : args[at] === `--${name}` ? args[at + 1] : args[at]?.slice(name.length + 3)
+    if (value !== undefined && !choices.some((choice) => choice === value)) {
+      return `--${name} must be one of ${choices.join(", ")}, not "${value}".`
+    }
+  }
+  return undefined
+}
 
 export const choice = <const A extends string>(name: string, choices: ReadonlyArray<A>, description: string) =>
   orUndefined(oneOf(name, choices, description))

@@ -17,17 +17,24 @@ import { recovery } from "./commands.js"
 import { plainConsole } from "./console.js"
 import { CommandArguments } from "./exec/command.js"
 import { Ended, ended } from "./exit.js"
+import { wrongChoice } from "./options.js"
 import { watchOutput } from "./output.js"
 import { plain, withoutStyles } from "./render/screen.js"
 import { endBy, endingSignal, exitCodeOf, listen, supervise } from "./signals.js"
 
 declare const VERSION: string
 
+/** In one line, with the option whose value is no choice. */
+const usageOf = (text: string): string => {
+  const line = withoutStyles(text).replace(/\s+/g, " ").trim()
+  return wrongChoice(line, own) ?? line
+}
+
 const endedFor = (cause: Cause.Cause<unknown>): Ended => {
   const error = Cause.squash(cause)
   if (error instanceof Ended) return error
   return ValidationError.isValidationError(error)
-    ? ended("Usage", withoutStyles(HelpDoc.toAnsiText(error.error)).replace(/\s+/g, " ").trim())
+    ? ended("Usage", usageOf(HelpDoc.toAnsiText(error.error)))
     : ended("Defect", prettyCause(cause))
 }
 
@@ -56,7 +63,8 @@ const main = Console.consoleWith((console) => {
     { name: "recovery", version: VERSION }
   )
   // With --json the parser's errors are reported like all others.
-  const parser = isJson ? { ...output, error: () => Effect.void } : output
+  const printed = (text: unknown) => output.error(wrongChoice(withoutStyles(String(text)), own) ?? text)
+  const parser = { ...output, error: isJson ? () => Effect.void : printed }
   return Effect.withConsole(run(own), parser)
 })
 

@@ -60,6 +60,23 @@ describe("errors of the command line", () => {
     })
   )
 
+  it.scopedLive("name the option whose value is no choice, and the choices", () =>
+    Effect.gen(function* () {
+      const { recovery } = yield* home
+      const message =
+        '--status must be one of running, held, suspended, stopped, completed, failed, exhausted, cancelled, not "ended".'
+      for (const args of [["--status", "ended"], ["--status=ended"]]) {
+        const given = yield* recovery(["runs", ...args])
+        assert.strictEqual(given.stderr.trim(), message)
+        assert.strictEqual(onlyJson((yield* recovery(["runs", ...args, "--json"])).stderr).error.message, message)
+      }
+      const kind = yield* recovery(["checkpoint", "create", "--checkpoint-type", "auto", "--json"])
+      assert.include(kind.stderr, "--checkpoint-type must be one of manual, step, job, workflow")
+      const type = yield* recovery(["initiate", "--failure-id", "x", "--type", "explode"])
+      assert.match(type.stderr, /^--type must be one of .*, not "explode"\.$/m)
+    })
+  )
+
   it.scopedLive("have a code of the documentation and a message, never 70, and with --json one JSON document", () =>
     Effect.gen(function* () {
       const { recovery } = yield* home

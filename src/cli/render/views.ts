@@ -178,7 +178,7 @@ export const statistics: View<"Statistics"> = (screen, value) => {
   })
   const frequent = rows(screen, value.frequentErrors, "", [
     ["failures", ({ count }) => count],
-    ["error", ({ message, name }) => message ?? name]
+    ["error", ({ message, name }) => message ?? `none of the newest failures (${name})`]
   ])
   const retried = rows(screen, value.mostRetried, "", [
     "step",

@@ -62,7 +62,11 @@ const frequent = (all: Overview["statistics"]["frequentErrors"]) =>
     "ul",
     "plain",
     all,
-    ({ count, message, name }) => [h("b", {}, `${count}×`), " ", h("span", { title: name }, message ?? name)],
+    ({ count, message, name }) => [
+      h("b", {}, `${count}×`),
+      " ",
+      h("span", { title: name }, message ?? `none of the newest failures (${name})`)
+    ],
     "No failures yet."
   )
 

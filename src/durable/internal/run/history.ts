@@ -43,6 +43,10 @@ export const History = Schema.Struct({
   journal: Schema.Array(
     Schema.Struct({
       seq: Schema.Number,
+      /**
+       * What the line says, such as AttemptStarted, AttemptFailed, StepCompleted, Decided or WaitEnded. Lines are for
+       * `Testing.replay`: `Workflow.status` has errors and decisions as values.
+       */
       kind: Schema.String,
       step: Schema.String,
       attempt: Schema.Number,

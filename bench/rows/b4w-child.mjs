@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import { Queue, Step, Storage, Worker, Workflow } from "../../dist/node/index.js"
 import { numbers, Result } from "./common.mjs"
 
-const [kind, target, role, count, keys] = process.argv.slice(2)
+const [kind, target, role, count, keys, first] = process.argv.slice(2)
 
 const layerOf = async () => {
   if (kind === "sqlite") return (await import("../../dist/node/sqlite.js")).SqliteStorage.layer({ filename: target })
@@ -30,10 +30,16 @@ const storage = ManagedRuntime.make(await layerOf())
 
 const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 
-const isDone = Effect.gen(function* () {
-  const counts = yield* (yield* Storage.Storage).countRuns
-  return counts.some(({ runs, status }) => status === "completed" && runs === Number(count))
-})
+const isCompleted = (many) =>
+  Effect.gen(function* () {
+    const counts = yield* (yield* Storage.Storage).countRuns
+    return counts.some(({ runs, status }) => status === "completed" && runs >= many)
+  })
+
+const untilCompleted = (many) =>
+  storage.runPromise(
+    Effect.repeat(Effect.zipLeft(isCompleted(many), Effect.sleep("50 millis")), { until: (done) => done })
+  )
 
 if (role === "start") {
   const ids = Array.from({ length: Number(count) }, (_, n) => `run-${n}`)
@@ -42,7 +48,11 @@ if (role === "start") {
   await storage.runPromise(Effect.forEach(ids, start, { concurrency: 50, discard: true }))
   console.log("started")
   await lines.next()
-  await storage.runPromise(Effect.repeat(Effect.zipLeft(isDone, Effect.sleep("50 millis")), { until: (done) => done }))
+  if (Number(first) > 0) {
+    await untilCompleted(Number(first))
+    console.log("warm")
+  }
+  await untilCompleted(Number(count))
   console.log("done")
 } else {
   // The connection is open before the workers begin together.

@@ -1,3 +1,4 @@
+import * as AiError from "@effect/ai/AiError"
 import * as PlatformError from "@effect/platform/Error"
 import * as Headers from "@effect/platform/Headers"
 import * as HttpClientError from "@effect/platform/HttpClientError"
@@ -32,6 +33,17 @@ const response = (status: number, headers: Record<string, string> = {}) =>
     response: HttpClientResponse.fromWeb(request, new Response(null, { status, headers })),
     reason: "StatusCode"
   })
+
+const model = { module: "model", method: "generateText" }
+const modelRequest = {
+  method: "POST",
+  url: "http://localhost/a",
+  urlParams: [],
+  hash: Option.none(),
+  headers: {}
+} as const
+const modelResponse = (status: number, reason: "StatusCode" | "EmptyBody" = "StatusCode") =>
+  new AiError.HttpResponseError({ ...model, request: modelRequest, response: { status, headers: {} }, reason })
 
 const parseError = Either.getOrThrow(Either.flip(Schema.decodeUnknownEither(Schema.Number)("x")))
 
@@ -110,6 +122,16 @@ describe("Fault.classify", () => {
       new PlatformError.SystemError({ module: "FileSystem", method: "open", reason: "PermissionDenied" }),
       "permission"
     ],
+    ["a provider's refusal", modelResponse(429), "rate-limit"],
+    ["a provider that is overloaded", modelResponse(529), "unavailable"],
+    ["a provider's answer that is none", modelResponse(200, "EmptyBody"), "validation"],
+    [
+      "a provider that cannot be reached",
+      new AiError.HttpRequestError({ ...model, request: modelRequest, reason: "Transport" }),
+      "network"
+    ],
+    ["a prompt that cannot be sent", new AiError.MalformedInput(model), "validation"],
+    ["an answer in the wrong form", new AiError.MalformedOutput(model), "validation"],
     ["a busy database", new SqlError({ cause: coded("SQLITE_BUSY_SNAPSHOT") }), "unavailable"],
     ["a damaged database", new SqlError({ cause: coded("SQLITE_CORRUPT") }), "corruption"],
     ["a serialization failure", new SqlError({ cause: coded("40001") }), "conflict"],

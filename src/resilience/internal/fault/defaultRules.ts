@@ -85,27 +85,30 @@ const byCode: Rule = { name: "code", match: (subject) => byFirst(subject.codes, 
 const byTag = table("tag", (subject) => subject.tag, [
   ...each("timeout", ["TimeoutException AttemptTimeout LockTimeout"]),
   ...each("unavailable", ["CircuitOpen BulkheadFull LeaseHeld"]),
-  ...each("validation", ["ParseError BadArgument HttpBodyError ConfigError JournalError RunMismatch"]),
+  ...each("validation", ["ParseError BadArgument HttpBodyError ConfigError JournalError RunMismatch MalformedInput"]),
+  // A model may answer in the right form the next time.
+  ...each("validation", ["MalformedOutput"], { transient: true }),
   ...each("not-found", ["NoSuchElementException RouteNotFound RunNotFound"]),
   ...each("logic", ["IllegalArgumentException StepConflict"]),
   ...each("conflict", ["LeaseLost StepAmbiguous"], { transient: false })
 ])
 
-/** By tag and `reason` of the errors of @effect/platform. */
+/** By tag and `reason` of the errors of @effect/platform and @effect/ai. */
 const byReason = table("reason", ({ reason, tag }) => `${tag}.${reason}`, [
   ...each("conflict", ["SystemError.AlreadyExists"], { transient: false }),
   ...each("resource", ["SystemError.BadResource SystemError.WriteZero"]),
   ...each("unavailable", ["SystemError.Busy SystemError.WouldBlock"]),
   ...each("validation", [
     "SystemError.InvalidData SystemError.UnexpectedEof RequestError.Encode",
-    "RequestError.InvalidUrl ResponseError.Decode ResponseError.EmptyBody"
+    "RequestError.InvalidUrl ResponseError.Decode ResponseError.EmptyBody",
+    "HttpRequestError.Encode HttpRequestError.InvalidUrl HttpResponseError.Decode HttpResponseError.EmptyBody"
   ]),
   ...each("not-found", ["SystemError.NotFound"]),
   ...each("permission", ["SystemError.PermissionDenied"]),
   ...each("timeout", ["SystemError.TimedOut SocketError.OpenTimeout"]),
   ...each("network", [
     "SocketError.Open SocketError.Write SocketError.Read SocketError.Close RequestError.Transport",
-    "ResponseError.Transport"
+    "ResponseError.Transport HttpRequestError.Transport"
   ])
 ])
 

@@ -67,7 +67,7 @@ export class RollbackFailed<out E> extends Unrolled {
     const parts = [
       failed.length === 0
         ? ""
-        : ` The compensation of ${failed.join(", ")} failed. Mend its cause, then undo it by hand, or in a run by Workflow.rewind.`,
+        : ` The compensation of ${failed.join(", ")} failed. Correct the cause, then undo it by hand; in a run, rewind to before the transaction with Workflow.rewind or "recovery initiate --type retry".`,
       this.pivot === undefined ? "" : ` "${this.pivot}" is a pivot and cannot be compensated.`,
       this.remaining.length === 0 ? "" : ` Not compensated: ${this.remaining.map((key) => `"${key}"`).join(", ")}.`
     ]

@@ -116,7 +116,7 @@ const inMemory = ({ name, transact }: Form) => {
         )
         assert.match(
           error.message,
-          /bad#.*failed\. Mend its cause, then undo it by hand, or in a run by Workflow\.rewind\./
+          /bad#.*failed\. Correct the cause, then undo it by hand; in a run, .* Workflow\.rewind or "recovery initiate --type retry"/
         )
         assert.deepStrictEqual(log, ["a", "b", "undo b", "undo a"])
       })

@@ -227,6 +227,16 @@ export const gallery: Readonly<Record<string, Example>> = {
       sent: ["Dear Ada, we are sorry. (apology/ticket-7/send)"]
     }
   },
+  "workflows/support-agent": {
+    purpose: "An agent whose model names tools: answers and tools are steps, and a person approves what costs money",
+    load: () => import("./workflows/support-agent.js"),
+    result: {
+      waits: "RunSuspended",
+      answer: "We are sorry. Your 30 are on their way.",
+      refunds: [["support/mail-1/refund", 30]],
+      asked: [3, 4]
+    }
+  },
   "workflows/declined-card": {
     purpose: "A failure is handed to a person, whose answer retries, replaces or skips the step",
     load: () => import("./workflows/declined-card.js"),

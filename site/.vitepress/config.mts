@@ -73,7 +73,8 @@ const guides = [
     ["Schedules", "/durable/schedules"],
     ["Checkpoints and state", "/durable/checkpoints"],
     ["Graphs", "/durable/graphs"],
-    ["Language models and agents", "/durable/chains"],
+    ["An agent of a language model", "/durable/agents"],
+    ["Chains of a language model", "/durable/chains"],
     ["Test", "/durable/testing"],
     ["Test against crashes", "/durable/crashes"]
   ]),

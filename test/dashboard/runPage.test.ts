@@ -25,6 +25,7 @@ const Fetch = Workflow.make("fetch", { error: Offline }, () =>
 const Poll = Workflow.make("poll", { input: Schema.Number }, (n, continueAs) =>
   n < 3 ? continueAs(n + 1) : Workflow.sleep("2 hours", { name: "next look" })
 )
+const Broken = Workflow.make("broken", { error: Offline }, () => fetchFrom("mirror-2"))
 const Done = Workflow.make("done", {}, () => Effect.void)
 
 const layerOf = (database: string) =>
@@ -73,6 +74,15 @@ describe.skipIf(isSkipped)("the page of a run", () => {
       yield* sees(page, "Timeline", "from/the mirror")
       yield* sees(page, "Timeline", "recovery of fetch")
       yield* sees(page, "Steps", "from/the mirror")
+    }))
+
+  test("leads from a failed run to its open failure, where it is recovered", (database) =>
+    Effect.gen(function* () {
+      yield* Effect.exit(Workflow.execute(Broken, { id: "broken-1" }))
+      const page = yield* openAt(database, "#/runs/broken-1")
+      const { id } = yield* RecoveryManager.report(new Offline({ host: "mirror-2" }), { run: "broken-1" })
+      yield* on(page, (page) => page.getByRole("link", { name: id }).click())
+      yield* sees(page, `Failure ${id}`, "mirror-2 does not answer")
     }))
 
   test("shows which generation it is and since when, and leads to its parent and its children", (database) =>

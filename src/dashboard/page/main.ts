@@ -107,7 +107,7 @@ const contentOf = (overviewNow: Overview, { id, query, view }: Route): ReadonlyA
   const alert = trouble === undefined ? [] : [h("p", { class: "trouble", role: "alert" }, trouble.message)]
   switch (view) {
     case "runs": {
-      const item = openRun.status === undefined ? loading : run(openRun, canAct)
+      const item = openRun.status === undefined ? loading : run(openRun, overviewNow.failures, canAct)
       const all = runsQuery(query) === undefined ? overviewNow.runs : openRuns?.found
       const list = all === undefined ? empty("Loading…") : runs(all, id, query)
       if (isOpened) return listAndItem(list, [...alert, ...item])

@@ -13,8 +13,8 @@ const tiles = ({ dashboard, escalations, questions, statistics }: Overview) => {
   return h(
     "dl",
     { class: "tiles" },
-    tile("Health", words(health), health),
-    tile("Trend", words(trend), trend),
+    tile("Recovery health", words(health), health),
+    tile("Failure trend", words(trend), trend),
     tile("Recoveries", summary.total_recoveries),
     tile("Success rate", summary.total_recoveries === 0 ? "–" : `${summary.success_rate.toFixed(2)} %`),
     tile("In progress", summary.in_progress_recoveries),

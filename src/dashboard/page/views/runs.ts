@@ -2,7 +2,7 @@ import { processText } from "../../processText.js"
 import { h } from "../dom.js"
 import { counted, readableKey, time, words } from "../format.js"
 import { gantt } from "../gantt.js"
-import type { Moment, RunStatus, Timeline } from "../model.js"
+import type { Failure, Moment, RunStatus, Timeline } from "../model.js"
 import { chip, empty, facts, link, linkTo, panel, table, when } from "../parts.js"
 import { controls } from "./controls.js"
 import { question } from "./questions.js"
@@ -105,6 +105,12 @@ const holdOf = ({ id, reason, since }: NonNullable<RunStatus["hold"]>) => {
   )
 }
 
+/** A failed run is recovered from the page of its failure. */
+const openFailuresOf = ({ id }: RunStatus, failures: ReadonlyArray<Failure>) => {
+  const own = failures.filter(({ run }) => run === id)
+  return own.length === 0 ? undefined : h("span", {}, ...own.flatMap(({ id }) => [linkTo("failures", id), " "]))
+}
+
 /** When a run that has no process continues. */
 const dueOf = ({ dueAt, finishedAt, status }: RunStatus) => {
   if (dueAt === null || finishedAt !== null || status === "running") return {}
@@ -123,7 +129,11 @@ export interface OpenRun {
   readonly timeline: Timeline | undefined
 }
 
-export const run = ({ status, timeline }: OpenRun, canAct: boolean): ReadonlyArray<Node> => {
+export const run = (
+  { status, timeline }: OpenRun,
+  failures: ReadonlyArray<Failure>,
+  canAct: boolean
+): ReadonlyArray<Node> => {
   if (status === undefined) return [empty("Loading…")]
   const asked = status.waiting.filter(({ kind }) => kind === "question")
   const labels = Object.entries(status.labels).map(([name, value]) => `${name}=${value}`)
@@ -134,6 +144,7 @@ export const run = ({ status, timeline }: OpenRun, canAct: boolean): ReadonlyArr
         Status: chip(status.status),
         [status.status === "cancelled" ? "Cancelled" : "Error"]:
           status.failure === null ? undefined : failureText(status.failure),
+        "Open failures": openFailuresOf(status, failures),
         Hold: status.hold === null ? undefined : holdOf(status.hold),
         "To be cancelled": status.cancelling === null ? undefined : cancellingText(status.cancelling),
         Workflow: status.workflow,

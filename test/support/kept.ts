@@ -1,15 +1,11 @@
 import * as path from "node:path"
-import { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
-import * as PgClient from "@effect/sql-pg/PgClient"
-import * as StockClient from "@effect/sql-sqlite-node/SqliteClient"
 import type { ConfigError } from "effect/ConfigError"
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Storage } from "effect-recovery"
-import { PgStorage } from "effect-recovery/pg"
-import { SqlStorage } from "effect-recovery/sql"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import type { Address } from "./postgresServer.js"
 
@@ -29,12 +25,15 @@ export interface KeptOptions {
 /** What tables on a server that all folders share begin with. */
 export const prefixOf = (folder: string): string => `in_${path.basename(folder).slice(-6)}_`
 
+type KeptStorage = Layer.Layer<Storage.Storage | SqlClient, ConfigError | SqlError | Storage.StorageError>
+
+/** A process loads the client that it needs alone: loading all takes a third of the time in which one starts. */
+const loaded = <M>(module: () => Promise<M>, storage: (module: M) => KeptStorage): KeptStorage =>
+  Layer.unwrapEffect(Effect.map(Effect.promise(module), storage))
+
 /** The storage of one process in a folder, and its client. */
-export const storageIn = (
-  kept: Kept,
-  folder: string,
-  { change = (client) => client, durability, lease }: KeptOptions = {}
-): Layer.Layer<Storage.Storage | SqlClient, ConfigError | SqlError | Storage.StorageError> => {
+export const storageIn = (kept: Kept, folder: string, options: KeptOptions = {}): KeptStorage => {
+  const { durability, lease } = options
   const filename = `${folder}/runs.db`
   switch (kept.kind) {
     case "sqlite":
@@ -42,21 +41,15 @@ export const storageIn = (
         SqliteStorage.layerClient({ lease }),
         SqliteClient.layer({ filename, driver: kept.driver, durability })
       )
-    case "stock": {
-      const client = Layer.map(StockClient.layer({ filename }), (context) =>
-        Context.make(SqlClient, change(Context.get(context, SqlClient)))
+    case "stock":
+      return loaded(
+        () => import("./keptOnStockClient.js"),
+        ({ storageOnStockClient }) => storageOnStockClient(filename, options)
       )
-      return Layer.provideMerge(SqlStorage.layer({ lease, durability }), client)
-    }
-    case "postgres": {
-      const { database, host, port, user: username } = kept.address
-      // A process that starts on a busy machine may wait long for its first connection.
-      const connectTimeout = "5 minutes"
-      const client = Layer.map(PgClient.layer({ host, port, database, username, connectTimeout }), (context) => {
-        const changed = change(Context.get(context, PgClient.PgClient))
-        return Context.make(SqlClient, changed).pipe(Context.add(PgClient.PgClient, changed))
-      })
-      return Layer.provideMerge(PgStorage.layer({ lease, prefix: prefixOf(folder) }), client)
-    }
+    case "postgres":
+      return loaded(
+        () => import("./keptOnPostgres.js"),
+        ({ storageOnPostgres }) => storageOnPostgres(kept.address, folder, options)
+      )
   }
 }

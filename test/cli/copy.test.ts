@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import { Step, Storage, Workflow } from "effect-recovery"
 import { SqlStorage } from "effect-recovery/sql"
 import { SqliteStorage } from "effect-recovery/sqlite"
-import { lengthOf, seedOf } from "../support/campaigns.js"
+import { isSoak, lengthOf, seedOf } from "../support/campaigns.js"
 import { inPostgres, type ServedDatabase } from "../support/postgres.js"
 import { eventually } from "../support/time.js"
 import { binary, home } from "./support.js"
@@ -142,7 +142,7 @@ const addressOf = ({ address: { database, host, port, user } }: ServedDatabase) 
 /** Its tables have a schema of their own. */
 let schemas = 0
 
-describe("recovery copy", () => {
+describe.skipIf(isSoak)("recovery copy", () => {
   it.scopedLive("copies a file to another one, says what to do next, and finds nothing to do the second time", () =>
     Effect.gen(function* () {
       const { folder, recovery } = yield* home
@@ -307,7 +307,9 @@ describe("recovery copy", () => {
       assert.deepStrictEqual(yield* target.list({}), [])
     })
   )
+})
 
+describe("recovery copy of many runs", () => {
   const kills = lengthOf("COPY_KILLS")
 
   it.scopedLive(`continues after it was killed in the middle (${kills} copies)`, () =>
@@ -376,7 +378,9 @@ const killedAt = (folder: string, target: string, rows: number): Effect.Effect<v
     yield* Effect.promise(() => ended)
   })
 
-inPostgres("recovery copy with Postgres", (database) => {
+const inTest: typeof inPostgres = isSoak ? () => {} : inPostgres
+
+inTest("recovery copy with Postgres", (database) => {
   it.scopedLive("copies a file to Postgres and back to a file: all digests are equal", () =>
     Effect.gen(function* () {
       const { folder, recovery } = yield* home

@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { lengthOf, seedOf } from "../support/campaigns.js"
+import { isRepeated, lengthOf, seedOf } from "../support/campaigns.js"
 import { inEveryStorage } from "../support/everyStorage.js"
 import { awaited } from "../support/simulation.js"
 import type { Backend } from "../support/storages.js"
@@ -12,7 +12,9 @@ const runs = lengthOf("REPLAY_RUNS")
 const seed = seedOf(4)
 const directedRuns = lengthOf("REPLAY_DIRECTED")
 
-const promises = Object.entries(directed)
+const [promises, endings] = isRepeated("REPLAY_DIRECTED")
+  ? [[], []]
+  : [Object.entries(directed), Object.entries(stopped)]
 
 /** Each simulation has a run of its own in one store. */
 const onStore = (backend: Backend, search: (storeFor: StoreFor) => Promise<Found | undefined>) => async () => {
@@ -36,7 +38,7 @@ inEveryStorage("wherever a run crashes, is interrupted or leaves its worker,", (
     )
   }
 
-  for (const [promise, one] of Object.entries(stopped)) {
+  for (const [promise, one] of endings) {
     it(
       promise,
       onStore(backend, (storeFor) => tryOne(one, storeFor))

@@ -1,7 +1,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { afterAll, assert, describe, it } from "vitest"
-import { lengthOf, seedOf } from "../support/campaigns.js"
+import { isSoak, lengthOf, seedOf } from "../support/campaigns.js"
 import { Child, seeded, temporaryFolder } from "../support/children.js"
 
 /** As it is published. */
@@ -70,97 +70,100 @@ const orphaned = async (here: ReturnType<typeof place>, options: ReadonlyArray<s
 
 const task = ["--task", "T", "--backup", "file"]
 
-describe.skipIf(process.platform !== "linux")("recovery exec after a SIGKILL of exec, while its command lives", () => {
-  const commands: Readonly<Record<string, Array<string>>> = {
-    "as usual": half(),
-    "after the command closed the descriptor": half("bash", "exec 47<&-;"),
-    "after the command left the process group": [
-      "--",
-      ...["sh", "-c", `setsid "$@" & echo $$ > group; exec sleep 1000`, "sh", ...half().slice(1)]
-    ]
-  }
-  for (const [when, command] of Object.entries(commands)) {
-    it(`refuses to start beside it, waits for it, and restores the files after it: ${when}`, async () => {
-      const here = place()
-      const pid = await orphaned(here, task, command)
-      if (fs.existsSync(path.join(here.here, "group"))) kill(-Number(here.read("group")))
-      for (const options of [task, ["--task", "other", "--backup", "file"]]) {
-        const refused = here.start(...options, "--lock-timeout", "100ms", "--", "true")
-        assert.strictEqual(await refused.exited, 4, refused.errors)
-        assert.match(
-          refused.errors,
-          new RegExp(`processes of its command still run.*"kill (-- -)?(\\d+ )*${pid}( \\d+)*"`)
-        )
-        assert.strictEqual(here.read("file"), "old\nhalf\n")
-      }
-      const other = here.start("--task", "other", "--", "true")
-      assert.strictEqual(await other.exited, 0, other.errors)
-      const waiting = here.start(...task, "--", "sh", "-c", "cat file >> seen; echo new > file")
-      await until(() => /waiting for processes of an earlier start/.test(waiting.errors))
-      here.write("up", "")
-      assert.strictEqual(await waiting.exited, 0, waiting.errors)
-      assert.isFalse(isAlive(pid))
-      assert.strictEqual(here.read("seen"), "old\nold\n")
-      assert.strictEqual(here.read("file"), "new\n")
-      assert.deepStrictEqual(here.announced(), [])
-    })
-  }
+describe.skipIf(process.platform !== "linux" || isSoak)(
+  "recovery exec after a SIGKILL of exec, while its command lives",
+  () => {
+    const commands: Readonly<Record<string, Array<string>>> = {
+      "as usual": half(),
+      "after the command closed the descriptor": half("bash", "exec 47<&-;"),
+      "after the command left the process group": [
+        "--",
+        ...["sh", "-c", `setsid "$@" & echo $$ > group; exec sleep 1000`, "sh", ...half().slice(1)]
+      ]
+    }
+    for (const [when, command] of Object.entries(commands)) {
+      it(`refuses to start beside it, waits for it, and restores the files after it: ${when}`, async () => {
+        const here = place()
+        const pid = await orphaned(here, task, command)
+        if (fs.existsSync(path.join(here.here, "group"))) kill(-Number(here.read("group")))
+        for (const options of [task, ["--task", "other", "--backup", "file"]]) {
+          const refused = here.start(...options, "--lock-timeout", "100ms", "--", "true")
+          assert.strictEqual(await refused.exited, 4, refused.errors)
+          assert.match(
+            refused.errors,
+            new RegExp(`processes of its command still run.*"kill (-- -)?(\\d+ )*${pid}( \\d+)*"`)
+          )
+          assert.strictEqual(here.read("file"), "old\nhalf\n")
+        }
+        const other = here.start("--task", "other", "--", "true")
+        assert.strictEqual(await other.exited, 0, other.errors)
+        const waiting = here.start(...task, "--", "sh", "-c", "cat file >> seen; echo new > file")
+        await until(() => /waiting for processes of an earlier start/.test(waiting.errors))
+        here.write("up", "")
+        assert.strictEqual(await waiting.exited, 0, waiting.errors)
+        assert.isFalse(isAlive(pid))
+        assert.strictEqual(here.read("seen"), "old\nold\n")
+        assert.strictEqual(here.read("file"), "new\n")
+        assert.deepStrictEqual(here.announced(), [])
+      })
+    }
 
-  it("keeps the files of a task that is on record as completed, and restores those of one that is not", async () => {
-    for (const isCompleted of [true, false]) {
+    it("keeps the files of a task that is on record as completed, and restores those of one that is not", async () => {
+      for (const isCompleted of [true, false]) {
+        const here = place()
+        const pid = await orphaned(here, task)
+        kill(-pid)
+        await until(() => !isAlive(pid))
+        const journals = () => fs.readdirSync(here.here).filter((name) => name.startsWith(".file-transaction"))
+        const left = [...journals(), ...here.announced().map((name) => path.join("recovery.db-exec", name))]
+        const move = (from: string, to: string) => {
+          for (const name of left) fs.renameSync(path.join(here.here, from, name), path.join(here.here, to, name))
+        }
+        if (isCompleted) {
+          // As if exec had been killed between the record and its last step.
+          fs.mkdirSync(path.join(here.here, "aside/recovery.db-exec"), { recursive: true })
+          move(".", "aside")
+          const completed = here.start(...task, "--", "sh", "-c", "echo new > file")
+          assert.strictEqual(await completed.exited, 0, completed.errors)
+          move("aside", ".")
+        }
+        const next = here.start(...task, "--", "true")
+        assert.strictEqual(await next.exited, 0, next.errors)
+        assert.strictEqual(here.read("file"), isCompleted ? "new\n" : "old\n")
+        assert.deepStrictEqual(journals(), [])
+        assert.deepStrictEqual(here.announced(), [])
+      }
+    })
+
+    it("leaves no description that its exec was killed in the middle of writing", async () => {
       const here = place()
       const pid = await orphaned(here, task)
       kill(-pid)
       await until(() => !isAlive(pid))
-      const journals = () => fs.readdirSync(here.here).filter((name) => name.startsWith(".file-transaction"))
-      const left = [...journals(), ...here.announced().map((name) => path.join("recovery.db-exec", name))]
-      const move = (from: string, to: string) => {
-        for (const name of left) fs.renameSync(path.join(here.here, from, name), path.join(here.here, to, name))
+      const folder = path.join(here.here, "recovery.db-exec")
+      const [description] = here.announced().filter((name) => name.endsWith(".json"))
+      // Of this exec, of one that was killed an hour ago before it had announced anything, and of one that begins now.
+      const hourAgo = new Date(Date.now() - 3_600_000)
+      for (const name of [`${description}.new`, "0000.json.new", "1111.json.new"]) {
+        fs.writeFileSync(path.join(folder, name), "{")
       }
-      if (isCompleted) {
-        // As if exec had been killed between the record and its last step.
-        fs.mkdirSync(path.join(here.here, "aside/recovery.db-exec"), { recursive: true })
-        move(".", "aside")
-        const completed = here.start(...task, "--", "sh", "-c", "echo new > file")
-        assert.strictEqual(await completed.exited, 0, completed.errors)
-        move("aside", ".")
-      }
+      fs.utimesSync(path.join(folder, "0000.json.new"), hourAgo, hourAgo)
       const next = here.start(...task, "--", "true")
       assert.strictEqual(await next.exited, 0, next.errors)
-      assert.strictEqual(here.read("file"), isCompleted ? "new\n" : "old\n")
-      assert.deepStrictEqual(journals(), [])
-      assert.deepStrictEqual(here.announced(), [])
-    }
-  })
+      assert.deepStrictEqual(here.announced(), ["1111.json.new"])
+    })
 
-  it("leaves no description that its exec was killed in the middle of writing", async () => {
-    const here = place()
-    const pid = await orphaned(here, task)
-    kill(-pid)
-    await until(() => !isAlive(pid))
-    const folder = path.join(here.here, "recovery.db-exec")
-    const [description] = here.announced().filter((name) => name.endsWith(".json"))
-    // Of this exec, of one that was killed an hour ago before it had announced anything, and of one that begins now.
-    const hourAgo = new Date(Date.now() - 3_600_000)
-    for (const name of [`${description}.new`, "0000.json.new", "1111.json.new"]) {
-      fs.writeFileSync(path.join(folder, name), "{")
-    }
-    fs.utimesSync(path.join(folder, "0000.json.new"), hourAgo, hourAgo)
-    const next = here.start(...task, "--", "true")
-    assert.strictEqual(await next.exited, 0, next.errors)
-    assert.deepStrictEqual(here.announced(), ["1111.json.new"])
-  })
-
-  it("finds it where the path of the database is longer than the address of a socket", async () => {
-    const here = place("a-long-name-".repeat(15))
-    await orphaned(here, task)
-    const refused = here.start(...task, "--lock-timeout", "1ms", "--", "true")
-    assert.strictEqual(await refused.exited, 4, refused.errors)
-    here.write("up", "")
-    const next = here.start(...task, "--", "true")
-    assert.strictEqual(await next.exited, 0, next.errors)
-  })
-})
+    it("finds it where the path of the database is longer than the address of a socket", async () => {
+      const here = place("a-long-name-".repeat(15))
+      await orphaned(here, task)
+      const refused = here.start(...task, "--lock-timeout", "1ms", "--", "true")
+      assert.strictEqual(await refused.exited, 4, refused.errors)
+      here.write("up", "")
+      const next = here.start(...task, "--", "true")
+      assert.strictEqual(await next.exited, 0, next.errors)
+    })
+  }
+)
 
 describe.skipIf(process.platform !== "linux")("recovery exec, killed at random", () => {
   /** Fails if another one lives, or if the files are not of one version; then makes them new, slowly. */

@@ -12,7 +12,7 @@ const lengths = {
   /** Payments in the database of their journal, over each stock client, whose processes are killed around their commits. */
   PAYMENTS: { short: 10, ci: 20, full: 500 },
   /** Steps of the saga that is killed before and after each of its writes. */
-  SAGA_STEPS: { short: 2, ci: 2, full: 5 },
+  SAGA_STEPS: { short: 1, ci: 2, full: 5 },
   /** A file transaction is killed at every n-th of its system calls. The whole walk in one process is `files/crash.test.ts`. */
   CALL_STRIDE: { short: 7, ci: 2, full: 1 },
   /** A run with children is stopped before and after every n-th of its writes. */
@@ -24,7 +24,7 @@ const lengths = {
   /** Commands of `exec` that are killed, or whose exec is, once or twice. */
   EXEC_KILLS: { short: 4, ci: 30, full: 500 },
   /** Runs that five workers complete while they are killed and paused. */
-  LIVENESS_RUNS: { short: 60, ci: 60, full: 3_000 },
+  LIVENESS_RUNS: { short: 20, ci: 60, full: 3_000 },
   /** Processes that increment one number. */
   INCREMENT_PROCESSES: { short: 4, ci: 8, full: 8 },
   /** Increments of each of these processes. */
@@ -44,9 +44,9 @@ const lengths = {
   /** Restarts of a Postgres server under load. */
   SERVER_RESTARTS: { short: 3, ci: 6, full: 200 },
   /** Random workflows compared with their model. A third of them on SQLite, a twentieth on each client of others. */
-  MODEL_RUNS: { short: 90, ci: 90, full: 2_000 },
+  MODEL_RUNS: { short: 30, ci: 90, full: 2_000 },
   /** Random workflows that are stopped at random, compared with themselves undisturbed. A third and a twentieth of them as above. */
-  REPLAY_RUNS: { short: 100, ci: 300, full: 10_000 },
+  REPLAY_RUNS: { short: 40, ci: 300, full: 10_000 },
   /** Workflows that are stopped at each of their writes, on each client of others. */
   REPLAY_DIRECTED: { short: 1, ci: 1, full: 100 },
   /** Random calls, forty at a time, of a store in memory and of one on a file. */
@@ -93,8 +93,15 @@ if (soak !== undefined && soak !== "ci" && soak !== "full") {
   throw new Error(`RECOVERY_SOAK is "${soak}"; it may be "ci" or "full"`)
 }
 
-/** What takes long on every storage runs there in the soak alone, its bounded part included. */
+/**
+ * What takes long on every storage runs there in the soak alone, its bounded part included. What has no length, in a file
+ * with a campaign, runs in `npm test` alone: the soak does not repeat it.
+ */
 export const isSoak = soak !== undefined
+
+/** Whether `npm test` runs a campaign at the same length, so that the bounded part need not repeat it. */
+export const isRepeated = (campaign: keyof typeof lengths): boolean =>
+  soak === "ci" && lengths[campaign].ci <= lengths[campaign].short
 
 export const lengthOf = (campaign: keyof typeof lengths): number =>
   Number(process.env[`RECOVERY_${campaign}`] ?? lengths[campaign][soak ?? "short"])

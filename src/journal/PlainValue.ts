@@ -83,15 +83,35 @@ const ofRefinement = (ast: AST.Refinement, checks: Checks): Check | undefined =>
   return from && ((value) => from(value) && Option.isNone(ast.filter(value, AST.defaultParseOption, ast)))
 }
 
-/** The first member that accepts a value decides which of its properties are kept, so only one may be an object, a list or a refinement. */
+/**
+ * The first member that accepts a value decides which of its properties are kept. So only one may be an object, a list or a
+ * refinement, unless a tag tells all of them apart.
+ */
 const ofUnion = ({ types }: AST.Union, checks: Checks): Check | undefined => {
   const others = types.filter((type) => !isPrimitive(type))
   // The primitives first, which take least.
   const members = [...types.filter(isPrimitive), ...others].flatMap((type) => checkOf(type, checks) ?? [])
-  return others.length > 1 || members.length < types.length
+  return members.length < types.length || (others.length > 1 && !areTagged(others))
     ? unknownPart
     : (value) => members.some((member) => member(value))
 }
+
+/** Whether all are structs that have a property in common, and each another literal as its type. */
+const areTagged = (types: ReadonlyArray<AST.AST>): boolean => {
+  const [first, ...more] = types.map(literalsOf)
+  return [...(first?.keys() ?? [])].some((name) => {
+    const tags = new Set([first?.get(name), ...more.map((literals) => literals.get(name))])
+    return !tags.has(undefined) && tags.size === types.length
+  })
+}
+
+/** The properties of a struct that have one possible value. */
+const literalsOf = (type: AST.AST): ReadonlyMap<PropertyKey, AST.LiteralValue> =>
+  new Map(
+    (AST.isTypeLiteral(type) ? type.propertySignatures : []).flatMap(({ isOptional, name, type }) =>
+      !isOptional && AST.isLiteral(type) ? [[name, type.literal]] : []
+    )
+  )
 
 const isPrimitive = ({ _tag }: AST.AST): boolean => _tag.endsWith("Keyword") || _tag === "Literal"
 

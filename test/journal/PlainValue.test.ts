@@ -26,6 +26,12 @@ const plain = {
   tuple: Schema.Tuple([Schema.String, Schema.Number], Schema.Boolean),
   record: Schema.Record({ key: Schema.String, value: Schema.UndefinedOr(Schema.Number) }),
   union: Schema.Union(Schema.Struct({ a: Schema.String }), Schema.Number, Schema.Undefined),
+  tagged: Schema.Union(
+    Schema.Struct({ _tag: Schema.Literal("Text"), text: Schema.String }),
+    Schema.Struct({ _tag: Schema.Literal("Call"), text: Schema.optional(Schema.String), name: Schema.String }),
+    Schema.Struct({ _tag: Schema.Literal("Call 2"), text: Schema.String }),
+    Schema.Null
+  ),
   tree: Tree
 }
 
@@ -39,7 +45,23 @@ const transforming = {
   unknown: Schema.Array(Schema.Unknown),
   anything: Schema.Struct({}),
   // The first one that accepts a value drops the properties that it does not know.
-  structs: Schema.Union(Schema.Struct({ a: Schema.String }), Schema.Struct({ a: Schema.String, b: Schema.String }))
+  structs: Schema.Union(Schema.Struct({ a: Schema.String }), Schema.Struct({ a: Schema.String, b: Schema.String })),
+  alike: Schema.Union(
+    Schema.Struct({ _tag: Schema.Literal("Text"), text: Schema.String }),
+    Schema.Struct({ _tag: Schema.Literal("Text", "Call"), text: Schema.String, name: Schema.String })
+  ),
+  sameTag: Schema.Union(
+    Schema.Struct({ _tag: Schema.Literal("Text"), text: Schema.String }),
+    Schema.Struct({ _tag: Schema.Literal("Text"), text: Schema.String, name: Schema.String })
+  ),
+  optionalTag: Schema.Union(
+    Schema.Struct({ _tag: Schema.Literal("Text"), text: Schema.String }),
+    Schema.Struct({ _tag: Schema.optional(Schema.Literal("Call")), text: Schema.String, name: Schema.String })
+  ),
+  elsewhere: Schema.Union(
+    Schema.Struct({ _tag: Schema.Literal("Text"), text: Schema.String }),
+    Schema.Struct({ type: Schema.Literal("Call"), text: Schema.String, name: Schema.String })
+  )
 }
 
 type AnySchema = Schema.Schema<unknown, unknown>
@@ -68,7 +90,10 @@ const others: ReadonlyArray<readonly [schema: keyof typeof plain, value: unknown
   ["record", JSON.parse('{"__proto__":1}')],
   ["record", { [Symbol.iterator]: 1 }],
   ["record", { a: undefined }],
-  ["union", { a: 1 }]
+  ["union", { a: 1 }],
+  ["tagged", { _tag: "Text", text: "a", name: "b" }],
+  ["tagged", { _tag: "Call", text: "a" }],
+  ["tagged", { text: "a", _tag: "Text" }]
 ]
 
 describe("values that are their own JSON", () => {

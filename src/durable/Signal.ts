@@ -5,6 +5,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,6 +15,7 @@ import { valueCodec } from "../journal/JournalCodec.js"
 import { JournalError, type RunNotFound } from "../journal/RunError.js"
 import { holdsSecrets } from "../journal/Secrets.js"
 import { durationText } from "../resilience/DurationText.js"
+import { messageOf } from "../resilience/Foreign.js"
 import { checkedNames, checkName, type InvalidName } from "../resilience/InvalidName.js"
 import { millis } from "../resilience/internal/kernel/options.js"
 import { escapeName, joinKey } from "../resilience/Key.js"
@@ -38,8 +40,10 @@ export interface Signal<in out A, out R = never> {
   readonly name: string
   /**
    * Waits for the signal in the body of a workflow. The first one that is sent
-   * counts, and each resume returns it again. Fails with `SignalTimeout` if
-   * none was sent `within` the limit; a limit of 0 does not wait.
+   * counts, and each resume returns it again. A value that does not fit the schema
+   * is refused, and the wait continues, with the reason where the run is shown.
+   * Fails with `SignalTimeout` if none was sent `within` the limit; a limit of 0
+   * does not wait.
    */
   readonly wait: {
     (options?: Which): Effect.Effect<A, never, Run | R>
@@ -124,21 +128,32 @@ export const make = <A, I, R>(name: string, schema: Schema.Schema<A, I, R>): Sig
     Effect.gen(function* () {
       if (id !== undefined) checkName("signal", id)
       const limit = within === undefined ? undefined : millis("within", within)
+      const isSecret = holdsSecrets(schema.ast)
+      const context = yield* Effect.context<R>()
+      const read = (payload: string) =>
+        Effect.flatMap(decodeSent(payload), ({ value }) => decode(JSON.stringify(value)))
       const end = yield* wait({
         name: id === undefined ? escapeName(name) : joinKey(name, id),
         kind: "signal",
         about: about(id),
         signal: signalKey(name, id),
         schema: jsonSchemaOf(schema),
-        isSecret: holdsSecrets(schema.ast),
-        millis: limit
+        isSecret,
+        millis: limit,
+        // A secret may be in the message of what refuses it.
+        refusal: (payload) =>
+          Effect.matchCause(Effect.provide(read(payload), context), {
+            onFailure: (cause) =>
+              isSecret ? "the value does not fit" : `the value does not fit: ${messageOf(Cause.squash(cause))}`,
+            onSuccess: () => undefined
+          })
       })
       const run = yield* Run
       if (end.payload === undefined) {
         return yield* new SignalTimeout({ run: run.id, signal: about(id), within: Duration.millis(limit ?? 0) })
       }
-      const sent = Effect.flatMap(decodeSent(end.payload), ({ value }) => decode(JSON.stringify(value)))
-      return yield* Effect.catchAll(sent, (cause) =>
+      // The program has another schema than the one that accepted the value.
+      return yield* Effect.catchAll(read(end.payload), (cause) =>
         stop(run.execution, new JournalError({ reason: "Decode", run: run.id, record: `signal "${about(id)}"`, cause }))
       )
     })

@@ -245,8 +245,8 @@ export const WaitStatus = Schema.Struct({
   until: MaybeDate,
   endedAt: MaybeDate,
   /**
-   * `answered`: a child has also ended, or was started. `elapsed`: its time was up. `refused`: the answer did not fit, and the question
-   * is asked again. `interrupted`: by the program.
+   * `answered`: a child has also ended, or was started. `elapsed`: its time was up. `refused`: the answer or value did not fit, and the run
+   * asks or waits again. `interrupted`: by the program.
    */
   status: Schema.Literal("open", "answered", "elapsed", "refused", "interrupted")
 })

@@ -4,6 +4,7 @@ import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/TestClock"
 import { Answer, Signal, Step, Strategy, Workflow } from "effect-recovery"
 import { jsonSchemaOf, problemOf } from "../../src/durable/internal/wait/jsonSchema.js"
 import { assertTagged } from "../support/assertions.js"
@@ -19,6 +20,35 @@ const Approval = Signal.make("approval", Schema.Struct({ by: Schema.NonEmptyStri
 const Opaque = Signal.make("opaque", Schema.UndefinedOr(Schema.String))
 
 const Key = Signal.make("key", Schema.Redacted(Schema.String))
+
+const Even = Signal.make("even", Schema.Struct({ n: Schema.Number.pipe(Schema.filter((n) => n % 2 === 0)) }))
+
+const Count = Workflow.make("count", { success: Schema.Number }, () => Effect.map(Even.wait(), ({ n }) => n))
+
+const Timed = Workflow.make("timed", { success: Schema.String }, () =>
+  Even.wait({ within: "1 hour" }).pipe(
+    Effect.as("in time"),
+    Effect.catchTag("SignalTimeout", () => Effect.succeed("too late"))
+  )
+)
+
+const Hid = Signal.make("hidden", Schema.Redacted(Schema.String.pipe(Schema.minLength(10))))
+
+const Hidden = Workflow.make("hidden", { success: Schema.Number }, () =>
+  Effect.map(Hid.wait(), (hidden) => Redacted.value(hidden).length)
+)
+
+const Odd = Signal.make(
+  "odd",
+  Schema.String.pipe(
+    Schema.filter((text) => {
+      if (text === "throws") throw new Error("the filter is broken")
+      return true
+    })
+  )
+)
+
+const Strange = Workflow.make("strange", { success: Schema.String }, () => Odd.wait())
 
 const Publish = Workflow.make("publish", { success: Schema.String }, () =>
   Effect.map(Approval.wait(), ({ by }) => `approved by ${by}`)
@@ -64,6 +94,73 @@ for (const backend of backends) {
           assert.deepStrictEqual(yield* Workflow.history("1"), before)
           yield* Signal.sendJson("1", "approval", { by: "Ada", more: true })
           assert.strictEqual(yield* Workflow.execute(Publish, { id: "1" }), "approved by Ada")
+        }).pipe(Effect.provide(layer))
+      })
+    )
+
+    it.scoped("that only a filter refuses is refused by the run, which waits for another one with the reason", () =>
+      Effect.gen(function* () {
+        const { layer } = yield* setup
+        yield* Effect.gen(function* () {
+          const isDone = Effect.map(Workflow.list({ status: "completed" }), (done) => done.length > 0)
+          const refusedAs = Effect.map(Workflow.status("1"), ({ waits }) => waits.map(({ status }) => status))
+          // Nothing checks what is sent before the run waits for it.
+          yield* Workflow.start(Count, { id: "1" })
+          yield* Signal.sendJson("1", "even", { n: "one" }, { early: true })
+          const first = yield* Effect.flip(Workflow.execute(Count, { id: "1" }))
+          assertTagged(first, "RunSuspended", {})
+          assert.deepStrictEqual(yield* refusedAs, ["refused", "open"])
+          const [waiting] = (yield* Workflow.list({ waitingFor: "signal" })).flatMap(({ waiting }) => waiting)
+          assert.deepInclude(waiting, { about: "even", signal: { name: "even" } })
+          assert.include(Option.getOrThrow(waiting?.refused ?? Option.none()), 'actual "one"')
+          // The JSON Schema has no filter.
+          yield* Signal.sendJson("1", "even", { n: 3 })
+          assert.isFalse(yield* isDone)
+          yield* Effect.flip(Workflow.execute(Count, { id: "1" }))
+          assert.deepStrictEqual(yield* refusedAs, ["refused", "refused", "open"])
+          yield* Even.send("1", { n: 4 })
+          const twice = yield* Effect.flip(Even.send("1", { n: 6 }))
+          assertTagged(twice, "NotOpen", { reason: "Answered" })
+          assert.strictEqual(yield* Workflow.execute(Count, { id: "1" }), 4)
+          assert.strictEqual(yield* Workflow.execute(Count, { id: "1" }), 4)
+          // A rewound run finds the same three values again.
+          yield* Workflow.rewind(Count, "1", Workflow.fromStart)
+          assert.strictEqual(yield* Workflow.execute(Count, { id: "1" }), 4)
+          assert.deepStrictEqual(yield* refusedAs, ["refused", "refused", "answered"])
+        }).pipe(Effect.provide(layer))
+      })
+    )
+
+    it.scoped("that is refused does not move the deadline of the wait", () =>
+      Effect.gen(function* () {
+        const { layer } = yield* setup
+        yield* Effect.gen(function* () {
+          yield* Effect.flip(Workflow.execute(Timed, { id: "1" }))
+          yield* TestClock.adjust("40 minutes")
+          yield* Signal.sendJson("1", "even", { n: 5 })
+          yield* Effect.flip(Workflow.execute(Timed, { id: "1" }))
+          yield* TestClock.adjust("20 minutes")
+          assert.strictEqual(yield* Workflow.execute(Timed, { id: "1" }), "too late")
+        }).pipe(Effect.provide(layer))
+      })
+    )
+
+    it.scoped("that a filter of the program throws at, or a secret that does not fit, is refused, too", () =>
+      Effect.gen(function* () {
+        const { layer } = yield* setup
+        yield* Effect.gen(function* () {
+          yield* Workflow.start(Hidden, { id: "1" })
+          yield* Signal.sendJson("1", "hidden", "s3cret", { early: true })
+          yield* Effect.flip(Workflow.execute(Hidden, { id: "1" }))
+          const [waiting] = (yield* Workflow.list({ waitingFor: "signal" })).flatMap(({ waiting }) => waiting)
+          assert.deepStrictEqual(waiting?.refused, Option.some("the value does not fit"))
+          yield* Hid.send("1", Redacted.make("a longer one"))
+          assert.strictEqual(yield* Workflow.execute(Hidden, { id: "1" }), 12)
+          yield* Workflow.start(Strange, { id: "2" })
+          yield* Signal.sendJson("2", "odd", "throws", { early: true })
+          yield* Effect.flip(Workflow.execute(Strange, { id: "2" }))
+          yield* Odd.send("2", "fits")
+          assert.strictEqual(yield* Workflow.execute(Strange, { id: "2" }), "fits")
         }).pipe(Effect.provide(layer))
       })
     )

@@ -4,7 +4,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { findRun, type Journal, loadJournal } from "../../../journal/Journal.js"
 import type { StartedWait } from "../../../journal/JournalLine.js"
-import { RunNotFound, Waiting } from "../../../journal/RunError.js"
+import { type JournalError, RunNotFound, Waiting } from "../../../journal/RunError.js"
 import { asSecret, withoutPaths } from "../../../journal/Secrets.js"
 import type * as Decision from "../../../resilience/Decision.js"
 import { epochKey } from "../../../resilience/Key.js"
@@ -21,9 +21,21 @@ export const waitId = ({ epochs }: Pick<Journal, "epochs">, key: string): string
 export const signalKey = (name: string, id: string | undefined): string =>
   `@${encodeURIComponent(name)}${id === undefined ? "" : `/${encodeURIComponent(id)}`}`
 
+/**
+ * The key under which a signal is stored whose former value was refused: the first value under a key counts. The keys that
+ * `signalKey` makes have no "?".
+ */
+export const nextSignalKey = (key: string): string => {
+  const [first = "", refusals = "0"] = key.split("?")
+  return `${first}?${Number(refusals) + 1}`
+}
+
+/** The key of the first value. */
+const firstSignalKey = (key: string | undefined): string | undefined => key?.split("?")[0]
+
 /** The name and the id in a key that `signalKey` made. */
 const signalOf = (key: string): { readonly name: string; readonly id?: string } => {
-  const [name = "", id] = key.slice(1).split("/").map(decodeURIComponent)
+  const [name = "", id] = (firstSignalKey(key) ?? "").slice(1).split("/").map(decodeURIComponent)
   return id === undefined ? { name } : { name, id }
 }
 
@@ -138,7 +150,7 @@ export class NotOpen extends Data.TaggedError("NotOpen")<{
         : `Open: ${this.open.map((id) => `"${id}"`).join(", ")}. Give one of them as the option question.`
     const messages = {
       Unknown: `Run "${this.run}" does not ask ${this.question}. ${open}`,
-      Answered: `${capital(this.question)} of run "${this.run}" was answered before; the first answer counts.`,
+      Answered: `${capital(this.question)} of run "${this.run}" was answered before; the first answer that fits counts.`,
       Finished: `Run "${this.run}" has ended, so it takes no answer any more. Workflow.status shows its outcome.`,
       Several: `Run "${this.run}" asks several questions. ${open}`
     }
@@ -148,22 +160,47 @@ export class NotOpen extends Data.TaggedError("NotOpen")<{
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 
-/** Stores a signal for a run, which may not wait for it yet. The first signal under a key counts. */
-export const sendSignal = (run: string, key: string, payload: string, question: string) =>
-  Effect.flatMap(Storage.Storage, (storage) =>
-    Effect.flatMap(storage.signal(run, key, payload), (signalled): Effect.Effect<void, NotOpen | RunNotFound> => {
-      switch (signalled) {
-        case "Sent":
-          return Effect.void
-        case "Unknown":
-          return Effect.fail(new RunNotFound({ run }))
-        case "Taken":
-          return Effect.fail(new NotOpen({ run, question, reason: "Answered", open: [] }))
-        case "Finished":
-          return Effect.fail(new NotOpen({ run, question, reason: "Finished", open: [] }))
+/**
+ * Stores a signal for a run, which may not wait for it yet. The first signal under a key counts, unless the run has refused
+ * its value and waits for another one.
+ */
+export const sendSignal = (
+  run: string,
+  key: string,
+  payload: string,
+  question: string
+): Effect.Effect<void, NotOpen | RunNotFound | JournalError | Storage.StorageError, Storage.Storage> =>
+  Effect.gen(function* () {
+    const storage = yield* Storage.Storage
+    const refuse = (reason: NotOpen["reason"]) => new NotOpen({ run, question, reason, open: [] })
+    switch (yield* storage.signal(run, key, payload)) {
+      case "Sent":
+        return
+      case "Unknown":
+        return yield* new RunNotFound({ run })
+      case "Finished":
+        return yield* refuse("Finished")
+      case "Taken": {
+        const wait = (yield* openSignals(storage, yield* findRun(storage, run))).find(isFor(key))
+        if (wait?.signal === undefined || wait.signal === key) return yield* refuse("Answered")
+        return yield* sendSignal(run, wait.signal, payload, question)
       }
-    })
+    }
+  })
+
+/** The signals that a run waits for. */
+const openSignals = (storage: Storage.Service, run: Storage.Run) =>
+  Effect.map(loadJournal(storage, run), ({ waits }) =>
+    [...waits.values()].filter(
+      ({ end, interruptedAt, kind }) => kind === "signal" && end === undefined && interruptedAt === undefined
+    )
   )
+
+/** Whether a wait ends with a signal of this key, or with one that replaces its refused value. */
+const isFor =
+  (key: string) =>
+  ({ signal }: Pick<StartedWait, "signal">): boolean =>
+    firstSignalKey(signal) === key
 
 /**
  * The value does not fit the schema of what the run waits for. Nothing was stored.
@@ -226,11 +263,8 @@ export const sendJson = Effect.fnUntraced(function* (
   const stored = yield* findRun(storage, run)
   const key = signalKey(name, id)
   const signal = id === undefined ? name : `${name}/${id}`
-  const waits = stored.outcome === undefined ? [...(yield* loadJournal(storage, stored)).waits.values()] : []
-  const open = waits.filter(({ end, interruptedAt, kind }) => {
-    return kind === "signal" && end === undefined && interruptedAt === undefined
-  })
-  const wait = open.find(({ signal }) => signal === key)
+  const open = stored.outcome === undefined ? yield* openSignals(storage, stored) : []
+  const wait = open.find(isFor(key))
   if (wait === undefined && stored.outcome === undefined && !early) {
     // A signal that came before is refused as answered, not as unknown.
     const isSent = (yield* storage.signals(stored.key)).some((one) => one.key === key)
@@ -239,7 +273,7 @@ export const sendJson = Effect.fnUntraced(function* (
   const about = `signal "${signal}"`
   if (wait !== undefined) yield* checkValue(run, about, wait, text === undefined ? undefined : JSON.parse(text))
   const value = text !== undefined && wait?.secret === true ? asSecret(text) : text
-  yield* sendSignal(run, key, value === undefined ? "{}" : `{"value":${value}}`, about)
+  yield* sendSignal(run, wait?.signal ?? key, value === undefined ? "{}" : `{"value":${value}}`, about)
 })
 
 /** Answers the named question, or the only open one. */

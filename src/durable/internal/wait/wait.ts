@@ -15,7 +15,7 @@ import * as FiberTree from "../execution/fiberTree.js"
 import * as Replay from "../execution/replay.js"
 import * as Order from "../execution/replayOrder.js"
 import { awaitGate } from "./gate.js"
-import { finiteTime, parkedOf } from "./resolve.js"
+import { finiteTime, nextSignalKey, parkedOf } from "./resolve.js"
 import { readSignalsAt } from "./watcher.js"
 
 /** What to wait for. */
@@ -29,12 +29,30 @@ export interface ToWait {
   readonly isSecret?: boolean | undefined
   /** The time limit in milliseconds, counted from when the run first came here. */
   readonly millis?: number | undefined
+  /** Why the value of the signal does not fit; undefined if it does. */
+  readonly refusal?: Refusal | undefined
 }
 
+type Refusal = (payload: string) => Effect.Effect<string | undefined>
+
 /** Waits in the body of a workflow. The wait is recorded once, however often the run is resumed. */
-export const wait = (toWait: ToWait): Effect.Effect<WaitEnd, never, Execution.Run> =>
+export const wait = (toWait: ToWait): Effect.Effect<WaitEnd, never, Execution.Run> => waitAgain(toWait, undefined)
+
+/** A wait that has ended. */
+interface Ended {
+  readonly line: StartedWait
+  readonly end: WaitEnd
+}
+
+/** A refused value does not end the wait: the run waits for another one, until the same time. */
+const waitAgain = (toWait: ToWait, before: Ended | undefined): Effect.Effect<WaitEnd, never, Execution.Run> =>
+  Effect.flatMap(waitOnce(toWait, before), (ended) =>
+    ended.end.refused === undefined ? Effect.succeed(ended.end) : waitAgain(toWait, ended)
+  )
+
+const waitOnce = (toWait: ToWait, before: Ended | undefined): Effect.Effect<Ended, never, Execution.Run> =>
   Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
-    Effect.flatMap(Execution.currentRun, (run): Effect.Effect<WaitEnd> => {
+    Effect.flatMap(Execution.currentRun, (run): Effect.Effect<Ended> => {
       const { execution } = run
       const step = FiberTree.stepOf(fiber)
       if (step !== undefined && execution.lifecycle.stopError === undefined) {
@@ -42,7 +60,7 @@ export const wait = (toWait: ToWait): Effect.Effect<WaitEnd, never, Execution.Ru
       }
       const isRoot = Order.isRoot(fiber, runtimeFlags, execution)
       const isInterruptible = RuntimeFlags.interruptible(runtimeFlags)
-      const use = (key: string) => waitAt(execution, key, toWait, { isRoot, isInterruptible })
+      const use = (key: string) => waitAt(execution, key, toWait, before, { isRoot, isInterruptible })
       return Execution.withKey(run, toWait.name, use, waitMark(toWait.name))
     })
   )
@@ -58,26 +76,27 @@ const waitAt = (
   execution: Execution.Execution,
   key: string,
   toWait: ToWait,
+  before: Ended | undefined,
   place: { readonly isRoot: boolean; readonly isInterruptible: boolean }
-): Effect.Effect<WaitEnd> => {
+): Effect.Effect<Ended> => {
   const record = execution.journal.waits.get(key)
   const isAnswered = record?.end !== undefined
   const mismatch =
     differentWait(execution, record, toWait) ?? Order.check(execution, key, { isAnswered, isRoot: place.isRoot })
   if (mismatch !== undefined) return Execution.stop(execution, mismatch)
   if (record?.end !== undefined) {
-    return Effect.as(Order.awaitReplayTurn(execution, key, record.lastSeq, place), record.end)
+    return Effect.as(Order.awaitReplayTurn(execution, key, record.lastSeq, place), { line: record, end: record.end })
   }
   if (Execution.isReplayOnly(execution, key)) {
     return Replay.park(execution.replay.active, key, record !== undefined)
   }
   const started = Effect.suspend(() =>
-    record === undefined ? start(execution, key, toWait, place.isRoot) : Effect.succeed(record)
+    record === undefined ? start(execution, key, toWait, before, place.isRoot) : Effect.succeed(record)
   )
   const gate = awaitGate(execution, record?.interruptedAt)
   const isInterruptible = place.isInterruptible || record?.interruptedAt !== undefined
   return Effect.zipRight(isInterruptible ? Effect.interruptible(gate) : gate, started).pipe(
-    Effect.flatMap((line) => parkUntilEnd(execution, key, line, parkedOf(execution.journal, key, line)))
+    Effect.flatMap((line) => parkUntilEnd(execution, key, line, toWait.refusal))
   )
 }
 
@@ -96,12 +115,18 @@ const start = (
   execution: Execution.Execution,
   key: string,
   { about, isSecret, kind, millis, schema, signal }: ToWait,
+  before: Ended | undefined,
   isRoot: boolean
 ): Effect.Effect<StartedWait> =>
   Effect.flatMap(execution.clock.currentTimeMillis, (now) => {
-    const until = millis === undefined ? undefined : finiteTime(now + millis)
-    const secret = isSecret || undefined
-    return recordStart(execution, key, { kind, about, signal, until, schema, secret, root: isRoot || undefined }, now)
+    const line = { kind, about, schema, secret: isSecret || undefined, root: isRoot || undefined }
+    if (before === undefined) {
+      const until = millis === undefined ? undefined : finiteTime(now + millis)
+      return recordStart(execution, key, { ...line, signal, until }, now)
+    }
+    const { end, line: former } = before
+    const next = former.signal === undefined ? undefined : nextSignalKey(former.signal)
+    return recordStart(execution, key, { ...line, signal: next, until: former.until, refused: end.refused }, now)
   })
 
 /** Records a wait, in one write with the lines that come before it. */
@@ -125,10 +150,14 @@ const parkUntilEnd = (
   execution: Execution.Execution,
   key: string,
   line: StartedWait,
-  parked: ToPark
-): Effect.Effect<WaitEnd> =>
-  Effect.matchCauseEffect(park(execution, key, parked), {
-    onSuccess: (end) => Effect.as(recordEnd(execution, key, line, end), end),
+  refusal: Refusal = () => Effect.succeed(undefined)
+): Effect.Effect<Ended> =>
+  Effect.matchCauseEffect(park(execution, key, parkedOf(execution.journal, key, line)), {
+    onSuccess: ({ payload }) =>
+      Effect.flatMap(payload === undefined ? Effect.succeed(undefined) : refusal(payload), (refused) => {
+        const end = refused === undefined ? { payload } : { payload, refused }
+        return Effect.as(recordEnd(execution, key, line, end), { line, end })
+      }),
     onFailure: (cause) => Effect.zipRight(recordInterruption(execution, key), Effect.failCause(cause))
   })
 

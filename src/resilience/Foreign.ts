@@ -106,9 +106,13 @@ const fieldOf = (error: unknown, name: string): unknown => {
   return ArrayBuffer.isView(value) ? `${value.byteLength} bytes` : value
 }
 
-/** A `Schema.TaggedError` without a message of its own has its fields as message, which do not say what failed. */
+/**
+ * A `Schema.TaggedError` without a message of its own has its fields as message, which do not say what failed. As a
+ * recorded defect it has a name and no tag.
+ */
 const withTag = (error: unknown, message: string | undefined): string | undefined => {
-  const tag = tagOf(error)
+  const name = readString(error, "name")
+  const tag = tagOf(error) ?? (name === "Error" ? undefined : name)
   if (tag === undefined || message === undefined || !/^\{ .*\}$/s.test(message)) return message
   return /^\{\s*\}$/.test(message) ? tag : `${tag} ${message}`
 }

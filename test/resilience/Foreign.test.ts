@@ -53,6 +53,7 @@ describe("A hostile error", () => {
   it("becomes its tag and fields if it has no message", () => {
     class Offline extends Data.TaggedError("Offline")<{ readonly host: string; readonly port: number }> {}
     class Written extends Schema.TaggedError<Written>()("Written", { host: Schema.String }) {}
+    class Bare extends Schema.TaggedError<Bare>()("Bare", {}) {}
     class Empty extends Data.TaggedError("Empty")<{ readonly cause?: unknown }> {}
     class Own extends Data.TaggedError("Own")<{ readonly host: string; readonly message: string }> {}
     class Loop extends Data.TaggedError("Loop")<{ readonly loop: object; readonly bytes: Uint8Array }> {}
@@ -76,6 +77,15 @@ describe("A hostile error", () => {
     const exit = JSON.stringify({ _tag: "Fail", error: { _tag: "Offline", host: "smtp", port: 25 } })
     const recorded = failureOf(exit, Effect.runSync(Redaction))
     assert.strictEqual(recorded.message, 'Offline { "host": "smtp", "port": 25 }')
+    // The errors of compensations are recorded as defects.
+    for (const [error, message] of [
+      [new Bare(), "Bare"],
+      [new Written({ host: "smtp" }), 'Written { "host": "smtp" }']
+    ] as const) {
+      const text = Effect.runSync(encodeUndoCause(Cause.fail(error))) ?? ""
+      assert.strictEqual(failureOf(text, Effect.runSync(Redaction)).message, message)
+      assert.strictEqual(messageOf(Cause.squash(Effect.runSync(decodeUndoCause(text)))), message)
+    }
     assert.match(prettyCause(Cause.fail(new Offline({ host: "smtp", port: 25 }))), /^Offline \{ "host": "smtp"/)
   })
 

@@ -155,6 +155,10 @@ for (const backend of backends) {
     it.scoped("backs off a run that dies, longer each time, and reports it as stuck", () =>
       Effect.gen(function* () {
         const { process } = yield* setup
+        const warnings: Array<unknown> = []
+        const logger = Logger.make(
+          ({ logLevel, message }) => void (logLevel.label === "WARN" && warnings.push(...[message].flat()))
+        )
         let times = 0
         let broken = true
         const Bug = Workflow.make("bug", {}, () =>
@@ -168,8 +172,13 @@ for (const backend of backends) {
           yield* Workflow.start(Bug, { id: "1" })
           yield* until(Effect.map(worker.health, ({ stuck }) => stuck.length === 1))
           assert.strictEqual(times, 1)
+          assert.deepStrictEqual(warnings, [])
           yield* TestClock.adjust("5 seconds")
           yield* until(Effect.map(worker.health, ({ stuck }) => stuck[0]?.times === 2))
+          yield* until(Effect.sync(() => warnings.length > 0))
+          assert.deepStrictEqual(warnings, [
+            'Run "1" of workflow "bug" has stopped 2 times without an outcome: Error: a bug. The worker tries again in 10s.'
+          ])
           yield* TestClock.adjust("9 seconds")
           yield* turns()
           assert.strictEqual(times, 2)
@@ -179,7 +188,7 @@ for (const backend of backends) {
           yield* Workflow.join(Bug, "1")
           assert.strictEqual(times, 3)
           assert.deepStrictEqual((yield* worker.health).stuck, [])
-        }).pipe(Effect.provide(process([Bug])))
+        }).pipe(Effect.provide(Layer.provide(process([Bug]), Logger.replace(Logger.defaultLogger, logger))))
       })
     )
 

@@ -8,6 +8,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { isExcused } from "../../../journal/RunError.js"
+import { durationText } from "../../../resilience/DurationText.js"
 import { prettyCause } from "../../../resilience/Foreign.js"
 import { longSleep, steadyMillis } from "../../../resilience/internal/kernel/timer.js"
 import { Redaction } from "../../../resilience/Redaction.js"
@@ -168,7 +169,9 @@ export const makeWorker = Effect.fnUntraced(function* (definitions: ReadonlyArra
       state.hasPlaces = state.running.size < settings.concurrency
       if (damaged.length === 0) return
       const redactor = yield* Redaction
-      for (const run of damaged) addStop(state, run, redactor.text(run.damaged ?? "damaged"), now)
+      for (const run of damaged) {
+        yield* warnOfStops(state, run.id, addStop(state, run, redactor.text(run.damaged ?? "damaged"), now))
+      }
       // They took places of runs that can be executed.
       changed.notify()
     })
@@ -379,19 +382,33 @@ const recordExit = (
     if (Exit.isSuccess(exit) || (yield* isOver(storage, id))) return void state.stuck.delete(id)
     const redactor = yield* Redaction
     const reason = redactor.text(prettyCause(exit.cause).split("\n")[0] ?? "unknown")
-    addStop(state, { id, workflow }, reason, yield* Clock.currentTimeMillis)
+    yield* warnOfStops(state, id, addStop(state, { id, workflow }, reason, yield* Clock.currentTimeMillis))
   })
 
-/** A run that stopped before its body began did not ask for a backoff, so its stop is counted here. */
+/** A run that stops once may continue at the next attempt. Warns at the second stop, the fourth, the eighth and so on. */
+const warnOfStops = ({ stuck }: WorkerState, run: string, times: number): Effect.Effect<void> => {
+  const { reason, workflow } = stuck.get(run) ?? { reason: "", workflow: "" }
+  return times < 2 || !Number.isInteger(Math.log2(times))
+    ? Effect.void
+    : Effect.logWarning(
+        `Run "${run}" of workflow "${workflow}" has stopped ${times} times without an outcome: ${reason}. The worker tries again in ${durationText(Duration.millis(backoff(times)))}.`
+      )
+}
+
+/**
+ * Counts a stop, and returns how many there are. A run that stopped before its body began did not ask for a backoff, so its
+ * stop is counted here.
+ */
 const addStop = (
   { stuck }: WorkerState,
   { id, workflow }: Pick<Storage.Run, "id" | "workflow">,
   reason: string,
   now: number
-): void => {
+): number => {
   const counted = stuck.get(id)
   const times = counted?.isCounted === true ? counted.times : (counted?.times ?? 0) + 1
   stuck.set(id, { workflow, times, reason, at: now, notBefore: now + backoff(times), isCounted: false })
+  return times
 }
 
 /** The run has an outcome or is on hold: this worker does not try it again, so it is not stuck. */

@@ -91,6 +91,43 @@ const Rollout = Workflow.make("rollout", {}, () =>
 
 const rolledOut = Workflow.execute(Rollout, { id: "rollout-1" }).pipe(Effect.as(log), Effect.provide(storage))
 
+const money: Array<string> = []
+const noted = (line: string) => Effect.sync(() => void money.push(line))
+
+let isBankOnline = false
+const charge = Step.make("charge", {
+  run: noted("charged"),
+  compensate: {
+    undo: () => Effect.suspend(() => (isBankOnline ? noted("refunded") : Effect.fail("offline"))),
+    retry: RetryPolicy.none
+  }
+})
+
+const Sale = Workflow.make("sale", {}, () =>
+  Effect.zipRight(charge, Effect.dieMessage("a bug")).pipe(
+    Transaction.run(),
+    Effect.catchTag("RollbackFailed", Effect.die)
+  )
+)
+
+// #region undo-only
+const undoOnly = (id: string) =>
+  Effect.gen(function* () {
+    yield* Workflow.hold(id, { reason: "to be undone" })
+    yield* Workflow.rewind(Sale, id, Workflow.fromStart, { heldAs: "manual" })
+    yield* Workflow.cancel(id, { reason: "undone" })
+  })
+// #endregion
+
+const undone = Effect.gen(function* () {
+  const sale = Workflow.execute(Sale, { id: "sale-1" })
+  yield* Effect.exit(sale)
+  isBankOnline = true
+  yield* undoOnly("sale-1")
+  const { _tag } = yield* Effect.flip(sale)
+  return { _tag, money }
+}).pipe(Effect.provide(storage))
+
 // ---- docs/durable/checkpoints.md
 
 const V1 = Schema.Struct({ done: Schema.Number })
@@ -189,6 +226,7 @@ export const program = Effect.all({
   redacted,
   released,
   rolledOut,
+  undone,
   migrated,
   letter: search.pipe(
     Effect.map((letter) => (letter._tag === "Some" ? letter.value.state.length : 0)),

@@ -34,6 +34,7 @@ export const gallery: Readonly<Record<string, Example>> = {
       redacted: "customer <redacted>",
       released: "completed",
       rolledOut: ["announced", "published", "notified", "notice withdrawn", "notified"],
+      undone: { _tag: "RunCancelled", money: ["charged", "refunded"] },
       migrated: { done: 7, total: null, startedAt: new Date(0) },
       letter: 3,
       controlled: "cancelled"

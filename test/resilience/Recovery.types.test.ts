@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { pipe } from "effect/Function"
-import { type CircuitBreaker, Decision, Recovery, RetryPolicy, Strategy } from "effect-recovery"
+import { type Bulkhead, type CircuitBreaker, Decision, Recovery, RetryPolicy, Strategy } from "effect-recovery"
 import { describe, expectTypeOf, it } from "vitest"
 
 class Offline extends Data.TaggedError("Offline")<{ readonly host: string }> {}
@@ -196,5 +196,37 @@ describe("Recovery in generic code, in types", () => {
     expectTypeOf<Effect.Effect.Success<ReturnType<typeof build>>>().toEqualTypeOf<
       CircuitBreaker.CircuitBreaker | undefined
     >()
+  })
+
+  it("leaves the errors that docs/policies/README.md lists", () => {
+    type Both = Offline | NotFound
+    type ErrorOf<P> = P extends Effect.Effect<unknown, infer E, unknown> ? E : never
+    const work: Effect.Effect<string, Both> = Effect.fail(new NotFound({ path: "/" }))
+
+    const retried = work.pipe(RetryPolicy.retry(RetryPolicy.exponential()))
+    const retriedByLayer = work.pipe(Recovery.retry)
+    const byLayer = work.pipe(Recovery.auto("work"))
+    const named = Recovery.named("work", () => work)()
+    const byCategory = work.pipe(Recovery.recoverCategory({ network: Strategy.retry() }))
+    const otherwise = work.pipe(Recovery.recoverCategory({ network: Strategy.skip(1), otherwise: Strategy.retry() }))
+    expectTypeOf<ErrorOf<typeof retried>>().toEqualTypeOf<Both>()
+    expectTypeOf<ErrorOf<typeof retriedByLayer>>().toEqualTypeOf<Both>()
+    expectTypeOf<ErrorOf<typeof byLayer>>().toEqualTypeOf<Both | Recovery.RecoveryExhausted<Both>>()
+    expectTypeOf<ErrorOf<typeof named>>().toEqualTypeOf<Both | Recovery.RecoveryExhausted<Both>>()
+    expectTypeOf<ErrorOf<typeof byCategory>>().toEqualTypeOf<Both | Recovery.RecoveryExhausted<Both>>()
+    expectTypeOf<ErrorOf<typeof otherwise>>().toEqualTypeOf<Recovery.RecoveryExhausted<Both>>()
+
+    const plain = Effect.flatMap(Recovery.recoverable({ name: "work" }), (guard) => guard(work))
+    const withoutBreaker = Effect.flatMap(Recovery.recoverable({ name: "work", breaker: false }), (guard) =>
+      guard(work)
+    )
+    const skipped = Effect.flatMap(
+      Recovery.recoverable({ name: "work", bulkhead: { maxConcurrent: 1 }, strategy: Strategy.skip("") }),
+      (guard) => guard(work)
+    )
+    type Open = Both | CircuitBreaker.CircuitOpen
+    expectTypeOf<ErrorOf<typeof plain>>().toEqualTypeOf<Open | Recovery.RecoveryExhausted<Open>>()
+    expectTypeOf<ErrorOf<typeof withoutBreaker>>().toEqualTypeOf<Both | Recovery.RecoveryExhausted<Both>>()
+    expectTypeOf<ErrorOf<typeof skipped>>().toEqualTypeOf<Bulkhead.BulkheadFull>()
   })
 })

@@ -57,6 +57,8 @@ const limits = { "recovery --help": 120, "recovery runs, configuration in TypeSc
 export const run = async () => {
   const folder = project()
   const binary = path.join(root, "dist/recovery.mjs")
+  // A command that reads creates no database.
+  await millisOf(folder, [binary, "report", "--message", "failed", "--database", "recovery.db"])()
   const values = await interleave(
     {
       [bare]: millisOf(folder, ["-e", "0"]),

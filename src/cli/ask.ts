@@ -12,7 +12,7 @@ import { type Ended, ended, endedBy } from "./exit.js"
 import { flag, optional } from "./options.js"
 import { absolute, homeFolder } from "./paths.js"
 import { type Screen, screenOf } from "./render/screen.js"
-import { isAddress, parseAddress, shownAddress } from "./serverAddress.js"
+import { parseAddress, shownAddress } from "./serverAddress.js"
 
 /** The options of every command that asks an operator. */
 export const common = {
@@ -79,54 +79,89 @@ export const addressOf = (option: string | undefined): Effect.Effect<URL | undef
   return parseAddress(by, name, by === "--database" ? "Usage" : "Config")
 }
 
-/** The database file. Creates its folder, unless it is opened read-only. */
-export const databaseFile = (option: string | undefined, readonly = false): Effect.Effect<string, Ended> =>
+/** The database file, which may not exist. */
+export const databaseFile = (option: string | undefined): Effect.Effect<string, Ended> =>
   Effect.gen(function* () {
     const given = givenDatabase(option)
     const refused = given && refuseFilename(given)
     if (refused !== undefined) return yield* refused
-    if (given !== undefined && isAddress(given[1])) {
+    if (given !== undefined && (yield* addressOf(option)) !== undefined) {
       return yield* ended(
         given[0] === "--database" ? "Usage" : "Config",
         `This command needs the path of a SQLite file, and ${given[0]} names a server: name a file with --database.`
       )
     }
-    const filename = yield* given === undefined ? defaultDatabase() : absolute(given[1])
-    if (!readonly) {
-      yield* Effect.try({
-        try: () => fs.mkdirSync(path.dirname(filename), { recursive: true, mode: 0o700 }),
-        catch: (cause) => ended("Storage", `The folder of the database cannot be created: ${messageOf(cause)}`)
-      })
+    return yield* given === undefined ? defaultDatabase() : absolute(given[1])
+  })
+
+/** Creates the folder of a database that a command creates. */
+export const createFolder = (filename: string): Effect.Effect<string, Ended> =>
+  Effect.try({
+    try: () => {
+      fs.mkdirSync(path.dirname(filename), { recursive: true, mode: 0o700 })
+      return filename
+    },
+    catch: (cause) => ended("Storage", `The folder of the database cannot be created: ${messageOf(cause)}`)
+  })
+
+/** Whether the file exists. Refuses one that was named and does not; the default one may be missing. */
+const isThere = (option: string | undefined, filename: string): Effect.Effect<boolean, Ended> => {
+  if (fs.existsSync(filename)) return Effect.succeed(true)
+  const given = givenDatabase(option)
+  if (given === undefined) return Effect.succeed(false)
+  return ended(
+    "Storage",
+    `There is no database ${filename}: name an existing one with ${given[0]}. A program creates its database when it opens its storage.`,
+    "NoDatabase"
+  )
+}
+
+/**
+ * The storage of the database. Only `creates` creates what is missing: other commands see an empty storage in place of
+ * the default database, and refuse another one that is missing or has no tables.
+ */
+const storageOf = ({ database, readonly }: Common, creates: boolean) =>
+  Effect.gen(function* () {
+    const address = yield* addressOf(database)
+    // The storages are loaded only here, so that --help starts fast.
+    const { loadPostgres, requireTables, tablesOfFile, tablesOfServer } = yield* Effect.promise(
+      () => import("./tables.js")
+    )
+    if (address !== undefined) {
+      const { layer } = yield* loadPostgres
+      const where = shownAddress(address)
+      if (!creates) yield* requireTables(where, tablesOfServer(address, where))
+      return { where, storage: layer(address, where, readonly) }
     }
-    return filename
+    const filename = yield* databaseFile(database)
+    if (creates) yield* createFolder(filename)
+    else if (yield* isThere(database, filename)) yield* requireTables(filename, tablesOfFile(filename))
+    else {
+      const { layerMemory } = yield* Effect.promise(() => import("../storage/Storage.js"))
+      return { where: `${filename}, which does not exist yet`, storage: layerMemory }
+    }
+    const { layer } = yield* Effect.promise(() => import("../storage/sqlite/SqliteStorage.js"))
+    return { where: filename, storage: layer({ filename, readonly }) }
   })
 
 /** Without a configuration no workflow can be executed; records can be read and written. */
-export const fromDatabase = ({ database, readonly }: Common): Effect.Effect<Opened, Ended> =>
+const fromDatabase = (given: Common, creates: boolean): Effect.Effect<Opened, Ended> =>
   Effect.gen(function* () {
-    const address = yield* addressOf(database)
-    // Most of the library is loaded only here, so that --help starts fast.
+    const { storage, where } = yield* storageOf(given, creates)
     const { operatorOf } = yield* Effect.promise(() => import("./database.js"))
-    if (address !== undefined) {
-      const { layer } = yield* Effect.tryPromise({
-        try: () => import("./postgres.js"),
-        catch: (cause) => ended("Config", `A server needs the package pg: npm install pg (${messageOf(cause)})`)
-      })
-      const where = shownAddress(address)
-      return { kind: "database", where, operator: operatorOf(layer(address, where, readonly)) }
-    }
-    const filename = yield* databaseFile(database, readonly)
-    const { layer } = yield* Effect.promise(() => import("../storage/sqlite/SqliteStorage.js"))
-    return { kind: "database", where: filename, operator: operatorOf(layer({ filename, readonly })) }
+    return { kind: "database", where, operator: operatorOf(storage) }
   })
 
 const fromConfig = (file: string): Effect.Effect<Opened, Ended> =>
   Effect.map(operatorFrom(file), (operator) => ({ kind: "configuration", where: file, operator }))
 
-/** Opens the operator of the configuration or database, and closes it with the scope. */
-export const open = (given: Common) =>
+/**
+ * Opens the operator of the configuration or database, and closes it with the scope. A database that is missing is
+ * created only if `creates` says so.
+ */
+export const open = (given: Common, creates = false) =>
   Effect.acquireRelease(
-    Effect.flatMap(configOf(given), (file) => (file === undefined ? fromDatabase(given) : fromConfig(file))),
+    Effect.flatMap(configOf(given), (file) => (file === undefined ? fromDatabase(given, creates) : fromConfig(file))),
     ({ operator }) => Effect.promise(() => operator.close())
   ).pipe(
     Effect.tap(({ kind, where }) =>
@@ -144,9 +179,12 @@ const refuseWriting = (tag: Tag) =>
         : Effect.void
   )
 
+/** What records something new by its nature. All other requests read, or act on something that must exist. */
+const creating: ReadonlySet<Tag> = new Set<Tag>(["Report", "CreateCheckpoint"])
+
 /** Opens the operator for a request, and closes it with the scope. */
 export const openFor = (given: Common, tag: Tag) =>
-  Effect.zipRight(given.readonly ? refuseWriting(tag) : Effect.void, open(given))
+  Effect.zipRight(given.readonly ? refuseWriting(tag) : Effect.void, open(given, creating.has(tag)))
 
 /** The value of the reply. A refusal ends the program. */
 export const valueOf = <T extends Tag>(

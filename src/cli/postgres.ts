@@ -1,4 +1,6 @@
+import * as SqlClient from "@effect/sql/SqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -6,8 +8,11 @@ import type * as Scope from "effect/Scope"
 import type { Storage } from "../storage/Storage.js"
 import type { StorageError } from "../storage/StorageError.js"
 import type { Store } from "../storage/Store.js"
+import { makeAccess } from "../storage/sql/clients.js"
 import { toStorageError } from "../storage/sql/errors.js"
+import { tablesOf } from "../storage/sql/migrations.js"
 import * as SqlStorage from "../storage/sql/SqlStorage.js"
+import type { Tables } from "../storage/sqlite/migrations.js"
 
 /** The server refuses each write, whatever the command does. */
 const readOnly = "-c default_transaction_read_only=on"
@@ -33,6 +38,20 @@ export const layer = (address: URL, where: string, readonly: boolean): Layer.Lay
     Layer.provide(clientFor(address, readonly)),
     Layer.mapError(toStorageError(`Connecting to ${where}`))
   )
+
+/** The tables on a server, read without a change. */
+export const tables = (
+  address: URL,
+  where: string,
+  names: Pick<SqlStorage.Options, "prefix" | "schema">
+): Effect.Effect<Tables, StorageError> =>
+  Effect.scoped(
+    Effect.flatMap(Layer.build(clientFor(address, true)), (client) => {
+      const settings = SqlStorage.settings(names)
+      const access = makeAccess(Context.get(client, SqlClient.SqlClient), { ...settings, clock: "server" })
+      return Effect.flatMap(access, (access) => tablesOf(access, settings))
+    })
+  ).pipe(Effect.mapError(toStorageError(`Connecting to ${where}`)))
 
 /** As `layer`, without the service. */
 export const store = (

@@ -35,7 +35,7 @@ describe("recovery doctor", () => {
     Effect.gen(function* () {
       const { folder, recovery } = yield* home
       const file = path.join(folder, "some.db")
-      assert.strictEqual((yield* recovery(["runs", "--database", file])).code, 0)
+      assert.strictEqual((yield* recovery(["report", "--message", "m", "--database", file])).code, 0)
       const whole = read(yield* recovery(["doctor", "--json", "--database", file]))
       assert.match(whole["tables"]?.message ?? "", /^Version \d+$/)
       assert.deepStrictEqual([whole["database"]?.status, whole["tables"]?.status], ["ok", "ok"])

@@ -100,8 +100,9 @@ describe("errors of the command line", () => {
 
   it.scopedLive("say that the working folder is gone, and what works without it", () =>
     Effect.gen(function* () {
-      const { folder } = yield* home
+      const { folder, recovery } = yield* home
       const database = path.join(folder, "some.db")
+      assert.strictEqual((yield* recovery(["report", "--message", "m", "--database", database])).code, 0)
       const inGone = (...args: ReadonlyArray<string>) => {
         const gone = path.join(folder, "gone")
         fs.mkdirSync(gone)

@@ -7,6 +7,7 @@ import { Workflow } from "effect-recovery"
 import { RecoveryManager } from "effect-recovery/operate"
 import { SqlStorage } from "effect-recovery/sql"
 import * as esbuild from "esbuild"
+import type { Finding } from "../../src/cli/doctor/finding.js"
 import { inPostgres } from "../support/postgres.js"
 import { home } from "./support.js"
 
@@ -78,10 +79,25 @@ inPostgres("the command line on a server", (database) => {
       assert.include(runs.stdout, `"order-1"`)
       const cleaned = yield* recovery(["cleanup", "--older-than", "1ms", "--read-only", "--database", addressOf()])
       assert.notStrictEqual(cleaned.code, 0)
-      yield* database.query("DROP TABLE IF EXISTS recovery_migrations, recovery_locks")
-      const empty = yield* recovery(["runs", "--read-only", "--database", addressOf()])
-      assert.strictEqual(empty.code, 5)
-      assert.include(empty.stderr, "ReadOnly")
+    })
+  )
+
+  it.scopedLive("creates no tables to read, and doctor finds none", () =>
+    Effect.gen(function* () {
+      yield* database.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+      const { recovery } = yield* home
+      for (const args of [["runs"], ["runs", "--read-only"], ["hold", "r", "--reason", "why", "--yes"]]) {
+        const empty = yield* recovery([...args, "--database", addressOf()])
+        assert.strictEqual(empty.code, 5, empty.stderr)
+        assert.include(empty.stderr, "has no tables of effect-recovery: ")
+      }
+      const doctor = yield* recovery(["doctor", "--json", "--database", addressOf()])
+      assert.strictEqual(doctor.code, 0, doctor.stdout)
+      const findings: ReadonlyArray<Finding> = JSON.parse(doctor.stdout)
+      const found = findings.find(({ check }) => check === "tables")
+      assert.strictEqual(found?.status, "ok")
+      assert.include(found.message, "There are none yet")
+      assert.deepStrictEqual(yield* database.query("SELECT 1 FROM pg_tables WHERE schemaname = 'public'"), [])
     })
   )
 

@@ -1,21 +1,22 @@
 /** The storages that a copy reads and writes, as the command line names them. */
 import * as fs from "node:fs"
-import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { identityText } from "../../host/fileIdentity.js"
-import { messageOf } from "../../resilience/Foreign.js"
 import { checked } from "../../resilience/internal/kernel/options.js"
 import type { StorageError } from "../../storage/StorageError.js"
 import type { Store } from "../../storage/Store.js"
 import * as SqlStorage from "../../storage/sql/SqlStorage.js"
+import type { Tables } from "../../storage/sqlite/migrations.js"
 import * as SqliteClient from "../../storage/sqlite/SqliteClient.js"
 import * as SqliteStorage from "../../storage/sqlite/SqliteStorage.js"
-import { type Ended, ended } from "../exit.js"
+import { createFolder } from "../ask.js"
+import type { Ended } from "../exit.js"
 import { usage } from "../options.js"
 import { absolute } from "../paths.js"
 import { parseAddress, shownAddress } from "../serverAddress.js"
+import { loadPostgres, requireTables, tablesOfFile, tablesOfServer } from "../tables.js"
 
 export interface Given {
   /** The option that names it. */
@@ -46,12 +47,6 @@ export const placeOf = (given: Given): Effect.Effect<Place, Ended> =>
     if (address !== undefined) {
       return { _tag: "Server" as const, address, where: shownAddress(address), given }
     }
-    if (/^[a-z][a-z0-9+.-]*:\/\//i.test(name)) {
-      const scheme = name.slice(0, name.indexOf(":"))
-      return yield* usage(
-        `${option} begins with ${scheme}://. Name a SQLite file by its path, or a postgres:// address.`
-      )
-    }
     if (/(?:^|[\\/])recovery\.config\.m?[jt]s$/.test(name)) {
       return yield* usage(`${option} is a configuration. Name the SQLite file or the address that its storage uses.`)
     }
@@ -80,12 +75,8 @@ const openServer = (
   { address, given, where }: Extract<Place, { readonly _tag: "Server" }>,
   readonly: boolean
 ): Effect.Effect<Store, StorageError | Ended, Scope.Scope> =>
-  Effect.flatMap(
-    Effect.tryPromise({
-      try: () => import("../postgres.js"),
-      catch: (cause) => ended("Config", `A server needs the package pg: npm install pg (${messageOf(cause)})`)
-    }),
-    ({ store }) => store(address, where, readonly, { prefix: given.prefix, schema: given.schema })
+  Effect.flatMap(loadPostgres, ({ store }) =>
+    store(address, where, readonly, { prefix: given.prefix, schema: given.schema })
   )
 
 const openFile = (file: string, prefix: string, readonly: boolean): Effect.Effect<Store, StorageError, Scope.Scope> =>
@@ -95,21 +86,21 @@ const openFile = (file: string, prefix: string, readonly: boolean): Effect.Effec
         Effect.provide(SqlStorage.store({ prefix }), client)
       )
 
+const tablesIn = (place: Place): Effect.Effect<Tables, StorageError | Ended> => {
+  const { given, where } = place
+  return place._tag === "Server" ? tablesOfServer(place.address, where, given) : tablesOfFile(place.file, given.prefix)
+}
+
 export const openSource = (place: Place): Effect.Effect<Store, StorageError | Ended, Scope.Scope> => {
-  if (place._tag === "Server") return openServer(place, true)
-  return fs.existsSync(place.file)
-    ? openFile(place.file, place.given.prefix, true)
-    : usage(`There is no database ${place.file}: --from must name one.`)
+  if (place._tag === "File" && !fs.existsSync(place.file)) {
+    return usage(`There is no database ${place.file}: --from must name one.`)
+  }
+  const store = place._tag === "Server" ? openServer(place, true) : openFile(place.file, place.given.prefix, true)
+  return Effect.zipRight(requireTables(place.where, tablesIn(place)), store)
 }
 
 /** Creates the file and its folder, if they are missing. */
 export const openTarget = (place: Place): Effect.Effect<Store, StorageError | Ended, Scope.Scope> => {
   if (place._tag === "Server") return openServer(place, false)
-  return Effect.zipRight(
-    Effect.try({
-      try: () => fs.mkdirSync(path.dirname(place.file), { recursive: true, mode: 0o700 }),
-      catch: (cause) => ended("Storage", `The folder of the database cannot be created: ${messageOf(cause)}`)
-    }),
-    openFile(place.file, place.given.prefix, false)
-  )
+  return Effect.zipRight(createFolder(place.file), openFile(place.file, place.given.prefix, false))
 }

@@ -4,41 +4,36 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import type { Operator } from "../../operate/Operator.js"
 import * as OperatorClient from "../../operate/OperatorClient.js"
-import { tablesOf } from "../../storage/sqlite/migrations.js"
-import * as SqliteClient from "../../storage/sqlite/SqliteClient.js"
-import { addressOf, type Common, configOf, databaseFile, fromDatabase } from "../ask.js"
+import type { Tables } from "../../storage/sqlite/migrations.js"
+import { addressOf, type Common, configOf, databaseFile, open } from "../ask.js"
 import { operatorFrom } from "../config.js"
 import { type Ended, ended } from "../exit.js"
 import { inCommands } from "../inCommands.js"
 import { bold, type Screen, screenOf } from "../render/screen.js"
 import { wrap } from "../render/width.js"
 import { shownAddress } from "../serverAddress.js"
+import { creators, tablesOfFile, tablesOfServer } from "../tables.js"
 import { type Finding, failing, fine, warning } from "./finding.js"
 import { clockOfFile, clockOfServer, drivers, packages, permissions, runtime, space } from "./machine.js"
 
-/** The tables of a file, read without a change. */
-const tables = (filename: string): Effect.Effect<Finding> =>
-  tablesOf.pipe(
-    Effect.provide(SqliteClient.layer({ filename, readonly: true })),
-    Effect.map(({ known, reader, version }) => {
-      if (version === 0) return fine("tables", "There are none yet: the first command that opens the file makes them")
-      if (Math.min(reader, version) > known) {
-        return failing(
-          "tables",
-          `The tables have version ${version}, and this library knows ${known}`,
-          "Use the version of effect-recovery that wrote them, or a later one."
-        )
-      }
-      return version < known
-        ? warning(
-            "tables",
-            `The tables have version ${version}, and this library has ${known}`,
-            "The next command that opens the file migrates them. Stop programs with an older library before that."
-          )
-        : fine("tables", `Version ${version}`)
-    }),
-    Effect.catchAll((error) => Effect.succeed(failing("tables", error.message)))
-  )
+/** What the version of the tables says. */
+const tables = ({ known, reader, version }: Tables): Finding => {
+  if (version === 0) return fine("tables", `There are none yet. ${creators}`)
+  if (Math.min(reader, version) > known) {
+    return failing(
+      "tables",
+      `The tables have version ${version}, and this library knows ${known}`,
+      "Use the version of effect-recovery that wrote them, or a later one."
+    )
+  }
+  return version < known
+    ? warning(
+        "tables",
+        `The tables have version ${version}, and this library has ${known}`,
+        "The next command that opens them migrates them. Stop programs with an older library before that."
+      )
+    : fine("tables", `Version ${version}`)
+}
 
 /** Asks a storage through its operator, which opens it as the program does. */
 const opened = (operator: Operator, where: string): Effect.Effect<ReadonlyArray<Finding>> =>
@@ -58,17 +53,29 @@ const ofFile = (file: string): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.gen(function* () {
     const found = permissions(file)
     const now = yield* Clock.currentTimeMillis
-    const inFile = found.status !== "failing" && fs.existsSync(file) ? [yield* tables(file)] : []
+    const read = Effect.match(tablesOfFile(file), {
+      onFailure: ({ message }) => failing("tables", message),
+      onSuccess: tables
+    })
+    const inFile = found.status !== "failing" && fs.existsSync(file) ? [yield* read] : []
     return [found, ...inFile, clockOfFile(file, now), space(file)]
   })
 
-const ofDatabase = (given: Common) =>
+/** Opened only with tables of this version: another opening would change them. */
+const ofServer = (given: Common, address: URL) =>
   Effect.gen(function* () {
-    const address = yield* addressOf(given.database)
-    if (address === undefined) return yield* ofFile(yield* databaseFile(given.database, true))
-    const operator = yield* closing(Effect.map(fromDatabase({ ...given, readonly: true }), ({ operator }) => operator))
-    return yield* opened(operator, shownAddress(address))
+    const where = shownAddress(address)
+    const found = yield* Effect.either(tablesOfServer(address, where))
+    if (found._tag === "Left") return [failing("storage", found.left.message)]
+    const finding = tables(found.right)
+    if (found.right.version === 0 || finding.status !== "ok") return [finding]
+    return [finding, ...(yield* opened((yield* open({ ...given, readonly: true })).operator, where))]
   })
+
+const ofDatabase = (given: Common) =>
+  Effect.flatMap(addressOf(given.database), (address) =>
+    address === undefined ? Effect.flatMap(databaseFile(given.database), ofFile) : ofServer(given, address)
+  )
 
 const ofConfig = (file: string) =>
   Effect.gen(function* () {

@@ -103,7 +103,7 @@ export const permissions = (file: string): Finding => {
     )
   }
   if (found === undefined) {
-    return fine("database", `${file} does not exist yet: the first command that opens it creates it`)
+    return fine("database", `${file} does not exist yet: a program creates it when it opens its storage`)
   }
   if (!found.isFile()) return failing("database", `${file} is no file`, "Name a file with --database.")
   if (!canWrite(file)) {

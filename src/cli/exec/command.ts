@@ -2,7 +2,7 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { common, databaseFile } from "../ask.js"
+import { common, createFolder, databaseFile } from "../ask.js"
 import type { Ended } from "../exit.js"
 import { choiceOrFirst, duration, integer, optional, text, usage } from "../options.js"
 import { absolute } from "../paths.js"
@@ -68,7 +68,7 @@ export const execCommand = Command.make(
       const { exec } = yield* Effect.promise(() => import("./exec.js"))
       yield* exec({
         command: [name, ...args],
-        filename: yield* databaseFile(given.database),
+        filename: yield* Effect.flatMap(databaseFile(given.database), createFolder),
         task,
         again,
         retries,

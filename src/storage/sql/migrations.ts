@@ -6,6 +6,7 @@ import {
   migrationsOf,
   migrationsTable,
   newestMigration,
+  type Tables,
   type Version,
   versionOfMigration
 } from "../sqlite/migrations.js"
@@ -16,6 +17,12 @@ import { type Migration, pgMigrations } from "./pgMigrations.js"
 const operation = "Migrating the tables"
 
 type Row = Readonly<Record<string, unknown>>
+
+/** The names of the tables. */
+interface Place {
+  readonly prefix: string
+  readonly schema?: string | undefined
+}
 
 /** What a dialect needs to know how far its tables are. */
 interface Plan {
@@ -28,19 +35,35 @@ interface Plan {
   readonly record: (run: Run, migration: Migration) => Effect.Effect<unknown, SqlError>
 }
 
+const planOf = (access: ClientAccess, place: Place): Plan =>
+  access.dialect.name === "pg" ? pgPlan(access, place) : sqlitePlan(place)
+
+const newestOf = ({ migrations }: Plan): number => Math.max(...migrations.map(({ id }) => id))
+
+const toDone = (plan: Plan, [row]: ReadonlyArray<Row>): Version =>
+  row === undefined ? { version: 0, reader: 0 } : plan.toDone(row)
+
+const readVersion = (access: ClientAccess, plan: Plan): Effect.Effect<Version, StorageError> =>
+  Effect.catchIf(
+    Effect.map(access.read<Row>(operation, plan.done), (rows) => toDone(plan, rows)),
+    ({ cause }) => isMissingTable(cause),
+    () => Effect.succeed(toDone(plan, []))
+  )
+
+/** The version of the tables, 0 without any, and the newest that this library knows. Changes nothing. */
+export const tablesOf = (access: ClientAccess, place: Place): Effect.Effect<Tables, StorageError> => {
+  const plan = planOf(access, place)
+  return Effect.map(readVersion(access, plan), (version) => ({ ...version, known: newestOf(plan) }))
+}
+
 /**
  * Creates or migrates the tables, beside those of the program, in one transaction.
  * If two processes start at once, the second waits and finds nothing to do. Tables
  * of a newer version are used if that version says so.
  */
-export const migrate = (
-  access: ClientAccess,
-  options: { readonly prefix: string; readonly schema?: string | undefined }
-) => {
-  const plan = access.dialect.name === "pg" ? pgPlan(access, options) : sqlitePlan(options)
-  const newest = Math.max(...plan.migrations.map(({ id }) => id))
-  const none: Version = { version: 0, reader: 0 }
-  const toDone = ([row]: ReadonlyArray<Row>): Version => (row === undefined ? none : plan.toDone(row))
+export const migrate = (access: ClientAccess, place: Place) => {
+  const plan = planOf(access, place)
+  const newest = newestOf(plan)
   const refuseNewer = ({ reader, version }: Version) =>
     version > newest && reader > newest
       ? Effect.fail(
@@ -57,7 +80,7 @@ export const migrate = (
     operation,
     Effect.fnUntraced(function* (run) {
       yield* plan.prepare(run)
-      const done = toDone(yield* run<Row>(plan.done))
+      const done = toDone(plan, yield* run<Row>(plan.done))
       yield* refuseNewer(done)
       for (const migration of missing(done)) {
         for (const statement of migration.statements) yield* run(statement)
@@ -68,12 +91,7 @@ export const migrate = (
     { idempotent: true }
   )
 
-  const done = Effect.catchIf(
-    Effect.map(access.read<Row>(operation, plan.done), toDone),
-    ({ cause }) => isMissingTable(cause),
-    () => Effect.succeed(none)
-  )
-  return Effect.flatMap(done, (found) =>
+  return Effect.flatMap(readVersion(access, plan), (found) =>
     Effect.zipRight(
       refuseNewer(found),
       Effect.zipRight(missing(found).length === 0 ? Effect.void : carryOut, endLeasesOfTheFuture(access))

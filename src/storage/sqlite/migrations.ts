@@ -302,11 +302,12 @@ export const versionOfMigration = (row: { readonly version: unknown; readonly na
 export const newestMigration = (table: string): string =>
   `SELECT migration_id AS version, name FROM ${table} ORDER BY migration_id DESC LIMIT 1`
 
-const findVersion = Effect.gen(function* () {
-  const sql = yield* SqlClient.SqlClient
-  const [row] = yield* sql.unsafe<{ readonly version: unknown; readonly name: unknown }>(newestMigration(table))
-  return versionOfMigration(row)
-})
+const findVersion = (table: string) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const [row] = yield* sql.unsafe<{ readonly version: unknown; readonly name: unknown }>(newestMigration(table))
+    return versionOfMigration(row)
+  })
 
 const refuse = ({ version }: Version) =>
   new StorageError({
@@ -315,7 +316,7 @@ const refuse = ({ version }: Version) =>
   })
 
 const refuseNewer = Effect.filterOrFail(
-  findVersion,
+  findVersion(table),
   ({ reader, version }) => Math.min(reader, version) <= newest,
   refuse
 )
@@ -351,22 +352,29 @@ export const migrate = Migrator.make({})({ loader: Migrator.fromRecord(Record.ma
   Effect.mapError((error) => migrationFailed(error))
 )
 
-const readVersion = findVersion.pipe(
-  // The file was never used by this library.
-  Effect.catchIf(
-    (error) => /no such table/.test(messageOf(rootCause(error))),
-    () => Effect.succeed(versionOfMigration(undefined))
-  ),
-  Effect.mapError((error) => toStorageError("Reading the version of the tables")(rootCause(error))),
-  Effect.withTracerEnabled(false)
-)
+const readVersion = (table: string) =>
+  findVersion(table).pipe(
+    // The file was never used by this library.
+    Effect.catchIf(
+      (error) => /no such table/.test(messageOf(rootCause(error))),
+      () => Effect.succeed(versionOfMigration(undefined))
+    ),
+    Effect.mapError((error) => toStorageError("Reading the version of the tables")(rootCause(error))),
+    Effect.withTracerEnabled(false)
+  )
 
-/** The version of the tables, 0 without any, and the newest that this library knows. Changes nothing. */
-export const tablesOf = Effect.map(readVersion, (version) => ({ ...version, known: newest }))
+/** The version of the tables, 0 without any, and the newest that this library knows. */
+export interface Tables extends Version {
+  readonly known: number
+}
+
+/** Of the tables whose names begin with this prefix. Changes nothing. */
+export const tablesOf = (prefix: string) =>
+  Effect.map(readVersion(migrationsTable(prefix)), (version): Tables => ({ ...version, known: newest }))
 
 /** For a file that is opened read-only: fails unless its tables are up to date. */
 export const upToDate = Effect.filterOrFail(
-  readVersion,
+  readVersion(table),
   ({ reader, version }) => version >= newest && reader <= newest,
   refuse
 )

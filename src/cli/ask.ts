@@ -12,7 +12,7 @@ import { type Ended, ended, endedBy } from "./exit.js"
 import { flag, optional } from "./options.js"
 import { absolute, homeFolder } from "./paths.js"
 import { type Screen, screenOf } from "./render/screen.js"
-import { parseAddress, shownAddress } from "./serverAddress.js"
+import { isAddress, parseAddress, shownAddress } from "./serverAddress.js"
 
 /** The options of every command that asks an operator. */
 export const common = {
@@ -195,6 +195,15 @@ export const valueOf = <T extends Tag>(
     reply.ok ? Effect.succeed(reply.value) : endedBy(reply, where)
   )
 
+/** The option that names the storage, without the password of an address: it must not be printed. */
+const targetOf = ({ config, database }: Common): ReadonlyArray<string> => {
+  if (config !== undefined) return ["--config", config]
+  if (database === undefined) return []
+  return ["--database", isAddress(database) ? shownAddress(new URL(database.trim())) : database]
+}
+
+const screenFor = (given: Common): Screen => ({ ...screenOf(process.stdout), target: targetOf(given) })
+
 /** Prints a value as JSON or as a view. */
 export const print = <A>(
   given: Common,
@@ -203,7 +212,7 @@ export const print = <A>(
   view: (screen: Screen, value: A) => string
 ) =>
   Effect.zipRight(
-    Console.log(given.json ? JSON.stringify(value, null, 2) : view(screenOf(process.stdout), value)),
+    Console.log(given.json ? JSON.stringify(value, null, 2) : view(screenFor(given), value)),
     !given.json && process.stdout.isTTY ? Console.error(`(${where})`) : Effect.void
   )
 

@@ -5,8 +5,10 @@ import { ask, common } from "./ask.js"
 import { confirmed } from "./confirm.js"
 import { choiceOrFirst, flag, optional, text, userName } from "./options.js"
 import { argument, by, described } from "./parameters.js"
+import { commandLine } from "./render/commandLine.js"
 import type { about } from "./render/overview.js"
 import * as views from "./render/runs.js"
+import type { Screen } from "./render/screen.js"
 
 const yes = flag("yes", "Do it without asking")
 
@@ -27,14 +29,14 @@ interface Given {
 interface Control<T extends Tag> {
   readonly question: (run: string) => string
   readonly request: (given: Given) => Request<T>
-  readonly done: (run: string, reply: Value<T>) => string
+  readonly done: (run: string, reply: Value<T>, screen: Screen) => string
 }
 
 const control = <T extends Tag>(name: keyof typeof about, { done, question, request }: Control<T>) =>
   Command.make(name, { ...parameters, reason, by }, ({ run, reason, yes, ...given }) =>
     Effect.zipRight(
       confirmed(yes, question(run)),
-      ask(given, request({ run, reason, by: given.by || userName() }), (_, reply) => done(run, reply))
+      ask(given, request({ run, reason, by: given.by || userName() }), (screen, reply) => done(run, reply, screen))
     )
   ).pipe(described(name))
 
@@ -42,7 +44,7 @@ export const hold = control<"Hold">("hold", {
   question: (run) =>
     `Hold run ${run}? No worker takes it and no further step begins, until it is released. A running attempt may end.`,
   request: (given) => ({ _tag: "Hold", ...given }),
-  done: (run) => `The run ${run} is on hold, until: recovery release ${run}`
+  done: (run, _, screen) => `The run ${run} is on hold, until: ${commandLine(screen, "release", run)}`
 })
 
 export const release = Command.make("release", parameters, ({ run, yes, ...given }) =>
@@ -68,7 +70,9 @@ const ending = <T extends "Cancel" | "Terminate">(
   Command.make(name, { ...parameters, reason, by, children }, ({ children, run, reason, yes, ...given }) =>
     Effect.zipRight(
       confirmed(yes, question(run)),
-      ask(given, request({ run, reason, by: given.by || userName(), children }), (_, reply) => done(run, reply))
+      ask(given, request({ run, reason, by: given.by || userName(), children }), (screen, reply) =>
+        done(run, reply, screen)
+      )
     )
   ).pipe(described(name))
 

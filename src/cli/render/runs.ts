@@ -1,6 +1,8 @@
 import { limitsText } from "../../dashboard/limitsText.js"
 import { processText } from "../../dashboard/processText.js"
+import { isTelling, schemaDraft } from "../../dashboard/schemaDraft.js"
 import type { Value } from "../../operate/OperatorRequests.js"
+import { commandLine } from "./commandLine.js"
 import { duration } from "./duration.js"
 import { gantt } from "./gantt.js"
 import { fields, type Item, joined, pairs, rows, section, time, type View } from "./parts.js"
@@ -142,12 +144,12 @@ export const run: View<"Run"> = (screen, value) =>
 /** What a run waits for, and the command that sends it. */
 const waitingFor = (screen: Screen, run: string, wait: Value<"Run">["waiting"][number]): string => {
   const { about, child, fault, id, parameters, refused, schema, signal, to } = wait
-  if (child !== undefined) return fields(screen, { "child run": child, show: `recovery runs ${quoted(child)}` })
-  const which = signal?.id === undefined ? "" : ` --id ${quoted(signal.id)}`
+  if (child !== undefined) return fields(screen, { "child run": child, show: commandLine(screen, "runs", child) })
+  const which = signal?.id === undefined ? [] : ["--id", signal.id]
   const send =
     signal === undefined
-      ? `recovery resolve --run-id ${quoted(run)} --question ${quoted(id)} --answer retry`
-      : `recovery signal ${quoted(run)} ${quoted(signal.name)} JSON${which}`
+      ? commandLine(screen, "resolve", "--run-id", run, "--question", id, "--answer", "retry")
+      : commandLine(screen, "signal", run, signal.name, schemaDraft(schema) ?? "JSON", ...which)
   return fields(screen, {
     [signal === undefined ? "question" : "signal"]: about,
     to,
@@ -159,15 +161,6 @@ const waitingFor = (screen: Screen, run: string, wait: Value<"Run">["waiting"][n
     send
   })
 }
-
-/** A schema of any value says nothing about it. */
-const isTelling = (schema: unknown): boolean =>
-  typeof schema === "object" &&
-  schema !== null &&
-  !("$id" in schema && ["/schemas/any", "/schemas/unknown", "/schemas/void"].includes(String(schema.$id)))
-
-/** A word of a shell's command. */
-const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)
 
 export const queues: View<"Queues"> = (screen, all) =>
   rows(screen, all, "no queues: a queue is listed once a run is in it or a worker has it", [

@@ -3,6 +3,8 @@ export interface Screen {
   /** In columns; undefined if it is unlimited or unknown. */
   readonly width: number | undefined
   readonly colour: boolean
+  /** The option that names the storage, for commands that are printed. Defaults to none. */
+  readonly target?: ReadonlyArray<string> | undefined
 }
 
 /** `COLUMNS` is about a terminal: a pipe has no width, and rows for another program are not cut. */

@@ -1,37 +1,11 @@
 import { encodeId } from "../../PathId.js"
+import { isTelling, schemaDraft } from "../../schemaDraft.js"
 import { h } from "../dom.js"
 import { time } from "../format.js"
 import type { RunStatus } from "../model.js"
 import { button, facts, panel, when } from "../parts.js"
 
 type Waiting = RunStatus["waiting"][number]
-
-type Schema = Readonly<Record<string, unknown>>
-
-const isSchema = (value: unknown): value is Schema =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
-/** A value to begin with, for a JSON Schema: its fields, empty. */
-const draftOf = (schema: unknown, definitions: unknown, depth = 0): unknown => {
-  if (!isSchema(schema) || depth > 5) return null
-  const { $ref, enum: values, properties, required, type } = schema
-  if (typeof $ref === "string") {
-    const name = $ref.slice("#/$defs/".length)
-    return draftOf(isSchema(definitions) ? definitions[name] : undefined, definitions, depth + 1)
-  }
-  if (Array.isArray(values)) return values[0] as unknown
-  if (typeof type === "string" && type in empties) return empties[type as keyof typeof empties]
-  if (!isSchema(properties) || !Array.isArray(required)) return null
-  return Object.fromEntries(
-    required.map((name: unknown) => [name, draftOf(properties[String(name)], definitions, depth + 1)])
-  )
-}
-
-const empties = { string: "", number: 0, integer: 0, boolean: false, array: [] }
-
-/** A schema of any value says nothing about it. */
-const isTelling = (schema: unknown): schema is Schema =>
-  isSchema(schema) && !["/schemas/any", "/schemas/unknown", "/schemas/void"].includes(String(schema["$id"]))
 
 /** The schema of a value as the answer, or as a signal. */
 export const schemaDetails = (schema: unknown, key: string) =>
@@ -54,7 +28,7 @@ const signal = (
   canAct: boolean
 ) => {
   const key = `${run} ${wait}`
-  const draft = isTelling(schema) ? JSON.stringify(draftOf(schema, schema["$defs"])) : ""
+  const draft = schemaDraft(schema) ?? ""
   const value = h("textarea", { name: "value", rows: 3, "data-key": `signal ${key}`, spellcheck: "false" }, draft)
   return panel(
     `Waits for signal ${about}`,

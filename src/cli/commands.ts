@@ -312,6 +312,12 @@ const check = Command.make("check", common, (given) =>
   )
 ).pipe(described("check"))
 
+/** The commands that have commands of their own. The parser does not tell them from the others. */
+export const groups: ReadonlyMap<string, ReturnType<typeof Command.getSubcommands>> = new Map([
+  ["checkpoint", Command.getSubcommands(checkpoint)],
+  ["schedules", Command.getSubcommands(schedules)]
+])
+
 export const recovery = Command.make("recovery").pipe(
   Command.withDescription("Shows failures, recoveries and runs, and acts on them"),
   Command.withSubcommands([

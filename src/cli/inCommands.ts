@@ -7,6 +7,7 @@ const commands: Readonly<Record<string, string>> = {
   "Workflow.terminate": "recovery terminate",
   "Workflow.resolve": "recovery resolve",
   "Workflow.unclaimed": "recovery runs --unclaimed",
+  "Signal.sendJson": "recovery signal",
   "RunSchedule.list": "recovery schedules",
   "RecoveryManager.sweep": "recovery cleanup"
 }

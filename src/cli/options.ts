@@ -89,12 +89,21 @@ export const choiceOrFirst = <const A extends string>(
   description: string
 ) => oneOf(name, choices, description).pipe(Options.withDefault(choices[0]))
 
+const pair =
+  (option: string) =>
+  (given: string): Effect.Effect<readonly [name: string, value: string], ValidationError.ValidationError> => {
+    const end = given.indexOf("=")
+    return end > 0
+      ? Effect.succeed([given.slice(0, end), given.slice(end + 1)])
+      : Effect.fail(ValidationError.invalidValue(HelpDoc.p(`--${option} must be NAME=VALUE, not "${given}".`)))
+  }
+
 /** Pairs such as `--label job=lint --label os=linux`. */
 export const pairs = (name: string, description: string) =>
-  Options.keyValueMap(name).pipe(
-    Options.withDescription(description),
-    Options.optional,
-    Options.map((given) => Object.fromEntries(Option.getOrElse(given, () => [])))
+  text(name, description).pipe(
+    Options.withPseudoName("NAME=VALUE"),
+    Options.repeated,
+    Options.mapEffect((given) => Effect.map(Effect.forEach(given, pair(name)), Object.fromEntries<string>))
   )
 
 export const usage = (message: string): Ended => ended("Usage", message)
@@ -140,10 +149,18 @@ const notMoment = (option: string, given: string): Ended =>
 
 /** Reads JSON from the option itself, or from the file in `@FILE`. */
 export const readJson = (option: string, given: string): Effect.Effect<unknown, Ended> =>
+  Effect.flatMap(given.startsWith("@") ? readText(option, given.slice(1)) : Effect.succeed(given), (text) =>
+    Effect.try({
+      try: (): unknown => JSON.parse(text),
+      catch: (cause) =>
+        usage(`${option} must be JSON in one word of the shell, such as '{"by":"ada"}': ${messageOf(cause)}`)
+    })
+  )
+
+const readText = (option: string, file: string): Effect.Effect<string, Ended> =>
   Effect.try({
-    try: (): unknown => JSON.parse(given.startsWith("@") ? fs.readFileSync(given.slice(1), "utf8") : given),
-    catch: (cause) =>
-      usage(`${option} must be JSON in one word of the shell, such as '{"by":"ada"}': ${messageOf(cause)}`)
+    try: () => fs.readFileSync(file, "utf8"),
+    catch: (cause) => usage(`${option} cannot be read from the file "${file}": ${messageOf(cause)}`)
   })
 
 /** The name of the user; a container may have none. */

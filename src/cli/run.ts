@@ -17,10 +17,11 @@ import { recovery } from "./commands.js"
 import { plainConsole } from "./console.js"
 import { CommandArguments } from "./exec/command.js"
 import { Ended, ended } from "./exit.js"
-import { wrongChoice } from "./options.js"
+import { usage, wrongChoice } from "./options.js"
 import { watchOutput } from "./output.js"
 import { plain, withoutStyles } from "./render/screen.js"
 import { endBy, endingSignal, exitCodeOf, listen, supervise } from "./signals.js"
+import { wrongWord } from "./words.js"
 
 declare const VERSION: string
 
@@ -38,15 +39,16 @@ const endedFor = (cause: Cause.Cause<unknown>): Ended => {
     : ended("Defect", prettyCause(cause))
 }
 
-/** Prints the error and returns the exit code. The parser prints its own errors, unless JSON is wanted. */
+/** Prints the error and returns the exit code. */
 const report = (cause: Cause.Cause<unknown>): number => {
   const { code, message: given, tag } = endedFor(cause)
   // A configuration of the user's may fail with any message.
   const message = redactText(given)
-  if (isJson) process.stderr.write(`${JSON.stringify({ error: { tag, message } })}\n`)
-  else if (!ValidationError.isValidationError(Cause.squash(cause))) {
-    process.stderr.write(`recovery: ${message.split("\n").map(plain).join("\n")}\n`)
-  }
+  process.stderr.write(
+    isJson
+      ? `${JSON.stringify({ error: { tag, message } })}\n`
+      : `recovery: ${message.split("\n").map(plain).join("\n")}\n`
+  )
   return code
 }
 
@@ -62,10 +64,10 @@ const main = Console.consoleWith((console) => {
     Command.transformHandler(recovery, (command) => Effect.withConsole(command, output)),
     { name: "recovery", version: VERSION }
   )
-  // With --json the parser's errors are reported like all others.
-  const printed = (text: unknown) => output.error(wrongChoice(withoutStyles(String(text)), own) ?? text)
-  const parser = { ...output, error: isJson ? () => Effect.void : printed }
-  return Effect.withConsole(run(own), parser)
+  const wrong = wrongWord(own.slice(2))
+  if (wrong !== undefined) return usage(wrong)
+  // The parser prints its errors by itself; they are reported like all others.
+  return Effect.withConsole(run(own), { ...output, error: () => Effect.void })
 })
 
 const program = main.pipe(

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import { type Ended, ended } from "./exit.js"
 
-const isAddress = (name: string): boolean => /^postgres(?:ql)?:\/\//i.test(name.trim())
+export const isAddress = (name: string): boolean => /^postgres(?:ql)?:\/\//i.test(name.trim())
 
 /** A letter alone is a drive of Windows. */
 const anyScheme = /^[a-z][a-z0-9+.-]+:\/+/i

@@ -12,6 +12,7 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Runtime from "effect/Runtime"
 import * as Events from "../resilience/Events.js"
 import * as Fault from "../resilience/Fault.js"
+import { InvalidOption } from "../resilience/InvalidOption.js"
 import type * as Storage from "../storage/Storage.js"
 import * as Insights from "./Insights.js"
 import { handle, type Needs, replyOf } from "./internal/operator/handlers.js"
@@ -85,12 +86,47 @@ export interface Options extends RecoveryManager.Options {
  */
 export const isReading = (request: Request): boolean => !requests[request._tag].writes
 
+const names: Readonly<Record<keyof Options, true>> = {
+  storage: true,
+  layer: true,
+  rules: true,
+  resolutions: true,
+  workflows: true,
+  checkpoints: true,
+  checks: true,
+  actions: true,
+  fixes: true,
+  restore: true,
+  maxRetries: true,
+  timeout: true,
+  patience: true,
+  hooks: true,
+  fallback: true
+}
+
+/** A configuration in JavaScript has no types that refuse a misspelled name. */
+const refuseUnknown = (options: Options): void => {
+  const known = Object.keys(names)
+  const unknown = Object.keys(options).find((option) => !known.includes(option))
+  if (unknown !== undefined) {
+    throw new TypeError(`Operator.define has no option "${unknown}". Its options are ${known.join(", ")}.`)
+  }
+  if (!Layer.isLayer(options.storage)) {
+    throw new InvalidOption({
+      option: "storage",
+      value: options.storage,
+      expected: "a layer, such as SqliteStorage.layer({ filename })"
+    })
+  }
+}
+
 /** Standard output holds only replies. */
 const logToStderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))
 
 /**
  * Defines what `recovery.config.ts` exports: the storage, and the workflows
- * that can be recovered. The storage is opened by the first request.
+ * that can be recovered. The storage is opened by the first request. Throws an
+ * error that names an option which does not exist.
  *
  * @example
  * ```ts
@@ -110,9 +146,9 @@ const logToStderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError
  * @since 0.1.0
  * @category constructors
  */
-export const define =
-  (options: Options): (() => Operator) =>
-  () => {
+export const define = (options: Options): (() => Operator) => {
+  refuseUnknown(options)
+  return () => {
     const { layer: more = Layer.empty, resolutions, rules = [], storage, ...manager } = options
     const advice = resolutions === undefined ? Layer.empty : Insights.layerResolutions(resolutions)
     const base = Layer.mergeAll(storage, Fault.layer(...rules), advice, logToStderr)
@@ -128,6 +164,7 @@ export const define =
       close: () => Effect.runPromise(runtime.disposeEffect)
     }
   }
+}
 
 /**
  * An operator over the services of the running program, for a dashboard inside

@@ -67,13 +67,45 @@ describe("errors of the command line", () => {
         '--status must be one of running, held, suspended, stopped, completed, failed, exhausted, cancelled, not "ended".'
       for (const args of [["--status", "ended"], ["--status=ended"]]) {
         const given = yield* recovery(["runs", ...args])
-        assert.strictEqual(given.stderr.trim(), message)
+        assert.strictEqual(given.stderr, `recovery: ${message}\n`)
         assert.strictEqual(onlyJson((yield* recovery(["runs", ...args, "--json"])).stderr).error.message, message)
       }
       const kind = yield* recovery(["checkpoint", "create", "--checkpoint-type", "auto", "--json"])
       assert.include(kind.stderr, "--checkpoint-type must be one of manual, step, job, workflow")
       const type = yield* recovery(["initiate", "--failure-id", "x", "--type", "explode"])
-      assert.match(type.stderr, /^--type must be one of .*, not "explode"\.$/m)
+      assert.match(type.stderr, /^recovery: --type must be one of .*, not "explode"\.$/m)
+    })
+  )
+
+  it.scopedLive("are one line each, which says what to write", () =>
+    Effect.gen(function* () {
+      const { folder, recovery } = yield* home
+      const config = path.join(folder, "some.mjs")
+      const operate = JSON.stringify(path.resolve("dist/node/operate.js"))
+      fs.writeFileSync(
+        config,
+        `import { Operator } from ${operate}
+         export default Operator.define({ storag: undefined })`
+      )
+      const cases: ReadonlyArray<readonly [message: RegExp, ...args: ReadonlyArray<string>]> = [
+        [/^--label must be NAME=VALUE, not "foo"\.$/, "runs", "--label", "foo"],
+        [/^--label must be NAME=VALUE, not "=foo"\.$/, "report", "--message", "m", "--label", "a=b", "--label", "=foo"],
+        [/^Options stand after the command: recovery COMMAND --database\. /, "--database", "x.db", "runs"],
+        [/^There is no command "runz"\. Did you mean "runs"\?$/, "runz"],
+        [/^There is no command "frobnicate"\. recovery --help lists all commands\.$/, "frobnicate"],
+        [/^There is no command "checkpoint lst"\. Did you mean "checkpoint list"\?$/, "checkpoint", "lst"],
+        [/^There is no command "schedules nope"\. .* are list, pause, resume, trigger\.$/, "schedules", "nope"],
+        [/^Missing argument <run>/, "signal"],
+        [/^Expected to find option: '--failure-id'/, "initiate"],
+        [/Operator\.define has no option "storag"\. Its options are storage, layer, /, "runs", "--config", config]
+      ]
+      for (const [message, ...args] of cases) {
+        const given = yield* recovery(args)
+        const [, text] = /^recovery: (\S.*)\n$/.exec(given.stderr) ?? []
+        assert.match(text ?? "", message, given.stderr)
+        assert.strictEqual(given.stdout, "")
+        assert.strictEqual(given.code, args.includes("--config") ? 6 : 2)
+      }
     })
   )
 

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import { Signal, Step, Strategy, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { connect } from "../support/drivers.js"
-import { home, type Result } from "./support.js"
+import { binary, home, type Result, run } from "./support.js"
 
 const Approval = Signal.make("approval", Schema.Struct({ by: Schema.NonEmptyString }))
 
@@ -21,6 +21,12 @@ const place = Effect.map(home, ({ folder, recovery }) => {
   const database = path.join(folder, "recovery.db")
   return {
     database,
+    /** Runs a printed command as a shell does. */
+    shell: (line: string): Effect.Effect<Result> =>
+      run("sh", ["-c", `recovery() { "$NODE" "$BINARY" "$@"; }; ${line}`], {
+        cwd: folder,
+        env: { ...process.env, NODE: process.execPath, BINARY: binary, HOME: folder, NO_COLOR: "1" }
+      }),
     storage: SqliteStorage.layer({ filename: database }),
     cli: (...args: ReadonlyArray<string>): Effect.Effect<Result> => recovery([...args, "--database", database])
   }
@@ -92,15 +98,16 @@ const Pack = Workflow.make("pack", { error: Torn }, () => pack)
 describe("recovery runs RUN, of a run with a question", () => {
   it.scopedLive("prints the answers and a command that a shell runs as it is", () =>
     Effect.gen(function* () {
-      const { cli, storage } = yield* place
+      const { cli, shell, storage } = yield* place
       yield* Effect.provide(Effect.flip(Workflow.execute(Pack, { id: "box 1" })), storage)
       const { stdout } = yield* cli("runs", "box 1")
       assert.match(stdout, /answers +retry, skip, abort, or value with --value JSON/)
-      const [, question] =
-        /recovery resolve --run-id 'box 1' --question '?([^' ]+)'? --answer retry$/m.exec(stdout) ?? []
-      assert.isDefined(question)
-      const { code } = yield* cli("resolve", "--run-id", "box 1", "--question", String(question), "--answer", "retry")
-      assert.strictEqual(code, 0)
+      const [line] = /recovery resolve --run-id 'box 1' --question .* --answer retry --database .*$/m.exec(stdout) ?? []
+      const refused = yield* cli("signal", "box 1", "mended")
+      assert.deepStrictEqual([refused.code, refused.stdout], [4, ""])
+      assert.match(refused.stderr, /it asks question ".*"\. Answer it by recovery resolve\.$/m)
+      const { code, stderr } = yield* shell(String(line))
+      assert.strictEqual(code, 0, stderr)
     })
   )
 })
@@ -113,7 +120,13 @@ describe("recovery signal", () => {
       const { cli, storage } = yield* place
       yield* Effect.provide(Effect.flip(Workflow.execute(Publish, { id: "post 1" })), storage)
       const shown = yield* cli("runs", "post 1")
-      assert.include(shown.stdout, `recovery signal 'post 1' approval JSON --id 'chapter 1'`)
+      assert.include(shown.stdout, `recovery signal 'post 1' approval '{"by":""}' --id 'chapter 1' --database `)
+      const other = yield* cli("resolve", "--run-id", "post 1", "--answer", "skip")
+      assert.strictEqual(other.code, 4)
+      assert.include(other.stderr, `It waits for signal "approval/chapter 1": send it by recovery signal.`)
+      const gone = yield* cli("signal", "post 1", "approval", "@nofile", "--id", "chapter 1")
+      assert.strictEqual(gone.code, 2)
+      assert.include(gone.stderr, `cannot be read from the file "nofile"`)
       assert.include(shown.stdout, `"required":["by"]`)
       const unfit = yield* cli("signal", "post 1", "approval", `{"by":""}`, "--id", "chapter 1", "--json")
       assert.strictEqual(unfit.code, 4)

@@ -96,7 +96,7 @@ inPostgres("the command line on a server", (database) => {
       const findings: ReadonlyArray<Finding> = JSON.parse(doctor.stdout)
       const found = findings.find(({ check }) => check === "tables")
       assert.strictEqual(found?.status, "ok")
-      assert.include(found.message, "There are none yet")
+      assert.include(found?.message, "There are none yet")
       assert.deepStrictEqual(yield* database.query("SELECT 1 FROM pg_tables WHERE schemaname = 'public'"), [])
     })
   )

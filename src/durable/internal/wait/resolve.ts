@@ -2,7 +2,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { findRun, type Journal, loadJournal } from "../../../journal/Journal.js"
+import { findRun, type Journal, loadJournal, type WaitRecord } from "../../../journal/Journal.js"
 import type { StartedWait } from "../../../journal/JournalLine.js"
 import { type JournalError, RunNotFound, Waiting } from "../../../journal/RunError.js"
 import { asSecret, withoutPaths } from "../../../journal/Secrets.js"
@@ -142,21 +142,29 @@ export class NotOpen extends Data.TaggedError("NotOpen")<{
   readonly reason: "Unknown" | "Answered" | "Finished" | "Several"
   /** The ids of the open questions. */
   readonly open: ReadonlyArray<string>
+  /** The signals that the run waits for in place of an answer. Defaults to none. */
+  readonly awaited?: ReadonlyArray<string> | undefined
 }> {
   override get message(): string {
     const open =
       this.open.length === 0
-        ? "No question is open."
+        ? `No question is open.${this.instead}`
         : `Open: ${this.open.map((id) => `"${id}"`).join(", ")}. Give one of them as the option question.`
     const messages = {
       Unknown: `Run "${this.run}" does not ask ${this.question}. ${open}`,
       Answered: `${capital(this.question)} of run "${this.run}" was answered before; the first answer that fits counts.`,
-      Finished: `Run "${this.run}" has ended, so it takes no answer any more. Workflow.status shows its outcome.`,
+      Finished: `Run "${this.run}" has ended, so it takes no answer any more. Workflow.status shows how it ended.`,
       Several: `Run "${this.run}" asks several questions. ${open}`
     }
     return messages[this.reason]
   }
+  private get instead(): string {
+    const { awaited = [] } = this
+    return awaited.length === 0 ? "" : ` It waits for signal ${named(awaited)}: send it by Signal.sendJson.`
+  }
 }
+
+const named = (names: ReadonlyArray<string>): string => names.map((name) => `"${name}"`).join(", ")
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 
@@ -190,10 +198,11 @@ export const sendSignal = (
 
 /** The signals that a run waits for. */
 const openSignals = (storage: Storage.Service, run: Storage.Run) =>
-  Effect.map(loadJournal(storage, run), ({ waits }) =>
-    [...waits.values()].filter(
-      ({ end, interruptedAt, kind }) => kind === "signal" && end === undefined && interruptedAt === undefined
-    )
+  Effect.map(loadJournal(storage, run), (journal) => openWaits(journal, "signal"))
+
+const openWaits = ({ waits }: Journal, wanted: WaitRecord["kind"]): ReadonlyArray<WaitRecord> =>
+  [...waits.values()].filter(
+    ({ end, interruptedAt, kind }) => kind === wanted && end === undefined && interruptedAt === undefined
   )
 
 /** Whether a wait ends with a signal of this key, or with one that replaces its refused value. */
@@ -243,10 +252,15 @@ export class NotAwaited extends Data.TaggedError("NotAwaited")<{
   readonly signal: string
   /** The signals that the run waits for now. */
   readonly awaited: ReadonlyArray<string>
+  /** The ids of the questions that the run asks in place of a signal. Defaults to none. */
+  readonly asked?: ReadonlyArray<string> | undefined
 }> {
   override get message(): string {
-    const awaited =
-      this.awaited.length === 0 ? "no signal" : `only for ${this.awaited.map((name) => `"${name}"`).join(", ")}`
+    const { asked = [] } = this
+    if (this.awaited.length === 0 && asked.length > 0) {
+      return `Run "${this.run}" does not wait for signal "${this.signal}" now: it asks question ${named(asked)}. Answer it by Workflow.resolve.`
+    }
+    const awaited = this.awaited.length === 0 ? "nor for another one" : `only for ${named(this.awaited)}`
     const hasId = this.awaited.some((name) => name.startsWith(`${this.signal}/`))
     const id = hasId ? ` What follows "${this.signal}/" is the id of the wait: --id, or the option id.` : ""
     return `Run "${this.run}" does not wait for signal "${this.signal}" now, ${awaited}.${id} To store the signal until the run waits for it, send it early: --early, or the option early.`
@@ -263,12 +277,14 @@ export const sendJson = Effect.fnUntraced(function* (
   const stored = yield* findRun(storage, run)
   const key = signalKey(name, id)
   const signal = id === undefined ? name : `${name}/${id}`
-  const open = stored.outcome === undefined ? yield* openSignals(storage, stored) : []
+  const journal = stored.outcome === undefined ? yield* loadJournal(storage, stored) : undefined
+  const open = journal === undefined ? [] : openWaits(journal, "signal")
   const wait = open.find(isFor(key))
-  if (wait === undefined && stored.outcome === undefined && !early) {
+  if (wait === undefined && journal !== undefined && !early) {
     // A signal that came before is refused as answered, not as unknown.
     const isSent = (yield* storage.signals(stored.key)).some((one) => one.key === key)
-    if (!isSent) return yield* new NotAwaited({ run, signal, awaited: open.map(({ about }) => about) })
+    const asked = openWaits(journal, "question").map(({ key }) => waitId(journal, key))
+    if (!isSent) return yield* new NotAwaited({ run, signal, awaited: open.map(({ about }) => about), asked })
   }
   const about = `signal "${signal}"`
   if (wait !== undefined) yield* checkValue(run, about, wait, text === undefined ? undefined : JSON.parse(text))
@@ -290,7 +306,8 @@ export const resolve = Effect.fnUntraced(function* (run: string, payload: string
   const ids = asked.map(({ key }) => waitId(journal, key))
   const open = ids.filter((id) => !answered.has(id))
   const [only] = question === undefined ? open : [question]
-  const refuse = (reason: NotOpen["reason"]) => new NotOpen({ run, question: name, reason, open })
+  const awaited = openWaits(journal, "signal").map(({ about }) => about)
+  const refuse = (reason: NotOpen["reason"]) => new NotOpen({ run, question: name, reason, open, awaited })
   if (question === undefined && open.length > 1) return yield* refuse("Several")
   if (only === undefined) return yield* refuse(ids.length > 0 ? "Answered" : "Unknown")
   if (!open.includes(only)) return yield* refuse(answered.has(only) ? "Answered" : "Unknown")

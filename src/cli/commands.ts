@@ -17,6 +17,7 @@ import {
   readJson,
   readLog,
   text,
+  textOr,
   usage,
   userName
 } from "./options.js"
@@ -38,7 +39,7 @@ const dashboard = Command.make(
     watch: flag("watch", "Show it as it changes; with --json one line per change"),
     web: flag("web", "Serve it as a page"),
     port: integer("port", "With --web: the port; 0 takes a free one", 4780, { max: 65_535 }),
-    host: text("host", "With --web: the address to listen on").pipe(Options.withDefault("127.0.0.1")),
+    host: textOr("host", "With --web: the address to listen on", "127.0.0.1"),
     names: text("allow-host", "With --web: a host name to accept, beside localhost and IP addresses").pipe(
       Options.repeated
     ),
@@ -108,7 +109,7 @@ const rollback = Command.make(
   {
     ...common,
     checkpoint: text("checkpoint-id", "The checkpoint to roll back to"),
-    reason: text("reason", "Why, for the record").pipe(Options.withDefault("manual_rollback")),
+    reason: textOr("reason", "Why, for the record", "manual_rollback"),
     ...how
   },
   ({ checkpoint, reason, ...given }) => recover(given, { _tag: "Rollback", checkpoint, reason })
@@ -125,7 +126,7 @@ const create = (name: string) =>
       commit: text("commit-sha", "Its commit"),
       kind: choiceOrFirst("checkpoint-type", ["manual", "step", "job", "workflow"], "What it is a checkpoint of"),
       name: text("checkpoint-name", "Its name"),
-      state: text("state", "The state, as JSON or @FILE").pipe(Options.withDefault("{}")),
+      state: textOr("state", "The state, as JSON or @FILE", "{}"),
       environment: pairs("environment", "A setting it relies on, as NAME=VALUE"),
       artifacts: text("artifact", "A file it relies on").pipe(Options.repeated),
       dependencies: text("dependency", "A system it relies on").pipe(Options.repeated)
@@ -295,7 +296,7 @@ const tune = Command.make(
 
 const cleanup = Command.make(
   "cleanup",
-  { ...common, age: text("older-than", "The least age, such as 30 days").pipe(Options.withDefault("30 days")) },
+  { ...common, age: textOr("older-than", "The least age, such as 30 days", "30 days") },
   (given) =>
     Effect.flatMap(age("--older-than", given.age), (olderThanMillis) =>
       ask(given, { _tag: "Cleanup", olderThanMillis }, views.cleanup)

@@ -13,6 +13,10 @@ import { type Ended, ended } from "./exit.js"
 
 export const text = (name: string, description: string) => Options.text(name).pipe(Options.withDescription(description))
 
+/** An option with a default, which its description names: the parser's help does not. */
+export const textOr = (name: string, description: string, otherwise: string) =>
+  text(name, `${description}. Default: ${otherwise}`).pipe(Options.withDefault(otherwise))
+
 export const flag = (name: string, description: string) =>
   Options.boolean(name).pipe(Options.withDescription(description))
 
@@ -36,7 +40,7 @@ const wholeNumber =
 
 /** A whole number of at least 0, unless the bounds say otherwise. */
 export const integer = (name: string, description: string, otherwise: number, bounds: Partial<Bounds> = {}) =>
-  text(name, description).pipe(
+  text(name, `${description}. Default: ${otherwise}`).pipe(
     Options.withPseudoName("integer"),
     Options.mapEffect(wholeNumber(name, { min: 0, max: Number.MAX_SAFE_INTEGER, ...bounds })),
     Options.withDefault(otherwise)
@@ -87,7 +91,7 @@ export const choiceOrFirst = <const A extends string>(
   name: string,
   choices: readonly [A, ...ReadonlyArray<A>],
   description: string
-) => oneOf(name, choices, description).pipe(Options.withDefault(choices[0]))
+) => oneOf(name, choices, `${description}. Default: ${choices[0]}`).pipe(Options.withDefault(choices[0]))
 
 const pair =
   (option: string) =>

@@ -19,9 +19,9 @@ import { CommandArguments } from "./exec/command.js"
 import { Ended, ended } from "./exit.js"
 import { usage, wrongChoice } from "./options.js"
 import { watchOutput } from "./output.js"
-import { plain, withoutStyles } from "./render/screen.js"
+import { plain, screenOf, withoutStyles } from "./render/screen.js"
 import { endBy, endingSignal, exitCodeOf, listen, supervise } from "./signals.js"
-import { wrongWord } from "./words.js"
+import { helpOf, wrongWord } from "./words.js"
 
 declare const VERSION: string
 
@@ -66,6 +66,8 @@ const main = Console.consoleWith((console) => {
   )
   const wrong = wrongWord(own.slice(2))
   if (wrong !== undefined) return usage(wrong)
+  const help = helpOf(screenOf(process.stdout), own.slice(2))
+  if (help !== undefined) return console.log(help)
   // The parser prints its errors by itself; they are reported like all others.
   return Effect.withConsole(run(own), { ...output, error: () => Effect.void })
 })

@@ -1,7 +1,12 @@
-/** What is wrong with the words before the options of a command, which the parser would answer with a list of all commands. */
+/** The words before the options of a command: what is wrong with them, and the help of the command that they name. */
+import * as CliConfig from "@effect/cli/CliConfig"
 import * as Command from "@effect/cli/Command"
+import * as Descriptor from "@effect/cli/CommandDescriptor"
 import * as HashMap from "effect/HashMap"
+import * as Option from "effect/Option"
 import { groups, recovery } from "./commands.js"
+import { aboutCommand, commandHelp } from "./render/commandHelp.js"
+import type { Screen } from "./render/screen.js"
 
 const namesOf = (commands: HashMap.HashMap<string, unknown>): ReadonlyArray<string> =>
   [...HashMap.keys(commands)].sort()
@@ -54,4 +59,25 @@ export const wrongWord = ([first, second]: ReadonlyArray<string>): string | unde
   if (second === undefined || second.startsWith("-")) return undefined
   const below = namesOf(groups.get(first) ?? HashMap.empty())
   return below.length === 0 || below.includes(second) ? undefined : unknown([first], second, below)
+}
+
+const config = CliConfig.make({ showBuiltIns: false })
+
+/** The help that is asked for; undefined if none is, or if no command has these words. */
+export const helpOf = (screen: Screen, args: ReadonlyArray<string>): string | undefined => {
+  if (!args.some((word) => word === "--help" || word === "-h")) return undefined
+  const end = args.findIndex((word) => word.startsWith("-"))
+  const [first = "", second] = args.slice(0, end)
+  const below = groups.get(first) ?? HashMap.empty()
+  const found =
+    second === undefined || HashMap.isEmpty(below)
+      ? HashMap.get(Command.getSubcommands(recovery), first)
+      : HashMap.get(below, second)
+  if (Option.isNone(found)) return undefined
+  const isGroup = second === undefined
+  const entries = [...below]
+    .map(([name, one]) => [name, aboutCommand(Descriptor.getHelp(one, config))] as const)
+    .sort(([one], [other]) => one.localeCompare(other))
+  const words = isGroup || HashMap.isEmpty(below) ? [first] : [first, second]
+  return commandHelp(screen, words, Descriptor.getHelp(found.value, config), isGroup ? entries : [])
 }

@@ -1,7 +1,6 @@
 import * as Command from "@effect/cli/Command"
-import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
-import { flag, optional, text } from "../options.js"
+import { flag, optional, text, textOr } from "../options.js"
 import { about } from "../render/overview.js"
 
 const storage = "a SQLite file, or the postgres:// address of a server"
@@ -11,12 +10,8 @@ export const copyCommand = Command.make(
   {
     from: text("from", `The storage to read: ${storage}. It is opened read-only`),
     to: text("to", `The storage to write: ${storage}. Its tables are created if they are missing`),
-    fromPrefix: text("from-prefix", "What the names of the tables to read begin with").pipe(
-      Options.withDefault("recovery_")
-    ),
-    toPrefix: text("to-prefix", "What the names of the tables to write begin with").pipe(
-      Options.withDefault("recovery_")
-    ),
+    fromPrefix: textOr("from-prefix", "What the names of the tables to read begin with", "recovery_"),
+    toPrefix: textOr("to-prefix", "What the names of the tables to write begin with", "recovery_"),
     fromSchema: optional("from-schema", "The Postgres schema to read. Default: the first of the search path"),
     toSchema: optional("to-schema", "The Postgres schema to write. Default: the first of the search path"),
     json: flag("json", "Print JSON, for scripts")

@@ -4,7 +4,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { common, createFolder, databaseFile } from "../ask.js"
 import type { Ended } from "../exit.js"
-import { choiceOrFirst, duration, integer, optional, text, usage } from "../options.js"
+import { choiceOrFirst, duration, integer, optional, text, textOr, usage } from "../options.js"
 import { absolute } from "../paths.js"
 import { about } from "../render/overview.js"
 
@@ -42,19 +42,15 @@ export const execCommand = Command.make(
     task: optional("task", "A name on record; a completed task is not run again, a failed one with any command"),
     again: choiceOrFirst("again", ["skip", "refuse", "run"], "What to do if the task is already completed"),
     retries: integer("retries", "How many times to retry after the first attempt", 3),
-    delay: text("delay", "The delay before each retry").pipe(Options.withDefault("2s")),
+    delay: textOr("delay", "The delay before each retry", "2s"),
     timeout: optional("timeout", "The time limit of each attempt. Default: none"),
-    killAfter: text("kill-after", "How long a command that is ended has until SIGKILL").pipe(
-      Options.withDefault("10s")
-    ),
+    killAfter: textOr("kill-after", "How long a command that is ended has until SIGKILL", "10s"),
     retryOn: text("retry-on", "The exit codes to retry on, such as 1,75. Default: all but 126 and 127").pipe(
       Options.withDefault("")
     ),
     backup: text("backup", "A file to restore if the command fails after all retries").pipe(Options.repeated),
     lock: optional("lock", "The name of a lock that one process holds at a time. Default: the task"),
-    lockTimeout: text("lock-timeout", "How long to wait for locks, and for processes of a killed exec").pipe(
-      Options.withDefault("30s")
-    )
+    lockTimeout: textOr("lock-timeout", "How long to wait for locks, and for processes of a killed exec", "30s")
   },
   ({ again, backup, lock, retries, task, timeout, ...given }) =>
     Effect.gen(function* () {

@@ -68,15 +68,17 @@ const lines = (screen: Screen, entries: ReadonlyArray<readonly [string, string]>
     .join("\n")
 }
 
+export const section = (screen: Screen, title: string, entries: ReadonlyArray<readonly [string, string]>): string =>
+  `${bold(screen, title)}\n${lines(screen, entries)}`
+
 /** All commands, common options and exit codes. */
 export const overview = (screen: Screen): string => {
-  const section = (title: string, entries: ReadonlyArray<readonly [string, string]>) =>
-    `${bold(screen, title)}\n${lines(screen, entries)}`
   return [
     `${bold(screen, "recovery")} COMMAND [options]`,
-    section("Commands", Object.entries(about)),
-    section("Options of every command", Object.entries(everyCommand)),
+    section(screen, "Commands", Object.entries(about)),
+    section(screen, "Options of every command", Object.entries(everyCommand)),
     section(
+      screen,
       "Exit codes",
       Object.values(exits).map(([code, text]) => [String(code), text])
     ),

@@ -19,7 +19,7 @@ import { byCaller } from "../durable/internal/execution/execution.js"
 import type { AnyDefinition, AnyEffect } from "../durable/internal/run/advance.js"
 import * as execute_ from "../durable/internal/run/execute.js"
 import { makeWorker } from "../durable/internal/worker/worker.js"
-import { canonical, valueCodec } from "../journal/JournalCodec.js"
+import { encodeCanonical } from "../journal/JournalCodec.js"
 import { isStop, RunCancelled, RunHeld, RunMismatch, RunQueued, RunSuspended } from "../journal/RunError.js"
 import { millis, whole } from "../resilience/internal/kernel/options.js"
 import * as Storage from "../storage/Storage.js"
@@ -213,8 +213,8 @@ const enqueue = (
   request: { readonly id: string; readonly input: object },
   parent: Storage.Parent | undefined
 ) =>
-  Effect.flatMap(valueCodec(input).encode(request.input), (text) =>
-    storage.enqueue({ id: request.id, workflow: name, version, labels: {}, input: canonical(text), parent })
+  Effect.flatMap(encodeCanonical(input, request.input), (text) =>
+    storage.enqueue({ id: request.id, workflow: name, version, labels: {}, input: text, parent })
   )
 
 /** Starts a child and looks for its outcome, which wakes its parent. */

@@ -28,7 +28,7 @@ export const toJsonText = (value: unknown, keys?: Array<string>): string | undef
  * objects a copy: with 200 texts of 1 MB, a tenth of a second at a time.
  */
 export const textOf = (value: unknown, keys?: Array<string>): string | undefined => {
-  const text = JSON.stringify(value, keys)
+  const text = reading(() => JSON.stringify(value, keys))
   text?.charCodeAt(0)
   return text
 }
@@ -51,14 +51,18 @@ export const toCanonicalText = (value: unknown): string | undefined => {
 const refuseLossy = (value: unknown, keys: ReadonlySet<string> | undefined): void => refuse(() => lossy(value, keys))
 
 const refuse = (find: () => Lossy | undefined): void => {
-  let found: Lossy | undefined
+  const found = reading(find)
+  if (found !== undefined) throw new NotRecordable(found.what, found.path, found.cure)
+}
+
+/** Says of a value what its getters throw, or that it is too deep for the stack. */
+const reading = <A>(read: () => A): A => {
   try {
-    found = find()
+    return read()
   } catch (cause) {
     const what = cause instanceof RangeError ? "a value that contains itself or is nested too deeply" : "a value"
     throw new NotRecordable(what, "", `it cannot be read (${messageOf(cause)})`, cause)
   }
-  if (found !== undefined) throw new NotRecordable(found.what, found.path, found.cure)
 }
 
 interface Lossy {
@@ -140,14 +144,16 @@ const nameOf = (value: object): string => {
   return typeof name === "string" && name !== "" && name !== "Object" ? name : "value with its own form"
 }
 
-/** A copy with the properties of all objects in order. */
-export const sortKeys = (value: unknown): unknown => {
+/** A copy with the properties of all objects in order. Throws {@link NotRecordable} if it is nested too deeply. */
+export const sortKeys = (value: unknown): unknown => reading(() => sorted(value))
+
+const sorted = (value: unknown): unknown => {
   if (typeof value !== "object" || value === null) return value
-  if (Array.isArray(value)) return value.map(sortKeys)
+  if (Array.isArray(value)) return value.map(sorted)
   return Object.fromEntries(
     Object.entries(value)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, property]) => [name, sortKeys(property)])
+      .map(([name, property]) => [name, sorted(property)])
   )
 }
 

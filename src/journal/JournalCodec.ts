@@ -64,7 +64,7 @@ const make = <A>(schema: AnySchema, proof: Proof): Codec<A> => {
 
   return {
     encode: (value) => {
-      if (isPlain(value)) return Effect.succeed(textOf(value))
+      if (isPlain(value)) return atOnce(() => textOf(value))
       const encoded = totally(() => encode(value))
       // Most schemas encode at once, which needs no step of a fiber.
       if (!Either.isEither(encoded)) return Effect.flatMap(encoded, (json) => write(value, json))
@@ -83,6 +83,15 @@ const totally = (self: () => Effect.Effect<unknown, unknown, unknown>): Effect.E
   try {
     const made = self()
     return Either.isEither(made) ? made : Effect.catchAllDefect(made, Effect.fail)
+  } catch (cause) {
+    return Effect.fail(cause)
+  }
+}
+
+/** Needs no step of a fiber. */
+const atOnce = <A>(make: () => A): Effect.Effect<A, unknown> => {
+  try {
+    return Effect.succeed(make())
   } catch (cause) {
     return Effect.fail(cause)
   }
@@ -306,5 +315,9 @@ export const decodeUndoCause = (text: string): Effect.Effect<Cause.Cause<unknown
   undoCodec.decode(text) as Effect.Effect<Cause.Cause<unknown>, unknown>
 
 /** The same text for the same value, whatever the order of its keys. */
-export const canonical = (text: string | undefined): string =>
-  text === undefined ? "" : /^[[{]/.test(text) ? JSON.stringify(sortKeys(JSON.parse(text))) : text
+const canonical = (text: string | undefined): string =>
+  text === undefined ? "" : /^[[{]/.test(text) ? (textOf(sortKeys(JSON.parse(text))) ?? "") : text
+
+/** As the codec of values encodes it, with the same text for the same value, whatever the order of its keys. */
+export const encodeCanonical = (schema: Schema.Schema.All, value: unknown): Effect.Effect<string, unknown, unknown> =>
+  Effect.flatMap(valueCodec(schema).encode(value), (text) => atOnce(() => canonical(text)))

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as Schema from "effect/Schema"
-import { causeCodec, errorCodec, valueCodec } from "../../src/journal/JournalCodec.js"
+import { causeCodec, encodeCanonical, errorCodec, valueCodec } from "../../src/journal/JournalCodec.js"
 import { GraphFailed } from "../../src/journal/RunError.js"
 import { isSame } from "../../src/journal/SameValue.js"
 import * as Fault from "../../src/resilience/Fault.js"
@@ -15,6 +15,21 @@ import { AttemptTimeout, RecoveryExhausted } from "../../src/resilience/Recovery
 
 const written = (schema: Schema.Schema.All, value: unknown) =>
   Effect.runSync(Effect.either(valueCodec(schema).encode(value) as Effect.Effect<string | undefined, unknown>))
+
+const canonical = (schema: Schema.Schema.All, value: unknown) =>
+  Effect.runSync(Effect.either(encodeCanonical(schema, value) as Effect.Effect<string, unknown>))
+
+interface Nested {
+  readonly below: ReadonlyArray<Nested>
+}
+
+const Nested = Schema.Struct({ below: Schema.Array(Schema.suspend((): Schema.Schema<Nested> => Nested)) })
+
+const nested = (depth: number): Nested => {
+  let value: Nested = { below: [] }
+  for (let i = 1; i < depth; i++) value = { below: [value] }
+  return value
+}
 
 const readBack = (schema: Schema.Schema.All, text: string | undefined) =>
   Effect.runSync(valueCodec(schema).decode(text) as Effect.Effect<unknown, unknown>)
@@ -89,6 +104,28 @@ describe("the codec of recorded values", () => {
     })
     assert.include(messageOf(written(Schema.Unknown, throws)), "no")
     assert.include(messageOf(written(broken, 1)), "broken")
+  })
+
+  it("takes a getter that throws where JSON reads it for a value that does not fit", () => {
+    let reads = 0
+    const once = {
+      get now(): number {
+        if (reads++ > 0) throw new Error("read twice")
+        return 1
+      }
+    }
+    assert.include(messageOf(written(Schema.Struct({ now: Schema.Number }), once)), "read twice")
+  })
+
+  it("refuses a value that is too deep for one of its passes", () => {
+    // Each pass takes more or less of the stack for a level, so each of them is the first one to fail somewhere.
+    for (let depth = 1_000; depth <= 3_000; depth += 100) {
+      const value = nested(depth)
+      for (const text of [written(Nested, value), canonical(Nested, value)]) {
+        if (Either.isLeft(text)) assert.match(messageOf(text), /nested too deeply|call stack/)
+      }
+    }
+    assert.isTrue(Either.isLeft(canonical(Nested, nested(20_000))))
   })
 
   it.each<readonly [string, Schema.Schema.All, unknown]>([

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import { type Journal, loadJournal } from "../../../journal/Journal.js"
-import { canonical, valueCodec } from "../../../journal/JournalCodec.js"
+import { encodeCanonical } from "../../../journal/JournalCodec.js"
 import type { JournalError, RunError } from "../../../journal/RunError.js"
 import { never } from "../execution/bodyFibers.js"
 import * as Execution from "../execution/execution.js"
@@ -31,7 +31,7 @@ export const continueRun = (
       // Only the journal of a generation that has not ended is replayed.
       if (mode.isReplay || lifecycle.isEnding) return never
       // What the schema needs is in the type of the workflow.
-      const encoded = Effect.mapError(Effect.map(valueCodec(schema).encode(next), canonical), (cause) =>
+      const encoded = Effect.mapError(encodeCanonical(schema, next), (cause) =>
         Execution.encodeFailed(execution, "input", cause)
       ) as Effect.Effect<string, JournalError>
       const end = Effect.flatMap(Execution.orStop(execution, encoded), (text) =>

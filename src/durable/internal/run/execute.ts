@@ -3,7 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { emptyJournal } from "../../../journal/Journal.js"
-import { canonical, valueCodec } from "../../../journal/JournalCodec.js"
+import { encodeCanonical, valueCodec } from "../../../journal/JournalCodec.js"
 import {
   JournalError,
   type RunError,
@@ -246,17 +246,14 @@ export const otherWorkflow = (run: { readonly id: string; readonly workflow: str
   new RunMismatch({ run: run.id, field: "workflow", recorded: run.workflow, given: definition.name })
 
 const encodeInput = (definition: AnyDefinition, run: string, input: unknown) =>
-  valueCodec(definition.input)
-    .encode(input)
-    .pipe(
-      Effect.map(canonical),
-      Effect.mapError((cause) => new JournalError({ reason: "Encode", run, record: "input", cause }))
-    )
+  Effect.mapError(
+    encodeCanonical(definition.input, input),
+    (cause) => new JournalError({ reason: "Encode", run, record: "input", cause })
+  )
 
 const reencodeInput = (definition: AnyDefinition, run: string, recorded: string) =>
   decodeInput(definition, recorded).pipe(
-    Effect.flatMap(valueCodec(definition.input).encode),
-    Effect.map(canonical),
+    Effect.flatMap((input) => encodeCanonical(definition.input, input)),
     Effect.mapError((cause) => unreadableInput(run, cause))
   )
 

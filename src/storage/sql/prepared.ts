@@ -64,6 +64,9 @@ const nameOf = (text: string): string => `recovery_${crc32(text) >>> 0}_${text.l
 /** A pooler has given the transaction to a connection of the server that does not know the statement, or knows it from before. */
 const isUnknownName = (error: unknown): boolean => codeOf(error) === "26000" || codeOf(error) === "42P05"
 
+/** A migration has changed the type of a column that the statement returns. */
+const isOutdated = (error: unknown): boolean => codeOf(error) === "0A000"
+
 /**
  * Executes statements outside of transactions under their names. From the first one on whose name the server refuses,
  * all of them are executed without names.
@@ -92,8 +95,11 @@ export const makePrepared = (millis: number = planMillis) => {
         )
       )
     })
-    return Effect.catchIf(watched.answered(named), isUnknownName, () => {
-      isUsed = false
+    // The server refuses both before it executes anything.
+    return Effect.catchAll(watched.answered(named), (error) => {
+      if (isOutdated(error)) planned.get(driver)?.delete(name)
+      else if (isUnknownName(error)) isUsed = false
+      else return Effect.fail(error)
       return plain()
     })
   }

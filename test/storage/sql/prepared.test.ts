@@ -171,6 +171,21 @@ inPostgres("statements of a run on Postgres", (database) => {
     })
   )
 
+  it.scopedLive("are planned again once a column that they return has another type", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(database.client({ maxConnections: 1 }))
+      const lease = yield* leased(store, "migrated")
+      yield* store.append(lease, [entry(1)])
+      yield* sql.unsafe("ALTER TABLE recovery_journal ALTER COLUMN seq TYPE numeric")
+      yield* store.append(lease, [entry(2)])
+      yield* sql.unsafe("ALTER TABLE recovery_journal ALTER COLUMN seq TYPE bigint")
+      yield* Effect.forEach([3, 4], (seq) => store.append(lease, [entry(seq)]))
+      assert.deepStrictEqual(yield* lines(store, lease.key), [1, 2, 3, 4])
+      const rows = yield* Effect.provideService(kept, SqlClient, sql)
+      assert.deepStrictEqual(rows.map(({ does }) => does).toSorted(), ["line", "open"])
+    })
+  )
+
   it.scopedLive("get a new plan when theirs is old", () =>
     Effect.gen(function* () {
       const { sql } = yield* open(database.client({ maxConnections: 1 }))

@@ -196,10 +196,10 @@ export const valueOf = <T extends Tag>(
   )
 
 /** The option that names the storage, without the password of an address: it must not be printed. */
-const targetOf = ({ config, database }: Common): ReadonlyArray<string> => {
-  if (config !== undefined) return ["--config", config]
+const targetOf = ({ config, database }: Common): Screen["target"] => {
+  if (config !== undefined) return [["config", config]]
   if (database === undefined) return []
-  return ["--database", isAddress(database) ? shownAddress(new URL(database.trim())) : database]
+  return [["database", isAddress(database) ? shownAddress(new URL(database.trim())) : database]]
 }
 
 const screenFor = (given: Common): Screen => ({ ...screenOf(process.stdout), target: targetOf(given) })

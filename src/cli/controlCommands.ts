@@ -5,10 +5,10 @@ import { ask, common } from "./ask.js"
 import { confirmed } from "./confirm.js"
 import { choiceOrFirst, flag, optional, text, userName } from "./options.js"
 import { argument, by, described } from "./parameters.js"
-import { commandLine } from "./render/commandLine.js"
 import type { about } from "./render/overview.js"
 import * as views from "./render/runs.js"
 import type { Screen } from "./render/screen.js"
+import { commandOn } from "./render/shell.js"
 
 const yes = flag("yes", "Do it without asking")
 
@@ -44,7 +44,7 @@ export const hold = control<"Hold">("hold", {
   question: (run) =>
     `Hold run ${run}? No worker takes it and no further step begins, until it is released. A running attempt may end.`,
   request: (given) => ({ _tag: "Hold", ...given }),
-  done: (run, _, screen) => `The run ${run} is on hold, until: ${commandLine(screen, "release", run)}`
+  done: (run, _, screen) => `The run ${run} is on hold, until: ${commandOn(screen, "release", [run])}`
 })
 
 export const release = Command.make("release", parameters, ({ run, yes, ...given }) =>

@@ -52,9 +52,11 @@ const report = (cause: Cause.Cause<unknown>): number => {
   return code
 }
 
-/** The parser must not read the arguments after `--`: they belong to the command of `exec`. */
+/** What follows `--` are no options: of `exec`, the command that it runs. */
 const end = process.argv.indexOf("--")
 const [own, rest] = end < 0 ? [process.argv, []] : [process.argv.slice(0, end), process.argv.slice(end + 1)]
+
+const isExec = own[2] === "exec"
 
 const isJson = own.includes("--json")
 
@@ -69,7 +71,7 @@ const main = Console.consoleWith((console) => {
   const help = helpOf(screenOf(process.stdout), own.slice(2))
   if (help !== undefined) return console.log(help)
   // The parser prints its errors by itself; they are reported like all others.
-  return Effect.withConsole(run(own), { ...output, error: () => Effect.void })
+  return Effect.withConsole(run(isExec ? own : process.argv), { ...output, error: () => Effect.void })
 })
 
 const program = main.pipe(
@@ -78,8 +80,6 @@ const program = main.pipe(
     Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeTerminal.layer, CliConfig.layer({ showBuiltIns: false }))
   )
 )
-
-const isExec = own[2] === "exec"
 
 watchOutput(isExec)
 

@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect"
 import { ask, common } from "./ask.js"
 import { choice, flag, moment, optional, optionalInteger, pairs, readJson, userName } from "./options.js"
 import { argument, by, described, limit, optionalArgument, optionalId } from "./parameters.js"
-import { commandLine } from "./render/commandLine.js"
 import * as views from "./render/runs.js"
+import { commandOn } from "./render/shell.js"
 
 export const runs = Command.make(
   "runs",
@@ -81,7 +81,7 @@ export const schedules = Command.make("schedules", common, (given) =>
           given,
           { _tag: "PauseSchedule", schedule, reason, by: given.by || userName() },
           (screen) =>
-            `The schedule ${schedule} is paused. It starts no runs until: ${commandLine(screen, "schedules", "resume", schedule)}`
+            `The schedule ${schedule} is paused. It starts no runs until: ${commandOn(screen, "schedules resume", [schedule])}`
         )
     ).pipe(Command.withDescription("Let a schedule start no runs until it is resumed")),
     Command.make("resume", { ...common, schedule }, ({ schedule, ...given }) =>

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import { Signal, Step, Strategy, Workflow } from "effect-recovery"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { connect } from "../support/drivers.js"
-import { binary, home, type Result, run } from "./support.js"
+import { binary, home, type Result, recovery, run } from "./support.js"
 
 const Approval = Signal.make("approval", Schema.Struct({ by: Schema.NonEmptyString }))
 
@@ -108,6 +108,23 @@ describe("recovery runs RUN, of a run with a question", () => {
       assert.match(refused.stderr, /it asks question ".*"\. Answer it by recovery resolve\.$/m)
       const { code, stderr } = yield* shell(String(line))
       assert.strictEqual(code, 0, stderr)
+    })
+  )
+})
+
+describe("recovery runs RUN, of a run whose name is like an option, or has a line break", () => {
+  it.scopedLive("is shown after --, and prints a command that answers this run and no other", () =>
+    Effect.gen(function* () {
+      const { cli, database, storage } = yield* place
+      for (const id of ["box 1", "box\n1", "--all"]) {
+        yield* Effect.provide(Effect.flip(Workflow.execute(Pack, { id })), storage)
+      }
+      const broken = yield* cli("runs", "box\n1")
+      assert.match(broken.stdout, /recovery resolve --run-id \$'box\\0121' /)
+      const option = yield* recovery(["runs", "--database", database, "--", "--all"])
+      assert.match(option.stdout, /^run +--all$/m)
+      assert.match(option.stdout, /recovery resolve --run-id=--all /)
+      assert.strictEqual((yield* cli("runs", "--all")).code, 2)
     })
   )
 })

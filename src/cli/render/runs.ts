@@ -2,11 +2,11 @@ import { limitsText } from "../../dashboard/limitsText.js"
 import { processText } from "../../dashboard/processText.js"
 import { isTelling, schemaDraft } from "../../dashboard/schemaDraft.js"
 import type { Value } from "../../operate/OperatorRequests.js"
-import { commandLine } from "./commandLine.js"
 import { duration } from "./duration.js"
 import { gantt } from "./gantt.js"
 import { fields, type Item, joined, pairs, rows, section, time, type View } from "./parts.js"
 import type { Screen } from "./screen.js"
+import { commandOn } from "./shell.js"
 
 export const runs: View<"Runs"> = (screen, all) =>
   rows(screen, all, "no runs", [
@@ -144,12 +144,16 @@ export const run: View<"Run"> = (screen, value) =>
 /** What a run waits for, and the command that sends it. */
 const waitingFor = (screen: Screen, run: string, wait: Value<"Run">["waiting"][number]): string => {
   const { about, child, fault, id, parameters, refused, schema, signal, to } = wait
-  if (child !== undefined) return fields(screen, { "child run": child, show: commandLine(screen, "runs", child) })
-  const which = signal?.id === undefined ? [] : ["--id", signal.id]
+  if (child !== undefined) return fields(screen, { "child run": child, show: commandOn(screen, "runs", [child]) })
   const send =
     signal === undefined
-      ? commandLine(screen, "resolve", "--run-id", run, "--question", id, "--answer", "retry")
-      : commandLine(screen, "signal", run, signal.name, schemaDraft(schema) ?? "JSON", ...which)
+      ? commandOn(screen, "resolve", [], Object.entries({ "run-id": run, question: id, answer: "retry" }))
+      : commandOn(
+          screen,
+          "signal",
+          [run, signal.name, schemaDraft(schema) ?? "JSON"],
+          signal.id === undefined ? [] : [["id", signal.id]]
+        )
   return fields(screen, {
     [signal === undefined ? "question" : "signal"]: about,
     to,

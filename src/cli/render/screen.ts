@@ -4,7 +4,7 @@ export interface Screen {
   readonly width: number | undefined
   readonly colour: boolean
   /** The option that names the storage, for commands that are printed. Defaults to none. */
-  readonly target?: ReadonlyArray<string> | undefined
+  readonly target?: ReadonlyArray<readonly [name: string, value: string]> | undefined
 }
 
 /** `COLUMNS` is about a terminal: a pipe has no width, and rows for another program are not cut. */
@@ -19,7 +19,7 @@ export const screenOf = (stream: NodeJS.WriteStream): Screen => ({
 
 /** Control and bidirectional characters: a name from outside must not move the cursor. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters
-const control = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+/g
+export const control = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+/g
 
 export const plain = (value: unknown): string =>
   value === null || value === undefined ? "" : String(value).replace(control, " ")

@@ -1,4 +1,5 @@
 import { bold, plain, type Screen } from "./screen.js"
+import { ShellCommand } from "./shell.js"
 import { cut, pad, widthOf, wrap } from "./width.js"
 
 const colours: Readonly<Record<string, number>> = {
@@ -73,14 +74,15 @@ export const table = (
   ].join("\n")
 }
 
-/** A line for each field with a value; long values wrap. */
+/** A line for each field with a value; long values wrap, but for commands, which a break would end. */
 export const record = (screen: Screen, fields: ReadonlyArray<readonly [name: string, value: unknown]>): string => {
-  const shown = fields.map(([name, value]) => [name, plain(value)] as const).filter(([, value]) => value !== "")
+  const shown = fields.filter(([, value]) => plain(value) !== "")
   const width = Math.max(0, ...shown.map(([name]) => widthOf(name)))
   const room = screen.width === undefined ? undefined : Math.max(minWidth, screen.width - width - gap)
   return shown
     .map(([name, value]) => {
-      const [first = "", ...rest] = wrap(value, room).map((line) => paint(screen, line))
+      const lines = value instanceof ShellCommand ? [plain(value)] : wrap(plain(value), room)
+      const [first = "", ...rest] = lines.map((line) => paint(screen, line))
       const more = rest.map((line) => `\n${" ".repeat(width + gap)}${line}`).join("")
       return `${bold(screen, pad(name, width))}${" ".repeat(gap)}${first}${more}`
     })

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as Scope from "effect/Scope"
-import { readString } from "../../resilience/Foreign.js"
+import { read, readString } from "../../resilience/Foreign.js"
 import { mapInSlices } from "../../resilience/internal/kernel/eventLoop.js"
 import { liveClock, steadyMillis } from "../../resilience/internal/kernel/timer.js"
 import { reserveWatched } from "../silence.js"
@@ -46,7 +46,7 @@ export const makePgAccess = (
   const guard = (options?: WriteOptions) =>
     options?.anywhere === true ? <A, E>(self: Effect.Effect<A, E>) => self : outside(isInside)
   const retrying = patiently(patienceMillis)
-  const reserve = withoutDefects(reserveWatched(client))
+  const reserve = Effect.tap(withoutDefects(reserveWatched(client)), endLeftOpen)
   const connect = Effect.mapError(reserve, (error) => new NotDone(error, isUnavailable(error)))
   const runOn = runsOn(dialect)
   const prepared = makePrepared()
@@ -172,7 +172,17 @@ const fromRow = (row: any): any => {
   return row
 }
 
-/** Another program of the pool may have left its transaction open. */
+/**
+ * Another program of the pool may have left its transaction open. Lines that are written there are acknowledged, and are
+ * gone with its rollback. The driver knows it from the server's last answer.
+ */
+const endLeftOpen = (connection: Connection): Effect.Effect<void> => {
+  const pg = read(connection, "pg")
+  const status = read(pg, "getTransactionStatus")
+  const isLeftOpen = typeof status === "function" && ["T", "E"].includes(status.call(pg))
+  return isLeftOpen ? rollback(connection) : Effect.void
+}
+
 const begin = (connection: Connection, text: string): Effect.Effect<void, SqlError> => {
   const once = withoutDefects(connection.execute(text, [], undefined))
   return Effect.asVoid(Effect.catchIf(once, isInTransaction, () => Effect.zipRight(rollback(connection), once)))

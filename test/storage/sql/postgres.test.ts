@@ -185,6 +185,26 @@ inPostgres("SqlStorage on Postgres", (database) => {
     })
   )
 
+  it.scopedLive("a transaction that a program of the pool has left open takes no line with it", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(database.client({ maxConnections: 1 }))
+      const { store: other } = yield* open(database.client())
+      const leftOpen = Effect.scoped(
+        Effect.flatMap(sql.reserve, (own) => own.executeUnprepared("BEGIN", [], undefined))
+      )
+      const lease = yield* leased(store, "left-open")
+      yield* leftOpen
+      yield* store.append(lease, [entry(1)])
+      assert.deepStrictEqual(yield* lines(other, lease.key), [1])
+      yield* leftOpen
+      yield* store.renew([lease], 60_000)
+      yield* sql.unsafe("ROLLBACK")
+      yield* leftOpen
+      yield* store.transactional(lease, Effect.succeed([undefined, [entry(2)]] as const))
+      assert.deepStrictEqual(yield* lines(other, lease.key), [1, 2])
+    })
+  )
+
   it.scopedLive("appends whose backends are ended are stored once, in order", () =>
     Effect.gen(function* () {
       const { store } = yield* open(database.client({ applicationName: "victim" }))

@@ -14,6 +14,7 @@ import { NotRecordable, refuseHidden, sortKeys, textOf, toJsonText } from "./Can
 import { plainCheck } from "./PlainValue.js"
 import { GraphFailed, RunCancelled, RunNotFound, StepAmbiguous } from "./RunError.js"
 import { isSame } from "./SameValue.js"
+import { partsOf, somePart } from "./SchemaParts.js"
 import { asSecret, holdsSecrets, withoutPaths, withSecrets } from "./Secrets.js"
 
 /** Converts between values and JSON text; undefined has no text. */
@@ -101,32 +102,14 @@ const readsDifferently = () =>
   new NotRecordable("a value", "", "its schema decodes what it encodes to another value; make the two fit each other")
 
 /** Whether a schema admits values whose parts it does not name. */
-const hasOpenPart = (ast: AST.AST, seen: Set<AST.AST> = new Set()): boolean => {
-  if (seen.has(ast)) return false
-  seen.add(ast)
-  const any = (parts: ReadonlyArray<AST.AST>): boolean => parts.some((part) => hasOpenPart(part, seen))
-  switch (ast._tag) {
-    case "UnknownKeyword":
-    case "AnyKeyword":
-    case "ObjectKeyword":
-      return true
-    case "TypeLiteral":
-      return ast.indexSignatures.length > 0 || any(ast.propertySignatures.map(({ type }) => type))
-    case "TupleType":
-      return any([...ast.elements, ...ast.rest].map(({ type }) => type))
-    case "Union":
-      return any(ast.types)
-    case "Suspend":
-      return any([ast.f()])
-    case "Refinement":
-    case "Transformation":
-      return any([ast.from])
-    case "Declaration":
-      return any(ast.typeParameters)
-    default:
-      return false
-  }
-}
+const hasOpenPart = (ast: AST.AST): boolean =>
+  somePart(ast, isOpenPart, true, (part) => (part._tag === "Transformation" ? [part.from] : partsOf(part)))
+
+const isOpenPart = (ast: AST.AST): boolean =>
+  AST.isUnknownKeyword(ast) ||
+  AST.isAnyKeyword(ast) ||
+  AST.isObjectKeyword(ast) ||
+  (AST.isTypeLiteral(ast) && ast.indexSignatures.length > 0)
 
 const once = (find: () => boolean): (() => boolean) => {
   let found: boolean | undefined

@@ -15,8 +15,8 @@ type Check = (value: unknown) => boolean
  */
 export const plainCheck = (ast: AST.AST): Check | undefined => {
   const checks = new Map<AST.AST, Check | undefined>()
-  const check = checkOf(ast, checks)
-  if (check === undefined || [...checks.values()].includes(undefined)) return undefined
+  const check = certain(checkOf(ast, checks), checks)
+  if (check === undefined) return undefined
   return (value) => {
     try {
       return check(value)
@@ -28,6 +28,9 @@ export const plainCheck = (ast: AST.AST): Check | undefined => {
 }
 
 const unknownPart = undefined
+
+const certain = (check: Check | undefined, checks: Checks): Check | undefined =>
+  [...checks.values()].includes(unknownPart) ? undefined : check
 
 type Checks = Map<AST.AST, Check | undefined>
 
@@ -57,7 +60,7 @@ const makeCheck = (ast: AST.AST, checks: Checks): Check | undefined => {
     case "Refinement":
       return ofRefinement(ast, checks)
     case "Suspend":
-      return checkOf(ast.f(), checks)
+      return ofSuspend(ast, checks)
     case "Union":
       return ofUnion(ast, checks)
     case "TupleType":
@@ -66,6 +69,15 @@ const makeCheck = (ast: AST.AST, checks: Checks): Check | undefined => {
       return ast.indexSignatures.length === 0 ? ofStruct(ast, checks) : ofRecord(ast, checks)
     default:
       return unknownPart
+  }
+}
+
+/** Looked at with its first value: a function that makes a recursive schema makes a new part at each level, without end. */
+const ofSuspend = (ast: AST.Suspend, checks: Checks): Check => {
+  let part: Check | undefined
+  return (value) => {
+    part ??= certain(checkOf(ast.f(), checks), checks) ?? (() => false)
+    return part(value)
   }
 }
 

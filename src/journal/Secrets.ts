@@ -6,6 +6,7 @@
 import * as AST from "effect/SchemaAST"
 import { type Json, read, safely } from "../resilience/Foreign.js"
 import { mark } from "../resilience/Redaction.js"
+import { partsOf, somePart } from "./SchemaParts.js"
 
 const pathsKey = "~secrets"
 const valueKey = "~value"
@@ -28,36 +29,9 @@ const known = new WeakMap<AST.AST, boolean>()
 export const holdsSecrets = (ast: AST.AST): boolean => {
   const found = known.get(ast)
   if (found !== undefined) return found
-  const holds = isOrHas(ast, new Set())
+  const holds = somePart(ast, isRedacted, false)
   known.set(ast, holds)
   return holds
-}
-
-const isOrHas = (ast: AST.AST, seen: Set<AST.AST>): boolean => {
-  if (seen.has(ast)) return false
-  seen.add(ast)
-  return isRedacted(ast) || partsOf(ast).some((part) => isOrHas(part, seen))
-}
-
-const partsOf = (ast: AST.AST): ReadonlyArray<AST.AST> => {
-  switch (ast._tag) {
-    case "TypeLiteral":
-      return [...ast.propertySignatures, ...ast.indexSignatures].map(({ type }) => type)
-    case "TupleType":
-      return [...ast.elements, ...ast.rest].map(({ type }) => type)
-    case "Union":
-      return ast.types
-    case "Suspend":
-      return [ast.f()]
-    case "Refinement":
-      return [ast.from]
-    case "Transformation":
-      return [ast.from, ast.to]
-    case "Declaration":
-      return ast.typeParameters
-    default:
-      return []
-  }
 }
 
 /** The paths of the secrets in the encoded form of a value. Where a schema admits several forms, those of all of them. */

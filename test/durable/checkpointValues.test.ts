@@ -9,6 +9,12 @@ import { Checkpoint, State, Step, Workflow } from "effect-recovery"
 import { SqliteClient, SqliteStorage } from "effect-recovery/sqlite"
 import { memoryProcess, Numbers } from "../support/durable.js"
 
+interface Chain {
+  readonly item: string
+  readonly next: Chain | null
+  readonly end: { readonly why: string } | null
+}
+
 describe("Checkpoint values", () => {
   it.scoped("of two schemas with one identifier are distinguished by their structure", () =>
     Effect.gen(function* () {
@@ -21,6 +27,26 @@ describe("Checkpoint values", () => {
       })
       const error = yield* Effect.provide(Effect.zipRight(one.save({ a: 1 }), Effect.flip(two.latest())), context)
       assert.strictEqual(error._tag, "CheckpointInvalid")
+    })
+  )
+
+  it.scoped("may have a generic schema, which is a new one at each level of its recursion", () =>
+    Effect.gen(function* () {
+      const { context } = yield* memoryProcess()
+      const chainOf = (item: Schema.Schema<string>): Schema.Schema<Chain> =>
+        Schema.Struct({
+          item,
+          next: Schema.NullOr(Schema.suspend(() => chainOf(item))),
+          end: Schema.suspend(() => End)
+        })
+      const End = Schema.NullOr(Schema.Struct({ why: Schema.String }))
+      const Chains = Checkpoint.make("chain", { schema: chainOf(Schema.String) })
+      const state = { item: "a", next: { item: "b", next: null, end: { why: "no more" } }, end: null }
+      const read = yield* Effect.provide(Effect.zipRight(Chains.save(state), Chains.latest()), context)
+      assert.deepStrictEqual(
+        Option.map(read, (found) => found.state),
+        Option.some(state)
+      )
     })
   )
 

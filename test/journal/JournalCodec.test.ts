@@ -25,6 +25,20 @@ interface Nested {
 
 const Nested = Schema.Struct({ below: Schema.Array(Schema.suspend((): Schema.Schema<Nested> => Nested)) })
 
+interface Pair<A> {
+  readonly item: A
+  readonly left: Pair<A> | null
+  readonly right: Pair<string> | null
+}
+
+/** A function that makes a recursive schema makes a new one at each level. */
+const pairOf = <A, I>(item: Schema.Schema<A, I>): Schema.Schema<Pair<A>, Pair<I>> =>
+  Schema.Struct({ item, left: Schema.NullOr(Schema.suspend(() => pairOf(item))), right: Schema.NullOr(texts) })
+
+const texts = Schema.suspend(() => pairOf(Schema.String))
+
+const pair = { item: new Date(5), left: { item: new Date(6), left: null, right: null }, right: null }
+
 const nested = (depth: number): Nested => {
   let value: Nested = { below: [] }
   for (let i = 1; i < depth; i++) value = { below: [value] }
@@ -104,6 +118,12 @@ describe("the codec of recorded values", () => {
     })
     assert.include(messageOf(written(Schema.Unknown, throws)), "no")
     assert.include(messageOf(written(broken, 1)), "broken")
+    const later = Schema.Struct({
+      part: Schema.suspend((): Schema.Schema<string> => {
+        throw new Error("not defined yet")
+      })
+    })
+    assert.include(messageOf(written(later, { part: "a" })), "not defined yet")
   })
 
   it("takes a getter that throws where JSON reads it for a value that does not fit", () => {
@@ -135,6 +155,7 @@ describe("the codec of recorded values", () => {
     ["the key __proto__ of unknown values is refused, others stay", Schema.Unknown, { constructor: 1, "..": null }],
     ["an undefined property", Schema.Struct({ a: Schema.UndefinedOr(Schema.Number) }), { a: undefined }],
     ["a class with dates", Point, new Point({ x: 1, at: new Date(5) })],
+    ["a pair of a generic schema", pairOf(Schema.Date), pair],
     ["bytes", Schema.Uint8ArrayFromBase64, Buffer.from("abc")],
     ["a map with a schema", Schema.Map({ key: Schema.String, value: Schema.Date }), new Map([["a", new Date(1)]])],
     ["NaN as text", Schema.NumberFromString, Number.NaN],

@@ -15,6 +15,15 @@ const Tree: Schema.Schema<Tree> = Schema.Struct({
   below: Schema.Array(Schema.suspend(() => Tree))
 })
 
+interface Chain<A> {
+  readonly item: A
+  readonly next: Chain<A> | null
+}
+
+/** A function that makes a recursive schema makes a new one at each level. */
+const chainOf = <A, I>(item: Schema.Schema<A, I>): Schema.Schema<Chain<A>, Chain<I>> =>
+  Schema.Struct({ item, next: Schema.NullOr(Schema.suspend(() => chainOf(item))) })
+
 const plain = {
   text: Schema.String,
   number: Schema.Number,
@@ -32,7 +41,8 @@ const plain = {
     Schema.Struct({ _tag: Schema.Literal("Call 2"), text: Schema.String }),
     Schema.Null
   ),
-  tree: Tree
+  tree: Tree,
+  chain: chainOf(Schema.String)
 }
 
 const transforming = {
@@ -125,6 +135,16 @@ describe("values that are their own JSON", () => {
     const tree = { name: "a", below: [] as Array<unknown> }
     tree.below.push(tree)
     assert.isFalse(plainCheck(Tree.ast)?.(tree))
+  })
+
+  it("may have a schema whose recursion has no end", () => {
+    const isPlain = plainCheck(Schema.Array(chainOf(Schema.Union(Schema.Date, Schema.String))).ast)
+    assert.isUndefined(isPlain)
+    const isPlainLater = plainCheck(Schema.Struct({ next: Schema.suspend(() => chainOf(Schema.Date)) }).ast)
+    assert.isFalse(isPlainLater?.({ next: { item: "1970-01-01T00:00:00.000Z", next: null } }))
+    const isChain = plainCheck(chainOf(Schema.String).ast)
+    assert.isTrue(isChain?.({ item: "a", next: { item: "b", next: null } }))
+    assert.isFalse(isChain?.({ item: "a", next: { item: 1, next: null } }))
   })
 
   it("have a schema that transforms nothing, and whose members cannot be taken for one another", () => {

@@ -4,6 +4,7 @@ import * as Schema from "effect/Schema"
 import type * as AST from "effect/SchemaAST"
 import { textOf, toCanonicalText, toJsonText, writesItself } from "../../../journal/CanonicalJson.js"
 import { lazily } from "../../../journal/JournalCodec.js"
+import { mostSuspended } from "../../../journal/SchemaParts.js"
 import type { FullSnapshot, Service } from "../../../storage/Storage.js"
 import { thenAtOnce } from "./atOnce.js"
 
@@ -30,6 +31,7 @@ export const shapeOf = (ast: AST.AST): Shape => {
   const seen = new Map<AST.AST, number>()
   let isPlain = true
   let isClosed = true
+  let suspended = 0
 
   const notPlain = (form: string) => {
     isPlain = false
@@ -69,7 +71,9 @@ export const shapeOf = (ast: AST.AST): Shape => {
         return node._tag
       case "Suspend":
         seen.set(node, seen.size)
-        return visit(node.f())
+        if (++suspended <= mostSuspended) return visit(node.f())
+        isClosed = false
+        return notPlain("endless")
       case "Union":
         return `(${node.types.map(visit).join("|")})`
       case "TupleType": {

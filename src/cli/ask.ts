@@ -11,7 +11,7 @@ import { findConfig, namedConfig, operatorFrom } from "./config.js"
 import { type Ended, ended, endedBy } from "./exit.js"
 import { flag, optional } from "./options.js"
 import { absolute, homeFolder } from "./paths.js"
-import { type Screen, screenOf } from "./render/screen.js"
+import { plainText, type Screen, screenOf } from "./render/screen.js"
 import { isAddress, parseAddress, shownAddress } from "./serverAddress.js"
 
 /** The options of every command that asks an operator. */
@@ -212,7 +212,7 @@ export const print = <A>(
   view: (screen: Screen, value: A) => string
 ) =>
   Effect.zipRight(
-    Console.log(given.json ? JSON.stringify(value, null, 2) : view(screenFor(given), value)),
+    Console.log(given.json ? JSON.stringify(value, null, 2) : plainText(view(screenFor(given), value))),
     !given.json && process.stdout.isTTY ? Console.error(`(${where})`) : Effect.void
   )
 

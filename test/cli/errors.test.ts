@@ -60,6 +60,25 @@ describe("errors of the command line", () => {
     })
   )
 
+  it.scopedLive("and replies show what was given without characters that act on a terminal", () =>
+    Effect.gen(function* () {
+      const { recovery } = yield* home
+      const name = "\u001b]0;title\u0007\u202e"
+      const given = [
+        ["runs", "--status", name],
+        ["runs", "one", name],
+        ["runs", `--${name}`],
+        ["report", "--failure-id", name, "--message", "Broken"]
+      ]
+      for (const args of given) {
+        const { stderr, stdout } = yield* recovery(args)
+        assert.include(stdout + stderr, "0;title")
+        assert.notMatch(stdout + stderr, /(?!\n)[\p{Cc}\p{Bidi_Control}]/u)
+      }
+      assert.include((yield* recovery(["failures", name, "--json"])).stdout, JSON.stringify(name))
+    })
+  )
+
   it.scopedLive("name the option whose value is no choice, and the choices", () =>
     Effect.gen(function* () {
       const { recovery } = yield* home

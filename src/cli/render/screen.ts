@@ -29,4 +29,11 @@ export const bold = ({ colour }: Screen, text: string): string => (colour ? `\u0
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters
 const styles = /\u001b\[[0-9;]*m/g
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters
+const styleOrText = /(\u001b\[[0-9;]*m|\n)|[^\u001b\n]+|\u001b/g
+
+/** A text of several lines that may have styles, and names in it that nothing has made plain. */
+export const plainText = (text: string): string =>
+  text.replace(styleOrText, (part, kept) => (kept === undefined ? plain(part) : part))
+
 export const withoutStyles = (text: string): string => text.replace(styles, "")

@@ -78,7 +78,10 @@ const inPlace = (body: (place: Place) => Effect.Effect<void, unknown>) =>
         assert.strictEqual(code, 0, stderr)
         return JSON.parse(stdout)
       })
-    yield* body({ folder, database, cli, json, storage: SqliteStorage.layer({ filename: database }) })
+    const storage = SqliteStorage.layer({ filename: database })
+    // Commands that read create no database.
+    yield* Effect.scoped(Layer.build(storage))
+    yield* body({ folder, database, cli, json, storage })
   }).pipe(Effect.scoped)
 
 const test = (name: string, body: (place: Place) => Effect.Effect<void, unknown>) => it.live(name, () => inPlace(body))

@@ -188,7 +188,7 @@ export class RunEnded extends Data.TaggedError("RunEnded")<{
   readonly status: OutcomeStatus
 }> {
   override get message(): string {
-    return `Run "${this.run}" has ended before: it is ${this.status}. Workflow.status shows its steps; Workflow.rewind undoes its steps.`
+    return `Run "${this.run}" has ended before: it is ${this.status}. Workflow.status shows its steps, and Workflow.rewind undoes them.`
   }
 }
 

@@ -85,6 +85,11 @@ describe("the picture of a run", () => {
     ])
   })
 
+  it("explains the marks that only some runs have", () => {
+    const cut = run({ steps: [step("reserve", "started", [attempt(1, "cutShort", 0, 10)])] })
+    assert.match(drawn(120, cut), /> open {2}~ cut short by a crash$/)
+  })
+
   it("fits a narrow screen, with the words about a row below it", () => {
     const lines = drawn(40, order).split("\n")
     assert.deepStrictEqual(lines.slice(0, 4), [

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Data, Duration, Effect, Layer, Option, Schema, TestClock } from "effect"
-import { Recovery, RetryPolicy, Step, Storage, Strategy, Workflow } from "effect-recovery"
+import { Data, Duration, Effect, Fiber, Layer, Option, Schema, TestClock } from "effect"
+import { Recovery, RetryPolicy, Step, Storage, Strategy, Transaction, Workflow } from "effect-recovery"
 import { Insights, RecoveryManager } from "effect-recovery/operate"
 import { Resolutions } from "effect-recovery/rules"
 import { backends } from "../support/storages.js"
@@ -85,6 +85,25 @@ describe.each(backends)("Insights on $name", ({ make }) => {
       assert.strictEqual((yield* RecoveryManager.recoveries({ run: "c1", limit: 2 })).length, 2)
       assert.strictEqual((yield* RecoveryManager.recoveries({ run: "c2", status: "failed" })).length, 1)
       assert.deepStrictEqual(yield* RecoveryManager.recoveries({ run: "c3" }), [])
+    })
+  )
+
+  check(
+    "records a run whose rollback is incomplete as at least high, with what is not undone",
+    Effect.gen(function* () {
+      const charge = Step.make("charge", {
+        run: Effect.void,
+        compensate: () => Effect.fail(new Offline({ host: "bank" }))
+      })
+      const pack = Step.make("pack", { error: Gone, run: new Gone() })
+      const Order = Workflow.make("order", { error: Gone }, () => Transaction.run(Effect.zipRight(charge, pack)))
+      const failed = yield* Effect.fork(Effect.exit(Workflow.execute(Order, { id: "o1" })))
+      yield* TestClock.adjust("1 hour")
+      yield* Fiber.join(failed)
+      yield* settled
+      const [failure] = yield* RecoveryManager.failures({ run: "o1" })
+      assert.deepInclude(failure, { step: "transaction/pack", tag: "Gone", category: "unknown", severity: "high" })
+      assert.match(failure?.message ?? "", /^The rollback of transaction .* "transaction\/charge" \(Offline .*Gone$/)
     })
   )
 

@@ -107,7 +107,7 @@ export const gantt = ({ width = unknownWidth }: Screen, run: Run): string => {
       ? `${drawn.trimEnd()}\n${" ".repeat(names + 2)}${cut(about, cells)}`
       : `${drawn}  ${cut(about, room)}`.trimEnd()
   }
-  return [axis(names, cells, end - begin), ...rows.map(line), legend(width)].join("\n")
+  return [axis(names, cells, end - begin), ...rows.map(line), legend(rows, width)].join("\n")
 }
 
 const axis = (names: number, cells: number, length: number): string => {
@@ -115,8 +115,22 @@ const axis = (names: number, cells: number, length: number): string => {
   return `${" ".repeat(names + 2)}0${" ".repeat(Math.max(1, cells - 1 - widthOf(last)))}${last}`
 }
 
-const legend = (width: number): string =>
-  paragraph(["█ attempt", "x failed", "· until the next", "░ wait", "◄ rollback", "> open"], "  ", width)
+/** What only some runs have. */
+const rareMarks: ReadonlyArray<readonly [mark: string, meaning: string]> = [
+  ["|", "interrupted"],
+  ["?", "asked"],
+  ["~", "cut short by a crash"]
+]
+
+const legend = (rows: ReadonlyArray<Row>, width: number): string => {
+  const used = new Set(rows.flatMap(({ spans }) => spans.map(({ mark }) => mark)))
+  const rare = rareMarks.filter(([mark]) => used.has(mark)).map(([mark, meaning]) => `${mark} ${meaning}`)
+  return paragraph(
+    ["█ attempt", "x failed", "· until the next", "░ wait", "◄ rollback", "> open", ...rare],
+    "  ",
+    width
+  )
+}
 
 /** Later spans cover earlier ones, and each fills at least one cell. */
 const barOf = (spans: ReadonlyArray<Span>, begin: number, end: number, cells: number): string => {

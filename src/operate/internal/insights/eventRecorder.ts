@@ -1,4 +1,6 @@
 import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -6,6 +8,7 @@ import * as Match from "effect/Match"
 import * as Option from "effect/Option"
 import type * as Events from "../../../resilience/Events.js"
 import * as Fault from "../../../resilience/Fault.js"
+import { tagOf } from "../../../resilience/Foreign.js"
 import { joinKey } from "../../../resilience/Key.js"
 import * as Storage from "../../../storage/Storage.js"
 import { learnedCounts, type StrategyResult, timeCounts } from "../records/counters.js"
@@ -161,14 +164,23 @@ const learn = (
 const isSame = (step: Fault.Fault, run: Fault.Fault): boolean =>
   step.fingerprint === run.fingerprint || run.message.includes(step.message)
 
+const isNotRolledBack = (cause: unknown): boolean =>
+  Cause.isCause(cause) && Chunk.some(Cause.failures(cause), (error) => tagOf(error) === "RollbackFailed")
+
+const atLeastHigh = (severity: Fault.Severity): Fault.Severity => (severity === "critical" ? severity : "high")
+
 const runFailed = (run: string, workflow: string, last: FailedStep | undefined, cause: Option.Option<unknown>): Task =>
   Effect.gen(function* () {
     const labels = yield* labelsOf(run)
     const own = yield* Fault.classify(Option.getOrElse(cause, () => "The run failed without a cause"))
     // The program may have handled the last failed step, and failed by another error.
     const isOfStep = last !== undefined && (Option.isNone(cause) || isSame(last.fault, own))
-    const { fault, step } = isOfStep ? last : { fault: own, step: undefined }
-    const failure = { run, workflow, step, fault, labels }
+    const found = isOfStep ? last : { fault: own, step: undefined }
+    // What is not undone needs a person, whatever the failure that began the rollback needs.
+    const fault = Option.exists(cause, isNotRolledBack)
+      ? { ...found.fault, message: own.message, severity: atLeastHigh(found.fault.severity) }
+      : found.fault
+    const failure = { run, workflow, step: found.step, fault, labels }
     const [open] = yield* failures.listReadable({ subject: run, status: "open", limit: 1 })
     const updated = open === undefined ? Option.none() : yield* updateFailure(open.id, failure)
     if (Option.isNone(updated)) yield* recordFailure(failure)

@@ -147,6 +147,7 @@ describe("the configuration of the command line", () => {
       const verbose = yield* recovery(["runs", "--verbose"])
       assert.strictEqual(verbose.stderr, `recovery: uses the configuration ${file}\n`)
       const database = path.join(folder, "some.db")
+      yield* recovery(["report", "--message", "seen", "--database", database])
       const other = yield* recovery(["runs", "--verbose", "--database", database])
       assert.strictEqual(other.stderr, `recovery: uses the database ${database}\n`)
       fs.writeFileSync(

@@ -588,14 +588,14 @@ export interface AskedInsideStep {
 }
 
 /**
- * Needed by a step whose `run` or strategies use another step. No layer provides
- * it: compose steps in the workflow instead.
+ * Needed by a step whose `run` or strategies use another step, sleep durably or
+ * wait for a signal. No layer provides it: do so in the workflow instead.
  *
  * @since 0.1.0
  * @category models
  */
 export interface StepInsideStep {
-  readonly _: "A step cannot use a step: compose them in the body of the workflow"
+  readonly _: "A step cannot use a step, sleep durably or wait for a signal: do so in the body of the workflow"
 }
 
 const step = (definition: Definition, input: unknown): Step<unknown, unknown, unknown> =>

@@ -55,7 +55,9 @@ const stepRow = (step: Run["steps"][number], end: number): Row => {
 const waitRow = ({ about, endedAt, kind, startedAt, status }: Run["waits"][number], end: number): Row => {
   const [from, to] = [at(startedAt), endedAt === null ? end : at(endedAt)]
   const span = { from, to, fill: "░", mark: status === "open" ? ">" : undefined }
-  return { name: `${kind} ${about}`, spans: [span], about: `${status}, ${duration(Math.max(0, to - from))}` }
+  // How long it is open by now is not known here: the picture ends with the last thing that is on record.
+  const took = endedAt === null ? "" : `, ${duration(Math.max(0, to - from))}`
+  return { name: `${kind} ${about}`, spans: [span], about: `${status}${took}` }
 }
 
 const rollbackRow = ({ startedAt, status, transaction, updatedAt }: Run["rollbacks"][number], end: number): Row => {

@@ -78,7 +78,12 @@ const analyzeCause = ({ failure, retryPoint, run }: Job): Work => {
   const { category, confidence, severity, tag } = failure
   const kind = `${severity} ${category}${tag === undefined ? "" : ` (${tag})`}, confidence ${confidence.toFixed(2)}`
   if (run === undefined) return Effect.succeed(kind)
-  if (retryPoint?._tag === "Step") return Effect.succeed(`${kind}; run ${run.id} failed at step ${retryPoint.step}`)
+  if (retryPoint?._tag === "Step") {
+    const { step } = retryPoint
+    // The step may lie in a transaction that was rolled back: a retry begins before the transaction.
+    const from = failure.step === undefined || failure.step === step ? "" : `, and a retry begins before ${step}`
+    return Effect.succeed(`${kind}; run ${run.id} failed at step ${failure.step ?? step}${from}`)
+  }
   if (retryPoint !== undefined) return Effect.succeed(`${kind}; run ${run.id} failed at its start`)
   return Effect.map(Workflow.status(run.id), ({ status }) => `${kind}; run ${run.id} is ${status}`)
 }

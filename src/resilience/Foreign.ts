@@ -111,9 +111,10 @@ const fieldOf = (error: unknown, name: string): unknown => {
  * recorded defect it has a name and no tag.
  */
 const withTag = (error: unknown, message: string | undefined): string | undefined => {
+  if (message === undefined || !/^\{ .*\}$/s.test(message)) return message
   const name = readString(error, "name")
   const tag = tagOf(error) ?? (name === "Error" ? undefined : name)
-  if (tag === undefined || message === undefined || !/^\{ .*\}$/s.test(message)) return message
+  if (tag === undefined) return message
   return /^\{\s*\}$/.test(message) ? tag : `${tag} ${message}`
 }
 

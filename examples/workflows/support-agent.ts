@@ -111,7 +111,7 @@ export const program = Effect.gen(function* () {
   const mail = { id: "mail-1", input: "The cup of order-7 came broken." }
   const waits = yield* Effect.flip(Workflow.execute(Support, mail))
   const before = asked
-  // A page or `recovery signal` does this, and a worker resumes the run. It reads three answers and three results.
+  // A page or `recovery signal` does this, and a worker resumes the run, which reads two answers and the order from the journal.
   yield* Approval.send("mail-1", { by: "carol", approved: true }, { id: "call-2" })
   const answer = yield* Workflow.execute(Support, mail)
   return { waits: waits._tag, answer, refunds: [...refunds], asked: [before, asked] }

@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import { Step, Storage, Workflow } from "effect-recovery"
 import { SqlStorage } from "effect-recovery/sql"
 import { SqliteStorage } from "effect-recovery/sqlite"
-import { isSoak, lengthOf, seedOf } from "../support/campaigns.js"
+import { isSoak, lengthOf, seedOf, unlessSoak } from "../support/campaigns.js"
 import { inPostgres, type ServedDatabase } from "../support/postgres.js"
 import { eventually } from "../support/time.js"
 import { binary, home } from "./support.js"
@@ -378,9 +378,7 @@ const killedAt = (folder: string, target: string, rows: number): Effect.Effect<v
     yield* Effect.promise(() => ended)
   })
 
-const inTest: typeof inPostgres = isSoak ? () => {} : inPostgres
-
-inTest("recovery copy with Postgres", (database) => {
+unlessSoak(inPostgres)("recovery copy with Postgres", (database) => {
   it.scopedLive("copies a file to Postgres and back to a file: all digests are equal", () =>
     Effect.gen(function* () {
       const { folder, recovery } = yield* home

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import { SqliteStorage } from "effect-recovery/sqlite"
 import { Scorecard, Testing } from "effect-recovery/testing"
 import { assert, describe, it } from "vitest"
-import { isSoak, lengthOf } from "../support/campaigns.js"
+import { isSoak, lengthOf, unlessSoak } from "../support/campaigns.js"
 import { bundle, temporaryFolder } from "../support/children.js"
 import { inChildStorages, inOwnStorages, inStockStorages, type StorageOf } from "../support/childStorage.js"
 
@@ -30,9 +30,7 @@ inOwnStorages(killed, (storage) => {
 if (isSoak) inStockStorages(killed, (storage) => undoes(storage, "run"))
 
 // Their number is always the same.
-const inTest: typeof inChildStorages = isSoak ? () => {} : inChildStorages
-
-inTest("transfers in the program's own tables", (storage) => {
+unlessSoak(inChildStorages)("transfers in the program's own tables", (storage) => {
   it("are committed with the journal: once, wherever the process is killed", async () => {
     const program = await bundle("transfer.ts")
     const everywhere = await Effect.runPromise(Testing.killEverywhere({ program, storage }))

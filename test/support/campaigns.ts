@@ -99,6 +99,10 @@ if (soak !== undefined && soak !== "ci" && soak !== "full") {
  */
 export const isSoak = soak !== undefined
 
+/** Declares suites without a length, which the soak does not repeat. */
+export const unlessSoak = <A extends ReadonlyArray<unknown>>(declare: (...args: A) => void): ((...args: A) => void) =>
+  isSoak ? () => {} : declare
+
 /** Whether `npm test` runs a campaign at the same length, so that the bounded part need not repeat it. */
 export const isRepeated = (campaign: keyof typeof lengths): boolean =>
   soak === "ci" && lengths[campaign].ci <= lengths[campaign].short
